@@ -1,0 +1,1 @@
+"""Stage, by path: who saved, wrote and loaded an artefact, and which bytes."""

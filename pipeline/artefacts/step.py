@@ -1,0 +1,133 @@
+"""Facts about artefacts in; for each load, its saves and writes before it out, to the job that loaded.
+
+    save(hash a)@10    write by u017 @40    load(hash b)@90    ->  job of the load: (load), (save, load), (write, load)
+
+Days may lie between, and the record of the write may come last: each pair is told when both its sides are known, in whatever order
+they came.  Which save was the last, and who wrote behind it, is for the judge, since a late record can change it.
+"""
+
+from bisect import insort
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event, FileTouched
+from pipeline.model.facts import Fact, case_name, job_case
+from pipeline.model.ids import digest, rank
+from pipeline.model.outcome import Outcome, Tell
+from pipeline.model.told import ArtefactUse, decode_told, encode_told
+from pipeline.settings import Settings
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
+
+SAVES_TOLD_MAX = 8  # per load: the judge needs the last; the others guard against late ones
+WRITES_TOLD_MAX = 200  # per load, the newest
+DAY_MS = 86_400_000
+
+
+class Known(msgspec.Struct, frozen=True, gc=False):
+    """An event of the artefact's history, with the rank of its fact."""
+
+    time: int
+    event: Event
+    rank: bytes
+
+    def __lt__(self, other: "Known") -> bool:
+        return (self.time, self.event.id) < (other.time, other.event.id)
+
+
+class History:
+    """Derived from one case: saves, writes and loads by event time."""
+
+    def __init__(self) -> None:
+        self.saves: list[Known] = []
+        self.writes: list[Known] = []
+        self.loads: list[Known] = []
+
+    def add(self, event: Event, order: bytes) -> Known | None:
+        """Take one event in; None when its kind has no place here."""
+        known = Known(event.event_time, event, order)
+        kinds = {CheckpointSaved: self.saves, CheckpointLoaded: self.loads, FileTouched: self.writes}
+        side = kinds.get(type(event.body))
+        if side is None:
+            return None
+        side[:] = [each for each in side if each.event.id != event.id]
+        insort(side, known)
+        return known
+
+
+class ArtefactsState:
+    """Cases by path, and the histories derived from them."""
+
+    def __init__(self, settings: Settings, cases: Cases) -> None:
+        self.cases = cases
+        self.histories: dict[bytes, History] = {}
+        self.keep_ms = settings.retention.artefact_days * DAY_MS
+        self.swept: dict[str, int] = {}
+
+    def history(self, case: bytes) -> History:
+        """The history of one artefact, built from its case when first asked for."""
+        known = self.histories.get(case)
+        if known is None:
+            known = self.histories[case] = History()
+            for order, body in self.cases.of(case).values():
+                told = decode_told(body)
+                if isinstance(told, Event):
+                    known.add(told, order)
+        return known
+
+
+def build_state(settings: Settings, cases: Cases) -> ArtefactsState:
+    """State of one partition."""
+    return ArtefactsState(settings, cases)
+
+
+def step(state: ArtefactsState, batch: Sequence[Fact], now: Watermarks) -> tuple[ArtefactsState, list[Outcome]]:
+    """Fold facts and tell each load what came before it."""
+    outcomes: list[Outcome] = []
+    for fact in batch:
+        history = state.history(fact.case)
+        if not state.cases.merge(fact):
+            continue
+        told = decode_told(fact.body)
+        if isinstance(told, Event) and (known := history.add(told, fact.rank)):
+            outcomes.extend(Tell("jobs", use) for use in _uses(history, known))
+    _sweep(state, now)
+    return state, outcomes
+
+
+def _uses(history: History, new: Known) -> Iterator[Fact]:
+    if isinstance(new.event.body, CheckpointLoaded):
+        yield _use(new, None)
+        saves = [known for known in history.saves if known.time <= new.time][-SAVES_TOLD_MAX:]
+        since = saves[0].time if saves else 0
+        writes = [known for known in history.writes if since <= known.time <= new.time][-WRITES_TOLD_MAX:]
+        for before in (*saves, *writes):
+            yield _use(new, before)
+        return
+    for load in history.loads:
+        if new.time <= load.time:
+            yield _use(load, new)
+
+
+def _use(load: Known, before: Known | None) -> Fact:
+    body = load.event.body
+    job = body.job if isinstance(body, CheckpointLoaded) else load.event.job
+    told = encode_told(ArtefactUse(load.event, before.event if before else None))
+    name = digest("use", load.event.id, before.event.id if before else "")
+    return Fact(job_case(load.event.cluster, job), name, before.rank if before else rank(0), told)
+
+
+def _sweep(state: ArtefactsState, now: Watermarks) -> None:
+    """Once a day of event time, forget artefacts of which nothing was heard for the retention."""
+    for cluster in now.clusters():
+        oldest = now.floor(cluster) - state.keep_ms
+        if oldest < state.swept.get(cluster, 0) + DAY_MS:
+            continue
+        state.swept[cluster] = oldest
+        for case in [case for case in state.cases if case not in (MARKS, COVERAGE) and case_name(case)[0] == cluster]:
+            history = state.history(case)
+            last = max((known.time for side in (history.saves, history.writes, history.loads) for known in side), default=0)
+            if last < oldest:
+                state.cases.drop(case)
+                del state.histories[case]

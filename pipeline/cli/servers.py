@@ -1,0 +1,54 @@
+"""`trainwatch up | down | status`: the servers of this machine, or checks of those that settings name."""
+
+import click
+import msgspec
+
+from pipeline.cli import Options, say
+
+
+@click.command()
+@click.option("--install", "wanted", is_flag=True, help="First fetch what is missing: Java, Kafka, ClickHouse.")
+@click.option("--install-only", is_flag=True, help="Fetch what is missing and start nothing.")
+@click.pass_obj
+def up(options: Options, wanted: bool, install_only: bool) -> None:
+    """Start Kafka and ClickHouse on this machine, or check the ones that settings name.
+
+    A second `up` changes nothing.  Exit 0: all answer; 1: something failed, and the message says what to do; 2: wrong settings.
+    """
+    from pipeline.embedded import install, servers  # noqa: PLC0415  keeps --help quick
+
+    if wanted or install_only:
+        install.ensure_for(options.settings, say=say)
+    if install_only:
+        return
+    addresses = servers.up(options.settings, say=say)
+    click.echo(f"kafka       {addresses.kafka}")
+    click.echo(f"clickhouse  {addresses.clickhouse_host}:{addresses.clickhouse_port}")
+    click.echo(f"web page    {addresses.web_page}")
+
+
+@click.command()
+@click.pass_obj
+def down(options: Options) -> None:
+    """Stop the servers that `up` started, and nothing else.  Data stay."""
+    from pipeline.embedded import servers  # noqa: PLC0415
+
+    servers.down(options.settings, say=say)
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def status(ctx: click.Context, as_json: bool) -> None:
+    """Tell which servers run.  Exit 0: both run, or answer where settings name them; 3: at least one does not."""
+    from pipeline.embedded import servers  # noqa: PLC0415
+
+    options = ctx.ensure_object(Options)
+    found = servers.status(options.settings)
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+    else:
+        for name, server in (("kafka", found.kafka), ("clickhouse", found.clickhouse)):
+            process = f"pid {server.pid}  {server.data_mib} MiB" if server.pid else ""
+            click.echo(f"{name:<11} {server.state:<20} {' '.join(server.addresses):<40} {process}".rstrip())
+    ctx.exit(0 if found.all_running else 3)

@@ -1,0 +1,185 @@
+"""The harmless explanations, each a function that answers with the record that clears the case, or says what was not looked at.
+
+In: a case and a suspicion (who, what, when).  Out: an `Explanation`: *confirmed* by a record, *excluded* by a record or by a source that
+was heard and said nothing of the kind, or *not checked*, since the source that would have told is missing.  The order is that of
+patterns section 2.3.  A confirmed one ends the suspicion; one not checked weakens it and is listed, because "we did not look" is
+another answer than "no".
+"""
+
+from collections.abc import Callable
+
+import msgspec
+
+from pipeline.detect.case import Case
+from pipeline.model.actor import relation
+from pipeline.model.events import Event, KillRequest, NodeState, OomKill, SignalSent, Xid
+from pipeline.model.finding import Checked, Explanation
+from pipeline.model.identity import Identity
+from pipeline.model.source import Source
+from pipeline.stream.watermark import Watermarks
+
+# Application-caused or consequential Xids (the list that NVIDIA's device plugin ignores): any abrupt death, a kill included, may leave
+# one, so they never acquit.  Hardware and fabric: NVIDIA Xid catalogue.
+HARDWARE_XIDS = frozenset({48, 63, 64, 74, 79, 92, 94, 95, 119, 120, 140, *range(144, 151)})
+SCHEDULER_ENDS = frozenset({"TIMEOUT", "DEADLINE", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REQUEUED"})
+
+
+class Suspicion(msgspec.Struct, frozen=True):
+    """What a detector holds against somebody before benign explanations are asked."""
+
+    actor: Identity | None
+    cause: Event
+    effect_time: int
+    host: str = ""  # where the cause happened, for per-host sources
+    target_pid: int | None = None
+
+
+Benign = Callable[[Case, Suspicion, Watermarks], Explanation]
+
+
+def owner_or_service(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """The owner, or a service identity that acts for owners, did it."""
+    name = "owner_or_service"
+    if case.owner is None:
+        return Explanation(name, Checked.NOT_CHECKED, missing=(Source.JOBCOMP, Source.SACCT))
+    if suspicion.actor is None:
+        return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
+    bond = relation(suspicion.actor, case.owner)
+    if bond in ("owner", "service"):
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"the actor is the {bond}")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, f"relation of actor to owner: {bond}")
+
+
+def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The system itself did it: the scheduler's step daemon, an epilog, a health check; no login is attached to the act."""
+    name = "system_daemon"
+    if suspicion.actor is None:
+        return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
+    if suspicion.actor.role == "daemon":
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "root without a login")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "a login is attached to the act")
+
+
+def preempted(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The scheduler took the resources for another job, or put the job back in the queue."""
+    found = case.controller("preempted", "requeued")
+    step = case.step_cancelled("preemption", "requeue")
+    by = found[0].id if found else step[0].id if step else ""
+    return _scheduler_said(case, suspicion, now, "preempted", ("PREEMPTED", "REQUEUED"), by)
+
+
+def time_limit(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The job ran into its time limit."""
+    found = case.controller("time_limit")
+    step = case.step_cancelled("time_limit")
+    by = found[0].id if found else step[0].id if step else ""
+    return _scheduler_said(case, suspicion, now, "time_limit", ("TIMEOUT", "DEADLINE"), by)
+
+
+def _scheduler_said(case: Case, suspicion: Suspicion, now: Watermarks, name: str, states: tuple[str, ...], by: str) -> Explanation:
+    """An end state proves it, or rules it out; without an end record only the controller log can."""
+    if case.end_record is not None and case.state in states:
+        return Explanation(name, Checked.CONFIRMED, by or case.end_record[0].id, f"state {case.state}")
+    if by:
+        return Explanation(name, Checked.CONFIRMED, by)
+    if case.end_record is not None:
+        return Explanation(name, Checked.EXCLUDED, case.end_record[0].id, f"state {case.state}")
+    missing = case.missing(now, Source.SLURMCTLD, suspicion.cause.event_time, suspicion.effect_time)
+    if missing:
+        return Explanation(name, Checked.NOT_CHECKED, missing=(*missing, Source.JOBCOMP))
+    return Explanation(name, Checked.EXCLUDED, note="the controller log was heard and says nothing of it")
+
+
+def scheduler_cancel(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """Signals came from the scheduler, since somebody asked it to end the job: the request is another matter than a kill."""
+    name = "scheduler_cancel"
+    start = suspicion.cause.event_time - case.site.windows.cancel_window_seconds * 1000
+    for event, body in case.of(KillRequest):
+        if not body.refused and not body.no_effect and start <= event.event_time <= suspicion.cause.event_time:
+            return Explanation(name, Checked.CONFIRMED, event.id, "a request to the controller came first")
+    missing = case.missing(now, Source.SLURMCTLD, start, suspicion.effect_time)
+    if missing:
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
+    return Explanation(name, Checked.EXCLUDED, note="the controller log was heard and holds no request before the act")
+
+
+def out_of_memory(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The kernel's out-of-memory killer ended the process."""
+    name = "out_of_memory"
+    if case.state == "OUT_OF_MEMORY" and case.end_record:
+        return Explanation(name, Checked.CONFIRMED, case.end_record[0].id, "state OUT_OF_MEMORY")
+    start = suspicion.effect_time - case.site.windows.hardware_window_seconds * 1000
+    for touch in case.node_touches:
+        body = touch.event.body
+        if isinstance(body, OomKill) and start <= touch.event.event_time <= suspicion.effect_time:
+            mine = body.pid == suspicion.target_pid if suspicion.target_pid is not None else touch.job_pid
+            if mine:
+                return Explanation(name, Checked.CONFIRMED, touch.event.id, f"process {body.pid}")
+    hosts = (suspicion.host,) if suspicion.host else case.nodes
+    missing = case.missing(now, Source.KERNEL, suspicion.cause.event_time, suspicion.effect_time, hosts)
+    if missing:
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
+    return Explanation(name, Checked.EXCLUDED, note="the kernel log was heard and names no such process")
+
+
+def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """A GPU, link or node failed in the quarter of an hour before."""
+    name = "hardware_fault"
+    if case.state in ("NODE_FAIL", "BOOT_FAIL") and case.end_record:
+        return Explanation(name, Checked.CONFIRMED, case.end_record[0].id, f"state {case.state}")
+    cause = suspicion.cause
+    before = cause.event_time if isinstance(cause.body, SignalSent) else suspicion.effect_time
+    start = before - case.site.windows.hardware_window_seconds * 1000
+    for touch in case.node_touches:
+        body = touch.event.body
+        failed = (isinstance(body, Xid) and body.code in HARDWARE_XIDS) or (
+            isinstance(body, NodeState) and body.change in ("not_responding", "down")
+        )
+        if failed and start <= touch.event.event_time <= before:
+            what = f"Xid {body.code}" if isinstance(body, Xid) else "node not responding"
+            return Explanation(name, Checked.CONFIRMED, touch.event.id, what)
+    hosts = (suspicion.host,) if suspicion.host else case.nodes
+    missing = case.missing(now, Source.KERNEL, suspicion.cause.event_time, suspicion.effect_time, hosts)
+    if missing:
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
+    return Explanation(name, Checked.EXCLUDED, note="the kernel log was heard and shows no hardware fault")
+
+
+def admin_ticket(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """A change ticket or maintenance window covers the act."""
+    name = "admin_ticket"
+    if suspicion.actor is None:
+        return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
+    cause = suspicion.cause
+    ticket = case.site.directory.ticket_for(suspicion.actor, cause.event_time, host=suspicion.host or cause.host, job=case.attempt.job)
+    if ticket is not None:
+        return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
+    return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers actor, time and place")
+
+
+def launcher_cleanup(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The launcher ended its other workers after a first failure: its signals carry the owner's uid and come after that failure."""
+    name = "launcher_cleanup"
+    cause = suspicion.cause
+    if not isinstance(cause.body, SignalSent):
+        return Explanation(name, Checked.EXCLUDED, cause.id, "the act is no signal")
+    if cause.body.uid is None:
+        return Explanation(
+            name, Checked.NOT_CHECKED, missing=case.missing(now, Source.AUDITD, cause.event_time, cause.event_time, (cause.host,))
+        )
+    own = cause.body.uid == case.owner_uid and cause.body.auid in (None, case.owner_uid)
+    if own:
+        return Explanation(name, Checked.CONFIRMED, cause.id, "sent under the owner's own uid")
+    return Explanation(name, Checked.EXCLUDED, cause.id, "the sender is not under the owner's uid and login")
+
+
+def allowed_writer(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The settings allow this identity to write below the artefact's root: resharding, conversion, retention."""
+    name = "allowed_writer"
+    if suspicion.actor is None:
+        return Explanation(name, Checked.NOT_CHECKED, note="no record says who wrote")
+    path = getattr(suspicion.cause.body, "path", "")
+    for root, writers in case.site.artefact_writers:
+        if path.startswith(root) and suspicion.actor.id in writers:
+            return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"writer of {root}")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "not among the writers of the artefact's root")

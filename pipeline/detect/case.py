@@ -1,0 +1,128 @@
+"""What a detector sees: everything known about one attempt, in canonical order.
+
+In: the facts of a job's case, told apart by attempt.  Out: typed, sorted, without trace of arrival order, partition or clock.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from pipeline.model.events import Body, ControllerJob, Event, JobRecord, RankFailed, StepCancelled
+from pipeline.model.finding import Evidence
+from pipeline.model.identity import Directory, Identity
+from pipeline.model.source import PER_HOST, Source
+from pipeline.model.told import ArtefactUse, Attempt, HostCoverage, NodeTouch, Touch
+from pipeline.settings import DetectSettings
+from pipeline.stream.watermark import Watermarks, bucket_of, buckets_covered
+
+AnyBodyType = TypeVar("AnyBodyType", bound=Body)
+
+# End states of Slurm (job_state_string); what is not here is not an end.
+ENDED = frozenset({
+    "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "REQUEUED",
+})  # fmt: skip
+
+
+class Site(msgspec.Struct, frozen=True):
+    """What settings say that detectors need; fixed per worker generation."""
+
+    directory: Directory
+    windows: DetectSettings
+    grace_ms: int
+    bucket_ms: int
+    artefact_writers: tuple[tuple[str, frozenset[str]], ...]  # (folder with slash, identity ids that may write)
+
+
+class Case:
+    """One attempt of one job."""
+
+    def __init__(
+        self,
+        site: Site,
+        attempt: Attempt,
+        events: Iterable[Event],
+        touches: Iterable[Touch | NodeTouch],
+        coverage: Iterable[HostCoverage],
+        uses: Iterable[ArtefactUse],
+    ) -> None:
+        self.site, self.attempt = site, attempt
+        self._by_kind: dict[type[Body], list[tuple[Event, Body]]] = {}
+        for event in sorted(events, key=lambda each: (each.event_time, each.id)):
+            self._by_kind.setdefault(type(event.body), []).append((event, event.body))
+        touched = sorted(touches, key=lambda each: (each.event.event_time, each.event.id))
+        self.touches: tuple[Touch, ...] = tuple(each for each in touched if isinstance(each, Touch))
+        self.node_touches: tuple[NodeTouch, ...] = tuple(each for each in touched if isinstance(each, NodeTouch))
+        self._heard = {(told.host, told.source): frozenset(told.buckets) for told in coverage}
+        self.uses: tuple[ArtefactUse, ...] = tuple(uses)
+        records = self.of(JobRecord)
+        self.records: tuple[tuple[Event, JobRecord], ...] = tuple(records)
+        ends = [(event, record) for event, record in records if record.phase == "end" and record.state in ENDED]
+        # jobcomp states the end once; sacct repeats it and adds who cancelled.  The richest word on owner comes first.
+        self.end_record: tuple[Event, JobRecord] | None = min(ends, key=lambda pair: (pair[0].source, pair[0].id)) if ends else None
+        self.end: int | None = max((record.end for _, record in ends if record.end is not None), default=None)
+        self.state = self.end_record[1].state if self.end_record else ""
+        owners = [record.owner_uid for _, record in records if record.owner_uid is not None]
+        self.owner_uid: int | None = min(owners) if owners else None
+        names = sorted({record.owner for _, record in records if record.owner})
+        began = max(attempt.start, attempt.submit)
+        directory = site.directory
+        self.owner: Identity | None = directory.by_uid(self.owner_uid, began) or (directory.by_login(names[0], began) if names else None)
+        self.nodes: tuple[str, ...] = max((record.nodes for _, record in records), key=lambda nodes: (len(nodes), nodes), default=())
+        gpus = [record.gpus for _, record in records if record.gpus is not None]
+        self.gpus: int | None = max(gpus) if gpus else None
+
+    def of(self, kind: type[AnyBodyType]) -> Sequence[tuple[Event, AnyBodyType]]:
+        """Events of one kind with their bodies, by event time and id."""
+        return [(event, body) for event, body in self._by_kind.get(kind, ()) if isinstance(body, kind)]
+
+    def all_events(self) -> Iterator[Event]:
+        """Every event of the attempt's own job, kind by kind."""
+        for kind in self._by_kind.values():
+            yield from (event for event, _ in kind)
+
+    @property
+    def owner_id(self) -> str:
+        return self.owner.id if self.owner else ""
+
+    @property
+    def cancelled_by_uid(self) -> int | None:
+        """Who cancelled, as sacct says it."""
+        return next((record.cancelled_by_uid for _, record in self.records if record.cancelled_by_uid is not None), None)
+
+    def failed_ranks(self) -> Sequence[tuple[Event, RankFailed]]:
+        """Ranks that the launcher says ended, first ones first."""
+        return self.of(RankFailed)
+
+    def controller(self, *changes: str) -> tuple[Event, ControllerJob] | None:
+        """The controller's first word of one of these changes."""
+        return next(((event, body) for event, body in self.of(ControllerJob) if body.change in changes), None)
+
+    def step_cancelled(self, *reasons: str) -> tuple[Event, StepCancelled] | None:
+        """slurmstepd's first word with one of these reasons."""
+        return next(((event, body) for event, body in self.of(StepCancelled) if body.reason in reasons), None)
+
+    def missing(self, now: Watermarks, source: Source, start: int, end: int, hosts: Iterable[str] = ()) -> tuple[str, ...]:
+        """What was not heard in [start, end] and would have told: names of sources, with the host where hosts are concerned.
+
+        Empty: the source was heard throughout and has passed `end`, so that an absence means something.
+        """
+        cluster = self.attempt.cluster
+        if source in PER_HOST:
+            absent = [host for host in sorted(set(hosts)) if not self._heard_on(host, source, start, end)]
+            silent = not now.passed(cluster, source, end)
+            return tuple(f"{source} on {host}" for host in absent) or ((str(source),) if silent else ())
+        gap = self.site.windows.coverage_gap_seconds * 1000
+        first = bucket_of(max(start - gap, 0), self.site.bucket_ms)
+        heard_before = now.heard_within(cluster, source, first, start)
+        heard_after = now.heard_within(cluster, source, bucket_of(end, self.site.bucket_ms), end + gap)
+        return () if heard_before and heard_after and now.passed(cluster, source, end) else (str(source),)
+
+    def _heard_on(self, host: str, source: Source, start: int, end: int) -> bool:
+        return buckets_covered(self._heard.get((host, source), frozenset()), start, end, self.site.bucket_ms)
+
+
+def evidence(role: str, event: Event, summary: str) -> tuple[Evidence, ...]:
+    """An event as evidence; an assembled one cites each record it was made from."""
+    cited = event.parts or ((event.id, event.sha256),)
+    return tuple(Evidence(role, event_id, sha256, event.source.value, event.event_time, summary) for event_id, sha256 in cited)

@@ -1,0 +1,108 @@
+"""What a detector is: a `META` and a pure `judge(case, now)`; the registry walks `rules/` and refuses doubles."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
+
+import msgspec
+
+from pipeline.detect import gates, rules
+from pipeline.detect.benign import Benign, Suspicion
+from pipeline.detect.case import Case
+from pipeline.errors import require
+from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity
+from pipeline.model.source import Source
+from pipeline.stream.watermark import Watermarks
+
+
+class Meta(msgspec.Struct, frozen=True, kw_only=True):
+    """What is said of a detector without running it."""
+
+    id: str
+    version: int
+    title: str
+    subject: str  # job
+    severity: Severity
+    attack: tuple[str, ...]  # ATT&CK v18, ATLAS
+    needs: tuple[Source, ...]
+    window_seconds: str  # name of the setting
+    benign: tuple[Benign, ...]
+    required: tuple[str, ...]  # explanations that must be excluded before a hit is an alert
+    blind_spots: tuple[str, ...]
+    runbook: str  # what to look at first
+
+
+class Detector(msgspec.Struct, frozen=True):
+    """One file of `rules/`."""
+
+    meta: Meta
+    judge: Callable[[Case, Watermarks], Iterator[Finding]]
+
+
+@cache
+def registry() -> tuple[Detector, ...]:
+    """All detectors, sorted by id.  Raises InvariantViolation when two share an id or a file has another name than its id."""
+    found = []
+    for info in sorted(pkgutil.iter_modules(rules.__path__), key=lambda each: each.name):
+        module = importlib.import_module(f"{rules.__name__}.{info.name}")
+        require(module.META.id == info.name, f"{info.name}: the detector's id is {module.META.id}")
+        found.append(Detector(module.META, module.judge))
+    require(len({each.meta.id for each in found}) == len(found), "two detectors share an id")
+    return tuple(found)
+
+
+def explained(meta: Meta, case: Case, suspicion: Suspicion, now: Watermarks) -> tuple[tuple[Explanation, ...], bool]:
+    """(the checklist, whether one of them was confirmed)."""
+    checklist = tuple(explain(case, suspicion, now) for explain in meta.benign)
+    return checklist, any(item.answer is Checked.CONFIRMED for item in checklist)
+
+
+def raised(
+    meta: Meta,
+    case: Case,
+    suspicion: Suspicion,
+    checklist: Sequence[Explanation],
+    *,
+    effect: str,
+    anchor: str = "",
+    summary: str,
+    cited: Sequence[Evidence],
+    parts: Sequence[tuple[str, float]],
+    closes_at: int,
+    severity: Severity | None = None,
+    several_actors: bool = False,
+) -> Finding:
+    """A finding of this detector, with gates applied and evidence in canonical order."""
+    score = 1.0
+    for _, part in parts:
+        score *= part
+    alert, gate = gates.alert_or_reason(checklist, meta.required)
+    actor, withheld = gates.name_or_reason(suspicion.actor, cited)
+    if several_actors:
+        actor, withheld = "", "several identities acted; see the evidence"
+    if actor and not alert:
+        actor, withheld = "", f"below the gate: {gate}"
+    return Finding(
+        detector=meta.id,
+        detector_version=meta.version,
+        title=meta.title,
+        severity=severity or meta.severity,
+        attempt=case.attempt,
+        effect=effect,
+        anchor=anchor,
+        owner=case.owner_id,
+        actor=actor,
+        actor_withheld=withheld,
+        effect_time=suspicion.effect_time,
+        cause_time=suspicion.cause.event_time,
+        closes_at=closes_at,
+        summary=summary,
+        evidence=tuple(sorted(set(cited), key=lambda item: (item.event_time, item.role, item.event_id))),
+        checklist=tuple(checklist),
+        confidence=Confidence(round(score, 4), tuple(parts)),
+        attack=meta.attack,
+        alert=alert,
+        gate=gate,
+        sources=meta.needs,
+    )

@@ -1,0 +1,47 @@
+"""When a hit is an alert, and when a person is named.
+
+A wrong accusation harms a person, so a name needs evidence from at least two independent groups of sources, of which at least one lies
+where the person could not write (architecture section 6).  Families that one daemon writes are one group: the controller log, jobcomp
+and sacct all say what slurmctld believes.  Below a gate the hit stays visible in the case, raises no alert and says why.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from pipeline.model.finding import Checked, Evidence, Explanation
+from pipeline.model.identity import Identity
+from pipeline.model.source import Source
+
+GROUPS: dict[str, str] = {
+    Source.SLURMCTLD: "scheduler",
+    Source.JOBCOMP: "scheduler",
+    Source.SACCT: "scheduler",
+    Source.AUDITD: "kernel audit",
+    Source.KERNEL: "kernel log",
+    Source.SSHD: "login",
+    Source.TRAINING: "job output",
+    Source.PROBE: "probe",
+}
+# A user of the cluster can write the output of jobs and, as root on a node, its logs; not what the controller's host keeps.
+OUT_OF_REACH = frozenset({"scheduler"})
+NODE_LOGS = frozenset({"kernel audit", "kernel log", "login"})
+
+
+def name_or_reason(actor: Identity | None, cited: Iterable[Evidence]) -> tuple[str, str]:
+    """(identity id, "") when the person may be named, else ("", why not)."""
+    if actor is None:
+        return "", "no record says who acted"
+    if actor.role in ("root", "daemon"):
+        return "", "the system's own account acted; no login is attached to it"
+    groups = {GROUPS[item.source] for item in cited if item.source in GROUPS}
+    if len(groups) < 2:
+        return "", f"only one independent source: {', '.join(sorted(groups)) or 'none'}"
+    if not groups & OUT_OF_REACH and len(groups & NODE_LOGS) + len(groups & {"probe"}) < 2:
+        return "", "no source that the person could not write"
+    return actor.id, ""
+
+
+def alert_or_reason(checklist: Sequence[Explanation], required: Iterable[str]) -> tuple[bool, str]:
+    """(True, "") when every required explanation is excluded, else (False, what is open)."""
+    needed = set(required)
+    open_ones = [item.name for item in checklist if item.name in needed and item.answer is not Checked.EXCLUDED]
+    return (not open_ones, f"not checked: {', '.join(open_ones)}" if open_ones else "")

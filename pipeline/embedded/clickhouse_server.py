@@ -1,0 +1,83 @@
+"""A ClickHouse server out of libchdb.so: paths and ports in, a process that listens until SIGTERM out.
+
+The library's `query_stable_v2` is ClickHouse's own command-line entry point.  The argument list makes it open the native TCP and
+the HTTP port and then run a query that never ends.  The call blocks and holds the process, so this is a program of its own; only
+the standard library is imported, so that it starts quickly and runs from its file.
+
+SIGTERM ends it at once; MergeTree data survive SIGTERM and SIGKILL.  SIGINT would hang inside the library, so it is ignored here.
+Not there: users and grants (loopback only), query_log, part_log, Replicated tables.
+"""
+
+import argparse
+import ctypes
+import signal
+import sys
+
+# Blocks for ever: one row a second, thrown away.  The format is set on this query alone, since a global --output-format=Null
+# would also empty the answers of HTTP clients.
+HOLD_OPEN = (
+    "SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 FORMAT Null"
+)
+
+
+class QueryResult(ctypes.Structure):
+    """`local_result_v2` of the library's header."""
+
+    _fields_ = [
+        ("buf", ctypes.c_void_p),
+        ("len", ctypes.c_size_t),
+        ("_vec", ctypes.c_void_p),
+        ("elapsed", ctypes.c_double),
+        ("rows_read", ctypes.c_uint64),
+        ("bytes_read", ctypes.c_uint64),
+        ("error_message", ctypes.c_char_p),
+    ]
+
+
+def server_arguments(*, path: str, log: str, host: str, tcp_port: int, http_port: int) -> list[str]:
+    """The argument list that turns the local engine into a listening server."""
+    return [
+        "clickhouse",
+        "--multiquery",
+        f"--logger.log={log}",
+        "--logger.level=warning",
+        f"--path={path}",
+        f"--listen_host={host}",
+        f"--tcp_port={tcp_port}",
+        f"--http_port={http_port}",
+        f"--query=SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; {HOLD_OPEN}",
+    ]
+
+
+def serve(library: str, arguments: list[str]) -> str:
+    """Enter the engine; returns, with its error text, only if it could not start or the holding query ended."""
+    entry = ctypes.CDLL(library).query_stable_v2  # CDLL releases the interpreter lock during the call
+    entry.restype = ctypes.c_void_p
+    entry.argtypes = [ctypes.c_int, ctypes.POINTER(ctypes.c_char_p)]
+    argv = (ctypes.c_char_p * len(arguments))(*[argument.encode() for argument in arguments])
+    address = entry(len(arguments), argv)
+    if not address:
+        return "the engine returned no result"
+    message: bytes | None = QueryResult.from_address(address).error_message
+    return message.decode(errors="replace") if message else "the engine stopped"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="A ClickHouse server out of libchdb.so.")
+    parser.add_argument("--library", required=True, help="path of libchdb.so")
+    parser.add_argument("--path", required=True, help="data directory, one server per directory")
+    parser.add_argument("--log", required=True, help="log file: warnings and errors")
+    parser.add_argument("--host", default="127.0.0.1", help="there is no password: keep it on loopback")
+    parser.add_argument("--tcp-port", type=int, required=True)
+    parser.add_argument("--http-port", type=int, required=True)
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    arguments = server_arguments(
+        path=options.path, log=options.log, host=options.host, tcp_port=options.tcp_port, http_port=options.http_port
+    )
+    sys.exit(serve(options.library, arguments))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,386 @@
+"""`up`, `down`, `status`: settings in; two servers that answer, are gone, or are described, out.
+
+A server that settings name (`kafka.bootstrap_servers`, `clickhouse.host`) is only asked whether it answers.  One that they do
+not name is embedded: a process of this machine on the loopback address, with everything below `embedded.directory`:
+
+    kafka/ clickhouse/   data                    run/<server>.json   the running process: pid, start, ports
+    logs/                one older log each      run/ports.json      ports to use again; run/lock: one `up` at a time
+
+    stopped --up--> starting --answers--> running --down--> stopped
+                       |  ends or is late: stopped again, an error with the log's last lines
+                       running --crash, kill -9--> stale --up--> starting (data are kept)
+
+Holds: a second `up` is a no-op; `down` ends only processes that `up` started, known by pid and start time; nothing listens
+beyond the loopback address, since neither server has a password.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import psutil
+
+from pipeline.embedded import ports, process
+from pipeline.embedded.clickhouse import HTTP, NATIVE, ClickHouseServer, says_hello
+from pipeline.embedded.files import MIB, Layout, Say, exclusive, free_mib, rotate, tail, used_mib, write_atomically
+from pipeline.embedded.kafka import BROKER, KafkaServer, brokers
+from pipeline.embedded.process import Note
+from pipeline.errors import ServerFailed
+from pipeline.settings import Settings
+
+STOP_SECONDS = 20.0
+POLL_SECONDS = 0.05
+STARTS_MAX = 3
+FREE_MIB_MIN = 1024
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where both servers answer."""
+
+    kafka: str
+    clickhouse_host: str
+    clickhouse_port: int
+    clickhouse_http_port: int
+
+    @property
+    def web_page(self) -> str:
+        """ClickHouse's page for queries."""
+        return f"http://{self.clickhouse_host}:{self.clickhouse_http_port}/play"
+
+
+class State(StrEnum):
+    """What `status` can say of a server."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"
+    STALE = "stale"  # noted as running, but gone: it crashed or was killed
+    UNRESPONSIVE = "unresponsive"  # the process lives, but does not answer
+    EXTERNAL_OK = "external-ok"
+    EXTERNAL_UNREACHABLE = "external-unreachable"
+
+
+class ServerStatus(msgspec.Struct, frozen=True):
+    """One server as found."""
+
+    state: State
+    addresses: tuple[str, ...] = ()
+    pid: int | None = None
+    data_mib: int = 0
+
+
+class Status(msgspec.Struct, frozen=True):
+    """Both servers as found."""
+
+    kafka: ServerStatus
+    clickhouse: ServerStatus
+
+    @property
+    def all_running(self) -> bool:
+        return {self.kafka.state, self.clickhouse.state} <= {State.RUNNING, State.EXTERNAL_OK}
+
+
+class Server(Protocol):
+    """What sets one embedded server apart from the other.  `ports` maps port names to numbers."""
+
+    @property
+    def name(self) -> str:
+        """Names its files."""
+
+    @property
+    def memory_mib(self) -> int:
+        """What it may take."""
+
+    def wanted_ports(self) -> Mapping[str, tuple[str, int]]:
+        """Port name -> the setting that pins it, and its value, 0 for any."""
+
+    def command(self, ports: Mapping[str, int]) -> list[str]:
+        """The command line; writes the files it names.  May run for seconds.  Raises ServerFailed when a part is missing."""
+
+    def answers(self, ports: Mapping[str, int]) -> bool:
+        """Whether it serves.  Blocks for seconds at most, never raises."""
+
+    def addresses(self, ports: Mapping[str, int]) -> tuple[str, ...]:
+        """For people."""
+
+
+class Room(msgspec.Struct, frozen=True):
+    """What the machine has to give when servers are to be started, in MiB."""
+
+    where: Path
+    used_mib: int
+    quota_mib: int
+    free_mib: int
+    memory_mib: int
+    memory_needed_mib: int
+
+    def check(self) -> None:
+        """Raises ServerFailed when it is too little."""
+        if self.used_mib > self.quota_mib:
+            message = f"the data in {self.where} are {self.used_mib} MiB, more than embedded.disk_quota_mib = {self.quota_mib}"
+            raise ServerFailed(message, advice="Raise embedded.disk_quota_mib, or delete the folder if nothing in it is needed.")
+        if self.free_mib < FREE_MIB_MIN:
+            message = f"{self.free_mib} MiB are free where {self.where} is; the servers need {FREE_MIB_MIN} MiB"
+            raise ServerFailed(message, advice="Make room, or set embedded.directory to a folder on a larger disk.")
+        if self.memory_mib < self.memory_needed_mib:
+            message = f"{self.memory_mib} MiB of memory are available; the servers need {self.memory_needed_mib} MiB"
+            raise ServerFailed(message, advice="End other programs, lower embedded.kafka_heap_mib, or name servers elsewhere.")
+
+
+def up(settings: Settings, *, say: Say) -> Addresses:
+    """Start what settings do not name elsewhere, and wait until it answers; check what they name.  A second call is a no-op.
+
+    Raises ServerFailed: not installed, port in use, too little room, over quota, ended at its start, late, or unreachable.
+    """
+    layout = Layout(settings.embedded.directory)
+    _check_external(settings, say=say)
+    embedded = _embedded(settings, layout)
+    if embedded:
+        with exclusive(layout.lock, say=say):
+            _start_missing(embedded, settings, layout, say=say)
+    return _addresses(connected(settings))
+
+
+def down(settings: Settings, *, say: Say) -> None:
+    """End the servers that `up` started.  Data, logs and ports stay for the next `up`."""
+    layout = Layout(settings.embedded.directory)
+    if not layout.root.is_dir():
+        say(f"nothing runs: {layout.root} does not exist")
+        return
+    with exclusive(layout.lock, say=say):
+        # Kafka first: its orderly end takes a second or two.
+        for name in (KafkaServer.name, ClickHouseServer.name):
+            note = process.read_note(layout.note(name))
+            if note is None:
+                say(f"{name}: not running")
+            elif not process.is_alive(note):
+                say(f"{name}: not running; its stale pid file is removed")
+            else:
+                process.stop(note, patience_seconds=STOP_SECONDS)
+                say(f"{name}: stopped (pid {note.pid})")
+            layout.note(name).unlink(missing_ok=True)
+
+
+def status(settings: Settings) -> Status:
+    """Both servers as they are now.  Changes nothing."""
+    layout = Layout(settings.embedded.directory)
+    return Status(
+        kafka=_external_kafka(settings) or _status_of(KafkaServer(settings, layout), layout),
+        clickhouse=_external_clickhouse(settings) or _status_of(ClickHouseServer(settings, layout), layout),
+    )
+
+
+def connected(settings: Settings) -> Settings:
+    """A copy of the settings in which the addresses of the running embedded servers are filled in.
+
+    Raises ServerFailed when one does not run.  Whether it answers is not asked: `up` has seen to that.
+    """
+    layout = Layout(settings.embedded.directory)
+    changes: dict[str, object] = {}
+    if not settings.kafka.bootstrap_servers:
+        numbers = _running(KafkaServer.name, layout).ports
+        changes["kafka"] = settings.kafka.model_copy(update={"bootstrap_servers": f"{ports.HOST}:{numbers[BROKER]}"})
+    if not settings.clickhouse.host:
+        numbers = _running(ClickHouseServer.name, layout).ports
+        update = {"host": ports.HOST, "port": numbers[NATIVE], "http_port": numbers[HTTP], "secure": False}
+        changes["clickhouse"] = settings.clickhouse.model_copy(update=update)
+    return settings.model_copy(update=changes)
+
+
+def _addresses(settings: Settings) -> Addresses:
+    return Addresses(
+        kafka=settings.kafka.bootstrap_servers,
+        clickhouse_host=settings.clickhouse.host,
+        clickhouse_port=settings.clickhouse.port,
+        clickhouse_http_port=settings.clickhouse.http_port,
+    )
+
+
+def _running(name: str, layout: Layout) -> Note:
+    note = process.read_note(layout.note(name))
+    if note is None or not process.is_alive(note):
+        raise ServerFailed(f"the embedded {name} server does not run ({layout.root})", advice="Run `trainwatch up`.")
+    return note
+
+
+# Servers that settings name
+
+
+def _check_external(settings: Settings, *, say: Say) -> None:
+    for name, setting, found in (
+        ("kafka", "kafka.bootstrap_servers", _external_kafka(settings)),
+        ("clickhouse", "clickhouse.host and clickhouse.port", _external_clickhouse(settings)),
+    ):
+        if found is None:
+            continue
+        where = ", ".join(found.addresses)
+        if found.state is not State.EXTERNAL_OK:
+            message = f"{name} at {where} does not answer"
+            raise ServerFailed(message, advice=f"Check that it runs and that {setting} is right; empty starts one on this machine.")
+        say(f"{name}: {where} answers; nothing to start")
+
+
+def _external_kafka(settings: Settings) -> ServerStatus | None:
+    """None when settings name none.  One bootstrap address that answers is enough, as for a client."""
+    named = settings.kafka.bootstrap_servers
+    if not named:
+        return None
+    addresses = tuple(part.strip() for part in named.split(",") if part.strip())
+    fine = any(brokers(*_host_and_port(address)) for address in addresses)
+    return ServerStatus(state=State.EXTERNAL_OK if fine else State.EXTERNAL_UNREACHABLE, addresses=addresses)
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    if not port.isdecimal() or not 0 < int(port) < 65_536:
+        message = f"kafka.bootstrap_servers: {address!r} is not host:port"
+        raise ServerFailed(message, advice="Write host:port, several separated by commas.")
+    return host.strip("[]"), int(port)
+
+
+def _external_clickhouse(settings: Settings) -> ServerStatus | None:
+    """None when settings name none."""
+    named = settings.clickhouse
+    if not named.host:
+        return None
+    password = named.password.get_secret_value()
+    wrong = says_hello(named.host, named.port, user=named.user, password=password, secure=named.secure)
+    where = f"{named.host}:{named.port}"
+    if wrong:
+        return ServerStatus(state=State.EXTERNAL_UNREACHABLE, addresses=(f"{where} ({wrong})",))
+    return ServerStatus(state=State.EXTERNAL_OK, addresses=(where,))
+
+
+# Servers of this machine
+
+
+def _embedded(settings: Settings, layout: Layout) -> list[Server]:
+    servers: list[Server] = []
+    if not settings.kafka.bootstrap_servers:
+        servers.append(KafkaServer(settings, layout))
+    if not settings.clickhouse.host:
+        servers.append(ClickHouseServer(settings, layout))
+    return servers
+
+
+def _status_of(server: Server, layout: Layout) -> ServerStatus:
+    data_mib = used_mib(layout.data(server.name))
+    note = process.read_note(layout.note(server.name))
+    if note is None:
+        return ServerStatus(state=State.STOPPED, data_mib=data_mib)
+    addresses = server.addresses(note.ports)
+    if not process.is_alive(note):
+        return ServerStatus(state=State.STALE, addresses=addresses, data_mib=data_mib)
+    state = State.RUNNING if server.answers(note.ports) else State.UNRESPONSIVE
+    return ServerStatus(state=state, addresses=addresses, pid=note.pid, data_mib=data_mib)
+
+
+def _start_missing(servers: Sequence[Server], settings: Settings, layout: Layout, *, say: Say) -> None:
+    """Start all that are not running, then wait for all, so that their start-up times overlap."""
+    patience = settings.embedded.ready_timeout_seconds
+    notes = {server.name: process.read_note(layout.note(server.name)) for server in servers}
+    missing = [server for server in servers if (note := notes[server.name]) is None or not process.is_alive(note)]
+    if missing:
+        _check_room(missing, settings, layout)
+    started = time.monotonic()
+    launched = {server.name: _launch(server, layout, say=say) for server in missing}
+    for server in servers:
+        if server.name in launched:
+            note = _await_start(server, launched[server.name], layout, patience, say=say)
+            say(f"{server.name}: answers after {time.monotonic() - started:.1f} s at {' '.join(server.addresses(note.ports))}")
+        elif (running := notes[server.name]) is not None:
+            _await_running(server, running, layout, patience)
+            say(f"{server.name}: runs already (pid {running.pid}) at {' '.join(server.addresses(running.ports))}")
+
+
+def _check_room(missing: Sequence[Server], settings: Settings, layout: Layout) -> None:
+    """Refuse before anything is started, rather than fail somewhere inside a server."""
+    room = Room(
+        where=layout.root,
+        used_mib=used_mib(layout.root),
+        quota_mib=settings.embedded.disk_quota_mib,
+        free_mib=free_mib(layout.root),
+        memory_mib=psutil.virtual_memory().available // MIB,
+        memory_needed_mib=sum(server.memory_mib for server in missing),
+    )
+    room.check()
+
+
+def _launch(server: Server, layout: Layout, *, say: Say) -> Note:
+    """Start the process and note it.  It need not answer yet, and may have ended already."""
+    numbers = _choose_ports(server, layout)
+    command = server.command(numbers)
+    say(f"{server.name}: starting at {' '.join(server.addresses(numbers))}")
+    output = layout.output(server.name)
+    rotate(output)
+    note = process.note_of(process.spawn(command, log=output, folder=layout.data(server.name)), numbers)
+    process.write_note(layout.note(server.name), note)
+    return note
+
+
+def _choose_ports(server: Server, layout: Layout) -> dict[str, int]:
+    remembered = _remembered_ports(layout)
+    chosen: dict[str, int] = {}
+    for name, (setting, configured) in server.wanted_ports().items():
+        others = {number for other, number in remembered.items() if other not in server.wanted_ports()}
+        taken = {*chosen.values(), *(() if configured else others)}
+        chosen[name] = ports.choose(setting, configured=configured, remembered=remembered.get(name), taken=taken)
+    write_atomically(layout.ports, msgspec.json.encode({**remembered, **chosen}))
+    return chosen
+
+
+def _remembered_ports(layout: Layout) -> dict[str, int]:
+    try:
+        return msgspec.json.decode(layout.ports.read_bytes(), type=dict[str, int])
+    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+        return {}
+
+
+def _await_start(server: Server, note: Note, layout: Layout, patience_seconds: float, *, say: Say) -> Note:
+    """Wait for a server just started.  One that ended since another program took its drawn port meanwhile is started again."""
+    for attempt in range(1, STARTS_MAX + 1):
+        if _wait(server, note, patience_seconds):
+            return note
+        if process.is_alive(note):
+            process.stop(note, patience_seconds=STOP_SECONDS)
+            layout.note(server.name).unlink(missing_ok=True)
+            raise _failure(server, layout, f"did not answer within {patience_seconds:g} s and was stopped again")
+        if attempt < STARTS_MAX and _lost_its_port(server, note):
+            say(f"{server.name}: another program took its port; trying another one")
+            note = _launch(server, layout, say=say)
+        else:
+            break
+    layout.note(server.name).unlink(missing_ok=True)
+    raise _failure(server, layout, "ended at its start")
+
+
+def _await_running(server: Server, note: Note, layout: Layout, patience_seconds: float) -> None:
+    if not _wait(server, note, patience_seconds):
+        advice = "Run `trainwatch down`, then `trainwatch up`; data are kept."
+        raise _failure(server, layout, f"runs (pid {note.pid}) but does not answer", advice=advice)
+
+
+def _lost_its_port(server: Server, note: Note) -> bool:
+    drawn = [note.ports[name] for name, (_, configured) in server.wanted_ports().items() if not configured]
+    return not all(ports.is_free(number) for number in drawn)
+
+
+def _wait(server: Server, note: Note, patience_seconds: float) -> bool:
+    """Whether the server answers before it ends or the time is up."""
+    deadline = time.monotonic() + patience_seconds
+    while time.monotonic() < deadline:
+        if server.answers(note.ports):
+            return process.is_alive(note)
+        if not process.is_alive(note):
+            return False
+        time.sleep(POLL_SECONDS)
+    return False
+
+
+def _failure(server: Server, layout: Layout, what: str, *, advice: str = "") -> ServerFailed:
+    output = layout.output(server.name)
+    logs = [text for log in (layout.logs / f"{server.name}.log", output) if (text := tail(log))]
+    message = "\n".join([f"{server.name} {what}; the last lines of its logs:", *logs])
+    return ServerFailed(message, advice=advice or f"The logs in {layout.logs} tell more.")

@@ -1,0 +1,79 @@
+"""A record whose value is the line itself; what is known of it stands in the headers.
+
+    host       the machine that wrote the line           offset      of the line in its file, bytes
+    source     the program                               collected   when the shipper read it, UTC milliseconds
+    file       path of the file
+
+`trainwatch replay` writes these, and any shipper can.  A header is believed only within bounds: a name that is too long or holds
+control characters, or a number that is none, counts as absent, since a header never decides whether a line is kept.
+
+Holds: every value is a raw line, so this envelope is asked last.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.formats.fields import EVENT_TIME_MAX, EVENT_TIME_MIN
+from pipeline.formats.line import Line
+
+NAME_BYTES_MAX = 512
+NUMBER_MAX = 2**63 - 1
+
+
+class RawLine:
+    """The line is the value."""
+
+    name = "raw"
+
+    def unwrap(self, value: bytes, headers: Sequence[tuple[str, bytes]]) -> list[Line]:
+        """One line, without its line end."""
+        payload = without_line_end(value)
+        if not headers:
+            return [Line(payload=payload)]
+        host, program, file, offset, collected = said_by(headers)
+        return [Line(payload=payload, host=host, program=program, file=file, file_offset=offset, collected_time=collected)]
+
+
+def without_line_end(value: bytes) -> bytes:
+    """The value without one LF, CR or CR LF at its end."""
+    return value.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def said_by(headers: Sequence[tuple[str, bytes]]) -> tuple[str, str, str, int | None, int | None]:
+    """Host, program, file, offset and collected time; of a header that occurs twice the last one holds, as in Kafka clients."""
+    host = program = file = ""
+    offset: int | None = None
+    collected: int | None = None
+    for name, data in headers:
+        if name == "host":
+            host = _name(data)
+        elif name == "source":
+            program = _name(data)
+        elif name == "file":
+            file = _name(data)
+        elif name == "offset":
+            offset = _number(data)
+        elif name == "collected":
+            collected = sane_time(_number(data))
+    return host, program, file, offset, collected
+
+
+def sane_time(milliseconds: int | None) -> int | None:
+    """A collected time, or None for one outside 2000 to 2100: ingest then takes Kafka's."""
+    return milliseconds if milliseconds is not None and EVENT_TIME_MIN <= milliseconds < EVENT_TIME_MAX else None
+
+
+def _name(data: bytes | None) -> str:
+    if not data or len(data) > NAME_BYTES_MAX:
+        return ""
+    text = data.decode("utf-8", "replace")
+    return text if text.isprintable() else ""
+
+
+def _number(data: bytes | None) -> int | None:
+    if not data or len(data) > 19 or not data.isdigit():
+        return None
+    number = int(data)
+    return number if number <= NUMBER_MAX else None
+
+
+ENVELOPE = RawLine()

@@ -1,0 +1,337 @@
+"""Texts of log fields in; checked numbers, instants, node names and states out.
+
+What several formats share, and nothing that knows one format.  A text that is not what its field promises raises a RejectedRecord,
+since a guessed value would be believed downstream.
+
+Times are UTC milliseconds.  Most cluster logs write local time without zone: `Reading.zone` says which, and
+`Reading.reference_time` (when the line was collected) settles which of two equal wall times is meant when a clock was set back.
+
+    clock set back at 02:00      01:30 (first)   01:30 (second)
+    collected before the second  ^ taken
+    collected later                              ^ taken: the smaller delay is the likelier one
+
+Holds: linear time and bounded memory for any text (an expansion stops at a fixed number of nodes); no clock; caches only of pure
+functions, and bounded.
+"""
+
+import datetime as dt
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from itertools import islice
+from typing import Any, TypeVar
+from zoneinfo import ZoneInfo
+
+import msgspec
+import orjson
+
+from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, TimestampOutOfRange
+from pipeline.formats.line import Reading
+
+EVENT_TIME_MIN = 946_684_800_000  # 2000-01-01: a smaller time is a counter, a zero or a clock that was never set
+EVENT_TIME_MAX = 4_102_444_800_000  # 2100-01-01
+NODES_MAX = 100_000
+NODE_NAME_LENGTH_MAX = 255
+BRACKETS_MAX = 4  # per name: rack, chassis, slot, node
+UNMAPPED_FIELDS_MAX = 64
+UNMAPPED_NAME_LENGTH_MAX = 128
+UNMAPPED_TEXT_LENGTH_MAX = 512
+
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock's zero; the zone is applied by _local_to_utc
+_EPOCH_DAY = _EPOCH.toordinal()
+_DAY = 86_400_000
+_MILLISECOND = dt.timedelta(milliseconds=1)
+
+Model = TypeVar("Model", bound=msgspec.Struct)
+
+
+# --- instants -------------------------------------------------------------------------------------------------------------------
+
+
+def checked_time(milliseconds: int) -> int:
+    """The time itself.  Raises TimestampOutOfRange outside 2000 to 2100."""
+    if EVENT_TIME_MIN <= milliseconds < EVENT_TIME_MAX:
+        return milliseconds
+    raise TimestampOutOfRange("event time outside the years 2000 to 2099")
+
+
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,]([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-9]{2})?")
+
+
+def iso_time(text: str, reading: Reading) -> int:
+    """`2026-03-02T19:40:41[.318][+08:00]`; without offset it is local time of the reading's zone."""
+    return _iso(text, reading.zone, reading.reference_time)
+
+
+def utc_time(text: str) -> int:
+    """The same, for sources that write UTC without saying so."""
+    return _iso(text, None, 0)
+
+
+def _iso(text: str, zone: ZoneInfo | None, reference: int) -> int:
+    # Times to the second come again in every row about the same job; those with a fraction do not.
+    wall, offset = _wall_time(text) if "." in text else _repeated_wall_time(text)
+    if offset is not None:
+        return checked_time(wall - offset)
+    return checked_time(wall if zone is None else _local_to_utc(wall, zone, reference))
+
+
+def _wall_time(text: str) -> tuple[int, int | None]:
+    """Milliseconds of the wall clock, and those that it is ahead of UTC where the text says so."""
+    match = _ISO.fullmatch(text)
+    if match is None:
+        raise DecodeError("not an ISO 8601 time")
+    fraction, offset = match.groups()
+    hour, minute, second = int(text[11:13]), int(text[14:16]), int(text[17:19])
+    if hour > 23 or minute > 59 or second > 59:
+        raise DecodeError("no such time of day")
+    wall = _midnight(text[:10]) + ((hour * 60 + minute) * 60 + second) * 1000
+    if fraction is not None:
+        wall += int((fraction + "00")[:3])
+    if offset is None:
+        return wall, None
+    if offset == "Z":
+        return wall, 0
+    hours, minutes = int(offset[1:3]), int(offset[-2:])
+    if hours > 23 or minutes > 59:
+        raise DecodeError("not an offset from UTC")
+    ahead = (hours * 60 + minutes) * 60_000
+    return wall, ahead if offset[0] == "+" else -ahead
+
+
+_repeated_wall_time = lru_cache(maxsize=8192)(_wall_time)  # only texts that are times enter, so an entry is small
+
+
+def zoned_time(text: str) -> int | None:
+    """The same for a time that must carry its offset, as shippers' clocks do; None when it does not, or is no time."""
+    match = _ISO.fullmatch(text)
+    if match is None or match[2] is None:
+        return None
+    try:
+        return _iso(text, None, 0)
+    except RejectedRecord:
+        return None
+
+
+@lru_cache(maxsize=1024)
+def _midnight(day: str) -> int:
+    """Wall-clock milliseconds of `2026-03-02`."""
+    try:
+        return (dt.date.fromisoformat(day).toordinal() - _EPOCH_DAY) * _DAY
+    except ValueError as error:
+        raise DecodeError("no such day in the calendar") from error
+
+
+def _local_to_utc(wall: int, zone: ZoneInfo, reference: int) -> int:
+    first_offset, second_offset = _offsets(zone, wall // 60_000)
+    first = wall - first_offset
+    if first_offset <= second_offset:  # an ordinary time; or one that the clock skipped, read with the offset before
+        return first
+    second = wall - second_offset
+    return second if second <= reference else first
+
+
+@lru_cache(maxsize=16_384)
+def _offsets(zone: ZoneInfo, minute: int) -> tuple[int, int]:
+    """Milliseconds that the zone is ahead of UTC at a wall-clock minute: before and after a change that makes it ambiguous.
+
+    By the minute, since zones have changed at 00:01, and streams repeat the minute often enough.
+    """
+    wall = _EPOCH + dt.timedelta(minutes=minute)
+    first, second = (wall.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
+    return (first or dt.timedelta()) // _MILLISECOND, (second or dt.timedelta()) // _MILLISECOND
+
+
+# --- numbers and texts ----------------------------------------------------------------------------------------------------------
+
+
+def bounded_int(text: str, maximum: int = 0xFFFFFFFF) -> int:
+    """Decimal digits, 0 to `maximum`."""
+    if not text.isascii() or not text.isdigit() or len(text) > 20:
+        raise SchemaMismatch("a field that holds a number holds something else")
+    number = int(text)
+    if number > maximum:
+        raise SchemaMismatch("a number is larger than its field allows")
+    return number
+
+
+def optional_int(text: str, maximum: int = 0xFFFFFFFF) -> int | None:
+    """The same; None for an empty field."""
+    return bounded_int(text, maximum) if text else None
+
+
+def text_of(payload: bytes) -> str:
+    """The line as text; bytes that are not UTF-8 become replacement characters, since one bad name must not hide a line."""
+    return payload.decode("utf-8", "replace")
+
+
+def code_and_signal(text: str | None) -> tuple[int | None, int | None]:
+    """Slurm's `exit status:signal`; empty: neither."""
+    if not text:
+        return None, None
+    code, separator, signal = text.partition(":")
+    if not separator:
+        raise SchemaMismatch("an exit code is not of the form status:signal")
+    return bounded_int(code, 0xFFFF), bounded_int(signal, 0xFFFF)
+
+
+_UNTYPED_GPUS = re.compile(r"(?:^|,)gres/gpu=([0-9]{1,9})(?:,|$)")
+
+
+def gpus_of(tres: str | None) -> int | None:
+    """GPUs of a TRES list.  The untyped entry already counts the typed ones, so they are never added up."""
+    match = _UNTYPED_GPUS.search(tres) if tres else None
+    return int(match[1]) if match else None
+
+
+# --- Slurm job states -----------------------------------------------------------------------------------------------------------
+
+_SHORT_STATES = {
+    "PD": "PENDING", "R": "RUNNING", "S": "SUSPENDED", "CD": "COMPLETED", "CA": "CANCELLED", "F": "FAILED", "TO": "TIMEOUT",
+    "NF": "NODE_FAIL", "PR": "PREEMPTED", "BF": "BOOT_FAIL", "DL": "DEADLINE", "OOM": "OUT_OF_MEMORY", "CG": "COMPLETING",
+    "CF": "CONFIGURING", "RQ": "REQUEUED", "RS": "RESIZING", "RV": "REVOKED", "SE": "SPECIAL_EXIT",
+}  # fmt: skip
+# States in which an attempt is over.  A requeue ends the attempt too: the next one has a later submit or start.
+ENDED_STATES = frozenset({
+    "COMPLETED", "CANCELLED", "FAILED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL", "DEADLINE", "OUT_OF_MEMORY", "REVOKED",
+    "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT",
+})  # fmt: skip
+_STATE = re.compile(r"([A-Z_]{1,32})(?: by ([0-9]{1,10}))?\+?")
+
+
+def job_state(text: str | None) -> tuple[str, int | None]:
+    """Base name of a state, and the uid of `CANCELLED by 5012`."""
+    if not text:
+        return "", None
+    match = _STATE.fullmatch(text)
+    if match is None:
+        raise SchemaMismatch("not a job state")
+    name, uid = match.groups()
+    return _SHORT_STATES.get(name, name), None if uid is None else bounded_int(uid)
+
+
+# --- node lists -----------------------------------------------------------------------------------------------------------------
+
+_NO_NODES = frozenset({"", "(null)", "None", "None assigned", "Unknown", "n/a"})
+_NODE_NAME = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_NODE_PATTERN = re.compile(r"(?:[A-Za-z0-9._-]|\[[0-9,-]+\])+")
+_BRACKET = re.compile(r"\[([0-9,-]*)\]")
+_RANGE = re.compile(r"([0-9]{1,18})(?:-([0-9]{1,18}))?")
+_SHORT_LIST = 256  # characters
+_SHORT_ANSWER = 128  # names
+
+
+class _TooManyNodes(DecodeError):
+    """The list has more names than there is room for."""
+
+
+def expand_nodes(text: str | None) -> tuple[str, ...]:
+    """`gpu-[001-003,007],login` -> its names; zero padding is kept.  Raises DecodeError above NODES_MAX names."""
+    if text is None or text in _NO_NODES:
+        return ()
+    if _NODE_NAME.fullmatch(text):
+        return (text,)
+    if len(text) <= _SHORT_LIST:
+        try:
+            return _expand_short(text)
+        except _TooManyNodes:
+            pass
+    return _expand(text, NODES_MAX)
+
+
+def _expand(text: str, room: int) -> tuple[str, ...]:
+    names: list[str] = []
+    position = 0
+    while True:
+        match = _NODE_PATTERN.match(text, position)
+        if match is None:
+            raise DecodeError("not a node list")
+        names.extend(_expand_pattern(match[0], room - len(names)))
+        position = match.end()
+        if position == len(text):
+            return tuple(names)
+        if text[position] != ",":
+            raise DecodeError("not a node list")
+        position += 1
+
+
+@lru_cache(maxsize=1024)
+def _expand_short(text: str) -> tuple[str, ...]:
+    """Every row about a job repeats its nodes.  Long answers are refused, and thereby not kept."""
+    return _expand(text, _SHORT_ANSWER)
+
+
+def _expand_pattern(pattern: str, room: int) -> list[str]:
+    pieces = _BRACKET.split(pattern)  # literal, ranges, literal, ranges, ..., literal
+    if len(pieces) > 2 * BRACKETS_MAX + 1:
+        raise DecodeError("a node name has too many brackets")
+    if sum(map(len, pieces[::2])) > NODE_NAME_LENGTH_MAX:
+        raise DecodeError("a node name is too long")  # found before it is multiplied
+    names = [pieces[0]]
+    for ranges, literal in zip(pieces[1::2], pieces[2::2], strict=True):
+        numbers = list(islice(_numbers(ranges, room), room + 1))  # many ranges, each of them short enough, stop here
+        if len(names) * len(numbers) > room:
+            raise _TooManyNodes("a node list has too many names")
+        names = [f"{name}{number}{literal}" for name in names for number in numbers]
+    if len(names) > room:
+        raise _TooManyNodes("a node list has too many names")
+    if any(len(name) > NODE_NAME_LENGTH_MAX for name in names):
+        raise DecodeError("a node name is too long")
+    return names
+
+
+def _numbers(ranges: str, room: int) -> Iterator[str]:
+    for item in ranges.split(","):
+        match = _RANGE.fullmatch(item)
+        if match is None:
+            raise DecodeError("not a range of node numbers")
+        first, last = match.groups()
+        if last is None:
+            yield first
+            continue
+        low, high = int(first), int(last)
+        if low > high:
+            raise DecodeError("a range of nodes runs backwards")
+        if high - low >= room:
+            raise _TooManyNodes("a range of nodes is too long")
+        width = len(first)
+        for number in range(low, high + 1):
+            yield f"{number:0{width}d}"
+
+
+# --- JSON objects ---------------------------------------------------------------------------------------------------------------
+
+
+def json_object(payload: bytes) -> dict[str, Any]:
+    """The object.  NaN and broken JSON are refused; of a doubled key the last one holds, as in every common decoder."""
+    try:
+        value = orjson.loads(payload)
+    except orjson.JSONDecodeError as error:
+        raise DecodeError(f"not JSON: {error.msg}") from error
+    if not isinstance(value, dict):
+        raise SchemaMismatch("the JSON is not an object")
+    return value
+
+
+def typed(value: dict[str, Any], model: type[Model]) -> Model:
+    """The object as the struct that promises its fields.  Raises SchemaMismatch naming the field."""
+    try:
+        return msgspec.convert(value, model)
+    except msgspec.ValidationError as error:
+        raise SchemaMismatch(str(error)) from error
+
+
+def unmapped(value: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
+    """The keys that no field of ours takes, as bounded texts: they pass through."""
+    rest: dict[str, str] = {}
+    for name, field in value.items():
+        if name in known or field is None or len(name) > UNMAPPED_NAME_LENGTH_MAX:
+            continue
+        try:
+            text = field if isinstance(field, str) else orjson.dumps(field).decode()
+        except orjson.JSONEncodeError as error:
+            raise DecodeError("a field is nested too deeply") from error
+        rest[name] = text[:UNMAPPED_TEXT_LENGTH_MAX]
+        if len(rest) == UNMAPPED_FIELDS_MAX:
+            break
+    return rest

@@ -1,0 +1,148 @@
+"""An object that Slurm's `jobcomp/kafka` (or `jobcomp/elasticsearch`) plugin wrote in; one JobRecord out.
+
+The record is the scheduler's own word on owner, nodes, times and end.  It never says who cancelled: that is in slurmctld's log and
+in sacct.  Its times are UTC, written without `Z`; a time that Slurm does not know is an absent key.  There is no field for the kind
+of event: a finish has `@end` or an exit code and a state in which the attempt is over, a start (since 25.05) has neither; a
+resize is neither of the two.
+
+A job that is requeued has one finish per attempt, told apart by submit and start, which are therefore part of the record's own id.
+
+Holds: keys without a field of ours pass through as `unmapped`, except `script`, which may hold secrets.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+
+from pipeline.errors import UnknownFormat
+from pipeline.formats.fields import ENDED_STATES, code_and_signal, expand_nodes, gpus_of, job_state, json_object, typed, unmapped, utc_time
+from pipeline.formats.line import Line, Reading
+from pipeline.model.events import JobRecord, Parsed
+from pipeline.model.source import Source
+
+# 32-bit in Slurm, with the two highest values meaning "none" and "unlimited".
+_Number = Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)]
+
+
+class _Wire(msgspec.Struct, frozen=True, gc=False, rename={"submit": "@submit", "start": "@start", "end": "@end"}):
+    """The fields that we take, as the plugin writes them."""
+
+    jobid: _Number
+    user_id: _Number | None = None
+    username: str | None = None
+    account: str | None = None
+    partition: str | None = None
+    qos: str | None = None
+    job_name: str | None = None
+    state: str | None = None
+    submit: str | None = None
+    start: str | None = None
+    end: str | None = None
+    nodes: str | None = None
+    alloc_node: str | None = None
+    exit_code: str | None = None
+    derived_ec: str | None = None
+    time_limit: _Number | None = None
+    tres_alloc: str | None = None
+    work_dir: str | None = None
+    std_out: str | None = None
+    array_job_id: _Number | None = None
+    array_task_id: _Number | None = None
+    het_job_id: _Number | None = None
+    het_job_offset: _Number | None = None
+
+
+_TAKEN = frozenset(msgspec.structs.fields(_Wire)[i].encode_name for i in range(len(msgspec.structs.fields(_Wire))))
+_NOT_PASSED = _TAKEN - {"tres_alloc"} | {"script"}
+
+
+class SlurmJobcomp:
+    """The plugin's JSON object."""
+
+    name = "slurm_jobcomp"
+    source = Source.JOBCOMP
+
+    def claims(self, payload: bytes) -> bool:
+        """An object with a job id."""
+        return payload[:1] == b"{" and b'"jobid"' in payload
+
+    def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:  # noqa: ARG002 - UTC, complete and without host
+        """One JobRecord."""
+        if line.payload[:1] != b"{":
+            raise UnknownFormat("not an object")
+        value = json_object(line.payload)
+        if "jobid" not in value:
+            raise UnknownFormat("an object without job id")
+        record = _body(typed(value, _Wire))
+        return (
+            Parsed(
+                source=Source.JOBCOMP,
+                body=record,
+                event_time=_event_time(record),
+                own_id=own_id(record),
+                unmapped=unmapped(value, _NOT_PASSED),
+            ),
+        )
+
+
+def own_id(record: JobRecord) -> str:
+    """What tells this record from every other of its cluster: job, attempt and state."""
+    times = (record.submit, record.start, record.end)
+    submit, start, end = ("" if time is None else str(time) for time in times)
+    return f"{record.job}/{submit}/{start}/{record.state}/{end}"
+
+
+def _body(wire: _Wire) -> JobRecord:
+    state, cancelled_by = job_state(wire.state)
+    exit_code, exit_signal = code_and_signal(wire.exit_code)
+    derived_code, derived_signal = code_and_signal(wire.derived_ec)
+    return JobRecord(
+        job=str(wire.jobid),
+        phase=_phase(wire, state),
+        owner_uid=wire.user_id,
+        owner=wire.username or "",
+        account=wire.account or "",
+        partition=wire.partition or "",
+        qos=wire.qos or "",
+        name=wire.job_name or "",
+        state=state,
+        submit=_time(wire.submit),
+        start=_time(wire.start),
+        end=_time(wire.end),
+        nodes=expand_nodes(wire.nodes),
+        submit_host=wire.alloc_node or "",
+        exit_code=exit_code,
+        exit_signal=exit_signal,
+        derived_code=derived_code,
+        derived_signal=derived_signal,
+        cancelled_by_uid=cancelled_by,
+        gpus=gpus_of(wire.tres_alloc),
+        time_limit_seconds=wire.time_limit,
+        work_dir=wire.work_dir or "",
+        std_out=wire.std_out or "",
+        array=f"{wire.array_job_id}_{wire.array_task_id}" if wire.array_job_id and wire.array_task_id is not None else "",
+        het=f"{wire.het_job_id}+{wire.het_job_offset}" if wire.het_job_id and wire.het_job_offset is not None else "",
+    )
+
+
+def _phase(wire: _Wire, state: str) -> str:
+    if wire.end is None and wire.exit_code is None:
+        return "start" if state in {"", "RUNNING"} else "other"
+    return "end" if state in ENDED_STATES else "other"
+
+
+def _event_time(record: JobRecord) -> int | None:
+    """When the thing told happened; None (the record's collection) for an end without time, rather than the start."""
+    if record.phase == "end":
+        return record.end
+    if record.phase == "start":
+        return record.start if record.start is not None else record.submit
+    return next((time for time in (record.end, record.start, record.submit) if time is not None), None)
+
+
+def _time(text: str | None) -> int | None:
+    return None if text is None or text in {"", "Unknown", "None"} else utc_time(text)
+
+
+FORMAT = SlurmJobcomp()

@@ -1,0 +1,72 @@
+"""A record's value and headers in; its lines out.  A line in; the format that reads it and its events out.
+
+The two tuples are the list of formats: a new one is one line here.  Envelopes are asked in order, and the raw line takes what
+is left.  A payload's format is pinned by the settings of its source, or sniffed: formats are asked in order whether they claim the
+line, cheaply and mostly by its first bytes, and the first that can read it wins.  A claim may be wrong: UnknownFormat from
+`parse` passes the line on; any other rejection is final, because the format knew the line for its own.
+
+Nothing is remembered between lines.  A format last seen for a file would be quicker to find, and would make the answer depend on
+what came before.
+"""
+
+from collections.abc import Sequence
+
+from pipeline.errors import ConfigError, UnknownFormat
+from pipeline.formats.envelopes import json_wrapper, raw
+from pipeline.formats.line import Envelope, Line, Payload, Reading
+from pipeline.formats.payloads import auditd, kernel, megatron, probe, sacct, slurm_jobcomp, slurmctld, slurmstepd, sshd, torchrun
+from pipeline.model.events import Parsed
+
+ENVELOPES: tuple[Envelope, ...] = (
+    json_wrapper.ENVELOPE,
+    raw.ENVELOPE,
+)
+
+# The order settles which of two claims is tried first: formats with an unmistakable start come before those that look inside the
+# line, and torchrun, which claims whatever looks like an error, is asked last.
+PAYLOADS: tuple[Payload, ...] = (
+    probe.FORMAT,
+    slurm_jobcomp.FORMAT,
+    slurmctld.FORMAT,
+    auditd.FORMAT,
+    sacct.FORMAT,
+    sshd.FORMAT,
+    kernel.FORMAT,
+    slurmstepd.FORMAT,
+    megatron.FORMAT,
+    torchrun.FORMAT,
+)
+
+_BY_NAME = {format_.name: format_ for format_ in PAYLOADS}
+
+
+def unwrap(value: bytes, headers: Sequence[tuple[str, bytes]]) -> list[Line]:
+    """The lines of a record.  Raises DecodeError when its envelope is broken."""
+    for envelope in ENVELOPES:
+        lines = envelope.unwrap(value, headers)
+        if lines is not None:
+            return lines
+    raise UnknownFormat("no envelope takes this value")
+
+
+def parse(line: Line, reading: Reading, pinned: str = "") -> tuple[Payload, Sequence[Parsed]]:
+    """The format that reads the line, and its events.  Raises a RejectedRecord; ConfigError when no format is called `pinned`."""
+    if pinned:
+        format_ = by_name(pinned)
+        return format_, format_.parse(line, reading)
+    payload = line.payload
+    for format_ in PAYLOADS:
+        if format_.claims(payload):
+            try:
+                return format_, format_.parse(line, reading)
+            except UnknownFormat:
+                continue
+    raise UnknownFormat("no format reads this line")
+
+
+def by_name(name: str) -> Payload:
+    """The format that settings pin."""
+    format_ = _BY_NAME.get(name)
+    if format_ is None:
+        raise ConfigError(f"unknown format {name!r}", advice=f"Use one of: {', '.join(sorted(_BY_NAME))}.")
+    return format_

@@ -1,0 +1,135 @@
+"""A line of a system log in; its time, host, program and text out.
+
+Four shapes exist in practice: the traditional `Mar  2 19:40:41 host prog[1]: text`, the same with an ISO time, RFC 5424 with its
+structured data, and the bare text of a shipper that cut the prefix off and says the program beside it.  The first three may stand
+behind a `<priority>`.  An offset in the line wins over the setting.
+
+The traditional time has neither zone nor year.  The year is the latest in which the line is not ahead of its own collection, since
+logs are read after they were written: the *nearest* year would put a line of March, read in November, into next spring.  A clock may
+run ahead by `AHEAD_MAX`, which also carries a line of 1 January, read in the last seconds of the old year, across.
+
+Holds: the *first* tag of a line is the program, so a user name or message that imitates a whole line stays text; every pattern takes
+linear time.
+"""
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from pipeline.errors import DecodeError
+from pipeline.formats.fields import iso_time
+from pipeline.formats.line import Line, Reading
+
+TEXT_CHARACTERS_MAX = 2000  # of free text carried in an event; the whole line is kept as evidence anyway
+NUMBER_DIGITS_MAX = 18  # what fits in 64 bits
+
+AHEAD_MAX = 7 * 86_400_000
+YEARS_BACK_MAX = 8  # 29 February comes back after eight years at the latest
+
+_MONTHS = {
+    name: number
+    for number, name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1)
+}
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+_PRIORITY = re.compile(r"<([0-9]{1,3})>")
+_RFC3164 = re.compile(r"([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.([0-9]{1,9}))? ")
+_ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?) ")
+# A tag is `prog`, `prog[12]` or `sshd(pam_unix)[12]`; the host before it may be missing where a shipper cut it.
+_TAG = re.compile(r"(?:((?:[A-Za-z0-9_.%-]|:(?! )){1,255}) )?([A-Za-z0-9_./@-]{1,64})(?:\([A-Za-z0-9_-]{1,32}\))?(?:\[([0-9]{1,10})\])?: ?")
+_RFC5424 = re.compile(r"1 (\S{1,64}) (\S{1,255}) (\S{1,64}) (\S{1,128}) \S{1,64} ")
+_PID = re.compile(r"[0-9]{1,10}")
+_ELEMENT = re.compile(r'\[(?:[^"\]\\]|\\.|"(?:[^"\\]|\\.)*+")*+\]')
+
+
+class SyslogLine(NamedTuple):
+    """A system log line, taken apart.  `priority` is None where the line has none; its facility is `priority >> 3`."""
+
+    time: int | None
+    host: str
+    program: str
+    pid: int | None
+    text: str
+    priority: int | None
+
+
+def text_of(payload: bytes) -> str:
+    """The line as text, without the CR that files written on other systems leave at its end."""
+    text = payload.decode("utf-8", "replace")
+    return text.removesuffix("\r")
+
+
+def split(line: Line, reading: Reading) -> SyslogLine | None:
+    """The parts of the line, or None when it has no syslog prefix and its envelope names no program either.
+
+    Raises DecodeError where the prefix is there and its time is no time.
+    """
+    text = text_of(line.payload)
+    priority, start = None, 0
+    if marked := _PRIORITY.match(text):
+        priority, start = int(marked[1]), marked.end()
+    if priority is not None and (head := _RFC5424.match(text, start)):
+        return _rfc5424(text, head, priority, reading)
+    if head := _RFC3164.match(text, start):
+        time = yearless_time(_MONTHS.get(head[1], 0), int(head[2]), head[3], head[4] or "", reading)
+    elif head := _ISO.match(text, start):
+        time = iso_time(head[1], reading)
+    elif line.program:
+        # The shipper took the prefix off and kept what it said.
+        return SyslogLine(None, line.host, line.program, None, text[start:].lstrip(" "), priority)
+    else:
+        return None
+    tag = _TAG.match(text, head.end())
+    if tag is None:
+        return None
+    return SyslogLine(time, tag[1] or "", tag[2], int(tag[3]) if tag[3] else None, text[tag.end() :].lstrip(" "), priority)
+
+
+def _rfc5424(text: str, head: re.Match[str], priority: int | None, reading: Reading) -> SyslogLine:
+    at, host, program, process = head.groups()
+    start = head.end()
+    if text.startswith("-", start):
+        start += 1
+    else:
+        while element := _ELEMENT.match(text, start):
+            start = element.end()
+    return SyslogLine(
+        iso_time(at, reading) if at != "-" else None,
+        "" if host == "-" else host,
+        "" if program == "-" else program,
+        int(process) if _PID.fullmatch(process) else None,
+        text[start:].lstrip(" ").removeprefix("\ufeff"),
+        priority,
+    )
+
+
+def yearless_time(month: int, day: int, clock: str, fraction: str, reading: Reading) -> int:
+    """UTC ms of a local time without year (`19:40:41`, fraction of any length).  Raises DecodeError where no year has that time."""
+    reference = reading.reference_time
+    hour, minute, second = int(clock[0:2]), int(clock[3:5]), int(clock[6:8])
+    millisecond = int((fraction + "000")[:3])
+    year = (_EPOCH + reference * _MILLISECOND).year + 1
+    for candidate in range(year, year - YEARS_BACK_MAX - 2, -1):
+        try:
+            # A leap second is the last second that datetime knows.
+            wall = datetime(candidate, month, day, hour, minute, 59 if second == 60 else second, millisecond * 1000, reading.zone)
+        except ValueError:
+            continue
+        time = (wall - _EPOCH) // _MILLISECOND
+        if time - reference <= AHEAD_MAX:
+            return _unfolded(wall, time, reference)
+    raise DecodeError("a date or time that no year has")
+
+
+def _unfolded(wall: datetime, time: int, reference: int) -> int:
+    """Where a clock was set back the same wall time comes twice: the later one that is not ahead of the collection is likelier."""
+    second = (wall.replace(fold=1) - _EPOCH) // _MILLISECOND
+    return second if time < second <= reference else time
+
+
+def number(text: str) -> int | None:
+    """A decimal number that fits in 64 bits, or None: never an exception, never a digit of another script."""
+    digits = text.removeprefix("-")
+    if not digits or len(digits) > NUMBER_DIGITS_MAX or not (digits.isascii() and digits.isdigit()):
+        return None
+    return int(text)

@@ -1,0 +1,1 @@
+"""Stage: records to events, rows and facts."""

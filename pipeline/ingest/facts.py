@@ -1,0 +1,84 @@
+"""Which facts an event gives: whom it concerns, and how often it is worth telling.
+
+    scheduler   JobRecord -> its job, and every host of the allocation       the rest -> its job
+    training    failures, checkpoints' hashes -> job, artefact, host         steps and errors -> one fact per span of time
+    access      parts of watched audit events, OOM, Xid -> host              bulk -> coverage only
+
+Series are folded by rank, which is commutative: of the steps of an hour the last is kept, of the errors of a minute the first.
+"""
+
+from collections.abc import Iterator
+
+from pipeline.formats.assembly import is_part
+from pipeline.model.events import (
+    AuditRecord,
+    CheckpointLoaded,
+    CheckpointNote,
+    CheckpointSaved,
+    CollectiveTimeout,
+    ControllerJob,
+    Event,
+    Iteration,
+    JobRecord,
+    JobStep,
+    JobUpdate,
+    KillRequest,
+    NodeState,
+    OomKill,
+    ProcessStarted,
+    RankFailed,
+    RanksClosed,
+    StepCancelled,
+    StepOom,
+    TaskEnded,
+    TrainingLine,
+    Xid,
+)
+from pipeline.model.facts import Fact, artefact_case, host_case, job_case
+from pipeline.model.ids import rank
+from pipeline.model.outcome import Tell
+from pipeline.model.told import encode_told
+
+TO_JOB = (
+    JobRecord, JobStep, KillRequest, JobUpdate, ControllerJob, RankFailed, RanksClosed, StepCancelled, TaskEnded, StepOom,
+    CollectiveTimeout, CheckpointNote, ProcessStarted,
+)  # fmt: skip
+TO_HOST = (OomKill, Xid, ProcessStarted)
+TO_ARTEFACT = (CheckpointSaved, CheckpointLoaded)
+NODES_MAX = 16_384
+HOUR_MS, MINUTE_MS = 3_600_000, 60_000
+LATEST = 2**63
+
+
+def facts_of(event: Event) -> Iterator[Tell]:
+    """The facts to tell about one event; nothing for events that concern nobody yet."""
+    body = event.body
+    if isinstance(body, AuditRecord):
+        if event.host and is_part(body):
+            yield _tell("hosts", host_case(event.cluster, event.host), event)
+        return
+    if isinstance(body, Iteration):
+        if event.job:
+            yield _folded(event, f"iteration/{event.event_time // HOUR_MS}", rank(max(event.event_time, 0)))
+        return
+    if isinstance(body, TrainingLine):
+        if event.job and body.what == "error":
+            yield _folded(event, f"error/{event.event_time // MINUTE_MS}", rank(LATEST - event.event_time))
+        return
+    if isinstance(body, TO_JOB) and event.job:
+        yield _tell("jobs", job_case(event.cluster, event.job), event)
+    if isinstance(body, TO_HOST) and event.host:
+        yield _tell("hosts", host_case(event.cluster, event.host), event)
+    if isinstance(body, (JobRecord, NodeState)):
+        for node in body.nodes[:NODES_MAX]:
+            yield _tell("hosts", host_case(event.cluster, node), event)
+    if isinstance(body, TO_ARTEFACT):
+        yield _tell("artefacts", artefact_case(event.cluster, body.path), event)
+
+
+def _tell(stage: str, case: bytes, event: Event) -> Tell:
+    return Tell(stage, Fact(case, event.id, b"", encode_told(event)))
+
+
+def _folded(event: Event, name: str, order: bytes) -> Tell:
+    return Tell("jobs", Fact(job_case(event.cluster, event.job), name, order, encode_told(event)))

@@ -1,0 +1,1 @@
+"""Stage, by job: the windowed join of training, scheduler and access facts in one case, judged."""

@@ -1,0 +1,112 @@
+"""Facts of one job id in; one case per attempt out.
+
+Derived from the stage's cases and built again after a restart.  A raw job id may stand for several attempts (requeues, wrapped ids):
+facts that name an attempt go to it, the others to the attempt that was running, or about to, when they happened:
+
+    attempt 1   submit 10   start 20 ....... end 50
+    attempt 2                                    submit 60   start 70 ..........
+    events            15->1     30->1      55->1           65->2       80->2
+"""
+
+from bisect import bisect_right
+
+from sortedcontainers import SortedDict
+
+from pipeline.detect.case import Case, Site
+from pipeline.model.events import Event, JobRecord
+from pipeline.model.told import ArtefactUse, Attempt, Emitted, HostCoverage, NodeTouch, Told, Tombstone, Touch
+
+BEFORE_START_MS = 3_600_000  # lines of a job may precede its recorded start by clock error; never by more
+
+
+class JobIndex:
+    """Everything told of one raw job id."""
+
+    def __init__(self, cluster: str, job: str, facts_max: int) -> None:
+        self.cluster, self.job, self._facts_max = cluster, job, facts_max
+        self.told: dict[str, Told] = {}
+        self.emitted: dict[str, Emitted] = {}
+        self.tombstone: Tombstone | None = None
+        self.enriched: dict[str, bytes] = {}  # id -> canonical body last published by this process
+        self._order: dict[str, SortedDict] = {}  # kind -> (time, fact id), to bound a flood of one kind
+        self.dropped = 0
+
+    def add(self, fact_id: str, told: Told) -> str:
+        """Take one fact in.  Answers with the id of a fact that the bound of its kind pushes out, or "".
+
+        Which facts a full case keeps is decided by event time and id, never by arrival: the earliest stay.
+        """
+        if isinstance(told, Emitted):
+            self.emitted[told.subject] = told
+            return ""
+        if isinstance(told, Tombstone):
+            self.tombstone = told
+            return ""
+        self.told[fact_id] = told
+        kind, time = _kind_and_time(told)
+        order = self._order.setdefault(kind, SortedDict())
+        order[(time, fact_id)] = fact_id
+        if len(order) <= self._facts_max:
+            return ""
+        _, out = order.popitem(-1)
+        self.dropped += 1
+        del self.told[out]
+        return str(out)
+
+    def void(self, fact_id: str) -> None:
+        """A derived fact that no longer holds: as if it had never been told."""
+        told = self.told.pop(fact_id, None)
+        if told is not None:
+            kind, time = _kind_and_time(told)
+            self._order[kind].pop((time, fact_id), None)
+
+    def cases(self, site: Site) -> list[Case]:
+        """One case per attempt, by submit and start.  A record of the time before the start belongs to the run that followed."""
+        by_attempt: dict[Attempt, tuple[list[Event], list[Touch | NodeTouch], list[HostCoverage], list[ArtefactUse]]] = {}
+        events = [told for told in self.told.values() if isinstance(told, Event)]
+        for event in events:
+            if isinstance(event.body, JobRecord) and (attempt := attempt_of(event, event.body)):
+                by_attempt.setdefault(attempt, ([], [], [], []))
+        started = {(attempt.job, attempt.submit) for attempt in by_attempt if attempt.start >= 0}
+        attempts = sorted(each for each in by_attempt if each.start >= 0 or (each.job, each.submit) not in started)
+        begins = [min(attempt.submit, attempt.start) if attempt.start >= 0 else attempt.submit for attempt in attempts]
+        for told in self.told.values():
+            if isinstance(told, Event):
+                named = attempt_of(told, told.body) if isinstance(told.body, JobRecord) else None
+                attempt = named if named in attempts else self._running(attempts, begins, told.event_time)
+                if attempt is not None:
+                    by_attempt[attempt][0].append(told)
+            elif isinstance(told, (Touch, NodeTouch)) and told.attempt in by_attempt:
+                by_attempt[told.attempt][1].append(told)
+            elif isinstance(told, HostCoverage) and told.attempt in by_attempt:
+                by_attempt[told.attempt][2].append(told)
+            elif isinstance(told, ArtefactUse):
+                attempt = self._running(attempts, begins, told.load.event_time)
+                if attempt is not None:
+                    by_attempt[attempt][3].append(told)
+        return [Case(site, attempt, *by_attempt[attempt]) for attempt in attempts]
+
+    @staticmethod
+    def _running(attempts: list[Attempt], begins: list[int], time: int) -> Attempt | None:
+        """The last attempt that had begun by then; the first one for what comes shortly before it."""
+        at = bisect_right(begins, time)
+        if at:
+            return attempts[at - 1]
+        return attempts[0] if attempts and time >= begins[0] - BEFORE_START_MS else None
+
+
+def attempt_of(event: Event, record: JobRecord) -> Attempt | None:
+    """The attempt that a scheduler's record speaks of; None when it does not say when it was submitted."""
+    if record.submit is None:
+        return None
+    return Attempt(event.cluster, record.job, record.submit, -1 if record.start is None else record.start)
+
+
+def _kind_and_time(told: Told) -> tuple[str, int]:
+    if isinstance(told, Event):
+        return type(told.body).__name__, told.event_time
+    if isinstance(told, (Touch, NodeTouch)):
+        return type(told).__name__, told.event.event_time
+    if isinstance(told, ArtefactUse):
+        return "ArtefactUse", told.load.event_time
+    return type(told).__name__, 0

@@ -1,0 +1,261 @@
+"""Facts about jobs in; enriched events, verdicts and findings out.
+
+A case is judged when direct evidence arrives (provisional), when its window closes (final), and again whenever a late fact changes it
+(a new revision, or a retraction):
+
+    kill@97  end@100          joint watermark passes 100 + grace        sacct row, late
+        provisional finding r1                  final r2                     r3, or retracted
+
+What was last published is itself a fact of the case, so only changes are published, and after a crash the same bodies come again under
+the same ids.  Windows close by the joint watermark; sources that come hours late revise.  A second look follows when the sources that
+prove an absence have had their time.
+"""
+
+import heapq
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from pipeline.detect import ocsf, verdict
+from pipeline.detect.case import Case, Site
+from pipeline.detect.detector import registry
+from pipeline.jobs.index import JobIndex
+from pipeline.model.actor import actor_of, relation
+from pipeline.model.attributes import attributes
+from pipeline.model.events import Event
+from pipeline.model.facts import Fact, case_name
+from pipeline.model.finding import Enriched, Finding, Status, Transport, Verdict, canonical, canonical_digest
+from pipeline.model.ids import rank
+from pipeline.model.outcome import Outcome, Publish
+from pipeline.model.source import Source
+from pipeline.model.told import Emitted, Tombstone, Touch, decode_told, encode_told
+from pipeline.settings import Settings
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
+
+DAY_MS = 86_400_000
+RETRACTED = 2**62  # rank part of a tombstone
+decode_finding = msgspec.msgpack.Decoder(Finding).decode
+encode_finding = msgspec.msgpack.Encoder().encode
+
+
+class JobsState:
+    """Cases by job, the indexes derived from them, and when to look at which case again."""
+
+    def __init__(self, settings: Settings, cases: Cases) -> None:
+        self.cases = cases
+        self.site = site_of(settings)
+        self.digest = settings.digest()
+        self.indexes: dict[bytes, JobIndex] = {}
+        self.facts_max = settings.retention.case_facts_max
+        self.keep_ms = settings.retention.job_days * DAY_MS
+        self.gap_ms = settings.detect.coverage_gap_seconds * 1000
+        self.due: dict[str, list[tuple[int, bytes]]] = {}  # cluster -> heap of (event time, case)
+        self.planned: set[tuple[int, bytes]] = set()
+        for case in cases:
+            if case not in (MARKS, COVERAGE):
+                self.plan(case, 0)
+
+    def plan(self, case: bytes, time: int) -> None:
+        """Look at the case again once the joint watermark has passed `time`."""
+        if (time, case) not in self.planned:
+            self.planned.add((time, case))
+            heapq.heappush(self.due.setdefault(case_name(case)[0], []), (time, case))
+
+    def take_due(self, now: Watermarks) -> Iterator[bytes]:
+        """Cases whose time has come."""
+        for cluster in sorted(self.due):
+            heap, joint = self.due[cluster], now.joint(cluster)
+            while heap and heap[0][0] <= joint:
+                entry = heapq.heappop(heap)
+                self.planned.discard(entry)
+                yield entry[1]
+
+    def index(self, case: bytes) -> JobIndex:
+        """The index of a job, built from its case when first asked for."""
+        known = self.indexes.get(case)
+        if known is None:
+            known = self.indexes[case] = JobIndex(*case_name(case), self.facts_max)
+            for fact_id, (_, body) in self.cases.of(case).items():
+                if body:
+                    known.add(fact_id, decode_told(body))
+        return known
+
+
+def site_of(settings: Settings) -> Site:
+    """What detectors need of the settings."""
+    writers = tuple((root.path.rstrip("/") + "/", frozenset(root.writers)) for root in settings.artefact_roots)
+    return Site(
+        settings.directory(), settings.detect, settings.time.grace_seconds * 1000, settings.time.coverage_bucket_seconds * 1000, writers
+    )
+
+
+def build_state(settings: Settings, cases: Cases) -> JobsState:
+    """State of one partition."""
+    return JobsState(settings, cases)
+
+
+def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[JobsState, list[Outcome]]:
+    """Fold facts into the cases of their jobs and judge every case that changed or whose window `now` has closed.
+
+    The same facts in any order within grace leave the same last body under every id, sides that never came included.
+    """
+    dirty: dict[bytes, None] = {}
+    for fact in batch:
+        index = state.index(fact.case)
+        if not state.cases.merge(fact):
+            continue
+        if fact.body:
+            pushed_out = index.add(fact.id, decode_told(fact.body))
+            if pushed_out:
+                state.cases.drop(fact.case, pushed_out)
+        else:
+            index.void(fact.id)
+        dirty[fact.case] = None
+    dirty.update(dict.fromkeys(state.take_due(now)))
+    outcomes: list[Outcome] = []
+    for case in dirty:
+        if case in state.cases:
+            outcomes.extend(_judge(state, case, now))
+    return state, outcomes
+
+
+# --- judging --------------------------------------------------------------------------------------------------------------------
+
+
+def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish]:
+    index = state.index(key)
+    if index.tombstone is not None:
+        return  # evicted: late facts are kept out of half the evidence
+    cases = index.cases(state.site)
+    joint = now.joint(index.cluster)
+    found: dict[str, Finding | Verdict] = {}
+    for case in cases:
+        findings = [finding for detector in registry() for finding in detector.judge(case, now)]
+        said: list[Finding | Verdict] = [*findings]
+        if (ended := verdict.judge(case, findings, now)) is not None:
+            said.append(ended)
+        for value in said:
+            found[value.id] = msgspec.structs.replace(value, status=Status.FINAL) if joint >= value.closes_at else value
+            for time in (value.closes_at, value.closes_at + state.gap_ms):
+                if joint < time:
+                    state.plan(key, time)
+        yield from _enrich(index, case)
+    for value in found.values():
+        yield from _publish(state, key, index, value, now)
+    for subject in sorted(index.emitted.keys() - found.keys()):
+        yield from _retract(state, key, index, subject, now)
+    _retire(state, key, index, cases, now)
+
+
+def _publish(state: JobsState, key: bytes, index: JobIndex, value: Finding | Verdict, now: Watermarks) -> Iterator[Publish]:
+    """The value, if its canonical body is not the one published last."""
+    digest, last = canonical_digest(value), index.emitted.get(value.id)
+    if last is not None and last.digest == digest:
+        return
+    revision = last.revision + 1 if last else 1
+    body = encode_finding(value) if isinstance(value, Finding) else b""
+    _remember(state, key, index, Emitted(value.id, revision, digest, body))
+    if isinstance(value, Finding):
+        yield _finding(state, index, value, revision, now)
+    else:
+        yield Publish(
+            "verdicts",
+            value.attempt.name.encode(),
+            f"{value.id}/{revision}",
+            ocsf.verdict_value(value, _transport(state, index, revision, now)),
+        )
+
+
+def _retract(state: JobsState, key: bytes, index: JobIndex, subject: str, now: Watermarks) -> Iterator[Publish]:
+    """A finding that the facts no longer support."""
+    last = index.emitted[subject]
+    if last.retracted or not last.body:
+        return
+    value = msgspec.structs.replace(decode_finding(last.body), status=Status.RETRACTED)
+    revision = last.revision + 1
+    _remember(state, key, index, Emitted(subject, revision, canonical_digest(value), last.body, retracted=True))
+    yield _finding(state, index, value, revision, now)
+
+
+def _finding(state: JobsState, index: JobIndex, value: Finding, revision: int, now: Watermarks) -> Publish:
+    transport = _transport(state, index, revision, now, value.sources, value.detector_version)
+    body = ocsf.detection_finding(value, transport, value.effect_time)
+    return Publish("findings", value.attempt.name.encode(), f"{value.id}/{revision}", body)
+
+
+def _remember(state: JobsState, key: bytes, index: JobIndex, emitted: Emitted) -> None:
+    state.cases.merge(Fact(key, f"emitted/{emitted.subject}", rank(emitted.revision), encode_told(emitted)))
+    index.emitted[emitted.subject] = emitted
+
+
+def _transport(
+    state: JobsState, index: JobIndex, revision: int, now: Watermarks, needs: Sequence[Source] = (), version: int = 0
+) -> Transport:
+    marks = {source.value: max(pair) for (cluster, source), pair in sorted(now.marks().items()) if cluster == index.cluster}
+    silent = tuple(source.value for source in needs if not now.known(index.cluster, source))
+    return Transport(revision=revision, detector_version=version, watermarks=marks, silent=silent, settings=state.digest)
+
+
+# --- enriched events ------------------------------------------------------------------------------------------------------------
+
+
+def _enrich(index: JobIndex, case: Case) -> Iterator[Publish]:
+    """Every event that touches the attempt, with owner and relation; each once per body and process."""
+    for event, matched in _touching(case):
+        value = _enriched(case, event, matched)
+        body = canonical(value)
+        if index.enriched.get(value.id) != body:
+            index.enriched[value.id] = body
+            yield Publish("enriched", case.attempt.name.encode(), value.id, ocsf.enriched_value(value, Transport(revision=1)))
+
+
+def _touching(case: Case) -> Iterator[tuple[Event, str]]:
+    for event in case.all_events():
+        yield event, "job"
+    for touch in (*case.touches, *case.node_touches):
+        matched = touch.matched if isinstance(touch, Touch) else "pid" if touch.job_pid else "host"
+        yield touch.event, matched
+    for use in case.uses:
+        yield use.before or use.load, "artefact"
+
+
+def _enriched(case: Case, event: Event, matched: str) -> Enriched:
+    kind, attrs = attributes(event.body)
+    actor = actor_of(case.site.directory, event)
+    return Enriched(
+        event_id=event.id,
+        attempt=case.attempt,
+        owner=case.owner_id,
+        event_time=event.event_time,
+        source=event.source.value,
+        kind=kind,
+        host=event.host,
+        actor=actor.id if actor else "",
+        relation=relation(actor, case.owner),
+        matched=matched,
+        sha256=event.sha256,
+        attrs=attrs,
+    )
+
+
+# --- retention ------------------------------------------------------------------------------------------------------------------
+
+
+def _retire(state: JobsState, key: bytes, index: JobIndex, cases: Sequence[Case], now: Watermarks) -> None:
+    """When the last attempt ended longer ago than the retention, keep a tombstone in place of the case.
+
+    Only observed marks may evict: idleness proves nothing.
+    """
+    ends = [case.end for case in cases]
+    if not ends or any(end is None for end in ends):
+        return
+    evict_at = max(end for end in ends if end is not None) + state.keep_ms
+    if now.floor(index.cluster) < evict_at:
+        state.plan(key, evict_at)
+        return
+    stone = Tombstone(tuple(case.attempt for case in cases), tuple(sorted((each.subject, each.digest) for each in index.emitted.values())))
+    state.cases.drop(key)
+    state.cases.merge(Fact(key, "tombstone", rank(RETRACTED), encode_told(stone)))
+    fresh = state.indexes[key] = JobIndex(index.cluster, index.job, state.facts_max)
+    fresh.add("tombstone", stone)

@@ -1,0 +1,463 @@
+"""What formats make of records: one `Event` per thing that happened, with a typed body.
+
+In: nothing.  Out: the vocabulary of the pipeline.  Bodies are a tagged union (`msgspec`), so that an event travels as bytes and
+comes back typed; the tag is the event's kind, which is what stands in ClickHouse.  Times are UTC milliseconds.  A field that the line
+does not have is None or empty; nothing is guessed here.
+
+`msgspec.Struct(frozen, gc=False)` instead of dataclasses: a frozen dataclass costs about four times as much to make, and events
+are made for every record.
+"""
+
+import msgspec
+
+from pipeline.model.source import Source
+
+
+class Body(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Base of all bodies."""
+
+
+# --- scheduler ------------------------------------------------------------------------------------------------------------------
+
+
+class JobRecord(Body, frozen=True, tag="job_record"):
+    """A job's accounting record (jobcomp, sacct job row): the scheduler's own word on owner, nodes, times and end."""
+
+    job: str
+    phase: str  # "start" | "end" | "other" (pending, running, resizing)
+    owner_uid: int | None = None
+    owner: str = ""  # login name
+    account: str = ""
+    partition: str = ""
+    qos: str = ""
+    name: str = ""
+    state: str = ""  # base name: COMPLETED, FAILED, CANCELLED ...
+    submit: int | None = None
+    start: int | None = None
+    end: int | None = None
+    nodes: tuple[str, ...] = ()
+    submit_host: str = ""
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    derived_code: int | None = None  # of the worst step: often the only place where a signal shows
+    derived_signal: int | None = None
+    cancelled_by_uid: int | None = None
+    gpus: int | None = None
+    restarts: int | None = None
+    time_limit_seconds: int | None = None
+    work_dir: str = ""
+    std_out: str = ""
+    array: str = ""  # "48213_4"
+    het: str = ""  # "48213+1"
+
+
+class JobStep(Body, frozen=True, tag="job_step"):
+    """A sacct step row: `123.batch`, `123.0`."""
+
+    job: str
+    step: str
+    state: str = ""
+    start: int | None = None
+    end: int | None = None
+    nodes: tuple[str, ...] = ()
+    exit_code: int | None = None
+    exit_signal: int | None = None
+
+
+class KillRequest(Body, frozen=True, tag="kill_request"):
+    """Somebody asked the controller to signal a job.  Logged before permission is checked: alone it proves an attempt."""
+
+    job: str
+    uid: int
+    refused: bool = False
+    no_effect: bool = False  # the job was already gone
+    signal: int | None = None
+
+
+class JobUpdate(Body, frozen=True, tag="job_update"):
+    """Somebody changed, suspended or tried to change a job."""
+
+    job: str
+    uid: int | None = None
+    change: str = ""  # "update", "suspend", "priority", "time_limit" ...
+    value: str = ""
+    refused: bool = False
+
+
+class ControllerJob(Body, frozen=True, tag="controller_job"):
+    """The controller's word on a job's life."""
+
+    job: str
+    change: str  # submitted | allocated | started | completed | time_limit | preempted | requeued | node_failed | oom | cancelled
+    exit_code: int | None = None
+    exit_signal: int | None = None
+    nodes: tuple[str, ...] = ()
+    beneficiary: str = ""  # the job for which this one was preempted
+    detail: str = ""
+
+
+class NodeState(Body, frozen=True, tag="node_state"):
+    """The controller's word on nodes; it never says who."""
+
+    nodes: tuple[str, ...]
+    change: str  # not_responding | down | drain | draining | responding | reason
+    reason: str = ""
+
+
+class ControllerNote(Body, frozen=True, tag="controller_note"):
+    """A controller line about itself (restart, reconfiguration, recovered jobs) or a refused request that names no job."""
+
+    note: str
+    uid: int | None = None
+    job: str = ""
+
+
+# --- training -------------------------------------------------------------------------------------------------------------------
+
+
+class RankFailed(Body, frozen=True, tag="rank_failed"):
+    """The elastic agent or launcher says that a rank ended."""
+
+    rank: int | None = None
+    local_rank: int | None = None
+    pid: int | None = None
+    exit_code: int | None = None
+    signal: int | None = None  # from a negative exit code, or 128 + n of a shell
+    host: str = ""
+    first: bool = False  # named as root cause
+    text: str = ""
+
+
+class RanksClosed(Body, frozen=True, tag="ranks_closed"):
+    """The launcher ends its own other workers after a failure: not interference."""
+
+    pid: int
+    signal: int | None = None
+
+
+class Iteration(Body, frozen=True, tag="iteration"):
+    """One logged training step."""
+
+    iteration: int
+    iterations_total: int | None = None
+    consumed_samples: int | None = None
+    elapsed_ms: float | None = None
+    learning_rate: float | None = None
+    global_batch_size: int | None = None
+    loss: float | None = None
+    loss_scale: float | None = None
+    grad_norm: float | None = None
+    params_norm: float | None = None
+    skipped: int | None = None
+    nan: int | None = None
+
+
+class CheckpointNote(Body, frozen=True, tag="checkpoint_note"):
+    """A framework's line about a checkpoint; it carries no hash."""
+
+    action: str  # saving | saved | loading | loaded
+    path: str = ""
+    iteration: int | None = None
+
+
+class StepCancelled(Body, frozen=True, tag="step_cancelled"):
+    """slurmstepd: `*** JOB 7 ON gpu-001 CANCELLED AT ... DUE TO TIME LIMIT ***`."""
+
+    job: str
+    step: str = ""
+    host: str = ""
+    reason: str = ""  # "" | time_limit | preemption | node_failure | requeue | task_failure | signal | failed
+    detail: str = ""
+
+
+class TaskEnded(Body, frozen=True, tag="task_ended"):
+    """srun: `error: gpu-003: task 17: Killed`."""
+
+    host: str
+    tasks: str
+    outcome: str  # killed | terminated | exited | out_of_memory | aborted ...
+    exit_code: int | None = None
+    signal: int | None = None
+
+
+class StepOom(Body, frozen=True, tag="step_oom"):
+    """slurmstepd: `Detected 1 oom_kill event in StepId=7.0`."""
+
+    job: str = ""
+    step: str = ""
+    count: int = 1
+
+
+class CollectiveTimeout(Body, frozen=True, tag="collective_timeout"):
+    """The NCCL watchdog: it comes `timeout_ms` after the cause."""
+
+    rank: int | None = None
+    operation: str = ""
+    timeout_ms: int | None = None
+    ran_ms: int | None = None
+
+
+class TrainingLine(Body, frozen=True, tag="training_line"):
+    """Another known line of a training job: what it is, and its numbers or text."""
+
+    what: str  # validation | timing | traceback | error | shell_trace | launcher | nccl | rendezvous | config | mllog | srun ...
+    text: str = ""
+    rank: int | None = None
+    value: float | None = None
+
+
+class ProcessStarted(Body, frozen=True, tag="process_started"):
+    """Our probe: a rank started."""
+
+    job: str
+    pid: int
+    uid: int | None = None
+    rank: int | None = None
+    local_rank: int | None = None
+    host: str = ""
+
+
+class CheckpointSaved(Body, frozen=True, tag="checkpoint_saved"):
+    """Our probe: the bytes that a job saved."""
+
+    job: str
+    path: str
+    sha256: str
+    pid: int | None = None
+    size_bytes: int | None = None
+    host: str = ""
+
+
+class CheckpointLoaded(Body, frozen=True, tag="checkpoint_loaded"):
+    """Our probe: the bytes that a job loaded."""
+
+    job: str
+    path: str
+    sha256: str
+    pid: int | None = None
+    size_bytes: int | None = None
+    host: str = ""
+
+
+class ModuleImported(Body, frozen=True, tag="module_imported"):
+    """Our probe: the bytes of a module that a job imported."""
+
+    job: str
+    module: str
+    path: str
+    sha256: str
+    pid: int | None = None
+    host: str = ""
+
+
+# --- access ---------------------------------------------------------------------------------------------------------------------
+
+
+class AuditRecord(Body, frozen=True, tag="audit_record"):
+    """One raw auditd record: a part of the event that `hosts` assembles by (host, time, serial).
+
+    `fields` holds decoded strings: hex-encoded text is text, a0..a3 stay hex digits as the kernel wrote them.
+    """
+
+    record_type: str
+    serial: int
+    item: int = 0  # number among several records of one type, where the record says it (PATH)
+    fields: dict[str, str] = {}
+    keys: tuple[str, ...] = ()
+
+
+class SignalSent(Body, frozen=True, tag="signal_sent"):
+    """Assembled: a process sent a signal."""
+
+    signal: int
+    target_pid: int  # negative: a process group
+    success: bool
+    serial: int
+    pid: int | None = None
+    ppid: int | None = None
+    uid: int | None = None
+    auid: int | None = None  # None: nobody logged in (daemon)
+    session: int | None = None
+    comm: str = ""
+    exe: str = ""
+    target_uid: int | None = None  # None: the OBJ_PID record is missing
+    target_auid: int | None = None
+    target_comm: str = ""
+    keys: tuple[str, ...] = ()
+
+
+class FileTouched(Body, frozen=True, tag="file_touched"):
+    """Assembled: a process wrote, renamed, deleted or changed a file."""
+
+    action: str  # written | renamed | deleted | truncated | attributes
+    path: str
+    serial: int
+    success: bool
+    item: int = 0
+    old_path: str = ""
+    pid: int | None = None
+    uid: int | None = None
+    auid: int | None = None
+    session: int | None = None
+    comm: str = ""
+    exe: str = ""
+    keys: tuple[str, ...] = ()
+
+
+class ProcessRun(Body, frozen=True, tag="process_run"):
+    """Assembled: a process was executed."""
+
+    serial: int
+    arguments: tuple[str, ...]
+    success: bool
+    pid: int | None = None
+    ppid: int | None = None
+    uid: int | None = None
+    auid: int | None = None
+    session: int | None = None
+    exe: str = ""
+    keys: tuple[str, ...] = ()
+
+
+class Login(Body, frozen=True, tag="login"):
+    """sshd: somebody tried to log in."""
+
+    user: str
+    outcome: str  # accepted | failed | invalid_user | too_many
+    method: str = ""
+    address: str = ""
+    port: int | None = None
+    fingerprint: str = ""
+    pid: int | None = None
+
+
+class SessionChanged(Body, frozen=True, tag="session_changed"):
+    """PAM, logind or sshd: a session opened or closed."""
+
+    user: str
+    change: str  # opened | closed
+    service: str = ""  # sshd, sudo, su, cron, logind ...
+    by: str = ""
+    session: str = ""
+    pid: int | None = None
+    address: str = ""
+
+
+class PrivilegeUsed(Body, frozen=True, tag="privilege_used"):
+    """sudo or su: somebody acted as somebody else, or tried to."""
+
+    user: str
+    run_as: str
+    command: str = ""
+    tty: str = ""
+    working_directory: str = ""
+    means: str = "sudo"
+    refused: bool = False
+    detail: str = ""
+
+
+class AccessLine(Body, frozen=True, tag="access_line"):
+    """Another known line of sshd, sudo, su, logind, cron or useradd."""
+
+    what: str
+    program: str = ""
+    user: str = ""
+    address: str = ""
+    text: str = ""
+    pid: int | None = None
+
+
+class OomKill(Body, frozen=True, tag="oom_kill"):
+    """Kernel: the out-of-memory killer ended a process."""
+
+    pid: int
+    comm: str = ""
+    uid: int | None = None
+    constraint: str = ""
+
+
+class Xid(Body, frozen=True, tag="xid"):
+    """NVIDIA driver: a GPU error."""
+
+    code: int
+    pid: int | None = None
+    name: str = ""
+    device: str = ""
+    text: str = ""
+
+
+class KernelLine(Body, frozen=True, tag="kernel_line"):
+    """Another kernel line."""
+
+    text: str
+
+
+class Heartbeat(Body, frozen=True, tag="heartbeat"):
+    """A source says that it is alive (`-- MARK --`): coverage, nothing else."""
+
+    program: str = ""
+
+
+AnyBody = (
+    JobRecord
+    | JobStep
+    | KillRequest
+    | JobUpdate
+    | ControllerJob
+    | NodeState
+    | ControllerNote
+    | RankFailed
+    | RanksClosed
+    | Iteration
+    | CheckpointNote
+    | StepCancelled
+    | TaskEnded
+    | StepOom
+    | CollectiveTimeout
+    | TrainingLine
+    | ProcessStarted
+    | CheckpointSaved
+    | CheckpointLoaded
+    | ModuleImported
+    | AuditRecord
+    | SignalSent
+    | FileTouched
+    | ProcessRun
+    | Login
+    | SessionChanged
+    | PrivilegeUsed
+    | AccessLine
+    | OomKill
+    | Xid
+    | KernelLine
+    | Heartbeat
+)
+
+
+class Parsed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What a payload format makes of one line: one of possibly several.
+
+    `event_time` is None where the line carries no clock; ingest then takes the collected time.  `own_id` is the source's own id
+    of the event, where it has one; ingest builds the event id from it, else from the line.
+    """
+
+    source: Source
+    body: AnyBody
+    event_time: int | None = None
+    host: str = ""
+    own_id: str = ""
+    unmapped: dict[str, str] = {}
+
+
+class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="event", tag_field="told"):
+    """One thing that happened, normalised and attributed to cluster, host and job; it travels as the body of facts."""
+
+    id: str
+    source: Source
+    cluster: str
+    event_time: int
+    body: AnyBody
+    host: str = ""
+    job: str = ""
+    sha256: str = ""  # of the payload line: what evidence cites
+    parts: tuple[tuple[str, str], ...] = ()  # (event id, sha256) of the records it was assembled from

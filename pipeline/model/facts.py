@@ -1,0 +1,48 @@
+"""A fact is (id, rank, body): what one stage tells the next about one subject.
+
+The id names what is asserted, the rank how complete the assertion is, both from content alone.  A case keeps per id the greatest
+(rank, body), so merging is idempotent and commutative, and replays after a crash change nothing:
+
+    merge(merge(a, b), c) == merge(a, merge(c, b))      merge(a, a) == a
+
+A derived fact takes as rank the tuple of its inputs' ranks, so that it grows with them; when they no longer support it, an empty
+body of the then higher rank takes its place.  Empty equals absent.
+"""
+
+import msgspec
+
+VOID = b""
+
+
+class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """One assertion about the subject that `case` names."""
+
+    case: bytes  # key of the subject; also the Kafka key
+    id: str
+    rank: bytes  # compared as bytes: see ids.rank
+    body: bytes  # what is asserted; VOID: no longer
+
+
+encode_fact = msgspec.msgpack.Encoder().encode
+decode_fact = msgspec.msgpack.Decoder(Fact).decode
+
+
+def job_case(cluster: str, job: str) -> bytes:
+    """Key of a job's case: cluster and raw id; attempts are told apart inside."""
+    return f"{cluster}\x1f{job}".encode()
+
+
+def host_case(cluster: str, host: str) -> bytes:
+    """Key of a host's case."""
+    return f"{cluster}\x1f{host}".encode()
+
+
+def artefact_case(cluster: str, path: str) -> bytes:
+    """Key of an artefact's case.  Paths of shared storage mean the same on every host of a cluster."""
+    return f"{cluster}\x1f{path}".encode()
+
+
+def case_name(case: bytes) -> tuple[str, str]:
+    """(cluster, name) of a case key."""
+    cluster, _, name = case.decode().partition("\x1f")
+    return cluster, name

@@ -1,0 +1,113 @@
+"""What a step answers with, beside its state: the closed set of outcomes.
+
+Every record of an input ends as exactly one of written (one `Written` per event), `Filtered` or `Rejected`; that is the accounting
+identity of architecture section 5.  `Tell` and `Publish` come on top.
+"""
+
+import msgspec
+
+from pipeline.errors import ErrorCode
+from pipeline.model.facts import Fact
+from pipeline.model.source import Source
+
+
+class Written(msgspec.Struct, frozen=True, gc=False):
+    """A row for ClickHouse; its class names the table (sink/rows.py)."""
+
+    offset: int
+    index: int  # a record may hold several events
+    row: msgspec.Struct
+
+
+class Filtered(msgspec.Struct, frozen=True, gc=False):
+    """The record holds nothing to keep."""
+
+    offset: int
+    code: ErrorCode
+
+
+class Rejected(msgspec.Struct, frozen=True, gc=False):
+    """The record is wrong: dead letter.  `reason` is for people; only the code is counted."""
+
+    offset: int
+    code: ErrorCode
+    reason: str
+
+
+class Tell(msgspec.Struct, frozen=True, gc=False):
+    """A fact for the next stage: "hosts", "artefacts" or "jobs"."""
+
+    stage: str
+    fact: Fact
+
+
+class Publish(msgspec.Struct, frozen=True, gc=False):
+    """A value for a public topic, at least once, with a stable id."""
+
+    content: str  # enriched | verdicts | findings
+    key: bytes
+    id: str  # ce_id
+    value: bytes
+
+
+class Observed(msgspec.Struct, frozen=True, gc=False):
+    """Event time of a source family came this far in this batch: ingest only."""
+
+    cluster: str
+    source: Source
+    event_time: int  # greatest that may move a watermark, UTC ms
+    buckets: tuple[int, ...]  # starts of coverage buckets that were heard, UTC ms
+
+
+Outcome = Written | Filtered | Rejected | Tell | Publish | Observed
+
+
+class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A raw Kafka message.  aiokafka's ConsumerRecord has the same attributes and is used in its place on the hot path."""
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp: int  # UTC ms, as the broker tells it
+    value: bytes | None
+    key: bytes | None = None
+    headers: tuple[tuple[str, bytes], ...] = ()
+
+
+class EventRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One row of `events`."""
+
+    event_time: int
+    collected_time: int  # 0: the envelope does not say
+    kafka_time: int
+    cluster: str
+    source: str
+    kind: str
+    host: str
+    job: str
+    actor: str  # identity id, as valid at event time
+    event_id: str
+    sha256: str
+    attrs: dict[str, str]
+    raw: str
+    late: bool
+    future: bool  # the line's time is ahead of its collection and moves no watermark
+    topic: str
+    partition: int
+    offset: int
+    index: int
+
+
+class RangeRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One row of `sink_ranges`: an offset range that was made durable, with every offset of it that was not written."""
+
+    topic: str
+    partition: int
+    incarnation: str  # of the topic: a recreated one counts from 0 again
+    lo: int
+    hi: int  # behind the last
+    rows: int
+    offsets_written: int  # distinct offsets with at least one row
+    listed: tuple[tuple[int, str], ...]  # (offset, code) of filtered and rejected records, ascending
+    settings_digest: str
+    token: str

@@ -1,0 +1,91 @@
+"""The bodies of facts: what stages tell one another, as one tagged union that travels as MessagePack.
+
+ingest    -> hosts, artefacts, jobs   Event
+ingest    -> hosts                    Heard
+hosts     -> artefacts                Event (a file was touched)
+hosts     -> jobs                     Touch, NodeTouch, HostCoverage, Event (scancel)
+artefacts -> jobs                     ArtefactUse
+jobs      -> itself                   Emitted
+"""
+
+import msgspec
+
+from pipeline.model.events import Event
+from pipeline.model.source import Source
+
+
+class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
+    """One run of a job.  Raw ids wrap and jobs are requeued, so that submit and start, as the scheduler states them, belong to it."""
+
+    cluster: str
+    job: str
+    submit: int  # UTC ms
+    start: int  # UTC ms; -1: never started
+
+    @property
+    def name(self) -> str:
+        """For people and topics: cluster/job/submit/start."""
+        return f"{self.cluster}/{self.job}/{self.submit}/{self.start}"
+
+
+class Heard(msgspec.Struct, frozen=True, gc=False, tag="heard", tag_field="told"):
+    """A source was heard on a host in a bucket of event time."""
+
+    source: Source
+    bucket: int  # start of the bucket, UTC ms
+
+
+class Touch(msgspec.Struct, frozen=True, gc=False, tag="touch", tag_field="told"):
+    """A signal reached, or tried to reach, a process that belongs to an attempt."""
+
+    attempt: Attempt
+    event: Event  # body: SignalSent
+    matched: str  # pid: the probe named the process | owner: only its user fits | host: only the node fits
+    job_pid: bool  # the target is a process that the probe or the launcher named
+
+
+class NodeTouch(msgspec.Struct, frozen=True, gc=False, tag="node_touch", tag_field="told"):
+    """Something befell a node on which the attempt ran: Xid, out of memory."""
+
+    attempt: Attempt
+    event: Event
+    job_pid: bool  # it names a process of the attempt
+
+
+class HostCoverage(msgspec.Struct, frozen=True, gc=False, tag="host_coverage", tag_field="told"):
+    """The buckets around an attempt's end in which a source was heard on one of its hosts."""
+
+    attempt: Attempt
+    host: str
+    source: Source
+    buckets: tuple[int, ...]  # starts of buckets, UTC ms, ascending
+
+
+class ArtefactUse(msgspec.Struct, frozen=True, gc=False, tag="artefact_use", tag_field="told"):
+    """A load, with one save or one write that came before it.  The judge picks the last save and the writes behind it."""
+
+    load: Event  # body: CheckpointLoaded
+    before: Event | None  # body: CheckpointSaved or FileTouched; None: the load itself
+
+
+class Emitted(msgspec.Struct, frozen=True, gc=False, tag="emitted", tag_field="told"):
+    """What jobs last published under an id: so that only changes are published."""
+
+    subject: str  # finding id or verdict id
+    revision: int
+    digest: str  # of the canonical body
+    body: bytes = b""  # of a finding, encoded: what a retraction takes back
+    retracted: bool = False
+
+
+class Tombstone(msgspec.Struct, frozen=True, gc=False, tag="tombstone", tag_field="told"):
+    """An evicted case: later facts of these attempts are counted, never judged on half the evidence."""
+
+    attempts: tuple[Attempt, ...]
+    findings: tuple[tuple[str, str], ...]  # (finding id, digest of the last canonical body)
+
+
+Told = Event | Heard | Touch | NodeTouch | HostCoverage | ArtefactUse | Emitted | Tombstone
+
+encode_told = msgspec.msgpack.Encoder().encode
+decode_told = msgspec.msgpack.Decoder(Told).decode

@@ -1,0 +1,52 @@
+"""Ends and silences of input channels: what a control record, or a quiet partition, does to the marks of ingest.
+
+Only ingest decides these, and writes the decision into the stream, so that everything downstream is free of clocks.
+
+    silence   a family that was read up to `observed` and is silent for d seconds at zero lag: advanced = observed + d, in whole seconds
+    end       a record with the header `trainwatch-final`: all families jump ahead together, as at the end of input in `analyse`
+
+Holds: the broker's now never enters, so that a replay of old logs does not jump to today; nothing here reads a clock.
+"""
+
+from collections.abc import Mapping
+
+from pipeline.model.outcome import Record
+from pipeline.stream.watermark import Marks
+
+END_ADVANCE_MS = 86_400_000  # a channel that ended is a day past everything that was read from it
+FINAL_HEADER = "trainwatch-final"
+COLLECTED_HEADER = "collected"  # UTC ms: when the shipper took the line
+QUANTUM_MS = 1000
+PROGRESS = ""  # the name under which `Marks.advance` takes progress
+COLLECTED_DIGITS_MAX = 15
+
+
+def collected_time(record: Record) -> int:
+    """When a record was collected, UTC ms; the broker's time where its shipper does not say."""
+    for name, value in record.headers:
+        if name == COLLECTED_HEADER and value and value.isdigit() and len(value) <= COLLECTED_DIGITS_MAX:
+            return int(value)
+    return max(record.timestamp or 0, 0)
+
+
+def ends_channel(record: Record) -> bool:
+    """Does the record end its partition?"""
+    return any(name == FINAL_HEADER and value == b"1" for name, value in record.headers)
+
+
+def end_of_channel(marks: Marks) -> dict[str, int]:
+    """What to advance when the channel ends: every family and the progress, to one time."""
+    families = marks.own_marks()
+    end = max([marks.own_progress(), *(observed for observed, _ in families.values())]) + END_ADVANCE_MS
+    return {**dict.fromkeys(families, end), PROGRESS: end}
+
+
+def silence(marks: Marks, silent_ms: Mapping[str, int]) -> dict[str, int]:
+    """What to advance after silences: family (and PROGRESS) -> milliseconds without a record."""
+    advanced = {}
+    families = marks.own_marks()
+    for name, duration in silent_ms.items():
+        reached = marks.own_progress() if name == PROGRESS else families[name][0] if name in families else 0
+        if reached:
+            advanced[name] = reached + duration - duration % QUANTUM_MS
+    return advanced

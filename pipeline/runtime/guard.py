@@ -1,0 +1,169 @@
+"""Records of one partition in; what its stage makes of them out, each outcome where it belongs.
+
+    Written   -> rows of the partition            Tell     -> the sender, at once
+    Filtered  -> listed with its code             Publish  -> waits for the checkpoint's proof
+    Rejected  -> listed, and a dead letter        Observed -> marks
+
+Bad data is an outcome, not an exception.  A step that raises all the same is our fault: nothing it was given may be committed, and the
+worker ends.  Except that the author of a log line must not be able to switch detection off: a stage that takes raw records is asked
+again record by record, and the ones that raise become dead letters; when nothing of a batch gets through, the fault is ours after all.
+
+This is the only place with `except Exception`.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from pipeline.errors import ErrorCode, InvariantViolation, TrainwatchError
+from pipeline.model.facts import Fact, decode_fact, encode_fact
+from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Record, Rejected, Tell, Written
+from pipeline.runtime.channel import collected_time, end_of_channel, ends_channel
+from pipeline.runtime.dead_letter import dead_letter, printable
+from pipeline.runtime.partition import Partition
+from pipeline.settings import TimeSettings
+from pipeline.stream.watermark import decode_vector
+
+SINGLES_MIN = 8  # a batch of this many records of which none gets through is not the records' fault
+TOLD_BYTES_MAX = 900_000  # one fact or public value; below the broker's usual limit of 1 MiB
+
+Tells = Callable[[str, Fact], None]  # stage, fact
+
+
+class StepRaised(InvariantViolation):
+    """A step raised where it should have answered with an outcome."""
+
+    code = ErrorCode.STEP_RAISED
+    advice = "Nothing was committed. The log above names the offsets; the records are still in the topic. Report it with the traceback."
+
+
+class Guard:
+    """Runs steps.  `tell` sends a fact to a stage; `moved` hears of a partition in which a family was read."""
+
+    def __init__(self, time: TimeSettings, tell: Tells, moved: Callable[[Partition, Sequence[str]], None], log: logging.Logger) -> None:
+        self._time, self._tell, self._moved, self._log = time, tell, moved, log
+
+    def fold(self, part: Partition, records: Sequence[Record]) -> None:
+        """One step over records in offset order, none of which was folded before.  Raises StepRaised.
+
+        When it raises, the partition is half folded: drop it.
+        """
+        if part.stage.takes == "records":
+            self._fold_records(part, records)
+        else:
+            self._fold_facts(part, records)
+
+    def wake(self, part: Partition) -> None:
+        """A step over nothing, after a take-over: what watermarks have closed meanwhile is judged."""
+        self._settle(part, (), self._step(part, []))
+
+    # --- raw records
+
+    def _fold_records(self, part: Partition, records: Sequence[Record]) -> None:
+        try:
+            state, outcomes = part.stage.step(part.state, records, part.marks.view())
+        except Exception as error:  # noqa: BLE001  the one place: see above
+            outcomes = self._one_by_one(part, records, error)
+        else:
+            part.state = state
+        self._settle(part, records, outcomes)
+        if not part.stage.upstream:
+            part.marks.progress(max(map(collected_time, records)))
+            if any(map(ends_channel, records)):
+                part.marks.advance(end_of_channel(part.marks))
+
+    def _one_by_one(self, part: Partition, records: Sequence[Record], first: Exception) -> list[Outcome]:
+        self._log.error("stage %s raised at %s offsets %s; record by record now", part.stage.name, part.source, _span(records), exc_info=first)
+        outcomes: list[Outcome] = []
+        raised = 0
+        for record in records:
+            try:
+                part.state, some = part.stage.step(part.state, [record], part.marks.view())
+            except Exception as error:  # noqa: BLE001  same
+                raised += 1
+                outcomes.append(Rejected(record.offset, ErrorCode.STEP_RAISED, f"{type(error).__name__}: {error}"))
+            else:
+                outcomes += some
+        if raised == len(records) >= SINGLES_MIN:
+            raise self._raised(part, records) from first
+        return outcomes
+
+    # --- facts
+
+    def _fold_facts(self, part: Partition, records: Sequence[Record]) -> None:
+        facts: list[Fact] = []
+        broken: list[Outcome] = []
+        for record in records:
+            try:
+                if record.key is None:
+                    part.marks.hear(decode_vector(record.value or b""))
+                else:
+                    facts.append(decode_fact(record.value or b""))
+            except msgspec.MsgspecError as error:
+                broken.append(Rejected(record.offset, ErrorCode.DECODE_ERROR, str(error)))
+        self._settle(part, records, [*self._step(part, facts), *broken])
+
+    def _step(self, part: Partition, batch: Sequence[Fact]) -> list[Outcome]:
+        try:
+            part.state, outcomes = part.stage.step(part.state, batch, part.marks.view())
+        except Exception as error:
+            raise self._raised(part, ()) from error
+        return outcomes
+
+    # --- outcomes
+
+    def _settle(self, part: Partition, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
+        written: set[int] = set()
+        observed: list[str] = []
+        for outcome in outcomes:
+            if isinstance(outcome, Written):
+                part.rows.append(outcome.row)
+                written.add(outcome.offset)
+            elif isinstance(outcome, Tell):
+                if len(outcome.fact.body) > TOLD_BYTES_MAX:
+                    self._too_large(part, outcome.fact.case, encode_fact(outcome.fact), f"fact for {outcome.stage}")
+                else:
+                    self._tell(outcome.stage, outcome.fact)
+            elif isinstance(outcome, Publish):
+                if len(outcome.value) > TOLD_BYTES_MAX:
+                    self._too_large(part, outcome.key, outcome.value, f"value for {outcome.content}")
+                else:
+                    part.published.append(outcome)
+            elif isinstance(outcome, Filtered):
+                part.listed.append((outcome.offset, outcome.code.value))
+            elif isinstance(outcome, Rejected):
+                self._reject(part, records, outcome)
+            else:
+                part.marks.observe(outcome, self._bound_ms(outcome))
+                observed.append(f"{outcome.cluster}\x1f{outcome.source}")
+        part.written += len(written)
+        if records:
+            self._moved(part, observed)
+
+    def _reject(self, part: Partition, records: Sequence[Record], outcome: Rejected) -> None:
+        record = next((record for record in records if record.offset == outcome.offset), None)
+        if record is None:
+            raise InvariantViolation(f"stage {part.stage.name} rejected offset {outcome.offset} of {part.source}, which it was not given")
+        part.listed.append((outcome.offset, outcome.code.value))
+        part.dead_letters.append(dead_letter(part.stage.name, record, outcome.code, outcome.reason))
+        self._log.debug("rejected %s@%d: %s: %s", part.source, outcome.offset, outcome.code.value, printable(outcome.reason))
+
+    def _too_large(self, part: Partition, key: bytes, value: bytes, what: str) -> None:
+        """Told or published it would be refused by the broker, at each restart again.  Its offset is written all the same."""
+        record = Record(
+            topic=part.source.topic, partition=part.source.partition, offset=max(part.applied, 0), timestamp=0, key=key, value=value
+        )
+        self._log.error("a %s of %d bytes at %s: dead letter", what, len(value), part.source)
+        part.dead_letters.append(dead_letter(part.stage.name, record, ErrorCode.RECORD_TOO_LARGE, what))
+
+    def _bound_ms(self, observed: Observed) -> int:
+        return 1000 * self._time.out_of_order_seconds_by_family.get(observed.source, self._time.out_of_order_seconds)
+
+    def _raised(self, part: Partition, records: Sequence[Record]) -> TrainwatchError:
+        where = _span(records) if records else f"from {part.applied}"
+        return StepRaised(f"stage {part.stage.name} raised at {part.source}, offsets {where}")
+
+
+def _span(records: Sequence[Record]) -> str:
+    return f"{records[0].offset} to {records[-1].offset}" if records else "none"

@@ -1,0 +1,227 @@
+"""What a worker holds for one input partition: folded state, and the output that waits for the next checkpoint.
+
+In: what the state log says, then records in offset order.  Out: at a checkpoint, a `Work`: rows, listed offsets, public outputs and state
+records of one contiguous range.  No Kafka and no clock, so that the replay rules are held by a model in the tests:
+
+    next batch [a, b), A = applied, open intent [A, hi)
+    b <= A                previous: skip
+    a < A < b             cut at A
+    no intent             new
+    b <= hi               held until hi is reached; never a part of a block
+    b > hi                cut at hi: the same block again under its recorded token, the rest is new
+    all b >= hi seen, other rows than the intent says      not reproducible: ask the sink what landed
+
+Holds: rows of an open intent leave as one block or not at all; `applied` is behind all that is folded and ahead of nothing else.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from pipeline.errors import StateIncompatible
+from pipeline.model.ids import digest
+from pipeline.model.outcome import Publish, RangeRow, Record
+from pipeline.runtime.dead_letter import DeadLetter
+from pipeline.runtime.state_log import LogReader, LogWriter, Write
+from pipeline.runtime.state_record import META, VERSION, Intent, Meta, Owner, TableIntent, key, pack
+from pipeline.settings import Settings
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import Marks
+from pipeline.topology import Stage
+
+ENCODER_VERSION = 1  # of the rows; part of every token
+Groups = dict[str, list[msgspec.Struct]]
+
+
+class Source(NamedTuple):
+    """A partition of an input topic; equal to, and usable as, the clients' own pairs."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}"
+
+
+class Work:
+    """One partition's share of a checkpoint: all that was folded in [lo, hi)."""
+
+    def __init__(self, source: Source, lo: int, hi: int, *, accounted: bool) -> None:
+        self.source, self.lo, self.hi = source, lo, hi
+        self.accounted = accounted  # the range is noted even when it has no rows
+        self.rows: list[msgspec.Struct] = []
+        self.written = 0
+        self.listed: list[tuple[int, str]] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.published: list[Publish] = []
+        self.writes: list[Write] = []  # state records, meta last
+        self.deletions: list[str] = []
+        self.meta: Meta | None = None  # what the last write says
+        self.groups: Groups = {}
+        self.intent: Intent | None = None
+        self.recovered = False  # the intent is of a former owner: its rows may have landed
+        self.landed = False  # they have: nothing to insert
+
+    @property
+    def needs_intent(self) -> bool:
+        """Something of this range must be found again after a crash."""
+        return bool(self.rows or self.listed) or (self.accounted and self.hi > self.lo)
+
+    def range_row(self, incarnation: str) -> RangeRow | None:
+        """The audit row of the range."""
+        if self.intent is None:
+            return None
+        return RangeRow(
+            topic=self.source.topic,
+            partition=self.source.partition,
+            incarnation=incarnation,
+            lo=self.intent.lo,
+            hi=self.intent.hi,
+            rows=sum(table.rows for table in self.intent.tables.values()),
+            offsets_written=self.intent.written,
+            listed=tuple(self.listed),
+            settings_digest=self.intent.settings_digest,
+            token=self.intent.token,
+        )
+
+
+class Partition:
+    """One input partition while it is ours."""
+
+    def __init__(self, source: Source, stage: Stage, settings: Settings, owner: Owner, read: LogReader | None = None) -> None:
+        self.source, self.stage, self.owner = source, stage, owner
+        self.cases = Cases(read.facts() if read else ())
+        self.marks = Marks(self.cases, settings.time.coverage_bucket_seconds * 1000, stage.upstream)
+        self.state: Any = stage.build(settings, self.cases)
+        self.saved: Meta | None = read.meta if read else None  # the last meta that the broker acknowledged
+        self.applied = self.saved.applied if self.saved else -1  # next offset to fold
+        self.intent = self.saved.intent if self.saved else None  # open on take-over: its rows may or may not have landed
+        self.committed: int | None = None  # the last offset that we committed
+        self.empty = False  # its topic partition has no records
+        self._log = LogWriter(owner, read)
+        self._settings_digest = settings.digest()
+        self.rows: list[msgspec.Struct] = []
+        self.written = 0
+        self.listed: list[tuple[int, str]] = []
+        self.dead_letters: list[DeadLetter] = []
+        self.published: list[Publish] = []
+
+    # --- taking over
+
+    def adopt(self, first: int, end: int, incarnation: str) -> Meta:
+        """The meta to write under our own key: a copy of what we found, or the start of a new state at offset `first`.
+
+        Its former owner, frozen, may still overwrite its own; the compaction lag keeps the good one until this copy is there.
+        `end` is the end offset of the topic partition.  Raises StateIncompatible when the state is of another topic.
+        """
+        if self.saved is None:
+            self.applied = first
+            self.saved = Meta(VERSION, 0, first, incarnation)
+        if end < self.applied or (self.intent is not None and end < self.intent.hi):
+            raise StateIncompatible(
+                f"{self.source}: state is at offset {self.applied}, but the topic ends at {end}: it was deleted and made again",
+                advice="Delete the state topic of this input too, or point kafka.topic_prefix at a new one.",
+            )
+        return self.saved
+
+    @property
+    def incarnation(self) -> str:
+        """Names this life of the topic partition."""
+        return self.saved.incarnation if self.saved else ""
+
+    # --- folding
+
+    @property
+    def held(self) -> bool:
+        """Not all records of the open intent are folded yet: nothing may leave."""
+        return self.intent is not None and self.applied < self.intent.hi
+
+    def cut(self, records: Sequence[Record]) -> tuple[Sequence[Record], Sequence[Record]]:
+        """(records to fold now, the rest): without what is applied, split at the end of an open intent."""
+        if records and records[0].offset < self.applied:
+            records = [record for record in records if record.offset >= self.applied]
+        if self.intent is None or not records or records[-1].offset < self.intent.hi:
+            return records, []
+        end = self.intent.hi
+        return [record for record in records if record.offset < end], [record for record in records if record.offset >= end]
+
+    def folded(self, now: Sequence[Record], rest: Sequence[Record]) -> None:
+        """`now` is folded in full.  A rest means that no record below the end of the open intent can come any more."""
+        if now:
+            self.applied = now[-1].offset + 1
+        if rest and self.intent is not None:
+            self.applied = max(self.applied, self.intent.hi)
+
+    @property
+    def buffered(self) -> int:
+        """Things that wait for the checkpoint."""
+        return len(self.rows) + len(self.dead_letters) + len(self.published)
+
+    # --- the checkpoint
+
+    def snapshot(self) -> Work | None:
+        """Swap out what was folded since the last one; None when there is nothing to do, or not yet.  No await inside."""
+        if self.saved is None or self.held:
+            return None
+        work = Work(self.source, self.saved.applied, self.applied, accounted=self.stage.takes == "records")
+        news = self.cases.take_news()
+        if not (news or self.intent or self.published or self.dead_letters or work.hi > work.lo):
+            return None
+        work.rows, self.rows = self.rows, []
+        work.written, self.written = self.written, 0
+        work.listed, self.listed = self.listed, []
+        work.dead_letters, self.dead_letters = self.dead_letters, []
+        work.published, self.published = self.published, []
+        writes, work.deletions = self._log.append(news, self.cases)
+        work.meta = Meta(VERSION, self._log.seq, self.applied, self.saved.incarnation)
+        work.writes = [*writes, (key(META, self.owner), pack(work.meta))]
+        return work
+
+    def intend(self, work: Work, groups: Groups) -> bool:
+        """Give the work its intent: the recorded one, or a new one.  False: the recorded one does not describe these rows."""
+        work.groups = groups
+        if self.intent is None:
+            if work.needs_intent:
+                work.intent = self._intent(work, {})
+            return True
+        work.intent, work.recovered = self.intent, True
+        return {table: len(rows) for table, rows in groups.items()} == {table: of.rows for table, of in self.intent.tables.items()}
+
+    def reconcile(self, work: Work, landed: Mapping[str, int]) -> None:
+        """The rows of the open intent came out otherwise this time, say with other settings; `landed` are those that are there.
+
+        All of them: done.  None: the range is intended anew under its old tokens, so that an insert of the dead process that arrives only
+        now and ours exclude each other.  Raises StateIncompatible when some are there: no block could complete them.
+        """
+        intent = self.intent
+        if intent is None:
+            return
+        if all(landed.get(table, 0) == of.rows for table, of in intent.tables.items()):
+            work.landed, work.groups = True, {}
+        elif not any(landed.values()):
+            work.intent = self._intent(work, {table: of.token for table, of in intent.tables.items()})
+        else:
+            raise StateIncompatible(
+                f"{self.source}: offsets {intent.lo} to {intent.hi} are written in part ({dict(landed)}), and their rows cannot be made "
+                f"again as they were: settings digest {intent.settings_digest} then, {self._settings_digest} now",
+                advice="Start the worker once with the settings and release of before, then with the new ones.",
+            )
+
+    def intent_write(self, work: Work) -> Write | None:
+        """The meta that announces the rows of `work`; None when it is there already, or nothing leaves."""
+        if work.intent is None or work.intent == self.intent or self.saved is None:
+            return None
+        return key(META, self.owner), pack(msgspec.structs.replace(self.saved, intent=work.intent))
+
+    def durable(self, work: Work) -> None:
+        """The broker has acknowledged all records of `work`."""
+        self.saved, self.intent = work.meta, None
+
+    def _intent(self, work: Work, tokens: Mapping[str, str]) -> Intent:
+        lo, hi = (self.intent.lo, self.intent.hi) if self.intent else (work.lo, work.hi)
+        token: Callable[[str], str] = lambda table: digest(  # noqa: E731  short, and used twice
+            ENCODER_VERSION, self.incarnation, self.source.topic, self.source.partition, lo, hi, table
+        )
+        tables = {name: TableIntent(len(rows), tokens.get(name) or token(name)) for name, rows in sorted(work.groups.items())}
+        return Intent(lo, hi, tables, work.written, self.intent.token if self.intent else token(""), self._settings_digest)

@@ -1,0 +1,31 @@
+"""The port to the database: what the checkpoint needs of a sink, and nothing else.
+
+All methods block and are called from one thread, never from the event loop.  An error says nothing about the outcome of an insert,
+so the checkpoint repeats it with the same token until it is in.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from pipeline.model.outcome import RangeRow
+
+
+class Sink(Protocol):
+    """Where rows go.  `pipeline.sink.clickhouse` is the real one, `pipeline.sink.memory` the one for tests and `analyse`."""
+
+    def tables(self, rows: Sequence[msgspec.Struct]) -> dict[str, list[msgspec.Struct]]:
+        """Rows by table, in the order given.  Pure: the same rows give the same tables."""
+
+    def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> None:
+        """One block.  A second insert with the token changes nothing.
+
+        Raises TransientError when the same insert may succeed later, or may have succeeded; another TrainwatchError when it never will.
+        """
+
+    def landed(self, table: str, topic: str, partition: int, lo: int, hi: int) -> int:
+        """How many rows of source offsets [lo, hi) the table holds.  Raises TransientError."""
+
+    def write_range(self, range: RangeRow) -> None:
+        """Note a finished range for audits.  A second call with the same token changes nothing.  Raises like `insert`."""

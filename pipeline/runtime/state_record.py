@@ -1,0 +1,154 @@
+"""The records of a state topic, and their keys.
+
+A record's key is `kind/owner/sequence`; an owner is `epoch-generation-nonce`.  In log order:
+
+    look    marks how far the log must be read before a claim; says nothing
+    claim   a worker took the partition over; what former owners write behind it is void (a frozen worker may wake up and write)
+    delta   facts merged since the previous checkpoint, all buckets together
+    base    one bucket in full; a delta older than the bases of all buckets is deleted
+    meta    applied offset and open intent; behind what it covers, so it is the commit record
+
+Every value starts with the version of its layout, so that a release can refuse what it cannot read before it reads it.
+"""
+
+from collections.abc import Iterable, Iterator
+from zlib import crc32
+
+import msgspec
+
+from pipeline.errors import StateIncompatible
+from pipeline.model.facts import Fact
+
+VERSION = 1
+BUCKETS = 16  # per partition; a base is one bucket
+CHUNK_BYTES = 400_000  # facts in one record, below every default message limit
+LOOK, CLAIM, DELTA, BASE, META = "look", "claim", "delta", "base", "meta"
+
+
+class Owner(msgspec.Struct, frozen=True, array_like=True):
+    """Who writes: the epoch grows by one with every claim, the generation is the consumer group's, the nonce tells processes apart.
+
+    A replaced static member keeps the generation of the process before it, and a recreated group starts its generations again.
+    """
+
+    epoch: int
+    generation: int
+    nonce: str
+
+    def __str__(self) -> str:
+        return f"{self.epoch}-{self.generation}-{self.nonce}"
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Claims count in this order; a claim that arrives late is void."""
+        return self.epoch, self.generation
+
+
+NOBODY = Owner(0, -1, "")
+
+
+class TableIntent(msgspec.Struct, frozen=True, array_like=True):
+    """One block that is about to be inserted."""
+
+    rows: int
+    token: str
+
+
+class Intent(msgspec.Struct, frozen=True, array_like=True):
+    """Rows of [lo, hi) are about to leave, one block per table.  Open until a meta without it is written."""
+
+    lo: int
+    hi: int
+    tables: dict[str, TableIntent]
+    written: int  # distinct offsets with rows
+    token: str  # of the range row
+    settings_digest: str  # what the rows depend on
+
+
+class Claim(msgspec.Struct, frozen=True, array_like=True):
+    """The partition is mine; also the value of a look."""
+
+    version: int = VERSION
+
+
+class Delta(msgspec.Struct, frozen=True, array_like=True):
+    """What changed in the cases; a fact of rank DROPPED was forgotten."""
+
+    version: int
+    seq: int
+    facts: list[Fact]
+
+
+class Base(msgspec.Struct, frozen=True, array_like=True):
+    """All facts of a bucket, in as many parts as it takes; part 0 starts anew."""
+
+    version: int
+    seq: int
+    bucket: int
+    part: int
+    facts: list[Fact]
+
+
+class Meta(msgspec.Struct, frozen=True, array_like=True):
+    """State as of `applied` consists of all records before this one with a sequence up to `seq`."""
+
+    version: int
+    seq: int
+    applied: int  # next offset to fold
+    incarnation: str
+    intent: Intent | None = None
+
+
+class _Versioned(msgspec.Struct, array_like=True):
+    version: int
+
+
+pack = msgspec.msgpack.Encoder().encode
+_version = msgspec.msgpack.Decoder(_Versioned)
+_decoders = {kind: msgspec.msgpack.Decoder(layout) for kind, layout in ((DELTA, Delta), (BASE, Base), (META, Meta))}
+
+
+def unpack(kind: str, value: bytes) -> Delta | Base | Meta:
+    """The record.  Raises StateIncompatible for another version or an unknown kind."""
+    try:
+        version = _version.decode(value).version
+        if version != VERSION:
+            raise StateIncompatible(f"state record of version {version}; this release reads version {VERSION}")
+        record: Delta | Base | Meta = _decoders[kind].decode(value)
+    except (KeyError, msgspec.MsgspecError) as error:
+        raise StateIncompatible(f"state record of kind {kind!r} cannot be read: {error!r}") from error
+    return record
+
+
+def key(kind: str, owner: Owner, seq: int | None = None) -> str:
+    """`delta/3-17-9f0c11aa/42`; claim and meta have no sequence, so that compaction keeps one of each per owner."""
+    return f"{kind}/{owner}" if seq is None else f"{kind}/{owner}/{seq}"
+
+
+def parse_key(text: str) -> tuple[str, Owner]:
+    """Kind and owner.  Raises StateIncompatible."""
+    kind, _, rest = text.partition("/")
+    epoch, _, more = rest.split("/", maxsplit=1)[0].partition("-")
+    generation, _, nonce = more.partition("-")
+    if not (epoch.isdecimal() and generation.isdecimal() and nonce):
+        raise StateIncompatible(f"state record with the key {text!r}")
+    return kind, Owner(int(epoch), int(generation), nonce)
+
+
+def bucket_of(case: bytes) -> int:
+    """The bucket of a case."""
+    return crc32(case) % BUCKETS
+
+
+def chunks(facts: Iterable[Fact]) -> Iterator[list[Fact]]:
+    """Lists of at most CHUNK_BYTES, or of one larger fact; one empty list for no facts, so that an empty bucket gets a base too."""
+    chunk: list[Fact] = []
+    size = 0
+    for fact in facts:
+        length = len(fact.case) + len(fact.id) + len(fact.rank) + len(fact.body) + 16
+        if chunk and size + length > CHUNK_BYTES:
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(fact)
+        size += length
+    yield chunk

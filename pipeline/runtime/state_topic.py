@@ -1,0 +1,100 @@
+"""The state topics on Kafka: taken over when partitions are assigned, appended to by the checkpoint.
+
+    read to our own look ──► proof of membership ──► claim, epoch + 1 ──► read to our own claim ──► still ours?
+
+The look makes the end of the log findable, since compaction may remove the last record before the end offset.  The proof stands between
+reading and claiming, so that a frozen worker that wakes up does not claim over an owner that it has read about; one that freezes between
+proof and claim carries an older epoch or generation, which voids its claim.  A group that was deleted starts its generations again: its
+epochs go on, since they are counted in the log.
+
+Reading uses a plain consumer outside the group: the log must be read whole, while a Faust table shows only the last value per key.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.structs import TopicPartition
+
+from pipeline.runtime.abandoned import Abandoned
+from pipeline.runtime.partition import Source
+from pipeline.runtime.state_log import LogReader, Write
+from pipeline.runtime.state_record import CLAIM, LOOK, Claim, Owner, key, pack
+
+FETCH_BYTES = 8 << 20  # per partition and fetch, while reading state
+POLL_MS = 200
+Prove = Callable[[Mapping[Source, int]], Awaitable[None]]  # raises Abandoned when we are no longer a member
+
+
+class StateTopics:
+    """The state of all input partitions of this worker.  `topic_of` names the state topic of an input topic."""
+
+    def __init__(self, bootstrap: str, producer: AIOKafkaProducer, topic_of: Callable[[str], str]) -> None:
+        self._bootstrap, self._producer, self._topic_of = bootstrap, producer, topic_of
+
+    async def write(self, writes: Mapping[Source, Sequence[Write]]) -> None:
+        """Append per partition, in order, and wait until the broker has all of it."""
+        futures = []
+        for source, pairs in writes.items():
+            topic = self._topic_of(source.topic)
+            for name, value in pairs:
+                futures.append(await self._producer.send(topic, value, name.encode(), partition=source.partition))
+        await asyncio.gather(*futures)
+
+    async def take_over(
+        self, sources: Sequence[Source], generation: int, prove: Prove, current: Callable[[], bool]
+    ) -> dict[Source, tuple[Owner, LogReader]]:
+        """Claim the partitions and read their state.  `current`: is the generation still the group's?
+
+        Raises Abandoned when it is not, or when somebody else has the better claim; StateIncompatible for state it cannot read.
+        """
+        nonce = secrets.token_hex(4)
+        look = key(LOOK, Owner(0, max(generation, 0), nonce))
+        states = {source: LogReader() for source in sources}
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=FETCH_BYTES,
+            fetch_max_wait_ms=50,
+        )
+        await consumer.start()
+        try:
+            consumer.assign([self._state_partition(source) for source in sources])
+            await self.write({source: [(look, pack(Claim()))] for source in sources})
+            await self._read(consumer, states, dict.fromkeys(sources, look), current)
+            known = {source: read.meta.applied for source, read in states.items() if read.meta is not None}
+            if known:
+                await prove(known)
+            owners = {source: Owner(read.last.epoch + 1, generation, nonce) for source, read in states.items()}
+            claims = {source: key(CLAIM, owner) for source, owner in owners.items()}
+            await self.write({source: [(claim, pack(Claim()))] for source, claim in claims.items()})
+            await self._read(consumer, states, claims, current)
+        finally:
+            await consumer.stop()
+        for source, read in states.items():
+            if read.owner != owners[source]:
+                raise Abandoned(f"{source} was claimed by {read.owner}, we are {owners[source]}")
+        return {source: (owners[source], read) for source, read in states.items()}
+
+    async def _read(
+        self, consumer: Any, states: Mapping[Source, LogReader], until: Mapping[Source, str], current: Callable[[], bool]
+    ) -> None:
+        sources = {self._state_partition(source): source for source in states}
+        missing = set(sources)
+        while missing:
+            if not current():
+                raise Abandoned("the group rebalanced while state was read")
+            for partition, records in (await consumer.getmany(*missing, timeout_ms=POLL_MS)).items():
+                source = sources[partition]
+                for record in records:
+                    name = record.key.decode()
+                    states[source].take(name, record.value)
+                    if name == until[source]:
+                        missing.discard(partition)
+                await asyncio.sleep(0)
+
+    def _state_partition(self, source: Source) -> TopicPartition:
+        return TopicPartition(self._topic_of(source.topic), source.partition)

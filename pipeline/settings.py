@@ -1,0 +1,374 @@
+"""One frozen tree of settings, read once: `trainwatch.yaml`, then `TRAINWATCH_*` from the environment, which wins.
+
+Nothing else reads the environment.  A field carries its unit in its name, a default, bounds and a description; README's table is
+rendered from them.  An unknown name, in the file or in the environment, is an error, since a typo must not be a silent default.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import platformdirs
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from pipeline.errors import ConfigError
+from pipeline.model.identity import Directory, Identity, Ticket
+
+ENVIRONMENT_PREFIX = "TRAINWATCH_"
+SETTINGS_FILE = "trainwatch.yaml"
+# Read by the commands themselves, not part of the tree.
+OTHER_VARIABLES = frozenset({"TRAINWATCH_SETTINGS", "TRAINWATCH_PYTHON"})
+
+
+class Part(BaseModel):
+    """A branch of the tree: closed and frozen."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(Part):
+    """The broker, and how its topics are made."""
+
+    bootstrap_servers: str = Field("", description="host:port, comma separated; empty: the embedded broker")
+    group: str = Field("trainwatch", min_length=1, description="consumer group of the workers")
+    topic_prefix: str = Field("trainwatch.", pattern=r"^[a-z0-9.-]+$", description="prefix of the topics that trainwatch creates")
+    partitions: int = Field(4, ge=1, le=4096, description="partitions of topics that trainwatch creates")
+    replication_factor: int = Field(1, ge=1, le=7, description="replicas of topics that trainwatch creates")
+    session_timeout_seconds: float = Field(30.0, ge=6, le=600, description="a silent worker loses its partitions after this")
+    training_topics: tuple[str, ...] = Field(("logs.training",), description="inputs of the training family")
+    scheduler_topics: tuple[str, ...] = Field(("logs.scheduler",), description="inputs of the scheduler family")
+    access_topics: tuple[str, ...] = Field(("logs.access",), description="inputs of the access family")
+
+    @property
+    def input_topics(self) -> tuple[str, ...]:
+        return (*self.training_topics, *self.scheduler_topics, *self.access_topics)
+
+
+class ClickHouseSettings(Part):
+    """The database."""
+
+    host: str = Field("", description="host name; empty: the embedded server")
+    port: int = Field(9000, ge=1, le=65535, description="native protocol port")
+    http_port: int = Field(8123, ge=1, le=65535, description="HTTP port, shown to people")
+    database: str = Field("trainwatch", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="database of all tables")
+    user: str = Field("default", description="account of the writer")
+    password: SecretStr = Field(SecretStr(""), description="its password; better from the environment")
+    secure: bool = Field(False, description="TLS on the native port")
+    timeout_seconds: float = Field(30.0, gt=0, le=600, description="longest wait for one answer")
+    retention_days: int = Field(365, ge=1, le=3650, description="rows older than this are dropped by the server")
+
+
+class EmbeddedSettings(Part):
+    """The servers that `trainwatch up` starts on this machine when no address is given."""
+
+    directory: Path = Field(Path(".trainwatch"), description="data, logs and pid files of the embedded servers")
+    kafka_port: int = Field(0, ge=0, le=65535, description="broker port; 0: a free one, kept over restarts")
+    clickhouse_port: int = Field(0, ge=0, le=65535, description="native port; 0: a free one, kept over restarts")
+    clickhouse_http_port: int = Field(0, ge=0, le=65535, description="HTTP port; 0: a free one, kept over restarts")
+    disk_quota_mib: int = Field(20_480, ge=1024, description="`up` refuses when data exceed this; Kafka deletes old segments")
+    kafka_heap_mib: int = Field(768, ge=256, description="Java heap of the broker")
+    ready_timeout_seconds: float = Field(60.0, gt=0, le=600, description="longest wait for a server to answer")
+
+
+class Role(StrEnum):
+    """What an identity is to the cluster."""
+
+    MEMBER = "member"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+class IdentitySettings(Part):
+    """One identity: a person or a service, and the names under which logs know it, valid in a period."""
+
+    id: str = Field(min_length=1, description="the identity's own id, e.g. u017")
+    uid: int | None = Field(None, ge=0, le=0xFFFFFFFE, description="numeric user id on the cluster")
+    login: str = Field("", description="login name")
+    team: str = Field("", description="team, for the relation `team` between actor and owner")
+    role: Role = Field(Role.MEMBER, description="member, admin or service")
+    valid_from: datetime | None = Field(None, description="start of validity, with offset; empty: always")
+    valid_to: datetime | None = Field(None, description="end of validity, exclusive; empty: still")
+
+    @model_validator(mode="after")
+    def _aware(self) -> "IdentitySettings":
+        for moment in (self.valid_from, self.valid_to):
+            if moment is not None and moment.tzinfo is None:
+                raise ValueError(f"identity {self.id}: write valid_from and valid_to with an offset, e.g. 2026-03-02T00:00:00Z")
+        return self
+
+
+class TicketSettings(Part):
+    """A change ticket or maintenance window that covers what an admin did."""
+
+    id: str = Field(min_length=1, description="number of the ticket")
+    identities: tuple[str, ...] = Field((), description="identity ids that act under it; empty: any admin")
+    start: datetime = Field(description="start of the window, with offset")
+    end: datetime = Field(description="end of the window, with offset")
+    hosts: tuple[str, ...] = Field((), description="hosts concerned; empty: all")
+    jobs: tuple[str, ...] = Field((), description="raw job ids concerned; empty: all")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "TicketSettings":
+        if self.start.tzinfo is None or self.end.tzinfo is None or self.end <= self.start:
+            raise ValueError(f"ticket {self.id}: start and end need an offset, and end must be later")
+        return self
+
+
+class ArtefactRootSettings(Part):
+    """A folder whose files are artefacts worth a history, and who may write there."""
+
+    path: str = Field(pattern=r"^/", description="absolute folder")
+    kind: Literal["checkpoint", "environment", "framework", "hook", "dataset"] = Field("checkpoint", description="what lies there")
+    owner: str = Field("", description="identity id of the owner; empty: the job's owner")
+    writers: tuple[str, ...] = Field((), description="identity ids that may write there, e.g. a resharding service")
+
+
+class SourceSettings(Part):
+    """How to read the records of one source: which records it means, and what they do not say themselves."""
+
+    name: str = Field(min_length=1, description="name of the source")
+    topic: str = Field("", description="input topic; empty: any")
+    program: str = Field("", description="program or source header; empty: any")
+    file: str = Field("", description="regular expression on the file name; empty: any")
+    host: str = Field("", description="host, where neither record nor line names one")
+    format: str = Field("", description="payload format; empty: sniffed")
+    cluster: str = Field("main", description="cluster of its jobs")
+    zone: str = Field("UTC", description="IANA zone of times without offset")
+    job_pattern: str = Field(r"(?:slurm|job)[-_](?P<job>\d+)", description="finds the job id in the file name")
+
+    @field_validator("zone")
+    @classmethod
+    def _known_zone(cls, zone: str) -> str:
+        try:
+            ZoneInfo(zone)
+        except (ZoneInfoNotFoundError, ValueError) as error:
+            raise ValueError(f"unknown zone {zone!r}: use an IANA name such as Asia/Shanghai") from error
+        return zone
+
+    @field_validator("file", "job_pattern")
+    @classmethod
+    def _compiles(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {pattern!r}: {error}") from error
+        return pattern
+
+
+class IngestSettings(Part):
+    """Bounds of decoding."""
+
+    record_bytes_max: int = Field(1_048_576, ge=1024, description="longer records are dead-lettered")
+    future_seconds_max: int = Field(300, ge=0, description="times further ahead of collection do not move watermarks")
+    future_seconds_rejected: int = Field(86_400, ge=0, description="times further ahead of collection are dead-lettered")
+
+
+class TimeSettings(Part):
+    """Event time: how far sources run out of order, and how long verdicts wait."""
+
+    grace_seconds: int = Field(120, ge=0, le=86_400, description="how long final verdicts wait beyond the watermark")
+    out_of_order_seconds: int = Field(60, ge=0, le=86_400, description="bound of a source family without its own entry")
+    out_of_order_seconds_by_family: dict[str, int] = Field(
+        default_factory=lambda: {"sacct": 900}, description="bound per family, e.g. sacct: 900"
+    )
+    coverage_bucket_seconds: int = Field(600, ge=60, le=3600, description="width of the buckets that prove a source was heard")
+    idle_seconds: int = Field(20, ge=1, le=3600, description="a family silent this long at zero lag is taken as quiet")
+
+
+class RetentionSettings(Part):
+    """How long cases are remembered, in event time, and how much one may hold."""
+
+    job_days: int = Field(45, ge=1, le=3650, description="jobs, after their end")
+    host_days: int = Field(90, ge=1, le=3650, description="host events; longest job + job_days")
+    artefact_days: int = Field(90, ge=1, le=3650, description="artefacts, after their last event")
+    case_facts_max: int = Field(20_000, ge=100, description="facts of one kind in one case; the rest is counted")
+
+
+class CheckpointSettings(Part):
+    """How often work is made durable."""
+
+    interval_seconds: float = Field(1.0, ge=0.05, le=60, description="time between checkpoints")
+    rows_max: int = Field(200_000, ge=1000, le=900_000, description="buffered rows above which folding waits")
+    shutdown_seconds: float = Field(20.0, ge=1, le=300, description="a worker that has not stopped by then ends itself")
+
+
+class DetectSettings(Part):
+    """Windows of the detectors, seconds."""
+
+    kill_window_seconds: int = Field(2100, ge=1, description="a kill explains a job end up to this much later (NCCL 30 min + 5)")
+    cancel_window_seconds: int = Field(120, ge=1, description="a cancel request explains an end up to this much later")
+    hardware_window_seconds: int = Field(900, ge=1, description="Xid, OOM and node failures explain an end up to this much later")
+    coverage_gap_seconds: int = Field(
+        3600, ge=60, description="a cluster-wide source heard this long before and after a moment was alive at it"
+    )
+
+
+class WorkerSettings(Part):
+    """The process that runs the pipeline."""
+
+    instance_id: str = Field("", description="static membership: unique per worker, kept over restarts; empty: dynamic")
+    max_fetch_bytes: int = Field(2_097_152, ge=65_536, description="fetch size per partition")
+
+
+class Settings(BaseSettings):
+    """The whole tree.  Build it with `load`."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENVIRONMENT_PREFIX,
+        env_nested_delimiter="__",
+        extra="forbid",
+        frozen=True,
+        nested_model_default_partial_update=True,
+    )
+
+    kafka: KafkaSettings = KafkaSettings()
+    clickhouse: ClickHouseSettings = ClickHouseSettings()
+    embedded: EmbeddedSettings = EmbeddedSettings()
+    worker: WorkerSettings = WorkerSettings()
+    checkpoint: CheckpointSettings = CheckpointSettings()
+    ingest: IngestSettings = IngestSettings()
+    time: TimeSettings = TimeSettings()
+    retention: RetentionSettings = RetentionSettings()
+    detect: DetectSettings = DetectSettings()
+    sources: tuple[SourceSettings, ...] = Field((), description="per-source settings; the first that fits wins")
+    identities: tuple[IdentitySettings, ...] = Field((), description="who is who, valid from and to")
+    tickets: tuple[TicketSettings, ...] = Field((), description="change tickets and maintenance windows")
+    artefact_roots: tuple[ArtefactRootSettings, ...] = Field((), description="folders whose files are artefacts")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment wins over the file, whose content arrives as init arguments."""
+        return env_settings, init_settings
+
+    def directory(self) -> Directory:
+        """The identity map and tickets as a lookup."""
+        return Directory(
+            [
+                Identity(
+                    id=entry.id,
+                    uid=entry.uid,
+                    login=entry.login,
+                    team=entry.team,
+                    role=entry.role.value,
+                    valid_from=_milliseconds(entry.valid_from, 0),
+                    valid_to=_milliseconds(entry.valid_to, 2**62),
+                )
+                for entry in self.identities
+            ],
+            [
+                Ticket(
+                    id=entry.id,
+                    start=_milliseconds(entry.start, 0),
+                    end=_milliseconds(entry.end, 0),
+                    identities=frozenset(entry.identities),
+                    hosts=frozenset(entry.hosts),
+                    jobs=frozenset(entry.jobs),
+                )
+                for entry in self.tickets
+            ],
+        )
+
+    def digest(self) -> str:
+        """Names what decoding and judging depend on; addresses and secrets are left out.  16 hex digits."""
+        judged = {"ingest", "time", "retention", "detect", "sources", "identities", "tickets", "artefact_roots"}
+        return hashlib.sha256(self.model_dump_json(include=judged).encode()).hexdigest()[:16]
+
+
+def _milliseconds(moment: datetime | None, default: int) -> int:
+    return default if moment is None else round(moment.timestamp() * 1000)
+
+
+def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from `path`, else $TRAINWATCH_SETTINGS, else ./trainwatch.yaml if present; `overrides` win over the file.
+
+    Raises ConfigError with a message that names the field.
+    """
+    _refuse_unknown_variables()
+    if path is None and (named := os.environ.get("TRAINWATCH_SETTINGS")):
+        path = Path(named)
+    if path is None and Path(SETTINGS_FILE).is_file():
+        path = Path(SETTINGS_FILE)
+    content: dict[str, Any] = {}
+    if path is not None:
+        try:
+            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+        except (OSError, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: expected a mapping at the top level", advice="See the settings table in README.md.")
+    try:
+        return Settings(**_merged(content, overrides or {}))
+    except ValidationError as error:
+        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        where = path or "settings"
+        raise ConfigError(f"{where}: " + "; ".join(lines), advice="See the settings table in README.md.") from error
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def _refuse_unknown_variables() -> None:
+    """pydantic-settings ignores an unknown top-level variable, so a typo would be a silent default."""
+    known = {f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in OTHER_VARIABLES:
+            continue
+        if name.split("__", maxsplit=1)[0] not in known:
+            raise ConfigError(f"unknown environment variable {name}", advice=f"Known: {', '.join(sorted(known))}.")
+
+
+def cache_folder() -> Path:
+    """Where downloads are kept: Java archives and the ClickHouse library."""
+    return Path(platformdirs.user_cache_dir("trainwatch", appauthor=False))
+
+
+def schemas_folder() -> Path:
+    """`schemas/`, inside an installed wheel or beside the package in a checkout.  Raises ConfigError when it is in neither."""
+    package = Path(__file__).parent
+    for folder in (package / "_schemas", package.parent / "schemas"):
+        if (folder / "clickhouse").is_dir():
+            return folder
+    raise ConfigError("schemas/ not found", advice="Install the wheel, or run from a checkout.")
+
+
+Rows = Iterator[tuple[str, str, str]]
+
+
+def table(model: type[BaseModel] = Settings, prefix: str = "") -> Rows:
+    """(name, default, description) of every setting, for README and `trainwatch check`."""
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from table(annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", _default(field), field.description or ""
+
+
+def _default(field: FieldInfo) -> str:
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, SecretStr):
+        return "(empty)"
+    if isinstance(value, tuple):
+        return ", ".join(value) if value else "(none)"
+    return "(empty)" if value in ("", None) else str(value)

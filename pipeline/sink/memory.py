@@ -1,0 +1,74 @@
+"""Row objects in, the same rows kept in memory out: the sink of the local runtime and of tests.
+
+It keeps the promises of the real one, which one contract suite checks on both: a token is stored once, whatever the rows of the second
+insert are; a block is taken whole or not at all; a wrong value is refused by the same rules.  Where ClickHouse replaces rows of one id
+by the greatest version when it likes, this one keeps all and leaves the choice to `current`, as the views do.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import require
+from pipeline.model.outcome import EventRow, RangeRow
+from pipeline.sink import rows as layout
+from pipeline.sink.rows import TABLES, RowsRefused
+
+IDS = {"enriched_events": "enriched_id", "verdicts": "verdict_id", "findings": "finding_id"}
+
+
+class MemorySink:
+    """The port of `runtime/ports.py` without a server."""
+
+    def __init__(self) -> None:
+        self._blocks: dict[str, dict[str, tuple[str, list[msgspec.Struct]]]] = {}  # table -> token -> (incarnation, rows)
+        self._ranges: dict[tuple[str, str, int, int, int], RangeRow] = {}
+
+    def tables(self, rows: Sequence[msgspec.Struct]) -> dict[str, list[msgspec.Struct]]:
+        """The rows per table, in their order."""
+        return layout.by_table(rows)
+
+    def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str, incarnation: str = "") -> None:
+        """One block, stored once per token.  Raises RowsRefused."""
+        if not rows:
+            return
+        found = layout.refused(TABLES[table], rows)
+        if found:
+            raise RowsRefused(f"{table} refuses {len(found)} of {len(rows)} rows: {found[:5]}", tuple(position for position, _ in found))
+        self._blocks.setdefault(table, {}).setdefault(token, (incarnation, list(rows)))
+
+    def landed(self, table: str, topic: str, partition: int, lo: int, hi: int, incarnation: str = "") -> int:
+        """How many rows of the range are stored."""
+        return sum(
+            row.topic == topic and row.partition == partition and lo <= row.offset < hi
+            for stored, block in self._blocks.get(table, {}).values()
+            if not incarnation or stored == incarnation
+            for row in block
+            if isinstance(row, layout.SinkRow | EventRow)
+        )
+
+    def write_range(self, range: RangeRow) -> None:  # noqa: A002  the port's word
+        """The audit copy of a range; harmless when repeated."""
+        self._ranges[range.topic, range.incarnation, range.partition, range.lo, range.hi] = range
+
+    # --- for the local runtime and tests
+
+    def rows(self, table: str) -> list[msgspec.Struct]:
+        """All rows of a table, block by block."""
+        return [row for _, block in self._blocks.get(table, {}).values() for row in block]
+
+    def ranges(self) -> list[RangeRow]:
+        """All ranges, by topic, incarnation, partition and offset."""
+        return [self._ranges[key] for key in sorted(self._ranges)]
+
+    def current(self, table: str) -> dict[str, Any]:
+        """Id -> its row of the greatest version, as the `*_current` views show it."""
+        require(table in IDS, f"rows of {table} have no versions")
+        newest: dict[str, Any] = {}
+        row: Any
+        for row in self.rows(table):
+            name = getattr(row, IDS[table])
+            if name not in newest or newest[name].version <= row.version:
+                newest[name] = row
+        return newest

@@ -1,0 +1,276 @@
+"""Stage: records of the public topics in, rows of ClickHouse out.
+
+    enriched   -> one row of enriched_events
+    verdicts   -> one row of verdicts
+    findings   -> one row of findings, then one of finding_evidence per record it cites
+
+The topic is the truth and the tables are a copy of it: what consumers read on Kafka and what people read in SQL cannot disagree.  A
+finding may be published again, at another offset or by another owner of the partition, with another body; so each row carries a
+version, (claim epoch of the producing partition, offset), which grows with every later word on an id:
+
+    epoch 3, offset 17   <   epoch 3, offset 18   <   epoch 4, offset 2
+
+Holds: rows depend on the record alone; `state` remembers nothing; an id that does not follow from its body is refused, because it
+would replace somebody else's row.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import msgspec
+
+from pipeline.errors import ErrorCode
+from pipeline.model.finding import Enriched, Explanation, Finding, Transport, Verdict
+from pipeline.model.outcome import Filtered, Outcome, Record, Rejected, Written
+from pipeline.settings import Settings
+from pipeline.sink.rows import Checklist, EnrichedRow, EvidenceRow, FindingRow, SinkRow, VerdictRow
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import Watermarks
+
+EPOCH_HEADER = "tw-epoch"
+EPOCH_SHIFT = 40  # 2**40 offsets a partition, 2**24 epochs
+EPOCH_MAX = 2**24 - 1
+
+Body = TypeVar("Body", Finding, Verdict, Enriched)
+
+
+class SinkState:
+    """One partition of the stage.  The checkpoint keeps `cases`, which stay empty: a row depends on its record alone."""
+
+    def __init__(self, topic_prefix: str, cases: Cases) -> None:
+        self.cases = cases
+        self.maker_of_topic = {f"{topic_prefix}{content}.v1": maker for content, maker in MAKERS.items()}
+
+
+class Mismatch(ValueError):
+    """The JSON is right, its content is not ours."""
+
+
+def build_state(settings: Settings, cases: Cases) -> SinkState:
+    """The state of one partition."""
+    return SinkState(settings.kafka.topic_prefix, cases)
+
+
+def step(state: SinkState, records: Sequence[Record], now: Watermarks) -> tuple[SinkState, list[Outcome]]:  # noqa: ARG001  all steps alike
+    """One outcome per record that is not written, one per row otherwise; a wrong record never ends the batch."""
+    outcomes: list[Outcome] = []
+    for record in records:
+        if record.value is None:
+            outcomes.append(Filtered(record.offset, ErrorCode.TOMBSTONE))
+            continue
+        maker = state.maker_of_topic.get(record.topic)
+        if maker is None:
+            outcomes.append(Rejected(record.offset, ErrorCode.UNKNOWN_FORMAT, f"no values of topic {record.topic} are known"))
+            continue
+        try:
+            rows = maker(record, version_of(record))
+        except (msgspec.ValidationError, Mismatch) as error:
+            outcomes.append(Rejected(record.offset, ErrorCode.SCHEMA_MISMATCH, str(error)))
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            outcomes.append(Rejected(record.offset, ErrorCode.DECODE_ERROR, str(error)))
+        else:
+            outcomes += [Written(record.offset, row.index, row) for row in rows]
+    return state, outcomes
+
+
+def version_of(record: Record) -> int:
+    """What orders the words on one id.  Raises Mismatch on a wrong header; a record without one is older than any epoch."""
+    for name, value in record.headers:
+        if name == EPOCH_HEADER:
+            if not value.isdigit() or int(value) > EPOCH_MAX:
+                raise Mismatch(f"header {EPOCH_HEADER} is not an epoch: {value[:40]!r}")
+            return int(value) << EPOCH_SHIFT | record.offset
+    return record.offset
+
+
+# --- values of the topics ---------------------------------------------------------------------------------------------------------
+
+
+class _Blocks(msgspec.Struct, frozen=True):
+    """Both blocks of a value; the canonical one stays bytes, because its bytes are what is promised."""
+
+    canonical: msgspec.Raw
+    transport: Transport
+
+
+class _Unmapped(msgspec.Struct, frozen=True):
+    trainwatch: _Blocks
+
+
+class _DetectionFinding(msgspec.Struct, frozen=True):
+    """What we read of the OCSF class; the rest is a view of `unmapped`."""
+
+    class_uid: int
+    unmapped: _Unmapped
+
+
+class _Named(msgspec.Struct, frozen=True):
+    id: str
+
+
+_decode_blocks = msgspec.json.Decoder(_Blocks).decode
+_decode_detection = msgspec.json.Decoder(_DetectionFinding).decode
+_decode_named = msgspec.json.Decoder(_Named).decode
+
+
+def _body(blocks: _Blocks, kind: type[Body]) -> Body:
+    value = msgspec.json.decode(blocks.canonical, type=kind)
+    claimed = _decode_named(blocks.canonical).id
+    if claimed != value.id:
+        raise Mismatch(f"id {claimed[:40]} does not follow from the body: {value.id}")
+    return value
+
+
+def _enriched(record: Record, version: int) -> list[SinkRow]:
+    blocks = _decode_blocks(record.value or b"")
+    enriched = _body(blocks, Enriched)
+    return [
+        EnrichedRow(
+            event_time=enriched.event_time,
+            cluster=enriched.attempt.cluster,
+            job_id=enriched.attempt.job,
+            attempt=enriched.attempt.name,
+            enriched_id=enriched.id,
+            event_id=enriched.event_id,
+            owner=enriched.owner,
+            source=enriched.source,
+            kind=enriched.kind,
+            host=enriched.host,
+            actor=enriched.actor,
+            relation=enriched.relation,
+            matched=enriched.matched,
+            sha256=enriched.sha256,
+            attrs=enriched.attrs,
+            revision=blocks.transport.revision,
+            canonical=bytes(blocks.canonical).decode(),
+            version=version,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            index=0,
+        )
+    ]
+
+
+def _verdict(record: Record, version: int) -> list[SinkRow]:
+    blocks = _decode_blocks(record.value or b"")
+    verdict, transport = _body(blocks, Verdict), blocks.transport
+    attempt, by = verdict.attempt, verdict.by
+    return [
+        VerdictRow(
+            end_time=verdict.end,
+            cluster=attempt.cluster,
+            job_id=attempt.job,
+            attempt=attempt.name,
+            submit_time=attempt.submit,
+            start_time=_started(attempt.start),
+            verdict_id=verdict.id,
+            owner=verdict.owner,
+            owner_uid=verdict.owner_uid,
+            state=verdict.state,
+            verdict=verdict.verdict,
+            cause=verdict.cause,
+            status=verdict.status.value,
+            by_role=by.role if by else "",
+            by_event_id=by.event_id if by else "",
+            by_sha256=by.sha256 if by else "",
+            by_source=by.source if by else "",
+            by_time=by.event_time if by else None,
+            by_summary=by.summary if by else "",
+            findings=verdict.findings,
+            checklist=_checklist(verdict.checklist),
+            nodes=verdict.nodes,
+            gpus=verdict.gpus,
+            closes_at=verdict.closes_at,
+            revision=transport.revision,
+            watermarks=transport.watermarks,
+            silent=transport.silent,
+            settings_digest=transport.settings,
+            software=transport.software,
+            canonical=bytes(blocks.canonical).decode(),
+            version=version,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            index=0,
+        )
+    ]
+
+
+def _finding(record: Record, version: int) -> list[SinkRow]:
+    blocks = _decode_detection(record.value or b"").unmapped.trainwatch
+    finding, transport = _body(blocks, Finding), blocks.transport
+    attempt = finding.attempt
+    row = FindingRow(
+        effect_time=finding.effect_time,
+        cause_time=finding.cause_time,
+        cluster=attempt.cluster,
+        job_id=attempt.job,
+        attempt=attempt.name,
+        submit_time=attempt.submit,
+        start_time=_started(attempt.start),
+        finding_id=finding.id,
+        detector=finding.detector,
+        detector_version=finding.detector_version,
+        title=finding.title,
+        severity=finding.severity.value,
+        status=finding.status.value,
+        effect=finding.effect,
+        anchor=finding.anchor,
+        owner=finding.owner,
+        actor=finding.actor,
+        actor_withheld=finding.actor_withheld,
+        summary=finding.summary,
+        confidence=finding.confidence.score,
+        confidence_parts=dict(finding.confidence.parts),
+        alert=finding.alert,
+        gate=finding.gate,
+        attack=finding.attack,
+        sources=tuple(source.value for source in finding.sources),
+        checklist=_checklist(finding.checklist),
+        closes_at=finding.closes_at,
+        revision=transport.revision,
+        watermarks=transport.watermarks,
+        silent=transport.silent,
+        settings_digest=transport.settings,
+        software=transport.software,
+        canonical=bytes(blocks.canonical).decode(),
+        version=version,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        index=0,
+    )
+    return [row, *_evidence(finding, record, version)]
+
+
+def _evidence(finding: Finding, record: Record, version: int) -> list[EvidenceRow]:
+    return [
+        EvidenceRow(
+            finding_id=finding.id,
+            position=position,
+            role=evidence.role,
+            event_id=evidence.event_id,
+            sha256=evidence.sha256,
+            source=evidence.source,
+            event_time=evidence.event_time,
+            summary=evidence.summary,
+            version=version,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            index=1 + position,
+        )
+        for position, evidence in enumerate(finding.evidence)
+    ]
+
+
+def _started(start: int) -> int | None:
+    return None if start < 0 else start
+
+
+def _checklist(checklist: Sequence[Explanation]) -> Checklist:
+    return tuple((item.name, item.answer.value, item.by, item.note, item.missing) for item in checklist)
+
+
+MAKERS: dict[str, Callable[[Record, int], list[SinkRow]]] = {"enriched": _enriched, "verdicts": _verdict, "findings": _finding}

@@ -1,0 +1,1 @@
+"""Event-time mechanics as pure functions and plain containers; no clock, no Kafka."""

@@ -1,0 +1,89 @@
+"""The map: the path of a record, one line per stage, in data order.
+
+    logs.* ── ingest ─┬─ facts.host ── hosts ─┬─ facts.artefact ── artefacts ─┐
+                      │                       │                               ├─ facts.job ── jobs ─┬─ enriched ─┐
+                      ├───────────────────────┴───────────────────────────────┤                     ├─ verdicts ─┼─ sink ── ClickHouse
+                      └─ events ── ClickHouse                                 ┘                     └─ findings ─┘
+
+It is a value: `runtime/` runs it on Kafka with Faust, `runtime/local.py` in memory.  A stage reads topics, remembers facts, and
+answers with outcomes; it never knows which runtime it is in.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from pipeline.artefacts import step as artefacts
+from pipeline.hosts import step as hosts
+from pipeline.ingest import step as ingest
+from pipeline.jobs import step as jobs
+from pipeline.model.outcome import Outcome
+from pipeline.settings import Settings
+from pipeline.sink import step as sink
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import Watermarks
+
+
+class State(Protocol):
+    """What one partition of a stage holds.  All that must survive is in `cases`; the rest is built again from it."""
+
+    cases: Cases
+
+
+class Stage(NamedTuple):
+    """One line of the map."""
+
+    name: str
+    reads: tuple[str, ...]  # topics
+    takes: str  # "records": raw Kafka messages | "facts": decoded facts and watermark vectors
+    build: Callable[[Settings, Cases], Any]
+    step: Callable[[Any, Sequence[Any], Watermarks], tuple[Any, list[Outcome]]]
+    upstream: tuple[str, ...] = ()  # topics whose partitions speak watermarks to this stage
+    tells: tuple[str, ...] = ()  # stages that get its facts and its vectors
+
+
+class Topology(NamedTuple):
+    """All stages in data order, and the names of the topics between and behind them."""
+
+    stages: tuple[Stage, ...]
+    prefix: str
+
+    def facts_topic(self, stage: str) -> str:
+        """The topic that a keyed stage reads."""
+        return facts_topic(self.prefix, stage)
+
+    def public_topic(self, content: str) -> str:
+        """The topic of `enriched`, `verdicts`, `findings` or `dead-letter`."""
+        return public_topic(self.prefix, content)
+
+    def state_topic(self, topic: str) -> str:
+        """The compacted topic that holds the state of a consumed topic."""
+        return f"{self.prefix}state.{topic.removeprefix(self.prefix)}.v1"
+
+    def stage_of(self, topic: str) -> Stage:
+        """The stage that reads a topic."""
+        return next(stage for stage in self.stages if topic in stage.reads)
+
+
+def facts_topic(prefix: str, stage: str) -> str:
+    """`trainwatch.facts.host.v1` for stage `hosts`: the fact topic is named after one subject."""
+    return f"{prefix}facts.{stage.removesuffix('s')}.v1"
+
+
+def public_topic(prefix: str, content: str) -> str:
+    """`trainwatch.findings.v1`."""
+    return f"{prefix}{content}.v1"
+
+
+def build_topology(settings: Settings) -> Topology:
+    """The stages of one site."""
+    prefix, inputs = settings.kafka.topic_prefix, settings.kafka.input_topics
+    host, artefact, job = (facts_topic(prefix, stage) for stage in ("hosts", "artefacts", "jobs"))
+    public = tuple(public_topic(prefix, content) for content in ("enriched", "verdicts", "findings"))
+    stages = (
+        Stage("ingest", inputs, "records", ingest.build_state, ingest.step, tells=("hosts", "artefacts", "jobs")),
+        Stage("hosts", (host,), "facts", hosts.build_state, hosts.step, upstream=inputs, tells=("artefacts", "jobs")),
+        Stage("artefacts", (artefact,), "facts", artefacts.build_state, artefacts.step, upstream=(*inputs, host), tells=("jobs",)),
+        Stage("jobs", (job,), "facts", jobs.build_state, jobs.step, upstream=(*inputs, host, artefact)),
+        Stage("sink", public, "records", sink.build_state, sink.step),
+    )
+    return Topology(stages, prefix)

@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS {database}.sink_ranges{on_cluster} SYNC;

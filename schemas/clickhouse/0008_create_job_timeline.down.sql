@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS {database}.job_timeline{on_cluster} SYNC;

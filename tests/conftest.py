@@ -1,0 +1,153 @@
+"""What all tests share: the fence around the network, and the real servers.
+
+A test without the marker `servers` that opens a connection fails at that line.  Tests with the marker share one embedded Kafka
+and one ClickHouse per run, however many xdist workers there are: `up` is safe to call from each of them.  Every test gets its own
+database, consumer group and topics, so that tests do not see one another.
+
+    controller --- worker --- up(shared folder) --- tests --- ... --- session ends: down
+        \\- watched by tests/watchdog.py, which ends the servers when the run itself was killed
+"""
+
+import os
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Never
+
+import pytest
+
+from pipeline.embedded import install, process
+from pipeline.embedded import servers as embedded
+from pipeline.errors import ServerFailed
+from pipeline.settings import EmbeddedSettings, Settings
+
+ROOT = Path(__file__).parents[1]
+SHARED_DATA = ROOT.parent / "shared" / "data"
+SERVERS_FOLDER = "servers"
+
+
+@pytest.fixture(autouse=True)
+def _no_network(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails a test without the marker `servers` where it connects to anything but a Unix socket."""
+    if request.node.get_closest_marker("servers") is not None:
+        return
+    connect, connect_ex = socket.socket.connect, socket.socket.connect_ex
+
+    def refuse(address: Any) -> Never:
+        pytest.fail(f"a test without the marker `servers` connects to {address}")
+
+    def fenced(self: socket.socket, address: Any) -> None:
+        return connect(self, address) if self.family == socket.AF_UNIX else refuse(address)
+
+    def fenced_ex(self: socket.socket, address: Any) -> int:
+        return connect_ex(self, address) if self.family == socket.AF_UNIX else refuse(address)
+
+    monkeypatch.setattr(socket.socket, "connect", fenced)
+    monkeypatch.setattr(socket.socket, "connect_ex", fenced_ex)
+
+
+@pytest.fixture(scope="session")
+def installed() -> None:
+    """The parts of both servers are there.  Missing ones fail the run in CI and skip the test elsewhere."""
+    try:
+        install.find_kafka()
+        install.find_clickhouse()
+    except ServerFailed as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"{error} {error.advice}")
+        pytest.skip(f"{error}. {error.advice}")
+
+
+@pytest.fixture(scope="session")
+def running_servers(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """Settings of the run's two servers, which run.  Ended by `pytest_sessionfinish`."""
+    base = tmp_path_factory.getbasetemp()
+    in_worker = "PYTEST_XDIST_WORKER" in os.environ
+    folder = (base.parent if in_worker else base) / SERVERS_FOLDER
+    settings = Settings(embedded=EmbeddedSettings(directory=folder, kafka_heap_mib=768))
+    # Watched before they start, since a run is most often broken off while one waits.
+    watch(folder)
+    embedded.up(settings, say=_say)
+    return embedded.connected(settings)
+
+
+@pytest.fixture
+def servers(running_servers: Settings) -> Iterator[Settings]:
+    """Settings connected to the real servers, with names of this test's own for topics, group and database."""
+    tag = f"t{uuid.uuid4().hex[:10]}"
+    kafka = running_servers.kafka.model_copy(
+        update={
+            "topic_prefix": f"{tag}.",
+            "group": tag,
+            "training_topics": (f"{tag}.logs.training",),
+            "scheduler_topics": (f"{tag}.logs.scheduler",),
+            "access_topics": (f"{tag}.logs.access",),
+        }
+    )
+    clickhouse = running_servers.clickhouse.model_copy(update={"database": tag})
+    yield running_servers.model_copy(update={"kafka": kafka, "clickhouse": clickhouse})
+    query = urllib.parse.quote(f"DROP DATABASE IF EXISTS {tag} SYNC")
+    address = f"http://{clickhouse.host}:{clickhouse.http_port}/?query={query}"
+    try:
+        urllib.request.urlopen(urllib.request.Request(address, method="POST"), timeout=30).close()
+    except urllib.error.URLError as error:
+        # A test may have ended the server; the folder goes with the run anyway.
+        _say(f"database {tag} stays: {error}")
+
+
+@pytest.fixture
+def shared_data() -> Path:
+    """The folder of real log lines; skips without it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"no real log lines: {SHARED_DATA} does not exist")
+    return SHARED_DATA
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """kafka-python reads its schemas by a function that Python 3.11 and 3.12 deprecate and 3.13 does not."""
+    config.addinivalue_line("filterwarnings", "ignore:(read|open)_text is deprecated:DeprecationWarning")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """The process that started the run ends the servers, after its workers."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        return
+    # pytest has no public way to ask for the folder here.
+    factory: pytest.TempPathFactory | None = getattr(session.config, "_tmp_path_factory", None)
+    folder = factory.getbasetemp() / SERVERS_FOLDER if factory is not None else None
+    if folder is not None and folder.is_dir():
+        end_servers(folder)
+
+
+def end_servers(folder: Path) -> None:
+    """End the run's servers and drop their data."""
+    embedded.down(Settings(embedded=EmbeddedSettings(directory=folder)), say=_silent)
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def watch(folder: Path) -> None:
+    """Have the servers of `folder` ended also when this run is killed; one watchdog per folder."""
+    note = folder / "run" / "watchdog.json"
+    note.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        note.open("x").close()
+    except FileExistsError:
+        return
+    controller = os.getppid() if "PYTEST_XDIST_WORKER" in os.environ else os.getpid()
+    process.write_note(note, process.note_of(controller, {}))
+    command = [sys.executable, "-m", "tests.watchdog", str(folder)]
+    process.spawn(command, log=folder / "logs" / "watchdog.out", folder=ROOT)
+
+
+def _silent(line: str) -> None:
+    """pytest prints its own last lines then."""
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)  # noqa: T201  shown by pytest beside a failure
