@@ -28,6 +28,10 @@ COMMANDS: Mapping[str, str] = {
     "up": "pipeline.cli.servers:up",
     "down": "pipeline.cli.servers:down",
     "status": "pipeline.cli.servers:status",
+    "migrate": "pipeline.cli.migrate:migrate",
+    "verify": "pipeline.cli.verify:verify",
+    "topics": "pipeline.cli.topics:topics",
+    "worker": "pipeline.cli.worker:worker",
     "simulate": "pipeline.cli.simulate:simulate",
 }
 

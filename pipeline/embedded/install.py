@@ -106,6 +106,10 @@ def ensure(*, kafka: bool = True, clickhouse: bool = True, say: Say) -> None:
         needs_library = clickhouse and not _library().is_file()
         if needs_jars or needs_library:
             check_room(cache, free=free_mib(cache), memory=psutil.virtual_memory().available // MIB)
+        packages = [JAVA_PACKAGES[0]] if kafka and _java() is None else []
+        packages += ["maven"] if needs_jars and shutil.which("mvn") is None else []
+        if packages and not _may_install():
+            raise _ask_administrator(packages)
         if kafka and _java() is None:
             _install_java(say)
         if needs_jars:
@@ -168,13 +172,22 @@ def _install_java(say: Say) -> None:
     raise ServerFailed(message, advice=f"Install a Java runtime of version {JAVA_MAJOR_MIN} or later and set JAVA_HOME to it.")
 
 
+def _may_install() -> bool:
+    return os.geteuid() == 0 and shutil.which("apt-get") is not None
+
+
+def _ask_administrator(packages: Sequence[str]) -> ServerFailed:
+    who = "as root: apt-get install" if shutil.which("apt-get") else "with this system's package manager:"
+    names = " ".join(packages)
+    message = f"{' and '.join(packages)} must be installed, and only an administrator can do that"
+    return ServerFailed(message, advice=f"Run {who} {names} (or what this system calls them), then try again.")
+
+
 def _system_package(package: str, say: Say, *, may_fail: bool = False) -> bool:
     """Install a Debian or Ubuntu package when we may; otherwise say which one is missing."""
     apt = shutil.which("apt-get")
-    if apt is None or os.geteuid() != 0:
-        who = "as root: apt-get install" if apt else "with this system's package manager:"
-        message = f"{package} is missing, and only an administrator can install it"
-        raise ServerFailed(message, advice=f"Run {who} {package} (or its like on this system), then try again.")
+    if apt is None or not _may_install():
+        raise _ask_administrator([package])
     say(f"system package {package}: installing")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     options = ["-q", "-y", "-o", "DPkg::Lock::Timeout=300"]

@@ -16,6 +16,7 @@ from pipeline.formats.envelopes import json_wrapper, raw
 from pipeline.formats.line import Envelope, Line, Payload, Reading
 from pipeline.formats.payloads import auditd, kernel, megatron, probe, sacct, slurm_jobcomp, slurmctld, slurmstepd, sshd, torchrun
 from pipeline.model.events import Parsed
+from pipeline.model.source import Source
 
 ENVELOPES: tuple[Envelope, ...] = (
     json_wrapper.ENVELOPE,
@@ -49,14 +50,19 @@ def unwrap(value: bytes, headers: Sequence[tuple[str, bytes]]) -> list[Line]:
     raise UnknownFormat("no envelope takes this value")
 
 
-def parse(line: Line, reading: Reading, pinned: str = "") -> tuple[Payload, Sequence[Parsed]]:
-    """The format that reads the line, and its events.  Raises a RejectedRecord; ConfigError when no format is called `pinned`."""
+def parse(
+    line: Line, reading: Reading, pinned: str = "", allowed: frozenset[Source] = frozenset(Source)
+) -> tuple[Payload, Sequence[Parsed]]:
+    """The format that reads the line, and its events; only formats of `allowed` sources are asked, unless one is pinned.
+
+    Raises a RejectedRecord; ConfigError when no format is called `pinned`.
+    """
     if pinned:
         format_ = by_name(pinned)
         return format_, format_.parse(line, reading)
     payload = line.payload
     for format_ in PAYLOADS:
-        if format_.claims(payload):
+        if format_.source in allowed and format_.claims(payload):
             try:
                 return format_, format_.parse(line, reading)
             except UnknownFormat:

@@ -57,6 +57,7 @@ _FOLDERS: dict[str, tuple[str, ...]] = {
 _EXECUTIONS = frozenset({"execve", "execveat"})
 _WATCHED = frozenset(_SIGNALS) | frozenset(_OPENS) | frozenset(_ACTIONS) | _EXECUTIONS
 
+_OLD_NAME_ITEM = 2  # a rename's items: both parents, the old name, then the replaced file or the new name
 _AT_FDCWD = 0xFFFFFF9C  # -100 in 32 bits
 _WRITE_ONLY, _READ_WRITE = 1, 2
 _WRITING_FLAGS = 0x40 | 0x200 | 0x400  # O_CREAT, O_TRUNC, O_APPEND
@@ -162,12 +163,15 @@ def _touched(call: AuditRecord, name: str, action: str, records: Sequence[AuditR
 
 
 def _renamed(call: AuditRecord, name: str, records: Sequence[AuditRecord]) -> Iterator[FileTouched]:
-    """One body: DELETE is the old name, CREATE the new one.  A file that the new name replaced is a second DELETE of that name."""
+    """One body: DELETE is the old name, CREATE the new one.
+
+    A file that the new name replaced is a second DELETE, of the new name; while that is unknown, only the place tells them apart.
+    """
     old_folder, new_folder = _folder(call, name, 0, records), _folder(call, name, -1, records)
-    named = [(_item_kind(record), record.fields.get("name", "")) for record in _paths(records)]
-    new = next((_joined(new_folder, path) for kind, path in named if kind == "CREATE" and path), "")
-    olds = [_joined(old_folder, path) for kind, path in named if kind == "DELETE" and path]
-    old = next((path for path in olds if path != new), "")
+    paths = [(_item_kind(record), record.item, record.fields.get("name", "")) for record in _paths(records)]
+    new = next((_joined(new_folder, path) for kind, _, path in paths if kind == "CREATE" and path), "")
+    olds = [(item, _joined(old_folder, path)) for kind, item, path in paths if kind == "DELETE" and path]
+    old = next((path for item, path in olds if (path != new if new else item == _OLD_NAME_ITEM)), "")
     if new or old:
         yield _file(call, "renamed", new, 0, old)
 

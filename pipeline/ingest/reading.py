@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from pipeline.formats.line import Line
+from pipeline.model.source import FAMILIES, Source
 from pipeline.settings import Settings, SourceSettings
 
 DEFAULT = SourceSettings(name="default")
@@ -24,6 +25,7 @@ class SourceReading(msgspec.Struct, frozen=True):
     format: str
     host: str
     job: str
+    allowed: frozenset[Source]
 
 
 class SourceReader:
@@ -31,6 +33,15 @@ class SourceReader:
 
     def __init__(self, settings: Settings) -> None:
         self._sources = [(source, re.compile(source.file)) for source in settings.sources]
+        topics = (
+            ("training", settings.kafka.training_topics),
+            ("scheduler", settings.kafka.scheduler_topics),
+            ("access", settings.kafka.access_topics),
+        )
+        self._allowed: dict[str, frozenset[Source]] = {}
+        for family, names in topics:
+            for name in names:
+                self._allowed[name] = self._allowed.get(name, frozenset()) | FAMILIES[family]
         self._cache: dict[tuple[str, str, str], SourceReading] = {}
 
     def reading_of(self, topic: str, line: Line) -> SourceReading:
@@ -51,13 +62,13 @@ class SourceReader:
                 continue
             if source.file and not pattern.search(line.file):
                 continue
-            return self._build(source, line)
-        return self._build(DEFAULT, line)
+            return self._build(source, topic, line)
+        return self._build(DEFAULT, topic, line)
 
-    def _build(self, source: SourceSettings, line: Line) -> SourceReading:
+    def _build(self, source: SourceSettings, topic: str, line: Line) -> SourceReading:
         found = re.search(source.job_pattern, line.file) if line.file and source.job_pattern else None
         job = (found.groupdict().get("job") or "") if found else ""
-        return SourceReading(source.cluster, ZoneInfo(source.zone), source.format, source.host, job)
+        return SourceReading(source.cluster, ZoneInfo(source.zone), source.format, source.host, job, self._allowed.get(topic, frozenset()))
 
 
 def short_host(name: str) -> str:

@@ -103,10 +103,11 @@ def _decode(state: IngestState, record: Record) -> list[tuple[Event, EventRow]] 
         if not line.payload.strip():
             raise _rejected(ErrorCode.EMPTY, "the line is empty")
         source = state.reader.reading_of(record.topic, line)
-        collected = line.collected_time or record.timestamp
+        # Both clocks are the producer's to set: an absurd one must not become the year of a line.
+        collected = min(max(line.collected_time or record.timestamp, YEAR_2000_MS), YEAR_2100_MS)
         host = short_host(line.host or source.host)
         reading = Reading(zone=source.zone, reference_time=collected, host=host, job=source.job)
-        _, events = registry.parse(line, reading, source.format)
+        _, events = registry.parse(line, reading, source.format, source.allowed)
         sha256 = hashlib.sha256(line.payload).hexdigest()
         for parsed in events:
             index = len(decoded)

@@ -22,3 +22,11 @@ class Source(StrEnum):
 
 # Heard per host (an absence is judged against that host's coverage); the others are heard per cluster.
 PER_HOST = frozenset({Source.AUDITD, Source.SSHD, Source.KERNEL})
+
+# What a topic family may speak for.  Whoever can print into a job's output must not become the controller or the kernel by it: a line
+# of another family's format is no such line there.  A topic that carries several families is listed under each in the settings.
+FAMILIES: dict[str, frozenset[Source]] = {
+    "training": frozenset({Source.TRAINING, Source.PROBE}),
+    "scheduler": frozenset({Source.JOBCOMP, Source.SLURMCTLD, Source.SACCT}),
+    "access": frozenset({Source.AUDITD, Source.SSHD, Source.KERNEL}),
+}

@@ -61,10 +61,10 @@ class BatchSchema(Schema):
     One agent per batched topic: the first decode takes the records out of the message.
     """
 
-    def compile(self, app: Any, *, on_key_decode_error: Any = None, on_value_decode_error: Any = None, default_propagate: bool = False) -> Any:
+    def compile(self, app: Any, **_: Any) -> Any:
         create_event = app.create_event
 
-        async def decode(message: Any, *, propagate: bool = default_propagate) -> Any:
+        async def decode(message: Any, **_: Any) -> Any:
             # The consumer holds the message until its offset is committed; the records must not live that long.
             records, message.value = message.value, None
             return create_event(message.key, records, message.headers, message)
@@ -74,6 +74,8 @@ class BatchSchema(Schema):
 
 class BatchConsumer(driver.Consumer):
     """Consumer that delivers one message per (partition, fetched records) for topics with a BatchSchema."""
+
+    _n_acked: int  # of faust
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._inflight: defaultdict[TP, deque[tuple[Any, int]]] = defaultdict(deque)  # (message, next offset), in delivery order
@@ -195,7 +197,19 @@ class BatchConsumer(driver.Consumer):
         first, last = records[0], records[-1]
         timestamp = None if last.timestamp is None else last.timestamp / 1000.0
         message = ConsumerMessage(
-            tp.topic, tp.partition, first.offset, timestamp, last.timestamp_type, (), None, records, None, 0, 0, tp, generation_id=generation
+            tp.topic,
+            tp.partition,
+            first.offset,
+            timestamp,
+            last.timestamp_type,
+            (),
+            None,
+            records,
+            None,
+            0,
+            0,
+            tp,
+            generation_id=generation,
         )
         self._inflight[tp].append((message, last.offset + 1))
         await self._deliver(message, tp)

@@ -19,18 +19,21 @@ any exception the partitions are dropped, since their rows are swapped out and a
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Protocol, TypeVar
 
 from pipeline.errors import TransientError
-from pipeline.model.outcome import Publish
+from pipeline.model.outcome import Publish, Record
 from pipeline.runtime.abandoned import Abandoned
+from pipeline.runtime.dead_letter import dead_letter
 from pipeline.runtime.partition import Partition, Source, Work
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender
 from pipeline.runtime.state_log import Write
 from pipeline.runtime.state_topic import StateTopics
+from pipeline.sink.rows import RowsRefused
 from pipeline.topology import Topology
 
 HURRY_SECONDS = 4.0  # for the checkpoint that a rebalance or shutdown waits for
@@ -39,6 +42,11 @@ POLL_SECONDS = 0.25
 STEPS = ("packed", "intent", "fenced", "inserted", "ranged", "published", "state", "committed", "deleted")
 
 T = TypeVar("T")
+Originals = Callable[[Source, Sequence[int]], Awaitable[list[Record]]]  # the records at offsets, read again
+
+
+def _ignore(step: str) -> None:
+    """Nobody listens."""
 
 
 class Membership(Protocol):
@@ -60,9 +68,11 @@ class Checkpoint:
         outputs: Sender,
         membership: Membership,
         *,
+        originals: Originals,
         source_name: str,
         log: logging.Logger,
     ) -> None:
+        self._originals = originals
         self._topology, self._sink, self._state, self._membership = topology, sink, state, membership
         self._facts, self._outputs, self._source_name, self._log = facts, outputs, source_name, log
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="sink")
@@ -70,7 +80,7 @@ class Checkpoint:
         self.parts: dict[Source, Partition] = {}
         self.lock = asyncio.Lock()
         self.changed: Callable[[], None] = lambda: None  # told when buffers have emptied or partitions are gone
-        self.reached: Callable[[str], None] = lambda step: None  # told after each step: for timings and fault tests
+        self.reached: Callable[[str], None] = _ignore  # told after each step: for timings and fault tests
 
     # --- ownership
 
@@ -118,7 +128,7 @@ class Checkpoint:
         self.reached("inserted")
         for work in works.values():
             if row := work.range_row(parts[work.source].incarnation):
-                await self._patiently(lambda row=row: self._sink.write_range(row))  # type: ignore[misc]  mypy does not infer the default
+                await self._patiently(partial(self._sink.write_range, row))
         self.reached("ranged")
         await self._publish(parts, works.values())
         self.reached("published")
@@ -151,10 +161,10 @@ class Checkpoint:
         intents: dict[Source, list[Write]] = {}
         for source, work in works.items():
             part, rows = parts[source], work.rows
-            groups = await self._call(lambda rows=rows: self._sink.tables(rows)) if rows else {}  # type: ignore[misc]  same
+            groups = await self._call(partial(self._sink.tables, rows)) if rows else {}
             if not part.intend(work, groups):
                 self._log.warning("%s: other rows than intended for offsets %d to %d", source, work.lo, work.hi)
-                part.reconcile(work, await self._landed(work))
+                part.reconcile(work, await self._landed(part.incarnation, work))
             if write := part.intent_write(work):
                 intents[source] = [write]
         await self._state.write(intents)
@@ -164,28 +174,37 @@ class Checkpoint:
             await self._membership.confirm({work.source: work.lo for work in leaving})
         self.reached("fenced")
 
-    async def _landed(self, work: Work) -> dict[str, int]:
+    async def _landed(self, incarnation: str, work: Work) -> dict[str, int]:
         landed = {}
         if work.intent is not None:
             topic, partition, lo, hi = *work.source, work.intent.lo, work.intent.hi
             for table in work.intent.tables:
-                landed[table] = await self._patiently(
-                    lambda table=table: self._sink.landed(table, topic, partition, lo, hi)  # type: ignore[misc]  same
-                )
+                landed[table] = await self._patiently(partial(self._sink.landed, table, topic, partition, lo, hi, incarnation))
         return landed
 
     async def _insert(self, part: Partition, work: Work) -> None:
         if work.intent is None or work.landed:
             return
-        landed = await self._landed(work) if work.recovered else {}
-        for table, rows in work.groups.items():
-            intended = work.intent.tables[table]
-            if landed.get(table) == intended.rows:
-                self._log.info("%s: %d rows of %s had landed before", part.source, intended.rows, table)
-                continue
-            await self._patiently(
-                lambda table=table, rows=rows, token=intended.token: self._sink.insert(table, rows, token)  # type: ignore[misc]  same
-            )
+        landed = await self._landed(part.incarnation, work) if work.recovered else {}
+        for table in list(work.groups):
+            while (rows := work.groups[table]) and (intended := work.intent.tables[table]).rows != landed.get(table, -1):
+                try:
+                    await self._patiently(partial(self._sink.insert, table, rows, intended.token, part.incarnation))
+                except RowsRefused as error:
+                    await self._refuse(part, work, table, error)
+                else:
+                    break
+
+    async def _refuse(self, part: Partition, work: Work, table: str, error: RowsRefused) -> None:
+        """Rows that never fit become dead letters; the rest is intended anew, under the same token, before it is tried again."""
+        offsets = work.refuse(table, error.positions)
+        if not offsets:
+            raise error
+        self._log.error("%s: rows of offsets %s are refused: dead letters: %s", part.source, offsets, error)
+        for record in await self._originals(part.source, offsets):
+            work.dead_letters.append(dead_letter(part.stage.name, record, error.code, str(error)))
+        if write := part.intend_again(work):
+            await self._state.write({part.source: [write]})
 
     async def _publish(self, parts: Mapping[Source, Partition], works: Iterable[Work]) -> None:
         """Dead letters and public outputs; a stale owner does not come this far."""

@@ -56,7 +56,8 @@ class Guard:
 
     def wake(self, part: Partition) -> None:
         """A step over nothing, after a take-over: what watermarks have closed meanwhile is judged."""
-        self._settle(part, (), self._step(part, []))
+        if part.stage.takes == "facts":
+            self._settle(part, (), self._step(part, [], ()))
 
     # --- raw records
 
@@ -68,13 +69,15 @@ class Guard:
         else:
             part.state = state
         self._settle(part, records, outcomes)
-        if not part.stage.upstream:
+        if part.observes:
             part.marks.progress(max(map(collected_time, records)))
             if any(map(ends_channel, records)):
                 part.marks.advance(end_of_channel(part.marks))
 
     def _one_by_one(self, part: Partition, records: Sequence[Record], first: Exception) -> list[Outcome]:
-        self._log.error("stage %s raised at %s offsets %s; record by record now", part.stage.name, part.source, _span(records), exc_info=first)
+        self._log.error(
+            "stage %s raised at %s offsets %s; record by record now", part.stage.name, part.source, _span(records), exc_info=first
+        )
         outcomes: list[Outcome] = []
         raised = 0
         for record in records:
@@ -102,13 +105,13 @@ class Guard:
                     facts.append(decode_fact(record.value or b""))
             except msgspec.MsgspecError as error:
                 broken.append(Rejected(record.offset, ErrorCode.DECODE_ERROR, str(error)))
-        self._settle(part, records, [*self._step(part, facts), *broken])
+        self._settle(part, records, [*self._step(part, facts, records), *broken])
 
-    def _step(self, part: Partition, batch: Sequence[Fact]) -> list[Outcome]:
+    def _step(self, part: Partition, batch: Sequence[Fact], records: Sequence[Record]) -> list[Outcome]:
         try:
             part.state, outcomes = part.stage.step(part.state, batch, part.marks.view())
         except Exception as error:
-            raise self._raised(part, ()) from error
+            raise self._raised(part, records) from error
         return outcomes
 
     # --- outcomes
@@ -161,8 +164,7 @@ class Guard:
         return 1000 * self._time.out_of_order_seconds_by_family.get(observed.source, self._time.out_of_order_seconds)
 
     def _raised(self, part: Partition, records: Sequence[Record]) -> TrainwatchError:
-        where = _span(records) if records else f"from {part.applied}"
-        return StepRaised(f"stage {part.stage.name} raised at {part.source}, offsets {where}")
+        return StepRaised(f"stage {part.stage.name} raised at {part.source}, offsets {_span(records)}, applied {part.applied}")
 
 
 def _span(records: Sequence[Record]) -> str:

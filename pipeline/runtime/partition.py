@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from pipeline.errors import StateIncompatible
+from pipeline.errors import ErrorCode, StateIncompatible
 from pipeline.model.ids import digest
 from pipeline.model.outcome import Publish, RangeRow, Record
 from pipeline.runtime.dead_letter import DeadLetter
@@ -32,6 +32,12 @@ from pipeline.topology import Stage
 
 ENCODER_VERSION = 1  # of the rows; part of every token
 Groups = dict[str, list[msgspec.Struct]]
+
+
+def offset_of(row: Any) -> int:
+    """The source offset, which the rows of all tables carry."""
+    offset: int = row.offset
+    return offset
 
 
 class Source(NamedTuple):
@@ -67,6 +73,17 @@ class Work:
     def needs_intent(self) -> bool:
         """Something of this range must be found again after a crash."""
         return bool(self.rows or self.listed) or (self.accounted and self.hi > self.lo)
+
+    def refuse(self, table: str, positions: Sequence[int]) -> list[int]:
+        """Take the records of refused rows out of all tables that are not inserted yet; answers with their offsets."""
+        refused = {position for position in positions if position < len(self.groups[table])}
+        offsets = {offset_of(self.groups[table][position]) for position in refused}
+        later = list(self.groups)[list(self.groups).index(table) :]
+        for name in later:
+            self.groups[name] = [row for row in self.groups[name] if offset_of(row) not in offsets]
+        self.listed += [(offset, ErrorCode.INSERT_REFUSED.value) for offset in sorted(offsets)]
+        self.written -= len(offsets)
+        return sorted(offsets)
 
     def range_row(self, incarnation: str) -> RangeRow | None:
         """The audit row of the range."""
@@ -131,6 +148,11 @@ class Partition:
         return self.saved.incarnation if self.saved else ""
 
     # --- folding
+
+    @property
+    def observes(self) -> bool:
+        """Do the marks come from its own records?  Ingest: it speaks, and hears nobody."""
+        return bool(self.stage.tells) and not self.stage.upstream
 
     @property
     def held(self) -> bool:
@@ -207,6 +229,14 @@ class Partition:
                 f"again as they were: settings digest {intent.settings_digest} then, {self._settings_digest} now",
                 advice="Start the worker once with the settings and release of before, then with the new ones.",
             )
+
+    def intend_again(self, work: Work) -> Write | None:
+        """The meta that announces the same range with fewer rows, under its old tokens."""
+        if work.intent is None or self.saved is None:
+            return None
+        tables = {name: TableIntent(len(work.groups.get(name, ())), of.token) for name, of in work.intent.tables.items()}
+        work.intent = msgspec.structs.replace(work.intent, tables=tables, written=work.written)
+        return key(META, self.owner), pack(msgspec.structs.replace(self.saved, intent=work.intent))
 
     def intent_write(self, work: Work) -> Write | None:
         """The meta that announces the rows of `work`; None when it is there already, or nothing leaves."""

@@ -18,14 +18,15 @@ class Sink(Protocol):
     def tables(self, rows: Sequence[msgspec.Struct]) -> dict[str, list[msgspec.Struct]]:
         """Rows by table, in the order given.  Pure: the same rows give the same tables."""
 
-    def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str) -> None:
+    def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str, incarnation: str = "") -> None:
         """One block.  A second insert with the token changes nothing.
 
-        Raises TransientError when the same insert may succeed later, or may have succeeded; another TrainwatchError when it never will.
+        Raises TransientError when the same insert may succeed later, or may have succeeded; RowsRefused, which names rows, when it will
+        without those; FatalError when it never will.
         """
 
-    def landed(self, table: str, topic: str, partition: int, lo: int, hi: int) -> int:
-        """How many rows of source offsets [lo, hi) the table holds.  Raises TransientError."""
+    def landed(self, table: str, topic: str, partition: int, lo: int, hi: int, incarnation: str = "") -> int:
+        """How many rows of source offsets [lo, hi) of that life of the topic the table holds.  Raises TransientError."""
 
-    def write_range(self, range: RangeRow) -> None:
+    def write_range(self, range: RangeRow) -> None:  # noqa: A002  what it is
         """Note a finished range for audits.  A second call with the same token changes nothing.  Raises like `insert`."""

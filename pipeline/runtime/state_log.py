@@ -13,6 +13,7 @@ nothing is listed for deletion that a reader could still need.
 
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 import msgspec
 
@@ -113,7 +114,8 @@ class LogReader:
                 yield name, parse_key(name)[1]
 
     def _forget(self, name: str) -> None:
-        for entries in (self.deltas, *self.bases, self._pending, self._heads, self._void):
+        known: tuple[dict[str, Any], ...] = (self.deltas, *self.bases, self._pending, self._heads, self._void)
+        for entries in known:
             entries.pop(name, None)
 
     def _cover(self, meta: Meta) -> None:

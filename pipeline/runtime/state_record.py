@@ -12,6 +12,7 @@ Every value starts with the version of its layout, so that a release can refuse 
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 from zlib import crc32
 
 import msgspec
@@ -105,7 +106,9 @@ class _Versioned(msgspec.Struct, array_like=True):
 
 pack = msgspec.msgpack.Encoder().encode
 _version = msgspec.msgpack.Decoder(_Versioned)
-_decoders = {kind: msgspec.msgpack.Decoder(layout) for kind, layout in ((DELTA, Delta), (BASE, Base), (META, Meta))}
+_decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    kind: msgspec.msgpack.Decoder(layout) for kind, layout in ((DELTA, Delta), (BASE, Base), (META, Meta))
+}
 
 
 def unpack(kind: str, value: bytes) -> Delta | Base | Meta:

@@ -1,9 +1,9 @@
 """Lines in, as they are written on some machine; Kafka records out, as the machine's shipper would produce them.
 
 A channel is one file (or plugin) behind one shipper: it keeps the byte offset, adds the delay of that shipper and never
-overtakes itself, as a tail of a file does not.  Three envelopes occur: the raw line with headers, Filebeat's JSON, and the JSON
-of an rsyslog template over `imfile` (so its own time is the read time, and the original prefix stays inside the message).
-Slurm's jobcomp plugin has none: the value is the event.
+overtakes itself, as a tail of a file does not.  Four envelopes occur: the raw line with headers, Filebeat's JSON, Vector's JSON,
+and the JSON of an rsyslog template over `imfile` (so its own time is the read time, and the original prefix stays inside the
+message).  Slurm's jobcomp plugin has none: the value is the event.
 
 Besides delay there are the two sins of real shipping: about one record in a thousand is delivered twice, byte for byte, and a
 few values are broken on the way.  Broken values are additional ones, so that no event is lost by them.
@@ -176,6 +176,23 @@ class Rsyslog(Channel):
                 "message": line,
             }
             self._shipper.send(Record(self._topic, collected, self._key, _compact(event), ()))
+
+
+class Vector(Rsyslog):
+    """Vector's file source: read time in `timestamp`, no key."""
+
+    def write(self, written: int, lines: Sequence[str]) -> None:
+        """Ship lines written at one instant."""
+        collected = self._collected(written, 0)
+        for line in lines:
+            event = {
+                "file": self._file,
+                "host": self._host,
+                "message": line,
+                "source_type": "file",
+                "timestamp": f"{utc_ms(collected)[:-1]}000000Z",
+            }
+            self._shipper.send(Record(self._topic, collected, None, _compact(event), ()))
 
 
 class Events(Channel):

@@ -17,6 +17,7 @@ error; the columns of an insert are those of `rows.py`.
 """
 
 import itertools
+import logging
 import socket
 import struct
 from collections.abc import Mapping, Sequence
@@ -35,6 +36,9 @@ from pipeline.sink.rows import INCARNATION, RANGES, TABLES, RowsRefused, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+# The driver logs a stack trace at every connection that fails, and raises as well: once is enough.
+logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
 
 # Both the driver (1,048,576 rows) and the server (max_insert_block_size, 1,048,449 rows) cut larger blocks, and a cut block
 # is no longer the block of its token.

@@ -12,9 +12,10 @@ from pipeline.sink import migrate
 from pipeline.sink.clickhouse import ClickHouseSink
 from pipeline.sink.memory import MemorySink
 from pipeline.sink.rows import RowsRefused
-from tests.unit.sink.build import event, events, range_row
+from tests.unit.sink.build import event, events, finding, range_row, record, rows_of
 
 LOGS = ("logs.access", 0)
+PORTS: tuple[type[Sink], ...] = (MemorySink, ClickHouseSink)  # checked by mypy
 
 
 @pytest.fixture
@@ -67,7 +68,7 @@ def test_a_token_is_stored_once(sink: Sink, again: list[msgspec.Struct]) -> None
 def test_a_token_counts_per_table(sink: Sink) -> None:
     """One range goes to several tables under one token without loss."""
     sink.insert("events", events(0, 10), "shared")
-    sink.insert("findings", finding_rows(), "shared")
+    sink.insert("findings", rows_of(record(finding()))[:1], "shared")
     assert landed(sink, 0, 10) == 10
     assert sink.landed("findings", "trainwatch.findings.v1", 0, 0, 10) == 1
 
@@ -128,18 +129,6 @@ def test_a_recreated_topic_is_told_apart(name: str, request: pytest.FixtureReque
     assert sink.landed("events", *LOGS, 0, 10, incarnation="i1") == 10
     assert sink.landed("events", *LOGS, 0, 10, incarnation="i2") == 0
     assert sink.landed("events", *LOGS, 0, 10) == 10
-
-
-def finding_rows() -> list[msgspec.Struct]:
-    """A row of `findings`, as the stage makes it."""
-    from pipeline.settings import Settings as Defaults
-    from pipeline.sink.step import build_state, step
-    from pipeline.stream.cases import Cases
-    from pipeline.stream.watermark import NOTHING
-    from tests.unit.sink.build import finding, record
-
-    outcomes: list[Any] = list(step(build_state(Defaults(), Cases()), [record(finding())], NOTHING)[1])
-    return [outcome.row for outcome in outcomes[:1]]
 
 
 def ranges_of(sink: Sink) -> list[tuple[int, int, list[int]]]:

@@ -53,7 +53,7 @@ class _Wire(msgspec.Struct, frozen=True, gc=False, rename={"submit": "@submit", 
     het_job_offset: _Number | None = None
 
 
-_TAKEN = frozenset(msgspec.structs.fields(_Wire)[i].encode_name for i in range(len(msgspec.structs.fields(_Wire))))
+_TAKEN = frozenset(field.encode_name for field in msgspec.structs.fields(_Wire))
 _NOT_PASSED = _TAKEN - {"tres_alloc"} | {"script"}
 
 

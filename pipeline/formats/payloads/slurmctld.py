@@ -30,6 +30,7 @@ from pipeline.model.source import Source
 
 VALUE_LENGTH_MAX = 500  # of a user's or operator's words
 PREFIX_LENGTH_MAX = 80
+TAG_POSITION_MAX = 400
 LEVELS_MAX = 3  # `error: sched: ...`
 
 _Body = ControllerJob | ControllerNote | JobUpdate | KillRequest | NodeState
@@ -71,7 +72,7 @@ class Slurmctld:
         """`[` and a time as this log writes it, or a system log line of the program."""
         if payload[:1] == b"[":
             return _PREFIX.match(payload) is not None
-        return b"slurmctld" in payload[:160]
+        return _TAGGED.search(payload[:TAG_POSITION_MAX]) is not None
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One event."""
@@ -92,6 +93,8 @@ class Slurmctld:
 # --- the prefix -----------------------------------------------------------------------------------------------------------------
 
 _PREFIX = re.compile(rb"\[(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T|[A-Z][a-z]{2} [0-9 ][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}[.\]]| *[0-9]{1,18}\] )")
+# The program's tag in a system log line: `slurmctld[12]: `, or a field of RFC 5424.
+_TAGGED = re.compile(rb"[ >]slurmctld(?:\[[0-9]{1,10}\])?(?:: | [0-9-]{1,10} )")
 _WITHOUT_YEAR = re.compile(r"[A-Z][a-z]{2} [0-9 ][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.([0-9]{1,6}) +[0-9]{1,10} .{0,40})?")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CLOCK = re.compile(r" *[0-9]{1,18}")

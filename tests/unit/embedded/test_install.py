@@ -132,3 +132,10 @@ def test_another_archive_under_the_same_name_is_refused(tmp_path: Path) -> None:
     archive.write_bytes(b"other content")
     with pytest.raises(ServerFailed, match="not the expected archive"):
         install.check_archive(archive, digest, say=quiet)
+
+
+def test_a_machine_without_java_and_maven_names_both_packages_at_once(bare: Path) -> None:
+    """Without apt-get nobody can install them from here, root or not."""
+    with pytest.raises(ServerFailed, match="openjdk-17-jre-headless and maven") as caught:
+        install.ensure(clickhouse=False, say=quiet)
+    assert "openjdk-17-jre-headless maven" in caught.value.advice

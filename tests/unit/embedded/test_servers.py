@@ -4,7 +4,6 @@ import os
 import signal
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pipeline.embedded import process, servers
@@ -44,8 +43,7 @@ def test_nothing_started_is_stopped(settings: Settings) -> None:
 
 def test_a_note_without_its_process_is_stale(settings: Settings) -> None:
     """As after kill -9 or a reboot; the old addresses are told, no pid is."""
-    own = this_process(KAFKA_PORTS)
-    note(settings, "kafka", Note(pid=own.pid, started=own.started - 3600, ports=KAFKA_PORTS))
+    note(settings, "kafka", Note(pid=os.getpid(), birth="boot:1", ports=KAFKA_PORTS))
     found = servers.status(settings).kafka
     assert (found.state, found.addresses, found.pid) == (State.STALE, ("127.0.0.1:20001",), None)
 
@@ -84,7 +82,7 @@ def test_down_removes_stale_notes_and_ends_nobody(settings: Settings, tmp_path: 
     """The pid of a dead server may be anyone's by now."""
     pid = process.spawn(["/bin/sleep", "60"], log=tmp_path / "a.out", folder=tmp_path)
     stranger = process.note_of(pid, {})
-    note(settings, "kafka", Note(pid=pid, started=stranger.started - 3600, ports=KAFKA_PORTS))
+    note(settings, "kafka", Note(pid=pid, birth="boot:1", ports=KAFKA_PORTS))
     try:
         servers.down(settings, say=quiet)
         assert process.is_alive(stranger)
@@ -129,8 +127,3 @@ def test_up_refuses_without_room_and_names_the_setting(change: dict[str, int], s
     with pytest.raises(ServerFailed) as caught:
         Room(**{**fields, **change}).check()
     assert setting in caught.value.advice
-
-
-def test_the_start_of_this_process_is_in_the_past() -> None:
-    """Notes compare with the same clock that made them."""
-    assert this_process({}).started == psutil.Process().create_time()

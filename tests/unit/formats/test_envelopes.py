@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DecodeError, RejectedRecord
@@ -278,6 +278,7 @@ KEYS = st.sampled_from(
 )
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(KEYS, VALUES, max_size=10),
     st.lists(st.tuples(st.sampled_from(["host", "offset", "collected"]), st.binary()), max_size=3),
@@ -288,6 +289,7 @@ def test_any_object_is_unwrapped_or_rejected(value: dict[str, Any], headers: Hea
         assert len(registry.unwrap(orjson.dumps(value), headers)) == 1
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_unwrapped_or_rejected(value: bytes) -> None:
     """Nothing but a RejectedRecord leaves an envelope, and a raw value is its own payload."""

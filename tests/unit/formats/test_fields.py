@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, TimestampOutOfRange
@@ -135,6 +135,7 @@ def test_the_largest_node_list() -> None:
     assert (len(names), names[0], names[-1]) == (fields.NODES_MAX, "n1", f"n{fields.NODES_MAX}")
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 99_999), min_size=1, max_size=200, unique=True), st.integers(1, 5))
 def test_folded_numbers_come_back(numbers: list[int], width: int) -> None:
     """Expanding a list that was folded into ranges gives the same names in the same order."""
@@ -148,6 +149,7 @@ def test_folded_numbers_come_back(numbers: list[int], width: int) -> None:
     assert fields.expand_nodes(f"gpu-[{folded}]") == tuple(f"gpu-{number:0{width}d}" for number in sorted(numbers))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="ag0129[]-,", max_size=60) | st.text(max_size=30))
 def test_any_text_is_a_node_list_or_rejected(text: str) -> None:
     """No text makes the expansion fail in another way."""

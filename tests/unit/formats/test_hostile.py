@@ -7,7 +7,7 @@ import contextlib
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.errors import RejectedRecord
@@ -31,6 +31,7 @@ def offer(format_: Payload, payload: bytes, program: str = "") -> None:
 
 
 @FORMATS
+@settings(deadline=None)
 @given(payload=st.binary(max_size=300))
 def test_any_bytes(format_: Payload, payload: bytes) -> None:
     """Bytes that were never a line."""
@@ -38,6 +39,7 @@ def test_any_bytes(format_: Payload, payload: bytes) -> None:
 
 
 @FORMATS
+@settings(deadline=None)
 @given(data=st.data())
 def test_mutated_lines(format_: Payload, data: st.DataObject) -> None:
     """Valid lines of every format, cut, doubled or with bytes exchanged, offered to each format."""

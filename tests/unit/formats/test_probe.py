@@ -14,10 +14,10 @@ from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads import probe
 from pipeline.model.events import AnyBody, CheckpointLoaded, CheckpointSaved, ModuleImported, Parsed, ProcessStarted
 from pipeline.model.source import Source
+from pipeline.settings import schemas_folder
 
-SCHEMAS = Path(__file__).parents[3] / "schemas"
-EXAMPLES = SCHEMAS / "examples" / "trainwatch_probe" / "v1"
-SCHEMA = jsonschema.Draft202012Validator(orjson.loads((SCHEMAS / "events" / "trainwatch_probe.v1.schema.json").read_bytes()))
+EXAMPLES = schemas_folder() / "examples" / "trainwatch_probe" / "v1"
+SCHEMA = jsonschema.Draft202012Validator(orjson.loads((schemas_folder() / "events" / "trainwatch_probe.v1.schema.json").read_bytes()))
 READING = Reading(zone=ZoneInfo("UTC"), reference_time=1_772_480_442_000)
 AT = 1_772_480_441_318
 SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

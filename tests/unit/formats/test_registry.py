@@ -36,7 +36,7 @@ LINES = [
     (
         "megatron",
         (
-            " iteration       10/     100 | consumed samples:          160 | elapsed time per iteration (ms): 512.3 | learning rate: 1.0E-04 |"
+            " iteration       10/     100 | consumed samples:     160 | elapsed time per iteration (ms): 5.3 | learning rate: 1.0E-04 |"
             " global batch size:    16 | lm loss: 9.1E+00 | loss scale: 1.0 | grad norm: 1.2 | number of skipped iterations:   0 |"
             " number of nan iterations:   0 |"
         ),

@@ -182,6 +182,7 @@ def test_a_pinned_line_needs_no_time() -> None:
     assert parse(TEXT).event_time is None
     assert parse(TEXT, program="slurmctld").body == ControllerJob(job="7", change="time_limit")
     assert not slurmctld.FORMAT.claims(TEXT.encode())
+    assert not slurmctld.FORMAT.claims(b"slurmctld version 22.05.11 started")
 
 
 NOT_TAKEN = [

@@ -17,9 +17,13 @@ from pipeline.model.finding import (
     Transport,
     Verdict,
 )
-from pipeline.model.outcome import EventRow, RangeRow, Record
+from pipeline.model.outcome import EventRow, RangeRow, Record, Written
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt
+from pipeline.settings import Settings
+from pipeline.sink.step import build_state, step
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import NOTHING
 
 T0 = 1_767_225_600_000  # 2026-01-01T00:00:00Z
 ATTEMPT = Attempt("main", "48213", T0, T0 + 60_000)
@@ -188,3 +192,9 @@ def record(body: Finding | Verdict | Enriched, offset: int = 0, *, epoch: int | 
         value=value_of(body, revision),
         headers=(("ce_id", b"x"),) if epoch is None else (("ce_id", b"x"), ("tw-epoch", str(epoch).encode())),
     )
+
+
+def rows_of(*records: Record) -> list[msgspec.Struct]:
+    """Rows that the sink stage makes of records."""
+    outcomes = step(build_state(Settings(), Cases()), records, NOTHING)[1]
+    return [outcome.row for outcome in outcomes if isinstance(outcome, Written)]

@@ -1,0 +1,43 @@
+"""Text for people: everything that comes from records is made harmless before it reaches a terminal.
+
+Log content is written by attackers: control characters could rewrite the screen, brackets could become markup.
+"""
+
+import unicodedata
+from datetime import UTC, datetime
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+CELL_MAX = 200
+
+
+def safe(text: object, length: int = CELL_MAX) -> str:
+    """One line without control characters or markup, cut at `length`."""
+    plain = "".join(" " if char in "\t\r\n" else char for char in str(text)[: length * 2])
+    plain = "".join(char if unicodedata.category(char)[0] != "C" else "�" for char in plain)
+    return escape(plain if len(plain) <= length else plain[: length - 1] + "…")
+
+
+def moment(time_ms: int | None) -> str:
+    """UTC, to the second."""
+    return "-" if time_ms is None or time_ms < 0 else f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+
+
+def build_table(title: str, *columns: str) -> Table:
+    """A table whose cells wrap."""
+    table = Table(title=title, title_justify="left", title_style="bold", expand=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
+
+
+def stdout() -> Console:
+    """Where results go."""
+    return Console(highlight=False, soft_wrap=False)
+
+
+def stderr() -> Console:
+    """Where progress goes."""
+    return Console(stderr=True, highlight=False)

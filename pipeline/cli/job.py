@@ -1,0 +1,135 @@
+"""`trainwatch job explain ID`: why a job ended, from ClickHouse: verdict, findings, the lines that prove it, and its timeline."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+
+from pipeline.cli import Options
+from pipeline.cli.console import build_table, safe, stdout
+from pipeline.embedded import servers
+from pipeline.sink.clickhouse import Database
+
+NOT_FOUND = 4
+TIMELINE_ROWS = 40
+TIMELINE_ROWS_MAX = 10_000
+
+VERDICTS = """
+SELECT attempt, owner, state, verdict, cause, status, by_event_id, by_source, by_summary, findings, end_time, gpus, checklist
+FROM {db}.verdicts_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY end_time
+"""
+FINDINGS = """
+SELECT finding_id, attempt, detector, severity, status, owner, actor, actor_withheld, summary, confidence, alert, gate, checklist
+FROM {db}.findings_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY cause_time
+"""
+EVIDENCE = """
+SELECT e.finding_id, e.role, e.event_time, e.source, e.summary, e.event_id, e.sha256, any(r.raw), any(r.host)
+FROM {db}.finding_evidence_current AS e
+LEFT JOIN (SELECT event_id, raw, host FROM {db}.events WHERE event_id IN %(ids)s) AS r ON r.event_id = e.event_id
+WHERE e.finding_id IN %(findings)s
+GROUP BY e.finding_id, e.role, e.event_time, e.source, e.summary, e.event_id, e.sha256
+ORDER BY e.finding_id, e.event_time, e.event_id
+"""
+LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
+TIMELINE = """
+SELECT ts, what, source, kind, host, actor, relation, text FROM {db}.job_timeline
+WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY ts LIMIT %(limit)s
+"""
+
+
+@click.group()
+def job() -> None:
+    """What is known of one job."""
+
+
+@job.command()
+@click.argument("job_id")
+@click.option("--cluster", default="", help="Only this cluster; default all.")
+@click.option("--timeline", type=click.IntRange(0, TIMELINE_ROWS_MAX), default=TIMELINE_ROWS, show_default=True, help="Rows of it.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@click.pass_obj
+def explain(options: Options, job_id: str, cluster: str, timeline: int, *, as_json: bool) -> None:
+    """Say why job JOB_ID (raw id) ended, with the records that prove it.
+
+    Exit 0: found; 4: nothing is known of this job.
+    """
+    settings = servers.connected(options.settings)
+    with Database(settings.clickhouse) as database:
+        found = _ask(database, job_id, cluster, timeline)
+    if as_json:
+        click.echo(orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2).decode())
+    elif found["verdicts"] or found["findings"] or found["timeline"]:
+        _show(stdout(), job_id, found)
+    if not (found["verdicts"] or found["findings"] or found["timeline"]):
+        click.echo(f"nothing is known of job {safe(job_id)}: check the id, and `trainwatch status`", err=True)
+        raise SystemExit(NOT_FOUND)
+
+
+def _ask(database: Database, job_id: str, cluster: str, timeline: int) -> dict[str, list[dict[str, Any]]]:
+    asked = {"job": job_id, "cluster": cluster}
+    verdicts = _rows(database, VERDICTS, asked)
+    findings = _rows(database, FINDINGS, asked)
+    evidence: list[dict[str, Any]] = []
+    if findings:
+        ids = [str(row["finding_id"]) for row in findings]
+        cited = database.query("SELECT DISTINCT event_id FROM {db}.finding_evidence WHERE finding_id IN %(ids)s", {"ids": ids})
+        evidence = _rows(
+            database,
+            EVIDENCE,
+            {"findings": ids, "ids": [event_id for (event_id,) in cited] or [""]},
+            ("finding_id", "role", "event_time", "source", "summary", "event_id", "sha256", "raw", "host"),
+        )
+    lines = dict(database.query(LINES, {"ids": [str(row["by_event_id"]) for row in verdicts] or [""]}))
+    for row in verdicts:
+        row["by_raw"] = lines.get(row["by_event_id"], "")
+    return {
+        "verdicts": verdicts,
+        "findings": findings,
+        "evidence": evidence,
+        "timeline": _rows(database, TIMELINE, {**asked, "limit": timeline}) if timeline else [],
+    }
+
+
+def _rows(database: Database, sql: str, asked: dict[str, Any], names: Sequence[str] = ()) -> list[dict[str, Any]]:
+    columns, rows = database.query_with_columns(sql, asked)
+    return [dict(zip(names or columns, row, strict=True)) for row in rows]
+
+
+def _show(console: Console, job_id: str, found: dict[str, list[dict[str, Any]]]) -> None:
+    for row in found["verdicts"]:
+        console.print(f"[bold]Job {safe(job_id)}[/bold] of {safe(row['owner'])}, attempt {safe(row['attempt'])}")
+        console.print(f"  ended {_time(row['end_time'])} as {safe(row['state'])}, {row['gpus'] or '?'} GPUs")
+        console.print(f"  verdict: [bold]{safe(row['verdict'])}[/bold], {safe(row['cause'])} ({safe(row['status'])})")
+        if row["by_event_id"]:
+            console.print(f"  proved by {safe(row['by_source'])}: {safe(row['by_summary'])}")
+            console.print(f"    {safe(row['by_raw'], 400)}")
+        _show_checklist(console, row["checklist"])
+    for row in found["findings"]:
+        name = safe(row["actor"]) if row["actor"] else f"withheld: {safe(row['actor_withheld'])}"
+        console.print(f"[bold]{safe(row['detector'])}[/bold] {safe(row['severity'])}, {safe(row['status'])}: {safe(row['summary'], 400)}")
+        console.print(f"  actor {name}; confidence {row['confidence']:.2f}; {'alert' if row['alert'] else safe(row['gate'])}")
+        _show_checklist(console, row["checklist"])
+        table = build_table("", "role", "time", "source", "what", "line")
+        for item in found["evidence"]:
+            if item["finding_id"] == row["finding_id"]:
+                table.add_row(safe(item["role"]), _time(item["event_time"]), safe(item["source"]), safe(item["summary"]), safe(item["raw"]))
+        console.print(table)
+    if found["timeline"]:
+        table = build_table("Timeline", "time", "what", "source", "kind", "host", "actor", "text")
+        for row in found["timeline"]:
+            cells = (row["what"], row["source"], row["kind"], row["host"], row["actor"], row["text"])
+            table.add_row(_time(row["ts"]), *(safe(cell, 120) for cell in cells))
+        console.print(table)
+
+
+def _show_checklist(console: Console, checklist: Sequence[tuple[Any, ...]]) -> None:
+    for name, answer, _, note, missing in checklist:
+        why = f"missing: {', '.join(map(str, missing))}" if missing else str(note)
+        console.print(f"    {safe(name):<20} {safe(answer):<12} {safe(why)}")
+
+
+def _time(value: object) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S}Z" if isinstance(value, datetime) else safe(value)

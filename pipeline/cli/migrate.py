@@ -1,0 +1,44 @@
+"""`trainwatch migrate`: the tables of this release in ClickHouse, and back."""
+
+import click
+import msgspec
+
+from pipeline.cli import Options, say
+
+
+@click.command()
+@click.argument("action", type=click.Choice(["up", "down", "status"]), default="up")
+@click.option("--to", type=click.IntRange(min=0), help="down: the number that stays; 0 drops all tables with their rows.")
+@click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def migrate(ctx: click.Context, action: str, to: int | None, dry_run: bool, as_json: bool) -> None:
+    """Bring the tables in ClickHouse to this release (up), back (down --to N), or tell where they are (status).
+
+    A second `up` changes nothing.  Exit 0: done, and with `status` all applied; 1: refused, and the message says why;
+    2: wrong usage or settings; 3: `status` found migrations that are not applied.
+    """
+    from pipeline.embedded.servers import connected  # noqa: PLC0415  keeps --help quick
+    from pipeline.sink import migrate as runner  # noqa: PLC0415
+    from pipeline.sink.clickhouse import Database  # noqa: PLC0415
+
+    if (action == "down") != (to is not None):
+        raise click.UsageError("`down` needs --to N, and only `down` takes it.")
+    with Database(connected(ctx.ensure_object(Options).settings).clickhouse) as database:
+        if action == "status":
+            lines = runner.status(database)
+            behind = any(line.state is not runner.State.APPLIED for line in lines)
+            if as_json:
+                click.echo(msgspec.json.encode({"database": database.name, "behind": behind, "migrations": lines}).decode())
+            else:
+                for line in lines:
+                    click.echo(
+                        f"{line.number:04d}  {line.state:<9} {line.release:<9} {line.name}{'' if line.known else '  (newer release)'}"
+                    )
+            ctx.exit(3 if behind else 0)
+        done = runner.up(database, say=say, dry_run=dry_run) if to is None else runner.down(database, to, say=say, dry_run=dry_run)
+        if as_json:
+            report = {"database": database.name, "action": action, "dry_run": dry_run, "migrations": [step.title for step in done]}
+            click.echo(msgspec.json.encode(report).decode())
+        elif not done:
+            click.echo(f"database {database.name}: nothing to do")

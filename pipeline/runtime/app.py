@@ -1,0 +1,187 @@
+"""The Faust app: a thin shell that feeds batches to `Worker` and runs its checkpoint where Faust commits.
+
+Settings are those of which stock defaults lose records, stall or surprise; each says why.  Crash-only: a worker in doubt ends with a
+non-zero code and is started again.  Faust's own environment variables get a prefix that our settings refuse, because in Faust the
+environment beats the constructor: a stray BROKER_URL in a container would win in silence.
+"""
+
+import gc
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import faust
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from pipeline.errors import FatalError, TrainwatchError
+from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport
+from pipeline.runtime.partition import Source
+from pipeline.runtime.ports import Sink
+from pipeline.runtime.worker import Worker
+from pipeline.settings import Settings
+from pipeline.topology import Topology
+
+QUEUE_BATCHES = 4  # fetched batches that wait for a stage, per topic: a bound on memory
+FETCH_WAIT_MS = 500  # long poll; other requests to the same broker wait behind it
+REQUEST_SECONDS = 90.0  # Faust demands more than the session timeout
+GC_THRESHOLDS = (100_000, 50, 50)  # many objects live for one batch: 79 k -> 141 k events per CPU second, measured
+EXIT_CRASHED, EXIT_STUCK = 1, 3
+LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+log = logging.getLogger("trainwatch.worker")
+
+
+class WorkerThread(driver.AIOKafkaConsumerThread):
+    """The consumer client of the worker."""
+
+    def _create_worker_consumer(self, transport: Any) -> Any:
+        consumer = super()._create_worker_consumer(transport)
+        consumer._isolation_level = "read_committed"  # Faust offers it with exactly_once only
+        consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        return consumer
+
+
+class WorkerConsumer(BatchConsumer):
+    """Runs the checkpoint where Faust commits, and starts where the state says."""
+
+    def _new_consumer_thread(self) -> Any:
+        return WorkerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002  Faust's signature
+        # The stock method does nothing while another commit runs, so the last one before a revoke could be left out; nor on quiet input.
+        self.forget_acknowledged()
+        checkpoint = self.app.worker.checkpoint
+        if checkpoint is not None:
+            await checkpoint.run()
+        return True
+
+    async def seek_to_committed(self) -> Mapping[TP, int]:
+        committed = await super().seek_to_committed()
+        applied = {TP(*source): offset for source, offset in self.app.worker.positions().items()}
+        await self.seek_wait(applied)
+        return {**committed, **applied}
+
+    async def wait_empty(self) -> None:
+        if self.app.worker.checkpoint is not None:
+            self.app.worker.checkpoint.hurry()  # a rebalance or shutdown waits for us
+        await super().wait_empty()
+
+
+class WorkerTransport(BatchTransport):
+    """The batch transport with the consumer above."""
+
+    Consumer = WorkerConsumer
+
+
+class App(BatchApp):
+    """A worker process.  `failure` is what ended it, when something did."""
+
+    transport_class = WorkerTransport
+    worker: Worker
+    failure: BaseException | None = None
+    shutdown_seconds = 20.0
+
+    async def stop(self) -> None:
+        # Faust waits for acknowledgements without an end; whoever started us must not wait with it.
+        watchdog = threading.Timer(self.shutdown_seconds, _give_up, (self.shutdown_seconds,))
+        watchdog.daemon = True
+        watchdog.start()
+        await super().stop()
+
+    async def on_stop(self) -> None:
+        await super().on_stop()  # runs the last checkpoint
+        await self.worker.close()
+
+    async def crash(self, reason: BaseException) -> None:
+        self.failure = self.failure or reason
+        if self.worker.checkpoint is not None:
+            self.worker.checkpoint.drop()
+        await super().crash(reason)
+
+
+def _give_up(seconds: float) -> None:
+    log.critical("not stopped after %.0f s: ending at once; what was not committed is repeated at the next start", seconds)
+    logging.shutdown()
+    os._exit(EXIT_STUCK)
+
+
+def build_app(settings: Settings, topology: Topology, sink: Sink) -> App:
+    """The app of one worker process, ready to run."""
+    app = App(
+        settings.kafka.group,
+        broker=f"kafka://{settings.kafka.bootstrap_servers.replace(',', ';')}",
+        env_prefix="TRAINWATCH_FAUST_",
+        web_enabled=False,  # binds 0.0.0.0 without authentication
+        store="memory://",
+        processing_guarantee="at_least_once",  # exactly_once doubles and only logs its errors
+        agent_supervisor="mode.supervisors:CrashingSupervisor",  # the default goes on behind an unacknowledged record
+        stream_wait_empty=True,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        broker_commit_interval=settings.checkpoint.interval_seconds,
+        broker_commit_every=1_000_000,  # the default commits inside the fetch loop
+        broker_max_poll_records=None,  # a number starves some partitions
+        broker_session_timeout=settings.kafka.session_timeout_seconds,
+        broker_heartbeat_interval=min(3.0, settings.kafka.session_timeout_seconds / 3),
+        broker_request_timeout=max(REQUEST_SECONDS, settings.kafka.session_timeout_seconds),
+        consumer_max_fetch_size=settings.worker.max_fetch_bytes,
+        consumer_auto_offset_reset="earliest",
+        consumer_group_instance_id=settings.worker.instance_id or None,
+        worker_redirect_stdouts=False,
+    )
+    app.shutdown_seconds = settings.checkpoint.shutdown_seconds
+    worker = app.worker = Worker(app, settings, topology, sink, log)
+    for stage in topology.stages:
+        for topic in stage.reads:
+            app.agent(app.topic(topic, schema=BatchSchema(), maxsize=QUEUE_BATCHES), name=f"{stage.name}-{topic}")(_agent(worker))
+
+    async def assigned(*_: Any, **__: Any) -> None:
+        await worker.assigned()
+
+    async def revoked(*_: Any, **__: Any) -> None:
+        worker.revoked()
+
+    app.on_rebalance_complete.connect(assigned, weak=False)  # before the seek, while heartbeats run
+    app.on_partitions_revoked.connect(revoked, weak=False)  # after the last commit
+    app.task(worker.send_facts)
+    app.task(worker.watch_silences)
+    return app
+
+
+def _agent(worker: Worker) -> Callable[[Any], Any]:
+    async def fold(stream: Any) -> None:
+        async for event in stream.noack().events():
+            await worker.fold(Source(*event.message.tp), event.value)
+            event.ack()
+
+    return fold
+
+
+def run(app: App, *, level: int = logging.INFO) -> int:
+    """Run in the foreground until a signal or a crash.  0: stopped in order; EXIT_CRASHED, with the reason in `app.failure`."""
+    gc.set_threshold(*GC_THRESHOLDS)
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=LOG_FORMAT)
+    log.setLevel(level)
+    worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False, loglevel="WARN")
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as end:
+        if not end.code and app.failure is None:
+            return 0
+    return EXIT_CRASHED
+
+
+def explain(failure: BaseException | None) -> TrainwatchError:
+    """What ended the worker, as an error with advice."""
+    while failure is not None:
+        if isinstance(failure, TrainwatchError):
+            return failure
+        failure, last = failure.__cause__ or failure.__context__, failure
+        if failure is None:
+            return FatalError(f"the worker ended: {type(last).__name__}: {last}", advice="Nothing uncommitted is lost. Start it again.")
+    return FatalError("the worker ended with an error", advice="The log above says why. Nothing uncommitted is lost: start it again.")

@@ -1,0 +1,47 @@
+"""The consumer group, as far as ownership needs it, behind Faust's consumer.
+
+Faust's client lives in a thread with an event loop of its own; its objects must be called there.  A contract test holds the private
+names used here.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pipeline.runtime.abandoned import Abandoned
+from pipeline.runtime.partition import Source
+
+
+class GroupMembership:
+    """Proof that this worker is still a member, in the generation in which it took its partitions over."""
+
+    def __init__(self, app: Any) -> None:
+        self._app = app
+        self.generation: int | None = None  # of the last take-over
+
+    def current(self) -> int:
+        """The generation that Faust was told last."""
+        return int(self._app.consumer_generation_id)
+
+    def assigned(self) -> list[Source]:
+        """Our partitions, by name."""
+        return sorted(Source(*pair) for pair in self._app.consumer.assignment())
+
+    async def confirm(self, offsets: Mapping[Source, int]) -> None:
+        """Commit; refused by the coordinator when our session has expired.  Raises Abandoned."""
+        thread = self._app.consumer._thread
+        done = await thread.commit(dict(offsets))
+        # A client that has lost its membership commits as generation -1, which an empty group accepts: look twice.
+        if not done or thread._consumer._coordinator.generation != self.generation:
+            raise Abandoned("no longer a member of the group")
+
+    async def committed(self, source: Source) -> int | None:
+        """The committed offset of an assigned partition."""
+        thread = self._app.consumer._thread
+        offset: int | None = await thread.call_thread(thread._consumer.committed, source)
+        return offset
+
+    async def position(self, source: Source) -> int:
+        """The offset that would be fetched next."""
+        thread = self._app.consumer._thread
+        offset: int = await thread.position(source)
+        return offset

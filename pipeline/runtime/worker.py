@@ -1,0 +1,284 @@
+"""The stages of a topology, driven on Kafka: batches in; folding, ownership, checkpoints and silences of one worker process.
+
+    assigned ──► take state over ──► wake each stage ──► seek to `applied` ──► fold batches ──► checkpoint ... ──► revoked: drop
+                                                              ▲                    │ buffers full: wait
+                                                              └────────────────────┘
+
+Take-over runs when the rebalance is complete, before the seek, with heartbeats going (they stop during the assignment callback).
+Positions are `applied` from the state, never committed offsets.  An exception in fold or checkpoint first drops the partitions, because
+Faust's shutdown runs one more checkpoint, which would commit past half-folded or swapped-out rows.
+
+Holds: a batch is acknowledged when it is folded in full, or when its partition is not ours; every buffer is bounded.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
+from aiokafka.structs import TopicPartition
+
+from pipeline.errors import StateIncompatible
+from pipeline.model.facts import Fact, encode_fact
+from pipeline.model.outcome import Record
+from pipeline.runtime.abandoned import Abandoned
+from pipeline.runtime.channel import silence
+from pipeline.runtime.checkpoint import Checkpoint
+from pipeline.runtime.guard import Guard
+from pipeline.runtime.membership import GroupMembership
+from pipeline.runtime.partition import Partition, Source
+from pipeline.runtime.ports import Sink
+from pipeline.runtime.producer import Sender, build_producer
+from pipeline.runtime.silence import Silence
+from pipeline.runtime.state_record import META, key, pack
+from pipeline.runtime.state_topic import StateTopics
+from pipeline.settings import Settings
+from pipeline.topology import Topology
+
+SEND_SECONDS = 0.03  # facts leave this often
+QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
+OFFSETS_SECONDS = 5.0  # longest wait for end offsets; after that the round is skipped
+READ_AGAIN_MS = 5000  # longest wait for one record that is read again
+UNSENT_BYTES_MAX = 32 << 20  # of facts; more, and folding waits
+
+
+class Worker:
+    """One worker process, as long as it runs."""
+
+    def __init__(self, app: Any, settings: Settings, topology: Topology, sink: Sink, log: logging.Logger) -> None:
+        self._app, self._settings, self._topology, self._sink, self._log = app, settings, topology, sink, log
+        self._room = asyncio.Event()
+        self._membership = GroupMembership(app)
+        self._silence = Silence(settings.time.idle_seconds)
+        self._producer: Any = None
+        self._offsets: Any = None  # a plain consumer that only asks for offsets: ours would queue behind its long poll
+        self._facts: Sender | None = None
+        self._state: StateTopics | None = None
+        self.checkpoint: Checkpoint | None = None
+        self._guard = Guard(settings.time, self._tell, self._moved, log)
+
+    # --- folding
+
+    async def fold(self, source: Source, records: Sequence[Record]) -> None:
+        """Fold one fetched batch, in pieces when an open intent ends inside it.  Waits while buffers are full."""
+        while records:
+            await self._room.wait()
+            checkpoint = self.checkpoint
+            part = checkpoint.parts.get(source) if checkpoint else None
+            if checkpoint is None or part is None:  # not ours any more: the next owner folds it
+                return
+            now, records = part.cut(records)
+            try:
+                if now:
+                    self._guard.fold(part, now)
+                part.folded(now, records)
+            except BaseException:
+                checkpoint.drop()  # a half-folded batch must not reach the checkpoint that the shutdown runs
+                raise
+            self._update_room()
+            if records:  # close the open intent before going on
+                await checkpoint.run()
+
+    def _tell(self, stage: str, fact: Fact) -> None:
+        if self._facts is not None:
+            self._facts.add(self._topology.facts_topic(stage), fact.case, encode_fact(fact))
+
+    def _moved(self, part: Partition, families: Sequence[str]) -> None:
+        part.empty = False
+        self._silence.moved(part.source, families)
+
+    def _update_room(self) -> None:
+        parts = self.checkpoint.parts if self.checkpoint else {}
+        buffered = sum(part.buffered for part in parts.values())
+        # Without partitions there is nothing to wait for: whoever waits finds that he owns nothing.
+        held_back = bool(parts) and (
+            buffered > self._settings.checkpoint.rows_max or (self._facts is not None and self._facts.unsent_bytes > UNSENT_BYTES_MAX)
+        )
+        if held_back and not any(part.held for part in parts.values()):
+            self._room.clear()
+        else:
+            self._room.set()
+
+    # --- ownership
+
+    async def assigned(self) -> None:
+        """Take over the state of what the group gave us.  Raises StateIncompatible; Abandoned only when no further rebalance comes."""
+        checkpoint, state = await self._started()
+        generation = self._membership.current()
+        async with checkpoint.lock:  # a checkpoint that outlived the revoke ends before we claim
+            checkpoint.drop()
+        self._membership.generation = generation
+        try:
+            parts = await self._take_over(state, generation)
+        except Abandoned as why:
+            if self._membership.current() == generation:
+                raise
+            self._log.info("take-over abandoned: %s", why)
+            return
+        if self._membership.current() != generation:
+            return
+        checkpoint.adopt(parts)
+        self._silence.begin()
+        try:
+            for part in parts.values():
+                self._guard.wake(part)
+        except BaseException:
+            checkpoint.drop()
+            raise
+        self._update_room()
+        self._log.info("generation %d: %d partitions taken over: %s", generation, len(parts), ", ".join(map(str, parts)))
+        checkpoint.reached("recovered")
+
+    async def _take_over(self, state: StateTopics, generation: int) -> dict[Source, Partition]:
+        sources = [source for source in self._membership.assigned() if any(source.topic in stage.reads for stage in self._topology.stages)]
+        if not sources:
+            return {}
+        taken = await state.take_over(sources, generation, self._membership.confirm, lambda: self._membership.current() == generation)
+        first, end = await self._topic_offsets(sources)
+        parts = {}
+        for source, (owner, read) in taken.items():
+            if read.meta is None and await self._membership.committed(source) is not None:
+                raise StateIncompatible(
+                    f"{source}: offsets are committed for this group, but there is no state",
+                    advice="Use another kafka.group, or delete the group's offsets to begin anew.",
+                )
+            parts[source] = Partition(source, self._topology.stage_of(source.topic), self._settings, owner, read)
+        metas = {source: part.adopt(first[source], end[source], secrets.token_hex(4)) for source, part in parts.items()}
+        await state.write({source: [(key(META, parts[source].owner), pack(meta))] for source, meta in metas.items()})
+        return parts
+
+    def revoked(self) -> None:
+        """The last checkpoint has run."""
+        if self.checkpoint is not None:
+            self.checkpoint.drop()
+
+    def positions(self) -> Mapping[Source, int]:
+        """Where each of our partitions goes on."""
+        return {source: part.applied for source, part in self.checkpoint.parts.items()} if self.checkpoint else {}
+
+    # --- tasks
+
+    async def send_facts(self) -> None:
+        """Facts on their way every few milliseconds, until the app stops."""
+        while not self._app.should_stop:
+            await asyncio.sleep(SEND_SECONDS)
+            if self._facts is not None:
+                await self._facts.send()
+                self._update_room()
+
+    async def watch_silences(self) -> None:
+        """Quiet families move on every few seconds, until the app stops."""
+        pause = min(QUIET_SECONDS, self._settings.time.idle_seconds / 2)
+        while not self._app.should_stop:
+            await asyncio.sleep(pause)
+            checkpoint = self.checkpoint
+            if checkpoint is None or not checkpoint.parts:
+                continue
+            async with checkpoint.lock:
+                try:
+                    await self._advance_silent(checkpoint)
+                except (KafkaError, TimeoutError, Abandoned) as why:  # nothing was said: the next round tries again
+                    self._log.info("silences not looked at: %s", why)
+
+    async def _advance_silent(self, checkpoint: Checkpoint) -> None:
+        """Marks move by the silence up to a moment before the proof: what we say then was true while we owned the partition."""
+        asked = self._silence.now()
+        due: dict[Source, dict[str, int]] = {}
+        for source, part in checkpoint.parts.items():
+            if part.observes and not part.held and (silent := self._silence.since(source, part.marks.own_marks(), asked)):
+                due[source] = silent
+        if not due:
+            return
+        first, end = await self._topic_offsets(list(due))
+        parts = checkpoint.parts
+        reached = {}
+        for source in due:
+            asleep = parts.get(source)
+            if asleep is not None and asleep.applied >= await self._end(asleep, end[source]):
+                reached[source] = asleep
+        if not reached:
+            return
+        await self._membership.confirm({source: part.saved.applied for source, part in reached.items() if part.saved})
+        for source, part in reached.items():
+            # What was read meanwhile is silent no longer.
+            still = self._silence.since(source, part.marks.own_marks(), asked)
+            part.marks.advance(silence(part.marks, still))
+            part.empty = first[source] == end[source] and bool(still)
+
+    async def _end(self, part: Partition, end: int) -> int:
+        """The end to reach: transaction markers behind the last record are not delivered, so a position past them counts."""
+        consumer = self._app.consumer
+        if part.applied < end and not consumer.in_flight(part.source):
+            before = part.applied
+            if await self._membership.position(part.source) >= end:
+                await asyncio.sleep(SEND_SECONDS)  # a fetch just taken over is delivered within a few turns of the loop
+                if part.applied == before and not consumer.in_flight(part.source):
+                    return before
+        return end
+
+    async def _topic_offsets(self, sources: Sequence[Source]) -> tuple[dict[Source, int], dict[Source, int]]:
+        """First and end offsets: one request each for all partitions."""
+        pairs = [TopicPartition(*source) for source in sources]
+        async with asyncio.timeout(OFFSETS_SECONDS):
+            first = await self._offsets.beginning_offsets(pairs)
+            end = await self._offsets.end_offsets(pairs)
+        return {Source(*pair): offset for pair, offset in first.items()}, {Source(*pair): offset for pair, offset in end.items()}
+
+    async def _read_again(self, source: Source, offsets: Sequence[int]) -> list[Record]:
+        """Records at offsets, from the topic; those that are gone are left out."""
+        consumer = AIOKafkaConsumer(bootstrap_servers=self._settings.kafka.bootstrap_servers, enable_auto_commit=False)
+        await consumer.start()
+        pair, records = TopicPartition(*source), []
+        try:
+            consumer.assign([pair])
+            for offset in offsets:
+                consumer.seek(pair, offset)
+                found = await consumer.getmany(pair, timeout_ms=READ_AGAIN_MS, max_records=1)
+                records += [record for record in found.get(pair, ()) if record.offset == offset]
+        finally:
+            await consumer.stop()
+        return records
+
+    # --- start and stop
+
+    async def _started(self) -> tuple[Checkpoint, StateTopics]:
+        """Clients, on first use: they belong to the running loop."""
+        if self.checkpoint is None or self._state is None:
+            bootstrap = self._settings.kafka.bootstrap_servers
+            self._producer = build_producer(bootstrap)
+            await self._producer.start()
+            self._offsets = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+            await self._offsets.start()
+            self._facts, outputs = Sender(self._producer), Sender(self._producer)
+            stages = self._topology.stages
+            await self._facts.open({self._topology.facts_topic(stage) for each in stages for stage in each.tells})
+            await self._facts.open({topic for stage in stages for topic in stage.reads})  # for their partition counts
+            await outputs.open(self._public_topics())
+            self._state = StateTopics(bootstrap, self._producer, self._topology.state_topic)
+            self.checkpoint = Checkpoint(
+                self._topology,
+                self._sink,
+                self._state,
+                self._facts,
+                outputs,
+                self._membership,
+                originals=self._read_again,
+                source_name=self._settings.kafka.group,
+                log=self._log,
+            )
+            self.checkpoint.changed = self._update_room
+        return self.checkpoint, self._state
+
+    def _public_topics(self) -> set[str]:
+        return {self._topology.public_topic(content) for content in ("dead-letter", "enriched", "verdicts", "findings")}
+
+    async def close(self) -> None:
+        """After the last checkpoint."""
+        if self.checkpoint is not None:
+            self.checkpoint.close()
+        for client in (self._producer, self._offsets):
+            if client is not None:
+                await client.stop()
