@@ -4,6 +4,7 @@ Inputs belong to the site: they are made only when missing, and their partition 
 input's count.  Existing topics are never altered, only checked, since a wrong count or cleanup policy is for an operator to decide.
 """
 
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ DAY_MS = 86_400_000
 COMPACTION_LAG_MS = 60_000  # a frozen owner may overwrite its meta: the good one must outlive the next owner's copy
 STATE_SEGMENT_BYTES = 16 << 20  # only closed segments are compacted
 STATE_SEGMENT_MS = 600_000
+APPEARS_SECONDS = 15.0
 DEAD_LETTER = "dead-letter"
 RETENTION_DAYS = {"enriched": 7, "verdicts": 90, "findings": 90, DEAD_LETTER: 30}
 FACTS_RETENTION_DAYS = 7
@@ -93,6 +95,7 @@ class Admin:
         existing = self._partitions()
         missing = [topic for topic in wanted if topic.name not in existing]
         self._create(missing)
+        self._await(missing)
         self.check()
         return [topic.name for topic in missing]
 
@@ -124,6 +127,13 @@ class Admin:
                 continue  # another worker was quicker; `check` looks at what it made
             except KafkaError as error:
                 raise BrokerUnavailable(f"cannot create {topic.name}: {error!r}") from error
+
+    def _await(self, topics: Iterable[Topic]) -> None:
+        """A broker tells of a new topic a moment after it has agreed to make it."""
+        deadline = time.monotonic() + APPEARS_SECONDS
+        missing = {topic.name for topic in topics}
+        while missing - self._partitions().keys() and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def _partitions(self) -> dict[str, int]:
         try:

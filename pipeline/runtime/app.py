@@ -96,12 +96,6 @@ class App(BatchApp):
         await super().on_stop()  # runs the last checkpoint
         await self.worker.close()
 
-    async def crash(self, reason: BaseException) -> None:
-        self.failure = self.failure or reason
-        if self.worker.checkpoint is not None:
-            self.worker.checkpoint.drop()
-        await super().crash(reason)
-
 
 def _give_up(seconds: float) -> None:
     log.critical("not stopped after %.0f s: ending at once; what was not committed is repeated at the next start", seconds)
@@ -168,9 +162,11 @@ def run(app: App, *, level: int = logging.INFO) -> int:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=LOG_FORMAT)
     log.setLevel(level)
     worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False, loglevel="WARN")
+    worker.spinner = None  # writes terminal codes to standard output
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
+        app.failure = worker.crash_reason
         if not end.code and app.failure is None:
             return 0
     return EXIT_CRASHED

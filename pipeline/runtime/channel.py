@@ -2,12 +2,13 @@
 
 Only ingest decides these, and writes the decision into the stream, so that everything downstream is free of clocks.
 
-    silence   a family that was read up to `observed` and is silent for d seconds at zero lag: advanced = observed + d, in whole seconds
+    silence   a family that was read up to `observed` and is silent for d seconds at zero lag: advanced = observed + d, in steps of a quarter
     end       a record with the header `trainwatch-final`: all families jump ahead together, as at the end of input in `analyse`
 
 Holds: the broker's now never enters, so that a replay of old logs does not jump to today; nothing here reads a clock.
 """
 
+import math
 from collections.abc import Mapping
 
 from pipeline.model.outcome import Record
@@ -16,7 +17,7 @@ from pipeline.stream.watermark import Marks
 END_ADVANCE_MS = 86_400_000  # a channel that ended is a day past everything that was read from it
 FINAL_HEADER = "trainwatch-final"
 COLLECTED_HEADER = "collected"  # UTC ms: when the shipper took the line
-QUANTUM_MS = 1000
+FIRST_STEP_MS, STEP_GROWTH = 1000, 1.25  # a silent day is 51 vectors a partition, not 86,400; a window closes at most a quarter late
 PROGRESS = ""  # the name under which `Marks.advance` takes progress
 COLLECTED_DIGITS_MAX = 15
 
@@ -48,5 +49,13 @@ def silence(marks: Marks, silent_ms: Mapping[str, int]) -> dict[str, int]:
     for name, duration in silent_ms.items():
         reached = marks.own_progress() if name == PROGRESS else families[name][0] if name in families else 0
         if reached:
-            advanced[name] = reached + duration - duration % QUANTUM_MS
+            advanced[name] = reached + quantised(duration)
     return advanced
+
+
+def quantised(duration: int) -> int:
+    """The greatest step of the grid 1 s, 1.25 s, 1.56 s ... that is not above a duration, both in milliseconds; 0 below the first."""
+    if duration < FIRST_STEP_MS:
+        return 0
+    steps = math.floor(math.log(duration / FIRST_STEP_MS) / math.log(STEP_GROWTH) + 1e-9)
+    return int(FIRST_STEP_MS * STEP_GROWTH**steps)

@@ -211,23 +211,23 @@ class Checkpoint:
         dead = self._topology.public_topic("dead-letter")
         for work in works:
             for letter in work.dead_letters:
-                self._outputs.add(dead, letter.key, letter.value, letter.headers, unkeyed=letter.partition)
+                self._outputs.add(dead, letter.key, letter.value, list(letter.headers), unkeyed=letter.partition)
             for published in work.published:
                 topic = self._topology.public_topic(published.content)
                 self._outputs.add(topic, published.key, published.value, self._envelope(parts[work.source], published))
         await self._outputs.settle()
         await self._facts.settle()
 
-    def _envelope(self, part: Partition, published: Publish) -> Sequence[tuple[str, bytes]]:
+    def _envelope(self, part: Partition, published: Publish) -> list[tuple[str, bytes]]:
         """CloudEvents in binary mode.  The epoch orders what two owners of one partition published."""
-        return (
+        return [
             ("ce_specversion", b"1.0"),
             ("ce_id", published.id.encode()),
             ("ce_source", f"/{self._source_name}/{part.stage.name}".encode()),
             ("ce_type", self._topology.public_topic(published.content).encode()),
             ("content-type", b"application/json"),
             ("tw-epoch", str(part.owner.epoch).encode()),
-        )
+        ]
 
     async def _commit(self, parts: Mapping[Source, Partition]) -> None:
         """After a take-over also without input, or the report of a worker that died before it could stays behind for ever."""

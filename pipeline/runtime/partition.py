@@ -97,7 +97,7 @@ class Work:
             hi=self.intent.hi,
             rows=sum(table.rows for table in self.intent.tables.values()),
             offsets_written=self.intent.written,
-            listed=tuple(self.listed),
+            listed=tuple(sorted(self.listed)),
             settings_digest=self.intent.settings_digest,
             token=self.intent.token,
         )

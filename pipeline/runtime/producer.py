@@ -9,7 +9,7 @@ when the broker has acknowledged all that was added before it was called.
 """
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -23,7 +23,7 @@ BATCH_BYTES_MAX = 256 << 10
 VALUE_BYTES_MAX = 960_000  # a larger message would be refused by the broker, again at each restart
 KEYS_CACHED = 200_000  # murmur2 is pure Python
 
-Headers = Sequence[tuple[str, bytes]]
+Headers = list[tuple[str, bytes]]  # aiokafka insists on a list
 
 
 def build_producer(bootstrap: str) -> AIOKafkaProducer:
@@ -61,17 +61,17 @@ class Sender:
         """Partitions of a topic that was opened."""
         return self._counts[topic]
 
-    def add(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers = (), *, unkeyed: int = 0) -> None:
+    def add(self, topic: str, key: bytes | None, value: bytes | None, headers: Headers | None = None, *, unkeyed: int = 0) -> None:
         """One message; without a key it goes to partition `unkeyed` modulo the count."""
         count = self._counts[topic]
-        self._append(topic, unkeyed % count if key is None else partition_of(key, count), key, value, headers)
+        self._append(topic, unkeyed % count if key is None else partition_of(key, count), key, value, headers or [])
 
     def say(self, topics: Iterable[str], vector: Vector) -> None:
         """A vector to every partition of the topics, behind everything added before."""
         value = encode_vector(vector)
         for topic in topics:
             for partition in range(self._counts[topic]):
-                self._append(topic, partition, None, value, ())
+                self._append(topic, partition, None, value, [])
 
     def _append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers) -> None:
         if len(value or b"") > VALUE_BYTES_MAX:

@@ -14,7 +14,7 @@ Holds: a batch is acknowledged when it is folded in full, or when its partition 
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
@@ -58,6 +58,7 @@ class Worker:
         self._facts: Sender | None = None
         self._state: StateTopics | None = None
         self.checkpoint: Checkpoint | None = None
+        self.reached: Callable[[str], None] | None = None  # hook of the checkpoints, for fault tests
         self._guard = Guard(settings.time, self._tell, self._moved, log)
 
     # --- folding
@@ -270,6 +271,7 @@ class Worker:
                 log=self._log,
             )
             self.checkpoint.changed = self._update_room
+            self.checkpoint.reached = self.reached or self.checkpoint.reached
         return self.checkpoint, self._state
 
     def _public_topics(self) -> set[str]:

@@ -26,7 +26,7 @@ LONGEST_KILL = 100 * MINUTE  # login, kill, the longest NCCL timeout, end
 BEFORE_TAMPER, BEFORE_LOAD = (0.7, 26.0), (0.4, 12.0)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Plan:
     """One act to come."""
 
@@ -71,7 +71,7 @@ class Plots:
     def _suits(self, plan: Plan, job: Job) -> bool:
         world = self._site.world
         needed = plan.delay + LONGEST_KILL
-        if job.owner is plan.actor or job.gpus < 2 or job.restarts or job.limit * 1000 < needed or world.now + needed > world.end:
+        if job.owner is plan.actor or job.gpus < 2 or job.limit * 1000 < needed or world.now + needed > world.end:
             return False
         if any(share.host.last_trouble > world.now - 2 * HOUR for share in job.shares):
             return False
@@ -83,7 +83,7 @@ class Plots:
             until_next_load = job.fate.after + (BEFORE_TAMPER[1] + BEFORE_LOAD[1] + 2) * HOUR * self._pace
             between_saves = job.run.save_every * job.run.step_ms
             is_long = job.fate.kind == "completed" and job.fate.after > 2 * between_saves
-            return job.has_probe and is_long and between_saves < HOUR and world.now + until_next_load < world.end
+            return job.has_probe and is_long and not job.restarts and between_saves < HOUR and world.now + until_next_load < world.end
         return True
 
     def _begin(self, plan: Plan, job: Job) -> None:

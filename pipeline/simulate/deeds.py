@@ -18,7 +18,7 @@ EACCES, EPERM = -13, -1
 SIGNAL_KEY, WRITE_KEY, COMMAND_KEY = "kill_signals", "ckpt_write", "user_commands"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Session:
     """One login of one person on one host."""
 

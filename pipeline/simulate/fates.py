@@ -2,8 +2,8 @@
 
 Each fate is a process that starts when the job's hour has come and writes what the machines involved would write, in their
 order.  Shares of fates follow published base rates: about two in five GPU jobs fail, mostly by their own scripts, and owners
-cancel one in ten.  Look-alikes on purpose: torchrun ends the siblings of a failed rank, slurmstepd ends ranks as root, owners
-kill their own ranks, the kernel kills for memory, admins cancel and kill under a ticket.
+cancel one in ten.  Look-alikes on purpose: torchrun ends the siblings of a failed rank, slurmstepd and the epilog end ranks as
+root, owners kill their own ranks, the kernel kills for memory, admins cancel and kill under a ticket.
 """
 
 from collections.abc import Callable
@@ -21,6 +21,7 @@ from pipeline.simulate.world import World
 SIGKILL, SIGTERM, SIGCONT = 9, 15, 18
 AGENT = Program("torchrun", PYTHON, (PYTHON, TORCHRUN, "--nproc-per-node=8", lines_training.SCRIPT))
 STEPD = Program("slurmstepd", "/usr/sbin/slurmstepd", ("slurmstepd:",))
+EPILOG = Program("epilog.sh", "/usr/bin/bash", ("/bin/bash", "/etc/slurm/epilog.sh"))
 KILL_WAIT = 30 * SECOND
 
 # kind, share in percent, shortest and longest time to it in minutes (longest: three in four are below half of it)
@@ -429,6 +430,11 @@ def slurm_ends_ranks(site: Site, job: Job, why: str) -> Process:
         yield now + KILL_WAIT
         for share in job.shares:
             deeds.signal_ranks(share, job.owner, stepd, (1, share.stepd_pid), STEPD, SIGKILL, spared=0)
+    if job.id % 7 == 0:
+        # The epilog makes sure that nothing of the job is left.
+        yield site.after(2, 6)
+        for share in job.shares:
+            deeds.signal_ranks(share, job.owner, stepd, (1, share.host.process()), EPILOG, SIGKILL)
     yield site.after(1, 6)
 
 

@@ -1,8 +1,8 @@
 """Harmless things that look like interference until one reads the record that explains them.
 
 Probes with signal 0, signals refused for want of permission, people tidying up their own processes, refused opens of other
-people's files, owners editing their own checkpoints, the resharding service, and restores by an admin under a ticket.  Each
-change of a checkpoint is followed by a job that loads it.
+people's files, cancels that come too late, owners editing their own checkpoints, the resharding service, and restores by an admin
+under a ticket.  Each change of a checkpoint is followed by a job that loads it.
 """
 
 from collections.abc import Callable
@@ -99,6 +99,26 @@ def careless_pkill(site: Site, _: Demand) -> Process:
     deeds.log_out(session, world.login_hosts[0].address)
 
 
+def too_late_cancel(site: Site, _: Demand) -> Process:
+    """The owner of a job that has just ended cancels it: a request without effect."""
+    world = site.world
+    dice = world.dice("lookalikes")
+    job = site.slurm.last_ended()
+    if job is None:
+        return
+    session = deeds.log_in(world, dice.choice(world.login_hosts), job.owner)
+    yield world.soon("lookalikes", 5, 60)
+    deeds.run_command(session, ("scancel", str(job.id)), "/usr/bin/scancel")
+    yield world.soon("lookalikes", 0.05, 0.3)
+    uid = job.owner.uid
+    site.slurm.log(
+        f"_slurm_rpc_kill_job: REQUEST_KILL_JOB JobId={job.id} uid {uid}",
+        f"_slurm_rpc_kill_job: job_str_signal() uid={uid} JobId={job.id} sig=9 returned: Job/step already completing or completed",
+    )
+    yield world.soon("lookalikes", 10, 200)
+    deeds.log_out(session)
+
+
 def refused_open(site: Site, _: Demand) -> Process:
     """A program opens somebody else's checkpoint to write, by mistake, and may not."""
     world = site.world
@@ -191,6 +211,7 @@ RATES: tuple[tuple[Story, float], ...] = (
     (is_it_alive, 4),
     (careless_pkill, 1.2),
     (refused_open, 1.2),
+    (too_late_cancel, 3),
     (owner_edits, 0.8),
     (service_reshards, 1.4),
     (admin_restores, 0.5),

@@ -10,7 +10,7 @@ from random import Random
 
 from pipeline.simulate.clock import SECOND, Clock, syslog_time
 from pipeline.simulate.lines_access import Subject, enrichment
-from pipeline.simulate.shipping import ACCESS, TRAINING, RawLines, Rsyslog, Shipper
+from pipeline.simulate.shipping import ACCESS, TRAINING, RawLines, Rsyslog, Shipper, Vector, Wrapped
 
 PID_MAX = 131_072
 GPUS = 8
@@ -69,7 +69,7 @@ class AuditLog:
 class SyslogFile:
     """One of rsyslog's files below /var/log."""
 
-    def __init__(self, channel: Rsyslog, clock: Clock, host: str) -> None:
+    def __init__(self, channel: Wrapped, clock: Clock, host: str) -> None:
         self._channel = channel
         self._clock = clock
         self._host = host
@@ -99,8 +99,9 @@ class Host:
         self.logind_pid = self.pids.take(0, hold=True)
         audit = RawLines(shipper, dice, ACCESS, (100, 3000), source="auditd", host=name, file="/var/log/audit/audit.log")
         self.audit = AuditLog(audit, clock, enriched=name in ("login-2", "gpu-016"), names=names)
+        wrapper = Vector if name == "login-2" else Rsyslog
         self.auth, self.kern, self.system = (
-            SyslogFile(Rsyslog(shipper, dice, ACCESS, (1000, 5000), host=name, file=f"/var/log/{file}", tag=tag), clock, name)
+            SyslogFile(wrapper(shipper, dice, ACCESS, (1000, 5000), host=name, file=f"/var/log/{file}", tag=tag), clock, name)
             for file, tag in (("auth.log", "authlog"), ("kern.log", "kernlog"), ("syslog", "syslog"))
         )
         self.probe = RawLines(shipper, dice, TRAINING, (500, 4000), source="probe", host=name, file="/var/log/trainwatch/probe.jsonl")

@@ -124,75 +124,77 @@ class RawLines(Channel):
             self._shipper.send(Record(self._topic, collected, None, line.encode(), headers))
 
 
-class Filebeat(Channel):
-    """Filebeat's event: the line in `message`, file and offset under `log`, no key."""
+class Wrapped(Channel):
+    """A shipper that puts each line into a JSON object of its own; `tag` is what rsyslog calls the file."""
 
-    def __init__(self, shipper: Shipper, dice: Random, topic: str, delay: tuple[int, int], *, host: str, file: str) -> None:
-        super().__init__(shipper, dice, topic, delay)
-        self._host = host
-        self._file = file
-
-    def write(self, written: int, lines: Sequence[str]) -> None:
-        """Ship lines written at one instant."""
-        collected = self._collected(written, 0)
-        for line in lines:
-            event = {
-                "@timestamp": utc_ms(collected),
-                "@metadata": {"beat": "filebeat", "type": "_doc", "version": "8.17.0"},
-                "log": {"offset": self._advance(line), "file": {"path": self._file}},
-                "message": line,
-                "input": {"type": "filestream"},
-                "ecs": {"version": "8.0.0"},
-                "host": {"name": self._host},
-                "agent": {"type": "filebeat", "version": "8.17.0"},
-            }
-            self._shipper.send(Record(self._topic, collected, None, _compact(event), ()))
-
-
-class Rsyslog(Channel):
-    """An rsyslog template over imfile: read time in `@timestamp`, the whole line in `message`, the host as key."""
-
-    def __init__(self, shipper: Shipper, dice: Random, topic: str, delay: tuple[int, int], *, host: str, file: str, tag: str) -> None:
+    def __init__(self, shipper: Shipper, dice: Random, topic: str, delay: tuple[int, int], *, host: str, file: str, tag: str = "") -> None:
         super().__init__(shipper, dice, topic, delay)
         self._host = host
         self._file = file
         self._tag = tag
-        self._key = host.encode()
 
     def write(self, written: int, lines: Sequence[str]) -> None:
         """Ship lines written at one instant."""
         collected = self._collected(written, 0)
-        read_time = f"{utc_ms(collected)[:-1]}000+00:00"
+        read_time = utc_ms(collected)
         for line in lines:
-            event = {
-                "@timestamp": read_time,
-                "received_at": read_time,
-                "host": self._host,
-                "program": self._tag,
-                "procid": "-",
-                "facility": "local0",
-                "severity": "notice",
-                "file": self._file,
-                "message": line,
-            }
-            self._shipper.send(Record(self._topic, collected, self._key, _compact(event), ()))
+            self._shipper.send(Record(self._topic, collected, self._key(), _compact(self._wrap(line, read_time)), ()))
+
+    def _wrap(self, line: str, read_time: str) -> Mapping[str, object]:
+        raise NotImplementedError
+
+    def _key(self) -> bytes | None:
+        return None
 
 
-class Vector(Rsyslog):
-    """Vector's file source: read time in `timestamp`, no key."""
+class Filebeat(Wrapped):
+    """Filebeat's event: the line in `message`, file and offset under `log`, no key."""
 
-    def write(self, written: int, lines: Sequence[str]) -> None:
-        """Ship lines written at one instant."""
-        collected = self._collected(written, 0)
-        for line in lines:
-            event = {
-                "file": self._file,
-                "host": self._host,
-                "message": line,
-                "source_type": "file",
-                "timestamp": f"{utc_ms(collected)[:-1]}000000Z",
-            }
-            self._shipper.send(Record(self._topic, collected, None, _compact(event), ()))
+    def _wrap(self, line: str, read_time: str) -> Mapping[str, object]:
+        return {
+            "@timestamp": read_time,
+            "@metadata": {"beat": "filebeat", "type": "_doc", "version": "8.17.0"},
+            "log": {"offset": self._advance(line), "file": {"path": self._file}},
+            "message": line,
+            "input": {"type": "filestream"},
+            "ecs": {"version": "8.0.0"},
+            "host": {"name": self._host},
+            "agent": {"type": "filebeat", "version": "8.17.0"},
+        }
+
+
+class Rsyslog(Wrapped):
+    """An rsyslog template over imfile: read time in `@timestamp`, the whole line in `message`, the host as key."""
+
+    def _wrap(self, line: str, read_time: str) -> Mapping[str, object]:
+        received = f"{read_time[:-1]}000+00:00"
+        return {
+            "@timestamp": received,
+            "received_at": received,
+            "host": self._host,
+            "program": self._tag,
+            "procid": "-",
+            "facility": "local0",
+            "severity": "notice",
+            "file": self._file,
+            "message": line,
+        }
+
+    def _key(self) -> bytes | None:
+        return self._host.encode()
+
+
+class Vector(Wrapped):
+    """Vector's file source: read time in `timestamp`, no offset, no key."""
+
+    def _wrap(self, line: str, read_time: str) -> Mapping[str, object]:
+        return {
+            "file": self._file,
+            "host": self._host,
+            "message": line,
+            "source_type": "file",
+            "timestamp": f"{read_time[:-1]}000000Z",
+        }
 
 
 class Events(Channel):

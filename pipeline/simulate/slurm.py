@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from pipeline.simulate.clock import HOUR, MINUTE, SECOND, Process, local_ms
 from pipeline.simulate.lines_slurm import PARTITION, SACCT_HEADER, jobcomp, sacct_rows
-from pipeline.simulate.machines import GPUS, Host
+from pipeline.simulate.machines import Host
 from pipeline.simulate.shipping import SCHEDULER, Events, Filebeat, RawLines
 from pipeline.simulate.work import CPUS_PER_GPU, Fate, Job, Share, fold
 from pipeline.simulate.world import CLUSTER, World
@@ -188,13 +188,10 @@ class Slurm:
         self.log(f"error: Nodes {host.name} not responding, setting DOWN")
         return [job for job in self.running.values() if host.name in job.node_names]
 
-    def free_gpus(self) -> int:
-        """GPUs that no job holds."""
-        return sum(host.free_gpus for host in self._world.gpu_hosts if host.is_up)
-
-    def is_shared(self, host: Host) -> bool:
-        """Whether somebody's job leaves room for another's on this node."""
-        return host.free_gpus < GPUS and sum(host.name in job.node_names for job in self.running.values()) > 1
+    def last_ended(self) -> Job | None:
+        """The job that ended last, unless it has been queued again."""
+        again = {*self.running, *(job.id for job in self.queue)}
+        return next((job for job in reversed(self._ended) if job.shares and job.id not in again), None)
 
     def jobs_on(self, host: Host) -> list[Job]:
         """Who runs there now."""

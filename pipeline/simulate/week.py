@@ -39,7 +39,7 @@ def simulate(seed: int, days: float = 7.0, start: datetime = DEFAULT_START, scal
     training = Training(world)
 
     def on_start(job: Job) -> None:
-        if job.restarts == 0 and not job.protected:
+        if not job.protected:
             plots.claim(job)
         world.clock.start(training.run(job))
         if job.fate.kind in FATES:

@@ -26,7 +26,7 @@ class Fate(NamedTuple):
     after: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Checkpoint:
     """One checkpoint file."""
 
@@ -37,7 +37,7 @@ class Checkpoint:
     tamper: "Tamper | None" = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Tamper:
     """A write to a checkpoint by somebody who had no business there."""
 
@@ -46,7 +46,7 @@ class Tamper:
     detail: dict[str, str]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Run:
     """A training run: what its jobs have in common."""
 
@@ -80,7 +80,7 @@ class Rank(NamedTuple):
     pid: int
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Share:
     """A job's part of one node."""
 
@@ -91,7 +91,7 @@ class Share:
     ranks: list[Rank] = field(default_factory=list)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Job:
     """One attempt of a Slurm job; a requeue makes a new one with the same id.  Instants are UTC ms of whole seconds."""
 

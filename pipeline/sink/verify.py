@@ -177,10 +177,11 @@ def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool) -> 
     days = max(1, database.settings.retention_days - TTL_MARGIN_DAYS)
     where: dict[str, Any] = {"topic": offsets.topic, "partition": offsets.partition, "days": days}
     newest = database.query(
-        "SELECT argMax(incarnation, _inserted) FROM {db}.sink_ranges WHERE topic = %(topic)s AND partition = %(partition)s GROUP BY topic",
+        "SELECT incarnation, min(_inserted) <= now() - toIntervalDay(%(days)s) FROM {db}.sink_ranges "
+        "WHERE topic = %(topic)s AND partition = %(partition)s GROUP BY incarnation ORDER BY max(_inserted) DESC LIMIT 1",
         where,
     )
-    where["incarnation"] = newest[0][0] if newest else ""
+    where["incarnation"], aged = newest[0] if newest else ("", False)
     ranges = [
         Range(lo, hi, rows, written, tuple(zip(listed, codes, strict=True)))
         for lo, hi, rows, written, listed, codes in database.query(

@@ -98,7 +98,7 @@ class Torchrun:
             return (_mllog(labelled.text[start + len(":::MLLOG ") :], labelled.rank),)
         glog = _GLOG.match(labelled.text)
         time = _glog_time(glog, reading) if glog else None
-        found = _failure(labelled, reading) or _collective(labelled) or _line(labelled, glog)
+        found = _failure(labelled, reading) or _collective(labelled) or _timing_run(labelled, reading) or _line(labelled, glog)
         if found is None:
             raise UnknownFormat("no line of torchrun, NCCL, MLLOG or a traceback")
         body, own_time, unmapped = found
@@ -202,6 +202,15 @@ def _collective(labelled: Labelled) -> Found | None:
 # --- other lines ----------------------------------------------------------------------------------------------------------------
 
 
+def _timing_run(labelled: Labelled, reading: Reading) -> Found | None:
+    """MLPerf's run script: a local time of twelve hours, which next to an MLLOG record shows whether the zone is right."""
+    found = _TIMING_RUN.match(labelled.text)
+    if found is None:
+        return None
+    hour = int(found[2]) % 12 + (12 if found[4] == "P" else 0)
+    return _typed("timing_run", labelled), iso_time(f"{found[1]}T{hour:02d}:{found[3]}", reading), {}
+
+
 def _line(labelled: Labelled, glog: re.Match[str] | None) -> Found | None:
     """A line that only its kind is known of."""
     text = labelled.text
@@ -222,8 +231,6 @@ def _line(labelled: Labelled, glog: re.Match[str] | None) -> Found | None:
         what = "error"
     elif "Setting OMP_NUM_THREADS environment variable" in text or _is_rule(text.strip(), "*"):
         what = "launcher"
-    elif _TIMING_RUN.match(text):
-        what = "timing_run"
     return (_typed(what, labelled), None, {}) if what else None
 
 

@@ -35,8 +35,7 @@ OOM = [
      OomKill(pid=4711, comm="python", uid=5012, constraint="CONSTRAINT_MEMCG")),
     (f"Killed process 4711 (python), UID 5012, {TAIL}", OomKill(pid=4711, comm="python", uid=5012)),
     (f"Out of memory: Killed process 4711 (a) total-vm) {TAIL}", OomKill(pid=4711, comm="a) total-vm")),
-    ("oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0-1,oom_memcg=/slurm/uid_5012/job_7,"
-     "task_memcg=/slurm/uid_5012/job_7,task=python,pid=4711,uid=5012",
+    ("oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,oom_memcg=/slurm/job_7,task_memcg=/slurm/job_7,task=python,pid=4711,uid=5012",
      OomKill(pid=4711, comm="python", uid=5012, constraint="CONSTRAINT_MEMCG")),
     ("oom-kill:constraint=CONSTRAINT_NONE,task=a,pid=1,uid=0,pid=4711,uid=5012",
      OomKill(pid=4711, comm="a,pid=1,uid=0", uid=5012, constraint="CONSTRAINT_NONE")),

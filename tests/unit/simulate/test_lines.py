@@ -24,6 +24,7 @@ CONTROLLER = [
     rf"_slurm_rpc_kill_job: REQUEST_KILL_JOB {JOB} uid \d+",
     rf"error: Security violation, REQUEST_KILL_JOB RPC for {JOB} from uid \d+",
     rf"_slurm_rpc_kill_job: job_str_signal\(\) uid=\d+ {JOB} sig=9 returned: Access/permission denied",
+    rf"_slurm_rpc_kill_job: job_str_signal\(\) uid=\d+ {JOB} sig=9 returned: Job/step already completing or completed",
     rf"sched: Allocate {JOB} NodeList={NODES} #CPUs=\d+ Partition=h800",
     rf"sched/backfill: _start_job: Started {JOB} in h800 on {NODES}",
     rf"_job_complete: {JOB} (WEXITSTATUS \d+|WTERMSIG 53|OOM failure|done)",

@@ -1,0 +1,204 @@
+"""`trainwatch demo`: everything at once on one machine, on real servers, with a simulated cluster.
+
+    servers -> migrations, topics -> worker (a process of its own) -> a simulated week through Kafka -> findings, as they arrive -> table
+
+It has a folder of its own below the embedded one and starts anew each time, so that it never mixes with a site's data.  Its settings
+are left there: `trainwatch --settings <folder>/trainwatch.yaml ...` works on what the demo left.  Exit 0 only if exactly the planted
+interference was found.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import yaml
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from pipeline import settings as settings_module
+from pipeline.cli import Options
+from pipeline.cli.console import build_table, moment, safe, stderr, stdout
+from pipeline.embedded import servers
+from pipeline.errors import FatalError
+from pipeline.model.outcome import Record
+from pipeline.runtime import admin, replay
+from pipeline.runtime.following import Follower, caught_up
+from pipeline.settings import Settings
+from pipeline.simulate import Week, simulate
+from pipeline.sink import migrate
+from pipeline.sink.clickhouse import Database
+from pipeline.topology import build_topology
+
+WRONG_FINDINGS = 3
+WAIT_SECONDS_MAX = 600
+POLL_SECONDS = 0.5
+
+
+@click.command()
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same week.")
+@click.option("--days", type=click.FloatRange(min=1), default=7.0, show_default=True, help="Length of the simulated period.")
+@click.option("--stop/--keep", default=False, help="Stop the servers at the end; by default they keep running.")
+@click.pass_obj
+def demo(options: Options, seed: int, days: float, *, stop: bool) -> None:
+    """Start everything, simulate a week of a small cluster, and show what trainwatch finds in it.
+
+    Exit 0: exactly the planted interference was found; 3: something else was found; 1: something failed.
+    """
+    say = stderr()
+    folder = (options.settings.embedded.directory / "demo").resolve()
+    say.print(f"demo in {folder}, seed {seed}")
+    began = time.monotonic()
+    week = simulate(seed, days)
+    say.print(f"simulated {days:g} days: {len(week.records):,} records, {len(week.jobs):,} jobs")
+    site = _prepare(folder, week, say)
+    with _worker(folder, say):
+        _stream(site, week, say)
+        right = _report(site, week, folder, time.monotonic() - began)
+    if stop:
+        servers.down(site, say=say.print)
+    raise SystemExit(0 if right else WRONG_FINDINGS)
+
+
+def _prepare(folder: Path, week: Week, say: Console) -> Settings:
+    """Servers on an empty folder, settings of the simulated site, tables and topics."""
+    content = {**week.settings, "embedded": {"directory": str(folder / "servers")}}
+    servers.down(settings_module.load(overrides=content), say=say.print)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    path = folder / settings_module.SETTINGS_FILE
+    path.write_text(yaml.safe_dump(content, sort_keys=True), encoding="utf-8")
+    settings = settings_module.load(path)
+    servers.up(settings, say=say.print)
+    site = servers.connected(settings)
+    with Database(site.clickhouse) as database:
+        migrate.up(database, say=lambda line: None)
+    admin.ensure_topics(site, build_topology(site))
+    say.print("tables and topics are there")
+    return site
+
+
+@contextmanager
+def _worker(folder: Path, say: Console) -> Iterator[None]:
+    """A worker as a process of its own, ended by SIGTERM when the block ends."""
+    log = folder / "worker.log"
+    command = [sys.executable, "-m", "pipeline", "--settings", str(folder / settings_module.SETTINGS_FILE), "worker"]
+    package = str(Path(settings_module.__file__).resolve().parent.parent)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))}
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)
+    say.print(f"worker started (pid {process.pid}, log {log})")
+    try:
+        yield
+        if process.poll() is not None:
+            raise FatalError(f"the worker ended with code {process.returncode}", advice=f"Read {log}.")
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _stream(site: Settings, week: Week, say: Console) -> None:
+    """Send the week, print findings as they arrive, return when everything is judged and stored."""
+    topology = build_topology(site)
+    records = (
+        Record(topic=each.topic, partition=number, offset=0, timestamp=each.timestamp, value=each.value, key=each.key, headers=each.headers)
+        for number, each in enumerate(week.records)
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Follower(site, topology.public_topic("findings")) as findings, Progress(*columns, console=say) as progress:
+        sending = progress.add_task("sending", total=len(week.records))
+
+        def step(sent: int) -> None:
+            progress.update(sending, completed=sent)
+            for value in findings.poll(0):
+                _announce(progress.console, value)
+
+        replay.send(site, records, final=True, progress=step)
+        judging = progress.add_task("judging", total=len(week.records))
+        deadline = time.monotonic() + WAIT_SECONDS_MAX
+        while not (state := caught_up(site, topology)).done:
+            if time.monotonic() > deadline:
+                raise FatalError(f"{state.lag} records are still waiting", advice="Read worker.log in the demo folder.")
+            progress.update(judging, completed=len(week.records) - min(state.input_lag, len(week.records)))
+            for value in findings.poll(POLL_SECONDS):
+                _announce(progress.console, value)
+        progress.update(judging, completed=len(week.records))
+        for value in findings.poll(POLL_SECONDS):
+            _announce(progress.console, value)
+
+
+def _announce(console: Console, value: bytes) -> None:
+    body = msgspec.json.decode(value)["unmapped"]["trainwatch"]["canonical"]
+    who = safe(body["actor"]) or "name withheld"
+    console.print(
+        f"[bold]{moment(body['cause_time'])}[/bold] {safe(body['status']):<11} {safe(body['detector'])}  "
+        f"job {safe(body['attempt'][1])} of {safe(body['owner'])}: {who}"
+    )
+
+
+def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
+    """Print what was found, and compare it with what was planted."""
+    out = stdout()
+    with Database(site.clickhouse) as database:
+        findings = database.query(
+            "SELECT detector, job_id, owner, actor, cause_time, severity, confidence, alert, finding_id, summary FROM {db}.findings_current "
+            "WHERE status != 'retracted' ORDER BY cause_time"
+        )
+        evidence: dict[str, list[Any]] = {}
+        for finding_id, role, source, summary in database.query(
+            "SELECT finding_id, role, source, summary FROM {db}.finding_evidence_current ORDER BY finding_id, event_time, position"
+        ):
+            evidence.setdefault(finding_id, []).append((role, source, summary))
+        verdicts = database.query("SELECT verdict, cause, count() FROM {db}.verdicts_current GROUP BY 1, 2 ORDER BY 3 DESC")
+        stored, *_ = database.query("SELECT count(), uniqExact(_topic, _partition, _offset) FROM {db}.events")
+    table = build_table("Findings", "time", "detector", "job", "owner", "actor", "confidence", "evidence")
+    for detector, job, owner, actor, cause_time, _, confidence, _, finding_id, _ in findings:
+        cited = dict.fromkeys(f"{role}: {summary} ({source})" for role, source, summary in evidence.get(finding_id, ()))
+        table.add_row(
+            f"{cause_time:%m-%d %H:%M:%S}", safe(detector), safe(job), safe(owner), safe(actor or "withheld"), f"{confidence:.2f}",
+            "\n".join(safe(line) for line in cited),
+        )  # fmt: skip
+    out.print(table)
+    summary = build_table("Verdicts", "verdict", "cause", "jobs")
+    for verdict, cause, count in verdicts:
+        summary.add_row(safe(verdict), safe(cause), str(count))
+    out.print(summary)
+    raised = {(row[0], row[1], row[3]) for row in findings if row[7]}
+    planted = {(str(each.detector), str(each.job), str(each.actor)) for each in week.expected_findings()}
+    out.print(f"{stored[0]:,} events of {stored[1]:,} records stored; {seconds:.0f} s in all")
+    for name, rows in (("not found", planted - raised), ("not planted", raised - planted)):
+        for row in sorted(rows):
+            out.print(f"[red]{name}[/red]: {safe(', '.join(row))}")
+    right = raised == planted
+    out.print(f"[bold]{len(raised & planted)} of {len(planted)} planted acts found, {len(raised - planted)} false alarms[/bold]")
+    _where_to_look(out, site, folder, str(findings[0][1]) if findings else "ID")
+    return right
+
+
+def _where_to_look(out: Console, site: Settings, folder: Path, job: str) -> None:
+    database = site.clickhouse.database
+    out.print(f"\nClickHouse web page: http://{site.clickhouse.host}:{site.clickhouse.http_port}/play   three queries to try there:")
+    for sql in (
+        f"SELECT detector, job_id, owner, actor, summary FROM {database}.findings_current ORDER BY cause_time",
+        f"SELECT verdict, cause, count() FROM {database}.verdicts_current GROUP BY ALL ORDER BY 3 DESC",
+        f"SELECT ts, what, source, kind, actor, text FROM {database}.job_timeline WHERE job_id = '{job}' ORDER BY ts LIMIT 50",
+    ):
+        out.print(f"  {safe(sql, 500)}", soft_wrap=True)
+    topology = build_topology(site)
+    topics = ", ".join(topology.public_topic(name) for name in ("enriched", "verdicts", "findings", "dead-letter"))
+    out.print(f"Kafka {site.kafka.bootstrap_servers}: {topics}", soft_wrap=True)
+    command = f"trainwatch --settings {folder / settings_module.SETTINGS_FILE}"
+    out.print(f"A job in full: {command} job explain {job}", soft_wrap=True)
+    out.print(f"Stop the servers: {command} down", soft_wrap=True)

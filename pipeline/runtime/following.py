@@ -1,0 +1,65 @@
+"""Tools that watch a running pipeline from outside: values of a topic as they arrive, and whether all work is done.
+
+Built on kafka-python, without a group of their own, so that they never disturb the workers.
+"""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Self
+
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+
+from pipeline.settings import Settings
+from pipeline.topology import Topology
+
+
+class Follower:
+    """Values of one topic, from its beginning."""
+
+    def __init__(self, settings: Settings, topic: str) -> None:
+        self._consumer: Any = KafkaConsumer(
+            bootstrap_servers=settings.kafka.bootstrap_servers.split(","), enable_auto_commit=False, auto_offset_reset="earliest"
+        )
+        self._consumer.assign([TopicPartition(topic, number) for number in sorted(self._consumer.partitions_for_topic(topic) or ())])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def poll(self, seconds: float) -> Iterator[bytes]:
+        """What has arrived, after waiting at most `seconds` for something to arrive."""
+        for records in self._consumer.poll(timeout_ms=int(seconds * 1000)).values():
+            yield from (record.value for record in records if record.value is not None)
+
+
+class Backlog(NamedTuple):
+    """What the workers have not committed yet."""
+
+    lag: int  # records of all consumed topics
+    input_lag: int  # of the input topics alone
+    settled: bool  # the ends did not move while we looked
+
+    @property
+    def done(self) -> bool:
+        return self.settled and self.lag == 0
+
+
+def caught_up(settings: Settings, topology: Topology) -> Backlog:
+    """Compare committed offsets with ends, ends asked before and after: facts in flight would move them."""
+    servers = settings.kafka.bootstrap_servers.split(",")
+    topics = [topic for stage in topology.stages for topic in stage.reads]
+    consumer: Any = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False)
+    admin: Any = KafkaAdminClient(bootstrap_servers=servers)
+    try:
+        parts = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
+        before = consumer.end_offsets(parts)
+        groups = admin.list_group_offsets(settings.kafka.group)
+        committed = {part: offset.offset for part, offset in groups.get(settings.kafka.group, {}).items()}
+        after = consumer.end_offsets(parts)
+    finally:
+        consumer.close()
+        admin.close()
+    behind = {part: max(after[part] - committed.get(part, 0), 0) for part in parts}
+    inputs = set(settings.kafka.input_topics)
+    return Backlog(sum(behind.values()), sum(lag for part, lag in behind.items() if part.topic in inputs), before == after)

@@ -1,0 +1,135 @@
+"""The checkpoint against faults, on the real broker and the real ClickHouse: nothing lost, nothing doubled, the same cases."""
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.runtime.checkpoint import STEPS
+from pipeline.settings import Settings
+from tests.integration.site import Site, open_site, running
+
+pytestmark = pytest.mark.servers
+
+BEFORE_STATE = STEPS[: STEPS.index("state")]
+
+
+@pytest.fixture
+def site(servers: Settings, tmp_path: Path) -> Iterator[Site]:
+    with open_site(servers, tmp_path) as site:
+        yield site
+
+
+def check(site: Site) -> None:
+    """All that must hold at the end, whatever happened."""
+    site.check_rows()
+    site.check_dead_letters()
+    site.check_cases()
+    site.check_verdicts()
+
+
+def finish(site: Site) -> None:
+    """Let a worker without faults end the work."""
+    site.end_channels()
+    worker = site.start()
+    site.until(site.done, "the end of the input")
+    assert site.stop(worker) == 0, site.log()
+    worker = site.start()  # what the last facts and vectors brought about
+    site.until(lambda: not site.missing_verdicts(), "the verdicts")
+    assert site.stop(worker) == 0, site.log()
+
+
+def test_killed_at_each_step_before_the_state_is_written(site: Site) -> None:
+    """SIGKILL at each step, one after the other: offsets are folded again, and each is in ClickHouse once."""
+    with site.feeding(per_second=1000):
+        for step in ("recovered", *BEFORE_STATE):
+            folded = site.folded_twice()
+            assert site.start(step=step, times=1 if step == "recovered" else 3).wait(60) == -signal.SIGKILL, site.log()
+            if step == BEFORE_STATE[-1]:
+                assert folded > 0, "nothing was replayed: the test shows nothing"
+    finish(site)
+    check(site)
+
+
+def test_killed_at_each_step_after_the_state_is_written(site: Site) -> None:
+    """SIGKILL between state, offsets and deletions: the same."""
+    with site.feeding(per_second=1000):
+        for step in STEPS[STEPS.index("state") :]:
+            assert site.start(step=step, times=3).wait(60) == -signal.SIGKILL, site.log()
+    finish(site)
+    check(site)
+
+
+def test_stopped_in_order_repeats_nothing(site: Site) -> None:
+    """SIGTERM under load: exit 0, and the next worker goes on where this one was."""
+    with site.feeding(per_second=1000):
+        for _ in range(2):
+            worker = site.start()
+            site.until(lambda: bool(site.database.query("SELECT 1 FROM {db}.events LIMIT 1")), "the first rows")
+            assert site.stop(worker) == 0, site.log()
+    finish(site)
+    check(site)
+    assert site.folded_twice() == 0
+
+
+def test_workers_join_and_leave(servers: Settings, tmp_path: Path) -> None:
+    """A second worker joins under load and leaves again: partitions move with their state."""
+    with open_site(servers, tmp_path) as site:
+        with site.feeding(per_second=500):
+            first = site.start(instance="")
+            site.until(lambda: "partitions taken over" in site.log(0), "the first take-over")
+            second = site.start(instance="")
+            site.until(lambda: "generation 2: 3 partitions" in site.log(1), "the second take-over")
+            assert site.stop(first) == 0, site.log(0)
+            site.until(lambda: "generation 3: 6 partitions" in site.log(1), "the third take-over")
+            assert site.stop(second) == 0, site.log(1)
+        finish(site)
+        check(site)
+
+
+def test_frozen_worker_wakes_up_too_late(servers: Settings, tmp_path: Path) -> None:
+    """Frozen behind its intent for longer than its session: what it does when it wakes up counts for nothing."""
+    with open_site(servers, tmp_path, kafka={"partitions": 2, "session_timeout_seconds": 6.0}) as site:
+        with site.feeding(per_second=300):
+            frozen = site.start(instance="", step="intent", times=3, fault="stop")
+            site.until(lambda: not running(frozen), "the freeze")
+            second = site.start(instance="")
+            site.until(lambda: "6 partitions taken over" in site.log(1), "the take-over")
+            site.until(lambda: "had landed" in site.log(1) or site.folded_twice() > 0, "the repeated range")
+            frozen.send_signal(signal.SIGCONT)
+            site.until(lambda: "checkpoint abandoned" in site.log(0), "the frozen worker's discovery")
+            assert site.stop(second) == 0, site.log(1)
+            frozen.send_signal(signal.SIGTERM)
+            frozen.wait(60)
+        finish(site)
+        check(site)
+
+
+@pytest.mark.parametrize("stage", ["ingest", "counts"])
+def test_step_that_raises(site: Site, stage: str) -> None:
+    """A raw record that breaks a step is a dead letter; a fact that does ends the worker, which commits nothing of it."""
+    site.send(200)
+    site.send(1, values=iter([f"boom,0,{1_760_000_000_000}"]))
+    site.send(200)
+    worker = site.start(raises_at=stage)
+    if stage == "counts":
+        assert worker.wait(60) == 1
+        assert "stage counts raised" in site.log()
+        finish(site)
+        check(site)
+    else:
+        site.until(site.done, "the end of the input")
+        assert site.stop(worker) == 0
+        codes = {dict(record.headers)["x-dlq-code"] for record in site.read(f"{site.settings.kafka.topic_prefix}dead-letter.v1")}
+        assert codes == {b"decode_error", b"step_raised"}
+
+
+def test_silence_closes_the_last_window(servers: Settings, tmp_path: Path) -> None:
+    """No further record comes, and the last cases are judged all the same."""
+    with open_site(servers, tmp_path, time={"idle_seconds": 1}) as site:
+        site.send(120)
+        worker = site.start()
+        site.until(lambda: not site.missing_verdicts(), "the verdicts")
+        assert site.stop(worker) == 0
+        check(site)
