@@ -32,7 +32,13 @@ COMMANDS: Mapping[str, str] = {
     "verify": "pipeline.cli.verify:verify",
     "topics": "pipeline.cli.topics:topics",
     "worker": "pipeline.cli.worker:worker",
+    "replay": "pipeline.cli.replay:replay",
+    "analyse": "pipeline.cli.analyse:analyse",
+    "job": "pipeline.cli.job:job",
+    "settings": "pipeline.cli.settings:settings",
+    "demo": "pipeline.cli.demo:demo",
     "simulate": "pipeline.cli.simulate:simulate",
+    "bench": "pipeline.cli.bench:bench",
 }
 
 

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 CELL_MAX = 200
+FILE_WIDTH = 160
 
 
 def safe(text: object, length: int = CELL_MAX) -> str:
@@ -34,8 +35,9 @@ def build_table(title: str, *columns: str) -> Table:
 
 
 def stdout() -> Console:
-    """Where results go."""
-    return Console(highlight=False, soft_wrap=False)
+    """Where results go; into a file as wide as a wide terminal."""
+    plain = Console(highlight=False)
+    return plain if plain.is_terminal else Console(highlight=False, width=FILE_WIDTH)
 
 
 def stderr() -> Console:

@@ -41,6 +41,11 @@ from pipeline.topology import build_topology
 WRONG_FINDINGS = 3
 WAIT_SECONDS_MAX = 600
 POLL_SECONDS = 0.5
+QUERIES_TO_TRY = (
+    "SELECT detector, job_id, owner, actor, summary FROM {database}.findings_current ORDER BY cause_time",
+    "SELECT verdict, cause, count() FROM {database}.verdicts_current GROUP BY ALL ORDER BY 3 DESC",
+    "SELECT ts, what, source, kind, actor, text FROM {database}.job_timeline WHERE job_id = '{job}' ORDER BY ts LIMIT 50",
+)
 
 
 @click.command()
@@ -80,10 +85,15 @@ def _prepare(folder: Path, week: Week, say: Console) -> Settings:
     servers.up(settings, say=say.print)
     site = servers.connected(settings)
     with Database(site.clickhouse) as database:
-        migrate.up(database, say=lambda line: None)
-    admin.ensure_topics(site, build_topology(site))
+        migrate.up(database, say=_quietly)
+    with admin.Admin(site, build_topology(site)) as topics:
+        topics.ensure()
     say.print("tables and topics are there")
     return site
+
+
+def _quietly(_: str) -> None:
+    """Migrations of an empty database are of no interest here."""
 
 
 @contextmanager
@@ -112,40 +122,51 @@ def _worker(folder: Path, say: Console) -> Iterator[None]:
 def _stream(site: Settings, week: Week, say: Console) -> None:
     """Send the week, print findings as they arrive, return when everything is judged and stored."""
     topology = build_topology(site)
-    records = (
-        Record(topic=each.topic, partition=number, offset=0, timestamp=each.timestamp, value=each.value, key=each.key, headers=each.headers)
-        for number, each in enumerate(week.records)
-    )
+    total = len(week.records)
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Follower(site, topology.public_topic("findings")) as findings, Progress(*columns, console=say) as progress:
-        sending = progress.add_task("sending", total=len(week.records))
-
-        def step(sent: int) -> None:
-            progress.update(sending, completed=sent)
-            for value in findings.poll(0):
-                _announce(progress.console, value)
-
-        replay.send(site, records, final=True, progress=step)
-        judging = progress.add_task("judging", total=len(week.records))
+        announcer = Announcer(findings, progress.console)
+        sending = progress.add_task("sending", total=total)
+        replay.send(site, _as_shipped(week), final=True, progress=lambda sent: progress.update(sending, completed=sent))
+        judging = progress.add_task("judging", total=total)
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while not (state := caught_up(site, topology)).done:
             if time.monotonic() > deadline:
                 raise FatalError(f"{state.lag} records are still waiting", advice="Read worker.log in the demo folder.")
-            progress.update(judging, completed=len(week.records) - min(state.input_lag, len(week.records)))
-            for value in findings.poll(POLL_SECONDS):
-                _announce(progress.console, value)
-        progress.update(judging, completed=len(week.records))
-        for value in findings.poll(POLL_SECONDS):
-            _announce(progress.console, value)
+            progress.update(judging, completed=total - min(state.input_lag, total))
+            announcer.announce(POLL_SECONDS)
+        progress.update(judging, completed=total)
+        announcer.announce(POLL_SECONDS)
 
 
-def _announce(console: Console, value: bytes) -> None:
-    body = msgspec.json.decode(value)["unmapped"]["trainwatch"]["canonical"]
+def _as_shipped(week: Week) -> Iterator[Record]:
+    for number, each in enumerate(week.records):
+        yield Record(
+            topic=each.topic, partition=number, offset=0, timestamp=each.timestamp, value=each.value, key=each.key, headers=each.headers
+        )
+
+
+class Announcer:
+    """Prints a finding when it is raised, named, final or taken back; revisions that only add to its checklist stay silent."""
+
+    def __init__(self, findings: Follower, console: Console) -> None:
+        self._findings, self._console = findings, console
+        self._said: dict[str, tuple[str, str]] = {}
+
+    def announce(self, seconds: float) -> None:
+        """Print what has arrived, after waiting at most `seconds`."""
+        for value in self._findings.poll(seconds):
+            body = msgspec.json.decode(value)["unmapped"]["trainwatch"]["canonical"]
+            news = (str(body["status"]), str(body["actor"]))
+            if self._said.get(body["id"]) != news:
+                self._said[body["id"]] = news
+                self._console.print(_headline(body), soft_wrap=True)
+
+
+def _headline(body: dict[str, Any]) -> str:
     who = safe(body["actor"]) or "name withheld"
-    console.print(
-        f"[bold]{moment(body['cause_time'])}[/bold] {safe(body['status']):<11} {safe(body['detector'])}  "
-        f"job {safe(body['attempt'][1])} of {safe(body['owner'])}: {who}"
-    )
+    what = f"{safe(body['detector'])}  job {safe(body['attempt'][1])} of {safe(body['owner'])}: {who}"
+    return f"[bold]{moment(body['cause_time'])}[/bold] {safe(body['status']):<11} {what}"
 
 
 def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
@@ -153,7 +174,7 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
     out = stdout()
     with Database(site.clickhouse) as database:
         findings = database.query(
-            "SELECT detector, job_id, owner, actor, cause_time, severity, confidence, alert, finding_id, summary FROM {db}.findings_current "
+            "SELECT detector, job_id, owner, actor, cause_time, confidence, alert, finding_id FROM {db}.findings_current "
             "WHERE status != 'retracted' ORDER BY cause_time"
         )
         evidence: dict[str, list[Any]] = {}
@@ -164,7 +185,7 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
         verdicts = database.query("SELECT verdict, cause, count() FROM {db}.verdicts_current GROUP BY 1, 2 ORDER BY 3 DESC")
         stored, *_ = database.query("SELECT count(), uniqExact(_topic, _partition, _offset) FROM {db}.events")
     table = build_table("Findings", "time", "detector", "job", "owner", "actor", "confidence", "evidence")
-    for detector, job, owner, actor, cause_time, _, confidence, _, finding_id, _ in findings:
+    for detector, job, owner, actor, cause_time, confidence, _, finding_id in findings:
         cited = dict.fromkeys(f"{role}: {summary} ({source})" for role, source, summary in evidence.get(finding_id, ()))
         table.add_row(
             f"{cause_time:%m-%d %H:%M:%S}", safe(detector), safe(job), safe(owner), safe(actor or "withheld"), f"{confidence:.2f}",
@@ -175,7 +196,7 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
     for verdict, cause, count in verdicts:
         summary.add_row(safe(verdict), safe(cause), str(count))
     out.print(summary)
-    raised = {(row[0], row[1], row[3]) for row in findings if row[7]}
+    raised = {(row[0], row[1], row[3]) for row in findings if row[6]}
     planted = {(str(each.detector), str(each.job), str(each.actor)) for each in week.expected_findings()}
     out.print(f"{stored[0]:,} events of {stored[1]:,} records stored; {seconds:.0f} s in all")
     for name, rows in (("not found", planted - raised), ("not planted", raised - planted)):
@@ -188,14 +209,9 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
 
 
 def _where_to_look(out: Console, site: Settings, folder: Path, job: str) -> None:
-    database = site.clickhouse.database
     out.print(f"\nClickHouse web page: http://{site.clickhouse.host}:{site.clickhouse.http_port}/play   three queries to try there:")
-    for sql in (
-        f"SELECT detector, job_id, owner, actor, summary FROM {database}.findings_current ORDER BY cause_time",
-        f"SELECT verdict, cause, count() FROM {database}.verdicts_current GROUP BY ALL ORDER BY 3 DESC",
-        f"SELECT ts, what, source, kind, actor, text FROM {database}.job_timeline WHERE job_id = '{job}' ORDER BY ts LIMIT 50",
-    ):
-        out.print(f"  {safe(sql, 500)}", soft_wrap=True)
+    for sql in QUERIES_TO_TRY:
+        out.print(f"  {safe(sql.format(database=site.clickhouse.database, job=job), 500)}", soft_wrap=True)
     topology = build_topology(site)
     topics = ", ".join(topology.public_topic(name) for name in ("enriched", "verdicts", "findings", "dead-letter"))
     out.print(f"Kafka {site.kafka.bootstrap_servers}: {topics}", soft_wrap=True)

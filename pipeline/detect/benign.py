@@ -47,7 +47,14 @@ def owner_or_service(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
     bond = relation(suspicion.actor, case.owner)
     if bond in ("owner", "service"):
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"the actor is the {bond}")
+    if not _comparable(suspicion.actor, case.owner):
+        return Explanation(name, Checked.NOT_CHECKED, note=f"no identity map says whether {suspicion.actor.id} is {case.owner.id}")
     return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, f"relation of actor to owner: {bond}")
+
+
+def _comparable(one: Identity, other: Identity) -> bool:
+    """A uid and a login name that no identity map ties may be the same person."""
+    return (one.uid is not None and other.uid is not None) or bool(one.login and other.login)
 
 
 def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -108,15 +115,15 @@ def out_of_memory(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
     name = "out_of_memory"
     if case.state == "OUT_OF_MEMORY" and case.end_record:
         return Explanation(name, Checked.CONFIRMED, case.end_record[0].id, "state OUT_OF_MEMORY")
-    start = suspicion.effect_time - case.site.windows.hardware_window_seconds * 1000
+    cause = suspicion.cause
+    start = min(cause.event_time, suspicion.effect_time) - case.site.windows.hardware_window_seconds * 1000
     for touch in case.node_touches:
         body = touch.event.body
         if isinstance(body, OomKill) and start <= touch.event.event_time <= suspicion.effect_time:
             mine = body.pid == suspicion.target_pid if suspicion.target_pid is not None else touch.job_pid
             if mine:
                 return Explanation(name, Checked.CONFIRMED, touch.event.id, f"process {body.pid}")
-    hosts = (suspicion.host,) if suspicion.host else case.nodes
-    missing = case.missing(now, Source.KERNEL, suspicion.cause.event_time, suspicion.effect_time, hosts)
+    missing = case.missing(now, Source.KERNEL, start, suspicion.effect_time, (suspicion.host,) if suspicion.host else case.nodes)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="the kernel log was heard and names no such process")
@@ -138,11 +145,12 @@ def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
         if failed and start <= touch.event.event_time <= before:
             what = f"Xid {body.code}" if isinstance(body, Xid) else "node not responding"
             return Explanation(name, Checked.CONFIRMED, touch.event.id, what)
-    hosts = (suspicion.host,) if suspicion.host else case.nodes
-    missing = case.missing(now, Source.KERNEL, suspicion.cause.event_time, suspicion.effect_time, hosts)
+    # Two sources tell: the kernel of a GPU, the controller of a node.  Each must have been heard for as long as one looks back.
+    missing = case.missing(now, Source.KERNEL, start, before, (suspicion.host,) if suspicion.host else case.nodes)
+    missing += case.missing(now, Source.SLURMCTLD, start, before)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
-    return Explanation(name, Checked.EXCLUDED, note="the kernel log was heard and shows no hardware fault")
+    return Explanation(name, Checked.EXCLUDED, note="kernel and controller log were heard and show no hardware fault")
 
 
 def admin_ticket(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

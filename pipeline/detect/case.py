@@ -3,7 +3,7 @@
 In: the facts of a job's case, told apart by attempt.  Out: typed, sorted, without trace of arrival order, partition or clock.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TypeVar
 
 import msgspec
@@ -102,13 +102,15 @@ class Case:
         """slurmstepd's first word with one of these reasons."""
         return next(((event, body) for event, body in self.of(StepCancelled) if body.reason in reasons), None)
 
-    def missing(self, now: Watermarks, source: Source, start: int, end: int, hosts: Iterable[str] = ()) -> tuple[str, ...]:
+    def missing(self, now: Watermarks, source: Source, start: int, end: int, hosts: Collection[str] = ()) -> tuple[str, ...]:
         """What was not heard in [start, end] and would have told: names of sources, with the host where hosts are concerned.
 
         Empty: the source was heard throughout and has passed `end`, so that an absence means something.
         """
         cluster = self.attempt.cluster
         if source in PER_HOST:
+            if not hosts and self.attempt.start >= 0:
+                return (str(source),)  # it ran, but no record says where: nobody knows which host to ask
             absent = [host for host in sorted(set(hosts)) if not self._heard_on(host, source, start, end)]
             silent = not now.passed(cluster, source, end)
             return tuple(f"{source} on {host}" for host in absent) or ((str(source),) if silent else ())

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 import orjson
 
+from pipeline import __version__
 from pipeline.model.finding import Enriched, Evidence, Finding, Severity, Status, Transport, Verdict, canonical
 
 OCSF_VERSION = "1.5.0"
@@ -62,7 +63,7 @@ def detection_finding(finding: Finding, transport: Transport, time_ms: int) -> b
             "version": OCSF_VERSION,
             "uid": f"{finding.id}-{transport.revision}",
             "event_code": finding.detector,
-            "product": {"name": "trainwatch", "vendor_name": "trainwatch", "version": transport.software},
+            "product": {"name": "trainwatch", "vendor_name": "trainwatch", "version": transport.software or __version__},
         },
         "finding_info": _finding_info(finding),
         "evidences": [_evidence(evidence) for evidence in finding.evidence],

@@ -2,8 +2,9 @@
 
 Derived from the case and built again after a restart: nothing in here is state.
 
-    allocations   attempt -> [start, end)      signals, node events   by time      processes   pid -> (time, job)
+    allocations   attempt -> [start, end)      signals, node events   by time      processes   pid -> (time, fact id, job)
     told          attempt -> events of which a touch was told, so that it can be voided
+    covered       names of coverage facts that were told, for the same reason
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -44,7 +45,7 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
         return self.attempt.start
 
 
-class Timed(msgspec.Struct, frozen=True, gc=False, order=True):
+class Timed(msgspec.Struct, frozen=True, gc=False):
     """An event under its time, with the weight of what it was assembled from."""
 
     time: int
@@ -64,9 +65,15 @@ class HostIndex:
         self.allocations: dict[Attempt, Allocation] = {}
         self.signals: list[Timed] = []
         self.node_events: list[Timed] = []
-        self.processes: dict[int, list[tuple[int, str]]] = {}  # pid -> (start, job), ascending
+        self.processes: dict[int, list[tuple[int, str, str]]] = {}  # pid -> (start, fact id, job), ascending
         self.heard: dict[Source, set[int]] = {}
         self.told: dict[Attempt, dict[str, Timed]] = {}
+        self.covered: set[str] = set()
+        self._attempts: dict[str, set[Attempt]] = {}  # job -> its attempts on this host
+        self._pids: dict[str, set[int]] = {}  # job -> its processes
+        self._placed: dict[str, Timed] = {}  # id -> signal or node event as it stands in its list
+        self._naming: dict[int, dict[str, Timed]] = {}  # pid -> signals and node events that name it
+        self._made: dict[tuple[int, int], set[str]] = {}  # audit event -> ids of the signals made of it
         self._records: dict[Attempt, dict[str, JobRecord]] = {}
         self._parts: dict[tuple[int, int], dict[str, tuple[AuditRecord, str]]] = {}
 
@@ -87,11 +94,14 @@ class HostIndex:
         if isinstance(body, JobRecord):
             return Change(attempt=self._allocate(fact_id, told, body))
         if isinstance(body, ProcessStarted):
-            insort(self.processes.setdefault(body.pid, []), (told.event_time, told.job))
+            starts = self.processes.setdefault(body.pid, [])
+            starts[:] = [each for each in starts if each[1] != fact_id]
+            insort(starts, (told.event_time, fact_id, told.job))
+            self._pids.setdefault(told.job, set()).add(body.pid)
             return Change(pid=body.pid)
         if isinstance(body, (OomKill, Xid, NodeState)):
             timed = Timed(told.event_time, told.id, told, 1)
-            insort(self.node_events, timed)
+            self._place(self.node_events, timed)
             return Change(node_event=timed)
         return Change()
 
@@ -99,6 +109,7 @@ class HostIndex:
         if record.start is None or record.submit is None:
             return None
         attempt = Attempt(event.cluster, record.job, record.submit, record.start)
+        self._attempts.setdefault(attempt.job, set()).add(attempt)
         records = self._records.setdefault(attempt, {})
         records[fact_id] = record
         ordered = [records[name] for name in sorted(records)]
@@ -109,8 +120,12 @@ class HostIndex:
         )
         return attempt
 
-    def assembled(self, key: tuple[int, int]) -> list[Timed]:
-        """What the parts of one audit event say by now; signals take their new place in the join."""
+    def assembled(self, key: tuple[int, int]) -> tuple[list[Timed], list[Timed]]:
+        """(what the parts of one audit event say by now, signals that they said before and say no more).
+
+        The number by which a sender in a container knows its target gives way to the one that the kernel names, and a group to its
+        members.
+        """
         parts = self._parts[key]
         weight = len(parts)
         cited = tuple(sorted((event_id, sha256) for event_id, (_, sha256) in parts.items()))
@@ -130,15 +145,34 @@ class HostIndex:
             timed = Timed(time, event.id, event, weight)
             made.append(timed)
             if isinstance(body, SignalSent):
-                self._place(timed)
-        return made
+                self._place(self.signals, timed)
+        signals = {timed.id for timed in made if isinstance(timed.event.body, SignalSent)}
+        gone = [self._placed[name] for name in sorted(self._made.get(key, set()) - signals)]
+        for timed in gone:
+            self._displace(self.signals, timed)
+        self._made[key] = signals
+        return made, [msgspec.structs.replace(timed, weight=weight) for timed in gone]
 
-    def _place(self, timed: Timed) -> None:
-        at = bisect_left(self.signals, timed)
-        if at < len(self.signals) and self.signals[at].id == timed.id:
-            self.signals[at] = timed
-        else:
-            self.signals.insert(at, timed)
+    def _place(self, events: list[Timed], timed: Timed) -> None:
+        known = self._placed.get(timed.id)
+        if known is not None:
+            self._displace(events, known)
+        insort(events, timed)
+        self._placed[timed.id] = timed
+        if (pid := target_of(timed.event)) is not None:
+            self._naming.setdefault(pid, {})[timed.id] = timed
+
+    def _displace(self, events: list[Timed], timed: Timed) -> None:
+        del events[bisect_left(events, timed)]
+        self._unname(timed)
+
+    def _unname(self, timed: Timed) -> None:
+        del self._placed[timed.id]
+        if (pid := target_of(timed.event)) is not None:
+            named = self._naming[pid]
+            del named[timed.id]
+            if not named:
+                del self._naming[pid]
 
     # --- asking
 
@@ -150,31 +184,57 @@ class HostIndex:
 
     def naming(self, pid: int) -> Iterator[Timed]:
         """Events that name this process as their target."""
-        for events in (self.signals, self.node_events):
-            yield from (timed for timed in events if target_of(timed.event) == pid)
+        yield from self._naming.get(pid, {}).values()
 
-    def job_of(self, pid: int, at: int) -> tuple[str, int]:
-        """(job of the process that had this pid at that time or "", number of facts the answer rests on)."""
-        known = self.processes.get(pid, ())
-        before = [job for start, job in known if start <= at]
-        return (before[-1] if before else ""), len(before)
+    def naming_job(self, job: str) -> Iterator[Timed]:
+        """Events that name a process of this job, or one that had its number."""
+        for pid in self._pids.get(job, ()):
+            yield from self.naming(pid)
+
+    def job_of(self, pid: int, at: int, slack: int) -> tuple[str, int, int]:
+        """(job of the process that had this pid at that time or "", number of processes, weight of allocations it rests on).
+
+        Numbers come again: a rank of a job that held the host at another time only is no rank any more.
+        """
+        before = [job for start, _, job in self.processes.get(pid, ()) if start <= at]
+        if not before:
+            return "", 0, 0
+        held = [self.allocations[attempt] for attempt in self._attempts.get(before[-1], ())]
+        alive = not held or any(each.start - slack <= at <= each.end + slack for each in held)
+        return (before[-1] if alive else ""), len(before), sum(each.weight for each in held)
 
     def horizon(self, oldest: int) -> Iterator[str]:
         """Forget what happened before `oldest`; yields the fact ids to drop."""
         for key in [key for key in self._parts if key[0] < oldest]:
             yield from self._parts.pop(key)
-        self.signals = [timed for timed in self.signals if timed.time >= oldest]
+            self._made.pop(key, None)
         for timed in self.node_events:
             if timed.time < oldest:
                 yield timed.id
-        self.node_events = [timed for timed in self.node_events if timed.time >= oldest]
+        for events in (self.signals, self.node_events):
+            kept = bisect_left(events, oldest, key=lambda timed: timed.time)
+            for timed in events[:kept]:
+                self._unname(timed)
+            del events[:kept]
         for source, buckets in self.heard.items():
             yield from (f"heard/{source}/{bucket}" for bucket in sorted(buckets) if bucket < oldest)
             buckets -= {bucket for bucket in buckets if bucket < oldest}
         for attempt in [attempt for attempt, held in self.allocations.items() if held.end < oldest]:
             del self.allocations[attempt]
             self.told.pop(attempt, None)
+            self.covered = {name for name in self.covered if not name.endswith(f"/{attempt.name}")}
+            self._attempts[attempt.job].discard(attempt)
             yield from self._records.pop(attempt)
+        for pid, starts in list(self.processes.items()):
+            past = [each for each in starts if each[0] < oldest and not self._attempts.get(each[2])]
+            yield from (fact_id for _, fact_id, _ in past)
+            self.processes[pid] = [each for each in starts if each not in past]
+            for _, _, job in past:
+                self._pids[job].discard(pid)
+            if not self.processes[pid]:
+                del self.processes[pid]
+        self._attempts = {job: attempts for job, attempts in self._attempts.items() if attempts}
+        self._pids = {job: pids for job, pids in self._pids.items() if pids}
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -192,7 +252,7 @@ def _what(body: SignalSent | FileTouched | ProcessRun) -> str:
     if isinstance(body, SignalSent):
         return f"signal/{body.target_pid}"
     if isinstance(body, FileTouched):
-        return f"file/{body.path}/{body.action}"
+        return f"file/{body.item}/{body.action}"  # not the path: a further part may complete it
     return "run"
 
 

@@ -37,7 +37,8 @@ class HostsState:
         self.indexes: dict[bytes, HostIndex] = {}
         self.roots = tuple(root.path.rstrip("/") + "/" for root in settings.artefact_roots)
         self.bucket_ms = settings.time.coverage_bucket_seconds * 1000
-        self.window_ms = max(settings.detect.kill_window_seconds, settings.detect.hardware_window_seconds) * 1000
+        # An act may lie a kill window before the end, and what explains it a hardware window before the act.
+        self.window_ms = (settings.detect.kill_window_seconds + settings.detect.hardware_window_seconds) * 1000
         self.keep_ms = settings.retention.host_days * DAY_MS
         self.swept: dict[str, int] = {}
 
@@ -51,7 +52,7 @@ class HostsState:
                 if change.audit:
                     known.assembled(change.audit)
             for held in known.allocations.values():  # what this state supports was told before it was saved
-                for _ in _touches_by(known, held):
+                for _ in (*_touches_by(known, held), *_coverage_of(self, known, held)):
                     pass
         return known
 
@@ -90,10 +91,16 @@ def _join(state: HostsState, index: HostIndex, facts: Sequence[tuple[str, bytes]
             again[change.node_event.id] = change.node_event
         if change.pid is not None:
             again.update((timed.id, timed) for timed in index.naming(change.pid))
+        if change.attempt:  # whose process it was depends on when its job held the host
+            again.update((timed.id, timed) for timed in index.naming_job(change.attempt.job))
         if change.heard:
             heard.append(change.heard)
     for key in audit:
-        for timed in index.assembled(key):
+        made, gone = index.assembled(key)
+        for timed in gone:
+            again.pop(timed.id, None)
+            yield from _taken_back(index, timed)
+        for timed in made:
             again.pop(timed.id, None)
             yield from _told_of(state, index, timed)
     for timed in again.values():
@@ -151,10 +158,10 @@ def _holds(held: Allocation, timed: Timed) -> bool:
     return held.start - CLOCK_MS <= timed.time <= held.end + CLOCK_MS
 
 
-def _touch(index: HostIndex, held: Allocation, timed: Timed) -> Iterator[tuple[str, Fact]]:
+def _touch(index: HostIndex, held: Allocation, timed: Timed, *, said: bool = True) -> Iterator[tuple[str, Fact]]:
     pid = target_of(timed.event)
-    owner_job, facts = index.job_of(pid, timed.time) if pid is not None else ("", 0)
-    matched = _matched(held, timed.event, owner_job) if _holds(held, timed) else ""
+    owner_job, processes, allocations = index.job_of(pid, timed.time, CLOCK_MS) if pid is not None else ("", 0, 0)
+    matched = _matched(held, timed.event, owner_job) if said and _holds(held, timed) else ""
     told = index.told.setdefault(held.attempt, {})
     if matched:
         told[timed.id] = timed
@@ -162,7 +169,15 @@ def _touch(index: HostIndex, held: Allocation, timed: Timed) -> Iterator[tuple[s
         return
     name = digest("touch", timed.id, held.attempt.name)
     body = encode_told(_told(held, timed.event, matched)) if matched else VOID
-    yield "jobs", Fact(job_case(index.cluster, held.attempt.job), name, rank(held.weight, timed.weight, facts), body)
+    order = rank(held.weight, timed.weight, processes, allocations)
+    yield "jobs", Fact(job_case(index.cluster, held.attempt.job), name, order, body)
+
+
+def _taken_back(index: HostIndex, timed: Timed) -> Iterator[tuple[str, Fact]]:
+    """A signal that its audit event, more complete by now, does not speak of any more."""
+    for held in index.allocations.values():
+        if timed.id in index.told.get(held.attempt, ()):
+            yield from _touch(index, held, timed, said=False)
 
 
 def _matched(held: Allocation, event: Event, owner_job: str) -> str:
@@ -204,10 +219,12 @@ def _coverage_of(state: HostsState, index: HostIndex, held: Allocation) -> Itera
     last = bucket_of(held.end, state.bucket_ms) + state.bucket_ms
     for source in sorted(PER_HOST):
         buckets = tuple(sorted(bucket for bucket in index.heard.get(source, ()) if first <= bucket <= last))
-        if buckets:
-            told = HostCoverage(held.attempt, index.host, source, buckets)
-            name = f"coverage/{index.host}/{source}/{held.attempt.name}"
-            yield "jobs", Fact(job_case(index.cluster, held.attempt.job), name, rank(held.weight, len(buckets)), encode_told(told))
+        name = f"coverage/{index.host}/{source}/{held.attempt.name}"
+        if not buckets and name not in index.covered:
+            continue
+        index.covered.add(name)  # void when the end proves to be where nothing was heard
+        body = encode_told(HostCoverage(held.attempt, index.host, source, buckets)) if buckets else VOID
+        yield "jobs", Fact(job_case(index.cluster, held.attempt.job), name, rank(held.weight, len(buckets)), body)
 
 
 # --- retention ------------------------------------------------------------------------------------------------------------------

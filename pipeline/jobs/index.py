@@ -9,6 +9,7 @@ facts that name an attempt go to it, the others to the attempt that was running,
 """
 
 from bisect import bisect_right
+from collections.abc import Sequence
 
 from sortedcontainers import SortedDict
 
@@ -27,7 +28,7 @@ class JobIndex:
         self.told: dict[str, Told] = {}
         self.emitted: dict[str, Emitted] = {}
         self.tombstone: Tombstone | None = None
-        self.enriched: dict[str, bytes] = {}  # id -> canonical body last published by this process
+        self.enriched: dict[str, str] = {}  # id -> digest of the body last published by this process
         self._order: dict[str, SortedDict] = {}  # kind -> (time, fact id), to bound a flood of one kind
         self.dropped = 0
 
@@ -42,6 +43,7 @@ class JobIndex:
         if isinstance(told, Tombstone):
             self.tombstone = told
             return ""
+        self.void(fact_id)  # a fact that grows, such as the newest step of an hour, takes one place
         self.told[fact_id] = told
         kind, time = _kind_and_time(told)
         order = self._order.setdefault(kind, SortedDict())
@@ -61,15 +63,20 @@ class JobIndex:
             self._order[kind].pop((time, fact_id), None)
 
     def cases(self, site: Site) -> list[Case]:
-        """One case per attempt, by submit and start.  A record of the time before the start belongs to the run that followed."""
+        """One case per attempt, by submit and start.  A record of the time before the start belongs to the run that followed.
+
+        Forgotten attempts get no case, but what is told of them goes to them all the same, and not to a later user of the id.
+        """
         by_attempt: dict[Attempt, tuple[list[Event], list[Touch | NodeTouch], list[HostCoverage], list[ArtefactUse]]] = {}
+        for gone in self.forgotten:
+            by_attempt[gone] = ([], [], [], [])
         events = [told for told in self.told.values() if isinstance(told, Event)]
         for event in events:
             if isinstance(event.body, JobRecord) and (attempt := attempt_of(event, event.body)):
                 by_attempt.setdefault(attempt, ([], [], [], []))
         started = {(attempt.job, attempt.submit) for attempt in by_attempt if attempt.start >= 0}
         attempts = sorted(each for each in by_attempt if each.start >= 0 or (each.job, each.submit) not in started)
-        begins = [min(attempt.submit, attempt.start) if attempt.start >= 0 else attempt.submit for attempt in attempts]
+        begins = _begins(attempts)
         for told in self.told.values():
             if isinstance(told, Event):
                 named = attempt_of(told, told.body) if isinstance(told.body, JobRecord) else None
@@ -84,7 +91,25 @@ class JobIndex:
                 attempt = self._running(attempts, begins, told.load.event_time)
                 if attempt is not None:
                     by_attempt[attempt][3].append(told)
-        return [Case(site, attempt, *by_attempt[attempt]) for attempt in attempts]
+        return [Case(site, attempt, *by_attempt[attempt]) for attempt in attempts if attempt not in self.forgotten]
+
+    @property
+    def forgotten(self) -> tuple[Attempt, ...]:
+        """Attempts that were evicted."""
+        return self.tombstone.attempts if self.tombstone else ()
+
+    def late(self) -> list[str]:
+        """Ids of facts that came for forgotten attempts: they would pile up behind the tombstone."""
+        stone = self.tombstone
+        if stone is None:
+            return []
+        return [
+            name for name, told in self.told.items() if _attempt_named(told) in stone.attempts or 0 < _kind_and_time(told)[1] <= stone.end
+        ]
+
+    def newest(self) -> int:
+        """Event time of the newest fact; 0: there is none."""
+        return max((_kind_and_time(told)[1] for told in self.told.values()), default=0)
 
     @staticmethod
     def _running(attempts: list[Attempt], begins: list[int], time: int) -> Attempt | None:
@@ -99,7 +124,25 @@ def attempt_of(event: Event, record: JobRecord) -> Attempt | None:
     """The attempt that a scheduler's record speaks of; None when it does not say when it was submitted."""
     if record.submit is None:
         return None
-    return Attempt(event.cluster, record.job, record.submit, -1 if record.start is None else record.start)
+    # Of a job that ended while it waited jobcomp states the end as its start, and sacct none: without nodes it never ran.
+    ran = record.start is not None and (record.nodes or record.phase != "end")
+    return Attempt(event.cluster, record.job, record.submit, record.start if ran and record.start is not None else -1)
+
+
+def _begins(attempts: Sequence[Attempt]) -> list[int]:
+    """When each attempt began: with its submission, or with its start where an earlier attempt has the same submission."""
+    begins: list[int] = []
+    for number, attempt in enumerate(attempts):
+        again = number > 0 and attempts[number - 1].submit == attempt.submit
+        begins.append(attempt.start if again or 0 <= attempt.start < attempt.submit else attempt.submit)
+    return begins
+
+
+def _attempt_named(told: Told) -> Attempt | None:
+    """The attempt that a fact itself names."""
+    if isinstance(told, (Touch, NodeTouch, HostCoverage)):
+        return told.attempt
+    return attempt_of(told, told.body) if isinstance(told, Event) and isinstance(told.body, JobRecord) else None
 
 
 def _kind_and_time(told: Told) -> tuple[str, int]:

@@ -24,11 +24,11 @@ from pipeline.model.actor import actor_of, relation
 from pipeline.model.attributes import attributes
 from pipeline.model.events import Event
 from pipeline.model.facts import Fact, case_name
-from pipeline.model.finding import Enriched, Finding, Status, Transport, Verdict, canonical, canonical_digest
+from pipeline.model.finding import Enriched, Finding, Status, Transport, Verdict, canonical_digest
 from pipeline.model.ids import rank
 from pipeline.model.outcome import Outcome, Publish
 from pipeline.model.source import Source
-from pipeline.model.told import Emitted, Tombstone, Touch, decode_told, encode_told
+from pipeline.model.told import Emitted, Tombstone, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
@@ -49,7 +49,8 @@ class JobsState:
         self.indexes: dict[bytes, JobIndex] = {}
         self.facts_max = settings.retention.case_facts_max
         self.keep_ms = settings.retention.job_days * DAY_MS
-        self.gap_ms = settings.detect.coverage_gap_seconds * 1000
+        # Coverage is known by the bucket: the last one that tells anything begins within the gap and ends a bucket later.
+        self.gap_ms = (settings.detect.coverage_gap_seconds + settings.time.coverage_bucket_seconds) * 1000
         self.due: dict[str, list[tuple[int, bytes]]] = {}  # cluster -> heap of (event time, case)
         self.planned: set[tuple[int, bytes]] = set()
         for case in cases:
@@ -83,8 +84,8 @@ class JobsState:
 
 
 def site_of(settings: Settings) -> Site:
-    """What detectors need of the settings."""
-    writers = tuple((root.path.rstrip("/") + "/", frozenset(root.writers)) for root in settings.artefact_roots)
+    """What detectors need of the settings.  The owner of a folder is one of its writers."""
+    writers = tuple((root.path.rstrip("/") + "/", frozenset({*root.writers, root.owner} - {""})) for root in settings.artefact_roots)
     return Site(
         settings.directory(), settings.detect, settings.time.grace_seconds * 1000, settings.time.coverage_bucket_seconds * 1000, writers
     )
@@ -125,8 +126,9 @@ def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Jobs
 
 def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish]:
     index = state.index(key)
-    if index.tombstone is not None:
-        return  # evicted: late facts are kept out of half the evidence
+    for late in index.late():  # of evicted attempts: never judged on half the evidence
+        index.void(late)
+        state.cases.drop(key, late)
     cases = index.cases(state.site)
     joint = now.joint(index.cluster)
     found: dict[str, Finding | Verdict] = {}
@@ -204,7 +206,7 @@ def _enrich(index: JobIndex, case: Case) -> Iterator[Publish]:
     """Every event that touches the attempt, with owner and relation; each once per body and process."""
     for event, matched in _touching(case):
         value = _enriched(case, event, matched)
-        body = canonical(value)
+        body = canonical_digest(value)
         if index.enriched.get(value.id) != body:
             index.enriched[value.id] = body
             yield Publish("enriched", case.attempt.name.encode(), value.id, ocsf.enriched_value(value, Transport(revision=1)))
@@ -213,9 +215,10 @@ def _enrich(index: JobIndex, case: Case) -> Iterator[Publish]:
 def _touching(case: Case) -> Iterator[tuple[Event, str]]:
     for event in case.all_events():
         yield event, "job"
-    for touch in (*case.touches, *case.node_touches):
-        matched = touch.matched if isinstance(touch, Touch) else "pid" if touch.job_pid else "host"
-        yield touch.event, matched
+    for touch in case.touches:
+        yield touch.event, touch.matched
+    for befallen in case.node_touches:
+        yield befallen.event, "pid" if befallen.job_pid else "host"
     for use in case.uses:
         yield use.before or use.load, "artefact"
 
@@ -245,17 +248,23 @@ def _enriched(case: Case, event: Event, matched: str) -> Enriched:
 def _retire(state: JobsState, key: bytes, index: JobIndex, cases: Sequence[Case], now: Watermarks) -> None:
     """When the last attempt ended longer ago than the retention, keep a tombstone in place of the case.
 
-    Only observed marks may evict: idleness proves nothing.
+    Facts of which the scheduler never spoke are forgotten by their own time.  Only observed marks may evict: idleness proves nothing.
     """
-    ends = [case.end for case in cases]
-    if not ends or any(end is None for end in ends):
+    ends = [case.end for case in cases if case.end is not None]
+    last = max(ends, default=0) if cases else index.newest()
+    if len(ends) < len(cases) or not last:
         return
-    evict_at = max(end for end in ends if end is not None) + state.keep_ms
+    evict_at, joint = last + state.keep_ms, now.joint(index.cluster)
     if now.floor(index.cluster) < evict_at:
-        state.plan(key, evict_at)
+        state.plan(key, evict_at if joint < evict_at else joint + DAY_MS)  # idle: not at every step
         return
-    stone = Tombstone(tuple(case.attempt for case in cases), tuple(sorted((each.subject, each.digest) for each in index.emitted.values())))
+    emitted = sorted((each.subject, each.digest) for each in index.emitted.values())
+    old = index.tombstone or Tombstone((), ())
+    stone = Tombstone((*old.attempts, *(case.attempt for case in cases)), (*old.findings, *emitted), max([old.end, *ends]))
     state.cases.drop(key)
-    state.cases.merge(Fact(key, "tombstone", rank(RETRACTED), encode_told(stone)))
     fresh = state.indexes[key] = JobIndex(index.cluster, index.job, state.facts_max)
-    fresh.add("tombstone", stone)
+    if stone.attempts:
+        state.cases.merge(Fact(key, "tombstone", rank(RETRACTED), encode_told(stone)))
+        fresh.add("tombstone", stone)
+    else:
+        del state.indexes[key]

@@ -83,6 +83,7 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False, tag="tombstone", tag_fiel
 
     attempts: tuple[Attempt, ...]
     findings: tuple[tuple[str, str], ...]  # (finding id, digest of the last canonical body)
+    end: int = 0  # of the last of them: what happened before belongs to no attempt that is still to come
 
 
 Told = Event | Heard | Touch | NodeTouch | HostCoverage | ArtefactUse | Emitted | Tombstone

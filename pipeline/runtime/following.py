@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.errors import RetriableError
 
 from pipeline.settings import Settings
 from pipeline.topology import Topology
@@ -54,8 +55,7 @@ def caught_up(settings: Settings, topology: Topology) -> Backlog:
     try:
         parts = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
         before = consumer.end_offsets(parts)
-        groups = admin.list_group_offsets(settings.kafka.group)
-        committed = {part: offset.offset for part, offset in groups.get(settings.kafka.group, {}).items()}
+        committed = _committed(admin, settings.kafka.group)
         after = consumer.end_offsets(parts)
     finally:
         consumer.close()
@@ -63,3 +63,12 @@ def caught_up(settings: Settings, topology: Topology) -> Backlog:
     behind = {part: max(after[part] - committed.get(part, 0), 0) for part in parts}
     inputs = set(settings.kafka.input_topics)
     return Backlog(sum(behind.values()), sum(lag for part, lag in behind.items() if part.topic in inputs), before == after)
+
+
+def _committed(admin: Any, group: str) -> dict[Any, int]:
+    """Offsets of the group; none while its coordinator is not there yet, as in the first seconds of a broker."""
+    try:
+        found = admin.list_group_offsets(group)
+    except RetriableError:
+        return {}
+    return {part: offset.offset for part, offset in found.get(group, {}).items()}

@@ -4,7 +4,7 @@ Batches are built by hand: for a simulated week of 260,000 records `KafkaProduce
 What the topics accept is asked first, because a record that is too large fails its batch, and would take innocent neighbours with it.
 
     records ──► one open batch per partition ──full, or every SLICE records──► broker ──► acknowledged
-                                                                                └─ at the end, if wanted: `trainwatch-final` to each partition
+                                                                                └─ then, if wanted: `trainwatch-final` to each partition
 
 Holds: the records of a partition keep their order; when `send` returns, the broker has acknowledged all that was sent; a record that
 no topic accepts is named and left out, never cut.
@@ -33,9 +33,12 @@ OVERHEAD_BYTES = 256  # of a batch with one record
 SLICE = 20_000  # records after which all open batches leave, so that no partition lags far behind the others
 PACED_SECONDS = 0.05  # with a rate: how often batches leave
 PENDING_MAX = 64
+FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 SIZE_SETTING = "max.message.bytes"
 
-Progress = Callable[[int, int], None]  # records and bytes so far
+TOLD_EVERY = 2000  # records between two calls of `progress`
+
+Progress = Callable[[int], None]  # records so far
 
 
 class Refused(msgspec.Struct, frozen=True):
@@ -75,7 +78,7 @@ def send(
     topic does not exist; what `records` raises passes through.
     """
     topics = input_topics(settings)
-    replay = Replay(topics, rate, progress or (lambda records, size: None))
+    replay = Replay(topics, rate, progress)
     return asyncio.run(replay.run(settings.kafka.bootstrap_servers, records, final=final))
 
 
@@ -83,7 +86,11 @@ def input_topics(settings: Settings) -> dict[str, InputTopic]:
     """The input topics of the settings as they are on the broker.  Raises BrokerUnavailable, ConfigError."""
     names = settings.kafka.input_topics
     try:
-        admin: Any = KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers.split(","), client_id="trainwatch-replay")
+        admin: Any = KafkaAdminClient(
+            bootstrap_servers=settings.kafka.bootstrap_servers.split(","),
+            client_id="trainwatch-replay",
+            bootstrap_timeout_ms=FIRST_ANSWER_MS,
+        )
     except KafkaError as error:
         raise BrokerUnavailable(f"{settings.kafka.bootstrap_servers}: {error!r}") from error
     try:
@@ -103,7 +110,7 @@ def input_topics(settings: Settings) -> dict[str, InputTopic]:
 class Replay:
     """One run of sending."""
 
-    def __init__(self, topics: Mapping[str, InputTopic], rate: float | None, progress: Progress) -> None:
+    def __init__(self, topics: Mapping[str, InputTopic], rate: float | None, progress: Progress | None) -> None:
         self._topics, self._rate, self._progress = topics, rate, progress
         self._slice = SLICE if rate is None else max(1, int(rate * PACED_SECONDS))
         self._open: dict[tuple[str, int], Any] = {}
@@ -141,14 +148,19 @@ class Replay:
         for record in records:
             await self._add(record)
             waiting += 1
+            if (sent + waiting) % TOLD_EVERY == 0:
+                self._tell()
             if waiting >= self._slice:
                 sent, waiting = sent + waiting, 0
                 await self._send_open()
-                self._progress(sum(self._counts.values()), self._bytes)
                 if self._rate is not None:
                     await asyncio.sleep(max(0.0, begun + sent / self._rate - time.monotonic()))
         await self._send_open()
-        self._progress(sum(self._counts.values()), self._bytes)
+        self._tell()
+
+    def _tell(self) -> None:
+        if self._progress is not None:
+            self._progress(sum(self._counts.values()))
 
     async def _add(self, record: Record) -> None:
         topic = self._topics.get(record.topic)

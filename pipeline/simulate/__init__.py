@@ -5,7 +5,7 @@ of a real cluster.  Nothing here knows how the pipeline reads or judges: this ro
 
     clock, people, machines, work     the world           world       all of it together, with its tickets and its ledger
     lines_*                           values to text      shipping    lines to Kafka records
-    deeds, slurm, training            what is done        fates, acts, lookalikes, background, demand    who does it, and when
+    deeds, slurm, training, endings   what is done        fates, acts, lookalikes, background, demand    who does it, and when
     week                              runs it             truth       what really happened
 """
 

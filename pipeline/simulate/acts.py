@@ -15,7 +15,8 @@ from pipeline.simulate import deeds
 from pipeline.simulate.clock import DAY, HOUR, MINUTE, Process
 from pipeline.simulate.deeds import Writer
 from pipeline.simulate.demand import Demand
-from pipeline.simulate.fates import SIGKILL, SIGTERM, Site, cancel, kill_rank
+from pipeline.simulate.endings import SIGKILL, SIGTERM, Site, kill_rank
+from pipeline.simulate.fates import cancel
 from pipeline.simulate.lines_access import Program
 from pipeline.simulate.people import Person
 from pipeline.simulate.work import PYTHON, Fate, Job, Run, Tamper

@@ -6,7 +6,8 @@ A run is trained by one job at a time.  Days are three times as busy as nights, 
 import math
 
 from pipeline.simulate.clock import DAY, HOUR, MINUTE, SECOND, Process
-from pipeline.simulate.fates import Site, draw_fate
+from pipeline.simulate.endings import Site
+from pipeline.simulate.fates import draw_fate
 from pipeline.simulate.people import Person
 from pipeline.simulate.work import Fate, Job, Run
 

@@ -11,7 +11,7 @@ from pipeline.simulate import deeds, lines_training
 from pipeline.simulate.clock import DAY, Process
 from pipeline.simulate.deeds import EACCES, EPERM, Writer
 from pipeline.simulate.demand import Demand
-from pipeline.simulate.fates import SIGKILL, SIGTERM, Site
+from pipeline.simulate.endings import SIGKILL, SIGTERM, Site
 from pipeline.simulate.lines_access import Program, Subject
 from pipeline.simulate.work import PYTHON, Checkpoint, Run
 

@@ -10,7 +10,8 @@ from pipeline.simulate import background, lookalikes
 from pipeline.simulate.acts import Plots
 from pipeline.simulate.clock import DAY
 from pipeline.simulate.demand import Demand
-from pipeline.simulate.fates import FATES, Site, draw_fate, preempt, run_fate
+from pipeline.simulate.endings import Site
+from pipeline.simulate.fates import FATES, draw_fate, preempt, run_fate
 from pipeline.simulate.shipping import count_by_topic
 from pipeline.simulate.slurm import Slurm
 from pipeline.simulate.training import Training

@@ -18,7 +18,6 @@ error; the columns of an insert are those of `rows.py`.
 
 import itertools
 import logging
-import socket
 import struct
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
@@ -269,12 +268,3 @@ def _refusal(table: Table, rows: Sequence[msgspec.Struct], error: Exception) -> 
         return FatalError(f"the driver failed on {table.name}: {error!r}", advice="This is a bug in trainwatch: report it with the log.")
     named = ", ".join(f"row {position} column {column}" for position, column in found[:5]) or str(error)
     return RowsRefused(f"{table.name} refuses {len(found)} of {len(rows)} rows: {named}", tuple(position for position, _ in found))
-
-
-def answers(settings: ClickHouseSettings) -> bool:
-    """Is a ClickHouse there at all?  Waits no longer than a connection may take."""
-    try:
-        socket.create_connection((settings.host, settings.port), timeout=CONNECT_SECONDS).close()
-    except OSError:
-        return False
-    return True

@@ -21,7 +21,7 @@ import msgspec
 
 from pipeline.errors import ErrorCode
 from pipeline.model.finding import Enriched, Explanation, Finding, Transport, Verdict
-from pipeline.model.outcome import Filtered, Outcome, Record, Rejected, Written
+from pipeline.model.outcome import Outcome, Record, Rejected, Written
 from pipeline.settings import Settings
 from pipeline.sink.rows import Checklist, EnrichedRow, EvidenceRow, FindingRow, SinkRow, VerdictRow
 from pipeline.stream.cases import Cases
@@ -56,7 +56,7 @@ def step(state: SinkState, records: Sequence[Record], now: Watermarks) -> tuple[
     outcomes: list[Outcome] = []
     for record in records:
         if record.value is None:
-            outcomes.append(Filtered(record.offset, ErrorCode.TOMBSTONE))
+            outcomes.append(Rejected(record.offset, ErrorCode.TOMBSTONE, "the record has no value"))
             continue
         maker = state.maker_of_topic.get(record.topic)
         if maker is None:

@@ -27,7 +27,7 @@ from pipeline.errors import ErrorCode
 from pipeline.sink.clickhouse import Database
 
 NAMED_MAX = 20  # offsets named per violation
-FILTERED = frozenset({ErrorCode.TOMBSTONE.value, ErrorCode.EMPTY.value})  # records that hold nothing; other codes are dead letters
+FILTERED = frozenset({ErrorCode.CONTROL.value, ErrorCode.NOTHING_TO_KEEP.value})  # all other codes are dead letters
 TTL_MARGIN_DAYS = 8  # parts of one week are dropped together
 
 
@@ -210,7 +210,7 @@ def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool) -> 
 
 
 _ROWS = (
-    "WHERE _topic = %(topic)s AND _partition = %(partition)s AND _incarnation IN (%(incarnation)s, '') "
+    "WHERE _topic = %(topic)s AND _partition = %(partition)s AND _incarnation = %(incarnation)s "
     "AND _offset >= %(first)s AND _offset < %(last)s"
 )
 

@@ -18,6 +18,7 @@ Holds: never goes back; reads no clock; who sent a mark does not matter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import msgspec
 
@@ -55,7 +56,7 @@ class Watermarks:
     def __init__(
         self,
         marks: Mapping[tuple[str, Source], tuple[int, int]],
-        coverage: Mapping[tuple[str, Source], frozenset[int]],
+        coverage: Mapping[tuple[str, Source], AbstractSet[int]],
         bucket_ms: int,
         slow: frozenset[Source] = frozenset({Source.SACCT}),
     ) -> None:
@@ -115,10 +116,9 @@ def bucket_of(time: int, bucket_ms: int) -> int:
     return time - time % bucket_ms
 
 
-def buckets_covered(heard: Iterable[int], start: int, end: int, bucket_ms: int) -> bool:
+def buckets_covered(heard: AbstractSet[int], start: int, end: int, bucket_ms: int) -> bool:
     """Is every bucket that [start, end] touches among those heard?"""
-    have = heard if isinstance(heard, frozenset) else frozenset(heard)
-    return all(bucket in have for bucket in range(bucket_of(start, bucket_ms), end + 1, bucket_ms))
+    return all(bucket in heard for bucket in range(bucket_of(start, bucket_ms), end + 1, bucket_ms))
 
 
 class Marks:
@@ -131,10 +131,13 @@ class Marks:
         self._cases, self._bucket_ms, self._upstream = cases, bucket_ms, tuple(upstream)
         self._view: Watermarks | None = None
         self._spoken: tuple[int, dict[str, tuple[int, int]]] | None = None
-        self._unsaid: dict[str, set[int]] = {}
-        for name in cases.of(COVERAGE):  # after a restart everything is said again: it may not have been sent
+        self._heard: dict[str, set[int]] = {}
+        for name in cases.of(COVERAGE):
             key, _, bucket = name.rpartition(SEPARATOR)
-            self._unsaid.setdefault(key, set()).add(int(bucket))
+            self._heard.setdefault(key, set()).add(int(bucket))
+        self._unsaid = {
+            key: set(buckets) for key, buckets in self._heard.items()
+        }  # after a restart all is said again: it may not have been sent
 
     # --- taking in
 
@@ -151,7 +154,7 @@ class Marks:
     def advance(self, by_family: Mapping[str, int]) -> None:
         """Ingest: advanced marks, cluster SEP family -> time, and "" -> progress."""
         for key, time in by_family.items():
-            self._raise(f"own{SEPARATOR}{key}{SEPARATOR}a" if key else f"own{SEPARATOR}p", time)
+            self._raise(f"own{SEPARATOR}{key}{SEPARATOR}a" if key else f"own{SEPARATOR}q", time)
 
     def hear(self, vector: Vector) -> None:
         """A keyed stage: the vector of a partition upstream."""
@@ -172,6 +175,7 @@ class Marks:
         for bucket in buckets:
             if self._cases.merge(Fact(COVERAGE, f"{key}{SEPARATOR}{bucket}", b"", b"")):
                 self._unsaid.setdefault(key, set()).add(bucket)
+                self._heard.setdefault(key, set()).add(bucket)
                 self._view = None
 
     # --- giving out
@@ -181,7 +185,7 @@ class Marks:
         if self._view is None:
             self._view = Watermarks(
                 {_family(key): marks for key, marks in self._minimum().items()},
-                {_family(key): frozenset(buckets) for key, buckets in self._coverage().items()},
+                {_family(key): buckets for key, buckets in self._heard.items()},
                 self._bucket_ms,
             )
         return self._view
@@ -201,8 +205,12 @@ class Marks:
         return self._minimum()
 
     def own_progress(self) -> int:
-        """Ingest: collected time of what was read."""
+        """Ingest: collected time of what was read; what silence added is kept apart, or it would add to itself."""
         return self._value(f"own{SEPARATOR}p")
+
+    def _reached(self, speaker: str) -> int:
+        """Progress of a speaker: what it read, or what silence added to that."""
+        return max(self._value(f"{speaker}{SEPARATOR}p"), self._value(f"{speaker}{SEPARATOR}q"))
 
     def _value(self, name: str) -> int:
         known = self._cases.of(MARKS).get(name)
@@ -222,7 +230,7 @@ class Marks:
 
     def _progress(self) -> int:
         speakers = self._speakers()
-        return min(self._value(f"{speaker}{SEPARATOR}p") for speaker in speakers) if speakers else NEVER
+        return min(self._reached(speaker) for speaker in speakers) if speakers else NEVER
 
     def _minimum(self) -> dict[str, tuple[int, int]]:
         said: dict[str, dict[str, dict[str, int]]] = {}  # family -> speaker -> o | a -> time
@@ -232,25 +240,18 @@ class Marks:
                 speaker, family = SEPARATOR.join(parts[:-3]), SEPARATOR.join(parts[-3:-1])
                 said.setdefault(family, {}).setdefault(speaker, {})[parts[-1]] = int.from_bytes(value, "big")
         speakers = self._speakers()
-        if speakers is None or any(not self._value(f"{speaker}{SEPARATOR}p") for speaker in speakers):
+        if speakers is None or not all(self._reached(speaker) for speaker in speakers):
             return dict.fromkeys(sorted(said), (NEVER, NEVER))
         result = {}
         for family in sorted(said):
             observed, advanced = EMPTY_PROGRESS, EMPTY_PROGRESS
             for speaker in speakers:
                 mark = said[family].get(speaker)
-                held = self._value(f"{speaker}{SEPARATOR}p")
+                held = self._reached(speaker)
                 observed = min(observed, mark["o"] if mark else held)
                 advanced = min(advanced, max(mark["o"], mark.get("a", NEVER)) if mark else held)
             result[family] = (observed, advanced)
         return result
-
-    def _coverage(self) -> dict[str, set[int]]:
-        heard: dict[str, set[int]] = {}
-        for name in self._cases.of(COVERAGE):
-            key, _, bucket = name.rpartition(SEPARATOR)
-            heard.setdefault(key, set()).add(int(bucket))
-        return heard
 
 
 def _family(key: str) -> tuple[str, Source]:

@@ -49,6 +49,7 @@ class Site:
         migrate.up(self.database, say=lambda _: None)
         with Admin(self.settings, self._topology) as admin:
             admin.ensure()
+        (self.folder / "folded").touch()
         self._producer = KafkaProducer(bootstrap_servers=self.settings.kafka.bootstrap_servers, linger_ms=5)
 
     def close(self) -> None:
@@ -147,13 +148,20 @@ class Site:
 
     # --- what came out
 
-    def folded_twice(self) -> int:
-        """How many offsets ingest has folded more than once."""
-        seen: Counter[tuple[str, str, int]] = Counter()
+    def folded(self) -> list[set[tuple[str, str, int]]]:
+        """The offsets of each batch that ingest has folded, over all workers, in order."""
+        batches = []
         for line in (self.folder / "folded").read_text().splitlines():
             topic, partition, first, last = line.split()
-            seen.update((topic, partition, offset) for offset in range(int(first), int(last) + 1))
-        return sum(1 for count in seen.values() if count > 1)
+            batches.append({(topic, partition, offset) for offset in range(int(first), int(last) + 1)})
+        return batches
+
+    def replayed(self, since: int = 0) -> int:
+        """How many offsets were folded both before and after the batch of that number; 0: more than once at all."""
+        batches = self.folded()
+        if since:
+            return len(set().union(*batches[:since]) & set().union(*batches[since:]))
+        return sum(map(len, batches)) - len(set().union(*batches))
 
     def check_rows(self) -> None:
         """Each source offset that is to be written is in ClickHouse once, and the ranges account for all of them."""

@@ -1,15 +1,22 @@
-"""The sink on a real ClickHouse: migrations, what is stored and read back, views, errors, verify."""
+"""The sink on a real ClickHouse: migrations, what is stored and read back, views, errors, verify, commands."""
 
+import json
 import socket
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
+import yaml
+from click.testing import CliRunner, Result
+from kafka import KafkaAdminClient, KafkaProducer
+from kafka.admin import NewTopic
 
+from pipeline.cli import main
 from pipeline.errors import (
     ConfigError,
     FatalError,
@@ -197,6 +204,13 @@ def test_an_event_is_read_back_as_it_was(sink: ClickHouseSink) -> None:
     assert sink.database.query("SELECT hex(raw) FROM {db}.events")[0][0] == raw.encode("utf-8", "surrogateescape").hex().upper()
 
 
+def test_old_logs_are_not_dropped_at_once(sink: ClickHouseSink) -> None:
+    """Retention counts from the insert: a replay of logs from 2010 is kept as long as today's."""
+    sink.insert("events", [event(0, event_time=1_262_304_000_000)], "t1")
+    sink.database.command(f"OPTIMIZE TABLE {sink.database.name}.events FINAL")
+    assert sink.landed("events", "logs.access", 0, 0, 1) == 1
+
+
 def test_findings_show_their_newest_version(sink: ClickHouseSink) -> None:
     """A revision replaces, a retraction is shown as such, an older owner's late word changes nothing, evidence follows its revision."""
     insert(sink, record(finding(), 10, epoch=2))
@@ -329,13 +343,18 @@ def test_more_rows_than_a_block_are_refused(sink: ClickHouseSink, monkeypatch: p
 
 
 class Forgetful:
-    """A proxy that takes an insert to the server and keeps the answer to itself."""
+    """A proxy that takes an insert to the server and keeps the last answer to itself.
 
-    FROM_BYTES = 20_000  # the greetings are smaller, the block is larger
+    client    query    block (large)    end of data
+    server          ok               ok            | stored: this one is kept
+    """
+
+    LARGE_BYTES = 20_000  # greetings and query are smaller, the block is larger
 
     def __init__(self, settings: ClickHouseSettings) -> None:
         self.address = (settings.host, settings.port)
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self.block_sent = self.block_answered = self.keeps = False
         self.threads = [threading.Thread(target=self._serve)]
         self.threads[0].start()
 
@@ -346,17 +365,20 @@ class Forgetful:
     def _serve(self) -> None:
         self.client, _ = self.listener.accept()
         self.server = socket.create_connection(self.address)
-        self.sent = 0
         self.threads.append(threading.Thread(target=self._back))
         self.threads[1].start()
+        sent = 0
         while data := self.client.recv(65536):
-            self.sent += len(data)
+            sent += len(data)
+            self.keeps = self.block_answered
+            self.block_sent = sent > self.LARGE_BYTES
             self.server.sendall(data)
 
     def _back(self) -> None:
         while data := self.server.recv(65536):
-            if self.sent < self.FROM_BYTES:
+            if not self.keeps:
                 self.client.sendall(data)
+                self.block_answered = self.block_sent
 
     def close(self) -> None:
         """The client sees its connection end."""
@@ -407,10 +429,10 @@ def violations(sink: ClickHouseSink, end: int, *, topics: Sequence[str] = ("logs
 
 @pytest.fixture
 def full(sink: ClickHouseSink) -> ClickHouseSink:
-    """Offsets 0 to 19: 3 was empty, 7 holds two events, 15 is a dead letter."""
+    """Offsets 0 to 19: 3 was a control record, 7 holds two events, 15 is a dead letter."""
     first = [*(row for row in events(0, 10) if row.offset != 3), event(7, 1)]
     sink.insert("events", first, "token-0-10", incarnation="i1")
-    sink.write_range(range_row(0, 10, listed=((3, "empty"),), rows=10))
+    sink.write_range(range_row(0, 10, listed=((3, "control"),), rows=10))
     sink.insert("events", [row for row in events(10, 20) if row.offset != 15], "token-10-20", incarnation="i1")
     sink.write_range(range_row(10, 20, listed=((15, "decode_error"),)))
     return sink
@@ -472,3 +494,77 @@ def test_topics_whose_rows_replace_one_another_are_judged_by_ranges(sink: ClickH
     assert violations(sink, 10, topics=()) == []
     sink.write_range(range_row(12, 14))
     assert violations(sink, 14, topics=()) == ["offsets 10 to 11 are in no range"]
+
+
+# --- commands ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trainwatch(servers: Settings, tmp_path: Path) -> Callable[..., Result]:
+    """The command on the real servers, with this test's database and topics."""
+    kafka, clickhouse = servers.kafka, servers.clickhouse
+    chosen = {
+        "kafka": {
+            "bootstrap_servers": kafka.bootstrap_servers,
+            "topic_prefix": kafka.topic_prefix,
+            **{name: list(getattr(kafka, name)) for name in ("training_topics", "scheduler_topics", "access_topics")},
+        },
+        "clickhouse": {"host": clickhouse.host, "port": clickhouse.port, "database": clickhouse.database},
+    }
+    path = tmp_path / "trainwatch.yaml"
+    path.write_text(yaml.safe_dump(chosen))
+    return lambda *words: CliRunner().invoke(main, ["--settings", str(path), *words])
+
+
+def test_migrate_tells_where_it_is(trainwatch: Callable[..., Result], database: Database) -> None:
+    """status exits 3 until up has run; down needs to be told how far."""
+    count = len(read_migrations())
+    assert trainwatch("migrate", "status").exit_code == 3
+    assert trainwatch("migrate", "--dry-run").exit_code == 0
+    assert trainwatch("migrate", "status").exit_code == 3
+    assert len(json.loads(trainwatch("migrate", "--json").stdout)["migrations"]) == count
+    assert trainwatch("migrate", "status").exit_code == 0
+    assert trainwatch("migrate", "down").exit_code == 2
+    assert len(json.loads(trainwatch("migrate", "down", "--to", "1", "--json").stdout)["migrations"]) == count - 1
+    lines = json.loads(trainwatch("migrate", "status", "--json").stdout)["migrations"]
+    assert [line["state"] for line in lines] == ["applied"] + ["reverted"] * (count - 1)
+
+
+def test_verify_compares_kafka_with_clickhouse(trainwatch: Callable[..., Result], sink: ClickHouseSink, servers: Settings) -> None:
+    """Offsets come from the broker: what nobody has read is pending, what was lost is named, and exit codes say so."""
+    topic = servers.kafka.access_topics[0]
+    send(servers, topic, 12)
+    sink.insert("events", events(0, 10, topic=topic), "token-0-10", incarnation="i1")
+    sink.write_range(range_row(0, 10, topic=topic))
+    done = trainwatch("verify", "--json")
+    assert done.exit_code == 0, done.output
+    report = json.loads(done.stdout)
+    (partition,) = report["partitions"]
+    assert (partition["topic"], partition["read"], partition["pending"], partition["end"]) == (topic, 10, 2, 12)
+    assert trainwatch("verify", "--caught-up").exit_code == 1
+    sink.database.command(f"DELETE FROM {sink.database.name}.events WHERE _offset = 4")  # noqa: S608  a name of this test's own
+    done = trainwatch("verify")
+    assert done.exit_code == 1
+    assert f"{topic}/0: without row: 4" in done.output
+
+
+def test_verify_before_the_first_migration_says_what_to_do(trainwatch: Callable[..., Result], database: Database) -> None:
+    """No tables: not a violation, but an error with advice."""
+    done = trainwatch("verify")
+    assert done.exit_code == 1
+    assert "trainwatch migrate" in done.stderr
+
+
+def send(servers: Settings, topic: str, count: int) -> None:
+    """Records of one partition, on a topic made for them."""
+    admin = KafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
+    try:
+        admin.create_topics([NewTopic(topic, 1, 1)])
+    finally:
+        admin.close()
+    producer = KafkaProducer(bootstrap_servers=servers.kafka.bootstrap_servers)
+    try:
+        for future in [producer.send(topic, b"line", partition=0) for _ in range(count)]:
+            future.get(30)
+    finally:
+        producer.close()

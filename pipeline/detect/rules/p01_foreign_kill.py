@@ -83,7 +83,7 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
         summary=f"signal {signal.signal} to process {signal.target_pid} of job {case.attempt.job} on {touch.event.host}",
         cited=[item for hit in accused for item in (*_cause(hit[0]), *hit[3])],
         parts=(("signal record matches the process", 0.99 if touch.job_pid else 0.95), ("effect", strength)),
-        closes_at=(case.end if case.end is not None else suspicion.effect_time) + case.site.grace_ms,
+        closes_at=max(case.end or 0, *(hit[1].effect_time for hit in accused)) + case.site.grace_ms,
         several_actors=len(actors) > 1,
     )
 

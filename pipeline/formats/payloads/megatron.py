@@ -39,7 +39,7 @@ _SHARDS = re.compile(r" {0,2}\[ t +[0-9]{1,6}/[0-9]{1,6}, p +[0-9]{1,6}/[0-9]{1,
 _SUBPROCESS = re.compile(r"Killing subprocess ([0-9]{1,10})")
 _RETURN_CODE = re.compile(r"exits with return code = (-?[0-9]{1,3})")
 _VALIDATION = re.compile(r"[ -]{0,4}validation loss at ")
-_DATETIME = re.compile(r"\[[a-z, ]{1,120}\] datetime: ([0-9-]{10}) ([0-9:]{8})")
+_DATETIME = re.compile(r"\[[a-z, ]{1,120}\] datetime: ([0-9-]{10})[ T]([0-9:]{8})")
 _MEMORY = re.compile(r"\[Rank ([0-9]{1,7})\] \(after [0-9]{1,18} iterations\) memory \(MB\) \|")
 _LAST_NUMBER = re.compile(r": (-?[0-9.]{1,30})[ \r]*$")
 _LOSS_VALUE = re.compile(r"lm loss value: (\S{1,40})")

@@ -30,13 +30,16 @@ from pipeline.model.events import AnyBody, CollectiveTimeout, Parsed, RankFailed
 from pipeline.model.source import Source
 
 SIGNAL_MAX = 64
+RANK_MAX = 10_000_000
 _SIGNALS = {"SIGHUP": 1, "SIGINT": 2, "SIGQUIT": 3, "SIGABRT": 6, "SIGBUS": 7, "SIGKILL": 9, "SIGSEGV": 11, "SIGTERM": 15}
 _SHELL_WORDS = {
     "Hangup": 1, "Interrupt": 2, "Aborted": 6, "Bus error": 7, "Killed": 9, "Segmentation fault": 11, "Terminated": 15,
 }  # fmt: skip
 
+_ELASTIC_EVENT = b'"torchelastic.'
 _CLAIM = re.compile(
-    rb":::MLLOG|closing signal|forcefully exit|failed \(exitcode|torch[./]distributed|ProcessGroupNCCL|NCCL |collective operation"
+    rb":::MLLOG|\"torchelastic\."
+    rb"|closing signal|forcefully exit|failed \(exitcode|torch[./]distributed|ProcessGroupNCCL|NCCL |collective operation"
     rb"|Traceback \(most recent|File \"|Error|Exception|Interrupt|\[Errno |Warning|warnings\.warn|OMP_NUM_THREADS| FAILED\r?$"
     rb"|Root Cause \(|Failures:|<NO_OTHER|TIMING RUN AT|taking the entire process down|: line [0-9]"
     rb"|^.{0,40}(?:time|host|rank|exitcode|error_file|traceback) {0,8}: |^ {0,8}(?:[0-9]{1,6}: ?)?\[(?:rank|default)?[0-9]{1,6}\]:"
@@ -92,6 +95,8 @@ class Torchrun:
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The event of the line; none for an empty line of a rank.  Raises UnknownFormat for other text."""
         labelled = unlabelled(text_of(line.payload))
+        if _ELASTIC_EVENT in line.payload and labelled.text.startswith("{"):
+            return (_elastic_event(labelled.text),)
         if not labelled.text.strip():
             return ()
         if (start := labelled.text.find(":::MLLOG {")) >= 0:
@@ -261,6 +266,22 @@ def _mllog(text: str, rank: int | None) -> Parsed:
     )
 
 
+def _elastic_event(text: str) -> Parsed:
+    """The agent's event log, which is off by default: JSON with milliseconds, or 0 for no time."""
+    record = _json(text)
+    name, time, metadata = record.get("name"), record.get("timestamp"), record.get("metadata")
+    if not isinstance(name, str) or not isinstance(metadata, dict):
+        raise SchemaMismatch("a torchelastic event without name and metadata")
+    rank, host, error = metadata.get("global_rank"), metadata.get("hostname"), metadata.get("raw_error")
+    rank = rank if isinstance(rank, int) and not isinstance(rank, bool) and 0 <= rank < RANK_MAX else None
+    body: AnyBody = TrainingLine(what="agent", text=name[:TEXT_CHARACTERS_MAX], rank=rank)
+    if name == "torchelastic.worker.status.FAILED":
+        said = error if isinstance(error, str) else ""
+        body = RankFailed(rank=rank, host=host if isinstance(host, str) else "", text=said[:TEXT_CHARACTERS_MAX])
+    at = checked_time(time) if isinstance(time, int) and time else None
+    return Parsed(source=Source.TRAINING, body=body, event_time=at)
+
+
 def _json(text: str) -> dict[str, Any]:
     try:
         record = orjson.loads(text)
@@ -269,9 +290,9 @@ def _json(text: str) -> dict[str, Any]:
             # Python's own encoder writes a diverged loss as NaN, which is no JSON.
             record = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise DecodeError("an MLLOG record that is no JSON") from error
+            raise DecodeError("a record of a logger that is no JSON") from error
     if not isinstance(record, dict):
-        raise SchemaMismatch("an MLLOG record that is no object")
+        raise SchemaMismatch("a record of a logger that is no object")
     return record
 
 

@@ -224,12 +224,32 @@ def test_mllog_of_a_diverged_loss() -> None:
     assert body.value is None or math.isnan(body.value)
 
 
+EVENT = (
+    '{{"name": "torchelastic.worker.status.{}", "source": "AGENT", "timestamp": {},'
+    ' "metadata": {{"global_rank": {}, "hostname": "gpu-001", "raw_error": {}}}}}'
+)
+ELASTIC = [
+    (EVENT.format("FAILED", AT, 3, '"boom"'), RankFailed(rank=3, host="gpu-001", text="boom"), AT),
+    (EVENT.format("FAILED", 0, "null", "null"), RankFailed(host="gpu-001"), None),
+    (EVENT.format("SUCCEEDED", AT, 3, "null"), TrainingLine(what="agent", text="torchelastic.worker.status.SUCCEEDED", rank=3), AT),
+]
+
+
+@pytest.mark.parametrize(("text", "expected", "time"), ELASTIC)
+def test_event_log_of_the_agent(text: str, expected: AnyBody, time: int | None) -> None:
+    """A failed worker is a failed rank; a timestamp of 0 is no time."""
+    event = parsed(text)
+    assert (event.body, event.event_time) == (expected, time)
+
+
 REFUSED = [
     (':::MLLOG {"time_ms": 1', DecodeError),
     (':::MLLOG {"time_ms": "1772451641360", "key": "x"}', SchemaMismatch),
     (':::MLLOG {"time_ms": true, "key": "x"}', SchemaMismatch),
     (':::MLLOG {"a": ' * 20_000, DecodeError),
     ("  time      : 2026-02-31_19:40:41", DecodeError),
+    ('{"name": "torchelastic.x"}', SchemaMismatch),
+    ('{"name": "torchelastic.x"', DecodeError),
     ("loss 1.25", UnknownFormat),
     ("An Error in passing", UnknownFormat),
     ("Failures of ours", UnknownFormat),

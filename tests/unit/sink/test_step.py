@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import ErrorCode
 from pipeline.model.finding import Enriched, Finding, Status, Verdict, canonical
-from pipeline.model.outcome import Filtered, Outcome, Record, Rejected, Written
+from pipeline.model.outcome import Outcome, Record, Rejected, Written
 from pipeline.settings import Settings
 from pipeline.sink import rows
 from pipeline.sink.rows import EnrichedRow, EvidenceRow, FindingRow, VerdictRow
@@ -138,7 +138,8 @@ def test_a_wrong_epoch_is_refused(epoch: bytes) -> None:
     assert [type(outcome) for outcome in run(given)] == [Rejected]
 
 
-def test_a_tombstone_is_filtered() -> None:
-    """A record without value holds nothing to keep."""
-    given = msgspec.structs.replace(record(verdict()), value=None)
-    assert run(given) == [Filtered(0, ErrorCode.TOMBSTONE)]
+def test_a_tombstone_is_a_dead_letter() -> None:
+    """Nobody deletes from these topics; one who does is heard of."""
+    (outcome,) = run(msgspec.structs.replace(record(verdict()), value=None))
+    assert isinstance(outcome, Rejected)
+    assert outcome.code is ErrorCode.TOMBSTONE

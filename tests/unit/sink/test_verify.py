@@ -66,10 +66,10 @@ def test_violations_are_named_and_nothing_else_is(row: Row) -> None:
 
 def test_the_identity_and_the_counts() -> None:
     """read = written + filtered + dead-lettered; holes and pending stand apart."""
-    ranges = [Range(0, 10, 7, 6, ((1, "decode_error"), (3, "empty"), (5, "tombstone"))), Range(10, 12, 2, 2)]
+    ranges = [Range(0, 10, 7, 6, ((1, "decode_error"), (3, "control"), (5, "nothing_to_keep"))), Range(10, 12, 2, 2)]
     found = account(Offsets("logs.access", 0, 0, 20), "i1", ranges, {0: Stored(6, 7), 10: Stored(2, 2)})
     assert (found.read, found.written, found.filtered, found.dead_lettered) == (11, 8, 2, 1)
-    assert found.codes == {"decode_error": 1, "empty": 1, "tombstone": 1}
+    assert found.codes == {"control": 1, "decode_error": 1, "nothing_to_keep": 1}
     assert (found.rows, found.holes, found.pending, found.violations) == (9, 1, 8, ())
 
 

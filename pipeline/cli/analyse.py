@@ -1,0 +1,172 @@
+"""`trainwatch analyse FILES...`: log files in, the findings about them out, with no server.
+
+The same reader as `replay` and the same stages as the worker, in memory.  Judged at watermarks on the way, so that a finding can be
+raised and taken back as it would be on a live cluster, and at the end of input, as after `replay --final`.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import orjson
+
+from pipeline.cli import Options, say
+from pipeline.cli.console import build_table, moment, safe, stdout
+from pipeline.cli.replay import file_options, metered, reading_options
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.model.outcome import Record
+    from pipeline.runtime.local import Results
+    from pipeline.settings import Settings
+
+CHECKPOINT_RECORDS = 2000
+ALERTS = 3
+LINE_MAX = 400
+
+Body = dict[str, Any]
+
+
+@click.command()
+@reading_options
+@click.option("--partitions", type=click.IntRange(1, 64), default=1, show_default=True, help="Partitions per topic; changes no finding.")
+@click.option("--verdicts", "with_verdicts", is_flag=True, help="List the verdict on every ended job.")
+@click.option("--fail-on-findings", is_flag=True, help="Exit 3 when a finding is an alert.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, with canonical bodies.")
+@click.pass_context
+def analyse(
+    ctx: click.Context,
+    /,
+    files: tuple[Path, ...],
+    partitions: int,
+    with_verdicts: bool,
+    fail_on_findings: bool,
+    as_json: bool,
+    **known: Any,
+) -> None:
+    """Find interference in log files, without any server.
+
+    FILES are raw logs, or files of `trainwatch simulate` (*.jsonl); they are read as `trainwatch replay` reads them and give the same
+    findings.  Exit 0: analysed; 2: a file is missing, or needs an option; 3: with --fail-on-findings, at least one alert.
+    """
+    from pipeline.runtime.files import read_files  # noqa: PLC0415  keeps --help quick
+
+    settings = ctx.ensure_object(Options).settings
+    results = run(settings, read_files(files, file_options(**known), settings), partitions)
+    findings = _in_order(results)
+    if as_json:
+        click.echo(orjson.dumps(as_object(results), option=orjson.OPT_SORT_KEYS).decode())
+    else:
+        show(stdout(), results, with_verdicts=with_verdicts)
+    ctx.exit(ALERTS if fail_on_findings and any(body["alert"] for body in findings) else 0)
+
+
+def run(settings: "Settings", records: Iterable["Record"], partitions: int = 1) -> "Results":
+    """Drive the stages over the records and end all channels."""
+    from pipeline.runtime.local import LocalRuntime  # noqa: PLC0415  keeps --help quick
+
+    runtime = LocalRuntime(settings, partitions)
+    with metered("analysing", records) as counted:
+        while batch := list(islice(counted, CHECKPOINT_RECORDS)):
+            runtime.feed(batch)
+            runtime.checkpoint()
+        return runtime.finish()
+
+
+def as_object(results: "Results") -> Body:
+    """Everything for `--json`.  Bodies are the canonical ones."""
+    return {
+        "records": results.records,
+        "findings": _in_order(results),
+        "verdicts": [results.verdicts[key] for key in sorted(results.verdicts)],
+        "dead_letters": _dead_letters(results),
+        "filtered": _filtered(results),
+        "published": results.published,
+    }
+
+
+def show(console: "Console", results: "Results", *, with_verdicts: bool) -> None:
+    """Everything for people."""
+    findings = _in_order(results)
+    show_findings(console, findings)
+    _show_verdicts(console, list(results.verdicts.values()), each=with_verdicts)
+    for title, counts in (("dead letters", _dead_letters(results)), ("filtered", _filtered(results))):
+        if counts:
+            console.print(f"{title}: " + ", ".join(f"{safe(code)} {count}" for code, count in counts.items()))
+    say(f"{results.records} records, {len(results.verdicts)} ended jobs, {len(findings)} findings")
+
+
+def show_findings(console: "Console", findings: Sequence[Body]) -> None:
+    """A table of findings, then each one's evidence and checklist.  Bodies are canonical ones."""
+    if not findings:
+        console.print("no findings")
+        return
+    table = build_table("Findings", "#", "effect", "detector", "job", "owner", "actor", "confidence")
+    for number, body in enumerate(findings, start=1):
+        actor = body["actor"] or f"withheld: {body['actor_withheld']}"
+        cells = moment(body["effect_time"]), body["detector"], _job(body), body["owner"] or "unknown", actor
+        table.add_row(str(number), *(safe(cell) for cell in cells), f"{body['confidence']['score']:.2f}")
+    console.print(table)
+    for number, body in enumerate(findings, start=1):
+        state = "alert" if body["alert"] else f"no alert: {body['gate']}"
+        console.print(f"[bold]{number}  {safe(body['summary'], LINE_MAX)}[/bold] ({safe(body['status'])}, {safe(state)})", soft_wrap=True)
+        for (role, time, source, summary), ids in _cited(body).items():
+            more = f" and {len(ids) - 1} more" if len(ids) > 1 else ""
+            line = f"   {safe(role):<8} {moment(time)}  {safe(source)}: {safe(summary, LINE_MAX)}  [dim]{safe(ids[0])}{more}[/dim]"
+            console.print(line, soft_wrap=True)
+        for check in body["checklist"]:
+            why = f"missing: {', '.join(check['missing'])}" if check["missing"] else check["note"]
+            console.print(f"   {safe(check['name']):<20} {safe(check['answer']):<12} {safe(why)}", soft_wrap=True)
+
+
+def _cited(body: Body) -> dict[tuple[str, int, str, str], list[str]]:
+    """Event ids of the evidence under what it says: the records of one audit event say the same."""
+    cited: dict[tuple[str, int, str, str], list[str]] = {}
+    for item in body["evidence"]:
+        cited.setdefault((item["role"], item["event_time"], item["source"], item["summary"]), []).append(item["event_id"])
+    return cited
+
+
+def _show_verdicts(console: "Console", verdicts: Sequence[Body], *, each: bool) -> None:
+    if not verdicts:
+        console.print("no ended jobs")
+        return
+    counts = Counter((str(body["verdict"]), str(body["cause"])) for body in verdicts)
+    table = build_table("Verdicts", "verdict", "cause", "jobs")
+    for (verdict, cause), count in sorted(counts.items(), key=lambda entry: (-entry[1], entry[0])):
+        table.add_row(safe(verdict), safe(cause), str(count))
+    console.print(table)
+    if not each:
+        return
+    table = build_table("Ended jobs", "job", "owner", "state", "end", "verdict", "cause", "by")
+    for body in sorted(verdicts, key=lambda body: (body["end"], body["id"])):
+        by = body["by"]["summary"] if body["by"] else ""
+        cells = _job(body), body["owner"], body["state"], moment(body["end"]), body["verdict"], body["cause"], by
+        table.add_row(*(safe(cell) for cell in cells))
+    console.print(table)
+
+
+def _job(body: Body) -> str:
+    """`cluster/id`, from the attempt."""
+    return f"{body['attempt'][0]}/{body['attempt'][1]}"
+
+
+def _in_order(results: "Results") -> list[Body]:
+    """The last body of each finding that was not taken back, by time of effect."""
+    kept = [body for body in results.findings.values() if body["status"] != "retracted"]
+    return sorted(kept, key=lambda body: (body["effect_time"], body["id"]))
+
+
+def _dead_letters(results: "Results") -> dict[str, int]:
+    counts = Counter(value.decode() for letter in results.dead_letters for name, value in letter.headers if name == "x-dlq-code")
+    return dict(sorted(counts.items()))
+
+
+def _filtered(results: "Results") -> dict[str, int]:
+    counts = Counter(code for _, _, code in results.listed)
+    counts.subtract(_dead_letters(results))
+    return {code: count for code, count in sorted(counts.items()) if count > 0}

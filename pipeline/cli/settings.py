@@ -1,0 +1,53 @@
+"""`trainwatch settings`: every setting with its value, default and meaning; secrets stay hidden."""
+
+from typing import Any
+
+import click
+import orjson
+from pydantic import BaseModel
+
+from pipeline import settings as settings_module
+from pipeline.cli import Options
+from pipeline.cli.console import build_table, safe, stdout
+
+
+@click.command()
+@click.option("--markdown", is_flag=True, help="The table of README.md: names, defaults, meanings.")
+@click.option("--json", "as_json", is_flag=True, help="Effective values as one JSON object.")
+@click.pass_obj
+def settings(options: Options, *, markdown: bool, as_json: bool) -> None:
+    """Show the settings in force.  Exit 0; 2 when they are wrong."""
+    if markdown:
+        click.echo(markdown_table(), nl=False)
+        return
+    effective = options.settings
+    if as_json:
+        click.echo(orjson.dumps(effective.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+        return
+    values = dict(_values(effective, ""))
+    table = build_table("Settings", "name", "value", "default", "meaning")
+    for name, default, description in settings_module.table():
+        table.add_row(safe(name), safe(values[name]), safe(default), safe(description))
+    stdout().print(table)
+
+
+def markdown_table() -> str:
+    """The settings table of README.md."""
+    lines = ["| setting | default | meaning |", "|---|---|---|"]
+    lines += [
+        f"| `{name}` | {default.replace('|', chr(92) + '|')} | {description} |" for name, default, description in settings_module.table()
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _values(part: BaseModel, prefix: str) -> list[tuple[str, str]]:
+    found: list[tuple[str, str]] = []
+    for name in type(part).model_fields:
+        value: Any = getattr(part, name)
+        if isinstance(value, BaseModel):
+            found += _values(value, f"{prefix}{name}.")
+        elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            found.append((f"{prefix}{name}", f"{len(value)} entries"))
+        else:
+            found.append((f"{prefix}{name}", str(value)))
+    return found

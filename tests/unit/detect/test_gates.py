@@ -1,0 +1,62 @@
+"""When a person is named, and when a hit is an alert."""
+
+from collections.abc import Sequence
+
+import pytest
+
+from pipeline.detect import gates
+from pipeline.model.finding import Checked, Evidence, Explanation
+from pipeline.model.identity import Identity
+from pipeline.model.source import Source
+
+PERSON = Identity(id="u099", uid=5099)
+
+
+def cited(*sources: Source) -> list[Evidence]:
+    return [Evidence("cause", f"e{number}", "00", source, 0, "") for number, source in enumerate(sources)]
+
+
+NAMED: list[tuple[Sequence[Source], str]] = [
+    ([Source.AUDITD, Source.JOBCOMP], ""),
+    ([Source.TRAINING, Source.SLURMCTLD], ""),
+    ([Source.AUDITD, Source.PROBE], ""),
+    ([Source.AUDITD, Source.KERNEL], ""),
+    ([Source.SSHD, Source.AUDITD], ""),
+    ([], "only one independent source: none"),
+    ([Source.AUDITD], "only one independent source: kernel audit"),
+    ([Source.SLURMCTLD, Source.JOBCOMP, Source.SACCT], "only one independent source: scheduler"),
+    ([Source.AUDITD, Source.TRAINING], "no source that the person could not write"),
+    ([Source.PROBE, Source.TRAINING], "no source that the person could not write"),
+]
+
+
+@pytest.mark.parametrize(("sources", "withheld"), NAMED)
+def test_a_name_needs_two_independent_sources_one_of_them_out_of_reach(sources: Sequence[Source], withheld: str) -> None:
+    """Families that one daemon writes are one; what a user can write is none alone."""
+    assert gates.name_or_reason(PERSON, cited(*sources)) == ("" if withheld else "u099", withheld)
+
+
+@pytest.mark.parametrize("role", ["root", "daemon"])
+def test_the_systems_own_accounts_are_never_named(role: str) -> None:
+    """Root is not a person."""
+    name, withheld = gates.name_or_reason(Identity(id=role, uid=0, role=role), cited(Source.AUDITD, Source.JOBCOMP))
+    assert (name, withheld) == ("", "the system's own account acted; no login is attached to it")
+
+
+def test_nobody_is_nobody() -> None:
+    """Without a record of who acted there is no name."""
+    assert gates.name_or_reason(None, cited(Source.AUDITD, Source.JOBCOMP)) == ("", "no record says who acted")
+
+
+@pytest.mark.parametrize("source", list(Source))
+def test_every_family_belongs_to_a_group(source: Source) -> None:
+    """A family without group would count for nothing."""
+    assert source in gates.GROUPS
+
+
+def test_an_alert_needs_every_required_explanation_excluded() -> None:
+    """What is open is named; what is not required does not matter."""
+    checklist = [Explanation("a", Checked.EXCLUDED), Explanation("b", Checked.NOT_CHECKED), Explanation("c", Checked.NOT_CHECKED)]
+    assert gates.alert_or_reason(checklist, ["a"]) == (True, "")
+    assert gates.alert_or_reason(checklist, ["a", "b"]) == (False, "not checked: b")
+    assert gates.alert_or_reason(checklist, ["c", "b"]) == (False, "not checked: b, c")

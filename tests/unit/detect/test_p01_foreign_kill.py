@@ -1,0 +1,306 @@
+"""P01: a rank killed by somebody else.
+
+# 35 minutes before the end, 5 seconds after it; the scheduler must be shown not to have done it
+#
+#   access      [-2000 ... kill@97
+#   training                       rank_failed@98
+#   scheduler   start@0                              end@100
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.detect.detector import registry
+from pipeline.model.finding import Checked, Finding
+from pipeline.model.source import Source
+from pipeline.model.told import Told
+from tests import build
+from tests.build import (
+    ADMIN,
+    COLLEAGUE,
+    OTHER,
+    OWNER,
+    SERVICE,
+    allocation,
+    answer,
+    answers,
+    attempt,
+    cancel_request,
+    collective_timeout,
+    controller,
+    coverage,
+    job_end,
+    kill,
+    node_down,
+    oom,
+    rank_failed,
+    step_cancelled,
+    task_ended,
+    ticket,
+    touch,
+    xid,
+)
+
+ID = "p01_foreign_kill"
+
+
+def judge(*events: Told, silent: Sequence[Source] = (), until: float = 10 * build.DAY) -> list[Finding]:
+    return build.judge(ID, *events, silent=silent, until=until)
+
+
+class Row(NamedTuple):
+    """A story, and how many findings it gives."""
+
+    name: str
+    events: Sequence[Told]
+    findings: int
+
+
+FIRING = [
+    Row("all three sides", [kill(97), rank_failed(98), job_end(100)], 1),
+    Row("no launcher line: the job ended by the signal", [kill(97), job_end(100)], 1),
+    Row("no end yet: the launcher names process and signal", [kill(97), rank_failed(98)], 1),
+    Row("the job survived, say by an elastic restart", [kill(97), rank_failed(98), job_end(9_000, "COMPLETED")], 1),
+    Row("srun names the signal", [kill(97), task_ended(98), job_end(100, derived_signal=None)], 1),
+    Row("TERM counts", [kill(97, signal=15), job_end(100, derived_signal=15)], 1),
+    Row("STOP, and the collective times out", [kill(97, signal=19), collective_timeout(1_900), job_end(1_910, derived_signal=6)], 1),
+    Row("an unknown colleague", [kill(97, uid=7777, auid=7777), job_end(100)], 1),
+    Row("an admin without a ticket", [kill(97, uid=ADMIN, auid=ADMIN), job_end(100)], 1),
+    Row("su to the owner: the login decides", [kill(97, auid=COLLEAGUE, uid=OWNER), job_end(100)], 1),
+    Row("sudo: the login decides", [kill(97, auid=COLLEAGUE, uid=0), job_end(100)], 1),
+    Row("from another job, without login", [kill(97, auid=None, uid=COLLEAGUE), job_end(100)], 1),
+    Row("many kills are one finding", [kill(96), kill(97), kill(98, target=4712), job_end(100)], 1),
+]
+SILENT = [
+    Row("nobody killed anything", [job_end(100)], 0),
+    Row("the owner", [kill(97, uid=OWNER, auid=OWNER), rank_failed(98), job_end(100)], 0),
+    Row("the launcher ends siblings", [kill(97, uid=OWNER, auid=None, signal=15), rank_failed(98, signal=15), job_end(100)], 0),
+    Row("refused by the kernel", [kill(97, success=False), job_end(100)], 0),
+    Row("signal 0 and the like end nobody", [kill(97, signal=10), job_end(100)], 0),
+    Row("no effect: the job completed", [kill(97), job_end(100, "COMPLETED")], 0),
+    Row("no effect: it failed by its own exit code", [kill(97), job_end(100, derived_signal=None)], 0),
+    Row("another signal than the one that ended it", [kill(97, signal=15), job_end(100, derived_signal=11)], 0),
+    Row("another process died", [kill(97), rank_failed(98, pid=4712)], 0),
+    Row("only the node fits, not process nor owner", [touch(kill(97, target=99), matched="host"), job_end(100)], 0),
+    Row("it still runs", [kill(97)], 0),
+]
+BOUNDARY = [
+    Row("35 minutes before the end is inside", [kill(-2000), job_end(100)], 1),
+    Row("a moment more is not", [kill(-2000.001), job_end(100)], 0),
+    Row("5 seconds behind the end is inside: schedulers state whole seconds", [kill(105), job_end(100)], 1),
+    Row("a moment more is not", [kill(105.001), job_end(100)], 0),
+    Row("NCCL waits 30 minutes for the lost rank", [kill(97), collective_timeout(1_897), job_end(1_900)], 1),
+    Row("the launcher's line may be 5 seconds ahead", [kill(97), rank_failed(92)], 1),
+    Row("not more", [kill(97), rank_failed(91.999)], 0),
+]
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """A foreign, deadly, successful signal with its effect is one finding about this attempt."""
+    (finding,) = judge(*row.events)
+    assert (finding.detector, finding.effect, finding.attempt) == (ID, "ranks_killed", attempt())
+    assert {item.role for item in finding.evidence} == {"cause", "effect"}
+
+
+@pytest.mark.parametrize("row", SILENT, ids=lambda row: row.name)
+def test_is_silent(row: Row) -> None:
+    """Without a foreign sender, a deadly signal or an effect there is nothing to say."""
+    assert judge(*row.events) == []
+
+
+@pytest.mark.parametrize("row", BOUNDARY, ids=lambda row: row.name)
+def test_boundary(row: Row) -> None:
+    """Both edges of the window belong to it."""
+    assert len(judge(*row.events)) == row.findings
+
+
+HARMLESS = [
+    Row("owner_or_service", [kill(97, uid=SERVICE, auid=SERVICE), job_end(100)], 0),
+    Row("system_daemon: the step daemon's TERM", [kill(95, uid=0, auid=None, signal=15), job_end(100, derived_signal=15)], 0),
+    Row("system_daemon: the step daemon's KILL", [kill(97, uid=0, auid=None), job_end(100)], 0),
+    Row("preempted, says the end", [kill(97), job_end(100, "PREEMPTED", derived_signal=9)], 0),
+    Row("preempted, says the controller", [kill(97), controller(90, "preempted"), job_end(100)], 0),
+    Row("requeued, says the controller", [kill(97), controller(90, "requeued"), job_end(100)], 0),
+    Row("preempted, says the step daemon", [kill(97), step_cancelled(96, "preemption"), job_end(100)], 0),
+    Row("time_limit, says the controller", [kill(97), controller(90, "time_limit"), job_end(100)], 0),
+    Row("time_limit, says the end", [kill(97), rank_failed(98), job_end(100, "TIMEOUT")], 0),
+    Row("scheduler_cancel", [kill(97), cancel_request(90, COLLEAGUE), job_end(100, "CANCELLED", derived_signal=9)], 0),
+    Row("out_of_memory, says the kernel", [kill(97), oom(96), rank_failed(98), job_end(100)], 0),
+    Row("out_of_memory, says the end", [kill(97), job_end(100, "OUT_OF_MEMORY", derived_signal=9)], 0),
+    Row("hardware_fault: off the bus", [kill(97), xid(0, 79), job_end(100)], 0),
+    Row("hardware_fault: node lost", [kill(97), node_down(90), job_end(100)], 0),
+    Row("hardware_fault, says the end", [kill(97), rank_failed(98), job_end(100, "NODE_FAIL")], 0),
+]
+
+
+@pytest.mark.parametrize("row", HARMLESS, ids=lambda row: row.name)
+def test_a_confirmed_explanation_ends_the_suspicion(row: Row) -> None:
+    """What a record proves to be harmless is no finding."""
+    assert judge(*row.events) == []
+
+
+NOT_HARMLESS = [
+    Row("a refused cancel request explains no kill", [kill(97), cancel_request(90, refused=True), job_end(100)], 1),
+    Row("a request without effect neither", [kill(97), cancel_request(90, no_effect=True), job_end(100)], 1),
+    Row("a request behind the kill neither", [kill(97), cancel_request(97.001), job_end(100)], 1),
+    Row("a request long before neither", [kill(97), cancel_request(97 - 120.001), job_end(100)], 1),
+    Row("memory ended another process", [kill(97), oom(96, pid=99), job_end(100)], 1),
+    Row("an Xid that any abrupt death leaves", [kill(97), xid(96, 43), job_end(100)], 1),
+    Row("an Xid behind the kill", [kill(97), xid(98, 79), job_end(100)], 1),
+    Row("an Xid more than a quarter of an hour before", [kill(97), xid(97 - 900.001, 79), job_end(100)], 1),
+]
+
+
+@pytest.mark.parametrize("row", NOT_HARMLESS, ids=lambda row: row.name)
+def test_what_only_looks_like_an_explanation_acquits_nobody(row: Row) -> None:
+    """An explanation must come first, be the right one, and have had an effect."""
+    assert len(judge(*row.events)) == row.findings
+
+
+def test_an_admin_under_a_ticket_is_acquitted() -> None:
+    """The ticket must cover actor and time."""
+    story = [kill(97, uid=ADMIN, auid=ADMIN), job_end(100)]
+    covered = build.site(tickets=(ticket(0, 200),))
+    elsewhen = build.site(tickets=(ticket(98, 200),))
+    assert build.judge(ID, *story, at=covered) == []
+    (finding,) = build.judge(ID, *story, at=elsewhen)
+    assert answer(finding, "admin_ticket").answer is Checked.EXCLUDED
+
+
+def test_with_all_sources_every_explanation_is_excluded() -> None:
+    """The checklist names each explanation with the record, or the heard source, that rules it out."""
+    (finding,) = judge(kill(97), rank_failed(98), job_end(100))
+    assert set(answers(finding).values()) == {Checked.EXCLUDED}
+    assert all(item.by or item.note for item in finding.checklist)
+    assert (finding.alert, finding.gate) == (True, "")
+
+
+class Removed(NamedTuple):
+    """What is taken away, and what the explanation then says is missing."""
+
+    name: str
+    explanation: str
+    events: Sequence[Told]
+    silent: Sequence[Source]
+    missing: tuple[str, ...]
+
+
+KILLED = [kill(97), rank_failed(98)]
+REMOVED = [
+    Removed("jobcomp", "owner_or_service", [*KILLED, job_end(100, owner_uid=None, owner="")], [], ("slurm_jobcomp", "sacct")),
+    Removed("slurmctld, no end record", "preempted", KILLED, [Source.SLURMCTLD], ("slurmctld", "slurm_jobcomp")),
+    Removed("slurmctld, no end record", "time_limit", KILLED, [Source.SLURMCTLD], ("slurmctld", "slurm_jobcomp")),
+    Removed("slurmctld", "scheduler_cancel", [*KILLED, job_end(100)], [Source.SLURMCTLD], ("slurmctld",)),
+    Removed("kernel", "out_of_memory", [*KILLED, job_end(100)], [Source.KERNEL], ("kernel on gpu-001",)),
+    Removed("kernel", "hardware_fault", [*KILLED, job_end(100)], [Source.KERNEL], ("kernel on gpu-001",)),
+    Removed("slurmctld", "hardware_fault", [*KILLED, job_end(100)], [Source.SLURMCTLD], ("slurmctld",)),
+]
+
+
+@pytest.mark.parametrize("row", REMOVED, ids=lambda row: f"{row.explanation} without {row.name}")
+def test_without_the_source_that_acquits_an_explanation_is_not_checked(row: Removed) -> None:
+    """Excluded turns into not checked, and the missing source is named."""
+    with_all = [*KILLED, job_end(100)] if row.name == "jobcomp" else row.events
+    (before,) = judge(*with_all)
+    (finding,) = judge(*row.events, silent=row.silent)
+    assert answer(before, row.explanation).answer is Checked.EXCLUDED
+    assert (answer(finding, row.explanation).answer, answer(finding, row.explanation).missing) == (Checked.NOT_CHECKED, row.missing)
+
+
+def test_without_anybody_named_nothing_about_the_actor_is_checked() -> None:
+    """A record that names neither login nor uid leaves four explanations open."""
+    (finding,) = judge(kill(97, uid=None, auid=None), rank_failed(98), job_end(100))
+    open_ones = {name for name, said in answers(finding).items() if said is Checked.NOT_CHECKED}
+    assert open_ones == {"owner_or_service", "system_daemon", "admin_ticket", "launcher_cleanup"}
+    assert (finding.actor, finding.alert) == ("", False)
+
+
+@pytest.mark.parametrize(
+    ("source", "gate"),
+    [(Source.SLURMCTLD, "not checked: scheduler_cancel"), (Source.KERNEL, "not checked: out_of_memory")],
+)
+def test_below_the_gate_there_is_a_finding_but_no_alert_and_no_name(source: Source, gate: str) -> None:
+    """An open required explanation keeps the hit visible, quiet and nameless."""
+    (finding,) = judge(*KILLED, job_end(100), silent=[source])
+    assert (finding.alert, finding.gate) == (False, gate)
+    assert (finding.actor, finding.actor_withheld) == ("", f"below the gate: {gate}")
+
+
+def test_a_gap_of_the_kernel_log_around_the_kill_is_noticed() -> None:
+    """Heard before and after is not heard throughout: each bucket that the window touches counts."""
+    gap = [coverage(Source.KERNEL, -build.DAY, -900), coverage(Source.AUDITD, -build.DAY, build.DAY)]
+    (finding,) = judge(*KILLED, job_end(100), *gap, silent=[Source.KERNEL])
+    assert answer(finding, "out_of_memory").missing == ("kernel on gpu-001",)
+
+
+def test_hardware_is_excluded_only_when_the_kernel_log_was_heard_before_the_kill() -> None:
+    """The explanation looks a quarter of an hour back, so that is how far the source must have been heard."""
+    heard = coverage(Source.KERNEL, 0, build.DAY)
+    index = build.case(kill(97), rank_failed(98), job_end(100), heard, silent=[Source.KERNEL])
+    (detector,) = [each for each in registry() if each.meta.id == ID]
+    (finding,) = detector.judge(index, build.now())
+    assert answer(finding, "hardware_fault").missing == ("kernel on gpu-001",)
+
+
+def test_before_the_watermarks_have_passed_an_absence_proves_nothing() -> None:
+    """Provisional: the controller may still say that it did it."""
+    (finding,) = judge(*KILLED, job_end(100), until=97.5)
+    assert answer(finding, "scheduler_cancel").answer is Checked.NOT_CHECKED
+
+
+def test_the_colleague_is_named_on_two_independent_sources() -> None:
+    """Kernel audit and scheduler, of which the colleague can write only one."""
+    (finding,) = judge(*KILLED, job_end(100))
+    assert (finding.actor, finding.actor_withheld, finding.owner) == ("u099", "", "u012")
+    assert {item.source for item in finding.evidence} == {"auditd", "training", "slurm_jobcomp"}
+
+
+def test_one_node_log_and_the_jobs_own_output_name_nobody() -> None:
+    """A user can write both."""
+    (finding,) = judge(*KILLED)
+    assert (finding.actor, finding.actor_withheld) == ("", "no source that the person could not write")
+
+
+def test_several_actors_are_not_one() -> None:
+    """Two people killed ranks: neither is named as the one who did it."""
+    (finding,) = judge(kill(96), kill(97, uid=OTHER, auid=OTHER), rank_failed(98), job_end(100))
+    assert (finding.actor, finding.actor_withheld) == ("", "several identities acted; see the evidence")
+
+
+def test_the_innocent_among_several_are_left_out() -> None:
+    """The step daemon's own signals are not cited beside the colleague's."""
+    daemon = kill(98, uid=0, auid=None)
+    (finding,) = judge(kill(97), daemon, rank_failed(99), job_end(100))
+    assert daemon.id not in {item.event_id for item in finding.evidence}
+    assert finding.actor == "u099"
+
+
+def test_the_id_does_not_depend_on_the_evidence() -> None:
+    """Subject and kind of effect name a finding, whatever was seen first."""
+    (one,) = judge(kill(97), job_end(100))
+    (two,) = judge(kill(50), kill(97), rank_failed(98), job_end(100))
+    assert one.id == two.id
+
+
+def test_it_is_final_when_everything_that_was_looked_at_has_passed() -> None:
+    """The launcher's line may come behind the end of the job: the window waits for it."""
+    (finding,) = judge(kill(97), rank_failed(160), job_end(100))
+    assert finding.effect_time == build.ms(160)
+    assert finding.closes_at >= finding.effect_time + 120_000
+
+
+def test_relation_needs_names_of_one_kind() -> None:
+    """An owner known by login only and a sender known by uid only may be the same person."""
+    unmapped = build.site(identities=())
+    (finding,) = build.judge(ID, kill(97), job_end(100, owner_uid=None, owner="ola"), at=unmapped)
+    assert answer(finding, "owner_or_service").answer is Checked.NOT_CHECKED
+    assert not finding.alert
+
+
+def test_an_allocation_alone_tells_the_owner() -> None:
+    """While the job runs, the start record says whose it is."""
+    (finding,) = judge(allocation(), *KILLED)
+    assert answer(finding, "owner_or_service").answer is Checked.EXCLUDED

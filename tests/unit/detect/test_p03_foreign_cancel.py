@@ -1,0 +1,234 @@
+"""P03: a job cancelled by somebody who neither owns it nor acts for its owner, or tried to be.
+
+# two minutes before the end, one second after it
+#
+#   scheduler   start@0    [-20 ... request@98   end@100   101]
+#   access                         scancel@97
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline.detect.detector import registry
+from pipeline.model.events import Event
+from pipeline.model.finding import Checked, Finding, Severity
+from pipeline.model.source import Source
+from tests import build
+from tests.build import (
+    ADMIN,
+    COLLEAGUE,
+    OTHER,
+    OWNER,
+    SERVICE,
+    allocation,
+    answer,
+    answers,
+    attempt,
+    cancel_request,
+    case,
+    controller,
+    job_end,
+    node_down,
+    scancel,
+    step_cancelled,
+    ticket,
+    xid,
+)
+
+ID = "p03_foreign_cancel"
+
+
+def judge(*events: Event, silent: Sequence[Source] = ()) -> list[Finding]:
+    return build.judge(ID, *events, silent=silent)
+
+
+def end(at: float = 100, state: str = "CANCELLED", **fields: Any) -> Event:
+    return job_end(at, state, **fields)
+
+
+class Row(NamedTuple):
+    """A story, and how many findings it gives."""
+
+    name: str
+    events: Sequence[Event]
+    findings: int
+
+
+FIRING = [
+    Row("a colleague", [cancel_request(98), end()], 1),
+    Row("an unknown uid", [cancel_request(98, 7777), end()], 1),
+    Row("an admin without a ticket", [cancel_request(98, ADMIN), end()], 1),
+    Row("root without a ticket", [cancel_request(98, 0), end()], 1),
+    Row("the colleague first, the owner after", [cancel_request(97), cancel_request(99, OWNER), end()], 1),
+    Row("sacct says the same", [cancel_request(98), end(), end(source=Source.SACCT, cancelled_by_uid=COLLEAGUE)], 1),
+]
+SILENT = [
+    Row("nobody asked", [end()], 0),
+    Row("the owner", [cancel_request(98, OWNER), end()], 0),
+    Row("the owner first, the colleague after", [cancel_request(97, OWNER), cancel_request(98), end()], 0),
+    Row("the job was gone already", [cancel_request(98, no_effect=True), end()], 0),
+    Row("no effect: it completed", [cancel_request(98), end(state="COMPLETED")], 0),
+    Row("no effect: it failed by itself", [cancel_request(98), end(state="FAILED")], 0),
+    Row("it still runs", [cancel_request(98)], 0),
+    Row("sacct names another", [cancel_request(98), end(), end(source=Source.SACCT, cancelled_by_uid=OWNER)], 0),
+]
+BOUNDARY = [
+    Row("two minutes before the end are inside", [cancel_request(-20), end()], 1),
+    Row("a moment more is not", [cancel_request(-20.001), end()], 0),
+    Row("a second behind the end is inside", [cancel_request(101), end()], 1),
+    Row("a moment more is not", [cancel_request(101.001), end()], 0),
+]
+HARMLESS = [
+    Row("owner_or_service", [cancel_request(98, SERVICE), end()], 0),
+    Row("preempted, says the controller", [cancel_request(98), controller(97, "preempted"), end()], 0),
+    Row("preempted, says the step daemon", [cancel_request(98), step_cancelled(97, "preemption"), end()], 0),
+    Row("time_limit, says the controller", [cancel_request(98), controller(97, "time_limit"), end()], 0),
+    Row("time_limit, says the step daemon", [cancel_request(98), step_cancelled(97, "time_limit"), end()], 0),
+    Row("hardware_fault, says the kernel", [cancel_request(98), xid(50), end()], 0),
+    Row("hardware_fault, says the controller", [cancel_request(98), node_down(50), end()], 0),
+]
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """A request by a non-owner and the end that follows it are one finding about this attempt."""
+    (finding,) = judge(*row.events)
+    assert (finding.detector, finding.effect, finding.severity) == (ID, "cancelled", Severity.HIGH)
+    assert {item.role for item in finding.evidence} == {"cause", "effect"}
+
+
+@pytest.mark.parametrize("row", SILENT, ids=lambda row: row.name)
+def test_is_silent(row: Row) -> None:
+    """Owner, missing effect, or somebody else's doing: nothing to say."""
+    assert judge(*row.events) == []
+
+
+@pytest.mark.parametrize("row", BOUNDARY, ids=lambda row: row.name)
+def test_boundary(row: Row) -> None:
+    """Both edges of the window belong to it."""
+    assert len(judge(*row.events)) == row.findings
+
+
+@pytest.mark.parametrize("row", HARMLESS, ids=lambda row: row.name)
+def test_a_confirmed_explanation_ends_the_suspicion(row: Row) -> None:
+    """What a record proves to be harmless is no finding."""
+    assert judge(*row.events) == []
+
+
+def test_an_admin_under_a_ticket_is_acquitted() -> None:
+    """The ticket may name the job; one for another job acquits nobody."""
+    story = [cancel_request(98, ADMIN), end()]
+    assert build.judge(ID, *story, at=build.site(tickets=(ticket(0, 200, jobs=("7",)),))) == []
+    (finding,) = build.judge(ID, *story, at=build.site(tickets=(ticket(0, 200, jobs=("8",)),)))
+    assert answer(finding, "admin_ticket").answer is Checked.EXCLUDED
+
+
+def test_with_all_sources_every_explanation_is_excluded() -> None:
+    """The checklist names each explanation with the record, or the heard source, that rules it out."""
+    (finding,) = judge(cancel_request(98), end())
+    assert set(answers(finding).values()) == {Checked.EXCLUDED}
+    assert all(item.by or item.note for item in finding.checklist)
+    assert finding.alert
+
+
+@pytest.mark.parametrize(
+    ("explanation", "changed", "silent", "missing"),
+    [
+        ("owner_or_service", {"owner_uid": None, "owner": ""}, [], ("slurm_jobcomp", "sacct")),
+        ("hardware_fault", {}, [Source.KERNEL], ("kernel on gpu-001",)),
+        ("hardware_fault", {}, [Source.SLURMCTLD], ("slurmctld",)),
+    ],
+)
+def test_without_the_source_that_acquits_an_explanation_is_not_checked(
+    explanation: str, changed: dict[str, Any], silent: Sequence[Source], missing: tuple[str, ...]
+) -> None:
+    """Excluded turns into not checked, and the missing source is named."""
+    (before,) = judge(cancel_request(98), end())
+    (finding,) = judge(cancel_request(98), end(**changed), silent=silent)
+    assert answer(before, explanation).answer is Checked.EXCLUDED
+    assert (answer(finding, explanation).answer, answer(finding, explanation).missing) == (Checked.NOT_CHECKED, missing)
+
+
+@pytest.mark.parametrize("explanation", ["preempted", "time_limit"])
+def test_the_end_record_rules_out_what_the_scheduler_would_have_said(explanation: str) -> None:
+    """The state is the scheduler's own word, so these need no other source; the record is cited."""
+    ended = end()
+    (finding,) = judge(cancel_request(98), ended, silent=[Source.SLURMCTLD])
+    assert (answer(finding, explanation).answer, answer(finding, explanation).by) == (Checked.EXCLUDED, ended.id)
+
+
+def test_a_job_that_never_ran_can_be_cancelled_too() -> None:
+    """It has no nodes, so no kernel log could tell anything."""
+    (finding,) = build.judge(ID, cancel_request(98), end(start=None, nodes=()), of=attempt(start=None))
+    assert set(answers(finding).values()) == {Checked.EXCLUDED}
+
+
+def test_hardware_is_not_excluded_where_no_record_names_the_nodes() -> None:
+    """Nobody knows which kernel log to ask."""
+    (finding,) = judge(allocation(nodes=()), cancel_request(98), end(nodes=()))
+    assert answer(finding, "hardware_fault").answer is Checked.NOT_CHECKED
+
+
+def test_one_group_of_sources_names_nobody() -> None:
+    """Controller log, jobcomp and sacct all say what slurmctld believes."""
+    (finding,) = judge(cancel_request(98), end(), end(source=Source.SACCT, cancelled_by_uid=COLLEAGUE))
+    assert (finding.alert, finding.actor, finding.actor_withheld) == (True, "", "only one independent source: scheduler")
+
+
+def test_the_kernels_record_of_the_command_names_the_actor() -> None:
+    """The submit host's audit log is a second, independent source."""
+    (finding,) = judge(cancel_request(98), scancel(97), end())
+    assert (finding.actor, finding.actor_withheld) == ("u099", "")
+    assert {item.source for item in finding.evidence} == {"slurmctld", "slurm_jobcomp", "auditd"}
+
+
+@pytest.mark.parametrize(("at", "uid"), [(68 - 0.001, COLLEAGUE), (128.001, COLLEAGUE), (97, OTHER)])
+def test_a_command_of_another_time_or_person_is_no_evidence(at: float, uid: int) -> None:
+    """Half a minute around the request, by the same identity."""
+    (finding,) = judge(cancel_request(98), scancel(at, uid), end())
+    assert "auditd" not in {item.source for item in finding.evidence}
+
+
+def test_root_is_not_named() -> None:
+    """The system's own account says nothing about a person."""
+    (finding,) = judge(cancel_request(98, 0), end())
+    assert finding.actor_withheld == "the system's own account acted; no login is attached to it"
+
+
+def test_a_refused_request_is_an_attempt() -> None:
+    """Its own effect, of medium severity, also while the job runs; the end has nothing to do with it."""
+    for story in ([allocation()], [end(state="COMPLETED")]):
+        (finding,) = judge(cancel_request(50, refused=True), *story)
+        assert (finding.effect, finding.severity, finding.anchor) == ("cancel_refused", Severity.MEDIUM, "u099")
+
+
+def test_refused_requests_are_one_finding_per_identity() -> None:
+    """Several tries of one are one; tries of two are two, in canonical order."""
+    tries = [cancel_request(at, uid, refused=True) for at, uid in ((50, COLLEAGUE), (55, OTHER), (60, COLLEAGUE))]
+    first, second = judge(allocation(), *tries)
+    assert [(first.anchor, len(first.evidence)), (second.anchor, len(second.evidence))] == [("u098", 1), ("u099", 2)]
+    assert second.closes_at == build.ms(60) + 120_000
+
+
+def test_refused_and_then_cancelled_are_two_findings() -> None:
+    """Somebody without the right tries, then finds a way."""
+    found = judge(cancel_request(90, refused=True), cancel_request(98), end())
+    assert [finding.effect for finding in found] == ["cancelled", "cancel_refused"]
+    assert len({finding.id for finding in found}) == 2
+
+
+@pytest.mark.parametrize("uid", [OWNER, SERVICE])
+def test_a_refused_request_of_the_owner_or_a_service_is_nothing(uid: int) -> None:
+    """A site may forbid even owners to cancel; that is no interference."""
+    assert judge(allocation(), cancel_request(50, uid, refused=True)) == []
+
+
+def test_it_is_about_the_attempt_that_ran() -> None:
+    """A request before the requeue belongs to the first run."""
+    again = allocation(300, submit=200)
+    first = case(allocation(), cancel_request(98), end(), again)
+    second = case(allocation(), cancel_request(98), end(), again, of=attempt(start=300, submit=200))
+    detector = next(each for each in registry() if each.meta.id == ID)
+    assert [len(list(detector.judge(each, build.now()))) for each in (first, second)] == [1, 0]

@@ -1,0 +1,191 @@
+"""P06: a checkpoint changed by somebody else between save and load.
+
+# no clock limit: save, write and load may be days apart
+#
+#   training   save(a)@10                         load(b)@90
+#   access                   write by u099 @40
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.model.events import Event
+from pipeline.model.finding import Checked, Finding, Severity
+from tests import build
+from tests.build import (
+    ADMIN,
+    COLLEAGUE,
+    DAY,
+    OTHER,
+    OWNER,
+    PATH,
+    SERVICE,
+    WRITER,
+    answer,
+    answers,
+    job_end,
+    load,
+    save,
+    ticket,
+    write,
+)
+
+ID = "p06_checkpoint_tamper"
+
+
+def judge(*events: Event) -> list[Finding]:
+    return build.judge(ID, *events)
+
+
+class Row(NamedTuple):
+    """A story, and how many findings it gives."""
+
+    name: str
+    events: Sequence[Event]
+    findings: int
+
+
+FIRING = [
+    Row("a colleague wrote", [save(10), write(40), load(90)], 1),
+    Row("days later", [save(-20 * DAY), write(-15 * DAY), load(90)], 1),
+    Row("renamed over it", [save(10), write(40, action="renamed"), load(90)], 1),
+    Row("truncated", [save(10), write(40, action="truncated"), load(90)], 1),
+    Row("with the owner's uid, by su", [save(10), write(40, OWNER, auid=COLLEAGUE), load(90)], 1),
+    Row("an admin without a ticket", [save(10), write(40, ADMIN), load(90)], 1),
+    Row("the owner wrote before the colleague", [save(10), write(30, OWNER), write(40), load(90)], 1),
+    Row("loaded twice is one finding", [save(10), write(40), load(90), load(95)], 1),
+    Row("the first load was fine", [save(10), load(20, "a"), write(40), load(90)], 1),
+    Row("two files are two findings", [save(10), write(40), load(90), *(each for each in (
+        save(10, path="/ckpt/x"), write(40, path="/ckpt/x"), load(90, path="/ckpt/x")))], 2),
+]  # fmt: skip
+SILENT = [
+    Row("nobody wrote", [save(10), load(90)], 0),
+    Row("same bytes", [save(10, "a"), write(40), load(90, "a")], 0),
+    Row("the owner wrote", [save(10), write(40, OWNER), load(90)], 0),
+    Row("the owner wrote last: the bytes are the owner's", [save(10), write(40), write(50, OWNER), load(90)], 0),
+    Row("saved again since", [save(10), write(40), save(50, "b"), load(90)], 0),
+    Row("written before the save", [write(5), save(10), load(90)], 0),
+    Row("written after the load", [save(10), load(90), write(95)], 0),
+    Row("never saved under a probe", [write(40), load(90)], 0),
+    Row("a failed write", [save(10), write(40, success=False), load(90)], 0),
+    Row("rights changed, not bytes", [save(10), write(40, action="attributes"), load(90)], 0),
+    Row("deleted: there is nothing to load", [save(10), write(40, action="deleted"), load(90)], 0),
+    Row("another file", [save(10), write(40, path="/ckpt/u012/step200.pt"), load(90)], 0),
+]
+BOUNDARY = [
+    Row("a moment behind the save", [save(10), write(10.001), load(90)], 1),
+    Row("the moment of the save is the saver's own write", [save(10), write(10), load(90)], 0),
+    Row("the moment of the load is still before it", [save(10), write(90), load(90)], 1),
+]
+HARMLESS = [
+    Row("owner_or_service", [save(10), write(40, SERVICE), load(90)], 0),
+    Row("system_daemon: storage restore by a daemon", [save(10), write(40, 0, auid=None), load(90)], 0),
+    Row("allowed_writer: resharding", [save(10), write(40, WRITER), load(90)], 0),
+]
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """Other bytes than were saved, and a foreign write last: one finding per file."""
+    found = judge(*row.events)
+    assert len(found) == row.findings
+    for finding in found:
+        assert (finding.effect, finding.severity) == ("loaded_tampered_checkpoint", Severity.CRITICAL)
+        assert {item.role for item in finding.evidence} == {"saved", "written", "loaded"}
+
+
+@pytest.mark.parametrize("row", SILENT, ids=lambda row: row.name)
+def test_is_silent(row: Row) -> None:
+    """Same bytes, own bytes, or no write in between: nothing to say."""
+    assert judge(*row.events) == []
+
+
+@pytest.mark.parametrize("row", BOUNDARY, ids=lambda row: row.name)
+def test_boundary(row: Row) -> None:
+    """Behind the save, up to the load."""
+    assert len(judge(*row.events)) == row.findings
+
+
+@pytest.mark.parametrize("row", HARMLESS, ids=lambda row: row.name)
+def test_a_confirmed_explanation_ends_the_suspicion(row: Row) -> None:
+    """What a record proves to be harmless is no finding."""
+    assert judge(*row.events) == []
+
+
+STORY = [save(10), write(40), load(90)]
+
+
+def test_an_admin_under_a_ticket_is_acquitted() -> None:
+    """Also on a login node, where the write happened."""
+    story = [save(10), write(40, ADMIN), load(90)]
+    assert build.judge(ID, *story, at=build.site(tickets=(ticket(0, 60, hosts=("login-001",)),))) == []
+    (finding,) = build.judge(ID, *story, at=build.site(tickets=(ticket(0, 60, hosts=("gpu-001",)),)))
+    assert answer(finding, "admin_ticket").answer is Checked.EXCLUDED
+
+
+def test_the_owner_of_the_artefacts_root_may_write_there() -> None:
+    """A folder of base models belongs to whom the settings say, not to whoever loads from it."""
+    root = {"path": "/ckpt", "owner": "u099"}
+    assert build.judge(ID, *STORY, at=build.site(artefact_roots=(root,))) == []
+
+
+def test_with_all_sources_every_explanation_is_excluded() -> None:
+    """The checklist names each explanation with the record, or the settings, that rule it out."""
+    (finding,) = judge(*STORY)
+    assert set(answers(finding).values()) == {Checked.EXCLUDED}
+    assert all(item.by or item.note for item in finding.checklist)
+    assert finding.alert
+
+
+def test_without_the_scheduler_the_owner_is_not_known() -> None:
+    """Excluded turns into not checked, and the missing sources are named."""
+    (finding,) = judge(*STORY, job_end(100, owner_uid=None, owner=""))
+    said = answer(finding, "owner_or_service")
+    assert (said.answer, said.missing) == (Checked.NOT_CHECKED, ("slurm_jobcomp", "sacct"))
+    assert (finding.alert, finding.actor) == (False, "")
+
+
+@pytest.mark.parametrize("explanation", ["owner_or_service", "system_daemon", "allowed_writer", "admin_ticket"])
+def test_without_the_record_of_who_wrote_an_explanation_is_not_checked(explanation: str) -> None:
+    """The audit record is what would acquit the writer: without its identity nothing is excluded."""
+    (before,) = judge(*STORY)
+    (finding,) = judge(save(10), write(40, None, auid=None), load(90))
+    assert answer(before, explanation).answer is Checked.EXCLUDED
+    assert answer(finding, explanation).answer is Checked.NOT_CHECKED
+    assert answer(finding, explanation).note
+
+
+def test_probe_and_kernel_audit_name_the_writer() -> None:
+    """Two sources on different hosts."""
+    (finding,) = judge(*STORY)
+    assert (finding.actor, finding.actor_withheld, finding.anchor) == ("u099", "", PATH)
+
+
+def test_several_writers_are_not_one() -> None:
+    """The last write made the bytes, but nobody is named while others wrote too."""
+    (finding,) = judge(save(10), write(40), write(50, OTHER), load(90))
+    assert (finding.actor, finding.actor_withheld) == ("", "several identities acted; see the evidence")
+    assert finding.cause_time == build.ms(50)
+
+
+def test_an_explained_write_among_foreign_ones_lowers_the_confidence() -> None:
+    """The colleague wrote last, a service before."""
+    (alone,) = judge(*STORY)
+    (shared,) = judge(save(10), write(30, SERVICE), write(40), load(90))
+    assert shared.confidence.score < alone.confidence.score
+
+
+def test_the_last_save_before_the_load_counts() -> None:
+    """Saved, loaded well, saved anew, changed."""
+    (finding,) = judge(save(10, "a"), save(30, "c"), write(40), load(90, "b"))
+    (saved,) = [item for item in finding.evidence if item.role == "saved"]
+    assert saved.event_time == build.ms(30)
+
+
+def test_the_id_does_not_depend_on_the_writers() -> None:
+    """Subject, kind and file name the finding."""
+    (one,) = judge(*STORY)
+    (two,) = judge(save(10), write(20, OTHER), write(40), load(90))
+    assert one.id == two.id

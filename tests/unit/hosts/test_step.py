@@ -1,0 +1,396 @@
+"""The interval join of one host: in whatever order its facts arrive, the last word of every derived fact is the same.
+
+access        kill@97 ........... kept
+scheduler                          [0 --------- 100] record@101   ->  touch(kill@97, attempt)
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from itertools import permutations
+from typing import Any
+
+import pytest
+
+from pipeline.hosts.step import HostsState, build_state, step
+from pipeline.model.events import AuditRecord, Event, FileTouched, ProcessRun, SignalSent
+from pipeline.model.facts import Fact, case_name, host_case
+from pipeline.model.outcome import Tell
+from pipeline.model.source import Source
+from pipeline.model.told import HostCoverage, NodeTouch, Told, Touch, decode_told
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import NOTHING, Watermarks
+from tests import build
+from tests.build import (
+    BUCKET_MS,
+    CLUSTER,
+    COLLEAGUE,
+    DAY,
+    HOST,
+    OTHER,
+    OWNER,
+    PATH,
+    PID,
+    allocation,
+    attempt,
+    audit,
+    heard,
+    job_end,
+    kill_parts,
+    ms,
+    node_down,
+    now,
+    oom,
+    process_started,
+    scancel_parts,
+    to_host,
+    write_parts,
+    xid,
+)
+
+Words = dict[tuple[str, bytes, str], Told]
+
+
+class Hosts:
+    """One partition, driven by hand; `last` is what the stages behind remember of it."""
+
+    def __init__(self, facts: Iterable[Fact] = (), said: Cases | None = None, **settings: Any) -> None:
+        self.cases = Cases(facts)
+        self.state: HostsState = build_state(build.settings(**settings), self.cases)
+        self.said = said if said is not None else Cases()
+
+    def take(self, *facts: Fact, at: Watermarks = NOTHING) -> list[Fact]:
+        """Fold facts; what was told."""
+        self.state, outcomes = step(self.state, facts, at)
+        told = []
+        for out in outcomes:
+            assert isinstance(out, Tell)
+            told.append(out.fact)
+            self.said.merge(Fact(out.stage.encode() + b"\0" + out.fact.case, out.fact.id, out.fact.rank, out.fact.body))
+        return told
+
+    @property
+    def last(self) -> Words:
+        """The last word under each id; void equals absent."""
+        return {
+            (fact.case.partition(b"\0")[0].decode(), fact.case.partition(b"\0")[2], fact.id): decode_told(fact.body)
+            for fact in self.said.facts()
+            if fact.body
+        }
+
+
+def run(facts: Sequence[Fact], **settings: Any) -> Words:
+    """One by one."""
+    hosts = Hosts(**settings)
+    for each in facts:
+        hosts.take(each)
+    return hosts.last
+
+
+def facts(*events: Event | Fact) -> list[Fact]:
+    return [each if isinstance(each, Fact) else to_host(each) for each in events]
+
+
+def touches(words: Words) -> list[tuple[str, str, str]]:
+    """(what happened, job, how it was matched), sorted."""
+    found = [each for each in words.values() if isinstance(each, (Touch, NodeTouch))]
+    return sorted(
+        (type(each.event.body).__name__, each.attempt.job, each.matched if isinstance(each, Touch) else "pid" if each.job_pid else "host")
+        for each in found
+    )
+
+
+KILL = kill_parts(97)
+ENDED = job_end(100)
+
+# --- the join -------------------------------------------------------------------------------------------------------------------
+
+JOINS: dict[str, tuple[list[Event], list[tuple[str, str, str]]]] = {
+    "by process": ([*KILL, process_started(1), ENDED], [("SignalSent", "7", "pid")]),
+    "by owner": ([*KILL, ENDED], [("SignalSent", "7", "owner")]),
+    "an open allocation": ([*KILL, allocation()], [("SignalSent", "7", "owner")]),
+    "the target's owner is not known": ([KILL[0], ENDED], [("SignalSent", "7", "host")]),
+    "another's process": ([*kill_parts(97, target_uid=OTHER), ENDED], []),
+    "nobody's": (KILL, []),
+    "a record that names nobody": ([KILL[1], ENDED], []),
+    "five seconds around belong to it": (
+        [*kill_parts(-5, serial=1), *kill_parts(105, serial=2), ENDED], [("SignalSent", "7", "owner")] * 2,
+    ),
+    "more do not": ([*kill_parts(-5.001, serial=1), *kill_parts(105.001, serial=2), ENDED], []),
+    "a node shared by two jobs": (
+        [*KILL, process_started(1), ENDED, job_end(100, job="8")],
+        [("SignalSent", "7", "pid")],
+    ),
+    "a node shared by two jobs of one owner": (
+        [*KILL, ENDED, job_end(100, job="8")], [("SignalSent", "7", "owner"), ("SignalSent", "8", "owner")],
+    ),
+    "a node shared with another owner": ([*KILL, ENDED, job_end(100, job="8", owner_uid=OTHER)], [("SignalSent", "7", "owner")]),
+    "the kernel names the process": ([oom(97), process_started(1), ENDED], [("OomKill", "7", "pid")]),
+    "the kernel names an unknown process": ([oom(97), ENDED], [("OomKill", "7", "host")]),
+    "a GPU error": ([xid(97), ENDED], [("Xid", "7", "host")]),
+    "the node is lost": ([node_down(97), ENDED], [("NodeState", "7", "host")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "expected"), JOINS.values(), ids=JOINS)
+def test_every_arrival_order_leaves_the_same_touches(events: list[Event], expected: list[tuple[str, str, str]]) -> None:
+    """One by one in every order, and all at once: the same last words, byte for byte."""
+    base = run(facts(*events))
+    assert touches(base) == expected
+    for order in permutations(facts(*events)):
+        assert run(order) == base
+        hosts = Hosts()
+        hosts.take(*order)
+        assert hosts.last == base
+
+
+def test_a_restart_anywhere_leaves_the_same_touches() -> None:
+    """State is the case; what is derived is built again, and what was told before can still be voided."""
+    order = facts(*KILL, allocation(), process_started(50, job="8"), allocation(40, job="8"), job_end(90))
+    base = run(order)
+    for at in range(len(order)):
+        hosts = Hosts()
+        hosts.take(*order[:at])
+        again = Hosts(hosts.cases.facts(), hosts.said)
+        again.take(*order[at:])
+        assert again.last == base
+
+
+def test_the_same_facts_again_tell_nothing() -> None:
+    """A replay is silent."""
+    hosts = Hosts()
+    order = facts(*KILL, process_started(1), ENDED, oom(50), heard(95))
+    hosts.take(*order)
+    assert hosts.take(*order) == []
+
+
+def test_a_touch_is_voided_when_the_allocation_proves_to_have_ended_earlier() -> None:
+    """The job was thought to run on; its end says that it was gone before the signal."""
+    base = run(facts(*KILL, job_end(90)))
+    hosts = Hosts()
+    hosts.take(*facts(allocation(), *KILL))
+    assert touches(hosts.last) == [("SignalSent", "7", "owner")]
+    hosts.take(*facts(job_end(90)))
+    assert touches(hosts.last) == []
+    assert {key: told for key, told in hosts.last.items() if isinstance(told, Touch)} == base
+
+
+def test_a_touch_is_voided_when_the_process_proves_to_be_another_jobs() -> None:
+    """Two jobs of one owner share the node; the probe tells whose rank it was."""
+    hosts = Hosts()
+    hosts.take(*facts(*KILL, allocation(), allocation(job="8")))
+    assert touches(hosts.last) == [("SignalSent", "7", "owner"), ("SignalSent", "8", "owner")]
+    hosts.take(*facts(process_started(1, job="8")))
+    assert touches(hosts.last) == [("SignalSent", "8", "pid")]
+
+
+# --- process numbers come again -------------------------------------------------------------------------------------------------
+
+REUSED: dict[str, tuple[list[Event], list[tuple[str, str, str]]]] = {
+    "the later job's rank": (
+        [process_started(-900, job="6"), job_end(-100, job="6", start=-1000, submit=-1100), process_started(1), ENDED, *KILL],
+        [("SignalSent", "7", "pid")],
+    ),
+    "a rank of a job that has ended is no rank of it any more": (
+        [process_started(-900, job="6"), job_end(-100, job="6", start=-1000, submit=-1100), ENDED, *KILL],
+        [("SignalSent", "7", "owner")],
+    ),
+    "a later job's rank is not meant yet": (
+        [process_started(110, job="8"), allocation(110, job="8"), *KILL, ENDED], [("SignalSent", "7", "owner")],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "expected"), REUSED.values(), ids=REUSED)
+def test_a_reused_process_number_belongs_to_the_job_that_ran_then(events: list[Event], expected: list[tuple[str, str, str]]) -> None:
+    """In every order of arrival."""
+    base = run(facts(*events))
+    assert touches(base) == expected
+    for order in permutations(facts(*events)):
+        assert run(order) == base
+
+
+# --- the parts of an audit event --------------------------------------------------------------------------------------------------
+
+PARTS: dict[str, list[Event]] = {
+    "a sender in a container knows another number": [*kill_parts(97, asked=12), ENDED],
+    "a signal to a group": [
+        audit(97, "SYSCALL", syscall_name="kill", success="yes", a0="ffffffffffffed99", a1="9", pid="9", uid="5099", auid="5099"),
+        audit(97, "OBJ_PID", opid=str(PID), ouid=str(OWNER)),
+        audit(97, "OBJ_PID", opid="4712", ouid=str(OWNER), oses="2"),
+        ENDED,
+    ],
+    "a write with a relative name": [
+        audit(97, "SYSCALL", syscall_name="openat", success="yes", a0="ffffff9c", a2="241", pid="9", uid="5099", auid="5099"),
+        audit(97, "CWD", cwd="/ckpt/u012"),
+        audit(97, "PATH", name="step100.pt", nametype="NORMAL"),
+    ],
+    "a rename onto a checkpoint": [
+        audit(97, "SYSCALL", syscall_name="rename", success="yes", pid="9", uid="5099", auid="5099"),
+        audit(97, "PATH", item=2, name="/ckpt/u012/evil.pt", nametype="DELETE"),
+        audit(97, "PATH", item=3, name=PATH, nametype="DELETE"),
+        audit(97, "PATH", item=4, name=PATH, nametype="CREATE"),
+    ],
+}
+
+
+@pytest.mark.parametrize("events", PARTS.values(), ids=PARTS)
+def test_parts_may_come_in_any_order(events: list[Event]) -> None:
+    """What was told of half an event is replaced or taken back by the whole."""
+    base = run(facts(*events))
+    assert base
+    for order in permutations(facts(*events)):
+        assert run(order) == base
+
+
+def test_an_assembled_event_cites_each_record_it_was_made_from() -> None:
+    """Event ids and hashes of the raw lines, and an id of its own that does not depend on how many have come."""
+    (whole,) = [each for each in run(facts(*KILL, ENDED)).values() if isinstance(each, Touch)]
+    (half,) = [each for each in run(facts(KILL[0], ENDED)).values() if isinstance(each, Touch)]
+    assert set(whole.event.parts) == {(part.id, part.sha256) for part in KILL}
+    assert half.event.parts == ((KILL[0].id, KILL[0].sha256),)
+    assert half.event.id == whole.event.id
+    assert isinstance(whole.event.body, SignalSent)
+    assert (whole.event.body.auid, whole.event.body.target_uid) == (COLLEAGUE, OWNER)
+
+
+# --- artefacts and commands -------------------------------------------------------------------------------------------------------
+
+
+def told_to(stage: str, words: Words) -> list[tuple[str, Told]]:
+    return [(case_name(case)[1], told) for (to, case, _), told in words.items() if to == stage]
+
+
+@pytest.mark.parametrize(
+    ("path", "told"), [(PATH, True), ("/ckpt/x", True), ("/ckpts/x", False), ("/ckpt", False), ("/home/u012/x", False)]
+)
+def test_writes_below_an_artefacts_root_are_told(path: str, told: bool) -> None:
+    """Whoever wrote, and whether it was harmless, is not judged here."""
+    found = told_to("artefacts", run(facts(*write_parts(40, path=path, host=HOST))))
+    assert [name for name, _ in found] == ([path] if told else [])
+    assert all(isinstance(each, Event) and isinstance(each.body, FileTouched) for _, each in found)
+
+
+def test_a_rename_is_told_to_both_names() -> None:
+    """What was there is gone, what is there is new."""
+    found = told_to("artefacts", run(facts(*PARTS["a rename onto a checkpoint"])))
+    assert sorted(name for name, _ in found) == ["/ckpt/u012/evil.pt", PATH]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "jobs"),
+    [
+        (("7",), {"7"}),
+        (("7", "8_3", "9.0"), {"7", "8", "9"}),
+        (("-u", "u012"), set()),
+        (("--signal=KILL", "7"), {"7"}),
+        (("--name=7a",), set()),
+        (("9" * 21,), set()),
+    ],
+)
+def test_a_cancel_command_is_told_to_the_jobs_that_it_names(arguments: tuple[str, ...], jobs: set[str]) -> None:
+    """Arrays and steps by their job; options are no jobs."""
+    found = told_to("jobs", run(facts(*scancel_parts(97, COLLEAGUE, *arguments, host=HOST))))
+    assert {name for name, _ in found} == jobs
+    assert all(isinstance(each, Event) and isinstance(each.body, ProcessRun) for _, each in found)
+
+
+def test_another_command_is_told_to_nobody() -> None:
+    """Only scancel names jobs."""
+    parts = [
+        audit(97, "SYSCALL", syscall_name="execve", success="yes", uid="5099", auid="5099"),
+        audit(97, "EXECVE", a0="sbatch", a1="7"),
+    ]
+    assert run(facts(*parts)) == {}
+
+
+# --- coverage ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_coverage_around_the_end_is_told_in_every_order() -> None:
+    """Buckets from a kill window and what explains a kill before the end, to a bucket behind it."""
+    far, first, middle, last, behind = -3600, -2900 - 600, 0, 700, 1300
+    told = [heard(at) for at in (far - 1200, first, middle, last, behind)]
+    expected = tuple(build.ms(at) // BUCKET_MS * BUCKET_MS for at in (first, middle, last))
+    for order in permutations([*told, to_host(ENDED)]):
+        (only,) = run(order).values()
+        assert isinstance(only, HostCoverage)
+        assert (only.source, only.host, only.attempt, only.buckets) == (Source.KERNEL, HOST, attempt(), expected)
+
+
+def test_coverage_of_a_running_job_is_not_told() -> None:
+    """There is no end yet around which anything must have been heard."""
+    assert run(facts(allocation(), heard(50))) == {}
+
+
+def test_coverage_follows_an_end_that_is_corrected() -> None:
+    """What was told around the first end does not stay where nothing was heard around the second."""
+    order = facts(ENDED, heard(95), job_end(9_000, source=Source.SACCT))
+    assert [run(each) for each in permutations(order)] == [{}] * 6
+
+
+# --- any order, at random ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_busy_host_in_random_orders() -> None:
+    """Everything at once: two owners, reused numbers, late ends, parts apart; with restarts."""
+    order = facts(
+        *KILL, *kill_parts(50, serial=50, uid=OTHER, auid=OTHER), *kill_parts(130, serial=130), oom(60), xid(150), node_down(99),
+        process_started(1), process_started(120, job="8"), allocation(), ENDED, job_end(100, source=Source.SACCT),
+        allocation(110, job="8", submit=100), job_end(160, job="8", submit=100, start=110, owner_uid=OTHER),
+        allocation(0, job="9", submit=-5), heard(95), heard(95, Source.AUDITD), heard(700), *write_parts(40, host=HOST),
+        *scancel_parts(98, host=HOST),
+    )  # fmt: skip
+    base = run(order)
+    assert len(touches(base)) >= 8
+    dice = random.Random(7)
+    for _ in range(60):
+        dice.shuffle(order)
+        at = dice.randrange(len(order))
+        hosts = Hosts()
+        hosts.take(*order[:at])
+        again = Hosts(hosts.cases.facts(), hosts.said)
+        for each in order[at:]:
+            again.take(each)
+        again.take(*order[:at])
+        assert again.last == base
+
+
+# --- forgetting -------------------------------------------------------------------------------------------------------------------
+
+
+def test_after_the_retention_a_host_is_forgotten() -> None:
+    """Parts, node events, processes, ended allocations and what was heard: nothing is kept for ever."""
+    hosts = Hosts()
+    hosts.take(*facts(*KILL, process_started(1), ENDED, oom(50), heard(95)), at=now(DAY))
+    hosts.take(at=now(92 * DAY))
+    assert host_case(CLUSTER, HOST) not in hosts.cases
+
+
+def test_within_the_retention_everything_is_kept_and_running_jobs_always() -> None:
+    """A signal may become a touch when the job's record comes days later; a rank of a running job stays known."""
+    hosts = Hosts()
+    hosts.take(*facts(*KILL), at=now(DAY))
+    hosts.take(at=now(80 * DAY))
+    hosts.take(*facts(ENDED), at=now(80 * DAY))
+    assert touches(hosts.last) == [("SignalSent", "7", "owner")]
+    long = Hosts()
+    long.take(*facts(process_started(1), allocation()), at=now(DAY))
+    long.take(at=now(100 * DAY))
+    long.take(*facts(*kill_parts(100 * DAY, serial=5)), at=now(100 * DAY))
+    assert touches(long.last) == [("SignalSent", "7", "pid")]
+
+
+def test_idleness_forgets_nothing() -> None:
+    """Only observed time evicts."""
+    hosts = Hosts()
+    hosts.take(*facts(*KILL), at=now(100 * DAY, observed=DAY))
+    assert len(hosts.cases.of(host_case(CLUSTER, HOST))) == len(KILL)
+
+
+def test_audit_records_stay_raw_in_the_case() -> None:
+    """What is assembled is derived, so that a later part can still change it."""
+    hosts = Hosts()
+    hosts.take(*facts(*KILL))
+    bodies = [decode_told(body) for _, body in hosts.cases.of(host_case(CLUSTER, HOST)).values()]
+    assert all(isinstance(each, Event) and isinstance(each.body, AuditRecord) for each in bodies)
+    assert ms(97) == KILL[0].event_time

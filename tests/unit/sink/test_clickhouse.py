@@ -1,0 +1,55 @@
+"""Errors of the driver and the server, sorted by what can be done about them."""
+
+import pytest
+from clickhouse_driver import errors as driver
+
+from pipeline.errors import (
+    ConfigError,
+    FatalError,
+    InvariantViolation,
+    MigrationMissing,
+    SinkOverloaded,
+    SinkUnavailable,
+    TransientError,
+)
+from pipeline.sink.clickhouse import sorted_error
+from pipeline.sink.rows import RowsRefused
+
+
+def server(code: int) -> driver.Error:
+    """An answer of the server."""
+    error: driver.Error = driver.ServerException("DB::Exception: no. Stack trace:\n0. ?", code)
+    return error
+
+
+ERRORS = [
+    ("too many parts", server(252), SinkOverloaded),
+    ("memory limit", server(241), SinkOverloaded),
+    ("too many queries", server(202), SinkOverloaded),
+    ("query timeout", server(159), SinkOverloaded),
+    ("read-only replica", server(242), SinkUnavailable),
+    ("no Keeper", server(999), SinkUnavailable),
+    ("unknown status of an insert", server(319), SinkUnavailable),
+    ("the former try still runs", server(216), SinkUnavailable),
+    ("connection refused", driver.NetworkError("refused"), SinkUnavailable),
+    ("no answer in time", driver.SocketTimeoutError("slow"), SinkUnavailable),
+    ("answer cut off", driver.UnexpectedPacketFromServerError("?"), SinkUnavailable),
+    ("unknown table", server(60), MigrationMissing),
+    ("unknown database", server(81), MigrationMissing),
+    ("unknown column", server(16), MigrationMissing),
+    ("wrong password", server(516), ConfigError),
+    ("no right to insert", server(497), ConfigError),
+    ("wrong type, seen by the driver", driver.TypeMismatchError("out of range"), RowsRefused),
+    ("wrong type, seen by the server", server(53), RowsRefused),
+    ("a code nobody thought of", server(49), InvariantViolation),
+]
+
+
+@pytest.mark.parametrize(("name", "error", "expected"), ERRORS, ids=[row[0] for row in ERRORS])
+def test_an_error_is_sorted_by_what_to_do(name: str, error: driver.Error, expected: type[Exception]) -> None:
+    """Retry, dead letter or stop; the server's stack trace is left out, and there is advice."""
+    found = sorted_error(error)
+    assert type(found) is expected
+    assert "Stack trace" not in str(found)
+    assert getattr(found, "advice", "")
+    assert isinstance(found, TransientError | FatalError | RowsRefused)
