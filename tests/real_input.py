@@ -103,7 +103,7 @@ def every_line_is_accounted_for(found: Found, shared: Path) -> None:
 
 
 def unparsed_lines_are_few(found: Found, shared: Path) -> None:
-    """In access logs one line is unreadable, as the notes say, and one in a hundred is known by its program alone; Megatron: one in fifty."""
+    """One access line is unreadable, as the notes say, and one in a hundred known by its program alone; of Megatron one in fifty."""
     access = {row.file for row in found.rows if row.source in {"auditd", "sshd"}}
     assert {key: count for key, count in found.codes.items() if key[0] in access} == {("audit-rhel7.log", "decode_error"): 1}
     for files, share in ((access, 0.01), ({file for file in found.lines if file.startswith("meg_")}, 0.02)):

@@ -111,12 +111,11 @@ class LocalRuntime:
     def finish(self) -> Results:
         """End all channels, as `replay --final` does, and judge what is open."""
         self.checkpoint()
-        for stage in self._stages:
-            if not stage.upstream:
-                for topic in stage.reads:
-                    for number in range(self._partitions):
-                        marks = self._parts[Source(topic, number)].marks
-                        marks.advance(end_of_channel(marks))
+        spoken = [part.marks for part in self._parts.values() if part.observes]
+        latest = max(marks.own_progress() for marks in spoken)
+        for marks in spoken:  # all channels end at one time, also those whose last record was long before
+            marks.progress(latest)
+            marks.advance(end_of_channel(marks))
         self.checkpoint()
         return self.results
 

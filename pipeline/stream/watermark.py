@@ -31,7 +31,8 @@ from pipeline.stream.cases import Cases
 MARKS = b"\x00marks"  # reserved cases: no subject's key begins with a zero byte
 COVERAGE = b"\x00coverage"
 NEVER = 0  # a mark before which nothing has passed
-EMPTY_PROGRESS = 2**62  # of a partition without records: it holds nothing back
+EMPTY = 1  # progress of a partition without records: the least that can be said, so that its first record takes its place
+UNHELD = 2**62  # above all times: an empty partition holds nothing back
 SEPARATOR = "\x1f"
 
 
@@ -65,8 +66,8 @@ class Watermarks:
         self._floor: dict[str, int] = {}
         for (cluster, source), (observed, advanced) in self._marks.items():
             if source not in slow:
-                self._joint[cluster] = min(self._joint.get(cluster, EMPTY_PROGRESS), max(observed, advanced))
-                self._floor[cluster] = min(self._floor.get(cluster, EMPTY_PROGRESS), observed)
+                self._joint[cluster] = min(self._joint.get(cluster, UNHELD), max(observed, advanced))
+                self._floor[cluster] = min(self._floor.get(cluster, UNHELD), observed)
 
     def joint(self, cluster: str) -> int:
         """The time that all prompt families have passed; windows close by it.  sacct comes by cron and is not waited for."""
@@ -130,6 +131,7 @@ class Marks:
     def __init__(self, cases: Cases, bucket_ms: int, upstream: Sequence[str] = ()) -> None:
         self._cases, self._bucket_ms, self._upstream = cases, bucket_ms, tuple(upstream)
         self._view: Watermarks | None = None
+        self._passed: dict[str, tuple[int, int]] = {}
         self._spoken: tuple[int, dict[str, tuple[int, int]]] | None = None
         self._heard: dict[str, set[int]] = {}
         for name in cases.of(COVERAGE):
@@ -193,7 +195,7 @@ class Marks:
     def speak(self, topic: str, partition: int, partitions: int, *, empty: bool = False) -> Vector | None:
         """The vector to send on, or None when nothing changed.  `empty`: the partition has no records at all."""
         marks = self._minimum()
-        progress = EMPTY_PROGRESS if empty else self._progress()
+        progress = EMPTY if empty else self._progress()
         coverage = {key: sorted(buckets) for key, buckets in self._unsaid.items()}
         if not coverage and self._spoken == (progress, marks):
             return None
@@ -210,7 +212,8 @@ class Marks:
 
     def _reached(self, speaker: str) -> int:
         """Progress of a speaker: what it read, or what silence added to that."""
-        return max(self._value(f"{speaker}{SEPARATOR}p"), self._value(f"{speaker}{SEPARATOR}q"))
+        reached = max(self._value(f"{speaker}{SEPARATOR}p"), self._value(f"{speaker}{SEPARATOR}q"))
+        return UNHELD if reached == EMPTY else reached
 
     def _value(self, name: str) -> int:
         known = self._cases.of(MARKS).get(name)
@@ -230,7 +233,8 @@ class Marks:
 
     def _progress(self) -> int:
         speakers = self._speakers()
-        return min(self._reached(speaker) for speaker in speakers) if speakers else NEVER
+        reached = min(self._reached(speaker) for speaker in speakers) if speakers else NEVER
+        return EMPTY if reached == UNHELD else reached
 
     def _minimum(self) -> dict[str, tuple[int, int]]:
         said: dict[str, dict[str, dict[str, int]]] = {}  # family -> speaker -> o | a -> time
@@ -244,13 +248,15 @@ class Marks:
             return dict.fromkeys(sorted(said), (NEVER, NEVER))
         result = {}
         for family in sorted(said):
-            observed, advanced = EMPTY_PROGRESS, EMPTY_PROGRESS
+            observed, advanced = UNHELD, UNHELD
             for speaker in speakers:
                 mark = said[family].get(speaker)
                 held = self._reached(speaker)
                 observed = min(observed, mark["o"] if mark else held)
                 advanced = min(advanced, max(mark["o"], mark.get("a", NEVER)) if mark else held)
-            result[family] = (observed, advanced)
+            before = self._passed.get(family, (NEVER, NEVER))  # an empty partition may begin to hold, and takes nothing back
+            result[family] = (max(observed, before[0]), max(advanced, before[1]))
+        self._passed = result
         return result
 
 

@@ -1,6 +1,6 @@
 """Real log files of others through `replay`, Kafka and a worker process into ClickHouse, and their values queried back.
 
-    files --replay, one call each--> input topics --worker--> events, sink_ranges, dead letters --queries--> the checks of tests/real_input.py
+files --replay, one call each--> input topics --worker--> events, sink_ranges, dead letters --queries--> the checks of tests/real_input.py
 """
 
 import signal
@@ -10,6 +10,8 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -85,11 +87,15 @@ def test_dead_letters_carry_the_lines(site: Site) -> None:
     codes = Counter((site.files[place], code) for place, (code, _) in letters.items())
     filtered = {"control", "nothing_to_keep"}
     assert codes == Counter({key: count for key, count in site.found.codes.items() if key[1] not in filtered})
-    sent = {(record.topic, record.partition, record.offset): record.value for topic in kafka.input_topics for record in _read(site.settings, topic)}
+    sent = {
+        (record.topic, record.partition, record.offset): record.value
+        for topic in kafka.input_topics
+        for record in _read(site.settings, topic)
+    }
     assert all(sent[place] == value for place, (_, value) in letters.items())
 
 
-def test_verify_agrees(site: Site, tmp_path: Path) -> None:
+def test_ranges_are_complete(site: Site) -> None:
     """Ranges in ClickHouse cover every offset of the input topics once, and each offset is either written or listed."""
     with Database(site.settings.clickhouse) as database:
         ranges = database.query(
@@ -149,10 +155,80 @@ def _command(path: Path, *words: str) -> str:
     return result.stdout
 
 
-class _worker:  # noqa: N801  used like a function
-    """A worker process that must end in order when it is asked to."""
+@contextmanager
+def _worker(path: Path, log: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """A worker process; it must end in order when it is asked to."""
+    command = [sys.executable, "-m", "pipeline", "--settings", str(path), "worker"]
+    with log.open("wb") as out:
+        worker = subprocess.Popen(command, cwd=ROOT, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+    try:
+        yield worker
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(PATIENCE_SECONDS) == 0, _end_of(log)
+    finally:
+        if worker.poll() is None:
+            worker.kill()
+            worker.wait()
 
-    def __init__(self, path: Path, log: Path) -> None:
-        self._log = log.open("wb")
-        command = [sys.executable, "-m", "pipeline", "--settings", str(path), "worker"]
-        self._process = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL)
+
+def _wait(database: Database, worker: "subprocess.Popen[bytes]", places: Mapping[Place, str], log: Path) -> None:
+    """Until every input record is in a finished range."""
+    ends = Counter((topic, partition) for topic, partition, _ in places)
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        reached = database.query("SELECT topic, partition, max(hi) FROM {db}.sink_ranges GROUP BY topic, partition")
+        if {(topic, partition): hi for topic, partition, hi in reached if (topic, partition) in ends} == ends:
+            return
+        assert worker.poll() is None, f"the worker ended with {worker.returncode}:\n{_end_of(log)}"
+        assert time.monotonic() < deadline, f"reached {reached} of {ends}\n{_end_of(log)}"
+        time.sleep(0.3)
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text(errors="replace")[-4000:]
+
+
+def _iso(time_ms: int) -> str:
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat()
+
+
+# --- what came out
+
+
+def _places(settings: Settings) -> dict[Place, str]:
+    """The file of each input record, as its headers say."""
+    places = {}
+    for topic in settings.kafka.input_topics:
+        for record in _read(settings, topic):
+            places[record.topic, record.partition, record.offset] = dict(record.headers).get("file", b"").decode()
+    return places
+
+
+def _rows(database: Database, places: Mapping[Place, str]) -> list[Row]:
+    columns = "_topic, _partition, _offset, source, kind, host, job_id, toUnixTimestamp64Milli(ts), attrs, raw"
+    rows = database.query(f"SELECT {columns} FROM {{db}}.events ORDER BY _topic, _partition, _offset, _index")  # noqa: S608  constant
+    return [Row(places[topic, partition, offset], *rest) for topic, partition, offset, *rest in rows]
+
+
+def _codes(database: Database, places: Mapping[Place, str]) -> Counter[tuple[str, str]]:
+    listed = database.query(
+        "SELECT DISTINCT topic, partition, offset, code FROM {db}.sink_ranges ARRAY JOIN listed_offsets AS offset, listed_codes AS code"
+    )
+    return Counter((file, code) for *place, code in listed if (file := places[tuple(place)]))
+
+
+def _read(settings: Settings, topic: str) -> list[Any]:
+    """All records of a topic."""
+    consumer: Any = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers, enable_auto_commit=False)
+    try:
+        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
+        consumer.assign(partitions)
+        consumer.seek_to_beginning(*partitions)
+        ends = consumer.end_offsets(partitions)
+        records: list[Any] = []
+        while any(consumer.position(partition) < end for partition, end in ends.items()):
+            for found in consumer.poll(timeout_ms=500).values():
+                records += found
+    finally:
+        consumer.close()
+    return records

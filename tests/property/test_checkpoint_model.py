@@ -235,15 +235,20 @@ class Faults(RuleBasedStateMachine):
         """One that succeeds."""
         self._run()
 
-    @rule(lost=st.sampled_from(["answer", "way"]))
-    def insert_is_lost(self, lost: str) -> None:
+    @rule(lost=st.sampled_from(["answer", "way"]), count=st.integers(1, BATCH_MAX))
+    def insert_is_lost(self, lost: str, count: int) -> None:
         """The next insert's answer does not come, or the process dies with the insert on its way."""
+        self.records_come(3, 0)
+        self.fold(count)
         self.process.insert_is_lost = lost
         self._run()
+        self.process.insert_is_lost = ""
 
-    @rule(acts=st.integers(0, 9), freezes=st.booleans())
-    def fault(self, acts: int, freezes: bool) -> None:
+    @rule(acts=st.integers(0, 9), freezes=st.booleans(), count=st.integers(0, BATCH_MAX))
+    def fault(self, acts: int, freezes: bool, count: int) -> None:
         """A checkpoint that crashes or freezes before one of its acts; the next owner takes over."""
+        self.records_come(3, 0)
+        self.fold(count)
         self.process.acts, self.process.freezes = acts, freezes
         self._run()
 
@@ -332,7 +337,7 @@ class Faults(RuleBasedStateMachine):
         """Let the last owner finish, then compare with the truth."""
         for arguments in self.world.late:
             self.world.sink.insert(*arguments)
-        while self.process.position < self.world.end and [r for r in self.world.records if r.offset >= self.process.position]:
+        while self.process.position <= self.world.records[-1].offset if self.world.records else False:
             self.process.fold(BATCH_MAX)
             self._run()
         self._run()
@@ -347,5 +352,5 @@ class Faults(RuleBasedStateMachine):
 
 TestFaults = Faults.TestCase
 TestFaults.settings = settings(
-    max_examples=60, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
+    max_examples=150, stateful_step_count=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much]
 )

@@ -41,6 +41,7 @@ META = Meta(
     ),
     runbook="Compare the file with the saved hash, and find every other job that loaded it since the write.",
 )
+WRITES_MAX = 200  # the newest: artefacts tell a load no more of what came before it
 WRITING = frozenset({"written", "renamed", "truncated"})
 
 
@@ -71,7 +72,7 @@ def _tampered(case: Case, now: Watermarks, path: str, load: Event) -> Finding | 
         (each, each.body)
         for each in sorted(history, key=lambda each: (each.event_time, each.id))
         if isinstance(each.body, FileTouched) and each.event_time > saved.event_time and each.body.success and each.body.action in WRITING
-    ]
+    ][-WRITES_MAX:]
     accused = []
     for write, body in writes:
         if relation(actor_of(case.site.directory, write), case.owner) == "owner":

@@ -12,7 +12,7 @@ from pipeline.model.outcome import Observed
 from pipeline.model.source import Source
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import (
-    EMPTY_PROGRESS,
+    EMPTY,
     NOTHING,
     Marks,
     Vector,
@@ -49,7 +49,7 @@ def mark(view: Watermarks, source: Source = Source.AUDITD) -> tuple[int, int]:
 # --- the laws -------------------------------------------------------------------------------------------------------------------
 
 
-@given(st.lists(st.tuples(st.integers(0, 1), st.integers(1, 50), st.integers(0, 50), st.integers(0, 50)), max_size=20))
+@given(st.lists(st.tuples(st.integers(0, 1), st.integers(EMPTY, 50), st.integers(0, 50), st.integers(0, 50)), max_size=20))
 def test_it_never_goes_back(said: list[tuple[int, int, int, int]]) -> None:
     """Whatever is heard, in whatever order."""
     marks = hearer()
@@ -62,7 +62,7 @@ def test_it_never_goes_back(said: list[tuple[int, int, int, int]]) -> None:
         seen = at
 
 
-@given(st.lists(st.builds(vector, st.integers(0, 1), st.integers(1, 50), st.just(2), auditd=st.integers(0, 50)), max_size=8).flatmap(
+@given(st.lists(st.builds(vector, st.integers(0, 1), st.integers(2, 50), st.just(2), auditd=st.integers(0, 50)), max_size=8).flatmap(
     lambda said: st.tuples(st.just(said), st.permutations(said))
 ))  # fmt: skip
 def test_order_and_repetition_do_not_matter(orders: tuple[list[Vector], list[Vector]]) -> None:
@@ -111,8 +111,29 @@ def test_an_empty_partition_holds_nothing_back() -> None:
     speaker = Marks(Cases(), 10)
     empty = speaker.speak(TOPIC, 1, 2, empty=True)
     assert empty is not None
-    assert empty.progress == EMPTY_PROGRESS
+    assert empty.progress == EMPTY
     assert mark(hearer(vector(0, partitions=2, auditd=90), empty).view()) == (90, 90)
+    behind = hearer(vector(0, partitions=2, auditd=90), empty).speak("facts.host", 0, 1)
+    assert behind is not None
+    assert (behind.progress, behind.marks) == (100, {AUDITD: (90, 90)})
+
+
+def test_all_partitions_empty_is_empty() -> None:
+    """A stage behind hands that on."""
+    said = hearer(vector(0, EMPTY, 2), vector(1, EMPTY, 2)).speak("facts.host", 0, 1)
+    assert said is not None
+    assert (said.progress, said.marks) == (EMPTY, {})
+
+
+def test_a_partition_that_was_empty_holds_back_from_its_first_record_on() -> None:
+    """Topics are empty when they are made; what has passed stays passed."""
+    marks = hearer(vector(0, partitions=2, auditd=60), vector(1, EMPTY, 2))
+    assert mark(marks.view()) == (60, 60)
+    marks.hear(vector(1, 50, 2))
+    marks.hear(vector(0, partitions=2, auditd=90))
+    assert mark(marks.view()) == (60, 60)
+    marks.hear(vector(1, 70, 2))
+    assert mark(marks.view()) == (70, 70)
 
 
 def test_advanced_time_closes_windows_but_neither_evicts_nor_covers() -> None:
@@ -217,7 +238,7 @@ def test_a_stage_hands_on_the_minimum_and_all_coverage() -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [vector(auditd=90), Vector(TOPIC, 3, 8, EMPTY_PROGRESS, {}, {}), Vector(TOPIC, 0, 1, 5, {AUDITD: (1, 2)}, {SSHD: [0, 10]})]
+    "said", [vector(auditd=90), Vector(TOPIC, 3, 8, EMPTY, {}, {}), Vector(TOPIC, 0, 1, 5, {AUDITD: (1, 2)}, {SSHD: [0, 10]})]
 )
 def test_vectors_survive_their_encoding(said: Vector) -> None:
     """They travel as bytes."""

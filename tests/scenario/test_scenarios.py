@@ -1,0 +1,126 @@
+"""Stories in YAML: what happened, told at relative seconds per stream; findings, verdicts and counts that must come of it.
+
+    title     one sentence
+    heard     sources that are alive throughout: an ordinary line of each every five minutes
+    hosts     hosts of the per-host sources (default gpu-001)
+    stream:   {at: 97, kill: {by: 5099}}         a word of `lines.Site` with its arguments, or
+              {at: 97, line: "...", host: ...}   a line as it stands
+    until     how long the cluster hums on after the last event (default two hours)
+    expect    findings and verdicts with the fields that matter; counts of records, dead letters and filtered ones
+
+The whole pipeline runs in memory: bytes in, canonical bodies out.  Each story is told in order and in a shuffled order over four
+partitions, and must come out the same.
+"""
+
+import random
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+import yaml
+
+from pipeline.model.outcome import Record
+from pipeline.runtime.local import LocalRuntime, Results
+from tests import build
+from tests.scenario.lines import TOPICS, Line, Site, ship, what
+
+FOLDER = Path(__file__).parent
+STORIES = sorted(FOLDER.glob("*.yaml"))
+HUM_SECONDS = 300
+HUM_BEFORE, HUM_AFTER = 4_200, 7_200
+SHUFFLE_SECONDS = 60
+
+
+def lines_of(story: Mapping[str, Any]) -> Iterator[Line]:
+    """All lines of a story, the hum included."""
+    site = Site()
+    moments = [0.0]
+    for stream in TOPICS:
+        for told in story.get(stream, ()):
+            at = float(told["at"])
+            moments.append(at)
+            if "line" in told:
+                yield Line(at, stream, told.get("host", ""), told.get("source", ""), told.get("file", ""), told["line"])
+                continue
+            (word,) = told.keys() - {"at"}
+            made = what(site, word)(at, **(told[word] or {}))
+            assert stream in {line.stream for line in made}, f"{word} does not happen on the {stream} stream"
+            yield from made
+    heard, hosts = story.get("heard", ()), story.get("hosts", (build.HOST,))
+    for at in range(int(min(moments)) - HUM_BEFORE, int(max(moments)) + int(story.get("until", HUM_AFTER)), HUM_SECONDS):
+        yield from site.hum(at, heard, hosts)
+
+
+def run(records: list[Record], partitions: int, every: int, settings: Mapping[str, Any]) -> Results:
+    """Through the whole pipeline, with a checkpoint every so many records."""
+    runtime = LocalRuntime(build.settings(**settings), partitions, keep_rows=True)
+    for at in range(0, len(records), every):
+        runtime.feed(records[at : at + every])
+        runtime.checkpoint()
+    return runtime.finish()
+
+
+def settings_of(story: Mapping[str, Any]) -> dict[str, Any]:
+    """A story may have tickets and the like; times are told in seconds there too."""
+    given = dict(story.get("settings", {}))
+    if "tickets" in given:
+        given["tickets"] = tuple(build.ticket(**{**each, "identities": tuple(each["identities"])}) for each in given["tickets"])
+    return given
+
+
+def fits(expected: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
+    """Do the fields that the story names have these values?  `job` is the attempt's, a checklist entry `name: answer`."""
+    said = {**body, "job": body["attempt"][1]}
+    said["checklist"] = {item["name"]: item["answer"] for item in body["checklist"]}
+    said["missing"] = sorted({missing for item in body["checklist"] for missing in item["missing"]})
+    said["by"] = (body.get("by") or {}).get("source", "")
+    said["evidence"] = sorted({item["source"] for item in body.get("evidence", ())})
+    for name, value in expected.items():
+        if name == "checklist":
+            if any(said["checklist"][item] != answer for item, answer in value.items()):
+                return False
+        elif said[name] != value:
+            return False
+    return True
+
+
+@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
+def test_story(path: Path) -> None:
+    """What is expected is found, and nothing else; in any order, over any number of partitions."""
+    story = yaml.safe_load(path.read_text(encoding="utf-8"))
+    records = list(ship(lines_of(story)))
+    results = run(records, 1, 20, settings_of(story))
+    expect = story["expect"]
+    bodies = {
+        "findings": [orjson.loads(body) for body in results.canonical_findings().values()],
+        "verdicts": [orjson.loads(body) for body in results.canonical_verdicts().values()],
+    }
+    for kind, found in bodies.items():
+        wanted = expect.get(kind, [])
+        left = list(found)
+        for each in wanted:
+            match = next((body for body in left if fits(each, body)), None)
+            assert match is not None, f"{kind}: {each} is not among {left}"
+            left.remove(match)
+        assert left == [], f"{kind} that nobody expected"
+    counts = {
+        "records": results.records,
+        "rejected": len(results.dead_letters),
+        "filtered": len(results.listed) - len(results.dead_letters),
+    }
+    assert {name: counts[name] for name in expect.get("counts", {})} == expect.get("counts", {})
+
+    dice = random.Random(path.stem)
+    shuffled = sorted(records, key=lambda record: record.timestamp + dice.uniform(0, SHUFFLE_SECONDS * 1000))
+    spread = [msgspec.structs.replace(record, partition=dice.randrange(4)) for record in shuffled]
+    again = run(spread, 4, 7, settings_of(story))
+    assert again.canonical_findings() == results.canonical_findings()
+    assert again.canonical_verdicts() == results.canonical_verdicts()
+
+
+def test_there_are_stories() -> None:
+    """A wrong folder would make the test above pass without any."""
+    assert len(STORIES) >= 12

@@ -1,0 +1,179 @@
+"""The history of one artefact: in whatever order its facts arrive, the judge sees the same saves and writes before each load.
+
+save(a)@10    write by u099 @40    load(b)@90    ->  job of the load: (load), (save, load), (write, load)
+"""
+
+import random
+from collections.abc import Iterable, Sequence
+from itertools import permutations
+
+from pipeline.artefacts.step import SAVES_TOLD_MAX, WRITES_TOLD_MAX, ArtefactsState, build_state, step
+from pipeline.detect.rules import p06_checkpoint_tamper
+from pipeline.jobs.index import JobIndex
+from pipeline.model.events import Event
+from pipeline.model.facts import Fact, artefact_case, job_case
+from pipeline.model.finding import Finding, canonical
+from pipeline.model.ids import rank
+from pipeline.model.outcome import Tell
+from pipeline.model.told import ArtefactUse, decode_told
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import NOTHING, Watermarks
+from tests import build
+from tests.build import CLUSTER, DAY, JOB, OTHER, OWNER, PATH, allocation, fact, load, now, save, to_artefact, write
+
+
+class Artefacts:
+    """One partition, driven by hand; `said` is what the jobs remember of it."""
+
+    def __init__(self, facts: Iterable[Fact] = (), said: Cases | None = None) -> None:
+        self.cases = Cases(facts)
+        self.state: ArtefactsState = build_state(build.settings(), self.cases)
+        self.said = said if said is not None else Cases()
+
+    def take(self, *facts: Fact, at: Watermarks = NOTHING) -> int:
+        """Fold facts; how many were told."""
+        self.state, outcomes = step(self.state, facts, at)
+        for out in outcomes:
+            assert isinstance(out, Tell)
+            assert out.stage == "jobs"
+            self.said.merge(out.fact)
+        return len(outcomes)
+
+    def uses(self, job: str = JOB) -> list[tuple[str, str]]:
+        """(load, what came before) by event id, sorted."""
+        found = []
+        for _, body in self.said.of(job_case(CLUSTER, job)).values():
+            told = decode_told(body)
+            assert isinstance(told, ArtefactUse)
+            found.append((told.load.id, told.before.id if told.before else ""))
+        return sorted(found)
+
+    def seen(self) -> list[tuple[str, str, list[str]]]:
+        """(load, its last save, the writes behind that): what the judge goes by."""
+        uses = [decode_told(body) for _, body in self.said.of(job_case(CLUSTER, JOB)).values()]
+        history: dict[str, list[tuple[int, str, str]]] = {}
+        for use in uses:
+            assert isinstance(use, ArtefactUse)
+            known = history.setdefault(use.load.id, [])
+            if use.before is not None:
+                known.append((use.before.event_time, type(use.before.body).__name__, use.before.id))
+        found = []
+        for loaded, known in sorted(history.items()):
+            saved = max((each for each in known if each[1] == "CheckpointSaved"), default=(0, "", ""))
+            found.append((loaded, saved[2], [name for time, kind, name in sorted(known) if kind == "FileTouched" and time > saved[0]]))
+        return found
+
+    def judged(self) -> list[bytes]:
+        """Canonical bodies of what P06 says of it."""
+        index = JobIndex(CLUSTER, JOB, 10_000)
+        index.add("start", allocation())
+        for name, (_, body) in self.said.of(job_case(CLUSTER, JOB)).items():
+            index.add(name, decode_told(body))
+        (case,) = index.cases(build.site())
+        found: list[Finding] = list(p06_checkpoint_tamper.judge(case, now()))
+        return [canonical(each) for each in found]
+
+
+def run(facts: Sequence[Fact]) -> Artefacts:
+    """One by one."""
+    artefacts = Artefacts()
+    for each in facts:
+        artefacts.take(each)
+    return artefacts
+
+
+HISTORY = [save(10, "a"), write(40), write(50, OTHER), load(90, "b"), save(120, "c"), load(150, "c")]
+FACTS = [to_artefact(each) for each in HISTORY]
+
+
+def test_each_load_is_told_its_saves_and_writes() -> None:
+    """And itself alone, so that a load without history is known too."""
+    first, one, other, loaded, second, again = (each.id for each in HISTORY)
+    before = {loaded: ("", first, one, other), again: ("", first, one, other, second)}
+    assert run(FACTS).uses() == sorted((each, known) for each, all_known in before.items() for known in all_known)
+
+
+def test_in_every_arrival_order_the_judge_sees_the_same() -> None:
+    """One by one in every order, and all at once."""
+    base = run(FACTS)
+    assert base.judged()
+    for order in permutations(FACTS):
+        found = run(order)
+        assert (found.seen(), found.judged()) == (base.seen(), base.judged())
+    at_once = Artefacts()
+    at_once.take(*reversed(FACTS))
+    assert at_once.seen() == base.seen()
+
+
+def test_after_a_restart_anywhere_the_judge_sees_the_same() -> None:
+    """The history is built again from the case."""
+    base = run(FACTS)
+    for at in range(len(FACTS)):
+        before = run(FACTS[:at])
+        again = Artefacts(before.cases.facts(), before.said)
+        again.take(*FACTS[at:])
+        assert again.seen() == base.seen()
+
+
+def test_the_same_facts_again_tell_nothing() -> None:
+    """A replay is silent."""
+    artefacts = run(FACTS)
+    assert artefacts.take(*FACTS) == 0
+
+
+def test_a_write_that_grows_replaces_what_was_told_of_it() -> None:
+    """A further audit record of the same event: higher rank, same id."""
+    half, whole = (
+        Fact(artefact_case(CLUSTER, PATH), "write", rank(number), fact(write(40, uid)).body) for number, uid in ((1, None), (2, OWNER))
+    )
+    for order in permutations([half, whole, to_artefact(load(90))]):
+        artefacts = run(order)
+        told = [decode_told(body) for _, body in artefacts.said.of(job_case(CLUSTER, JOB)).values()]
+        writers = {getattr(each.before.body, "uid", None) for each in told if isinstance(each, ArtefactUse) and each.before}
+        assert OWNER in writers
+
+
+def test_the_job_of_the_load_is_told_whoever_saved() -> None:
+    """A base model is saved by one job and loaded by many."""
+    artefacts = run([to_artefact(each) for each in (save(10, job="1"), load(90, job="8"), load(95, job="9"))])
+    assert (artefacts.uses("1"), len(artefacts.uses("8")), len(artefacts.uses("9"))) == ([], 2, 2)
+
+
+def test_a_save_or_write_behind_the_load_is_no_part_of_it() -> None:
+    """In either order."""
+    for order in permutations([to_artefact(each) for each in (load(90), save(91), write(92))]):
+        assert run(order).uses() == [(load(90).id, "")]
+
+
+def test_files_are_told_apart() -> None:
+    """One history per path."""
+    other = "/ckpt/u012/step200.pt"
+    artefacts = run([to_artefact(save(10)), to_artefact(load(90, path=other), other)])
+    assert artefacts.uses() == [(load(90, path=other).id, "")]
+
+
+def test_however_many_writes_there_are_the_judge_says_the_same() -> None:
+    """What a load is told is bounded; the bound keeps the newest, and the judge looks at no more."""
+    events: list[Event] = [save(number / 100, "a") for number in range(SAVES_TOLD_MAX + 5)]
+    events += [write(40 + number / 10) for number in range(WRITES_TOLD_MAX + 20)]
+    facts = [to_artefact(each) for each in events]
+    last = run([*facts, to_artefact(load(90))])
+    first = run([to_artefact(load(90)), *facts])
+    assert len(last.uses()) == 1 + SAVES_TOLD_MAX + WRITES_TOLD_MAX
+    assert len(first.uses()) > len(last.uses())
+    dice = random.Random(7)
+    mixed = [*facts, to_artefact(load(90))]
+    dice.shuffle(mixed)
+    assert last.judged() == first.judged() == run(mixed).judged() != []
+
+
+def test_an_artefact_of_which_nothing_was_heard_for_the_retention_is_forgotten() -> None:
+    """By observed time only."""
+    artefacts = run(FACTS)
+    artefacts.take(at=now(200 * DAY, observed=DAY))
+    assert len(artefacts.cases) == 1
+    artefacts.take(at=now(80 * DAY))
+    assert len(artefacts.cases) == 1
+    artefacts.take(at=now(93 * DAY))
+    assert len(artefacts.cases) == 0
+    assert artefacts.take(to_artefact(load(93 * DAY))) == 1

@@ -1,0 +1,36 @@
+"""README against the code: its settings table, its commands and its column list."""
+
+import re
+from pathlib import Path
+
+from pipeline.cli import COMMANDS
+from pipeline.cli.settings import markdown_table
+from pipeline.detect.detector import registry
+from pipeline.formats.payloads import sacct
+
+README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_settings_table_is_the_one_that_the_code_renders() -> None:
+    """Renew it with `trainwatch settings --markdown`."""
+    found = re.search(r"<!-- settings[^\n]*-->\n(.*)<!-- end of settings -->", README, re.DOTALL)
+    assert found is not None
+    assert found[1] == markdown_table()
+
+
+def test_every_command_that_is_shown_exists() -> None:
+    """A reader can type what stands there."""
+    shown = {match[1] for match in re.finditer(r"^trainwatch (?:--settings \S+ )?([a-z]+)", README, re.MULTILINE)}
+    assert shown
+    assert shown <= set(COMMANDS)
+
+
+def test_the_sacct_columns_are_those_of_the_parser() -> None:
+    """The list is what a site copies into its cron job."""
+    assert ",".join(sacct.COLUMNS) in README.replace("\n    ", "")
+
+
+def test_every_detector_is_listed_and_no_other() -> None:
+    """The table of detectors is complete."""
+    listed = set(re.findall(r"^\| `(p\d\d_\w+)` \|", README, re.MULTILINE))
+    assert listed == {detector.meta.id for detector in registry()}
