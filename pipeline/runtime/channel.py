@@ -2,7 +2,7 @@
 
 Only ingest decides these, and writes the decision into the stream, so that everything downstream is free of clocks.
 
-    silence   a family that was read up to `observed` and is silent for d seconds at zero lag: advanced = observed + d, in steps of a quarter
+    silence   a family that was read up to `observed` and is silent for d seconds at zero lag: advanced = observed + d, stepwise
     end       a record with the header `trainwatch-final`: all families jump ahead together, as at the end of input in `analyse`
 
 Holds: the broker's now never enters, so that a replay of old logs does not jump to today; nothing here reads a clock.
