@@ -343,18 +343,19 @@ def test_more_rows_than_a_block_are_refused(sink: ClickHouseSink, monkeypatch: p
 
 
 class Forgetful:
-    """A proxy that takes an insert to the server and keeps the last answer to itself.
+    """A proxy that takes an insert to the server and keeps the end of its answer to itself.
 
     client    query    block (large)    end of data
-    server          ok               ok            | stored: this one is kept
+    server          ok               ok            | stored: its last byte, which says so, is kept
     """
 
     LARGE_BYTES = 20_000  # greetings and query are smaller, the block is larger
+    END_OF_STREAM = b"\x05"  # packet 5 of the native protocol, one byte
 
     def __init__(self, settings: ClickHouseSettings) -> None:
         self.address = (settings.host, settings.port)
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.block_sent = self.block_answered = self.keeps = False
+        self.block_sent = False
         self.threads = [threading.Thread(target=self._serve)]
         self.threads[0].start()
 
@@ -370,15 +371,12 @@ class Forgetful:
         sent = 0
         while data := self.client.recv(65536):
             sent += len(data)
-            self.keeps = self.block_answered
             self.block_sent = sent > self.LARGE_BYTES
             self.server.sendall(data)
 
     def _back(self) -> None:
         while data := self.server.recv(65536):
-            if not self.keeps:
-                self.client.sendall(data)
-                self.block_answered = self.block_sent
+            self.client.sendall(data.removesuffix(self.END_OF_STREAM) if self.block_sent else data)
 
     def close(self) -> None:
         """The client sees its connection end."""

@@ -1,0 +1,129 @@
+"""Same findings: a simulated day in any arrival order within grace, cut and repeated in any way, over any number of partitions.
+
+    the day in order, one partition        ->  canonical findings and verdicts     =  base
+    shuffled | 1, 4, 8 partitions | checkpoints every n records | each record twice    =  base, byte for byte
+
+A record may be displaced by up to the grace of the settings, in time of collection.  Seeds are in the test ids.
+"""
+
+import random
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+import msgspec
+import orjson
+import pytest
+
+from pipeline.model.outcome import Record
+from pipeline.runtime.local import LocalRuntime, Results
+from pipeline.settings import Settings
+from pipeline.simulate import Expected, Scale, simulate
+
+SEED = 3
+SCALE = Scale(gpu_hosts=5, members=7, jobs_per_day=24, acts_per_kind=(1, 1), broken_values=6)
+
+
+class Day(NamedTuple):
+    """A simulated day and what came of it when everything arrived in order."""
+
+    settings: Settings
+    records: tuple[Record, ...]
+    expected: frozenset[Expected]
+    base: Results
+
+
+@cache
+def day() -> Day:
+    """Made once per process."""
+    week = simulate(SEED, days=1, scale=SCALE)
+    records = tuple(
+        Record(topic=each.topic, partition=0, offset=0, timestamp=each.timestamp, value=each.value, key=each.key, headers=each.headers)
+        for each in week.records
+    )
+    settings = Settings(**week.settings)
+    return Day(settings, records, week.expected_findings(), run(settings, records, 1, 500))
+
+
+def run(settings: Settings, records: Sequence[Record], partitions: int, every: int) -> Results:
+    """Through the whole pipeline with a checkpoint every so many records."""
+    runtime = LocalRuntime(settings, partitions, keep_rows=True)
+    for at in range(0, len(records), every):
+        runtime.feed(records[at : at + every])
+        runtime.checkpoint()
+    return runtime.finish()
+
+
+def assert_same(results: Results) -> None:
+    """Byte for byte, and every record accounted for."""
+    base = day().base
+    assert results.canonical_findings() == base.canonical_findings()
+    assert results.canonical_verdicts() == base.canonical_verdicts()
+
+
+def test_the_day_holds_what_the_others_compare() -> None:
+    """Nothing would be proved by a day without interference, or without ordinary ends."""
+    base = day().base
+    found = [orjson.loads(body) for body in base.canonical_findings().values()]
+    assert {Expected(body["detector"], body["attempt"][1], body["actor"]) for body in found} == day().expected
+    assert len({body["detector"] for body in found}) == 3
+    assert {body["status"] for body in found} == {"final"}
+    verdicts = [orjson.loads(body) for body in base.canonical_verdicts().values()]
+    assert len(verdicts) >= 15
+    assert len({body["cause"] for body in verdicts}) >= 5
+    assert {body["status"] for body in verdicts} == {"final"}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_arrival_order_partitions_and_checkpoints_do_not_matter(seed: int) -> None:
+    """Each record displaced by up to a grace, sent to any partition, with checkpoints near and far."""
+    dice = random.Random(seed)
+    partitions = (1, 4, 8)[seed % 3]
+    grace_ms = day().settings.time.grace_seconds * 1000
+    shuffled = sorted(day().records, key=lambda record: record.timestamp + dice.uniform(0, grace_ms))
+    spread = [msgspec.structs.replace(record, partition=dice.randrange(partitions)) for record in shuffled]
+    assert_same(run(day().settings, spread, partitions, dice.choice((200, 1000, 5000))))
+
+
+@pytest.mark.parametrize("every", [100, 2_000, 1_000_000])
+def test_how_often_work_is_made_durable_does_not_matter(every: int) -> None:
+    """The last one is one checkpoint at the end of the day."""
+    assert_same(run(day().settings, day().records, 1, every))
+
+
+def test_every_record_twice_changes_nothing() -> None:
+    """At once, and again when everything is over: rows are doubled, findings are not."""
+    twice = [record for record in day().records for _ in range(2)]
+    results = run(day().settings, twice, 4, 1000)
+    assert_same(results)
+    assert len(results.rows) == 2 * len(day().base.rows)
+    assert_same(run(day().settings, [*day().records, *day().records], 1, 5000))
+
+
+def test_a_replay_publishes_nothing_new() -> None:
+    """All of it again behind its end: no finding and no verdict is said a second time."""
+    runtime = LocalRuntime(day().settings)
+    runtime.feed(day().records)
+    runtime.finish()
+    before = dict(runtime.results.published)
+    for at in range(0, len(day().records), 1000):
+        runtime.feed(day().records[at : at + 1000])
+        runtime.checkpoint()
+    assert runtime.finish().published == before
+
+
+def test_every_offset_is_accounted_for_once() -> None:
+    """read = written + filtered + rejected, per partition, over distinct offsets; every rejected one is a dead letter."""
+    dice = random.Random(SEED)
+    spread = [msgspec.structs.replace(record, partition=dice.randrange(4)) for record in day().records]
+    results = run(day().settings, spread, 4, 700)
+    written = {(row.topic, row.partition, row.offset) for row in results.rows}  # type: ignore[attr-defined]
+    listed = [(part.rpartition("/")[0], int(part.rpartition("/")[2]), offset) for part, offset, _ in results.listed]
+    counts: dict[tuple[str, int], int] = {}
+    for record in spread:
+        counts[record.topic, record.partition] = counts.get((record.topic, record.partition), 0) + 1
+    read = {(topic, partition, offset) for (topic, partition), count in counts.items() for offset in range(count)}
+    assert len(listed) == len(set(listed))
+    assert written.isdisjoint(listed)
+    assert written | set(listed) == read
+    assert len(results.dead_letters) == len([code for _, _, code in results.listed if code not in ("nothing_to_keep", "control")]) >= 6
