@@ -24,6 +24,9 @@ ENDED = frozenset({
 })  # fmt: skip
 
 
+CLOCK_MS = 5_000  # schedulers state whole seconds
+
+
 class Site(msgspec.Struct, frozen=True):
     """What settings say that detectors need; fixed per worker generation."""
 
@@ -95,12 +98,18 @@ class Case:
         return self.of(RankFailed)
 
     def controller(self, *changes: str) -> tuple[Event, ControllerJob] | None:
-        """The controller's first word of one of these changes."""
-        return next(((event, body) for event, body in self.of(ControllerJob) if body.change in changes), None)
+        """The controller's first word of one of these changes while the attempt ran.
+
+        What it says before the start is about the run before: a requeue ends one attempt and submits the next.
+        """
+        return next(((event, body) for event, body in self.of(ControllerJob) if body.change in changes and self._ran(event)), None)
 
     def step_cancelled(self, *reasons: str) -> tuple[Event, StepCancelled] | None:
-        """slurmstepd's first word with one of these reasons."""
-        return next(((event, body) for event, body in self.of(StepCancelled) if body.reason in reasons), None)
+        """slurmstepd's first word with one of these reasons, while the attempt ran."""
+        return next(((event, body) for event, body in self.of(StepCancelled) if body.reason in reasons and self._ran(event)), None)
+
+    def _ran(self, event: Event) -> bool:
+        return event.event_time >= self.attempt.start - CLOCK_MS
 
     def missing(self, now: Watermarks, source: Source, start: int, end: int, hosts: Collection[str] = ()) -> tuple[str, ...]:
         """What was not heard in [start, end] and would have told: names of sources, with the host where hosts are concerned.

@@ -71,6 +71,7 @@ FIRING = [
     Row("su to the owner: the login decides", [kill(97, auid=COLLEAGUE, uid=OWNER), job_end(100)], 1),
     Row("sudo: the login decides", [kill(97, auid=COLLEAGUE, uid=0), job_end(100)], 1),
     Row("from another job, without login", [kill(97, auid=None, uid=COLLEAGUE), job_end(100)], 1),
+    Row("a requeue before the start ended the run before", [controller(-20, "requeued"), kill(97), rank_failed(98), job_end(100)], 1),
     Row("many kills are one finding", [kill(96), kill(97), kill(98, target=4712), job_end(100)], 1),
 ]
 SILENT = [
