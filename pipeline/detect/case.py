@@ -61,8 +61,10 @@ class Case:
         records = self.of(JobRecord)
         self.records: tuple[tuple[Event, JobRecord], ...] = tuple(records)
         ends = [(event, record) for event, record in records if record.phase == "end" and record.state in ENDED]
-        # jobcomp states the end once; sacct repeats it and adds who cancelled.  The richest word on owner comes first.
-        self.end_record: tuple[Event, JobRecord] | None = min(ends, key=lambda pair: (pair[0].source, pair[0].id)) if ends else None
+        # jobcomp states the end once; sacct comes later and repeats it, with who cancelled.
+        self.end_record: tuple[Event, JobRecord] | None = (
+            min(ends, key=lambda pair: (pair[0].source is Source.SACCT, pair[0].id)) if ends else None
+        )
         self.end: int | None = max((record.end for _, record in ends if record.end is not None), default=None)
         self.state = self.end_record[1].state if self.end_record else ""
         owners = [record.owner_uid for _, record in records if record.owner_uid is not None]
