@@ -146,6 +146,7 @@ def test_a_confirmed_explanation_ends_the_suspicion(row: Row) -> None:
 NOT_HARMLESS = [
     Row("a refused cancel request explains no kill", [kill(97), cancel_request(90, refused=True), job_end(100)], 1),
     Row("a request without effect neither", [kill(97), cancel_request(90, no_effect=True), job_end(100)], 1),
+    Row("the requeue that ended the run before", [controller(-6, "requeued"), step_cancelled(-6, "preemption"), kill(97), job_end(100)], 1),
     Row("a request behind the kill neither", [kill(97), cancel_request(97.001), job_end(100)], 1),
     Row("a request long before neither", [kill(97), cancel_request(97 - 120.001), job_end(100)], 1),
     Row("memory ended another process", [kill(97), oom(96, pid=99), job_end(100)], 1),

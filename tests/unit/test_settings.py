@@ -1,0 +1,166 @@
+"""Settings: one frozen tree from file and environment; a typo is an error that names the field, never a silent default."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from pipeline.errors import ConfigError
+from pipeline.settings import Settings, load, table
+from tests.build import OWNER, ms
+
+
+@pytest.fixture(autouse=True)
+def _no_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No file and no variable of the machine the test runs on."""
+    for name in list(os.environ):
+        if name.startswith("TRAINWATCH_"):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(tmp_path)
+
+
+def written(content: dict[str, Any] | str) -> Path:
+    path = Path("site.yaml")
+    path.write_text(content if isinstance(content, str) else yaml.safe_dump(content), encoding="utf-8")
+    return path
+
+
+# --- where values come from ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_anything_there_are_defaults() -> None:
+    """Embedded servers, a grace of two minutes, a window that covers NCCL's half hour."""
+    settings = load()
+    assert (settings.kafka.bootstrap_servers, settings.clickhouse.host) == ("", "")
+    assert settings.time.grace_seconds == 120
+    assert settings.detect.kill_window_seconds >= 1800 + 300
+
+
+def test_overrides_win_over_the_file_and_the_environment_over_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each replaces the field it names and leaves its neighbours."""
+    path = written({"time": {"grace_seconds": 10, "idle_seconds": 11, "out_of_order_seconds": 12}})
+    monkeypatch.setenv("TRAINWATCH_TIME__OUT_OF_ORDER_SECONDS", "22")
+    settings = load(path, {"time": {"idle_seconds": 21}})
+    assert (settings.time.grace_seconds, settings.time.idle_seconds, settings.time.out_of_order_seconds) == (10, 21, 22)
+
+
+def test_the_file_is_named_found_or_given_by_a_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An argument, else TRAINWATCH_SETTINGS, else trainwatch.yaml beside us."""
+    Path("trainwatch.yaml").write_text("time: {grace_seconds: 1}", encoding="utf-8")
+    assert load().time.grace_seconds == 1
+    monkeypatch.setenv("TRAINWATCH_SETTINGS", str(written({"time": {"grace_seconds": 2}})))
+    assert load().time.grace_seconds == 2
+    Path("third.yaml").write_text("time: {grace_seconds: 3}", encoding="utf-8")
+    assert load(Path("third.yaml")).time.grace_seconds == 3
+
+
+def test_the_tree_is_frozen() -> None:
+    """Settings are fixed while a worker lives."""
+    with pytest.raises(ValidationError):
+        load().time.grace_seconds = 1  # type: ignore[misc]
+
+
+# --- what is wrong ------------------------------------------------------------------------------------------------------------------
+
+IDENTITY = {"id": "u017", "uid": 5017}
+WINDOW = {"id": "CHG1", "start": "2026-03-02T00:00:00Z", "end": "2026-03-02T01:00:00Z"}
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown branch": ({"tmie": {}}, "tmie"),
+    "unknown field": ({"time": {"grace": 1}}, "time.grace"),
+    "wrong type": ({"time": {"grace_seconds": "soon"}}, "time.grace_seconds"),
+    "below its bound": ({"kafka": {"partitions": 0}}, "kafka.partitions"),
+    "above its bound": ({"retention": {"job_days": 100_000}}, "retention.job_days"),
+    "unknown zone": ({"sources": [{"name": "s", "zone": "Mars/Base"}]}, "Mars/Base"),
+    "no expression": ({"sources": [{"name": "s", "file": "("}]}, "sources.0.file"),
+    "validity without offset": ({"identities": [{**IDENTITY, "valid_from": "2026-03-02T00:00:00"}]}, "u017"),
+    "ticket without offset": ({"tickets": [{**WINDOW, "start": "2026-03-02T00:00:00"}]}, "CHG1"),
+    "ticket that ends before it starts": ({"tickets": [{**WINDOW, "end": "2026-03-01T00:00:00Z"}]}, "CHG1"),
+    "relative artefact root": ({"artefact_roots": [{"path": "ckpt"}]}, "artefact_roots.0.path"),
+    "unknown role": ({"identities": [{**IDENTITY, "role": "boss"}]}, "identities.0.role"),
+    "the unset uid": ({"identities": [{**IDENTITY, "uid": 0xFFFFFFFF}]}, "identities.0.uid"),
+}
+
+
+@pytest.mark.parametrize(("content", "named"), WRONG.values(), ids=WRONG)
+def test_a_wrong_setting_is_named(content: dict[str, Any], named: str) -> None:
+    """With file and field, and advice."""
+    with pytest.raises(ConfigError) as caught:
+        load(written(content))
+    assert named in str(caught.value)
+    assert "site.yaml" in str(caught.value)
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "a: [", "just words"], ids=["list", "broken", "text"])
+def test_a_file_that_is_no_mapping_is_refused(content: str) -> None:
+    """It says which file, and what was expected or what is broken."""
+    with pytest.raises(ConfigError, match=r"site\.yaml"):
+        load(written(content))
+
+
+def test_a_missing_file_is_refused() -> None:
+    """A name given must exist."""
+    with pytest.raises(ConfigError, match=r"nowhere\.yaml"):
+        load(Path("nowhere.yaml"))
+
+
+def test_an_empty_file_is_all_defaults() -> None:
+    """Or one with comments only."""
+    assert load(written("# nothing yet\n")) == load()
+
+
+@pytest.mark.parametrize("name", ["TRAINWATCH_TMIE__GRACE_SECONDS", "TRAINWATCH_GRACE"])
+def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A typo in the environment would be a silent default otherwise."""
+    monkeypatch.setenv(name, "1")
+    with pytest.raises(ConfigError, match=name):
+        load()
+
+
+# --- what is made of them -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_digest_names_what_judging_depends_on() -> None:
+    """Addresses and secrets may change without another judgement; windows and identities may not."""
+    base = load().digest()
+    assert load(overrides={"kafka": {"bootstrap_servers": "b:9092"}, "clickhouse": {"password": "p"}}).digest() == base
+    for changed in ({"time": {"grace_seconds": 1}}, {"identities": [IDENTITY]}, {"detect": {"kill_window_seconds": 1}}):
+        assert load(overrides=changed).digest() != base
+
+
+def test_identities_hold_from_and_to() -> None:
+    """Half open: at the end of validity the uid is nobody's."""
+    directory = load(
+        overrides={"identities": [{"id": "u012", "uid": OWNER, "valid_from": "2026-03-02T00:00:00Z", "valid_to": "2026-03-02T00:01:00Z"}]}
+    ).directory()
+    found = [directory.by_uid(OWNER, ms(at)) for at in (-0.001, 0, 59.999, 60)]
+    assert [each.id if each else "" for each in found] == [f"uid:{OWNER}", "u012", "u012", f"uid:{OWNER}"]
+
+
+def test_a_ticket_without_identities_covers_admins_only() -> None:
+    """Not everybody who happens to act in a maintenance window."""
+    identities = [IDENTITY, {"id": "adm1", "uid": 5900, "role": "admin"}]
+    directory = load(overrides={"identities": identities, "tickets": [WINDOW]}).directory()
+    member, admin = directory.by_uid(5017, ms(10)), directory.by_uid(5900, ms(10))
+    assert member is not None
+    assert admin is not None
+    assert [bool(directory.ticket_for(who, ms(at))) for who, at in ((member, 10), (admin, 10), (admin, 3600))] == [False, True, False]
+
+
+def test_secrets_are_not_shown() -> None:
+    """Neither in the table nor in a printed tree."""
+    settings = load(overrides={"clickhouse": {"password": "s3cret"}})
+    assert "s3cret" not in repr(settings)
+    assert "s3cret" not in settings.model_dump_json()
+    assert settings.clickhouse.password.get_secret_value() == "s3cret"
+
+
+def test_every_setting_is_described() -> None:
+    """The table in README is rendered from here."""
+    rows = list(table())
+    assert len({name for name, _, _ in rows}) == len(rows) > 40
+    assert all(description and default for _, default, description in rows)
+    assert all(name.partition(".")[0] in Settings.model_fields for name, _, _ in rows)
