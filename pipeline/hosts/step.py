@@ -37,8 +37,9 @@ class HostsState:
         self.indexes: dict[bytes, HostIndex] = {}
         self.roots = tuple(root.path.rstrip("/") + "/" for root in settings.artefact_roots)
         self.bucket_ms = settings.time.coverage_bucket_seconds * 1000
-        # An act may lie a kill window before the end, and what explains it a hardware window before the act.
-        self.window_ms = (settings.detect.kill_window_seconds + settings.detect.hardware_window_seconds) * 1000
+        # An act may lie a kill window before its effect, and what explains it a hardware window before the act.
+        self.kill_ms = settings.detect.kill_window_seconds * 1000
+        self.hardware_ms = settings.detect.hardware_window_seconds * 1000
         self.keep_ms = settings.retention.host_days * DAY_MS
         self.swept: dict[str, int] = {}
 
@@ -109,6 +110,8 @@ def _join(state: HostsState, index: HostIndex, facts: Sequence[tuple[str, bytes]
         yield from _touches_by(index, index.allocations[attempt])
     near = {held.attempt: held for held in _near(state, index, heard)}
     near.update((attempt, index.allocations[attempt]) for attempt in attempts)
+    for time, _ in audit:
+        near.update((held.attempt, held) for held in index.allocations.values() if any(_sent(index, held, time, time)))
     for held in near.values():
         yield from _coverage_of(state, index, held)
 
@@ -202,23 +205,42 @@ def _told(held: Allocation, event: Event, matched: str) -> Touch | NodeTouch:
 
 
 def _near(state: HostsState, index: HostIndex, heard: Sequence[Heard]) -> Iterator[Allocation]:
-    """Ended allocations about whose end one of these buckets tells something."""
+    """Allocations about whose end, or about a signal on whose host, one of these buckets tells something."""
     if not heard:
         return
-    low, high = min(told.bucket for told in heard), max(told.bucket for told in heard) + state.bucket_ms
+    low, high = min(told.bucket for told in heard) - 2 * state.bucket_ms, max(told.bucket for told in heard) + 2 * state.bucket_ms
     for held in index.allocations.values():
-        if held.end - state.window_ms - state.bucket_ms <= high and low <= held.end + 2 * state.bucket_ms:
+        about_end = held.end - state.kill_ms - state.hardware_ms <= high and low <= held.end
+        if about_end or any(_sent(index, held, low - state.kill_ms, high + state.hardware_ms)):
             yield held
 
 
+def _sent(index: HostIndex, held: Allocation, start: int, end: int) -> Iterator[int]:
+    """Times in [start, end] at which somebody else than owner and system sent a signal on the host while the attempt held it."""
+    for timed in index.between(index.signals, max(start, held.start - CLOCK_MS), min(end, held.end + CLOCK_MS)):
+        body = timed.event.body
+        if isinstance(body, SignalSent):
+            who = body.uid if body.auid is None else body.auid
+            if who not in (None, held.owner_uid) and (body.auid is not None or who != 0):
+                yield timed.time
+
+
+def _spans(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[tuple[int, int]]:
+    """What a judge may ask about: the time before the end, and the time around a signal, which a job may survive by hours."""
+    if held.end < OPEN_END:
+        yield held.end - state.kill_ms - state.hardware_ms, held.end
+    for time in _sent(index, held, held.start - CLOCK_MS, held.end + CLOCK_MS):
+        yield time - state.hardware_ms, time + state.kill_ms
+
+
 def _coverage_of(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[tuple[str, Fact]]:
-    """For each source, the buckets around the end in which it was heard on this host."""
-    if held.end >= OPEN_END:
-        return
-    first = bucket_of(max(held.end - state.window_ms, 0), state.bucket_ms) - state.bucket_ms
-    last = bucket_of(held.end, state.bucket_ms) + state.bucket_ms
+    """For each source, the buckets in which it was heard on this host, as far as a judge may ask; one more on either side."""
+    width = state.bucket_ms
+    wanted: set[int] = set()
+    for start, end in _spans(state, index, held):
+        wanted.update(range(bucket_of(max(start, width), width) - width, bucket_of(end, width) + width + 1, width))
     for source in sorted(PER_HOST):
-        buckets = tuple(sorted(bucket for bucket in index.heard.get(source, ()) if first <= bucket <= last))
+        buckets = tuple(sorted(wanted & index.heard.get(source, set())))
         name = f"coverage/{index.host}/{source}/{held.attempt.name}"
         if not buckets and name not in index.covered:
             continue

@@ -111,19 +111,19 @@ def _decode(state: IngestState, record: Record) -> list[tuple[Event, EventRow]] 
         sha256 = hashlib.sha256(line.payload).hexdigest()
         for parsed in events:
             index = len(decoded)
-            event, future = _event(state, parsed, line, source, host, collected, sha256)
+            event, future = _event(state, parsed, line, source, host, collected, _seen(collected, record), sha256)
             decoded.append((event, _row(state, event, parsed, line, record, index, future=future)))
     return decoded or ErrorCode.NOTHING_TO_KEEP
 
 
 def _event(
-    state: IngestState, parsed: Parsed, line: Line, source: SourceReading, host: str, collected: int, sha256: str
+    state: IngestState, parsed: Parsed, line: Line, source: SourceReading, host: str, collected: int, seen: int, sha256: str
 ) -> tuple[Event, bool]:
-    """The event, and whether its time is ahead of its collection.  Raises TimestampOutOfRange."""
+    """The event, and whether its time is ahead of when it was seen.  Raises TimestampOutOfRange."""
     time = collected if parsed.event_time is None else parsed.event_time
-    ahead = time - collected
+    ahead = time - seen
     if not YEAR_2000_MS <= time < YEAR_2100_MS or ahead > state.settings.future_seconds_rejected * 1000:
-        raise TimestampOutOfRange(f"event time {time} ms, collected {collected} ms")
+        raise TimestampOutOfRange(f"event time {time} ms, collected {collected} ms, seen by {seen} ms")
     host = short_host(parsed.host) if parsed.host else host
     job = getattr(parsed.body, "job", "") or (source.job if parsed.source in JOB_SOURCES else "")
     if parsed.own_id:
@@ -138,6 +138,11 @@ def _event(
         id=event_id, source=parsed.source, cluster=source.cluster, event_time=time, body=parsed.body, host=host, job=job, sha256=sha256
     )
     return event, ahead > state.settings.future_seconds_max * 1000
+
+
+def _seen(collected: int, record: Record) -> int:
+    """When the record existed at the latest.  A shipper shares the wrong clock of its host; a broker that stamps records does not."""
+    return min(collected, record.timestamp) if record.timestamp > 0 else collected
 
 
 def _row(state: IngestState, event: Event, parsed: Parsed, line: Line, record: Record, index: int, *, future: bool) -> EventRow:

@@ -132,7 +132,7 @@ def build_app(settings: Settings, topology: Topology, sink: Sink) -> App:
     worker = app.worker = Worker(app, settings, topology, sink, log)
     for stage in topology.stages:
         for topic in stage.reads:
-            app.agent(app.topic(topic, schema=BatchSchema(), maxsize=QUEUE_BATCHES), name=f"{stage.name}-{topic}")(_agent(worker))
+            app.agent(app.topic(topic, schema=BatchSchema(), maxsize=QUEUE_BATCHES), name=f"{stage.name}-{topic}")(_agent(app))
 
     async def assigned(*_: Any, **__: Any) -> None:
         await worker.assigned()
@@ -147,10 +147,14 @@ def build_app(settings: Settings, topology: Topology, sink: Sink) -> App:
     return app
 
 
-def _agent(worker: Worker) -> Callable[[Any], Any]:
+def _agent(app: App) -> Callable[[Any], Any]:
+    worker = app.worker
+
     async def fold(stream: Any) -> None:
         async for event in stream.noack().events():
-            await worker.fold(Source(*event.message.tp), event.value)
+            # Records of an older generation would leave a gap before them: their partition was taken over at another offset since.
+            if event.message.generation_id == app.consumer_generation_id:
+                await worker.fold(Source(*event.message.tp), event.value)
             event.ack()
 
     return fold

@@ -248,6 +248,7 @@ class Checkpoint:
             except TransientError as error:
                 pause = min(max(2 * pause, error.retry_after_seconds), PAUSE_SECONDS_MAX)
                 self._log.warning("sink: %s; again in %.1f s", error, pause)
+            self._check_deadline()
             await self._sleep(pause)
 
     async def _sleep(self, seconds: float) -> None:

@@ -7,12 +7,18 @@
 Bad data is an outcome, not an exception.  A step that raises all the same is our fault: nothing it was given may be committed, and the
 worker ends.  Except that the author of a log line must not be able to switch detection off: a stage that takes raw records is asked
 again record by record, and the ones that raise become dead letters; when nothing of a batch gets through, the fault is ours after all.
+A keyed stage cannot be asked again, because its state is half folded; where it raised is noted in the state log before the worker ends:
+
+    raised in [20, 60)   restart, one fact at a time   raised at 41   restart: 41 is a dead letter, the rest is folded
+
+That does not help against a case that raises whenever it is judged; the worker then ends at each start, and says where.
 
 This is the only place with `except Exception`.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby
 
 import msgspec
 
@@ -22,10 +28,12 @@ from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Record,
 from pipeline.runtime.channel import collected_time, end_of_channel, ends_channel
 from pipeline.runtime.dead_letter import dead_letter, printable
 from pipeline.runtime.partition import Partition
+from pipeline.runtime.state_record import Raised
 from pipeline.settings import TimeSettings
 from pipeline.stream.watermark import decode_vector
 
 SINGLES_MIN = 8  # a batch of this many records of which none gets through is not the records' fault
+RAISED_TIMES = 2  # a fact at which the step raised so often is set aside; the first time it was perhaps another of its batch
 TOLD_BYTES_MAX = 900_000  # one fact or public value; below the broker's usual limit of 1 MiB
 
 Tells = Callable[[str, Fact], None]  # stage, fact
@@ -35,7 +43,11 @@ class StepRaised(InvariantViolation):
     """A step raised where it should have answered with an outcome."""
 
     code = ErrorCode.STEP_RAISED
-    advice = "Nothing was committed. The log above names the offsets; the records are still in the topic. Report it with the traceback."
+    advice = "Nothing was committed. Start it again: a fact that raises twice is set aside. Report it with the traceback in the log."
+
+    def __init__(self, message: str, records: Sequence[Record]) -> None:
+        super().__init__(message)
+        self.span = (records[0].offset, records[-1].offset + 1) if records else None  # [lo, hi)
 
 
 class Guard:
@@ -51,8 +63,9 @@ class Guard:
         """
         if part.stage.takes == "records":
             self._fold_records(part, records)
-        else:
-            self._fold_facts(part, records)
+            return
+        for some in _apart(records, part.raised):
+            self._fold_facts(part, some)
 
     def wake(self, part: Partition) -> None:
         """A step over nothing, after a take-over: what watermarks have closed meanwhile is judged."""
@@ -99,7 +112,9 @@ class Guard:
         broken: list[Outcome] = []
         for record in records:
             try:
-                if record.key is None:
+                if record.key is not None and _set_aside(record, part.raised):
+                    broken.append(Rejected(record.offset, ErrorCode.STEP_RAISED, "the step raised twice at this fact"))
+                elif record.key is None:
                     part.marks.hear(decode_vector(record.value or b""))
                 else:
                     facts.append(decode_fact(record.value or b""))
@@ -164,7 +179,23 @@ class Guard:
         return 1000 * self._time.out_of_order_seconds_by_family.get(observed.source, self._time.out_of_order_seconds)
 
     def _raised(self, part: Partition, records: Sequence[Record]) -> TrainwatchError:
-        return StepRaised(f"stage {part.stage.name} raised at {part.source}, offsets {_span(records)}, applied {part.applied}")
+        return StepRaised(f"stage {part.stage.name} raised at {part.source}, offsets {_span(records)}, applied {part.applied}", records)
+
+
+def _apart(records: Sequence[Record], raised: Raised | None) -> Iterator[Sequence[Record]]:
+    """The batch in pieces: what raised in a former life one by one, the rest together."""
+    if raised is None or records[-1].offset < raised.lo or records[0].offset >= raised.hi:
+        yield records
+        return
+    for suspect, some in groupby(records, lambda record: raised.lo <= record.offset < raised.hi):
+        if suspect:
+            yield from ([record] for record in some)
+        else:
+            yield list(some)
+
+
+def _set_aside(record: Record, raised: Raised | None) -> bool:
+    return raised is not None and raised.times >= RAISED_TIMES and (raised.lo, raised.hi) == (record.offset, record.offset + 1)
 
 
 def _span(records: Sequence[Record]) -> str:

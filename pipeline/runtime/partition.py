@@ -24,7 +24,7 @@ from pipeline.model.ids import digest
 from pipeline.model.outcome import Publish, RangeRow, Record
 from pipeline.runtime.dead_letter import DeadLetter
 from pipeline.runtime.state_log import LogReader, LogWriter, Write
-from pipeline.runtime.state_record import META, VERSION, Intent, Meta, Owner, TableIntent, key, pack
+from pipeline.runtime.state_record import META, VERSION, Intent, Meta, Owner, Raised, TableIntent, key, pack
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Marks
@@ -115,6 +115,7 @@ class Partition:
         self.applied = self.saved.applied if self.saved else -1  # next offset to fold
         self.intent = self.saved.intent if self.saved else None  # open on take-over: its rows may or may not have landed
         self.committed: int | None = None  # the last offset that we committed
+        self.raised = read.raised if read else None  # where the step raised in a former life
         self.empty = False  # its topic partition has no records
         self._log = LogWriter(owner, read)
         self._settings_digest = settings.digest()
@@ -175,6 +176,12 @@ class Partition:
         if rest and self.intent is not None:
             self.applied = max(self.applied, self.intent.hi)
 
+    def raises_again(self, lo: int, hi: int) -> Raised:
+        """What to note when the step has raised at [lo, hi)."""
+        before = self.raised
+        again = before is not None and before.lo <= lo and hi <= before.hi
+        return Raised(VERSION, lo, hi, before.times + 1 if again and before else 1)
+
     @property
     def buffered(self) -> int:
         """Things that wait for the checkpoint."""
@@ -213,16 +220,20 @@ class Partition:
     def reconcile(self, work: Work, landed: Mapping[str, int]) -> None:
         """The rows of the open intent came out otherwise this time, say with other settings; `landed` are those that are there.
 
-        All of them: done.  None: the range is intended anew under its old tokens, so that an insert of the dead process that arrives only
-        now and ours exclude each other.  Raises StateIncompatible when some are there: no block could complete them.
+        A table that has all its rows is done.  One that has none is intended anew under its old token, so that an insert of the dead
+        process that arrives only now and ours exclude each other.  Raises StateIncompatible when one has some: no block could
+        complete it.
         """
         intent = self.intent
         if intent is None:
             return
-        if all(landed.get(table, 0) == of.rows for table, of in intent.tables.items()):
+        done = {table: of for table, of in intent.tables.items() if landed.get(table, 0) == of.rows}
+        work.groups = {table: rows for table, rows in work.groups.items() if table not in done}
+        if len(done) == len(intent.tables):
             work.landed, work.groups = True, {}
-        elif not any(landed.values()):
-            work.intent = self._intent(work, {table: of.token for table, of in intent.tables.items()})
+        elif not any(landed.get(table, 0) for table in intent.tables if table not in done):
+            anew = self._intent(work, {table: of.token for table, of in intent.tables.items()})
+            work.intent = msgspec.structs.replace(anew, tables={**done, **anew.tables})
         else:
             raise StateIncompatible(
                 f"{self.source}: offsets {intent.lo} to {intent.hi} are written in part ({dict(landed)}), and their rows cannot be made "

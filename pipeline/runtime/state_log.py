@@ -31,6 +31,7 @@ from pipeline.runtime.state_record import (
     Delta,
     Meta,
     Owner,
+    Raised,
     bucket_of,
     chunks,
     key,
@@ -61,12 +62,14 @@ class LogReader:
         self.owner = NOBODY  # of the last valid claim
         self.last = NOBODY  # the claim of the highest order, void ones included
         self.meta: Meta | None = None
+        self.raised: Raised | None = None  # the last one
         self.seq = 0  # the highest seen; an owner counts on from here
         self.deltas: dict[str, Entry] = {}
         self.bases: list[dict[str, Entry]] = [{} for _ in range(BUCKETS)]
         self._buckets = [Cases() for _ in range(BUCKETS)]
         self._pending: dict[str, tuple[Delta | Base, int]] = {}  # not yet covered by a meta
         self._heads: dict[str, Owner] = {}  # claims and metas
+        self._raised: dict[str, Raised] = {}
         self._void: dict[str, None] = {}
 
     def take(self, name: str, value: bytes | None) -> None:
@@ -88,6 +91,8 @@ class LogReader:
         if isinstance(record, Meta):
             self._heads[name] = owner
             self._cover(record)
+        elif isinstance(record, Raised):
+            self.raised = self._raised[name] = record
         else:
             self.seq = max(self.seq, record.seq)
             self._pending[name] = (record, len(value))
@@ -106,7 +111,9 @@ class LogReader:
             # A claim stays while its owner's records are in use: it is what voids the late records of the owner before.
             if owner != self.owner and (name.startswith(META) or owner not in used)
         ]
-        return [*self._void, *self._pending, *heads]
+        applied = self.meta.applied if self.meta else 0
+        passed = [name for name, raised in self._raised.items() if raised.hi <= applied]
+        return [*self._void, *self._pending, *heads, *passed]
 
     def _owners_in_use(self) -> Iterator[tuple[str, Owner]]:
         for entries in (self.deltas, *self.bases):
@@ -114,7 +121,7 @@ class LogReader:
                 yield name, parse_key(name)[1]
 
     def _forget(self, name: str) -> None:
-        known: tuple[dict[str, Any], ...] = (self.deltas, *self.bases, self._pending, self._heads, self._void)
+        known: tuple[dict[str, Any], ...] = (self.deltas, *self.bases, self._pending, self._heads, self._raised, self._void)
         for entries in known:
             entries.pop(name, None)
 

@@ -7,6 +7,7 @@ A record's key is `kind/owner/sequence`; an owner is `epoch-generation-nonce`.  
     delta   facts merged since the previous checkpoint, all buckets together
     base    one bucket in full; a delta older than the bases of all buckets is deleted
     meta    applied offset and open intent; behind what it covers, so it is the commit record
+    raised  a step raised at these offsets; written before the worker ends, so that a second time is known as one
 
 Every value starts with the version of its layout, so that a release can refuse what it cannot read before it reads it.
 """
@@ -23,7 +24,7 @@ from pipeline.model.facts import Fact
 VERSION = 1
 BUCKETS = 16  # per partition; a base is one bucket
 CHUNK_BYTES = 400_000  # facts in one record, below every default message limit
-LOOK, CLAIM, DELTA, BASE, META = "look", "claim", "delta", "base", "meta"
+LOOK, CLAIM, DELTA, BASE, META, RAISED = "look", "claim", "delta", "base", "meta", "raised"
 
 
 class Owner(msgspec.Struct, frozen=True, array_like=True):
@@ -100,6 +101,15 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
     intent: Intent | None = None
 
 
+class Raised(msgspec.Struct, frozen=True, array_like=True):
+    """The step raised somewhere in [lo, hi), so often."""
+
+    version: int
+    lo: int
+    hi: int
+    times: int
+
+
 class _Versioned(msgspec.Struct, array_like=True):
     version: int
 
@@ -107,24 +117,24 @@ class _Versioned(msgspec.Struct, array_like=True):
 pack = msgspec.msgpack.Encoder().encode
 _version = msgspec.msgpack.Decoder(_Versioned)
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
-    kind: msgspec.msgpack.Decoder(layout) for kind, layout in ((DELTA, Delta), (BASE, Base), (META, Meta))
+    kind: msgspec.msgpack.Decoder(layout) for kind, layout in ((DELTA, Delta), (BASE, Base), (META, Meta), (RAISED, Raised))
 }
 
 
-def unpack(kind: str, value: bytes) -> Delta | Base | Meta:
+def unpack(kind: str, value: bytes) -> Delta | Base | Meta | Raised:
     """The record.  Raises StateIncompatible for another version or an unknown kind."""
     try:
         version = _version.decode(value).version
         if version != VERSION:
             raise StateIncompatible(f"state record of version {version}; this release reads version {VERSION}")
-        record: Delta | Base | Meta = _decoders[kind].decode(value)
+        record: Delta | Base | Meta | Raised = _decoders[kind].decode(value)
     except (KeyError, msgspec.MsgspecError) as error:
         raise StateIncompatible(f"state record of kind {kind!r} cannot be read: {error!r}") from error
     return record
 
 
 def key(kind: str, owner: Owner, seq: int | None = None) -> str:
-    """`delta/3-17-9f0c11aa/42`; claim and meta have no sequence, so that compaction keeps one of each per owner."""
+    """`delta/3-17-9f0c11aa/42`; the others have no sequence, so that compaction keeps one of each per owner."""
     return f"{kind}/{owner}" if seq is None else f"{kind}/{owner}/{seq}"
 
 

@@ -27,20 +27,21 @@ from pipeline.model.outcome import Record
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.channel import silence
 from pipeline.runtime.checkpoint import Checkpoint
-from pipeline.runtime.guard import Guard
+from pipeline.runtime.guard import Guard, StepRaised
 from pipeline.runtime.membership import GroupMembership
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender, build_producer
 from pipeline.runtime.silence import Silence
-from pipeline.runtime.state_record import META, key, pack
+from pipeline.runtime.state_record import META, RAISED, key, pack
 from pipeline.runtime.state_topic import StateTopics
 from pipeline.settings import Settings
 from pipeline.topology import Topology
 
+FOLD_RECORDS = 1000  # folded in one go: some 50 ms, in which nothing else runs
 SEND_SECONDS = 0.03  # facts leave this often
 QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
-OFFSETS_SECONDS = 5.0  # longest wait for end offsets; after that the round is skipped
+OFFSETS_SECONDS = 5.0  # longest wait for the offsets of a look at silences, which is skipped then; a take-over waits longer
 READ_AGAIN_MS = 5000  # longest wait for one record that is read again
 UNSENT_BYTES_MAX = 32 << 20  # of facts; more, and folding waits
 
@@ -64,24 +65,41 @@ class Worker:
     # --- folding
 
     async def fold(self, source: Source, records: Sequence[Record]) -> None:
-        """Fold one fetched batch, in pieces when an open intent ends inside it.  Waits while buffers are full."""
-        while records:
+        """Fold one fetched batch in pieces, so that facts leave and checkpoints run meanwhile.  Waits while buffers are full."""
+        checkpoint = self.checkpoint
+        part = checkpoint.parts.get(source) if checkpoint else None
+        while records and checkpoint is not None and part is not None:
             await self._room.wait()
-            checkpoint = self.checkpoint
-            part = checkpoint.parts.get(source) if checkpoint else None
-            if checkpoint is None or part is None:  # not ours any more: the next owner folds it
+            # Not ours any more, or ours again since a rebalance: whoever owns it now reads it from where its state stands.
+            if checkpoint.parts.get(source) is not part:
                 return
-            now, records = part.cut(records)
+            piece, behind = records[:FOLD_RECORDS], records[FOLD_RECORDS:]
+            now, rest = part.cut(piece)
             try:
                 if now:
                     self._guard.fold(part, now)
-                part.folded(now, records)
-            except BaseException:
+                part.folded(now, rest)
+            except BaseException as error:
                 checkpoint.drop()  # a half-folded batch must not reach the checkpoint that the shutdown runs
+                if isinstance(error, StepRaised) and error.span is not None:
+                    await self._note_raised(checkpoint, part, *error.span)
                 raise
             self._update_room()
-            if records:  # close the open intent before going on
+            records = [*rest, *behind] if rest else behind
+            if rest:  # close the open intent before going on
                 await checkpoint.run()
+            await asyncio.sleep(0)
+
+    async def _note_raised(self, checkpoint: Checkpoint, part: Partition, lo: int, hi: int) -> None:
+        """So that the next life knows it; a fault of the broker here is the lesser one."""
+        if self._state is None or part.saved is None:
+            return
+        async with checkpoint.lock:
+            try:
+                await self._membership.confirm({part.source: part.saved.applied})
+                await self._state.write({part.source: [(key(RAISED, part.owner), pack(part.raises_again(lo, hi)))]})
+            except (KafkaError, Abandoned) as why:
+                self._log.warning("where the step raised is not noted: %s", why)
 
     def _tell(self, stage: str, fact: Fact) -> None:
         if self._facts is not None:
@@ -138,7 +156,7 @@ class Worker:
         if not sources:
             return {}
         taken = await state.take_over(sources, generation, self._membership.confirm, lambda: self._membership.current() == generation)
-        first, end = await self._topic_offsets(sources)
+        first, end = await self._topic_offsets(sources, patience_seconds=6 * OFFSETS_SECONDS)
         parts = {}
         for source, (owner, read) in taken.items():
             if read.meta is None and await self._membership.committed(source) is not None:
@@ -220,10 +238,12 @@ class Worker:
                     return before
         return end
 
-    async def _topic_offsets(self, sources: Sequence[Source]) -> tuple[dict[Source, int], dict[Source, int]]:
-        """First and end offsets: one request each for all partitions."""
+    async def _topic_offsets(
+        self, sources: Sequence[Source], patience_seconds: float = OFFSETS_SECONDS
+    ) -> tuple[dict[Source, int], dict[Source, int]]:
+        """First and end offsets: one request each for all partitions.  Raises TimeoutError, KafkaError."""
         pairs = [TopicPartition(*source) for source in sources]
-        async with asyncio.timeout(OFFSETS_SECONDS):
+        async with asyncio.timeout(patience_seconds):
             first = await self._offsets.beginning_offsets(pairs)
             end = await self._offsets.end_offsets(pairs)
         return {Source(*pair): offset for pair, offset in first.items()}, {Source(*pair): offset for pair, offset in end.items()}

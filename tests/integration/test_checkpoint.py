@@ -105,23 +105,45 @@ def test_frozen_worker_wakes_up_too_late(servers: Settings, tmp_path: Path) -> N
         check(site)
 
 
-@pytest.mark.parametrize("stage", ["ingest", "counts"])
-def test_step_that_raises(site: Site, stage: str) -> None:
-    """A raw record that breaks a step is a dead letter; a fact that does ends the worker, which commits nothing of it."""
+def codes_of_dead_letters(site: Site) -> set[bytes]:
+    """The reasons in the dead-letter topic."""
+    return {dict(record.headers)["x-dlq-code"] for record in site.read(f"{site.settings.kafka.topic_prefix}dead-letter.v1")}
+
+
+def test_a_record_that_breaks_ingest_is_a_dead_letter(site: Site) -> None:
+    """The worker goes on, and the account of its offsets holds."""
     site.send(200)
     site.send(1, values=iter([f"boom,0,{1_760_000_000_000}"]))
     site.send(200)
-    worker = site.start(raises_at=stage)
-    if stage == "counts":
-        assert worker.wait(60) == 1
-        assert "stage counts raised" in site.log()
-        finish(site)
-        check(site)
-    else:
-        site.until(site.done, "the end of the input")
-        assert site.stop(worker) == 0
-        codes = {dict(record.headers)["x-dlq-code"] for record in site.read(f"{site.settings.kafka.topic_prefix}dead-letter.v1")}
-        assert codes == {b"decode_error", b"step_raised"}
+    worker = site.start(raises_at="ingest")
+    site.until(site.done, "the end of the input")
+    assert site.stop(worker) == 0
+    assert codes_of_dead_letters(site) == {b"decode_error", b"step_raised"}
+
+
+def test_a_keyed_step_that_raises_ends_the_worker_and_commits_nothing(site: Site) -> None:
+    """The next worker, with the fault cured, folds all of it."""
+    site.send(200)
+    site.send(1, values=iter([f"boom,0,{1_760_000_000_000}"]))
+    site.send(200)
+    assert site.start(raises_at="counts").wait(60) == 1
+    assert "stage counts raised" in site.log()
+    finish(site)
+    check(site)
+
+
+def test_a_fact_that_raises_twice_is_set_aside(site: Site) -> None:
+    """Once in a batch, once alone; the third start goes on without it, and says so."""
+    site.send(200)
+    site.send(1, values=iter([f"boom,0,{1_760_000_000_000}"]))
+    site.send(200)
+    for _ in range(2):
+        assert site.start(raises_at="counts").wait(60) == 1
+    worker = site.start(raises_at="counts")
+    site.until(lambda: b"step_raised" in codes_of_dead_letters(site), "the dead letter")
+    site.end_channels()
+    site.until(lambda: {case for case, _ in site.missing_verdicts()} == {"boom"}, "the verdicts on all others")
+    assert site.stop(worker) == 0, site.log()
 
 
 def test_silence_closes_the_last_window(servers: Settings, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ any single record it writes, before any proof and with an insert under way; a fr
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -88,11 +89,12 @@ class Process:
         self.acts: int | None = None
         self.freezes = False
         self.stands, self.thawed = asyncio.Event(), asyncio.Event()
+        self.letters: list[list[tuple[str, bytes]]] = []  # headers of what was published
         self.insert_is_lost: str = ""  # "answer": stored, but it looks as if not | "way": it arrives when we are dead
         self.generation = world.generation = world.generation + 1
         self.checkpoint = Checkpoint(TOPOLOGY, self, self, self, self, self, originals=self._originals, source_name="model", log=LOG)  # type: ignore[arg-type]
         self.position = self._take_over()
-        self.guard = Guard(SETTINGS.time, self._tell, lambda part, families: None, LOG)
+        self.guard = Guard(SETTINGS.time, self._tell, self._moved, LOG)
 
     def _take_over(self) -> int:
         read = LogReader()
@@ -144,6 +146,9 @@ class Process:
     def _tell(self, stage: str, fact: Fact) -> None:
         raise AssertionError
 
+    def _moved(self, part: Partition, families: Sequence[str]) -> None:
+        pass
+
     async def _originals(self, source: Source, offsets: Sequence[int]) -> list[Record]:
         return []
 
@@ -164,8 +169,8 @@ class Process:
 
     # --- the producer
 
-    def add(self, *_: Any, **__: Any) -> None:
-        pass
+    def add(self, topic: str, key: bytes | None, value: bytes | None, headers: list[tuple[str, bytes]], **_: Any) -> None:
+        self.letters.append(headers)
 
     async def settle(self) -> None:
         await self._act()
@@ -319,10 +324,8 @@ class Faults(RuleBasedStateMachine):
         return task
 
     async def _guarded(self, process: Process) -> None:
-        try:
+        with contextlib.suppress(Crash):
             await process.checkpoint.run()
-        except Crash:
-            pass
 
     async def _wait(self, task: "asyncio.Task[None]") -> None:
         await asyncio.wait_for(task, 5)

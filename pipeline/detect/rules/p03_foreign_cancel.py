@@ -37,7 +37,7 @@ META = Meta(
     required=("owner_or_service", "time_limit", "preempted"),
     blind_spots=(
         "A cancel from the owner's borrowed login looks like the owner: P17.",
-        "`scancel --ctld` with filters leaves no line per job at the default log level.",
+        "`scancel --ctld` with filters leaves no line per job at the default log level: then accounting alone tells who, hours later.",
         "A cancel of one step goes straight to the node and never to the controller log.",
     ),
     runbook="Look at sacct's State of the job (CANCELLED by <uid>) and at the actor's session on the submit host.",
@@ -86,6 +86,34 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
             closes_at=case.end + case.site.grace_ms,
         )
         return
+    yield from _accounted(case, now)
+
+
+def _accounted(case: Case, now: Watermarks) -> Iterator[Finding]:
+    """No line of the controller tells of a request, but accounting says who cancelled.
+
+    Root is what Slurm writes when it cancels by itself, for a dependency or a failed prolog; so that alone accuses nobody.
+    """
+    uid = case.cancelled_by_uid
+    if not uid or case.end is None or case.end_record is None:
+        return
+    cause = next(event for event, record in case.records if record.cancelled_by_uid == uid)
+    actor = case.site.directory.by_uid(uid, case.end)
+    suspicion = Suspicion(actor, cause, case.end)
+    checklist, harmless = explained(META, case, suspicion, now)
+    if harmless:
+        return
+    yield raised(
+        META,
+        case,
+        suspicion,
+        checklist,
+        effect="cancelled",
+        summary=f"job {case.attempt.job} of {case.owner_id} was cancelled by uid {uid}, says accounting",
+        cited=[*_says_who(case, uid), *evidence("effect", case.end_record[0], "job ended CANCELLED"), *_commands(case, actor, case.end)],
+        parts=(("accounting names who cancelled", 0.95),),
+        closes_at=case.end + case.site.grace_ms,
+    )
 
 
 def _says_who(case: Case, uid: int) -> list[Evidence]:

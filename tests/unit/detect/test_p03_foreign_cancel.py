@@ -62,6 +62,8 @@ FIRING = [
     Row("an admin without a ticket", [cancel_request(98, ADMIN), end()], 1),
     Row("root without a ticket", [cancel_request(98, 0), end()], 1),
     Row("the colleague first, the owner after", [cancel_request(97), cancel_request(99, OWNER), end()], 1),
+    Row("accounting alone", [end(), end(source=Source.SACCT, cancelled_by_uid=COLLEAGUE)], 1),
+    Row("accounting names another than asked", [cancel_request(98), end(), end(source=Source.SACCT, cancelled_by_uid=OTHER)], 1),
     Row("sacct says the same", [cancel_request(98), end(), end(source=Source.SACCT, cancelled_by_uid=COLLEAGUE)], 1),
 ]
 SILENT = [
@@ -72,6 +74,9 @@ SILENT = [
     Row("no effect: it completed", [cancel_request(98), end(state="COMPLETED")], 0),
     Row("no effect: it failed by itself", [cancel_request(98), end(state="FAILED")], 0),
     Row("it still runs", [cancel_request(98)], 0),
+    Row("accounting names the owner", [end(source=Source.SACCT, cancelled_by_uid=OWNER)], 0),
+    Row("accounting names a service", [end(source=Source.SACCT, cancelled_by_uid=SERVICE)], 0),
+    Row("accounting names root: Slurm itself", [end(source=Source.SACCT, cancelled_by_uid=0)], 0),
     Row("sacct names another", [cancel_request(98), end(), end(source=Source.SACCT, cancelled_by_uid=OWNER)], 0),
 ]
 BOUNDARY = [
@@ -175,6 +180,18 @@ def test_one_group_of_sources_names_nobody() -> None:
     """Controller log, jobcomp and sacct all say what slurmctld believes."""
     (finding,) = judge(cancel_request(98), end(), end(source=Source.SACCT, cancelled_by_uid=COLLEAGUE))
     assert (finding.alert, finding.actor, finding.actor_withheld) == (True, "", "only one independent source: scheduler")
+
+
+def test_accounting_alone_is_an_alert_without_a_name_until_the_request_is_known() -> None:
+    """The same finding, revised when the controller's line comes."""
+    told = [scancel(97), end(), end(source=Source.SACCT, cancelled_by_uid=COLLEAGUE)]
+    (alone,) = judge(*told[1:])
+    assert (alone.alert, alone.actor_withheld) == (True, "only one independent source: scheduler")
+    (seen,) = judge(*told)
+    assert seen.actor == "u099"
+    (whole,) = judge(cancel_request(98), *told)
+    assert whole.id == alone.id
+    assert whole.confidence.score > alone.confidence.score
 
 
 def test_the_kernels_record_of_the_command_names_the_actor() -> None:

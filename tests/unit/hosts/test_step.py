@@ -322,6 +322,23 @@ def test_coverage_of_a_running_job_is_not_told() -> None:
     assert run(facts(allocation(), heard(50))) == {}
 
 
+def test_coverage_around_somebodys_signal_is_told_also_long_before_the_end() -> None:
+    """A job may survive the loss of a rank by hours, or still run: what was heard around the act must be known all the same."""
+    told = [heard(at) for at in (-2500, 0, 2000)]
+    expected = tuple(build.ms(at) // BUCKET_MS * BUCKET_MS for at in (0, 2000))
+    for end in (allocation(), job_end(20_000)):
+        for order in permutations([*told, *facts(*KILL, end)]):
+            (only,) = (each for each in run(order).values() if isinstance(each, HostCoverage))
+            assert only.buckets == expected
+
+
+@pytest.mark.parametrize(("auid", "uid"), [(OWNER, OWNER), (OWNER, 0), (build.UNSET, OWNER), (build.UNSET, 0)])
+def test_signals_of_owner_and_system_ask_for_no_coverage(auid: int, uid: int) -> None:
+    """Nobody is suspected for them."""
+    words = run(facts(*kill_parts(97, auid=auid, uid=uid), allocation(), heard(95)))
+    assert not any(isinstance(each, HostCoverage) for each in words.values())
+
+
 def test_coverage_follows_an_end_that_is_corrected() -> None:
     """What was told around the first end does not stay where nothing was heard around the second."""
     order = facts(ENDED, heard(95), job_end(9_000, source=Source.SACCT))

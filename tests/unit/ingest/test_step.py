@@ -235,6 +235,25 @@ def test_a_time_ahead_of_its_collection_is_flagged_and_moves_no_mark(ahead: floa
     assert told(outcomes)
 
 
+@pytest.mark.parametrize(("ahead", "flagged", "rejected"), [(0, 0, 0), (300, 0, 0), (301, 1, 0), (86_401, 0, 1)])
+def test_a_host_whose_shipper_shares_its_wrong_clock_moves_no_mark(ahead: float, flagged: int, rejected: int) -> None:
+    """Line and collection agree and are both ahead of the broker: a year ahead would close every window for ever."""
+    record = msgspec.structs.replace(one(SITE.oom(1000 + ahead)), timestamp=ms(1000))
+    bare = msgspec.structs.replace(one(SITE.error(1000 - 2 + ahead)), timestamp=ms(1000))
+    for each in (record, bare):
+        outcomes = run(each)
+        assert len([row for row in rows(outcomes) if row.future]) == flagged
+        assert len([out for out in outcomes if isinstance(out, Rejected)]) == rejected
+        assert bool(observed(outcomes)) == (not flagged and not rejected)
+
+
+def test_old_logs_are_not_ahead_of_their_replay() -> None:
+    """The broker saw them years later."""
+    outcomes = run(msgspec.structs.replace(one(SITE.oom(50)), timestamp=ms(900 * DAY)))
+    assert [row.future for row in rows(outcomes)] == [False]
+    assert [each.event_time for each in observed(outcomes)] == [ms(50)]
+
+
 def test_beyond_the_second_limit_it_is_rejected() -> None:
     """A day ahead is no clock any more."""
     (out,) = run(one([SITE.oom(86_400.001)[0]._replace(at=-2)]))

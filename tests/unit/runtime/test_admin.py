@@ -1,0 +1,39 @@
+"""Which topics a site needs, by name, count and policy."""
+
+import pytest
+
+from pipeline.runtime.admin import COMPACTION_LAG_MS, plan
+from pipeline.settings import KafkaSettings, Settings
+from pipeline.topology import build_topology
+
+TOPOLOGY = build_topology(Settings())
+
+
+def test_every_topic_of_the_topology_is_planned() -> None:
+    """Inputs, facts, public topics, and one state topic for each topic that is read."""
+    topics = plan(KafkaSettings(partitions=6), TOPOLOGY, {})
+    names = [topic.name for topic in topics]
+    assert len(names) == len(set(names))
+    read = {topic for stage in TOPOLOGY.stages for topic in stage.reads}
+    assert read | {TOPOLOGY.state_topic(topic) for topic in read} | {TOPOLOGY.public_topic("dead-letter")} <= set(names)
+    assert {topic.partitions for topic in topics} == {6}
+
+
+def test_state_follows_the_partitions_of_its_input() -> None:
+    """An input that exists keeps its count, and its state has the same."""
+    counts = {topic.name: topic.partitions for topic in plan(KafkaSettings(partitions=4), TOPOLOGY, {"logs.access": 32})}
+    assert counts["logs.access"] == 32
+    assert counts[TOPOLOGY.state_topic("logs.access")] == 32
+    assert counts[TOPOLOGY.state_topic("logs.training")] == 4
+
+
+@pytest.mark.parametrize(("role", "policy"), [("input", None), ("facts", "delete"), ("public", "delete"), ("state", "compact")])
+def test_policies(role: str, policy: str | None) -> None:
+    """Inputs are the site's; only state is compacted, and late enough for a frozen owner."""
+    for topic in plan(KafkaSettings(), TOPOLOGY, {}):
+        if topic.role == role:
+            assert topic.config.get("cleanup.policy") == policy
+            if role == "state":
+                assert int(topic.config["min.compaction.lag.ms"]) >= COMPACTION_LAG_MS >= 60_000
+            if role == "facts":
+                assert topic.config["message.timestamp.type"] == "LogAppendTime"

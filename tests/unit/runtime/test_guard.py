@@ -1,0 +1,225 @@
+"""Every outcome ends where it belongs, and a step that raises loses nothing in silence."""
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pipeline.errors import ErrorCode, InvariantViolation
+from pipeline.model.facts import Fact, encode_fact
+from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Record, Rejected, Tell, Written
+from pipeline.model.source import Source as Family
+from pipeline.runtime.channel import END_ADVANCE_MS, FINAL_HEADER
+from pipeline.runtime.guard import SINGLES_MIN, TOLD_BYTES_MAX, Guard, StepRaised
+from pipeline.runtime.partition import Partition
+from pipeline.runtime.state_record import VERSION, Raised
+from pipeline.settings import TimeSettings
+from pipeline.stream.watermark import SEPARATOR, Vector, encode_vector
+from tests.unit.runtime.build import partition, records, row, stage
+
+AUDITD = f"main{SEPARATOR}auditd"
+
+
+class Heard:
+    """What the guard told others."""
+
+    def __init__(self, time: TimeSettings | None = None) -> None:
+        self.told: list[tuple[str, Fact]] = []
+        self.moved: list[list[str]] = []
+        self.guard = Guard(time or TimeSettings(), self._tell, self._moved, logging.getLogger("test"))
+
+    def _tell(self, stage: str, fact: Fact) -> None:
+        self.told.append((stage, fact))
+
+    def _moved(self, part: Partition, families: Sequence[str]) -> None:
+        self.moved.append(list(families))
+
+
+def test_outcomes_go_where_they_belong() -> None:
+    """Rows, listed offsets, dead letters, facts, public values and marks of one batch."""
+    fact = Fact(b"case", "id", b"", b"body")
+    outcomes: list[Outcome] = [
+        Written(0, 0, row(0)),
+        Written(0, 1, row(0)),
+        Filtered(1, ErrorCode.EMPTY),
+        Rejected(2, ErrorCode.DECODE_ERROR, "no brace"),
+        Tell("jobs", fact),
+        Publish("findings", b"key", "id", b"value"),
+        Observed("main", Family.AUDITD, 200_000, (0,)),
+    ]
+    heard, part = Heard(), partition(stage(outcomes, tells=("jobs",)))
+    heard.guard.fold(part, records(0, 1, 2))
+    assert part.rows == [row(0), row(0)]
+    assert part.written == 1  # distinct offsets
+    assert part.listed == [(1, "empty"), (2, "decode_error")]
+    assert [dict(letter.headers)["x-dlq-offset"] for letter in part.dead_letters] == [b"2"]
+    assert heard.told == [("jobs", fact)]
+    assert [out.id for out in part.published] == ["id"]
+    assert part.marks.own_marks() == {AUDITD: (140_000, 140_000)}  # less the bound of 60 s
+    assert part.marks.own_progress() == 5_000  # of the record's own time
+    assert heard.moved == [[AUDITD]]
+
+
+def test_the_bound_of_disorder_is_the_family_s() -> None:
+    """sacct has an entry of its own."""
+    heard = Heard(TimeSettings(out_of_order_seconds=10, out_of_order_seconds_by_family={"sacct": 900}))
+    part = partition(
+        stage([Observed("main", Family.SACCT, 1_000_000, ()), Observed("main", Family.AUDITD, 1_000_000, ())], tells=("jobs",))
+    )
+    heard.guard.fold(part, records(0))
+    assert part.marks.own_marks() == {f"main{SEPARATOR}sacct": (100_000, 100_000), AUDITD: (990_000, 990_000)}
+
+
+@pytest.mark.parametrize(("headers", "progress"), [((("collected", b"77000"),), 77_000), ((("collected", b"soon"),), 5_000), ((), 5_000)])
+def test_progress_is_the_time_of_collection(headers: tuple[tuple[str, bytes], ...], progress: int) -> None:
+    """The shipper's word, else the broker's time."""
+    heard, part = Heard(), partition(stage(tells=("jobs",)))
+    heard.guard.fold(part, records(0, headers=headers))
+    assert part.marks.own_progress() == progress
+
+
+def test_a_control_record_ends_the_channel() -> None:
+    """All families of the partition jump to one time, a day past what was read."""
+    heard, part = Heard(), partition(stage([Observed("main", Family.AUDITD, 900_000, ())], tells=("jobs",)))
+    heard.guard.fold(part, records(0, headers=((FINAL_HEADER, b"1"), ("collected", b"950000"))))
+    end = 950_000 + END_ADVANCE_MS
+    assert part.marks.own_marks()[AUDITD] == (840_000, end)
+    vector = part.marks.speak(part.source.topic, part.source.partition, 1)
+    assert vector is not None
+    assert vector.progress == end
+
+
+def test_facts_and_vectors_are_told_apart() -> None:
+    """A record without a key is a vector; the step sees the facts, once, with the marks that all vectors of the batch have brought."""
+    fact = Fact(b"case", "id", b"", b"body")
+    vector = Vector("logs.access", 0, 1, 700_000, {AUDITD: (600_000, 600_000)})
+    heard, part = Heard(), partition(stage(takes="facts", upstream=("logs.access",)))
+    heard.guard.fold(part, [*records(0, value=encode_fact(fact)), *records(1, key=None, value=encode_vector(vector))])
+    assert part.state.batches == [[fact]]
+    assert part.marks.view().observed("main", Family.AUDITD) == 600_000
+
+
+@pytest.mark.parametrize("key", [b"case", None])
+def test_an_unreadable_fact_is_a_dead_letter(key: bytes | None) -> None:
+    """Somebody else wrote into our topic; the others are folded."""
+    fact = Fact(b"case", "id", b"", b"body")
+    heard, part = Heard(), partition(stage(takes="facts", upstream=("logs.access",)))
+    heard.guard.fold(part, [*records(0, key=key, value=b"\xc1"), *records(1, key=key, value=None), *records(2, value=encode_fact(fact))])
+    assert part.state.batches == [[fact]]
+    assert part.listed == [(0, "decode_error"), (1, "decode_error")]
+    assert len(part.dead_letters) == 2
+
+
+def raises_at(*offsets: int) -> Any:
+    """An answer that breaks on some records and writes the others."""
+
+    def answer(state: object, batch: Sequence[Record]) -> list[Outcome]:
+        for record in batch:
+            if record.offset in offsets:
+                raise ZeroDivisionError("bad\x1b[31m line")
+        return [Written(record.offset, 0, row(record.offset)) for record in batch]
+
+    return answer
+
+
+def test_a_record_that_breaks_a_step_is_a_dead_letter() -> None:
+    """The author of a log line must not be able to switch detection off: the others are written."""
+    heard, part = Heard(), partition(stage(raises_at(3)))
+    heard.guard.fold(part, records(*range(10)))
+    assert part.written == 9
+    assert part.listed == [(3, "step_raised")]
+    assert dict(part.dead_letters[0].headers)["x-dlq-reason"] == b"ZeroDivisionError: bad\\x1b[31m line"
+
+
+def test_a_step_that_breaks_on_everything_ends_the_worker() -> None:
+    """Then the fault is ours: dead-lettering all would lose a day of evidence in silence."""
+    heard, part = Heard(), partition(stage(raises_at(*range(SINGLES_MIN))))
+    with pytest.raises(StepRaised, match=f"offsets 0 to {SINGLES_MIN - 1}"):
+        heard.guard.fold(part, records(*range(SINGLES_MIN)))
+
+
+def test_a_keyed_step_that_raises_ends_the_worker() -> None:
+    """Its state is half folded: the partition must be dropped, and the message names the offsets."""
+
+    def answer(state: object, batch: Sequence[object]) -> list[Outcome]:
+        raise KeyError("case")
+
+    heard, part = Heard(), partition(stage(answer, takes="facts", upstream=("logs.access",)))
+    fact = encode_fact(Fact(b"case", "id", b"", b"body"))
+    with pytest.raises(StepRaised, match="offsets 4 to 5"):
+        heard.guard.fold(part, records(4, 5, value=fact))
+
+
+def boom_at(state: Any, batch: Sequence[Fact]) -> list[Outcome]:
+    """Breaks on one fact, and remembers the others."""
+    if any(fact.id == "boom" for fact in batch):
+        raise KeyError("case")
+    for fact in batch:
+        state.cases.merge(fact)
+    return []
+
+
+def test_a_fact_that_raises_twice_is_set_aside() -> None:
+    """Life by life: in a batch, alone, and then a dead letter, while the facts around it are folded."""
+    given = [
+        record
+        for offset, name in enumerate(["a", "b", "boom", "c"], start=4)
+        for record in records(offset, value=encode_fact(Fact(b"case", name, b"", b"")))
+    ]
+    heard, raised = Heard(), None
+    for lo, hi, times in [(4, 8, 1), (6, 7, 2)]:
+        part = partition(stage(boom_at, takes="facts", upstream=("logs.access",)))
+        part.raised = raised
+        with pytest.raises(StepRaised) as caught:
+            heard.guard.fold(part, given)
+        assert caught.value.span == (lo, hi)
+        raised = part.raises_again(lo, hi)
+        assert (raised.lo, raised.hi, raised.times) == (lo, hi, times)
+    part = partition(stage(boom_at, takes="facts", upstream=("logs.access",)))
+    part.raised = raised
+    heard.guard.fold(part, given)
+    assert set(part.cases.of(b"case")) == {"a", "b", "c"}
+    assert part.listed == [(6, "step_raised")]
+    assert [dict(letter.headers)["x-dlq-code"] for letter in part.dead_letters] == [b"step_raised"]
+
+
+def test_another_place_that_raises_counts_anew() -> None:
+    """Only the same offsets add up."""
+    part = partition(stage(takes="facts", upstream=("logs.access",)))
+    part.raised = Raised(VERSION, 10, 20, 1)
+    assert part.raises_again(12, 13).times == 2
+    assert part.raises_again(25, 26).times == 1
+
+
+def test_a_rejected_offset_that_was_not_given_is_our_bug() -> None:
+    """A wrong offset would break the account of the range."""
+    heard, part = Heard(), partition(stage([Rejected(99, ErrorCode.EMPTY, "")]))
+    with pytest.raises(InvariantViolation, match="99"):
+        heard.guard.fold(part, records(0))
+
+
+@pytest.mark.parametrize("what", ["fact", "value"])
+def test_what_no_broker_takes_is_a_dead_letter(what: str) -> None:
+    """Sent, it would be refused at each restart again."""
+    large = b"x" * (TOLD_BYTES_MAX + 1)
+    outcome = Tell("jobs", Fact(b"case", "id", b"", large)) if what == "fact" else Publish("findings", b"key", "id", large)
+    heard, part = Heard(), partition(stage([outcome], tells=("jobs",)))
+    heard.guard.fold(part, records(0))
+    assert heard.told == []
+    assert part.published == []
+    headers = dict(part.dead_letters[0].headers)
+    assert headers["x-dlq-code"] == b"record_too_large"
+    assert int(headers["x-dlq-truncated"]) > TOLD_BYTES_MAX
+
+
+def test_a_take_over_wakes_keyed_stages() -> None:
+    """A step over nothing, so that what watermarks have closed meanwhile is judged; stages of raw records have no such work."""
+    published = Publish("verdicts", b"key", "id", b"value")
+    heard = Heard()
+    keyed, raw = partition(stage([published], takes="facts", upstream=("logs.access",))), partition(stage([published]))
+    heard.guard.wake(keyed)
+    heard.guard.wake(raw)
+    assert keyed.published == [published]
+    assert raw.published == []
+    assert heard.moved == []  # nothing was read
