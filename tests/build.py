@@ -200,14 +200,14 @@ def process_started(at: float, *, pid: int = PID, host: str = HOST, job: str = J
     return event(at, Source.PROBE, ProcessStarted(job=job, pid=pid, uid=OWNER, host=host), host=host, job=job)
 
 
-def save(at: float, sha: str = "a", *, path: str = PATH, job: str = JOB) -> Event:
-    """The probe says what the job saved."""
-    return event(at, Source.PROBE, CheckpointSaved(job=job, path=path, sha256=sha * 64, host=HOST), host=HOST, job=job)
+def save(at: float, sha: str = "a", *, path: str = PATH, job: str = JOB, uid: int | None = OWNER) -> Event:
+    """The probe says what a job of `uid` saved."""
+    return event(at, Source.PROBE, CheckpointSaved(job=job, path=path, sha256=sha * 64, uid=uid, host=HOST), host=HOST, job=job)
 
 
 def load(at: float, sha: str = "b", *, path: str = PATH, job: str = JOB) -> Event:
     """The probe says what the job loaded."""
-    return event(at, Source.PROBE, CheckpointLoaded(job=job, path=path, sha256=sha * 64, host=HOST), host=HOST, job=job)
+    return event(at, Source.PROBE, CheckpointLoaded(job=job, path=path, sha256=sha * 64, uid=OWNER, host=HOST), host=HOST, job=job)
 
 
 # --- access ---------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.detect.case import Case
 from pipeline.model.actor import relation
-from pipeline.model.events import Event, KillRequest, NodeState, OomKill, SignalSent, Xid
+from pipeline.model.events import CheckpointSaved, Event, KillRequest, NodeState, OomKill, SignalSent, Xid
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
@@ -179,6 +179,25 @@ def launcher_cleanup(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
     if own:
         return Explanation(name, Checked.CONFIRMED, cause.id, "sent under the owner's own uid")
     return Explanation(name, Checked.EXCLUDED, cause.id, "the sender is not under the owner's uid and login")
+
+
+def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Who saved the checkpoint wrote it again: a base model that its maker repaired, a save that finished late."""
+    name = "saver"
+    path, before = getattr(suspicion.cause.body, "path", ""), suspicion.cause.event_time
+    saves = [
+        (use.before.event_time, use.before.id, use.before.body)
+        for use in case.uses
+        if use.before is not None and isinstance(use.before.body, CheckpointSaved) and use.before.body.path == path
+    ]
+    last = max((each for each in saves if each[0] <= before), default=None, key=lambda each: each[:2])
+    uid = None if last is None else last[2].uid
+    if last is None or uid is None or suspicion.actor is None:
+        return Explanation(name, Checked.NOT_CHECKED, note="no record says under which uid it was saved", missing=(Source.PROBE,))
+    who = case.site.directory.by_uid(uid, last[0])
+    if relation(suspicion.actor, who) == "owner":
+        return Explanation(name, Checked.CONFIRMED, last[1], "saved and written by the same identity")
+    return Explanation(name, Checked.EXCLUDED, last[1], f"saved under uid {uid}")
 
 
 def allowed_writer(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

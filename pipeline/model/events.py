@@ -224,6 +224,7 @@ class CheckpointSaved(Body, frozen=True, tag="checkpoint_saved"):
     path: str
     sha256: str
     pid: int | None = None
+    uid: int | None = None
     size_bytes: int | None = None
     host: str = ""
 
@@ -235,6 +236,7 @@ class CheckpointLoaded(Body, frozen=True, tag="checkpoint_loaded"):
     path: str
     sha256: str
     pid: int | None = None
+    uid: int | None = None
     size_bytes: int | None = None
     host: str = ""
 

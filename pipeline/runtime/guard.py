@@ -9,9 +9,10 @@ worker ends.  Except that the author of a log line must not be able to switch de
 again record by record, and the ones that raise become dead letters; when nothing of a batch gets through, the fault is ours after all.
 A keyed stage cannot be asked again, because its state is half folded; where it raised is noted in the state log before the worker ends:
 
-    raised in [20, 60)   restart, one fact at a time   raised at 41   restart: 41 is a dead letter, the rest is folded
+    raised in [20, 60)   restart, one fact at a time   raised at 41   restart: the fact at 41 is a dead letter, the rest is folded
 
-That does not help against a case that raises whenever it is judged; the worker then ends at each start, and says where.
+The fact is known by its content: told again by a stage before, it comes again at another offset.  That does not help against a case
+that raises whenever it is judged; the worker then ends at each start, and says where.
 
 This is the only place with `except Exception`.
 """
@@ -24,6 +25,7 @@ import msgspec
 
 from pipeline.errors import ErrorCode, InvariantViolation, TrainwatchError
 from pipeline.model.facts import Fact, decode_fact, encode_fact
+from pipeline.model.ids import digest
 from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Record, Rejected, Tell, Written
 from pipeline.runtime.channel import collected_time, end_of_channel, ends_channel
 from pipeline.runtime.dead_letter import dead_letter, printable
@@ -33,7 +35,6 @@ from pipeline.settings import TimeSettings
 from pipeline.stream.watermark import decode_vector
 
 SINGLES_MIN = 8  # a batch of this many records of which none gets through is not the records' fault
-RAISED_TIMES = 2  # a fact at which the step raised so often is set aside; the first time it was perhaps another of its batch
 TOLD_BYTES_MAX = 900_000  # one fact or public value; below the broker's usual limit of 1 MiB
 
 Tells = Callable[[str, Fact], None]  # stage, fact
@@ -48,6 +49,7 @@ class StepRaised(InvariantViolation):
     def __init__(self, message: str, records: Sequence[Record]) -> None:
         super().__init__(message)
         self.span = (records[0].offset, records[-1].offset + 1) if records else None  # [lo, hi)
+        self.fact = _digest(records[0]) if len(records) == 1 else ""  # of the only one
 
 
 class Guard:
@@ -112,7 +114,7 @@ class Guard:
         broken: list[Outcome] = []
         for record in records:
             try:
-                if record.key is not None and _set_aside(record, part.raised):
+                if part.raised is not None and part.raised.aside and _digest(record) in part.raised.aside:
                     broken.append(Rejected(record.offset, ErrorCode.STEP_RAISED, "the step raised twice at this fact"))
                 elif record.key is None:
                     part.marks.hear(decode_vector(record.value or b""))
@@ -194,8 +196,9 @@ def _apart(records: Sequence[Record], raised: Raised | None) -> Iterator[Sequenc
             yield list(some)
 
 
-def _set_aside(record: Record, raised: Raised | None) -> bool:
-    return raised is not None and raised.times >= RAISED_TIMES and (raised.lo, raised.hi) == (record.offset, record.offset + 1)
+def _digest(record: Record) -> str:
+    """Names a fact by what is asserted; empty for a vector."""
+    return "" if record.key is None else digest(record.key, record.value or b"")
 
 
 def _span(records: Sequence[Record]) -> str:

@@ -19,6 +19,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from pipeline import __version__
 from pipeline.errors import ErrorCode, StateIncompatible
 from pipeline.model.ids import digest
 from pipeline.model.outcome import Publish, RangeRow, Record
@@ -30,6 +31,7 @@ from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Marks
 from pipeline.topology import Stage
 
+ASIDE_MAX = 1000  # facts of one partition that its step does not bear; the newest are kept
 ENCODER_VERSION = 1  # of the rows; part of every token
 Groups = dict[str, list[msgspec.Struct]]
 
@@ -115,7 +117,8 @@ class Partition:
         self.applied = self.saved.applied if self.saved else -1  # next offset to fold
         self.intent = self.saved.intent if self.saved else None  # open on take-over: its rows may or may not have landed
         self.committed: int | None = None  # the last offset that we committed
-        self.raised = read.raised if read else None  # where the step raised in a former life
+        self._judge = f"{__version__}/{settings.digest()}"
+        self.raised = read.raised if read and read.raised and read.raised.judge == self._judge else None  # in a former life
         self.empty = False  # its topic partition has no records
         self._log = LogWriter(owner, read)
         self._settings_digest = settings.digest()
@@ -176,11 +179,14 @@ class Partition:
         if rest and self.intent is not None:
             self.applied = max(self.applied, self.intent.hi)
 
-    def raises_again(self, lo: int, hi: int) -> Raised:
-        """What to note when the step has raised at [lo, hi)."""
-        before = self.raised
-        again = before is not None and before.lo <= lo and hi <= before.hi
-        return Raised(VERSION, lo, hi, before.times + 1 if again and before else 1)
+    def raises_again(self, lo: int, hi: int, fact: str) -> Raised:
+        """What to note when the step has raised at [lo, hi); `fact` is the digest of the only fact there, or empty."""
+        before = self.raised or Raised(VERSION, 0, 0)
+        twice = fact and before.lo <= lo and hi <= before.hi
+        if not twice:
+            return Raised(VERSION, lo, hi, before.aside, self._judge)
+        # What is left of the former place may hold another one.
+        return Raised(VERSION, before.lo, before.hi, (*before.aside, fact)[-ASIDE_MAX:], self._judge)
 
     @property
     def buffered(self) -> int:

@@ -92,7 +92,8 @@ class LogReader:
             self._heads[name] = owner
             self._cover(record)
         elif isinstance(record, Raised):
-            self.raised = self._raised[name] = record
+            self.raised = record
+            self._raised[name] = record
         else:
             self.seq = max(self.seq, record.seq)
             self._pending[name] = (record, len(value))
@@ -112,7 +113,7 @@ class LogReader:
             if owner != self.owner and (name.startswith(META) or owner not in used)
         ]
         applied = self.meta.applied if self.meta else 0
-        passed = [name for name, raised in self._raised.items() if raised.hi <= applied]
+        passed = [name for name, it in self._raised.items() if it is not self.raised or (it.hi <= applied and not it.aside)]
         return [*self._void, *self._pending, *heads, *passed]
 
     def _owners_in_use(self) -> Iterator[tuple[str, Owner]]:

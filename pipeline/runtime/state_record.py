@@ -7,7 +7,7 @@ A record's key is `kind/owner/sequence`; an owner is `epoch-generation-nonce`.  
     delta   facts merged since the previous checkpoint, all buckets together
     base    one bucket in full; a delta older than the bases of all buckets is deleted
     meta    applied offset and open intent; behind what it covers, so it is the commit record
-    raised  a step raised at these offsets; written before the worker ends, so that a second time is known as one
+    raised  where a step raised; written before the worker ends, so that a second time is known as one
 
 Every value starts with the version of its layout, so that a release can refuse what it cannot read before it reads it.
 """
@@ -102,12 +102,13 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True):
-    """The step raised somewhere in [lo, hi), so often."""
+    """The step raised somewhere in [lo, hi), last; and these facts it does not bear, by digest, wherever they come again."""
 
     version: int
     lo: int
     hi: int
-    times: int
+    aside: tuple[str, ...] = ()
+    judge: str = ""  # release and settings digest: another one gets another chance
 
 
 class _Versioned(msgspec.Struct, array_like=True):

@@ -33,7 +33,7 @@ from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender, build_producer
 from pipeline.runtime.silence import Silence
-from pipeline.runtime.state_record import META, RAISED, key, pack
+from pipeline.runtime.state_record import META, RAISED, Raised, key, pack
 from pipeline.runtime.state_topic import StateTopics
 from pipeline.settings import Settings
 from pipeline.topology import Topology
@@ -82,7 +82,7 @@ class Worker:
             except BaseException as error:
                 checkpoint.drop()  # a half-folded batch must not reach the checkpoint that the shutdown runs
                 if isinstance(error, StepRaised) and error.span is not None:
-                    await self._note_raised(checkpoint, part, *error.span)
+                    await self._note(checkpoint, part, part.raises_again(*error.span, error.fact))
                 raise
             self._update_room()
             records = [*rest, *behind] if rest else behind
@@ -90,14 +90,14 @@ class Worker:
                 await checkpoint.run()
             await asyncio.sleep(0)
 
-    async def _note_raised(self, checkpoint: Checkpoint, part: Partition, lo: int, hi: int) -> None:
+    async def _note(self, checkpoint: Checkpoint, part: Partition, raised: Raised) -> None:
         """So that the next life knows it; a fault of the broker here is the lesser one."""
         if self._state is None or part.saved is None:
             return
         async with checkpoint.lock:
             try:
                 await self._membership.confirm({part.source: part.saved.applied})
-                await self._state.write({part.source: [(key(RAISED, part.owner), pack(part.raises_again(lo, hi)))]})
+                await self._state.write({part.source: [(key(RAISED, part.owner), pack(raised))]})
             except (KafkaError, Abandoned) as why:
                 self._log.warning("where the step raised is not noted: %s", why)
 

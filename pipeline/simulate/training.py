@@ -155,7 +155,7 @@ class Training:
 
     def _probe_checkpoint(self, job: Job, kind: str, path: str, sha256: str) -> None:
         first = job.shares[0]
-        fields = {"pid": first.ranks[0].pid, "path": path, "sha256": sha256, "size_bytes": job.run.size_bytes}
+        fields = {"pid": first.ranks[0].pid, "uid": job.owner.uid, "path": path, "sha256": sha256, "size_bytes": job.run.size_bytes}
         self.probe(first.host, kind, job, **fields)
 
 

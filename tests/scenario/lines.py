@@ -109,11 +109,11 @@ class Site:
 
     def save(self, at: float, sha: str = "a", job: str = JOB, path: str = PATH) -> list[Line]:
         """The job saves a checkpoint under the probe."""
-        return [self._probe(at, job, PID, HOST, {"kind": "checkpoint_saved", "path": path, "sha256": sha * 64})]
+        return [self._probe(at, job, PID, HOST, {"kind": "checkpoint_saved", "uid": OWNER, "path": path, "sha256": sha * 64})]
 
     def load(self, at: float, sha: str = "b", job: str = JOB, path: str = PATH) -> list[Line]:
         """The job loads a checkpoint under the probe."""
-        return [self._probe(at, job, PID, HOST, {"kind": "checkpoint_loaded", "path": path, "sha256": sha * 64})]
+        return [self._probe(at, job, PID, HOST, {"kind": "checkpoint_loaded", "uid": OWNER, "path": path, "sha256": sha * 64})]
 
     def rank_failed(self, at: float, job: str = JOB, pid: int = PID, code: int = -9) -> list[Line]:
         """torchrun names the rank that failed."""

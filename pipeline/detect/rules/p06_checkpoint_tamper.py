@@ -30,10 +30,11 @@ META = Meta(
     benign=(
         benign.owner_or_service,
         benign.system_daemon,
+        benign.saver,
         benign.allowed_writer,
         benign.admin_ticket,
     ),
-    required=("owner_or_service", "allowed_writer", "admin_ticket"),
+    required=("owner_or_service", "saver", "allowed_writer", "admin_ticket"),
     blind_spots=(
         "Jobs that do not use the probe have no hashes.",
         "A write from another client of shared storage without audit rules leaves no record; the storage's changelog would.",

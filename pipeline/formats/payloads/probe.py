@@ -4,7 +4,7 @@ The probe runs inside the job and prints to the job's own output, so its lines c
 behind the label of `srun -l` or torchrun's `[default0]:`.  It is the only source of hashes.  It is also only as trustworthy as the
 job: a user can print such a line, and a finding that rests on the probe alone says so.
 
-    {"trainwatch_probe":1,"kind":"checkpoint_saved","time_ms":1772480441318,"host":"gpu-001","job":"48213","pid":4711,
+    {"trainwatch_probe":1,"kind":"checkpoint_saved","time_ms":1772480441318,"host":"gpu-001","job":"48213","pid":4711,"uid":5012,
      "path":"/lustre/run7/step100.pt","sha256":"<64 hex digits>","size_bytes":1048576}
 
 The schema stands in `schemas/events/trainwatch_probe.v1.schema.json`; this module is as strict: types, digits of hashes, absolute
@@ -48,12 +48,12 @@ class _Wire(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag_field="kind
     host: _Host
     job: _Job
     pid: _Pid
+    uid: _Uid | None = None
 
 
 class _Started(_Wire, frozen=True, gc=False, kw_only=True, tag="process_started"):
     rank: _Rank | None = None
     local_rank: _Rank | None = None
-    uid: _Uid | None = None
 
 
 class _Saved(_Wire, frozen=True, gc=False, kw_only=True, tag="checkpoint_saved"):
@@ -132,7 +132,7 @@ def _body(wire: _Started | _Saved | _Loaded | _Imported) -> ProcessStarted | Che
     if isinstance(wire, _Imported):
         return ModuleImported(job=wire.job, module=wire.module, path=path, sha256=sha256, pid=wire.pid, host=wire.host)
     body = CheckpointSaved if isinstance(wire, _Saved) else CheckpointLoaded
-    return body(job=wire.job, path=path, sha256=sha256, pid=wire.pid, size_bytes=wire.size_bytes, host=wire.host)
+    return body(job=wire.job, path=path, sha256=sha256, pid=wire.pid, uid=wire.uid, size_bytes=wire.size_bytes, host=wire.host)
 
 
 def _normal(path: str) -> str:

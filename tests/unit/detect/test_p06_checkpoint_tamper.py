@@ -82,6 +82,7 @@ BOUNDARY = [
 HARMLESS = [
     Row("owner_or_service", [save(10), write(40, SERVICE), load(90)], 0),
     Row("system_daemon: storage restore by a daemon", [save(10), write(40, 0, auid=None), load(90)], 0),
+    Row("saver: a colleague's base model, repaired by that colleague", [save(10, uid=COLLEAGUE), write(40), load(90)], 0),
     Row("allowed_writer: resharding", [save(10), write(40, WRITER), load(90)], 0),
 ]
 
@@ -115,6 +116,14 @@ def test_a_confirmed_explanation_ends_the_suspicion(row: Row) -> None:
 
 
 STORY = [save(10), write(40), load(90)]
+
+
+def test_without_the_savers_uid_nobody_is_accused() -> None:
+    """An older probe does not say who saved: the writer may be the saver, so the finding raises no alert and names nobody."""
+    (finding,) = judge(save(10, uid=None), write(40), load(90))
+    found = answer(finding, "saver")
+    assert (found.answer, found.missing) == (Checked.NOT_CHECKED, ("probe",))
+    assert (finding.alert, finding.actor) == (False, "")
 
 
 def test_an_admin_under_a_ticket_is_acquitted() -> None:

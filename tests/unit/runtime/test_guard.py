@@ -4,6 +4,7 @@ import logging
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.errors import ErrorCode, InvariantViolation
@@ -13,10 +14,11 @@ from pipeline.model.source import Source as Family
 from pipeline.runtime.channel import END_ADVANCE_MS, FINAL_HEADER
 from pipeline.runtime.guard import SINGLES_MIN, TOLD_BYTES_MAX, Guard, StepRaised
 from pipeline.runtime.partition import Partition
-from pipeline.runtime.state_record import VERSION, Raised
+from pipeline.runtime.state_log import LogReader
+from pipeline.runtime.state_record import CLAIM, RAISED, VERSION, Claim, Raised, key, pack
 from pipeline.settings import TimeSettings
 from pipeline.stream.watermark import SEPARATOR, Vector, encode_vector
-from tests.unit.runtime.build import partition, records, row, stage
+from tests.unit.runtime.build import OWNER, partition, records, row, stage
 
 AUDITD = f"main{SEPARATOR}auditd"
 
@@ -168,28 +170,44 @@ def test_a_fact_that_raises_twice_is_set_aside() -> None:
         for record in records(offset, value=encode_fact(Fact(b"case", name, b"", b"")))
     ]
     heard, raised = Heard(), None
-    for lo, hi, times in [(4, 8, 1), (6, 7, 2)]:
+    for lo, hi in [(4, 8), (6, 7)]:
         part = partition(stage(boom_at, takes="facts", upstream=("logs.access",)))
         part.raised = raised
         with pytest.raises(StepRaised) as caught:
             heard.guard.fold(part, given)
         assert caught.value.span == (lo, hi)
-        raised = part.raises_again(lo, hi)
-        assert (raised.lo, raised.hi, raised.times) == (lo, hi, times)
+        raised = part.raises_again(lo, hi, caught.value.fact)
+        assert (raised.lo, raised.hi) == (4, 8)
+    assert raised is not None
+    assert len(raised.aside) == 1
     part = partition(stage(boom_at, takes="facts", upstream=("logs.access",)))
     part.raised = raised
-    heard.guard.fold(part, given)
+    heard.guard.fold(part, [*given, msgspec.structs.replace(given[2], offset=99)])  # told again, it is known
     assert set(part.cases.of(b"case")) == {"a", "b", "c"}
-    assert part.listed == [(6, "step_raised")]
-    assert [dict(letter.headers)["x-dlq-code"] for letter in part.dead_letters] == [b"step_raised"]
+    assert part.listed == [(6, "step_raised"), (99, "step_raised")]
+    assert [dict(letter.headers)["x-dlq-code"] for letter in part.dead_letters] == [b"step_raised"] * 2
 
 
 def test_another_place_that_raises_counts_anew() -> None:
-    """Only the same offsets add up."""
+    """A fact is set aside when it raised alone where a step had raised before, and then for good."""
     part = partition(stage(takes="facts", upstream=("logs.access",)))
-    part.raised = Raised(VERSION, 10, 20, 1)
-    assert part.raises_again(12, 13).times == 2
-    assert part.raises_again(25, 26).times == 1
+    judge = part.raises_again(25, 26, "f").judge
+    assert part.raises_again(25, 26, "f") == Raised(VERSION, 25, 26, (), judge)
+    part.raised = Raised(VERSION, 10, 20, ("e",), judge)
+    assert part.raises_again(12, 13, "f") == Raised(VERSION, 10, 20, ("e", "f"), judge)
+    assert part.raises_again(12, 14, "") == Raised(VERSION, 12, 14, ("e",), judge)
+    assert part.raises_again(25, 26, "f") == Raised(VERSION, 25, 26, ("e",), judge)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_another_release_gets_another_chance(same: bool) -> None:
+    """What one release did not bear is not held against the next."""
+    made_of = stage(takes="facts", upstream=("logs.access",))
+    raised = partition(made_of).raises_again(3, 4, "")
+    read = LogReader()
+    read.take(key(CLAIM, OWNER), pack(Claim()))
+    read.take(key(RAISED, OWNER), pack(raised if same else msgspec.structs.replace(raised, judge="0.0.1/other")))
+    assert partition(made_of, read=read).raised == (raised if same else None)
 
 
 def test_a_rejected_offset_that_was_not_given_is_our_bug() -> None:

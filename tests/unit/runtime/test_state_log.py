@@ -120,8 +120,8 @@ def test_the_next_owner_deletes_what_nobody_needs() -> None:
 
 
 def test_where_a_step_raised_is_known_to_the_next_owners() -> None:
-    """Until the place is passed; then the note is garbage."""
-    raised = Raised(VERSION, 3, 4, 1)
+    """Until the place is passed; then the note is garbage, unless it names facts."""
+    raised = Raised(VERSION, 3, 4)
     note = key(RAISED, A)
     read = LogReader()
     for pair in [claim(A), meta(A, 0, 3), (note, pack(raised)), claim(B), meta(B, 0, 3)]:
@@ -130,6 +130,9 @@ def test_where_a_step_raised_is_known_to_the_next_owners() -> None:
     assert note not in read.garbage()
     read.take(*meta(B, 0, 4))
     assert note in read.garbage()
+    read.take(key(RAISED, B), pack(Raised(VERSION, 3, 4, ("fact",))))
+    assert set(read.garbage()) >= {note}
+    assert key(RAISED, B) not in read.garbage()
 
 
 def test_large_facts_are_split_over_records() -> None:

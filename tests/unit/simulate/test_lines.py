@@ -152,8 +152,8 @@ def test_probe_lines_have_the_agreed_fields(told: Told) -> None:
     common = {"trainwatch_probe", "kind", "time_ms", "host", "job", "pid"}
     own = {
         "process_started": {"rank", "local_rank", "uid"},
-        "checkpoint_saved": {"path", "sha256", "size_bytes"},
-        "checkpoint_loaded": {"path", "sha256", "size_bytes"},
+        "checkpoint_saved": {"uid", "path", "sha256", "size_bytes"},
+        "checkpoint_loaded": {"uid", "path", "sha256", "size_bytes"},
         "module_imported": {"module", "path", "sha256"},
     }
     assert {event["kind"] for event in told.probe} == set(own)
