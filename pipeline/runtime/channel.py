@@ -23,11 +23,12 @@ COLLECTED_DIGITS_MAX = 15
 
 
 def collected_time(record: Record) -> int:
-    """When a record was collected, UTC ms; the broker's time where its shipper does not say."""
+    """When a record was collected, UTC ms: what its shipper says, but not later than its own timestamp."""
+    stamped = max(record.timestamp or 0, 0)
     for name, value in record.headers:
         if name == COLLECTED_HEADER and value and value.isdigit() and len(value) <= COLLECTED_DIGITS_MAX:
-            return int(value)
-    return max(record.timestamp or 0, 0)
+            return min(int(value), stamped) if stamped else int(value)
+    return stamped
 
 
 def ends_channel(record: Record) -> bool:

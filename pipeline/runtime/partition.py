@@ -28,7 +28,7 @@ from pipeline.runtime.state_log import LogReader, LogWriter, Write
 from pipeline.runtime.state_record import META, VERSION, Intent, Meta, Owner, Raised, TableIntent, key, pack
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
-from pipeline.stream.watermark import Marks
+from pipeline.stream.watermark import DAY_MS, Marks
 from pipeline.topology import Stage
 
 ASIDE_MAX = 1000  # facts of one partition that its step does not bear; the newest are kept
@@ -111,7 +111,9 @@ class Partition:
     def __init__(self, source: Source, stage: Stage, settings: Settings, owner: Owner, read: LogReader | None = None) -> None:
         self.source, self.stage, self.owner = source, stage, owner
         self.cases = Cases(read.facts() if read else ())
-        self.marks = Marks(self.cases, settings.time.coverage_bucket_seconds * 1000, stage.upstream)
+        self.marks = Marks(
+            self.cases, settings.time.coverage_bucket_seconds * 1000, stage.upstream, settings.retention.job_days * DAY_MS
+        )
         self.state: Any = stage.build(settings, self.cases)
         self.saved: Meta | None = read.meta if read else None  # the last meta that the broker acknowledged
         self.applied = self.saved.applied if self.saved else -1  # next offset to fold

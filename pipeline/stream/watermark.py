@@ -32,6 +32,8 @@ MARKS = b"\x00marks"  # reserved cases: no subject's key begins with a zero byte
 COVERAGE = b"\x00coverage"
 NEVER = 0  # a mark before which nothing has passed
 EMPTY = 1  # progress of a partition without records: the least that can be said, so that its first record takes its place
+DAY_MS = 86_400_000
+KEEP_MS = 45 * DAY_MS  # of coverage, unless the settings say otherwise
 UNHELD = 2**62  # above all times: an empty partition holds nothing back
 SEPARATOR = "\x1f"
 
@@ -128,8 +130,9 @@ class Marks:
     `upstream` names the topics whose partitions must all have spoken; ingest has none and speaks from what it observed itself.
     """
 
-    def __init__(self, cases: Cases, bucket_ms: int, upstream: Sequence[str] = ()) -> None:
-        self._cases, self._bucket_ms, self._upstream = cases, bucket_ms, tuple(upstream)
+    def __init__(self, cases: Cases, bucket_ms: int, upstream: Sequence[str] = (), keep_ms: int = KEEP_MS) -> None:
+        self._cases, self._bucket_ms, self._upstream, self._keep_ms = cases, bucket_ms, tuple(upstream), keep_ms
+        self._forgotten: dict[str, int] = {}
         self._view: Watermarks | None = None
         self._passed: dict[str, tuple[int, int]] = {}
         self._spoken: tuple[int, dict[str, tuple[int, int]]] | None = None
@@ -137,9 +140,8 @@ class Marks:
         for name in cases.of(COVERAGE):
             key, _, bucket = name.rpartition(SEPARATOR)
             self._heard.setdefault(key, set()).add(int(bucket))
-        self._unsaid = {
-            key: set(buckets) for key, buckets in self._heard.items()
-        }  # after a restart all is said again: it may not have been sent
+        # After a restart all is said again: it may not have been sent.
+        self._unsaid = {key: set(buckets) for key, buckets in self._heard.items()}
 
     # --- taking in
 
@@ -190,7 +192,20 @@ class Marks:
                 {_family(key): buckets for key, buckets in self._heard.items()},
                 self._bucket_ms,
             )
+            self._forget(self._view)
         return self._view
+
+    def _forget(self, view: Watermarks) -> None:
+        """Once a day of event time, let go of coverage that no case can ask for any more; only observed marks may do that."""
+        for key, buckets in self._heard.items():
+            oldest = view.floor(_family(key)[0]) - self._keep_ms
+            if oldest < self._forgotten.get(key, 0) + DAY_MS:
+                continue
+            self._forgotten[key] = oldest
+            for bucket in [bucket for bucket in buckets if bucket < oldest]:
+                buckets.discard(bucket)
+                self._unsaid.get(key, set()).discard(bucket)
+                self._cases.drop(COVERAGE, f"{key}{SEPARATOR}{bucket}")
 
     def speak(self, topic: str, partition: int, partitions: int, *, empty: bool = False) -> Vector | None:
         """The vector to send on, or None when nothing changed.  `empty`: the partition has no records at all."""

@@ -42,8 +42,24 @@ def example(name: str) -> bytes:
 BODIES: dict[str, AnyBody] = {
     "process_started": ProcessStarted(job="48213", pid=4711, uid=5017, rank=11, local_rank=3, host="gpu-012"),
     "process_started_without_rank": ProcessStarted(job="48213", pid=4711, host="gpu-012"),
-    "checkpoint_saved": CheckpointSaved(job="48213", path=CHECKPOINT, sha256=SHA256, pid=4711, uid=5012, size_bytes=1_048_576, host="gpu-012"),
-    "checkpoint_loaded": CheckpointLoaded(job="48213", path=CHECKPOINT, sha256=SHA256, pid=4711, uid=5012, size_bytes=1_048_576, host="gpu-012"),
+    "checkpoint_saved": CheckpointSaved(
+        job="48213",
+        path=CHECKPOINT,
+        sha256=SHA256,
+        pid=4711,
+        uid=5012,
+        size_bytes=1_048_576,
+        host="gpu-012",
+    ),
+    "checkpoint_loaded": CheckpointLoaded(
+        job="48213",
+        path=CHECKPOINT,
+        sha256=SHA256,
+        pid=4711,
+        uid=5012,
+        size_bytes=1_048_576,
+        host="gpu-012",
+    ),
     "module_imported": ModuleImported(
         job="48213",
         module="torch.optim.adam",

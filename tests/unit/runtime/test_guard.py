@@ -73,9 +73,13 @@ def test_the_bound_of_disorder_is_the_family_s() -> None:
     assert part.marks.own_marks() == {f"main{SEPARATOR}sacct": (100_000, 100_000), AUDITD: (990_000, 990_000)}
 
 
-@pytest.mark.parametrize(("headers", "progress"), [((("collected", b"77000"),), 77_000), ((("collected", b"soon"),), 5_000), ((), 5_000)])
+@pytest.mark.parametrize(
+    ("headers", "progress"),
+    [((("collected", b"4000"),), 4_000), ((("collected", b"77000"),), 5_000), ((("collected", b"soon"),), 5_000), ((), 5_000)],
+    ids=["the shipper's word", "not ahead of the record's own time", "no number", "the record's time"],
+)
 def test_progress_is_the_time_of_collection(headers: tuple[tuple[str, bytes], ...], progress: int) -> None:
-    """The shipper's word, else the broker's time."""
+    """The shipper's word as far as the record's own time bears it out, else that time."""
     heard, part = Heard(), partition(stage(tells=("jobs",)))
     heard.guard.fold(part, records(0, headers=headers))
     assert part.marks.own_progress() == progress
@@ -84,7 +88,7 @@ def test_progress_is_the_time_of_collection(headers: tuple[tuple[str, bytes], ..
 def test_a_control_record_ends_the_channel() -> None:
     """All families of the partition jump to one time, a day past what was read."""
     heard, part = Heard(), partition(stage([Observed("main", Family.AUDITD, 900_000, ())], tells=("jobs",)))
-    heard.guard.fold(part, records(0, headers=((FINAL_HEADER, b"1"), ("collected", b"950000"))))
+    heard.guard.fold(part, records(0, timestamp=960_000, headers=((FINAL_HEADER, b"1"), ("collected", b"950000"))))
     end = 950_000 + END_ADVANCE_MS
     assert part.marks.own_marks()[AUDITD] == (840_000, end)
     vector = part.marks.speak(part.source.topic, part.source.partition, 1)

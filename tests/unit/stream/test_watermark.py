@@ -274,3 +274,18 @@ def test_heard_within_asks_for_one_bucket_that_begins_there(start: int, end: int
 def test_a_bucket_is_named_by_its_start() -> None:
     """Half open."""
     assert [bucket_of(time, 10) for time in (0, 9, 10, 19)] == [0, 0, 10, 10]
+
+
+def test_coverage_older_than_the_retention_is_forgotten() -> None:
+    """By what was observed, once a day; the newer stays, and so does what idleness alone has passed."""
+    day = 86_400_000
+    cases = Cases()
+    marks = Marks(cases, day, (), 2 * day)
+    marks.progress(day)
+    marks.observe(Observed(C, Source.AUDITD, 3 * day, (day, 3 * day)), 0)
+    marks.advance({AUDITD: 90 * day})
+    assert marks.view().covered(C, Source.AUDITD, day, day)
+    marks.observe(Observed(C, Source.AUDITD, 5 * day, (5 * day,)), 0)
+    assert not marks.view().covered(C, Source.AUDITD, day, day)
+    assert marks.view().covered(C, Source.AUDITD, 3 * day, 3 * day)
+    assert not Marks(Cases(cases.facts()), day).view().covered(C, Source.AUDITD, day, day)
