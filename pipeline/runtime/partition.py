@@ -111,9 +111,7 @@ class Partition:
     def __init__(self, source: Source, stage: Stage, settings: Settings, owner: Owner, read: LogReader | None = None) -> None:
         self.source, self.stage, self.owner = source, stage, owner
         self.cases = Cases(read.facts() if read else ())
-        self.marks = Marks(
-            self.cases, settings.time.coverage_bucket_seconds * 1000, stage.upstream, settings.retention.job_days * DAY_MS
-        )
+        self.marks = Marks(self.cases, settings.time.coverage_bucket_seconds * 1000, stage.upstream, settings.retention.job_days * DAY_MS)
         self.state: Any = stage.build(settings, self.cases)
         self.saved: Meta | None = read.meta if read else None  # the last meta that the broker acknowledged
         self.applied = self.saved.applied if self.saved else -1  # next offset to fold

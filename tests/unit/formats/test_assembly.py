@@ -5,8 +5,8 @@ from itertools import permutations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pipeline.formats.assembly import Assembled, assemble, is_part
 
+from pipeline.formats.assembly import Assembled, assemble, is_part
 from pipeline.model.events import AuditRecord, FileTouched, ProcessRun, SignalSent
 
 SERIAL = 9001

@@ -15,9 +15,9 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import yaml
-from pipeline.formats.assembly import Assembled, assemble
 
 from pipeline.errors import DecodeError, RejectedRecord, UnknownFormat
+from pipeline.formats.assembly import Assembled, assemble
 from pipeline.formats.line import Line, Payload, Reading
 from pipeline.formats.payloads import auditd, kernel, megatron, slurmstepd, sshd, torchrun
 from pipeline.model.events import (
