@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from pipeline import __version__
 from pipeline.detect import ocsf, verdict
 from pipeline.detect.case import Case, Site
 from pipeline.detect.detector import registry
@@ -196,7 +197,9 @@ def _transport(
 ) -> Transport:
     marks = {source.value: max(pair) for (cluster, source), pair in sorted(now.marks().items()) if cluster == index.cluster}
     silent = tuple(source.value for source in needs if not now.known(index.cluster, source))
-    return Transport(revision=revision, detector_version=version, watermarks=marks, silent=silent, settings=state.digest)
+    return Transport(
+        revision=revision, detector_version=version, watermarks=marks, silent=silent, settings=state.digest, software=__version__
+    )
 
 
 # --- enriched events ------------------------------------------------------------------------------------------------------------
