@@ -76,8 +76,9 @@ def demo(options: Options, seed: int, days: float, *, stop: bool) -> None:
 def _prepare(folder: Path, week: Week, say: Console) -> Settings:
     """Servers on an empty folder, settings of the simulated site, tables and topics."""
     content = {**week.settings, "embedded": {"directory": str(folder / "servers")}}
-    servers.down(settings_module.load(overrides=content), say=say.print)
-    shutil.rmtree(folder, ignore_errors=True)
+    if folder.exists():
+        servers.down(settings_module.load(overrides=content), say=say.print)
+        shutil.rmtree(folder)
     folder.mkdir(parents=True)
     path = folder / settings_module.SETTINGS_FILE
     path.write_text(yaml.safe_dump(content, sort_keys=True), encoding="utf-8")
