@@ -4,9 +4,11 @@
 
 Days may lie between, and the record of the write may come last: each pair is told when both its sides are known, in whatever order
 they came.  Which save was the last, and who wrote behind it, is for the judge, since a late record can change it.
+
+Of the saves of one job the last is told: its output can say a million times that it saved, and must not push out what others saved.
 """
 
-from bisect import insort
+from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -20,8 +22,9 @@ from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
-SAVES_TOLD_MAX = 8  # per load: the judge needs the last; the others guard against late ones
+SAVES_TOLD_MAX = 8  # per load, the last of a job each, the newest: the judge needs the last, and what another job saved before it
 WRITES_TOLD_MAX = 200  # per load, the newest
+JOBS_FEW = 64
 DAY_MS = 86_400_000
 
 
@@ -37,12 +40,14 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 
 
 class History:
-    """Derived from one case: saves, writes and loads by event time."""
+    """Derived from one case: saves, writes and loads by event time.  Everybody may fill his own: no question costs all of it."""
 
     def __init__(self) -> None:
         self.saves: list[Known] = []
         self.writes: list[Known] = []
         self.loads: list[Known] = []
+        self._known: dict[str, Known] = {}
+        self._saves_of: dict[str, list[Known]] = {}  # job -> its saves
 
     def add(self, event: Event, order: bytes) -> Known | None:
         """Take one event in; None when its kind has no place here."""
@@ -51,9 +56,37 @@ class History:
         side = kinds.get(type(event.body))
         if side is None:
             return None
-        side[:] = [each for each in side if each.event.id != event.id]
+        before = self._known.get(event.id)
+        self._known[event.id] = known
+        if before is not None:
+            del side[bisect_left(side, before)]
         insort(side, known)
+        if side is self.saves:
+            if before is not None:
+                of_job = self._saves_of[before.event.job]
+                del of_job[bisect_left(of_job, before)]
+            insort(self._saves_of.setdefault(event.job, []), known)
         return known
+
+    def saves_before(self, load: Known) -> list[Known]:
+        """The last save of each job before the load, of these the newest, by time."""
+        last: dict[str, Known] = {}
+        if len(self._saves_of) <= JOBS_FEW:
+            for job, saves in self._saves_of.items():
+                if at := bisect_right(saves, load.time, key=lambda known: known.time):
+                    last[job] = saves[at - 1]
+        else:
+            at = bisect_right(self.saves, load.time, key=lambda known: known.time)
+            while at and len(last) < SAVES_TOLD_MAX:
+                at -= 1
+                last.setdefault(self.saves[at].event.job, self.saves[at])
+        return sorted(last.values())[-SAVES_TOLD_MAX:]
+
+    def writes_between(self, start: int, end: int) -> list[Known]:
+        """The newest writes with start <= time <= end."""
+        low = bisect_left(self.writes, start, key=lambda known: known.time)
+        high = bisect_right(self.writes, end, key=lambda known: known.time)
+        return self.writes[max(low, high - WRITES_TOLD_MAX) : high]
 
 
 class ArtefactsState:
@@ -99,15 +132,23 @@ def step(state: ArtefactsState, batch: Sequence[Fact], now: Watermarks) -> tuple
 def _uses(history: History, new: Known) -> Iterator[Fact]:
     if isinstance(new.event.body, CheckpointLoaded):
         yield _use(new, None)
-        saves = [known for known in history.saves if known.time <= new.time][-SAVES_TOLD_MAX:]
-        since = saves[0].time if saves else 0
-        writes = [known for known in history.writes if since <= known.time <= new.time][-WRITES_TOLD_MAX:]
-        for before in (*saves, *writes):
+        saves = history.saves_before(new)
+        for before in (*saves, *history.writes_between(saves[0].time if saves else 0, new.time)):
             yield _use(new, before)
         return
     for load in history.loads:
-        if new.time <= load.time:
+        if load.time < new.time:
+            continue
+        if not isinstance(new.event.body, CheckpointSaved):
             yield _use(load, new)
+            continue
+        saves = history.saves_before(load)
+        if new not in saves:
+            continue  # nor will it ever be: more saves make the others no later
+        yield _use(load, new)
+        if new is saves[0] and len(saves) > 1:  # what was written behind it was told as far as the second only
+            for write in history.writes_between(new.time, saves[1].time):
+                yield _use(load, write)
 
 
 def _use(load: Known, before: Known | None) -> Fact:

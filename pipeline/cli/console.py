@@ -18,7 +18,9 @@ def safe(text: object, length: int = CELL_MAX) -> str:
     """One line without control characters or markup, cut at `length`."""
     plain = "".join(" " if char in "\t\r\n" else char for char in str(text)[: length * 2])
     plain = "".join(char if unicodedata.category(char)[0] != "C" else "�" for char in plain)
-    return escape(plain if len(plain) <= length else plain[: length - 1] + "…")
+    marked = escape(plain if len(plain) <= length else plain[: length - 1] + "…")
+    # An odd backslash at the end would eat the markup that follows it; rich sees to a single one only.
+    return marked + "\\" if (len(marked) - len(marked.rstrip("\\"))) % 2 else marked
 
 
 def moment(time_ms: int | None) -> str:
@@ -36,10 +38,10 @@ def build_table(title: str, *columns: str) -> Table:
 
 def stdout() -> Console:
     """Where results go; into a file as wide as a wide terminal."""
-    plain = Console(highlight=False)
-    return plain if plain.is_terminal else Console(highlight=False, width=FILE_WIDTH)
+    plain = Console(highlight=False, emoji=False)  # `:name:` in a log line is text
+    return plain if plain.is_terminal else Console(highlight=False, emoji=False, width=FILE_WIDTH)
 
 
 def stderr() -> Console:
     """Where progress goes."""
-    return Console(stderr=True, highlight=False)
+    return Console(stderr=True, highlight=False, emoji=False)

@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.detect.case import Case
 from pipeline.model.actor import relation
-from pipeline.model.events import CheckpointSaved, Event, KillRequest, NodeState, OomKill, SignalSent, Xid
+from pipeline.model.events import Body, CheckpointLoaded, CheckpointSaved, Event, NodeState, OomKill, SignalSent, Xid
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
@@ -69,26 +69,34 @@ def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
 
 def preempted(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The scheduler took the resources for another job, or put the job back in the queue."""
-    found = case.controller("preempted", "requeued")
-    step = case.step_cancelled("preemption", "requeue")
-    by = found[0].id if found else step[0].id if step else ""
-    return _scheduler_said(case, suspicion, now, "preempted", ("PREEMPTED", "REQUEUED"), by)
+    found, step = case.controller("preempted", "requeued"), case.step_cancelled("preemption", "requeue")
+    return _scheduler_said(case, suspicion, now, "preempted", ("PREEMPTED", "REQUEUED"), _id(found), _id(step))
 
 
 def time_limit(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The job ran into its time limit."""
-    found = case.controller("time_limit")
-    step = case.step_cancelled("time_limit")
-    by = found[0].id if found else step[0].id if step else ""
-    return _scheduler_said(case, suspicion, now, "time_limit", ("TIMEOUT", "DEADLINE"), by)
+    found, step = case.controller("time_limit"), case.step_cancelled("time_limit")
+    return _scheduler_said(case, suspicion, now, "time_limit", ("TIMEOUT", "DEADLINE"), _id(found), _id(step))
 
 
-def _scheduler_said(case: Case, suspicion: Suspicion, now: Watermarks, name: str, states: tuple[str, ...], by: str) -> Explanation:
-    """An end state proves it, or rules it out; without an end record only the controller log can."""
+def _id(found: tuple[Event, Body] | None) -> str:
+    return found[0].id if found else ""
+
+
+def _scheduler_said(
+    case: Case, suspicion: Suspicion, now: Watermarks, name: str, states: tuple[str, ...], by: str, printed: str
+) -> Explanation:
+    """An end state proves it, or rules it out; without an end record only the controller log can.
+
+    `printed` is the step daemon's line in the job's output, where anybody may have written it who can write there: it keeps a hit below
+    the gate, and acquits nobody against the scheduler's own silence.
+    """
     if case.end_record is not None and case.state in states:
-        return Explanation(name, Checked.CONFIRMED, by or case.end_record[0].id, f"state {case.state}")
+        return Explanation(name, Checked.CONFIRMED, by or printed or case.end_record[0].id, f"state {case.state}")
     if by:
         return Explanation(name, Checked.CONFIRMED, by)
+    if printed:
+        return Explanation(name, Checked.NOT_CHECKED, printed, "only the job's own output says so, no record of the scheduler")
     if case.end_record is not None:
         return Explanation(name, Checked.EXCLUDED, case.end_record[0].id, f"state {case.state}")
     missing = case.missing(now, Source.SLURMCTLD, suspicion.cause.event_time, suspicion.effect_time)
@@ -101,8 +109,9 @@ def scheduler_cancel(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
     """Signals came from the scheduler, since somebody asked it to end the job: the request is another matter than a kill."""
     name = "scheduler_cancel"
     start = suspicion.cause.event_time - case.site.windows.cancel_window_seconds * 1000
-    for event, body in case.of(KillRequest):
-        if not body.refused and not body.no_effect and start <= event.event_time <= suspicion.cause.event_time:
+    for event, request in case.requests():
+        mine = suspicion.actor is not None and suspicion.actor.uid == request.uid and case.state not in ("", "CANCELLED")
+        if not mine and start <= event.event_time <= suspicion.cause.event_time:  # a request of one's own that cancelled nothing
             return Explanation(name, Checked.CONFIRMED, event.id, "a request to the controller came first")
     missing = case.missing(now, Source.SLURMCTLD, start, suspicion.effect_time)
     if missing:
@@ -182,22 +191,40 @@ def launcher_cleanup(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
 
 
 def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """Who saved the checkpoint wrote it again: a base model that its maker repaired, a save that finished late."""
+    """Who saved the checkpoint wrote it again: a base model that its maker repaired, a save that finished late.
+
+    A save is told by a job's output, where anybody may say that he saved the file under any uid: it explains nothing, and rules nothing
+    out, where others saved the file too.
+    """
     name = "saver"
     path, before = getattr(suspicion.cause.body, "path", ""), suspicion.cause.event_time
-    saves = [
-        (use.before.event_time, use.before.id, use.before.body)
-        for use in case.uses
-        if use.before is not None and isinstance(use.before.body, CheckpointSaved) and use.before.body.path == path
-    ]
-    last = max((each for each in saves if each[0] <= before), default=None, key=lambda each: each[:2])
-    uid = None if last is None else last[2].uid
-    if last is None or uid is None or suspicion.actor is None:
+    saves = case.saves_before(path, before)
+    uids = [getattr(save.body, "uid", None) for save in saves]
+    if not saves or None in uids or suspicion.actor is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says under which uid it was saved", missing=(Source.PROBE,))
-    who = case.site.directory.by_uid(uid, last[0])
-    if relation(suspicion.actor, who) == "owner":
-        return Explanation(name, Checked.CONFIRMED, last[1], "saved and written by the same identity")
-    return Explanation(name, Checked.EXCLUDED, last[1], f"saved under uid {uid}")
+    people = [case.site.directory.by_uid(uid, save.event_time) for uid, save in zip(uids, saves, strict=True)]
+    own = [relation(suspicion.actor, who) == "owner" for who in people]
+    if all(own):
+        return Explanation(name, Checked.CONFIRMED, saves[-1].id, "saved and written by the same identity")
+    if any(own):
+        return Explanation(name, Checked.NOT_CHECKED, saves[-1].id, "saved by several identities, the writer among them")
+    return Explanation(name, Checked.EXCLUDED, saves[-1].id, f"saved under uid {uids[-1]}")
+
+
+def saved_again(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Another job says that it saved the file behind the write, or that it saved the very bytes that were loaded.
+
+    It may have, in a folder that people share.  Or whoever changed the file prints so, in a job of his own.
+    """
+    name = "saved_again"
+    path = getattr(suspicion.cause.body, "path", "")
+    loads = (use.load for use in case.uses if use.load.event_time == suspicion.effect_time)
+    loaded = {load.body.sha256 for load in loads if isinstance(load.body, CheckpointLoaded) and load.body.path == path}
+    for save in case.saves_before(path, suspicion.effect_time)[-1:]:
+        same = isinstance(save.body, CheckpointSaved) and save.body.sha256 in loaded
+        if same or save.event_time >= suspicion.cause.event_time:
+            return Explanation(name, Checked.NOT_CHECKED, save.id, f"job {save.job} says in its output that it saved the file")
+    return Explanation(name, Checked.EXCLUDED, note="no job says that it saved the file since, or that it saved the bytes that were loaded")
 
 
 def allowed_writer(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import msgspec
 
-from pipeline.model.events import Body, ControllerJob, Event, JobRecord, RankFailed, StepCancelled
+from pipeline.model.events import Body, CheckpointSaved, ControllerJob, Event, JobRecord, KillRequest, RankFailed, StepCancelled
 from pipeline.model.finding import Evidence
 from pipeline.model.identity import Directory, Identity
 from pipeline.model.source import PER_HOST, Source
@@ -24,7 +24,9 @@ ENDED = frozenset({
 })  # fmt: skip
 
 
+SAVES_MAX = 8  # artefacts tell a load no more of them
 CLOCK_MS = 5_000  # schedulers state whole seconds
+ANSWER_MS = 60_000  # a busy controller may take this long from a request to its answer
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -98,6 +100,34 @@ class Case:
     def failed_ranks(self) -> Sequence[tuple[Event, RankFailed]]:
         """Ranks that the launcher says ended, first ones first."""
         return self.of(RankFailed)
+
+    def saves_before(self, path: str, time: int) -> list[Event]:
+        """Of each job that says it saved this file by then, its last word: by time, the newest of them."""
+        saves = {use.before.id: use.before for use in self.uses if use.before is not None}
+        last: dict[str, Event] = {}
+        for save in sorted(saves.values(), key=lambda each: (each.event_time, each.id)):
+            if isinstance(save.body, CheckpointSaved) and save.body.path == path and save.event_time <= time:
+                last[save.job] = save
+        return sorted(last.values(), key=lambda each: (each.event_time, each.id))[-SAVES_MAX:]
+
+    def requests(self) -> Sequence[tuple[Event, KillRequest]]:
+        """Requests to the controller but those that it refused, or that had no effect.
+
+        A request is logged before its permission is checked, and the answer is a line of its own: a request that was refused a moment
+        later must neither acquit a kill that follows it nor accuse who made it of the cancel that the owner asked for afterwards.
+        """
+        said = self.of(KillRequest)
+        vain: set[str] = set()
+        # Of a refusal both lines may come: one names a signal, the other does not.  Each line answers the last request before it.
+        for with_signal in (False, True):
+            open_requests: dict[int, list[Event]] = {}
+            for event, body in sorted(said, key=lambda each: (each[0].event_time, each[1].refused or each[1].no_effect, each[0].id)):
+                asked = open_requests.setdefault(body.uid, [])
+                if not body.refused and not body.no_effect:
+                    asked.append(event)
+                elif (body.signal is not None) is with_signal and asked and event.event_time - asked[-1].event_time <= ANSWER_MS:
+                    vain.add(asked.pop().id)
+        return [(event, body) for event, body in said if not body.refused and not body.no_effect and event.id not in vain]
 
     def controller(self, *changes: str) -> tuple[Event, ControllerJob] | None:
         """The controller's first word of one of these changes while the attempt ran.

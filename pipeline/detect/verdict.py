@@ -96,9 +96,7 @@ def _cancelled(case: Case) -> Found | None:
         return None
     start = case.end - case.site.windows.cancel_window_seconds * 1000
     asked: list[tuple[Event, KillRequest | JobRecord]] = [
-        (event, body)
-        for event, body in case.of(KillRequest)
-        if not body.refused and not body.no_effect and start <= event.event_time <= case.end + 1_000
+        (event, body) for event, body in case.requests() if start <= event.event_time <= case.end + 1_000
     ]
     asked += [(event, record) for event, record in case.records if record.cancelled_by_uid is not None]
     for event, body in asked:

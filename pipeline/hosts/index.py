@@ -2,9 +2,12 @@
 
 Derived from the case and built again after a restart: nothing in here is state.
 
-    allocations   attempt -> [start, end)      signals, node events   by time      processes   pid -> (time, fact id, job)
+    allocations   attempt -> [start, end)      signals, node events   by time      processes   pid -> job -> (time, fact id)
     told          attempt -> events of which a touch was told, so that it can be voided
     covered       names of coverage facts that were told, for the same reason
+
+Whose process a number was is said by the probe, that is by a job's own output, where anybody may claim any number.  So a claim counts
+only while the scheduler has the claimant on this host, and never against the owner that the kernel names.
 """
 
 from bisect import bisect_left, bisect_right, insort
@@ -65,7 +68,7 @@ class HostIndex:
         self.allocations: dict[Attempt, Allocation] = {}
         self.signals: list[Timed] = []
         self.node_events: list[Timed] = []
-        self.processes: dict[int, list[tuple[int, str, str]]] = {}  # pid -> (start, fact id, job), ascending
+        self.processes: dict[int, dict[str, tuple[int, str]]] = {}  # pid -> job -> (start, fact id) of its first claim
         self.heard: dict[Source, set[int]] = {}
         self.told: dict[Attempt, dict[str, Timed]] = {}
         self.covered: set[str] = set()
@@ -94,16 +97,22 @@ class HostIndex:
         if isinstance(body, JobRecord):
             return Change(attempt=self._allocate(fact_id, told, body))
         if isinstance(body, ProcessStarted):
-            starts = self.processes.setdefault(body.pid, [])
-            starts[:] = [each for each in starts if each[1] != fact_id]
-            insort(starts, (told.event_time, fact_id, told.job))
-            self._pids.setdefault(told.job, set()).add(body.pid)
-            return Change(pid=body.pid)
+            return self._claim(fact_id, told, body.pid)
         if isinstance(body, (OomKill, Xid, NodeState)):
             timed = Timed(told.event_time, told.id, told, 1)
             self._place(self.node_events, timed)
             return Change(node_event=timed)
         return Change()
+
+    def _claim(self, fact_id: str, event: Event, pid: int) -> "Change":
+        """Of what a job says about one number the first word counts: saying it a million times must not cost a million facts."""
+        claims = self.processes.setdefault(pid, {})
+        known, claim = claims.get(event.job), (event.event_time, fact_id)
+        if known is not None and known < claim:
+            return Change(needless=fact_id)
+        claims[event.job] = claim
+        self._pids.setdefault(event.job, set()).add(pid)
+        return Change(pid=pid, needless=known[1] if known is not None and known != claim else "")
 
     def _allocate(self, fact_id: str, event: Event, record: JobRecord) -> Attempt | None:
         if record.start is None or record.submit is None:
@@ -180,7 +189,8 @@ class HostIndex:
         """Events with start <= time <= end."""
         low = bisect_left(events, start, key=lambda timed: timed.time)
         high = bisect_right(events, end, key=lambda timed: timed.time)
-        yield from events[low:high]
+        for at in range(low, high):
+            yield events[at]
 
     def naming(self, pid: int) -> Iterator[Timed]:
         """Events that name this process as their target."""
@@ -191,17 +201,24 @@ class HostIndex:
         for pid in self._pids.get(job, ()):
             yield from self.naming(pid)
 
-    def job_of(self, pid: int, at: int, slack: int) -> tuple[str, int, int]:
-        """(job of the process that had this pid at that time or "", number of processes, weight of allocations it rests on).
+    def job_of(self, pid: int, at: int, slack: int, uid: int | None) -> tuple[str, int, int]:
+        """(job of the process that had this pid at that time or "", number of claims, weight of allocations it rests on).
 
-        Numbers come again: a rank of a job that held the host at another time only is no rank any more.
+        Numbers come again: a rank of a job that held the host at another time only is no rank any more.  `uid` is the owner of the
+        process as the kernel names it: a job of somebody else claims it in vain.  Where the kernel names none, and jobs of several
+        owners claim the process, nobody knows.
         """
-        before = [job for start, _, job in self.processes.get(pid, ()) if start <= at]
-        if not before:
-            return "", 0, 0
-        held = [self.allocations[attempt] for attempt in self._attempts.get(before[-1], ())]
-        alive = not held or any(each.start - slack <= at <= each.end + slack for each in held)
-        return (before[-1] if alive else ""), len(before), sum(each.weight for each in held)
+        claims = sorted((start, fact_id, job) for job, (start, fact_id) in self.processes.get(pid, {}).items() if start <= at)
+        weight, found, owners = 0, "", set()
+        for _, _, job in claims:
+            held = [self.allocations[attempt] for attempt in self._attempts.get(job, ())]
+            weight += sum(each.weight for each in held)
+            holding = [each for each in held if each.start - slack <= at <= each.end + slack]
+            fitting = [each for each in holding if uid is None or each.owner_uid is None or each.owner_uid == uid]
+            if fitting:
+                found = job
+                owners |= {each.owner_uid for each in fitting}
+        return (found if len(owners) <= 1 else ""), len(claims), weight
 
     def horizon(self, oldest: int) -> Iterator[str]:
         """Forget what happened before `oldest`; yields the fact ids to drop."""
@@ -225,13 +242,11 @@ class HostIndex:
             self.covered = {name for name in self.covered if not name.endswith(f"/{attempt.name}")}
             self._attempts[attempt.job].discard(attempt)
             yield from self._records.pop(attempt)
-        for pid, starts in list(self.processes.items()):
-            past = [each for each in starts if each[0] < oldest and not self._attempts.get(each[2])]
-            yield from (fact_id for _, fact_id, _ in past)
-            self.processes[pid] = [each for each in starts if each not in past]
-            for _, _, job in past:
+        for pid, claims in list(self.processes.items()):
+            for job in [job for job, (start, _) in claims.items() if start < oldest and not self._attempts.get(job)]:
+                yield claims.pop(job)[1]
                 self._pids[job].discard(pid)
-            if not self.processes[pid]:
+            if not claims:
                 del self.processes[pid]
         self._attempts = {job: attempts for job, attempts in self._attempts.items() if attempts}
         self._pids = {job: pids for job, pids in self._pids.items() if pids}
@@ -245,6 +260,7 @@ class Change(msgspec.Struct, frozen=True):
     pid: int | None = None
     node_event: Timed | None = None
     heard: Heard | None = None
+    needless: str = ""  # id of a fact that says nothing more
 
 
 def _what(body: SignalSent | FileTouched | ProcessRun) -> str:
@@ -254,6 +270,14 @@ def _what(body: SignalSent | FileTouched | ProcessRun) -> str:
     if isinstance(body, FileTouched):
         return f"file/{body.item}/{body.action}"  # not the path: a further part may complete it
     return "run"
+
+
+def owner_of_target(event: Event) -> int | None:
+    """The uid of the process that an event befell, where the kernel says it."""
+    body = event.body
+    if isinstance(body, SignalSent):
+        return body.target_uid
+    return body.uid if isinstance(body, OomKill) else None
 
 
 def target_of(event: Event) -> int | None:

@@ -13,7 +13,7 @@ judged here.
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.hosts.index import OPEN_END, Allocation, HostIndex, Timed, target_of
+from pipeline.hosts.index import OPEN_END, Allocation, HostIndex, Timed, owner_of_target, target_of
 from pipeline.model.events import Event, FileTouched, ProcessRun, SignalSent
 from pipeline.model.facts import VOID, Fact, artefact_case, case_name, job_case
 from pipeline.model.ids import digest, rank
@@ -72,18 +72,21 @@ def step(state: HostsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Hos
             changed.setdefault(fact.case, []).append((fact.id, fact.body))
     outcomes: list[Outcome] = []
     for case, facts in changed.items():
-        outcomes.extend(Tell(stage, fact) for stage, fact in _join(state, state.indexes[case], facts))
+        outcomes.extend(Tell(stage, fact) for stage, fact in _join(state, case, facts))
     _sweep(state, now)
     return state, outcomes
 
 
-def _join(state: HostsState, index: HostIndex, facts: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, Fact]]:
+def _join(state: HostsState, case: bytes, facts: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, Fact]]:
+    index = state.indexes[case]
     audit: dict[tuple[int, int], None] = {}
     attempts: dict[Attempt, None] = {}
     again: dict[str, Timed] = {}
     heard: list[Heard] = []
     for fact_id, body in facts:
         change = index.add(fact_id, decode_told(body))
+        if change.needless:
+            state.cases.drop(case, change.needless)
         if change.audit:
             audit[change.audit] = None
         if change.attempt:
@@ -163,7 +166,8 @@ def _holds(held: Allocation, timed: Timed) -> bool:
 
 def _touch(index: HostIndex, held: Allocation, timed: Timed, *, said: bool = True) -> Iterator[tuple[str, Fact]]:
     pid = target_of(timed.event)
-    owner_job, processes, allocations = index.job_of(pid, timed.time, CLOCK_MS) if pid is not None else ("", 0, 0)
+    owner = owner_of_target(timed.event)
+    owner_job, processes, allocations = index.job_of(pid, timed.time, CLOCK_MS, owner) if pid is not None else ("", 0, 0)
     matched = _matched(held, timed.event, owner_job) if said and _holds(held, timed) else ""
     told = index.told.setdefault(held.attempt, {})
     if matched:
@@ -229,8 +233,12 @@ def _spans(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[tu
     """What a judge may ask about: the time before the end, and the time around a signal, which a job may survive by hours."""
     if held.end < OPEN_END:
         yield held.end - state.kill_ms - state.hardware_ms, held.end
-    for time in _sent(index, held, held.start - CLOCK_MS, held.end + CLOCK_MS):
-        yield time - state.hardware_ms, time + state.kill_ms
+    start, width = held.start - CLOCK_MS, state.bucket_ms
+    while (time := next(_sent(index, held, start, held.end + CLOCK_MS), None)) is not None:
+        first, last = time - state.hardware_ms, time + state.kill_ms
+        yield first, last
+        # Signals up to there ask for the same buckets: a million of them must not be looked at again with each further one.
+        start = min(bucket_of(first, width) + width + state.hardware_ms, bucket_of(last, width) + width - state.kill_ms)
 
 
 def _coverage_of(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[tuple[str, Fact]]:

@@ -4,10 +4,14 @@
     training    failures, checkpoints' hashes -> job, artefact, host         steps and errors -> one fact per span of time
     access      parts of watched audit events, OOM, Xid -> host              bulk -> coverage only
 
+A line in one job's output that names another job gives none: its author is not that job.
+
 Series are folded by rank, which is commutative: of the steps of an hour the last is kept, of the errors of a minute the first.
 """
 
 from collections.abc import Iterator
+
+import msgspec
 
 from pipeline.formats.assembly import is_part
 from pipeline.model.events import (
@@ -50,9 +54,16 @@ HOUR_MS, MINUTE_MS = 3_600_000, 60_000
 LATEST = 2**63
 
 
+def spoken_for(event: Event) -> str:
+    """The job that the line itself names, else the event's."""
+    return getattr(event.body, "job", "") or event.job
+
+
 def facts_of(event: Event) -> Iterator[Tell]:
     """The facts to tell about one event; nothing for events that concern nobody yet."""
     body = event.body
+    if event.job and spoken_for(event) != event.job:
+        return
     if isinstance(body, AuditRecord):
         if event.host and is_part(body):
             yield _tell("hosts", host_case(event.cluster, event.host), event)
@@ -70,8 +81,9 @@ def facts_of(event: Event) -> Iterator[Tell]:
     if isinstance(body, TO_HOST) and event.host:
         yield _tell("hosts", host_case(event.cluster, event.host), event)
     if isinstance(body, (JobRecord, NodeState)):
-        for node in body.nodes[:NODES_MAX]:
-            yield _tell("hosts", host_case(event.cluster, node), event)
+        for node in body.nodes[:NODES_MAX]:  # to each its own part: all names to all nodes would be the square
+            mine = msgspec.structs.replace(event, body=msgspec.structs.replace(body, nodes=(node,)))
+            yield _tell("hosts", host_case(event.cluster, node), mine)
     if isinstance(body, TO_ARTEFACT):
         yield _tell("artefacts", artefact_case(event.cluster, body.path), event)
 

@@ -1,6 +1,10 @@
 """Which settings apply to a record: zone, cluster, pinned format, job id from the file name.
 
 A pure function of the record and the settings; the cache only makes it quick.
+
+The job in the file name is whose output a line is, and a line of a job's output speaks for no other job.  It is as good as the name:
+whoever runs a job chooses where its output goes, so `job_pattern` should name a folder that only the scheduler writes to.  Of the
+tasks of an array (`slurm-48213_4.out`) the name does not tell the raw id; any that can be a task's is believed.
 """
 
 import ipaddress
@@ -15,6 +19,9 @@ from pipeline.settings import Settings, SourceSettings
 
 DEFAULT = SourceSettings(name="default")
 CACHE_MAX = 10_000
+DIGITS_MAX = 18
+_NUMBER_FIRST = re.compile(r"[_+]")  # `48213_4`, `48213+1`
+_TASK = re.compile(r"_[0-9]{1,9}(?![0-9])")
 
 
 class SourceReading(msgspec.Struct, frozen=True):
@@ -26,6 +33,14 @@ class SourceReading(msgspec.Struct, frozen=True):
     host: str
     job: str
     allowed: frozenset[Source]
+    array: bool = False  # the file is of a task of an array: `job` is the array's id, not the task's
+
+    def is_of(self, job: str) -> bool:
+        """May a line of this file speak for the job?  Every one where the name tells no job."""
+        if not self.job or job == self.job or _NUMBER_FIRST.split(job, maxsplit=1)[0] == self.job:
+            return True
+        # Raw ids of tasks are given out after the array's.
+        return self.array and job.isascii() and job.isdigit() and len(job) <= DIGITS_MAX and int(job) >= int(self.job)
 
 
 class SourceReader:
@@ -66,9 +81,13 @@ class SourceReader:
         return self._build(DEFAULT, topic, line)
 
     def _build(self, source: SourceSettings, topic: str, line: Line) -> SourceReading:
-        found = re.search(source.job_pattern, line.file) if line.file and source.job_pattern else None
-        job = (found.groupdict().get("job") or "") if found else ""
-        return SourceReading(source.cluster, ZoneInfo(source.zone), source.format, source.host, job, self._allowed.get(topic, frozenset()))
+        job, array = "", False
+        if line.file and source.job_pattern:
+            for found in re.finditer(source.job_pattern, line.file):  # the last: folders stand before the file they hold
+                job = found.groupdict().get("job") or ""
+                array = job.isascii() and job.isdigit() and len(job) <= DIGITS_MAX and bool(_TASK.match(line.file, found.end()))
+        allowed = self._allowed.get(topic, frozenset())
+        return SourceReading(source.cluster, ZoneInfo(source.zone), source.format, source.host, job, allowed, array)
 
 
 def short_host(name: str) -> str:

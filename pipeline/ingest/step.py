@@ -5,6 +5,11 @@
 Decoding is a function of record bytes, headers, Kafka timestamp and settings, so that a replay gives the same events.  One
 unreadable record is one outcome, never the end of the batch.  Three times are kept: the line's own, the shipper's, the broker's; a line
 whose time is ahead of its collection is flagged and moves no watermark, since one wrong clock must not close everybody's windows.
+
+Authors of lines lie.  A line in the output of one job that speaks for another is a row that says so, and no fact; a JSON object that a
+job printed does not replace the shipper's word on whose output it is; a time long past what was observed proves nothing was heard then.
+Where the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  A host that a line names
+(`node=`, the system log's prefix) is believed over the shipper's, because logs come through central hosts: the row says `shipped_by`.
 """
 
 import hashlib
@@ -14,8 +19,9 @@ import msgspec
 
 from pipeline.errors import ErrorCode, RejectedRecord, TimestampOutOfRange
 from pipeline.formats import registry
+from pipeline.formats.envelopes.raw import said_by
 from pipeline.formats.line import Line, Reading
-from pipeline.ingest.facts import facts_of
+from pipeline.ingest.facts import facts_of, spoken_for
 from pipeline.ingest.reading import SourceReader, SourceReading, short_host
 from pipeline.model.actor import actor_of
 from pipeline.model.attributes import attributes
@@ -34,6 +40,7 @@ FINAL_HEADER = "trainwatch-final"  # ends a channel: sent by `replay --final`
 YEAR_2000_MS, YEAR_2100_MS = 946_684_800_000, 4_102_444_800_000
 HEARD_CACHE_MAX = 50_000
 JOB_SOURCES = frozenset({Source.TRAINING, Source.PROBE})
+DAY_MS = 86_400_000
 
 
 class IngestState:
@@ -44,6 +51,7 @@ class IngestState:
         self.settings = settings.ingest
         self.bucket_ms = settings.time.coverage_bucket_seconds * 1000
         self.grace_ms = settings.time.grace_seconds * 1000
+        self.keep_ms = max(settings.retention.job_days, settings.retention.host_days) * DAY_MS
         self.reader = SourceReader(settings)
         self.directory: Directory = settings.directory()
         self.heard: set[tuple[str, str, Source, int]] = set()  # told already; telling again would be harmless
@@ -76,8 +84,8 @@ def step(state: IngestState, batch: Sequence[Record], now: Watermarks) -> tuple[
             late = event.event_time < now.observed(*key) - state.grace_ms
             outcomes.append(Written(record.offset, index, msgspec.structs.replace(row, late=True) if late else row))
             outcomes.extend(facts_of(event))
-            if row.future:
-                continue
+            if row.future or event.event_time < now.observed(*key) - state.keep_ms:
+                continue  # nobody asks any more who was heard then; and a job may print any time a million times
             bucket = bucket_of(event.event_time, state.bucket_ms)
             latest[key] = max(latest.get(key, 0), event.event_time)
             buckets.setdefault(key, set()).add(bucket)
@@ -102,6 +110,7 @@ def _decode(state: IngestState, record: Record) -> list[tuple[Event, EventRow]] 
     for line in registry.unwrap(value, record.headers):
         if not line.payload.strip():
             raise _rejected(ErrorCode.EMPTY, "the line is empty")
+        line = _as_shipped(state, record, line)
         source = state.reader.reading_of(record.topic, line)
         # Both clocks are the producer's to set: an absurd one must not become the year of a line.
         collected = min(max(line.collected_time or record.timestamp, YEAR_2000_MS), YEAR_2100_MS)
@@ -116,6 +125,15 @@ def _decode(state: IngestState, record: Record) -> list[tuple[Event, EventRow]] 
     return decoded or ErrorCode.NOTHING_TO_KEEP
 
 
+def _as_shipped(state: IngestState, record: Record, line: Line) -> Line:
+    """The line, with what the headers say of it where they name a job's output: a job may print what looks like an envelope."""
+    if (record.value or b"")[:1] != b"{":
+        return line
+    host, program, file, offset, collected = said_by(record.headers)
+    shipped = Line(payload=line.payload, host=host, program=program, file=file, file_offset=offset, collected_time=collected)
+    return shipped if file and file != line.file and state.reader.reading_of(record.topic, shipped).job else line
+
+
 def _event(
     state: IngestState, parsed: Parsed, line: Line, source: SourceReading, host: str, collected: int, seen: int, sha256: str
 ) -> tuple[Event, bool]:
@@ -125,7 +143,9 @@ def _event(
     if not YEAR_2000_MS <= time < YEAR_2100_MS or ahead > state.settings.future_seconds_rejected * 1000:
         raise TimestampOutOfRange(f"event time {time} ms, collected {collected} ms, seen by {seen} ms")
     host = short_host(parsed.host) if parsed.host else host
-    job = getattr(parsed.body, "job", "") or (source.job if parsed.source in JOB_SOURCES else "")
+    job = getattr(parsed.body, "job", "")
+    if parsed.source in JOB_SOURCES and (not job or not source.is_of(job)):
+        job = source.job
     if parsed.own_id:
         event_id = digest(
             parsed.source, source.cluster, host if parsed.source in PER_HOST else "", parsed.own_id, type(parsed.body).__name__
@@ -149,6 +169,10 @@ def _row(state: IngestState, event: Event, parsed: Parsed, line: Line, record: R
     kind, attrs = attributes(event.body)
     if parsed.unmapped:
         attrs.update(parsed.unmapped)
+    if (claimed := spoken_for(event)) != event.job and event.source in JOB_SOURCES:
+        attrs["claimed_job"] = claimed
+    if line.host and event.source in PER_HOST and (shipper := short_host(line.host)) != event.host:
+        attrs["shipped_by"] = shipper
     actor = actor_of(state.directory, event)
     return EventRow(
         event_time=event.event_time,

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from sortedcontainers import SortedDict
 
 from pipeline.detect.case import Case, Site
-from pipeline.model.events import Event, JobRecord
+from pipeline.model.events import Event, JobRecord, KillRequest, SignalSent
 from pipeline.model.told import ArtefactUse, Attempt, Emitted, HostCoverage, NodeTouch, Told, Tombstone, Touch
 
+SIGNAL_MAX = 65  # the kernel's greatest is 64
 BEFORE_START_MS = 3_600_000  # lines of a job may precede its recorded start by clock error; never by more
 
 
@@ -146,10 +147,14 @@ def _attempt_named(told: Told) -> Attempt | None:
 
 
 def _kind_and_time(told: Told) -> tuple[str, int]:
+    """The kind has a bound of its own: twenty thousand harmless signals, or requests, must not push out one deadly signal behind them."""
     if isinstance(told, Event):
-        return type(told.body).__name__, told.event_time
+        whose = f"/{told.body.uid}" if isinstance(told.body, KillRequest) else ""
+        return f"{type(told.body).__name__}{whose}", told.event_time
     if isinstance(told, (Touch, NodeTouch)):
-        return type(told).__name__, told.event.event_time
+        body = told.event.body
+        which = f"/{min(body.signal, SIGNAL_MAX)}/{body.success}" if isinstance(body, SignalSent) else ""
+        return f"{type(told).__name__}/{type(body).__name__}{which}", told.event.event_time
     if isinstance(told, ArtefactUse):
-        return "ArtefactUse", told.load.event_time
+        return f"ArtefactUse/{type(told.before.body).__name__ if told.before else ''}", told.load.event_time
     return type(told).__name__, 0

@@ -43,8 +43,9 @@ META = Meta(
         "A kill from inside the victim's own process carries the victim's uid: P02.",
         "A kill on a host without audit rules for signals leaves no record.",
         "A kill under the owner's borrowed login looks like the owner: P17.",
+        "Root on the node writes its logs: the audit record that names somebody, or the OOM or Xid that explains him away, may be root's.",
     ),
-    runbook="Read the audit record of the kill, then the login session (ses) of its sender.",
+    runbook="Read the audit record of the kill, then the login session (ses) of its sender in the log of another host.",
 )
 
 # Signals that end a process or stop it for ever: HUP INT QUIT ILL TRAP ABRT BUS FPE KILL SEGV PIPE TERM STOP (signal(7)).

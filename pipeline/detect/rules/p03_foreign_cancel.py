@@ -55,8 +55,8 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
     if case.end_record is None or case.end is None or case.state != "CANCELLED":
         return
     window_ms = case.site.windows.cancel_window_seconds * 1000
-    for event, request in case.of(KillRequest):
-        if request.refused or request.no_effect or not case.end - window_ms <= event.event_time <= case.end + 1_000:
+    for event, request in case.requests():
+        if not case.end - window_ms <= event.event_time <= case.end + 1_000:
             continue
         actor = actor_of(case.site.directory, event)
         if relation(actor, case.owner) == "owner":

@@ -4,6 +4,8 @@ In: all facts on one attempt, among them each load with the saves and writes bef
 clock limit: save, write and load may be days apart, and the record of the write may come after the load.
 
     save(hash a)  ....  write by u017  ....  load(hash b)       a != b, u017 neither owner nor allowed writer
+
+When another job says that it saved the file since the hit stays, below the gate: it may be so, and it may be what u017 printed.
 """
 
 from collections.abc import Iterator
@@ -31,13 +33,15 @@ META = Meta(
         benign.owner_or_service,
         benign.system_daemon,
         benign.saver,
+        benign.saved_again,
         benign.allowed_writer,
         benign.admin_ticket,
     ),
-    required=("owner_or_service", "saver", "allowed_writer", "admin_ticket"),
+    required=("owner_or_service", "saver", "saved_again", "allowed_writer", "admin_ticket"),
     blind_spots=(
         "Jobs that do not use the probe have no hashes.",
         "A write from another client of shared storage without audit rules leaves no record; the storage's changelog would.",
+        "A save is told by a job's output: in a job of one's own, under any name for its file, one can say to have saved any file.",
         "A tamper by the owner's own login, or by malware under it, looks like the owner.",
     ),
     runbook="Compare the file with the saved hash, and find every other job that loaded it since the write.",
@@ -62,13 +66,29 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
 
 
 def _tampered(case: Case, now: Watermarks, path: str, load: Event) -> Finding | None:
+    """The loaded bytes against the last save; where another job said that one, against what others saved before it, too.
+
+    Whoever changed a file can print, in a job of his own, that it was saved so or otherwise: that must not end the story.  What the
+    loading job says of itself is believed, since nobody else prints its output.
+    """
+    if not isinstance(load.body, CheckpointLoaded):
+        return None
+    saves = case.saves_before(path, load.event_time)
+    for saved in reversed(saves):
+        if saved is not saves[-1] and saves[-1].job == case.attempt.job:
+            break
+        if (finding := _compared(case, now, path, load, saved, saves[-1])) is not None:
+            return finding
+    return None
+
+
+def _compared(case: Case, now: Watermarks, path: str, load: Event, saved: Event, last: Event) -> Finding | None:
+    if not isinstance(load.body, CheckpointLoaded) or not isinstance(saved.body, CheckpointSaved):
+        return None
+    loaded, again = load.body.sha256, saved is not last
+    if saved.body.sha256 == loaded:
+        return None
     history = [use.before for use in case.uses if use.load.id == load.id and use.before is not None]
-    saves = sorted((each for each in history if isinstance(each.body, CheckpointSaved)), key=lambda each: (each.event_time, each.id))
-    if not saves or not isinstance(load.body, CheckpointLoaded):
-        return None
-    saved = saves[-1]
-    if not isinstance(saved.body, CheckpointSaved) or saved.body.sha256 == load.body.sha256:
-        return None
     writes = [
         (each, each.body)
         for each in sorted(history, key=lambda each: (each.event_time, each.id))
@@ -87,19 +107,26 @@ def _tampered(case: Case, now: Watermarks, path: str, load: Event) -> Finding | 
     suspicion, checklist, _ = accused[-1]
     actors = {each.actor.id if each.actor else "" for each, _, _ in accused}
     cited = [*evidence("saved", saved, f"saved with sha256 {saved.body.sha256[:16]}…")]
-    cited += evidence("loaded", load, f"loaded with sha256 {load.body.sha256[:16]}…")
+    if again:
+        cited += evidence("saved again", last, f"saved again, says job {last.job}")
+    cited += evidence("loaded", load, f"loaded with sha256 {loaded[:16]}…")
     for each, _, body in accused:
         cited += evidence("written", each.cause, f"{body.action} by login uid {body.auid} as uid {body.uid}")
+    how = "it was written in between" + (", and another job says that it saved the file" if again else "")
     return raised(
         META,
         case,
         suspicion,
         checklist,
-        effect="loaded_tampered_checkpoint",
+        effect="loaded_resaved_checkpoint" if again else "loaded_tampered_checkpoint",
         anchor=path,
-        summary=f"job {case.attempt.job} loaded {path} with other bytes than were saved; it was written in between",
+        summary=f"job {case.attempt.job} loaded {path} with other bytes than were saved; {how}",
         cited=cited,
-        parts=(("hashes differ", 1.0), ("a foreign write lies between", 0.97 if len(accused) == len(writes) else 0.9)),
+        parts=(
+            ("hashes differ", 0.5 if again else 1.0),
+            ("a foreign write lies between", 0.97 if len(accused) == len(writes) else 0.9),
+        ),
         closes_at=load.event_time + case.site.grace_ms,
+        severity=Severity.MEDIUM if again else None,
         several_actors=len(actors) > 1,
     )

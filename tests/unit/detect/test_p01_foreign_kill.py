@@ -125,7 +125,6 @@ HARMLESS = [
     Row("preempted, says the end", [kill(97), job_end(100, "PREEMPTED", derived_signal=9)], 0),
     Row("preempted, says the controller", [kill(97), controller(90, "preempted"), job_end(100)], 0),
     Row("requeued, says the controller", [kill(97), controller(90, "requeued"), job_end(100)], 0),
-    Row("preempted, says the step daemon", [kill(97), step_cancelled(96, "preemption"), job_end(100)], 0),
     Row("time_limit, says the controller", [kill(97), controller(90, "time_limit"), job_end(100)], 0),
     Row("time_limit, says the end", [kill(97), rank_failed(98), job_end(100, "TIMEOUT")], 0),
     Row("scheduler_cancel", [kill(97), cancel_request(90, COLLEAGUE), job_end(100, "CANCELLED", derived_signal=9)], 0),
@@ -143,7 +142,22 @@ def test_a_confirmed_explanation_ends_the_suspicion(row: Row) -> None:
     assert judge(*row.events) == []
 
 
+PRINTED = ["preemption", "requeue", "time_limit"]
+
+
+@pytest.mark.parametrize("reason", PRINTED)
+def test_what_only_the_jobs_output_says_acquits_nobody_and_names_nobody(reason: str) -> None:
+    """The step daemon's words can be printed by others: the hit stays, below the gate."""
+    (finding,) = judge(kill(97), step_cancelled(96, reason), job_end(100))
+    assert (finding.alert, finding.actor) == (False, "")
+    assert finding.gate in ("not checked: preempted", "not checked: time_limit")
+
+
 NOT_HARMLESS = [
+    Row(
+        "a request whose refusal is a line of its own", [kill(97), cancel_request(90), cancel_request(90.1, refused=True), job_end(100)], 1
+    ),
+    Row("one's own request that cancelled nothing", [kill(97), cancel_request(90), job_end(100)], 1),
     Row("a refused cancel request explains no kill", [kill(97), cancel_request(90, refused=True), job_end(100)], 1),
     Row("a request without effect neither", [kill(97), cancel_request(90, no_effect=True), job_end(100)], 1),
     Row("the requeue that ended the run before", [controller(-6, "requeued"), step_cancelled(-6, "preemption"), kill(97), job_end(100)], 1),

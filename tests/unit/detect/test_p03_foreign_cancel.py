@@ -88,9 +88,7 @@ BOUNDARY = [
 HARMLESS = [
     Row("owner_or_service", [cancel_request(98, SERVICE), end()], 0),
     Row("preempted, says the controller", [cancel_request(98), controller(97, "preempted"), end()], 0),
-    Row("preempted, says the step daemon", [cancel_request(98), step_cancelled(97, "preemption"), end()], 0),
     Row("time_limit, says the controller", [cancel_request(98), controller(97, "time_limit"), end()], 0),
-    Row("time_limit, says the step daemon", [cancel_request(98), step_cancelled(97, "time_limit"), end()], 0),
     Row("hardware_fault, says the kernel", [cancel_request(98), xid(50), end()], 0),
     Row("hardware_fault, says the controller", [cancel_request(98), node_down(50), end()], 0),
 ]
@@ -120,6 +118,25 @@ def test_boundary(row: Row) -> None:
 def test_a_confirmed_explanation_ends_the_suspicion(row: Row) -> None:
     """What a record proves to be harmless is no finding."""
     assert judge(*row.events) == []
+
+
+@pytest.mark.parametrize("reason", ["preemption", "time_limit"])
+def test_what_only_the_jobs_output_says_acquits_nobody_and_names_nobody(reason: str) -> None:
+    """The step daemon's words can be printed by others: the hit stays, below the gate."""
+    (finding,) = judge(cancel_request(98), step_cancelled(97, reason), end())
+    assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_who_was_refused_is_not_accused_of_the_cancel_that_followed() -> None:
+    """The refused request is a line like any other, the refusal another; then the owner cancels."""
+    (finding,) = judge(cancel_request(90), cancel_request(90.1, refused=True), cancel_request(98, OWNER), end())
+    assert finding.effect == "cancel_refused"
+
+
+def test_a_second_request_without_effect_does_not_undo_the_first() -> None:
+    """An answer belongs to the last request before it."""
+    (finding,) = judge(cancel_request(98), cancel_request(98.5), cancel_request(98.6, no_effect=True), end())
+    assert finding.effect == "cancelled"
 
 
 def test_an_admin_under_a_ticket_is_acquitted() -> None:

@@ -116,6 +116,36 @@ def test_a_confirmed_explanation_ends_the_suspicion(row: Row) -> None:
 
 
 STORY = [save(10), write(40), load(90)]
+SAVED_AGAIN = {
+    "with the loaded bytes, behind the write": [save(50, "b", job="66")],
+    "with the loaded bytes, before the write": [save(30, "b", job="66")],
+    "with other bytes, behind the write": [save(50, "c", job="66")],
+    "by two jobs": [save(50, "b", job="66"), save(60, "c", job="67")],
+    "under the writer's uid": [save(39, "c", job="66", uid=COLLEAGUE), save(50, "b", job="67", uid=COLLEAGUE)],
+}
+
+
+@pytest.mark.parametrize("forged", SAVED_AGAIN.values(), ids=SAVED_AGAIN)
+def test_saved_again_by_another_job_lowers_the_hit_and_does_not_end_it(forged: list[Event]) -> None:
+    """It may be what the writer printed in a job of his own: below the gate, without a name."""
+    (finding,) = judge(*STORY, *forged)
+    assert (finding.effect, finding.severity) == ("loaded_resaved_checkpoint", Severity.MEDIUM)
+    assert (finding.alert, finding.actor) == (False, "")
+    assert answer(finding, "saved_again").answer is Checked.NOT_CHECKED
+    assert {item.role for item in finding.evidence} == {"saved", "saved again", "written", "loaded"}
+
+
+def test_saved_again_by_the_loading_job_is_believed() -> None:
+    """Nobody else prints its output."""
+    assert judge(save(10, job="6"), write(40), save(50, "b"), load(90)) == []
+
+
+def test_a_forged_save_neither_acquits_nor_accuses_the_saver() -> None:
+    """Who printed that he saved it is no saver where others saved it too; and no print makes the maker of a file a stranger to it."""
+    (finding,) = judge(save(10), save(30, "c", uid=COLLEAGUE, job="66"), write(40), load(90))
+    assert (answer(finding, "saver").answer, finding.alert, finding.actor) == (Checked.NOT_CHECKED, False, "")
+    (finding,) = judge(save(10, uid=COLLEAGUE, job="5"), save(30, uid=OTHER, job="66"), write(40), load(90))
+    assert (answer(finding, "saver").answer, finding.alert, finding.actor) == (Checked.NOT_CHECKED, False, "")
 
 
 def test_without_the_savers_uid_nobody_is_accused() -> None:
