@@ -234,7 +234,7 @@ def write(
 ) -> Event:
     """A process changed a file; `auid` is `uid` unless given."""
     who = uid if auid == -1 else auid
-    body = FileTouched(action=action, path=path, serial=round(at * 10), success=True, uid=uid, auid=who)
+    body = FileTouched(action=action, path=path, serial=round(at * 10), success=True, uid=uid, auid=who, file_uid=OWNER)
     return event(at, Source.AUDITD, msgspec.structs.replace(body, **fields), host="login-001")
 
 
@@ -281,7 +281,7 @@ def write_parts(at: float, uid: int = COLLEAGUE, *, path: str = PATH, host: str 
         audit(
             at, "SYSCALL", syscall_name="openat", success="yes", a0="ffffff9c", a2="241", pid="900", uid=str(uid), auid=str(uid), host=host
         ),
-        audit(at, "PATH", name=path, nametype="NORMAL", host=host),
+        audit(at, "PATH", name=path, nametype="NORMAL", ouid=str(OWNER), host=host),
     ]
 
 

@@ -11,8 +11,8 @@ from collections.abc import Callable
 import msgspec
 
 from pipeline.detect.case import Case
-from pipeline.model.actor import relation
-from pipeline.model.events import Body, CheckpointLoaded, CheckpointSaved, Event, NodeState, OomKill, SignalSent, Xid
+from pipeline.model.actor import actor_of, relation
+from pipeline.model.events import Body, CheckpointLoaded, CheckpointSaved, Event, FileTouched, NodeState, OomKill, SignalSent, Xid
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
@@ -225,6 +225,25 @@ def saved_again(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
         if same or save.event_time >= suspicion.cause.event_time:
             return Explanation(name, Checked.NOT_CHECKED, save.id, f"job {save.job} says in its output that it saved the file")
     return Explanation(name, Checked.EXCLUDED, note="no job says that it saved the file since, or that it saved the bytes that were loaded")
+
+
+def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The writer touched only files of his own: then whoever says that he saved this one for somebody else may be lying.
+
+    The kernel says whose file was written or replaced; the probe's word on a save is the word of whoever printed it.
+    """
+    name, path = "own_file", getattr(suspicion.cause.body, "path", "")
+    directory, actor = case.site.directory, suspicion.actor
+    if actor is None:
+        return Explanation(name, Checked.NOT_CHECKED, note="no record says who wrote")
+    for touched in sorted({use.before.id: use.before for use in case.uses if use.before is not None}.values(), key=lambda each: each.id):
+        body = touched.body
+        if not isinstance(body, FileTouched) or body.path != path or body.file_uid is None:
+            continue
+        who = actor_of(directory, touched)
+        if who is not None and who.id == actor.id and relation(directory.by_uid(body.file_uid, touched.event_time), actor) != "owner":
+            return Explanation(name, Checked.EXCLUDED, touched.id, f"the file belonged to uid {body.file_uid}")
+    return Explanation(name, Checked.NOT_CHECKED, note="no record shows that the file was somebody else's")
 
 
 def allowed_writer(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

@@ -159,28 +159,32 @@ def _touched(call: AuditRecord, name: str, action: str, records: Sequence[AuditR
         kind = _item_kind(record)
         path = record.fields.get("name", "")
         if path and kind != "PARENT" and (kinds is None or kind in kinds):
-            yield _file(call, action, _joined(folder, path), record.item)
+            yield _file(call, action, _joined(folder, path), record.item, record.fields.get("ouid"))
 
 
 def _renamed(call: AuditRecord, name: str, records: Sequence[AuditRecord]) -> Iterator[FileTouched]:
     """One body: DELETE is the old name, CREATE the new one.
 
-    A file that the new name replaced is a second DELETE, of the new name; while that is unknown, only the place tells them apart.
+    A file that the new name replaced is a second DELETE, of the new name; while that is unknown, only the place tells them apart.  Whose
+    file it was is the owner of the replaced one where there was one, else of the one that was moved.
     """
     old_folder, new_folder = _folder(call, name, 0, records), _folder(call, name, -1, records)
     paths = [(_item_kind(record), record.item, record.fields.get("name", "")) for record in _paths(records)]
     new = next((_joined(new_folder, path) for kind, _, path in paths if kind == "CREATE" and path), "")
     olds = [(item, _joined(old_folder, path)) for kind, item, path in paths if kind == "DELETE" and path]
     old = next((path for item, path in olds if (path != new if new else item == _OLD_NAME_ITEM)), "")
+    owners = {
+        (_item_kind(record), _joined(new_folder, record.fields.get("name", ""))): record.fields.get("ouid") for record in _paths(records)
+    }
     if new or old:
-        yield _file(call, "renamed", new, 0, old)
+        yield _file(call, "renamed", new, 0, owners.get(("DELETE", new)) or owners.get(("CREATE", new)), old)
 
 
 def _paths(records: Sequence[AuditRecord]) -> list[AuditRecord]:
     return sorted((each for each in records if each.record_type == "PATH"), key=lambda each: each.item)
 
 
-def _file(call: AuditRecord, action: str, path: str, item: int, old_path: str = "") -> FileTouched:
+def _file(call: AuditRecord, action: str, path: str, item: int, owner: str | None, old_path: str = "") -> FileTouched:
     fields = call.fields
     return FileTouched(
         action=action,
@@ -189,6 +193,7 @@ def _file(call: AuditRecord, action: str, path: str, item: int, old_path: str = 
         success=_succeeded(call),
         item=item,
         old_path=old_path,
+        file_uid=_identity(owner),
         pid=_pid(fields.get("pid")),
         uid=_identity(fields.get("uid")),
         auid=_identity(fields.get("auid")),

@@ -297,6 +297,7 @@ class FileTouched(Body, frozen=True, tag="file_touched"):
     success: bool
     item: int = 0
     old_path: str = ""
+    file_uid: int | None = None  # owner of the file that was touched, or replaced, as the kernel says it
     pid: int | None = None
     uid: int | None = None
     auid: int | None = None

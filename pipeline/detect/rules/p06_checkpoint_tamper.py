@@ -34,10 +34,11 @@ META = Meta(
         benign.system_daemon,
         benign.saver,
         benign.saved_again,
+        benign.own_file,
         benign.allowed_writer,
         benign.admin_ticket,
     ),
-    required=("owner_or_service", "saver", "saved_again", "allowed_writer", "admin_ticket"),
+    required=("owner_or_service", "saver", "saved_again", "own_file", "allowed_writer", "admin_ticket"),
     blind_spots=(
         "Jobs that do not use the probe have no hashes.",
         "A write from another client of shared storage without audit rules leaves no record; the storage's changelog would.",

@@ -156,6 +156,20 @@ def test_without_the_savers_uid_nobody_is_accused() -> None:
     assert (finding.alert, finding.actor) == (False, "")
 
 
+def test_who_wrote_only_his_own_files_is_not_accused() -> None:
+    """Anybody can print that he saved a file for somebody else; the kernel says whose it was."""
+    (finding,) = judge(save(10), write(40, file_uid=COLLEAGUE), load(90))
+    assert answer(finding, "own_file").answer is Checked.NOT_CHECKED
+    assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_who_replaced_somebody_elses_file_does_not_get_off_by_writing_it_again() -> None:
+    """By then the file is his own: what he replaced counts."""
+    (finding,) = judge(save(10), write(40, action="renamed"), write(50, file_uid=COLLEAGUE), load(90))
+    assert answer(finding, "own_file").answer is Checked.EXCLUDED
+    assert finding.actor == "u099"
+
+
 def test_an_admin_under_a_ticket_is_acquitted() -> None:
     """Also on a login node, where the write happened."""
     story = [save(10), write(40, ADMIN), load(90)]
