@@ -38,6 +38,10 @@ def site(servers: Settings) -> Iterator[Settings]:
     limits = {servers.kafka.access_topics[0]: {"max.message.bytes": str(LIMIT)}}
     topics = [NewTopic(name, PARTITIONS, 1, topic_configs=limits.get(name)) for name in servers.kafka.input_topics]
     admin.create_topics(topics)
+    deadline = time.monotonic() + 30
+    while not {topic["name"] for topic in admin.describe_topics()} >= set(servers.kafka.input_topics):
+        assert time.monotonic() < deadline, "the broker does not tell of its new topics"
+        time.sleep(0.1)
     yield servers
     admin.delete_topics(list(servers.kafka.input_topics))
     admin.close()
