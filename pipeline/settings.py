@@ -308,7 +308,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     if path is not None:
         try:
             content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: expected a mapping at the top level", advice="See the settings table in README.md.")

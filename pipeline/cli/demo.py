@@ -42,7 +42,7 @@ WRONG_FINDINGS = 3
 WAIT_SECONDS_MAX = 600
 POLL_SECONDS = 0.5
 QUERIES_TO_TRY = (
-    "SELECT detector, job_id, owner, actor, summary FROM {database}.findings_current ORDER BY cause_time",
+    "SELECT detector, job_id, owner, actor, summary FROM {database}.findings_current WHERE status != 'retracted' ORDER BY cause_time",
     "SELECT verdict, cause, count() FROM {database}.verdicts_current GROUP BY ALL ORDER BY 3 DESC",
     "SELECT ts, what, source, kind, actor, text FROM {database}.job_timeline WHERE job_id = '{job}' ORDER BY ts LIMIT 50",
 )

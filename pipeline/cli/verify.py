@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options
+from pipeline.cli import Options, say
 from pipeline.errors import BrokerUnavailable
 
 if TYPE_CHECKING:
@@ -34,12 +34,18 @@ def verify(ctx: click.Context, as_json: bool, caught_up: bool) -> None:
     with Database(settings.clickhouse) as database:
         migrate.check(database)
         accounts = compare(database, offsets_of(settings.kafka.bootstrap_servers, (*inputs, *public)), inputs=inputs)
+    absent = sorted(set(inputs) - {account.topic for account in accounts})
+    for topic in absent:
+        say(f"the input topic {topic} does not exist: nothing of it was checked (`trainwatch topics create` makes it)")
     wrong = [account for account in accounts if account.violations or (caught_up and account.pending)]
     if as_json:
         click.echo(msgspec.json.encode({"ok": not wrong, "partitions": accounts}).decode())
     else:
         _show(accounts)
-    ctx.exit(1 if wrong else 0)
+        behind = [account for account in accounts if account.pending]
+        if caught_up and behind:
+            say(f"{len(behind)} partitions are behind: {sum(account.pending for account in behind)} records not read yet")
+    ctx.exit(1 if wrong or len(absent) == len(inputs) else 0)
 
 
 def offsets_of(bootstrap_servers: str, topics: Sequence[str]) -> "list[Offsets]":
@@ -69,9 +75,21 @@ def offsets_of(bootstrap_servers: str, topics: Sequence[str]) -> "list[Offsets]"
 
 def _show(accounts: "Sequence[Account]") -> None:
     from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Column, Table  # noqa: PLC0415
 
-    table = Table("partition", "read", "written", "filtered", "dead-lettered", "rows", "holes", "pending", "", box=None, pad_edge=False)
+    table = Table(
+        Column("partition", no_wrap=True),
+        "read",
+        "written",
+        "filtered",
+        "dead-lettered",
+        "rows",
+        "holes",
+        "pending",
+        "",
+        box=None,
+        pad_edge=False,
+    )
     for account in accounts:
         numbers = (account.read, account.written, account.filtered, account.dead_lettered, account.rows, account.holes, account.pending)
         table.add_row(f"{account.topic}/{account.partition}", *map(str, numbers), "WRONG" if account.violations else "ok")

@@ -52,7 +52,7 @@ def judge(case: Case, findings: Sequence[Finding], now: Watermarks) -> Verdict |
         cause=cause,
         by=by,
         findings=under,
-        checklist=() if verdict == "benign" else _looked_at(case, now),
+        checklist=_looked_at(case, now) if verdict == "unexplained" else (),
         nodes=case.nodes,
         gpus=case.gpus,
         closes_at=case.end + case.site.grace_ms,

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from pipeline.formats import registry
 from pipeline.formats.line import Line
 from pipeline.model.source import FAMILIES, Source
 from pipeline.settings import Settings, SourceSettings
@@ -48,6 +49,9 @@ class SourceReader:
 
     def __init__(self, settings: Settings) -> None:
         self._sources = [(source, re.compile(source.file)) for source in settings.sources]
+        for source in settings.sources:
+            if source.format:
+                registry.by_name(source.format)  # a wrong name must stop the start, not the first record
         topics = (
             ("training", settings.kafka.training_topics),
             ("scheduler", settings.kafka.scheduler_topics),

@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline import __version__
 from pipeline.detect import ocsf, verdict
-from pipeline.detect.case import Case, Site
+from pipeline.detect.case import CLOCK_MS, Case, Site
 from pipeline.detect.detector import registry
 from pipeline.jobs.index import JobIndex
 from pipeline.model.actor import actor_of, relation
@@ -219,11 +219,22 @@ def _touching(case: Case) -> Iterator[tuple[Event, str]]:
     for event in case.all_events():
         yield event, "job"
     for touch in case.touches:
-        yield touch.event, touch.matched
+        if _certain(case, touch.event, by_pid=touch.matched == "pid"):
+            yield touch.event, touch.matched
     for befallen in case.node_touches:
-        yield befallen.event, "pid" if befallen.job_pid else "host"
+        if _certain(case, befallen.event, by_pid=befallen.job_pid):
+            yield befallen.event, "pid" if befallen.job_pid else "host"
     for use in case.uses:
         yield use.before or use.load, "artefact"
+
+
+def _certain(case: Case, event: Event, *, by_pid: bool) -> bool:
+    """May it be published that this befell the attempt?  What is published is read by people and cannot be called back.
+
+    While an attempt runs, hosts must take everything on its nodes for a touch; only its own processes are certain.  Once the end is
+    known, what came behind it is none.
+    """
+    return by_pid if case.end is None else event.event_time <= case.end + CLOCK_MS
 
 
 def _enriched(case: Case, event: Event, matched: str) -> Enriched:

@@ -5,10 +5,13 @@ non-zero code and is started again.  Faust's own environment variables get a pre
 environment beats the constructor: a stray BROKER_URL in a container would win in silence.
 """
 
+import atexit
 import gc
 import logging
 import os
+import shutil
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -105,8 +108,11 @@ def _give_up(seconds: float) -> None:
 
 def build_app(settings: Settings, topology: Topology, sink: Sink) -> App:
     """The app of one worker process, ready to run."""
+    scratch = tempfile.mkdtemp(prefix="trainwatch-")  # Faust wants a folder, and leaves nothing in it with a store in memory
+    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     app = App(
         settings.kafka.group,
+        datadir=scratch,
         broker=f"kafka://{settings.kafka.bootstrap_servers.replace(',', ';')}",
         env_prefix="TRAINWATCH_FAUST_",
         web_enabled=False,  # binds 0.0.0.0 without authentication

@@ -193,6 +193,17 @@ def test_enriched_events_come_once_per_body() -> None:
     assert jobs.count == 3
 
 
+def test_what_befell_the_nodes_after_the_end_is_never_published_of_the_job() -> None:
+    """While a job runs, hosts take all that happens on its nodes for a touch; people would read it as done to this job."""
+    jobs = Jobs()
+    later = fact(touch(kill(5_000), matched="owner"))
+    jobs.take(fact(allocation()), fact(touch(kill(97), matched="owner")), later, until=150)
+    assert jobs.count == 1  # the allocation: whether the others fell into its time is not known yet
+    jobs.take(fact(job_end(100)), until=150)
+    published = jobs.state.indexes[KEY].enriched
+    assert len(published) == 3  # allocation, end, and the kill before the end
+
+
 # --- any order --------------------------------------------------------------------------------------------------------------------
 
 
