@@ -15,6 +15,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -249,7 +250,8 @@ def _measure(task: Task) -> Measured:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(package), os.environ.get("PYTHONPATH", ""))))}
     command = [sys.executable, "-m", "pipeline.runtime.bench", msgspec.json.encode(task).decode()]
     try:
-        done = subprocess.run(command, capture_output=True, env=environment, timeout=RUN_SECONDS_MAX, check=False)
+        with tempfile.TemporaryDirectory(prefix="trainwatch-") as scratch:  # Faust makes folders where it is started
+            done = subprocess.run(command, capture_output=True, cwd=scratch, env=environment, timeout=RUN_SECONDS_MAX, check=False)
     except subprocess.TimeoutExpired as error:
         raise FatalError(f"{task.consumer} did not read {task.records} records in {RUN_SECONDS_MAX:.0f} s") from error
     if done.returncode:

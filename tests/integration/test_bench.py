@@ -35,11 +35,14 @@ def topics(servers: Settings) -> set[str]:
         admin.close()
 
 
-def test_ingest(servers: Settings, tmp_path: Path) -> None:
+def test_ingest(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each consumer reads its share; ratios follow from the rates; the exit code follows from the ratios; the topic is gone.
 
     How fast is for the command to say: other tests run beside this one.
     """
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
     code, report = run(servers, tmp_path, "ingest", "--records", "100000", "--rounds", "1")
     (results,) = report["rounds"]
     rates = {each["consumer"]: each["records"] / each["cpu_seconds"] for each in results}
@@ -49,3 +52,4 @@ def test_ingest(servers: Settings, tmp_path: Path) -> None:
     assert report["reached"] is (report["batch_to_stock"] >= 25 and report["batch_to_aiokafka"] >= 0.8)
     assert code == (0 if report["reached"] else 3)
     assert topics(servers) == set()
+    assert list(here.iterdir()) == []
