@@ -55,6 +55,7 @@ class RejectedRecord(TrainwatchError):
     """The record is wrong and stays wrong: it goes to the dead-letter topic with its code and is never retried."""
 
     code = ErrorCode.DECODE_ERROR
+    format = ""  # the one that knew the line for its own
 
 
 class DecodeError(RejectedRecord):

@@ -25,6 +25,7 @@ from pipeline.model.identity import Directory, Identity, Ticket
 
 ENVIRONMENT_PREFIX = "TRAINWATCH_"
 SETTINGS_FILE = "trainwatch.yaml"
+AUTO = "auto"  # worker.instance_id
 # Read by the commands themselves, not part of the tree.
 OTHER_VARIABLES = frozenset({"TRAINWATCH_SETTINGS", "TRAINWATCH_PYTHON"})
 
@@ -43,7 +44,7 @@ class KafkaSettings(Part):
     topic_prefix: str = Field("trainwatch.", pattern=r"^[a-z0-9.-]+$", description="prefix of the topics that trainwatch creates")
     partitions: int = Field(4, ge=1, le=4096, description="partitions of topics that trainwatch creates")
     replication_factor: int = Field(1, ge=1, le=7, description="replicas of topics that trainwatch creates")
-    session_timeout_seconds: float = Field(30.0, ge=6, le=600, description="a silent worker loses its partitions after this")
+    session_timeout_seconds: float = Field(10.0, ge=6, le=600, description="a silent worker loses its partitions after this")
     training_topics: tuple[str, ...] = Field(("logs.training",), description="inputs of the training family")
     scheduler_topics: tuple[str, ...] = Field(("logs.scheduler",), description="inputs of the scheduler family")
     access_topics: tuple[str, ...] = Field(("logs.access",), description="inputs of the access family")
@@ -215,8 +216,17 @@ class DetectSettings(Part):
 class WorkerSettings(Part):
     """The process that runs the pipeline."""
 
-    instance_id: str = Field("", description="static membership: unique per worker, kept over restarts; empty: dynamic")
+    instance_id: str = Field(
+        AUTO,
+        pattern=r"^[A-Za-z0-9._-]*$",
+        max_length=249,
+        description="static membership: a name per worker, kept over restarts; auto: from host and slot; empty: dynamic",
+    )
     max_fetch_bytes: int = Field(2_097_152, ge=65_536, description="fetch size per partition")
+    health_host: str = Field("127.0.0.1", min_length=1, description="address that serves /healthz, /readyz and /metrics")
+    health_port: int = Field(9470, ge=0, le=65_000, description="their port, plus the slot of the worker on its host; 0: off")
+    unhealthy_seconds: float = Field(60.0, ge=1, le=3600, description="no progress for this long makes /healthz fail")
+    stuck_seconds: float = Field(180.0, ge=2, le=86_400, description="a worker that hangs for this long ends itself")
 
 
 class Settings(BaseSettings):

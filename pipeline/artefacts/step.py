@@ -5,10 +5,13 @@
 Days may lie between, and the record of the write may come last: each pair is told when both its sides are known, in whatever order
 they came.  Which save was the last, and who wrote behind it, is for the judge, since a late record can change it.
 
+An artefact of which nothing was heard for some days is sealed: packed, without a history, at hand again when something is told of it.
+
 Of the saves of one job the last is told: its output can say a million times that it saved, and must not push out what others saved.
 """
 
 from bisect import bisect_left, bisect_right, insort
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -26,6 +29,8 @@ SAVES_TOLD_MAX = 8  # per load, the last of a job each, the newest: the judge ne
 WRITES_TOLD_MAX = 200  # per load, the newest
 JOBS_FEW = 64
 DAY_MS = 86_400_000
+QUIET_MS = 2 * DAY_MS  # after its last event an artefact is sealed
+SWEEP_CASES_MAX = 50  # in one step
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
@@ -97,6 +102,7 @@ class ArtefactsState:
         self.histories: dict[bytes, History] = {}
         self.keep_ms = settings.retention.artefact_days * DAY_MS
         self.swept: dict[str, int] = {}
+        self.sweeping: deque[tuple[bytes, int]] = deque()  # (case, floor of its cluster)
 
     def history(self, case: bytes) -> History:
         """The history of one artefact, built from its case when first asked for."""
@@ -160,15 +166,30 @@ def _use(load: Known, before: Known | None) -> Fact:
 
 
 def _sweep(state: ArtefactsState, now: Watermarks) -> None:
-    """Once a day of event time, forget artefacts of which nothing was heard for the retention."""
+    """Once a day of event time, seal quiet artefacts and forget those of which nothing was heard for the retention, some a step."""
     for cluster in now.clusters():
-        oldest = now.floor(cluster) - state.keep_ms
-        if oldest < state.swept.get(cluster, 0) + DAY_MS:
-            continue
-        state.swept[cluster] = oldest
-        for case in [case for case in state.cases if case not in (MARKS, COVERAGE) and case_name(case)[0] == cluster]:
-            history = state.history(case)
-            last = max((known.time for side in (history.saves, history.writes, history.loads) for known in side), default=0)
-            if last < oldest:
-                state.cases.drop(case)
-                del state.histories[case]
+        floor = now.floor(cluster)
+        if floor >= state.swept.get(cluster, 0) + DAY_MS and not state.sweeping:
+            state.swept[cluster] = floor
+            for case in state.cases:
+                if case not in (MARKS, COVERAGE) and case_name(case)[0] == cluster:
+                    state.sweeping.append((case, floor))
+    for _ in range(min(SWEEP_CASES_MAX, len(state.sweeping))):
+        _seal(state, *state.sweeping.popleft())
+
+
+def _seal(state: ArtefactsState, case: bytes, floor: int) -> None:
+    forget_at = state.cases.sealed(case)
+    if case not in state.cases or forget_at > floor:
+        return
+    if not forget_at:
+        history = state.history(case)
+        last = max((known.time for side in (history.saves, history.writes, history.loads) for known in side), default=0)
+        forget_at = last + state.keep_ms
+        if last + QUIET_MS > floor:
+            return
+    if forget_at < floor:
+        state.cases.drop(case)
+    else:
+        state.cases.seal(case, forget_at)
+    state.histories.pop(case, None)

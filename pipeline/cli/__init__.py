@@ -39,6 +39,7 @@ COMMANDS: Mapping[str, str] = {
     "demo": "pipeline.cli.demo:demo",
     "simulate": "pipeline.cli.simulate:simulate",
     "bench": "pipeline.cli.bench:bench",
+    "dlq": "pipeline.cli.dlq:dlq",
 }
 
 

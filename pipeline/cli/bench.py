@@ -1,203 +1,229 @@
-"""`trainwatch bench ingest | pipeline`: how fast this machine is, and whether the transport keeps what it promises.
+"""`trainwatch bench [JOB]`: how fast this machine is with our pipeline and with its peers, results checked; without a job the quick table.
 
-ingest      consumers that decode JSON and do nothing else, side by side: `pipeline/runtime/bench.py`
-pipeline    a worker process, as operators run it, on preloaded simulated records: all stages, checkpoints and inserts included
+Each job makes its own load from a seed, on the servers of the settings, on the embedded ones that run, or on a pair that is started for it
+and ended with it.  What is made is removed.  Peers that are not installed are left out with a word (extra `bench`).
+
+Exit 0: measured, and every required ratio is reached; 1: something failed, or a result was wrong; 3: a requirement is missed.
 """
 
-import os
-import subprocess
-import sys
-import tempfile
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
-import psutil
-import yaml
 
 from pipeline.cli import Options, say
-from pipeline.cli.console import build_table, stdout
-from pipeline.errors import FatalError, ServerFailed
+from pipeline.cli.console import stdout
 
 if TYPE_CHECKING:
-    from pipeline.settings import Settings
-    from pipeline.simulate import Week
+    from pipeline.bench.report import JobReport
+    from pipeline.bench.site import Site
 
 TOO_SLOW = 3
-POLL_SECONDS = 0.4
-TAKEN_OVER = b"partitions taken over"  # the worker's log, when it begins to read
-WAIT_SECONDS_MAX = 900.0
-STOP_SECONDS = 60.0
+
+_rounds = click.option("--rounds", type=click.IntRange(1, 25), default=3, show_default=True, help="Interleaved rounds; medians are told.")
+_seed = click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same load.")
+_json = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+_peers = click.option("--peers", default="", help="Comma separated; default: all that are installed.")
 
 
-@click.group()
-def bench() -> None:
-    """Measure speed on a real broker."""
+def _records(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    return click.option(
+        "--records", type=click.IntRange(min=1000), default=default, show_default=True, help="Records that our worker reads in a run."
+    )
+
+
+@click.group(invoke_without_command=True)
+@click.pass_context
+def bench(ctx: click.Context) -> None:
+    """Measure speed on real servers, side by side with peers.  Without a job: `all`.
+
+    Exit 0: measured, every required ratio reached; 1: something failed or came out wrong; 3: a requirement is missed.
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(everything)
+
+
+@bench.command("all")
+@click.option("--scale", type=click.FloatRange(0.001, 10), default=1.0, show_default=True, help="Multiplies all sizes.")
+@_rounds
+@_seed
+@_json
+@click.pass_context
+def everything(ctx: click.Context, /, scale: float, rounds: int, seed: int, as_json: bool) -> None:
+    """All jobs at sizes that take some minutes in all."""
+    from pipeline.bench import job_full, job_idle, job_ingest, job_join, job_latency, job_mix  # noqa: PLC0415  keeps --help quick
+
+    def size(records: int) -> int:
+        return max(1000, int(records * scale))
+
+    jobs: list[Callable[[Site], JobReport]] = [
+        lambda site: job_ingest.run(site, size(400_000), rounds, seed=seed),
+        lambda site: job_full.run(site, "json", size(120_000), rounds, seed=seed),
+        lambda site: job_full.run(site, "auditd", size(120_000), rounds, seed=seed),
+        lambda site: job_mix.run(site, size(200_000), rounds, seed=seed),
+        lambda site: job_join.run(site, size(200_000), rounds, seed=seed),
+        lambda site: job_join.run(site, size(100_000), 1, seed=seed, disordered=True),
+        lambda site: job_latency.run(site, max(3.0, 15 * min(scale, 1.0)), seed=seed),
+        lambda site: job_idle.run(site, max(3.0, 30 * min(scale, 1.0))),
+    ]
+    _run(ctx, jobs, as_json=as_json)
 
 
 @bench.command()
-@click.option("--records", type=click.IntRange(min=100_000), default=500_000, show_default=True, help="Records to preload and read.")
-@click.option("--rounds", type=click.IntRange(1, 25), default=3, show_default=True, help="Interleaved rounds; medians are told.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@_records(1_000_000)
+@_rounds
+@_seed
+@_peers
+@_json
 @click.pass_context
-def ingest(ctx: click.Context, /, records: int, rounds: int, as_json: bool) -> None:
-    """Bare JSON ingest: the batch transport against stock Faust and against aiokafka by hand.
+def ingest(ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str, as_json: bool) -> None:
+    """Bare JSON ingest: decode, typed columns, insert into ClickHouse."""
+    from pipeline.bench import job_ingest  # noqa: PLC0415  keeps --help quick
 
-    On the configured broker, else the embedded one, else one that is started for this and ended.  Exit 0: both required ratios are
-    reached; 1: something failed; 3: a ratio is below.
-    """
-    from pipeline.runtime import bench as measure  # noqa: PLC0415  keeps --help quick
+    names = _chosen(peers, job_ingest.PEERS)
+    _run(ctx, [lambda site: job_ingest.run(site, records, rounds, seed=seed, peers=names)], as_json=as_json)
 
-    with broker(ctx.ensure_object(Options).settings) as bootstrap:
-        report = measure.ingest(bootstrap, records, rounds, say=say)
-    if as_json:
-        click.echo(msgspec.json.encode(report).decode())
-    else:
-        table = build_table("Bare JSON ingest", "consumer", "events/s per core", "CPU µs per event", "batch is", "required")
-        compared = {
-            "stock": (report.batch_to_stock, measure.BATCH_TO_STOCK_MIN),
-            "aiokafka": (report.batch_to_aiokafka, measure.BATCH_TO_AIOKAFKA_MIN),
-        }
-        for name, rate in report.events_per_core_second.items():
-            ratios = [f"{ratio:.2f} x" for ratio in compared.get(name, ())] or ["", ""]
-            table.add_row(name, f"{rate:,.0f}", f"{1e6 / rate:.2f}", *ratios)
-        stdout().print(table)
-        say("both required ratios are reached" if report.reached else "a required ratio is NOT reached")
-    ctx.exit(0 if report.reached else TOO_SLOW)
+
+@bench.command("full-json")
+@_records(300_000)
+@_rounds
+@_seed
+@_peers
+@_json
+@click.pass_context
+def full_json(ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str, as_json: bool) -> None:
+    """Full JSON ingest as the product does it: event id, raw line kept and hashed, identity, facts routed."""
+    _full(ctx, "json", records, rounds, seed, peers, as_json=as_json)
+
+
+@bench.command("full-auditd")
+@_records(300_000)
+@_rounds
+@_seed
+@_peers
+@_json
+@click.pass_context
+def full_auditd(ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str, as_json: bool) -> None:
+    """The same on auditd text."""
+    _full(ctx, "auditd", records, rounds, seed, peers, as_json=as_json)
+
+
+def _full(ctx: click.Context, kind: str, records: int, rounds: int, seed: int, peers: str, *, as_json: bool) -> None:
+    from pipeline.bench import job_full  # noqa: PLC0415  keeps --help quick
+
+    names = _chosen(peers, job_full.PEERS)
+    _run(ctx, [lambda site: job_full.run(site, kind, records, rounds, seed=seed, peers=names)], as_json=as_json)
 
 
 @bench.command()
-@click.option("--days", type=click.FloatRange(min=1), default=7.0, show_default=True, help="Length of the simulated period.")
-@click.option("--partitions", type=click.IntRange(1, 64), default=4, show_default=True, help="Partitions per topic.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@_records(500_000)
+@_rounds
+@_seed
+@_peers
+@click.option("--local", is_flag=True, help="In memory, without servers: microseconds per record and stage.")
+@click.option("--profile", type=click.Choice(["ingest", "whole"]), help="With --local: functions by their own time, on standard error.")
+@_json
 @click.pass_context
-def pipeline(ctx: click.Context, /, days: float, partitions: int, as_json: bool) -> None:
-    """One real worker over a simulated period: from Kafka through all stages into ClickHouse.
+def mix(
+    ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str, local: bool, profile: str | None, as_json: bool
+) -> None:  # fmt: skip
+    """The whole path, all stages and detectors: 90 % access, 9 % training, 1 % scheduler records."""
+    from pipeline.bench import job_mix  # noqa: PLC0415  keeps --help quick
+    from pipeline.bench import local as in_memory  # noqa: PLC0415
 
-    On embedded servers of its own, which are ended and removed.  All records are in Kafka before the worker starts; what is measured
-    begins when it has taken its partitions over and ends when nothing waits any more.  Exit 0: measured; 1: something failed.
-    """
-    from pipeline.simulate import simulate  # noqa: PLC0415  keeps --help quick
+    if profile and not local:
+        raise click.UsageError("--profile goes with --local")
+    if local:
+        report = in_memory.measure(records, seed, say=say, profile=profile or "")
+        click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(in_memory.lines(report)))
+        return
+    names = _chosen(peers, job_mix.PEERS)
+    _run(ctx, [lambda site: job_mix.run(site, records, rounds, seed=seed, peers=names)], as_json=as_json)
 
-    week = simulate(1, days)
-    with tempfile.TemporaryDirectory(prefix="trainwatch-bench-") as folder:
-        took = _drive(ctx.ensure_object(Options).settings, week, Path(folder), partitions)
+
+@bench.command()
+@_records(500_000)
+@_rounds
+@_seed
+@_peers
+@click.option("--disordered", is_flag=True, help="Facts displaced by up to half an hour; some engines lose matches there.")
+@_json
+@click.pass_context
+def join(ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str, disordered: bool, as_json: bool) -> None:
+    """Interval join as the hosts stage does it, state checkpointed."""
+    from pipeline.bench import job_join  # noqa: PLC0415  keeps --help quick
+
+    names = _chosen(peers, job_join.PEERS)
+    _run(ctx, [lambda site: job_join.run(site, records, rounds, seed=seed, disordered=disordered, peers=names)], as_json=as_json)
+
+
+@bench.command()
+@click.option("--seconds", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Time of steady producing.")
+@click.option("--rate", type=click.IntRange(min=100), default=5000, show_default=True, help="Records per second.")
+@click.option("--findings", type=click.IntRange(min=0), default=3, show_default=True, help="Findings whose delay is measured.")
+@_seed
+@_json
+@click.pass_context
+def latency(ctx: click.Context, /, seconds: float, rate: int, findings: int, seed: int, as_json: bool) -> None:
+    """From the producer to visible in ClickHouse, and from the last fact to the provisional finding."""
+    from pipeline.bench import job_latency  # noqa: PLC0415  keeps --help quick
+
+    _run(ctx, [lambda site: job_latency.run(site, seconds, seed=seed, rate=rate, findings=findings)], as_json=as_json)
+
+
+@bench.command()
+@click.option("--seconds", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Time under the meter.")
+@_json
+@click.pass_context
+def idle(ctx: click.Context, /, seconds: float, as_json: bool) -> None:
+    """What a worker takes while nothing happens."""
+    from pipeline.bench import job_idle  # noqa: PLC0415  keeps --help quick
+
+    _run(ctx, [lambda site: job_idle.run(site, seconds)], as_json=as_json)
+
+
+@bench.command()
+@click.option("--scale", type=click.FloatRange(0.001, 10), default=1.0, show_default=True, help="Share of the state of 45 days.")
+@_json
+@click.pass_context
+def state(ctx: click.Context, /, scale: float, as_json: bool) -> None:
+    """Recovery time, memory and bytes written of a state of 45 days; no servers."""
+    from pipeline.bench import job_state  # noqa: PLC0415  keeps --help quick
+
+    _tell(ctx, [job_state.run(scale, say=say)], as_json=as_json)
+
+
+if find_spec("pipeline.cli.faults") is not None:
+    bench.add_command(import_module("pipeline.cli.faults").faults)
+
+
+def _chosen(peers: str, known: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in peers.split(",") if name.strip()) or tuple(known)
+    if unknown := set(names) - set(known):
+        raise click.UsageError(f"unknown peer {min(unknown)}; known: {', '.join(known)}")
+    return (known[0], *(name for name in names if name != known[0]))
+
+
+def _run(ctx: click.Context, jobs: "Sequence[Callable[[Site], JobReport]]", *, as_json: bool) -> None:
+    from pipeline.bench.site import open_site  # noqa: PLC0415  keeps --help quick
+
+    with open_site(ctx.ensure_object(Options).settings, say) as site:
+        reports = [job(site) for job in jobs]
+    _tell(ctx, reports, as_json=as_json)
+
+
+def _tell(ctx: click.Context, reports: "Sequence[JobReport]", *, as_json: bool) -> None:
+    from pipeline.bench.report import tables  # noqa: PLC0415  keeps --help quick
+
+    reached = all(report.reached for report in reports)
     if as_json:
-        click.echo(msgspec.json.encode(took).decode())
-        return
-    click.echo(f"{took.records} records in {took.seconds:.1f} s, {took.cpu_seconds:.1f} CPU s of the worker")
-    click.echo(f"{took.records / took.seconds:.0f} records/s, {took.records / took.cpu_seconds:.0f} records per CPU second")
-
-
-class Took(msgspec.Struct, frozen=True):
-    """What a worker took."""
-
-    records: int
-    seconds: float
-    cpu_seconds: float
-
-
-def _drive(settings: "Settings", week: "Week", folder: Path, partitions: int) -> Took:
-    """Servers, preloaded records, a worker until all is done; then everything ends."""
-    from pipeline import settings as settings_module  # noqa: PLC0415  keeps --help quick
-    from pipeline.embedded import servers  # noqa: PLC0415
-    from pipeline.model.outcome import Record  # noqa: PLC0415
-    from pipeline.runtime.admin import Admin  # noqa: PLC0415
-    from pipeline.runtime.replay import send  # noqa: PLC0415
-    from pipeline.sink import migrate  # noqa: PLC0415
-    from pipeline.sink.clickhouse import Database  # noqa: PLC0415
-    from pipeline.topology import build_topology  # noqa: PLC0415
-
-    path = folder / settings_module.SETTINGS_FILE
-    embedded = {"directory": str(folder / "servers"), "kafka_heap_mib": settings.embedded.kafka_heap_mib}
-    path.write_text(yaml.safe_dump({**week.settings, "embedded": embedded, "kafka": {"partitions": partitions}}), encoding="utf-8")
-    own = settings_module.load(path)
-    try:
-        servers.up(own, say=say)
-        site = servers.connected(own)
-        with Database(site.clickhouse) as database:
-            migrate.up(database, say=_silent)
-        with Admin(site, build_topology(site)) as admin:
-            admin.ensure()
-        records = (
-            Record(
-                topic=each.topic,
-                partition=number,
-                offset=number,
-                timestamp=each.timestamp,
-                value=each.value,
-                key=each.key,
-                headers=each.headers,
-            )
-            for number, each in enumerate(week.records)
-        )
-        send(site, records, final=True)
-        say(f"{len(week.records)} records are in Kafka; the worker starts")
-        return _measured(site, path)
-    finally:
-        servers.down(own, say=say)
-
-
-def _measured(site: "Settings", path: Path) -> Took:
-    from pipeline.runtime.following import caught_up  # noqa: PLC0415  keeps --help quick
-    from pipeline.topology import build_topology  # noqa: PLC0415
-
-    topology = build_topology(site)
-    total = caught_up(site, topology).input_lag
-    package = str(Path(__file__).parents[2])
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))}
-    command = [sys.executable, "-m", "pipeline", "--settings", str(path), "worker"]
-    log = path.with_name("worker.log")
-    with log.open("wb") as out:
-        worker = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment)
-    process = psutil.Process(worker.pid)
-    deadline = time.monotonic() + WAIT_SECONDS_MAX
-    begun: tuple[float, float] | None = None
-    try:
-        while True:
-            if begun is None:
-                if TAKEN_OVER in log.read_bytes():
-                    begun = time.monotonic(), sum(process.cpu_times()[:2])
-            elif caught_up(site, topology).done:
-                return Took(total, time.monotonic() - begun[0], sum(process.cpu_times()[:2]) - begun[1])
-            if worker.poll() is not None or time.monotonic() > deadline:
-                raise FatalError(f"the worker ended or is late:\n{log.read_text(errors='replace')[-2000:]}")
-            time.sleep(POLL_SECONDS)
-    finally:
-        worker.terminate()
-        try:
-            worker.wait(STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            worker.kill()
-
-
-def _silent(_: str) -> None:
-    """Migrations need no lines here."""
-
-
-@contextmanager
-def broker(settings: "Settings") -> Iterator[str]:
-    """Address of a broker to measure on: configured, running, or started for this."""
-    from pipeline.embedded import servers  # noqa: PLC0415  keeps --help quick
-
-    if settings.kafka.bootstrap_servers:
-        yield settings.kafka.bootstrap_servers
-        return
-    try:
-        running = servers.connected(settings)
-    except ServerFailed:
-        with tempfile.TemporaryDirectory(prefix="trainwatch-bench-") as folder:
-            embedded = settings.embedded.model_copy(
-                update={"directory": Path(folder), "kafka_port": 0, "clickhouse_port": 0, "clickhouse_http_port": 0}
-            )
-            own = settings.model_copy(update={"embedded": embedded})
-            try:
-                yield servers.up(own, say=say).kafka
-            finally:
-                servers.down(own, say=say)
+        click.echo(msgspec.json.encode({"jobs": reports, "reached": reached}).decode())
     else:
-        yield running.kafka.bootstrap_servers
+        for report in reports:
+            for table in tables(report):
+                stdout().print(table)
+        say("every required ratio is reached" if reached else "a requirement is NOT reached")
+    ctx.exit(0 if reached else TOO_SLOW)

@@ -144,7 +144,7 @@ class Case:
         return event.event_time >= self.attempt.start - CLOCK_MS
 
     def missing(self, now: Watermarks, source: Source, start: int, end: int, hosts: Collection[str] = ()) -> tuple[str, ...]:
-        """What was not heard in [start, end] and would have told: names of sources, with the host where hosts are concerned.
+        """What was not heard in [start, end], or not kept, and would have told: names of sources, with the host where hosts are concerned.
 
         Empty: the source was heard throughout and has passed `end`, so that an absence means something.
         """
@@ -152,14 +152,19 @@ class Case:
         if source in PER_HOST:
             if not hosts and self.attempt.start >= 0:
                 return (str(source),)  # it ran, but no record says where: nobody knows which host to ask
-            absent = [host for host in sorted(set(hosts)) if not self._heard_on(host, source, start, end)]
+            absent = [
+                host
+                for host in sorted(set(hosts))
+                if not self._heard_on(host, source, start, end) or now.lost(cluster, source, host, start, end)
+            ]
             silent = not now.passed(cluster, source, end)
             return tuple(f"{source} on {host}" for host in absent) or ((str(source),) if silent else ())
         gap = self.site.windows.coverage_gap_seconds * 1000
         first = bucket_of(max(start - gap, 0), self.site.bucket_ms)
         heard_before = now.heard_within(cluster, source, first, start)
         heard_after = now.heard_within(cluster, source, bucket_of(end, self.site.bucket_ms), end + gap)
-        return () if heard_before and heard_after and now.passed(cluster, source, end) else (str(source),)
+        whole = heard_before and heard_after and not now.lost(cluster, source, "", start, end)
+        return () if whole and now.passed(cluster, source, end) else (str(source),)
 
     def _heard_on(self, host: str, source: Source, start: int, end: int) -> bool:
         return buckets_covered(self._heard.get((host, source), frozenset()), start, end, self.site.bucket_ms)

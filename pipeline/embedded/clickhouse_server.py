@@ -4,17 +4,27 @@ The library's `query_stable_v2` is ClickHouse's own command-line entry point.  T
 the HTTP port and then run a query that never ends.  The call blocks and holds the process, so this is a program of its own; only
 the standard library is imported, so that it starts quickly and runs from its file.
 
+Both ports are served by a relay of ours: when a client's connection is *reset*, as by `kill -9` of a worker in the middle of an
+insert, the library ends the whole process by an exception that nobody catches (26.7.2.1).  Behind the relay it sees an orderly end.
+
+    worker ──► relay 127.0.0.1:port ──► engine 127.0.0.2:port, which is loopback too
+
 SIGTERM ends it at once; MergeTree data survive SIGTERM and SIGKILL.  SIGINT would hang inside the library, so it is ignored here.
 Not there: users and grants (loopback only), query_log, part_log, Replicated tables.
 """
 
 import argparse
+import contextlib
 import ctypes
 import signal
+import socket
 import sys
+import threading
 
 # Blocks for ever: one row a second, thrown away.  The format is set on this query alone, since a global --output-format=Null
 # would also empty the answers of HTTP clients.
+ENGINE_HOST = "127.0.0.2"
+CHUNK_BYTES = 256 << 10
 HOLD_OPEN = (
     "SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 FORMAT Null"
 )
@@ -32,6 +42,55 @@ class QueryResult(ctypes.Structure):
         ("bytes_read", ctypes.c_uint64),
         ("error_message", ctypes.c_char_p),
     ]
+
+
+class Relay:
+    """Passes connections on to the engine, and never passes on a reset."""
+
+    def __init__(self, host: str, port: int, engine: tuple[str, int]) -> None:
+        self._listener = socket.create_server((host, port))
+        self._engine = engine
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            try:
+                engine = socket.create_connection(self._engine)
+            except OSError:  # not there yet
+                client.close()
+                continue
+            for each in (client, engine):
+                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            back = threading.Thread(target=_pass_on, args=(engine, client), daemon=True)
+            back.start()
+            threading.Thread(target=_until_both_ended, args=(client, engine, back), daemon=True).start()
+
+
+def _until_both_ended(client: socket.socket, engine: socket.socket, back: threading.Thread) -> None:
+    """A socket that is closed with unread bytes resets its connection: close when everything is read."""
+    _pass_on(client, engine)
+    back.join()
+    client.close()
+    engine.close()
+
+
+def _pass_on(source: socket.socket, target: socket.socket) -> None:
+    """All bytes of one direction, then its end.  What the target no longer takes is read all the same."""
+    buffer = bytearray(CHUNK_BYTES)
+    view = memoryview(buffer)
+    broken = False
+    with contextlib.suppress(OSError):  # the source was reset: its end all the same
+        while count := source.recv_into(buffer):
+            if not broken:
+                try:
+                    target.sendall(view[:count])
+                except OSError:
+                    broken = True
+                    with contextlib.suppress(OSError):
+                        source.shutdown(socket.SHUT_WR)
+    with contextlib.suppress(OSError):
+        target.shutdown(socket.SHUT_WR)
 
 
 def server_arguments(*, path: str, log: str, host: str, tcp_port: int, http_port: int) -> list[str]:
@@ -73,8 +132,10 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for port in (options.tcp_port, options.http_port):
+        Relay(options.host, port, (ENGINE_HOST, port))
     arguments = server_arguments(
-        path=options.path, log=options.log, host=options.host, tcp_port=options.tcp_port, http_port=options.http_port
+        path=options.path, log=options.log, host=ENGINE_HOST, tcp_port=options.tcp_port, http_port=options.http_port
     )
     sys.exit(serve(options.library, arguments))
 

@@ -37,9 +37,7 @@ UNMAPPED_FIELDS_MAX = 64
 UNMAPPED_NAME_LENGTH_MAX = 128
 UNMAPPED_TEXT_LENGTH_MAX = 512
 
-_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock's zero; the zone is applied by _local_to_utc
-_EPOCH_DAY = _EPOCH.toordinal()
-_DAY = 86_400_000
+_EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock's zero; the zone is applied by local_to_utc
 _MILLISECOND = dt.timedelta(milliseconds=1)
 
 Model = TypeVar("Model", bound=msgspec.Struct)
@@ -55,7 +53,7 @@ def checked_time(milliseconds: int) -> int:
     raise TimestampOutOfRange("event time outside the years 2000 to 2099")
 
 
-_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,]([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-9]{2})?")
+_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,]([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-5][0-9])?")
 
 
 def iso_time(text: str, reading: Reading) -> int:
@@ -73,30 +71,19 @@ def _iso(text: str, zone: ZoneInfo | None, reference: int) -> int:
     wall, offset = _wall_time(text) if "." in text else _repeated_wall_time(text)
     if offset is not None:
         return checked_time(wall - offset)
-    return checked_time(wall if zone is None else _local_to_utc(wall, zone, reference))
+    return checked_time(wall if zone is None else local_to_utc(wall, zone, reference))
 
 
 def _wall_time(text: str) -> tuple[int, int | None]:
     """Milliseconds of the wall clock, and those that it is ahead of UTC where the text says so."""
-    match = _ISO.fullmatch(text)
-    if match is None:
+    if _ISO.fullmatch(text) is None:
         raise DecodeError("not an ISO 8601 time")
-    fraction, offset = match.groups()
-    hour, minute, second = int(text[11:13]), int(text[14:16]), int(text[17:19])
-    if hour > 23 or minute > 59 or second > 59:
-        raise DecodeError("no such time of day")
-    wall = _midnight(text[:10]) + ((hour * 60 + minute) * 60 + second) * 1000
-    if fraction is not None:
-        wall += int((fraction + "00")[:3])
-    if offset is None:
-        return wall, None
-    if offset == "Z":
-        return wall, 0
-    hours, minutes = int(offset[1:3]), int(offset[-2:])
-    if hours > 23 or minutes > 59:
-        raise DecodeError("not an offset from UTC")
-    ahead = (hours * 60 + minutes) * 60_000
-    return wall, ahead if offset[0] == "+" else -ahead
+    try:
+        moment = dt.datetime.fromisoformat(text)
+    except ValueError as error:
+        raise DecodeError("no such day or time of day") from error
+    ahead = moment.utcoffset()
+    return (moment.replace(tzinfo=None) - _EPOCH) // _MILLISECOND, None if ahead is None else ahead // _MILLISECOND
 
 
 _repeated_wall_time = lru_cache(maxsize=8192)(_wall_time)  # only texts that are times enter, so an entry is small
@@ -113,16 +100,8 @@ def zoned_time(text: str) -> int | None:
         return None
 
 
-@lru_cache(maxsize=1024)
-def _midnight(day: str) -> int:
-    """Wall-clock milliseconds of `2026-03-02`."""
-    try:
-        return (dt.date.fromisoformat(day).toordinal() - _EPOCH_DAY) * _DAY
-    except ValueError as error:
-        raise DecodeError("no such day in the calendar") from error
-
-
-def _local_to_utc(wall: int, zone: ZoneInfo, reference: int) -> int:
+def local_to_utc(wall: int, zone: ZoneInfo, reference: int) -> int:
+    """UTC of a wall clock's milliseconds; of a time that comes twice the later one that is not ahead of `reference`."""
     first_offset, second_offset = _offsets(zone, wall // 60_000)
     first = wall - first_offset
     if first_offset <= second_offset:  # an ordinary time; or one that the clock skipped, read with the offset before

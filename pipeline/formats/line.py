@@ -1,6 +1,6 @@
 """The two values between a record and its events: the line that an envelope unwraps, and what the settings say of its source."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 from zoneinfo import ZoneInfo
 
@@ -8,6 +8,8 @@ import msgspec
 
 from pipeline.model.events import Parsed
 from pipeline.model.source import Source
+
+Headers = Mapping[str, bytes] | Sequence[tuple[str, bytes]]  # of a record; of a name that comes twice the last one holds
 
 
 class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -36,7 +38,7 @@ class Envelope(Protocol):
 
     name: str
 
-    def unwrap(self, value: bytes, headers: Sequence[tuple[str, bytes]]) -> list[Line] | None:
+    def unwrap(self, value: bytes, headers: Headers) -> list[Line] | None:
         """The lines of a record, or None when this is not the envelope's shape.  Raises DecodeError."""
 
 

@@ -10,10 +10,11 @@ what came before.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
-from pipeline.errors import ConfigError, UnknownFormat
+from pipeline.errors import ConfigError, RejectedRecord, UnknownFormat
 from pipeline.formats.envelopes import json_wrapper, raw
-from pipeline.formats.line import Envelope, Line, Payload, Reading
+from pipeline.formats.line import Envelope, Headers, Line, Payload, Reading
 from pipeline.formats.payloads import auditd, kernel, megatron, probe, sacct, slurm_jobcomp, slurmctld, slurmstepd, sshd, torchrun
 from pipeline.model.events import Parsed
 from pipeline.model.source import Source
@@ -41,7 +42,7 @@ PAYLOADS: tuple[Payload, ...] = (
 _BY_NAME = {format_.name: format_ for format_ in PAYLOADS}
 
 
-def unwrap(value: bytes, headers: Sequence[tuple[str, bytes]]) -> list[Line]:
+def unwrap(value: bytes, headers: Headers) -> list[Line]:
     """The lines of a record.  Raises DecodeError when its envelope is broken."""
     for envelope in ENVELOPES:
         lines = envelope.unwrap(value, headers)
@@ -57,17 +58,22 @@ def parse(
 
     Raises a RejectedRecord; ConfigError when no format is called `pinned`.
     """
-    if pinned:
-        format_ = by_name(pinned)
-        return format_, format_.parse(line, reading)
-    payload = line.payload
-    for format_ in PAYLOADS:
-        if format_.source in allowed and format_.claims(payload):
+    formats = (by_name(pinned),) if pinned else _allowed(allowed)
+    for format_ in formats:
+        if pinned or format_.claims(line.payload):
             try:
                 return format_, format_.parse(line, reading)
             except UnknownFormat:
                 continue
+            except RejectedRecord as error:
+                error.format = format_.name
+                raise
     raise UnknownFormat("no format reads this line")
+
+
+@lru_cache
+def _allowed(sources: frozenset[Source]) -> tuple[Payload, ...]:
+    return tuple(format_ for format_ in PAYLOADS if format_.source in sources)
 
 
 def by_name(name: str) -> Payload:

@@ -14,16 +14,18 @@ linear time.
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from pipeline.errors import DecodeError
-from pipeline.formats.fields import iso_time
+from pipeline.formats.fields import iso_time, local_to_utc
 from pipeline.formats.line import Line, Reading
 
 TEXT_CHARACTERS_MAX = 2000  # of free text carried in an event; the whole line is kept as evidence anyway
 NUMBER_DIGITS_MAX = 18  # what fits in 64 bits
 
-AHEAD_MAX = 7 * 86_400_000
+DAY_MS = 86_400_000
+AHEAD_MAX = 7 * DAY_MS
 YEARS_BACK_MAX = 8  # 29 February comes back after eight years at the latest
 
 _MONTHS = {
@@ -106,25 +108,31 @@ def _rfc5424(text: str, head: re.Match[str], priority: int | None, reading: Read
 def yearless_time(month: int, day: int, clock: str, fraction: str, reading: Reading) -> int:
     """UTC ms of a local time without year (`19:40:41`, fraction of any length).  Raises DecodeError where no year has that time."""
     reference = reading.reference_time
-    hour, minute, second = int(clock[0:2]), int(clock[3:5]), int(clock[6:8])
-    millisecond = int((fraction + "000")[:3])
-    year = (_EPOCH + reference * _MILLISECOND).year + 1
+    # A leap second is the last second that a calendar knows.
+    in_minute = min(int(clock[6:8]), 59) * 1000 + int((fraction + "000")[:3]) if clock[6:8] <= "60" else -1
+    year = _year(reference // DAY_MS) + 1
     for candidate in range(year, year - YEARS_BACK_MAX - 2, -1):
-        try:
-            # A leap second is the last second that datetime knows.
-            wall = datetime(candidate, month, day, hour, minute, 59 if second == 60 else second, millisecond * 1000, reading.zone)
-        except ValueError:
+        minute = _minute(candidate, month, day, clock[:5])
+        if minute is None or in_minute < 0:
             continue
-        time = (wall - _EPOCH) // _MILLISECOND
+        time = local_to_utc(minute + in_minute, reading.zone, reference)
         if time - reference <= AHEAD_MAX:
-            return _unfolded(wall, time, reference)
+            return time
     raise DecodeError("a date or time that no year has")
 
 
-def _unfolded(wall: datetime, time: int, reference: int) -> int:
-    """Where a clock was set back the same wall time comes twice: the later one that is not ahead of the collection is likelier."""
-    second = (wall.replace(fold=1) - _EPOCH) // _MILLISECOND
-    return second if time < second <= reference else time
+@lru_cache(maxsize=1024)
+def _year(day: int) -> int:
+    return (_EPOCH + timedelta(days=day)).year
+
+
+@lru_cache(maxsize=8192)  # the lines of a minute say the same of it
+def _minute(year: int, month: int, day: int, clock: str) -> int | None:
+    """Wall-clock milliseconds of `19:40`; None where there is no such time."""
+    try:
+        return (datetime(year, month, day, int(clock[:2]), int(clock[3:]), tzinfo=UTC) - _EPOCH) // _MILLISECOND
+    except ValueError:
+        return None
 
 
 def number(text: str) -> int | None:

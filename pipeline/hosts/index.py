@@ -3,19 +3,23 @@
 Derived from the case and built again after a restart: nothing in here is state.
 
     allocations   attempt -> [start, end)      signals, node events   by time      processes   pid -> job -> (time, fact id)
+    held          the same by time             suspects   the signals that neither the system nor nobody sent
     told          attempt -> events of which a touch was told, so that it can be voided
-    covered       names of coverage facts that were told, for the same reason
+    covered       attempt -> names of coverage facts that were told, for the same reason
+    heard         source -> day -> bits, one a bucket: a set of them would be most of the memory of a site
+
+Of a host that runs for months only the last days are at hand; `since` says from when on the index knows all.
 
 Whose process a number was is said by the probe, that is by a job's own output, where anybody may claim any number.  So a claim counts
 only while the scheduler has the claimant on this host, and never against the owner that the kernel names.
 """
 
-from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator
 
 import msgspec
 
 from pipeline.formats.assembly import assemble
+from pipeline.hosts.spans import Allocation, Allocations, Timed, Timeline
 from pipeline.model.events import (
     AuditRecord,
     Event,
@@ -28,91 +32,123 @@ from pipeline.model.events import (
     SignalSent,
     Xid,
 )
-from pipeline.model.ids import digest
+from pipeline.model.ids import Digester, digest
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt, Heard, Told
 
 OPEN_END = 2**62
+LATEST = 2**42  # ms: above all event times
+DAY_MS = 86_400_000
+HEARD_DAY = "heard/day/"  # begins the ids of facts that say a day
+NO_DAYS: dict[int, int] = {}
+NONE_TOLD: dict[str, Timed] = {}
 
 
-class Allocation(msgspec.Struct, frozen=True, gc=False):
-    """That an attempt held this host, as far as the scheduler has said; `weight` grows with what it has said."""
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """A record of an audit event, with the digest of its line."""
 
-    attempt: Attempt
-    end: int
-    owner_uid: int | None
-    weight: int
-
-    @property
-    def start(self) -> int:
-        return self.attempt.start
+    record: AuditRecord
+    sha256: str
 
 
-class Timed(msgspec.Struct, frozen=True, gc=False):
-    """An event under its time, with the weight of what it was assembled from."""
+class Changes:
+    """What facts made new: what must be joined again."""
 
-    time: int
-    id: str
-    event: Event
-    weight: int
+    __slots__ = ("attempts", "audit", "heard", "needless", "node_events", "pids")
 
-    def __lt__(self, other: "Timed") -> bool:  # events themselves have no order
-        return (self.time, self.id) < (other.time, other.id)
+    def __init__(self) -> None:
+        self.audit: dict[tuple[int, int], None] = {}
+        self.attempts: dict[Attempt, None] = {}
+        self.pids: dict[int, None] = {}
+        self.node_events: list[Timed] = []
+        self.heard: list[int] = []  # buckets
+        self.needless: list[str] = []  # ids of facts that say nothing more
 
 
 class HostIndex:
     """The join side of one host."""
 
-    def __init__(self, cluster: str, host: str) -> None:
-        self.cluster, self.host = cluster, host
+    def __init__(self, cluster: str, host: str, bucket_ms: int, since: int = 0) -> None:
+        self.cluster, self.host, self.bucket_ms, self.since = cluster, host, bucket_ms, since
         self.allocations: dict[Attempt, Allocation] = {}
-        self.signals: list[Timed] = []
-        self.node_events: list[Timed] = []
+        self.held = Allocations()
+        self.signals, self.suspects, self.node_events = Timeline(), Timeline(), Timeline()
         self.processes: dict[int, dict[str, tuple[int, str]]] = {}  # pid -> job -> (start, fact id) of its first claim
-        self.heard: dict[Source, set[int]] = {}
+        self.heard: dict[Source, dict[int, int]] = {}
+        self._heard_ids: list[tuple[int, str]] = []  # of single buckets, as an older release kept them
         self.told: dict[Attempt, dict[str, Timed]] = {}
-        self.covered: set[str] = set()
+        self.covered: dict[Attempt, set[str]] = {}
+        # Of each event there is one in the next four: what holds no containers is none of the garbage collector's business.
+        self._told_to: dict[str, tuple[Attempt, ...]] = {}  # event id -> attempts that it was told of
         self._attempts: dict[str, set[Attempt]] = {}  # job -> its attempts on this host
         self._pids: dict[str, set[int]] = {}  # job -> its processes
-        self._placed: dict[str, Timed] = {}  # id -> signal or node event as it stands in its list
-        self._naming: dict[int, dict[str, Timed]] = {}  # pid -> signals and node events that name it
-        self._made: dict[tuple[int, int], set[str]] = {}  # audit event -> ids of the signals made of it
+        self._naming: dict[int, dict[str, None]] = {}  # pid -> ids of signals and node events that name it
+        self._made: dict[tuple[int, int], tuple[str, ...]] = {}  # audit event -> ids of the signals made of it
         self._records: dict[Attempt, dict[str, JobRecord]] = {}
-        self._parts: dict[tuple[int, int], dict[str, tuple[AuditRecord, str]]] = {}
+        self._parts: dict[tuple[int, int], dict[str, Part]] = {}
+        self._digester = Digester("auditd", cluster, host)
 
-    # --- folding; each method answers with what the fact makes new
+    # --- folding
 
-    def add(self, fact_id: str, told: Told) -> "Change":
-        """Take one fact; the answer says what must be joined again."""
-        if isinstance(told, Heard):
-            self.heard.setdefault(told.source, set()).add(told.bucket)
-            return Change(heard=told)
+    def add(self, fact_id: str, told: Told, new: Changes) -> None:
+        """Take one fact, and note what must be joined again."""
         if not isinstance(told, Event):
-            return Change()
+            if isinstance(told, Heard):
+                if not told.bits and not fact_id.startswith(HEARD_DAY):
+                    self._heard_ids.append((told.bucket, fact_id))
+                new.heard += [bucket for bucket in buckets_in(told) if self.hear(told.source, bucket)]
+            return
         body = told.body
         if isinstance(body, AuditRecord):
             key = (told.event_time, body.serial)
-            self._parts.setdefault(key, {})[told.id] = (body, told.sha256)
-            return Change(audit=key)
-        if isinstance(body, JobRecord):
-            return Change(attempt=self._allocate(fact_id, told, body))
-        if isinstance(body, ProcessStarted):
-            return self._claim(fact_id, told, body.pid)
-        if isinstance(body, (OomKill, Xid, NodeState)):
+            self._parts.setdefault(key, {})[told.id] = Part(body, told.sha256)
+            new.audit[key] = None
+        elif isinstance(body, JobRecord):
+            attempt = self._allocate(fact_id, told, body)
+            if attempt is not None:
+                new.attempts[attempt] = None
+        elif isinstance(body, ProcessStarted):
+            self._claim(fact_id, told, body.pid, new)
+        elif isinstance(body, (OomKill, Xid, NodeState)):
             timed = Timed(told.event_time, told.id, told, 1)
-            self._place(self.node_events, timed)
-            return Change(node_event=timed)
-        return Change()
+            self.node_events.put(timed)
+            self._name(timed)
+            new.node_events.append(timed)
 
-    def _claim(self, fact_id: str, event: Event, pid: int) -> "Change":
+    def hear(self, source: Source, bucket: int) -> bool:
+        """Note that the source was heard; True when that is news.  Of another width's buckets those count that begin with one of ours."""
+        since = bucket % DAY_MS
+        number, rest = divmod(since, self.bucket_ms)
+        days = self.heard.setdefault(source, {})
+        bits = days.get(bucket - since, 0)
+        if rest or bits >> number & 1:
+            return False
+        days[bucket - since] = bits | 1 << number
+        return True
+
+    def heard_on(self, source: Source, day: int) -> tuple[str, int, Heard]:
+        """(fact id, number of buckets, all of them) of a day on which the source was heard."""
+        bits = self.heard[source][day]
+        size = (DAY_MS // self.bucket_ms + 7) // 8
+        return f"{HEARD_DAY}{source}/{day}", bits.bit_count(), Heard(source, day, bits.to_bytes(size, "little"), self.bucket_ms)
+
+    def was_heard(self, source: Source, bucket: int) -> bool:
+        """Was the source heard in the bucket that starts then?"""
+        day = bucket - bucket % DAY_MS
+        return bool(self.heard.get(source, NO_DAYS).get(day, 0) >> (bucket - day) // self.bucket_ms & 1)
+
+    def _claim(self, fact_id: str, event: Event, pid: int, new: Changes) -> None:
         """Of what a job says about one number the first word counts: saying it a million times must not cost a million facts."""
         claims = self.processes.setdefault(pid, {})
         known, claim = claims.get(event.job), (event.event_time, fact_id)
         if known is not None and known < claim:
-            return Change(needless=fact_id)
+            new.needless.append(fact_id)
+            return
+        if known is not None and known != claim:
+            new.needless.append(known[1])
         claims[event.job] = claim
         self._pids.setdefault(event.job, set()).add(pid)
-        return Change(pid=pid, needless=known[1] if known is not None and known != claim else "")
+        new.pids[pid] = None
 
     def _allocate(self, fact_id: str, event: Event, record: JobRecord) -> Attempt | None:
         if record.start is None or record.submit is None:
@@ -124,9 +160,10 @@ class HostIndex:
         ordered = [records[name] for name in sorted(records)]
         ends = [each.end for each in ordered if each.phase == "end" and each.end is not None]
         owners = [each.owner_uid for each in ordered if each.owner_uid is not None]
-        self.allocations[attempt] = Allocation(
+        held = self.allocations[attempt] = Allocation(
             attempt, max(ends) if ends else OPEN_END, min(owners) if owners else None, len(records) + 1000 * len(ends)
         )
+        self.held.put(held)
         return attempt
 
     def assembled(self, key: tuple[int, int]) -> tuple[list[Timed], list[Timed]]:
@@ -136,65 +173,86 @@ class HostIndex:
         members.
         """
         parts = self._parts[key]
+        bodies = assemble([(event_id, part.record) for event_id, part in parts.items()])
+        before = self._made.pop(key, None)
+        if not bodies and not before:
+            return [], []  # the record that says who and what is missing
         weight = len(parts)
-        cited = tuple(sorted((event_id, sha256) for event_id, (_, sha256) in parts.items()))
+        cited = tuple(sorted([(event_id, part.sha256) for event_id, part in parts.items()]))
+        sha256 = cited[0][1] if weight == 1 else digest(*[sha256 for _, sha256 in cited])
         time, serial = key
         made = []
-        for body in assemble([(event_id, record) for event_id, (record, _) in parts.items()]):
+        signals: list[str] = []
+        for body in bodies:
             event = Event(
-                id=digest("auditd", self.cluster, self.host, time, serial, _what(body)),
+                id=self._digester.digest(time, serial, _what(body)),
                 source=Source.AUDITD,
                 cluster=self.cluster,
                 event_time=time,
                 body=body,
                 host=self.host,
-                sha256=cited[0][1] if weight == 1 else digest(*(sha256 for _, sha256 in cited)),
+                sha256=sha256,
                 parts=cited,
             )
             timed = Timed(time, event.id, event, weight)
             made.append(timed)
             if isinstance(body, SignalSent):
-                self._place(self.signals, timed)
-        signals = {timed.id for timed in made if isinstance(timed.event.body, SignalSent)}
-        gone = [self._placed[name] for name in sorted(self._made.get(key, set()) - signals)]
+                signals.append(timed.id)
+                self.signals.put(timed)
+                self._name(timed)
+                if sender(event) is not None:
+                    self.suspects.put(timed)
+        gone = [known for name in set(before or ()).difference(signals) if (known := self.signals.get(name))]
         for timed in gone:
-            self._displace(self.signals, timed)
-        self._made[key] = signals
+            self.signals.remove(timed)
+            self._unname(timed)
+        if signals:
+            self._made[key] = tuple(signals)
         return made, [msgspec.structs.replace(timed, weight=weight) for timed in gone]
 
-    def _place(self, events: list[Timed], timed: Timed) -> None:
-        known = self._placed.get(timed.id)
-        if known is not None:
-            self._displace(events, known)
-        insort(events, timed)
-        self._placed[timed.id] = timed
+    def _name(self, timed: Timed) -> None:
         if (pid := target_of(timed.event)) is not None:
-            self._naming.setdefault(pid, {})[timed.id] = timed
-
-    def _displace(self, events: list[Timed], timed: Timed) -> None:
-        del events[bisect_left(events, timed)]
-        self._unname(timed)
+            self._naming.setdefault(pid, {})[timed.id] = None
 
     def _unname(self, timed: Timed) -> None:
-        del self._placed[timed.id]
+        self.suspects.remove(timed)
         if (pid := target_of(timed.event)) is not None:
             named = self._naming[pid]
             del named[timed.id]
             if not named:
                 del self._naming[pid]
 
-    # --- asking
+    # --- what was told
 
-    def between(self, events: list[Timed], start: int, end: int) -> Iterator[Timed]:
-        """Events with start <= time <= end."""
-        low = bisect_left(events, start, key=lambda timed: timed.time)
-        high = bisect_right(events, end, key=lambda timed: timed.time)
-        for at in range(low, high):
-            yield events[at]
+    def tell(self, attempt: Attempt, timed: Timed) -> None:
+        """A touch of the attempt is told."""
+        self.told.setdefault(attempt, {})[timed.id] = timed
+        attempts = self._told_to.get(timed.id, ())
+        if attempt not in attempts:
+            self._told_to[timed.id] = (*attempts, attempt)
+
+    def void(self, attempt: Attempt, name: str) -> bool:
+        """The event is no touch of the attempt; True when it was told to be one."""
+        if self.told.get(attempt, NONE_TOLD).pop(name, None) is None:
+            return False
+        left = tuple(other for other in self._told_to[name] if other != attempt)
+        if left:
+            self._told_to[name] = left
+        else:
+            del self._told_to[name]
+        return True
+
+    def told_to(self, timed: Timed) -> list[Allocation]:
+        """Allocations of the attempts that the event was told of."""
+        return [self.allocations[attempt] for attempt in self._told_to.get(timed.id, ())]
+
+    # --- asking
 
     def naming(self, pid: int) -> Iterator[Timed]:
         """Events that name this process as their target."""
-        yield from self._naming.get(pid, {}).values()
+        for name in self._naming.get(pid, ()):
+            if (timed := self.signals.get(name) or self.node_events.get(name)) is not None:
+                yield timed
 
     def naming_job(self, job: str) -> Iterator[Timed]:
         """Events that name a process of this job, or one that had its number."""
@@ -202,15 +260,18 @@ class HostIndex:
             yield from self.naming(pid)
 
     def job_of(self, pid: int, at: int, slack: int, uid: int | None) -> tuple[str, int, int]:
-        """(job of the process that had this pid at that time or "", number of claims, weight of allocations it rests on).
+        """(job of the process that had this pid at that time or "", weight of claims, weight of allocations it rests on).
 
         Numbers come again: a rank of a job that held the host at another time only is no rank any more.  `uid` is the owner of the
         process as the kernel names it: a job of somebody else claims it in vain.  Where the kernel names none, and jobs of several
         owners claim the process, nobody knows.
         """
-        claims = sorted((start, fact_id, job) for job, (start, fact_id) in self.processes.get(pid, {}).items() if start <= at)
+        claimed = self.processes.get(pid)
+        if not claimed:
+            return "", 0, 0
+        claims = sorted((start, job) for job, (start, _) in claimed.items() if start <= at)
         weight, found, owners = 0, "", set()
-        for _, _, job in claims:
+        for _, job in claims:
             held = [self.allocations[attempt] for attempt in self._attempts.get(job, ())]
             weight += sum(each.weight for each in held)
             holding = [each for each in held if each.start - slack <= at <= each.end + slack]
@@ -218,28 +279,31 @@ class HostIndex:
             if fitting:
                 found = job
                 owners |= {each.owner_uid for each in fitting}
-        return (found if len(owners) <= 1 else ""), len(claims), weight
+        # A claim that proves to be older may be the last no more: that weighs, too.
+        return (found if len(owners) <= 1 else ""), sum(LATEST - start for start, _ in claims), weight
 
     def horizon(self, oldest: int) -> Iterator[str]:
         """Forget what happened before `oldest`; yields the fact ids to drop."""
         for key in [key for key in self._parts if key[0] < oldest]:
             yield from self._parts.pop(key)
             self._made.pop(key, None)
-        for timed in self.node_events:
-            if timed.time < oldest:
-                yield timed.id
-        for events in (self.signals, self.node_events):
-            kept = bisect_left(events, oldest, key=lambda timed: timed.time)
-            for timed in events[:kept]:
-                self._unname(timed)
-            del events[:kept]
-        for source, buckets in self.heard.items():
-            yield from (f"heard/{source}/{bucket}" for bucket in sorted(buckets) if bucket < oldest)
-            buckets -= {bucket for bucket in buckets if bucket < oldest}
+        for timed in self.node_events.forget(oldest):
+            self._unname(timed)
+            yield timed.id
+        for timed in self.signals.forget(oldest):
+            self._unname(timed)
+        for source, days in self.heard.items():
+            for day in [day for day in sorted(days) if day + DAY_MS <= oldest]:
+                del days[day]
+                yield f"{HEARD_DAY}{source}/{day}"
+        yield from (fact_id for bucket, fact_id in self._heard_ids if bucket + DAY_MS <= oldest)
+        self._heard_ids = [(bucket, fact_id) for bucket, fact_id in self._heard_ids if bucket + DAY_MS > oldest]
         for attempt in [attempt for attempt, held in self.allocations.items() if held.end < oldest]:
-            del self.allocations[attempt]
+            self.held.remove(self.allocations.pop(attempt))
+            for name in list(self.told.get(attempt, ())):
+                self.void(attempt, name)
             self.told.pop(attempt, None)
-            self.covered = {name for name in self.covered if not name.endswith(f"/{attempt.name}")}
+            self.covered.pop(attempt, None)
             self._attempts[attempt.job].discard(attempt)
             yield from self._records.pop(attempt)
         for pid, claims in list(self.processes.items()):
@@ -252,15 +316,25 @@ class HostIndex:
         self._pids = {job: pids for job, pids in self._pids.items() if pids}
 
 
-class Change(msgspec.Struct, frozen=True):
-    """What one fact made new."""
+def buckets_in(told: Heard) -> Iterator[int]:
+    """Starts of the buckets that the fact speaks of."""
+    if not told.bits:
+        yield told.bucket
+        return
+    bits = int.from_bytes(told.bits, "little")
+    while bits:
+        yield told.bucket + ((bits & -bits).bit_length() - 1) * told.width
+        bits &= bits - 1
 
-    audit: tuple[int, int] | None = None
-    attempt: Attempt | None = None
-    pid: int | None = None
-    node_event: Timed | None = None
-    heard: Heard | None = None
-    needless: str = ""  # id of a fact that says nothing more
+
+def begins(told: Told) -> int:
+    """The earliest time that a fact makes one look at."""
+    if isinstance(told, Heard):
+        return told.bucket
+    if not isinstance(told, Event):
+        return OPEN_END
+    start = told.body.start if isinstance(told.body, JobRecord) else None
+    return told.event_time if start is None else min(start, told.event_time)
 
 
 def _what(body: SignalSent | FileTouched | ProcessRun) -> str:
@@ -278,6 +352,14 @@ def owner_of_target(event: Event) -> int | None:
     if isinstance(body, SignalSent):
         return body.target_uid
     return body.uid if isinstance(body, OomKill) else None
+
+
+def sender(event: Event) -> int | None:
+    """Who sent a signal: the login, else the uid; None when nobody is named, or the system sent it: root without a login."""
+    body = event.body
+    if not isinstance(body, SignalSent):
+        return None
+    return body.auid if body.auid is not None else body.uid or None
 
 
 def target_of(event: Event) -> int | None:

@@ -9,16 +9,21 @@ when a job ends, so events wait for allocations as allocations wait for events:
 A touch is a derived fact: its id names the signal and the attempt, its rank what it rests on, so it may be sent again whenever either
 side says more, and is voided when a later word of the scheduler puts the attempt elsewhere.  Whether the touch is harmless is not
 judged here.
+
+What happened more than OPEN_MS before the watermark is packed and not at hand.  A fact that looks back further has the whole host opened
+for it, until the next sweep.
 """
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Container, Iterator, Mapping, Sequence
 
-from pipeline.hosts.index import OPEN_END, Allocation, HostIndex, Timed, owner_of_target, target_of
+from pipeline.hosts.index import DAY_MS, HEARD_DAY, OPEN_END, Changes, HostIndex, begins, buckets_in, owner_of_target, sender, target_of
+from pipeline.hosts.spans import Allocation, Timed
 from pipeline.model.events import Event, FileTouched, ProcessRun, SignalSent
 from pipeline.model.facts import VOID, Fact, artefact_case, case_name, job_case
 from pipeline.model.ids import digest, rank
 from pipeline.model.outcome import Outcome, Tell
-from pipeline.model.source import PER_HOST
+from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Touch, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
@@ -26,7 +31,9 @@ from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks, bucket_of
 
 CLOCK_MS = 5_000  # schedulers state whole seconds, and processes outlive their step by a moment
 SCANCEL_JOBS_MAX = 1_000
-DAY_MS = 86_400_000
+OPEN_MS = 2 * DAY_MS  # of a host that are at hand
+SWEEP_MS = 2 * DAY_MS  # of event time between two looks at what is older
+SWEEP_CASES_MAX = 5  # in one step
 
 
 class HostsState:
@@ -42,20 +49,30 @@ class HostsState:
         self.hardware_ms = settings.detect.hardware_window_seconds * 1000
         self.keep_ms = settings.retention.host_days * DAY_MS
         self.swept: dict[str, int] = {}
+        self.sweeping: deque[tuple[bytes, int]] = deque()  # (case, floor of its cluster)
+        self.looks_back_ms = self.kill_ms + self.hardware_ms + 2 * self.bucket_ms + CLOCK_MS
 
-    def index(self, case: bytes) -> HostIndex:
-        """The index of a host, built from its case when first asked for."""
+    def index(self, case: bytes, at: int = OPEN_END) -> HostIndex:
+        """The index of a host, built from its case when first asked for; the whole of it when the time lies before what is open."""
         known = self.indexes.get(case)
         if known is None:
-            known = self.indexes[case] = HostIndex(*case_name(case))
-            for fact_id, (_, body) in self.cases.of(case).items():
-                change = known.add(fact_id, decode_told(body))
-                if change.audit:
-                    known.assembled(change.audit)
-            for held in known.allocations.values():  # what this state supports was told before it was saved
-                for _ in (*_touches_by(known, held), *_coverage_of(self, known, held)):
-                    pass
+            since = max((pack.until for pack in self.cases.packs(case)), default=0)
+            known = self.indexes[case] = self._build(case, since, self.cases.open(case))
+        if known.since and at - self.looks_back_ms < known.since:
+            known = self.indexes[case] = self._build(case, 0, self.cases.of(case))
         return known
+
+    def _build(self, case: bytes, since: int, facts: Mapping[str, tuple[bytes, bytes]]) -> HostIndex:
+        index = HostIndex(*case_name(case), self.bucket_ms, since)
+        new = Changes()
+        for fact_id, (_, body) in facts.items():
+            index.add(fact_id, decode_told(body), new)
+        for key in new.audit:
+            index.assembled(key)
+        for held in index.allocations.values():  # what this state supports was told before it was saved
+            for _ in (*_touches_by(index, held), *_coverage_of(self, index, held)):
+                pass
+        return index
 
 
 def build_state(settings: Settings, cases: Cases) -> HostsState:
@@ -65,72 +82,83 @@ def build_state(settings: Settings, cases: Cases) -> HostsState:
 
 def step(state: HostsState, batch: Sequence[Fact], now: Watermarks) -> tuple[HostsState, list[Outcome]]:
     """Fold facts and join what they made new.  The same facts in any order leave the same last word of every derived fact."""
-    changed: dict[bytes, list[tuple[str, bytes]]] = {}
+    by_case: dict[bytes, list[Fact]] = {}
     for fact in batch:
-        state.index(fact.case)
-        if state.cases.merge(fact):
-            changed.setdefault(fact.case, []).append((fact.id, fact.body))
+        by_case.setdefault(fact.case, []).append(fact)
     outcomes: list[Outcome] = []
-    for case, facts in changed.items():
-        outcomes.extend(Tell(stage, fact) for stage, fact in _join(state, case, facts))
+    for case, facts in by_case.items():
+        index, new = _fold(state, case, facts)
+        outcomes += _join(state, index, new)
     _sweep(state, now)
     return state, outcomes
 
 
-def _join(state: HostsState, case: bytes, facts: Sequence[tuple[str, bytes]]) -> Iterator[tuple[str, Fact]]:
-    index = state.indexes[case]
-    audit: dict[tuple[int, int], None] = {}
-    attempts: dict[Attempt, None] = {}
-    again: dict[str, Timed] = {}
-    heard: list[Heard] = []
-    for fact_id, body in facts:
-        change = index.add(fact_id, decode_told(body))
-        if change.needless:
-            state.cases.drop(case, change.needless)
-        if change.audit:
-            audit[change.audit] = None
-        if change.attempt:
-            attempts[change.attempt] = None
-        if change.node_event:
-            again[change.node_event.id] = change.node_event
-        if change.pid is not None:
-            again.update((timed.id, timed) for timed in index.naming(change.pid))
-        if change.attempt:  # whose process it was depends on when its job held the host
-            again.update((timed.id, timed) for timed in index.naming_job(change.attempt.job))
-        if change.heard:
-            heard.append(change.heard)
-    for key in audit:
+def _fold(state: HostsState, case: bytes, facts: Sequence[Fact]) -> tuple[HostIndex, Changes]:
+    """Merge the facts of one host, and take into its index what is news."""
+    told = [decode_told(fact.body) for fact in facts]
+    index = state.indexes.get(case)
+    if index is None or index.since:  # before any is merged: what is built is taken as told before
+        index = state.index(case, min(map(begins, told)))
+    merge, new = state.cases.merge, Changes()
+    days: dict[tuple[Source, int], None] = {}
+    for fact, each in zip(facts, told, strict=True):
+        if isinstance(each, Heard) and not fact.id.startswith(HEARD_DAY):
+            for bucket in buckets_in(each) if each.bits else (each.bucket,):
+                if index.hear(each.source, bucket):
+                    new.heard.append(bucket)
+                    days[each.source, bucket - bucket % DAY_MS] = None
+        elif merge(fact):
+            index.add(fact.id, each, new)
+    for source, day in days:  # kept by the day: a bucket as a fact of its own would be the greatest part of the state of a site
+        fact_id, count, heard = index.heard_on(source, day)
+        merge(Fact(case, fact_id, rank(count), encode_told(heard)))
+    for needless in new.needless:
+        state.cases.drop(case, needless)
+    return index, new
+
+
+def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
+    told: list[Outcome] = []
+    again = {timed.id: timed for timed in new.node_events}
+    for pid in new.pids:
+        again.update((timed.id, timed) for timed in index.naming(pid))
+    for attempt in new.attempts:  # whose process it was depends on when its job held the host
+        again.update((timed.id, timed) for timed in index.naming_job(attempt.job))
+    near: dict[Attempt, Allocation] = {}
+    for key in new.audit:
         made, gone = index.assembled(key)
         for timed in gone:
             again.pop(timed.id, None)
-            yield from _taken_back(index, timed)
+            told += _taken_back(index, timed)
         for timed in made:
-            again.pop(timed.id, None)
-            yield from _told_of(state, index, timed)
+            if isinstance(timed.event.body, SignalSent):
+                again[timed.id] = timed
+                if (who := sender(timed.event)) is not None:
+                    near.update((held.attempt, held) for held in _holding(index, timed) if who != held.owner_uid)
+            else:
+                told += _told_of(state, index, timed)
     for timed in again.values():
-        yield from _touches_of(index, timed)
-    for attempt in attempts:
-        yield from _touches_by(index, index.allocations[attempt])
-    near = {held.attempt: held for held in _near(state, index, heard)}
-    near.update((attempt, index.allocations[attempt]) for attempt in attempts)
-    for time, _ in audit:
-        near.update((held.attempt, held) for held in index.allocations.values() if any(_sent(index, held, time, time)))
+        told += _touches_of(index, timed, new.attempts)
+    for attempt in new.attempts:
+        told += _touches_by(index, index.allocations[attempt])
+        near[attempt] = index.allocations[attempt]
+    near.update((held.attempt, held) for held in _near(state, index, new.heard))
     for held in near.values():
-        yield from _coverage_of(state, index, held)
+        told += _coverage_of(state, index, held)
+    return told
 
 
-def _told_of(state: HostsState, index: HostIndex, timed: Timed) -> Iterator[tuple[str, Fact]]:
-    """What an assembled audit event tells: touches of jobs, a changed artefact, a cancel command."""
+def _told_of(state: HostsState, index: HostIndex, timed: Timed) -> Iterator[Tell]:
+    """What an assembled audit event tells beside touches of jobs: a changed artefact, a cancel command."""
     body = timed.event.body
-    if isinstance(body, SignalSent):
-        yield from _touches_of(index, timed)
-    elif isinstance(body, FileTouched):
+    if isinstance(body, FileTouched):
         for path in {body.path, body.old_path} - {""}:
             if path.startswith(state.roots):
-                yield "artefacts", Fact(artefact_case(index.cluster, path), timed.id, rank(timed.weight), encode_told(timed.event))
+                fact = Fact(artefact_case(index.cluster, path), timed.id, rank(timed.weight), encode_told(timed.event))
+                yield Tell("artefacts", fact)
     elif isinstance(body, ProcessRun):
         for job in _cancelled_by(body):
-            yield "jobs", Fact(job_case(index.cluster, job), timed.id, rank(timed.weight), encode_told(timed.event))
+            yield Tell("jobs", Fact(job_case(index.cluster, job), timed.id, rank(timed.weight), encode_told(timed.event)))
 
 
 def _cancelled_by(run: ProcessRun) -> tuple[str, ...]:
@@ -144,47 +172,49 @@ def _cancelled_by(run: ProcessRun) -> tuple[str, ...]:
 # --- the join -------------------------------------------------------------------------------------------------------------------
 
 
-def _touches_of(index: HostIndex, timed: Timed) -> Iterator[tuple[str, Fact]]:
-    """One event against the allocations that hold it, and those for which it was told before."""
-    for held in list(index.allocations.values()):
-        if _holds(held, timed) or timed.id in index.told.get(held.attempt, ()):
-            yield from _touch(index, held, timed)
+def _touches_of(index: HostIndex, timed: Timed, but: Container[Attempt]) -> list[Tell]:
+    """One event against the allocations that hold it, and those for which it was told before, `but` some."""
+    concerned = {held.attempt: held for held in (*_holding(index, timed), *index.told_to(timed))}
+    found = [_touch(index, held, timed) for attempt, held in concerned.items() if attempt not in but]
+    return [told for told in found if told]
 
 
-def _touches_by(index: HostIndex, held: Allocation) -> Iterator[tuple[str, Fact]]:
+def _touches_by(index: HostIndex, held: Allocation) -> list[Tell]:
     """One allocation against the events that it holds, and those that were told of it before."""
     concerned = dict(index.told.get(held.attempt, {}))
     for events in (index.signals, index.node_events):
-        concerned.update((timed.id, timed) for timed in index.between(events, held.start - CLOCK_MS, held.end + CLOCK_MS))
-    for timed in concerned.values():
-        yield from _touch(index, held, timed)
+        concerned.update((timed.id, timed) for timed in events.between(held.start - CLOCK_MS, held.end + CLOCK_MS))
+    found = [_touch(index, held, timed) for timed in concerned.values()]
+    return [told for told in found if told]
+
+
+def _holding(index: HostIndex, timed: Timed) -> list[Allocation]:
+    return index.held.overlapping(timed.time - CLOCK_MS, timed.time + CLOCK_MS)
 
 
 def _holds(held: Allocation, timed: Timed) -> bool:
     return held.start - CLOCK_MS <= timed.time <= held.end + CLOCK_MS
 
 
-def _touch(index: HostIndex, held: Allocation, timed: Timed, *, said: bool = True) -> Iterator[tuple[str, Fact]]:
+def _touch(index: HostIndex, held: Allocation, timed: Timed, *, said: bool = True) -> Tell | None:
     pid = target_of(timed.event)
     owner = owner_of_target(timed.event)
     owner_job, processes, allocations = index.job_of(pid, timed.time, CLOCK_MS, owner) if pid is not None else ("", 0, 0)
     matched = _matched(held, timed.event, owner_job) if said and _holds(held, timed) else ""
-    told = index.told.setdefault(held.attempt, {})
     if matched:
-        told[timed.id] = timed
-    elif told.pop(timed.id, None) is None:
-        return
+        index.tell(held.attempt, timed)
+    elif not index.void(held.attempt, timed.id):
+        return None
     name = digest("touch", timed.id, held.attempt.name)
     body = encode_told(_told(held, timed.event, matched)) if matched else VOID
     order = rank(held.weight, timed.weight, processes, allocations)
-    yield "jobs", Fact(job_case(index.cluster, held.attempt.job), name, order, body)
+    return Tell("jobs", Fact(job_case(index.cluster, held.attempt.job), name, order, body))
 
 
-def _taken_back(index: HostIndex, timed: Timed) -> Iterator[tuple[str, Fact]]:
+def _taken_back(index: HostIndex, timed: Timed) -> list[Tell]:
     """A signal that its audit event, more complete by now, does not speak of any more."""
-    for held in index.allocations.values():
-        if timed.id in index.told.get(held.attempt, ()):
-            yield from _touch(index, held, timed, said=False)
+    found = [_touch(index, held, timed, said=False) for held in index.told_to(timed)]
+    return [told for told in found if told]
 
 
 def _matched(held: Allocation, event: Event, owner_job: str) -> str:
@@ -208,12 +238,12 @@ def _told(held: Allocation, event: Event, matched: str) -> Touch | NodeTouch:
 # --- coverage -------------------------------------------------------------------------------------------------------------------
 
 
-def _near(state: HostsState, index: HostIndex, heard: Sequence[Heard]) -> Iterator[Allocation]:
+def _near(state: HostsState, index: HostIndex, heard: Sequence[int]) -> Iterator[Allocation]:
     """Allocations about whose end, or about a signal on whose host, one of these buckets tells something."""
     if not heard:
         return
-    low, high = min(told.bucket for told in heard) - 2 * state.bucket_ms, max(told.bucket for told in heard) + 2 * state.bucket_ms
-    for held in index.allocations.values():
+    low, high = min(heard) - 2 * state.bucket_ms, max(heard) + 2 * state.bucket_ms
+    for held in index.held.overlapping(low - state.kill_ms - CLOCK_MS, high + state.kill_ms + state.hardware_ms + CLOCK_MS):
         about_end = held.end - state.kill_ms - state.hardware_ms <= high and low <= held.end
         if about_end or any(_sent(index, held, low - state.kill_ms, high + state.hardware_ms)):
             yield held
@@ -221,12 +251,9 @@ def _near(state: HostsState, index: HostIndex, heard: Sequence[Heard]) -> Iterat
 
 def _sent(index: HostIndex, held: Allocation, start: int, end: int) -> Iterator[int]:
     """Times in [start, end] at which somebody else than owner and system sent a signal on the host while the attempt held it."""
-    for timed in index.between(index.signals, max(start, held.start - CLOCK_MS), min(end, held.end + CLOCK_MS)):
-        body = timed.event.body
-        if isinstance(body, SignalSent):
-            who = body.uid if body.auid is None else body.auid
-            if who not in (None, held.owner_uid) and (body.auid is not None or who != 0):
-                yield timed.time
+    for timed in index.suspects.between(max(start, held.start - CLOCK_MS), min(end, held.end + CLOCK_MS)):
+        if sender(timed.event) != held.owner_uid:
+            yield timed.time
 
 
 def _spans(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[tuple[int, int]]:
@@ -241,32 +268,48 @@ def _spans(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[tu
         start = min(bucket_of(first, width) + width + state.hardware_ms, bucket_of(last, width) + width - state.kill_ms)
 
 
-def _coverage_of(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[tuple[str, Fact]]:
+def _coverage_of(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[Tell]:
     """For each source, the buckets in which it was heard on this host, as far as a judge may ask; one more on either side."""
     width = state.bucket_ms
     wanted: set[int] = set()
     for start, end in _spans(state, index, held):
         wanted.update(range(bucket_of(max(start, width), width) - width, bucket_of(end, width) + width + 1, width))
     for source in sorted(PER_HOST):
-        buckets = tuple(sorted(wanted & index.heard.get(source, set())))
+        buckets = tuple(sorted(bucket for bucket in wanted if index.was_heard(source, bucket)))
         name = f"coverage/{index.host}/{source}/{held.attempt.name}"
-        if not buckets and name not in index.covered:
+        covered = index.covered.setdefault(held.attempt, set())
+        if not buckets and name not in covered:
             continue
-        index.covered.add(name)  # void when the end proves to be where nothing was heard
+        covered.add(name)  # void when the end proves to be where nothing was heard
         body = encode_told(HostCoverage(held.attempt, index.host, source, buckets)) if buckets else VOID
-        yield "jobs", Fact(job_case(index.cluster, held.attempt.job), name, rank(held.weight, len(buckets)), body)
+        yield Tell("jobs", Fact(job_case(index.cluster, held.attempt.job), name, rank(held.weight, len(buckets)), body))
 
 
 # --- retention ------------------------------------------------------------------------------------------------------------------
 
 
 def _sweep(state: HostsState, now: Watermarks) -> None:
-    """Once a day of event time, forget what is older than the retention."""
+    """Every other day of event time, pack what is no longer asked for and forget what is older than the retention, some hosts a step."""
     for cluster in now.clusters():
-        oldest = now.floor(cluster) - state.keep_ms
-        if oldest < state.swept.get(cluster, 0) + DAY_MS:
-            continue
-        state.swept[cluster] = oldest
-        for case in [case for case in state.cases if case not in (MARKS, COVERAGE) and case_name(case)[0] == cluster]:
-            for fact_id in list(state.index(case).horizon(oldest)):
-                state.cases.drop(case, fact_id)
+        floor = now.floor(cluster)
+        if floor >= state.swept.get(cluster, 0) + SWEEP_MS and not state.sweeping:
+            state.swept[cluster] = floor
+            for case in state.cases:
+                if case not in (MARKS, COVERAGE) and case_name(case)[0] == cluster:
+                    state.sweeping.append((case, floor))
+    for _ in range(min(SWEEP_CASES_MAX, len(state.sweeping))):
+        _pack(state, *state.sweeping.popleft())
+
+
+def _pack(state: HostsState, case: bytes, floor: int) -> None:
+    oldest, open_from = floor - state.keep_ms, floor - OPEN_MS
+    state.cases.forget(case, oldest)
+    if case in state.cases:
+        index = state.index(case)
+        is_open = state.cases.open(case).keys()
+        for fact_id in [fact_id for fact_id in index.horizon(oldest) if fact_id in is_open]:
+            state.cases.drop(case, fact_id)
+        state.cases.pack(case, list(index.horizon(open_from)), open_from)
+        index.since = max(index.since, open_from)
+    if case not in state.cases:
+        state.indexes.pop(case, None)

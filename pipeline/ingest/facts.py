@@ -9,12 +9,14 @@ A line in one job's output that names another job gives none: its author is not 
 Series are folded by rank, which is commutative: of the steps of an hour the last is kept, of the errors of a minute the first.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
 
 from pipeline.formats.assembly import is_part
 from pipeline.model.events import (
+    AnyBody,
     AuditRecord,
     CheckpointLoaded,
     CheckpointNote,
@@ -59,33 +61,53 @@ def spoken_for(event: Event) -> str:
     return getattr(event.body, "job", "") or event.job
 
 
-def facts_of(event: Event) -> Iterator[Tell]:
+def facts_of(event: Event) -> Sequence[Tell]:
     """The facts to tell about one event; nothing for events that concern nobody yet."""
-    body = event.body
-    if event.job and spoken_for(event) != event.job:
-        return
-    if isinstance(body, AuditRecord):
-        if event.host and is_part(body):
-            yield _tell("hosts", host_case(event.cluster, event.host), event)
-        return
-    if isinstance(body, Iteration):
-        if event.job:
-            yield _folded(event, f"iteration/{event.event_time // HOUR_MS}", rank(max(event.event_time, 0)))
-        return
-    if isinstance(body, TrainingLine):
-        if event.job and body.what == "error":
-            yield _folded(event, f"error/{event.event_time // MINUTE_MS}", rank(LATEST - event.event_time))
-        return
+    facts = _FACTS.get(type(event.body))
+    if facts is None or (event.job and spoken_for(event) != event.job):
+        return ()
+    return facts(event, event.body)
+
+
+def _of_audit_record(event: Event, body: AuditRecord) -> Sequence[Tell]:
+    if event.host and is_part(body):
+        return (_tell("hosts", host_case(event.cluster, event.host), event),)
+    return ()
+
+
+def _of_iteration(event: Event, _: Iteration) -> Sequence[Tell]:
+    if event.job:
+        return (_folded(event, f"iteration/{event.event_time // HOUR_MS}", rank(max(event.event_time, 0))),)
+    return ()
+
+
+def _of_training_line(event: Event, body: TrainingLine) -> Sequence[Tell]:
+    if event.job and body.what == "error":
+        return (_folded(event, f"error/{event.event_time // MINUTE_MS}", rank(LATEST - event.event_time)),)
+    return ()
+
+
+def _of_others(event: Event, body: AnyBody) -> Sequence[Tell]:
+    facts = []
     if isinstance(body, TO_JOB) and event.job:
-        yield _tell("jobs", job_case(event.cluster, event.job), event)
+        facts.append(_tell("jobs", job_case(event.cluster, event.job), event))
     if isinstance(body, TO_HOST) and event.host:
-        yield _tell("hosts", host_case(event.cluster, event.host), event)
+        facts.append(_tell("hosts", host_case(event.cluster, event.host), event))
     if isinstance(body, (JobRecord, NodeState)):
         for node in body.nodes[:NODES_MAX]:  # to each its own part: all names to all nodes would be the square
             mine = msgspec.structs.replace(event, body=msgspec.structs.replace(body, nodes=(node,)))
-            yield _tell("hosts", host_case(event.cluster, node), mine)
+            facts.append(_tell("hosts", host_case(event.cluster, node), mine))
     if isinstance(body, TO_ARTEFACT):
-        yield _tell("artefacts", artefact_case(event.cluster, body.path), event)
+        facts.append(_tell("artefacts", artefact_case(event.cluster, body.path), event))
+    return facts
+
+
+_FACTS: dict[type, Callable[[Event, Any], Sequence[Tell]]] = {
+    **dict.fromkeys((*TO_JOB, *TO_HOST, *TO_ARTEFACT, NodeState), _of_others),
+    AuditRecord: _of_audit_record,
+    Iteration: _of_iteration,
+    TrainingLine: _of_training_line,
+}
 
 
 def _tell(stage: str, case: bytes, event: Event) -> Tell:

@@ -1,4 +1,4 @@
-"""Which settings apply to a record: zone, cluster, pinned format, job id from the file name.
+"""Which settings apply to a line: zone, cluster, host, pinned format, job id from the file name.
 
 A pure function of the record and the settings; the cache only makes it quick.
 
@@ -31,7 +31,7 @@ class SourceReading(msgspec.Struct, frozen=True):
     cluster: str
     zone: ZoneInfo
     format: str
-    host: str
+    host: str  # short name: the line's, else the settings'
     job: str
     allowed: frozenset[Source]
     array: bool = False  # the file is of a task of an array: `job` is the array's id, not the task's
@@ -45,7 +45,7 @@ class SourceReading(msgspec.Struct, frozen=True):
 
 
 class SourceReader:
-    """Finds the first `sources` entry that fits; remembers answers per (topic, program, file)."""
+    """Finds the first `sources` entry that fits; remembers answers per (topic, host, program, file)."""
 
     def __init__(self, settings: Settings) -> None:
         self._sources = [(source, re.compile(source.file)) for source in settings.sources]
@@ -61,11 +61,11 @@ class SourceReader:
         for family, names in topics:
             for name in names:
                 self._allowed[name] = self._allowed.get(name, frozenset()) | FAMILIES[family]
-        self._cache: dict[tuple[str, str, str], SourceReading] = {}
+        self._cache: dict[tuple[str, str, str, str], SourceReading] = {}
 
     def reading_of(self, topic: str, line: Line) -> SourceReading:
         """Settings of the source that a line belongs to; the built-in default when none fits."""
-        key = (topic, line.program, line.file)
+        key = (topic, line.host, line.program, line.file)
         known = self._cache.get(key)
         if known is None:
             if len(self._cache) >= CACHE_MAX:
@@ -91,7 +91,9 @@ class SourceReader:
                 job = found.groupdict().get("job") or ""
                 array = job.isascii() and job.isdigit() and len(job) <= DIGITS_MAX and bool(_TASK.match(line.file, found.end()))
         allowed = self._allowed.get(topic, frozenset())
-        return SourceReading(source.cluster, ZoneInfo(source.zone), source.format, source.host, job, allowed, array)
+        return SourceReading(
+            source.cluster, ZoneInfo(source.zone), source.format, short_host(line.host or source.host), job, allowed, array
+        )
 
 
 def short_host(name: str) -> str:

@@ -13,7 +13,7 @@ Where the shipper says neither host nor file, nobody knows the author, and the l
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -28,8 +28,8 @@ from pipeline.model.attributes import attributes
 from pipeline.model.events import Event, Parsed
 from pipeline.model.facts import Fact, host_case
 from pipeline.model.identity import Directory
-from pipeline.model.ids import digest
-from pipeline.model.outcome import EventRow, Filtered, Observed, Outcome, Record, Rejected, Tell, Written
+from pipeline.model.ids import Digester
+from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell, Written
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import Heard, encode_told
 from pipeline.settings import Settings
@@ -37,14 +37,16 @@ from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks, bucket_of
 
 FINAL_HEADER = "trainwatch-final"  # ends a channel: sent by `replay --final`
+COLLECTED_HEADER = "collected"  # UTC ms: when the shipper took the line
+COLLECTED_DIGITS_MAX = 15
 YEAR_2000_MS, YEAR_2100_MS = 946_684_800_000, 4_102_444_800_000
-HEARD_CACHE_MAX = 50_000
+CACHE_MAX = HEARD_CACHE_MAX = 50_000
 JOB_SOURCES = frozenset({Source.TRAINING, Source.PROBE})
 DAY_MS = 86_400_000
 
 
 class IngestState:
-    """Nothing that must survive but the marks in `cases`; the rest is settings and a cache."""
+    """Nothing that must survive but the marks in `cases`; the rest is settings and caches."""
 
     def __init__(self, settings: Settings, cases: Cases) -> None:
         self.cases = cases
@@ -55,6 +57,29 @@ class IngestState:
         self.reader = SourceReader(settings)
         self.directory: Directory = settings.directory()
         self.heard: set[tuple[str, str, Source, int]] = set()  # told already; telling again would be harmless
+        self._digesters: dict[tuple[str, str, str], Digester] = {}
+
+    def digester(self, source: Source, cluster: str, host: str) -> Digester:
+        """Makes the ids of events of one family, cluster and host."""
+        known = self._digesters.get((source, cluster, host))
+        if known is None:
+            if len(self._digesters) >= CACHE_MAX:
+                self._digesters.clear()
+            known = self._digesters[source, cluster, host] = Digester(source, cluster, host)
+        return known
+
+
+class OnHost:
+    """What a batch tells of one family on one host."""
+
+    __slots__ = ("buckets", "cluster", "host", "keep_from", "late_before", "latest", "source")
+
+    def __init__(self, event: Event, state: IngestState, now: Watermarks) -> None:
+        self.cluster, self.source, self.host = event.cluster, event.source, event.host
+        observed = now.observed(event.cluster, event.source)
+        self.late_before, self.keep_from = observed - state.grace_ms, observed - state.keep_ms
+        self.latest = 0  # event time that may move a mark
+        self.buckets: dict[int, None] = {}  # coverage, in order of arrival
 
 
 def build_state(settings: Settings, cases: Cases) -> IngestState:
@@ -68,111 +93,160 @@ def step(state: IngestState, batch: Sequence[Record], now: Watermarks) -> tuple[
     `now` is how far this partition itself had come before the batch: what lies behind it by more than grace is flagged late.
     """
     outcomes: list[Outcome] = []
-    latest: dict[tuple[str, Source], int] = {}
-    buckets: dict[tuple[str, Source], set[int]] = {}
+    heard: dict[tuple[str, Source, str], OnHost] = {}
+    lost: dict[tuple[str, Source, str], set[int]] = {}
+    bucket_ms, progress, final = state.bucket_ms, 0, False
     for record in batch:
+        headers = dict(record.headers)
+        progress = max(progress, collected_time(record.timestamp, headers))
         try:
-            decoded = _decode(state, record)
+            if FINAL_HEADER in headers and record.value is not None:
+                final = final or headers[FINAL_HEADER] == b"1"
+                outcomes.append(Filtered(record.offset, ErrorCode.CONTROL))
+                continue
+            decoded = _decode(state, record, headers, lost)
         except RejectedRecord as error:
             outcomes.append(Rejected(record.offset, error.code, str(error)))
             continue
-        if isinstance(decoded, ErrorCode):
-            outcomes.append(Filtered(record.offset, decoded))
-            continue
-        for index, (event, row) in enumerate(decoded):
-            key = (event.cluster, event.source)
-            late = event.event_time < now.observed(*key) - state.grace_ms
-            outcomes.append(Written(record.offset, index, msgspec.structs.replace(row, late=True) if late else row))
-            outcomes.extend(facts_of(event))
-            if row.future or event.event_time < now.observed(*key) - state.keep_ms:
+        if not decoded:
+            outcomes.append(Filtered(record.offset, ErrorCode.NOTHING_TO_KEEP))
+        for event, row in decoded:
+            time, key = event.event_time, (event.cluster, event.source, event.host)
+            family = heard.get(key)
+            if family is None:
+                family = heard[key] = OnHost(event, state, now)
+            if time < family.late_before:
+                row = msgspec.structs.replace(row, late=True)
+            outcomes.append(Written(record.offset, row.index, row))
+            if facts := facts_of(event):
+                outcomes += facts
+            if row.future or time < family.keep_from:
                 continue  # nobody asks any more who was heard then; and a job may print any time a million times
-            bucket = bucket_of(event.event_time, state.bucket_ms)
-            latest[key] = max(latest.get(key, 0), event.event_time)
-            buckets.setdefault(key, set()).add(bucket)
-            if event.source in PER_HOST and event.host:
-                _tell_heard(state, outcomes, event, bucket)
-    outcomes += [Observed(*key, time, tuple(sorted(buckets[key]))) for key, time in latest.items()]
+            if time > family.latest:
+                family.latest = time
+            family.buckets[time - time % bucket_ms] = None
+    outcomes += _observed(state, heard.values())
+    outcomes += [Lost(*key, tuple(sorted(buckets))) for key, buckets in lost.items()]
+    outcomes.append(Read(progress, final))
     return state, outcomes
 
 
-def _decode(state: IngestState, record: Record) -> list[tuple[Event, EventRow]] | ErrorCode:
-    """The events of one record with their rows, or the reason why it holds none.  Raises RejectedRecord."""
+def collected_time(stamped: int, headers: Mapping[str, bytes]) -> int:
+    """When a record was collected, UTC ms: what its shipper says, but not later than its own timestamp."""
+    said = headers.get(COLLECTED_HEADER)
+    if said and said.isdigit() and len(said) <= COLLECTED_DIGITS_MAX:
+        return min(int(said), stamped) if stamped > 0 else int(said)
+    return max(stamped, 0)
+
+
+def _decode(
+    state: IngestState, record: Record, headers: Mapping[str, bytes], lost: dict[tuple[str, Source, str], set[int]]
+) -> list[tuple[Event, EventRow]]:
+    """The events of one record with their rows.  Raises RejectedRecord; what was lost by it is noted in `lost`."""
     value = record.value
     if value is None:
         raise _rejected(ErrorCode.TOMBSTONE, "the record has no value")
-    if any(name == FINAL_HEADER for name, _ in record.headers):
-        return ErrorCode.CONTROL
     if len(value) > state.settings.record_bytes_max:
         raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"{len(value)} bytes, at most {state.settings.record_bytes_max}")
-    if not value.strip():
+    if not value or value.isspace():
         raise _rejected(ErrorCode.EMPTY, "the record is empty")
     decoded: list[tuple[Event, EventRow]] = []
-    for line in registry.unwrap(value, record.headers):
-        if not line.payload.strip():
+    for line in registry.unwrap(value, headers):
+        if not line.payload or line.payload.isspace():
             raise _rejected(ErrorCode.EMPTY, "the line is empty")
-        line = _as_shipped(state, record, line)
+        if headers and value[:1] == b"{":
+            line = _as_shipped(state, record, line, headers)
         source = state.reader.reading_of(record.topic, line)
         # Both clocks are the producer's to set: an absurd one must not become the year of a line.
         collected = min(max(line.collected_time or record.timestamp, YEAR_2000_MS), YEAR_2100_MS)
-        host = short_host(line.host or source.host)
-        reading = Reading(zone=source.zone, reference_time=collected, host=host, job=source.job)
-        _, events = registry.parse(line, reading, source.format, source.allowed)
+        reading = Reading(zone=source.zone, reference_time=collected, host=source.host, job=source.job)
+        try:
+            _, events = registry.parse(line, reading, source.format, source.allowed)
+        except RejectedRecord as error:
+            if error.format:
+                _lose(state, lost, registry.by_name(error.format).source, source, collected)
+            raise
         sha256 = hashlib.sha256(line.payload).hexdigest()
         for parsed in events:
-            index = len(decoded)
-            event, future = _event(state, parsed, line, source, host, collected, _seen(collected, record), sha256)
-            decoded.append((event, _row(state, event, parsed, line, record, index, future=future)))
-    return decoded or ErrorCode.NOTHING_TO_KEEP
+            event = _event(state, parsed, line, source, collected, sha256)
+            try:
+                future = _is_ahead(state, event, collected, record)
+            except TimestampOutOfRange:
+                _lose(state, lost, event.source, source, collected)
+                raise
+            row = _row(state, event, parsed, line, record, len(decoded), future=future)
+            if line.host and event.source in PER_HOST and source.host != event.host:
+                row.attrs["shipped_by"] = source.host
+            decoded.append((event, row))
+    return decoded
 
 
-def _as_shipped(state: IngestState, record: Record, line: Line) -> Line:
+def _lose(state: IngestState, lost: dict[tuple[str, Source, str], set[int]], family: Source, source: SourceReading, collected: int) -> None:
+    """Note that a line of the family was lost shortly before it was collected.
+
+    A job's output is left out: whoever runs a job could blind everybody by printing half a line.
+    """
+    if family in JOB_SOURCES:
+        return
+    host = source.host if family in PER_HOST else ""
+    buckets = lost.setdefault((source.cluster, family, host), set())
+    buckets.update(range(bucket_of(collected - state.grace_ms, state.bucket_ms), collected + 1, state.bucket_ms))
+
+
+def _as_shipped(state: IngestState, record: Record, line: Line, headers: Mapping[str, bytes]) -> Line:
     """The line, with what the headers say of it where they name a job's output: a job may print what looks like an envelope."""
-    if (record.value or b"")[:1] != b"{":
+    host, program, file, offset, collected = said_by(headers)
+    if not file or file == line.file:
         return line
-    host, program, file, offset, collected = said_by(record.headers)
     shipped = Line(payload=line.payload, host=host, program=program, file=file, file_offset=offset, collected_time=collected)
-    return shipped if file and file != line.file and state.reader.reading_of(record.topic, shipped).job else line
+    return shipped if state.reader.reading_of(record.topic, shipped).job else line
 
 
-def _event(
-    state: IngestState, parsed: Parsed, line: Line, source: SourceReading, host: str, collected: int, seen: int, sha256: str
-) -> tuple[Event, bool]:
-    """The event, and whether its time is ahead of when it was seen.  Raises TimestampOutOfRange."""
-    time = collected if parsed.event_time is None else parsed.event_time
-    ahead = time - seen
-    if not YEAR_2000_MS <= time < YEAR_2100_MS or ahead > state.settings.future_seconds_rejected * 1000:
-        raise TimestampOutOfRange(f"event time {time} ms, collected {collected} ms, seen by {seen} ms")
-    host = short_host(parsed.host) if parsed.host else host
-    job = getattr(parsed.body, "job", "")
-    if parsed.source in JOB_SOURCES and (not job or not source.is_of(job)):
+def _event(state: IngestState, parsed: Parsed, line: Line, source: SourceReading, collected: int, sha256: str) -> Event:
+    """The event, attributed to cluster, host and job."""
+    kind, family, body = type(parsed.body).__name__, parsed.source, parsed.body
+    host = short_host(parsed.host) if parsed.host else source.host
+    job = getattr(body, "job", "")
+    if family in JOB_SOURCES and (not job or not source.is_of(job)):
         job = source.job
     if parsed.own_id:
-        event_id = digest(
-            parsed.source, source.cluster, host if parsed.source in PER_HOST else "", parsed.own_id, type(parsed.body).__name__
-        )
+        digester = state.digester(family, source.cluster, host if family in PER_HOST else "")
+        event_id = digester.digest(parsed.own_id, kind)
     else:
         own_time = -1 if parsed.event_time is None else parsed.event_time
         where = -1 if line.file_offset is None else line.file_offset
-        event_id = digest(parsed.source, source.cluster, host, line.file, own_time, where, line.payload, type(parsed.body).__name__)
-    event = Event(
-        id=event_id, source=parsed.source, cluster=source.cluster, event_time=time, body=parsed.body, host=host, job=job, sha256=sha256
+        event_id = state.digester(family, source.cluster, host).digest(line.file, own_time, where, line.payload, kind)
+    return Event(
+        id=event_id,
+        source=family,
+        cluster=source.cluster,
+        event_time=collected if parsed.event_time is None else parsed.event_time,
+        body=body,
+        host=host,
+        job=job,
+        sha256=sha256,
     )
-    return event, ahead > state.settings.future_seconds_max * 1000
 
 
-def _seen(collected: int, record: Record) -> int:
-    """When the record existed at the latest.  A shipper shares the wrong clock of its host; a broker that stamps records does not."""
-    return min(collected, record.timestamp) if record.timestamp > 0 else collected
+def _is_ahead(state: IngestState, event: Event, collected: int, record: Record) -> bool:
+    """Is the event's time ahead of when it was seen?  Raises TimestampOutOfRange where it is absurd.
+
+    A shipper shares the wrong clock of its host; a broker that stamps records does not.
+    """
+    time = event.event_time
+    seen = record.timestamp if 0 < record.timestamp < collected else collected
+    ahead = time - seen
+    if not YEAR_2000_MS <= time < YEAR_2100_MS or ahead > state.settings.future_seconds_rejected * 1000:
+        raise TimestampOutOfRange(f"event time {time} ms, collected {collected} ms, seen by {seen} ms")
+    return ahead > state.settings.future_seconds_max * 1000
 
 
 def _row(state: IngestState, event: Event, parsed: Parsed, line: Line, record: Record, index: int, *, future: bool) -> EventRow:
     kind, attrs = attributes(event.body)
     if parsed.unmapped:
         attrs.update(parsed.unmapped)
-    if (claimed := spoken_for(event)) != event.job and event.source in JOB_SOURCES:
+    if event.source in JOB_SOURCES and (claimed := spoken_for(event)) != event.job:
         attrs["claimed_job"] = claimed
-    if line.host and event.source in PER_HOST and (shipper := short_host(line.host)) != event.host:
-        attrs["shipped_by"] = shipper
     actor = actor_of(state.directory, event)
     return EventRow(
         event_time=event.event_time,
@@ -197,15 +271,31 @@ def _row(state: IngestState, event: Event, parsed: Parsed, line: Line, record: R
     )
 
 
-def _tell_heard(state: IngestState, outcomes: list[Outcome], event: Event, bucket: int) -> None:
-    key = (event.cluster, event.host, event.source, bucket)
+def _observed(state: IngestState, heard: Iterable[OnHost]) -> Iterator[Outcome]:
+    """How far each family came, and in which buckets it was heard: for the cluster, and to each host that was not told yet."""
+    families: dict[tuple[str, Source], tuple[int, set[int]]] = {}
+    for on_host in heard:
+        if not on_host.latest:
+            continue
+        key = (on_host.cluster, on_host.source)
+        latest, buckets = families.get(key, (0, set()))
+        families[key] = max(latest, on_host.latest), buckets.union(on_host.buckets)
+        if on_host.source in PER_HOST and on_host.host:
+            for bucket in on_host.buckets:
+                yield from _told_heard(state, on_host, bucket)
+    for (cluster, source), (latest, buckets) in families.items():
+        yield Observed(cluster, source, latest, tuple(sorted(buckets)))
+
+
+def _told_heard(state: IngestState, on_host: OnHost, bucket: int) -> Iterator[Tell]:
+    key = (on_host.cluster, on_host.host, on_host.source, bucket)
     if key in state.heard:
         return
     if len(state.heard) >= HEARD_CACHE_MAX:
         state.heard.clear()
     state.heard.add(key)
-    fact = Fact(host_case(event.cluster, event.host), f"heard/{event.source}/{bucket}", b"", encode_told(Heard(event.source, bucket)))
-    outcomes.append(Tell("hosts", fact))
+    body = encode_told(Heard(on_host.source, bucket))
+    yield Tell("hosts", Fact(host_case(on_host.cluster, on_host.host), f"heard/{on_host.source}/{bucket}", b"", body))
 
 
 def _rejected(code: ErrorCode, reason: str) -> RejectedRecord:

@@ -11,10 +11,11 @@ facts that name an attempt go to it, the others to the attempt that was running,
 from bisect import bisect_right
 from collections.abc import Sequence
 
-from sortedcontainers import SortedDict
+from sortedcontainers import SortedSet
 
 from pipeline.detect.case import Case, Site
 from pipeline.model.events import Event, JobRecord, KillRequest, SignalSent
+from pipeline.model.identity import Identity
 from pipeline.model.told import ArtefactUse, Attempt, Emitted, HostCoverage, NodeTouch, Told, Tombstone, Touch
 
 SIGNAL_MAX = 65  # the kernel's greatest is 64
@@ -29,8 +30,10 @@ class JobIndex:
         self.told: dict[str, Told] = {}
         self.emitted: dict[str, Emitted] = {}
         self.tombstone: Tombstone | None = None
-        self.enriched: dict[str, str] = {}  # id -> digest of the body last published by this process
-        self._order: dict[str, SortedDict] = {}  # kind -> (time, fact id), to bound a flood of one kind
+        # By attempt and event, what this process last published: made of which event, matched how, of whose job; digest of the body.
+        self.enriched: dict[tuple[Attempt, str], tuple[Event, str, Identity | None, str]] = {}
+        # kind -> (time, fact id), to bound a flood of one kind; sorted when there is one: few cases have any, and many kinds one fact
+        self._order: dict[str, set[tuple[int, str]] | SortedSet] = {}
         self.dropped = 0
 
     def add(self, fact_id: str, told: Told) -> str:
@@ -47,11 +50,15 @@ class JobIndex:
         self.void(fact_id)  # a fact that grows, such as the newest step of an hour, takes one place
         self.told[fact_id] = told
         kind, time = _kind_and_time(told)
-        order = self._order.setdefault(kind, SortedDict())
-        order[(time, fact_id)] = fact_id
+        order = self._order.get(kind)
+        if order is None:
+            order = self._order[kind] = set()
+        order.add((time, fact_id))
         if len(order) <= self._facts_max:
             return ""
-        _, out = order.popitem(-1)
+        if not isinstance(order, SortedSet):
+            order = self._order[kind] = SortedSet(order)
+        _, out = order.pop()
         self.dropped += 1
         del self.told[out]
         return str(out)
@@ -61,7 +68,7 @@ class JobIndex:
         told = self.told.pop(fact_id, None)
         if told is not None:
             kind, time = _kind_and_time(told)
-            self._order[kind].pop((time, fact_id), None)
+            self._order[kind].discard((time, fact_id))
 
     def cases(self, site: Site) -> list[Case]:
         """One case per attempt, by submit and start.  A record of the time before the start belongs to the run that followed.

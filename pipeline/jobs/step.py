@@ -8,10 +8,14 @@ A case is judged when direct evidence arrives (provisional), when its window clo
 
 What was last published is itself a fact of the case, so only changes are published, and after a crash the same bodies come again under
 the same ids.  Windows close by the joint watermark; sources that come hours late revise.  A second look follows when the sources that
-prove an absence have had their time.
+prove an absence have had their time.  Behind that the case is sealed until its retention ends: packed, without an index, at hand again
+when a late fact comes.
+
+After a restart open cases are looked at, some a step; sealed ones only when they were judged by another release or other settings.
 """
 
 import heapq
+from collections import deque
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -23,7 +27,7 @@ from pipeline.detect.detector import registry
 from pipeline.jobs.index import JobIndex
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.attributes import attributes
-from pipeline.model.events import Event
+from pipeline.model.events import Event, Iteration
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Enriched, Finding, Status, Transport, Verdict, canonical_digest
 from pipeline.model.ids import rank
@@ -34,8 +38,11 @@ from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
-DAY_MS = 86_400_000
+DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 RETRACTED = 2**62  # rank part of a tombstone
+JUDGE = b"\x00judge"  # reserved case: the release and settings by which sealed cases were judged
+NEVER_AGAIN = 2**62  # until which a tombstone is sealed
+UNSEEN_MAX = 20  # cases looked at in one step after a restart
 decode_finding = msgspec.msgpack.Decoder(Finding).decode
 encode_finding = msgspec.msgpack.Encoder().encode
 
@@ -54,9 +61,20 @@ class JobsState:
         self.gap_ms = (settings.detect.coverage_gap_seconds + settings.time.coverage_bucket_seconds) * 1000
         self.due: dict[str, list[tuple[int, bytes]]] = {}  # cluster -> heap of (event time, case)
         self.planned: set[tuple[int, bytes]] = set()
+        self.unseen: deque[bytes] = deque()  # open cases: what watermarks have closed meanwhile
+        self.stale: deque[bytes] = deque()  # sealed ones, judged by another judge
+        self.judge = f"{__version__}/{self.digest}".encode()
+        judged = cases.of(JUDGE).get("judge", (b"", b""))[1] == self.judge
         for case in cases:
-            if case not in (MARKS, COVERAGE):
-                self.plan(case, 0)
+            if case in (MARKS, COVERAGE, JUDGE):
+                continue
+            until = cases.sealed(case)
+            if not until:
+                self.unseen.append(case)
+            elif until < NEVER_AGAIN:
+                self.plan(case, until)
+                if not judged:
+                    self.stale.append(case)
 
     def plan(self, case: bytes, time: int) -> None:
         """Look at the case again once the joint watermark has passed `time`."""
@@ -72,6 +90,15 @@ class JobsState:
                 entry = heapq.heappop(heap)
                 self.planned.discard(entry)
                 yield entry[1]
+
+    def take_unseen(self) -> Iterator[bytes]:
+        """Some of the cases that were not yet looked at in this life."""
+        for cases in (self.unseen, self.stale):
+            for _ in range(min(UNSEEN_MAX, len(cases))):
+                yield cases.popleft()
+        known = self.cases.of(JUDGE).get("judge", (b"", b""))
+        if not self.unseen and not self.stale and known[1] != self.judge:
+            self.cases.merge(Fact(JUDGE, "judge", rank(int.from_bytes(known[0], "big") + 1), self.judge))
 
     def index(self, case: bytes) -> JobIndex:
         """The index of a job, built from its case when first asked for."""
@@ -108,14 +135,26 @@ def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Jobs
         if not state.cases.merge(fact):
             continue
         if fact.body:
-            pushed_out = index.add(fact.id, decode_told(fact.body))
+            told = decode_told(fact.body)
+            pushed_out = index.add(fact.id, told)
             if pushed_out:
                 state.cases.drop(fact.case, pushed_out)
+            if isinstance(told, Event) and isinstance(told.body, Iteration):
+                state.plan(fact.case, told.event_time - told.event_time % HOUR_MS + HOUR_MS)
+                continue  # the last step of an hour takes the place of the others, and nobody is judged by it: once is enough
         else:
             index.void(fact.id)
         dirty[fact.case] = None
-    dirty.update(dict.fromkeys(state.take_due(now)))
+    dirty.update(dict.fromkeys(state.take_unseen()))
     outcomes: list[Outcome] = []
+    for case in state.take_due(now):
+        if case in dirty:
+            continue
+        if state.cases.sealed(case):  # all is said: only its retention can have ended
+            index = state.index(case)
+            _retire(state, case, index, index.cases(state.site), 0, now)
+        else:
+            dirty[case] = None
     for case in dirty:
         if case in state.cases:
             outcomes.extend(_judge(state, case, now))
@@ -132,6 +171,7 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish]:
         state.cases.drop(key, late)
     cases = index.cases(state.site)
     joint = now.joint(index.cluster)
+    settled = 0
     found: dict[str, Finding | Verdict] = {}
     for case in cases:
         findings = [finding for detector in registry() for finding in detector.judge(case, now)]
@@ -140,6 +180,7 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish]:
             said.append(ended)
         for value in said:
             found[value.id] = msgspec.structs.replace(value, status=Status.FINAL) if joint >= value.closes_at else value
+            settled = max(settled, value.closes_at + state.gap_ms)
             for time in (value.closes_at, value.closes_at + state.gap_ms):
                 if joint < time:
                     state.plan(key, time)
@@ -148,7 +189,7 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish]:
         yield from _publish(state, key, index, value, now)
     for subject in sorted(index.emitted.keys() - found.keys()):
         yield from _retract(state, key, index, subject, now)
-    _retire(state, key, index, cases, now)
+    _retire(state, key, index, cases, settled, now)
 
 
 def _publish(state: JobsState, key: bytes, index: JobIndex, value: Finding | Verdict, now: Watermarks) -> Iterator[Publish]:
@@ -208,10 +249,14 @@ def _transport(
 def _enrich(index: JobIndex, case: Case) -> Iterator[Publish]:
     """Every event that touches the attempt, with owner and relation; each once per body and process."""
     for event, matched in _touching(case):
+        key = (case.attempt, event.id)
+        known = index.enriched.get(key)
+        if known is not None and known[0] is event and known[1] == matched and known[2] == case.owner:
+            continue
         value = _enriched(case, event, matched)
         body = canonical_digest(value)
-        if index.enriched.get(value.id) != body:
-            index.enriched[value.id] = body
+        index.enriched[key] = (event, matched, case.owner, body)
+        if known is None or known[3] != body:
             yield Publish("enriched", case.attempt.name.encode(), value.id, ocsf.enriched_value(value, Transport(revision=1)))
 
 
@@ -259,8 +304,8 @@ def _enriched(case: Case, event: Event, matched: str) -> Enriched:
 # --- retention ------------------------------------------------------------------------------------------------------------------
 
 
-def _retire(state: JobsState, key: bytes, index: JobIndex, cases: Sequence[Case], now: Watermarks) -> None:
-    """When the last attempt ended longer ago than the retention, keep a tombstone in place of the case.
+def _retire(state: JobsState, key: bytes, index: JobIndex, cases: Sequence[Case], settled: int, now: Watermarks) -> None:
+    """When the last attempt ended longer ago than the retention, keep a tombstone in place of the case; until then seal what is settled.
 
     Facts of which the scheduler never spoke are forgotten by their own time.  Only observed marks may evict: idleness proves nothing.
     """
@@ -270,15 +315,17 @@ def _retire(state: JobsState, key: bytes, index: JobIndex, cases: Sequence[Case]
         return
     evict_at, joint = last + state.keep_ms, now.joint(index.cluster)
     if now.floor(index.cluster) < evict_at:
-        state.plan(key, evict_at if joint < evict_at else joint + DAY_MS)  # idle: not at every step
+        again_at = evict_at if joint < evict_at else joint + DAY_MS  # idle: not at every step
+        state.plan(key, again_at)
+        if joint >= max(settled, last + state.gap_ms):
+            state.cases.seal(key, again_at)
+            del state.indexes[key]
         return
     emitted = sorted((each.subject, each.digest) for each in index.emitted.values())
     old = index.tombstone or Tombstone((), ())
     stone = Tombstone((*old.attempts, *(case.attempt for case in cases)), (*old.findings, *emitted), max([old.end, *ends]))
     state.cases.drop(key)
-    fresh = state.indexes[key] = JobIndex(index.cluster, index.job, state.facts_max)
+    del state.indexes[key]
     if stone.attempts:
         state.cases.merge(Fact(key, "tombstone", rank(RETRACTED), encode_told(stone)))
-        fresh.add("tombstone", stone)
-    else:
-        del state.indexes[key]
+        state.cases.seal(key, NEVER_AGAIN)

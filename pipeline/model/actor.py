@@ -1,5 +1,7 @@
 """Who acted in an event, and what they are to the owner of a job."""
 
+from functools import lru_cache
+
 from pipeline.model.events import AuditRecord, Event
 from pipeline.model.identity import Directory, Identity
 
@@ -13,8 +15,11 @@ def actor_of(directory: Directory, event: Event) -> Identity | None:
     """
     body, at = event.body, event.event_time
     if isinstance(body, AuditRecord):
-        audited = "auid" in body.fields
-        auid, uid = _number(body.fields.get("auid")), _number(body.fields.get("uid"))
+        fields = body.fields
+        audited = "auid" in fields
+        if not audited and "uid" not in fields:
+            return None
+        auid, uid = _number(fields.get("auid")), _number(fields.get("uid"))
     else:
         audited = hasattr(body, "auid")
         auid, uid = getattr(body, "auid", None), getattr(body, "uid", None)
@@ -30,6 +35,7 @@ def actor_of(directory: Directory, event: Event) -> Identity | None:
     return directory.by_login(getattr(body, "user", "") or getattr(body, "owner", ""), at)
 
 
+@lru_cache(maxsize=4096)
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and text.isascii() and text.isdigit() and len(text) <= 10 else None
 

@@ -5,6 +5,7 @@ guess would be an accusation.  Validity is half open: valid_from <= t < valid_to
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -21,6 +22,14 @@ class Identity(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     role: str = ""  # member | admin | service | root | "" (unknown)
     valid_from: int = 0  # UTC ms
     valid_to: int = 2**62
+
+
+ROOT = Identity(id="root", uid=0, login="root", role="root")
+
+
+@lru_cache(maxsize=4096)
+def _unknown_uid(uid: int) -> Identity:
+    return Identity(id=f"uid:{uid}", uid=uid) if uid else ROOT
 
 
 class Ticket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -54,7 +63,7 @@ class Directory:
         for identity in self._by_uid.get(uid, ()):
             if identity.valid_from <= at < identity.valid_to:
                 return identity
-        return Identity(id="root", uid=0, login="root", role="root") if uid == 0 else Identity(id=f"uid:{uid}", uid=uid)
+        return _unknown_uid(uid)
 
     def by_login(self, login: str, at: int) -> Identity | None:
         """The identity behind a login name at event time `at`."""
@@ -63,7 +72,7 @@ class Directory:
         for identity in self._by_login.get(login, ()):
             if identity.valid_from <= at < identity.valid_to:
                 return identity
-        return Identity(id="root", uid=0, login="root", role="root") if login == "root" else Identity(id=f"login:{login}", login=login)
+        return ROOT if login == "root" else Identity(id=f"login:{login}", login=login)
 
     def ticket_for(self, identity: Identity, at: int, *, host: str = "", job: str = "") -> Ticket | None:
         """The first ticket that covers the act, or None.  A ticket without identities covers admins and root only."""

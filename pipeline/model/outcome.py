@@ -59,7 +59,23 @@ class Observed(msgspec.Struct, frozen=True, gc=False):
     buckets: tuple[int, ...]  # starts of coverage buckets that were heard, UTC ms
 
 
-Outcome = Written | Filtered | Rejected | Tell | Publish | Observed
+class Lost(msgspec.Struct, frozen=True, gc=False):
+    """A source was heard, and what it said could not be kept: what is absent there proves nothing.  Ingest only."""
+
+    cluster: str
+    source: Source
+    host: str  # empty: nobody knows which, so all
+    buckets: tuple[int, ...]  # starts of coverage buckets, UTC ms
+
+
+class Read(msgspec.Struct, frozen=True, gc=False):
+    """How far a batch was read: ingest only."""
+
+    collected: int  # greatest collected time, UTC ms
+    final: bool  # its last word: the channel ends
+
+
+Outcome = Written | Filtered | Rejected | Tell | Publish | Observed | Lost | Read
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -98,6 +114,10 @@ class EventRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     index: int
 
 
+ABSENT = "absent"  # never handed out: markers of transactions, aborted or compacted records
+OVERTAKEN = "overtaken"  # Kafka deleted it before it was read
+
+
 class RangeRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One row of `sink_ranges`: an offset range that was made durable, with every offset of it that was not written."""
 
@@ -111,3 +131,4 @@ class RangeRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     listed: tuple[tuple[int, str], ...]  # (offset, code) of filtered and rejected records, ascending
     settings_digest: str
     token: str
+    gaps: tuple[tuple[int, int, str], ...] = ()  # (lo, hi, ABSENT or OVERTAKEN): runs of offsets that held no record when read

@@ -1,7 +1,7 @@
 """The bodies of facts: what stages tell one another, as one tagged union that travels as MessagePack.
 
 ingest    -> hosts, artefacts, jobs   Event
-ingest    -> hosts                    Heard
+ingest    -> hosts -> itself          Heard
 hosts     -> artefacts                Event (a file was touched)
 hosts     -> jobs                     Touch, NodeTouch, HostCoverage, Event (scancel)
 artefacts -> jobs                     ArtefactUse
@@ -29,10 +29,12 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True
 
 
 class Heard(msgspec.Struct, frozen=True, gc=False, tag="heard", tag_field="told"):
-    """A source was heard on a host in a bucket of event time."""
+    """A source was heard on a host in a bucket of event time; as hosts keeps it, in the buckets of a day."""
 
     source: Source
-    bucket: int  # start of the bucket, UTC ms
+    bucket: int  # start of the bucket, or of the day, UTC ms
+    bits: bytes = b""  # of a day: bit n, little-endian, for its n-th bucket
+    width: int = 0  # of these buckets, ms
 
 
 class Touch(msgspec.Struct, frozen=True, gc=False, tag="touch", tag_field="told"):

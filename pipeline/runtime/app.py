@@ -5,6 +5,7 @@ non-zero code and is started again.  Faust's own environment variables get a pre
 environment beats the constructor: a stray BROKER_URL in a container would win in silence.
 """
 
+import asyncio
 import atexit
 import gc
 import logging
@@ -13,7 +14,8 @@ import shutil
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import faust
@@ -21,18 +23,24 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from pipeline.errors import FatalError, TrainwatchError
+from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport
+from pipeline.runtime.complaints import hold_back
+from pipeline.runtime.instance import Instance, claim, twin
 from pipeline.runtime.partition import Source
 from pipeline.runtime.ports import Sink
+from pipeline.runtime.vitals import Vitals
+from pipeline.runtime.watchdog import EXIT_STUCK
 from pipeline.runtime.worker import Worker
-from pipeline.settings import Settings
+from pipeline.settings import AUTO, Settings
 from pipeline.topology import Topology
 
 QUEUE_BATCHES = 4  # fetched batches that wait for a stage, per topic: a bound on memory
 FETCH_WAIT_MS = 500  # long poll; other requests to the same broker wait behind it
 REQUEST_SECONDS = 90.0  # Faust demands more than the session timeout
 GC_THRESHOLDS = (100_000, 50, 50)  # many objects live for one batch: 79 k -> 141 k events per CPU second, measured
-EXIT_CRASHED, EXIT_STUCK = 1, 3
+EXIT_CRASHED = 1
+BEAT_SECONDS = 0.5
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 log = logging.getLogger("trainwatch.worker")
@@ -59,7 +67,8 @@ class WorkerConsumer(BatchConsumer):
         self.forget_acknowledged()
         checkpoint = self.app.worker.checkpoint
         if checkpoint is not None:
-            await checkpoint.run()
+            with self.app.noting_failure():
+                await checkpoint.run()
         return True
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
@@ -85,12 +94,42 @@ class App(BatchApp):
 
     transport_class = WorkerTransport
     worker: Worker
+    vitals: Vitals
     failure: BaseException | None = None
+    _ending: asyncio.Task[None] | None = None
     shutdown_seconds = 20.0
+
+    @contextmanager
+    def noting_failure(self) -> Iterator[None]:
+        """What ends us first is the reason; Faust tells of the last, which is as a rule an agent that it cancelled."""
+        try:
+            yield
+        except TrainwatchError as error:
+            self.failure = self.failure or error
+            raise
+        except Abandoned as why:
+            name = self.vitals.instance.name
+            advice = (
+                f"Start it again. If it comes again, another live process is instance {name} of this group." if name else "Start it again."
+            )
+            self.failure = self.failure or FatalError(f"take-over ended by the group: {why}", advice=advice)
+            raise
+
+    async def on_start(self) -> None:
+        self._beat()
+        await super().on_start()
+
+    def _beat(self) -> None:
+        self.vitals.watchdog.beat()
+        loop = asyncio.get_running_loop()
+        loop.call_later(BEAT_SECONDS, self._beat)
+        if not self.should_stop and self.failure is None and (failure := self.worker.membership.ended()):
+            self.failure = twin(self.vitals.instance.name) if "FencedInstance" in repr(failure) else failure
+            self._ending = loop.create_task(self.crash(self.failure))
 
     async def stop(self) -> None:
         # Faust waits for acknowledgements without an end; whoever started us must not wait with it.
-        watchdog = threading.Timer(self.shutdown_seconds, _give_up, (self.shutdown_seconds,))
+        watchdog = threading.Timer(self.shutdown_seconds, self._give_up)
         watchdog.daemon = True
         watchdog.start()
         await super().stop()
@@ -99,15 +138,21 @@ class App(BatchApp):
         await super().on_stop()  # runs the last checkpoint
         await self.worker.close()
 
+    def _give_up(self) -> None:
+        if self.failure is not None:
+            error = explain(self.failure)
+            log.critical("%s. %s", error, error.advice)
+        log.critical(
+            "not stopped after %.0f s: ending at once; what was not committed is repeated at the next start", self.shutdown_seconds
+        )
+        logging.shutdown()
+        os._exit(EXIT_STUCK)
 
-def _give_up(seconds: float) -> None:
-    log.critical("not stopped after %.0f s: ending at once; what was not committed is repeated at the next start", seconds)
-    logging.shutdown()
-    os._exit(EXIT_STUCK)
 
-
-def build_app(settings: Settings, topology: Topology, sink: Sink) -> App:
-    """The app of one worker process, ready to run."""
+def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Instance | None = None) -> App:
+    """The app of one worker process, ready to run.  `instance`: its name in the group, when it has claimed one already."""
+    if instance is None:
+        instance = claim(settings) if settings.worker.instance_id == AUTO else Instance(settings.worker.instance_id)
     scratch = tempfile.mkdtemp(prefix="trainwatch-")  # Faust wants a folder, and leaves nothing in it with a store in memory
     atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     app = App(
@@ -131,17 +176,19 @@ def build_app(settings: Settings, topology: Topology, sink: Sink) -> App:
         broker_request_timeout=max(REQUEST_SECONDS, settings.kafka.session_timeout_seconds),
         consumer_max_fetch_size=settings.worker.max_fetch_bytes,
         consumer_auto_offset_reset="earliest",
-        consumer_group_instance_id=settings.worker.instance_id or None,
+        consumer_group_instance_id=instance.name or None,
         worker_redirect_stdouts=False,
     )
     app.shutdown_seconds = settings.checkpoint.shutdown_seconds
-    worker = app.worker = Worker(app, settings, topology, sink, log)
+    app.vitals = Vitals(settings, instance, log)
+    worker = app.worker = Worker(app, settings, topology, sink, app.vitals, log)
     for stage in topology.stages:
         for topic in stage.reads:
             app.agent(app.topic(topic, schema=BatchSchema(), maxsize=QUEUE_BATCHES), name=f"{stage.name}-{topic}")(_agent(app))
 
     async def assigned(*_: Any, **__: Any) -> None:
-        await worker.assigned()
+        with app.noting_failure():
+            await worker.assigned()
 
     async def revoked(*_: Any, **__: Any) -> None:
         worker.revoked()
@@ -150,6 +197,7 @@ def build_app(settings: Settings, topology: Topology, sink: Sink) -> App:
     app.on_partitions_revoked.connect(revoked, weak=False)  # after the last commit
     app.task(worker.send_facts)
     app.task(worker.watch_silences)
+    app.task(worker.watch_offsets)
     return app
 
 
@@ -160,7 +208,8 @@ def _agent(app: App) -> Callable[[Any], Any]:
         async for event in stream.noack().events():
             # Records of an older generation would leave a gap before them: their partition was taken over at another offset since.
             if event.message.generation_id == app.consumer_generation_id:
-                await worker.fold(Source(*event.message.tp), event.value)
+                with app.noting_failure():
+                    await worker.fold(Source(*event.message.tp), event.value)
             event.ack()
 
     return fold
@@ -171,14 +220,20 @@ def run(app: App, *, level: int = logging.INFO) -> int:
     gc.set_threshold(*GC_THRESHOLDS)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=LOG_FORMAT)
     log.setLevel(level)
+    hold_back()
     worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False, loglevel="WARN")
     worker.spinner = None  # writes terminal codes to standard output
+    app.vitals.start()
     try:
         worker.execute_from_commandline()
     except SystemExit as end:
-        app.failure = worker.crash_reason
+        app.failure = app.failure or worker.crash_reason
         if not end.code and app.failure is None:
             return 0
+    except asyncio.CancelledError as end:  # mode lets the reason of a crash through when it is no Exception
+        app.failure = app.failure or end
+    finally:
+        app.vitals.close()
     return EXIT_CRASHED
 
 

@@ -11,29 +11,11 @@ Holds: the broker's now never enters, so that a replay of old logs does not jump
 import math
 from collections.abc import Mapping
 
-from pipeline.model.outcome import Record
 from pipeline.stream.watermark import Marks
 
 END_ADVANCE_MS = 86_400_000  # a channel that ended is a day past everything that was read from it
-FINAL_HEADER = "trainwatch-final"
-COLLECTED_HEADER = "collected"  # UTC ms: when the shipper took the line
 FIRST_STEP_MS, STEP_GROWTH = 1000, 1.25  # a silent day is 51 vectors a partition, not 86,400; a window closes at most a quarter late
 PROGRESS = ""  # the name under which `Marks.advance` takes progress
-COLLECTED_DIGITS_MAX = 15
-
-
-def collected_time(record: Record) -> int:
-    """When a record was collected, UTC ms: what its shipper says, but not later than its own timestamp."""
-    stamped = max(record.timestamp or 0, 0)
-    for name, value in record.headers:
-        if name == COLLECTED_HEADER and value and value.isdigit() and len(value) <= COLLECTED_DIGITS_MAX:
-            return min(int(value), stamped) if stamped else int(value)
-    return stamped
-
-
-def ends_channel(record: Record) -> bool:
-    """Does the record end its partition?"""
-    return any(name == FINAL_HEADER and value == b"1" for name, value in record.headers)
 
 
 def end_of_channel(marks: Marks) -> dict[str, int]:

@@ -33,7 +33,7 @@ from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender
 from pipeline.runtime.state_log import Write
 from pipeline.runtime.state_topic import StateTopics
-from pipeline.sink.rows import RowsRefused
+from pipeline.sink.rows import TABLES, RowsRefused, refused
 from pipeline.topology import Topology
 
 HURRY_SECONDS = 4.0  # for the checkpoint that a rebalance or shutdown waits for
@@ -96,6 +96,7 @@ class Checkpoint:
     def hurry(self) -> None:
         """Somebody waits: a sink that does not answer is left alone.  Its intent stays open, and the next owner finishes."""
         self._deadline = self._deadline or time.monotonic() + HURRY_SECONDS
+        self.reached("hurried")
 
     def close(self) -> None:
         """Drop all and let the sink's thread go."""
@@ -119,6 +120,7 @@ class Checkpoint:
 
     async def _run(self, parts: Mapping[Source, Partition]) -> None:
         started = time.monotonic()
+        self.reached("begun")
         works = self._pack(parts)
         self.changed()
         self.reached("packed")
@@ -136,9 +138,9 @@ class Checkpoint:
         for work in works.values():
             parts[work.source].durable(work)
         self.reached("state")
-        await self._commit(parts)
-        self.reached("committed")
         deletions: dict[Source, list[Write]] = {w.source: [(name, None) for name in w.deletions] for w in works.values() if w.deletions}
+        await self._commit(parts, deletions)
+        self.reached("committed")
         await self._state.write(deletions)
         self.reached("deleted")
         if works:
@@ -162,7 +164,7 @@ class Checkpoint:
         for source, work in works.items():
             part, rows = parts[source], work.rows
             groups = await self._call(partial(self._sink.tables, rows)) if rows else {}
-            if not part.intend(work, groups):
+            if not part.intend(work, groups) and not await self._refused_before(part, work):
                 self._log.warning("%s: other rows than intended for offsets %d to %d", source, work.lo, work.hi)
                 part.reconcile(work, await self._landed(part.incarnation, work))
             if write := part.intent_write(work):
@@ -197,14 +199,27 @@ class Checkpoint:
 
     async def _refuse(self, part: Partition, work: Work, table: str, error: RowsRefused) -> None:
         """Rows that never fit become dead letters; the rest is intended anew, under the same token, before it is tried again."""
+        await self._set_aside(part, work, table, error)
+        if write := part.intend_again(work):
+            await self._state.write({part.source: [write]})
+
+    async def _set_aside(self, part: Partition, work: Work, table: str, error: RowsRefused) -> None:
         offsets = work.refuse(table, error.positions)
         if not offsets:
             raise error
         self._log.error("%s: rows of offsets %s are refused: dead letters: %s", part.source, offsets, error)
         for record in await self._originals(part.source, offsets):
             work.dead_letters.append(dead_letter(part.stage.name, record, error.code, str(error)))
-        if write := part.intend_again(work):
-            await self._state.write({part.source: [write]})
+
+    async def _refused_before(self, part: Partition, work: Work) -> bool:
+        """Rows that the former owner had taken out of the intent came out again; True when the rest is what it says.
+
+        Their block may have landed: then nobody would be asked about them any more, and they would be neither stored nor listed.
+        """
+        for table, rows in list(work.groups.items()):
+            if positions := tuple(position for position, _ in refused(TABLES[table], rows)):
+                await self._set_aside(part, work, table, RowsRefused(f"{table} refuses {len(positions)} of {len(rows)} rows", positions))
+        return part.as_intended(work)
 
     async def _publish(self, parts: Mapping[Source, Partition], works: Iterable[Work]) -> None:
         """Dead letters and public outputs; a stale owner does not come this far."""
@@ -229,9 +244,16 @@ class Checkpoint:
             ("tw-epoch", str(part.owner.epoch).encode()),
         ]
 
-    async def _commit(self, parts: Mapping[Source, Partition]) -> None:
-        """After a take-over also without input, or the report of a worker that died before it could stays behind for ever."""
-        offsets = {source: part.saved.applied for source, part in parts.items() if part.saved and part.saved.applied != part.committed}
+    async def _commit(self, parts: Mapping[Source, Partition], deletions: Mapping[Source, object]) -> None:
+        """After a take-over also without input, or the report of a worker that died before it could stays behind for ever.
+
+        Before a deletion in any case: what a worker that froze has replaced behind the claim of the next owner is still in use there.
+        """
+        offsets = {
+            source: part.saved.applied
+            for source, part in parts.items()
+            if part.saved and (part.saved.applied != part.committed or source in deletions)
+        }
         if offsets:
             await self._membership.confirm(offsets)
             for source, offset in offsets.items():

@@ -30,7 +30,7 @@ from pipeline.errors import ConfigError, RejectedRecord
 from pipeline.formats import registry
 from pipeline.formats.fields import EVENT_TIME_MAX, EVENT_TIME_MIN
 from pipeline.formats.line import Line, Reading
-from pipeline.ingest.reading import SourceReader, SourceReading, short_host
+from pipeline.ingest.reading import SourceReader, SourceReading
 from pipeline.model.outcome import Record
 from pipeline.model.source import Source
 from pipeline.settings import Settings
@@ -210,7 +210,7 @@ class RawFile:
         for _, value in islice(_lines(self._path), SNIFFED_LINES):
             for line, source in self._taken_apart(value, self._headers, ""):
                 try:
-                    format_, events = registry.parse(line, self._reading(line, source, EARLY), source.format)
+                    format_, events = registry.parse(line, _reading(source, EARLY), source.format)
                 except RejectedRecord:
                     continue
                 families[FAMILY_OF[events[0].source if events else format_.source]] += 1
@@ -245,7 +245,7 @@ class RawFile:
                 times.append(line.collected_time)
                 continue
             try:
-                _, events = registry.parse(line, self._reading(line, source, reference), source.format)
+                _, events = registry.parse(line, _reading(source, reference), source.format)
             except RejectedRecord:
                 continue
             times += [event.event_time for event in events if event.event_time is not None]
@@ -259,8 +259,9 @@ class RawFile:
             return []
         return [(line, self._sources.reading_of(topic, line)) for line in lines]
 
-    def _reading(self, line: Line, source: SourceReading, reference: int) -> Reading:
-        return Reading(zone=source.zone, reference_time=reference, host=short_host(line.host or source.host), job=source.job)
+
+def _reading(source: SourceReading, reference: int) -> Reading:
+    return Reading(zone=source.zone, reference_time=reference, host=source.host, job=source.job)
 
 
 def _topic_named(name: str, settings: Settings) -> str:

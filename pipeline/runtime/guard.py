@@ -26,8 +26,8 @@ import msgspec
 from pipeline.errors import ErrorCode, InvariantViolation, TrainwatchError
 from pipeline.model.facts import Fact, decode_fact, encode_fact
 from pipeline.model.ids import digest
-from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Record, Rejected, Tell, Written
-from pipeline.runtime.channel import collected_time, end_of_channel, ends_channel
+from pipeline.model.outcome import Filtered, Lost, Observed, Outcome, Publish, Read, Record, Rejected, Tell, Written
+from pipeline.runtime.channel import end_of_channel
 from pipeline.runtime.dead_letter import dead_letter, printable
 from pipeline.runtime.partition import Partition
 from pipeline.runtime.state_record import Raised
@@ -63,16 +63,23 @@ class Guard:
 
         When it raises, the partition is half folded: drop it.
         """
+        overtaken = part.overtaken(records)
+        before = part.marks.reached()
         if part.stage.takes == "records":
             self._fold_records(part, records)
-            return
-        for some in _apart(records, part.raised):
-            self._fold_facts(part, some)
+        else:
+            for some in _apart(records, part.raised):
+                self._fold_facts(part, some)
+        if overtaken:
+            self._log.error("%s: offsets %d to %d were deleted before they were read", part.source, part.applied, records[0].offset)
+            part.marks.lose_all(before[0], part.marks.reached()[1])
 
-    def wake(self, part: Partition) -> None:
-        """A step over nothing, after a take-over: what watermarks have closed meanwhile is judged."""
-        if part.stage.takes == "facts":
-            self._settle(part, (), self._step(part, [], ()))
+    def wake(self, part: Partition) -> bool:
+        """A step over nothing, after a take-over: some of what watermarks have closed meanwhile is judged.  True: there is more."""
+        if part.stage.takes != "facts":
+            return False
+        self._settle(part, (), self._step(part, [], ()))
+        return bool(getattr(part.state, "unseen", ()))
 
     # --- raw records
 
@@ -84,10 +91,6 @@ class Guard:
         else:
             part.state = state
         self._settle(part, records, outcomes)
-        if part.observes:
-            part.marks.progress(max(map(collected_time, records)))
-            if any(map(ends_channel, records)):
-                part.marks.advance(end_of_channel(part.marks))
 
     def _one_by_one(self, part: Partition, records: Sequence[Record], first: Exception) -> list[Outcome]:
         self._log.error(
@@ -154,6 +157,12 @@ class Guard:
                 part.listed.append((outcome.offset, outcome.code.value))
             elif isinstance(outcome, Rejected):
                 self._reject(part, records, outcome)
+            elif isinstance(outcome, Read):
+                part.marks.progress(outcome.collected)
+                if outcome.final:
+                    part.marks.advance(end_of_channel(part.marks))
+            elif isinstance(outcome, Lost):
+                part.marks.lose(outcome)
             else:
                 part.marks.observe(outcome, self._bound_ms(outcome))
                 observed.append(f"{outcome.cluster}\x1f{outcome.source}")

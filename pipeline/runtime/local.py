@@ -23,7 +23,7 @@ from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.state_record import Owner
 from pipeline.settings import Settings
 from pipeline.stream.watermark import encode_vector
-from pipeline.topology import Stage, build_topology
+from pipeline.topology import Stage, Topology, build_topology
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +69,10 @@ class Results:
 class LocalRuntime:
     """One process, no servers.  `keep_rows` keeps the rows that ClickHouse would get."""
 
-    def __init__(self, settings: Settings, partitions: int = 1, *, keep_rows: bool = False) -> None:
+    def __init__(self, settings: Settings, partitions: int = 1, *, keep_rows: bool = False, topology: Topology | None = None) -> None:
         self.results = Results()
         self._keep_rows, self._partitions = keep_rows, partitions
-        self._topology = build_topology(settings)
+        self._topology = topology or build_topology(settings)
         self._guard = Guard(settings.time, self._tell, _unmoved, log)
         self._stages = [stage for stage in self._topology.stages if stage.name != "sink"]
         owner = Owner(1, 1, "local")

@@ -26,6 +26,17 @@ class GroupMembership:
         """Our partitions, by name."""
         return sorted(Source(*pair) for pair in self._app.consumer.assignment())
 
+    def member(self) -> str:
+        """The id under which the coordinator knows us; a new one each time that it has to make our acquaintance."""
+        return str(self._app.consumer._thread._consumer._coordinator.member_id)
+
+    def ended(self) -> BaseException | None:
+        """What has ended our membership; aiokafka keeps it until somebody fetches, which before the first assignment nobody does."""
+        thread = getattr(self._app.consumer, "_thread", None)
+        coordinator = getattr(thread and thread._consumer, "_coordinator", None)
+        error: BaseException | None = getattr(coordinator, "_pending_exception", None)
+        return error
+
     async def confirm(self, offsets: Mapping[Source, int]) -> None:
         """Commit; refused by the coordinator when our session has expired.  Raises Abandoned."""
         thread = self._app.consumer._thread

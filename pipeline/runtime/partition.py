@@ -22,7 +22,7 @@ import msgspec
 from pipeline import __version__
 from pipeline.errors import ErrorCode, StateIncompatible
 from pipeline.model.ids import digest
-from pipeline.model.outcome import Publish, RangeRow, Record
+from pipeline.model.outcome import ABSENT, OVERTAKEN, Publish, RangeRow, Record
 from pipeline.runtime.dead_letter import DeadLetter
 from pipeline.runtime.state_log import LogReader, LogWriter, Write
 from pipeline.runtime.state_record import META, VERSION, Intent, Meta, Owner, Raised, TableIntent, key, pack
@@ -34,6 +34,7 @@ from pipeline.topology import Stage
 ASIDE_MAX = 1000  # facts of one partition that its step does not bear; the newest are kept
 ENCODER_VERSION = 1  # of the rows; part of every token
 Groups = dict[str, list[msgspec.Struct]]
+Gap = tuple[int, int, str]  # [lo, hi) without records, and why
 
 
 def offset_of(row: Any) -> int:
@@ -63,6 +64,7 @@ class Work:
         self.listed: list[tuple[int, str]] = []
         self.dead_letters: list[DeadLetter] = []
         self.published: list[Publish] = []
+        self.gaps: list[Gap] = []
         self.writes: list[Write] = []  # state records, meta last
         self.deletions: list[str] = []
         self.meta: Meta | None = None  # what the last write says
@@ -73,8 +75,12 @@ class Work:
 
     @property
     def needs_intent(self) -> bool:
-        """Something of this range must be found again after a crash."""
-        return bool(self.rows or self.listed) or (self.accounted and self.hi > self.lo)
+        """Something of this range must be found again after a crash: what was published of it, by judging the same facts again."""
+        return bool(self.published) or self._leaves_rows or (self.accounted and self.hi > self.lo)
+
+    @property
+    def _leaves_rows(self) -> bool:
+        return bool(self.rows or self.listed)
 
     def refuse(self, table: str, positions: Sequence[int]) -> list[int]:
         """Take the records of refused rows out of all tables that are not inserted yet; answers with their offsets."""
@@ -89,7 +95,7 @@ class Work:
 
     def range_row(self, incarnation: str) -> RangeRow | None:
         """The audit row of the range."""
-        if self.intent is None:
+        if self.intent is None or not (self._leaves_rows or self.accounted or self.intent.tables):
             return None
         return RangeRow(
             topic=self.source.topic,
@@ -102,6 +108,7 @@ class Work:
             listed=tuple(sorted(self.listed)),
             settings_digest=self.intent.settings_digest,
             token=self.intent.token,
+            gaps=tuple(self.gaps),
         )
 
 
@@ -110,7 +117,7 @@ class Partition:
 
     def __init__(self, source: Source, stage: Stage, settings: Settings, owner: Owner, read: LogReader | None = None) -> None:
         self.source, self.stage, self.owner = source, stage, owner
-        self.cases = Cases(read.facts() if read else ())
+        self.cases = read.cases if read else Cases()
         self.marks = Marks(self.cases, settings.time.coverage_bucket_seconds * 1000, stage.upstream, settings.retention.job_days * DAY_MS)
         self.state: Any = stage.build(settings, self.cases)
         self.saved: Meta | None = read.meta if read else None  # the last meta that the broker acknowledged
@@ -127,6 +134,8 @@ class Partition:
         self.listed: list[tuple[int, str]] = []
         self.dead_letters: list[DeadLetter] = []
         self.published: list[Publish] = []
+        self.gaps: list[Gap] = []
+        self.log_start = 0  # first offset that Kafka holds, as far as we heard
 
     # --- taking over
 
@@ -136,6 +145,7 @@ class Partition:
         Its former owner, frozen, may still overwrite its own; the compaction lag keeps the good one until this copy is there.
         `end` is the end offset of the topic partition.  Raises StateIncompatible when the state is of another topic.
         """
+        self.log_start = first
         if self.saved is None:
             self.applied = first
             self.saved = Meta(VERSION, 0, first, incarnation)
@@ -172,12 +182,32 @@ class Partition:
         end = self.intent.hi
         return [record for record in records if record.offset < end], [record for record in records if record.offset >= end]
 
+    def overtaken(self, records: Sequence[Record]) -> bool:
+        """Has Kafka deleted records that were not folded yet, before these?"""
+        return bool(records) and 0 <= self.applied < min(self.log_start, records[0].offset)
+
     def folded(self, now: Sequence[Record], rest: Sequence[Record]) -> None:
         """`now` is folded in full.  A rest means that no record below the end of the open intent can come any more."""
         if now:
+            if now[-1].offset + 1 - self.applied != len(now):
+                self._note_gaps(now)
             self.applied = now[-1].offset + 1
-        if rest and self.intent is not None:
-            self.applied = max(self.applied, self.intent.hi)
+        if rest and self.intent is not None and self.intent.hi > self.applied:
+            self._note_gap(self.applied, self.intent.hi)
+            self.applied = self.intent.hi
+
+    def _note_gaps(self, records: Sequence[Record]) -> None:
+        at = self.applied
+        for record in records:
+            if record.offset > at:
+                self._note_gap(at, record.offset)
+            at = record.offset + 1
+
+    def _note_gap(self, lo: int, hi: int) -> None:
+        """What lies before the start of the log was deleted unread, as far as we can tell; the rest never held a record."""
+        deleted = min(max(self.log_start, lo), hi)
+        self.gaps += [(lo, deleted, OVERTAKEN)] if deleted > lo else []
+        self.gaps += [(deleted, hi, ABSENT)] if hi > deleted else []
 
     def raises_again(self, lo: int, hi: int, fact: str) -> Raised:
         """What to note when the step has raised at [lo, hi); `fact` is the digest of the only fact there, or empty."""
@@ -187,6 +217,11 @@ class Partition:
             return Raised(VERSION, lo, hi, before.aside, self._judge)
         # What is left of the former place may hold another one.
         return Raised(VERSION, before.lo, before.hi, (*before.aside, fact)[-ASIDE_MAX:], self._judge)
+
+    @property
+    def state_bytes(self) -> int:
+        """What the state takes in its topic."""
+        return self._log.size
 
     @property
     def buffered(self) -> int:
@@ -208,6 +243,7 @@ class Partition:
         work.listed, self.listed = self.listed, []
         work.dead_letters, self.dead_letters = self.dead_letters, []
         work.published, self.published = self.published, []
+        work.gaps, self.gaps = self.gaps, []
         writes, work.deletions = self._log.append(news, self.cases)
         work.meta = Meta(VERSION, self._log.seq, self.applied, self.saved.incarnation)
         work.writes = [*writes, (key(META, self.owner), pack(work.meta))]
@@ -221,7 +257,12 @@ class Partition:
                 work.intent = self._intent(work, {})
             return True
         work.intent, work.recovered = self.intent, True
-        return {table: len(rows) for table, rows in groups.items()} == {table: of.rows for table, of in self.intent.tables.items()}
+        return self.as_intended(work)
+
+    def as_intended(self, work: Work) -> bool:
+        """Are these the rows of the open intent, as far as their number tells?"""
+        tables = self.intent.tables if self.intent else {}
+        return {table: len(rows) for table, rows in work.groups.items()} == {table: of.rows for table, of in tables.items()}
 
     def reconcile(self, work: Work, landed: Mapping[str, int]) -> None:
         """The rows of the open intent came out otherwise this time, say with other settings; `landed` are those that are there.

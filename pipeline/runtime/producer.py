@@ -9,7 +9,7 @@ when the broker has acknowledged all that was added before it was called.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 from typing import Any
 
@@ -47,6 +47,7 @@ class Sender:
         self._pending: list[asyncio.Future[Any]] = []
         self._lock = asyncio.Lock()
         self.unsent_bytes = 0
+        self.sent: Callable[[str, int], None] = lambda topic, messages: None  # noqa: ARG005  told per batch
 
     async def open(self, topics: Iterable[str]) -> None:
         """Learn the partition counts.  Raises BrokerUnavailable when a topic does not exist."""
@@ -87,6 +88,7 @@ class Sender:
         async with self._lock:  # keeps the batches of a partition in order
             waiting, self._waiting, unsent = self._waiting, {}, self.unsent_bytes
             for (topic, partition), batches in waiting.items():
+                self.sent(topic, sum(batch.record_count() for batch in batches))
                 for batch in batches:
                     self._pending.append(await self._producer.send_batch(batch, topic, partition=partition))
             self.unsent_bytes -= unsent

@@ -23,8 +23,8 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 from pipeline.errors import BrokerUnavailable, ConfigError
+from pipeline.ingest.step import FINAL_HEADER
 from pipeline.model.outcome import Record
-from pipeline.runtime.channel import FINAL_HEADER
 from pipeline.settings import Settings
 
 BATCH_BYTES = 256 << 10

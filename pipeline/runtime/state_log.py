@@ -7,6 +7,10 @@ Deltas cost what changed, bases what is known: when the deltas outgrow the bases
 per checkpoint, and deltas older than every base are deleted.  A table of key and value, as Faust has it, would show only the last value
 per key, so what a frozen worker wrote late could not be told from the owner's.
 
+Only the end of a log tells what of it counts.  So it is read twice: once for the keys, sequences and metas, once to unpack what counts,
+record by record.  What is known is there once, never beside the bytes that it came from, and whoever reads can do something else in
+between.  A state of a gigabyte kept as bytes until its end is known would be twice the memory, for a second of reading saved.
+
 Holds: what is read back is the state exactly as of `meta.applied`; a record of a former owner behind a claim counts for nothing;
 nothing is listed for deletion that a reader could still need.
 """
@@ -17,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from pipeline.errors import StateIncompatible, require
 from pipeline.model.facts import Fact
 from pipeline.runtime.state_record import (
     BASE,
@@ -26,8 +31,10 @@ from pipeline.runtime.state_record import (
     LOOK,
     META,
     NOBODY,
+    RAISED,
     VERSION,
     Base,
+    BaseHead,
     Delta,
     Meta,
     Owner,
@@ -36,8 +43,10 @@ from pipeline.runtime.state_record import (
     chunks,
     key,
     pack,
+    pack_chunks,
     parse_key,
     unpack,
+    unpack_head,
 )
 from pipeline.stream.cases import Cases
 
@@ -53,12 +62,17 @@ class Entry(msgspec.Struct, frozen=True):
     seq: int
     key: str
     size: int
+    bucket: int = -1  # of a base
+    part: int = 0
 
 
 class LogReader:
-    """Takes the records of one state partition in log order."""
+    """Takes the records of one state partition in log order; then they are shown again, to be unpacked.
 
-    def __init__(self) -> None:
+    With `keep` it keeps their bytes and shows them to itself.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
         self.owner = NOBODY  # of the last valid claim
         self.last = NOBODY  # the claim of the highest order, void ones included
         self.meta: Meta | None = None
@@ -66,14 +80,19 @@ class LogReader:
         self.seq = 0  # the highest seen; an owner counts on from here
         self.deltas: dict[str, Entry] = {}
         self.bases: list[dict[str, Entry]] = [{} for _ in range(BUCKETS)]
-        self._buckets = [Cases() for _ in range(BUCKETS)]
-        self._pending: dict[str, tuple[Delta | Base, int]] = {}  # not yet covered by a meta
+        self._keep = keep
+        self._values: dict[str, bytes] = {}  # of deltas and bases, until they are unpacked
+        self._pending: dict[str, Entry] = {}  # not yet covered by a meta
         self._heads: dict[str, Owner] = {}  # claims and metas
         self._raised: dict[str, Raised] = {}
         self._void: dict[str, None] = {}
+        self._cases: Cases | None = None
+        self._left: dict[str, Entry] = {}  # what counts and is not unpacked yet, by sequence
+        self._since: list[int] = []
 
     def take(self, name: str, value: bytes | None) -> None:
         """The next record.  Raises StateIncompatible."""
+        require(self._cases is None, "a record of state behind its unpacking")
         if value is None:
             self._forget(name)
             return
@@ -87,25 +106,74 @@ class LogReader:
         if kind == LOOK or owner != self.owner:
             self._void[name] = None
             return
-        record = unpack(kind, value)
-        if isinstance(record, Meta):
-            self._heads[name] = owner
-            self._cover(record)
-        elif isinstance(record, Raised):
-            self.raised = record
-            self._raised[name] = record
-        else:
-            self.seq = max(self.seq, record.seq)
-            self._pending[name] = (record, len(value))
+        if kind in (META, RAISED):
+            self._note(name, owner, unpack(kind, value))
+            return
+        head = unpack_head(kind, value)
+        self.seq = max(self.seq, head.seq)
+        place = (head.bucket, head.part) if isinstance(head, BaseHead) else ()
+        self._pending[name] = Entry(head.seq, name, len(value), *place)
+        if self._keep:
+            self._values[name] = value
+
+    @property
+    def cases(self) -> Cases:
+        """The state as of the last valid meta.  Raises StateIncompatible when something of it was not shown again."""
+        for _ in self.unpacking():
+            pass
+        if self.left or self._cases is None:
+            raise StateIncompatible(f"{self.left} records of the state are gone from its topic")
+        return self._cases
+
+    @property
+    def left(self) -> int:
+        """Records that count and are not unpacked yet."""
+        self._begin()
+        return len(self._left)
 
     def facts(self) -> Iterator[Fact]:
         """The state: all facts as of the last valid meta."""
-        for bucket in self._buckets:
-            yield from bucket.facts()
+        return self.cases.facts()
+
+    def unpacking(self) -> Iterator[None]:
+        """Unpack what was kept, one record a step."""
+        self._begin()
+        for name in list(self._left):
+            if name in self._values:
+                self.unpack(name, self._values.pop(name))
+                yield
+
+    def unpack(self, name: str, value: bytes | None) -> None:
+        """A record once more, in log order: it becomes state if it counts.  Nothing new can be taken behind that."""
+        cases = self._begin()
+        entry = self._left.pop(name, None)
+        if entry is None or value is None:
+            return
+        if self._left and entry.seq > (lost := next(iter(self._left.values()))).seq:
+            raise StateIncompatible(f"the record {lost.key} of the state is gone from its topic")
+        record = unpack(parse_key(name)[0], value)
+        if isinstance(record, Base):
+            for packed in record.packs:
+                cases.put(packed)
+        if isinstance(record, (Base, Delta)):
+            old = isinstance(record, Delta) and entry.seq < max(self._since)
+            for fact in record.facts:
+                if not (old and entry.seq < self._since[bucket_of(fact.case)]):
+                    cases.merge(fact)
+        cases.take_news()
+
+    def _begin(self) -> Cases:
+        if self._cases is None:
+            self._cases = Cases()
+            # A base says all of its bucket, so what deltas said of it before need not be looked at.
+            self._since = [min((entry.seq for entry in base.values()), default=0) for base in self.bases]
+            entries = [entry for entries in (self.deltas, *self.bases) for entry in entries.values()]
+            self._left = {entry.key: entry for entry in sorted(entries, key=lambda entry: entry.seq)}
+        return self._cases
 
     def garbage(self) -> list[str]:
         """Keys that the present owner may delete once its membership is proven behind a checkpoint of its own."""
-        used = {owner for name, owner in self._owners_in_use()}
+        used = {parse_key(name)[1] for entries in (self.deltas, *self.bases) for name in entries}
         heads = [
             name
             for name, owner in self._heads.items()
@@ -116,36 +184,39 @@ class LogReader:
         passed = [name for name, it in self._raised.items() if it is not self.raised or (it.hi <= applied and not it.aside)]
         return [*self._void, *self._pending, *heads, *passed]
 
-    def _owners_in_use(self) -> Iterator[tuple[str, Owner]]:
-        for entries in (self.deltas, *self.bases):
-            for name in entries:
-                yield name, parse_key(name)[1]
+    def _note(self, name: str, owner: Owner, record: Meta | Raised | Delta | Base) -> None:
+        if isinstance(record, Meta):
+            self._heads[name] = owner
+            self._cover(record)
+        elif isinstance(record, Raised):
+            self.raised = record
+            self._raised[name] = record
 
     def _forget(self, name: str) -> None:
-        known: tuple[dict[str, Any], ...] = (self.deltas, *self.bases, self._pending, self._heads, self._raised, self._void)
+        known: tuple[dict[str, Any], ...] = (
+            self.deltas, *self.bases, self._values, self._pending, self._heads, self._raised, self._void,
+        )  # fmt: skip
         for entries in known:
             entries.pop(name, None)
 
     def _cover(self, meta: Meta) -> None:
-        for name, (record, size) in self._pending.items():
-            if record.seq > meta.seq:
-                self._void[name] = None  # of a former owner that died before its meta
-                continue
-            entry = Entry(record.seq, name, size)
-            if isinstance(record, Delta):
-                for fact in record.facts:
-                    self._buckets[bucket_of(fact.case)].merge(fact)
+        for name, entry in self._pending.items():
+            if entry.seq > meta.seq:
+                self._leave(name)  # of a former owner that died before its meta
+            elif name.startswith(DELTA):
                 self.deltas[name] = entry
-                continue
-            if record.part == 0:
-                self._void.update(dict.fromkeys(self.bases[record.bucket]))
-                self.bases[record.bucket] = {}
-                self._buckets[record.bucket] = Cases()
-            for fact in record.facts:
-                self._buckets[record.bucket].merge(fact)
-            self.bases[record.bucket][name] = entry
+            else:
+                if entry.part == 0:
+                    for old in self.bases[entry.bucket]:
+                        self._leave(old)
+                    self.bases[entry.bucket] = {}
+                self.bases[entry.bucket][name] = entry
         self._pending.clear()
         self.meta, self.seq = meta, max(self.seq, meta.seq)
+
+    def _leave(self, name: str) -> None:
+        self._void[name] = None
+        self._values.pop(name, None)
 
 
 class LogWriter:
@@ -157,21 +228,24 @@ class LogWriter:
         self.garbage = read.garbage() if read else []
         self._deltas = deque(sorted(read.deltas.values(), key=lambda entry: entry.seq)) if read else deque[Entry]()
         self._bases: list[list[Entry]] = [list(base.values()) for base in read.bases] if read else [[] for _ in range(BUCKETS)]
-        self._members: list[set[bytes]] = [set() for _ in range(BUCKETS)]
-        for fact in read.facts() if read else ():
-            self._members[bucket_of(fact.case)].add(fact.case)
+        self.delta_bytes = sum(entry.size for entry in self._deltas)
+        self.base_bytes = sum(entry.size for base in self._bases for entry in base)
+
+    @property
+    def size(self) -> int:
+        """Bytes in use in the log."""
+        return sum(entry.size for entry in self._deltas) + sum(entry.size for base in self._bases for entry in base)
 
     def append(self, news: list[Fact], cases: Cases) -> tuple[list[Write], list[str]]:
         """(records for what is new, keys to delete once they are safe).  The caller's meta goes behind them."""
         writes: list[Write] = []
         dead, self.garbage = self.garbage, []
         if news:
-            for fact in news:
-                self._members[bucket_of(fact.case)].add(fact.case)
             for chunk in chunks(news):
-                self._deltas.append(self._write(writes, DELTA, Delta(VERSION, self._next(), chunk)))
-        deltas, bases = sum(entry.size for entry in self._deltas), sum(entry.size for base in self._bases for entry in base)
-        if deltas > max(BASE_FROM_BYTES, BASE_SHARE * bases):
+                entry = self._write(writes, DELTA, Delta(VERSION, self._next(), chunk))
+                self._deltas.append(entry)
+                self.delta_bytes += entry.size
+        if self.delta_bytes > max(BASE_FROM_BYTES, BASE_SHARE * self.base_bytes):
             dead += self._write_base(writes, cases)
         return writes, dead
 
@@ -188,13 +262,19 @@ class LogWriter:
         """Write the bucket whose base is oldest; answer with the keys that this makes superfluous."""
         age = [base[0].seq if base else 0 for base in self._bases]
         bucket = age.index(min(age))
-        dead = [entry.key for entry in self._bases[bucket]]
-        members = self._members[bucket] = {case for case in self._members[bucket] if case in cases}
-        facts = (Fact(case, fact_id, rank, body) for case in sorted(members) for fact_id, (rank, body) in cases.of(case).items())
-        self._bases[bucket] = [
-            self._write(writes, BASE, Base(VERSION, self._next(), bucket, part, chunk)) for part, chunk in enumerate(chunks(facts))
-        ]
-        age[bucket] = self._bases[bucket][0].seq
+        old = self._bases[bucket]
+        dead = [entry.key for entry in old]
+        members = sorted(case for case in cases if bucket_of(case) == bucket)
+        facts = (Fact(case, fact_id, rank, body) for case in members for fact_id, (rank, body) in cases.open(case).items())
+        entries = [self._write(writes, BASE, Base(VERSION, self._next(), bucket, part, chunk)) for part, chunk in enumerate(chunks(facts))]
+        for packs in pack_chunks(each for case in members for each in cases.packs(case)):
+            if packs:
+                entries.append(self._write(writes, BASE, Base(VERSION, self._next(), bucket, len(entries), [], packs)))
+        self._bases[bucket] = entries
+        self.base_bytes += sum(entry.size for entry in entries) - sum(entry.size for entry in old)
+        age[bucket] = entries[0].seq
         while self._deltas and self._deltas[0].seq < min(age):
-            dead.append(self._deltas.popleft().key)
+            entry = self._deltas.popleft()
+            self.delta_bytes -= entry.size
+            dead.append(entry.key)
         return dead

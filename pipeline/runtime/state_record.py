@@ -5,25 +5,31 @@ A record's key is `kind/owner/sequence`; an owner is `epoch-generation-nonce`.  
     look    marks how far the log must be read before a claim; says nothing
     claim   a worker took the partition over; what former owners write behind it is void (a frozen worker may wake up and write)
     delta   facts merged since the previous checkpoint, all buckets together
-    base    one bucket in full; a delta older than the bases of all buckets is deleted
+    base    one bucket in full, packs as they are; a delta older than the bases of all buckets is deleted
     meta    applied offset and open intent; behind what it covers, so it is the commit record
     raised  where a step raised; written before the worker ends, so that a second time is known as one
 
-Every value starts with the version of its layout, so that a release can refuse what it cannot read before it reads it.
+Every value starts with the version of its layout, so that a release can refuse what it cannot read before it reads it:
+
+    1   facts alone
+    2   what was done to cases stands among the facts of a delta, and a base ends with the packs of its bucket
 """
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, TypeVar
 from zlib import crc32
 
 import msgspec
 
 from pipeline.errors import StateIncompatible
 from pipeline.model.facts import Fact
+from pipeline.stream.cases import Pack
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)  # what a release wrote is read by the next ones; it is written anew as bases are
 BUCKETS = 16  # per partition; a base is one bucket
 CHUNK_BYTES = 400_000  # facts in one record, below every default message limit
+T = TypeVar("T")
 LOOK, CLAIM, DELTA, BASE, META, RAISED = "look", "claim", "delta", "base", "meta", "raised"
 
 
@@ -74,7 +80,7 @@ class Claim(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Delta(msgspec.Struct, frozen=True, array_like=True):
-    """What changed in the cases; a fact of rank DROPPED was forgotten."""
+    """What changed in the cases, and what was done to them: see the ranks in `stream.cases`."""
 
     version: int
     seq: int
@@ -89,6 +95,23 @@ class Base(msgspec.Struct, frozen=True, array_like=True):
     bucket: int
     part: int
     facts: list[Fact]
+    packs: list[Pack] = []
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """What must be known of a delta before it is unpacked."""
+
+    version: int
+    seq: int
+
+
+class BaseHead(msgspec.Struct, frozen=True, array_like=True):
+    """The same of a base."""
+
+    version: int
+    seq: int
+    bucket: int
+    part: int
 
 
 class Meta(msgspec.Struct, frozen=True, array_like=True):
@@ -120,18 +143,31 @@ _version = msgspec.msgpack.Decoder(_Versioned)
 _decoders: dict[str, msgspec.msgpack.Decoder[Any]] = {
     kind: msgspec.msgpack.Decoder(layout) for kind, layout in ((DELTA, Delta), (BASE, Base), (META, Meta), (RAISED, Raised))
 }
+_heads: dict[str, msgspec.msgpack.Decoder[Any]] = {
+    kind: msgspec.msgpack.Decoder(layout) for kind, layout in ((DELTA, Head), (BASE, BaseHead))
+}
 
 
 def unpack(kind: str, value: bytes) -> Delta | Base | Meta | Raised:
     """The record.  Raises StateIncompatible for another version or an unknown kind."""
+    record: Delta | Base | Meta | Raised = _decode(_decoders, kind, value)
+    return record
+
+
+def unpack_head(kind: str, value: bytes) -> Head | BaseHead:
+    """The beginning of a delta or base.  Raises as `unpack` does."""
+    head: Head | BaseHead = _decode(_heads, kind, value)
+    return head
+
+
+def _decode(decoders: dict[str, msgspec.msgpack.Decoder[Any]], kind: str, value: bytes) -> Any:
     try:
         version = _version.decode(value).version
-        if version != VERSION:
-            raise StateIncompatible(f"state record of version {version}; this release reads version {VERSION}")
-        record: Delta | Base | Meta | Raised = _decoders[kind].decode(value)
+        if version not in READABLE:
+            raise StateIncompatible(f"state record of version {version}; this release reads the versions {READABLE}")
+        return decoders[kind].decode(value)
     except (KeyError, msgspec.MsgspecError) as error:
         raise StateIncompatible(f"state record of kind {kind!r} cannot be read: {error!r}") from error
-    return record
 
 
 def key(kind: str, owner: Owner, seq: int | None = None) -> str:
@@ -156,13 +192,22 @@ def bucket_of(case: bytes) -> int:
 
 def chunks(facts: Iterable[Fact]) -> Iterator[list[Fact]]:
     """Lists of at most CHUNK_BYTES, or of one larger fact; one empty list for no facts, so that an empty bucket gets a base too."""
-    chunk: list[Fact] = []
+    yield from _in_chunks(facts, lambda fact: len(fact.case) + len(fact.id) + len(fact.rank) + len(fact.body) + 16)
+
+
+def pack_chunks(packs: Iterable[Pack]) -> Iterator[list[Pack]]:
+    """The same of packs."""
+    yield from _in_chunks(packs, lambda pack: len(pack.case) + len(pack.digests) + len(pack.packed) + 16)
+
+
+def _in_chunks(things: Iterable[T], length_of: Callable[[T], int]) -> Iterator[list[T]]:
+    chunk: list[T] = []
     size = 0
-    for fact in facts:
-        length = len(fact.case) + len(fact.id) + len(fact.rank) + len(fact.body) + 16
+    for thing in things:
+        length = length_of(thing)
         if chunk and size + length > CHUNK_BYTES:
             yield chunk
             chunk, size = [], 0
-        chunk.append(fact)
+        chunk.append(thing)
         size += length
     yield chunk

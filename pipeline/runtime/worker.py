@@ -28,6 +28,7 @@ from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.channel import silence
 from pipeline.runtime.checkpoint import Checkpoint
 from pipeline.runtime.guard import Guard, StepRaised
+from pipeline.runtime.health import Reading
 from pipeline.runtime.membership import GroupMembership
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
@@ -35,24 +36,31 @@ from pipeline.runtime.producer import Sender, build_producer
 from pipeline.runtime.silence import Silence
 from pipeline.runtime.state_record import META, RAISED, Raised, key, pack
 from pipeline.runtime.state_topic import StateTopics
+from pipeline.runtime.vitals import Vitals
 from pipeline.settings import Settings
 from pipeline.topology import Topology
 
 FOLD_RECORDS = 1000  # folded in one go: some 50 ms, in which nothing else runs
 SEND_SECONDS = 0.03  # facts leave this often
+LOOK_SECONDS = 3.0  # offsets are looked at this often
 QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
 OFFSETS_SECONDS = 5.0  # longest wait for the offsets of a look at silences, which is skipped then; a take-over waits longer
 READ_AGAIN_MS = 5000  # longest wait for one record that is read again
 UNSENT_BYTES_MAX = 32 << 20  # of facts; more, and folding waits
+TAKE_OVER_STEPS = ("assigned", "proved", "claimed", "adopted", "recovered")  # told to `reached`, as those of the checkpoint are
+LEAVING_STEPS = ("hurried", "revoked")
+_UNTIMED = frozenset((*TAKE_OVER_STEPS, *LEAVING_STEPS))
 
 
 class Worker:
     """One worker process, as long as it runs."""
 
-    def __init__(self, app: Any, settings: Settings, topology: Topology, sink: Sink, log: logging.Logger) -> None:
-        self._app, self._settings, self._topology, self._sink, self._log = app, settings, topology, sink, log
+    def __init__(self, app: Any, settings: Settings, topology: Topology, sink: Sink, vitals: Vitals, log: logging.Logger) -> None:
+        self._app, self._settings, self._topology, self._sink, self._log = app, settings, topology, vitals.measured(sink), log
+        self._vitals = vitals
+        self._stood: dict[Source, int] = {}  # where partitions stood at the last look
         self._room = asyncio.Event()
-        self._membership = GroupMembership(app)
+        self.membership = GroupMembership(app)
         self._silence = Silence(settings.time.idle_seconds)
         self._producer: Any = None
         self._offsets: Any = None  # a plain consumer that only asks for offsets: ours would queue behind its long poll
@@ -77,7 +85,9 @@ class Worker:
             now, rest = part.cut(piece)
             try:
                 if now:
+                    before = self._vitals.before(part)
                     self._guard.fold(part, now)
+                    self._vitals.folded(part, now, before)
                 part.folded(now, rest)
             except BaseException as error:
                 checkpoint.drop()  # a half-folded batch must not reach the checkpoint that the shutdown runs
@@ -96,7 +106,7 @@ class Worker:
             return
         async with checkpoint.lock:
             try:
-                await self._membership.confirm({part.source: part.saved.applied})
+                await self.membership.confirm({part.source: part.saved.applied})
                 await self._state.write({part.source: [(key(RAISED, part.owner), pack(raised))]})
             except (KafkaError, Abandoned) as why:
                 self._log.warning("where the step raised is not noted: %s", why)
@@ -125,41 +135,50 @@ class Worker:
 
     async def assigned(self) -> None:
         """Take over the state of what the group gave us.  Raises StateIncompatible; Abandoned only when no further rebalance comes."""
+        self._vitals.assigned()
         checkpoint, state = await self._started()
-        generation = self._membership.current()
+        generation = self.membership.current()
         async with checkpoint.lock:  # a checkpoint that outlived the revoke ends before we claim
             checkpoint.drop()
-        self._membership.generation = generation
+        self.membership.generation = generation
+        self._reached("assigned")
         try:
             parts = await self._take_over(state, generation)
         except Abandoned as why:
-            if self._membership.current() == generation:
+            if self.membership.current() == generation:
                 raise
             self._log.info("take-over abandoned: %s", why)
             return
-        if self._membership.current() != generation:
+        if self.membership.current() != generation:
             return
         checkpoint.adopt(parts)
         self._silence.begin()
-        try:
-            for part in parts.values():
-                self._guard.wake(part)
-        except BaseException:
-            checkpoint.drop()
-            raise
+        for part in parts.values():
+            while checkpoint.parts.get(part.source) is part and self._wake(checkpoint, part):  # noqa: ASYNC110  lets others run
+                await asyncio.sleep(0)
         self._update_room()
+        self._vitals.recovered(len(parts), self.membership.member())
         self._log.info("generation %d: %d partitions taken over: %s", generation, len(parts), ", ".join(map(str, parts)))
         checkpoint.reached("recovered")
 
+    def _wake(self, checkpoint: Checkpoint, part: Partition) -> bool:
+        """Some of what is to be looked at after a take-over; True: there is more."""
+        try:
+            return self._guard.wake(part)
+        except BaseException:
+            checkpoint.drop()
+            raise
+
     async def _take_over(self, state: StateTopics, generation: int) -> dict[Source, Partition]:
-        sources = [source for source in self._membership.assigned() if any(source.topic in stage.reads for stage in self._topology.stages)]
+        sources = [source for source in self.membership.assigned() if any(source.topic in stage.reads for stage in self._topology.stages)]
         if not sources:
             return {}
-        taken = await state.take_over(sources, generation, self._membership.confirm, lambda: self._membership.current() == generation)
+        taken = await state.take_over(sources, generation, self._prove, lambda: self.membership.current() == generation)
+        self._reached("claimed")
         first, end = await self._topic_offsets(sources, patience_seconds=6 * OFFSETS_SECONDS)
         parts = {}
         for source, (owner, read) in taken.items():
-            if read.meta is None and await self._membership.committed(source) is not None:
+            if read.meta is None and await self.membership.committed(source) is not None:
                 raise StateIncompatible(
                     f"{source}: offsets are committed for this group, but there is no state",
                     advice="Use another kafka.group, or delete the group's offsets to begin anew.",
@@ -167,11 +186,18 @@ class Worker:
             parts[source] = Partition(source, self._topology.stage_of(source.topic), self._settings, owner, read)
         metas = {source: part.adopt(first[source], end[source], secrets.token_hex(4)) for source, part in parts.items()}
         await state.write({source: [(key(META, parts[source].owner), pack(meta))] for source, meta in metas.items()})
+        self._reached("adopted")
         return parts
+
+    async def _prove(self, offsets: Mapping[Source, int]) -> None:
+        await self.membership.confirm(offsets)
+        self._reached("proved")
 
     def revoked(self) -> None:
         """The last checkpoint has run."""
+        self._vitals.dropped()
         if self.checkpoint is not None:
+            self._reached("revoked")
             self.checkpoint.drop()
 
     def positions(self) -> Mapping[Source, int]:
@@ -184,7 +210,7 @@ class Worker:
         """Facts on their way every few milliseconds, until the app stops."""
         while not self._app.should_stop:
             await asyncio.sleep(SEND_SECONDS)
-            if self._facts is not None:
+            if self._facts is not None and (self._facts.unsent_bytes or not self._room.is_set()):  # an idle worker sleeps
                 await self._facts.send()
                 self._update_room()
 
@@ -201,6 +227,34 @@ class Worker:
                     await self._advance_silent(checkpoint)
                 except (KafkaError, TimeoutError, Abandoned) as why:  # nothing was said: the next round tries again
                     self._log.info("silences not looked at: %s", why)
+            for part in list(checkpoint.parts.values()):
+                if getattr(part.state, "stale", ()):  # goes on by itself while facts come
+                    self._wake(checkpoint, part)
+
+    async def watch_offsets(self) -> None:
+        """Where our partitions stand, every few seconds, until the app stops."""
+        while not self._app.should_stop:
+            await asyncio.sleep(LOOK_SECONDS)
+            parts = dict(self.checkpoint.parts) if self.checkpoint else {}
+            try:
+                readings = await self._readings(parts) if parts else []
+            except (KafkaError, TimeoutError) as why:
+                self._vitals.unread(why)
+            else:
+                self._vitals.look(parts, readings, self._facts.unsent_bytes if self._facts else 0)
+
+    async def _readings(self, parts: Mapping[Source, Partition]) -> list[Reading]:
+        first, end = await self._topic_offsets(list(parts))
+        readings = []
+        for source, part in parts.items():
+            part.log_start = first[source]
+            durable, goal = part.saved.applied if part.saved else part.applied, end[source]
+            if durable == part.applied < goal and self._stood.get(source) == durable:
+                async with asyncio.timeout(OFFSETS_SECONDS):
+                    goal = await self._end(part, goal)  # only markers of transactions may be left
+            self._stood[source] = durable
+            readings.append(Reading(source, first[source], durable, goal))
+        return readings
 
     async def _advance_silent(self, checkpoint: Checkpoint) -> None:
         """Marks move by the silence up to a moment before the proof: what we say then was true while we owned the partition."""
@@ -220,7 +274,7 @@ class Worker:
                 reached[source] = asleep
         if not reached:
             return
-        await self._membership.confirm({source: part.saved.applied for source, part in reached.items() if part.saved})
+        await self.membership.confirm({source: part.saved.applied for source, part in reached.items() if part.saved})
         for source, part in reached.items():
             # What was read meanwhile is silent no longer.
             still = self._silence.since(source, part.marks.own_marks(), asked)
@@ -232,7 +286,7 @@ class Worker:
         consumer = self._app.consumer
         if part.applied < end and not consumer.in_flight(part.source):
             before = part.applied
-            if await self._membership.position(part.source) >= end:
+            if await self.membership.position(part.source) >= end:
                 await asyncio.sleep(SEND_SECONDS)  # a fetch just taken over is delivered within a few turns of the loop
                 if part.applied == before and not consumer.in_flight(part.source):
                     return before
@@ -274,6 +328,7 @@ class Worker:
             self._offsets = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
             await self._offsets.start()
             self._facts, outputs = Sender(self._producer), Sender(self._producer)
+            self._facts.sent = outputs.sent = self._vitals.metrics.sent
             stages = self._topology.stages
             await self._facts.open({self._topology.facts_topic(stage) for each in stages for stage in each.tells})
             await self._facts.open({topic for stage in stages for topic in stage.reads})  # for their partition counts
@@ -285,14 +340,20 @@ class Worker:
                 self._state,
                 self._facts,
                 outputs,
-                self._membership,
+                self.membership,
                 originals=self._read_again,
                 source_name=self._settings.kafka.group,
                 log=self._log,
             )
             self.checkpoint.changed = self._update_room
-            self.checkpoint.reached = self.reached or self.checkpoint.reached
+            self.checkpoint.reached = self._reached
         return self.checkpoint, self._state
+
+    def _reached(self, step: str) -> None:
+        if step not in _UNTIMED:
+            self._vitals.reached(step)
+        if self.reached is not None:
+            self.reached(step)
 
     def _public_topics(self) -> set[str]:
         return {self._topology.public_topic(content) for content in ("dead-letter", "enriched", "verdicts", "findings")}

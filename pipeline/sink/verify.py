@@ -1,178 +1,102 @@
-"""Kafka's offsets and ClickHouse's tables in, an account per topic-partition out: is every record there, once?
+"""A database and what Kafka says of its topics in, an account per topic-partition out; `account.py` says what it means.
 
-    read = written + filtered + dead-lettered        over distinct offsets
+    committed offsets ── ClickHouse: ranges, rows ── end offsets, dead letters ── accounts           in this order
 
-The worker's own counters are not asked.  `sink_ranges` says what the worker meant to have done with every range of offsets, `events`
-what is there, Kafka what there was to read:
-
-    Kafka     begin ------------------------------------------------------ end
-    ranges         [lo hi)[lo hi)[lo hi)                                     : no gap from begin on, no overlap
-    events         written offsets of each range, each row once              : as many as the range says
-                                        <------------ pending -------------> : not read yet, no violation
-
-Holes are offsets that Kafka never handed out: transaction markers, compacted or expired records.  In `events` every row counts; the
-other tables replace rows of one id, so for their topics only the ranges are checked.
-
-Holds: `account` is pure; nothing is changed; the newest incarnation of a topic is judged; ranges near the end of their retention,
-whose rows the server may have dropped first, are left out.
+Holds: nothing is changed; the newest incarnation of a topic is judged; ranges near the end of their retention, whose rows the server may
+have dropped first, are left out; committed offsets are older, end offsets and dead letters newer than what ClickHouse was asked, so that
+a running worker never looks wrong; memory is bounded by the ranges, not by the rows.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
 import msgspec
 
-from pipeline.errors import ErrorCode
+from pipeline.sink.account import (
+    FILTERED,
+    NAMED_MAX,
+    NOTHING,
+    Account,
+    Offsets,
+    Place,
+    Range,
+    Sighted,
+    Stored,
+    Wanted,
+    account,
+    differs,
+    listed_in,
+)
 from pipeline.sink.clickhouse import Database
 
-NAMED_MAX = 20  # offsets named per violation
-FILTERED = frozenset({ErrorCode.CONTROL.value, ErrorCode.NOTHING_TO_KEEP.value})  # all other codes are dead letters
+__all__ = ["FILTERED", "Account", "Offsets", "Place", "Sighted", "Wanted", "verify"]
+
+CHUNK_OFFSETS = 1_000_000  # compared by one query, which needs some 150 bytes for each
 TTL_MARGIN_DAYS = 8  # parts of one week are dropped together
 
-
-class Offsets(msgspec.Struct, frozen=True):
-    """What Kafka says of one partition: first offset that is kept, and the one behind the last."""
-
-    topic: str
-    partition: int
-    begin: int
-    end: int
+Letters = Callable[[Wanted], Sighted]
+Ends = Callable[[], Mapping[Place, int]]
 
 
-class Range(msgspec.Struct, frozen=True):
-    """One row of `sink_ranges`."""
+class Found(msgspec.Struct, frozen=True):
+    """What ClickHouse says of one partition."""
 
-    lo: int
-    hi: int
-    rows: int
-    written: int  # distinct offsets with a row
-    listed: tuple[tuple[int, str], ...] = ()
-
-
-class Stored(msgspec.Struct, frozen=True):
-    """What `events` holds of one range."""
-
-    offsets: int  # distinct
-    rows: int  # distinct (offset, index)
-
-
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """One topic-partition.  It is right when `violations` is empty."""
-
-    topic: str
-    partition: int
+    offsets: Offsets
     incarnation: str
-    begin: int
-    end: int
-    read: int  # distinct offsets
-    written: int
-    filtered: int
-    dead_lettered: int
-    codes: dict[str, int]  # of filtered and dead-lettered records
-    rows: int
-    holes: int
-    pending: int
-    missing: tuple[int, ...] = ()  # first offsets without the row they should have
-    doubled: tuple[tuple[int, int], ...] = ()  # first (offset, index) stored more than once
-    violations: tuple[str, ...] = ()
+    ranges: tuple[Range, ...]
+    stored: dict[int, Stored] | None = None
+    details: dict[int, dict[int, dict[int, int]]] = {}
+    outside: tuple[int, ...] = ()
+
+    @property
+    def wanted(self) -> frozenset[int]:
+        """Offsets that should have a dead letter."""
+        return frozenset(offset for offset, code in listed_in(self.ranges) if code not in FILTERED)
 
 
-def account(
-    offsets: Offsets,
-    incarnation: str,
-    ranges: Sequence[Range],
-    stored: Mapping[int, Stored] | None,
+def verify(
+    database: Database,
+    offsets: Sequence[Offsets],
     *,
-    doubled: Sequence[tuple[int, int]] = (),
-    both: Sequence[int] = (),
-    without_row: Mapping[int, Sequence[int]] | None = None,
-) -> Account:
-    """Compare.  `ranges` ascend; `stored` maps a range's lo to what is there (None: rows of this topic replace one another);
-    `both` are offsets stored although listed; `without_row` names, per deficient range, offsets that have no row."""
-    codes: dict[str, int] = {}
-    for _, code in (entry for entry in _listed(ranges)):
-        codes[code] = codes.get(code, 0) + 1
-    violations = list(_order(offsets, ranges))
-    missing: list[int] = []
-    for judged in ranges if stored is not None else ():
-        there = (stored or {}).get(judged.lo, Stored(0, 0))
-        if there.offsets < judged.written:
-            missing += (without_row or {}).get(judged.lo, ())
-            violations.append(
-                f"range [{judged.lo}, {judged.hi}): {judged.written - there.offsets} of {judged.written} written offsets are missing"
-            )
-        elif there.offsets > judged.written:
-            violations.append(f"range [{judged.lo}, {judged.hi}): {there.offsets} offsets have rows, {judged.written} should")
-        elif there.rows != judged.rows:
-            violations.append(f"range [{judged.lo}, {judged.hi}): {there.rows} rows are there, {judged.rows} should be")
-    if doubled:
-        violations.append(f"rows stored more than once: {_some([f'{offset}/{index}' for offset, index in doubled])}")
-    if both:
-        violations.append(f"offsets stored although listed as not written: {_some(both)}")
-    written = sum(judged.written for judged in ranges)
-    filtered = sum(count for code, count in codes.items() if code in FILTERED)
-    listed = sum(codes.values())
-    return Account(
-        topic=offsets.topic,
-        partition=offsets.partition,
-        incarnation=incarnation,
-        begin=offsets.begin,
-        end=offsets.end,
-        read=written + listed,
-        written=written,
-        filtered=filtered,
-        dead_lettered=listed - filtered,
-        codes=dict(sorted(codes.items())),
-        rows=sum(judged.rows for judged in ranges),
-        holes=sum(judged.hi - judged.lo - judged.written - len(judged.listed) for judged in ranges),
-        pending=max(0, offsets.end - (ranges[-1].hi if ranges else offsets.begin)),
-        missing=tuple(missing[:NAMED_MAX]),
-        doubled=tuple(doubled[:NAMED_MAX]),
-        violations=tuple(violations),
-    )
+    inputs: Iterable[str],
+    sparse: Iterable[str] = (),
+    letters: Letters | None = None,
+    ends: Ends | None = None,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Account]:
+    """The account of every partition.
+
+    Rows are compared for the topics in `inputs`, whose rows stand in `events`; topics in `sparse` have ranges only where something was
+    refused.  `letters` looks for dead letters and `ends` asks for end offsets, both after ClickHouse was asked; without them dead letters
+    are not checked and the ends are those of `offsets`.
+    """
+    counted, thin = frozenset(inputs), frozenset(sparse)
+    found = []
+    for item in sorted(offsets, key=lambda item: (item.topic, item.partition)):
+        progress(f"{item.topic}/{item.partition}")
+        found.append(_of_partition(database, item, rows_count=item.topic in counted, progress=progress))
+    newer = ends() if ends is not None else {}
+    wanted = {(each.offsets.topic, each.offsets.partition): each.wanted for each in found if each.wanted}
+    sighted = letters(wanted) if letters is not None else None
+    now = int(database.query("SELECT toUnixTimestamp(now())")[0][0]) * 1000
+    return [
+        account(
+            msgspec.structs.replace(each.offsets, end=newer.get((each.offsets.topic, each.offsets.partition), each.offsets.end)),
+            each.incarnation,
+            each.ranges,
+            each.stored,
+            details=each.details,
+            outside=each.outside,
+            letters=sighted,
+            sparse=each.offsets.topic in thin,
+            now=now,
+        )
+        for each in found
+    ]
 
 
-def _listed(ranges: Iterable[Range]) -> Iterable[tuple[int, str]]:
-    for judged in ranges:
-        yield from judged.listed
-
-
-def _order(offsets: Offsets, ranges: Sequence[Range]) -> Iterable[str]:
-    """Violations of the ranges alone."""
-    if not ranges:
-        return
-    if ranges[0].lo > offsets.begin:
-        yield f"offsets {offsets.begin} to {ranges[0].lo - 1} are in no range"
-    for before, after in pairwise(ranges):
-        if after.lo > before.hi:
-            yield f"offsets {before.hi} to {after.lo - 1} are in no range"
-        elif after.lo < before.hi:
-            yield f"ranges [{before.lo}, {before.hi}) and [{after.lo}, {after.hi}) overlap"
-    for judged in ranges:
-        outside = [offset for offset, _ in judged.listed if not judged.lo <= offset < judged.hi]
-        distinct = len({offset for offset, _ in judged.listed})
-        if outside or distinct != len(judged.listed):
-            yield f"range [{judged.lo}, {judged.hi}) lists offsets twice or from elsewhere: {_some(outside)}"
-        if judged.written + distinct > judged.hi - judged.lo:
-            yield f"range [{judged.lo}, {judged.hi}) accounts for more offsets than it has"
-    if ranges[-1].hi > offsets.end:
-        yield f"ranges reach offset {ranges[-1].hi}, Kafka ends at {offsets.end}: the topic was truncated, or made again under old state"
-
-
-def _some(items: Sequence[Any]) -> str:
-    more = "" if len(items) <= NAMED_MAX else f" and {len(items) - NAMED_MAX} more"
-    return ", ".join(map(str, items[:NAMED_MAX])) + more
-
-
-def verify(database: Database, offsets: Sequence[Offsets], *, inputs: Iterable[str]) -> list[Account]:
-    """The account of every partition; rows are compared for the topics in `inputs`, whose rows stand in `events`."""
-    counted = frozenset(inputs)
-    known = sorted(offsets, key=lambda item: (item.topic, item.partition))
-    return [_of_partition(database, item, rows_count=item.topic in counted) for item in known]
-
-
-def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool) -> Account:
+def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, progress: Callable[[str], None]) -> Found:
     # The server may drop old parts of one table before those of the other: ranges of that age prove nothing.
     days = max(1, database.settings.retention_days - TTL_MARGIN_DAYS)
     where: dict[str, Any] = {"topic": offsets.topic, "partition": offsets.partition, "days": days}
@@ -182,74 +106,90 @@ def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool) -> 
         where,
     )
     where["incarnation"], aged = newest[0] if newest else ("", False)
-    ranges = [
-        Range(lo, hi, rows, written, tuple(zip(listed, codes, strict=True)))
-        for lo, hi, rows, written, listed, codes in database.query(
-            "SELECT lo, hi, any(rows), any(offsets_written), any(listed_offsets), any(listed_codes) FROM {db}.sink_ranges "
-            "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(incarnation)s "
-            "AND _inserted > now() - toIntervalDay(%(days)s) GROUP BY lo, hi ORDER BY lo, hi",
-            where,
-        )
-    ]
-    if aged and ranges:
-        offsets = msgspec.structs.replace(offsets, begin=max(offsets.begin, ranges[0].lo))
-    if not rows_count or not ranges:
-        return account(offsets, where["incarnation"], ranges, None)
-    where |= {"first": ranges[0].lo, "last": ranges[-1].hi}
-    stored = _stored(database, where)
-    deficient = [judged for judged in ranges if stored.get(judged.lo, Stored(0, 0)).offsets < judged.written]
-    return account(
-        offsets,
-        where["incarnation"],
-        ranges,
-        stored,
-        doubled=_doubled(database, where),
-        both=_both(database, where),
-        without_row={judged.lo: _without_row(database, judged, where) for judged in deficient[:NAMED_MAX]},
-    )
+    ranges = _ranges(database, where)
+    if aged:
+        first = ranges[0].lo if ranges else offsets.committed
+        offsets = msgspec.structs.replace(offsets, begin=max(offsets.begin, first or offsets.begin))
+    if not rows_count:
+        return Found(offsets, where["incarnation"], ranges)
+    stored: dict[int, Stored] = {}
+    for chunk in _chunks(ranges):
+        stored |= _stored(database, where, chunk)
+        progress(f"{offsets.topic}/{offsets.partition}: rows up to offset {chunk[-1].hi}")
+    wrong = [judged for judged in ranges if differs(judged, stored.get(judged.lo, NOTHING))]
+    details = {judged.lo: _detail(database, where, judged) for judged in wrong[:NAMED_MAX]}
+    return Found(offsets, where["incarnation"], ranges, stored, details, _outside(database, where, offsets, ranges, aged=bool(aged)))
 
 
-_ROWS = (
-    "WHERE _topic = %(topic)s AND _partition = %(partition)s AND _incarnation = %(incarnation)s "
-    "AND _offset >= %(first)s AND _offset < %(last)s"
-)
-
-
-def _stored(database: Database, where: Mapping[str, Any]) -> dict[int, Stored]:
+def _ranges(database: Database, where: Mapping[str, Any]) -> tuple[Range, ...]:
+    """The ranges of an incarnation, ascending; of one that was noted again, its last word."""
     found = database.query(
-        "SELECT r.lo, uniqExact(e._offset), uniqExact(e._offset, e._index) "  # noqa: S608  no value is put into the text
-        f"FROM (SELECT _topic, _offset, _index FROM {{db}}.events {_ROWS}) AS e "
-        "ASOF INNER JOIN (SELECT DISTINCT topic, lo FROM {db}.sink_ranges WHERE topic = %(topic)s AND partition = %(partition)s "
-        "AND incarnation = %(incarnation)s) AS r ON e._topic = r.topic AND e._offset >= r.lo GROUP BY r.lo",
+        "SELECT lo, hi, argMax((rows, offsets_written, listed_offsets, listed_codes, gap_los, gap_his, gap_codes), _inserted), "
+        "dateDiff('second', max(_inserted), now()) FROM {db}.sink_ranges "
+        "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(incarnation)s "
+        "AND _inserted > now() - toIntervalDay(%(days)s) GROUP BY lo, hi ORDER BY lo, hi",
         where,
     )
-    return {lo: Stored(offsets, rows) for lo, offsets, rows in found}
-
-
-def _doubled(database: Database, where: Mapping[str, Any]) -> list[tuple[int, int]]:
-    found = database.query(
-        f"SELECT _offset, _index FROM {{db}}.events {_ROWS} "  # noqa: S608  same
-        "GROUP BY _offset, _index HAVING count() > 1 ORDER BY _offset, _index",
-        where,
+    return tuple(
+        Range(lo, hi, rows, written, tuple(zip(at, codes, strict=True)), tuple(zip(los, his, whys, strict=True)), age)
+        for lo, hi, (rows, written, at, codes, los, his, whys), age in found
     )
-    return [(offset, index) for offset, index in found]
 
 
-def _both(database: Database, where: Mapping[str, Any]) -> list[int]:
+def _chunks(ranges: Sequence[Range]) -> Iterator[Sequence[Range]]:
+    """The ranges in pieces of bounded width."""
+    begin = 0
+    for at, judged in enumerate(ranges):
+        if at > begin and judged.hi - ranges[begin].lo > CHUNK_OFFSETS:
+            yield ranges[begin:at]
+            begin = at
+    if ranges:
+        yield ranges[begin:]
+
+
+_ROWS = "_topic = %(topic)s AND _partition = %(partition)s AND _incarnation = %(incarnation)s"
+_SPAN = f"{_ROWS} AND _offset >= %(first)s AND _offset < %(last)s"
+
+
+def _stored(database: Database, where: Mapping[str, Any], ranges: Sequence[Range]) -> dict[int, Stored]:
     found = database.query(
-        f"SELECT DISTINCT _offset FROM {{db}}.events {_ROWS} "  # noqa: S608  same
-        "AND _offset IN (SELECT arrayJoin(listed_offsets) FROM {db}.sink_ranges WHERE topic = %(topic)s "
-        "AND partition = %(partition)s AND incarnation = %(incarnation)s) ORDER BY _offset",
-        where,
+        "SELECT r.lo, uniqExact(e._offset), uniqExact(e._offset, e._index), count(), sum(DISTINCT e._offset) FROM "  # noqa: S608  no value is put into the text
+        f"(SELECT _topic, _offset, _index FROM {{db}}.events WHERE {_SPAN}) AS e "
+        "ASOF INNER JOIN (SELECT topic, lo, max(hi) AS hi FROM {db}.sink_ranges WHERE topic = %(topic)s AND partition = %(partition)s "
+        "AND incarnation = %(incarnation)s AND lo >= %(first)s AND lo < %(last)s GROUP BY topic, lo) AS r "
+        "ON e._topic = r.topic AND e._offset >= r.lo WHERE e._offset < r.hi GROUP BY r.lo",
+        {**where, "first": ranges[0].lo, "last": max(judged.hi for judged in ranges)},
     )
-    return [offset for (offset,) in found]
+    return {lo: Stored(*numbers) for lo, *numbers in found}
 
 
-def _without_row(database: Database, judged: Range, where: Mapping[str, Any]) -> list[int]:
-    """First offsets of a range that have no row and are not listed: the missing ones, and among them its holes."""
+def _detail(database: Database, where: Mapping[str, Any], judged: Range) -> dict[int, dict[int, int]]:
+    """Offset -> index -> copies."""
     found = database.query(
-        f"SELECT DISTINCT _offset FROM {{db}}.events {_ROWS}",  # noqa: S608  same
+        f"SELECT _offset, _index, count() FROM {{db}}.events WHERE {_SPAN} GROUP BY _offset, _index ORDER BY _offset, _index",  # noqa: S608  same
         {**where, "first": judged.lo, "last": judged.hi},
     )
-    known = {offset for (offset,) in found} | {offset for offset, _ in judged.listed}
-    return [offset for offset in range(judged.lo, judged.hi) if offset not in known][:NAMED_MAX]
+    detail: dict[int, dict[int, int]] = {}
+    for offset, index, copies in found:
+        detail.setdefault(offset, {})[index] = copies
+    return detail
+
+
+def _outside(database: Database, where: Mapping[str, Any], offsets: Offsets, ranges: Sequence[Range], *, aged: bool) -> tuple[int, ...]:
+    """First offsets that have rows and are in no range.  Behind the last range only what is committed: the rest is in flight."""
+    committed = offsets.committed or 0
+    holes = [(before.hi, after.lo) for before, after in pairwise(ranges) if after.lo > before.hi][:NAMED_MAX]
+    if ranges:
+        holes += [] if aged else [(0, ranges[0].lo)]
+        holes += [(ranges[-1].hi, committed)]
+    elif not aged:
+        holes = [(0, committed)]
+    spans = " OR ".join(f"(_offset >= {lo} AND _offset < {hi})" for lo, hi in holes if hi > lo)
+    if not spans:
+        return ()
+    incarnation = _ROWS if ranges else "_topic = %(topic)s AND _partition = %(partition)s"
+    found = database.query(
+        f"SELECT DISTINCT _offset FROM {{db}}.events WHERE {incarnation} AND ({spans}) ORDER BY _offset LIMIT {NAMED_MAX + 1}",  # noqa: S608  numbers of our own
+        where,
+    )
+    return tuple(offset for (offset,) in found)

@@ -31,6 +31,7 @@ from pipeline.runtime.state_log import LogReader, Write
 from pipeline.runtime.state_record import CLAIM, META, Claim, Owner, key, pack
 from pipeline.settings import Settings
 from pipeline.sink.memory import MemorySink
+from pipeline.sink.rows import TABLES, refused
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 from pipeline.topology import Stage, Topology
@@ -75,6 +76,7 @@ class World:
     def __init__(self) -> None:
         self.records: list[Record] = []
         self.end = 0
+        self.first = 0  # what lies before was deleted
         self.log: list[tuple[str, bytes | None]] = []
         self.generation = 0
         self.sink = MemorySink()
@@ -84,17 +86,17 @@ class World:
 class Process:
     """One worker: it acts until `acts` of its acts are done; then it crashes or freezes."""
 
-    def __init__(self, world: World) -> None:
-        self.world = world
+    def __init__(self, world: World, topology: Topology = TOPOLOGY, site: Settings = SETTINGS) -> None:
+        self.world, self.topology, self.site = world, topology, site
         self.acts: int | None = None
         self.freezes = False
         self.stands, self.thawed = asyncio.Event(), asyncio.Event()
         self.letters: list[list[tuple[str, bytes]]] = []  # headers of what was published
         self.insert_is_lost: str = ""  # "answer": stored, but it looks as if not | "way": it arrives when we are dead
         self.generation = world.generation = world.generation + 1
-        self.checkpoint = Checkpoint(TOPOLOGY, self, self, self, self, self, originals=self._originals, source_name="model", log=LOG)  # type: ignore[arg-type]
+        self.checkpoint = Checkpoint(topology, self, self, self, self, self, originals=self._originals, source_name="model", log=LOG)  # type: ignore[arg-type]
         self.position = self._take_over()
-        self.guard = Guard(SETTINGS.time, self._tell, self._moved, LOG)
+        self.guard = Guard(site.time, self._tell, self._moved, LOG)
 
     def _take_over(self) -> int:
         read = LogReader()
@@ -104,10 +106,12 @@ class Process:
         claim = (key(CLAIM, owner), pack(Claim()))
         self.world.log.append(claim)
         read.take(*claim)
-        part = Partition(SOURCE, STAGE, SETTINGS, owner, read)
-        meta = part.adopt(0, self.world.end, f"life{self.generation}")
+        part = Partition(SOURCE, self.topology.stages[0], self.site, owner, read)
+        meta = part.adopt(self.world.first, self.world.end, f"life{self.generation}")
         known = {fact.id for fact in read.facts() if not fact.case.startswith(b"\x00")}
-        assert known == {str(record.offset) for record in self.world.records if record.offset < part.applied}
+        folded = {str(record.offset) for record in self.world.records if record.offset < part.applied}
+        assert known <= folded
+        assert all(int(name) < self.world.first for name in folded - known)  # deleted before it was read
         self.world.log.append((key(META, owner), pack(meta)))
         self.checkpoint.adopt({SOURCE: part})
         return part.applied
@@ -121,9 +125,13 @@ class Process:
         part = self.part
         if part is None:
             return False
-        batch = [record for record in self.world.records if record.offset >= self.position][:count]
+        batch = [record for record in self.world.records if record.offset >= max(self.position, self.world.first)][:count]
         if not batch:
             return False
+        return self.fold_batch(part, batch)
+
+    def fold_batch(self, part: Partition, batch: Sequence[Record]) -> bool:
+        """The same for a batch that was fetched, wherever it begins."""
         now, rest = part.cut(batch)
         if now:
             self.guard.fold(part, now)
@@ -150,7 +158,7 @@ class Process:
         pass
 
     async def _originals(self, source: Source, offsets: Sequence[int]) -> list[Record]:
-        return []
+        return [record for record in self.world.records if record.offset in offsets]
 
     # --- the state log
 
@@ -181,6 +189,8 @@ class Process:
         return self.world.sink.tables(rows)
 
     def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str, incarnation: str = "") -> None:
+        if refused(TABLES[table], rows):
+            self.world.sink.insert(table, rows, token, incarnation)
         lost, self.insert_is_lost = self.insert_is_lost, ""
         if lost == "way":
             self.world.late.append((table, rows, token, incarnation))

@@ -21,18 +21,21 @@ the last one holds; no field of a wrapper makes a line unreadable, it only count
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
+import msgspec
+from msgspec import UNSET
+
+from pipeline.errors import DecodeError
 from pipeline.formats.envelopes.raw import NAME_BYTES_MAX, NUMBER_MAX, said_by, sane_time, without_line_end
-from pipeline.formats.fields import json_object, zoned_time
-from pipeline.formats.line import Line
+from pipeline.formats.fields import zoned_time
+from pipeline.formats.line import Headers, Line
 
 _JOBCOMP_START = re.compile(rb'\{"jobid":[0-9]')
 _PROBE_START = b'{"trainwatch_probe":'
-_LINE_KEYS = ("message", "MESSAGE", "msg", "log")
-_COLLECTED_KEYS = ("received_at", "R_ISODATE", "@timestamp", "timestamp", "ISODATE")
-_WRITTEN_KEYS = ("@timestamp", "ISODATE", "timestamp", "DATE", "received_at")
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 _ISO_START = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
 _BSD_START = r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}"
@@ -42,28 +45,67 @@ _WORD = re.compile(r"[^\s\[\]:]{1,255}")
 _PID = re.compile(r"[0-9]{1,10}")
 
 
+class _Wrapper(msgspec.Struct, gc=False):
+    """The keys that shippers use; the others are skipped.  A value of an unexpected type counts as absent."""
+
+    trainwatch_probe: Any = UNSET
+    jobid: Any = None
+    event: Any = None
+    message: Any = None
+    message_capital: Any = msgspec.field(default=None, name="MESSAGE")
+    msg: Any = None
+    log: Any = None
+    host: Any = None
+    host_capital: Any = msgspec.field(default=None, name="HOST")
+    hostname: Any = None
+    hostname_journal: Any = msgspec.field(default=None, name="_HOSTNAME")
+    program: Any = None
+    program_capital: Any = msgspec.field(default=None, name="PROGRAM")
+    identifier: Any = msgspec.field(default=None, name="SYSLOG_IDENTIFIER")
+    appname: Any = None
+    procid: Any = None
+    pid_capital: Any = msgspec.field(default=None, name="PID")
+    pid_journal: Any = msgspec.field(default=None, name="_PID")
+    file: Any = None
+    file_name: Any = msgspec.field(default=None, name="FILE_NAME")
+    offset: Any = None
+    received_at: Any = None
+    received: Any = msgspec.field(default=None, name="R_ISODATE")
+    at_timestamp: Any = msgspec.field(default=None, name="@timestamp")
+    timestamp: Any = None
+    written: Any = msgspec.field(default=None, name="ISODATE")
+    date: Any = msgspec.field(default=None, name="DATE")
+    logtag: Any = None
+    part: Any = msgspec.field(default=None, name="_p")
+
+
+_decode = msgspec.json.Decoder(_Wrapper).decode
+
+
 class JsonWrapper:
     """The line is a field of a JSON object."""
 
     name = "json_wrapper"
 
-    def unwrap(self, value: bytes, headers: Sequence[tuple[str, bytes]]) -> list[Line] | None:
+    def unwrap(self, value: bytes, headers: Headers) -> list[Line] | None:
         """One line, or None for a value that is no object or is itself the event.  Raises DecodeError on broken JSON."""
         # `{'` opens the text of a Python dictionary, which frameworks print: a raw line.
         if value[:1] != b"{" or value[1:2] == b"'" or value.startswith(_PROBE_START) or _JOBCOMP_START.match(value):
             return None
-        wrapper = json_object(value)
-        if "trainwatch_probe" in wrapper or isinstance(wrapper.get("jobid"), int):
+        try:
+            wrapper = _decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DecodeError(f"not JSON: {error}") from error
+        if wrapper.trainwatch_probe is not UNSET or isinstance(wrapper.jobid, int):
             return None
         message = _message(wrapper)
         if message is None:
             return None
         host, program, file, offset, collected = said_by(headers)
         host = _host(wrapper) or host
-        program = _name(wrapper, "program", "PROGRAM", "SYSLOG_IDENTIFIER", "appname") or program
-        log = wrapper.get("log")
-        log = log if isinstance(log, dict) else {}
-        path = _name(wrapper, "file", "FILE_NAME") or _nested(log.get("file"), "path")
+        program = _first(wrapper.program, wrapper.program_capital, wrapper.identifier, wrapper.appname) or program
+        log = wrapper.log if isinstance(wrapper.log, dict) else _NOTHING
+        path = _first(wrapper.file, wrapper.file_name) or _nested(log.get("file"), "path")
         if program and not path:
             message = _composed(message, wrapper, host, program)
         return [
@@ -72,47 +114,47 @@ class JsonWrapper:
                 host=host,
                 program=program,
                 file=path or file,
-                file_offset=_offset(wrapper.get("offset"), log.get("offset"), offset),
+                file_offset=_offset(wrapper.offset, log.get("offset"), offset),
                 collected_time=_collected(wrapper) or collected,
                 truncated=_truncated(wrapper, log),
             )
         ]
 
 
-def _message(wrapper: dict[str, Any]) -> str | None:
-    event = wrapper.get("event")
+def _message(wrapper: _Wrapper) -> str | None:
+    event = wrapper.event
     if isinstance(event, dict) and isinstance(original := event.get("original"), str):
         return original
-    for key in _LINE_KEYS:
-        if isinstance(message := wrapper.get(key), str):
+    for message in (wrapper.message, wrapper.message_capital, wrapper.msg, wrapper.log):
+        if isinstance(message, str):
             return message
     return None
 
 
-def _composed(message: str, wrapper: dict[str, Any], host: str, program: str) -> str:
+def _composed(message: str, wrapper: _Wrapper, host: str, program: str) -> str:
     own = _OWN_PREFIX.match(message)
     if own is not None and not (program == "kernel" and own[0].endswith("[")):
         return message
-    written = next((text for key in _WRITTEN_KEYS if isinstance(text := wrapper.get(key), str)), "")
+    times = (wrapper.at_timestamp, wrapper.written, wrapper.timestamp, wrapper.date, wrapper.received_at)
+    written = next((time for time in times if isinstance(time, str)), "")
     if not (_WRITTEN.fullmatch(written) and _WORD.fullmatch(program)):
         return message
     before = f"{written} {host} {program}" if _WORD.fullmatch(host) else f"{written} {program}"
-    pid = next((text for key in ("procid", "PID", "_PID") if (text := str(wrapper.get(key, "")))), "")
+    pid = next((text for each in (wrapper.procid, wrapper.pid_capital, wrapper.pid_journal) if (text := str(each or ""))), "")
     if _PID.fullmatch(pid):
         before = f"{before}[{pid}]"
     return f"{before}: {message.removeprefix(' ')}"
 
 
-def _host(wrapper: dict[str, Any]) -> str:
-    host = wrapper.get("host")
+def _host(wrapper: _Wrapper) -> str:
+    host = wrapper.host
     if isinstance(host, dict):
         return _nested(host, "name") or _nested(host, "hostname")
-    return _name(wrapper, "host", "HOST", "hostname", "_HOSTNAME")
+    return _first(host, wrapper.host_capital, wrapper.hostname, wrapper.hostname_journal)
 
 
-def _collected(wrapper: dict[str, Any]) -> int | None:
-    for key in _COLLECTED_KEYS:
-        moment = wrapper.get(key)
+def _collected(wrapper: _Wrapper) -> int | None:
+    for moment in (wrapper.received_at, wrapper.received, wrapper.at_timestamp, wrapper.timestamp, wrapper.written):
         if isinstance(moment, str):
             found = zoned_time(moment)
         elif isinstance(moment, int | float) and 0 <= moment < NUMBER_MAX:
@@ -128,15 +170,15 @@ def _offset(*offsets: object) -> int | None:
     return next((offset for offset in offsets if type(offset) is int and 0 <= offset <= NUMBER_MAX), None)
 
 
-def _truncated(wrapper: dict[str, Any], log: dict[str, Any]) -> bool:
+def _truncated(wrapper: _Wrapper, log: Mapping[str, Any]) -> bool:
     """Filebeat says so; Fluent Bit marks the first parts of a line that the container runtime split."""
     flags = log.get("flags")
-    return (isinstance(flags, list) and "truncated" in flags) or wrapper.get("logtag") == "P" or wrapper.get("_p") == "P"
+    return (isinstance(flags, list) and "truncated" in flags) or wrapper.logtag == "P" or wrapper.part == "P"
 
 
-def _name(wrapper: dict[str, Any], *keys: str) -> str:
-    for key in keys:
-        if found := _text(wrapper.get(key)):
+def _first(*values: object) -> str:
+    for value in values:
+        if value is not None and (found := _text(value)):
             return found
     return ""
 

@@ -10,10 +10,10 @@ control characters, or a number that is none, counts as absent, since a header n
 Holds: every value is a raw line, so this envelope is asked last.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 
 from pipeline.formats.fields import EVENT_TIME_MAX, EVENT_TIME_MIN
-from pipeline.formats.line import Line
+from pipeline.formats.line import Headers, Line
 
 NAME_BYTES_MAX = 512
 NUMBER_MAX = 2**63 - 1
@@ -24,11 +24,9 @@ class RawLine:
 
     name = "raw"
 
-    def unwrap(self, value: bytes, headers: Sequence[tuple[str, bytes]]) -> list[Line]:
+    def unwrap(self, value: bytes, headers: Headers) -> list[Line]:
         """One line, without its line end."""
         payload = without_line_end(value)
-        if not headers:
-            return [Line(payload=payload)]
         host, program, file, offset, collected = said_by(headers)
         return [Line(payload=payload, host=host, program=program, file=file, file_offset=offset, collected_time=collected)]
 
@@ -38,23 +36,18 @@ def without_line_end(value: bytes) -> bytes:
     return value.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def said_by(headers: Sequence[tuple[str, bytes]]) -> tuple[str, str, str, int | None, int | None]:
+def said_by(headers: Headers) -> tuple[str, str, str, int | None, int | None]:
     """Host, program, file, offset and collected time; of a header that occurs twice the last one holds, as in Kafka clients."""
-    host = program = file = ""
-    offset: int | None = None
-    collected: int | None = None
-    for name, data in headers:
-        if name == "host":
-            host = _name(data)
-        elif name == "source":
-            program = _name(data)
-        elif name == "file":
-            file = _name(data)
-        elif name == "offset":
-            offset = _number(data)
-        elif name == "collected":
-            collected = sane_time(_number(data))
-    return host, program, file, offset, collected
+    said = dict(headers)
+    if not said:
+        return "", "", "", None, None
+    return (
+        _name(said.get("host")),
+        _name(said.get("source")),
+        _name(said.get("file")),
+        _number(said.get("offset")),
+        sane_time(_number(said.get("collected"))),
+    )
 
 
 def sane_time(milliseconds: int | None) -> int | None:
@@ -62,6 +55,7 @@ def sane_time(milliseconds: int | None) -> int | None:
     return milliseconds if milliseconds is not None and EVENT_TIME_MIN <= milliseconds < EVENT_TIME_MAX else None
 
 
+@lru_cache(maxsize=8192)  # hosts, programs and files come again and again
 def _name(data: bytes | None) -> str:
     if not data or len(data) > NAME_BYTES_MAX:
         return ""

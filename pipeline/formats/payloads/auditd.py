@@ -14,13 +14,15 @@ different calls on different machines.  `?` and `(null)` mean absent.
 
 Holds: linear time in the length of the line; a text field that cannot be decoded stays as it was written.
 
-A regular expression with `findall` was measured against splitting at blanks: the same speed, and it gets quotes right (5 us a record).
+The kernel writes the fields of a type in one order, so the types that make the bulk are first tried against one pattern of the whole
+body (2 us for a SYSCALL); what does not fit it to the last byte, as hex text, is read field by field (4 us, as splitting at blanks).
 """
 
 import ipaddress
 import re
 import zlib
 from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from pipeline.errors import DecodeError, UnknownFormat
 from pipeline.formats import syslog
@@ -61,6 +63,47 @@ _NUMBERED_TYPES = {
 _SUCCESS = {"yes": "success", "success": "success", "1": "success", "no": "fail", "failed": "fail", "fail": "fail", "0": "fail"}
 _AVC = re.compile(r"avc: {1,8}([a-z]{1,16}) {1,8}\{ ([^}]{0,256}) \}")
 _FAMILIES = {1: "unix", 2: "ipv4", 10: "ipv6", 16: "netlink"}
+
+
+class Layout(NamedTuple):
+    """A pattern for a whole body."""
+
+    whole: re.Pattern[str]
+    names: tuple[str, ...]  # of its groups
+    optional: tuple[str, ...]  # those that may be missing
+
+
+def _layout(kernel: str, user_space: str = "") -> Layout:
+    """The layout of an order of fields: "x" is quoted text, which needs no decoding; x? may be missing; `?` from user space is nothing."""
+    plain = r"([^ ?\"'()][^ \"'()]*)" if user_space else r"([^ \"']*)"
+    pattern = "".join(_field(field, plain) for field in kernel.split())
+    if user_space:
+        pattern += "msg='" + "".join(_field(field, rf"(?:\?|{plain})") for field in user_space.split())[:-1] + "' "
+    fields = f"{kernel} {user_space}".split()
+    optional = [field for field in fields if field.endswith("?") or field == '"key"' or field in user_space.split()]
+    return Layout(re.compile(pattern), tuple(map(_bare, fields)), tuple(map(_bare, optional)))
+
+
+def _field(field: str, plain: str) -> str:
+    value = r'(?:"([^"]*)"|\(null\))' if field == '"key"' else '"([^"]*)"' if '"' in field else plain
+    return f"(?:{_bare(field)}={value} )?" if field.endswith("?") else f"{_bare(field)}={value} "
+
+
+def _bare(field: str) -> str:
+    return field.strip('"?')
+
+
+# In the order in which kernel/auditsc.c and libaudit write them.
+_TASK = "auid uid gid euid suid fsuid egid sgid fsgid tty ses"
+_USER_SPACE = _layout("pid uid auid ses subj?", 'op? grantors? unit? id? "acct"? "comm"? "exe" hostname addr terminal res')
+_LAYOUTS = {
+    "SYSCALL": _layout(f'arch syscall success exit a0 a1 a2 a3 items ppid pid {_TASK} "comm" "exe" subj? "key"'),
+    "PATH": _layout('item "name" inode dev mode ouid ogid rdev nametype cap_fp? cap_fi? cap_fe? cap_fver? cap_frootid?'),
+    "OBJ_PID": _layout('opid oauid ouid oses "ocomm"'),
+    "CWD": _layout('"cwd"'),
+    **dict.fromkeys(("SERVICE_START", "SERVICE_STOP", "CRED_ACQ", "CRED_DISP", "CRED_REFR"), _USER_SPACE),
+    **dict.fromkeys(("USER_ACCT", "USER_AUTH", "USER_LOGIN", "USER_LOGOUT", "USER_START", "USER_END"), _USER_SPACE),
+}
 
 
 class Auditd:
@@ -128,22 +171,33 @@ def _unprefixed(line: Line, reading: Reading) -> tuple[str, str]:
 
 def _fields(record_type: str, body: str) -> dict[str, str]:
     body, enriched, translations = body.partition(_ENRICHED)
-    if not enriched and ("UID=" in body or "ARCH=" in body) and (glued := _GLUED.search(body)):
-        body, translations = body[: glued.start()], body[glued.start() :]
-    texts = _TEXTS_OF_TYPE.get(record_type)
-    fields: dict[str, str] = {}
-    if texts is not None:
-        # The bulk of all input: the kernel writes text in known fields only, so the others need no look.
-        found = _FIELD.findall(body)
-        fields = dict(found)
-        if len(fields) != len(found):
-            fields = dict(reversed(found))
-        _clean(fields, texts or [name for name in fields if name != "argc" and not name.endswith("_len")])
+    layout = _LAYOUTS.get(record_type)
+    found = layout.whole.fullmatch(body if body[-1:] == " " else f"{body} ") if layout else None
+    if layout and found:
+        fields: dict[str, Any] = dict(zip(layout.names, found.groups(), strict=False))  # a strict zip takes twice as long
+        for name in layout.optional:
+            if fields[name] is None:
+                del fields[name]
     else:
-        _other_fields(record_type, body, fields)
+        if not enriched and ("UID=" in body or "ARCH=" in body) and (glued := _GLUED.search(body)):
+            body, translations = body[: glued.start()], body[glued.start() :]
+        fields = _by_name(record_type, body)
     if translations:
         _collect(fields, translations)
     _derive(record_type, body, fields)
+    return fields
+
+
+def _by_name(record_type: str, body: str) -> dict[str, str]:
+    texts = _TEXTS_OF_TYPE.get(record_type)
+    if texts is None:
+        return _other_fields(record_type, body)
+    # The kernel writes text in known fields only, so the others need no look.
+    found = _FIELD.findall(body)
+    fields = dict(found)
+    if len(fields) != len(found):
+        fields = dict(reversed(found))
+    _clean(fields, texts or [name for name in fields if name != "argc" and not name.endswith("_len")])
     return fields
 
 
@@ -160,16 +214,18 @@ def _clean(fields: dict[str, str], texts: Iterable[str]) -> None:
             fields[name] = _decoded(value)
 
 
-def _other_fields(record_type: str, body: str, fields: dict[str, str]) -> None:
+def _other_fields(record_type: str, body: str) -> dict[str, str]:
     kernel, quote, said = body.partition("msg='")
     if record_type == "LOGIN":
         for name in ("old auid=", "new auid=", "old ses=", "new ses="):
             kernel = kernel.replace(name, name.replace(" ", "_"))
+    fields: dict[str, str] = {}
     _collect(fields, kernel)
     if quote:
         # Old messages wrap some of their fields in brackets and commas: `(hostname=?, addr=?, terminal=cron res=success)'`.
         end = said.rfind("'")
         _collect(fields, (said[:end] if end >= 0 else said).replace(", ", " "))
+    return fields
 
 
 def _collect(fields: dict[str, str], text: str) -> None:
@@ -177,12 +233,12 @@ def _collect(fields: dict[str, str], text: str) -> None:
     for name, value in _FIELD.findall(text):
         if name in fields:
             continue
-        if value.startswith('"') and value.endswith('"') and len(value) > 1:
+        if value[:1] == '"' == value[-1:] and len(value) > 1:
             fields[name] = value[1:-1]
         elif value not in _ABSENT:
             if name in _TEXT_FIELDS:
                 value = _decoded(value)
-            elif value.endswith(")") and "(" not in value:
+            elif value[-1] == ")" and "(" not in value:
                 value = value[:-1]
             fields[name] = value
 

@@ -115,6 +115,23 @@ def test_after_a_restart_anywhere_the_judge_sees_the_same() -> None:
         assert again.seen() == base.seen()
 
 
+def test_a_quiet_artefact_is_sealed_and_opened_for_a_late_load() -> None:
+    """Its history is built again, and sealed again, until the retention ends."""
+    case = artefact_case(CLUSTER, PATH)
+    artefacts = Artefacts()
+    artefacts.take(*FACTS[:5], at=now(DAY))
+    assert not artefacts.cases.sealed(case)
+    artefacts.take(at=now(4 * DAY))
+    assert artefacts.cases.sealed(case)
+    assert case not in artefacts.state.histories
+    artefacts.take(FACTS[5], at=now(4 * DAY))
+    assert artefacts.seen() == run(FACTS).seen()
+    artefacts.take(at=now(6 * DAY))
+    assert artefacts.cases.sealed(case)
+    artefacts.take(at=now(92 * DAY))
+    assert case not in artefacts.cases
+
+
 def test_the_same_facts_again_tell_nothing() -> None:
     """A replay is silent."""
     artefacts = run(FACTS)

@@ -53,8 +53,8 @@ Words = dict[tuple[str, bytes, str], Told]
 class Hosts:
     """One partition, driven by hand; `last` is what the stages behind remember of it."""
 
-    def __init__(self, facts: Iterable[Fact] = (), said: Cases | None = None, **settings: Any) -> None:
-        self.cases = Cases(facts)
+    def __init__(self, facts: Iterable[Fact] = (), said: Cases | None = None, cases: Cases | None = None, **settings: Any) -> None:
+        self.cases = cases if cases is not None else Cases(facts)
         self.state: HostsState = build_state(build.settings(**settings), self.cases)
         self.said = said if said is not None else Cases()
 
@@ -395,6 +395,57 @@ def test_within_the_retention_everything_is_kept_and_running_jobs_always() -> No
     long.take(at=now(100 * DAY))
     long.take(*facts(*kill_parts(100 * DAY, serial=5)), at=now(100 * DAY))
     assert touches(long.last) == [("SignalSent", "7", "pid")]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_what_is_packed_is_opened_for_a_late_fact(restart: bool) -> None:
+    """Ten days later the kill is packed, and its index gone; the job's record finds it all the same, and a later word voids it."""
+    sides = facts(*KILL, process_started(1), oom(50), heard(95))
+    last, ended, elsewhere = facts(heard(9 * DAY), ENDED, job_end(100, source=Source.SACCT, start=98))
+    base = Hosts()
+    base.take(*sides, ended, last)
+    hosts = Hosts()
+    hosts.take(*sides, at=now(DAY))
+    hosts.take(last, at=now(10 * DAY))
+    case = host_case(CLUSTER, HOST)
+    assert [len(each) for each in (hosts.cases.packs(case), hosts.cases.open(case))] == [1, 1]
+    assert not hosts.state.indexes[case].signals
+    if restart:
+        hosts = Hosts(cases=hosts.cases, said=hosts.said)
+    hosts.take(ended, at=now(10 * DAY))
+    assert touches(hosts.last) == [("OomKill", "7", "pid"), ("SignalSent", "7", "pid")]
+    assert hosts.last == base.last
+    hosts.take(at=now(13 * DAY))
+    hosts.take(elsewhere, at=now(13 * DAY))
+    base.take(elsewhere)
+    assert hosts.last == base.last
+
+
+def test_packed_facts_go_with_the_retention_unopened() -> None:
+    """What the packs hold is forgotten by their time."""
+    hosts = Hosts()
+    hosts.take(*facts(*KILL, ENDED), at=now(DAY))
+    hosts.take(*facts(*kill_parts(80 * DAY, serial=9)), at=now(50 * DAY))
+    hosts.take(at=now(95 * DAY))
+    assert len(hosts.cases.packs(host_case(CLUSTER, HOST))) == 2
+    hosts.take(at=now(140 * DAY))
+    assert set(hosts.cases.of(host_case(CLUSTER, HOST))) == {each.id for each in facts(*kill_parts(80 * DAY, serial=9))}
+
+
+def test_being_heard_is_kept_by_the_day() -> None:
+    """However many buckets: a fact a source and day, from which the coverage of a job is told as from single ones."""
+    buckets = [heard(number * BUCKET_MS / 1000, source=source) for number in range(-144, 144) for source in (Source.AUDITD, Source.SSHD)]
+    hosts = Hosts()
+    for each in buckets:
+        hosts.take(each)
+    assert len(hosts.cases.of(host_case(CLUSTER, HOST))) == 4
+    assert hosts.take(*buckets) == []
+    again = Hosts(hosts.cases.facts())
+    old = Hosts(buckets)  # as version 1 of the state kept them
+    for kept in (hosts, again, old):
+        kept.take(*facts(ENDED))
+        assert kept.last == hosts.last
+    assert any(isinstance(told, HostCoverage) and len(told.buckets) > 1 for told in hosts.last.values())
 
 
 def test_idleness_forgets_nothing() -> None:

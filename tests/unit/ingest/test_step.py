@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from pipeline.errors import ErrorCode
 from pipeline.formats.payloads import sacct
-from pipeline.ingest.step import FINAL_HEADER, build_state, step
+from pipeline.ingest.step import FINAL_HEADER, build_state, collected_time, step
 from pipeline.model.events import Event, JobRecord
-from pipeline.model.outcome import EventRow, Filtered, Observed, Outcome, Record, Rejected, Tell, Written
+from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell, Written
 from pipeline.model.source import Source
 from pipeline.model.told import Heard, decode_told
 from pipeline.settings import IngestSettings, SourceSettings
@@ -29,7 +29,9 @@ SITE = Site()
 
 def run(*records: Record, now: Watermarks = NOTHING, **settings: Any) -> list[Outcome]:
     """One batch of a new partition."""
-    return step(build_state(build.settings(**settings), Cases()), records, now)[1]
+    *outcomes, read = step(build_state(build.settings(**settings), Cases()), records, now)[1]
+    assert isinstance(read, Read)
+    return [out for out in outcomes if not isinstance(out, Lost)]
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[EventRow]:
@@ -414,3 +416,48 @@ def test_an_event_is_told_with_the_hash_of_its_line() -> None:
     (row,) = rows(outcomes)
     assert {(event.id, event.sha256) for _, event in told(outcomes)} == {(row.event_id, row.sha256)}
     assert all(isinstance(event.body, JobRecord) for _, event in told(outcomes))
+
+
+@pytest.mark.parametrize(
+    ("headers", "stamped", "collected"),
+    [
+        ({"collected": b"4000"}, 5_000, 4_000),
+        ({"collected": b"77000"}, 5_000, 5_000),
+        ({"collected": b"77000"}, -1, 77_000),
+        ({"collected": b"soon"}, 5_000, 5_000),
+        ({}, 5_000, 5_000),
+        ({}, -1, 0),
+    ],
+    ids=["the shipper's word", "not ahead of the record's own time", "no time of its own", "no number", "the record's time", "no time"],
+)
+def test_a_record_was_collected_when_its_shipper_says(headers: dict[str, bytes], stamped: int, collected: int) -> None:
+    """As far as the record's own time bears it out, else at that time."""
+    assert collected_time(stamped, headers) == collected
+
+
+def test_a_batch_says_how_far_it_was_read() -> None:
+    """The greatest time of collection, of records that cannot be read too, and whether the channel ends."""
+    state = build_state(build.settings(), Cases())
+    broken, control = build.record(b"no line of ours", 1, at=50), build.record(b"", 2, at=40, headers=[(FINAL_HEADER, b"1")])
+    assert step(state, [broken], NOTHING)[1][-1] == Read(broken.timestamp, False)
+    assert step(state, [broken, control], NOTHING)[1][-1] == Read(broken.timestamp, True)
+
+
+@pytest.mark.parametrize(
+    ("value", "topic", "wanted"),
+    [
+        (b"type=SYSCALL msg=audit(1772480441): arch=c000003e", "logs.access", [("auditd", "gpu-001")]),
+        (b'{"jobid":7,"state":17}', "logs.scheduler", [("slurm_jobcomp", "")]),
+        (b'{"trainwatch_probe":1,"kind":"nothing"}', "logs.training", []),
+        (b"no line of ours", "logs.access", []),
+    ],
+    ids=["a host's", "the cluster's", "a job's own output", "unknown"],
+)
+def test_a_line_that_its_own_format_cannot_read_is_a_gap(value: bytes, topic: str, wanted: list[tuple[str, str]]) -> None:
+    """Something was said then that nobody can know; but no job blinds anybody by what it prints."""
+    record = build.record(value, topic=topic, at=3000, headers=[("host", b"gpu-001")])
+    found = [out for out in step(build_state(build.settings(), Cases()), [record], NOTHING)[1] if isinstance(out, Lost)]
+    assert [(out.source.value, out.host) for out in found] == wanted
+    for out in found:
+        assert out.buckets[0] <= ms(3000 - 120) < out.buckets[1]
+        assert out.buckets[-1] <= ms(3000) < out.buckets[-1] + out.buckets[1] - out.buckets[0]

@@ -11,8 +11,9 @@ from itertools import permutations
 from typing import Any
 
 import orjson
+import pytest
 
-from pipeline.jobs.step import JobsState, build_state, step
+from pipeline.jobs.step import UNSEEN_MAX, JobsState, build_state, step
 from pipeline.model.facts import VOID, Fact, job_case
 from pipeline.model.ids import rank
 from pipeline.model.outcome import Publish
@@ -49,8 +50,8 @@ KILLED = [fact(each) for each in (allocation(), touch(kill(97)), rank_failed(98)
 class Jobs:
     """One partition, driven by hand; remembers the last canonical body under each id."""
 
-    def __init__(self, facts: Iterable[Fact] = (), **settings: Any) -> None:
-        self.cases = Cases(facts)
+    def __init__(self, facts: Iterable[Fact] = (), cases: Cases | None = None, **settings: Any) -> None:
+        self.cases = cases if cases is not None else Cases(facts)
         self.state: JobsState = build_state(build.settings(**settings), self.cases)
         self.last: dict[str, dict[str, Any]] = {}
         self.count = 0
@@ -189,8 +190,22 @@ def test_enriched_events_come_once_per_body() -> None:
     assert jobs.count == 0  # nobody knows yet whose job it was
     jobs.take(fact(allocation()), until=150)
     assert jobs.count == 2
-    jobs.take(fact(iteration(50)), until=150)
+    jobs.take(fact(rank_failed(50)), until=150)
     assert jobs.count == 3
+    jobs.take(until=150)
+    assert jobs.count == 3
+
+
+def test_of_the_steps_of_an_hour_the_last_is_published_when_the_hour_is_over() -> None:
+    """Nobody is judged by a step, and a job prints thousands an hour."""
+    jobs = Jobs()
+    jobs.take(fact(allocation()), until=150)
+    before = jobs.count
+    for number in range(50, 60):
+        jobs.take(fact(iteration(number, number), "iteration/1", rank=rank(number)), until=150)
+    assert jobs.count == before
+    jobs.take(until=150 + 3600)
+    assert jobs.count == before + 1
 
 
 def test_what_befell_the_nodes_after_the_end_is_never_published_of_the_job() -> None:
@@ -297,6 +312,56 @@ def test_lines_of_a_job_that_the_scheduler_never_spoke_of_are_forgotten_too() ->
     jobs.take(fact(rank_failed(50)), until=DAY)
     jobs.take(until=50 + KEEP)
     assert KEY not in jobs.cases
+
+
+def test_a_settled_case_is_sealed_until_its_retention_ends() -> None:
+    """Packed, without an index; a late fact revises it as ever, and it is sealed again."""
+    jobs = Jobs()
+    started, touched, failed, ended, *heard = KILLED
+    jobs.take(started, failed, *heard, until=DAY)
+    assert not jobs.cases.sealed(KEY)  # its end is not known
+    assert jobs.take(ended, until=DAY)
+    assert jobs.cases.sealed(KEY) == ms(100 + KEEP)
+    assert KEY not in jobs.state.indexes
+    assert jobs.take(ended, until=2 * DAY) == []
+    assert "interference" in {body.get("verdict") for body in jobs.take(touched, until=2 * DAY)}
+    assert jobs.cases.sealed(KEY)
+    assert jobs.take(until=100 + KEEP) == []
+    assert set(jobs.cases.of(KEY)) == {"tombstone"}
+
+
+def test_a_case_is_open_until_nothing_more_is_expected() -> None:
+    """The sources that prove an absence have had their time."""
+    jobs = Jobs()
+    jobs.take(*KILLED, until=100 + 120)
+    assert {body["status"] for body in jobs.last.values()} == {"final"}
+    assert not jobs.cases.sealed(KEY)
+
+
+@pytest.mark.parametrize("changed", [False, True])
+def test_sealed_cases_are_looked_at_after_a_restart_only_by_another_judge(changed: bool) -> None:
+    """A hundred thousand of them must not be judged before the worker goes on; other settings may judge otherwise."""
+    jobs = Jobs()
+    jobs.take(*KILLED, until=DAY)
+    detect = DetectSettings(kill_window_seconds=2000) if changed else DetectSettings()
+    again = Jobs(cases=jobs.cases, detect=detect)
+    assert list(again.state.stale) == ([KEY] if changed else [])
+    again.take(until=DAY)
+    assert not again.state.stale
+    assert list(Jobs(cases=again.cases, detect=detect).state.stale) == []
+
+
+def test_open_cases_are_looked_at_some_a_step_after_a_restart() -> None:
+    """What watermarks have closed meanwhile is judged, and nothing waits for all of it."""
+    jobs = Jobs()
+    for number in range(3 * UNSEEN_MAX):
+        jobs.take(*[Fact(job_case(CLUSTER, str(number)), each.id, each.rank, each.body) for each in KILLED[:2]], until=150)
+    again = Jobs(jobs.cases.facts())
+    left = []
+    for _ in range(3):
+        again.take(until=150)
+        left.append(len(again.state.unseen))
+    assert left == [2 * UNSEEN_MAX, UNSEEN_MAX, 0]
 
 
 def test_a_running_job_is_kept() -> None:

@@ -7,11 +7,15 @@ import msgspec
 import pytest
 
 from pipeline.errors import MigrationMissing, SinkOverloaded
+from pipeline.model.facts import Fact
 from pipeline.model.outcome import Record
 from pipeline.runtime import checkpoint as module
+from pipeline.runtime import state_log
 from pipeline.runtime.partition import Source
 from pipeline.sink.rows import RowsRefused
 from tests.property.test_checkpoint_model import Crash, Process, World
+
+ASIDE = b"\x00case"  # of no record
 
 
 class Wilful(Process):
@@ -85,6 +89,34 @@ async def test_a_replay_of_a_range_with_refused_rows_ends_the_same() -> None:
     assert stored(world) == [2, 4, 7, 8, 9]
     assert len(world.sink.ranges()) == 1
     second.checkpoint.close()
+
+
+@pytest.mark.asyncio
+async def test_a_frozen_worker_deletes_nothing_even_without_new_offsets(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What its new bases replace is still in use by the next owner, and no other proof comes when no offset has moved."""
+    monkeypatch.setattr(state_log, "BASE_FROM_BYTES", 1)
+    monkeypatch.setattr(state_log, "BASE_SHARE", 0.0)
+    world = world_of(10)
+    first = Process(world)
+    first.fold(10)
+    await first.checkpoint.run()
+    assert first.part is not None
+    for number in range(20):  # all buckets have bases, which the next ones replace
+        first.part.cases.merge(Fact(ASIDE, str(number), b"", b"x"))
+        await first.checkpoint.run()
+    assert [name for name, value in world.log if value is None]
+    first.part.cases.merge(Fact(ASIDE, "late", b"", b"x"))
+    second = Process(world)  # takes over while the first is frozen
+    before = len(world.log)
+    await first.checkpoint.run()
+    assert first.part is None
+    assert not [name for name, value in world.log[before:] if value is None]
+    third = Process(world)  # finds all that the second found
+    assert second.part is not None
+    assert third.part is not None
+    assert set(third.part.cases.of(ASIDE)) == set(second.part.cases.of(ASIDE)) == {str(number) for number in range(20)}
+    for process in (first, second, third):
+        process.checkpoint.close()
 
 
 @pytest.mark.asyncio

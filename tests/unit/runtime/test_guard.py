@@ -9,9 +9,9 @@ import pytest
 
 from pipeline.errors import ErrorCode, InvariantViolation
 from pipeline.model.facts import Fact, encode_fact
-from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Record, Rejected, Tell, Written
+from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Read, Record, Rejected, Tell, Written
 from pipeline.model.source import Source as Family
-from pipeline.runtime.channel import END_ADVANCE_MS, FINAL_HEADER
+from pipeline.runtime.channel import END_ADVANCE_MS
 from pipeline.runtime.guard import SINGLES_MIN, TOLD_BYTES_MAX, Guard, StepRaised
 from pipeline.runtime.partition import Partition
 from pipeline.runtime.state_log import LogReader
@@ -49,6 +49,7 @@ def test_outcomes_go_where_they_belong() -> None:
         Tell("jobs", fact),
         Publish("findings", b"key", "id", b"value"),
         Observed("main", Family.AUDITD, 200_000, (0,)),
+        Read(5_000, False),
     ]
     heard, part = Heard(), partition(stage(outcomes, tells=("jobs",)))
     heard.guard.fold(part, records(0, 1, 2))
@@ -59,7 +60,7 @@ def test_outcomes_go_where_they_belong() -> None:
     assert heard.told == [("jobs", fact)]
     assert [out.id for out in part.published] == ["id"]
     assert part.marks.own_marks() == {AUDITD: (140_000, 140_000)}  # less the bound of 60 s
-    assert part.marks.own_progress() == 5_000  # of the record's own time
+    assert part.marks.own_progress() == 5_000
     assert heard.moved == [[AUDITD]]
 
 
@@ -67,28 +68,19 @@ def test_the_bound_of_disorder_is_the_family_s() -> None:
     """sacct has an entry of its own."""
     heard = Heard(TimeSettings(out_of_order_seconds=10, out_of_order_seconds_by_family={"sacct": 900}))
     part = partition(
-        stage([Observed("main", Family.SACCT, 1_000_000, ()), Observed("main", Family.AUDITD, 1_000_000, ())], tells=("jobs",))
+        stage(
+            [Observed("main", Family.SACCT, 1_000_000, ()), Observed("main", Family.AUDITD, 1_000_000, ()), Read(5_000, False)],
+            tells=("jobs",),
+        )
     )
     heard.guard.fold(part, records(0))
     assert part.marks.own_marks() == {f"main{SEPARATOR}sacct": (100_000, 100_000), AUDITD: (990_000, 990_000)}
 
 
-@pytest.mark.parametrize(
-    ("headers", "progress"),
-    [((("collected", b"4000"),), 4_000), ((("collected", b"77000"),), 5_000), ((("collected", b"soon"),), 5_000), ((), 5_000)],
-    ids=["the shipper's word", "not ahead of the record's own time", "no number", "the record's time"],
-)
-def test_progress_is_the_time_of_collection(headers: tuple[tuple[str, bytes], ...], progress: int) -> None:
-    """The shipper's word as far as the record's own time bears it out, else that time."""
-    heard, part = Heard(), partition(stage(tells=("jobs",)))
-    heard.guard.fold(part, records(0, headers=headers))
-    assert part.marks.own_progress() == progress
-
-
 def test_a_control_record_ends_the_channel() -> None:
     """All families of the partition jump to one time, a day past what was read."""
-    heard, part = Heard(), partition(stage([Observed("main", Family.AUDITD, 900_000, ())], tells=("jobs",)))
-    heard.guard.fold(part, records(0, timestamp=960_000, headers=((FINAL_HEADER, b"1"), ("collected", b"950000"))))
+    heard, part = Heard(), partition(stage([Observed("main", Family.AUDITD, 900_000, ()), Read(950_000, True)], tells=("jobs",)))
+    heard.guard.fold(part, records(0))
     end = 950_000 + END_ADVANCE_MS
     assert part.marks.own_marks()[AUDITD] == (840_000, end)
     vector = part.marks.speak(part.source.topic, part.source.partition, 1)

@@ -1,13 +1,14 @@
 """What a partition remembers: merging does not depend on order or repetition, and the news replay to the same."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.facts import Fact
 from pipeline.model.ids import rank
-from pipeline.stream.cases import DROPPED, Cases
+from pipeline.stream.cases import DROPPED, Cases, Pack
 
 FACTS = st.builds(
     Fact,
@@ -93,3 +94,92 @@ def test_with_its_last_fact_a_case_goes() -> None:
     cases.drop(b"c", "a")
     assert list(cases) == []
     assert cases.of(b"c") == {}
+
+
+# --- packing ----------------------------------------------------------------------------------------------------------------------
+
+CASE = b"main\x1f7"
+PACKED_BY_VERSION_2 = "9b347961e2110e0608603c2280146ee0809cbc30e908c3114e787e0600"
+ACTS = st.lists(
+    st.tuples(st.just("merge"), FACTS)
+    | st.tuples(st.just("drop"), st.sampled_from(["", "a", "b", "c"]))
+    | st.tuples(st.just("seal"), st.integers(1, 9))
+    | st.tuples(st.just("pack"), st.sets(st.sampled_from(["a", "b", "c"])))
+    | st.tuples(st.just("ask"), st.just(CASE)),
+    max_size=25,
+)
+
+
+def do(cases: Cases, act: tuple[str, Any], *, packing: bool = True) -> bool:
+    """One act; what it answered."""
+    kind, what = act
+    if kind == "merge":
+        return cases.merge(what)
+    if kind == "drop":
+        return cases.drop(CASE, what)
+    if kind == "ask":
+        return bool(cases.of(CASE))
+    if packing:
+        return cases.seal(CASE, what) if kind == "seal" else cases.pack(CASE, sorted(what), 5)
+    return False
+
+
+@given(ACTS)
+def test_packed_or_not_the_same_is_known(acts: list[tuple[str, Any]]) -> None:
+    """Merging and forgetting answer the same, and the same facts are there."""
+    packed, plain = Cases(), Cases()
+    for act in acts:
+        answers = do(packed, act), do(plain, act, packing=False)
+        assert act[0] in ("seal", "pack") or answers[0] == answers[1]
+        assert content(packed) == content(plain)
+        assert (set(packed), len(packed)) == (set(plain), len(plain))
+
+
+@given(ACTS, st.integers(0, 9))
+def test_the_news_replay_to_the_same_packs(acts: list[tuple[str, Any]], before: int) -> None:
+    """Also behind a base that holds what was packed by then, and when packs are forgotten unopened."""
+    cases, log = Cases(), list[Fact]()
+    for act in acts:
+        do(cases, act)
+        log += cases.take_news()
+    base = Cases(Fact(case, name, *pair) for case in cases for name, pair in cases.open(case).items())
+    for case in cases:
+        for pack in cases.packs(case):
+            base.put(pack)
+    for again in (Cases(log), base):
+        assert content(again) == content(cases)
+        assert [again.sealed(case) for case in sorted(again)] == [cases.sealed(case) for case in sorted(cases)]
+        assert {pack for case in again for pack in again.packs(case)} == {pack for case in cases for pack in cases.packs(case)}
+    rest = Cases(log)
+    assert rest.forget(CASE, before) == cases.forget(CASE, before)
+    assert content(rest) == content(cases)
+
+
+def test_a_sealed_case_is_small_and_says_until_when() -> None:
+    """What is said over and over costs little; a later fact opens the case, which remembers all of it."""
+    cases = Cases(Fact(CASE, f"{number:032x}", b"", b"checkpoint_saved" * 20) for number in range(50))
+    assert cases.sealed(CASE) == 0
+    assert cases.seal(CASE, 77)
+    assert not cases.seal(CASE, 77)
+    (pack,) = cases.packs(CASE)
+    assert len(pack.packed) < 50 * (16 + 16)
+    assert (cases.sealed(CASE), len(cases.open(CASE)), len(cases.of(CASE))) == (77, 0, 50)
+    cases.merge(Fact(CASE, "late", b"", b"x"))
+    assert (cases.sealed(CASE), len(cases.open(CASE)), len(cases.of(CASE))) == (0, 1, 51)
+
+
+def test_packs_are_forgotten_by_their_time() -> None:
+    """Unopened; what is packed later or open stays."""
+    cases = Cases(Fact(CASE, name, b"", b"x") for name in "abc")
+    cases.pack(CASE, ["a"], 10)
+    cases.pack(CASE, ["b"], 20)
+    assert (cases.forget(CASE, 9), cases.forget(CASE, 10), set(cases.of(CASE))) == (False, True, {"b", "c"})
+    assert cases.merge(Fact(CASE, "a", b"", b"x"))  # as if never told
+
+
+def test_packs_written_by_an_older_release_are_read() -> None:
+    """The words that packing goes by are part of the layout: change them, and no state that was written can be read."""
+    old = bytes.fromhex(PACKED_BY_VERSION_2)
+    cases = Cases()
+    cases.put(Pack(CASE, 9, b"", old))
+    assert cases.of(CASE) == {"a": (rank(1), b"checkpoint_saved"), "b": (b"", b"owner_uid")}

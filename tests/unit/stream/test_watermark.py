@@ -8,12 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.model.facts import Fact
 from pipeline.model.outcome import Observed
 from pipeline.model.source import Source
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import (
+    COVERAGE,
     EMPTY,
     NOTHING,
+    SAID_MAX,
     Marks,
     Vector,
     Watermarks,
@@ -227,6 +230,51 @@ def test_after_a_restart_everything_is_said_again() -> None:
     before = (hearing.view().marks(), hearing.speak("facts.host", 0, 1))
     hearing.hear(again)
     assert (hearing.view().marks(), hearing.speak("facts.host", 0, 1)) == (before[0], None)
+
+
+def test_a_restart_says_the_newest_coverage_again_and_knows_the_rest() -> None:
+    """It was said before the state was written; six weeks of it again would fill the topics at every restart."""
+    cases, day = Cases(), 86_400_000
+    marks = Marks(cases, 600_000)
+    heard = tuple(range(0, 10 * day, 600_000))
+    marks.observe(Observed(C, Source.AUDITD, 10 * day, heard), 0)
+    marks.progress(10 * day)
+    assert len(cases.of(COVERAGE)) == 10  # a fact a day
+    again = Marks(Cases(cases.facts()), 600_000)
+    said = again.speak(TOPIC, 0, 1)
+    assert said is not None
+    assert said.coverage == {AUDITD: [bucket for bucket in heard if bucket >= heard[-1] - 2 * day]}
+    assert again.view().covered(C, Source.AUDITD, 0, 10 * day - 1)
+    assert not again.view().covered(C, Source.AUDITD, 0, 10 * day)
+
+
+def test_much_coverage_is_said_in_portions() -> None:
+    """A vector has to fit into a message, or the worker would end at it for ever."""
+    marks = Marks(Cases(), 10)
+    marks.observe(Observed(C, Source.AUDITD, 100, tuple(range(0, 25 * SAID_MAX, 10))), 0)
+    marks.progress(100)
+    said = list[int]()
+    for room in (SAID_MAX, SAID_MAX, SAID_MAX // 2):
+        vector = marks.speak(TOPIC, 0, 1)
+        assert vector is not None
+        assert len(vector.coverage[AUDITD]) == room
+        said += vector.coverage[AUDITD]
+    assert sorted(said) == list(range(0, 25 * SAID_MAX, 10))
+    assert marks.speak(TOPIC, 0, 1) is None
+
+
+@pytest.mark.parametrize("width", [600_000, 300_000])
+def test_coverage_of_version_1_and_of_another_width_is_read(width: int) -> None:
+    """Single buckets, and days of other settings: what starts at a bucket of ours counts."""
+    day = 86_400_000
+    old = Fact(COVERAGE, f"{AUDITD}\x1f{day}", b"", b"")
+    first = Cases([old])
+    Marks(first, width).observe(Observed(C, Source.AUDITD, day, (day + 600_000,)), 0)
+    marks = Marks(first, 600_000)
+    marks.progress(1)
+    said = marks.speak(TOPIC, 0, 1)
+    assert said is not None
+    assert said.coverage == {AUDITD: [day, day + 600_000]}
 
 
 def test_a_stage_hands_on_the_minimum_and_all_coverage() -> None:

@@ -1,0 +1,245 @@
+"""How long a record takes from the producer to where it can be seen: in a table, and as a provisional finding.
+
+visible     records of the mix are produced at a steady rate; a query asks every few milliseconds up to which offset `events` has grown:
+            a record below it is visible then.  Latency runs from the moment before it is handed to the producer.
+finding     all records up to the one that completes a finding are read and settled; then that one is sent, and the clock runs until the
+            finding is on its topic and in ClickHouse.  The same topology in memory tells which record that is.
+
+Not measured: the shipper in front of the producer.
+"""
+
+import asyncio
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from aiokafka import AIOKafkaProducer
+
+from pipeline.bench import mix
+from pipeline.bench.contest import task_of
+from pipeline.bench.job_full import inputs, topics_of
+from pipeline.bench.ours import topology_of
+from pipeline.bench.report import OURS, JobReport, Requirement
+from pipeline.bench.running import started
+from pipeline.bench.site import PARTITIONS, Site
+from pipeline.errors import FatalError
+from pipeline.model.outcome import Record
+from pipeline.runtime.following import Follower, caught_up
+from pipeline.runtime.local import LocalRuntime
+from pipeline.settings import Settings
+from pipeline.sink.clickhouse import Database
+
+RATE = 5000
+SLICE_SECONDS = 0.01
+LOOK_SECONDS = 0.01
+WARM_UP_SECONDS = 3.0
+PATIENCE_SECONDS = 60.0
+P50_1S, P99_1S, P99_200MS, FINDING_SECONDS = 0.7, 1.5, 0.5, 2.0
+CHUNK = 1000
+
+
+def run(
+    site: Site, seconds: float, *, seed: int = 1, rate: int = RATE, intervals: Sequence[float] = (1.0, 0.2), findings: int = 5
+) -> JobReport:
+    """Both measurements, for each flush interval."""
+    figures: dict[str, float] = {}
+    load = mix.build(seed, int(rate * (seconds + WARM_UP_SECONDS)), PARTITIONS)
+    for interval in intervals:
+        found = sorted(_visible(site, load, interval, rate))
+        for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
+            figures[f"visible, {interval:g} s flush, {name}, s"] = found[min(int(len(found) * share), len(found) - 1)]
+        site.say(
+            f"latency: {interval:g} s flush: " + ", ".join(f"{value:.2f}" for value in list(figures.values())[-3:]) + " s p50, p99, max"
+        )
+    waits = _findings(site, seed, findings) if findings else []
+    if waits:
+        figures["provisional finding behind its last fact, 1 s flush, on its topic, max, s"] = max(topic for topic, _ in waits)
+        figures["provisional finding behind its last fact, 1 s flush, in ClickHouse, max, s"] = max(stored for _, stored in waits)
+    report = JobReport(
+        job="latency", title="Latency", load=f"{rate:,} records/s of the mix for {seconds:g} s; {len(waits)} findings", figures=figures
+    )
+    return report.judged(_demand(figures))
+
+
+def _demand(figures: dict[str, float]) -> list[Requirement]:
+    bounds = {
+        "visible, 1 s flush, p50, s": P50_1S,
+        "visible, 1 s flush, p99, s": P99_1S,
+        "visible, 0.2 s flush, p99, s": P99_200MS,
+        "provisional finding behind its last fact, 1 s flush, on its topic, max, s": FINDING_SECONDS,
+    }
+    return [Requirement(name, bound, figures[name], at_most=True) for name, bound in bounds.items() if name in figures]
+
+
+# --- visible
+
+
+def _visible(site: Site, load: mix.Mix, interval: float, rate: int) -> list[float]:
+    """Seconds until each record behind the warm-up was visible."""
+    name = f"{site.name}.latency{interval:g}"
+    topics = topics_of(name)
+    content = mix.placed(load, topics)
+    site.create(topics.values())
+    settings = site.settings_of_run(content.settings, inputs(topics), checkpoint={"interval_seconds": interval})
+    site.prepare(settings, topology_of(settings))
+    with _worker(site, settings, topics) as running, Database(settings.clickhouse) as database:
+        running.await_ready()
+        watch = Watch(database, content.records)
+        sent = watch.sent
+        producer = threading.Thread(target=lambda: asyncio.run(_produce(site, content.records, rate, sent)))
+        producer.start()
+        deadline = time.monotonic() + len(content.records) / rate + PATIENCE_SECONDS
+        while not watch.complete():
+            watch.look()
+            running.check()
+            if time.monotonic() > deadline:
+                raise FatalError(f"{watch.missing()} records are not visible in time:\n{running.log()[-2000:]}")
+            time.sleep(LOOK_SECONDS)
+        producer.join()
+    site.remove(settings.kafka.group)
+    site.remove(name)
+    return watch.latencies(int(rate * WARM_UP_SECONDS))
+
+
+async def _produce(site: Site, records: Sequence[Record], rate: int, sent: list[float]) -> None:
+    """At a steady rate; `sent` gets the moment of each record."""
+    producer = AIOKafkaProducer(bootstrap_servers=site.settings.kafka.bootstrap_servers, linger_ms=5, compression_type="lz4")
+    await producer.start()
+    try:
+        begun, share = time.monotonic(), max(1, round(rate * SLICE_SECONDS))
+        for start in range(0, len(records), share):
+            await asyncio.sleep(max(0.0, begun + start / rate - time.monotonic()))
+            for record in records[start : start + share]:
+                sent.append(time.monotonic())
+                await producer.send(
+                    record.topic,
+                    record.value,
+                    record.key,
+                    partition=record.partition,
+                    timestamp_ms=record.timestamp,
+                    headers=list(record.headers),
+                )
+        await producer.flush()
+    finally:
+        await producer.stop()
+
+
+class Watch:
+    """Looks how far each partition of the input has come to be accounted for: in `events`, or listed in a range."""
+
+    def __init__(self, database: Database, records: Sequence[Record]) -> None:
+        self._database = database
+        self._order: dict[tuple[str, int], list[int]] = {}  # numbers of the records by partition, in offset order
+        for number, record in enumerate(records):
+            self._order.setdefault((record.topic, record.partition), []).append(number)
+        self._reached = dict.fromkeys(self._order, 0)
+        self._seen = [0.0] * len(records)
+        self.sent: list[float] = []
+
+    def look(self) -> None:
+        """One query."""
+        found = self._database.query("SELECT _topic, _partition, max(_offset) FROM {db}.events GROUP BY 1, 2")
+        now = time.monotonic()
+        for topic, partition, offset in found:
+            order = self._order[topic, partition]
+            reached = self._reached[topic, partition]
+            for number in order[reached : offset + 1]:
+                self._seen[number] = now
+            self._reached[topic, partition] = max(reached, offset + 1)
+        if len(self.sent) == len(self._seen):  # a tail that only holds rejected records has no row
+            for topic, partition, end in self._database.query("SELECT topic, partition, max(hi) FROM {db}.sink_ranges GROUP BY 1, 2"):
+                if (topic, partition) in self._order and end == len(self._order[topic, partition]):
+                    for number in self._order[topic, partition][self._reached[topic, partition] :]:
+                        self._seen[number] = now
+                    self._reached[topic, partition] = end
+
+    def complete(self) -> bool:
+        return self.missing() == 0
+
+    def missing(self) -> int:
+        return sum(len(order) - self._reached[place] for place, order in self._order.items())
+
+    def latencies(self, warm: int) -> list[float]:
+        """Of the records behind the first `warm`."""
+        return [seen - sent for seen, sent in zip(self._seen[warm:], self.sent[warm:], strict=True)]
+
+
+# --- findings
+
+
+def _findings(site: Site, seed: int, count: int) -> list[tuple[float, float]]:
+    """(seconds to the topic, seconds to ClickHouse) of some findings, behind the record that completes them."""
+    name = f"{site.name}.finding"
+    topics = topics_of(name)
+    load = mix.placed(mix.of_site(seed, PARTITIONS), topics)
+    settings = site.settings_of_run(load.settings, inputs(topics))
+    last = _completing(settings, load.records, count)
+    site.create(topics.values())
+    topology = topology_of(settings)
+    site.prepare(settings, topology)
+    waits, at = [], 0
+    names = list(topics.values())
+    with _worker(site, settings, topics) as running, Database(settings.clickhouse) as database:
+        running.await_ready()
+        with Follower(settings, topology.public_topic("findings")) as findings:
+            for number, id_ in last:
+                site.send(names, load.records[at:number])
+                running.until(lambda: caught_up(settings, topology).done)
+                for _ in findings.poll(0.5):
+                    pass
+                site.send(names, [load.records[number]])
+                begun = time.monotonic()
+                at = number + 1
+                waits.append(_wait(findings, database, id_, begun))
+                site.say(f"finding {id_}: on its topic after {waits[-1][0]:.2f} s, in ClickHouse after {waits[-1][1]:.2f} s")
+    site.remove(settings.kafka.group)
+    site.remove(name)
+    return waits
+
+
+def _wait(findings: Follower, database: Database, id_: str, begun: float) -> tuple[float, float]:
+    told = stored = 0.0
+    while not stored:
+        if not told and any(id_.encode() in value for value in findings.poll(LOOK_SECONDS)):
+            told = time.monotonic() - begun
+        if database.query("SELECT count() FROM {db}.findings WHERE finding_id = %(id)s", {"id": id_})[0][0]:
+            stored = time.monotonic() - begun
+        if time.monotonic() - begun > PATIENCE_SECONDS:
+            raise FatalError(f"the finding {id_} did not come")
+    return told or stored, stored
+
+
+def _completing(settings: Settings, records: Sequence[Record], count: int) -> list[tuple[int, str]]:
+    """(number of the record, finding id) of the first findings that are raised without a watermark: at one record, in any batching."""
+    coarse: list[tuple[int, str]] = []
+    runtime = LocalRuntime(settings, PARTITIONS)
+    for start in range(0, len(records), CHUNK):
+        before = {str(body["id"]) for body in runtime.found}
+        runtime.feed(records[start : start + CHUNK])
+        runtime.checkpoint()
+        coarse += [(start, id_) for id_ in dict.fromkeys(str(body["id"]) for body in runtime.found) if id_ not in before]
+        if len({start for start, _ in coarse}) >= count:
+            break
+    fine: dict[int, str] = {}
+    runtime, at = LocalRuntime(settings, PARTITIONS), 0
+    for start in sorted({start for start, _ in coarse}):
+        runtime.feed(records[at:start])
+        runtime.checkpoint()
+        known = {str(body["id"]) for body in runtime.found}
+        for number in range(start, min(start + CHUNK, len(records))):
+            runtime.feed([records[number]])
+            runtime.checkpoint()
+            new = [id_ for id_ in (str(body["id"]) for body in runtime.found) if id_ not in known]
+            if new:
+                fine.setdefault(number, new[0])
+                break
+        at = min(number + 1, len(records))
+    return sorted(fine.items())
+
+
+def _worker(site: Site, settings: Settings, topics: dict[str, str]) -> Any:
+    folder = Path(tempfile.mkdtemp(dir=site.folder))
+    return started(task_of("mix", OURS, settings, tuple(topics.values())), folder)

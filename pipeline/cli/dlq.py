@@ -1,0 +1,300 @@
+"""`trainwatch dlq list | show | replay`: which records were refused and why, what stood in them, and back to where they came from.
+
+Reading disturbs no worker, and nothing is sent before somebody has said yes.
+"""
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+import msgspec
+
+from pipeline.cli import Options, say
+from pipeline.cli.console import safe, stderr
+from pipeline.cli.letters import (
+    REFUSED_SHOWN,
+    SHOWN_CHARS,
+    as_json_object,
+    counted,
+    plain,
+    show_counts,
+    show_letter,
+    show_letters,
+    show_plan,
+)
+from pipeline.cli.replay import Moment, with_broker
+from pipeline.errors import ConfigError, ErrorCode
+
+if TYPE_CHECKING:
+    from pipeline.runtime.dead_letters import Letters, Place, Selection, Survey
+    from pipeline.runtime.resend import Plan, Sent
+
+NOT_ALL = 3
+NOT_FOUND = 4
+LIST_ROWS = 20
+LIST_ROWS_MAX = 100_000
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class Position(click.ParamType):
+    """`2:1204`, or `2:1204-1210`: partition and offset on the dead-letter topic."""
+
+    name = "partition:offset"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> "tuple[Place, ...]":
+        if not isinstance(value, str):
+            return tuple(value)
+        found = re.fullmatch(r"(\d{1,6}):(\d{1,19})(?:-(\d{1,19}))?", value)
+        if found is None:
+            self.fail(f"{value!r} is no place on the topic; write 2:1204, or 2:1204-1210", param, ctx)
+        first, last = int(found[2]), int(found[3] or found[2])
+        if not first <= last < first + LIST_ROWS_MAX:
+            self.fail(f"{value!r}: the last offset must not be below the first, and at most {LIST_ROWS_MAX} above", param, ctx)
+        return tuple((int(found[1]), offset) for offset in range(first, last + 1))
+
+
+class Span(click.ParamType):
+    """`1204` or `1204-1210`: offsets of the topic that a record came from."""
+
+    name = "offset[-offset]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        if not isinstance(value, str):
+            return int(value[0]), int(value[1])
+        found = re.fullmatch(r"(\d{1,19})(?:-(\d{1,19}))?", value)
+        if found is None or int(found[2] or found[1]) < int(found[1]):
+            self.fail(f"{value!r}: write 1204, or 1204-1210", param, ctx)
+        return int(found[1]), int(found[2] or found[1])
+
+
+class Since(Moment):
+    """A time, or how long ago: `2h`."""
+
+    name = "time|age"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        if isinstance(value, str) and (found := re.fullmatch(r"(\d{1,9})([smhd])", value)):
+            return round(1000 * (time.time() - int(found[1]) * UNITS[found[2]]))
+        return super().convert(value, param, ctx)
+
+
+def selecting(command: Command) -> Command:
+    """The options that choose letters."""
+    for decorate in reversed((
+        click.option("--code", "codes", multiple=True, type=click.Choice([code.value for code in ErrorCode]), metavar="CODE", help="Why it was refused, e.g. unknown_format; may be repeated."),  # noqa: E501
+        click.option("--stage", "stages", multiple=True, help="Stage that refused it, e.g. ingest; may be repeated."),
+        click.option("--topic", "topics", multiple=True, help="Topic that it came from; may be repeated."),
+        click.option("--partition", type=click.IntRange(min=0), help="Partition that it came from."),
+        click.option("--offset", "offsets", type=Span(), help="Its offset there, or first-last: what `trainwatch verify` names."),
+        click.option("--since", type=Since(), help="Set aside since then: 30m, 2h, 7d, or a time with offset."),
+    )):  # fmt: skip
+        command = decorate(command)
+    return command
+
+
+def _selection(places: "Sequence[tuple[Place, ...]]" = (), **chosen: Any) -> "Selection":
+    from pipeline.runtime.dead_letters import Selection  # noqa: PLC0415  keeps --help quick
+
+    return Selection(
+        places=frozenset(place for some in places for place in some),
+        codes=frozenset(chosen.get("codes", ())),
+        stages=frozenset(chosen.get("stages", ())),
+        topics=frozenset(chosen.get("topics", ())),
+        partition=chosen.get("partition"),
+        offsets=chosen.get("offsets"),
+        since=chosen.get("since"),
+    )
+
+
+@click.group()
+def dlq() -> None:
+    """Records that were refused, on the dead-letter topic: look at them, and send them again."""
+
+
+@dlq.command("list")
+@selecting
+@click.option("--summary", is_flag=True, help="Only the counts.")
+@click.option("--unsent", is_flag=True, help="Only letters that were not sent again yet.")
+@click.option("--limit", type=click.IntRange(0, LIST_ROWS_MAX), default=LIST_ROWS, show_default=True, help="Letters shown, the newest.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_obj
+def list_(options: Options, /, *, summary: bool, unsent: bool, limit: int, as_json: bool, **chosen: Any) -> None:
+    """Count dead letters by code and source, and show the newest.
+
+    Exit 0: also when there are none; 1: the broker does not answer; 2: wrong usage or settings.
+    """
+    with _letters(options) as letters:
+        found = _survey(letters, _selection(**chosen), keep=0 if summary else limit, unsent=unsent)
+        topic = letters.topic
+    if as_json:
+        click.echo(
+            msgspec.json.encode(
+                {"topic": topic, **counted(found), "letters": [as_json_object(each, found.resent) for each in found.letters]}
+            ).decode()
+        )
+        return
+    show_counts(topic, found)
+    if found.letters:
+        show_letters(found, shown_of=sum(count.letters for count in found.counts))
+
+
+@dlq.command()
+@click.argument("position", type=Position())
+@click.option("--raw", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), help="Write the bytes of the value to this file.")
+@click.option("--full", is_flag=True, help=f"The whole value, not its first {SHOWN_CHARS} characters.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output; bytes as Base64.")
+@click.pass_obj
+def show(options: Options, position: "tuple[Place, ...]", *, raw: Path | None, full: bool, as_json: bool) -> None:
+    """Show one letter: why it was refused, its headers and its value.
+
+    POSITION is PARTITION:OFFSET on the dead-letter topic, as `list` shows it.  Bytes that are no printable text are escaped.
+
+    Exit 0: shown; 1: the broker does not answer; 2: wrong usage or settings; 4: there is no such letter.
+    """
+    if len(position) != 1:
+        raise click.UsageError("one letter at a time: write 2:1204")
+    with _letters(options) as letters:
+        letter = next(letters.at(position), None)
+        resent = _survey(letters, _selection([position]), keep=0).resent if letter and not raw else {}
+        topic = letters.topic
+    if letter is None:
+        say(f"no dead letter at {position[0][0]}:{position[0][1]} of {topic}: `trainwatch dlq list` shows which there are")
+        raise SystemExit(NOT_FOUND)
+    if raw is not None:
+        _write_raw(raw, letter.value or b"")
+    elif as_json:
+        value = {"value": letter.value, "headers": [(name, content) for name, content in letter.headers], "key": letter.key}
+        click.echo(msgspec.json.encode({**as_json_object(letter, resent), **value}).decode())
+    else:
+        show_letter(letter, resent.get(letter.place), None if full else SHOWN_CHARS)
+
+
+@dlq.command()
+@click.argument("positions", nargs=-1, type=Position())
+@selecting
+@click.option("--all", "everything", is_flag=True, help="All letters; needed when nothing else chooses any.")
+@click.option("--again", is_flag=True, help="Also letters that were sent again before.")
+@click.option("--public", is_flag=True, help="Also values of public topics, whose consumers get them once more.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
+@click.option("--yes", is_flag=True, help="Send without asking.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_obj
+def replay(
+    options: Options,
+    /,
+    positions: "Sequence[tuple[Place, ...]]",
+    *,
+    everything: bool,
+    again: bool,
+    public: bool,
+    dry_run: bool,
+    yes: bool,
+    as_json: bool,
+    **chosen: Any,
+) -> None:
+    """Send dead letters back to the topics that they came from, as they came, after what was wrong is cured.
+
+    POSITIONS are PARTITION:OFFSET or PARTITION:FIRST-LAST on the dead-letter topic; or choose by the options.  Shows what it would do and
+    asks; without a terminal nothing is sent unless --yes is given.  What was sent is noted on the topic and left out the next time.
+
+    Exit 0: all that was chosen is sent, or was before; 1: the broker does not answer; 2: wrong usage or settings; 3: some or all was
+    not sent, and why is said; 4: nothing was chosen by these options.
+    """
+    if not positions and not everything and not any(chosen.values()) and chosen["partition"] is None:
+        raise click.UsageError("choose letters by position or by options, or take --all")
+    from pipeline.runtime import resend  # noqa: PLC0415  keeps --help quick
+    from pipeline.topology import build_topology  # noqa: PLC0415
+
+    settings = with_broker(options.settings)
+    with _letters(options) as letters:
+        selection = _selection(positions, **chosen)
+        found = _survey(letters, selection, keep=sys.maxsize)
+        if not found.letters:
+            say(f"no dead letter on {letters.topic} is chosen by these options: `trainwatch dlq list` shows which there are")
+            raise SystemExit(NOT_FOUND)
+        lost = sorted(selection.places - {letter.place for letter in found.letters})
+        targets = {topic: len(partitions) for topic, partitions in letters.counts().items() if partitions}
+        topology = build_topology(settings)
+        plan = resend.plan(sorted(found.letters, key=lambda each: each.place), found.resent, targets, topology, again=again, public=public)
+        if not as_json:
+            show_plan(plan, lost)
+        sent = None
+        if plan.send and not dry_run and (yes or _confirmed(len(plan.send))):
+            with _metered("sending") as draw:
+                sent = resend.send(settings.kafka, letters.topic, letters.at(plan.send), targets, lambda done: draw(done, len(plan.send)))
+    _report(plan, sent, lost, as_json=as_json, dry_run=dry_run)
+
+
+def _confirmed(count: int) -> bool:
+    return sys.stdin.isatty() and click.confirm(f"Send {count} records?", err=True)
+
+
+def _report(plan: "Plan", sent: "Sent | None", lost: "Sequence[Place]", *, as_json: bool, dry_run: bool) -> None:
+    """What was sent, and what to look at next; ends the command."""
+    if as_json:
+        click.echo(
+            msgspec.json.encode({"dry_run": dry_run, "plan": plan, "sent": sent, "not_found": [f"{at}:{of}" for at, of in lost]}).decode()
+        )
+    elif sent is not None:
+        for topic, count in sorted(sent.by_topic.items()):
+            click.echo(f"{safe(topic)}  {count} records sent")
+        for refused in sent.refused[:REFUSED_SHOWN]:
+            say(f"{refused.partition}:{refused.offset} was not sent: {plain(refused.reason)}")
+        say("what is refused again comes back with one attempt more: see `trainwatch dlq list --unsent` in a minute")
+    elif plan.send:
+        say("nothing was sent" if dry_run else "nothing was sent: --yes sends it, --dry-run only looks")
+    incomplete = plan.refused or lost or (sent is not None and sent.refused) or (plan.send and sent is None and not dry_run)
+    raise SystemExit(NOT_ALL if incomplete else 0)
+
+
+# --- reading ------------------------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _letters(options: Options) -> "Iterator[Letters]":
+    from pipeline.runtime.dead_letters import Letters  # noqa: PLC0415  keeps --help quick
+
+    with Letters(with_broker(options.settings).kafka) as letters:
+        yield letters
+
+
+def _survey(letters: "Letters", selection: "Selection", *, keep: int, unsent: bool = False) -> "Survey":
+    from pipeline.runtime.dead_letters import survey  # noqa: PLC0415  keeps --help quick
+
+    with _metered("reading") as draw:
+        return survey(letters, selection, keep=keep, unsent=unsent, progress=draw)
+
+
+@contextmanager
+def _metered(doing: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on the terminal, while it lasts; nothing where standard error is no terminal."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+
+    console = stderr()
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(doing, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _write_raw(path: Path, value: bytes) -> None:
+    if str(path) == "-":
+        if sys.stdout.isatty():
+            raise click.UsageError("raw bytes may take over a terminal: name a file, or pipe them on")
+        click.get_binary_stream("stdout").write(value)
+        return
+    try:
+        with path.open("xb") as file:
+            file.write(value)
+    except FileExistsError as error:
+        raise ConfigError(f"{path} is there already", advice="Name a new file.") from error
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", advice="Name a file that can be written.") from error
+    say(f"{len(value)} bytes in {path}")

@@ -1,0 +1,128 @@
+"""`trainwatch bench faults`: break workers, servers and input on purpose, many times, and count what was lost.
+
+Faults and what they prove: `pipeline/faults/table.py`.  Each run takes 15 to 60 seconds; the suite can be stopped at any time and goes on
+where it was when `--results` names the same file.
+"""
+
+import logging
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from pipeline.cli import Options, say
+from pipeline.cli.console import build_table, stdout
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.faults.suite import Row
+    from pipeline.settings import Settings
+
+WRONG = 1
+
+
+@click.command()
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Runs of each fault.")
+@click.option("--first-seed", type=click.IntRange(0), default=1, show_default=True, help="The seed to begin with.")
+@click.option("--only", multiple=True, metavar="NAME", help="This fault alone; may be repeated.")
+@click.option(
+    "--results", type=click.Path(path_type=Path, dir_okay=False), help="File of results, one JSON line a run; finished ones are skipped."
+)
+@click.option("--list", "listed", is_flag=True, help="Say what the faults are, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def faults(
+    ctx: click.Context, /, seeds: int, first_seed: int, only: tuple[str, ...], results: Path | None, listed: bool, as_json: bool
+) -> None:
+    """Nothing lost, nothing twice, the same findings: under every fault, with many seeds.
+
+    On embedded servers of its own, which are killed, brought back, and removed at the end.  Exit 0: all runs were right, and every
+    fault bit in every run; 1: something was lost, doubled or judged otherwise, or a fault did not bite; 2: wrong usage.
+    """
+    from pipeline.embedded import servers as embedded  # noqa: PLC0415  keeps --help quick
+    from pipeline.faults import suite  # noqa: PLC0415
+    from pipeline.faults.servers import Servers  # noqa: PLC0415
+    from pipeline.faults.table import BY_NAME, FAULTS  # noqa: PLC0415
+
+    unknown = [name for name in only if name not in BY_NAME]
+    if unknown:
+        raise click.BadParameter(f"no fault is named {unknown[0]}; there are {', '.join(BY_NAME)}", param_hint="--only")
+    chosen = [fault for fault in FAULTS if not only or fault.name in only]
+    if listed:
+        for fault in chosen:
+            click.echo(f"{fault.name}\n    {fault.does}\n    bit when {fault.bites}")
+        return
+    wanted = [(fault, seed) for seed in range(first_seed, first_seed + seeds) for fault in chosen]
+    done = suite.finished(results)
+    known = {(each.fault, each.seed) for each in done}
+    open_runs = [(fault, seed) for fault, seed in wanted if (fault.name, seed) not in known]
+    say(f"{len(wanted)} runs, {len(wanted) - len(open_runs)} of them finished before")
+    if open_runs:
+        folder = Path(tempfile.mkdtemp(prefix="trainwatch-faults-"))
+        say(f"logs of runs that go wrong stay in {folder}")
+        for client in ("aiokafka", "kafka"):  # what they say of servers that were killed on purpose
+            logging.getLogger(client).setLevel(logging.CRITICAL)
+        own = _own(ctx.ensure_object(Options), folder)
+        try:
+            embedded.up(own, say=say)
+            for number, (fault, seed) in enumerate(open_runs, 1):
+                say(f"[{number}/{len(open_runs)}] {fault.name}: {fault.does}")
+                result = suite.until_bitten(fault, seed, Servers(own), folder, say=say)
+                suite.note(results, result)
+                done.append(result)
+        finally:
+            embedded.down(own, say=say)
+            _tidy(folder)
+    table = suite.rows([each for each in done if (each.fault, each.seed) in {(fault.name, seed) for fault, seed in wanted}], chosen)
+    right = all(row.right for row in table)
+    if as_json:
+        click.echo(msgspec.json.encode({"ok": right, "faults": table}).decode())
+    else:
+        _show(table)
+    ctx.exit(0 if right else WRONG)
+
+
+def _own(options: Options, folder: Path) -> "Settings":
+    """Embedded servers in the folder, on ports of their own."""
+    settings = options.settings
+    update = {"directory": folder / "servers", "kafka_port": 0, "clickhouse_port": 0, "clickhouse_http_port": 0}
+    return settings.model_copy(
+        update={
+            "embedded": settings.embedded.model_copy(update=update),
+            "kafka": settings.kafka.model_copy(update={"bootstrap_servers": ""}),
+            "clickhouse": settings.clickhouse.model_copy(update={"host": ""}),
+        }
+    )
+
+
+def _tidy(folder: Path) -> None:
+    """Nothing stays but the logs of runs that went wrong."""
+    shutil.rmtree(folder / "servers", ignore_errors=True)
+    if not any(folder.iterdir()):
+        folder.rmdir()
+
+
+def _show(table: "Sequence[Row]") -> None:
+    shown = build_table(
+        "Faults",
+        "fault",
+        "runs",
+        "bit",
+        "replayed offsets",
+        "lost",
+        "doubled",
+        "findings",
+        "findings equal",
+        "verdicts equal",
+        "wrong",
+        "s/run",
+    )
+    for row in table:
+        cells = (row.runs, row.bit, row.replayed, row.lost, row.doubled, row.findings)
+        equal = ("yes" if row.findings_equal else "NO", "yes" if row.verdicts_equal else "NO")
+        shown.add_row(row.fault, *(f"{cell:,}" for cell in cells), *equal, str(row.wrong), f"{row.seconds / max(1, row.runs):.0f}")
+    stdout().print(shown)

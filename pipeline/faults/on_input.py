@@ -1,0 +1,203 @@
+"""What is done to the input: transactions and holes, duplicates, poison, records deleted before they were read; and to the state."""
+
+from collections import Counter
+from typing import Any
+
+import msgspec
+from kafka import KafkaAdminClient, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from pipeline.faults import account, state_v1
+from pipeline.faults.run import NotBitten, Run
+from pipeline.faults.site import wait
+from pipeline.faults.worker import POISON
+from pipeline.model.outcome import Record
+
+COMPACTED_SECONDS = 45
+HOUR_MS = 3_600_000
+BROKER_ID = "1"  # of the embedded broker
+
+
+# --- transactions and holes
+
+
+def by_transactions(run: Run) -> None:
+    """All records by transactions, some of them aborted first."""
+    run.transactions = True
+
+
+def kill_once(run: Run) -> None:
+    """A worker dies in the middle of it."""
+    worker = run.start()
+    run.folds(worker)
+    run.pause(0.0, 0.7)
+    run.kill(worker)
+    run.feed.allow(1.0)
+
+
+def with_superseded(run: Run) -> None:
+    """Every record gets a key of its own, and some stand behind a worse one of the same key, which compaction will remove."""
+    keyed = [msgspec.structs.replace(record, key=b"k%d" % number) for number, record in enumerate(run.sent)]
+    run.sent = run.judged = keyed
+    head = len(keyed) // 3
+    worse = [msgspec.structs.replace(record, value=b"to be superseded") for record in run.dice.sample(keyed[:head], 300)]
+    worse.sort(key=lambda record: record.offset)
+    run.seen["superseded"] = len(worse)
+    run.fed = sorted([*worse, *keyed], key=lambda record: (record.timestamp, record.value != b"to be superseded"))
+    _configure_inputs(run, {"cleanup.policy": "compact", "segment.ms": str(HOUR_MS), "min.cleanable.dirty.ratio": "0.001"})
+
+
+def compact_then_read(run: Run) -> None:
+    """Wait until the broker's cleaner has made holes, then read."""
+    admin: Any = KafkaAdminClient(bootstrap_servers=run.site.settings.kafka.bootstrap_servers.split(","))
+    try:
+        broker = ConfigResource(ConfigResourceType.BROKER, BROKER_ID, {"log.cleaner.backoff.ms": "500"})
+        admin.alter_configs([broker])
+    finally:
+        admin.close()
+    run.feed.hurry()
+    run.until(lambda: run.feed.sent == len(run.fed), "the input")
+    inputs = run.site.settings.kafka.input_topics
+    for _ in range(COMPACTED_SECONDS):
+        left = sum(found.value == b"to be superseded" for found in account.read(run.site.settings, inputs))
+        if not left:
+            break
+        wait(1.0)
+    else:
+        raise NotBitten(f"{left} superseded records are still there")
+    run.seen["holes"] += 1
+    _configure_inputs(run, {"cleanup.policy": "delete"})
+    kill_once(run)
+
+
+# --- duplicates and poison
+
+
+def with_duplicates(run: Run) -> None:
+    """One record in eight twice or three times, at once or much later."""
+    places: list[tuple[float, Record]] = [(number, record) for number, record in enumerate(run.sent)]
+    for number, record in enumerate(run.sent):
+        if run.dice.random() < 0.125:
+            for _ in range(run.dice.randint(1, 2)):
+                again = msgspec.structs.replace(record, partition=run.dice.randrange(run.site.settings.kafka.partitions))
+                places.append((number + run.dice.choice((0.5, run.dice.uniform(1, 2000))), again))
+                run.seen["duplicates"] += 1
+    run.sent = [record for _, record in sorted(places, key=lambda place: place[0])]
+
+
+BAD: tuple[bytes | None, ...] = (
+    b'{"jobid": 7, "state": "FAILED"',
+    b'{"jobid": NaN, "state": "FAILED", "exit_code": "1:0"}',
+    bytes(range(128, 256)) * 3,
+    b"words that no format knows",
+    b"",
+    b" \n",
+    None,
+    b"type=SYSCALL msg=audit(1772449500.000:1): " + b"a" * 2_000_000,
+    b'{"message":' * 400,
+    b"\x00\x01\x02",
+)
+
+
+def with_bad_bytes(run: Run) -> None:
+    """Bad values of every kind in the middle of batches."""
+    _insert(run, [run.dice.choice(BAD) for _ in range(200)])
+    run.seen["bad"] = 200
+
+
+def with_all_of_it(run: Run) -> None:
+    """Transactions, duplicates and bad values; findings are those of the records alone, whatever else is sent."""
+    with_duplicates(run)
+    with_bad_bytes(run)
+    by_transactions(run)
+
+
+def with_poison(run: Run) -> None:
+    """Some records that a step does not bear."""
+    _insert(run, [POISON] * 9)
+
+
+def poisoned_ingest(run: Run) -> None:
+    """Ingest raises at some records: they are dead letters, and the worker goes on."""
+    run.codes = Counter({"unknown_format": -9, "step_raised": 9})
+    run.start(poison="ingest")
+
+
+def poisoned_jobs(run: Run) -> None:
+    """The keyed stage raises at a fact: the worker ends, and ends again; the third goes on without it."""
+    crashes = 0
+    while crashes < 8:
+        worker = run.start(poison="jobs")
+        run.feed.allow(0.5 + crashes / 10)
+        run.until(lambda worker=worker: not worker.alive or (run.site.folded_by(worker) > 3 and _asides(run) > 0), "the crash")  # type: ignore[misc]
+        if worker.alive:
+            break
+        run.ends(worker)
+        crashes += 1
+    run.seen["crashes"], run.seen["aside"] = crashes, _asides(run)
+
+
+def _asides(run: Run) -> int:
+    letters = account.read(run.site.settings, [run.site.topology.public_topic("dead-letter")])
+    return sum(dict(letter.headers)["x-dlq-code"] == b"step_raised" for letter in letters)
+
+
+def _insert(run: Run, values: list[bytes | None]) -> None:
+    """Between the records, in places drawn at random."""
+    sent = list(run.sent)
+    for value in values:
+        at = run.dice.randrange(len(sent) // 10, len(sent) - len(sent) // 10)
+        there = sent[at]
+        sent.insert(at, msgspec.structs.replace(there, value=value, headers=(), key=b"a key" if value is None else None))
+    run.sent = sent
+
+
+# --- retention and old state
+
+
+def overtaken(run: Run) -> None:
+    """The only worker is stopped, or killed; records are deleted before it read them; it is started again."""
+    worker = run.start()
+    run.folds(worker)
+    run.pause(0.3, 1.0)
+    run.stop(worker)
+    run.feed.allow(0.8)
+    run.until(lambda: run.feed.sent >= 0.79 * len(run.fed), "the input")
+    applied = _committed(run)
+    ends = account.ends_of(run.site.settings)
+    cut = {at: run.dice.randint(applied[at], end) for at, end in ends.items()}
+    admin: Any = KafkaAdminClient(bootstrap_servers=run.site.settings.kafka.bootstrap_servers.split(","))
+    try:
+        admin.delete_records({TopicPartition(*at): offset for at, offset in cut.items()})
+    finally:
+        admin.close()
+    run.gone = {(topic, partition, offset) for (topic, partition), end in cut.items() for offset in range(applied[topic, partition], end)}
+    run.deleted = {(topic, partition, offset) for (topic, partition), end in applied.items() for offset in range(end)}
+    gone = {id(record) for record, at in run.feed.placed if at in run.gone}
+    run.sent = run.judged = [record for record in run.sent if id(record) not in gone]
+
+
+def _committed(run: Run) -> dict[tuple[str, int], int]:
+    """Offsets behind what the stopped worker has finished."""
+    reached, kafka = run.site.reached(), run.site.settings.kafka
+    parts = [(topic, partition) for topic in kafka.input_topics for partition in range(kafka.partitions)]
+    return {part: reached.get(part, 0) for part in parts}
+
+
+def state_of_an_older_version(run: Run) -> None:
+    """The state is replaced by what the first release would have written; the worker goes on from it, and is killed once."""
+    worker = run.start()
+    run.folds(worker, 4)
+    run.pause(0.5, 1.0)
+    run.stop(worker)
+    run.seen["facts"] = state_v1.rewrite(run.site.settings, run.site.topology)
+    run.feed.allow(0.8)
+    kill_once(run)
+
+
+def _configure_inputs(run: Run, config: dict[str, str]) -> None:
+    admin: Any = KafkaAdminClient(bootstrap_servers=run.site.settings.kafka.bootstrap_servers.split(","))
+    try:
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, config) for name in run.site.settings.kafka.input_topics])
+    finally:
+        admin.close()

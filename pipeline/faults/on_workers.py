@@ -1,0 +1,143 @@
+"""What is done to workers: killed, stopped, joined, frozen, at random moments and at every named step.
+
+Steps are reached under load: each life of a worker is given a share of the records of its own, so that there is something at stake.
+"""
+
+import signal
+
+from pipeline.faults.run import Run
+from pipeline.runtime.checkpoint import STEPS
+from pipeline.runtime.worker import LEAVING_STEPS, TAKE_OVER_STEPS
+
+REPLAYED_AT = STEPS[: STEPS.index("state")]  # killed there, its batch is folded again
+
+
+def kill_at_random(run: Run) -> None:
+    """SIGKILL, several times: while starting, taking over, folding, writing."""
+    lives = run.dice.randint(3, 4)
+    for life in range(1, lives + 1):
+        run.feed.allow(life / (lives + 1))
+        worker = run.start()
+        if run.dice.random() < 0.7:
+            run.folds(worker)
+            run.pause(0.0, 0.7)
+        else:
+            run.pause(0.5, 3.0)
+        run.kill(worker)
+
+
+def stop_at_random(run: Run) -> None:
+    """SIGTERM: exit 0, and the next worker goes on where this one was."""
+    for life in (1, 2):
+        run.feed.allow(life / 3)
+        worker = run.start()
+        run.folds(worker)
+        run.pause(0.0, 1.0)
+        run.stop(worker)
+
+
+def kill_at_checkpoint_steps(run: Run) -> None:
+    """SIGKILL at each step of the checkpoint, in a random order."""
+    steps = [*STEPS]
+    run.dice.shuffle(steps)
+    for number, step in enumerate(steps, 1):
+        run.feed.allow(number / (len(steps) + 1))
+        run.dies(run.start(at=step, times=run.dice.randint(1, 2)))
+        run.seen[step] += 1
+
+
+def kill_at_take_over_steps(run: Run) -> None:
+    """SIGKILL at each step of a take-over, each behind a life that leaves something to recover."""
+    steps = [*TAKE_OVER_STEPS]
+    run.dice.shuffle(steps)
+    for number, step in enumerate(steps, 1):
+        run.feed.allow(number / (len(steps) + 1))
+        run.dies(run.start(at=run.dice.choice(REPLAYED_AT)))
+        run.dies(run.start(at=step))
+        run.seen[step] += 1
+
+
+def kill_while_leaving(run: Run) -> None:
+    """SIGKILL in a rebalance, before and behind the last checkpoint, once because another joins and once because it was stopped."""
+    for number, step in enumerate(LEAVING_STEPS, 1):
+        run.feed.allow(number / (len(LEAVING_STEPS) + 1))
+        leaving = run.start(instance=f"a{number}", at=step)
+        run.folds(leaving)
+        if run.dice.random() < 0.5:
+            other = run.start(instance=f"b{number}")
+            run.dies(leaving)
+            run.takes_over(other)
+            run.kill(other)
+        else:
+            leaving.signal(signal.SIGTERM)
+            run.dies(leaving)
+        run.seen[step] += 1
+
+
+def join_and_leave(run: Run) -> None:
+    """A second and a third worker join under load and leave again: partitions move with their state."""
+    first = run.start(instance="a")
+    run.folds(first)
+    run.feed.allow(0.5)
+    second = run.start(instance="b")
+    run.takes_over(second)
+    run.takes_over(first, 2)
+    run.feed.allow(0.75)
+    third = run.start(instance="c")
+    run.takes_over(third)
+    run.feed.allow(1.0)
+    run.pause(0.0, 1.0)
+    leaving = [first, second, third]
+    run.dice.shuffle(leaving)
+    run.stop(leaving[0])
+    run.pause(0.0, 1.0)
+    run.kill(leaving[1])
+
+
+def freeze(run: Run) -> None:
+    """SIGSTOP at a random moment, or at a step, for longer than the session; another takes over; then it is woken."""
+    step = run.dice.choice(("", "", "packed", "intent", "fenced", "published", "state", "claimed", "proved"))
+    if step in TAKE_OVER_STEPS:  # behind a life that leaves something to prove and to recover
+        run.dies(run.start(at=run.dice.choice(REPLAYED_AT)))
+    frozen = run.start(instance="a", at=step, signal=signal.SIGSTOP)
+    if not step:
+        run.folds(frozen)
+        run.pause(0.0, 1.0)
+        frozen.signal(signal.SIGSTOP)
+    run.until(lambda: frozen.frozen, f"the freeze at {step or 'a random moment'}", of=frozen)
+    second = run.start(instance="b")
+    run.takes_over(second)
+    run.feed.allow(0.8)
+    run.folds(second)
+    run.seen["frozen"] += 1
+    frozen.signal(signal.SIGCONT)
+    run.until(lambda: not frozen.alive or frozen.take_overs() > (0 if step in TAKE_OVER_STEPS else 1), "the return of the frozen worker")
+    run.seen["woken"] += 1
+
+
+def mixed(run: Run) -> None:
+    """Three workers, of which one after the other is killed, stopped or frozen at random."""
+    lives = {name: run.start(instance=name) for name in "abc"}
+    for worker in lives.values():
+        run.takes_over(worker)
+    for number in range(6):
+        before = run.site.folded_by()
+        run.feed.allow((number + 2) / 8)
+        run.until(lambda before=before: run.site.folded_by() > before, "the next batch")  # type: ignore[misc]
+        name = run.dice.choice("abc")
+        worker = lives[name]
+        deed = run.dice.choice(("kill", "kill", "stop", "freeze"))
+        run.seen[deed] += 1
+        if deed == "freeze":
+            worker.signal(signal.SIGSTOP)
+            run.pause(0.5, 9.0)
+            worker.signal(signal.SIGCONT)
+        elif not worker.alive:
+            pass
+        elif deed == "stop":
+            run.stop(worker)
+        else:
+            run.kill(worker)
+        if not worker.alive:
+            lives[name] = run.start(instance=name)
+        run.pause(0.2, 2.0)

@@ -1,0 +1,66 @@
+"""Log records of the libraries in; those that an operator should see out.
+
+Some complaints are part of a day without trouble: a group's coordinator is not known for a moment after a broker was set up, members are
+asked to join again whenever another one comes, a checkpoint may outlast the timer that starts it.  What is told about them instead: each
+take-over is a line of our own, as is a checkpoint that was abandoned, and one that does not end is what /healthz reports.  A coordinator
+that stays away is no trifle, so that complaint is only held back for a while.
+"""
+
+import asyncio
+import logging
+from typing import NamedTuple
+
+HOLD_BACK_SECONDS = 10.0
+FORGET_SECONDS = 60.0  # of silence: the next complaint is a new one
+
+
+class Harmless(NamedTuple):
+    """A message by its beginning, before values are put in."""
+
+    logger: str
+    beginning: str
+    hold_back_seconds: float | None = None  # None: for ever
+
+
+HARMLESS = (
+    Harmless("mode.timers", "Timer %s is overlapping"),
+    Harmless("aiokafka.consumer.group_coordinator", "Heartbeat failed for group %s because it is rebalancing"),
+    Harmless("aiokafka.consumer.group_coordinator", "OffsetCommit failed for group %s due to group error"),
+    Harmless("aiokafka.consumer.group_coordinator", "Group Coordinator Request failed", HOLD_BACK_SECONDS),
+)
+CANCELLED_BY = ("faust.agents.actor",)  # loggers that tell of each task which the end of the process cancels, as of a crash
+
+
+class HoldBack(logging.Filter):
+    """Lets one kind of complaint through only when it goes on."""
+
+    def __init__(self, harmless: Harmless) -> None:
+        super().__init__()
+        self._harmless = harmless
+        self._first = self._last = float("-inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not str(record.msg).startswith(self._harmless.beginning):
+            return True
+        if record.created - self._last > FORGET_SECONDS:
+            self._first = record.created
+        self._last = record.created
+        patience = self._harmless.hold_back_seconds
+        return patience is not None and record.created - self._first >= patience
+
+
+class HoldBackCancelled(logging.Filter):
+    """What was cancelled is not what went wrong."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+
+
+def hold_back() -> None:
+    """From now on, in this process."""
+    for name in CANCELLED_BY:
+        logging.getLogger(name).addFilter(HoldBackCancelled())
+    for harmless in HARMLESS:
+        logger = logging.getLogger(harmless.logger)
+        if not any(isinstance(each, HoldBack) and each._harmless is harmless for each in logger.filters):
+            logger.addFilter(HoldBack(harmless))

@@ -1,0 +1,305 @@
+"""The dead-letter topic in; its letters, and which of them were sent again, out.
+
+Read with kafka-python and without a group, so that workers never notice.  What was sent again is noted on the topic itself, beside the
+letters, since nothing else is seen by everybody who looks at them and lives as long as they do:
+
+    letter 7   letter 8   note "begun 7, 8"   note "sent 7, 8"   letter 12 (attempts 2: 8 was refused again)
+
+Every value in a letter was written by whoever wrote the log: nothing here trusts it, and whoever prints it escapes it.
+
+Holds: reading ends at the offsets that were the ends when it began; a letter is known by the place where it lies.
+"""
+
+import heapq
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Self
+
+import msgspec
+from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import KafkaError
+
+from pipeline.errors import BrokerUnavailable, ConfigError
+from pipeline.runtime.dead_letter import Letter, read_letter
+from pipeline.settings import KafkaSettings
+from pipeline.sink.account import Sighted, Wanted
+from pipeline.topology import public_topic
+
+NOTE_HEADER = "x-dlq-note"
+CLIENT = "trainwatch-dlq"
+FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
+SILENCE_SECONDS = 30.0  # without a record that should come
+FETCH_BYTES = 8 << 20
+PREVIEW_BYTES = 300
+UNSENT_LOOKED_AT = 100_000  # newest letters among which those that were not sent again are looked for
+
+Place = tuple[int, int]  # partition and offset on the dead-letter topic
+Progress = Callable[[int, int], None]  # records read, records in all
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Beside the letters: some of this partition are being sent again, or were."""
+
+    state: str  # begun | sent
+    letters: tuple[int, ...]  # offsets
+
+
+class Resent(msgspec.Struct, frozen=True):
+    """That a letter was sent again, and when; `sure` is False when the sending broke off."""
+
+    time: int
+    sure: bool
+
+
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """Which letters are meant; what is empty does not matter."""
+
+    places: frozenset[Place] = frozenset()
+    codes: frozenset[str] = frozenset()
+    stages: frozenset[str] = frozenset()
+    topics: frozenset[str] = frozenset()  # where they came from
+    partition: int | None = None
+    offsets: tuple[int, int] | None = None  # first and last
+    since: int | None = None  # set aside then or later, UTC ms
+
+    def takes(self, letter: Letter) -> bool:
+        """Is this letter meant?"""
+        return (
+            (not self.places or letter.place in self.places)
+            and (not self.codes or letter.code in self.codes)
+            and (not self.stages or letter.stage in self.stages)
+            and (not self.topics or letter.topic in self.topics)
+            and (self.partition is None or letter.source_partition == self.partition)
+            and (self.offsets is None or self.offsets[0] <= letter.source_offset <= self.offsets[1])
+            and (self.since is None or letter.time >= self.since)
+        )
+
+
+class Count(msgspec.Struct, kw_only=True):
+    """Letters of one code, stage and topic."""
+
+    code: str
+    stage: str
+    topic: str
+    letters: int = 0
+    resent: int = 0  # sent again
+    first: int = 0  # set aside, UTC ms
+    last: int = 0
+    attempts: int = 0  # the most
+
+
+class Survey(msgspec.Struct, frozen=True):
+    """What a selection holds."""
+
+    letters: list[Letter]  # the newest first; values cut to PREVIEW_BYTES
+    counts: list[Count]  # the most frequent first
+    resent: dict[Place, Resent]
+    strangers: int
+
+
+def survey(found: "Letters", selection: Selection, *, keep: int, unsent: bool = False, progress: Progress = lambda _, __: None) -> Survey:
+    """Read the topic once.  `keep` bounds the letters that are held, the newest; `unsent` leaves out those that were sent again."""
+    groups: dict[tuple[str, str, str], Count] = {}
+    group_of: dict[Place, Count] = {}
+    resent: dict[Place, Resent] = {}
+    newest: list[tuple[int, Place, Letter]] = []
+    for each in found.read(since=selection.since, progress=progress):
+        if not isinstance(each, Letter):
+            place, mark = each
+            if (group := group_of.get(place)) is not None:
+                known = place in resent and resent[place].sure
+                group.resent += mark.sure and not known
+                if mark.sure or not known:  # once sent is sent, also when a second sending broke off
+                    resent[place] = mark
+        elif selection.takes(each):
+            name = each.code, each.stage, each.topic
+            group = groups.setdefault(name, Count(code=each.code, stage=each.stage, topic=each.topic, first=each.time))
+            group.letters, group.attempts = group.letters + 1, max(group.attempts, each.attempts)
+            group.first, group.last = min(group.first, each.time), max(group.last, each.time)
+            group_of[each.place] = group
+            cut = msgspec.structs.replace(each, value=each.value[:PREVIEW_BYTES] if each.value is not None else None)
+            heapq.heappush(newest, (each.time, each.place, cut))
+            if len(newest) > (keep if not unsent else max(keep, UNSENT_LOOKED_AT)):
+                heapq.heappop(newest)
+    letters = [letter for _, _, letter in sorted(newest, key=lambda item: item[:2], reverse=True)]
+    if unsent:
+        letters = [letter for letter in letters if not (letter.place in resent and resent[letter.place].sure)][:keep]
+    counts = sorted(groups.values(), key=lambda count: (-count.letters, count.code, count.topic))
+    return Survey(letters, counts, resent, found.strangers)
+
+
+class Letters:
+    """An open dead-letter topic.  Use as a context manager.  Raises BrokerUnavailable; ConfigError when there is no such topic."""
+
+    def __init__(self, settings: KafkaSettings) -> None:
+        self.topic = public_topic(settings.topic_prefix, "dead-letter")
+        self._servers = settings.bootstrap_servers.split(",")
+        self.strangers = 0  # records that are no dead letters
+        try:
+            self._consumer: Any = KafkaConsumer(
+                bootstrap_servers=self._servers,
+                client_id=CLIENT,
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                max_partition_fetch_bytes=FETCH_BYTES,
+                bootstrap_timeout_ms=FIRST_ANSWER_MS,
+            )
+        except KafkaError as error:
+            raise BrokerUnavailable(f"{settings.bootstrap_servers}: {error!r}") from error
+        try:
+            self._partitions = sorted(self.counts().get(self.topic, ()))
+        except BrokerUnavailable:
+            self._consumer.close()
+            raise
+        if not self._partitions:
+            self._consumer.close()
+            raise ConfigError(f"the topic {self.topic} does not exist", advice="Run `trainwatch topics create`.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def counts(self) -> dict[str, set[int]]:
+        """The partitions of every topic that there is."""
+        try:
+            return {topic: set(self._consumer.partitions_for_topic(topic) or ()) for topic in self._consumer.topics()}
+        except KafkaError as error:
+            raise BrokerUnavailable(f"cannot list topics: {error!r}") from error
+
+    def read(self, *, since: int | None = None, progress: Progress = lambda _, __: None) -> Iterator[Letter | tuple[Place, Resent]]:
+        """All letters, and what the notes say of them, partition by partition in their order; `since` (UTC ms) leaves earlier ones out."""
+        parts = [TopicPartition(self.topic, number) for number in self._partitions]
+        with _sorted_errors():
+            first = self._consumer.beginning_offsets(parts)
+            if since is not None:
+                found = self._consumer.offsets_for_times(dict.fromkeys(parts, max(since, 0)))
+                ends = self._consumer.end_offsets(parts)
+                first = {part: found[part].offset if found.get(part) else ends[part] for part in parts}
+        for record in self._records(first, progress):
+            if any(name == NOTE_HEADER for name, _ in record.headers):
+                yield from _told(record)
+            elif letter := read_letter(record):
+                if since is None or letter.time >= since:
+                    yield letter
+            else:
+                self.strangers += 1
+
+    def at(self, places: Sequence[Place]) -> Iterator[Letter]:
+        """The letters at these places, in the order of the topic; places that hold none are passed over."""
+        wanted: dict[int, set[int]] = {}
+        for partition, offset in places:
+            wanted.setdefault(partition, set()).add(offset)
+        for partition in sorted(wanted.keys() & set(self._partitions)):
+            part = TopicPartition(self.topic, partition)
+            with _sorted_errors():
+                begin, end = self._consumer.beginning_offsets([part])[part], self._consumer.end_offsets([part])[part]
+            offsets = sorted(offset for offset in wanted[partition] if begin <= offset < end)
+            if offsets:
+                for record in self._records({part: offsets[0]}, lambda _, __: None, {part: offsets[-1] + 1}):
+                    if record.offset in wanted[partition] and (letter := read_letter(record)):
+                        yield letter
+
+    def _records(self, first: Mapping[Any, int], progress: Progress, until: Mapping[Any, int] | None = None) -> Iterator[Any]:
+        with _sorted_errors():
+            ends = until or self._consumer.end_offsets(list(first))
+            left = {part: end for part, end in ends.items() if end > first[part]}
+            total = sum(end - first[part] for part, end in left.items())
+            self._consumer.assign(list(left))
+            for part in left:
+                self._consumer.seek(part, first[part])
+        read, heard = 0, time.monotonic()
+        while left:
+            with _sorted_errors():
+                fetched = self._consumer.poll(timeout_ms=500)
+            for part, records in fetched.items():
+                heard = time.monotonic()
+                read += len(records)
+                yield from (record for record in records if part in left and record.offset < left[part])
+            progress(read, total)
+            with _sorted_errors():
+                left = {part: end for part, end in left.items() if self._consumer.position(part) < end}
+            if time.monotonic() - heard > SILENCE_SECONDS:
+                raise BrokerUnavailable(f"{self.topic}: {total - read} of {total} records did not come in {SILENCE_SECONDS:.0f} s")
+
+    # --- for verify
+
+    def sighted(self, wanted: Wanted, progress: Progress = lambda _, __: None) -> Sighted:
+        """Which of the wanted source offsets have a dead letter, and since when the topic may not have deleted any."""
+        kept_seconds, kept_from = self._kept()
+        seen: dict[tuple[str, int], set[int]] = {place: set() for place in wanted}
+        if wanted:
+            for each in self.read(progress=progress):
+                if isinstance(each, Letter) and (source := (each.topic, each.source_partition)) in seen:
+                    seen[source].add(each.source_offset)
+        return Sighted({place: frozenset(found) for place, found in seen.items()}, kept_seconds, kept_from)
+
+    def _kept(self) -> tuple[float, int | None]:
+        """For how long, and from when on if the topic is also bounded by size and has come to that bound."""
+        config = self._config()
+        milliseconds, size = int(config.get("retention.ms", -1)), int(config.get("retention.bytes", -1))
+        kept_seconds = float("inf") if milliseconds < 0 else milliseconds / 1000
+        if size < 0:
+            return kept_seconds, None
+        full = [part for part, held in self._sizes().items() if held >= size]
+        times = [self._first_time(part) for part in full]
+        return kept_seconds, max((at for at in times if at is not None), default=None)
+
+    def _config(self) -> dict[str, str]:
+        names = dict.fromkeys(("retention.ms", "retention.bytes"))
+        with _sorted_errors(), self._admin() as admin:
+            found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, self.topic, names)], config_filter="all")
+        return {name: entry["value"] for name, entry in found["topic"][self.topic].items()}
+
+    def _sizes(self) -> dict[TopicPartition, int]:
+        """Bytes of each partition; after a deletion by size one holds at least what it may keep."""
+        with _sorted_errors(), self._admin() as admin:
+            brokers = admin.describe_log_dirs([self.topic])
+        sizes: dict[TopicPartition, int] = {}
+        for folder in (folder for broker in brokers for folder in broker["log_dirs"]):
+            for part in (part for topic in folder["topics"] if topic["name"] == self.topic for part in topic["partitions"]):
+                at = TopicPartition(self.topic, part["partition_index"])
+                sizes[at] = max(sizes.get(at, 0), part["partition_size"])
+        return sizes
+
+    def _first_time(self, part: TopicPartition) -> int | None:
+        """Time of the first record, where some before it were deleted."""
+        with _sorted_errors():
+            begin = self._consumer.beginning_offsets([part])[part]
+        record = next(self._records({part: begin}, lambda _, __: None, {part: begin + 1}), None) if begin else None
+        return None if record is None else int(record.timestamp)
+
+    @contextmanager
+    def _admin(self) -> Iterator[Any]:
+        client = KafkaAdminClient(bootstrap_servers=self._servers, client_id=CLIENT, bootstrap_timeout_ms=FIRST_ANSWER_MS)
+        try:
+            yield client
+        finally:
+            client.close()
+
+
+def encode_note(note: Note) -> bytes:
+    """The value of a note."""
+    return msgspec.json.encode(note)
+
+
+def _told(record: Any) -> Iterator[tuple[Place, Resent]]:
+    """What a note says; nothing, if it is not one of ours."""
+    try:
+        note = msgspec.json.decode(record.value or b"", type=Note)
+    except msgspec.MsgspecError:
+        return
+    for offset in note.letters:
+        yield (record.partition, offset), Resent(record.timestamp, note.state == "sent")
+
+
+@contextmanager
+def _sorted_errors() -> Iterator[None]:
+    try:
+        yield
+    except KafkaError as error:
+        raise BrokerUnavailable(f"the dead-letter topic cannot be read: {error!r}") from error

@@ -1,0 +1,370 @@
+"""What the worker tells after each batch, checkpoint step and sink call in; Prometheus metrics, their table and alert rules out.
+
+Nothing is counted per record: a call into the client library costs more than decoding a line.  Counts are taken from what a batch left
+behind.  Gauges that describe partitions are a snapshot, made every few seconds in the event loop and given out whole, so that a scrape
+never sees half of a rebalance and a partition that went away takes its values with it.
+
+Holds: labels come from closed sets (topology, settings, error codes, source families), never from what a log says; the registry is our
+own, so two workers in one process, as in tests, do not meet; scraping takes no lock of the event loop.
+"""
+
+from collections import Counter as Counts
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from operator import attrgetter
+from typing import Any, Literal, NamedTuple
+
+import yaml
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from pipeline import __version__
+from pipeline.errors import ErrorCode
+
+WRITTEN = "written"  # the label of a record that is in ClickHouse; all others are error codes
+SECONDS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0)  # buckets
+
+
+class Row(NamedTuple):
+    """One metric, as it is made and as it is explained."""
+
+    name: str
+    kind: Literal["counter", "histogram", "gauge"]
+    unit: str
+    labels: tuple[str, ...]
+    meaning: str
+    alert: str = ""
+
+
+METRICS = (
+    Row("trainwatch_healthy", "gauge", "0 or 1", (), "what /healthz says", "0"),
+    Row("trainwatch_ready", "gauge", "0 or 1", (), "what /readyz says"),
+    Row("trainwatch_info", "gauge", "1", ("version", "instance_id"), "release, and name in the consumer group"),
+    Row("trainwatch_loop_blocked_seconds", "gauge", "seconds", (), "since the event loop last turned", "above 10"),
+    Row("trainwatch_records_total", "counter", "records", ("stage", "topic"), "read and folded", "no increase while lag is above 0"),
+    Row("trainwatch_record_bytes_total", "counter", "bytes", ("stage", "topic"), "their values"),
+    Row(
+        "trainwatch_outcomes_total",
+        "counter",
+        "records",
+        ("stage", "topic", "code"),
+        "how they ended: `written`, or the code under which they were filtered or rejected",
+        "share of codes other than `written`, `control`, `empty` and `nothing_to_keep`; any `step_raised`",
+    ),
+    Row("trainwatch_messages_sent_total", "counter", "messages", ("topic",), "facts, watermark vectors, public values and dead letters"),
+    Row("trainwatch_dead_letters_total", "counter", "records", ("stage",), "records set aside", "share of records above what is usual"),
+    Row("trainwatch_rebalances_total", "counter", "", (), "assignments taken over", "more than a few an hour"),
+    Row("trainwatch_takeover_seconds", "histogram", "seconds", (), "from an assignment to recovered state"),
+    Row("trainwatch_partitions", "gauge", "partitions", ("stage",), "owned now"),
+    Row(
+        "trainwatch_consumer_lag_records",
+        "gauge",
+        "records",
+        ("topic",),
+        "behind what is durable, sum over owned partitions",
+        "grows for 15 min",
+    ),
+    Row(
+        "trainwatch_consumer_lag_seconds",
+        "gauge",
+        "seconds",
+        ("topic",),
+        "age in Kafka of the last folded record while there is lag, worst partition",
+    ),
+    Row(
+        "trainwatch_retention_headroom_records",
+        "gauge",
+        "records",
+        ("topic",),
+        "between the oldest record that Kafka still has and the next one to read, worst partition with lag; absent without lag",
+        "shrinks while lag grows: records are about to be deleted unread",
+    ),
+    Row(
+        "trainwatch_retention_headroom_seconds",
+        "gauge",
+        "seconds",
+        ("topic",),
+        "until the next record to read is old enough to be deleted; absent without lag, or when the topic keeps by size",
+        "below 6 h",
+    ),
+    Row("trainwatch_overtaken_records_total", "counter", "records", ("topic",), "deleted by retention before they were read", "any"),
+    Row(
+        "trainwatch_watermark_delay_seconds",
+        "gauge",
+        "seconds",
+        ("stage", "family"),
+        "now less the event time by which windows close, slowest partition and cluster (large while old logs are replayed)",
+        "twice what the family usually has",
+    ),
+    Row(
+        "trainwatch_watermark_lag_seconds",
+        "gauge",
+        "seconds",
+        ("stage", "family"),
+        "the same by what was observed alone: how old the newest lines are",
+    ),
+    Row("trainwatch_checkpoint_step_seconds", "histogram", "seconds", ("step",), "each step of a checkpoint"),
+    Row("trainwatch_checkpoint_seconds", "histogram", "seconds", (), "a whole checkpoint", "p99 above 10"),
+    Row("trainwatch_checkpoint_age_seconds", "gauge", "seconds", (), "since the last one ended, while partitions are owned", "above 60"),
+    Row("trainwatch_buffered_rows", "gauge", "rows", (), "that wait for the checkpoint; folding waits at `checkpoint.rows_max`"),
+    Row("trainwatch_unsent_fact_bytes", "gauge", "bytes", (), "facts that are not with the broker yet"),
+    Row("trainwatch_state_cases", "gauge", "cases", ("stage",), "remembered"),
+    Row("trainwatch_state_bytes", "gauge", "bytes", ("stage",), "in use in the state topics", "grows without end"),
+    Row(
+        "trainwatch_sink_seconds",
+        "histogram",
+        "seconds",
+        ("call",),
+        "calls to ClickHouse that were answered, refusals included",
+        "p99 above 5",
+    ),
+    Row("trainwatch_sink_rows_total", "counter", "rows", ("table",), "inserted"),
+    Row(
+        "trainwatch_sink_errors_total",
+        "counter",
+        "calls",
+        ("code",),
+        "calls that failed; the transient ones are repeated",
+        "steady increase",
+    ),
+    Row(
+        "trainwatch_sink_waiting_seconds",
+        "gauge",
+        "seconds",
+        (),
+        "for how long calls have failed; 0 when the last one succeeded",
+        "above 60",
+    ),
+)
+BY_NAME = {row.name: row for row in METRICS}
+SNAPSHOT = tuple(row.name for row in METRICS if row.kind == "gauge")
+
+Gauges = Mapping[str, Mapping[tuple[str, ...], float]]  # by metric and label values
+
+
+class Alert(NamedTuple):
+    """A suggestion for Prometheus."""
+
+    name: str
+    expression: str
+    minutes: int
+    severity: Literal["page", "ticket"]
+    summary: str
+
+
+ALERTS = (
+    Alert("TrainwatchUnhealthy", "trainwatch_healthy == 0", 2, "page", "A worker makes no progress; its /healthz says why."),
+    Alert("TrainwatchDown", "absent(trainwatch_healthy)", 5, "page", "No worker answers: nothing is detected."),
+    Alert(
+        "TrainwatchAboutToLoseRecords",
+        "min by (topic) (trainwatch_retention_headroom_seconds) < 6 * 3600",
+        5,
+        "page",
+        "Kafka will delete records unread. Add workers, or raise the retention of the topic.",
+    ),
+    Alert(
+        "TrainwatchLostRecords",
+        "increase(trainwatch_overtaken_records_total[1h]) > 0",
+        0,
+        "page",
+        "Kafka has deleted records unread; `trainwatch verify` names the offsets.",
+    ),
+    Alert(
+        "TrainwatchSinkUnavailable",
+        "trainwatch_sink_waiting_seconds > 60",
+        1,
+        "page",
+        "ClickHouse refuses or does not answer. Nothing is lost while Kafka keeps the records.",
+    ),
+    Alert(
+        "TrainwatchStepRaised",
+        'increase(trainwatch_outcomes_total{code="step_raised"}[1h]) > 0',
+        0,
+        "ticket",
+        "A record broke a stage and was set aside: a fault of trainwatch. `trainwatch dlq list` shows it.",
+    ),
+    Alert(
+        "TrainwatchLagGrows",
+        "sum by (topic) (trainwatch_consumer_lag_records) > 100000 and sum by (topic) (deriv(trainwatch_consumer_lag_records[15m])) > 0",
+        15,
+        "ticket",
+        "Workers do not keep up. Add one per core, up to a quarter of the partitions.",
+    ),
+    Alert(
+        "TrainwatchDeadLetters",
+        "sum by (stage) (rate(trainwatch_dead_letters_total[15m])) > 0.05 * sum by (stage) (rate(trainwatch_records_total[15m]))",
+        15,
+        "ticket",
+        "One record in twenty cannot be read: a source has changed its format, or somebody floods it.",
+    ),
+    Alert(
+        "TrainwatchSourceSilent",
+        'max by (family) (trainwatch_watermark_lag_seconds{stage="ingest"}) > 2 * 3600',
+        30,
+        "ticket",
+        "The newest line of a source family is two hours old: shipper down, or nothing happens there.",
+    ),
+    Alert(
+        "TrainwatchJudgementLate",
+        'max(trainwatch_watermark_delay_seconds{stage="jobs",family!="sacct"}) > 1800',
+        15,
+        "ticket",
+        "Final verdicts wait for a source that lags or stands still.",
+    ),
+    Alert(
+        "TrainwatchRebalancing", "increase(trainwatch_rebalances_total[1h]) > 6", 0, "ticket", "Workers come and go, or sessions expire."
+    ),
+    Alert(
+        "TrainwatchCheckpointSlow",
+        "histogram_quantile(0.99, sum by (le) (rate(trainwatch_checkpoint_seconds_bucket[15m]))) > 10",
+        15,
+        "ticket",
+        "Checkpoints take long; trainwatch_checkpoint_step_seconds names the step.",
+    ),
+    Alert("TrainwatchMemory", "process_resident_memory_bytes > 2e9", 15, "ticket", "A worker holds more than 2 GB."),
+)
+
+
+class Before(NamedTuple):
+    """How much a partition held before a batch."""
+
+    written: int
+    listed: int
+    dead_letters: int
+
+
+_value_of = attrgetter("value")
+
+
+class Metrics:
+    """Told by the worker, scraped by the health server.  One per worker process."""
+
+    def __init__(self, instance_id: str = "") -> None:
+        self.registry = CollectorRegistry(auto_describe=False)
+        self._counters = {row.name: _counter(row, self.registry) for row in METRICS if row.kind == "counter"}
+        self._histograms = {row.name: _histogram(row, self.registry) for row in METRICS if row.kind == "histogram"}
+        self._gauges: Gauges = {}
+        self._info: Mapping[tuple[str, ...], float] = {(__version__, instance_id): 1.0}
+        self.computed: Callable[[], Mapping[str, float]] = dict  # unlabelled gauges, asked at each scrape
+        self.last_time: dict[Any, int] = {}  # source -> Kafka's time of the last folded record, UTC ms
+        self.registry.register(_Snapshot(self._families))
+        ProcessCollector(registry=self.registry)
+
+    # --- told per batch
+
+    @staticmethod
+    def before(part: Any) -> Before:
+        """Before a batch is folded."""
+        return Before(part.written, len(part.listed), len(part.dead_letters))
+
+    def folded(self, part: Any, records: Sequence[Any], before: Before) -> None:
+        """A batch was folded, with no await since `before`: what it left behind tells how its records ended."""
+        labels = (part.stage.name, part.source.topic)
+        self._add("trainwatch_records_total", labels, len(records))
+        self._add("trainwatch_record_bytes_total", labels, sum(map(len, filter(None, map(_value_of, records)))))
+        self._add("trainwatch_outcomes_total", (*labels, WRITTEN), part.written - before.written)
+        for code, count in Counts(code for _, code in part.listed[before.listed :]).items():
+            self._add("trainwatch_outcomes_total", (*labels, ErrorCode(code).value), count)
+        self._add("trainwatch_dead_letters_total", labels[:1], len(part.dead_letters) - before.dead_letters)
+        self.last_time[part.source] = records[-1].timestamp
+
+    def sent(self, topic: str, messages: int) -> None:
+        """A Kafka batch is on its way."""
+        self._add("trainwatch_messages_sent_total", (topic,), messages)
+
+    def overtaken(self, topic: str, records: int) -> None:
+        """The log begins behind the next record to read: these are gone."""
+        self._add("trainwatch_overtaken_records_total", (topic,), records)
+
+    # --- told per checkpoint, sink call and rebalance
+
+    def step(self, name: str, seconds: float) -> None:
+        """A step of a checkpoint."""
+        self._observe("trainwatch_checkpoint_step_seconds", (name,), seconds)
+
+    def checkpoint(self, seconds: float) -> None:
+        """All of one."""
+        self._observe("trainwatch_checkpoint_seconds", (), seconds)
+
+    def sink(self, call: str, seconds: float, code: ErrorCode | None = None) -> None:
+        """A call to the sink; `code` when it failed."""
+        self._observe("trainwatch_sink_seconds", (call,), seconds)
+        if code is not None:
+            self._add("trainwatch_sink_errors_total", (code.value,), 1)
+
+    def inserted(self, table: str, rows: int) -> None:
+        """A block is in."""
+        self._add("trainwatch_sink_rows_total", (table,), rows)
+
+    def taken_over(self, seconds: float) -> None:
+        """An assignment is complete."""
+        self._add("trainwatch_rebalances_total", (), 1)
+        self._observe("trainwatch_takeover_seconds", (), seconds)
+
+    # --- the snapshot
+
+    def replace(self, gauges: Gauges) -> None:
+        """The gauges of all partitions; what is left out is no longer told."""
+        self._gauges = gauges
+
+    def _families(self) -> Iterator[Metric]:
+        gauges: Gauges = {
+            **self._gauges,
+            "trainwatch_info": self._info,
+            **{name: {(): value} for name, value in self.computed().items()},
+        }
+        for name in SNAPSHOT:
+            row = BY_NAME[name]
+            family = GaugeMetricFamily(name, row.meaning, labels=row.labels)
+            for labels, value in gauges.get(name, {}).items():
+                family.add_metric(list(labels), value)
+            yield family
+
+    def _add(self, name: str, labels: tuple[str, ...], amount: float) -> None:
+        if amount > 0:
+            counter = self._counters[name]
+            (counter.labels(*labels) if labels else counter).inc(amount)
+
+    def _observe(self, name: str, labels: tuple[str, ...], seconds: float) -> None:
+        histogram = self._histograms[name]
+        (histogram.labels(*labels) if labels else histogram).observe(seconds)
+
+
+class _Snapshot(Collector):
+    def __init__(self, families: Callable[[], Iterator[Metric]]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families()
+
+
+def _counter(row: Row, registry: CollectorRegistry) -> Counter:
+    return Counter(row.name, row.meaning, row.labels, registry=registry)
+
+
+def _histogram(row: Row, registry: CollectorRegistry) -> Histogram:
+    return Histogram(row.name, row.meaning, row.labels, registry=registry, buckets=SECONDS)
+
+
+def table() -> str:
+    """The metrics as a Markdown table, for README."""
+    lines = ["| metric | unit | labels | meaning | look at it when |", "|---|---|---|---|---|"]
+    for row in METRICS:
+        labels = ", ".join(row.labels)
+        lines.append(f"| `{row.name}` | {row.unit} | {labels} | {row.meaning} | {row.alert} |")
+    return "\n".join(lines)
+
+
+def alert_rules() -> str:
+    """The suggestions as a rule file of Prometheus."""
+    rules = [
+        {
+            "alert": alert.name,
+            "expr": alert.expression,
+            "for": f"{alert.minutes}m",
+            "labels": {"severity": alert.severity},
+            "annotations": {"summary": alert.summary},
+        }
+        for alert in ALERTS
+    ]
+    return str(yaml.safe_dump({"groups": [{"name": "trainwatch", "rules": rules}]}, sort_keys=False, width=200))

@@ -1,0 +1,80 @@
+"""A worker over the topology of `fault_worker`, which hangs or loses its sink on demand: `python -m tests.integration.health_worker SPEC`.
+
+Files in the folder of the test are the switches, looked at while it runs:
+
+    hang    the next step of ingest never returns: the event loop stands still
+    wait    the next batch is never folded, though the loop turns
+    deaf    the sink answers as ClickHouse does when it is away
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import SinkUnavailable
+from pipeline.model.outcome import Outcome
+from pipeline.runtime import app as runtime
+from pipeline.runtime.instance import Instance, claim
+from pipeline.runtime.retention import seconds_by_topic
+from pipeline.settings import Settings
+from pipeline.sink.clickhouse import ClickHouseSink
+from pipeline.stream.watermark import Watermarks
+from pipeline.topology import Stage
+from tests.integration.fault_worker import Spec, topology
+
+
+class DeafSink(ClickHouseSink):
+    """The real one, while the switch is off."""
+
+    switch: Path
+
+    def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str, incarnation: str = "") -> None:
+        if self.switch.exists():
+            raise SinkUnavailable("nobody listens there")
+        super().insert(table, rows, token, incarnation)
+
+
+def hanging(stage: Stage, switch: Path) -> Stage:
+    """The stage, standing still while the switch is on."""
+
+    def step_that_hangs(state: Any, batch: Sequence[Any], now: Watermarks) -> tuple[Any, list[Outcome]]:
+        while batch and switch.exists():
+            time.sleep(0.1)
+        return stage.step(state, batch, now)
+
+    return stage._replace(step=step_that_hangs)
+
+
+def main() -> int:
+    spec = msgspec.json.decode(sys.argv[1], type=Spec)
+    settings, folder = Settings.model_validate(spec.settings), Path(spec.folded).parent
+    whole = topology(spec, settings.kafka.topic_prefix)
+    first, *rest = whole.stages
+    with DeafSink(settings.clickhouse) as sink:
+        sink.switch = folder / "deaf"
+        # A twin is on another machine, where nobody of this host can tell that its name is in use.
+        instance = Instance(settings.worker.instance_id) if spec.fault == "twin" else claim(settings)
+        app = runtime.build_app(settings, whole._replace(stages=(hanging(first, folder / "hang"), *rest)), sink, instance)
+        app.vitals.retention_seconds = seconds_by_topic(settings.kafka.bootstrap_servers, spec.topics)
+        fold = app.worker.fold
+
+        async def wait_or_fold(*batch: Any) -> None:
+            while (folder / "wait").exists():  # noqa: ASYNC110  the switch is in another process
+                await asyncio.sleep(0.1)
+            await fold(*batch)
+
+        app.worker.fold = wait_or_fold  # type: ignore[method-assign, assignment]
+        code = runtime.run(app)
+    if code:
+        error = runtime.explain(app.failure)
+        print(f"ended by: {error}. {error.advice}", file=sys.stderr)  # noqa: T201  for the test's log
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,215 @@
+"""`trainwatch verify` on real servers, after a real worker: what somebody has tampered with is named, and nothing else is."""
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from pipeline.cli import main
+from pipeline.settings import Settings
+from tests.integration.site import BASE_MS, PATIENCE_SECONDS, Site, open_site
+
+pytestmark = pytest.mark.servers
+
+
+@dataclass(frozen=True)
+class Audited:
+    """A site whose worker has done its work and left, and the command."""
+
+    site: Site
+    file: Path
+    beside_a_worker: list[Result]  # what verify said while the worker was at it
+
+    def verify(self, *words: str) -> Result:
+        return run(self.file, *words)
+
+    def wrong(self) -> dict[str, dict[str, Any]]:
+        """The partitions with violations; exit code and report agree."""
+        done = self.verify("--json")
+        report = json.loads(done.stdout)
+        found = {f"{each['topic']}/{each['partition']}": each for each in report["partitions"] if each["violations"]}
+        assert (done.exit_code, report["ok"]) == ((1, False) if found else (0, True))
+        return found
+
+
+def run(file: Path, *words: str) -> Result:
+    """The command."""
+    return CliRunner().invoke(main, ["--settings", str(file), "verify", *words])
+
+
+@pytest.fixture(scope="module")
+def audited(running_servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
+    folder = tmp_path_factory.mktemp("audited")
+    tag = f"v{folder.name[-1]}{time.time_ns() % 10**9}"
+    kafka = running_servers.kafka.model_copy(update={"topic_prefix": f"{tag}.", "group": tag, "access_topics": (f"{tag}.logs",)})
+    clickhouse = running_servers.clickhouse.model_copy(update={"database": tag})
+    with open_site(running_servers.model_copy(update={"kafka": kafka, "clickhouse": clickhouse}), folder) as site:
+        file = folder / "trainwatch.yaml"
+        kept = site.settings.kafka.model_dump(mode="json") | {"training_topics": [site.topics[0]], "scheduler_topics": [site.topics[1]]}
+        address = site.settings.clickhouse.model_dump(mode="json", include={"host", "port", "database"})
+        file.write_text(yaml.safe_dump({"kafka": kept | {"access_topics": []}, "clickhouse": address}))
+        worker = site.start()
+        beside = []
+        with site.feeding(per_second=400):
+            site.until(lambda: "taken over" in site.log(), "the take-over")
+            beside = [run(file, "--json") for _ in range(3)]
+        send_with_holes(site)
+        site.send(40)
+        until_caught_up(file)
+        assert site.stop(worker) == 0, site.log()
+        yield Audited(site, file, beside)
+        site.database.command(f"DROP DATABASE {tag} SYNC")
+
+
+def send_with_holes(site: Site) -> None:
+    """Transactions leave markers: offsets without records."""
+    producer: Any = KafkaProducer(bootstrap_servers=site.settings.kafka.bootstrap_servers, transactional_id=site.settings.kafka.group)
+    producer.init_transactions()
+    for number in range(6):
+        producer.begin_transaction()
+        producer.send(site.topics[0], value=f"c1,{9000 + number},{BASE_MS}".encode(), partition=0)
+        producer.commit_transaction()
+    producer.close()
+
+
+def until_caught_up(file: Path) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (done := run(file, "--caught-up")).exit_code != 0:
+        assert time.monotonic() < deadline, done.output
+        time.sleep(0.2)
+
+
+@contextmanager
+def tampered(site: Site, offset: int, topic: str, *, copies: int) -> Iterator[None]:
+    """The rows of an offset of partition 0, so many times; afterwards they are as they were."""
+    name, where = site.database.name, f"_topic = '{topic}' AND _partition = 0 AND _offset = {offset}"
+    site.database.command(f"CREATE TABLE {name}.held ENGINE = Memory AS SELECT * FROM {name}.events WHERE {where}")  # noqa: S608  a name of this test's own
+    columns = ", ".join(site.database.columns("held"))
+
+    def store(times: int) -> None:
+        site.database.command(f"DELETE FROM {name}.events WHERE {where}")  # noqa: S608  same
+        for _ in range(times):
+            site.database.command(
+                f"INSERT INTO {name}.events ({columns}) SETTINGS insert_deduplicate = 0 SELECT {columns} FROM {name}.held"  # noqa: S608  same
+            )
+
+    try:
+        store(copies)
+        yield
+    finally:
+        store(1)
+        site.database.command(f"DROP TABLE {name}.held SYNC")
+
+
+def written(site: Site, topic: str, *, behind: str = "0") -> int:
+    """An offset of partition 0 that has a row."""
+    sql = f"SELECT min(_offset) FROM {{db}}.events WHERE _topic = %(topic)s AND _partition = 0 AND _offset > {behind}"  # noqa: S608  same
+    return int(site.database.query(sql, {"topic": topic})[0][0])
+
+
+def test_nothing_is_wrong_beside_a_running_worker(audited: Audited) -> None:
+    """What is not committed yet is in flight; it took part in the race, or this shows nothing."""
+    for done in audited.beside_a_worker:
+        assert done.exit_code == 0, done.output
+    partitions = [each for done in audited.beside_a_worker for each in json.loads(done.stdout)["partitions"]]
+    assert any(each["pending"] or each["in_flight"] for each in partitions)
+    assert any(each["dead_lettered"] for each in partitions)
+
+
+def test_a_site_that_nobody_touched_is_right(audited: Audited) -> None:
+    """All kinds of outcomes are there: rows, filtered, dead letters, and the holes that transactions leave."""
+    done = audited.verify("--json", "--caught-up")
+    assert done.exit_code == 0, done.output
+    partitions = json.loads(done.stdout)["partitions"]
+    kinds = ("written", "filtered", "dead_lettered", "holes")
+    assert all(sum(each[kind] for each in partitions) > 0 for kind in kinds)
+    assert sum(each["holes"] for each in partitions) >= 5
+
+
+def test_a_deleted_row_is_named(audited: Audited) -> None:
+    """Somebody deletes one row from `events`."""
+    topic = audited.site.topics[1]
+    offset = written(audited.site, topic, behind="20")
+    with tampered(audited.site, offset, topic, copies=0):
+        wrong = audited.wrong()
+        done = audited.verify()
+    assert list(wrong) == [f"{topic}/0"]
+    assert wrong[f"{topic}/0"]["missing"] == [offset]
+    assert done.exit_code == 1
+    assert f"{topic}/0: without row: {offset}\n" in done.output
+    assert audited.wrong() == {}
+
+
+def test_a_deleted_row_among_holes_is_named_and_no_hole_is(audited: Audited) -> None:
+    """Markers of transactions look just like lost rows to whoever only counts."""
+    topic = audited.site.topics[0]
+    gaps = "SELECT max(his) FROM {db}.sink_ranges ARRAY JOIN gap_his AS his WHERE topic = %(topic)s AND partition = 0"
+    behind = int(audited.site.database.query(gaps, {"topic": topic})[0][0])
+    offset = written(audited.site, topic, behind=str(behind - 3))
+    with tampered(audited.site, offset, topic, copies=0):
+        assert {name: each["missing"] for name, each in audited.wrong().items()} == {f"{topic}/0": [offset]}
+    assert audited.wrong() == {}
+
+
+def test_a_doubled_row_is_named(audited: Audited) -> None:
+    """Somebody inserts one row a second time."""
+    topic = audited.site.topics[1]
+    offset = written(audited.site, topic, behind="30")
+    with tampered(audited.site, offset, topic, copies=2):
+        wrong = audited.wrong()
+        assert {name: each["doubled"] for name, each in wrong.items()} == {f"{topic}/0": [[offset, 0]]}
+        assert f"rows stored more than once: {offset}/0" in audited.verify().output
+    assert audited.wrong() == {}
+
+
+def test_a_forgotten_range_is_named(audited: Audited) -> None:
+    """Somebody deletes the note of a range; its rows are in no range then."""
+    site, topic = audited.site, audited.site.topics[1]
+    ranges = "SELECT lo, hi FROM {db}.sink_ranges WHERE topic = %(topic)s AND partition = 1 ORDER BY lo"
+    held = site.database.query(ranges, {"topic": topic})
+    lo, hi = held[len(held) // 2]
+    name, where = site.database.name, f"topic = '{topic}' AND partition = 1 AND lo = {lo}"
+    site.database.command(f"CREATE TABLE {name}.held ENGINE = Memory AS SELECT * FROM {name}.sink_ranges WHERE {where}")  # noqa: S608  same
+    site.database.command(f"DELETE FROM {name}.sink_ranges WHERE {where}")  # noqa: S608  same
+    found = audited.wrong()[f"{topic}/1"]
+    site.database.command(f"INSERT INTO {name}.sink_ranges SETTINGS insert_deduplicate = 0 SELECT * FROM {name}.held")  # noqa: S608  same
+    assert f"offsets {lo} to {hi - 1} are in no range" in found["violations"]
+    assert any("rows outside of any range" in said for said in found["violations"])
+    assert audited.wrong() == {}
+
+
+def test_a_removed_dead_letter_is_named(audited: Audited) -> None:
+    """Somebody deletes the first letters from the dead-letter topic; had its retention done so, that would be no fault."""
+    site = audited.site
+    topic = f"{site.settings.kafka.topic_prefix}dead-letter.v1"
+    gone = [letter for letter in site.read(topic) if letter.partition == 0][:2]
+    admin: Any = KafkaAdminClient(bootstrap_servers=site.settings.kafka.bootstrap_servers)
+    try:
+        admin.delete_records({TopicPartition(topic, 0): gone[-1].offset + 1})
+        sources: dict[str, list[int]] = {}
+        for headers in (dict(letter.headers) for letter in gone):
+            place = f"{headers['x-dlq-topic'].decode()}/{headers['x-dlq-partition'].decode()}"
+            sources.setdefault(place, []).append(int(headers["x-dlq-offset"]))
+        assert {name: each["without_letter"] for name, each in audited.wrong().items()} == sources
+        output = audited.verify().output
+        for place, offsets in sources.items():
+            assert f"{place}: no dead letter, though listed as rejected, at offsets {', '.join(map(str, offsets))}\n" in output
+        assert audited.verify("--no-letters").exit_code == 0
+
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {"retention.ms": "60000"})])
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while (done := audited.verify()).exit_code != 0:
+            assert time.monotonic() < deadline, done.output
+            time.sleep(0.2)
+        assert "not checked: 2 dead letters" in done.stderr
+    finally:
+        admin.close()

@@ -1,0 +1,347 @@
+"""The hosts' interval join against a naive model: all facts are kept, and every derived fact is worked out from scratch.
+
+    machine   `hosts.step` over random batches in any order, facts again and again, watermarks that move by days (older facts are packed),
+              and restarts from the state log, with and without what was folded since the last checkpoint
+    model     for each attempt and each signal or node event: did the attempt hold the host, and whose process was it?
+
+After every batch, the last word of each derived fact must be the model's; void equals absent.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+import msgspec
+from hypothesis import event, note
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pipeline.formats.assembly import assemble
+from pipeline.hosts.step import CLOCK_MS, build_state, step
+from pipeline.model.events import (
+    AuditRecord,
+    Event,
+    FileTouched,
+    JobRecord,
+    NodeState,
+    OomKill,
+    ProcessRun,
+    ProcessStarted,
+    SignalSent,
+    Xid,
+)
+from pipeline.model.facts import Fact
+from pipeline.model.ids import digest
+from pipeline.model.outcome import Tell
+from pipeline.model.source import PER_HOST, Source
+from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Told, Touch, decode_told, encode_told
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import Watermarks
+from tests import build
+from tests.build import (
+    BUCKET_MS,
+    CLUSTER,
+    COLLEAGUE,
+    DAY,
+    HOST,
+    OTHER,
+    OWNER,
+    PID,
+    allocation,
+    audit,
+    heard,
+    job_end,
+    job_record,
+    kill_parts,
+    node_down,
+    now,
+    oom,
+    process_started,
+    scancel_parts,
+    to_host,
+    write_parts,
+    xid,
+)
+from tests.property.durable import Durable
+from tests.property.profile import examples
+
+SETTINGS = build.settings()
+KILL_MS, HARDWARE_MS = SETTINGS.detect.kill_window_seconds * 1000, SETTINGS.detect.hardware_window_seconds * 1000
+OPEN_END = 2**62
+Word = tuple[str, bytes, str]  # stage, case, fact id
+
+
+def _name(fact: Fact) -> str:
+    told = decode_told(fact.body)
+    if not isinstance(told, Event):
+        return fact.id
+    said = {name: value for name, value in msgspec.to_builtins(told.body).items() if name not in ("type", "owner", "nodes", "gpus", "host")}
+    at = (told.event_time - build.T0) / 1000
+    return f"{type(told.body).__name__}@{at:g} {told.job} " + " ".join(f"{name}={value}" for name, value in said.items())
+
+
+# Four days of one host: numbers of processes come again, ends are corrected, a job comes twice, parts of audit events come apart.
+STORY: list[Event] = [
+    allocation(-3 * DAY, submit=-4 * DAY),
+    job_end(-2.5 * DAY, submit=-4 * DAY, start=-3 * DAY),
+    process_started(-3 * DAY + 1, pid=4713),
+    *kill_parts(-2.7 * DAY, serial=1, target=4713),
+    allocation(0),
+    job_end(100),
+    job_end(90, source=Source.SACCT),
+    job_record(50, "other", state="RUNNING", owner_uid=None),
+    allocation(40, job="8", submit=30),
+    job_end(3_000, job="8", submit=30, start=40, owner_uid=OTHER),
+    allocation(95, job="9", submit=5),
+    job_end(2 * DAY, job="9", submit=5, start=95),
+    process_started(1),
+    process_started(45, job="8"),
+    process_started(96, job="9"),
+    process_started(-10, job="9"),
+    process_started(50, pid=4712, job="8"),
+    *kill_parts(97, serial=2),
+    *kill_parts(50, serial=3, uid=OTHER, auid=OTHER),
+    *kill_parts(130, serial=4, target_uid=OTHER),
+    *kill_parts(2_000, serial=5, asked=12),
+    audit(60, "SYSCALL", 6, syscall_name="kill", success="yes", a0="ffffffffffffed99", a1="9", pid="9", uid="5099", auid="5099"),
+    audit(60, "OBJ_PID", 6, opid=str(PID), ouid=str(OWNER)),
+    audit(60, "OBJ_PID", 6, opid="4712", ouid=str(OTHER), oses="2"),
+    oom(99),
+    xid(98, pid=PID),
+    xid(1 * DAY),
+    node_down(96),
+    *write_parts(70, host=HOST),
+    *scancel_parts(71, COLLEAGUE, "7", "9", host=HOST),
+]
+HEARD = [heard(at, source) for source in (Source.KERNEL, Source.AUDITD) for at in (-2.5 * DAY - 900, -1_200, 0, 700, 2_500, 1 * DAY)]
+NAMED = {_name(fact): fact for fact in [*map(to_host, STORY), *HEARD]}  # so that a counterexample can be read
+
+
+# --- the model ------------------------------------------------------------------------------------------------------------------
+
+
+class Naive:
+    """What is known of the host, in no order, and what follows from it."""
+
+    def __init__(self, facts: Sequence[Fact]) -> None:
+        told = {fact.id: decode_told(fact.body) for fact in facts}
+        self.events = [each for each in told.values() if isinstance(each, Event)]
+        self.heard = {(each.source, each.bucket) for each in told.values() if isinstance(each, Heard)}
+        self.records: dict[Attempt, list[JobRecord]] = {}
+        for each in self.events:
+            if isinstance(body := each.body, JobRecord):
+                self.records.setdefault(Attempt(CLUSTER, body.job, body.submit or 0, body.start or 0), []).append(body)
+        claims = ((each.event_time, each.job, each.body.pid) for each in self.events if isinstance(each.body, ProcessStarted))
+        self.claims = {(job, pid): start for start, job, pid in sorted(claims, reverse=True)}  # the first word counts
+        self.assembled = list(self._assembled())
+
+    def _assembled(self) -> Iterator[Event]:
+        parts: dict[tuple[int, int], list[Event]] = {}
+        for each in self.events:
+            if isinstance(each.body, AuditRecord):
+                parts.setdefault((each.event_time, each.body.serial), []).append(each)
+        for (time, serial), records in parts.items():
+            for body in assemble([(each.id, each.body) for each in records if isinstance(each.body, AuditRecord)]):
+                what = "run"
+                if isinstance(body, SignalSent):
+                    what = f"signal/{body.target_pid}"
+                elif isinstance(body, FileTouched):
+                    what = f"file/{body.item}/{body.action}"
+                yield Event(
+                    id=digest("auditd", CLUSTER, HOST, time, serial, what),
+                    source=Source.AUDITD,
+                    cluster=CLUSTER,
+                    event_time=time,
+                    body=body,
+                    host=HOST,
+                    sha256=records[0].sha256
+                    if len(records) == 1
+                    else digest(*(each.sha256 for each in sorted(records, key=lambda e: e.id))),
+                    parts=tuple(sorted((each.id, each.sha256) for each in records)),
+                )
+
+    def end(self, attempt: Attempt) -> int:
+        return max((record.end for record in self.records[attempt] if record.phase == "end" and record.end), default=OPEN_END)
+
+    def owner(self, attempt: Attempt) -> int | None:
+        return min((record.owner_uid for record in self.records[attempt] if record.owner_uid is not None), default=None)
+
+    def holds(self, attempt: Attempt, time: int) -> bool:
+        return attempt.start - CLOCK_MS <= time <= self.end(attempt) + CLOCK_MS
+
+    def job_of(self, pid: int, time: int, uid: int | None) -> str:
+        """The last claimant that held the host and whose owner fits; nobody when jobs of several owners do."""
+        found: list[tuple[int, str]] = []
+        owners: set[int | None] = set()
+        for (job, number), start in self.claims.items():
+            attempts = [each for each in self.records if each.job == job and self.holds(each, time)]
+            fitting = {self.owner(each) for each in attempts if uid is None or self.owner(each) in (None, uid)}
+            if number == pid and start <= time and fitting:
+                found.append((start, job))
+                owners |= fitting
+        return max(found)[1] if len(owners) == 1 else ""
+
+    def matched(self, attempt: Attempt, event_: Event) -> str:
+        """How the event concerns the attempt; empty: it does not."""
+        body = event_.body
+        if not self.holds(attempt, event_.event_time):
+            return ""
+        pid = body.target_pid if isinstance(body, SignalSent) else body.pid if isinstance(body, (OomKill, Xid)) else None
+        uid = body.target_uid if isinstance(body, SignalSent) else body.uid if isinstance(body, OomKill) else None
+        job = self.job_of(pid, event_.event_time, uid) if pid is not None else ""
+        if job:
+            return "pid" if job == attempt.job else ""
+        if not isinstance(body, SignalSent) or uid is None:
+            return "host"
+        return "owner" if uid == self.owner(attempt) else ""
+
+    def words(self) -> dict[Word, Told]:
+        """Every derived fact."""
+        return dict([*self._touches(), *self._others(), *self._coverage()])
+
+    def _touches(self) -> Iterator[tuple[Word, Told]]:
+        befell = [each for each in self.events if isinstance(each.body, (OomKill, Xid, NodeState))]
+        for each in (*(event_ for event_ in self.assembled if isinstance(event_.body, SignalSent)), *befell):
+            for attempt in self.records:
+                if matched := self.matched(attempt, each):
+                    by_pid = matched == "pid"
+                    signal = isinstance(each.body, SignalSent)
+                    told = Touch(attempt, each, matched, by_pid) if signal else NodeTouch(attempt, each, by_pid)
+                    yield self._to_job(attempt.job, digest("touch", each.id, attempt.name)), told
+
+    def _others(self) -> Iterator[tuple[Word, Told]]:
+        for each in self.assembled:
+            if isinstance(each.body, FileTouched):
+                yield ("artefacts", f"{CLUSTER}\x1f{each.body.path}".encode(), each.id), each
+            elif isinstance(each.body, ProcessRun) and each.body.arguments[:1] == ("scancel",):
+                for job in each.body.arguments[1:]:
+                    yield self._to_job(job, each.id), each
+
+    def _coverage(self) -> Iterator[tuple[Word, Told]]:
+        for attempt in self.records:
+            wanted = {
+                bucket + near
+                for start, end in self._spans(attempt)
+                for bucket in range(start - start % BUCKET_MS, end + 1, BUCKET_MS)
+                for near in (-BUCKET_MS, 0, BUCKET_MS)
+            }
+            for source in PER_HOST:
+                if buckets := tuple(sorted(bucket for bucket in wanted if (source, bucket) in self.heard)):
+                    name = f"coverage/{HOST}/{source}/{attempt.name}"
+                    yield self._to_job(attempt.job, name), HostCoverage(attempt, HOST, source, buckets)
+
+    def _spans(self, attempt: Attempt) -> Iterator[tuple[int, int]]:
+        """Before the end, and around every signal that neither owner nor system sent."""
+        if (end := self.end(attempt)) < OPEN_END:
+            yield end - KILL_MS - HARDWARE_MS, end
+        for each in self.assembled:
+            if isinstance(each.body, SignalSent) and self.holds(attempt, each.event_time):
+                who = each.body.uid if each.body.auid is None else each.body.auid
+                if who != self.owner(attempt) and not (each.body.auid is None and who in (0, None)):
+                    yield each.event_time - HARDWARE_MS, each.event_time + KILL_MS
+
+    @staticmethod
+    def _to_job(job: str, name: str) -> Word:
+        return "jobs", f"{CLUSTER}\x1f{job}".encode(), name
+
+
+# --- the machine ----------------------------------------------------------------------------------------------------------------
+
+
+class Hosts(RuleBasedStateMachine):
+    """One partition of hosts, and what the stages behind remember of it."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.durable = Durable()
+        self.said = Cases()
+        self.known: dict[str, Fact] = {}
+        self.unsaved: list[Fact] = []
+        self.floor = -4.5 * DAY
+        self._open()
+
+    def _open(self) -> None:
+        self.state = build_state(SETTINGS, self.durable.cases)
+
+    @property
+    def view(self) -> Watermarks:
+        return now(self.floor)
+
+    @rule(batch=st.lists(st.sampled_from(sorted(NAMED)), min_size=1, max_size=12))
+    def facts_come(self, batch: list[str]) -> None:
+        """In any order, some for the second time."""
+        self._take([NAMED[name] for name in batch])
+
+    @rule(at=st.sampled_from(sorted(NAMED)))
+    def one_comes(self, at: str) -> None:
+        """A batch of one."""
+        self._take([NAMED[at]])
+
+    @rule(days=st.sampled_from([0.1, 1, 3]))
+    def time_passes(self, days: float) -> None:
+        """What lies behind is packed; nothing is as old as the retention."""
+        self.floor = min(self.floor + days * DAY, 12 * DAY)
+        self._take([])
+
+    @rule()
+    def save(self) -> None:
+        """A checkpoint."""
+        self.durable.save()
+        self.unsaved = []
+
+    @precondition(lambda self: self.unsaved)
+    @rule(data=st.data())
+    def crash(self, data: st.DataObject) -> None:
+        """What was not saved is read again, in batches of other sizes; what was told of it before stays told."""
+        self.durable.reopen()
+        self._open()
+        again, self.unsaved = data.draw(st.permutations(self.unsaved)), []
+        cuts = data.draw(st.lists(st.integers(0, len(again)), max_size=3))
+        for start, end in pairwise([0, *sorted(cuts), len(again)]):
+            self._take(again[start:end])
+
+    @rule()
+    def restart(self) -> None:
+        """An orderly one: nothing is read again."""
+        self.save()
+        self.durable.reopen()
+        self._open()
+
+    @invariant()
+    def the_last_words_are_the_models(self) -> None:
+        """Byte for byte."""
+        if not hasattr(self, "said"):
+            return
+        said = {
+            (*_addressed(fact.case), fact.id): fact.body
+            for fact in self.said.facts()
+            if fact.body  # void equals absent
+        }
+        expected = {word: encode_told(told) for word, told in Naive(list(self.known.values())).words().items()}
+        for word in sorted(said.keys() | expected.keys()):
+            if said.get(word) != expected.get(word):
+                note(f"{word}\n  said  {_shown(said.get(word))}\n  model {_shown(expected.get(word))}")
+        assert said == expected
+
+    def _take(self, batch: Sequence[Fact]) -> None:
+        self.known.update((fact.id, fact) for fact in batch)
+        self.unsaved += batch
+        self.state, outcomes = step(self.state, batch, self.view)
+        for out in outcomes:
+            assert isinstance(out, Tell)
+            before = self.said.of(out.stage.encode() + b"\0" + out.fact.case).get(out.fact.id)
+            if before is not None and before[1] and not out.fact.body:
+                event("a word is taken back")
+            self.said.merge(msgspec.structs.replace(out.fact, case=out.stage.encode() + b"\0" + out.fact.case))
+
+
+def _addressed(case: bytes) -> tuple[str, bytes]:
+    stage, _, key = case.partition(b"\0")
+    return stage.decode(), key
+
+
+def _shown(body: bytes | None) -> str:
+    return "nothing" if body is None else repr(decode_told(body))
+
+
+TestHosts = Hosts.TestCase
+TestHosts.settings = examples(150, steps=20)
