@@ -42,7 +42,7 @@ def kill_at_checkpoint_steps(run: Run) -> None:
     run.dice.shuffle(steps)
     for number, step in enumerate(steps, 1):
         run.feed.allow(number / (len(steps) + 1))
-        run.dies(run.start(at=step, times=run.dice.randint(1, 2)))
+        run.dies(run.start(at=step))
         run.seen[step] += 1
 
 

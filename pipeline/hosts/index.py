@@ -78,14 +78,14 @@ class HostIndex:
         self._heard_ids: list[tuple[int, str]] = []  # of single buckets, as an older release kept them
         self.told: dict[Attempt, dict[str, Timed]] = {}
         self.covered: dict[Attempt, set[str]] = {}
-        # Of each event there is one in the next four: what holds no containers is none of the garbage collector's business.
-        self._told_to: dict[str, tuple[Attempt, ...]] = {}  # event id -> attempts that it was told of
         self._attempts: dict[str, set[Attempt]] = {}  # job -> its attempts on this host
         self._pids: dict[str, set[int]] = {}  # job -> its processes
+        # Of each event there is one in the next four: what holds no containers is none of the garbage collector's business.
+        self._told_to: dict[str, tuple[Attempt, ...]] = {}  # event id -> attempts that it was told of
         self._naming: dict[int, dict[str, None]] = {}  # pid -> ids of signals and node events that name it
         self._made: dict[tuple[int, int], tuple[str, ...]] = {}  # audit event -> ids of the signals made of it
-        self._records: dict[Attempt, dict[str, JobRecord]] = {}
         self._parts: dict[tuple[int, int], dict[str, Part]] = {}
+        self._records: dict[Attempt, dict[str, JobRecord]] = {}
         self._digester = Digester("auditd", cluster, host)
 
     # --- folding
@@ -202,7 +202,7 @@ class HostIndex:
                 self._name(timed)
                 if sender(event) is not None:
                     self.suspects.put(timed)
-        gone = [known for name in set(before or ()).difference(signals) if (known := self.signals.get(name))]
+        gone = [known for name in sorted(set(before or ()).difference(signals)) if (known := self.signals.get(name))]
         for timed in gone:
             self.signals.remove(timed)
             self._unname(timed)

@@ -128,9 +128,8 @@ class Checkpoint:
         for work in works.values():
             await self._insert(parts[work.source], work)
         self.reached("inserted")
-        for work in works.values():
-            if row := work.range_row(parts[work.source].incarnation):
-                await self._patiently(partial(self._sink.write_range, row))
+        if ranges := [row for work in works.values() if (row := work.range_row(parts[work.source].incarnation))]:
+            await self._patiently(partial(self._sink.write_ranges, ranges))
         self.reached("ranged")
         await self._publish(parts, works.values())
         self.reached("published")

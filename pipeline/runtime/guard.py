@@ -115,9 +115,10 @@ class Guard:
     def _fold_facts(self, part: Partition, records: Sequence[Record]) -> None:
         facts: list[Fact] = []
         broken: list[Outcome] = []
+        aside = part.raised.aside if part.raised is not None else ()
         for record in records:
             try:
-                if part.raised is not None and part.raised.aside and _digest(record) in part.raised.aside:
+                if aside and _digest(record) in aside:
                     broken.append(Rejected(record.offset, ErrorCode.STEP_RAISED, "the step raised twice at this fact"))
                 elif record.key is None:
                     part.marks.hear(decode_vector(record.value or b""))

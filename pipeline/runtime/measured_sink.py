@@ -38,9 +38,9 @@ class MeasuredSink:
         """As the sink has it."""
         return self._measured("landed", lambda: self._sink.landed(table, topic, partition, lo, hi, incarnation))
 
-    def write_range(self, range: RangeRow) -> None:  # noqa: A002  the port's word
+    def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         """As the sink has it."""
-        self._measured("write_range", lambda: self._sink.write_range(range))
+        self._measured("write_ranges", lambda: self._sink.write_ranges(ranges))
 
     def _measured(self, call: str, run: Callable[[], T]) -> T:
         started = time.monotonic()

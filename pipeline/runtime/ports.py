@@ -28,5 +28,5 @@ class Sink(Protocol):
     def landed(self, table: str, topic: str, partition: int, lo: int, hi: int, incarnation: str = "") -> int:
         """How many rows of source offsets [lo, hi) of that life of the topic the table holds.  Raises TransientError."""
 
-    def write_range(self, range: RangeRow) -> None:  # noqa: A002  what it is
-        """Note a finished range for audits.  A second call with the same token changes nothing.  Raises like `insert`."""
+    def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
+        """Note finished ranges for audits.  To note one again changes nothing.  Raises like `insert`."""

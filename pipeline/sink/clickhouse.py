@@ -28,6 +28,7 @@ import msgspec
 from clickhouse_driver import errors as driver
 
 from pipeline.errors import ConfigError, FatalError, InvariantViolation, MigrationMissing, SinkOverloaded, SinkUnavailable, require
+from pipeline.model.ids import digest
 from pipeline.model.outcome import RangeRow
 from pipeline.settings import ClickHouseSettings
 from pipeline.sink import rows as layout
@@ -225,9 +226,9 @@ class ClickHouseSink:
         if rows:
             self._insert(TABLES[table], rows, token, {INCARNATION: [incarnation] * len(rows)})
 
-    def write_range(self, range: RangeRow) -> None:  # noqa: A002  the port's word
-        """The audit copy of a range; harmless when repeated."""
-        self._insert(RANGES, [range], f"range-{range.token}", {})
+    def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
+        """The audit copies of ranges; harmless when repeated, in whatever company: the table keeps one of each."""
+        self._insert(RANGES, ranges, f"ranges-{digest(*(each.token for each in ranges))}", {})
 
     def landed(self, table: str, topic: str, partition: int, lo: int, hi: int, incarnation: str = "") -> int:
         """How many rows of the range are stored.

@@ -48,9 +48,10 @@ class MemorySink:
             if isinstance(row, layout.SinkRow | EventRow)
         )
 
-    def write_range(self, range: RangeRow) -> None:  # noqa: A002  the port's word
-        """The audit copy of a range; harmless when repeated."""
-        self._ranges[range.topic, range.incarnation, range.partition, range.lo, range.hi] = range
+    def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
+        """The audit copies of ranges; harmless when repeated."""
+        for each in ranges:
+            self._ranges[each.topic, each.incarnation, each.partition, each.lo, each.hi] = each
 
     # --- for the local runtime and tests
 

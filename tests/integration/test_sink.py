@@ -275,7 +275,7 @@ def test_coverage_counts_what_was_heard(sink: ClickHouseSink) -> None:
 
 def test_a_range_without_rows_is_kept_for_audits(sink: ClickHouseSink) -> None:
     """Offsets and codes stand side by side."""
-    sink.write_range(range_row(0, 2, listed=((0, "empty"), (1, "decode_error"))))
+    sink.write_ranges([range_row(0, 2, listed=((0, "empty"), (1, "decode_error")))])
     found = sink.database.query("SELECT lo, hi, rows, offsets_written, listed_offsets, listed_codes, incarnation FROM {db}.sink_ranges")
     assert found == [(0, 2, 0, 0, [0, 1], ["empty", "decode_error"], "i1")]
 
@@ -430,15 +430,15 @@ def full(sink: ClickHouseSink) -> ClickHouseSink:
     """Offsets 0 to 19: 3 was a control record, 7 holds two events, 15 is a dead letter."""
     first = [*(row for row in events(0, 10) if row.offset != 3), event(7, 1)]
     sink.insert("events", first, "token-0-10", incarnation="i1")
-    sink.write_range(range_row(0, 10, listed=((3, "control"),), rows=10))
+    sink.write_ranges([range_row(0, 10, listed=((3, "control"),), rows=10)])
     sink.insert("events", [row for row in events(10, 20) if row.offset != 15], "token-10-20", incarnation="i1")
-    sink.write_range(range_row(10, 20, listed=((15, "decode_error"),)))
+    sink.write_ranges([range_row(10, 20, listed=((15, "decode_error"),))])
     return sink
 
 
 def test_verify_finds_nothing_where_all_is_there(full: ClickHouseSink) -> None:
     """Also with a range noted twice, and with records that nobody has read."""
-    full.write_range(range_row(10, 20, listed=((15, "decode_error"),), token="another"))  # noqa: S106  not a password
+    full.write_ranges([range_row(10, 20, listed=((15, "decode_error"),), token="another")])  # noqa: S106  not a password
     found = verify(full.database, [Offsets("logs.access", 0, 0, 25)], inputs=("logs.access",))[0]
     assert found.violations == ()
     assert (found.read, found.written, found.filtered, found.dead_lettered, found.rows, found.pending) == (20, 18, 1, 1, 19, 5)
@@ -481,16 +481,16 @@ def test_verify_judges_the_newest_incarnation(full: ClickHouseSink) -> None:
 def test_verify_names_a_range_that_was_never_noted(full: ClickHouseSink) -> None:
     """Rows without a range are not accounted for once later ranges exist."""
     full.insert("events", events(20, 25), "token-20-25", incarnation="i1")
-    full.write_range(range_row(25, 30))
+    full.write_ranges([range_row(25, 30)])
     full.insert("events", events(25, 30), "token-25-30", incarnation="i1")
     assert "offsets 20 to 24 are in no range" in violations(full, 30)
 
 
 def test_topics_whose_rows_replace_one_another_are_judged_by_ranges(sink: ClickHouseSink) -> None:
     """No rows are expected in `events` for them."""
-    sink.write_range(range_row(0, 10))
+    sink.write_ranges([range_row(0, 10)])
     assert violations(sink, 10, topics=()) == []
-    sink.write_range(range_row(12, 14))
+    sink.write_ranges([range_row(12, 14)])
     assert violations(sink, 14, topics=()) == ["offsets 10 to 11 are in no range"]
 
 
@@ -533,7 +533,7 @@ def test_verify_compares_kafka_with_clickhouse(trainwatch: Callable[..., Result]
     topic = servers.kafka.access_topics[0]
     send(servers, topic, 12)
     sink.insert("events", events(0, 10, topic=topic), "token-0-10", incarnation="i1")
-    sink.write_range(range_row(0, 10, topic=topic))
+    sink.write_ranges([range_row(0, 10, topic=topic)])
     done = trainwatch("verify", "--json")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)

@@ -204,8 +204,8 @@ class Process:
     def landed(self, *arguments: Any) -> int:
         return self.world.sink.landed(*arguments)
 
-    def write_range(self, range: RangeRow) -> None:  # noqa: A002  the port's word
-        self.world.sink.write_range(range)
+    def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
+        self.world.sink.write_ranges(ranges)
 
 
 class Faults(RuleBasedStateMachine):
@@ -222,11 +222,13 @@ class Faults(RuleBasedStateMachine):
     def teardown(self) -> None:
         if not hasattr(self, "runner"):
             return
-        self.runner.run(self._end())
-        self._settled()
-        self.process.checkpoint.close()
-        self.runner.close()
-        state_log.BASE_FROM_BYTES = self.saved_base_from
+        try:
+            self.runner.run(self._end())
+            self._settled()
+        finally:
+            self.process.checkpoint.close()
+            self.runner.close()
+            state_log.BASE_FROM_BYTES = self.saved_base_from
 
     @rule(count=st.integers(1, 8), hole=st.sampled_from([0, 0, 0, 1, 3]))
     def records_come(self, count: int, hole: int) -> None:
