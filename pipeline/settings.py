@@ -49,6 +49,19 @@ class KafkaSettings(Part):
     scheduler_topics: tuple[str, ...] = Field(("logs.scheduler",), description="inputs of the scheduler family")
     access_topics: tuple[str, ...] = Field(("logs.access",), description="inputs of the access family")
 
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses(cls, value: str) -> str:
+        """Without the spaces; a client would look up an address that is none until it gives up."""
+        parts = [part.strip() for part in value.split(",")]
+        for part in parts if value.strip() else ():
+            host, _, port = part.rpartition(":")
+            if "://" in part:
+                raise ValueError(f"{part!r} is a URL; write host:port")
+            if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
+                raise ValueError(f"{part!r} is not host:port; write for example broker-1:9092,broker-2:9092")
+        return ",".join(parts)
+
     @property
     def input_topics(self) -> tuple[str, ...]:
         return (*self.training_topics, *self.scheduler_topics, *self.access_topics)
@@ -304,6 +317,21 @@ def _milliseconds(moment: datetime | None, default: int) -> int:
     return default if moment is None else round(moment.timestamp() * 1000)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping: YAML forbids it, PyYAML keeps the last, and a section would be lost in silence."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in first:
+                message = f"{self.name}, line {line}: the key {key.value} stands in line {first[name]} already"
+                raise ConfigError(message, advice="Put both under one key, or delete one.")
+            first[name] = line
+        return node
+
+
 def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Settings from `path`, else $TRAINWATCH_SETTINGS, else ./trainwatch.yaml if present; `overrides` win over the file.
 
@@ -317,7 +345,8 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     content: dict[str, Any] = {}
     if path is not None:
         try:
-            content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+            with path.open(encoding="utf-8") as stream:
+                content = yaml.load(stream, _Loader) or {}  # noqa: S506  it is a SafeLoader
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
         if not isinstance(content, dict):

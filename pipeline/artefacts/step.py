@@ -99,6 +99,7 @@ class ArtefactsState:
 
     def __init__(self, settings: Settings, cases: Cases) -> None:
         self.cases = cases
+        self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
         self.histories: dict[bytes, History] = {}
         self.keep_ms = settings.retention.artefact_days * DAY_MS
         self.swept: dict[str, int] = {}
@@ -124,7 +125,9 @@ def build_state(settings: Settings, cases: Cases) -> ArtefactsState:
 def step(state: ArtefactsState, batch: Sequence[Fact], now: Watermarks) -> tuple[ArtefactsState, list[Outcome]]:
     """Fold facts and tell each load what came before it."""
     outcomes: list[Outcome] = []
+    state.at = b""
     for fact in batch:
+        state.at = fact.case
         history = state.history(fact.case)
         if not state.cases.merge(fact):
             continue
@@ -175,7 +178,8 @@ def _sweep(state: ArtefactsState, now: Watermarks) -> None:
                 if case not in (MARKS, COVERAGE) and case_name(case)[0] == cluster:
                     state.sweeping.append((case, floor))
     for _ in range(min(SWEEP_CASES_MAX, len(state.sweeping))):
-        _seal(state, *state.sweeping.popleft())
+        state.at, floor = state.sweeping.popleft()
+        _seal(state, state.at, floor)
 
 
 def _seal(state: ArtefactsState, case: bytes, floor: int) -> None:

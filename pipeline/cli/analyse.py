@@ -14,7 +14,7 @@ import click
 import orjson
 
 from pipeline.cli import Options, say
-from pipeline.cli.console import build_table, moment, safe, stdout
+from pipeline.cli.console import build_table, confidence, moment, safe, stdout
 from pipeline.cli.replay import file_options, metered, reading_options
 
 if TYPE_CHECKING:
@@ -107,9 +107,9 @@ def show_findings(console: "Console", findings: Sequence[Body]) -> None:
         return
     table = build_table("Findings", "#", "effect", "detector", "job", "owner", "actor", "confidence")
     for number, body in enumerate(findings, start=1):
-        actor = body["actor"] or f"withheld: {body['actor_withheld']}"
-        cells = moment(body["effect_time"]), body["detector"], _job(body), body["owner"] or "unknown", actor
-        table.add_row(str(number), *(safe(cell) for cell in cells), f"{body['confidence']['score']:.2f}")
+        withheld = "" if body["actor"] else body["actor_withheld"] or "unknown"
+        cells = moment(body["effect_time"]), body["detector"], _job(body), body["owner"] or "unknown", body["actor"] or "withheld"
+        table.add_row(str(number), *(safe(cell) for cell in cells), confidence(body["confidence"]["score"], withheld))
     console.print(table)
     for number, body in enumerate(findings, start=1):
         state = "alert" if body["alert"] else f"no alert: {body['gate']}"

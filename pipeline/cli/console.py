@@ -3,8 +3,12 @@
 Log content is written by attackers: control characters could rewrite the screen, brackets could become markup.
 """
 
+import shlex
+import shutil
+import sys
 import unicodedata
 from datetime import UTC, datetime
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,6 +25,21 @@ def safe(text: object, length: int = CELL_MAX) -> str:
     marked = escape(plain if len(plain) <= length else plain[: length - 1] + "…")
     # An odd backslash at the end would eat the markup that follows it; rich sees to a single one only.
     return marked + "\\" if (len(marked) - len(marked.rstrip("\\"))) % 2 else marked
+
+
+def confidence(score: float, withheld: str) -> str:
+    """In words where no actor is named: a bare number would read as confidence in a person.  `withheld` is why there is no name."""
+    return f"{score:.2f} in the act; no name: {safe(withheld)}" if withheld else f"{score:.2f}"
+
+
+def invocation() -> str:
+    """How this program was called, for commands that a reader can paste: `trainwatch` only where the shell finds this one by that name."""
+    called = Path(sys.argv[0])
+    if called.name == "__main__.py":
+        return f"{shlex.quote(sys.executable)} -m pipeline"
+    found = shutil.which(called.name)
+    found_here = found is not None and called.exists() and Path(found).samefile(called)
+    return shlex.quote(called.name if found_here else str(called))
 
 
 def moment(time_ms: int | None) -> str:

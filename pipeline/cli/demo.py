@@ -2,12 +2,15 @@
 
     servers -> migrations, topics -> worker (a process of its own) -> a simulated week through Kafka -> findings, as they arrive -> table
 
-It has a folder of its own below the embedded one and starts anew each time, so that it never mixes with a site's data.  Its settings
-are left there: `trainwatch --settings <folder>/trainwatch.yaml ...` works on what the demo left.  Exit 0 only if exactly the planted
-interference was found.
+It has a folder of its own below the embedded one and starts anew each time, so that it never mixes with a site's data; what an earlier
+demo left there is emptied, which is asked where somebody can answer.  Its settings are left there: `trainwatch --settings
+<folder>/trainwatch.yaml ...` works on what the demo left.  Exit 0 only if exactly the planted interference was found.
+
+Holds: whoever breaks it off is told that servers still run, and how to stop them.
 """
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,9 +29,9 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 
 from pipeline import settings as settings_module
 from pipeline.cli import Options
-from pipeline.cli.console import build_table, moment, safe, stderr, stdout
+from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stderr, stdout
 from pipeline.embedded import servers
-from pipeline.errors import FatalError
+from pipeline.errors import ConfigError, FatalError
 from pipeline.model.outcome import Record
 from pipeline.runtime import admin, replay
 from pipeline.runtime.following import Follower, caught_up
@@ -39,6 +42,7 @@ from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
 
 WRONG_FINDINGS = 3
+SERVERS_FOLDER = "servers"
 WAIT_SECONDS_MAX = 600
 POLL_SECONDS = 0.5
 QUERIES_TO_TRY = (
@@ -52,33 +56,85 @@ QUERIES_TO_TRY = (
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same week.")
 @click.option("--days", type=click.FloatRange(min=1), default=7.0, show_default=True, help="Length of the simulated period.")
 @click.option("--stop/--keep", default=False, help="Stop the servers at the end; by default they keep running.")
+@click.option("--again", is_flag=True, help="Empty the folder of an earlier demo without asking.")
 @click.pass_obj
-def demo(options: Options, seed: int, days: float, *, stop: bool) -> None:
+def demo(options: Options, seed: int, days: float, *, stop: bool, again: bool) -> None:
     """Start everything, simulate a week of a small cluster, and show what trainwatch finds in it.
+
+    A second demo empties the folder of the first.  On a terminal it asks before; elsewhere, and with --again, it only says so.
 
     Exit 0: exactly the planted interference was found; 3: something else was found; 1: something failed.
     """
     say = stderr()
     folder = (options.settings.embedded.directory / "demo").resolve()
-    say.print(f"demo in {folder}, seed {seed}")
+    say.print(f"demo in {folder}, seed {seed}", soft_wrap=True)
     began = time.monotonic()
+    own = _own_servers(folder)
+    if not again:
+        _ask(folder)
     week = simulate(seed, days)
     say.print(f"simulated {days:g} days: {len(week.records):,} records, {len(week.jobs):,} jobs")
-    site = _prepare(folder, week, say)
-    with _worker(folder, say):
-        _stream(site, week, say)
-        right = _report(site, week, folder, time.monotonic() - began)
-    if stop:
-        servers.down(site, say=say.print)
+    _empty(folder, own, say)
+    with _ended(folder, own, say, stop=stop):
+        site = _prepare(folder, week, say)
+        with _worker(folder, say):
+            _stream(site, week, say)
+            right = _report(site, week, folder, time.monotonic() - began)
     raise SystemExit(0 if right else WRONG_FINDINGS)
+
+
+def command_on(folder: Path) -> str:
+    """What a reader types to work on what the demo left."""
+    return f"{invocation()} --settings {shlex.quote(str(folder / settings_module.SETTINGS_FILE))}"
+
+
+def _ask(folder: Path) -> None:
+    """Whether an earlier demo may be emptied, where there is one, and somebody who can answer."""
+    if not folder.exists() or not sys.stdin.isatty():
+        return
+    if not click.confirm(f"{folder} holds an earlier demo. Stop its servers and empty it?", default=True, err=True):
+        click.echo(f"nothing was changed; look at the earlier demo with: {command_on(folder)} status", err=True)
+        raise SystemExit(1)
+
+
+def _own_servers(folder: Path) -> Settings:
+    """Settings that name the demo's servers, refused where the environment, which wins, would lead it to others."""
+    # No file: a trainwatch.yaml in the working directory is the site's.
+    settings = settings_module.load(Path(os.devnull), {"embedded": {"directory": str(folder / SERVERS_FOLDER)}})
+    own = settings.embedded.directory == folder / SERVERS_FOLDER
+    if not own or settings.kafka.bootstrap_servers or settings.clickhouse.host:
+        names = ("EMBEDDED__DIRECTORY", "KAFKA__BOOTSTRAP_SERVERS", "CLICKHOUSE__HOST")
+        named = ", ".join(f"{settings_module.ENVIRONMENT_PREFIX}{name}" for name in names)
+        message = "the environment would lead the demo to other servers than its own"
+        raise ConfigError(message, advice=f"Unset {named} for it; embedded.directory in trainwatch.yaml says where it is.")
+    return settings
+
+
+def _empty(folder: Path, settings: Settings, say: Console) -> None:
+    """Servers first: they hold their files."""
+    if folder.exists():
+        say.print(f"emptying {folder}, which an earlier demo left", soft_wrap=True)
+        servers.down(settings, say=say.print)
+        shutil.rmtree(folder)
+
+
+@contextmanager
+def _ended(folder: Path, settings: Settings, say: Console, *, stop: bool) -> Iterator[None]:
+    """Servers outlive this command, also when it is broken off: stop them if that is wanted, else say how to."""
+    whole = False
+    try:
+        yield
+        whole = True
+    finally:
+        if stop:
+            servers.down(settings, say=say.print)
+        elif not whole and servers.pids(settings):
+            say.print(f"the demo's servers still run; stop them with: {command_on(folder)} down", soft_wrap=True)
 
 
 def _prepare(folder: Path, week: Week, say: Console) -> Settings:
     """Servers on an empty folder, settings of the simulated site, tables and topics."""
-    content = {**week.settings, "embedded": {"directory": str(folder / "servers")}}
-    if folder.exists():
-        servers.down(settings_module.load(overrides=content), say=say.print)
-        shutil.rmtree(folder)
+    content = {**week.settings, "embedded": {"directory": str(folder / SERVERS_FOLDER)}}
     folder.mkdir(parents=True)
     path = folder / settings_module.SETTINGS_FILE
     path.write_text(yaml.safe_dump(content, sort_keys=True), encoding="utf-8")
@@ -175,7 +231,7 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
     out = stdout()
     with Database(site.clickhouse) as database:
         findings = database.query(
-            "SELECT detector, job_id, owner, actor, cause_time, confidence, alert, finding_id FROM {db}.findings_current "
+            "SELECT detector, job_id, owner, actor, cause_time, confidence, alert, finding_id, actor_withheld FROM {db}.findings_current "
             "WHERE status != 'retracted' ORDER BY cause_time"
         )
         evidence: dict[str, list[Any]] = {}
@@ -186,10 +242,11 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
         verdicts = database.query("SELECT verdict, cause, count() FROM {db}.verdicts_current GROUP BY 1, 2 ORDER BY 3 DESC")
         stored, *_ = database.query("SELECT count(), uniqExact(_topic, _partition, _offset) FROM {db}.events")
     table = build_table("Findings", "time", "detector", "job", "owner", "actor", "confidence", "evidence")
-    for detector, job, owner, actor, cause_time, confidence, _, finding_id in findings:
+    for detector, job, owner, actor, cause_time, score, _, finding_id, withheld in findings:
         cited = dict.fromkeys(f"{role}: {summary} ({source})" for role, source, summary in evidence.get(finding_id, ()))
         table.add_row(
-            f"{cause_time:%m-%d %H:%M:%S}", safe(detector), safe(job), safe(owner), safe(actor or "withheld"), f"{confidence:.2f}",
+            f"{cause_time:%m-%d %H:%M:%S}", safe(detector), safe(job), safe(owner), safe(actor or "withheld"),
+            confidence(score, "" if actor else withheld or "unknown"),
             "\n".join(safe(line) for line in cited),
         )  # fmt: skip
     out.print(table)
@@ -216,6 +273,6 @@ def _where_to_look(out: Console, site: Settings, folder: Path, job: str) -> None
     topology = build_topology(site)
     topics = ", ".join(topology.public_topic(name) for name in ("enriched", "verdicts", "findings", "dead-letter"))
     out.print(f"Kafka {site.kafka.bootstrap_servers}: {topics}", soft_wrap=True)
-    command = f"trainwatch --settings {folder / settings_module.SETTINGS_FILE}"
+    command = command_on(folder)
     out.print(f"A job in full: {command} job explain {job}", soft_wrap=True)
     out.print(f"Stop the servers: {command} down", soft_wrap=True)

@@ -9,13 +9,14 @@ import orjson
 from rich.console import Console
 
 from pipeline.cli import Options
-from pipeline.cli.console import build_table, safe, stdout
+from pipeline.cli.console import build_table, confidence, safe, stdout
 from pipeline.embedded import servers
 from pipeline.sink.clickhouse import Database
 
 NOT_FOUND = 4
 TIMELINE_ROWS = 40
 TIMELINE_ROWS_MAX = 10_000
+NO_LIMIT = 2**63 - 1
 
 VERDICTS = """
 SELECT attempt, owner, state, verdict, cause, status, by_event_id, by_source, by_summary, findings, end_time, gpus, checklist
@@ -36,7 +37,10 @@ ORDER BY e.finding_id, e.event_time, e.event_id
 LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
 TIMELINE = """
 SELECT ts, what, source, kind, host, actor, relation, text FROM {db}.job_timeline
-WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY ts LIMIT %(limit)s
+WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY ts, what, id LIMIT %(limit)s
+"""
+TIMELINE_LENGTH = """
+SELECT count() FROM {db}.job_timeline WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s)
 """
 
 
@@ -48,27 +52,33 @@ def job() -> None:
 @job.command()
 @click.argument("job_id")
 @click.option("--cluster", default="", help="Only this cluster; default all.")
-@click.option("--timeline", type=click.IntRange(0, TIMELINE_ROWS_MAX), default=TIMELINE_ROWS, show_default=True, help="Rows of it.")
+@click.option("--timeline", type=click.IntRange(0, TIMELINE_ROWS_MAX), help=f"Rows of it; default {TIMELINE_ROWS}, with --json all.")
+@click.option("--all", "everything", is_flag=True, help="The whole timeline.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
 @click.pass_obj
-def explain(options: Options, job_id: str, cluster: str, timeline: int, *, as_json: bool) -> None:
+def explain(options: Options, job_id: str, cluster: str, timeline: int | None, *, everything: bool, as_json: bool) -> None:
     """Say why job JOB_ID (raw id) ended, with the records that prove it.
 
     Exit 0: found; 4: nothing is known of this job.
     """
-    settings = servers.connected(options.settings)
+    if everything and timeline is not None:
+        raise click.UsageError("--all is the whole timeline: leave --timeline out.")
+    if timeline is None:
+        timeline = NO_LIMIT if everything or as_json else TIMELINE_ROWS
+    settings = servers.connected(options.settings, kafka=False)
     with Database(settings.clickhouse) as database:
         found = _ask(database, job_id, cluster, timeline)
+    known = found["verdicts"] or found["findings"] or found["timeline_length"]
     if as_json:
         click.echo(orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2).decode())
-    elif found["verdicts"] or found["findings"] or found["timeline"]:
-        _show(stdout(), job_id, found)
-    if not (found["verdicts"] or found["findings"] or found["timeline"]):
+    elif known:
+        show(stdout(), job_id, found)
+    if not known:
         click.echo(f"nothing is known of job {safe(job_id)}: check the id, and `trainwatch status`", err=True)
         raise SystemExit(NOT_FOUND)
 
 
-def _ask(database: Database, job_id: str, cluster: str, timeline: int) -> dict[str, list[dict[str, Any]]]:
+def _ask(database: Database, job_id: str, cluster: str, timeline: int) -> dict[str, Any]:
     asked = {"job": job_id, "cluster": cluster}
     verdicts = _rows(database, VERDICTS, asked)
     findings = _rows(database, FINDINGS, asked)
@@ -82,6 +92,7 @@ def _ask(database: Database, job_id: str, cluster: str, timeline: int) -> dict[s
             {"findings": ids, "ids": [event_id for (event_id,) in cited] or [""]},
             ("finding_id", "role", "event_time", "source", "summary", "event_id", "sha256", "raw", "host"),
         )
+    ((length,),) = database.query(TIMELINE_LENGTH, asked)
     lines = dict(database.query(LINES, {"ids": [str(row["by_event_id"]) for row in verdicts] or [""]}))
     for row in verdicts:
         row["by_raw"] = lines.get(row["by_event_id"], "")
@@ -90,6 +101,7 @@ def _ask(database: Database, job_id: str, cluster: str, timeline: int) -> dict[s
         "findings": findings,
         "evidence": evidence,
         "timeline": _rows(database, TIMELINE, {**asked, "limit": timeline}) if timeline else [],
+        "timeline_length": length,
     }
 
 
@@ -98,7 +110,8 @@ def _rows(database: Database, sql: str, asked: dict[str, Any], names: Sequence[s
     return [dict(zip(names or columns, row, strict=True)) for row in rows]
 
 
-def _show(console: Console, job_id: str, found: dict[str, list[dict[str, Any]]]) -> None:
+def show(console: Console, job_id: str, found: dict[str, Any]) -> None:
+    """Everything for people."""
     for row in found["verdicts"]:
         console.print(f"[bold]Job {safe(job_id)}[/bold] of {safe(row['owner'])}, attempt {safe(row['attempt'])}")
         console.print(f"  ended {_time(row['end_time'])} as {safe(row['state'])}, {row['gpus'] or '?'} GPUs")
@@ -108,9 +121,9 @@ def _show(console: Console, job_id: str, found: dict[str, list[dict[str, Any]]])
             console.print(f"    {safe(row['by_raw'], 400)}")
         _show_checklist(console, row["checklist"])
     for row in found["findings"]:
-        name = safe(row["actor"]) if row["actor"] else f"withheld: {safe(row['actor_withheld'])}"
+        sure = confidence(row["confidence"], "" if row["actor"] else row["actor_withheld"] or "unknown")
         console.print(f"[bold]{safe(row['detector'])}[/bold] {safe(row['severity'])}, {safe(row['status'])}: {safe(row['summary'], 400)}")
-        console.print(f"  actor {name}; confidence {row['confidence']:.2f}; {'alert' if row['alert'] else safe(row['gate'])}")
+        console.print(f"  actor {safe(row['actor'] or 'withheld')}; confidence {sure}; {'alert' if row['alert'] else safe(row['gate'])}")
         _show_checklist(console, row["checklist"])
         table = build_table("", "role", "time", "source", "what", "line")
         for item in found["evidence"]:
@@ -123,6 +136,8 @@ def _show(console: Console, job_id: str, found: dict[str, list[dict[str, Any]]])
             cells = (row["what"], row["source"], row["kind"], row["host"], row["actor"], row["text"])
             table.add_row(_time(row["ts"]), *(safe(cell, 120) for cell in cells))
         console.print(table)
+    if (shown := len(found["timeline"])) < found["timeline_length"]:
+        console.print(f"{shown} of {found['timeline_length']:,} rows of the timeline; --all shows the rest")
 
 
 def _show_checklist(console: Console, checklist: Sequence[tuple[Any, ...]]) -> None:

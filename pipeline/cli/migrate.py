@@ -24,7 +24,7 @@ def migrate(ctx: click.Context, action: str, to: int | None, dry_run: bool, as_j
 
     if (action == "down") != (to is not None):
         raise click.UsageError("`down` needs --to N, and only `down` takes it.")
-    with Database(connected(ctx.ensure_object(Options).settings).clickhouse) as database:
+    with Database(connected(ctx.ensure_object(Options).settings, kafka=False).clickhouse) as database:
         if action == "status":
             lines = runner.status(database)
             behind = any(line.state is not runner.State.APPLIED for line in lines)

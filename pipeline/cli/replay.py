@@ -72,7 +72,7 @@ def with_broker(settings: "Settings") -> "Settings":
     """Settings that name the broker: the site's, else the embedded one.  Raises ServerFailed."""
     from pipeline.embedded import servers  # noqa: PLC0415  keeps --help quick
 
-    return settings if settings.kafka.bootstrap_servers else servers.connected(settings)
+    return servers.connected(settings, clickhouse=False)
 
 
 @click.command()

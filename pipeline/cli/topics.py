@@ -20,7 +20,7 @@ def topics(ctx: click.Context, action: str, as_json: bool) -> None:
     from pipeline.runtime.admin import Admin  # noqa: PLC0415
     from pipeline.topology import build_topology  # noqa: PLC0415
 
-    settings = connected(ctx.ensure_object(Options).settings)
+    settings = connected(ctx.ensure_object(Options).settings, clickhouse=False)
     with Admin(settings, build_topology(settings)) as admin:
         created = admin.ensure() if action == "create" else []
         found = admin.describe()

@@ -8,7 +8,7 @@ import urllib.request
 from collections.abc import Mapping
 from typing import Final
 
-from pipeline.embedded import clickhouse_server, install
+from pipeline.embedded import clickhouse_server, install, supervisor
 from pipeline.embedded.files import Layout, rotate
 from pipeline.embedded.ports import HOST
 from pipeline.settings import Settings
@@ -28,6 +28,7 @@ class ClickHouseServer:
         self._embedded = settings.embedded
         self._folder = layout.data(self.name)
         self._log = layout.logs / "clickhouse.log"
+        self._restarts = layout.restarts(self.name)
 
     def wanted_ports(self) -> dict[str, tuple[str, int]]:
         return {
@@ -36,9 +37,10 @@ class ClickHouseServer:
         }
 
     def command(self, ports: Mapping[str, int]) -> list[str]:
-        """The child runs from its file, isolated, so that it needs no import path of ours."""
+        """Supervisor and server run from their files, isolated, so that they need no import path of ours."""
         rotate(self._log)
         return [
+            *(sys.executable, "-I", supervisor.__file__, "--count", str(self._restarts), "--"),
             *(sys.executable, "-I", clickhouse_server.__file__),
             *("--library", str(install.find_clickhouse())),
             *("--path", str(self._folder / "data")),

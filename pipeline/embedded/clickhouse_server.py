@@ -5,7 +5,9 @@ the HTTP port and then run a query that never ends.  The call blocks and holds t
 the standard library is imported, so that it starts quickly and runs from its file.
 
 Both ports are served by a relay of ours: when a client's connection is *reset*, as by `kill -9` of a worker in the middle of an
-insert, the library ends the whole process by an exception that nobody catches (26.7.2.1).  Behind the relay it sees an orderly end.
+insert, or does not begin with a hello of the native protocol, the library ends the whole process by an exception that nobody catches
+(26.7.2.1).  Behind the relay it sees orderly ends, and no client that speaks TLS or something else.  What kills it nevertheless, a
+hello that breaks off say, is for `supervisor.py`, which starts this program again.
 
     worker ──► relay 127.0.0.1:port ──► engine 127.0.0.2:port, which is loopback too
 
@@ -20,11 +22,14 @@ import signal
 import socket
 import sys
 import threading
+import time
 
-# Blocks for ever: one row a second, thrown away.  The format is set on this query alone, since a global --output-format=Null
-# would also empty the answers of HTTP clients.
 ENGINE_HOST = "127.0.0.2"
 CHUNK_BYTES = 256 << 10
+NATIVE_BEGINS = b"\0"  # the number of the packet Hello
+ACCEPT_AGAIN_SECONDS = 0.1
+# Blocks for ever: one row a second, thrown away.  The format is set on this query alone, since a global --output-format=Null
+# would also empty the answers of HTTP clients.
 HOLD_OPEN = (
     "SELECT sleepEachRow(1) FROM system.numbers SETTINGS max_block_size = 1, function_sleep_max_microseconds_per_block = 0 FORMAT Null"
 )
@@ -45,26 +50,36 @@ class QueryResult(ctypes.Structure):
 
 
 class Relay:
-    """Passes connections on to the engine, and never passes on a reset."""
+    """Passes connections on to the engine, and never passes on a reset.  `begins` is what every client says first; empty: anything."""
 
-    def __init__(self, host: str, port: int, engine: tuple[str, int]) -> None:
+    def __init__(self, host: str, port: int, engine: tuple[str, int], begins: bytes = b"") -> None:
         self._listener = socket.create_server((host, port))
-        self._engine = engine
+        self._engine, self._begins = engine, begins
         threading.Thread(target=self._accept, daemon=True).start()
 
     def _accept(self) -> None:
         while True:
-            client, _ = self._listener.accept()
             try:
-                engine = socket.create_connection(self._engine)
-            except OSError:  # not there yet
-                client.close()
+                client, _ = self._listener.accept()
+            except OSError:  # gone before we took it, or too many files are open
+                time.sleep(ACCEPT_AGAIN_SECONDS)
                 continue
-            for each in (client, engine):
-                each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            back = threading.Thread(target=_pass_on, args=(engine, client), daemon=True)
-            back.start()
-            threading.Thread(target=_until_both_ended, args=(client, engine, back), daemon=True).start()
+            threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        try:
+            fits = not self._begins or client.recv(len(self._begins), socket.MSG_PEEK) == self._begins
+            engine = socket.create_connection(self._engine) if fits else None
+        except OSError:  # the engine is not there yet, or the client no longer is
+            engine = None
+        if engine is None:
+            client.close()
+            return
+        for each in (client, engine):
+            each.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        back = threading.Thread(target=_pass_on, args=(engine, client), daemon=True)
+        back.start()
+        _until_both_ended(client, engine, back)
 
 
 def _until_both_ended(client: socket.socket, engine: socket.socket, back: threading.Thread) -> None:
@@ -132,8 +147,8 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for port in (options.tcp_port, options.http_port):
-        Relay(options.host, port, (ENGINE_HOST, port))
+    for port, begins in ((options.tcp_port, NATIVE_BEGINS), (options.http_port, b"")):
+        Relay(options.host, port, (ENGINE_HOST, port), begins)
     arguments = server_arguments(
         path=options.path, log=options.log, host=ENGINE_HOST, tcp_port=options.tcp_port, http_port=options.http_port
     )

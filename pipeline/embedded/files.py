@@ -32,6 +32,10 @@ class Layout:
         """Tells the running process of the server `name`."""
         return self.root / "run" / f"{name}.json"
 
+    def restarts(self, name: str) -> Path:
+        """Tells how often the supervisor of the server `name` has started it again."""
+        return self.root / "run" / f"{name}.restarts"
+
     def output(self, name: str) -> Path:
         """What the server `name` printed."""
         return self.logs / f"{name}.out"

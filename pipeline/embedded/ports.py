@@ -44,7 +44,11 @@ def choose(setting: str, *, configured: int, remembered: int | None, taken: Coll
     Raises ServerFailed when the configured port is in use: moving away from it in silence would surprise its clients.
     """
     if configured:
-        if configured in taken or not is_free(configured):
+        if configured in taken:
+            raise ServerFailed(
+                f"port {configured} is set for two servers", advice=f"Set {setting} to another port, or to 0 for a free one."
+            )
+        if not is_free(configured):
             message = f"port {configured} on {HOST} is already in use (setting {setting})"
             raise ServerFailed(message, advice=f"Stop what listens there, or set {setting} to another port, or to 0 for a free one.")
         return configured

@@ -9,6 +9,7 @@ not name is embedded: a process of this machine on the loopback address, with ev
     stopped --up--> starting --answers--> running --down--> stopped
                        |  ends or is late: stopped again, an error with the log's last lines
                        running --crash, kill -9--> stale --up--> starting (data are kept)
+                       ClickHouse alone: running --abort--> running again, by its supervisor
 
 Holds: a second `up` is a no-op; `down` ends only processes that `up` started, known by pid and start time; nothing listens
 beyond the loopback address, since neither server has a password.
@@ -34,6 +35,7 @@ from pipeline.settings import Settings
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
 STARTS_MAX = 3
+SETTLE_SECONDS = 10.0
 FREE_MIB_MIN = 1024
 
 
@@ -69,6 +71,7 @@ class ServerStatus(msgspec.Struct, frozen=True):
     addresses: tuple[str, ...] = ()
     pid: int | None = None
     data_mib: int = 0
+    restarts: int = 0  # by its supervisor, since it was started by `up`
 
 
 class Status(msgspec.Struct, frozen=True):
@@ -161,6 +164,7 @@ def down(settings: Settings, *, say: Say) -> None:
                 process.stop(note, patience_seconds=STOP_SECONDS)
                 say(f"{name}: stopped (pid {note.pid})")
             layout.note(name).unlink(missing_ok=True)
+            layout.restarts(name).unlink(missing_ok=True)
 
 
 def status(settings: Settings) -> Status:
@@ -172,17 +176,24 @@ def status(settings: Settings) -> Status:
     )
 
 
-def connected(settings: Settings) -> Settings:
-    """A copy of the settings in which the addresses of the running embedded servers are filled in.
+def pids(settings: Settings) -> tuple[int, ...]:
+    """Of the embedded servers that live.  No server is asked."""
+    layout = Layout(settings.embedded.directory)
+    notes = (process.read_note(layout.note(name)) for name in (KafkaServer.name, ClickHouseServer.name))
+    return tuple(note.pid for note in notes if note is not None and process.is_alive(note))
 
-    Raises ServerFailed when one does not run.  Whether it answers is not asked: `up` has seen to that.
+
+def connected(settings: Settings, *, kafka: bool = True, clickhouse: bool = True) -> Settings:
+    """A copy of the settings in which the addresses of the running embedded servers are filled in, of those that the caller needs.
+
+    Raises ServerFailed when one of them does not run.  Whether it answers is not asked: `up` has seen to that.
     """
     layout = Layout(settings.embedded.directory)
     changes: dict[str, object] = {}
-    if not settings.kafka.bootstrap_servers:
+    if kafka and not settings.kafka.bootstrap_servers:
         numbers = _running(KafkaServer.name, layout).ports
         changes["kafka"] = settings.kafka.model_copy(update={"bootstrap_servers": f"{ports.HOST}:{numbers[BROKER]}"})
-    if not settings.clickhouse.host:
+    if clickhouse and not settings.clickhouse.host:
         numbers = _running(ClickHouseServer.name, layout).ports
         update = {"host": ports.HOST, "port": numbers[NATIVE], "http_port": numbers[HTTP], "secure": False}
         changes["clickhouse"] = settings.clickhouse.model_copy(update=update)
@@ -274,7 +285,15 @@ def _status_of(server: Server, layout: Layout) -> ServerStatus:
     if not process.is_alive(note):
         return ServerStatus(state=State.STALE, addresses=addresses, data_mib=data_mib)
     state = State.RUNNING if server.answers(note.ports) else State.UNRESPONSIVE
-    return ServerStatus(state=state, addresses=addresses, pid=note.pid, data_mib=data_mib)
+    return ServerStatus(state=state, addresses=addresses, pid=note.pid, data_mib=data_mib, restarts=_restarts(server, layout))
+
+
+def _restarts(server: Server, layout: Layout) -> int:
+    """0 for a server without a supervisor."""
+    try:
+        return int(layout.restarts(server.name).read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        return 0
 
 
 def _start_missing(servers: Sequence[Server], settings: Settings, layout: Layout, *, say: Say) -> None:
@@ -284,8 +303,13 @@ def _start_missing(servers: Sequence[Server], settings: Settings, layout: Layout
     missing = [server for server in servers if (note := notes[server.name]) is None or not process.is_alive(note)]
     if missing:
         _check_room(missing, settings, layout)
+    for note in (note for server in missing if (note := notes[server.name]) is not None):
+        _await_ports(note)
+    # All ports and parts before any process: a wrong setting of the one must not leave the other running.
+    numbers = _choose_ports(missing, layout)
+    commands = {server.name: server.command(numbers[server.name]) for server in missing}
     started = time.monotonic()
-    launched = {server.name: _launch(server, layout, say=say) for server in missing}
+    launched = {server.name: _launch(server, numbers[server.name], commands[server.name], layout, say=say) for server in missing}
     for server in servers:
         if server.name in launched:
             note = _await_start(server, launched[server.name], layout, patience, say=say)
@@ -293,6 +317,7 @@ def _start_missing(servers: Sequence[Server], settings: Settings, layout: Layout
         elif (running := notes[server.name]) is not None:
             _await_running(server, running, layout, patience)
             say(f"{server.name}: runs already (pid {running.pid}) at {' '.join(server.addresses(running.ports))}")
+            _tell_moved(server, running, say=say)
 
 
 def _check_room(missing: Sequence[Server], settings: Settings, layout: Layout) -> None:
@@ -308,26 +333,46 @@ def _check_room(missing: Sequence[Server], settings: Settings, layout: Layout) -
     room.check()
 
 
-def _launch(server: Server, layout: Layout, *, say: Say) -> Note:
+def _tell_moved(server: Server, running: Note, *, say: Say) -> None:
+    """Settings that were changed while it runs have no effect yet."""
+    for name, (setting, configured) in server.wanted_ports().items():
+        if configured and configured != running.ports[name]:
+            say(
+                f"{server.name}: {setting} = {configured}, but it listens on {running.ports[name]} since it was started before; "
+                "`trainwatch down`, then `trainwatch up` moves it"
+            )
+
+
+def _await_ports(stale: Note) -> None:
+    """A killed server holds its ports until the system has taken its memory back; another owner than that gets no more patience."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline and not all(ports.is_free(number) for number in stale.ports.values()):
+        time.sleep(POLL_SECONDS)
+
+
+def _launch(server: Server, numbers: Mapping[str, int], command: Sequence[str], layout: Layout, *, say: Say) -> Note:
     """Start the process and note it.  It need not answer yet, and may have ended already."""
-    numbers = _choose_ports(server, layout)
-    command = server.command(numbers)
     say(f"{server.name}: starting at {' '.join(server.addresses(numbers))}")
     output = layout.output(server.name)
     rotate(output)
-    note = process.note_of(process.spawn(command, log=output, folder=layout.data(server.name)), numbers)
+    note = process.note_of(process.spawn(command, log=output, folder=layout.data(server.name)), dict(numbers))
     process.write_note(layout.note(server.name), note)
     return note
 
 
-def _choose_ports(server: Server, layout: Layout) -> dict[str, int]:
+def _choose_ports(servers: Sequence[Server], layout: Layout) -> dict[str, dict[str, int]]:
+    """Of all these servers at once, configured ones first; nothing is remembered unless all are found."""
     remembered = _remembered_ports(layout)
-    chosen: dict[str, int] = {}
-    for name, (setting, configured) in server.wanted_ports().items():
-        others = {number for other, number in remembered.items() if other not in server.wanted_ports()}
-        taken = {*chosen.values(), *(() if configured else others)}
-        chosen[name] = ports.choose(setting, configured=configured, remembered=remembered.get(name), taken=taken)
-    write_atomically(layout.ports, msgspec.json.encode({**remembered, **chosen}))
+    wanted = [(server.name, name, *port) for server in servers for name, port in server.wanted_ports().items()]
+    chosen: dict[str, dict[str, int]] = {server.name: {} for server in servers}
+    taken: set[int] = set()
+    for owner, name, setting, configured in sorted(wanted, key=lambda entry: not entry[3]):
+        promised = taken if configured else taken | {number for other, number in remembered.items() if other != name}
+        chosen[owner][name] = ports.choose(setting, configured=configured, remembered=remembered.get(name), taken=promised)
+        taken.add(chosen[owner][name])
+    write_atomically(
+        layout.ports, msgspec.json.encode({**remembered, **{name: at for found in chosen.values() for name, at in found.items()}})
+    )
     return chosen
 
 
@@ -349,7 +394,8 @@ def _await_start(server: Server, note: Note, layout: Layout, patience_seconds: f
             raise _failure(server, layout, f"did not answer within {patience_seconds:g} s and was stopped again")
         if attempt < STARTS_MAX and _lost_its_port(server, note):
             say(f"{server.name}: another program took its port; trying another one")
-            note = _launch(server, layout, say=say)
+            numbers = _choose_ports([server], layout)[server.name]
+            note = _launch(server, numbers, server.command(numbers), layout, say=say)
         else:
             break
     layout.note(server.name).unlink(missing_ok=True)

@@ -107,7 +107,7 @@ def take(
     _dead_letters(site, account, listed)
     _verify(site, account, gone)
     should = expected(site.settings, sent)
-    _judgements(site, account, should if judged is sent else expected(site.settings, judged))
+    _judgements(site, account, should if judged is sent else expected(site.settings, judged), gaps=bool(gone))
     _outcomes(site, account, should, listed, codes, ends)
     return account
 
@@ -184,8 +184,8 @@ def ends_of(settings: Settings) -> dict[tuple[str, int], int]:
         consumer.close()
 
 
-def _judgements(site: Site, account: Account, should: Results) -> None:
-    """The same findings and verdicts, body for body."""
+def _judgements(site: Site, account: Account, should: Results, *, gaps: bool) -> None:
+    """The same findings and verdicts, body for body; but where records were lost, a body may own up to it by what it says is missing."""
     for name, column, expected_bodies in (
         ("findings", "finding_id", should.canonical_findings()),
         ("verdicts", "verdict_id", should.canonical_verdicts()),
@@ -195,6 +195,8 @@ def _judgements(site: Site, account: Account, should: Results) -> None:
             for key, body in site.database.query(f"SELECT {column}, canonical FROM {{db}}.{name}_current WHERE status != 'retracted'")  # noqa: S608  names from above
         }
         differ = {key for key in found.keys() | expected_bodies.keys() if found.get(key) != expected_bodies.get(key)}
+        if gaps:
+            differ = {key for key in differ if not _owns_up(found.get(key), expected_bodies.get(key))}
         equal = not differ
         if name == "findings":
             account.findings, account.findings_equal = len(expected_bodies), equal
@@ -202,6 +204,23 @@ def _judgements(site: Site, account: Account, should: Results) -> None:
             account.verdicts_equal = equal
         for key in sorted(differ)[:NAMED_MAX]:
             account.wrong.append(f"{name}: {key}: {_text(found.get(key))} instead of {_text(expected_bodies.get(key))}")
+
+
+def _owns_up(body: bytes | None, without_gaps: bytes | None) -> bool:
+    """Does it say of more sources that they are missing, and is it of the same subject by its id?"""
+    if body is None or without_gaps is None:
+        return False
+    return _missing(orjson.loads(body)) > _missing(orjson.loads(without_gaps))
+
+
+def _missing(body: Any) -> set[str]:
+    """All that stands in lists named `missing`, at any depth."""
+    if isinstance(body, list):
+        return set().union(*map(_missing, body))
+    if isinstance(body, dict):
+        own = set(map(str, body.get("missing") or ()))
+        return own.union(*(_missing(value) for name, value in body.items() if name != "missing"))
+    return set()
 
 
 def _outcomes(site: Site, account: Account, should: Results, listed: dict[At, str], codes: Counter[str], ends: int) -> None:

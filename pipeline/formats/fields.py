@@ -25,7 +25,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 import orjson
 
-from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, TimestampOutOfRange
+from pipeline.errors import DecodeError, SchemaMismatch, TimestampOutOfRange
 from pipeline.formats.line import Reading
 
 EVENT_TIME_MIN = 946_684_800_000  # 2000-01-01: a smaller time is a counter, a zero or a clock that was never set
@@ -38,7 +38,7 @@ UNMAPPED_NAME_LENGTH_MAX = 128
 UNMAPPED_TEXT_LENGTH_MAX = 512
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock's zero; the zone is applied by local_to_utc
-_MILLISECOND = dt.timedelta(milliseconds=1)
+_EPOCH_UTC = _EPOCH.replace(tzinfo=dt.UTC)
 
 Model = TypeVar("Model", bound=msgspec.Struct)
 
@@ -83,7 +83,12 @@ def _wall_time(text: str) -> tuple[int, int | None]:
     except ValueError as error:
         raise DecodeError("no such day or time of day") from error
     ahead = moment.utcoffset()
-    return (moment.replace(tzinfo=None) - _EPOCH) // _MILLISECOND, None if ahead is None else ahead // _MILLISECOND
+    return _milliseconds(moment.replace(tzinfo=None) - _EPOCH), None if ahead is None else _milliseconds(ahead)
+
+
+def _milliseconds(span: dt.timedelta) -> int:
+    """Whole ones; three times as quick as to divide by a millisecond."""
+    return span.days * 86_400_000 + span.seconds * 1000 + span.microseconds // 1000
 
 
 _repeated_wall_time = lru_cache(maxsize=8192)(_wall_time)  # only texts that are times enter, so an entry is small
@@ -95,9 +100,10 @@ def zoned_time(text: str) -> int | None:
     if match is None or match[2] is None:
         return None
     try:
-        return _iso(text, None, 0)
-    except RejectedRecord:
+        time = _milliseconds(dt.datetime.fromisoformat(text) - _EPOCH_UTC)
+    except (ValueError, OverflowError):
         return None
+    return time if EVENT_TIME_MIN <= time < EVENT_TIME_MAX else None
 
 
 def local_to_utc(wall: int, zone: ZoneInfo, reference: int) -> int:
@@ -118,7 +124,7 @@ def _offsets(zone: ZoneInfo, minute: int) -> tuple[int, int]:
     """
     wall = _EPOCH + dt.timedelta(minutes=minute)
     first, second = (wall.replace(tzinfo=zone, fold=fold).utcoffset() for fold in (0, 1))
-    return (first or dt.timedelta()) // _MILLISECOND, (second or dt.timedelta()) // _MILLISECOND
+    return _milliseconds(first or dt.timedelta()), _milliseconds(second or dt.timedelta())
 
 
 # --- numbers and texts ----------------------------------------------------------------------------------------------------------

@@ -15,7 +15,8 @@ linear time.
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+
+import msgspec
 
 from pipeline.errors import DecodeError
 from pipeline.formats.fields import iso_time, local_to_utc
@@ -44,7 +45,7 @@ _PID = re.compile(r"[0-9]{1,10}")
 _ELEMENT = re.compile(r'\[(?:[^"\]\\]|\\.|"(?:[^"\\]|\\.)*+")*+\]')
 
 
-class SyslogLine(NamedTuple):
+class SyslogLine(msgspec.Struct, frozen=True, gc=False):
     """A system log line, taken apart.  `priority` is None where the line has none; its facility is `priority >> 3`."""
 
     time: int | None
@@ -113,7 +114,7 @@ def yearless_time(month: int, day: int, clock: str, fraction: str, reading: Read
     year = _year(reference // DAY_MS) + 1
     for candidate in range(year, year - YEARS_BACK_MAX - 2, -1):
         minute = _minute(candidate, month, day, clock[:5])
-        if minute is None or in_minute < 0:
+        if minute is None or in_minute < 0 or minute - reference > AHEAD_MAX + DAY_MS:  # in no zone is it a day earlier
             continue
         time = local_to_utc(minute + in_minute, reading.zone, reference)
         if time - reference <= AHEAD_MAX:

@@ -34,7 +34,7 @@ from pipeline.model.events import (
 )
 from pipeline.model.ids import Digester, digest
 from pipeline.model.source import Source
-from pipeline.model.told import Attempt, Heard, Told
+from pipeline.model.told import Attempt, Heard, Told, buckets_in
 
 OPEN_END = 2**62
 LATEST = 2**42  # ms: above all event times
@@ -314,17 +314,6 @@ class HostIndex:
                 del self.processes[pid]
         self._attempts = {job: attempts for job, attempts in self._attempts.items() if attempts}
         self._pids = {job: pids for job, pids in self._pids.items() if pids}
-
-
-def buckets_in(told: Heard) -> Iterator[int]:
-    """Starts of the buckets that the fact speaks of."""
-    if not told.bits:
-        yield told.bucket
-        return
-    bits = int.from_bytes(told.bits, "little")
-    while bits:
-        yield told.bucket + ((bits & -bits).bit_length() - 1) * told.width
-        bits &= bits - 1
 
 
 def begins(told: Told) -> int:

@@ -17,14 +17,14 @@ for it, until the next sweep.
 from collections import deque
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-from pipeline.hosts.index import DAY_MS, HEARD_DAY, OPEN_END, Changes, HostIndex, begins, buckets_in, owner_of_target, sender, target_of
+from pipeline.hosts.index import DAY_MS, HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
 from pipeline.hosts.spans import Allocation, Timed
 from pipeline.model.events import Event, FileTouched, ProcessRun, SignalSent
 from pipeline.model.facts import VOID, Fact, artefact_case, case_name, job_case
 from pipeline.model.ids import digest, rank
 from pipeline.model.outcome import Outcome, Tell
 from pipeline.model.source import PER_HOST, Source
-from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Touch, decode_told, encode_told
+from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Touch, buckets_in, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks, bucket_of
@@ -41,6 +41,7 @@ class HostsState:
 
     def __init__(self, settings: Settings, cases: Cases) -> None:
         self.cases = cases
+        self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
         self.indexes: dict[bytes, HostIndex] = {}
         self.roots = tuple(root.path.rstrip("/") + "/" for root in settings.artefact_roots)
         self.bucket_ms = settings.time.coverage_bucket_seconds * 1000
@@ -86,7 +87,9 @@ def step(state: HostsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Hos
     for fact in batch:
         by_case.setdefault(fact.case, []).append(fact)
     outcomes: list[Outcome] = []
+    state.at = b""
     for case, facts in by_case.items():
+        state.at = case
         index, new = _fold(state, case, facts)
         outcomes += _join(state, index, new)
     _sweep(state, now)
@@ -298,7 +301,8 @@ def _sweep(state: HostsState, now: Watermarks) -> None:
                 if case not in (MARKS, COVERAGE) and case_name(case)[0] == cluster:
                     state.sweeping.append((case, floor))
     for _ in range(min(SWEEP_CASES_MAX, len(state.sweeping))):
-        _pack(state, *state.sweeping.popleft())
+        state.at, floor = state.sweeping.popleft()
+        _pack(state, state.at, floor)
 
 
 def _pack(state: HostsState, case: bytes, floor: int) -> None:

@@ -31,7 +31,7 @@ from pipeline.model.identity import Directory
 from pipeline.model.ids import Digester
 from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell, Written
 from pipeline.model.source import PER_HOST, Source
-from pipeline.model.told import Heard, encode_told
+from pipeline.model.told import encode_told, heard_in
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks, bucket_of
@@ -278,24 +278,29 @@ def _observed(state: IngestState, heard: Iterable[OnHost]) -> Iterator[Outcome]:
         if not on_host.latest:
             continue
         key = (on_host.cluster, on_host.source)
-        latest, buckets = families.get(key, (0, set()))
-        families[key] = max(latest, on_host.latest), buckets.union(on_host.buckets)
+        latest, buckets = families.get(key) or (0, set())
+        buckets.update(on_host.buckets)
+        families[key] = max(latest, on_host.latest), buckets
         if on_host.source in PER_HOST and on_host.host:
-            for bucket in on_host.buckets:
-                yield from _told_heard(state, on_host, bucket)
+            yield from _told_heard(state, on_host)
     for (cluster, source), (latest, buckets) in families.items():
         yield Observed(cluster, source, latest, tuple(sorted(buckets)))
 
 
-def _told_heard(state: IngestState, on_host: OnHost, bucket: int) -> Iterator[Tell]:
-    key = (on_host.cluster, on_host.host, on_host.source, bucket)
-    if key in state.heard:
-        return
-    if len(state.heard) >= HEARD_CACHE_MAX:
-        state.heard.clear()
-    state.heard.add(key)
-    body = encode_told(Heard(on_host.source, bucket))
-    yield Tell("hosts", Fact(host_case(on_host.cluster, on_host.host), f"heard/{on_host.source}/{bucket}", b"", body))
+def _told_heard(state: IngestState, on_host: OnHost) -> Iterator[Tell]:
+    """What is news in a batch, in one fact a day."""
+    key = (on_host.cluster, on_host.host, on_host.source)
+    days: dict[int, list[int]] = {}
+    for bucket in on_host.buckets:
+        if (*key, bucket) not in state.heard:
+            days.setdefault(bucket // DAY_MS, []).append(bucket)
+    for buckets in days.values():
+        if len(state.heard) >= HEARD_CACHE_MAX:
+            state.heard.clear()
+        state.heard.update((*key, bucket) for bucket in buckets)
+        told = heard_in(on_host.source, buckets, state.bucket_ms)
+        fact = Fact(host_case(on_host.cluster, on_host.host), f"heard/{on_host.source}/{told.bucket}", b"", encode_told(told))
+        yield Tell("hosts", fact)
 
 
 def _rejected(code: ErrorCode, reason: str) -> RejectedRecord:

@@ -52,6 +52,7 @@ class JobsState:
 
     def __init__(self, settings: Settings, cases: Cases) -> None:
         self.cases = cases
+        self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
         self.site = site_of(settings)
         self.digest = settings.digest()
         self.indexes: dict[bytes, JobIndex] = {}
@@ -130,7 +131,9 @@ def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Jobs
     The same facts in any order within grace leave the same last body under every id, sides that never came included.
     """
     dirty: dict[bytes, None] = {}
+    state.at = b""
     for fact in batch:
+        state.at = fact.case
         index = state.index(fact.case)
         if not state.cases.merge(fact):
             continue
@@ -150,12 +153,14 @@ def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Jobs
     for case in state.take_due(now):
         if case in dirty:
             continue
+        state.at = case
         if state.cases.sealed(case):  # all is said: only its retention can have ended
             index = state.index(case)
             _retire(state, case, index, index.cases(state.site), 0, now)
         else:
             dirty[case] = None
     for case in dirty:
+        state.at = case
         if case in state.cases:
             outcomes.extend(_judge(state, case, now))
     return state, outcomes

@@ -8,6 +8,8 @@ artefacts -> jobs                     ArtefactUse
 jobs      -> itself                   Emitted
 """
 
+from collections.abc import Collection, Iterator
+
 import msgspec
 
 from pipeline.model.events import Event
@@ -92,3 +94,21 @@ Told = Event | Heard | Touch | NodeTouch | HostCoverage | ArtefactUse | Emitted 
 
 encode_told = msgspec.msgpack.Encoder().encode
 decode_told = msgspec.msgpack.Decoder(Told).decode
+
+
+def heard_in(source: Source, buckets: Collection[int], width: int) -> Heard:
+    """One fact for buckets of a width, of which there is at least one; at best of one day."""
+    first = min(buckets)
+    bits = sum(1 << (bucket - first) // width for bucket in buckets)
+    return Heard(source, first, bits.to_bytes((bits.bit_length() + 7) // 8, "little"), width)
+
+
+def buckets_in(told: Heard) -> Iterator[int]:
+    """Starts of the buckets that the fact speaks of."""
+    if not told.bits:
+        yield told.bucket
+        return
+    bits = int.from_bytes(told.bits, "little")
+    while bits:
+        yield told.bucket + ((bits & -bits).bit_length() - 1) * told.width
+        bits &= bits - 1

@@ -22,6 +22,7 @@ COMPACTION_LAG_MS = 60_000  # a frozen owner may overwrite its meta: the good on
 STATE_SEGMENT_BYTES = 16 << 20  # only closed segments are compacted
 STATE_SEGMENT_MS = 600_000
 APPEARS_SECONDS = 15.0
+FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 DEAD_LETTER = "dead-letter"
 RETENTION_DAYS = {"enriched": 7, "verdicts": 90, "findings": 90, DEAD_LETTER: 30}
 FACTS_RETENTION_DAYS = 7
@@ -78,10 +79,12 @@ class Admin:
         self._kafka, self._topology = settings.kafka, topology
         try:
             self._client: Any = KafkaAdminClient(
-                bootstrap_servers=settings.kafka.bootstrap_servers.split(","), client_id="trainwatch-admin"
+                bootstrap_servers=settings.kafka.bootstrap_servers.split(","),
+                client_id="trainwatch-admin",
+                bootstrap_timeout_ms=FIRST_ANSWER_MS,
             )
         except KafkaError as error:
-            raise BrokerUnavailable(f"{settings.kafka.bootstrap_servers}: {error!r}") from error
+            raise BrokerUnavailable(f"no answer from Kafka at {settings.kafka.bootstrap_servers}: {error!r}") from error
 
     def __enter__(self) -> Self:
         return self

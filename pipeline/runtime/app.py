@@ -239,10 +239,13 @@ def run(app: App, *, level: int = logging.INFO) -> int:
 
 def explain(failure: BaseException | None) -> TrainwatchError:
     """What ended the worker, as an error with advice."""
-    while failure is not None:
+    chain: list[BaseException] = []
+    while failure is not None and failure not in chain:  # raised again inside its own handling, the chain is a ring
         if isinstance(failure, TrainwatchError):
             return failure
-        failure, last = failure.__cause__ or failure.__context__, failure
-        if failure is None:
-            return FatalError(f"the worker ended: {type(last).__name__}: {last}", advice="Nothing uncommitted is lost. Start it again.")
+        chain.append(failure)
+        failure = failure.__cause__ or failure.__context__
+    if chain:
+        last = chain[-1]
+        return FatalError(f"the worker ended: {type(last).__name__}: {last}", advice="Nothing uncommitted is lost. Start it again.")
     return FatalError("the worker ended with an error", advice="The log above says why. Nothing uncommitted is lost: start it again.")

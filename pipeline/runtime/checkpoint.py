@@ -19,10 +19,10 @@ any exception the partitions are dropped, since their rows are swapped out and a
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import TransientError
 from pipeline.model.outcome import Publish, Record
@@ -39,10 +39,22 @@ from pipeline.topology import Topology
 HURRY_SECONDS = 4.0  # for the checkpoint that a rebalance or shutdown waits for
 PAUSE_SECONDS_MAX = 5.0  # between two tries of an insert
 POLL_SECONDS = 0.25
+SINK_THREADS = 3  # inserts of different partitions wait for the database side by side
 STEPS = ("packed", "intent", "fenced", "inserted", "ranged", "published", "state", "committed", "deleted")
 
 T = TypeVar("T")
 Originals = Callable[[Source, Sequence[int]], Awaitable[list[Record]]]  # the records at offsets, read again
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, None]]) -> None:
+    """Side by side; when one raises, the others are left where they are, since their partitions are dropped with it."""
+    tasks = [asyncio.create_task(work) for work in works]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _ignore(step: str) -> None:
@@ -75,7 +87,7 @@ class Checkpoint:
         self._originals = originals
         self._topology, self._sink, self._state, self._membership = topology, sink, state, membership
         self._facts, self._outputs, self._source_name, self._log = facts, outputs, source_name, log
-        self._executor = ThreadPoolExecutor(1, thread_name_prefix="sink")
+        self._executor = ThreadPoolExecutor(SINK_THREADS, thread_name_prefix="sink")
         self._deadline: float | None = None
         self.parts: dict[Source, Partition] = {}
         self.lock = asyncio.Lock()
@@ -125,8 +137,7 @@ class Checkpoint:
         self.changed()
         self.reached("packed")
         await self._intend(parts, works)
-        for work in works.values():
-            await self._insert(parts[work.source], work)
+        await _all(self._insert(parts[work.source], work) for work in works.values())
         self.reached("inserted")
         if ranges := [row for work in works.values() if (row := work.range_row(parts[work.source].incarnation))]:
             await self._patiently(partial(self._sink.write_ranges, ranges))
@@ -258,7 +269,7 @@ class Checkpoint:
             for source, offset in offsets.items():
                 parts[source].committed = offset
 
-    # --- the sink's thread
+    # --- the sink's threads
 
     async def _patiently(self, call: Callable[[], T]) -> T:
         """Until it is done: a transient error says nothing about the outcome, and the recorded token makes a retry harmless."""

@@ -148,7 +148,7 @@ class Letters:
                 bootstrap_timeout_ms=FIRST_ANSWER_MS,
             )
         except KafkaError as error:
-            raise BrokerUnavailable(f"{settings.bootstrap_servers}: {error!r}") from error
+            raise BrokerUnavailable(f"no answer from Kafka at {settings.bootstrap_servers}: {error!r}") from error
         try:
             self._partitions = sorted(self.counts().get(self.topic, ()))
         except BrokerUnavailable:

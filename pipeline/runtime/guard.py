@@ -12,7 +12,9 @@ A keyed stage cannot be asked again, because its state is half folded; where it 
     raised in [20, 60)   restart, one fact at a time   raised at 41   restart: the fact at 41 is a dead letter, the rest is folded
 
 The fact is known by its content: told again by a stage before, it comes again at another offset.  That does not help against a case
-that raises whenever it is judged; the worker then ends at each start, and says where.
+that raises whenever it is judged, by a watermark or after a restart.  The step says at which case it is; one at which it raises twice
+without having been told anything of it is set aside whole, is a dead letter by its key, and keeps what is known of it for the release
+that bears it.  What is told of it meanwhile becomes dead letters.  A process that is killed notes nothing: that counts for nobody.
 
 This is the only place with `except Exception`.
 """
@@ -44,12 +46,16 @@ class StepRaised(InvariantViolation):
     """A step raised where it should have answered with an outcome."""
 
     code = ErrorCode.STEP_RAISED
-    advice = "Nothing was committed. Start it again: a fact that raises twice is set aside. Report it with the traceback in the log."
+    advice = "Nothing was committed. Start it again: what raises twice is set aside. Report it with the traceback in the log."
 
-    def __init__(self, message: str, records: Sequence[Record]) -> None:
+    def __init__(self, message: str, part: Partition, records: Sequence[Record]) -> None:
         super().__init__(message)
-        self.span = (records[0].offset, records[-1].offset + 1) if records else None  # [lo, hi)
+        lo, hi = (records[0].offset, records[-1].offset + 1) if records else (part.applied, part.applied)
+        self.span = lo, hi
         self.fact = _digest(records[0]) if len(records) == 1 else ""  # of the only one
+        self.case: bytes = getattr(part.state, "at", b"")  # at which the step was
+        self.told = any(record.key == self.case for record in records)  # anything of it
+        self.raised = part.raises_again(lo, hi, self.fact, self.case, told=self.told)  # to be noted
 
 
 class Guard:
@@ -78,8 +84,16 @@ class Guard:
         """A step over nothing, after a take-over: some of what watermarks have closed meanwhile is judged.  True: there is more."""
         if part.stage.takes != "facts":
             return False
+        self._tell_aside(part)
         self._settle(part, (), self._step(part, [], ()))
         return bool(getattr(part.state, "unseen", ()))
+
+    def _tell_aside(self, part: Partition) -> None:
+        cases, part.untold = part.untold, ()
+        for case in cases:
+            reason = "the step raised twice at this case: it is set aside until there is another release, or other settings"
+            self._log.error("%s, case %s: %s", part.source, printable(case.decode(errors="replace")), reason)
+            part.dead_letters.append(dead_letter(part.stage.name, _as_record(part, case, None), ErrorCode.STEP_RAISED, reason))
 
     # --- raw records
 
@@ -118,7 +132,9 @@ class Guard:
         aside = part.raised.aside if part.raised is not None else ()
         for record in records:
             try:
-                if aside and _digest(record) in aside:
+                if record.key in part.cases.aside:
+                    broken.append(Rejected(record.offset, ErrorCode.STEP_RAISED, "the step raised twice at its case, which is set aside"))
+                elif aside and _digest(record) in aside:
                     broken.append(Rejected(record.offset, ErrorCode.STEP_RAISED, "the step raised twice at this fact"))
                 elif record.key is None:
                     part.marks.hear(decode_vector(record.value or b""))
@@ -181,9 +197,7 @@ class Guard:
 
     def _too_large(self, part: Partition, key: bytes, value: bytes, what: str) -> None:
         """Told or published it would be refused by the broker, at each restart again.  Its offset is written all the same."""
-        record = Record(
-            topic=part.source.topic, partition=part.source.partition, offset=max(part.applied, 0), timestamp=0, key=key, value=value
-        )
+        record = _as_record(part, key, value)
         self._log.error("a %s of %d bytes at %s: dead letter", what, len(value), part.source)
         part.dead_letters.append(dead_letter(part.stage.name, record, ErrorCode.RECORD_TOO_LARGE, what))
 
@@ -191,7 +205,8 @@ class Guard:
         return 1000 * self._time.out_of_order_seconds_by_family.get(observed.source, self._time.out_of_order_seconds)
 
     def _raised(self, part: Partition, records: Sequence[Record]) -> TrainwatchError:
-        return StepRaised(f"stage {part.stage.name} raised at {part.source}, offsets {_span(records)}, applied {part.applied}", records)
+        where = f"{part.source}, offsets {_span(records)}, applied {part.applied}"
+        return StepRaised(f"stage {part.stage.name} raised at {where}", part, records)
 
 
 def _apart(records: Sequence[Record], raised: Raised | None) -> Iterator[Sequence[Record]]:
@@ -204,6 +219,11 @@ def _apart(records: Sequence[Record], raised: Raised | None) -> Iterator[Sequenc
             yield from ([record] for record in some)
         else:
             yield list(some)
+
+
+def _as_record(part: Partition, key: bytes, value: bytes | None) -> Record:
+    """What is no record of the partition, said in the form of one."""
+    return Record(topic=part.source.topic, partition=part.source.partition, offset=max(part.applied, 0), timestamp=0, key=key, value=value)
 
 
 def _digest(record: Record) -> str:

@@ -67,7 +67,7 @@ class Health:
         self._unread = ""
         self._sink_failing: float | None = None
         self._sink_error = ""
-        self._sink_called: float | None = None
+        self._calls: dict[int, float] = {}  # thread -> since when it waits for the sink
         self._away_until = now()  # sink or broker: no hang before that
 
     # --- told
@@ -111,20 +111,20 @@ class Health:
         self._unread = why
 
     def sink_calls(self) -> None:
-        """A call to the sink is under way."""
-        self._sink_called = self._now()
+        """A call to the sink is under way, in this thread."""
+        self._calls[threading.get_ident()] = self._now()
 
     def sink_answered(self, error: str = "") -> None:
         """With an error, or none."""
-        now = self._now()
+        now, called = self._now(), self._calls.pop(threading.get_ident(), None)
         if not error:
-            if self._sink_failing is not None or self._age(self._sink_called) > LONG_CALL_SECONDS:
+            if self._sink_failing is not None or (called is not None and self._age(called) > LONG_CALL_SECONDS):
                 self._away_until = now
             self._sink_failing = None
         elif self._sink_failing is None:
             # From the start of the call: it may have waited long for its answer.
-            self._sink_failing = now if self._sink_called is None else self._sink_called
-        self._sink_called, self._sink_error = None, error
+            self._sink_failing = now if called is None else called
+        self._sink_error = error
 
     # --- asked
 
@@ -174,12 +174,13 @@ class Health:
         """How long calls have failed, the one under way included when it takes long; 0 when the last one succeeded."""
         if self._sink_failing is not None:
             return self._age(self._sink_failing)
-        return self._age(self._sink_called) if self._sink_called is not None and self._age(self._sink_called) > self._limit else 0.0
+        longest = max(map(self._age, list(self._calls.values())), default=0.0)
+        return longest if longest > self._limit else 0.0
 
     def _away(self) -> bool:
         """Is it sink or broker that we wait for?"""
         unheard = bool(self._unread) or self._age(self._read) > self._limit
-        return unheard or self._sink_failing is not None or self._sink_called is not None
+        return unheard or self._sink_failing is not None or bool(self._calls)
 
     def _age(self, since: float | None) -> float:
         return 0.0 if since is None else self._now() - since

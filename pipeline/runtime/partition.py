@@ -25,13 +25,14 @@ from pipeline.model.ids import digest
 from pipeline.model.outcome import ABSENT, OVERTAKEN, Publish, RangeRow, Record
 from pipeline.runtime.dead_letter import DeadLetter
 from pipeline.runtime.state_log import LogReader, LogWriter, Write
-from pipeline.runtime.state_record import META, VERSION, Intent, Meta, Owner, Raised, TableIntent, key, pack
+from pipeline.runtime.state_record import META, RAISED, VERSION, Intent, Meta, Owner, Raised, TableIntent, key, pack
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import DAY_MS, Marks
 from pipeline.topology import Stage
 
-ASIDE_MAX = 1000  # facts of one partition that its step does not bear; the newest are kept
+ASIDE_MAX = 1000  # facts, and cases, of one partition that its step does not bear; the newest are kept
+CASE_RAISES_MAX = 8  # a case at which so many facts raise, one after another, is at fault itself
 ENCODER_VERSION = 1  # of the rows; part of every token
 Groups = dict[str, list[msgspec.Struct]]
 Gap = tuple[int, int, str]  # [lo, hi) without records, and why
@@ -118,14 +119,16 @@ class Partition:
     def __init__(self, source: Source, stage: Stage, settings: Settings, owner: Owner, read: LogReader | None = None) -> None:
         self.source, self.stage, self.owner = source, stage, owner
         self.cases = read.cases if read else Cases()
+        self._judge = f"{__version__}/{settings.digest()}"
+        self.raised = read.raised if read and read.raised and read.raised.judge == self._judge else None  # in a former life
+        self.cases.aside = frozenset(self.raised.cases if self.raised else ())
+        self.untold = self.raised.untold if self.raised else ()  # cases that were set aside, and are to be told as dead letters
         self.marks = Marks(self.cases, settings.time.coverage_bucket_seconds * 1000, stage.upstream, settings.retention.job_days * DAY_MS)
         self.state: Any = stage.build(settings, self.cases)
         self.saved: Meta | None = read.meta if read else None  # the last meta that the broker acknowledged
         self.applied = self.saved.applied if self.saved else -1  # next offset to fold
         self.intent = self.saved.intent if self.saved else None  # open on take-over: its rows may or may not have landed
         self.committed: int | None = None  # the last offset that we committed
-        self._judge = f"{__version__}/{settings.digest()}"
-        self.raised = read.raised if read and read.raised and read.raised.judge == self._judge else None  # in a former life
         self.empty = False  # its topic partition has no records
         self._log = LogWriter(owner, read)
         self._settings_digest = settings.digest()
@@ -209,14 +212,25 @@ class Partition:
         self.gaps += [(lo, deleted, OVERTAKEN)] if deleted > lo else []
         self.gaps += [(deleted, hi, ABSENT)] if hi > deleted else []
 
-    def raises_again(self, lo: int, hi: int, fact: str) -> Raised:
-        """What to note when the step has raised at [lo, hi); `fact` is the digest of the only fact there, or empty."""
-        before = self.raised or Raised(VERSION, 0, 0)
-        twice = fact and before.lo <= lo and hi <= before.hi
-        if not twice:
-            return Raised(VERSION, lo, hi, before.aside, self._judge)
-        # What is left of the former place may hold another one.
-        return Raised(VERSION, before.lo, before.hi, (*before.aside, fact)[-ASIDE_MAX:], self._judge)
+    def raises_again(self, lo: int, hi: int, fact: str, case: bytes = b"", *, told: bool = True) -> Raised:
+        """What to note when the step has raised at [lo, hi); `fact` is the digest of the only fact there, or empty.
+
+        `case` is the one that it was at.  If it was told nothing of it there, no fact is to blame; nor when one fact after another is.
+        """
+        before = self.raised or Raised(VERSION, 0, 0, judge=self._judge)
+        suspects = before.suspects if lo <= before.hi else ()  # what was passed since then was no fault of the case
+        often = suspects.count(case) if case else 0
+        if often and (often >= CASE_RAISES_MAX or not told):
+            return msgspec.structs.replace(
+                before,
+                suspects=tuple(each for each in suspects if each != case),
+                cases=(*before.cases, case)[-ASIDE_MAX:],
+                untold=(*before.untold, case)[-ASIDE_MAX:],
+            )
+        suspects = (*suspects, case)[-ASIDE_MAX:] if case else suspects
+        if fact and before.lo <= lo and hi <= before.hi:  # what is left of the former place may hold another one
+            return msgspec.structs.replace(before, aside=(*before.aside, fact)[-ASIDE_MAX:], suspects=suspects)
+        return msgspec.structs.replace(before, lo=lo, hi=hi, suspects=suspects)
 
     @property
     def state_bytes(self) -> int:
@@ -246,6 +260,8 @@ class Partition:
         work.gaps, self.gaps = self.gaps, []
         writes, work.deletions = self._log.append(news, self.cases)
         work.meta = Meta(VERSION, self._log.seq, self.applied, self.saved.incarnation)
+        if self.raised is not None and self.raised.untold and not self.untold:  # the dead letters leave with this work
+            writes.append((key(RAISED, self.owner), pack(msgspec.structs.replace(self.raised, untold=()))))
         work.writes = [*writes, (key(META, self.owner), pack(work.meta))]
         return work
 
@@ -307,6 +323,8 @@ class Partition:
     def durable(self, work: Work) -> None:
         """The broker has acknowledged all records of `work`."""
         self.saved, self.intent = work.meta, None
+        if self.raised is not None:
+            self.raised = msgspec.structs.replace(self.raised, untold=self.untold)
 
     def _intent(self, work: Work, tokens: Mapping[str, str]) -> Intent:
         lo, hi = (self.intent.lo, self.intent.hi) if self.intent else (work.lo, work.hi)

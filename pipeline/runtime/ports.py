@@ -1,6 +1,6 @@
 """The port to the database: what the checkpoint needs of a sink, and nothing else.
 
-All methods block and are called from one thread, never from the event loop.  An error says nothing about the outcome of an insert,
+All methods block and are called from a few threads, never from the event loop.  An error says nothing about the outcome of an insert,
 so the checkpoint repeats it with the same token until it is in.
 """
 

@@ -92,7 +92,7 @@ def input_topics(settings: Settings) -> dict[str, InputTopic]:
             bootstrap_timeout_ms=FIRST_ANSWER_MS,
         )
     except KafkaError as error:
-        raise BrokerUnavailable(f"{settings.kafka.bootstrap_servers}: {error!r}") from error
+        raise BrokerUnavailable(f"no answer from Kafka at {settings.kafka.bootstrap_servers}: {error!r}") from error
     try:
         found = {str(topic["name"]): len(topic["partitions"]) for topic in admin.describe_topics()}
         missing = [name for name in names if not found.get(name)]

@@ -153,7 +153,7 @@ def send(
             bootstrap_timeout_ms=10_000,
         )
     except KafkaError as error:
-        raise BrokerUnavailable(f"{settings.bootstrap_servers}: {error!r}") from error
+        raise BrokerUnavailable(f"no answer from Kafka at {settings.bootstrap_servers}: {error!r}") from error
     try:
         while piece := list(islice(letters, PIECE)):
             _note(producer, topic, "begun", piece)

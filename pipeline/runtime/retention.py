@@ -10,12 +10,15 @@ from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import KafkaError
 
 SETTING = "retention.ms"
+FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 
 
 def seconds_by_topic(bootstrap_servers: str, topics: Iterable[str]) -> dict[str, float]:
     """Topics whose records are deleted by age.  Empty when the broker does not tell, say without the right to ask: it is only a metric."""
     try:
-        client = KafkaAdminClient(bootstrap_servers=bootstrap_servers.split(","), client_id="trainwatch-retention")
+        client = KafkaAdminClient(
+            bootstrap_servers=bootstrap_servers.split(","), client_id="trainwatch-retention", bootstrap_timeout_ms=FIRST_ANSWER_MS
+        )
     except KafkaError:
         return {}
     try:

@@ -181,7 +181,7 @@ class LogReader:
             if owner != self.owner and (name.startswith(META) or owner not in used)
         ]
         applied = self.meta.applied if self.meta else 0
-        passed = [name for name, it in self._raised.items() if it is not self.raised or (it.hi <= applied and not it.aside)]
+        passed = [name for name, it in self._raised.items() if it is not self.raised or (it.hi <= applied and not (it.aside or it.cases))]
         return [*self._void, *self._pending, *heads, *passed]
 
     def _note(self, name: str, owner: Owner, record: Meta | Raised | Delta | Base) -> None:
@@ -264,7 +264,7 @@ class LogWriter:
         bucket = age.index(min(age))
         old = self._bases[bucket]
         dead = [entry.key for entry in old]
-        members = sorted(case for case in cases if bucket_of(case) == bucket)
+        members = sorted(case for case in cases.every() if bucket_of(case) == bucket)
         facts = (Fact(case, fact_id, rank, body) for case in members for fact_id, (rank, body) in cases.open(case).items())
         entries = [self._write(writes, BASE, Base(VERSION, self._next(), bucket, part, chunk)) for part, chunk in enumerate(chunks(facts))]
         for packs in pack_chunks(each for case in members for each in cases.packs(case)):

@@ -125,13 +125,19 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True):
-    """The step raised somewhere in [lo, hi), last; and these facts it does not bear, by digest, wherever they come again."""
+    """The step raised somewhere in [lo, hi), last; and these facts it does not bear, by digest, wherever they come again.
+
+    Nor these cases, whatever comes of them.
+    """
 
     version: int
     lo: int
     hi: int
     aside: tuple[str, ...] = ()
     judge: str = ""  # release and settings digest: another one gets another chance
+    suspects: tuple[bytes, ...] = ()  # cases at which it raised; as often as it did
+    cases: tuple[bytes, ...] = ()  # set aside
+    untold: tuple[bytes, ...] = ()  # of these, those that are no dead letters yet
 
 
 class _Versioned(msgspec.Struct, array_like=True):

@@ -34,7 +34,7 @@ from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender, build_producer
 from pipeline.runtime.silence import Silence
-from pipeline.runtime.state_record import META, RAISED, Raised, key, pack
+from pipeline.runtime.state_record import META, RAISED, key, pack
 from pipeline.runtime.state_topic import StateTopics
 from pipeline.runtime.vitals import Vitals
 from pipeline.settings import Settings
@@ -91,8 +91,7 @@ class Worker:
                 part.folded(now, rest)
             except BaseException as error:
                 checkpoint.drop()  # a half-folded batch must not reach the checkpoint that the shutdown runs
-                if isinstance(error, StepRaised) and error.span is not None:
-                    await self._note(checkpoint, part, part.raises_again(*error.span, error.fact))
+                await self._note(checkpoint, part, error)
                 raise
             self._update_room()
             records = [*rest, *behind] if rest else behind
@@ -100,14 +99,14 @@ class Worker:
                 await checkpoint.run()
             await asyncio.sleep(0)
 
-    async def _note(self, checkpoint: Checkpoint, part: Partition, raised: Raised) -> None:
-        """So that the next life knows it; a fault of the broker here is the lesser one."""
-        if self._state is None or part.saved is None:
+    async def _note(self, checkpoint: Checkpoint, part: Partition, error: BaseException) -> None:
+        """Where the step raised, so that the next life knows it; a fault of the broker here is the lesser one."""
+        if not isinstance(error, StepRaised) or self._state is None or part.saved is None:
             return
         async with checkpoint.lock:
             try:
                 await self.membership.confirm({part.source: part.saved.applied})
-                await self._state.write({part.source: [(key(RAISED, part.owner), pack(raised))]})
+                await self._state.write({part.source: [(key(RAISED, part.owner), pack(error.raised))]})
             except (KafkaError, Abandoned) as why:
                 self._log.warning("where the step raised is not noted: %s", why)
 
@@ -154,19 +153,20 @@ class Worker:
         checkpoint.adopt(parts)
         self._silence.begin()
         for part in parts.values():
-            while checkpoint.parts.get(part.source) is part and self._wake(checkpoint, part):  # noqa: ASYNC110  lets others run
+            while checkpoint.parts.get(part.source) is part and await self._wake(checkpoint, part):  # noqa: ASYNC110  lets others run
                 await asyncio.sleep(0)
         self._update_room()
         self._vitals.recovered(len(parts), self.membership.member())
         self._log.info("generation %d: %d partitions taken over: %s", generation, len(parts), ", ".join(map(str, parts)))
         checkpoint.reached("recovered")
 
-    def _wake(self, checkpoint: Checkpoint, part: Partition) -> bool:
+    async def _wake(self, checkpoint: Checkpoint, part: Partition) -> bool:
         """Some of what is to be looked at after a take-over; True: there is more."""
         try:
             return self._guard.wake(part)
-        except BaseException:
+        except BaseException as error:
             checkpoint.drop()
+            await self._note(checkpoint, part, error)
             raise
 
     async def _take_over(self, state: StateTopics, generation: int) -> dict[Source, Partition]:
@@ -229,7 +229,7 @@ class Worker:
                     self._log.info("silences not looked at: %s", why)
             for part in list(checkpoint.parts.values()):
                 if getattr(part.state, "stale", ()):  # goes on by itself while facts come
-                    self._wake(checkpoint, part)
+                    await self._wake(checkpoint, part)
 
     async def watch_offsets(self) -> None:
         """Where our partitions stand, every few seconds, until the app stops."""

@@ -12,13 +12,14 @@ An error of an insert tells nothing about its outcome; it is sorted into what th
     rows        a value that its column does not take: `RowsRefused` names the rows             dead letter, the rest under the token
     fatal       unknown table or column, wrong password, an error nobody thought of              stop, commit nothing
 
-Holds: one query at a time, from one thread; never on the event loop; the connection is opened by the first query and again after any
-error; the columns of an insert are those of `rows.py`.
+Holds: one query at a time on a connection, and a connection for each thread; never on the event loop; a connection is opened by its first
+query and again after any error; the columns of an insert are those of `rows.py`.
 """
 
 import itertools
 import logging
 import struct
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -204,8 +205,18 @@ class ClickHouseSink:
     """
 
     def __init__(self, settings: ClickHouseSettings) -> None:
-        self.database = Database(settings)
+        self._settings, self._own = settings, threading.local()
+        self._opened: list[Database] = []
         self._attempts = itertools.count(1)
+
+    @property
+    def database(self) -> Database:
+        """The connection of the thread that asks."""
+        found: Database | None = getattr(self._own, "database", None)
+        if found is None:
+            found = self._own.database = Database(self._settings)
+            self._opened.append(found)
+        return found
 
     def __enter__(self) -> Self:
         return self
@@ -214,8 +225,9 @@ class ClickHouseSink:
         self.close()
 
     def close(self) -> None:
-        """End the connection."""
-        self.database.close()
+        """End all connections."""
+        for database in self._opened:
+            database.close()
 
     def tables(self, rows: Sequence[msgspec.Struct]) -> dict[str, list[msgspec.Struct]]:
         """The rows per table, in their order."""

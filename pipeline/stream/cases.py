@@ -87,6 +87,7 @@ class Cases:
         self._packs: dict[bytes, tuple[Pack, ...]] = {}
         self._digests: dict[bytes, Sequence[int]] = {}  # of all packs of a case, once they were asked for
         self._news: list[Fact] = []
+        self.aside: frozenset[bytes] = frozenset()  # kept, and out of the sight of the stage, which does not bear them
         for fact in facts:
             self.merge(fact)
         self._news.clear()
@@ -95,6 +96,12 @@ class Cases:
         return len(self._cases) + sum(case not in self._cases for case in self._packs)
 
     def __iter__(self) -> Iterator[bytes]:
+        for case in self.every():
+            if case not in self.aside:
+                yield case
+
+    def every(self) -> Iterator[bytes]:
+        """Also those that are set aside: what the state log holds."""
         yield from self._cases
         for case in self._packs:
             if case not in self._cases:
@@ -196,7 +203,7 @@ class Cases:
 
     def facts(self) -> Iterator[Fact]:
         """Everything known, case by case."""
-        for case in self:
+        for case in self.every():
             for fact_id, (rank, body) in self.of(case).items():
                 yield Fact(case, fact_id, rank, body)
 

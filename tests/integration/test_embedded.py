@@ -3,9 +3,14 @@
 The tests of the first pair build on one another's servers, but each of them starts what it needs: `up` is a no-op or a repair.
 """
 
+import contextlib
 import os
 import signal
 import socket
+import ssl
+import struct
+import subprocess
+import sys
 import time
 import urllib.parse
 import urllib.request
@@ -24,7 +29,7 @@ from pipeline.embedded.files import Layout
 from pipeline.embedded.servers import State
 from pipeline.errors import ServerFailed
 from pipeline.settings import ClickHouseSettings, EmbeddedSettings, KafkaSettings, Settings
-from tests.conftest import watch
+from tests.conftest import ROOT, watch
 
 pytestmark = pytest.mark.servers
 
@@ -93,6 +98,112 @@ def test_data_and_addresses_survive_kill_9(own: Settings) -> None:
     consumer.close()
 
 
+def engine(settings: Settings) -> psutil.Process:
+    """The process that holds ClickHouse's library: the child of the noted one."""
+    (child,) = psutil.Process(pids(settings)["clickhouse"]).children()
+    return child
+
+
+def answering(addresses: servers.Addresses, sql: str, *, seconds: float = 60.0) -> str:
+    """The answer, once there is one."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return query(addresses, sql)
+        except OSError:
+            assert time.monotonic() < deadline, "waited in vain"
+            time.sleep(0.1)
+
+
+def client_hello() -> bytes:
+    """What a TLS client says first."""
+    wire = ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(ssl.MemoryBIO(), wire, server_hostname="database-1")
+    with pytest.raises(ssl.SSLWantReadError):
+        client.do_handshake()
+    return wire.read()
+
+
+def send_and_leave(address: servers.Addresses, port: int, said: bytes) -> None:
+    """Say it, and then reset the connection in the midst of the answer, as a killed client does."""
+    with socket.create_connection((address.clickhouse_host, port), timeout=10) as client:
+        client.sendall(said)
+        client.settimeout(2)
+        with contextlib.suppress(OSError):
+            client.recv(64)
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+@pytest.mark.parametrize(
+    ("port", "said"),
+    [
+        pytest.param("clickhouse_port", client_hello(), id="TLS on the native port"),
+        pytest.param("clickhouse_port", b"GET / HTTP/1.1\r\n\r\n", id="HTTP on the native port"),
+        pytest.param("clickhouse_port", b"\xff" * 200, id="garbage"),
+        pytest.param("clickhouse_port", b"", id="nothing"),
+        pytest.param(
+            "clickhouse_http_port", b"GET /?query=SELECT%20*%20FROM%20numbers(100000000) HTTP/1.0\r\n\r\n", id="leaves in mid-query"
+        ),
+    ],
+)
+def test_strangers_and_lost_clients_do_not_end_clickhouse(own: Settings, port: str, said: bytes) -> None:
+    """The very process goes on."""
+    addresses = servers.up(own, say=print)
+    before = engine(own)
+    send_and_leave(addresses, getattr(addresses, port), said)
+    assert answering(addresses, "SELECT 1") == "1"
+    assert engine(own) == before
+
+
+def test_clickhouse_is_back_after_what_ends_it(own: Settings) -> None:
+    """By itself, on its ports, with its data; `status` tells how often."""
+    addresses = servers.up(own, say=print)
+    query(addresses, "CREATE DATABASE IF NOT EXISTS d2")
+    query(addresses, "CREATE OR REPLACE TABLE d2.t (n UInt64) ENGINE = MergeTree ORDER BY n")
+    query(addresses, "INSERT INTO d2.t SELECT number FROM numbers(1000)")
+    supervisor, restarts = pids(own)["clickhouse"], servers.status(own).clickhouse.restarts
+
+    first = engine(own)
+    first.send_signal(signal.SIGABRT)
+    first.wait(30)
+    assert answering(addresses, "SELECT count() FROM d2.t") == "1000"
+    # A hello that breaks off ends this release of the library; should a later one live on, that is as good.
+    second = engine(own)
+    send_and_leave(addresses, addresses.clickhouse_port, b"\0" * 100)
+    psutil.wait_procs([second], timeout=5)
+    assert answering(addresses, "SELECT count() FROM d2.t") == "1000"
+
+    found = servers.status(own).clickhouse
+    assert (found.state, found.pid) == (State.RUNNING, supervisor)
+    assert found.restarts > restarts
+    assert "ended by signal 6" in Layout(own.embedded.directory).output("clickhouse").read_text(errors="replace")
+
+
+def test_down_and_kill_9_leave_no_part_of_clickhouse(own: Settings) -> None:
+    """Neither the supervisor nor the server."""
+    for down in (True, False):
+        servers.up(own, say=print)
+        child = engine(own)
+        if down:
+            servers.down(own, say=print)
+        else:
+            os.kill(pids(own)["clickhouse"], signal.SIGKILL)
+        child.wait(30)
+    servers.up(own, say=print)
+
+
+def test_up_tells_of_ports_that_were_set_while_it_runs(own: Settings) -> None:
+    """They have no effect before `down`, and nobody should look for the reason."""
+    addresses = servers.up(own, say=print)
+    port = ports.choose("none", configured=0, remembered=None)
+    told: list[str] = []
+    moved = own.model_copy(update={"embedded": own.embedded.model_copy(update={"clickhouse_port": port})})
+    assert servers.up(moved, say=told.append) == addresses
+    (line,) = [line for line in told if "embedded.clickhouse_port" in line]
+    assert f"= {port}, but it listens on {addresses.clickhouse_port}" in line
+    assert "trainwatch down" in line
+
+
 def test_a_topic_nobody_made_is_not_made_by_asking(own: Settings) -> None:
     """A typo in a topic name must not create it."""
     addresses = servers.up(own, say=print)
@@ -105,9 +216,9 @@ def test_a_topic_nobody_made_is_not_made_by_asking(own: Settings) -> None:
 def test_nothing_listens_beyond_the_loopback_address(own: Settings) -> None:
     """No password guards these ports."""
     servers.up(own, say=print)
-    for pid in pids(own).values():
-        listening = {c.laddr.ip for c in psutil.Process(pid).net_connections(kind="inet") if c.status == psutil.CONN_LISTEN}
-        assert listening <= {"127.0.0.1", "::ffff:127.0.0.1"}
+    for each in (psutil.Process(pids(own)["kafka"]), engine(own)):
+        listening = {c.laddr.ip.removeprefix("::ffff:") for c in each.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN}
+        assert all(address.startswith("127.") for address in listening)
         assert listening
 
 
@@ -146,6 +257,23 @@ def test_a_named_server_that_does_not_answer_is_an_error(tmp_path: Path) -> None
     assert not (tmp_path / "unused").exists()
 
 
+def test_a_broker_that_does_not_answer_is_told_soon(tmp_path: Path) -> None:
+    """Not after half a minute, which is the client's own patience.  Processes of their own: the client leaks its sockets."""
+    closed = f"127.0.0.1:{ports.choose('none', configured=0, remembered=None)}"
+    file = tmp_path / "trainwatch.yaml"
+    file.write_text(f"kafka: {{bootstrap_servers: '{closed}'}}\nclickhouse: {{host: 127.0.0.1}}\n")
+    commands = [
+        [sys.executable, "-m", "pipeline", "--settings", str(file), *words] for words in (("topics",), ("dlq", "list"), ("worker",))
+    ]
+    begun = time.monotonic()
+    running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for command in commands]
+    for each in running:
+        said = each.communicate(timeout=25 - (time.monotonic() - begun))[1]
+        assert each.returncode == 1
+        assert f"no answer from Kafka at {closed}" in said
+        assert "what to do: Check that the broker runs" in said
+
+
 def test_a_server_of_another_kind_is_not_taken_for_the_right_one(own: Settings) -> None:
     """Addresses swapped in the settings."""
     addresses = servers.up(own, say=print)
@@ -154,17 +282,19 @@ def test_a_server_of_another_kind_is_not_taken_for_the_right_one(own: Settings) 
     assert servers.status(swapped).clickhouse.state is State.EXTERNAL_UNREACHABLE
 
 
-def test_a_configured_port_in_use_fails_with_its_number_and_setting(installed: None, tmp_path: Path) -> None:
-    """Exit 1, and the other server is not blamed."""
+@pytest.mark.parametrize("setting", ["kafka_port", "clickhouse_port", "clickhouse_http_port"])
+def test_a_configured_port_in_use_fails_with_its_number_and_setting(installed: None, tmp_path: Path, setting: str) -> None:
+    """Exit 1, before anything is started, also when it is the last of the ports."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(1)
         busy = listener.getsockname()[1]
         file = tmp_path / "trainwatch.yaml"
-        file.write_text(f"embedded: {{directory: {tmp_path / 'servers'}, kafka_port: {busy}}}\n")
+        file.write_text(f"embedded: {{directory: {tmp_path / 'servers'}, {setting}: {busy}, kafka_heap_mib: 256}}\n")
         done = CliRunner().invoke(main, ["--settings", str(file), "up"])
     assert done.exit_code == 1
-    assert f"port {busy} on 127.0.0.1 is already in use (setting embedded.kafka_port)" in done.stderr
+    assert f"port {busy} on 127.0.0.1 is already in use (setting embedded.{setting})" in done.stderr
+    assert "starting" not in done.stderr
     assert servers.status(Settings(embedded=EmbeddedSettings(directory=tmp_path / "servers"))).kafka.state is State.STOPPED
 
 

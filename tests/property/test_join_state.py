@@ -343,5 +343,26 @@ def _shown(body: bytes | None) -> str:
     return "nothing" if body is None else repr(decode_told(body))
 
 
+def test_a_claim_that_proves_to_be_older_takes_the_touch_back() -> None:
+    """Of two claimants the last to start has the process: when its first word comes late, the other one was the last."""
+    said = Cases()
+    state = build_state(SETTINGS, Cases())
+    facts = (
+        allocation(0),
+        allocation(95, job="9", submit=5),
+        kill_parts(130)[0],
+        process_started(1),
+        process_started(96, job="9"),
+        process_started(-1, job="9"),
+    )
+    for each in facts:
+        state, outcomes = step(state, [to_host(each)], now(0))
+        for out in outcomes:
+            assert isinstance(out, Tell)
+            said.merge(out.fact)
+    touched = [told for fact in said.facts() if fact.body and isinstance(told := decode_told(fact.body), Touch)]
+    assert [(told.attempt.job, told.matched) for told in touched] == [("7", "pid")]
+
+
 TestHosts = Hosts.TestCase
 TestHosts.settings = examples(150, steps=20)

@@ -22,8 +22,12 @@ from pipeline.model.ids import rank
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.source import Source
 from pipeline.model.told import ArtefactUse, decode_told
+from pipeline.runtime.partition import Partition
+from pipeline.runtime.partition import Source as InputPartition
+from pipeline.runtime.state_record import Owner
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
+from pipeline.topology import build_topology
 from tests import build
 from tests.build import (
     CLUSTER,
@@ -257,6 +261,22 @@ class Artefacts(Machine):
             last = max((each for each in known if each[1] == "CheckpointSaved"), default=(0, "", ""))
             seen[loaded] = last, {each for each in known if each[1] == "FileTouched" and each[0] > last[0]}
         return seen
+
+
+def test_what_was_published_before_a_crash_is_judged_by_itself_again() -> None:
+    """Else a finding that was published, and that a fact behind it takes back, would never be retracted: an open intent says how far."""
+    stage = build_topology(SETTINGS).stage_of("trainwatch.facts.job.v1")
+    part = Partition(InputPartition("trainwatch.facts.job.v1", 0), stage, SETTINGS, Owner(1, 1, "n"))
+    part.adopt(0, 1_000, "life")
+    part.published.append(Publish("findings", b"key", "id", b"value"))
+    part.folded([build.record(b"", 0), build.record(b"", 1)], ())
+    work = part.snapshot()
+    assert work is not None
+    assert part.intend(work, {})
+    assert work.intent is not None
+    assert (work.intent.lo, work.intent.hi) == (0, 2)
+    assert part.intent_write(work) is not None
+    assert work.range_row("life") is None  # nothing went into a table
 
 
 TestJobs = Jobs.TestCase

@@ -80,6 +80,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "ticket that ends before it starts": ({"tickets": [{**WINDOW, "end": "2026-03-01T00:00:00Z"}]}, "CHG1"),
     "relative artefact root": ({"artefact_roots": [{"path": "ckpt"}]}, "artefact_roots.0.path"),
     "unknown role": ({"identities": [{**IDENTITY, "role": "boss"}]}, "identities.0.role"),
+    "broker without a port": ({"kafka": {"bootstrap_servers": "broker-1"}}, "'broker-1' is not host:port"),
+    "second broker without a port": ({"kafka": {"bootstrap_servers": "broker-1:9092,broker-2"}}, "'broker-2' is not host:port"),
+    "port without a broker": ({"kafka": {"bootstrap_servers": ":9092"}}, "':9092' is not host:port"),
+    "port that is none": ({"kafka": {"bootstrap_servers": "broker-1:70000"}}, "kafka.bootstrap_servers"),
+    "address without brackets": ({"kafka": {"bootstrap_servers": "::1:9092"}}, "kafka.bootstrap_servers"),
+    "empty part": ({"kafka": {"bootstrap_servers": "broker-1:9092,"}}, "'' is not host:port"),
+    "broker as a URL": ({"kafka": {"bootstrap_servers": "kafka://broker-1:9092"}}, "is a URL"),
     "the unset uid": ({"identities": [{**IDENTITY, "uid": 0xFFFFFFFF}]}, "identities.0.uid"),
 }
 
@@ -99,6 +106,53 @@ def test_a_file_that_is_no_mapping_is_refused(content: str) -> None:
     """It says which file, and what was expected or what is broken."""
     with pytest.raises(ConfigError, match=r"site\.yaml"):
         load(written(content))
+
+
+@pytest.mark.parametrize(
+    ("content", "lines"),
+    [
+        pytest.param("time: {grace_seconds: 1}\nkafka: {}\ntime: {idle_seconds: 9}\n", (3, 1), id="section"),
+        pytest.param("time:\n  grace_seconds: 1\n  'grace_seconds': 2\n", (3, 2), id="field, once in quotes"),
+        pytest.param("time: {grace_seconds: 1, grace_seconds: 1}\n", (1, 1), id="in one line, the same value"),
+        pytest.param("identities:\n- id: u017\n  uid: 5017\n  id: u018\n", (4, 2), id="in a list"),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(content: str, lines: tuple[int, int]) -> None:
+    """YAML readers keep the last: a whole section would be lost in silence.  Both lines are told."""
+    with pytest.raises(ConfigError, match=rf"site\.yaml, line {lines[0]}: .* stands in line {lines[1]} already") as caught:
+        load(written(content))
+    assert caught.value.advice
+
+
+def test_sections_may_share_their_fields() -> None:
+    """A merge (`<<`) that is overridden is no key that stands twice, and different sections have the same keys."""
+    content = """
+identities:
+- &one {id: u017, uid: 5017, team: vision}
+- {<<: *one, id: u018, uid: 5018}
+- {<<: *one, id: u019, uid: 5019}
+"""
+    assert [(each.id, each.team) for each in load(written(content)).identities] == [(name, "vision") for name in ("u017", "u018", "u019")]
+
+
+def test_yaml_makes_no_objects() -> None:
+    """The file may come from elsewhere: a tag that would run code is an error."""
+    with pytest.raises(ConfigError, match="python/object"):
+        load(written("kafka: !!python/object/apply:os.getcwd []\n"))
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("broker-1:9092", "broker-1:9092"),
+        (" broker-1:9092, broker_2.example:9093 ", "broker-1:9092,broker_2.example:9093"),
+        ("127.0.0.1:9092,[::1]:9092", "127.0.0.1:9092,[::1]:9092"),
+        ("  ", ""),
+    ],
+)
+def test_brokers_are_host_and_port(given: str, taken: str) -> None:
+    """Several with commas; spaces do not matter."""
+    assert load(overrides={"kafka": {"bootstrap_servers": given}}).kafka.bootstrap_servers == taken
 
 
 def test_a_missing_file_is_refused() -> None:

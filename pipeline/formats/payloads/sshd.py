@@ -16,6 +16,8 @@ Holds: linear time; text that no rule knows is UnknownFormat and becomes a dead 
 import re
 from collections.abc import Callable, Sequence
 
+import msgspec
+
 from pipeline.errors import UnknownFormat
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX, SyslogLine, number, split
@@ -60,7 +62,7 @@ class Sshd:
             raise UnknownFormat("no program that tells of access")
         unmapped = {}
         if repeated := _REPEATED.fullmatch(found.text):
-            found = found._replace(text=repeated[2].strip())
+            found = msgspec.structs.replace(found, text=repeated[2].strip())
             unmapped["repeated"] = repeated[1]
         body = (_pam(found) if found.text.startswith("pam_") else None) or reader(found)
         if body is None:

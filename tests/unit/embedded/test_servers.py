@@ -78,6 +78,22 @@ def test_connected_without_servers_says_how_to_start_them(settings: Settings) ->
     assert caught.value.advice == "Run `trainwatch up`."
 
 
+@pytest.mark.parametrize(("runs", "needs"), [("kafka", {"clickhouse": False}), ("clickhouse", {"kafka": False})])
+def test_connected_asks_only_for_what_a_command_needs(settings: Settings, runs: str, needs: dict[str, bool]) -> None:
+    """Tables can be looked at while the broker is down, and topics while the database is."""
+    note(settings, runs, this_process({**KAFKA_PORTS, **CLICKHOUSE_PORTS}))
+    found = servers.connected(settings, **needs)
+    assert bool(found.kafka.bootstrap_servers) is (runs == "kafka")
+    assert bool(found.clickhouse.host) is (runs == "clickhouse")
+
+
+def test_running_servers_are_known_without_asking_them(settings: Settings) -> None:
+    """A dead one is not among them."""
+    note(settings, "kafka", Note(pid=os.getpid(), birth="boot:1", ports=KAFKA_PORTS))
+    note(settings, "clickhouse", this_process(CLICKHOUSE_PORTS))
+    assert servers.pids(settings) == (os.getpid(),)
+
+
 def test_down_removes_stale_notes_and_ends_nobody(settings: Settings, tmp_path: Path) -> None:
     """The pid of a dead server may be anyone's by now."""
     pid = process.spawn(["/bin/sleep", "60"], log=tmp_path / "a.out", folder=tmp_path)

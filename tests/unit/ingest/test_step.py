@@ -16,7 +16,7 @@ from pipeline.ingest.step import FINAL_HEADER, build_state, collected_time, step
 from pipeline.model.events import Event, JobRecord
 from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell, Written
 from pipeline.model.source import Source
-from pipeline.model.told import Heard, decode_told
+from pipeline.model.told import Heard, buckets_in, decode_told
 from pipeline.settings import IngestSettings, SourceSettings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING, Watermarks
@@ -327,15 +327,13 @@ def test_facts_go_to_those_concerned(lines: list[Line], expected: dict[str, set[
     assert found == expected
 
 
-def test_a_per_host_source_that_was_heard_is_told_once_per_bucket() -> None:
+def test_a_per_host_source_that_was_heard_is_told_once_per_host_and_day() -> None:
     """By any of its lines, also those that concern nobody."""
     lines = [line for at in (0, 10, 599, 600) for line in SITE.hum(at, ["kernel", "slurmctld"], ["gpu-001", "gpu-002"])]
     outcomes = run(*shipped(lines))
-    found = [(out.fact.case.decode().partition("\x1f")[2], out.fact.id) for out in outcomes if isinstance(out, Tell)]
-    bucket = ms(0)
-    expected = {(host, f"heard/kernel/{start}") for host in ("gpu-001", "gpu-002") for start in (bucket, bucket + BUCKET_MS)}
-    assert len(found) == len(expected)
-    assert set(found) == expected
+    facts = [(out.fact.case.decode().partition("\x1f")[2], decode_told(out.fact.body)) for out in outcomes if isinstance(out, Tell)]
+    found = [(host, told.source, [*buckets_in(told)]) for host, told in facts if isinstance(told, Heard)]
+    assert sorted(found) == [(host, Source.KERNEL, [ms(0), ms(0) + BUCKET_MS]) for host in ("gpu-001", "gpu-002")]
 
 
 def test_series_are_folded() -> None:

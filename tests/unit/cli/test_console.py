@@ -1,0 +1,62 @@
+"""What every command prints for people."""
+
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+
+from pipeline.cli.console import confidence, invocation
+
+
+@pytest.mark.parametrize(
+    ("withheld", "text"),
+    [("", "0.95"), ("only one independent source: scheduler", "0.95 in the act; no name: only one independent source: scheduler")],
+)
+def test_confidence_in_an_act_is_not_confidence_in_a_person(withheld: str, text: str) -> None:
+    """Where no name is given, the number says what it is of, and why there is no name."""
+    assert confidence(0.95, withheld) == text
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Path:
+    """An installed command."""
+    path = tmp_path / "bin" / "trainwatch"
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_a_hint_names_the_command_as_it_was_called(program: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A virtual environment that is not active is in no PATH."""
+    monkeypatch.chdir(program.parents[1])
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(sys, "argv", ["bin/trainwatch"])
+    assert invocation() == "bin/trainwatch"
+
+
+@pytest.mark.parametrize("called", ["bin/trainwatch", "{folder}/bin/trainwatch"])
+def test_a_hint_is_short_where_the_shell_finds_the_command(program: Path, monkeypatch: pytest.MonkeyPatch, called: str) -> None:
+    """Python is given the whole path then."""
+    monkeypatch.chdir(program.parents[1])
+    monkeypatch.setenv("PATH", str(program.parent))
+    monkeypatch.setattr(sys, "argv", [called.format(folder=program.parents[1])])
+    assert invocation() == "trainwatch"
+
+
+def test_another_command_of_that_name_is_not_meant(program: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An older release in the PATH would be run instead."""
+    other = tmp_path / "other" / "trainwatch"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\n")
+    other.chmod(0o755)
+    monkeypatch.setenv("PATH", str(other.parent))
+    monkeypatch.setattr(sys, "argv", [str(program)])
+    assert invocation() == str(program)
+
+
+def test_a_hint_names_the_module_where_that_was_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`python -m pipeline` has no program of its own."""
+    monkeypatch.setattr(sys, "argv", ["/srv/pipeline/__main__.py"])
+    assert invocation() == f"{shlex.quote(sys.executable)} -m pipeline"

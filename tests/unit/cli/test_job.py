@@ -1,0 +1,71 @@
+"""What `job explain` prints of what the tables hold."""
+
+import io
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from rich.console import Console
+
+from pipeline.cli import main
+from pipeline.cli.job import show
+
+FINDING = {
+    "finding_id": "f1",
+    "detector": "p03_foreign_cancel",
+    "severity": "high",
+    "status": "final",
+    "summary": "cancelled",
+    "actor": "",
+    "actor_withheld": "only one independent source: scheduler",
+    "confidence": 0.9,
+    "alert": True,
+    "gate": "",
+    "checklist": [],
+}
+
+
+def line(number: int) -> dict[str, Any]:
+    return {
+        "ts": number,
+        "what": "event",
+        "source": "sacct",
+        "kind": "end",
+        "host": "",
+        "actor": "",
+        "relation": "",
+        "text": f"line-{number}",
+    }
+
+
+def shown(**found: Any) -> str:
+    page = io.StringIO()
+    everything = {"verdicts": [], "findings": [], "evidence": [], "timeline": [], "timeline_length": 0, **found}
+    show(Console(file=page, width=200, highlight=False), "48660", everything)
+    return page.getvalue()
+
+
+def test_a_cut_timeline_says_so() -> None:
+    """And how to see the rest; the last line of a busy job is what one looks for."""
+    page = shown(timeline=[line(number) for number in range(40)], timeline_length=1312)
+    assert "line-39" in page
+    assert "40 of 1,312 rows of the timeline; --all shows the rest" in page
+
+
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_whole_timeline_says_nothing_of_a_rest(rows: int) -> None:
+    """Nor does one that is empty."""
+    assert "--all" not in shown(timeline=[line(number) for number in range(rows)], timeline_length=rows)
+
+
+def test_a_withheld_name_is_explained() -> None:
+    """The number beside it is confidence in the act."""
+    assert "actor withheld; confidence 0.90 in the act; no name: only one independent source: scheduler" in shown(findings=[FINDING])
+    assert "actor u017; confidence 0.90;" in shown(findings=[{**FINDING, "actor": "u017", "actor_withheld": ""}])
+
+
+def test_all_and_a_number_of_rows_exclude_one_another() -> None:
+    """Exit 2, before the database is asked."""
+    done = CliRunner().invoke(main, ["job", "explain", "1", "--all", "--timeline", "5"])
+    assert done.exit_code == 2
+    assert "--timeline" in done.stderr
