@@ -13,6 +13,7 @@ Holds: at most one child at a time; a child that dies over and over is given up,
 
 import argparse
 import collections
+import contextlib
 import ctypes
 import os
 import signal
@@ -50,7 +51,8 @@ def supervise(command: list[str], count: Path) -> int:
             _say(f"the server was ended by {name}; it is given up after {restarts} restarts")
             return 1
         deaths.append(time.monotonic())
-        pause = PAUSE_SECONDS_MIN if lived > STEADY_SECONDS else pause
+        if lived > STEADY_SECONDS:
+            pause = PAUSE_SECONDS_MIN
         restarts += 1
         _say(f"the server was ended by {name} after {lived:.0f} s; restart {restarts} in {pause:.1f} s; data are kept")
         time.sleep(pause)
@@ -82,15 +84,18 @@ def _die_with(supervisor: int) -> None:
 
 
 def _write(count: Path, restarts: int) -> None:
+    """For `status`.  A full disk is no reason to leave the server dead."""
     temporary = count.with_name(f"{count.name}.tmp")
-    temporary.write_text(f"{restarts}\n", encoding="ascii")
-    temporary.replace(count)
+    with contextlib.suppress(OSError):
+        temporary.write_text(f"{restarts}\n", encoding="ascii")
+        temporary.replace(count)
 
 
 def _say(line: str) -> None:
     """Into our log, which is standard error."""
-    sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} supervisor: {line}\n")
-    sys.stderr.flush()
+    with contextlib.suppress(OSError):  # as above
+        sys.stderr.write(f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} supervisor: {line}\n")
+        sys.stderr.flush()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  a signal handler's signature

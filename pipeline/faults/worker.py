@@ -122,7 +122,9 @@ def _noted(real: Step, path: Path, trap: Trap) -> Step:
 
 def _raising(real: Step, poisonous: Callable[[Any], bool]) -> Step:
     def step(state: Any, batch: Sequence[Any], now: Watermarks) -> tuple[Any, list[Outcome]]:
-        if any(map(poisonous, batch)):
+        for each in filter(poisonous, batch):
+            if isinstance(each, Fact):
+                state.at = each.case  # as a keyed step does: the guard blames this case
             message = "poison"
             raise RuntimeError(message)
         return real(state, batch, now)
