@@ -120,9 +120,9 @@ def mixed(run: Run) -> None:
     lives = {name: run.start(instance=name) for name in "abc"}
     for worker in lives.values():
         run.takes_over(worker)
-    for number in range(6):
+    for number in range(5):
         before = run.site.folded_by()
-        run.feed.allow((number + 2) / 8)
+        run.feed.allow((number + 2) / 7)
         run.until(lambda before=before: run.site.folded_by() > before, "the next batch")  # type: ignore[misc]
         name = run.dice.choice("abc")
         worker = lives[name]

@@ -54,7 +54,7 @@ class Fault:
     act: "Callable[[Run], None]"
     bit: "Callable[[Run], bool]"
     prepare: "Callable[[Run], None] | None" = None  # changes what is sent, before anything is
-    seconds: float = 6.0  # over which the records are fed
+    seconds: float = 3.0  # over which the records are fed
     share: float = 1.0  # of them that may leave before `act` allows more
     breaks_servers: bool = False
     proxied: bool = False  # workers reach ClickHouse through a proxy

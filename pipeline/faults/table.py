@@ -14,11 +14,10 @@ FAULTS: tuple[Fault, ...] = (
     # --- workers
     Fault(
         name="kill_at_random",
-        does="SIGKILL of the only worker, 3 to 5 times, at random moments under load",
+        does="SIGKILL of the only worker, 3 or 4 times, at random moments under load",
         bites="offsets are folded again",
         act=on_workers.kill_at_random,
         bit=_replayed,
-        seconds=4.0,
         share=0.0,
     ),
     Fault(
@@ -27,7 +26,6 @@ FAULTS: tuple[Fault, ...] = (
         bites="the next worker folds on, and nothing is folded again",
         act=on_workers.stop_at_random,
         bit=lambda run: run.take_overs() > 2 and run.replayed() == 0,
-        seconds=4.0,
         share=0.0,
     ),
     Fault(
@@ -36,7 +34,6 @@ FAULTS: tuple[Fault, ...] = (
         bites="it died at every step, and offsets are folded again",
         act=on_workers.kill_at_checkpoint_steps,
         bit=lambda run: set(run.seen) == set(STEPS) and run.replayed() > 0,
-        seconds=3.0,
         share=0.0,
     ),
     Fault(
@@ -45,7 +42,6 @@ FAULTS: tuple[Fault, ...] = (
         bites="it died at every step, and offsets are folded again",
         act=on_workers.kill_at_take_over_steps,
         bit=lambda run: set(run.seen) == set(TAKE_OVER_STEPS) and run.replayed() > 0,
-        seconds=3.0,
         share=0.0,
     ),
     Fault(
@@ -54,8 +50,8 @@ FAULTS: tuple[Fault, ...] = (
         bites="it died at both steps",
         act=on_workers.kill_while_leaving,
         bit=lambda run: set(run.seen) == set(LEAVING_STEPS),
-        seconds=6.0,
         share=0.0,
+        changes={"kafka": {"session_timeout_seconds": 6.0}},
     ),
     Fault(
         name="join_and_leave",
@@ -79,10 +75,10 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="mixed_workers",
-        does="three workers; six times one of them is killed, stopped or frozen at random",
+        does="three workers; five times one of them is killed, stopped or frozen at random",
         bites="partitions were taken over in many generations, under load",
         act=on_workers.mixed,
-        bit=lambda run: run.take_overs() >= 8,
+        bit=lambda run: run.take_overs() >= 7,
         seconds=6.0,
         share=0.2,
         may_crash=True,
@@ -105,7 +101,6 @@ FAULTS: tuple[Fault, ...] = (
         bites="inserts were tried again, or offsets folded again",
         act=on_servers.kill_clickhouse,
         bit=lambda run: run.retries() > 0 or run.replayed() > 0,
-        seconds=4.0,
         share=0.3,
         breaks_servers=True,
     ),
@@ -144,7 +139,6 @@ FAULTS: tuple[Fault, ...] = (
         act=on_servers.lost_answers,
         bit=lambda run: run.through.touched > 2 and (run.retries() > 0 or run.replayed() > 0),
         share=0.2,
-        seconds=4.0,
         proxied=True,
     ),
     Fault(
@@ -236,7 +230,6 @@ FAULTS: tuple[Fault, ...] = (
         act=on_input.poisoned_jobs,
         bit=lambda run: run.seen["crashes"] >= 2 and run.seen["aside"] > 0,
         share=0.5,
-        seconds=4.0,
         may_crash=True,
     ),
     Fault(
@@ -246,7 +239,6 @@ FAULTS: tuple[Fault, ...] = (
         act=on_input.overtaken,
         bit=lambda run: bool(run.gone),
         share=0.4,
-        seconds=4.0,
     ),
     Fault(
         name="older_state",
@@ -255,7 +247,6 @@ FAULTS: tuple[Fault, ...] = (
         act=on_input.state_of_an_older_version,
         bit=lambda run: run.seen["facts"] > 0 and _replayed(run),
         share=0.5,
-        seconds=4.0,
     ),
 )
 

@@ -1,8 +1,8 @@
 """Who acted in an event, and what they are to the owner of a job."""
 
-from functools import lru_cache
+from functools import cache, lru_cache
 
-from pipeline.model.events import AuditRecord, Event
+from pipeline.model.events import AuditRecord, Body, Event
 from pipeline.model.identity import Directory, Identity
 
 DAEMON = Identity(id="daemon", uid=0, role="daemon")
@@ -21,7 +21,9 @@ def actor_of(directory: Directory, event: Event) -> Identity | None:
             return None
         auid, uid = _number(fields.get("auid")), _number(fields.get("uid"))
     else:
-        audited = hasattr(body, "auid")
+        audited, names_somebody = _fields_of(type(body))
+        if not names_somebody:
+            return None
         auid, uid = getattr(body, "auid", None), getattr(body, "uid", None)
         if uid is None:
             uid = getattr(body, "owner_uid", None)
@@ -33,6 +35,13 @@ def actor_of(directory: Directory, event: Event) -> Identity | None:
     if (found := login or directory.by_uid(uid, at)) is not None:
         return found
     return directory.by_login(getattr(body, "user", "") or getattr(body, "owner", ""), at)
+
+
+@cache
+def _fields_of(body: type[Body]) -> tuple[bool, bool]:
+    """Has a kind of body a login uid, and anybody at all?"""
+    fields = body.__struct_fields__
+    return "auid" in fields, not {"auid", "uid", "owner_uid", "user", "owner"}.isdisjoint(fields)
 
 
 @lru_cache(maxsize=4096)

@@ -1,5 +1,8 @@
 """A typed body as flat text: what stands in ClickHouse's `attrs` and in enriched events."""
 
+from collections.abc import Callable
+from typing import Any
+
 import msgspec
 
 from pipeline.model.events import AuditRecord, Body
@@ -17,10 +20,14 @@ def attributes(body: Body) -> tuple[str, dict[str, str]]:
         return "audit_record", attrs
     fields = msgspec.to_builtins(body)
     kind = fields.pop("type")
-    return kind, {name: value if isinstance(value, str) else _text(value) for name, value in fields.items()}
+    for name, value in fields.items():
+        if value.__class__ is not str:
+            fields[name] = _TEXTS.get(value.__class__, str)(value)
+    return kind, fields
 
 
-def _text(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return ",".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+_TEXTS: dict[type, Callable[[Any], str]] = {
+    bool: lambda value: "true" if value else "false",
+    list: lambda value: ",".join(map(str, value)),
+    tuple: lambda value: ",".join(map(str, value)),
+}

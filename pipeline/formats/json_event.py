@@ -1,0 +1,129 @@
+"""An object that is itself the event in; its fields out, each checked for what its name promises.
+
+What the JSON formats share.  Such an object comes whole as a record, as the text of a wrapper, or behind the prefix of a syslog daemon:
+
+    {"uuid":"..","output":".."}        Mar  2 19:40:41 gpu-001 falco[812]: {"uuid":"..","output":".."}        @cee: {"ID":".."}
+
+Any user can send a line to syslog, so behind a prefix, or beside a program that an envelope names without naming a file, only the
+programs of the format are believed.
+
+Holds: an absent field is None or empty, one of another type than promised raises SchemaMismatch with its name; texts are bounded.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.errors import SchemaMismatch, UnknownFormat
+from pipeline.formats import syslog
+from pipeline.formats.fields import json_object, utc_time
+from pipeline.formats.line import Line, Reading
+
+TEXT_CHARACTERS_MAX = 4096  # Linux' longest path; the whole line is kept as evidence anyway
+LIST_MAX = 64  # of names in a list that becomes a field
+NUMBER_MAX = 2**63 - 1
+PID_MAX = 4_194_304
+UID_MAX = 0xFFFFFFFE
+UID_UNSET = 0xFFFFFFFF
+_COOKIE = "@cee: "
+
+
+def event_object(line: Line, reading: Reading, programs: Sequence[str]) -> tuple[dict[str, Any], str]:
+    """The object, and the host that a syslog prefix names.  Raises UnknownFormat for lines of other programs, DecodeError."""
+    if line.payload[:1] == b"{":
+        if line.program and not line.file:
+            _believed(line.program, programs)
+        return json_object(line.payload), ""
+    found = syslog.split(line, reading)
+    if found is None:
+        text, host = syslog.text_of(line.payload), ""
+    else:
+        _believed(found.program, programs)
+        text, host = found.text, found.host
+    text = text.removeprefix(_COOKIE)
+    if text[:1] != "{":
+        raise UnknownFormat("no object")
+    return json_object(text.encode()), host
+
+
+def _believed(program: str, programs: Sequence[str]) -> None:
+    """Sites add to a program's name (`falco-modern-bpf`), so part of it is enough."""
+    if not any(name in program.lower() for name in programs):
+        raise UnknownFormat("an object that another program wrote")
+
+
+def at(value: object, *path: str) -> Any:
+    """What stands there; None when a step of the path is missing or no object."""
+    for name in path:
+        if not isinstance(value, dict):
+            return None
+        value = value.get(name)
+    return value
+
+
+def text_at(value: object, *path: str) -> str:
+    """A text, or a number as text."""
+    found = at(value, *path)
+    if found is None:
+        return ""
+    if isinstance(found, str):
+        return found[:TEXT_CHARACTERS_MAX]
+    if isinstance(found, int) and not isinstance(found, bool):
+        return str(found)
+    raise SchemaMismatch(f"{path[-1]} is not a text")
+
+
+def int_at(value: object, *path: str, maximum: int = NUMBER_MAX) -> int | None:
+    """A number of 0 to `maximum`, also written as text."""
+    found = at(value, *path)
+    if found is None or found == "":
+        return None
+    if isinstance(found, str) and len(found) <= 20 and found.isascii() and found.isdigit():
+        found = int(found)
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= maximum:
+        raise SchemaMismatch(f"{path[-1]} is not a number of its range")
+    return found
+
+
+def pid_at(value: object, *path: str) -> int | None:
+    """A process id."""
+    return int_at(value, *path, maximum=PID_MAX)
+
+
+def uid_at(value: object, *path: str) -> int | None:
+    """A user id; None when unset, which is written as the largest number or as -1."""
+    found = at(value, *path)
+    if found in (UID_UNSET, -1, "4294967295", "-1"):
+        return None
+    return int_at(value, *path, maximum=UID_MAX)
+
+
+def bool_at(value: object, *path: str) -> bool | None:
+    """A truth value."""
+    found = at(value, *path)
+    if found is None or isinstance(found, bool):
+        return found
+    raise SchemaMismatch(f"{path[-1]} is not a truth value")
+
+
+def time_at(value: object, *path: str) -> int | None:
+    """An ISO time in UTC ms; one without offset is UTC."""
+    text = text_at(value, *path)
+    return utc_time(text) if text else None
+
+
+def list_at(value: object, *path: str) -> list[Any]:
+    """A list; empty when it is absent."""
+    found = at(value, *path)
+    if found is None:
+        return []
+    if isinstance(found, list):
+        return found
+    raise SchemaMismatch(f"{path[-1]} is not a list")
+
+
+def texts_at(value: object, *path: str) -> tuple[str, ...]:
+    """The texts of a list, as many as a field takes."""
+    found = list_at(value, *path)[:LIST_MAX]
+    if all(isinstance(each, str) for each in found):
+        return tuple(each[:TEXT_CHARACTERS_MAX] for each in found)
+    raise SchemaMismatch(f"{path[-1]} is not a list of texts")

@@ -1,0 +1,137 @@
+"""A line of LAUREL in, the JSON form of auditd that Debian packages; one AuditRecord per kernel record out, the same as of raw lines.
+
+LAUREL puts the records of one kernel event into one object.  They are taken apart again, because what assembles events has to do with
+raw records anyway, and because a record gets the id that it has when it comes raw: a site that ships both is not counted twice.
+
+    {"ID":"1772480441.311:9001","NODE":"gpu-001","SYSCALL":{"arch":"0xc000003e","syscall":62,..,"a0":"0x1267","a1":"0x9"},
+     "OBJ_PID":[{"opid":4711,..}],"EXECVE":{"argc":2,"ARGV":["kill","-9"]},"PROCTITLE":{"ARGV":[..]}}
+
+Numbers that the kernel writes in hex or octal have a prefix here and lose it again, except of modes.  Texts are percent-encoded where
+they hold bytes that are no text, or `%` or `+`.  Upper-case names are LAUREL's or auditd's own words and never replace the kernel's.
+
+Layout: https://github.com/threathunters-io/laurel/blob/master/json-format.md and man/laurel-about.7.md there (its example event).
+Not verified on real lines: no sample exists here but that documented example, which the tests are modelled on.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from typing import Any
+from urllib.parse import unquote
+
+import orjson
+
+from pipeline.errors import DecodeError, SchemaMismatch, UnknownFormat
+from pipeline.formats.fields import UNMAPPED_FIELDS_MAX, UNMAPPED_TEXT_LENGTH_MAX
+from pipeline.formats.json_event import event_object
+from pipeline.formats.line import Line, Reading
+from pipeline.formats.syscalls import syscall_name
+from pipeline.model.events import AuditRecord, Parsed
+from pipeline.model.source import Source
+
+PROGRAMS = ("laurel", "audit", "audisp")
+RECORDS_MAX = 4096  # of one event; the kernel names every process that a signal to a group reached
+ARGUMENTS_MAX = 4096
+_ID = re.compile(r"([0-9]{1,12})\.([0-9]{3}):([0-9]{1,10})")
+_TYPE = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
+_HEX = re.compile(r"0x([0-9a-fA-F]{1,32})")
+_SINGLE = frozenset({"SYSCALL", "CWD", "PROCTITLE", "SOCKADDR", "EOE"})
+# Of the fields with these names the kernel writes hex without prefix.
+_HEXADECIMAL = frozenset({"arch", "a0", "a1", "a2", "a3", "saddr"})
+_SUCCESS = {"yes": "success", "success": "success", "1": "success", "no": "fail", "failed": "fail", "fail": "fail", "0": "fail"}
+
+
+class Laurel:
+    """One object per kernel event."""
+
+    name = "laurel"
+    source = Source.AUDITD
+
+    def claims(self, payload: bytes) -> bool:
+        """An object that begins with an audit stamp, also behind a cookie or a prefix."""
+        return payload.startswith(b'{"ID":"') or b' {"ID":"' in payload[:300]
+
+    def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
+        """The event's records.  Raises SchemaMismatch for more of them than an event has."""
+        value, host = event_object(line, reading, PROGRAMS)
+        stamp = _ID.fullmatch(value["ID"]) if isinstance(value.get("ID"), str) else None
+        if stamp is None:
+            raise UnknownFormat("an object without an audit stamp")
+        node = value.get("NODE")
+        return tuple(
+            Parsed(
+                source=Source.AUDITD,
+                host=node if isinstance(node, str) else host,
+                event_time=int(stamp[1]) * 1000 + int(stamp[2]),
+                own_id=f"{stamp[0]}/{record.record_type}/{own}",
+                body=record,
+            )
+            for own, record in _records(value, int(stamp[3]))
+        )
+
+
+def _records(value: dict[str, Any], serial: int) -> Iterator[tuple[str, AuditRecord]]:
+    count = 0
+    for record_type, found in value.items():
+        if record_type in {"ID", "NODE", "PARENT_INFO"} or not _TYPE.fullmatch(record_type):
+            continue
+        for each in found if isinstance(found, list) else (found,):
+            if not isinstance(each, dict):
+                raise SchemaMismatch(f"{record_type} is not a record")
+            count += 1
+            if count > RECORDS_MAX:
+                raise SchemaMismatch("an event has too many records")
+            yield _record(record_type, each, serial)
+
+
+def _record(record_type: str, value: dict[str, Any], serial: int) -> tuple[str, AuditRecord]:
+    fields = _fields(record_type, value)
+    key = fields.pop("key", "")
+    keys = tuple(each for each in key.split("\x01") if each)
+    item, own = 0, "0"
+    if record_type == "PATH":
+        text = fields.get("item", "0")
+        item = int(text) if len(text) < 6 and text.isascii() and text.isdigit() else 0
+        own = str(item)
+    elif record_type not in _SINGLE:
+        own = format(zlib.crc32(repr(sorted(fields.items())).encode()), "08x")
+    return own, AuditRecord(record_type=record_type, serial=serial, item=item, fields=fields, keys=keys)
+
+
+def _fields(record_type: str, value: dict[str, Any]) -> dict[str, str]:
+    fields: dict[str, str] = {}
+    for name, found in value.items():
+        if name == "ARGV" and isinstance(found, list):
+            if record_type == "PROCTITLE":
+                fields["proctitle"] = " ".join(_text(each) for each in found[:ARGUMENTS_MAX])
+            else:
+                fields.update((f"a{number}", _field(f"a{number}", record_type, each)) for number, each in enumerate(found[:ARGUMENTS_MAX]))
+        elif found is not None and len(fields) < UNMAPPED_FIELDS_MAX + ARGUMENTS_MAX and name not in fields:
+            fields[name] = _field(name, record_type, found)
+    outcome = fields.get("success") or fields.get("res")
+    if outcome in _SUCCESS:
+        fields["result"] = _SUCCESS[outcome]
+    number = fields.get("syscall")
+    if number is not None and (name := syscall_name(fields.get("arch", ""), number) or fields.get("SYSCALL", "")):
+        fields["syscall_name"] = name
+    return fields
+
+
+def _field(name: str, record_type: str, value: object) -> str:
+    if name in _HEXADECIMAL and record_type != "EXECVE" and isinstance(value, str) and (found := _HEX.fullmatch(value)):
+        return found[1].lower() if name != "saddr" else found[1]
+    if isinstance(value, (dict, list)):
+        try:
+            return orjson.dumps(value)[:UNMAPPED_TEXT_LENGTH_MAX].decode("utf-8", "replace")
+        except orjson.JSONEncodeError as error:
+            raise DecodeError("a field is nested too deeply") from error
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    """Bytes that are no text stand as `%FF`, and so do `%` and `+` themselves."""
+    text = value if isinstance(value, str) else str(value)
+    return unquote(text, errors="replace") if "%" in text else text
+
+
+FORMAT = Laurel()
