@@ -12,7 +12,7 @@ from pipeline.bench.ours import topology_of
 from pipeline.bench.report import OURS, JobReport, Measured, demand, lines
 from pipeline.bench.site import PARTITIONS, Site
 from pipeline.ingest import step as ingest
-from pipeline.model.outcome import Record, Tell, Written
+from pipeline.model.outcome import EventRow, Record, Tell
 from pipeline.sink.clickhouse import Database
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
@@ -84,10 +84,10 @@ def _expected(load: mix.Mix, topics: dict[str, str], site: Site) -> dict[str, An
         for record in records:
             state, outcomes = ingest.step(state, [record], nothing_passed)
             for outcome in outcomes:
-                if isinstance(outcome, Written):
-                    row: Any = outcome.row
+                if isinstance(outcome, EventRow):
+                    row = outcome
                     rows += 1
-                    offsets.add((*place, outcome.offset))
+                    offsets.add((*place, row.offset))
                     ids.add(row.event_id)
                     length += len(row.raw.encode("utf-8", "surrogateescape"))
                 told += isinstance(outcome, Tell)

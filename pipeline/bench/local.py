@@ -22,7 +22,7 @@ import msgspec
 
 from pipeline.bench.mix import Mix, build
 from pipeline.ingest import step as ingest
-from pipeline.model.outcome import Outcome, Record, Written
+from pipeline.model.outcome import EventRow, Outcome, Record
 from pipeline.runtime.app import GC_THRESHOLDS
 from pipeline.runtime.local import LocalRuntime
 from pipeline.settings import Settings
@@ -129,7 +129,7 @@ def _ingest_alone(settings: Settings, records: Sequence[Record]) -> tuple[list[m
         begun = time.process_time()
         state, outcomes = ingest.step(state, batch, nothing_passed)
         seconds += time.process_time() - begun
-        rows += [outcome.row for outcome in outcomes if isinstance(outcome, Written)]
+        rows += [outcome for outcome in outcomes if isinstance(outcome, EventRow)]
     return rows, seconds
 
 

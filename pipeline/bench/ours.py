@@ -14,7 +14,7 @@ import msgspec
 from pipeline.bench import bare as layout
 from pipeline.bench.task import Task
 from pipeline.errors import ErrorCode
-from pipeline.model.outcome import Outcome, Record, Rejected, Written
+from pipeline.model.outcome import Outcome, Record, Rejected
 from pipeline.runtime import app as runtime
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import ClickHouseSink
@@ -77,7 +77,7 @@ class BareState:
 
 
 def _bare_step(state: BareState, batch: Sequence[Record], now: Watermarks) -> tuple[BareState, list[Outcome]]:  # noqa: ARG001  all steps alike
-    outcomes: list[Outcome] = []
+    outcomes: list[Any] = []
     decode = layout.decode
     topic, partition = batch[0].topic, batch[0].partition
     for record in batch:
@@ -87,7 +87,7 @@ def _bare_step(state: BareState, batch: Sequence[Record], now: Watermarks) -> tu
             outcomes.append(Rejected(record.offset, ErrorCode.DECODE_ERROR, str(error)))
             continue
         row.topic, row.partition, row.offset = topic, partition, record.offset
-        outcomes.append(Written(record.offset, 0, row))
+        outcomes.append(row)
     return state, outcomes
 
 

@@ -29,7 +29,7 @@ from pipeline.model.events import Event, Parsed
 from pipeline.model.facts import Fact, host_case
 from pipeline.model.identity import Directory
 from pipeline.model.ids import Digester
-from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell, Written
+from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import encode_told, heard_in
 from pipeline.settings import Settings
@@ -117,7 +117,7 @@ def step(state: IngestState, batch: Sequence[Record], now: Watermarks) -> tuple[
                 family = heard[key] = OnHost(event, state, now)
             if time < family.late_before:
                 row = msgspec.structs.replace(row, late=True)
-            outcomes.append(Written(record.offset, row.index, row))
+            outcomes.append(row)
             if facts := facts_of(event):
                 outcomes += facts
             if row.future or time < family.keep_from:

@@ -1,6 +1,6 @@
 """What a step answers with, beside its state: the closed set of outcomes.
 
-Every record of an input ends as exactly one of written (one `Written` per event), `Filtered` or `Rejected`; that is the accounting
+Every record of an input ends as exactly one of written (one `Row` or more), `Filtered` or `Rejected`; that is the accounting
 identity of architecture section 5.  `Tell` and `Publish` come on top.
 """
 
@@ -11,12 +11,13 @@ from pipeline.model.facts import Fact
 from pipeline.model.source import Source
 
 
-class Written(msgspec.Struct, frozen=True, gc=False):
-    """A row for ClickHouse; its class names the table (sink/rows.py)."""
+class Row(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A row for ClickHouse: its record is written.  The class names the table (sink/rows.py)."""
 
+    topic: str
+    partition: int
     offset: int
-    index: int  # a record may hold several events
-    row: msgspec.Struct
+    index: int  # a record may hold several
 
 
 class Filtered(msgspec.Struct, frozen=True, gc=False):
@@ -75,7 +76,7 @@ class Read(msgspec.Struct, frozen=True, gc=False):
     final: bool  # its last word: the channel ends
 
 
-Outcome = Written | Filtered | Rejected | Tell | Publish | Observed | Lost | Read
+Outcome = Row | Filtered | Rejected | Tell | Publish | Observed | Lost | Read
 
 
 class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -90,7 +91,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     headers: tuple[tuple[str, bytes], ...] = ()
 
 
-class EventRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class EventRow(Row, frozen=True, kw_only=True):
     """One row of `events`."""
 
     event_time: int
@@ -108,10 +109,6 @@ class EventRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     raw: str
     late: bool
     future: bool  # the line's time is ahead of its collection and moves no watermark
-    topic: str
-    partition: int
-    offset: int
-    index: int
 
 
 ABSENT = "absent"  # never handed out: markers of transactions, aborted or compacted records

@@ -1,6 +1,6 @@
 """Records of one partition in; what its stage makes of them out, each outcome where it belongs.
 
-    Written   -> rows of the partition            Tell     -> the sender, at once
+    Row       -> rows of the partition            Tell     -> the sender, at once
     Filtered  -> listed with its code             Publish  -> waits for the checkpoint's proof
     Rejected  -> listed, and a dead letter        Observed -> marks
 
@@ -22,13 +22,14 @@ This is the only place with `except Exception`.
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
+from typing import cast
 
 import msgspec
 
 from pipeline.errors import ErrorCode, InvariantViolation, TrainwatchError
 from pipeline.model.facts import Fact, decode_fact, encode_fact
 from pipeline.model.ids import digest
-from pipeline.model.outcome import Filtered, Lost, Observed, Outcome, Publish, Read, Record, Rejected, Tell, Written
+from pipeline.model.outcome import Filtered, Lost, Observed, Outcome, Publish, Read, Record, Rejected, Row, Tell
 from pipeline.runtime.channel import end_of_channel
 from pipeline.runtime.dead_letter import dead_letter, printable
 from pipeline.runtime.partition import Partition
@@ -39,6 +40,7 @@ from pipeline.stream.watermark import decode_vector
 SINGLES_MIN = 8  # a batch of this many records of which none gets through is not the records' fault
 TOLD_BYTES_MAX = 900_000  # one fact or public value; below the broker's usual limit of 1 MiB
 
+NO_ROWS = frozenset({Filtered, Rejected, Tell, Publish, Observed, Lost, Read})
 Tells = Callable[[str, Fact], None]  # stage, fact
 
 
@@ -154,13 +156,12 @@ class Guard:
     # --- outcomes
 
     def _settle(self, part: Partition, records: Sequence[Record], outcomes: Sequence[Outcome]) -> None:
-        written: set[int] = set()
+        rows = cast("list[Row]", [outcome for outcome in outcomes if type(outcome) not in NO_ROWS])  # the bulk, without a call for each
+        part.rows += rows
+        part.written += len({row.offset for row in rows})
         observed: list[str] = []
-        for outcome in outcomes:
-            if isinstance(outcome, Written):
-                part.rows.append(outcome.row)
-                written.add(outcome.offset)
-            elif isinstance(outcome, Tell):
+        for outcome in outcomes if len(rows) < len(outcomes) else ():
+            if isinstance(outcome, Tell):
                 if len(outcome.fact.body) > TOLD_BYTES_MAX:
                     self._too_large(part, outcome.fact.case, encode_fact(outcome.fact), f"fact for {outcome.stage}")
                 else:
@@ -180,10 +181,9 @@ class Guard:
                     part.marks.advance(end_of_channel(part.marks))
             elif isinstance(outcome, Lost):
                 part.marks.lose(outcome)
-            else:
+            elif isinstance(outcome, Observed):
                 part.marks.observe(outcome, self._bound_ms(outcome))
                 observed.append(f"{outcome.cluster}\x1f{outcome.source}")
-        part.written += len(written)
         if records:
             self._moved(part, observed)
 

@@ -19,20 +19,16 @@ from typing import Any, NamedTuple
 import msgspec
 
 from pipeline.errors import ErrorCode, RejectedRecord, require
-from pipeline.model.outcome import EventRow, RangeRow
+from pipeline.model.outcome import EventRow, RangeRow, Row
 
 Columns = list[list[Any]]
 Checklist = tuple[tuple[str, str, str, str, tuple[str, ...]], ...]  # name, answer, by, note, missing
 
 
-class SinkRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class SinkRow(Row, frozen=True, kw_only=True):
     """Where a row of the sink stage comes from; `version` orders the rows of one id."""
 
     version: int
-    topic: str
-    partition: int
-    offset: int
-    index: int
 
 
 class EnrichedRow(SinkRow, frozen=True, kw_only=True):

@@ -21,7 +21,7 @@ import msgspec
 
 from pipeline.errors import ErrorCode
 from pipeline.model.finding import Enriched, Explanation, Finding, Transport, Verdict
-from pipeline.model.outcome import Outcome, Record, Rejected, Written
+from pipeline.model.outcome import Outcome, Record, Rejected
 from pipeline.settings import Settings
 from pipeline.sink.rows import Checklist, EnrichedRow, EvidenceRow, FindingRow, SinkRow, VerdictRow
 from pipeline.stream.cases import Cases
@@ -69,7 +69,7 @@ def step(state: SinkState, records: Sequence[Record], now: Watermarks) -> tuple[
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             outcomes.append(Rejected(record.offset, ErrorCode.DECODE_ERROR, str(error)))
         else:
-            outcomes += [Written(record.offset, row.index, row) for row in rows]
+            outcomes += rows
     return state, outcomes
 
 

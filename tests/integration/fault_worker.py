@@ -19,7 +19,7 @@ import msgspec
 from pipeline.errors import ErrorCode
 from pipeline.model.facts import Fact
 from pipeline.model.ids import rank
-from pipeline.model.outcome import EventRow, Filtered, Observed, Outcome, Publish, Read, Record, Rejected, Tell, Written
+from pipeline.model.outcome import EventRow, Filtered, Observed, Outcome, Publish, Read, Record, Rejected, Tell
 from pipeline.model.source import Source as Family
 from pipeline.runtime import app as runtime
 from pipeline.settings import Settings
@@ -75,7 +75,7 @@ def ingest_step(note: Callable[[Sequence[Record]], None], *, raises: bool) -> Ca
             elif case == "skip":
                 outcomes.append(Filtered(record.offset, ErrorCode.NOTHING_TO_KEEP))
             else:
-                outcomes.append(Written(record.offset, 0, event_row(record, case, int(time))))
+                outcomes.append(event_row(record, case, int(time)))
                 outcomes.append(Tell("counts", Fact(f"{CLUSTER}\x1f{case}".encode(), number, rank(int(time)), b"1")))
                 latest = max(latest, int(time))
         if latest:

@@ -21,7 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from pipeline.errors import ErrorCode, SinkUnavailable
 from pipeline.model.facts import Fact
-from pipeline.model.outcome import Filtered, Outcome, RangeRow, Record, Rejected, Written
+from pipeline.model.outcome import Filtered, Outcome, RangeRow, Record, Rejected
 from pipeline.runtime import state_log
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.checkpoint import Checkpoint
@@ -62,7 +62,7 @@ def step(state: State, batch: Sequence[Record], now: Watermarks) -> tuple[State,
         elif record.offset % 5 == 1:
             outcomes.append(Filtered(record.offset, ErrorCode.EMPTY))
         else:
-            outcomes.append(Written(record.offset, 0, event_row(record, "case", 0)))
+            outcomes.append(event_row(record, "case", 0))
     return state, outcomes
 
 

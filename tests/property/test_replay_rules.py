@@ -20,7 +20,7 @@ from hypothesis.stateful import invariant, rule, run_state_machine_as_test
 
 from pipeline.errors import ErrorCode
 from pipeline.model.facts import Fact
-from pipeline.model.outcome import EventRow, Filtered, Outcome, Record, Rejected, Written
+from pipeline.model.outcome import EventRow, Filtered, Outcome, Record, Rejected
 from pipeline.runtime.partition import Partition
 from pipeline.settings import RetentionSettings, Settings
 from pipeline.sink.rows import EvidenceRow
@@ -72,9 +72,9 @@ def step(state: State, batch: Sequence[Record], now: Watermarks) -> tuple[State,
         else:
             row = event_row(record, "case", NO_COLUMN_TAKES_MS if kind == "refused" else 0)
             rows = [msgspec.structs.replace(row, index=index) for index in range(state.rows if record.offset % 2 else 1)]
-            outcomes += [Written(record.offset, row.index, row) for row in rows]
+            outcomes += rows
             if record.offset % 3 == 0:
-                outcomes.append(Written(record.offset, 9, evidence(record)))
+                outcomes.append(evidence(record))
     return state, outcomes
 
 

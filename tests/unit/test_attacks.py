@@ -26,7 +26,7 @@ from pipeline.ingest.facts import facts_of
 from pipeline.jobs.index import JobIndex
 from pipeline.model.events import Event
 from pipeline.model.facts import host_case
-from pipeline.model.outcome import EventRow, Observed, Tell, Written
+from pipeline.model.outcome import EventRow, Observed, Row, Tell
 from pipeline.runtime.local import LocalRuntime, Results
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
@@ -256,7 +256,7 @@ def test_a_time_long_past_proves_nothing_was_heard() -> None:
     lines = [printed(8_640_000, f':::MLLOG {{"time_ms": {ms(-at * 600)}, "key": "epoch", "value": {at}}}') for at in range(1_000)]
     _, outcomes = ingest.step(ingest.build_state(build.settings(), Cases()), list(ship(lines)), step_now)
     assert [out for out in outcomes if isinstance(out, Observed)] == []
-    assert len([out for out in outcomes if isinstance(out, Written)]) == 1_000
+    assert len([out for out in outcomes if isinstance(out, Row)]) == 1_000
 
 
 def test_a_job_on_many_nodes_is_told_to_each_in_a_word() -> None:
@@ -307,7 +307,7 @@ def test_a_line_speaks_for_the_job_whose_output_it_is(file: str, job: str, *, be
     """Otherwise it is a row that says whom it claims to be of, and no fact."""
     line = probe(50, "process_started", job=job)._replace(file=file)
     _, outcomes = ingest.step(ingest.build_state(build.settings(), Cases()), list(ship([line])), NOTHING)
-    (row,) = [out.row for out in outcomes if isinstance(out, Written) and isinstance(out.row, EventRow)]
+    (row,) = [out for out in outcomes if isinstance(out, EventRow)]
     assert (row.job == job, "claimed_job" in row.attrs) == (believed, not believed)
     assert bool([out for out in outcomes if isinstance(out, Tell)]) is believed
 
@@ -316,7 +316,7 @@ def test_a_host_that_only_the_line_names_says_who_shipped_it() -> None:
     """Central log hosts are ordinary, so the line is believed; an investigator sees where it came from."""
     lines = [line._replace(text=f"node=gpu-002 {line.text}") for line in SITE.kill(97)]
     _, outcomes = ingest.step(ingest.build_state(build.settings(), Cases()), list(ship([*lines, *SITE.kill(98)])), NOTHING)
-    rows = [out.row for out in outcomes if isinstance(out, Written) and isinstance(out.row, EventRow)]
+    rows = [out for out in outcomes if isinstance(out, EventRow)]
     assert [(row.host, row.attrs.get("shipped_by", "")) for row in rows] == [("gpu-002", HOST)] * 2 + [(HOST, "")] * 2
 
 

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator
 
 from pipeline.errors import ErrorCode
 from pipeline.model.finding import Checked, Confidence, Enriched, Evidence, Explanation, Finding, Severity, Status, Transport, Verdict
-from pipeline.model.outcome import Outcome, Record, Rejected, Written
+from pipeline.model.outcome import Outcome, Record, Rejected, Row
 from pipeline.model.source import Source
 from pipeline.runtime.admin import RETENTION_DAYS
 from pipeline.runtime.dead_letter import dead_letter
@@ -194,7 +194,7 @@ def test_an_example_becomes_rows(topic: str, path: Path) -> None:
     """The sink takes it."""
     outcomes = run(topic, path.read_bytes())
     assert outcomes
-    assert all(isinstance(outcome, Written) for outcome in outcomes)
+    assert all(isinstance(outcome, Row) for outcome in outcomes)
 
 
 @pytest.mark.parametrize(("topic", "path"), cases(PUBLIC, invalid=True))

@@ -14,7 +14,7 @@ from pipeline.errors import ErrorCode
 from pipeline.formats.payloads import sacct
 from pipeline.ingest.step import FINAL_HEADER, build_state, collected_time, step
 from pipeline.model.events import Event, JobRecord
-from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell, Written
+from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Row, Tell
 from pipeline.model.source import Source
 from pipeline.model.told import Heard, buckets_in, decode_told
 from pipeline.settings import IngestSettings, SourceSettings
@@ -35,7 +35,7 @@ def run(*records: Record, now: Watermarks = NOTHING, **settings: Any) -> list[Ou
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[EventRow]:
-    return [out.row for out in outcomes if isinstance(out, Written) and isinstance(out.row, EventRow)]
+    return [out for out in outcomes if isinstance(out, EventRow)]
 
 
 def told(outcomes: Sequence[Outcome]) -> list[tuple[str, Event]]:
@@ -134,7 +134,7 @@ def test_every_offset_ends_in_exactly_one_way(values: list[tuple[bytes | None, s
     ends: dict[int, list[str]] = {record.offset: [] for record in records}
     indices: dict[int, list[int]] = {}
     for out in run(*records):
-        if isinstance(out, Written):
+        if isinstance(out, Row):
             indices.setdefault(out.offset, []).append(out.index)
         elif isinstance(out, (Filtered, Rejected)):
             ends[out.offset].append(type(out).__name__)
@@ -156,7 +156,7 @@ def test_whatever_the_bytes_it_answers(data: st.DataObject) -> None:
             st.sampled_from([b"", b"9" * 20, b"-", b" ", b"\xff\xed\xa0\x80", b'"', b"{", b"\\ud800", b"\0", "٣".encode()])
         )
     outcomes = run(build.record(bytes(value), 1, topic=data.draw(ANY_TOPIC), at=DAY))
-    assert any(isinstance(out, (Written, Filtered, Rejected)) for out in outcomes)
+    assert any(isinstance(out, (Row, Filtered, Rejected)) for out in outcomes)
     for row in rows(outcomes):
         assert all(isinstance(text, str) for text in row.attrs.values())
 

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.errors import ErrorCode, InvariantViolation
 from pipeline.model.facts import Fact, encode_fact
-from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Read, Record, Rejected, Tell, Written
+from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Read, Record, Rejected, Tell
 from pipeline.model.source import Source as Family
 from pipeline.runtime.channel import END_ADVANCE_MS
 from pipeline.runtime.guard import SINGLES_MIN, TOLD_BYTES_MAX, Guard, StepRaised
@@ -42,8 +42,8 @@ def test_outcomes_go_where_they_belong() -> None:
     """Rows, listed offsets, dead letters, facts, public values and marks of one batch."""
     fact = Fact(b"case", "id", b"", b"body")
     outcomes: list[Outcome] = [
-        Written(0, 0, row(0)),
-        Written(0, 1, row(0)),
+        row(0),
+        msgspec.structs.replace(row(0), index=1),
         Filtered(1, ErrorCode.EMPTY),
         Rejected(2, ErrorCode.DECODE_ERROR, "no brace"),
         Tell("jobs", fact),
@@ -53,7 +53,7 @@ def test_outcomes_go_where_they_belong() -> None:
     ]
     heard, part = Heard(), partition(stage(outcomes, tells=("jobs",)))
     heard.guard.fold(part, records(0, 1, 2))
-    assert part.rows == [row(0), row(0)]
+    assert part.rows == [row(0), msgspec.structs.replace(row(0), index=1)]
     assert part.written == 1  # distinct offsets
     assert part.listed == [(1, "empty"), (2, "decode_error")]
     assert [dict(letter.headers)["x-dlq-offset"] for letter in part.dead_letters] == [b"2"]
@@ -116,7 +116,7 @@ def raises_at(*offsets: int) -> Any:
         for record in batch:
             if record.offset in offsets:
                 raise ZeroDivisionError("bad\x1b[31m line")
-        return [Written(record.offset, 0, row(record.offset)) for record in batch]
+        return [row(record.offset) for record in batch]
 
     return answer
 

@@ -3,12 +3,13 @@
 import logging
 import re
 
+import msgspec
 import pytest
 import yaml
 from prometheus_client import generate_latest
 
 from pipeline.errors import ErrorCode
-from pipeline.model.outcome import Filtered, Observed, Outcome, Rejected, Written
+from pipeline.model.outcome import Filtered, Observed, Outcome, Rejected
 from pipeline.model.source import Source as Family
 from pipeline.runtime.guard import Guard
 from pipeline.runtime.health import Reading
@@ -36,7 +37,7 @@ def vitals() -> Vitals:
 
 def test_a_batch_is_counted_by_what_it_left_behind() -> None:
     """Records, bytes, and each outcome once, although a record may make several rows."""
-    outcomes: list[Outcome] = [Written(0, 0, row(0)), Written(0, 1, row(0)), Written(1, 0, row(1))]
+    outcomes: list[Outcome] = [row(0), msgspec.structs.replace(row(0), index=1), row(1)]
     outcomes += [Filtered(2, ErrorCode.EMPTY), Rejected(3, ErrorCode.DECODE_ERROR, "no")]
     part = partition(stage(outcomes))
     metrics = Metrics()

@@ -17,7 +17,7 @@ from pipeline.model.finding import (
     Transport,
     Verdict,
 )
-from pipeline.model.outcome import EventRow, RangeRow, Record, Written
+from pipeline.model.outcome import EventRow, RangeRow, Record, Row
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt
 from pipeline.settings import Settings
@@ -197,4 +197,4 @@ def record(body: Finding | Verdict | Enriched, offset: int = 0, *, epoch: int | 
 def rows_of(*records: Record) -> list[msgspec.Struct]:
     """Rows that the sink stage makes of records."""
     outcomes = step(build_state(Settings(), Cases()), records, NOTHING)[1]
-    return [outcome.row for outcome in outcomes if isinstance(outcome, Written)]
+    return [outcome for outcome in outcomes if isinstance(outcome, Row)]
