@@ -147,6 +147,7 @@ class Guard:
         self._settle(part, records, [*self._step(part, facts, records), *broken])
 
     def _step(self, part: Partition, batch: Sequence[Fact], records: Sequence[Record]) -> list[Outcome]:
+        part.state.at = b""  # the case that an earlier step looked at last is innocent of what this one raises
         try:
             part.state, outcomes = part.stage.step(part.state, batch, part.marks.view())
         except Exception as error:
