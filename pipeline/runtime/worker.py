@@ -14,6 +14,7 @@ Holds: a batch is acknowledged when it is folded in full, or when its partition 
 import asyncio
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -40,7 +41,8 @@ from pipeline.runtime.vitals import Vitals
 from pipeline.settings import Settings
 from pipeline.topology import Topology
 
-FOLD_RECORDS = 1000  # folded in one go: some 50 ms, in which nothing else runs
+FOLD_SECONDS = 0.03  # folded in one go, about: nothing else runs meanwhile
+PIECE_RECORDS_MIN, PIECE_RECORDS_MAX = 500, 20_000
 SEND_SECONDS = 0.03  # facts leave this often
 LOOK_SECONDS = 3.0  # offsets are looked at this often
 QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
@@ -60,6 +62,7 @@ class Worker:
         self._vitals = vitals
         self._stood: dict[Source, int] = {}  # where partitions stood at the last look
         self._room = asyncio.Event()
+        self._piece: dict[str, int] = {}  # stage -> records that are folded in one go
         self.membership = GroupMembership(app)
         self._silence = Silence(settings.time.idle_seconds)
         self._producer: Any = None
@@ -81,12 +84,14 @@ class Worker:
             # Not ours any more, or ours again since a rebalance: whoever owns it now reads it from where its state stands.
             if checkpoint.parts.get(source) is not part:
                 return
-            piece, behind = records[:FOLD_RECORDS], records[FOLD_RECORDS:]
+            size = self._piece.get(part.stage.name, PIECE_RECORDS_MIN)
+            piece, behind = records[:size], records[size:]
             now, rest = part.cut(piece)
             try:
                 if now:
-                    before = self._vitals.before(part)
+                    before, started = self._vitals.before(part), time.perf_counter()
                     self._guard.fold(part, now)
+                    self._pace(part.stage.name, len(now), time.perf_counter() - started)
                     self._vitals.folded(part, now, before)
                 part.folded(now, rest)
             except BaseException as error:
@@ -98,6 +103,14 @@ class Worker:
             if rest:  # close the open intent before going on
                 await checkpoint.run()
             await asyncio.sleep(0)
+
+    def _pace(self, stage: str, records: int, seconds: float) -> None:
+        """Pieces of a stage grow and shrink with what its records take."""
+        size = self._piece.get(stage, PIECE_RECORDS_MIN)
+        if seconds > FOLD_SECONDS:
+            self._piece[stage] = max(size // 2, PIECE_RECORDS_MIN)
+        elif records == size and seconds < FOLD_SECONDS / 3:
+            self._piece[stage] = min(2 * size, PIECE_RECORDS_MAX)
 
     async def _note(self, checkpoint: Checkpoint, part: Partition, error: BaseException) -> None:
         """Where the step raised, so that the next life knows it; a fault of the broker here is the lesser one."""
