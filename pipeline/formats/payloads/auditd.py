@@ -124,6 +124,8 @@ class Auditd:
         host = ""
         if not text.startswith(_STARTS):
             host, text = _unprefixed(line, reading)
+        elif line.program and not line.file and line.program not in _AUDIT_PROGRAMS:
+            raise UnknownFormat("a line of another program: anybody may write to the system log")
         head = _HEAD.match(text)
         if head is None:
             raise DecodeError("an audit record without type, time and serial")

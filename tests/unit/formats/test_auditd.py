@@ -303,3 +303,17 @@ def test_whole_layouts_read_what_the_fields_say_one_by_one(line: str, changes: l
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(auditd, "_LAYOUTS", {})
         assert record(changed) == quick
+
+
+@pytest.mark.parametrize(
+    ("program", "file", "believed"),
+    [("", "", True), ("auditd", "", True), ("audisp-syslog", "", True), ("u017", "", False), ("auth", "/var/log/audit/audit.log", True)],
+)
+def test_a_record_that_another_program_wrote_to_the_system_log_is_none(program: str, file: str, believed: bool) -> None:
+    """`logger type=SYSCALL msg=audit(...)` is open to every user; a shipper that took the line apart says whose it was."""
+    line = Line(payload=KILL.encode(), program=program, file=file)
+    if believed:
+        assert FORMAT.parse(line, READING)
+    else:
+        with pytest.raises(UnknownFormat):
+            FORMAT.parse(line, READING)
