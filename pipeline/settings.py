@@ -146,6 +146,9 @@ class ArtefactRootSettings(Part):
     writers: tuple[str, ...] = Field((), description="identity ids that may write there, e.g. a resharding service")
 
 
+JsonMeaning = Literal["step", "loss", "learning_rate", "grad_norm", "consumed_samples", "time"]
+
+
 class SourceSettings(Part):
     """How to read the records of one source: which records it means, and what they do not say themselves."""
 
@@ -157,6 +160,9 @@ class SourceSettings(Part):
     format: str = Field("", description="payload format; empty: sniffed")
     cluster: str = Field("main", description="cluster of its jobs")
     zone: str = Field("UTC", description="IANA zone of times without offset")
+    json_keys: dict[JsonMeaning, tuple[str, ...]] = Field(
+        default_factory=dict, description="what a training program calls its step, loss, learning_rate, time ... in JSON lines"
+    )
     job_pattern: str = Field(r"(?:slurm|job)[-_](?P<job>\d+)", description="finds the job id in the file name")
 
     @field_validator("zone")

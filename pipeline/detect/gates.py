@@ -20,6 +20,20 @@ GROUPS: dict[str, str] = {
     Source.SSHD: "login",
     Source.TRAINING: "job output",
     Source.PROBE: "probe",
+    Source.KUBERNETES_AUDIT: "cluster API",
+    Source.KUBERNETES_EVENTS: "cluster API",
+    Source.SLURMD: "node daemon",  # in reach of whoever is root on the node
+    Source.TELEPORT: "bastion",
+    Source.FALCO: "kernel watcher",
+    Source.TETRAGON: "kernel watcher",
+    Source.WAZUH: "kernel audit",  # the kernel's audit is where both have their actors from
+    Source.OSQUERY: "kernel audit",
+    Source.HDFS_AUDIT: "storage",
+    Source.CLOUDTRAIL: "storage",
+    Source.MINIO: "storage",
+    Source.S3_ACCESS: "storage",
+    Source.LUSTRE_CHANGELOG: "storage",
+    Source.GIT_PUSH: "code host",
 }
 # A user of the cluster can write the output of jobs and, as root on a node, its logs; not what the controller's host keeps.
 OUT_OF_REACH = frozenset({"scheduler"})

@@ -31,6 +31,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     reference_time: int  # UTC ms: collected time, else Kafka's; for lines without year
     host: str = ""
     job: str = ""  # from the file name
+    json_keys: Mapping[str, Sequence[str]] | None = None  # what a training program calls its step, loss ...
 
 
 class Envelope(Protocol):

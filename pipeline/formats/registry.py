@@ -15,7 +15,46 @@ from functools import lru_cache
 from pipeline.errors import ConfigError, RejectedRecord, UnknownFormat
 from pipeline.formats.envelopes import json_wrapper, raw
 from pipeline.formats.line import Envelope, Headers, Line, Payload, Reading
-from pipeline.formats.payloads import auditd, kernel, megatron, probe, sacct, slurm_jobcomp, slurmctld, slurmstepd, sshd, torchrun
+from pipeline.formats.payloads import (
+    auditbeat,
+    auditd,
+    cloudtrail,
+    deepspeed,
+    elastic,
+    falco,
+    git_push,
+    hdfs_audit,
+    hf_trainer,
+    jobcomp_filetxt,
+    json_logger,
+    kernel,
+    kubernetes_audit,
+    kubernetes_events,
+    laurel,
+    lightning,
+    lsf,
+    lustre_changelog,
+    megatron,
+    minio,
+    mllog,
+    nccl,
+    osquery,
+    pbs,
+    probe,
+    ray_jobs,
+    s3_access,
+    sacct,
+    sacct_json,
+    slurm_jobcomp,
+    slurmctld,
+    slurmd,
+    slurmstepd,
+    sshd,
+    teleport,
+    tetragon,
+    torchrun,
+    wazuh,
+)
 from pipeline.model.events import Parsed
 from pipeline.model.source import Source
 
@@ -32,12 +71,46 @@ PAYLOADS: tuple[Payload, ...] = (
     slurmctld.FORMAT,
     auditd.FORMAT,
     sacct.FORMAT,
+    slurmd.FORMAT,
+    jobcomp_filetxt.FORMAT,
+    sacct_json.FORMAT,
+    pbs.FORMAT,
+    lsf.FORMAT,
+    ray_jobs.FORMAT,
+    kubernetes_events.FORMAT,
     sshd.FORMAT,
     kernel.FORMAT,
+    laurel.FORMAT,
+    auditbeat.FORMAT,
+    kubernetes_audit.FORMAT,
+    falco.FORMAT,
+    tetragon.FORMAT,
+    hdfs_audit.FORMAT,
+    git_push.FORMAT,
+    cloudtrail.FORMAT,
+    minio.FORMAT,
+    s3_access.FORMAT,
+    lustre_changelog.FORMAT,
+    teleport.FORMAT,
+    wazuh.FORMAT,
+    osquery.FORMAT,
     slurmstepd.FORMAT,
+    deepspeed.FORMAT,
     megatron.FORMAT,
+    mllog.FORMAT,
+    elastic.FORMAT,
+    nccl.FORMAT,
+    lightning.FORMAT,
+    hf_trainer.FORMAT,
+    json_logger.FORMAT,
     torchrun.FORMAT,
 )
+
+# Formats whose lines are objects.  One is offered to them first: the others look inside it for what it may merely quote.
+_OBJECTS = frozenset({
+    "probe", "slurm_jobcomp", "auditbeat", "kubernetes_audit", "tetragon", "git_push", "cloudtrail", "minio",
+    "laurel", "falco", "teleport", "wazuh", "osquery",
+})  # fmt: skip
 
 _BY_NAME = {format_.name: format_ for format_ in PAYLOADS}
 
@@ -58,7 +131,7 @@ def parse(
 
     Raises a RejectedRecord; ConfigError when no format is called `pinned`.
     """
-    formats = (by_name(pinned),) if pinned else _allowed(allowed)
+    formats = (by_name(pinned),) if pinned else _allowed(allowed, line.payload[:1] == b"{")
     for format_ in formats:
         if pinned or format_.claims(line.payload):
             try:
@@ -72,8 +145,9 @@ def parse(
 
 
 @lru_cache
-def _allowed(sources: frozenset[Source]) -> tuple[Payload, ...]:
-    return tuple(format_ for format_ in PAYLOADS if format_.source in sources)
+def _allowed(sources: frozenset[Source], is_object: bool) -> tuple[Payload, ...]:
+    formats = [format_ for format_ in PAYLOADS if format_.source in sources]
+    return tuple(sorted(formats, key=lambda format_: is_object and format_.name not in _OBJECTS))
 
 
 def by_name(name: str) -> Payload:

@@ -9,6 +9,7 @@ tasks of an array (`slurm-48213_4.out`) the name does not tell the raw id; any t
 
 import ipaddress
 import re
+from collections.abc import Mapping, Sequence
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -34,6 +35,7 @@ class SourceReading(msgspec.Struct, frozen=True):
     host: str  # short name: the line's, else the settings'
     job: str
     allowed: frozenset[Source]
+    json_keys: Mapping[str, Sequence[str]] | None = None
     array: bool = False  # the file is of a task of an array: `job` is the array's id, not the task's
 
     def is_of(self, job: str) -> bool:
@@ -92,7 +94,14 @@ class SourceReader:
                 array = job.isascii() and job.isdigit() and len(job) <= DIGITS_MAX and bool(_TASK.match(line.file, found.end()))
         allowed = self._allowed.get(topic, frozenset())
         return SourceReading(
-            source.cluster, ZoneInfo(source.zone), source.format, short_host(line.host or source.host), job, allowed, array
+            source.cluster,
+            ZoneInfo(source.zone),
+            source.format,
+            short_host(line.host or source.host),
+            job,
+            allowed,
+            {str(meaning): keys for meaning, keys in source.json_keys.items()} or None,
+            array,
         )
 
 

@@ -159,7 +159,7 @@ def _decode(
         source = state.reader.reading_of(record.topic, line)
         # Both clocks are the producer's to set: an absurd one must not become the year of a line.
         collected = min(max(line.collected_time or record.timestamp, YEAR_2000_MS), YEAR_2100_MS)
-        reading = Reading(zone=source.zone, reference_time=collected, host=source.host, job=source.job)
+        reading = Reading(zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys)
         try:
             _, events = registry.parse(line, reading, source.format, source.allowed)
         except RejectedRecord as error:

@@ -42,6 +42,7 @@ class JobRecord(Body, frozen=True, tag="job_record"):
     derived_code: int | None = None  # of the worst step: often the only place where a signal shows
     derived_signal: int | None = None
     cancelled_by_uid: int | None = None
+    cancelled_by: str = ""  # login name, where the source has no uid
     gpus: int | None = None
     restarts: int | None = None
     time_limit_seconds: int | None = None
@@ -250,6 +251,7 @@ class ModuleImported(Body, frozen=True, tag="module_imported"):
     sha256: str
     pid: int | None = None
     host: str = ""
+    cached_sha256: str = ""  # of the compiled file, which is what ran
 
 
 # --- access ---------------------------------------------------------------------------------------------------------------------
@@ -401,6 +403,288 @@ class Heartbeat(Body, frozen=True, tag="heartbeat"):
     program: str = ""
 
 
+class KubernetesRequest(Body, frozen=True, tag="kubernetes_request"):
+    """Somebody asked the Kubernetes API for something.  A code of 400 and more, or a decision to forbid, makes it an attempt."""
+
+    user: str
+    verb: str
+    resource: str = ""  # pods, jobs ...; with its group: jobs.batch
+    subresource: str = ""  # exec and attach are told by it, never by the verb
+    namespace: str = ""
+    name: str = ""  # empty: a whole collection
+    object_uid: str = ""
+    code: int | None = None
+    decision: str = ""  # allow | forbid
+    stage: str = ""
+    impersonated: str = ""  # the user as whom `user` acted
+    groups: tuple[str, ...] = ()
+    address: str = ""
+    agent: str = ""
+    command: tuple[str, ...] = ()  # of an exec
+    container: str = ""
+
+
+class RuntimeAlert(Body, frozen=True, tag="runtime_alert"):
+    """A rule of a watcher on the node (Falco) matched: its opinion, and what it saw."""
+
+    rule: str
+    priority: str = ""
+    text: str = ""
+    call: str = ""
+    path: str = ""
+    user: str = ""
+    uid: int | None = None
+    auid: int | None = None
+    pid: int | None = None
+    ppid: int | None = None
+    comm: str = ""
+    command: str = ""
+    exe: str = ""
+    container: str = ""
+    namespace: str = ""
+    pod: str = ""
+
+
+class ProcessEnded(Body, frozen=True, tag="process_ended"):
+    """A watcher on the node saw a process end.  It does not know who sent the signal."""
+
+    pid: int
+    uid: int | None = None
+    auid: int | None = None
+    exe: str = ""
+    signal: str = ""  # SIGKILL; empty: it ended by itself
+    status: int = 0
+    started: int | None = None
+    namespace: str = ""
+    pod: str = ""
+
+
+class KernelCall(Body, frozen=True, tag="kernel_call"):
+    """A watcher on the node saw a process call a function that its site's policy names."""
+
+    function: str
+    arguments: tuple[str, ...] = ()
+    action: str = ""
+    policy: str = ""
+    pid: int | None = None
+    uid: int | None = None
+    auid: int | None = None
+    exe: str = ""
+    namespace: str = ""
+    pod: str = ""
+
+
+class ObjectAccess(Body, frozen=True, tag="object_access"):
+    """Somebody used a store over its own protocol (S3, MinIO, HDFS, Lustre), which no audit daemon on a node sees."""
+
+    action: str  # read | written | renamed | deleted | truncated | attributes | listed | other
+    operation: str  # the store's own word
+    path: str  # s3://bucket/key, or the path in the store
+    old_path: str = ""
+    user: str = ""
+    uid: int | None = None
+    address: str = ""
+    agent: str = ""
+    success: bool | None = None  # None: the source does not say
+    code: str = ""
+    size_bytes: int | None = None
+    comm: str = ""
+    job_label: str = ""  # what the client says of itself: its environment sets it
+
+
+class CloudRequest(Body, frozen=True, tag="cloud_request"):
+    """Somebody asked a cloud's control plane for something: machines ended, rights changed."""
+
+    user: str
+    service: str
+    operation: str
+    target: str = ""  # the request's parameters
+    identity: str = ""  # kind of the account: IAMUser, AssumedRole, Root ...
+    address: str = ""
+    agent: str = ""
+    success: bool = True
+    code: str = ""
+
+
+class FileIntegrity(Body, frozen=True, tag="file_integrity"):
+    """A watcher found that a file is not what it was.  Who did it is known only where the kernel's audit told it."""
+
+    action: str  # written | renamed | deleted | attributes | read
+    path: str
+    how: str = ""  # realtime | whodata | scheduled | events
+    sha256: str = ""
+    sha256_before: str = ""
+    size_bytes: int | None = None
+    changed: tuple[str, ...] = ()
+    owner: str = ""
+    user: str = ""
+    uid: int | None = None
+    auid: int | None = None
+    pid: int | None = None
+    exe: str = ""
+
+
+class CodePushed(Body, frozen=True, tag="code_pushed"):
+    """Somebody pushed to a repository.  Commits carry whatever author and time they claim; the pusher is who logged in."""
+
+    user: str
+    repository: str
+    ref: str
+    before: str = ""
+    after: str = ""
+    change: str = ""  # created | deleted | forced | pushed
+    commits: int | None = None
+    files: tuple[str, ...] = ()
+
+
+class SessionCommand(Body, frozen=True, tag="session_command"):
+    """A bastion saw a command within a session that it carries."""
+
+    user: str
+    command: str
+    login: str = ""
+    session: str = ""
+    pid: int | None = None
+    ppid: int | None = None
+    exe: str = ""
+    code: int | None = None
+    address: str = ""
+
+
+class Progress(Body, frozen=True, tag="progress"):
+    """How far training has come, from a framework that does not number the iterations of the whole run in this line."""
+
+    what: str  # train | evaluation | summary | bar | throughput
+    step: int | None = None  # within what the line counts: an epoch, or the run
+    steps_total: int | None = None
+    epoch: float | None = None
+    loss: float | None = None
+    learning_rate: float | None = None
+    grad_norm: float | None = None
+    seconds_per_step: float | None = None
+    rank: int | None = None
+
+
+class ObjectEvent(Body, frozen=True, tag="object_event"):
+    """A controller of Kubernetes tells of an object: what happened, never who wanted it.  Equal events are counted, not repeated."""
+
+    kind: str  # Pod, Job, Workload, Node, PodGroup ...
+    name: str
+    reason: str
+    namespace: str = ""
+    object_uid: str = ""
+    text: str = ""
+    severity: str = ""  # Normal | Warning
+    component: str = ""
+    node: str = ""
+    count: int = 1
+    first_time: int | None = None
+    beneficiary: str = ""  # namespace/name, or uid, of the workload for which this one was preempted
+
+
+class DaemonNote(Body, frozen=True, tag="daemon_note"):
+    """slurmd: what the daemon of a node did for a job, or was asked to do by whom."""
+
+    what: str  # launch | signal | terminate | refused | prolog | node | error | log
+    job: str = ""
+    step: str = ""
+    uid: int | None = None  # who asked
+    owner_uid: int | None = None
+    signal: int | None = None
+    text: str = ""
+
+
+# --- training: what the probe tells beside hashes of modules and checkpoints ------------------------------------------------------
+
+
+class HookFound(Body, frozen=True, tag="hook_found"):
+    """Our probe: a file that the interpreter runs, or may run, before the job's own code."""
+
+    job: str
+    hook: str  # sitecustomize | usercustomize | pth | startup
+    path: str
+    sha256: str
+    executes: bool | None = None  # a .pth file: does it hold code, or folders only?
+    size_bytes: int | None = None
+    pid: int | None = None
+    uid: int | None = None
+    host: str = ""
+
+
+class EnvironmentSet(Body, frozen=True, tag="environment_set"):
+    """Our probe: a variable that steers what is loaded.  The value is empty where it is told by its hash only."""
+
+    job: str
+    name: str
+    sha256: str
+    value: str = ""
+    pid: int | None = None
+    uid: int | None = None
+    host: str = ""
+
+
+class GlobalUnpickled(Body, frozen=True, tag="global_unpickled"):
+    """Our probe: a pickle named a global that ordinary checkpoints do not; it is told before it is called."""
+
+    job: str
+    module: str
+    name: str
+    path: str = ""  # the file that was being loaded
+    pid: int | None = None
+    uid: int | None = None
+    host: str = ""
+
+
+class ProcessSpawned(Body, frozen=True, tag="process_spawned"):
+    """Our probe: the job is about to start a program."""
+
+    job: str
+    means: str  # subprocess.Popen | os.system | os.exec | os.posix_spawn
+    executable: str = ""
+    arguments: tuple[str, ...] = ()
+    pid: int | None = None
+    uid: int | None = None
+    host: str = ""
+
+
+class SignalRequested(Body, frozen=True, tag="signal_requested"):
+    """Our probe: the job is about to send a signal, from its own code."""
+
+    job: str
+    signal: int
+    target_pid: int  # negative: a process group
+    means: str = ""  # os.kill | os.killpg | signal.pthread_kill
+    pid: int | None = None
+    uid: int | None = None
+    host: str = ""
+
+
+class SocketUsed(Body, frozen=True, tag="socket_used"):
+    """Our probe: the job connects to an address, or binds one, for the first time."""
+
+    job: str
+    action: str  # connect | bind
+    address: str
+    port: int
+    pid: int | None = None
+    uid: int | None = None
+    host: str = ""
+
+
+class ProbeNote(Body, frozen=True, tag="probe_note"):
+    """Our probe on itself: what it left out or could not do, and that its process ends in the ordinary way."""
+
+    job: str
+    what: str  # left_out | too_large | not_hashed | changed_while_hashing | failed | exiting
+    about: str = ""  # kind of line
+    count: int | None = None
+    path: str = ""
+    text: str = ""
+    pid: int | None = None
+    uid: int | None = None
+    host: str = ""
+
+
 AnyBody = (
     JobRecord
     | JobStep
@@ -434,6 +718,25 @@ AnyBody = (
     | Xid
     | KernelLine
     | Heartbeat
+    | KubernetesRequest
+    | RuntimeAlert
+    | ProcessEnded
+    | KernelCall
+    | ObjectAccess
+    | CloudRequest
+    | FileIntegrity
+    | CodePushed
+    | SessionCommand
+    | Progress
+    | ObjectEvent
+    | DaemonNote
+    | HookFound
+    | EnvironmentSet
+    | GlobalUnpickled
+    | ProcessSpawned
+    | SignalRequested
+    | SocketUsed
+    | ProbeNote
 )
 
 

@@ -18,15 +18,42 @@ class Source(StrEnum):
     AUDITD = "auditd"
     SSHD = "sshd"
     KERNEL = "kernel"
+    KUBERNETES_AUDIT = "kubernetes_audit"
+    KUBERNETES_EVENTS = "kubernetes_events"
+    SLURMD = "slurmd"
+    FALCO = "falco"
+    TETRAGON = "tetragon"
+    HDFS_AUDIT = "hdfs_audit"
+    CLOUDTRAIL = "cloudtrail"
+    MINIO = "minio"
+    S3_ACCESS = "s3_access"
+    LUSTRE_CHANGELOG = "lustre_changelog"
+    TELEPORT = "teleport"
+    WAZUH = "wazuh"
+    OSQUERY = "osquery"
+    GIT_PUSH = "git_push"
 
 
-# Heard per host (an absence is judged against that host's coverage); the others are heard per cluster.
+# Heard per host (an absence is judged against that host's coverage); the others are heard per cluster.  Watchers on nodes (Falco, osquery)
+# join these when a detector judges their absence: until then their coverage by host would be kept for nobody.
 PER_HOST = frozenset({Source.AUDITD, Source.SSHD, Source.KERNEL})
+
+# Nobody waits for these: they come hours late (S3), in batches (sacct) or once a day (a push), and no detector needs them to have passed.
+# A family that is waited for holds back every window of its cluster, and what may be forgotten, by its last word.
+SLOW = frozenset({
+    Source.SACCT, Source.SLURMD, Source.KUBERNETES_EVENTS,
+    Source.KUBERNETES_AUDIT, Source.FALCO, Source.TETRAGON, Source.HDFS_AUDIT, Source.CLOUDTRAIL, Source.MINIO,
+    Source.S3_ACCESS, Source.LUSTRE_CHANGELOG, Source.TELEPORT, Source.WAZUH, Source.OSQUERY, Source.GIT_PUSH,
+})  # fmt: skip
 
 # What a topic family may speak for.  Whoever can print into a job's output must not become the controller or the kernel by it: a line
 # of another family's format is no such line there.  A topic that carries several families is listed under each in the settings.
 FAMILIES: dict[str, frozenset[Source]] = {
     "training": frozenset({Source.TRAINING, Source.PROBE}),
-    "scheduler": frozenset({Source.JOBCOMP, Source.SLURMCTLD, Source.SACCT}),
-    "access": frozenset({Source.AUDITD, Source.SSHD, Source.KERNEL}),
-}
+    "scheduler": frozenset({Source.JOBCOMP, Source.SLURMCTLD, Source.SACCT, Source.SLURMD, Source.KUBERNETES_EVENTS}),
+    "access": frozenset({
+        Source.AUDITD, Source.SSHD, Source.KERNEL, Source.KUBERNETES_AUDIT, Source.FALCO, Source.TETRAGON, Source.HDFS_AUDIT,
+        Source.CLOUDTRAIL, Source.MINIO, Source.S3_ACCESS, Source.LUSTRE_CHANGELOG, Source.TELEPORT, Source.WAZUH, Source.OSQUERY,
+        Source.GIT_PUSH,
+    }),
+}  # fmt: skip

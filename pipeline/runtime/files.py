@@ -32,7 +32,7 @@ from pipeline.formats.fields import EVENT_TIME_MAX, EVENT_TIME_MIN
 from pipeline.formats.line import Line, Reading
 from pipeline.ingest.reading import SourceReader, SourceReading
 from pipeline.model.outcome import Record
-from pipeline.model.source import Source
+from pipeline.model.source import FAMILIES
 from pipeline.settings import Settings
 
 BLOCK_BYTES = 256 << 10
@@ -43,17 +43,7 @@ SNIFFED_CLAIMS = 25  # claimed lines that settle it
 EARLY, LATE = 1_015_000_000_000, 2_561_000_000_000
 YEARLESS_MS = 86_400_000
 
-FAMILIES = ("training", "scheduler", "access")
-FAMILY_OF = {
-    Source.TRAINING: "training",
-    Source.PROBE: "training",
-    Source.JOBCOMP: "scheduler",
-    Source.SLURMCTLD: "scheduler",
-    Source.SACCT: "scheduler",
-    Source.AUDITD: "access",
-    Source.SSHD: "access",
-    Source.KERNEL: "access",
-}
+FAMILY_OF = {source: family for family, sources in FAMILIES.items() for source in sources}
 _RECORD_START = re.compile(rb'\s*\{\s*"timestamp"\s*:')
 
 
@@ -261,7 +251,7 @@ class RawFile:
 
 
 def _reading(source: SourceReading, reference: int) -> Reading:
-    return Reading(zone=source.zone, reference_time=reference, host=source.host, job=source.job)
+    return Reading(zone=source.zone, reference_time=reference, host=source.host, job=source.job, json_keys=source.json_keys)
 
 
 def _topic_named(name: str, settings: Settings) -> str:

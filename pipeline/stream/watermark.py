@@ -29,7 +29,7 @@ import msgspec
 from pipeline.model.facts import Fact
 from pipeline.model.ids import rank
 from pipeline.model.outcome import Lost, Observed
-from pipeline.model.source import Source
+from pipeline.model.source import SLOW, Source
 from pipeline.stream.cases import Cases
 
 MARKS = b"\x00marks"  # reserved cases: no subject's key begins with a zero byte
@@ -75,7 +75,7 @@ class Watermarks:
         marks: Mapping[tuple[str, Source], tuple[int, int]],
         coverage: Mapping[tuple[str, Source], AbstractSet[int]],
         bucket_ms: int,
-        slow: frozenset[Source] = frozenset({Source.SACCT}),
+        slow: frozenset[Source] = SLOW,
         lost: Mapping[tuple[str, Source, str], AbstractSet[int]] = NOTHING_LOST,
     ) -> None:
         self._lost = lost
@@ -88,7 +88,7 @@ class Watermarks:
                 self._floor[cluster] = min(self._floor.get(cluster, UNHELD), observed)
 
     def joint(self, cluster: str) -> int:
-        """The time that all prompt families have passed; windows close by it.  sacct comes by cron and is not waited for."""
+        """The time that all prompt families have passed; windows close by it.  Nobody waits for the slow ones."""
         return self._joint.get(cluster, NEVER)
 
     def floor(self, cluster: str) -> int:

@@ -8,7 +8,7 @@
 | Vector | `message` | `file` | `host` | `timestamp` |
 | syslog-ng | `MESSAGE` | `FILE_NAME` | `HOST`, `PROGRAM`, `PID` | `received_at`, else `ISODATE` |
 
-An object that *is* the event (jobcomp, our probe) is not a wrapper, also when a field of it is called `message`: None is
+An object that *is* the event (jobcomp, our probe, a webhook) is not a wrapper, also when a field of it is called `message`: None is
 answered, and the raw envelope hands the whole value on.
 
 A system log line that rsyslog or syslog-ng took apart is put together again, as `<time> host program[pid]: message`, so that
@@ -49,6 +49,11 @@ class _Wrapper(msgspec.Struct, gc=False):
     """The keys that shippers use; the others are skipped.  A value of an unexpected type counts as absent."""
 
     trainwatch_probe: Any = UNSET
+    object_kind: Any = None
+    involved: Any = msgspec.field(default=None, name="involvedObject")
+    node_state: Any = None
+    code: Any = None
+    uid: Any = None
     jobid: Any = None
     event: Any = None
     message: Any = None
@@ -96,7 +101,7 @@ class JsonWrapper:
             wrapper = _decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise DecodeError(f"not JSON: {error}") from error
-        if wrapper.trainwatch_probe is not UNSET or isinstance(wrapper.jobid, int):
+        if wrapper.trainwatch_probe is not UNSET or isinstance(wrapper.jobid, int) or _is_event(wrapper):
             return None
         message = _message(wrapper)
         if message is None:
@@ -119,6 +124,13 @@ class JsonWrapper:
                 truncated=_truncated(wrapper, log),
             )
         ]
+
+
+def _is_event(wrapper: _Wrapper) -> bool:
+    """GitLab's webhooks, Teleport's and Kubernetes' events and torch elastic's have a message of their own."""
+    if isinstance(wrapper.object_kind, str) or isinstance(wrapper.involved, dict) or isinstance(wrapper.node_state, str):
+        return True
+    return isinstance(wrapper.event, str) and isinstance(wrapper.code, str) and isinstance(wrapper.uid, str)
 
 
 def _message(wrapper: _Wrapper) -> str | None:

@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from pipeline.errors import DecodeError, UnknownFormat
 from pipeline.formats.fields import iso_time
 from pipeline.formats.line import Line, Reading
-from pipeline.formats.ranks import Labelled, unlabelled
+from pipeline.formats.ranks import LABEL_PATTERN, Labelled, unlabelled
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX, number, text_of
 from pipeline.model.events import AnyBody, CheckpointNote, Iteration, Parsed, RankFailed, RanksClosed, TrainingLine
 from pipeline.model.source import Source
@@ -107,6 +107,8 @@ _CLAIM = re.compile(
     ).encode()
 )
 
+_OTHER_LABEL = re.compile(LABEL_PATTERN.encode())  # of launchers that the claim above has no words for
+
 
 class Megatron:
     """Megatron-LM, its launcher, and what surrounds both in a job's output."""
@@ -116,7 +118,12 @@ class Megatron:
 
     def claims(self, payload: bytes) -> bool:
         """One of the shapes that a line can start with."""
-        return _CLAIM.match(payload.removesuffix(b"\r")) is not None or b"Killing subprocess " in payload
+        if payload.startswith(b" iteration "):
+            return True
+        if _CLAIM.match(payload.removesuffix(b"\r")) is not None or b"Killing subprocess " in payload:
+            return True
+        label = _OTHER_LABEL.match(payload)
+        return label is not None and _CLAIM.match(payload, label.end()) is not None
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The events of the line.  Raises UnknownFormat for a shape that is not known, DecodeError for a broken iteration."""

@@ -5,6 +5,8 @@ in sacct.  Its times are UTC, written without `Z`; a time that Slurm does not kn
 of event: a finish has `@end` or an exit code and a state in which the attempt is over, a start (since 25.05) has neither; a
 resize is neither of the two.
 
+`jobcomp/elasticsearch` posts the same object for a finish; read back out of the index it stands in a hit, `{"_index":..,"_source":{..}}`.
+
 A job that is requeued has one finish per attempt, told apart by submit and start, which are therefore part of the record's own id.
 
 Holds: keys without a field of ours pass through as `unmapped`, except `script`, which may hold secrets.
@@ -72,6 +74,8 @@ class SlurmJobcomp:
         if line.payload[:1] != b"{":
             raise UnknownFormat("not an object")
         value = json_object(line.payload)
+        if "jobid" not in value and isinstance(document := value.get("_source"), dict):
+            value = document
         if "jobid" not in value:
             raise UnknownFormat("an object without job id")
         record = _body(typed(value, _Wire))

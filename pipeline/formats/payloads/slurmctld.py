@@ -86,7 +86,7 @@ class Slurmctld:
                     raise UnknownFormat("another program's line")
                 time, host, text = parts.time, parts.host, parts.text
         if text[:1] == "[":
-            time, text = _without_time(text, reading)
+            time, text = without_time(text, reading)
         return (Parsed(source=Source.SLURMCTLD, body=_body(text), event_time=None if time is None else checked_time(time), host=host),)
 
 
@@ -100,7 +100,8 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _CLOCK = re.compile(r" *[0-9]{1,18}")
 
 
-def _without_time(text: str, reading: Reading) -> tuple[int | None, str]:
+def without_time(text: str, reading: Reading) -> tuple[int | None, str]:
+    """Time and text of a line that begins with a time in brackets, in any of Slurm's formats."""
     end = text.find("] ", 1, PREFIX_LENGTH_MAX)
     if end < 0:
         raise UnknownFormat("no time in brackets")

@@ -68,7 +68,7 @@ class Slurmstepd:
         """The event of the line.  Raises UnknownFormat for text of other programs."""
         labelled = unlabelled(text_of(line.payload))
         if daemon := _DAEMON.match(labelled.text):
-            body, time = _of_daemon(labelled, labelled.text[daemon.end() :], reading)
+            body, time = of_daemon(labelled, labelled.text[daemon.end() :], reading)
         elif labelled.text.startswith("srun: "):
             body, time = _of_srun(labelled, labelled.text[len("srun: ") :]), None
         else:
@@ -76,7 +76,8 @@ class Slurmstepd:
         return (Parsed(source=Source.TRAINING, body=body, event_time=time),)
 
 
-def _of_daemon(labelled: Labelled, text: str, reading: Reading) -> tuple[AnyBody, int | None]:
+def of_daemon(labelled: Labelled, text: str, reading: Reading) -> tuple[AnyBody, int | None]:
+    """What slurmstepd says behind its name, and the time within its text."""
     if end := _END.match(text):
         kind, name, host, at, due, failed, detail = end.groups()
         job, dot, step = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""A line of PyTorch's launcher, its collectives, a Python traceback or an MLPerf logger in; a failed rank or a training line out.
+"""A line of PyTorch's launcher or of a Python traceback in; a failed rank or a training line out.
 
 The agent that starts the ranks reports the first failure and then ends the other ranks itself, first with SIGTERM, then with SIGKILL:
 
@@ -6,42 +6,34 @@ The agent that starts the ranks reports the first failure and then ends the othe
     failed (exitcode: -9) local_rank: 0 (pid: 222) ..    RankFailed: a negative code is the signal
     exitcode  : -9 (pid: 223)                            RankFailed, from the block at the end; its other lines are records of their
     time      : 2026-03-02_19:40:41                      own, since a shipper sends lines: here they stay typed text
-    Watchdog caught collective operation timeout ..      CollectiveTimeout: comes `Timeout(ms)` after the cause
 
 Ranks write to one file at once, so their tracebacks run into each other within lines: what can stand anywhere is searched for, not
-anchored.  Only MLLOG lines carry an absolute time; glog (`W0501 22:04:48.36`) has neither year nor zone.
+anchored.  glog (`W0501 22:04:48.36`) has neither year nor zone.
 
 Holds: linear time; every event names the kind of line that it is; other text is UnknownFormat.
 """
 
-import json
 import re
 from collections.abc import Sequence
-from typing import Any
 
-import orjson
-
-from pipeline.errors import DecodeError, SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import checked_time, iso_time
+from pipeline.errors import UnknownFormat
+from pipeline.formats.fields import iso_time
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import Labelled, unlabelled
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX, text_of, yearless_time
-from pipeline.model.events import AnyBody, CollectiveTimeout, Parsed, RankFailed, RanksClosed, TrainingLine
+from pipeline.model.events import AnyBody, Parsed, RankFailed, RanksClosed, TrainingLine
 from pipeline.model.source import Source
 
 SIGNAL_MAX = 64
-RANK_MAX = 10_000_000
 _SIGNALS = {"SIGHUP": 1, "SIGINT": 2, "SIGQUIT": 3, "SIGABRT": 6, "SIGBUS": 7, "SIGKILL": 9, "SIGSEGV": 11, "SIGTERM": 15}
 _SHELL_WORDS = {
     "Hangup": 1, "Interrupt": 2, "Aborted": 6, "Bus error": 7, "Killed": 9, "Segmentation fault": 11, "Terminated": 15,
 }  # fmt: skip
 
-_ELASTIC_EVENT = b'"torchelastic.'
 _CLAIM = re.compile(
-    rb":::MLLOG|\"torchelastic\."
-    rb"|closing signal|forcefully exit|failed \(exitcode|torch[./]distributed|ProcessGroupNCCL|NCCL |collective operation"
+    rb"closing signal|forcefully exit|failed \(exitcode|torch[./]distributed"
     rb"|Traceback \(most recent|File \"|Error|Exception|Interrupt|\[Errno |Warning|warnings\.warn|OMP_NUM_THREADS| FAILED\r?$"
-    rb"|Root Cause \(|Failures:|<NO_OTHER|TIMING RUN AT|taking the entire process down|: line [0-9]"
+    rb"|Root Cause \(|Failures:|<NO_OTHER|TIMING RUN AT|: line [0-9]"
     rb"|^.{0,40}(?:time|host|rank|exitcode|error_file|traceback) {0,8}: |^ {0,8}(?:[0-9]{1,6}: ?)?\[(?:rank|default)?[0-9]{1,6}\]:"
     rb"|^(?: {0,8}[0-9]{1,6}: )?\[?[WEIF][0-9]{4} |^ {4,}|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|={20}|\*{20}|^ {0,8}[0-9]{1,6}: \r?$"
 )
@@ -58,17 +50,6 @@ _BLOCK_MARKS = frozenset({"Failures:", "<NO_OTHER_FAILURES>", "Root Cause (first
 _BLOCK_NUMBER = re.compile(r"\[[0-9]{1,6}\]:")
 _SHELL = re.compile(r"\S{1,300}: line [0-9]{1,6}: {1,4}([0-9]{1,10}) ([A-Z][a-z]{1,15}(?: (?:fault|error))?)(?: |$)")
 
-# `Watchdog` is missing in the oldest; operation, timeout and run time stand in this order in all of them.
-_TIMEOUT = re.compile(r"aught collective operation timeout: WorkNCCL\(")
-_OPERATION = re.compile(r"OpType=([A-Z0-9_a-z]{1,40})")
-_TIMEOUT_MS = re.compile(r"Timeout\(ms\)=([0-9]{1,15})\)")
-_RAN_MS = re.compile(r"ran for ([0-9]{1,15}) milliseconds")
-_PROCESS_GROUP_RANK = re.compile(r"Rank ([0-9]{1,7})\]")
-_NCCL = re.compile(
-    r"(?:\[[0-9-]{10} [0-9:.]{8,15}\] )?([A-Za-z0-9_.-]{1,255}):([0-9]{1,10}):([0-9]{1,10}) \[[0-9-]{1,5}\] "
-    r"(?:\S{1,120}:[0-9]{1,6} )?NCCL (?:WARN|INFO|TRACE)"
-)
-
 _TRACEBACK_FILE = re.compile(r'File "[^"]{1,400}", line [0-9]{1,7}')
 # Four blanks and something that reads like Python: a source line of a traceback.
 _SOURCE_LINE = re.compile(
@@ -83,7 +64,7 @@ _TIMING_RUN = re.compile(r"(?:STARTING|ENDING) TIMING RUN AT ([0-9]{4}-[0-9]{2}-
 
 
 class Torchrun:
-    """torchrun and torch elastic, NCCL, Python tracebacks, MLPerf's logger."""
+    """torchrun and torch elastic, Python tracebacks."""
 
     name = "torchrun"
     source = Source.TRAINING
@@ -95,17 +76,13 @@ class Torchrun:
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The event of the line; none for an empty line of a rank.  Raises UnknownFormat for other text."""
         labelled = unlabelled(text_of(line.payload))
-        if _ELASTIC_EVENT in line.payload and labelled.text.startswith("{"):
-            return (_elastic_event(labelled.text),)
         if not labelled.text.strip():
             return ()
-        if (start := labelled.text.find(":::MLLOG {")) >= 0:
-            return (_mllog(labelled.text[start + len(":::MLLOG ") :], labelled.rank),)
         glog = _GLOG.match(labelled.text)
         time = _glog_time(glog, reading) if glog else None
-        found = _failure(labelled, reading) or _collective(labelled) or _timing_run(labelled, reading) or _line(labelled, glog)
+        found = _failure(labelled, reading) or _timing_run(labelled, reading) or _line(labelled, glog)
         if found is None:
-            raise UnknownFormat("no line of torchrun, NCCL, MLLOG or a traceback")
+            raise UnknownFormat("no line of torchrun or a traceback")
         body, own_time, unmapped = found
         if labelled.local_rank is not None:
             unmapped = {**unmapped, "local_rank": str(labelled.local_rank)}
@@ -182,28 +159,6 @@ def _block_line(labelled: Labelled, found: re.Match[str], reading: Reading) -> F
     return TrainingLine(what="failure_block", text=f"{name}: {value}"[:TEXT_CHARACTERS_MAX], rank=rank), time, {}
 
 
-# --- collectives ----------------------------------------------------------------------------------------------------------------
-
-
-def _collective(labelled: Labelled) -> Found | None:
-    text = labelled.text
-    if (caught := _TIMEOUT.search(text)) is not None:
-        named = _PROCESS_GROUP_RANK.search(text[: caught.start()])
-        operation, timeout, ran = (pattern.search(text, caught.end()) for pattern in (_OPERATION, _TIMEOUT_MS, _RAN_MS))
-        body = CollectiveTimeout(
-            rank=int(named[1]) if named else labelled.rank,
-            operation=operation[1] if operation else "",
-            timeout_ms=int(timeout[1]) if timeout else None,
-            ran_ms=int(ran[1]) if ran else None,
-        )
-        return body, None, {}
-    if found := _NCCL.match(text):
-        return _typed("nccl", labelled), None, {"host": found[1], "pid": found[2]}
-    if "ProcessGroupNCCL" in text or "taking the entire process down" in text or text.startswith("NCCL version "):
-        return _typed("nccl", labelled), None, {}
-    return None
-
-
 # --- other lines ----------------------------------------------------------------------------------------------------------------
 
 
@@ -246,54 +201,6 @@ def _typed(what: str, labelled: Labelled) -> TrainingLine:
 def _is_rule(text: str, character: str) -> bool:
     """The rules of `=` around a failure block and of `*` around the launcher's notice."""
     return len(text) >= 20 and not text.strip(character)
-
-
-def _mllog(text: str, rank: int | None) -> Parsed:
-    """MLPerf's record: JSON with UTC milliseconds, the same once per rank."""
-    record = _json(text)
-    time, key, value = record.get("time_ms"), record.get("key"), record.get("value")
-    if not isinstance(time, int) or isinstance(time, bool) or not isinstance(key, str):
-        raise SchemaMismatch("an MLLOG record without time_ms and key")
-    number = float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300 else None
-    unmapped = {"event_type": str(record.get("event_type"))[:TEXT_CHARACTERS_MAX]}
-    if number is None and value is not None:
-        unmapped["value"] = str(value)[:TEXT_CHARACTERS_MAX]
-    return Parsed(
-        source=Source.TRAINING,
-        event_time=checked_time(time),
-        body=TrainingLine(what="mllog", text=key[:TEXT_CHARACTERS_MAX], rank=rank, value=number),
-        unmapped=unmapped,
-    )
-
-
-def _elastic_event(text: str) -> Parsed:
-    """The agent's event log, which is off by default: JSON with milliseconds, or 0 for no time."""
-    record = _json(text)
-    name, time, metadata = record.get("name"), record.get("timestamp"), record.get("metadata")
-    if not isinstance(name, str) or not isinstance(metadata, dict):
-        raise SchemaMismatch("a torchelastic event without name and metadata")
-    rank, host, error = metadata.get("global_rank"), metadata.get("hostname"), metadata.get("raw_error")
-    rank = rank if isinstance(rank, int) and not isinstance(rank, bool) and 0 <= rank < RANK_MAX else None
-    body: AnyBody = TrainingLine(what="agent", text=name[:TEXT_CHARACTERS_MAX], rank=rank)
-    if name == "torchelastic.worker.status.FAILED":
-        said = error if isinstance(error, str) else ""
-        body = RankFailed(rank=rank, host=host if isinstance(host, str) else "", text=said[:TEXT_CHARACTERS_MAX])
-    at = checked_time(time) if isinstance(time, int) and time else None
-    return Parsed(source=Source.TRAINING, body=body, event_time=at)
-
-
-def _json(text: str) -> dict[str, Any]:
-    try:
-        record = orjson.loads(text)
-    except orjson.JSONDecodeError:
-        try:
-            # Python's own encoder writes a diverged loss as NaN, which is no JSON.
-            record = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise DecodeError("a record of a logger that is no JSON") from error
-    if not isinstance(record, dict):
-        raise SchemaMismatch("a record of a logger that is no object")
-    return record
 
 
 def _number(text: str) -> int | None:

@@ -94,6 +94,20 @@ STARTS = [
     b"<30>1 2026-03-02T19:40:41Z ctl-1 slurmctld 9 - [",
     b"type=SYSCALL msg=audit(1772480441.318:77): ",
     b"slurmstepd: error: *** STEP ",
+    b"JobId=7 UserId=u017(5017) GroupId=llm(5000) Name=",
+    STAMP + b"[7.0] error: ",
+    b"{'loss': ",
+    b"Epoch 0:  1%|",
+    b":::MLLOG {",
+    b"[rank3]:[E ProcessGroupNCCL.cpp:1] ",
+    b"[2026-03-02 19:40:41,765] [INFO] [a.py:1:f] ",
+    b'{"step":1,"loss":',
+    b"[INFO|trainer.py:1] 2026-03-02 19:40:41,284 >> ",
+    b'{"ID":"1772480441.311:9001","SYSCALL":{"comm":"%',
+    b'{"auditID":"a","stage":"s","objectRef":{"subresource":"exec"},"requestURI":"/x?',
+    b"2026-03-02 19:40:41,161 INFO FSNamesystem.audit: allowed=true\tugi=u017\tip=/1\tcmd=delete\tsrc=",
+    b"7" * 64 + b" ckpt [02/Mar/2026:19:40:41 +0000] 10.0.0.7 u017 R1 REST.DELETE.OBJECT ",
+    b"135 08RENME 19:40:41.1 2026.03.02 0x1 t=[0x2:0x2:0x0] p=[0x2:0x2:0x0] ",
 ]
 
 

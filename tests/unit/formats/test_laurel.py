@@ -26,8 +26,10 @@ KILL: dict[str, Any] = {
     "PROCTITLE": {"ARGV": ["-bash"]},
 }  # fmt: skip
 RAW_KILL = [
-    b"type=SYSCALL msg=audit(1772480441.311:9001): arch=c000003e syscall=62 success=yes exit=0 a0=1267 a1=9 a2=0 a3=0 items=0 ppid=880 "
-    b'pid=912 auid=5099 uid=0 tty=pts3 ses=41 comm="bash" exe="/usr/bin/bash" key="kill_signals"',
+    (
+        b"type=SYSCALL msg=audit(1772480441.311:9001): arch=c000003e syscall=62 success=yes exit=0 a0=1267 a1=9 a2=0 a3=0 items=0 ppid=880 "
+        b'pid=912 auid=5099 uid=0 tty=pts3 ses=41 comm="bash" exe="/usr/bin/bash" key="kill_signals"'
+    ),
     b'type=OBJ_PID msg=audit(1772480441.311:9001): opid=4711 oauid=5012 ouid=5012 oses=39 ocomm="python3"',
 ]
 
@@ -67,7 +69,8 @@ def test_the_same_event_comes_raw() -> None:
 
 FILES = {
     "ID": "1772480441.400:77",
-    "SYSCALL": {"arch": "0xc00000b7", "syscall": 276, "success": "no", "exit": -13, "ARGV": ["0xffffffffffffff9c", "0x1", "0xffffff9c", "0x2"],
+    "SYSCALL": {"arch": "0xc00000b7", "syscall": 276, "success": "no", "exit": -13,
+                "ARGV": ["0xffffffffffffff9c", "0x1", "0xffffff9c", "0x2"],
                 "pid": 7, "auid": 4294967295, "uid": 5012, "comm": "mv"},
     "CWD": {"cwd": "/lustre/run 7"},
     "PATH": [

@@ -19,7 +19,7 @@ import yaml
 from pipeline.errors import DecodeError, RejectedRecord, UnknownFormat
 from pipeline.formats.assembly import Assembled, assemble
 from pipeline.formats.line import Line, Payload, Reading
-from pipeline.formats.payloads import auditd, kernel, megatron, slurmstepd, sshd, torchrun
+from pipeline.formats.payloads import auditd, kernel, megatron, mllog, slurmstepd, sshd, torchrun
 from pipeline.model.events import (
     AccessLine,
     AuditRecord,
@@ -41,7 +41,7 @@ from pipeline.model.events import (
 pytestmark = pytest.mark.shared_data
 
 ACCESS: tuple[Payload, ...] = (auditd.FORMAT, kernel.FORMAT, sshd.FORMAT)
-TRAINING: tuple[Payload, ...] = (slurmstepd.FORMAT, megatron.FORMAT, torchrun.FORMAT)
+TRAINING: tuple[Payload, ...] = (slurmstepd.FORMAT, megatron.FORMAT, mllog.FORMAT, torchrun.FORMAT)
 
 
 def reading(zone: str = "UTC", reference_time: int = 1_772_452_800_000) -> Reading:

@@ -1,18 +1,17 @@
-"""torchrun, NCCL, tracebacks and MLLOG: failed ranks, the launcher's own hand, and typed lines."""
+"""torchrun and tracebacks: failed ranks, the launcher's own hand, and typed lines."""
 
 import contextlib
-import math
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, UnknownFormat
+from pipeline.errors import DecodeError, RejectedRecord, UnknownFormat
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads.torchrun import FORMAT, signal_of
 from pipeline.formats.ranks import Labelled, unlabelled
-from pipeline.model.events import AnyBody, CollectiveTimeout, Parsed, RankFailed, RanksClosed, TrainingLine
+from pipeline.model.events import AnyBody, Parsed, RankFailed, RanksClosed, TrainingLine
 from pipeline.model.source import Source
 
 AT = 1_772_451_641_000  # 2026-03-02T19:40:41 in Shanghai
@@ -115,32 +114,7 @@ def test_time_of_the_failure_block() -> None:
     assert event.body == TrainingLine(what="failure_block", text="time: 2026-03-02_19:40:41")
 
 
-WORK = "WorkNCCL(SeqNum=64, OpType=ALLREDUCE, NumelIn=4, NumelOut=4, Timeout(ms)=600000) ran for 600081 milliseconds before timing out."
-TIMEOUT = CollectiveTimeout(rank=3, operation="ALLREDUCE", timeout_ms=600_000, ran_ms=600_081)
-CAUGHT = f"Watchdog caught collective operation timeout: {WORK}"
-OLDEST = "WorkNCCL(OpType=BROADCAST, TensorShape=[1], Timeout(ms)=1800000) ran for 1800499 milliseconds before timing out."
-PREFIX = "[E0302 19:40:41.426415540 ProcessGroupNCCL.cpp:629]"
-TIMEOUTS = [
-    (f"[E ProcessGroupNCCL.cpp:828] [Rank 3] {CAUGHT}", TIMEOUT, None),
-    (f"[rank5]:{PREFIX} [Rank 3] {CAUGHT}", TIMEOUT, AT + 426),
-    (f"[rank3]:{PREFIX} [PG ID 0 PG GUID 0(default_pg) Rank 3] {CAUGHT}", TIMEOUT, AT + 426),
-    (f"7: Caught collective operation timeout: {OLDEST}",
-     CollectiveTimeout(rank=7, operation="BROADCAST", timeout_ms=1_800_000, ran_ms=1_800_499), None),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("text", "expected", "time"), TIMEOUTS)
-def test_collective_timeouts(text: str, expected: CollectiveTimeout, time: int | None) -> None:
-    """All generations of the watchdog's line give operation, timeout and run time."""
-    event = parsed(text)
-    assert event.body == expected
-    assert event.event_time == time
-
-
 KINDS = [
-    ("gpu-001:4711:4800 [0] proxy.cc:100 NCCL WARN [Service thread] Could not receive type from localRank 3", "nccl"),
-    ("gpu-001:4711:4800 [0] NCCL INFO Connected all rings", "nccl"),
-    ("[rank3]:[E0302 19:40:41.4 ProcessGroupNCCL.cpp:629] To avoid data inconsistency, we are taking the entire process down.", "nccl"),
     ("Traceback (most recent call last):", "traceback"),
     ('  File "/usr/lib/python3/torch/distributed/run.py", line 798, in <module>', "traceback"),
     ('super().__init__(open(name, mode))  File "/a.py", line 254, in __init__', "traceback"),
@@ -172,12 +146,6 @@ def test_kinds(text: str, what: str) -> None:
     assert body.what == what
 
 
-def test_nccl_names_host_and_pid() -> None:
-    """Where the line says them they are kept: as what the job says, not as where it ran."""
-    event = parsed("0: gpu-001:4711:4800 [0] proxy.cc:100 NCCL WARN text")
-    assert (event.unmapped, event.host) == ({"host": "gpu-001", "pid": "4711"}, "")
-
-
 def test_local_rank() -> None:
     """torchrun's label is kept as the local rank."""
     assert parsed("[default3]:RuntimeError: text").unmapped == {"local_rank": "3"}
@@ -197,59 +165,8 @@ def test_glog_time() -> None:
     assert parsed(f"W{GLOG} Sending process 227 closing signal SIGTERM").event_time == AT + 360
 
 
-MLLOG = ':::MLLOG {{"namespace": "", "time_ms": 1772451641360, "event_type": "POINT_IN_TIME", "key": "train_loss", "value": {}}}'
-VALUES = [
-    ("1.25", 1.25, None),
-    ("3", 3.0, None),
-    ("null", None, None),
-    ("true", None, "True"),
-    ('"h100"', None, "h100"),
-    ("1e400", None, "inf"),
-]
-
-
-@pytest.mark.parametrize(("value", "expected", "text"), VALUES)
-def test_mllog(value: str, expected: float | None, text: str | None) -> None:
-    """The record's own milliseconds are the time; a value that is no number is kept as text."""
-    event = parsed("1: " + MLLOG.format(value))
-    assert event.event_time == AT + 360
-    assert event.body == TrainingLine(what="mllog", text="train_loss", rank=1, value=expected)
-    assert event.unmapped == {"event_type": "POINT_IN_TIME", **({"value": text} if text is not None else {})}
-
-
-def test_mllog_of_a_diverged_loss() -> None:
-    """NaN, which is no JSON, is what a diverged run writes."""
-    body = parsed(MLLOG.format("NaN")).body
-    assert isinstance(body, TrainingLine)
-    assert body.value is None or math.isnan(body.value)
-
-
-EVENT = (
-    '{{"name": "torchelastic.worker.status.{}", "source": "AGENT", "timestamp": {},'
-    ' "metadata": {{"global_rank": {}, "hostname": "gpu-001", "raw_error": {}}}}}'
-)
-ELASTIC = [
-    (EVENT.format("FAILED", AT, 3, '"boom"'), RankFailed(rank=3, host="gpu-001", text="boom"), AT),
-    (EVENT.format("FAILED", 0, "null", "null"), RankFailed(host="gpu-001"), None),
-    (EVENT.format("SUCCEEDED", AT, 3, "null"), TrainingLine(what="agent", text="torchelastic.worker.status.SUCCEEDED", rank=3), AT),
-]
-
-
-@pytest.mark.parametrize(("text", "expected", "time"), ELASTIC)
-def test_event_log_of_the_agent(text: str, expected: AnyBody, time: int | None) -> None:
-    """A failed worker is a failed rank; a timestamp of 0 is no time."""
-    event = parsed(text)
-    assert (event.body, event.event_time) == (expected, time)
-
-
 REFUSED = [
-    (':::MLLOG {"time_ms": 1', DecodeError),
-    (':::MLLOG {"time_ms": "1772451641360", "key": "x"}', SchemaMismatch),
-    (':::MLLOG {"time_ms": true, "key": "x"}', SchemaMismatch),
-    (':::MLLOG {"a": ' * 20_000, DecodeError),
     ("  time      : 2026-02-31_19:40:41", DecodeError),
-    ('{"name": "torchelastic.x"}', SchemaMismatch),
-    ('{"name": "torchelastic.x"', DecodeError),
     ("loss 1.25", UnknownFormat),
     ("An Error in passing", UnknownFormat),
     ("Failures of ours", UnknownFormat),
@@ -271,7 +188,7 @@ def test_an_empty_line_of_a_rank() -> None:
     assert FORMAT.parse(Line(payload=b"0: \r"), READING) == ()
 
 
-TEXTS = [text for text, _ in FAILURES] + [text for text, *_ in TIMEOUTS] + [text for text, _ in KINDS] + [MLLOG.format("1")]
+TEXTS = [text for text, _ in FAILURES] + [text for text, _ in KINDS]
 
 
 @given(st.sampled_from(TEXTS), st.integers(0, 200), st.binary(max_size=60))
@@ -285,7 +202,7 @@ PIECES = ["a", "Aa", "A", " ", ".a", 'File "', "Sending process ", "failed (exit
 
 
 @pytest.mark.parametrize("piece", PIECES)
-@pytest.mark.parametrize("start", ["", "    x", "aught collective operation timeout: WorkNCCL(", "Error ", ":::MLLOG {", "a:1:1 [0] "])
+@pytest.mark.parametrize("start", ["", "    x", "Error ", "a:1:1 [0] "])
 def test_hostile_megabyte(start: str, piece: str) -> None:
     """A megabyte made to send a pattern astray is read in linear time."""
     payload = (start + piece * (1_000_000 // len(piece))).encode()

@@ -1,0 +1,126 @@
+"""A result line of osquery in; for event tables a process run or a changed file, for others what they say, out.
+
+    {"name":"pack_x_file_events","hostIdentifier":"gpu-001","unixTime":1772480441,"columns":{"target_path":"/lustre/x.pt",
+     "action":"UPDATED","sha256":"..","time":"1772480440"},"action":"added"}
+
+    columns                                table                  gives
+    target_path, action                    file_events            FileIntegrity: no actor; `uid` is the owner of the file
+    path, operation, pid, executable       process_file_events    FileIntegrity with actor
+    cmdline, syscall or parent, pid        process_events         ProcessRun: the command line is one text, cut at blanks unless it quotes
+    others                                                        AccessLine
+
+The name of a query is the site's, so tables are told by their columns.  All columns are texts, and empty ones absent.  Results that were
+`removed` are not events.  Environments are not kept: they hold secrets.
+
+Holds: time is the row's own, UTC to the second, else the result's; the own id is the row's `eid`, which counts up within a host, with
+host, query and time.  Not verified on real lines: no sample exists here.
+Layout: github.com/osquery/osquery specs/ (the tables),
+https://osquery.readthedocs.io/en/stable/deployment/logging/
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pipeline.errors import SchemaMismatch, UnknownFormat
+from pipeline.formats.fields import checked_time, unmapped
+from pipeline.formats.json_event import event_object, int_at, pid_at, text_at, uid_at
+from pipeline.formats.line import Line, Reading
+from pipeline.formats.syslog import TEXT_CHARACTERS_MAX
+from pipeline.model.events import AccessLine, FileIntegrity, Parsed, ProcessRun
+from pipeline.model.source import Source
+
+PROGRAMS = ("osquery",)
+ARGUMENTS_MAX = 1024
+_ACTIONS = {
+    "CREATED": "written", "UPDATED": "written", "DELETED": "deleted", "MOVED_FROM": "renamed", "MOVED_TO": "renamed",
+    "ATTRIBUTES_MODIFIED": "attributes", "OPENED": "read", "ACCESSED": "read",
+    "open": "written", "create": "written", "write": "written", "unlink": "deleted", "rename": "renamed", "truncate": "truncated",
+    "link": "written", "symlink": "written", "mknod": "written", "read": "read", "close": "read",
+}  # fmt: skip
+_TAKEN = frozenset({"name", "hostIdentifier", "unixTime", "calendarTime", "columns", "action"})
+_TAKEN_COLUMNS = frozenset({
+    "target_path", "path", "dest_path", "action", "operation", "time", "eid", "sha256", "size", "uid", "auid", "pid", "ppid", "parent",
+    "executable", "cmdline", "env", "environment",
+})  # fmt: skip
+
+
+class Osquery:
+    """One object per row of an event table."""
+
+    name = "osquery"
+    source = Source.OSQUERY
+
+    def claims(self, payload: bytes) -> bool:
+        """An object with a host identifier and columns."""
+        return b'"hostIdentifier"' in payload and b'"columns"' in payload
+
+    def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
+        """One event; nothing for a row that went away."""
+        value, host = event_object(line, reading, PROGRAMS)
+        columns = value.get("columns")
+        if not isinstance(columns, dict) or "hostIdentifier" not in value:
+            raise UnknownFormat("no result of osquery")
+        if value.get("action") == "removed":
+            return ()
+        columns = {name: field for name, field in columns.items() if field not in ("", None)}
+        query, event_id = text_at(value, "name"), text_at(columns, "eid")
+        seconds = int_at(columns, "time", maximum=2**40)
+        if seconds is None:
+            seconds = int_at(value, "unixTime", maximum=2**40)
+        return (
+            Parsed(
+                source=Source.OSQUERY,
+                host=text_at(value, "hostIdentifier") or host,
+                event_time=None if seconds is None else checked_time(seconds * 1000),
+                own_id=f"{text_at(value, 'hostIdentifier')}/{query}/{event_id}/{seconds}" if event_id else "",
+                body=_body(query, columns),
+                unmapped={**unmapped(columns, _TAKEN_COLUMNS), **unmapped(value, _TAKEN)},
+            ),
+        )
+
+
+def _body(query: str, columns: dict[str, Any]) -> FileIntegrity | ProcessRun | AccessLine:
+    if "target_path" in columns and "action" in columns:
+        return FileIntegrity(
+            action=_ACTIONS.get(text_at(columns, "action"), "written"),
+            path=text_at(columns, "target_path"),
+            how="events",
+            sha256=text_at(columns, "sha256").lower(),
+            size_bytes=int_at(columns, "size"),
+            owner=text_at(columns, "uid"),
+        )
+    if "operation" in columns and "path" in columns and "executable" in columns:
+        return FileIntegrity(
+            action=_ACTIONS.get(text_at(columns, "operation"), "written"),
+            path=text_at(columns, "dest_path") or text_at(columns, "path"),
+            how="events",
+            uid=uid_at(columns, "uid"),
+            auid=uid_at(columns, "auid"),
+            pid=pid_at(columns, "pid"),
+            exe=text_at(columns, "executable"),
+        )
+    if "cmdline" in columns and "pid" in columns and ("syscall" in columns or "parent" in columns):
+        parent = None if columns.get("parent") in ("-1", -1) else pid_at(columns, "parent")
+        return ProcessRun(
+            serial=0,
+            arguments=_split(text_at(columns, "cmdline")),
+            success=True,
+            pid=pid_at(columns, "pid"),
+            ppid=parent,
+            uid=uid_at(columns, "uid"),
+            auid=uid_at(columns, "auid"),
+            exe=text_at(columns, "path"),
+        )
+    if not query:
+        raise SchemaMismatch("a result without the name of its query")
+    return AccessLine(what="osquery", program="osqueryd", user=text_at(columns, "username"), text=query[:TEXT_CHARACTERS_MAX])
+
+
+def _split(command: str) -> tuple[str, ...]:
+    """The arguments one by one; whole where a quote says that a blank may belong to one of them."""
+    if '"' in command or "'" in command:
+        return (command,)
+    return tuple(command.split(maxsplit=ARGUMENTS_MAX))
+
+
+FORMAT = Osquery()

@@ -1,0 +1,184 @@
+"""What `sacct --json` prints in; a JobRecord for each job and a JobStep for each step out.
+
+    {"meta":{..},"jobs":[{"job_id":48213,"user":"u017","state":{"current":["CANCELLED"],"reason":"None"},"kill_request_user":"u099",
+      "exit_code":{"status":["SIGNALED"],"signal":{"id":{"set":true,"infinite":false,"number":15},"name":"TERM"}},"time":{"start":..},..}]}
+
+Either the whole document as one record, or one job a record (`sacct --json | jq -c '.jobs[]'`), which stays below a broker's limit.  The
+shape differs by the release's data parser, and all are read: a number is bare or `{"set":..,"infinite":..,"number":..}`, a state a
+text or a list, a signal `signal_id` (0.0.38) or `id`, a step's id a text or an object.
+
+Times are UNIX seconds and 0 means none; a limit is minutes.  Who cancelled is a **login name**, on the job and on the step: there is no
+uid to believe, and none is made up.  The owner's uid is absent likewise.  Exports overlap, so records have ids of their own.
+
+Source: github.com/SchedMD/slurm src/plugins/data_parser (v0.0.38 to v0.0.45), slurm.schedmd.com/sacct.html; the shapes by generated
+clients of slurmrestd.  Not verified on a file of a site.
+Holds: linear in the document; a script and a submit line are not passed on, since they may hold secrets.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from pipeline.errors import SchemaMismatch, UnknownFormat
+from pipeline.formats.fields import ENDED_STATES, checked_time, expand_nodes, job_state, json_object
+from pipeline.formats.json_event import at, list_at, text_at
+from pipeline.formats.line import Line, Reading
+from pipeline.formats.payloads.slurm_jobcomp import own_id
+from pipeline.model.events import JobRecord, JobStep, Parsed
+from pipeline.model.source import Source
+
+NUMBER_MAX = 0xFFFFFFFF
+STEP_CHARACTERS_MAX = 64
+_CODE_MAX = 0xFFFF
+
+
+class SacctJson:
+    """Slurm's accounting as JSON, whole or job by job."""
+
+    name = "sacct_json"
+    source = Source.SACCT
+
+    def claims(self, payload: bytes) -> bool:
+        """An object with jobs and their states, or such a job."""
+        return payload[:1] == b"{" and b'"exit_code"' in payload and b'"derived_exit_code"' in payload and b'"job_id"' in payload
+
+    def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:  # noqa: ARG002 - its clock is UTC
+        """The jobs and steps.  Raises UnknownFormat for other objects, SchemaMismatch for a field of another type."""
+        value = json_object(line.payload)
+        jobs = value.get("jobs")
+        if not isinstance(jobs, list):
+            if "job_id" not in value or "time" not in value:
+                raise UnknownFormat("no output of sacct --json")
+            jobs = [value]
+        return [event for job in jobs for event in _of_job(job)]
+
+
+def _of_job(job: object) -> Iterator[Parsed]:
+    number = _number(at(job, "job_id"))
+    if number is None:
+        raise SchemaMismatch("a job without job_id")
+    record = _record(str(number), job)
+    time = next((found for found in (record.end, record.start, record.submit) if found is not None), None)
+    rest = {name: text for name in ("failed_node", "group", "cluster", "container") if (text := text_at(job, name))}
+    if reason := text_at(job, "state", "reason"):
+        rest["reason"] = reason
+    yield Parsed(source=Source.SACCT, body=record, event_time=time, own_id=own_id(record), unmapped=rest)
+    for step in list_at(job, "steps"):
+        yield _step(record, step)
+
+
+def _record(job_id: str, job: object) -> JobRecord:
+    state = _state(at(job, "state", "current"))
+    end = _time(at(job, "time", "end"))
+    limit = _number(at(job, "time", "limit"))
+    code, signal = _exit(at(job, "exit_code"))
+    derived_code, derived_signal = _exit(at(job, "derived_exit_code"))
+    return JobRecord(
+        job=job_id,
+        phase="end" if state in ENDED_STATES and end is not None else "other",
+        owner=text_at(job, "user") or text_at(job, "association", "user"),
+        account=text_at(job, "account"),
+        partition=text_at(job, "partition"),
+        qos=text_at(job, "qos"),
+        name=text_at(job, "name"),
+        state=state,
+        submit=_time(at(job, "time", "submission")),
+        start=_time(at(job, "time", "start")),
+        end=end,
+        nodes=expand_nodes(text_at(job, "nodes")),
+        exit_code=code,
+        exit_signal=signal,
+        derived_code=derived_code,
+        derived_signal=derived_signal,
+        cancelled_by=text_at(job, "kill_request_user"),
+        gpus=_gpus(job),
+        restarts=_number(at(job, "restart_cnt")),
+        time_limit_seconds=None if limit is None else limit * 60,
+        work_dir=text_at(job, "working_directory"),
+        std_out=text_at(job, "stdout_expanded") or text_at(job, "stdout"),
+        array=_pair(at(job, "array", "job_id"), "_", at(job, "array", "task_id")),
+        het=_pair(at(job, "het", "job_id"), "+", at(job, "het", "job_offset")),
+    )
+
+
+def _step(record: JobRecord, step: object) -> Parsed:
+    named = at(step, "step", "id")
+    name = str(named.get("step_id", "")) if isinstance(named, dict) else str(named or "").rpartition(".")[2]
+    state = _state(at(step, "state"))
+    start, end = _time(at(step, "time", "start")), _time(at(step, "time", "end"))
+    code, signal = _exit(at(step, "exit_code"))
+    body = JobStep(
+        job=record.job,
+        step=name[:STEP_CHARACTERS_MAX],
+        state=state,
+        start=start,
+        end=end,
+        nodes=expand_nodes(text_at(step, "nodes", "range")),
+        exit_code=code,
+        exit_signal=signal,
+    )
+    identity = JobRecord(job=f"{record.job}.{body.step}", phase="", state=state, submit=record.submit, start=start, end=end)
+    by = text_at(step, "kill_request_user")
+    time = end if end is not None else start
+    return Parsed(
+        source=Source.SACCT, body=body, event_time=time, own_id=own_id(identity), unmapped={"kill_request_user": by} if by else {}
+    )
+
+
+# --- what differs between parsers -------------------------------------------------------------------------------------------------
+
+
+def _number(value: object) -> int | None:
+    """A bare number, or a wrapped one that is set and finite."""
+    if isinstance(value, dict):
+        if not value.get("set") or value.get("infinite"):
+            return None
+        value = value.get("number")
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if value is None or isinstance(value, bool) or not isinstance(value, int):
+        return None
+    return value if 0 <= value <= NUMBER_MAX else None
+
+
+def _time(value: object) -> int | None:
+    seconds = _number(value)
+    return checked_time(seconds * 1000) if seconds else None
+
+
+def _state(value: object) -> str:
+    """The base state: of a list the first, behind which flags stand."""
+    if isinstance(value, list):
+        value = value[0] if value else ""
+    if value is not None and not isinstance(value, str):
+        raise SchemaMismatch("a state is no text")
+    return job_state(value)[0]
+
+
+def _exit(value: object) -> tuple[int | None, int | None]:
+    """Exit status and signal.  Where a signal ended it, there is no status."""
+    if not isinstance(value, dict):
+        return None, None
+    code = _number(value.get("return_code"))
+    signal = value.get("signal")
+    number = _number(signal.get("id", signal.get("signal_id"))) if isinstance(signal, dict) else None
+    if code is not None and code > _CODE_MAX:
+        code = None
+    if number is None and code is None:
+        return None, None
+    return code or 0, number or 0
+
+
+def _gpus(job: object) -> int | None:
+    """The untyped count, which has the typed ones in it."""
+    for resource in list_at(job, "tres", "allocated"):
+        if isinstance(resource, dict) and resource.get("type") == "gres" and resource.get("name") == "gpu":
+            return _number(resource.get("count"))
+    return None
+
+
+def _pair(first: Any, sign: str, second: Any) -> str:
+    whole, part = _number(first), _number(second)
+    return f"{whole}{sign}{part}" if whole and part is not None else ""
+
+
+FORMAT = SacctJson()
