@@ -352,7 +352,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     if path is not None:
         try:
             with path.open(encoding="utf-8") as stream:
-                content = yaml.load(stream, _Loader) or {}  # noqa: S506  it is a SafeLoader
+                content = _Loader(stream).get_single_data() or {}
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
         if not isinstance(content, dict):

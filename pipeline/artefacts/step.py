@@ -11,19 +11,19 @@ Of the saves of one job the last is told: its output can say a million times tha
 """
 
 from bisect import bisect_left, bisect_right, insort
-from collections import deque
 from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event, FileTouched
-from pipeline.model.facts import Fact, case_name, job_case
+from pipeline.model.facts import Fact, job_case
 from pipeline.model.ids import digest, rank
 from pipeline.model.outcome import Outcome, Tell
 from pipeline.model.told import ArtefactUse, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
-from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
+from pipeline.stream.sweep import Sweep
+from pipeline.stream.watermark import Watermarks
 
 SAVES_TOLD_MAX = 8  # per load, the last of a job each, the newest: the judge needs the last, and what another job saved before it
 WRITES_TOLD_MAX = 200  # per load, the newest
@@ -102,8 +102,7 @@ class ArtefactsState:
         self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
         self.histories: dict[bytes, History] = {}
         self.keep_ms = settings.retention.artefact_days * DAY_MS
-        self.swept: dict[str, int] = {}
-        self.sweeping: deque[tuple[bytes, int]] = deque()  # (case, floor of its cluster)
+        self.sweep = Sweep(DAY_MS, SWEEP_CASES_MAX)
 
     def history(self, case: bytes) -> History:
         """The history of one artefact, built from its case when first asked for."""
@@ -134,7 +133,9 @@ def step(state: ArtefactsState, batch: Sequence[Fact], now: Watermarks) -> tuple
         told = decode_told(fact.body)
         if isinstance(told, Event) and (known := history.add(told, fact.rank)):
             outcomes.extend(Tell("jobs", use) for use in _uses(history, known))
-    _sweep(state, now)
+    for case, floor in state.sweep.due(state.cases, now):
+        state.at = case
+        _seal(state, case, floor)
     return state, outcomes
 
 
@@ -168,21 +169,8 @@ def _use(load: Known, before: Known | None) -> Fact:
     return Fact(job_case(load.event.cluster, job), name, before.rank if before else rank(0), told)
 
 
-def _sweep(state: ArtefactsState, now: Watermarks) -> None:
-    """Once a day of event time, seal quiet artefacts and forget those of which nothing was heard for the retention, some a step."""
-    for cluster in now.clusters():
-        floor = now.floor(cluster)
-        if floor >= state.swept.get(cluster, 0) + DAY_MS and not state.sweeping:
-            state.swept[cluster] = floor
-            for case in state.cases:
-                if case not in (MARKS, COVERAGE) and case_name(case)[0] == cluster:
-                    state.sweeping.append((case, floor))
-    for _ in range(min(SWEEP_CASES_MAX, len(state.sweeping))):
-        state.at, floor = state.sweeping.popleft()
-        _seal(state, state.at, floor)
-
-
 def _seal(state: ArtefactsState, case: bytes, floor: int) -> None:
+    """Seal a quiet artefact; forget one of which nothing was heard for the retention."""
     forget_at = state.cases.sealed(case)
     if case not in state.cases or forget_at > floor:
         return

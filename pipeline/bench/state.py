@@ -322,7 +322,7 @@ def make(scale: float, path: Path) -> Made:
             log.hear(BEGIN_MS + (day + 1) * DAY_MS)
             _seal(log)
             log.fold(made)
-            while getattr(log.part.state, "sweeping", None):  # a day has steps enough for it
+            while hasattr(log.part.state, "sweep") and log.part.state.sweep.waiting:  # a day has steps enough for it
                 log.fold(made)
     made.live_bytes = sum(len(name) + len(value) for log in logs.values() for name, value in log.live.items())
     made.make_seconds = time.monotonic() - began

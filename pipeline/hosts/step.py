@@ -14,7 +14,6 @@ What happened more than OPEN_MS before the watermark is packed and not at hand. 
 for it, until the next sweep.
 """
 
-from collections import deque
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from pipeline.hosts.index import DAY_MS, HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
@@ -27,7 +26,8 @@ from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Touch, buckets_in, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
-from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks, bucket_of
+from pipeline.stream.sweep import Sweep
+from pipeline.stream.watermark import Watermarks, bucket_of
 
 CLOCK_MS = 5_000  # schedulers state whole seconds, and processes outlive their step by a moment
 SCANCEL_JOBS_MAX = 1_000
@@ -49,8 +49,7 @@ class HostsState:
         self.kill_ms = settings.detect.kill_window_seconds * 1000
         self.hardware_ms = settings.detect.hardware_window_seconds * 1000
         self.keep_ms = settings.retention.host_days * DAY_MS
-        self.swept: dict[str, int] = {}
-        self.sweeping: deque[tuple[bytes, int]] = deque()  # (case, floor of its cluster)
+        self.sweep = Sweep(SWEEP_MS, SWEEP_CASES_MAX)
         self.looks_back_ms = self.kill_ms + self.hardware_ms + 2 * self.bucket_ms + CLOCK_MS
 
     def index(self, case: bytes, at: int = OPEN_END) -> HostIndex:
@@ -92,7 +91,9 @@ def step(state: HostsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Hos
         state.at = case
         index, new = _fold(state, case, facts)
         outcomes += _join(state, index, new)
-    _sweep(state, now)
+    for case, floor in state.sweep.due(state.cases, now):
+        state.at = case
+        _pack(state, case, floor)
     return state, outcomes
 
 
@@ -291,21 +292,8 @@ def _coverage_of(state: HostsState, index: HostIndex, held: Allocation) -> Itera
 # --- retention ------------------------------------------------------------------------------------------------------------------
 
 
-def _sweep(state: HostsState, now: Watermarks) -> None:
-    """Every other day of event time, pack what is no longer asked for and forget what is older than the retention, some hosts a step."""
-    for cluster in now.clusters():
-        floor = now.floor(cluster)
-        if floor >= state.swept.get(cluster, 0) + SWEEP_MS and not state.sweeping:
-            state.swept[cluster] = floor
-            for case in state.cases:
-                if case not in (MARKS, COVERAGE) and case_name(case)[0] == cluster:
-                    state.sweeping.append((case, floor))
-    for _ in range(min(SWEEP_CASES_MAX, len(state.sweeping))):
-        state.at, floor = state.sweeping.popleft()
-        _pack(state, state.at, floor)
-
-
 def _pack(state: HostsState, case: bytes, floor: int) -> None:
+    """Forget what is older than the retention, pack what is no longer asked for."""
     oldest, open_from = floor - state.keep_ms, floor - OPEN_MS
     state.cases.forget(case, oldest)
     if case in state.cases:
