@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.model.facts import Fact
-from pipeline.model.outcome import Observed
+from pipeline.model.outcome import Lost, Observed
 from pipeline.model.source import Source
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import (
@@ -337,3 +337,49 @@ def test_coverage_older_than_the_retention_is_forgotten() -> None:
     assert not marks.view().covered(C, Source.AUDITD, day, day)
     assert marks.view().covered(C, Source.AUDITD, 3 * day, 3 * day)
     assert not Marks(Cases(cases.facts()), day).view().covered(C, Source.AUDITD, day, day)
+
+
+# --- what was lost --------------------------------------------------------------------------------------------------------------
+
+
+def reader() -> Marks:
+    """A partition that was read up to 100 and heard auditd and sshd."""
+    marks = Marks(Cases(), 10)
+    marks.progress(100)
+    for source in (Source.AUDITD, Source.SSHD):
+        marks.observe(Observed(C, source, 100, (90, 100)), 0)
+    return marks
+
+
+def test_a_loss_travels_with_the_vector() -> None:
+    """Of the host alone, in its buckets alone; what was heard stays heard."""
+    marks = reader()
+    marks.lose(Lost(C, Source.AUDITD, "gpu-001", (90,)))
+    said = marks.speak(TOPIC, 0, 1)
+    assert said is not None
+    view = hearer(decode_vector(encode_vector(said))).view()
+    assert view.lost(C, Source.AUDITD, "gpu-001", 85, 95)
+    assert not view.lost(C, Source.AUDITD, "gpu-001", 100, 120)
+    assert not view.lost(C, Source.AUDITD, "gpu-002", 85, 95)
+    assert not view.lost(C, Source.SSHD, "gpu-001", 85, 95)
+    assert view.covered(C, Source.AUDITD, 90, 105)
+
+
+def test_what_nobody_read_is_lost_to_all_hosts_and_families() -> None:
+    """From what was read before to what was read next."""
+    marks = reader()
+    before, _ = marks.reached()
+    marks.progress(200)
+    marks.lose_all(before, marks.reached()[1])
+    view = marks.view()
+    assert all(view.lost(C, source, "gpu-001", 150, 155) for source in (Source.AUDITD, Source.SSHD))
+    assert not view.lost(C, Source.AUDITD, "gpu-001", 50, 75)
+
+
+def test_a_loss_survives_a_restart() -> None:
+    """It is a fact, as what was heard is."""
+    marks = reader()
+    marks.lose(Lost(C, Source.AUDITD, "", (90,)))
+    again = Marks(Cases(marks._cases.facts()), 10)
+    assert again.view().lost(C, Source.AUDITD, "gpu-001", 90, 90)
+    assert again.own_marks() == marks.own_marks()
