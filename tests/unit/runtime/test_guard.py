@@ -88,6 +88,24 @@ def test_a_control_record_ends_the_channel() -> None:
     assert vector.progress == end
 
 
+def test_what_kafka_deleted_unread_is_a_gap() -> None:
+    """Between what was read before and what is read next nobody knows what was said; a hole that never held a record is none."""
+
+    def answer(_: Any, batch: Sequence[Record]) -> list[Outcome]:
+        time = batch[-1].timestamp
+        return [Observed("main", Family.AUDITD, time, (time - time % 600_000,)), Read(time, False)]
+
+    heard, part = Heard(), partition(stage(answer, tells=("jobs",)))
+    for offset, log_start, time in ((0, 0, 6_000_000), (3, 0, 12_000_000), (9, 7, 18_000_000)):
+        part.log_start = log_start
+        batch = records(offset, timestamp=time)
+        heard.guard.fold(part, batch)
+        part.folded(batch, ())
+    view = part.marks.view()
+    assert view.lost("main", Family.AUDITD, "gpu-001", 15_000_000, 15_000_000)
+    assert not view.lost("main", Family.AUDITD, "gpu-001", 6_000_000, 9_000_000)
+
+
 def test_facts_and_vectors_are_told_apart() -> None:
     """A record without a key is a vector; the step sees the facts, once, with the marks that all vectors of the batch have brought."""
     fact = Fact(b"case", "id", b"", b"body")
