@@ -40,6 +40,7 @@ COMMANDS: Mapping[str, str] = {
     "simulate": "pipeline.cli.simulate:simulate",
     "bench": "pipeline.cli.bench:bench",
     "dlq": "pipeline.cli.dlq:dlq",
+    "probe": "pipeline.cli.probe:probe",
 }
 
 

@@ -12,7 +12,21 @@ from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, Unknown
 from pipeline.formats import registry
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads import probe
-from pipeline.model.events import AnyBody, CheckpointLoaded, CheckpointSaved, ModuleImported, Parsed, ProcessStarted
+from pipeline.model.events import (
+    AnyBody,
+    CheckpointLoaded,
+    CheckpointSaved,
+    EnvironmentSet,
+    GlobalUnpickled,
+    HookFound,
+    ModuleImported,
+    Parsed,
+    ProbeNote,
+    ProcessSpawned,
+    ProcessStarted,
+    SignalRequested,
+    SocketUsed,
+)
 from pipeline.model.source import Source
 from pipeline.settings import schemas_folder
 
@@ -24,6 +38,9 @@ SHA256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
 CHECKPOINT = "/lustre/run7/step100/rank11.pt"
 BASE = {"trainwatch_probe": 1, "time_ms": AT, "host": "gpu-012", "job": "48213", "pid": 4711}
 SAVED = BASE | {"kind": "checkpoint_saved", "path": CHECKPOINT, "sha256": SHA256, "size_bytes": 1_048_576}
+
+
+DOER: dict[str, Any] = {"job": "48213", "pid": 4711, "uid": 5012, "host": "gpu-012"}
 
 
 def parse(payload: bytes) -> Parsed:
@@ -71,6 +88,24 @@ BODIES: dict[str, AnyBody] = {
     "module_imported_with_unknown_key": ModuleImported(
         job="48213", module="train", path="/home/u017/train.py", sha256=SHA256, pid=4711, host="gpu-012"
     ),
+    "process_started_without_job": ProcessStarted(job="", pid=4711, uid=5017, rank=11, local_rank=3, host="gpu-012"),
+    "hook_found": HookFound(
+        hook="pth",
+        path="/opt/env/lib/python3.11/site-packages/zz_speedup.pth",
+        sha256=SHA256,
+        executes=True,
+        size_bytes=61,
+        **DOER,
+    ),
+    "environment_set": EnvironmentSet(name="LD_PRELOAD", sha256=SHA256, value="/opt/site/libnccl-shim.so", **DOER),
+    "environment_set_by_hash": EnvironmentSet(name="NCCL_SOCKET_IFNAME", sha256=SHA256, **DOER),
+    "global_unpickled": GlobalUnpickled(module="posix", name="system", path=CHECKPOINT, **DOER),
+    "process_spawned": ProcessSpawned(
+        means="subprocess.Popen", executable="/bin/sh", arguments=("/bin/sh", "-c", "curl --token=*** gpu-031"), **DOER
+    ),
+    "signal_requested": SignalRequested(signal=9, target_pid=4699, means="os.kill", **DOER),
+    "socket_used": SocketUsed(action="connect", address="10.0.7.31", port=4444, **DOER),
+    "probe_note": ProbeNote(what="left_out", about="socket_used", count=118, **DOER),
 }
 
 
@@ -134,7 +169,14 @@ def test_parser_and_schema_refuse_the_same(change: dict[str, Any]) -> None:
         parse(orjson.dumps(value))
 
 
-ACCEPTED: list[dict[str, Any]] = [{"path": "/a/..b"}, {"path": "/a/.b"}, {"path": "/l/ü x.pt"}, {"size_bytes": None}, {"size_bytes": 0}]
+ACCEPTED: list[dict[str, Any]] = [
+    {"job": None},
+    {"path": "/a/..b"},
+    {"path": "/a/.b"},
+    {"path": "/l/ü x.pt"},
+    {"size_bytes": None},
+    {"size_bytes": 0},
+]
 
 
 @pytest.mark.parametrize("change", ACCEPTED, ids=repr)
