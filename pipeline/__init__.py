@@ -2,9 +2,15 @@
 
     records -> ingest -> hosts -> artefacts -> jobs -> sink -> ClickHouse
 
-`topology.py` is that line as code; each stage is a folder with one pure `step.py`.  Around them: `model/` the types rooms
-share, `formats/` bytes to events, `stream/` event time, `detect/` what is judged, `runtime/` Faust and Kafka, `embedded/`
-servers for one machine, `simulate/` a cluster to try it on, `cli/` the commands.
+`topology.py` is that line as code; each stage is a folder with one `step.py`: facts and marks in, outcomes out, and nothing touched but its
+own state.  Around them: `model/` the types rooms share, `formats/` bytes to events, `stream/` event time, `detect/` what is judged,
+`runtime/` Faust and Kafka, `embedded/` servers for one machine, `simulate/` a cluster to try it on, `bench/` how fast it is, `faults/` what
+happens when things break, `probe/` the file that runs inside training jobs, `cli/` the commands.
+
+    record     one Kafka message              attempt   one run of a job: cluster, raw id, submit, start
+    event      one thing that happened        touch     a signal that reached, or may have reached, an attempt
+    fact       what one stage tells another   mark      how far a source family has come; windows close by marks
+    case       all facts about one subject    coverage  when a source was heard; without it absence proves nothing
 """
 
 __version__ = "0.1.0"

@@ -1,7 +1,11 @@
 """Speed, measured: loads made from a seed, our product and its peers run over them in turns, results checked, one table.
 
-    mix, records        loads: whole-path records from the simulator; JSON, auditd and join records from formulas
-    local               the mix without servers: microseconds per record and stage, for tuning
+    bare, join, mix                       loads: JSON records, facts of a join, records of a whole site
+    job_*                                 one per line of the table: what runs, on which load, and what is required
+    ours, stock, bare_peers, join_peers   who runs
+    task, child, running, contest, site   processes under a meter, in interleaved rounds, on servers of their own
+    report                                what came out
+    local, state                          without servers: microseconds per stage; a large state written and read back
 
 Holds: a load is a function of seed and size; a figure is told only when the result behind it was checked against a reference that was
 computed from the load and not from the run.
