@@ -22,8 +22,6 @@ from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 from pipeline.topology import Stage, Topology, build_topology
 
-TOLD_BY_HOSTS = ("artefacts", "jobs")
-
 
 def stages(task: Task) -> None:
     """The stages that the task names, all when it names none."""

@@ -21,7 +21,6 @@ from pipeline.stream.watermark import Watermarks
 # Application-caused or consequential Xids (the list that NVIDIA's device plugin ignores): any abrupt death, a kill included, may leave
 # one, so they never acquit.  Hardware and fabric: NVIDIA Xid catalogue.
 HARDWARE_XIDS = frozenset({48, 63, 64, 74, 79, 92, 94, 95, 119, 120, 140, *range(144, 151)})
-SCHEDULER_ENDS = frozenset({"TIMEOUT", "DEADLINE", "PREEMPTED", "NODE_FAIL", "BOOT_FAIL", "REQUEUED"})
 
 
 class Suspicion(msgspec.Struct, frozen=True):

@@ -77,19 +77,6 @@ def read(settings: Settings, topics: Iterable[str], *, committed: bool = True) -
     return records
 
 
-def as_record(found: Any) -> Record:
-    """A record as the stages know it."""
-    return Record(
-        topic=found.topic,
-        partition=found.partition,
-        offset=found.offset,
-        timestamp=found.timestamp,
-        value=found.value,
-        key=found.key,
-        headers=tuple(found.headers),
-    )
-
-
 def take(
     site: Site, sent: Sequence[Record], judged: Sequence[Record], *, codes: Counter[str], gone: frozenset[At], deleted: frozenset[At]
 ) -> Account:

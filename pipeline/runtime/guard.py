@@ -71,14 +71,13 @@ class Guard:
 
         When it raises, the partition is half folded: drop it.
         """
-        overtaken = part.overtaken(records)
-        before = part.marks.reached()
+        before = part.marks.reached() if part.overtaken(records) else None
         if part.stage.takes == "records":
             self._fold_records(part, records)
         else:
             for some in _apart(records, part.raised):
                 self._fold_facts(part, some)
-        if overtaken:
+        if before is not None:
             self._log.error("%s: offsets %d to %d were deleted before they were read", part.source, part.applied, records[0].offset)
             part.marks.lose_all(before[0], part.marks.reached()[1])
 

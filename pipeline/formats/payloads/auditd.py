@@ -121,14 +121,16 @@ class Auditd:
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The record.  Raises DecodeError for a record without a stamp, UnknownFormat for other text."""
         text = syslog.text_of(line.payload)
-        host = ""
-        if not text.startswith(_STARTS):
+        host, prefixed = "", not text.startswith(_STARTS)
+        if prefixed:
             host, text = _unprefixed(line, reading)
         elif line.program and not line.file and line.program not in _AUDIT_PROGRAMS:
             raise UnknownFormat("a line of another program: anybody may write to the system log")
         head = _HEAD.match(text)
         if head is None:
-            raise DecodeError("an audit record without type, time and serial")
+            # The tag of an audit daemon is anybody's to choose: only what comes from the audit log itself is known to be a record.
+            tagged = prefixed or (line.program and not line.file)
+            raise UnknownFormat("no audit record") if tagged else DecodeError("an audit record without type, time and serial")
         node, record_type, seconds, milliseconds, serial = head.groups()
         record_type = _NUMBERED_TYPES.get(record_type, record_type)
         body = text[head.end() :]

@@ -459,3 +459,17 @@ def test_a_line_that_its_own_format_cannot_read_is_a_gap(value: bytes, topic: st
     for out in found:
         assert out.buckets[0] <= ms(3000 - 120) < out.buckets[1]
         assert out.buckets[-1] <= ms(3000) < out.buckets[-1] + out.buckets[1] - out.buckets[0]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"Mar  3 03:40:41 gpu-001 audit[1]: type=SYSCALL msg=audit(junk): x",
+        b'{"@timestamp":"2026-03-02T19:40:41Z","host":"gpu-001","program":"audit","message":"type=SYSCALL msg=audit(junk): x"}',
+    ],
+)
+def test_nobody_makes_a_gap_through_the_system_log(value: bytes) -> None:
+    """`logger -t audit` is open to every user, who could have his name withheld by it; the line is a dead letter all the same."""
+    outcomes = step(build_state(build.settings(), Cases()), [build.record(value, topic="logs.access", at=3000)], NOTHING)[1]
+    assert [out for out in outcomes if isinstance(out, Lost)] == []
+    assert [out for out in outcomes if isinstance(out, Rejected)]
