@@ -11,7 +11,7 @@ from pipeline.detect import gates, rules
 from pipeline.detect.benign import Benign, Suspicion
 from pipeline.detect.case import Case
 from pipeline.errors import require
-from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity
+from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, subject_of
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
@@ -22,7 +22,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     id: str
     version: int
     title: str
-    subject: str  # job
+    subject: str  # job | host | artefact | identity | cohort: the stage of that subject judges
     severity: Severity
     attack: tuple[str, ...]  # ATT&CK v18, ATLAS
     needs: tuple[Source, ...]
@@ -41,8 +41,13 @@ class Detector(msgspec.Struct, frozen=True):
 
 
 @cache
-def registry() -> tuple[Detector, ...]:
-    """All detectors, sorted by id.  Raises InvariantViolation when two share an id or a file has another name than its id."""
+def registry(subject: str = "") -> tuple[Detector, ...]:
+    """The detectors of a subject, or all, sorted by id.
+
+    Raises InvariantViolation when two share an id, or a file has another name than its id.
+    """
+    if subject:
+        return tuple(detector for detector in registry() if detector.meta.subject == subject)
     found = []
     for info in sorted(pkgutil.iter_modules(rules.__path__), key=lambda each: each.name):
         module = importlib.import_module(f"{rules.__name__}.{info.name}")
@@ -88,6 +93,7 @@ def raised(
         detector_version=meta.version,
         title=meta.title,
         severity=severity or meta.severity,
+        subject=subject_of(case.attempt),
         attempt=case.attempt,
         effect=effect,
         anchor=anchor,

@@ -26,6 +26,7 @@ STATUS_NAMES = {NEW: "New", RESOLVED: "Resolved"}
 SEVERITIES = {Severity.LOW: (2, "Low"), Severity.MEDIUM: (3, "Medium"), Severity.HIGH: (4, "High"), Severity.CRITICAL: (5, "Critical")}
 RULE = 1  # analytic.type_id
 RESOURCE_UID, USER_UID = 10, 31  # observable.type_id
+RESOURCE_TYPES = {"job": "training job", "host": "host", "artefact": "artefact", "identity": "identity", "cohort": "cohort of jobs"}
 CONFIDENCE_BANDS = ((0.8, 3, "High"), (0.5, 2, "Medium"), (0.0, 1, "Low"))  # ours: OCSF gives the names, not the borders
 FIRST_REVISION = 1
 
@@ -130,17 +131,18 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
 
 
 def _resource(finding: Finding) -> dict[str, Any]:
+    subject = finding.subject
     resource: dict[str, Any] = {
-        "uid": finding.attempt.name,
-        "name": finding.attempt.job,
-        "namespace": finding.attempt.cluster,
-        "type": "training job",
+        "uid": finding.about,
+        "name": subject.name,
+        "namespace": subject.cluster,
+        "type": RESOURCE_TYPES[subject.kind],
     }
     return resource | {"owner": {"uid": finding.owner}} if finding.owner else resource
 
 
 def _observables(finding: Finding) -> list[dict[str, Any]]:
-    observables = [{"name": "resources[0].uid", "type": "Resource UID", "type_id": RESOURCE_UID, "value": finding.attempt.name}]
+    observables = [{"name": "resources[0].uid", "type": "Resource UID", "type_id": RESOURCE_UID, "value": finding.about}]
     if finding.actor:
         observables.append({"name": "unmapped.trainwatch.canonical.actor", "type": "User UID", "type_id": USER_UID, "value": finding.actor})
     return observables

@@ -18,22 +18,20 @@ import heapq
 from collections import deque
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from pipeline import __version__
 from pipeline.detect import ocsf, verdict
 from pipeline.detect.case import CLOCK_MS, Case, Site
 from pipeline.detect.detector import registry
+from pipeline.detect.publishing import Publisher, last_said
 from pipeline.jobs.index import JobIndex
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.attributes import attributes
 from pipeline.model.events import Event, Iteration
 from pipeline.model.facts import Fact, case_name
-from pipeline.model.finding import Enriched, Finding, Status, Transport, Verdict, canonical_digest
+from pipeline.model.finding import Enriched, Finding, Transport, Verdict, canonical_digest
 from pipeline.model.ids import rank
 from pipeline.model.outcome import Outcome, Publish
-from pipeline.model.source import Source
-from pipeline.model.told import Emitted, Tombstone, decode_told, encode_told
+from pipeline.model.told import Tombstone, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
@@ -43,8 +41,6 @@ RETRACTED = 2**62  # rank part of a tombstone
 JUDGE = b"\x00judge"  # reserved case: the release and settings by which sealed cases were judged
 NEVER_AGAIN = 2**62  # until which a tombstone is sealed
 UNSEEN_MAX = 20  # cases looked at in one step after a restart
-decode_finding = msgspec.msgpack.Decoder(Finding).decode
-encode_finding = msgspec.msgpack.Encoder().encode
 
 
 class JobsState:
@@ -54,7 +50,7 @@ class JobsState:
         self.cases = cases
         self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
         self.site = site_of(settings)
-        self.digest = settings.digest()
+        self.publisher = Publisher(cases, digest := settings.digest())
         self.indexes: dict[bytes, JobIndex] = {}
         self.facts_max = settings.retention.case_facts_max
         self.keep_ms = settings.retention.job_days * DAY_MS
@@ -64,7 +60,7 @@ class JobsState:
         self.planned: set[tuple[int, bytes]] = set()
         self.unseen: deque[bytes] = deque()  # open cases: what watermarks have closed meanwhile
         self.stale: deque[bytes] = deque()  # sealed ones, judged by another judge
-        self.judge = f"{__version__}/{self.digest}".encode()
+        self.judge = f"{__version__}/{digest}".encode()
         judged = cases.of(JUDGE).get("judge", (b"", b""))[1] == self.judge
         for case in cases:
             if case in (MARKS, COVERAGE, JUDGE):
@@ -175,77 +171,18 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish]:
         index.void(late)
         state.cases.drop(key, late)
     cases = index.cases(state.site)
-    joint = now.joint(index.cluster)
-    settled = 0
-    found: dict[str, Finding | Verdict] = {}
+    judged: list[Finding | Verdict] = []
+    enriched: list[Publish] = []
     for case in cases:
-        findings = [finding for detector in registry() for finding in detector.judge(case, now)]
-        said: list[Finding | Verdict] = [*findings]
+        findings = [finding for detector in registry("job") for finding in detector.judge(case, now)]
+        judged += findings
         if (ended := verdict.judge(case, findings, now)) is not None:
-            said.append(ended)
-        for value in said:
-            found[value.id] = msgspec.structs.replace(value, status=Status.FINAL) if joint >= value.closes_at else value
-            settled = max(settled, value.closes_at + state.gap_ms)
-            for time in (value.closes_at, value.closes_at + state.gap_ms):
-                if joint < time:
-                    state.plan(key, time)
-        yield from _enrich(index, case)
-    for value in found.values():
-        yield from _publish(state, key, index, value, now)
-    for subject in sorted(index.emitted.keys() - found.keys()):
-        yield from _retract(state, key, index, subject, now)
-    _retire(state, key, index, cases, settled, now)
-
-
-def _publish(state: JobsState, key: bytes, index: JobIndex, value: Finding | Verdict, now: Watermarks) -> Iterator[Publish]:
-    """The value, if its canonical body is not the one published last."""
-    digest, last = canonical_digest(value), index.emitted.get(value.id)
-    if last is not None and last.digest == digest:
-        return
-    revision = last.revision + 1 if last else 1
-    body = encode_finding(value) if isinstance(value, Finding) else b""
-    _remember(state, key, index, Emitted(value.id, revision, digest, body))
-    if isinstance(value, Finding):
-        yield _finding(state, index, value, revision, now)
-    else:
-        yield Publish(
-            "verdicts",
-            value.attempt.name.encode(),
-            f"{value.id}/{revision}",
-            ocsf.verdict_value(value, _transport(state, index, revision, now)),
-        )
-
-
-def _retract(state: JobsState, key: bytes, index: JobIndex, subject: str, now: Watermarks) -> Iterator[Publish]:
-    """A finding that the facts no longer support."""
-    last = index.emitted[subject]
-    if last.retracted or not last.body:
-        return
-    value = msgspec.structs.replace(decode_finding(last.body), status=Status.RETRACTED)
-    revision = last.revision + 1
-    _remember(state, key, index, Emitted(subject, revision, canonical_digest(value), last.body, retracted=True))
-    yield _finding(state, index, value, revision, now)
-
-
-def _finding(state: JobsState, index: JobIndex, value: Finding, revision: int, now: Watermarks) -> Publish:
-    transport = _transport(state, index, revision, now, value.sources, value.detector_version)
-    body = ocsf.detection_finding(value, transport, value.effect_time)
-    return Publish("findings", value.attempt.name.encode(), f"{value.id}/{revision}", body)
-
-
-def _remember(state: JobsState, key: bytes, index: JobIndex, emitted: Emitted) -> None:
-    state.cases.merge(Fact(key, f"emitted/{emitted.subject}", rank(emitted.revision), encode_told(emitted)))
-    index.emitted[emitted.subject] = emitted
-
-
-def _transport(
-    state: JobsState, index: JobIndex, revision: int, now: Watermarks, needs: Sequence[Source] = (), version: int = 0
-) -> Transport:
-    marks = {source.value: max(pair) for (cluster, source), pair in sorted(now.marks().items()) if cluster == index.cluster}
-    silent = tuple(source.value for source in needs if not now.known(index.cluster, source))
-    return Transport(
-        revision=revision, detector_version=version, watermarks=marks, silent=silent, settings=state.digest, software=__version__
-    )
+            judged.append(ended)
+        enriched += _enrich(index, case)
+    yield from enriched
+    # A second look when the sources that prove an absence have had their time.
+    yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: state.plan(key, time), (0, state.gap_ms))
+    _retire(state, key, index, cases, max((value.closes_at + state.gap_ms for value in judged), default=0), now)
 
 
 # --- enriched events ------------------------------------------------------------------------------------------------------------
@@ -326,9 +263,8 @@ def _retire(state: JobsState, key: bytes, index: JobIndex, cases: Sequence[Case]
             state.cases.seal(key, again_at)
             del state.indexes[key]
         return
-    emitted = sorted((each.subject, each.digest) for each in index.emitted.values())
     old = index.tombstone or Tombstone((), ())
-    stone = Tombstone((*old.attempts, *(case.attempt for case in cases)), (*old.findings, *emitted), max([old.end, *ends]))
+    stone = Tombstone((*old.attempts, *(case.attempt for case in cases)), (*old.findings, *last_said(index.emitted)), max([old.end, *ends]))
     state.cases.drop(key)
     del state.indexes[key]
     if stone.attempts:

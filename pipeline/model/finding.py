@@ -40,6 +40,19 @@ class Status(StrEnum):
     RETRACTED = "retracted"  # later facts took it back
 
 
+class Subject(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
+    """What a finding is about."""
+
+    kind: str  # job | host | artefact | identity | cohort
+    cluster: str
+    name: str  # raw job id, host, path, identity id, or what the cohort has in common
+
+
+def subject_of(attempt: Attempt) -> Subject:
+    """The job of an attempt."""
+    return Subject("job", attempt.cluster, attempt.job)
+
+
 class Evidence(msgspec.Struct, frozen=True, gc=False, order=True):
     """One record that is cited."""
 
@@ -75,7 +88,8 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     detector_version: int
     title: str
     severity: Severity
-    attempt: Attempt
+    subject: Subject = Subject("job", "", "")  # empty in what was said before findings were about anything else
+    attempt: Attempt | None = None  # of a job
     effect: str  # kind of effect: part of the id
     anchor: str  # what tells two effects of one kind on one attempt apart, e.g. an artefact; part of the id
     owner: str  # identity id of the job's owner
@@ -96,8 +110,13 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The same on every replay: detector, subject, effect anchor; never the first evidence seen."""
-        return digest("finding", self.detector, self.attempt.name, self.effect, self.anchor)
+        """The same on every replay: detector, subject, effect, anchor; never the first evidence seen."""
+        return digest("finding", self.detector, self.about, self.effect, self.anchor)
+
+    @property
+    def about(self) -> str:
+        """The subject in one word: of a job cluster/job/submit/start, else kind:cluster/name."""
+        return self.attempt.name if self.attempt else f"{self.subject.kind}:{self.subject.cluster}/{self.subject.name}"
 
 
 class Verdict(msgspec.Struct, frozen=True, gc=False, kw_only=True):

@@ -93,6 +93,8 @@ class FindingRow(SinkRow, frozen=True, kw_only=True):
 
     effect_time: int
     cause_time: int
+    subject: str
+    subject_name: str
     cluster: str
     job_id: str
     attempt: str
@@ -364,6 +366,7 @@ FINDINGS = Table(
         {
             "effect_time": TIME,
             "cause_time": TIME,
+            **_texts_named("subject", "subject_name"),
             **_ATTEMPT,
             **_texts_named("finding_id", "detector"),
             "detector_version": U32,

@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from pipeline.errors import ErrorCode
-from pipeline.model.finding import Enriched, Explanation, Finding, Transport, Verdict
+from pipeline.model.finding import Enriched, Explanation, Finding, Transport, Verdict, subject_of
 from pipeline.model.outcome import Outcome, Record, Rejected
 from pipeline.settings import Settings
 from pipeline.sink.rows import Checklist, EnrichedRow, EvidenceRow, FindingRow, SinkRow, VerdictRow
@@ -200,15 +200,21 @@ def _verdict(record: Record, version: int) -> list[SinkRow]:
 def _finding(record: Record, version: int) -> list[SinkRow]:
     blocks = _decode_detection(record.value or b"").unmapped.trainwatch
     finding, transport = _body(blocks, Finding), blocks.transport
-    attempt = finding.attempt
+    subject, attempt = finding.subject, finding.attempt
+    if attempt is not None:
+        subject = subject_of(attempt)
+    elif not subject.name:
+        raise Mismatch("the finding is about nothing: neither subject nor attempt")
     row = FindingRow(
         effect_time=finding.effect_time,
         cause_time=finding.cause_time,
-        cluster=attempt.cluster,
-        job_id=attempt.job,
-        attempt=attempt.name,
-        submit_time=attempt.submit,
-        start_time=_started(attempt.start),
+        subject=subject.kind,
+        subject_name=subject.name,
+        cluster=subject.cluster,
+        job_id=attempt.job if attempt else "",
+        attempt=attempt.name if attempt else "",
+        submit_time=attempt.submit if attempt else 0,
+        start_time=_started(attempt.start) if attempt else None,
         finding_id=finding.id,
         detector=finding.detector,
         detector_version=finding.detector_version,

@@ -16,6 +16,7 @@ from pipeline.model.finding import (
     Status,
     Transport,
     Verdict,
+    subject_of,
 )
 from pipeline.model.outcome import EventRow, RangeRow, Record, Row
 from pipeline.model.source import Source
@@ -96,6 +97,7 @@ def finding(**changes: Any) -> Finding:
         detector_version=1,
         title="Job cancelled by a non-owner",
         severity=Severity.HIGH,
+        subject=subject_of(ATTEMPT),
         attempt=ATTEMPT,
         effect="cancelled",
         anchor="",

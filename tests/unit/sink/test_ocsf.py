@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.detect import ocsf
 from pipeline.model.finding import Confidence, Finding, Severity, Status, canonical
-from tests.unit.sink.build import T0, enriched, finding, transport, value_of, verdict
+from tests.unit.sink.build import ATTEMPT, T0, enriched, finding, transport, value_of, verdict
 
 
 def value(body: Finding, revision: int = 1) -> dict[str, Any]:
@@ -77,7 +77,7 @@ def test_a_sub_technique_names_its_technique() -> None:
 def test_the_harmed_job_is_the_resource() -> None:
     """With owner, as far as known."""
     assert value(finding())["resources"] == [
-        {"uid": finding().attempt.name, "name": "48213", "namespace": "main", "type": "training job", "owner": {"uid": "u017"}}
+        {"uid": ATTEMPT.name, "name": "48213", "namespace": "main", "type": "training job", "owner": {"uid": "u017"}}
     ]
     assert "owner" not in value(finding(owner=""))["resources"][0]
 

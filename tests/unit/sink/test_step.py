@@ -15,7 +15,7 @@ from pipeline.sink.rows import EnrichedRow, EvidenceRow, FindingRow, VerdictRow
 from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
-from tests.unit.sink.build import T0, enriched, finding, record, verdict
+from tests.unit.sink.build import ATTEMPT, T0, enriched, finding, record, verdict
 
 
 def run(*records: Record) -> list[Outcome]:
@@ -35,7 +35,7 @@ def test_a_finding_is_one_row_and_one_per_cited_record() -> None:
     assert [row.index for row in found] == [0, 1, 2]
     assert {row.version for row in found} == {(3 << 40) + 17}
     row = found[0]
-    assert (row.finding_id, row.job_id, row.attempt) == (finding().id, "48213", finding().attempt.name)
+    assert (row.finding_id, row.job_id, row.attempt) == (finding().id, "48213", ATTEMPT.name)
     assert (row.severity, row.status, row.confidence_parts) == ("high", "provisional", {"sources": 0.9, "window": 0.8})
     assert [(line.position, line.role, line.event_id) for line in found[1:]] == [
         (0, "cause", "event-cause-0"),
@@ -65,7 +65,7 @@ def test_the_canonical_body_is_stored_byte_for_byte(body: Finding | Verdict | En
 
 def test_an_attempt_that_never_started_has_no_start() -> None:
     """-1 means never; ClickHouse shows NULL, not 1969."""
-    attempt = msgspec.structs.replace(finding().attempt, start=-1)
+    attempt = msgspec.structs.replace(ATTEMPT, start=-1)
     assert rows_of(run(record(finding(attempt=attempt))))[0].start_time is None
 
 

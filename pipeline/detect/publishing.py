@@ -1,0 +1,110 @@
+"""Findings and verdicts in; what changed since they were last published out, remembered as facts of the case.
+
+Every stage that judges publishes through here.  What was last said under an id is itself a fact of the case (`Emitted`), so only changes
+are published, and after a crash the same bodies come again under the same ids and revisions:
+
+    judged: a, b      emitted: a, c       ->  a changed? update : nothing      b  create      c  retract
+
+Holds: a value whose canonical body was published last is not published again; a retraction is published once.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
+
+from pipeline import __version__
+from pipeline.detect import ocsf
+from pipeline.model.facts import Fact
+from pipeline.model.finding import Finding, Status, Transport, Verdict, canonical_digest, subject_of
+from pipeline.model.ids import rank
+from pipeline.model.outcome import Publish
+from pipeline.model.source import Source
+from pipeline.model.told import Emitted, encode_told
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import Watermarks
+
+_decode = msgspec.msgpack.Decoder(Finding).decode
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class Publisher:
+    """Publishes for the cases of one partition under one settings digest."""
+
+    def __init__(self, cases: Cases, digest: str) -> None:
+        self._cases, self._digest = cases, digest
+
+    def settle(
+        self,
+        case: bytes,
+        emitted: dict[str, Emitted],
+        judged: Sequence[Finding | Verdict],
+        now: Watermarks,
+        again: Callable[[int], None],
+        delays: Sequence[int] = (0,),
+    ) -> Iterator[Publish]:
+        """All that a case says now, against what it said before; `emitted` is brought up to date.
+
+        Values whose window the joint watermark has passed are final; for the others `again` is told when to look, with each delay in ms.
+        """
+        found: dict[str, Finding | Verdict] = {}
+        for value in judged:
+            joint = now.joint(_cluster(value))
+            found[value.id] = msgspec.structs.replace(value, status=Status.FINAL) if joint >= value.closes_at else value
+            for delay in delays:
+                if joint < value.closes_at + delay:
+                    again(value.closes_at + delay)
+        for value in found.values():
+            yield from self._publish(case, emitted, value, now)
+        for subject in sorted(emitted.keys() - found.keys()):
+            yield from self._retract(case, emitted, subject, now)
+
+    def _publish(self, case: bytes, emitted: dict[str, Emitted], value: Finding | Verdict, now: Watermarks) -> Iterator[Publish]:
+        digest, last = canonical_digest(value), emitted.get(value.id)
+        if last is not None and last.digest == digest:
+            return
+        revision = last.revision + 1 if last else 1
+        body = _encode(value) if isinstance(value, Finding) else b""
+        self._remember(case, emitted, Emitted(value.id, revision, digest, body))
+        if isinstance(value, Finding):
+            yield self._finding(value, revision, now)
+        else:
+            transport = self._transport(value.attempt.cluster, revision, now)
+            yield Publish("verdicts", value.attempt.name.encode(), f"{value.id}/{revision}", ocsf.verdict_value(value, transport))
+
+    def _retract(self, case: bytes, emitted: dict[str, Emitted], subject: str, now: Watermarks) -> Iterator[Publish]:
+        """A finding that the facts no longer support."""
+        last = emitted[subject]
+        if last.retracted or not last.body:
+            return
+        value = _decode(last.body)
+        if not value.subject.name and value.attempt is not None:  # said by a release whose findings were about jobs only
+            value = msgspec.structs.replace(value, subject=subject_of(value.attempt))
+        value = msgspec.structs.replace(value, status=Status.RETRACTED)
+        revision = last.revision + 1
+        self._remember(case, emitted, Emitted(subject, revision, canonical_digest(value), last.body, retracted=True))
+        yield self._finding(value, revision, now)
+
+    def _finding(self, value: Finding, revision: int, now: Watermarks) -> Publish:
+        transport = self._transport(value.subject.cluster, revision, now, value.sources, value.detector_version)
+        body = ocsf.detection_finding(value, transport, value.effect_time)
+        return Publish("findings", value.about.encode(), f"{value.id}/{revision}", body)
+
+    def _remember(self, case: bytes, emitted: dict[str, Emitted], value: Emitted) -> None:
+        self._cases.merge(Fact(case, f"emitted/{value.subject}", rank(value.revision), encode_told(value)))
+        emitted[value.subject] = value
+
+    def _transport(self, cluster: str, revision: int, now: Watermarks, needs: Sequence[Source] = (), version: int = 0) -> Transport:
+        marks = {source.value: max(pair) for (of, source), pair in sorted(now.marks().items()) if of == cluster}
+        silent = tuple(source.value for source in needs if not now.known(cluster, source))
+        return Transport(
+            revision=revision, detector_version=version, watermarks=marks, silent=silent, settings=self._digest, software=__version__
+        )
+
+
+def last_said(emitted: Mapping[str, Emitted]) -> tuple[tuple[str, str], ...]:
+    """(id, digest of the last canonical body) of everything said: what a tombstone keeps."""
+    return tuple(sorted((each.subject, each.digest) for each in emitted.values()))
+
+
+def _cluster(value: Finding | Verdict) -> str:
+    return value.subject.cluster if isinstance(value, Finding) else value.attempt.cluster
