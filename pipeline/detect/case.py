@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from pipeline.model.events import Body, CheckpointSaved, ControllerJob, Event, JobRecord, KillRequest, RankFailed, StepCancelled
-from pipeline.model.finding import Evidence
+from pipeline.model.finding import Evidence, subject_of
 from pipeline.model.identity import Directory, Identity
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import ArtefactUse, Attempt, HostCoverage, NodeTouch, Touch
@@ -51,7 +51,7 @@ class Case:
         coverage: Iterable[HostCoverage],
         uses: Iterable[ArtefactUse],
     ) -> None:
-        self.site, self.attempt = site, attempt
+        self.site, self.attempt, self.subject = site, attempt, subject_of(attempt)
         self._by_kind: dict[type[Body], list[tuple[Event, Body]]] = {}
         for event in sorted(events, key=lambda each: (each.event_time, each.id)):
             self._by_kind.setdefault(type(event.body), []).append((event, event.body))

@@ -4,16 +4,33 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
+from typing import Any, Protocol
 
 import msgspec
 
 from pipeline.detect import gates, rules
-from pipeline.detect.benign import Benign, Suspicion
-from pipeline.detect.case import Case
+from pipeline.detect.benign import Suspicion
 from pipeline.errors import require
-from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, subject_of
+from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, Subject
 from pipeline.model.source import Source
+from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
+
+
+class Judged(Protocol):
+    """What every kind of case has: whom a finding on it is about."""
+
+    @property
+    def subject(self) -> Subject:
+        """Job, host, artefact, identity or cohort."""
+
+    @property
+    def attempt(self) -> Attempt | None:
+        """Of a job."""
+
+    @property
+    def owner_id(self) -> str:
+        """Identity of whom it belongs to, or empty."""
 
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,7 +44,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     attack: tuple[str, ...]  # ATT&CK v18, ATLAS
     needs: tuple[Source, ...]
     window_seconds: str  # name of the setting
-    benign: tuple[Benign, ...]
+    benign: tuple[Callable[[Any, Suspicion, Watermarks], Explanation], ...]  # each takes the kind of case that the subject has
     required: tuple[str, ...]  # explanations that must be excluded before a hit is an alert
     blind_spots: tuple[str, ...]
     runbook: str  # what to look at first
@@ -37,7 +54,7 @@ class Detector(msgspec.Struct, frozen=True):
     """One file of `rules/`."""
 
     meta: Meta
-    judge: Callable[[Case, Watermarks], Iterator[Finding]]
+    judge: Callable[[Any, Watermarks], Iterator[Finding]]  # takes the kind of case that the subject has
 
 
 @cache
@@ -57,7 +74,7 @@ def registry(subject: str = "") -> tuple[Detector, ...]:
     return tuple(found)
 
 
-def explained(meta: Meta, case: Case, suspicion: Suspicion, now: Watermarks) -> tuple[tuple[Explanation, ...], bool]:
+def explained(meta: Meta, case: Judged, suspicion: Suspicion, now: Watermarks) -> tuple[tuple[Explanation, ...], bool]:
     """(the checklist, whether one of them was confirmed)."""
     checklist = tuple(explain(case, suspicion, now) for explain in meta.benign)
     return checklist, any(item.answer is Checked.CONFIRMED for item in checklist)
@@ -65,7 +82,7 @@ def explained(meta: Meta, case: Case, suspicion: Suspicion, now: Watermarks) -> 
 
 def raised(
     meta: Meta,
-    case: Case,
+    case: Judged,
     suspicion: Suspicion,
     checklist: Sequence[Explanation],
     *,
@@ -93,7 +110,7 @@ def raised(
         detector_version=meta.version,
         title=meta.title,
         severity=severity or meta.severity,
-        subject=subject_of(case.attempt),
+        subject=case.subject,
         attempt=case.attempt,
         effect=effect,
         anchor=anchor,
