@@ -21,11 +21,13 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.errors import ConfigError
-from pipeline.model.identity import Directory, Identity, Ticket
+from pipeline.model.identity import Directory, Identity, Ticket, names_of
 
 ENVIRONMENT_PREFIX = "TRAINWATCH_"
 SETTINGS_FILE = "trainwatch.yaml"
 AUTO = "auto"  # worker.instance_id
+IDENTITIES = "identities"
+FOREVER = 2**62  # ms
 # Read by the commands themselves, not part of the tree.
 OTHER_VARIABLES = frozenset({"TRAINWATCH_SETTINGS", "TRAINWATCH_PYTHON"})
 
@@ -101,12 +103,20 @@ class Role(StrEnum):
     SERVICE = "service"
 
 
+NameKind = Literal["login", "kubernetes", "cloud", "bastion", "git", "key", "email"]
+
+
 class IdentitySettings(Part):
     """One identity: a person or a service, and the names under which logs know it, valid in a period."""
 
     id: str = Field(min_length=1, description="the identity's own id, e.g. u017")
     uid: int | None = Field(None, ge=0, le=0xFFFFFFFE, description="numeric user id on the cluster")
     login: str = Field("", description="login name")
+    names: dict[NameKind, tuple[str, ...]] = Field(
+        default_factory=dict,
+        description="further names by kind: kubernetes (users, oidc:..., service accounts), cloud (ARNs, access keys), bastion, git, "
+        "key (SHA256:...), email, login",
+    )
     team: str = Field("", description="team, for the relation `team` between actor and owner")
     role: Role = Field(Role.MEMBER, description="member, admin or service")
     valid_from: datetime | None = Field(None, description="start of validity, with offset; empty: always")
@@ -117,7 +127,22 @@ class IdentitySettings(Part):
         for moment in (self.valid_from, self.valid_to):
             if moment is not None and moment.tzinfo is None:
                 raise ValueError(f"identity {self.id}: write valid_from and valid_to with an offset, e.g. 2026-03-02T00:00:00Z")
+        if self.valid_from is not None and self.valid_to is not None and self.valid_to <= self.valid_from:
+            raise ValueError(f"identity {self.id}: valid_to must be later than valid_from")
         return self
+
+    def identity(self) -> Identity:
+        """As it is looked up."""
+        return Identity(
+            id=self.id,
+            uid=self.uid,
+            login=self.login,
+            names=tuple((str(kind), name) for kind, names in self.names.items() for name in names),
+            team=self.team,
+            role=self.role.value,
+            valid_from=_milliseconds(self.valid_from, 0),
+            valid_to=_milliseconds(self.valid_to, FOREVER),
+        )
 
 
 class TicketSettings(Part):
@@ -140,8 +165,10 @@ class TicketSettings(Part):
 class ArtefactRootSettings(Part):
     """A folder whose files are artefacts worth a history, and who may write there."""
 
-    path: str = Field(pattern=r"^/", description="absolute folder")
-    kind: Literal["checkpoint", "environment", "framework", "hook", "dataset"] = Field("checkpoint", description="what lies there")
+    path: str = Field(pattern=r"^(/|(s3|git)://)", description="absolute folder, s3://bucket/prefix, or git://owner/repository")
+    kind: Literal["checkpoint", "environment", "framework", "hook", "dataset", "diagnostics"] = Field(
+        "checkpoint", description="what lies there"
+    )
     owner: str = Field("", description="identity id of the owner; empty: the job's owner")
     writers: tuple[str, ...] = Field((), description="identity ids that may write there, e.g. a resharding service")
 
@@ -160,6 +187,9 @@ class SourceSettings(Part):
     format: str = Field("", description="payload format; empty: sniffed")
     cluster: str = Field("main", description="cluster of its jobs")
     zone: str = Field("UTC", description="IANA zone of times without offset")
+    expected_per_hour: int = Field(
+        0, ge=0, le=1_000_000_000, description="lines an hour from each host, at least; fewer are reported; 0: nobody knows"
+    )
     json_keys: dict[JsonMeaning, tuple[str, ...]] = Field(
         default_factory=dict, description="what a training program calls its step, loss, learning_rate, time ... in JSON lines"
     )
@@ -210,6 +240,9 @@ class RetentionSettings(Part):
     job_days: int = Field(45, ge=1, le=3650, description="jobs, after their end")
     host_days: int = Field(90, ge=1, le=3650, description="host events; longest job + job_days")
     artefact_days: int = Field(90, ge=1, le=3650, description="artefacts, after their last event")
+    identity_days: int = Field(90, ge=1, le=3650, description="what was told of a person; longer than the slowest campaign that counts")
+    incident_days: int = Field(180, ge=1, le=3650, description="members of cohorts, after the last that was heard of them")
+    cohort_members_max: int = Field(2000, ge=10, le=100_000, description="attempts in one cohort; the newest stay")
     case_facts_max: int = Field(20_000, ge=100, description="facts of one kind in one case; the rest is counted")
 
 
@@ -230,6 +263,51 @@ class DetectSettings(Part):
     coverage_gap_seconds: int = Field(
         3600, ge=60, description="a cluster-wide source heard this long before and after a moment was alive at it"
     )
+    delay_window_seconds: int = Field(2_592_000, ge=3600, description="what somebody wrote slows jobs up to this much later (30 days)")
+    convergence_window_seconds: int = Field(2_592_000, ge=3600, description="... or makes them learn otherwise (30 days)")
+    campaign_window_seconds: int = Field(5_184_000, ge=86_400, description="... or makes large ones end without explanation (60 days)")
+    large_job_gpus: int = Field(256, ge=2, description="jobs from this size on are compared with one another, whatever they run")
+    spec_window_seconds: int = Field(5, ge=1, description="what an update changed is logged this long before its completion (one call)")
+    degrade_window_seconds: int = Field(3600, ge=600, description="step times this long before and after an act on a node are compared")
+    degrade_ratio_min: float = Field(1.25, ge=1.05, le=10, description="slower by this is an effect; fail-slow costs 1.34 (GREYHOUND)")
+    telemetry_window_seconds: int = Field(3600, ge=600, description="a gap that begins this long after an act on the audit belongs to it")
+    offboarding_grace_seconds: int = Field(0, ge=0, description="access this long after valid_to is hand-over; others need a ticket")
+    two_places_window_seconds: int = Field(3600, ge=60, description="logins from two networks in turn within this are two places at once")
+    roaming_networks: tuple[str, ...] = Field((), description="address prefixes of VPN and gateways: to come from there is no place")
+    flood_window_seconds: int = Field(3600, ge=60, description="span in which a flood of jobs displaces others (sliding)")
+    flood_jobs_min: int = Field(20, ge=2, description="jobs in that span below which nobody floods: sweeps of a team stay below")
+    flood_own_factor: float = Field(2.0, ge=1, description="and this many times the person's own busiest span of the weeks before")
+    flood_victims_min: int = Field(3, ge=1, description="attempts of others preempted for them; fewer are the scheduler's daily business")
+    flood_short_seconds: int = Field(1800, ge=60, description="jobs that end within this, half of them at least, are an evaluation burst")
+    import_window_seconds: int = Field(2_592_000, ge=3600, description="a module imported this long after a write is judged (30 days)")
+    hook_window_seconds: int = Field(2_592_000, ge=3600, description="... and a start-up hook (30 days)")
+    dataset_window_seconds: int = Field(7_776_000, ge=3600, description="... and a shard of a dataset (90 days)")
+    removal_window_seconds: int = Field(604_800, ge=3600, description="a job that goes on this long after a removal feels it (7 days)")
+    unpickle_window_seconds: int = Field(1800, ge=1, description="a program started this long after an odd unpickling belongs to it")
+    door_window_seconds: int = Field(86_400, ge=60, description="... and a key added, or a port opened, this long after it (24 h)")
+    pickle_globals_allowed: tuple[str, ...] = Field(
+        (
+            "torch", "numpy", "collections", "functools.partial", "transformers", "tokenizers", "datasets", "accelerate", "megatron",
+            "deepspeed", "apex", "transformer_engine", "lightning", "pytorch_lightning", "omegaconf", "argparse", "pathlib", "datetime",
+        ),
+        description="modules, or module.name, that checkpoints may name: what is below one is allowed, too",
+    )  # fmt: skip
+    child_programs_allowed: tuple[str, ...] = Field(
+        (
+            "ffmpeg", "ffprobe", "git", "nvcc", "ninja", "gcc", "g++", "cc", "c++", "ld", "ptxas", "cicc", "cuobjdump", "nvdisasm",
+            "nvidia-smi", "ldconfig", "uname", "hostname", "lscpu", "which", "df", "du", "ls", "cat", "tar", "gzip", "pigz", "cmake",
+            "make",
+        ),
+        description="programs that data loaders and compilers start",
+    )  # fmt: skip
+    hooks_allowed: tuple[str, ...] = Field((), description="sha256 of start-up hooks and shims that are known to be harmless")
+    hook_names_known: tuple[str, ...] = Field(
+        ("__editable__*", "coverage*", "a1_coverage*", "distutils-precedence.pth", "*-nspkg.pth", "libnccl*", "libprof*", "*profiler*"),
+        description="file names of ordinary hooks; a name alone lowers a hit and ends none",
+    )
+    diagnosis_window_seconds: int = Field(172_800, ge=3600, description="a write this long after reading diagnostics is a round (48 h)")
+    diagnosis_rounds_min: int = Field(6, ge=3, description="rounds below which nothing is said: one round proves nothing")
+    diagnosis_chance_max: float = Field(1e-4, gt=0, le=0.05, description="chance of the rounds, if writes came at any time, above which not")
 
 
 class WorkerSettings(Part):
@@ -273,6 +351,23 @@ class Settings(BaseSettings):
     tickets: tuple[TicketSettings, ...] = Field((), description="change tickets and maintenance windows")
     artefact_roots: tuple[ArtefactRootSettings, ...] = Field((), description="folders whose files are artefacts")
 
+    @model_validator(mode="after")
+    def _one_identity_a_name(self) -> "Settings":
+        """A name that two identities hold at one time would let the order of the file decide who is accused."""
+        holders: dict[tuple[str, str], list[tuple[int, Identity]]] = {}
+        for number, entry in enumerate(self.identities):
+            identity = entry.identity()
+            uid = () if identity.uid is None else (("uid", str(identity.uid)),)
+            for name in dict.fromkeys((*uid, *names_of(identity))):
+                for other, held in holders.setdefault(name, []):
+                    if held.id != identity.id and held.valid_from < identity.valid_to and identity.valid_from < held.valid_to:
+                        raise ValueError(
+                            f"{IDENTITIES}.{other} ({held.id}) and {IDENTITIES}.{number} ({identity.id}) both claim {name[0]} {name[1]!r} "
+                            "at the same time: give one of them valid_to, or take the name from it"
+                        )
+                holders[name].append((number, identity))
+        return self
+
     @classmethod
     def settings_customise_sources(
         cls,
@@ -288,18 +383,7 @@ class Settings(BaseSettings):
     def directory(self) -> Directory:
         """The identity map and tickets as a lookup."""
         return Directory(
-            [
-                Identity(
-                    id=entry.id,
-                    uid=entry.uid,
-                    login=entry.login,
-                    team=entry.team,
-                    role=entry.role.value,
-                    valid_from=_milliseconds(entry.valid_from, 0),
-                    valid_to=_milliseconds(entry.valid_to, 2**62),
-                )
-                for entry in self.identities
-            ],
+            [entry.identity() for entry in self.identities],
             [
                 Ticket(
                     id=entry.id,
@@ -324,7 +408,21 @@ def _milliseconds(moment: datetime | None, default: int) -> int:
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping: YAML forbids it, PyYAML keeps the last, and a section would be lost in silence."""
+    """Refuses a key that stands twice in one mapping: YAML forbids it, PyYAML keeps the last, and a section would be lost in silence.
+
+    `entries` says in which line each entry of a list at the top begins: `identities.3` -> 41.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self.entries: dict[str, int] = {}
+
+    def get_single_node(self) -> yaml.Node | None:
+        root: yaml.Node | None = super().get_single_node()
+        for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+            for number, entry in enumerate(value.value if isinstance(value, yaml.SequenceNode) else ()):
+                self.entries[f"{key.value}.{number}"] = entry.start_mark.line + 1
+        return root
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
@@ -349,10 +447,13 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     if path is None and Path(SETTINGS_FILE).is_file():
         path = Path(SETTINGS_FILE)
     content: dict[str, Any] = {}
+    lines_of: dict[str, int] = {}
     if path is not None:
         try:
             with path.open(encoding="utf-8") as stream:
-                content = _Loader(stream).get_single_data() or {}
+                loader = _Loader(stream)
+                content = loader.get_single_data() or {}
+                lines_of = loader.entries
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
         if not isinstance(content, dict):
@@ -360,9 +461,17 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     try:
         return Settings(**_merged(content, overrides or {}))
     except ValidationError as error:
-        lines = [f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
+        lines = [_located(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), lines_of) for item in error.errors()]
         where = path or "settings"
         raise ConfigError(f"{where}: " + "; ".join(lines), advice="See the settings table in README.md.") from error
+
+
+_ENTRY = re.compile(r"\b([a-z_]+\.[0-9]+)(?:\.[a-z_0-9]+)*")
+
+
+def _located(message: str, lines_of: Mapping[str, int]) -> str:
+    """The message, with the line behind each entry of a list that it names."""
+    return _ENTRY.sub(lambda found: f"{found[0]} (line {lines_of[found[1]]})" if found[1] in lines_of else found[0], message)
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

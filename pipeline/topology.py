@@ -1,9 +1,12 @@
 """The map: the path of a record, one line per stage, in data order.
 
-    logs.* ── ingest ─┬─ facts.host ── hosts ─┬─ facts.artefact ── artefacts ─┐
-                      │                       │                               ├─ facts.job ── jobs ─┬─ enriched ─┐
-                      ├───────────────────────┴───────────────────────────────┤                     ├─ verdicts ─┼─ sink ── ClickHouse
-                      └─ events ── ClickHouse                                 ┘                     └─ findings ─┘
+    logs.* ── ingest ─┬─ facts.host ── hosts ─┬─ facts.artefact ── artefacts ─┐                     ┌─ enriched ─┐
+                      │                       │                               ├─ facts.job ── jobs ─┼─ verdicts ─┼─ sink ── ClickHouse
+                      ├───────────────────────┼───────────────────────────────┘               │     └─ findings ─┤
+                      │                       └─ facts.identity ── identities ── findings     │                  │
+                      ├─ facts.identity ── identities                  facts.cohort ── cohorts ── findings       │
+                      └─ events ── ClickHouse                                                                    │
+    hosts, identities, jobs, cohorts ── facts.incident ── incidents ── incidents ────────────────────────────────┘
 
 It is a value: `runtime/` runs it on Kafka with Faust, `runtime/local.py` in memory.  A stage reads topics, remembers facts, and
 answers with outcomes; it never knows which runtime it is in.
@@ -14,6 +17,9 @@ from typing import Any, NamedTuple, Protocol
 
 from pipeline.artefacts import step as artefacts
 from pipeline.hosts import step as hosts
+from pipeline.identities import step as identities
+from pipeline.incidents import cohorts
+from pipeline.incidents import step as incidents
 from pipeline.ingest import step as ingest
 from pipeline.jobs import step as jobs
 from pipeline.model.outcome import Outcome
@@ -21,6 +27,9 @@ from pipeline.settings import Settings
 from pipeline.sink import step as sink
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
+
+
+PUBLIC = ("enriched", "verdicts", "findings", "incidents")  # what stages publish, and sink stores
 
 
 class State(Protocol):
@@ -52,7 +61,7 @@ class Topology(NamedTuple):
         return facts_topic(self.prefix, stage)
 
     def public_topic(self, content: str) -> str:
-        """The topic of `enriched`, `verdicts`, `findings` or `dead-letter`."""
+        """The topic of `enriched`, `verdicts`, `findings`, `incidents` or `dead-letter`."""
         return public_topic(self.prefix, content)
 
     def state_topic(self, topic: str) -> str:
@@ -66,7 +75,8 @@ class Topology(NamedTuple):
 
 def facts_topic(prefix: str, stage: str) -> str:
     """`trainwatch.facts.host.v1` for stage `hosts`: the fact topic is named after one subject."""
-    return f"{prefix}facts.{stage.removesuffix('s')}.v1"
+    subject = f"{stage.removesuffix('ies')}y" if stage.endswith("ies") else stage.removesuffix("s")
+    return f"{prefix}facts.{subject}.v1"
 
 
 def public_topic(prefix: str, content: str) -> str:
@@ -77,13 +87,18 @@ def public_topic(prefix: str, content: str) -> str:
 def build_topology(settings: Settings) -> Topology:
     """The stages of one site."""
     prefix, inputs = settings.kafka.topic_prefix, settings.kafka.input_topics
-    host, artefact, job = (facts_topic(prefix, stage) for stage in ("hosts", "artefacts", "jobs"))
-    public = tuple(public_topic(prefix, content) for content in ("enriched", "verdicts", "findings"))
+    host, artefact, identity = (facts_topic(prefix, stage) for stage in ("hosts", "artefacts", "identities"))
+    job, cohort, incident = (facts_topic(prefix, stage) for stage in ("jobs", "cohorts", "incidents"))
+    both, behind_hosts = (*inputs, host), ("artefacts", "identities", "jobs", "incidents")
+    public = tuple(public_topic(prefix, content) for content in PUBLIC)
     stages = (
-        Stage("ingest", inputs, "records", ingest.build_state, ingest.step, tells=("hosts", "artefacts", "jobs")),
-        Stage("hosts", (host,), "facts", hosts.build_state, hosts.step, upstream=inputs, tells=("artefacts", "jobs")),
-        Stage("artefacts", (artefact,), "facts", artefacts.build_state, artefacts.step, upstream=(*inputs, host), tells=("jobs",)),
-        Stage("jobs", (job,), "facts", jobs.build_state, jobs.step, upstream=(*inputs, host, artefact)),
+        Stage("ingest", inputs, "records", ingest.build_state, ingest.step, tells=("hosts", "artefacts", "identities", "jobs")),
+        Stage("hosts", (host,), "facts", hosts.build_state, hosts.step, upstream=inputs, tells=behind_hosts),
+        Stage("artefacts", (artefact,), "facts", artefacts.build_state, artefacts.step, upstream=both, tells=("jobs",)),
+        Stage("identities", (identity,), "facts", identities.build_state, identities.step, upstream=both, tells=("incidents",)),
+        Stage("jobs", (job,), "facts", jobs.build_state, jobs.step, upstream=(*inputs, host, artefact), tells=("cohorts", "incidents")),
+        Stage("cohorts", (cohort,), "facts", cohorts.build_state, cohorts.step, upstream=(job,), tells=("incidents",)),
+        Stage("incidents", (incident,), "facts", incidents.build_state, incidents.step, upstream=(host, identity, job, cohort)),
         Stage("sink", public, "records", sink.build_state, sink.step),
     )
     return Topology(stages, prefix)

@@ -15,30 +15,42 @@ from typing import Any
 
 import msgspec
 
+from pipeline.artefacts import step as artefacts
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, Site
 from pipeline.detect.detector import registry
+from pipeline.detect.site import site_of
+from pipeline.ingest.facts import facts_of
 from pipeline.jobs.index import JobIndex
-from pipeline.jobs.step import site_of
+from pipeline.model import watched
 from pipeline.model.events import (
     AnyBody,
     AuditRecord,
     CheckpointLoaded,
+    CheckpointNote,
     CheckpointSaved,
     CollectiveTimeout,
     ControllerJob,
+    EnvironmentSet,
     Event,
     FileTouched,
+    GlobalUnpickled,
+    HookFound,
     Iteration,
     JobRecord,
     JobUpdate,
     KillRequest,
+    ModuleImported,
     NodeState,
     OomKill,
     ProcessRun,
+    ProcessSpawned,
     ProcessStarted,
     RankFailed,
+    RanksClosed,
+    SignalRequested,
     SignalSent,
+    SocketUsed,
     StepCancelled,
     StepOom,
     TaskEnded,
@@ -49,9 +61,9 @@ from pipeline.model.facts import Fact, artefact_case, host_case, job_case
 from pipeline.model.finding import Checked, Explanation, Finding
 from pipeline.model.identity import Identity
 from pipeline.model.ids import digest
-from pipeline.model.outcome import Record
+from pipeline.model.outcome import Record, Tell
 from pipeline.model.source import PER_HOST, Source
-from pipeline.model.told import ArtefactUse, Attempt, Heard, HostCoverage, NodeTouch, Told, Touch, encode_told
+from pipeline.model.told import ArtefactUse, Attempt, Heard, HostCoverage, NodeTouch, Told, Touch, decode_told, encode_told
 from pipeline.settings import (
     ArtefactRootSettings,
     IdentitySettings,
@@ -59,13 +71,15 @@ from pipeline.settings import (
     Settings,
     TicketSettings,
 )
-from pipeline.stream.watermark import Watermarks, bucket_of
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import NOTHING, Watermarks, bucket_of
 
 T0 = 1_772_409_600_000  # 2026-03-02T00:00:00Z
 CLUSTER, JOB, HOST, PID = "main", "7", "gpu-001", 4711
 OWNER, COLLEAGUE, OTHER, ADMIN, SERVICE, WRITER = 5012, 5099, 5098, 5900, 5800, 5700
 UNSET = 4_294_967_295
 PATH = "/ckpt/u012/step100.pt"
+MODULE, HOOK = "/ckpt/env/torch/nn.py", "/ckpt/env/sitecustomize.py"
 SUBMIT = -60
 BUCKET_MS = 600_000
 DAY = 86_400
@@ -208,6 +222,59 @@ def save(at: float, sha: str = "a", *, path: str = PATH, job: str = JOB, uid: in
 def load(at: float, sha: str = "b", *, path: str = PATH, job: str = JOB) -> Event:
     """The probe says what the job loaded."""
     return event(at, Source.PROBE, CheckpointLoaded(job=job, path=path, sha256=sha * 64, uid=OWNER, host=HOST), host=HOST, job=job)
+
+
+def imported(at: float, sha: str = "b", *, path: str = MODULE, job: str = JOB, module: str = "torch.nn", cached: str = "") -> Event:
+    """The probe says what bytes of a module the job imported."""
+    body = ModuleImported(job=job, module=module, path=path, sha256=sha * 64, cached_sha256=cached * 64, host=HOST)
+    return event(at, Source.PROBE, body, host=HOST, job=job)
+
+
+def hook(
+    at: float, sha: str = "b", *, path: str = HOOK, kind: str = "sitecustomize", job: str = JOB, executes: bool | None = None
+) -> Event:
+    """The probe says what runs before the job's own code."""
+    body = HookFound(job=job, hook=kind, path=path, sha256=sha * 64, executes=executes, host=HOST)
+    return event(at, Source.PROBE, body, host=HOST, job=job)
+
+
+def environment(at: float, name: str, value: str, *, job: str = JOB) -> Event:
+    """The probe says how a variable is set."""
+    return event(at, Source.PROBE, EnvironmentSet(job=job, name=name, sha256=digest(value) * 2, value=value, host=HOST), host=HOST, job=job)
+
+
+def unpickled(at: float, what: str = "posix.system", *, path: str = PATH, job: str = JOB) -> Event:
+    """The probe says that a pickle named what ordinary ones do not."""
+    module, _, name = what.rpartition(".")
+    return event(at, Source.PROBE, GlobalUnpickled(job=job, module=module, name=name, path=path, pid=PID, host=HOST), host=HOST, job=job)
+
+
+def spawned(at: float, *arguments: str, means: str = "subprocess.Popen", job: str = JOB) -> Event:
+    """The probe says that the job is about to start a program; by `os.system` a command line."""
+    executable = "/bin/sh" if means == "os.system" else f"/usr/bin/{arguments[0]}"
+    body = ProcessSpawned(job=job, means=means, executable=executable, arguments=arguments, pid=PID, host=HOST)
+    return event(at, Source.PROBE, body, host=HOST, job=job)
+
+
+def requested(at: float, signal: int = 9, *, target: int = PID, sender: int = PID, job: str = JOB) -> Event:
+    """The probe says that the job's code is about to send a signal."""
+    body = SignalRequested(job=job, signal=signal, target_pid=target, means="os.kill", pid=sender, host=HOST)
+    return event(at, Source.PROBE, body, host=HOST, job=job)
+
+
+def bound(at: float, port: int = 4444, *, action: str = "bind", job: str = JOB) -> Event:
+    """The probe says that the job listens on a port."""
+    return event(at, Source.PROBE, SocketUsed(job=job, action=action, address="0.0.0.0", port=port, host=HOST), host=HOST, job=job)  # noqa: S104
+
+
+def closing(at: float, pid: int = PID, *, job: str = JOB) -> Event:
+    """The launcher says that it ends a rank."""
+    return event(at, Source.TRAINING, RanksClosed(pid=pid, signal=15), job=job)
+
+
+def note(at: float, step: int, action: str = "loading", *, job: str = JOB) -> Event:
+    """The framework says which checkpoint it loads."""
+    return event(at, Source.TRAINING, CheckpointNote(action=action, path="/ckpt/u012", iteration=step), job=job)
 
 
 # --- access ---------------------------------------------------------------------------------------------------------------------
@@ -357,9 +424,19 @@ def now(until: float = 10 * DAY, *, since: float = -2 * DAY, silent: Iterable[So
 # --- cases ----------------------------------------------------------------------------------------------------------------------
 
 
-def told_of(events: Iterable[Event | Told], of: Attempt, silent: Iterable[Source] = (), hosts: Iterable[str] = (HOST,)) -> list[Told]:
-    """Events as the stages before would tell them: signals and node events as touches, per-host sources heard throughout."""
+def told_of(
+    events: Iterable[Event | Told], of: Attempt, silent: Iterable[Source] = (), hosts: Iterable[str] = (HOST,), at: Site | None = None
+) -> list[Told]:
+    """Events as the stages before would tell them: signals and node events as touches, per-host sources heard throughout.
+
+    With a site, what is told of loads is what the stage of artefacts tells, from the facts that ingest tells it.
+    """
     said: list[Told] = []
+    if at is not None:
+        said += artefact_uses([each for each in events if isinstance(each, Event)], of.job, at)
+        events = [each for each in events if not isinstance(each, Event) or not isinstance(each.body, (CheckpointLoaded, ModuleImported))]
+        events = [each for each in events if not isinstance(each, Event) or each.job in ("", of.job)]
+        said += [NodeTouch(of, each, False) for each in events if isinstance(each, Event) and _watched(each) and each.host in hosts]
     history = [each for each in events if isinstance(each, Event) and isinstance(each.body, (CheckpointSaved, FileTouched))]
     for each in events:
         if not isinstance(each, Event):
@@ -376,6 +453,27 @@ def told_of(events: Iterable[Event | Told], of: Attempt, silent: Iterable[Source
     return said
 
 
+def _watched(event: Event) -> bool:
+    return isinstance(event.body, FileTouched) and bool(watched.path(event.body.path))
+
+
+def artefact_uses(events: Iterable[Event], job: str, at: Site) -> list[Told]:
+    """What the stage of artefacts tells a job of these events."""
+    allowed = dict(at.artefact_writers)
+    roots = tuple(
+        ArtefactRootSettings.model_validate({"path": path, "kind": kind, "writers": sorted(allowed[path])})
+        for path, kind in at.artefact_kinds
+    )
+    state = artefacts.build_state(settings(artefact_roots=roots), Cases())
+    facts = [tell.fact for each in events for tell in facts_of(each, tuple(allowed)) if tell.stage == "artefacts"]
+    told: dict[str, Fact] = {}
+    for outcome in artefacts.step(state, facts, NOTHING)[1]:
+        assert isinstance(outcome, Tell)
+        if outcome.fact.case == job_case(CLUSTER, job) and (outcome.fact.id not in told or told[outcome.fact.id].rank <= outcome.fact.rank):
+            told[outcome.fact.id] = outcome.fact
+    return [decode_told(each.body) for each in told.values() if each.body]
+
+
 def _same_file(one: Event, other: Event) -> bool:
     return getattr(one.body, "path", "") in (getattr(other.body, "path", ""), getattr(other.body, "old_path", ""))
 
@@ -388,7 +486,7 @@ def case(*events: Event | Told, of: Attempt | None = None, silent: Iterable[Sour
         given.append(allocation())
     wanted = of or attempt()
     index = JobIndex(CLUSTER, wanted.job, 10_000)
-    for number, told in enumerate(told_of(given, wanted, silent)):
+    for number, told in enumerate(told_of(given, wanted, silent, at=at or site())):
         index.add(told.id if isinstance(told, Event) else f"{number}", told)
     return next(each for each in index.cases(at or site()) if each.attempt == wanted)
 

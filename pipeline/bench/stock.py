@@ -26,7 +26,7 @@ from pipeline.runtime.state_record import Owner
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import ClickHouseSink
 from pipeline.stream.watermark import encode_vector
-from pipeline.topology import Stage, Topology
+from pipeline.topology import PUBLIC, Stage, Topology
 
 FLUSH_SECONDS = 1.0
 FETCH_BYTES = 2 << 20
@@ -93,7 +93,7 @@ class Stages:
         self._guard = Guard(settings.time, self._tell, lambda *_: None, log)
         self._app = app = build_app(task)
         names = {topology.facts_topic(stage) for each in topology.stages for stage in each.tells}
-        names |= {topology.public_topic(content) for content in ("enriched", "verdicts", "findings", "dead-letter")}
+        names |= {topology.public_topic(content) for content in (*PUBLIC, "dead-letter")}
         self._topics = {name: self._topic(name) for name in names | {topic for stage in topology.stages for topic in stage.reads}}
         for stage in topology.stages:
             for topic in stage.reads:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 import orjson
 
 from pipeline.cli import Options, say
@@ -86,6 +87,8 @@ def as_object(results: "Results") -> Body:
         "dead_letters": _dead_letters(results),
         "filtered": _filtered(results),
         "published": results.published,
+        "wrong_zones": msgspec.to_builtins(results.sources.wrong_zones),
+        "under_rate": msgspec.to_builtins(results.sources.under),
     }
 
 
@@ -97,6 +100,8 @@ def show(console: "Console", results: "Results", *, with_verdicts: bool) -> None
     for title, counts in (("dead letters", _dead_letters(results)), ("filtered", _filtered(results))):
         if counts:
             console.print(f"{title}: " + ", ".join(f"{safe(code)} {count}" for code, count in counts.items()))
+    for text in (*(each.text for each in results.sources.wrong_zones), *(each.text for each in results.sources.under)):
+        console.print(f"[bold]look at the source:[/bold] {safe(text, LINE_MAX)}", soft_wrap=True)
     say(f"{results.records} records, {len(results.verdicts)} ended jobs, {len(findings)} findings")
 
 
@@ -151,7 +156,10 @@ def _show_verdicts(console: "Console", verdicts: Sequence[Body], *, each: bool) 
 
 
 def _job(body: Body) -> str:
-    """`cluster/id`, from the attempt."""
+    """`cluster/id`, from the attempt; of a finding about something else what it is about."""
+    if body["attempt"] is None:
+        kind, cluster, name = body["subject"]
+        return f"{kind} {cluster}/{name}"
     return f"{body['attempt'][0]}/{body['attempt'][1]}"
 
 

@@ -9,6 +9,7 @@ Exit 0: measured, and every required ratio is reached; 1: something failed, or a
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -38,7 +39,7 @@ def _records(default: int) -> Callable[[Callable[..., None]], Callable[..., None
 @click.group(invoke_without_command=True)
 @click.pass_context
 def bench(ctx: click.Context) -> None:
-    """Measure speed on real servers, side by side with peers.  Without a job: `all`.
+    """Measure speed on real servers, side by side with peers; `formats`, `state` and `mix --local` need none.  Without a job: `all`.
 
     Exit 0: measured, every required ratio reached; 1: something failed or came out wrong; 3: a requirement is missed.
     """
@@ -196,8 +197,60 @@ def state(ctx: click.Context, /, scale: float, as_json: bool) -> None:
     _tell(ctx, [job_state.run(scale, say=say)], as_json=as_json)
 
 
+@bench.command("formats")
+@click.option("--lines", "count", type=click.IntRange(500, 1_000_000), default=10_000, show_default=True, help="Lines of each format.")
+@click.option("--rounds", type=click.IntRange(3, 101), default=5, show_default=True, help="Interleaved rounds; medians are told.")
+@click.option("--formats", "names", default="", help="Comma separated; default: all.")
+@_seed
+@_json
+@click.pass_context
+def formats_(ctx: click.Context, /, count: int, rounds: int, names: str, seed: int, as_json: bool) -> None:
+    """Parsers alone, on one core: microseconds a line, pinned and sniffed; no servers."""
+    from pipeline.bench import formats  # noqa: PLC0415  keeps --help quick
+
+    chosen = tuple(name.strip() for name in names.split(",") if name.strip()) or formats.ALL
+    if unknown := set(chosen) - set(formats.ALL):
+        raise click.UsageError(f"unknown format {min(unknown)}; known: {', '.join(formats.ALL)}")
+    speeds = formats.measure(chosen, count, rounds, seed=seed, say=say)
+    if as_json:
+        click.echo(msgspec.json.encode(speeds).decode())
+    else:
+        stdout().print(formats.table(speeds))
+        say(f"sniffing adds {speeds.sniffing_share:.1%} to a parser, the median over formats")
+    ctx.exit(0 if speeds.reached else TOO_SLOW)
+
+
+@bench.command()
+@click.option("--minutes", type=click.FloatRange(min=0.01), default=1.0, show_default=True, help="How long.")
+@click.option("--formats", "named", default="", help="Comma separated; default: all.")
+@click.option("--samples", type=click.Path(exists=True, path_type=Path), multiple=True, help="A file or folder of lines to mutate too.")
+@click.option("--keep", type=click.Path(path_type=Path), default=Path("fuzz-failures"), show_default=True, help="Folder for failing input.")
+@_seed
+@_json
+@click.pass_context
+def fuzz(ctx: click.Context, /, minutes: float, named: str, samples: tuple[Path, ...], keep: Path, seed: int, as_json: bool) -> None:
+    """Mutated lines against every parser; no servers.  Exit 0: every promise was kept; 1: one was broken."""
+    from pipeline.bench import fuzz as fuzzing  # noqa: PLC0415  keeps --help quick
+
+    lines = [line for each in samples for line in fuzzing.sample_lines(each, seed)]
+    report = fuzzing.run(_chosen_formats(named, fuzzing.ALL), 60 * minutes, seed=seed, samples=lines, keep=keep, say=say)
+    if as_json:
+        click.echo(msgspec.json.encode(report).decode())
+    else:
+        stdout().print(fuzzing.table(report))
+        say("every promise was kept" if report.clean else f"{len(report.violations)} promises were BROKEN")
+    ctx.exit(0 if report.clean else 1)
+
+
 if find_spec("pipeline.cli.faults") is not None:
     bench.add_command(import_module("pipeline.cli.faults").faults)
+
+
+def _chosen_formats(named: str, known: Sequence[str]) -> tuple[str, ...]:
+    names = tuple(name.strip() for name in named.split(",") if name.strip()) or tuple(known)
+    if unknown := set(names) - set(known):
+        raise click.UsageError(f"unknown format {min(unknown)}; known: {', '.join(known)}")
+    return names
 
 
 def _chosen(peers: str, known: Sequence[str]) -> tuple[str, ...]:

@@ -222,7 +222,12 @@ class Announcer:
 
 def _headline(body: dict[str, Any]) -> str:
     who = safe(body["actor"]) or "name withheld"
-    what = f"{safe(body['detector'])}  job {safe(body['attempt'][1])} of {safe(body['owner'])}: {who}"
+    about = (
+        f"job {safe(body['attempt'][1])} of {safe(body['owner'])}"
+        if body["attempt"]
+        else f"{safe(body['subject'][0])} {safe(body['subject'][2])}"
+    )
+    what = f"{safe(body['detector'])}  {about}: {who}"
     return f"[bold]{moment(body['cause_time'])}[/bold] {safe(body['status']):<11} {what}"
 
 

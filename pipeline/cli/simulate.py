@@ -1,14 +1,18 @@
 """`trainwatch simulate`: a seed in, a folder with a simulated period out.
 
     logs.training.jsonl  logs.scheduler.jsonl  logs.access.jsonl    Kafka records, one JSON object a line, in order of timestamp
-    truth.json                                                      what was planted, and why every job ended
+    truth.json                                                      what was planted, and why every job ended: of the small week
+    truth.jsonl                                                     the same of a cluster: the run, acts, look-alikes, jobs; one a line
     trainwatch.yaml                                                 settings of the simulated site
+
+Without further options it is the week of a small site, as `trainwatch demo` plays it.  With `--gpus` or `--acts` it is a cluster with any
+number of acts of all patterns, written as it happens, so that the length of the period costs no memory.
 
 A record is {"timestamp", "key", "headers", "value"}; a value that is no UTF-8 stands as "value_base64" instead.
 """
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -21,38 +25,105 @@ from pipeline.cli import say
 from pipeline.errors import ConfigError
 from pipeline.simulate import TOPICS, Record, Week
 from pipeline.simulate import simulate as run
+from pipeline.simulate.cluster import Run
+from pipeline.simulate.cluster import simulate as happen
+from pipeline.simulate.plan import FAMILIES, Plan, parse_acts
+
+WEEK_DAYS = 7.0
+CLUSTER_DAYS, CLUSTER_GPUS = 60.0, 2000
 
 
 @click.command()
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--days", type=click.FloatRange(min=1), default=7.0, show_default=True, help="Length of the period.")
+@click.option("--days", type=click.FloatRange(min=1), default=None, help="Length of the period; 7, and 60 for a cluster.")
+@click.option("--gpus", type=click.IntRange(32, 8000), default=None, help="A cluster of so many GPUs; 2000 with --acts.")
+@click.option("--acts", default=None, help="How many acts of which pattern: p01=3,p09=2 or all=5.")
+@click.option("--intensity", type=click.FloatRange(0.1, 10), default=1.0, show_default=True, help="Scales what acts do.")
+@click.option("--silent", type=click.Choice(FAMILIES), multiple=True, help="A source family of which nothing arrives; may be repeated.")
+@click.option("--thin", type=click.IntRange(0, 60), default=0, show_default=True, help="One harmless bulk line for so many; 0: by size.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write, made when missing.")
-def simulate(seed: int, days: float, out: Path) -> None:
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output: what was written.")
+def simulate(
+    seed: int,
+    days: float | None,
+    gpus: int | None,
+    acts: str | None,
+    intensity: float,
+    silent: tuple[str, ...],
+    thin: int,
+    out: Path,
+    *,
+    as_json: bool,
+) -> None:
     """Write the log records of a simulated cluster, with the truth about them.
 
     Exit 0: written; 1: the folder cannot be written; 2: wrong usage.
     """
-    week = run(seed, days)
-    say(f"simulated {days:g} days: {len(week.records)} records, {len(week.jobs)} jobs, {len(week.acts)} acts of interference")
+    is_cluster = gpus is not None or acts is not None
+    if not is_cluster and (silent or thin or intensity != 1.0):
+        raise click.UsageError("--intensity, --silent and --thin need --gpus or --acts")
     try:
-        write(week, out)
+        if is_cluster:
+            plan = Plan(
+                seed=seed, days=days or CLUSTER_DAYS, gpus=gpus or CLUSTER_GPUS, acts=parse_acts(acts or ""), intensity=intensity,
+                silent=frozenset(silent), thin=thin,
+            )  # fmt: skip
+            summary = write_run(happen(plan), out)
+        else:
+            summary = _write_week(run(seed, days or WEEK_DAYS), days or WEEK_DAYS, out)
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error}", advice="Name a folder that you may write, with --out.") from error
+    if as_json:
+        click.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
+        return
     for topic in TOPICS:
-        click.echo(f"{out / topic}.jsonl  {week.counts[topic]} records")
-    click.echo(f"{out / 'truth.json'}  {len(week.acts)} acts, {len(week.jobs)} jobs")
+        click.echo(f"{out / topic}.jsonl  {summary['records'][topic]} records")
+    click.echo(f"{summary['truth']}  {summary['acts']} acts, {summary['jobs']} jobs")
     click.echo(f"{out / 'trainwatch.yaml'}  settings of the simulated site")
+
+
+def _write_week(week: Week, days: float, folder: Path) -> dict[str, Any]:
+    say(f"simulated {days:g} days: {len(week.records)} records, {len(week.jobs)} jobs, {len(week.acts)} acts of interference")
+    write(week, folder)
+    truth = str(folder / "truth.json")
+    return {"records": week.counts, "acts": len(week.acts), "jobs": len(week.jobs), "truth": truth, "seed": week.seed}
 
 
 def write(week: Week, folder: Path) -> None:
     """Write all files of a simulated period into `folder`.  Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as open_files:
-        files = {topic: open_files.enter_context((folder / f"{topic}.jsonl").open("wb")) for topic in TOPICS}
-        for record in week.records:
-            files[record.topic].write(orjson.dumps(_as_json(record), option=orjson.OPT_APPEND_NEWLINE))
+    _write_records(week.records, folder)
     (folder / "truth.json").write_bytes(orjson.dumps(week.truth(), option=orjson.OPT_INDENT_2))
-    (folder / "trainwatch.yaml").write_text(yaml.safe_dump(week.settings, sort_keys=False), encoding="utf-8")
+    _write_settings(week.settings, folder)
+
+
+def write_run(happening: Run, folder: Path) -> dict[str, Any]:
+    """Let a cluster's period happen, writing its records as they come, then truth and settings; returns a summary.  Raises OSError."""
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_records(happening, folder)
+    path = folder / "truth.jsonl"
+    first: dict[str, Any] = {}
+    acts = jobs = 0
+    with path.open("wb") as stream:
+        for line in happening.truth():
+            first = first or line
+            acts += line["truth"] == "act"
+            jobs += line["truth"] == "job"
+            stream.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    _write_settings(happening.settings(), folder)
+    told = ("seed", "gpus", "records", "broken", "duplicates", "thin", "thinned", "silent", "acts_planned", "acts_effective", "causes")
+    return {**{name: first[name] for name in told}, "acts": acts, "jobs": jobs, "truth": str(path)}
+
+
+def _write_records(records: Iterable[Record], folder: Path) -> None:
+    with ExitStack() as open_files:
+        files = {topic: open_files.enter_context((folder / f"{topic}.jsonl").open("wb", buffering=1 << 20)) for topic in TOPICS}
+        for record in records:
+            files[record.topic].write(orjson.dumps(_as_json(record), option=orjson.OPT_APPEND_NEWLINE))
+
+
+def _write_settings(settings: dict[str, Any], folder: Path) -> None:
+    (folder / "trainwatch.yaml").write_text(yaml.safe_dump(settings, sort_keys=False), encoding="utf-8")
 
 
 def _as_json(record: Record) -> dict[str, Any]:

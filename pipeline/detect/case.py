@@ -8,11 +8,34 @@ from typing import TypeVar
 
 import msgspec
 
-from pipeline.model.events import Body, CheckpointSaved, ControllerJob, Event, JobRecord, KillRequest, RankFailed, StepCancelled
+from pipeline.detect import workload
+from pipeline.formats.failures import Traceback, tracebacks, with_neighbours
+from pipeline.model.actor import actor_of
+from pipeline.model.events import (
+    Body,
+    CheckpointLoaded,
+    CheckpointSaved,
+    ControllerJob,
+    Event,
+    FileTouched,
+    HookFound,
+    JobRecord,
+    JobUpdate,
+    KillRequest,
+    KubernetesRequest,
+    ModuleImported,
+    ObjectEvent,
+    ProbeNote,
+    RankFailed,
+    StepCancelled,
+    TrainingLine,
+)
 from pipeline.model.finding import Evidence, subject_of
 from pipeline.model.identity import Directory, Identity
+from pipeline.model.runs import REMOVED
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import ArtefactUse, Attempt, HostCoverage, NodeTouch, Touch
+from pipeline.model.workload import is_workload
 from pipeline.settings import DetectSettings
 from pipeline.stream.watermark import Watermarks, bucket_of, buckets_covered
 
@@ -25,6 +48,7 @@ ENDED = frozenset({
 
 
 SAVES_MAX = 8  # artefacts tell a load no more of them
+FOREIGN_WRITES_MAX = 8  # nor more writes of a module
 CLOCK_MS = 5_000  # schedulers state whole seconds
 ANSWER_MS = 60_000  # a busy controller may take this long from a request to its answer
 
@@ -37,6 +61,44 @@ class Site(msgspec.Struct, frozen=True):
     grace_ms: int
     bucket_ms: int
     artefact_writers: tuple[tuple[str, frozenset[str]], ...]  # (folder with slash, identity ids that may write)
+    artefact_kinds: tuple[tuple[str, str], ...] = ()  # (folder with slash, what lies there)
+
+    def kind_of(self, path: str) -> str:
+        """checkpoint | environment | framework | hook | dataset ...; empty: below no root.  The innermost root decides."""
+        inner = max((pair for pair in self.artefact_kinds if path.startswith(pair[0])), key=lambda pair: len(pair[0]), default=("", ""))
+        return inner[1]
+
+
+class Cancel(msgspec.Struct, frozen=True, gc=False):
+    """A record that says who cancelled an attempt, or asked for it."""
+
+    event: Event
+    identity: Identity | None
+    uid: int | None = None
+    name: str = ""  # where the source has no uid
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """A file that the attempt loaded, with what came before: each by time and id."""
+
+    event: Event
+    path: str
+    sha256: str
+    saves: tuple[Event, ...] = ()  # body: CheckpointSaved; of each job the last
+    writes: tuple[Event, ...] = ()  # body: FileTouched; of modules and hooks by who may not write there, and the last if it is behind those
+    other: Event | None = None  # the last load of other bytes of the same path, by whatever job: of modules and hooks within a week
+    same: Event | None = None  # the first load of the same bytes, when it came before the other ones
+    earlier: tuple[Event, ...] = ()  # writes behind which `same` was loaded, by who may not
+    beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
+    removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
+
+
+LoadBody = CheckpointLoaded | ModuleImported | HookFound
+
+
+def bytes_of(body: Body) -> tuple[str, str]:
+    """What a load names: of a module the compiled bytes, too, since they are what runs."""
+    return str(getattr(body, "sha256", "")), str(getattr(body, "cached_sha256", ""))
 
 
 class Case:
@@ -52,6 +114,7 @@ class Case:
         uses: Iterable[ArtefactUse],
     ) -> None:
         self.site, self.attempt, self.subject = site, attempt, subject_of(attempt)
+        self._failed: list[tuple[Event, RankFailed]] | None = None
         self._by_kind: dict[type[Body], list[tuple[Event, Body]]] = {}
         for event in sorted(events, key=lambda each: (each.event_time, each.id)):
             self._by_kind.setdefault(type(event.body), []).append((event, event.body))
@@ -61,6 +124,9 @@ class Case:
         self._heard = {(told.host, told.source): frozenset(told.buckets) for told in coverage}
         self.uses: tuple[ArtefactUse, ...] = tuple(uses)
         records = self.of(JobRecord)
+        if is_workload(attempt.job):  # a list may tell of its start; nobody records its end
+            phases = {record.phase for _, record in records}
+            records = [*records, *(pair for pair in workload.records_of(attempt, self.all_events()) if pair[1].phase not in phases)]
         self.records: tuple[tuple[Event, JobRecord], ...] = tuple(records)
         ends = [(event, record) for event, record in records if record.phase == "end" and record.state in ENDED]
         # jobcomp states the end once; sacct comes later and repeats it, with who cancelled.
@@ -75,6 +141,8 @@ class Case:
         began = max(attempt.start, attempt.submit)
         directory = site.directory
         self.owner: Identity | None = directory.by_uid(self.owner_uid, began) or (directory.by_login(names[0], began) if names else None)
+        if self.owner is None and is_workload(attempt.job) and (made := workload.creation(self.all_events())) is not None:
+            self.owner = actor_of(directory, made)
         self.nodes: tuple[str, ...] = max((record.nodes for _, record in records), key=lambda nodes: (len(nodes), nodes), default=())
         gpus = [record.gpus for _, record in records if record.gpus is not None]
         self.gpus: int | None = max(gpus) if gpus else None
@@ -97,9 +165,113 @@ class Case:
         """Who cancelled, as sacct says it."""
         return next((record.cancelled_by_uid for _, record in self.records if record.cancelled_by_uid is not None), None)
 
+    def cancelled_by(self) -> Sequence[Cancel]:
+        """Every record that names who cancelled: accounting's uid or name, PBS' requestor, who deleted the Kubernetes job."""
+        directory, found = self.site.directory, []
+        for event, record in self.records:
+            at = event.event_time
+            if isinstance(event.body, KubernetesRequest):
+                if record.cancelled_by:
+                    found.append(Cancel(event, actor_of(directory, event), name=record.cancelled_by))
+            elif record.cancelled_by_uid is not None:
+                found.append(Cancel(event, directory.by_uid(record.cancelled_by_uid, at), record.cancelled_by_uid, record.cancelled_by))
+            elif record.cancelled_by:
+                found.append(Cancel(event, directory.by_login(record.cancelled_by, at), name=record.cancelled_by))
+        for event, update in self.of(JobUpdate):
+            if update.change == "delete" and not update.refused:
+                name = update.value.partition("@")[0]
+                who = directory.by_uid(update.uid, event.event_time) or directory.by_login(name, event.event_time)
+                found.append(Cancel(event, who, update.uid, name))
+        return found
+
+    def kubernetes(self, *acts: str, granted: bool = True) -> Sequence[tuple[Event, KubernetesRequest]]:
+        """Requests about the job's objects whose verb or subresource is one of these: delete, patch, exec, eviction ...; any without.
+
+        An exec has the verb `create` or `get`: it is known by its subresource alone.  `granted=False`: those that were refused.
+        """
+        return [
+            (event, body)
+            for event, body in self.of(KubernetesRequest)
+            if (not acts or (body.subresource or body.verb) in acts) and workload.granted(body) is granted
+        ]
+
+    def object_events(self, *reasons: str) -> Sequence[tuple[Event, ObjectEvent]]:
+        """What controllers told of the job's objects: Preempted, Evicted, OOMKilled ...; all without reasons."""
+        return [(event, body) for event, body in self.of(ObjectEvent) if not reasons or body.reason in reasons]
+
+    def befell(self, kind: type[AnyBodyType]) -> Sequence[tuple[Event, AnyBodyType, bool]]:
+        """What of one kind befell the attempt's nodes while it ran, and whether it names one of its processes.
+
+        OomKill, Xid, NodeState; and what `model/watched.py` lets through: ProcessRun, PrivilegeUsed, SessionCommand, FileTouched,
+        FileIntegrity, AuditRecord (changes of the audit system), KernelLine, RuntimeAlert, KernelCall, ProcessEnded, ObjectEvent.
+        """
+        return [(touch.event, body, touch.job_pid) for touch in self.node_touches if isinstance(body := touch.event.body, kind)]
+
+    def loaded(self, *kinds: type[LoadBody]) -> Sequence[Loaded]:
+        """What the attempt loaded, with the saves, writes and other bytes before each load; of modules those worth telling."""
+        uses: dict[str, list[Event]] = {}
+        loads: dict[str, Event] = {}
+        for use in self.uses:
+            loads[use.load.id] = use.load
+            if use.before is not None:
+                uses.setdefault(use.load.id, []).append(use.before)
+        found = []
+        for load in sorted(loads.values(), key=lambda each: (each.event_time, each.id)):
+            body = load.body
+            if not isinstance(body, (CheckpointLoaded, ModuleImported, HookFound)) or (kinds and not isinstance(body, kinds)):
+                continue
+            found.append(self._with_history(load, body, sorted(uses.get(load.id, ()), key=lambda each: (each.event_time, each.id))))
+        return found
+
+    def _with_history(self, load: Event, body: LoadBody, before: Sequence[Event]) -> Loaded:
+        """What was told while less was known may reach further back than it would by now."""
+        loads = [each for each in before if isinstance(each.body, (CheckpointLoaded, ModuleImported, HookFound))]
+        others = [each for each in loads if bytes_of(each.body) != bytes_of(body)]
+        other = max(others, key=lambda each: (getattr(each.body, "sha256", "") != body.sha256, each.event_time, each.id), default=None)
+        same = next((each for each in loads if bytes_of(each.body) == bytes_of(body)), None)
+        if other is None or (same is not None and same.event_time >= other.event_time):
+            same = None
+        files = [each for each in before if isinstance(each.body, FileTouched)]
+        writes = [each for each in files if getattr(each.body, "action", "") != REMOVED]
+        foreign = [each for each in writes if not self.has_leave(each, body.path)]
+        if not isinstance(body, CheckpointLoaded):
+            foreign = foreign[-FOREIGN_WRITES_MAX:]
+            leave = [each for each in writes[-1:] if self.has_leave(each, body.path)]
+            writes = [each for each in (*foreign, *leave) if other is None or each.event_time >= other.event_time]
+        saves = [each for each in before if isinstance(each.body, CheckpointSaved)]
+        return Loaded(
+            load,
+            body.path,
+            body.sha256,
+            saves=tuple(each for each in saves if getattr(each.body, "path", "") == body.path),
+            writes=tuple(writes),
+            other=other,
+            same=same,
+            earlier=tuple(each for each in foreign if same is not None and each.event_time <= same.event_time),
+            beside=tuple(each for each in saves if getattr(each.body, "path", "") != body.path),
+            removed=tuple(each for each in files if getattr(each.body, "action", "") == REMOVED),
+        )
+
+    def has_leave(self, event: Event, path: str) -> bool:
+        """May who did this write below the artefact's root?  The innermost root decides."""
+        inner = max((pair for pair in self.site.artefact_writers if path.startswith(pair[0])), key=lambda pair: len(pair[0]), default=None)
+        who = actor_of(self.site.directory, event) if inner is not None and inner[1] else None
+        return who is not None and inner is not None and who.id in inner[1]
+
+    def probe_stopped(self) -> Sequence[tuple[Event, ProbeNote]]:
+        """Where the probe said that it left something out or failed; that a process ended in the ordinary way is no such word."""
+        return [(event, body) for event, body in self.of(ProbeNote) if body.what in ("left_out", "failed")]
+
     def failed_ranks(self) -> Sequence[tuple[Event, RankFailed]]:
-        """Ranks that the launcher says ended, first ones first."""
-        return self.of(RankFailed)
+        """Ranks that the launcher says ended, by time; with rank, host and whether it was the first where its block's lines are known."""
+        if self._failed is None:
+            whole = with_neighbours(event for kind in (RankFailed, TrainingLine) for event, _ in self.of(kind))
+            self._failed = [whole.get(event.id, (event, body)) for event, body in self.of(RankFailed)]
+        return self._failed
+
+    def tracebacks(self) -> list[Traceback]:
+        """What the program said when it failed; of ranks that fail alike within an hour the first one's."""
+        return tracebacks(event for event, _ in self.of(TrainingLine))
 
     def saves_before(self, path: str, time: int) -> list[Event]:
         """Of each job that says it saved this file by then, its last word: by time, the newest of them."""

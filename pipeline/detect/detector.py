@@ -12,6 +12,7 @@ from pipeline.detect import gates, rules
 from pipeline.detect.benign import Suspicion
 from pipeline.errors import require
 from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, Subject
+from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
@@ -44,7 +45,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     attack: tuple[str, ...]  # ATT&CK v18, ATLAS
     needs: tuple[Source, ...]
     window_seconds: str  # name of the setting
-    benign: tuple[Callable[[Any, Suspicion, Watermarks], Explanation], ...]  # each takes the kind of case that the subject has
+    benign: tuple[Callable[[Any, Any, Watermarks], Explanation], ...]  # each takes the kind of case that the subject has
     required: tuple[str, ...]  # explanations that must be excluded before a hit is an alert
     blind_spots: tuple[str, ...]
     runbook: str  # what to look at first
@@ -74,7 +75,7 @@ def registry(subject: str = "") -> tuple[Detector, ...]:
     return tuple(found)
 
 
-def explained(meta: Meta, case: Judged, suspicion: Suspicion, now: Watermarks) -> tuple[tuple[Explanation, ...], bool]:
+def explained(meta: Meta, case: Judged, suspicion: Any, now: Watermarks) -> tuple[tuple[Explanation, ...], bool]:
     """(the checklist, whether one of them was confirmed)."""
     checklist = tuple(explain(case, suspicion, now) for explain in meta.benign)
     return checklist, any(item.answer is Checked.CONFIRMED for item in checklist)
@@ -95,16 +96,52 @@ def raised(
     severity: Severity | None = None,
     several_actors: bool = False,
 ) -> Finding:
-    """A finding of this detector, with gates applied and evidence in canonical order."""
+    """A finding of this detector on what an event caused."""
+    return found(
+        meta,
+        case,
+        suspicion.actor,
+        checklist,
+        effect=effect,
+        anchor=anchor,
+        summary=summary,
+        cited=cited,
+        parts=parts,
+        effect_time=suspicion.effect_time,
+        cause_time=suspicion.cause.event_time,
+        closes_at=closes_at,
+        severity=severity,
+        several_actors=several_actors,
+    )
+
+
+def found(
+    meta: Meta,
+    case: Judged,
+    actor: Identity | None,
+    checklist: Sequence[Explanation],
+    *,
+    effect: str,
+    anchor: str = "",
+    summary: str,
+    cited: Sequence[Evidence],
+    parts: Sequence[tuple[str, float]],
+    effect_time: int,
+    cause_time: int,
+    closes_at: int,
+    severity: Severity | None = None,
+    several_actors: bool = False,
+) -> Finding:
+    """A finding with gates applied and evidence in canonical order.  Neither anchor nor summary may name `actor`: gates decide on names."""
     score = 1.0
     for _, part in parts:
         score *= part
     alert, gate = gates.alert_or_reason(checklist, meta.required)
-    actor, withheld = gates.name_or_reason(suspicion.actor, cited)
+    name, withheld = gates.name_or_reason(actor, cited)
     if several_actors:
-        actor, withheld = "", "several identities acted; see the evidence"
-    if actor and not alert:
-        actor, withheld = "", f"below the gate: {gate}"
+        name, withheld = "", "several identities acted; see the evidence"
+    if name and not alert:
+        name, withheld = "", f"below the gate: {gate}"
     return Finding(
         detector=meta.id,
         detector_version=meta.version,
@@ -115,10 +152,10 @@ def raised(
         effect=effect,
         anchor=anchor,
         owner=case.owner_id,
-        actor=actor,
+        actor=name,
         actor_withheld=withheld,
-        effect_time=suspicion.effect_time,
-        cause_time=suspicion.cause.event_time,
+        effect_time=effect_time,
+        cause_time=cause_time,
         closes_at=closes_at,
         summary=summary,
         evidence=tuple(sorted(set(cited), key=lambda item: (item.event_time, item.role, item.event_id))),
@@ -128,4 +165,5 @@ def raised(
         alert=alert,
         gate=gate,
         sources=meta.needs,
+        suspect=actor.id if actor is not None and actor.role not in ("root", "daemon") and not several_actors else "",
     )

@@ -15,6 +15,7 @@ GROUPS: dict[str, str] = {
     Source.SLURMCTLD: "scheduler",
     Source.JOBCOMP: "scheduler",
     Source.SACCT: "scheduler",
+    Source.BOOTSTRAP: "scheduler",
     Source.AUDITD: "kernel audit",
     Source.KERNEL: "kernel log",
     Source.SSHD: "login",

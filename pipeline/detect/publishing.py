@@ -5,6 +5,8 @@ are published, and after a crash the same bodies come again under the same ids a
 
     judged: a, b      emitted: a, c       ->  a changed? update : nothing      b  create      c  retract
 
+Incidents are told each finding's last word, with whom it suspects, also below the gate: it belongs to the case file.
+
 Holds: a value whose canonical body was published last is not published again; a retraction is published once.
 """
 
@@ -14,10 +16,11 @@ import msgspec
 
 from pipeline import __version__
 from pipeline.detect import ocsf
-from pipeline.model.facts import Fact
+from pipeline.model.facts import VOID, Fact, incidents_case
 from pipeline.model.finding import Finding, Status, Transport, Verdict, canonical_digest, subject_of
 from pipeline.model.ids import rank
-from pipeline.model.outcome import Publish
+from pipeline.model.incident import Found, encode_in_case
+from pipeline.model.outcome import Publish, Tell
 from pipeline.model.source import Source
 from pipeline.model.told import Emitted, encode_told
 from pipeline.stream.cases import Cases
@@ -41,10 +44,12 @@ class Publisher:
         now: Watermarks,
         again: Callable[[int], None],
         delays: Sequence[int] = (0,),
-    ) -> Iterator[Publish]:
+        kept_from: int = 0,
+    ) -> Iterator[Publish | Tell]:
         """All that a case says now, against what it said before; `emitted` is brought up to date.
 
         Values whose window the joint watermark has passed are final; for the others `again` is told when to look, with each delay in ms.
+        What closed before `kept_from` stands as it was said, since retention has taken what it rested on.
         """
         found: dict[str, Finding | Verdict] = {}
         for value in judged:
@@ -56,32 +61,37 @@ class Publisher:
         for value in found.values():
             yield from self._publish(case, emitted, value, now)
         for subject in sorted(emitted.keys() - found.keys()):
-            yield from self._retract(case, emitted, subject, now)
+            yield from self._retract(case, emitted, subject, now, kept_from)
 
-    def _publish(self, case: bytes, emitted: dict[str, Emitted], value: Finding | Verdict, now: Watermarks) -> Iterator[Publish]:
+    def _publish(self, case: bytes, emitted: dict[str, Emitted], value: Finding | Verdict, now: Watermarks) -> Iterator[Publish | Tell]:
         digest, last = canonical_digest(value), emitted.get(value.id)
-        if last is not None and last.digest == digest:
+        body = _encode(value) if isinstance(value, Finding) else b""
+        if last is not None and last.digest == digest and last.body == body:
             return
         revision = last.revision + 1 if last else 1
-        body = _encode(value) if isinstance(value, Finding) else b""
         self._remember(case, emitted, Emitted(value.id, revision, digest, body))
         if isinstance(value, Finding):
-            yield self._finding(value, revision, now)
+            yield _told(value, revision, encode_in_case(Found(value)))
+            if last is None or last.digest != digest:  # else only who is suspected has changed, which is in no body
+                yield self._finding(value, revision, now)
         else:
             transport = self._transport(value.attempt.cluster, revision, now)
             yield Publish("verdicts", value.attempt.name.encode(), f"{value.id}/{revision}", ocsf.verdict_value(value, transport))
 
-    def _retract(self, case: bytes, emitted: dict[str, Emitted], subject: str, now: Watermarks) -> Iterator[Publish]:
+    def _retract(self, case: bytes, emitted: dict[str, Emitted], subject: str, now: Watermarks, kept_from: int) -> Iterator[Publish | Tell]:
         """A finding that the facts no longer support."""
         last = emitted[subject]
         if last.retracted or not last.body:
             return
         value = _decode(last.body)
+        if value.closes_at < kept_from:
+            return
         if not value.subject.name and value.attempt is not None:  # said by a release whose findings were about jobs only
             value = msgspec.structs.replace(value, subject=subject_of(value.attempt))
         value = msgspec.structs.replace(value, status=Status.RETRACTED)
         revision = last.revision + 1
         self._remember(case, emitted, Emitted(subject, revision, canonical_digest(value), last.body, retracted=True))
+        yield _told(value, revision, VOID)
         yield self._finding(value, revision, now)
 
     def _finding(self, value: Finding, revision: int, now: Watermarks) -> Publish:
@@ -104,6 +114,11 @@ class Publisher:
 def last_said(emitted: Mapping[str, Emitted]) -> tuple[tuple[str, str], ...]:
     """(id, digest of the last canonical body) of everything said: what a tombstone keeps."""
     return tuple(sorted((each.subject, each.digest) for each in emitted.values()))
+
+
+def _told(value: Finding, revision: int, body: bytes) -> Tell:
+    """All findings of a cluster meet in one case: only there it shows which belong together."""
+    return Tell("incidents", Fact(incidents_case(value.subject.cluster), value.id, rank(revision), body), last_word=True)
 
 
 def _cluster(value: Finding | Verdict) -> str:

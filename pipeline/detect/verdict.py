@@ -29,6 +29,11 @@ from pipeline.stream.watermark import Watermarks
 LAUNCH_FAILURE = 53  # Slurm's own code in the place of a signal
 Found = tuple[str, Evidence]
 DEADLY_EFFECTS = frozenset({"ranks_killed", "cancelled", "loaded_tampered_checkpoint"})
+# What harms a job by what it loaded, or did from inside: less is known of it, so that only an alert decides the verdict.
+HARMFUL_EFFECTS = frozenset({
+    "killed_from_inside", "imported_tampered_module", "started_with_foreign_hook", "shell_from_pickle", "resumed_from_older",
+    "read_tampered_dataset",
+})  # fmt: skip
 
 
 def judge(case: Case, findings: Sequence[Finding], now: Watermarks) -> Verdict | None:
@@ -36,8 +41,9 @@ def judge(case: Case, findings: Sequence[Finding], now: Watermarks) -> Verdict |
     if case.end_record is None or case.end is None:
         return None
     under = tuple(sorted(finding.id for finding in findings))
-    if any(finding.effect in DEADLY_EFFECTS for finding in findings):
-        verdict, cause, by = "interference", next(each.effect for each in findings if each.effect in DEADLY_EFFECTS), None
+    harmed = [each.effect for each in findings if each.effect in DEADLY_EFFECTS or (each.alert and each.effect in HARMFUL_EFFECTS)]
+    if harmed:
+        verdict, cause, by = "interference", harmed[0], None
     elif (found := _acquitted(case)) is not None:
         verdict, (cause, by) = "benign", found
     else:

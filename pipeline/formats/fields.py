@@ -15,17 +15,19 @@ functions, and bounded.
 """
 
 import datetime as dt
+import json
 import re
 from collections.abc import Iterator
 from functools import lru_cache
 from itertools import islice
+from math import isfinite
 from typing import Any, TypeVar
 from zoneinfo import ZoneInfo
 
 import msgspec
 import orjson
 
-from pipeline.errors import DecodeError, SchemaMismatch, TimestampOutOfRange
+from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, TimestampOutOfRange
 from pipeline.formats.line import Reading
 
 EVENT_TIME_MIN = 946_684_800_000  # 2000-01-01: a smaller time is a counter, a zero or a clock that was never set
@@ -38,7 +40,6 @@ UNMAPPED_NAME_LENGTH_MAX = 128
 UNMAPPED_TEXT_LENGTH_MAX = 512
 
 _EPOCH = dt.datetime(1970, 1, 1)  # noqa: DTZ001 - a wall clock's zero; the zone is applied by local_to_utc
-_EPOCH_UTC = _EPOCH.replace(tzinfo=dt.UTC)
 
 Model = TypeVar("Model", bound=msgspec.Struct)
 
@@ -53,37 +54,55 @@ def checked_time(milliseconds: int) -> int:
     raise TimestampOutOfRange("event time outside the years 2000 to 2099")
 
 
-_ISO = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,]([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-5][0-9])?")
+_ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}):([0-5][0-9])(?:[.,]([0-9]{1,9}))?(Z|[+-][0-9]{2}:?[0-5][0-9])?")
 
 
 def iso_time(text: str, reading: Reading) -> int:
     """`2026-03-02T19:40:41[.318][+08:00]`; without offset it is local time of the reading's zone."""
-    return _iso(text, reading.zone, reading.reference_time)
+    match = _ISO.fullmatch(text)
+    if match is None:
+        raise DecodeError("not an ISO 8601 time")
+    wall, offset = _wall_time(match)
+    return checked_time(local_to_utc(wall, reading.zone, reading.reference_time) if offset is None else wall - offset)
 
 
 def utc_time(text: str) -> int:
     """The same, for sources that write UTC without saying so."""
-    return _iso(text, None, 0)
-
-
-def _iso(text: str, zone: ZoneInfo | None, reference: int) -> int:
-    # Times to the second come again in every row about the same job; those with a fraction do not.
-    wall, offset = _wall_time(text) if "." in text else _repeated_wall_time(text)
-    if offset is not None:
-        return checked_time(wall - offset)
-    return checked_time(wall if zone is None else local_to_utc(wall, zone, reference))
-
-
-def _wall_time(text: str) -> tuple[int, int | None]:
-    """Milliseconds of the wall clock, and those that it is ahead of UTC where the text says so."""
-    if _ISO.fullmatch(text) is None:
+    match = _ISO.fullmatch(text)
+    if match is None:
         raise DecodeError("not an ISO 8601 time")
+    wall, offset = _wall_time(match)
+    return checked_time(wall if offset is None else wall - offset)
+
+
+def _wall_time(match: re.Match[str]) -> tuple[int, int | None]:
+    """Milliseconds of the wall clock, and those that it is ahead of UTC where the text says so."""
+    minute, second, fraction, offset = match.groups()
+    wall = _minute(minute) + 1000 * int(second)
+    if fraction:
+        wall += int(fraction[:3]) if len(fraction) > 2 else int(f"{fraction}00"[:3])
+    if offset is None:
+        return wall, None
+    return wall, 0 if offset == "Z" else _offset(offset)
+
+
+@lru_cache(maxsize=16_384)  # the lines of a minute say the same of it, and rows about a job repeat its times
+def _minute(text: str) -> int:
+    """Milliseconds of the wall clock at `2026-03-02T19:40`."""
     try:
-        moment = dt.datetime.fromisoformat(text)
+        return _milliseconds(dt.datetime.fromisoformat(text) - _EPOCH)
     except ValueError as error:
         raise DecodeError("no such day or time of day") from error
-    ahead = moment.utcoffset()
-    return _milliseconds(moment.replace(tzinfo=None) - _EPOCH), None if ahead is None else _milliseconds(ahead)
+
+
+@lru_cache(maxsize=256)
+def _offset(text: str) -> int:
+    """Milliseconds that `+08:00` is ahead of UTC."""
+    try:
+        ahead = dt.datetime.fromisoformat(f"2000-01-01T00:00:00{text}").utcoffset()
+    except ValueError as error:
+        raise DecodeError("no such offset") from error
+    return _milliseconds(ahead or dt.timedelta())
 
 
 def _milliseconds(span: dt.timedelta) -> int:
@@ -91,18 +110,16 @@ def _milliseconds(span: dt.timedelta) -> int:
     return span.days * 86_400_000 + span.seconds * 1000 + span.microseconds // 1000
 
 
-_repeated_wall_time = lru_cache(maxsize=8192)(_wall_time)  # only texts that are times enter, so an entry is small
-
-
 def zoned_time(text: str) -> int | None:
     """The same for a time that must carry its offset, as shippers' clocks do; None when it does not, or is no time."""
     match = _ISO.fullmatch(text)
-    if match is None or match[2] is None:
+    if match is None or match[4] is None:
         return None
     try:
-        time = _milliseconds(dt.datetime.fromisoformat(text) - _EPOCH_UTC)
-    except (ValueError, OverflowError):
+        wall, offset = _wall_time(match)
+    except RejectedRecord:
         return None
+    time = wall - (offset or 0)
     return time if EVENT_TIME_MIN <= time < EVENT_TIME_MAX else None
 
 
@@ -150,6 +167,7 @@ def text_of(payload: bytes) -> str:
     return payload.decode("utf-8", "replace")
 
 
+@lru_cache(maxsize=1024)  # a site's jobs end in few ways
 def code_and_signal(text: str | None) -> tuple[int | None, int | None]:
     """Slurm's `exit status:signal`; empty: neither."""
     if not text:
@@ -163,6 +181,7 @@ def code_and_signal(text: str | None) -> tuple[int | None, int | None]:
 _UNTYPED_GPUS = re.compile(r"(?:^|,)gres/gpu=([0-9]{1,9})(?:,|$)")
 
 
+@lru_cache(maxsize=1024)  # jobs of a site ask for few kinds of allocations
 def gpus_of(tres: str | None) -> int | None:
     """GPUs of a TRES list.  The untyped entry already counts the typed ones, so they are never added up."""
     match = _UNTYPED_GPUS.search(tres) if tres else None
@@ -184,6 +203,7 @@ ENDED_STATES = frozenset({
 _STATE = re.compile(r"([A-Z_]{1,32})(?: by ([0-9]{1,10}))?\+?")
 
 
+@lru_cache(maxsize=1024)
 def job_state(text: str | None) -> tuple[str, int | None]:
     """Base name of a state, and the uid of `CANCELLED by 5012`."""
     if not text:
@@ -287,12 +307,52 @@ def _numbers(ranges: str, room: int) -> Iterator[str]:
 # --- JSON objects ---------------------------------------------------------------------------------------------------------------
 
 
+_ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(u[dD][89a-fA-F][0-9a-fA-F]{2})|.)", re.DOTALL)
+
+
+def mended_json(text: str) -> str:
+    """The same with a replacement character for each half of a surrogate pair.
+
+    Producers write what they were given: a file name or an argument that is no UTF-8 comes as its bytes, or as `\\udcff`.  Whoever chose
+    it must not hide the line by it.
+    """
+    return _ESCAPE.sub(lambda escape: escape[0] if escape[1] is None else "\\ufffd", text)
+
+
+def strict_json(payload: bytes) -> bytes:
+    """The same as JSON that every decoder reads, by the slower one of the standard library: NaN and numbers that nothing holds are null.
+
+    Raises DecodeError where it is broken otherwise.
+    """
+    try:
+        value = json.loads(mended_json(payload.decode("utf-8", "replace")), parse_constant=_null, parse_float=_held, parse_int=_whole)
+        return orjson.dumps(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise DecodeError("not JSON, nor nearly") from error
+
+
+def _null(_: str) -> None:
+    return None
+
+
+def _held(number: str) -> float | None:
+    value = float(number)
+    return value if isfinite(value) else None
+
+
+def _whole(number: str) -> int | None:
+    return int(number) if len(number) <= 18 else None
+
+
 def json_object(payload: bytes) -> dict[str, Any]:
     """The object.  NaN and broken JSON are refused; of a doubled key the last one holds, as in every common decoder."""
     try:
         value = orjson.loads(payload)
     except orjson.JSONDecodeError as error:
-        raise DecodeError(f"not JSON: {error.msg}") from error
+        try:
+            value = orjson.loads(mended_json(payload.decode("utf-8", "replace")))
+        except orjson.JSONDecodeError:
+            raise DecodeError(f"not JSON: {error.msg}") from error
     if not isinstance(value, dict):
         raise SchemaMismatch("the JSON is not an object")
     return value
@@ -312,11 +372,15 @@ def unmapped(value: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
     for name, field in value.items():
         if name in known or field is None or len(name) > UNMAPPED_NAME_LENGTH_MAX:
             continue
-        try:
-            text = field if isinstance(field, str) else orjson.dumps(field).decode()
-        except orjson.JSONEncodeError as error:
-            raise DecodeError("a field is nested too deeply") from error
-        rest[name] = text[:UNMAPPED_TEXT_LENGTH_MAX]
+        if type(field) is str:
+            rest[name] = field[:UNMAPPED_TEXT_LENGTH_MAX]
+        elif type(field) is int:
+            rest[name] = str(field)
+        else:
+            try:
+                rest[name] = orjson.dumps(field)[: 4 * UNMAPPED_TEXT_LENGTH_MAX].decode("utf-8", "ignore")[:UNMAPPED_TEXT_LENGTH_MAX]
+            except orjson.JSONEncodeError as error:
+                raise DecodeError("a field is nested too deeply") from error
         if len(rest) == UNMAPPED_FIELDS_MAX:
             break
     return rest

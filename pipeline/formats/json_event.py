@@ -60,32 +60,44 @@ def at(value: object, *path: str) -> Any:
     return value
 
 
-def text_at(value: object, *path: str) -> str:
+def text_at(value: object, name: str, *deeper: str) -> str:
     """A text, or a number as text."""
-    for name in path:  # `at`, without the call: this is the bulk of what a format does
-        if type(value) is not dict:
-            return ""
-        value = value.get(name)
-    if value is None:
+    # `at`, without the call: this and the next are the bulk of what a format does.
+    found: object = value.get(name) if type(value) is dict else None
+    for name in deeper:
+        found = found.get(name) if type(found) is dict else None
+    if type(found) is str:
+        return found[:TEXT_CHARACTERS_MAX]
+    if found is None:
         return ""
-    if isinstance(value, str):
-        return value[:TEXT_CHARACTERS_MAX]
-    if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    raise SchemaMismatch(f"{path[-1]} is not a text")
+    if type(found) is int:
+        return str(found)
+    raise SchemaMismatch(f"{name} is not a text")
 
 
-def int_at(value: object, *path: str, maximum: int = NUMBER_MAX) -> int | None:
+def texts_of(value: object, *names: str) -> list[str]:
+    """`text_at` of several fields of one object, in half the time."""
+    if type(value) is not dict:
+        return [""] * len(names)
+    get = value.get
+    return [
+        found[:TEXT_CHARACTERS_MAX] if type(found := get(name)) is str else "" if found is None else text_at(value, name) for name in names
+    ]
+
+
+def int_at(value: object, name: str, *deeper: str, maximum: int = NUMBER_MAX) -> int | None:
     """A number of 0 to `maximum`, also written as text."""
-    found = at(value, *path)
+    found: object = value.get(name) if type(value) is dict else None
+    for name in deeper:
+        found = found.get(name) if type(found) is dict else None
     if type(found) is int and 0 <= found <= maximum:
         return found
     if found is None or found == "":
         return None
     if isinstance(found, str) and len(found) <= 20 and found.isascii() and found.isdigit():
         found = int(found)
-    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found <= maximum:
-        raise SchemaMismatch(f"{path[-1]} is not a number of its range")
+    if type(found) is not int or not 0 <= found <= maximum:
+        raise SchemaMismatch(f"{name} is not a number of its range")
     return found
 
 
@@ -97,6 +109,8 @@ def pid_at(value: object, *path: str) -> int | None:
 def uid_at(value: object, *path: str) -> int | None:
     """A user id; None when unset, which is written as the largest number or as -1."""
     found = at(value, *path)
+    if type(found) is int and 0 <= found <= UID_MAX:
+        return found
     if found in (UID_UNSET, -1, "4294967295", "-1"):
         return None
     return int_at(value, *path, maximum=UID_MAX)
@@ -128,7 +142,11 @@ def list_at(value: object, *path: str) -> list[Any]:
 
 def texts_at(value: object, *path: str) -> tuple[str, ...]:
     """The texts of a list, as many as a field takes."""
-    found = list_at(value, *path)[:LIST_MAX]
-    if all(isinstance(each, str) for each in found):
-        return tuple(each[:TEXT_CHARACTERS_MAX] for each in found)
+    found = at(value, *path)
+    if found is None:
+        return ()
+    if type(found) is list:
+        some = [each[:TEXT_CHARACTERS_MAX] for each in found[:LIST_MAX] if type(each) is str]
+        if len(some) == min(len(found), LIST_MAX):
+            return tuple(some)
     raise SchemaMismatch(f"{path[-1]} is not a list of texts")

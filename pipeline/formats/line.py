@@ -12,6 +12,21 @@ from pipeline.model.source import Source
 Headers = Mapping[str, bytes] | Sequence[tuple[str, bytes]]  # of a record; of a name that comes twice the last one holds
 
 
+ITEMS_MAX = 10_000  # lines of one record; one with more is a dead letter, since a row's number in its record has 16 bits
+
+
+class Part(msgspec.Struct, frozen=True, gc=False):
+    """One piece of a line that a container runtime split, at 16 KiB as a rule.
+
+    The pieces of a line share the id where there is one; else they follow one another in their file and stream, and the piece that ends
+    the line is said to be nothing but a whole line.
+    """
+
+    id: str = ""
+    ordinal: int | None = None  # counted by the runtime
+    last: bool = False
+
+
 class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One payload line and what its envelope says of it.  Nothing here is believed over what the settings pin."""
 
@@ -21,7 +36,10 @@ class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     file: str = ""
     file_offset: int | None = None
     collected_time: int | None = None  # UTC ms, shipper's clock
-    truncated: bool = False
+    truncated: bool = False  # there is more of it: cut for good, or the next part
+    stream: str = ""  # of a container: stdout or stderr
+    part: Part | None = None
+    broken: str = ""  # why the envelope could not read this item of a batch; it is refused, its neighbours are not
 
 
 class Reading(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -38,14 +56,19 @@ class Envelope(Protocol):
     """How a shipper wraps lines."""
 
     name: str
+    begins: Sequence[bytes]  # of one or two bytes: a value of this shape begins with one of them; empty: with any
 
     def unwrap(self, value: bytes, headers: Headers) -> list[Line] | None:
-        """The lines of a record, or None when this is not the envelope's shape.  Raises DecodeError."""
+        """The lines of a record, or None when this is not the envelope's shape.  Raises DecodeError or RecordTooLarge.
+
+        No lines: known, and holds none.  Takes linear time in the length of the value, whose author may be an attacker.
+        """
 
 
 class Payload(Protocol):
     """One log format.
 
+    It may say of its lines what saves asking it, or asks it first: `begins`, `first_bytes`, `in_object` (choosing.py).
     Neither method may take more than linear time in the length of the line: its author may be an attacker.
     """
 

@@ -1,23 +1,38 @@
 """A record's value and headers in; its lines out.  A line in; the format that reads it and its events out.
 
-The two tuples are the list of formats: a new one is one line here.  Envelopes are asked in order, and the raw line takes what
-is left.  A payload's format is pinned by the settings of its source, or sniffed: formats are asked in order whether they claim the
-line, cheaply and mostly by its first bytes, and the first that can read it wins.  A claim may be wrong: UnknownFormat from
-`parse` passes the line on; any other rejection is final, because the format knew the line for its own.
+The two tuples are the list of formats: a new one is one line here.  Envelopes are asked in order, those alone whose values begin as
+this one does, and the raw line takes what is left.  A payload's format is pinned by the settings of its source, or sniffed: formats
+are asked in order whether they claim the line, cheaply and mostly by its first bytes, and the first that can read it wins.  A claim may
+be wrong: UnknownFormat from `parse` passes the line on; any other rejection is final, because the format knew the line for its own.
 
 Nothing is remembered between lines.  A format last seen for a file would be quicker to find, and would make the answer depend on
-what came before.
+what came before; what keeps sniffing cheap instead stands in choosing.py.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
 
 from pipeline.errors import ConfigError, RejectedRecord, UnknownFormat
-from pipeline.formats.envelopes import json_wrapper, raw
+from pipeline.formats.choosing import KEY_BYTES, Candidates, telling
+from pipeline.formats.envelopes import (
+    cloud_records,
+    cloudwatch,
+    compressed,
+    container,
+    json_array,
+    json_lines,
+    json_wrapper,
+    kubernetes_list,
+    otlp,
+    otlp_protobuf,
+    raw,
+    syslog_wire,
+)
+from pipeline.formats.envelopes.nesting import Batches, Dated, by_beginning, first_of
 from pipeline.formats.line import Envelope, Headers, Line, Payload, Reading
 from pipeline.formats.payloads import (
     auditbeat,
     auditd,
+    bootstrap,
     cloudtrail,
     deepspeed,
     elastic,
@@ -27,6 +42,7 @@ from pipeline.formats.payloads import (
     hf_trainer,
     jobcomp_filetxt,
     json_logger,
+    jumpserver,
     kernel,
     kubernetes_audit,
     kubernetes_events,
@@ -53,13 +69,32 @@ from pipeline.formats.payloads import (
     teleport,
     tetragon,
     torchrun,
+    volcano,
     wazuh,
 )
 from pipeline.model.events import Parsed
 from pipeline.model.source import Source
 
+# What may stand inside another envelope is less than what may be a record: nothing nests without end.
+_RAW = first_of(raw.ENVELOPE)
+_CLOUD_RECORDS = cloud_records.CloudRecords(_RAW)
+_WRAPPER_OR_EVENT = first_of(json_wrapper.ENVELOPE, _CLOUD_RECORDS, raw.ENVELOPE)
+_BATCHES = (otlp.Otlp(_WRAPPER_OR_EVENT), cloudwatch.ENVELOPE, kubernetes_list.KubernetesList(_RAW), _CLOUD_RECORDS)
+_JSON_LINES = json_lines.JsonLines(first_of(json_wrapper.ENVELOPE, *_BATCHES, raw.ENVELOPE))
+_JSON_ARRAY, _OTLP_PROTOBUF = json_array.JsonArray(_WRAPPER_OR_EVENT), otlp_protobuf.OtlpProtobuf(_WRAPPER_OR_EVENT)
+_COMPRESSED = compressed.Compressed(
+    first_of(json_wrapper.ENVELOPE, *_BATCHES, _JSON_LINES, _JSON_ARRAY, _OTLP_PROTOBUF, syslog_wire.ENVELOPE, raw.ENVELOPE)
+)
+
 ENVELOPES: tuple[Envelope, ...] = (
     json_wrapper.ENVELOPE,
+    *_BATCHES,
+    _JSON_LINES,
+    _JSON_ARRAY,
+    _OTLP_PROTOBUF,
+    _COMPRESSED,
+    syslog_wire.ENVELOPE,
+    container.ENVELOPE,
     raw.ENVELOPE,
 )
 
@@ -67,6 +102,7 @@ ENVELOPES: tuple[Envelope, ...] = (
 # line, and torchrun, which claims whatever looks like an error, is asked last.
 PAYLOADS: tuple[Payload, ...] = (
     probe.FORMAT,
+    bootstrap.FORMAT,
     slurm_jobcomp.FORMAT,
     slurmctld.FORMAT,
     auditd.FORMAT,
@@ -78,6 +114,10 @@ PAYLOADS: tuple[Payload, ...] = (
     lsf.FORMAT,
     ray_jobs.FORMAT,
     kubernetes_events.FORMAT,
+    volcano.FORMAT,
+    hdfs_audit.FORMAT,
+    s3_access.FORMAT,
+    lustre_changelog.FORMAT,
     sshd.FORMAT,
     kernel.FORMAT,
     laurel.FORMAT,
@@ -85,13 +125,11 @@ PAYLOADS: tuple[Payload, ...] = (
     kubernetes_audit.FORMAT,
     falco.FORMAT,
     tetragon.FORMAT,
-    hdfs_audit.FORMAT,
     git_push.FORMAT,
     cloudtrail.FORMAT,
     minio.FORMAT,
-    s3_access.FORMAT,
-    lustre_changelog.FORMAT,
     teleport.FORMAT,
+    jumpserver.FORMAT,
     wazuh.FORMAT,
     osquery.FORMAT,
     slurmstepd.FORMAT,
@@ -108,16 +146,21 @@ PAYLOADS: tuple[Payload, ...] = (
 
 # Formats whose lines are objects.  One is offered to them first: the others look inside it for what it may merely quote.
 _OBJECTS = frozenset({
-    "probe", "slurm_jobcomp", "auditbeat", "kubernetes_audit", "tetragon", "git_push", "cloudtrail", "minio",
+    "probe", "bootstrap", "slurm_jobcomp", "auditbeat", "kubernetes_audit", "tetragon", "git_push", "cloudtrail", "minio",
     "laurel", "falco", "teleport", "wazuh", "osquery",
 })  # fmt: skip
 
+_ARRANGED: dict[frozenset[Source], Candidates] = {}
 _BY_NAME = {format_.name: format_ for format_ in PAYLOADS}
+_ASKED = by_beginning((
+    json_wrapper.ENVELOPE, Batches(*_BATCHES, _JSON_LINES), _JSON_ARRAY, _OTLP_PROTOBUF, _COMPRESSED, syslog_wire.ENVELOPE, raw.ENVELOPE,
+)) | {b"20": (Dated(container.ENVELOPE, syslog_wire.ENVELOPE), raw.ENVELOPE)}  # fmt: skip
+_ONLY_RAW = (raw.ENVELOPE,)
 
 
 def unwrap(value: bytes, headers: Headers) -> list[Line]:
-    """The lines of a record.  Raises DecodeError when its envelope is broken."""
-    for envelope in ENVELOPES:
+    """The lines of a record.  Raises DecodeError when its envelope is broken, RecordTooLarge when it holds too many lines."""
+    for envelope in _ASKED.get(value[:2], _ONLY_RAW):
         lines = envelope.unwrap(value, headers)
         if lines is not None:
             return lines
@@ -131,23 +174,40 @@ def parse(
 
     Raises a RejectedRecord; ConfigError when no format is called `pinned`.
     """
-    formats = (by_name(pinned),) if pinned else _allowed(allowed, line.payload[:1] == b"{")
-    for format_ in formats:
-        if pinned or format_.claims(line.payload):
+    if pinned:
+        return _read(by_name(pinned), line, reading)
+    payload = line.payload
+    candidates = _ARRANGED.get(allowed) or _arranged(allowed)
+    at = 0 if payload[:1] == b"{" else telling(payload)
+    for begin, format_ in candidates.begins.get(payload[at : at + KEY_BYTES], ()):
+        if payload.startswith(begin, at):
             try:
                 return format_, format_.parse(line, reading)
+            except RejectedRecord:
+                break  # whether the line is its own, and broken, is found below
+    for format_ in candidates.of(payload):
+        if format_.claims(payload):
+            try:
+                return _read(format_, line, reading)
             except UnknownFormat:
                 continue
-            except RejectedRecord as error:
-                error.format = format_.name
-                raise
     raise UnknownFormat("no format reads this line")
 
 
-@lru_cache
-def _allowed(sources: frozenset[Source], is_object: bool) -> tuple[Payload, ...]:
-    formats = [format_ for format_ in PAYLOADS if format_.source in sources]
-    return tuple(sorted(formats, key=lambda format_: is_object and format_.name not in _OBJECTS))
+def _read(format_: Payload, line: Line, reading: Reading) -> tuple[Payload, Sequence[Parsed]]:
+    try:
+        return format_, format_.parse(line, reading)
+    except UnknownFormat:
+        raise
+    except RejectedRecord as error:
+        error.format = format_.name
+        raise
+
+
+def _arranged(sources: frozenset[Source]) -> Candidates:
+    """Asked once for the sources of each topic, which the settings name."""
+    arranged = _ARRANGED[sources] = Candidates([format_ for format_ in PAYLOADS if format_.source in sources], _OBJECTS)
+    return arranged
 
 
 def by_name(name: str) -> Payload:

@@ -14,27 +14,38 @@ Whose process a number was is said by the probe, that is by a job's own output, 
 only while the scheduler has the claimant on this host, and never against the owner that the kernel names.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
 from pipeline.formats.assembly import assemble
 from pipeline.hosts.spans import Allocation, Allocations, Timed, Timeline
+from pipeline.model import watched
 from pipeline.model.events import (
     AuditRecord,
+    DaemonNote,
     Event,
+    FileIntegrity,
     FileTouched,
+    Iteration,
     JobRecord,
+    KernelCall,
+    KernelLine,
     NodeState,
+    ObjectEvent,
     OomKill,
+    PrivilegeUsed,
+    ProcessEnded,
     ProcessRun,
     ProcessStarted,
+    RuntimeAlert,
+    SessionCommand,
     SignalSent,
     Xid,
 )
 from pipeline.model.ids import Digester, digest
 from pipeline.model.source import Source
-from pipeline.model.told import Attempt, Heard, Told, buckets_in
+from pipeline.model.told import Attempt, Emitted, Heard, Told, buckets_in
 
 OPEN_END = 2**62
 LATEST = 2**42  # ms: above all event times
@@ -42,6 +53,11 @@ DAY_MS = 86_400_000
 HEARD_DAY = "heard/day/"  # begins the ids of facts that say a day
 NO_DAYS: dict[int, int] = {}
 NONE_TOLD: dict[str, Timed] = {}
+# What befalls a node, and with it whatever runs there; ingest tells of them only those that may matter (model/watched.py).
+NODE_EVENTS = (
+    OomKill, Xid, NodeState, ObjectEvent, RuntimeAlert, KernelCall, KernelLine, ProcessEnded, ProcessRun, PrivilegeUsed, SessionCommand,
+    FileTouched, FileIntegrity, DaemonNote,
+)  # fmt: skip
 
 
 class Part(msgspec.Struct, frozen=True, gc=False):
@@ -54,13 +70,14 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 class Changes:
     """What facts made new: what must be joined again."""
 
-    __slots__ = ("attempts", "audit", "heard", "needless", "node_events", "pids")
+    __slots__ = ("attempts", "audit", "heard", "needless", "node_events", "pids", "signals")
 
     def __init__(self) -> None:
         self.audit: dict[tuple[int, int], None] = {}
         self.attempts: dict[Attempt, None] = {}
         self.pids: dict[int, None] = {}
         self.node_events: list[Timed] = []
+        self.signals: list[Timed] = []  # that a watcher tells whole
         self.heard: list[int] = []  # buckets
         self.needless: list[str] = []  # ids of facts that say nothing more
 
@@ -75,6 +92,8 @@ class HostIndex:
         self.signals, self.suspects, self.node_events = Timeline(), Timeline(), Timeline()
         self.processes: dict[int, dict[str, tuple[int, str]]] = {}  # pid -> job -> (start, fact id) of its first claim
         self.heard: dict[Source, dict[int, int]] = {}
+        self.paces: dict[str, Event] = {}  # fact id -> a step of a job whose log is written here, one in five minutes
+        self.emitted: dict[str, Emitted] = {}  # what was said of the host
         self._heard_ids: list[tuple[int, str]] = []  # of single buckets, as an older release kept them
         self.told: dict[Attempt, dict[str, Timed]] = {}
         self.covered: dict[Attempt, set[str]] = {}
@@ -83,7 +102,7 @@ class HostIndex:
         # Of each event there is one in the next four: what holds no containers is none of the garbage collector's business.
         self._told_to: dict[str, tuple[Attempt, ...]] = {}  # event id -> attempts that it was told of
         self._naming: dict[int, dict[str, None]] = {}  # pid -> ids of signals and node events that name it
-        self._made: dict[tuple[int, int], tuple[str, ...]] = {}  # audit event -> ids of the signals made of it
+        self._made: dict[tuple[int, int], tuple[str, ...]] = {}  # audit event -> ids of what befell by it
         self._parts: dict[tuple[int, int], dict[str, Part]] = {}
         self._records: dict[Attempt, dict[str, JobRecord]] = {}
         self._digester = Digester("auditd", cluster, host)
@@ -97,9 +116,14 @@ class HostIndex:
                 if not told.bits and not fact_id.startswith(HEARD_DAY):
                     self._heard_ids.append((told.bucket, fact_id))
                 new.heard += [bucket for bucket in buckets_in(told) if self.hear(told.source, bucket)]
+            elif isinstance(told, Emitted):
+                self.emitted[told.subject] = told
             return
         body = told.body
         if isinstance(body, AuditRecord):
+            if watched.audit(body):
+                self._befell(told, new)
+                return
             key = (told.event_time, body.serial)
             self._parts.setdefault(key, {})[told.id] = Part(body, told.sha256)
             new.audit[key] = None
@@ -107,13 +131,28 @@ class HostIndex:
             attempt = self._allocate(fact_id, told, body)
             if attempt is not None:
                 new.attempts[attempt] = None
+        elif isinstance(body, Iteration):
+            self.paces[fact_id] = told
         elif isinstance(body, ProcessStarted):
             self._claim(fact_id, told, body.pid, new)
-        elif isinstance(body, (OomKill, Xid, NodeState)):
+        elif isinstance(body, SignalSent):
             timed = Timed(told.event_time, told.id, told, 1)
-            self.node_events.put(timed)
-            self._name(timed)
-            new.node_events.append(timed)
+            self._sent(timed)
+            new.signals.append(timed)
+        elif isinstance(body, NODE_EVENTS):
+            self._befell(told, new)
+
+    def _befell(self, event: Event, new: Changes) -> None:
+        timed = Timed(event.event_time, event.id, event, 1)
+        self.node_events.put(timed)
+        self._name(timed)
+        new.node_events.append(timed)
+
+    def _sent(self, timed: Timed) -> None:
+        self.signals.put(timed)
+        self._name(timed)
+        if sender(timed.event) is not None:
+            self.suspects.put(timed)
 
     def hear(self, source: Source, bucket: int) -> bool:
         """Note that the source was heard; True when that is news.  Of another width's buckets those count that begin with one of ours."""
@@ -182,7 +221,7 @@ class HostIndex:
         sha256 = cited[0][1] if weight == 1 else digest(*[sha256 for _, sha256 in cited])
         time, serial = key
         made = []
-        signals: list[str] = []
+        kept: list[str] = []
         for body in bodies:
             event = Event(
                 id=self._digester.digest(time, serial, _what(body)),
@@ -197,17 +236,19 @@ class HostIndex:
             timed = Timed(time, event.id, event, weight)
             made.append(timed)
             if isinstance(body, SignalSent):
-                signals.append(timed.id)
-                self.signals.put(timed)
-                self._name(timed)
-                if sender(event) is not None:
-                    self.suspects.put(timed)
-        gone = [known for name in sorted(set(before or ()).difference(signals)) if (known := self.signals.get(name))]
+                kept.append(timed.id)
+                self._sent(timed)
+            elif is_watched(body):
+                kept.append(timed.id)
+                self.node_events.put(timed)
+        lost = sorted(set(before or ()).difference(kept))
+        gone = [known for name in lost if (known := self.signals.get(name) or self.node_events.get(name))]
         for timed in gone:
             self.signals.remove(timed)
+            self.node_events.remove(timed)
             self._unname(timed)
-        if signals:
-            self._made[key] = tuple(signals)
+        if kept:
+            self._made[key] = tuple(kept)
         return made, [msgspec.structs.replace(timed, weight=weight) for timed in gone]
 
     def _name(self, timed: Timed) -> None:
@@ -247,6 +288,20 @@ class HostIndex:
         return [self.allocations[attempt] for attempt in self._told_to.get(timed.id, ())]
 
     # --- asking
+
+    def befell_by(self, key: tuple[int, int]) -> Iterator[Event]:
+        """What befell the node by one audit event."""
+        for name in self._made.get(key, ()):
+            if (timed := self.node_events.get(name)) is not None:
+                yield timed.event
+
+    def allocations_of(self, job: str) -> list[Allocation]:
+        """How the attempts of a job held the host."""
+        return [self.allocations[attempt] for attempt in sorted(self._attempts.get(job, ())) if attempt in self.allocations]
+
+    def records_of(self, attempt: Attempt) -> Mapping[str, JobRecord]:
+        """Fact id -> the scheduler's records of an attempt that held the host."""
+        return self._records.get(attempt, {})
 
     def naming(self, pid: int) -> Iterator[Timed]:
         """Events that name this process as their target."""
@@ -292,6 +347,10 @@ class HostIndex:
             yield timed.id
         for timed in self.signals.forget(oldest):
             self._unname(timed)
+            yield timed.id  # of those that a watcher told whole; the others are no facts of their own
+        for fact_id in [fact_id for fact_id, pace in self.paces.items() if pace.event_time < oldest]:
+            del self.paces[fact_id]
+            yield fact_id
         for source, days in self.heard.items():
             for day in [day for day in sorted(days) if day + DAY_MS <= oldest]:
                 del days[day]
@@ -326,6 +385,13 @@ def begins(told: Told) -> int:
     return told.event_time if start is None else min(start, told.event_time)
 
 
+def is_watched(body: SignalSent | FileTouched | ProcessRun) -> bool:
+    """Does what was assembled befall the node: a command or a file that concerns others?"""
+    if isinstance(body, ProcessRun):
+        return bool(watched.command(body.arguments))
+    return isinstance(body, FileTouched) and bool(watched.path(body.path))
+
+
 def _what(body: SignalSent | FileTouched | ProcessRun) -> str:
     """What tells the things apart that one audit event may be."""
     if isinstance(body, SignalSent):
@@ -340,7 +406,7 @@ def owner_of_target(event: Event) -> int | None:
     body = event.body
     if isinstance(body, SignalSent):
         return body.target_uid
-    return body.uid if isinstance(body, OomKill) else None
+    return body.uid if isinstance(body, (OomKill, ProcessEnded)) else None
 
 
 def sender(event: Event) -> int | None:
@@ -356,4 +422,4 @@ def target_of(event: Event) -> int | None:
     body = event.body
     if isinstance(body, SignalSent):
         return body.target_pid
-    return body.pid if isinstance(body, (OomKill, Xid)) else None
+    return body.pid if isinstance(body, (OomKill, Xid, ProcessEnded)) else None

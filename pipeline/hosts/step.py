@@ -17,11 +17,15 @@ for it, until the next sweep.
 from collections.abc import Container, Iterator, Mapping, Sequence
 
 from pipeline.hosts.index import DAY_MS, HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
+from pipeline.hosts.judging import Judging
 from pipeline.hosts.spans import Allocation, Timed
-from pipeline.model.events import Event, FileTouched, ProcessRun, SignalSent
+from pipeline.model import watched
+from pipeline.model.conduct import Conduct, Folder
+from pipeline.model.events import Event, FileTouched, ProcessEnded, ProcessRun, SignalSent
 from pipeline.model.facts import VOID, Fact, artefact_case, case_name, job_case
 from pipeline.model.ids import digest, rank
 from pipeline.model.outcome import Outcome, Tell
+from pipeline.model.runs import in_folder, removal_of
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Touch, buckets_in, decode_told, encode_told
 from pipeline.settings import Settings
@@ -30,7 +34,6 @@ from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import Watermarks, bucket_of
 
 CLOCK_MS = 5_000  # schedulers state whole seconds, and processes outlive their step by a moment
-SCANCEL_JOBS_MAX = 1_000
 OPEN_MS = 2 * DAY_MS  # of a host that are at hand
 SWEEP_MS = 2 * DAY_MS  # of event time between two looks at what is older
 SWEEP_CASES_MAX = 5  # in one step
@@ -49,6 +52,8 @@ class HostsState:
         self.kill_ms = settings.detect.kill_window_seconds * 1000
         self.hardware_ms = settings.detect.hardware_window_seconds * 1000
         self.keep_ms = settings.retention.host_days * DAY_MS
+        self.judging = Judging(settings, cases)
+        self.conduct = Conduct(settings.directory(), [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
         self.sweep = Sweep(SWEEP_MS, SWEEP_CASES_MAX)
         self.looks_back_ms = self.kill_ms + self.hardware_ms + 2 * self.bucket_ms + CLOCK_MS
 
@@ -86,11 +91,21 @@ def step(state: HostsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Hos
     for fact in batch:
         by_case.setdefault(fact.case, []).append(fact)
     outcomes: list[Outcome] = []
+    judged: dict[bytes, None] = {}
     state.at = b""
     for case, facts in by_case.items():
         state.at = case
         index, new = _fold(state, case, facts)
         outcomes += _join(state, index, new)
+        outcomes += state.judging.displaced(case, index, new)
+        outcomes += state.judging.worked(index, facts, new)
+        if state.judging.concerns(case, index, new):
+            judged[case] = None
+    judged.update(dict.fromkeys(state.judging.agenda.take_due(now)))
+    for case in judged:
+        state.at = case
+        if case in state.cases:
+            outcomes += state.judging.judge(case, state.index(case), now)
     for case, floor in state.sweep.due(state.cases, now):
         state.at = case
         _pack(state, case, floor)
@@ -123,12 +138,14 @@ def _fold(state: HostsState, case: bytes, facts: Sequence[Fact]) -> tuple[HostIn
 
 def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
     told: list[Outcome] = []
-    again = {timed.id: timed for timed in new.node_events}
+    again = {timed.id: timed for timed in (*new.node_events, *new.signals)}
     for pid in new.pids:
         again.update((timed.id, timed) for timed in index.naming(pid))
     for attempt in new.attempts:  # whose process it was depends on when its job held the host
         again.update((timed.id, timed) for timed in index.naming_job(attempt.job))
     near: dict[Attempt, Allocation] = {}
+    for timed in new.signals:
+        near.update(_about(index, timed))
     for key in new.audit:
         made, gone = index.assembled(key)
         for timed in gone:
@@ -137,10 +154,11 @@ def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
         for timed in made:
             if isinstance(timed.event.body, SignalSent):
                 again[timed.id] = timed
-                if (who := sender(timed.event)) is not None:
-                    near.update((held.attempt, held) for held in _holding(index, timed) if who != held.owner_uid)
+                near.update(_about(index, timed))
             else:
                 told += _told_of(state, index, timed)
+                if index.node_events.get(timed.id) is not None:
+                    again[timed.id] = timed
     for timed in again.values():
         told += _touches_of(index, timed, new.attempts)
     for attempt in new.attempts:
@@ -152,25 +170,28 @@ def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
     return told
 
 
+def _about(index: HostIndex, timed: Timed) -> dict[Attempt, Allocation]:
+    """Attempts whose owner did not send the signal: around it, coverage is asked for."""
+    who = sender(timed.event)
+    return {} if who is None else {held.attempt: held for held in _holding(index, timed) if who != held.owner_uid}
+
+
 def _told_of(state: HostsState, index: HostIndex, timed: Timed) -> Iterator[Tell]:
     """What an assembled audit event tells beside touches of jobs: a changed artefact, a cancel command."""
     body = timed.event.body
     if isinstance(body, FileTouched):
+        yield from state.conduct.of(timed.event)
         for path in {body.path, body.old_path} - {""}:
             if path.startswith(state.roots):
                 fact = Fact(artefact_case(index.cluster, path), timed.id, rank(timed.weight), encode_told(timed.event))
                 yield Tell("artefacts", fact)
+        if (gone := removal_of(timed.event)) is not None and gone[0].startswith(state.roots):
+            fact = Fact(artefact_case(index.cluster, gone[0]), in_folder(timed.id), rank(timed.weight), encode_told(gone[1]))
+            yield Tell("artefacts", fact)
     elif isinstance(body, ProcessRun):
-        for job in _cancelled_by(body):
+        yield from state.conduct.of(timed.event)
+        for job in watched.jobs_cancelled(body.arguments):
             yield Tell("jobs", Fact(job_case(index.cluster, job), timed.id, rank(timed.weight), encode_told(timed.event)))
-
-
-def _cancelled_by(run: ProcessRun) -> tuple[str, ...]:
-    """Job ids that a `scancel` command names."""
-    if not run.arguments or run.arguments[0].rsplit("/", maxsplit=1)[-1] != "scancel":
-        return ()
-    ids = (argument.split(".")[0].split("_")[0] for argument in run.arguments[1:SCANCEL_JOBS_MAX])
-    return tuple(dict.fromkeys(job for job in ids if job.isascii() and job.isdigit() and len(job) <= 20))
 
 
 # --- the join -------------------------------------------------------------------------------------------------------------------
@@ -226,6 +247,8 @@ def _matched(held: Allocation, event: Event, owner_job: str) -> str:
     if owner_job:
         return "pid" if owner_job == held.attempt.job else ""
     body = event.body
+    if isinstance(body, ProcessEnded):  # a node ends processes all day: whose it was must fit
+        return "owner" if body.uid is not None and body.uid == held.owner_uid else ""
     if not isinstance(body, SignalSent):
         return "host"
     if body.target_uid is None:
@@ -303,5 +326,6 @@ def _pack(state: HostsState, case: bytes, floor: int) -> None:
             state.cases.drop(case, fact_id)
         state.cases.pack(case, list(index.horizon(open_from)), open_from)
         index.since = max(index.since, open_from)
+        state.judging.forget(case, index, oldest)
     if case not in state.cases:
         state.indexes.pop(case, None)

@@ -36,6 +36,8 @@ class SourceReading(msgspec.Struct, frozen=True):
     job: str
     allowed: frozenset[Source]
     json_keys: Mapping[str, Sequence[str]] | None = None
+    name: str = ""  # of the entry in the settings
+    expected: bool = False  # the entry has a rate
     array: bool = False  # the file is of a task of an array: `job` is the array's id, not the task's
 
     def is_of(self, job: str) -> bool:
@@ -101,6 +103,8 @@ class SourceReader:
             job,
             allowed,
             {str(meaning): keys for meaning, keys in source.json_keys.items()} or None,
+            source.name,
+            source.expected_per_hour > 0,
             array,
         )
 

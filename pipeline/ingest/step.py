@@ -6,6 +6,10 @@ Decoding is a function of record bytes, headers, Kafka timestamp and settings, s
 unreadable record is one outcome, never the end of the batch.  Three times are kept: the line's own, the shipper's, the broker's; a line
 whose time is ahead of its collection is flagged and moves no watermark, since one wrong clock must not close everybody's windows.
 
+A record may hold many lines (a batch of OpenTelemetry, an audit webhook's list).  Its rows are numbered; of equal lines that no source
+numbered the second has another id.  A line of it that cannot be kept is a row of its own, source `refused`, that says which and why; where
+none can be kept the record is a dead letter that names them.
+
 Authors of lines lie.  A line in the output of one job that speaks for another is a row that says so, and no fact; a JSON object that a
 job printed does not replace the shipper's word on whose output it is; a time long past what was observed proves nothing was heard then.
 Where the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  A host that a line names
@@ -17,18 +21,21 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from pipeline.errors import ErrorCode, RejectedRecord, TimestampOutOfRange
+from pipeline.errors import DecodeError, ErrorCode, RejectedRecord, TimestampOutOfRange
 from pipeline.formats import registry
 from pipeline.formats.envelopes.raw import said_by
 from pipeline.formats.line import Line, Reading
-from pipeline.ingest.facts import facts_of, spoken_for
+from pipeline.ingest.facts import PLACED, facts_of, spoken_for
+from pipeline.ingest.rates import Rates
 from pipeline.ingest.reading import SourceReader, SourceReading, short_host
-from pipeline.model.actor import actor_of
+from pipeline.ingest.zones import SAMPLED_BELOW, Zones
+from pipeline.model.actor import actor_of, with_uids
 from pipeline.model.attributes import attributes
-from pipeline.model.events import Event, Parsed
+from pipeline.model.conduct import Conduct, Folder
+from pipeline.model.events import Event, JobRecord, Parsed
 from pipeline.model.facts import Fact, host_case
 from pipeline.model.identity import Directory
-from pipeline.model.ids import Digester
+from pipeline.model.ids import Digester, digest
 from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import encode_told, heard_in
@@ -43,6 +50,9 @@ YEAR_2000_MS, YEAR_2100_MS = 946_684_800_000, 4_102_444_800_000
 CACHE_MAX = HEARD_CACHE_MAX = 50_000
 JOB_SOURCES = frozenset({Source.TRAINING, Source.PROBE})
 DAY_MS = 86_400_000
+EVENTS_MAX = 50_000  # of a record; with its refused lines they are numbered in 16 bits
+REFUSED = "refused"  # the source of lines of a batch that could not be kept
+REASONS_MAX, REASON_CHARACTERS_MAX = 3, 200
 
 
 class IngestState:
@@ -56,6 +66,9 @@ class IngestState:
         self.keep_ms = max(settings.retention.job_days, settings.retention.host_days) * DAY_MS
         self.reader = SourceReader(settings)
         self.directory: Directory = settings.directory()
+        self.roots = tuple(root.path.rstrip("/") + "/" for root in settings.artefact_roots)
+        self.conduct = Conduct(self.directory, [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
+        self.zones, self.rates = Zones(), Rates((source.name, source.expected_per_hour) for source in settings.sources)
         self.heard: set[tuple[str, str, Source, int]] = set()  # told already; telling again would be harmless
         self._digesters: dict[tuple[str, str, str], Digester] = {}
 
@@ -82,6 +95,28 @@ class OnHost:
         self.buckets: dict[int, None] = {}  # coverage, in order of arrival
 
 
+class Twins:
+    """Tells equal lines of one record apart, which no source numbered: they are no line that came twice.
+
+    The second gets an id of its own, the same on every replay and in every batch that holds as many.
+    """
+
+    def __init__(self) -> None:
+        self._line = 0
+        self._seen: dict[str, tuple[int, int]] = {}  # id -> the last line that had it, lines before that had it
+
+    def next_line(self) -> None:
+        """What is told apart from now on is of another line."""
+        self._line += 1
+
+    def told_apart(self, event: Event) -> Event:
+        """The event, with another id if a line before had its id."""
+        line, before = self._seen.get(event.id, (self._line, 0))
+        before += line != self._line
+        self._seen[event.id] = self._line, before
+        return msgspec.structs.replace(event, id=digest(event.id, before)) if before else event
+
+
 def build_state(settings: Settings, cases: Cases) -> IngestState:
     """State of one input partition."""
     return IngestState(settings, cases)
@@ -104,7 +139,7 @@ def step(state: IngestState, batch: Sequence[Record], now: Watermarks) -> tuple[
                 final = final or headers[FINAL_HEADER] == b"1"
                 outcomes.append(Filtered(record.offset, ErrorCode.CONTROL))
                 continue
-            decoded = _decode(state, record, headers, lost)
+            decoded, refused = _decode(state, record, headers, lost)
         except RejectedRecord as error:
             outcomes.append(Rejected(record.offset, error.code, str(error)))
             continue
@@ -118,13 +153,17 @@ def step(state: IngestState, batch: Sequence[Record], now: Watermarks) -> tuple[
             if time < family.late_before:
                 row = msgspec.structs.replace(row, late=True)
             outcomes.append(row)
-            if facts := facts_of(event):
+            if facts := facts_of(event, state.roots):
                 outcomes += facts
+            outcomes += state.conduct.of(event)
             if row.future or time < family.keep_from:
                 continue  # nobody asks any more who was heard then; and a job may print any time a million times
             if time > family.latest:
                 family.latest = time
             family.buckets[time - time % bucket_ms] = None
+        outcomes += refused
+    if batch:
+        state.rates.progress(collected_time(batch[0].timestamp, dict(batch[0].headers)), progress)
     outcomes += _observed(state, heard.values())
     outcomes += [Lost(*key, tuple(sorted(buckets))) for key, buckets in lost.items()]
     outcomes.append(Read(progress, final))
@@ -141,8 +180,11 @@ def collected_time(stamped: int, headers: Mapping[str, bytes]) -> int:
 
 def _decode(
     state: IngestState, record: Record, headers: Mapping[str, bytes], lost: dict[tuple[str, Source, str], set[int]]
-) -> list[tuple[Event, EventRow]]:
-    """The events of one record with their rows.  Raises RejectedRecord; what was lost by it is noted in `lost`."""
+) -> tuple[list[tuple[Event, EventRow]], list[EventRow]]:
+    """The events of one record with their rows, and the rows of its lines that were refused.
+
+    Raises RejectedRecord when nothing of the record could be kept; what was lost by it is noted in `lost`.
+    """
     value = record.value
     if value is None:
         raise _rejected(ErrorCode.TOMBSTONE, "the record has no value")
@@ -150,35 +192,111 @@ def _decode(
         raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"{len(value)} bytes, at most {state.settings.record_bytes_max}")
     if not value or value.isspace():
         raise _rejected(ErrorCode.EMPTY, "the record is empty")
+    lines = registry.unwrap(value, headers)
     decoded: list[tuple[Event, EventRow]] = []
-    for line in registry.unwrap(value, headers):
-        if not line.payload or line.payload.isspace():
-            raise _rejected(ErrorCode.EMPTY, "the line is empty")
-        if headers and value[:1] == b"{":
-            line = _as_shipped(state, record, line, headers)
-        source = state.reader.reading_of(record.topic, line)
-        # Both clocks are the producer's to set: an absurd one must not become the year of a line.
-        collected = min(max(line.collected_time or record.timestamp, YEAR_2000_MS), YEAR_2100_MS)
-        reading = Reading(zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys)
+    if len(lines) == 1:
+        _decode_line(state, record, headers, lines[0], lost, decoded, None)
+        return decoded, []
+    refused: list[tuple[int, Line, RejectedRecord]] = []
+    twins = Twins()
+    for number, line in enumerate(lines):
+        before = len(decoded)
         try:
-            _, events = registry.parse(line, reading, source.format, source.allowed)
+            _decode_line(state, record, headers, line, lost, decoded, twins)
         except RejectedRecord as error:
-            if error.format:
-                _lose(state, lost, registry.by_name(error.format).source, source, collected)
+            del decoded[before:]
+            refused.append((number, _as_shipped(state, record, line, headers), error))
+        twins.next_line()
+        if len(decoded) > EVENTS_MAX:
+            raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"more than {EVENTS_MAX} events in one record")
+    if refused and not decoded:
+        reasons = "; ".join(f"item {number}: {error}" for number, _, error in refused[:REASONS_MAX])
+        raise _rejected(refused[0][2].code, f"{len(refused)} of {len(lines)} items refused, {reasons}")
+    return decoded, [_refused_row(state, record, *each, len(decoded) + index) for index, each in enumerate(refused)]
+
+
+def _decode_line(
+    state: IngestState,
+    record: Record,
+    headers: Mapping[str, bytes],
+    line: Line,
+    lost: dict[tuple[str, Source, str], set[int]],
+    decoded: list[tuple[Event, EventRow]],
+    twins: Twins | None,
+) -> None:
+    """Adds the events of one line, with their rows.  Raises RejectedRecord."""
+    value = record.value or b""
+    if line.broken:
+        raise DecodeError(line.broken)
+    if not line.payload or line.payload.isspace():
+        raise _rejected(ErrorCode.EMPTY, "the line is empty")
+    if len(line.payload) > state.settings.record_bytes_max:  # inflated
+        raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"a line of {len(line.payload)} bytes, at most {state.settings.record_bytes_max}")
+    if headers and (value[:1] == b"{" or not value.startswith(line.payload)):
+        line = _as_shipped(state, record, line, headers)
+    source = state.reader.reading_of(record.topic, line)
+    collected = _collected(line, record)
+    reading = Reading(zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys)
+    try:
+        _, events = registry.parse(line, reading, source.format, source.allowed)
+    except RejectedRecord as error:
+        if error.format:
+            _lose(state, lost, registry.by_name(error.format).source, source, collected)
+        raise
+    sha256 = hashlib.sha256(line.payload).hexdigest()
+    for parsed in events:
+        event = _event(state, parsed, line, source, collected, sha256)
+        if twins is not None and not parsed.own_id:
+            event = twins.told_apart(event)
+        try:
+            future = _is_ahead(state, event, collected, record)
+        except TimestampOutOfRange:
+            _lose(state, lost, event.source, source, collected)
             raise
-        sha256 = hashlib.sha256(line.payload).hexdigest()
-        for parsed in events:
-            event = _event(state, parsed, line, source, collected, sha256)
-            try:
-                future = _is_ahead(state, event, collected, record)
-            except TimestampOutOfRange:
-                _lose(state, lost, event.source, source, collected)
-                raise
-            row = _row(state, event, parsed, line, record, len(decoded), future=future)
-            if line.host and event.source in PER_HOST and source.host != event.host:
-                row.attrs["shipped_by"] = source.host
-            decoded.append((event, row))
-    return decoded
+        row = _row(state, event, parsed, line, record, len(decoded), future=future)
+        if line.host and event.source in PER_HOST and source.host != event.host:
+            row.attrs["shipped_by"] = source.host
+        if line.part is not None:
+            row.attrs["part"] = "last" if line.part.last else "open"
+        decoded.append((event, row))
+        if sha256 < SAMPLED_BELOW and parsed.event_time is not None:
+            state.zones.note((event.source, event.host or line.file, source.zone.key), event.event_time, collected)
+    if source.expected and events:
+        state.rates.note(source.name, source.host, collected)
+
+
+def _collected(line: Line, record: Record) -> int:
+    """Both clocks are the producer's to set: an absurd one must not become the year of a line."""
+    return min(max(line.collected_time or record.timestamp, YEAR_2000_MS), YEAR_2100_MS)
+
+
+def _refused_row(state: IngestState, record: Record, number: int, line: Line, error: RejectedRecord, index: int) -> EventRow:
+    """One line of a batch that could not be kept, beside those that could.
+
+    A dead letter is a whole record, and this one is written; so the line is kept as a row that says why, and no stage hears of it.
+    """
+    source, collected = state.reader.reading_of(record.topic, line), _collected(line, record)
+    return EventRow(
+        event_time=collected,
+        collected_time=line.collected_time or 0,
+        kafka_time=record.timestamp,
+        cluster=source.cluster,
+        source=REFUSED,
+        kind=error.code.value,
+        host=source.host,
+        job=source.job,
+        actor="",
+        event_id=digest(REFUSED, source.cluster, source.host, line.file, collected, number, line.payload),
+        sha256=hashlib.sha256(line.payload).hexdigest(),
+        attrs={"reason": str(error)[:REASON_CHARACTERS_MAX], "item": str(number), "format": error.format},
+        raw=line.payload.decode("utf-8", "surrogateescape"),
+        late=False,
+        future=False,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        index=index,
+    )
 
 
 def _lose(state: IngestState, lost: dict[tuple[str, Source, str], set[int]], family: Source, source: SourceReading, collected: int) -> None:
@@ -216,15 +334,21 @@ def _event(state: IngestState, parsed: Parsed, line: Line, source: SourceReading
         own_time = -1 if parsed.event_time is None else parsed.event_time
         where = -1 if line.file_offset is None else line.file_offset
         event_id = state.digester(family, source.cluster, host).digest(line.file, own_time, where, line.payload, kind)
+    time = collected if parsed.event_time is None else parsed.event_time
+    if isinstance(body, JobRecord):
+        body = with_uids(state.directory, body, time)
+    placed = line.file_offset is not None and isinstance(body, PLACED)
     return Event(
         id=event_id,
         source=family,
         cluster=source.cluster,
-        event_time=collected if parsed.event_time is None else parsed.event_time,
+        event_time=time,
         body=body,
         host=host,
         job=job,
         sha256=sha256,
+        file=line.file if placed else "",
+        position=line.file_offset if placed else None,
     )
 
 

@@ -6,19 +6,44 @@ facts that name an attempt go to it, the others to the attempt that was running,
     attempt 1   submit 10   start 20 ....... end 50
     attempt 2                                    submit 60   start 70 ..........
     events            15->1     30->1      55->1           65->2       80->2
+
+Of a job of Kubernetes nobody writes a record: an attempt begins with each creation of the job.  What precedes them all, or has none, is
+of an attempt that began at time 0, or behind what was evicted.
 """
 
+import posixpath
 from bisect import bisect_right
 from collections.abc import Sequence
 
 from sortedcontainers import SortedSet
 
-from pipeline.detect.case import Case, Site
-from pipeline.model.events import Event, JobRecord, KillRequest, SignalSent
+from pipeline.detect.case import CLOCK_MS, Case, Site
+from pipeline.detect.workload import creates
+from pipeline.model.events import (
+    Body,
+    Event,
+    JobRecord,
+    KillRequest,
+    KubernetesRequest,
+    PrivilegeUsed,
+    ProcessRun,
+    ProcessSpawned,
+    SessionCommand,
+    SignalSent,
+    TrainingLine,
+)
 from pipeline.model.identity import Identity
 from pipeline.model.told import ArtefactUse, Attempt, Emitted, HostCoverage, NodeTouch, Told, Tombstone, Touch
+from pipeline.model.workload import is_workload
 
+SUMMARY = "summary/"  # begins the subject of what was told to incidents
 SIGNAL_MAX = 65  # the kernel's greatest is 64
+# What ordinary training does not start; a flood of what it does start must not push it out.
+OPENING = frozenset({
+    "sh", "bash", "dash", "zsh", "ksh", "nc", "ncat", "netcat", "socat", "ssh", "scp", "sftp", "curl", "wget", "perl", "ruby", "telnet",
+    "kill", "pkill", "killall", "scancel", "crontab", "chmod", "base64", "systemctl", "sudo", "su", "nohup", "setsid", "at",
+})  # fmt: skip
+SAME_RUN_MS = 60_000  # between the creation of a Kubernetes job in the audit log and in a list
 BEFORE_START_MS = 3_600_000  # lines of a job may precede its recorded start by clock error; never by more
 
 
@@ -29,6 +54,7 @@ class JobIndex:
         self.cluster, self.job, self._facts_max = cluster, job, facts_max
         self.told: dict[str, Told] = {}
         self.emitted: dict[str, Emitted] = {}
+        self.summaries: dict[str, Emitted] = {}  # by attempt: to which cohorts it was told last
         self.tombstone: Tombstone | None = None
         # By attempt and event, what this process last published: made of which event, matched how, of whose job; digest of the body.
         self.enriched: dict[tuple[Attempt, str], tuple[Event, str, Identity | None, str]] = {}
@@ -42,7 +68,7 @@ class JobIndex:
         Which facts a full case keeps is decided by event time and id, never by arrival: the earliest stay.
         """
         if isinstance(told, Emitted):
-            self.emitted[told.subject] = told
+            (self.summaries if told.subject.startswith(SUMMARY) else self.emitted)[told.subject] = told
             return ""
         if isinstance(told, Tombstone):
             self.tombstone = told
@@ -82,6 +108,9 @@ class JobIndex:
         for event in events:
             if isinstance(event.body, JobRecord) and (attempt := attempt_of(event, event.body)):
                 by_attempt.setdefault(attempt, ([], [], [], []))
+        if is_workload(self.job):
+            for attempt in self._created(events, [each.submit for each in by_attempt if each not in self.forgotten]):
+                by_attempt.setdefault(attempt, ([], [], [], []))
         started = {(attempt.job, attempt.submit) for attempt in by_attempt if attempt.start >= 0}
         attempts = sorted(each for each in by_attempt if each.start >= 0 or (each.job, each.submit) not in started)
         begins = _begins(attempts)
@@ -100,6 +129,17 @@ class JobIndex:
                 if attempt is not None:
                     by_attempt[attempt][3].append(told)
         return [Case(site, attempt, *by_attempt[attempt]) for attempt in attempts if attempt not in self.forgotten]
+
+    def _created(self, events: Sequence[Event], recorded: Sequence[int]) -> list[Attempt]:
+        """Attempts of a job of Kubernetes, by its creations; `recorded` are the times of those of which a list tells."""
+        after = self.tombstone.end if self.tombstone else 0
+        known = [event for event in events if event.event_time > after]
+        made = {event.event_time for event in known if isinstance(event.body, KubernetesRequest) and creates(event.body)}
+        times = sorted(time for time in made if not any(abs(time - other) <= SAME_RUN_MS for other in recorded))
+        first = min((event.event_time for event in known), default=0)
+        if known and all(first < time - CLOCK_MS for time in (*times, *recorded)):
+            times.insert(0, after + 1 if after else 0)
+        return [Attempt(self.cluster, self.job, time, time) for time in times]
 
     @property
     def forgotten(self) -> tuple[Attempt, ...]:
@@ -156,12 +196,24 @@ def _attempt_named(told: Told) -> Attempt | None:
 def _kind_and_time(told: Told) -> tuple[str, int]:
     """The kind has a bound of its own: twenty thousand harmless signals, or requests, must not push out one deadly signal behind them."""
     if isinstance(told, Event):
-        whose = f"/{told.body.uid}" if isinstance(told.body, KillRequest) else ""
-        return f"{type(told.body).__name__}{whose}", told.event_time
+        return f"{type(told.body).__name__}{_whose(told.body)}", told.event_time
     if isinstance(told, (Touch, NodeTouch)):
         body = told.event.body
-        which = f"/{min(body.signal, SIGNAL_MAX)}/{body.success}" if isinstance(body, SignalSent) else ""
+        which = f"/{min(body.signal, SIGNAL_MAX)}/{body.success}" if isinstance(body, SignalSent) else _whose(body)
         return f"{type(told).__name__}/{type(body).__name__}{which}", told.event.event_time
     if isinstance(told, ArtefactUse):
-        return f"ArtefactUse/{type(told.before.body).__name__ if told.before else ''}", told.load.event_time
+        return f"ArtefactUse/{type(told.load.body).__name__}/{type(told.before.body).__name__ if told.before else ''}", told.load.event_time
     return type(told).__name__, 0
+
+
+def _whose(body: Body) -> str:
+    """What a kind is divided by: who asks often must not push out what somebody else asked."""
+    if isinstance(body, (KillRequest, ProcessRun)):
+        return f"/{body.uid}"
+    if isinstance(body, (KubernetesRequest, PrivilegeUsed, SessionCommand)):
+        return f"/{body.user}"
+    if isinstance(body, TrainingLine):
+        return f"/{body.what}"
+    if isinstance(body, ProcessSpawned):
+        return "/opening" if posixpath.basename(body.executable) in OPENING else ""
+    return ""

@@ -14,25 +14,29 @@ when a late fact comes.
 After a restart open cases are looked at, some a step; sealed ones only when they were judged by another release or other settings.
 """
 
-import heapq
 from collections import deque
 from collections.abc import Iterator, Sequence
 
 from pipeline import __version__
-from pipeline.detect import ocsf, verdict
-from pipeline.detect.case import CLOCK_MS, Case, Site
+from pipeline.detect import history, ocsf, verdict
+from pipeline.detect.case import CLOCK_MS, Case
 from pipeline.detect.detector import registry
 from pipeline.detect.publishing import Publisher, last_said
-from pipeline.jobs.index import JobIndex
+from pipeline.detect.site import site_of
+from pipeline.jobs.index import SUMMARY, JobIndex
+from pipeline.jobs.summary import cohorts_of, examine, summarise
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.attributes import attributes
 from pipeline.model.events import Event, Iteration
-from pipeline.model.facts import Fact, case_name
+from pipeline.model.facts import VOID, Fact, case_name, cohort_case, incidents_case
 from pipeline.model.finding import Enriched, Finding, Transport, Verdict, canonical_digest
-from pipeline.model.ids import rank
-from pipeline.model.outcome import Outcome, Publish
-from pipeline.model.told import Tombstone, decode_told, encode_told
+from pipeline.model.ids import digest, rank
+from pipeline.model.incident import encode_in_case
+from pipeline.model.outcome import Outcome, Publish, Tell
+from pipeline.model.summary import encode_summary
+from pipeline.model.told import Emitted, Tombstone, decode_told, encode_told
 from pipeline.settings import Settings
+from pipeline.stream.agenda import Agenda
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
@@ -50,17 +54,16 @@ class JobsState:
         self.cases = cases
         self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
         self.site = site_of(settings)
-        self.publisher = Publisher(cases, digest := settings.digest())
+        self.publisher = Publisher(cases, settings.digest())
         self.indexes: dict[bytes, JobIndex] = {}
         self.facts_max = settings.retention.case_facts_max
         self.keep_ms = settings.retention.job_days * DAY_MS
         # Coverage is known by the bucket: the last one that tells anything begins within the gap and ends a bucket later.
         self.gap_ms = (settings.detect.coverage_gap_seconds + settings.time.coverage_bucket_seconds) * 1000
-        self.due: dict[str, list[tuple[int, bytes]]] = {}  # cluster -> heap of (event time, case)
-        self.planned: set[tuple[int, bytes]] = set()
+        self.agenda = Agenda()
         self.unseen: deque[bytes] = deque()  # open cases: what watermarks have closed meanwhile
         self.stale: deque[bytes] = deque()  # sealed ones, judged by another judge
-        self.judge = f"{__version__}/{digest}".encode()
+        self.judge = f"{__version__}/{settings.digest()}".encode()
         judged = cases.of(JUDGE).get("judge", (b"", b""))[1] == self.judge
         for case in cases:
             if case in (MARKS, COVERAGE, JUDGE):
@@ -69,24 +72,9 @@ class JobsState:
             if not until:
                 self.unseen.append(case)
             elif until < NEVER_AGAIN:
-                self.plan(case, until)
+                self.agenda.plan(case, until)
                 if not judged:
                     self.stale.append(case)
-
-    def plan(self, case: bytes, time: int) -> None:
-        """Look at the case again once the joint watermark has passed `time`."""
-        if (time, case) not in self.planned:
-            self.planned.add((time, case))
-            heapq.heappush(self.due.setdefault(case_name(case)[0], []), (time, case))
-
-    def take_due(self, now: Watermarks) -> Iterator[bytes]:
-        """Cases whose time has come."""
-        for cluster in sorted(self.due):
-            heap, joint = self.due[cluster], now.joint(cluster)
-            while heap and heap[0][0] <= joint:
-                entry = heapq.heappop(heap)
-                self.planned.discard(entry)
-                yield entry[1]
 
     def take_unseen(self) -> Iterator[bytes]:
         """Some of the cases that were not yet looked at in this life."""
@@ -106,14 +94,6 @@ class JobsState:
                 if body:
                     known.add(fact_id, decode_told(body))
         return known
-
-
-def site_of(settings: Settings) -> Site:
-    """What detectors need of the settings.  The owner of a folder is one of its writers."""
-    writers = tuple((root.path.rstrip("/") + "/", frozenset({*root.writers, root.owner} - {""})) for root in settings.artefact_roots)
-    return Site(
-        settings.directory(), settings.detect, settings.time.grace_seconds * 1000, settings.time.coverage_bucket_seconds * 1000, writers
-    )
 
 
 def build_state(settings: Settings, cases: Cases) -> JobsState:
@@ -139,14 +119,14 @@ def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Jobs
             if pushed_out:
                 state.cases.drop(fact.case, pushed_out)
             if isinstance(told, Event) and isinstance(told.body, Iteration):
-                state.plan(fact.case, told.event_time - told.event_time % HOUR_MS + HOUR_MS)
+                state.agenda.plan(fact.case, told.event_time - told.event_time % HOUR_MS + HOUR_MS)
                 continue  # the last step of an hour takes the place of the others, and nobody is judged by it: once is enough
         else:
             index.void(fact.id)
         dirty[fact.case] = None
     dirty.update(dict.fromkeys(state.take_unseen()))
     outcomes: list[Outcome] = []
-    for case in state.take_due(now):
+    for case in state.agenda.take_due(now):
         if case in dirty:
             continue
         state.at = case
@@ -165,7 +145,7 @@ def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Jobs
 # --- judging --------------------------------------------------------------------------------------------------------------------
 
 
-def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish]:
+def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish | Tell]:
     index = state.index(key)
     for late in index.late():  # of evicted attempts: never judged on half the evidence
         index.void(late)
@@ -174,15 +154,41 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish]:
     judged: list[Finding | Verdict] = []
     enriched: list[Publish] = []
     for case in cases:
-        findings = [finding for detector in registry("job") for finding in detector.judge(case, now)]
+        findings = [history.noted(case, finding) for detector in registry("job") for finding in detector.judge(case, now)]
         judged += findings
         if (ended := verdict.judge(case, findings, now)) is not None:
-            judged.append(ended)
+            judged.append(history.noted(case, ended))
         enriched += _enrich(index, case)
+        yield from _tell_cohorts(state, key, index, case, ended)
     yield from enriched
     # A second look when the sources that prove an absence have had their time.
-    yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: state.plan(key, time), (0, state.gap_ms))
+    yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: state.agenda.plan(key, time), (0, state.gap_ms))
     _retire(state, key, index, cases, max((value.closes_at + state.gap_ms for value in judged), default=0), now)
+
+
+def _tell_cohorts(state: JobsState, key: bytes, index: JobIndex, case: Case, ended: Verdict | None) -> Iterator[Tell]:
+    """The attempt's summary, to the cohorts it belongs to, when it is not what was told last; void where it belongs no more.
+
+    Incidents are told how it ended and what it loaded that others had written.
+    """
+    subject = f"{SUMMARY}{case.attempt.name}"
+    last, summary = index.summaries.get(subject), summarise(case, ended)
+    cohorts = cohorts_of(case, summary) if summary else []
+    body = encode_summary(summary) if summary else b""
+    examined = examine(case, summary, ended)
+    about = encode_in_case(examined) if examined else VOID
+    said = digest(body, about, *cohorts)
+    if (last is None and not summary and not examined) or (last is not None and last.digest == said):
+        return
+    revision = last.revision + 1 if last else 1
+    before = last.body.decode().split("\n") if last and last.body else []
+    for cohort in sorted({*before, *cohorts}):
+        told = body if cohort in cohorts else VOID
+        yield Tell("cohorts", Fact(cohort_case(case.attempt.cluster, cohort), case.attempt.name, rank(revision), told), last_word=True)
+    yield Tell("incidents", Fact(incidents_case(case.attempt.cluster), case.attempt.name, rank(revision), about), last_word=True)
+    emitted = Emitted(subject, revision, said, "\n".join(cohorts).encode())
+    state.cases.merge(Fact(key, f"emitted/{subject}", rank(revision), encode_told(emitted)))
+    index.summaries[subject] = emitted
 
 
 # --- enriched events ------------------------------------------------------------------------------------------------------------
@@ -203,8 +209,12 @@ def _enrich(index: JobIndex, case: Case) -> Iterator[Publish]:
 
 
 def _touching(case: Case) -> Iterator[tuple[Event, str]]:
+    last_steps = {event.event_time // HOUR_MS: event.id for event, _ in case.of(Iteration)}
     for event in case.all_events():
-        yield event, "job"
+        if (
+            not isinstance(event.body, Iteration) or last_steps[event.event_time // HOUR_MS] == event.id
+        ):  # the samples are for comparing only
+            yield event, "job"
     for touch in case.touches:
         if _certain(case, touch.event, by_pid=touch.matched == "pid"):
             yield touch.event, touch.matched
@@ -258,7 +268,7 @@ def _retire(state: JobsState, key: bytes, index: JobIndex, cases: Sequence[Case]
     evict_at, joint = last + state.keep_ms, now.joint(index.cluster)
     if now.floor(index.cluster) < evict_at:
         again_at = evict_at if joint < evict_at else joint + DAY_MS  # idle: not at every step
-        state.plan(key, again_at)
+        state.agenda.plan(key, again_at)
         if joint >= max(settled, last + state.gap_ms):
             state.cases.seal(key, again_at)
             del state.indexes[key]

@@ -1,18 +1,32 @@
-"""Who acted in an event, and what they are to the owner of a job."""
+"""Who acted in an event, and what they are to the owner of a job.
+
+The login uid comes before the effective one, since it survives su and sudo; root without a login is a daemon of the system.  A name is of
+the kind that its source uses (model/identity.py).  An accepted key is its holder's, whatever account it opened; one that was refused
+proves nothing, because anybody may offer a public key.  Whose file or job something is does not say who acted, with one exception: a
+job's accounting record is its owner's; who cancelled it stands in fields of its own.
+"""
 
 from functools import cache, lru_cache
 
-from pipeline.model.events import AuditRecord, Body, Event
-from pipeline.model.identity import Directory, Identity
+import msgspec
+
+from pipeline.model.events import AuditRecord, Body, Event, FileIntegrity, JobRecord, Login, SessionChanged, SessionCommand
+from pipeline.model.identity import BASTION, CLOUD, GIT, KEY, KUBERNETES, LOGIN, Directory, Identity
+from pipeline.model.source import Source
 
 DAEMON = Identity(id="daemon", uid=0, role="daemon")
+_KINDS: dict[Source, str] = {
+    Source.KUBERNETES_AUDIT: KUBERNETES,
+    Source.CLOUDTRAIL: CLOUD,
+    Source.S3_ACCESS: CLOUD,
+    Source.MINIO: CLOUD,
+    Source.TELEPORT: BASTION,
+    Source.GIT_PUSH: GIT,
+}
 
 
 def actor_of(directory: Directory, event: Event) -> Identity | None:
-    """The identity behind an event, as valid at event time; None when the event names nobody.
-
-    The login uid comes before the effective one, since it survives su and sudo; root without a login is a daemon of the system.
-    """
+    """The identity behind an event, as valid at event time; None when the event names nobody."""
     body, at = event.body, event.event_time
     if isinstance(body, AuditRecord):
         fields = body.fields
@@ -34,7 +48,36 @@ def actor_of(directory: Directory, event: Event) -> Identity | None:
         return DAEMON
     if (found := login or directory.by_uid(uid, at)) is not None:
         return found
-    return directory.by_login(getattr(body, "user", "") or getattr(body, "owner", ""), at)
+    return None if isinstance(body, AuditRecord) else _named(directory, event)
+
+
+def _named(directory: Directory, event: Event) -> Identity | None:
+    body, at = event.body, event.event_time
+    if isinstance(body, Login) and body.outcome == "accepted" and (holder := directory.known(KEY, _key(body.fingerprint), at)):
+        return holder
+    kind = _KINDS.get(event.source, LOGIN)
+    name = getattr(body, "user", "")
+    if isinstance(body, SessionChanged) and kind == BASTION:
+        name = body.by  # `user` is the account on the host
+    elif isinstance(body, SessionCommand) and not name:
+        kind, name = LOGIN, body.login
+    elif not name and not isinstance(body, FileIntegrity):  # whose file it is says nothing of who changed it
+        name = getattr(body, "owner", "")
+    return directory.by_name(kind, name, at)
+
+
+def with_uids(directory: Directory, record: JobRecord, at: int) -> JobRecord:
+    """The record with uids for the names that the map knows, where its source states names alone (`sacct --json`)."""
+    found: dict[str, int | None] = {}
+    for name, field in ((record.owner, "owner_uid"), (record.cancelled_by, "cancelled_by_uid")):
+        if name and getattr(record, field) is None and (who := directory.known(LOGIN, name, at)) is not None:
+            found[field] = who.uid
+    return msgspec.structs.replace(record, **found) if found else record
+
+
+def _key(fingerprint: str) -> str:
+    """`SHA256:...` of what sshd writes: its type before it, and a certificate's names behind."""
+    return next((word for word in fingerprint.split(" ", 2)[:2] if word.startswith(("SHA256:", "MD5:"))), "")
 
 
 @cache

@@ -153,6 +153,17 @@ class Iteration(Body, frozen=True, tag="iteration"):
     nan: int | None = None
 
 
+def is_round(iteration: int) -> bool:
+    """Two significant digits: 90 steps a decade, which every run logs that logs each 1st, 10th or 100th."""
+    if iteration <= 0:
+        return False
+    while iteration >= 100:
+        iteration, rest = divmod(iteration, 10)
+        if rest:
+            return False
+    return True
+
+
 class CheckpointNote(Body, frozen=True, tag="checkpoint_note"):
     """A framework's line about a checkpoint; it carries no hash."""
 
@@ -291,7 +302,7 @@ class SignalSent(Body, frozen=True, tag="signal_sent"):
 
 
 class FileTouched(Body, frozen=True, tag="file_touched"):
-    """Assembled: a process wrote, renamed, deleted or changed a file."""
+    """A file was written, renamed, deleted or changed: assembled of the kernel's records, or what a store, a watcher or a push tells."""
 
     action: str  # written | renamed | deleted | truncated | attributes
     path: str
@@ -307,6 +318,11 @@ class FileTouched(Body, frozen=True, tag="file_touched"):
     comm: str = ""
     exe: str = ""
     keys: tuple[str, ...] = ()
+    user: str = ""  # name, where the source has no uid
+    address: str = ""  # whence, where a store tells it
+    job_label: str = ""  # what the client says of itself
+    sha256: str = ""  # of the bytes behind it, where a watcher hashed them
+    sha256_before: str = ""
 
 
 class ProcessRun(Body, frozen=True, tag="process_run"):
@@ -685,6 +701,16 @@ class ProbeNote(Body, frozen=True, tag="probe_note"):
     host: str = ""
 
 
+# --- cold start -----------------------------------------------------------------------------------------------------------------
+
+
+class HistoryBegins(Body, frozen=True, tag="history_begins"):
+    """`trainwatch bootstrap`: the job was there when the logs of its cluster began to be read; what was before nobody told."""
+
+    job: str
+    at: int  # UTC ms: when the list was taken
+
+
 AnyBody = (
     JobRecord
     | JobStep
@@ -737,6 +763,7 @@ AnyBody = (
     | SignalRequested
     | SocketUsed
     | ProbeNote
+    | HistoryBegins
 )
 
 
@@ -767,3 +794,5 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     job: str = ""
     sha256: str = ""  # of the payload line: what evidence cites
     parts: tuple[tuple[str, str], ...] = ()  # (event id, sha256) of the records it was assembled from
+    file: str = ""  # of a line that may be a part of something: where it stood
+    position: int | None = None  # its offset there, bytes

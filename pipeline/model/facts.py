@@ -42,6 +42,21 @@ def artefact_case(cluster: str, path: str) -> bytes:
     return f"{cluster}\x1f{path}".encode()
 
 
+def identity_case(cluster: str, identity_id: str) -> bytes:
+    """Key of an identity's case: the id that the identity map gives, or the bare name or uid that it does not know."""
+    return f"{cluster}\x1f{identity_id}".encode()
+
+
+def cohort_case(cluster: str, cohort: str) -> bytes:
+    """Key of a cohort's case: configuration/<digest> or size/<GPUs>."""
+    return f"{cluster}\x1f{cohort}".encode()
+
+
+def incidents_case(cluster: str) -> bytes:
+    """Key of the one case in which all findings of a cluster meet."""
+    return f"{cluster}\x1fincidents".encode()
+
+
 def case_name(case: bytes) -> tuple[str, str]:
     """(cluster, name) of a case key."""
     cluster, _, name = case.decode().partition("\x1f")

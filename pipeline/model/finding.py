@@ -82,7 +82,7 @@ class Confidence(msgspec.Struct, frozen=True, gc=False):
 
 
 class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """Suspected interference with one subject.  Everything here is canonical."""
+    """Suspected interference with one subject.  Everything here is canonical but `suspect`, by which incidents group and weigh."""
 
     detector: str  # p01_foreign_kill
     detector_version: int
@@ -107,6 +107,7 @@ class Finding(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     gate: str  # why not, when it is below
     sources: tuple[Source, ...]  # families the detector needs
     status: Status = Status.PROVISIONAL
+    suspect: str = ""  # identity id, also where naming is withheld: for incidents alone, in no canonical body
 
     @property
     def id(self) -> str:
@@ -175,8 +176,11 @@ class Transport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def canonical(value: Finding | Verdict | Enriched) -> bytes:
-    """The canonical body: JSON with sorted keys, ids included."""
-    return orjson.dumps({"id": value.id, **msgspec.to_builtins(value)}, option=orjson.OPT_SORT_KEYS)
+    """The canonical body: JSON with sorted keys, ids included.  Who is suspected without being named stands in no body."""
+    body = {"id": value.id, **msgspec.to_builtins(value)}
+    if isinstance(value, Finding):
+        del body["suspect"]
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
 def canonical_digest(value: Finding | Verdict | Enriched) -> str:

@@ -1,15 +1,32 @@
-"""Who a uid or login name was at a moment, and under which ticket somebody acted.
+"""Who a uid, login or other name was at a moment, and under which ticket somebody acted.
 
-In: the identity map and the tickets of the settings.  Out: an `Identity`; unknown names are kept as themselves (`uid:5099`), since a
-guess would be an accusation.  Validity is half open: valid_from <= t < valid_to.
+In: the identity map and the tickets of the settings.  Out: an `Identity`; unknown names are kept as themselves (`uid:5099`,
+`kubernetes:oidc:u017@example.org`), since a guess would be an accusation.  Validity is half open: valid_from <= t < valid_to.
+
+Names live in kinds, because the same text means different people in different places: nobody checks that the code host's `u017` is the
+cluster's.  A name is found only in the kind in which the map states it:
+
+    kind         who names people so                  e.g.
+    login        sshd, sudo, Slurm, HDFS, Lustre      u017
+    kubernetes   the API server's audit log           oidc:u017@example.org, system:serviceaccount:llm:resharder
+    cloud        CloudTrail, S3, MinIO                arn:aws:iam::123456789012:user/u017, an access key id
+    bastion      Teleport                             u017@example.org
+    git          GitHub, GitLab, Gitea                u017-dev
+    key          sshd                                 SHA256:m2T...; the key's holder, whatever account it opened
+    email        wherever a name has an @             u017@example.org: also found for other kinds, with or without `oidc:`
+
+A role that somebody assumed is found by the role when the map does not name the session: the session's name is the caller's to choose.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 
 import msgspec
 
 from pipeline.model.ids import UNSET_UID
+
+LOGIN, KUBERNETES, CLOUD, BASTION, GIT, KEY, EMAIL = NAME_KINDS = ("login", "kubernetes", "cloud", "bastion", "git", "key", "email")
+_ASSUMED_ROLE = ":assumed-role/"
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -18,6 +35,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     id: str
     uid: int | None = None
     login: str = ""
+    names: tuple[tuple[str, str], ...] = ()  # (kind, name): further ones
     team: str = ""
     role: str = ""  # member | admin | service | root | "" (unknown)
     valid_from: int = 0  # UTC ms
@@ -47,13 +65,14 @@ class Directory:
     """The identity map of one settings digest: a pure function of (name, time)."""
 
     def __init__(self, identities: Sequence[Identity] = (), tickets: Sequence[Ticket] = ()) -> None:
+        self.identities = tuple(identities)
         self._by_uid: dict[int, list[Identity]] = {}
-        self._by_login: dict[str, list[Identity]] = {}
+        self._by_name: dict[tuple[str, str], list[Identity]] = {}
         for identity in identities:
             if identity.uid is not None:
                 self._by_uid.setdefault(identity.uid, []).append(identity)
-            if identity.login:
-                self._by_login.setdefault(identity.login, []).append(identity)
+            for kind, name in names_of(identity):
+                self._by_name.setdefault((kind, name), []).append(identity)
         self._tickets = tuple(sorted(tickets, key=lambda ticket: (ticket.start, ticket.id)))
 
     def by_uid(self, uid: int | None, at: int) -> Identity | None:
@@ -67,12 +86,33 @@ class Directory:
 
     def by_login(self, login: str, at: int) -> Identity | None:
         """The identity behind a login name at event time `at`."""
-        if not login:
+        return self.by_name(LOGIN, login, at)
+
+    def by_name(self, kind: str, name: str, at: int) -> Identity | None:
+        """The identity behind a name of a kind at event time `at`; None for no name."""
+        if not name:
             return None
-        for identity in self._by_login.get(login, ()):
-            if identity.valid_from <= at < identity.valid_to:
-                return identity
-        return ROOT if login == "root" else Identity(id=f"login:{login}", login=login)
+        if (found := self.known(kind, name, at)) is not None:
+            return found
+        if kind != LOGIN:
+            return Identity(id=f"{kind}:{name}")
+        return ROOT if name == "root" else Identity(id=f"login:{name}", login=name)
+
+    def known(self, kind: str, name: str, at: int) -> Identity | None:
+        """The same; None where the map does not know the name."""
+        for each in _forms(kind, name):
+            for identity in self._by_name.get(each, ()):
+                if identity.valid_from <= at < identity.valid_to:
+                    return identity
+        return None
+
+    def former(self, uid: int | None, login: str, at: int) -> Identity | None:
+        """Who had the uid, or else the login, last before `at`: of an account that nobody has by then, its last owner."""
+        for known in (self._by_uid.get(uid, ()) if uid is not None else (), self._by_name.get((LOGIN, login), ())):
+            left = [identity for identity in known if identity.valid_to <= at]
+            if left:
+                return max(left, key=lambda identity: (identity.valid_to, identity.id))
+        return None
 
     def ticket_for(self, identity: Identity, at: int, *, host: str = "", job: str = "") -> Ticket | None:
         """The first ticket that covers the act, or None.  A ticket without identities covers admins and root only."""
@@ -85,3 +125,25 @@ class Directory:
                 continue
             return ticket
         return None
+
+
+def names_of(identity: Identity) -> Iterator[tuple[str, str]]:
+    """(kind, name) of all names of an identity, as they are looked up."""
+    if identity.login:
+        yield LOGIN, identity.login
+    for kind, name in identity.names:
+        yield kind, name.lower() if kind == EMAIL else name
+
+
+def _forms(kind: str, name: str) -> Iterator[tuple[str, str]]:
+    """Under what a name may stand in the map, the most particular first."""
+    if kind == EMAIL:
+        yield kind, name.lower()
+        return
+    yield kind, name
+    if kind == CLOUD and _ASSUMED_ROLE in name:
+        yield kind, name.rpartition("/")[0]
+    if kind == LOGIN and ":" in name:  # no login name has one: a scheduler of Kubernetes states its users as owners
+        yield KUBERNETES, name
+    if kind != KEY and "@" in name:
+        yield EMAIL, name.rpartition(":")[2].lower()

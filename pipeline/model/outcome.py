@@ -36,16 +36,17 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tell(msgspec.Struct, frozen=True, gc=False):
-    """A fact for the next stage: "hosts", "artefacts" or "jobs"."""
+    """A fact for a stage behind: hosts, artefacts, identities, jobs, cohorts, incidents."""
 
     stage: str
     fact: Fact
+    last_word: bool = False  # the last that is said counts, whoever says it: the runtime puts the epoch of its claim before the rank
 
 
 class Publish(msgspec.Struct, frozen=True, gc=False):
     """A value for a public topic, at least once, with a stable id."""
 
-    content: str  # enriched | verdicts | findings
+    content: str  # enriched | verdicts | findings | incidents
     key: bytes
     id: str  # ce_id
     value: bytes

@@ -32,6 +32,7 @@ class Source(StrEnum):
     WAZUH = "wazuh"
     OSQUERY = "osquery"
     GIT_PUSH = "git_push"
+    BOOTSTRAP = "bootstrap"  # what a scheduler listed when its logs began to be read
 
 
 # Heard per host (an absence is judged against that host's coverage); the others are heard per cluster.  Watchers on nodes (Falco, osquery)
@@ -41,7 +42,7 @@ PER_HOST = frozenset({Source.AUDITD, Source.SSHD, Source.KERNEL})
 # Nobody waits for these: they come hours late (S3), in batches (sacct) or once a day (a push), and no detector needs them to have passed.
 # A family that is waited for holds back every window of its cluster, and what may be forgotten, by its last word.
 SLOW = frozenset({
-    Source.SACCT, Source.SLURMD, Source.KUBERNETES_EVENTS,
+    Source.SACCT, Source.SLURMD, Source.KUBERNETES_EVENTS, Source.BOOTSTRAP,
     Source.KUBERNETES_AUDIT, Source.FALCO, Source.TETRAGON, Source.HDFS_AUDIT, Source.CLOUDTRAIL, Source.MINIO,
     Source.S3_ACCESS, Source.LUSTRE_CHANGELOG, Source.TELEPORT, Source.WAZUH, Source.OSQUERY, Source.GIT_PUSH,
 })  # fmt: skip
@@ -50,7 +51,9 @@ SLOW = frozenset({
 # of another family's format is no such line there.  A topic that carries several families is listed under each in the settings.
 FAMILIES: dict[str, frozenset[Source]] = {
     "training": frozenset({Source.TRAINING, Source.PROBE}),
-    "scheduler": frozenset({Source.JOBCOMP, Source.SLURMCTLD, Source.SACCT, Source.SLURMD, Source.KUBERNETES_EVENTS}),
+    "scheduler": frozenset({
+        Source.JOBCOMP, Source.SLURMCTLD, Source.SACCT, Source.SLURMD, Source.KUBERNETES_EVENTS, Source.BOOTSTRAP,
+    }),
     "access": frozenset({
         Source.AUDITD, Source.SSHD, Source.KERNEL, Source.KUBERNETES_AUDIT, Source.FALCO, Source.TETRAGON, Source.HDFS_AUDIT,
         Source.CLOUDTRAIL, Source.MINIO, Source.S3_ACCESS, Source.LUSTRE_CHANGELOG, Source.TELEPORT, Source.WAZUH, Source.OSQUERY,

@@ -5,6 +5,8 @@ ingest    -> hosts -> itself          Heard
 hosts     -> artefacts                Event (a file was touched)
 hosts     -> jobs                     Touch, NodeTouch, HostCoverage, Event (scancel)
 artefacts -> jobs                     ArtefactUse
+ingest    -> identities               Event
+hosts     -> identities               Event (a file was touched, a command read one), Displaced, Worked
 jobs      -> itself                   Emitted
 """
 
@@ -49,7 +51,7 @@ class Touch(msgspec.Struct, frozen=True, gc=False, tag="touch", tag_field="told"
 
 
 class NodeTouch(msgspec.Struct, frozen=True, gc=False, tag="node_touch", tag_field="told"):
-    """Something befell a node on which the attempt ran: Xid, out of memory."""
+    """Something befell a node on which the attempt ran: Xid, out of memory, a watched command or file, an alert (hosts/index.py)."""
 
     attempt: Attempt
     event: Event
@@ -66,10 +68,29 @@ class HostCoverage(msgspec.Struct, frozen=True, gc=False, tag="host_coverage", t
 
 
 class ArtefactUse(msgspec.Struct, frozen=True, gc=False, tag="artefact_use", tag_field="told"):
-    """A load, with one save or one write that came before it.  The judge picks the last save and the writes behind it."""
+    """A load, with one save, one write, or the last load of other bytes that came before it.
 
-    load: Event  # body: CheckpointLoaded
-    before: Event | None  # body: CheckpointSaved or FileTouched; None: the load itself
+    The judge picks the last save and the writes behind it; of modules and hooks nobody tells a save.
+    """
+
+    load: Event  # body: CheckpointLoaded, ModuleImported, HookFound
+    before: Event | None  # body: CheckpointSaved, FileTouched, or that of a load; None: the load itself
+
+
+class Displaced(msgspec.Struct, frozen=True, gc=False, tag="displaced", tag_field="told"):
+    """An attempt was preempted on a host, and one of the identity's attempts began there when it was gone."""
+
+    victim: Attempt
+    victim_uid: int | None
+    by: Attempt
+    event: Event  # body: JobRecord, the end of the victim
+
+
+class Worked(msgspec.Struct, frozen=True, gc=False, tag="worked", tag_field="told"):
+    """An attempt of the identity wrote steps of training: it did not only hold what it was given."""
+
+    attempt: Attempt
+    event: Event  # its first step that is known
 
 
 class Emitted(msgspec.Struct, frozen=True, gc=False, tag="emitted", tag_field="told"):
@@ -90,7 +111,7 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False, tag="tombstone", tag_fiel
     end: int = 0  # of the last of them: what happened before belongs to no attempt that is still to come
 
 
-Told = Event | Heard | Touch | NodeTouch | HostCoverage | ArtefactUse | Emitted | Tombstone
+Told = Event | Heard | Touch | NodeTouch | HostCoverage | ArtefactUse | Displaced | Worked | Emitted | Tombstone
 
 encode_told = msgspec.msgpack.Encoder().encode
 decode_told = msgspec.msgpack.Decoder(Told).decode

@@ -91,6 +91,21 @@ def read_files(paths: Sequence[Path], options: FileOptions, settings: Settings) 
     return _numbered(heapq.merge(*readers, key=_time))
 
 
+def read_untold(path: Path) -> Iterator[Record]:
+    """The records of one file as they lie in it, before anything is known of them: no topic, no time, no headers of their own."""
+    _, first = next(_lines(path), (0, b""))
+    if _holds_records(first):
+        yield from _numbered(_records(path, ""))
+        return
+    yield from untold_lines(_blocks(path), str(path))
+
+
+def untold_lines(blocks: Iterable[bytes], name: str) -> Iterator[Record]:
+    """The same of the bytes of a raw log, from wherever they come.  Raises ConfigError."""
+    for offset, line in _split(blocks, name):
+        yield Record(topic="", partition=0, offset=offset, timestamp=0, value=line, key=None, headers=())
+
+
 def _time(read: _Read) -> int:
     return read.time
 
@@ -272,13 +287,17 @@ def _topic_named(name: str, settings: Settings) -> str:
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     """(byte offset, line without LF), as they come.  A last line without LF counts.  Raises ConfigError."""
+    return _split(_blocks(path), str(path))
+
+
+def _split(blocks: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes]]:
     pending, start = bytearray(), 0
-    for block in _blocks(path):
+    for block in blocks:
         head, *rest = block.split(b"\n")
         pending += head
         if len(pending) > LINE_BYTES_MAX:
             advice = "Is it a log file? Cut or leave out such a line."
-            raise ConfigError(f"{path}: the line at byte {start} is longer than {LINE_BYTES_MAX >> 20} MiB", advice=advice)
+            raise ConfigError(f"{name}: the line at byte {start} is longer than {LINE_BYTES_MAX >> 20} MiB", advice=advice)
         if not rest:
             continue
         yield start, bytes(pending)

@@ -28,7 +28,7 @@ import msgspec
 
 from pipeline.errors import ErrorCode, InvariantViolation, TrainwatchError
 from pipeline.model.facts import Fact, decode_fact, encode_fact
-from pipeline.model.ids import digest
+from pipeline.model.ids import digest, rank
 from pipeline.model.outcome import Filtered, Lost, Observed, Outcome, Publish, Read, Record, Rejected, Row, Tell
 from pipeline.runtime.channel import end_of_channel
 from pipeline.runtime.dead_letter import dead_letter, printable
@@ -165,7 +165,7 @@ class Guard:
                 if len(outcome.fact.body) > TOLD_BYTES_MAX:
                     self._too_large(part, outcome.fact.case, encode_fact(outcome.fact), f"fact for {outcome.stage}")
                 else:
-                    self._tell(outcome.stage, outcome.fact)
+                    self._tell(outcome.stage, _said_by(part, outcome))
             elif isinstance(outcome, Publish):
                 if len(outcome.value) > TOLD_BYTES_MAX:
                     self._too_large(part, outcome.key, outcome.value, f"value for {outcome.content}")
@@ -219,6 +219,13 @@ def _apart(records: Sequence[Record], raised: Raised | None) -> Iterator[Sequenc
             yield from ([record] for record in some)
         else:
             yield list(some)
+
+
+def _said_by(part: Partition, told: Tell) -> Fact:
+    """The fact; where the last word counts, that of a later owner of the partition comes after all of a former one."""
+    if not told.last_word:
+        return told.fact
+    return msgspec.structs.replace(told.fact, rank=rank(part.owner.epoch) + told.fact.rank)
 
 
 def _as_record(part: Partition, key: bytes, value: bytes | None) -> Record:

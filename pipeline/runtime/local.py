@@ -20,6 +20,7 @@ from pipeline.runtime.channel import end_of_channel
 from pipeline.runtime.dead_letter import DeadLetter
 from pipeline.runtime.guard import Guard
 from pipeline.runtime.partition import Partition, Source
+from pipeline.runtime.sources import Seen, seen
 from pipeline.runtime.state_record import Owner
 from pipeline.settings import Settings
 from pipeline.stream.watermark import encode_vector
@@ -43,6 +44,7 @@ class Results:
         self.dead_letters: list[DeadLetter] = []
         self.listed: list[tuple[str, int, str]] = []  # (topic/partition, offset, code)
         self.records = 0
+        self.sources = Seen([], [], {})  # wrong zones, and who fell under its rate
 
     def canonical_findings(self) -> dict[str, bytes]:
         """Finding id -> canonical body; retracted ones equal those never raised and are left out."""
@@ -117,6 +119,7 @@ class LocalRuntime:
             marks.progress(latest)
             marks.advance(end_of_channel(marks))
         self.checkpoint()
+        self.results.sources = seen(self._parts.values(), {})
         return self.results
 
     def _fold(self, source: Source, batch: Sequence[Record]) -> None:

@@ -25,7 +25,7 @@ from pipeline.runtime.dead_letter import Letter, headers_again
 from pipeline.runtime.dead_letters import NOTE_HEADER, Note, Place, Resent, encode_note
 from pipeline.runtime.producer import partition_of
 from pipeline.settings import KafkaSettings
-from pipeline.topology import Topology
+from pipeline.topology import PUBLIC, Topology
 
 PIECE = 500  # letters between two notes
 REQUEST_BYTES_MAX = 64 << 20  # the client's own bound; the topics' are the broker's word
@@ -69,7 +69,7 @@ class Sent(msgspec.Struct, frozen=True):
 def allowed_topics(topology: Topology) -> tuple[frozenset[str], frozenset[str]]:
     """Topics that take records again: inputs and facts; and those whose records others have seen: public ones."""
     read = frozenset(topic for stage in topology.stages for topic in stage.reads)
-    public = frozenset(topology.public_topic(content) for content in ("enriched", "verdicts", "findings")) & read
+    public = frozenset(topology.public_topic(content) for content in PUBLIC) & read
     return read - public, public
 
 

@@ -21,6 +21,7 @@ from pipeline.runtime.measured_sink import MeasuredSink
 from pipeline.runtime.metrics import Before, Metrics
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
+from pipeline.runtime.sources import SourceWatch
 from pipeline.runtime.watchdog import Watchdog
 from pipeline.settings import Settings
 from pipeline.stream.watermark import EMPTY, UNHELD
@@ -41,6 +42,7 @@ class Vitals:
         self.watchdog.hangs = self.health.hangs
         self.retention_seconds: Mapping[str, float] = {}  # by topic, where Kafka deletes by age
         self._twins = Twins(instance.name)
+        self._sources = SourceWatch(log)
         self._server: HealthServer | None = None
         self._assigned_at: float | None = None
         self._begun = self._last_step = 0.0
@@ -123,6 +125,8 @@ class Vitals:
             for name, value in (("partitions", 1), ("state_cases", len(part.cases)), ("state_bytes", part.state_bytes)):
                 gauges[f"trainwatch_{name}"][stage] = gauges[f"trainwatch_{name}"].get(stage, 0) + value
         _watermarks(gauges, parts.values(), now)
+        idle = [reading.source for reading in readings if not reading.lag]
+        gauges.update({name: dict(values) for name, values in self._sources.look(parts.values(), idle, now).items()})
         self.metrics.replace(gauges)
 
     def _lag(self, gauges: Gauges, reading: Reading, now: float) -> None:

@@ -39,7 +39,7 @@ from pipeline.runtime.state_record import META, RAISED, key, pack
 from pipeline.runtime.state_topic import StateTopics
 from pipeline.runtime.vitals import Vitals
 from pipeline.settings import Settings
-from pipeline.topology import Topology
+from pipeline.topology import PUBLIC, Topology
 
 FOLD_SECONDS = 0.03  # folded in one go, about: nothing else runs meanwhile
 PIECE_RECORDS_MIN, PIECE_RECORDS_MAX = 500, 20_000
@@ -369,7 +369,7 @@ class Worker:
             self.reached(step)
 
     def _public_topics(self) -> set[str]:
-        return {self._topology.public_topic(content) for content in ("dead-letter", "enriched", "verdicts", "findings")}
+        return {self._topology.public_topic(content) for content in ("dead-letter", *PUBLIC)}
 
     async def close(self) -> None:
         """After the last checkpoint."""

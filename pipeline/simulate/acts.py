@@ -130,7 +130,7 @@ def foreign_kill(site: Site, job: Job, plan: Plan) -> Process:
     session = _approach(site, job, plan)
     share = next(share for share in job.shares if share.host is session.host)
     yield world.soon("acts", 30, 240)
-    rank = dice.choice(share.ranks)
+    rank = dice.choice(share.told)
     signal = SIGTERM if plan.variant == 3 else SIGKILL
     argv = ("kill", f"-{signal}", str(rank.pid))
     if plan.variant % 2:

@@ -88,13 +88,14 @@ def visitors(world: World) -> Process:
             if host.is_up:
                 session = deeds.log_in(world, host, dice.choice(world.people.admins), world.login_hosts[0].address)
                 deeds.sudo(session, dice.choice(("/usr/bin/nvidia-smi -q", "/usr/bin/systemctl status slurmd", "/usr/bin/dmesg -T")))
-                world.clock.start(_stay(world, session, world.login_hosts[0].address))
+                world.clock.start(stay(world, session, world.login_hosts[0].address))
         else:
             session = deeds.log_in(world, dice.choice(world.login_hosts), dice.choice(world.people.members))
-            world.clock.start(_stay(world, session, ""))
+            world.clock.start(stay(world, session, ""))
 
 
-def _stay(world: World, session: deeds.Session, origin: str) -> Process:
+def stay(world: World, session: deeds.Session, origin: str) -> Process:
+    """Somebody who looks around leaves again."""
     yield world.soon("background", 120, 4 * 3600)
     if session.host.is_up:
         deeds.log_out(session, origin)

@@ -36,8 +36,8 @@ class Session:
         return Subject(person.uid, person.uid if uid is None else uid, person.gid if gid is None else gid, self.number, self.tty)
 
 
-def log_in(world: World, host: Host, person: Person, origin: str = "") -> Session:
-    """A login by ssh key, from the person's own machine or from `origin`."""
+def log_in(world: World, host: Host, person: Person, origin: str = "", fingerprint: str = "") -> Session:
+    """A login by ssh key, from the person's own machine or from `origin`; `fingerprint` where the key is not the person's own."""
     dice = world.dice("login")
     address = origin or person.address
     port = dice.randrange(32_768, 60_999)
@@ -59,7 +59,7 @@ def log_in(world: World, host: Host, person: Person, origin: str = "") -> Sessio
     host.audit.event([("USER_LOGIN", text.user_message(sshd, 0, person.uid, number, message))])
     host.auth.line(
         f"sshd[{sshd}]",
-        f"Accepted publickey for {person.login} from {address} port {port} ssh2: ED25519 SHA256:{person.fingerprint}",
+        f"Accepted publickey for {person.login} from {address} port {port} ssh2: ED25519 SHA256:{fingerprint or person.fingerprint}",
     )
     host.auth.line(f"sshd[{sshd}]", f"pam_unix(sshd:session): session opened for user {person.login}(uid={person.uid}) by (uid=0)")
     host.auth.line(f"systemd-logind[{host.logind_pid}]", f"New session {number} of user {person.login}.")
@@ -137,19 +137,23 @@ def signal_ranks(
 ) -> None:
     """Signal every rank of a job on one host, but for local rank `spared`."""
     target = Subject.daemon(owner.uid, owner.gid)
-    for rank in share.ranks:
+    for rank in share.told:
         if rank.local_rank != spared:
             send_signal(share.host, sender, pids, program, (rank.pid, target, "python3"), signal)
 
 
-def run_command(session: Session, argv: tuple[str, ...], exe: str) -> int:
-    """execve(2) of a command in a login; returns its pid."""
-    host = session.host
+def run_command(session: Session, argv: tuple[str, ...], exe: str, *, as_root: bool = False) -> int:
+    """execve(2) of a command in a login, or as root behind sudo; returns its pid."""
+    subject = session.subject(0, 0) if as_root else session.subject()
+    return execute(session.host, subject, session.shell_pid, argv, exe, f"/home/{session.person.login}")
+
+
+def execute(host: Host, subject: Subject, parent: int, argv: tuple[str, ...], exe: str, cwd: str) -> int:
+    """execve(2) of any process as auditd sees it; returns its pid."""
     pid = host.process()
-    subject = session.subject()
     program = Program(exe.rsplit("/", 1)[1], exe, argv)
     arguments = (f"{0x55D0_0000_0000 + pid * 4096:x}", f"{0x55D0_0000_1000 + pid * 4096:x}", f"{0x55D0_0000_2000:x}", "8")
-    call = text.syscall(text.EXECVE, arguments, 0, 2, (session.shell_pid, pid), subject, program, COMMAND_KEY)
+    call = text.syscall(text.EXECVE, arguments, 0, 2, (parent, pid), subject, program, COMMAND_KEY)
     names = (
         FileName(exe, 1_310_725, "0100755", 0, 0, "NORMAL"),
         FileName("/lib64/ld-linux-x86-64.so.2", 1_310_800, "0100755", 0, 0, "NORMAL"),
@@ -158,7 +162,7 @@ def run_command(session: Session, argv: tuple[str, ...], exe: str) -> int:
         [
             ("SYSCALL", call + host.audit.tail(text.EXECVE, subject)),
             ("EXECVE", text.execve(argv)),
-            ("CWD", f'cwd="/home/{session.person.login}"'),
+            ("CWD", f'cwd="{cwd}"'),
             *(("PATH", text.path(item, name)) for item, name in enumerate(names)),
             ("PROCTITLE", text.proctitle(argv)),
             ("EOE", ""),
@@ -167,7 +171,7 @@ def run_command(session: Session, argv: tuple[str, ...], exe: str) -> int:
     return pid
 
 
-def _file_event(
+def file_event(
     host: Host,
     number: int,
     arguments: tuple[str, str, str, str],
@@ -178,8 +182,10 @@ def _file_event(
     cwd: str,
     names: tuple[FileName, ...],
     late: int,
+    key: str = WRITE_KEY,
 ) -> str:
-    call = text.syscall(number, arguments, result, len(names), pids, subject, program, WRITE_KEY)
+    """A call that touches files, as auditd sees it; returns time:serial."""
+    call = text.syscall(number, arguments, result, len(names), pids, subject, program, key)
     return host.audit.event(
         [
             ("SYSCALL", call + host.audit.tail(number, subject)),
@@ -211,7 +217,7 @@ def open_for_writing(writer: Writer, run: Run, name: str, inode: int, *, create:
     if create:
         names = (_parent(run), *names)
     arguments = (text.AT_FDCWD, f"{0x7F3A_0000_0000 + inode % 65_536 * 16:x}", f"{flags:x}", "1b6")
-    return _file_event(writer.host, text.OPENAT, arguments, result, writer.subject, writer.pids, writer.program, writer.cwd, names, late)
+    return file_event(writer.host, text.OPENAT, arguments, result, writer.subject, writer.pids, writer.program, writer.cwd, names, late)
 
 
 def rename(writer: Writer, run: Run, source: str, target: str, inodes: tuple[int, int | None], late: int = 0) -> str:
@@ -224,7 +230,7 @@ def rename(writer: Writer, run: Run, source: str, target: str, inodes: tuple[int
         names.append(FileName(target, replaced, "0100664", owner.uid, owner.gid, "DELETE"))
     names.append(FileName(target, own, "0100664", owner.uid, owner.gid, "CREATE"))
     arguments = (f"{0x55AA_0000_0000 + own % 65_536 * 64:x}", f"{0x55AA_0010_0000 + own % 65_536 * 64:x}", "0", "0")
-    return _file_event(writer.host, text.RENAME, arguments, 0, writer.subject, writer.pids, writer.program, writer.cwd, tuple(names), late)
+    return file_event(writer.host, text.RENAME, arguments, 0, writer.subject, writer.pids, writer.program, writer.cwd, tuple(names), late)
 
 
 def unlink(writer: Writer, run: Run, checkpoint: Checkpoint) -> str:
@@ -232,7 +238,7 @@ def unlink(writer: Writer, run: Run, checkpoint: Checkpoint) -> str:
     owner = run.owner
     names = (_parent(run), FileName(checkpoint.path, checkpoint.inode, "0100664", owner.uid, owner.gid, "DELETE"))
     arguments = (f"{0x7F3A_0020_0000 + checkpoint.inode % 65_536 * 16:x}", "0", "0", "0")
-    return _file_event(writer.host, text.UNLINK, arguments, 0, writer.subject, writer.pids, writer.program, writer.cwd, names, 0)
+    return file_event(writer.host, text.UNLINK, arguments, 0, writer.subject, writer.pids, writer.program, writer.cwd, names, 0)
 
 
 def _parent(run: Run) -> FileName:

@@ -92,7 +92,7 @@ def _torchrun_fails(site: Site, job: Job, share: Share, rank: Rank, code: int) -
             peer = share.host.address
             site.training.print(job, lines_training.nccl_peer_gone(other, other.ranks[0], peer))
         spared = rank.local_rank if other is share else -1
-        for sibling in other.ranks:
+        for sibling in other.told:
             if sibling.local_rank != spared:
                 site.training.print(job, lines_training.closing(job, site.world.now, sibling.pid))
         agent = Subject.daemon(job.owner.uid, job.owner.gid)
@@ -115,20 +115,20 @@ def _srun_fails(site: Site, job: Job, share: Share, rank: Rank, code: int, hang_
     if hang_ms:
         yield site.world.now + hang_ms
         for other in job.shares:
-            for left in other.ranks:
+            for left in other.told:
                 if left.rank != rank.rank:
                     lines = lines_training.nccl_watchdog(left, site.world.now, hang_ms, job.run.iteration)
                     site.training.print(job, *lines)
     else:
         yield site.after(0.5, 5)
         for other in job.shares:
-            for left in other.ranks:
+            for left in other.told:
                 if left.rank != rank.rank:
                     site.training.print(job, lines_training.nccl_peer_gone(other, left, share.host.address))
     yield site.after(0.5, 4)
     ending = "Aborted (core dumped)" if hang_ms else "Exited with exit code 1"
     for other in job.shares:
-        tasks = [left.rank for left in other.ranks if left.rank != rank.rank]
+        tasks = [left.rank for left in other.told if left.rank != rank.rank]
         if tasks:
             site.training.print(job, lines_training.srun_error(other.host.name, tasks, ending))
     yield site.after(1, 8)
@@ -144,7 +144,7 @@ def slurm_ends_ranks(site: Site, job: Job, why: str) -> Process:
             deeds.signal_ranks(share, job.owner, stepd, (1, share.stepd_pid), STEPD, signal)
     yield site.after(0.5, 4)
     for share in job.shares:
-        if tasks := [rank.rank for rank in share.ranks] if job.launcher == "srun" else [share_number(job, share)]:
+        if tasks := [rank.rank for rank in share.told] if job.launcher == "srun" else [share_number(job, share)]:
             site.training.print(job, lines_training.srun_error(share.host.name, tasks, "Terminated"))
     if job.id % 5 == 0:
         yield now + KILL_WAIT

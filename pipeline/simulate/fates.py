@@ -13,7 +13,7 @@ from pipeline.simulate import deeds, lines_access, lines_training
 from pipeline.simulate.clock import MINUTE, SECOND, Process, local_second
 from pipeline.simulate.endings import SIGKILL, Site, bus, finish_failed, kill_rank, ranks_fail, share_number, slurm_ends_ranks
 from pipeline.simulate.lines_access import Program
-from pipeline.simulate.work import Fate, Job
+from pipeline.simulate.work import Fate, Job, Share
 
 # kind, share in percent, shortest and longest time to it in minutes (longest: three in four are below half of it)
 SHARES: tuple[tuple[str, float, float, float], ...] = (
@@ -72,7 +72,7 @@ def script_error(site: Site, job: Job) -> Process:
     job.over = True
     error, code = site.dice.choice(SCRIPT_ERRORS)
     share = job.shares[0]
-    rank = site.dice.choice(share.ranks)
+    rank = site.dice.choice(share.told)
     where = (
         (f"{job.run.folder}/{lines_training.SCRIPT}", 127, "main", "pretrain(args)"),
         (f"{job.run.folder}/model.py", 88, "build", code),
@@ -89,7 +89,7 @@ def cuda_error(site: Site, job: Job) -> Process:
         return
     job.over = True
     share = site.dice.choice(job.shares)
-    rank = site.dice.choice(share.ranks)
+    rank = site.dice.choice(share.told)
     number, what = site.dice.choice(
         ((31, "Ch 00000010, intr 10000000. MMU Fault"), (13, "Graphics SM Warp Exception: Out Of Range Address"))
     )
@@ -101,16 +101,16 @@ def cuda_error(site: Site, job: Job) -> Process:
     finish_failed(site, job, "1:0", "cuda_error")
 
 
-def hardware(site: Site, job: Job) -> Process:
+def hardware(site: Site, job: Job, on: Share | None = None) -> Process:
     """A GPU falls off the bus or reports memory errors; the node is drained."""
-    share = site.dice.choice(job.shares)
+    share = on or site.dice.choice(job.shares)
     host = share.host
     if host.quiet_until > site.world.now or not share.ranks:
         yield from script_error(site, job)
         return
     job.over = True
     host.last_trouble = site.world.now
-    rank = site.dice.choice(share.ranks)
+    rank = site.dice.choice(share.told)
     number, what = site.dice.choice(
         (
             (79, "GPU has fallen off the bus."),
@@ -135,7 +135,7 @@ def oom(site: Site, job: Job) -> Process:
         return
     job.over = True
     share = site.dice.choice(job.shares)
-    rank = site.dice.choice(share.ranks)
+    rank = site.dice.choice(share.told)
     for line in lines_access.oom_kill(job.id, job.owner.uid, rank.pid, rank.local_rank):
         share.host.kernel(line)
     yield from ranks_fail(site, job, share, rank, -SIGKILL)
@@ -242,7 +242,7 @@ def admin_kill(site: Site, job: Job) -> Process:
     site.world.ticket(admin, hosts=(host.name,))
     yield site.after(30, 200)
     if not job.over and share.ranks:
-        rank = site.dice.choice(share.ranks)
+        rank = site.dice.choice(share.told)
         parent = deeds.sudo(session, f"/usr/bin/kill -9 {rank.pid}")
         program = Program("kill", "/usr/bin/kill", ("/usr/bin/kill", "-9", str(rank.pid)))
         pids = (parent, host.process())
@@ -251,9 +251,9 @@ def admin_kill(site: Site, job: Job) -> Process:
     deeds.log_out(session, site.world.login_hosts[0].address)
 
 
-def node_fail(site: Site, job: Job) -> Process:
+def node_fail(site: Site, job: Job, on: Share | None = None) -> Process:
     """A node dies, with everything on it, and comes back after a while."""
-    host = site.dice.choice(job.shares).host
+    host = (on or site.dice.choice(job.shares)).host
     others = site.slurm.jobs_on(host)
     if host.quiet_until > site.world.now or any(other.protected for other in others):
         yield from script_error(site, job)

@@ -45,6 +45,7 @@ def tidy_up_on_login_node(site: Site, _: Demand) -> Process:
     subject = session.subject()
     comm = dice.choice(("python3", "vim", "tensorboard"))
     deeds.send_signal(session.host, subject, (session.sshd_pid, session.shell_pid), program, (target, subject, comm), signal)
+    world.ledger.look_alike("tidies_up", "p01", session.person, world.now, host=session.host.name)
     yield world.soon("lookalikes", 10, 300)
     deeds.log_out(session)
 
@@ -63,13 +64,14 @@ def is_it_alive(site: Site, _: Demand) -> Process:
     session = deeds.log_in(world, share.host, person)
     yield world.soon("lookalikes", 5, 60)
     if not job.over:
-        rank = dice.choice(share.ranks)
+        rank = dice.choice(share.told)
         argv = ("kill", "-0", str(rank.pid))
         parent = deeds.sudo(session, "/usr/bin/" + " ".join(argv)) if by_admin else session.shell_pid
         subject = session.subject(0, 0) if by_admin else session.subject()
         target = Subject.daemon(job.owner.uid, job.owner.gid)
         program = Program("kill", "/usr/bin/kill", argv)
         deeds.send_signal(share.host, subject, (parent, share.host.process()), program, (rank.pid, target, "python3"), 0)
+        world.ledger.look_alike("is_it_alive", "p01", person, world.now, job, host=share.host.name)
     yield world.soon("lookalikes", 5, 200)
     deeds.log_out(session)
 
@@ -93,8 +95,9 @@ def careless_pkill(site: Site, _: Demand) -> Process:
         target = Subject.daemon(other.owner.uid, other.owner.gid)
         for share in other.shares:
             if share.host is host and not other.over and other.owner is not person:
-                for rank in share.ranks:
+                for rank in share.told:
                     deeds.send_signal(host, session.subject(), pids, program, (rank.pid, target, "python3"), SIGTERM, EPERM)
+                world.ledger.look_alike("careless_pkill", "p01", person, world.now, other, host=host.name)
     yield world.soon("lookalikes", 10, 200)
     deeds.log_out(session, world.login_hosts[0].address)
 
@@ -110,6 +113,7 @@ def too_late_cancel(site: Site, _: Demand) -> Process:
     yield world.soon("lookalikes", 5, 60)
     deeds.run_command(session, ("scancel", str(job.id)), "/usr/bin/scancel")
     yield world.soon("lookalikes", 0.05, 0.3)
+    world.ledger.look_alike("too_late_cancel", "p03", job.owner, world.now, job)
     uid = job.owner.uid
     site.slurm.log(
         f"_slurm_rpc_kill_job: REQUEST_KILL_JOB JobId={job.id} uid {uid}",
@@ -133,6 +137,7 @@ def refused_open(site: Site, _: Demand) -> Process:
     argv = (PYTHON, "convert.py", checkpoint.path)
     writer = _writer(session, session.subject(), session.shell_pid, Program("python3", PYTHON, argv))
     deeds.open_for_writing(writer, run, checkpoint.path, checkpoint.inode, create=False, result=EACCES)
+    world.ledger.look_alike("refused_open", "p06", person, world.now, artefact=checkpoint.path)
     yield world.soon("lookalikes", 10, 200)
     deeds.log_out(session)
 
@@ -150,7 +155,8 @@ def owner_edits(site: Site, demand: Demand) -> Process:
     argv = (PYTHON, "average.py", "--out", checkpoint.path)
     _rewrite(site, _writer(session, session.subject(), session.shell_pid, Program("python3", PYTHON, argv)), run, checkpoint)
     yield world.soon("lookalikes", 30, 900)
-    demand.resume(run)
+    job = demand.resume(run)
+    world.ledger.look_alike("owner_edits", "p06", run.owner, world.now, job, artefact=checkpoint.path)
     deeds.log_out(session)
 
 
@@ -173,7 +179,8 @@ def service_reshards(site: Site, demand: Demand) -> Process:
     checkpoint.inode = inode
     checkpoint.sha256 = world.content(checkpoint.path, service.id, world.now)
     yield world.soon("lookalikes", 60, 3600)
-    demand.resume(run)
+    job = demand.resume(run)
+    world.ledger.look_alike("service_reshards", "p06", service, world.now, job, artefact=checkpoint.path)
 
 
 def admin_restores(site: Site, demand: Demand) -> Process:
@@ -187,13 +194,14 @@ def admin_restores(site: Site, demand: Demand) -> Process:
     admin = world.dice("lookalikes").choice(world.people.admins)
     host = world.login_hosts[0]
     session = deeds.log_in(world, host, admin)
-    world.ticket(admin, hosts=(host.name,))
+    ticket = world.ticket(admin, hosts=(host.name,))
     yield world.soon("lookalikes", 60, 600)
     argv = ("rsync", "-a", f"/backup{checkpoint.path}", checkpoint.path)
     parent = deeds.sudo(session, "/usr/bin/" + " ".join(argv))
     _rewrite(site, _writer(session, session.subject(0, 0), parent, Program("rsync", "/usr/bin/rsync", argv)), run, checkpoint)
     yield world.soon("lookalikes", 120, 3600)
-    demand.resume(run)
+    job = demand.resume(run)
+    world.ledger.look_alike("admin_restores", "p06", admin, world.now, job, artefact=checkpoint.path, ticket=ticket)
     deeds.log_out(session)
 
 

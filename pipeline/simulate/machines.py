@@ -43,7 +43,8 @@ class AuditLog:
     """The host's audit.log: gives serials, writes all records of an event at once."""
 
     def __init__(self, channel: RawLines, clock: Clock, *, enriched: bool, names: dict[int, str]) -> None:
-        self._channel = channel
+        self.stopped = False  # somebody switched auditing off: events happen, nothing is written
+        self.channel = channel
         self._clock = clock
         self._enriched = enriched
         self._names = names
@@ -51,10 +52,12 @@ class AuditLog:
 
     def event(self, records: Sequence[tuple[str, str]], late: int = 0) -> str:
         """Write one event of (type, body) records now; returns `time:serial`."""
+        if self.stopped:
+            return ""
         self._serial += 1
         now = self._clock.now
         stamp = f"{now // 1000}.{now % 1000:03d}:{self._serial}"
-        self._channel.write(now, [f"type={kind} msg=audit({stamp}): {body}" for kind, body in records], late)
+        self.channel.write(now, [f"type={kind} msg=audit({stamp}): {body}" for kind, body in records], late)
         return stamp
 
     def tail(self, number: int, subject: Subject) -> str:
@@ -70,14 +73,14 @@ class SyslogFile:
     """One of rsyslog's files below /var/log."""
 
     def __init__(self, channel: Wrapped, clock: Clock, host: str) -> None:
-        self._channel = channel
+        self.channel = channel
         self._clock = clock
         self._host = host
 
     def line(self, program: str, message: str) -> None:
         """Write one line now; `program` carries its pid in brackets, if any."""
         now = self._clock.now
-        self._channel.write(now, (f"{syslog_time(now // SECOND)} {self._host} {program}: {message}",))
+        self.channel.write(now, (f"{syslog_time(now // SECOND)} {self._host} {program}: {message}",))
 
 
 class Host:
@@ -96,15 +99,24 @@ class Host:
         # Acts of interference and hardware trouble keep away from one another, or the truth would have two causes.
         self.quiet_until = 0
         self.last_trouble = 0
+        self.slow = 1.0  # how much longer a step takes here
         self.logind_pid = self.pids.take(0, hold=True)
         audit = RawLines(shipper, dice, ACCESS, (100, 3000), source="auditd", host=name, file="/var/log/audit/audit.log")
         self.audit = AuditLog(audit, clock, enriched=name in ("login-2", "gpu-016"), names=names)
         wrapper = Vector if name == "login-2" else Rsyslog
         self.auth, self.kern, self.system = (
-            SyslogFile(wrapper(shipper, dice, ACCESS, (1000, 5000), host=name, file=f"/var/log/{file}", tag=tag), clock, name)
-            for file, tag in (("auth.log", "authlog"), ("kern.log", "kernlog"), ("syslog", "syslog"))
+            SyslogFile(channel, clock, name)
+            for channel in (
+                wrapper(shipper, dice, ACCESS, (1000, 5000), host=name, file=f"/var/log/{file}", tag=tag, family=family)
+                for file, tag, family in (("auth.log", "authlog", "sshd"), ("kern.log", "kernlog", "kernel"), ("syslog", "syslog", "marks"))
+            )
         )
         self.probe = RawLines(shipper, dice, TRAINING, (500, 4000), source="probe", host=name, file="/var/log/trainwatch/probe.jsonl")
+
+    def cut_off(self, until: int) -> None:
+        """Nothing leaves the machine before `until`; what is written meanwhile is kept and comes then."""
+        for channel in (self.audit.channel, self.auth.channel, self.kern.channel, self.system.channel, self.probe):
+            channel.held_until = until
 
     def process(self, *, hold: bool = False) -> int:
         """A new process id."""

@@ -11,6 +11,7 @@ few values are broken on the way.  Broken values are additional ones, so that no
 Holds: records leave in order of their timestamps; the same calls give the same bytes.
 """
 
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from random import Random
 from typing import NamedTuple
@@ -44,6 +45,7 @@ class Shipper:
         self._dice = dice
         self._kept: list[Record] = []
         self.duplicates = 0
+        self.silent: frozenset[str] = frozenset()  # families of which nothing arrives
 
     def send(self, record: Record) -> None:
         """Take one record for delivery, now and then twice."""
@@ -67,6 +69,13 @@ class Shipper:
                 made["truncated_json"] += 1
         return made
 
+    def taken(self, until: int) -> list[Record]:
+        """What was collected up to `until`, in order, which is then no longer kept: for those who write records as they come."""
+        self._kept.sort(key=_timestamp)
+        cut = bisect_right(self._kept, until, key=_timestamp)
+        taken, self._kept = self._kept[:cut], self._kept[cut:]
+        return taken
+
     def delivered(self) -> tuple[Record, ...]:
         """All records in order of their timestamps; equal ones in the order of sending."""
         self._kept.sort(key=_timestamp)
@@ -83,19 +92,23 @@ def _compact(event: Mapping[str, object]) -> bytes:
 
 
 class Channel:
-    """One file behind one shipper.  `delay` is the range of its delay in ms."""
+    """One file behind one shipper.  `delay` is the range of its delay in ms, `family` the source that the file is."""
 
-    def __init__(self, shipper: Shipper, dice: Random, topic: str, delay: tuple[int, int]) -> None:
+    def __init__(self, shipper: Shipper, dice: Random, topic: str, delay: tuple[int, int], family: str = "") -> None:
+        self._mute = family in shipper.silent
         self._shipper = shipper
         self._dice = dice
         self._topic = topic
         self._delay = delay
         self._latest = 0
         self._offset = 0
+        self.held_until = 0  # the shipper is cut off until then, and delivers what it has kept afterwards
 
     def _collected(self, written: int, late: int) -> int:
         low, high = self._delay
         collected = written + low + int(self._dice.random() * (high - low))
+        if self.held_until > collected:
+            collected = self.held_until + int(self._dice.random() * 2000)
         if late:
             # A spool that came back later: it does not hold up the lines behind it.
             return collected + late
@@ -112,11 +125,13 @@ class RawLines(Channel):
     """The line itself as value; source, host, file, offset and collection time as headers."""
 
     def __init__(self, shipper: Shipper, dice: Random, topic: str, delay: tuple[int, int], *, source: str, host: str, file: str) -> None:
-        super().__init__(shipper, dice, topic, delay)
+        super().__init__(shipper, dice, topic, delay, source)
         self._headers = (("source", source.encode()), ("host", host.encode()), ("file", file.encode()))
 
     def write(self, written: int, lines: Sequence[str], late: int = 0) -> None:
         """Ship lines written at one instant; `late` ms more than usual."""
+        if self._mute:
+            return
         collected = self._collected(written, late)
         collected_text = b"%d" % collected
         for line in lines:
@@ -127,14 +142,18 @@ class RawLines(Channel):
 class Wrapped(Channel):
     """A shipper that puts each line into a JSON object of its own; `tag` is what rsyslog calls the file."""
 
-    def __init__(self, shipper: Shipper, dice: Random, topic: str, delay: tuple[int, int], *, host: str, file: str, tag: str = "") -> None:
-        super().__init__(shipper, dice, topic, delay)
+    def __init__(
+        self, shipper: Shipper, dice: Random, topic: str, delay: tuple[int, int], *, host: str, file: str, tag: str = "", family: str = ""
+    ) -> None:
+        super().__init__(shipper, dice, topic, delay, family)
         self._host = host
         self._file = file
         self._tag = tag
 
     def write(self, written: int, lines: Sequence[str]) -> None:
         """Ship lines written at one instant."""
+        if self._mute:
+            return
         collected = self._collected(written, 0)
         read_time = utc_ms(collected)
         for line in lines:
@@ -202,6 +221,8 @@ class Events(Channel):
 
     def write(self, written: int, event: dict[str, object]) -> None:
         """Ship one event."""
+        if self._mute:
+            return
         self._shipper.send(Record(self._topic, self._collected(written, 0), None, _compact(event), ()))
 
 

@@ -39,12 +39,15 @@ class Slurm:
         self._next_id = 48_000 + world.dice("slurm").randrange(400)
         self._pass_due = False
         self._room_made: dict[int, int] = {}
+        self.making_room_for: Job | None = None  # whom the jobs that are being preempted make room for
         self.queue: list[Job] = []
         self.running: dict[int, Job] = {}
         self._ended: list[Job] = []
+        self.starts_untold = 0  # of so many jobs one has no start event: its nodes are known when it ends
+        self.gpu_ms = 0  # GPU time of all jobs that have ended
         dice, shipper, host = world.dice("shipping"), world.shipper, world.controller.name
-        self._ctld = Filebeat(shipper, dice, SCHEDULER, (1000, 5000), host=host, file="/var/log/slurm/slurmctld.log")
-        self._jobcomp = Events(shipper, dice, SCHEDULER, (500, 3000))
+        self._ctld = Filebeat(shipper, dice, SCHEDULER, (1000, 5000), host=host, file="/var/log/slurm/slurmctld.log", family="slurmctld")
+        self._jobcomp = Events(shipper, dice, SCHEDULER, (500, 3000), "jobcomp")
         self._sacct = RawLines(shipper, dice, SCHEDULER, (2000, 30_000), source="sacct", host=host, file="/var/log/slurm/sacct-export.txt")
 
     def log(self, *lines: str) -> None:
@@ -111,6 +114,7 @@ class Slurm:
         job.end = self._second()
         job.state, job.exit_code, job.derived = state, exit_code, derived
         job.run.busy = job.keeps_run
+        self.gpu_ms += 0 if job.start is None else (job.end - job.start) * job.gpus
         self._jobcomp.write(self._world.now, jobcomp(job, CLUSTER, finished=True))
         self._ended.append(job)
         self._world.ledger.job(job)
@@ -153,7 +157,8 @@ class Slurm:
             self.log(f"sched: Allocate JobId={job.id} NodeList={nodes} #CPUs={cpus} Partition={PARTITION}")
         else:
             self.log(f"sched/backfill: _start_job: Started JobId={job.id} in {PARTITION} on {nodes}")
-        self._jobcomp.write(self._world.now, jobcomp(job, CLUSTER, finished=False))
+        if not self.starts_untold or job.id % self.starts_untold:
+            self._jobcomp.write(self._world.now, jobcomp(job, CLUSTER, finished=False))
         self._on_start(job)
 
     def _make_room(self, job: Job) -> bool:
@@ -177,6 +182,7 @@ class Slurm:
         else:
             return False
         self._room_made[job.id] = self._world.now
+        self.making_room_for = job
         for other in victims:
             requeued = other.id % 2 == 0
             self.log(f"preempted JobId={other.id} has been {'requeued' if requeued else 'killed'} to reclaim resources for JobId={job.id}")

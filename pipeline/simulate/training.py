@@ -29,34 +29,34 @@ class Training:
     """Runs the training of all jobs, and owns their output files."""
 
     def __init__(self, world: World) -> None:
-        self._world = world
-        self._dice = world.dice("training")
-        self._files: dict[int, Filebeat] = {}
+        self.world = world
+        self.dice = world.dice("training")
+        self.files: dict[int, Filebeat] = {}
 
     def print(self, job: Job, *lines: str) -> None:
         """Write to the job's output file now."""
-        world = self._world
-        file = self._files.get(job.id)
+        world = self.world
+        file = self.files.get(job.id)
         if file is None:
             host = job.node_names[0]
-            file = Filebeat(world.shipper, world.dice("shipping"), TRAINING, (1000, 10_000), host=host, file=job.stdout)
-            self._files[job.id] = file
+            file = Filebeat(world.shipper, world.dice("shipping"), TRAINING, (1000, 10_000), host=host, file=job.stdout, family="training")
+            self.files[job.id] = file
         file.write(world.now, lines)
 
     def probe(self, host: Host, kind: str, job: Job, **fields: object) -> None:
         """One line of the probe on `host`."""
-        now = self._world.now
+        now = self.world.now
         event = {"trainwatch_probe": 1, "kind": kind, "time_ms": now, "host": host.name, "job": str(job.id), **fields}
         host.probe.write(now, (orjson.dumps(event).decode(),))
 
     def run(self, job: Job) -> Process:
         """The life of a job's processes, from the prolog on."""
-        dice, run = self._dice, job.run
-        yield self._after(1.5, 6.0)
+        dice, run = self.dice, job.run
+        yield self.after(1.5, 6.0)
         if job.over or job.fate.kind == "launch_failure":
             return
         self._start_processes(job)
-        yield self._after(20, 90)
+        yield self.after(20, 90)
         if job.over:
             return
         if run.checkpoints:
@@ -64,7 +64,7 @@ class Training:
         next_save = run.iteration + run.save_every
         while True:
             slowness = dice.uniform(0.97, 1.06)
-            yield self._world.now + round(run.step_ms * ITERATIONS_PER_LINE * slowness)
+            yield self.world.now + round(run.step_ms * ITERATIONS_PER_LINE * slowness)
             if job.over:
                 return
             run.iteration += ITERATIONS_PER_LINE
@@ -75,15 +75,15 @@ class Training:
                 if job.over:
                     return
 
-    def _after(self, low: float, high: float) -> int:
-        return self._world.soon("training", low, high)
+    def after(self, low: float, high: float) -> int:
+        return self.world.soon("training", low, high)
 
     def _progress(self, job: Job, slowness: float) -> str:
-        run, dice = job.run, self._dice
+        run, dice = job.run, self.dice
         loss = 1.9 + 9.0 * math.exp(-run.iteration / 2500) + dice.gauss(0, 0.03) + run.loss_shift
         run.loss_shift *= 0.97
         norm = abs(dice.gauss(1.1, 0.25)) + 6 * run.loss_shift
-        return text.iteration(job, self._world.now, loss, norm, run.step_ms * slowness)
+        return text.iteration(job, self.world.now, loss, norm, run.step_ms * slowness)
 
     def _start_processes(self, job: Job) -> None:
         number = 0
@@ -105,41 +105,41 @@ class Training:
             first = job.shares[0]
             for module, file in MODULES:
                 path = f"{ENVIRONMENT}/lib/python3.11/site-packages/{file}"
-                sha256, pid = self._world.content(path), first.ranks[0].pid
+                sha256, pid = self.world.content(path), first.ranks[0].pid
                 self.probe(first.host, "module_imported", job, pid=pid, module=module, path=path, sha256=sha256)
 
     def _load(self, job: Job, checkpoint: Checkpoint) -> Process:
         run = job.run
         run.iteration = checkpoint.iteration
         self.print(job, text.loading(run, checkpoint.iteration))
-        yield self._after(4, 25)
+        yield self.after(4, 25)
         if job.over:
             return
         if job.has_probe:
             self._probe_checkpoint(job, "checkpoint_loaded", checkpoint.path, checkpoint.sha256)
         self.print(job, text.loaded(run, checkpoint.iteration))
         if checkpoint.tamper is not None:
-            run.loss_shift = self._dice.uniform(1.5, 4.0)
-            self._world.ledger.tampered_load(job, checkpoint.tamper)
+            run.loss_shift = self.dice.uniform(1.5, 4.0)
+            self.world.ledger.tampered_load(job, checkpoint.tamper)
 
     def _save(self, job: Job) -> Process:
         """One save; a job that ends meanwhile leaves it half done."""
-        world, run = self._world, job.run
+        world, run = self.world, job.run
         self.print(job, text.saving(run))
         path = f"{run.checkpoint_folder}/iter_{run.iteration:07d}.pt"
         checkpoint = Checkpoint(path, run.iteration, world.inode(), world.content(path, job.id, job.submit, "complete"))
         writer = rank_writer(job)
-        asynchronous = job.has_probe and self._dice.random() < 0.15
+        asynchronous = job.has_probe and self.dice.random() < 0.15
         beside = f"{path}.tmp" if run.rename_on_save else path
         deeds.open_for_writing(writer, run, beside, checkpoint.inode, create=True)
-        yield self._after(3, 20)
+        yield self.after(3, 20)
         if job.over:
             return
         if asynchronous:
             # The framework returns early: the probe hashes what is there so far, and again when the writer has finished.
             self._probe_checkpoint(job, "checkpoint_saved", path, world.content(path, job.id, job.submit, "partial"))
             self.print(job, text.saved(run))
-            yield self._after(20, 70)
+            yield self.after(20, 70)
             if job.over:
                 return
         if run.rename_on_save:

@@ -6,11 +6,14 @@ place.
 """
 
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.simulate.clock import HOUR
 from pipeline.simulate.machines import Host
 from pipeline.simulate.people import Person
+
+if TYPE_CHECKING:
+    from pipeline.simulate.wares import Effect
 
 ENVIRONMENT = "/opt/env/torch24"
 PYTHON = f"{ENVIRONMENT}/bin/python3.11"
@@ -44,6 +47,8 @@ class Tamper:
     actor: Person
     time: int
     detail: dict[str, str]
+    # What the bytes do to the job that loads them, and on whose account; of a simulated cluster only.
+    effect: "Effect | None" = None
 
 
 @dataclass(slots=True, eq=False)
@@ -89,6 +94,13 @@ class Share:
     stepd_pid: int = 0
     agent_pid: int = 0
     ranks: list[Rank] = field(default_factory=list)
+    # Of how many ranks the repeated lines are written; thinning lowers it.
+    told_max: int = 1_000_000
+
+    @property
+    def told(self) -> list[Rank]:
+        """The ranks of which lines tell: all, unless lines are thinned."""
+        return self.ranks[: self.told_max]
 
 
 @dataclass(slots=True, eq=False)

@@ -46,6 +46,9 @@ class Ledger:
             self._seen[key] = None
             self.acts.append(Act(f"{kind}-{job.id}-{actor.id}", kind, actor.id, str(job.id), job.submit, time, detail))
 
+    def look_alike(self, kind: str, pattern: str, person: Person, time: int, job: Job | None = None, **where: str) -> None:
+        """Something harmless happened that looks like an act of a pattern; kept by those who score by it."""
+
     def tampered_load(self, job: Job, tamper: Tamper) -> None:
         """A job has loaded bytes that somebody else wrote."""
         self.act("checkpoint_tamper", tamper.actor, job, tamper.time, tamper.detail)
@@ -144,13 +147,14 @@ class World:
         }
 
 
-def build_world(seed: int, start: int, end: int, scale: Scale) -> World:
-    """A site at rest."""
+def build_world(seed: int, start: int, end: int, scale: Scale, silent: frozenset[str] = frozenset()) -> World:
+    """A site at rest; of the `silent` source families nothing will arrive."""
     clock = Clock(start)
     people = make_people(Random(f"{seed}/people"), scale.members)
     names = {person.uid: person.login for person in (*people.members, *people.admins, people.service, people.root)}
     names[UNSET] = "unset"
     shipper = Shipper(Random(f"{seed}/redelivery"))
+    shipper.silent = silent
 
     def host(name: str, address: str, gpus: int) -> Host:
         return Host(name, address, gpus, clock, shipper, Random(f"{seed}/host/{name}"), names)
@@ -163,7 +167,9 @@ def build_world(seed: int, start: int, end: int, scale: Scale) -> World:
         clock=clock,
         people=people,
         shipper=shipper,
-        gpu_hosts=[host(f"gpu-{number:03d}", f"10.30.0.{number}", GPUS) for number in range(1, scale.gpu_hosts + 1)],
+        gpu_hosts=[
+            host(f"gpu-{number:03d}", f"10.{30 + number // 250}.0.{number % 250 or 250}", GPUS) for number in range(1, scale.gpu_hosts + 1)
+        ],
         login_hosts=[host(f"login-{number}", f"10.30.1.{number}", 0) for number in (1, 2)],
         controller=host("ctl-1", "10.30.2.1", 0),
         names=names,

@@ -24,6 +24,7 @@ from pipeline.model.events import (
     JobRecord,
     NodeState,
     OomKill,
+    ProcessEnded,
     ProcessRun,
     ProcessStarted,
     SignalSent,
@@ -109,6 +110,13 @@ STORY: list[Event] = [
     xid(98, pid=PID),
     xid(1 * DAY),
     node_down(96),
+    build.event(97.5, Source.TETRAGON, SignalSent(signal=9, target_pid=PID, success=True, serial=0, uid=OTHER, auid=OTHER), host=HOST),
+    build.event(98.5, Source.TETRAGON, ProcessEnded(pid=PID, uid=OWNER, signal="SIGKILL"), host=HOST),
+    build.event(99.5, Source.TETRAGON, ProcessEnded(pid=4712, uid=OTHER, signal="SIGKILL"), host=HOST),
+    audit(72, "CONFIG_CHANGE", 7, op="set"),
+    audit(73, "SYSCALL", 8, syscall_name="execve", success="yes", pid="9", uid="0", auid="5099"),
+    audit(73, "EXECVE", 8, a0="tc", a1="qdisc", a2="add"),
+    *write_parts(74, host=HOST, path="/etc/audit/auditd.conf"),
     *write_parts(70, host=HOST),
     *scancel_parts(71, COLLEAGUE, "7", "9", host=HOST),
 ]
@@ -185,11 +193,13 @@ class Naive:
         body = event_.body
         if not self.holds(attempt, event_.event_time):
             return ""
-        pid = body.target_pid if isinstance(body, SignalSent) else body.pid if isinstance(body, (OomKill, Xid)) else None
-        uid = body.target_uid if isinstance(body, SignalSent) else body.uid if isinstance(body, OomKill) else None
+        pid = body.target_pid if isinstance(body, SignalSent) else body.pid if isinstance(body, (OomKill, Xid, ProcessEnded)) else None
+        uid = body.target_uid if isinstance(body, SignalSent) else body.uid if isinstance(body, (OomKill, ProcessEnded)) else None
         job = self.job_of(pid, event_.event_time, uid) if pid is not None else ""
         if job:
             return "pid" if job == attempt.job else ""
+        if isinstance(body, ProcessEnded):
+            return "owner" if uid == self.owner(attempt) else ""
         if not isinstance(body, SignalSent) or uid is None:
             return "host"
         return "owner" if uid == self.owner(attempt) else ""
@@ -199,8 +209,7 @@ class Naive:
         return dict([*self._touches(), *self._others(), *self._coverage()])
 
     def _touches(self) -> Iterator[tuple[Word, Told]]:
-        befell = [each for each in self.events if isinstance(each.body, (OomKill, Xid, NodeState))]
-        for each in (*(event_ for event_ in self.assembled if isinstance(event_.body, SignalSent)), *befell):
+        for each in (*self.signals(), *self._befell()):
             for attempt in self.records:
                 if matched := self.matched(attempt, each):
                     by_pid = matched == "pid"
@@ -208,9 +217,24 @@ class Naive:
                     told = Touch(attempt, each, matched, by_pid) if signal else NodeTouch(attempt, each, by_pid)
                     yield self._to_job(attempt.job, digest("touch", each.id, attempt.name)), told
 
+    def signals(self) -> list[Event]:
+        """Assembled ones, and those that a watcher tells whole."""
+        return [each for each in (*self.assembled, *self.events) if isinstance(each.body, SignalSent)]
+
+    def _befell(self) -> Iterator[Event]:
+        for each in self.events:
+            body = each.body
+            changed = isinstance(body, AuditRecord) and body.record_type == "CONFIG_CHANGE"
+            if changed or isinstance(body, (OomKill, Xid, NodeState, ProcessEnded)):
+                yield each
+        for each in self.assembled:
+            run = isinstance(each.body, ProcessRun) and each.body.arguments[:1] == ("tc",)
+            if run or (isinstance(each.body, FileTouched) and each.body.path.startswith("/etc/audit")):
+                yield each
+
     def _others(self) -> Iterator[tuple[Word, Told]]:
         for each in self.assembled:
-            if isinstance(each.body, FileTouched):
+            if isinstance(each.body, FileTouched) and each.body.path.startswith("/ckpt/"):
                 yield ("artefacts", f"{CLUSTER}\x1f{each.body.path}".encode(), each.id), each
             elif isinstance(each.body, ProcessRun) and each.body.arguments[:1] == ("scancel",):
                 for job in each.body.arguments[1:]:
@@ -233,7 +257,7 @@ class Naive:
         """Before the end, and around every signal that neither owner nor system sent."""
         if (end := self.end(attempt)) < OPEN_END:
             yield end - KILL_MS - HARDWARE_MS, end
-        for each in self.assembled:
+        for each in self.signals():
             if isinstance(each.body, SignalSent) and self.holds(attempt, each.event_time):
                 who = each.body.uid if each.body.auid is None else each.body.auid
                 if who != self.owner(attempt) and not (each.body.auid is None and who in (0, None)):
@@ -314,7 +338,7 @@ class Hosts(RuleBasedStateMachine):
         said = {
             (*_addressed(fact.case), fact.id): fact.body
             for fact in self.said.facts()
-            if fact.body  # void equals absent
+            if fact.body and not fact.case.startswith(b"identities")  # void equals absent; of people nothing is joined here
         }
         expected = {word: encode_told(told) for word, told in Naive(list(self.known.values())).words().items()}
         for word in sorted(said.keys() | expected.keys()):
@@ -327,7 +351,8 @@ class Hosts(RuleBasedStateMachine):
         self.unsaved += batch
         self.state, outcomes = step(self.state, batch, self.view)
         for out in outcomes:
-            assert isinstance(out, Tell)
+            if not isinstance(out, Tell):
+                continue  # a finding on the host itself
             before = self.said.of(out.stage.encode() + b"\0" + out.fact.case).get(out.fact.id)
             if before is not None and before[1] and not out.fact.body:
                 event("a word is taken back")

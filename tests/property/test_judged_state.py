@@ -35,6 +35,7 @@ from tests.build import (
     JOB,
     OTHER,
     OWNER,
+    PATH,
     SERVICE,
     allocation,
     attempt,
@@ -42,6 +43,8 @@ from tests.build import (
     coverage,
     error_line,
     fact,
+    hook,
+    imported,
     iteration,
     job_end,
     job_record,
@@ -50,10 +53,13 @@ from tests.build import (
     now,
     oom,
     rank_failed,
+    requested,
     save,
     scancel,
+    spawned,
     to_artefact,
     touch,
+    unpickled,
     uses,
     write,
 )
@@ -92,6 +98,18 @@ JOBS: dict[str, Fact] = {
     "load": fact(uses(load(50), save(10), write(40))[0], "use"),
     "load, saved": fact(uses(load(50), save(10), write(40))[1], "use saved"),
     "load, written": fact(uses(load(50), save(10), write(40))[2], "use written"),
+    **{
+        f"{name}, {number}": fact(use, f"{name} {number}")
+        for name, load_of, before in (
+            ("import", imported(30), (imported(10, "a", job="6"), write(20, path=build.MODULE))),
+            ("hook", hook(5), (write(2, path=build.HOOK),)),
+            ("resumed", load(15, "a", path="/ckpt/u012/step50.pt"), (save(3, path=PATH, job="6"), write(4, action="removed"))),
+        )
+        for number, use in enumerate(uses(load_of, *before))
+    },
+    "signal requested": fact(requested(97)),
+    "unpickled": fact(unpickled(51)),
+    "shell": fact(spawned(55, "id; curl http://192.0.2.7", means="os.system")),
     "8: start": fact(allocation(10, job="8"), case=OTHERS_KEY),
     "8: end": fact(job_end(90, "CANCELLED", job="8", start=10), case=OTHERS_KEY),
     "8: cancel": fact(cancel_request(89, OTHER, job="8"), case=OTHERS_KEY),

@@ -18,7 +18,7 @@ from tests.build import COLLEAGUE, HOST, JOB, OWNER, PATH, PID, UNSET, ms
 
 TOPICS = {"training": "logs.training", "scheduler": "logs.scheduler", "access": "logs.access"}
 SHIPPING_SECONDS = 2
-HEX_STATE = {"COMPLETED": "0:0", "FAILED": "1:0", "CANCELLED": "0:15", "TIMEOUT": "0:0", "NODE_FAIL": "0:0"}
+HEX_STATE = {"COMPLETED": "0:0", "FAILED": "1:0", "CANCELLED": "0:15", "TIMEOUT": "0:0", "NODE_FAIL": "0:0", "PREEMPTED": "0:0"}
 
 
 class Line(NamedTuple):
@@ -101,7 +101,46 @@ class Site:
         """The controller loses a node."""
         return [self._controller(at, f"error: Nodes {node} not responding, setting DOWN")]
 
+    def update(self, at: float, job: str = JOB, by: int = COLLEAGUE, what: str = "time_limit", to: str = "5") -> list[Line]:
+        """Somebody runs scontrol update; the controller logs what it sets, then who asked."""
+        return [
+            self._controller(at, f"_update_job: setting {what} to {to} for JobId={job}"),
+            self._controller(at + 0.1, f"_slurm_rpc_update_job: complete JobId={job} uid={by} usec=812"),
+        ]
+
+    def update_refused(self, at: float, job: str = JOB, by: int = COLLEAGUE) -> list[Line]:
+        """Somebody tries to, and may not."""
+        return [self._controller(at, f"_slurm_rpc_update_job: JobId={job} uid={by}: Access/permission denied")]
+
+    def burst(
+        self, at: float, first: int = 1000, count: int = 1, owner: int = OWNER, every: float = 1.0, wait: float = 60.0, hours: float = 3.0,
+        nodes: str = HOST,
+    ) -> list[Line]:  # fmt: skip
+        """Jobs that are submitted one behind the other, start, and end by themselves."""
+        lines = []
+        for number in range(count):
+            submit, job = at + number * every, str(first + number)
+            lines += self.start(submit + wait, job, owner, nodes, submit)
+            lines += self.end(submit + wait + hours * 3600, job, "COMPLETED", submit + wait, owner, nodes, 0, submit)
+        return lines
+
     # --- training
+
+    def steps(
+        self, at: float, job: str = JOB, count: int = 12, took: float = 2000.0, every: float = 300.0, first: int = 1, host: str = HOST
+    ) -> list[Line]:
+        """Megatron's lines, one every five minutes."""
+        return [
+            self._training(
+                at + number * every,
+                job,
+                f" iteration {first + number}/ 100000 | consumed samples: {first + number} | elapsed time per iteration (ms): {took} |"
+                " learning rate: 1.499E-04 | global batch size: 4 | lm loss: 7.1E+00 | loss scale: 1.0 | grad norm: 1.2 |"
+                " number of skipped iterations: 0 | number of nan iterations: 0 |",
+                host,
+            )
+            for number in range(count)
+        ]
 
     def rank(self, at: float, job: str = JOB, pid: int = PID, host: str = HOST) -> list[Line]:
         """A rank starts under the probe."""
@@ -114,6 +153,44 @@ class Site:
     def load(self, at: float, sha: str = "b", job: str = JOB, path: str = PATH) -> list[Line]:
         """The job loads a checkpoint under the probe."""
         return [self._probe(at, job, PID, HOST, {"kind": "checkpoint_loaded", "uid": OWNER, "path": path, "sha256": sha * 64})]
+
+    def imported(self, at: float, sha: str = "b", job: str = JOB, path: str = "/env/torch/nn.py", module: str = "torch.nn") -> list[Line]:
+        """The job imports a module under the probe."""
+        said = {"kind": "module_imported", "uid": OWNER, "module": module, "path": path, "sha256": sha * 64}
+        return [self._probe(at, job, PID, HOST, said)]
+
+    def hook(
+        self, at: float, sha: str = "b", job: str = JOB, path: str = "/env/sitecustomize.py", hook: str = "sitecustomize",
+        executes: bool | None = None,
+    ) -> list[Line]:  # fmt: skip
+        """The probe finds what runs before the job's own code."""
+        said = {"kind": "hook_found", "uid": OWNER, "hook": hook, "path": path, "sha256": sha * 64}
+        return [self._probe(at, job, PID, HOST, said if executes is None else {**said, "executes": executes})]
+
+    def variable(self, at: float, name: str, value: str, job: str = JOB) -> list[Line]:
+        """The probe tells how a variable of the job is set."""
+        said = {"kind": "environment_set", "uid": OWNER, "name": name, "sha256": "c" * 64, "value": value}
+        return [self._probe(at, job, PID, HOST, said)]
+
+    def unpickled(self, at: float, what: str = "posix.system", job: str = JOB, path: str = PATH) -> list[Line]:
+        """A pickle names what ordinary ones do not."""
+        module, _, name = what.rpartition(".")
+        return [self._probe(at, job, PID, HOST, {"kind": "global_unpickled", "uid": OWNER, "module": module, "name": name, "path": path})]
+
+    def spawned(self, at: float, line: str, job: str = JOB, shell: bool = False) -> list[Line]:
+        """The job is about to start a program; with a shell the whole line is one argument of it."""
+        words = [line] if shell else line.split()
+        said = {"kind": "process_spawned", "uid": OWNER, "means": "os.system" if shell else "subprocess.Popen", "arguments": words}
+        return [self._probe(at, job, PID, HOST, {**said, "executable": "/bin/sh" if shell else f"/usr/bin/{words[0]}"})]
+
+    def requested(self, at: float, signal: int = 9, target: int = PID, job: str = JOB) -> list[Line]:
+        """The job's code is about to send a signal."""
+        said = {"kind": "signal_requested", "uid": OWNER, "means": "os.kill", "target_pid": target, "signal": signal}
+        return [self._probe(at, job, PID, HOST, said)]
+
+    def loading(self, at: float, step: int, job: str = JOB, folder: str = "/ckpt/u012") -> list[Line]:
+        """Megatron says which checkpoint it loads."""
+        return [self._training(at, job, f" loading checkpoint from {folder} at iteration {step}")]
 
     def rank_failed(self, at: float, job: str = JOB, pid: int = PID, code: int = -9) -> list[Line]:
         """torchrun names the rank that failed."""
@@ -170,7 +247,22 @@ class Site:
             ("OBJ_PID", f'opid={target} oauid=-1 ouid={owner} oses=-1 ocomm="python3"'),
         )
 
-    def write(self, at: float, by: int = COLLEAGUE, path: str = PATH, host: str = "login-001", login: bool = True) -> list[Line]:
+    def remove(self, at: float, by: int = COLLEAGUE, path: str = PATH, host: str = "login-001", login: bool = True) -> list[Line]:
+        """A process deletes a file of the owner's."""
+        called = "arch=c000003e syscall=87 success=yes exit=0 a0=7f a1=0 a2=0 a3=0 items=2 ppid=800 pid=904"
+        folder = path.rpartition("/")[0]
+        return self._audit(
+            at,
+            host,
+            ("SYSCALL", f'{called} auid={by if login else UNSET} uid={by} gid={by} ses=7 comm="rm" exe="/usr/bin/rm" key="ckpt"'),
+            ("CWD", 'cwd="/home"'),
+            ("PATH", f'item=0 name="{folder}/" inode=4 dev=00:2d mode=042775 ouid={OWNER} ogid={OWNER} rdev=00:00 nametype=PARENT'),
+            ("PATH", f'item=1 name="{path}" inode=5 dev=00:2d mode=0100644 ouid={OWNER} ogid={OWNER} rdev=00:00 nametype=DELETE'),
+        )
+
+    def write(
+        self, at: float, by: int = COLLEAGUE, path: str = PATH, host: str = "login-001", login: bool = True, of: int = OWNER
+    ) -> list[Line]:
         """A process opens a file for writing."""
         auid = by if login else UNSET
         called = "arch=c000003e syscall=257 success=yes exit=3 a0=ffffff9c a1=7f a2=241 a3=1b6 items=1 ppid=800 pid=901"
@@ -179,8 +271,58 @@ class Site:
             host,
             ("SYSCALL", f'{called} auid={auid} uid={by} gid={by} ses=7 comm="cp" exe="/usr/bin/cp" key="ckpt"'),
             ("CWD", 'cwd="/home"'),
-            ("PATH", f'item=0 name="{path}" inode=5 dev=00:2d mode=0100644 ouid={OWNER} ogid={OWNER} rdev=00:00 nametype=NORMAL'),
+            ("PATH", f'item=0 name="{path}" inode=5 dev=00:2d mode=0100644 ouid={of} ogid={OWNER} rdev=00:00 nametype=NORMAL'),
         )
+
+    def login(
+        self, at: float, user: str = "u012", key: str = "own-of-u012", address: str = "10.20.1.7", host: str = "login-001", days: int = 1
+    ) -> list[Line]:
+        """sshd accepts a key, on so many days."""
+        text = f"Accepted publickey for {user} from {address} port 50022 ssh2: ED25519 SHA256:{key}"
+        return [self._system(at + day * 86_400, host, "sshd", text) for day in range(days)]
+
+    def become(self, at: float, by: str = "u099", user: str = "u012", host: str = "login-001") -> list[Line]:
+        """Somebody becomes another user by su."""
+        return [self._system(at, host, "su", f"(to {user}) {by} on pts/0")]
+
+    def sudo(self, at: float, command: str, by: str = "u099", host: str = HOST, audited: int | None = None) -> list[Line]:
+        """Somebody runs a command as root; `audited`: the kernel tells it, too, with this login uid."""
+        lines = [self._system(at, host, "sudo", f"    {by} : TTY=pts/0 ; PWD=/home/{by} ; USER=root ; COMMAND={command}")]
+        return lines if audited is None else [*lines, *self.command(at + 0.1, command, audited, host)]
+
+    def command(self, at: float, command: str, by: int = COLLEAGUE, host: str = HOST, login: bool = True, root: bool = True) -> list[Line]:
+        """A command, as the kernel's audit tells it."""
+        words = command.split()
+        called = "arch=c000003e syscall=59 success=yes exit=0 a0=1 a1=2 a2=3 a3=4 items=2 ppid=800 pid=903"
+        who = f"auid={by if login else UNSET} uid={0 if root else by} gid=0 ses=7"
+        given = " ".join(f'a{number}="{word}"' for number, word in enumerate(words))
+        return self._audit(
+            at,
+            host,
+            ("SYSCALL", f'{called} {who} comm="{words[0].rpartition("/")[2]}" exe="{words[0]}" key="user_commands"'),
+            ("EXECVE", f"argc={len(words)} {given}"),
+        )
+
+    def audit_switched(self, at: float, to: int = 0, by: int = COLLEAGUE, host: str = HOST, login: bool = True) -> list[Line]:
+        """The audit system writes that it is switched off, or on."""
+        text = f"op=set audit_enabled={to} old={1 - to} auid={by if login else UNSET} ses=7 res=1"
+        return self._audit(at, host, ("CONFIG_CHANGE", text))
+
+    def hum_of(self, at: float, until: float, host: str = HOST) -> list[Line]:
+        """The audit of one host is alive from here to there, and at no other time."""
+        return [line for each in range(round(at), round(until), 300) for line in self.hum(each, ["auditd"], (host,))]
+
+    def kernel(self, at: float, text: str, host: str = HOST) -> list[Line]:
+        """A line of the kernel."""
+        return [self._kernel(at, host, text)]
+
+    def reads(self, at: float, by: int = COLLEAGUE, times: int = 1, every: float = 3 * 86_400, page: str = "/ops/inc-1.md") -> list[Line]:
+        """Somebody reads a page of the diagnostics, so many times."""
+        return [line for number in range(times) for line in self.command(at + number * every, f"less {page}", by, "login-001", root=False)]
+
+    def writes(self, at: float, by: int = COLLEAGUE, times: int = 1, every: float = 3 * 86_400, path: str = "/env/loader.py") -> list[Line]:
+        """Somebody writes a file, so many times."""
+        return [line for number in range(times) for line in self.write(at + number * every, by, path)]
 
     def oom(self, at: float, pid: int = PID, host: str = HOST) -> list[Line]:
         """The kernel ends a process for want of memory."""
@@ -202,6 +344,8 @@ class Site:
             for host in hosts:
                 if name == "kernel":
                     lines.append(self._kernel(at, host, "usb 1-1: new device"))
+                if name == "sshd":
+                    lines.append(self._system(at, host, "sshd", "Connection closed by 10.20.9.9 port 40022 [preauth]"))
                 if name == "auditd":
                     lines += self._audit(at, host, ("CRED_ACQ", "pid=70 uid=0 auid=0 ses=3 msg='op=PAM:setcred acct=\"root\" res=success'"))
         return lines
@@ -221,8 +365,8 @@ class Site:
     def _controller(self, at: float, text: str) -> Line:
         return Line(at, "scheduler", "ctl-001", "slurmctld", "/var/log/slurmctld.log", f"[{iso(at)}.{_milliseconds(at)}] {text}")
 
-    def _training(self, at: float, job: str, text: str) -> Line:
-        return Line(at, "training", HOST, "job", f"/runs/slurm-{job}.out", text)
+    def _training(self, at: float, job: str, text: str, host: str = HOST) -> Line:
+        return Line(at, "training", host, "job", f"/runs/slurm-{job}.out", text)
 
     def _probe(self, at: float, job: str, pid: int, host: str, said: dict[str, Any]) -> Line:
         event = {"trainwatch_probe": 1, "time_ms": ms(at), "host": host, "job": job, "pid": pid, **said}
@@ -232,6 +376,10 @@ class Site:
         return Line(
             at, "access", host, "kernel", "/var/log/messages", f"{iso(at)}.{_milliseconds(at)}+00:00 {host} kernel: [81231.5] {text}"
         )
+
+    def _system(self, at: float, host: str, program: str, text: str) -> Line:
+        stamp = f"{iso(at)}.{_milliseconds(at)}+00:00"
+        return Line(at, "access", host, program, "/var/log/secure", f"{stamp} {host} {program}[71]: {text}")
 
     def _audit(self, at: float, host: str, *records: tuple[str, str]) -> list[Line]:
         self._serial += 1

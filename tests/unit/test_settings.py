@@ -87,6 +87,11 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "address without brackets": ({"kafka": {"bootstrap_servers": "::1:9092"}}, "kafka.bootstrap_servers"),
     "empty part": ({"kafka": {"bootstrap_servers": "broker-1:9092,"}}, "'' is not host:port"),
     "broker as a URL": ({"kafka": {"bootstrap_servers": "kafka://broker-1:9092"}}, "is a URL"),
+    "a validity that ends before it starts": (
+        {"identities": [{**IDENTITY, "valid_from": "2026-03-02T00:00:00Z", "valid_to": "2026-03-02T00:00:00Z"}]},
+        "u017: valid_to",
+    ),
+    "a kind of name that there is not": ({"identities": [{**IDENTITY, "names": {"badge": ["7"]}}]}, "identities.0.names.badge"),
     "the unset uid": ({"identities": [{**IDENTITY, "uid": 0xFFFFFFFF}]}, "identities.0.uid"),
 }
 
@@ -218,3 +223,45 @@ def test_every_setting_is_described() -> None:
     assert len({name for name, _, _ in rows}) == len(rows) > 40
     assert all(description and default for _, default, description in rows)
     assert all(name.partition(".")[0] in Settings.model_fields for name, _, _ in rows)
+
+
+# --- one identity a name ------------------------------------------------------------------------------------------------------------
+
+TWO = """identities:
+- id: u017
+  uid: 5017
+  login: u017
+  names: {{kubernetes: ["oidc:u017@example.org"], key: ["SHA256:abc"]}}
+  valid_to: {until}
+- id: u018
+  {claim}
+  valid_from: 2026-03-02T00:00:00Z
+"""
+CLAIMS = {
+    "uid": "uid: 5017",
+    "login": "login: u017",
+    "kubernetes": "names: {kubernetes: [u018, 'oidc:u017@example.org']}",
+    "key": "names: {key: ['SHA256:abc']}",
+}
+
+
+@pytest.mark.parametrize("claim", CLAIMS.values(), ids=CLAIMS)
+def test_two_identities_that_claim_a_name_at_one_time_are_refused(claim: str) -> None:
+    """The message names both, and the lines in which they begin; a name is handed on when the one ends as the other begins."""
+    with pytest.raises(ConfigError) as caught:
+        load(written(TWO.format(until="2026-03-02T00:00:00.001Z", claim=claim)))
+    for part in ("identities.0 (line 2) (u017)", "identities.1 (line 7) (u018)", "both claim"):
+        assert part in str(caught.value)
+    load(written(TWO.format(until="2026-03-02T00:00:00Z", claim=claim)))
+
+
+def test_e_mail_addresses_are_compared_without_case() -> None:
+    """`U017@Example.org` is `u017@example.org`."""
+    names = [{"id": each, "names": {"email": [mail]}} for each, mail in (("u017", "U017@Example.org"), ("u018", "u017@example.org"))]
+    with pytest.raises(ConfigError, match="email"):
+        load(written({"identities": names}))
+
+
+def test_an_identity_may_repeat_its_own_names() -> None:
+    """Two periods of one person, of which the second says more."""
+    load(written({"identities": [IDENTITY, {**IDENTITY, "team": "red"}]}))

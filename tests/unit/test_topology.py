@@ -7,7 +7,7 @@ from pipeline.topology import build_topology
 from tests import build
 
 TOPOLOGY = build_topology(build.settings())
-ORDER = ["ingest", "hosts", "artefacts", "jobs", "sink"]
+ORDER = ["ingest", "hosts", "artefacts", "identities", "jobs", "cohorts", "incidents", "sink"]
 
 
 def test_stages_stand_in_data_order() -> None:
@@ -39,6 +39,7 @@ def test_each_topic_is_read_by_one_stage() -> None:
 def test_topics_are_named_after_what_they_hold() -> None:
     """As operators know them."""
     assert TOPOLOGY.facts_topic("hosts") == "trainwatch.facts.host.v1"
+    assert TOPOLOGY.facts_topic("identities") == "trainwatch.facts.identity.v1"
     assert TOPOLOGY.public_topic("dead-letter") == "trainwatch.dead-letter.v1"
     assert TOPOLOGY.state_topic("trainwatch.facts.job.v1") == "trainwatch.state.facts.job.v1.v1"
     assert TOPOLOGY.state_topic("logs.access") == "trainwatch.state.logs.access.v1"

@@ -56,7 +56,7 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     loads = {use.load.id: use.load for use in case.uses}
     by_path: dict[str, list[Event]] = {}
     for load in sorted(loads.values(), key=lambda each: (each.event_time, each.id)):
-        if isinstance(load.body, CheckpointLoaded):
+        if isinstance(load.body, CheckpointLoaded) and case.site.kind_of(load.body.path) != "dataset":  # P11's
             by_path.setdefault(load.body.path, []).append(load)
     for path in sorted(by_path):
         for load in by_path[path]:

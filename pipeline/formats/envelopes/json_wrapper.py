@@ -2,47 +2,56 @@
 
 | shipper | line | file, offset | host, program | read at |
 | --- | --- | --- | --- | --- |
-| rsyslog (JSON template) | `message` | `file` | `host`, `program`, `procid` | `received_at`, else `@timestamp` |
-| Filebeat | `message`, or `event.original` after a module | `log.file.path`, `log.offset` | `host.name` | `@timestamp` |
-| Fluent Bit | `log` | | | `@timestamp`, seconds as a number |
-| Vector | `message` | `file` | `host` | `timestamp` |
-| syslog-ng | `MESSAGE` | `FILE_NAME` | `HOST`, `PROGRAM`, `PID` | `received_at`, else `ISODATE` |
+| rsyslog (JSON template) | `message` | `file` | `host`, `program`, `procid`, `facility` | `received_at`, else `@timestamp` |
+| Filebeat, Logstash | `message`, `event.original` | `log.file.path`, `log.offset` | `host.name`, else `agent` | `@timestamp` |
+| - its inputs for syslog, journald | `message` | | `log.syslog.*`, `syslog.identifier`, `process.*` | `@timestamp` |
+| Fluent Bit, Fluentd | `log`, `message` | `path`, `filename`, else the pod's | `hostname`, `ident` | `@timestamp`, `date`, `time` |
+| Vector | `message` | `file`, else the pod's | `host`, `appname` | `timestamp` |
+| syslog-ng | `MESSAGE` | `FILE_NAME` | `HOST`, `PROGRAM`, `PID`, `FACILITY` | `received_at`, else `ISODATE`, `ts` |
+| systemd's journal | `MESSAGE`, also as bytes | | `_HOSTNAME`, `SYSLOG_IDENTIFIER`, else `_COMM`, `_PID` | `__REALTIME_TIMESTAMP` |
+| Docker json-file | `log` | | | `time` |
 
 An object that *is* the event (jobcomp, our probe, a webhook) is not a wrapper, also when a field of it is called `message`: None is
-answered, and the raw envelope hands the whole value on.
+answered, and the envelopes behind are asked.
 
-A system log line that rsyslog or syslog-ng took apart is put together again, as `<time> host program[pid]: message`, so that
-one set of parsers reads it whether it came whole or in parts.  That happens only when the wrapper names a program, names no
-file (a line tailed from a file is complete) and the message has no prefix of its own (a time, `type=`, `[`, `{`); the
-kernel's `[12345.678901]` counts as text.  The composed line is the payload, and is what evidence cites.
+A system log line that its shipper took apart is put together again (`said.composed`).  That happens only when the wrapper names a
+program, names no file (a line tailed from a file is complete) and the message has no prefix of its own (a time, `type=`, `[`, `{`); the
+kernel's `[12345.678901]` counts as text.  The composed line is the payload, and is what evidence cites.  Anybody can send a line as the
+program `kernel`; where the facility, or the journal's transport, says that it was not the kernel, the composed line says so too.
 
-Holds: a value that starts like a JSON object and is none raises DecodeError (NaN and Infinity are not JSON); of a doubled key
+Lines that a container runtime split say that they are parts: `logtag` or `_p` of Fluent Bit, `partial_*` of Docker's drivers, `_partial`
+of Vector, a `log` of Docker without line end.
+
+Holds: a value that starts like a JSON object and is none raises DecodeError, but for what producers write all the
+same (NaN, bytes that are no UTF-8, halves of surrogate pairs); of a doubled key
 the last one holds; no field of a wrapper makes a line unreadable, it only counts as absent.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
 import msgspec
-from msgspec import UNSET
+from msgspec import UNSET, Raw, UnsetType
 
 from pipeline.errors import DecodeError
-from pipeline.formats.envelopes.raw import NAME_BYTES_MAX, NUMBER_MAX, said_by, sane_time, without_line_end
-from pipeline.formats.fields import zoned_time
-from pipeline.formats.line import Headers, Line
+from pipeline.formats.envelopes import container, json_lines
+from pipeline.formats.envelopes.raw import NUMBER_MAX, said_by, without_line_end
+from pipeline.formats.envelopes.said import FROM_A_USER, KERNEL_FACILITY, composed, first, iso, moment, nested, pod_of, text
+from pipeline.formats.fields import strict_json
+from pipeline.formats.line import Headers, Line, Part
 
 _JOBCOMP_START = re.compile(rb'\{"jobid":[0-9]')
 _PROBE_START = b'{"trainwatch_probe":'
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_OPEN = Part()
+_STREAMS = frozenset({"stdout", "stderr"})
+_ORDINAL_DIGITS_MAX = 6
+POD_BYTES_MAX = 8192  # labels and annotations of a pod are usually a few hundred
 
-_ISO_START = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
-_BSD_START = r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}"
-_OWN_PREFIX = re.compile(rf" ?(?:<[0-9]{{1,3}}>|{_ISO_START}|{_BSD_START}|type=|node=|\{{|\[)")
-_WRITTEN = re.compile(rf"(?:{_ISO_START}\S{{0,20}}|{_BSD_START})")
-_WORD = re.compile(r"[^\s\[\]:]{1,255}")
-_PID = re.compile(r"[0-9]{1,10}")
+Unread = Raw | UnsetType  # looked into only where nothing else says the same
 
 
 class _Wrapper(msgspec.Struct, gc=False):
@@ -68,29 +77,55 @@ class _Wrapper(msgspec.Struct, gc=False):
     program_capital: Any = msgspec.field(default=None, name="PROGRAM")
     identifier: Any = msgspec.field(default=None, name="SYSLOG_IDENTIFIER")
     appname: Any = None
+    ident: Any = None
+    command: Any = msgspec.field(default=None, name="_COMM")
     procid: Any = None
     pid_capital: Any = msgspec.field(default=None, name="PID")
     pid_journal: Any = msgspec.field(default=None, name="_PID")
+    pid: Any = None
+    facility: Any = None
+    facility_capital: Any = msgspec.field(default=None, name="FACILITY")
+    transport: Any = msgspec.field(default=None, name="_TRANSPORT")
     file: Any = None
     file_name: Any = msgspec.field(default=None, name="FILE_NAME")
+    path: Any = None
+    filename: Any = None
     offset: Any = None
     received_at: Any = None
     received: Any = msgspec.field(default=None, name="R_ISODATE")
     at_timestamp: Any = msgspec.field(default=None, name="@timestamp")
     timestamp: Any = None
     written: Any = msgspec.field(default=None, name="ISODATE")
+    ts: Any = None
+    time: Any = None
     date: Any = msgspec.field(default=None, name="DATE")
+    date_lower: Any = msgspec.field(default=None, name="date")
+    realtime: Any = msgspec.field(default=None, name="__REALTIME_TIMESTAMP")
+    source_realtime: Any = msgspec.field(default=None, name="_SOURCE_REALTIME_TIMESTAMP")
+    stream: Any = None
+    source: Any = None
     logtag: Any = None
     part: Any = msgspec.field(default=None, name="_p")
+    part_vector: Any = msgspec.field(default=None, name="_partial")
+    partial: Any = msgspec.field(default=None, name="partial_message")
+    partial_id: Any = None
+    partial_ordinal: Any = None
+    partial_last: Any = None
+    kubernetes: Unread = UNSET
+    agent: Unread = UNSET
+    syslog: Unread = UNSET
+    process: Unread = UNSET
 
 
 _decode = msgspec.json.Decoder(_Wrapper).decode
+_decode_unread = msgspec.json.Decoder().decode
 
 
 class JsonWrapper:
     """The line is a field of a JSON object."""
 
     name = "json_wrapper"
+    begins: Sequence[bytes] = (b"{",)
 
     def unwrap(self, value: bytes, headers: Headers) -> list[Line] | None:
         """One line, or None for a value that is no object or is itself the event.  Raises DecodeError on broken JSON."""
@@ -100,30 +135,50 @@ class JsonWrapper:
         try:
             wrapper = _decode(value)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DecodeError(f"not JSON: {error}") from error
+            if json_lines.are(value):
+                return None
+            try:  # a name that somebody chose, or a loss that diverged, must not hide the line
+                wrapper = _decode(strict_json(value))
+            except (DecodeError, msgspec.DecodeError):
+                raise DecodeError(f"not JSON: {error}") from error
         if wrapper.trainwatch_probe is not UNSET or isinstance(wrapper.jobid, int) or _is_event(wrapper):
             return None
         message = _message(wrapper)
-        if message is None:
-            return None
-        host, program, file, offset, collected = said_by(headers)
-        host = _host(wrapper) or host
-        program = _first(wrapper.program, wrapper.program_capital, wrapper.identifier, wrapper.appname) or program
-        log = wrapper.log if isinstance(wrapper.log, dict) else _NOTHING
-        path = _first(wrapper.file, wrapper.file_name) or _nested(log.get("file"), "path")
-        if program and not path:
-            message = _composed(message, wrapper, host, program)
-        return [
-            Line(
-                payload=without_line_end(message.encode()),
-                host=host,
-                program=program,
-                file=path or file,
-                file_offset=_offset(wrapper.offset, log.get("offset"), offset),
-                collected_time=_collected(wrapper) or collected,
-                truncated=_truncated(wrapper, log),
-            )
-        ]
+        return None if message is None else [_line(wrapper, message, headers)]
+
+
+def _line(wrapper: _Wrapper, message: str, headers: Headers) -> Line:
+    host, program, file, offset, collected = said_by(headers)
+    log = wrapper.log if isinstance(wrapper.log, dict) else _NOTHING
+    path = first(wrapper.file, wrapper.file_name, wrapper.path, wrapper.filename) or nested(log, "file", "path")
+    host = _host(wrapper) or host
+    if wrapper.kubernetes is not UNSET:
+        pod_file, node = _pod(wrapper.kubernetes)
+        path, host = path or pod_file, host or node
+    said_program = first(wrapper.program, wrapper.program_capital, wrapper.identifier, wrapper.appname, wrapper.ident, wrapper.command)
+    pid: object = None
+    if not said_program and not path:
+        said_program, pid, facility = _apart(wrapper, log)
+        wrapper.facility = wrapper.facility or facility
+    program = said_program or program
+    if program and not path:
+        message = _composed(message, wrapper, host, program, pid)
+    payload = without_line_end(message.encode("utf-8", "surrogateescape"))
+    collected = _collected(wrapper) or collected
+    stream, part = _part(wrapper)
+    if path.startswith(container.FOLDERS) and (within := container.inside(payload, path)):
+        payload, stream, part = within.payload, within.stream, within.part
+    return Line(
+        payload=payload,
+        host=host,
+        program=program,
+        file=path or file,
+        file_offset=_offset(wrapper.offset, log.get("offset"), offset),
+        collected_time=collected,
+        truncated=_cut(log) or (part is not None and not part.last),
+        stream=stream,
+        part=part,
+    )
 
 
 def _is_event(wrapper: _Wrapper) -> bool:
@@ -140,69 +195,127 @@ def _message(wrapper: _Wrapper) -> str | None:
     for message in (wrapper.message, wrapper.message_capital, wrapper.msg, wrapper.log):
         if isinstance(message, str):
             return message
+    return _bytes(wrapper.message_capital)
+
+
+def _bytes(message: object) -> str | None:
+    """The journal writes what is not UTF-8, or holds control characters, as a list of numbers."""
+    if not isinstance(message, list) or not message:
+        return None
+    try:
+        return bytes(message).decode("utf-8", "surrogateescape")
+    except (TypeError, ValueError):
+        return None
+
+
+def _composed(message: str, wrapper: _Wrapper, host: str, program: str, pid: object) -> str:
+    times = (wrapper.at_timestamp, wrapper.written, wrapper.timestamp, wrapper.ts, wrapper.date, wrapper.received_at)
+    written = next((time for time in times if isinstance(time, str)), "")
+    if not written and (numbered := _numbered(wrapper)) is not None:
+        written = iso(numbered)
+    if not pid:
+        pid = next((found for found in (wrapper.procid, wrapper.pid_capital, wrapper.pid_journal, wrapper.pid) if found), None)
+    whole = composed(message, written, host, program, pid)
+    return f"{FROM_A_USER}{whole}" if program == "kernel" and _not_the_kernel(wrapper) else whole
+
+
+def _numbered(wrapper: _Wrapper) -> int | None:
+    for time in (wrapper.source_realtime, wrapper.realtime, wrapper.at_timestamp, wrapper.date_lower, wrapper.time):
+        if time is not None and (found := moment(time)) is not None:
+            return found
     return None
 
 
-def _composed(message: str, wrapper: _Wrapper, host: str, program: str) -> str:
-    own = _OWN_PREFIX.match(message)
-    if own is not None and not (program == "kernel" and own[0].endswith("[")):
-        return message
-    times = (wrapper.at_timestamp, wrapper.written, wrapper.timestamp, wrapper.date, wrapper.received_at)
-    written = next((time for time in times if isinstance(time, str)), "")
-    if not (_WRITTEN.fullmatch(written) and _WORD.fullmatch(program)):
-        return message
-    before = f"{written} {host} {program}" if _WORD.fullmatch(host) else f"{written} {program}"
-    pid = next((text for each in (wrapper.procid, wrapper.pid_capital, wrapper.pid_journal) if (text := str(each or ""))), "")
-    if _PID.fullmatch(pid):
-        before = f"{before}[{pid}]"
-    return f"{before}: {message.removeprefix(' ')}"
+def _not_the_kernel(wrapper: _Wrapper) -> bool:
+    """Does the syslog daemon, or the journal, know better than the line?"""
+    if isinstance(wrapper.transport, str):
+        return wrapper.transport != "kernel"
+    facility = wrapper.facility_capital if wrapper.facility is None else wrapper.facility
+    return facility is not None and str(facility).lower() not in KERNEL_FACILITY
+
+
+def _apart(wrapper: _Wrapper, log: Mapping[str, Any]) -> tuple[str, object, object]:
+    """Program, pid and facility from Filebeat's inputs for syslog and for the journal."""
+    syslog, process = _read(wrapper.syslog), _read(wrapper.process)
+    inner = log.get("syslog")
+    inner = inner if isinstance(inner, dict) else _NOTHING
+    program = first(inner.get("appname"), syslog.get("identifier"), process.get("name"))
+    facility = inner.get("facility")
+    facility = facility.get("code") if isinstance(facility, dict) else syslog.get("facility")
+    return program, inner.get("procid") or process.get("pid") or syslog.get("pid"), facility
+
+
+def _read(unread: Unread) -> Mapping[str, Any]:
+    if isinstance(unread, UnsetType):
+        return _NOTHING
+    try:
+        value = _decode_unread(unread)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _NOTHING
+    return value if isinstance(value, dict) else _NOTHING
 
 
 def _host(wrapper: _Wrapper) -> str:
     host = wrapper.host
     if isinstance(host, dict):
-        return _nested(host, "name") or _nested(host, "hostname")
-    return _first(host, wrapper.host_capital, wrapper.hostname, wrapper.hostname_journal)
+        return nested(host, "name") or nested(host, "hostname") or _agent(wrapper)
+    return first(host, wrapper.host_capital, wrapper.hostname, wrapper.hostname_journal) or _agent(wrapper)
+
+
+def _agent(wrapper: _Wrapper) -> str:
+    """Where Filebeat itself runs, which is where the file is; older ones say it in `beat`, which nobody runs any more."""
+    if wrapper.agent is UNSET:
+        return ""
+    agent = _read(wrapper.agent)
+    return first(agent.get("hostname"), agent.get("name"))
 
 
 def _collected(wrapper: _Wrapper) -> int | None:
-    for moment in (wrapper.received_at, wrapper.received, wrapper.at_timestamp, wrapper.timestamp, wrapper.written):
-        if isinstance(moment, str):
-            found = zoned_time(moment)
-        elif isinstance(moment, int | float) and 0 <= moment < NUMBER_MAX:
-            found = sane_time(round(moment * 1000))
-        else:
-            continue
-        if found is not None:
+    for time in (wrapper.received_at, wrapper.received, wrapper.at_timestamp, wrapper.timestamp, wrapper.written):
+        if time is not None and (found := moment(time)) is not None:
+            return found
+    for time in (wrapper.ts, wrapper.realtime, wrapper.date_lower, wrapper.time):
+        if time is not None and (found := moment(time)) is not None:
             return found
     return None
+
+
+def _pod(unread: Unread) -> tuple[str, str]:
+    if isinstance(unread, UnsetType) or len(said := bytes(unread)) > POD_BYTES_MAX:
+        return "", ""
+    return _repeated_pod(said)
+
+
+@lru_cache(maxsize=4096)  # every line of a pod says the same of it
+def _repeated_pod(said: bytes) -> tuple[str, str]:
+    return pod_of(_read(Raw(said)))
 
 
 def _offset(*offsets: object) -> int | None:
     return next((offset for offset in offsets if type(offset) is int and 0 <= offset <= NUMBER_MAX), None)
 
 
-def _truncated(wrapper: _Wrapper, log: Mapping[str, Any]) -> bool:
-    """Filebeat says so; Fluent Bit marks the first parts of a line that the container runtime split."""
+def _cut(log: Mapping[str, Any]) -> bool:
     flags = log.get("flags")
-    return (isinstance(flags, list) and "truncated" in flags) or wrapper.logtag == "P" or wrapper.part == "P"
+    return isinstance(flags, list) and "truncated" in flags
 
 
-def _first(*values: object) -> str:
-    for value in values:
-        if value is not None and (found := _text(value)):
-            return found
-    return ""
-
-
-def _nested(part: object, key: str) -> str:
-    return _text(part.get(key)) if isinstance(part, dict) else ""
-
-
-def _text(value: object) -> str:
-    if isinstance(value, str) and value != "-" and len(value) <= NAME_BYTES_MAX and value.isprintable():
-        return value
-    return ""
+def _part(wrapper: _Wrapper) -> tuple[str, Part | None]:
+    """The stream of a container, and what its runtime or shipper says of a split line."""
+    stream = wrapper.stream if wrapper.stream is not None else wrapper.source
+    stream = stream if isinstance(stream, str) and stream in _STREAMS else ""
+    if wrapper.partial is not None and str(wrapper.partial).lower() == "true":
+        ordinal = str(wrapper.partial_ordinal)
+        return stream, Part(
+            id=text(wrapper.partial_id),
+            ordinal=int(ordinal) if ordinal.isascii() and ordinal.isdigit() and len(ordinal) <= _ORDINAL_DIGITS_MAX else None,
+            last=str(wrapper.partial_last).lower() == "true",
+        )
+    if wrapper.logtag == "P" or wrapper.part == "P" or wrapper.part_vector is True:
+        return stream, _OPEN
+    if stream and wrapper.logtag is None and isinstance(wrapper.time, str) and isinstance(wrapper.log, str):  # Docker's own
+        return stream, None if wrapper.log.endswith("\n") else _OPEN
+    return stream, None
 
 
 ENVELOPE = JsonWrapper()

@@ -10,6 +10,7 @@ control characters, or a number that is none, counts as absent, since a header n
 Holds: every value is a raw line, so this envelope is asked last.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 from pipeline.formats.fields import EVENT_TIME_MAX, EVENT_TIME_MIN
@@ -23,10 +24,13 @@ class RawLine:
     """The line is the value."""
 
     name = "raw"
+    begins: Sequence[bytes] = ()
 
     def unwrap(self, value: bytes, headers: Headers) -> list[Line]:
         """One line, without its line end."""
         payload = without_line_end(value)
+        if not headers:
+            return [Line(payload=payload)]
         host, program, file, offset, collected = said_by(headers)
         return [Line(payload=payload, host=host, program=program, file=file, file_offset=offset, collected_time=collected)]
 
@@ -38,9 +42,9 @@ def without_line_end(value: bytes) -> bytes:
 
 def said_by(headers: Headers) -> tuple[str, str, str, int | None, int | None]:
     """Host, program, file, offset and collected time; of a header that occurs twice the last one holds, as in Kafka clients."""
-    said = dict(headers)
-    if not said:
+    if not headers:
         return "", "", "", None, None
+    said = dict(headers)
     return (
         _name(said.get("host")),
         _name(said.get("source")),

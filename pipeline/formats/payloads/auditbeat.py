@@ -42,6 +42,8 @@ class Auditbeat:
 
     name = "auditbeat"
     source = Source.AUDITD
+    begins = (b'{"@timestamp"',)
+    first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object with the module's part and its serial."""

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 
 from pipeline.errors import DecodeError, UnknownFormat
 from pipeline.formats import syslog
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syscalls import syscall_name
 from pipeline.model.events import AuditRecord, Parsed
@@ -111,6 +112,8 @@ class Auditd:
 
     name = "auditd"
     source = Source.AUDITD
+    begins = (b"type=", b"node=", b" audit", b" audisp")
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """A record type and an audit stamp; the first alone is a record that auditd itself could not read."""

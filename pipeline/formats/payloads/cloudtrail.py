@@ -49,6 +49,8 @@ class CloudTrail:
 
     name = "cloudtrail"
     source = Source.CLOUDTRAIL
+    begins = (b'{"eventVersion"',)
+    first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object with a record's identity and a service of AWS."""
@@ -66,7 +68,7 @@ class CloudTrail:
 def _events(records: list[Any]) -> Iterator[Parsed]:
     for record in records:
         service, operation = text_at(record, "eventSource"), text_at(record, "eventName")
-        if not isinstance(record, dict) or not service.endswith(".amazonaws.com") or not operation:
+        if not isinstance(record, dict) or not service.endswith(".amazonaws.com") or not operation or "userIdentity" not in record:
             raise UnknownFormat("no record of CloudTrail")
         yield Parsed(
             source=Source.CLOUDTRAIL,

@@ -19,6 +19,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import UnknownFormat
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.fields import iso_time
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import unlabelled
@@ -71,6 +72,8 @@ class DeepSpeed:
 
     name = "deepspeed"
     source = Source.TRAINING
+    begins = (b"] [INFO] ", b"] [WARNING] ")
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """Two brackets after one another, or what it prints past its logger."""

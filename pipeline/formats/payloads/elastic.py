@@ -42,6 +42,7 @@ class Elastic:
 
     name = "elastic"
     source = Source.TRAINING
+    begins = (b'{"name": "torchelastic.',)
 
     def claims(self, payload: bytes) -> bool:
         """An object with one of the names that these cannot be without, or an event's bare text."""

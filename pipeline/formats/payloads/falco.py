@@ -16,15 +16,16 @@ from typing import Any
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
 from pipeline.formats.fields import unmapped
-from pipeline.formats.json_event import event_object, pid_at, text_at, time_at, uid_at
+from pipeline.formats.json_event import event_object, pid_at, text_at, texts_of, time_at, uid_at
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX
 from pipeline.model.events import Parsed, RuntimeAlert
 from pipeline.model.source import Source
 
 PROGRAMS = ("falco",)
-_ABSENT = (None, "<NA>", "N/A", "")
+_ABSENT = frozenset({"<NA>", "N/A", ""})
 _TAKEN = frozenset({"uuid", "hostname", "output", "output_fields", "priority", "rule", "time"})
+_TEXTS = ("evt.type", "fd.name", "user.name", "proc.name", "proc.cmdline", "proc.exepath", "container.id")
 _TAKEN_FIELDS = frozenset({
     "evt.time", "evt.time.iso8601", "evt.type", "fd.name", "user.name", "ka.user.name", "user.uid", "user.loginuid", "proc.pid",
     "proc.ppid", "proc.name", "proc.cmdline", "proc.exepath", "container.id", "k8s.ns.name", "ka.target.namespace", "k8s.pod.name",
@@ -37,6 +38,8 @@ class Falco:
 
     name = "falco"
     source = Source.FALCO
+    begins = (b'{"uuid"', b'{"hostname"', b'{"output"')
+    in_object = True
 
     def claims(self, payload: bytes) -> bool:
         """An object with rule, priority and output, also behind a prefix."""
@@ -45,12 +48,12 @@ class Falco:
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One alert."""
         value, host = event_object(line, reading, PROGRAMS)
-        if not {"rule", "priority", "output"} <= value.keys():
+        if "rule" not in value or "priority" not in value or "output" not in value:
             raise UnknownFormat("an object that is no alert")
         fields = value.get("output_fields") or {}
         if not isinstance(fields, dict):
             raise SchemaMismatch("output_fields is no object")
-        fields = {name: field for name, field in fields.items() if field not in _ABSENT}
+        fields = {name: field for name, field in fields.items() if field is not None and (type(field) is not str or field not in _ABSENT)}
         return (
             Parsed(
                 source=Source.FALCO,
@@ -64,21 +67,23 @@ class Falco:
 
 
 def _alert(value: dict[str, Any], fields: dict[str, Any]) -> RuntimeAlert:
+    rule, priority, text = texts_of(value, "rule", "priority", "output")
+    call, path, user, comm, command, exe, container = texts_of(fields, *_TEXTS)
     return RuntimeAlert(
-        rule=text_at(value, "rule"),
-        priority=text_at(value, "priority").lower(),
-        text=text_at(value, "output")[:TEXT_CHARACTERS_MAX],
-        call=text_at(fields, "evt.type"),
-        path=text_at(fields, "fd.name"),
-        user=text_at(fields, "user.name") or text_at(fields, "ka.user.name"),
+        rule=rule,
+        priority=priority.lower(),
+        text=text[:TEXT_CHARACTERS_MAX],
+        call=call,
+        path=path,
+        user=user or text_at(fields, "ka.user.name"),
         uid=uid_at(fields, "user.uid"),
         auid=uid_at(fields, "user.loginuid"),
         pid=pid_at(fields, "proc.pid"),
         ppid=pid_at(fields, "proc.ppid"),
-        comm=text_at(fields, "proc.name"),
-        command=text_at(fields, "proc.cmdline"),
-        exe=text_at(fields, "proc.exepath"),
-        container=text_at(fields, "container.id"),
+        comm=comm,
+        command=command,
+        exe=exe,
+        container=container,
         namespace=text_at(fields, "k8s.ns.name") or text_at(fields, "ka.target.namespace"),
         pod=text_at(fields, "k8s.pod.name") or text_at(fields, "ka.target.name"),
     )

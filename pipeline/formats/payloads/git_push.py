@@ -36,6 +36,8 @@ class GitPush:
 
     name = "git_push"
     source = Source.GIT_PUSH
+    begins = (b'{"ref"', b'{"object_kind"')
+    first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object with the two ends of a push."""

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from pipeline.errors import DecodeError, UnknownFormat
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.fields import UNMAPPED_TEXT_LENGTH_MAX, iso_time, text_of
 from pipeline.formats.json_event import TEXT_CHARACTERS_MAX
 from pipeline.formats.line import Line, Reading
@@ -45,6 +46,8 @@ class HdfsAudit:
 
     name = "hdfs_audit"
     source = Source.HDFS_AUDIT
+    begins = (b" INFO FSNamesystem.audit: ",)
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """The logger's name near the start."""

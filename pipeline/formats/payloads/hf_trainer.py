@@ -78,6 +78,7 @@ class HfTrainer:
 
     name = "hf_trainer"
     source = Source.TRAINING
+    begins = (b"{'loss'", b"{'train_runtime'")
 
     def claims(self, payload: bytes) -> bool:
         """A dictionary of Python's, a bar, or one of the starts that these lines can have."""

@@ -41,6 +41,8 @@ class JobcompFiletxt:
 
     name = "jobcomp_filetxt"
     source = Source.JOBCOMP
+    begins = (b"JobId=",)
+    first_bytes = b"J"
 
     def claims(self, payload: bytes) -> bool:
         """The first field, and the second."""

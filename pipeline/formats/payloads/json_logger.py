@@ -51,6 +51,7 @@ class JsonLogger:
 
     name = "json_logger"
     source = Source.TRAINING
+    begins = (b'{"step"', b'{"iteration"', b'{"loss"', b'{"_step"')
 
     def claims(self, payload: bytes) -> bool:
         """An object at the start, or behind a short prefix and up to the end."""
@@ -93,10 +94,12 @@ class _Keys:
 
     def raw(self, meaning: str) -> object:
         """The first field of that meaning; those that the settings name come first."""
-        for name in (*self._named.get(meaning, ()), *DEFAULT_KEYS[meaning]):
-            found = self._value.get(name)
-            if found is None and ("." in name or self._has_objects()):
-                found = self._inside(name)
+        names = (*self._named.get(meaning, ()), *DEFAULT_KEYS[meaning]) if self._named else DEFAULT_KEYS[meaning]
+        value, inner = self._value, self._flat()
+        for name in names:
+            found = value.get(name)
+            if found is None and inner:
+                found = inner.get(name)
             if found is not None and not isinstance(found, dict | list | bool):
                 self._found.add(name)
                 return found
@@ -113,12 +116,6 @@ class _Keys:
 
     def taken(self) -> frozenset[str]:
         return frozenset(self._found)
-
-    def _has_objects(self) -> bool:
-        return bool(self._flat())
-
-    def _inside(self, name: str) -> object:
-        return self._flat().get(name)
 
     def _flat(self) -> dict[str, Any]:
         """The fields of inner objects, by their name and by `outer.inner`."""

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from pipeline.errors import UnknownFormat
 from pipeline.formats import syslog
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import AnyBody, KernelLine, OomKill, Parsed, Xid
 from pipeline.model.source import Source
@@ -32,6 +33,8 @@ class Kernel:
 
     name = "kernel"
     source = Source.KERNEL
+    begins = (b" kernel",)
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """The kernel's tag near the start, or the two kinds of line that matter without any prefix."""

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs
 
 from pipeline.errors import DecodeError, UnknownFormat
 from pipeline.formats.fields import unmapped
-from pipeline.formats.json_event import event_object, int_at, text_at, texts_at, time_at
+from pipeline.formats.json_event import event_object, int_at, text_at, texts_at, texts_of, time_at
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import KubernetesRequest, Parsed
 from pipeline.model.source import Source
@@ -41,6 +41,7 @@ class KubernetesAudit:
 
     name = "kubernetes_audit"
     source = Source.KUBERNETES_AUDIT
+    begins = (b'{"kind":"Event","apiVersion":"audit.k8s.io/',)
 
     def claims(self, payload: bytes) -> bool:
         """An object with an audit id and a stage."""
@@ -53,8 +54,11 @@ class KubernetesAudit:
         if not audit_id or not stage:
             raise UnknownFormat("an object that is no audit event")
         # Before v1 an event had one time of whole seconds.
-        times = ((value, "stageTimestamp"), (value, "requestReceivedTimestamp"), (value, "timestamp"))
-        time = next((found for of, name in times if (found := time_at(of, name)) is not None), None)
+        time = time_at(value, "stageTimestamp")
+        if time is None:
+            time = time_at(value, "requestReceivedTimestamp")
+        if time is None:
+            time = time_at(value, "timestamp")
         return (
             Parsed(
                 source=Source.KUBERNETES_AUDIT,
@@ -67,27 +71,30 @@ class KubernetesAudit:
 
 
 def _request(value: dict[str, Any], stage: str) -> KubernetesRequest:
-    resource, group = text_at(value, "objectRef", "resource"), text_at(value, "objectRef", "apiGroup")
-    subresource = text_at(value, "objectRef", "subresource")
-    query = _query(text_at(value, "requestURI")) if subresource in ENTERING else {}
+    verb, agent, uri = texts_of(value, "verb", "userAgent", "requestURI")
+    resource, group, subresource, namespace, name, uid = texts_of(
+        value.get("objectRef"), "resource", "apiGroup", "subresource", "namespace", "name", "uid"
+    )
+    query = _query(uri) if subresource in ENTERING else {}
     addresses = texts_at(value, "sourceIPs")
+    command, container = query.get("command", ()), query.get("container", ("",))
     return KubernetesRequest(
         user=text_at(value, "user", "username"),
-        verb=text_at(value, "verb"),
+        verb=verb,
         resource=f"{resource}.{group}" if group else resource,
         subresource=subresource,
-        namespace=text_at(value, "objectRef", "namespace"),
-        name=text_at(value, "objectRef", "name"),
-        object_uid=text_at(value, "objectRef", "uid"),
+        namespace=namespace,
+        name=name,
+        object_uid=uid,
         code=int_at(value, "responseStatus", "code", maximum=999),
         decision=text_at(value, "annotations", "authorization.k8s.io/decision"),
         stage=stage,
         impersonated=text_at(value, "impersonatedUser", "username"),
         groups=texts_at(value, "user", "groups"),
         address=addresses[0] if addresses else "",  # the others are what proxies claim
-        agent=text_at(value, "userAgent"),
-        command=tuple(query.get("command", ())),
-        container=query.get("container", [""])[0],
+        agent=agent,
+        command=tuple(command),
+        container=container[0],
     )
 
 

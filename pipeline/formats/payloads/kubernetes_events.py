@@ -25,7 +25,7 @@ from typing import Any
 
 from pipeline.errors import UnknownFormat
 from pipeline.formats.fields import json_object
-from pipeline.formats.json_event import at, int_at, list_at, text_at, time_at
+from pipeline.formats.json_event import at, int_at, list_at, text_at, texts_of, time_at
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import ObjectEvent, Parsed
 from pipeline.model.source import Source
@@ -42,6 +42,8 @@ class KubernetesEvents:
 
     name = "kubernetes_events"
     source = Source.KUBERNETES_EVENTS
+    begins = (b'{"kind":"Event","apiVersion":"v1"', b'{"kind":"Event","apiVersion":"events.k8s.io/')
+    first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object that names what it is about, or a Workload."""
@@ -80,7 +82,7 @@ def _event(value: dict[str, Any], about: dict[str, Any]) -> Parsed:
     count = int_at(value, "series", "count", maximum=COUNT_MAX) or int_at(value, "count", maximum=COUNT_MAX)
     count = count or int_at(value, "deprecatedCount", maximum=COUNT_MAX) or 1
     node = text_at(value, "source", "host") or text_at(value, "deprecatedSource", "host")
-    kind, name = text_at(about, "kind"), text_at(about, "name")
+    kind, name, namespace, object_uid, path = texts_of(about, "kind", "name", "namespace", "uid", "fieldPath")
     first = _time(value, ("firstTimestamp",), ("deprecatedFirstTimestamp",), ("eventTime",))
     last = _time(value, ("series", "lastObservedTime"), ("lastTimestamp",), ("deprecatedLastTimestamp",), ("eventTime",), _CREATED)
     uid = text_at(value, "metadata", "uid") or text_at(value, "metadata", "name")
@@ -89,8 +91,8 @@ def _event(value: dict[str, Any], about: dict[str, Any]) -> Parsed:
         kind=kind,
         name=name,
         reason=reason,
-        namespace=text_at(about, "namespace"),
-        object_uid=text_at(about, "uid"),
+        namespace=namespace,
+        object_uid=object_uid,
         text=text,
         severity=text_at(value, "type"),
         component=component or text_at(value, "deprecatedSource", "component"),
@@ -99,7 +101,7 @@ def _event(value: dict[str, Any], about: dict[str, Any]) -> Parsed:
         first_time=first,
         beneficiary=_beneficiary(reason, text),
     )
-    rest = {"field": path} if (path := text_at(about, "fieldPath")) else {}
+    rest = {"field": path} if path else {}
     return Parsed(
         source=Source.KUBERNETES_EVENTS, body=body, event_time=last, own_id=f"{uid}/{count}/{last or ''}" if uid else "", unmapped=rest
     )

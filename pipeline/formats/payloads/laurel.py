@@ -46,6 +46,8 @@ class Laurel:
 
     name = "laurel"
     source = Source.AUDITD
+    begins = (b'{"ID"',)
+    in_object = True
 
     def claims(self, payload: bytes) -> bool:
         """An object that begins with an audit stamp, also behind a cookie or a prefix."""

@@ -71,6 +71,7 @@ class Lightning:
 
     name = "lightning"
     source = Source.TRAINING
+    begins = (b"Epoch ", b"[NeMo ")
 
     def claims(self, payload: bytes) -> bool:
         """One of the words that these lines cannot be without."""

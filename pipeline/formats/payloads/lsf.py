@@ -30,7 +30,7 @@ TEXT_CHARACTERS_MAX = 4096
 RUSAGE_FIELDS = 19
 _DONE, _EXIT = 64, 32
 _KIND = re.compile(rb'"[A-Z][A-Z0-9_]{2,30}" "[0-9.]{1,12}" [0-9]{9,11} ')
-_FIELD = re.compile(r'"((?:[^"]|"")*)"(?: |$)|(\S+)(?: |$)')
+_FIELD = re.compile(r'(?:"((?:[^"]|"")*+)"|(\S++))(?: |$)')  # gives nothing back, and is asked only where the last one ended
 _SLOT = re.compile(r"(?:[0-9]{1,6}\*)?([A-Za-z0-9._-]{1,255})")
 
 
@@ -39,6 +39,8 @@ class Lsf:
 
     name = "lsf"
     source = Source.JOBCOMP
+    begins = (b'"JOB_',)
+    first_bytes = b'"'
 
     def claims(self, payload: bytes) -> bool:
         """A quoted kind, a quoted version and a time."""
@@ -66,15 +68,15 @@ class _Fields:
     """The fields of a record, one after the other."""
 
     def __init__(self, text: str) -> None:
-        self._found = _FIELD.finditer(text)
-        self._count = 0
+        self._text, self._at, self._count = text, 0, 0
 
     def text(self) -> str:
         """The next one."""
-        found = next(self._found, None)
+        found = _FIELD.match(self._text, self._at)
         self._count += 1
         if found is None or self._count > FIELDS_MAX:
             raise SchemaMismatch("a record of LSF is cut short, or has too many fields")
+        self._at = found.end()
         return found[2] if found[1] is None else found[1].replace('""', '"')
 
     def number(self) -> int:

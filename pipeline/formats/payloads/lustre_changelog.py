@@ -20,6 +20,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.fields import text_of, utc_time
 from pipeline.formats.json_event import TEXT_CHARACTERS_MAX, UID_MAX
 from pipeline.formats.line import Line, Reading
@@ -51,6 +52,8 @@ class LustreChangelog:
 
     name = "lustre_changelog"
     source = Source.LUSTRE_CHANGELOG
+    begins = (b" 01CREAT", b" 02MKDIR", b" 06UNLNK", b" 07RMDIR", b" 08RENME", b" 11CLOSE", b" 13TRUNC", b" 14SATTR", b" 17MTIME")
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """A number, a numbered type and a time."""

@@ -115,6 +115,7 @@ class Megatron:
 
     name = "megatron"
     source = Source.TRAINING
+    begins = (b" iteration ",)
 
     def claims(self, payload: bytes) -> bool:
         """One of the shapes that a line can start with."""

@@ -50,6 +50,8 @@ class Minio:
 
     name = "minio"
     source = Source.MINIO
+    begins = (b'{"version"', b'{"EventName"')
+    first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object with the marks of one of the two."""
@@ -60,7 +62,7 @@ class Minio:
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One event per object."""
         value, _ = event_object(line, reading, PROGRAMS)
-        if isinstance(value.get("api"), dict):
+        if isinstance(value.get("api"), dict) and "requestID" in value:
             return tuple(_audited(value))
         records = list_at(value, "Records") if "Records" in value else [value]
         if len(records) > RECORDS_MAX:

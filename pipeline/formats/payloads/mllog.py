@@ -24,7 +24,7 @@ from typing import Any
 import orjson
 
 from pipeline.errors import DecodeError, SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import checked_time, unmapped
+from pipeline.formats.fields import checked_time, mended_json, unmapped
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import unlabelled
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX, text_of
@@ -56,6 +56,7 @@ class Mllog:
 
     name = "mllog"
     source = Source.TRAINING
+    begins = (b":::MLLOG {",)
 
     def claims(self, payload: bytes) -> bool:
         """The marker anywhere, or the start of a line of the scripts."""
@@ -105,7 +106,7 @@ def decoded(text: str) -> dict[str, Any]:
         record = orjson.loads(text)
     except orjson.JSONDecodeError:
         try:
-            record, _ = json.JSONDecoder().raw_decode(text)
+            record, _ = json.JSONDecoder().raw_decode(mended_json(text))
         except (ValueError, RecursionError) as error:
             raise DecodeError("a record of a logger that is no JSON") from error
     if not isinstance(record, dict):

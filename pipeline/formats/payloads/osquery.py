@@ -49,6 +49,8 @@ class Osquery:
 
     name = "osquery"
     source = Source.OSQUERY
+    begins = (b'{"name"',)
+    in_object = True
 
     def claims(self, payload: bytes) -> bool:
         """An object with a host identifier and columns."""

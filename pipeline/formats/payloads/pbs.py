@@ -44,6 +44,8 @@ class Pbs:
 
     name = "pbs"
     source = Source.JOBCOMP
+    begins = (b";Q;", b";S;", b";E;", b";D;", b";A;", b";R;")
+    first_bytes = b"0123456789"
 
     def claims(self, payload: bytes) -> bool:
         """A date, a time and a letter between semicolons."""

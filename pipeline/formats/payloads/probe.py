@@ -168,6 +168,7 @@ class Probe:
 
     name = "probe"
     source = Source.PROBE
+    begins = (b'{"trainwatch_probe"',)
 
     def claims(self, payload: bytes) -> bool:
         """An object that says it is one of ours, also behind a launcher's label."""

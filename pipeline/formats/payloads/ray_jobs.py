@@ -28,6 +28,8 @@ class RayJobs:
 
     name = "ray_jobs"
     source = Source.JOBCOMP
+    begins = (b'{"event_id"',)
+    first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object of this type."""

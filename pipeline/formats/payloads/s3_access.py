@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from pipeline.errors import DecodeError, UnknownFormat
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.fields import bounded_int, text_of, utc_time
 from pipeline.formats.json_event import NUMBER_MAX, TEXT_CHARACTERS_MAX
 from pipeline.formats.line import Line, Reading
@@ -52,6 +53,7 @@ class S3Access:
 
     name = "s3_access"
     source = Source.S3_ACCESS
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """The owner's id, a bucket and a time in brackets."""

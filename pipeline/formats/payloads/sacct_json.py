@@ -36,6 +36,7 @@ class SacctJson:
 
     name = "sacct_json"
     source = Source.SACCT
+    first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object with jobs and their states, or such a job."""

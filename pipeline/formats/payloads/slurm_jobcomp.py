@@ -64,6 +64,8 @@ class SlurmJobcomp:
 
     name = "slurm_jobcomp"
     source = Source.JOBCOMP
+    begins = (b'{"jobid"',)
+    first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object with a job id."""

@@ -23,6 +23,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.errors import UnknownFormat
 from pipeline.formats import syslog
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.fields import bounded_int, checked_time, expand_nodes, iso_time, text_of
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import ControllerJob, ControllerNote, JobUpdate, KillRequest, NodeState, Parsed
@@ -67,6 +68,8 @@ class Slurmctld:
 
     name = "slurmctld"
     source = Source.SLURMCTLD
+    begins = (b"] _slurm_rpc_", b"] _job_complete", b"] _update_job", b"] sched: ", b"] sched/", b"] cleanup_completing: ", b" slurmctld")
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """`[` and a time as this log writes it, or a system log line of the program."""

@@ -20,6 +20,7 @@ from collections.abc import Callable, Sequence
 
 from pipeline.errors import UnknownFormat
 from pipeline.formats import syslog
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.fields import bounded_int, checked_time, text_of
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads.slurmctld import without_time
@@ -107,6 +108,8 @@ class Slurmd:
 
     name = "slurmd"
     source = Source.SLURMD
+    begins = (b"] [", b"] launch task ", b"] Launching batch job ", b"] done with ", b"] _rpc_", b" slurmd", b" slurmstepd")
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """A time in brackets, or the daemon's name."""

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import UnknownFormat
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.fields import iso_time
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import Labelled, unlabelled
@@ -58,6 +59,8 @@ class Slurmstepd:
 
     name = "slurmstepd"
     source = Source.TRAINING
+    begins = (b"slurmstepd: ", b"srun: ")
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """One of the programs' names near the start."""

@@ -19,6 +19,7 @@ from collections.abc import Callable, Sequence
 import msgspec
 
 from pipeline.errors import UnknownFormat
+from pipeline.formats.choosing import TEXT
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX, SyslogLine, number, split
 from pipeline.model.events import AccessLine, AnyBody, Heartbeat, Login, Parsed, PrivilegeUsed, SessionChanged
@@ -44,6 +45,8 @@ class Sshd:
 
     name = "sshd"
     source = Source.SSHD
+    begins = (b" sshd", b" sudo", b" su:", b" su[", b" systemd", b" CRON")
+    first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
         """A tag of one of the programs near the start, or one of their texts."""

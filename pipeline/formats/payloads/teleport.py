@@ -42,6 +42,8 @@ class Teleport:
 
     name = "teleport"
     source = Source.TELEPORT
+    begins = (b'{"event"', b'{"ei"')
+    in_object = True
 
     def claims(self, payload: bytes) -> bool:
         """An object with an event, its code and its uid."""

@@ -46,6 +46,8 @@ class Tetragon:
 
     name = "tetragon"
     source = Source.TETRAGON
+    begins = (b'{"process_',)
+    first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object that names one of the kinds near its start."""

@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
 from pipeline.formats.fields import unmapped
-from pipeline.formats.json_event import event_object, int_at, pid_at, text_at, texts_at, time_at, uid_at
+from pipeline.formats.json_event import event_object, int_at, pid_at, text_at, texts_at, texts_of, time_at, uid_at
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX
 from pipeline.model.events import FileIntegrity, Parsed, RuntimeAlert
@@ -34,6 +34,8 @@ class Wazuh:
 
     name = "wazuh"
     source = Source.WAZUH
+    begins = (b'{"timestamp"',)
+    in_object = True
 
     def claims(self, payload: bytes) -> bool:
         """An object with a rule, an agent and a decoder."""
@@ -42,7 +44,7 @@ class Wazuh:
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One alert."""
         value, host = event_object(line, reading, PROGRAMS)
-        if not all(isinstance(value.get(name), dict) for name in ("rule", "agent", "decoder")):
+        if not (type(value.get("rule")) is type(value.get("agent")) is type(value.get("decoder")) is dict):
             raise UnknownFormat("no alert of Wazuh")
         return (
             Parsed(
@@ -65,15 +67,16 @@ def _changed(value: dict[str, Any]) -> FileIntegrity:
     if action == "written" and changed and not _CONTENT.intersection(changed):
         action = "attributes"
     audit = found.get("audit")
+    how, after, before, owner = texts_of(found, "mode", "sha256_after", "sha256_before", "uname_after")
     return FileIntegrity(
         action=action,
         path=path,
-        how=text_at(found, "mode"),
-        sha256=text_at(found, "sha256_after").lower(),
-        sha256_before=text_at(found, "sha256_before").lower(),
+        how=how,
+        sha256=after.lower(),
+        sha256_before=before.lower(),
         size_bytes=int_at(found, "size_after"),
         changed=changed,
-        owner=text_at(found, "uname_after"),
+        owner=owner,
         user=text_at(audit, "login_user", "name") or text_at(audit, "user", "name"),
         uid=uid_at(audit, "user", "id"),
         auid=uid_at(audit, "login_user", "id"),

@@ -7,19 +7,40 @@ import random
 from collections.abc import Iterable, Sequence
 from itertools import permutations
 
+import pytest
+
 from pipeline.artefacts.step import SAVES_TOLD_MAX, WRITES_TOLD_MAX, ArtefactsState, build_state, step
 from pipeline.detect.rules import p06_checkpoint_tamper
+from pipeline.ingest.facts import facts_of
 from pipeline.jobs.index import JobIndex
-from pipeline.model.events import Event
+from pipeline.model.events import Event, HookFound, ModuleImported
 from pipeline.model.facts import Fact, artefact_case, job_case
 from pipeline.model.finding import Finding, canonical
 from pipeline.model.ids import rank
 from pipeline.model.outcome import Tell
+from pipeline.model.source import Source
 from pipeline.model.told import ArtefactUse, decode_told
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING, Watermarks
 from tests import build
-from tests.build import CLUSTER, DAY, JOB, OTHER, OWNER, PATH, allocation, fact, load, now, save, to_artefact, write
+from tests.build import (
+    CLUSTER,
+    COLLEAGUE,
+    DAY,
+    HOST,
+    JOB,
+    OTHER,
+    OWNER,
+    PATH,
+    WRITER,
+    allocation,
+    fact,
+    load,
+    now,
+    save,
+    to_artefact,
+    write,
+)
 
 
 class Artefacts:
@@ -89,7 +110,7 @@ FACTS = [to_artefact(each) for each in HISTORY]
 def test_each_load_is_told_its_saves_and_writes() -> None:
     """And itself alone, so that a load without history is known too; of one job's saves the last, and what was written behind it."""
     first, one, other, loaded, second, again = (each.id for each in HISTORY)
-    before = {loaded: ("", first, one, other), again: ("", second)}
+    before = {loaded: ("", first, one, other), again: ("", second, loaded)}  # and the last load of other bytes
     assert run(FACTS).uses() == sorted((each, known) for each, all_known in before.items() for known in all_known)
 
 
@@ -207,3 +228,95 @@ def test_an_artefact_of_which_nothing_was_heard_for_the_retention_is_forgotten()
     artefacts.take(at=now(93 * DAY))
     assert len(artefacts.cases) == 0
     assert artefacts.take(to_artefact(load(93 * DAY))) == 1
+
+
+# --- modules and hooks ------------------------------------------------------------------------------------------------------------
+
+MODULE = "/ckpt/env/torch/nn.py"
+
+
+def imported(at: float, sha: str = "a", *, job: str = JOB, host: str = HOST, cached: str = "") -> Event:
+    """The probe says what bytes of the module a rank imported."""
+    body = ModuleImported(job=job, module="torch.nn", path=MODULE, sha256=sha * 64, cached_sha256=cached * 64, host=host)
+    return build.event(at, Source.PROBE, body, host=host, job=job)
+
+
+def to_module(*events: Event) -> list[Fact]:
+    """As ingest tells the module's history."""
+    return [tell.fact for event in events for tell in facts_of(event, ("/ckpt/",)) if tell.stage == "artefacts"]
+
+
+def before(artefacts: Artefacts, job: str = JOB) -> list[tuple[str, str]]:
+    """(what the judge sees before the job's imports, whose job or who), sorted."""
+    index = JobIndex(CLUSTER, job, 10_000)
+    index.add("start", allocation(job=job))
+    for name, (_, body) in artefacts.said.of(job_case(CLUSTER, job)).items():
+        if body:
+            index.add(name, decode_told(body))
+    (case,) = index.cases(build.site())
+    seen = [event for loaded in case.loaded(ModuleImported, HookFound) for event in (*loaded.writes, loaded.other) if event is not None]
+    return sorted((type(event.body).__name__, event.job or str(getattr(event.body, "uid", ""))) for event in seen)
+
+
+def changed(at: float, uid: int = COLLEAGUE) -> Event:
+    return write(at, uid, path=MODULE)
+
+
+OTHER_BYTES, BY_COLLEAGUE, WITH_LEAVE = ("ModuleImported", "6"), ("FileTouched", str(COLLEAGUE)), ("FileTouched", str(WRITER))
+HISTORIES: dict[str, tuple[list[Event], list[tuple[str, str]]]] = {
+    "alone": ([imported(90)], []),
+    "the same bytes as everybody": ([imported(10, job="6"), imported(90)], []),
+    "other bytes than before": ([imported(10, job="6"), imported(90, "b")], [OTHER_BYTES]),
+    "other compiled bytes than before": ([imported(10, job="6", cached="1"), imported(90, cached="2")], [OTHER_BYTES]),
+    "other bytes than later": ([imported(90), imported(95, "b", job="6")], []),
+    "other bytes long before": ([imported(-8 * DAY, job="6"), imported(90, "b")], []),
+    "a write by who may not": ([changed(40), imported(90)], [BY_COLLEAGUE]),
+    "a write by who may": ([changed(40, WRITER), imported(90)], []),
+    "a write behind the import": ([imported(90), changed(95)], []),
+    "a write before the bytes that others imported": ([changed(5), imported(10, job="6"), imported(90, "b")], [OTHER_BYTES]),
+    "a write between others' bytes and these": (
+        [imported(10, job="6"), changed(40), changed(50, WRITER), imported(90, "b")], [BY_COLLEAGUE, WITH_LEAVE, OTHER_BYTES],
+    ),
+    "of what was written with leave the last, when it is the last of all": (
+        [imported(10, job="6"), changed(30, WRITER), changed(40), changed(45, WRITER), imported(90, "b")],
+        [BY_COLLEAGUE, WITH_LEAVE, OTHER_BYTES],
+    ),
+    "a write so long ago that it explains nothing": ([changed(-31 * DAY), imported(90)], []),
+    "ranks on several nodes": (
+        [imported(80, "b"), changed(85), imported(90, "b", host="gpu-002"), imported(10, job="6")], [OTHER_BYTES],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "expected"), HISTORIES.values(), ids=HISTORIES)
+def test_an_import_is_told_other_bytes_and_foreign_writes_before_it(events: list[Event], expected: list[tuple[str, str]]) -> None:
+    """In every order of arrival: what an earlier rank's word makes untrue is taken back."""
+    facts = to_module(*events)
+    for order in permutations(facts):
+        assert before(run(order)) == sorted(expected)
+    for at in range(len(facts)):
+        first = run(facts[:at])
+        again = Artefacts(first.cases.facts(), first.said)
+        again.take(*facts[at:])
+        assert before(again) == sorted(expected)
+
+
+def test_of_a_module_that_everybody_imports_alike_two_imports_are_kept() -> None:
+    """A job has thousands of modules, and a site thousands of jobs: the first and the last of the same bytes, once they are old."""
+    case = artefact_case(CLUSTER, MODULE)
+    artefacts = run(to_module(*(imported(number, job=str(number)) for number in range(50)), imported(5 * DAY, job="99")))
+    assert len(artefacts.cases.of(case)) == 51
+    artefacts.take(at=now(4 * DAY))
+    artefacts.take(*to_module(imported(5 * DAY + 1, job="98")), at=now(5.5 * DAY))
+    assert len(artefacts.cases.of(case)) == 3
+    artefacts.take(*to_module(changed(5.1 * DAY), imported(5.2 * DAY, "b")))
+    assert before(artefacts) == [BY_COLLEAGUE, ("ModuleImported", "98")]
+
+
+def test_a_hook_has_a_history_as_a_module_has() -> None:
+    """What runs before a job's own code."""
+    hooks = [
+        build.event(at, Source.PROBE, HookFound(job=job, hook="pth", path="/ckpt/env/x.pth", sha256=sha * 64), host=HOST, job=job)
+        for at, job, sha in ((10, "6", "a"), (90, JOB, "b"))
+    ]
+    assert before(run(to_module(*hooks))) == [("HookFound", "6")]

@@ -43,7 +43,7 @@ def judge(*events: Told, silent: Sequence[Source] = (), **site: object) -> Verdi
     """The verdict with the findings of all detectors."""
     looked = case(*events, silent=silent, at=build.site(**site))
     now = build.now(silent=silent)
-    return verdict.judge(looked, [finding for each in registry() for finding in each.judge(looked, now)], now)
+    return verdict.judge(looked, [finding for each in registry("job") for finding in each.judge(looked, now)], now)
 
 
 def said(*events: Told, **changes: object) -> Verdict:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pipeline.errors import DecodeError, RejectedRecord
 from pipeline.formats import registry
 from pipeline.formats.envelopes import json_wrapper, raw
-from pipeline.formats.line import Line
+from pipeline.formats.line import Line, Part
 
 COLLECTED = 1_772_452_800_318  # 2026-03-02T12:00:00.318Z
 LINE = "[2026-03-02T20:00:00.100] Time limit exhausted for JobId=7"
@@ -201,7 +201,7 @@ WRAPPED = [
     Wrapped(
         "Fluent Bit: seconds as a number, first part of a split line",
         {"@timestamp": 1772452800.318, "log": LINE + "\n", "stream": "stderr", "_p": "P"},
-        line(collected_time=COLLECTED, truncated=True),
+        line(collected_time=COLLECTED, truncated=True, stream="stderr", part=Part()),
     ),
     Wrapped("bare msg", {"msg": LINE}, line()),
     Wrapped("an empty line", {"message": "", "host": "gpu-001"}, line("", host="gpu-001")),
@@ -245,11 +245,26 @@ def test_an_event_is_no_wrapper(value: bytes) -> None:
     assert unwrapped(value) == Line(payload=value)
 
 
-@pytest.mark.parametrize("value", [b'{"message":"x"', b'{"message":NaN}', b'{"@timest', b'{"message":"\xff"}', b"{broken", b"{"])
+@pytest.mark.parametrize("value", [b'{"message":"x"', b'{"@timest', b"{broken", b"{"])
 def test_broken_json_is_undecodable(value: bytes) -> None:
     """A truncated wrapper is a dead letter with that reason, not a line of text."""
     with pytest.raises(DecodeError):
         registry.unwrap(value, [])
+
+
+@pytest.mark.parametrize(
+    ("value", "payload"),
+    [
+        (b'{"message":"a\xff"}', "a\ufffd".encode()),
+        (rb'{"log":"a\udcff"}', "a\ufffd".encode()),
+        (b'{"message":"x","loss":NaN,"big":1e400}', b"x"),
+        (b'{"step":1,"loss":NaN}', b'{"step":1,"loss":NaN}'),
+        (b'{"message":NaN}', b'{"message":NaN}'),
+    ],
+)
+def test_what_strict_json_forbids_is_read(value: bytes, payload: bytes) -> None:
+    """Shippers write bytes as they came, and training programs a loss that diverged."""
+    assert unwrapped(value).payload == payload
 
 
 STRANGE = [

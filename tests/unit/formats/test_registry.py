@@ -17,6 +17,10 @@ SHA256 = "0" * 64
 LINES = [
     ("slurm_jobcomp", '{"jobid":7,"state":"COMPLETED","@end":"2026-03-02T19:40:55","exit_code":"0:0","job_name":"trainwatch_probe"}'),
     ("probe", '{"trainwatch_probe":1,"kind":"process_started","time_ms":1772480441318,"host":"gpu-001","job":"7","pid":1,"jobid":"7"}'),
+    (
+        "bootstrap",
+        '{"trainwatch_bootstrap":1,"taken":1772480441000,"listed_by":"sacct_json","job":{"job":"7","state":"RUNNING","name":"exit_code"}}',
+    ),
     ("slurmctld", "[2026-03-02T19:40:41.318] error: Nodes gpu-001 not responding"),
     ("slurmctld", "2026-03-02T19:40:41.318+00:00 ctl-1 slurmctld[9]: error: Nodes gpu-001 not responding"),
     ("auditd", "type=USER_END msg=audit(1772480441.318:77): pid=9 uid=0 auid=5017 ses=3 msg='op=x exe=\"/usr/sbin/sshd\" res=success'"),
@@ -144,6 +148,14 @@ LINES = [
         ),
     ),
     ("teleport", '{"event":"exec","code":"T3002I","uid":"t","time":"2026-03-02T19:40:41Z","user":"u017","command":"sudo: x"}'),
+    ("jumpserver", '<14>osm: login_log - {"username":"u017","ip":"10.0.0.5","status":true,"datetime":"2026/03/02 19:40:41 +0800"}'),
+    (
+        "volcano",
+        (
+            '{"kind":"Command","apiVersion":"bus.volcano.sh/v1alpha1","metadata":{"name":"c","uid":"u","creationTimestamp":'
+            '"2026-03-02T19:40:41Z"},"action":"AbortJob","target":{"kind":"Job","name":"run7"}}'
+        ),
+    ),
     (
         "wazuh",
         (

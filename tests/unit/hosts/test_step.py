@@ -12,9 +12,18 @@ from typing import Any
 import pytest
 
 from pipeline.hosts.step import HostsState, build_state, step
-from pipeline.model.events import AuditRecord, Event, FileTouched, ProcessRun, SignalSent
+from pipeline.model.events import (
+    AuditRecord,
+    Event,
+    FileTouched,
+    PrivilegeUsed,
+    ProcessEnded,
+    ProcessRun,
+    RuntimeAlert,
+    SignalSent,
+)
 from pipeline.model.facts import Fact, case_name, host_case
-from pipeline.model.outcome import Tell
+from pipeline.model.outcome import Publish, Tell
 from pipeline.model.source import Source
 from pipeline.model.told import HostCoverage, NodeTouch, Told, Touch, decode_told
 from pipeline.stream.cases import Cases
@@ -33,6 +42,7 @@ from tests.build import (
     allocation,
     attempt,
     audit,
+    event,
     heard,
     job_end,
     kill_parts,
@@ -63,7 +73,10 @@ class Hosts:
         self.state, outcomes = step(self.state, facts, at)
         told = []
         for out in outcomes:
-            assert isinstance(out, Tell)
+            if isinstance(out, Publish):  # a finding about the host: tests/unit/hosts/test_judging.py
+                continue
+            if not isinstance(out, Tell):
+                continue  # a finding on the host itself
             told.append(out.fact)
             self.said.merge(Fact(out.stage.encode() + b"\0" + out.fact.case, out.fact.id, out.fact.rank, out.fact.body))
         return told
@@ -104,6 +117,23 @@ ENDED = job_end(100)
 
 # --- the join -------------------------------------------------------------------------------------------------------------------
 
+WATCHED = event(97, Source.TETRAGON, SignalSent(signal=9, target_pid=PID, success=True, serial=0, uid=COLLEAGUE, auid=COLLEAGUE), host=HOST)
+
+
+def killed(uid: int) -> Event:
+    """A watcher saw the process end by a signal."""
+    return event(97, Source.TETRAGON, ProcessEnded(pid=PID, uid=uid, signal="SIGKILL"), host=HOST)
+
+
+def run_parts(at: float, *arguments: str) -> list[Event]:
+    """The raw records of a command."""
+    words: Any = {f"a{number}": word for number, word in enumerate(arguments)}
+    return [
+        audit(at, "SYSCALL", syscall_name="execve", success="yes", pid="900", uid="0", auid=str(COLLEAGUE)),
+        audit(at, "EXECVE", **words),
+    ]
+
+
 JOINS: dict[str, tuple[list[Event], list[tuple[str, str, str]]]] = {
     "by process": ([*KILL, process_started(1), ENDED], [("SignalSent", "7", "pid")]),
     "by owner": ([*KILL, ENDED], [("SignalSent", "7", "owner")]),
@@ -128,6 +158,22 @@ JOINS: dict[str, tuple[list[Event], list[tuple[str, str, str]]]] = {
     "the kernel names an unknown process": ([oom(97), ENDED], [("OomKill", "7", "host")]),
     "a GPU error": ([xid(97), ENDED], [("Xid", "7", "host")]),
     "the node is lost": ([node_down(97), ENDED], [("NodeState", "7", "host")]),
+    "a signal as a watcher tells it, by process": ([WATCHED, process_started(1), ENDED], [("SignalSent", "7", "pid")]),
+    "a signal as a watcher tells it, by node": ([WATCHED, ENDED], [("SignalSent", "7", "host")]),
+    "a rank that a watcher saw killed": ([killed(OWNER), process_started(1), ENDED], [("ProcessEnded", "7", "pid")]),
+    "a process of the owner that a watcher saw killed": ([killed(OWNER), ENDED], [("ProcessEnded", "7", "host")]),
+    "a process of somebody else that a watcher saw killed": ([killed(OTHER), ENDED], []),
+    "GPU clocks were lowered": ([*run_parts(97, "nvidia-smi", "-lgc", "210"), ENDED], [("ProcessRun", "7", "host")]),
+    "a GPU was asked": ([*run_parts(97, "nvidia-smi", "-q"), ENDED], []),
+    "a command without its arguments": ([run_parts(97, "nvidia-smi", "-lgc", "210")[0], ENDED], []),
+    "sudo": ([event(97, Source.SSHD, PrivilegeUsed(user="u099", run_as="root", command="tc qdisc add"), host=HOST), ENDED],
+             [("PrivilegeUsed", "7", "host")]),
+    "audit rules were changed": ([audit(97, "CONFIG_CHANGE", op="set"), ENDED], [("AuditRecord", "7", "host")]),
+    "a key file was written": (
+        [*write_parts(97, path="/home/u012/.ssh/authorized_keys", host=HOST), ENDED], [("FileTouched", "7", "host")],
+    ),
+    "an alert": ([event(97, Source.FALCO, RuntimeAlert(rule="Odd"), host=HOST), ENDED], [("RuntimeAlert", "7", "host")]),
+    "after the end": ([*run_parts(197, "tc", "qdisc", "add"), ENDED], []),
 }  # fmt: skip
 
 
@@ -355,7 +401,7 @@ def test_a_busy_host_in_random_orders() -> None:
         process_started(1), process_started(120, job="8"), allocation(), ENDED, job_end(100, source=Source.SACCT),
         allocation(110, job="8", submit=100), job_end(160, job="8", submit=100, start=110, owner_uid=OTHER),
         allocation(0, job="9", submit=-5), heard(95), heard(95, Source.AUDITD), heard(700), *write_parts(40, host=HOST),
-        *scancel_parts(98, host=HOST),
+        *scancel_parts(98, host=HOST), WATCHED, killed(OWNER), *run_parts(120, "renice", "19", "-p", "4711"),
     )  # fmt: skip
     base = run(order)
     assert len(touches(base)) >= 8
@@ -378,7 +424,8 @@ def test_a_busy_host_in_random_orders() -> None:
 def test_after_the_retention_a_host_is_forgotten() -> None:
     """Parts, node events, processes, ended allocations and what was heard: nothing is kept for ever."""
     hosts = Hosts()
-    hosts.take(*facts(*KILL, process_started(1), ENDED, oom(50), heard(95)), at=now(DAY))
+    watched = (WATCHED, killed(OWNER), *run_parts(98, "tc", "qdisc", "add"), audit(99, "CONFIG_CHANGE", op="set"))
+    hosts.take(*facts(*KILL, process_started(1), ENDED, oom(50), heard(95), *watched), at=now(DAY))
     hosts.take(at=now(92 * DAY))
     assert host_case(CLUSTER, HOST) not in hosts.cases
 

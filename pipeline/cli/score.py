@@ -1,0 +1,178 @@
+"""`trainwatch score`: simulate clusters with known interference, judge them, and say how good the judgement was.
+
+    trainwatch score --seeds 5 --days 30 --gpus 512 --acts all=3 --results score.jsonl
+
+Each seed is a period of its own, streamed through the whole pipeline in memory.  Finished ones are kept in `--results` and skipped next
+time, so a long run can be stopped and gone on with.
+"""
+
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from pipeline.cli import say
+from pipeline.cli.console import build_table, safe, stdout
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.score.seed import SeedScore
+    from pipeline.score.table import Rate, Table
+    from pipeline.simulate.plan import Plan
+
+MISSED = 1
+PROGRESS_RECORDS = 100_000
+
+
+@click.command()
+@click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many periods.")
+@click.option("--first-seed", type=click.IntRange(0), default=1, show_default=True, help="The seed to begin with.")
+@click.option("--days", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Length of a period.")
+@click.option("--gpus", type=click.IntRange(32, 8000), default=512, show_default=True, help="Size of the cluster.")
+@click.option("--acts", default="all=3", show_default=True, help="How many acts of which pattern: p01=3,p09=2 or all=5.")
+@click.option("--intensity", type=click.FloatRange(0.1, 10), default=1.0, show_default=True, help="Scales what acts do.")
+@click.option("--silent", multiple=True, help="A source family of which nothing arrives; may be repeated.")
+@click.option("--thin", type=click.IntRange(0, 60), default=0, show_default=True, help="One harmless bulk line for so many; 0: by size.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Periods at a time, a process each.")
+@click.option("--results", type=click.Path(path_type=Path, dir_okay=False), help="File of results, one JSON line a period.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def score(
+    ctx: click.Context,
+    /,
+    seeds: int,
+    first_seed: int,
+    days: float,
+    gpus: int,
+    acts: str,
+    intensity: float,
+    silent: tuple[str, ...],
+    thin: int,
+    workers: int,
+    results: Path | None,
+    *,
+    as_json: bool,
+) -> None:
+    """Recall, precision, false findings and delays of the detectors, on simulated clusters.
+
+    Exit 0: all bars reached; 1: a bar was missed; 2: wrong usage.
+    """
+    from pipeline.score.table import table_of  # noqa: PLC0415  keeps --help quick
+    from pipeline.simulate.plan import Plan, parse_acts  # noqa: PLC0415
+
+    def plan_of(seed: int) -> Plan:
+        return Plan(seed=seed, days=days, gpus=gpus, acts=parse_acts(acts), intensity=intensity, silent=frozenset(silent), thin=thin)
+
+    plan_of(first_seed)  # refuses what cannot be simulated before anything runs
+    if workers > 1 and results is None:
+        raise click.BadParameter("several workers need a file to meet in: add --results FILE", param_hint="--workers")
+    scores = _finished(results)
+    wanted = range(first_seed, first_seed + seeds)
+    left = [seed for seed in wanted if seed not in {each.seed for each in scores}]
+    say(f"{seeds} periods of {days:g} days, {seeds - len(left)} of them finished before")
+    if workers > 1 and results is not None:
+        _in_processes(left, workers, sys.argv)
+        scores = _finished(results)
+    else:
+        scores += [_one(plan_of(seed), results) for seed in left]
+    table = table_of([each for each in scores if each.seed in wanted])
+    if as_json:
+        click.echo(msgspec.json.encode(table).decode())
+    else:
+        show(stdout(), table)
+    ctx.exit(0 if reached(table) else MISSED)
+
+
+def _one(plan: "Plan", results: Path | None) -> "SeedScore":
+    from pipeline.score.seed import score as judge  # noqa: PLC0415
+
+    done = 0
+
+    def progress(records: int) -> None:
+        nonlocal done
+        if done // PROGRESS_RECORDS != (done + records) // PROGRESS_RECORDS:
+            say(f"seed {plan.seed}: {done + records} records")
+        done += records
+
+    found = judge(plan, progress)
+    if results is not None:
+        with results.open("ab") as stream:
+            stream.write(msgspec.json.encode(found) + b"\n")
+    say(
+        f"seed {found.seed}: {found.records} records, {found.jobs} attempts, {found.alerts} alerts, {found.false_alerts} of them false, "
+        f"{len(found.named_wrongly)} named wrongly; missed: {', '.join(found.missed) or 'none'}"
+    )
+    return found
+
+
+def _in_processes(seeds: Sequence[int], workers: int, arguments: Sequence[str]) -> None:
+    """The same command once per seed, so many at a time."""
+    running: list[subprocess.Popen[bytes]] = []
+    for seed in seeds:
+        command = [sys.executable, "-m", "pipeline", *arguments[1:], "--first-seed", str(seed), "--seeds", "1", "--workers", "1", "--json"]
+        running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
+        if len(running) == workers:
+            running.pop(0).wait()
+    for each in running:
+        each.wait()
+
+
+def _finished(results: Path | None) -> "list[SeedScore]":
+    from pipeline.score.seed import SeedScore  # noqa: PLC0415
+
+    if results is None or not results.exists():
+        return []
+    return [msgspec.json.decode(line, type=SeedScore) for line in results.read_bytes().splitlines() if line.strip()]
+
+
+def reached(table: "Table") -> bool:
+    """All bars of the table."""
+    from pipeline.score.table import FALSE_PER_BAD_END, FALSE_PER_WEEK  # noqa: PLC0415
+
+    quiet = (table.false_on_jobs.value or 0.0) <= FALSE_PER_BAD_END and table.false_per_week <= FALSE_PER_WEEK
+    return quiet and not table.named_wrongly and all(row.reached for row in table.rows if row.recall.n)
+
+
+def show(console: "Console", table: "Table") -> None:
+    """Tables for people."""
+    title = f"{len(table.seeds)} periods, {table.days:g} days together"
+    rows = build_table(title, "pattern", "acts", "recall", "also below the gate", "named", "precision", "false/M records", "delay, h", "")
+    for row in table.rows:
+        rows.add_row(
+            row.pattern,
+            str(row.recall.n),
+            _rate(row.recall),
+            _rate(row.seen),
+            _rate(row.named),
+            _rate(row.precision),
+            f"{row.false_per_million_records:g}",
+            "" if row.median_delay_hours is None else f"{row.median_delay_hours:g}",
+            "" if row.reached or not row.recall.n else f"below {row.bar:g}",
+        )
+    console.print(rows)
+    console.print(
+        f"false alerts on jobs: {table.false_on_jobs.k} of {table.false_on_jobs.n} attempts that failed or were cancelled, "
+        f"{table.false_per_week:g} a week; named wrongly: {table.named_wrongly}"
+    )
+    if table.fell_for:
+        fell = build_table("False alerts", "pattern: look-alike", "alerts")
+        for kind, count in sorted(table.fell_for.items(), key=lambda each: (-each[1], each[0])):
+            fell.add_row(safe(kind), str(count))
+        console.print(fell)
+    said = build_table("Why attempts ended, and what was said of them", "cause", "verdicts")
+    for cause, counts in table.verdicts.items():
+        most = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:5]
+        said.add_row(safe(cause), ", ".join(f"{safe(word)} {count}" for word, count in most))
+    console.print(said)
+
+
+def _rate(rate: "Rate") -> str:
+    if rate.value is None:
+        return ""
+    low, high = rate.interval
+    return f"{rate.value:.2f} ({low:.2f}-{high:.2f})"

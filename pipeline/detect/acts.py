@@ -1,0 +1,125 @@
+"""An event on a host in; what kind of act it is, for detectors of hosts, out: on the telemetry, or on what the node gives.
+
+    off     recording is switched off            auditctl -e 0, CONFIG_CHANGE audit_enabled=0
+    rules   what is recorded is cut down         auditctl -D, CONFIG_CHANGE op=remove_rule
+    stop    who records or ships is stopped      systemctl stop auditd, DAEMON_END by a login
+    clear   what was recorded is taken away      truncate -s 0 /var/log/..., rm ~/.bash_history
+    slow    GPU clocks and power, queues of the network, control groups, priorities
+    load    load on purpose: stress, fio
+
+Only what succeeded is an act.  The kernel's own record of the change proves it; a command line only says that it was asked for.
+"""
+
+import posixpath
+from collections.abc import Sequence
+from itertools import pairwise
+
+from pipeline.model import watched
+from pipeline.model.events import AuditRecord, Event, PrivilegeUsed, ProcessRun, SessionCommand
+from pipeline.model.source import Source
+
+YES = frozenset({"1", "yes", "success"})
+STOPPING = frozenset({"stop", "disable", "mask", "kill"})
+AUDIT_DAEMONS = ("auditd", "auditbeat")
+WATCHERS = ("falco", "tetragon", "osquery", "wazuh", "dcgm", "slurmd", "kubelet", "chronyd", "ntpd", "timesyncd", "trainwatch")
+# Changes of a node, or looks into its processes, that slow nobody down.
+HARMLESS = frozenset({
+    "py-spy", "nsenter", "pyrasite", "mount", "umount", "numactl", "reboot", "shutdown", "poweroff", "swapon", "prlimit",
+})  # fmt: skip
+_READING = frozenset({"-q", "--query", "-L", "list", "show", "status"})
+
+
+def words_of(event: Event) -> tuple[str, ...]:
+    """The words of a command, whoever tells of it; empty for what is none, or failed."""
+    body = event.body
+    if isinstance(body, ProcessRun):
+        return body.arguments if body.success else ()
+    if isinstance(body, PrivilegeUsed):
+        return () if body.refused else watched.split(body.command)
+    if isinstance(body, SessionCommand):
+        return watched.split(body.command)
+    return ()
+
+
+def on_telemetry(event: Event) -> str:
+    """off | rules | stop | clear; empty: no such act."""
+    if isinstance(event.body, AuditRecord):
+        return _recorded(event.body)
+    words = words_of(event)
+    if not words or watched.command(words) != "telemetry":
+        return ""
+    text = [posixpath.basename(word) for word in words]
+    if "auditctl" in text:
+        return _auditctl(words)
+    if {"systemctl", "service", "rc-service"} & set(text):
+        return "stop" if STOPPING & set(text) else ""
+    if {"pkill", "killall", "kill"} & set(text):
+        return "stop"
+    clears = {"rm", "truncate", "shred", "unlink", "tee", "mv"} & set(text) or any(word.startswith("--vacuum") for word in text)
+    return "clear" if clears and "logrotate" not in text else ""
+
+
+def recorded_by_kernel(event: Event) -> bool:
+    """Does the audit system itself say that the change took effect?"""
+    return isinstance(event.body, AuditRecord)
+
+
+def silences(event: Event) -> tuple[Source, ...]:
+    """The sources on the host that fall silent by the act; empty where that cannot be known."""
+    if isinstance(event.body, AuditRecord):
+        return (Source.AUDITD,)
+    text = " ".join(words_of(event))
+    if "auditctl" in text or any(name in text for name in AUDIT_DAEMONS):
+        return (Source.AUDITD,)
+    return () if any(name in text for name in WATCHERS) else (Source.AUDITD, Source.SSHD, Source.KERNEL)
+
+
+def puts_back(event: Event) -> bool:
+    """Is recording switched on again, or begun again?"""
+    body = event.body
+    if isinstance(body, AuditRecord):
+        if body.record_type == "DAEMON_START":
+            return True
+        operation = body.fields.get("op", "").strip('"')
+        return body.record_type == "CONFIG_CHANGE" and (
+            body.fields.get("audit_enabled") in ("1", "2") or operation in ("add_rule", "add rule")
+        )
+    words = {posixpath.basename(word) for word in words_of(event)}
+    return bool(words & {"start", "restart", "enable"} and words & {"systemctl", "service"}) or {"auditctl", "-R"} <= words
+
+
+def on_node(event: Event) -> str:
+    """slow | load; empty: no such act."""
+    words = words_of(event)
+    kind = watched.command(words) if words else ""
+    if kind == "load":
+        return "load"
+    slows = kind == "node" and not _READING & set(words) and named(event) not in HARMLESS
+    return "slow" if slows else ""
+
+
+def named(event: Event) -> str:
+    """The program, for a summary."""
+    if isinstance(event.body, AuditRecord):
+        return event.body.record_type
+    words = [posixpath.basename(word) for word in words_of(event) if not word.startswith("-")]
+    return next((word for word in words if word not in ("sudo", "env", "bash", "sh", "nohup")), "a command")
+
+
+def _recorded(body: AuditRecord) -> str:
+    fields = body.fields
+    if fields.get("res", fields.get("result", "yes")).strip("'\"") not in YES:
+        return ""
+    if body.record_type == "DAEMON_END":
+        return "stop"
+    if body.record_type != "CONFIG_CHANGE":
+        return ""
+    if fields.get("audit_enabled") == "0" and fields.get("old") != "0":
+        return "off"
+    return "rules" if fields.get("op", "").strip('"') in ("remove_rule", "remove rule") else ""
+
+
+def _auditctl(words: Sequence[str]) -> str:
+    if ("-e", "0") in pairwise(words):
+        return "off"
+    return "rules" if {"-D", "-d", "-W"} & set(words) else ""

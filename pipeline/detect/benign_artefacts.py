@@ -1,0 +1,157 @@
+"""Harmless explanations of what a job loaded: the second part of `benign.py`, for modules, hooks, datasets, checkpoints and what they do.
+
+In: a case and a suspicion whose cause is a write, or an act from inside the job.  Out: an `Explanation`.  What only the output of a job
+says confirms nothing here: who wrote a file can run a job of his own and print what he likes.
+"""
+
+from fnmatch import fnmatchcase
+
+import msgspec
+
+from pipeline.detect import benign
+from pipeline.detect.benign import Suspicion
+from pipeline.detect.case import Case, Loaded
+from pipeline.model.events import (
+    CheckpointSaved,
+    CollectiveTimeout,
+    FileTouched,
+    HookFound,
+    ProcessStarted,
+    RankFailed,
+    RanksClosed,
+    SignalRequested,
+    SignalSent,
+)
+from pipeline.model.finding import Checked, Explanation
+from pipeline.model.runs import run_of
+from pipeline.model.source import Source
+from pipeline.stream.watermark import Watermarks
+
+ABORT = 6
+# What compilers make while a job runs; any job that may write there does.
+_GENERATED = ("/__pycache__/", "/.triton/", "/torch_extensions/", "/torchinductor", "/.nv/ComputeCache/", "/numba_cache/")
+
+
+def loaded_by(case: Case, suspicion: Suspicion) -> Loaded | None:
+    """The load that the suspicion is about: of the written file, at the time of the effect, else the last before it."""
+    path = getattr(suspicion.cause.body, "path", "")
+    known = [each for each in case.loaded() if each.path == path and each.event.event_time <= suspicion.effect_time]
+    return known[-1] if known else None
+
+
+def known_bytes(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """The loaded bytes are old ones that came again: a release that was taken back, or a tamper that was undone.
+
+    Another job says that it loaded them before, and its output may be the writer's: so nobody is cleared by it, and nobody accused.
+    """
+    name, loaded = "known_bytes", loaded_by(case, suspicion)
+    if loaded is None or loaded.same is None:
+        return Explanation(name, Checked.EXCLUDED, note="nobody loaded these bytes before the others")
+    if loaded.earlier:
+        return Explanation(
+            name, Checked.EXCLUDED, loaded.earlier[-1].id, "when these bytes came first, a foreign hand had written them, too"
+        )
+    return Explanation(name, Checked.NOT_CHECKED, loaded.same.id, f"job {loaded.same.job} says that it loaded the same bytes before")
+
+
+def generated_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """A compiler made the file from inside a job: nobody was logged in who wrote it."""
+    name, body = "generated_file", suspicion.cause.body
+    if not isinstance(body, FileTouched) or not any(part in body.path for part in _GENERATED):
+        return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "not in a folder of compiled files")
+    if suspicion.cause.source is Source.AUDITD and body.uid is not None and body.auid is None:
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "compiled by a job: no login is attached to the write")
+    if body.auid is None:
+        return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.id, "the source does not say whether somebody was logged in")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "written from a login")
+
+
+def own_place(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The writer touched only what is his own: his files, or a hook in an environment of his own that somebody else chose to use.
+
+    Whoever makes a hook owns the file; whose the folder is only the settings say.
+    """
+    name, loaded = "own_place", loaded_by(case, suspicion)
+    if loaded is not None and isinstance(loaded.event.body, HookFound):
+        inner = max(
+            (pair for pair in case.site.artefact_writers if loaded.path.startswith(pair[0])), key=lambda pair: len(pair[0]), default=None
+        )
+        if inner is not None and inner[1]:
+            return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, f"the settings say whose {inner[0]} is")
+    return msgspec.structs.replace(benign.own_file(case, suspicion, now), name=name)
+
+
+def known_hook(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """An ordinary hook: bytes that the settings allow, or a .pth file that names folders and holds no code.
+
+    Folders of a .pth file are searched last, so that they cannot stand before what is installed.  A name alone is anybody's to choose.
+    """
+    name, loaded, windows = "known_hook", loaded_by(case, suspicion), case.site.windows
+    body = loaded.event.body if loaded is not None else None
+    if loaded is None or not isinstance(body, HookFound):
+        return Explanation(name, Checked.NOT_CHECKED, missing=(Source.PROBE,))
+    if body.sha256 and body.sha256 in windows.hooks_allowed:
+        return Explanation(name, Checked.CONFIRMED, loaded.event.id, "its bytes are allowed in the settings")
+    if body.hook == "pth" and body.executes is False:
+        return Explanation(name, Checked.CONFIRMED, loaded.event.id, "it names folders only, and holds no code")
+    file = body.path.rpartition("/")[2]
+    if any(fnmatchcase(file, pattern) for pattern in windows.hook_names_known):
+        return Explanation(name, Checked.NOT_CHECKED, loaded.event.id, f"{file} is the name of an ordinary hook; its bytes are not known")
+    return Explanation(name, Checked.EXCLUDED, loaded.event.id, "neither bytes nor name are those of an ordinary hook")
+
+
+def failed_save(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """What was removed was no checkpoint but what a failed save had left: no job ever said that it saved it."""
+    name, path = "failed_save", getattr(suspicion.cause.body, "path", "")
+    if run_of(path)[1] is None:
+        return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "it says which checkpoint is the latest")
+    for save in (each for loaded in case.loaded() for each in (*loaded.saves, *loaded.beside)):
+        if isinstance(save.body, CheckpointSaved) and save.body.path == path:
+            return Explanation(name, Checked.EXCLUDED, save.id, f"job {save.job} had saved it")
+    return Explanation(name, Checked.NOT_CHECKED, note="no job said that it saved the removed file", missing=(Source.PROBE,))
+
+
+def sibling_first(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """Another rank had failed by itself, and the launcher ended the others."""
+    name, cause, target = "sibling_first", suspicion.cause, suspicion.target_pid
+    for event, closed in case.of(RanksClosed):
+        if closed.pid == target and event.event_time <= suspicion.effect_time:
+            return Explanation(name, Checked.CONFIRMED, event.id, f"the launcher says that it ended process {closed.pid}")
+    asked = {body.target_pid for _, body in case.of(SignalRequested)}
+    asked |= {touch.event.body.target_pid for touch in case.touches if isinstance(touch.event.body, SignalSent)}
+    ranks = {body.pid for _, body in case.of(ProcessStarted) if body.rank is not None}
+    sender = getattr(cause.body, "pid", None)
+    whole = target is None or target <= 0  # a process group
+    by_rank = sender is None or sender == target or sender in ranks or (whole and sender == -(target or 0))
+    for event, rank in case.failed_ranks():
+        mine = rank.pid in (None, target) or rank.pid in asked or (whole and event.event_time >= cause.event_time)
+        # What fails behind a rank's own act, on other nodes too, fails because of it; a launcher tells of the first failure last.
+        if not mine and (event.event_time < cause.event_time or not by_rank):
+            return Explanation(name, Checked.CONFIRMED, event.id, f"process {rank.pid} had failed before")
+    missing = case.missing(now, Source.TRAINING, cause.event_time, suspicion.effect_time)
+    if missing:
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
+    return Explanation(name, Checked.EXCLUDED, note="the job's output was heard and names no rank that failed before")
+
+
+def watchdog_abort(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The watchdog of the collectives had waited long enough, and aborted its own process."""
+    name, cause = "watchdog_abort", suspicion.cause
+    if getattr(cause.body, "signal", None) != ABORT:
+        return Explanation(name, Checked.EXCLUDED, cause.id, "a watchdog aborts: this was no abort")
+    start = cause.event_time - case.site.windows.hardware_window_seconds * 1000
+    for event, _ in case.of(CollectiveTimeout):
+        if start <= event.event_time <= cause.event_time:
+            return Explanation(name, Checked.CONFIRMED, event.id, "a collective operation had timed out before")
+    missing = case.missing(now, Source.TRAINING, start, cause.event_time)
+    if missing:
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
+    return Explanation(name, Checked.EXCLUDED, note="the job's output was heard and tells of no abort behind a timeout")
+
+
+def ordinary_exit(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The program ended itself, as programs do."""
+    name, cause = "ordinary_exit", suspicion.cause
+    if isinstance(cause.body, RankFailed):
+        return Explanation(name, Checked.NOT_CHECKED, cause.id, "it exited without an error line: nobody says why")
+    return Explanation(name, Checked.EXCLUDED, cause.id, "it was ended by a signal from inside")

@@ -1,0 +1,291 @@
+"""The harmless explanations of what people do to hosts and with accounts, in the form of `benign.py`.
+
+In: a case of a host or of an account, and a suspicion.  Out: an `Explanation`: confirmed by a record, excluded by a record or by a source
+that was heard, or not checked.
+"""
+
+from ipaddress import ip_address
+
+from pipeline.detect import acts
+from pipeline.detect.benign import HARDWARE_XIDS, Suspicion
+from pipeline.detect.subjects import HostCase, IdentityCase
+from pipeline.model.actor import actor_of
+from pipeline.model.events import AuditRecord, Event, JobRecord, KernelLine, Login, Xid
+from pipeline.model.finding import Checked, Explanation
+from pipeline.model.identity import KEY, Identity
+from pipeline.model.source import PER_HOST, Source
+from pipeline.stream.watermark import Watermarks
+
+PUT_BACK_MS = 180_000  # a package upgrade stops an agent and starts it again
+REBOOT_BEFORE_MS, REBOOT_AFTER_MS = 300_000, 900_000
+PRESENT_MS = 3_600_000
+DAY_MS = 86_400_000
+LEMON_XIDS = 2
+KNOWN_DAYS = 3
+DOCUMENTED = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")  # networks of examples: Python counts them as private
+
+
+# --- hosts ----------------------------------------------------------------------------------------------------------------------
+
+
+def by_system(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """The system, or a service of the site, did it: an upgrade, a health check, an epilog."""
+    name, who = "by_system", suspicion.actor
+    if who is None:
+        return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
+    if who.role in ("daemon", "service"):
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"the actor is a {who.role}")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "a login is attached to the act")
+
+
+def change_ticket(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """A change ticket or maintenance window covers the act on this host."""
+    name, who, cause = "change_ticket", suspicion.actor, suspicion.cause
+    if who is None:
+        return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
+    ticket = case.site.directory.ticket_for(who, cause.event_time, host=case.host)
+    if ticket is not None:
+        return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
+    return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers actor, time and host")
+
+
+def put_back(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """Recording was switched on again at once: an agent was upgraded, or its rules were loaded anew."""
+    name, start = "put_back", suspicion.cause.event_time
+    last = suspicion.effect_time + PUT_BACK_MS
+    for event in case.between(start, last):
+        if acts.puts_back(event):
+            return Explanation(name, Checked.CONFIRMED, event.id, f"{acts.named(event)} soon behind it")
+    if not now.passed(case.cluster, Source.AUDITD, last):
+        return Explanation(name, Checked.NOT_CHECKED, missing=(Source.AUDITD,))
+    return Explanation(name, Checked.EXCLUDED, note="no record says that it was put back")
+
+
+def restarted(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The host was going down, or came up: then everything stops, and starts again."""
+    name = "restarted"
+    start, end = suspicion.cause.event_time - REBOOT_BEFORE_MS, suspicion.effect_time + REBOOT_AFTER_MS
+    for event in case.between(start, end):
+        body = event.body
+        boots = isinstance(body, AuditRecord) and body.record_type in ("SYSTEM_BOOT", "SYSTEM_SHUTDOWN")
+        if boots or (isinstance(body, KernelLine) and "Linux version" in body.text):
+            return Explanation(name, Checked.CONFIRMED, event.id, "the host was started or shut down")
+    if not any(case.heard_between(source, suspicion.effect_time, end) for source in PER_HOST):
+        return Explanation(name, Checked.NOT_CHECKED, note="nothing was heard of the host any more")
+    return Explanation(name, Checked.EXCLUDED, note="the host was heard, and does not speak of a start")
+
+
+def cut_off(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The host was cut off from the network: then all its sources fall silent together."""
+    name = "cut_off"
+    if acts.recorded_by_kernel(suspicion.cause) or acts.on_telemetry(suspicion.cause) == "clear":
+        return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "the act is on record, whatever was heard behind it")
+    last = suspicion.effect_time + case.site.windows.telemetry_window_seconds * 1000
+    silenced = acts.silences(suspicion.cause)
+    others = [source for source in sorted(PER_HOST) if source not in silenced]
+    heard = [source for source in others if case.heard_between(source, suspicion.effect_time + case.site.bucket_ms, last)]
+    if heard:
+        return Explanation(name, Checked.EXCLUDED, note=f"{', '.join(heard)} was heard meanwhile")
+    return Explanation(name, Checked.NOT_CHECKED, note="no other source of the host was heard meanwhile", missing=tuple(others))
+
+
+def overflow(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The kernel could not keep up and lost records by itself: load makes gaps, too."""
+    name = "overflow"
+    window = case.site.windows.telemetry_window_seconds * 1000
+    for event in case.between(suspicion.cause.event_time - window, suspicion.effect_time + window):
+        if isinstance(event.body, KernelLine) and ("backlog" in event.body.text or "audit_lost" in event.body.text):
+            return Explanation(name, Checked.NOT_CHECKED, event.id, "the kernel lost audit records for want of room")
+    return Explanation(name, Checked.EXCLUDED, note="no line of the kernel speaks of lost audit records")
+
+
+def still_heard(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The act had no effect: what it would have silenced was heard all the same."""
+    name, cause = "still_heard", suspicion.cause
+    kind = acts.on_telemetry(cause)
+    if acts.recorded_by_kernel(cause) or kind == "clear":
+        return Explanation(name, Checked.EXCLUDED, cause.id, "the record says that it took effect")
+    window = case.site.windows.telemetry_window_seconds * 1000
+    for source in acts.silences(cause):
+        if gap_after(case, source, suspicion.effect_time, now) is not None:
+            return Explanation(name, Checked.EXCLUDED, note=f"{source} fell silent on {case.host}")
+    passed = all(now.passed(case.cluster, source, suspicion.effect_time + window) for source in acts.silences(cause))
+    note = "no gap followed" if passed and acts.silences(cause) else "what followed is not known yet, or cannot be"
+    return Explanation(name, Checked.NOT_CHECKED, note=note)
+
+
+def gap_after(case: HostCase, source: Source, time: int, now: Watermarks) -> int | None:
+    """When the source fell silent behind a time, if it was heard before; None: it did not, or nobody can know yet."""
+    width = case.site.bucket_ms
+    window = case.site.windows.telemetry_window_seconds * 1000
+    if not now.passed(case.cluster, source, time + window) or now.lost(case.cluster, source, case.host, time, time + window):
+        return None
+    heard_before = not case.silent_buckets(source, time - 3 * width, time)
+    silent = case.silent_buckets(source, time, time + window)
+    return silent[0] if heard_before and len(silent) > 1 else None
+
+
+def thermal_or_hardware(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The machine itself was slow: throttled by heat or power, or with a failing GPU."""
+    name = "thermal_or_hardware"
+    window = case.site.windows.hardware_window_seconds * 1000
+    start, end = suspicion.cause.event_time - window, suspicion.effect_time
+    for event in case.between(start, end):
+        body = event.body
+        if isinstance(body, Xid) and body.code in HARDWARE_XIDS:
+            return Explanation(name, Checked.CONFIRMED, event.id, f"Xid {body.code}")
+        if isinstance(body, KernelLine) and "throttled" in body.text:
+            return Explanation(name, Checked.CONFIRMED, event.id, "throttled by heat or power")
+    # The kernel of a healthy host says little: it counts as heard when it has passed, and something else of the host was heard.
+    heard = now.passed(case.cluster, Source.KERNEL, end) and any(case.heard_between(source, start, end) for source in PER_HOST)
+    if not heard:
+        return Explanation(name, Checked.NOT_CHECKED, missing=(f"{Source.KERNEL} on {case.host}",))
+    return Explanation(name, Checked.EXCLUDED, note="the kernel log shows neither a fault nor throttling")
+
+
+def lemon_node(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The node is known to fail: then it may be slow by itself."""
+    name = "lemon_node"
+    faults = [
+        event for event in case.between(0, suspicion.cause.event_time) if isinstance(event.body, Xid) and event.body.code in HARDWARE_XIDS
+    ]
+    if len({event.event_time // DAY_MS for event in faults}) >= LEMON_XIDS:
+        return Explanation(name, Checked.NOT_CHECKED, faults[-1].id, "hardware faults on several days before")
+    return Explanation(name, Checked.EXCLUDED, note="no hardware faults on several days before")
+
+
+# --- accounts -------------------------------------------------------------------------------------------------------------------
+
+
+def service_account(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The account is a service's or a team's, or a service used it: CI, transfers."""
+    name, cause = "service_account", suspicion.cause
+    if not case.validities:
+        return Explanation(name, Checked.NOT_CHECKED, note="the identity map does not say whose account it is")
+    hand = actor_of(case.site.directory, cause)
+    if any(each.role == "service" for each in case.validities) or (hand is not None and hand.role == "service"):
+        return Explanation(name, Checked.CONFIRMED, cause.id, "a service identity")
+    return Explanation(name, Checked.EXCLUDED, note="the identity map says that it is a person's")
+
+
+def written_agreement(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """A ticket covers it: hand-over after the end, debugging together, a stand-in."""
+    name, cause = "written_agreement", suspicion.cause
+    hand = actor_of(case.site.directory, cause)
+    people = [*case.validities, *((hand,) if hand is not None else ()), Identity(id=case.name)]
+    for who in people:
+        ticket = case.site.directory.ticket_for(who, cause.event_time, host=cause.host, job=cause.job)
+        if ticket is not None and who.id in ticket.identities:
+            return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
+    return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers person and time")
+
+
+def within_grace(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """It came within the days that the site gives everybody to hand over."""
+    name, time = "within_grace", suspicion.cause.event_time
+    grace = case.site.windows.offboarding_grace_seconds * 1000
+    left = max((each.valid_to for each in case.validities if each.valid_to <= time), default=None)
+    if left is not None and time < left + grace:
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"within {grace // 1000} s of the end")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "later than the site's grace")
+
+
+def job_from_before(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """It is a job that was submitted before the end and still ran."""
+    name, cause = "job_from_before", suspicion.cause
+    if isinstance(cause.body, JobRecord) and cause.body.submit is not None and case.valid_at(cause.body.submit) is not None:
+        return Explanation(name, Checked.CONFIRMED, cause.id, "submitted before the end")
+    return Explanation(name, Checked.EXCLUDED, cause.id, "an access of its own")
+
+
+def own_key(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The key is the account's own."""
+    name, cause = "own_key", suspicion.cause
+    if not isinstance(cause.body, Login):
+        return Explanation(name, Checked.EXCLUDED, cause.id, "no login")
+    enrolled = {key for each in case.validities for kind, key in each.names if kind == KEY}
+    if any(key in cause.body.fingerprint for key in enrolled):
+        return Explanation(name, Checked.CONFIRMED, cause.id, "enrolled for the account")
+    hand = actor_of(case.site.directory, cause)
+    if hand is not None and hand.id != case.name and cause.body.fingerprint:
+        return Explanation(name, Checked.EXCLUDED, cause.id, "enrolled by somebody else")
+    if not enrolled:
+        return Explanation(name, Checked.NOT_CHECKED, note="the identity map names no key of the account")
+    return Explanation(name, Checked.EXCLUDED, cause.id, "not among the keys that are enrolled for the account")
+
+
+def debugging_together(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The owner was there: a key of the account came from the same address within the hour."""
+    name, cause = "debugging_together", suspicion.cause
+    for event, login in case.logins:
+        near = abs(event.event_time - cause.event_time) <= PRESENT_MS and event.id != cause.id
+        if near and login.address == getattr(cause.body, "address", "") and not borrowed(case, event, login):
+            return Explanation(name, Checked.NOT_CHECKED, event.id, "the account's own login came from the same address")
+    return Explanation(name, Checked.EXCLUDED, note="no login of the account itself came from there about that time")
+
+
+def roaming(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """One of the addresses belongs to a VPN or a gateway: a person roams between them."""
+    name, address = "roaming", getattr(suspicion.cause.body, "address", "")
+    networks = case.site.windows.roaming_networks
+    if any(address.startswith(each) for each in networks):
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "from a network that the settings call roaming")
+    if not networks:
+        return Explanation(name, Checked.NOT_CHECKED, note="the settings name no network of VPN or gateways")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "from no network that the settings call roaming")
+
+
+def usual_network(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The account came from there on another day, too; or nobody knows it long enough to say."""
+    name, cause = "usual_network", suspicion.cause
+    address = getattr(cause.body, "address", "")
+    days = {event.event_time // DAY_MS for event, _ in case.logins if event.event_time < cause.event_time - DAY_MS}
+    if len(days) < KNOWN_DAYS:
+        return Explanation(name, Checked.NOT_CHECKED, note="the account is not known long enough")
+    for event, login in case.logins:
+        if event.event_time < cause.event_time - PRESENT_MS and network(login.address) == network(address):
+            return Explanation(name, Checked.CONFIRMED, event.id, "it came from this network before")
+    if is_private(address):
+        return Explanation(name, Checked.NOT_CHECKED, note="an address of a private network may be another host of the site")
+    return Explanation(name, Checked.EXCLUDED, cause.id, "a network from which the account never came before")
+
+
+def support(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """An admin looks after the account's user, or does what its user asked for."""
+    name, who = "support", suspicion.actor
+    if who is None or who.role == "" or who.role == "admin":
+        return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.id, "an admin, or nobody that the identity map knows")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "not an admin")
+
+
+def nothing_done(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Nothing was ordered in the account's name: somebody looked at something together with its owner."""
+    name = "nothing_done"
+    orders = orders_behind(case, suspicion.cause.event_time)
+    if orders:
+        return Explanation(name, Checked.EXCLUDED, orders[0].id, "a request in the account's name came behind it")
+    return Explanation(name, Checked.NOT_CHECKED, note="no request in the account's name is known behind it")
+
+
+def orders_behind(case: IdentityCase, time: int) -> list[Event]:
+    """Requests in the account's name within the hour behind a time."""
+    return [event for event in case.orders if time <= event.event_time <= time + PRESENT_MS]
+
+
+def network(address: str) -> str:
+    """What addresses of one place have in common: /16, of IPv6 /32."""
+    return ":".join(address.split(":")[:2]) if ":" in address else ".".join(address.split(".")[:2])
+
+
+def is_private(address: str) -> bool:
+    """Is the address of a private network, or none at all?"""
+    try:
+        return ip_address(address).is_private and not address.startswith(DOCUMENTED)
+    except ValueError:
+        return True
+
+
+def borrowed(case: IdentityCase, event: Event, login: Login) -> bool:
+    """Did a key open the account that somebody else enrolled?"""
+    hand = actor_of(case.site.directory, event)
+    return bool(login.fingerprint) and hand is not None and hand.id != case.name and hand.role != ""

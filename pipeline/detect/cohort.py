@@ -1,0 +1,158 @@
+"""What a detector of cohorts sees: attempts that should have gone alike, and which of them loaded bytes that a foreign hand had written.
+
+Two kinds of cohorts: attempts of one *configuration*, whose pace and losses can be compared, and all attempts from a *size* on, of which
+only the ends can.  In either the members that were exposed to one writer's bytes stand against those that were not: before the write, after
+the clean-up, or elsewhere.  That is the comparison that a person who fears to be framed would ask for: nobody is looked at but by what he
+wrote, and the members are chosen by what they loaded, before anybody looks at how they went.
+
+In: summaries of attempts.  Out: typed, sorted, without trace of arrival.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from pipeline.detect.case import Site
+from pipeline.model.finding import Checked, Evidence, Explanation, Subject
+from pipeline.model.identity import Identity
+from pipeline.model.ids import digest
+from pipeline.model.source import Source
+from pipeline.model.summary import Exposure, JobSummary
+from pipeline.stream.watermark import Watermarks
+
+EXPLAINED = frozenset({"node_fail", "hardware", "oom", "time_limit", "preempted"})  # causes of a verdict
+ALONE_MIN = 2
+CITED_MAX = 8  # members of either side whose records a finding cites
+
+
+class Group(msgspec.Struct, frozen=True):
+    """Members exposed to what one identity wrote, and those exposed to nothing."""
+
+    writer: Identity
+    paths: tuple[str, ...]
+    exposed: tuple[tuple[JobSummary, tuple[Exposure, ...]], ...]
+    others: tuple[JobSummary, ...]
+
+    @property
+    def anchor(self) -> str:
+        """The writer, without the name."""
+        return digest("writer", self.writer.id)
+
+    @property
+    def since(self) -> int:
+        """When the first of these bytes were written, UTC ms."""
+        return min(exposure.written for _, exposures in self.exposed for exposure in exposures)
+
+    @property
+    def last(self) -> int:
+        """Event time of the newest of what is known of the exposed."""
+        return max(member.end or member.seen for member, _ in self.exposed)
+
+
+class Cohort:
+    """Attempts of one cluster that are compared with one another."""
+
+    def __init__(self, site: Site, cluster: str, name: str, members: Iterable[JobSummary]) -> None:
+        self.site = site
+        self.subject = Subject("cohort", cluster, name)
+        self.attempt = None
+        self.members = tuple(sorted(members, key=lambda each: (each.attempt, each.seen)))
+        owners = {member.owner for member in self.members}
+        self.owner_id = owners.pop() if len(owners) == 1 else ""
+
+    @property
+    def kind(self) -> str:
+        """configuration | size"""
+        return self.subject.name.partition("/")[0]
+
+    def groups(self) -> Iterator[Group]:
+        """One per foreign writer."""
+        for writer in sorted({exposure.writer for member in self.members for exposure in member.exposures}):
+            exposed, others = [], []
+            for member in self.members:
+                mine = tuple(exposure for exposure in member.exposures if exposure.writer == writer)
+                if mine:
+                    exposed.append((member, mine))
+                elif not member.exposures:  # what another wrote may have harmed them
+                    others.append(member)
+            paths = sorted({exposure.path for _, mine in exposed for exposure in mine})
+            yield Group(Identity(id=writer), tuple(paths), tuple(exposed), tuple(others))
+
+
+def cited(group: Group, members: Sequence[JobSummary]) -> list[Evidence]:
+    """Writes, loads and runs of these exposed members, the first ones."""
+    chosen = set(sorted(member.attempt for member in members)[:CITED_MAX])
+    found: list[Evidence] = []
+    for member, exposures in group.exposed:
+        if member.attempt in chosen:
+            found += [item for exposure in exposures for item in (exposure.write, exposure.load)]
+            found += [member.record] if member.record else []
+    return found
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """What a detector holds against the writer of a group's bytes before benign explanations are asked."""
+
+    group: Group
+    harmed: Sequence[JobSummary]  # of the exposed
+    fine: Sequence[JobSummary]  # of the others
+    chance: float  # that it would look like this if nothing were the matter
+    chance_max: float
+
+
+# --- the harmless explanations ----------------------------------------------------------------------------------------------------
+
+
+def written_with_leave(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """Writes by owners, services, writers that the settings name and holders of tickets are no exposures in the first place."""
+    write = min(exposure.write for _, exposures in seen.group.exposed for exposure in exposures)
+    note = "the writer is neither owner nor allowed writer, and no ticket covers it"
+    return Explanation("written_with_leave", Checked.EXCLUDED, write.event_id, note)
+
+
+def machines(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """A slow or failing machine: were the harmed on nodes on which others went well?"""
+    bad, good = {node for each in seen.harmed for node in each.nodes}, {node for each in seen.fine for node in each.nodes}
+    if not bad or not good:
+        return Explanation("machines", Checked.NOT_CHECKED, note="no record says on which nodes they ran", missing=(Source.JOBCOMP,))
+    if bad & good or not set.intersection(*(set(each.nodes) for each in seen.harmed)):
+        return Explanation("machines", Checked.EXCLUDED, note=f"on {len(bad)} nodes, of which {len(bad & good)} served others well")
+    return Explanation("machines", Checked.NOT_CHECKED, note="all harmed ran on one node that served nobody else")
+
+
+def other_writers(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Somebody else's bytes did it: were enough of the harmed exposed to this writer alone?"""
+    alone = [each for each in seen.harmed if {exposure.writer for exposure in each.exposures} == {seen.group.writer.id}]
+    if len(alone) >= ALONE_MIN and 2 * len(alone) >= len(seen.harmed):
+        by = next((each.record.event_id for each in alone if each.record), "")
+        return Explanation("other_writers", Checked.EXCLUDED, by, f"{len(alone)} of {len(seen.harmed)} loaded what this writer alone wrote")
+    note = f"only {len(alone)} of {len(seen.harmed)} loaded what this writer alone wrote"
+    return Explanation("other_writers", Checked.NOT_CHECKED, note=note)
+
+
+def changed_for_all(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """A library or code that changed for all stays changed: did any go well after the write that had not loaded it?"""
+    after = [each for each in seen.fine if each.attempt.start >= seen.group.since]
+    if after:
+        by = next((each.record.event_id for each in after if each.record), "")
+        return Explanation("changed_for_all", Checked.EXCLUDED, by, f"{len(after)} others went well meanwhile")
+    note = "nobody without these bytes ran since: something else may have changed"
+    return Explanation("changed_for_all", Checked.NOT_CHECKED, note=note)
+
+
+def by_chance(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Nothing but chance: excluded when what was seen would be as rare as the detector asks."""
+    answer = Checked.EXCLUDED if seen.chance <= seen.chance_max else Checked.NOT_CHECKED
+    return Explanation("by_chance", answer, note=f"p = {seen.chance:.2g}")
+
+
+def hardware_ends(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Ends that the scheduler or the kernel explains are nobody's doing."""
+    causes = {each.cause for each in seen.harmed} & EXPLAINED
+    if causes:
+        return Explanation("hardware_ends", Checked.NOT_CHECKED, note=f"some ended by {', '.join(sorted(causes))}")
+    return Explanation("hardware_ends", Checked.EXCLUDED, note="none of them ended by hardware, memory, time limit or preemption")
+
+
+BENIGN = (written_with_leave, other_writers, machines, changed_for_all, by_chance, hardware_ends)
+REQUIRED = ("written_with_leave", "other_writers", "machines", "changed_for_all", "by_chance")

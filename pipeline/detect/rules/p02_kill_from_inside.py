@@ -1,0 +1,166 @@
+"""P02: a job was ended by a signal from its own code, after it had loaded what somebody else wrote.
+
+In: all facts on one attempt.  Out: at most one finding.  The signal carries the victim's uid and accuses nobody; the question is whose
+bytes the job was running.  So the finding names the last writer of what it had loaded, on the kernel's record of that write:
+
+    write by u099 @40    load @90    signal 9 from the rank to itself @97    rank ended by 9 @98
+
+Without an artefact that a foreign hand wrote there is no finding: loaders end their workers, watchdogs themselves, launchers their ranks.
+"""
+
+from collections.abc import Iterator
+
+from pipeline.detect import benign, benign_artefacts
+from pipeline.detect.benign import Suspicion
+from pipeline.detect.case import Case, Loaded, evidence
+from pipeline.detect.detector import Meta, raised
+from pipeline.detect.writers import Accusation, accusation, writes_of
+from pipeline.model.actor import actor_of, relation
+from pipeline.model.events import CheckpointSaved, Event, ProcessStarted, SignalRequested, SignalSent, TaskEnded, TrainingLine
+from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
+from pipeline.model.source import Source
+from pipeline.stream.watermark import Watermarks
+
+OF_THE_WRITE = (
+    benign.owner_or_service,
+    benign.system_daemon,
+    benign.allowed_writer,
+    benign.admin_ticket,
+    benign.saved_again,
+    benign_artefacts.own_place,
+    benign_artefacts.known_bytes,
+)
+OF_THE_ACT = (
+    benign_artefacts.sibling_first,
+    benign_artefacts.watchdog_abort,
+    benign_artefacts.ordinary_exit,
+    benign.out_of_memory,
+    benign.hardware_fault,
+)
+META = Meta(
+    id="p02_kill_from_inside",
+    version=1,
+    title="Job ended from inside, by code that somebody else had written",
+    subject="job",
+    severity=Severity.CRITICAL,
+    attack=("T1489", "T1059.006", "T1565.001", "AML.T0011.000", "AML.T0112.001"),
+    needs=(Source.PROBE, Source.AUDITD, Source.TRAINING, Source.KERNEL),
+    window_seconds="detect.kill_window_seconds",
+    benign=(*OF_THE_WRITE, *OF_THE_ACT),
+    required=(
+        "owner_or_service", "allowed_writer", "admin_ticket", "own_place", "saved_again", "known_bytes", "sibling_first", "watchdog_abort",
+        "ordinary_exit", "out_of_memory",
+    ),
+    blind_spots=(
+        "What was loaded outside the artefact roots, or without the probe, has no writer.",
+        "Code that ends the process by a fault (a segmentation fault, an abort) sends no signal that anybody records.",
+        "Code that stops the probe's reports before it acts, on a node without audit rules for signals.",
+    ),
+    runbook="Open the named file without loading it (fickling, pickletools, a diff), and look what else loaded it.",
+)  # fmt: skip
+DEADLY = frozenset({1, 2, 3, 4, 6, 7, 8, 9, 11, 13, 15, 19})  # P01's, but for TRAP, which debuggers send
+AFTER_MS = 5_000
+Act = tuple[Event, int | None, int]  # (event, process that it ended, signal; 0: it exited)
+
+
+def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
+    """The first act from inside that has an effect, and the newest foreign write of what was loaded before it."""
+    acts = [*_signals(case), *_exits(case)]
+    if not acts:
+        return
+    for act, effect in ((act, effect) for act in acts if (effect := _effect(case, act)) is not None):
+        found = [each for loaded in case.loaded() if (each := _written(case, loaded, act, effect[0], now)) is not None]
+        if found:
+            loaded, held = max(found, key=lambda each: (each[1].suspicion.cause.event_time, each[1].suspicion.cause.id))
+            about = _about_the_act(case, act, effect[0], now)
+            if not any(item.answer is Checked.CONFIRMED for item in about):
+                yield _raised(case, act, effect, loaded, held, about)
+                return
+
+
+def _signals(case: Case) -> list[Act]:
+    """Deadly signals that a process of the job sent, as the probe heard it say, or the kernel saw it do, by time."""
+    ranks = {body.pid for _, body in case.of(ProcessStarted)} | {body.pid for _, body in case.of(SignalRequested)}
+    ranks |= {rank.pid for _, rank in case.failed_ranks()}
+    acts: list[Act] = [(event, body.target_pid, body.signal) for event, body in case.of(SignalRequested) if body.signal in DEADLY]
+    for touch in case.touches:
+        body = touch.event.body
+        if not isinstance(body, SignalSent) or not body.success or body.signal not in DEADLY or touch.matched == "host":
+            continue
+        inside = body.pid is not None and (body.pid == body.target_pid or not {body.pid, body.ppid}.isdisjoint(ranks - {None}))
+        if inside and relation(actor_of(case.site.directory, touch.event), case.owner) == "owner":
+            acts.append((touch.event, body.target_pid, body.signal))
+    return sorted(acts, key=lambda act: (act[0].event_time, act[0].id))
+
+
+def _exits(case: Case) -> list[Act]:
+    """Ranks that ended by themselves without a word of why."""
+    if any(line.what == "error" for _, line in case.of(TrainingLine)):
+        return []
+    return [(event, rank.pid, 0) for event, rank in case.failed_ranks() if rank.signal is None and rank.exit_code is not None]
+
+
+def _effect(case: Case, act: Act) -> tuple[int, tuple[Evidence, ...]] | None:
+    """(when, evidence) of a rank, or the job, that ended by the act."""
+    event, target, signal = act
+    if not signal:
+        return event.event_time, ()
+    window_ms = case.site.windows.kill_window_seconds * 1000
+    sent, whole = event.event_time, target is None or target <= 0
+    for died, rank in case.failed_ranks():
+        fits = rank.signal == signal and (rank.pid == target or whole)
+        if fits and sent - AFTER_MS <= died.event_time <= sent + window_ms:
+            return max(died.event_time, sent), evidence("effect", died, f"process {rank.pid} ended by signal {signal}")
+    if case.end is None or case.end_record is None or not sent - AFTER_MS <= case.end <= sent + window_ms:
+        return None
+    record, ranks = case.end_record[1], {body.pid for _, body in case.of(ProcessStarted)}
+    traces = {record.exit_signal, record.derived_signal} | {task.signal for _, task in case.of(TaskEnded)}
+    if signal in traces and (whole or target in ranks) and case.state not in ("COMPLETED", "TIMEOUT"):
+        return max(case.end, sent), evidence("effect", case.end_record[0], f"job ended {case.state}")
+    return None
+
+
+def _written(case: Case, loaded: Loaded, act: Act, effect_time: int, now: Watermarks) -> tuple[Loaded, Accusation] | None:
+    """Who wrote last what was loaded before the act; nobody when the bytes are those that its run saved."""
+    event, _, signal = act
+    ago_ms = event.event_time - loaded.event.event_time
+    if ago_ms < 0 or (not signal and ago_ms > case.site.windows.kill_window_seconds * 1000):
+        return None
+    saves = [(each, each.body.sha256) for each in loaded.saves if isinstance(each.body, CheckpointSaved)]
+    others = [each for each, sha256 in saves if sha256 != loaded.sha256]
+    if saves and (not others or (saves[-1][1] == loaded.sha256 and saves[-1][0].job == case.attempt.job)):
+        return None
+    # From the first save of other bytes on: a later one may be what the writer printed in a job of his own (saved_again).
+    since = others[0].event_time if others else loaded.other.event_time if loaded.other is not None else -1
+    held = accusation(OF_THE_WRITE, case, writes_of(loaded, since), effect_time, now)
+    return (loaded, held) if held is not None else None
+
+
+def _about_the_act(case: Case, act: Act, effect_time: int, now: Watermarks) -> tuple[Explanation, ...]:
+    """Explanations of the end, beside those of the write."""
+    suspicion = Suspicion(case.owner, act[0], effect_time, host=act[0].host, target_pid=act[1])
+    return tuple(check(case, suspicion, now) for check in OF_THE_ACT)
+
+
+def _raised(
+    case: Case, act: Act, effect: tuple[int, tuple[Evidence, ...]], loaded: Loaded, held: Accusation, about: tuple[Explanation, ...]
+) -> Finding:
+    event, target, signal = act
+    did = f"signal {signal} to process {target}, from inside the job" if signal else f"process {target} exited without a word"
+    load = evidence("loaded", loaded.event, f"loaded {loaded.path}")
+    return raised(
+        META,
+        case,
+        held.suspicion,
+        (*held.checklist, *about),
+        effect="killed_from_inside" if signal else "exited_from_inside",
+        summary=f"job {case.attempt.job} was ended from inside ({did}) after it had loaded {loaded.path}, which somebody else wrote",
+        cited=[*held.cited(), *load, *evidence("act", event, did), *effect[1]],
+        parts=(
+            ("the job's own process did it", 0.97 if signal else 0.5),
+            ("a foreign write of what it loaded", held.strength),
+        ),
+        closes_at=effect[0] + case.site.grace_ms,
+        severity=None if signal else Severity.MEDIUM,
+        several_actors=held.several,
+    )

@@ -1,0 +1,101 @@
+"""P11: a job read a shard of a dataset whose bytes are not those that were published or read before, and somebody else wrote it in between.
+
+In: all facts on one attempt, among them each read of a file below a dataset's root.  Out: one finding per shard.  A dataset lives long, so
+the window does, too; what publishes it is told as a save where that ran under the probe.
+
+    read(a) by job 6 @10 ....... write by u099, day 40 ....... read(b) by job 7, day 41       a != b, u099 did not publish it
+"""
+
+from collections.abc import Iterator
+
+from pipeline.detect import benign, benign_artefacts
+from pipeline.detect.case import Case, Loaded, evidence
+from pipeline.detect.detector import Meta, raised
+from pipeline.detect.writers import Accusation, accusation, writes_of
+from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event
+from pipeline.model.finding import Checked, Finding, Severity
+from pipeline.model.source import Source
+from pipeline.stream.watermark import Watermarks
+
+META = Meta(
+    id="p11_dataset_tamper",
+    version=1,
+    title="Shard of a dataset changed by somebody who did not publish it",
+    subject="job",
+    severity=Severity.HIGH,
+    attack=("T1565.001", "AML.T0020", "AML.T0059"),
+    needs=(Source.PROBE, Source.AUDITD),
+    window_seconds="detect.dataset_window_seconds",
+    benign=(
+        benign.owner_or_service,
+        benign.system_daemon,
+        benign.allowed_writer,
+        benign.admin_ticket,
+        benign.own_file,
+        benign.saved_again,
+        benign_artefacts.known_bytes,
+    ),
+    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "saved_again", "known_bytes"),
+    blind_spots=(
+        "Shards that the probe does not hash: of an unknown suffix, or read through a stream.",
+        "Samples that were bad when the dataset was published.",
+        "An index or a mixture that names other shards: that is a job specification.",
+        "A shard that nobody read under the probe in the 90 days before the write, and that was published without it.",
+        "Who prints behind the write, in a job of his own, that he read still other bytes, hides it: the losses remain (P10).",
+    ),
+    runbook="Compare the shard with its manifest, and list every job that read it since the write.",
+)
+
+
+def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
+    """One finding per shard, on its first read with other bytes."""
+    done: set[str] = set()
+    for loaded in case.loaded(CheckpointLoaded):
+        if loaded.path in done or case.site.kind_of(loaded.path) != "dataset":
+            continue
+        if (finding := _tampered(case, loaded, now)) is not None:
+            done.add(loaded.path)
+            yield finding
+
+
+def _tampered(case: Case, loaded: Loaded, now: Watermarks) -> Finding | None:
+    before = _before(loaded)
+    if before is None:
+        return None
+    since = max(before.event_time, loaded.event.event_time - case.site.windows.dataset_window_seconds * 1000)
+    held = accusation(META.benign, case, writes_of(loaded, since), loaded.event.event_time, now)
+    return _raised(case, loaded, before, held) if held is not None else None
+
+
+def _before(loaded: Loaded) -> Event | None:
+    """The last read of other bytes, else how it was published; none when it was published with the bytes that were read.
+
+    The first save counts: whoever changed the shard can print later, in a job of his own, that he saved it.
+    """
+    published = loaded.saves[0] if loaded.saves else None
+    if published is not None and isinstance(published.body, CheckpointSaved) and published.body.sha256 == loaded.sha256:
+        return None
+    return loaded.other or published
+
+
+def _raised(case: Case, loaded: Loaded, before: Event, held: Accusation) -> Finding:
+    again = any(item.name == "known_bytes" and item.answer is Checked.NOT_CHECKED for item in held.checklist)
+    sha256 = getattr(before.body, "sha256", "")
+    did = "published" if isinstance(before.body, CheckpointSaved) else "read"
+    cited = [*evidence("before", before, f"job {before.job} {did} sha256 {sha256[:16]}…"), *held.cited()]
+    cited += evidence("read", loaded.event, f"read sha256 {loaded.sha256[:16]}…")
+    return raised(
+        META,
+        case,
+        held.suspicion,
+        held.checklist,
+        effect="read_restored_dataset" if again else "read_tampered_dataset",
+        anchor=loaded.path,
+        summary=f"job {case.attempt.job} read {loaded.path} with other bytes than before; it was written in between"
+        + (", and its bytes are older ones that came again" if again else ""),
+        cited=cited,
+        parts=(("bytes differ", 0.5 if again else 0.98), ("a foreign write lies between", held.strength)),
+        closes_at=loaded.event.event_time + case.site.grace_ms,
+        severity=Severity.MEDIUM if again else None,
+        several_actors=held.several,
+    )

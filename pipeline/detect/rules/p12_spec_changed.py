@@ -1,0 +1,170 @@
+"""P12: a job's specification was changed by someone who neither owns it nor acts for its owner.
+
+In: all facts on one attempt.  Out: findings.  The controller writes what changes first and who asked last, in one call:
+
+    _update_job: setting time_limit to 5 for JobId=7          @97.0
+    _slurm_rpc_update_job: complete JobId=7 uid=5099           @97.1     took effect, by 5099
+
+A request that was refused is an attempt and is said to be one.  On Kubernetes a patch or update of the job's object says both.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from pipeline.detect import benign
+from pipeline.detect.benign import Suspicion
+from pipeline.detect.case import Case, evidence
+from pipeline.detect.detector import Meta, explained, raised
+from pipeline.model.actor import actor_of, relation
+from pipeline.model.events import ControllerJob, Event, JobUpdate, KubernetesRequest
+from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
+from pipeline.model.ids import digest
+from pipeline.model.source import Source
+from pipeline.stream.watermark import Watermarks
+
+CHANGES = frozenset({"patch", "update"})
+FORBIDDEN = 400  # codes from here on refuse
+HARMLESS = frozenset({"comment", "admin_comment", "mail_user", "mail_type", "name", "wckey", "site_factor"})  # none changes what runs
+
+
+def controller_of_cluster(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """A controller of the cluster did it: an operator of jobs, an autoscaler, a webhook that adds defaults."""
+    name, body = "controller_of_cluster", suspicion.cause.body
+    if isinstance(body, KubernetesRequest) and body.user.startswith("system:") and not body.impersonated:
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "an account of the cluster's own controllers")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "the account is no controller's")
+
+
+def nothing_that_runs(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Only words changed: a comment, a name, whom to write to."""
+    name, changes = "nothing_that_runs", _changes(case, suspicion.cause)
+    if not changes:
+        return Explanation(name, Checked.NOT_CHECKED, note="no record says what was changed")
+    if all(body.change in HARMLESS for _, body in changes):
+        return Explanation(name, Checked.CONFIRMED, changes[0][0].id, "nothing that the job runs with")
+    return Explanation(name, Checked.EXCLUDED, changes[0][0].id, f"{', '.join(sorted({body.change for _, body in changes}))} changed")
+
+
+META = Meta(
+    id="p12_spec_changed",
+    version=1,
+    title="Job's specification changed by a non-owner",
+    subject="job",
+    severity=Severity.HIGH,
+    attack=("T1565.001", "T1078", "AML.T0010"),
+    needs=(Source.SLURMCTLD, Source.JOBCOMP),
+    window_seconds="detect.spec_window_seconds",
+    benign=(benign.owner_or_service, benign.admin_ticket, controller_of_cluster, nothing_that_runs),
+    required=("owner_or_service", "admin_ticket", "controller_of_cluster"),
+    blind_spots=(
+        "An edit of the script or configuration that the job reads is a change of a file, not of the job.",
+        "An update through the owner's borrowed login looks like the owner: P17.",
+        "`scontrol suspend` leaves no uid in the controller's log at the default level.",
+        "What a job asked for in the attempt before is another case: a requeue with another specification shows only through its update.",
+    ),
+    runbook="Compare the job with what was submitted (sacct --json), and look at the actor's session about that time.",
+)
+
+
+def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
+    """One finding for the changes that took effect, and one per identity whose requests were refused."""
+    done: list[tuple[Suspicion, tuple[Explanation, ...]]] = []
+    refused: dict[str, list[tuple[Suspicion, tuple[Explanation, ...]]]] = {}
+    for event in _requests(case):
+        actor = actor_of(case.site.directory, event)
+        if relation(actor, case.owner) == "owner" or (case.end is not None and event.event_time > case.end):
+            continue
+        suspicion = Suspicion(actor, event, event.event_time, event.host)
+        checklist, harmless = explained(META, case, suspicion, now)
+        if harmless:
+            continue
+        if _is_refused(event):
+            refused.setdefault(actor.id if actor else "", []).append((suspicion, checklist))
+        else:
+            done.append((suspicion, checklist))
+    if done:
+        yield _changed(case, done)
+    for identity in sorted(refused):
+        yield _refused(case, identity, refused[identity])
+
+
+Hits = Sequence[tuple[Suspicion, tuple[Explanation, ...]]]
+
+
+def _changed(case: Case, hits: Hits) -> Finding:
+    suspicion, checklist = hits[0]
+    changed = [pair for hit, _ in hits for pair in _changes(case, hit.cause)]
+    what = sorted({*(body.change for _, body in changed), *(_verb(hit.cause) for hit, _ in hits)} - {""})
+    cited = [item for hit, _ in hits for item in evidence("cause", hit.cause, _said(hit.cause))]
+    cited += [item for event, body in changed for item in evidence("effect", event, f"{body.change} set to {body.value[:80]}")]
+    ended = case.controller("time_limit") if "time_limit" in what or "timelimit" in what else None
+    end = _ended_by(ended, suspicion)
+    return raised(
+        META,
+        case,
+        suspicion,
+        checklist,
+        effect="spec_changed",
+        summary=f"job {case.attempt.job} of {case.owner_id}: {', '.join(what) or 'its specification'} changed by somebody else",
+        cited=[*cited, *end],
+        parts=(("the controller completed the change", 0.97), ("what changed is on record", 1.0 if what else 0.8)),
+        closes_at=hits[-1][0].effect_time + case.site.grace_ms,
+        severity=None if end or len(hits) > 1 else Severity.MEDIUM,
+        several_actors=len({hit.actor.id if hit.actor else "" for hit, _ in hits}) > 1,
+    )
+
+
+def _refused(case: Case, identity: str, hits: Hits) -> Finding:
+    suspicion, checklist = hits[0]
+    return raised(
+        META,
+        case,
+        suspicion,
+        checklist,
+        effect="spec_change_refused",
+        anchor=digest("by", identity),
+        summary=f"somebody tried to change job {case.attempt.job} of {case.owner_id} and was refused",
+        cited=[item for hit, _ in hits for item in evidence("cause", hit.cause, _said(hit.cause))],
+        parts=(("it was refused", 0.97),),
+        closes_at=hits[-1][0].effect_time + case.site.grace_ms,
+        severity=Severity.MEDIUM,
+    )
+
+
+def _requests(case: Case) -> Iterator[Event]:
+    """Requests to change the job, by time: those that say who asked."""
+    asked = [event for event, body in case.of(JobUpdate) if body.uid is not None]
+    asked += [event for event, body in case.of(KubernetesRequest) if body.verb in CHANGES and not body.subresource]
+    yield from sorted(asked, key=lambda each: (each.event_time, each.id))
+
+
+def _is_refused(event: Event) -> bool:
+    body = event.body
+    if isinstance(body, KubernetesRequest):
+        return body.decision == "forbid" or (body.code is not None and body.code >= FORBIDDEN)
+    return isinstance(body, JobUpdate) and body.refused
+
+
+def _changes(case: Case, request: Event) -> list[tuple[Event, JobUpdate]]:
+    """What the controller set in the call that this request completed: between it and the completion before."""
+    start = request.event_time - case.site.windows.spec_window_seconds * 1000
+    before = [event.event_time for event, body in case.of(JobUpdate) if body.uid is not None and event.event_time < request.event_time]
+    start = max([start, *(time + 1 for time in before)])
+    return [(event, body) for event, body in case.of(JobUpdate) if body.uid is None and start <= event.event_time <= request.event_time]
+
+
+def _ended_by(ended: tuple[Event, ControllerJob] | None, suspicion: Suspicion) -> list[Evidence]:
+    """The limit that was set ended the job."""
+    if ended is None or ended[0].event_time < suspicion.effect_time:
+        return []
+    return list(evidence("effect", ended[0], "the job ran into the limit"))
+
+
+def _verb(event: Event) -> str:
+    return event.body.verb if isinstance(event.body, KubernetesRequest) else ""
+
+
+def _said(event: Event) -> str:
+    body = event.body
+    if isinstance(body, KubernetesRequest):
+        return f"{body.verb} of {body.resource} {body.name}"
+    return "update of the job completed" if not _is_refused(event) else "update of the job refused"

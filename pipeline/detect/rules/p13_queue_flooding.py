@@ -1,0 +1,178 @@
+"""P13: one account's jobs filled the queue, did no work, and others' jobs were preempted for them.
+
+In: the jobs of one account, which of them wrote steps of training, and whom they displaced.  Out: one finding for each UTC day.  Only all
+of it together is an alert: far more jobs within the hour than the account ever had, others displaced by these very jobs, and none of them
+at work although the account's other jobs are seen at work.  Sweeps, rushes and evaluations lack one of the three.
+
+    submitted   40 jobs in 20 minutes, by an account whose busiest hour had 6
+    displaced   9 attempts of 4 others, each followed within two minutes by one of the 40 on the same host
+    steps       none of the 40; 31 of the 33 jobs before them
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import accumulate
+
+import msgspec
+
+from pipeline.detect.benign import Suspicion
+from pipeline.detect.benign_people import DAY_MS, service_account, written_agreement
+from pipeline.detect.case import evidence
+from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.subjects import IdentityCase, Run
+from pipeline.model.finding import Checked, Explanation, Finding, Severity
+from pipeline.model.source import Source
+from pipeline.model.told import Attempt, Displaced
+from pipeline.stream.watermark import Watermarks
+
+CITED_MAX = 20
+WORKED_SHARE = 0.2  # of a burst that is seen at work, above which it is work
+SEEN_BEFORE_MIN = 3  # other jobs of the account that were seen at work, or steps of its jobs are not written where we read
+
+
+class Burst(msgspec.Struct, frozen=True):
+    """Jobs that were submitted within one span, and whom they displaced."""
+
+    runs: tuple[Run, ...]
+    displaced: tuple[Displaced, ...]
+
+
+def evaluation(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """Short jobs: an evaluation, a test, a crash loop."""
+    name, runs = "evaluation", burst_at(case, suspicion).runs
+    ended = [run.ran_ms for run in runs if run.ran_ms is not None]
+    short = [took for took in ended if took <= case.site.windows.flood_short_seconds * 1000]
+    if ended and len(short) * 2 >= len(ended):
+        return Explanation(name, Checked.CONFIRMED, runs[0].event.id, f"{len(short)} of {len(ended)} ended within half an hour or so")
+    if len(ended) * 2 < len(runs):
+        return Explanation(name, Checked.NOT_CHECKED, note="most of the jobs have not ended yet")
+    return Explanation(name, Checked.EXCLUDED, note=f"{len(ended) - len(short)} of {len(ended)} held their GPUs longer")
+
+
+def at_work(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The jobs train: a sweep, a rush before a deadline."""
+    name, runs = "at_work", burst_at(case, suspicion).runs
+    mine = {_attempt(case, run) for run in runs}
+    worked = [attempt for attempt in sorted(case.worked) if attempt in mine]
+    if len(worked) >= WORKED_SHARE * len(runs):
+        return Explanation(name, Checked.CONFIRMED, case.worked[worked[0]].id, f"{len(worked)} of {len(runs)} wrote steps of training")
+    if len(case.worked) - len(worked) < SEEN_BEFORE_MIN:
+        note = "steps of the account's other jobs are not seen either"
+        return Explanation(name, Checked.NOT_CHECKED, note=note, missing=(Source.TRAINING,))
+    return Explanation(name, Checked.EXCLUDED, note=f"{len(worked)} of {len(runs)} wrote steps; the account's other jobs do")
+
+
+def usual_for_the_account(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The account often submits as many."""
+    name, runs = "usual_for_the_account", burst_at(case, suspicion).runs
+    window = case.site.windows.flood_window_seconds * 1000
+    before = [run for run in _by_submit(case.runs) if run.submit < runs[0].submit - window]
+    if not before:
+        return Explanation(name, Checked.NOT_CHECKED, note="nothing is known of the account before")
+    busiest = max(end - start for start, end in _spans(before, window))
+    if len(runs) < case.site.windows.flood_own_factor * busiest:
+        return Explanation(name, Checked.CONFIRMED, runs[0].event.id, f"{len(runs)} against {busiest} in its busiest span before")
+    return Explanation(name, Checked.EXCLUDED, note=f"{len(runs)} against {busiest} in its busiest span before")
+
+
+META = Meta(
+    id="p13_queue_flooding",
+    version=1,
+    title="Queue flooded with jobs that hold GPUs and do no work",
+    subject="identity",
+    severity=Severity.MEDIUM,
+    attack=("T1499.003", "T1496.001", "T1078", "AML.T0034"),
+    needs=(Source.JOBCOMP, Source.TRAINING),
+    window_seconds="detect.flood_window_seconds",
+    benign=(service_account, written_agreement, evaluation, at_work, usual_for_the_account),
+    required=("service_account", "evaluation", "at_work", "usual_for_the_account"),
+    blind_spots=(
+        "Jobs that wait longer, but are not preempted, leave no record of for whom.",
+        "A flood that prints false steps of training looks like work; only the GPUs' own counters would tell.",
+        "Several accounts that share a flood each stay below the thresholds.",
+    ),
+    runbook="Look at the GPUs' utilisation of the jobs, ask their owner what they are for, and hold the queue meanwhile.",
+)
+
+
+def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
+    """One finding for each day: its greatest burst that displaced others."""
+    for burst in _bursts(case):
+        first, last = burst.runs[0], burst.displaced[-1]
+        suspicion = Suspicion(case.valid_at(first.submit), first.event, last.event.event_time)
+        checklist, harmless = explained(META, case, suspicion, now)
+        if harmless:
+            continue
+        cited = [item for run in burst.runs[:CITED_MAX] for item in evidence("cause", run.event, f"job {run.record.job} of the burst")]
+        for each in burst.displaced[:CITED_MAX]:
+            cited += evidence("effect", each.event, f"job {each.victim.job} preempted")
+        others = len({each.victim_uid for each in burst.displaced})
+        yield raised(
+            META,
+            case,
+            suspicion,
+            checklist,
+            effect="queue_flooded",
+            anchor=str(first.submit // DAY_MS),
+            summary=f"{len(burst.runs)} jobs within the span; {len(burst.displaced)} attempts of {others} others preempted for them",
+            cited=cited,
+            parts=(("others' attempts made room for these jobs", 0.9), ("far more jobs than usual", 0.8)),
+            closes_at=last.event.event_time + DAY_MS + case.site.grace_ms,
+        )
+
+
+def burst_at(case: IdentityCase, suspicion: Suspicion) -> Burst:
+    """The burst that begins with the suspected job."""
+    window, start = case.site.windows.flood_window_seconds * 1000, suspicion.cause
+    submit = getattr(start.body, "submit", None) or start.event_time
+    return _with_displaced(case, [run for run in _by_submit(case.runs) if submit <= run.submit <= submit + window])
+
+
+def _with_displaced(case: IdentityCase, runs: Sequence[Run]) -> Burst:
+    mine = {_attempt(case, run) for run in runs}
+    victims: dict[Attempt, Displaced] = {}
+    for each in case.displaced:
+        if each.by in mine:
+            victims.setdefault(each.victim, each)
+    return Burst(tuple(runs), tuple(victims.values()))
+
+
+def _bursts(case: IdentityCase) -> Iterator[Burst]:
+    """The greatest bursts that displaced enough others and share no job; one for each UTC day."""
+    windows, ordered = case.site.windows, _by_submit(case.runs)
+    made_room: dict[Attempt, int] = {}
+    for each in case.displaced:
+        made_room[each.by] = made_room.get(each.by, 0) + 1
+    until = [0, *accumulate(made_room.get(_attempt(case, run), 0) for run in ordered)]  # of the jobs up to each
+    found: dict[int, tuple[int, int]] = {}
+    spans = _spans(ordered, windows.flood_window_seconds * 1000)
+    for start, end in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
+        if end - start < windows.flood_jobs_min:
+            break
+        day, enough = ordered[start].submit // DAY_MS, until[end] - until[start] >= windows.flood_victims_min
+        if enough and day not in found and not any(start < other[1] and other[0] < end for other in found.values()):
+            found[day] = (start, end)
+    for day in sorted(found):
+        burst = _with_displaced(case, ordered[slice(*found[day])])
+        if len(burst.displaced) >= windows.flood_victims_min:
+            yield burst
+
+
+def _spans(ordered: Sequence[Run], window: int) -> Iterator[tuple[int, int]]:
+    """For each job, [its place, the place behind the last that was submitted within the window]."""
+    end = 0
+    for start, run in enumerate(ordered):
+        while end < len(ordered) and ordered[end].submit <= run.submit + window:
+            end += 1
+        yield start, end
+
+
+def _by_submit(runs: Sequence[Run]) -> list[Run]:
+    """By submission; a job that ran several times counts once."""
+    first: dict[tuple[str, int], Run] = {}
+    for run in sorted(runs, key=lambda each: (each.submit, each.start is None, each.start or 0, each.event.id)):
+        first.setdefault((run.record.job, run.submit), run)
+    return list(first.values())
+
+
+def _attempt(case: IdentityCase, run: Run) -> Attempt:
+    return Attempt(case.cluster, run.record.job, run.submit, -1 if run.start is None else run.start)

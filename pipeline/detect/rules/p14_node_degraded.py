@@ -1,0 +1,138 @@
+"""P14: somebody slowed a node on which others' jobs ran, and they ran slower.
+
+In: what befell one host, who held it, and how long training steps took there.  Out: at most one finding for each day, with the act and the
+effect.  The effect is the median step of the hour before against the hour behind the act; without one, or where no job wrote its steps on
+this node, the hit stays below the gate, since nodes are slow for many reasons (fail-slow is normal at scale).
+
+    sudo nvidia-smi -lgc 510    |@97
+    steps of job 7, u012        2.1 2.0 2.1 | 4.0 4.1 4.0     1.9 times slower: an effect
+"""
+
+from collections.abc import Iterator, Sequence
+from statistics import median
+
+from pipeline.detect import acts, benign_people
+from pipeline.detect.benign import Suspicion
+from pipeline.detect.case import evidence
+from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.subjects import Held, HostCase
+from pipeline.model.actor import relation
+from pipeline.model.events import Event
+from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
+from pipeline.model.source import Source
+from pipeline.stream.watermark import Watermarks
+
+
+def steps_as_before(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The jobs on the node went on as before."""
+    name = "steps_as_before"
+    window = case.site.windows.degrade_window_seconds * 1000
+    shifts = [found for held in _victims(case, suspicion) if (found := shift_of(case, held, suspicion.cause.event_time)) is not None]
+    slower = [ratio for _, ratio, _ in shifts if ratio >= case.site.windows.degrade_ratio_min]
+    if slower:
+        return Explanation(name, Checked.EXCLUDED, note=f"steps took {max(slower):.2f} times as long")
+    if not shifts:
+        return Explanation(name, Checked.NOT_CHECKED, note="no steps are known on both sides of the act", missing=(Source.TRAINING,))
+    if now.passed(case.cluster, Source.TRAINING, suspicion.cause.event_time + window):
+        return Explanation(name, Checked.CONFIRMED, shifts[0][2].id, "steps took as long as before")
+    return Explanation(name, Checked.NOT_CHECKED, note="the hour behind the act is not over")
+
+
+META = Meta(
+    id="p14_node_degraded",
+    version=1,
+    title="Node slowed by a person while others' jobs ran on it",
+    subject="host",
+    severity=Severity.HIGH,
+    attack=("T1499", "T1529", "T1496", "AML.T0029"),
+    needs=(Source.AUDITD, Source.SSHD, Source.TRAINING, Source.JOBCOMP, Source.KERNEL),
+    window_seconds="detect.degrade_window_seconds",
+    benign=(
+        benign_people.by_system,
+        benign_people.change_ticket,
+        benign_people.thermal_or_hardware,
+        benign_people.lemon_node,
+        steps_as_before,
+    ),
+    required=("by_system", "change_ticket", "thermal_or_hardware", "lemon_node", "steps_as_before"),
+    blind_spots=(
+        "Steps are known only on the node where a job writes its log; a slow node elsewhere shows in the job, not here.",
+        "A neighbour's job that makes load through its own programs is no command of a person.",
+        "Storage and switches are slowed elsewhere than on the node.",
+    ),
+    runbook="Ask the node for its clocks, power limits and queues (nvidia-smi -q, tc qdisc show), and reset them; then ask the actor why.",
+)
+STEPS_MIN = 3  # on either side
+CITED_MAX = 20
+
+
+def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
+    """One finding for each day on which a person acted on the node of others."""
+    days: dict[int, list[tuple[Suspicion, tuple[Explanation, ...]]]] = {}
+    for event in case.events:
+        if not acts.on_node(event):
+            continue
+        suspicion = Suspicion(case.actor(event), event, event.event_time, case.host)
+        if not _victims(case, suspicion):
+            continue
+        checklist, harmless = explained(META, case, suspicion, now)
+        if not harmless:
+            days.setdefault(event.event_time // benign_people.DAY_MS, []).append((suspicion, checklist))
+    for day in sorted(days):
+        hits = days[day]
+        suspicion, checklist = min(hits, key=_open)
+        effective = any(item.name == "steps_as_before" and item.answer is Checked.EXCLUDED for item in checklist)
+        jobs = sorted({held.attempt.job for held in _victims(case, suspicion)})
+        window = case.site.windows.degrade_window_seconds * 1000
+        yield raised(
+            META,
+            case,
+            suspicion,
+            checklist,
+            effect="node_slowed",
+            anchor=str(day),
+            summary=f"{acts.named(suspicion.cause)} on {case.host} while job {', '.join(jobs[:3])} of others ran there",
+            cited=[*_causes(hits), *_effects(case, suspicion)],
+            parts=(("a command that slows the node", 0.9), ("effect on the steps", 0.95 if effective else 0.2)),
+            closes_at=hits[-1][0].cause.event_time + window + case.site.grace_ms,
+            severity=None if effective else Severity.LOW,
+            several_actors=len({hit.actor.id if hit.actor else "" for hit, _ in hits}) > 1,
+        )
+
+
+def _open(hit: tuple[Suspicion, tuple[Explanation, ...]]) -> tuple[int, int, str]:
+    """The act that is best established comes first, of equal ones the earliest."""
+    return sum(item.answer is not Checked.EXCLUDED for item in hit[1]), hit[0].cause.event_time, hit[0].cause.id
+
+
+def shift_of(case: HostCase, held: Held, at: int) -> tuple[Event, float, Event] | None:
+    """(last step before, how many times as long the median step takes behind the act, first step behind); None: too few are known."""
+    window = case.site.windows.degrade_window_seconds * 1000
+    before = case.steps(held.attempt, at - window, at - 1)
+    after = case.steps(held.attempt, at, at + window)
+    if len(before) < STEPS_MIN or len(after) < STEPS_MIN:
+        return None
+    ratio = median(took for _, took in after) / median(took for _, took in before)
+    return before[-1][0], ratio, after[0][0]
+
+
+def _victims(case: HostCase, suspicion: Suspicion) -> Sequence[Held]:
+    """Attempts of others than the actor that held the host."""
+    at = suspicion.cause.event_time
+    owners = case.site.directory
+    return [held for held in case.holding(at) if relation(suspicion.actor, owners.by_uid(held.owner_uid, at)) not in ("owner", "unknown")]
+
+
+def _causes(hits: Sequence[tuple[Suspicion, tuple[Explanation, ...]]]) -> list[Evidence]:
+    return [item for hit, _ in hits[:CITED_MAX] for item in evidence("cause", hit.cause, f"{acts.named(hit.cause)} on {hit.host}")]
+
+
+def _effects(case: HostCase, suspicion: Suspicion) -> list[Evidence]:
+    cited: list[Evidence] = []
+    for held in _victims(case, suspicion):
+        found = shift_of(case, held, suspicion.cause.event_time)
+        if found is not None and found[1] >= case.site.windows.degrade_ratio_min:
+            before, ratio, after = found
+            cited += evidence("before", before, f"last step of job {held.attempt.job} before the act")
+            cited += evidence("effect", after, f"first step behind it; the median takes {ratio:.2f} times as long")
+    return cited

@@ -1,0 +1,91 @@
+"""P15: over weeks, large jobs that loaded what somebody else had written end without explanation more often than large jobs that had not.
+
+In: all attempts of a cluster from a size on.  Out: one finding per writer.  Each act is weak and no single end proves anything; large jobs
+fail more by physics, and the person may be away for weeks.  So ends are counted only among attempts that loaded the person's bytes, in the
+order in which they ended, against the rate of those that had not, and the count is stopped by a sequential test with stated errors:
+
+    exposed     x x . x x x . x          x: no record explains the end
+    others      . . . x . . . . . .      usual rate 0.13; the test says "harmful" at the 7th: wrongly at most once in 10,000 writers
+
+Pauses do not matter, since nobody is exposed in them; a small rerun that goes well does not clear anything, since it is no member.
+"""
+
+from collections.abc import Iterator
+
+from pipeline.detect import cohort
+from pipeline.detect.chance import sequential
+from pipeline.detect.cohort import Cohort, Comparison, Group, cited
+from pipeline.detect.detector import Meta, explained, found
+from pipeline.model.finding import Finding, Severity
+from pipeline.model.source import Source
+from pipeline.model.summary import JobSummary
+from pipeline.stream.watermark import Watermarks
+
+META = Meta(
+    id="p15_slow_campaign",
+    version=1,
+    title="Large jobs that loaded what somebody else wrote keep ending without explanation",
+    subject="cohort",
+    severity=Severity.CRITICAL,
+    attack=("T1480", "T1497.003", "AML.T0031"),
+    needs=(Source.JOBCOMP, Source.PROBE, Source.AUDITD, Source.KERNEL),
+    window_seconds="detect.campaign_window_seconds",
+    benign=cohort.BENIGN,
+    required=cohort.REQUIRED,
+    blind_spots=(
+        "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
+        "Fewer than five large jobs that loaded the bytes.",
+    ),
+    runbook="Take the listed attempts together: which lines of the written file run only at that size?",
+)
+ALPHA, BETA = 1e-4, 0.1  # chance to accuse a harmless writer's bytes; chance to give up on harmful ones
+USUAL_MIN, USUAL_MAX = 0.05, 0.5
+HARM = 0.3  # added to the usual rate by what is worth finding
+BAD_MIN, OTHERS_MIN = 5, 8
+DAYS_MIN = 3  # between the first bad end and the last: a bad day is an incident, no campaign
+DAY_MS = 86_400_000
+
+
+def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
+    """One finding per writer."""
+    if case.kind == "size":
+        for group in case.groups():
+            yield from _campaign(case, group, now)
+
+
+def _campaign(case: Cohort, group: Group, now: Watermarks) -> Iterator[Finding]:
+    window_ms = case.site.windows.campaign_window_seconds * 1000
+    exposed = sorted(
+        (m for m, exposures in group.exposed if m.end is not None and any(m.end - each.written <= window_ms for each in exposures)),
+        key=lambda each: (each.end or 0, each.attempt),
+    )
+    others = [member for member in group.others if member.end is not None]
+    bad = [member for member in exposed if _is_bad(member)]
+    if len(bad) < BAD_MIN or len(others) < OTHERS_MIN or (bad[-1].end or 0) - (bad[0].end or 0) < DAYS_MIN * DAY_MS:
+        return
+    usual = min(max((sum(map(_is_bad, others)) + 1) / (len(others) + 2), USUAL_MIN), USUAL_MAX)
+    decided = sequential([_is_bad(member) for member in exposed], usual, min(usual + HARM, 0.95), ALPHA, BETA)
+    fine = [member for member in others if not _is_bad(member)]
+    if decided is None:
+        return
+    checklist, _ = explained(META, case, Comparison(group, bad, fine, ALPHA, ALPHA), now)
+    last = bad[-1].end or 0
+    yield found(
+        META,
+        case,
+        group.writer,
+        checklist,
+        effect="ends_without_explanation",
+        anchor=group.anchor,
+        summary=f"{len(bad)} of {len(exposed)} large attempts that loaded what a foreign hand wrote ended without explanation; "
+        f"usual here: {usual:.0%}",
+        cited=cited(group, bad),
+        parts=(("sequential test", 1 - ALPHA), ("compared with jobs of its size", 0.9)),
+        effect_time=last,
+        cause_time=group.since,
+        closes_at=last + case.site.grace_ms,
+    )
+
+
+def _is_bad(member: JobSummary) -> bool:
+    return member.verdict in ("unexplained", "interference")

@@ -1,0 +1,185 @@
+"""P16: somebody reads each diagnosis, and then changes what is not his, round after round, as nobody else in the team does.
+
+In: reads of diagnostics and writes of artefacts of a team.  Out: one finding for a member whose reads are followed by writes to others'
+artefacts far more often than the reads of the rest.  Everybody reads the page of an incident, and those whose code it is repair it: writes
+to what one owns or may write do not count, and one round proves nothing.
+
+    u099    read . write    read . write    read ..... write    read . write ...    9 of 9 reads
+    team    read  read  read  read  read  read  read                                1 of 41 reads      chance 3e-9 if all were alike
+
+The chance is the hypergeometric tail (Fisher's exact test, one-sided) over all reads of the team, corrected for the number of members.
+"""
+
+from collections.abc import Iterator, Sequence
+from math import comb
+
+import msgspec
+
+from pipeline.detect.benign import Suspicion
+from pipeline.detect.case import Site, evidence
+from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.subjects import IdentityCase
+from pipeline.model.events import Event, FileTouched, ObjectAccess, ProcessRun
+from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity, Subject
+from pipeline.model.identity import Identity
+from pipeline.model.source import Source
+from pipeline.stream.watermark import Watermarks
+
+CITED_ROUNDS_MAX = 10
+OTHERS_READS_MIN = 8  # of the rest of the team, below which there is no baseline
+READS_APART_MS = 6 * 3_600_000  # reads of one sitting are one
+
+
+class Rounds(msgspec.Struct, frozen=True):
+    """One member: each sitting of reading, and the first foreign write behind it, within the window, if there was one."""
+
+    who: Identity
+    reads: tuple[tuple[Event, Event | None], ...]
+
+    @property
+    def followed(self) -> int:
+        return sum(write is not None for _, write in self.reads)
+
+
+def service_or_daemon(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """A service reads and writes as it is made to."""
+    name, who = "service_or_daemon", suspicion.actor
+    if who is not None and who.role in ("service", "daemon", "root"):
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"the actor is a {who.role}")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "a person")
+
+
+def repairs_under_ticket(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """A ticket covers the writes: somebody repairs what the diagnosis is about."""
+    name, who = "repairs_under_ticket", suspicion.actor
+    rounds = next((each for each in rounds_of(case) if who is not None and each.who.id == who.id), None)
+    writes = [write for _, write in rounds.reads if write is not None] if rounds else []
+    covered = [write for write in writes if who is not None and case.site.directory.ticket_for(who, write.event_time, host=write.host)]
+    if covered and len(covered) * 2 >= len(writes):
+        return Explanation(name, Checked.CONFIRMED, covered[0].id, f"tickets cover {len(covered)} of {len(writes)} writes")
+    return Explanation(name, Checked.EXCLUDED, note="no tickets in the settings cover most of the writes")
+
+
+def as_the_team_does(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The rest of the team reads and writes alike: that is debugging."""
+    name, who = "as_the_team_does", suspicion.actor
+    every = rounds_of(case)
+    mine = next((each for each in every if who is not None and each.who.id == who.id), None)
+    others = [each for each in every if mine is not None and each.who.id != mine.who.id]
+    reads = sum(len(each.reads) for each in others)
+    if mine is None or reads < OTHERS_READS_MIN:
+        return Explanation(name, Checked.NOT_CHECKED, note=f"only {reads} reads of others to compare with")
+    chance = chance_of(mine, others) * len(every)
+    told = f"{mine.followed} of {len(mine.reads)} reads against {sum(each.followed for each in others)} of {reads}: chance {chance:.1e}"
+    if chance > case.site.windows.diagnosis_chance_max:
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, told)
+    return Explanation(name, Checked.EXCLUDED, note=told)
+
+
+META = Meta(
+    id="p16_reads_diagnoses",
+    version=1,
+    title="Diagnoses read, and others' artefacts changed behind them, in rounds",
+    subject="identity",
+    severity=Severity.MEDIUM,
+    attack=("T1213", "T1654", "T1114", "AML.T0036", "AML.T0042"),
+    needs=(Source.AUDITD,),
+    window_seconds="detect.diagnosis_window_seconds",
+    benign=(service_or_daemon, repairs_under_ticket, as_the_team_does),
+    required=("service_or_daemon", "repairs_under_ticket", "as_the_team_does"),
+    blind_spots=(
+        "Who hears a diagnosis in a meeting, or reads it on paper, reads no file.",
+        "Somebody without a team has nobody to be compared with.",
+        "Writes to what one owns or may write do not count: an owner's own sabotage is not seen here.",
+        "A team that shares folders without naming writers in the settings is judged by the owners of files alone.",
+    ),
+    runbook="Lay each diagnosis beside the change that followed it. A page with a false lead, written for nobody else, decides it.",
+)
+
+
+def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
+    """One finding for each member with enough rounds."""
+    for rounds in rounds_of(case):
+        if rounds.followed < case.site.windows.diagnosis_rounds_min:
+            continue
+        pairs = [(read, write) for read, write in rounds.reads if write is not None]
+        last = pairs[-1][1]
+        suspicion = Suspicion(rounds.who, pairs[0][0], last.event_time)
+        checklist, harmless = explained(META, case, suspicion, now)
+        if harmless:
+            continue
+        cited: list[Evidence] = []
+        for read, write in pairs[:CITED_ROUNDS_MAX]:
+            cited += evidence("read", read, "a diagnosis was read")
+            cited += evidence("written", write, "an artefact of others was changed behind it")
+        about = msgspec.structs.replace(
+            raised(
+                META,
+                case,
+                suspicion,
+                checklist,
+                effect="rounds_of_reading_and_writing",
+                summary=f"{rounds.followed} of {len(rounds.reads)} readings of diagnostics were followed by changes of others' artefacts",
+                cited=cited,
+                parts=(("rounds, compared with the team", 0.7),),
+                closes_at=last.event_time + case.site.grace_ms,
+            ),
+            subject=Subject("identity", case.cluster, rounds.who.id),
+        )
+        yield about
+
+
+def rounds_of(case: IdentityCase) -> list[Rounds]:
+    """Each member's sittings of reading with what followed; by identity id."""
+    window = case.site.windows.diagnosis_window_seconds * 1000
+    people: dict[str, tuple[Identity, list[Event], list[Event]]] = {}
+    for event in case.touches:
+        who = case.actor(event)
+        if who is None:
+            continue
+        _, reads, writes = people.setdefault(who.id, (who, [], []))
+        if is_read(event):
+            if not reads or event.event_time - reads[-1].event_time > READS_APART_MS:
+                reads.append(event)
+        elif is_foreign(case.site, who, event):
+            writes.append(event)
+    found = []
+    for name in sorted(people):
+        who, reads, writes = people[name]
+        paired: list[tuple[Event, Event | None]] = []
+        used: set[str] = set()
+        for read in reads:
+            write = next((each for each in writes if each.id not in used and 0 < each.event_time - read.event_time <= window), None)
+            if write is not None:
+                used.add(write.id)
+            paired.append((read, write))
+        if reads:
+            found.append(Rounds(who, tuple(paired)))
+    return found
+
+
+def chance_of(mine: Rounds, others: Sequence[Rounds]) -> float:
+    """P(at least as many of one's reads are followed), if those that are followed were spread over all reads of the team."""
+    reads, followed = len(mine.reads), mine.followed
+    all_reads = reads + sum(len(each.reads) for each in others)
+    all_followed = followed + sum(each.followed for each in others)
+    ways = sum(comb(all_followed, k) * comb(all_reads - all_followed, reads - k) for k in range(followed, min(reads, all_followed) + 1))
+    return ways / comb(all_reads, reads)
+
+
+def is_read(event: Event) -> bool:
+    """A command that was given a file of the diagnostics, or the read of one from a store."""
+    return isinstance(event.body, ProcessRun) or (isinstance(event.body, ObjectAccess) and event.body.action == "read")
+
+
+def is_foreign(site: Site, who: Identity, event: Event) -> bool:
+    """Does a write change what is neither the writer's own nor his to write?"""
+    body = event.body
+    if not isinstance(body, (FileTouched, ObjectAccess)):
+        return False
+    if isinstance(body, FileTouched) and body.file_uid is not None and who.uid is not None and body.file_uid == who.uid:
+        return False
+    innermost = max((root for root in site.artefact_writers if body.path.startswith(root[0])), key=lambda root: len(root[0]), default=None)
+    if innermost is not None and innermost[1]:
+        return who.id not in innermost[1]
+    return isinstance(body, FileTouched) and body.file_uid is not None and who.uid is not None

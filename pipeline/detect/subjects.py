@@ -1,0 +1,185 @@
+"""What detectors of hosts and of identities see: everything kept about one host, or one person's account, in canonical order.
+
+In: what befell a host and who held it; what was told of an account, or of a team's reads and writes.  Out: typed, sorted, without trace
+of arrival.  A case of a team has reads and writes only, one of an account everything else: each detector finds nothing in the other.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from pipeline.detect.case import Site
+from pipeline.model.actor import actor_of
+from pipeline.model.conduct import TEAM, account
+from pipeline.model.events import (
+    Body,
+    Event,
+    FileTouched,
+    Iteration,
+    JobRecord,
+    JobUpdate,
+    KillRequest,
+    KubernetesRequest,
+    Login,
+    ObjectAccess,
+    PrivilegeUsed,
+    ProcessRun,
+)
+from pipeline.model.finding import Subject
+from pipeline.model.identity import Identity
+from pipeline.model.source import Source
+from pipeline.model.told import Attempt, Displaced, Worked
+from pipeline.stream.watermark import Watermarks, bucket_of
+
+AnyBodyType = TypeVar("AnyBodyType", bound=Body)
+
+
+class Held(msgspec.Struct, frozen=True, order=True):
+    """An attempt held the host in [start, end]; the end of one that runs is far away."""
+
+    attempt: Attempt
+    end: int
+    owner_uid: int | None
+
+    @property
+    def start(self) -> int:
+        return self.attempt.start
+
+
+class HostCase:
+    """One host."""
+
+    attempt = None
+    owner_id = ""
+
+    def __init__(
+        self,
+        site: Site,
+        cluster: str,
+        host: str,
+        events: Iterable[Event],
+        held: Iterable[Held],
+        paces: Iterable[Event],
+        was_heard: Callable[[Source, int], bool],
+    ) -> None:
+        self.site, self.cluster, self.host = site, cluster, host
+        self.subject = Subject("host", cluster, host)
+        self.events = _in_order(events)
+        self.held = tuple(sorted(held, key=lambda each: (each.start, each.attempt)))
+        self._paces = _in_order(paces)
+        self._was_heard = was_heard
+
+    def between(self, start: int, end: int) -> Sequence[Event]:
+        """What befell the host in [start, end]."""
+        return [event for event in self.events if start <= event.event_time <= end]
+
+    def actor(self, event: Event) -> Identity | None:
+        return actor_of(self.site.directory, event)
+
+    def holding(self, time: int) -> Sequence[Held]:
+        """Attempts that held the host then."""
+        return [each for each in self.held if each.start <= time <= each.end]
+
+    def silent_buckets(self, source: Source, start: int, end: int) -> Sequence[int]:
+        """Buckets that lie whole in [start, end] and in which nothing was heard of the source on this host."""
+        width = self.site.bucket_ms
+        return [at for at in range(bucket_of(start + width - 1, width), end - width + 2, width) if not self._was_heard(source, at)]
+
+    def heard_between(self, source: Source, start: int, end: int) -> bool:
+        """Was the source heard in any bucket that touches [start, end]?"""
+        width = self.site.bucket_ms
+        return any(self._was_heard(source, at) for at in range(bucket_of(start, width), end + 1, width))
+
+    def missing(self, now: Watermarks, source: Source, start: int, end: int) -> tuple[str, ...]:
+        """The source, where it was not heard throughout [start, end] on this host, or has not passed it."""
+        width = self.site.bucket_ms
+        heard = all(self._was_heard(source, at) for at in range(bucket_of(start, width), end + 1, width))
+        whole = heard and not now.lost(self.cluster, source, self.host, start, end)
+        if whole and now.passed(self.cluster, source, end):
+            return ()
+        return (f"{source} on {self.host}",)
+
+    def steps(self, attempt: Attempt, start: int, end: int) -> Sequence[tuple[Event, float]]:
+        """(step, ms it took) of an attempt in [start, end]: as it says itself, else over the steps since the one before."""
+        found: list[tuple[Event, float]] = []
+        before: tuple[int, int] | None = None
+        for event in self._paces:
+            if event.job != attempt.job or not start <= event.event_time <= end or not isinstance(event.body, Iteration):
+                continue
+            number, took = event.body.iteration, event.body.elapsed_ms
+            if took is None and before is not None and number > before[1]:
+                took = (event.event_time - before[0]) / (number - before[1])
+            if took is not None and took > 0:
+                found.append((event, took))
+            before = (event.event_time, number)
+        return found
+
+
+class Run(NamedTuple):
+    """An attempt of the account, as the scheduler last spoke of it."""
+
+    event: Event
+    record: JobRecord
+
+    @property
+    def submit(self) -> int:
+        return self.record.submit or 0
+
+    @property
+    def start(self) -> int | None:
+        return self.record.start
+
+    @property
+    def ran_ms(self) -> int | None:
+        """How long it ran; None: it did not, or still does."""
+        record = self.record
+        if record.phase != "end" or record.start is None or record.end is None:
+            return None
+        return record.end - record.start
+
+
+class IdentityCase:
+    """One account, or the reads and writes of one team.
+
+    Events that, by the map of today, are somebody else's are left out: the map was corrected after they were told.
+    """
+
+    attempt = None
+
+    def __init__(self, site: Site, cluster: str, name: str, events: Iterable[Event], others: Iterable[Displaced | Worked]) -> None:
+        self.site, self.cluster, self.name = site, cluster, name
+        self.subject = Subject("identity", cluster, name)
+        self.owner_id = "" if name.startswith(TEAM) else name
+        self.validities: tuple[Identity, ...] = tuple(
+            sorted((each for each in site.directory.identities if each.id == name), key=lambda each: (each.valid_from, each.valid_to))
+        )
+        mine = [event for event in _in_order(events) if name.startswith(TEAM) or self._is_mine(event)]
+        self.logins = _with(mine, Login)
+        self.orders = tuple(event for event in mine if isinstance(event.body, (KillRequest, JobUpdate, KubernetesRequest)))
+        self.runs = tuple(Run(event, body) for event, body in _with(mine, JobRecord))
+        self.touches = tuple(event for event in mine if isinstance(event.body, (FileTouched, ObjectAccess, ProcessRun)))
+        self.entered = _with(mine, PrivilegeUsed)
+        told = tuple(others)
+        displaced = (each for each in told if isinstance(each, Displaced))
+        self.displaced = tuple(sorted(displaced, key=lambda each: (each.event.event_time, each.victim, each.by)))
+        self.worked = {each.attempt: each.event for each in told if isinstance(each, Worked)}
+
+    def _is_mine(self, event: Event) -> bool:
+        who = account(self.site.directory, event)
+        return who is not None and who.id == self.name
+
+    def valid_at(self, time: int) -> Identity | None:
+        """The entry of the map that is valid then; None: it does not know the account, or nobody had it."""
+        return next((each for each in self.validities if each.valid_from <= time < each.valid_to), None)
+
+    def actor(self, event: Event) -> Identity | None:
+        return actor_of(self.site.directory, event)
+
+
+def _in_order(events: Iterable[Event]) -> tuple[Event, ...]:
+    return tuple(sorted(events, key=lambda each: (each.event_time, each.id)))
+
+
+def _with(events: Iterable[Event], kind: type[AnyBodyType]) -> tuple[tuple[Event, AnyBodyType], ...]:
+    return tuple((event, event.body) for event in events if isinstance(event.body, kind))

@@ -1,0 +1,97 @@
+"""Who wrote last what a job loaded: the writes before a load in, the accusation that is left out.
+
+An artefact's bytes come from its last write.  When that one is the owner's, or something explains it, nobody before it made these bytes;
+so a foreign write accuses only while no explained one lies behind it:
+
+    write by u099 @40                        load @90    u099
+    write by u099 @40    owner's @60         load @90    nobody: the bytes are the owner's
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from pipeline.detect.benign import Benign, Suspicion
+from pipeline.detect.case import Case, Loaded, evidence
+from pipeline.model.actor import actor_of, relation
+from pipeline.model.events import Event, FileTouched
+from pipeline.model.finding import Checked, Evidence, Explanation
+from pipeline.stream.watermark import Watermarks
+
+WRITING = frozenset({"written", "renamed", "truncated"})
+WRITES_MAX = 200  # the newest: artefacts tell a load no more of what came before it
+
+
+class Accusation(msgspec.Struct, frozen=True):
+    """The last write of a file, which nothing explains, and those before it of which the same is true."""
+
+    suspicion: Suspicion
+    checklist: tuple[Explanation, ...]
+    writes: tuple[Event, ...]
+    alone: bool  # all writes in question are accused
+    several: bool  # by several identities
+
+    def cited(self, role: str = "written") -> list[Evidence]:
+        """Each write as evidence."""
+        return [item for write in self.writes for item in evidence(role, write, said_of(write))]
+
+    @property
+    def strength(self) -> float:
+        return 0.97 if self.alone else 0.9
+
+
+def said_of(write: Event) -> str:
+    """One line for people."""
+    body = write.body
+    if not isinstance(body, FileTouched):
+        return ""
+    who = f"login uid {body.auid} as uid {body.uid}" if body.auid is not None else f"uid {body.uid}" if body.uid is not None else body.user
+    return f"{body.action} by {who or 'nobody named'}"
+
+
+def writes_of(loaded: Loaded, since: int, actions: frozenset[str] = WRITING) -> list[Event]:
+    """Writes of the file itself behind `since`, up to its load, that succeeded."""
+    return [
+        each
+        for each in loaded.writes
+        if isinstance(each.body, FileTouched)
+        and each.body.success
+        and each.body.action in actions
+        and each.body.path == loaded.path
+        and since < each.event_time <= loaded.event.event_time
+    ]
+
+
+def accusation(
+    checks: Iterable[Benign], case: Case, writes: Iterable[Event], effect_time: int, now: Watermarks, *, apart: bool = False
+) -> Accusation | None:
+    """What is held against the last writer; None when there is none, or an explanation holds for the last write.
+
+    `apart`: of several files that were removed each stands for itself, and none makes good for another.
+    """
+    asked = tuple(checks)
+    newest = sorted(writes, key=lambda each: (each.event_time, each.id))[-WRITES_MAX:]
+    accused: list[tuple[Suspicion, tuple[Explanation, ...]]] = []
+    for write in newest:
+        actor = actor_of(case.site.directory, write)
+        if relation(actor, case.owner) == "owner":
+            continue
+        suspicion = Suspicion(actor, write, effect_time, host=write.host)
+        checklist = tuple(check(case, suspicion, now) for check in asked)
+        if not any(item.answer is Checked.CONFIRMED for item in checklist):
+            accused.append((suspicion, checklist))
+    if not accused or not (apart or accused[-1][0].cause is newest[-1]):
+        return None
+    return _of(accused, len(newest))
+
+
+def _of(accused: Sequence[tuple[Suspicion, tuple[Explanation, ...]]], writes: int) -> Accusation:
+    suspicion, checklist = accused[-1]
+    actors = {each.actor.id if each.actor else "" for each, _ in accused}
+    return Accusation(
+        suspicion,
+        checklist,
+        tuple(each.cause for each, _ in accused),
+        alone=len(accused) == writes,
+        several=len(actors) > 1,
+    )

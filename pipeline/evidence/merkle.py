@@ -1,0 +1,70 @@
+"""Leaf hashes in; the root of their tree, and proofs against it, out: the tree of RFC 6962, section 2.1.
+
+    root of 5           inclusion of c: d, ab, e         consistency of 3 with 5: c, d, ab, e
+         abcde
+        /     \\         Leaves and nodes are hashed with different first bytes, so that no node passes for a leaf.
+      abcd     e        Level by level, an odd last node is carried up as it is, which gives the same tree as the
+     /    \\             recursive definition with the largest power of two below n.
+    ab     cd
+
+Checking a proof is in `verify.py`, since the checker must not need this file.
+Holds: the same leaves in the same order give the same root; another leaf, order or number gives another.
+"""
+
+from collections.abc import Sequence
+from hashlib import sha256
+
+from pipeline.errors import require
+from pipeline.evidence.verify import EMPTY_ROOT, LEAF, NODE
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    """Of the leaf's own bytes."""
+    return sha256(LEAF + leaf).digest()
+
+
+def root_of(hashes: Sequence[bytes]) -> bytes:
+    """The root over leaf hashes, in order."""
+    level = list(hashes)
+    if not level:
+        return EMPTY_ROOT
+    while len(level) > 1:
+        level = _above(level)
+    return level[0]
+
+
+def inclusion_proof(hashes: Sequence[bytes], position: int) -> list[bytes]:
+    """Siblings from the leaf upwards; where it has none on a level, none is listed."""
+    require(0 <= position < len(hashes), f"no leaf {position} in a tree of {len(hashes)}")
+    proof, level = [], list(hashes)
+    while len(level) > 1:
+        sibling = position ^ 1
+        if sibling < len(level):
+            proof.append(level[sibling])
+        level, position = _above(level), position // 2
+    return proof
+
+
+def consistency_proof(hashes: Sequence[bytes], earlier: int) -> list[bytes]:
+    """That the tree of the first `earlier` leaves is how this tree began."""
+    require(0 < earlier <= len(hashes), f"a tree of {len(hashes)} has no beginning of {earlier}")
+    return _subproof(hashes, earlier, whole=True)
+
+
+def _subproof(hashes: Sequence[bytes], earlier: int, *, whole: bool) -> list[bytes]:
+    """RFC 6962, 2.1.2.  `whole`: the earlier tree is known to the reader by its root, so that need not be said."""
+    count = len(hashes)
+    if earlier == count:
+        return [] if whole else [root_of(hashes)]
+    half = 1 << (count - 1).bit_length() - 1
+    if earlier <= half:
+        return [*_subproof(hashes[:half], earlier, whole=whole), root_of(hashes[half:])]
+    return [*_subproof(hashes[half:], earlier - half, whole=False), root_of(hashes[:half])]
+
+
+def _above(level: list[bytes]) -> list[bytes]:
+    pairs = iter(level)
+    above = [sha256(NODE + left + right).digest() for left, right in zip(pairs, pairs, strict=False)]
+    if len(level) % 2:
+        above.append(level[-1])
+    return above

@@ -1,0 +1,628 @@
+"""A bundle in; everything that is wrong with it out, each with a code, a place and a sentence.  Needs no site and nothing of trainwatch.
+
+This file and the package `cryptography` are enough: `python verify.py BUNDLE [--trust FINGERPRINT] [--witness FILE]`, or
+`trainwatch evidence verify BUNDLE`.  It defines all formats, and trainwatch writes them by it:
+
+    leaf        one record of a range, as a JSON text:
+                [offset, timestamp, key, [[header, value], ...], sha256 of the value, rows]       key and header values in base64
+                rows: what was stored of it, in order: event time where the value itself is the line, else [event time, sha256 of the line]
+    root        Merkle tree of RFC 6962 over the leaves of a range: sha256(00 leaf), sha256(01 left right)
+    statement   {v, topic, partition, incarnation, number, lo, hi, count, root, previous}: this range follows the one with head `previous`
+    head        sha256(02 statement): names the range and all before it
+    seal        {head, key, time, settings, identities, software}, signed with Ed25519
+    key         {id, public, from, by, signature}: the next key is signed by the one before, the first by itself
+    manifest    {files: name -> sha256, segments, ...}: signed when the exporter had the key
+
+What a good bundle proves: these bytes were record N of that topic when the range was sealed; nothing was put between, taken out or moved
+since; the seal was made with this key.  It does not prove that the record was true when it was written, nor, without a witness or a
+fingerprint that you got elsewhere, that the holder of the key did not make two histories.
+
+Texts are canonical JSON: keys sorted, no spaces, ASCII.  Times are milliseconds since 1970-01-01 UTC.
+"""
+
+import argparse
+import base64
+import binascii
+import hashlib
+import json
+import sys
+import zipfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+LEAF, NODE, HEAD = b"\0", b"\1", b"\2"
+EMPTY_ROOT = hashlib.sha256(b"").digest()
+SEAL_CONTEXT = b"trainwatch evidence seal v1\n"
+KEY_CONTEXT = b"trainwatch evidence key v1\n"
+MANIFEST_CONTEXT = b"trainwatch evidence manifest v1\n"
+KEY_ID_DIGITS = 16
+OVERLAP_MS = 86_400_000  # a key may still sign this long after the next one is valid: workers are restarted one by one
+CLOCKS_MS = 60_000  # clocks of two workers may differ by this much
+MANIFEST, MANIFEST_SIGNATURE = "manifest.json", "manifest.signature.json"
+REPORT, RECORDS, CHAIN, KEYS, CUSTODY = "report.json", "records.jsonl", "chain.jsonl", "keys.json", "custody.jsonl"
+REQUIRED = (MANIFEST, REPORT, RECORDS, CHAIN, KEYS, CUSTODY)
+FILE_BYTES_MAX = 4 << 30
+
+Entry = Mapping[str, Any]  # one line of chain.jsonl: statement, seal, signature
+
+CODES = {
+    "bundle_unreadable": "it is no bundle, or a part of it cannot be read",
+    "file_missing": "a file that the manifest names is not there",
+    "file_added": "a file that the manifest does not name",
+    "file_changed": "a file has another sha256 than the manifest says",
+    "manifest_signature_wrong": "the manifest was changed after it had been signed",
+    "key_changed": "a public key does not fit its id, or its entry was changed",
+    "key_rotation_wrong": "a key was not signed by the one before it",
+    "key_unknown": "signed with a key that is not in the ring",
+    "key_untrusted": "the ring does not begin with, or hold, the key that you trust",
+    "key_outside_validity": "signed before the key was valid, or after the next one had replaced it",
+    "signature_wrong": "the seal was changed, or signed by somebody else",
+    "head_wrong": "the statement was changed after it had been sealed",
+    "chain_broken": "a range does not follow the one before it",
+    "chain_missing": "ranges are missing from the chain",
+    "chain_disordered": "entries of the chain are out of order",
+    "chain_doubled": "one entry stands twice",
+    "chain_forked": "two different histories of the same offsets",
+    "chain_reread": "the same records were read into other lines by another release or other settings",
+    "range_gap": "offsets between two ranges are under no root",
+    "range_overlap": "two ranges share offsets",
+    "range_wrong": "a range with impossible numbers",
+    "incarnation_changed": "a statement of another life of the topic",
+    "time_backwards": "a range was sealed before the one that it follows",
+    "count_changed": "another number of leaves than the statement says",
+    "leaf_unreadable": "a leaf is not what a leaf looks like",
+    "leaves_changed": "the leaves do not give the root",
+    "leaves_disordered": "leaves are not in the order of their offsets",
+    "proof_wrong": "the record is not in the range: its leaf and proof do not give the signed root",
+    "root_missing": "no signed root for the range of a record",
+    "record_changed": "the bytes of a record are not those that were sealed",
+    "offset_changed": "a record has another offset than was sealed",
+    "time_changed": "a record has another time than was sealed",
+    "record_key_changed": "a record has another key than was sealed",
+    "headers_changed": "a record has other headers than were sealed",
+    "record_doubled": "a record stands twice",
+    "record_disordered": "records are out of order",
+    "record_uncited": "a record that the report does not cite",
+    "line_changed": "a stored line is not the one that was sealed",
+    "line_time_changed": "a stored line has another event time than was sealed",
+    "line_missing": "a line that was sealed is not there",
+    "line_added": "a line that was never sealed",
+    "evidence_missing": "the report cites a line that is not in the bundle",
+    "evidence_changed": "the report cites a line by another sha256 than it has",
+    "witness_differs": "a witness was given another head for the same range",
+    "witness_unknown": "a witness was given heads of ranges that are not in the chain",
+}
+
+
+class Problem(NamedTuple):
+    """One thing that is wrong."""
+
+    code: str  # of CODES
+    where: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.where}: {self.text}"
+
+
+class Unreadable(Exception):  # noqa: N818  reads as a state
+    """The bundle cannot be read at all."""
+
+
+# --- formats ------------------------------------------------------------------------------------------------------------------------
+
+
+def canonical(value: Any) -> bytes:
+    """The one text of a JSON value."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode()
+
+
+def head_of(statement: Mapping[str, Any]) -> str:
+    """The name of a range and of all before it."""
+    return hashlib.sha256(HEAD + canonical(statement)).hexdigest()
+
+
+def key_id(public: bytes) -> str:
+    """The name of a key; the whole fingerprint is the sha256."""
+    return fingerprint(public)[:KEY_ID_DIGITS]
+
+
+def fingerprint(public: bytes) -> str:
+    """What one party tells another about a key, by telephone or on paper."""
+    return hashlib.sha256(public).hexdigest()
+
+
+def key_text(entry: Mapping[str, Any]) -> bytes:
+    """What the key before signs of a key."""
+    return KEY_CONTEXT + canonical({name: entry[name] for name in ("id", "public", "from", "by")})
+
+
+def is_signed(public: bytes, signature: str, text: bytes) -> bool:
+    """Did the holder of the key sign this?"""
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(bytes.fromhex(signature), text)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def is_included(leaf: bytes, position: int, count: int, proof: Sequence[str], root: str) -> bool:
+    """Is it leaf `position` of the `count` under the root?"""
+    if not 0 <= position < count:
+        return False
+    found, siblings, last = hashlib.sha256(LEAF + leaf).digest(), [bytes.fromhex(each) for each in proof], count - 1
+    while last > 0:
+        if position % 2 or position < last:
+            if not siblings:
+                return False
+            sibling = siblings.pop(0)
+            found = hashlib.sha256(NODE + sibling + found if position % 2 else NODE + found + sibling).digest()
+        position, last = position // 2, last // 2
+    return not siblings and found.hex() == root
+
+
+def is_consistent(earlier: int, earlier_root: bytes, count: int, root: bytes, proof: Sequence[bytes]) -> bool:
+    """Is the tree of `earlier` leaves how the tree of `count` began?  RFC 9162, 2.1.4.2."""
+    if not 0 < earlier <= count:
+        return False
+    if earlier == count:
+        return not proof and earlier_root == root
+    path = [earlier_root, *proof] if earlier & (earlier - 1) == 0 else list(proof)
+    if not path:
+        return False
+    at, last = earlier - 1, count - 1
+    while at % 2:
+        at, last = at // 2, last // 2
+    old = new = path[0]
+    for node in path[1:]:
+        if last == 0:
+            return False
+        if at % 2 or at == last:
+            old, new = hashlib.sha256(NODE + node + old).digest(), hashlib.sha256(NODE + node + new).digest()
+            while at and not at % 2:
+                at, last = at // 2, last // 2
+        else:
+            new = hashlib.sha256(NODE + new + node).digest()
+        at, last = at // 2, last // 2
+    return last == 0 and old == earlier_root and new == root
+
+
+class Leaf(NamedTuple):
+    """A leaf, taken apart."""
+
+    offset: int
+    timestamp: int
+    key: str | None
+    headers: list[list[str]]
+    sha256: str | None
+    rows: list[tuple[int, str]]  # event time, sha256 of the line
+
+
+def read_leaf(text: str) -> Leaf:
+    """Raises ValueError when it is none."""
+    fields = json.loads(text)
+    if not isinstance(fields, list) or len(fields) != 6:
+        raise ValueError("a leaf has six fields")
+    offset, timestamp, key, headers, sha256, told = fields
+    if not isinstance(offset, int) or not isinstance(timestamp, int) or not isinstance(told, list) or not isinstance(headers, list):
+        raise ValueError("a field of a leaf has a wrong type")
+    rows = []
+    for row in told:
+        time, line = (row, sha256) if isinstance(row, int) else row
+        rows.append((time, line))
+    return Leaf(offset, timestamp, key, headers, sha256, rows)
+
+
+# --- keys ---------------------------------------------------------------------------------------------------------------------------
+
+
+class Ring:
+    """The public keys of a site, and since when each is valid.  A broken entry is a problem and no key."""
+
+    def __init__(self, entries: Sequence[Mapping[str, Any]], trust: str = "") -> None:
+        self.problems: list[Problem] = []
+        self.fingerprints: list[str] = []
+        self._keys: dict[str, tuple[bytes, int, int | None]] = {}  # id -> public, valid from, to
+        before = ""
+        for number, entry in enumerate(entries):
+            where = f"keys.json, key {number}"
+            try:
+                public, start, name = bytes.fromhex(entry["public"]), int(entry["from"]), str(entry["id"])
+                text, by, signature = key_text(entry), str(entry["by"]), str(entry["signature"])
+            except (KeyError, TypeError, ValueError) as error:
+                self.problems.append(Problem("key_changed", where, f"it cannot be read: {error!r}"))
+                continue
+            if key_id(public) != name:
+                self.problems.append(Problem("key_changed", where, f"the id is {name}, that of the key {key_id(public)}"))
+                continue
+            signer = self._keys[by][0] if by in self._keys else public if by == name and not before else b""
+            if by != (before or name) or not is_signed(signer or public, signature, text):
+                self.problems.append(Problem("key_rotation_wrong", where, f"{name} is not signed by {before or 'itself'}"))
+                continue
+            if before:
+                old, since, _ = self._keys[before]
+                self._keys[before] = old, since, start + OVERLAP_MS
+            self._keys[name] = public, start, None
+            self.fingerprints.append(fingerprint(public))
+            before = name
+        wanted = trust.lower().replace(":", "").strip()
+        if wanted and not any(each.startswith(wanted) for each in self.fingerprints if len(wanted) >= KEY_ID_DIGITS):
+            self.problems.append(Problem("key_untrusted", "keys.json", f"no key has the fingerprint {wanted}"))
+
+    def check(self, name: str, time: int | None, signature: str, text: bytes, where: str, code: str) -> Iterator[Problem]:
+        """A signature by a key, at a time."""
+        if name not in self._keys:
+            yield Problem("key_unknown", where, f"signed with key {name}")
+            return
+        public, start, end = self._keys[name]
+        if not is_signed(public, signature, text):
+            yield Problem(code, where, f"key {name} did not sign this")
+        elif time is not None and (time < start - CLOCKS_MS or (end is not None and time > end)):
+            yield Problem("key_outside_validity", where, f"key {name} is valid from {start} to {end or 'now'}, signed at {time}")
+
+
+# --- chains -------------------------------------------------------------------------------------------------------------------------
+
+
+def place_of(statement: Mapping[str, Any]) -> str:
+    """`logs.access/3 [17, 42)`."""
+    return f"{statement.get('topic')}/{statement.get('partition')} [{statement.get('lo')}, {statement.get('hi')})"
+
+
+_STATEMENT = {"v": int, "topic": str, "partition": int, "incarnation": str, "number": int, "lo": int, "hi": int, "count": int} | {
+    "root": str,
+    "previous": str,
+}
+_SEAL = {"head": str, "key": str, "time": int, "settings": str, "identities": str, "software": str}
+
+
+def _readable(entry: Any) -> bool:
+    if not isinstance(entry, Mapping) or not isinstance(entry.get("signature"), str):
+        return False
+    parts = (entry.get("statement"), _STATEMENT), (entry.get("seal"), _SEAL)
+    return all(
+        isinstance(part, Mapping) and part.keys() == kinds.keys() and all(type(part[name]) is kind for name, kind in kinds.items())
+        for part, kinds in parts
+    )
+
+
+def check_entry(entry: Entry, ring: Ring) -> Iterator[Problem]:
+    """One statement and its seal."""
+    statement, seal = entry["statement"], entry["seal"]
+    where = place_of(statement)
+    if not 0 <= statement["lo"] < statement["hi"] or not 0 <= statement["count"] <= statement["hi"] - statement["lo"]:
+        yield Problem("range_wrong", where, f"{statement['count']} records")
+    if (statement["number"] == 1) != (statement["previous"] == "") or statement["number"] < 1:
+        yield Problem("chain_broken", where, f"number {statement['number']} follows {statement['previous'] or 'nothing'}")
+    if head_of(statement) != seal["head"]:
+        yield Problem("head_wrong", where, f"sealed as {seal['head']}, is {head_of(statement)}")
+    yield from ring.check(seal["key"], seal["time"], entry["signature"], SEAL_CONTEXT + canonical(seal), where, "signature_wrong")
+
+
+def check_chain(entries: Sequence[Any], ring: Ring, *, before: Entry | None = None) -> Iterator[Problem]:
+    """Entries of one partition in order; `before` is the one before the first, where it is known."""
+    last = before
+    for number, entry in enumerate(entries):
+        if not _readable(entry):
+            yield Problem("bundle_unreadable", f"entry {number} of the chain", "it is no statement with a seal")
+            continue
+        yield from check_entry(entry, ring)
+        if last is not None:
+            yield from _check_step(last, entry)
+        if last is None or entry["statement"]["number"] >= last["statement"]["number"]:
+            last = entry
+
+
+def _check_step(last: Entry, entry: Entry) -> Iterator[Problem]:
+    old, new = last["statement"], entry["statement"]
+    where = place_of(new)
+    if old["incarnation"] != new["incarnation"]:
+        yield Problem("incarnation_changed", where, f"{new['incarnation']} follows {old['incarnation']}")
+        return
+    if old == new:
+        yield Problem("chain_doubled", where, f"number {new['number']} stands twice")
+        return
+    if new["number"] == old["number"] or (new["lo"], new["hi"]) == (old["lo"], old["hi"]):
+        yield Problem("chain_forked", where, f"number {old['number']} has head {head_of(old)}, {new['number']} {head_of(new)}")
+        return
+    if new["number"] < old["number"]:
+        yield Problem("chain_disordered", where, f"number {new['number']} stands behind {old['number']}")
+        return
+    if new["number"] > old["number"] + 1:
+        yield Problem("chain_missing", where, f"numbers {old['number'] + 1} to {new['number'] - 1} are not there")
+        return
+    if new["previous"] != head_of(old):
+        yield Problem("chain_broken", where, f"follows {new['previous']}, the one before is {head_of(old)}")
+    if new["lo"] > old["hi"]:
+        yield Problem("range_gap", where, f"offsets {old['hi']} to {new['lo'] - 1} are under no root: evidence was off")
+    elif new["lo"] < old["hi"]:
+        yield Problem("range_overlap", where, f"the range before ends at {old['hi']}")
+    if entry["seal"]["time"] < last["seal"]["time"] - CLOCKS_MS:
+        yield Problem("time_backwards", where, f"sealed at {entry['seal']['time']}, the one before at {last['seal']['time']}")
+
+
+def check_leaves(statement: Mapping[str, Any], leaves: Sequence[str]) -> Iterator[Problem]:
+    """All leaves of a range against its root."""
+    where = place_of(statement)
+    if len(leaves) != statement["count"]:
+        yield Problem("count_changed", where, f"{len(leaves)} leaves, sealed {statement['count']}")
+    level = [hashlib.sha256(LEAF + leaf.encode()).digest() for leaf in leaves]
+    while len(level) > 1:
+        odd = level[-1:] if len(level) % 2 else []
+        level = [hashlib.sha256(NODE + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)] + odd
+    if (level[0] if level else EMPTY_ROOT).hex() != statement["root"]:
+        yield Problem("leaves_changed", where, "a leaf was changed, added, dropped or moved")
+    last = -1
+    for number, leaf in enumerate(leaves):
+        try:
+            offset = read_leaf(leaf).offset
+        except (ValueError, TypeError) as error:
+            yield Problem("leaf_unreadable", f"{where}, leaf {number}", str(error))
+            return
+        if offset <= last or not statement["lo"] <= offset < statement["hi"]:
+            yield Problem("leaves_disordered", where, f"offset {offset} behind {last}")
+            return
+        last = offset
+
+
+def check_witness(entries: Iterable[Entry], heads: Iterable[Any], segments: Sequence[Mapping[str, Any]] | None = None) -> Iterator[Problem]:
+    """Heads that somebody else kept, against the chain.  `segments`: the witness may know ranges outside of these."""
+    numbered = {_numbered(entry["statement"]): entry for entry in entries}
+    for kept in heads:
+        if not _readable(kept):
+            yield Problem("bundle_unreadable", "a line of the witness", "it is no statement with a seal")
+            continue
+        statement = kept["statement"]
+        found = numbered.get(_numbered(statement))
+        if found is not None and head_of(found["statement"]) != kept["seal"]["head"]:
+            text = f"number {statement['number']}: {kept['seal']['head']} was witnessed, the chain has {head_of(found['statement'])}"
+            yield Problem("witness_differs", place_of(statement), text)
+        elif found is None and (segments is None or any(_within(statement, segment) for segment in segments)):
+            yield Problem("witness_unknown", place_of(statement), f"number {statement['number']} was witnessed and is not in the chain")
+
+
+def _numbered(statement: Mapping[str, Any]) -> tuple[Any, ...]:
+    return statement["topic"], statement["partition"], statement["incarnation"], statement["number"]
+
+
+def _within(statement: Mapping[str, Any], segment: Mapping[str, Any]) -> bool:
+    same = all(statement[name] == segment[name] for name in ("topic", "partition", "incarnation"))
+    return bool(same and segment["first"] <= statement["number"] <= segment["last"])
+
+
+# --- records ------------------------------------------------------------------------------------------------------------------------
+
+
+def check_record(record: Mapping[str, Any], statements: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> Iterator[Problem]:
+    """One record of a bundle: what it says of itself against its leaf, and the leaf against the signed root."""
+    where = f"{record['topic']}/{record['partition']}@{record['offset']}"
+    statement = statements.get((record["topic"], record["partition"], record["incarnation"], record["lo"], record["hi"]))
+    if statement is None:
+        yield Problem("root_missing", where, f"no statement on [{record['lo']}, {record['hi']})")
+    elif not is_included(record["leaf"].encode(), record["position"], statement["count"], record["proof"], statement["root"]):
+        yield Problem("proof_wrong", where, f"leaf {record['position']} of {place_of(statement)}")
+    try:
+        leaf = read_leaf(record["leaf"])
+    except (ValueError, TypeError) as error:
+        yield Problem("leaf_unreadable", where, str(error))
+        return
+    if leaf.offset != record["offset"]:
+        yield Problem("offset_changed", where, f"sealed as offset {leaf.offset}")
+    if leaf.timestamp != record["timestamp"]:
+        yield Problem("time_changed", where, f"sealed with time {leaf.timestamp}")
+    if leaf.key != record["key"]:
+        yield Problem("record_key_changed", where, f"sealed with key {leaf.key}")
+    if leaf.headers != record["headers"]:
+        yield Problem("headers_changed", where, "sealed with other headers")
+    if record["value"] is not None and _sha256(record["value"]) != leaf.sha256:
+        yield Problem("record_changed", where, f"sealed with sha256 {leaf.sha256}")
+    yield from check_lines(leaf, [(line["index"], line["time"], _sha256(line["raw"])) for line in record["lines"]], where)
+
+
+def check_lines(leaf: Leaf, lines: Sequence[tuple[int, int, str]], where: str) -> Iterator[Problem]:
+    """Stored lines (number in the record, event time, sha256) against what was sealed of them."""
+    seen = set()
+    for index, time, sha256 in lines:
+        if not 0 <= index < len(leaf.rows) or index in seen:
+            yield Problem("line_added", where, f"line {index} of {len(leaf.rows)}")
+            continue
+        seen.add(index)
+        if leaf.rows[index][1] != sha256:
+            yield Problem("line_changed", where, f"line {index}: sealed with sha256 {leaf.rows[index][1]}, is {sha256}")
+        if leaf.rows[index][0] != time:
+            yield Problem("line_time_changed", where, f"line {index}: sealed with event time {leaf.rows[index][0]}, is {time}")
+    if missing := set(range(len(leaf.rows))) - seen:
+        yield Problem("line_missing", where, f"line {min(missing)} of {len(leaf.rows)}")
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(base64.b64decode(text, validate=True)).hexdigest()
+
+
+def check_citations(report: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    """What the report cites against what is there."""
+    there: dict[str, set[str]] = {}
+    cited = {each["event_id"] for each in report["evidence"]}
+    for record in records:
+        names = set()
+        for line in record["lines"]:
+            there.setdefault(line["event_id"], set()).add(_sha256(line["raw"]))
+            names.add(line["event_id"])
+        if not names & cited:
+            yield Problem("record_uncited", f"{record['topic']}/{record['partition']}@{record['offset']}", "nothing in the report needs it")
+    excused = {each["event_id"] for each in report["unavailable"]}
+    for each in report["evidence"]:
+        found = there.get(each["event_id"])
+        if found is None:
+            if each["event_id"] not in excused:
+                yield Problem("evidence_missing", f"finding {each['finding_id']}", f"event {each['event_id']} ({each['role']})")
+        elif each["sha256"] not in found:
+            yield Problem("evidence_changed", f"finding {each['finding_id']}", f"event {each['event_id']} is cited as {each['sha256']}")
+
+
+# --- bundles ------------------------------------------------------------------------------------------------------------------------
+
+
+def read_bundle(path: Path) -> dict[str, bytes]:
+    """The files of a folder or zip, by name.  Raises Unreadable."""
+    try:
+        if path.is_dir():
+            return {each.relative_to(path).as_posix(): each.read_bytes() for each in sorted(path.rglob("*")) if each.is_file()}
+        with zipfile.ZipFile(path) as archive:
+            infos = archive.infolist()
+            if len({info.filename for info in infos}) != len(infos):
+                raise Unreadable("a name stands twice in the archive")
+            if sum(info.file_size for info in infos) > FILE_BYTES_MAX:
+                raise Unreadable(f"more than {FILE_BYTES_MAX} bytes")
+            return {info.filename: archive.read(info) for info in infos if not info.is_dir()}
+    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+        raise Unreadable(f"{path}: {error}") from error
+
+
+def lines_of(content: bytes) -> list[Any]:
+    """JSON lines.  Raises ValueError."""
+    return [json.loads(line) for line in content.splitlines() if line]
+
+
+class Verdict(NamedTuple):
+    """What came of it."""
+
+    problems: list[Problem]
+    notes: list[str]
+    fingerprints: list[str]
+    records: int = 0
+    ranges: int = 0
+
+    @property
+    def ok(self) -> bool:
+        return not self.problems
+
+
+def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Sequence[Any] = ()) -> Verdict:
+    """Check everything; a first problem does not hide the others."""
+    missing = [name for name in REQUIRED if name not in files]
+    if missing:
+        return Verdict([Problem("file_missing", name, "every bundle has it") for name in missing], [], [])
+    try:
+        manifest, report, keys = (json.loads(files[name]) for name in (MANIFEST, REPORT, KEYS))
+        records, chain = lines_of(files[RECORDS]), lines_of(files[CHAIN])
+        lines_of(files[CUSTODY])
+        ring = Ring(keys["keys"], trust)
+        problems = [*_check_files(files, manifest, ring), *ring.problems]
+        problems += _check_chains(chain, manifest["segments"], ring)
+        statements = {_ranged(entry["statement"]): entry["statement"] for entry in chain if _readable(entry)}
+        problems += _check_order(records)
+        for record in records:
+            problems += check_record(record, statements)
+        problems += check_citations(report, records)
+        if witness:
+            problems += check_witness((entry for entry in chain if _readable(entry)), witness, manifest["segments"])
+    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+        return Verdict([Problem("bundle_unreadable", "a file of the bundle", f"{type(error).__name__}: {error}")], [], [])
+    return Verdict(problems, list(_notes(files, report, records, trust=trust, witness=witness)), ring.fingerprints, len(records), len(chain))
+
+
+def _notes(files: Mapping[str, bytes], report: Mapping[str, Any], records: Sequence[Any], *, trust: str, witness: object) -> Iterator[str]:
+    """What is not wrong, and not proved either."""
+    if not trust:
+        yield "the keys are the bundle's own: compare their fingerprints with those that the site gave you by another way (--trust)"
+    if not witness:
+        yield "no witness was asked: the holder of the key could have sealed a second history (--witness)"
+    if MANIFEST_SIGNATURE not in files:
+        yield "the manifest is not signed: report and custody log are only as good as the way by which they came"
+    if bare := sum(record["value"] is None for record in records):
+        yield f"of {bare} records the whole bytes are gone: proved is that the site read these lines from a record with the sealed sha256"
+    for each in report["unavailable"]:
+        yield f"event {each['event_id']} is cited and not in the bundle: {each['why']}"
+
+
+def _check_files(files: Mapping[str, bytes], manifest: Mapping[str, Any], ring: Ring) -> Iterator[Problem]:
+    named = manifest["files"]
+    for name in sorted(named.keys() - files.keys()):
+        yield Problem("file_missing", name, "the manifest names it")
+    for name in sorted(files.keys() - named.keys() - {MANIFEST, MANIFEST_SIGNATURE}):
+        yield Problem("file_added", name, "the manifest does not name it")
+    for name in sorted(named.keys() & files.keys()):
+        if hashlib.sha256(files[name]).hexdigest() != named[name]:
+            yield Problem("file_changed", name, "its sha256 is another than in the manifest")
+    if MANIFEST_SIGNATURE in files:
+        signed = json.loads(files[MANIFEST_SIGNATURE])
+        text = MANIFEST_CONTEXT + files[MANIFEST]
+        yield from ring.check(signed["key"], manifest["created"], signed["signature"], text, MANIFEST, "manifest_signature_wrong")
+
+
+def _check_chains(chain: Sequence[Any], segments: Sequence[Mapping[str, Any]], ring: Ring) -> Iterator[Problem]:
+    """Each segment that the manifest promises, in the order of the file; nothing outside of them."""
+    left = list(chain)
+    for segment in segments:
+        ours = [entry for entry in left if _readable(entry) and _within(entry["statement"], segment)]
+        left = [entry for entry in left if not any(entry is each for each in ours)]
+        yield from check_chain(ours, ring)
+        where = f"{segment['topic']}/{segment['partition']}"
+        numbers = {entry["statement"]["number"] for entry in ours}
+        if gone := [number for number in (segment["first"], segment["last"]) if number not in numbers]:
+            yield Problem("chain_missing", where, f"number {gone[0]} of the segment {segment['first']} to {segment['last']}")
+    for entry in left:
+        if _readable(entry):
+            yield from check_entry(entry, ring)
+            yield Problem("chain_disordered", place_of(entry["statement"]), "in no segment that the manifest names")
+        else:
+            yield Problem("bundle_unreadable", "an entry of the chain", "it is no statement with a seal")
+    yield from _forks(chain)
+
+
+def _forks(chain: Sequence[Any]) -> Iterator[Problem]:
+    heads: dict[tuple[Any, ...], str] = {}
+    for entry in chain:
+        if _readable(entry):
+            head = heads.setdefault(_ranged(entry["statement"]), entry["seal"]["head"])
+            if head != entry["seal"]["head"]:
+                yield Problem("chain_forked", place_of(entry["statement"]), f"heads {head} and {entry['seal']['head']}")
+
+
+def _ranged(statement: Mapping[str, Any]) -> tuple[Any, ...]:
+    return tuple(statement[name] for name in ("topic", "partition", "incarnation", "lo", "hi"))
+
+
+def _check_order(records: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
+    last: tuple[Any, ...] = ()
+    for record in records:
+        place = (record["topic"], record["partition"], record["incarnation"], record["offset"])
+        if last and place == last:
+            yield Problem("record_doubled", f"{place[0]}/{place[1]}@{place[3]}", "stands twice")
+        elif last and place < last:
+            yield Problem("record_disordered", f"{place[0]}/{place[1]}@{place[3]}", "stands behind a later one")
+        last = place
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """The command.  0: nothing is wrong; 1: something is; 2: it cannot be read."""
+    parser = argparse.ArgumentParser(description="Check a trainwatch evidence bundle, offline.")
+    parser.add_argument("bundle", type=Path)
+    parser.add_argument("--trust", default="", help="fingerprint of a key of the site, 16 digits or more, that you got elsewhere")
+    parser.add_argument("--witness", type=Path, help="heads that somebody else kept, JSON lines")
+    wanted = parser.parse_args(words)
+    try:
+        witness = lines_of(wanted.witness.read_bytes()) if wanted.witness else []
+        verdict = verify_bundle(read_bundle(wanted.bundle), trust=wanted.trust, witness=witness)
+    except (Unreadable, OSError, ValueError) as error:
+        sys.stderr.write(f"bundle_unreadable: {error}\n")
+        return 2
+    sys.stdout.write(told(verdict))
+    return 0 if verdict.ok else 1
+
+
+def told(verdict: Verdict) -> str:
+    """For people.  Escaped: texts in a bundle may have been written by an attacker."""
+    lines = [*map(str, verdict.problems), *(f"note: {note}" for note in verdict.notes)]
+    lines += [f"key {each}" for each in verdict.fingerprints]
+    lines.append(f"{'OK' if verdict.ok else 'WRONG'}: {verdict.records} records, {verdict.ranges} ranges, {len(verdict.problems)} problems")
+    return "".join(f"{ascii(line)[1:-1]}\n" for line in lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""What a subscription of CloudWatch Logs sends in; its log events out.
+
+    {"messageType":"DATA_MESSAGE","owner":"..","logGroup":"/aws/eks/c1/cluster","logStream":"kube-apiserver-audit-0a1b","subscriptionFilters":[..],
+     "logEvents":[{"id":"..","timestamp":1772452800318,"message":"{\\"kind\\":\\"Event\\",..}"},..]}
+
+EKS sends its audit events so.  The file of a line is `<log group>/<log stream>`.  Subscriptions compress what they send (compressed.py); a
+CONTROL_MESSAGE, which only asks whether anybody is there, has no lines.
+
+Holds: at most ITEMS_MAX events; an event without a message is refused alone.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import DecodeError, RecordTooLarge
+from pipeline.formats.envelopes.raw import said_by, without_line_end
+from pipeline.formats.envelopes.said import moment, text
+from pipeline.formats.line import ITEMS_MAX, Headers, Line
+
+HEAD_BYTES = 512  # in which the type of the message stands
+
+
+class _Batch(msgspec.Struct, gc=False):
+    type: str = msgspec.field(name="messageType")
+    events: list[Any] = msgspec.field(name="logEvents")
+    group: Any = msgspec.field(default=None, name="logGroup")
+    stream: Any = msgspec.field(default=None, name="logStream")
+
+
+_decode = msgspec.json.Decoder(_Batch).decode
+
+
+class CloudWatch:
+    """The log events of a subscription."""
+
+    name = "cloudwatch"
+    begins: Sequence[bytes] = (b"{",)
+    keys: Sequence[str] = ("messageType",)
+
+    def unwrap(self, value: bytes, headers: Headers) -> list[Line] | None:
+        """A line a log event."""
+        if value[:1] != b"{" or b'"messageType"' not in value[:HEAD_BYTES] or b'"logEvents"' not in value:
+            return None
+        try:
+            batch = _decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise DecodeError(f"no message of CloudWatch Logs: {error}") from error
+        if batch.type == "CONTROL_MESSAGE":
+            return []
+        if len(batch.events) > ITEMS_MAX:
+            raise RecordTooLarge(f"{len(batch.events)} log events in a record, at most {ITEMS_MAX}")
+        host, program, file, _, collected = said_by(headers)
+        group, stream = text(batch.group), text(batch.stream)
+        file = f"{group}/{stream}" if group else file
+        lines = []
+        for event in batch.events:
+            message = event.get("message") if isinstance(event, dict) else None
+            if not isinstance(message, str):
+                lines.append(Line(payload=b"", host=host, file=file, broken="a log event without a message"))
+                continue
+            read_at = moment(event.get("timestamp")) or collected
+            lines.append(Line(payload=without_line_end(message.encode()), host=host, program=program, file=file, collected_time=read_at))
+        return lines
+
+
+ENVELOPE = CloudWatch()

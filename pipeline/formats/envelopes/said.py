@@ -1,0 +1,110 @@
+"""What shippers say beside a line, each in words of their own, in; names, moments and files in one form out.
+
+    moments    `2026-03-02T20:00:00.318+08:00`, seconds as a number, `"1772452800318000"` (journal), `"1772452800318000000"` (OTLP)
+    pods       the metadata of Kubernetes, in four spellings; the path of the log file that the kubelet keeps for the container
+    prefix     `<time> host program[pid]: message`, of a system log line that came in parts
+
+A pod's file is named also where the shipper does not say it, so that settings which look for a job in a file name (`job_pattern`) fit
+however the line came.  The prefix is put together so that one set of parsers reads system logs whether they came whole or in parts.
+
+Holds: nothing here makes a line unreadable; a name too long or with control characters, and a time outside 2000 to 2100, count as absent.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pipeline.formats.envelopes.raw import NAME_BYTES_MAX, sane_time
+from pipeline.formats.fields import zoned_time
+
+NUMBER_DIGITS_MAX = 20
+# A number of seconds, milliseconds, microseconds or nanoseconds: between 2000 and 2100 these do not overlap.
+_UNITS = ((1e11, 1000.0), (1e14, 1.0), (1e17, 1e-3), (1e20, 1e-6))
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ISO_START = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
+_BSD_START = r"[A-Z][a-z]{2} [ 0-9][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}"
+_OWN_PREFIX = re.compile(rf" ?(?:<[0-9]{{1,3}}>|{_ISO_START}|{_BSD_START}|type=|node=|\{{|\[)")
+_WRITTEN = re.compile(rf"(?:{_ISO_START}\S{{0,20}}|{_BSD_START})")
+_WORD = re.compile(r"[^\s\[\]:]{1,255}")
+_PID = re.compile(r"[0-9]{1,10}")
+FROM_A_USER = "<13>"  # the priority user.notice, before what says it is the kernel and is not
+KERNEL_FACILITY = frozenset({"kern", "kernel", "0"})
+
+
+def text(value: object) -> str:
+    """A name, or nothing."""
+    if isinstance(value, str) and value != "-" and len(value) <= NAME_BYTES_MAX and value.isprintable():
+        return value
+    return ""
+
+
+def first(*values: object) -> str:
+    """The first that is a name."""
+    for value in values:
+        if value is not None and (found := text(value)):
+            return found
+    return ""
+
+
+def nested(part: object, *path: str) -> str:
+    """The name that stands at the path."""
+    for key in path:
+        if not isinstance(part, dict):
+            return ""
+        part = part.get(key)
+    return text(part)
+
+
+def moment(value: object) -> int | None:
+    """UTC ms of a time that says its offset, or of a number since 1970 in any unit; None when it is neither."""
+    if isinstance(value, str):
+        if not value.isdigit() or not value.isascii() or len(value) > NUMBER_DIGITS_MAX:
+            return zoned_time(value)
+        value = int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        for below, factor in _UNITS:
+            if value < below:
+                return sane_time(round(value * factor) if factor >= 1 else int(value * factor))
+    return None
+
+
+def iso(milliseconds: int) -> str:
+    """A time as a system log writes it."""
+    return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
+
+
+# --- Kubernetes -----------------------------------------------------------------------------------------------------------------
+
+
+def pod_file(namespace: str, pod: str, uid: str, container: str) -> str:
+    """Where the kubelet keeps the container's output, but for the number of its restart; empty without a pod."""
+    return f"/var/log/pods/{namespace}_{pod}_{uid}/{container}/" if pod and "/" not in f"{namespace}{pod}{uid}{container}" else ""
+
+
+def pod_of(said: Mapping[str, Any]) -> tuple[str, str]:
+    """File and node of a pod, from metadata as Fluent Bit and Fluentd, Vector, or Filebeat write it."""
+    namespace = first(said.get("namespace_name"), said.get("pod_namespace"), said.get("namespace"))
+    pod = first(said.get("pod_name"), nested(said, "pod", "name"))
+    uid = first(said.get("pod_id"), said.get("pod_uid"), nested(said, "pod", "uid"))
+    container = first(said.get("container_name"), nested(said, "container", "name"))
+    node = first(said.get("host"), said.get("pod_node_name"), nested(said, "node", "name"))
+    return pod_file(namespace, pod, uid, container), node
+
+
+# --- the prefix of a system log line ----------------------------------------------------------------------------------------------
+
+
+def composed(message: str, written: str, host: str, program: str, pid: object) -> str:
+    """The line whole again; the message alone where it has a prefix of its own, or where there is nothing to make one of."""
+    own = _OWN_PREFIX.match(message)
+    if own is not None and not (program == "kernel" and own[0].endswith("[")):
+        return message
+    if not (_WRITTEN.fullmatch(written) and _WORD.fullmatch(program)):
+        return message
+    before = f"{written} {host} {program}" if _WORD.fullmatch(host) else f"{written} {program}"
+    number = str(pid) if isinstance(pid, str | int) else ""
+    if _PID.fullmatch(number):
+        before = f"{before}[{number}]"
+    return f"{before}: {message.removeprefix(' ')}"

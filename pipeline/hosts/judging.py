@@ -1,0 +1,161 @@
+"""Hosts on which somebody acted in; findings about them, and whom preemption on a host made room for, out.
+
+A host is judged when an act is told, when anything else is told of a host with an act, and when the window of what was said closes.  Most
+hosts have none, and cost one look at what is new.  What is packed away is not judged again: what was said of it stands.
+"""
+
+from collections.abc import Iterable, Iterator
+
+import msgspec
+
+from pipeline.detect import acts
+from pipeline.detect.detector import registry
+from pipeline.detect.publishing import Publisher
+from pipeline.detect.site import site_of
+from pipeline.detect.subjects import Held, HostCase
+from pipeline.hosts.index import Changes, HostIndex
+from pipeline.hosts.spans import Allocation
+from pipeline.model.actor import actor_of
+from pipeline.model.events import Event
+from pipeline.model.facts import VOID, Fact, identity_case
+from pipeline.model.finding import Finding
+from pipeline.model.ids import digest, rank
+from pipeline.model.outcome import Publish, Tell
+from pipeline.model.told import Displaced, Worked, decode_told, encode_told
+from pipeline.settings import Settings
+from pipeline.stream.agenda import Agenda
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import Watermarks
+
+EMITTED, PACE = "emitted/", "pace/"
+LATEST = 2**63
+WORKED_MAX = 100_000
+ALWAYS = 2**61
+_decode = msgspec.msgpack.Decoder(Finding).decode
+ROOM_MS, ROOM_SEEN_MS, CLOCK_MS = 120_000, 600_000, 5_000  # an attempt begins this soon in the room that another made
+
+
+class Judging:
+    """What hosts need to judge; nothing in here must survive."""
+
+    def __init__(self, settings: Settings, cases: Cases) -> None:
+        self.site = site_of(settings)
+        self._cases = cases
+        self._publisher = Publisher(cases, settings.digest())
+        self.agenda = Agenda()
+        self._told_worked: dict[str, tuple[int, str]] = {}  # told already; telling again would be harmless
+        self._keep_ms = settings.retention.host_days * 86_400_000
+        windows = settings.detect
+        self.reach_ms = 3 * max(windows.degrade_window_seconds, windows.telemetry_window_seconds) * 1000
+        # Hosts of which something was said: looked at once after a restart, since marks may have passed meanwhile.
+        self.watched = {case for case in cases if any(name.startswith(EMITTED) for name in cases.open(case))}
+        for case in sorted(self.watched):
+            self.agenda.plan(case, 0)
+
+    def concerns(self, case: bytes, index: HostIndex, new: Changes) -> bool:
+        """Must the host be judged for what is new?"""
+        if case not in self.watched:
+            found = [timed.event for timed in new.node_events]
+            found += [event for key in new.audit for event in index.befell_by(key)]
+            if not any(self._is_act(event) for event in found):
+                return False
+            self.watched.add(case)
+        return True
+
+    def judge(self, case: bytes, index: HostIndex, now: Watermarks) -> Iterator[Publish | Tell]:
+        """All that is to be said of a host."""
+        host = self.case_of(index)
+        kept_from = max(index.since, now.floor(index.cluster) - self._keep_ms) + self.reach_ms
+        judged: list[Finding] = []
+        for detector in registry("host"):
+            judged += (finding for finding in detector.judge(host, now) if finding.closes_at >= kept_from)
+        plan = self.agenda.plan
+        yield from self._publisher.settle(case, index.emitted, judged, now, lambda time: plan(case, time), kept_from=kept_from)
+
+    def case_of(self, index: HostIndex) -> HostCase:
+        """What detectors see of a host."""
+        return HostCase(
+            self.site,
+            index.cluster,
+            index.host,
+            (timed.event for timed in index.node_events.between(0, ALWAYS)),
+            (Held(held.attempt, held.end, held.owner_uid) for held in index.allocations.values()),
+            index.paces.values(),
+            index.was_heard,
+        )
+
+    def displaced(self, case: bytes, index: HostIndex, new: Changes) -> Iterator[Tell]:
+        """For each attempt that was preempted here, who began in its room: told to whose it is."""
+        pairs: dict[tuple[Allocation, Allocation], None] = {}
+        for attempt in new.attempts:
+            held = index.allocations[attempt]
+            if self._preempted(index, held):
+                for other in index.held.overlapping(held.end - ROOM_SEEN_MS, held.end + ROOM_SEEN_MS):
+                    pairs[held, other] = None
+            for other in index.held.overlapping(held.start - ROOM_SEEN_MS, held.start + ROOM_SEEN_MS):
+                if self._preempted(index, other):
+                    pairs[other, held] = None
+        for victim, by in pairs:
+            if victim.attempt == by.attempt or abs(by.start - victim.end) > ROOM_SEEN_MS:
+                continue
+            told = self._displaced(case, index, victim, by)
+            if told is not None:
+                yield told
+
+    def worked(self, index: HostIndex, facts: Iterable[Fact], new: Changes) -> Iterator[Tell]:
+        """Attempts whose steps are written here: told to whose they are.
+
+        One step of an attempt says it, and the first that is known is kept: its time is the rank.
+        """
+        jobs = {decoded.job for fact in facts if fact.id.startswith(PACE) and isinstance(decoded := decode_told(fact.body), Event)}
+        jobs |= {attempt.job for attempt in new.attempts}
+        for job in sorted(jobs):
+            for held in index.allocations_of(job):
+                steps = [pace for pace in index.paces.values() if pace.job == job and held.start <= pace.event_time <= held.end]
+                who = self.site.directory.by_uid(held.owner_uid, held.attempt.submit)
+                if not steps or who is None:
+                    continue
+                first = min(steps, key=lambda each: (each.event_time, each.id))
+                name = digest("worked", held.attempt.name)
+                order = rank(LATEST - first.event_time)
+                body = encode_told(Worked(held.attempt, first))
+                if len(self._told_worked) >= WORKED_MAX:
+                    self._told_worked.clear()
+                if self._told_worked.get(name) != (first.event_time, who.id):
+                    self._told_worked[name] = (first.event_time, who.id)
+                    yield Tell("identities", Fact(identity_case(index.cluster, who.id), name, order, body))
+
+    def _displaced(self, case: bytes, index: HostIndex, victim: Allocation, by: Allocation) -> Tell | None:
+        who = self.site.directory.by_uid(by.owner_uid, by.attempt.submit)
+        if who is None:
+            return None
+        in_room = victim.end - CLOCK_MS <= by.start <= victim.end + ROOM_MS and victim.owner_uid != by.owner_uid
+        record = self._end_of(case, index, victim) if in_room else None
+        body = encode_told(Displaced(victim.attempt, victim.owner_uid, by.attempt, record)) if record is not None else VOID
+        name = digest("displaced", victim.attempt.name, by.attempt.name)
+        return Tell("identities", Fact(identity_case(index.cluster, who.id), name, rank(victim.weight, by.weight), body))
+
+    def _preempted(self, index: HostIndex, held: Allocation) -> bool:
+        return any(record.state == "PREEMPTED" for record in index.records_of(held.attempt).values())
+
+    def _end_of(self, case: bytes, index: HostIndex, victim: Allocation) -> Event | None:
+        known = self._cases.of(case)
+        ends = sorted(name for name, record in index.records_of(victim.attempt).items() if record.state == "PREEMPTED" and name in known)
+        told = decode_told(known[ends[0]][1]) if ends else None
+        return told if isinstance(told, Event) else None
+
+    def _is_act(self, event: Event) -> bool:
+        """Did a person act on the telemetry, or on what the node gives?"""
+        if not acts.on_telemetry(event) and not acts.on_node(event):
+            return False
+        who = actor_of(self.site.directory, event)
+        return who is not None and who.role not in ("daemon", "service")
+
+    def forget(self, case: bytes, index: HostIndex, before: int) -> None:
+        """Forget what was said of a host so long ago that nothing is left of what it rested on."""
+        for subject, last in list(index.emitted.items()):
+            if not last.body or _decode(last.body).closes_at < before:
+                self._cases.drop(case, f"{EMITTED}{subject}")
+                del index.emitted[subject]
+        if not index.emitted:
+            self.watched.discard(case)

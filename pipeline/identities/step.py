@@ -1,0 +1,132 @@
+"""Facts about people in; findings about accounts and about teams' conduct out.
+
+An account is judged when something new is told of it, when the window of what was said closes, and once after a restart, since the
+identity map may have been corrected:
+
+    login@97 with a key of somebody else        joint watermark passes 97 + grace        a key that is enrolled late
+    provisional finding r1                      final r2                                 retracted r3
+
+What lies before the retention is forgotten, and what was said of it stands: neither judged again on half the evidence nor taken back.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+
+from pipeline.detect.detector import registry
+from pipeline.detect.publishing import Publisher
+from pipeline.detect.site import site_of
+from pipeline.identities.index import IdentityIndex
+from pipeline.model.facts import Fact, case_name
+from pipeline.model.finding import Finding
+from pipeline.model.ids import rank
+from pipeline.model.outcome import Outcome, Publish, Tell
+from pipeline.model.told import Tombstone, decode_told, encode_told
+from pipeline.settings import Settings
+from pipeline.stream.agenda import Agenda
+from pipeline.stream.cases import Cases
+from pipeline.stream.sweep import Sweep
+from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
+
+DAY_MS = 86_400_000
+QUIET_MS = 2 * DAY_MS  # after its last fact a case is packed
+HORIZON = "horizon"  # id of the fact that says what was forgotten
+SWEEP_CASES_MAX = 20  # in one step
+UNSEEN_MAX = 20
+
+
+class IdentitiesState:
+    """Cases by account, the indexes derived from them, and when to look at which again."""
+
+    def __init__(self, settings: Settings, cases: Cases) -> None:
+        self.cases = cases
+        self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
+        self.site = site_of(settings)
+        self.publisher = Publisher(cases, settings.digest())
+        self.indexes: dict[bytes, IdentityIndex] = {}
+        self.agenda = Agenda()
+        self.unseen = deque(case for case in cases if case not in (MARKS, COVERAGE))
+        self.keep_ms = settings.retention.identity_days * DAY_MS
+        windows = settings.detect
+        # A finding rests on what lies this far before its effect; below that distance from the horizon it stands as it was said.
+        self.reach_ms = max(windows.diagnosis_window_seconds * 1000, 7 * DAY_MS)
+        self.sweep = Sweep(DAY_MS, SWEEP_CASES_MAX)
+
+    def index(self, case: bytes) -> IdentityIndex:
+        """The index of an account, built from its case when first asked for."""
+        known = self.indexes.get(case)
+        if known is None:
+            known = self.indexes[case] = IdentityIndex(*case_name(case))
+            for fact_id, (_, body) in self.cases.of(case).items():
+                if body:
+                    known.add(fact_id, decode_told(body))
+        return known
+
+
+def build_state(settings: Settings, cases: Cases) -> IdentitiesState:
+    """State of one partition."""
+    return IdentitiesState(settings, cases)
+
+
+def step(state: IdentitiesState, batch: Sequence[Fact], now: Watermarks) -> tuple[IdentitiesState, list[Outcome]]:
+    """Fold facts into the cases of their accounts and judge every case that changed or whose window `now` has closed.
+
+    The same facts in any order within grace leave the same last body under every id.
+    """
+    dirty: dict[bytes, None] = {}
+    state.at = b""
+    for fact in batch:
+        state.at = fact.case
+        index = state.index(fact.case)
+        if not state.cases.merge(fact):
+            continue
+        if not fact.body:
+            index.void(fact.id)
+        elif pushed_out := index.add(fact.id, decode_told(fact.body)):
+            state.cases.drop(fact.case, pushed_out)
+        dirty[fact.case] = None
+    for _ in range(min(UNSEEN_MAX, len(state.unseen))):
+        dirty[state.unseen.popleft()] = None
+    dirty.update(dict.fromkeys(state.agenda.take_due(now)))
+    outcomes: list[Outcome] = []
+    for case in dirty:
+        state.at = case
+        if case in state.cases:
+            outcomes += _judge(state, case, now)
+    for case, floor in state.sweep.due(state.cases, now):  # behind judging: what is forgotten was judged before
+        state.at = case
+        if case in state.cases:
+            _forget(state, case, floor)
+    return state, outcomes
+
+
+def _judge(state: IdentitiesState, key: bytes, now: Watermarks) -> Iterator[Publish | Tell]:
+    index = state.index(key)
+    case = index.case(state.site)
+    kept_from = index.horizon + state.reach_ms if index.horizon else 0
+    judged: list[Finding] = []
+    for detector in registry("identity"):
+        judged += (finding for finding in detector.judge(case, now) if finding.closes_at >= kept_from)
+    again = state.agenda.plan
+    yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: again(key, time), kept_from=kept_from)
+
+
+def _forget(state: IdentitiesState, case: bytes, floor: int) -> None:
+    """Forget what is older than the retention; pack a case of which nothing was heard for some days."""
+    horizon, forget_at = floor - state.keep_ms, state.cases.sealed(case)
+    if forget_at > floor:
+        state.indexes.pop(case, None)  # it was looked at after a restart
+        return
+    index = state.index(case)
+    old = list(index.before(horizon))
+    for fact_id in old:
+        state.cases.drop(case, fact_id)
+    if not index.told:
+        state.cases.drop(case)
+        state.indexes.pop(case, None)
+        return
+    if old:
+        index.horizon = horizon
+        state.cases.merge(Fact(case, HORIZON, rank(horizon), encode_told(Tombstone((), (), horizon))))
+    if index.newest() + QUIET_MS <= floor:
+        state.cases.seal(case, floor + state.keep_ms // 4)
+        state.indexes.pop(case, None)

@@ -1,0 +1,125 @@
+"""What is claimed of one attempt: a stretch of its time, in a low, a middle and a high reading, and the records that it rests on.
+
+    lost_progress   from the last good checkpoint to the failure: work that is done again
+    hang            from the last step to the end that the hang had: the whole silent time
+    restart         from the failure to the next attempt's start: the GPUs may have served others, so low is nothing
+    slowdown        the share of its time that its siblings did not need
+    invalid         the whole run from its load of altered bytes on, less runs shown to be unaffected
+
+Sources: the decomposition of effective training time in arXiv 2410.21680; slow-down against the cohort as in arXiv 2505.05713; badput kinds
+of the goodput documentation of Google Cloud TPUs.  What counts as invalid is our own: no published formula was found.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.errors import require
+from pipeline.model.told import Attempt
+
+KINDS = ("invalid", "hang", "lost_progress", "slowdown", "restart")  # in the order in which hours are given to lines
+RESTART_MIDDLE_MS = 600_000  # a cold restart takes 200 to 900 s (arXiv 2602.00277); what is longer is queueing
+
+
+class Span(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """[start, end), UTC ms, and the share of it that is lost."""
+
+    start: int
+    end: int
+    share: float = 1.0
+
+
+class Claim(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One stretch of one attempt."""
+
+    kind: str
+    attempt: Attempt
+    nodes: tuple[str, ...]
+    gpus: int  # of the attempt, all nodes together
+    low: Span | None
+    middle: Span | None
+    high: Span | None
+    evidence: tuple[str, ...]  # event ids
+    note: str = ""
+
+
+def lost_progress(
+    attempt: Attempt, nodes: Sequence[str], gpus: int, *, saved: int | None, began: int, failed: int, evidence: Sequence[str]
+) -> Claim:
+    """Between the last good checkpoint and the failure; without one since the start, and then low is nothing: it may have been unsaid."""
+    require(began <= failed, "an attempt failed before it began")
+    if saved is not None and began <= saved <= failed:
+        span: Span | None = Span(saved, failed)
+        return _claim("lost_progress", attempt, nodes, gpus, span, span, span, evidence)
+    span = Span(began, failed)
+    note = "no checkpoint of this attempt is on record: high counts from its start"
+    return _claim("lost_progress", attempt, nodes, gpus, None, None, span, evidence, note)
+
+
+def hang(attempt: Attempt, nodes: Sequence[str], gpus: int, *, last_step: int, ended: int, evidence: Sequence[str]) -> Claim:
+    """From the last step that was logged to the end."""
+    span = Span(last_step, ended) if last_step < ended else None
+    return _claim("hang", attempt, nodes, gpus, span, span, span, evidence)
+
+
+def restart(attempt: Attempt, nodes: Sequence[str], gpus: int, *, failed: int, resumed: int | None, evidence: Sequence[str]) -> Claim:
+    """From the failure to the start of the next attempt, if there was one."""
+    if resumed is None or resumed <= failed:
+        return _claim("restart", attempt, nodes, gpus, None, None, None, evidence, "no later attempt is on record")
+    middle = Span(failed, min(resumed, failed + RESTART_MIDDLE_MS))
+    return _claim("restart", attempt, nodes, gpus, None, middle, Span(failed, resumed), evidence)
+
+
+def slowdown(
+    attempt: Attempt,
+    nodes: Sequence[str],
+    gpus: int,
+    *,
+    start: int,
+    end: int,
+    pace_ms: float,
+    usual_ms: Sequence[float],
+    evidence: Sequence[str],
+) -> Claim:
+    """The share of [start, end) that steps at the siblings' pace would not have needed: against the slowest, the median, the quickest.
+
+    Raises InvariantViolation without siblings.
+    """
+    require(bool(usual_ms), "slow-down needs siblings to be compared with")
+    usual = sorted(usual_ms)
+    readings = (usual[-1], usual[len(usual) // 2], usual[0])
+    low, middle, high = (
+        Span(start, end, share) if (share := max(0.0, 1 - each / pace_ms)) > 0 and start < end else None for each in readings
+    )
+    return _claim("slowdown", attempt, nodes, gpus, low, middle, high, evidence)
+
+
+def invalid(attempt: Attempt, nodes: Sequence[str], gpus: int, *, loaded: int, end: int, diverged: bool, evidence: Sequence[str]) -> Claim:
+    """All of the run since it loaded altered bytes.  Low counts it only where its results were seen to differ from its siblings'."""
+    span = Span(loaded, end) if loaded < end else None
+    note = "" if diverged else "its results were not seen to differ: low counts nothing"
+    return _claim("invalid", attempt, nodes, gpus, span if diverged else None, span, span, evidence, note)
+
+
+def _claim(
+    kind: str,
+    attempt: Attempt,
+    nodes: Sequence[str],
+    gpus: int,
+    low: Span | None,
+    middle: Span | None,
+    high: Span | None,
+    evidence: Sequence[str],
+    note: str = "",
+) -> Claim:
+    return Claim(
+        kind=kind,
+        attempt=attempt,
+        nodes=tuple(sorted(set(nodes))),
+        gpus=gpus,
+        low=low,
+        middle=middle,
+        high=high,
+        evidence=tuple(sorted(set(evidence))),
+        note=note,
+    )

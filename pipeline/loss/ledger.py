@@ -1,0 +1,186 @@
+"""Claims in; lines of hours and money out, in which no GPU-hour stands twice.
+
+Hours are counted node by node along time.  At each moment an attempt loses at most the GPUs that it holds on the node, whatever number of
+claims and incidents speak of it, and all attempts together at most the GPUs of the node, however restarts overlap with whoever ran there
+meanwhile.  Where several claims speak of one moment the hours go to the first kind in `claims.KINDS`, then to the first attempt:
+
+    invalid        ============              4 h
+    lost_progress        ==========          4 h, of which 2 h are counted above: 2 h
+
+So lines add up to their total, more claims never make it smaller, and incidents that are put together never cost more than apart.  Each
+reading is counted by itself: of one line the middle may be less than the low, where another line claims the same hours in the middle.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+
+import msgspec
+
+from pipeline.loss.claims import KINDS, Claim, Span
+from pipeline.loss.prices import READINGS, Prices
+from pipeline.model.told import Attempt
+
+HOUR_MS = 3_600_000
+DIRECT, INDIRECT = "direct", "indirect"
+FORMULAS: Mapping[str, str] = {
+    "invalid": "GPUs x (end - load of altered bytes)",
+    "hang": "GPUs x (end - last step)",
+    "lost_progress": "GPUs x (failure - last good checkpoint)",
+    "slowdown": "GPUs x time x (1 - pace of siblings / own pace)",
+    "restart": "GPUs x (next start - failure)",
+}
+
+
+class Range(msgspec.Struct, frozen=True, array_like=True):
+    """Low, middle, high."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Range":
+        """Rounded to six places, so that sums in another order are the same."""
+        low, middle, high = (round(value, 6) for value in values)
+        return cls(low, middle, high)
+
+
+class LossLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a ledger."""
+
+    ledger: str  # direct | indirect
+    kind: str
+    attempt: Attempt | None
+    gpu_hours: Range
+    money: Range
+    currency: str
+    method: str
+    formula: str
+    note: str
+    evidence: tuple[str, ...]
+
+
+class Staff(msgspec.Struct, frozen=True, kw_only=True):
+    """Indirect: people's time, as somebody states it."""
+
+    what: str
+    hours: tuple[float, float, float]
+    per_hour: tuple[float, float, float]
+    evidence: tuple[str, ...]
+
+
+class Ledgers(msgspec.Struct, frozen=True):
+    """Both, kept apart; and what is not known."""
+
+    lines: tuple[LossLine, ...]
+    unpriced_hours: float  # of the middle reading, before the first price
+    gpus: int  # different GPUs that were concerned, at most: the sum over nodes
+
+    def total(self, ledger: str) -> tuple[Range, Range]:
+        """GPU-hours and money of a ledger."""
+        lines = [line for line in self.lines if line.ledger == ledger]
+        hours = [sum(getattr(line.gpu_hours, reading) for line in lines) for reading in READINGS]
+        money = [sum(getattr(line.money, reading) for line in lines) for reading in READINGS]
+        return Range.of(hours), Range.of(money)
+
+
+def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: Iterable[Staff] = ()) -> Ledgers:
+    """All lines, in canonical order."""
+    ordered = sorted(set(claims), key=lambda each: (KINDS.index(each.kind), each.attempt, msgspec.msgpack.encode(each)))
+    shares = [_allotted(ordered, reading, gpus_per_node, prices) for reading in range(3)]
+    lines = []
+    unpriced = 0.0
+    for place, claim in enumerate(ordered):
+        hours = [sum(amount for _, amount in shares[reading].get(place, ())) for reading in range(3)]
+        money = [0.0, 0.0, 0.0]
+        formulas: list[str] = []
+        for reading in range(3):
+            for time, amount in shares[reading].get(place, ()):
+                price = prices.at(time)
+                if price is None:
+                    unpriced += amount if reading == 1 else 0.0
+                    continue
+                money[reading] += amount * price.of_hour(reading)
+                if reading == 1 and price.formula(1) not in formulas:
+                    formulas.append(price.formula(1))
+        method = " + ".join(sorted({price.method for price in prices.periods})) if formulas else "hours only"
+        lines.append(
+            LossLine(
+                ledger=DIRECT,
+                kind=claim.kind,
+                attempt=claim.attempt,
+                gpu_hours=Range.of(hours),
+                money=Range.of(money),
+                currency=prices.currency,
+                method=method,
+                formula="; ".join([FORMULAS[claim.kind], *formulas]),
+                note=claim.note,
+                evidence=claim.evidence,
+            )
+        )
+    for each in sorted(set(staff), key=lambda each: (each.what, each.hours)):
+        money = [hours * rate for hours, rate in zip(each.hours, each.per_hour, strict=True)]
+        lines.append(
+            LossLine(
+                ledger=INDIRECT,
+                kind="staff",
+                attempt=None,
+                gpu_hours=Range(0.0, 0.0, 0.0),
+                money=Range.of(money),
+                currency=prices.currency,
+                method="as stated",
+                formula="hours x rate",
+                note=each.what,
+                evidence=each.evidence,
+            )
+        )
+    nodes = {node: 0 for claim in ordered for node in claim.nodes}
+    for claim in ordered:
+        for node in claim.nodes:
+            nodes[node] = max(nodes[node], -(-claim.gpus // max(1, len(claim.nodes))))
+    return Ledgers(tuple(lines), round(unpriced, 6), sum(min(held, gpus_per_node) for held in nodes.values()))
+
+
+# --- the sweep ------------------------------------------------------------------------------------------------------------------
+
+
+def _allotted(claims: Sequence[Claim], reading: int, gpus_per_node: int, prices: Prices) -> dict[int, list[tuple[int, float]]]:
+    """By place of the claim: (moment, GPU-hours) pieces, such that nothing is counted twice in this reading."""
+    by_node: dict[str, list[tuple[int, Span, float]]] = {}
+    for place, claim in enumerate(claims):
+        span = (claim.low, claim.middle, claim.high)[reading]
+        if span is None or span.end <= span.start or not claim.nodes:
+            continue
+        for node in claim.nodes:
+            by_node.setdefault(node, []).append((place, span, claim.gpus / len(claim.nodes)))
+    found: dict[int, list[tuple[int, float]]] = {}
+    for node in sorted(by_node):
+        spans = by_node[node]
+        for start, end in _pieces(spans, prices):
+            for place, amount in _at(claims, spans, start, end, float(gpus_per_node)):
+                found.setdefault(place, []).append((start, amount * (end - start) / HOUR_MS))
+    return found
+
+
+def _pieces(spans: Sequence[tuple[int, Span, float]], prices: Prices) -> Iterator[tuple[int, int]]:
+    """Stretches in which neither claims nor prices change."""
+    first, last = min(span.start for _, span, _ in spans), max(span.end for _, span, _ in spans)
+    borders = sorted({*prices.borders(first, last), *(time for _, span, _ in spans for time in (span.start, span.end))})
+    yield from pairwise(borders)
+
+
+def _at(
+    claims: Sequence[Claim], spans: Sequence[tuple[int, Span, float]], start: int, end: int, capacity: float
+) -> Iterator[tuple[int, float]]:
+    """GPUs that each claim loses on the node in a stretch."""
+    taken: dict[Attempt, float] = {}
+    free = capacity
+    for place, span, gpus in spans:  # in canonical order of the claims
+        if not span.start <= start < end <= span.end:
+            continue
+        attempt = claims[place].attempt
+        amount = min(gpus * span.share - taken.get(attempt, 0.0), free)
+        if amount > 0:
+            taken[attempt] = taken.get(attempt, 0.0) + amount
+            free -= amount
+            yield place, amount

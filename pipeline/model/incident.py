@@ -1,0 +1,197 @@
+"""What stages tell incidents, and what is said of an incident: findings of one cause, weighed, with their scope.
+
+    Found      a finding's last word, with whom it suspects, also below the gate        every stage that judges -> incidents
+    Examined   an ended attempt: who, how it ended, what it loaded that others wrote    jobs -> incidents
+
+The body of an `Incident` is canonical, as that of a finding: the same bytes for the same findings and attempts, in whatever order they came.
+It names a person only where attribution opens the gate; elsewhere a candidate has a label that is no name.  The label is a digest of the
+identity, so whoever knows all identities can try them: it keeps names out of sight, it does not hide them from an investigator.
+"""
+
+import msgspec
+import orjson
+
+from pipeline.model.finding import Finding, Severity, Status
+from pipeline.model.ids import digest
+from pipeline.model.summary import Exposure
+from pipeline.model.told import Attempt, Emitted
+
+# --- facts ------------------------------------------------------------------------------------------------------------------------
+
+
+class Found(msgspec.Struct, frozen=True, gc=False, tag="found", tag_field="told"):
+    """A finding as it was said last."""
+
+    finding: Finding
+
+
+class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examined", tag_field="told"):
+    """An attempt that ended, whatever came of it, or that loaded what others had written."""
+
+    attempt: Attempt
+    owner: str
+    project: str  # the scheduler's account
+    gpus: int | None
+    end: int | None  # UTC ms; None: it runs
+    verdict: str  # benign | unexplained | interference; empty: it runs
+    cause: str
+    missing: tuple[str, ...]  # sources that would have told more
+    exposures: tuple[Exposure, ...]
+
+
+InCase = Found | Examined | Emitted
+encode_in_case = msgspec.msgpack.Encoder().encode
+decode_in_case = msgspec.msgpack.Decoder(InCase).decode
+
+
+# --- attribution ------------------------------------------------------------------------------------------------------------------
+
+
+class Weighed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What one kind of evidence adds to a hypothesis."""
+
+    kind: str
+    statement: str
+    low: float  # likelihood ratio against "somebody of whom no record tells"
+    high: float
+    source: str  # a publication, or "assumption"
+    cites: tuple[str, ...]  # event ids
+
+
+class Hypothesis(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One explanation of what was seen.  `low` and `high` are decimal logarithms of the product of its ratios."""
+
+    kind: str  # did: this identity | borrowed: its account in others' hands | nobody: machine, scheduler, mistake | other: no record tells
+    who: str  # label, or identity id where it is named; empty for nobody and other
+    low: float
+    high: float
+    weighed: tuple[Weighed, ...]
+
+
+class Deciding(msgspec.Struct, frozen=True, gc=False):
+    """A source that was not heard and would tell two hypotheses apart."""
+
+    source: str
+    why: str
+
+
+class Attribution(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Hypotheses against one another.  No probability, no guilt."""
+
+    named: str  # identity id of the leading candidate, or "" when naming is withheld
+    withheld: str  # why; "" when named
+    leader: str  # kind/who of the leading hypothesis
+    second: str
+    gap_low: float | None  # decimal logarithm of the ratio between the two; what both share is left out
+    gap_high: float | None
+    gap_needed: float  # grows with the number of candidates
+    candidates: int
+    hypotheses: tuple[Hypothesis, ...]  # the leading one first
+    clears: tuple[str, ...]  # what would clear the leading candidate
+    decides: tuple[Deciding, ...]
+
+
+# --- incident ---------------------------------------------------------------------------------------------------------------------
+
+
+class Member(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A finding of the incident."""
+
+    finding: str
+    detector: str
+    version: int
+    severity: Severity
+    subject: str
+    effect_time: int
+    summary: str
+    alert: bool
+    gate: str
+    links: tuple[str, ...]  # what ties it to the others
+
+
+class Moment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One cited record on the timeline."""
+
+    event_time: int
+    source: str
+    role: str
+    event_id: str
+    sha256: str
+    summary: str
+    findings: tuple[str, ...]  # that cite it
+
+
+class Traced(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """A suspect artefact, and every attempt that is known to have loaded it afterwards."""
+
+    path: str
+    since: int  # UTC ms, of its first suspect write
+    loaded_by: tuple[str, ...]  # attempts
+
+
+class Unjudged(msgspec.Struct, frozen=True, gc=False):
+    """What cannot be told because a source is missing."""
+
+    source: str
+    what: str  # attempts | days
+    amount: int
+    examples: tuple[str, ...]
+
+
+class Scope(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What was touched, what was looked at and is fine, and what cannot be told.  Lists are bounded; counts are whole."""
+
+    attempts: tuple[str, ...]
+    users: tuple[str, ...]
+    projects: tuple[str, ...]
+    gpus_max: int  # of the largest affected attempt
+    exposed: int  # attempts that loaded suspect artefacts without a finding of their own
+    examined: int  # attempts that ended in the window
+    unaffected: int  # benign, without suspect artefacts
+    unaffected_users: tuple[str, ...]
+    unaffected_projects: tuple[str, ...]
+    unexplained: int  # no record explains their end, no finding accuses anybody
+    unjudged: tuple[Unjudged, ...]
+
+
+class Incident(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """Findings of one cause.  Everything here is canonical."""
+
+    cluster: str
+    founder: str  # finding id of its earliest member: part of the id
+    aliases: tuple[str, ...]  # incident ids that its other members would have founded: under which it may have been known
+    title: str
+    severity: Severity
+    alert: bool  # at least one member is above its gate
+    first: int  # UTC ms
+    last: int
+    closes_at: int
+    members: tuple[Member, ...]
+    timeline: tuple[Moment, ...]
+    traced: tuple[Traced, ...]
+    scope: Scope
+    attribution: Attribution
+    checklist: tuple[tuple[str, int, int], ...]  # benign explanation, how many members excluded it, how many could not check it
+    limits: tuple[str, ...]  # of what is known
+    status: Status = Status.PROVISIONAL
+    merged_into: str = ""  # of a retracted one: the incident that has its findings now
+
+    @property
+    def id(self) -> str:
+        """By its earliest member, so that it stays when others join."""
+        return incident_id(self.cluster, self.founder)
+
+
+def incident_id(cluster: str, founder: str) -> str:
+    """The id of the incident that a finding founds."""
+    return digest("incident", cluster, founder)
+
+
+def label_of(cluster: str, identity_id: str) -> str:
+    """What a candidate is called while naming is withheld."""
+    return f"person-{digest('suspect', cluster, identity_id)[:8]}"
+
+
+def canonical_incident(value: Incident) -> bytes:
+    """The canonical body: JSON with sorted keys, id included."""
+    return orjson.dumps({"id": value.id, **msgspec.to_builtins(value)}, option=orjson.OPT_SORT_KEYS)

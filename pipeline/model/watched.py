@@ -1,0 +1,200 @@
+"""Which commands, files and records of a host concern others than who made them: what may slow, blind or open a node.
+
+In: the arguments of a command, a path, an audit record.  Out: why it is told to the host's stage, in one word, or nothing.  Most of what
+runs on a node concerns nobody, and a monitor asks `nvidia-smi` every few seconds: a command is told when it changes something.
+
+    telemetry   silences or rewrites what would tell: auditctl, stopping a shipper, setting the clock, clearing a log
+    node        changes what a node gives: GPU clocks and power, network queues, control groups, priorities of others' processes
+    load        makes load on purpose: stress, fio, gpu_burn
+    signal      ends processes by name, or jobs (from sudo and bastions; the kernel's own record of signals is better)
+    key         who may log in, and what runs before anybody's own code
+"""
+
+import posixpath
+import shlex
+from collections.abc import Sequence
+
+from pipeline.model.events import AuditRecord
+
+ARGUMENTS_MAX = 64
+COMMAND_CHARACTERS_MAX = 4096
+JOBS_MAX = 1_000
+_PREFIXES = frozenset({"sudo", "env", "nohup", "nice", "setsid", "doas", "time"})
+_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+_TELLERS = (
+    "auditd", "rsyslog", "syslog-ng", "journald", "filebeat", "auditbeat", "fluent", "vector", "falco", "tetragon", "osquery", "wazuh",
+    "otelcol", "dcgm", "slurmd", "kubelet", "chronyd", "ntpd", "systemd-timesyncd", "trainwatch",
+)  # fmt: skip
+_LOGS = ("/var/log", "/etc/audit", ".bash_history", "/run/log")
+# Command -> words of which one must be there; no words: always.
+_NODE: dict[str, tuple[str, ...]] = {
+    "nvidia-smi": (
+        "-lgc", "-rgc", "-lmc", "-rmc", "-pl", "-pm", "-ac", "-rac", "-r", "-e", "-c", "-mig", "-am", "--lock-gpu-clocks",
+        "--reset-gpu-clocks", "--lock-memory-clocks", "--reset-memory-clocks", "--power-limit", "--persistence-mode", "--gpu-reset",
+        "--applications-clocks", "--compute-mode", "--ecc-config", "--multi-instance-gpu", "drain", "boost-slider",
+    ),
+    "rocm-smi": ("--setpoweroverdrive", "--setsclk", "--setmclk", "--setperflevel", "--gpureset", "--setclk"),
+    "dcgmi": ("--set", "policy"),
+    "tc": ("add", "change", "replace", "del", "delete"),
+    "ip": ("set", "add", "del", "delete", "flush"),
+    "ifconfig": ("down", "mtu"),
+    "ethtool": ("-s", "-K", "-G", "-C", "-A", "--change", "--features", "--set-ring"),
+    "iptables": ("-A", "-I", "-D", "-F", "-P"), "ip6tables": ("-A", "-I", "-D", "-F", "-P"), "nft": ("add", "insert", "delete", "flush"),
+    "mlnx_qos": (), "ibportstate": ("disable", "reset", "speed", "width"), "cpupower": ("frequency-set", "idle-set", "set"),
+    "cgset": (), "cgcreate": (), "cgclassify": (), "cgdelete": (), "renice": (), "ionice": ("-p", "-P", "-u"), "chrt": ("-p",),
+    "taskset": ("-p", "-cp", "-pc", "-ap", "-apc", "-acp"), "prlimit": ("--pid", "-p"), "cpulimit": (), "wrmsr": (), "setpci": (),
+    "sysctl": ("-w", "--write"), "mount": (), "umount": (), "swapoff": (), "swapon": (), "reboot": (), "shutdown": (), "poweroff": (),
+    "numactl": (), "gdb": ("-p", "--pid", "attach"), "strace": ("-p", "--attach"), "py-spy": (), "pyrasite": (), "nsenter": (),
+}  # fmt: skip
+_LOAD = frozenset({"stress", "stress-ng", "fio", "gpu_burn", "gpu-burn", "iperf", "iperf3", "ib_write_bw", "ib_read_bw", "mprime"})
+_TELEMETRY: dict[str, tuple[str, ...]] = {
+    "auditctl": ("-e", "-D", "-d", "-w", "-a", "-A", "-W", "-b", "-r", "-f", "-R", "--reset-lost", "--signal"),
+    "augenrules": (), "date": ("-s", "--set"), "hwclock": ("-w", "-s", "--set", "--systohc", "--hctosys"),
+    "timedatectl": ("set-time", "set-ntp", "set-timezone"), "chronyc": ("makestep", "settime", "offline", "manual"), "ntpdate": (),
+    "ntpd": ("-g", "-gq", "-q"), "journalctl": ("--rotate", "--relinquish-var"), "dmesg": ("-c", "-C", "-n", "-D"), "chattr": (),
+    "setenforce": (), "bpftool": ("detach",),
+}  # fmt: skip
+_KNOBS = ("/sys/fs/cgroup/", "/sys/devices/", "/sys/class/net/", "/sys/block/", "/proc/sys/", "/proc/irq/")
+_SERVICE = frozenset({"stop", "disable", "mask", "kill", "restart", "reload", "set-property"})
+_ENDING = frozenset({"kill", "pkill", "killall", "skill", "scancel", "scontrol", "bkill", "qdel", "kubectl"})
+_CLEARING = frozenset({"rm", "truncate", "shred", "unlink", "logrotate", "mv", "tee", "sed", "wevtutil"})
+
+_ANY = frozenset({*_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_PREFIXES, *_SHELLS, "systemctl", "service", "rc-service"})
+
+# Records by which the audit system tells of itself, and of the clock (audit.h).
+AUDIT_RECORDS = frozenset({
+    "CONFIG_CHANGE", "DAEMON_START", "DAEMON_END", "DAEMON_ABORT", "DAEMON_CONFIG", "DAEMON_ROTATE", "DAEMON_RESUME", "DAEMON_ACCEPT",
+    "DAEMON_CLOSE", "DAEMON_ERR", "TIME_INJOFFSET", "TIME_ADJNTPVAL", "KERNEL", "SYSTEM_BOOT", "SYSTEM_SHUTDOWN", "FEATURE_CHANGE",
+    "MAC_STATUS", "REPLACE", "AVC_PATH",
+})  # fmt: skip
+_KERNEL_LINES = ("audit:", "audit_", "Linux version ", "kauditd", "perf: interrupt", "clocksource:", "CPU", "mce:")
+_KERNEL_WORDS = (
+    "backlog limit",
+    "audit_lost",
+    "rate limit exceeded",
+    "Linux version",
+    "throttled",
+    "clocksource",
+    "enabled=",
+    "audit_enabled",
+)
+_KEY_PATHS = (
+    "/etc/ld.so.preload", "/etc/ld.so.conf", "/etc/profile", "/etc/bash.bashrc", "/etc/environment", "/etc/sudoers", "/etc/passwd",
+    "/etc/shadow", "/etc/ssh/", "/etc/pam.d/", "/etc/cron", "/etc/systemd/system/", "/etc/slurm/", "/etc/kubernetes/",
+)  # fmt: skip
+_TELEMETRY_PATHS = (
+    "/etc/audit",
+    "/etc/rsyslog",
+    "/etc/chrony",
+    "/etc/filebeat",
+    "/etc/falco",
+    "/etc/vector",
+    "/etc/osquery",
+    "/var/ossec/etc",
+)
+_KEY_NAMES = ("/authorized_keys", "/authorized_keys2", "/.bashrc", "/.bash_profile", "/.profile", "/.zshrc", "/.ssh/config", "/.ssh/rc")
+
+
+def command(arguments: Sequence[str]) -> str:
+    """Why the command is told: telemetry | node | load; empty: it is not."""
+    if not arguments or arguments[0].rpartition("/")[2] not in _ANY:
+        return ""  # nearly all
+    if _turns_knob(arguments):
+        return "node"
+    words = _bare(arguments)
+    if not words:
+        return ""
+    name, rest = posixpath.basename(words[0]), words[1:ARGUMENTS_MAX]
+    if (wanted := _NODE.get(name)) is not None:
+        return "node" if not wanted or _has(rest, wanted) else ""
+    if (wanted := _TELEMETRY.get(name)) is not None:
+        clears = name == "journalctl" and any(word.startswith("--vacuum") for word in rest)
+        return "telemetry" if not wanted or clears or _has(rest, wanted) else ""
+    if name in _LOAD:
+        return "load"
+    if name in ("systemctl", "service", "rc-service"):
+        return ("telemetry" if _names_teller(rest) else "node" if "set-property" in rest else "") if _SERVICE & set(rest) else ""
+    if name in ("pkill", "killall", "kill") and _names_teller(rest):
+        return "telemetry"
+    if name in _CLEARING and any(each in word for word in rest for each in _LOGS):
+        return "telemetry"
+    return ""
+
+
+def privileged(text: str) -> str:
+    """The same of a command line as sudo or a bastion tells it, where signals count too."""
+    arguments = split(text)
+    found = command(arguments)
+    if found:
+        return found
+    words = _bare(arguments)
+    return "signal" if words and posixpath.basename(words[0]) in _ENDING else ""
+
+
+def split(text: str) -> tuple[str, ...]:
+    """A command line's words; where its quotes do not close, what blanks divide."""
+    text = text[:COMMAND_CHARACTERS_MAX]
+    try:
+        return tuple(shlex.split(text)) if '"' in text or "'" in text or "\\" in text else tuple(text.split())
+    except ValueError:
+        return tuple(text.split())
+
+
+def path(name: str) -> str:
+    """Why a change of the file is told: key | telemetry; empty: it is not."""
+    if name.startswith(_TELEMETRY_PATHS):
+        return "telemetry"
+    return "key" if name.startswith(_KEY_PATHS) or name.endswith(_KEY_NAMES) else ""
+
+
+def audit(record: AuditRecord) -> bool:
+    """Does the record tell of the audit system, the clock or the system's start?"""
+    return record.record_type in AUDIT_RECORDS
+
+
+def kernel_line(text: str) -> bool:
+    """Does the line tell that something was lost, or of a start, the clock or a throttled machine?"""
+    return text.startswith(_KERNEL_LINES) and any(word in text for word in _KERNEL_WORDS)
+
+
+def jobs_cancelled(arguments: Sequence[str]) -> tuple[str, ...]:
+    """Job ids that a `scancel` command names."""
+    if not arguments or posixpath.basename(arguments[0]) != "scancel":
+        return ()
+    ids = (argument.split(".")[0].split("_")[0] for argument in arguments[1:JOBS_MAX])
+    return tuple(dict.fromkeys(job for job in ids if job.isascii() and job.isdigit() and len(job) <= 20))
+
+
+def _bare(arguments: Sequence[str]) -> Sequence[str]:
+    """The command behind `sudo -u root`, `env A=b` or `sh -c`."""
+    words: Sequence[str] = arguments[:ARGUMENTS_MAX]
+    for _ in range(4):
+        if not words:
+            return ()
+        name = posixpath.basename(words[0])
+        if name in _PREFIXES:
+            skip = 1
+            while skip < len(words) and (words[skip].startswith("-") or "=" in words[skip]):
+                skip += 2 if words[skip] in ("-u", "-g", "-n", "-C", "-p") else 1
+            words = words[skip:]
+        elif name in _SHELLS and len(words) > 2 and words[1] in ("-c", "-lc", "-ec"):
+            words = split(words[2])
+        else:
+            return words
+    return words
+
+
+def _turns_knob(arguments: Sequence[str]) -> bool:
+    """Is something written to a file by which the kernel is steered: `sh -c "echo 20000 > /sys/fs/cgroup/.../cpu.max"`?"""
+    if not any(knob in word for word in arguments[:ARGUMENTS_MAX] for knob in _KNOBS):
+        return False
+    text = " ".join(arguments[:ARGUMENTS_MAX])[:COMMAND_CHARACTERS_MAX]
+    return ">" in text or "tee " in text
+
+
+def _has(rest: Sequence[str], wanted: Sequence[str]) -> bool:
+    return any(word.partition("=")[0] in wanted for word in rest)
+
+
+def _names_teller(rest: Sequence[str]) -> bool:
+    return any(teller in word for word in rest for teller in _TELLERS)

@@ -1,0 +1,115 @@
+"""Findings and the truth in; which finding is about which act, which are false, and who was named wrongly, out.
+
+    finding on a job         an act harmed it, or it loaded what the act had altered
+    on a host                an act happened there within two days
+    on a cohort or artefact  it cites a file that an act altered
+    on an identity           the act's actor, or whose account it used
+
+A finding that fits an act is true whatever its pattern: the same traces fit several.  An act counts as found only by a finding of its own
+pattern, or of one that its traces fit as well.  A name is right when it is the actor's of an act that the finding fits.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.score.truth import Act, LookAlike, Truth
+
+NEAR_MS = 2 * 86_400_000
+OTHER = "no look-alike"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A finding's last body, as far as it is compared, and when it was first an alert."""
+
+    id: str
+    detector: str
+    kind: str
+    name: str
+    job: str
+    submit_ms: int
+    effect_time: int
+    alert: bool
+    actor: str
+    cited: tuple[str, ...]  # summaries of its evidence
+    sources: frozenset[str]  # of its evidence
+    missing: frozenset[str]
+    alerted_ms: int | None  # how far collection had come then
+
+
+class Matched(msgspec.Struct, frozen=True):
+    """What became of all findings and all acts of one period."""
+
+    found: Mapping[str, Sequence[Found]]  # act id -> findings of its pattern
+    false: Sequence[tuple[Found, str]]  # with the look-alike that it fell for
+    named_wrongly: Sequence[Found]
+
+
+def found_of(body: Mapping[str, Any], alerted_ms: int | None) -> Found:
+    """A canonical body."""
+    kind, _, name = body["subject"]
+    attempt = body["attempt"] or ("", "", 0, 0)
+    return Found(
+        body["id"],
+        body["detector"],
+        kind,
+        name,
+        attempt[1],
+        attempt[2],
+        body["effect_time"],
+        body["alert"],
+        body["actor"],
+        tuple(each["summary"] for each in body["evidence"]),
+        frozenset(each["source"] for each in body["evidence"]),
+        frozenset(missing for each in body["checklist"] for missing in each["missing"]),
+        alerted_ms,
+    )
+
+
+def match(findings: Iterable[Found], truth: Truth) -> Matched:
+    """Each finding against each act."""
+    found: dict[str, list[Found]] = {act.id: [] for act in truth.acts}
+    false: list[tuple[Found, str]] = []
+    named_wrongly: list[Found] = []
+    by_job: dict[tuple[str, int], list[Act]] = {}
+    for act in truth.acts:
+        for harmed in (*act.victims, *act.exposed):
+            by_job.setdefault((harmed.job, harmed.submit_ms), []).append(act)
+    for finding in findings:
+        acts = by_job.get((finding.job, finding.submit_ms), []) if finding.job else [act for act in truth.acts if fits(finding, act)]
+        for act in acts:
+            if finding.detector[:3] in (act.pattern, *act.also) and finding not in found[act.id]:
+                found[act.id].append(finding)
+        if not acts:
+            false.append((finding, fell_for(finding, truth.look_alikes)))
+        if finding.actor and finding.actor not in {act.actor for act in acts}:
+            named_wrongly.append(finding)
+    return Matched(found, false, named_wrongly)
+
+
+def fits(finding: Found, act: Act) -> bool:
+    """Is a finding on something else than a job about this act?"""
+    if finding.kind == "host":
+        spans = [*((time, time) for time in act.times_ms), *((window[0], window[-1]) for window in act.windows_ms)]
+        near = any(low - NEAR_MS <= finding.effect_time <= high + NEAR_MS for low, high in spans)
+        return finding.name in act.hosts and near
+    if finding.kind == "identity":
+        return finding.name in {act.actor, *act.detail.values(), *(victim.owner for victim in act.victims)} and act.pattern in (
+            finding.detector[:3],
+            *(pattern for pattern in act.also if pattern == finding.detector[:3]),
+        )
+    return any(artefact and artefact in text for artefact in act.artefacts for text in (finding.name, *finding.cited))
+
+
+def fell_for(finding: Found, look_alikes: Iterable[LookAlike]) -> str:
+    """The kind of the look-alike that a false finding is about, as far as one can be told."""
+    for each in look_alikes:
+        if finding.job and (each.job, each.submit_ms) == (finding.job, finding.submit_ms):
+            return each.kind
+        near = abs(each.time_ms - finding.effect_time) <= NEAR_MS
+        if near and finding.name and finding.name in (each.host, each.person, each.artefact):
+            return each.kind
+        if each.artefact and any(each.artefact in text for text in finding.cited):
+            return each.kind
+    return OTHER

@@ -1,0 +1,190 @@
+"""One plan in; the simulated period through the whole pipeline in memory; what was found of it out.
+
+The period happens twice: the first time to learn the site's settings, since who leaves when is known at the end, then record by record
+through the stages, with a checkpoint every so often, so that findings are raised and taken back as on a live cluster.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from pipeline.model.outcome import Record
+from pipeline.runtime.local import LocalRuntime, Results
+from pipeline.score.match import Found, Matched, found_of, match
+from pipeline.score.truth import Job, Truth, truth_of
+from pipeline.settings import Settings
+from pipeline.simulate.cluster import Run, simulate
+from pipeline.simulate.plan import Plan
+
+CHECKPOINT_RECORDS = 5000
+CHECKPOINT_MS = 1_800_000  # of collection: delays are known as exactly as that
+ENDED_BADLY = frozenset({"FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "BOOT_FAIL", "DEADLINE"})
+HARM = "interference"  # begins the causes in the truth that are acts
+
+
+class OfPattern(msgspec.Struct):
+    """Counts of one pattern in one period."""
+
+    acts: int = 0  # that had an effect
+    found: int = 0  # by an alert
+    seen: int = 0  # also below the gate
+    named: int = 0  # with the right name
+    attributable: int = 0
+    alerts: int = 0  # findings of this detector
+    true: int = 0
+    delays_ms: list[int] = []
+
+
+class SeedScore(msgspec.Struct, kw_only=True):
+    """What came of one period; one line of the results file."""
+
+    seed: int
+    days: float
+    silent: list[str]
+    thin: int
+    records: int
+    jobs: int
+    ended_badly: int  # attempts that failed or were cancelled, harmed ones left out
+    findings: int
+    alerts: int
+    false_alerts: int
+    false_on_jobs: int
+    below_gate_false: int
+    named_wrongly: list[str]
+    patterns: dict[str, OfPattern]
+    fell_for: dict[str, int]
+    verdicts: dict[str, dict[str, int]]  # cause in truth -> verdict/cause -> attempts
+    dead_letters: int
+    missed: list[str] = []  # acts
+
+
+def score(plan: Plan, progress: Callable[[int], None] = lambda _: None) -> SeedScore:
+    """Simulate, judge, compare."""
+    first = simulate(plan)
+    total = sum(1 for _ in first)
+    settings = Settings(**first.settings())
+    truth = truth_of(first.truth())
+    results, alerted = _judged(simulate(plan), settings, progress)
+    findings = [
+        found_of(body, alerted.get(str(body["id"]))) for _, body in sorted(results.findings.items()) if body["status"] != "retracted"
+    ]
+    return _scored(plan, truth, total, findings, results)
+
+
+def _records(run: Run) -> Iterator[Record]:
+    for number, each in enumerate(run):
+        yield Record(
+            topic=each.topic,
+            partition=0,
+            offset=number,
+            timestamp=each.timestamp,
+            value=each.value,
+            key=each.key,
+            headers=each.headers,
+        )
+
+
+def _judged(run: Run, settings: Settings, progress: Callable[[int], None]) -> tuple[Results, dict[str, int]]:
+    """The results, and by finding how far collection had come when it was first an alert."""
+    runtime = LocalRuntime(settings)
+    alerted: dict[str, int] = {}
+    batch: list[Record] = []
+    seen = 0
+
+    def fold() -> None:
+        nonlocal seen
+        runtime.feed(batch)
+        runtime.checkpoint()
+        for body in runtime.found[seen:]:
+            if body["alert"]:
+                alerted.setdefault(str(body["id"]), batch[-1].timestamp)
+        seen = len(runtime.found)
+        progress(len(batch))
+        batch.clear()
+
+    for record in _records(run):
+        batch.append(record)
+        if len(batch) == CHECKPOINT_RECORDS or record.timestamp - batch[0].timestamp >= CHECKPOINT_MS:
+            fold()
+    last = batch[-1].timestamp if batch else 0
+    if batch:
+        fold()
+    results = runtime.finish()
+    for body in runtime.found[seen:]:
+        if body["alert"]:
+            alerted.setdefault(str(body["id"]), last)
+    return results, alerted
+
+
+def _scored(plan: Plan, truth: Truth, records: int, findings: list[Found], results: Results) -> SeedScore:
+    alerts = [finding for finding in findings if finding.alert]
+    matched, all_matched = match(alerts, truth), match(findings, truth)
+    harmed = {(victim.job, victim.submit_ms) for act in truth.acts for victim in act.victims}
+    patterns = _of_patterns(truth, alerts, matched, all_matched)
+    return SeedScore(
+        seed=plan.seed,
+        days=plan.days,
+        silent=sorted(plan.silent),
+        thin=truth.thin,
+        records=records,
+        jobs=len(truth.jobs),
+        ended_badly=sum(job.state in ENDED_BADLY and (job.job, job.submit_ms) not in harmed for job in truth.jobs),
+        findings=len(findings),
+        alerts=len(alerts),
+        false_alerts=len(matched.false),
+        false_on_jobs=sum(finding.kind == "job" for finding, _ in matched.false),
+        below_gate_false=len(all_matched.false) - len(matched.false),
+        named_wrongly=[f"{finding.detector} {finding.kind} {finding.name or finding.job}" for finding in matched.named_wrongly],
+        patterns=patterns,
+        fell_for=dict(sorted(Counter(f"{finding.detector[:3]}: {kind}" for finding, kind in matched.false).items())),
+        verdicts=_verdicts(truth.jobs, results.verdicts.values()),
+        dead_letters=len(results.dead_letters),
+        missed=[f"{act.id} {act.pattern}" for act in truth.acts if act.effective and not matched.found[act.id]],
+    )
+
+
+def _of_patterns(truth: Truth, alerts: list[Found], matched: Matched, all_matched: Matched) -> dict[str, OfPattern]:
+    patterns: dict[str, OfPattern] = {}
+    false = {finding.id for finding, _ in matched.false}
+    for act in truth.acts:
+        if not act.effective:
+            continue
+        row = patterns.setdefault(act.pattern, OfPattern())
+        row.acts += 1
+        row.attributable += act.attributable
+        found = matched.found[act.id]
+        row.seen += bool(all_matched.found[act.id])
+        if found:
+            row.found += 1
+            row.named += any(finding.actor == act.actor for finding in found)
+            times = [finding.alerted_ms for finding in found if finding.alerted_ms is not None]
+            if times and act.first_effect_ms is not None:
+                row.delays_ms.append(max(0, min(times) - act.first_effect_ms))
+    for finding in alerts:
+        row = patterns.setdefault(finding.detector[:3], OfPattern())
+        row.alerts += 1
+        row.true += finding.id not in false
+    return dict(sorted(patterns.items()))
+
+
+def _verdicts(jobs: Iterable[Job], verdicts: Iterable[dict[str, object]]) -> dict[str, dict[str, int]]:
+    """What was said of the attempts that ended by each cause."""
+    said: dict[tuple[str, int, int], str] = {}
+    for body in verdicts:
+        attempt: Any = body["attempt"]
+        said[attempt[1], attempt[2], attempt[3]] = f"{body['verdict']}/{body['cause']}"
+    table: dict[str, Counter[str]] = {}
+    for job in jobs:
+        if job.end_ms is not None:
+            start = job.start_ms if job.start_ms is not None else -1
+            word = next((said[key] for key in ((job.job, job.submit_ms, start), *_seconds(job, start)) if key in said), "no verdict")
+            table.setdefault(job.cause, Counter())[word] += 1
+    return {cause: dict(sorted(counts.items())) for cause, counts in sorted(table.items())}
+
+
+def _seconds(job: Job, start: int) -> tuple[tuple[str, int, int], ...]:
+    """Schedulers state whole seconds."""
+    submit = job.submit_ms - job.submit_ms % 1000
+    return ((job.job, submit, start - start % 1000 if start >= 0 else -1),)

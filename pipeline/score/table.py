@@ -1,0 +1,109 @@
+"""Scores of many periods in; one row per pattern with confidence intervals, and the bars that were reached, out.
+
+Intervals are Wilson's, 95 %: counts are small, and rates near 0 and 1 matter (J. Am. Stat. Assoc. 22 (1927) 209).
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from math import sqrt
+from statistics import median
+
+import msgspec
+
+from pipeline.score.seed import OfPattern, SeedScore
+
+Z = 1.96
+HIGH_RECALL = frozenset({"p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p11", "p12", "p17", "p18"})
+RECALL_MIN, RECALL_MIN_OTHERS = 0.95, 0.8
+FALSE_PER_BAD_END = 1e-4
+FALSE_PER_WEEK = 1.0
+
+
+class Rate(msgspec.Struct, frozen=True):
+    """k of n, with its interval."""
+
+    k: int
+    n: int
+
+    @property
+    def value(self) -> float | None:
+        return self.k / self.n if self.n else None
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """Wilson's."""
+        if not self.n:
+            return 0.0, 1.0
+        p, n = self.k / self.n, self.n
+        middle, half = p + Z * Z / (2 * n), Z * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
+        return max(0.0, (middle - half) / (1 + Z * Z / n)), min(1.0, (middle + half) / (1 + Z * Z / n))
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One pattern over all periods."""
+
+    pattern: str
+    recall: Rate
+    seen: Rate
+    named: Rate  # of the attributable
+    precision: Rate
+    false_per_million_records: float
+    median_delay_hours: float | None
+
+    @property
+    def bar(self) -> float:
+        return RECALL_MIN if self.pattern in HIGH_RECALL else RECALL_MIN_OTHERS
+
+    @property
+    def reached(self) -> bool:
+        return (self.recall.value or 0.0) >= self.bar
+
+
+class Table(msgspec.Struct, frozen=True):
+    """All of it."""
+
+    seeds: tuple[int, ...]
+    days: float
+    rows: tuple[Row, ...]
+    false_on_jobs: Rate  # of attempts that failed or were cancelled
+    false_per_week: float
+    named_wrongly: int
+    fell_for: dict[str, int]
+    verdicts: dict[str, dict[str, int]]
+
+
+def table_of(scores: Sequence[SeedScore]) -> Table:
+    """Sums over periods, each counted once."""
+    records = sum(each.records for each in scores) or 1
+    days = sum(each.days for each in scores)
+    rows = []
+    for pattern in sorted({pattern for each in scores for pattern in each.patterns}):
+        of = [each.patterns.get(pattern, OfPattern()) for each in scores]
+        delays = [delay for each in of for delay in each.delays_ms]
+        alerts, true = sum(each.alerts for each in of), sum(each.true for each in of)
+        acts = sum(each.acts for each in of)
+        rows.append(
+            Row(
+                pattern,
+                Rate(sum(each.found for each in of), acts),
+                Rate(sum(each.seen for each in of), acts),
+                Rate(sum(each.named for each in of), sum(each.attributable for each in of)),
+                Rate(true, alerts),
+                round((alerts - true) * 1e6 / records, 3),
+                round(median(delays) / 3_600_000, 2) if delays else None,
+            )
+        )
+    verdicts: dict[str, Counter[str]] = {}
+    for score in scores:
+        for cause, counts in score.verdicts.items():
+            verdicts.setdefault(cause, Counter()).update(counts)
+    return Table(
+        seeds=tuple(each.seed for each in scores),
+        days=days,
+        rows=tuple(rows),
+        false_on_jobs=Rate(sum(each.false_on_jobs for each in scores), sum(each.ended_badly for each in scores)),
+        false_per_week=round(sum(each.false_on_jobs for each in scores) * 7 / days, 3) if days else 0.0,
+        named_wrongly=sum(len(each.named_wrongly) for each in scores),
+        fell_for=dict(sum((Counter(each.fell_for) for each in scores), Counter())),
+        verdicts={cause: dict(sorted(counts.items())) for cause, counts in sorted(verdicts.items())},
+    )

@@ -1,0 +1,87 @@
+"""Lines of a truth file in; acts, look-alikes and jobs as values out."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import msgspec
+
+
+class Harmed(msgspec.Struct, frozen=True):
+    """An attempt that an act harmed, or that loaded what it had altered."""
+
+    job: str
+    submit_ms: int
+    owner: str
+    time_ms: int
+
+
+class Act(msgspec.Struct, frozen=True):
+    """One planted act of interference."""
+
+    id: str
+    pattern: str
+    actor: str
+    attributable: bool
+    effective: bool
+    victims: tuple[Harmed, ...]
+    exposed: tuple[Harmed, ...]
+    artefacts: tuple[str, ...]
+    hosts: tuple[str, ...]
+    times_ms: tuple[int, ...]
+    windows_ms: tuple[tuple[int, ...], ...]
+    first_effect_ms: int | None
+    also: tuple[str, ...] = ()  # patterns that the same traces fit
+    missing: tuple[str, ...] = ()  # sources that would have shown it and were silent
+    detail: dict[str, str] = {}
+
+
+class LookAlike(msgspec.Struct, frozen=True):
+    """Something harmless that looks like an act."""
+
+    kind: str
+    pattern: str
+    person: str
+    time_ms: int
+    job: str = ""
+    submit_ms: int | None = None
+    host: str = ""
+    artefact: str = ""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """Why an attempt ended."""
+
+    job: str
+    submit_ms: int
+    start_ms: int | None
+    end_ms: int | None
+    owner: str
+    state: str
+    cause: str
+
+
+class Truth(msgspec.Struct, frozen=True):
+    """Of one simulated period."""
+
+    seed: int
+    silent: tuple[str, ...]
+    thin: int
+    acts: tuple[Act, ...]
+    look_alikes: tuple[LookAlike, ...]
+    jobs: tuple[Job, ...]
+
+
+def truth_of(lines: Iterable[Mapping[str, Any]]) -> Truth:
+    """Raises msgspec.ValidationError for a line of another shape."""
+    by_kind: dict[str, list[Mapping[str, Any]]] = {}
+    for line in lines:
+        by_kind.setdefault(str(line["truth"]), []).append(line)
+    (run,) = by_kind["run"]
+    return Truth(
+        run["seed"],
+        tuple(run["silent"]),
+        run["thin"],
+        msgspec.convert(by_kind.get("act", []), tuple[Act, ...]),
+        msgspec.convert(by_kind.get("look_alike", []), tuple[LookAlike, ...]),
+        msgspec.convert(by_kind.get("job", []), tuple[Job, ...]),
+    )

@@ -1,0 +1,163 @@
+"""What a detector can ask of a case, over the facts that stages told."""
+
+from typing import Any
+
+import pytest
+
+from pipeline.detect.case import Case
+from pipeline.jobs.index import JobIndex
+from pipeline.model.events import (
+    AuditRecord,
+    Event,
+    JobUpdate,
+    KubernetesRequest,
+    ModuleImported,
+    ObjectEvent,
+    PrivilegeUsed,
+    ProbeNote,
+    ProcessRun,
+)
+from pipeline.model.source import Source
+from pipeline.model.told import Attempt, NodeTouch, Told, Tombstone
+from tests import build
+from tests.build import CLUSTER, COLLEAGUE, HOST, JOB, OWNER, allocation, job_end, load, ms, save, uses, write
+
+POD = "llm/pretrain"
+
+
+def cases(*told: Told, job: str = JOB) -> list[Case]:
+    """The cases of one job id, by attempt."""
+    index = JobIndex(CLUSTER, job, 1_000)
+    for number, each in enumerate(told):
+        index.add(each.id if isinstance(each, Event) else f"fact-{number}", each)
+    return index.cases(build.site())
+
+
+def request(at: float, verb: str, resource: str = "pytorchjobs.kubeflow.org", *, user: str = "u099", **fields: Any) -> Event:
+    body = KubernetesRequest(user=user, verb=verb, resource=resource, namespace="llm", name="pretrain", **{"code": 200, **fields})
+    return build.event(at, Source.KUBERNETES_AUDIT, body)
+
+
+def happened(at: float, reason: str, kind: str = "PyTorchJob", **fields: Any) -> Event:
+    return build.event(at, Source.KUBERNETES_EVENTS, ObjectEvent(kind=kind, name="pretrain", namespace="llm", reason=reason, **fields))
+
+
+# --- who cancelled ----------------------------------------------------------------------------------------------------------------
+
+CANCELS: dict[str, tuple[list[Event], list[tuple[str, int | None]]]] = {
+    "accounting's uid": (
+        [allocation(), job_end(90, state="CANCELLED", source=Source.SACCT, cancelled_by_uid=COLLEAGUE)], [("u099", COLLEAGUE)],
+    ),
+    "accounting's name": ([allocation(), job_end(90, state="CANCELLED", source=Source.SACCT, cancelled_by="u099")], [("u099", None)]),
+    "the requestor of PBS": (
+        [allocation(), build.event(80, Source.JOBCOMP, JobUpdate(job=JOB, change="delete", value="u099@login-01"), job=JOB)],
+        [("u099", None)],
+    ),
+    "a change is no cancel": (
+        [allocation(), build.event(80, Source.SLURMCTLD, JobUpdate(job=JOB, change="time_limit", uid=COLLEAGUE), job=JOB)], [],
+    ),
+    "nobody": ([allocation(), job_end(90)], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "expected"), CANCELS.values(), ids=CANCELS)
+def test_whoever_a_record_names_as_canceller_is_known(events: list[Event], expected: list[tuple[str, int | None]]) -> None:
+    """By uid or by name, as the scheduler writes it."""
+    (case,) = cases(*events)
+    assert [(found.identity.id if found.identity else "", found.uid) for found in case.cancelled_by()] == expected
+
+
+# --- jobs of Kubernetes -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_kubernetes_job_has_owner_nodes_and_end_without_any_accounting() -> None:
+    """Its creation, its controller's word and its pods' nodes stand for the record that nobody writes."""
+    (case,) = cases(
+        request(0, "create", user="u012"),
+        happened(5, "Scheduled", "Pod", node="gpu-003"),
+        happened(90, "PyTorchJobFailed"),
+        request(95, "delete", user="u012"),
+        job=POD,
+    )
+    assert case.attempt == Attempt(CLUSTER, POD, ms(0), ms(0))
+    assert (case.owner_id, case.nodes, case.state, case.end) == ("kubernetes:u012", ("gpu-003",), "FAILED", ms(90))
+    assert case.cancelled_by() == []
+
+
+def test_whoever_deletes_a_running_kubernetes_job_cancelled_it() -> None:
+    """The server says who asked; a request that it refused ends nothing."""
+    refused = request(40, "delete", user="u098", code=403)
+    (case,) = cases(request(0, "create", user="u012"), refused, request(90, "delete"), job=POD)
+    assert (case.state, case.end) == ("CANCELLED", ms(90))
+    assert [found.name for found in case.cancelled_by()] == ["u099"]
+    assert [event.id for event, _ in case.kubernetes("delete", granted=False)] == [refused.id]
+
+
+def test_runs_of_one_name_are_told_apart_by_their_creation() -> None:
+    """What came before the first known creation is of a run that nobody saw begin."""
+    events = [
+        happened(-500, "Preempted", "Pod"),
+        request(0, "create"),
+        happened(90, "Completed"),
+        request(200, "create"),
+        request(250, "get", "pods", subresource="exec"),
+    ]
+    found = cases(*events, job=POD)
+    assert [(case.attempt.start, case.state, len(case.kubernetes("exec"))) for case in found] == [
+        (0, "", 0),
+        (ms(0), "COMPLETED", 0),
+        (ms(200), "", 1),
+    ]
+    assert [len(case.object_events("Preempted")) for case in found] == [1, 0, 0]
+
+
+def test_a_list_of_running_jobs_and_the_creation_are_one_run() -> None:
+    """The list is taken at the cold start; the end comes from the controller all the same."""
+    listed = build.job_record(10, "start", job=POD, submit=0, start=20, owner_uid=None, owner="", nodes=())
+    (case,) = cases(listed, request(0, "create", user="u012"), happened(90, "Completed"), job=POD)
+    assert (case.attempt.start, case.state, case.owner_id) == (ms(20), "COMPLETED", "kubernetes:u012")
+    again = cases(listed, happened(90, "Completed"), request(5_000, "create", user="u012"), happened(5_090, "Completed"), job=POD)
+    assert [(case.attempt.start, case.end) for case in again] == [(ms(20), ms(90)), (ms(5_000), ms(5_090))]
+
+
+def test_a_pod_s_own_end_is_not_the_job_s() -> None:
+    """A pod is replaced; only the job's controller says that the job is over."""
+    (case,) = cases(request(0, "create"), happened(50, "Failed", "Pod"), request(60, "delete", "pods"), job=POD)
+    assert (case.end, case.state) == (None, "")
+
+
+def test_behind_an_evicted_run_another_one_begins() -> None:
+    """A name that was used before: its tombstone does not swallow what comes later, also where nobody saw it created."""
+    stone = Tombstone((Attempt(CLUSTER, POD, 0, 0),), (), ms(100))
+    (case,) = cases(stone, happened(50, "Preempted", "Pod"), happened(500, "Evicted", "Pod"), job=POD)
+    assert case.attempt.start == ms(100) + 1
+    assert [event.reason for _, event in case.object_events()] == ["Evicted"]
+
+
+# --- hosts, files, the probe ------------------------------------------------------------------------------------------------------
+
+
+def test_what_befell_the_nodes_is_asked_by_kind() -> None:
+    """With the word whether it names one of the attempt's own processes."""
+    lowered = build.event(50, Source.AUDITD, ProcessRun(serial=0, arguments=("nvidia-smi", "-lgc", "210"), success=True), host=HOST)
+    (case,) = cases(allocation(), NodeTouch(build.attempt(), lowered, job_pid=False))
+    assert [(event.id, body.arguments[0], mine) for event, body, mine in case.befell(ProcessRun)] == [(lowered.id, "nvidia-smi", False)]
+    assert not case.befell(PrivilegeUsed)
+    assert not case.befell(AuditRecord)
+
+
+def test_a_load_comes_with_all_that_was_before_it() -> None:
+    """Saves and writes by time; of a kind that was not loaded there is nothing."""
+    told = uses(load(90), write(40), save(10))
+    (case,) = cases(allocation(), *told)
+    (loaded,) = case.loaded()
+    assert [event.id for event in (*loaded.saves, *loaded.writes)] == [save(10).id, write(40).id]
+    assert (loaded.other, case.loaded(ModuleImported)) == (None, [])
+
+
+def test_the_probe_says_when_it_stopped_telling() -> None:
+    """That a process ended in the ordinary way is no gap."""
+    notes = [build.event(at, Source.PROBE, ProbeNote(job=JOB, what=what), job=JOB) for at, what in ((10, "left_out"), (20, "exiting"))]
+    (case,) = cases(allocation(), *notes)
+    assert [event.id for event, _ in case.probe_stopped()] == [notes[0].id]
+    assert case.owner_uid == OWNER

@@ -1,0 +1,238 @@
+"""P02: a job ended by its own code, after it had loaded what somebody else wrote.
+
+# the kill carries the owner's uid; 35 minutes to its effect
+#
+#   training   save(a)@10                      load(b)@90   signal_requested@97  rank_failed@98
+#   access                 write by u099 @40                kill by the rank itself @97
+"""
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import NamedTuple
+
+import msgspec
+import pytest
+
+from pipeline.model.events import Event, SignalSent
+from pipeline.model.finding import Checked, Finding, Severity, canonical
+from pipeline.model.source import Source
+from pipeline.model.told import Told
+from tests import build
+from tests.build import (
+    ADMIN,
+    COLLEAGUE,
+    HOOK,
+    MODULE,
+    OTHER,
+    OWNER,
+    PID,
+    SERVICE,
+    WRITER,
+    answer,
+    answers,
+    closing,
+    collective_timeout,
+    error_line,
+    hook,
+    imported,
+    job_end,
+    kill,
+    load,
+    oom,
+    process_started,
+    rank_failed,
+    requested,
+    save,
+    ticket,
+    write,
+    xid,
+)
+
+ID = "p02_kill_from_inside"
+
+
+def judge(*events: Told, silent: Sequence[Source] = ()) -> list[Finding]:
+    return build.judge(ID, *events, silent=silent)
+
+
+def by_itself(at: float, signal: int = 9, *, target: int = PID, sender: int = PID, auid: int | None = None) -> Event:
+    """The kernel saw a process of the job send a signal."""
+    sent = kill(at, signal=signal, uid=OWNER, auid=auid, target=target)
+    assert isinstance(sent.body, SignalSent)
+    return msgspec.structs.replace(sent, body=msgspec.structs.replace(sent.body, pid=sender))
+
+
+class Row(NamedTuple):
+    """A story, and how many findings it gives."""
+
+    name: str
+    events: Sequence[Told]
+    findings: int
+
+
+TRAP = [save(10), write(40), load(90)]
+ENDED = [rank_failed(98), job_end(100)]
+STORY = [*TRAP, requested(97), *ENDED]
+MODULES = [imported(10, "a", job="6"), write(40, path=MODULE), imported(90)]
+FIRING = [
+    Row("a checkpoint, told by the probe", STORY, 1),
+    Row("a checkpoint, told by the kernel", [*TRAP, by_itself(97), *ENDED], 1),
+    Row("told by both", [*TRAP, requested(97), by_itself(97), *ENDED], 1),
+    Row("a module", [*MODULES, requested(97), *ENDED], 1),
+    Row("a module that nobody had imported before", [*MODULES[1:], requested(97), *ENDED], 1),
+    Row("a hook", [write(40, path=HOOK, file_uid=OWNER), hook(90), requested(97), *ENDED], 1),
+    Row("a checkpoint that nobody saved under the probe", [write(40), load(90), requested(97), *ENDED], 1),
+    Row("the whole process group", [*TRAP, requested(97, target=-PID), *ENDED], 1),
+    Row("a sibling", [*TRAP, process_started(1, pid=4712), requested(97, target=4712), rank_failed(98, pid=4712), job_end(100)], 1),
+    Row("the job survived by an elastic restart", [*TRAP, requested(97), rank_failed(98), job_end(9_000, "COMPLETED")], 1),
+    Row("no launcher's line: the job ended by the signal", [*TRAP, process_started(1), requested(97), job_end(100)], 1),
+    Row("at a random later time", [save(10), write(40), load(90), requested(9_000), rank_failed(9_001), job_end(9_002)], 1),
+]
+SILENT = [
+    Row("nobody else wrote what it loaded", [save(10), load(90, "a"), requested(97), *ENDED], 0),
+    Row("nothing was loaded", [requested(97), *ENDED], 0),
+    Row("a loader ends its worker", [*TRAP, requested(97, 15, target=9999), job_end(100, "COMPLETED")], 0),
+    Row("a loader ends its worker, and the job fails by itself", [
+        *TRAP, requested(97, 15, target=9999), error_line(98), rank_failed(98, signal=None, exit_code=1),
+        job_end(100, derived_signal=None)], 0),
+    Row("loaded behind the act", [save(10), write(40), requested(80), rank_failed(81), load(90), job_end(100)], 0),
+    Row("the bytes are those that were saved", [save(10), write(40), load(90, "a"), requested(97), *ENDED], 0),
+    Row("the job saved them itself since", [save(10, job="6"), write(40), save(50, "b"), load(90), requested(97), *ENDED], 0),
+    Row("the owner's shell, with a login", [*TRAP, by_itself(97, sender=900, auid=OWNER), *ENDED], 0),
+    Row("`timeout`, which is no process of the job", [*TRAP, by_itself(97, 15, sender=900), rank_failed(98, signal=15), job_end(100)], 0),
+    Row("somebody else killed it: P01", [*TRAP, kill(97), *ENDED], 0),
+    Row("a signal that ends nobody", [*TRAP, requested(97, 10), *ENDED], 0),
+    Row("another signal ended it", [*TRAP, requested(97, 15), rank_failed(98, signal=11), job_end(100, derived_signal=11)], 0),
+    Row("it failed with an error of its own", [*TRAP, error_line(97), rank_failed(98, signal=None, exit_code=1), job_end(100)], 0),
+]  # fmt: skip
+BOUNDARY = [
+    Row("35 minutes before the end", [*TRAP, requested(97), rank_failed(97 + 2_100), job_end(97 + 2_101)], 1),
+    Row("a moment more", [*TRAP, requested(97), rank_failed(97 + 2_100.001), job_end(97 + 2_101)], 0),
+    Row("the launcher's line may be 5 seconds ahead", [*TRAP, requested(97), rank_failed(92)], 1),
+    Row("not more", [*TRAP, requested(97), rank_failed(91.999)], 0),
+]
+HARMLESS = [
+    Row("owner_or_service", [save(10), write(40, SERVICE), load(90), requested(97), *ENDED], 0),
+    Row("owner_or_service: the owner wrote last", [save(10), write(40), write(50, OWNER), load(90), requested(97), *ENDED], 0),
+    Row("system_daemon", [save(10), write(40, 0, auid=None), load(90), requested(97), *ENDED], 0),
+    Row("allowed_writer", [save(10), write(40, WRITER), load(90), requested(97), *ENDED], 0),
+    Row("sibling_first: the launcher says so", [
+        *TRAP, error_line(94), rank_failed(95, pid=4712, signal=None, exit_code=1), closing(96), requested(97, 15),
+        rank_failed(98, signal=15), job_end(100)], 0),
+    Row("sibling_first: another rank had failed", [
+        *TRAP, rank_failed(95, pid=4712, signal=11), requested(97, 15), rank_failed(98, signal=15), job_end(100)], 0),
+    Row("sibling_first: told last, by a launcher that sent the signal", [
+        *TRAP, process_started(1), requested(97, 15, sender=800), rank_failed(98, signal=15), rank_failed(98, pid=4712, signal=11),
+        job_end(100)], 0),
+    Row("watchdog_abort", [*TRAP, collective_timeout(96), requested(97, 6), rank_failed(98, signal=6), job_end(100)], 0),
+    Row("out_of_memory", [*TRAP, requested(97), oom(97), *ENDED], 0),
+    Row("hardware_fault", [*TRAP, xid(90, 79), requested(97), *ENDED], 0),
+]  # fmt: skip
+NOT_HARMLESS = [
+    Row(
+        "sibling_first: it failed behind the act",
+        [*TRAP, requested(97), rank_failed(98), rank_failed(99, pid=4712, signal=6), job_end(100)],
+        1,
+    ),
+    Row(
+        "watchdog_abort: it timed out because of the act", [*TRAP, requested(97), rank_failed(98), collective_timeout(700), job_end(800)], 1
+    ),
+    Row("watchdog_abort: a timeout before, but no abort", [*TRAP, collective_timeout(96), requested(97), *ENDED], 1),
+    Row("out_of_memory: of another process", [*TRAP, requested(97), oom(97, pid=99), *ENDED], 1),
+    Row("hardware_fault: an Xid that any death leaves", [*TRAP, xid(97, 43), requested(97), *ENDED], 1),
+    Row("allowed_writer: wrote before the colleague", [save(10), write(30, WRITER), write(40), load(90), requested(97), *ENDED], 1),
+    Row("system_daemon: root behind a login", [save(10), write(40, 0, auid=COLLEAGUE), load(90), requested(97), *ENDED], 1),
+    Row("admin_ticket: an admin without one", [save(10), write(40, ADMIN), load(90), requested(97), *ENDED], 1),
+]
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires_and_leads_to_the_writer(row: Row) -> None:
+    """Never to the uid of the kill, which is the victim's."""
+    (finding,) = judge(*row.events)
+    assert (finding.effect, finding.severity, finding.actor) == ("killed_from_inside", Severity.CRITICAL, "u099")
+    assert {"written", "loaded", "act", "effect"} == {item.role for item in finding.evidence}
+
+
+@pytest.mark.parametrize("row", [*SILENT, *BOUNDARY, *HARMLESS, *NOT_HARMLESS], ids=lambda row: row.name)
+def test_counts(row: Row) -> None:
+    """Silent, at the edges of the window, cleared by a record, and by what only looks like one."""
+    assert len(judge(*row.events)) == row.findings
+
+
+def test_with_all_sources_every_explanation_is_excluded() -> None:
+    """Each with its record or a note."""
+    (finding,) = judge(*STORY)
+    assert set(answers(finding).values()) == {Checked.EXCLUDED}
+    assert all(item.by or item.note for item in finding.checklist)
+    assert finding.alert
+
+
+def test_an_exit_without_a_word_is_below_the_gate() -> None:
+    """By ordinary_exit: programs end themselves all day."""
+    (finding,) = judge(*TRAP, rank_failed(98, signal=None, exit_code=0), job_end(100, derived_signal=None))
+    assert (finding.effect, finding.severity) == ("exited_from_inside", Severity.MEDIUM)
+    assert answer(finding, "ordinary_exit").answer is Checked.NOT_CHECKED
+    assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_an_admin_under_a_ticket_is_acquitted() -> None:
+    """Of the write, which is what would be held against him."""
+    story = [save(10), write(40, ADMIN), load(90), requested(97), *ENDED]
+    assert build.judge(ID, *story, at=build.site(tickets=(ticket(0, 60),))) == []
+
+
+def test_a_forged_save_neither_acquits_nor_accuses() -> None:
+    """By saved_again: whoever wrote the file can print that he saved it."""
+    (finding,) = judge(save(10), write(40), save(50, "b", job="66"), load(90), requested(97), *ENDED)
+    assert answer(finding, "saved_again").answer is Checked.NOT_CHECKED
+    assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_who_wrote_only_his_own_files_is_not_accused() -> None:
+    """By own_place: a base model that its maker repaired, loaded by others."""
+    (finding,) = judge(save(10, uid=COLLEAGUE), write(40, file_uid=COLLEAGUE), load(90), requested(97), *ENDED)
+    assert answer(finding, "own_place").answer is Checked.NOT_CHECKED
+    assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_a_module_that_was_put_back_accuses_nobody() -> None:
+    """By known_bytes."""
+    back = [imported(10, "a", job="6"), write(40, path=MODULE), imported(60, job="8"), write(70, path=MODULE), imported(90, "a")]
+    (finding,) = judge(*back, requested(97), *ENDED)
+    assert answer(finding, "known_bytes").answer is Checked.NOT_CHECKED
+    assert finding.alert is False
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "missing"),
+    [
+        (Source.TRAINING, "sibling_first", ("training",)),
+        (Source.TRAINING, "watchdog_abort", ("training",)),
+        (Source.KERNEL, "out_of_memory", ("kernel on gpu-001",)),
+        (Source.KERNEL, "hardware_fault", ("kernel on gpu-001",)),
+    ],
+)
+def test_without_the_source_an_absence_means_nothing(source: Source, name: str, missing: tuple[str, ...]) -> None:
+    """Excluded turns into not checked, and the missing source is named."""
+    (finding,) = judge(*TRAP, requested(97, 6), rank_failed(98, signal=6), job_end(100, derived_signal=6), silent=[source])
+    said = answer(finding, name)
+    assert (said.answer, said.missing) == (Checked.NOT_CHECKED, missing)
+    if name in ("sibling_first", "watchdog_abort", "out_of_memory"):
+        assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_the_newest_foreign_write_leads() -> None:
+    """Of two artefacts by two hands the last one written."""
+    (finding,) = judge(*TRAP, write(60, OTHER, path=MODULE), imported(91), requested(97), *ENDED)
+    assert finding.actor == "u098"
+
+
+def test_in_every_order_of_arrival_it_is_the_same() -> None:
+    """Late writes, saves and signals."""
+    events: list[Event] = [save(10), write(40), load(90), requested(97), by_itself(97), rank_failed(98), job_end(100)]
+    base = [canonical(each) for each in judge(*events)]
+    assert len(base) == 1
+    for order in list(permutations(events))[::97]:
+        assert [canonical(each) for each in judge(*order)] == base
+    assert [canonical(each) for each in judge(*events, *events)] == base

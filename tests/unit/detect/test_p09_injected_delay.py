@@ -1,0 +1,131 @@
+"""P09: steps slower in every attempt that loaded what somebody else wrote."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.model.finding import Checked
+from pipeline.model.summary import JobSummary
+from tests.build import answer
+from tests.unit.detect.cohorts import WRITER, exposure, judge, paced
+
+ID = "p09_injected_delay"
+
+
+class Row(NamedTuple):
+    """A cohort."""
+
+    name: str
+    members: Sequence[JobSummary]
+
+
+USUAL = [1020.0, 1018, 1025, 1019, 1022, 1030, 1011]
+
+
+def without(*numbers: int) -> list[JobSummary]:
+    """Members at the usual pace."""
+    return [paced(number, USUAL[number % len(USUAL)]) for number in numbers]
+
+
+def slowed(*numbers: int, by: float = 1.3) -> list[JobSummary]:
+    """Members that loaded the bytes, and are slower."""
+    return [paced(number, USUAL[number % len(USUAL)] * by, exposed=True) for number in numbers]
+
+
+FIRING = [
+    Row("three of nine", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5)]),
+    Row("they alternate with clean ones", [*without(0, 2, 4, 6, 8), *slowed(1, 3, 5, 7)]),
+    Row("random short sleeps: by six parts in a hundred", [*without(0, 1, 2, 10, 11, 12), *slowed(3, 4, 5, by=1.06)]),
+    Row("one runs still", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4), paced(5, 1400, exposed=True, end=None, verdict="")]),
+]
+SILENT = [
+    Row("nobody wrote anything", without(*range(9))),
+    Row("slow without the bytes: a straggler", [*without(*range(8)), paced(9, 1700)]),
+    Row("loaded and not slower", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5, by=1.0)]),
+    Row("quicker", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5, by=0.8)]),
+    Row("two attempts prove nothing", [*without(*range(6)), *slowed(7, 8)]),
+    Row("nothing to compare with", slowed(*range(6))),
+    Row("written longer ago than the window", [*without(40, 41, 42, 47, 48, 49), *slowed(43, 44, 45)]),
+]
+BOUNDARY = [
+    (Row("three against three may be chance", [*without(0, 1, 7), *slowed(3, 4, 5)]), "by_chance"),
+    (Row("some of them are quick", [*without(0, 1, 2, 7, 8), *slowed(3, 4, 5), paced(6, 1015, exposed=True)]), "by_chance"),
+    (Row("nobody without the bytes ran since", [*without(-6, -5, -4, -3, -2, -1), *slowed(3, 4, 5)]), "changed_for_all"),
+    (
+        Row("all slow ones on one node", [
+            *without(0, 1, 2, 7, 8, 9), *(paced(each, 1400, exposed=True, nodes=("gpu-900",)) for each in (3, 4, 5)),
+        ]),
+        "machines",
+    ),
+]  # fmt: skip
+HARMLESS = [
+    Row("changed_for_all: a library grew slower", [*without(-6, -5, -4, -3, -2, -1), *slowed(1, 2, 3, 4, 5, 6)]),
+    Row("machines: one lemon node", [*without(0, 1, 2), *(paced(each, 1400, exposed=True, nodes=("gpu-900",)) for each in (3, 4, 5))]),
+    Row("by_chance: paces overlap", [*(paced(each, 1000 + 50 * (each % 4)) for each in range(6)), *(
+        paced(each, 1070 + 60 * (each % 3), exposed=True) for each in (7, 8, 9)
+    )]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """One finding, an alert that names the writer and nobody who ran the jobs."""
+    (finding,) = judge(ID, row.members)
+    assert finding.alert, finding.gate
+    assert finding.actor == WRITER
+    assert WRITER not in finding.summary + finding.anchor
+    assert finding.subject.kind == "cohort"
+    assert {"written", "loaded", "run"} <= {item.role for item in finding.evidence}
+
+
+@pytest.mark.parametrize("row", SILENT, ids=lambda row: row.name)
+def test_is_silent(row: Row) -> None:
+    """What happens on every cluster."""
+    assert judge(ID, row.members) == []
+
+
+@pytest.mark.parametrize(("row", "explanation"), BOUNDARY, ids=lambda value: getattr(value, "name", value))
+def test_below_the_gate(row: Row, explanation: str) -> None:
+    """Seen, not told to anybody, nobody named, and it says which explanation is open."""
+    (finding,) = judge(ID, row.members)
+    assert not finding.alert
+    assert explanation in finding.gate
+    assert finding.actor == ""
+    assert answer(finding, explanation).answer is Checked.NOT_CHECKED
+
+
+@pytest.mark.parametrize("row", HARMLESS, ids=lambda row: row.name)
+def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
+    """written_with_leave, other_writers, machines, changed_for_all, by_chance, hardware_ends."""
+    assert all(not finding.alert for finding in judge(ID, row.members))
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_order_does_not_matter(row: Row) -> None:
+    """The same members, the same finding."""
+    assert judge(ID, row.members) == judge(ID, list(reversed(row.members)))
+
+
+def test_two_writers_are_two_findings() -> None:
+    """Each is compared with those that did not load his bytes."""
+    other = [paced(number, 1500, exposed=[exposure(str(number), writer="u088", path="/shared/env/b.py")]) for number in (10, 11, 12)]
+    found = judge(ID, [*without(0, 1, 2, 7, 8, 9, 13, 14), *slowed(3, 4, 5), *other])
+    assert {finding.actor for finding in found} == {WRITER, "u088"}
+    assert len({finding.id for finding in found}) == 2
+
+
+def test_who_wrote_beside_the_harm_is_not_named() -> None:
+    """All slow attempts loaded what two people wrote: neither is named, since either may have done it."""
+    both = [paced(each, 1400, exposed=[exposure(str(each)), exposure(str(each), writer="u088", path="/shared/b.py")]) for each in (3, 4, 5)]
+    for finding in judge(ID, [*without(0, 1, 2, 7, 8, 9), *both]):
+        assert (finding.alert, finding.actor) == (False, "")
+        assert "other_writers" in finding.gate
+
+
+def test_a_colleague_whose_bytes_do_no_harm_is_cleared_by_them() -> None:
+    """u088 wrote too: the attempts that loaded that alone are quick."""
+    both = [paced(each, 1400, exposed=[exposure(str(each)), exposure(str(each), writer="u088", path="/shared/b.py")]) for each in (3, 4)]
+    harmless = [paced(each, 1020 + each, exposed=[exposure(str(each), writer="u088", path="/shared/b.py")]) for each in (10, 11, 12)]
+    found = judge(ID, [*without(0, 1, 2, 7, 8, 9), *slowed(5, 6, 13), *both, *harmless])
+    assert [finding.actor for finding in found if finding.alert] == [WRITER]

@@ -1,0 +1,106 @@
+"""P10: training learns otherwise in the attempts that loaded what somebody else wrote."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.model.finding import Checked
+from pipeline.model.summary import JobSummary
+from tests.build import answer
+from tests.unit.detect.cohorts import WRITER, judge, learned
+
+ID = "p10_convergence_sabotage"
+
+
+class Row(NamedTuple):
+    """A cohort."""
+
+    name: str
+    members: Sequence[JobSummary]
+
+
+CURVE = [8.0, 6.5, 5.4, 4.8, 4.4, 4.15, 4.0, 3.9]
+NOISE = [0.011, -0.013, 0.004, -0.002, 0.016, -0.009, 0.007]
+
+
+def well(*numbers: int) -> list[JobSummary]:
+    """Members that follow the curve."""
+    return [learned(number, [loss + NOISE[(number + place) % 7] for place, loss in enumerate(CURVE)]) for number in numbers]
+
+
+def harmed(*numbers: int, by: float = 0.15, begin: int = 2) -> list[JobSummary]:
+    """Members that loaded the bytes and leave the curve for good."""
+    return [learned(number, [loss + by * max(0, place - begin) for place, loss in enumerate(CURVE)], exposed=True) for number in numbers]
+
+
+FIRING = [
+    Row("two of eleven leave the band", [*well(0, 1, 2, 5, 6, 7, 8, 9, 10), *harmed(3, 4)]),
+    Row("three, from the first step on", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5, begin=-1)]),
+    Row("better than it should be: leaked labels", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5, by=-0.2)]),
+    Row("the loss is no number any more", [*well(0, 1, 2, 7, 8, 9), *(
+        learned(each, [*CURVE[:4], *[float("nan")] * 4], exposed=True) for each in (3, 4, 5)
+    )]),
+]  # fmt: skip
+SILENT = [
+    Row("nobody wrote anything", well(*range(9))),
+    Row("one sibling diverges by itself", [*well(*range(8)), learned(9, [loss + 2 for loss in CURVE])]),
+    Row("a spike that comes back", [*well(0, 1, 2, 7, 8, 9), *(
+        learned(each, [*CURVE[:3], 9.0, *CURVE[4:]], exposed=True) for each in (3, 4, 5)
+    )]),
+    Row("loaded and as good as the others", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5, by=0.0)]),
+    Row("one attempt proves nothing", [*well(*range(8)), *harmed(9)]),
+    Row("nothing to compare with", harmed(*range(6))),
+    Row("most that loaded it are fine", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4), *harmed(10, 11, 12, by=0.0)]),
+]  # fmt: skip
+BOUNDARY = [
+    (Row("two against three may be chance", [*well(0, 1, 7), *harmed(3, 4)]), "by_chance"),
+    (Row("nobody without the bytes ran since", [*well(-6, -5, -4, -3, -2, -1), *harmed(3, 4, 5)]), "changed_for_all"),
+    (Row("a library grew worse for all", [*well(-9, -8, -7, -6, -5, -4), *harmed(1, 2, 3, 4)]), "changed_for_all"),
+]
+HARMLESS = [
+    Row("changed_for_all: hyper-parameters of a new release", [*well(-6, -5, -4, -3, -2, -1), *harmed(1, 2, 3)]),
+    Row("by_chance: siblings stray too", [
+        *well(0, 1, 2, 5, 6, 7), *(learned(each, [loss + 1 for loss in CURVE]) for each in (8, 9)), *harmed(3, 4),
+    ]),
+    Row("by_chance: two of two, but hardly any sibling", [*well(0, 1, 2), *harmed(3, 4)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """One finding, an alert that names the writer and nobody who ran the jobs."""
+    (finding,) = judge(ID, row.members)
+    assert finding.alert, finding.gate
+    assert finding.actor == WRITER
+    assert WRITER not in finding.summary + finding.anchor
+    assert finding.subject.kind == "cohort"
+    assert {"written", "loaded", "run"} <= {item.role for item in finding.evidence}
+
+
+@pytest.mark.parametrize("row", SILENT, ids=lambda row: row.name)
+def test_is_silent(row: Row) -> None:
+    """What happens on every cluster."""
+    assert judge(ID, row.members) == []
+
+
+@pytest.mark.parametrize(("row", "explanation"), BOUNDARY, ids=lambda value: getattr(value, "name", value))
+def test_below_the_gate(row: Row, explanation: str) -> None:
+    """Seen, not told to anybody, nobody named, and it says which explanation is open."""
+    (finding,) = judge(ID, row.members)
+    assert not finding.alert
+    assert explanation in finding.gate
+    assert finding.actor == ""
+    assert answer(finding, explanation).answer is Checked.NOT_CHECKED
+
+
+@pytest.mark.parametrize("row", HARMLESS, ids=lambda row: row.name)
+def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
+    """written_with_leave, other_writers, machines, changed_for_all, by_chance, hardware_ends."""
+    assert all(not finding.alert for finding in judge(ID, row.members))
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_order_does_not_matter(row: Row) -> None:
+    """The same members, the same finding."""
+    assert judge(ID, row.members) == judge(ID, list(reversed(row.members)))

@@ -1,0 +1,188 @@
+"""P11: a shard of a dataset changed by somebody who did not publish it.
+
+# ninety days; between what others read, or what was published, and what this job reads
+#
+#   training   read(a) by job 6 @10                       read(b) by job 7 @90
+#   access                          write by u099 @40
+"""
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline.model.events import Event
+from pipeline.model.finding import Checked, Finding, Severity, canonical
+from tests import build
+from tests.build import (
+    ADMIN,
+    COLLEAGUE,
+    DAY,
+    OTHER,
+    OWNER,
+    SERVICE,
+    WRITER,
+    answer,
+    answers,
+    job_end,
+    load,
+    save,
+    ticket,
+    write,
+)
+
+ID = "p11_dataset_tamper"
+SHARD, OTHER_SHARD = "/data/web/shard-003.npz", "/data/web/shard-004.npz"
+ROOTS: tuple[Any, ...] = ({"path": "/data", "kind": "dataset", "owner": "u070"}, {"path": "/ckpt"})
+
+
+def judge(*events: Event, **changes: Any) -> list[Finding]:
+    return build.judge(ID, *events, at=build.site(**{"artefact_roots": ROOTS, **changes}))
+
+
+def read(at: float, sha: str = "b", job: str = build.JOB, path: str = SHARD) -> Event:
+    return load(at, sha, path=path, job=job)
+
+
+def published(at: float, sha: str = "a", job: str = "5") -> Event:
+    return save(at, sha, path=SHARD, job=job, uid=WRITER)
+
+
+def changed(at: float, uid: int | None = COLLEAGUE, path: str = SHARD, **fields: object) -> Event:
+    return write(at, uid, path=path, **{"file_uid": WRITER, **fields})  # type: ignore[arg-type]
+
+
+class Row(NamedTuple):
+    """A story, and how many findings it gives."""
+
+    name: str
+    events: Sequence[Event]
+    findings: int
+
+
+BEFORE = read(10, "a", "6")
+STORY = [BEFORE, changed(40), read(90)]
+FIRING = [
+    Row("a colleague wrote", STORY, 1),
+    Row("as it was published", [published(5), changed(40), read(90)], 1),
+    Row("renamed over it", [BEFORE, changed(40, action="renamed"), read(90)], 1),
+    Row("as the publisher, by su", [BEFORE, changed(40, WRITER, auid=COLLEAGUE), read(90)], 1),
+    Row("an admin without a ticket", [BEFORE, changed(40, ADMIN), read(90)], 1),
+    Row("months later", [read(-60 * DAY, "a", "6"), changed(-20 * DAY), read(90)], 1),
+    Row("the publisher had written before", [BEFORE, changed(30, WRITER), changed(40), read(90)], 1),
+    Row("a second victim, behind the first", [BEFORE, changed(40), read(60, job="8"), read(90)], 1),
+    Row("read by every rank", [*STORY, read(91), read(92)], 1),
+    Row("two shards", [*STORY, read(10, "a", "6", OTHER_SHARD), changed(40, path=OTHER_SHARD), read(90, path=OTHER_SHARD)], 2),
+]
+SILENT = [
+    Row("nobody wrote", [BEFORE, read(90)], 0),
+    Row("the same bytes", [BEFORE, changed(40), read(90, "a")], 0),
+    Row("as it was published, whatever others read", [published(5, "b"), BEFORE, changed(40), read(90)], 0),
+    Row("the publisher wrote last", [BEFORE, changed(40), changed(50, WRITER), read(90)], 0),
+    Row("nobody knows what was there", [changed(40), read(90)], 0),
+    Row("written behind the read", [BEFORE, read(90), changed(95)], 0),
+    Row("written before others read it", [changed(5), BEFORE, read(90)], 0),
+    Row("rights changed", [BEFORE, changed(40, action="attributes"), read(90)], 0),
+    Row("a write that failed", [BEFORE, changed(40, success=False), read(90)], 0),
+    Row("a checkpoint is no dataset", [load(10, "a", job="6"), write(40), load(90)], 0),
+]
+BOUNDARY = [
+    Row("ninety days behind the other read", [read(90 - 90 * DAY, "a", "6"), changed(40), read(90)], 1),
+    Row("a moment more", [read(89.999 - 90 * DAY, "a", "6"), changed(40), read(90)], 0),
+    Row("a moment behind the other read", [BEFORE, changed(10.001), read(90)], 1),
+    Row("its very moment", [BEFORE, changed(10), read(90)], 0),
+]
+HARMLESS = [
+    Row("owner_or_service: the job's owner", [BEFORE, changed(40, OWNER), read(90)], 0),
+    Row("owner_or_service: a service", [BEFORE, changed(40, SERVICE), read(90)], 0),
+    Row("system_daemon: a restore", [BEFORE, changed(40, 0, auid=None), read(90)], 0),
+    Row("allowed_writer: the publisher tokenises anew", [BEFORE, changed(40, WRITER), read(90)], 0),
+]
+NOT_HARMLESS = [
+    Row("owner_or_service: before the colleague", [BEFORE, changed(30, SERVICE), changed(40), read(90)], 1),
+    Row("system_daemon: root behind a login", [BEFORE, changed(40, 0, auid=COLLEAGUE), read(90)], 1),
+    Row("allowed_writer: of another root", [BEFORE, changed(40, OTHER), read(90)], 1),
+]
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """Other bytes than before, and a foreign write last: one finding per shard."""
+    found = judge(*row.events)
+    assert len(found) == row.findings
+    for finding in found:
+        assert (finding.effect, finding.severity) == ("read_tampered_dataset", Severity.HIGH)
+        assert {item.role for item in finding.evidence} == {"before", "written", "read"}
+
+
+@pytest.mark.parametrize("row", [*SILENT, *BOUNDARY, *HARMLESS, *NOT_HARMLESS], ids=lambda row: row.name)
+def test_counts(row: Row) -> None:
+    """Silent, at the edges of the window, cleared by a record, and by what only looks like one."""
+    assert len(judge(*row.events)) == row.findings
+
+
+def test_p06_leaves_datasets_to_this_detector() -> None:
+    """One act is not found twice under two names."""
+    story = [published(5), changed(40), read(90)]
+    assert build.judge("p06_checkpoint_tamper", *story, at=build.site(artefact_roots=ROOTS)) == []
+
+
+def test_with_all_sources_every_explanation_is_excluded() -> None:
+    """Each with its record or a note; probe and kernel name the writer."""
+    (finding,) = judge(*STORY)
+    assert set(answers(finding).values()) == {Checked.EXCLUDED}
+    assert all(item.by or item.note for item in finding.checklist)
+    assert (finding.alert, finding.actor, finding.anchor) == (True, "u099", SHARD)
+
+
+def test_an_announced_change_is_acquitted() -> None:
+    """By admin_ticket: for whom and when it says."""
+    asked = {"identities": ("u098",)}
+    story = [BEFORE, changed(40, OTHER), read(90)]
+    assert judge(*story, tickets=(ticket(0, 60, **asked),)) == []
+    (finding,) = judge(*story, tickets=(ticket(50, 60, **asked),))
+    assert answer(finding, "admin_ticket").answer is Checked.EXCLUDED
+
+
+def test_who_wrote_only_his_own_files_is_not_accused() -> None:
+    """By own_file: a private copy that others read."""
+    (finding,) = judge(BEFORE, changed(40, file_uid=COLLEAGUE), read(90))
+    assert answer(finding, "own_file").answer is Checked.NOT_CHECKED
+    assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_a_forged_save_neither_acquits_nor_accuses() -> None:
+    """By saved_again: whoever wrote the shard can print that he published it."""
+    (finding,) = judge(published(5), changed(40), published(50, "b", job="66"), read(90))
+    assert answer(finding, "saved_again").answer is Checked.NOT_CHECKED
+    assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_bytes_that_come_again_accuse_nobody() -> None:
+    """By known_bytes: a partial copy was made whole."""
+    (finding,) = judge(BEFORE, changed(40), read(60, job="8"), changed(70), read(90, "a"))
+    assert (finding.effect, finding.severity, finding.alert, finding.actor) == ("read_restored_dataset", Severity.MEDIUM, False, "")
+
+
+def test_without_the_scheduler_the_owner_is_not_known() -> None:
+    """Excluded turns into not checked, and the missing sources are named."""
+    (finding,) = judge(*STORY, job_end(100, owner_uid=None, owner=""))
+    assert answer(finding, "owner_or_service").missing == ("slurm_jobcomp", "sacct")
+    assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_several_writers_are_not_one() -> None:
+    """Nobody is named while others wrote, too."""
+    (finding,) = judge(BEFORE, changed(40), changed(50, OTHER), read(90))
+    assert (finding.actor, finding.actor_withheld) == ("", "several identities acted; see the evidence")
+
+
+def test_in_every_order_of_arrival_it_is_the_same() -> None:
+    """Late writes and late reads."""
+    events = [published(5), BEFORE, changed(40), read(60, job="8"), changed(70, WRITER), changed(80), read(90, "c")]
+    base = [canonical(each) for each in judge(*events)]
+    assert len(base) == 1
+    for order in list(permutations(events))[::97]:
+        assert [canonical(each) for each in judge(*order)] == base
+    assert [canonical(each) for each in judge(*events, *events)] == base

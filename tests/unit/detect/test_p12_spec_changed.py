@@ -1,0 +1,127 @@
+"""P12: a job's specification changed by somebody who does not own it.
+
+# one call writes what it sets, then that it is complete; five seconds
+#
+#   scheduler   start@0   set time_limit@97.9  complete uid=5099@98    Time limit@300  end@300
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.model.events import Event, JobUpdate, KubernetesRequest
+from pipeline.model.finding import Checked, Finding, Severity
+from pipeline.model.source import Source
+from tests import build
+from tests.build import ADMIN, COLLEAGUE, JOB, OTHER, OWNER, SERVICE, controller, event, job_end, ticket
+
+ID = "p12_spec_changed"
+
+
+def complete(at: float = 98, uid: int = COLLEAGUE, *, refused: bool = False) -> Event:
+    """An update, carried out or refused."""
+    body = JobUpdate(job=JOB, uid=uid, change="update", refused=refused)
+    return event(at, Source.SLURMCTLD, body, job=JOB, host="ctl-001")
+
+
+def setting(at: float = 97.9, what: str = "time_limit", value: str = "5") -> Event:
+    """What the controller sets."""
+    return event(at, Source.SLURMCTLD, JobUpdate(job=JOB, change=what, value=value), job=JOB, host="ctl-001")
+
+
+def patch(at: float = 98, user: str = "u099@example.org", code: int = 200, verb: str = "patch", subresource: str = "") -> Event:
+    """A request to the Kubernetes API on the job's object."""
+    body = KubernetesRequest(user=user, verb=verb, resource="jobs.batch", name="pretrain", code=code, subresource=subresource)
+    return event(at, Source.KUBERNETES_AUDIT, body, job=JOB)
+
+
+def judge(*events: Event, **more: object) -> list[Finding]:
+    return build.judge(ID, *events, **more)  # type: ignore[arg-type]
+
+
+class Row(NamedTuple):
+    """A story, and the effects of its findings."""
+
+    name: str
+    events: Sequence[Event]
+    effects: tuple[str, ...] = ("spec_changed",)
+
+
+FIRING = [
+    Row("a colleague shortens the limit", [setting(), complete()]),
+    Row("what was set is not on record", [complete()]),
+    Row("an admin without a ticket", [setting(), complete(uid=ADMIN)]),
+    Row("a job that ended since", [setting(), complete(), job_end(300, "COMPLETED")]),
+    Row("another user patches its object", [patch()]),
+    Row("it was refused", [complete(refused=True)], ("spec_change_refused",)),
+    Row("the API refused it", [patch(code=403)], ("spec_change_refused",)),
+    Row(
+        "refused, then carried out by somebody else",
+        [complete(90, refused=True), complete(98, OTHER)],
+        ("spec_changed", "spec_change_refused"),
+    ),
+]
+SILENT = [
+    Row("the owner's tuning", [setting(), complete(uid=OWNER)], ()),
+    Row("nobody asked", [job_end(100, "COMPLETED")], ()),
+    Row("what was set, but not by whom", [setting()], ()),
+    Row("a look at it", [patch(verb="get")], ()),
+    Row("its status, by a controller", [patch(subresource="status")], ()),
+    Row("suspended: no uid is written", [event(98, Source.SLURMCTLD, JobUpdate(job=JOB, change="suspend"), job=JOB)], ()),
+]
+BOUNDARY = [
+    Row("set five seconds before", [setting(93, "comment"), complete()], ()),
+    Row("a moment more belongs to another call", [setting(92.999, "comment"), complete()]),
+    Row("behind the end nothing is changed", [job_end(97.999, "COMPLETED"), complete()], ()),
+    Row("set in an earlier call", [setting(95, "comment"), complete(96, OWNER), complete(98)]),
+]
+HARMLESS = [
+    Row("owner_or_service: a service of the site", [setting(), complete(uid=SERVICE)], ()),
+    Row("controller_of_cluster: an autoscaler", [patch(user="system:serviceaccount:kube-system:autoscaler")], ()),
+    Row("nothing_that_runs: a comment", [setting(what="comment"), complete()], ()),
+]
+
+
+@pytest.mark.parametrize("row", [*FIRING, *SILENT, *BOUNDARY, *HARMLESS], ids=lambda row: row.name)
+def test_effects(row: Row) -> None:
+    """What is said, and nothing else."""
+    assert tuple(each.effect for each in judge(*row.events)) == row.effects
+
+
+def test_the_limit_that_ended_the_job_is_cited() -> None:
+    """Then the change is known to have harmed it."""
+    (finding,) = judge(setting(), complete(), controller(300, "time_limit"), job_end(300, "TIMEOUT"))
+    assert finding.severity is Severity.HIGH
+    assert {item.summary for item in finding.evidence if item.role == "effect"} == {"time_limit set to 5", "the job ran into the limit"}
+
+
+def test_admin_ticket_acquits() -> None:
+    """An admin shortens limits before a maintenance window; a ticket for another job acquits nobody."""
+    story = [setting(), complete(uid=ADMIN)]
+    assert judge(*story, at=build.site(tickets=(ticket(0, 200, jobs=(JOB,)),))) == []
+    assert judge(*story, at=build.site(tickets=(ticket(0, 200, jobs=("8",)),)))[0].alert
+
+
+def test_a_request_that_was_refused_is_an_attempt() -> None:
+    """Medium, and said to be one."""
+    (finding,) = judge(complete(refused=True))
+    assert (finding.severity, finding.alert) == (Severity.MEDIUM, True)
+
+
+def test_owner_or_service_is_not_checked_without_an_owner() -> None:
+    """Below the gate: nobody knows whose it is."""
+    (finding,) = judge(complete(), job_end(100, "COMPLETED", owner_uid=None, owner=""))
+    assert (finding.alert, build.answer(finding, "owner_or_service").answer) == (False, Checked.NOT_CHECKED)
+
+
+def test_one_group_of_sources_names_nobody() -> None:
+    """All of it is the controller's word."""
+    (finding,) = judge(setting(), complete())
+    assert finding.actor == ""
+
+
+def test_two_people_name_nobody() -> None:
+    """Both changed it."""
+    (finding,) = judge(complete(), complete(99, OTHER))
+    assert finding.actor_withheld.startswith("several")

@@ -1,0 +1,117 @@
+"""P13: a flood of jobs that hold GPUs, do no work and displace others.
+
+# one hour; twenty jobs, twice the busiest hour before, three victims
+#
+#   jobs   . . . . (12 in a month, all at work)   |25 in half a minute| 4 preempted for them
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.model.events import Event
+from pipeline.model.finding import Checked, Finding
+from pipeline.model.told import Displaced, Worked
+from pipeline.settings import Role
+from tests import build
+from tests.build_subjects import DAY, HOUR, flood, judge_identity, run, site, usual, worked
+
+ID = "p13_queue_flooding"
+AT = 30 * DAY
+Told = Event | Displaced | Worked
+
+
+def sweep(share: int) -> list[Told]:
+    """The same jobs, of which so many train."""
+    return [*flood(), *(worked(AT + number, AT + 100 + number, str(9000 + number)) for number in range(share))]
+
+
+class Row(NamedTuple):
+    """What the account did; whether it is a flood."""
+
+    name: str
+    told: Sequence[Told]
+
+
+FIRING = [
+    Row("holders that displace others", [*usual(), *flood()]),
+    Row("many more", [*usual(), *flood(60, 20)]),
+    Row("a few of them print steps", [*usual(), *sweep(4)]),
+]
+SILENT = [
+    Row("what it usually does", usual()),
+    Row("a burst that displaces nobody: a deadline rush in an idle cluster", [*usual(), *flood(victims=0)]),
+    Row("a reservation that waits", [*usual(), *[run(AT + number, job=str(number)) for number in range(40)]]),
+    Row("one large job that crashes and comes again", [*usual(), *[run(AT, AT + 60 * n, AT + 60 * n + 9, job="77") for n in range(1, 50)]]),
+    Row("jobs spread over the day", [*usual(), *[run(AT + number * HOUR, job=str(number)) for number in range(24)]]),
+]
+BOUNDARY = [
+    Row("nineteen jobs are none", [*usual(), *flood(19)]),
+    Row("two victims are the scheduler's daily business", [*usual(), *flood(victims=2)]),
+    Row("at work: one in five", [*usual(), *sweep(5)]),
+    Row("half an hour each", [*usual(), *flood(took=1800)]),
+]
+HARMLESS = [
+    Row("evaluation: short jobs", [*usual(), *flood(took=600)]),
+    Row("at_work: a sweep trains", [*usual(), *sweep(25)]),
+    Row("usual_for_the_account: so it was last week", [*usual(), *flood(20, 0, at=AT - 7 * DAY), *flood()]),
+]
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """All three together are an alert."""
+    (finding,) = judge_identity(ID, "u012", *row.told)
+    assert (finding.effect, finding.alert) == ("queue_flooded", True)
+    assert {item.role for item in finding.evidence} == {"cause", "effect"}
+
+
+@pytest.mark.parametrize("row", [*SILENT, *BOUNDARY, *HARMLESS], ids=lambda row: row.name)
+def test_is_silent(row: Row) -> None:
+    """One of the three is missing, or a record explains it."""
+    assert judge_identity(ID, "u012", *row.told) == []
+
+
+def only(*told: Told, **settings: object) -> Finding:
+    (finding,) = judge_identity(ID, "u012", *told, at=site(**settings))
+    return finding
+
+
+def test_one_more_is_a_flood() -> None:
+    """The other side of each edge above."""
+    assert only(*usual(), *flood(20)).alert
+    assert only(*usual(), *flood(victims=3)).alert
+    assert only(*usual(), *flood(took=1801)).alert
+
+
+@pytest.mark.parametrize(
+    ("told", "explanation"),
+    [
+        ([*usual(seen=False), *flood()], "at_work"),
+        ([*flood(), worked(0, 60, "1"), worked(0, 60, "2"), worked(0, 60, "3")], "usual_for_the_account"),
+    ],
+)
+def test_what_is_not_known_stays_below_the_gate(told: list[Told], explanation: str) -> None:
+    """Steps that are written elsewhere, an account without a past."""
+    finding = only(*told)
+    assert (finding.alert, build.answer(finding, explanation).answer) == (False, Checked.NOT_CHECKED)
+
+
+def test_evaluation_is_not_known_while_the_jobs_run() -> None:
+    """A short job and a long one begin alike."""
+    still = [run(AT + number, AT + 100 + number, job=str(9000 + number)) for number in range(25)]
+    finding = only(*usual(), *still, *(each for each in flood() if isinstance(each, Displaced)))
+    assert (finding.alert, build.answer(finding, "evaluation").answer) == (False, Checked.NOT_CHECKED)
+
+
+def test_written_agreement_acquits() -> None:
+    """A ticket names the account: the queue was handed over."""
+    ticket = build.ticket(AT - 60, AT + DAY, identities=("u012",))
+    assert judge_identity(ID, "u012", *usual(), *flood(), at=site(tickets=(ticket,))) == []
+
+
+def test_service_account_acquits() -> None:
+    """An evaluation service submits by the hundred."""
+    service = [each.model_copy(update={"role": Role.SERVICE}) for each in build.IDENTITIES if each.id == "u012"]
+    assert judge_identity(ID, "u012", *usual(), *flood(), at=site(identities=tuple(service))) == []

@@ -1,0 +1,109 @@
+"""P14: a node slowed by a person while others' jobs ran there.
+
+# steps one in five minutes, an hour on either side
+#
+#   u012's job   2 s  2 s  2 s  ... |act@7200|  3 s  3 s ...
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.detect.subjects import Held
+from pipeline.model.events import Event
+from pipeline.model.finding import Checked, Finding, Severity
+from tests import build
+from tests.build_subjects import ADMIN, COLLEAGUE, DAY, command, held, judge_host, kernel, site, step, steps, sudo, xid
+
+ID = "p14_node_degraded"
+AT = 7200
+SLOWER = [*steps(0, AT, 2000), *steps(AT + 60, 3 * AT, 3000)]
+STEADY = steps(0, 3 * AT)
+COUNTED = [step(at, None, at if at < AT else AT + (at - AT) // 2) for at in range(0, 3 * AT, 300)]  # half as many a second behind it
+CAP = command(AT, "nvidia-smi", "-pl", "200")
+
+
+class Row(NamedTuple):
+    """What befell the host."""
+
+    name: str
+    told: Sequence[Event | Held]
+
+
+FIRING = [
+    Row("power is capped", [held(), CAP, *SLOWER]),
+    Row("clocks are locked, says sudo", [held(), sudo(AT, "/usr/bin/nvidia-smi -lgc 510"), *SLOWER]),
+    Row("the network is delayed", [held(), command(AT, "tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "40ms"), *SLOWER]),
+    Row("processors are withheld", [held(), command(AT, "sh", "-c", "echo 200000 1000000 > /sys/fs/cgroup/slurm/cpu.max"), *SLOWER]),
+    Row("load is made", [held(), command(AT, "stress-ng", "--cpu", "64"), *SLOWER]),
+    Row("without elapsed times: steps are counted", [held(), CAP, *COUNTED]),
+]
+SILENT = [
+    Row("nobody's job runs there", [CAP, *SLOWER]),
+    Row("the actor's own job", [held(owner=COLLEAGUE), CAP, *SLOWER]),
+    Row("somebody asks for clocks", [held(), command(AT, "nvidia-smi", "-q"), *SLOWER]),
+    Row("slow by itself", [held(), *SLOWER]),
+    Row("somebody profiles a process", [held(), command(AT, "py-spy", "dump", "--pid", "4711"), *SLOWER]),
+    Row("the command failed", [held(), command(AT, "tc", "qdisc", "add", "dev", "eth0", success=False), *SLOWER]),
+    Row("the job ended before", [held(end=AT - 1), CAP, *SLOWER]),
+]
+BOUNDARY = [
+    Row("the job began as it happened", [held(start=AT), CAP]),
+    Row("a ratio of 1.25", [held(), CAP, *steps(0, AT, 2000), *steps(AT + 60, 3 * AT, 2500)]),
+    Row("two steps behind it are too few", [held(), CAP, *steps(0, AT), *steps(AT + 60, AT + 600, 3000)]),
+]
+HARMLESS = [
+    Row("by_system: a health check", [held(), command(AT, "nvidia-smi", "-pl", "200", by=None), *SLOWER]),
+    Row("thermal_or_hardware: throttled", [held(), CAP, kernel(AT - 60, "mce: CPU12: cpu clock throttled"), *SLOWER]),
+    Row("thermal_or_hardware: a GPU fell off the bus", [held(), CAP, xid(AT - 60), *SLOWER]),
+    Row("steps_as_before: nothing is slower", [held(), CAP, *STEADY]),
+]
+
+
+def judge(row: Row) -> list[Finding]:
+    return judge_host(ID, *row.told)
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """Act and effect are an alert, which cites both."""
+    (finding,) = judge(row)
+    assert (finding.effect, finding.alert, finding.severity) == ("node_slowed", True, Severity.HIGH)
+    assert {item.role for item in finding.evidence} == {"cause", "before", "effect"}
+
+
+@pytest.mark.parametrize("row", [*SILENT, *HARMLESS], ids=lambda row: row.name)
+def test_is_silent(row: Row) -> None:
+    """No act on others' node, or one that a record explains."""
+    assert judge(row) == []
+
+
+@pytest.mark.parametrize(
+    ("row", "alert"), list(zip(BOUNDARY, (False, True, False), strict=True)), ids=lambda value: getattr(value, "name", "")
+)
+def test_boundary(row: Row, alert: bool) -> None:
+    """Without an effect on record the hit is kept, below the gate."""
+    (finding,) = judge(row)
+    assert finding.alert is alert
+
+
+def test_lemon_node_stays_below_the_gate() -> None:
+    """Hardware failed there on several days before."""
+    (finding,) = judge_host(ID, held(), CAP, xid(AT - 3 * DAY), xid(AT - 5 * DAY), *SLOWER)
+    assert (finding.alert, build.answer(finding, "lemon_node").answer) == (False, Checked.NOT_CHECKED)
+
+
+def test_change_ticket_acquits() -> None:
+    """An admin caps power under a ticket for this host."""
+    ticket = build.ticket(0, 2 * AT, hosts=("gpu-001",))
+    act = command(AT, "nvidia-smi", "-pl", "200", by=ADMIN)
+    assert judge_host(ID, held(), act, *SLOWER, at=site(tickets=(ticket,))) == []
+    assert judge_host(ID, held(), act, *SLOWER)[0].alert
+
+
+def test_a_person_is_named_on_two_sources_only() -> None:
+    """Kernel audit and job output are not enough, the system log beside them is."""
+    (alone,) = judge_host(ID, held(), CAP, *SLOWER)
+    (both,) = judge_host(ID, held(), CAP, sudo(AT - 1, "/usr/bin/nvidia-smi -pl 200"), *SLOWER)
+    assert (alone.actor, both.actor) == ("", "u099")

@@ -1,0 +1,117 @@
+"""P15: large jobs that loaded what somebody else wrote keep ending without explanation."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.model.finding import Checked
+from pipeline.model.summary import JobSummary
+from tests.build import answer
+from tests.unit.detect.cohorts import WRITER, ended, exposure, judge
+
+ID = "p15_slow_campaign"
+
+
+class Row(NamedTuple):
+    """A cohort."""
+
+    name: str
+    members: Sequence[JobSummary]
+
+
+def others(count: int = 30, bad: int = 3) -> list[JobSummary]:
+    """Large jobs without the bytes, some of which end without explanation, as they do."""
+    return [ended(2 * number, bad=number < bad) for number in range(count)]
+
+
+def campaign(outcomes: str, every: int = 2) -> list[JobSummary]:
+    """Large jobs with the bytes, in order: x ended without explanation."""
+    return [ended(every * number + 1, bad=each == "x", exposed=True) for number, each in enumerate(outcomes)]
+
+
+FIRING = [
+    Row("all end badly", [*others(), *campaign("xxxxxxxx")]),
+    Row("now and then", [*others(), *campaign("xx.xx.xxx.x.xx")]),
+    Row("it begins late, since the code waits", [*others(), *campaign("........xxxxxxxxxx")]),
+    Row("with pauses of weeks", [*others(), *campaign("xxx"), *(
+        ended(number, bad=True, exposed=True) for number in (41, 43, 45, 47, 49)
+    )]),
+]  # fmt: skip
+SILENT = [
+    Row("nobody wrote anything", others()),
+    Row("as bad as usual", [*others(), *campaign(".x........x....")]),
+    Row("a bad day is no campaign", [*others(), *campaign("xxxxx", every=0)]),
+    Row("four prove nothing", [*others(), *campaign("xxxx")]),
+    Row("nothing to compare with", campaign("xxxxxxxxx")),
+    Row("large jobs fail here anyway", [*others(bad=14), *campaign("x.x.x.x.x.x.")]),
+    Row("written longer ago than the window", [*others(), *(ended(number, bad=True, exposed=True) for number in range(70, 90, 2))]),
+]
+BOUNDARY = [
+    (Row("nobody without the bytes ran since", [
+        *(ended(-2 * number - 2, bad=False) for number in range(30)), *campaign("xxxxxxxxx"),
+    ]), "changed_for_all"),
+    (Row("all on one node", [*others(), *(
+        ended(2 * number + 1, bad=True, exposed=True, nodes=("gpu-900",)) for number in range(9)
+    )]), "machines"),
+    (Row("no record says on which nodes", [*others(), *(
+        ended(2 * number + 1, bad=True, exposed=True, nodes=()) for number in range(9)
+    )]), "machines"),
+]  # fmt: skip
+HARMLESS = [
+    Row("changed_for_all: a library regression hits all", [*(ended(-2 * n - 2, bad=False) for n in range(20)), *campaign("xxxxxxx")]),
+    Row("machines: a lemon node", [*others(), *(ended(2 * n + 1, bad=True, exposed=True, nodes=("gpu-900",)) for n in range(8))]),
+    Row("hardware_ends are explained and do not count", [*others(), *(
+        ended(2 * n + 1, bad=False, exposed=True, cause="hardware", state="FAILED") for n in range(9)
+    )]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """One finding, an alert that names the writer and nobody who ran the jobs."""
+    (finding,) = judge(ID, row.members, "size")
+    assert finding.alert, finding.gate
+    assert finding.actor == WRITER
+    assert WRITER not in finding.summary + finding.anchor
+    assert finding.subject.kind == "cohort"
+    assert {"written", "loaded", "run"} <= {item.role for item in finding.evidence}
+
+
+@pytest.mark.parametrize("row", SILENT, ids=lambda row: row.name)
+def test_is_silent(row: Row) -> None:
+    """What happens on every cluster."""
+    assert judge(ID, row.members, "size") == []
+
+
+@pytest.mark.parametrize(("row", "explanation"), BOUNDARY, ids=lambda value: getattr(value, "name", value))
+def test_below_the_gate(row: Row, explanation: str) -> None:
+    """Seen, not told to anybody, nobody named, and it says which explanation is open."""
+    (finding,) = judge(ID, row.members, "size")
+    assert not finding.alert
+    assert explanation in finding.gate
+    assert finding.actor == ""
+    assert answer(finding, explanation).answer is Checked.NOT_CHECKED
+
+
+@pytest.mark.parametrize("row", HARMLESS, ids=lambda row: row.name)
+def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
+    """written_with_leave, other_writers, machines, changed_for_all, by_chance, hardware_ends."""
+    assert all(not finding.alert for finding in judge(ID, row.members, "size"))
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_order_does_not_matter(row: Row) -> None:
+    """The same members, the same finding."""
+    assert judge(ID, row.members, "size") == judge(ID, list(reversed(row.members)), "size")
+
+
+def test_a_harmless_writer_is_seldom_accused() -> None:
+    """Of many writers whose bytes do nothing, where one job in ten ends without explanation, hardly any."""
+    accused = 0
+    for writer in range(300):
+        dice = Random(writer)
+        members = [ended(2 * n + 1, bad=dice.random() < 0.1, exposed=[exposure(str(n), writer=f"u{writer:03d}")]) for n in range(20)]
+        accused += len(judge(ID, [*others(), *members], "size"))
+    assert accused <= 1

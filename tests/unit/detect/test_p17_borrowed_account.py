@@ -1,0 +1,166 @@
+"""P17: an account that others use, or that is used after its owner left.
+
+# u011 left at 0; the hour of presence and of two places
+#
+#   u011   login@-1 | login@0 ...            u012   login@0 from the office .. login@3600 from abroad | 3601
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.detect.rules.p17_borrowed_account import WITHHELD
+from pipeline.model.events import Event
+from pipeline.model.finding import Checked, Finding
+from tests import build
+from tests.build_subjects import (
+    ABROAD,
+    ADMIN,
+    COLLEAGUE,
+    DAY,
+    FOREIGN,
+    HOME,
+    HOUR,
+    entered,
+    identity_case,
+    judge_identity,
+    login,
+    order,
+    run,
+    site,
+)
+
+ID = "p17_borrowed_account"
+LEFT_UID = 5011
+DAYS = [login(number * DAY) for number in range(5)]  # u012 comes from the office every day
+NOW = 5 * DAY
+
+
+class Row(NamedTuple):
+    """A story of an account; the effects of its findings."""
+
+    name: str
+    account: str
+    events: Sequence[Event]
+    effects: tuple[str, ...] = ()
+
+
+FIRING = [
+    Row("a login after the last day", "u011", [login(60, "u011", "SHA256:own-of-u011")], ("access_after_end",)),
+    Row("a job submitted after it", "u011", [run(60, 90, owner=LEFT_UID)], ("access_after_end",)),
+    Row("a cancel after it", "u011", [order(60, LEFT_UID)], ("access_after_end",)),
+    Row("a key of somebody else", "u012", [login(60, key=FOREIGN)], ("opened_with_foreign_key",)),
+    Row("from the office, and from abroad within the hour", "u012", [*DAYS, login(NOW), login(NOW + 600, address=ABROAD)], ("two_places",)),
+    Row("a colleague becomes its user and cancels", "u012", [entered(60), order(120)], ("entered_by_other",)),
+]
+SILENT = [
+    Row("every day from the office", "u012", DAYS),
+    Row("its owner before the end", "u011", [login(-60, "u011", "SHA256:own-of-u011")]),
+    Row("an unknown key", "u012", [login(60, key="SHA256:nobody")]),
+    Row("a password", "u012", [login(60, key="")]),
+    Row("travelling for a day", "u012", [*DAYS, login(NOW + 9 * HOUR, address=ABROAD)]),
+    Row("the owner becomes the own user", "u012", [entered(60, by="u012")]),
+    Row("requests of its own", "u012", [login(0), order(60), run(90, 100)]),
+]
+BOUNDARY = [
+    Row("at the end itself", "u011", [login(0, "u011", "")], ("access_after_end",)),
+    Row("a moment before", "u011", [login(-0.001, "u011", "")]),
+    Row("an hour from here to there", "u012", [*DAYS, login(NOW), login(NOW + HOUR, address=ABROAD)], ("two_places",)),
+    Row("a moment more", "u012", [*DAYS, login(NOW), login(NOW + HOUR + 0.001, address=ABROAD)]),
+]
+HARMLESS = [
+    Row("job_from_before: it was submitted before the end", "u011", [run(-60, -30, 900, owner=LEFT_UID)]),
+    Row("own_key: enrolled for the account too", "u012", [login(60)]),
+    Row(
+        "usual_network: it came from there before",
+        "u012",
+        [*DAYS, login(2 * DAY + 9 * HOUR, address=ABROAD), login(NOW), login(NOW + 9, address=ABROAD)],
+    ),
+]
+
+
+@pytest.mark.parametrize("row", [*FIRING, *SILENT, *BOUNDARY, *HARMLESS], ids=lambda row: f"{row.account}: {row.name}")
+def test_effects(row: Row) -> None:
+    """What is said of the account, and nothing else."""
+    assert tuple(each.effect for each in judge_identity(ID, row.account, *row.events)) == row.effects
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_nobody_is_named(row: Row) -> None:
+    """Whoever used the account: it is not known that it was its owner, nor that it was the holder of the key."""
+    (finding,) = judge_identity(ID, row.account, *row.events)
+    assert (finding.actor, finding.actor_withheld) == ("", WITHHELD)
+    assert finding.subject.name == row.account
+    assert "u099" not in finding.summary
+
+
+def only(*events: Event, account: str = "u012", **settings: object) -> Finding:
+    (finding,) = judge_identity(ID, account, *events, at=site(**settings))
+    return finding
+
+
+def test_a_key_of_somebody_else_is_an_alert() -> None:
+    """The map says whose it is, and nothing explains it."""
+    finding = only(login(60, key=FOREIGN))
+    assert finding.alert
+    assert set(build.answers(finding)) == {"service_account", "written_agreement", "own_key", "debugging_together"}
+
+
+@pytest.mark.parametrize("identities", [("u099",), ("u012",)])
+def test_written_agreement_acquits(identities: tuple[str, ...]) -> None:
+    """A ticket for either of the two, at that time."""
+    ticket = build.ticket(0, 100, identities=identities)
+    assert judge_identity(ID, "u012", login(60, key=FOREIGN), at=site(tickets=(ticket,))) == []
+    assert judge_identity(ID, "u012", login(160, key=FOREIGN), at=site(tickets=(ticket,))) != []
+
+
+def test_within_grace_acquits() -> None:
+    """What the site gives everybody; a moment later it does not."""
+    windows = site().windows.model_copy(update={"offboarding_grace_seconds": 3600})
+    assert judge_identity(ID, "u011", login(3599, "u011", ""), at=site(detect=windows)) == []
+    assert judge_identity(ID, "u011", login(3600, "u011", ""), at=site(detect=windows)) != []
+
+
+def test_roaming_acquits() -> None:
+    """A network of the VPN is no place; where none is named, nobody knows."""
+    story = [*DAYS, login(NOW), login(NOW + 600, address=HOME)]
+    windows = site().windows.model_copy(update={"roaming_networks": ("10.21.",)})
+    assert judge_identity(ID, "u012", *story, at=site(detect=windows)) == []
+    assert not only(*story).alert
+
+
+def test_two_places_are_an_alert_only_where_roaming_networks_are_known() -> None:
+    """The address is public and new, and from no gateway."""
+    story = [*DAYS, login(NOW), login(NOW + 600, address=ABROAD)]
+    windows = site().windows.model_copy(update={"roaming_networks": ("10.21.",)})
+    assert not only(*story).alert
+    assert only(*story, detect=windows).alert
+
+
+def test_debugging_together_stays_below_the_gate() -> None:
+    """The owner's own login came from the same machine: they sat there together."""
+    finding = only(login(0), login(60, key=FOREIGN))
+    assert (finding.alert, build.answer(finding, "debugging_together").answer) == (False, Checked.NOT_CHECKED)
+
+
+def test_service_account_acquits() -> None:
+    """A service may be opened by whom it serves."""
+    assert judge_identity(ID, "svc", login(60, "svc", FOREIGN)) == []
+
+
+@pytest.mark.parametrize(
+    ("told", "alert"), [([entered(60), order(120)], True), ([entered(60)], False), ([entered(60, "adm1"), order(90)], False)]
+)
+def test_support_and_nothing_done_stay_below_the_gate(told: list[Event], alert: bool) -> None:
+    """An admin who helps, and somebody who only looks, are not an alert."""
+    assert only(*told).alert is alert
+
+
+def test_a_corrected_map_takes_events_away() -> None:
+    """A uid that proves to have been somebody else's at that time does not count here."""
+    corrected = [each for each in build.IDENTITIES if each.id != "u012"]
+    moved = build.IDENTITIES[0].model_copy(update={"id": "u055"})
+    assert identity_case("u012", order(60), at=site()).orders
+    assert not identity_case("u012", order(60), at=site(identities=(*corrected, moved))).orders
+    assert (ADMIN, COLLEAGUE) == (5900, 5099)

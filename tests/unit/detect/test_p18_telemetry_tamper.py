@@ -1,0 +1,136 @@
+"""P18: recording on a host switched off by a person.
+
+# three buckets of ten minutes before, an hour behind
+#
+#   auditd   heard  |act@6000| silent from 6600 to 9600
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.detect.subjects import Held
+from pipeline.model.events import Event
+from pipeline.model.finding import Checked, Finding
+from pipeline.model.source import Source
+from tests import build
+from tests.build_subjects import ADMIN, COLLEAGUE, OWNER, command, judge_host, kernel, recorded, site, sudo, switched_off
+
+ID = "p18_telemetry_tamper"
+AT = 6000
+GAP = {Source.AUDITD: (6600, 9600)}
+ALL = dict.fromkeys((Source.AUDITD, Source.SSHD, Source.KERNEL), (6600, 20_000))
+
+
+class Row(NamedTuple):
+    """What befell the host."""
+
+    name: str
+    told: Sequence[Event | Held]
+    gaps: Mapping[Source, tuple[float, float]] | None = None
+
+
+FIRING = [
+    Row("the audit system says that it is off", [switched_off(AT)]),
+    Row("rules were removed", [recorded(AT, op="remove_rule", list="4")]),
+    Row("auditctl -e 0, and silence", [command(AT, "auditctl", "-e", "0")], GAP),
+    Row("sudo systemctl stop auditd, and silence", [sudo(AT, "/usr/bin/systemctl stop auditd")], GAP),
+    Row("the daemon was ended by a login", [recorded(AT, "DAEMON_END", op="terminate")]),
+    Row("a log was cleared", [command(AT, "truncate", "-s", "0", "/var/log/secure")]),
+]
+SILENT: list[Row] = [
+    Row("a gap alone", [], GAP),
+    Row("everything is heard, nobody acts", []),
+    Row("the backlog overflows by itself", [kernel(AT, "audit: backlog limit exceeded")], GAP),
+    Row("a rule is added", [recorded(AT, op="add_rule")]),
+    Row("it is switched on", [recorded(AT, op="set", audit_enabled="1", old="0")]),
+    Row("it was off already", [recorded(AT, op="set", audit_enabled="0", old="0")]),
+    Row("the change failed", [recorded(AT, op="set", audit_enabled="0", old="1", res="0")]),
+    Row("the status was asked for", [command(AT, "auditctl", "-s")]),
+    Row("a command that failed", [command(AT, "auditctl", "-e", "0", success=False)], GAP),
+]
+BOUNDARY = [
+    Row("put back within three minutes", [switched_off(AT), recorded(AT + 180, op="set", audit_enabled="1")]),
+    Row("the host started within a quarter of an hour", [switched_off(AT), recorded(AT + 900, "SYSTEM_BOOT", by=build.UNSET)]),
+    Row("the host went down five minutes before", [switched_off(AT), recorded(AT - 300, "SYSTEM_SHUTDOWN", by=build.UNSET)]),
+]
+HARMLESS = [
+    Row("by_system: the daemon ended without a login", [recorded(AT, "DAEMON_END", by=build.UNSET)], GAP),
+    Row("put_back: an upgrade", [recorded(AT, "DAEMON_END"), recorded(AT + 30, "DAEMON_START")]),
+    Row("restarted: the host came up anew", [switched_off(AT), kernel(AT + 300, "Linux version 6.8.0")], ALL),
+]
+
+
+def judge(row: Row) -> list[Finding]:
+    return judge_host(ID, *row.told, gaps=row.gaps)
+
+
+@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+def test_fires(row: Row) -> None:
+    """A person's act with an effect is an alert."""
+    (finding,) = judge(row)
+    assert (finding.effect, finding.alert) == ("telemetry_silenced", True)
+    assert set(build.answers(finding).values()) == {Checked.EXCLUDED}
+
+
+@pytest.mark.parametrize("row", [*SILENT, *BOUNDARY, *HARMLESS], ids=lambda row: row.name)
+def test_is_silent(row: Row) -> None:
+    """No act of a person, or one that a record explains."""
+    assert judge(row) == []
+
+
+@pytest.mark.parametrize(("explanation", "late"), [("put_back", 180.1), ("restarted", 900.1)])
+def test_a_moment_later_acquits_no_more(explanation: str, late: float) -> None:
+    """Both windows have an edge."""
+    again = recorded(AT + late, op="set", audit_enabled="1") if explanation == "put_back" else recorded(AT + late, "SYSTEM_BOOT")
+    (finding,) = judge_host(ID, switched_off(AT), again)
+    assert build.answer(finding, explanation).answer is Checked.EXCLUDED
+
+
+def test_a_command_without_effect_stays_below_the_gate() -> None:
+    """`still_heard`: the source spoke on; it may have failed, or been asked in vain."""
+    (finding,) = judge_host(ID, command(AT, "auditctl", "-D"))
+    assert (finding.alert, finding.effect) == (False, "telemetry_touched")
+    assert build.answer(finding, "still_heard").answer is Checked.NOT_CHECKED
+
+
+def test_while_the_hour_behind_it_is_open_nothing_is_an_effect() -> None:
+    """Absence is judged only when the source has passed."""
+    (finding,) = judge_host(ID, command(AT, "auditctl", "-e", "0"), gaps=GAP, until=AT + 3599)
+    assert not finding.alert
+
+
+def test_cut_off_is_not_excluded_where_all_sources_fell_silent() -> None:
+    """Then the network may have broken: below the gate."""
+    (finding,) = judge_host(ID, command(AT, "auditctl", "-e", "0"), gaps=dict.fromkeys(ALL, (6600, 9700)))
+    assert (finding.alert, build.answer(finding, "cut_off").answer) == (False, Checked.NOT_CHECKED)
+
+
+def test_overflow_stays_below_the_gate() -> None:
+    """The kernel lost records under load about that time."""
+    (finding,) = judge_host(ID, command(AT, "auditctl", "-e", "0"), kernel(AT - 60, "audit: backlog limit exceeded"), gaps=GAP)
+    assert (finding.alert, build.answer(finding, "overflow").answer) == (False, Checked.NOT_CHECKED)
+
+
+def test_change_ticket_acquits() -> None:
+    """For this host; one for another acquits nobody."""
+    mine, other = (build.ticket(0, 9000, identities=("adm1",), hosts=(host,)) for host in ("gpu-001", "gpu-002"))
+    assert judge_host(ID, switched_off(AT, ADMIN), at=site(tickets=(mine,))) == []
+    assert judge_host(ID, switched_off(AT, ADMIN), at=site(tickets=(other,))) != []
+
+
+def test_a_person_is_named_on_two_sources_only() -> None:
+    """The kernel's audit and the system log; the audit alone names nobody."""
+    (alone,) = judge_host(ID, switched_off(AT))
+    (both,) = judge_host(ID, switched_off(AT), sudo(AT - 1, "/usr/sbin/auditctl -e 0"))
+    assert (alone.actor, both.actor) == ("", "u099")
+
+
+def test_two_people_at_once_name_nobody() -> None:
+    """Several acted; the evidence tells who."""
+    (finding,) = judge_host(
+        ID, switched_off(AT), sudo(AT - 1, "/usr/sbin/auditctl -e 0"), command(AT + 9, "auditctl", "-D", by=OWNER), gaps=GAP
+    )
+    assert finding.actor == ""
+    assert COLLEAGUE != OWNER

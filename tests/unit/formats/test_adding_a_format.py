@@ -1,0 +1,99 @@
+"""Adding a format is one file, one test file and one line: README's example, and that it works.
+
+Between the two rules stands the file that README shows, `pipeline/formats/payloads/nodewatch.py`; the line is the fixture's.
+"""
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from pipeline.errors import DecodeError, UnknownFormat
+from pipeline.formats import registry
+from pipeline.formats.fields import bounded_int, iso_time, text_of
+from pipeline.formats.line import Line, Reading
+from pipeline.formats.sniff import sniff
+from pipeline.model.events import Parsed, Xid
+from pipeline.model.source import FAMILIES, Source
+
+# ---------------------------------------------------------------------------------------------------------------------------------
+_LINE = re.compile(r"nodewatch (\S{1,40}) (\S{1,255}) xid=([0-9]{1,4}) device=(\S{1,64})")
+
+
+class Nodewatch:
+    """What the site's checker of nodes found."""
+
+    name = "nodewatch"
+    source = Source.KERNEL  # the family that it speaks for: says on which topics it is believed
+    begins = (b"nodewatch ",)  # optional: a line that begins so is offered to this format first
+
+    def claims(self, payload: bytes) -> bool:
+        """Its name at the start."""
+        return payload.startswith(b"nodewatch ")
+
+    def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
+        """One Xid.  Raises UnknownFormat: not ours, others are asked; DecodeError: ours, and broken."""
+        found = _LINE.fullmatch(text_of(line.payload))
+        if found is None:
+            raise UnknownFormat("no line of nodewatch")
+        time, host, code, device = found.groups()
+        body = Xid(code=bounded_int(code), device=device)
+        return (Parsed(source=self.source, host=host, event_time=iso_time(time, reading), body=body),)
+
+
+FORMAT = Nodewatch()
+# ---------------------------------------------------------------------------------------------------------------------------------
+
+READING = Reading(zone=ZoneInfo("Asia/Shanghai"), reference_time=1_772_480_460_000)
+TEXT = b"nodewatch 2026-03-02T19:40:41.318 gpu-012 xid=79 device=0000:83:00"
+
+
+@pytest.fixture(autouse=True)
+def _listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one line in `PAYLOADS`, and what the registry makes of that list when it is imported."""
+    formats = (*registry.PAYLOADS, FORMAT)
+    monkeypatch.setattr(registry, "PAYLOADS", formats)
+    monkeypatch.setattr(registry, "_BY_NAME", {format_.name: format_ for format_ in formats})
+    monkeypatch.setattr(registry, "_ARRANGED", {})
+
+
+@pytest.mark.parametrize("pinned", ["", "nodewatch"])
+def test_the_line_is_read(pinned: str) -> None:
+    """Sniffed among its family or pinned, the line is an Xid on that host, its time local to the zone of the source."""
+    format_, events = registry.parse(Line(payload=TEXT), READING, pinned, FAMILIES["access"])
+    assert format_ is FORMAT
+    xid = Xid(code=79, device="0000:83:00")
+    assert events == (Parsed(source=Source.KERNEL, host="gpu-012", event_time=1_772_451_641_318, body=xid),)
+
+
+def test_other_topics_do_not_believe_it() -> None:
+    """Whoever can print into a job's output does not speak for the kernel by it."""
+    with pytest.raises(UnknownFormat):
+        registry.parse(Line(payload=TEXT), READING, allowed=FAMILIES["training"])
+
+
+def test_what_is_not_its_own() -> None:
+    """Other lines go on to others; a broken time is named, and the format with it."""
+    with pytest.raises(UnknownFormat):
+        registry.parse(Line(payload=b"nodewatch is about to start"), READING)
+    with pytest.raises(DecodeError) as caught:
+        registry.parse(Line(payload=TEXT.replace(b"03-02", b"02-30")), READING)
+    assert caught.value.format == "nodewatch"
+
+
+def test_sniffing_shows_it() -> None:
+    """`trainwatch sniff` names the new format."""
+    report = sniff([TEXT] * 3)
+    assert [(share.format, share.typed) for share in report.formats] == [("nodewatch", 3)]
+    assert report.times.without_zone == 3
+
+
+def test_readme_shows_this_example() -> None:
+    """What README shows is what was tried here, to the letter."""
+    readme = Path(__file__).parents[3].joinpath("README.md").read_text(encoding="utf-8")
+    if "class Nodewatch" not in readme:
+        pytest.skip("README does not show the example")
+    example = Path(__file__).read_text(encoding="utf-8").split(f"# {'-' * 129}\n")[1]
+    assert example.strip() in readme

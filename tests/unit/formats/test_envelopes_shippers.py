@@ -1,0 +1,351 @@
+"""Wrappers of the shippers that a cluster runs, in their own words: one table for all, as they stand on a topic."""
+
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import orjson
+import pytest
+
+from pipeline.errors import UnknownFormat
+from pipeline.formats import registry
+from pipeline.formats.line import Line, Part, Reading
+from pipeline.model.events import Login, OomKill
+
+COLLECTED = 1_772_452_800_318  # 2026-03-02T12:00:00.318Z
+AT = "2026-03-02T12:00:00.318Z"
+TEXT = "iteration 40"
+ACCEPTED = "Accepted publickey for u017 from 10.0.0.7 port 5022 ssh2"
+POD_FILE = "/var/log/pods/llm_pretrain-0_0a1b/main/"
+KERNEL = "Memory cgroup out of memory: Killed process 1234 (python) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB, UID:5012"
+
+ROWS: dict[str, tuple[dict[str, Any], Line]] = {
+    "Filebeat, all that it says": (
+        {
+            "@timestamp": AT,
+            "@metadata": {"beat": "filebeat", "type": "_doc", "version": "8.17.0"},
+            "message": TEXT,
+            "log": {"offset": 4096, "file": {"path": "/l/slurm-7.out", "inode": "1", "device_id": "2"}},
+            "input": {"type": "filestream"},
+            "ecs": {"version": "8.0.0"},
+            "host": {"name": "gpu-001", "hostname": "gpu-001.cluster.example", "os": {"type": "linux"}},
+            "agent": {"name": "gpu-001", "type": "filebeat", "id": "f0"},
+        },
+        Line(payload=TEXT.encode(), host="gpu-001", file="/l/slurm-7.out", file_offset=4096, collected_time=COLLECTED),
+    ),
+    "Filebeat without add_host_metadata: the agent's host": (
+        {
+            "@timestamp": AT,
+            "message": TEXT,
+            "log": {"file": {"path": "/l/x.log"}, "offset": 0},
+            "agent": {"hostname": "gpu-002", "name": "x"},
+        },
+        Line(payload=TEXT.encode(), host="gpu-002", file="/l/x.log", file_offset=0, collected_time=COLLECTED),
+    ),
+    "Filebeat, host without a name": (
+        {"@timestamp": AT, "message": TEXT, "host": {"hostname": "gpu-003"}, "agent": {"name": "other"}},
+        Line(payload=TEXT.encode(), host="gpu-003", collected_time=COLLECTED),
+    ),
+    "Filebeat, kafka input: the offset is not the file's": (
+        {"@timestamp": AT, "message": TEXT, "kafka": {"topic": "t", "partition": 1, "offset": 7, "key": "k"}, "input": {"type": "kafka"}},
+        Line(payload=TEXT.encode(), collected_time=COLLECTED),
+    ),
+    "Filebeat, journald input": (
+        {
+            "@timestamp": AT,
+            "message": ACCEPTED,
+            "syslog": {"identifier": "sshd", "facility": 10, "priority": 6},
+            "process": {"name": "sshd", "pid": 4711},
+            "journald": {"pid": 4711},
+            "host": {"name": "login-1"},
+            "input": {"type": "journald"},
+        },
+        Line(
+            payload=f"{AT} login-1 sshd[4711]: {ACCEPTED}".encode(),
+            host="login-1",
+            program="sshd",
+            collected_time=COLLECTED,
+        ),
+    ),
+    "Filebeat, syslog input": (
+        {
+            "@timestamp": AT,
+            "message": ACCEPTED,
+            "log": {"syslog": {"appname": "sshd", "procid": "12", "facility": {"code": 10}}},
+            "host": {"name": "login-1"},
+        },
+        Line(payload=f"{AT} login-1 sshd[12]: {ACCEPTED}".encode(), host="login-1", program="sshd", collected_time=COLLECTED),
+    ),
+    "Filebeat, Kubernetes metadata": (
+        {
+            "@timestamp": AT,
+            "message": TEXT,
+            "stream": "stdout",
+            "kubernetes": {
+                "namespace": "llm",
+                "pod": {"name": "pretrain-0", "uid": "0a1b"},
+                "container": {"name": "main"},
+                "node": {"name": "gpu-001"},
+            },
+        },
+        Line(payload=TEXT.encode(), host="gpu-001", file=POD_FILE, collected_time=COLLECTED, stream="stdout"),
+    ),
+    "Fluent Bit, Kubernetes metadata, whole line": (
+        {
+            "@timestamp": 1772452800.318,
+            "log": TEXT + "\n",
+            "stream": "stdout",
+            "logtag": "F",
+            "kubernetes": {
+                "pod_name": "pretrain-0",
+                "namespace_name": "llm",
+                "pod_id": "0a1b",
+                "container_name": "main",
+                "host": "gpu-001",
+                "labels": {"app": "x"},
+            },
+        },
+        Line(payload=TEXT.encode(), host="gpu-001", file=POD_FILE, collected_time=COLLECTED, stream="stdout"),
+    ),
+    "Fluent Bit, `date`, a file key": (
+        {"date": 1772452800.318, "log": TEXT, "path": "/l/slurm-7.out"},
+        Line(payload=TEXT.encode(), file="/l/slurm-7.out", collected_time=COLLECTED),
+    ),
+    "Fluent Bit, first part of a line": (
+        {"@timestamp": 1772452800.318, "log": "begin", "stream": "stderr", "logtag": "P"},
+        Line(payload=b"begin", collected_time=COLLECTED, truncated=True, stream="stderr", part=Part()),
+    ),
+    "Docker's driver, a middle part": (
+        {
+            "log": "middle",
+            "source": "stdout",
+            "container_name": "/main",
+            "partial_message": "true",
+            "partial_id": "abc",
+            "partial_ordinal": "2",
+            "partial_last": "false",
+        },
+        Line(payload=b"middle", truncated=True, stream="stdout", part=Part(id="abc", ordinal=2)),
+    ),
+    "Docker's driver, the last part": (
+        {"log": "end", "source": "stdout", "partial_message": "true", "partial_id": "abc", "partial_ordinal": "3", "partial_last": "true"},
+        Line(payload=b"end", stream="stdout", part=Part(id="abc", ordinal=3, last=True)),
+    ),
+    "Fluent Bit, systemd input": (
+        {
+            "@timestamp": 1772452800.318,
+            "MESSAGE": ACCEPTED,
+            "_HOSTNAME": "login-1",
+            "SYSLOG_IDENTIFIER": "sshd",
+            "_PID": "9",
+            "_TRANSPORT": "syslog",
+        },
+        Line(
+            payload=f"2026-03-02T12:00:00.318+00:00 login-1 sshd[9]: {ACCEPTED}".encode(),
+            host="login-1",
+            program="sshd",
+            collected_time=COLLECTED,
+        ),
+    ),
+    "Fluentd, syslog source": (
+        {"host": "login-1", "ident": "sshd", "pid": "9", "message": ACCEPTED, "time": AT},
+        Line(
+            payload=f"2026-03-02T12:00:00.318+00:00 login-1 sshd[9]: {ACCEPTED}".encode(),
+            host="login-1",
+            program="sshd",
+            collected_time=COLLECTED,
+        ),
+    ),
+    "Fluentd, tailed file, a tag and epoch seconds": (
+        {"message": TEXT, "hostname": "gpu-001", "tailed_path": "x", "path": "/l/a.log", "tag": "train", "time": 1772452800},
+        Line(payload=TEXT.encode(), host="gpu-001", file="/l/a.log", collected_time=1_772_452_800_000),
+    ),
+    "Vector, Kubernetes source": (
+        {
+            "file": "/var/log/pods/llm_pretrain-0_0a1b/main/0.log",
+            "kubernetes": {
+                "pod_name": "pretrain-0",
+                "pod_namespace": "llm",
+                "pod_uid": "0a1b",
+                "container_name": "main",
+                "pod_node_name": "gpu-001",
+            },
+            "message": TEXT,
+            "source_type": "kubernetes_logs",
+            "stream": "stdout",
+            "timestamp": AT,
+        },
+        Line(
+            payload=TEXT.encode(),
+            host="gpu-001",
+            file="/var/log/pods/llm_pretrain-0_0a1b/main/0.log",
+            collected_time=COLLECTED,
+            stream="stdout",
+        ),
+    ),
+    "Vector, a part": (
+        {"message": "begin", "_partial": True, "stream": "stdout", "source_type": "kubernetes_logs", "timestamp": AT},
+        Line(payload=b"begin", collected_time=COLLECTED, truncated=True, stream="stdout", part=Part()),
+    ),
+    "Vector, syslog source": (
+        {
+            "appname": "sshd",
+            "facility": "auth",
+            "host": "login-1",
+            "message": ACCEPTED,
+            "procid": 9,
+            "source_type": "syslog",
+            "timestamp": AT,
+        },
+        Line(payload=f"{AT} login-1 sshd[9]: {ACCEPTED}".encode(), host="login-1", program="sshd", collected_time=COLLECTED),
+    ),
+    "syslog-ng, with the pairs that input-formats proposes": (
+        {
+            "MESSAGE": ACCEPTED,
+            "HOST": "login-1",
+            "PROGRAM": "sshd",
+            "PID": "9",
+            "FACILITY": "auth",
+            "DATE": "Mar  2 12:00:00",
+            "ts": AT,
+            "received_at": AT,
+        },
+        Line(payload=f"{AT} login-1 sshd[9]: {ACCEPTED}".encode(), host="login-1", program="sshd", collected_time=COLLECTED),
+    ),
+    "the journal": (
+        {
+            "__CURSOR": "s=1",
+            "__REALTIME_TIMESTAMP": "1772452800318000",
+            "_HOSTNAME": "login-1",
+            "MESSAGE": ACCEPTED,
+            "SYSLOG_IDENTIFIER": "sshd",
+            "_PID": "4711",
+            "_TRANSPORT": "syslog",
+        },
+        Line(
+            payload=f"2026-03-02T12:00:00.318+00:00 login-1 sshd[4711]: {ACCEPTED}".encode(),
+            host="login-1",
+            program="sshd",
+            collected_time=COLLECTED,
+        ),
+    ),
+    "the journal: bytes that are no UTF-8": (
+        {"__REALTIME_TIMESTAMP": "1772452800318000", "_HOSTNAME": "gpu-001", "MESSAGE": [97, 255, 10], "_COMM": "python"},
+        Line(
+            payload=b"2026-03-02T12:00:00.318+00:00 gpu-001 python: a\xff",
+            host="gpu-001",
+            program="python",
+            collected_time=COLLECTED,
+        ),
+    ),
+    "Docker json-file": (
+        {"log": TEXT + "\n", "stream": "stderr", "time": "2026-03-02T12:00:00.318123456Z"},
+        Line(payload=TEXT.encode(), collected_time=COLLECTED, stream="stderr"),
+    ),
+    "Docker json-file, a part": (
+        {"log": TEXT, "stream": "stderr", "time": "2026-03-02T12:00:00.318123456Z"},
+        Line(payload=TEXT.encode(), collected_time=COLLECTED, truncated=True, stream="stderr", part=Part()),
+    ),
+    "a container's file that nobody took apart: CRI": (
+        {"@timestamp": AT, "message": f"{AT} stdout P begin", "log": {"file": {"path": "/var/log/containers/a.log"}, "offset": 1}},
+        Line(
+            payload=b"begin",
+            file="/var/log/containers/a.log",
+            file_offset=1,
+            collected_time=COLLECTED,
+            truncated=True,
+            stream="stdout",
+            part=Part(),
+        ),
+    ),
+    "a container's file that nobody took apart: Docker": (
+        {
+            "@timestamp": AT,
+            "message": '{"log":"iteration 40\\n","stream":"stdout","time":"2026-03-02T12:00:00Z"}',
+            "log": {"file": {"path": "/var/lib/docker/containers/c/c-json.log"}},
+        },
+        Line(payload=TEXT.encode(), file="/var/lib/docker/containers/c/c-json.log", collected_time=COLLECTED, stream="stdout"),
+    ),
+    "the same text in another file is a job's own": (
+        {"@timestamp": AT, "message": f"{AT} stdout F x", "file": "/l/slurm-7.out"},
+        Line(payload=f"{AT} stdout F x".encode(), file="/l/slurm-7.out", collected_time=COLLECTED),
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "line"), ROWS.values(), ids=ROWS)
+def test_shippers(value: dict[str, Any], line: Line) -> None:
+    """The line, where it stood, who wrote it, and when it was read."""
+    assert registry.unwrap(orjson.dumps(value), ()) == [line]
+
+
+STRANGE: list[dict[str, Any]] = [
+    {"MESSAGE": [97, 300]},
+    {"MESSAGE": ["a"]},
+    {"MESSAGE": []},
+    {"MESSAGE": None, "__REALTIME_TIMESTAMP": "x"},
+]
+
+
+@pytest.mark.parametrize("value", STRANGE)
+def test_bytes_that_are_none(value: dict[str, Any]) -> None:
+    """A list of other things is no message, and the object goes on whole."""
+    data = orjson.dumps(value)
+    assert registry.unwrap(data, ()) == [Line(payload=data)]
+
+
+ODD: list[dict[str, Any]] = [
+    {"kubernetes": 7, "agent": [], "syslog": "x", "process": {"name": {}}},
+    {"kubernetes": {"pod_name": "a/b", "namespace_name": "..", "pod_id": 7}},
+    {"kubernetes": {"pod_name": "p", "container_name": "c/../x"}},
+    {"kubernetes": {"pod_name": "p" * 600}},
+    {"partial_message": "true", "partial_id": {}, "partial_ordinal": "-1", "partial_last": []},
+    {"stream": "stdfoo", "source": ["stdout"], "_partial": "yes", "logtag": 7},
+    {"time": {}, "date": -1, "ts": "soon", "__REALTIME_TIMESTAMP": "9" * 30},
+    {"path": "a\nb", "filename": ["x"]},
+]
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_what_shippers_would_not_write_counts_as_absent(value: dict[str, Any]) -> None:
+    """The line is kept, without names that nobody said."""
+    (found,) = registry.unwrap(orjson.dumps({"message": TEXT, **value}), ())
+    assert (found.payload, found.host, found.program, found.file, found.collected_time) == (TEXT.encode(), "", "", "", None)
+
+
+def parsed(value: dict[str, Any]) -> list[str]:
+    """Kinds of the events of a wrapper."""
+    (line,) = registry.unwrap(orjson.dumps(value), ())
+    reading = Reading(zone=ZoneInfo("UTC"), reference_time=COLLECTED)
+    return [type(event.body).__name__ for event in registry.parse(line, reading)[1]]
+
+
+KERNELS: dict[str, tuple[dict[str, Any], str]] = {
+    "rsyslog": ({"@timestamp": AT, "host": "gpu-001", "program": "kernel", "message": KERNEL}, "facility"),
+    "the journal": (
+        {"__REALTIME_TIMESTAMP": "1772452800318000", "_HOSTNAME": "gpu-001", "SYSLOG_IDENTIFIER": "kernel", "MESSAGE": KERNEL},
+        "",
+    ),
+    "syslog-ng": ({"ISODATE": AT, "HOST": "gpu-001", "PROGRAM": "kernel", "MESSAGE": KERNEL}, "FACILITY"),
+    "rsyslog without time": ({"host": "gpu-001", "program": "kernel", "message": KERNEL}, "facility"),
+}
+
+
+@pytest.mark.parametrize(("value", "facility"), KERNELS.values(), ids=KERNELS)
+def test_only_the_kernel_is_the_kernel(value: dict[str, Any], facility: str) -> None:
+    """`logger -t kernel` writes the same program; the facility, or the journal's transport, is what a user cannot choose."""
+    real, forged = ({facility: "kern"}, {facility: "user"}) if facility else ({"_TRANSPORT": "kernel"}, {"_TRANSPORT": "syslog"})
+    assert parsed(value | real) == [OomKill.__name__]
+    with pytest.raises(UnknownFormat):
+        parsed(value | forged)
+
+
+def test_a_line_from_the_journal_is_read() -> None:
+    """The composed line is one that the formats of system logs know."""
+    value = {
+        "__REALTIME_TIMESTAMP": "1772452800318000",
+        "_HOSTNAME": "login-1",
+        "SYSLOG_IDENTIFIER": "sshd",
+        "_PID": "9",
+        "MESSAGE": ACCEPTED,
+    }
+    assert parsed(value) == [Login.__name__]

@@ -1,0 +1,154 @@
+"""Hosts that are judged: acts in, findings out; and whom preemption made room for, told to identities."""
+
+import random
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.hosts.step import build_state, step
+from pipeline.model.events import Event
+from pipeline.model.facts import Fact
+from pipeline.model.outcome import Outcome, Publish, Tell
+from pipeline.model.source import Source
+from pipeline.model.told import Displaced, Worked, decode_told
+from pipeline.stream.cases import Cases
+from tests import build
+from tests.build import COLLEAGUE, DAY, OWNER, allocation, heard, job_end, to_host
+from tests.build_subjects import HOUR, command, now, sudo, switched_off
+from tests.build_subjects import step as pace
+
+AT = 7200
+HUM = [heard(at, source) for source in (Source.AUDITD, Source.SSHD, Source.KERNEL) for at in range(0, 4 * HOUR, 600)]
+QUIET = [heard(at, Source.AUDITD) for at in (*range(0, AT + 1, 600), *range(AT + 6000, 4 * HOUR, 600))]
+QUIET += [heard(at, Source.SSHD) for at in range(0, 4 * HOUR, 600)]
+
+
+def run(*facts: Fact, until: float = DAY, cases: Cases | None = None) -> list[Outcome]:
+    return step(build_state(build.settings(), cases if cases is not None else Cases()), facts, now(until))[1]
+
+
+def paces() -> list[Fact]:
+    """Steps of the owner's job, slower behind the act."""
+    made = [pace(at, 2000 if at < AT else 4000) for at in range(0, 3 * AT, 300)]
+    return [build.fact(each, f"pace/{each.job}/{each.event_time}", case=to_host(each).case) for each in made]
+
+
+def found(outcomes: Iterable[Outcome]) -> dict[str, Any]:
+    """Effect -> last canonical body."""
+    bodies = [orjson.loads(out.value)["unmapped"]["trainwatch"]["canonical"] for out in outcomes if isinstance(out, Publish)]
+    return {body["effect"]: body for body in bodies}
+
+
+SLOWED = [to_host(allocation(0)), to_host(sudo(AT, "/usr/bin/nvidia-smi -pl 200")), to_host(command(AT + 1, "nvidia-smi", "-pl", "200"))]
+STORY = [*HUM, *SLOWED, *paces(), to_host(switched_off(AT + 60))]
+
+
+def test_acts_become_findings_about_the_host() -> None:
+    """The slowed node and the silenced audit, the person named where two sources tell."""
+    bodies = found(run(*STORY))
+    assert {effect: (body["alert"], body["actor"], body["subject"]) for effect, body in bodies.items()} == {
+        "node_slowed": (True, "u099", ["host", "main", "gpu-001"]),
+        "telemetry_silenced": (True, "", ["host", "main", "gpu-001"]),
+    }
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_any_order_leaves_the_same_last_bodies(seed: int) -> None:
+    """Facts displaced, repeated and cut anywhere."""
+    dice = random.Random(seed)
+    story = [*STORY, *dice.sample(STORY, 40)]
+    dice.shuffle(story)
+    state, outcomes, size = build_state(build.settings(), Cases()), [], dice.randrange(1, 30)
+    for at in range(0, len(story), size):
+        state, more = step(state, story[at : at + size], now(-DAY))
+        outcomes += more
+    state, more = step(state, [], now(DAY))
+    assert found([*outcomes, *more]) == found(run(*STORY))
+
+
+def test_absence_is_judged_when_the_window_closes() -> None:
+    """The gap behind a command proves its effect once the source has passed; until then it stays below the gate."""
+    story = [*QUIET, to_host(sudo(AT, "/usr/sbin/auditctl -e 0"))]
+    cases = Cases()
+    state, first = step(build_state(build.settings(), cases), story, now(AT + 600))
+    assert not found(first)["telemetry_touched"]["alert"]
+    _, then = step(state, [], now(DAY))
+    assert found(then)["telemetry_silenced"]["alert"]
+    assert found(then)["telemetry_touched"]["status"] == "retracted"
+    _, restarted = step(build_state(build.settings(), Cases(cases.facts())), [], now(DAY))
+    assert restarted == []
+
+
+def test_after_a_restart_windows_close_all_the_same() -> None:
+    """The marks passed while nobody looked."""
+    cases = Cases()
+    step(build_state(build.settings(), cases), [*QUIET, to_host(sudo(AT, "/usr/sbin/auditctl -e 0"))], now(AT + 600))
+    _, then = step(build_state(build.settings(), Cases(cases.facts())), [], now(DAY))
+    assert found(then)["telemetry_silenced"]["status"] == "final"
+
+
+def test_what_was_said_stands_when_its_host_is_packed() -> None:
+    """Days later the act is not at hand any more: nothing is said again, nothing taken back."""
+    cases = Cases()
+    state, first = step(build_state(build.settings(), cases), STORY, now(DAY))
+    assert len(found(first)) == 2
+    for day in (5, 10):
+        state, more = step(state, [heard(day * DAY)], now(day * DAY))
+        assert found(more) == {}
+    _, restarted = step(build_state(build.settings(), Cases(cases.facts())), [heard(10 * DAY + 600)], now(10 * DAY))
+    assert restarted == []
+
+
+@pytest.mark.parametrize("by", [None, build.SERVICE])
+def test_the_system_and_services_make_no_host_to_watch(by: int | None) -> None:
+    """A health check sets clocks on every node."""
+    assert found(run(to_host(allocation(0)), to_host(command(AT, "nvidia-smi", "-pl", "200", by=by)), *paces())) == {}
+
+
+# --- what identities are told ---------------------------------------------------------------------------------------------------
+
+
+def told(*facts: Fact) -> dict[str, list[Any]]:
+    """Account -> last words."""
+    last = {
+        (out.fact.case.decode().partition("\x1f")[2], out.fact.id): out.fact.body
+        for out in run(*facts)
+        if isinstance(out, Tell) and out.stage == "identities"
+    }
+    by: dict[str, list[Any]] = {}
+    for (case, _), body in sorted(last.items()):
+        if body:
+            by.setdefault(case, []).append(decode_told(body))
+    return by
+
+
+def victim(end: float = 1000) -> Event:
+    return job_end(end, "PREEMPTED", start=0)
+
+
+@pytest.mark.parametrize(("start", "expected"), [(1000, True), (1120, True), (995, True), (1121, False), (994, False)])
+def test_who_began_in_the_room_of_a_preempted_attempt(start: float, expected: bool) -> None:
+    """Within two minutes on the same host; the scheduler's clock has whole seconds."""
+    mine = allocation(start, job="8", submit=start - 60, owner_uid=COLLEAGUE, owner="u099")
+    facts = [to_host(victim()), to_host(mine)]
+    for story in (facts, facts[::-1]):
+        displaced = [each for each in told(*story).get("u099", []) if isinstance(each, Displaced)]
+        assert [(each.victim.job, each.by.job) for each in displaced] == ([("7", "8")] if expected else [])
+
+
+def test_the_own_next_job_displaces_nobody() -> None:
+    """Nor does one that follows an ordinary end."""
+    assert told(to_host(victim()), to_host(allocation(1000, job="8", submit=900))) == {}
+    other = allocation(1000, job="8", submit=900, owner_uid=COLLEAGUE)
+    assert told(to_host(job_end(1000, "COMPLETED", start=0)), to_host(other)) == {}
+
+
+def test_an_attempt_that_writes_steps_is_at_work() -> None:
+    """Its first step that is known, told to its owner, whichever comes first."""
+    story = [*paces()[5:], *paces()[:5], to_host(allocation(0))]
+    (worked,) = told(*story)["u012"]
+    assert isinstance(worked, Worked)
+    assert (worked.attempt.job, worked.event.event_time) == ("7", build.ms(0))
+    assert OWNER != COLLEAGUE

@@ -1,0 +1,205 @@
+"""The identities stage: facts about people in, findings about accounts out; in any order, over restarts, within bounds."""
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.identities.index import IdentityIndex
+from pipeline.identities.step import build_state, step
+from pipeline.model.conduct import Conduct, Folder
+from pipeline.model.events import Event
+from pipeline.model.facts import Fact
+from pipeline.model.outcome import Outcome, Publish, Tell
+from pipeline.settings import Settings
+from pipeline.stream.cases import Cases
+from tests import build
+from tests.build import OTHER
+from tests.build_subjects import (
+    ABROAD,
+    COLLEAGUE,
+    DAY,
+    FOREIGN,
+    HOUR,
+    LEFT,
+    PEOPLE,
+    ROOTS,
+    entered,
+    login,
+    now,
+    order,
+    read,
+    run,
+    sudo,
+    wrote,
+)
+
+
+def settings(**changes: Any) -> Settings:
+    return build.settings(**{"identities": (*PEOPLE, LEFT), "artefact_roots": ROOTS, **changes})
+
+
+def facts(*events: Event, **changes: Any) -> list[Fact]:
+    """What ingest tells identities of these events."""
+    site = settings(**changes)
+    conduct = Conduct(site.directory(), [Folder(root.path + "/", root.kind) for root in site.artefact_roots])
+    return [tell.fact for event in events for tell in conduct.of(event) if tell.stage == "identities"]
+
+
+def cases_of(told: Iterable[Fact]) -> set[str]:
+    return {fact.case.decode().partition("\x1f")[2] for fact in told}
+
+
+def public(outcomes: Iterable[Outcome]) -> list[Publish]:
+    """What is published; incidents are told the same."""
+    return [out for out in outcomes if isinstance(out, Publish)]
+
+
+def bodies(outcomes: Iterable[Outcome]) -> dict[str, bytes]:
+    """The last canonical body under each id that was not taken back."""
+    last: dict[str, Any] = {}
+    for out in public(outcomes):
+        body = orjson.loads(out.value)["unmapped"]["trainwatch"]["canonical"]
+        last[body["id"]] = body
+    return {name: orjson.dumps(body) for name, body in last.items() if body["status"] != "retracted"}
+
+
+def effects(found: dict[str, bytes]) -> list[str]:
+    return sorted(orjson.loads(body)["effect"] for body in found.values())
+
+
+# --- what is told of whom -------------------------------------------------------------------------------------------------------
+
+TOLD: dict[str, tuple[Event, set[str]]] = {
+    "a login: the account, not the key's holder": (login(0, key=FOREIGN), {"u012"}),
+    "a login after the last day: who had the account last": (login(60, "u011", ""), {"u011"}),
+    "an unknown account: itself": (login(0, "guest", ""), {"login:guest"}),
+    "a job: who submitted it": (run(0, 10), {"u012"}),
+    "a job from before the last day": (run(-60, -30, 500, owner=5011), {"u011"}),
+    "an order: who gave it": (order(0, COLLEAGUE), {"u099"}),
+    "su: whose user was entered": (entered(0), {"u012"}),
+    "sudo to root: nobody, the host is told": (sudo(0, "/usr/bin/nvidia-smi -pl 200"), set()),
+    "a page that was read: the team": (read(0), {"team:blue"}),
+    "a write of an artefact: the team": (wrote(0), {"team:blue"}),
+    "a write elsewhere: nobody": (wrote(0, path="/home/u099/x"), set()),
+    "a person without a team: himself": (read(0, build.ADMIN), {"adm1"}),
+    "a service: nobody, it would be millions": (login(0, "svc", ""), set()),
+}
+
+
+@pytest.mark.parametrize(("event", "cases"), TOLD.values(), ids=TOLD)
+def test_facts_go_to_whom_they_concern(event: Event, cases: set[str]) -> None:
+    """One person, or his team; by the map of that time."""
+    assert cases_of(facts(event)) == cases
+
+
+def test_what_is_done_over_and_over_is_one_fact_of_a_span() -> None:
+    """A thousand logins of a script within ten minutes are one fact, the first, in whatever order they come."""
+    logins = [login(number / 10) for number in range(1000)]
+    random.Random(1).shuffle(logins)
+    cases = Cases()
+    for fact in facts(*logins):
+        cases.merge(fact)
+    (case,) = list(cases)
+    assert len(cases.of(case)) == 1
+    assert login(0).id.encode() in next(iter(cases.of(case).values()))[1]
+
+
+def test_steps_tell_the_host_how_fast_it_is_once_in_five_minutes() -> None:
+    """Of the steps of a log the first of a span; the line behind it tells nothing new."""
+    conduct = Conduct(settings().directory(), [])
+    told = [tell for at in range(0, 600, 10) for tell in conduct.of(build.event(at, *_step(at)[:2], host=build.HOST, job="7"))]
+    assert [tell.stage for tell in told] == ["hosts", "hosts"]
+
+
+def _step(at: int) -> tuple[Any, Any]:
+    made = build.iteration(at, at)
+    return made.source, made.body
+
+
+# --- judging --------------------------------------------------------------------------------------------------------------------
+
+STORY: Sequence[Event] = (
+    *(login(number * DAY) for number in range(5)),
+    login(5 * DAY, key=FOREIGN),
+    login(5 * DAY + 900, address=ABROAD),
+    entered(6 * DAY),
+    order(6 * DAY + 60),
+    login(HOUR, "u011", ""),
+    *(event for day in range(0, 24, 3) for event in (read(day * DAY), wrote(day * DAY + HOUR))),
+    *(read(day * DAY + 7200, OTHER) for day in range(16)),
+)  # fmt: skip
+EFFECTS = ["access_after_end", "entered_by_other", "opened_with_foreign_key", "rounds_of_reading_and_writing", "two_places"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_any_order_and_any_batches_leave_the_same_last_bodies(seed: int) -> None:
+    """Facts repeated, displaced and cut anywhere, with marks in between."""
+    dice = random.Random(seed)
+    told = facts(*STORY)
+    base = bodies(step(build_state(settings(), Cases()), told, now(60 * DAY))[1])
+    assert effects(base) == EFFECTS
+    shuffled = [*told, *dice.sample(told, len(told) // 2)]
+    dice.shuffle(shuffled)
+    state, outcomes = build_state(settings(), Cases()), []
+    size = dice.randrange(1, 9)
+    for at in range(0, len(shuffled), size):
+        state, more = step(state, shuffled[at : at + size], now(-DAY))
+        outcomes += more
+    state, more = step(state, [], now(60 * DAY))
+    assert bodies([*outcomes, *more]) == base
+
+
+def test_a_restart_says_nothing_again_and_goes_on() -> None:
+    """Provisional before, final after; what was said is in the case."""
+    told = facts(login(0, key=FOREIGN))
+    cases = Cases()
+    _, first = step(build_state(settings(), cases), told, now(60))
+    _, again = step(build_state(settings(), Cases(cases.facts())), told, now(60))
+    _, later = step(build_state(settings(), Cases(cases.facts())), [], now(DAY))
+    assert (len(public(first)), len(again), len(public(later))) == (1, 0, 1)
+    assert [orjson.loads(body)["status"] for body in bodies(later).values()] == ["final"]
+
+
+def test_a_corrected_map_takes_a_finding_back() -> None:
+    """The key proves to be the account's own."""
+    told = facts(login(0, key=FOREIGN))
+    cases = Cases()
+    step(build_state(settings(), cases), told, now(DAY))
+    own = [each.model_copy(update={"names": {"key": (FOREIGN,)}}) if each.id == "u012" else each for each in PEOPLE if each.id != "u099"]
+    _, later = step(build_state(settings(identities=tuple(own)), Cases(cases.facts())), [], now(DAY))
+    assert len(public(later)) == 1
+    assert bodies(later) == {}
+
+
+def test_what_is_forgotten_is_neither_judged_nor_taken_back() -> None:
+    """Ninety days later the login is gone, and what was said of it stands."""
+    cases = Cases()
+    state = build_state(settings(), cases)
+    state, first = step(state, facts(login(0, key=FOREIGN), login(80 * DAY)), now(DAY))
+    assert len(public(first)) == 1
+    state, then = step(state, [], now(100 * DAY))
+    state, behind = step(state, facts(login(101 * DAY)), now(102 * DAY))
+    assert then == behind == []
+    assert len(state.index(facts(login(0))[0].case).told) == 2
+    _, restarted = step(build_state(settings(), Cases(cases.facts())), facts(login(102 * DAY)), now(102 * DAY))
+    assert restarted == []
+
+
+def test_a_flood_of_a_day_does_not_push_out_other_days() -> None:
+    """The bound holds for each kind and day; the earliest stay, whatever order they come in."""
+    index = IdentityIndex("main", "u012", day_facts_max=10)
+    events = [order(DAY + number) for number in range(50)] + [order(3 * DAY)]
+    random.Random(3).shuffle(events)
+    for event in events:
+        index.add(event.id, event)
+    kept = sorted(event.event_time for event in index.told.values() if isinstance(event, Event))
+    assert kept == [build.ms(DAY + number) for number in range(10)] + [build.ms(3 * DAY)]
+
+
+def test_only_incidents_are_told() -> None:
+    """Jobs do not wait for what is said of people."""
+    _, outcomes = step(build_state(settings(), Cases()), facts(*STORY), now(DAY))
+    assert {out.stage for out in outcomes if isinstance(out, Tell)} <= {"incidents"}

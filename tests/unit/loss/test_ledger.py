@@ -1,0 +1,216 @@
+"""Two ledgers: worked examples that can be checked by hand, and what holds for all claims."""
+
+from collections.abc import Sequence
+from random import Random
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.errors import ConfigError, InvariantViolation
+from pipeline.loss import claims
+from pipeline.loss.claims import KINDS, Claim, Span
+from pipeline.loss.ledger import DIRECT, INDIRECT, Ledgers, Range, Staff, ledgers
+from pipeline.loss.prices import Price, Prices
+from pipeline.loss.rumour import Rumour, check
+from pipeline.model.told import Attempt
+
+HOUR, MINUTE, DAY = 3_600_000, 60_000, 86_400_000
+NODES = tuple(f"gpu-{number:03d}" for number in range(32))
+RENT = Prices([Price(since=0, currency="CNY", method="rent", gpu_hour=(12.0, 20.0, 50.0))])
+FREE = Prices([])
+
+
+def attempt(number: int = 1, start: int = 0) -> Attempt:
+    return Attempt("main", str(48_000 + number), start, start)
+
+
+def hours(found: Ledgers) -> Range:
+    return found.total(DIRECT)[0]
+
+
+def test_a_kill_of_a_large_job() -> None:
+    """256 GPUs, half an hour since the checkpoint, ten minutes until it ran again: 171 GPU-hours."""
+    lost = claims.lost_progress(attempt(), NODES, 256, saved=10 * HOUR, began=0, failed=10 * HOUR + 30 * MINUTE, evidence=["e1"])
+    again = claims.restart(attempt(), NODES, 256, failed=10 * HOUR + 30 * MINUTE, resumed=10 * HOUR + 40 * MINUTE, evidence=["e1"])
+    found = ledgers([lost, again], RENT, 8)
+    assert (hours(found).low, hours(found).middle, hours(found).high) == pytest.approx((128.0, 170.666667, 170.666667))
+    money = found.total(DIRECT)[1]
+    assert (money.low, money.middle, money.high) == pytest.approx((128 * 12.0, 170.666667 * 20, 170.666667 * 50))
+
+
+def test_three_a_day_for_forty_days() -> None:
+    """20.5 thousand GPU-hours: pure kills are cheap."""
+    all_of_them = []
+    for number in range(120):
+        start = number * 8 * HOUR
+        of = attempt(number, start)
+        all_of_them += [
+            claims.lost_progress(of, NODES, 256, saved=start + HOUR, began=start, failed=start + 90 * MINUTE, evidence=["e"]),
+            claims.restart(of, NODES, 256, failed=start + 90 * MINUTE, resumed=start + 100 * MINUTE, evidence=["e"]),
+        ]
+    assert hours(ledgers(all_of_them, FREE, 8)).middle == pytest.approx(20_480)
+
+
+@pytest.mark.parametrize(("yuan", "expected"), [(12.0, 666_667), (20.0, 400_000), (50.0, 160_000)])
+def test_what_eight_million_yuan_are(yuan: float, expected: float) -> None:
+    """At these prices; 256 GPUs for 109, 65 and 26 days."""
+    days = expected / 256 / 24
+    run = claims.invalid(attempt(), NODES, 256, loaded=0, end=round(days * DAY), diverged=True, evidence=["e"])
+    money = ledgers([run], Prices([Price(since=0, currency="CNY", method="rent", gpu_hour=(yuan, yuan, yuan))]), 8).total(DIRECT)[1]
+    assert money.middle == pytest.approx(8_000_000, rel=1e-4)
+
+
+def test_energy_of_an_hour() -> None:
+    """1.07 to 1.51 kWh at the wall, at 0.06 to 0.12: 0.06 to 0.18 for a GPU-hour."""
+    own = Price(since=0, currency="USD", method="own", kilowatt=(0.97, 1.0, 0.97), pue=(1.1, 1.3, 1.56), kilowatt_hour=(0.06, 0.09, 0.12))
+    with pytest.raises(ConfigError, match="not low, middle, high"):
+        Prices([own])
+    own = msgspec.structs.replace(own, kilowatt=(0.97, 1.0, 1.0))
+    assert own.of_hour(0) == pytest.approx(0.064, abs=1e-3)
+    assert own.of_hour(2) == pytest.approx(0.187, abs=1e-3)
+    assert "PUE" in Prices([own]).periods[0].formula(1)
+
+
+def test_the_rumour_is_answered_from_records() -> None:
+    """8,000 cards for 61 days would be 11.7 M GPU-hours; the records hold 400,000."""
+    run = claims.invalid(attempt(), NODES, 256, loaded=0, end=round(400_000 / 256 * HOUR), diverged=True, evidence=["e"])
+    said = check(Rumour(gpus=8000, days=61), ledgers([run], RENT, 8), ("auditd was silent for a week",))
+    assert said.claimed_gpu_hours == pytest.approx(11.7e6, rel=0.01)
+    assert said.recorded_gpu_hours[1] == pytest.approx(400_000, rel=1e-4)
+    assert said.times_too_large == pytest.approx(29.3, rel=0.01)
+    assert (said.claimed_gpus, said.recorded_gpus) == (8000, 256)
+    assert said.unknown
+
+
+def test_nothing_is_counted_twice() -> None:
+    """A run whose results are invalid has lost its progress already."""
+    invalid = claims.invalid(attempt(), NODES[:1], 8, loaded=0, end=4 * HOUR, diverged=True, evidence=["a"])
+    lost = claims.lost_progress(attempt(), NODES[:1], 8, saved=2 * HOUR, began=0, failed=6 * HOUR, evidence=["b"])
+    found = ledgers([lost, invalid], FREE, 8)
+    assert [(line.kind, line.gpu_hours.middle) for line in found.lines] == [("invalid", 32.0), ("lost_progress", 16.0)]
+    assert hours(found).middle == 48.0
+
+
+def test_a_node_has_no_more_gpus_than_it_has() -> None:
+    """Whoever ran there while the victim waited lost these hours, not both."""
+    waiting = claims.restart(attempt(1), NODES[:1], 8, failed=0, resumed=2 * HOUR, evidence=["a"])
+    meanwhile = claims.lost_progress(attempt(2), NODES[:1], 8, saved=0, began=0, failed=2 * HOUR, evidence=["b"])
+    assert hours(ledgers([waiting, meanwhile], FREE, 8)) == Range(16.0, 16.0, 16.0)
+
+
+def test_prices_change_in_the_middle() -> None:
+    """An hour costs what it cost then; what lies before the first price is said to have none."""
+    prices = Prices([
+        Price(since=HOUR, currency="CNY", method="rent", gpu_hour=(10.0, 10.0, 10.0)),
+        Price(since=2 * HOUR, currency="CNY", method="rent", gpu_hour=(30.0, 30.0, 30.0)),
+    ])  # fmt: skip
+    run = claims.invalid(attempt(), NODES[:1], 1, loaded=0, end=3 * HOUR, diverged=True, evidence=["e"])
+    found = ledgers([run], prices, 8)
+    assert found.total(DIRECT)[1].middle == 40.0
+    assert found.unpriced_hours == 1.0
+
+
+def test_slow_down_is_read_against_all_siblings() -> None:
+    """Low against the slowest of them; slower siblings claim nothing."""
+    slow = claims.slowdown(
+        attempt(), NODES[:1], 8, start=0, end=10 * HOUR, pace_ms=1250.0, usual_ms=[1000.0, 1100.0, 1300.0], evidence=["e"]
+    )
+    assert slow.low is None
+    found = hours(ledgers([slow], FREE, 8))
+    assert (found.low, found.middle, found.high) == pytest.approx((0.0, 9.6, 16.0))
+    with pytest.raises(InvariantViolation):
+        claims.slowdown(attempt(), NODES, 8, start=0, end=1, pace_ms=1.0, usual_ms=[], evidence=[])
+
+
+def test_indirect_loss_is_a_ledger_of_its_own() -> None:
+    """Staff time never mixes with GPU-hours."""
+    staff = Staff(what="search for the cause", hours=(100.0, 200.0, 400.0), per_hour=(200.0, 250.0, 300.0), evidence=("n1",))
+    found = ledgers([], RENT, 8, [staff])
+    assert found.total(INDIRECT)[1] == Range(20_000.0, 50_000.0, 120_000.0)
+    assert found.total(DIRECT) == (Range(0.0, 0.0, 0.0), Range(0.0, 0.0, 0.0))
+
+
+@pytest.mark.parametrize(
+    ("prices", "match"),
+    [
+        ([Price(since=0, currency="CNY", method="rent", gpu_hour=(1, 2, 3), staff=(1, 1, 1))], "rent contains"),
+        ([Price(since=0, currency="CNY", method="own", gpu_hour=(1, 2, 3))], "never both"),
+        ([Price(since=0, currency="CNY", method="rent"), Price(since=1, currency="USD", method="rent")], "several currencies"),
+    ],
+)
+def test_prices_that_contradict_one_another(prices: list[Price], match: str) -> None:
+    """A rent contains power and depreciation."""
+    with pytest.raises(ConfigError, match=match):
+        Prices(prices)
+
+
+# --- what holds for all claims ----------------------------------------------------------------------------------------------------
+
+
+@st.composite
+def claim(draw: st.DrawFn) -> Claim:
+    """Any claim of some attempts on few nodes, whose readings contain one another."""
+    number = draw(st.integers(0, 3))
+    start = draw(st.integers(0, 40))
+    low, middle, high = sorted(draw(st.lists(st.integers(0, 20), min_size=3, max_size=3)))
+    share = draw(st.sampled_from([0.25, 0.5, 1.0]))
+    spans = [Span(start * HOUR, (start + length) * HOUR, share) if length else None for length in (low, middle, high)]
+    first = draw(st.integers(0, 2))
+    return Claim(
+        kind=draw(st.sampled_from(KINDS)),
+        attempt=attempt(number),
+        nodes=NODES[first : first + draw(st.integers(1, 2))],
+        gpus=draw(st.sampled_from([1, 4, 8, 16])),
+        low=spans[0],
+        middle=spans[1],
+        high=spans[2],
+        evidence=("e",),
+    )
+
+
+CLAIMS = st.lists(claim(), max_size=8)
+
+
+def amounts(found: Ledgers) -> list[float]:
+    hour, money = found.total(DIRECT)
+    return [hour.low, hour.middle, hour.high, money.low, money.middle, money.high]
+
+
+@settings(max_examples=200)
+@given(CLAIMS, CLAIMS)
+def test_merged_incidents_never_cost_more_than_apart(one: Sequence[Claim], other: Sequence[Claim]) -> None:
+    """And never less than either."""
+    merged, first, second = (amounts(ledgers(each, RENT, 8)) for each in ([*one, *other], one, other))
+    for together, a, b in zip(merged, first, second, strict=True):
+        assert together <= a + b + 1e-3
+        assert together >= max(a, b) - 1e-3
+
+
+@given(CLAIMS)
+def test_lines_are_never_negative_and_readings_ascend(some: Sequence[Claim]) -> None:
+    """Low is at most middle, middle at most high, in total."""
+    found = ledgers(some, RENT, 8)
+    assert all(getattr(line.gpu_hours, reading) >= 0 for line in found.lines for reading in ("low", "middle", "high"))
+    low, middle, high = amounts(found)[:3]
+    assert low <= middle + 1e-6
+    assert middle <= high + 1e-6
+
+
+@given(CLAIMS, st.randoms(use_true_random=False))
+def test_order_and_repetition_change_nothing(some: list[Claim], dice: Random) -> None:
+    """The same claims, the same lines."""
+    shuffled = [*some, *some]
+    dice.shuffle(shuffled)
+    assert ledgers(shuffled, RENT, 8) == ledgers(some, RENT, 8)
+
+
+@given(CLAIMS)
+def test_lines_of_disjoint_attempts_add_up(some: Sequence[Claim]) -> None:
+    """On nodes of their own they have nothing to do with one another."""
+    apart = [msgspec.structs.replace(each, attempt=attempt(100 + n), nodes=(f"node-{n}",)) for n, each in enumerate(some)]
+    total = amounts(ledgers(apart, RENT, 64))
+    each = [amounts(ledgers([one], RENT, 64)) for one in apart]
+    for place, value in enumerate(total):
+        assert value == pytest.approx(sum(one[place] for one in each), abs=1e-3)

@@ -1,0 +1,105 @@
+"""The identity map: every kind of name leads to one identity while it is valid, and an unknown name stays what it is."""
+
+import pytest
+
+from pipeline.model.identity import NAME_KINDS, ROOT, Directory, Identity
+from pipeline.settings import IdentitySettings
+
+FROM, UNTIL = 1_000, 2_000
+ARN = "arn:aws:iam::123456789012:user/u017"
+ROLE = "arn:aws:sts::123456789012:assumed-role/trainer"
+U017 = Identity(
+    id="u017",
+    uid=5017,
+    login="u017",
+    names=(
+        ("login", "u017-admin"),
+        ("kubernetes", "oidc:u017@corp.example"),
+        ("cloud", ARN),
+        ("cloud", "AKIDEXAMPLE"),
+        ("bastion", "seventeen"),
+        ("git", "u017-dev"),
+        ("key", "SHA256:abc"),
+        ("email", "U017@example.org"),
+    ),
+    valid_from=FROM,
+    valid_to=UNTIL,
+)
+SERVICE = Identity(id="resharder", names=(("kubernetes", "system:serviceaccount:llm:resharder"), ("cloud", ROLE)), role="service")
+LATER = Identity(id="u018", uid=5017, login="u017", valid_from=UNTIL)
+DIRECTORY = Directory([U017, SERVICE, LATER])
+
+KNOWN = [
+    ("login", "u017", "u017"),
+    ("login", "u017-admin", "u017"),
+    ("login", "u017@example.org", "u017"),
+    ("login", "oidc:u017@example.org", "u017"),
+    ("login", "system:serviceaccount:llm:resharder", "resharder"),
+    ("kubernetes", "oidc:u017@corp.example", "u017"),
+    ("kubernetes", "oidc:u017@example.org", "u017"),
+    ("kubernetes", "u017@EXAMPLE.org", "u017"),
+    ("kubernetes", "system:serviceaccount:llm:resharder", "resharder"),
+    ("cloud", ARN, "u017"),
+    ("cloud", "AKIDEXAMPLE", "u017"),
+    ("cloud", ROLE, "resharder"),
+    ("cloud", f"{ROLE}/night-run", "resharder"),
+    ("bastion", "seventeen", "u017"),
+    ("bastion", "u017@example.org", "u017"),
+    ("git", "u017-dev", "u017"),
+    ("key", "SHA256:abc", "u017"),
+    ("email", "u017@example.org", "u017"),
+]
+UNKNOWN = [
+    ("login", "u099", "login:u099"),
+    ("kubernetes", "u017", "kubernetes:u017"),  # another kind's name
+    ("git", "u017", "git:u017"),
+    ("cloud", "arn:aws:sts::123456789012:assumed-role/other/u017@example.org", None),  # a session is called as its caller likes
+    ("cloud", f"{ROLE}x/night", None),
+    ("key", "SHA256:abcd", "key:SHA256:abcd"),
+    ("kubernetes", "system:serviceaccount:other:resharder", None),
+    ("email", "u099@example.org", None),
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "identity"), KNOWN)
+def test_a_known_name_leads_to_its_identity(kind: str, name: str, identity: str) -> None:
+    """Whatever the source calls them."""
+    found = DIRECTORY.by_name(kind, name, FROM)
+    assert found is not None
+    assert found.id == identity
+    assert DIRECTORY.known(kind, name, FROM) is found
+
+
+@pytest.mark.parametrize(("kind", "name", "kept"), UNKNOWN)
+def test_an_unknown_name_is_kept_as_itself(kind: str, name: str, kept: str | None) -> None:
+    """With its kind, without role or uid: nothing is guessed."""
+    found = DIRECTORY.by_name(kind, name, FROM)
+    assert found is not None
+    assert (found.id, found.uid, found.role) == (kept or f"{kind}:{name}", None, "")
+    assert DIRECTORY.known(kind, name, FROM) is None
+
+
+def test_no_name_is_nobody_and_root_is_root() -> None:
+    """In every kind, and for uids."""
+    assert all(DIRECTORY.by_name(kind, "", FROM) is None for kind in NAME_KINDS)
+    assert DIRECTORY.by_login("root", FROM) is DIRECTORY.by_uid(0, FROM) is ROOT
+    assert DIRECTORY.by_name("kubernetes", "root", FROM) != ROOT
+
+
+@pytest.mark.parametrize(("at", "who"), [(FROM - 1, "?"), (FROM, "u017"), (UNTIL - 1, "u017"), (UNTIL, "u018")])
+def test_validity_is_half_open(at: int, who: str) -> None:
+    """For names as for uids: one ends in the moment in which the next begins."""
+    by_uid, by_login = DIRECTORY.by_uid(5017, at), DIRECTORY.by_login("u017", at)
+    assert by_uid is not None
+    assert by_login is not None
+    assert (by_uid.id, by_login.id) == (("uid:5017", "login:u017") if who == "?" else (who, who))
+    git = DIRECTORY.by_name("git", "u017-dev", at)
+    assert git is not None
+    assert git.id == ("u017" if who == "u017" else "git:u017-dev")
+
+
+def test_settings_and_lookup_have_the_same_kinds() -> None:
+    """A name of each kind can be written in the settings, and is found."""
+    entry = IdentitySettings.model_validate({"id": "u017", "names": {kind: [f"name-{kind}"] for kind in NAME_KINDS}})
+    directory = Directory([entry.identity()])
+    assert {kind for kind in NAME_KINDS if directory.known(kind, f"name-{kind}", 0)} == set(NAME_KINDS)

@@ -1,0 +1,82 @@
+"""Which commands and files are told: what changes something for others, not what asks, and not what runs all day."""
+
+import pytest
+
+from pipeline.model import watched
+
+COMMANDS = {
+    ("nvidia-smi", "-q"): "",
+    ("nvidia-smi", "--query-gpu=power.draw", "--format=csv"): "",
+    ("/usr/bin/nvidia-smi", "-i", "0", "-lgc", "210,210"): "node",
+    ("nvidia-smi", "--power-limit=100"): "node",
+    ("sudo", "-u", "root", "nvidia-smi", "-pl", "100"): "node",
+    ("env", "A=b", "renice", "-n", "19", "-p", "3"): "node",
+    ("taskset", "-c", "0-7", "python", "train.py"): "",
+    ("taskset", "-p", "1", "4711"): "node",
+    ("tc", "qdisc", "show"): "",
+    ("sh", "-c", "tc qdisc add dev eth0 root netem delay 10ms"): "node",
+    ("bash", "-lc", "python train.py"): "",
+    ("stress-ng", "--cpu", "0"): "load",
+    ("systemctl", "status", "auditd"): "",
+    ("systemctl", "restart", "nginx"): "",
+    ("systemctl", "stop", "auditd"): "telemetry",
+    ("pkill", "-9", "filebeat"): "telemetry",
+    ("pkill", "python"): "",
+    ("auditctl", "-s"): "",
+    ("auditctl", "-e", "0"): "telemetry",
+    ("date",): "",
+    ("date", "--set=2026-03-01"): "telemetry",
+    ("rm", "-f", "/var/log/audit/audit.log"): "telemetry",
+    ("rm", "-f", "/scratch/x"): "",
+    ("journalctl", "--vacuum-time=1s"): "telemetry",
+    ("python", "tc", "qdisc", "add"): "",
+    (): "",
+    ("sudo",): "",
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), COMMANDS.items(), ids=lambda value: " ".join(value) if isinstance(value, tuple) else "")
+def test_commands(arguments: tuple[str, ...], expected: str) -> None:
+    """By what they change; behind sudo, env and a shell's -c."""
+    assert watched.command(arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("/usr/bin/pkill -9 python", "signal"),
+        ("/usr/bin/scancel 7", "signal"),
+        ("/bin/systemctl stop auditd", "telemetry"),
+        ("/bin/bash -c 'kill -9 4711'", "signal"),
+        ("/usr/bin/apt update", ""),
+        ("'unclosed", ""),
+        ("", ""),
+    ],
+)
+def test_commands_with_privilege(text: str, expected: str) -> None:
+    """From sudo and bastions signals count, too."""
+    assert watched.privileged(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("/home/u012/.ssh/authorized_keys", "key"),
+        ("/etc/ld.so.preload", "key"),
+        ("/etc/audit/rules.d/x.rules", "telemetry"),
+        ("/home/u012/authorized_keys.txt", ""),
+        ("/scratch/etc/audit", ""),
+    ],
+)
+def test_files(name: str, expected: str) -> None:
+    """Who may log in, what runs before one's own code, and what tells of it."""
+    assert watched.path(name) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "jobs"),
+    [(("scancel", "7", "8_3", "-u", "9.0"), ("7", "8", "9")), (("squeue", "7"), ()), ((), ()), (("scancel", "x7"), ())],
+)
+def test_jobs_of_a_cancel_command(arguments: tuple[str, ...], jobs: tuple[str, ...]) -> None:
+    """Arrays and steps by their job."""
+    assert watched.jobs_cancelled(arguments) == jobs
