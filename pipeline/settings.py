@@ -254,6 +254,18 @@ class CheckpointSettings(Part):
     shutdown_seconds: float = Field(20.0, ge=1, le=300, description="a worker that has not stopped by then ends itself")
 
 
+class EvidenceSettings(Part):
+    """Sealing of what was read: roots, chains, signatures."""
+
+    key_file: Path | None = Field(None, description="private key that `trainwatch evidence keygen` made; empty: nothing is sealed")
+    witness: str = Field(
+        "",
+        pattern=r"^(|print|file:.+|kafka:[^/]+/[A-Za-z0-9._-]+)$",
+        description="where signed heads are told too: print (the worker's output), file:PATH, kafka:HOST:PORT,.../TOPIC of another cluster",
+    )
+    witness_seconds: float = Field(60.0, ge=0, le=86_400, description="the newest head of each partition is told this often")
+
+
 class DetectSettings(Part):
     """Windows of the detectors, seconds."""
 
@@ -345,6 +357,7 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     time: TimeSettings = TimeSettings()
     retention: RetentionSettings = RetentionSettings()
+    evidence: EvidenceSettings = EvidenceSettings()
     detect: DetectSettings = DetectSettings()
     sources: tuple[SourceSettings, ...] = Field((), description="per-source settings; the first that fits wins")
     identities: tuple[IdentitySettings, ...] = Field((), description="who is who, valid from and to")

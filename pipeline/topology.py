@@ -28,7 +28,6 @@ from pipeline.sink import step as sink
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 
-
 PUBLIC = ("enriched", "verdicts", "findings", "incidents")  # what stages publish, and sink stores
 
 

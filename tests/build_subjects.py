@@ -27,7 +27,7 @@ from pipeline.model.told import Displaced, Worked
 from pipeline.settings import ArtefactRootSettings, IdentitySettings
 from pipeline.stream.watermark import Watermarks, bucket_of
 from tests import build
-from tests.build import ADMIN, BUCKET_MS, CLUSTER, COLLEAGUE, DAY, HOST, OWNER, attempt, event, ms
+from tests.build import BUCKET_MS, CLUSTER, COLLEAGUE, DAY, HOST, OWNER, attempt, event, ms
 
 LOGIN_HOST = "login-001"
 KEY, FOREIGN = "SHA256:own-of-u012", "SHA256:own-of-u099"
@@ -234,6 +234,3 @@ def usual(jobs: int = 12, at: float = 0, *, seen: bool = True) -> list[Event | W
         if seen:
             told.append(worked(submit, submit + 60, str(500 + number)))
     return told
-
-
-__all__ = ["ADMIN", "COLLEAGUE", "DAY", "HOST", "OWNER"]

@@ -21,10 +21,11 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from pipeline.model.actor import actor_of
-from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event, FileTouched, HookFound, ModuleImported
+from pipeline.model.events import Body, CheckpointLoaded, CheckpointSaved, Event, FileTouched, HookFound, ModuleImported
 from pipeline.model.facts import VOID, Fact, job_case
 from pipeline.model.ids import digest, rank
 from pipeline.model.outcome import Outcome, Tell
+from pipeline.model.runs import REMOVED
 from pipeline.model.told import ArtefactUse, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
@@ -157,6 +158,12 @@ class History:
         first = self._loads_of[version(load.event)][0]
         return first if first < load else None
 
+    def last_since(self, time: int, load: Known) -> Known | None:
+        """The last load behind that time, before this one: in a run's folder of any of its files."""
+        at = bisect_left(self.loads, load)
+        last = self.loads[at - 1] if at else None
+        return last if last is not None and last.time >= time else None
+
     def leave_since(self, foreign: Known, end: int) -> Known | None:
         """The last write, when it is behind the foreign one and by somebody who may write there."""
         at = bisect_right(self.writes, end, key=lambda known: known.time)
@@ -203,6 +210,10 @@ class ArtefactsState:
         allowed = next((writers for root, writers in self.writers if body.path.startswith(root)), NOBODY)
         who = actor_of(self.directory, event) if allowed else None
         return who is None or who.id not in allowed
+
+
+def _is_removal(body: Body) -> bool:
+    return isinstance(body, FileTouched) and body.action == REMOVED
 
 
 def _path(known: Known) -> str:
@@ -268,6 +279,8 @@ def _uses(history: History, new: Known) -> Iterator[Fact]:
             yield from _again(history, load, new)
         elif not isinstance(body, CheckpointSaved):
             yield _use(load, new)
+            if _is_removal(body):
+                yield from (_use(load, each) for each in _before(history, load) if isinstance(each.event.body, LOADS))
         else:
             yield from _saved(history, load, new)
 
@@ -298,7 +311,9 @@ def _before(history: History, load: Known) -> list[Known]:
     if not isinstance(load.event.body, QUIETLY):
         saves = history.saves_before(load)
         writes = history.writes_between(saves[0].time if saves else 0, load.time)
-        return [*saves, *writes, *([again] if again is not None else []), *others]
+        gone = next((each for each in writes if _is_removal(each.event.body)), None)
+        last = history.last_since(gone.time, load) if gone is not None else None  # who has felt it before
+        return [*saves, *writes, *dict.fromkeys(each for each in (again, other, last) if each is not None)]
     since = max(other.time if other is not None else 0, load.time - WRITTEN_MS)
     foreign = history.foreign_between(since, load.time)
     if not foreign:

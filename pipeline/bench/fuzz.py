@@ -33,7 +33,7 @@ from pipeline.formats import registry
 from pipeline.formats.line import Line, Payload, Reading
 from pipeline.ingest import step as ingest
 from pipeline.model.events import AccessLine, ControllerNote, DaemonNote, Event, KernelLine, Parsed, ProbeNote, TrainingLine
-from pipeline.model.outcome import EventRow, Outcome, Record, Rejected
+from pipeline.model.outcome import EventRow, Filtered, Outcome, Record, Rejected
 from pipeline.model.source import FAMILIES
 from pipeline.model.told import decode_told, encode_told
 from pipeline.settings import Settings
@@ -168,7 +168,7 @@ class Examiner:
         record = Record(topic=topic, partition=0, offset=1, timestamp=READING.reference_time, value=value, headers=headers)
         with Caught() as caught:
             outcomes = self._step(record)
-            if outcomes != self._step(record):
+            if _said(outcomes) != _said(self._step(record)):
                 yield "differs", "ingest answered otherwise when it was asked again"
             rows = [out for out in outcomes if isinstance(out, EventRow)]
         if caught.error is not None:
@@ -182,8 +182,12 @@ class Examiner:
             yield "row", f"{caught} {refused(EVENTS, rows)}"
 
     def _step(self, record: Record) -> list[Outcome]:
-        self._state.heard.clear()
         return ingest.step(self._state, [record], NOTHING)[1]
+
+
+def _said(outcomes: Sequence[Outcome]) -> list[Outcome]:
+    """What became of the record itself; what stages are told may be left out when they were told already."""
+    return [out for out in outcomes if isinstance(out, EventRow | Rejected | Filtered)]
 
 
 def _parsed(format_: Payload, line: Line) -> tuple[Sequence[Parsed], Caught]:
@@ -237,12 +241,12 @@ class Wrapping:
         if which < 3:
             return payload, headers if which else ()
         text = payload.decode("utf-8", "replace")
-        wrapper: dict[str, object] = {
+        wrappers: dict[int, dict[str, object]] = {
             3: {"message": text, "host": {"name": "gpu-001"}, "log": {"file": {"path": "/x"}, "offset": 7}},
             4: {"@timestamp": 1_772_480_441.318, "log": text, "stream": "stderr", "kubernetes": {"pod_name": "u017-0"}},
             5: {"MESSAGE": text, "HOST": "login-1", "PROGRAM": "sshd", "PID": "9", "ISODATE": "2026-03-02T19:40:41+00:00"},
-        }[which]  # fmt: skip
-        return orjson.dumps(wrapper), ()
+        }
+        return orjson.dumps(wrappers[which]), ()
 
 
 def run(

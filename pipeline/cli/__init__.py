@@ -30,6 +30,7 @@ COMMANDS: Mapping[str, str] = {
     "status": "pipeline.cli.servers:status",
     "migrate": "pipeline.cli.migrate:migrate",
     "verify": "pipeline.cli.verify:verify",
+    "evidence": "pipeline.cli.evidence:evidence",
     "topics": "pipeline.cli.topics:topics",
     "worker": "pipeline.cli.worker:worker",
     "replay": "pipeline.cli.replay:replay",

@@ -102,13 +102,30 @@ def known_hook(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation
 
 def failed_save(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
     """What was removed was no checkpoint but what a failed save had left: no job ever said that it saved it."""
-    name, path = "failed_save", getattr(suspicion.cause.body, "path", "")
-    if run_of(path)[1] is None:
+    name, (_, step) = "failed_save", run_of(getattr(suspicion.cause.body, "path", ""))
+    if step is None:
         return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "it says which checkpoint is the latest")
     for save in (each for loaded in case.loaded() for each in (*loaded.saves, *loaded.beside)):
-        if isinstance(save.body, CheckpointSaved) and save.body.path == path:
-            return Explanation(name, Checked.EXCLUDED, save.id, f"job {save.job} had saved it")
+        # Of a job's saves the last is told: who had saved a later step had got beyond this one.
+        if isinstance(save.body, CheckpointSaved) and (run_of(save.body.path)[1] or -1) >= step:
+            return Explanation(name, Checked.EXCLUDED, save.id, f"job {save.job} had saved this step, or a later one")
     return Explanation(name, Checked.NOT_CHECKED, note="no job said that it saved the removed file", missing=(Source.PROBE,))
+
+
+def felt_before(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Another attempt went on from the folder since the removal: that one lost the steps, and this one goes on from where that left it.
+
+    It says so itself, and anybody can print it in a job of his own: so nobody is cleared by it, and nobody accused.
+    """
+    name, attempt = "felt_before", case.attempt
+    for loaded in case.loaded():
+        if loaded.event.event_time != suspicion.effect_time or not any(each.id == suspicion.cause.id for each in loaded.removed):
+            continue
+        for known in loaded.resumed:
+            others = known.job != attempt.job or known.event_time < attempt.start
+            if others and known.event_time > suspicion.cause.event_time:
+                return Explanation(name, Checked.NOT_CHECKED, known.id, f"job {known.job} says that it went on from this folder before")
+    return Explanation(name, Checked.EXCLUDED, note="no job says that it went on from this folder since the removal")
 
 
 def sibling_first(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:

@@ -90,6 +90,7 @@ class Loaded(msgspec.Struct, frozen=True):
     same: Event | None = None  # the first load of the same bytes, when it came before the other ones
     earlier: tuple[Event, ...] = ()  # writes behind which `same` was loaded, by who may not
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
+    resumed: tuple[Event, ...] = ()  # where something was removed, the last load from the folder before; and the loads above
     removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
 
 
@@ -226,6 +227,8 @@ class Case:
     def _with_history(self, load: Event, body: LoadBody, before: Sequence[Event]) -> Loaded:
         """What was told while less was known may reach further back than it would by now."""
         loads = [each for each in before if isinstance(each.body, (CheckpointLoaded, ModuleImported, HookFound))]
+        beside = [each for each in loads if getattr(each.body, "path", "") != body.path]
+        loads = [each for each in loads if each not in beside]
         others = [each for each in loads if bytes_of(each.body) != bytes_of(body)]
         other = max(others, key=lambda each: (getattr(each.body, "sha256", "") != body.sha256, each.event_time, each.id), default=None)
         same = next((each for each in loads if bytes_of(each.body) == bytes_of(body)), None)
@@ -250,6 +253,7 @@ class Case:
             earlier=tuple(each for each in foreign if same is not None and each.event_time <= same.event_time),
             beside=tuple(each for each in saves if getattr(each.body, "path", "") != body.path),
             removed=tuple(each for each in files if getattr(each.body, "action", "") == REMOVED),
+            resumed=tuple(sorted((*beside, *loads), key=lambda each: (each.event_time, each.id))),
         )
 
     def has_leave(self, event: Event, path: str) -> bool:

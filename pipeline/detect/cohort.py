@@ -5,6 +5,9 @@ only the ends can.  In either the members that were exposed to one writer's byte
 the clean-up, or elsewhere.  That is the comparison that a person who fears to be framed would ask for: nobody is looked at but by what he
 wrote, and the members are chosen by what they loaded, before anybody looks at how they went.
 
+Who alters a file again and again, or only harms jobs above a size, must not hide among his own harmless bytes: a detector may ask of each
+version of the bytes, and of jobs from each size on, apart, and pays for each question that it asks (`narrowed`).
+
 In: summaries of attempts.  Out: typed, sorted, without trace of arrival.
 """
 
@@ -18,10 +21,12 @@ from pipeline.model.identity import Identity
 from pipeline.model.ids import digest
 from pipeline.model.source import Source
 from pipeline.model.summary import Exposure, JobSummary
+from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
 
 EXPLAINED = frozenset({"node_fail", "hardware", "oom", "time_limit", "preempted"})  # causes of a verdict
 ALONE_MIN = 2
+VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
 CITED_MAX = 8  # members of either side whose records a finding cites
 
 
@@ -37,6 +42,24 @@ class Group(msgspec.Struct, frozen=True):
     def anchor(self) -> str:
         """The writer, without the name."""
         return digest("writer", self.writer.id)
+
+    def narrowed(self) -> list["Group"]:
+        """The group itself, each version of the bytes alone, and of each the attempts from a size on; every set of members once."""
+        versions = sorted({(exposure.path, exposure.sha256) for _, mine in self.exposed for exposure in mine})
+        sizes = sorted({member.gpus or 0 for member, _ in self.exposed})
+        found: dict[tuple[Attempt, ...], Group] = {}
+        for version in [None, *versions[:VERSIONS_MAX]]:
+            for size in sizes[:SIZES_MAX]:
+                chosen = tuple(
+                    (member, kept)
+                    for member, mine in self.exposed
+                    if (member.gpus or 0) >= size
+                    and (kept := tuple(each for each in mine if version is None or (each.path, each.sha256) == version))
+                )
+                paths = tuple(sorted({exposure.path for _, mine in chosen for exposure in mine}))
+                if chosen:
+                    found.setdefault(tuple(member.attempt for member, _ in chosen), Group(self.writer, paths, chosen, self.others))
+        return list(found.values())
 
     @property
     def since(self) -> int:
@@ -66,11 +89,11 @@ class Cohort:
         return self.subject.name.partition("/")[0]
 
     def groups(self) -> Iterator[Group]:
-        """One per foreign writer."""
-        for writer in sorted({exposure.writer for member in self.members for exposure in member.exposures}):
+        """One per foreign writer.  Who loaded only what had been put back as it was is on neither side: nobody knows who put it back so."""
+        for writer in sorted({exposure.writer for member in self.members for exposure in member.exposures if not exposure.restored}):
             exposed, others = [], []
             for member in self.members:
-                mine = tuple(exposure for exposure in member.exposures if exposure.writer == writer)
+                mine = tuple(exposure for exposure in member.exposures if exposure.writer == writer and not exposure.restored)
                 if mine:
                     exposed.append((member, mine))
                 elif not member.exposures:  # what another wrote may have harmed them
@@ -122,7 +145,9 @@ def machines(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  #
 
 def other_writers(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
     """Somebody else's bytes did it: were enough of the harmed exposed to this writer alone?"""
-    alone = [each for each in seen.harmed if {exposure.writer for exposure in each.exposures} == {seen.group.writer.id}]
+    alone = [
+        each for each in seen.harmed if {exposure.writer for exposure in each.exposures if not exposure.restored} == {seen.group.writer.id}
+    ]
     if len(alone) >= ALONE_MIN and 2 * len(alone) >= len(seen.harmed):
         by = next((each.record.event_id for each in alone if each.record), "")
         return Explanation("other_writers", Checked.EXCLUDED, by, f"{len(alone)} of {len(seen.harmed)} loaded what this writer alone wrote")

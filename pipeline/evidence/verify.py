@@ -109,7 +109,7 @@ class Problem(NamedTuple):
         return f"{self.code}: {self.where}: {self.text}"
 
 
-class Unreadable(Exception):  # noqa: N818  reads as a state
+class Unreadable(Exception):
     """The bundle cannot be read at all."""
 
 
@@ -523,7 +523,9 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
             problems += check_witness((entry for entry in chain if _readable(entry)), witness, manifest["segments"])
     except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
         return Verdict([Problem("bundle_unreadable", "a file of the bundle", f"{type(error).__name__}: {error}")], [], [])
-    return Verdict(problems, list(_notes(files, report, records, trust=trust, witness=witness)), ring.fingerprints, len(records), len(chain))
+    return Verdict(
+        problems, list(_notes(files, report, records, trust=trust, witness=witness)), ring.fingerprints, len(records), len(chain)
+    )
 
 
 def _notes(files: Mapping[str, bytes], report: Mapping[str, Any], records: Sequence[Any], *, trust: str, witness: object) -> Iterator[str]:
@@ -560,7 +562,8 @@ def _check_chains(chain: Sequence[Any], segments: Sequence[Mapping[str, Any]], r
     left = list(chain)
     for segment in segments:
         ours = [entry for entry in left if _readable(entry) and _within(entry["statement"], segment)]
-        left = [entry for entry in left if not any(entry is each for each in ours)]
+        taken = set(map(id, ours))
+        left = [entry for entry in left if id(entry) not in taken]
         yield from check_chain(ours, ring)
         where = f"{segment['topic']}/{segment['partition']}"
         numbers = {entry["statement"]["number"] for entry in ours}

@@ -22,6 +22,7 @@ import msgspec
 from pipeline.formats.assembly import is_part
 from pipeline.ingest.stores import touched_by
 from pipeline.model import watched
+from pipeline.model.arguments import argument_of
 from pipeline.model.events import (
     AccessLine,
     AuditRecord,
@@ -195,7 +196,7 @@ def _of_progress(event: Event, body: Progress) -> Sequence[Tell]:
 
 
 def _of_training_line(event: Event, body: TrainingLine) -> Sequence[Tell]:
-    """Errors; and the parts of what jobs puts together (formats/failures.py): of a thousand ranks that fail alike the first one's."""
+    """Errors, what it runs with, and parts of what jobs puts together (formats/failures.py): of ranks that fail alike the first one's."""
     if not event.job:
         return ()
     if body.what == "failure_block":
@@ -204,7 +205,22 @@ def _of_training_line(event: Event, body: TrainingLine) -> Sequence[Tell]:
         return (_first(event, HOUR_MS, "traceback", event.file, body.text),)
     if body.what == "error":
         return (_folded(event, f"error/{event.event_time // MINUTE_MS}", rank(LATEST - event.event_time)),)
+    if body.what == "config" and (argument := argument_of(body.text)) is not None:
+        return (_first(event, HOUR_MS, "argument", argument[0]),)
     return ()
+
+
+def _of_line(event: Event, body: TrainingLine, roots: Roots) -> Sequence[Tell]:
+    """That nothing was found to go on from is told to the run's folder, as a load of nothing; of a job's ranks the first says it."""
+    told = _of_training_line(event, body)
+    path = body.text.rpartition(" ")[2] if roots and event.job and body.what == "checkpoint_missing" else ""
+    folder, _ = run_of(path) if path.startswith(roots or ("\0",)) else ("", None)
+    if not folder:
+        return told
+    nothing = msgspec.structs.replace(event, body=CheckpointLoaded(job=event.job, path=path, sha256=""))
+    name = in_folder(digest("nothing", event.job, event.event_time // HOUR_MS))
+    fact = Fact(artefact_case(event.cluster, folder), name, rank(LATEST - event.event_time), encode_told(nothing))
+    return (*told, Tell("artefacts", fact))
 
 
 def _of_checkpoint(event: Event, body: CheckpointSaved | CheckpointLoaded, roots: Roots) -> Sequence[Tell]:
@@ -416,7 +432,6 @@ FACTS: dict[type[Body], Facts] = {
     DaemonNote: _of_daemon,
     Iteration: _of_iteration,
     Progress: _of_progress,
-    TrainingLine: _of_training_line,
     GlobalUnpickled: _of_unpickled,
     ProcessSpawned: _of_spawned,
     SignalRequested: _of_request,
@@ -437,6 +452,7 @@ BELOW_ROOTS: dict[type[Body], RootedFacts] = {
     ModuleImported: _of_module,
     HookFound: _of_hook,
     EnvironmentSet: _of_environment,
+    TrainingLine: _of_line,
     **dict.fromkeys((CheckpointSaved, CheckpointLoaded), _of_checkpoint),
     FileTouched: _of_file,
     FileIntegrity: _of_integrity,

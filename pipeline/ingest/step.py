@@ -17,7 +17,7 @@ Where the shipper says neither host nor file, nobody knows the author, and the l
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -82,6 +82,10 @@ class IngestState:
         return known
 
 
+Losses = dict[tuple[str, Source, str], set[int]]  # cluster, family, host -> buckets in which something of it was lost
+Decode = Callable[[IngestState, Record, Mapping[str, bytes], Losses], tuple[list[tuple[Event, EventRow]], list[EventRow]]]
+
+
 class OnHost:
     """What a batch tells of one family on one host."""
 
@@ -127,9 +131,14 @@ def step(state: IngestState, batch: Sequence[Record], now: Watermarks) -> tuple[
 
     `now` is how far this partition itself had come before the batch: what lies behind it by more than grace is flagged late.
     """
+    return fold(state, batch, now, decode_record)
+
+
+def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: Decode) -> tuple[IngestState, list[Outcome]]:
+    """The step, with its way to decode one record."""
     outcomes: list[Outcome] = []
     heard: dict[tuple[str, Source, str], OnHost] = {}
-    lost: dict[tuple[str, Source, str], set[int]] = {}
+    lost: Losses = {}
     bucket_ms, progress, final = state.bucket_ms, 0, False
     for record in batch:
         headers = dict(record.headers)
@@ -139,7 +148,7 @@ def step(state: IngestState, batch: Sequence[Record], now: Watermarks) -> tuple[
                 final = final or headers[FINAL_HEADER] == b"1"
                 outcomes.append(Filtered(record.offset, ErrorCode.CONTROL))
                 continue
-            decoded, refused = _decode(state, record, headers, lost)
+            decoded, refused = decode(state, record, headers, lost)
         except RejectedRecord as error:
             outcomes.append(Rejected(record.offset, error.code, str(error)))
             continue
@@ -178,8 +187,8 @@ def collected_time(stamped: int, headers: Mapping[str, bytes]) -> int:
     return max(stamped, 0)
 
 
-def _decode(
-    state: IngestState, record: Record, headers: Mapping[str, bytes], lost: dict[tuple[str, Source, str], set[int]]
+def decode_record(
+    state: IngestState, record: Record, headers: Mapping[str, bytes], lost: Losses
 ) -> tuple[list[tuple[Event, EventRow]], list[EventRow]]:
     """The events of one record with their rows, and the rows of its lines that were refused.
 
@@ -195,14 +204,14 @@ def _decode(
     lines = registry.unwrap(value, headers)
     decoded: list[tuple[Event, EventRow]] = []
     if len(lines) == 1:
-        _decode_line(state, record, headers, lines[0], lost, decoded, None)
+        decode_line(state, record, headers, lines[0], lost, decoded, None)
         return decoded, []
     refused: list[tuple[int, Line, RejectedRecord]] = []
     twins = Twins()
     for number, line in enumerate(lines):
         before = len(decoded)
         try:
-            _decode_line(state, record, headers, line, lost, decoded, twins)
+            decode_line(state, record, headers, line, lost, decoded, twins)
         except RejectedRecord as error:
             del decoded[before:]
             refused.append((number, _as_shipped(state, record, line, headers), error))
@@ -215,12 +224,12 @@ def _decode(
     return decoded, [_refused_row(state, record, *each, len(decoded) + index) for index, each in enumerate(refused)]
 
 
-def _decode_line(
+def decode_line(
     state: IngestState,
     record: Record,
     headers: Mapping[str, bytes],
     line: Line,
-    lost: dict[tuple[str, Source, str], set[int]],
+    lost: Losses,
     decoded: list[tuple[Event, EventRow]],
     twins: Twins | None,
 ) -> None:
@@ -296,10 +305,13 @@ def _refused_row(state: IngestState, record: Record, number: int, line: Line, er
         partition=record.partition,
         offset=record.offset,
         index=index,
+        file=line.file,
+        file_offset=-1 if line.file_offset is None else line.file_offset,
+        program=line.program,
     )
 
 
-def _lose(state: IngestState, lost: dict[tuple[str, Source, str], set[int]], family: Source, source: SourceReading, collected: int) -> None:
+def _lose(state: IngestState, lost: Losses, family: Source, source: SourceReading, collected: int) -> None:
     """Note that a line of the family was lost shortly before it was collected.
 
     A job's output is left out: whoever runs a job could blind everybody by printing half a line.
@@ -392,6 +404,9 @@ def _row(state: IngestState, event: Event, parsed: Parsed, line: Line, record: R
         partition=record.partition,
         offset=record.offset,
         index=index,
+        file=line.file,
+        file_offset=-1 if line.file_offset is None else line.file_offset,
+        program=line.program,
     )
 
 

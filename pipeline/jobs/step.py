@@ -44,6 +44,7 @@ DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 RETRACTED = 2**62  # rank part of a tombstone
 JUDGE = b"\x00judge"  # reserved case: the release and settings by which sealed cases were judged
 NEVER_AGAIN = 2**62  # until which a tombstone is sealed
+DIRECT = frozenset({"p01_foreign_kill", "p03_foreign_cancel", "p12_spec_changed"})  # what ended the job itself, not through a file
 UNSEEN_MAX = 20  # cases looked at in one step after a restart
 
 
@@ -159,20 +160,25 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish | 
         if (ended := verdict.judge(case, findings, now)) is not None:
             judged.append(history.noted(case, ended))
         enriched += _enrich(index, case)
-        yield from _tell_cohorts(state, key, index, case, ended)
+        direct = [finding for finding in findings if finding.detector in DIRECT]
+        apart = ended if direct == findings else verdict.judge(case, direct, now)
+        yield from _tell_cohorts(state, key, index, case, ended, apart)
     yield from enriched
     # A second look when the sources that prove an absence have had their time.
     yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: state.agenda.plan(key, time), (0, state.gap_ms))
     _retire(state, key, index, cases, max((value.closes_at + state.gap_ms for value in judged), default=0), now)
 
 
-def _tell_cohorts(state: JobsState, key: bytes, index: JobIndex, case: Case, ended: Verdict | None) -> Iterator[Tell]:
+def _tell_cohorts(
+    state: JobsState, key: bytes, index: JobIndex, case: Case, ended: Verdict | None, apart: Verdict | None
+) -> Iterator[Tell]:
     """The attempt's summary, to the cohorts it belongs to, when it is not what was told last; void where it belongs no more.
 
-    Incidents are told how it ended and what it loaded that others had written.
+    `apart` is the verdict without regard to what it loaded: by that cohorts compare.  Incidents are told how it ended and what it loaded
+    that others had written.
     """
     subject = f"{SUMMARY}{case.attempt.name}"
-    last, summary = index.summaries.get(subject), summarise(case, ended)
+    last, summary = index.summaries.get(subject), summarise(case, apart)
     cohorts = cohorts_of(case, summary) if summary else []
     body = encode_summary(summary) if summary else b""
     examined = examine(case, summary, ended)

@@ -1,38 +1,43 @@
 """A case in, its summary for incidents out: what cohorts are compared by.
 
 The configuration is the account, the job's name without numbers, and what training itself says of the run: attempts that differ in these
-are no siblings.  Step times come as samples spread over the run, losses at round step numbers, where siblings have theirs too.
+are no siblings.  How many machines share a batch decides the pace and not what is learned, so that siblings may differ in size; who
+compares paces minds it.  Step times come as samples spread over the run, losses at round step numbers, where siblings have theirs too.
+
+How an attempt ended is told apart from what it loaded: that it loaded altered bytes must not make its end a bad one, or whoever wrote them
+would be accused of every end.
 """
 
 import re
 from collections.abc import Iterator, Sequence
 
 from pipeline.detect.case import Case, evidence
+from pipeline.detect.writers import writes_of
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import Event, FileTouched, Iteration, is_round
-from pipeline.model.finding import Verdict
+from pipeline.model.arguments import argument_of
+from pipeline.model.events import Event, Iteration, TrainingLine, is_round
+from pipeline.model.finding import Evidence, Verdict
 from pipeline.model.identity import Identity
 from pipeline.model.ids import digest
 from pipeline.model.incident import Examined
 from pipeline.model.summary import Exposure, JobSummary, Pace, Step
-from pipeline.model.told import ArtefactUse
 
 SAMPLES_MIN = 8
 STEPS_MAX = 100
 EXPOSURES_MAX = 50
-WRITING = frozenset({"written", "renamed", "truncated"})
 HARMLESS = frozenset({"owner", "service", "daemon", "root"})
 Sample = tuple[Event, Iteration]
 _NUMBERS = re.compile(r"[0-9]+")
 
 
 def summarise(case: Case, verdict: Verdict | None) -> JobSummary | None:
-    """None: nothing is known of its training and it was exposed to nothing, so there is nothing to compare."""
+    """The verdict must not rest on what was loaded.  None: nothing is known of its training and it was exposed to nothing to compare."""
     exposures = tuple(sorted(_exposures(case))[:EXPOSURES_MAX])
     samples = _samples(case)
     if not samples and not exposures and (case.gpus or 0) < case.site.windows.large_job_gpus:
         return None
     record = case.end_record or (case.records[0] if case.records else None)
+    said, cause = _ended(case, verdict, exposures)
     return JobSummary(
         attempt=case.attempt,
         owner=case.owner_id,
@@ -41,8 +46,8 @@ def summarise(case: Case, verdict: Verdict | None) -> JobSummary | None:
         nodes=case.nodes,
         end=case.end,
         state=case.state,
-        verdict=verdict.verdict if verdict else "",
-        cause=verdict.cause if verdict else "",
+        verdict=said,
+        cause=cause,
         seen=max([case.end or case.attempt.start, *(event.event_time for event, _ in samples)]),
         record=evidence("run", record[0], f"job {case.attempt.job} of {case.owner_id}: {record[1].state or record[1].phase}")[0]
         if record
@@ -50,6 +55,7 @@ def summarise(case: Case, verdict: Verdict | None) -> JobSummary | None:
         pace=_pace(samples),
         steps=tuple(_steps(samples))[-STEPS_MAX:],
         exposures=exposures,
+        arguments=tuple(_arguments(case)),
     )
 
 
@@ -92,7 +98,6 @@ def _configuration(case: Case, samples: Sequence[Sample]) -> str:
     return digest(
         accounts[0] if accounts else "",
         _NUMBERS.sub("#", names[0]) if names else "",
-        case.gpus or 0,
         max(totals, default=0),
         max(batches, default=0),
     )
@@ -120,34 +125,47 @@ def _steps(samples: Sequence[Sample]) -> Iterator[Step]:
         if step.loss is not None and is_round(step.iteration) and step.iteration > seen:
             seen = step.iteration
             cited = evidence("step", event, f"step {step.iteration}: loss {step.loss:g}")[0]
-            yield Step(step.iteration, step.loss, step.learning_rate, cited)
+            batches = step.consumed_samples / step.global_batch_size if step.consumed_samples and step.global_batch_size else None
+            yield Step(step.iteration, step.loss, step.learning_rate, cited, batches)
+
+
+def _arguments(case: Case) -> Iterator[tuple[str, str, Evidence]]:
+    """What training says that it runs with, by name; the last word of each."""
+    last = {}
+    for event, line in case.of(TrainingLine):
+        if line.what == "config" and (argument := argument_of(line.text)) is not None:
+            last[argument[0]] = (argument[1], evidence("argument", event, f"runs with {argument[0]} {argument[1]}")[0])
+    yield from ((name, *last[name]) for name in sorted(last))
+
+
+def _ended(case: Case, verdict: Verdict | None, exposures: Sequence[Exposure]) -> tuple[str, str]:
+    """(verdict, cause).  An error of the program explains an end; not so one in a file that others wrote, nor an exit without a word."""
+    if verdict is None:
+        return "", ""
+    if verdict.cause == "app_error":
+        files = {frame.path for each in case.tracebacks() for frame in each.frames}
+        if files & {exposure.path for exposure in exposures if not exposure.restored}:
+            return "unexplained", "error_in_foreign_file"
+        if not files and not any(line.what == "error" for _, line in case.of(TrainingLine)):
+            return "unexplained", "exit_without_error"
+    return verdict.verdict, verdict.cause
 
 
 def _exposures(case: Case) -> Iterator[Exposure]:
     """For each path that was loaded, the last write before its last load, when it was foreign."""
-    last: dict[str, ArtefactUse] = {}
-    for use in case.uses:
-        before = use.before
-        if before is None or not isinstance(before.body, FileTouched) or not before.body.success or before.body.action not in WRITING:
-            continue
-        path = str(getattr(use.load.body, "path", ""))
-        known = last.get(path)
-        if known is None or _order(use) > _order(known):
-            last[path] = use
-    for path, use in last.items():
-        before = use.before
-        if before is None:
-            continue
-        writer = actor_of(case.site.directory, before)
-        if writer is not None and _foreign(case, writer, path, before.event_time):
-            write = evidence("written", before, f"{path} written by {writer.id}")[0]
-            load = evidence("loaded", use.load, f"job {case.attempt.job} loaded {path}")[0]
-            yield Exposure(path, writer.id, before.event_time, write, load)
-
-
-def _order(use: ArtefactUse) -> tuple[int, int, str, str]:
-    before = use.before
-    return (use.load.event_time, before.event_time if before else 0, use.load.id, before.id if before else "")
+    for path, loaded in {each.path: each for each in case.loaded()}.items():
+        write = max(writes_of(loaded, -1), key=lambda each: (each.event_time, each.id), default=None)
+        writer = actor_of(case.site.directory, write) if write is not None else None
+        if write is not None and writer is not None and _foreign(case, writer, path, write.event_time):
+            yield Exposure(
+                path,
+                writer.id,
+                write.event_time,
+                evidence("written", write, f"{path} written by {writer.id}")[0],
+                evidence("loaded", loaded.event, f"job {case.attempt.job} loaded {path}")[0],
+                loaded.sha256,
+                restored=loaded.same is not None and not loaded.earlier,
+            )
 
 
 def _foreign(case: Case, writer: Identity, path: str, at: int) -> bool:

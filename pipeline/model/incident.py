@@ -3,7 +3,7 @@
     Found      a finding's last word, with whom it suspects, also below the gate        every stage that judges -> incidents
     Examined   an ended attempt: who, how it ended, what it loaded that others wrote    jobs -> incidents
 
-The body of an `Incident` is canonical, as that of a finding: the same bytes for the same findings and attempts, in whatever order they came.
+The body of an `Incident` is canonical, as that of a finding: the same bytes for the same findings and attempts, however they came.
 It names a person only where attribution opens the gate; elsewhere a candidate has a label that is no name.  The label is a digest of the
 identity, so whoever knows all identities can try them: it keeps names out of sight, it does not hide them from an investigator.
 """
@@ -126,7 +126,8 @@ class Traced(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     path: str
     since: int  # UTC ms, of its first suspect write
-    loaded_by: tuple[str, ...]  # attempts
+    loads: int  # attempts that loaded it
+    loaded_by: tuple[str, ...]  # the first of them
 
 
 class Unjudged(msgspec.Struct, frozen=True, gc=False):

@@ -8,6 +8,7 @@ import msgspec
 
 from pipeline.errors import ErrorCode
 from pipeline.model.facts import Fact
+from pipeline.model.sealed import Sealed
 from pipeline.model.source import Source
 
 
@@ -110,6 +111,9 @@ class EventRow(Row, frozen=True, kw_only=True):
     raw: str
     late: bool
     future: bool  # the line's time is ahead of its collection and moves no watermark
+    file: str = ""  # what the shipper said of the line, without which it cannot be read again as it was
+    file_offset: int = -1  # -1: it does not say
+    program: str = ""
 
 
 ABSENT = "absent"  # never handed out: markers of transactions, aborted or compacted records
@@ -130,3 +134,4 @@ class RangeRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     settings_digest: str
     token: str
     gaps: tuple[tuple[int, int, str], ...] = ()  # (lo, hi, ABSENT or OVERTAKEN): runs of offsets that held no record when read
+    sealed: Sealed | None = None  # where evidence is kept

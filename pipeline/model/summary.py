@@ -20,6 +20,8 @@ class Exposure(msgspec.Struct, frozen=True, gc=False, array_like=True, order=Tru
     written: int  # UTC ms
     write: Evidence
     load: Evidence
+    sha256: str = ""  # of what was loaded
+    restored: bool = False  # the bytes had been loaded before anybody wrote: a release taken back, or a tamper undone
 
 
 class Pace(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -39,6 +41,7 @@ class Step(msgspec.Struct, frozen=True, gc=False, array_like=True):
     loss: float
     learning_rate: float | None
     cited: Evidence
+    samples: float | None = None  # consumed by then, in batches: as many as steps, unless the batch grew on the way
 
 
 class JobSummary(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="job_summary", tag_field="told"):
@@ -58,6 +61,7 @@ class JobSummary(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="job_s
     pace: Pace | None
     steps: tuple[Step, ...]
     exposures: tuple[Exposure, ...]
+    arguments: tuple[tuple[str, str, Evidence], ...] = ()  # what training says that it runs with: name, value
 
 
 InIncidents = JobSummary | Emitted | Tombstone

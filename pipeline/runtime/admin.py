@@ -24,7 +24,7 @@ STATE_SEGMENT_MS = 600_000
 APPEARS_SECONDS = 15.0
 FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 DEAD_LETTER = "dead-letter"
-RETENTION_DAYS = {"enriched": 7, "verdicts": 90, "findings": 90, "incidents": 90, DEAD_LETTER: 30}
+RETENTION_DAYS = {"enriched": 7, "verdicts": 90, "findings": 90, "incidents": 90, "evidence": 730, DEAD_LETTER: 30}
 FACTS_RETENTION_DAYS = 7
 
 

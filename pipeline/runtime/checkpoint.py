@@ -25,6 +25,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import TransientError
+from pipeline.evidence.chain import Range, Sealer, value_of
 from pipeline.model.outcome import Publish, Record
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.dead_letter import dead_letter
@@ -33,6 +34,7 @@ from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender
 from pipeline.runtime.state_log import Write
 from pipeline.runtime.state_topic import StateTopics
+from pipeline.runtime.witness import Witness
 from pipeline.sink.rows import TABLES, RowsRefused, refused
 from pipeline.topology import Topology
 
@@ -83,7 +85,10 @@ class Checkpoint:
         originals: Originals,
         source_name: str,
         log: logging.Logger,
+        sealer: Sealer | None = None,
+        witness: Witness | None = None,
     ) -> None:
+        self._sealer, self._witness = sealer, witness
         self._originals = originals
         self._topology, self._sink, self._state, self._membership = topology, sink, state, membership
         self._facts, self._outputs, self._source_name, self._log = facts, outputs, source_name, log
@@ -92,6 +97,7 @@ class Checkpoint:
         self.parts: dict[Source, Partition] = {}
         self.lock = asyncio.Lock()
         self.changed: Callable[[], None] = lambda: None  # told when buffers have emptied or partitions are gone
+        self.forked: Callable[[str], None] = _ignore  # told the topic of a range whose records are not those of before a crash
         self.reached: Callable[[str], None] = _ignore  # told after each step: for timings and fault tests
 
     # --- ownership
@@ -151,6 +157,8 @@ class Checkpoint:
         deletions: dict[Source, list[Write]] = {w.source: [(name, None) for name in w.deletions] for w in works.values() if w.deletions}
         await self._commit(parts, deletions)
         self.reached("committed")
+        if self._witness is not None:
+            self._witness.note(work.sealed for work in works.values() if work.sealed)
         await self._state.write(deletions)
         self.reached("deleted")
         if works:
@@ -173,6 +181,8 @@ class Checkpoint:
         intents: dict[Source, list[Write]] = {}
         for source, work in works.items():
             part, rows = parts[source], work.rows
+            if self._sealer is not None and part.seals and work.hi > work.lo:
+                await self._call(partial(self._seal, self._sealer, part, work))
             groups = await self._call(partial(self._sink.tables, rows)) if rows else {}
             if not part.intend(work, groups) and not await self._refused_before(part, work):
                 self._log.warning("%s: other rows than intended for offsets %d to %d", source, work.lo, work.hi)
@@ -185,6 +195,30 @@ class Checkpoint:
         if leaving:
             await self._membership.confirm({work.source: work.lo for work in leaving})
         self.reached("fenced")
+
+    def _seal(self, sealer: Sealer, part: Partition, work: Work) -> None:
+        """Hash and sign the range, in a thread: the hot path only kept the records.
+
+        After a crash the same range must come out the same, or the broker has other records than it had.
+        """
+        if part.saved is None:
+            return
+        where = Range(work.source.topic, work.source.partition, part.incarnation, work.lo, work.hi)
+        sealed = sealer.seal(where, work.records, work.rows, part.saved.head, round(1000 * time.time()))
+        before = part.intent
+        if before is not None and before.root not in ("", sealed.root):
+            forked = (before.settings_digest, before.software) == (sealed.settings, sealed.software)
+            self._log.log(
+                logging.CRITICAL if forked else logging.WARNING,
+                "%s: %s at offsets %d to %d than before the crash: root %s, now %s",
+                work.source,
+                "EVIDENCE FORK: other records" if forked else "evidence: other lines, by another release or other settings,",
+                *(work.lo, work.hi, before.root, sealed.root),
+            )
+            if forked:
+                self.forked(work.source.topic)
+        work.seal(sealed, part.owner)
+        work.published.append(Publish("evidence", f"{sealed.topic}/{sealed.partition}".encode(), sealed.head, value_of(sealed)))
 
     async def _landed(self, incarnation: str, work: Work) -> dict[str, int]:
         landed = {}

@@ -39,6 +39,7 @@ class Results:
     def __init__(self) -> None:
         self.findings: dict[str, dict[str, object]] = {}  # id -> canonical body
         self.verdicts: dict[str, dict[str, object]] = {}
+        self.incidents: dict[str, dict[str, object]] = {}
         self.published: dict[str, int] = {}
         self.rows: list[msgspec.Struct] = []
         self.dead_letters: list[DeadLetter] = []
@@ -55,6 +56,11 @@ class Results:
         """Verdict id -> canonical body."""
         return {key: orjson.dumps(self.verdicts[key], option=orjson.OPT_SORT_KEYS) for key in sorted(self.verdicts)}
 
+    def canonical_incidents(self) -> dict[str, bytes]:
+        """Incident id -> canonical body, those taken back left out."""
+        kept = {key: body for key, body in self.incidents.items() if body["status"] != "retracted"}
+        return {key: orjson.dumps(kept[key], option=orjson.OPT_SORT_KEYS) for key in sorted(kept)}
+
     def take(self, out: Publish) -> dict[str, object] | None:
         """Note a public output; answers with the canonical body of a finding."""
         self.published[out.content] = self.published.get(out.content, 0) + 1
@@ -65,6 +71,9 @@ class Results:
         if out.content == "verdicts":
             body = orjson.loads(out.value)["canonical"]
             self.verdicts[str(body["id"])] = body
+        if out.content == "incidents":
+            body = orjson.loads(out.value)["unmapped"]["trainwatch"]["canonical"]
+            self.incidents[str(body["id"])] = body
         return None
 
 

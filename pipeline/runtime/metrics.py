@@ -87,6 +87,7 @@ METRICS = (
         "until the next record to read is old enough to be deleted; absent without lag, or when the topic keeps by size",
         "below 6 h",
     ),
+    Row("trainwatch_evidence_forks_total", "counter", "ranges", ("topic",), "whose records were others after a crash than before", "any"),
     Row("trainwatch_overtaken_records_total", "counter", "records", ("topic",), "deleted by retention before they were read", "any"),
     Row(
         "trainwatch_watermark_delay_seconds",
@@ -185,6 +186,13 @@ ALERTS = (
         5,
         "page",
         "Kafka will delete records unread. Add workers, or raise the retention of the topic.",
+    ),
+    Alert(
+        "TrainwatchEvidenceForked",
+        "increase(trainwatch_evidence_forks_total[1h]) > 0",
+        0,
+        "page",
+        "Kafka gave other records for offsets that were sealed already; `trainwatch evidence verify` names the range.",
     ),
     Alert(
         "TrainwatchLostRecords",
@@ -313,6 +321,10 @@ class Metrics:
     def overtaken(self, topic: str, records: int) -> None:
         """The log begins behind the next record to read: these are gone."""
         self._add("trainwatch_overtaken_records_total", (topic,), records)
+
+    def forked(self, topic: str) -> None:
+        """A range came out with another root than before a crash, by the same release and settings."""
+        self._add("trainwatch_evidence_forks_total", (topic,), 1)
 
     # --- told per checkpoint, sink call and rebalance
 

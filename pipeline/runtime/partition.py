@@ -23,6 +23,7 @@ from pipeline import __version__
 from pipeline.errors import ErrorCode, StateIncompatible
 from pipeline.model.ids import digest
 from pipeline.model.outcome import ABSENT, OVERTAKEN, Publish, RangeRow, Record
+from pipeline.model.sealed import Sealed
 from pipeline.runtime.dead_letter import DeadLetter
 from pipeline.runtime.state_log import LogReader, LogWriter, Write
 from pipeline.runtime.state_record import META, RAISED, VERSION, Intent, Meta, Owner, Raised, TableIntent, key, pack
@@ -68,6 +69,8 @@ class Work:
         self.gaps: list[Gap] = []
         self.writes: list[Write] = []  # state records, meta last
         self.deletions: list[str] = []
+        self.records: list[Record] = []  # of the range, where evidence is kept
+        self.sealed: Sealed | None = None
         self.meta: Meta | None = None  # what the last write says
         self.groups: Groups = {}
         self.intent: Intent | None = None
@@ -110,7 +113,15 @@ class Work:
             settings_digest=self.intent.settings_digest,
             token=self.intent.token,
             gaps=tuple(self.gaps),
+            sealed=self.sealed,
         )
+
+    def seal(self, sealed: Sealed, owner: Owner) -> None:
+        """What the range was sealed as: goes with its rows, and the chain's new head with its state."""
+        self.sealed, self.records = sealed, []
+        if self.meta is not None:
+            self.meta = msgspec.structs.replace(self.meta, head=sealed.chain_head)
+            self.writes[-1] = (key(META, owner), pack(self.meta))
 
 
 class Partition:
@@ -138,6 +149,8 @@ class Partition:
         self.dead_letters: list[DeadLetter] = []
         self.published: list[Publish] = []
         self.gaps: list[Gap] = []
+        self.seals = False  # is evidence kept of it?
+        self.records: list[Record] = []  # folded since the last checkpoint, then
         self.log_start = 0  # first offset that Kafka holds, as far as we heard
 
     # --- taking over
@@ -195,6 +208,7 @@ class Partition:
             if now[-1].offset + 1 - self.applied != len(now):
                 self._note_gaps(now)
             self.applied = now[-1].offset + 1
+            self.records += now if self.seals else ()
         if rest and self.intent is not None and self.intent.hi > self.applied:
             self._note_gap(self.applied, self.intent.hi)
             self.applied = self.intent.hi
@@ -240,7 +254,7 @@ class Partition:
     @property
     def buffered(self) -> int:
         """Things that wait for the checkpoint."""
-        return len(self.rows) + len(self.dead_letters) + len(self.published)
+        return max(len(self.rows), len(self.records)) + len(self.dead_letters) + len(self.published)
 
     # --- the checkpoint
 
@@ -258,8 +272,9 @@ class Partition:
         work.dead_letters, self.dead_letters = self.dead_letters, []
         work.published, self.published = self.published, []
         work.gaps, self.gaps = self.gaps, []
+        work.records, self.records = self.records, []
         writes, work.deletions = self._log.append(news, self.cases)
-        work.meta = Meta(VERSION, self._log.seq, self.applied, self.saved.incarnation)
+        work.meta = Meta(VERSION, self._log.seq, self.applied, self.saved.incarnation, head=self.saved.head)
         if self.raised is not None and self.raised.untold and not self.untold:  # the dead letters leave with this work
             writes.append((key(RAISED, self.owner), pack(msgspec.structs.replace(self.raised, untold=()))))
         work.writes = [*writes, (key(META, self.owner), pack(work.meta))]
@@ -332,4 +347,6 @@ class Partition:
             ENCODER_VERSION, self.incarnation, self.source.topic, self.source.partition, lo, hi, table
         )
         tables = {name: TableIntent(len(rows), tokens.get(name) or token(name)) for name, rows in sorted(work.groups.items())}
-        return Intent(lo, hi, tables, work.written, self.intent.token if self.intent else token(""), self._settings_digest)
+        root, software = (work.sealed.root, work.sealed.software) if work.sealed else ("", "")
+        whole = self.intent.token if self.intent else token("")
+        return Intent(lo, hi, tables, work.written, whole, self._settings_digest, root, software)

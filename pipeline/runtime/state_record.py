@@ -23,6 +23,7 @@ import msgspec
 
 from pipeline.errors import StateIncompatible
 from pipeline.model.facts import Fact
+from pipeline.model.sealed import ChainHead
 from pipeline.stream.cases import Pack
 
 VERSION = 2
@@ -71,6 +72,8 @@ class Intent(msgspec.Struct, frozen=True, array_like=True):
     written: int  # distinct offsets with rows
     token: str  # of the range row
     settings_digest: str  # what the rows depend on
+    root: str = ""  # of the range, where evidence is kept: what comes of it after a crash must be the same
+    software: str = ""  # that made the root
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):
@@ -122,6 +125,7 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
     applied: int  # next offset to fold
     incarnation: str
     intent: Intent | None = None
+    head: ChainHead = ChainHead()  # of what was sealed; an older release leaves it out, and a new chain begins
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True):

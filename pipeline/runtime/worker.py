@@ -23,6 +23,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import StateIncompatible
+from pipeline.evidence.chain import Sealer
+from pipeline.evidence.signing import load_signer
 from pipeline.model.facts import Fact, encode_fact
 from pipeline.model.outcome import Record
 from pipeline.runtime.abandoned import Abandoned
@@ -38,6 +40,7 @@ from pipeline.runtime.silence import Silence
 from pipeline.runtime.state_record import META, RAISED, key, pack
 from pipeline.runtime.state_topic import StateTopics
 from pipeline.runtime.vitals import Vitals
+from pipeline.runtime.witness import Witness
 from pipeline.settings import Settings
 from pipeline.topology import PUBLIC, Topology
 
@@ -71,6 +74,9 @@ class Worker:
         self._state: StateTopics | None = None
         self.checkpoint: Checkpoint | None = None
         self.reached: Callable[[str], None] | None = None  # hook of the checkpoints, for fault tests
+        key_file = settings.evidence.key_file
+        self._sealer = Sealer(load_signer(key_file), settings) if key_file else None  # a worker that cannot sign does not start
+        self._witness = Witness(settings.evidence, log)
         self._guard = Guard(settings.time, self._tell, self._moved, log)
 
     # --- folding
@@ -196,7 +202,8 @@ class Worker:
                     f"{source}: offsets are committed for this group, but there is no state",
                     advice="Use another kafka.group, or delete the group's offsets to begin anew.",
                 )
-            parts[source] = Partition(source, self._topology.stage_of(source.topic), self._settings, owner, read)
+            parts[source] = part = Partition(source, self._topology.stage_of(source.topic), self._settings, owner, read)
+            part.seals = self._sealer is not None and part.observes
         metas = {source: part.adopt(first[source], end[source], secrets.token_hex(4)) for source, part in parts.items()}
         await state.write({source: [(key(META, parts[source].owner), pack(meta))] for source, meta in metas.items()})
         self._reached("adopted")
@@ -357,8 +364,11 @@ class Worker:
                 originals=self._read_again,
                 source_name=self._settings.kafka.group,
                 log=self._log,
+                sealer=self._sealer,
+                witness=self._witness,
             )
             self.checkpoint.changed = self._update_room
+            self.checkpoint.forked = self._vitals.metrics.forked
             self.checkpoint.reached = self._reached
         return self.checkpoint, self._state
 
@@ -369,12 +379,14 @@ class Worker:
             self.reached(step)
 
     def _public_topics(self) -> set[str]:
-        return {self._topology.public_topic(content) for content in ("dead-letter", *PUBLIC)}
+        sealed = ("evidence",) if self._sealer is not None else ()
+        return {self._topology.public_topic(content) for content in ("dead-letter", *sealed, *PUBLIC)}
 
     async def close(self) -> None:
         """After the last checkpoint."""
         if self.checkpoint is not None:
             self.checkpoint.close()
+        await self._witness.close()
         for client in (self._producer, self._offsets):
             if client is not None:
                 await client.stop()

@@ -1,6 +1,6 @@
 """Findings and the truth in; which finding is about which act, which are false, and who was named wrongly, out.
 
-    finding on a job         an act harmed it, or it loaded what the act had altered
+    finding on a job         an act harmed it, or it loaded what the act's actor had altered, or had put back
     on a host                an act happened there within two days
     on a cohort or artefact  it cites a file that an act altered
     on an identity           the act's actor, or whose account it used
@@ -74,7 +74,7 @@ def match(findings: Iterable[Found], truth: Truth) -> Matched:
     named_wrongly: list[Found] = []
     by_job: dict[tuple[str, int], list[Act]] = {}
     for act in truth.acts:
-        for harmed in (*act.victims, *act.exposed):
+        for harmed in (*act.victims, *act.exposed, *act.after_revert):
             by_job.setdefault((harmed.job, harmed.submit_ms), []).append(act)
     for finding in findings:
         acts = by_job.get((finding.job, finding.submit_ms), []) if finding.job else [act for act in truth.acts if fits(finding, act)]

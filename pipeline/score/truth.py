@@ -30,6 +30,7 @@ class Act(msgspec.Struct, frozen=True):
     times_ms: tuple[int, ...]
     windows_ms: tuple[tuple[int, ...], ...]
     first_effect_ms: int | None
+    after_revert: tuple[Harmed, ...] = ()  # loaded the old bytes, which the actor had put back: the last hand is foreign
     also: tuple[str, ...] = ()  # patterns that the same traces fit
     missing: tuple[str, ...] = ()  # sources that would have shown it and were silent
     detail: dict[str, str] = {}

@@ -33,7 +33,7 @@ from pipeline.model.ids import digest
 from pipeline.model.outcome import RangeRow
 from pipeline.settings import ClickHouseSettings
 from pipeline.sink import rows as layout
-from pipeline.sink.rows import INCARNATION, RANGES, TABLES, RowsRefused, Table
+from pipeline.sink.rows import INCARNATION, RANGES, ROOTS, TABLES, RowsRefused, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -240,6 +240,9 @@ class ClickHouseSink:
 
     def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         """The audit copies of ranges; harmless when repeated, in whatever company: the table keeps one of each."""
+        sealed = [each.sealed for each in ranges if each.sealed is not None]
+        if sealed:  # before the range: what is noted as done has its root
+            self._insert(ROOTS, sealed, f"roots-{digest(*(each.signature for each in sealed))}", {})
         self._insert(RANGES, ranges, f"ranges-{digest(*(each.token for each in ranges))}", {})
 
     def landed(self, table: str, topic: str, partition: int, lo: int, hi: int, incarnation: str = "") -> int:

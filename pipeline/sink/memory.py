@@ -15,7 +15,7 @@ from pipeline.model.outcome import EventRow, RangeRow
 from pipeline.sink import rows as layout
 from pipeline.sink.rows import TABLES, RowsRefused
 
-IDS = {"enriched_events": "enriched_id", "verdicts": "verdict_id", "findings": "finding_id"}
+IDS = {"enriched_events": "enriched_id", "verdicts": "verdict_id", "findings": "finding_id", "incidents": "incident_id"}
 
 
 class MemorySink:

@@ -20,6 +20,7 @@ import msgspec
 
 from pipeline.errors import ErrorCode, RejectedRecord, require
 from pipeline.model.outcome import EventRow, RangeRow, Row
+from pipeline.model.sealed import Sealed
 
 Columns = list[list[Any]]
 Checklist = tuple[tuple[str, str, str, str, tuple[str, ...]], ...]  # name, answer, by, note, missing
@@ -141,6 +142,68 @@ class EvidenceRow(SinkRow, frozen=True, kw_only=True):
     summary: str
 
 
+class IncidentRow(SinkRow, frozen=True, kw_only=True):
+    """One row of `incidents`."""
+
+    first_time: int
+    last_time: int
+    cluster: str
+    incident_id: str
+    founder: str
+    aliases: tuple[str, ...]
+    merged_into: str
+    title: str
+    severity: str
+    status: str
+    alert: bool
+    findings: int
+    named: str
+    withheld: str
+    leader: str
+    second: str
+    gap_low: float | None
+    gap_needed: float
+    candidates: int
+    attempts: int
+    exposed: int
+    examined: int
+    unaffected: int
+    users: tuple[str, ...]
+    projects: tuple[str, ...]
+    gpus_max: int
+    closes_at: int
+    revision: int
+    watermarks: dict[str, int]
+    silent: tuple[str, ...]
+    settings_digest: str
+    software: str
+    canonical: str
+
+
+class IncidentFindingRow(SinkRow, frozen=True, kw_only=True):
+    """One row of `incident_findings`."""
+
+    incident_id: str
+    position: int
+    finding_id: str
+    detector: str
+    effect_time: int
+    alert: bool
+    links: tuple[str, ...]
+
+
+class HypothesisRow(SinkRow, frozen=True, kw_only=True):
+    """One row of `attribution`."""
+
+    incident_id: str
+    position: int
+    kind: str
+    who: str
+    low: float
+    high: float
+    evidence: tuple[str, ...]
+
+
 class RowsRefused(RejectedRecord):
     """These rows hold a value that their column cannot take.  `positions` names them in the sequence that was to be inserted.
 
@@ -253,9 +316,11 @@ U16 = Kind(_integer(0, 2**16 - 1))
 U32 = Kind(_integer(0, 2**32 - 1))
 U32_OR_NONE = Kind(_or_none(_integer(0, 2**32 - 1)))
 U64 = Kind(_integer(0, 2**64 - 1))
+I64 = Kind(_integer(-(2**63), 2**63 - 1))
 U64S = Kind(lambda value: isinstance(value, tuple | list) and all(_integer(0, 2**64 - 1)(item) for item in value))
 FLAG = Kind(lambda value: isinstance(value, bool))
 SCORE = Kind(lambda value: isinstance(value, float | int))
+SCORE_OR_NONE = Kind(lambda value: value is None or isinstance(value, float | int))
 SCORES = Kind(_map_of(lambda value: isinstance(value, float | int)))
 TIMES = Kind(_map_of(_MS))
 
@@ -313,6 +378,9 @@ EVENTS = Table(
             "raw": TEXT,
             "late": FLAG,
             "future": FLAG,
+            "file": TEXT,
+            "file_offset": I64,
+            "program": TEXT,
             **_ORIGIN,
         },
         {"event_time": "ts", "job": "job_id", "attrs": "attrs_json", **_ORIGIN_NAMES},
@@ -402,6 +470,67 @@ EVIDENCE = Table(
         _ORIGIN_NAMES,
     ),
 )
+INCIDENTS = Table(
+    "incidents",
+    IncidentRow,
+    _columns(
+        {
+            "first_time": TIME,
+            "last_time": TIME,
+            **_texts_named("cluster", "incident_id", "founder"),
+            "aliases": TEXTS,
+            **_texts_named("merged_into", "title", "severity", "status"),
+            "alert": FLAG,
+            "findings": U32,
+            **_texts_named("named", "withheld", "leader", "second"),
+            "gap_low": SCORE_OR_NONE,
+            "gap_needed": SCORE,
+            **dict.fromkeys(("candidates", "attempts", "exposed", "examined", "unaffected"), U32),
+            "users": TEXTS,
+            "projects": TEXTS,
+            "gpus_max": U32,
+            "closes_at": TIME,
+            **_TRANSPORT,
+            "version": U64,
+            **_ORIGIN,
+        },
+        _ORIGIN_NAMES,
+    ),
+)
+INCIDENT_FINDINGS = Table(
+    "incident_findings",
+    IncidentFindingRow,
+    _columns(
+        {
+            "incident_id": TEXT,
+            "position": U16,
+            **_texts_named("finding_id", "detector"),
+            "effect_time": TIME,
+            "alert": FLAG,
+            "links": TEXTS,
+            "version": U64,
+            **_ORIGIN,
+        },
+        _ORIGIN_NAMES,
+    ),
+)
+ATTRIBUTION = Table(
+    "attribution",
+    HypothesisRow,
+    _columns(
+        {
+            "incident_id": TEXT,
+            "position": U16,
+            **_texts_named("kind", "who"),
+            "low": SCORE,
+            "high": SCORE,
+            "evidence": TEXTS,
+            "version": U64,
+            **_ORIGIN,
+        },
+        _ORIGIN_NAMES,
+    ),
+)
 
 
 def _listed_offsets(row: RangeRow) -> list[int]:
@@ -439,8 +568,25 @@ RANGES = Table(
     ),
 )
 
-BLOCK_TABLES = (EVENTS, ENRICHED, VERDICTS, FINDINGS, EVIDENCE)  # rows of records, inserted by offset range
-TABLES: Mapping[str, Table] = {table.name: table for table in (*BLOCK_TABLES, RANGES)}
+ROOTS = Table(
+    "evidence_roots",
+    Sealed,
+    _columns(
+        {
+            **_texts_named("topic", "incarnation"),
+            "partition": U16,
+            **dict.fromkeys(("number", "lo", "hi", "count"), U64),
+            **_texts_named("root", "previous", "head", "key"),
+            "time": TIME,
+            **_texts_named("settings", "identities", "software", "signature", "leaves"),
+        },
+        {"count": "records", "time": "sealed_time", "key": "signing_key", "settings": "settings_digest", "identities": "identities_digest"},
+    ),
+)
+
+# Rows of records, inserted by offset range.
+BLOCK_TABLES = (EVENTS, ENRICHED, VERDICTS, FINDINGS, EVIDENCE, INCIDENTS, INCIDENT_FINDINGS, ATTRIBUTION)
+TABLES: Mapping[str, Table] = {table.name: table for table in (*BLOCK_TABLES, RANGES, ROOTS)}
 _NAME_OF_CLASS = {table.row: table.name for table in BLOCK_TABLES}
 
 

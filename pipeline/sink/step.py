@@ -3,6 +3,7 @@
     enriched   -> one row of enriched_events
     verdicts   -> one row of verdicts
     findings   -> one row of findings, then one of finding_evidence per record it cites
+    incidents  -> one row of incidents, then one of incident_findings per finding, one of attribution per hypothesis
 
 The topic is the truth and the tables are a copy of it: what consumers read on Kafka and what people read in SQL cannot disagree.  A
 finding may be published again, at another offset or by another owner of the partition, with another body; so each row carries a
@@ -21,9 +22,20 @@ import msgspec
 
 from pipeline.errors import ErrorCode
 from pipeline.model.finding import Enriched, Explanation, Finding, Transport, Verdict, subject_of
+from pipeline.model.incident import Incident
 from pipeline.model.outcome import Outcome, Record, Rejected
 from pipeline.settings import Settings
-from pipeline.sink.rows import Checklist, EnrichedRow, EvidenceRow, FindingRow, SinkRow, VerdictRow
+from pipeline.sink.rows import (
+    Checklist,
+    EnrichedRow,
+    EvidenceRow,
+    FindingRow,
+    HypothesisRow,
+    IncidentFindingRow,
+    IncidentRow,
+    SinkRow,
+    VerdictRow,
+)
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 
@@ -31,7 +43,7 @@ EPOCH_HEADER = "tw-epoch"
 EPOCH_SHIFT = 40  # 2**40 offsets a partition, 2**24 epochs
 EPOCH_MAX = 2**24 - 1
 
-Body = TypeVar("Body", Finding, Verdict, Enriched)
+Body = TypeVar("Body", Finding, Verdict, Enriched, Incident)
 
 
 class SinkState:
@@ -271,6 +283,93 @@ def _evidence(finding: Finding, record: Record, version: int) -> list[EvidenceRo
     ]
 
 
+def _incident(record: Record, version: int) -> list[SinkRow]:
+    blocks = _decode_detection(record.value or b"").unmapped.trainwatch
+    incident, transport = _body(blocks, Incident), blocks.transport
+    said, scope = incident.attribution, incident.scope
+    row = IncidentRow(
+        first_time=incident.first,
+        last_time=incident.last,
+        cluster=incident.cluster,
+        incident_id=incident.id,
+        founder=incident.founder,
+        aliases=incident.aliases,
+        merged_into=incident.merged_into,
+        title=incident.title,
+        severity=incident.severity.value,
+        status=incident.status.value,
+        alert=incident.alert,
+        findings=len(incident.members),
+        named=said.named,
+        withheld=said.withheld,
+        leader=said.leader,
+        second=said.second,
+        gap_low=said.gap_low,
+        gap_needed=said.gap_needed,
+        candidates=said.candidates,
+        attempts=len(scope.attempts),
+        exposed=scope.exposed,
+        examined=scope.examined,
+        unaffected=scope.unaffected,
+        users=scope.users,
+        projects=scope.projects,
+        gpus_max=scope.gpus_max,
+        closes_at=incident.closes_at,
+        revision=transport.revision,
+        watermarks=transport.watermarks,
+        silent=transport.silent,
+        settings_digest=transport.settings,
+        software=transport.software,
+        canonical=bytes(blocks.canonical).decode(),
+        version=version,
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        index=0,
+    )
+    return [row, *_members(incident, record, version), *_hypotheses(incident, record, version)]
+
+
+def _members(incident: Incident, record: Record, version: int) -> list[SinkRow]:
+    return [
+        IncidentFindingRow(
+            incident_id=incident.id,
+            position=position,
+            finding_id=member.finding,
+            detector=member.detector,
+            effect_time=member.effect_time,
+            alert=member.alert,
+            links=member.links,
+            version=version,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            index=1 + position,
+        )
+        for position, member in enumerate(incident.members)
+    ]
+
+
+def _hypotheses(incident: Incident, record: Record, version: int) -> list[SinkRow]:
+    return [
+        HypothesisRow(
+            incident_id=incident.id,
+            position=position,
+            kind=each.kind,
+            who=each.who,
+            low=each.low,
+            high=each.high,
+            evidence=tuple(row.kind for row in each.weighed),
+            version=version,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            index=1 + len(incident.members) + position,
+        )
+        for position, each in enumerate(incident.attribution.hypotheses)
+    ]
+
+
 def _started(start: int) -> int | None:
     return None if start < 0 else start
 
@@ -279,4 +378,9 @@ def _checklist(checklist: Sequence[Explanation]) -> Checklist:
     return tuple((item.name, item.answer.value, item.by, item.note, item.missing) for item in checklist)
 
 
-MAKERS: dict[str, Callable[[Record, int], list[SinkRow]]] = {"enriched": _enriched, "verdicts": _verdict, "findings": _finding}
+MAKERS: dict[str, Callable[[Record, int], list[SinkRow]]] = {
+    "enriched": _enriched,
+    "verdicts": _verdict,
+    "findings": _finding,
+    "incidents": _incident,
+}

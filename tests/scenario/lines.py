@@ -192,6 +192,10 @@ class Site:
         """Megatron says which checkpoint it loads."""
         return [self._training(at, job, f" loading checkpoint from {folder} at iteration {step}")]
 
+    def found_nothing(self, at: float, job: str = JOB, folder: str = "/ckpt/u012") -> list[Line]:
+        """Megatron finds no checkpoint, and begins anew."""
+        return [self._training(at, job, f"WARNING: could not find the metadata file {folder}/latest_checkpointed_iteration.txt")]
+
     def rank_failed(self, at: float, job: str = JOB, pid: int = PID, code: int = -9) -> list[Line]:
         """torchrun names the rank that failed."""
         text = f"failed (exitcode: {code}) local_rank: 0 (pid: {pid}) of binary: /usr/bin/python3"

@@ -6,7 +6,7 @@
     stream:   {at: 97, kill: {by: 5099}}         a word of `lines.Site` with its arguments, or
               {at: 97, line: "...", host: ...}   a line as it stands
     until     how long the cluster hums on after the last event (default two hours)
-    expect    findings and verdicts with the fields that matter; counts of records, dead letters and filtered ones
+    expect    findings, verdicts and incidents with the fields that matter; counts of records, dead letters and filtered ones
               `job` is an attempt's, `about` the host or account of a finding that concerns no job
               any_verdicts: true where the story is not about how its many jobs ended
 
@@ -93,6 +93,14 @@ def fits(expected: Mapping[str, Any], body: Mapping[str, Any]) -> bool:
     return True
 
 
+def _about(incident: Mapping[str, Any]) -> dict[str, Any]:
+    """What a story says of an incident; a label is no name, and differs by site only."""
+    said = incident["attribution"]
+    detectors = [member["detector"].partition("_")[0] for member in incident["members"]]
+    scope = {name: incident["scope"][name] for name in ("users", "unaffected_users", "examined", "unaffected")}
+    return {"detectors": detectors, "named": said["named"], "leader": said["leader"].partition("/")[0], **scope}
+
+
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_story(path: Path) -> None:
     """What is expected is found, and nothing else; in any order, over any number of partitions."""
@@ -112,6 +120,8 @@ def test_story(path: Path) -> None:
             assert match is not None, f"{kind}: {each} is not among {left}"
             left.remove(match)
         assert left == [] or expect.get(f"any_{kind}"), f"{kind} that nobody expected"
+    if "incidents" in expect:
+        assert [_about(orjson.loads(body)) for body in results.canonical_incidents().values()] == expect["incidents"]
     counts = {
         "records": results.records,
         "rejected": len(results.dead_letters),
@@ -125,6 +135,7 @@ def test_story(path: Path) -> None:
     again = run(spread, 4, 7, settings_of(story))
     assert again.canonical_findings() == results.canonical_findings()
     assert again.canonical_verdicts() == results.canonical_verdicts()
+    assert again.canonical_incidents() == results.canonical_incidents()
 
 
 def test_there_are_stories() -> None:

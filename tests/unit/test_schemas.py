@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 
 from pipeline.errors import ErrorCode
 from pipeline.model.finding import Checked, Confidence, Enriched, Evidence, Explanation, Finding, Severity, Status, Transport, Verdict
+from pipeline.model.incident import Incident
 from pipeline.model.outcome import Outcome, Record, Rejected, Row
 from pipeline.model.source import Source
 from pipeline.runtime.admin import RETENTION_DAYS
@@ -24,13 +25,16 @@ from tests.unit.sink.build import T0, enriched, finding, transport, value_of, ve
 
 SCHEMAS = schemas_folder()
 TOPOLOGY = build_topology(Settings())
-PUBLIC = ("trainwatch.enriched", "trainwatch.verdicts", "trainwatch.findings")
+PUBLIC = ("trainwatch.enriched", "trainwatch.verdicts", "trainwatch.findings", "trainwatch.incidents")
 DEAD_LETTER = "trainwatch.dead-letter"
-BODIES: dict[str, type[Finding | Verdict | Enriched]] = {
+BODIES: dict[str, type[Finding | Verdict | Enriched | Incident]] = {
     "trainwatch.enriched": Enriched,
     "trainwatch.verdicts": Verdict,
     "trainwatch.findings": Finding,
+    "trainwatch.incidents": Incident,
 }
+OCSF = ("trainwatch.findings", "trainwatch.incidents")  # our words travel inside a class of OCSF
+NEVER_WRITTEN = {"suspect"}  # who is suspected without being named
 
 
 def schema(topic: str) -> dict[str, Any]:
@@ -73,7 +77,8 @@ def described() -> dict[str, dict[str, Any]]:
 def test_every_topic_of_the_map_is_described() -> None:
     """Inputs, facts, public topics and the dead letter, under their names; state topics once for all."""
     consumed = {topic for stage in TOPOLOGY.stages for topic in stage.reads}
-    assert described().keys() == consumed | {TOPOLOGY.public_topic("dead-letter"), "trainwatch.state.<input>.v1"}
+    written = {TOPOLOGY.public_topic(content) for content in ("dead-letter", "evidence")}
+    assert described().keys() == consumed | written | {"trainwatch.state.<input>.v1"}
 
 
 def test_descriptions_name_the_stages_of_the_map() -> None:
@@ -135,7 +140,7 @@ def test_times_say_their_unit(topic: str) -> None:
 def canonical_schema(topic: str) -> dict[str, Any]:
     """The part that describes the canonical body."""
     found = schema(topic)
-    if topic == "trainwatch.findings":
+    if topic in OCSF:
         found = found["properties"]["unmapped"]["properties"]["trainwatch"]
     body: dict[str, Any] = found["properties"]["canonical"]
     return body
@@ -144,7 +149,7 @@ def canonical_schema(topic: str) -> dict[str, Any]:
 @pytest.mark.parametrize("topic", PUBLIC)
 def test_schema_and_type_have_the_same_fields(topic: str) -> None:
     """A field that is added to the type is added to the schema, and is required there because it is always written."""
-    fields = {"id", *(field.encode_name for field in msgspec.structs.fields(BODIES[topic]))}
+    fields = {"id", *(field.encode_name for field in msgspec.structs.fields(BODIES[topic]))} - NEVER_WRITTEN
     body = canonical_schema(topic)
     assert body["properties"].keys() == fields
     assert set(body["required"]) == fields
@@ -249,6 +254,14 @@ def test_verdicts_and_enriched_events_follow_their_schemas(body: Verdict | Enric
     """Optional parts left out included."""
     topic = "trainwatch.verdicts" if isinstance(body, Verdict) else "trainwatch.enriched"
     validator(topic).validate(json.loads(value_of(body)))
+
+
+@pytest.mark.shared_data
+@pytest.mark.parametrize("path", examples("trainwatch.incidents"), ids=lambda path: str(path.stem))
+def test_incidents_follow_the_full_ocsf_class(path: Path, shared_data: Path) -> None:
+    """The examples are what the stage writes: tests/unit/incidents/test_ocsf.py."""
+    ocsf_class = json.loads((shared_data / "ocsf" / "incident_finding.schema.json").read_text())
+    Draft202012Validator(ocsf_class).validate(json.loads(path.read_text()))
 
 
 def test_headers_of_dead_letters_follow_their_schema() -> None:

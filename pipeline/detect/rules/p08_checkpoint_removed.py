@@ -37,10 +37,12 @@ META = Meta(
         benign.allowed_writer,
         benign.admin_ticket,
         benign_artefacts.failed_save,
+        benign_artefacts.felt_before,
     ),
-    required=("owner_or_service", "allowed_writer", "admin_ticket", "failed_save"),
+    required=("owner_or_service", "allowed_writer", "admin_ticket", "failed_save", "felt_before"),
     blind_spots=(
-        "A run of which nothing is left begins anew and loads nothing, so that no load joins it to what was removed.",
+        "A run of which nothing is left begins anew: only Megatron says that it looked for something, and where.",
+        "Who reads from the folder behind the removal, say to evaluate, may be the one that went on: the next is judged below the gate.",
         "Checkpoints whose names carry no step, and folders that were removed or renamed as a whole.",
         "A checkpoint that was emptied by writing to it is P06's, when it is loaded.",
         "Removals on shared storage by clients without audit rules; the storage's changelog would tell.",
@@ -65,10 +67,10 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     done: set[str] = set()
     for loaded in case.loaded(CheckpointLoaded):
         folder, step = run_of(loaded.path)
-        if step is None or folder in done:
+        if folder in done or not folder or (step is None and loaded.sha256):
             continue
         done.add(folder)
-        if (lost := _lost(case, loaded, folder, step)) is None:
+        if (lost := _lost(case, loaded, folder, step or 0)) is None:  # a load of nothing: it begins anew
             continue
         held = accusation(META.benign, case, lost.removed, loaded.event.event_time, now, apart=True)
         if held is not None:
@@ -92,7 +94,7 @@ def _lost(case: Case, loaded: Loaded, folder: str, step: int) -> Lost | None:
     reached = max([*(_step(each) for each in removed), *(at for save, at in saves if save.event_time <= load.event_time)], default=0)
     if not removed or reached <= resumed:
         return None
-    shown = list(evidence("loaded", load, f"loaded {loaded.path}"))
+    shown = list(evidence("loaded", load, f"loaded {loaded.path}" if loaded.sha256 else "found nothing to go on from"))
     if note is not None:
         shown += evidence("loaded", note[0], f"the framework loads step {resumed}")
     for save, at in saves:

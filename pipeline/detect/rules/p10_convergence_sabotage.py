@@ -2,21 +2,25 @@
 
 In: a cohort of one configuration.  Out: one finding per writer.  Losses spike by themselves (about 20 times in one published run), so a
 loss alone raises nothing: the losses of those that loaded the bytes must leave the band of their siblings step after step and stay
-outside, and hardly any sibling may do the same.
+outside, and hardly any sibling may do the same.  The learning rate, the samples consumed by a step, and the arguments that training says
+it runs with (a seed, an optimizer) are compared in the same way.
 
     step            1000   1100   1200   1300
     siblings        4.11   4.02   3.96   3.90     +- 0.03
     with the bytes  4.12   4.31   4.55   4.71     leaves the band and stays outside
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from statistics import median
+
+import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import fisher
 from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited
 from pipeline.detect.detector import Meta, explained, found
-from pipeline.model.finding import Finding, Severity
+from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.source import Source
 from pipeline.model.summary import JobSummary, Step
 from pipeline.stream.watermark import Watermarks
@@ -43,41 +47,88 @@ EXPOSED_MIN, OTHERS_MIN = 2, 3
 STEPS_MIN = 3  # in which a run must be outside, the last among them
 SPREADS = 6.0  # of the siblings, about their median: 1.4826 median deviations make one, as in a normal distribution
 NOISE = 0.005  # of the loss: kernels and reduced precision alone make that much
+EXACT = 0.01  # of what a schedule decides: learning rate, samples consumed
+SAME_MIN = 0.8  # of the siblings run with the same argument, or it is no part of the configuration
 CHANCE_MAX = 0.02
+# What is compared at each step, and what is no difference: part of the siblings' median.
+MEASURES: tuple[tuple[str, Callable[[Step], float | None], float], ...] = (
+    ("loss", lambda step: step.loss, NOISE),
+    ("learning rate", lambda step: step.learning_rate, EXACT),
+    ("samples consumed", lambda step: step.samples, EXACT),
+)
+
+
+Band = Mapping[int, tuple[float, float]]  # step -> median and spread
+
+
+class Siblings(msgspec.Struct, frozen=True):
+    """How attempts without the bytes learn."""
+
+    members: tuple[JobSummary, ...]
+    bands: tuple[Band, ...]  # of each measure
+    arguments: Mapping[str, str]  # with which nearly all of them run
+
+
+class Diverged(msgspec.Struct, frozen=True):
+    """What one group shows."""
+
+    group: Group
+    exposed: int
+    harmed: tuple[tuple[JobSummary, str, tuple[Evidence, ...]], ...]  # by what, shown where
+    strays: int  # of the siblings
+    chance: float
 
 
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     """One finding per writer."""
     if case.kind == "configuration":
         for group in case.groups():
-            yield from _diverged(case, group, now)
+            members = tuple(member for member in group.others if member.steps)
+            if len(group.exposed) < EXPOSED_MIN or len(members) < OTHERS_MIN:
+                continue
+            siblings, asked = _siblings(members), group.narrowed()
+            diverged = [found for each in asked if (found := _diverged(case, each, siblings)) is not None]
+            if diverged:
+                clearest = min(diverged, key=lambda each: (each.chance, -len(each.harmed)))
+                yield _raised(case, clearest, siblings, min(1.0, clearest.chance * len(asked)), now)
 
 
-def _diverged(case: Cohort, group: Group, now: Watermarks) -> Iterator[Finding]:
+def _siblings(members: tuple[JobSummary, ...]) -> Siblings:
+    words: dict[str, Counter[str]] = {}
+    for member in members:
+        for name, value, _ in member.arguments:
+            words.setdefault(name, Counter())[value] += 1
+    usual = {name: counts.most_common(1)[0] for name, counts in words.items() if counts.total() >= OTHERS_MIN}
+    agreed = {name: value for name, (value, times) in usual.items() if times >= SAME_MIN * words[name].total()}
+    return Siblings(members, tuple(_band(members, measure, noise) for _, measure, noise in MEASURES), agreed)
+
+
+def _diverged(case: Cohort, group: Group, siblings: Siblings) -> Diverged | None:
     window_ms = case.site.windows.convergence_window_seconds * 1000
     exposed = [m for m, exposures in group.exposed if m.steps and any(m.seen - each.written <= window_ms for each in exposures)]
-    others = [member for member in group.others if member.steps]
-    if len(exposed) < EXPOSED_MIN or len(others) < OTHERS_MIN:
-        return
-    outside = {member.attempt: steps for member in exposed if (steps := _outside(member, others))}
-    harmed = [member for member in exposed if member.attempt in outside]
-    strays = [m for m in others if _outside(m, [each for each in others if each is not m])]
-    if len(harmed) < EXPOSED_MIN or 2 * len(harmed) < len(exposed):
-        return
-    chance = fisher(len(harmed), len(exposed), len(strays), len(others))
-    checklist, _ = explained(META, case, Comparison(group, harmed, others, chance, CHANCE_MAX), now)
-    pieces = cited(group, harmed)
-    for each in harmed[:CITED_MAX]:
-        pieces += [step.cited for step in (outside[each.attempt][0], outside[each.attempt][-1])]
-    yield found(
+    harmed = tuple((member, *shown) for member in exposed if (shown := _differs(member, siblings)) is not None)
+    if len(exposed) < EXPOSED_MIN or len(harmed) < EXPOSED_MIN or 2 * len(harmed) < len(exposed):
+        return None
+    strays = sum(_differs(each, siblings) is not None for each in siblings.members)
+    return Diverged(group, len(exposed), harmed, strays, fisher(len(harmed), len(exposed), strays, len(siblings.members)))
+
+
+def _raised(case: Cohort, diverged: Diverged, siblings: Siblings, chance: float, now: Watermarks) -> Finding:
+    group, members = diverged.group, [member for member, _, _ in diverged.harmed]
+    checklist, _ = explained(META, case, Comparison(group, members, siblings.members, chance, CHANCE_MAX), now)
+    pieces = cited(group, members)
+    for _, _, shown in diverged.harmed[:CITED_MAX]:
+        pieces += shown
+    what = ", ".join(sorted({measure for _, measure, _ in diverged.harmed}))
+    return found(
         META,
         case,
         group.writer,
         checklist,
         effect="learns_otherwise",
         anchor=group.anchor,
-        summary=f"{len(harmed)} of {len(exposed)} attempts that loaded what a foreign hand wrote leave the band of their siblings, "
-        f"of which {len(strays)} in {len(others)} do",
+        summary=f"{len(members)} of {diverged.exposed} attempts that loaded what a foreign hand wrote leave the band of their siblings "
+        f"({what}), of which {diverged.strays} in {len(siblings.members)} do",
         cited=pieces,
         parts=(("not by chance", round(1 - chance, 4)), ("compared with its own configuration", 0.9)),
         effect_time=group.last,
@@ -86,29 +137,40 @@ def _diverged(case: Cohort, group: Group, now: Watermarks) -> Iterator[Finding]:
     )
 
 
-def _outside(member: JobSummary, others: Sequence[JobSummary]) -> list[Step]:
-    """Its steps outside the band of the others; none unless it stays outside."""
-    band = _band(others)
-    known = [step for step in member.steps if step.iteration in band]
-    outside = [step for step in known if _is_outside(step, *band[step.iteration])]
-    stays = len(known) >= STEPS_MIN and all(_is_outside(step, *band[step.iteration]) for step in known[-STEPS_MIN:])
+def _differs(member: JobSummary, siblings: Siblings) -> tuple[str, tuple[Evidence, ...]] | None:
+    """The first measure by which it stays outside the band of its siblings, with what shows it; None: by none."""
+    for name, value, shown in member.arguments:
+        if siblings.arguments.get(name, value) != value:
+            return name, (shown,)
+    for (name, measure, _), band in zip(MEASURES, siblings.bands, strict=True):
+        if steps := _outside(member, band, measure):
+            return name, (steps[0].cited, steps[-1].cited)
+    return None
+
+
+def _outside(member: JobSummary, band: Band, measure: Callable[[Step], float | None]) -> list[Step]:
+    """Its steps outside the band; none unless it stays outside."""
+    known = [(step, value) for step in member.steps if step.iteration in band and (value := measure(step)) is not None]
+    outside = [step for step, value in known if _is_outside(value, *band[step.iteration])]
+    stays = len(known) >= STEPS_MIN and all(_is_outside(value, *band[step.iteration]) for step, value in known[-STEPS_MIN:])
     return outside if stays else []
 
 
-def _is_outside(step: Step, middle: float, spread: float) -> bool:
-    return not abs(step.loss - middle) <= SPREADS * spread  # a loss that is no number is outside
+def _is_outside(value: float, middle: float, spread: float) -> bool:
+    return not abs(value - middle) <= SPREADS * spread  # a loss that is no number is outside
 
 
-def _band(members: Sequence[JobSummary]) -> Mapping[int, tuple[float, float]]:
-    """Median and spread of the losses at each step that enough members reached."""
-    losses: dict[int, list[float]] = {}
+def _band(members: Sequence[JobSummary], measure: Callable[[Step], float | None], noise: float) -> Band:
+    """Median and spread of a measure at each step that enough members reached."""
+    values: dict[int, list[float]] = {}
     for member in members:
         for step in member.steps:
-            losses.setdefault(step.iteration, []).append(step.loss)
+            if (value := measure(step)) is not None:
+                values.setdefault(step.iteration, []).append(value)
     band = {}
-    for iteration, values in losses.items():
-        if len(values) >= OTHERS_MIN - 1:
-            middle = median(values)
-            spread = 1.4826 * median(abs(value - middle) for value in values)
-            band[iteration] = (middle, max(spread, NOISE * abs(middle)))
+    for iteration, known in values.items():
+        if len(known) >= OTHERS_MIN - 1:
+            middle = median(known)
+            spread = 1.4826 * median(abs(value - middle) for value in known)
+            band[iteration] = (middle, max(spread, noise * abs(middle)))
     return band

@@ -88,4 +88,5 @@ def _campaign(case: Cohort, group: Group, now: Watermarks) -> Iterator[Finding]:
 
 
 def _is_bad(member: JobSummary) -> bool:
-    return member.verdict in ("unexplained", "interference")
+    """Nothing explains its end but what it loaded: not the scheduler, not hardware, not an error in code of its own."""
+    return member.verdict == "unexplained"

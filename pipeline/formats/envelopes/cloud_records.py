@@ -6,7 +6,7 @@
 Azure puts what a control plane printed, the audit events of AKS among it, as a text into `properties.log`; a record of that kind may also
 come alone.  MinIO's notifications have `Records` too and say in one object what happened: they stay whole.
 
-Holds: at most ITEMS_MAX records; one is the bytes that came; one that is no object is refused alone.
+Holds: at most ITEMS_MAX records; one is the bytes that came, unless they had to be mended; one that is no object is refused alone.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from pipeline.formats.envelopes.json_lines import Unwrap, each
+from pipeline.formats.envelopes.json_lines import Unwrap, decoded, each
 from pipeline.formats.envelopes.raw import said_by, without_line_end
 from pipeline.formats.envelopes.said import moment, text
 from pipeline.formats.line import Headers, Line
 
-HEAD_BYTES = 512  # in which one of the names stands
+HEAD_BYTES = 1024  # in which the names stand
 
 
 class _Batch(msgspec.Struct, gc=False):
@@ -42,7 +42,6 @@ class _AzureRecord(msgspec.Struct, gc=False):
 
 _decode = msgspec.json.Decoder(_Batch).decode
 _decode_azure = msgspec.json.Decoder(_AzureRecord).decode
-_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class CloudRecords:
@@ -50,7 +49,7 @@ class CloudRecords:
 
     name = "cloud_records"
     begins: Sequence[bytes] = (b"{",)
-    keys: Sequence[str] = ("Records", "records", "properties")
+    keys: Sequence[str] = ("Records", "records", "category")
 
     def __init__(self, unwrap_object: Unwrap) -> None:
         self._unwrap_object = unwrap_object
@@ -61,9 +60,8 @@ class CloudRecords:
             return None
         head = value[:HEAD_BYTES]
         if b'"records"' in head or b'"Records"' in head:
-            try:
-                batch = _decode(value)
-            except _BROKEN:
+            batch = decoded(_decode, value)
+            if batch is None:
                 return None
             records = batch.aws if batch.azure is None else batch.azure
             if records is None or batch.minio is not None:
@@ -81,9 +79,8 @@ class CloudRecords:
 def _azure(value: bytes, headers: Headers) -> list[Line] | None:
     if b'"properties"' not in value:
         return None
-    try:
-        record = _decode_azure(value)
-    except _BROKEN:
+    record = decoded(_decode_azure, value)
+    if record is None:
         return None
     host, program, file, offset, collected = said_by(headers)
     stream = text(record.properties.stream)

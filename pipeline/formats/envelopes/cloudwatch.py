@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from pipeline.errors import DecodeError, RecordTooLarge
+from pipeline.formats.envelopes.json_lines import decoded
 from pipeline.formats.envelopes.raw import said_by, without_line_end
 from pipeline.formats.envelopes.said import moment, text
 from pipeline.formats.line import ITEMS_MAX, Headers, Line
@@ -43,10 +44,9 @@ class CloudWatch:
         """A line a log event."""
         if value[:1] != b"{" or b'"messageType"' not in value[:HEAD_BYTES] or b'"logEvents"' not in value:
             return None
-        try:
-            batch = _decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise DecodeError(f"no message of CloudWatch Logs: {error}") from error
+        batch = decoded(_decode, value)
+        if batch is None:
+            raise DecodeError("no message of CloudWatch Logs, or one that was cut")
         if batch.type == "CONTROL_MESSAGE":
             return []
         if len(batch.events) > ITEMS_MAX:

@@ -6,7 +6,7 @@ HTTP outputs (Fluent Bit's `format json`, Vector's batches) and webhook relays s
 
 Many logs have lines that begin with a bracket, and programs print lists: what is no array of objects is not this envelope's.
 
-Holds: at most ITEMS_MAX items; an item is the bytes that came; one that is no object is refused alone.
+Holds: at most ITEMS_MAX items; an item is the bytes that came, unless they had to be mended; one that is no object is refused alone.
 """
 
 import re
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.formats.envelopes.json_lines import Unwrap, each
+from pipeline.formats.envelopes.json_lines import Unwrap, decoded, each
 from pipeline.formats.line import Headers, Line
 
 _START = re.compile(rb"\[[ \t\r\n]{0,16}\{[ \t\r\n]{0,16}[\"}]")
@@ -34,8 +34,7 @@ class JsonArray:
         """The lines of all items."""
         if value[1:2] not in b"{ \t\r\n" or _START.match(value) is None:
             return None
-        try:
-            items = _decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        items = decoded(_decode, value)
+        if items is None:
             return None
         return each([bytes(item) for item in items], headers, self._unwrap_object)

@@ -2,21 +2,24 @@
 
     {"message":"iteration 1","host":"gpu-001"}\\n{"message":"iteration 2","host":"gpu-001"}\\n
 
-HTTP bridges and `kcat` on a file send such values.  Each line is unwrapped as if it were a record of its own.  A value whose first line is
-not a whole object is not this envelope's: an object printed over several lines is one object.
+HTTP bridges and `kcat` on a file send such values.  Each line is unwrapped as if it were a record of its own.  An object that
+is printed over several lines is one object.
 
 Holds: at most ITEMS_MAX lines; a line that is no object is refused alone; what one line holds does not depend on the others.
 """
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import msgspec
 
-from pipeline.errors import RecordTooLarge, RejectedRecord
+from pipeline.errors import DecodeError, RecordTooLarge, RejectedRecord
+from pipeline.formats.fields import strict_json
 from pipeline.formats.line import ITEMS_MAX, Headers, Line
 
 Unwrap = Callable[[bytes, Headers], list[Line]]
-_decode = msgspec.json.Decoder(msgspec.Raw).decode
+Value = TypeVar("Value")
+_BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class JsonLines:
@@ -39,17 +42,23 @@ class JsonLines:
 
 
 def are(value: bytes) -> bool:
-    """Is the first line an object, and does another follow?  The end of the value, also of one that was cut, does not matter."""
+    """Does an object end with its line, and does another begin after it?  In one object a comma, or its end, would stand between."""
     if value[:1] != b"{":
         return False
     end = value.find(b"\n")
-    if end < 0 or value[end + 1 :].isspace() or value[end + 1 :].lstrip(b" \t\r\n")[:1] != b"{":
-        return False
+    return end > 0 and value[:end].rstrip()[-1:] == b"}" and value[end + 1 :].lstrip()[:1] == b"{"
+
+
+def decoded(decode: Callable[[bytes], Value], value: bytes) -> Value | None:
+    """What a batch is, None if it is broken.  NaN and what is no UTF-8 is mended, or one item would hide the others."""
     try:
-        _decode(value[:end])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+        return decode(value)
+    except _BROKEN:
+        pass
+    try:
+        return decode(strict_json(value))
+    except (DecodeError, *_BROKEN):
+        return None
 
 
 def each(items: list[bytes], headers: Headers, unwrap_object: Unwrap) -> list[Line]:

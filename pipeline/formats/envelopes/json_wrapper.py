@@ -40,7 +40,7 @@ from pipeline.errors import DecodeError
 from pipeline.formats.envelopes import container, json_lines
 from pipeline.formats.envelopes.raw import NUMBER_MAX, said_by, without_line_end
 from pipeline.formats.envelopes.said import FROM_A_USER, KERNEL_FACILITY, composed, first, iso, moment, nested, pod_of, text
-from pipeline.formats.fields import strict_json
+from pipeline.formats.fields import strict_json, zoned_time
 from pipeline.formats.line import Headers, Line, Part
 
 _JOBCOMP_START = re.compile(rb'\{"jobid":[0-9]')
@@ -149,13 +149,17 @@ class JsonWrapper:
 
 def _line(wrapper: _Wrapper, message: str, headers: Headers) -> Line:
     host, program, file, offset, collected = said_by(headers)
-    log = wrapper.log if isinstance(wrapper.log, dict) else _NOTHING
-    path = first(wrapper.file, wrapper.file_name, wrapper.path, wrapper.filename) or nested(log, "file", "path")
+    log: Mapping[str, Any] = wrapper.log if type(wrapper.log) is dict else _NOTHING
+    path = text(wrapper.file) or first(wrapper.file_name, wrapper.path, wrapper.filename)
+    if not path and log:
+        path = nested(log, "file", "path")
     host = _host(wrapper) or host
     if wrapper.kubernetes is not UNSET:
         pod_file, node = _pod(wrapper.kubernetes)
         path, host = path or pod_file, host or node
-    said_program = first(wrapper.program, wrapper.program_capital, wrapper.identifier, wrapper.appname, wrapper.ident, wrapper.command)
+    said_program = text(wrapper.program) or first(
+        wrapper.program_capital, wrapper.identifier, wrapper.appname, wrapper.ident, wrapper.command
+    )
     pid: object = None
     if not said_program and not path:
         said_program, pid, facility = _apart(wrapper, log)
@@ -163,19 +167,22 @@ def _line(wrapper: _Wrapper, message: str, headers: Headers) -> Line:
     program = said_program or program
     if program and not path:
         message = _composed(message, wrapper, host, program, pid)
-    payload = without_line_end(message.encode("utf-8", "surrogateescape"))
+    try:
+        payload = without_line_end(message.encode())
+    except UnicodeEncodeError:  # bytes of the journal
+        payload = without_line_end(message.encode("utf-8", "surrogateescape"))
     collected = _collected(wrapper) or collected
-    stream, part = _part(wrapper)
-    if path.startswith(container.FOLDERS) and (within := container.inside(payload, path)):
+    stream, part = _part(wrapper) if _of_container(wrapper) else ("", None)
+    if path and payload[:1] in b"2{" and (within := container.inside(payload, path)):
         payload, stream, part = within.payload, within.stream, within.part
     return Line(
         payload=payload,
         host=host,
         program=program,
         file=path or file,
-        file_offset=_offset(wrapper.offset, log.get("offset"), offset),
+        file_offset=_offset(wrapper.offset, log.get("offset"), offset) if log or wrapper.offset is not None else offset,
         collected_time=collected,
-        truncated=_cut(log) or (part is not None and not part.last),
+        truncated=(part is not None and not part.last) or ("flags" in log and _cut(log)),
         stream=stream,
         part=part,
     )
@@ -272,7 +279,7 @@ def _agent(wrapper: _Wrapper) -> str:
 
 def _collected(wrapper: _Wrapper) -> int | None:
     for time in (wrapper.received_at, wrapper.received, wrapper.at_timestamp, wrapper.timestamp, wrapper.written):
-        if time is not None and (found := moment(time)) is not None:
+        if time is not None and (found := (zoned_time(time) if type(time) is str else None) or moment(time)) is not None:
             return found
     for time in (wrapper.ts, wrapper.realtime, wrapper.date_lower, wrapper.time):
         if time is not None and (found := moment(time)) is not None:
@@ -298,6 +305,10 @@ def _offset(*offsets: object) -> int | None:
 def _cut(log: Mapping[str, Any]) -> bool:
     flags = log.get("flags")
     return isinstance(flags, list) and "truncated" in flags
+
+
+def _of_container(wrapper: _Wrapper) -> bool:
+    return bool(wrapper.stream or wrapper.logtag or wrapper.source or wrapper.part or wrapper.part_vector or wrapper.partial)
 
 
 def _part(wrapper: _Wrapper) -> tuple[str, Part | None]:

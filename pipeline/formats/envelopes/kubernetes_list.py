@@ -6,14 +6,14 @@
 The audit log's and the core's events are told apart by the formats that read them.  Other lists stay whole, that of `kubectl get events`
 among them: its format reads it.
 
-Holds: at most ITEMS_MAX items; an item is the bytes that came.
+Holds: at most ITEMS_MAX items; an item is the bytes that came, unless they had to be mended.
 """
 
 from collections.abc import Sequence
 
 import msgspec
 
-from pipeline.formats.envelopes.json_lines import Unwrap, each
+from pipeline.formats.envelopes.json_lines import Unwrap, decoded, each
 from pipeline.formats.line import Headers, Line
 
 HEAD_BYTES = 512  # in which the kind or the items begin
@@ -42,8 +42,7 @@ class KubernetesList:
         """A line an item."""
         if value[:1] != b"{" or b'"items"' not in value[:HEAD_BYTES]:
             return None
-        try:
-            listed = _decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        listed = decoded(_decode, value)
+        if listed is None or listed.kind != _KIND:
             return None  # an object whose items are something else
-        return each([bytes(item) for item in listed.items], headers, self._unwrap_object) if listed.kind == _KIND else None
+        return each([bytes(item) for item in listed.items], headers, self._unwrap_object)

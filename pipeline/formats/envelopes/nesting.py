@@ -15,7 +15,7 @@ from pipeline.errors import UnknownFormat
 from pipeline.formats.envelopes.json_lines import Unwrap
 from pipeline.formats.line import Envelope, Headers, Line
 
-HEAD_BYTES = 512  # in which the names of a batch begin
+HEAD_BYTES = 256  # in which the names of a batch begin
 
 
 class Batch(Envelope, Protocol):

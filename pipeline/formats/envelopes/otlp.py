@@ -32,6 +32,7 @@ from pipeline.formats.envelopes import container
 from pipeline.formats.envelopes.json_lines import Unwrap
 from pipeline.formats.envelopes.raw import NUMBER_MAX, said_by, sane_time, without_line_end
 from pipeline.formats.envelopes.said import composed, first, iso, pod_file, text
+from pipeline.formats.fields import json_object
 from pipeline.formats.line import ITEMS_MAX, Headers, Line
 
 HEAD_BYTES = 256  # in which the only key stands
@@ -66,11 +67,8 @@ class Otlp:
         """All records of all resources."""
         if value[:1] != b"{" or _KEY not in value[:HEAD_BYTES]:
             return None
-        try:
-            batch = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            raise DecodeError(f"not JSON: {error.msg}") from error
-        if not isinstance(batch, dict) or "resourceLogs" not in batch:
+        batch = json_object(value)
+        if "resourceLogs" not in batch:
             return None
         lines: list[Line] = []
         for resource_logs in _list(batch.get("resourceLogs")):

@@ -11,7 +11,7 @@ only in the query of the URI, and `kubectl cp` is an exec of tar.  An eviction i
 no name.  A user who acts as another is the actor, and the other is `impersonated`.
 
 Holds: time is that of the stage, UTC.  The decision and the code are the server's; request and response objects are not kept, since
-they may hold secrets.  Verified on the four real events of falcosecurity/falco test/trace_files/k8s_audit (tests, where present);
+they may hold secrets; of a Command of Volcano its action and job are.  Verified on the four real events of falcosecurity/falco test/trace_files/k8s_audit (tests, where present);
 layout: https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/
 """
 
@@ -29,6 +29,7 @@ from pipeline.model.source import Source
 PROGRAMS = ("kube-apiserver", "kubernetes", "audit")
 QUERY_FIELDS_MAX = 256
 URI_CHARACTERS_MAX = 16_384
+VOLCANO_COMMANDS = "commands.bus.volcano.sh"  # `vcctl job suspend` and the like: who asked stands only here
 ENTERING = frozenset({"exec", "attach"})
 _TAKEN = frozenset({
     "kind", "apiVersion", "auditID", "stage", "verb", "user", "impersonatedUser", "objectRef", "responseStatus", "requestObject",
@@ -59,15 +60,16 @@ class KubernetesAudit:
             time = time_at(value, "requestReceivedTimestamp")
         if time is None:
             time = time_at(value, "timestamp")
-        return (
-            Parsed(
-                source=Source.KUBERNETES_AUDIT,
-                event_time=time,
-                own_id=f"{audit_id}/{stage}",
-                body=_request(value, stage),
-                unmapped=unmapped(value, _TAKEN),
-            ),
-        )
+        body, rest = _request(value, stage), unmapped(value, _TAKEN)
+        if body.resource == VOLCANO_COMMANDS:
+            rest.update(_commanded(value.get("requestObject")))
+        return (Parsed(source=Source.KUBERNETES_AUDIT, event_time=time, own_id=f"{audit_id}/{stage}", body=body, unmapped=rest),)
+
+
+def _commanded(value: object) -> dict[str, str]:
+    """What a Command of Volcano asks of which job: its own name tells neither."""
+    told = {"commanded_action": text_at(value, "action"), "commanded_job": text_at(value, "target", "name")}
+    return {field: text for field, text in told.items() if text}
 
 
 def _request(value: dict[str, Any], stage: str) -> KubernetesRequest:

@@ -82,7 +82,17 @@ def _line(found: SyslogLine, what: str, user: str = "", address: str = "") -> Ac
 
 _PAM = re.compile(r"pam_[a-z0-9_]{1,32}\(([A-Za-z0-9_.@-]{1,64})(?::([a-z_]{1,16}))?\): ")
 _UID_SUFFIX = re.compile(r"\(uid=([0-9]{1,10})\)$")
-_PAM_VALUE = re.compile(r"(?<![a-z])(rhost|user)=(\S{0,255})")
+_PAM_HOST = re.compile(r"(?<![a-z])rhost=(\S{0,255})")
+
+
+def _pam_values(text: str) -> tuple[str, str]:
+    """User and remote host of a failure.
+
+    The user is the end of the line, and any text; before the host stands the remote user, who may imitate it too: the last one holds.
+    """
+    before, _, user = text.partition(" user=")
+    hosts = _PAM_HOST.findall(before)
+    return user[:255].strip(), hosts[-1] if hosts else ""
 
 
 def _pam(found: SyslogLine) -> AnyBody | None:
@@ -98,9 +108,7 @@ def _pam(found: SyslogLine) -> AnyBody | None:
     if text.startswith("session closed for user "):
         return SessionChanged(user=text.removeprefix("session closed for user ").strip(), change="closed", service=service, pid=found.pid)
     if text.startswith("authentication failure;"):
-        # The last of each name: what stands before may be the remote user's own text.
-        values = dict(_PAM_VALUE.findall(text))
-        return _line(found, "pam_failure", values.get("user", ""), values.get("rhost", ""))
+        return _line(found, "pam_failure", *_pam_values(text))
     if text.startswith("password changed for "):
         return _line(found, "password_changed", text.removeprefix("password changed for ").strip())
     return _line(found, "pam")
@@ -207,8 +215,7 @@ def _known(found: SyslogLine, text: str, rest: str, what: str) -> AccessLine:
         address = _ADDRESS_FIRST.match(rest.removeprefix("Unable to negotiate with "))
         return _line(found, "no_agreement", "", address[1] if address else "")
     if what == "pam" and "authentication failure" in text:
-        values = dict(_PAM_VALUE.findall(text))
-        return _line(found, "pam_failure", values.get("user", ""), values.get("rhost", ""))
+        return _line(found, "pam_failure", *_pam_values(text))
     return _line(found, what)
 
 

@@ -185,3 +185,19 @@ def test_in_every_order_of_arrival_it_is_the_same() -> None:
     for order in list(permutations(events))[::97]:
         assert [canonical(each) for each in judge(*order)] == base
     assert [canonical(each) for each in judge(*events, *events)] == base
+
+
+def test_in_every_order_of_arrival_the_next_restart_alone_feels_it() -> None:
+    """The load of the job that went on first may be told last."""
+    events = [saved(10, 200), removed(40, 200), load(60, "a", path=at_step(100), job="8"), resumed(90, 100), removed(95, 150)]
+    for order in permutations(events):
+        (finding,) = judge(*order)
+        assert answer(finding, "felt_before").answer is Checked.NOT_CHECKED
+        assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_who_read_before_the_removal_felt_nothing() -> None:
+    """By felt_before: nor did an earlier load of the same job's."""
+    for earlier in (load(30, "a", path=at_step(200), job="8"), resumed(85, 100)):
+        (finding,) = judge(*RUN, removed(40, 200), earlier, resumed(90, 100))
+        assert answer(finding, "felt_before").answer is Checked.EXCLUDED

@@ -15,7 +15,8 @@ from pipeline.model.finding import Checked, Finding
 from pipeline.model.told import Displaced, Worked
 from pipeline.settings import Role
 from tests import build
-from tests.build_subjects import DAY, HOUR, flood, judge_identity, run, site, usual, worked
+from tests.build import DAY
+from tests.build_subjects import HOUR, flood, judge_identity, run, site, usual, worked
 
 ID = "p13_queue_flooding"
 AT = 30 * DAY

@@ -14,7 +14,8 @@ from pipeline.detect.subjects import Held
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding, Severity
 from tests import build
-from tests.build_subjects import ADMIN, COLLEAGUE, DAY, command, held, judge_host, kernel, site, step, steps, sudo, xid
+from tests.build import ADMIN, COLLEAGUE, DAY
+from tests.build_subjects import command, held, judge_host, kernel, site, step, steps, sudo, xid
 
 ID = "p14_node_degraded"
 AT = 7200

@@ -1,13 +1,16 @@
 """Values that hold several lines as JSON: lists of events, records of clouds, arrays, an object a line; and all of them compressed."""
 
+import contextlib
 import gzip
 import json
 from typing import Any
 
 import orjson
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from pipeline.errors import DecodeError, RecordTooLarge
+from pipeline.errors import DecodeError, RecordTooLarge, RejectedRecord
 from pipeline.formats import registry
 from pipeline.formats.envelopes import compressed, json_array, json_lines, kubernetes_list
 from pipeline.formats.line import ITEMS_MAX, Line
@@ -120,11 +123,30 @@ def test_batches(value: bytes, lines: list[Line]) -> None:
 
 def test_one_broken_object_of_many() -> None:
     """It is refused alone, with the reason."""
-    first, second, third = registry.unwrap(b'{"message":"a"}\n{"message":NaN}\n{"message":"c', ())
+    first, second, third = registry.unwrap(b'{"message":"a"}\n{"message":}\n{"message":"c', ())
     assert (first.payload, first.broken) == (b"a", "")
-    assert second.payload == b'{"message":NaN}'
+    assert second.payload == b'{"message":}'
     assert second.broken.startswith("not JSON")
     assert third.broken.startswith("not JSON")
+
+
+HALF = '{"message":"a\\ud800b"}'
+HIDING: dict[str, bytes] = {
+    "array": f'[{HALF},{{"message":"b"}}]'.encode(),
+    "lines": f'{HALF}\n{{"message":"b"}}'.encode(),
+    "bytes": b'[{"message":"a\xffb"},{"message":"b"}]',
+    "NaN": b'[{"step":1,"loss":NaN},{"message":"b"}]',
+    "list": f'{{"kind":"EventList","items":[{HALF},{AUDIT}]}}'.encode(),
+    "records": f'{{"Records":[{HALF},{TRAIL}]}}'.encode(),
+    "CloudWatch": watched("a", "b").replace(b'"a"', b'"a\\ud800b"'),
+    "OpenTelemetry": b'{"resourceLogs":[{"scopeLogs":[{"logRecords":[{"body":{"stringValue":"\\ud800"}},{"body":{"stringValue":"b"}}]}]}]}',
+}
+
+
+@pytest.mark.parametrize("value", HIDING.values(), ids=HIDING)
+def test_no_text_hides_its_neighbours(value: bytes) -> None:
+    """Half a surrogate pair, or a byte that is no UTF-8, costs at most itself."""
+    assert [line.broken for line in registry.unwrap(value, ())] == ["", ""]
 
 
 def test_headers_reach_every_line() -> None:
@@ -216,3 +238,17 @@ def test_helpers_are_total() -> None:
     array = json_array.JsonArray(registry.unwrap)
     assert array.unwrap(b"[]", ()) is None
     assert kubernetes_list.KubernetesList(registry.unwrap).unwrap(b'{"items":[]}', ()) is None
+
+
+STARTS = [value[: len(value) * 2 // 3] for value, _ in ROWS.values()]
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from([*STARTS, b"[{", b'{"', b"\n", b"\x1f\x8b\x08", b"<34>1 ", b"40 <34>", b"2026-03-02T12:00:00Z stdout "]),
+    st.binary(max_size=40),
+)
+def test_any_end_of_a_beginning(start: bytes, end: bytes) -> None:
+    """Nothing but a RejectedRecord leaves an envelope."""
+    with contextlib.suppress(RejectedRecord):
+        registry.unwrap(start + end, ())

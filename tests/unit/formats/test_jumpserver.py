@@ -91,7 +91,8 @@ def test_the_two_ends_of_a_session_are_two_events() -> None:
 )
 def test_a_display_name_names_nobody_else(user: str, login: str) -> None:
     """The name before the login is the user's own to choose."""
-    body = parse("session_command", **{**ACTED, "user": user, "input": "w", "timestamp": AT // 1000}).body
+    fields: dict[str, Any] = {**ACTED, "user": user, "input": "w", "timestamp": AT // 1000}
+    body = parse("session_command", **fields).body
     assert isinstance(body, SessionCommand)
     assert body.user == login
 
@@ -107,7 +108,8 @@ def test_prefixes(prefix: str) -> None:
 def test_host() -> None:
     """The asset where its name is a host's, else the bastion."""
     assert parse("session_command", **ACTED, input="w", timestamp=AT // 1000).host == "gpu-001"
-    assert parse("session_command", "Mar  2 19:40:42 jump-1 osm: ", **{**ACTED, "asset": "节点 1(10.0.0.7)"}, input="w").host == "jump-1"
+    elsewhere: dict[str, Any] = {**ACTED, "asset": "节点 1(10.0.0.7)", "input": "w"}
+    assert parse("session_command", "Mar  2 19:40:42 jump-1 osm: ", **elsewhere).host == "jump-1"
 
 
 @pytest.mark.parametrize(

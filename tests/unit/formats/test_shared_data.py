@@ -4,6 +4,7 @@ The files stand beside the repository and are not part of it; without them these
 convention the difference is named beside `as_golden`, and the value compared after undoing it; every other key must be equal.
 """
 
+import contextlib
 import json
 import re
 from collections import Counter, defaultdict
@@ -17,6 +18,7 @@ import pytest
 import yaml
 
 from pipeline.errors import DecodeError, RejectedRecord, UnknownFormat
+from pipeline.formats import registry
 from pipeline.formats.assembly import Assembled, assemble
 from pipeline.formats.line import Line, Payload, Reading
 from pipeline.formats.payloads import auditd, kernel, megatron, mllog, slurmstepd, sshd, torchrun
@@ -37,6 +39,7 @@ from pipeline.model.events import (
     TaskEnded,
     TrainingLine,
 )
+from pipeline.model.source import FAMILIES
 
 pytestmark = pytest.mark.shared_data
 
@@ -516,3 +519,67 @@ def test_every_line_of_every_file(shared_data: Path) -> None:
                         each.parse(Line(payload=payload), reading())
                     except RejectedRecord:
                         continue
+
+
+# --- shares ---------------------------------------------------------------------------------------------------------------------------
+
+# Of each file of the access family: its records, and at least so many of them become events of this format.  Whole documents and lines of
+# a file alike are what a shipper would send; shares of training outputs stand in test_training_share.py.
+SHARES = [
+    ("auditd/auparse/audit-rhel6.log", "auditd", 2, 1.0),
+    ("auditd/auparse/audit-rhel7.log", "auditd", 50, 0.98),  # one line cannot be read, by its notes
+    ("auditd/auparse/audit-ubuntu14.log", "auditd", 1, 1.0),
+    ("auditd/auparse/audit-ubuntu16.log", "auditd", 3, 1.0),
+    ("auditd/auparse/audit-ubuntu17.log", "auditd", 1, 1.0),
+    ("auditd/auparse/test2.log", "auditd", 10, 1.0),
+    ("auditd/auparse/test3.log", "auditd", 17, 1.0),
+    ("auditd/osquery/kill_aarch64.log", "auditd", 4, 1.0),
+    ("auditd/osquery/kill_no_obj_pid_aarch64.log", "auditd", 3, 1.0),
+    ("auditd/osquery/kill_no_obj_pid_x86_64.log", "auditd", 3, 1.0),
+    ("auditd/osquery/kill_x86_64.log", "auditd", 4, 1.0),
+    ("auditd/reassembly/normal.log", "auditd", 17, 1.0),
+    ("auditd/reassembly/out_of_order.log", "auditd", 17, 1.0),
+    ("git_push/payload.json", "git_push", 1, 1.0),
+    ("git_push/with-new-branch.payload.json", "git_push", 1, 1.0),
+    ("git_push/with-no-username-committer.payload.json", "git_push", 1, 1.0),
+    ("hdfs/securityAuditLog", "hdfs_audit", 17, 1.0),
+    ("k8s_audit/attach_pod.json", "kubernetes_audit", 1, 1.0),
+    ("k8s_audit/create_configmap.json", "kubernetes_audit", 1, 1.0),
+    ("k8s_audit/delete_deployment.json", "kubernetes_audit", 1, 1.0),
+    ("k8s_audit/exec_pod.json", "kubernetes_audit", 1, 1.0),
+    ("sshd/auth-first-1000.log", "sshd", 1000, 1.0),
+    ("sshd/test.log", "sshd", 10, 1.0),
+    ("sshd/timestamp.log", "sshd", 2, 1.0),
+    ("tetragon/events.json", "tetragon", 3, 1.0),
+    ("tetragon/process_exec.json", "tetragon", 1, 1.0),
+    ("tetragon/process_exit.json", "tetragon", 1, 1.0),
+]
+DOCUMENTS = {"payload.json", "process_exec.json", "process_exit.json"}
+
+
+@pytest.mark.parametrize(("name", "format_", "count", "share"), SHARES, ids=[name for name, _, _, _ in SHARES])
+def test_share(shared_data: Path, name: str, format_: str, count: int, share: float) -> None:
+    """Through the envelopes and sniffed, as on a topic of access logs; fewer than before is a parser that was broken."""
+    path = shared_data / "access" / name
+    whole = any(path.name.endswith(document) for document in DOCUMENTS)
+    values = [path.read_bytes()] if whole else [line for line in lines_of(path) if line.strip()]
+    assert len(values) == count
+    read = 0
+    for value in values:
+        with contextlib.suppress(RejectedRecord):
+            for line in registry.unwrap(value, []):
+                found, events = registry.parse(line, reading("UTC", 1_491_000_000_000), allowed=FAMILIES["access"])
+                assert found.name == format_
+                read += bool(events)
+    assert read >= share * count
+
+
+def test_every_file_has_a_share(shared_data: Path) -> None:
+    """A new sample is added to the table; the YAML files hold whole events, compared above."""
+    folder = shared_data / "access"
+    found = {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.suffix in {".log", ".json", ""} and not path.name.endswith("expected.json")
+    }
+    assert found == {name for name, _, _, _ in SHARES}

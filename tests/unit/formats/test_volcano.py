@@ -11,7 +11,7 @@ from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, Unknown
 from pipeline.formats import registry
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads import volcano
-from pipeline.model.events import ObjectEvent, Parsed
+from pipeline.model.events import KubernetesRequest, ObjectEvent, Parsed
 from pipeline.model.source import FAMILIES, Source
 
 AT = 1_772_480_441_000
@@ -93,6 +93,18 @@ def test_its_events_are_those_of_kubernetes() -> None:
     about = {"kind": "Job", "apiVersion": "batch.volcano.sh/v1alpha1", "name": "run7"}
     payload = json.dumps({"kind": "Event", "involvedObject": about, "reason": "CommandIssued", "message": "x"}).encode()
     assert registry.parse(Line(payload=payload), READING)[0].name == "kubernetes_events"
+
+
+def test_who_commanded() -> None:
+    """Only the API server's audit log knows; there the action and the job are those of the object that was sent."""
+    request = {
+        "kind": "Event", "auditID": "a-1", "stage": "ResponseComplete", "verb": "create", "user": {"username": "u017"},
+        "objectRef": {"resource": "commands", "apiGroup": "bus.volcano.sh", "namespace": "llm"}, "requestObject": COMMAND,
+    }  # fmt: skip
+    _, (event,) = registry.parse(Line(payload=json.dumps(request).encode()), READING, allowed=FAMILIES["access"])
+    assert isinstance(event.body, KubernetesRequest)
+    assert (event.body.user, event.body.verb, event.body.resource) == ("u017", "create", "commands.bus.volcano.sh")
+    assert (event.unmapped["commanded_action"], event.unmapped["commanded_job"]) == ("AbortJob", "run7")
 
 
 @pytest.mark.parametrize(

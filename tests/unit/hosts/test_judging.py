@@ -15,7 +15,7 @@ from pipeline.model.source import Source
 from pipeline.model.told import Displaced, Worked, decode_told
 from pipeline.stream.cases import Cases
 from tests import build
-from tests.build import COLLEAGUE, DAY, OWNER, allocation, heard, job_end, to_host
+from tests.build import COLLEAGUE, DAY, allocation, heard, job_end, to_host
 from tests.build_subjects import HOUR, command, now, sudo, switched_off
 from tests.build_subjects import step as pace
 
@@ -151,4 +151,3 @@ def test_an_attempt_that_writes_steps_is_at_work() -> None:
     (worked,) = told(*story)["u012"]
     assert isinstance(worked, Worked)
     assert (worked.attempt.job, worked.event.event_time) == ("7", build.ms(0))
-    assert OWNER != COLLEAGUE

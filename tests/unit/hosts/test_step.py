@@ -23,7 +23,7 @@ from pipeline.model.events import (
     SignalSent,
 )
 from pipeline.model.facts import Fact, case_name, host_case
-from pipeline.model.outcome import Publish, Tell
+from pipeline.model.outcome import Tell
 from pipeline.model.source import Source
 from pipeline.model.told import HostCoverage, NodeTouch, Told, Touch, decode_told
 from pipeline.stream.cases import Cases
@@ -73,10 +73,8 @@ class Hosts:
         self.state, outcomes = step(self.state, facts, at)
         told = []
         for out in outcomes:
-            if isinstance(out, Publish):  # a finding about the host: tests/unit/hosts/test_judging.py
-                continue
-            if not isinstance(out, Tell):
-                continue  # a finding on the host itself
+            if not isinstance(out, Tell) or out.stage == "incidents":
+                continue  # a finding on the host itself: test_judging.py
             told.append(out.fact)
             self.said.merge(Fact(out.stage.encode() + b"\0" + out.fact.case, out.fact.id, out.fact.rank, out.fact.body))
         return told

@@ -16,25 +16,8 @@ from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from tests import build
-from tests.build import OTHER
-from tests.build_subjects import (
-    ABROAD,
-    COLLEAGUE,
-    DAY,
-    FOREIGN,
-    HOUR,
-    LEFT,
-    PEOPLE,
-    ROOTS,
-    entered,
-    login,
-    now,
-    order,
-    read,
-    run,
-    sudo,
-    wrote,
-)
+from tests.build import COLLEAGUE, DAY, OTHER
+from tests.build_subjects import ABROAD, FOREIGN, HOUR, LEFT, PEOPLE, ROOTS, entered, login, now, order, read, run, sudo, wrote
 
 
 def settings(**changes: Any) -> Settings:

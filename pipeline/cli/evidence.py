@@ -1,0 +1,294 @@
+"""`trainwatch evidence`: keys, heads, bundles that stand on their own, holds, and who looked at what.
+
+Every command that shows or copies evidence writes a row of `custody_log` first, and does not go on when it cannot.
+"""
+
+import getpass
+import hashlib
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+import orjson
+
+from pipeline.cli import Options, say
+from pipeline.cli.console import build_table, moment, safe, stdout
+from pipeline.embedded import servers
+from pipeline.errors import ConfigError, TrainwatchError
+from pipeline.evidence import verify as checker
+from pipeline.evidence.bundle import Case, Exhibit, build, position_of, write
+from pipeline.evidence.chain import entry_of, identities_digest
+from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key, rotate_key
+from pipeline.sink import evidence as store
+from pipeline.sink import migrate
+from pipeline.sink.clickhouse import Database
+from pipeline.sink.evidence import Custody, Found, Place
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
+
+NOT_FOUND = 4
+REPORT_FILES = {".html": "report.html", ".json": "incident.json", ".pdf": "report.pdf"}
+
+
+@click.group()
+def evidence() -> None:
+    """Sealed records: keys, signed heads, verifiable bundles, holds."""
+
+
+@evidence.command()
+@click.option("--file", "file", type=click.Path(path_type=Path, dir_okay=False), help="Private key; default evidence.key_file.")
+@click.option("--rotate", is_flag=True, help="A new key in place of the present one, signed by it.")
+@click.pass_obj
+def keygen(options: Options, file: Path | None, *, rotate: bool) -> None:
+    """Make the key with which workers sign, readable by this account alone, and the ring of public keys beside it.
+
+    Copy both files to every machine that runs workers. Write the fingerprint down where nobody who can log in here can change it: whoever
+    checks a bundle compares it.
+    """
+    file = file or options.settings.evidence.key_file
+    if file is None:
+        raise click.UsageError("name the file: --file, or evidence.key_file in the settings.")
+    signer = (rotate_key if rotate else make_key)(file, _now())
+    click.echo(f"key {signer.key}\nfingerprint {signer.fingerprint}")
+    say(f"private: {file}; public: {file}.ring.json")
+    if rotate:
+        say(f"the old private key is {file}.*: destroy it when all workers were started again, within a day")
+    else:
+        say(f"in the settings: evidence: {{key_file: {file.resolve()}}}; then start the workers again")
+
+
+@evidence.command()
+@click.option("--json", "as_json", is_flag=True, help="One signed head a line, as a witness keeps them.")
+@click.pass_obj
+def heads(options: Options, *, as_json: bool) -> None:
+    """The newest signed head of every partition: what to hand to somebody outside, who then knows all before it."""
+    with _database(options) as database:
+        store.note(database, Custody(_now(), _account(), "listed", "heads"))
+        found = store.newest_heads(database)
+    if as_json:
+        for sealed in found:
+            click.echo(checker.canonical(entry_of(sealed)).decode())
+        return
+    table = build_table("", "partition", "ranges", "up to", "sealed", "key", "head")
+    for each in found:
+        name = f"{each.topic}/{each.partition}"
+        table.add_row(safe(name), str(each.number), str(each.hi), moment(each.time), safe(each.key), safe(each.head))
+    stdout().print(table)
+
+
+@evidence.command()
+@click.argument("subject")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .zip, or a folder; default evidence-SUBJECT.zip.")
+@click.option("--report", "reports", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True, help="A report to add.")
+@click.option("--no-kafka", is_flag=True, help="Do not look in Kafka for whole records that ClickHouse has not.")
+@click.pass_obj
+def export(options: Options, subject: str, output: Path | None, reports: Sequence[Path], *, no_kafka: bool) -> None:
+    """Write a bundle of everything that proves finding or incident SUBJECT, to be checked anywhere: `evidence verify`.
+
+    Exit 0: written; 4: nothing is known of SUBJECT.
+    """
+    settings = options.settings
+    key_file = settings.evidence.key_file
+    if key_file is None:
+        raise ConfigError("no evidence.key_file is set", advice="Set it to where the ring of public keys lies, beside the private key.")
+    ring, signer = load_ring(key_file), _signer(key_file)
+    with _database(options) as database:
+        found = _found(database, subject)
+        found = _with_originals(settings, found, kafka=not no_kafka)
+        created, account = _now(), _account()
+        store.note(database, Custody(created, account, "exporting", subject, f"{len(found.exhibits)} records"))
+        case = Case(
+            subject=subject,
+            findings=found.findings,
+            evidence=found.evidence,
+            unavailable=found.unavailable,
+            exhibits=found.exhibits,
+            chain=found.chain,
+            custody=[msgspec.structs.asdict(each) for each in store.custody(database, subject)],
+            ring=ring,
+            created=created,
+            by=account,
+            settings=settings.digest(),
+            identities=identities_digest(settings),
+            extra={REPORT_FILES.get(path.suffix, path.name): path.read_bytes() for path in reports},
+        )
+        path = output or Path(f"evidence-{subject}.zip")
+        sha256 = write(build(case, signer), path)
+        store.note(database, Custody(_now(), account, "exported", subject, f"{len(found.exhibits)} records to {path.name}", sha256))
+    whole = sum(each.value is not None for each in found.exhibits)
+    click.echo(f"{path}\nsha256 {sha256}")
+    say(f"{len(found.exhibits)} records, {whole} of them whole, {len(found.chain)} ranges, {len(found.unavailable)} events unavailable")
+    for each in found.unavailable:
+        say(f"event {safe(each['event_id'])}: {each['why']}")
+
+
+@evidence.command()
+@click.argument("bundle", type=click.Path(path_type=Path, exists=True), required=False)
+@click.option("--trust", default="", help="Fingerprint of a key of the site, 16 digits or more, that you got elsewhere.")
+@click.option(
+    "--witness", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Heads that somebody outside kept, JSON lines."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.pass_context
+def verify(ctx: click.Context, bundle: Path | None, trust: str, witness: Path | None, *, as_json: bool) -> None:
+    """Check BUNDLE, offline and without settings; without it, everything that is sealed in this site's ClickHouse.
+
+    Exit 0: nothing is wrong; 1: something is, and it is named.
+    """
+    try:
+        kept = checker.lines_of(witness.read_bytes()) if witness else []
+        if bundle is not None:
+            verdict = checker.verify_bundle(checker.read_bundle(bundle), trust=trust, witness=kept)
+        else:
+            verdict = _verify_site(ctx.ensure_object(Options), trust, kept)
+    except (checker.Unreadable, ValueError) as error:
+        verdict = checker.Verdict([checker.Problem("bundle_unreadable", str(bundle or witness), str(error))], [], [])
+    if as_json:
+        problems = [problem._asdict() for problem in verdict.problems]
+        click.echo(orjson.dumps({**verdict._asdict(), "problems": problems, "ok": verdict.ok}).decode())
+    else:
+        click.echo(checker.told(verdict), nl=False)
+    ctx.exit(0 if verdict.ok else 1)
+
+
+def _verify_site(options: Options, trust: str, kept: Sequence[object]) -> checker.Verdict:
+    from pipeline.sink.evidence_audit import audit  # noqa: PLC0415  keeps the check of a bundle quick
+
+    key_file = options.settings.evidence.key_file
+    if key_file is None:
+        raise ConfigError("no evidence.key_file is set", advice="Name a bundle, or set it to where the ring of public keys lies.")
+    ring = checker.Ring(load_ring(key_file), trust)
+    with _database(options) as database:
+        found = audit(database, ring, witness=kept)
+        store.note(database, Custody(_now(), _account(), "verified", "site", f"{found.ranges} ranges, {len(found.problems)} problems"))
+    return checker.Verdict(found.problems, found.notes, ring.fingerprints, found.records, found.ranges)
+
+
+@evidence.command()
+@click.argument("subjects", nargs=-1)
+@click.option("--no-kafka", is_flag=True, help="Do not copy whole records from Kafka.")
+@click.pass_obj
+def hold(options: Options, subjects: Sequence[str], *, no_kafka: bool) -> None:
+    """Keep what findings or incidents SUBJECTS cite without an end: rows, ranges, and whole records; without SUBJECTS, list what is held.
+
+    Hold while a matter is open, again when findings were added, and release it afterwards.
+    """
+    with _database(options) as database:
+        for subject in subjects:
+            found = _with_originals(options.settings, _found(database, subject), kafka=not no_kafka)
+            originals = {_place(each): each.value for each in found.exhibits if each.value is not None and each.value_from != "events"}
+            store.note(database, Custody(_now(), _account(), "held", subject, f"{len(found.exhibits)} records"))
+            count = store.hold(database, subject, found, originals)
+            click.echo(f"{safe(subject)}: {count} records held, {len(found.unavailable)} events unavailable")
+        if not subjects:
+            for subject, rows in store.holds(database):
+                click.echo(f"{safe(subject)}: {rows} rows")
+
+
+@evidence.command()
+@click.argument("subject")
+@click.pass_obj
+def release(options: Options, subject: str) -> None:
+    """Let go of a hold: the copies are deleted, and retention counts again."""
+    with _database(options) as database:
+        if subject not in dict(store.holds(database)):
+            raise SystemExit(_unknown(subject, "is not on hold"))
+        store.note(database, Custody(_now(), _account(), "released", subject))
+        store.release(database, subject)
+
+
+@evidence.command()
+@click.argument("subject", default="")
+@click.option("--json", "as_json", is_flag=True, help="One row a line.")
+@click.pass_obj
+def log(options: Options, subject: str, *, as_json: bool) -> None:
+    """The chain of custody: who listed, checked, held or took out evidence, of SUBJECT or all."""
+    with _database(options) as database:
+        entries = store.custody(database, subject)
+    if as_json:
+        for entry in entries:
+            click.echo(msgspec.json.encode(entry).decode())
+        return
+    table = build_table("", "time", "who", "did", "subject", "what", "sha256")
+    for entry in entries:
+        table.add_row(moment(entry.time), *map(safe, (entry.account, entry.action, entry.subject, entry.detail, entry.sha256)))
+    stdout().print(table)
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------------------------
+
+
+def _database(options: Options) -> Database:
+    database = Database(servers.connected(options.settings, kafka=False).clickhouse)
+    migrate.check(database)
+    return database
+
+
+def _found(database: Database, subject: str) -> Found:
+    findings = store.findings_of(database, subject)
+    if not findings:
+        raise SystemExit(_unknown(subject, "is no finding and no incident"))
+    return store.gather(database, findings)
+
+
+def _unknown(subject: str, why: str) -> int:
+    click.echo(f"{safe(subject)} {why}: check the id", err=True)
+    return NOT_FOUND
+
+
+def _with_originals(settings: "Settings", found: Found, *, kafka: bool) -> Found:
+    """Whole records from Kafka where ClickHouse has their lines alone.  A broker that is away takes nothing from the rest."""
+    from pipeline.runtime.originals import read_originals  # noqa: PLC0415  Kafka's client takes a moment to import
+
+    bare = {_place(each) for each in found.exhibits if each.value is None}
+    if not bare or not kafka:
+        return found
+    try:
+        connected = servers.connected(settings)
+        values = read_originals(connected.kafka, [(topic, partition, offset) for topic, partition, _, offset in bare])
+    except TrainwatchError as error:
+        say(f"whole records were not looked for in Kafka: {error}")
+        return found
+    exhibits = []
+    for each in found.exhibits:
+        value = values.get((each.sealed.topic, each.sealed.partition, each.offset)) if each.value is None else None
+        if value is not None and not _is_sealed(each, value):
+            say(f"{each.sealed.topic}/{each.sealed.partition}@{each.offset}: Kafka has another record there than was sealed")
+            value = None
+        exhibits.append(each if value is None else msgspec.structs.replace(each, value=value, value_from="kafka"))
+    return msgspec.structs.replace(found, exhibits=exhibits)
+
+
+def _is_sealed(exhibit: Exhibit, value: bytes) -> bool:
+    leaf = exhibit.sealed.leaves.split("\n")[position_of(exhibit.sealed, exhibit.offset) or 0]
+    return checker.read_leaf(leaf).sha256 == hashlib.sha256(value).hexdigest()
+
+
+def _place(exhibit: Exhibit) -> Place:
+    sealed = exhibit.sealed
+    return sealed.topic, sealed.partition, sealed.incarnation, exhibit.offset
+
+
+def _signer(key_file: Path) -> Signer | None:
+    """Whoever exports need not hold the private key; then the manifest is not signed."""
+    if not key_file.exists():
+        say(f"{key_file} is not here: the manifest is not signed")
+        return None
+    return load_signer(key_file)
+
+
+def _account() -> str:
+    name = "unknown"
+    with suppress(KeyError, OSError):  # a uid without a name, in a container
+        name = getpass.getuser()
+    return f"{name}@{socket.gethostname()}"
+
+
+def _now() -> int:
+    return round(1000 * time.time())

@@ -1,0 +1,288 @@
+"""A campaign in; hypotheses about who, weighed against one another, out.  Hypotheses are weighed, not people.
+
+    did/X        the holder of identity X did it          borrowed/X   somebody else did it with X's account or key
+    nobody       machine, scheduler, mistake              other        somebody of whom no record tells
+
+Direct links carry the weight: whose account wrote what the job loaded, sent the signal, gave the order.  Presence orders a search at best
+and stands nowhere here.  Every kind of evidence counts once (likelihoods.py).  What two hypotheses share is left out of the gap between
+them, so that X and X's borrowed account differ only by what is known of X's logins.
+
+A name is given only when all of this holds, and what fails is said:
+
+    a member finding names X, which takes its own gate             X is one known person's account, of no service
+    two independent sources say who acted, one out of X's reach    no finding says that X's account was borrowed
+    logins were heard on the days of the acts                      the gap is wide enough, more so the more candidates there are
+
+Holds: the same campaign gives the same body; neither leader nor name depends on the order of members; a name never rests on one source.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from math import log10
+
+import msgspec
+
+from pipeline.detect.gates import GROUPS, name_or_reason
+from pipeline.incidents.campaigns import CAUSING, DAY_MS, artefacts_of, means_of
+from pipeline.incidents.likelihoods import KINDS
+from pipeline.model.finding import Checked, Evidence, Finding
+from pipeline.model.identity import Identity
+from pipeline.model.incident import Attribution, Deciding, Hypothesis, Weighed, label_of
+from pipeline.model.source import Source
+
+WHO = CAUSING - {"act", "hook", "unpickled"} | {"read"}  # roles of records that say under whose account something was done
+LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
+DAYS_MIN = 3
+GAP_MIN = 1.0  # a factor of ten over any other person, machine or chance, times the number of candidates
+BORROWED_GAP_MIN = 0.5  # a factor of three over the borrowed account
+CITED_MAX = 5
+KIND_ORDER = ("did", "borrowed", "nobody", "other")
+UNMAPPED = (":",)  # ids of names that the identity map does not know: uid:5099, login:x
+
+
+class Account(msgspec.Struct, frozen=True):
+    """What the site says of a candidate's account."""
+
+    role: str  # member | admin | service | "": the identity map does not know it
+    shared: bool  # several people have it
+
+
+class Known(msgspec.Struct, frozen=True):
+    """What attribution needs beside the campaign."""
+
+    account: Callable[[str], Account]  # by identity id
+    signals: Mapping[str, Sequence[Finding]]  # identity id -> findings that its account was used by others
+    logins_heard: Callable[[int, int], bool]  # were logins recorded in every part of a span?
+
+
+def attribute(cluster: str, members: Sequence[Finding], known: Known) -> Attribution:
+    """Who may have done it."""
+    candidates = sorted({each.suspect for each in members if each.suspect})
+    views = [Candidate(who, members, known) for who in candidates]
+    hypotheses = [hypothesis for view in views for hypothesis in view.hypotheses()]
+    hypotheses += [_nobody(members), _other(members, views)]
+    hypotheses.sort(key=lambda each: (-(each.low + each.high), KIND_ORDER.index(each.kind), each.who))
+    leader = hypotheses[0]
+    gaps = sorted((gap(leader, each), KIND_ORDER.index(each.kind), each.who, place) for place, each in enumerate(hypotheses) if place)
+    (gap_low, gap_high), _, _, place = gaps[0]
+    needed = GAP_MIN + log10(max(1, len(candidates)))
+    view = next((each for each in views if each.who == leader.who), None)
+    if view and leader.kind == "did":
+        reasons = list(view.reasons(hypotheses, needed))
+    else:
+        reasons = [_no_leader(leader), *(view.doubts() if view else ())]
+    named = view.who if view and not reasons else ""
+    labels = {who: who if who == named else label_of(cluster, who) for who in candidates}
+    said = [msgspec.structs.replace(each, who=labels.get(each.who, "")) for each in hypotheses]
+    return Attribution(
+        named=named,
+        withheld="; ".join(reasons),
+        leader=_title(said[0]),
+        second=_title(said[place]),
+        gap_low=round(gap_low, 2),
+        gap_high=round(gap_high, 2),
+        gap_needed=round(needed, 2),
+        candidates=len(candidates),
+        hypotheses=tuple(said),
+        clears=tuple(_clears(leader, members)),
+        decides=tuple(_decides(members, views)),
+    )
+
+
+def gap(one: Hypothesis, other: Hypothesis) -> tuple[float, float]:
+    """Decimal logarithm of the ratio between two hypotheses, low and high, without what both share."""
+    shared = {(each.kind, each.cites) for each in one.weighed} & {(each.kind, each.cites) for each in other.weighed}
+    lows = highs = 0.0
+    for sign, hypothesis in ((1, one), (-1, other)):
+        for each in hypothesis.weighed:
+            if (each.kind, each.cites) not in shared:
+                low, high = log10(each.low), log10(each.high)
+                lows += low if sign > 0 else -high
+                highs += high if sign > 0 else -low
+    return lows, highs
+
+
+class Candidate:
+    """What the campaign holds about one identity."""
+
+    def __init__(self, who: str, members: Sequence[Finding], known: Known) -> None:
+        self.who, self._known = who, known
+        self.acts = [each for each in members if each.suspect == who]
+        self.alerts = [each for each in self.acts if each.alert]
+        self.others = [each for each in members if each.suspect and each.suspect != who and each.alert]
+        self.account = known.account(who)
+        self.signals = tuple(known.signals.get(who, ()))
+        self.records = [item for each in self.alerts for item in each.evidence if item.role in WHO]
+        # Of accounts alone: role "" passes the gate of sources, which knows root and daemons only.
+        self.attested, self.unattested = name_or_reason(Identity(id=who, role=self.account.role), self.records)
+
+    @property
+    def days(self) -> list[int]:
+        """Starts of days with acts, UTC ms."""
+        return sorted({each.cause_time // DAY_MS * DAY_MS for each in self.acts})
+
+    @property
+    def heard(self) -> bool:
+        """Were logins recorded on all of these days?"""
+        return all(self._known.logins_heard(day, day + DAY_MS - 1) for day in self.days)
+
+    def hypotheses(self) -> list[Hypothesis]:
+        """The holder, and somebody else with the account."""
+        same = list(self._acted())
+        doubt = [weighed("owner_less", _cited(self.signals))] if self.signals or self.account.shared else []
+        borrowed = [weighed("no_sign" if self.heard else "unheard", ())]
+        if self.signals:
+            borrowed = [weighed("signal", _cited(self.signals))]
+        if self.account.shared:
+            borrowed.append(weighed("shared", ()))
+        return [hypothesis("did", self.who, [*same, *doubt]), hypothesis("borrowed", self.who, [*same, *borrowed])]
+
+    def _acted(self) -> Iterator[Weighed]:
+        """What is known of the account, whoever used it."""
+        yield weighed("act", _ids(self.records)) if self.alerts else weighed("act_below_gate", _cited(self.acts))
+        if loaded := [each for each in self.alerts if "written" in roles_of(each) and roles_of(each) & LOADED]:
+            yield weighed("bytes", _cited(loaded))
+        if self.attested:
+            yield weighed("second_source", _ids(self.records))
+        if len({each.cause_time // DAY_MS for each in self.alerts}) >= DAYS_MIN:
+            yield weighed("days", _cited(self.alerts))
+        if reads := [each for each in self.acts if means_of(each) == "reading"]:
+            yield weighed("reads", _cited(reads))
+        if self._came_after():
+            yield weighed("came_after", _cited(self.acts))
+            altered = {path for each in self.others for path in artefacts_of(each)}
+            if all(artefacts_of(each) and artefacts_of(each) <= altered for each in self.acts):
+                yield weighed("debugged", _cited(self.acts))
+
+    def _came_after(self) -> bool:
+        begun = min((each.effect_time for each in self.others), default=None)
+        return begun is not None and all(each.cause_time > begun for each in self.acts)
+
+    def doubts(self) -> Iterator[str]:
+        """Why the account need not be its holder."""
+        if self.account.role == "service" or self.account.shared:
+            yield "several people can use the account"
+        if self.signals:
+            yield "a finding says that the account was borrowed"
+
+    def reasons(self, hypotheses: Iterable[Hypothesis], needed: float) -> Iterator[str]:
+        """Why the leading candidate is not named."""
+        if not any(each.actor == self.who for each in self.acts):
+            yield "no finding names this candidate: " + (self.acts[0].actor_withheld or self.acts[0].gate or "below the gate")
+        if not self.attested:
+            yield f"of who acted: {self.unattested}"
+        if any(mark in self.who for mark in UNMAPPED):
+            yield "the identity map does not know the account"
+        yield from self.doubts()
+        if not self.heard:
+            yield "logins were not recorded on every day of the acts, so that a borrowed account cannot be told"
+        if self._came_after():
+            yield "everything under this account came after the harm had begun by another hand"
+        mine = next(each for each in hypotheses if each.kind == "did" and each.who == self.who)
+        for each in hypotheses:
+            bar = BORROWED_GAP_MIN if (each.kind, each.who) == ("borrowed", self.who) else needed
+            if each is not mine and gap(mine, each)[0] < bar:
+                yield f"the gap to {_words(each)} is below a factor of {10**bar:.0f}"
+                return
+
+
+def roles_of(finding: Finding) -> set[str]:
+    """Roles of the records that a finding cites."""
+    return {item.role for item in finding.evidence}
+
+
+def weighed(kind: str, cites: tuple[str, ...]) -> Weighed:
+    """One row of the table, with the records that show it."""
+    row = KINDS[kind]
+    return Weighed(kind=kind, statement=row.statement, low=row.low, high=row.high, source=row.source, cites=cites)
+
+
+def hypothesis(kind: str, who: str, rows: Sequence[Weighed]) -> Hypothesis:
+    """The product of its ratios, as logarithms."""
+    low, high = sum(log10(each.low) for each in rows), sum(log10(each.high) for each in rows)
+    return Hypothesis(kind=kind, who=who, low=round(low, 2), high=round(high, 2), weighed=tuple(rows))
+
+
+def _nobody(members: Sequence[Finding]) -> Hypothesis:
+    rows = []
+    acts = [each for each in members if each.alert and any(item.role in CAUSING for item in each.evidence)]
+    if acts:
+        rows.append(weighed("recorded_act", _cited(acts)))
+    if any(each.attempt is not None for each in members):
+        rows.append(weighed("ends_badly", ()))
+    if compared := [each for each in members if each.alert and each.detector.startswith("p15")]:
+        rows.append(weighed("sequential", _cited(compared)))
+    return hypothesis("nobody", "", rows)
+
+
+def _other(members: Sequence[Finding], views: Sequence[Candidate]) -> Hypothesis:
+    """The measure of the others: one, unless the records themselves can be doubted."""
+    rows = []
+    acting = [view for view in views if view.alerts]
+    if acting and not any(view.attested for view in acting):
+        rows.append(weighed("one_source", ()))
+    if several := [each for each in members if each.actor_withheld.startswith("several")]:
+        rows.append(weighed("several_hands", _cited(several)))
+    return hypothesis("other", "", rows)
+
+
+def _clears(leader: Hypothesis, members: Sequence[Finding]) -> Iterator[str]:
+    """What would speak for the leading candidate."""
+    if leader.kind not in ("did", "borrowed"):
+        return
+    acts = [each for each in members if each.suspect == leader.who]
+    yield "a ticket, agreement or order that covers the acts and was not entered"
+    yield "a record that shows the holder of the account elsewhere, or the account in other hands, when the acts were done"
+    if any("written" in {item.role for item in each.evidence} for each in acts):
+        yield "the written files, when they hold nothing that explains the effect"
+    names = sorted({item.name for each in acts for item in each.checklist if item.answer is Checked.NOT_CHECKED})
+    if names:
+        yield f"a record that confirms what could not be checked: {', '.join(names)}"
+
+
+def _decides(members: Sequence[Finding], views: Sequence[Candidate]) -> Iterator[Deciding]:
+    """Sources that were missing and would tell."""
+    if any(not view.heard for view in views):
+        yield Deciding(Source.SSHD.value, "logins on the days of the acts: whether the account was borrowed")
+    for view in views:
+        if view.alerts and not view.attested:
+            have = {GROUPS.get(item.source, item.source) for item in view.records}
+            lacking = Source.AUDITD if "scheduler" in have else Source.SLURMCTLD
+            yield Deciding(lacking.value, "a second word on who acted, from where this person could not write")
+            break
+    missing: dict[str, set[str]] = {}
+    for each in members:
+        for item in each.checklist:
+            if item.answer is Checked.NOT_CHECKED:
+                for source in item.missing:
+                    missing.setdefault(source, set()).add(item.name)
+    for source in sorted(missing):
+        yield Deciding(source, f"would have told: {', '.join(sorted(missing[source]))}")
+
+
+def _no_leader(leader: Hypothesis) -> str:
+    if leader.kind == "borrowed":
+        return "the leading hypothesis is that the account was in others' hands"
+    return "no record says who acted" if leader.kind == "other" else "the leading hypothesis is that nobody did it"
+
+
+def _title(each: Hypothesis) -> str:
+    return f"{each.kind}/{each.who}" if each.who else each.kind
+
+
+def _words(each: Hypothesis) -> str:
+    return {
+        "did": "another candidate",
+        "borrowed": "the account in others' hands",
+        "nobody": "nobody's doing",
+        "other": "somebody of whom no record tells",
+    }[each.kind]
+
+
+def _ids(records: Iterable[Evidence]) -> tuple[str, ...]:
+    ordered = sorted({(item.event_time, item.event_id) for item in records})
+    return tuple(event_id for _, event_id in ordered[:CITED_MAX])
+
+
+def _cited(findings: Iterable[Finding]) -> tuple[str, ...]:
+    causing = [item for each in findings for item in each.evidence if item.role in CAUSING or item.role == "read"]
+    return _ids(causing)

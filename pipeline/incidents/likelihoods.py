@@ -1,0 +1,64 @@
+"""The one table of likelihood ratios: how much more often a kind of evidence is seen under a hypothesis than under its rival.
+
+The rival is always the same, "somebody of whom no record tells", so ratios of one hypothesis multiply and two hypotheses are compared by
+their products.  Each kind counts once for a hypothesis, however many records show it: records of one hand are not independent.
+
+Ratios of this kind are hardly ever published.  Where a publication gives the number it is named; all others are marked ASSUMPTION, span at
+least a factor of ten, and open nothing by themselves: who is named is decided by independent sources first (attribution.py).
+
+Holds, and a test pins it: low <= high; an assumption spans a factor of ten; a published one names where.
+"""
+
+import msgspec
+
+ASSUMPTION = "assumption"
+SPAN_MIN = 10.0
+
+
+class Kind(msgspec.Struct, frozen=True):
+    """One kind of evidence for or against one kind of hypothesis."""
+
+    name: str
+    statement: str
+    low: float
+    high: float
+    source: str = ASSUMPTION
+
+    @property
+    def assumed(self) -> bool:
+        """No publication gives it."""
+        return self.source == ASSUMPTION
+
+
+_TABLE = (
+    # --- who did it: for "did" and, since the account is the same, for "borrowed"
+    Kind("act", "a record shows the causing act under this account, and the detector's gate is passed", 1e2, 1e4),
+    Kind("act_below_gate", "a record shows such an act, and a benign explanation of it is still open", 1.0, 30.0),
+    Kind("bytes", "what was written under this account is what the job loaded, byte for byte", 10.0, 1e3),
+    Kind("second_source", "a second source, which the person could not write, shows acts under the same account", 10.0, 1e2),
+    Kind("days", "acts under this account on three days or more", 2.0, 20.0),
+    Kind("reads", "diagnoses were read under this account, and changes followed", 1.0, 10.0),
+    Kind("came_after", "every act under this account came after the harm had begun by another hand", 1e-2, 0.3),
+    Kind("debugged", "the acts under this account touch only what another hand had altered before", 1e-2, 0.5),
+    # --- the account in others' hands
+    Kind("no_sign", "logins were recorded, and none looks borrowed; a copied key would not show", 0.03, 0.3),
+    Kind("unheard", "logins were not recorded throughout: whether the account was borrowed cannot be told", 0.3, 3.0),
+    Kind("signal", "a finding says that the account was used by others, or after its owner had left", 10.0, 1e3),
+    Kind("shared", "several people have this account", 3.0, 1e2),
+    Kind("owner_less", "the owner would not have needed what the account's other users did", 0.05, 0.9),
+    # --- nobody
+    Kind("recorded_act", "acts with an effect are on record: faults leave none", 1e-4, 1e-2),
+    Kind(
+        "ends_badly", "jobs end badly without anybody's doing", 0.155, 0.434,
+        "failed shares of GPU jobs: Helios 15.5 %, Philly 30.5 %, Seren 42.9 % (AcmeTrace cluster_summary.csv); "
+        "Unicron 43.4 % (arXiv 2401.00134)",
+    ),
+    Kind(
+        "sequential", "jobs that loaded the bytes kept failing beyond the rate of the others", 1e-4 / 0.9, 1e-3 / 0.9,
+        "error bounds of the sequential test, 1e-4 and 0.1: Wald, Ann. Math. Stat. 16 (1945) 117",
+    ),
+    # --- somebody of whom no record tells
+    Kind("one_source", "one source alone says who acted: whoever can write it can point at anybody", 1.0, 1e2),
+    Kind("several_hands", "several accounts acted on one effect", 1.0, 10.0),
+)  # fmt: skip
+KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}

@@ -1,0 +1,102 @@
+"""Rows of `events` in; what ingest made of their records then out, for runs over history.
+
+A record of Kafka is gone after days, its rows stay for a year.  A row has the payload line as received and what the shipper said of it
+(file, offset, program, host, two times), which is all that ingest reads; so the line goes through the same formats again, under the
+settings of today.  Only ids are taken from the row: of equal lines of one record the second got another id, by its neighbours.
+
+    rows 0 1 2 of one record      line of row 0 gives two events -> ids of rows 0 and 1;   the next line is that of row 2
+
+A line that is read otherwise today (another format, other events) keeps the id that it gets now, and is counted: `otherwise`.  The pieces
+of a line that a container runtime split, and headers of no use to ingest, are not stored.
+
+Holds: same settings and same release, same events.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from pipeline.errors import RejectedRecord
+from pipeline.formats.line import Line
+from pipeline.ingest.step import REFUSED, IngestState, Losses, decode_line, decode_record, fold
+from pipeline.model.events import Event
+from pipeline.model.outcome import EventRow, Outcome, Record
+from pipeline.stream.watermark import Watermarks
+
+
+class StoredRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One row of `events`, as far as its line is to be read again."""
+
+    event_id: str
+    source: str
+    kind: str
+    host: str  # the shipper's, where the row says so
+    program: str
+    file: str
+    file_offset: int | None
+    collected_time: int | None  # UTC ms
+    payload: bytes
+
+
+class StoredRecord(Record, frozen=True, kw_only=True):
+    """A record of which the rows are left, in their order.  `value` is the first line."""
+
+    rows: tuple[StoredRow, ...]
+
+
+class Restored:
+    """The step of ingest for records of both kinds; of one run."""
+
+    def __init__(self) -> None:
+        self.otherwise = 0  # rows whose line is read otherwise today
+
+    def step(self, state: IngestState, batch: Sequence[Record], now: Watermarks) -> tuple[IngestState, list[Outcome]]:
+        """As `ingest.step`."""
+        return fold(state, batch, now, self._decode)
+
+    def _decode(
+        self, state: IngestState, record: Record, headers: Mapping[str, bytes], lost: Losses
+    ) -> tuple[list[tuple[Event, EventRow]], list[EventRow]]:
+        if not isinstance(record, StoredRecord):
+            return decode_record(state, record, headers, lost)
+        decoded: list[tuple[Event, EventRow]] = []
+        at = 0
+        while at < len(record.rows):
+            before = len(decoded)
+            self._read(state, record, record.rows[at], lost, decoded)
+            made = len(decoded) - before
+            then = record.rows[at : at + made]
+            if made == 0:
+                self.otherwise += record.rows[at].source != REFUSED
+            elif [row.kind for row in then] == [row.kind for _, row in decoded[before:]]:
+                decoded[before:] = [_named(pair, row.event_id) for pair, row in zip(decoded[before:], then, strict=True)]
+            else:
+                self.otherwise += 1
+            at += max(made, 1)
+        return decoded, []
+
+    @staticmethod
+    def _read(
+        state: IngestState, record: StoredRecord, row: StoredRow, lost: Losses, decoded: list[tuple[Event, EventRow]]
+    ) -> None:
+        """Adds the events of the row's line; a line that was refused then is refused again, which notes what was lost by it."""
+        line = Line(
+            payload=row.payload,
+            host=row.host,
+            program=row.program,
+            file=row.file,
+            file_offset=row.file_offset,
+            collected_time=row.collected_time,
+        )
+        before = len(decoded)
+        try:
+            decode_line(state, record, {}, line, lost, decoded, None)
+        except RejectedRecord:
+            del decoded[before:]
+
+
+def _named(pair: tuple[Event, EventRow], event_id: str) -> tuple[Event, EventRow]:
+    event, row = pair
+    if event.id == event_id:
+        return pair
+    return msgspec.structs.replace(event, id=event_id), msgspec.structs.replace(row, event_id=event_id)

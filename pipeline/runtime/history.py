@@ -1,0 +1,346 @@
+"""A range of time in; the input records of it out, in order, from Kafka's input topics or from the rows of `events`.  For `backtest`.
+
+    Kafka        offsets of both ends by time ── partitions merged by timestamp ──► records as they were
+    ClickHouse   rows per minute counted ── chunk after chunk, sorted ──► records of which the lines are left (ingest/stored.py)
+                 dead letters of the range, where their topic answers ──► records as they were
+
+The range is that of Kafka's timestamps, which a reader can ask both for.  From ClickHouse the order is (timestamp, topic, partition,
+offset, index); from Kafka a partition keeps its own order.  What follows does not depend on it within grace.  Controls that end a channel
+are left out: the end of the range does that.
+
+Dead letters have no row.  Read again they are refused again, but where a format knew the line, ingest notes that something was lost then:
+without them an absence could be taken for a proof, and a finding come out otherwise than it did.
+
+Holds: nothing is written; at most a chunk of rows, or WAITING_MAX records a partition, is in memory; equal ranges give equal records.
+"""
+
+import heapq
+import itertools
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, NamedTuple, Protocol
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from pipeline.errors import BrokerUnavailable, ConfigError, ServerFailed
+from pipeline.ingest.step import FINAL_HEADER
+from pipeline.ingest.stored import StoredRecord, StoredRow
+from pipeline.model.outcome import Record
+from pipeline.runtime.dead_letter import Letter
+from pipeline.runtime.dead_letters import Letters
+from pipeline.settings import KafkaSettings
+from pipeline.sink.clickhouse import Database
+
+BATCH_RECORDS = 2000  # between two checkpoints
+CHUNK_ROWS = 50_000  # of one question to ClickHouse; a minute is never split
+WAITING_MAX, WAITING_MIN = 5_000, 1_000  # records of one partition that wait for the others
+LETTERS_MAX = 100_000
+FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
+SILENCE_SECONDS = 30.0  # without a record that should come
+MINUTE_MS = 60_000
+FOREVER_MS = 4_102_444_800_000  # 2100
+
+
+class Span(NamedTuple):
+    """A range of Kafka's timestamps, UTC ms."""
+
+    begin: int
+    end: int | None  # behind the last; None: all there is
+
+
+class Batch(NamedTuple):
+    """Some records in order, and how much of `total` they are."""
+
+    records: list[Record]
+    units: int
+
+
+class History(Protocol):
+    """A range to be read once."""
+
+    total: int  # records or rows in it, about; 0: it is empty
+    unit: str
+    gaps: list[str]  # what is known to be missing; complete when all is read
+    begins: int | None  # UTC ms: what was before is not read; None: there was nothing before
+    letters: dict[str, int]  # records of the range that nobody judged, by code
+
+    def batches(self) -> Iterator[Batch]:
+        """The records.  May block; raises TransientError."""
+
+
+# --- from Kafka -----------------------------------------------------------------------------------------------------------------
+
+
+class KafkaHistory:
+    """From the input topics.  Use as a context manager.  Raises BrokerUnavailable."""
+
+    unit = "records"
+
+    def __init__(self, settings: KafkaSettings, span: Span) -> None:
+        self._servers = settings.bootstrap_servers
+        self.gaps: list[str] = []
+        self.letters: dict[str, int] = {}
+        with self._answering():
+            self._consumer: Any = KafkaConsumer(
+                bootstrap_servers=self._servers.split(","),
+                group_id=None,
+                enable_auto_commit=False,
+                auto_offset_reset="none",
+                bootstrap_timeout_ms=FIRST_ANSWER_MS,
+            )
+            existing = self._consumer.topics()
+            self.gaps += [f"the topic {topic} does not exist" for topic in settings.input_topics if topic not in existing]
+            parts = [
+                TopicPartition(topic, number)
+                for topic in settings.input_topics
+                if topic in existing
+                for number in sorted(self._consumer.partitions_for_topic(topic) or ())
+            ]
+            self._first, self._end = self._bounds(parts, span)
+            beginning = self._consumer.beginning_offsets(parts) if parts else {}
+        self._deleted = {part: offset for part, offset in beginning.items() if 0 < offset == self._first[part] and offset < self._end[part]}
+        self.total = sum(self._end[part] - self._first[part] for part in parts)
+        earlier = any(beginning[part] < self._first[part] for part in parts)
+        self.begins = span.begin if earlier or self._deleted else None
+
+    def __enter__(self) -> "KafkaHistory":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._consumer.close()
+
+    def batches(self) -> Iterator[Batch]:
+        """Partitions merged by timestamp; their own order is kept."""
+        records = iter(self._merged())
+        while some := list(itertools.islice(records, BATCH_RECORDS)):
+            yield Batch([_as_record(each) for each in some if not any(name == FINAL_HEADER for name, _ in each.headers)], len(some))
+
+    def _bounds(self, parts: Sequence[Any], span: Span) -> tuple[dict[Any, int], dict[Any, int]]:
+        """First offset, and the one behind the last, of each partition."""
+        if not parts:
+            return {}, {}
+        ends: dict[Any, int] = self._consumer.end_offsets(parts)
+
+        def at(moment: int) -> dict[Any, int]:
+            found = self._consumer.offsets_for_times(dict.fromkeys(parts, max(moment, 0)))
+            return {part: found[part].offset if found.get(part) else ends[part] for part in parts}
+
+        first = at(span.begin)
+        behind = ends if span.end is None else at(span.end)
+        return first, {part: max(behind[part], first[part]) for part in parts}
+
+    def _merged(self) -> Iterator[Any]:
+        left = {part for part, end in self._end.items() if end > self._first[part]}
+        waiting: dict[Any, deque[Any]] = {part: deque() for part in left}
+        with self._answering():
+            self._consumer.assign(sorted(left))
+            for part in left:
+                self._consumer.seek(part, self._first[part])
+        heads: list[tuple[int, Any]] = []  # of the partitions that have a record waiting
+        while left:
+            self._fill(left, waiting, heads)
+            while heads and len(heads) == len(left):
+                _, part = heapq.heappop(heads)
+                record = waiting[part].popleft()
+                self._note_deleted(part, record)
+                yield record
+                if waiting[part]:
+                    heapq.heappush(heads, (waiting[part][0].timestamp, part))
+                elif record.offset + 1 >= self._end[part]:
+                    left.discard(part)
+
+    def _fill(self, left: set[Any], waiting: Mapping[Any, deque[Any]], heads: list[tuple[int, Any]]) -> None:
+        """Until each partition that is not at its end has a record waiting."""
+        heard = time.monotonic()
+        while any(not waiting[part] for part in left):
+            with self._answering():
+                full = [part for part in left if len(waiting[part]) >= WAITING_MAX]
+                self._consumer.pause(*full)
+                self._consumer.resume(*(part for part in left if len(waiting[part]) < WAITING_MIN))
+                fetched = self._consumer.poll(timeout_ms=500)
+                for part, records in fetched.items():
+                    heard = time.monotonic()
+                    if part in left and not waiting[part] and records and records[0].offset < self._end[part]:
+                        heapq.heappush(heads, (records[0].timestamp, part))
+                    waiting[part].extend(record for record in records if record.offset < self._end[part])
+                for part in [part for part in left if not waiting[part] and self._consumer.position(part) >= self._end[part]]:
+                    left.discard(part)  # what is left of it holds no record: transactions, compaction
+            if time.monotonic() - heard > SILENCE_SECONDS:
+                raise BrokerUnavailable(f"no record from Kafka at {self._servers} for {SILENCE_SECONDS:.0f} s, though more are to come")
+
+    def _note_deleted(self, part: Any, record: Any) -> None:
+        if (offset := self._deleted.pop(part, None)) is not None:
+            self.begins = max(self.begins or 0, record.timestamp)
+            self.gaps.append(f"{part.topic}/{part.partition}: records below offset {offset} are deleted; the first is of {record.timestamp}")
+
+    @contextmanager
+    def _answering(self) -> Iterator[None]:
+        try:
+            yield
+        except KafkaError as error:
+            raise BrokerUnavailable(f"no answer from Kafka at {self._servers}: {error!r}") from error
+
+
+def _as_record(found: Any) -> Record:
+    return Record(
+        topic=found.topic,
+        partition=found.partition,
+        offset=found.offset,
+        timestamp=found.timestamp,
+        value=found.value,
+        key=found.key,
+        headers=tuple((name, value or b"") for name, value in found.headers),
+    )
+
+
+# --- from ClickHouse ------------------------------------------------------------------------------------------------------------
+
+_RANGE = (
+    "kafka_time >= fromUnixTimestamp64Milli(toInt64(%(begin)s)) AND kafka_time < fromUnixTimestamp64Milli(toInt64(%(end)s)) "
+    "AND _topic IN %(topics)s"
+)
+MINUTES = f"""
+SELECT intDiv(toUnixTimestamp64Milli(kafka_time), {MINUTE_MS}) AS minute, count() FROM {{db}}.events
+WHERE {_RANGE} GROUP BY minute ORDER BY minute
+"""  # noqa: S608  our own text
+ROWS = f"""
+SELECT toUnixTimestamp64Milli(kafka_time), toString(_topic), _partition, toString(_incarnation), _offset, event_id, toString(source),
+    toString(kind), if(attrs['shipped_by'] = '', toString(host), attrs['shipped_by']), toString(program), file, file_offset,
+    toUnixTimestamp64Milli(collected_time), raw
+FROM {{db}}.events WHERE {_RANGE} ORDER BY kafka_time, _topic, _partition, _incarnation, _offset, _index
+"""  # noqa: S608  same
+EARLIER = """
+SELECT count() FROM (SELECT 1 FROM {db}.events WHERE kafka_time < fromUnixTimestamp64Milli(toInt64(%(begin)s)) AND _topic IN %(topics)s LIMIT 1)
+"""
+DROPPED = """
+SELECT concat(topic, '/', toString(partition)), min(lo) AS first FROM {db}.sink_ranges WHERE topic IN %(topics)s
+GROUP BY topic, incarnation, partition HAVING first > 0 ORDER BY 1
+"""
+LISTED = f"""
+SELECT code, count() FROM
+(
+    SELECT DISTINCT topic, incarnation, partition, o, code FROM {{db}}.sink_ranges ARRAY JOIN listed_offsets AS o, listed_codes AS code
+    WHERE topic IN %(topics)s AND code NOT IN ('control', 'nothing_to_keep')
+) AS listed
+INNER JOIN
+(
+    SELECT _topic AS topic, _incarnation AS incarnation, _partition AS partition, min(_offset) AS lo, max(_offset) AS hi
+    FROM {{db}}.events WHERE {_RANGE} GROUP BY topic, incarnation, partition
+) AS heard USING (topic, incarnation, partition)
+WHERE o BETWEEN lo AND hi GROUP BY code ORDER BY code
+"""  # noqa: S608  same
+
+
+class ClickHouseHistory:
+    """From `events`; dead letters from their topic, where `kafka` names a broker that answers.  Raises TransientError or FatalError."""
+
+    unit = "rows"
+
+    def __init__(self, database: Database, kafka: KafkaSettings, span: Span) -> None:
+        self._database, self._kafka = database, kafka
+        self._asked = {"begin": max(span.begin, 0), "end": FOREVER_MS if span.end is None else span.end, "topics": list(kafka.input_topics)}
+        self.gaps: list[str] = []
+        self._minutes = [(int(minute), int(rows)) for minute, rows in database.query(MINUTES, self._asked)]
+        self.total = sum(rows for _, rows in self._minutes)
+        self.letters = {str(code): int(count) for code, count in database.query(LISTED, self._asked)} if self.total else {}
+        dropped = [f"{place}: offsets below {first} have no rows any more" for place, first in database.query(DROPPED, self._asked)]
+        self.gaps += dropped
+        earlier = bool(database.query(EARLIER, self._asked)[0][0])
+        self.begins = max(span.begin, self._minutes[0][0] * MINUTE_MS if dropped else 0) if self._minutes and (earlier or dropped) else None
+
+    def batches(self) -> Iterator[Batch]:
+        """Records of which the rows are left, with the dead letters between them."""
+        merged = heapq.merge(self._stored(), self._refused(), key=_place)
+        while some := list(itertools.islice(merged, BATCH_RECORDS)):
+            yield Batch(some, sum(len(each.rows) for each in some if isinstance(each, StoredRecord)))
+
+    def _stored(self) -> Iterator[Record]:
+        for begin, end in self._chunks():
+            rows = self._database.query(ROWS, {**self._asked, "begin": begin, "end": end})
+            for (stamped, topic, partition, _, offset), group in itertools.groupby(rows, key=lambda row: row[:5]):
+                yield _restored(topic, partition, offset, stamped, [_stored_row(row) for row in group])
+
+    def _chunks(self) -> Iterator[tuple[int, int]]:
+        """Ranges of whole minutes with about CHUNK_ROWS rows, cut to what was asked for."""
+        first, rows = 0, 0
+        for number, (minute, count) in enumerate(self._minutes):
+            first = minute if rows == 0 else first
+            rows += count
+            if rows >= CHUNK_ROWS or number + 1 == len(self._minutes):
+                yield max(first * MINUTE_MS, self._asked["begin"]), min((minute + 1) * MINUTE_MS, self._asked["end"])
+                rows = 0
+
+    def _refused(self) -> list[Record]:
+        """The dead letters of ingest in the range, in order."""
+        if not self.letters:
+            return []
+        found: list[Record] = []
+        try:
+            if not self._kafka.bootstrap_servers:
+                raise ConfigError("kafka.bootstrap_servers is empty")
+            with Letters(self._kafka) as letters:
+                for each in letters.read():
+                    if isinstance(each, Letter) and self._is_meant(each):
+                        found.append(_as_it_was(each))
+        except (BrokerUnavailable, ConfigError, ServerFailed) as error:
+            self.gaps.append(f"dead letters cannot be read ({error}): where they were, silence may look like proof")
+            return []
+        missing = sum(self.letters.values()) - len(found)
+        if missing > 0:
+            self.gaps.append(f"{missing} dead letters are no longer in their topic: where they were, silence may look like proof")
+        return sorted(found[:LETTERS_MAX], key=_place)
+
+    def _is_meant(self, letter: Letter) -> bool:
+        return (
+            letter.stage == "ingest"
+            and letter.topic in self._asked["topics"]
+            and letter.truncated is None
+            and self._asked["begin"] <= letter.timestamp < self._asked["end"]
+        )
+
+
+def _place(record: Record) -> tuple[int, str, int, int]:
+    return record.timestamp, record.topic, record.partition, record.offset
+
+
+def _stored_row(row: tuple[Any, ...]) -> StoredRow:
+    event_id, source, kind, host, program, file, file_offset, collected, raw = row[5:]
+    return StoredRow(
+        event_id=event_id,
+        source=source,
+        kind=kind,
+        host=host,
+        program=program,
+        file=file,
+        file_offset=None if file_offset < 0 else file_offset,
+        collected_time=collected or None,
+        payload=raw if isinstance(raw, bytes) else raw.encode(),
+    )
+
+
+def _restored(topic: str, partition: int, offset: int, stamped: int, rows: Sequence[StoredRow]) -> StoredRecord:
+    collected = max((row.collected_time or 0 for row in rows), default=0)
+    return StoredRecord(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp=stamped,
+        value=rows[0].payload,
+        headers=(("collected", b"%d" % collected),) if collected else (),
+        rows=tuple(rows),
+    )
+
+
+def _as_it_was(letter: Letter) -> Record:
+    return Record(
+        topic=letter.topic,
+        partition=letter.source_partition,
+        offset=letter.source_offset,
+        timestamp=letter.timestamp,
+        value=letter.value,
+        key=letter.key,
+        headers=letter.headers,
+    )

@@ -1,0 +1,283 @@
+"""Findings in; the rows, ranges and chains that prove them, from ClickHouse, out; who asked for them noted; holds.
+
+    finding or incident ── cites ──► event ids ── rows of `events` ──► records ── `evidence_roots` ──► ranges, and their neighbours
+
+What is on hold is looked up in the copies too, so that a bundle can still be made when retention has taken the rows.  Nothing of a
+record is changed here; `custody_log` gets a row for every look, hold and export, and there is no statement that changes one.
+"""
+
+from base64 import b64decode
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+import orjson
+
+from pipeline import __version__
+from pipeline.evidence.bundle import Exhibit, Line, position_of, value_from_lines
+from pipeline.model.sealed import Sealed
+from pipeline.sink.clickhouse import Database
+
+CHAIN_MAX = 10_000  # ranges of one partition in a bundle; more, and only neighbours are taken
+NEIGHBOURS = 100  # ranges on each side of one that proves a record: with a witness told every minute, he knows one of them
+SEALED_FIELDS = tuple(field.name for field in msgspec.structs.fields(Sealed))
+SEALED_COLUMNS = (
+    "topic, partition, incarnation, number, lo, hi, records, root, previous, head, signing_key, toUnixTimestamp64Milli(sealed_time), "
+    "settings_digest, identities_digest, software, signature, "
+)
+FINDINGS = (
+    "SELECT finding_id, canonical, software, settings_digest, revision FROM {db}.findings_current "
+    "WHERE finding_id IN %(ids)s ORDER BY finding_id"
+)
+CITED = (
+    "SELECT finding_id, role, event_id, sha256, source, toUnixTimestamp64Milli(event_time), summary FROM {db}.finding_evidence_current "
+    "WHERE finding_id IN %(ids)s ORDER BY finding_id, position"
+)
+ROWS = """
+SELECT DISTINCT _topic, _partition, _incarnation, _offset, _index, event_id, toUnixTimestamp64Milli(ts), base64Encode(raw) FROM {db}.%s
+WHERE (_topic, _partition, _offset) IN (SELECT _topic, _partition, _offset FROM {db}.%s WHERE event_id IN %%(ids)s)
+ORDER BY _topic, _partition, _incarnation, _offset, _index
+"""
+HELD_COLUMNS = "ts, kafka_time, event_id, sha256, raw, _topic, _partition, _offset, _index, _incarnation"
+
+Place = tuple[str, int, str, int]  # topic, partition, incarnation, offset
+
+
+class Custody(msgspec.Struct, frozen=True):
+    """One row of `custody_log`."""
+
+    time: int  # UTC ms
+    account: str
+    action: str
+    subject: str
+    detail: str = ""
+    sha256: str = ""
+    software: str = __version__
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What ClickHouse has of a subject."""
+
+    findings: list[dict[str, Any]]
+    evidence: list[dict[str, Any]]
+    unavailable: list[dict[str, str]]
+    exhibits: list[Exhibit]
+    chain: list[Sealed]
+
+
+def findings_of(database: Database, subject: str) -> list[str]:
+    """Ids of findings: of one, or of all in an incident."""
+    found = database.query("SELECT DISTINCT finding_id FROM {db}.findings WHERE finding_id = %(id)s", {"id": subject})
+    if not found:
+        sql = "SELECT DISTINCT finding_id FROM {db}.incident_findings_current WHERE incident_id = %(id)s ORDER BY finding_id"
+        found = database.query(sql, {"id": subject})
+    return [str(finding) for (finding,) in found]
+
+
+def gather(database: Database, findings: Sequence[str]) -> Found:
+    """Everything that proves what the findings cite, as far as it is there."""
+    told = database.query(FINDINGS, {"ids": list(findings)})
+    bodies = [
+        {"canonical": orjson.loads(canonical), "software": software, "settings": settings, "revision": revision}
+        for _, canonical, software, settings, revision in told
+    ]
+    names = ("finding_id", "role", "event_id", "sha256", "source", "event_time", "summary")
+    evidence = [dict(zip(names, row, strict=True)) for row in database.query(CITED, {"ids": list(findings)})]
+    ids = sorted({str(each["event_id"]) for each in evidence})
+    records = _records(database, ids)
+    chosen: dict[Place, None] = {}
+    unavailable = []
+    roots = _roots(database, records)
+    for event_id in ids:
+        places = [place for place, lines in records.items() if any(line.event_id == event_id for line in lines)]
+        proved = [place for place in places if place in roots]
+        if proved:
+            chosen[proved[0]] = None  # one that came twice is proved once
+        else:
+            why = "no sealed range holds it: evidence was not kept then" if places else "its row is not in ClickHouse any more"
+            unavailable.append({"event_id": event_id, "why": why})
+    exhibits = [_exhibit(database, place, records[place], roots[place]) for place in chosen]
+    return Found(bodies, evidence, unavailable, exhibits, chain_around(database, [each.sealed for each in exhibits]))
+
+
+def _records(database: Database, ids: Sequence[str]) -> dict[Place, tuple[Line, ...]]:
+    """Place -> all its stored lines, of records with one of these events; held copies included."""
+    lines: dict[Place, dict[int, Line]] = {}
+    for table in ("events_held", "events") if ids else ():
+        for topic, partition, life, offset, index, event_id, time, raw in database.query(ROWS % (table, table), {"ids": list(ids)}):
+            record = lines.setdefault((topic, partition, life, offset), {})
+            record[index] = Line(index, event_id, time, b64decode(raw))
+    return {place: tuple(found[index] for index in sorted(found)) for place, found in sorted(lines.items())}
+
+
+def _roots(database: Database, places: Iterable[Place]) -> dict[Place, Sealed]:
+    """The range of each place; where there are two, it is a fork, and the chain shows both."""
+    found: dict[Place, Sealed] = {}
+    known: list[Sealed] = []
+    for place in places:
+        topic, partition, life, offset = place
+        near = [
+            each
+            for each in known
+            if (each.topic, each.partition, each.incarnation) == (topic, partition, life) and each.lo <= offset < each.hi
+        ]
+        if not near:
+            where = {"topic": topic, "partition": partition, "life": life, "offset": offset}
+            near = ranges(database, "lo <= %(offset)s AND hi > %(offset)s", where, leaves=True)
+            known += near
+        fitting = [each for each in near if position_of(each, offset) is not None]
+        if fitting:
+            found[place] = fitting[0]
+    return found
+
+
+def ranges(database: Database, condition: str, where: Mapping[str, Any], *, leaves: bool = False) -> list[Sealed]:
+    """Ranges of one partition (`topic`, `partition`, `life` in `where`), each head once, by number."""
+    columns = SEALED_COLUMNS + ("leaves" if leaves else "''")
+    one = "topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND (" + condition + ")"
+    found: dict[tuple[Any, ...], Sealed] = {}
+    for table in ("evidence_roots_held", "evidence_roots"):
+        sql = f"SELECT {columns} FROM {{db}}.{table} WHERE {one} ORDER BY number, lo, hi, head, sealed_time"  # noqa: S608  our own names
+        for row in database.query(sql, where):
+            values = dict(zip(SEALED_FIELDS, row, strict=True))
+            if isinstance(values["leaves"], bytes):
+                values["leaves"] = values["leaves"].decode("utf-8", "replace")
+            sealed = Sealed(**values)
+            found[sealed.number, sealed.lo, sealed.hi, sealed.head] = sealed
+    return [found[key] for key in sorted(found)]
+
+
+def chain_around(database: Database, sealed: Iterable[Sealed]) -> list[Sealed]:
+    """The chain from the first of these to the last, with neighbours; where that is too long, the neighbours of each alone."""
+    numbers: dict[tuple[str, int, str], set[int]] = {}
+    for each in sealed:
+        numbers.setdefault((each.topic, each.partition, each.incarnation), set()).add(each.number)
+    found: list[Sealed] = []
+    for (topic, partition, life), wanted in sorted(numbers.items()):
+        spans = [(max(1, number - NEIGHBOURS), number + NEIGHBOURS) for number in sorted(wanted)]
+        if spans[-1][1] - spans[0][0] <= CHAIN_MAX:
+            spans = [(spans[0][0], spans[-1][1])]
+        for first, last in _joined(spans):
+            where = {"topic": topic, "partition": partition, "life": life, "first": first, "last": last}
+            found += ranges(database, "number >= %(first)s AND number <= %(last)s", where)
+    return found
+
+
+def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    joined = list(spans[:1])
+    for before, span in pairwise(spans):
+        if span[0] <= before[1] + 1:
+            joined[-1] = joined[-1][0], span[1]
+        else:
+            joined.append(span)
+    return joined
+
+
+def _exhibit(database: Database, place: Place, lines: tuple[Line, ...], sealed: Sealed) -> Exhibit:
+    """With the record's bytes where a line is all of it, or where they were put on hold."""
+    offset = place[3]
+    position = position_of(sealed, offset) or 0
+    value = value_from_lines(sealed.leaves.split("\n")[position], lines)
+    if value is not None:
+        return Exhibit(sealed, offset, lines, value, "events")
+    sql = (
+        "SELECT base64Encode(value) FROM {db}.records_held "
+        "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND offset = %(offset)s LIMIT 1"
+    )
+    held = database.query(sql, dict(zip(("topic", "partition", "life", "offset"), place, strict=True)))
+    return Exhibit(sealed, offset, lines, b64decode(held[0][0]), "hold") if held else Exhibit(sealed, offset, lines, None)
+
+
+# --- heads ----------------------------------------------------------------------------------------------------------------------------
+
+
+def partitions(database: Database) -> list[tuple[str, int, str]]:
+    """(topic, partition, incarnation) of every chain."""
+    found = database.query("SELECT DISTINCT topic, partition, incarnation FROM {db}.evidence_roots ORDER BY ALL")
+    return [(topic, partition, life) for topic, partition, life in found]
+
+
+def newest_heads(database: Database) -> list[Sealed]:
+    """The newest range of every chain, without leaves."""
+    heads = []
+    for topic, partition, life in partitions(database):
+        where = {"topic": topic, "partition": partition, "life": life}
+        newest = (
+            "number = (SELECT max(number) FROM {db}.evidence_roots "
+            "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s)"
+        )
+        heads += ranges(database, newest, where)
+    return heads
+
+
+# --- custody --------------------------------------------------------------------------------------------------------------------------
+
+
+def note(database: Database, entry: Custody) -> None:
+    """A row of the log."""
+    row = {name: [value] for name, value in msgspec.structs.asdict(entry).items()}
+    database.insert("custody_log", row, async_insert=0)
+
+
+def custody(database: Database, subject: str = "") -> list[Custody]:
+    """The log, oldest first; of one subject, or all."""
+    found = database.query(
+        "SELECT toUnixTimestamp64Milli(time), account, action, subject, detail, sha256, software FROM {db}.custody_log "
+        "WHERE %(subject)s = '' OR subject = %(subject)s ORDER BY time, account, action",
+        {"subject": subject},
+    )
+    return [Custody(*row) for row in found]
+
+
+# --- holds ----------------------------------------------------------------------------------------------------------------------------
+
+
+def hold(database: Database, subject: str, found: Found, originals: Mapping[Place, bytes]) -> int:
+    """Copy rows, ranges and whole records to where no retention reaches.  To hold again adds what is new.  Answers with records."""
+    for exhibit in found.exhibits:
+        sealed = exhibit.sealed
+        where = {"topic": sealed.topic, "partition": sealed.partition, "life": sealed.incarnation, "offset": exhibit.offset}
+        place = "_topic = %(topic)s AND _partition = %(partition)s AND _incarnation = %(life)s AND _offset = %(offset)s"
+        database.query(
+            f"INSERT INTO {{db}}.events_held (hold, {HELD_COLUMNS}) "  # noqa: S608  our own names
+            f"SELECT %(hold)s, {HELD_COLUMNS} FROM {{db}}.events WHERE {place}",
+            {**where, "hold": subject},
+        )
+    _hold_ranges(database, subject, found)
+    rows = list(originals.items())
+    if rows:
+        columns = {name: [place[at] for place, _ in rows] for at, name in enumerate(("topic", "partition", "incarnation", "offset"))}
+        database.insert("records_held", {"hold": [subject] * len(rows), **columns, "value": [value for _, value in rows]}, async_insert=0)
+    return len(found.exhibits)
+
+
+def _hold_ranges(database: Database, subject: str, found: Found) -> None:
+    names = (
+        "topic, incarnation, partition, number, lo, hi, records, root, previous, head, signing_key, sealed_time, settings_digest, "
+        "identities_digest, software, signature"
+    )
+    proving = [each.sealed.head for each in found.exhibits] or [""]
+    for topic, partition, life in sorted({(each.topic, each.partition, each.incarnation) for each in found.chain}):
+        heads = [each.head for each in found.chain if (each.topic, each.partition, each.incarnation) == (topic, partition, life)]
+        where = {"topic": topic, "partition": partition, "life": life, "heads": heads, "proving": proving, "hold": subject}
+        database.query(
+            f"INSERT INTO {{db}}.evidence_roots_held (hold, {names}, leaves) "  # noqa: S608  our own names
+            f"SELECT %(hold)s, {names}, if(head IN %(proving)s, leaves, '') FROM {{db}}.evidence_roots "
+            "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND head IN %(heads)s",
+            where,
+        )
+
+
+def release(database: Database, subject: str) -> None:
+    """Let go of a hold: its copies are deleted."""
+    for table in ("events_held", "evidence_roots_held", "records_held"):
+        database.query(f"DELETE FROM {{db}}.{table} WHERE hold = %(hold)s", {"hold": subject})  # noqa: S608  our own names
+
+
+def holds(database: Database) -> list[tuple[str, int]]:
+    """(subject, rows) of every hold."""
+    found = database.query(
+        "SELECT hold, uniqExact(_topic, _partition, _incarnation, _offset, _index) FROM {db}.events_held GROUP BY hold ORDER BY hold"
+    )
+    return [(subject, rows) for subject, rows in found]

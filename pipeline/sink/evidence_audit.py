@@ -1,0 +1,182 @@
+"""The evidence tables of a site and its public keys in; everything in ClickHouse that is not as it was sealed, out.
+
+    evidence_roots ── statement, seal, chain ── is each range signed, and does it follow the one before?
+         │ leaves  ── do they give the root?
+    events ─────────── is each stored line one that was sealed, with its times, and is each sealed line there?
+    sink_ranges ────── does each finished range have a root?
+
+The rules are those of `verify.py`, which judges bundles.  Nothing is changed; ranges and rows near the end of their retention, which the
+server may drop one before the other, are not missed.  May run beside workers: what is not noted as finished is not missed either.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from pipeline.errors import ErrorCode
+from pipeline.evidence.chain import entry_of
+from pipeline.evidence.verify import Leaf, Problem, Ring, check_chain, check_leaves, check_lines, check_witness, read_leaf
+from pipeline.model.sealed import Sealed
+from pipeline.sink.clickhouse import Database
+from pipeline.sink.evidence import partitions, ranges
+from pipeline.sink.verify import TTL_MARGIN_DAYS
+
+CHUNK_RANGES = 200  # with their leaves and rows in memory at once
+PROBLEMS_MAX = 1000  # named; the rest is counted by nobody, since that many are one fault
+
+Entry = Mapping[str, Any]
+
+
+class Audit(msgspec.Struct):
+    """What came of it."""
+
+    problems: list[Problem] = []
+    notes: list[str] = []
+    chains: int = 0
+    ranges: int = 0
+    records: int = 0
+
+
+def audit(database: Database, ring: Ring, *, witness: Sequence[Any] = (), progress: Callable[[str], None] = lambda _: None) -> Audit:
+    """Every chain of the site."""
+    found = Audit(problems=list(ring.problems))
+    for topic, partition, life in partitions(database):
+        progress(f"{topic}/{partition}")
+        found.chains += 1
+        for problem in _of_chain(database, ring, {"topic": topic, "partition": partition, "life": life}, found, witness):
+            found.problems.append(problem)
+            if len(found.problems) >= PROBLEMS_MAX:
+                found.notes.append(f"more than {PROBLEMS_MAX} problems: not looked further")
+                return found
+    return found
+
+
+def _of_chain(database: Database, ring: Ring, where: dict[str, Any], found: Audit, witness: Sequence[Any]) -> Iterator[Problem]:
+    days = max(1, database.settings.retention_days - TTL_MARGIN_DAYS)
+    first, last, aged = database.query(
+        "SELECT min(number), max(number), min(_inserted) <= now() - toIntervalDay(%(days)s) FROM {db}.evidence_roots "
+        "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s",
+        {**where, "days": days},
+    )[0]
+    if first != 1 and not aged:
+        yield Problem("chain_missing", f"{where['topic']}/{where['partition']}", f"numbers 1 to {first - 1} are not there")
+    yield from _unsealed(database, {**where, "days": days})
+    before: Entry | None = None
+    ours = [each for each in witness if _is_of(each, where)]
+    for begin in range(first, last + 1, CHUNK_RANGES):
+        span = {**where, "first": begin, "last": begin + CHUNK_RANGES - 1}
+        chunk, notes = _without_rereadings(ranges(database, "number >= %(first)s AND number <= %(last)s", span, leaves=True))
+        found.notes += notes
+        entries = [entry_of(each) for each in chunk]
+        yield from check_chain(entries, ring, before=before)
+        yield from check_witness(entries, ours, [_segment(where, begin, min(span["last"], last))])
+        before = entries[-1] if entries else before
+        for each, entry in zip(chunk, entries, strict=True):
+            found.ranges, found.records = found.ranges + 1, found.records + each.count
+            yield from check_leaves(entry["statement"], each.leaves.split("\n") if each.leaves else [])
+        yield from _rows(database, where, chunk, aged=bool(aged))
+    beyond = [each for each in ours if each["statement"]["number"] > last]
+    yield from check_witness((), beyond)
+
+
+def _is_of(witnessed: Any, where: Mapping[str, Any]) -> bool:
+    statement = witnessed.get("statement", {}) if isinstance(witnessed, dict) else {}
+    return [statement.get(name) for name in ("topic", "partition", "incarnation")] == [where["topic"], where["partition"], where["life"]]
+
+
+def _segment(where: Mapping[str, Any], first: int, last: int) -> dict[str, Any]:
+    return {"topic": where["topic"], "partition": where["partition"], "incarnation": where["life"], "first": first, "last": last}
+
+
+def _unsealed(database: Database, where: Mapping[str, Any]) -> Iterator[Problem]:
+    """Finished ranges behind the first root without one of their own."""
+    one = "topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s"
+    missing = database.query(
+        f"SELECT DISTINCT lo, hi FROM {{db}}.sink_ranges WHERE {one} AND _inserted > now() - toIntervalDay(%(days)s) "  # noqa: S608  our own text
+        f"AND lo > (SELECT min(lo) FROM {{db}}.evidence_roots WHERE {one}) "
+        f"AND (lo, hi) NOT IN (SELECT lo, hi FROM {{db}}.evidence_roots WHERE {one}) ORDER BY lo LIMIT 20",
+        where,
+    )
+    for lo, hi in missing:
+        yield Problem("root_missing", f"{where['topic']}/{where['partition']} [{lo}, {hi})", "a finished range has no root")
+
+
+def _without_rereadings(found: Sequence[Sealed]) -> tuple[list[Sealed], list[str]]:
+    """Where one number has two heads over the same records, read into other lines by another release or settings: the later one."""
+    kept: list[Sealed] = []
+    notes = []
+    for each in found:
+        other = kept[-1] if kept and kept[-1].number == each.number else None
+        if other is None or not _same_records(other, each):
+            kept.append(each)
+            continue
+        kept[-1] = max(other, each, key=lambda one: one.time)
+        notes.append(
+            f"chain_reread: {each.topic}/{each.partition} [{each.lo}, {each.hi}): the same records, other lines; "
+            f"{other.software} with settings {other.settings}, {each.software} with {each.settings}"
+        )
+    return kept, notes
+
+
+def _same_records(one: Sealed, other: Sealed) -> bool:
+    same = (one.lo, one.hi, one.previous, one.count) == (other.lo, other.hi, other.previous, other.count)
+    otherwise_read = (one.software, one.settings) != (other.software, other.settings)
+    try:
+        mine, theirs = ([read_leaf(leaf)[:5] for leaf in each.leaves.split("\n") if leaf] for each in (one, other))
+    except (ValueError, TypeError):
+        return False
+    return same and otherwise_read and mine == theirs
+
+
+def _rows(database: Database, where: Mapping[str, Any], chunk: Sequence[Sealed], *, aged: bool) -> Iterator[Problem]:
+    """Stored lines against leaves, both ways."""
+    if not chunk:
+        return
+    leaves = _leaves(chunk)
+    span = {**where, "lo": chunk[0].lo, "hi": chunk[-1].hi}
+    stored = database.query(
+        "SELECT _offset, _index, toUnixTimestamp64Milli(ts), toUnixTimestamp64Milli(kafka_time), sha256, lower(hex(SHA256(raw))) "
+        "FROM {db}.events WHERE _topic = %(topic)s AND _partition = %(partition)s AND _incarnation = %(life)s "
+        "AND _offset >= %(lo)s AND _offset < %(hi)s ORDER BY _offset, _index",
+        span,
+    )
+    lines: dict[int, list[tuple[int, int, str]]] = {}
+    for offset, index, time, kafka_time, said, computed in stored:
+        lines.setdefault(offset, []).append((index, time, computed))
+        at = f"{where['topic']}/{where['partition']}@{offset}"
+        if said != computed:
+            yield Problem("line_changed", at, f"line {index}: its row says sha256 {said}, its bytes have {computed}")
+        if offset in leaves and leaves[offset].timestamp != kafka_time:
+            yield Problem("time_changed", at, f"sealed with time {leaves[offset].timestamp}, its row says {kafka_time}")
+    excused = _refused(database, span)
+    for offset in sorted(leaves.keys() | lines.keys()):
+        at = f"{where['topic']}/{where['partition']}@{offset}"
+        if offset not in leaves:
+            yield Problem("line_added", at, "a row of a record that was never sealed")
+        elif offset in lines or not (aged or offset in excused):
+            yield from check_lines(leaves[offset], lines.get(offset, []), at)
+
+
+def _leaves(chunk: Sequence[Sealed]) -> dict[int, Leaf]:
+    """Offset -> leaf; those that cannot be read are told by the check of the leaves."""
+    found: dict[int, Leaf] = {}
+    for each in chunk:
+        for text in each.leaves.split("\n") if each.leaves else ():
+            try:
+                leaf = read_leaf(text)
+            except (ValueError, TypeError):
+                continue
+            found[leaf.offset] = leaf
+    return found
+
+
+def _refused(database: Database, span: Mapping[str, Any]) -> frozenset[int]:
+    """Offsets whose rows no column took: dead letters, read but not stored."""
+    found = database.query(
+        "SELECT DISTINCT offset FROM {db}.sink_ranges ARRAY JOIN listed_offsets AS offset, listed_codes AS code "
+        "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s "
+        "AND lo < %(hi)s AND hi > %(lo)s AND code = %(code)s",
+        {**span, "code": ErrorCode.INSERT_REFUSED.value},
+    )
+    return frozenset(offset for (offset,) in found)

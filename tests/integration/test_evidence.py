@@ -1,0 +1,379 @@
+"""Evidence on the real servers: killed workers keep one chain; what is changed in ClickHouse is named; bundles stand alone."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cffi
+import cryptography
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+
+from pipeline.cli import main
+from pipeline.evidence import verify
+from pipeline.evidence.signing import make_key
+from pipeline.model.finding import Evidence
+from pipeline.settings import EvidenceSettings, Settings
+from pipeline.sink.clickhouse import ClickHouseSink
+from tests.integration.test_pipeline import Site
+from tests.unit.sink.build import finding, record, rows_of
+
+pytestmark = pytest.mark.servers
+
+BASE_MS = 1_772_420_000_000
+PARTITIONS = 2
+BATCH = 400
+SSHD = "Mar  2 03:{minute:02d}:{second:02d} gpu-012 sshd[{pid}]: Accepted publickey for u017 from 10.0.0.9 port 5{pid} ssh2"
+
+
+@dataclass
+class Sealed:
+    """A site whose workers were killed and came back, and have left."""
+
+    site: Site
+    file: Path
+    witness: Path
+    fingerprint: str
+    finding: str
+    cited: tuple[str, ...]
+    offsets: tuple[int, int]  # of the cited records: one that is its line, one that wraps it
+    killed: list[int]
+
+    @property
+    def topic(self) -> str:
+        return self.site.settings.kafka.access_topics[0]
+
+    @property
+    def name(self) -> str:
+        return self.site.database.name
+
+    def run(self, *words: str) -> Result:
+        return CliRunner().invoke(main, ["--settings", str(self.file), "evidence", *words])
+
+    def codes(self, *words: str) -> set[str]:
+        """What `evidence verify` finds on the site."""
+        done = self.run("verify", "--json", *words)
+        report = json.loads(done.stdout)
+        assert (done.exit_code, report["ok"]) == ((1, False) if report["problems"] else (0, True))
+        return {problem["code"] for problem in report["problems"]}
+
+
+def line_of(number: int) -> bytes:
+    """Most are their own line; some wrap it, some hold nothing."""
+    text = SSHD.format(minute=number // 60 % 60, second=number % 60, pid=4000 + number)
+    if number % 10 == 3:
+        return json.dumps({"message": text, "host": {"name": "gpu-012"}, "log": {"file": {"path": "/var/log/auth.log"}}}).encode()
+    return b"  " if number % 50 == 7 else text.encode()
+
+
+@pytest.fixture(scope="module")
+def sealed(running_servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sealed]:
+    folder = tmp_path_factory.mktemp("sealed")
+    tag = f"e{time.time_ns() % 10**9}"
+    names = {f"{family}_topics": (f"{tag}.logs.{family}",) for family in ("training", "scheduler", "access")}
+    kafka = running_servers.kafka.model_copy(update={"topic_prefix": f"{tag}.", "group": tag, "partitions": PARTITIONS, **names})
+    clickhouse = running_servers.clickhouse.model_copy(update={"database": tag})
+    signer = make_key(folder / "evidence.key", round(time.time() * 1000))
+    witness = folder / "heads.jsonl"
+    evidence = EvidenceSettings(key_file=folder / "evidence.key", witness=f"file:{witness}", witness_seconds=0.2)
+    checkpoint = running_servers.checkpoint.model_copy(update={"interval_seconds": 0.3})
+    settings = running_servers.model_copy(update={"kafka": kafka, "clickhouse": clickhouse, "evidence": evidence, "checkpoint": checkpoint})
+    site = Site(settings, folder)
+    try:
+        file = folder / "trainwatch.yaml"
+        kept = {name: getattr(settings, name).model_dump(mode="json") for name in ("kafka", "clickhouse", "evidence")}
+        kept["clickhouse"].pop("password")
+        file.write_text(yaml.safe_dump(kept))
+        killed = []
+        producer: Any = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, linger_ms=5)
+        for round_, step in enumerate(("fenced", "ranged", "published", "state", "")):
+            for number in range(round_ * BATCH, (round_ + 1) * BATCH):
+                producer.send(
+                    kafka.access_topics[0],
+                    line_of(number),
+                    key=b"k" if number % 2 else None,
+                    headers=[("source", b"sshd"), ("host", b"gpu-012")],
+                    partition=number % PARTITIONS,
+                    timestamp_ms=BASE_MS + number,
+                )
+            producer.flush()
+            worker = site.start(**({"step": step} if step else {}))
+            if step:
+                killed.append(worker.wait(60))
+        producer.close()
+        ends = dict.fromkeys(range(PARTITIONS), 5 * BATCH // PARTITIONS)
+        ranges = "SELECT partition, max(hi) FROM {db}.sink_ranges WHERE topic = %(topic)s GROUP BY partition"
+        site.until(lambda: dict(site.database.query(ranges, {"topic": kafka.access_topics[0]})) == ends, "the end of the input")
+        worker.send_signal(signal.SIGTERM)
+        assert worker.wait(60) == 0
+        yield with_finding(Sealed(site, file, witness, signer.fingerprint, "", (), (0, 0), killed))
+    finally:
+        site.database.command(f"DROP DATABASE IF EXISTS {tag} SYNC")
+        site.close()
+
+
+def with_finding(sealed: Sealed) -> Sealed:
+    """A finding that cites one plain and one wrapped record."""
+    sealed.offsets = (20, 1)  # of partition 1: numbers 41 and 3
+    cites = []
+    for role, offset in zip(("cause", "effect"), sealed.offsets, strict=True):
+        ((event_id, sha256),) = sealed.site.database.query(
+            "SELECT event_id, sha256 FROM {db}.events WHERE _topic = %(topic)s AND _partition = 1 AND _offset = %(offset)s",
+            {"topic": sealed.topic, "offset": offset},
+        )
+        cites.append(Evidence(role, event_id, sha256, "sshd", BASE_MS, role))
+    body = finding(evidence=tuple(cites))
+    with ClickHouseSink(sealed.site.settings.clickhouse) as sink:
+        for table, rows in sink.tables(rows_of(record(body))).items():
+            sink.insert(table, rows, f"{table}-{sealed.name}")
+    sealed.finding, sealed.cited = str(body.id), tuple(cite.event_id for cite in cites)
+    return sealed
+
+
+@contextmanager
+def changed(sealed: Sealed, table: str, where: str, *, drop: bool = False, copies: int = 1, **columns: str) -> Iterator[None]:
+    """Rows of a table with other values, dropped, or added; afterwards as they were."""
+    name, command = sealed.name, sealed.site.database.command
+    where = where.replace("{topic}", sealed.topic)
+    command(f"CREATE TABLE {name}.kept ENGINE = Memory AS SELECT * FROM {name}.{table} WHERE {where}")  # noqa: S608  names of this test's own
+    assert sealed.site.database.query("SELECT count() FROM {db}.kept")[0][0], f"nothing to change: {where}"
+    names = ", ".join(sealed.site.database.columns("kept"))
+    other = ", ".join(f"{expression} AS {column}" for column, expression in columns.items())
+    select = f"* REPLACE ({other})" if other else "*"
+    insert = f"INSERT INTO {name}.{table} ({names}) SETTINGS insert_deduplicate = 0 SELECT"
+    try:
+        command(f"CREATE TABLE {name}.other ENGINE = Memory AS SELECT {select} FROM {name}.kept")  # noqa: S608  same
+        if not copies or other or drop:
+            command(f"DELETE FROM {name}.{table} WHERE {where}")  # noqa: S608  same
+        if not drop:
+            command(f"{insert} {names} FROM {name}.other")
+        yield
+    finally:
+        command(f"DELETE FROM {name}.{table} WHERE {where}")  # noqa: S608  same
+        if other and not drop:
+            keys = ", ".join(columns)
+            command(f"DELETE FROM {name}.{table} WHERE ({keys}) IN (SELECT {keys} FROM {name}.other)")  # noqa: S608  same
+        command(f"{insert} {names} FROM {name}.kept")
+        command(f"DROP TABLE IF EXISTS {name}.other SYNC")
+        command(f"DROP TABLE {name}.kept SYNC")
+
+
+# --- the chain ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_killed_workers_leave_one_chain(sealed: Sealed) -> None:
+    """SIGKILL behind the proof, the range, the publication and the state: every offset once under a root, nothing forked."""
+    assert sealed.killed == [-signal.SIGKILL] * 4
+    assert sum(map(len, sealed.site.batches())) > 5 * BATCH, "nothing was folded twice: the test shows nothing"
+    assert sealed.codes("--trust", sealed.fingerprint, "--witness", str(sealed.witness)) == set()
+    found = sealed.site.database.query(
+        "SELECT partition, lo, hi, any(records), uniqExact(head) FROM {db}.evidence_roots WHERE topic = %(topic)s "
+        "GROUP BY partition, lo, hi ORDER BY partition, lo",
+        {"topic": sealed.topic},
+    )
+    reached = dict.fromkeys(range(PARTITIONS), 0)
+    for partition, lo, hi, records, heads in found:
+        assert (lo, heads, records) == (reached[partition], 1, hi - lo)
+        reached[partition] = hi
+    assert reached == dict.fromkeys(range(PARTITIONS), 5 * BATCH // PARTITIONS)
+
+
+def test_the_topic_tells_the_same_heads(sealed: Sealed) -> None:
+    """Consumers and the table see one history; what was published twice is the same head."""
+    there = {head for (head,) in sealed.site.database.query("SELECT head FROM {db}.evidence_roots")}
+    topic = f"{sealed.site.settings.kafka.topic_prefix}evidence.v1"
+    consumer: Any = KafkaConsumer(bootstrap_servers=sealed.site.settings.kafka.bootstrap_servers, enable_auto_commit=False)
+    pairs = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
+    consumer.assign(pairs)
+    consumer.seek_to_beginning(*pairs)
+    ends, values = consumer.end_offsets(pairs), []
+    while any(consumer.position(pair) < end for pair, end in ends.items()):
+        values += [found.value for some in consumer.poll(timeout_ms=500).values() for found in some]
+    consumer.close()
+    published = [verify.head_of(json.loads(value)["statement"]) for value in values]
+    assert set(published) == there
+    assert len(published) >= len(there)
+
+
+ROOT_OF = "topic = '{topic}' AND partition = 1 AND number = 2"
+ROW_OF = "_topic = '{topic}' AND _partition = 1 AND _offset = 20"
+
+
+@dataclass(frozen=True)
+class Tamper:
+    """What somebody does to a table, and the code under which it is found."""
+
+    name: str
+    code: str
+    table: str
+    where: str
+    columns: dict[str, str]
+    drop: bool = False
+    copies: int = 1
+
+
+def root(name: str, code: str, **columns: str) -> Tamper:
+    """Of the second range of a partition."""
+    return Tamper(name, code, "evidence_roots", ROOT_OF, columns)
+
+
+def row(name: str, code: str, **columns: str) -> Tamper:
+    """Of a stored line."""
+    return Tamper(name, code, "events", ROW_OF, columns)
+
+
+SITE_TAMPERING = [
+    row("a line", "line_changed", raw="'nothing happened'"),
+    row("a line and its sha256", "line_changed", raw="'nothing happened'", sha256="lower(hex(SHA256('nothing happened')))"),
+    row("the sha256 of a line", "line_changed", sha256="'00'"),
+    row("the event time of a line", "line_time_changed", ts="ts - 3600"),
+    row("the time of a record", "time_changed", kafka_time="kafka_time - 3600"),
+    row("an offset", "line_missing", _offset="21"),
+    row("the number of a line", "line_added", _index="toUInt16(1)"),
+    row("the incarnation of a line", "line_missing", _incarnation="'deadbeef'"),
+    Tamper("a line dropped", "line_missing", "events", ROW_OF, {}, drop=True),
+    Tamper("a line added", "line_added", "events", ROW_OF, {}, copies=2),
+    root("a root", "head_wrong", root="repeat('0', 64)"),
+    root("leaves", "leaves_changed", leaves="replaceOne(leaves, 'Z3B1LTAxMg==', 'Z3B1LTAxMw==')"),
+    root("a leaf dropped", "count_changed", leaves="substring(leaves, position(leaves, char(10)) + 1)"),
+    root("leaves in another order", "leaves_changed", leaves="arrayStringConcat(arrayReverse(splitByChar(char(10), leaves)), char(10))"),
+    root("a count", "head_wrong", records="records - 1"),
+    root("a bound", "range_gap", lo="lo + 1"),
+    root("a head", "head_wrong", head="repeat('0', 64)"),
+    root("a previous head", "chain_broken", previous="repeat('0', 64)"),
+    root("a number", "chain_missing", number="number + 1000"),
+    root("a signature", "signature_wrong", signature="repeat('0', 128)"),
+    root("the time of sealing", "signature_wrong", sealed_time="sealed_time + 5"),
+    root("the key", "key_unknown", signing_key="'0123456789abcdef'"),
+    root("the settings", "signature_wrong", settings_digest="'0123456789abcdef'"),
+    root("the incarnation of a range", "chain_missing", incarnation="'deadbeef'"),
+    Tamper("a range dropped", "chain_missing", "evidence_roots", ROOT_OF, {}, drop=True),
+]
+
+
+@pytest.mark.parametrize("tamper", SITE_TAMPERING, ids=lambda tamper: tamper.name)
+def test_what_is_changed_in_clickhouse_is_named(sealed: Sealed, tamper: Tamper) -> None:
+    """By its code; and nothing is wrong any more when it is put back."""
+    with changed(sealed, tamper.table, tamper.where, drop=tamper.drop, copies=tamper.copies, **tamper.columns):
+        assert tamper.code in sealed.codes()
+    assert sealed.codes() == set()
+
+
+def test_the_newest_range_is_missed_too(sealed: Sealed) -> None:
+    """By the finished range that has no root; and by the witness, when that is gone as well."""
+    newest = (
+        "topic = '{topic}' AND partition = 1 AND lo = (SELECT max(lo) FROM %s.evidence_roots WHERE topic = '{topic}' AND partition = 1)"
+    )
+    with changed(sealed, "evidence_roots", newest % sealed.name, drop=True):
+        assert "root_missing" in sealed.codes()
+        last = sealed.site.database.query("SELECT max(lo) FROM {db}.kept")[0][0]
+        gone = f"partition = 1 AND lo = {last} AND topic = '{sealed.topic}'"
+        sealed.site.database.command(f"DELETE FROM {sealed.name}.sink_ranges WHERE {gone}")  # noqa: S608  names of this test's own
+        assert "root_missing" not in sealed.codes()
+        assert "witness_unknown" in sealed.codes("--witness", str(sealed.witness))
+
+
+# --- bundles --------------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def bundle(sealed: Sealed) -> Path:
+    path = sealed.site.folder / "case.zip"
+    done = sealed.run("export", sealed.finding, "-o", str(path))
+    assert done.exit_code == 0, done.output
+    return path
+
+
+def test_a_bundle_holds_what_the_finding_cites_and_is_right(sealed: Sealed, bundle: Path) -> None:
+    """Whole records: one from its line in ClickHouse, one that wraps its line from Kafka."""
+    files = verify.read_bundle(bundle)
+    verdict = verify.verify_bundle(files, trust=sealed.fingerprint, witness=verify.lines_of(sealed.witness.read_bytes()))
+    assert verdict.problems == []
+    assert verdict.notes == []
+    records = verify.lines_of(files[verify.RECORDS])
+    assert {each["offset"]: each["value_from"] for each in records} == dict(zip(sealed.offsets, ("events", "kafka"), strict=True))
+    assert {line["event_id"] for each in records for line in each["lines"]} == set(sealed.cited)
+
+
+def test_a_bundle_is_checked_where_nothing_of_ours_is(bundle: Path, tmp_path: Path) -> None:
+    """An interpreter that finds the standard library and `cryptography` alone, in another folder."""
+    packages = tmp_path / "packages"
+    packages.mkdir()
+    site_packages = Path(cryptography.__file__).parents[1]
+    for name in ("cryptography", "cffi", *(path.name for path in site_packages.glob("_cffi_backend*"))):
+        (packages / name).symlink_to(site_packages / name)
+    assert cffi.__file__
+    (tmp_path / "verify.py").write_bytes(Path(verify.__file__).read_bytes())
+    program = (
+        f"import sys, runpy; sys.path.insert(0, {str(packages)!r}); sys.argv = ['verify.py', {str(bundle)!r}]; "
+        f"runpy.run_path({str(tmp_path / 'verify.py')!r}, run_name='__main__')"
+    )
+    command = [sys.executable, "-I", "-S", "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env={"PATH": os.defpath}, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1].startswith("OK: 2 records")
+
+
+def test_the_command_checks_a_bundle_without_settings(bundle: Path) -> None:
+    """On a machine that has neither file nor servers; a broken one is named."""
+    done = CliRunner().invoke(main, ["evidence", "verify", str(bundle)])
+    assert done.exit_code == 0, done.output
+    broken = bundle.with_name("broken.zip")
+    broken.write_bytes(bundle.read_bytes()[:-300])
+    done = CliRunner().invoke(main, ["evidence", "verify", str(broken)])
+    assert (done.exit_code, "bundle_unreadable" in done.output) == (1, True)
+
+
+def test_what_is_held_outlives_its_rows(sealed: Sealed) -> None:
+    """Rows and roots gone, and Kafka not asked: the bundle is whole all the same; released, it is not."""
+    assert sealed.run("hold", sealed.finding).exit_code == 0
+    assert sealed.finding in sealed.run("hold").output
+    path = sealed.site.folder / "held.zip"
+    rows = "_topic = '{topic}' AND _partition = 1 AND _offset IN (20, 1)"
+    with changed(sealed, "events", rows, drop=True):
+        done = sealed.run("export", sealed.finding, "--no-kafka", "-o", str(path))
+        assert done.exit_code == 0, done.output
+        files = verify.read_bundle(path)
+        assert verify.verify_bundle(files).problems == []
+        assert [each["value_from"] for each in verify.lines_of(files[verify.RECORDS])] == ["hold", "events"]
+        assert sealed.run("release", sealed.finding).exit_code == 0
+        gone = sealed.run("export", sealed.finding, "--no-kafka", "-o", str(sealed.site.folder / "gone.zip"))
+        assert "not in ClickHouse any more" in gone.output
+    assert sealed.run("release", sealed.finding).exit_code == 4
+
+
+def test_who_looked_is_on_record(sealed: Sealed, bundle: Path) -> None:
+    """Export, check, listing: each with account and time; the bundle carries the log."""
+    sealed.run("heads")
+    entries = [json.loads(line) for line in sealed.run("log", "--json").output.splitlines()]
+    assert {"exporting", "exported", "verified", "listed"} <= {entry["action"] for entry in entries}
+    assert all(entry["account"] and entry["time"] for entry in entries)
+    exported = [entry for entry in entries if entry["action"] == "exported" and entry["detail"].endswith("case.zip")]
+    assert exported[0]["sha256"] == hashlib.sha256(bundle.read_bytes()).hexdigest()
+    assert [entry["action"] for entry in verify.lines_of(verify.read_bundle(bundle)[verify.CUSTODY])] == ["exporting"]
+
+
+def test_an_unknown_subject_is_no_bundle(sealed: Sealed) -> None:
+    """Exit 4, and nothing is written."""
+    path = sealed.site.folder / "unknown.zip"
+    assert sealed.run("export", "f-unknown", "-o", str(path)).exit_code == 4
+    assert not path.exists()
+
+
+def test_heads_are_what_a_witness_keeps(sealed: Sealed, tmp_path: Path) -> None:
+    """`heads --json` handed to somebody serves as his record."""
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text(sealed.run("heads", "--json").output)
+    assert len(verify.lines_of(kept.read_bytes())) == PARTITIONS
+    assert sealed.codes("--witness", str(kept)) == set()

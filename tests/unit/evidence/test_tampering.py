@@ -1,0 +1,314 @@
+"""Every kind of tampering with a bundle that was thought of is found and named; the untouched bundle is fine."""
+
+import base64
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from pipeline.evidence import verify
+from pipeline.evidence.chain import entry_of, value_of
+from pipeline.evidence.verify import CHAIN, CUSTODY, KEYS, MANIFEST, MANIFEST_SIGNATURE, RECORDS, REPORT, SEAL_CONTEXT, canonical, head_of
+from pipeline.model.sealed import ChainHead
+from tests.unit.evidence.build import (
+    LIFE,
+    NEW,
+    OLD,
+    PARTITION,
+    ROTATED,
+    STRANGER,
+    T0,
+    TOPIC,
+    WIDTH,
+    Edit,
+    case,
+    chain,
+    codes,
+    files_of,
+    on_json,
+    on_lines,
+    resealed,
+    sealed_range,
+)
+
+
+@dataclass(frozen=True)
+class Tamper:
+    """What somebody does to a bundle, and the code under which it is found although the manifest was made to fit."""
+
+    name: str
+    edit: Edit
+    code: str
+
+
+def records(change: Any) -> Edit:
+    """On the records."""
+    return on_lines(RECORDS, change)
+
+
+def entries(change: Any) -> Edit:
+    """On the chain."""
+    return on_lines(CHAIN, change)
+
+
+def first(name: str, value: Any) -> Any:
+    """Set a field of the first record."""
+    return lambda found: found[0].update({name: value})
+
+
+def stated(at: int, **fields: Any) -> Any:
+    """Set fields of a statement."""
+    return lambda found: found[at]["statement"].update(fields)
+
+
+def stated_and_headed(at: int, **fields: Any) -> Any:
+    """... and make the seal's head fit; the signature cannot be made."""
+
+    def change(found: list[Any]) -> None:
+        found[at]["statement"].update(fields)
+        found[at]["seal"]["head"] = head_of(found[at]["statement"])
+
+    return change
+
+
+def sealed_by(number: int, signer: Any) -> Any:
+    """Signed by somebody else, all the rest in order."""
+
+    def change(found: list[Any]) -> None:
+        seal = found[number]["seal"]
+        seal["key"] = signer.key
+        found[number]["signature"] = signer.sign(SEAL_CONTEXT + canonical(seal))
+
+    return change
+
+
+def sealed_at(number: int, time: int, signer: Any) -> Any:
+    """The holder of the key signs another time."""
+
+    def change(found: list[Any]) -> None:
+        found[number]["seal"]["time"] = time
+        sealed_by(number, signer)(found)
+
+    return change
+
+
+def swap(one: int, other: int) -> Any:
+    """Two lines change places."""
+
+    def change(found: list[Any]) -> None:
+        found[one], found[other] = found[other], found[one]
+
+    return change
+
+
+def b64(text: bytes) -> str:
+    """As values stand in a bundle."""
+    return base64.b64encode(text).decode()
+
+
+def other_line(found: list[Any]) -> None:
+    """The second line of the record that wraps two."""
+    found[1]["lines"][1]["raw"] = b64(b"second, changed")
+
+
+def leaf_and_record(found: list[Any]) -> None:
+    """Record and leaf agree on another value."""
+    leaf = json.loads(found[0]["leaf"])
+    found[0]["value"] = b64(b"nothing happened")
+    leaf[4] = hashlib.sha256(b"nothing happened").hexdigest()
+    found[0]["leaf"] = json.dumps(leaf, separators=(",", ":"))
+    found[0]["lines"][0]["raw"] = b64(b"nothing happened")
+
+
+def forked(found: list[Any]) -> None:
+    """A second history of range 2, signed with the real key by who holds it."""
+    other = sealed_range(5, 10, ChainHead(1, "ab" * 32), time=T0 + 2000)
+    found.insert(2, entry_of(other))
+
+
+def another_history(files: dict[str, bytes]) -> None:
+    """All ranges sealed anew, with the real keys, so that range 2 lacks a record."""
+    last, made = ChainHead(), []
+    for number in range(5):
+        new = number >= 3
+        hi = number * WIDTH + (WIDTH - 1 if number == 2 else WIDTH)
+        sealed = sealed_range(number * WIDTH, hi, last, signer=NEW if new else OLD, time=(ROTATED if new else T0) + 1000 * number)
+        made.append(sealed)
+        last = sealed.chain_head
+    files[CHAIN] = b"".join(value_of(each) + b"\n" for each in made)
+
+
+def own_keys(files: dict[str, bytes]) -> None:
+    """A forger signs everything with a key of his own, ring and manifest included."""
+    ring = [STRANGER.ring_entry(T0 - 1000)]
+    found = verify.lines_of(files[CHAIN])
+    for number in range(len(found)):
+        sealed_by(number, STRANGER)(found)
+    files[CHAIN] = b"".join(canonical(entry) + b"\n" for entry in found)
+    files[KEYS] = json.dumps({"v": 1, "keys": ring}).encode()
+
+
+TAMPERING = [
+    # records
+    Tamper(
+        "a byte of a record",
+        records(first("value", b64(b"Mar  2 03:12:06 gpu-012 sshd[41]: Accepted publickey for u018"))),
+        "record_changed",
+    ),
+    Tamper("a stored line of a record that wraps it", records(other_line), "line_changed"),
+    Tamper("record and leaf together", records(leaf_and_record), "proof_wrong"),
+    Tamper("a record dropped", records(lambda found: found.pop(0)), "evidence_missing"),
+    Tamper("a record twice", records(lambda found: found.insert(0, found[0])), "record_doubled"),
+    Tamper("records in another order", records(swap(0, 2)), "record_disordered"),
+    Tamper("a record of another place", records(lambda found: found.append({**found[2], "offset": 17})), "offset_changed"),
+    Tamper("an offset", records(first("offset", 5)), "offset_changed"),
+    Tamper("the time of a record", records(first("timestamp", T0 - 3_600_000)), "time_changed"),
+    Tamper("the key of a record", records(first("key", b64(b"another"))), "record_key_changed"),
+    Tamper("a header of a record", records(first("headers", [["host", b64(b"gpu-013")]])), "headers_changed"),
+    Tamper("the event time of a line", records(lambda found: found[0]["lines"][0].update(time=T0)), "line_time_changed"),
+    Tamper("a line added", records(lambda found: found[0]["lines"].append({**found[0]["lines"][0], "index": 1})), "line_added"),
+    Tamper("a line dropped", records(lambda found: found[1]["lines"].pop()), "line_missing"),
+    Tamper(
+        "lines of a record swapped",
+        records(lambda found: found[1]["lines"].__setitem__(0, {**found[1]["lines"][1], "index": 0})),
+        "line_changed",
+    ),
+    Tamper("the incarnation of a record", records(first("incarnation", "deadbeef")), "root_missing"),
+    Tamper("the topic of a record", records(first("topic", "logs.scheduler")), "root_missing"),
+    Tamper("the partition of a record", records(first("partition", 0)), "root_missing"),
+    Tamper("the range of a record", records(first("lo", 0)), "root_missing"),
+    Tamper("a proof", records(lambda found: found[0]["proof"].reverse()), "proof_wrong"),
+    Tamper("the place in the range", records(lambda found: found[0].update(position=0)), "proof_wrong"),
+    Tamper("a leaf that is none", records(first("leaf", "{}")), "leaf_unreadable"),
+    # roots, heads, chain
+    Tamper("a root", entries(stated(1, root="00" * 32)), "head_wrong"),
+    Tamper("a root and its head", entries(stated_and_headed(1, root="00" * 32)), "signature_wrong"),
+    Tamper("a head", entries(lambda found: found[1]["seal"].update(head="00" * 32)), "head_wrong"),
+    Tamper("a previous head", entries(stated_and_headed(2, previous="00" * 32)), "chain_broken"),
+    Tamper("a count", entries(stated_and_headed(1, count=4)), "signature_wrong"),
+    Tamper("an impossible count", entries(stated_and_headed(1, count=6)), "range_wrong"),
+    Tamper("a bound of a range", entries(stated_and_headed(1, hi=9)), "range_gap"),
+    Tamper("a bound over the next range", entries(stated_and_headed(1, hi=11)), "range_overlap"),
+    Tamper("a number", entries(stated_and_headed(1, number=7)), "signature_wrong"),
+    Tamper("an incarnation in the chain", entries(stated_and_headed(1, incarnation="deadbeef")), "chain_disordered"),
+    Tamper("a range dropped", entries(lambda found: found.pop(2)), "chain_missing"),
+    Tamper("the first range dropped", entries(lambda found: found.pop(0)), "chain_missing"),
+    Tamper("the last range dropped", entries(lambda found: found.pop()), "chain_missing"),
+    Tamper("a range twice", entries(lambda found: found.insert(1, found[1])), "chain_doubled"),
+    Tamper("ranges in another order", entries(swap(1, 2)), "chain_disordered"),
+    Tamper("a second history of a range", entries(forked), "chain_forked"),
+    Tamper("the time of a seal", entries(lambda found: found[1]["seal"].update(time=T0)), "signature_wrong"),
+    Tamper("settings of a seal", entries(lambda found: found[1]["seal"].update(settings="f" * 16)), "signature_wrong"),
+    Tamper("a seal before the one that it follows", entries(sealed_at(2, T0 + 1000 - 70_000, OLD)), "time_backwards"),
+    Tamper("a signature", entries(lambda found: found[1].update(signature="00" * 64)), "signature_wrong"),
+    Tamper("signatures of two ranges swapped", entries(lambda f: f[1].update(signature=f[2]["signature"])), "signature_wrong"),
+    Tamper("signed by a stranger", entries(sealed_by(1, STRANGER)), "key_unknown"),
+    Tamper("signed with the old key long after rotation", entries(sealed_at(4, ROTATED + 90_000_000, OLD)), "key_outside_validity"),
+    Tamper("signed with a key before it was valid", entries(sealed_at(1, T0 - 100_000_000, NEW)), "key_outside_validity"),
+    Tamper("an entry that is none", entries(lambda found: found.append({"statement": 1})), "bundle_unreadable"),
+    # keys
+    Tamper("a public key", on_json(KEYS, lambda keys: keys["keys"][1].update(public=STRANGER.public.hex())), "key_changed"),
+    Tamper("the validity of a key", on_json(KEYS, lambda keys: keys["keys"][1].update({"from": T0 - 5})), "key_rotation_wrong"),
+    Tamper(
+        "a key slipped into the ring",
+        on_json(KEYS, lambda keys: keys["keys"].append(STRANGER.ring_entry(ROTATED + 1))),
+        "key_rotation_wrong",
+    ),
+    Tamper("a key dropped", on_json(KEYS, lambda keys: keys["keys"].pop(0)), "key_rotation_wrong"),
+    # the report
+    Tamper("a citation changed", on_json(REPORT, lambda report: report["evidence"][0].update(sha256="00" * 32)), "evidence_changed"),
+    Tamper("another event cited", on_json(REPORT, lambda report: report["evidence"][0].update(event_id="event-9-0")), "evidence_missing"),
+    Tamper("a citation dropped", on_json(REPORT, lambda report: report["evidence"].pop(0)), "record_uncited"),
+    Tamper("a file missing", lambda files: files.__delitem__(CHAIN), "file_missing"),
+    Tamper("a file that is none", lambda files: files.update({RECORDS: b"{"}), "bundle_unreadable"),
+]
+
+
+@pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.name)
+def test_tampering_is_named_although_the_manifest_fits(tamper: Tamper) -> None:
+    """Whoever changes a part and makes all digests fit again is found by what he cannot make."""
+    files = files_of()
+    tamper.edit(files)
+    assert tamper.code in codes(resealed(files) if MANIFEST in files else files)
+
+
+@pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.name)
+def test_tampering_is_found_by_the_manifest(tamper: Tamper) -> None:
+    """Whoever changes a part and leaves the manifest alone is found by it too."""
+    files = files_of()
+    tamper.edit(files)
+    assert codes(files) & {"file_changed", "file_missing", "bundle_unreadable"}
+
+
+def test_there_are_enough_kinds() -> None:
+    """And each has a name of its own in the list of codes."""
+    assert len(TAMPERING) >= 40
+    assert {tamper.code for tamper in TAMPERING} <= verify.CODES.keys()
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["whole records", "lines alone"])
+def test_an_untouched_bundle_is_fine(whole: bool) -> None:
+    """Also where the whole records are gone and lines are all there is."""
+    verdict = verify.verify_bundle(files_of(case(whole=whole)), trust=OLD.fingerprint)
+    assert verdict.ok, verdict.problems
+    assert (verdict.records, verdict.ranges) == (3, 5)
+    assert any("whole bytes are gone" in note for note in verdict.notes) is not whole
+    assert any("event-gone" in note for note in verdict.notes)
+
+
+def test_a_changed_line_is_found_where_the_record_is_gone() -> None:
+    """Of a record that wraps its lines the leaf holds their digests."""
+    files = files_of(case(whole=False))
+    on_lines(RECORDS, other_line)(files)
+    assert codes(resealed(files)) == {"line_changed", "evidence_changed"}
+
+
+@pytest.mark.parametrize(
+    ("name", "edit", "code"),
+    [
+        ("the manifest itself", on_json(MANIFEST, lambda manifest: manifest.update(by="u001@ops")), "manifest_signature_wrong"),
+        ("its signature", on_json(MANIFEST_SIGNATURE, lambda signed: signed.update(key=STRANGER.key)), "key_unknown"),
+        ("a file added", lambda files: files.update({"extra.txt": b"x"}), "file_added"),
+        ("the custody log", lambda files: files.update({CUSTODY: b""}), "file_changed"),
+        ("the checker", lambda files: files.update({"verify.py": b"print('OK')"}), "file_changed"),
+    ],
+)
+def test_the_manifest_covers_the_rest(name: str, edit: Edit, code: str) -> None:
+    """What no leaf speaks of is signed with the manifest."""
+    files = files_of()
+    edit(files)
+    assert code in codes(files)
+
+
+def test_a_forger_with_keys_of_his_own_is_found_by_whoever_knows_the_real_one() -> None:
+    """The bundle alone cannot tell: hence the fingerprint."""
+    files = files_of()
+    own_keys(files)
+    resealed(files)
+    assert codes(files) == set()
+    assert codes(files, trust=OLD.fingerprint) == {"key_untrusted"}
+
+
+def test_a_second_history_with_the_real_key_is_found_by_the_witness() -> None:
+    """The holder of the key may rewrite all of it, and cannot rewrite what he told others."""
+    files = files_of(case((16,)))
+    another_history(files)
+    witnessed = [entry_of(sealed) for sealed in chain()]
+    assert "witness_differs" in codes(resealed(files), witness=witnessed)
+    assert codes(files_of(case((16,))), witness=witnessed) == set()
+
+
+def test_a_range_that_only_the_witness_knows_is_named() -> None:
+    """Heads outside of the segments that the bundle promises are nobody's fault."""
+    beyond = entry_of(sealed_range(25, 30, chain()[-1].chain_head, signer=NEW, time=ROTATED + 9000))
+    assert codes(files_of(), witness=[beyond]) == set()
+    files = files_of()
+    on_lines(CHAIN, lambda found: found.pop(2))(files)
+    assert "witness_unknown" in codes(files, witness=[entry_of(chain()[2])])
+
+
+def test_names_of_the_build_are_those_of_the_chain() -> None:
+    """The rows above mean what they say."""
+    assert {(each.topic, each.partition, each.incarnation) for each in chain()} == {(TOPIC, PARTITION, LIFE)}

@@ -1,0 +1,128 @@
+"""One-line findings of a campaign: who, when, on what; days from T0."""
+
+from collections.abc import Iterable
+from typing import Any
+
+import msgspec
+
+from pipeline.incidents.attribution import Account, Known, attribute
+from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, Status, Subject, subject_of
+from pipeline.model.ids import digest
+from pipeline.model.incident import Attribution, Examined
+from pipeline.model.told import Attempt
+from tests import build
+
+CLUSTER, DAY = "main", 86_400_000
+T0 = build.T0
+CHECKED = (Explanation("owner_or_service", Checked.EXCLUDED),)
+
+
+def record(role: str, name: str, time: int, source: str = "auditd", summary: str = "") -> Evidence:
+    """A cited record."""
+    return Evidence(role, digest(name), digest("line", name) * 2, source, time, summary or role)
+
+
+def attempt_of(job: str, day: float) -> Attempt:
+    """An attempt that began an hour before."""
+    time = T0 + round(day * DAY)
+    return Attempt(CLUSTER, job, time - 7_200_000, time - 3_600_000)
+
+
+def finding(detector: str, day: float, job: str, suspect: str, *, owner: str = "u012", named: bool = True, **changes: Any) -> Finding:
+    """A finding about a job; `named`: its gates are passed."""
+    time = T0 + round(day * DAY)
+    run = attempt_of(job, day)
+    value = Finding(
+        detector=detector,
+        detector_version=1,
+        title=detector,
+        severity=Severity.HIGH,
+        subject=subject_of(run),
+        attempt=run,
+        effect="harmed",
+        anchor="",
+        owner=owner,
+        actor=suspect if named else "",
+        actor_withheld="" if named else "below the gate: admin_ticket",
+        effect_time=time + 1000,
+        cause_time=time,
+        closes_at=time + 120_000,
+        summary=f"job {job} was harmed",
+        evidence=(record("cause", f"act-{detector}-{job}-{suspect}", time), record("effect", f"end-{job}", time + 1000, "slurm_jobcomp")),
+        checklist=CHECKED,
+        confidence=Confidence(0.9, ()),
+        attack=(),
+        alert=named,
+        gate="" if named else "not checked: admin_ticket",
+        sources=(),
+        status=Status.FINAL,
+        suspect=suspect,
+    )
+    return msgspec.structs.replace(value, **changes)
+
+
+def kill(day: float, job: str, suspect: str, **changes: Any) -> Finding:
+    """P01, seen by the kernel's audit."""
+    return finding("p01_foreign_kill", day, job, suspect, **changes)
+
+
+def cancel(day: float, job: str, suspect: str, **changes: Any) -> Finding:
+    """P03, seen by the controller."""
+    time = T0 + round(day * DAY)
+    cited = (record("cause", f"order-{job}-{suspect}", time, "slurmctld"), record("effect", f"end-{job}", time + 1000, "slurm_jobcomp"))
+    return finding("p03_foreign_cancel", day, job, suspect, **{"evidence": cited, **changes})
+
+
+def tamper(day: float, job: str, suspect: str, path: str = "/ckpt/a.pt", *, written: str = "", **changes: Any) -> Finding:
+    """P06: the job loaded what the suspect had written an hour before."""
+    time = T0 + round(day * DAY)
+    cited = (
+        record("written", written or f"write-{path}-{suspect}-{day}", time - 3_600_000),
+        record("loaded", f"load-{job}-{path}", time, "probe"),
+    )
+    return finding(
+        "p06_checkpoint_tamper", day, job, suspect, **{"evidence": cited, "anchor": path, "cause_time": time - 3_600_000, **changes}
+    )
+
+
+def borrowed(day: float, account: str) -> Finding:
+    """P17: the account was opened with a key of somebody else."""
+    time = T0 + round(day * DAY)
+    value = finding("p17_borrowed_account", day, "0", "", owner="", evidence=(record("cause", f"login-{account}", time, "sshd"),))
+    return msgspec.structs.replace(value, attempt=None, subject=Subject("identity", CLUSTER, account), effect="opened_with_foreign_key")
+
+
+def examined(job: str, day: float, *, verdict: str = "benign", owner: str = "u050", project: str = "vision", **changes: Any) -> Examined:
+    """An attempt that ended."""
+    value = Examined(
+        attempt=attempt_of(job, day),
+        owner=owner,
+        project=project,
+        gpus=64,
+        end=T0 + round(day * DAY),
+        verdict=verdict,
+        cause="completed" if verdict == "benign" else "no_record",
+        missing=(),
+        exposures=(),
+    )
+    return msgspec.structs.replace(value, **changes)
+
+
+def weigh(
+    members: Iterable[Finding],
+    *,
+    shared: Iterable[str] = (),
+    services: Iterable[str] = (),
+    signals: Iterable[Finding] = (),
+    heard: bool = True,
+) -> Attribution:
+    """What attribution says of them."""
+    by_account: dict[str, list[Finding]] = {}
+    for each in signals:
+        by_account.setdefault(each.subject.name, []).append(each)
+    known = Known(
+        account=lambda who: Account("service" if who in services else "member", who in shared),
+        signals=by_account,
+        logins_heard=lambda start, end: heard,  # noqa: ARG005
+    )
+    return attribute(CLUSTER, sorted(members, key=lambda each: (each.effect_time, each.id)), known)

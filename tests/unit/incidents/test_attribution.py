@@ -1,0 +1,110 @@
+"""Who: leading, second best, named or withheld; above all whom it must not name."""
+
+import pytest
+
+from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
+from pipeline.model.finding import Finding
+from pipeline.model.incident import Attribution, label_of
+from tests.unit.incidents.campaign import CLUSTER, borrowed, cancel, kill, record, tamper, weigh
+
+X, Y = label_of(CLUSTER, "u099"), label_of(CLUSTER, "u098")
+STORY = [kill(0, "1", "u099"), cancel(10, "2", "u099"), tamper(20, "3", "u099"), kill(30, "4", "u099", owner="u013")]
+
+
+def test_the_right_one_is_named_on_two_sources() -> None:
+    """The kernel tells of kills and writes, the controller of orders; logins were heard and nothing looks borrowed."""
+    said = weigh(STORY)
+    assert (said.named, said.withheld, said.leader, said.second) == ("u099", "", "did/u099", "borrowed/u099")
+    assert said.gap_low is not None
+    assert said.gap_low >= 0.5
+    assert said.clears
+
+
+def test_without_the_decisive_source_the_name_is_withheld() -> None:
+    """The same story, the controller's word gone: the right candidate leads, and the source is asked for."""
+    said = weigh([each for each in STORY if each.detector != "p03_foreign_cancel"])
+    assert (said.named, said.leader) == ("", f"did/{X}")
+    assert "only one independent source" in said.withheld
+    assert "slurmctld" in {each.source for each in said.decides}
+    assert "u099" not in str(said)
+
+
+FRAMED: list[tuple[str, Attribution, str]] = [
+    ("a key of his was used by another", weigh(STORY, signals=[borrowed(1, "u099")]), "was borrowed"),
+    ("the account is shared", weigh(STORY, shared=["u099"]), "several people"),
+    ("the account is a service's", weigh(STORY, services=["u099"]), "several people"),
+    ("logins were not recorded", weigh(STORY, heard=False), "logins were not recorded"),
+    ("presence alone, no record of an act", weigh([kill(day, str(day), "") for day in range(5)]), "no record says who acted"),
+    ("one source, forged", weigh([kill(day, str(day), "u099") for day in range(9)]), "only one independent source"),
+    ("below the gate", weigh([cancel(day, str(day), "u099", named=False) for day in range(9)]), "no finding names"),
+    ("the identity map does not know it", weigh([kill(0, "1", "uid:5"), cancel(1, "2", "uid:5")]), "identity map"),
+    (
+        "two candidates with records of acts",
+        weigh([*STORY, kill(1, "7", "u098"), cancel(2, "8", "u098")]),
+        "the gap to another candidate",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "said", "why"), FRAMED, ids=[row[0] for row in FRAMED])
+def test_nobody_is_named_on_this(name: str, said: Attribution, why: str) -> None:
+    """Framed by a borrowed key, a shared account, presence, one forged log; the reason is said, and no name stands anywhere."""
+    assert said.named == ""
+    assert why in said.withheld
+    assert not {"u099", "u098", "uid:5"} & {each.who for each in said.hypotheses}
+    assert "u099" not in said.leader
+
+
+def test_a_colleague_who_debugged_the_damage_is_not_named() -> None:
+    """He rewrote what another had altered, later, under an open explanation: he is a candidate, and far behind."""
+    debugged = tamper(21, "5", "u098", named=False, owner="u013")
+    said = weigh([*STORY, debugged])
+    assert said.named == "u099"
+    his = next(each for each in said.hypotheses if each.kind == "did" and each.who == Y)
+    assert {each.kind for each in his.weighed} == {"act_below_gate", "came_after", "debugged"}
+    assert said.gap_needed > 1
+
+
+def test_a_colleague_who_debugged_is_not_named_when_he_is_all_there_is() -> None:
+    """The first hand left a finding that one source alone shows; the colleague's later writes are on two."""
+    first = tamper(0, "1", "u099")
+    later = [
+        tamper(day, str(day), "u098", evidence=(*tamper(day, str(day), "u098").evidence, record("cause", f"c{day}", 1, "slurmctld")))
+        for day in (5, 6, 7)
+    ]
+    said = weigh([first, *later])
+    assert said.named == ""
+    assert "u098" not in str(said)
+
+
+def test_logins_decide_between_the_holder_and_the_account() -> None:
+    """What both share is left out of the gap."""
+    heard, unheard = weigh(STORY), weigh(STORY, heard=False)
+    assert heard.gap_low is not None
+    assert unheard.gap_low is not None
+    assert heard.gap_low > unheard.gap_low
+    assert "sshd" in {each.source for each in unheard.decides}
+
+
+def test_more_candidates_need_a_wider_gap() -> None:
+    """Looking at many, one of them will look bad."""
+    assert weigh([*STORY, kill(31, "9", "u070", named=False)]).gap_needed > weigh(STORY).gap_needed
+
+
+def test_order_does_not_matter() -> None:
+    """The same campaign, the same words."""
+    assert weigh(STORY) == weigh(STORY[::-1])
+
+
+def test_nobody_leads_where_nothing_was_recorded() -> None:
+    """Neither act nor suspect: that jobs end badly needs no person."""
+    silent: list[Finding] = [kill(0, "1", "", named=False, evidence=())]
+    assert weigh(silent).leader in ("nobody", "other")
+
+
+@pytest.mark.parametrize("kind", KINDS.values(), ids=lambda kind: str(kind.name))
+def test_an_assumption_spans_a_factor_of_ten(kind: object) -> None:
+    """And a published ratio names where."""
+    row = KINDS[str(getattr(kind, "name", ""))]
+    assert 0 < row.low <= row.high
+    assert row.high / row.low >= SPAN_MIN * 0.999 if row.assumed else len(row.source) > 20

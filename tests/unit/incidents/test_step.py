@@ -1,0 +1,171 @@
+"""Stage incidents: findings and ended attempts in, incidents out, whatever the order; merged, split, taken back, forgotten."""
+
+from collections.abc import Iterable
+from itertools import permutations
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.incidents.step import IncidentsState, build_state, step
+from pipeline.model.facts import VOID, Fact, incidents_case
+from pipeline.model.finding import Finding
+from pipeline.model.ids import rank
+from pipeline.model.incident import Examined, Found, encode_in_case, incident_id
+from pipeline.model.outcome import Publish
+from pipeline.model.summary import Exposure
+from pipeline.stream.cases import Cases
+from tests import build
+from tests.unit.incidents.campaign import CLUSTER, T0, attempt_of, cancel, examined, kill, record, tamper
+
+CASE = incidents_case(CLUSTER)
+UNTIL = 60 * build.DAY
+STORY = [kill(0, "1", "u099"), cancel(10, "2", "u099"), tamper(20, "3", "u099", owner="u013")]
+
+
+def fact(told: Finding | Examined, revision: int = 1) -> Fact:
+    """What stages tell, the epoch of the claim before the revision."""
+    if isinstance(told, Finding):
+        return Fact(CASE, told.id, rank(1, revision), encode_in_case(Found(told)))
+    return Fact(CASE, told.attempt.name, rank(1, revision), encode_in_case(told))
+
+
+def fresh(cases: Cases | None = None, **settings: Any) -> IncidentsState:
+    return build_state(build.settings(**settings), cases or Cases())
+
+
+def run(state: IncidentsState, facts: Iterable[Fact], until: float = UNTIL) -> dict[str, dict[str, Any]]:
+    """Id -> canonical body of what a step publishes."""
+    _, outcomes = step(state, list(facts), build.now(until=until))
+    values = [orjson.loads(out.value) for out in outcomes if isinstance(out, Publish)]
+    return {value["unmapped"]["trainwatch"]["canonical"]["id"]: value["unmapped"]["trainwatch"]["canonical"] for value in values}
+
+
+def last_words(parts: Iterable[Iterable[Fact]]) -> dict[str, bytes]:
+    """What is left after all of it; taken back equals never said."""
+    state, last = fresh(), {}
+    for part in parts:
+        last.update(run(state, part))
+    return {name: orjson.dumps(body) for name, body in sorted(last.items()) if body["status"] != "retracted"}
+
+
+def test_a_campaign_is_one_incident_said_once() -> None:
+    """Founded by its earliest finding; told again it says nothing new."""
+    state = fresh()
+    (said,) = run(state, map(fact, STORY)).values()
+    assert said["id"] == incident_id(CLUSTER, STORY[0].id)
+    assert [member["finding"] for member in said["members"]] == [each.id for each in STORY]
+    assert said["status"] == "final"
+    assert run(state, map(fact, STORY)) == {}
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_order_does_not_matter(order: tuple[int, ...]) -> None:
+    """The last bodies are the same, however findings came, and however incidents were merged on the way."""
+    told = [*map(fact, STORY), fact(examined("77", 5)), fact(examined("78", 6, verdict="unexplained"))]
+    assert last_words([[told[place]] for place in (*order, 3, 4)]) == last_words([told])
+    assert last_words([[told[place]] for place in (4, 3, *order)]) == last_words([told])
+
+
+def test_an_earlier_finding_takes_the_incident_over() -> None:
+    """Its id becomes an alias, and who knew it is led on."""
+    state = fresh()
+    (before,) = run(state, [fact(STORY[1])])
+    said = run(state, [fact(STORY[0])])
+    now = incident_id(CLUSTER, STORY[0].id)
+    assert before in said[now]["aliases"]
+    assert (said[before]["status"], said[before]["merged_into"]) == ("retracted", now)
+
+
+def test_a_finding_taken_back_splits() -> None:
+    """What it tied stands apart again."""
+    tie = [tamper(0, "1", "u099"), tamper(1, "2", "u098", "/ckpt/b.pt", owner="u013"), tamper(2, "3", "u099", "/ckpt/b.pt", owner="u014")]
+    state = fresh()
+    assert len(run(state, map(fact, tie))) == 1
+    said = run(state, [Fact(CASE, tie[2].id, rank(1, 2), VOID)])
+    assert {name for name, body in said.items() if body["status"] != "retracted"} == {incident_id(CLUSTER, each.id) for each in tie[:2]}
+
+
+def test_the_last_finding_taken_back_takes_the_incident_back() -> None:
+    """Once."""
+    state = fresh()
+    run(state, [fact(STORY[0])])
+    void = [Fact(CASE, STORY[0].id, rank(1, 2), VOID)]
+    (said,) = run(state, void).values()
+    assert (said["status"], said["merged_into"]) == ("retracted", "")
+    assert run(state, void) == {}
+
+
+def test_a_restart_says_nothing_new() -> None:
+    """What was said stands in the cases, and so do the days on which logins were heard."""
+    state = fresh()
+    run(state, map(fact, STORY))
+    assert run(fresh(Cases(state.cases.facts())), []) == {}
+
+
+def test_a_former_owner_of_the_partition_is_late() -> None:
+    """The epoch of the claim comes before the revision."""
+    state = fresh()
+    run(state, map(fact, STORY))
+    assert run(state, [Fact(CASE, STORY[0].id, rank(0, 99), VOID)]) == {}
+
+
+def test_scope_tells_affected_unaffected_and_untold() -> None:
+    """Projects of which all ended well in the window are called unaffected; who loaded suspect bytes is traced, whatever came of it."""
+    write = STORY[2].evidence[0]
+    exposure = Exposure("/ckpt/a.pt", "u099", write.event_time, write, record("loaded", "late", write.event_time + 9, "probe"))
+    others = [
+        examined("70", 5),
+        examined("71", 6, project="speech", owner="u060", verdict="unexplained", missing=("auditd",)),
+        examined("72", 45),
+        examined("73", 19.99, project="audio", owner="u061", exposures=(exposure,)),
+    ]
+    (said,) = run(fresh(), [*map(fact, STORY), *map(fact, others)]).values()
+    scope = said["scope"]
+    assert (scope["examined"], scope["unaffected"], scope["unexplained"], scope["exposed"]) == (3, 1, 1, 1)
+    assert (scope["unaffected_projects"], scope["unaffected_users"]) == (["vision"], ["u050"])
+    assert scope["projects"] == ["audio"]
+    assert {"source": "auditd", "what": "attempts", "amount": 1, "examples": [attempt_of("71", 6).name]} in scope["unjudged"]
+    (traced,) = said["traced"]
+    assert (traced["path"], traced["loads"]) == ("/ckpt/a.pt", 2)
+
+
+def test_whoever_is_not_named_stands_nowhere() -> None:
+    """Neither by id nor by login or uid, in no summary and on no timeline."""
+    cited = (
+        record("cause", "k", T0, "auditd", "signal 9 by login uid 5099"),
+        record("effect", "e", T0 + 1000, "slurm_jobcomp", "u099 again"),
+    )
+    (said,) = run(fresh(), [fact(kill(0, "1", "u099", evidence=cited, summary="u099 killed job 1 of u012"))]).values()
+    text = orjson.dumps(said).decode()
+    assert said["attribution"]["named"] == ""
+    assert "u099" not in text
+    assert "5099" not in text
+    assert "u012" in text
+
+
+def test_a_gap_in_telemetry_is_said() -> None:
+    """Days without a source, in the scope and among the limits."""
+    (said,) = run(fresh(), map(fact, STORY), until=1).values()
+    assert any(each["source"] == "sshd" and each["what"] == "days" for each in said["scope"]["unjudged"])
+    assert any(line.startswith("sshd was not heard") for line in said["limits"])
+    assert said["attribution"]["named"] == ""
+
+
+def test_retention_forgets_whole_incidents_and_takes_nothing_back() -> None:
+    """A campaign stays whole while its newest finding is young."""
+    state = fresh()
+    run(state, map(fact, [*STORY, kill(100, "9", "u098")]))
+    assert run(state, [], until=(20 + 179) * build.DAY) == {}
+    assert len(state.index(CASE).findings) == 4
+    assert run(state, [], until=(20 + 185) * build.DAY) == {}
+    assert [each.suspect for each in state.index(CASE).findings.values()] == ["u098"]
+
+
+def test_a_full_case_keeps_the_newest_attempts() -> None:
+    """By their ends, whatever the order."""
+    told = [fact(examined(str(number), number)) for number in range(105)]
+    for order in (told, told[::-1]):
+        state = fresh(retention={"case_facts_max": 100})
+        run(state, order)
+        assert min(int(each.attempt.job) for each in state.index(CASE).examined.values()) == 5
