@@ -2,7 +2,7 @@
 
     TrainwatchError
       RejectedRecord    this record is wrong and stays wrong: dead letter, never retry
-        DecodeError | UnknownFormat | SchemaMismatch | TimestampOutOfRange | RecordTooLarge
+        DecodeError | UnknownFormat | SchemaMismatch | TimestampOutOfRange | RecordTooLarge | SplitLine
       TransientError    the world is unwell: back off, retry, then backpressure
         BrokerUnavailable | SinkUnavailable | SinkOverloaded
       FatalError        going on would lose or corrupt data: commit nothing, exit non-zero
@@ -23,6 +23,7 @@ class ErrorCode(StrEnum):
     SCHEMA_MISMATCH = "schema_mismatch"
     TIMESTAMP_OUT_OF_RANGE = "timestamp_out_of_range"
     RECORD_TOO_LARGE = "record_too_large"
+    SPLIT_LINE = "split_line"
     TOMBSTONE = "tombstone"
     EMPTY = "empty"
     CONTROL = "control"
@@ -86,6 +87,12 @@ class RecordTooLarge(RejectedRecord):
     """The record is longer than `ingest.record_bytes_max`."""
 
     code = ErrorCode.RECORD_TOO_LARGE
+
+
+class SplitLine(RejectedRecord):
+    """A piece of a line that a container runtime split, and that no stage puts together: kept as a row, read by nobody."""
+
+    code = ErrorCode.SPLIT_LINE
 
 
 class TransientError(TrainwatchError):

@@ -84,6 +84,7 @@ def as_object(results: "Results") -> Body:
         "records": results.records,
         "findings": _in_order(results),
         "verdicts": [results.verdicts[key] for key in sorted(results.verdicts)],
+        "incidents": [results.incidents[key] for key in sorted(results.incidents) if results.incidents[key]["status"] != "retracted"],
         "dead_letters": _dead_letters(results),
         "filtered": _filtered(results),
         "published": results.published,

@@ -32,6 +32,7 @@ from pipeline.cli import Options
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stderr, stdout
 from pipeline.embedded import servers
 from pipeline.errors import ConfigError, FatalError
+from pipeline.evidence.signing import make_key
 from pipeline.model.outcome import Record
 from pipeline.runtime import admin, replay
 from pipeline.runtime.following import Follower, caught_up
@@ -43,6 +44,7 @@ from pipeline.topology import build_topology
 
 WRONG_FINDINGS = 3
 SERVERS_FOLDER = "servers"
+KEY_FILE = "evidence.key"
 WAIT_SECONDS_MAX = 600
 POLL_SECONDS = 0.5
 QUERIES_TO_TRY = (
@@ -134,8 +136,9 @@ def _ended(folder: Path, settings: Settings, say: Console, *, stop: bool) -> Ite
 
 def _prepare(folder: Path, week: Week, say: Console) -> Settings:
     """Servers on an empty folder, settings of the simulated site, tables and topics."""
-    content = {**week.settings, "embedded": {"directory": str(folder / SERVERS_FOLDER)}}
+    content = {**week.settings, "embedded": {"directory": str(folder / SERVERS_FOLDER)}, "evidence": {"key_file": str(folder / KEY_FILE)}}
     folder.mkdir(parents=True)
+    make_key(folder / KEY_FILE, round(1000 * time.time()))
     path = folder / settings_module.SETTINGS_FILE
     path.write_text(yaml.safe_dump(content, sort_keys=True), encoding="utf-8")
     settings = settings_module.load(path)

@@ -172,21 +172,23 @@ def _verify_site(options: Options, trust: str, kept: Sequence[object]) -> checke
 
 @evidence.command()
 @click.argument("subjects", nargs=-1)
+@click.option("--open", "every", is_flag=True, help="All incidents that are not closed; to be run daily.")
 @click.option("--no-kafka", is_flag=True, help="Do not copy whole records from Kafka.")
 @click.pass_obj
-def hold(options: Options, subjects: Sequence[str], *, no_kafka: bool) -> None:
+def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bool) -> None:
     """Keep what findings or incidents SUBJECTS cite without an end: rows, ranges, and whole records; without SUBJECTS, list what is held.
 
     Hold while a matter is open, again when findings were added, and release it afterwards.
     """
     with _database(options) as database:
+        subjects = [*subjects, *(store.open_incidents(database) if every else ())]
         for subject in subjects:
             found = _with_originals(options.settings, _found(database, subject), kafka=not no_kafka)
             originals = {_place(each): each.value for each in found.exhibits if each.value is not None and each.value_from != "events"}
             store.note(database, Custody(_now(), _account(), "held", subject, f"{len(found.exhibits)} records"))
             count = store.hold(database, subject, found, originals)
             click.echo(f"{safe(subject)}: {count} records held, {len(found.unavailable)} events unavailable")
-        if not subjects:
+        if not subjects and not every:
             for subject, rows in store.holds(database):
                 click.echo(f"{safe(subject)}: {rows} rows")
 

@@ -195,7 +195,13 @@ def _show(console: "Console", name: str, report: "Report", origin: "Origin", set
 def _notes(report: "Report") -> Iterator[str]:
     if report.envelopes:
         yield "envelope: " + ", ".join(f"{safe(name)} {count:,}" for name, count in report.envelopes.items())
-    odd = ("blank", "blank"), ("truncated", "cut by the shipper"), ("crlf", "ending in CR LF"), ("binary", "that are no text")
+    odd = (
+        ("blank", "blank"),
+        ("truncated", "cut by the shipper"),
+        ("pieces", "that are pieces of lines a runtime split: read when they are together"),
+        ("crlf", "ending in CR LF"),
+        ("binary", "that are no text"),
+    )
     for field, words in odd:
         if count := getattr(report, field):
             yield f"{count:,} lines {words}"

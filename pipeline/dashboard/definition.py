@@ -100,8 +100,8 @@ def folder() -> Path:
 
 
 def dashboards(where: Path | None = None) -> dict[str, Dashboard]:
-    """All dashboards by name, in order of their files.  Raises ConfigError on a file that is none."""
-    found = [load(path) for path in sorted((where or folder()).rglob("*.json"))]
+    """All dashboards by name, the overview first.  Raises ConfigError on a file that is none."""
+    found = [load(path) for path in sorted((where or folder()).rglob("*.json"), key=lambda path: (path.stem != "overview", path))]
     return {each.name: each for each in found}
 
 

@@ -1,8 +1,9 @@
 """SQL of a panel, a period and values of variables in; the SQL that Grafana would send out.
 
-Two languages meet in it.  Variables (`$job`, `${job}`, `${job:singlequote}`, `[[job]]`) are Grafana's and are filled in first; macros
-(`$__timeFilter(ts)`) are the ClickHouse plugin's (pkg/macros/macros.go of grafana/clickhouse-datasource) and come after.  The plugin's
-own order matters for one of them: `$__conditionalAll(condition, $var)` is taken out by its front end, before variables are filled in.
+Two languages meet in it: variables (`$job`, `${job}`, `${job:singlequote}`, `[[job]]`) are Grafana's, and macros (`$__timeFilter(ts)`) are
+the ClickHouse plugin's (pkg/macros/macros.go of grafana/clickhouse-datasource).  `$__conditionalAll(condition, $var)` is taken out by the
+plugin's front end before anything else.  Grafana fills in variables before macros, so that a value such as `$__toTime(` would eat its own
+quote; here macros come first.  The SQL is the same for every value that holds no macro.
 
 A value comes from whoever holds the address of a dashboard, so only the format `singlequote`, which escapes, may stand where text
 goes; a lint refuses others in our dashboards.  Backslashes are escaped too: ClickHouse reads them, and Grafana escapes the quote alone.
@@ -28,8 +29,8 @@ def expand(sql: str, period: Period, values: Values, everything: Values | None =
     """Ready to send.  `everything` holds all values of those variables that stand on All.  Raises ConfigError on an unknown name."""
     text = _conditional_all(sql, values)
     text = BUILT_IN.sub(lambda match: _built_in(match[1] or match[2], period), text)
-    text = VARIABLE.sub(lambda match: _variable(match, values, everything or {}), text)
-    return _macros(text, period)
+    text = _macros(text, period)
+    return VARIABLE.sub(lambda match: _variable(match, values, everything or {}), text)
 
 
 def quoted(values: Sequence[str]) -> str:
@@ -105,7 +106,7 @@ def _macro(name: str, given: str, period: Period) -> str:
     from_ms, to_ms = (f"fromUnixTimestamp64Milli({each})" for each in (period.from_ms, period.to_ms))
     from_day, to_day = (f"toDate(toDateTime({each}, 'UTC'), 'UTC')" for each in seconds)
     step_s, step_ms = max(period.interval_ms // 1000, 1), max(period.interval_ms, 1)
-    if name == "dateTimeFilter" or name == "dt":
+    if name in ("dateTimeFilter", "dt"):
         day, _, time = given.partition(",")
         if not time:
             raise ConfigError(f"$__{name}({given}) needs two columns")

@@ -43,12 +43,19 @@ class Group(msgspec.Struct, frozen=True):
         """The writer, without the name."""
         return digest("writer", self.writer.id)
 
+    def by_size(self) -> list["Group"]:
+        """The group itself, and its attempts from each size on; every set of members once."""
+        return self._narrowed((None,))
+
     def narrowed(self) -> list["Group"]:
         """The group itself, each version of the bytes alone, and of each the attempts from a size on; every set of members once."""
         versions = sorted({(exposure.path, exposure.sha256) for _, mine in self.exposed for exposure in mine})
+        return self._narrowed((None, *versions[:VERSIONS_MAX]))
+
+    def _narrowed(self, versions: Sequence[tuple[str, str] | None]) -> list["Group"]:
         sizes = sorted({member.gpus or 0 for member, _ in self.exposed})
         found: dict[tuple[Attempt, ...], Group] = {}
-        for version in [None, *versions[:VERSIONS_MAX]]:
+        for version in versions:
             for size in sizes[:SIZES_MAX]:
                 chosen = tuple(
                     (member, kept)

@@ -20,26 +20,29 @@ _encode = msgspec.json.Encoder().encode
 
 
 def leaves_of(records: Sequence[Record], rows: Sequence[Any]) -> list[bytes]:
-    """In offset order, as both arguments are.  `rows` are those of `events`."""
+    """In offset order, as both arguments are.  `rows` are those of `events`.
+
+    Encoded one by one: to encode all in one call keeps as many tuples, and takes twice as long.
+    """
     leaves: list[bytes] = []
     at, count = 0, len(rows)
     for record in records:
         offset, value = record.offset, record.value
-        if at < count and rows[at].offset == offset:
-            row = rows[at]
-            raw = row.raw
-            # Lengths first: most lines are ASCII, and a line inside an envelope is shorter than the record.
-            if value is not None and len(raw) == len(value) and raw.encode("utf-8", "surrogateescape") == value:
-                digest = row.sha256
-            else:
-                digest = None if value is None else sha256(value).hexdigest()
-            told: list[Any] = []
-            while True:
-                told.append(row.event_time if row.sha256 == digest else (row.event_time, row.sha256))
-                at += 1
-                if at == count or (row := rows[at]).offset != offset:
-                    break
+        if at == count or rows[at].offset != offset:
+            digest = None if value is None else sha256(value).hexdigest()
+            leaves.append(_encode((offset, record.timestamp, record.key, record.headers, digest, ())))
+            continue
+        row = rows[at]
+        raw = row.raw
+        # Lengths first: a line inside an envelope is shorter than its record.  Of equal length they can only be equal in ASCII.
+        if value is not None and len(raw) == len(value) and raw.isascii() and raw.encode() == value:
+            digest = row.sha256
         else:
-            digest, told = None if value is None else sha256(value).hexdigest(), []
-        leaves.append(_encode((offset, record.timestamp, record.key, record.headers, digest, told)))
+            digest = None if value is None else sha256(value).hexdigest()
+        stored = [row.event_time if row.sha256 == digest else (row.event_time, row.sha256)]
+        at += 1
+        while at < count and (row := rows[at]).offset == offset:
+            stored.append(row.event_time if row.sha256 == digest else (row.event_time, row.sha256))
+            at += 1
+        leaves.append(_encode((offset, record.timestamp, record.key, record.headers, digest, stored)))
     return leaves

@@ -194,6 +194,12 @@ def parse(
     raise UnknownFormat("no format reads this line")
 
 
+def claimant(payload: bytes, allowed: frozenset[Source]) -> Payload | None:
+    """The format that claims the beginning of a line, the rest of which is elsewhere."""
+    candidates = _ARRANGED.get(allowed) or _arranged(allowed)
+    return next((format_ for format_ in candidates.of(payload) if format_.claims(payload)), None)
+
+
 def _read(format_: Payload, line: Line, reading: Reading) -> tuple[Payload, Sequence[Parsed]]:
     try:
         return format_, format_.parse(line, reading)

@@ -7,6 +7,7 @@ the answer is are counts, not a guess: of the lines that hold text,
     generic    a format knows the program and kept the text (`training_line`, `access_line`, ..)
     quiet      known and of no interest: header lines, empty lines of a rank
     broken     a format knew the line for its own and could not read it
+    pieces     of lines that a container runtime split: the pipeline reads them when they are together, and here nobody does
     unclaimed  nobody's; grouped by shape: what varies is folded, so that a million lines are a few templates
 
 Whether a time has a zone or a year is found by reading the line again as if it were elsewhere, or long ago: a time that moves had none.
@@ -157,6 +158,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     shapes: list[Shape]
     other_shapes: int  # unclaimed lines of shapes that were given up
     truncated: int
+    pieces: int  # of lines that a container runtime split: read when they are together
     crlf: int
     binary: int
     document: bool  # the sample begins as one JSON document over many lines
@@ -227,6 +229,9 @@ class Sniffer:
         for names, name in (("programs", line.program), ("files", line.file)):
             if name:
                 self._count(names, name)
+        if line.part is not None and b"\r" not in payload:
+            self._counts["pieces"] += 1
+            return
         told = line.collected_time or collected
         reading = Reading(
             zone=self._known.zone,
@@ -347,6 +352,7 @@ class Sniffer:
             broken=counts["broken"],
             unclaimed=counts["unclaimed"],
             truncated=counts["truncated"],
+            pieces=counts["pieces"],
             crlf=counts["crlf"],
             binary=counts["binary"],
             confidence=_confidence(counts, document=document),

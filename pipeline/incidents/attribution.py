@@ -36,22 +36,14 @@ GAP_MIN = 1.0  # a factor of ten over any other person, machine or chance, times
 BORROWED_GAP_MIN = 0.5  # a factor of three over the borrowed account
 CITED_MAX = 5
 KIND_ORDER = ("did", "borrowed", "nobody", "other")
-UNMAPPED = (":",)  # ids of names that the identity map does not know: uid:5099, login:x
-
-
-class Account(msgspec.Struct, frozen=True):
-    """What the site says of a candidate's account."""
-
-    role: str  # member | admin | service | "": the identity map does not know it
-    shared: bool  # several people have it
 
 
 class Known(msgspec.Struct, frozen=True):
     """What attribution needs beside the campaign."""
 
-    account: Callable[[str], Account]  # by identity id
+    role: Callable[[str], str]  # of an identity id: member, admin, service; empty: the identity map does not know it
     signals: Mapping[str, Sequence[Finding]]  # identity id -> findings that its account was used by others
-    logins_heard: Callable[[int, int], bool]  # were logins recorded in every part of a span?
+    logins_heard: Callable[[int], bool]  # were logins recorded on the day that begins so?
 
 
 def attribute(cluster: str, members: Sequence[Finding], known: Known) -> Attribution:
@@ -109,11 +101,16 @@ class Candidate:
         self.acts = [each for each in members if each.suspect == who]
         self.alerts = [each for each in self.acts if each.alert]
         self.others = [each for each in members if each.suspect and each.suspect != who and each.alert]
-        self.account = known.account(who)
+        self.role = known.role(who)
         self.signals = tuple(known.signals.get(who, ()))
         self.records = [item for each in self.alerts for item in each.evidence if item.role in WHO]
         # Of accounts alone: role "" passes the gate of sources, which knows root and daemons only.
-        self.attested, self.unattested = name_or_reason(Identity(id=who, role=self.account.role), self.records)
+        self.attested, self.unattested = name_or_reason(Identity(id=who, role=self.role), self.records)
+
+    @property
+    def shared(self) -> bool:
+        """Can several people use the account?  The identity map gives a name to one person at a time, or to a service."""
+        return self.role == "service"
 
     @property
     def days(self) -> list[int]:
@@ -123,16 +120,16 @@ class Candidate:
     @property
     def heard(self) -> bool:
         """Were logins recorded on all of these days?"""
-        return all(self._known.logins_heard(day, day + DAY_MS - 1) for day in self.days)
+        return all(self._known.logins_heard(day) for day in self.days)
 
     def hypotheses(self) -> list[Hypothesis]:
         """The holder, and somebody else with the account."""
         same = list(self._acted())
-        doubt = [weighed("owner_less", _cited(self.signals))] if self.signals or self.account.shared else []
+        doubt = [weighed("owner_less", _cited(self.signals))] if self.signals or self.shared else []
         borrowed = [weighed("no_sign" if self.heard else "unheard", ())]
         if self.signals:
             borrowed = [weighed("signal", _cited(self.signals))]
-        if self.account.shared:
+        if self.shared:
             borrowed.append(weighed("shared", ()))
         return [hypothesis("did", self.who, [*same, *doubt]), hypothesis("borrowed", self.who, [*same, *borrowed])]
 
@@ -159,7 +156,7 @@ class Candidate:
 
     def doubts(self) -> Iterator[str]:
         """Why the account need not be its holder."""
-        if self.account.role == "service" or self.account.shared:
+        if self.shared:
             yield "several people can use the account"
         if self.signals:
             yield "a finding says that the account was borrowed"
@@ -170,7 +167,7 @@ class Candidate:
             yield "no finding names this candidate: " + (self.acts[0].actor_withheld or self.acts[0].gate or "below the gate")
         if not self.attested:
             yield f"of who acted: {self.unattested}"
-        if any(mark in self.who for mark in UNMAPPED):
+        if not self.role:
             yield "the identity map does not know the account"
         yield from self.doubts()
         if not self.heard:

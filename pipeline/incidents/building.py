@@ -69,6 +69,7 @@ def build(cluster: str, members: Sequence[Finding], around: Surroundings) -> Inc
                 version=each.detector_version,
                 severity=each.severity,
                 subject=hide(each.about) if each.subject.kind == "identity" else each.about,
+                who=who_of(cluster, each.suspect, attribution.named),
                 effect_time=each.effect_time,
                 summary=hide(each.summary),
                 alert=each.alert,
@@ -85,6 +86,11 @@ def build(cluster: str, members: Sequence[Finding], around: Surroundings) -> Inc
         limits=tuple(_limits(members, around, len(moments) - TIMELINE_MAX)),
         status=Status.FINAL if all(each.status is Status.FINAL for each in members) else Status.PROVISIONAL,
     )
+
+
+def who_of(cluster: str, suspect: str, named: str) -> str:
+    """What a suspect is called."""
+    return suspect if not suspect or suspect == named else label_of(cluster, suspect)
 
 
 class Hiding:

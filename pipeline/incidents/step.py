@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.detect.site import site_of
 from pipeline.incidents import building
-from pipeline.incidents.attribution import Account, Known
+from pipeline.incidents.attribution import Known
 from pipeline.incidents.building import Surroundings, days_of
 from pipeline.incidents.campaigns import DAY_MS, GAP_MS, cluster_findings, means_of
 from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex, time_of
@@ -49,6 +49,7 @@ class IncidentsState:
         self.cases = cases
         self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
         self.directory = site_of(settings).directory
+        self.roles = {each.id: each.role for each in self.directory.identities}
         self.publisher = IncidentPublisher(cases, settings.digest())
         self.agenda = Agenda()
         self.unseen = deque(case for case in cases if case not in (MARKS, COVERAGE))  # what watermarks have closed meanwhile
@@ -87,7 +88,7 @@ def step(state: IncidentsState, batch: Sequence[Fact], now: Watermarks) -> tuple
         elif pushed_out := index.add(fact.id, fact.body):
             state.cases.drop(fact.case, pushed_out)
         examined = index.examined.get(fact.id)
-        if examined is None or examined.exposures:
+        if examined is None:
             dirty[fact.case] = None
         else:
             state.agenda.plan(fact.case, time_of(examined) // LOOK_MS * LOOK_MS + LOOK_MS)
@@ -126,9 +127,9 @@ def _incident(state: IncidentsState, case: bytes, members: Sequence[Finding], no
         if days and (source is Source.SSHD or now.known(cluster, source)):  # what a site does not ship is no gap, logins always are
             silent[source.value] = days
     known = Known(
-        account=lambda who: _account(state, who),
+        role=lambda who: state.roles.get(who, ""),
         signals=_signals(index, first, last),
-        logins_heard=lambda start, _: _heard(state, case, Source.SSHD, start, now),
+        logins_heard=lambda day: _heard(state, case, Source.SSHD, day, now),
     )
     around = Surroundings(state.directory, index.examined, known, silent, len(index.examined) >= index.facts_max)
     return building.build(cluster, members, around)
@@ -141,20 +142,6 @@ def _heard(state: IncidentsState, case: bytes, source: Source, day: int, now: Wa
         state.cases.merge(Fact(case, name, rank(1), b"\x01"))
         index.heard.add(name)
     return name in index.heard
-
-
-def _account(state: IncidentsState, who: str) -> Account:
-    """What the identity map says, over all times: one person's account, or one that several had at a time."""
-    mine = [each for each in state.directory.identities if each.id == who]
-    others = [each for each in state.directory.identities if each.id != who]
-    shared = any(
-        each.valid_from < other.valid_to
-        and other.valid_from < each.valid_to
-        and ((each.uid is not None and each.uid == other.uid) or (each.login and each.login == other.login))
-        for each in mine
-        for other in others
-    )
-    return Account(mine[0].role if mine else "", bool(shared))
 
 
 def _signals(index: IncidentsIndex, first: int, last: int) -> dict[str, list[Finding]]:

@@ -52,6 +52,7 @@ from pipeline.model.events import (
     KernelLine,
     KillRequest,
     KubernetesRequest,
+    LinePart,
     Login,
     ModuleImported,
     NodeState,
@@ -98,7 +99,7 @@ RUNS_FIRST = frozenset({"LD_PRELOAD", "LD_AUDIT", "PYTHONSTARTUP", "BASH_ENV", "
                         "NCCL_TUNER_PLUGIN", "NCCL_PROFILER_PLUGIN"})  # fmt: skip
 _SEPARATORS = re.compile(r"[:\s]+")
 EPHEMERAL_PORT = 32_768  # from here on ports are drawn, and tell nothing
-PLACED = (TrainingLine, RankFailed)  # of whose lines it matters what stood beside them
+PLACED = (TrainingLine, RankFailed, LinePart)  # of whose lines it matters what stood beside them
 Roots = tuple[str, ...]  # folders of artefacts, with a slash behind
 Facts = Callable[[Event, Any], Sequence[Tell]]
 RootedFacts = Callable[[Event, Any, Roots], Sequence[Tell]]
@@ -421,7 +422,7 @@ FACTS: dict[type[Body], Facts] = {
     **dict.fromkeys(
         (
             JobStep, KillRequest, JobUpdate, ControllerJob, RankFailed, RanksClosed, StepCancelled, TaskEnded, StepOom, CollectiveTimeout,
-            CheckpointNote, HistoryBegins,
+            CheckpointNote, HistoryBegins, LinePart,
         ),
         _to_job,
     ),

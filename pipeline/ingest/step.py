@@ -2,7 +2,8 @@
 
     record -> envelope -> line -> payload -> events -> row + facts
 
-Decoding is a function of record bytes, headers, Kafka timestamp and settings, so that a replay gives the same events.  One
+Decoding is a function of record bytes, headers, Kafka timestamp and settings, so that a replay gives the same events; alone of a line
+that a container runtime split, what stood before it in its file tells where it belongs (splits.py).  One
 unreadable record is one outcome, never the end of the batch.  Three times are kept: the line's own, the shipper's, the broker's; a line
 whose time is ahead of its collection is flagged and moves no watermark, since one wrong clock must not close everybody's windows.
 
@@ -21,18 +22,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from pipeline.errors import DecodeError, ErrorCode, RejectedRecord, TimestampOutOfRange
+from pipeline.errors import DecodeError, ErrorCode, RejectedRecord, SplitLine, TimestampOutOfRange
 from pipeline.formats import registry
 from pipeline.formats.envelopes.raw import said_by
 from pipeline.formats.line import Line, Reading
+from pipeline.formats.split_lines import PIECE_BYTES_MAX
 from pipeline.ingest.facts import PLACED, facts_of, spoken_for
 from pipeline.ingest.rates import Rates
 from pipeline.ingest.reading import SourceReader, SourceReading, short_host
+from pipeline.ingest.splits import Place, Splits
 from pipeline.ingest.zones import SAMPLED_BELOW, Zones
 from pipeline.model.actor import actor_of, with_uids
 from pipeline.model.attributes import attributes
 from pipeline.model.conduct import Conduct, Folder
-from pipeline.model.events import Event, JobRecord, Parsed
+from pipeline.model.events import Event, JobRecord, LinePart, Parsed
 from pipeline.model.facts import Fact, host_case
 from pipeline.model.identity import Directory
 from pipeline.model.ids import Digester, digest
@@ -56,7 +59,7 @@ REASONS_MAX, REASON_CHARACTERS_MAX = 3, 200
 
 
 class IngestState:
-    """Nothing that must survive but the marks in `cases`; the rest is settings and caches."""
+    """Nothing that must survive but the marks and the split lines in `cases`; the rest is settings and caches."""
 
     def __init__(self, settings: Settings, cases: Cases) -> None:
         self.cases = cases
@@ -69,6 +72,7 @@ class IngestState:
         self.roots = tuple(root.path.rstrip("/") + "/" for root in settings.artefact_roots)
         self.conduct = Conduct(self.directory, [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
         self.zones, self.rates = Zones(), Rates((source.name, source.expected_per_hour) for source in settings.sources)
+        self.splits = Splits(cases)
         self.heard: set[tuple[str, str, Source, int]] = set()  # told already; telling again would be harmless
         self._digesters: dict[tuple[str, str, str], Digester] = {}
 
@@ -152,7 +156,7 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
         except RejectedRecord as error:
             outcomes.append(Rejected(record.offset, error.code, str(error)))
             continue
-        if not decoded:
+        if not decoded and not refused:
             outcomes.append(Filtered(record.offset, ErrorCode.NOTHING_TO_KEEP))
         for event, row in decoded:
             time, key = event.event_time, (event.cluster, event.source, event.host)
@@ -171,6 +175,8 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
                 family.latest = time
             family.buckets[time - time % bucket_ms] = None
         outcomes += refused
+    if state.splits:
+        state.splits.forget(progress)
     if batch:
         state.rates.progress(collected_time(batch[0].timestamp, dict(batch[0].headers)), progress)
     outcomes += _observed(state, heard.values())
@@ -204,7 +210,10 @@ def decode_record(
     lines = registry.unwrap(value, headers)
     decoded: list[tuple[Event, EventRow]] = []
     if len(lines) == 1:
-        decode_line(state, record, headers, lines[0], lost, decoded, None)
+        try:
+            decode_line(state, record, headers, lines[0], lost, decoded, None)
+        except SplitLine as error:
+            return [], [_refused_row(state, record, 0, _as_shipped(state, record, lines[0], headers), error, 0)]
         return decoded, []
     refused: list[tuple[int, Line, RejectedRecord]] = []
     twins = Twins()
@@ -218,7 +227,7 @@ def decode_record(
         twins.next_line()
         if len(decoded) > EVENTS_MAX:
             raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"more than {EVENTS_MAX} events in one record")
-    if refused and not decoded:
+    if refused and not decoded and not any(isinstance(error, SplitLine) for _, _, error in refused):
         reasons = "; ".join(f"item {number}: {error}" for number, _, error in refused[:REASONS_MAX])
         raise _rejected(refused[0][2].code, f"{len(refused)} of {len(lines)} items refused, {reasons}")
     return decoded, [_refused_row(state, record, *each, len(decoded) + index) for index, each in enumerate(refused)]
@@ -247,7 +256,10 @@ def decode_line(
     collected = _collected(line, record)
     reading = Reading(zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys)
     try:
-        _, events = registry.parse(line, reading, source.format, source.allowed)
+        if line.part is None and not state.splits:
+            _, events = registry.parse(line, reading, source.format, source.allowed)
+        else:
+            events = _read(state, line, reading, source, collected, lost)
     except RejectedRecord as error:
         if error.format:
             _lose(state, lost, registry.by_name(error.format).source, source, collected)
@@ -265,13 +277,75 @@ def decode_line(
         row = _row(state, event, parsed, line, record, len(decoded), future=future)
         if line.host and event.source in PER_HOST and source.host != event.host:
             row.attrs["shipped_by"] = source.host
-        if line.part is not None:
-            row.attrs["part"] = "last" if line.part.last else "open"
         decoded.append((event, row))
         if sha256 < SAMPLED_BELOW and parsed.event_time is not None:
             state.zones.note((event.source, event.host or line.file, source.zone.key), event.event_time, collected)
     if source.expected and events:
         state.rates.note(source.name, source.host, collected)
+
+
+# --- split lines ----------------------------------------------------------------------------------------------------------------
+
+
+def _read(state: IngestState, line: Line, reading: Reading, source: SourceReading, collected: int, lost: Losses) -> Sequence[Parsed]:
+    """The events of a line that may be a piece of a longer one.  Raises SplitLine where nobody puts the pieces together."""
+    of_job, file = not JOB_SOURCES.isdisjoint(source.allowed), ""
+    if line.file:
+        file = f"{source.cluster}\x1f{source.host}\x1f{line.file}\x1f{line.stream}"
+    if of_job and line.part is not None and (end := line.payload.rfind(b"\r")) > 0:
+        updates = msgspec.structs.replace(line, payload=line.payload[:end])  # of a progress bar; each is whole up to there
+        try:
+            events = registry.parse(updates, reading, source.format, source.allowed)[1]
+        except RejectedRecord:
+            pass
+        else:
+            state.splits.bar(file, collected)
+            return events
+    piece = _piece_id(state, line, source, collected)
+    place = state.splits.place(line, file, piece, collected)
+    if place is None:
+        return registry.parse(line, reading, source.format, source.allowed)[1]
+    if line.part is None and place.line == piece:  # the rest of a bar
+        try:
+            return registry.parse(line, reading, source.format, source.allowed)[1]
+        except RejectedRecord:
+            pass
+    if not of_job:
+        _lose_split(state, line, source, collected, place, lost)
+        raise SplitLine(f"piece {'?' if place.ordinal is None else place.ordinal} of a line that a container runtime split")
+    which: str | int = hashlib.sha256(line.payload).hexdigest() if place.ordinal is None else place.ordinal
+    return (Parsed(source=Source.TRAINING, body=_piece(line, source, place), own_id=f"{place.line}/{which}"),)
+
+
+def _piece_id(state: IngestState, line: Line, source: SourceReading, collected: int) -> str:
+    """The same whenever the piece is sent again."""
+    where = f"at {collected}" if line.file_offset is None else line.file_offset
+    return state.digester(Source.TRAINING, source.cluster, source.host).digest("piece", line.file, where, line.payload)
+
+
+def _piece(line: Line, source: SourceReading, place: Place) -> LinePart:
+    return LinePart(
+        line=place.line,
+        payload=line.payload[:PIECE_BYTES_MAX],
+        ordinal=place.ordinal,
+        last=place.last,
+        cut=len(line.payload) > PIECE_BYTES_MAX,
+        zone=source.zone.key,
+        format=source.format,
+        json_keys={meaning: tuple(keys) for meaning, keys in (source.json_keys or {}).items()},
+    )
+
+
+def _lose_split(state: IngestState, line: Line, source: SourceReading, collected: int, place: Place, lost: Losses) -> None:
+    """Note by its first piece whose line was lost, where a format knows it for its own."""
+    if place.ordinal not in (None, 0):
+        return
+    format_ = registry.by_name(source.format) if source.format else registry.claimant(line.payload, source.allowed)
+    if format_ is not None:
+        _lose(state, lost, format_.source, source, collected)
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------------------
 
 
 def _collected(line: Line, record: Record) -> int:

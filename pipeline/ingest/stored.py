@@ -6,8 +6,8 @@ settings of today.  Only ids are taken from the row: of equal lines of one recor
 
     rows 0 1 2 of one record      line of row 0 gives two events -> ids of rows 0 and 1;   the next line is that of row 2
 
-A line that is read otherwise today (another format, other events) keeps the id that it gets now, and is counted: `otherwise`.  The pieces
-of a line that a container runtime split, and headers of no use to ingest, are not stored.
+A line that is read otherwise today (another format, other events) keeps the id that it gets now, and is counted: `otherwise`.  Which
+line a piece of a split one belongs to is not told by its own row, so pieces are left out; headers of no use to ingest are not stored.
 
 Holds: same settings and same release, same events.
 """
@@ -16,12 +16,15 @@ from collections.abc import Mapping, Sequence
 
 import msgspec
 
-from pipeline.errors import RejectedRecord
+from pipeline.errors import ErrorCode, RejectedRecord
 from pipeline.formats.line import Line
 from pipeline.ingest.step import REFUSED, IngestState, Losses, decode_line, decode_record, fold
 from pipeline.model.events import Event
 from pipeline.model.outcome import EventRow, Outcome, Record
 from pipeline.stream.watermark import Watermarks
+
+
+PIECES = frozenset({"line_part", ErrorCode.SPLIT_LINE.value})
 
 
 class StoredRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -62,6 +65,9 @@ class Restored:
         decoded: list[tuple[Event, EventRow]] = []
         at = 0
         while at < len(record.rows):
+            if record.rows[at].kind in PIECES:
+                at += 1
+                continue
             before = len(decoded)
             self._read(state, record, record.rows[at], lost, decoded)
             made = len(decoded) - before
@@ -76,9 +82,7 @@ class Restored:
         return decoded, []
 
     @staticmethod
-    def _read(
-        state: IngestState, record: StoredRecord, row: StoredRow, lost: Losses, decoded: list[tuple[Event, EventRow]]
-    ) -> None:
+    def _read(state: IngestState, record: StoredRecord, row: StoredRow, lost: Losses, decoded: list[tuple[Event, EventRow]]) -> None:
         """Adds the events of the row's line; a line that was refused then is refused again, which notes what was lost by it."""
         line = Line(
             payload=row.payload,

@@ -13,18 +13,20 @@ of an attempt that began at time 0, or behind what was evicted.
 
 import posixpath
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sortedcontainers import SortedSet
 
 from pipeline.detect.case import CLOCK_MS, Case, Site
 from pipeline.detect.workload import creates
+from pipeline.formats.split_lines import released_at, whole_lines
 from pipeline.model.events import (
     Body,
     Event,
     JobRecord,
     KillRequest,
     KubernetesRequest,
+    LinePart,
     PrivilegeUsed,
     ProcessRun,
     ProcessSpawned,
@@ -43,6 +45,8 @@ OPENING = frozenset({
     "sh", "bash", "dash", "zsh", "ksh", "nc", "ncat", "netcat", "socat", "ssh", "scp", "sftp", "curl", "wget", "perl", "ruby", "telnet",
     "kill", "pkill", "killall", "scancel", "crontab", "chmod", "base64", "systemctl", "sudo", "su", "nohup", "setsid", "at",
 })  # fmt: skip
+PIECES_MAX = 256  # of split lines, 16 KiB each
+EVER = 2**62  # event time that has passed everything
 SAME_RUN_MS = 60_000  # between the creation of a Kubernetes job in the audit log and in a list
 BEFORE_START_MS = 3_600_000  # lines of a job may precede its recorded start by clock error; never by more
 
@@ -53,6 +57,7 @@ class JobIndex:
     def __init__(self, cluster: str, job: str, facts_max: int) -> None:
         self.cluster, self.job, self._facts_max = cluster, job, facts_max
         self.told: dict[str, Told] = {}
+        self._pieces: dict[str, Event] = {}  # those of `told` that are pieces of split lines
         self.emitted: dict[str, Emitted] = {}
         self.summaries: dict[str, Emitted] = {}  # by attempt: to which cohorts it was told last
         self.tombstone: Tombstone | None = None
@@ -75,36 +80,49 @@ class JobIndex:
             return ""
         self.void(fact_id)  # a fact that grows, such as the newest step of an hour, takes one place
         self.told[fact_id] = told
+        if isinstance(told, Event) and isinstance(told.body, LinePart):
+            self._pieces[fact_id] = told
         kind, time = _kind_and_time(told)
         order = self._order.get(kind)
         if order is None:
             order = self._order[kind] = set()
         order.add((time, fact_id))
-        if len(order) <= self._facts_max:
+        if len(order) <= (self._facts_max if fact_id not in self._pieces else min(PIECES_MAX, self._facts_max)):
             return ""
         if not isinstance(order, SortedSet):
             order = self._order[kind] = SortedSet(order)
         _, out = order.pop()
         self.dropped += 1
         del self.told[out]
+        self._pieces.pop(out, None)
         return str(out)
 
     def void(self, fact_id: str) -> None:
         """A derived fact that no longer holds: as if it had never been told."""
         told = self.told.pop(fact_id, None)
+        self._pieces.pop(fact_id, None)
         if told is not None:
             kind, time = _kind_and_time(told)
             self._order[kind].discard((time, fact_id))
 
-    def cases(self, site: Site) -> list[Case]:
+    def waits(self) -> set[int]:
+        """Event times at which a split line that is not whole by then is released as it is."""
+        return {released_at(piece) for piece in self._pieces.values()}
+
+    def cases(self, site: Site, passed: int = EVER) -> list[Case]:
         """One case per attempt, by submit and start.  A record of the time before the start belongs to the run that followed.
 
-        Forgotten attempts get no case, but what is told of them goes to them all the same, and not to a later user of the id.
+        Pieces of split lines are what they say together, as far as they are whole or event time has `passed` their wait.  Forgotten
+        attempts get no case, but what is told of them goes to them all the same, and not to a later user of the id.
         """
         by_attempt: dict[Attempt, tuple[list[Event], list[Touch | NodeTouch], list[HostCoverage], list[ArtefactUse]]] = {}
         for gone in self.forgotten:
             by_attempt[gone] = ([], [], [], [])
-        events = [told for told in self.told.values() if isinstance(told, Event)]
+        known: Collection[Told] = self.told.values()
+        if self._pieces:
+            lines = whole_lines(self._pieces.values(), passed)
+            known = [*(told for name, told in self.told.items() if name not in self._pieces), *lines]
+        events = [told for told in known if isinstance(told, Event)]
         for event in events:
             if isinstance(event.body, JobRecord) and (attempt := attempt_of(event, event.body)):
                 by_attempt.setdefault(attempt, ([], [], [], []))
@@ -114,7 +132,7 @@ class JobIndex:
         started = {(attempt.job, attempt.submit) for attempt in by_attempt if attempt.start >= 0}
         attempts = sorted(each for each in by_attempt if each.start >= 0 or (each.job, each.submit) not in started)
         begins = _begins(attempts)
-        for told in self.told.values():
+        for told in known:
             if isinstance(told, Event):
                 named = attempt_of(told, told.body) if isinstance(told.body, JobRecord) else None
                 attempt = named if named in attempts else self._running(attempts, begins, told.event_time)

@@ -151,7 +151,11 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish | 
     for late in index.late():  # of evicted attempts: never judged on half the evidence
         index.void(late)
         state.cases.drop(key, late)
-    cases = index.cases(state.site)
+    joint = now.joint(index.cluster)
+    for time in index.waits():
+        if time >= joint:
+            state.agenda.plan(key, time + 1)
+    cases = index.cases(state.site, joint)
     judged: list[Finding | Verdict] = []
     enriched: list[Publish] = []
     for case in cases:

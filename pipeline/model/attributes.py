@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.model.events import AuditRecord, Body
+from pipeline.model.events import AuditRecord, Body, LinePart
 
 
 def attributes(body: Body) -> tuple[str, dict[str, str]]:
@@ -18,6 +18,12 @@ def attributes(body: Body) -> tuple[str, dict[str, str]]:
             attrs["keys"] = ",".join(body.keys)
         attrs.update(body.fields)
         return "audit_record", attrs
+    if isinstance(body, LinePart):  # its bytes are the line, which stands beside
+        return "line_part", {
+            "line": body.line,
+            "ordinal": "" if body.ordinal is None else str(body.ordinal),
+            "part": "last" if body.last else "open",
+        }
     fields = msgspec.to_builtins(body)
     kind = fields.pop("type")
     for name, value in fields.items():

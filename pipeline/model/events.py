@@ -218,6 +218,22 @@ class TrainingLine(Body, frozen=True, tag="training_line"):
     value: float | None = None
 
 
+class LinePart(Body, frozen=True, tag="line_part"):
+    """A piece of a line that a container runtime split; jobs puts the pieces together (formats/split_lines.py).
+
+    It says how the whole line is to be read, since no setting is known where that is done.
+    """
+
+    line: str  # the same for all pieces of one
+    payload: bytes
+    ordinal: int | None = None  # None: nobody counted
+    last: bool = False
+    cut: bool = False  # longer than a piece may be
+    zone: str = "UTC"
+    format: str = ""  # pinned
+    json_keys: dict[str, tuple[str, ...]] = {}
+
+
 class ProcessStarted(Body, frozen=True, tag="process_started"):
     """Our probe: a rank started."""
 
@@ -728,6 +744,7 @@ AnyBody = (
     | StepOom
     | CollectiveTimeout
     | TrainingLine
+    | LinePart
     | ProcessStarted
     | CheckpointSaved
     | CheckpointLoaded

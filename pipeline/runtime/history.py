@@ -11,21 +11,23 @@ are left out: the end of the range does that.
 Dead letters have no row.  Read again they are refused again, but where a format knew the line, ingest notes that something was lost then:
 without them an absence could be taken for a proof, and a finding come out otherwise than it did.
 
-Holds: nothing is written; at most a chunk of rows, or WAITING_MAX records a partition, is in memory; equal ranges give equal records.
+Holds: nothing is written; in memory are a chunk of rows and the dead letters of the range, or WAITING_MAX records a partition; equal ranges
+give equal records.
 """
 
 import heapq
 import itertools
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple, Protocol
+from datetime import UTC, datetime
+from typing import Any, NamedTuple, Protocol, Self
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from pipeline.errors import BrokerUnavailable, ConfigError, ServerFailed
+from pipeline.errors import BrokerUnavailable, ConfigError
 from pipeline.ingest.step import FINAL_HEADER
 from pipeline.ingest.stored import StoredRecord, StoredRow
 from pipeline.model.outcome import Record
@@ -36,8 +38,8 @@ from pipeline.sink.clickhouse import Database
 
 BATCH_RECORDS = 2000  # between two checkpoints
 CHUNK_ROWS = 50_000  # of one question to ClickHouse; a minute is never split
-WAITING_MAX, WAITING_MIN = 5_000, 1_000  # records of one partition that wait for the others
-LETTERS_MAX = 100_000
+WAITING_MAX = 5_000  # records of one partition that wait for the others
+FETCH_BYTES = 4 << 20
 FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 SILENCE_SECONDS = 30.0  # without a record that should come
 MINUTE_MS = 60_000
@@ -89,6 +91,8 @@ class KafkaHistory:
                 group_id=None,
                 enable_auto_commit=False,
                 auto_offset_reset="none",
+                max_poll_records=WAITING_MAX,
+                max_partition_fetch_bytes=FETCH_BYTES,
                 bootstrap_timeout_ms=FIRST_ANSWER_MS,
             )
             existing = self._consumer.topics()
@@ -106,7 +110,7 @@ class KafkaHistory:
         earlier = any(beginning[part] < self._first[part] for part in parts)
         self.begins = span.begin if earlier or self._deleted else None
 
-    def __enter__(self) -> "KafkaHistory":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -133,48 +137,45 @@ class KafkaHistory:
         return first, {part: max(behind[part], first[part]) for part in parts}
 
     def _merged(self) -> Iterator[Any]:
-        left = {part for part, end in self._end.items() if end > self._first[part]}
-        waiting: dict[Any, deque[Any]] = {part: deque() for part in left}
-        with self._answering():
-            self._consumer.assign(sorted(left))
-            for part in left:
-                self._consumer.seek(part, self._first[part])
-        heads: list[tuple[int, Any]] = []  # of the partitions that have a record waiting
-        while left:
-            self._fill(left, waiting, heads)
-            while heads and len(heads) == len(left):
-                _, part = heapq.heappop(heads)
-                record = waiting[part].popleft()
-                self._note_deleted(part, record)
-                yield record
-                if waiting[part]:
-                    heapq.heappush(heads, (waiting[part][0].timestamp, part))
-                elif record.offset + 1 >= self._end[part]:
-                    left.discard(part)
+        waiting: dict[Any, deque[Any]] = {}
+        heads: list[tuple[int, Any]] = []  # timestamp of the next record of each partition
+        for part in sorted(self._first):
+            waiting[part] = self._fetched(part)
+            if waiting[part]:
+                self._note_deleted(part, waiting[part][0])
+                heads.append((waiting[part][0].timestamp, part))
+        heapq.heapify(heads)
+        while heads:
+            _, part = heads[0]
+            yield waiting[part].popleft()
+            if not waiting[part]:
+                waiting[part] = self._fetched(part)
+            if waiting[part]:
+                heapq.heapreplace(heads, (waiting[part][0].timestamp, part))
+            else:
+                heapq.heappop(heads)
 
-    def _fill(self, left: set[Any], waiting: Mapping[Any, deque[Any]], heads: list[tuple[int, Any]]) -> None:
-        """Until each partition that is not at its end has a record waiting."""
+    def _fetched(self, part: Any) -> deque[Any]:
+        """The next records of a partition, one partition at a time: none means its end.  Moves `_first` on."""
         heard = time.monotonic()
-        while any(not waiting[part] for part in left):
-            with self._answering():
-                full = [part for part in left if len(waiting[part]) >= WAITING_MAX]
-                self._consumer.pause(*full)
-                self._consumer.resume(*(part for part in left if len(waiting[part]) < WAITING_MIN))
-                fetched = self._consumer.poll(timeout_ms=500)
-                for part, records in fetched.items():
-                    heard = time.monotonic()
-                    if part in left and not waiting[part] and records and records[0].offset < self._end[part]:
-                        heapq.heappush(heads, (records[0].timestamp, part))
-                    waiting[part].extend(record for record in records if record.offset < self._end[part])
-                for part in [part for part in left if not waiting[part] and self._consumer.position(part) >= self._end[part]]:
-                    left.discard(part)  # what is left of it holds no record: transactions, compaction
-            if time.monotonic() - heard > SILENCE_SECONDS:
-                raise BrokerUnavailable(f"no record from Kafka at {self._servers} for {SILENCE_SECONDS:.0f} s, though more are to come")
+        with self._answering():
+            if self._first[part] < self._end[part]:
+                self._consumer.assign([part])
+                self._consumer.seek(part, self._first[part])
+            while self._first[part] < self._end[part]:
+                records = self._consumer.poll(timeout_ms=500).get(part, ())
+                self._first[part] = self._consumer.position(part)  # behind what holds no record, too: transactions, compaction
+                if found := deque(record for record in records if record.offset < self._end[part]):
+                    return found
+                if time.monotonic() - heard > SILENCE_SECONDS:
+                    raise BrokerUnavailable(f"no record of {part.topic}/{part.partition} from {self._servers} for {SILENCE_SECONDS:.0f} s")
+        return deque()
 
     def _note_deleted(self, part: Any, record: Any) -> None:
         if (offset := self._deleted.pop(part, None)) is not None:
             self.begins = max(self.begins or 0, record.timestamp)
-            self.gaps.append(f"{part.topic}/{part.partition}: records below offset {offset} are deleted; the first is of {record.timestamp}")
+            first = datetime.fromtimestamp(record.timestamp / 1000, UTC)
+            self.gaps.append(f"{part.topic}/{part.partition}: records below offset {offset} are deleted; the first is of {first:%F %T}Z")
 
     @contextmanager
     def _answering(self) -> Iterator[None]:
@@ -213,8 +214,13 @@ SELECT toUnixTimestamp64Milli(kafka_time), toString(_topic), _partition, toStrin
 FROM {{db}}.events WHERE {_RANGE} ORDER BY kafka_time, _topic, _partition, _incarnation, _offset, _index
 """  # noqa: S608  same
 EARLIER = """
-SELECT count() FROM (SELECT 1 FROM {db}.events WHERE kafka_time < fromUnixTimestamp64Milli(toInt64(%(begin)s)) AND _topic IN %(topics)s LIMIT 1)
+SELECT count() FROM
+(SELECT 1 FROM {db}.events WHERE kafka_time < fromUnixTimestamp64Milli(toInt64(%(begin)s)) AND _topic IN %(topics)s LIMIT 1)
 """
+FILELESS = f"""
+SELECT count() FROM {{db}}.events WHERE {_RANGE}
+AND kind IN ('iteration', 'training_line', 'rank_failed', 'progress') AND job_id != '' AND file = ''
+"""  # noqa: S608  same; only the file tells whose these are
 DROPPED = """
 SELECT concat(topic, '/', toString(partition)), min(lo) AS first FROM {db}.sink_ranges WHERE topic IN %(topics)s
 GROUP BY topic, incarnation, partition HAVING first > 0 ORDER BY 1
@@ -241,13 +247,16 @@ class ClickHouseHistory:
 
     def __init__(self, database: Database, kafka: KafkaSettings, span: Span) -> None:
         self._database, self._kafka = database, kafka
-        self._asked = {"begin": max(span.begin, 0), "end": FOREVER_MS if span.end is None else span.end, "topics": list(kafka.input_topics)}
+        self._begin, self._end = max(span.begin, 0), FOREVER_MS if span.end is None else span.end
+        self._asked = {"begin": self._begin, "end": self._end, "topics": list(kafka.input_topics)}
         self.gaps: list[str] = []
         self._minutes = [(int(minute), int(rows)) for minute, rows in database.query(MINUTES, self._asked)]
         self.total = sum(rows for _, rows in self._minutes)
         self.letters = {str(code): int(count) for code, count in database.query(LISTED, self._asked)} if self.total else {}
         dropped = [f"{place}: offsets below {first} have no rows any more" for place, first in database.query(DROPPED, self._asked)]
         self.gaps += dropped
+        if fileless := int(database.query(FILELESS, self._asked)[0][0]):
+            self.gaps.append(f"{fileless} lines of jobs were stored before migration 0015, without their file: whose they are is not known")
         earlier = bool(database.query(EARLIER, self._asked)[0][0])
         self.begins = max(span.begin, self._minutes[0][0] * MINUTE_MS if dropped else 0) if self._minutes and (earlier or dropped) else None
 
@@ -259,9 +268,7 @@ class ClickHouseHistory:
 
     def _stored(self) -> Iterator[Record]:
         for begin, end in self._chunks():
-            rows = self._database.query(ROWS, {**self._asked, "begin": begin, "end": end})
-            for (stamped, topic, partition, _, offset), group in itertools.groupby(rows, key=lambda row: row[:5]):
-                yield _restored(topic, partition, offset, stamped, [_stored_row(row) for row in group])
+            yield from records_of(self._database.query(ROWS, {**self._asked, "begin": begin, "end": end}))
 
     def _chunks(self) -> Iterator[tuple[int, int]]:
         """Ranges of whole minutes with about CHUNK_ROWS rows, cut to what was asked for."""
@@ -270,40 +277,42 @@ class ClickHouseHistory:
             first = minute if rows == 0 else first
             rows += count
             if rows >= CHUNK_ROWS or number + 1 == len(self._minutes):
-                yield max(first * MINUTE_MS, self._asked["begin"]), min((minute + 1) * MINUTE_MS, self._asked["end"])
+                yield max(first * MINUTE_MS, self._begin), min((minute + 1) * MINUTE_MS, self._end)
                 rows = 0
 
     def _refused(self) -> list[Record]:
         """The dead letters of ingest in the range, in order."""
         if not self.letters:
             return []
-        found: list[Record] = []
         try:
             if not self._kafka.bootstrap_servers:
                 raise ConfigError("kafka.bootstrap_servers is empty")
-            with Letters(self._kafka) as letters:
-                for each in letters.read():
-                    if isinstance(each, Letter) and self._is_meant(each):
-                        found.append(_as_it_was(each))
-        except (BrokerUnavailable, ConfigError, ServerFailed) as error:
+            with Letters(self._kafka) as letters:  # of one record there may be several
+                found = {each.origin: _as_it_was(each) for each in letters.read() if isinstance(each, Letter) and self._is_meant(each)}
+        except (BrokerUnavailable, ConfigError) as error:
             self.gaps.append(f"dead letters cannot be read ({error}): where they were, silence may look like proof")
             return []
-        missing = sum(self.letters.values()) - len(found)
-        if missing > 0:
+        if (missing := sum(self.letters.values()) - len(found)) > 0:
             self.gaps.append(f"{missing} dead letters are no longer in their topic: where they were, silence may look like proof")
-        return sorted(found[:LETTERS_MAX], key=_place)
+        return sorted(found.values(), key=_place)
 
     def _is_meant(self, letter: Letter) -> bool:
         return (
             letter.stage == "ingest"
-            and letter.topic in self._asked["topics"]
+            and letter.topic in self._kafka.input_topics
             and letter.truncated is None
-            and self._asked["begin"] <= letter.timestamp < self._asked["end"]
+            and self._begin <= letter.timestamp < self._end
         )
 
 
 def _place(record: Record) -> tuple[int, str, int, int]:
     return record.timestamp, record.topic, record.partition, record.offset
+
+
+def records_of(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredRecord]:
+    """Rows as `ROWS` gives them, put together by record."""
+    for (stamped, topic, partition, _, offset), group in itertools.groupby(rows, key=lambda row: row[:5]):
+        yield _restored(topic, partition, offset, stamped, [_stored_row(row) for row in group])
 
 
 def _stored_row(row: tuple[Any, ...]) -> StoredRow:
@@ -317,7 +326,7 @@ def _stored_row(row: tuple[Any, ...]) -> StoredRow:
         file=file,
         file_offset=None if file_offset < 0 else file_offset,
         collected_time=collected or None,
-        payload=raw if isinstance(raw, bytes) else raw.encode(),
+        payload=raw if isinstance(raw, bytes) else raw.encode(),  # the driver answers with bytes where they are not UTF-8
     )
 
 

@@ -3,7 +3,7 @@
     finding on a job         an act harmed it, or it loaded what the act's actor had altered, or had put back
     on a host                an act happened there within two days
     on a cohort or artefact  it cites a file that an act altered
-    on an identity           the act's actor, or whose account it used
+    on an identity           the act's actor, or whose account it used: by a detector of its pattern, or within the hour of one of its steps
 
 A finding that fits an act is true whatever its pattern: the same traces fit several.  An act counts as found only by a finding of its own
 pattern, or of one that its traces fit as well.  A name is right when it is the actor's of an act that the finding fits.
@@ -17,6 +17,7 @@ import msgspec
 from pipeline.score.truth import Act, LookAlike, Truth
 
 NEAR_MS = 2 * 86_400_000
+COURSE_MS = 3_600_000
 OTHER = "no look-alike"
 
 
@@ -95,10 +96,9 @@ def fits(finding: Found, act: Act) -> bool:
         near = any(low - NEAR_MS <= finding.effect_time <= high + NEAR_MS for low, high in spans)
         return finding.name in act.hosts and near
     if finding.kind == "identity":
-        return finding.name in {act.actor, *act.detail.values(), *(victim.owner for victim in act.victims)} and act.pattern in (
-            finding.detector[:3],
-            *(pattern for pattern in act.also if pattern == finding.detector[:3]),
-        )
+        people = {act.actor, *act.detail.values(), *(victim.owner for victim in act.victims)}
+        in_its_course = any(abs(time - finding.effect_time) <= COURSE_MS for time in act.times_ms)
+        return finding.name in people and (finding.detector[:3] in (act.pattern, *act.also) or in_its_course)
     return any(artefact and artefact in text for artefact in act.artefacts for text in (finding.name, *finding.cited))
 
 

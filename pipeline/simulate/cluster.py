@@ -36,6 +36,8 @@ BROKEN_A_DAY = 1.0
 STEP = HOUR
 FOREVER = 1 << 62
 OPERATIONS = "/lustre/ops"
+LARGE_GPUS, LARGE_PART = 256, 8  # a job is large from so many on, or from this part of the site on
+FOLDERS = "/lustre"  # people's own, with the scripts of their runs
 
 
 class Run:
@@ -150,7 +152,8 @@ class Run:
                 {"path": dataset.root, "kind": "dataset", "owner": dataset.owner.id, "writers": []},
             ]
         settings["artefact_roots"].append({"path": OPERATIONS, "kind": "diagnostics", "owner": "", "writers": ["u101", "u102"]})
-        settings["detect"] = {"roaming_networks": [ROAMING]}
+        settings["artefact_roots"].append({"path": FOLDERS, "kind": "environment", "owner": "", "writers": []})
+        settings["detect"] = {"roaming_networks": [ROAMING], "large_job_gpus": min(LARGE_GPUS, self.plan.gpus // LARGE_PART)}
         settings["time"] = {"coverage_bucket_seconds": self.plan.heartbeat_minutes * 60}
         return settings
 

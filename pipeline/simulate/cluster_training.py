@@ -20,6 +20,7 @@ from pipeline.simulate.world import World
 NUMBERS = frozenset({"sleep", "diverge", "learning_rate", "batch", "seed", "loss"})
 LINES_BEFORE_IT_SHOWS = 3
 LINE_GAP = 100_000  # ms between iteration lines, before thinning
+LOG_INTERVALS = (10, 20, 50)
 PERSISTENT_STRAGGLERS, PASSING_STRAGGLERS, SPIKES = 0.30, 0.12, 0.03
 Strike = Callable[[Job, str, Effect], Process]
 
@@ -69,7 +70,6 @@ class ClusterTraining(Training):
             passing = (begin, begin + round(dice.uniform(10, 40) * MINUTE), dice.uniform(1.2, 1.8))
         spike = self.world.now + round(dice.uniform(0.2, 4) * HOUR) if dice.random() < SPIKES else 0
         next_save = run.iteration + run.save_every
-        steps = job.log_every
         lines = 0
         while True:
             now = self.world.now
@@ -80,6 +80,7 @@ class ClusterTraining(Training):
             for _, effect in numbers:
                 if effect.kind == "sleep":
                     elapsed += effect.strength * dice.gauss(1, 0.03)
+            steps = job.log_every - run.iteration % job.log_every  # frameworks log when the iteration divides
             yield now + round(elapsed * steps)
             if job.over:
                 return
@@ -130,7 +131,7 @@ class ClusterTraining(Training):
         """How this job is slower than its siblings, for no reason of anybody's."""
         dice = self.dice
         gap = LINE_GAP * min(self._thin, 3)
-        job.log_every = max(10, round(gap / job.run.step_ms / 10) * 10)
+        job.log_every = max((every for every in LOG_INTERVALS if every * job.run.step_ms <= 1.5 * gap), default=LOG_INTERVALS[0])
         job.slowness = dice.uniform(1.05, 1.35) if dice.random() < PERSISTENT_STRAGGLERS else 1.0
         if job.slowness > 1.2:
             self._chronicle.look_alike("straggler", "p09", job.owner, self.world.now, job)
@@ -189,6 +190,10 @@ class ClusterTraining(Training):
             for name, (value, _) in environment.variables.items():
                 sha256 = hashlib.sha256(value.encode()).hexdigest()
                 self.probe(host, "environment_set", job, pid=pid, uid=uid, name=name, sha256=sha256, value=value)
+            script = f"{job.run.folder}/{text.SCRIPT}"
+            version = job.run.script_version if isinstance(job.run, ProjectRun) else ""
+            sha256 = hashlib.sha256(f"{script} {version}".encode()).hexdigest()
+            self.probe(host, "module_imported", job, pid=pid, uid=uid, module="__main__", path=script, sha256=sha256)
             for file in environment.modules:
                 module = file.path.removeprefix(f"{environment.site}/").removesuffix(".py").replace("/", ".")
                 self.probe(host, "module_imported", job, pid=pid, uid=uid, module=module, path=file.path, sha256=file.sha256)
@@ -232,7 +237,7 @@ class ClusterTraining(Training):
         if tamper is None or tamper.effect is None or not isinstance(job, ProjectJob):
             return
         effect = tamper.effect
-        if effect.kind != "rollback":
+        if effect.kind != "rollback" or highest > checkpoint.iteration:
             effect.deed.was_loaded(job, self.world.now, checkpoint.path)
         if effect.deed.is_content:
             return

@@ -36,7 +36,7 @@ def tidy_up_on_login_node(site: Site, _: Demand) -> Process:
     """Somebody ends a process of their own on a login node."""
     world = site.world
     dice = world.dice("lookalikes")
-    session = deeds.log_in(world, dice.choice(world.login_hosts), dice.choice(world.people.members))
+    session = deeds.log_in(world, dice.choice(world.login_hosts), dice.choice(world.staff))
     yield world.soon("lookalikes", 20, 600)
     target = session.host.process()
     yield world.soon("lookalikes", 5, 60)
@@ -86,7 +86,7 @@ def careless_pkill(site: Site, _: Demand) -> Process:
     job = dice.choice(jobs)
     host = job.shares[0].host
     present = [other.owner for other in site.slurm.jobs_on(host)]
-    person = dice.choice([person for person in world.people.members if person not in present])
+    person = dice.choice([person for person in world.staff if person not in present])
     session = deeds.log_in(world, host, person, world.login_hosts[0].address)
     yield world.soon("lookalikes", 10, 200)
     program = Program("pkill", "/usr/bin/pkill", ("pkill", "-f", lines_training.SCRIPT))
@@ -131,7 +131,7 @@ def refused_open(site: Site, _: Demand) -> Process:
     if found is None:
         return
     run, checkpoint = found
-    person = dice.choice([person for person in world.people.members if person.gid != run.owner.gid])
+    person = dice.choice([person for person in world.staff if person.gid != run.owner.gid])
     session = deeds.log_in(world, dice.choice(world.login_hosts), person)
     yield world.soon("lookalikes", 10, 200)
     argv = (PYTHON, "convert.py", checkpoint.path)

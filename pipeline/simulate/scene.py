@@ -62,6 +62,15 @@ class Scene:
         last = self.offboarded.get(person.id)
         return not self.away.is_away(person, self.world.now) and (last is None or self.world.now < last)
 
+    def leaves(self, person: Person) -> Process:
+        """Somebody's last day: from now on nothing new comes from them, and they have left when their last job has ended."""
+        world, slurm = self.world, self.site.slurm
+        self.away.goes(person, world.now, world.end + DAY)
+        world.gone.add(person.id)
+        while any(job.owner is person for job in (*slurm.queue, *slurm.running.values())):
+            yield world.now + HOUR
+        self.offboarded[person.id] = world.now
+
     def until_present(self, person: Person) -> Process:
         """Wait for somebody who is away; and for the hours in which people work."""
         while not self.present(person):

@@ -136,6 +136,7 @@ class ProjectRun(Run):
     gpus_per_node: int = 1
     script_owner: Person | None = None  # who edited the launch script last, when it was not the owner
     rate_factor: float = 1.0  # what the arguments of the script say, against the recipe
+    script_version: str = ""  # who edited it last, and when
     script_effect: Effect | None = None
 
 

@@ -76,6 +76,7 @@ class World:
     ledger: Ledger = field(default_factory=Ledger)
     tickets: list[dict[str, Any]] = field(default_factory=list)
     runs: dict[str, list[Run]] = field(default_factory=dict)
+    gone: set[str] = field(default_factory=set)  # ids of those who have left
     _streams: dict[str, Random] = field(default_factory=dict)
     _inode: int = 144_115_205_322_833_920
 
@@ -86,6 +87,11 @@ class World:
     @property
     def hosts(self) -> list[Host]:
         return [*self.gpu_hosts, *self.login_hosts, self.controller]
+
+    @property
+    def staff(self) -> list[Person]:
+        """Members who have not left."""
+        return [person for person in self.people.members if person.id not in self.gone]
 
     def dice(self, stream: str) -> Random:
         """The stream of chance with this name."""

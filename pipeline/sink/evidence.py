@@ -75,6 +75,16 @@ def findings_of(database: Database, subject: str) -> list[str]:
     return [str(finding) for (finding,) in found]
 
 
+def open_incidents(database: Database) -> list[str]:
+    """Ids of incidents that nobody has closed."""
+    found = database.query(
+        "SELECT DISTINCT incident_id FROM {db}.incidents_current WHERE status != 'retracted' AND incident_id NOT IN "
+        "(SELECT incident_id FROM {db}.incident_journal WHERE action = 'status' GROUP BY incident_id HAVING argMax(value, at) = 'closed') "
+        "ORDER BY incident_id"
+    )
+    return [str(incident) for (incident,) in found]
+
+
 def gather(database: Database, findings: Sequence[str]) -> Found:
     """Everything that proves what the findings cite, as far as it is there."""
     told = database.query(FINDINGS, {"ids": list(findings)})

@@ -64,18 +64,23 @@ Act = tuple[Event, int | None, int]  # (event, process that it ended, signal; 0:
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
-    """The first act from inside that has an effect, and the newest foreign write of what was loaded before it."""
+    """The first act from inside that has an effect, and of what was loaded before it the best established foreign write, or the newest."""
     acts = [*_signals(case), *_exits(case)]
     if not acts:
         return
     for act, effect in ((act, effect) for act in acts if (effect := _effect(case, act)) is not None):
         found = [each for loaded in case.loaded() if (each := _written(case, loaded, act, effect[0], now)) is not None]
         if found:
-            loaded, held = max(found, key=lambda each: (each[1].suspicion.cause.event_time, each[1].suspicion.cause.id))
+            loaded, held = max(found, key=lambda each: (-_open(each[1]), each[1].suspicion.cause.event_time, each[1].suspicion.cause.id))
             about = _about_the_act(case, act, effect[0], now)
             if not any(item.answer is Checked.CONFIRMED for item in about):
                 yield _raised(case, act, effect, loaded, held, about)
                 return
+
+
+def _open(held: Accusation) -> int:
+    """How many explanations of the write nobody could exclude: bytes that came again accuse less than new ones."""
+    return sum(item.answer is not Checked.EXCLUDED for item in held.checklist if item.name in META.required)
 
 
 def _signals(case: Case) -> list[Act]:

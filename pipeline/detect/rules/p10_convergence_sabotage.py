@@ -11,7 +11,7 @@ it runs with (a seed, an optimizer) are compared in the same way.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from statistics import median
 
 import msgspec
@@ -84,23 +84,25 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     if case.kind == "configuration":
         for group in case.groups():
             members = tuple(member for member in group.others if member.steps)
-            if len(group.exposed) < EXPOSED_MIN or len(members) < OTHERS_MIN:
+            reached = {step.iteration for member, _ in group.exposed for step in member.steps}
+            if len(group.exposed) < EXPOSED_MIN or len(members) < OTHERS_MIN or not reached:
                 continue
-            siblings, asked = _siblings(members), group.narrowed()
+            siblings, asked = _siblings(members, reached), group.narrowed()
             diverged = [found for each in asked if (found := _diverged(case, each, siblings)) is not None]
             if diverged:
                 clearest = min(diverged, key=lambda each: (each.chance, -len(each.harmed)))
                 yield _raised(case, clearest, siblings, min(1.0, clearest.chance * len(asked)), now)
 
 
-def _siblings(members: tuple[JobSummary, ...]) -> Siblings:
+def _siblings(members: tuple[JobSummary, ...], reached: Collection[int]) -> Siblings:
+    """As far as it can be compared: at the steps that the exposed have reached."""
     words: dict[str, Counter[str]] = {}
     for member in members:
         for name, value, _ in member.arguments:
             words.setdefault(name, Counter())[value] += 1
     usual = {name: counts.most_common(1)[0] for name, counts in words.items() if counts.total() >= OTHERS_MIN}
     agreed = {name: value for name, (value, times) in usual.items() if times >= SAME_MIN * words[name].total()}
-    return Siblings(members, tuple(_band(members, measure, noise) for _, measure, noise in MEASURES), agreed)
+    return Siblings(members, tuple(_band(members, reached, measure, noise) for _, measure, noise in MEASURES), agreed)
 
 
 def _diverged(case: Cohort, group: Group, siblings: Siblings) -> Diverged | None:
@@ -160,12 +162,12 @@ def _is_outside(value: float, middle: float, spread: float) -> bool:
     return not abs(value - middle) <= SPREADS * spread  # a loss that is no number is outside
 
 
-def _band(members: Sequence[JobSummary], measure: Callable[[Step], float | None], noise: float) -> Band:
-    """Median and spread of a measure at each step that enough members reached."""
+def _band(members: Sequence[JobSummary], reached: Collection[int], measure: Callable[[Step], float | None], noise: float) -> Band:
+    """Median and spread of a measure at each of these steps that enough members reached."""
     values: dict[int, list[float]] = {}
     for member in members:
         for step in member.steps:
-            if (value := measure(step)) is not None:
+            if step.iteration in reached and (value := measure(step)) is not None:
                 values.setdefault(step.iteration, []).append(value)
     band = {}
     for iteration, known in values.items():

@@ -6,10 +6,14 @@ this node, the hit stays below the gate, since nodes are slow for many reasons (
 
     sudo nvidia-smi -lgc 510    |@97
     steps of job 7, u012        2.1 2.0 2.1 | 4.0 4.1 4.0     1.9 times slower: an effect
+
+A job that began behind the act shows it when the same hand undoes it: it gets as much quicker.
 """
 
 from collections.abc import Iterator, Sequence
 from statistics import median
+
+import msgspec
 
 from pipeline.detect import acts, benign_people
 from pipeline.detect.benign import Suspicion
@@ -24,10 +28,10 @@ from pipeline.stream.watermark import Watermarks
 
 
 def steps_as_before(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
-    """The jobs on the node went on as before."""
+    """The jobs on the node went on as before; and as after the next act on it by the same hand, which may have undone it."""
     name = "steps_as_before"
     window = case.site.windows.degrade_window_seconds * 1000
-    shifts = [found for held in _victims(case, suspicion) if (found := shift_of(case, held, suspicion.cause.event_time)) is not None]
+    shifts = _shifts(case, suspicion)
     slower = [ratio for _, ratio, _ in shifts if ratio >= case.site.windows.degrade_ratio_min]
     if slower:
         return Explanation(name, Checked.EXCLUDED, note=f"steps took {max(slower):.2f} times as long")
@@ -63,6 +67,7 @@ META = Meta(
     runbook="Ask the node for its clocks, power limits and queues (nvidia-smi -q, tc qdisc show), and reset them; then ask the actor why.",
 )
 STEPS_MIN = 3  # on either side
+SAME_ACT_MS = 600_000  # what sudo, the audit and the shell tell of one command
 CITED_MAX = 20
 
 
@@ -116,6 +121,28 @@ def shift_of(case: HostCase, held: Held, at: int) -> tuple[Event, float, Event] 
     return before[-1][0], ratio, after[0][0]
 
 
+def _shifts(case: HostCase, suspicion: Suspicion) -> list[tuple[Event, float, Event]]:
+    """What `shift_of` says of each victim of the act; and, turned round, of those who were on the node when the same hand acted next."""
+    found = [shift for held in _victims(case, suspicion) if (shift := shift_of(case, held, suspicion.cause.event_time)) is not None]
+    undone = _undone(case, suspicion)
+    if undone is not None:
+        later = msgspec.structs.replace(suspicion, cause=undone, effect_time=undone.event_time)
+        shifts = [shift for held in _victims(case, later) if (shift := shift_of(case, held, undone.event_time)) is not None]
+        found += [(before, 1 / ratio, after) for before, ratio, after in shifts if ratio > 0]
+    return found
+
+
+def _undone(case: HostCase, suspicion: Suspicion) -> Event | None:
+    """The next act on the node by the same identity with the same program, within a day: what was set is set again."""
+    at, who = suspicion.cause.event_time, suspicion.actor
+    for event in case.events:
+        if SAME_ACT_MS < event.event_time - at <= benign_people.DAY_MS and acts.on_node(event) and who is not None:
+            other = case.actor(event)
+            if other is not None and other.id == who.id and acts.named(event) == acts.named(suspicion.cause):
+                return event
+    return None
+
+
 def _victims(case: HostCase, suspicion: Suspicion) -> Sequence[Held]:
     """Attempts of others than the actor that held the host."""
     at = suspicion.cause.event_time
@@ -129,10 +156,11 @@ def _causes(hits: Sequence[tuple[Suspicion, tuple[Explanation, ...]]]) -> list[E
 
 def _effects(case: HostCase, suspicion: Suspicion) -> list[Evidence]:
     cited: list[Evidence] = []
-    for held in _victims(case, suspicion):
-        found = shift_of(case, held, suspicion.cause.event_time)
-        if found is not None and found[1] >= case.site.windows.degrade_ratio_min:
-            before, ratio, after = found
-            cited += evidence("before", before, f"last step of job {held.attempt.job} before the act")
-            cited += evidence("effect", after, f"first step behind it; the median takes {ratio:.2f} times as long")
+    for before, ratio, after in _shifts(case, suspicion):
+        if ratio >= case.site.windows.degrade_ratio_min:
+            when = (
+                "the act" if after.event_time - suspicion.cause.event_time <= case.site.windows.degrade_window_seconds * 1000 else "its end"
+            )
+            cited += evidence("before", before, f"last step of job {before.job} before {when}")
+            cited += evidence("effect", after, f"first step behind it; the median differs by {ratio:.2f} times, slower while it lasted")
     return cited

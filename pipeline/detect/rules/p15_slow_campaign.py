@@ -47,13 +47,16 @@ DAY_MS = 86_400_000
 
 
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
-    """One finding per writer."""
+    """One finding per writer: of all his bytes, or of jobs from a size on, whichever shows most."""
     if case.kind == "size":
         for group in case.groups():
-            yield from _campaign(case, group, now)
+            asked = group.by_size()
+            found = [finding for each in asked for finding in _campaign(case, each, ALPHA / len(asked), now)]
+            if found:
+                yield max(found, key=lambda each: len(each.evidence))
 
 
-def _campaign(case: Cohort, group: Group, now: Watermarks) -> Iterator[Finding]:
+def _campaign(case: Cohort, group: Group, alpha: float, now: Watermarks) -> Iterator[Finding]:
     window_ms = case.site.windows.campaign_window_seconds * 1000
     exposed = sorted(
         (m for m, exposures in group.exposed if m.end is not None and any(m.end - each.written <= window_ms for each in exposures)),
@@ -64,7 +67,7 @@ def _campaign(case: Cohort, group: Group, now: Watermarks) -> Iterator[Finding]:
     if len(bad) < BAD_MIN or len(others) < OTHERS_MIN or (bad[-1].end or 0) - (bad[0].end or 0) < DAYS_MIN * DAY_MS:
         return
     usual = min(max((sum(map(_is_bad, others)) + 1) / (len(others) + 2), USUAL_MIN), USUAL_MAX)
-    decided = sequential([_is_bad(member) for member in exposed], usual, min(usual + HARM, 0.95), ALPHA, BETA)
+    decided = sequential([_is_bad(member) for member in exposed], usual, min(usual + HARM, 0.95), alpha, BETA)
     fine = [member for member in others if not _is_bad(member)]
     if decided is None:
         return

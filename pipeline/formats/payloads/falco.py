@@ -14,9 +14,11 @@ Layout: https://falco.org/docs/concepts/outputs/formatting/ and the design's exa
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from pipeline.errors import SchemaMismatch, UnknownFormat
 from pipeline.formats.fields import unmapped
-from pipeline.formats.json_event import event_object, pid_at, text_at, texts_of, time_at, uid_at
+from pipeline.formats.json_event import PID_MAX, as_usual, event_object, number_of, pid_at, text_at, texts_of, time_at, uid_at, uid_of
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX
 from pipeline.model.events import Parsed, RuntimeAlert
@@ -25,7 +27,6 @@ from pipeline.model.source import Source
 PROGRAMS = ("falco",)
 _ABSENT = frozenset({"<NA>", "N/A", ""})
 _TAKEN = frozenset({"uuid", "hostname", "output", "output_fields", "priority", "rule", "time"})
-_TEXTS = ("evt.type", "fd.name", "user.name", "proc.name", "proc.cmdline", "proc.exepath", "container.id")
 _TAKEN_FIELDS = frozenset({
     "evt.time", "evt.time.iso8601", "evt.type", "fd.name", "user.name", "ka.user.name", "user.uid", "user.loginuid", "proc.pid",
     "proc.ppid", "proc.name", "proc.cmdline", "proc.exepath", "container.id", "k8s.ns.name", "ka.target.namespace", "k8s.pod.name",
@@ -53,39 +54,78 @@ class Falco:
         fields = value.get("output_fields") or {}
         if not isinstance(fields, dict):
             raise SchemaMismatch("output_fields is no object")
-        fields = {name: field for name, field in fields.items() if field is not None and (type(field) is not str or field not in _ABSENT)}
+        payload = line.payload
+        if b"NA" in payload or b"/A" in payload or b'""' in payload:  # else none of these is there
+            fields = {name: field for name, field in fields.items() if type(field) is not str or field not in _ABSENT}
         return (
             Parsed(
                 source=Source.FALCO,
                 host=text_at(value, "hostname") or host,
                 event_time=time_at(value, "time"),
                 own_id=text_at(value, "uuid"),
-                body=_alert(value, fields),
-                unmapped={**unmapped(fields, _TAKEN_FIELDS), **unmapped(value, _TAKEN)},
+                body=_alert(value, fields, len(payload)),
+                unmapped=unmapped(fields, _TAKEN_FIELDS) | unmapped(value, _TAKEN),
             ),
         )
 
 
-def _alert(value: dict[str, Any], fields: dict[str, Any]) -> RuntimeAlert:
+class _Fields(msgspec.Struct, frozen=True, gc=False):
+    """The usual types of what is read of an alert's fields."""
+
+    call: str = msgspec.field(default="", name="evt.type")
+    path: str = msgspec.field(default="", name="fd.name")
+    user: str = msgspec.field(default="", name="user.name")
+    user_of_audit: str = msgspec.field(default="", name="ka.user.name")
+    uid: int | None = msgspec.field(default=None, name="user.uid")
+    auid: int | None = msgspec.field(default=None, name="user.loginuid")
+    pid: int | None = msgspec.field(default=None, name="proc.pid")
+    ppid: int | None = msgspec.field(default=None, name="proc.ppid")
+    comm: str = msgspec.field(default="", name="proc.name")
+    command: str = msgspec.field(default="", name="proc.cmdline")
+    exe: str = msgspec.field(default="", name="proc.exepath")
+    container: str = msgspec.field(default="", name="container.id")
+    namespace: str = msgspec.field(default="", name="k8s.ns.name")
+    namespace_of_audit: str = msgspec.field(default="", name="ka.target.namespace")
+    pod: str = msgspec.field(default="", name="k8s.pod.name")
+    pod_of_audit: str = msgspec.field(default="", name="ka.target.name")
+
+
+def _alert(value: dict[str, Any], fields: dict[str, Any], size: int) -> RuntimeAlert:
     rule, priority, text = texts_of(value, "rule", "priority", "output")
-    call, path, user, comm, command, exe, container = texts_of(fields, *_TEXTS)
-    return RuntimeAlert(
-        rule=rule,
-        priority=priority.lower(),
-        text=text[:TEXT_CHARACTERS_MAX],
-        call=call,
-        path=path,
-        user=user or text_at(fields, "ka.user.name"),
+    usual = (as_usual(fields, _Fields) if size <= TEXT_CHARACTERS_MAX else None) or _field_by_field(fields)
+    return RuntimeAlert(  # in the order of its fields: by name it takes ten times as long
+        rule,
+        priority.lower(),
+        text[:TEXT_CHARACTERS_MAX],
+        usual.call,
+        usual.path,
+        usual.user or usual.user_of_audit,
+        uid_of(usual.uid, "user.uid"),
+        uid_of(usual.auid, "user.loginuid"),
+        number_of(usual.pid, "proc.pid", PID_MAX),
+        number_of(usual.ppid, "proc.ppid", PID_MAX),
+        usual.comm,
+        usual.command,
+        usual.exe,
+        usual.container,
+        usual.namespace or usual.namespace_of_audit,
+        usual.pod or usual.pod_of_audit,
+    )
+
+
+_NAMES = {field.name: field.encode_name for field in msgspec.structs.fields(_Fields) if field.type is str}
+_TEXT_NAMES, _TEXTS = tuple(_NAMES), tuple(_NAMES.values())
+
+
+def _field_by_field(fields: dict[str, Any]) -> _Fields:
+    """The same for what is written otherwise than usual."""
+    texts = texts_of(fields, *_TEXTS)
+    return _Fields(
+        **dict(zip(_TEXT_NAMES, texts, strict=True)),
         uid=uid_at(fields, "user.uid"),
         auid=uid_at(fields, "user.loginuid"),
         pid=pid_at(fields, "proc.pid"),
         ppid=pid_at(fields, "proc.ppid"),
-        comm=comm,
-        command=command,
-        exe=exe,
-        container=container,
-        namespace=text_at(fields, "k8s.ns.name") or text_at(fields, "ka.target.namespace"),
-        pod=text_at(fields, "k8s.pod.name") or text_at(fields, "ka.target.name"),
     )
 
 

@@ -11,11 +11,13 @@ only in the query of the URI, and `kubectl cp` is an exec of tar.  An eviction i
 no name.  A user who acts as another is the actor, and the other is `impersonated`.
 
 Holds: time is that of the stage, UTC.  The decision and the code are the server's; request and response objects are not kept, since
-they may hold secrets; of a Command of Volcano its action and job are.  Verified on the four real events of falcosecurity/falco test/trace_files/k8s_audit (tests, where present);
+they may hold secrets; of a Command of Volcano its action and its job are.
+Verified on the four real events of falcosecurity/falco test/trace_files/k8s_audit (tests, where present);
 layout: https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -77,30 +79,33 @@ def _request(value: dict[str, Any], stage: str) -> KubernetesRequest:
     resource, group, subresource, namespace, name, uid = texts_of(
         value.get("objectRef"), "resource", "apiGroup", "subresource", "namespace", "name", "uid"
     )
-    query = _query(uri) if subresource in ENTERING else {}
-    addresses = texts_at(value, "sourceIPs")
+    query = _query(uri) if subresource in ENTERING else _NOTHING
+    addresses, user = texts_at(value, "sourceIPs"), value.get("user")
     command, container = query.get("command", ()), query.get("container", ("",))
-    return KubernetesRequest(
-        user=text_at(value, "user", "username"),
-        verb=verb,
-        resource=f"{resource}.{group}" if group else resource,
-        subresource=subresource,
-        namespace=namespace,
-        name=name,
-        object_uid=uid,
-        code=int_at(value, "responseStatus", "code", maximum=999),
-        decision=text_at(value, "annotations", "authorization.k8s.io/decision"),
-        stage=stage,
-        impersonated=text_at(value, "impersonatedUser", "username"),
-        groups=texts_at(value, "user", "groups"),
-        address=addresses[0] if addresses else "",  # the others are what proxies claim
-        agent=agent,
-        command=tuple(command),
-        container=container[0],
+    return KubernetesRequest(  # in the order of its fields: by name it takes ten times as long
+        text_at(user, "username"),
+        verb,
+        f"{resource}.{group}" if group else resource,
+        subresource,
+        namespace,
+        name,
+        uid,
+        int_at(value, "responseStatus", "code", maximum=999),
+        text_at(value, "annotations", "authorization.k8s.io/decision"),
+        stage,
+        text_at(value.get("impersonatedUser"), "username"),
+        texts_at(user, "groups"),
+        addresses[0] if addresses else "",  # the others are what proxies claim
+        agent,
+        tuple(command),
+        container[0],
     )
 
 
-def _query(uri: str) -> dict[str, list[str]]:
+_NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+
+def _query(uri: str) -> Mapping[str, Sequence[str]]:
     try:
         return parse_qs(uri[:URI_CHARACTERS_MAX].partition("?")[2], max_num_fields=QUERY_FIELDS_MAX)
     except ValueError as error:

@@ -94,41 +94,48 @@ class SlurmJobcomp:
 
 def own_id(record: JobRecord) -> str:
     """What tells this record from every other of its cluster: job, attempt and state."""
-    times = (record.submit, record.start, record.end)
-    submit, start, end = ("" if time is None else str(time) for time in times)
+    submit, start, end = record.submit, record.start, record.end
+    if submit is None or start is None or end is None:
+        return f"{record.job}/{_shown(submit)}/{_shown(start)}/{record.state}/{_shown(end)}"
     return f"{record.job}/{submit}/{start}/{record.state}/{end}"
+
+
+def _shown(time: int | None) -> str:
+    return "" if time is None else str(time)
 
 
 def _body(wire: _Wire) -> JobRecord:
     state, cancelled_by = job_state(wire.state)
     exit_code, exit_signal = code_and_signal(wire.exit_code)
     derived_code, derived_signal = code_and_signal(wire.derived_ec)
-    return JobRecord(
-        job=str(wire.jobid),
-        phase=_phase(wire, state),
-        owner_uid=wire.user_id,
-        owner=wire.username or "",
-        account=wire.account or "",
-        partition=wire.partition or "",
-        qos=wire.qos or "",
-        name=wire.job_name or "",
-        state=state,
-        submit=_time(wire.submit),
-        start=_time(wire.start),
-        end=_time(wire.end),
-        nodes=expand_nodes(wire.nodes),
-        submit_host=wire.alloc_node or "",
-        exit_code=exit_code,
-        exit_signal=exit_signal,
-        derived_code=derived_code,
-        derived_signal=derived_signal,
-        cancelled_by_uid=cancelled_by,
-        gpus=gpus_of(wire.tres_alloc),
-        time_limit_seconds=wire.time_limit,
-        work_dir=wire.work_dir or "",
-        std_out=wire.std_out or "",
-        array=f"{wire.array_job_id}_{wire.array_task_id}" if wire.array_job_id and wire.array_task_id is not None else "",
-        het=f"{wire.het_job_id}+{wire.het_job_offset}" if wire.het_job_id and wire.het_job_offset is not None else "",
+    return JobRecord(  # in the order of its fields: by name it takes ten times as long
+        str(wire.jobid),
+        _phase(wire, state),
+        wire.user_id,
+        wire.username or "",
+        wire.account or "",
+        wire.partition or "",
+        wire.qos or "",
+        wire.job_name or "",
+        state,
+        _time(wire.submit),
+        _time(wire.start),
+        _time(wire.end),
+        expand_nodes(wire.nodes),
+        wire.alloc_node or "",
+        exit_code,
+        exit_signal,
+        derived_code,
+        derived_signal,
+        cancelled_by,
+        "",  # who cancelled has a uid
+        gpus_of(wire.tres_alloc),
+        None,
+        wire.time_limit,
+        wire.work_dir or "",
+        wire.std_out or "",
+        f"{wire.array_job_id}_{wire.array_task_id}" if wire.array_job_id and wire.array_task_id is not None else "",
+        f"{wire.het_job_id}+{wire.het_job_offset}" if wire.het_job_id and wire.het_job_offset is not None else "",
     )
 
 

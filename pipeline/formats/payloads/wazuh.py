@@ -15,9 +15,23 @@ Layout: https://documentation.wazuh.com/current/user-manual/capabilities/file-in
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from pipeline.errors import SchemaMismatch, UnknownFormat
 from pipeline.formats.fields import unmapped
-from pipeline.formats.json_event import event_object, int_at, pid_at, text_at, texts_at, texts_of, time_at, uid_at
+from pipeline.formats.json_event import (
+    LIST_MAX,
+    PID_MAX,
+    as_usual,
+    event_object,
+    int_at,
+    number_of,
+    text_at,
+    texts_at,
+    time_at,
+    uid_at,
+    uid_of,
+)
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX
 from pipeline.model.events import FileIntegrity, Parsed, RuntimeAlert
@@ -27,6 +41,35 @@ PROGRAMS = ("wazuh", "ossec")
 _ACTIONS = {"added": "written", "modified": "written", "deleted": "deleted"}
 _CONTENT = frozenset({"size", "sha256", "sha1", "md5", "mtime", "inode"})
 _TAKEN = frozenset({"timestamp", "agent", "id", "syscheck", "full_log", "manager"})
+
+
+class _Somebody(msgspec.Struct, frozen=True, gc=False):
+    """A user or a process."""
+
+    id: str = ""
+    name: str = ""
+
+
+class _Audit(msgspec.Struct, frozen=True, gc=False):
+    """What the kernel told."""
+
+    user: _Somebody = _Somebody()
+    login_user: _Somebody = _Somebody()
+    process: _Somebody = _Somebody()
+
+
+class _Syscheck(msgspec.Struct, frozen=True, gc=False):
+    """The usual types of what is read of a changed file."""
+
+    path: str
+    mode: str = ""
+    event: str = ""
+    changed_attributes: tuple[str, ...] = ()
+    size_after: str = ""
+    sha256_before: str = ""
+    sha256_after: str = ""
+    uname_after: str = ""
+    audit: _Audit = _Audit()
 
 
 class Wazuh:
@@ -52,37 +95,62 @@ class Wazuh:
                 host=text_at(value, "agent", "name") or host,
                 event_time=time_at(value, "timestamp"),
                 own_id=f"{text_at(value, 'manager', 'name')}/{alert}" if (alert := text_at(value, "id")) else "",
-                body=_changed(value) if value.get("syscheck") else _alert(value),
+                body=_changed(value, line) if value.get("syscheck") else _alert(value),
                 unmapped=unmapped(value, _TAKEN),
             ),
         )
 
 
-def _changed(value: dict[str, Any]) -> FileIntegrity:
+def _changed(value: dict[str, Any], line: Line) -> FileIntegrity:
     found = value["syscheck"]
+    usual = as_usual(found, _Syscheck) if len(line.payload) <= TEXT_CHARACTERS_MAX else None
+    if usual is None or not usual.path or len(usual.changed_attributes) > LIST_MAX:
+        return _field_by_field(found)
+    audit = usual.audit
+    user, login, process = audit.user, audit.login_user, audit.process
+    return FileIntegrity(  # in the order of its fields: by name it takes ten times as long
+        _action(usual.event, usual.changed_attributes),
+        usual.path,
+        usual.mode,
+        usual.sha256_after.lower(),
+        usual.sha256_before.lower(),
+        number_of(usual.size_after or None, "size_after"),
+        usual.changed_attributes,
+        usual.uname_after,
+        login.name or user.name,
+        uid_of(user.id or None, "id"),
+        uid_of(login.id or None, "id"),
+        number_of(process.id or None, "id", PID_MAX),
+        process.name,
+    )
+
+
+def _field_by_field(found: object) -> FileIntegrity:
+    """The same for what is written otherwise than usual."""
     if not isinstance(found, dict) or not (path := text_at(found, "path")):
         raise SchemaMismatch("a changed file without path")
     changed = texts_at(found, "changed_attributes")
-    action = _ACTIONS.get(text_at(found, "event"), "written")
-    if action == "written" and changed and not _CONTENT.intersection(changed):
-        action = "attributes"
     audit = found.get("audit")
-    how, after, before, owner = texts_of(found, "mode", "sha256_after", "sha256_before", "uname_after")
     return FileIntegrity(
-        action=action,
+        action=_action(text_at(found, "event"), changed),
         path=path,
-        how=how,
-        sha256=after.lower(),
-        sha256_before=before.lower(),
+        how=text_at(found, "mode"),
+        sha256=text_at(found, "sha256_after").lower(),
+        sha256_before=text_at(found, "sha256_before").lower(),
         size_bytes=int_at(found, "size_after"),
         changed=changed,
-        owner=owner,
+        owner=text_at(found, "uname_after"),
         user=text_at(audit, "login_user", "name") or text_at(audit, "user", "name"),
         uid=uid_at(audit, "user", "id"),
         auid=uid_at(audit, "login_user", "id"),
-        pid=pid_at(audit, "process", "id"),
+        pid=int_at(audit, "process", "id", maximum=PID_MAX),
         exe=text_at(audit, "process", "name"),
     )
+
+
+def _action(event: str, changed: Sequence[str]) -> str:
+    action = _ACTIONS.get(event, "written")
+    return "attributes" if action == "written" and changed and _CONTENT.isdisjoint(changed) else action
 
 
 def _alert(value: dict[str, Any]) -> RuntimeAlert:

@@ -178,6 +178,7 @@ def own_arguments(scene: Scene) -> Process:
     deeds_files.write(writer, path, run.owner, scene.world.inode(), key="script_write")
     scene.push(run.owner, run.project, (f"runs/{run.owner.login}/run{run.number}/{lines_training.SCRIPT}",))
     run.rate_factor = scene.world.dice("harmless").choice((0.3, 0.5, 2.0))
+    run.script_version = f"{run.owner.id} {scene.world.now}"
     yield scene.soon(60, 1800)
     job = scene.demand.resume(run)
     scene.chronicle.look_alike("owner_changes_arguments", "p12", run.owner, scene.world.now, job, artefact=path)

@@ -1,7 +1,7 @@
 """Harmless things about accounts and reading: they look like P16 and P17."""
 
 from pipeline.simulate import deeds, deeds_files
-from pipeline.simulate.clock import DAY, HOUR, Process
+from pipeline.simulate.clock import HOUR, Process
 from pipeline.simulate.people import Person
 from pipeline.simulate.plots.campaigns import diagnosed
 from pipeline.simulate.scene import EDITOR, Scene
@@ -23,8 +23,7 @@ def hand_over(scene: Scene) -> Process:
     if len(found) < 5:
         return
     person = dice.choice(found)
-    scene.offboarded[person.id] = world.now
-    scene.away.goes(person, world.now, world.end + DAY)
+    yield from scene.leaves(person)
     yield world.now + round(dice.uniform(8, 60) * HOUR)
     host = world.login_hosts[0]
     ticket = world.ticket(person, hosts=(host.name,))

@@ -29,15 +29,13 @@ def borrowed(scene: Scene, deed: Deed, number: int) -> Process:
 def _after_last_day(scene: Scene, deed: Deed) -> Process:
     """Days after the last one the account still works; it cancels its own old job's neighbour through a login that should not be."""
     world = scene.world
-    last = world.now
     staying = {other.actor.id for other in scene.chronicle.deeds if other is not deed} | {*scene.offboarded}
     for project in scene.projects:
         staying |= {project.environment.maintainer.id, project.dataset.owner.id}
     leaving = [person for person in world.people.members if person.id not in staying and person not in world.people.operators]
     deed.actor = scene.dice.choice(leaving or [deed.actor])
-    scene.offboarded[deed.actor.id] = last
-    scene.away.goes(deed.actor, last, world.end + HOUR)
-    deed.detail["last_day_ms"] = str(last)
+    yield from scene.leaves(deed.actor)
+    deed.detail["last_day_ms"] = str(world.now)
     yield world.now + round(scene.dice.uniform(6, 72) * HOUR)
     job = yield from scene.job(lambda job: job.owner is not deed.actor, 20)
     if job is None:

@@ -23,11 +23,12 @@ def cited(role: str, name: str, time: int, source: str) -> Evidence:
     return Evidence(role, f"{role}-{name}", "0" * 64, source, time, role)
 
 
-def exposure(job: str, *, writer: str = WRITER, path: str = FILE, written: int = T0, loaded: int = T0) -> Exposure:
+def exposure(
+    job: str, *, writer: str = WRITER, path: str = FILE, written: int = T0, loaded: int = T0, sha256: str = "b", restored: bool = False
+) -> Exposure:
     """The job loaded what the writer had written."""
-    return Exposure(
-        path, writer, written, cited("written", f"{writer}{path}", written, "auditd"), cited("loaded", f"{job}{path}", loaded, "probe")
-    )
+    write, load = cited("written", f"{writer}{path}", written, "auditd"), cited("loaded", f"{job}{path}", loaded, "probe")
+    return Exposure(path, writer, written, write, load, sha256, restored)
 
 
 def member(number: int, *, exposed: bool | Sequence[Exposure] = False, **changes: Any) -> JobSummary:

@@ -228,6 +228,13 @@ def test_the_newest_foreign_write_leads() -> None:
     assert finding.actor == "u098"
 
 
+def test_a_module_that_was_put_back_does_not_hide_the_trap() -> None:
+    """Somebody put back the bytes of a module later than the checkpoint was altered: new bytes accuse more than old ones."""
+    back = [imported(10, "a", job="6"), write(40, OTHER, path=MODULE), imported(60, job="8"), write(70, OTHER, path=MODULE)]
+    (finding,) = judge(*TRAP, *back, imported(91, "a"), requested(97), *ENDED)
+    assert finding.actor == "u099"
+
+
 def test_in_every_order_of_arrival_it_is_the_same() -> None:
     """Late writes, saves and signals."""
     events: list[Event] = [save(10), write(40), load(90), requested(97), by_itself(97), rank_failed(98), job_end(100)]

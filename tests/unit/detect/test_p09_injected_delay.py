@@ -6,7 +6,7 @@ from typing import NamedTuple
 import pytest
 
 from pipeline.model.finding import Checked
-from pipeline.model.summary import JobSummary
+from pipeline.model.summary import Exposure, JobSummary
 from tests.build import answer
 from tests.unit.detect.cohorts import WRITER, exposure, judge, paced
 
@@ -33,13 +33,59 @@ def slowed(*numbers: int, by: float = 1.3) -> list[JobSummary]:
     return [paced(number, USUAL[number % len(USUAL)] * by, exposed=True) for number in numbers]
 
 
+def version(number: int, sha256: str, *, restored: bool = False) -> list[Exposure]:
+    """What member `number` loaded, of several versions."""
+    return [exposure(str(48_000 + number), sha256=sha256, restored=restored)]
+
+
+QUICK = [paced(number, 1018, exposed=version(number, "c")) for number in (10, 11, 12, 13, 14)]
+SMALL = [paced(number, 800.0 + number, gpus=8) for number in (20, 21, 22)]
 FIRING = [
+    Row(
+        "siblings straggle, too",
+        [
+            *without(0, 1, 2, 7, 8, 9, 10),
+            *(paced(each, 1250, exposed=False) for each in (11, 12, 13)),
+            *slowed(3, 4, 5, 6, 14),
+        ],
+    ),
+    Row("one version of the bytes is slow, the next is not", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5, 6), *QUICK]),
+    Row(
+        "only from a size on: small ones are quick",
+        [
+            *without(0, 1, 2, 7, 8, 9),
+            *slowed(3, 4, 5, 6),
+            *SMALL,
+            *(paced(each, 810, gpus=8, exposed=True) for each in (23, 24, 25, 26)),
+        ],
+    ),
+    Row(
+        "put back as it was in between",
+        [
+            *without(0, 1, 2, 7, 8, 9),
+            *slowed(3, 4, 5),
+            *(paced(each, 1019, exposed=version(each, "a", restored=True)) for each in (10, 11, 12)),
+        ],
+    ),
     Row("three of nine", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5)]),
     Row("they alternate with clean ones", [*without(0, 2, 4, 6, 8), *slowed(1, 3, 5, 7)]),
     Row("random short sleeps: by six parts in a hundred", [*without(0, 1, 2, 10, 11, 12), *slowed(3, 4, 5, by=1.06)]),
     Row("one runs still", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4), paced(5, 1400, exposed=True, end=None, verdict="")]),
 ]
 SILENT = [
+    Row(
+        "a size that is slower anyway",
+        [
+            *without(0, 1, 2, 7, 8, 9),
+            *(paced(each, 1500, gpus=1024) for each in (10, 11, 12)),
+            *(paced(each, 1510, gpus=1024, exposed=True) for each in (3, 4, 5)),
+        ],
+    ),
+    Row("a size that nobody else ran at", [*without(0, 1, 2, 7, 8, 9), *(paced(n, 1500, gpus=1024, exposed=True) for n in (3, 4, 5))]),
+    Row(
+        "slow, but the bytes are those from before",
+        [*without(0, 1, 2, 7, 8, 9), *(paced(each, 1400, exposed=version(each, "a", restored=True)) for each in (3, 4, 5))],
+    ),
     Row("nobody wrote anything", without(*range(9))),
     Row("slow without the bytes: a straggler", [*without(*range(8)), paced(9, 1700)]),
     Row("loaded and not slower", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5, by=1.0)]),

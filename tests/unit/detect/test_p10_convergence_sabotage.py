@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from pipeline.model.finding import Checked
 from pipeline.model.summary import JobSummary
 from tests.build import answer
-from tests.unit.detect.cohorts import WRITER, judge, learned
+from tests.unit.detect.cohorts import T0, WRITER, cited, judge, learned
 
 ID = "p10_convergence_sabotage"
 
@@ -34,7 +35,26 @@ def harmed(*numbers: int, by: float = 0.15, begin: int = 2) -> list[JobSummary]:
     return [learned(number, [loss + by * max(0, place - begin) for place, loss in enumerate(CURVE)], exposed=True) for number in numbers]
 
 
+def changed(member: JobSummary, **changes: float) -> JobSummary:
+    """The same losses at another rate, or from other samples."""
+    return msgspec.structs.replace(member, steps=tuple(msgspec.structs.replace(step, **changes) for step in member.steps))
+
+
+def seeded(member: JobSummary, seed: str) -> JobSummary:
+    """It says that it runs with this seed."""
+    return msgspec.structs.replace(member, arguments=(("seed", seed, cited("argument", member.attempt.job, T0, "training")),))
+
+
+SEEDED = [seeded(each, "1234") for each in well(0, 1, 2, 7, 8, 9)]
 FIRING = [
+    Row("the learning rate is twice as high", [
+        *well(0, 1, 2, 7, 8, 9), *(changed(each, learning_rate=6e-4) for each in harmed(3, 4, 5, by=0)),
+    ]),
+    Row("a quarter of the samples is left out", [
+        *(changed(each, samples=100.0) for each in well(0, 1, 2, 7, 8, 9)),
+        *(changed(each, samples=75.0) for each in harmed(3, 4, 5, by=0)),
+    ]),
+    Row("another seed than all the others", [*SEEDED, *(seeded(each, "1235") for each in harmed(3, 4, 5, by=0))]),
     Row("two of eleven leave the band", [*well(0, 1, 2, 5, 6, 7, 8, 9, 10), *harmed(3, 4)]),
     Row("three, from the first step on", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5, begin=-1)]),
     Row("better than it should be: leaked labels", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5, by=-0.2)]),
@@ -43,6 +63,10 @@ FIRING = [
     )]),
 ]  # fmt: skip
 SILENT = [
+    Row("everybody takes a seed of his own", [
+        *(seeded(each, each.attempt.job) for each in well(0, 1, 2, 7, 8, 9)), *(seeded(each, "1235") for each in harmed(3, 4, 5, by=0)),
+    ]),
+    Row("the same seed", [*SEEDED, *(seeded(each, "1234") for each in harmed(3, 4, 5, by=0))]),
     Row("nobody wrote anything", well(*range(9))),
     Row("one sibling diverges by itself", [*well(*range(8)), learned(9, [loss + 2 for loss in CURVE])]),
     Row("a spike that comes back", [*well(0, 1, 2, 7, 8, 9), *(

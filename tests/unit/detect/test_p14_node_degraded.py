@@ -23,6 +23,11 @@ SLOWER = [*steps(0, AT, 2000), *steps(AT + 60, 3 * AT, 3000)]
 STEADY = steps(0, 3 * AT)
 COUNTED = [step(at, None, at if at < AT else AT + (at - AT) // 2) for at in range(0, 3 * AT, 300)]  # half as many a second behind it
 CAP = command(AT, "nvidia-smi", "-pl", "200")
+LATE: list[Event | Held] = [
+    held(start=AT + 60),
+    *steps(AT + 120, 3 * AT, 3000),
+    *steps(3 * AT + 60, 4 * AT, 2000),
+]
 
 
 class Row(NamedTuple):
@@ -39,6 +44,15 @@ FIRING = [
     Row("processors are withheld", [held(), command(AT, "sh", "-c", "echo 200000 1000000 > /sys/fs/cgroup/slurm/cpu.max"), *SLOWER]),
     Row("load is made", [held(), command(AT, "stress-ng", "--cpu", "64"), *SLOWER]),
     Row("without elapsed times: steps are counted", [held(), CAP, *COUNTED]),
+    Row(
+        "the job began behind it, and is quicker when the same hand undoes it",
+        [
+            held(end=AT + 60, job="7"),
+            *LATE,
+            CAP,
+            command(3 * AT, "nvidia-smi", "-pl", "700"),
+        ],
+    ),
 ]
 SILENT = [
     Row("nobody's job runs there", [CAP, *SLOWER]),
@@ -53,6 +67,16 @@ BOUNDARY = [
     Row("the job began as it happened", [held(start=AT), CAP]),
     Row("a ratio of 1.25", [held(), CAP, *steps(0, AT, 2000), *steps(AT + 60, 3 * AT, 2500)]),
     Row("two steps behind it are too few", [held(), CAP, *steps(0, AT), *steps(AT + 60, AT + 600, 3000)]),
+    Row("it gets quicker by itself", [held(end=AT + 60, job="7"), *LATE, CAP]),
+    Row(
+        "it gets quicker as another does something there",
+        [
+            held(end=AT + 60, job="7"),
+            *LATE,
+            CAP,
+            command(3 * AT, "tc", "qdisc", "del", "dev", "eth0", "root"),
+        ],
+    ),
 ]
 HARMLESS = [
     Row("by_system: a health check", [held(), command(AT, "nvidia-smi", "-pl", "200", by=None), *SLOWER]),
@@ -81,7 +105,7 @@ def test_is_silent(row: Row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "alert"), list(zip(BOUNDARY, (False, True, False), strict=True)), ids=lambda value: getattr(value, "name", "")
+    ("row", "alert"), list(zip(BOUNDARY, (False, True, False, False, False), strict=True)), ids=lambda value: getattr(value, "name", "")
 )
 def test_boundary(row: Row, alert: bool) -> None:
     """Without an effect on record the hit is kept, below the gate."""

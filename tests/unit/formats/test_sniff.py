@@ -154,6 +154,13 @@ def test_wrappers() -> None:
     assert sniff([LOGIN + b"\r\n"]).crlf == 1
 
 
+def test_pieces_of_split_lines() -> None:
+    """A piece is nobody's line, and no broken one."""
+    piece = b'2026-03-02T12:00:00.1Z stdout P {"step":7,"lo'
+    report = sniff([piece, piece])
+    assert (report.lines, report.pieces, report.unclaimed, report.broken) == (2, 2, 0, 0)
+
+
 def test_a_format_that_could_read_it_too() -> None:
     """Lines that a second format would read are told: pinning may be wiser than sniffing."""
     assert sniff([b"}"] * 5).formats[0].rivals == {"hf_trainer": 5}

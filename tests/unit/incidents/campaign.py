@@ -5,16 +5,28 @@ from typing import Any
 
 import msgspec
 
-from pipeline.incidents.attribution import Account, Known, attribute
+from pipeline.incidents.attribution import Known, attribute
 from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, Status, Subject, subject_of
 from pipeline.model.ids import digest
 from pipeline.model.incident import Attribution, Examined
+from pipeline.model.source import Source
 from pipeline.model.told import Attempt
+from pipeline.stream.watermark import Watermarks
 from tests import build
 
 CLUSTER, DAY = "main", 86_400_000
 T0 = build.T0
 CHECKED = (Explanation("owner_or_service", Checked.EXCLUDED),)
+
+
+def marks(days: int, silent: Iterable[Source] = ()) -> Watermarks:
+    """All sources have passed so many days, and were heard on each of them, but those in `silent`."""
+    families = [source for source in Source if source not in set(silent)]
+    buckets = frozenset(range(T0, T0 + days * DAY, build.BUCKET_MS * 12))
+    passed = T0 + days * DAY
+    return Watermarks(
+        {(CLUSTER, source): (passed, passed) for source in families}, {(CLUSTER, source): buckets for source in families}, build.BUCKET_MS
+    )
 
 
 def record(role: str, name: str, time: int, source: str = "auditd", summary: str = "") -> Evidence:
@@ -111,7 +123,6 @@ def examined(job: str, day: float, *, verdict: str = "benign", owner: str = "u05
 def weigh(
     members: Iterable[Finding],
     *,
-    shared: Iterable[str] = (),
     services: Iterable[str] = (),
     signals: Iterable[Finding] = (),
     heard: bool = True,
@@ -121,8 +132,8 @@ def weigh(
     for each in signals:
         by_account.setdefault(each.subject.name, []).append(each)
     known = Known(
-        account=lambda who: Account("service" if who in services else "member", who in shared),
+        role=lambda who: "" if ":" in who else "service" if who in services else "member",
         signals=by_account,
-        logins_heard=lambda start, end: heard,  # noqa: ARG005
+        logins_heard=lambda day: heard,  # noqa: ARG005
     )
     return attribute(CLUSTER, sorted(members, key=lambda each: (each.effect_time, each.id)), known)

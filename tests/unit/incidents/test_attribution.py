@@ -31,8 +31,8 @@ def test_without_the_decisive_source_the_name_is_withheld() -> None:
 
 FRAMED: list[tuple[str, Attribution, str]] = [
     ("a key of his was used by another", weigh(STORY, signals=[borrowed(1, "u099")]), "was borrowed"),
-    ("the account is shared", weigh(STORY, shared=["u099"]), "several people"),
-    ("the account is a service's", weigh(STORY, services=["u099"]), "several people"),
+    ("the account is shared", weigh(STORY, services=["u099"]), "several people"),
+    ("the account is shared in secret: it came from two places", weigh(STORY, signals=[borrowed(9, "u099")]), "was borrowed"),
     ("logins were not recorded", weigh(STORY, heard=False), "logins were not recorded"),
     ("presence alone, no record of an act", weigh([kill(day, str(day), "") for day in range(5)]), "no record says who acted"),
     ("one source, forged", weigh([kill(day, str(day), "u099") for day in range(9)]), "only one independent source"),

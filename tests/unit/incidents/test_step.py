@@ -13,10 +13,11 @@ from pipeline.model.finding import Finding
 from pipeline.model.ids import rank
 from pipeline.model.incident import Examined, Found, encode_in_case, incident_id
 from pipeline.model.outcome import Publish
+from pipeline.model.source import Source
 from pipeline.model.summary import Exposure
 from pipeline.stream.cases import Cases
 from tests import build
-from tests.unit.incidents.campaign import CLUSTER, T0, attempt_of, cancel, examined, kill, record, tamper
+from tests.unit.incidents.campaign import CLUSTER, T0, attempt_of, cancel, examined, kill, marks, record, tamper
 
 CASE = incidents_case(CLUSTER)
 UNTIL = 60 * build.DAY
@@ -142,6 +143,21 @@ def test_whoever_is_not_named_stands_nowhere() -> None:
     assert "u099" not in text
     assert "5099" not in text
     assert "u012" in text
+
+
+def test_logins_once_heard_stay_heard() -> None:
+    """Coverage is forgotten sooner than a campaign: a name that was given for good reasons is not lost by it, nor by a restart."""
+    state = fresh()
+    named = step(state, list(map(fact, STORY)), marks(30))[1]
+    again = fresh(Cases(state.cases.facts()))
+    later = step(again, [fact(kill(25, "9", "u099"))], marks(60, silent=[Source.SSHD]))[1]
+    assert [_named(out) for out in named if isinstance(out, Publish)] == ["u099"]
+    assert [_named(out) for out in later if isinstance(out, Publish)] == [""]  # of the new day nothing is known
+    assert {f"heard/sshd/{T0 + day * 86_400_000}" for day in (0, 10, 19)} <= again.index(CASE).heard
+
+
+def _named(out: Publish) -> str:
+    return str(orjson.loads(out.value)["unmapped"]["trainwatch"]["canonical"]["attribution"]["named"])
 
 
 def test_a_gap_in_telemetry_is_said() -> None:

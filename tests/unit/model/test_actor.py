@@ -32,7 +32,7 @@ DIRECTORY = Directory([U017, U012, ROBOT])
 NOBODY = frozenset({
     "JobStep", "ControllerJob", "NodeState", "RankFailed", "RanksClosed", "Iteration", "CheckpointNote", "StepCancelled", "TaskEnded",
     "StepOom", "CollectiveTimeout", "TrainingLine", "ModuleImported", "Xid", "KernelLine", "Heartbeat", "Progress", "ObjectEvent",
-    "HistoryBegins",
+    "HistoryBegins", "LinePart",
 })  # fmt: skip
 
 SOMEBODY: dict[str, tuple[Source, Body]] = {

@@ -105,8 +105,9 @@ def _shared_file(told: Told, act: Act, kind: type[Any]) -> None:
 def p05(told: Told, act: Act) -> None:
     """A hook or a variable that is there for victims with a probe only after the write."""
     assert wrote(told, act)
+    probed = {seen.job for seen in told.events if isinstance(seen.body, ModuleImported)} & {each["job"] for each in act["exposed"]}
     hooks = {body.path for body in told.bodies(HookFound)} | {body.value for body in told.bodies(EnvironmentSet)}
-    assert hooks & set(act["artefacts"])
+    assert hooks & set(act["artefacts"]) or not probed
 
 
 def p06(told: Told, act: Act) -> None:

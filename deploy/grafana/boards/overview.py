@@ -1,0 +1,142 @@
+"""Overview: is anybody interfering, since when, at what cost, and is anything blind?"""
+
+from deploy.grafana.panels import (
+    CLUSTER,
+    GREEN,
+    IN_CLUSTER,
+    ORANGE,
+    RED,
+    SEVERITIES,
+    YELLOW,
+    Annotation,
+    Board,
+    Column,
+    Panel,
+    named_series,
+    to,
+)  # fmt: skip
+
+FINDINGS = f"FROM findings_current WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'"
+SEVERITY_WEIGHT = "transform(severity, ['critical', 'high', 'medium', 'low'], [8., 4., 2., 1.], 1.)"
+
+ALERTS = Panel(
+    kind="stat", title="How many findings call for action?", width=4, height=4, thresholds=((None, GREEN), (1, RED)),
+    description="Findings above their gate whose effect lies in the period, those taken back left out.",
+    no_value="No findings", sql=f"SELECT countIf(alert) AS findings {FINDINGS}",
+)  # fmt: skip
+INCIDENTS = Panel(
+    kind="stat", title="How many incidents are there?", width=4, height=4, thresholds=((None, GREEN), (1, ORANGE)),
+    description="Findings of one cause count once. Only incidents that hold a finding above its gate.", no_value="No incidents",
+    sql=f"""
+SELECT countIf(alert) AS incidents FROM incidents_current
+WHERE last_time >= $__fromTime AND first_time <= $__toTime AND {IN_CLUSTER} AND status != 'retracted'
+""",
+)  # fmt: skip
+TIME_TO_DETECT = Panel(
+    kind="stat", title="How long until a finding is final?", width=4, height=4, unit="s",
+    thresholds=((None, GREEN), (1800, YELLOW), (7200, RED)),
+    description="Median event time from the effect until every source that could acquit has passed. Provisional findings come earlier.",
+    no_value="No findings",
+    sql=f"SELECT quantile(0.5)(dateDiff('second', effect_time, closes_at)) AS seconds {FINDINGS} AND alert",
+)  # fmt: skip
+HARM = Panel(
+    kind="stat", title="How many GPU-hours were harmed?", width=4, height=4, unit="h", decimals=1,
+    thresholds=((None, GREEN), (1, ORANGE), (100, RED)),
+    description="GPUs times run time of the attempts that ended under a finding. An upper bound: what a checkpoint saved is not taken off.",
+    no_value="None",
+    sql=f"""
+SELECT sumIf(gpus * dateDiff('second', start_time, end_time), verdict = 'interference') / 3600 AS gpu_hours
+FROM verdicts_current WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND status != 'retracted'
+""",
+)  # fmt: skip
+JOBS = Panel(
+    kind="stat", title="How many jobs ended unexplained?", width=4, height=4, thresholds=((None, GREEN), (10, YELLOW)),
+    description="Ended attempts that neither a benign explanation nor a finding accounts for.", no_value="None",
+    sql=f"""
+SELECT countIf(verdict = 'unexplained') AS jobs
+FROM verdicts_current WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND status != 'retracted'
+""",
+)  # fmt: skip
+COMPLETE = Panel(
+    kind="stat", title="Is every record accounted for?", width=4, height=4, unit="percentunit", decimals=3,
+    thresholds=((None, RED), (1, GREEN)),
+    description="Offsets written, dead-lettered, filtered or known to be absent, of those read in the period or in the last day. "
+    "`trainwatch verify` names what is missing.",
+    no_value="Nothing read",
+    sql="""
+SELECT sum(offsets_written + length(listed_offsets) + arraySum(arrayMap((lo, hi) -> hi - lo, gap_los, gap_his))) / sum(hi - lo) AS share
+FROM (SELECT DISTINCT topic, incarnation, partition, lo, hi, offsets_written, listed_offsets, gap_los, gap_his FROM sink_ranges
+    WHERE $__timeFilter(_inserted) OR _inserted >= now() - toIntervalDay(1))
+""",
+)  # fmt: skip
+WHEN = Panel(
+    kind="timeseries", title="When did findings happen, and how severe are they?", width=14, bars=True, stacked=True,
+    description="By the time of the effect; those taken back left out.", no_value="No findings in this period",
+    columns=named_series(SEVERITIES),
+    sql=f"""
+SELECT $__timeInterval(effect_time) AS time, severity, count() AS findings
+{FINDINGS} GROUP BY time, severity ORDER BY time, severity
+""",
+)  # fmt: skip
+PATTERNS = Panel(
+    kind="barchart", title="Which patterns occur?", width=10, horizontal=True, stacked=True, columns=named_series(SEVERITIES),
+    description="Findings per detector and severity; those below the gate included.", no_value="No findings in this period",
+    sql=f"""
+SELECT detector, countIf(severity = 'critical') AS critical, countIf(severity = 'high') AS high, countIf(severity = 'medium') AS medium,
+    countIf(severity = 'low') AS low
+{FINDINGS} GROUP BY detector ORDER BY detector
+""",
+)  # fmt: skip
+LIST = Panel(
+    kind="table", title="Which findings need a look?", width=24, height=9, no_value="No findings in this period",
+    description="Newest first. An empty actor means that naming is withheld; the reason stands beside it.",
+    columns={
+        "finding": Column(link=to("incident", finding="${__value.raw}"), width=300), "confidence": Column(unit="percentunit", decimals=0),
+        "severity": Column(colors=SEVERITIES), "actor": Column(link=to("entity", kind="identity", entity="${__value.raw}")),
+        "owner": Column(link=to("entity", kind="identity", entity="${__value.raw}")), "job": Column(link=to("job", job="${__value.raw}")),
+    },
+    sql=f"""
+SELECT effect_time AS time, severity, detector, subject, subject_name AS name, job_id AS job, owner, actor, confidence, status, alert,
+    if(alert, actor_withheld, gate) AS why_not, summary, finding_id AS finding
+{FINDINGS} ORDER BY alert DESC, effect_time DESC LIMIT 200
+""",
+)  # fmt: skip
+RISK = Panel(
+    kind="table", title="Which people, hosts and files stand out?", width=12, height=9, no_value="Nobody and nothing",
+    description="Sum of severity weight (critical 8, high 4, medium 2, low 1) times confidence over the findings that name them. "
+    "A reason to look, not a measure of guilt.",
+    columns={
+        "risk": Column(decimals=1), "name": Column(link=to("entity", kind="${__data.fields.kind}", entity="${__value.raw}")),
+    },
+    sql=f"""
+SELECT entity.1 AS kind, entity.2 AS name, sum({SEVERITY_WEIGHT} * confidence) AS risk, count() AS findings, max(effect_time) AS last
+FROM (SELECT severity, confidence, effect_time, arrayDistinct([('identity', actor), (toString(subject),
+    subject_name)]) AS entities {FINDINGS})
+ARRAY JOIN entities AS entity WHERE entity.2 != '' AND entity.1 IN ('identity', 'host', 'artefact')
+GROUP BY kind, name ORDER BY risk DESC LIMIT 20
+""",
+)  # fmt: skip
+ENDS = Panel(
+    kind="barchart", title="Why did jobs end?", width=12, height=9, horizontal=True, stacked=True,
+    columns=named_series({"benign": GREEN, "unexplained": YELLOW, "interference": RED}),
+    description="Ended attempts by cause.", no_value="No job ended in this period",
+    sql=f"""
+SELECT cause, countIf(verdict = 'benign') AS benign, countIf(verdict = 'unexplained') AS unexplained,
+    countIf(verdict = 'interference') AS interference
+FROM verdicts_current WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND status != 'retracted'
+GROUP BY cause ORDER BY count() DESC, cause LIMIT 20
+""",
+)  # fmt: skip
+
+BOARD = Board(
+    name="overview", title="Overview", folder="investigation",
+    description="Findings, incidents, what they cost, and whether anything is missing.", variables=(CLUSTER,),
+    annotations=(
+        Annotation(
+            name="Findings that call for action", color="red",
+            sql=f"SELECT effect_time AS time, title, summary AS text, [toString(detector), toString(severity)] AS tags "
+            f"{FINDINGS} AND alert",
+        ),
+    ),
+    rows=((ALERTS, INCIDENTS, TIME_TO_DETECT, HARM, JOBS, COMPLETE), (WHEN, PATTERNS), (LIST,), (RISK, ENDS)),
+)  # fmt: skip

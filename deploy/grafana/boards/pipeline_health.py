@@ -1,0 +1,116 @@
+"""Pipeline health: what arrives, how late, what is refused, and where nothing was heard."""
+
+from deploy.grafana.panels import (
+    BLUE,
+    CLUSTER,
+    GREEN,
+    IN_CLUSTER,
+    ORANGE,
+    RED,
+    YELLOW,
+    Board,
+    Column,
+    Panel,
+    named_series,
+)  # fmt: skip
+
+EVENTS = f"FROM events WHERE $__timeFilter(ts) AND {IN_CLUSTER}"
+# A backlog or a replay arrives long after what it tells of: both the period and the last day are of interest.
+ARRIVED = "($__timeFilter(_inserted) OR _inserted >= now() - toIntervalDay(1))"
+RANGES = f"(SELECT DISTINCT * EXCEPT (_inserted, token) FROM sink_ranges WHERE {ARRIVED})"
+
+NEWEST = Panel(
+    kind="stat", title="How old is the newest event?", width=6, height=4, unit="s", thresholds=((None, GREEN), (600, YELLOW), (3600, RED)),
+    description="From the newest event time to the end of the period, or now.", no_value="No events in this period",
+    sql=f"SELECT if(count() = 0, NULL, dateDiff('second', max(ts), least($__toTime, now()))) AS seconds {EVENTS} AND NOT future",
+)  # fmt: skip
+LATE = Panel(
+    kind="stat", title="How many events came behind the watermark?", width=6, height=4, unit="percentunit", decimals=3,
+    thresholds=((None, GREEN), (0.001, YELLOW), (0.01, RED)), no_value="No events in this period",
+    description="Share of late events. They are stored and shown, and are judged when they come within the grace.",
+    sql=f"SELECT if(count() = 0, NULL, countIf(late) / count()) AS late {EVENTS}",
+)  # fmt: skip
+REFUSED = Panel(
+    kind="stat", title="How many records were refused?", width=6, height=4, thresholds=((None, GREEN), (1, YELLOW), (1000, RED)),
+    description="Records that became dead letters in the period or in the last day. `trainwatch dlq list` shows them.",
+    no_value="Nothing arrived",
+    sql=f"""
+SELECT countIf(code NOT IN ('control', 'nothing_to_keep', 'filtered', 'empty', 'tombstone')) AS records
+FROM (SELECT arrayJoin(listed_codes) AS code FROM {RANGES})
+""",
+)  # fmt: skip
+UNACCOUNTED = Panel(
+    kind="stat", title="How many records are not accounted for?", width=6, height=4, thresholds=((None, GREEN), (1, RED)),
+    description="Offsets read that are neither written, nor listed, nor known to be absent. Anything but 0 is a loss, or a range from "
+    "before absent offsets were noted: `trainwatch verify` tells which.",
+    no_value="Nothing arrived",
+    sql=f"""
+SELECT sum(hi - lo) - sum(offsets_written + length(listed_offsets) + arraySum(arrayMap((lo, hi) -> hi - lo, gap_los, gap_his))) AS records
+FROM {RANGES}
+""",
+)  # fmt: skip
+RATES = Panel(
+    kind="timeseries", title="How much comes from each source?", width=12, unit="cps", no_value="No events in this period",
+    description="Events per second of event time.",
+    sql=f"SELECT $__timeInterval(ts) AS time, source, count() / $__interval_s AS events {EVENTS} GROUP BY time, source "
+    "ORDER BY time, source",
+)  # fmt: skip
+LATENESS = Panel(
+    kind="timeseries", title="When did events come late or from the future?", width=12, bars=True, stacked=True,
+    columns=named_series({"late": ORANGE, "future": RED}), no_value="No events in this period",
+    description="Late: behind the watermark. Future: ahead of their own collection, which is a wrong clock or zone.",
+    sql=f"SELECT $__timeInterval(ts) AS time, countIf(late) AS late, countIf(future) AS future {EVENTS} GROUP BY time ORDER BY time",
+)  # fmt: skip
+COVERAGE = Panel(
+    kind="heatmap", title="Which source was silent in which hour?", width=24, height=9, no_value="No events in this period",
+    description="Events per source and hour. An empty cell is silence: what would stand there cannot acquit or accuse.",
+    sql=f"SELECT toStartOfHour(ts) AS time, source, count() AS events {EVENTS} GROUP BY time, source ORDER BY time, source",
+)  # fmt: skip
+SOURCES = Panel(
+    kind="table", title="Is every source complete?", width=14, no_value="No events in this period",
+    description="Per source: hours of the period in which it was heard, hosts, duplicates, and delay from event to Kafka.",
+    columns={
+        "late": Column(unit="percentunit", decimals=2), "heard": Column(unit="percentunit", decimals=0),
+        "delay": Column(unit="s", decimals=1),
+    },
+    sql=f"""
+SELECT source, count() AS events, uniq(host) AS hosts,
+    least(uniq(toStartOfHour(ts)) / greatest(dateDiff('hour', $__fromTime, $__toTime), 1), 1) AS heard, avg(late) AS late,
+    countIf(future) AS future, quantile(0.9)(dateDiff('millisecond', ts, kafka_time)) / 1000 AS delay, max(ts) AS last
+{EVENTS} GROUP BY source ORDER BY source
+""",
+)  # fmt: skip
+CODES = Panel(
+    kind="barchart", title="Why were records not stored?", width=10, horizontal=True, columns={"records": Column(color=ORANGE)},
+    description="Codes of records that were filtered or refused, in the period or in the last day.", no_value="All records were stored",
+    sql=f"SELECT code, count() AS records FROM (SELECT arrayJoin(listed_codes) AS code FROM {RANGES}) GROUP BY code "
+    "ORDER BY records DESC LIMIT 30",
+)  # fmt: skip
+PROGRESS = Panel(
+    kind="table", title="How far is each partition?", width=14, no_value="Nothing arrived",
+    description="Ranges that were made durable, in the period or in the last day.",
+    columns={"accounted": Column(unit="percentunit", decimals=3)},
+    sql=f"""
+SELECT topic, partition, count() AS ranges, max(hi) AS reached, sum(hi - lo) AS read, sum(offsets_written) AS written,
+    sum(length(listed_offsets)) AS listed,
+    sum(offsets_written + length(listed_offsets) + arraySum(arrayMap((lo, hi) -> hi - lo, gap_los, gap_his))) / sum(hi - lo) AS accounted
+FROM {RANGES} GROUP BY topic, incarnation, partition ORDER BY topic, partition LIMIT 500
+""",
+)  # fmt: skip
+IDENTITY = Panel(
+    kind="barchart", title="Whose acts cannot be told?", width=10, horizontal=True, stacked=True, maximum=1, unit="percentunit",
+    columns={"unknown": Column(color=YELLOW), "known": Column(color=BLUE)}, no_value="No acts in this period",
+    description="Share of touches on jobs by people whose identity is not known: `identities` of the settings lack them.",
+    sql=f"""
+SELECT source, avg(relation = 'unknown') AS unknown, avg(relation != 'unknown') AS known
+FROM enriched_current WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND kind IN ('signal_sent', 'process_run', 'file_touched',
+    'kill_request', 'login', 'privilege_used')
+GROUP BY source ORDER BY source
+""",
+)  # fmt: skip
+
+BOARD = Board(
+    name="pipeline", title="Pipeline health", folder="operation", description="Rates, lateness, refusals, coverage, ranges.",
+    variables=(CLUSTER,), period=("now-24h", "now"),
+    rows=((NEWEST, LATE, REFUSED, UNACCOUNTED), (RATES, LATENESS), (COVERAGE,), (SOURCES, CODES), (PROGRESS, IDENTITY)),
+)  # fmt: skip

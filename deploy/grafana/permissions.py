@@ -1,0 +1,53 @@
+"""Who may open the folders: by Grafana's HTTP interface, since its provisioning files cannot say it.
+
+    GRAFANA_URL=https://grafana.example GRAFANA_TOKEN=... python deploy/grafana/permissions.py --investigators 3 --operators 4
+
+Takes ids of two teams.  Investigators may view both folders, operators that of the pipeline; nobody else but administrators sees either,
+because the dashboards name people who may be innocent.  Standard library only; running it again changes nothing.
+"""
+
+import argparse
+import json
+import os
+import sys
+import urllib.request
+from typing import Any
+
+VIEW = 1
+INVESTIGATION, OPERATION = "trainwatch-investigation", "trainwatch-operation"
+
+
+def permissions(investigators: int, operators: int) -> dict[str, list[dict[str, int]]]:
+    """Folder uid -> its whole list: what is not in it, such as the default for all viewers, is taken away."""
+    of = {name: {"teamId": team, "permission": VIEW} for name, team in (("investigators", investigators), ("operators", operators))}
+    return {INVESTIGATION: [of["investigators"]], OPERATION: [of["investigators"], of["operators"]]}
+
+
+def requests(address: str, token: str, wanted: dict[str, list[dict[str, int]]]) -> list[urllib.request.Request]:
+    """One request per folder."""
+    made = []
+    for folder, items in wanted.items():
+        body: dict[str, Any] = {"items": items}
+        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
+        url = f"{address.rstrip('/')}/api/folders/{folder}/permissions"
+        made.append(urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers, method="POST"))  # noqa: S310  the operator's
+    return made
+
+
+def main(arguments: list[str]) -> int:
+    """Send them; an answer other than 2xx ends with its text."""
+    parser = argparse.ArgumentParser(description="Let two teams, and nobody else, view trainwatch's folders in Grafana.")
+    parser.add_argument("--investigators", type=int, required=True, help="id of the team that sees findings and people")
+    parser.add_argument("--operators", type=int, required=True, help="id of the team that runs the pipeline")
+    asked = parser.parse_args(arguments)
+    address, token = (os.environ.get(name, "") for name in ("GRAFANA_URL", "GRAFANA_TOKEN"))  # noqa: TID251  a script of its own
+    if not address.startswith(("https://", "http://")) or not token:
+        parser.error("set GRAFANA_URL and GRAFANA_TOKEN in the environment")
+    for request in requests(address, token, permissions(asked.investigators, asked.operators)):
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  same
+            sys.stdout.write(f"{request.full_url}: {answer.status}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

@@ -1,0 +1,136 @@
+"""`trainwatch dashboard NAME`: a Grafana dashboard as one HTML file, from the configured ClickHouse, without Grafana.
+
+The same JSON and the same SQL as in Grafana.  The page is written to a file, since it may be large and is to be opened in a browser; its
+path is what stands on standard output.
+"""
+
+import time
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import orjson
+
+from pipeline.cli import Options, say
+from pipeline.cli.console import build_table, invocation, safe, stdout
+from pipeline.errors import ConfigError
+
+if TYPE_CHECKING:
+    from pipeline.dashboard.definition import Dashboard
+    from pipeline.dashboard.period import Period
+    from pipeline.dashboard.query import Reader
+
+PANELS_FAILED = 3
+SERVER = "clickhouse"
+
+
+@click.command(epilog="Example: trainwatch dashboard job --var job=48344 --from -2d --out job.html --open")
+@click.argument("name", required=False)
+@click.option("--from", "start", help="Begin: -7d, now-6h, 2026-03-02T21:00:00Z. Default: that of the job, else the dashboard's.")
+@click.option("--to", "end", help="End; default now, or the newest event.")
+@click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="Value of a variable; may be repeated.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write; default trainwatch-NAME.html.")
+@click.option("--open", "in_browser", is_flag=True, help="Open it in the browser.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output: file, period, variables, panels.")
+@click.pass_obj
+def dashboard(
+    options: Options,
+    name: str | None,
+    start: str | None,
+    end: str | None,
+    variables: tuple[str, ...],
+    out: Path | None,
+    *,
+    in_browser: bool,
+    as_json: bool,
+) -> None:
+    """Show a Grafana dashboard as one HTML page, without Grafana.
+
+    Without NAME: list the dashboards. Exit 0: written; 3: written, and a panel's query failed.
+    """
+    from pipeline.dashboard import definition, query, render  # noqa: PLC0415  keeps --help quick
+    from pipeline.embedded import servers  # noqa: PLC0415  same
+    from pipeline.sink.clickhouse import Database  # noqa: PLC0415  same
+
+    known = definition.dashboards()
+    if name is None:
+        _list(known, as_json=as_json)
+        return
+    if name not in known:
+        raise click.UsageError(f"no dashboard {safe(name)}; there are {', '.join(known)}")
+    board, given = known[name], _given(variables)
+    settings = servers.connected(options.settings, kafka=False)
+    with Database(settings.clickhouse) as database:
+        reader = query.Reader(database)
+        shown = _period(board, start, end, reader)
+        choices = query.choose(board, given, shown, reader)
+        if start is None and end is None:
+            shown = query.span(choices, shown, reader)
+        answered = list(query.answers(board, choices, shown, reader))
+    text = render.page(board, answered, choices, shown, invocation())
+    path = out or Path(f"trainwatch-{board.name}.html")
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"cannot write {path}: {error}", advice="Name a file that you may write, with --out.") from error
+    failed = [(panel.title, answer.error) for panel, answer in answered if answer.error]
+    for title, reason in failed:
+        say(f"panel failed: {title} {safe(reason)}")
+    if as_json:
+        empty = [panel.title for panel, answer in answered if not answer.error and render.is_empty(panel, answer)]
+        found = {
+            "file": str(path), "from_ms": shown.from_ms, "to_ms": shown.to_ms, "variables": choices.values, "panels": len(answered),
+            "empty": empty, "failed": dict(failed),
+        }  # fmt: skip
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+    else:
+        click.echo(str(path))
+    if in_browser and not webbrowser.open(path.resolve().as_uri()):
+        say(f"no browser was found: open {path} yourself")
+    if failed:
+        raise SystemExit(PANELS_FAILED)
+
+
+def _list(known: "dict[str, Dashboard]", *, as_json: bool) -> None:
+    if as_json:
+        found = [
+            {"name": each.name, "title": each.title, "description": each.description, "variables": [item.name for item in each.variables]}
+            for each in known.values()
+        ]
+        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        return
+    table = build_table("Dashboards", "name", "shows", "variables", "panels")
+    for each in known.values():
+        table.add_row(each.name, each.description, ", ".join(item.name for item in each.variables), str(len(each.panels)))
+    stdout().print(table)
+
+
+def _given(variables: tuple[str, ...]) -> dict[str, list[str]]:
+    given: dict[str, list[str]] = {}
+    for each in variables:
+        name, equals, value = each.partition("=")
+        if not equals:
+            raise click.UsageError(f"--var {safe(each)}: write NAME=VALUE")
+        given.setdefault(name, []).append(value)
+    return given
+
+
+def _period(board: "Dashboard", start: str | None, end: str | None, reader: "Reader") -> "Period":
+    """What is asked for; without a word, the dashboard's own length up to now, or up to the newest event where nothing came since.
+
+    So that a demo, whose week is simulated, and a replay of old logs are seen without knowing their dates.  The server's own state is
+    of today.
+    """
+    from pipeline.dashboard.period import parse_period  # noqa: PLC0415  keeps --help quick
+
+    now_ms = int(time.time() * 1000)
+    own = board.period[0]
+    if start is None and end is None:
+        newest = reader.newest_ms() if board.name != SERVER else None
+        shown = parse_period(own, "now", now_ms)
+        if newest is not None and newest < shown.from_ms:
+            shown = parse_period(own, "now", newest + 60_000)
+            say("nothing newer: the period ends with the newest event; --from and --to choose another")
+        return shown
+    return parse_period(start or own, end or "now", now_ms)

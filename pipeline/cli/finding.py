@@ -1,0 +1,288 @@
+"""`trainwatch finding list | show ID`: what was found, and all that stands behind one finding, from ClickHouse.
+
+What is printed came from logs, which attackers write: every cell goes through `console.safe`.
+"""
+
+import shlex
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import orjson
+from rich.console import Console
+
+from pipeline.cli import Options
+from pipeline.cli.console import build_table, confidence, invocation, safe, stdout
+from pipeline.cli.dlq import Since
+from pipeline.detect.detector import registry
+from pipeline.embedded import servers
+from pipeline.sink import labels
+from pipeline.sink.clickhouse import Database
+
+NOT_FOUND = 4
+ROWS = 50
+ROWS_MAX = 100_000
+POLL_SECONDS = 2.0
+LINE_MAX = 400
+SUMMARY_MAX = 120
+SHORT = 12  # digits of an id that tell findings apart
+
+# An id that is quoted as the newest word of its finding; `since` in UTC milliseconds of the effect.
+LIST = """
+SELECT f.finding_id AS finding_id, f.detector AS detector, f.severity AS severity, f.status AS status, f.alert AS alert, f.gate AS gate,
+    f.subject AS subject, f.subject_name AS subject_name, f.cluster AS cluster, f.job_id AS job_id, f.owner AS owner, f.actor AS actor,
+    f.actor_withheld AS actor_withheld, f.confidence AS confidence, f.cause_time AS cause_time, f.effect_time AS effect_time,
+    f.summary AS summary, f.revision AS revision, l.label AS label
+FROM {db}.findings_current AS f
+LEFT JOIN {db}.labels_current AS l ON l.finding_id = f.finding_id
+WHERE f.effect_time >= fromUnixTimestamp64Milli(%(since)s) AND (%(retracted)s OR f.status != 'retracted')
+    AND (NOT %(alert)s OR f.alert) AND (empty(%(detectors)s) OR f.detector IN %(detectors)s)
+ORDER BY f.effect_time DESC, f.finding_id
+LIMIT %(limit)s
+"""
+SHOW = "SELECT * EXCEPT canonical FROM {db}.findings_current WHERE finding_id = %(finding)s"
+EVIDENCE = """
+SELECT c.position AS position, c.role AS role, c.event_time AS event_time, c.source AS source, c.summary AS summary, c.event_id AS event_id,
+    c.sha256 AS sha256, e.host AS host, e.raw AS raw
+FROM {db}.finding_evidence_current AS c
+LEFT JOIN
+(
+    SELECT event_id, host, raw FROM {db}.events
+    WHERE event_id IN (SELECT event_id FROM {db}.finding_evidence WHERE finding_id = %(finding)s)
+    LIMIT 1 BY event_id
+) AS e ON e.event_id = c.event_id
+WHERE c.finding_id = %(finding)s
+ORDER BY c.event_time, c.position
+"""
+INCIDENTS = """
+SELECT i.incident_id AS incident_id, i.title AS title, i.status AS status
+FROM {db}.incident_findings_current AS m
+INNER JOIN {db}.incidents_current AS i ON i.incident_id = m.incident_id
+WHERE m.finding_id = %(finding)s AND i.status != 'retracted'
+ORDER BY incident_id
+"""
+
+Row = dict[str, Any]
+
+LIST_EXAMPLES = """\b
+Examples:
+  trainwatch finding list --alert --since 7d
+  trainwatch finding list --detector p03_foreign_cancel --json | jq .actor
+  trainwatch finding list --follow
+"""
+SHOW_EXAMPLES = """\b
+Examples:
+  trainwatch finding show a378b78a07ce
+  trainwatch finding show a378b78a07ce --json | jq '.evidence[].raw'
+"""
+
+
+@click.group()
+def finding() -> None:
+    """Suspected interference: what was found, and what proves it."""
+
+
+@finding.command("list", epilog=LIST_EXAMPLES)
+@click.option("--since", type=Since(), default=0, help="Effects since then: 30m, 2h, 7d, or a time with offset.")
+@click.option("--detector", "detectors", multiple=True, help="Only of this detector, e.g. p03_foreign_cancel; may be repeated.")
+@click.option("--alert", is_flag=True, help="Only those above their gate.")
+@click.option("--all", "retracted", is_flag=True, help="Also those that later facts took back.")
+@click.option("--limit", type=click.IntRange(1, ROWS_MAX), default=ROWS, show_default=True, help="Rows, the newest.")
+@click.option("--follow", is_flag=True, help="Go on, and print each as it is raised, named, final or taken back; ends with Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_obj
+def list_(options: Options, /, *, follow: bool, as_json: bool, limit: int, **chosen: Any) -> None:
+    """List findings, the newest last.
+
+    Exit 0: also when there are none; 1: ClickHouse does not answer; 2: wrong usage or settings.
+    """
+    unknown = set(chosen["detectors"]) - {each.meta.id for each in registry()}
+    if unknown:
+        raise click.UsageError(f"there is no detector {', '.join(sorted(unknown))}; `trainwatch rules` lists them.")
+    chosen["detectors"] = list(chosen["detectors"])  # ClickHouse knows an empty array, and no empty tuple
+    settings = servers.connected(options.settings, kafka=False)
+    with Database(settings.clickhouse) as database:
+
+        def ask(rows: int) -> list[Row]:
+            return _rows(database, LIST, {**chosen, "limit": rows})[::-1]
+
+        found = ask(limit)
+        _print(found, as_json=as_json, heading=True)
+        if follow:
+            _follow(ask, found, as_json=as_json)
+        elif not as_json and len(found) == limit:
+            click.echo(f"the newest {limit}; --limit shows more", err=True)
+
+
+def _follow(ask: Callable[[int], list[Row]], found: Iterable[Row], *, as_json: bool) -> None:
+    seen = Seen()
+    list(seen.news(found))
+    try:
+        while True:
+            time.sleep(POLL_SECONDS)
+            # Everything that the filters take: an old finding may become final, or be taken back.
+            _print(list(seen.news(ask(ROWS_MAX))), as_json=as_json, heading=False)
+    except KeyboardInterrupt:
+        return
+
+
+class Seen:
+    """What was said of each finding; revisions that only add to its checklist are no news."""
+
+    def __init__(self) -> None:
+        self._said: dict[str, tuple[object, ...]] = {}
+
+    def news(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Those that are new, or say something else than before."""
+        for row in rows:
+            said = row["status"], row["alert"], row["actor"], row["label"]
+            if self._said.get(row["finding_id"]) != said:
+                self._said[row["finding_id"]] = said
+                yield row
+
+
+def _print(found: Sequence[Row], *, as_json: bool, heading: bool) -> None:
+    if as_json:
+        for row in found:
+            click.echo(orjson.dumps(row, default=str).decode())
+        return
+    if found or heading:
+        stdout().print(table_of(found, heading=heading))
+
+
+def table_of(found: Sequence[Row], *, heading: bool = True) -> Any:
+    """Findings as a table."""
+    table = build_table("", "effect", "id", "severity", "detector", "status", "about", "owner", "actor", "sure", "what", "label")
+    table.show_header = heading
+    for row in found:
+        withheld = "" if row["actor"] else row["actor_withheld"] or "unknown"
+        status = row["status"] if row["alert"] else f"{row['status']}, below gate"
+        table.add_row(
+            _time(row["effect_time"]),
+            safe(str(row["finding_id"])[:SHORT]),
+            safe(row["severity"]),
+            safe(row["detector"]),
+            safe(status),
+            safe(f"{row['subject']} {row['subject_name']}"),
+            safe(row["owner"]),
+            safe(row["actor"] or "withheld"),
+            f"{row['confidence']:.2f}" + ("*" if withheld else ""),
+            safe(row["summary"], SUMMARY_MAX),
+            safe(row["label"] or ""),
+        )
+    if any(not row["actor"] for row in found):
+        table.caption = "* in the act; nobody is named: `finding show` says why"
+    return table
+
+
+@finding.command(epilog=SHOW_EXAMPLES)
+@click.argument("finding_id")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@click.pass_obj
+def show(options: Options, finding_id: str, *, as_json: bool) -> None:
+    """Show FINDING_ID (or how it begins): what is said, what was checked, the lines that prove it, what to do next.
+
+    Exit 0: found; 4: there is no such finding.
+    """
+    settings = servers.connected(options.settings, kafka=False)
+    with Database(settings.clickhouse) as database:
+        ids = [each.finding_id for each in labels.find(database, finding_id)]
+        if len(ids) > 1:
+            raise click.UsageError(f"{finding_id} begins {len(ids)} ids or more: {', '.join(ids[:5])} ...")
+        if not ids:
+            click.echo(f"there is no finding {safe(finding_id)}: `trainwatch finding list --all` shows all ids", err=True)
+            raise SystemExit(NOT_FOUND)
+        found = _ask(database, ids[0])
+    if as_json:
+        click.echo(orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2).decode())
+    else:
+        show_finding(stdout(), found, command_on(options.path))
+
+
+def _ask(database: Database, finding_id: str) -> Row:
+    asked = {"finding": finding_id}
+    (row,) = _rows(database, SHOW, asked)
+    names = "name", "answer", "by", "note", "missing"
+    row["checklist"] = [dict(zip(names, item, strict=True)) for item in row["checklist"]]
+    return {
+        **row,
+        "evidence": _rows(database, EVIDENCE, asked),
+        "incidents": _rows(database, INCIDENTS, asked),
+        "labels": [{name: getattr(each, name) for name in each.__struct_fields__} for each in labels.history(database, finding_id)],
+        "detector_says": _meta(str(row["detector"])),
+    }
+
+
+def _meta(detector: str) -> dict[str, Any]:
+    """What this release says of the detector; nothing of one that it does not have."""
+    for each in registry():
+        if each.meta.id == detector:
+            return {"runbook": each.meta.runbook, "blind_spots": list(each.meta.blind_spots)}
+    return {}
+
+
+def _rows(database: Database, sql: str, asked: dict[str, Any]) -> list[Row]:
+    columns, rows = database.query_with_columns(sql, asked)
+    return [{name: _text(value) for name, value in zip(columns, row, strict=True)} for row in rows]
+
+
+def _text(value: object) -> object:
+    """The driver answers with bytes where a line is no UTF-8."""
+    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
+
+
+def command_on(path: Path | None) -> str:
+    """What a reader types to go on with the same settings."""
+    return invocation() if path is None else f"{invocation()} --settings {shlex.quote(str(path))}"
+
+
+def show_finding(console: Console, found: Row, command: str) -> None:
+    """Everything for people."""
+    gate = "alert" if found["alert"] else f"below the gate: {safe(found['gate'])}"
+    console.print(
+        f"[bold]{safe(found['title'])}[/bold]  {safe(found['detector'])} v{found['detector_version']}, {safe(found['finding_id'])}"
+    )
+    console.print(f"  {safe(found['summary'], LINE_MAX)}")
+    console.print(f"  {safe(found['severity'])}, {safe(found['status'])}, revision {found['revision']}; {gate}")
+    console.print(f"  about {safe(found['subject'])} {safe(found['subject_name'], LINE_MAX)} of {safe(found['owner'] or 'nobody known')}")
+    withheld = "" if found["actor"] else str(found["actor_withheld"] or "unknown")
+    console.print(f"  actor {safe(found['actor'] or 'withheld')}; confidence {confidence(found['confidence'], withheld)}")
+    parts = ", ".join(f"{safe(name)} {value:.2f}" for name, value in dict(found["confidence_parts"]).items())
+    console.print(f"    = {parts}" if parts else "    of one part")
+    console.print(f"  cause {_time(found['cause_time'])}, effect {_time(found['effect_time'])}, closes {_time(found['closes_at'])}")
+    if found["silent"]:
+        console.print(f"  never heard: {safe(', '.join(found['silent']))}")
+    for each in found["incidents"]:
+        console.print(f"  in incident {safe(each['incident_id'])}: {safe(each['title'])} ({safe(each['status'])})")
+    for each in found["labels"]:
+        because = f" because {safe(each['because'])}" if each["because"] else ""
+        console.print(f"  labelled [bold]{safe(each['label'])}[/bold]{because} by {safe(each['account'])}: {safe(each['note'], LINE_MAX)}")
+    checks = build_table("Harmless explanations", "explanation", "answer", "why")
+    for item in found["checklist"]:
+        why = f"missing: {', '.join(map(str, item['missing']))}" if item["missing"] else str(item["note"])
+        checks.add_row(safe(item["name"]), safe(item["answer"]), safe(why, LINE_MAX))
+    console.print(checks)
+    lines = build_table("Evidence", "role", "time", "source", "host", "what", "line")
+    for item in found["evidence"]:
+        line = item["raw"] or "(the line is no longer in ClickHouse)"
+        cells = (item["source"], item["host"], item["summary"])
+        lines.add_row(safe(item["role"]), _time(item["event_time"]), *(safe(cell) for cell in cells), safe(line, LINE_MAX))
+    console.print(lines)
+    said = found["detector_says"]
+    if said:
+        console.print(f"[bold]First[/bold] {safe(said['runbook'], 1000)}")
+        for blind in said["blind_spots"]:
+            console.print(f"  blind spot: {safe(blind, LINE_MAX)}")
+    command, short = safe(command, LINE_MAX), safe(str(found["finding_id"])[:SHORT])
+    console.print("[bold]Next[/bold]")
+    if found["job_id"]:
+        console.print(f"  {command} job explain {safe(found['job_id'])}", soft_wrap=True)
+    console.print(f"  {command} evidence export {safe(found['finding_id'])}", soft_wrap=True)
+    console.print(f"  {command} label {short} true|false|benign --note ...", soft_wrap=True)
+
+
+def _time(value: object) -> str:
+    return f"{value:%Y-%m-%d %H:%M:%S}Z" if isinstance(value, datetime) else safe(value)

@@ -1,0 +1,263 @@
+"""`trainwatch incident list | show | report | status | assign | note | reply`: cases, what is said of them, and what people did with them.
+
+What the pipeline says of an incident is its own and changes with the evidence.  What people do is written into a journal that is only ever
+added to: who, when, what; nothing in it changes what is judged.  A merged incident keeps its journal: old ids lead to the one that has the
+findings now, and the entries of all its ids are shown with it.
+"""
+
+import getpass
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+import msgspec
+import orjson
+from rich.console import Console
+
+from pipeline.cli import Options, say
+from pipeline.cli.console import build_table, moment, safe, stdout
+from pipeline.embedded import servers
+from pipeline.incidents.report import Entry, Report, as_json, newest, page
+from pipeline.incidents.report_text import ratio
+from pipeline.model.finding import Finding
+from pipeline.model.incident import Incident
+from pipeline.settings import Settings
+from pipeline.sink.clickhouse import Database
+
+NOT_FOUND, SEVERAL = 4, 5
+STATES = ("open", "investigating", "contained", "closed")
+TEXT_MAX = 20_000
+ID_MIN = 6  # digits of an id that are enough
+MERGES_MAX = 100
+
+LIST = """
+SELECT incident_id, cluster, title, severity, status, alert, findings, attempts, named, leader, first_time, last_time, aliases
+FROM {db}.incidents_current WHERE status != 'retracted' AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY alert DESC, last_time DESC
+LIMIT %(limit)s
+"""
+FIND = """
+SELECT incident_id, status, merged_into, incident_id = %(id)s AS exact FROM {db}.incidents_current
+WHERE startsWith(incident_id, %(id)s) OR has(aliases, %(id)s) ORDER BY exact DESC, incident_id
+"""
+BODY = "SELECT canonical, revision, aliases FROM {db}.incidents_current WHERE incident_id = %(id)s"
+FINDINGS = "SELECT canonical FROM {db}.findings_current WHERE finding_id IN %(ids)s ORDER BY effect_time, finding_id"
+LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
+JOURNAL = """
+SELECT incident_id, toUnixTimestamp64Milli(at) AS at, operator, action, value, text FROM {db}.incident_journal
+WHERE incident_id IN %(ids)s ORDER BY at, entry_id
+"""
+LOSS = "SELECT * FROM {db}.loss_lines WHERE incident_id = %(id)s"  # present once losses are worked out
+
+
+@click.group()
+def incident() -> None:
+    """Findings of one cause, who may have done it, and what it touched."""
+
+
+@incident.command("list")
+@click.option("--cluster", default="", help="Only this cluster; default all.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@click.option("--json", "as_json_too", is_flag=True, help="One JSON object per incident, one a line.")
+@click.pass_obj
+def list_(options: Options, cluster: str, limit: int, *, as_json_too: bool) -> None:
+    """List incidents, alerts first, with their state and whom they are assigned to."""
+    with _database(options.settings) as database:
+        rows = _rows(database, LIST, {"cluster": cluster, "limit": limit})
+        entries = _journals(database, [name for row in rows for name in (row["incident_id"], *row["aliases"])])
+    for row in rows:
+        mine = tuple(entry for name in (row["incident_id"], *row.pop("aliases")) for entry in entries.get(name, ()))
+        row["state"], row["assignee"] = newest(mine, "status") or STATES[0], newest(mine, "assign")
+    if as_json_too:
+        for row in rows:
+            click.echo(orjson.dumps(row, default=str).decode())
+        return
+    table = build_table("Incidents", "id", "last", "severity", "what", "attempts", "leading", "state", "assigned to")
+    for row in rows:
+        shown = (row["incident_id"][:12], f"{row['last_time']:%Y-%m-%d %H:%M}Z", row["severity"], row["title"], row["attempts"])
+        table.add_row(*map(safe, shown), safe(row["named"] or row["leader"]), safe(row["state"]), safe(row["assignee"] or "-"))
+    stdout().print(table)
+
+
+@incident.command()
+@click.argument("incident_id")
+@click.option("--json", "as_json_too", is_flag=True, help="One JSON object instead of tables.")
+@click.pass_obj
+def show(options: Options, incident_id: str, *, as_json_too: bool) -> None:
+    """Show incident INCIDENT_ID, or the one into which it was merged; the first six digits are enough.
+
+    Exit 0: found; 4: nothing is known under this id; 5: several begin so.
+    """
+    with _database(options.settings) as database:
+        found = read(database, resolve(database, incident_id))
+    if as_json_too:
+        click.echo(as_json(found).decode())
+    else:
+        print_report(stdout(), found)
+
+
+@incident.command()
+@click.argument("incident_id")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
+@click.option("--json", "as_json_too", is_flag=True, help="JSON instead of HTML.")
+@click.pass_obj
+def report(options: Options, incident_id: str, out: Path, *, as_json_too: bool) -> None:
+    """Write the whole report of INCIDENT_ID into one file that needs no network: HTML, or JSON of the same."""
+    with _database(options.settings) as database:
+        found = read(database, resolve(database, incident_id))
+    body = as_json(found) if as_json_too else page(found).encode()
+    out.write_bytes(body)
+    say(f"{out}: {len(body):,} bytes; it holds names and log lines, so mind who reads it")
+
+
+@incident.command()
+@click.argument("incident_id")
+@click.argument("state", type=click.Choice(STATES))
+@click.option("--why", default="", help="Reason, for the journal.")
+@click.pass_obj
+def status(options: Options, incident_id: str, state: str, why: str) -> None:
+    """Say in the journal how far work on INCIDENT_ID has come."""
+    _write(options.settings, incident_id, "status", state, why)
+
+
+@incident.command()
+@click.argument("incident_id")
+@click.argument("assignee")
+@click.pass_obj
+def assign(options: Options, incident_id: str, assignee: str) -> None:
+    """Say in the journal who works on INCIDENT_ID."""
+    _write(options.settings, incident_id, "assign", assignee, "")
+
+
+@incident.command()
+@click.argument("incident_id")
+@click.argument("text")
+@click.pass_obj
+def note(options: Options, incident_id: str, text: str) -> None:
+    """Add TEXT to the journal of INCIDENT_ID."""
+    _write(options.settings, incident_id, "note", "", text)
+
+
+@incident.command()
+@click.argument("incident_id")
+@click.argument("text")
+@click.option("--from", "who", required=True, help="Who replied: the named person, or who speaks for them.")
+@click.pass_obj
+def reply(options: Options, incident_id: str, text: str, who: str) -> None:
+    """Add the reply of a person whom INCIDENT_ID concerns: it stands in every report, as it was given."""
+    _write(options.settings, incident_id, "reply", who, text)
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------------------
+
+
+def resolve(database: Database, asked: str) -> str:
+    """The id of the incident that has these findings now.  Exits 4 when there is none, 5 when several begin so."""
+    name = asked.strip().lower()
+    for _ in range(MERGES_MAX):
+        found = _rows(database, FIND, {"id": name}) if len(name) >= ID_MIN else []
+        exact = [row for row in found if row["exact"]]
+        live = [row for row in found if row["status"] != "retracted"]
+        chosen = exact[:1] or live or found
+        if not chosen:
+            click.echo(f"nothing is known under {safe(asked)}: see `trainwatch incident list`", err=True)
+            raise SystemExit(NOT_FOUND)
+        if len(chosen) > 1:
+            click.echo(f"several incidents begin with {safe(asked)}: {', '.join(row['incident_id'][:16] for row in chosen[:5])}", err=True)
+            raise SystemExit(SEVERAL)
+        if not chosen[0]["merged_into"]:
+            return str(chosen[0]["incident_id"])
+        name = str(chosen[0]["merged_into"])
+    return name
+
+
+def read(database: Database, incident_id: str) -> Report:
+    """Everything that is known of an incident."""
+    ((canonical, revision, aliases),) = database.query(BODY, {"id": incident_id})
+    body = msgspec.json.decode(canonical, type=Incident)
+    findings = database.query(FINDINGS, {"ids": [member.finding for member in body.members] or [""]})
+    lines = database.query(LINES, {"ids": sorted({each.event_id for each in body.timeline}) or [""]})
+    journal = _journals(database, [incident_id, *aliases])
+    entries = sorted((entry for each in journal.values() for entry in each), key=lambda entry: entry.at)
+    loss = _rows(database, LOSS, {"id": incident_id}) if "incident_id" in database.columns("loss_lines") else []
+    return Report(
+        incident=body,
+        revision=revision,
+        findings=tuple(msgspec.json.decode(text, type=Finding) for (text,) in findings),
+        lines={str(event_id): _text(raw) for event_id, raw in lines},
+        journal=tuple(entries),
+        loss=tuple(loss),
+    )
+
+
+def _text(raw: str | bytes) -> str:
+    """A line as received; bytes that are no UTF-8 are written out."""
+    return raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
+
+
+def _journals(database: Database, ids: Sequence[str]) -> dict[str, tuple[Entry, ...]]:
+    found: dict[str, list[Entry]] = {}
+    for row in _rows(database, JOURNAL, {"ids": list(ids) or [""]}):
+        found.setdefault(str(row.pop("incident_id")), []).append(Entry(**row))
+    return {name: tuple(entries) for name, entries in found.items()}
+
+
+def _write(settings: Settings, asked: str, action: str, value: str, text: str) -> None:
+    if len(value) + len(text) > TEXT_MAX:
+        raise click.UsageError(f"at most {TEXT_MAX:,} characters go into one entry")
+    with _database(settings) as database:
+        incident_id = resolve(database, asked)
+        entry = {"incident_id": incident_id, "operator": operator(settings), "action": action, "value": value, "text": text}
+        database.insert("incident_journal", {"at": [datetime.now(UTC)], **{name: [each] for name, each in entry.items()}})
+    say(f"{incident_id[:12]}: {action} {value}".rstrip() + f", by {entry['operator']}")
+
+
+def operator(settings: Settings) -> str:
+    """Who sits here: the system user, which nobody chooses freely, and what the settings state beside it."""
+    user = getpass.getuser()
+    return f"{user} ({settings.operator})" if settings.operator else user
+
+
+def _database(settings: Settings) -> Database:
+    return Database(servers.connected(settings, kafka=False).clickhouse)
+
+
+def _rows(database: Database, sql: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
+    columns, rows = database.query_with_columns(sql, asked)
+    return [dict(zip(columns, row, strict=True)) for row in rows]
+
+
+# --- showing ----------------------------------------------------------------------------------------------------------------------
+
+
+def print_report(console: Console, found: Report) -> None:
+    """The main of it for a terminal; the report has everything."""
+    body, said, scope = found.incident, found.incident.attribution, found.incident.scope
+    console.print(f"[bold]Incident {safe(body.id)}[/bold] {safe(body.title)}")
+    console.print(f"  {safe(body.severity)}, {safe(body.status)}, {moment(body.first)} to {moment(body.last)}, revision {found.revision}")
+    console.print(
+        f"  state {safe(newest(found.journal, 'status') or STATES[0])}, assigned to {safe(newest(found.journal, 'assign') or '-')}"
+    )
+    name = f"named: [bold]{safe(said.named)}[/bold]" if said.named else f"no name: {safe(said.withheld, 400)}"
+    console.print(
+        f"  leading: {safe(said.leader)}, then {safe(said.second)}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}"
+    )
+    table = build_table("Findings", "effect", "detector", "about", "what", "gate")
+    for member in body.members:
+        gate = "alert" if member.alert else member.gate
+        table.add_row(moment(member.effect_time), *map(safe, (member.detector, member.subject, member.summary, gate)))
+    console.print(table)
+    table = build_table("Hypotheses", "kind", "who", "low", "high", "evidence")
+    for each in said.hypotheses:
+        kinds = ", ".join(row.kind for row in each.weighed)
+        table.add_row(*map(safe, (each.kind, each.who or "-", ratio(each.low), ratio(each.high), kinds)))
+    console.print(table)
+    console.print(
+        f"Scope: {len(scope.attempts)} attempts of {len(scope.users)} owners, {scope.exposed} more loaded suspect artefacts; "
+        f"{scope.unaffected} of {scope.examined} that ended are unaffected, {scope.unexplained} unexplained"
+    )
+    for line in body.limits:
+        console.print(f"  {safe(line, 400)}")
+    for entry in found.journal:
+        console.print(f"  {moment(entry.at)} {safe(entry.operator)}: {safe(entry.action)} {safe(entry.value)} {safe(entry.text, 400)}")

@@ -1,0 +1,217 @@
+"""`trainwatch notify`: tell webhooks of findings and incidents; acknowledge and snooze them.
+
+The commands that people type write the same file as the running notifier, so they are run on its machine.
+"""
+
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from pipeline.cli import Options, say
+from pipeline.cli.console import build_table, moment, safe, stdout
+from pipeline.cli.dlq import UNITS, Since
+from pipeline.cli.label import account
+from pipeline.cli.replay import with_broker
+from pipeline.errors import BrokerUnavailable
+
+if TYPE_CHECKING:
+    from pipeline.runtime.notify_book import Book, Standing
+
+FAILED = 3
+NOT_FOUND = 4
+POLL_SECONDS = 1.0
+SNOOZE_DAYS_MAX = 30
+ROWS = 30
+NOTE_MAX = 500
+
+EXAMPLES = """\b
+Examples:
+  trainwatch notify                                  # runs until SIGTERM or Ctrl-C
+  trainwatch notify --once                           # tells what waits, then ends: for cron
+  trainwatch notify test oncall
+  trainwatch notify ack a378b78a07ce --note "with u002"
+  trainwatch notify snooze a378b78a07ce 4h
+  trainwatch notify list
+"""
+
+
+@click.group(invoke_without_command=True, epilog=EXAMPLES)
+@click.option("--once", is_flag=True, help="Tell what waits, then end.")
+@click.pass_context
+def notify(ctx: click.Context, *, once: bool) -> None:
+    """Tell the webhooks under notify.targets of findings and incidents, as they come.
+
+    Run one notifier for a site: what it told stands in notify.state_file.
+
+    Exit 0: ended as asked; 1: the broker does not answer; 2: wrong settings; 3: with --once, something could not be told.
+    """
+    if ctx.invoked_subcommand is not None:
+        return
+    from pipeline.runtime.notify import Notifier  # noqa: PLC0415  keeps --help quick
+    from pipeline.runtime.notify_book import Book  # noqa: PLC0415
+
+    settings = with_broker(ctx.ensure_object(Options).settings)
+    failed = 0
+    with Book(settings.notify.state_file) as book, Notifier(settings, book, say) as notifier, _asked_to_end() as ended:
+        say(f"notifying {', '.join(target.name for target in settings.notify.targets)}")
+        quiet = 0
+        while not ended():
+            try:
+                done = notifier.round(POLL_SECONDS)
+            except BrokerUnavailable as error:
+                if once:
+                    raise
+                say(f"{error}; trying again")
+                time.sleep(error.retry_after_seconds)
+                continue
+            failed += done.failed
+            # The first answers of a group may be empty while partitions are handed out.
+            quiet = 0 if done.taken or done.told else quiet + 1
+            if once and quiet > 2 and notifier.caught_up():
+                break
+    ctx.exit(FAILED if once and failed else 0)
+
+
+@contextmanager
+def _asked_to_end() -> Iterator[Callable[[], bool]]:
+    """SIGTERM and Ctrl-C end after the round under way."""
+    asked = []
+
+    def note(*_: object) -> None:
+        asked.append(True)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: bool(asked)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@notify.command()
+@click.argument("target")
+@click.pass_obj
+def test(options: Options, target: str) -> None:
+    """Send TARGET a notice that says it is a test.
+
+    Exit 0: taken; 3: not, with the reason.
+    """
+    from pipeline.runtime.notify import now_ms, test_notice  # noqa: PLC0415  keeps --help quick
+
+    answer = test_notice(options.settings.notify, target, now_ms())
+    click.echo(f"{safe(target)}: " + ("taken" if answer.taken else safe(answer.why)))
+    raise SystemExit(0 if answer.taken else FAILED)
+
+
+@notify.command()
+@click.argument("subject")
+@click.option("--note", default="", help="What you are doing about it.")
+@click.option("--undo", is_flag=True, help="Nobody works on it after all.")
+@click.pass_obj
+def ack(options: Options, subject: str, note: str, *, undo: bool) -> None:
+    """Say that you work on finding or incident SUBJECT: it is not escalated, and changes are still told.
+
+    Exit 0: noted; 4: the notifier has not heard of it.
+    """
+    from pipeline.runtime.notify_book import ACK, UNACK  # noqa: PLC0415  keeps --help quick
+
+    _answer(options, subject, UNACK if undo else ACK, note=note)
+
+
+@notify.command()
+@click.argument("subject")
+@click.argument("duration")
+@click.option("--note", default="", help="Why it can wait.")
+@click.pass_obj
+def snooze(options: Options, subject: str, duration: str, note: str) -> None:
+    """Tell nobody of SUBJECT for DURATION: 30m, 4h, 2d; 0m ends it.
+
+    Exit 0: noted; 4: the notifier has not heard of it.
+    """
+    from pipeline.runtime.notify import now_ms  # noqa: PLC0415  keeps --help quick
+    from pipeline.runtime.notify_book import SNOOZE  # noqa: PLC0415
+
+    digits, unit = duration[:-1], duration[-1:]
+    seconds = int(digits) * UNITS[unit] if digits.isascii() and digits.isdigit() and len(digits) < 8 and unit in UNITS else -1
+    if not 0 <= seconds <= SNOOZE_DAYS_MAX * UNITS["d"]:
+        raise click.UsageError(f"{duration!r} is no duration up to {SNOOZE_DAYS_MAX} days: write 30m, 4h or 2d.")
+    _answer(options, subject, SNOOZE, until=now_ms() + seconds * 1000, note=note)
+
+
+@notify.command()
+@click.argument("subject", default="")
+@click.pass_obj
+def retry(options: Options, subject: str) -> None:
+    """Try again at once what waits or was given up: of SUBJECT, or all.
+
+    Exit 0: noted; 4: the notifier has not heard of it.
+    """
+    with _book(options) as book:
+        click.echo(f"{book.retry(_one(book, subject) if subject else '')} deliveries are tried again")
+
+
+@notify.command("list")
+@click.option("--since", type=Since(), default=0, help="First heard since then: 30m, 2h, 7d, or a time with offset.")
+@click.option("--open", "unanswered", is_flag=True, help="Only what nobody has acknowledged.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=ROWS, show_default=True, help="Rows, the newest.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.pass_obj
+def list_(options: Options, since: int, limit: int, *, unanswered: bool, as_json: bool) -> None:
+    """What the notifier has heard, whom it told, who works on it.
+
+    Exit 0: also when there is nothing.
+    """
+    from pipeline.runtime.notify import now_ms  # noqa: PLC0415  keeps --help quick
+
+    with _book(options) as book:
+        standings = [each for each in book.standings(now_ms()) if each.since >= since and not (unanswered and each.acknowledged_by)][:limit]
+    if as_json:
+        for each in standings:
+            click.echo(msgspec.json.encode(each).decode())
+        return
+    table = build_table("", "heard", "what", "id", "severity", "status", "title", "told", "waiting", "answer")
+    for each in standings:
+        notice = each.notice
+        waiting = ", ".join(f"{name} ({tries}: {why})" for name, tries, why in each.waiting)
+        cells = (notice.kind, notice.id[:12], notice.severity, notice.status, notice.title, ", ".join(each.told), waiting, _answered(each))
+        table.add_row(moment(each.since), *(safe(cell) for cell in cells))
+    stdout().print(table)
+
+
+def _answered(each: "Standing") -> str:
+    if each.snoozed_until:
+        return f"snoozed until {moment(each.snoozed_until)}"
+    return f"acknowledged by {each.acknowledged_by}" if each.acknowledged_by else ""
+
+
+def _book(options: Options) -> "Book":
+    from pipeline.runtime.notify_book import Book  # noqa: PLC0415  keeps --help quick
+
+    return Book(options.settings.notify.state_file)
+
+
+def _one(book: "Book", prefix: str) -> str:
+    ids = book.ids(prefix)
+    if len(ids) > 1:
+        raise click.UsageError(f"{prefix} begins {len(ids)} ids or more: {', '.join(ids[:5])} ...")
+    if not ids:
+        click.echo(f"the notifier has not heard of {safe(prefix)}: `trainwatch notify list` shows what it has", err=True)
+        raise SystemExit(NOT_FOUND)
+    return ids[0]
+
+
+def _answer(options: Options, subject: str, action: str, **said: Any) -> None:
+    from pipeline.runtime.notify import now_ms  # noqa: PLC0415  keeps --help quick
+
+    if len(said["note"]) > NOTE_MAX:
+        raise click.UsageError(f"--note takes {NOTE_MAX} characters.")
+    with _book(options) as book:
+        chosen, who = _one(book, subject), account()
+        book.answer(chosen, now=now_ms(), account=who, action=action, **said)
+    until = f" until {moment(said['until'])}" if "until" in said else ""
+    click.echo(f"{chosen}: {action}{until}, by {safe(who)}")

@@ -1,0 +1,234 @@
+"""A dashboard with its answers in, one self-contained HTML page out.
+
+Panels lie on Grafana's grid of 24 columns.  No script, no address of anything outside, and a content security policy that would refuse
+both; links to other dashboards become the command that shows them, as a tooltip.  A panel says what it asks, why it is empty or that it
+failed.
+
+Holds: nothing but `escaped` text and our own numbers goes into the page; the same answers give the same bytes.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from pipeline.dashboard import charts
+from pipeline.dashboard.charts import Box, Series, State
+from pipeline.dashboard.definition import ALL, Dashboard, Panel
+from pipeline.dashboard.period import Period
+from pipeline.dashboard.query import Answer, Choices
+from pipeline.dashboard.text import color_of, escaped, mapped_color, moment, shown, threshold_color
+
+COLUMN_PX, ROW_PX = 56, 38
+HEAD_PX, LEGEND_PX = 34, 24
+TABLE_ROWS_MAX = 500
+SERIES_MAX = 60
+ONE_LINE_MAX = 40
+
+STYLE = """
+:root{color-scheme:light dark;--bg:#f4f5f7;--panel:#fff;--ink:#22252b;--dim:#6b7080;--line:#d9dce3}
+@media (prefers-color-scheme:dark){:root{--bg:#111217;--panel:#181b1f;--ink:#d8d9da;--dim:#8e8e99;--line:#2c3235}}
+*{box-sizing:border-box}
+body{margin:0;padding:12px;background:var(--bg);color:var(--ink);font:13px/1.4 system-ui,sans-serif}
+header{padding:0 4px 10px}h1{font-size:20px;margin:0 0 2px}header p{margin:2px 0;color:var(--dim)}header b{color:var(--ink)}
+main{display:grid;grid-template-columns:repeat(24,minmax(0,1fr));grid-auto-rows:30px;gap:8px}
+section{background:var(--panel);border:1px solid var(--line);border-radius:3px;padding:6px 10px;overflow:hidden;display:flex;
+flex-direction:column;min-width:0}
+h2{font-size:13px;margin:0 0 4px;font-weight:600;flex:none}h2[title]{cursor:help}
+.body{flex:1;min-height:0;overflow:auto}
+.empty,.failed{color:var(--dim);padding:12px 0;text-align:center}.failed{color:#d44a3a;text-align:left}
+.stat{font-size:30px;font-weight:600;height:100%;display:flex;align-items:center;justify-content:center}
+.legend{flex:none;color:var(--dim);white-space:nowrap;overflow:hidden}.legend i{
+display:inline-block;width:10px;height:10px;margin:0 4px 0 10px}
+svg{width:100%;height:100%;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg text.in{fill:#fff}
+.grid{stroke:var(--line);stroke-width:1}.void{fill:var(--bg)}
+table{border-collapse:collapse;width:100%;font-size:12px}th{text-align:left;position:sticky;top:0;background:var(--panel);color:var(--dim)}
+th,td{padding:3px 8px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}
+td.w{overflow-wrap:anywhere}
+th,.n,.t{white-space:nowrap}.n{text-align:right}td.w{min-width:280px}.link{border-bottom:1px dotted var(--dim);cursor:help}
+"""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+
+
+def page(dashboard: Dashboard, answered: Iterable[tuple[Panel, Answer]], choices: Choices, period: Period, command: str) -> str:
+    """The page.  `command` is how a reader calls the program, for the tooltips of links."""
+    panels = "\n".join(_section(panel, answer, period, command) for panel, answer in answered)
+    from_, to = (moment(datetime.fromtimestamp(each / 1000, UTC)) for each in (period.from_ms, period.to_ms))
+    chosen = " · ".join(
+        f"{escaped(variable.label)} <b>{escaped(_chosen(choices.values[variable.name]))}</b>" for variable in dashboard.variables
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        '<meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width">'
+        f"<title>{escaped(dashboard.title)}</title><style>{STYLE}</style></head>\n"
+        f"<body><header><h1>{escaped(dashboard.title)}</h1><p>{escaped(dashboard.description)}</p>"
+        f"<p>{from_} to {to} UTC{' · ' if chosen else ''}{chosen}</p></header>\n<main>\n{panels}\n</main></body></html>\n"
+    )
+
+
+def is_empty(panel: Panel, answer: Answer) -> bool:
+    """Is there nothing to see?  A stat is empty without a value, others without a row."""
+    if panel.kind == "stat":
+        return not answer.rows or all(value is None for value in answer.rows[0])
+    return not answer.rows
+
+
+def _chosen(values: Sequence[str]) -> str:
+    return "all" if tuple(values) == (ALL,) else ", ".join(values) or "none"
+
+
+def _section(panel: Panel, answer: Answer, period: Period, command: str) -> str:
+    place = f"grid-column:{panel.x + 1}/span {panel.width};grid-row:{panel.y + 1}/span {panel.height}"
+    if answer.error:
+        state, body = "failed", f'<div class="failed">{escaped(answer.error)}</div>'
+    elif is_empty(panel, answer):
+        state, body = "empty", f'<div class="empty">{escaped(panel.no_value)}</div>'
+    else:
+        state, body = "filled", _body(panel, answer, period, command)
+    return (
+        f'<section style="{place}" data-kind="{escaped(panel.kind)}" data-state="{state}">'
+        f'<h2 title="{escaped(panel.description)}">{escaped(panel.title)}</h2>{body}</section>'
+    )
+
+
+def _body(panel: Panel, answer: Answer, period: Period, command: str) -> str:
+    if panel.kind == "stat":
+        return _stat(panel, answer)
+    if panel.kind == "table":
+        return f'<div class="body">{_table(panel, answer, command)}</div>'
+    box = Box(panel.width * COLUMN_PX - 22, panel.height * ROW_PX - 8 - HEAD_PX - LEGEND_PX)
+    if panel.kind == "state-timeline":
+        return f'<div class="body">{charts.state_timeline(_lanes(panel, answer), period, box)}</div>'
+    if panel.kind == "barchart":
+        names, series = _categories(panel, answer)
+        options = panel.options
+        drawn = charts.bars(
+            names, series, box, unit=_unit(panel), stacked=options.get("stacking") == "normal",
+            horizontal=options.get("orientation") == "horizontal", maximum=panel.defaults.get("max"),
+        )  # fmt: skip
+        return f'<div class="body">{drawn}</div>{_legend(series)}'
+    series = series_of(panel, answer)
+    if panel.kind == "heatmap":
+        even = [Series(each.name, color_of("green"), each.points) for each in series]
+        return f'<div class="body">{charts.heat_map(even, period, box, _unit(panel))}</div>'
+    custom = panel.defaults.get("custom", {})
+    drawn = charts.time_series(
+        series, period, box, unit=_unit(panel), bars=custom.get("drawStyle") == "bars",
+        stacked=custom.get("stacking", {}).get("mode") == "normal",
+    )  # fmt: skip
+    return f'<div class="body">{drawn}</div>{_legend(series)}'
+
+
+def _unit(panel: Panel) -> str:
+    return str(panel.defaults.get("unit", "short"))
+
+
+def _legend(series: Sequence[Series]) -> str:
+    items = "".join(f'<i style="background:{each.color}"></i>{escaped(each.name, 40)}' for each in series[:SERIES_MAX])
+    return f'<div class="legend">{items}</div>'
+
+
+def _stat(panel: Panel, answer: Answer) -> str:
+    value, field = answer.rows[0][0], panel.of(answer.columns[0])
+    color = threshold_color(float(value), field) if isinstance(value, int | float) else "inherit"
+    return f'<div class="stat" style="color:{color}">{escaped(shown(value, field))}</div>'
+
+
+# --- shapes of an answer --------------------------------------------------------------------------------------------------------------
+
+
+def series_of(panel: Panel, answer: Answer) -> list[Series]:
+    """Time first, then numbers; a text column tells the series apart, as the plugin's `time series` format does."""
+    texts = [at for at, value in enumerate(answer.rows[0]) if isinstance(value, str | bytes)]
+    numbers = [at for at in range(1, len(answer.columns)) if at not in texts]
+    points: dict[str, list[tuple[int, float | None]]] = {}
+    for row in answer.rows:
+        time = int(row[0].timestamp() * 1000) if isinstance(row[0], datetime) else 0
+        for at in numbers:
+            name = " ".join(shown(row[each], {}) for each in texts) if texts else answer.columns[at]
+            points.setdefault(name, []).append((time, None if row[at] is None else float(row[at])))
+    return [Series(name, _series_color(panel, name, number), sorted(points[name])) for number, name in enumerate(sorted(points))]
+
+
+def _series_color(panel: Panel, name: str, number: int) -> str:
+    color = panel.of(name).get("color", {})
+    return color_of(str(color.get("fixedColor", "")), number)
+
+
+def _categories(panel: Panel, answer: Answer) -> tuple[list[str], list[Series]]:
+    names = [shown(row[0], {}) for row in answer.rows]
+    series = []
+    for at, name in enumerate(answer.columns[1:], start=1):
+        points = [(number, None if row[at] is None else float(row[at])) for number, row in enumerate(answer.rows)]
+        series.append(Series(name, _series_color(panel, name, at - 1), points))
+    return names, series
+
+
+def _lanes(panel: Panel, answer: Answer) -> dict[str, list[State]]:
+    lanes: dict[str, list[State]] = {}
+    for at, name in enumerate(answer.columns[1:], start=1):
+        field = panel.of(name)
+        states: list[State] = []
+        for row in answer.rows:
+            if row[at] is None:
+                continue
+            value = shown(row[at], field)
+            if not states or states[-1].text != value:
+                states.append(State(int(row[0].timestamp() * 1000), value, mapped_color(value, field) or color_of("", len(value))))
+        lanes[name] = states
+    return lanes
+
+
+# --- tables ---------------------------------------------------------------------------------------------------------------------------
+
+
+def _table(panel: Panel, answer: Answer, command: str) -> str:
+    fields = [panel.of(name) for name in answer.columns]
+    head = "".join(f"<th>{escaped(name.replace('_', ' '))}</th>" for name in answer.columns)
+    rows = "".join(f"<tr>{_cells(answer.columns, row, fields, command)}</tr>" for row in answer.rows[:TABLE_ROWS_MAX])
+    more = len(answer.rows) - TABLE_ROWS_MAX
+    foot = f"<p>{more} further rows are not shown.</p>" if more > 0 else ""
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{foot}"
+
+
+def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[str, Any]], command: str) -> str:
+    cells = []
+    for value, field in zip(row, fields, strict=True):
+        written = shown(value, field)
+        kind = (
+            ' class="n"'
+            if isinstance(value, int | float) and not isinstance(value, bool)
+            else ' class="t"'
+            if isinstance(value, datetime)
+            else ""
+        )
+        color = mapped_color(written, field)
+        styled = f' style="color:{color}"' if color and color != "none" else ""
+        body = escaped(written)
+        if written and (links := field.get("links")):
+            hint = _hint(str(links[0]["url"]), written, dict(zip(columns, row, strict=True)), command)
+            body = f'<span class="link" title="{escaped(hint)}">{body}</span>' if hint else body
+        cells.append(f'<td class="{kind}"{styled}>{body}</td>')
+    return "".join(cells)
+
+
+LINK = re.compile(r"/d/trainwatch-(\w+)\?(.*)")
+
+
+def _hint(address: str, value: str, fields: Mapping[str, Any], command: str) -> str:
+    """The command that shows what a link of Grafana leads to."""
+    match = LINK.fullmatch(address)
+    if match is None:
+        return ""
+    words = [f"{command} dashboard {match[1]}"]
+    for part in match[2].split("&"):
+        name, _, given = part.partition("=")
+        if name.startswith("var-"):
+            filled = given.replace("${__value.raw}", value)
+            filled = re.sub(r"\$\{__data\.fields\.(\w+)\}", lambda found: shown(fields.get(found[1]), {}), filled)
+            words.append(f"--var {name.removeprefix('var-')}={_quoted(filled)}")
+    return " ".join(words)
+
+
+def _quoted(text: str) -> str:
+    return text if re.fullmatch(r"[\w./:@-]+", text) else "'" + text.replace("'", "'\\''") + "'"

@@ -1,0 +1,271 @@
+"""An incident with its findings, lines and journal in; one self-contained HTML page, or the same as JSON, out.
+
+It reads as a careful examiner would write: what was seen, what follows, what does not.  The page needs no network and runs no script,
+prints, is read by screen readers, and follows light and dark.  Whatever comes from records is escaped (report_text.py).
+"""
+
+from typing import Any
+
+import msgspec
+import orjson
+
+from pipeline import __version__
+from pipeline.incidents.likelihoods import ASSUMPTION
+from pipeline.incidents.report_graph import drawn, graph_of, rows_of
+from pipeline.incidents.report_text import listed, moment, ratio, safe, table
+from pipeline.model.finding import Finding
+from pipeline.model.incident import Attribution, Hypothesis, Incident
+
+KINDS = {
+    "did": "The holder of the account did it",
+    "borrowed": "Somebody else did it with this account or key",
+    "nobody": "Nobody did it: machine, scheduler, mistake",
+    "other": "Somebody of whom no record tells",
+}
+STYLE = """
+:root{color-scheme:light dark;--ink:#1b1f24;--paper:#fff;--soft:#f2f4f7;--line:#b6bec9;--mark:#8a3b00;--link:#0b57a4}
+@media(prefers-color-scheme:dark){:root{--ink:#e7eaee;--paper:#14181d;--soft:#1f252c;--line:#4a545f;--mark:#ffb37a;--link:#8ec1ff}}
+*{box-sizing:border-box}
+body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper);max-width:76rem;margin:0 auto;padding:1rem}
+h1{font-size:1.6rem}h2{font-size:1.25rem;border-bottom:1px solid var(--line);margin-top:2rem}a{color:var(--link)}
+.skip{position:absolute;left:-99rem}.skip:focus{left:1rem}
+.wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}caption{text-align:left;font-weight:600;padding:.3rem 0}
+th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:var(--soft)}
+.said{background:var(--soft);border-left:4px solid var(--mark);padding:.5rem 1rem}code{font-size:.85rem;overflow-wrap:anywhere}
+svg{width:100%;height:auto}svg rect{fill:var(--soft);stroke:var(--line)}svg path{fill:none;stroke:var(--mark)}
+svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .head{font-weight:700}
+@media print{:root{--ink:#000;--paper:#fff;--soft:#eee;--line:#777;--mark:#000;--link:#000}.wide{overflow:visible}
+tr,svg{break-inside:avoid}body{max-width:none}}
+"""
+SECTIONS = (
+    ("seen", "What was seen"), ("follows", "What follows"), ("not", "What does not follow"), ("who", "Candidates and hypotheses"),
+    ("graph", "Who touched what"), ("time", "Timeline"), ("benign", "Benign explanations"), ("scope", "Scope"), ("loss", "Loss"),
+    ("evidence", "Evidence index"), ("limits", "Limits of knowledge"), ("journal", "Journal"),
+)  # fmt: skip
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the journal."""
+
+    at: int  # UTC ms
+    operator: str
+    action: str  # status | assign | note | reply
+    value: str
+    text: str
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a report says."""
+
+    incident: Incident
+    revision: int
+    findings: tuple[Finding, ...]  # as published: without whom they suspect
+    lines: dict[str, str]  # event id -> the line as received
+    journal: tuple[Entry, ...]
+    loss: tuple[dict[str, Any], ...]  # rows of loss_lines, or none
+    software: str = __version__
+
+
+def as_json(report: Report) -> bytes:
+    """The same for machines."""
+    body = {"id": report.incident.id, **msgspec.to_builtins(report)}
+    for finding, value in zip(report.findings, body["findings"], strict=True):
+        del value["suspect"]
+        value["id"] = finding.id
+    return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS, default=str)
+
+
+def page(report: Report) -> str:
+    """The page."""
+    incident = report.incident
+    parts = {
+        "seen": _seen(incident), "follows": _follows(incident), "not": _does_not_follow(incident), "who": _who(incident.attribution),
+        "graph": _graph(report), "time": _timeline(report), "benign": _benign(report), "scope": _scope(incident), "loss": _loss(report),
+        "evidence": _evidence(report), "limits": listed([safe(line) for line in incident.limits]), "journal": _journal(report),
+    }  # fmt: skip
+    links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in SECTIONS)
+    body = "".join(
+        f'<section id="{name}" aria-labelledby="h-{name}"><h2 id="h-{name}">{title}</h2>{parts[name]}</section>' for name, title in SECTIONS
+    )
+    return (
+        '<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">"
+        f'<meta name="referrer" content="no-referrer"><title>Incident {safe(incident.id)}</title><style>{STYLE}</style></head><body>'
+        f'<a class="skip" href="#main">To the report</a><header><h1>Incident {safe(incident.id[:12])}: {safe(incident.title)}</h1>'
+        f"<p>Cluster {safe(incident.cluster)}, {safe(incident.severity)}, {safe(incident.status)}, revision {report.revision}; "
+        f"{moment(incident.first)} to {moment(incident.last)}. Id <code>{safe(incident.id)}</code>.</p></header>"
+        f'<nav aria-label="Sections"><ol>{links}</ol></nav><main id="main">{body}</main>'
+        f"<footer><p>trainwatch {safe(report.software)}. Times are UTC.</p></footer></body></html>\n"
+    )
+
+
+# --- what is said -----------------------------------------------------------------------------------------------------------------
+
+
+def _seen(incident: Incident) -> str:
+    scope, alerts = incident.scope, sum(member.alert for member in incident.members)
+    rows = [
+        (
+            moment(member.effect_time), safe(member.detector), safe(member.subject), safe(member.summary),
+            "above" if member.alert else f"below: {safe(member.gate)}", safe(", ".join(member.links)),
+        )
+        for member in incident.members
+    ]  # fmt: skip
+    return (
+        f"<p>{len(incident.members)} findings, {alerts} of them above their gate, on {len(scope.attempts)} attempts of "
+        f"{len(scope.users)} owners. {len(incident.timeline)} records of "
+        f"{len({each.source for each in incident.timeline})} sources are cited.</p>"
+        + table("Findings", ("Effect", "Detector", "About", "What", "Gate", "Tied by"), rows)
+    )
+
+
+def _follows(incident: Incident) -> str:
+    said = incident.attribution
+    items = ["The findings are one case, because they share what the column “Tied by” names."]
+    if said.named:
+        items.append(
+            f"The leading hypothesis is that <strong>{safe(said.named)}</strong> did it; the nearest other is {_called(said.second)}."
+        )
+    else:
+        items.append(f"The leading hypothesis is {_called(said.leader)}; the nearest other is {_called(said.second)}. No name is given.")
+    if said.gap_low is not None and said.gap_high is not None:
+        items.append(
+            f"What was seen is {ratio(said.gap_low)} to {ratio(said.gap_high)} times as likely under the leading hypothesis "
+            "as under the nearest other."
+        )
+    if incident.traced:
+        loads = sum(each.loads for each in incident.traced)
+        items.append(f"Suspect artefacts: {len(incident.traced)}, loaded {loads} times; results of those attempts are in doubt.")
+    return f'<div class="said">{listed(items)}</div>'
+
+
+def _does_not_follow(incident: Incident) -> str:
+    said = incident.attribution
+    items = ["That anybody is guilty. The ratios compare how well hypotheses explain the records; what was believed before is not in them."]
+    if said.named:
+        items.append("That the holder of the account sat at the keys: a copied key leaves no trace in logins.")
+    else:
+        items.append(f"Who did it. Naming is withheld: {safe(said.withheld)}.")
+        items.append("That an account which stands in a line as received was in its holder's hands, or that the line is true by itself.")
+    items.append("That nothing else happened. What no source recorded stands nowhere here.")
+    if incident.scope.unexplained:
+        items.append(f"That the {incident.scope.unexplained} attempts whose end no record explains were harmed, or were not.")
+    return f'<div class="said">{listed(items)}</div>'
+
+
+def _who(said: Attribution) -> str:
+    rows = [(safe(KINDS[each.kind]), safe(each.who or "-"), ratio(each.low), ratio(each.high), _weighed(each)) for each in said.hypotheses]
+    return (
+        f"<p>{said.candidates} candidates. To name one, the gap to any other person must be a factor of {ratio(said.gap_needed)} at least, "
+        "among other conditions; presence counts for nothing.</p>"
+        + table("Hypotheses, ratios against “somebody of whom no record tells”", ("Hypothesis", "Who", "Low", "High", "Evidence"), rows)
+        + "<h3>What would clear the leading candidate</h3>"
+        + listed([safe(each) for each in said.clears])
+        + "<h3>Which missing source would decide</h3>"
+        + listed([f"{safe(each.source)}: {safe(each.why)}" for each in said.decides])
+    )
+
+
+def _weighed(each: Hypothesis) -> str:
+    return listed(
+        [
+            f"{safe(row.statement)}: {row.low:.3g} to {row.high:.3g} "
+            + ("(<em>assumption</em>)" if row.source == ASSUMPTION else f"({safe(row.source)})")
+            for row in each.weighed
+        ]
+    )
+
+
+def _graph(report: Report) -> str:
+    graph = graph_of(report.incident)
+    return drawn(graph) + table("Who touched what", ("Who or what", "did", "Whom or what"), rows_of(graph))
+
+
+def _timeline(report: Report) -> str:
+    rows = [
+        (
+            moment(each.event_time),
+            safe(each.source),
+            safe(each.role),
+            safe(each.summary),
+            f"<code>{safe(report.lines.get(each.event_id, ''))}</code>",
+        )
+        for each in report.incident.timeline
+    ]
+    return table("Cited records over all sources", ("Time", "Source", "Role", "What", "Line as received"), rows)
+
+
+def _benign(report: Report) -> str:
+    rows = [(safe(name), str(excluded), str(open_ones)) for name, excluded, open_ones in report.incident.checklist]
+    details = [
+        (
+            safe(finding.detector),
+            safe(finding.about),
+            safe(item.name),
+            safe(item.answer),
+            safe(item.note or ", ".join(item.missing)),
+            f"<code>{safe(item.by)}</code>",
+        )
+        for finding in report.findings
+        for item in finding.checklist
+    ]
+    return table("Over all findings", ("Explanation", "Excluded", "Not checked"), rows) + table(
+        "In each finding", ("Detector", "About", "Explanation", "Answer", "Why", "Record"), details
+    )
+
+
+def _scope(incident: Incident) -> str:
+    scope = incident.scope
+    rows = [
+        ("Affected attempts", str(len(scope.attempts)), safe(", ".join(scope.attempts))),
+        ("Their owners", str(len(scope.users)), safe(", ".join(scope.users))),
+        ("Their projects", str(len(scope.projects)), safe(", ".join(scope.projects))),
+        ("GPUs of the largest", str(scope.gpus_max), ""),
+        ("Loaded suspect artefacts without a finding of their own", str(scope.exposed), ""),
+        ("Ended in the window", str(scope.examined), ""),
+        ("Of these examined and found unaffected", str(scope.unaffected), ""),
+        ("Owners all of whose attempts are unaffected", str(len(scope.unaffected_users)), safe(", ".join(scope.unaffected_users))),
+        ("Projects all of whose attempts are unaffected", str(len(scope.unaffected_projects)), safe(", ".join(scope.unaffected_projects))),
+        ("Ended without explanation", str(scope.unexplained), ""),
+    ]
+    unjudged = [(safe(each.source), safe(each.what), str(each.amount), safe(", ".join(each.examples))) for each in scope.unjudged]
+    traced = [(safe(each.path), moment(each.since), str(each.loads), safe(", ".join(each.loaded_by))) for each in incident.traced]
+    return (
+        table("What was touched and what was not", ("", "Count", "Which"), rows)
+        + table(
+            "Cannot be judged, since telemetry is missing", ("Source", "Of", "Count", "Examples"), unjudged, empty="nothing is known to be."
+        )
+        + table("Suspect artefacts traced forward", ("Artefact", "Since", "Loads", "By"), traced)
+    )
+
+
+def _loss(report: Report) -> str:
+    if not report.loss:
+        return "<p>No loss has been worked out for this incident.</p>"
+    names = tuple(report.loss[0])
+    return table("Loss, direct and indirect kept apart", names, [tuple(safe(row.get(name, "")) for name in names) for row in report.loss])
+
+
+def _evidence(report: Report) -> str:
+    rows = [
+        (f"<code>{safe(each.event_id)}</code>", safe(each.source), f"<code>{safe(each.sha256)}</code>", str(len(each.findings)))
+        for each in report.incident.timeline
+    ]
+    return table("Every cited record", ("Event", "Source", "sha256 of the line", "Findings"), rows)
+
+
+def _journal(report: Report) -> str:
+    rows = [(moment(each.at), safe(each.operator), safe(each.action), safe(each.value), safe(each.text, 4000)) for each in report.journal]
+    return table("Who did what with this incident", ("Time", "Operator", "What", "Value", "Text"), rows, empty="nothing yet.")
+
+
+def _called(title: str) -> str:
+    kind, _, who = title.partition("/")
+    words = KINDS.get(kind, kind)
+    return f"“{safe(words[0].lower() + words[1:])}”" + (f" ({safe(who)})" if who else "")
+
+
+def newest(journal: tuple[Entry, ...], action: str) -> str:
+    """The last value of an action, or ""."""
+    found = [each for each in journal if each.action == action]
+    return max(found, key=lambda each: each.at).value if found else ""

@@ -1,0 +1,92 @@
+"""An incident in, who touched what as an inline SVG out: candidates, artefacts, attempts, and lines between them.
+
+The picture adds nothing: beside it the report has the same as a table, which is what a screen reader, a printer and a doubter use.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import msgspec
+
+from pipeline.incidents.report_text import safe
+from pipeline.model.incident import Incident
+
+COLUMN_MAX = 12  # nodes in one column; what is left out is said
+ROW, WIDTH, BOX, TOP = 44, 960, 250, 40
+COLUMNS = (10, 355, 700)
+
+
+class Edge(msgspec.Struct, frozen=True, order=True):
+    """One touched another."""
+
+    source: str
+    target: str
+    what: str
+
+
+class Graph(msgspec.Struct, frozen=True):
+    """Nodes by column and edges between them, in canonical order."""
+
+    people: tuple[str, ...]
+    artefacts: tuple[str, ...]
+    attempts: tuple[str, ...]
+    edges: tuple[Edge, ...]
+
+
+def graph_of(incident: Incident) -> Graph:
+    """Candidates wrote artefacts that attempts loaded, or harmed attempts at once."""
+    edges: set[Edge] = set()
+    for member in incident.members:
+        who = member.who or "nobody known"
+        for traced in incident.traced:
+            if member.subject in traced.loaded_by:
+                edges.add(Edge(who, traced.path, "wrote"))
+        if not any(member.subject in traced.loaded_by for traced in incident.traced):
+            edges.add(Edge(who, member.subject, member.detector))
+    for traced in incident.traced:
+        edges |= {Edge(traced.path, attempt, "loaded by") for attempt in traced.loaded_by}
+    paths = {traced.path for traced in incident.traced}
+    people = sorted({edge.source for edge in edges if edge.source not in paths})
+    targets = sorted({edge.target for edge in edges if edge.target not in paths})
+    return Graph(tuple(people), tuple(sorted(paths)), tuple(targets), tuple(sorted(edges)))
+
+
+def drawn(graph: Graph) -> str:
+    """The picture."""
+    places: dict[str, tuple[int, int]] = {}
+    shapes: list[str] = []
+    left_out = 0
+    columns = (graph.people, graph.artefacts, graph.attempts)
+    for x, title, names in zip(COLUMNS, ("Candidates", "Artefacts", "Jobs and others"), columns, strict=True):
+        shapes.append(f'<text x="{x}" y="20" class="head">{title}</text>')
+        left_out += max(0, len(names) - COLUMN_MAX)
+        for number, name in enumerate(names[:COLUMN_MAX]):
+            y = TOP + number * ROW
+            places[name] = (x, y)
+            shapes.append(f'<rect x="{x}" y="{y}" width="{BOX}" height="30" rx="4"/>')
+            shapes.append(f'<text x="{x + 8}" y="{y + 20}">{safe(_short(name))}<title>{safe(name)}</title></text>')
+    lines = [_line(places, edge) for edge in graph.edges if edge.source in places and edge.target in places]
+    height = TOP + ROW * max(1, *(min(len(names), COLUMN_MAX) for names in columns)) + 10
+    note = f"<p>{left_out} nodes are left out of the picture; the table has all.</p>" if left_out else ""
+    return (
+        f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="graph-title graph-text">'
+        '<title id="graph-title">Who touched what</title>'
+        f'<desc id="graph-text">{len(graph.people)} candidates, {len(graph.artefacts)} artefacts, {len(graph.attempts)} jobs and others, '
+        f"{len(graph.edges)} ties; the table below says the same.</desc>{''.join(lines)}{''.join(shapes)}</svg>{note}"
+    )
+
+
+def rows_of(graph: Graph) -> list[tuple[str, ...]]:
+    """The same as cells."""
+    return [(safe(edge.source), safe(edge.what), safe(edge.target)) for edge in graph.edges]
+
+
+def _line(places: Mapping[str, Sequence[int]], edge: Edge) -> str:
+    (x1, y1), (x2, y2) = places[edge.source], places[edge.target]
+    start, end = x1 + BOX, x2
+    return (
+        f'<path d="M{start},{y1 + 15} C{start + 40},{y1 + 15} {end - 40},{y2 + 15} {end},{y2 + 15}"><title>{safe(edge.what)}</title></path>'
+    )
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 34 else f"{name[:12]}…{name[-20:]}"

@@ -1,0 +1,54 @@
+"""Text from records in, text that is safe in a page out.
+
+Log content is written by attackers: markup is escaped, and characters that would turn, hide or overwrite text are shown as what they are.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from html import escape
+
+CELL_MAX = 600
+
+
+def safe(value: object, length: int = CELL_MAX) -> str:
+    """One line, escaped, without characters that act; cut at `length`."""
+    text = str(value)
+    cut = text if len(text) <= length else f"{text[: length - 1]}…"
+    shown = "".join(
+        " " if char in "\t\r\n" else char if unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in cut
+    )
+    return escape(shown)
+
+
+def moment(time_ms: int) -> str:
+    """UTC, to the second, as an element that says so."""
+    try:
+        at = datetime.fromtimestamp(time_ms / 1000, UTC)
+    except (OverflowError, ValueError, OSError):
+        return "out of range"
+    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}">{at:%Y-%m-%d %H:%M:%S}Z</time>'
+
+
+def ratio(logarithm: float | None) -> str:
+    """A decimal logarithm as a factor."""
+    if logarithm is None:
+        return "-"
+    return f"{10**logarithm:,.0f}" if logarithm >= 1 else f"{10**logarithm:.2g}"
+
+
+def table(caption: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...]], *, empty: str = "None.") -> str:
+    """A table that a screen reader can walk; `rows` hold escaped cells."""
+    if not rows:
+        return f"<p>{safe(caption)}: {safe(empty)}</p>"
+    head = "".join(f'<th scope="col">{safe(each)}</th>' for each in headings)
+    body = "".join("<tr>" + "".join(f"<td>{cell}</td>" for cell in row) + "</tr>" for row in rows)
+    return (
+        f'<div class="wide" role="region" aria-label="{safe(caption)}" tabindex="0"><table><caption>{safe(caption)}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def listed(items: list[str]) -> str:
+    """A list of escaped items."""
+    return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>" if items else "<p>None.</p>"

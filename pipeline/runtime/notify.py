@@ -1,0 +1,207 @@
+"""The topics of findings and incidents in; webhooks told, each of what concerns it, once.
+
+    poll ──► words into the book ──► offsets committed ──► what is due ──► POST ──┬─ 2xx ──► noted as told
+                                                                                 └─ else ──► tried again, later each time
+
+Read in a consumer group of its own, so that workers never notice and a restart goes on where it was.  A target that does not answer holds
+up nobody: others are told meanwhile, and its own next try has its time.
+
+Holds: an offset is committed only after its word is in the book; a value that is not ours is counted and passed over.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
+
+import orjson
+from kafka import KafkaConsumer
+from kafka.errors import CommitFailedError, KafkaError
+
+from pipeline import __version__
+from pipeline.errors import BrokerUnavailable, ConfigError, RejectedRecord
+from pipeline.runtime import webhook
+from pipeline.runtime.notices import FINDINGS, INCIDENTS, Circumstances, Notice, payload, read, signature
+from pipeline.runtime.notify_book import Book, Due, Word
+from pipeline.runtime.webhook import Address, Answer
+from pipeline.settings import NotifySettings, Settings, TargetSettings
+from pipeline.topology import public_topic
+
+GROUP_SUFFIX = ".notify"
+CLIENT = "trainwatch-notify"
+FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
+ROUND_MAX = 20  # deliveries before the topics are polled again
+HOUR_MS = 3_600_000
+
+Say = Callable[[str], None]
+Post = Callable[[Address, Mapping[str, str], bytes], Answer]
+
+
+class Round(NamedTuple):
+    """What one round did."""
+
+    taken: int = 0
+    refused: int = 0  # values that are not ours
+    told: int = 0
+    failed: int = 0
+
+
+class Target(NamedTuple):
+    """A webhook with what is needed to reach it."""
+
+    settings: TargetSettings
+    address: Address
+    key: bytes
+
+
+def targets_of(settings: NotifySettings) -> dict[str, Target]:
+    """All targets, checked before anything is told.  Raises ConfigError."""
+    if not settings.targets:
+        raise ConfigError("there is nobody to notify", advice="Name webhooks under notify.targets in trainwatch.yaml; see README.md.")
+    return {each.name: Target(each, webhook.address_of(each, settings), webhook.key_of(each, settings)) for each in settings.targets}
+
+
+class Notifier:
+    """Use as a context manager.  Raises BrokerUnavailable; ConfigError when a topic or an address is missing."""
+
+    def __init__(self, settings: Settings, book: Book, say: Say, *, post: Post | None = None) -> None:
+        self._settings, self._book, self._say = settings.notify, book, say
+        self._targets = targets_of(settings.notify)
+        timeout = settings.notify.timeout_seconds
+        self._post: Post = post or (lambda address, headers, body: webhook.post(address, headers, body, timeout_seconds=timeout))
+        self._contents = {public_topic(settings.kafka.topic_prefix, content): content for content in (FINDINGS, INCIDENTS)}
+        self._consumer: Any = None
+        try:
+            self._consumer = KafkaConsumer(
+                bootstrap_servers=settings.kafka.bootstrap_servers.split(","),
+                client_id=CLIENT,
+                group_id=settings.kafka.group + GROUP_SUFFIX,
+                enable_auto_commit=False,
+                auto_offset_reset="earliest",
+                bootstrap_timeout_ms=FIRST_ANSWER_MS,
+            )
+            there = self._consumer.topics() & self._contents.keys()
+        except KafkaError as error:
+            self.close()
+            raise BrokerUnavailable(f"no answer from Kafka at {settings.kafka.bootstrap_servers}: {error!r}") from error
+        findings = next(topic for topic, content in self._contents.items() if content == FINDINGS)
+        if findings not in there:
+            self.close()
+            raise ConfigError(f"the topic {findings} does not exist", advice="Run `trainwatch topics create`.")
+        self._consumer.subscribe(sorted(there))
+
+    def __enter__(self) -> Self:
+        self._book.forget(now_ms())
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Leave the group."""
+        if self._consumer is not None:
+            self._consumer.close()
+
+    def round(self, seconds: float) -> Round:
+        """Wait at most `seconds` for words, then tell what is due.  Raises BrokerUnavailable or FatalError."""
+        taken, refused = self._take(seconds)
+        told, failed = self.tell(now_ms())
+        return Round(taken, refused, told, failed)
+
+    def caught_up(self) -> bool:
+        """Whether all that is on the topics was taken.  Raises BrokerUnavailable."""
+        try:
+            parts = list(self._consumer.assignment())
+            ends = self._consumer.end_offsets(parts) if parts else {}
+            return bool(parts) and all(self._consumer.position(part) >= end for part, end in ends.items())
+        except KafkaError as error:
+            raise BrokerUnavailable(f"findings cannot be read: {error!r}") from error
+
+    def _take(self, seconds: float) -> tuple[int, int]:
+        taken = refused = 0
+        try:
+            fetched = self._consumer.poll(timeout_ms=round(seconds * 1000))
+            if not fetched:
+                return 0, 0
+            now = now_ms()
+            with self._book.at_once():
+                for record in (record for records in fetched.values() for record in records):
+                    if self._note(record, now):
+                        taken += 1
+                    else:
+                        refused += 1
+            self._consumer.commit()
+        except CommitFailedError:  # the partition went to another notifier: its words are in the book, and taking them again is harmless
+            pass
+        except KafkaError as error:
+            raise BrokerUnavailable(f"findings cannot be read: {error!r}") from error
+        return taken, refused
+
+    def _note(self, record: Any, now: int) -> bool:
+        try:
+            notice = read(self._contents[record.topic], record.value or b"")
+        except RejectedRecord as error:
+            self._say(f"{record.topic}/{record.partition}@{record.offset}: passed over: {error}")
+            return False
+        aged = record.timestamp < now - self._settings.age_hours_max * HOUR_MS
+        self._book.take(notice, record.value, epoch=epoch_of(record.headers), offset=record.offset, now=now, aged=aged)
+        return True
+
+    def tell(self, now: int) -> tuple[int, int]:
+        """Send what is due, a bounded number; (told, failed)."""
+        told = failed = 0
+        for due in self._book.due(self._settings, now)[:ROUND_MAX]:
+            target, notice = self._targets[due.target.name], due.word.notice
+            answer = self._post(target.address, *request_of(target, due, now))
+            named = f"{due.target.name}: {notice.kind} {notice.id[:12]} revision {notice.revision}"
+            if answer.taken:
+                self._book.delivered(due, now)
+                told += 1
+                self._say(f"{named}: told, {notice.status}")
+                continue
+            failed += 1
+            again = self._book.failed(due, now, answer.why, self._settings, retry_after_seconds=answer.retry_after_seconds)
+            self._say(f"{named}: {answer.why}; " + ("tried again later" if again else "given up: cure it, then `trainwatch notify retry`"))
+        return told, failed
+
+
+def request_of(target: Target, due: Due, now: int) -> tuple[dict[str, str], bytes]:
+    """Headers and body of one try."""
+    notice = due.word.notice
+    body = payload(due.target.format, notice, due.word.value, due.known)
+    seconds = now // 1000
+    headers = {
+        "Content-Type": "application/json",
+        "User-Agent": f"trainwatch/{__version__}",
+        "X-Trainwatch-Id": f"{notice.id}-{notice.revision}",  # the same at every try: drop what came before
+        "X-Trainwatch-Timestamp": str(seconds),
+    }
+    if target.key:
+        headers["X-Trainwatch-Signature"] = signature(target.key, seconds, body)
+    return headers, body
+
+
+def test_notice(settings: NotifySettings, name: str, now: int) -> Answer:
+    """Tell one target that this is a test.  Raises ConfigError."""
+    targets = targets_of(settings)
+    if name not in targets:
+        raise ConfigError(f"there is no target {name}", advice=f"Known: {', '.join(targets)}.")
+    target = targets[name]
+    notice = Notice(
+        kind="finding", id="0" * 32, revision=0, status="final", severity="low", alert=False, title="test of trainwatch notify",
+        summary="this is a test; nothing was found", about="nothing", owner="", actor="", withheld="this is a test", cause_time=now,
+        effect_time=now, detector="",
+    )  # fmt: skip
+    value = orjson.dumps({"message": notice.summary, "class_uid": 0})  # in the place of a value of the topic
+    headers, body = request_of(target, Due(target.settings, Word(notice, value, now, False), Circumstances()), now)
+    return webhook.post(target.address, headers, body, timeout_seconds=settings.timeout_seconds)
+
+
+def epoch_of(headers: Any) -> int:
+    """Claim epoch of the producing partition; 0 where the value carries none."""
+    found = next((value for name, value in headers or () if name == "tw-epoch"), b"")
+    return int(found) if found.isdigit() and len(found) < 10 else 0
+
+
+def now_ms() -> int:
+    """UTC milliseconds."""
+    return round(time.time() * 1000)

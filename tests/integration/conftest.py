@@ -1,0 +1,28 @@
+"""What several tests on the real servers share beside the servers: a day that is filled in once."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+
+from pipeline.settings import Settings
+from tests.integration.day import Day, filled
+
+
+@pytest.fixture(scope="session")
+def day(running_servers: Settings) -> Iterator[Day]:
+    """A simulated day in tables and topics of its own, for tests that only read.  Filled once for each process of the run."""
+    tag = f"d{uuid.uuid4().hex[:10]}"
+    kafka = running_servers.kafka.model_copy(
+        update={
+            "topic_prefix": f"{tag}.",
+            "group": tag,
+            "partitions": 2,
+            "training_topics": (f"{tag}.logs.training",),
+            "scheduler_topics": (f"{tag}.logs.scheduler",),
+            "access_topics": (f"{tag}.logs.access",),
+        }
+    )
+    clickhouse = running_servers.clickhouse.model_copy(update={"database": tag})
+    with filled(running_servers.model_copy(update={"kafka": kafka, "clickhouse": clickhouse})) as made:
+        yield made

@@ -1,0 +1,192 @@
+"""What people ask of the tables: every question of the cookbook, the reference, and the commands on findings and labels, on a real day."""
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner, Result
+
+from deploy import reference
+from pipeline.cli import main
+from pipeline.cli.finding import Seen
+from pipeline.settings import schemas_folder
+from pipeline.sink import labels
+from pipeline.sink.clickhouse import Database
+from tests.conftest import ROOT
+from tests.integration.day import Day
+
+pytestmark = pytest.mark.servers
+
+COOKBOOK = (ROOT / "deploy" / "sql" / "cookbook.sql").read_text(encoding="utf-8")
+QUESTIONS = re.findall(r"^-- (\d+)\. (.+)\n(?:-- why.*)\n-- cost: (\w+).*rows: (.+)\n((?:.*\n)*?.*;)\n", COOKBOOK, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def database(day: Day) -> Iterator[Database]:
+    with Database(day.settings.clickhouse) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def labelled(day: Day, trainwatch: Callable[..., Result]) -> Day:
+    """A day on which somebody has said something of a finding."""
+    finding = next(each for each in day.findings if each["detector"] == "p03_foreign_cancel")
+    said = trainwatch("label", finding["id"][:10], "benign", "--because", "admin_ticket", "--note", "CHG-17 [bold]\x1b[31m", "--as", "u101")
+    assert said.exit_code == 0, said.output
+    return day
+
+
+@pytest.fixture(scope="module")
+def trainwatch(day: Day, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
+    """The command on the day's tables."""
+    path: Path = tmp_path_factory.mktemp("settings") / "trainwatch.yaml"
+    clickhouse = {**day.settings.clickhouse.model_dump(mode="json"), "password": ""}
+    path.write_text(yaml.safe_dump({"clickhouse": clickhouse, "kafka": {"bootstrap_servers": day.settings.kafka.bootstrap_servers}}))
+    return lambda *words: CliRunner(env={"COLUMNS": "200"}).invoke(main, ["--settings", str(path), *words])
+
+
+# --- cookbook ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_all_questions_are_read() -> None:
+    """The pattern of this test misses none."""
+    assert len(QUESTIONS) == len(re.findall(r"^-- \d+\. ", COOKBOOK, re.MULTILINE)) >= 20
+
+
+def asked(sql: str, day: Day) -> str:
+    """The question with what this day holds behind WITH, and its database."""
+    tamper = next(each for each in day.findings if each["detector"] == "p06_checkpoint_tamper")
+    values = {"the_finding": tamper["id"], "the_path": tamper["anchor"], "the_actor": tamper["actor"], "the_job": tamper["attempt"][1]}
+    for name, value in values.items():
+        sql = re.sub(rf"'[^']*' AS {name}\b", f"'{value}' AS {name}", sql)
+    return re.sub(r"\btrainwatch\.", "{db}.", sql).replace("'trainwatch'", "'{db}'").rstrip(";")
+
+
+@pytest.mark.parametrize(("number", "question", "cost", "rows", "sql"), QUESTIONS, ids=[f"{number}" for number, *_ in QUESTIONS])
+def test_a_question_has_an_answer(number: str, question: str, cost: str, rows: str, sql: str, labelled: Day, database: Database) -> None:
+    """It runs as it stands, and where it says so it has rows on a day with findings."""
+    columns, found = database.query_with_columns(asked(sql, labelled))
+    assert len(columns) == len(set(columns)) > 1
+    assert all("(" not in name and "." not in name for name in columns), "columns have names that a person can read"
+    if rows == "yes":
+        assert found, question
+
+
+@pytest.mark.parametrize(("number", "sql"), [(number, sql) for number, _, cost, _, sql in QUESTIONS if cost in ("key", "filter")])
+def test_a_question_that_says_it_is_cheap_uses_the_index(number: str, sql: str, labelled: Day, database: Database) -> None:
+    """The sort key or the bloom filter, and less than all granules of a table with more than one."""
+    plan = "\n".join(str(line) for (line,) in database.query("EXPLAIN indexes = 1 " + asked(sql, labelled)))
+    assert re.search(r"Keys?:\s*\n\s*(cluster\s*\n\s*)?(job_id|finding_id)", plan) or "by_job_id" in plan or "by_event_id" in plan, plan
+
+
+# --- reference --------------------------------------------------------------------------------------------------------------------
+
+
+def test_the_reference_is_what_the_database_says(database: Database) -> None:
+    """Renew it with `.venv/bin/python -m deploy.reference` on a migrated database."""
+    assert (schemas_folder() / "clickhouse" / "REFERENCE.md").read_text(encoding="utf-8") == reference.render(reference.read(database))
+
+
+def test_every_table_and_view_says_what_it_is(database: Database) -> None:
+    """In the schema itself, where a person in a SQL client looks."""
+    tables = reference.read(database)
+    assert [table.name for table in tables if not table.comment] == []
+    inherited = reference.inherited(tables)
+    silent = [
+        f"{table.name}.{column.name}"
+        for table in tables
+        for column in table.columns
+        if not column.name.startswith("_") and not column.comment and not inherited.get(table.name, {}).get(column.name)
+    ]
+    assert silent == []
+
+
+# --- findings and labels ----------------------------------------------------------------------------------------------------------
+
+
+def test_findings_are_listed(day: Day, trainwatch: Callable[..., Result]) -> None:
+    """As a table, and one JSON object a line; filters as they say."""
+    standing = [each for each in day.findings if each["status"] != "retracted"]
+    shown = trainwatch("finding", "list")
+    assert shown.exit_code == 0, shown.output
+    assert all(each["id"][:12] in shown.stdout for each in standing)
+    rows = [json.loads(line) for line in trainwatch("finding", "list", "--json").stdout.splitlines()]
+    assert {row["finding_id"] for row in rows} == {each["id"] for each in standing}
+    assert [row["effect_time"] for row in rows] == sorted(row["effect_time"] for row in rows)
+    one = trainwatch("finding", "list", "--json", "--detector", "p03_foreign_cancel", "--alert").stdout.splitlines()
+    assert {json.loads(line)["detector"] for line in one} == {"p03_foreign_cancel"}
+    assert trainwatch("finding", "list", "--json", "--since", "2030-01-01T00:00:00Z").stdout == ""
+    assert "there is no detector p99" in trainwatch("finding", "list", "--detector", "p99").stderr
+
+
+def test_news_are_what_says_something_else(day: Day, trainwatch: Callable[..., Result]) -> None:
+    """What --follow prints: not every revision."""
+    rows = [json.loads(line) for line in trainwatch("finding", "list", "--json").stdout.splitlines()]
+    seen = Seen()
+    assert list(seen.news(rows)) == rows
+    assert list(seen.news([{**row, "revision": 9} for row in rows])) == []
+    changed = {**rows[0], "status": "retracted"}
+    assert list(seen.news([changed, *rows[1:]])) == [changed]
+
+
+def test_a_finding_is_shown_with_the_lines_that_prove_it(labelled: Day, trainwatch: Callable[..., Result]) -> None:
+    """Checklist, evidence with lines, label, what to look at first, what to type next; nothing of it acts on the terminal."""
+    finding = next(each for each in labelled.findings if each["detector"] == "p03_foreign_cancel")
+    found = json.loads(trainwatch("finding", "show", finding["id"], "--json").stdout)
+    assert [each["event_id"] for each in found["evidence"]] != []
+    assert all(each["raw"] for each in found["evidence"])
+    assert {each["name"] for each in found["checklist"]} == {each["name"] for each in finding["checklist"]}
+    shown = trainwatch("finding", "show", finding["id"][:8])
+    assert shown.exit_code == 0, shown.output
+    for part in (
+        "REQUEST_KILL_JOB",
+        "labelled benign because admin_ticket",
+        "CHG-17 [bold]",
+        found["detector_says"]["runbook"][:30],
+        "job explain",
+    ):
+        assert part in shown.stdout
+    assert "\x1b" not in shown.stdout
+    missing = trainwatch("finding", "show", "0123456789")
+    assert missing.exit_code == 4
+    assert "finding list" in missing.stderr
+
+
+def test_a_label_stands_above_the_earlier_one_and_deletes_nothing(day: Day, trainwatch: Callable[..., Result], database: Database) -> None:
+    """Both stay readable; the custody log has both; precision counts the newest."""
+    finding = next(each for each in day.findings if each["detector"] == "p01_foreign_kill")
+    for word in ("false", "true"):
+        assert trainwatch("label", finding["id"], word, "--note", f"it was {word}").exit_code == 0
+    said = [json.loads(line) for line in trainwatch("label", finding["id"], "--list", "--json").stdout.splitlines()]
+    assert [each["label"] for each in said] == ["true", "false"]
+    assert database.query("SELECT label, labels FROM {db}.labels_current WHERE finding_id = %(id)s", {"id": finding["id"]}) == [("true", 2)]
+    custody = database.query(
+        "SELECT detail FROM {db}.custody_log WHERE subject = %(id)s AND action = 'labelled' ORDER BY time", {"id": finding["id"]}
+    )
+    assert custody == [("false",), ("true",)]
+    (quality,) = [each for each in labels.quality(database) if each.detector == "p01_foreign_kill"]
+    assert (quality.labelled, quality.true, quality.precision) == (1, 1, 1.0)
+    assert "p01_foreign_kill" in trainwatch("label", "--summary").stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (("0123456789", "true"), 4, "finding list --all"),
+        (("", "true"), 2, "say which finding"),
+        (("0123456789", "benign"), 2, "--because NAME"),
+        (("0123456789", "true", "--because", "admin_ticket"), 2, "--because NAME"),
+        (("0123456789", "benign", "--because", "luck"), 2, "admin_ticket"),
+        (("--summary", "--list"), 2, "stands alone"),
+        (("0123", "true"), 2, "first 6 digits"),
+    ],
+)
+def test_a_label_that_says_nothing_is_refused(words: tuple[str, ...], code: int, told: str, trainwatch: Callable[..., Result]) -> None:
+    """With what to type instead, and before anything is written."""
+    done: Any = trainwatch("label", *words)
+    assert done.exit_code == code
+    assert told in done.stderr

@@ -1,0 +1,334 @@
+"""The dashboards on the real ClickHouse: every query runs, gives what its panel needs, and reads a bounded part of a large table.
+
+The simulated day of the run (`day.py`) is what they read; a table of 20 million events is made inside ClickHouse for what they cost.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator, Sequence
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+from click.testing import CliRunner
+
+from deploy.grafana import alerts
+from deploy.grafana.boards import BOARDS
+from deploy.grafana.panels import Kind
+from pipeline.cli import main
+from pipeline.dashboard.definition import Dashboard, Panel, dashboards
+from pipeline.dashboard.expand import expand
+from pipeline.dashboard.period import Period, parse_period
+from pipeline.dashboard.query import Answer, Choices, Reader, choose
+from pipeline.settings import Settings
+from pipeline.sink import migrate
+from pipeline.sink.clickhouse import Database
+from tests.integration.day import Day
+
+pytestmark = pytest.mark.servers
+
+SERVER = "clickhouse"  # its panels tell of the server's own time
+EXPECTED = {(f"{board.name}", panel.title): panel.expects_rows for board in BOARDS for panel in board.panels}
+PANELS = [pytest.param(board.name, panel.title, id=f"{board.name}: {panel.title}") for board in BOARDS for panel in board.panels]
+CHROMIUM = next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"))), None)
+
+
+class Filled(NamedTuple):
+    """A database with a day in it, and what a reader would choose."""
+
+    settings: Settings
+    reader: Reader
+    boards: dict[str, Dashboard]
+    period: Period
+    now: Period
+    choices: dict[str, Choices]
+
+    def period_of(self, board: str) -> Period:
+        return self.now if board == SERVER else self.period
+
+    def sql(self, board: str, written: str) -> str:
+        choices = self.choices[board]
+        return expand(written, self.period_of(board), choices.values, choices.everything)
+
+
+@pytest.fixture(scope="module")
+def filled(day: Day) -> Iterator[Filled]:
+    """The simulated day of this run, and what a reader would choose first."""
+    with Database(day.settings.clickhouse) as database:
+        reader, boards = Reader(database), dashboards()
+        newest = reader.newest_ms()
+        assert newest is not None
+        period, now = parse_period("-2d", "now+1m", newest), parse_period("-1d", "now+1m", int(time.time() * 1000))
+        choices = {name: choose(board, {}, now if name == SERVER else period, reader) for name, board in boards.items()}
+        yield Filled(day.settings, reader, boards, period, now, choices)
+
+
+# --- what the queries give ------------------------------------------------------------------------------------------------------------
+
+TIME, NUMBER, TEXT = "time", "number", "text"
+SHAPES: dict[Kind, re.Pattern[str]] = {
+    "timeseries": re.compile(r"time( text)?( number)+"),
+    "heatmap": re.compile(r"time text number"),
+    "stat": re.compile(r"number"),
+    "barchart": re.compile(r"text( number)+"),
+    "state-timeline": re.compile(r"time( text)+"),
+    "table": re.compile(r"(time|text|number|other)( (time|text|number|other))*"),
+}
+
+
+def class_of(kind: str) -> str:
+    """What Grafana makes of a type of ClickHouse."""
+    bare = re.sub(r"(Nullable|LowCardinality)\((.*?)\)$", r"\2", re.sub(r"(Nullable|LowCardinality)\((.*)\)$", r"\2", kind)).rstrip(")")
+    if bare.startswith("DateTime"):
+        return TIME
+    if re.match(r"U?Int|Float|Decimal", bare):
+        return NUMBER
+    return TEXT if bare.startswith(("String", "Enum")) else "other"
+
+
+@pytest.mark.parametrize(("name", "title"), PANELS)
+def test_a_panel_gives_what_its_kind_needs(filled: Filled, name: str, title: str) -> None:
+    """Columns and types as Grafana's panel reads them; rows where there must be some; no two of one time in a series."""
+    panel = filled.boards[name].panel(title)
+    sql = filled.sql(name, panel.sql[0])
+    answer = filled.reader.ask(sql)
+    assert answer.error == ""
+    described = filled.reader.ask(f"DESCRIBE TABLE (\n{sql}\n)")
+    shape = " ".join(class_of(row[1]) for row in described.rows)
+    assert SHAPES[_kind(panel)].fullmatch(shape), shape
+    if EXPECTED[name, title]:
+        assert answer.rows, sql
+        assert any(value is not None for value in answer.rows[-1])
+    if panel.kind in ("timeseries", "heatmap"):
+        keys = [tuple(value for value in row if not isinstance(value, int | float)) for row in answer.rows]
+        assert len(keys) == len(set(keys))
+        assert [row[0] for row in answer.rows] == sorted(row[0] for row in answer.rows)
+
+
+def _kind(panel: Panel) -> Kind:
+    return next(kind for kind in SHAPES if kind == panel.kind)
+
+
+@pytest.mark.parametrize("name", [board.name for board in BOARDS])
+def test_variables_offer_values(filled: Filled, name: str) -> None:
+    """Each query gives one or two columns, the value first; the first choice is a real one."""
+    board = filled.boards[name]
+    for variable in board.variables:
+        if variable.sql:
+            answer = filled.reader.ask(filled.sql(name, variable.sql))
+            assert answer.error == ""
+            assert len(answer.columns) in (1, 2)
+            assert len({row[0] for row in answer.rows}) == len(answer.rows) > 0
+        assert filled.choices[name].values[variable.name] not in ((), ("",))
+
+
+@pytest.mark.parametrize("kind", ["identity", "host", "artefact"])
+def test_every_kind_of_entity_is_offered(filled: Filled, kind: str) -> None:
+    """And its records are found."""
+    board = filled.boards["entity"]
+    choices = choose(board, {"kind": (kind,)}, filled.period, filled.reader)
+    assert choices.values["entity"] != ("",)
+    panel = board.panel("How many records tell of it?")
+    answer = filled.reader.ask(expand(panel.sql[0], filled.period, choices.values, choices.everything))
+    assert answer.rows[0][0] > 0
+
+
+def test_annotations_have_time_and_text(filled: Filled) -> None:
+    """The columns that Grafana reads, and something to mark."""
+    for board in BOARDS:
+        for each in board.annotations:
+            answer = filled.reader.ask(filled.sql(board.name, each.sql))
+            assert answer.error == ""
+            assert answer.columns == ("time", "title", "text", "tags")
+            assert answer.rows
+
+
+@pytest.mark.parametrize("rule", alerts.RULES, ids=lambda rule: rule.uid)
+def test_an_alert_rule_gives_one_number(filled: Filled, rule: alerts.Rule) -> None:
+    """One row also when nothing came, since an empty answer would be `NoData`; what tells of loss is quiet after a clean day."""
+    answer = filled.reader.ask(rule.sql)
+    assert answer.error == ""
+    ((value,),) = answer.rows
+    assert isinstance(value, int | float)
+    if rule.uid in ("unaccounted", "nothing-stored", "dead-letters", "parts"):
+        assert value <= rule.above
+
+
+# --- how much they read ---------------------------------------------------------------------------------------------------------------
+
+ROWS, JOBS, WEEKS = 20_000_000, 20_000, 10
+BEGIN = 1_767_571_200  # Monday 2026-01-05
+MANY = f"""
+INSERT INTO events (ts, cluster, source, kind, host, job_id, actor, event_id, attrs, _topic, _partition, _offset)
+SELECT toDateTime64({BEGIN} + number % {WEEKS * 7 * 86_400}, 3, 'UTC'), 'main',
+    ['auditd', 'training', 'slurmctld', 'sshd', 'kernel', 'probe', 'sacct', 'slurm_jobcomp'][1 + intHash32(number) % 8] AS family,
+    'iteration', concat('gpu-', toString(intHash32(number) % 64)),
+    if(family IN ('auditd', 'sshd', 'kernel'), '', toString(100000 + intDiv(number % {WEEKS * 7 * 86_400}, {WEEKS * 7 * 86_400 // JOBS}))),
+    'u017', toString(sipHash64(number)), map(), 'logs.access', 0, number
+FROM numbers({ROWS}) SETTINGS max_partitions_per_insert_block = 0
+"""  # noqa: S608  our own numbers
+TOUCHED = """
+INSERT INTO enriched_events
+    (ts, cluster, job_id, attempt, enriched_id, event_id, owner, source, kind, host, actor, relation, matched, attrs, _version)
+SELECT ts, cluster, job_id, job_id, event_id, event_id, 'u017', source, kind, host, actor, 'owner', 'job', map(), 1
+FROM events WHERE job_id != '' AND _offset % 4 = 0 SETTINGS max_partitions_per_insert_block = 0
+"""
+LARGE = ("events", "enriched_events")
+DAY_SHARE, JOB_SHARE = 0.16, 0.02  # a day lies in one week of ten; a job in a few granules of each source
+
+
+@pytest.fixture(scope="module")
+def large(running_servers: Settings) -> Iterator[Reader]:
+    """Twenty million events of ten weeks, and three million touches."""
+    settings = running_servers.clickhouse.model_copy(update={"database": f"t{uuid.uuid4().hex[:10]}"})
+    with Database(settings) as database:
+        migrate.up(database, say=lambda _: None)
+        reader = Reader(database)
+        for sql in (MANY, TOUCHED):
+            database.command(f"USE {settings.database}")
+            database.command(sql)
+        yield reader
+        database.command(f"DROP DATABASE {settings.database} SYNC")
+
+
+def granules(reader: Reader, sql: str) -> dict[str, tuple[int, int]]:
+    """Table -> granules to be read, and all of them, as `EXPLAIN indexes` tells."""
+    answer = reader.ask(f"EXPLAIN json = 1, indexes = 1 {sql}")
+    assert answer.error == ""
+    found: dict[str, tuple[int, int]] = {}
+
+    def visit(node: dict[str, Any]) -> None:
+        table = str(node.get("Description", "")).rpartition(".")[2]
+        indexes = node.get("Indexes", ())
+        if node.get("Node Type") == "ReadFromMergeTree" and indexes:
+            read, whole = found.get(table, (0, 0))
+            found[table] = (read + indexes[-1]["Selected Granules"], whole + indexes[0]["Initial Granules"])
+        for child in node.get("Plans", ()):
+            visit(child)
+
+    visit(json.loads("".join(row[0] for row in answer.rows))[0]["Plan"])
+    return found
+
+
+def large_reads(name: str) -> list[str]:
+    """Titles of the panels that read a large table."""
+    return [
+        panel.title
+        for board in BOARDS
+        if board.name == name
+        for panel in board.panels
+        if re.search(r"\b(events|enriched_current|job_timeline)\b", panel.sql)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "share", "days"),
+    [("job", JOB_SHARE, 70), ("incident", JOB_SHARE, 70), ("pipeline", DAY_SHARE, 1), ("entity", DAY_SHARE, 1)],
+)
+def test_panels_read_a_bounded_part(large: Reader, name: str, share: float, days: int) -> None:
+    """A job's panels touch few granules however long the period; the others stay within the weeks of theirs."""
+    end = (BEGIN + WEEKS * 7 * 86_400 - 3 * 86_400) * 1000
+    period = Period(end - days * 86_400_000, end)
+    board = dashboards()[name]
+    given = {"job": ("105000",), "finding": ("0" * 32,), "kind": ("host",), "entity": ("gpu-7",)}
+    values = {variable.name: given.get(variable.name, ("main",)) for variable in board.variables}
+    titles = large_reads(name)
+    assert titles
+    shares: dict[str, float] = {}
+    for title in titles:
+        for table, (read, whole) in granules(large, expand(board.panel(title).sql[0], period, values)).items():
+            if table in LARGE:
+                shares[f"{title} {table}"] = read / whole
+    assert shares
+    assert {key: value for key, value in shares.items() if value > share} == {}
+
+
+# --- the preview ----------------------------------------------------------------------------------------------------------------------
+
+
+class Sections(HTMLParser):
+    """States of the panels by title."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.states: dict[str, str] = {}
+        self._state, self._title = "", False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: Sequence[tuple[str, str | None]]) -> None:
+        if tag == "section":
+            self._state = str(dict(attrs)["data-state"])
+        self._title = tag == "h2"
+
+    def handle_data(self, data: str) -> None:
+        if self._title:
+            self.states[data] = self._state
+            self._title = False
+
+
+@pytest.fixture(scope="module")
+def pages(filled: Filled, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every dashboard as the command writes it."""
+    folder = tmp_path_factory.mktemp("pages")
+    content = filled.settings.model_dump(mode="json", include={"clickhouse"})
+    content["clickhouse"]["password"] = ""
+    (folder / "trainwatch.yaml").write_text(yaml.safe_dump(content), encoding="utf-8")
+    written = {}
+    for name in filled.boards:
+        path, period = folder / f"{name}.html", filled.period_of(name)
+        words = ["--settings", str(folder / "trainwatch.yaml"), "dashboard", name, "--out", str(path)]
+        done = CliRunner().invoke(main, [*words, "--from", str(period.from_ms), "--to", str(period.to_ms)])
+        assert done.exit_code == 0, done.output
+        assert done.stdout.strip() == str(path)
+        written[name] = path
+    return written
+
+
+def test_the_preview_shows_every_panel(pages: dict[str, Path]) -> None:
+    """None fails, and none is empty that should not be."""
+    for name, path in pages.items():
+        states = Sections(path.read_text(encoding="utf-8")).states
+        wanted = {title for board, title in EXPECTED if board == name}
+        assert len(states) == len(wanted)
+        assert [title for title, state in states.items() if state == "failed"] == []
+        assert [title for title, state in states.items() if state == "empty" and EXPECTED[name, title]] == []
+
+
+def test_the_preview_finds_its_period(filled: Filled, pages: dict[str, Path], tmp_path: Path) -> None:
+    """Without one: that of the job; of nothing newer, the end of the data; JSON says what was shown."""
+    words = ["--settings", str(pages["job"].parent / "trainwatch.yaml"), "dashboard", "job", "--json", "--out", str(tmp_path / "job.html")]
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert filled.period.from_ms <= said["from_ms"] < said["to_ms"] <= filled.period.to_ms + 86_400_000
+    assert said["to_ms"] - said["from_ms"] < 2 * 86_400_000
+    assert "period ends with the newest event" in done.stderr
+    assert said["failed"] == {}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium, or CHROMIUM=/path/to/it")
+def test_a_browser_shows_every_panel(pages: dict[str, Path], tmp_path: Path) -> None:
+    """Headless Chromium: nothing on the console, not even of the page's own policy, and a picture that is not blank."""
+    assert CHROMIUM is not None
+    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1500,2400", "--enable-logging=stderr"]
+    for name, path in pages.items():
+        picture = tmp_path / f"{name}.png"
+        command = [CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}", path.as_uri()]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+        assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
+        assert picture.stat().st_size > 20_000, "the page is blank"
+
+
+def test_a_query_that_fails_is_one_panel(filled: Filled) -> None:
+    """The server's words, and the connection goes on."""
+    failed = filled.reader.ask("SELECT nothing FROM events")
+    assert isinstance(failed, Answer)
+    assert "nothing" in failed.error
+    assert filled.reader.ask("SELECT 1").rows == ((1,),)

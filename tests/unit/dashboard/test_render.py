@@ -1,0 +1,220 @@
+"""The page: every kind of panel drawn, hostile text harmless, nothing from outside, the same bytes each time."""
+
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import pytest
+
+from deploy.grafana.panels import Board, Column, Kind, Panel, Variable, to
+from pipeline.dashboard import charts, render
+from pipeline.dashboard.charts import Box, Series, State
+from pipeline.dashboard.definition import Dashboard, _dashboard
+from pipeline.dashboard.period import Period
+from pipeline.dashboard.query import Answer, Choices
+from pipeline.dashboard.text import escaped, number, shown, threshold_color
+
+T0 = datetime(2026, 3, 2, 11, tzinfo=UTC)
+HOUR = Period(int(T0.timestamp() * 1000), int(T0.timestamp() * 1000) + 3_600_000)
+HOSTILE = "</td></section><script>alert(1)</script><img src=x onerror=alert(1)>\"' style=\x1b[2J\u202e &amp; \udcff"
+
+ROWS: dict[Kind, Answer] = {
+    "timeseries": Answer(("time", "name", "value"), ((T0, HOSTILE, 1.0), (T0 + timedelta(minutes=5), "b", None))),
+    "stat": Answer(("value",), ((3,),)),
+    "table": Answer(("job", "text"), ((HOSTILE, HOSTILE), ("48344", b"\xff bytes"))),
+    "barchart": Answer(("name", "a", "b"), ((HOSTILE, 1, 2), ("x", None, 0))),
+    "heatmap": Answer(("time", "name", "value"), ((T0, HOSTILE, 1), (T0 + timedelta(minutes=30), "b", 9))),
+    "state-timeline": Answer(("time", "job"), ((T0, HOSTILE), (T0 + timedelta(minutes=30), ""), (T0 + timedelta(minutes=40), None))),
+}
+
+
+class Page(HTMLParser):
+    """What a browser would see of it: elements that nest as they must, attributes, text."""
+
+    VOID = frozenset({"meta"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def sections(self) -> list[dict[str, str | None]]:
+        return [attrs for tag, attrs in self.elements if tag == "section"]
+
+
+def panel(kind: Kind, **changes: Any) -> Panel:
+    """One of a kind, with a link on a column called job."""
+    given = {"width": 12, "no_value": "Nothing came", "columns": {"job": Column(link=to("job", job="${__value.raw}"))}, **changes}
+    return Panel(kind=kind, title=f"What of {kind}?", description=f"Says: {HOSTILE}.", sql="SELECT 1", **given)
+
+
+def board(*panels: Panel) -> Dashboard:
+    """A dashboard of these, one under the other, as the preview reads it."""
+    variables = (Variable(name="job", label="Job", description="A job.", sql="SELECT 1"),)
+    made = Board(name="x", title="X", folder="f", description=HOSTILE, variables=variables, rows=[[each] for each in panels])
+    return _dashboard(made.as_json())
+
+
+def page(dashboard: Dashboard, *answers: Answer) -> str:
+    """The page of these answers."""
+    choices = Choices({"job": (HOSTILE,)}, {})
+    return render.page(dashboard, zip(dashboard.panels, answers, strict=True), choices, HOUR, "trainwatch")
+
+
+@pytest.mark.parametrize("kind", list(ROWS))
+def test_hostile_text_stays_text(kind: Kind) -> None:
+    """No element, attribute or control character comes from values, in no kind of panel."""
+    text = page(board(panel(kind)), ROWS[kind])
+    found = Page(text)
+    assert {tag for tag, _ in found.elements} & {"script", "img", "iframe", "a", "form", "object"} == set()
+    names = {name for _, attrs in found.elements for name in attrs}
+    assert not any(name.startswith("on") or name in ("src", "xlink:href") for name in names)
+    assert "\x1b" not in text
+    assert "\u202e" not in text
+    text.encode()
+
+
+def test_nothing_comes_from_outside() -> None:
+    """The policy refuses all but the page's own style; no address of anything stands in it."""
+    text = page(board(*map(panel, ROWS)), *ROWS.values())
+    found = Page(text)
+    policy = next(
+        attrs["content"] for tag, attrs in found.elements if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"
+    )
+    assert policy is not None
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+    assert [tag for tag, attrs in found.elements if {"href", "src"} & attrs.keys()] == []
+    for word in ("http://", "https://", "url(", "@import"):
+        assert word not in text
+
+
+@pytest.mark.parametrize("kind", list(ROWS))
+def test_each_kind_is_drawn(kind: Kind) -> None:
+    """As SVG, a table or a number."""
+    found = Page(page(board(panel(kind)), ROWS[kind]))
+    assert [each["data-state"] for each in found.sections()] == ["filled"]
+    drawn = {"table": "table", "stat": "div"}.get(kind, "svg")
+    assert drawn in {tag for tag, _ in found.elements}
+
+
+@pytest.mark.parametrize("kind", list(ROWS))
+def test_an_empty_panel_says_why(kind: Kind) -> None:
+    """Its own text for no data."""
+    found = Page(page(board(panel(kind)), Answer(ROWS[kind].columns, ())))
+    assert [each["data-state"] for each in found.sections()] == ["empty"]
+    assert "Nothing came" in found.text
+
+
+def test_a_stat_without_a_value_is_empty() -> None:
+    """NULL is no number."""
+    assert "Nothing came" in page(board(panel("stat")), Answer(("value",), ((None,),)))
+
+
+def test_a_failed_panel_says_so_and_the_others_stay() -> None:
+    """With the words of the server, escaped."""
+    found = Page(page(board(panel("stat"), panel("table")), Answer((), (), f"Code: 60 {HOSTILE}"), ROWS["table"]))
+    assert [each["data-state"] for each in found.sections()] == ["failed", "filled"]
+    assert "Code: 60" in found.text
+
+
+def test_panels_lie_where_grafana_puts_them() -> None:
+    """The grid's columns and rows, counted from 1."""
+    found = Page(page(board(panel("stat", height=4), panel("table")), ROWS["stat"], ROWS["table"]))
+    assert [each["style"] for each in found.sections()] == [
+        "grid-column:1/span 12;grid-row:1/span 4",
+        "grid-column:1/span 12;grid-row:5/span 8",
+    ]
+
+
+def test_a_link_becomes_the_command_that_shows_it() -> None:
+    """Quoted for a shell where needed."""
+    titles = [attrs["title"] for tag, attrs in Page(page(board(panel("table")), ROWS["table"])).elements if tag == "span"]
+    assert "trainwatch dashboard job --var job=48344" in titles
+    answer = Answer(("job",), (("a b'; rm -rf x",),))
+    (title,) = [attrs["title"] for tag, attrs in Page(page(board(panel("table")), answer)).elements if tag == "span"]
+    assert title == "trainwatch dashboard job --var job='a b'\\''; rm -rf x'"
+
+
+def test_the_same_answers_give_the_same_bytes() -> None:
+    """No clock, no order of sets."""
+    assert page(board(*map(panel, ROWS)), *ROWS.values()) == page(board(*map(panel, ROWS)), *ROWS.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "unit", "decimals", "text"),
+    [
+        (1234567, "short", None, "1,234,567"), (0.12345678, "short", None, "0.1235"), (0.5, "percentunit", None, "50.0 %"),
+        (0.99999, "percentunit", 3, "99.999 %"), (2048, "bytes", None, "2.0 KiB"), (7, "bytes", None, "7 B"), (90, "s", None, "1.5 min"),
+        (7200, "s", None, "2 h"), (0, "s", None, "0 s"), (250, "ms", None, "250 ms"), (1.26, "h", 1, "1.3 h"), (3, "cps", None, "3/s"),
+        (float("nan"), "short", None, ""),
+    ],
+)  # fmt: skip
+def test_numbers_with_their_units(value: float, unit: str, decimals: int | None, text: str) -> None:
+    """As short as they can be read."""
+    assert number(value, unit, decimals) == text
+
+
+def test_values_as_text() -> None:
+    """Times in UTC, truth as yes and no, lists by comma, NULL as nothing."""
+    assert [shown(value, {}) for value in (T0, True, None, ("a", 1), b"\xff")] == ["2026-03-02 11:00:00", "yes", "", "a, 1", "\\xff"]
+
+
+def test_escaping_keeps_what_can_be_read() -> None:
+    """One line, cut at its length."""
+    assert escaped("a<b>\n\"'&", 100) == "a&lt;b&gt; &quot;&#x27;&amp;"
+    assert escaped("x" * 50, 10) == "x" * 9 + "…"
+
+
+def test_a_number_takes_the_colour_of_its_step() -> None:
+    """The highest that it reaches."""
+    field = {"thresholds": {"steps": [{"value": None, "color": "green"}, {"value": 1, "color": "red"}]}}
+    assert threshold_color(0.5, field) != threshold_color(1, field)
+
+
+def test_states_last_until_the_next_one() -> None:
+    """An empty text ends a state; what lies outside of the period is not drawn."""
+    start = HOUR.from_ms
+    states = [State(start - 10, "before", "#111"), State(start + 600_000, "", "none"), State(start + 1_800_000, "running", "#222")]
+    drawn = charts.state_timeline({"job": states}, HOUR, Box(1000, 200))
+    widths = [float(part.split('width="')[1].split('"')[0]) for part in drawn.split("<rect ")[1:]]
+    inner = 1000 - 40 - 12
+    assert [round(width / inner, 2) for width in widths] == [0.17, 0.5]
+
+
+def test_stacked_bars_stand_on_one_another() -> None:
+    """The second begins where the first ends."""
+    points = [(HOUR.from_ms, 2.0)]
+    series = [Series("a", "#111", points), Series("b", "#222", points)]
+    drawn = charts.time_series(series, HOUR, Box(600, 230), unit="short", bars=True, stacked=True)
+    first, second = (
+        {key: float(value) for key, value in (item.split('="') for item in part.split('" fill')[0].split('" '))}
+        for part in drawn.split("<rect ")[1:]
+    )
+    assert second["y"] + second["height"] == pytest.approx(first["y"], abs=0.2)
+
+
+@pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [-3.0, 7.0], [1e-9], [1e12, 2e12], [float("nan")], []])
+def test_every_range_has_an_axis(values: list[float]) -> None:
+    """Constant, negative, tiny, huge, and no values at all."""
+    points = [(HOUR.from_ms + number * 60_000, value) for number, value in enumerate(values)]
+    drawn = charts.time_series([Series("a", "#111", points)], HOUR, Box(600, 230), unit="short", bars=False, stacked=False)
+    assert drawn.count('class="grid"') > 3
+    assert "nan" not in drawn

@@ -1,0 +1,117 @@
+"""The report: one page that stands alone, says what follows and what does not, and lets no log author write into it."""
+
+from html.parser import HTMLParser
+
+import orjson
+import pytest
+
+from pipeline.incidents.report import KINDS, SECTIONS, as_json, page
+from pipeline.incidents.report_graph import drawn, graph_of
+from tests.unit.incidents.campaign import kill
+from tests.unit.incidents.reports import EVIL, hostile, report
+
+VOID = {"meta", "br", "img", "link", "input"}
+
+
+class Page(HTMLParser):
+    """Checks that tags nest, and keeps what they are."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str]] = []
+        self.text = ""
+        self._open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self._open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+        if tag not in VOID:
+            self._open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.attributes += [(name, value or "") for name, value in attrs]
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self._open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+@pytest.mark.parametrize("made", [report(), hostile()], ids=["usual", "hostile"])
+def test_the_page_stands_alone(made: object) -> None:
+    """It nests, loads nothing, runs nothing, and every section can be reached."""
+    found = Page(page(made))  # type: ignore[arg-type]
+    assert not {"script", "img", "link", "iframe", "object", "form", "base"} & set(found.tags)
+    assert not [pair for pair in found.attributes if pair[0] in ("src", "srcset", "action", "style") or pair[0].startswith("on")]
+    assert all(value.startswith("#") for name, value in found.attributes if name == "href")
+    ids = [value for name, value in found.attributes if name == "id"]
+    assert len(ids) == len(set(ids))
+    assert {name for name, _ in SECTIONS} <= set(ids)
+    assert ("lang", "en") in found.attributes
+
+
+def test_hostile_text_is_shown_and_does_nothing() -> None:
+    """Markup is escaped; characters that turn or hide text are replaced."""
+    text = page(hostile())
+    assert "<script" not in text
+    assert "&lt;script&gt;alert(1)" in text
+    assert not {"\u202e", "\x1b"} & set(text)
+
+
+def test_it_says_what_was_seen_what_follows_and_what_does_not() -> None:
+    """With the name where the gate is open, and that it proves no guilt."""
+    text = Page(page(report())).text
+    for words in (
+        "u099 did it",
+        "That anybody is guilty",
+        "a copied key",
+        "assumption",
+        "I was on leave.",
+        "Of these examined and found unaffected",
+    ):
+        assert words in text
+    assert "Naming is withheld" not in text
+
+
+def test_without_a_name_it_says_why() -> None:
+    """And the person stands nowhere on the page."""
+    made = report([kill(0, "1", "u099", actor="", actor_withheld="only one independent source: kernel audit")])
+    text = page(made)
+    assert "Naming is withheld: " in text
+    assert "u099" not in text.replace("<td>u099</td><td>I was on leave.</td>", "")
+
+
+def test_json_is_the_same() -> None:
+    """For machines, with ids, and without whom findings suspect."""
+    made = report()
+    body = orjson.loads(as_json(made))
+    assert body["id"] == made.incident.id
+    assert [each["id"] for each in body["findings"]] == [each.id for each in made.findings]
+    assert "suspect" not in body["findings"][0]
+
+
+def test_the_picture_leaves_out_and_says_so() -> None:
+    """A large campaign stays readable."""
+    made = report([kill(0, str(number), "u099") for number in range(30)])
+    graph = graph_of(made.incident)
+    assert len(graph.attempts) == 30
+    assert "18 nodes are left out" in drawn(graph)
+
+
+def test_who_wrote_is_tied_to_what_was_loaded() -> None:
+    """Candidate, artefact, job."""
+    graph = graph_of(report().incident)
+    assert ("u099", "/ckpt/a.pt", "wrote") in {(edge.source, edge.target, edge.what) for edge in graph.edges}
+    assert any(edge.source == "/ckpt/a.pt" and edge.what == "loaded by" for edge in graph.edges)
+
+
+def test_every_kind_of_hypothesis_has_words() -> None:
+    """None is shown by its code."""
+    assert {each.kind for each in report().incident.attribution.hypotheses} <= KINDS.keys()
+    assert EVIL not in KINDS

@@ -1,0 +1,99 @@
+"""What cohorts are told of an attempt: what it loaded that others had written, how it ended apart from that, and what it runs with.
+
+#   import(a) by job 6 @10     write by u099 @40     import(b) by job 7 @90    put back by u099 @95    import(a) by job 9
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import pytest
+
+from pipeline.detect import verdict
+from pipeline.jobs.summary import cohorts_of, summarise
+from pipeline.model.events import Event, Iteration, TrainingLine
+from pipeline.model.source import Source
+from pipeline.model.summary import JobSummary
+from tests import build
+from tests.build import COLLEAGUE, MODULE, OWNER, WRITER, error_line, imported, job_end, rank_failed, write
+
+BEFORE, ALTERED = imported(10, "a", job="6"), write(40, COLLEAGUE, path=MODULE)
+LOADED = [BEFORE, ALTERED, imported(90)]
+
+
+def summary(*events: Event) -> JobSummary:
+    """Of an attempt with an allocation of 512 GPUs, so that there always is one."""
+    case = build.case(build.allocation(gpus=512), *events)
+    told = summarise(case, verdict.judge(case, (), build.now()))
+    assert told is not None
+    return told
+
+
+def line(at: float, what: str, text: str) -> Event:
+    """A line of the job's own output."""
+    return build.event(at, Source.TRAINING, TrainingLine(what, text), job=build.JOB, tag=text)
+
+
+class Row(NamedTuple):
+    """What was loaded, and the exposures: (writer, sha256, restored)."""
+
+    name: str
+    events: Sequence[Event]
+    exposures: list[tuple[str, str, bool]]
+
+
+EXPOSURES = [
+    Row("a colleague's bytes", LOADED, [("u099", "b" * 64, False)]),
+    Row("the owner's own", [BEFORE, write(40, OWNER, path=MODULE), imported(90)], []),
+    Row("by who may write there", [BEFORE, write(40, WRITER, path=MODULE), imported(90)], []),
+    Row("the maintainer wrote behind him", [*LOADED[:2], write(50, WRITER, path=MODULE), imported(90)], []),
+    Row("he put back what he had altered", [*LOADED[:2], imported(60, job="8"), write(70, COLLEAGUE, path=MODULE), imported(90, "a")], [
+        ("u099", "a" * 64, True),
+    ]),
+    Row("nobody wrote", [BEFORE, imported(90)], []),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("row", EXPOSURES, ids=lambda row: row.name)
+def test_exposures(row: Row) -> None:
+    """Of each path the last load, when the last hand on it was a foreign one."""
+    assert [(each.writer, each.sha256, each.restored) for each in summary(*row.events).exposures] == row.exposures
+
+
+TRACE = (
+    line(95, "traceback", "Traceback (most recent call last):"),
+    line(95, "traceback", f'  File "{MODULE}", line 40, in forward'),
+    line(95, "traceback", "RuntimeError: shape mismatch"),
+)
+OWN_TRACE = (TRACE[0], line(95, "traceback", '  File "/home/u012/train.py", line 7, in main'), TRACE[2])
+EXITED = (rank_failed(96, signal=None, exit_code=1), job_end(100, exit_code=1))
+ENDS = [
+    ("killed, nobody says by whom", [rank_failed(96), job_end(100, exit_signal=9)], "unexplained"),
+    ("an exit without a word", EXITED, "unexplained"),
+    ("an error in the foreign file", [*LOADED, *TRACE, *EXITED], "unexplained"),
+    ("an error in the job's own code", [*LOADED, *OWN_TRACE, *EXITED], "benign"),
+    ("an error in that file, which nobody altered", [BEFORE, *TRACE, *EXITED], "benign"),
+    ("an error line", [error_line(95), *EXITED], "benign"),
+    ("it ended well, whatever it loaded", [*LOADED, job_end(100, "COMPLETED")], "benign"),
+    ("it runs", LOADED, ""),
+]
+
+
+@pytest.mark.parametrize(("events", "said"), [each[1:] for each in ENDS], ids=[each[0] for each in ENDS])
+def test_how_it_ended_is_told_apart_from_what_it_loaded(events: Sequence[Event], said: str) -> None:
+    """An error explains an end, unless it is one in a file that others wrote."""
+    assert summary(*events).verdict == said
+
+
+def test_siblings_may_differ_in_size() -> None:
+    """One configuration, whatever the number of GPUs; the cohort of large ones comes on top."""
+    step = build.event(50, Source.TRAINING, Iteration(iteration=100, loss=2.5), job=build.JOB)
+    large, small = (build.case(build.allocation(gpus=gpus), step) for gpus in (512, 8))
+    told = [cohorts_of(case, found) for case in (large, small) if (found := summarise(case, None)) is not None]
+    assert told[0][:1] == told[1]
+    assert told[0][1:] == ["size/256"]
+
+
+def test_arguments_that_decide_what_is_learned() -> None:
+    """Not the folders and sizes in which siblings differ."""
+    dump = [line(5, "config", text) for text in ("  seed ............ 1234", "  lr .......... 0.0001", "  load ....... /ckpt/u012/run1")]
+    assert [(name, value) for name, value, _ in summary(*dump).arguments] == [("lr", "0.0001"), ("seed", "1234")]

@@ -1,0 +1,209 @@
+"""Who is told what and when: the book alone, with times given."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.errors import ConfigError
+from pipeline.runtime.notices import Notice
+from pipeline.runtime.notify_book import ACK, DAY_MS, KEPT_DAYS, MINUTE_MS, SNOOZE, UNACK, Book, Due, backoff
+from pipeline.settings import NotifySettings, TargetSettings
+from tests.unit.runtime.test_notices import notice
+
+T0 = 1_767_225_600_000
+ONCALL = TargetSettings(name="oncall")
+LEAD = TargetSettings(name="lead", after_minutes={"high": 60, "critical": 15})
+SETTINGS = NotifySettings(targets=(ONCALL, LEAD), tries_max=3, backoff_seconds=2.0, backoff_seconds_max=5.0)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Iterator[Book]:
+    with Book(tmp_path / "notify.sqlite") as opened:
+        yield opened
+
+
+def take(book: Book, word: Notice, *, offset: int = 1, epoch: int = 1, now: int = T0, aged: bool = False) -> None:
+    book.take(word, b"{}", epoch=epoch, offset=offset, now=now, aged=aged)
+
+
+def names(book: Book, now: int = T0, settings: NotifySettings = SETTINGS) -> list[str]:
+    return [each.target.name for each in book.due(settings, now)]
+
+
+def tell(book: Book, now: int = T0) -> list[Due]:
+    """Deliver all that is due."""
+    due = book.due(SETTINGS, now)
+    for each in due:
+        book.delivered(each, now)
+    return due
+
+
+@pytest.mark.parametrize(
+    ("changes", "target", "told"),
+    [
+        ({}, {}, True),
+        ({"severity": "medium"}, {}, False),
+        ({"severity": "medium"}, {"severity_min": "medium"}, True),
+        ({"severity": "critical"}, {}, True),
+        ({"alert": False}, {}, False),
+        ({"alert": False}, {"below_gate": True}, True),
+        ({"status": "provisional"}, {}, True),
+        ({"status": "retracted"}, {}, False),  # never told, so nothing to take back
+    ],
+)
+def test_who_is_told_at_once(book: Book, changes: dict[str, object], target: dict[str, object], told: bool) -> None:
+    """By severity and gate."""
+    take(book, notice(**changes))
+    settings = NotifySettings(targets=(TargetSettings(name="oncall", **target),))  # type: ignore[arg-type]
+    assert names(book, settings=settings) == (["oncall"] if told else [])
+
+
+def test_a_word_is_told_once_and_a_revision_only_if_it_says_something_else(book: Book) -> None:
+    """Also when it comes again from the topic."""
+    take(book, notice(status="provisional", revision=1))
+    assert [each.word.notice.revision for each in tell(book)] == [1]
+    take(book, notice(status="provisional", revision=1), offset=1)
+    take(book, notice(status="provisional", revision=2), offset=2)
+    assert tell(book) == []
+    take(book, notice(status="final", revision=3), offset=3)
+    assert [each.word.notice.status for each in tell(book)] == ["final"]
+    take(book, notice(status="retracted", alert=False, revision=4), offset=4)
+    assert [each.word.notice.status for each in tell(book)] == ["retracted"]
+    assert tell(book) == []
+
+
+def test_the_greatest_epoch_and_offset_counts(book: Book) -> None:
+    """A former owner of the partition may write late."""
+    take(book, notice(revision=5, status="final"), epoch=2, offset=3)
+    take(book, notice(revision=4, status="provisional"), epoch=1, offset=99)
+    assert [each.word.notice.status for each in tell(book)] == ["final"]
+
+
+def test_old_words_are_noted_and_not_told(book: Book) -> None:
+    """After a first start there are ninety days of them; a newer word on the same finding is told."""
+    take(book, notice(revision=1, status="provisional"), aged=True)
+    assert names(book) == []
+    assert len(book.standings(T0)) == 1
+    take(book, notice(revision=2, status="final"), offset=2)
+    assert names(book) == ["oncall"]
+
+
+@pytest.mark.parametrize(("severity", "minutes"), [("high", 60), ("critical", 15)])
+def test_what_nobody_acknowledges_is_escalated_after_the_minutes_of_its_severity(book: Book, severity: str, minutes: int) -> None:
+    """Not a millisecond earlier, and the message says for how long."""
+    take(book, notice(severity=severity))
+    tell(book)
+    assert names(book, T0 + minutes * MINUTE_MS - 1) == []
+    (due,) = book.due(SETTINGS, T0 + minutes * MINUTE_MS)
+    assert (due.target.name, due.known.escalated_minutes) == ("lead", minutes)
+
+
+def test_what_is_acknowledged_is_not_escalated_until_it_is_not(book: Book) -> None:
+    """Changes are still told, with who works on it."""
+    take(book, notice(revision=1))
+    tell(book)
+    book.answer("a" * 32, now=T0, account="u101@ops", action=ACK)
+    later = T0 + 100 * MINUTE_MS
+    assert names(book, later) == []
+    take(book, notice(revision=2, severity="critical"), offset=2)
+    assert [(each.target.name, each.known.acknowledged_by) for each in tell(book, later)] == [("oncall", "u101@ops")]
+    book.answer("a" * 32, now=later, account="u101@ops", action=UNACK)
+    assert names(book, later) == ["lead"]
+
+
+def test_what_is_snoozed_is_told_to_nobody_until_then(book: Book) -> None:
+    """And then its newest word is."""
+    take(book, notice(revision=1, status="provisional"))
+    book.answer("a" * 32, now=T0, account="u101@ops", action=SNOOZE, until=T0 + 1000)
+    take(book, notice(revision=2), offset=2)
+    assert names(book, T0 + 999) == []
+    assert [each.word.notice.revision for each in book.due(SETTINGS, T0 + 1000)] == [2]
+
+
+def test_an_acknowledgement_survives_a_snooze(book: Book) -> None:
+    """They are answers to two questions."""
+    take(book, notice())
+    book.answer("a" * 32, now=T0, account="u101@ops", action=ACK)
+    book.answer("a" * 32, now=T0, account="u102@ops", action=SNOOZE, until=T0 + 5)
+    (standing,) = book.standings(T0)
+    assert (standing.acknowledged_by, standing.snoozed_until) == ("u101@ops", T0 + 5)
+
+
+def test_a_failed_delivery_waits_longer_each_time_and_is_given_up(book: Book) -> None:
+    """Until somebody says `retry`; the other target is not held up, and a newer revision starts anew."""
+    take(book, notice(revision=1))
+    now, waits = T0, []
+    for last in (False, False, True):
+        (due,) = book.due(SETTINGS, now)
+        assert book.failed(due, now, "answer 500", SETTINGS) is not last
+        again = next((after for after in range(now, now + 10_000, 500) if names(book, after)), None)
+        waits.append(again and again - now)
+        now = again or now
+    assert waits == [2000, 4000, None]
+    assert [each.waiting for each in book.standings(now)] == [(("oncall", 3, "answer 500"),)]
+    assert book.retry("a" * 32) == 1
+    assert names(book, now) == ["oncall"]
+    (due,) = book.due(SETTINGS, now)
+    book.failed(due, now, "answer 500", SETTINGS)
+    take(book, notice(revision=2, actor=""), offset=2)
+    assert names(book, now) == ["oncall"]
+
+
+def test_the_receiver_may_ask_for_more_time(book: Book) -> None:
+    """Retry-After wins over a shorter wait of ours."""
+    take(book, notice())
+    (due,) = book.due(SETTINGS, T0)
+    book.failed(due, T0, "answer 429", SETTINGS, retry_after_seconds=30)
+    assert names(book, T0 + 29_999) == []
+    assert names(book, T0 + 30_000) == ["oncall"]
+
+
+def test_waits_are_doubled_up_to_a_bound() -> None:
+    """Without jitter, so that they can be told."""
+    assert [backoff(SETTINGS, tries) for tries in (1, 2, 3, 50)] == [2.0, 4.0, 5.0, 5.0]
+
+
+def test_the_gravest_is_told_first(book: Book) -> None:
+    """Then the oldest."""
+    take(book, notice(id="b" * 32), now=T0 - 5)
+    take(book, notice(id="c" * 32), now=T0 - 9)
+    take(book, notice(id="d" * 32, severity="critical"), now=T0)
+    assert [each.word.notice.id[0] for each in book.due(SETTINGS, T0)] == ["d", "c", "b"]
+
+
+def test_what_it_knows_survives_a_restart(tmp_path: Path) -> None:
+    """Words, deliveries, tries and answers stand in the file, which nobody else may read."""
+    path = tmp_path / "deep" / "notify.sqlite"
+    with Book(path) as book:
+        take(book, notice())
+        tell(book)
+        book.answer("a" * 32, now=T0, account="u101@ops", action=ACK)
+    with Book(path) as book:
+        assert tell(book, T0 + 100 * MINUTE_MS) == []
+        assert book.standings(T0)[0].told == ("oncall",)
+    assert path.stat().st_mode & 0o077 == 0
+
+
+def test_what_is_long_past_is_forgotten(book: Book) -> None:
+    """The file does not grow for ever."""
+    take(book, notice(id="b" * 32), now=T0 - KEPT_DAYS * DAY_MS - 1)
+    take(book, notice(id="c" * 32), now=T0 - KEPT_DAYS * DAY_MS)
+    tell(book)
+    book.forget(T0)
+    assert [each.notice.id[0] for each in book.standings(T0)] == ["c"]
+
+
+@pytest.mark.parametrize("prefix", ["", "abcde", "a%' OR 1=1"])
+def test_a_prefix_that_means_nothing_is_refused(book: Book, prefix: str) -> None:
+    """With what to type instead."""
+    with pytest.raises(ConfigError):
+        book.ids(prefix)
+
+
+def test_a_file_of_another_release_is_left_alone(tmp_path: Path) -> None:
+    """And one that is no database."""
+    path = tmp_path / "notify.sqlite"
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(ConfigError):
+        Book(path)

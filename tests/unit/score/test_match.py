@@ -1,0 +1,116 @@
+"""Which finding is about which act, and which look-alike a false one fell for."""
+
+from typing import Any, NamedTuple
+
+import pytest
+
+from pipeline.score.match import OTHER, Found, match
+from pipeline.score.truth import Act, Harmed, LookAlike, Truth
+
+HOUR, DAY = 3_600_000, 86_400_000
+T0 = 1_800_000_000_000
+MODULE = "/shared/env/train/loss.py"
+
+
+def harmed(job: str) -> Harmed:
+    """An attempt of u012."""
+    return Harmed(job, T0, "u012", T0)
+
+
+def act(pattern: str = "p04", **changes: Any) -> Act:
+    """u099 altered a module, which job 7 loaded and failed by, and job 8 loaded without harm."""
+    values: dict[str, Any] = {
+        "id": f"{pattern}-001", "pattern": pattern, "actor": "u099", "attributable": True, "effective": True, "victims": (harmed("7"),),
+        "exposed": (harmed("8"),), "artefacts": (MODULE,), "hosts": ("gpu-003",), "times_ms": (T0,), "windows_ms": (),
+        "first_effect_ms": T0,
+    }  # fmt: skip
+    return Act(**{**values, **changes})
+
+
+def finding(kind: str = "job", name: str = "7", detector: str = "p04_environment_tamper", **changes: Any) -> Found:
+    """What a detector says of a job, or of something else."""
+    job = name if kind == "job" else ""
+    values: dict[str, Any] = {
+        "id": f"{detector}/{name}", "detector": detector, "kind": kind, "name": name, "job": job, "submit_ms": T0 if job else 0,
+        "effect_time": T0, "alert": True, "actor": "", "cited": (), "sources": frozenset(), "missing": frozenset(), "alerted_ms": None,
+    }  # fmt: skip
+    return Found(**{**values, **changes})
+
+
+class Row(NamedTuple):
+    """A finding, and what becomes of it."""
+
+    name: str
+    finding: Found
+    is_found: bool  # the act is found by it
+    is_false: bool
+
+
+TABLE = [
+    Row("a harmed job", finding(), True, False),
+    Row("a job that only loaded it", finding(name="8"), True, False),
+    Row("another attempt of the job", finding(submit_ms=T0 + DAY), False, True),
+    Row("another job", finding(name="9"), False, True),
+    Row("another pattern on a harmed job is true and finds nothing", finding(detector="p06_checkpoint_tamper"), False, False),
+    Row("the host at the time", finding("host", "gpu-003", effect_time=T0 + DAY), True, False),
+    Row("the host long after", finding("host", "gpu-003", effect_time=T0 + 3 * DAY), False, True),
+    Row("another host", finding("host", "gpu-004"), False, True),
+    Row("a cohort that cites the file", finding("cohort", "configuration/5f1c", cited=(f"{MODULE} written by u099",)), True, False),
+    Row("a cohort that cites another", finding("cohort", "configuration/5f1c", cited=("/shared/env/b.py written by u099",)), False, True),
+    Row("the actor", finding("identity", "u099", effect_time=T0 + 9 * DAY), True, False),
+    Row("whose job it was", finding("identity", "u012"), True, False),
+    Row("a bystander", finding("identity", "u044"), False, True),
+    Row("the actor, for another reason, in the course of it", finding("identity", "u099", "p17_borrowed_account"), False, False),
+    Row("the actor, another day", finding("identity", "u099", "p17_borrowed_account", effect_time=T0 + DAY), False, True),
+]  # fmt: skip
+
+
+def truth(*acts: Act, look_alikes: tuple[LookAlike, ...] = ()) -> Truth:
+    """A period."""
+    return Truth(1, (), 1, acts, look_alikes, ())
+
+
+@pytest.mark.parametrize("row", TABLE, ids=lambda row: row.name)
+def test_each_finding_is_about_the_act_or_false(row: Row) -> None:
+    """By job and submit time, host and time, cited file, or identity."""
+    said = match([row.finding], truth(act()))
+    assert (row.finding in said.found["p04-001"], bool(said.false)) == (row.is_found, row.is_false)
+
+
+def test_a_job_that_loaded_what_was_put_back_is_no_false_alert() -> None:
+    """The last hand on the file is the actor's."""
+    said = match([finding(name="9")], truth(act(after_revert=(harmed("9"),))))
+    assert not said.false
+
+
+def test_traces_that_fit_another_pattern_find_the_act() -> None:
+    """A script is a module, too."""
+    said = match([finding()], truth(act("p12", also=("p04",))))
+    assert len(said.found["p12-001"]) == 1
+
+
+@pytest.mark.parametrize(("actor", "wrong"), [("", False), ("u099", False), ("u012", True)])
+def test_a_name_is_right_when_it_is_the_actors(actor: str, wrong: bool) -> None:
+    """Of an act that the finding fits."""
+    assert bool(match([finding(actor=actor)], truth(act())).named_wrongly) is wrong
+
+
+def test_a_name_in_a_false_finding_is_wrong() -> None:
+    """Whoever it is."""
+    assert match([finding(name="9", actor="u099")], truth(act())).named_wrongly
+
+
+LOOK_ALIKES = [
+    (LookAlike("owner_rewinds", "p08", "u012", T0, job="9", submit_ms=T0), finding(name="9"), "owner_rewinds"),
+    (LookAlike("capped_by_admin", "p14", "u101", T0, host="gpu-004"), finding("host", "gpu-004"), "capped_by_admin"),
+    (LookAlike("capped_by_admin", "p14", "u101", T0 - 5 * DAY, host="gpu-004"), finding("host", "gpu-004"), OTHER),
+    (LookAlike("roaming", "p17", "u044", T0), finding("identity", "u044"), "roaming"),
+    (LookAlike("release", "p04", "u031", T0, artefact="/shared/b.py"), finding(name="9", cited=("/shared/b.py written",)), "release"),
+    (LookAlike("release", "p04", "u031", T0, artefact="/shared/b.py"), finding(name="9"), OTHER),
+]
+
+
+@pytest.mark.parametrize(("look_alike", "false", "kind"), LOOK_ALIKES)
+def test_a_false_finding_is_told_by_what_it_fell_for(look_alike: LookAlike, false: Found, kind: str) -> None:
+    """By job, by host or person at the time, by file."""
+    assert match([false], truth(look_alikes=(look_alike,))).false == [(false, kind)]

@@ -1,0 +1,70 @@
+"""Rates with intervals, and the bars."""
+
+import pytest
+
+from pipeline.cli.score import reached
+from pipeline.score.seed import OfPattern, SeedScore
+from pipeline.score.table import Rate, table_of
+
+HOUR = 3_600_000
+
+
+def period(seed: int, *, false_on_jobs: int = 0, named_wrongly: int = 0, **patterns: OfPattern) -> SeedScore:
+    """Seven days with 10,000 attempts that ended badly."""
+    return SeedScore(
+        seed=seed, days=7, silent=[], thin=1, records=500_000, jobs=30_000, ended_badly=10_000, findings=9, alerts=9,
+        false_alerts=false_on_jobs, false_on_jobs=false_on_jobs, below_gate_false=0, named_wrongly=["p01 job 9"] * named_wrongly,
+        patterns=patterns, fell_for={"p01: debugging": false_on_jobs} if false_on_jobs else {},
+        verdicts={"completed": {"benign/completed": 5}}, dead_letters=0,
+    )  # fmt: skip
+
+
+def good(acts: int = 100, found: int = 100) -> OfPattern:
+    """So many acts, and those that were found."""
+    return OfPattern(
+        acts=acts, found=found, seen=found, named=found, attributable=acts, alerts=found, true=found, delays_ms=[HOUR, 3 * HOUR]
+    )
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "low", "high"),
+    [(0, 0, 0.0, 1.0), (0, 10, 0.0, 0.2775), (10, 10, 0.7225, 1.0), (5, 10, 0.2366, 0.7634), (95, 100, 0.8882, 0.9785)],
+)
+def test_intervals_are_wilsons(k: int, n: int, low: float, high: float) -> None:
+    """Against published values; nothing known is everything possible."""
+    assert Rate(k, n).interval == pytest.approx((low, high), abs=1e-4)
+
+
+def test_periods_are_added() -> None:
+    """Counts, not rates."""
+    table = table_of([period(1, p01=good(10, 10)), period(2, p01=good(10, 5), p09=good(4, 1))])
+    (first, second) = table.rows
+    assert (first.recall, second.recall, table.days) == (Rate(15, 20), Rate(1, 4), 14)
+    assert first.median_delay_hours == 2.0
+    assert table.verdicts == {"completed": {"benign/completed": 10}}
+
+
+@pytest.mark.parametrize(
+    ("scores", "is_reached"),
+    [
+        ([period(1, p01=good(100, 95))], True),
+        ([period(1, p01=good(100, 94))], False),
+        ([period(1, p09=good(100, 80))], True),
+        ([period(1, p09=good(100, 79))], False),
+        ([period(1, p01=good(), false_on_jobs=1)], True),
+        ([period(1, p01=good(), false_on_jobs=2)], False),
+        ([period(1, p01=good(), named_wrongly=1)], False),
+        ([period(1, p01=good(0, 0))], True),
+    ],
+    ids=["high bar", "below it", "other bar", "below that", "one in 10,000, one a week", "two", "an innocent name", "no acts"],
+)
+def test_bars(scores: list[SeedScore], is_reached: bool) -> None:
+    """Recall by pattern, false alerts on jobs by rate and by week, no wrong name at all."""
+    assert reached(table_of(scores)) is is_reached
+
+
+def test_false_alerts_are_counted_by_look_alike() -> None:
+    """Over all periods."""
+    table = table_of([period(1, false_on_jobs=1), period(2, false_on_jobs=2)])
+    assert table.fell_for == {"p01: debugging": 3}
+    assert (table.false_on_jobs, table.false_per_week) == (Rate(3, 20_000), 1.5)
