@@ -63,7 +63,10 @@ def read(database: Database) -> list[Table]:
     columns: dict[str, list[Column]] = {}
     for table, *rest in database.query(COLUMNS, asked):
         columns.setdefault(str(table), []).append(Column(*map(str, rest)))
-    return [Table(*map(str, row), columns=tuple(columns.get(str(row[0]), ()))) for row in database.query(TABLES, asked)]
+    return [
+        Table(str(name), str(engine), str(comment), str(sorted_by), str(parted_by), tuple(columns.get(str(name), ())))
+        for name, engine, comment, sorted_by, parted_by in database.query(TABLES, asked)
+    ]
 
 
 def inherited(tables: list[Table]) -> Mapping[str, Mapping[str, str]]:

@@ -91,7 +91,7 @@ class Panel:
         if self.maximum is not None:
             found |= {"min": 0, "max": self.maximum}
         if self.states:
-            found["mappings"] = [_mapping(self.states)]
+            found["mappings"] = [_mapping(self.states), NOTHING]
         return found
 
     def _custom(self) -> Json:
@@ -131,6 +131,10 @@ class Panel:
         if self.kind == "state-timeline":
             return {"mergeValues": True, "rowHeight": 0.9, "showValue": "auto", "alignValue": "left", "legend": legend, "tooltip": tooltip}
         return {"legend": legend, "tooltip": tooltip}
+
+
+# An empty text ends a state; Grafana has a mapping of its own for it.
+NOTHING: Json = {"type": "special", "options": {"match": "empty", "result": {"color": "transparent", "index": 99, "text": ""}}}
 
 
 def _mapping(colors: Mapping[str, str]) -> Json:

@@ -85,9 +85,19 @@ def finding() -> None:
     """Suspected interference: what was found, and what proves it."""
 
 
+def _complete_detector(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  a signature of click
+    return [each.meta.id for each in registry() if each.meta.id.startswith(incomplete)]
+
+
 @finding.command("list", epilog=LIST_EXAMPLES)
 @click.option("--since", type=Since(), default=0, help="Effects since then: 30m, 2h, 7d, or a time with offset.")
-@click.option("--detector", "detectors", multiple=True, help="Only of this detector, e.g. p03_foreign_cancel; may be repeated.")
+@click.option(
+    "--detector",
+    "detectors",
+    multiple=True,
+    shell_complete=_complete_detector,
+    help="Only of this detector, e.g. p03_foreign_cancel; may be repeated.",
+)
 @click.option("--alert", is_flag=True, help="Only those above their gate.")
 @click.option("--all", "retracted", is_flag=True, help="Also those that later facts took back.")
 @click.option("--limit", type=click.IntRange(1, ROWS_MAX), default=ROWS, show_default=True, help="Rows, the newest.")

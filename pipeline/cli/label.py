@@ -43,10 +43,19 @@ def explanations() -> tuple[str, ...]:
     return tuple(sorted({each.__name__ for detector in registry() for each in detector.meta.benign}))
 
 
+def _complete_explanation(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  a signature of click
+    return [name for name in explanations() if name.startswith(incomplete)]
+
+
 @click.command(epilog=EXAMPLES)
 @click.argument("finding", default="")
 @click.argument("word", type=click.Choice([word.value for word in Word]), default=None, required=False)
-@click.option("--because", default="", help="Of a benign one: the explanation, by the name that its checklist uses.")
+@click.option(
+    "--because",
+    default="",
+    shell_complete=_complete_explanation,
+    help="Of a benign one: the explanation, by the name that its checklist uses.",
+)
 @click.option("--note", default="", help="In your words; stays for good.")
 @click.option("--as", "on_behalf_of", default="", help="Who you are; your account is noted as well. Default: the setting `operator`.")
 @click.option("--list", "listing", is_flag=True, help="Labels instead, the newest first; of FINDING, or all.")

@@ -195,13 +195,8 @@ def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[
     cells = []
     for value, field in zip(row, fields, strict=True):
         written = shown(value, field)
-        kind = (
-            ' class="n"'
-            if isinstance(value, int | float) and not isinstance(value, bool)
-            else ' class="t"'
-            if isinstance(value, datetime)
-            else ""
-        )
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        kind = "n" if is_number else "t" if len(written) <= ONE_LINE_MAX else "w"
         color = mapped_color(written, field)
         styled = f' style="color:{color}"' if color and color != "none" else ""
         body = escaped(written)

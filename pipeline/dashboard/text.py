@@ -114,7 +114,7 @@ def threshold_color(value: float, field: Mapping[str, Any]) -> str:
 def mapped_color(value: str, field: Mapping[str, Any]) -> str | None:
     """The colour that a mapping gives to a text; None when none does."""
     for mapping in field.get("mappings", ()):
-        found = mapping.get("options", {}).get(value)
+        found = mapping["options"].get(value) if mapping["type"] == "value" else None
         if found is not None:
             return color_of(str(found["color"]))
     return None

@@ -26,6 +26,13 @@ WATCHERS = ("falco", "tetragon", "osquery", "wazuh", "dcgm", "slurmd", "kubelet"
 HARMLESS = frozenset({
     "py-spy", "nsenter", "pyrasite", "mount", "umount", "numactl", "reboot", "shutdown", "poweroff", "swapon", "prlimit",
 })  # fmt: skip
+# What our sources are read from, and who was logged in; other logs are tidied away every day.
+_RECORDS = (
+    "/var/log/audit", "/var/log/auth", "/var/log/btmp", "/var/log/faillog", "/var/log/journal", "/var/log/kern", "/var/log/lastlog",
+    "/var/log/messages", "/var/log/secure", "/var/log/slurm", "/var/log/syslog",
+    "/var/log/trainwatch", "/var/log/wtmp", "/run/log/journal", "/etc/audit",
+)  # fmt: skip
+_ALL_RECORDS = frozenset({"/var/log", "/var/log/", "/var/log/*", "/run/log", "/run/log/"})
 _READING = frozenset({"-q", "--query", "-L", "list", "show", "status"})
 
 
@@ -48,6 +55,7 @@ def on_telemetry(event: Event) -> str:
     words = words_of(event)
     if not words or watched.command(words) != "telemetry":
         return ""
+    words = watched.bare(words)
     text = [posixpath.basename(word) for word in words]
     if "auditctl" in text:
         return _auditctl(words)
@@ -55,8 +63,13 @@ def on_telemetry(event: Event) -> str:
         return "stop" if STOPPING & set(text) else ""
     if {"pkill", "killall", "kill"} & set(text):
         return "stop"
-    clears = {"rm", "truncate", "shred", "unlink", "tee", "mv"} & set(text) or any(word.startswith("--vacuum") for word in text)
-    return "clear" if clears and "logrotate" not in text else ""
+    clears = {"rm", "truncate", "shred", "unlink", "tee", "mv"} & set(text) and any(_is_record(word) for word in words)
+    return "clear" if (clears or any(word.startswith("--vacuum") for word in text)) and "logrotate" not in text else ""
+
+
+def _is_record(path: str) -> bool:
+    """Is it, or holds it, what tells who did what on the host?"""
+    return path in _ALL_RECORDS or path.startswith(_RECORDS) or path.endswith(".bash_history")
 
 
 def recorded_by_kernel(event: Event) -> bool:
@@ -102,8 +115,8 @@ def named(event: Event) -> str:
     """The program, for a summary."""
     if isinstance(event.body, AuditRecord):
         return event.body.record_type
-    words = [posixpath.basename(word) for word in words_of(event) if not word.startswith("-")]
-    return next((word for word in words if word not in ("sudo", "env", "bash", "sh", "nohup")), "a command")
+    words = watched.bare(words_of(event))  # a word of `sudo -u u050 ...`, or of a path, may name somebody
+    return posixpath.basename(words[0]) if words else "a command"
 
 
 def _recorded(body: AuditRecord) -> str:

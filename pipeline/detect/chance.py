@@ -4,30 +4,15 @@ Counts here are small and discrete, so nothing is approximated.  A probability i
 """
 
 from collections.abc import Sequence
-from functools import cache
 from math import comb, log
 
 
-def rank_sum(harmed: Sequence[float], others: Sequence[float]) -> float:
-    """P(the harmed rank at least this high among all), one-sided, exact; 1.0 when a side is empty.
+def exceeding(harmed: int, above: int, others: int) -> float:
+    """P(even the least of so many harmed is exceeded by at most this many of the others), one-sided, exact.
 
-    Mann and Whitney, Ann. Math. Stat. 18 (1947) 50; ties count against the difference.
+    Orders of all values in which the harmed stand among the greatest harmed + above: Epstein, Ann. Math. Stat. 25 (1954) 762.
     """
-    n, m = len(harmed), len(others)
-    if not n or not m:
-        return 1.0
-    u = sum(one > other for one in harmed for other in others)
-    return sum(_ways(n, m, k) for k in range(u, n * m + 1)) / comb(n + m, n)
-
-
-@cache
-def _ways(n: int, m: int, u: int) -> int:
-    """Orders of n and m values in which exactly u pairs have the first above the second."""
-    if u < 0 or u > n * m:
-        return 0
-    if n == 0 or m == 0:
-        return int(u == 0)
-    return _ways(n - 1, m, u - m) + _ways(n, m - 1, u)
+    return comb(above + harmed, harmed) / comb(others + harmed, harmed)
 
 
 def fisher(bad: int, exposed: int, bad_others: int, others: int) -> float:
@@ -41,7 +26,7 @@ def sequential(outcomes: Sequence[bool], usual: float, harmful: float, alpha: fl
     """Wald's sequential test: after how many outcomes (True: bad) the rate is `harmful` rather than `usual`; None: not by now.
 
     alpha bounds the chance to say so of a usual rate, however often one looks, beta the chance to give up on a harmful one.  Behind a
-    "usual" the test begins anew, so that harm that begins late is seen; alpha holds for each beginning.  Wald, Ann. Math. Stat. 16 (1945) 117.
+    "usual" the test begins anew, so that harm that begins late is seen; alpha holds for each beginning.  Wald, Ann. Math. Stat. 16, 117.
     """
     upper, lower = log((1 - beta) / alpha), log(beta / (1 - alpha))
     bad, good = log(harmful / usual), log((1 - harmful) / (1 - usual))

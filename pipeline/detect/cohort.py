@@ -26,6 +26,8 @@ from pipeline.stream.watermark import Watermarks
 
 EXPLAINED = frozenset({"node_fail", "hardware", "oom", "time_limit", "preempted"})  # causes of a verdict
 ALONE_MIN = 2
+HARMLESS_MIN, HARMLESS_SHARE = 3, 0.75  # of those that loaded what somebody wrote went well: it is not what does the harm
+CLEAN_MIN = 5  # and no fewer than the exposed: with so many that loaded nothing foreign no others are asked
 VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
 CITED_MAX = 8  # members of either side whose records a finding cites
 
@@ -42,6 +44,12 @@ class Group(msgspec.Struct, frozen=True):
     def anchor(self) -> str:
         """The writer, without the name."""
         return digest("writer", self.writer.id)
+
+    @staticmethod
+    def corrected(chances: Sequence[float]) -> list[float]:
+        """What each answer is worth when several were asked: half of the chance of error is the first one's, the rest is shared."""
+        rest = len(chances) - 1
+        return [min(1.0, chance * (1 if not rest else 2 if number == 0 else 2 * rest)) for number, chance in enumerate(chances)]
 
     def by_size(self) -> list["Group"]:
         """The group itself, and its attempts from each size on; every set of members once."""
@@ -96,17 +104,23 @@ class Cohort:
         return self.subject.name.partition("/")[0]
 
     def groups(self) -> Iterator[Group]:
-        """One per foreign writer.  Who loaded only what had been put back as it was is on neither side: nobody knows who put it back so."""
+        """One per foreign writer.  It is compared with those that loaded nothing foreign; where they are few, with all others as well.
+
+        These may have been harmed by another hand, or have loaded what was put back: they make an accusation weaker, never stronger.
+        """
         for writer in sorted({exposure.writer for member in self.members for exposure in member.exposures if not exposure.restored}):
-            exposed, others = [], []
+            exposed, clean, others = [], [], []
             for member in self.members:
                 mine = tuple(exposure for exposure in member.exposures if exposure.writer == writer and not exposure.restored)
                 if mine:
                     exposed.append((member, mine))
-                elif not member.exposures:  # what another wrote may have harmed them
+                else:
                     others.append(member)
+                    clean += [] if member.exposures else [member]
             paths = sorted({exposure.path for _, mine in exposed for exposure in mine})
-            yield Group(Identity(id=writer), tuple(paths), tuple(exposed), tuple(others))
+            yield Group(
+                Identity(id=writer), tuple(paths), tuple(exposed), tuple(clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others)
+            )
 
 
 def cited(group: Group, members: Sequence[JobSummary]) -> list[Evidence]:
@@ -151,15 +165,27 @@ def machines(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  #
 
 
 def other_writers(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """Somebody else's bytes did it: were enough of the harmed exposed to this writer alone?"""
-    alone = [
-        each for each in seen.harmed if {exposure.writer for exposure in each.exposures if not exposure.restored} == {seen.group.writer.id}
-    ]
+    """Somebody else's bytes did it: were enough of the harmed exposed to this writer alone, or to others whose bytes do no harm?"""
+    cleared = {seen.group.writer.id} | {writer for each in seen.fine for writer in _writers(each) if _is_harmless(writer, seen)}
+    alone = [each for each in seen.harmed if _writers(each) <= cleared]
     if len(alone) >= ALONE_MIN and 2 * len(alone) >= len(seen.harmed):
         by = next((each.record.event_id for each in alone if each.record), "")
-        return Explanation("other_writers", Checked.EXCLUDED, by, f"{len(alone)} of {len(seen.harmed)} loaded what this writer alone wrote")
-    note = f"only {len(alone)} of {len(seen.harmed)} loaded what this writer alone wrote"
+        return Explanation(
+            "other_writers", Checked.EXCLUDED, by, f"{len(alone)} of {len(seen.harmed)} loaded no other bytes that may do harm"
+        )
+    note = f"only {len(alone)} of {len(seen.harmed)} loaded no other bytes that may do harm"
     return Explanation("other_writers", Checked.NOT_CHECKED, note=note)
+
+
+def _writers(member: JobSummary) -> set[str]:
+    return {exposure.writer for exposure in member.exposures if not exposure.restored}
+
+
+def _is_harmless(writer: str, seen: Comparison) -> bool:
+    """Did nearly all that loaded what this one wrote, and nothing of the accused, go well?"""
+    loaded = sum(writer in _writers(each) for each in seen.group.others)
+    well = sum(writer in _writers(each) for each in seen.fine)
+    return well >= HARMLESS_MIN and well >= HARMLESS_SHARE * loaded
 
 
 def changed_for_all(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001

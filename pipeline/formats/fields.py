@@ -73,10 +73,10 @@ def utc_time(text: str) -> int:
         rest = text[19:]
         if not rest or rest == "Z":
             return checked_time(_minute(text[:16]) + second)
-        offset = rest[1:].lstrip("0123456789")
-        digits = len(rest) - len(offset) - 1
-        if rest[0] == "." and offset and 3 <= digits <= 9:
-            return checked_time(_minute(text[:16]) + second + int(rest[1:4]) - (0 if offset == "Z" else _offset(offset)))
+        place = rest[1:].lstrip("0123456789")
+        digits = len(rest) - len(place) - 1
+        if rest[0] == "." and place and 3 <= digits <= 9:
+            return checked_time(_minute(text[:16]) + second + int(rest[1:4]) - (0 if place == "Z" else _offset(place)))
     match = _ISO.fullmatch(text)
     if match is None:
         raise DecodeError("not an ISO 8601 time")

@@ -175,7 +175,7 @@ def parse(
     Raises a RejectedRecord; ConfigError when no format is called `pinned`.
     """
     if pinned:
-        return _read(by_name(pinned), line, reading)
+        return _read(_BY_NAME.get(pinned) or by_name(pinned), line, reading)
     payload = line.payload
     candidates = _ARRANGED.get(allowed) or _arranged(allowed)
     at = 0 if payload[:1] == b"{" else telling(payload)

@@ -62,6 +62,10 @@ class Judging:
             self.watched.add(case)
         return True
 
+    def has_acts(self, index: HostIndex) -> bool:
+        """Is an act at hand: then the whole past of the host counts, packed or not."""
+        return any(self._is_act(timed.event) for timed in index.node_events.between(0, ALWAYS))
+
     def judge(self, case: bytes, index: HostIndex, now: Watermarks) -> Iterator[Publish | Tell]:
         """All that is to be said of a host."""
         host = self.case_of(index)

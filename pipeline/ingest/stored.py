@@ -23,7 +23,6 @@ from pipeline.model.events import Event
 from pipeline.model.outcome import EventRow, Outcome, Record
 from pipeline.stream.watermark import Watermarks
 
-
 PIECES = frozenset({"line_part", ErrorCode.SPLIT_LINE.value})
 
 

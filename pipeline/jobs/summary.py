@@ -156,7 +156,7 @@ def _exposures(case: Case) -> Iterator[Exposure]:
     for path, loaded in {each.path: each for each in case.loaded()}.items():
         write = max(writes_of(loaded, -1), key=lambda each: (each.event_time, each.id), default=None)
         writer = actor_of(case.site.directory, write) if write is not None else None
-        if write is not None and writer is not None and _foreign(case, writer, path, write.event_time):
+        if write is not None and writer is not None and _foreign(case, writer, path, write):
             yield Exposure(
                 path,
                 writer.id,
@@ -168,10 +168,10 @@ def _exposures(case: Case) -> Iterator[Exposure]:
             )
 
 
-def _foreign(case: Case, writer: Identity, path: str, at: int) -> bool:
+def _foreign(case: Case, writer: Identity, path: str, write: Event) -> bool:
     """Not the owner, not the system, nobody whom the settings let write there, nobody with a ticket."""
     if relation(writer, case.owner) in HARMLESS:
         return False
     if any(path.startswith(root) and writer.id in writers for root, writers in case.site.artefact_writers):
         return False
-    return case.site.directory.ticket_for(writer, at, job=case.attempt.job) is None
+    return case.site.directory.ticket_for(writer, write.event_time, host=write.host, job=case.attempt.job) is None

@@ -784,7 +784,7 @@ AnyBody = (
 )
 
 
-class Parsed(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Parsed(msgspec.Struct, frozen=True, gc=False):
     """What a payload format makes of one line: one of possibly several.
 
     `event_time` is None where the line carries no clock; ingest then takes the collected time.  `own_id` is the source's own id

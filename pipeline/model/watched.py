@@ -21,6 +21,7 @@ COMMAND_CHARACTERS_MAX = 4096
 JOBS_MAX = 1_000
 _PREFIXES = frozenset({"sudo", "env", "nohup", "nice", "setsid", "doas", "time"})
 _SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+_VALUED = frozenset({"-u", "-g", "-C", "-p"})  # options of prefixes that a value follows
 _TELLERS = (
     "auditd", "rsyslog", "syslog-ng", "journald", "filebeat", "auditbeat", "fluent", "vector", "falco", "tetragon", "osquery", "wazuh",
     "otelcol", "dcgm", "slurmd", "kubelet", "chronyd", "ntpd", "systemd-timesyncd", "trainwatch",
@@ -101,7 +102,7 @@ def command(arguments: Sequence[str]) -> str:
         return ""  # nearly all
     if _turns_knob(arguments):
         return "node"
-    words = _bare(arguments)
+    words = bare(arguments)
     if not words:
         return ""
     name, rest = posixpath.basename(words[0]), words[1:ARGUMENTS_MAX]
@@ -127,7 +128,7 @@ def privileged(text: str) -> str:
     found = command(arguments)
     if found:
         return found
-    words = _bare(arguments)
+    words = bare(arguments)
     return "signal" if words and posixpath.basename(words[0]) in _ENDING else ""
 
 
@@ -165,7 +166,7 @@ def jobs_cancelled(arguments: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(job for job in ids if job.isascii() and job.isdigit() and len(job) <= 20))
 
 
-def _bare(arguments: Sequence[str]) -> Sequence[str]:
+def bare(arguments: Sequence[str]) -> Sequence[str]:
     """The command behind `sudo -u root`, `env A=b` or `sh -c`."""
     words: Sequence[str] = arguments[:ARGUMENTS_MAX]
     for _ in range(4):
@@ -175,7 +176,7 @@ def _bare(arguments: Sequence[str]) -> Sequence[str]:
         if name in _PREFIXES:
             skip = 1
             while skip < len(words) and (words[skip].startswith("-") or "=" in words[skip]):
-                skip += 2 if words[skip] in ("-u", "-g", "-n", "-C", "-p") else 1
+                skip += 2 if words[skip] in _VALUED or (name == "nice" and words[skip] == "-n") else 1  # sudo -n takes no value
             words = words[skip:]
         elif name in _SHELLS and len(words) > 2 and words[1] in ("-c", "-lc", "-ec"):
             words = split(words[2])

@@ -2,16 +2,22 @@
 
 import uuid
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
 from pipeline.settings import Settings
-from tests.integration.day import Day, filled
+
+if TYPE_CHECKING:
+    from tests.integration.day import Day
 
 
 @pytest.fixture(scope="session")
-def day(running_servers: Settings) -> Iterator[Day]:
+def day(running_servers: Settings) -> "Iterator[Day]":
     """A simulated day in tables and topics of its own, for tests that only read.  Filled once for each process of the run."""
+    # kafka-python warns at its import, which pytest bears only after the conftests are read.
+    from tests.integration.day import filled  # noqa: PLC0415
+
     tag = f"d{uuid.uuid4().hex[:10]}"
     kafka = running_servers.kafka.model_copy(
         update={

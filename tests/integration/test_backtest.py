@@ -11,6 +11,7 @@ import orjson
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from kafka import KafkaAdminClient, TopicPartition
 
 from pipeline.cli import main
 from pipeline.cli.analyse import run as analysed
@@ -21,7 +22,7 @@ from pipeline.runtime.files import FileOptions, read_files
 from pipeline.runtime.following import caught_up
 from pipeline.runtime.history import ClickHouseHistory, KafkaHistory, Span
 from pipeline.settings import Settings
-from pipeline.simulate import TOPICS, simulate
+from pipeline.simulate import DEFAULT_START, TOPICS, simulate
 from tests.integration.test_pipeline import SMALL, Site, as_records, open_site
 
 pytestmark = pytest.mark.servers
@@ -110,6 +111,7 @@ def test_history_gives_what_the_worker_gave(judged: Judged) -> None:
     _what_began_before_is_left_out(judged, streamed)
     _nothing_in_the_range(judged)
     _what_an_earlier_release_stored_is_named(judged)
+    _what_kafka_has_deleted_is_named(judged)
 
 
 def _a_changed_window_drops_what_it_held(judged: Judged, detectors: Counter[str]) -> None:
@@ -154,3 +156,18 @@ def _what_an_earlier_release_stored_is_named(judged: Judged) -> None:
     database.command(f"ALTER TABLE {database.name}.events UPDATE file = '', file_offset = -1 WHERE file != '' SETTINGS mutations_sync = 1")
     (gap,) = judged.answer()["gaps"]
     assert "without their file" in gap
+
+
+def _what_kafka_has_deleted_is_named(judged: Judged) -> None:
+    """As by retention: where the rest begins, history begins."""
+    settings = judged.site.settings.kafka
+    topic = settings.scheduler_topics[0]
+    admin: Any = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers)
+    try:
+        admin.delete_records({TopicPartition(topic, 0): 50})
+    finally:
+        admin.close()
+    found = judged.answer("--from", "kafka")
+    (gap,) = found["gaps"]
+    assert gap.startswith(f"{topic}/0: records below offset 50 are deleted; the first is of 2026-03-0")
+    assert found["history_begins"] > DEFAULT_START.timestamp() * 1000

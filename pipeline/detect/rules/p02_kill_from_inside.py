@@ -8,7 +8,7 @@ bytes the job was running.  So the finding names the last writer of what it had 
 Without an artefact that a foreign hand wrote there is no finding: loaders end their workers, watchdogs themselves, launchers their ranks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pipeline.detect import benign, benign_artefacts
 from pipeline.detect.benign import Suspicion
@@ -74,8 +74,15 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
             loaded, held = max(found, key=lambda each: (-_open(each[1]), each[1].suspicion.cause.event_time, each[1].suspicion.cause.id))
             about = _about_the_act(case, act, effect[0], now)
             if not any(item.answer is Checked.CONFIRMED for item in about):
-                yield _raised(case, act, effect, loaded, held, about)
+                yield _raised(case, act, effect, loaded, held, about, several=_several(found))
                 return
+
+
+def _several(found: Sequence[tuple[Loaded, Accusation]]) -> bool:
+    """Several people's bytes were loaded, and nothing tells whose did it."""
+    best = min(_open(held) for _, held in found)
+    actors = [held.suspicion.actor for _, held in found if _open(held) == best]
+    return len({actor.id if actor else "" for actor in actors}) > 1
 
 
 def _open(held: Accusation) -> int:
@@ -148,7 +155,14 @@ def _about_the_act(case: Case, act: Act, effect_time: int, now: Watermarks) -> t
 
 
 def _raised(
-    case: Case, act: Act, effect: tuple[int, tuple[Evidence, ...]], loaded: Loaded, held: Accusation, about: tuple[Explanation, ...]
+    case: Case,
+    act: Act,
+    effect: tuple[int, tuple[Evidence, ...]],
+    loaded: Loaded,
+    held: Accusation,
+    about: tuple[Explanation, ...],
+    *,
+    several: bool,
 ) -> Finding:
     event, target, signal = act
     did = f"signal {signal} to process {target}, from inside the job" if signal else f"process {target} exited without a word"
@@ -167,5 +181,5 @@ def _raised(
         ),
         closes_at=effect[0] + case.site.grace_ms,
         severity=None if signal else Severity.MEDIUM,
-        several_actors=held.several,
+        several_actors=held.several or several,
     )

@@ -6,19 +6,22 @@ nothing: the same configuration must be quick without those bytes, slow with the
     without   1020 1018 1025 1019 1380 ms     one straggler in five
     with      1310 1290 1333 ms               all slower than is usual by a twentieth and more: p = 1/14, by Fisher's exact test
 
-Each is compared with siblings of its own size.  Asked is of all bytes of a writer, of each version, and of jobs from each size on; the
-chance is multiplied by the number of these questions.
+Each is compared with siblings of its own size.  Asked is whether more of them are slow, and whether even the quickest of them is slower
+than most others; of all bytes of a writer, and of each version and of jobs from each size on.  The more is asked, the less each answer
+is worth.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median
 
 import msgspec
 
 from pipeline.detect import cohort
-from pipeline.detect.chance import fisher
+from pipeline.detect.chance import exceeding, fisher
 from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited
-from pipeline.detect.detector import Meta, explained, found
+from pipeline.detect.detector import Meta, explained
+from pipeline.detect.detector import found as finding_of
 from pipeline.model.finding import Finding, Severity
 from pipeline.model.source import Source
 from pipeline.model.summary import JobSummary
@@ -45,7 +48,7 @@ META = Meta(
 EXPOSED_MIN, OTHERS_MIN = 3, 3
 SIBLINGS_MIN = 2  # of one size, to say what is usual
 SLOWER_MIN = 1.05
-CHANCE_MAX = 0.02  # beside the foreign write, which is rare by itself
+CHANCE_MAX = 0.025  # beside the foreign write, which is rare by itself
 
 
 class Slowed(msgspec.Struct, frozen=True):
@@ -53,7 +56,8 @@ class Slowed(msgspec.Struct, frozen=True):
 
     group: Group
     harmed: tuple[JobSummary, ...]
-    others: tuple[JobSummary, ...]
+    fine: tuple[JobSummary, ...]  # of the others
+    others: int
     ratio: float
     chance: float
 
@@ -63,10 +67,12 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     if case.kind == "configuration":
         for group in case.groups():
             usual, asked = _usual(group.others), group.narrowed()
-            slowed = [found for each in asked if (found := _slowed(case, each, usual)) is not None]
-            if slowed:
-                clearest = min(slowed, key=lambda each: (each.chance, -len(each.harmed)))
-                yield _raised(case, clearest, min(1.0, clearest.chance * len(asked)), now)
+            slowed = [_slowed(case, each, usual) for each in asked]
+            chances = group.corrected([each.chance if each else 1.0 for each in slowed])
+            found = [(chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True)) if each]
+            clearest = slowed[min(found)[2]] if found else None
+            if clearest is not None:
+                yield _raised(case, clearest, min(found)[0], now)
 
 
 def _usual(others: Sequence[JobSummary]) -> Mapping[int | None, float]:
@@ -87,17 +93,21 @@ def _slowed(case: Cohort, group: Group, usual: Mapping[int | None, float]) -> Sl
     if len(harmed) < EXPOSED_MIN or len(others) < OTHERS_MIN:
         return None
     ratio = median(ratio for _, ratio in exposed)
-    chance = fisher(len(harmed), len(exposed), sum(ratio >= SLOWER_MIN for _, ratio in others), len(others))
-    return Slowed(group, harmed, tuple(member for member, _ in others), ratio, chance) if ratio >= SLOWER_MIN else None
+    slowest = sorted(ratio for _, ratio in others)
+    more = fisher(len(harmed), len(exposed), sum(ratio >= SLOWER_MIN for ratio in slowest), len(others))
+    every = exceeding(len(exposed), len(slowest) - bisect_left(slowest, min(ratio for _, ratio in exposed)), len(others))
+    chance = 2 * min(more, every)
+    fine = tuple(member for member, pace in others if pace < SLOWER_MIN)
+    return Slowed(group, harmed, fine, len(others), ratio, chance) if ratio >= SLOWER_MIN else None
 
 
 def _raised(case: Cohort, slowed: Slowed, chance: float, now: Watermarks) -> Finding:
-    group, harmed, others = slowed.group, slowed.harmed, slowed.others
-    checklist, _ = explained(META, case, Comparison(group, harmed, others, chance, CHANCE_MAX), now)
+    group, harmed = slowed.group, slowed.harmed
+    checklist, _ = explained(META, case, Comparison(group, harmed, slowed.fine, chance, CHANCE_MAX), now)
     pieces = cited(group, harmed)
     for each in harmed[:CITED_MAX]:
         pieces += [each.pace.first, each.pace.slowest] if each.pace else []
-    return found(
+    return finding_of(
         META,
         case,
         group.writer,
@@ -105,7 +115,7 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, now: Watermarks) -> Fin
         effect="slowed",
         anchor=group.anchor,
         summary=f"{len(harmed)} attempts that loaded what a foreign hand wrote are slow, in the median {slowed.ratio:.2f} times as slow as "
-        f"{len(others)} of their size that had not",
+        f"{slowed.others} of their size that had not",
         cited=pieces,
         parts=(("not by chance", round(1 - chance, 4)), ("compared with its own configuration", 0.9)),
         effect_time=group.last,

@@ -75,7 +75,8 @@ class Diverged(msgspec.Struct, frozen=True):
     group: Group
     exposed: int
     harmed: tuple[tuple[JobSummary, str, tuple[Evidence, ...]], ...]  # by what, shown where
-    strays: int  # of the siblings
+    fine: tuple[JobSummary, ...]  # of the siblings
+    others: int
     chance: float
 
 
@@ -88,10 +89,14 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
             if len(group.exposed) < EXPOSED_MIN or len(members) < OTHERS_MIN or not reached:
                 continue
             siblings, asked = _siblings(members, reached), group.narrowed()
-            diverged = [found for each in asked if (found := _diverged(case, each, siblings)) is not None]
-            if diverged:
-                clearest = min(diverged, key=lambda each: (each.chance, -len(each.harmed)))
-                yield _raised(case, clearest, siblings, min(1.0, clearest.chance * len(asked)), now)
+            diverged = [_diverged(case, each, siblings) for each in asked]
+            chances = group.corrected([each.chance if each else 1.0 for each in diverged])
+            seen = [
+                (chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(diverged, chances, strict=True)) if each
+            ]
+            clearest = diverged[min(seen)[2]] if seen else None
+            if clearest is not None:
+                yield _raised(case, clearest, min(seen)[0], now)
 
 
 def _siblings(members: tuple[JobSummary, ...], reached: Collection[int]) -> Siblings:
@@ -107,17 +112,20 @@ def _siblings(members: tuple[JobSummary, ...], reached: Collection[int]) -> Sibl
 
 def _diverged(case: Cohort, group: Group, siblings: Siblings) -> Diverged | None:
     window_ms = case.site.windows.convergence_window_seconds * 1000
-    exposed = [m for m, exposures in group.exposed if m.steps and any(m.seen - each.written <= window_ms for each in exposures)]
+    recent = [member for member, exposures in group.exposed if any(member.seen - each.written <= window_ms for each in exposures)]
+    exposed = [member for member in recent if _is_comparable(member, siblings)]
     harmed = tuple((member, *shown) for member in exposed if (shown := _differs(member, siblings)) is not None)
     if len(exposed) < EXPOSED_MIN or len(harmed) < EXPOSED_MIN or 2 * len(harmed) < len(exposed):
         return None
-    strays = sum(_differs(each, siblings) is not None for each in siblings.members)
-    return Diverged(group, len(exposed), harmed, strays, fisher(len(harmed), len(exposed), strays, len(siblings.members)))
+    others = [member for member in siblings.members if _is_comparable(member, siblings)]
+    fine = tuple(member for member in others if _differs(member, siblings) is None)
+    chance = fisher(len(harmed), len(exposed), len(others) - len(fine), len(others))
+    return Diverged(group, len(exposed), harmed, fine, len(others), chance) if len(others) >= OTHERS_MIN else None
 
 
-def _raised(case: Cohort, diverged: Diverged, siblings: Siblings, chance: float, now: Watermarks) -> Finding:
+def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) -> Finding:
     group, members = diverged.group, [member for member, _, _ in diverged.harmed]
-    checklist, _ = explained(META, case, Comparison(group, members, siblings.members, chance, CHANCE_MAX), now)
+    checklist, _ = explained(META, case, Comparison(group, members, diverged.fine, chance, CHANCE_MAX), now)
     pieces = cited(group, members)
     for _, _, shown in diverged.harmed[:CITED_MAX]:
         pieces += shown
@@ -130,7 +138,7 @@ def _raised(case: Cohort, diverged: Diverged, siblings: Siblings, chance: float,
         effect="learns_otherwise",
         anchor=group.anchor,
         summary=f"{len(members)} of {diverged.exposed} attempts that loaded what a foreign hand wrote leave the band of their siblings "
-        f"({what}), of which {diverged.strays} in {len(siblings.members)} do",
+        f"({what}), of which {diverged.others - len(diverged.fine)} in {diverged.others} do",
         cited=pieces,
         parts=(("not by chance", round(1 - chance, 4)), ("compared with its own configuration", 0.9)),
         effect_time=group.last,
@@ -148,6 +156,11 @@ def _differs(member: JobSummary, siblings: Siblings) -> tuple[str, tuple[Evidenc
         if steps := _outside(member, band, measure):
             return name, (steps[0].cited, steps[-1].cited)
     return None
+
+
+def _is_comparable(member: JobSummary, siblings: Siblings) -> bool:
+    """Did it get as far as others, in enough steps to say whether it stays in their band?"""
+    return sum(step.iteration in siblings.bands[0] for step in member.steps) >= STEPS_MIN
 
 
 def _outside(member: JobSummary, band: Band, measure: Callable[[Step], float | None]) -> list[Step]:

@@ -76,8 +76,9 @@ class DeepSpeed:
     first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
-        """Two brackets after one another, or what it prints past its logger."""
-        return payload.find(b"] [", 20) > 0 or payload.startswith(_BARE)
+        """Three brackets after one another, or what it prints past its logger."""
+        first = payload.find(b"] [", 20)
+        return (first > 0 and payload.find(b"] [", first + 3) > 0) or payload.startswith(_BARE)
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The event of the line.  Raises UnknownFormat for other text."""

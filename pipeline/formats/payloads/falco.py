@@ -12,13 +12,23 @@ Layout: https://falco.org/docs/concepts/outputs/formatting/ and the design's exa
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import unmapped
-from pipeline.formats.json_event import PID_MAX, as_usual, event_object, number_of, pid_at, text_at, texts_of, time_at, uid_at, uid_of
+from pipeline.formats.fields import unmapped, utc_time
+from pipeline.formats.json_event import (
+    PID_MAX,
+    UID_MAX,
+    UID_UNSET,
+    as_usual,
+    event_object,
+    pid_at,
+    text_at,
+    texts_of,
+    uid_at,
+)
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX
 from pipeline.model.events import Parsed, RuntimeAlert
@@ -54,19 +64,20 @@ class Falco:
         fields = value.get("output_fields") or {}
         if not isinstance(fields, dict):
             raise SchemaMismatch("output_fields is no object")
-        payload = line.payload
+        payload, told = line.payload, value
         if b"NA" in payload or b"/A" in payload or b'""' in payload:  # else none of these is there
             fields = {name: field for name, field in fields.items() if type(field) is not str or field not in _ABSENT}
-        return (
-            Parsed(
-                source=Source.FALCO,
-                host=text_at(value, "hostname") or host,
-                event_time=time_at(value, "time"),
-                own_id=text_at(value, "uuid"),
-                body=_alert(value, fields, len(payload)),
-                unmapped=unmapped(fields, _TAKEN_FIELDS) | unmapped(value, _TAKEN),
-            ),
-        )
+            told = {**value, "output_fields": fields}
+        usual = as_usual(told, _Alert) if len(payload) <= TEXT_CHARACTERS_MAX else None
+        alert = usual or _field_by_field(value, fields)
+        rest = unmapped(fields, _TAKEN_FIELDS)
+        rest.update(unmapped(value, _TAKEN))
+        time = utc_time(alert.time) if alert.time else None
+        return (Parsed(Source.FALCO, _alert(alert, alert.output_fields), time, alert.hostname or host, alert.uuid, rest),)
+
+
+_Pid = Annotated[int, msgspec.Meta(ge=0, le=PID_MAX)] | None
+_Uid = Annotated[int, msgspec.Meta(ge=-1, le=UID_UNSET)] | None
 
 
 class _Fields(msgspec.Struct, frozen=True, gc=False):
@@ -76,10 +87,10 @@ class _Fields(msgspec.Struct, frozen=True, gc=False):
     path: str = msgspec.field(default="", name="fd.name")
     user: str = msgspec.field(default="", name="user.name")
     user_of_audit: str = msgspec.field(default="", name="ka.user.name")
-    uid: int | None = msgspec.field(default=None, name="user.uid")
-    auid: int | None = msgspec.field(default=None, name="user.loginuid")
-    pid: int | None = msgspec.field(default=None, name="proc.pid")
-    ppid: int | None = msgspec.field(default=None, name="proc.ppid")
+    uid: _Uid = msgspec.field(default=None, name="user.uid")
+    auid: _Uid = msgspec.field(default=None, name="user.loginuid")
+    pid: _Pid = msgspec.field(default=None, name="proc.pid")
+    ppid: _Pid = msgspec.field(default=None, name="proc.ppid")
     comm: str = msgspec.field(default="", name="proc.name")
     command: str = msgspec.field(default="", name="proc.cmdline")
     exe: str = msgspec.field(default="", name="proc.exepath")
@@ -90,42 +101,61 @@ class _Fields(msgspec.Struct, frozen=True, gc=False):
     pod_of_audit: str = msgspec.field(default="", name="ka.target.name")
 
 
-def _alert(value: dict[str, Any], fields: dict[str, Any], size: int) -> RuntimeAlert:
-    rule, priority, text = texts_of(value, "rule", "priority", "output")
-    usual = (as_usual(fields, _Fields) if size <= TEXT_CHARACTERS_MAX else None) or _field_by_field(fields)
-    return RuntimeAlert(  # in the order of its fields: by name it takes ten times as long
-        rule,
-        priority.lower(),
-        text[:TEXT_CHARACTERS_MAX],
-        usual.call,
-        usual.path,
-        usual.user or usual.user_of_audit,
-        uid_of(usual.uid, "user.uid"),
-        uid_of(usual.auid, "user.loginuid"),
-        number_of(usual.pid, "proc.pid", PID_MAX),
-        number_of(usual.ppid, "proc.ppid", PID_MAX),
-        usual.comm,
-        usual.command,
-        usual.exe,
-        usual.container,
-        usual.namespace or usual.namespace_of_audit,
-        usual.pod or usual.pod_of_audit,
-    )
+class _Alert(msgspec.Struct, frozen=True, gc=False):
+    """The same of an alert."""
+
+    rule: str = ""
+    priority: str = ""
+    output: str = ""
+    time: str = ""
+    uuid: str = ""
+    hostname: str = ""
+    output_fields: _Fields = _Fields()
 
 
-_NAMES = {field.name: field.encode_name for field in msgspec.structs.fields(_Fields) if field.type is str}
-_TEXT_NAMES, _TEXTS = tuple(_NAMES), tuple(_NAMES.values())
-
-
-def _field_by_field(fields: dict[str, Any]) -> _Fields:
-    """The same for what is written otherwise than usual."""
-    texts = texts_of(fields, *_TEXTS)
-    return _Fields(
-        **dict(zip(_TEXT_NAMES, texts, strict=True)),
+def _field_by_field(value: dict[str, Any], fields: dict[str, Any]) -> _Alert:
+    """What is written otherwise than usual."""
+    rule, priority, output, time, uuid, hostname = texts_of(value, "rule", "priority", "output", "time", "uuid", "hostname")
+    read = _Fields(
+        call=text_at(fields, "evt.type"),
+        path=text_at(fields, "fd.name"),
+        user=text_at(fields, "user.name"),
+        user_of_audit=text_at(fields, "ka.user.name"),
         uid=uid_at(fields, "user.uid"),
         auid=uid_at(fields, "user.loginuid"),
         pid=pid_at(fields, "proc.pid"),
         ppid=pid_at(fields, "proc.ppid"),
+        comm=text_at(fields, "proc.name"),
+        command=text_at(fields, "proc.cmdline"),
+        exe=text_at(fields, "proc.exepath"),
+        container=text_at(fields, "container.id"),
+        namespace=text_at(fields, "k8s.ns.name"),
+        namespace_of_audit=text_at(fields, "ka.target.namespace"),
+        pod=text_at(fields, "k8s.pod.name"),
+        pod_of_audit=text_at(fields, "ka.target.name"),
+    )
+    return _Alert(rule, priority, output, time, uuid, hostname, read)
+
+
+def _alert(alert: _Alert, fields: _Fields) -> RuntimeAlert:
+    uid, auid = fields.uid, fields.auid
+    return RuntimeAlert(  # in the order of its fields: by name it takes ten times as long
+        alert.rule,
+        alert.priority.lower(),
+        alert.output[:TEXT_CHARACTERS_MAX],
+        fields.call,
+        fields.path,
+        fields.user or fields.user_of_audit,
+        uid if uid is None or 0 <= uid <= UID_MAX else None,
+        auid if auid is None or 0 <= auid <= UID_MAX else None,
+        fields.pid,
+        fields.ppid,
+        fields.comm,
+        fields.command,
+        fields.exe,
+        fields.container,
+        fields.namespace or fields.namespace_of_audit,
+        fields.pod or fields.pod_of_audit,
     )
 
 

@@ -52,6 +52,7 @@ class JsonLogger:
     name = "json_logger"
     source = Source.TRAINING
     begins = (b'{"step"', b'{"iteration"', b'{"loss"', b'{"_step"')
+    in_object = True
 
     def claims(self, payload: bytes) -> bool:
         """An object at the start, or behind a short prefix and up to the end."""

@@ -18,17 +18,20 @@ layout: https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import parse_qs
 
+import msgspec
+
 from pipeline.errors import DecodeError, UnknownFormat
-from pipeline.formats.fields import unmapped
-from pipeline.formats.json_event import event_object, int_at, text_at, texts_at, texts_of, time_at
+from pipeline.formats.fields import unmapped, utc_time
+from pipeline.formats.json_event import LIST_MAX, TEXT_CHARACTERS_MAX, as_usual, event_object, int_at, text_at, texts_at, texts_of
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import KubernetesRequest, Parsed
 from pipeline.model.source import Source
 
 PROGRAMS = ("kube-apiserver", "kubernetes", "audit")
+CODE_MAX = 999
 QUERY_FIELDS_MAX = 256
 URI_CHARACTERS_MAX = 16_384
 VOLCANO_COMMANDS = "commands.bus.volcano.sh"  # `vcctl job suspend` and the like: who asked stands only here
@@ -53,19 +56,15 @@ class KubernetesAudit:
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One request."""
         value, _ = event_object(line, reading, PROGRAMS)
-        audit_id, stage = text_at(value, "auditID"), text_at(value, "stage")
-        if not audit_id or not stage:
+        usual = as_usual(value, _Request) if len(line.payload) <= TEXT_CHARACTERS_MAX else None
+        told = usual or _field_by_field(value)
+        if not told.audit_id or not told.stage:
             raise UnknownFormat("an object that is no audit event")
-        # Before v1 an event had one time of whole seconds.
-        time = time_at(value, "stageTimestamp")
-        if time is None:
-            time = time_at(value, "requestReceivedTimestamp")
-        if time is None:
-            time = time_at(value, "timestamp")
-        body, rest = _request(value, stage), unmapped(value, _TAKEN)
+        text = told.stage_time or told.received or told.timestamp  # before v1 an event had one time of whole seconds
+        body, rest = _request(told), unmapped(value, _TAKEN)
         if body.resource == VOLCANO_COMMANDS:
             rest.update(_commanded(value.get("requestObject")))
-        return (Parsed(source=Source.KUBERNETES_AUDIT, event_time=time, own_id=f"{audit_id}/{stage}", body=body, unmapped=rest),)
+        return (Parsed(Source.KUBERNETES_AUDIT, body, utc_time(text) if text else None, "", f"{told.audit_id}/{told.stage}", rest),)
 
 
 def _commanded(value: object) -> dict[str, str]:
@@ -74,34 +73,97 @@ def _commanded(value: object) -> dict[str, str]:
     return {field: text for field, text in told.items() if text}
 
 
-def _request(value: dict[str, Any], stage: str) -> KubernetesRequest:
-    verb, agent, uri = texts_of(value, "verb", "userAgent", "requestURI")
+_Texts = Annotated[tuple[str, ...], msgspec.Meta(max_length=LIST_MAX)]
+
+
+class _User(msgspec.Struct, frozen=True, gc=False):
+    username: str = ""
+    groups: _Texts = ()
+
+
+class _Object(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    resource: str = ""
+    api_group: str = ""
+    subresource: str = ""
+    namespace: str = ""
+    name: str = ""
+    uid: str = ""
+
+
+class _Status(msgspec.Struct, frozen=True, gc=False):
+    code: Annotated[int, msgspec.Meta(ge=0, le=CODE_MAX)] | None = None
+
+
+class _Annotations(msgspec.Struct, frozen=True, gc=False):
+    decision: str = msgspec.field(default="", name="authorization.k8s.io/decision")
+
+
+class _Request(msgspec.Struct, frozen=True, gc=False):
+    """The usual types of what is read of an event."""
+
+    audit_id: str = msgspec.field(default="", name="auditID")
+    stage: str = ""
+    verb: str = ""
+    agent: str = msgspec.field(default="", name="userAgent")
+    uri: str = msgspec.field(default="", name="requestURI")
+    stage_time: str = msgspec.field(default="", name="stageTimestamp")
+    received: str = msgspec.field(default="", name="requestReceivedTimestamp")
+    timestamp: str = ""
+    addresses: _Texts = msgspec.field(default=(), name="sourceIPs")
+    user: _User = _User()
+    impersonated: _User = msgspec.field(default=_User(), name="impersonatedUser")
+    object: _Object = msgspec.field(default=_Object(), name="objectRef")
+    status: _Status = msgspec.field(default=_Status(), name="responseStatus")
+    annotations: _Annotations = _Annotations()
+
+
+def _field_by_field(value: dict[str, Any]) -> _Request:
+    """The same for what is written otherwise than usual."""
     resource, group, subresource, namespace, name, uid = texts_of(
         value.get("objectRef"), "resource", "apiGroup", "subresource", "namespace", "name", "uid"
     )
-    query = _query(uri) if subresource in ENTERING else _NOTHING
-    addresses, user = texts_at(value, "sourceIPs"), value.get("user")
-    command, container = query.get("command", ()), query.get("container", ("",))
-    return KubernetesRequest(  # in the order of its fields: by name it takes ten times as long
-        text_at(user, "username"),
-        verb,
-        f"{resource}.{group}" if group else resource,
-        subresource,
-        namespace,
-        name,
-        uid,
-        int_at(value, "responseStatus", "code", maximum=999),
-        text_at(value, "annotations", "authorization.k8s.io/decision"),
-        stage,
-        text_at(value.get("impersonatedUser"), "username"),
-        texts_at(user, "groups"),
-        addresses[0] if addresses else "",  # the others are what proxies claim
-        agent,
-        tuple(command),
-        container[0],
+    return _Request(
+        audit_id=text_at(value, "auditID"),
+        stage=text_at(value, "stage"),
+        verb=text_at(value, "verb"),
+        agent=text_at(value, "userAgent"),
+        uri=text_at(value, "requestURI"),
+        stage_time=text_at(value, "stageTimestamp"),
+        received=text_at(value, "requestReceivedTimestamp"),
+        timestamp=text_at(value, "timestamp"),
+        addresses=texts_at(value, "sourceIPs"),
+        user=_User(text_at(value, "user", "username"), texts_at(value, "user", "groups")),
+        impersonated=_User(text_at(value, "impersonatedUser", "username")),
+        object=_Object(resource, group, subresource, namespace, name, uid),
+        status=_Status(int_at(value, "responseStatus", "code", maximum=CODE_MAX)),
+        annotations=_Annotations(text_at(value, "annotations", "authorization.k8s.io/decision")),
     )
 
 
+def _request(told: _Request) -> KubernetesRequest:
+    about, user, addresses = told.object, told.user, told.addresses
+    query = _query(told.uri) if about.subresource in ENTERING else _NOTHING
+    return KubernetesRequest(  # in the order of its fields: by name it takes ten times as long
+        user.username,
+        told.verb,
+        f"{about.resource}.{about.api_group}" if about.api_group else about.resource,
+        about.subresource,
+        about.namespace,
+        about.name,
+        about.uid,
+        told.status.code,
+        told.annotations.decision,
+        told.stage,
+        told.impersonated.username,
+        user.groups,
+        addresses[0] if addresses else "",  # the others are what proxies claim
+        told.agent,
+        tuple(query.get("command", ())),
+        query.get("container", _NO_CONTAINER)[0],
+    )
+
+
+_NO_CONTAINER = ("",)
 _NOTHING: Mapping[str, Sequence[str]] = MappingProxyType({})
 
 

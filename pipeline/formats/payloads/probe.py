@@ -169,6 +169,7 @@ class Probe:
     name = "probe"
     source = Source.PROBE
     begins = (b'{"trainwatch_probe"',)
+    in_object = True
 
     def claims(self, payload: bytes) -> bool:
         """An object that says it is one of ours, also behind a launcher's label."""

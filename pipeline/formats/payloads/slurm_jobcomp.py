@@ -81,15 +81,7 @@ class SlurmJobcomp:
         if "jobid" not in value:
             raise UnknownFormat("an object without job id")
         record = _body(typed(value, _Wire))
-        return (
-            Parsed(
-                source=Source.JOBCOMP,
-                body=record,
-                event_time=_event_time(record),
-                own_id=own_id(record),
-                unmapped=unmapped(value, _NOT_PASSED),
-            ),
-        )
+        return (Parsed(Source.JOBCOMP, record, _event_time(record), "", own_id(record), unmapped(value, _NOT_PASSED)),)
 
 
 def own_id(record: JobRecord) -> str:

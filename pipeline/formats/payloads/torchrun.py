@@ -68,6 +68,7 @@ class Torchrun:
 
     name = "torchrun"
     source = Source.TRAINING
+    begins = (b"WARNING:torch.distributed.", b"ERROR:torch.distributed.", b"Traceback (most recent call last)", b'  File "')
 
     def claims(self, payload: bytes) -> bool:
         """One of the words that these lines cannot be without."""

@@ -89,16 +89,11 @@ class Wazuh:
         value, host = event_object(line, reading, PROGRAMS)
         if not (type(value.get("rule")) is type(value.get("agent")) is type(value.get("decoder")) is dict):
             raise UnknownFormat("no alert of Wazuh")
-        return (
-            Parsed(
-                source=Source.WAZUH,
-                host=text_at(value, "agent", "name") or host,
-                event_time=time_at(value, "timestamp"),
-                own_id=f"{text_at(value, 'manager', 'name')}/{alert}" if (alert := text_at(value, "id")) else "",
-                body=_changed(value, line) if value.get("syscheck") else _alert(value),
-                unmapped=unmapped(value, _TAKEN),
-            ),
-        )
+        host = text_at(value["agent"], "name") or host
+        own_id = f"{text_at(value, 'manager', 'name')}/{alert}" if (alert := text_at(value, "id")) else ""
+        time = time_at(value, "timestamp")
+        body = _changed(value, line) if value.get("syscheck") else _alert(value)
+        return (Parsed(Source.WAZUH, body, time, host, own_id, unmapped(value, _TAKEN)),)
 
 
 def _changed(value: dict[str, Any], line: Line) -> FileIntegrity:

@@ -144,6 +144,13 @@ def test_panels_lie_where_grafana_puts_them() -> None:
     ]
 
 
+def test_cells_say_how_they_wrap() -> None:
+    """Numbers and short text stay on one line, long text wraps."""
+    answer = Answer(("a", "b", "c", "d"), ((1, T0, True, "long " * 30),))
+    found = Page(page(board(panel("table")), answer))
+    assert [attrs["class"] for tag, attrs in found.elements if tag == "td"] == ["n", "t", "t", "w"]
+
+
 def test_a_link_becomes_the_command_that_shows_it() -> None:
     """Quoted for a shell where needed."""
     titles = [attrs["title"] for tag, attrs in Page(page(board(panel("table")), ROWS["table"])).elements if tag == "span"]

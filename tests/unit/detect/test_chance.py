@@ -1,29 +1,28 @@
 """Exact tests of chance: values that can be counted by hand, and bounds that hold for all."""
 
-from math import comb
 from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.detect.chance import fisher, rank_sum, sequential
+from pipeline.detect.chance import exceeding, fisher, sequential
 
 
 @pytest.mark.parametrize(
-    ("harmed", "others", "expected"),
+    ("harmed", "above", "others", "expected"),
     [
-        ([4.0, 5, 6], [1.0, 2, 3], 1 / comb(6, 3)),  # one of twenty orders
-        ([3.0, 5, 6], [1.0, 2, 4], 2 / comb(6, 3)),
-        ([1.0, 2, 3], [4.0, 5, 6], 1.0),
-        ([1.0], [1.0], 1.0),  # a tie counts against the difference
-        ([], [1.0], 1.0),
-        ([1.0], [], 1.0),
+        (3, 0, 3, 1 / 20),  # one of twenty orders
+        (3, 1, 3, 4 / 20),
+        (3, 3, 3, 1.0),
+        (1, 0, 1, 1 / 2),
+        (0, 0, 5, 1.0),
+        (2, 0, 0, 1.0),
     ],
 )
-def test_rank_sum(harmed: list[float], others: list[float], expected: float) -> None:
+def test_exceeding(harmed: int, above: int, others: int, expected: float) -> None:
     """Orders counted one by one."""
-    assert rank_sum(harmed, others) == pytest.approx(expected)
+    assert exceeding(harmed, above, others) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(
@@ -40,12 +39,12 @@ def test_fisher(bad: int, exposed: int, bad_others: int, others: int, expected: 
     assert fisher(bad, exposed, bad_others, others) == pytest.approx(expected)
 
 
-@given(st.lists(st.integers(0, 9), max_size=6), st.lists(st.integers(0, 9), max_size=6))
-def test_a_probability_is_one(harmed: list[int], others: list[int]) -> None:
-    """And slower members make it smaller, never greater."""
-    chance = rank_sum([float(each) for each in harmed], [float(each) for each in others])
-    assert 0 < chance <= 1 + 1e-12
-    assert rank_sum([each + 1.0 for each in harmed], [float(each) for each in others]) <= chance + 1e-12
+@given(st.integers(1, 8), st.integers(0, 12), st.integers(0, 12))
+def test_a_probability_is_one(harmed: int, above: int, more: int) -> None:
+    """And the more others are above, the greater it is."""
+    chances = [exceeding(harmed, each, above + more) for each in range(above + more + 1)]
+    assert all(0 < chance <= 1 for chance in chances)
+    assert chances == sorted(chances)
 
 
 def test_the_sequential_test_keeps_its_error() -> None:

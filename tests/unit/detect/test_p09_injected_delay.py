@@ -49,7 +49,7 @@ FIRING = [
             *slowed(3, 4, 5, 6, 14),
         ],
     ),
-    Row("one version of the bytes is slow, the next is not", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5, 6), *QUICK]),
+    Row("one version of the bytes is slow, the next is not", [*without(0, 1, 2, 7, 8, 9, 15, 16, 17), *slowed(3, 4, 5, 6), *QUICK]),
     Row(
         "only from a size on: small ones are quick",
         [
@@ -175,3 +175,12 @@ def test_a_colleague_whose_bytes_do_no_harm_is_cleared_by_them() -> None:
     harmless = [paced(each, 1020 + each, exposed=[exposure(str(each), writer="u088", path="/shared/b.py")]) for each in (10, 11, 12)]
     found = judge(ID, [*without(0, 1, 2, 7, 8, 9), *slowed(5, 6, 13), *both, *harmless])
     assert [finding.actor for finding in found if finding.alert] == [WRITER]
+
+
+def test_where_few_loaded_nothing_foreign_others_clear_a_colleague() -> None:
+    """All slow ones loaded what both wrote; who loaded only what u088 wrote is as quick as who loaded nothing."""
+    theirs = [exposure("x", writer="u088", path="/shared/b.py")]
+    both = [paced(each, 1400, exposed=[exposure(str(each)), *theirs]) for each in (3, 4, 5, 6, 14)]
+    found = judge(ID, [*without(0, 1, 2, 7), *both, *(paced(each, 1020, exposed=theirs) for each in (10, 11, 12))])
+    assert [finding.actor for finding in found if finding.alert] == [WRITER]
+    assert {finding.actor for finding in found if not finding.alert} <= {""}

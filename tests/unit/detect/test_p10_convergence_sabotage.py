@@ -47,6 +47,9 @@ def seeded(member: JobSummary, seed: str) -> JobSummary:
 
 SEEDED = [seeded(each, "1234") for each in well(0, 1, 2, 7, 8, 9)]
 FIRING = [
+    Row("most ended before anything can show", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5), *(
+        learned(each, CURVE[:2], exposed=True) for each in (10, 11, 12, 13)
+    )]),
     Row("the learning rate is twice as high", [
         *well(0, 1, 2, 7, 8, 9), *(changed(each, learning_rate=6e-4) for each in harmed(3, 4, 5, by=0)),
     ]),

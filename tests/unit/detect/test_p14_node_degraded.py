@@ -119,6 +119,20 @@ def test_lemon_node_stays_below_the_gate() -> None:
     assert (finding.alert, build.answer(finding, "lemon_node").answer) == (False, Checked.NOT_CHECKED)
 
 
+@pytest.mark.parametrize("text", ["sudo -u u050 renice -n 19 -p 77", "sh -c 'renice -n 19 -u u050'", "env OWNER=u050 renice -n 19 -p 7"])
+def test_the_summary_names_the_program_and_nobody(text: str) -> None:
+    """Not a word of the command line, which may be somebody's name."""
+    (finding,) = judge_host(ID, held(), sudo(AT, text), *SLOWER)
+    assert finding.summary.startswith("renice on gpu-001")
+    assert "u050" not in finding.summary
+
+
+@pytest.mark.parametrize("text", ["sudo -u root reboot", "sh -c 'umount /scratch/u050'", "sudo -n mount /dev/sdb /mnt"])
+def test_what_slows_nobody_does_not_behind_sudo_either(text: str) -> None:
+    """The program counts, not the word behind sudo's options."""
+    assert judge_host(ID, held(), sudo(AT, text), *SLOWER) == []
+
+
 def test_change_ticket_acquits() -> None:
     """An admin caps power under a ticket for this host."""
     ticket = build.ticket(0, 2 * AT, hosts=("gpu-001",))

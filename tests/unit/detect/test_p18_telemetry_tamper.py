@@ -39,6 +39,8 @@ FIRING = [
     Row("sudo systemctl stop auditd, and silence", [sudo(AT, "/usr/bin/systemctl stop auditd")], GAP),
     Row("the daemon was ended by a login", [recorded(AT, "DAEMON_END", op="terminate")]),
     Row("a log was cleared", [command(AT, "truncate", "-s", "0", "/var/log/secure")]),
+    Row("a log was cleared behind a shell", [command(AT, "sh", "-c", "truncate -s 0 /var/log/secure")]),
+    Row("all logs were removed", [command(AT, "rm", "-rf", "/var/log")]),
 ]
 SILENT: list[Row] = [
     Row("a gap alone", [], GAP),
@@ -49,6 +51,8 @@ SILENT: list[Row] = [
     Row("it was off already", [recorded(AT, op="set", audit_enabled="0", old="0")]),
     Row("the change failed", [recorded(AT, op="set", audit_enabled="0", old="1", res="0")]),
     Row("the status was asked for", [command(AT, "auditctl", "-s")]),
+    Row("a disk is tidied up", [command(AT, "rm", "/var/log/nvidia-installer.log"), sudo(AT, "/usr/bin/mv /var/log/app/core.1 /scratch/")]),
+    Row("a log of one's own", [command(AT, "rm", "-rf", "/scratch/u099/var/log/old")]),
     Row("a command that failed", [command(AT, "auditctl", "-e", "0", success=False)], GAP),
 ]
 BOUNDARY = [

@@ -12,7 +12,7 @@ from pipeline.model.events import Event
 from pipeline.model.facts import Fact
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.source import Source
-from pipeline.model.told import Displaced, Worked, decode_told
+from pipeline.model.told import Displaced, Heard, Worked, decode_told
 from pipeline.stream.cases import Cases
 from tests import build
 from tests.build import COLLEAGUE, DAY, allocation, heard, job_end, to_host
@@ -99,6 +99,40 @@ def test_what_was_said_stands_when_its_host_is_packed() -> None:
         assert found(more) == {}
     _, restarted = step(build_state(build.settings(), Cases(cases.facts())), [heard(10 * DAY + 600)], now(10 * DAY))
     assert restarted == []
+
+
+def over_days(story: Iterable[Fact], days: int, size: int) -> dict[str, Any]:
+    """The last bodies when `size` facts are folded at a time, and the marks follow them."""
+    facts = sorted(story, key=begins_at)
+    facts += [heard(day * DAY + 13 * HOUR) for day in range(int(begins_at(facts[-1]) // DAY) + 1, days)]
+    state, outcomes = build_state(build.settings(), Cases()), []
+    for at in range(0, len(facts), size):
+        batch = facts[at : at + size]
+        state, more = step(state, batch, now(begins_at(batch[-1])))
+        outcomes += more
+    return found([*outcomes, *step(state, [], now(days * DAY))[1]])
+
+
+def begins_at(fact: Fact) -> float:
+    """Seconds."""
+    told = decode_told(fact.body)
+    return ((told.bucket if isinstance(told, Heard) else told.event_time if isinstance(told, Event) else 0) - build.T0) / 1000
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_faults_of_last_week_explain_a_slow_node_although_they_are_packed(size: int) -> None:
+    """Else whoever sets a limit on a node that fails by itself is named as soon as the node's past is packed."""
+    faults = [to_host(build.xid(-number * DAY)) for number in (9, 7)]
+    body = over_days([*faults, *HUM, *SLOWED, *paces()], 8, size)["node_slowed"]
+    assert (body["status"], body["alert"], body["actor"], body["gate"]) == ("final", False, "", "not checked: lemon_node")
+
+
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_two_acts_of_one_day_stay_together(size: int) -> None:
+    """The earlier is packed sooner than the later."""
+    acts = [to_host(switched_off(at)) for at in (HOUR, 20 * HOUR)]
+    body = over_days([*HUM, *acts], 8, size)["telemetry_silenced"]
+    assert [item["event_time"] for item in body["evidence"]] == [build.ms(HOUR), build.ms(20 * HOUR)]
 
 
 @pytest.mark.parametrize("by", [None, build.SERVICE])

@@ -11,6 +11,8 @@ COMMANDS = {
     ("nvidia-smi", "--power-limit=100"): "node",
     ("sudo", "-u", "root", "nvidia-smi", "-pl", "100"): "node",
     ("env", "A=b", "renice", "-n", "19", "-p", "3"): "node",
+    ("sudo", "-n", "nvidia-smi", "-pl", "100"): "node",
+    ("nice", "-n", "10", "nvidia-smi", "-pl", "100"): "node",
     ("taskset", "-c", "0-7", "python", "train.py"): "",
     ("taskset", "-p", "1", "4711"): "node",
     ("tc", "qdisc", "show"): "",

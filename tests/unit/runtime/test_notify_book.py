@@ -55,7 +55,7 @@ def tell(book: Book, now: int = T0) -> list[Due]:
 def test_who_is_told_at_once(book: Book, changes: dict[str, object], target: dict[str, object], told: bool) -> None:
     """By severity and gate."""
     take(book, notice(**changes))
-    settings = NotifySettings(targets=(TargetSettings(name="oncall", **target),))  # type: ignore[arg-type]
+    settings = NotifySettings(targets=(TargetSettings(name="oncall", **target),))
     assert names(book, settings=settings) == (["oncall"] if told else [])
 
 

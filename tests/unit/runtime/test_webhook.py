@@ -10,7 +10,7 @@ from pipeline.settings import NotifySettings, TargetSettings
 
 
 def settings(url: str = "", **target: object) -> NotifySettings:
-    return NotifySettings(targets=(TargetSettings(name="oncall", url=url, **target),))  # type: ignore[arg-type]
+    return NotifySettings(targets=(TargetSettings(name="oncall", url=url, **target),))
 
 
 def address(url: str, **target: object) -> Address:
@@ -91,4 +91,4 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 def test_settings_that_contradict_themselves_are_refused(wrong: dict[str, object]) -> None:
     """A typo must not be a webhook that never rings."""
     with pytest.raises(ValueError, match=r"notify|share|pattern|after_minutes"):
-        NotifySettings(**wrong)  # type: ignore[arg-type]
+        NotifySettings(**wrong)

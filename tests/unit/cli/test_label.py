@@ -1,0 +1,54 @@
+"""`label`: what it refuses before anything is asked, and how sure a precision is."""
+
+import pytest
+from click.testing import CliRunner
+
+from pipeline.cli import main
+from pipeline.cli.label import explanations
+from pipeline.sink.labels import Quality, wilson
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("label",), "say which finding"),
+        (("label", "0123456789"), "say which finding"),
+        (("label", "0123456789", "maybe"), "'true', 'false', 'benign'"),
+        (("label", "0123456789", "benign"), "--because NAME"),
+        (("label", "0123456789", "true", "--because", "admin_ticket"), "--because NAME"),
+        (("label", "0123456789", "benign", "--because", "luck"), "admin_ticket"),
+        (("label", "0123456789", "true", "--note", "x" * 2001), "2000 characters"),
+        (("label", "--summary", "--list"), "stands alone"),
+        (("label", "0123456789", "true", "--list"), "--list takes FINDING"),
+    ],
+)
+def test_a_label_that_says_nothing_is_wrong_usage(words: tuple[str, ...], told: str) -> None:
+    """Exit 2 with what to type, before a server is asked."""
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2
+    assert told in done.stderr
+
+
+def test_explanations_are_those_of_the_detectors() -> None:
+    """So that a label and a checklist speak of the same thing."""
+    assert {"admin_ticket", "owner_or_service", "system_daemon"} <= set(explanations())
+
+
+@pytest.mark.parametrize(
+    ("right", "of", "low", "high"),
+    [
+        (0, 0, 0.0, 1.0),  # nothing is known
+        (3, 3, 0.4385, 1.0),  # three of three is not certainty
+        (0, 3, 0.0, 0.5615),
+        (90, 100, 0.8256, 0.9448),  # values of the Wilson score interval, Newcombe 1998
+    ],
+)
+def test_a_precision_has_bounds(right: int, of: int, low: float, high: float) -> None:
+    """Of 95 %, within 0 and 1."""
+    assert wilson(right, of) == pytest.approx((low, high), abs=1e-4)
+
+
+def test_precision_counts_what_was_labelled() -> None:
+    """Findings that nobody looked at say nothing; a benign one was not interference."""
+    assert Quality("p01_foreign_kill", 50, 40, 4, 3, 0, 1).precision == 0.75
+    assert Quality("p01_foreign_kill", 50, 40, 0, 0, 0, 0).precision is None
