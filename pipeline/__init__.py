@@ -1,6 +1,6 @@
 """trainwatch: finds interference with training jobs in the logs of a shared cluster.
 
-    records -> ingest -> hosts -> artefacts, identities -> jobs -> incidents -> sink -> ClickHouse
+    records -> ingest -> hosts -> artefacts, identities -> jobs -> cohorts -> incidents -> sink -> ClickHouse
 
 `topology.py` is that line as code; each stage is a folder with one `step.py`: facts and marks in, outcomes out, and nothing touched but its
 own state.  Around them: `model/` the types rooms share, `formats/` bytes to events, `stream/` event time, `detect/` what is judged,
