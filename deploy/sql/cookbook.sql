@@ -51,10 +51,12 @@ LIMIT 500;
 -- why: who has to be told when a checkpoint, module or shard proves to be altered; compare sha256 with what was saved.
 -- cost: period (events of the probe).   rows: yes
 WITH '/lustre/ckpt/u002/run2/iter_0001650.pt' AS the_path, toDateTime('2026-03-01 00:00:00', 'UTC') AS since
-SELECT e.ts AS ts, e.job_id AS job_id, e.actor AS actor, e.host AS host, e.kind AS kind, e.attrs['sha256'] AS loaded_sha256, v.verdict AS verdict, v.cause AS cause
+SELECT e.ts AS ts, e.job_id AS job_id, e.actor AS actor, e.host AS host, e.kind AS kind, e.attrs['sha256'] AS loaded_sha256,
+    v.verdict AS verdict, v.cause AS cause
 FROM trainwatch.events AS e
 LEFT JOIN (SELECT cluster, job_id, verdict, cause FROM trainwatch.verdicts_current) AS v ON v.cluster = e.cluster AND v.job_id = e.job_id
-WHERE e.source = 'probe' AND e.kind IN ('checkpoint_loaded', 'module_imported', 'hook_found') AND e.attrs['path'] = the_path AND e.ts >= since
+WHERE e.source = 'probe' AND e.kind IN ('checkpoint_loaded', 'module_imported', 'hook_found') AND e.attrs['path'] = the_path
+    AND e.ts >= since
 ORDER BY ts;
 
 -- 5. What became of this file: saved, written, loaded, with the hash at each point?
@@ -70,7 +72,8 @@ ORDER BY ts;
 -- 6. Who wrote below this folder?
 -- why: PATH records name files and no person; the SYSCALL record of the same serial, host and moment names who.
 -- cost: period (events of auditd), joined within the period.   rows: yes
-WITH '/lustre/ckpt/u002/' AS the_folder, toDateTime('2026-03-02 00:00:00', 'UTC') AS since, toDateTime('2026-03-03 00:00:00', 'UTC') AS until
+WITH '/lustre/ckpt/u002/' AS the_folder, toDateTime('2026-03-02 00:00:00', 'UTC') AS since,
+    toDateTime('2026-03-03 00:00:00', 'UTC') AS until
 SELECT s.actor AS actor, s.attrs['comm'] AS program, s.attrs['auid'] AS login_uid, s.attrs['uid'] AS as_uid, p.attrs['nametype'] AS how,
     p.attrs['name'] AS path, min(p.ts) AS first, max(p.ts) AS last, count() AS times
 FROM
@@ -136,7 +139,8 @@ LIMIT 50;
 -- 11. What is found and open, the gravest first?
 -- why: the list to work through; an empty actor says in `actor_withheld` why nobody is named.
 -- cost: small (findings).   rows: yes
-SELECT finding_id, severity, detector, status, subject, subject_name, owner, actor, actor_withheld, round(confidence, 2) AS sure, cause_time, summary
+SELECT finding_id, severity, detector, status, subject, subject_name, owner, actor, actor_withheld, round(confidence, 2) AS sure,
+    cause_time, summary
 FROM trainwatch.findings_current
 WHERE status != 'retracted' AND alert
 ORDER BY indexOf(['critical', 'high', 'medium', 'low'], severity), cause_time DESC;
@@ -144,7 +148,8 @@ ORDER BY indexOf(['critical', 'high', 'medium', 'low'], severity), cause_time DE
 -- 12. Which findings stayed below the gate, and why?
 -- why: a gate that holds back many of one detector asks for a label, a ticket or a source that is missing.
 -- cost: small (findings).   rows: may be none
-SELECT detector, gate, count() AS findings, round(avg(confidence), 2) AS sure, min(cause_time) AS first, max(cause_time) AS last, any(finding_id) AS example
+SELECT detector, gate, count() AS findings, round(avg(confidence), 2) AS sure, min(cause_time) AS first, max(cause_time) AS last,
+    any(finding_id) AS example
 FROM trainwatch.findings_current
 WHERE NOT alert AND status != 'retracted'
 GROUP BY detector, gate
@@ -154,7 +159,8 @@ ORDER BY findings DESC;
 -- why: what a person has to answer for is the record, not our summary of it.
 -- cost: key (finding_evidence), filter (events by event_id).   rows: yes
 WITH 'f00d' AS the_finding
-SELECT c.position AS position, c.role AS role, c.event_time AS event_time, c.source AS source, c.summary AS summary, e.host AS host, e.raw AS raw,
+SELECT c.position AS position, c.role AS role, c.event_time AS event_time, c.source AS source, c.summary AS summary, e.host AS host,
+    e.raw AS raw,
     e.sha256 = c.sha256 AS same_line, e._topic AS topic, e._partition AS partition, e._offset AS offset
 FROM trainwatch.finding_evidence_current AS c
 LEFT JOIN
@@ -179,7 +185,8 @@ WHERE finding_id = the_finding;
 -- why: the time from the act until the finding stood here, and how much of it is the wait for windows to close.
 -- cost: small (findings).  `first_stored` is exact while earlier words are not merged away; the topic keeps them all.   rows: yes
 SELECT detector, count() AS findings, quantile(0.5)(cause_to_effect_seconds) AS cause_to_effect_seconds_median,
-    quantile(0.5)(effect_to_close_seconds) AS effect_to_close_seconds_median, quantile(0.5)(cause_to_stored_seconds) AS cause_to_stored_seconds_median,
+    quantile(0.5)(effect_to_close_seconds) AS effect_to_close_seconds_median,
+        quantile(0.5)(cause_to_stored_seconds) AS cause_to_stored_seconds_median,
     max(cause_to_stored_seconds) AS cause_to_stored_seconds_max
 FROM
 (
@@ -196,7 +203,8 @@ ORDER BY detector;
 -- why: the leading name alone misleads: the gap to the second one is what counts.
 -- cost: small (incidents).   rows: yes
 WITH 'f00d' AS the_finding
-SELECT i.incident_id AS incident_id, i.title AS title, i.status AS status, i.named AS named, i.withheld AS withheld, a.position AS position, a.kind AS kind, a.who AS who,
+SELECT i.incident_id AS incident_id, i.title AS title, i.status AS status, i.named AS named, i.withheld AS withheld,
+    a.position AS position, a.kind AS kind, a.who AS who,
     round(a.low, 2) AS low, round(a.high, 2) AS high, i.gap_low AS gap_low, i.gap_needed AS gap_needed, a.evidence AS evidence
 FROM trainwatch.incident_findings_current AS m
 INNER JOIN trainwatch.incidents_current AS i ON i.incident_id = m.incident_id
@@ -209,7 +217,8 @@ ORDER BY incident_id, position;
 -- cost: period (events, two columns), one day before and after.   rows: yes
 WITH toDateTime('2026-03-02 06:12:34', 'UTC') AS the_moment
 SELECT source, maxIf(ts, ts <= the_moment) AS heard_before, minIf(ts, ts > the_moment) AS heard_after,
-    dateDiff('second', heard_before, heard_after) AS gap_seconds, heard_before < the_moment - INTERVAL 1 HOUR OR heard_after > the_moment + INTERVAL 1 HOUR AS silent
+    dateDiff('second', heard_before, heard_after) AS gap_seconds, heard_before < the_moment - INTERVAL 1 HOUR
+        OR heard_after > the_moment + INTERVAL 1 HOUR AS silent
 FROM trainwatch.events
 WHERE ts BETWEEN the_moment - INTERVAL 1 DAY AND the_moment + INTERVAL 1 DAY
 GROUP BY source
@@ -230,7 +239,8 @@ LIMIT 50;
 -- why: late records are stored and judged nothing; raise time.out_of_order_seconds_by_family where many do.
 -- cost: period (events, five columns).   rows: yes
 WITH toDateTime('2026-03-01 00:00:00', 'UTC') AS since
-SELECT source, count() AS events, countIf(late) AS late_events, round(100 * late_events / events, 3) AS late_percent, countIf(future) AS ahead_of_collection,
+SELECT source, count() AS events, countIf(late) AS late_events, round(100 * late_events / events, 3) AS late_percent,
+    countIf(future) AS ahead_of_collection,
     quantileIf(0.99)(dateDiff('second', ts, collected_time), collected_time > toDateTime(0)) AS seconds_to_collect_p99
 FROM trainwatch.events
 WHERE ts >= since
@@ -250,7 +260,8 @@ ORDER BY hour DESC, records DESC;
 -- 21. Why did jobs fail, week by week?
 -- why: failure is normal; what changes is worth a look.
 -- cost: small (verdicts).   rows: yes
-SELECT toMonday(end_time) AS week, cause, count() AS attempts, uniqExact(owner) AS owners, round(100 * attempts / sum(attempts) OVER (PARTITION BY week), 1) AS percent
+SELECT toMonday(end_time) AS week, cause, count() AS attempts, uniqExact(owner) AS owners,
+    round(100 * attempts / sum(attempts) OVER (PARTITION BY week), 1) AS percent
 FROM trainwatch.verdicts_current
 WHERE state NOT IN ('COMPLETED') AND status != 'retracted'
 GROUP BY week, cause
@@ -259,8 +270,10 @@ ORDER BY week DESC, attempts DESC;
 -- 22. How many ends stay unexplained, by size of the job?
 -- why: a share that grows with the size points at the fabric, one that does not at people.
 -- cost: small (verdicts).   rows: yes
-SELECT multiIf(gpus IS NULL, 'unknown', gpus <= 8, '1-8', gpus <= 64, '9-64', gpus <= 512, '65-512', 'more') AS gpus_of_job, count() AS attempts,
-    countIf(verdict = 'unexplained') AS unexplained, countIf(verdict = 'interference') AS interference, round(100 * unexplained / attempts, 1) AS unexplained_percent
+SELECT multiIf(gpus IS NULL, 'unknown', gpus <= 8, '1-8', gpus <= 64, '9-64', gpus <= 512, '65-512', 'more') AS gpus_of_job,
+    count() AS attempts,
+    countIf(verdict = 'unexplained') AS unexplained, countIf(verdict = 'interference') AS interference,
+        round(100 * unexplained / attempts, 1) AS unexplained_percent
 FROM trainwatch.verdicts_current
 WHERE status != 'retracted'
 GROUP BY gpus_of_job
@@ -304,7 +317,8 @@ ORDER BY own_job, jobs DESC;
 -- why: a signal that reached a rank, with whose process it was and what became of the job.
 -- cost: period (enriched_events).   rows: yes
 WITH toDateTime('2026-03-01 00:00:00', 'UTC') AS since
-SELECT e.ts AS ts, e.actor AS actor, e.relation AS relation, e.attrs['signal'] AS signal, e.host AS host, e.job_id AS job_id, e.owner AS owner, v.verdict AS verdict, v.cause AS cause
+SELECT e.ts AS ts, e.actor AS actor, e.relation AS relation, e.attrs['signal'] AS signal, e.host AS host, e.job_id AS job_id,
+    e.owner AS owner, v.verdict AS verdict, v.cause AS cause
 FROM trainwatch.enriched_current AS e
 LEFT JOIN (SELECT cluster, job_id, attempt, verdict, cause FROM trainwatch.verdicts_current) AS v
     ON v.cluster = e.cluster AND v.job_id = e.job_id AND v.attempt = e.attempt
@@ -319,7 +333,8 @@ WITH toDateTime('2026-03-01 00:00:00', 'UTC') AS since
 SELECT job_id, owner, name, gpus, step_ms, siblings, round(step_ms / sibling_ms, 3) AS times_slower
 FROM
 (
-    SELECT p.job_id AS job_id, j.owner AS owner, j.name AS name, j.gpus AS gpus, p.step_ms AS step_ms, count() OVER w AS siblings, quantile(0.5)(p.step_ms) OVER w AS sibling_ms
+    SELECT p.job_id AS job_id, j.owner AS owner, j.name AS name, j.gpus AS gpus, p.step_ms AS step_ms, count() OVER w AS siblings,
+        quantile(0.5)(p.step_ms) OVER w AS sibling_ms
     FROM
     (
         SELECT cluster, job_id, quantile(0.5)(toFloat64OrNull(attrs['elapsed_ms'])) AS step_ms
@@ -388,7 +403,8 @@ ORDER BY copies_too_many DESC;
 -- 32. How far back does each table reach, and how large is it?
 -- why: what retention has dropped cannot be asked; clickhouse.retention_days sets it.
 -- cost: small (system.parts).   rows: yes
-SELECT p.table AS table, sum(p.rows) AS rows, formatReadableSize(sum(p.bytes_on_disk)) AS on_disk, min(p.partition) AS first_week, max(p.partition) AS last_week,
+SELECT p.table AS table, sum(p.rows) AS rows, formatReadableSize(sum(p.bytes_on_disk)) AS on_disk, min(p.partition) AS first_week,
+    max(p.partition) AS last_week,
     any(extract(t.engine_full, 'toIntervalDay\\((\\d+)\\)')) AS retention_days
 FROM system.parts AS p
 INNER JOIN system.tables AS t ON t.database = p.database AND t.name = p.table

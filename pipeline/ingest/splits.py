@@ -8,8 +8,8 @@ stream tells.  So this is the one thing that ingest remembers between records, a
     F "lr":1e-4}        line a: 2, the last
 
 Where the runtime numbers the pieces itself (Docker's `partial_id`, from 1), nothing is remembered.  Else the lines of a file must come
-on one partition and in order, as shippers send them that key by file or host; pieces that come otherwise are told all the same, and what lacks
-its end is released as it is.
+on one partition and in order, as shippers send them that key by file or host; pieces that come otherwise are told all the same, and
+what lacks its end is released as it is.
 
 Holds: the same records in the same partition give the same answer, cut into any batches, after any restart; a piece that comes again
 gets the same place; OPEN_MAX files are remembered, each for HOLD_MS of collected time from the first piece.

@@ -119,18 +119,19 @@ class _Request(msgspec.Struct, frozen=True, gc=False):
 
 def _field_by_field(value: dict[str, Any]) -> _Request:
     """The same for what is written otherwise than usual."""
+    audit_id, stage = text_at(value, "auditID"), text_at(value, "stage")
+    if not audit_id or not stage:
+        raise UnknownFormat("an object that is no audit event")
     resource, group, subresource, namespace, name, uid = texts_of(
         value.get("objectRef"), "resource", "apiGroup", "subresource", "namespace", "name", "uid"
     )
     return _Request(
-        audit_id=text_at(value, "auditID"),
-        stage=text_at(value, "stage"),
+        audit_id=audit_id,
+        stage=stage,
         verb=text_at(value, "verb"),
         agent=text_at(value, "userAgent"),
         uri=text_at(value, "requestURI"),
-        stage_time=text_at(value, "stageTimestamp"),
-        received=text_at(value, "requestReceivedTimestamp"),
-        timestamp=text_at(value, "timestamp"),
+        stage_time=text_at(value, "stageTimestamp") or text_at(value, "requestReceivedTimestamp") or text_at(value, "timestamp"),
         addresses=texts_at(value, "sourceIPs"),
         user=_User(text_at(value, "user", "username"), texts_at(value, "user", "groups")),
         impersonated=_User(text_at(value, "impersonatedUser", "username")),

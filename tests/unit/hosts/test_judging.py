@@ -127,6 +127,20 @@ def test_faults_of_last_week_explain_a_slow_node_although_they_are_packed(size: 
     assert (body["status"], body["alert"], body["actor"], body["gate"]) == ("final", False, "", "not checked: lemon_node")
 
 
+@pytest.mark.parametrize("restarted", [False, True])
+@pytest.mark.parametrize("day", [0, 3])
+def test_who_was_slowed_may_be_told_when_the_job_ends(day: int, *, restarted: bool) -> None:
+    """Nobody was known to hold the host when the act was told: after a restart, or when it is packed, it is judged all the same."""
+    cases = Cases()
+    state, first = step(build_state(build.settings(), cases), [*HUM, *SLOWED[1:], *paces()], now(DAY / 2))
+    state, more = step(state, [heard(day * DAY + 13 * HOUR)], now(day * DAY + 13 * HOUR))
+    assert found([*first, *more]) == {}
+    if restarted:
+        state = build_state(build.settings(), Cases(cases.facts()))
+    _, then = step(state, [to_host(job_end(day * DAY + 14 * HOUR, "COMPLETED", start=0))], now(day * DAY + 15 * HOUR))
+    assert found(then)["node_slowed"]["actor"] == "u099"
+
+
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_two_acts_of_one_day_stay_together(size: int) -> None:
     """The earlier is packed sooner than the later."""
