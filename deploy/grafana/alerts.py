@@ -11,7 +11,7 @@ from typing import Any
 from deploy.grafana.panels import DATASOURCE, PLUGIN_VERSION, TABLE
 
 LOOK_BACK_SECONDS = 3600
-HOUR = "_inserted >= now() - toIntervalHour(1)"
+RANGES = "(SELECT DISTINCT * EXCEPT (stored) FROM range_accounts WHERE stored >= now() - toIntervalHour(1))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,24 +58,21 @@ RULES: Sequence[Rule] = (
         uid="nothing-stored", title="trainwatch: nothing is stored", above=900, minutes=5, severity="critical",
         summary="No range was made durable for {{ $values.B }} seconds",
         description="Workers are down or stuck, or Kafka is silent: `trainwatch status`, then /healthz of each worker.",
-        sql="SELECT if(count() = 0, 86400, dateDiff('second', max(_inserted), now())) AS seconds FROM sink_ranges "
-        "WHERE _inserted >= now() - toIntervalDay(1)",
+        sql="SELECT if(count() = 0, 86400, dateDiff('second', max(stored), now())) AS seconds FROM range_accounts "
+        "WHERE stored >= now() - toIntervalDay(1)",
     ),
     Rule(
         uid="unaccounted", title="trainwatch: records are not accounted for", above=0, minutes=5, severity="critical",
         summary="{{ $values.B }} offsets of the last hour are neither written, listed nor known to be absent",
         description="Run `trainwatch verify`: it names the offsets.",
-        sql="SELECT toInt64(sum(hi - lo)) - toInt64(sum(offsets_written + length(listed_offsets)"
-        " + arraySum(arrayMap((lo, hi) -> hi - lo, gap_los, gap_his)))) AS records\n"
-        f"FROM (SELECT DISTINCT * EXCEPT (_inserted, token) FROM sink_ranges WHERE {HOUR})",
+        sql=f"SELECT sum(unaccounted) AS records FROM {RANGES}",
     ),
     Rule(
         uid="dead-letters", title="trainwatch: many records are refused", above=0.01, minutes=10, severity="warning",
         summary="More than one record in a hundred was refused in the last hour",
         description="A format changed or a shipper is wrong: `trainwatch dlq list`.",
-        sql="SELECT sum(arrayCount(code -> code NOT IN ('control', 'nothing_to_keep', 'filtered', 'empty', 'tombstone'), listed_codes))"
-        " / greatest(sum(hi - lo), 1) AS share\n"
-        f"FROM (SELECT DISTINCT * EXCEPT (_inserted, token) FROM sink_ranges WHERE {HOUR})",
+        sql="SELECT sum(arrayCount(code -> code NOT IN ('control', 'nothing_to_keep', 'filtered', 'empty', 'tombstone'), codes))"
+        f" / greatest(sum(read), 1) AS share\nFROM {RANGES}",
     ),
     Rule(
         uid="late", title="trainwatch: many events come late", above=0.05, minutes=30, severity="warning",

@@ -1,6 +1,7 @@
 -- Questions that investigators ask, each ready to be pasted into ClickHouse (the web page /play, clickhouse-client, Grafana).
 --
--- Change what stands behind WITH; the database is `trainwatch` unless clickhouse.database says otherwise.  All times are UTC.
+-- Change what stands behind WITH, which now asks of what `trainwatch demo` leaves.  The database is `trainwatch` unless clickhouse.database
+-- says otherwise.  All times are UTC.
 -- Join keys, the same in every table:
 --     job_id (with cluster)   raw job id, as the scheduler prints it      attempt       one run of it: cluster/job/submit/start
 --     event_id                one event, the same on every replay         sha256        of its line, hex
@@ -15,7 +16,7 @@
 -- 1. Why did my job end?
 -- why: the verdict names the cause, the record that proves it, and the findings under which it falls.
 -- cost: key (verdicts: cluster, job_id).   rows: yes
-WITH '48094' AS the_job
+WITH '48344' AS the_job
 SELECT attempt, owner, state, verdict, cause, status, by_source, by_time, by_summary, findings, end_time
 FROM trainwatch.verdicts_current
 WHERE job_id = the_job
@@ -24,7 +25,7 @@ ORDER BY end_time;
 -- 2. What happened to this job, in order?
 -- why: its own lines, what others did to it, verdicts and findings on one axis.
 -- cost: filter (events by job_id), key (the others).   rows: yes
-WITH '48094' AS the_job
+WITH '48344' AS the_job
 SELECT ts, what, source, kind, host, actor, relation, text
 FROM trainwatch.job_timeline
 WHERE job_id = the_job
@@ -34,7 +35,7 @@ LIMIT 500;
 -- 3. What else did this person touch that belongs to somebody else?
 -- why: one act is an accident, several are a pattern; `team` and `admin` are the harmless relations.
 -- cost: period (enriched_events).  No FINAL: the newest version of each id is taken by LIMIT 1 BY.   rows: yes
-WITH 'u009' AS the_actor, toDateTime('2026-03-01 00:00:00', 'UTC') AS since
+WITH 'u004' AS the_actor, toDateTime('2026-03-01 00:00:00', 'UTC') AS since
 SELECT ts, job_id, owner, relation, matched, source, kind, host, attrs
 FROM
 (
@@ -50,7 +51,7 @@ LIMIT 500;
 -- 4. Which jobs loaded this file since then?
 -- why: who has to be told when a checkpoint, module or shard proves to be altered; compare sha256 with what was saved.
 -- cost: period (events of the probe).   rows: yes
-WITH '/lustre/ckpt/u002/run2/iter_0001650.pt' AS the_path, toDateTime('2026-03-01 00:00:00', 'UTC') AS since
+WITH '/lustre/ckpt/u005/run3/iter_0001840.pt' AS the_path, toDateTime('2026-03-01 00:00:00', 'UTC') AS since
 SELECT e.ts AS ts, e.job_id AS job_id, e.actor AS actor, e.host AS host, e.kind AS kind, e.attrs['sha256'] AS loaded_sha256,
     v.verdict AS verdict, v.cause AS cause
 FROM trainwatch.events AS e
@@ -62,17 +63,18 @@ ORDER BY ts;
 -- 5. What became of this file: saved, written, loaded, with the hash at each point?
 -- why: the first hash that differs from the saved one stands behind the write that changed it.
 -- cost: period (events of probe and auditd).   rows: yes
-WITH '/lustre/ckpt/u002/run2/iter_0001650.pt' AS the_path, toDateTime('2026-03-01 00:00:00', 'UTC') AS since
+WITH '/lustre/ckpt/u005/run3/iter_0001840.pt' AS the_path, toDateTime('2026-03-01 00:00:00', 'UTC') AS since
 SELECT ts, source, kind, host, actor, job_id, attrs['sha256'] AS file_sha256, attrs['size_bytes'] AS size_bytes, event_id
 FROM trainwatch.events
 WHERE ts >= since
-    AND ((source = 'probe' AND attrs['path'] = the_path) OR (source = 'auditd' AND attrs['record_type'] = 'PATH' AND attrs['name'] = the_path))
+    AND ((source = 'probe' AND attrs['path'] = the_path)
+        OR (source = 'auditd' AND attrs['record_type'] = 'PATH' AND attrs['name'] = the_path))
 ORDER BY ts;
 
 -- 6. Who wrote below this folder?
 -- why: PATH records name files and no person; the SYSCALL record of the same serial, host and moment names who.
 -- cost: period (events of auditd), joined within the period.   rows: yes
-WITH '/lustre/ckpt/u002/' AS the_folder, toDateTime('2026-03-02 00:00:00', 'UTC') AS since,
+WITH '/lustre/ckpt/u005/' AS the_folder, toDateTime('2026-03-02 00:00:00', 'UTC') AS since,
     toDateTime('2026-03-03 00:00:00', 'UTC') AS until
 SELECT s.actor AS actor, s.attrs['comm'] AS program, s.attrs['auid'] AS login_uid, s.attrs['uid'] AS as_uid, p.attrs['nametype'] AS how,
     p.attrs['name'] AS path, min(p.ts) AS first, max(p.ts) AS last, count() AS times
@@ -94,7 +96,7 @@ LIMIT 500;
 -- 7. Which jobs ran on this node in the hour before?
 -- why: a node that was bad for one job was often bad for the one before; and whoever had a job there could log in.
 -- cost: small (verdicts).   rows: yes
-WITH 'gpu-005' AS the_host, toDateTime('2026-03-02 06:12:34', 'UTC') AS the_moment
+WITH 'gpu-003' AS the_host, toDateTime('2026-03-06 22:20:05', 'UTC') AS the_moment
 SELECT job_id, owner, start_time, end_time, state, verdict, cause, nodes
 FROM trainwatch.verdicts_current
 WHERE has(nodes, the_host) AND start_time <= the_moment AND end_time >= the_moment - INTERVAL 1 HOUR
@@ -103,7 +105,7 @@ ORDER BY start_time;
 -- 8. When and from where did this person log in?
 -- why: an address, key or hour that is new for the person is a reason to ask before one accuses.
 -- cost: period (events of sshd).   rows: yes
-WITH 'u009' AS the_actor, toDateTime('2026-03-01 00:00:00', 'UTC') AS since
+WITH 'u004' AS the_actor, toDateTime('2026-03-01 00:00:00', 'UTC') AS since
 SELECT attrs['address'] AS address, attrs['method'] AS method, attrs['fingerprint'] AS key_fingerprint, groupUniqArray(20)(host) AS hosts,
     countIf(attrs['outcome'] = 'accepted') AS accepted, countIf(attrs['outcome'] = 'failed') AS failed, min(ts) AS first, max(ts) AS last
 FROM trainwatch.events
@@ -158,7 +160,7 @@ ORDER BY findings DESC;
 -- 13. What proves this finding, line by line?
 -- why: what a person has to answer for is the record, not our summary of it.
 -- cost: key (finding_evidence), filter (events by event_id).   rows: yes
-WITH 'f00d' AS the_finding
+WITH '9d936a3dde4da38361dcd7a1fdf5e202' AS the_finding
 SELECT c.position AS position, c.role AS role, c.event_time AS event_time, c.source AS source, c.summary AS summary, e.host AS host,
     e.raw AS raw,
     e.sha256 = c.sha256 AS same_line, e._topic AS topic, e._partition AS partition, e._offset AS offset
@@ -175,7 +177,7 @@ ORDER BY position;
 -- 14. Which harmless explanations were looked at, and which could not be?
 -- why: "not_checked" names the source that would have told; without it the finding is weaker than it looks.
 -- cost: small (findings).   rows: yes
-WITH 'f00d' AS the_finding
+WITH '9d936a3dde4da38361dcd7a1fdf5e202' AS the_finding
 SELECT detector, c.1 AS explanation, c.2 AS answer, c.3 AS by_event_id, c.4 AS note, c.5 AS missing
 FROM trainwatch.findings_current
 ARRAY JOIN checklist AS c
@@ -202,7 +204,7 @@ ORDER BY detector;
 -- 16. Which incident does this finding belong to, and who else may have done it?
 -- why: the leading name alone misleads: the gap to the second one is what counts.
 -- cost: small (incidents).   rows: yes
-WITH 'f00d' AS the_finding
+WITH '9d936a3dde4da38361dcd7a1fdf5e202' AS the_finding
 SELECT i.incident_id AS incident_id, i.title AS title, i.status AS status, i.named AS named, i.withheld AS withheld,
     a.position AS position, a.kind AS kind, a.who AS who,
     round(a.low, 2) AS low, round(a.high, 2) AS high, i.gap_low AS gap_low, i.gap_needed AS gap_needed, a.evidence AS evidence
@@ -215,10 +217,9 @@ ORDER BY incident_id, position;
 -- 17. Which sources were silent at this time?
 -- why: nothing seen means nothing only where somebody was looking.
 -- cost: period (events, two columns), one day before and after.   rows: yes
-WITH toDateTime('2026-03-02 06:12:34', 'UTC') AS the_moment
-SELECT source, maxIf(ts, ts <= the_moment) AS heard_before, minIf(ts, ts > the_moment) AS heard_after,
-    dateDiff('second', heard_before, heard_after) AS gap_seconds, heard_before < the_moment - INTERVAL 1 HOUR
-        OR heard_after > the_moment + INTERVAL 1 HOUR AS silent
+WITH toDateTime('2026-03-06 22:20:05', 'UTC') AS the_moment
+SELECT source, maxOrNullIf(ts, ts <= the_moment) AS heard_before, minOrNullIf(ts, ts > the_moment) AS heard_after,
+    dateDiff('second', heard_before, heard_after) AS gap_seconds, ifNull(gap_seconds > 3600, true) AS silent
 FROM trainwatch.events
 WHERE ts BETWEEN the_moment - INTERVAL 1 DAY AND the_moment + INTERVAL 1 DAY
 GROUP BY source
@@ -227,7 +228,7 @@ ORDER BY silent DESC, gap_seconds DESC;
 -- 18. Which hosts stopped sending, per source?
 -- why: a host that is quiet while its neighbours speak is dead, unplugged or silenced.
 -- cost: period (events, three columns).   rows: yes
-WITH toDateTime('2026-03-02 00:00:00', 'UTC') AS since, toDateTime('2026-03-03 00:00:00', 'UTC') AS until
+WITH toDateTime('2026-03-04 00:00:00', 'UTC') AS since, toDateTime('2026-03-05 00:00:00', 'UTC') AS until
 SELECT source, host, max(ts) AS last_heard, dateDiff('minute', last_heard, until) AS minutes_silent, count() AS events
 FROM trainwatch.events
 WHERE ts >= since AND ts < until AND host != ''
@@ -369,7 +370,7 @@ LIMIT 200;
 -- 29. What happened on this host in these ten minutes?
 -- why: the last resort: everything, from all sources, as it was written.
 -- cost: period (events of one host, ten minutes).   rows: yes
-WITH 'gpu-005' AS the_host, toDateTime('2026-03-02 06:12:34', 'UTC') AS the_moment
+WITH 'gpu-003' AS the_host, toDateTime('2026-03-06 22:20:05', 'UTC') AS the_moment
 SELECT ts, source, kind, actor, job_id, raw
 FROM trainwatch.events
 WHERE host = the_host AND ts BETWEEN the_moment - INTERVAL 5 MINUTE AND the_moment + INTERVAL 5 MINUTE
@@ -379,9 +380,10 @@ LIMIT 2000;
 -- 30. What was heard per source and hour?
 -- why: the map of what can be proved at all; an hour without a row was silent.
 -- cost: period (events, four columns).   rows: yes
+WITH toDateTime('2026-03-04 00:00:00', 'UTC') AS since, toDateTime('2026-03-05 00:00:00', 'UTC') AS until
 SELECT hour, source, events, duplicates, late, hosts
 FROM trainwatch.coverage
-WHERE hour >= toDateTime('2026-03-02 00:00:00', 'UTC') AND hour < toDateTime('2026-03-03 00:00:00', 'UTC')
+WHERE hour >= since AND hour < until
 ORDER BY hour, source;
 
 -- 31. Which events came more than once, and from which shipper?

@@ -283,4 +283,5 @@ def _where_to_look(out: Console, site: Settings, folder: Path, job: str) -> None
     out.print(f"Kafka {site.kafka.bootstrap_servers}: {topics}", soft_wrap=True)
     command = command_on(folder)
     out.print(f"A job in full: {command} job explain {job}", soft_wrap=True)
+    out.print(f"Overview page: {command} dashboard overview --open", soft_wrap=True)
     out.print(f"Stop the servers: {command} down", soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`trainwatch incident list | show | report | status | assign | note | reply`: cases, what is said of them, and what people did with them.
+"""`trainwatch incident list | show | report | rumour | status | assign | note | reply`: cases, what is said of them, and what people did with them.
 
 What the pipeline says of an incident is its own and changes with the evidence.  What people do is written into a journal that is only ever
 added to: who, when, what; nothing in it changes what is judged.  A merged incident keeps its journal: old ids lead to the one that has the
@@ -19,10 +19,11 @@ from rich.console import Console
 from pipeline.cli import Options, say
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.embedded import servers
-from pipeline.incidents.report import Entry, Report, as_json, newest, page
+from pipeline.incidents.report import Entry, Report, as_json, figures, newest, page
 from pipeline.incidents.report_text import ratio
 from pipeline.model.finding import Finding
-from pipeline.model.incident import Incident
+from pipeline.loss.rumour import Checked, Rumour, check
+from pipeline.model.incident import Incident, Loss, Range
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import Database
 
@@ -31,6 +32,7 @@ STATES = ("open", "investigating", "contained", "closed")
 TEXT_MAX = 20_000
 ID_MIN = 6  # digits of an id that are enough
 MERGES_MAX = 100
+LOSS_LINES_SHOWN = 40
 
 LIST = """
 SELECT incident_id, cluster, title, severity, status, alert, findings, attempts, named, leader, first_time, last_time, aliases
@@ -48,7 +50,6 @@ JOURNAL = """
 SELECT incident_id, toUnixTimestamp64Milli(at) AS at, operator, action, value, text FROM {db}.incident_journal
 WHERE incident_id IN %(ids)s ORDER BY at, entry_id
 """
-LOSS = "SELECT * FROM {db}.loss_lines WHERE incident_id = %(id)s"  # present once losses are worked out
 
 
 @click.group()
@@ -109,6 +110,24 @@ def report(options: Options, incident_id: str, out: Path, *, as_json_too: bool) 
     body = as_json(found) if as_json_too else page(found).encode()
     out.write_bytes(body)
     say(f"{out}: {len(body):,} bytes; it holds names and log lines, so mind who reads it")
+
+
+@incident.command()
+@click.argument("incident_id")
+@click.option("--gpus", type=click.IntRange(1), required=True, help="How many GPUs people say were concerned.")
+@click.option("--days", type=click.FloatRange(0, min_open=True), required=True, help="For how many days.")
+@click.option("--money", type=click.FloatRange(0), default=None, help="What they say it cost, in the currency of the prices.")
+@click.option("--json", "as_json_too", is_flag=True, help="One JSON object instead of text.")
+@click.pass_obj
+def rumour(options: Options, incident_id: str, gpus: int, days: float, money: float | None, *, as_json_too: bool) -> None:
+    """Hold what people say of the scale of INCIDENT_ID against the records."""
+    with _database(options.settings) as database:
+        body = read(database, resolve(database, incident_id)).incident
+    checked = check(Rumour(gpus=gpus, days=days, money=money), body.loss, body.limits)
+    if as_json_too:
+        click.echo(orjson.dumps(msgspec.to_builtins(checked)).decode())
+    else:
+        _print_checked(stdout(), checked, body.loss.currency)
 
 
 @incident.command()
@@ -180,14 +199,12 @@ def read(database: Database, incident_id: str) -> Report:
     lines = database.query(LINES, {"ids": sorted({each.event_id for each in body.timeline}) or [""]})
     journal = _journals(database, [incident_id, *aliases])
     entries = sorted((entry for each in journal.values() for entry in each), key=lambda entry: entry.at)
-    loss = _rows(database, LOSS, {"id": incident_id}) if "incident_id" in database.columns("loss_lines") else []
     return Report(
         incident=body,
         revision=revision,
         findings=tuple(msgspec.json.decode(text, type=Finding) for (text,) in findings),
         lines={str(event_id): _text(raw) for event_id, raw in lines},
         journal=tuple(entries),
-        loss=tuple(loss),
     )
 
 
@@ -259,5 +276,45 @@ def print_report(console: Console, found: Report) -> None:
     )
     for line in body.limits:
         console.print(f"  {safe(line, 400)}")
+    _print_loss(console, body.loss)
     for entry in found.journal:
         console.print(f"  {moment(entry.at)} {safe(entry.operator)}: {safe(entry.action)} {safe(entry.value)} {safe(entry.text, 400)}")
+
+
+def _print_loss(console: Console, loss: Loss) -> None:
+    """Totals, and the first lines of them."""
+    console.print(f"Loss: {_between(loss.direct_gpu_hours)} GPU-hours of at most {loss.gpus} GPUs")
+    if loss.currency:
+        console.print(f"  direct {_between(loss.direct_money)} {safe(loss.currency)}, indirect {_between(loss.indirect_money)}, kept apart")
+    if loss.lines:
+        table = build_table("Loss", "kind", "attempt", "GPU-hours", loss.currency or "money", "formula", "note")
+        for line in loss.lines[:LOSS_LINES_SHOWN]:
+            attempt = line.attempt.name if line.attempt else "-"
+            table.add_row(*map(safe, (line.kind, attempt, _between(line.gpu_hours), _between(line.money), line.formula, line.note)))
+        console.print(table)
+    if len(loss.lines) > LOSS_LINES_SHOWN:
+        console.print(f"  and {len(loss.lines) - LOSS_LINES_SHOWN} further lines: see the report")
+    for line_left_out in loss.unknown:
+        console.print(f"  {safe(line_left_out, 400)}")
+
+
+def _print_checked(console: Console, checked: Checked, currency: str) -> None:
+    """The two beside one another; no judgement on whoever said it."""
+    table = build_table("What people say, against the records", "", "said", "records: low / middle / high")
+    table.add_row("GPU-hours", f"{checked.claimed_gpu_hours:,.0f}", _between(Range.of(checked.recorded_gpu_hours)))
+    table.add_row("different GPUs", f"{checked.claimed_gpus:,}", f"at most {checked.recorded_gpus:,}")
+    said = "-" if checked.claimed_money is None else f"{checked.claimed_money:,.0f}"
+    table.add_row(safe(currency or "money"), said, _between(Range.of(checked.recorded_money)) if currency else "no prices are set")
+    console.print(table)
+    if checked.times_too_large is None:
+        console.print("No GPU-hours are on record: what is said can be neither supported nor refuted.")
+    else:
+        console.print(f"What is said is {checked.times_too_large:,.2f} times the high reading of the records.")
+    for line in checked.unknown:
+        console.print(f"  {safe(line, 400)}")
+
+
+def _between(amount: Range) -> str:
+    """Low to high, the middle between."""
+    low, middle, high = figures(amount)
+    return middle if low == high else f"{low} / {middle} / {high}"

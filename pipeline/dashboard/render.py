@@ -23,7 +23,7 @@ COLUMN_PX, ROW_PX = 56, 38
 HEAD_PX, LEGEND_PX = 34, 24
 TABLE_ROWS_MAX = 500
 SERIES_MAX = 60
-ONE_LINE_MAX = 40
+CELL_CLASSES = {"t": 40, "w": 120}  # characters: on one line, narrow; longer text gets a wide column
 
 STYLE = """
 :root{color-scheme:light dark;--bg:#f4f5f7;--panel:#fff;--ink:#22252b;--dim:#6b7080;--line:#d9dce3}
@@ -44,8 +44,9 @@ svg{width:100%;height:100%;display:block}svg text{font:11px system-ui,sans-serif
 .grid{stroke:var(--line);stroke-width:1}.void{fill:var(--bg)}
 table{border-collapse:collapse;width:100%;font-size:12px}th{text-align:left;position:sticky;top:0;background:var(--panel);color:var(--dim)}
 th,td{padding:3px 8px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.w{overflow-wrap:anywhere}
-th,.n,.t{white-space:nowrap}.n{text-align:right}td.w{min-width:280px}.link{border-bottom:1px dotted var(--dim);cursor:help}
+td.w,td.l{overflow-wrap:anywhere}
+th,.n,.t{white-space:nowrap}.n{text-align:right}td.w{min-width:240px}td.l{min-width:460px}
+.link{border-bottom:1px dotted var(--dim);cursor:help}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
@@ -196,7 +197,7 @@ def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[
     for value, field in zip(row, fields, strict=True):
         written = shown(value, field)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        kind = "n" if is_number else "t" if len(written) <= ONE_LINE_MAX else "w"
+        kind = "n" if is_number else next((name for name, most in CELL_CLASSES.items() if len(written) <= most), "l")
         color = mapped_color(written, field)
         styled = f' style="color:{color}"' if color and color != "none" else ""
         body = escaped(written)

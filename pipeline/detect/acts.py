@@ -52,10 +52,10 @@ def on_telemetry(event: Event) -> str:
     """off | rules | stop | clear; empty: no such act."""
     if isinstance(event.body, AuditRecord):
         return _recorded(event.body)
-    words = words_of(event)
-    if not words or watched.command(words) != "telemetry":
+    given = words_of(event)
+    if not given or watched.command(given) != "telemetry":
         return ""
-    words = watched.bare(words)
+    words = watched.bare(given)
     text = [posixpath.basename(word) for word in words]
     if "auditctl" in text:
         return _auditctl(words)

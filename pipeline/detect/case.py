@@ -139,7 +139,7 @@ class Case:
         owners = [record.owner_uid for _, record in records if record.owner_uid is not None]
         self.owner_uid: int | None = min(owners) if owners else None
         names = sorted({record.owner for _, record in records if record.owner})
-        began = max(attempt.start, attempt.submit)
+        began = attempt.submit or attempt.start  # it is the submitter's, whose uid may be given away before it starts
         directory = site.directory
         self.owner: Identity | None = directory.by_uid(self.owner_uid, began) or (directory.by_login(names[0], began) if names else None)
         if self.owner is None and is_workload(attempt.job) and (made := workload.creation(self.all_events())) is not None:

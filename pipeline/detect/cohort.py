@@ -190,7 +190,8 @@ def _is_harmless(writer: str, seen: Comparison) -> bool:
 
 def changed_for_all(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
     """A library or code that changed for all stays changed: did any go well after the write that had not loaded it?"""
-    after = [each for each in seen.fine if each.attempt.start >= seen.group.since]
+    since = seen.group.since  # looks at all the exposed
+    after = [each for each in seen.fine if each.attempt.start >= since]
     if after:
         by = next((each.record.event_id for each in after if each.record), "")
         return Explanation("changed_for_all", Checked.EXCLUDED, by, f"{len(after)} others went well meanwhile")

@@ -34,11 +34,12 @@ Asked = tuple[tuple[Payload, ...], tuple[Payload, ...]]  # of a line that holds 
 class Candidates:
     """Some formats, arranged so that few are asked."""
 
-    __slots__ = ("_by_first_byte", "begins")
+    __slots__ = ("_by_first_byte", "begins", "objects")
 
     def __init__(self, formats: Sequence[Payload], objects: frozenset[str]) -> None:
         """`objects` are names of formats that are offered an object before all others."""
         self.begins = _begins(formats)
+        self.objects = {key: some for key, some in self.begins.items() if key[0] == _OBJECT}  # where nothing can stand before
         for_objects = sorted(formats, key=lambda format_: format_.name not in objects)
         self._by_first_byte = [_asked(for_objects if byte == _OBJECT else formats, byte) for byte in range(256)]
 

@@ -131,8 +131,11 @@ def _traceback(run: Sequence[Event]) -> Traceback:
     rank = run[0].body.rank if isinstance(run[0].body, TrainingLine) else None
     for event in run:
         text = _text(event)
-        if named := _FRAME.search(text):
-            frames.append(Frame(named[1], int(named[2]), (named[3] or "").strip()))
+        if named := list(_FRAME.finditer(text)):
+            frames += [Frame(each[1], int(each[2]), (each[3] or "").strip()) for each in named]
+            last = text.rstrip().rpartition("\n")[2]
+            if "\n" in text and not last[:1].isspace():  # a shipper that puts lines together sent the whole
+                error = last
         elif isinstance(event.body, TrainingLine) and event.body.what == "error":
             error = text
     return Traceback(tuple(frames), error, rank, tuple(run))

@@ -387,20 +387,20 @@ def typed(value: dict[str, Any], model: type[Model]) -> Model:
 def unmapped(value: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
     """The keys that no field of ours takes, as bounded texts: they pass through."""
     rest: dict[str, str] = {}
-    for name in [name for name in value if name not in known]:
-        field = value[name]
-        kind = type(field)
-        if len(name) > UNMAPPED_NAME_LENGTH_MAX or field is None:
+    many = len(value) > UNMAPPED_FIELDS_MAX
+    for name, field in value.items():
+        if name in known or len(name) > UNMAPPED_NAME_LENGTH_MAX:
             continue
+        kind = type(field)
         if kind is str:
             rest[name] = field[:UNMAPPED_TEXT_LENGTH_MAX]
         elif kind is int or (kind is float and 1e-3 < field < 1e15):  # as orjson writes it
             rest[name] = repr(field)
-        else:
+        elif field is not None:
             try:
                 rest[name] = orjson.dumps(field)[: 4 * UNMAPPED_TEXT_LENGTH_MAX].decode("utf-8", "ignore")[:UNMAPPED_TEXT_LENGTH_MAX]
             except orjson.JSONEncodeError as error:
                 raise DecodeError("a field is nested too deeply") from error
-        if len(rest) == UNMAPPED_FIELDS_MAX:
+        if many and len(rest) == UNMAPPED_FIELDS_MAX:
             break
     return rest

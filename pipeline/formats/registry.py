@@ -178,8 +178,11 @@ def parse(
         return _read(_BY_NAME.get(pinned) or by_name(pinned), line, reading)
     payload = line.payload
     candidates = _ARRANGED.get(allowed) or _arranged(allowed)
-    at = 0 if payload[:1] == b"{" else telling(payload)
-    for begin, format_ in candidates.begins.get(payload[at : at + KEY_BYTES], ()):
+    at, some = 0, candidates.objects.get(payload[:KEY_BYTES])
+    if some is None:
+        at = telling(payload)
+        some = candidates.begins.get(payload[at : at + KEY_BYTES], ())
+    for begin, format_ in some:
         if payload.startswith(begin, at):
             try:
                 return format_, format_.parse(line, reading)

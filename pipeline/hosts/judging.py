@@ -57,6 +57,9 @@ class Judging:
         if case not in self.watched:
             found = [timed.event for timed in new.node_events]
             found += [event for key in new.audit for event in index.befell_by(key)]
+            for attempt in new.attempts:  # who held the host during an act may be known only when the job ends
+                held = index.allocations[attempt]
+                found += [timed.event for timed in index.node_events.between(held.start, held.end)]
             if not any(self._is_act(event) for event in found):
                 return False
             self.watched.add(case)

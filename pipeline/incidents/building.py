@@ -1,4 +1,4 @@
-"""One campaign in, its canonical incident out: members, timeline over all sources, scope, attribution, limits.
+"""One campaign in, its canonical incident out: members, timeline over all sources, scope, attribution, loss, limits.
 
 Whoever is not named stands in no text of the body: labels take the place of identity ids, logins and uids in what findings say of a
 candidate.  That a candidate is also an owner of affected jobs is said under his own name, since it accuses nobody.
@@ -13,6 +13,7 @@ import msgspec
 from pipeline.detect import history
 from pipeline.incidents.attribution import Known, attribute
 from pipeline.incidents.campaigns import DAY_MS, links_of, means_of
+from pipeline.incidents.losses import Attempts, Pricing, loss_of
 from pipeline.incidents.scope import scope_of, trace
 from pipeline.model.finding import Checked, Finding, Severity, Status
 from pipeline.model.identity import Directory
@@ -40,6 +41,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     known: Known
     silent_days: Mapping[str, Sequence[str]]  # of its window, by source
     full: bool  # as many attempts are held as the settings allow
+    attempts: Attempts  # the same as `examined`, as losses look them up
+    pricing: Pricing
 
 
 def build(cluster: str, members: Sequence[Finding], around: Surroundings) -> Incident:
@@ -52,10 +55,11 @@ def build(cluster: str, members: Sequence[Finding], around: Surroundings) -> Inc
     links = links_of(members)
     moments = tuple(_timeline(members, hide))
     means = sorted({means_of(each) for each in members})
+    aliases = tuple(sorted(incident_id(cluster, each.id) for each in members[1:]))
     return Incident(
         cluster=cluster,
         founder=members[0].id,
-        aliases=tuple(sorted(incident_id(cluster, each.id) for each in members[1:])),
+        aliases=aliases,
         title=f"{', '.join(WORDS.get(each, each) for each in means)}: {len(members)} finding{'s' if len(members) > 1 else ''}",
         severity=max((each.severity for each in members), key=SEVERITIES.index),
         alert=any(each.alert for each in members),
@@ -84,6 +88,7 @@ def build(cluster: str, members: Sequence[Finding], around: Surroundings) -> Inc
         attribution=attribution,
         checklist=tuple(_checklist(members)),
         limits=tuple(_limits(members, around, len(moments) - TIMELINE_MAX)),
+        loss=loss_of(members, around.attempts, around.pricing, (incident_id(cluster, members[0].id), *aliases)),
         status=Status.FINAL if all(each.status is Status.FINAL for each in members) else Status.PROVISIONAL,
     )
 

@@ -16,7 +16,7 @@ from pipeline.incidents.ocsf import incident_finding
 from pipeline.model.facts import Fact
 from pipeline.model.finding import Status, Transport
 from pipeline.model.ids import digest, rank
-from pipeline.model.incident import Attribution, Incident, Scope, canonical_incident
+from pipeline.model.incident import Attribution, Incident, Loss, Scope, canonical_incident
 from pipeline.model.outcome import Publish
 from pipeline.model.told import Emitted, encode_told
 from pipeline.stream.cases import Cases
@@ -71,5 +71,6 @@ class IncidentPublisher:
 def _stub(value: Incident) -> Incident:
     """What a retraction says."""
     return msgspec.structs.replace(
-        value, aliases=(), members=(), timeline=(), traced=(), scope=_NOWHERE, attribution=_NOBODY, checklist=(), limits=(), merged_into=""
-    )
+        value, aliases=(), members=(), timeline=(), traced=(), scope=_NOWHERE, attribution=_NOBODY, checklist=(), limits=(), loss=Loss(),
+        merged_into="",
+    )  # fmt: skip

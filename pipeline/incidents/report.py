@@ -13,8 +13,9 @@ from pipeline import __version__
 from pipeline.incidents.likelihoods import ASSUMPTION
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_text import listed, moment, ratio, safe, table
+from pipeline.loss.prices import READINGS
 from pipeline.model.finding import Finding
-from pipeline.model.incident import Attribution, Hypothesis, Incident
+from pipeline.model.incident import Attribution, Hypothesis, Incident, Range
 
 KINDS = {
     "did": "The holder of the account did it",
@@ -62,7 +63,6 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     findings: tuple[Finding, ...]  # as published: without whom they suspect
     lines: dict[str, str]  # event id -> the line as received
     journal: tuple[Entry, ...]
-    loss: tuple[dict[str, Any], ...]  # rows of loss_lines, or none
     software: str = __version__
 
 
@@ -240,10 +240,38 @@ def _scope(incident: Incident) -> str:
 
 
 def _loss(report: Report) -> str:
-    if not report.loss:
-        return "<p>No loss has been worked out for this incident.</p>"
-    names = tuple(report.loss[0])
-    return table("Loss, direct and indirect kept apart", names, [tuple(safe(row.get(name, "")) for name in names) for row in report.loss])
+    loss = report.incident.loss
+    totals = [
+        ("Direct: GPU-hours", *figures(loss.direct_gpu_hours)),
+        (f"Direct: {safe(loss.currency or 'money (no prices are set)')}", *figures(loss.direct_money)),
+        (f"Indirect: {safe(loss.currency or 'money')}", *figures(loss.indirect_money)),
+    ]
+    rows = [
+        (
+            safe(line.ledger), safe(line.kind), safe(line.attempt.name if line.attempt else "-"), *figures(line.gpu_hours),
+            *figures(line.money), safe(line.method), safe(line.formula), safe(line.note), _ids(line.evidence),
+        )
+        for line in loss.lines
+    ]  # fmt: skip
+    heads = ("Ledger", "Kind", "Attempt", *(f"{what}, {each}" for what in ("GPU-hours", loss.currency or "money") for each in READINGS))
+    return (
+        "<p>Low is what the records prove, middle what findings above their gate claim, high adds findings below it. No GPU-hour is counted "
+        f"twice. At most {loss.gpus} different GPUs were concerned.</p>"
+        + table("Totals, direct and indirect kept apart", ("", "Low", "Middle", "High"), totals)
+        + table("Lines", (*map(safe, heads), "Method", "Formula", "Note", "Evidence"), rows, empty="no loss could be worked out.")
+        + "<h3>What was left out</h3>"
+        + listed([safe(each) for each in loss.unknown])
+    )
+
+
+def figures(amount: Range) -> tuple[str, str, str]:
+    """Low, middle, high for people."""
+    low, middle, high = (f"{each:,.2f}" for each in (amount.low, amount.middle, amount.high))
+    return low, middle, high
+
+
+def _ids(ids: tuple[str, ...]) -> str:
+    return " ".join(f"<code>{safe(each)}</code>" for each in ids)
 
 
 def _evidence(report: Report) -> str:

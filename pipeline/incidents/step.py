@@ -9,7 +9,8 @@ grouped anew, so that incidents are those of the set, whatever the order:
     campaigns.py   which findings belong together          scope.py        what was touched, what is fine, what cannot be told
     attribution.py hypotheses about who, by                building.py     the canonical body
     likelihoods.py the table of ratios                     publishing.py   what changed goes out, and is remembered
-    presence.py    a statistic for investigators           cohorts.py      another stage: attempts that should have gone alike
+    losses.py      what it cost                            cohorts.py      another stage: attempts that should have gone alike
+    presence.py    a statistic for investigators
 
 Ended attempts are looked at once a while, since they come in numbers and change counts only.  On which days logins were heard is remembered
 as facts of the case, because coverage is forgotten sooner than a campaign.  Retention forgets whole incidents, and takes nothing back.
@@ -24,6 +25,7 @@ from pipeline.incidents.attribution import Known
 from pipeline.incidents.building import Surroundings, days_of
 from pipeline.incidents.campaigns import DAY_MS, GAP_MS, cluster_findings, means_of
 from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex, time_of
+from pipeline.incidents.losses import Attempts, Pricing
 from pipeline.incidents.publishing import IncidentPublisher
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding
@@ -50,6 +52,7 @@ class IncidentsState:
         self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
         self.directory = site_of(settings).directory
         self.roles = {each.id: each.role for each in self.directory.identities}
+        self.pricing = Pricing.of(settings.loss)
         self.publisher = IncidentPublisher(cases, settings.digest())
         self.agenda = Agenda()
         self.unseen = deque(case for case in cases if case not in (MARKS, COVERAGE))  # what watermarks have closed meanwhile
@@ -110,14 +113,15 @@ def step(state: IncidentsState, batch: Sequence[Fact], now: Watermarks) -> tuple
 def _judge(state: IncidentsState, case: bytes, now: Watermarks) -> Iterator[Publish]:
     index, (cluster, _) = state.index(case), case_name(case)
     incidents = []
+    attempts = Attempts(index.examined if index.findings else {})
     for members in cluster_findings(index.findings.values()):
-        incidents.append(_incident(state, case, members, now))
+        incidents.append(_incident(state, case, members, attempts, now))
         if (closes_at := incidents[-1].closes_at) > now.joint(cluster):
             state.agenda.plan(case, closes_at)
     yield from state.publisher.settle(case, index.emitted, incidents, now)
 
 
-def _incident(state: IncidentsState, case: bytes, members: Sequence[Finding], now: Watermarks) -> Incident:
+def _incident(state: IncidentsState, case: bytes, members: Sequence[Finding], attempts: Attempts, now: Watermarks) -> Incident:
     index, (cluster, _) = state.index(case), case_name(case)
     first = min(min(each.cause_time, each.effect_time) for each in members)
     last = max(each.effect_time for each in members)
@@ -131,7 +135,8 @@ def _incident(state: IncidentsState, case: bytes, members: Sequence[Finding], no
         signals=_signals(index, first, last),
         logins_heard=lambda day: _heard(state, case, Source.SSHD, day, now),
     )
-    around = Surroundings(state.directory, index.examined, known, silent, len(index.examined) >= index.facts_max)
+    full = len(index.examined) >= index.facts_max
+    around = Surroundings(state.directory, index.examined, known, silent, full, attempts, state.pricing)
     return building.build(cluster, members, around)
 
 

@@ -53,17 +53,13 @@ _decode = msgspec.msgpack.Decoder(_Open).decode
 
 
 class Splits:
-    """Of one partition; what must survive is in its cases."""
+    """Of one partition; what must survive is in its cases.  `files` are those whose next line may be a piece."""
 
     def __init__(self, cases: Cases) -> None:
         self._cases = cases
         known = sorted(cases.of(SPLITS).items(), key=lambda entry: entry[1])
-        self._open = {key: _decode(body) for key, (_, body) in known}
+        self.files = {key: _decode(body) for key, (_, body) in known}
         self._count = int.from_bytes(known[-1][1][0], "big") if known else 0
-
-    def __bool__(self) -> bool:
-        """Is there a file whose next line may be a piece?"""
-        return bool(self._open)
 
     def place(self, line: Line, file: str, piece: str, collected: int) -> Place | None:
         """Of the line whose id as a piece is `piece`; None: it is a line of its own.
@@ -73,7 +69,7 @@ class Splits:
         part = line.part
         if part is not None and part.id:
             return Place(digest("split", part.id), None if part.ordinal is None else part.ordinal - 1, part.last)
-        known = self._open.get(file)
+        known = self.files.get(file)
         if known is not None and abs(collected - known.since) > HOLD_MS:
             self._drop(file)
             known = None
@@ -96,7 +92,7 @@ class Splits:
 
     def forget(self, newest: int) -> None:
         """Files of which nothing came for long."""
-        for file in [file for file, known in self._open.items() if known.since < newest - FORGET_MS]:
+        for file in [file for file, known in self.files.items() if known.since < newest - FORGET_MS]:
             self._drop(file)
 
     def _close(self, file: str, known: _Open, piece: str) -> Place:
@@ -106,12 +102,12 @@ class Splits:
 
     def _keep(self, file: str, known: _Open) -> None:
         self._count += 1
-        self._open.pop(file, None)  # the newest stand last
-        self._open[file] = known
+        self.files.pop(file, None)  # the newest stand last
+        self.files[file] = known
         self._cases.merge(Fact(SPLITS, file, rank(self._count), _encode(known)))
-        if len(self._open) > OPEN_MAX:
-            self._drop(next(iter(self._open)))
+        if len(self.files) > OPEN_MAX:
+            self._drop(next(iter(self.files)))
 
     def _drop(self, file: str) -> None:
-        del self._open[file]
+        del self.files[file]
         self._cases.drop(SPLITS, file)

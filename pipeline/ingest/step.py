@@ -175,7 +175,7 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
                 family.latest = time
             family.buckets[time - time % bucket_ms] = None
         outcomes += refused
-    if state.splits:
+    if state.splits.files:
         state.splits.forget(progress)
     if batch:
         state.rates.progress(collected_time(batch[0].timestamp, dict(batch[0].headers)), progress)
@@ -256,7 +256,7 @@ def decode_line(
     collected = _collected(line, record)
     reading = Reading(zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys)
     try:
-        if line.part is None and not state.splits:
+        if line.part is None and not state.splits.files:
             _, events = registry.parse(line, reading, source.format, source.allowed)
         else:
             events = _read(state, line, reading, source, collected, lost)
@@ -292,6 +292,8 @@ def _read(state: IngestState, line: Line, reading: Reading, source: SourceReadin
     of_job, file = not JOB_SOURCES.isdisjoint(source.allowed), ""
     if line.file:
         file = f"{source.cluster}\x1f{source.host}\x1f{line.file}\x1f{line.stream}"
+    if line.part is None and file not in state.splits.files:
+        return registry.parse(line, reading, source.format, source.allowed)[1]
     if of_job and line.part is not None and (end := line.payload.rfind(b"\r")) > 0:
         updates = msgspec.structs.replace(line, payload=line.payload[:end])  # of a progress bar; each is whole up to there
         try:

@@ -167,6 +167,7 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish | 
         direct = [finding for finding in findings if finding.detector in DIRECT]
         apart = ended if direct == findings else verdict.judge(case, direct, now)
         yield from _tell_cohorts(state, key, index, case, ended, apart)
+    yield from _take_back(state, key, index, cases)
     yield from enriched
     # A second look when the sources that prove an absence have had their time.
     yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: state.agenda.plan(key, time), (0, state.gap_ms))
@@ -196,9 +197,25 @@ def _tell_cohorts(
         told = body if cohort in cohorts else VOID
         yield Tell("cohorts", Fact(cohort_case(case.attempt.cluster, cohort), case.attempt.name, rank(revision), told), last_word=True)
     yield Tell("incidents", Fact(incidents_case(case.attempt.cluster), case.attempt.name, rank(revision), about), last_word=True)
-    emitted = Emitted(subject, revision, said, "\n".join(cohorts).encode())
-    state.cases.merge(Fact(key, f"emitted/{subject}", rank(revision), encode_told(emitted)))
-    index.summaries[subject] = emitted
+    _remember(state, key, index, Emitted(subject, revision, said, "\n".join(cohorts).encode()))
+
+
+def _take_back(state: JobsState, key: bytes, index: JobIndex, cases: Sequence[Case]) -> Iterator[Tell]:
+    """Of attempts that are none by now, since a further record says when they started, nothing stays told."""
+    said = digest(b"", VOID)
+    for subject in sorted(index.summaries.keys() - {f"{SUMMARY}{case.attempt.name}" for case in cases}):
+        last, name = index.summaries[subject], subject.removeprefix(SUMMARY)
+        if last.digest == said:
+            continue
+        told = [("cohorts", cohort_case(index.cluster, cohort)) for cohort in filter(None, last.body.decode().split("\n"))]
+        for stage, case in (*told, ("incidents", incidents_case(index.cluster))):
+            yield Tell(stage, Fact(case, name, rank(last.revision + 1), VOID), last_word=True)
+        _remember(state, key, index, Emitted(subject, last.revision + 1, said))
+
+
+def _remember(state: JobsState, key: bytes, index: JobIndex, emitted: Emitted) -> None:
+    state.cases.merge(Fact(key, f"emitted/{emitted.subject}", rank(emitted.revision), encode_told(emitted)))
+    index.summaries[emitted.subject] = emitted
 
 
 # --- enriched events ------------------------------------------------------------------------------------------------------------

@@ -10,20 +10,33 @@ would be accused of every end.
 
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from math import gcd
+from typing import Any
 
 from pipeline.detect.case import Case, evidence
 from pipeline.detect.writers import writes_of
+from pipeline.formats.failures import Traceback
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.arguments import argument_of
-from pipeline.model.events import Event, Iteration, TrainingLine, is_round
+from pipeline.model.events import (
+    CheckpointLoaded,
+    CheckpointNote,
+    CollectiveTimeout,
+    Event,
+    Iteration,
+    TrainingLine,
+    is_round,
+)
 from pipeline.model.finding import Evidence, Verdict
 from pipeline.model.identity import Identity
 from pipeline.model.ids import digest
-from pipeline.model.incident import Examined
+from pipeline.model.incident import Examined, Mark
 from pipeline.model.summary import Exposure, JobSummary, Pace, Step
 
 SAMPLES_MIN = 8
 STEPS_MAX = 100
+LAUNCHERS_WORD = "ChildFailedError"  # torchrun's own error behind every failure of a rank (torch/distributed/elastic)
 EXPOSURES_MAX = 50
 HARMLESS = frozenset({"owner", "service", "daemon", "root"})
 Sample = tuple[Event, Iteration]
@@ -82,7 +95,58 @@ def examine(case: Case, summary: JobSummary | None, verdict: Verdict | None) -> 
         cause=verdict.cause if verdict else "",
         missing=tuple(sorted({source for item in verdict.checklist for source in item.missing})) if verdict else (),
         exposures=exposures,
+        nodes=case.nodes,
+        task=_task(case),
+        resumed=_resumed(case),
+        **(_course(case, summary) if verdict else {}),
     )
+
+
+def _course(case: Case, summary: JobSummary | None) -> dict[str, Any]:
+    """How far it had come: what its loss is worked out from."""
+    end = case.end if case.end is not None else 2**62
+    samples = [(event, step) for event, step in _samples(case) if event.event_time <= end]
+    saves = [event for event, note in case.of(CheckpointNote) if note.action == "saved" and event.event_time <= end]
+    timeouts = case.of(CollectiveTimeout)
+    record = case.end_record or (case.records[0] if case.records else None)
+    return {
+        "state": case.state,
+        "configuration": summary.configuration if summary else "",
+        "saved": _mark(saves),
+        "last_step": _mark([event for event, _ in samples]),
+        "steps_apart": _steps_apart(samples),
+        "timed_out": timeouts[0][0].id if timeouts else "",
+        "pace": summary.pace.mean if summary and summary.pace else None,
+        "record": record[0].id if record else "",
+    }
+
+
+def _mark(events: Sequence[Event]) -> Mark | None:
+    """Of the last of them."""
+    last = max(events, key=lambda each: (each.event_time, each.id), default=None)
+    return Mark(last.event_time, last.id) if last else None
+
+
+def _steps_apart(samples: Sequence[Sample]) -> int:
+    """Time between two steps that are logged, also where only some of them are held: by the greatest step that divides all distances."""
+    ordered = sorted({step.iteration: event.event_time for event, step in samples}.items())
+    pairs = [(right[0] - left[0], right[1] - left[1]) for left, right in pairwise(ordered)]
+    paces = sorted(took / steps for steps, took in pairs if took >= 0)
+    return round(gcd(*(steps for steps, _ in pairs)) * paces[len(paces) // 2]) if paces else 0
+
+
+def _task(case: Case) -> str:
+    """What attempts that do the same work share; nothing of what training says, since an attempt may end before it says anything."""
+    names = sorted({record.name for _, record in case.records if record.name})
+    accounts = sorted({record.account for _, record in case.records if record.account})
+    return digest("task", accounts[0] if accounts else "", _NUMBERS.sub("#", names[0])) if names else ""
+
+
+def _resumed(case: Case) -> tuple[str, Mark] | None:
+    """Which job had saved what it loaded first, and when."""
+    loads = case.loaded(CheckpointLoaded)
+    save = max(loads[0].saves, key=lambda each: (each.event_time, each.id), default=None) if loads else None
+    return (save.job, Mark(save.event_time, save.id)) if save is not None else None
 
 
 def _samples(case: Case) -> Sequence[Sample]:
@@ -143,12 +207,17 @@ def _ended(case: Case, verdict: Verdict | None, exposures: Sequence[Exposure]) -
     if verdict is None:
         return "", ""
     if verdict.cause == "app_error":
-        files = {frame.path for each in case.tracebacks() for frame in each.frames}
+        files = {frame.path for each in case.tracebacks() if not _of_launcher(each) for frame in each.frames}
         if files & {exposure.path for exposure in exposures if not exposure.restored}:
             return "unexplained", "error_in_foreign_file"
-        if not files and not any(line.what == "error" for _, line in case.of(TrainingLine)):
+        if not files and not any(line.what == "error" and LAUNCHERS_WORD not in line.text for _, line in case.of(TrainingLine)):
             return "unexplained", "exit_without_error"
     return verdict.verdict, verdict.cause
+
+
+def _of_launcher(trace: Traceback) -> bool:
+    """The launcher says that a rank failed; why, it does not know."""
+    return LAUNCHERS_WORD in trace.error or any(frame.path.endswith("/torchrun") for frame in trace.frames)
 
 
 def _exposures(case: Case) -> Iterator[Exposure]:

@@ -10,7 +10,7 @@ Sources: the decomposition of effective training time in arXiv 2410.21680; slow-
 of the goodput documentation of Google Cloud TPUs.  What counts as invalid is our own: no published formula was found.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -18,6 +18,10 @@ from pipeline.errors import require
 from pipeline.model.told import Attempt
 
 KINDS = ("invalid", "hang", "lost_progress", "slowdown", "restart")  # in the order in which hours are given to lines
+NOT_SEEN = "its results were not seen to differ: low counts nothing"
+BELOW = "no finding above its gate says so: high alone counts it"
+TRACED = "it loaded the altered bytes without a finding of its own: high alone counts it"
+EVIDENCE_MAX = 12
 RESTART_MIDDLE_MS = 600_000  # a cold restart takes 200 to 900 s (arXiv 2602.00277); what is longer is queueing
 
 
@@ -41,6 +45,11 @@ class Claim(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     high: Span | None
     evidence: tuple[str, ...]  # event ids
     note: str = ""
+
+    @property
+    def spans(self) -> tuple[Span | None, Span | None, Span | None]:
+        """Low, middle, high."""
+        return self.low, self.middle, self.high
 
 
 def lost_progress(
@@ -97,8 +106,49 @@ def slowdown(
 def invalid(attempt: Attempt, nodes: Sequence[str], gpus: int, *, loaded: int, end: int, diverged: bool, evidence: Sequence[str]) -> Claim:
     """All of the run since it loaded altered bytes.  Low counts it only where its results were seen to differ from its siblings'."""
     span = Span(loaded, end) if loaded < end else None
-    note = "" if diverged else "its results were not seen to differ: low counts nothing"
+    note = "" if diverged else NOT_SEEN
     return _claim("invalid", attempt, nodes, gpus, span if diverged else None, span, span, evidence, note)
+
+
+def below_gate(claim: Claim, why: str = BELOW) -> Claim:
+    """The same in the high reading alone."""
+    return msgspec.structs.replace(claim, low=None, middle=None, note="; ".join(filter(None, (claim.note, why))))
+
+
+def joined(claims: Iterable[Claim]) -> list[Claim]:
+    """One claim for each kind and attempt: in each reading all of the time that any of them claims.
+
+    Claims of one kind on one attempt end together, so that what they claim together is one stretch.  Slow-down stays apart: its
+    shares differ.
+    """
+    found: dict[tuple[str, Attempt, int], Claim] = {}
+    for number, each in enumerate(claims):
+        key = (each.kind, each.attempt, number if each.kind == "slowdown" else -1)
+        found[key] = _both(found[key], each) if key in found else each
+    return [msgspec.structs.replace(each, evidence=each.evidence[:EVIDENCE_MAX]) for each in found.values()]
+
+
+def _both(one: Claim, other: Claim) -> Claim:
+    low, middle, high = (_hull(*pair) for pair in zip(one.spans, other.spans, strict=True))
+    settled = {"", *((NOT_SEEN,) if low else ()), *((BELOW, TRACED) if middle else ())}
+    notes = {*one.note.split("; "), *other.note.split("; ")} - settled
+    nodes, evidence = sorted({*one.nodes, *other.nodes}), sorted({*one.evidence, *other.evidence})
+    return msgspec.structs.replace(
+        one,
+        nodes=tuple(nodes),
+        gpus=max(one.gpus, other.gpus),
+        low=low,
+        middle=middle,
+        high=high,
+        evidence=tuple(evidence),
+        note="; ".join(sorted(notes)),
+    )
+
+
+def _hull(one: Span | None, other: Span | None) -> Span | None:
+    if one is None or other is None:
+        return one or other
+    return Span(min(one.start, other.start), max(one.end, other.end), max(one.share, other.share))
 
 
 def _claim(

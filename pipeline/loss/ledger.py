@@ -11,6 +11,8 @@ So lines add up to their total, more claims never make it smaller, and incidents
 reading is counted by itself: of one line the middle may be less than the low, where another line claims the same hours in the middle.
 """
 
+from bisect import insort
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
@@ -18,6 +20,7 @@ import msgspec
 
 from pipeline.loss.claims import KINDS, Claim, Span
 from pipeline.loss.prices import READINGS, Prices
+from pipeline.model.incident import NONE, Loss, LossLine, Range
 from pipeline.model.told import Attempt
 
 HOUR_MS = 3_600_000
@@ -29,35 +32,6 @@ FORMULAS: Mapping[str, str] = {
     "slowdown": "GPUs x time x (1 - pace of siblings / own pace)",
     "restart": "GPUs x (next start - failure)",
 }
-
-
-class Range(msgspec.Struct, frozen=True, array_like=True):
-    """Low, middle, high."""
-
-    low: float
-    middle: float
-    high: float
-
-    @classmethod
-    def of(cls, values: Sequence[float]) -> "Range":
-        """Rounded to six places, so that sums in another order are the same."""
-        low, middle, high = (round(value, 6) for value in values)
-        return cls(low, middle, high)
-
-
-class LossLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a ledger."""
-
-    ledger: str  # direct | indirect
-    kind: str
-    attempt: Attempt | None
-    gpu_hours: Range
-    money: Range
-    currency: str
-    method: str
-    formula: str
-    note: str
-    evidence: tuple[str, ...]
 
 
 class Staff(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,6 +56,20 @@ class Ledgers(msgspec.Struct, frozen=True):
         hours = [sum(getattr(line.gpu_hours, reading) for line in lines) for reading in READINGS]
         money = [sum(getattr(line.money, reading) for line in lines) for reading in READINGS]
         return Range.of(hours), Range.of(money)
+
+    def loss(self, currency: str, unknown: Iterable[str] = ()) -> Loss:
+        """As it is said of an incident."""
+        hours, money = self.total(DIRECT)
+        return Loss(
+            currency=currency,
+            direct_gpu_hours=hours,
+            direct_money=money,
+            indirect_money=self.total(INDIRECT)[1],
+            unpriced_gpu_hours=self.unpriced_hours,
+            gpus=self.gpus,
+            lines=self.lines,
+            unknown=tuple(unknown),
+        )
 
 
 def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: Iterable[Staff] = ()) -> Ledgers:
@@ -125,7 +113,7 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
                 ledger=INDIRECT,
                 kind="staff",
                 attempt=None,
-                gpu_hours=Range(0.0, 0.0, 0.0),
+                gpu_hours=NONE,
                 money=Range.of(money),
                 currency=prices.currency,
                 method="as stated",
@@ -145,42 +133,53 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
 
 
 def _allotted(claims: Sequence[Claim], reading: int, gpus_per_node: int, prices: Prices) -> dict[int, list[tuple[int, float]]]:
-    """By place of the claim: (moment, GPU-hours) pieces, such that nothing is counted twice in this reading."""
-    by_node: dict[str, list[tuple[int, Span, float]]] = {}
+    """By place of the claim: (moment, GPU-hours) pieces, such that nothing is counted twice in this reading.
+
+    Nodes of which the same claims speak lose the same, so that each set of claims is swept once, whatever the size of the job.
+    """
+    by_node: dict[str, list[int]] = {}
     for place, claim in enumerate(claims):
-        span = (claim.low, claim.middle, claim.high)[reading]
-        if span is None or span.end <= span.start or not claim.nodes:
-            continue
-        for node in claim.nodes:
-            by_node.setdefault(node, []).append((place, span, claim.gpus / len(claim.nodes)))
+        span = claim.spans[reading]
+        if span is not None and span.start < span.end:
+            for node in claim.nodes:
+                by_node.setdefault(node, []).append(place)
+    alike = Counter(tuple(places) for places in by_node.values())
     found: dict[int, list[tuple[int, float]]] = {}
-    for node in sorted(by_node):
-        spans = by_node[node]
-        for start, end in _pieces(spans, prices):
-            for place, amount in _at(claims, spans, start, end, float(gpus_per_node)):
-                found.setdefault(place, []).append((start, amount * (end - start) / HOUR_MS))
+    for places in sorted(alike):
+        for start, end, active in _stretches([(place, span) for place in places if (span := claims[place].spans[reading])], prices):
+            for place, amount in _at(claims, reading, active, float(gpus_per_node)):
+                found.setdefault(place, []).append((start, alike[places] * amount * (end - start) / HOUR_MS))
     return found
 
 
-def _pieces(spans: Sequence[tuple[int, Span, float]], prices: Prices) -> Iterator[tuple[int, int]]:
-    """Stretches in which neither claims nor prices change."""
-    first, last = min(span.start for _, span, _ in spans), max(span.end for _, span, _ in spans)
-    borders = sorted({*prices.borders(first, last), *(time for _, span, _ in spans for time in (span.start, span.end))})
-    yield from pairwise(borders)
+def _stretches(spans: Sequence[tuple[int, Span]], prices: Prices) -> Iterator[tuple[int, int, Sequence[int]]]:
+    """(start, end, places of the claims that hold then, in order), such that neither claims nor prices change within."""
+    first, last = min(span.start for _, span in spans), max(span.end for _, span in spans)
+    begins: dict[int, list[int]] = {}
+    ends: dict[int, list[int]] = {}
+    for place, span in spans:
+        begins.setdefault(span.start, []).append(place)
+        ends.setdefault(span.end, []).append(place)
+    active: list[int] = []
+    for start, end in pairwise(sorted({*prices.borders(first, last), *begins, *ends})):
+        for place in ends.get(start, ()):
+            active.remove(place)
+        for place in begins.get(start, ()):
+            insort(active, place)
+        if active:
+            yield start, end, active
 
 
-def _at(
-    claims: Sequence[Claim], spans: Sequence[tuple[int, Span, float]], start: int, end: int, capacity: float
-) -> Iterator[tuple[int, float]]:
-    """GPUs that each claim loses on the node in a stretch."""
+def _at(claims: Sequence[Claim], reading: int, active: Sequence[int], capacity: float) -> Iterator[tuple[int, float]]:
+    """GPUs that each claim loses on one node at a moment, in canonical order of the claims."""
     taken: dict[Attempt, float] = {}
     free = capacity
-    for place, span, gpus in spans:  # in canonical order of the claims
-        if not span.start <= start < end <= span.end:
-            continue
-        attempt = claims[place].attempt
-        amount = min(gpus * span.share - taken.get(attempt, 0.0), free)
+    for place in active:
+        claim = claims[place]
+        span = claim.spans[reading]
+        share = span.share if span is not None else 0.0
+        amount = min(claim.gpus / len(claim.nodes) * share - taken.get(claim.attempt, 0.0), free)
         if amount > 0:
-            taken[attempt] = taken.get(attempt, 0.0) + amount
+            taken[claim.attempt] = taken.get(claim.attempt, 0.0) + amount
             free -= amount
             yield place, amount

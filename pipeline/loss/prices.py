@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pipeline.errors import ConfigError
+from pipeline.settings import LossSettings
 
 Three = tuple[float, float, float]
 READINGS = ("low", "middle", "high")
@@ -83,3 +84,9 @@ class Prices:
     def borders(self, start: int, end: int) -> list[int]:
         """`start`, the changes of price within, and `end`."""
         return [start, *(each.since for each in self.periods if start < each.since < end), end]
+
+
+def prices_of(settings: LossSettings) -> Prices:
+    """As the settings state them."""
+    names = [name for name in Price.__struct_fields__ if name != "since"]
+    return Prices([Price(since=each.since_ms, **{name: getattr(each, name) for name in names}) for each in settings.prices])

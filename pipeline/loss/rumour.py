@@ -5,7 +5,7 @@ No judgement on whoever said it: the figure, what the records support in the hig
 
 import msgspec
 
-from pipeline.loss.ledger import DIRECT, Ledgers
+from pipeline.model.incident import Loss
 
 HOURS_A_DAY = 24
 
@@ -31,17 +31,17 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True):
     unknown: tuple[str, ...]
 
 
-def check(rumour: Rumour, ledgers: Ledgers, unknown: tuple[str, ...] = ()) -> Checked:
-    """`unknown`: what could not be judged, since records are missing."""
-    hours, money = ledgers.total(DIRECT)
+def check(rumour: Rumour, loss: Loss, unknown: tuple[str, ...] = ()) -> Checked:
+    """`unknown`: what could not be judged, since records are missing, beside what the loss itself left out."""
+    hours, money = loss.direct_gpu_hours, loss.direct_money
     claimed = rumour.gpus * rumour.days * HOURS_A_DAY
     return Checked(
         claimed_gpu_hours=claimed,
         recorded_gpu_hours=(hours.low, hours.middle, hours.high),
         claimed_gpus=rumour.gpus,
-        recorded_gpus=ledgers.gpus,
+        recorded_gpus=loss.gpus,
         times_too_large=round(claimed / hours.high, 2) if hours.high else None,
         claimed_money=rumour.money,
         recorded_money=(money.low, money.middle, money.high),
-        unknown=unknown,
+        unknown=(*loss.unknown, *unknown),
     )

@@ -96,8 +96,13 @@ def relation(actor: Identity | None, owner: Identity | None) -> str:
     """owner | service | admin | root | daemon | team | foreign | unknown."""
     if actor is None or owner is None:
         return "unknown"
-    if actor.id == owner.id or (actor.uid is not None and actor.uid == owner.uid):
+    if actor.id == owner.id or (actor.uid is not None and actor.uid == owner.uid and _at_one_time(actor, owner)):
         return "owner"
     if actor.role in ("service", "admin", "root", "daemon"):
         return actor.role
     return "team" if actor.team and actor.team == owner.team else "foreign"
+
+
+def _at_one_time(one: Identity, other: Identity) -> bool:
+    """A uid that is given away anew is another person's."""
+    return one.valid_from < other.valid_to and other.valid_from < one.valid_to

@@ -1,12 +1,15 @@
 """What stages tell incidents, and what is said of an incident: findings of one cause, weighed, with their scope.
 
     Found      a finding's last word, with whom it suspects, also below the gate        every stage that judges -> incidents
-    Examined   an ended attempt: who, how it ended, what it loaded that others wrote    jobs -> incidents
+    Examined   an ended attempt: who, how it ended, what it loaded that others wrote,   jobs -> incidents
+               and when it had saved and stepped last, by which its loss is counted
 
 The body of an `Incident` is canonical, as that of a finding: the same bytes for the same findings and attempts, however they came.
 It names a person only where attribution opens the gate; elsewhere a candidate has a label that is no name.  The label is a digest of the
 identity, so whoever knows all identities can try them: it keeps names out of sight, it does not hide them from an investigator.
 """
+
+from collections.abc import Sequence
 
 import msgspec
 import orjson
@@ -25,6 +28,13 @@ class Found(msgspec.Struct, frozen=True, gc=False, tag="found", tag_field="told"
     finding: Finding
 
 
+class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
+    """When something was recorded, and the record."""
+
+    time: int  # UTC ms
+    event_id: str
+
+
 class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examined", tag_field="told"):
     """An attempt that ended, whatever came of it, or that loaded what others had written."""
 
@@ -37,6 +47,18 @@ class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examine
     cause: str
     missing: tuple[str, ...]  # sources that would have told more
     exposures: tuple[Exposure, ...]
+    # What its loss is worked out from; of an attempt that runs only what never changes.
+    state: str = ""  # the scheduler's
+    nodes: tuple[str, ...] = ()
+    task: str = ""  # what attempts that do the same work share: account and name without numbers; empty: no record has a name
+    configuration: str = ""
+    saved: Mark | None = None  # the last checkpoint that its framework said it had saved
+    resumed: tuple[str, Mark] | None = None  # of what it loaded first: the job that had saved it, and when
+    last_step: Mark | None = None
+    steps_apart: int = 0  # ms between two steps that it logs; 0: nobody knows
+    timed_out: str = ""  # event id: a collective operation timed out
+    pace: float | None = None  # ms a step
+    record: str = ""  # event id of the scheduler's word on it
 
 
 InCase = Found | Examined | Emitted
@@ -89,6 +111,54 @@ class Attribution(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     hypotheses: tuple[Hypothesis, ...]  # the leading one first
     clears: tuple[str, ...]  # what would clear the leading candidate
     decides: tuple[Deciding, ...]
+
+
+# --- loss -------------------------------------------------------------------------------------------------------------------------
+
+
+class Range(msgspec.Struct, frozen=True, array_like=True):
+    """Low, middle, high."""
+
+    low: float
+    middle: float
+    high: float
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Range":
+        """Rounded to six places, so that sums in another order are the same."""
+        low, middle, high = (round(float(value), 6) for value in values)
+        return cls(low, middle, high)
+
+
+NONE = Range(0.0, 0.0, 0.0)
+
+
+class LossLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a ledger."""
+
+    ledger: str  # direct | indirect
+    kind: str  # invalid | hang | lost_progress | slowdown | restart | staff | others: lines that are not listed, together
+    attempt: Attempt | None
+    gpu_hours: Range
+    money: Range
+    currency: str
+    method: str
+    formula: str
+    note: str
+    evidence: tuple[str, ...]  # event ids; of stated hours what was stated
+
+
+class Loss(msgspec.Struct, frozen=True, kw_only=True):
+    """Both ledgers of an incident, kept apart.  Lines add up to the totals."""
+
+    currency: str = ""  # empty: no prices are set
+    direct_gpu_hours: Range = NONE
+    direct_money: Range = NONE
+    indirect_money: Range = NONE
+    unpriced_gpu_hours: float = 0.0  # of the middle reading, before the first price
+    gpus: int = 0  # different GPUs that were concerned, at most
+    lines: tuple[LossLine, ...] = ()
+    unknown: tuple[str, ...] = ()  # what was left out, and why
 
 
 # --- incident ---------------------------------------------------------------------------------------------------------------------
@@ -175,6 +245,7 @@ class Incident(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     attribution: Attribution
     checklist: tuple[tuple[str, int, int], ...]  # benign explanation, how many members excluded it, how many could not check it
     limits: tuple[str, ...]  # of what is known
+    loss: Loss = Loss()
     status: Status = Status.PROVISIONAL
     merged_into: str = ""  # of a retracted one: the incident that has its findings now
 

@@ -97,7 +97,7 @@ def _incident(body: Mapping[str, Any], revision: int) -> Notice:
         severity=_level(body["severity"]),
         alert=bool(body["alert"]),
         title=str(body["title"]),
-        summary=f"{len(body['members'])} findings",
+        summary=", ".join(sorted({str(member["detector"]) for member in body["members"]})) or "its findings were taken back",
         about=f"cluster {body['cluster']}",
         owner="",
         actor=str(said["named"]),

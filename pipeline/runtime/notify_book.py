@@ -275,6 +275,8 @@ def _is_change(told: tuple[int, str], notice: Notice) -> bool:
 def wanted(target: TargetSettings, word: Word, *, acknowledged: bool, now: int) -> int | None:
     """Whether the target is to hear of a word that it was not told of: after how many minutes of silence, 0 at once; None: not (yet)."""
     notice = word.notice
+    if target.tells not in ("both", f"{notice.kind}s"):
+        return None
     if LEVELS.index(notice.severity) < LEVELS.index(target.severity_min) or not (notice.alert or target.below_gate):
         return None
     if not target.after_minutes:

@@ -78,6 +78,7 @@ SHOWS: dict[str, dict[str, str]] = {
         "sacct": "another time limit; TIMEOUT",
         "git_push": "push of the launch script by a non-owner",
         "training": "arguments differ from those of the previous attempt",
+        "probe": "the script is imported as __main__ with another hash",
         "auditd": "scontrol or a write of the script in the actor's session",
     },
     "p13": {

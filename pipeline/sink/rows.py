@@ -204,6 +204,28 @@ class HypothesisRow(SinkRow, frozen=True, kw_only=True):
     evidence: tuple[str, ...]
 
 
+class LossRow(SinkRow, frozen=True, kw_only=True):
+    """One row of `loss_lines`."""
+
+    incident_id: str
+    position: int
+    ledger: str
+    kind: str
+    job_id: str
+    attempt: str
+    gpu_hours_low: float
+    gpu_hours_middle: float
+    gpu_hours_high: float
+    money_low: float
+    money_middle: float
+    money_high: float
+    currency: str
+    method: str
+    formula: str
+    note: str
+    evidence: tuple[str, ...]
+
+
 class RowsRefused(RejectedRecord):
     """These rows hold a value that their column cannot take.  `positions` names them in the sequence that was to be inserted.
 
@@ -531,6 +553,23 @@ ATTRIBUTION = Table(
         _ORIGIN_NAMES,
     ),
 )
+LOSS_LINES = Table(
+    "loss_lines",
+    LossRow,
+    _columns(
+        {
+            "incident_id": TEXT,
+            "position": U16,
+            **_texts_named("ledger", "kind", "job_id", "attempt"),
+            **{f"{what}_{reading}": SCORE for what in ("gpu_hours", "money") for reading in ("low", "middle", "high")},
+            **_texts_named("currency", "method", "formula", "note"),
+            "evidence": TEXTS,
+            "version": U64,
+            **_ORIGIN,
+        },
+        _ORIGIN_NAMES,
+    ),
+)
 
 
 def _listed_offsets(row: RangeRow) -> list[int]:
@@ -585,7 +624,7 @@ ROOTS = Table(
 )
 
 # Rows of records, inserted by offset range.
-BLOCK_TABLES = (EVENTS, ENRICHED, VERDICTS, FINDINGS, EVIDENCE, INCIDENTS, INCIDENT_FINDINGS, ATTRIBUTION)
+BLOCK_TABLES = (EVENTS, ENRICHED, VERDICTS, FINDINGS, EVIDENCE, INCIDENTS, INCIDENT_FINDINGS, ATTRIBUTION, LOSS_LINES)
 TABLES: Mapping[str, Table] = {table.name: table for table in (*BLOCK_TABLES, RANGES, ROOTS)}
 _NAME_OF_CLASS = {table.row: table.name for table in BLOCK_TABLES}
 

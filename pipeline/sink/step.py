@@ -3,7 +3,8 @@
     enriched   -> one row of enriched_events
     verdicts   -> one row of verdicts
     findings   -> one row of findings, then one of finding_evidence per record it cites
-    incidents  -> one row of incidents, then one of incident_findings per finding, one of attribution per hypothesis
+    incidents  -> one row of incidents, then one of incident_findings per finding, one of attribution per hypothesis,
+                  one of loss_lines per line
 
 The topic is the truth and the tables are a copy of it: what consumers read on Kafka and what people read in SQL cannot disagree.  A
 finding may be published again, at another offset or by another owner of the partition, with another body; so each row carries a
@@ -33,6 +34,7 @@ from pipeline.sink.rows import (
     HypothesisRow,
     IncidentFindingRow,
     IncidentRow,
+    LossRow,
     SinkRow,
     VerdictRow,
 )
@@ -327,7 +329,7 @@ def _incident(record: Record, version: int) -> list[SinkRow]:
         offset=record.offset,
         index=0,
     )
-    return [row, *_members(incident, record, version), *_hypotheses(incident, record, version)]
+    return [row, *_members(incident, record, version), *_hypotheses(incident, record, version), *_loss(incident, record, version)]
 
 
 def _members(incident: Incident, record: Record, version: int) -> list[SinkRow]:
@@ -367,6 +369,36 @@ def _hypotheses(incident: Incident, record: Record, version: int) -> list[SinkRo
             index=1 + len(incident.members) + position,
         )
         for position, each in enumerate(incident.attribution.hypotheses)
+    ]
+
+
+def _loss(incident: Incident, record: Record, version: int) -> list[SinkRow]:
+    return [
+        LossRow(
+            incident_id=incident.id,
+            position=position,
+            ledger=line.ledger,
+            kind=line.kind,
+            job_id=line.attempt.job if line.attempt else "",
+            attempt=line.attempt.name if line.attempt else "",
+            gpu_hours_low=line.gpu_hours.low,
+            gpu_hours_middle=line.gpu_hours.middle,
+            gpu_hours_high=line.gpu_hours.high,
+            money_low=line.money.low,
+            money_middle=line.money.middle,
+            money_high=line.money.high,
+            currency=line.currency,
+            method=line.method,
+            formula=line.formula,
+            note=line.note,
+            evidence=line.evidence,
+            version=version,
+            topic=record.topic,
+            partition=record.partition,
+            offset=record.offset,
+            index=1 + len(incident.members) + len(incident.attribution.hypotheses) + position,
+        )
+        for position, line in enumerate(incident.loss.lines)
     ]
 
 

@@ -21,6 +21,8 @@ from tests.integration.day import Day
 
 pytestmark = pytest.mark.servers
 
+DAY_MS = 86_400_000
+
 COOKBOOK = (ROOT / "deploy" / "sql" / "cookbook.sql").read_text(encoding="utf-8")
 QUESTIONS = re.findall(r"^-- (\d+)\. (.+)\n(?:-- why.*)\n-- cost: (\w+).*rows: (.+)\n((?:.*\n)*?.*;)\n", COOKBOOK, re.MULTILINE)
 
@@ -60,9 +62,20 @@ def test_all_questions_are_read() -> None:
 def asked(sql: str, day: Day) -> str:
     """The question with what this day holds behind WITH, and its database."""
     tamper = next(each for each in day.findings if each["detector"] == "p06_checkpoint_tamper")
-    values = {"the_finding": tamper["id"], "the_path": tamper["anchor"], "the_actor": tamper["actor"], "the_job": tamper["attempt"][1]}
+    kill = next(act for act in day.week.acts if act.kind == "foreign_kill")
+    values = {
+        "the_finding": tamper["id"],
+        "the_path": tamper["anchor"],
+        "the_folder": tamper["anchor"].rpartition("/")[0] + "/",
+        "the_actor": tamper["actor"],
+        "the_job": tamper["attempt"][1],
+        "the_host": kill.detail["host"],
+    }
+    moments = {"the_moment": kill.event_time_ms, "since": day.week.start_ms, "until": day.week.start_ms + 2 * DAY_MS}
     for name, value in values.items():
         sql = re.sub(rf"'[^']*' AS {name}\b", f"'{value}' AS {name}", sql)
+    for name, moment in moments.items():
+        sql = re.sub(rf"toDateTime\('[^']*', 'UTC'\) AS {name}\b", f"toDateTime({moment // 1000}, 'UTC') AS {name}", sql)
     return re.sub(r"\btrainwatch\.", "{db}.", sql).replace("'trainwatch'", "'{db}'").rstrip(";")
 
 

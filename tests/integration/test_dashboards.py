@@ -103,6 +103,9 @@ def test_a_panel_gives_what_its_kind_needs(filled: Filled, name: str, title: str
     described = filled.reader.ask(f"DESCRIBE TABLE (\n{sql}\n)")
     shape = " ".join(class_of(row[1]) for row in described.rows)
     assert SHAPES[_kind(panel)].fullmatch(shape), shape
+    if panel.kind in ("table", "barchart"):  # of others the names are those of series
+        named = {override.column for override in panel.overrides}
+        assert named <= set(answer.columns) or "COLUMNS(" in sql, "settings of a column that is not there"
     if EXPECTED[name, title]:
         assert answer.rows, sql
         assert any(value is not None for value in answer.rows[-1])

@@ -273,6 +273,16 @@ def test_coverage_counts_what_was_heard(sink: ClickHouseSink) -> None:
     assert sink.database.query(sql) == [("auditd", 4, 3, 1, 1, 1, 1), ("auditd", 1, 1, 0, 0, 0, 1)]
 
 
+def test_coverage_by_host_tells_how_late_lines_come(sink: ClickHouseSink) -> None:
+    """Per source, host and hour, with the median of the delay from event to broker."""
+    lag = event(3).kafka_time + 30_000
+    block = [event(0, late=True), event(1), event(2), event(3, host="gpu-013", kafka_time=lag), event(4000, future=True)]
+    sink.insert("events", block, "t1")
+    sql = "SELECT host, events, late, future, delay_seconds_median FROM {db}.coverage_by_host ORDER BY hour, host"
+    found = [(*row[:4], round(float(row[4]), 3)) for row in sink.database.query(sql)]
+    assert found == [("gpu-012", 3, 1, 0, 0.009), ("gpu-013", 1, 0, 0, 30.009), ("gpu-012", 1, 0, 1, 0.009)]
+
+
 def test_a_range_without_rows_is_kept_for_audits(sink: ClickHouseSink) -> None:
     """Offsets and codes stand side by side."""
     sink.write_ranges([range_row(0, 2, listed=((0, "empty"), (1, "decode_error")))])

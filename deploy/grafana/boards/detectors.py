@@ -8,7 +8,7 @@ OUTCOMES = {"alert": RED, "below_gate": YELLOW, "retracted": GREY}
 SUMMARY = Panel(
     kind="table", title="What does each detector say?", width=24, height=10, no_value="No detector said anything in this period",
     description="Findings in the period. Retracted: a later record acquitted. Named: on two independent sources. Unchecked: share of "
-    "explanations that no source could answer. Precision needs labels, which are not kept yet.",
+    "explanations that no source could answer.",
     columns={
         "named": Column(unit="percentunit", decimals=0), "unchecked": Column(unit="percentunit", decimals=0),
         "confidence": Column(unit="percentunit", decimals=0), "seconds_to_final": Column(unit="s"),
@@ -56,6 +56,19 @@ WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND item.2 = 'not_checked'
 GROUP BY detector, explanation, missing ORDER BY findings DESC LIMIT 100
 """,
 )  # fmt: skip
+LABELS = Panel(
+    kind="table", title="Do people agree with it?", width=24, height=7, no_value="No findings in this period",
+    description="Newest label of each finding. Precision counts labelled findings alone: what nobody looked at says nothing.",
+    columns={"precision": Column(unit="percentunit", decimals=0)},
+    sql=f"""
+SELECT detector, count() AS findings, countIf(l.label != '') AS labelled, countIf(l.label = 'true') AS true_findings,
+    countIf(l.label = 'false') AS false_findings, countIf(l.label = 'benign') AS benign_findings,
+    if(labelled = 0, NULL, true_findings / labelled) AS precision
+FROM (SELECT finding_id, detector {IN_PERIOD} AND status != 'retracted') AS f
+LEFT JOIN labels_current AS l ON l.finding_id = f.finding_id
+GROUP BY detector ORDER BY detector
+""",
+)  # fmt: skip
 WITHHELD = Panel(
     kind="table", title="Why is a name withheld?", width=12, no_value="Every finding names somebody", expects_rows=False,
     description="Reasons for which a finding names nobody.",
@@ -82,5 +95,5 @@ BOARD = Board(
             f"['settings'] AS tags FROM findings WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} GROUP BY settings_digest, software",
         ),
     ),
-    rows=((SUMMARY,), (OUTCOME, WEEKS), (GATES, UNCHECKED), (WITHHELD, BENIGN)),
+    rows=((SUMMARY,), (OUTCOME, WEEKS), (LABELS,), (GATES, UNCHECKED), (WITHHELD, BENIGN)),
 )  # fmt: skip

@@ -64,9 +64,8 @@ COMPLETE = Panel(
     "`trainwatch verify` names what is missing.",
     no_value="Nothing read",
     sql="""
-SELECT sum(offsets_written + length(listed_offsets) + arraySum(arrayMap((lo, hi) -> hi - lo, gap_los, gap_his))) / sum(hi - lo) AS share
-FROM (SELECT DISTINCT topic, incarnation, partition, lo, hi, offsets_written, listed_offsets, gap_los, gap_his FROM sink_ranges
-    WHERE $__timeFilter(_inserted) OR _inserted >= now() - toIntervalDay(1))
+SELECT 1 - sum(unaccounted) / sum(read) AS share
+FROM (SELECT DISTINCT * EXCEPT (stored) FROM range_accounts WHERE $__timeFilter(stored) OR stored >= now() - toIntervalDay(1))
 """,
 )  # fmt: skip
 WHEN = Panel(
@@ -85,6 +84,20 @@ PATTERNS = Panel(
 SELECT detector, countIf(severity = 'critical') AS critical, countIf(severity = 'high') AS high, countIf(severity = 'medium') AS medium,
     countIf(severity = 'low') AS low
 {FINDINGS} GROUP BY detector ORDER BY detector
+""",
+)  # fmt: skip
+OPEN = Panel(
+    kind="table", title="Which incidents are there?", width=24, height=6, no_value="No incidents in this period",
+    description="Findings of one cause, those with an alert first. An empty name: naming is withheld, and the reason stands beside it.",
+    columns={
+        "severity": Column(colors=SEVERITIES), "founder": Column(link=to("incident", finding="${__value.raw}")),
+        "named": Column(link=to("entity", kind="identity", entity="${__value.raw}")),
+    },
+    sql=f"""
+SELECT first_time AS time, severity, title, status, alert, findings, attempts, exposed, gpus_max AS gpus, named, withheld,
+    arrayStringConcat(users, ', ') AS victims, founder
+FROM incidents_current WHERE last_time >= $__fromTime AND first_time <= $__toTime AND {IN_CLUSTER} AND status != 'retracted'
+ORDER BY alert DESC, first_time DESC LIMIT 100
 """,
 )  # fmt: skip
 LIST = Panel(
@@ -138,5 +151,5 @@ BOARD = Board(
             f"{FINDINGS} AND alert",
         ),
     ),
-    rows=((ALERTS, INCIDENTS, TIME_TO_DETECT, HARM, JOBS, COMPLETE), (WHEN, PATTERNS), (LIST,), (RISK, ENDS)),
+    rows=((ALERTS, INCIDENTS, TIME_TO_DETECT, HARM, JOBS, COMPLETE), (WHEN, PATTERNS), (OPEN,), (LIST,), (RISK, ENDS)),
 )  # fmt: skip

@@ -16,8 +16,8 @@ from deploy.grafana.panels import (
 
 EVENTS = f"FROM events WHERE $__timeFilter(ts) AND {IN_CLUSTER}"
 # A backlog or a replay arrives long after what it tells of: both the period and the last day are of interest.
-ARRIVED = "($__timeFilter(_inserted) OR _inserted >= now() - toIntervalDay(1))"
-RANGES = f"(SELECT DISTINCT * EXCEPT (_inserted, token) FROM sink_ranges WHERE {ARRIVED})"
+ARRIVED = "($__timeFilter(stored) OR stored >= now() - toIntervalDay(1))"
+RANGES = f"(SELECT DISTINCT * EXCEPT (stored) FROM range_accounts WHERE {ARRIVED})"
 
 NEWEST = Panel(
     kind="stat", title="How old is the newest event?", width=6, height=4, unit="s", thresholds=((None, GREEN), (600, YELLOW), (3600, RED)),
@@ -36,7 +36,7 @@ REFUSED = Panel(
     no_value="Nothing arrived",
     sql=f"""
 SELECT countIf(code NOT IN ('control', 'nothing_to_keep', 'filtered', 'empty', 'tombstone')) AS records
-FROM (SELECT arrayJoin(listed_codes) AS code FROM {RANGES})
+FROM (SELECT arrayJoin(codes) AS code FROM {RANGES})
 """,
 )  # fmt: skip
 UNACCOUNTED = Panel(
@@ -44,10 +44,7 @@ UNACCOUNTED = Panel(
     description="Offsets read that are neither written, nor listed, nor known to be absent. Anything but 0 is a loss, or a range from "
     "before absent offsets were noted: `trainwatch verify` tells which.",
     no_value="Nothing arrived",
-    sql=f"""
-SELECT sum(hi - lo) - sum(offsets_written + length(listed_offsets) + arraySum(arrayMap((lo, hi) -> hi - lo, gap_los, gap_his))) AS records
-FROM {RANGES}
-""",
+    sql=f"SELECT sum(unaccounted) AS records FROM {RANGES}",
 )  # fmt: skip
 RATES = Panel(
     kind="timeseries", title="How much comes from each source?", width=12, unit="cps", no_value="No events in this period",
@@ -83,7 +80,7 @@ SELECT source, count() AS events, uniq(host) AS hosts,
 CODES = Panel(
     kind="barchart", title="Why were records not stored?", width=10, horizontal=True, columns={"records": Column(color=ORANGE)},
     description="Codes of records that were filtered or refused, in the period or in the last day.", no_value="All records were stored",
-    sql=f"SELECT code, count() AS records FROM (SELECT arrayJoin(listed_codes) AS code FROM {RANGES}) GROUP BY code "
+    sql=f"SELECT code, count() AS records FROM (SELECT arrayJoin(codes) AS code FROM {RANGES}) GROUP BY code "
     "ORDER BY records DESC LIMIT 30",
 )  # fmt: skip
 PROGRESS = Panel(
@@ -91,10 +88,9 @@ PROGRESS = Panel(
     description="Ranges that were made durable, in the period or in the last day.",
     columns={"accounted": Column(unit="percentunit", decimals=3)},
     sql=f"""
-SELECT topic, partition, count() AS ranges, max(hi) AS reached, sum(hi - lo) AS read, sum(offsets_written) AS written,
-    sum(length(listed_offsets)) AS listed,
-    sum(offsets_written + length(listed_offsets) + arraySum(arrayMap((lo, hi) -> hi - lo, gap_los, gap_his))) / sum(hi - lo) AS accounted
-FROM {RANGES} GROUP BY topic, incarnation, partition ORDER BY topic, partition LIMIT 500
+SELECT topic, partition, count() AS ranges, max(hi) AS reached, sum(r.read) AS read, sum(r.written) AS written, sum(r.listed) AS listed,
+    1 - sum(unaccounted) / sum(r.read) AS accounted
+FROM {RANGES} AS r GROUP BY topic, incarnation, partition ORDER BY topic, partition LIMIT 500
 """,
 )  # fmt: skip
 IDENTITY = Panel(

@@ -11,6 +11,9 @@ STATES = {
     "TIMEOUT": ORANGE, "PREEMPTED": ORANGE, "OUT_OF_MEMORY": ORANGE, "cancel requested": RED, "cancel refused": PURPLE,
     "by owner": GREEN, "by team": ORANGE, "by foreign": RED, "by admin": BLUE, "by root": BLUE, "by daemon": GREY, "by service": GREY,
     "cause": RED, "effect": PURPLE,
+    "saved": GREEN, "written": RED, "loaded": ORANGE, "before": GREY, "owner": GREY,
+    "submitted": YELLOW, "allocated": GREEN, "started": GREEN, "completed": BLUE, "requeued": ORANGE, "preempted": ORANGE,
+    "time_limit": ORANGE, "node_failed": ORANGE, "oom": ORANGE, "cancelled": RED,
 }  # fmt: skip
 
 

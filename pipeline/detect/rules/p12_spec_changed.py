@@ -56,7 +56,7 @@ META = Meta(
     benign=(benign.owner_or_service, benign.admin_ticket, controller_of_cluster, nothing_that_runs),
     required=("owner_or_service", "admin_ticket", "controller_of_cluster"),
     blind_spots=(
-        "An edit of the script or configuration that the job reads is a change of a file, not of the job.",
+        "An edit of the script that the job runs is a change of a file: P04; one of a configuration that it reads leaves no trace here.",
         "An update through the owner's borrowed login looks like the owner: P17.",
         "`scontrol suspend` leaves no uid in the controller's log at the default level.",
         "What a job asked for in the attempt before is another case: a requeue with another specification shows only through its update.",

@@ -4,9 +4,10 @@ In: all attempts of a cluster from a size on.  Out: one finding per writer.  Eac
 fail more by physics, and the person may be away for weeks.  So ends are counted only among attempts that loaded the person's bytes, in the
 order in which they ended, against the rate of those that had not, and the count is stopped by a sequential test with stated errors:
 
-    exposed     x x . x x x . x          x: no record explains the end
-    others      . . . x . . . . . .      usual rate 0.13; the test says "harmful" at the 7th: wrongly at most once in 10,000 writers
+    exposed     x x . x x x x x          x: no record explains the end
+    others      . . . x . . . . . .      usual rate 0.13; the test says "harmful" at the 8th: wrongly at most once in 1,000 writers
 
+Ends that a record explains - hardware, a cancel, an error in the owner's own code - count on neither side: they came before any harm could.
 Pauses do not matter, since nobody is exposed in them; a small rerun that goes well does not clear anything, since it is no member.
 """
 
@@ -38,11 +39,12 @@ META = Meta(
     ),
     runbook="Take the listed attempts together: which lines of the written file run only at that size?",
 )
-ALPHA, BETA = 1e-4, 0.1  # chance to accuse a harmless writer's bytes; chance to give up on harmful ones
+ALPHA, BETA = 1e-3, 0.1  # chance to accuse a harmless writer's bytes; chance to give up on harmful ones
 USUAL_MIN, USUAL_MAX = 0.05, 0.5
 HARM = 0.3  # added to the usual rate by what is worth finding
 BAD_MIN, OTHERS_MIN = 5, 8
 DAYS_MIN = 3  # between the first bad end and the last: a bad day is an incident, no campaign
+RAN_FULLY = frozenset({"completed", "time_limit"})  # causes of a verdict
 DAY_MS = 86_400_000
 
 
@@ -51,18 +53,18 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     if case.kind == "size":
         for group in case.groups():
             asked = group.by_size()
-            found = [finding for each in asked for finding in _campaign(case, each, ALPHA / len(asked), now)]
-            if found:
-                yield max(found, key=lambda each: len(each.evidence))
+            seen = [finding for each in asked for finding in _campaign(case, each, ALPHA / len(asked), now)]
+            if seen:
+                yield max(seen, key=lambda each: len(each.evidence))
 
 
 def _campaign(case: Cohort, group: Group, alpha: float, now: Watermarks) -> Iterator[Finding]:
     window_ms = case.site.windows.campaign_window_seconds * 1000
     exposed = sorted(
-        (m for m, exposures in group.exposed if m.end is not None and any(m.end - each.written <= window_ms for each in exposures)),
+        (m for m, exposures in group.exposed if _counts(m) and any((m.end or 0) - each.written <= window_ms for each in exposures)),
         key=lambda each: (each.end or 0, each.attempt),
     )
-    others = [member for member in group.others if member.end is not None]
+    others = [member for member in group.others if _counts(member)]
     bad = [member for member in exposed if _is_bad(member)]
     if len(bad) < BAD_MIN or len(others) < OTHERS_MIN or (bad[-1].end or 0) - (bad[0].end or 0) < DAYS_MIN * DAY_MS:
         return
@@ -88,6 +90,11 @@ def _campaign(case: Cohort, group: Group, alpha: float, now: Watermarks) -> Iter
         cause_time=group.since,
         closes_at=last + case.site.grace_ms,
     )
+
+
+def _counts(member: JobSummary) -> bool:
+    """It ran as long as it should, or ended without explanation.  Whatever else ended it, before harm could, says nothing about harm."""
+    return member.end is not None and (_is_bad(member) or member.cause in RAN_FULLY)
 
 
 def _is_bad(member: JobSummary) -> bool:

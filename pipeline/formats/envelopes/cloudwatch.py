@@ -3,18 +3,22 @@
     {"messageType":"DATA_MESSAGE","owner":"..","logGroup":"/aws/eks/c1/cluster","logStream":"kube-apiserver-audit-0a1b","subscriptionFilters":[..],
      "logEvents":[{"id":"..","timestamp":1772452800318,"message":"{\\"kind\\":\\"Event\\",..}"},..]}
 
+    {"awslogs":{"data":"H4sIAAAAAAAA/.."}}          the same as a function gets it: compressed, in base64
+
 EKS sends its audit events so.  The file of a line is `<log group>/<log stream>`.  Subscriptions compress what they send (compressed.py); a
 CONTROL_MESSAGE, which only asks whether anybody is there, has no lines.
 
 Holds: at most ITEMS_MAX events; an event without a message is refused alone.
 """
 
+import binascii
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
 from pipeline.errors import DecodeError, RecordTooLarge
+from pipeline.formats.envelopes.compressed import inflated
 from pipeline.formats.envelopes.json_lines import decoded
 from pipeline.formats.envelopes.raw import said_by, without_line_end
 from pipeline.formats.envelopes.said import moment, text
@@ -30,7 +34,17 @@ class _Batch(msgspec.Struct, gc=False):
     stream: Any = msgspec.field(default=None, name="logStream")
 
 
+class _Data(msgspec.Struct, gc=False):
+    data: str
+
+
+class _Invocation(msgspec.Struct, gc=False):
+    awslogs: _Data
+
+
 _decode = msgspec.json.Decoder(_Batch).decode
+_decode_invocation = msgspec.json.Decoder(_Invocation).decode
+_INVOCATION = b'"awslogs"'
 
 
 class CloudWatch:
@@ -38,10 +52,12 @@ class CloudWatch:
 
     name = "cloudwatch"
     begins: Sequence[bytes] = (b"{",)
-    keys: Sequence[str] = ("messageType",)
+    keys: Sequence[str] = ("messageType", "awslogs")
 
     def unwrap(self, value: bytes, headers: Headers) -> list[Line] | None:
         """A line a log event."""
+        if value[:1] == b"{" and _INVOCATION in value[:HEAD_BYTES]:
+            value = _handed_over(value)
         if value[:1] != b"{" or b'"messageType"' not in value[:HEAD_BYTES] or b'"logEvents"' not in value:
             return None
         batch = decoded(_decode, value)
@@ -63,6 +79,17 @@ class CloudWatch:
             read_at = moment(event.get("timestamp")) or collected
             lines.append(Line(payload=without_line_end(message.encode()), host=host, program=program, file=file, collected_time=read_at))
         return lines
+
+
+def _handed_over(value: bytes) -> bytes:
+    """The message inside of what a function gets; the value itself when it is something else."""
+    invocation = decoded(_decode_invocation, value)
+    if invocation is None:
+        return value
+    try:
+        return inflated(binascii.a2b_base64(invocation.awslogs.data, strict_mode=True))
+    except ValueError as error:
+        raise DecodeError(f"awslogs.data is no base64: {error}") from error
 
 
 ENVELOPE = CloudWatch()

@@ -30,10 +30,11 @@ class Compressed:
 
     def unwrap(self, value: bytes, headers: Headers) -> list[Line] | None:
         """The lines inside.  Raises DecodeError for a value that was cut."""
-        return self._unwrap(_inflated(value), headers) if value.startswith(_MAGIC) else None
+        return self._unwrap(inflated(value), headers) if value.startswith(_MAGIC) else None
 
 
-def _inflated(value: bytes) -> bytes:
+def inflated(value: bytes) -> bytes:
+    """The text of all members.  Raises DecodeError, RecordTooLarge."""
     found: list[bytes] = []
     room, rest = INFLATED_BYTES_MAX, value
     for _ in range(MEMBERS_MAX):

@@ -146,9 +146,9 @@ def test_panels_lie_where_grafana_puts_them() -> None:
 
 def test_cells_say_how_they_wrap() -> None:
     """Numbers and short text stay on one line, long text wraps."""
-    answer = Answer(("a", "b", "c", "d"), ((1, T0, True, "long " * 30),))
+    answer = Answer(("a", "b", "c", "d", "e"), ((1, T0, True, "long " * 20, "long " * 30),))
     found = Page(page(board(panel("table")), answer))
-    assert [attrs["class"] for tag, attrs in found.elements if tag == "td"] == ["n", "t", "t", "w"]
+    assert [attrs["class"] for tag, attrs in found.elements if tag == "td"] == ["n", "t", "t", "w", "l"]
 
 
 def test_a_link_becomes_the_command_that_shows_it() -> None:

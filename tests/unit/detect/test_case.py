@@ -19,6 +19,7 @@ from pipeline.model.events import (
 )
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt, NodeTouch, Told, Tombstone
+from pipeline.settings import IdentitySettings
 from tests import build
 from tests.build import CLUSTER, COLLEAGUE, HOST, JOB, OWNER, allocation, job_end, load, ms, save, uses, write
 
@@ -161,3 +162,11 @@ def test_the_probe_says_when_it_stopped_telling() -> None:
     (case,) = cases(allocation(), *notes)
     assert [event.id for event, _ in case.probe_stopped()] == [notes[0].id]
     assert case.owner_uid == OWNER
+
+
+def test_a_job_is_its_submitter_s_although_the_uid_was_given_away_before_it_started() -> None:
+    """As for the account's own case (model/conduct.py)."""
+    left = IdentitySettings.model_validate({"id": "u011", "uid": 5011, "login": "u011", "valid_to": ms(-10) / 1000})
+    heir = IdentitySettings.model_validate({"id": "u077", "uid": 5011, "login": "u077", "valid_from": ms(-5) / 1000})
+    case = build.case(build.allocation(owner_uid=5011, owner=""), at=build.site(identities=(*build.IDENTITIES, left, heir)))
+    assert case.owner_id == "u011"

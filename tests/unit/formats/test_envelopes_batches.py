@@ -1,5 +1,6 @@
 """Values that hold several lines as JSON: lists of events, records of clouds, arrays, an object a line; and all of them compressed."""
 
+import base64
 import contextlib
 import gzip
 import json
@@ -199,6 +200,31 @@ def test_broken_cloudwatch(value: bytes) -> None:
     """It said what it is, and is not."""
     with pytest.raises(DecodeError):
         registry.unwrap(value, ())
+
+
+def handed_over(value: bytes) -> bytes:
+    """As a function gets it from the subscription."""
+    return orjson.dumps({"awslogs": {"data": base64.b64encode(value).decode()}})
+
+
+def test_what_a_function_gets_of_cloudwatch() -> None:
+    """Passed on as it came: the same lines as those of the message inside."""
+    assert registry.unwrap(handed_over(gzip.compress(watched("a", "b"))), ()) == registry.unwrap(watched("a", "b"), ())
+    other = b'{"awslogs":7,"step":1}'
+    assert registry.unwrap(other, ()) == [Line(payload=other)]
+
+
+@pytest.mark.parametrize("value", [b'{"awslogs":{"data":"&&"}}', handed_over(b"plain"), handed_over(gzip.compress(b"{}")[:-3])])
+def test_what_a_function_gets_broken(value: bytes) -> None:
+    """No base64, not compressed, or cut."""
+    with pytest.raises(DecodeError):
+        registry.unwrap(value, ())
+
+
+def test_what_a_function_gets_has_a_bound() -> None:
+    """The same as of any compressed value."""
+    with pytest.raises(RecordTooLarge):
+        registry.unwrap(handed_over(gzip.compress(b"{" * (compressed.INFLATED_BYTES_MAX + 1))), ())
 
 
 DEEP = 100_000

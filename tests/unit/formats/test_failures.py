@@ -159,3 +159,11 @@ def test_a_line_without_offset_is_a_frame_alone() -> None:
     found = case_of(records(TRACEBACK, offsets=False)).tracebacks()
     assert sorted(frame.line for each in found for frame in each.frames) == [9, 12]
     assert all(len(each.frames) == 1 for each in found)
+
+
+def test_a_traceback_that_its_shipper_put_together() -> None:
+    """Filebeat's `multiline` sends it as one line."""
+    whole = build.record(TRACEBACK, at=60, headers=(("file", b"/runs/slurm-7.out"),), topic="logs.training")
+    (found,) = case_of([whole]).tracebacks()
+    assert [frame.line for frame in found.frames] == [12, 9]
+    assert found.error == "ValueError: bad shape"

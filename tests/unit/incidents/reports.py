@@ -9,8 +9,9 @@ from pipeline.incidents.report import Entry, Report
 from pipeline.incidents.step import step
 from pipeline.model.facts import Fact
 from pipeline.model.finding import Explanation, Finding, canonical
-from pipeline.model.incident import Incident
+from pipeline.model.incident import NONE, Incident, Loss, LossLine
 from pipeline.model.outcome import Publish
+from pipeline.model.told import Attempt
 from tests import build
 from tests.unit.incidents.campaign import CHECKED, examined, marks, record, tamper
 from tests.unit.incidents.test_step import STORY, fact, fresh
@@ -35,7 +36,6 @@ def report(members: list[Finding] | None = None, **changes: Any) -> Report:
         findings=tuple(msgspec.json.decode(canonical(each), type=Finding) for each in findings),
         lines={},
         journal=(Entry(at=build.T0, operator="op", action="reply", value="u099", text="I was on leave."),),
-        loss=(),
     )
     return msgspec.structs.replace(value, **changes)
 
@@ -47,5 +47,11 @@ def hostile() -> Report:
     checklist = (*CHECKED, Explanation(EVIL, CHECKED[0].answer, EVIL, EVIL, (EVIL,)))
     members = [tamper(0, EVIL, EVIL, path, owner=EVIL, summary=EVIL, evidence=cited, checklist=checklist, gate=EVIL, actor_withheld=EVIL)]
     entry = Entry(at=build.T0, operator=EVIL, action=EVIL, value=EVIL, text=EVIL)
-    made = report(members, journal=(entry,), loss=({EVIL: EVIL},))
-    return msgspec.structs.replace(made, lines={each.event_id: EVIL for each in made.incident.timeline})
+    made = report(members, journal=(entry,))
+    line = LossLine(
+        ledger=EVIL, kind=EVIL, attempt=Attempt(EVIL, EVIL, 0, 0), gpu_hours=NONE, money=NONE, currency=EVIL, method=EVIL, formula=EVIL,
+        note=EVIL, evidence=(EVIL,),
+    )  # fmt: skip
+    loss = Loss(currency=EVIL, lines=(line,), unknown=(EVIL,))
+    incident = msgspec.structs.replace(made.incident, loss=loss)
+    return msgspec.structs.replace(made, incident=incident, lines={each.event_id: EVIL for each in incident.timeline})

@@ -79,6 +79,11 @@ EXITED = (rank_failed(96, signal=None, exit_code=1), job_end(100, exit_code=1))
 ENDS = [
     ("killed, nobody says by whom", [rank_failed(96), job_end(100, exit_signal=9)], "unexplained"),
     ("an exit without a word", EXITED, "unexplained"),
+    (
+        "only the launcher has a word for it",
+        [error_line(97, "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: "), *EXITED],
+        "unexplained",
+    ),
     ("an error in the foreign file", [*LOADED, *TRACE, *EXITED], "unexplained"),
     ("an error in the job's own code", [*LOADED, *OWN_TRACE, *EXITED], "benign"),
     ("an error in that file, which nobody altered", [BEFORE, *TRACE, *EXITED], "benign"),

@@ -9,6 +9,7 @@ from pipeline.jobs.step import JobsState, build_state, step
 from pipeline.model.facts import VOID, Fact, incidents_case
 from pipeline.model.incident import Examined, Found, decode_in_case
 from pipeline.model.outcome import Publish, Tell
+from pipeline.model.source import Source
 from pipeline.stream.cases import Cases
 from tests import build
 from tests.build import CLUSTER, DAY, allocation, fact, job_end, kill, now, rank_failed, touch
@@ -49,6 +50,26 @@ def test_a_running_attempt_is_not_told() -> None:
     """It loaded nothing that others wrote, and nobody can say how it will end."""
     facts, _ = told(fresh(), [fact(allocation())])
     assert facts == {}
+
+
+def last_words(*batches: Iterable[Fact]) -> dict[tuple[str, bytes, str], bytes]:
+    """What cohorts and incidents hold in the end."""
+    state, words = fresh(), {}
+    for batch in batches:
+        state, outcomes = step(state, list(batch), now(2 * DAY))
+        tells = [out for out in outcomes if isinstance(out, Tell)]
+        words.update({(out.stage, out.fact.case, out.fact.id): out.fact.body for out in tells})
+    return {name: body for name, body in words.items() if body}
+
+
+def test_what_was_told_of_an_attempt_that_is_none_by_now_is_taken_back() -> None:
+    """Accounting says hours later that it had nodes, and so began; told in the other order there never was another attempt."""
+    bare = [fact(job_end(100, "FAILED", nodes=(), gpus=512))]
+    whole = [fact(job_end(100, "FAILED", source=Source.SACCT, gpus=512))]
+    one, other = last_words(bare, whole), last_words(whole, bare)
+    assert len({name for _, _, name in other}) == 1
+    assert one.keys() == other.keys()
+    assert last_words(bare, whole, whole).keys() == other.keys()
 
 
 def test_a_finding_taken_back_is_void() -> None:

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from pipeline.errors import ConfigError, InvariantViolation
 from pipeline.loss import claims
 from pipeline.loss.claims import KINDS, Claim, Span
-from pipeline.loss.ledger import DIRECT, INDIRECT, Ledgers, Range, Staff, ledgers
+from pipeline.loss.ledger import DIRECT, INDIRECT, Ledgers, Staff, ledgers
 from pipeline.loss.prices import Price, Prices
 from pipeline.loss.rumour import Rumour, check
+from pipeline.model.incident import Range
 from pipeline.model.told import Attempt
 
 HOUR, MINUTE, DAY = 3_600_000, 60_000, 86_400_000
@@ -76,7 +77,7 @@ def test_energy_of_an_hour() -> None:
 def test_the_rumour_is_answered_from_records() -> None:
     """8,000 cards for 61 days would be 11.7 M GPU-hours; the records hold 400,000."""
     run = claims.invalid(attempt(), NODES, 256, loaded=0, end=round(400_000 / 256 * HOUR), diverged=True, evidence=["e"])
-    said = check(Rumour(gpus=8000, days=61), ledgers([run], RENT, 8), ("auditd was silent for a week",))
+    said = check(Rumour(gpus=8000, days=61), ledgers([run], RENT, 8).loss("CNY"), ("auditd was silent for a week",))
     assert said.claimed_gpu_hours == pytest.approx(11.7e6, rel=0.01)
     assert said.recorded_gpu_hours[1] == pytest.approx(400_000, rel=1e-4)
     assert said.times_too_large == pytest.approx(29.3, rel=0.01)

@@ -5,7 +5,7 @@ from typing import Any, get_args
 import pytest
 
 from pipeline.model import events
-from pipeline.model.actor import DAEMON, actor_of, with_uids
+from pipeline.model.actor import DAEMON, actor_of, relation, with_uids
 from pipeline.model.events import AnyBody, Body, Event
 from pipeline.model.identity import Directory, Identity
 from pipeline.model.source import Source
@@ -158,3 +158,15 @@ def test_uids_for_names(given: dict[str, Any], uids: tuple[int | None, int | Non
     """Only where the source has none and the map knows the name."""
     record = with_uids(DIRECTORY, events.JobRecord(job="7", phase="end", **given), AT)
     assert (record.owner_uid, record.cancelled_by_uid) == uids
+
+
+@pytest.mark.parametrize(
+    ("valid_from", "expected"),
+    [(AT, "foreign"), (AT - 1, "owner"), (0, "owner")],
+    ids=["behind the other's end", "while both had it", "two names for one account"],
+)
+def test_a_uid_that_was_given_away_is_another_persons(valid_from: int, expected: str) -> None:
+    """Who has left is not who has the number now; two entries at one time are one account."""
+    left = Identity(id="u011", uid=5011, login="u011", role="member", valid_to=AT)
+    heir = Identity(id="u077", uid=5011, login="u077", role="member", valid_from=valid_from)
+    assert relation(left, heir) == relation(heir, left) == expected

@@ -49,11 +49,15 @@ def tell(book: Book, now: int = T0) -> list[Due]:
         ({"alert": False}, {}, False),
         ({"alert": False}, {"below_gate": True}, True),
         ({"status": "provisional"}, {}, True),
+        ({"kind": "incident"}, {}, True),
+        ({"kind": "incident"}, {"tells": "findings"}, False),
+        ({"kind": "incident"}, {"tells": "incidents"}, True),
+        ({}, {"tells": "incidents"}, False),
         ({"status": "retracted"}, {}, False),  # never told, so nothing to take back
     ],
 )
 def test_who_is_told_at_once(book: Book, changes: dict[str, object], target: dict[str, object], told: bool) -> None:
-    """By severity and gate."""
+    """By severity, gate and kind."""
     take(book, notice(**changes))
     settings = NotifySettings(targets=(TargetSettings(name="oncall", **target),))
     assert names(book, settings=settings) == (["oncall"] if told else [])

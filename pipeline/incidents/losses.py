@@ -1,0 +1,323 @@
+"""Findings of an incident and all attempts that are held in; what it cost out: claims with their evidence, counted once (loss/ledger.py).
+
+    P01 P02 P03 P15, P12 below   the attempt ended by it      lost_progress, restart, and hang where it stood still before it ended
+    P04 P06 P10 P11, P05 P07 below   it loaded altered bytes  invalid, from the load to the end
+    P09                          siblings were quicker        slowdown
+
+Low and middle rest on findings above their gate; what is below counts in the high reading alone, and so does an attempt that loaded the
+altered bytes without a finding of its own.  What an attempt lost is read from its own records, never from other findings: so incidents
+that are put together claim together what they claimed apart, and never more.
+
+    lost progress      back to the later of: the last save that its framework told, the save that its next run loaded
+    restart            the next attempt of the owner at the same work that was submitted, or requeued, behind the end, within a week
+    hang               the last step lies more than three of its usual distances, and ten minutes, before the end
+
+Left out, and said: attempts that run or are no longer held, GPUs or nodes that no record states (where only GPUs are missing the high
+reading takes whole nodes), families of findings without a formula, and what removed checkpoints cost.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+
+from pipeline.incidents.campaigns import CAUSING, DAY_MS
+from pipeline.loss import claims as claim
+from pipeline.loss.claims import EVIDENCE_MAX, Claim
+from pipeline.loss.ledger import DIRECT, INDIRECT, Staff, ledgers
+from pipeline.loss.prices import READINGS, Prices, prices_of
+from pipeline.model.finding import Finding
+from pipeline.model.incident import NONE, Examined, Loss, LossLine, Range
+from pipeline.model.summary import Exposure
+from pipeline.settings import LossSettings
+
+ENDING = frozenset({"p01", "p02", "p03", "p12"})
+ALTERED = frozenset({"p04", "p05", "p06", "p07", "p11"})
+DOUBTED = frozenset({"p05", "p07", "p12"})  # foreign code ran, or the specification changed: whether that did harm nobody saw
+REFUSED = frozenset({"cancel_refused", "spec_change_refused"})  # nothing came of it
+RESTORED = frozenset({"imported_restored_module", "read_restored_dataset"})  # the bytes are former ones: results hold
+LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
+RESTART_MS = 7 * DAY_MS
+HANG_MS_MIN = 600_000  # a watchdog of collectives notices after ten minutes at the earliest
+HANG_DISTANCES = 3
+SIBLINGS_MIN = 2
+LINES_MAX = 300  # of a body, which must fit into one message
+CITED_MAX = 6  # records of one finding on one line
+FINE = "COMPLETED"
+
+
+class Pricing(msgspec.Struct, frozen=True):
+    """What the settings say about cost."""
+
+    prices: Prices
+    gpus_per_node: int
+    staff: tuple[tuple[str, Staff], ...]  # incident id, hours
+
+    @classmethod
+    def of(cls, settings: LossSettings) -> "Pricing":
+        """From the settings."""
+        staff = tuple(
+            (each.incident, Staff(what=each.what, hours=each.hours, per_hour=each.per_hour, evidence=each.evidence))
+            for each in settings.staff
+        )
+        return cls(prices_of(settings), settings.gpus_per_node, staff)
+
+
+class Attempts:
+    """Attempts that are held, looked up by what findings say of them."""
+
+    def __init__(self, examined: Mapping[str, Examined]) -> None:
+        self.by_name = examined
+        self.exposed: dict[str, list[Examined]] = {}  # by writer
+        self.configured: dict[str, list[Examined]] = {}
+        self._after: dict[tuple[str, str], list[Examined]] = {}  # by owner and work, and by job
+        for _, each in sorted(examined.items()):
+            for writer in {exposure.writer for exposure in each.exposures if not exposure.restored}:
+                self.exposed.setdefault(writer, []).append(each)
+            self.configured.setdefault(each.configuration, []).append(each)
+            self._after.setdefault(("", each.attempt.job), []).append(each)
+            if each.owner and each.task:
+                self._after.setdefault((each.owner, each.task), []).append(each)
+
+    def next_of(self, failed: Examined) -> Examined | None:
+        """The run that took its work up again."""
+        end = failed.end or 0
+        same = [each for each in self._after.get((failed.owner, failed.task), ()) if each.attempt.submit >= end]
+        same += self._after.get(("", failed.attempt.job), ())
+        later = [each for each in same if end < each.attempt.start <= end + RESTART_MS and each.attempt != failed.attempt]
+        return min(later, key=lambda each: (each.attempt.start, each.attempt), default=None)
+
+
+class Gate(NamedTuple):
+    """In which readings a claim counts, and why not in others."""
+
+    low: bool
+    middle: bool
+    why: str = claim.BELOW
+
+
+class Held(NamedTuple):
+    """An attempt of which something can be claimed."""
+
+    each: Examined
+    began: int
+    end: int
+    gpus: int
+    gate: Gate
+
+
+def loss_of(members: Sequence[Finding], attempts: Attempts, pricing: Pricing, ids: Iterable[str]) -> Loss:
+    """Of an incident with these findings; `ids`: its own, and those that were merged into it."""
+    left_out: dict[str, set[str]] = {}
+    claims = claim.joined(each for finding in members for each in _claims(finding, attempts, pricing, left_out))
+    known = set(ids)
+    counted = ledgers(claims, pricing.prices, pricing.gpus_per_node, (staff for name, staff in pricing.staff if name in known))
+    loss = counted.loss(pricing.prices.currency, _unknown(left_out, counted.unpriced_hours))
+    lines = [line for line in counted.lines if line.ledger == INDIRECT or line.gpu_hours != NONE]
+    return msgspec.structs.replace(loss, lines=_listed(lines))
+
+
+# --- claims of one finding --------------------------------------------------------------------------------------------------------
+
+
+def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
+    family = finding.detector.partition("_")[0]
+    gate = Gate(finding.alert and family not in DOUBTED, finding.alert and family not in DOUBTED)
+    if finding.effect in REFUSED or finding.effect in RESTORED:
+        return
+    if family in ENDING and finding.attempt is not None:
+        if (held := _held(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
+            yield from _ended(finding, held, attempts)
+    elif family in ALTERED and finding.attempt is not None:
+        if (held := _held(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
+            loads = [item.event_time for item in finding.evidence if item.role in LOADED]
+            yield from _invalid(finding, held, min(loads, default=finding.effect_time), diverged=False)
+        yield from _traced(finding, attempts, pricing, left_out)
+    elif family in ("p09", "p10", "p15"):
+        yield from _of_cohort(finding, family, attempts, pricing, left_out)
+    else:
+        left_out.setdefault("formula", set()).add(finding.detector)
+
+
+def _held(name: str, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: dict[str, set[str]]) -> Held | None:
+    """None: not enough is known of it, which is noted."""
+    each = attempts.by_name.get(name)
+    if each is None or each.end is None:
+        left_out.setdefault("end", set()).add(name)
+        return None
+    if each.attempt.start < 0 or each.end <= each.attempt.start:
+        return None  # it never ran
+    if not each.nodes:
+        left_out.setdefault("nodes", set()).add(name)
+        return None
+    if each.gpus is None:
+        left_out.setdefault("gpus", set()).add(name)
+        whole = Gate(low=False, middle=False, why="no record states its GPUs: high takes whole nodes")
+        return Held(each, each.attempt.start, each.end, len(each.nodes) * pricing.gpus_per_node, whole)
+    return Held(each, each.attempt.start, each.end, each.gpus, gate) if each.gpus else None
+
+
+def _ended(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
+    """What an end cost that was brought about."""
+    each = held.each
+    if each.state == FINE:
+        return
+    of = (each.attempt, each.nodes, held.gpus)
+    cited = [*_cited(finding), each.record]
+    after = attempts.next_of(each)
+    saves = [each.saved] if each.saved else []
+    if after is not None and after.resumed is not None and after.resumed[0] == each.attempt.job:
+        saves.append(after.resumed[1])
+    saved = max((save for save in saves if held.began <= save.time <= held.end), default=None)
+    evidence = _known(*cited, saved.event_id if saved else "")
+    yield _gated(
+        held.gate,
+        claim.lost_progress(*of, saved=saved.time if saved else None, began=held.began, failed=held.end, evidence=evidence),
+    )
+    if each.last_step is not None and held.began <= each.last_step.time < held.end and each.steps_apart:
+        quiet, usual = held.end - each.last_step.time, HANG_DISTANCES * each.steps_apart
+        if quiet > (usual if each.timed_out else max(usual, HANG_MS_MIN)):
+            evidence = _known(*cited, each.last_step.event_id, each.timed_out)
+            yield _gated(held.gate, claim.hang(*of, last_step=each.last_step.time, ended=held.end, evidence=evidence))
+    if after is not None:
+        evidence = _known(*cited, after.record)
+        yield _gated(held.gate, claim.restart(*of, failed=held.end, resumed=after.attempt.start, evidence=evidence))
+
+
+def _invalid(finding: Finding, held: Held, loaded: int, *, diverged: bool, load: str = "") -> Iterator[Claim]:
+    """`loaded` may lie before the recorded start by clock error."""
+    each = held.each
+    start = min(max(loaded, held.began), held.end)
+    evidence = _known(*_cited(finding), load, each.record)
+    made = claim.invalid(each.attempt, each.nodes, held.gpus, loaded=start, end=held.end, diverged=diverged, evidence=evidence)
+    yield _gated(held.gate, made)
+
+
+def _traced(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
+    """Attempts that loaded the same altered bytes, whatever came of it."""
+    written = {item.event_id for item in finding.evidence if item.role == "written"}
+    gate = Gate(low=False, middle=False, why=claim.TRACED)
+    for each in attempts.exposed.get(finding.suspect, ()):
+        mine = [
+            exposure
+            for exposure in each.exposures
+            if exposure.writer == finding.suspect
+            and not exposure.restored
+            and ((exposure.path == finding.anchor and exposure.written >= finding.cause_time) or exposure.write.event_id in written)
+        ]
+        if mine and each.attempt != finding.attempt and (held := _held(each.attempt.name, attempts, pricing, gate, left_out)) is not None:
+            first = min(exposure.load.event_time for exposure in mine)
+            yield from _invalid(finding, held, first, diverged=False, load=mine[0].load.event_id)
+
+
+def _of_cohort(
+    finding: Finding, family: str, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]
+) -> Iterator[Claim]:
+    """What is said of a cohort holds for the members that it cites; for others that loaded the same bytes in the middle reading, for all
+    that loaded what the writer had written in the high one."""
+    cited = {item.event_id for item in finding.evidence}
+    kind, _, name = finding.subject.name.partition("/")
+    members = [each for each in attempts.exposed.get(finding.suspect, ()) if kind == "size" or each.configuration == name]
+    mine = {
+        each.attempt.name: [exposure for exposure in each.exposures if exposure.writer == finding.suspect and not exposure.restored]
+        for each in members
+    }
+    named = [each for each in members if any(exposure.load.event_id in cited for exposure in mine[each.attempt.name])]
+    bytes_of = {_bytes(exposure) for each in named for exposure in mine[each.attempt.name] if exposure.load.event_id in cited}
+    size = min((each.gpus or 0 for each in named), default=0)
+    for each in members:
+        exposures = mine[each.attempt.name]
+        inside = min(exposure.written for exposure in exposures) >= finding.cause_time and (each.end or 0) <= finding.effect_time
+        alike = inside and (each.gpus or 0) >= size and any(_bytes(exposure) in bytes_of for exposure in exposures)
+        gate = Gate(finding.alert and each in named, finding.alert and (each in named or alike))
+        if kind == "size" and ((each.gpus or 0) < size or each.verdict == "benign" or not inside):
+            continue  # it ended well, or is of a size that was not accused
+        held = _held(each.attempt.name, attempts, pricing, gate, left_out)
+        if held is None:
+            continue
+        first = min(exposures, key=lambda exposure: (exposure.load.event_time, exposure.load.event_id)).load
+        if family == "p10":
+            yield from _invalid(finding, held, first.event_time, diverged=each in named, load=first.event_id)
+        elif family == "p15":
+            yield from _ended(finding, held, attempts)
+        else:
+            yield from _slowed(finding, held, first.event_time, attempts)
+
+
+def _slowed(finding: Finding, held: Held, loaded: int, attempts: Attempts) -> Iterator[Claim]:
+    """Against siblings of its size that loaded nothing foreign; where they are few, nothing of this writer's."""
+    each = held.each
+    siblings = [other for other in attempts.configured.get(each.configuration, ()) if other.gpus == each.gpus and other.pace]
+    clean = [other.pace for other in siblings if other.pace and not other.exposures]
+    if len(clean) < SIBLINGS_MIN:
+        clean = [
+            other.pace for other in siblings if other.pace and all(exposure.writer != finding.suspect for exposure in other.exposures)
+        ]
+    if each.pace and len(clean) >= SIBLINGS_MIN:
+        evidence = _known(*_cited(finding), each.record, each.last_step.event_id if each.last_step else "")
+        start = min(max(loaded, held.began), held.end)
+        of = (each.attempt, each.nodes, held.gpus)
+        made = claim.slowdown(*of, start=start, end=held.end, pace_ms=each.pace, usual_ms=clean, evidence=evidence)
+        yield _gated(held.gate, made)
+
+
+def _gated(gate: Gate, made: Claim) -> Claim:
+    if not gate.middle:
+        return claim.below_gate(made, gate.why)
+    return made if gate.low else msgspec.structs.replace(made, low=None)
+
+
+def _bytes(exposure: Exposure) -> tuple[str, str]:
+    return exposure.path, exposure.sha256
+
+
+def _cited(finding: Finding) -> list[str]:
+    """The records that did it, and where it showed."""
+    first = [item.event_id for item in finding.evidence if item.role in CAUSING]
+    return [*first, *(item.event_id for item in finding.evidence if item.role == "effect")][:CITED_MAX]
+
+
+def _known(*ids: str) -> list[str]:
+    return [each for each in dict.fromkeys(ids) if each][:EVIDENCE_MAX]
+
+
+# --- what a body says -------------------------------------------------------------------------------------------------------------
+
+
+def _listed(lines: Sequence[LossLine]) -> tuple[LossLine, ...]:
+    """The greatest ones in their order, and the rest as one, so that lines add up whatever their number."""
+    if len(lines) <= LINES_MAX:
+        return tuple(lines)
+    by_size = sorted(range(len(lines)), key=lambda place: (lines[place].ledger == DIRECT, -lines[place].gpu_hours.high, place))
+    shown = set(by_size[: LINES_MAX - 1])
+    rest = [line for place, line in enumerate(lines) if place not in shown]
+    others = msgspec.structs.replace(
+        rest[0],
+        kind="others",
+        attempt=None,
+        gpu_hours=_sum([line.gpu_hours for line in rest]),
+        money=_sum([line.money for line in rest]),
+        formula="sum",
+        note=f"{len(rest)} further lines",
+        evidence=(),
+    )
+    return (*(line for place, line in enumerate(lines) if place in shown), others)
+
+
+def _sum(ranges: Sequence[Range]) -> Range:
+    return Range.of([sum(getattr(each, reading) for each in ranges) for reading in READINGS])
+
+
+def _unknown(left_out: Mapping[str, set[str]], unpriced: float) -> Iterator[str]:
+    words = {
+        "end": "{} attempts of its findings run or are no longer held: nothing is counted for them.",
+        "nodes": "Of {} attempts no record says where they ran: nothing is counted for them.",
+        "gpus": "Of {} attempts no record states the GPUs: high alone counts them, with whole nodes.",
+    }
+    for kind, sentence in words.items():
+        if names := left_out.get(kind):
+            yield sentence.format(len(names))
+    if detectors := left_out.get("formula"):
+        yield f"No formula is used for what these findings cost: {', '.join(sorted(detectors))}."
+    if unpriced:
+        yield f"{unpriced:g} GPU-hours of the middle reading lie before the first price: they are counted, and cost nothing."

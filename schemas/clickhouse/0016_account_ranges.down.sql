@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS {database}.range_accounts{on_cluster} SYNC;
