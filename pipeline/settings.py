@@ -8,7 +8,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from datetime import UTC, date, datetime
+from datetime import date, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -398,7 +398,7 @@ class PriceSettings(Part):
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
-    since: date | datetime = Field(alias="from", description="a day, which begins in UTC, or a moment with offset")
+    since: datetime = Field(alias="from", description="a day, which begins in UTC, or a moment with offset")
     currency: str = Field(pattern=r"^[A-Z]{3}$", description="ISO 4217, the same in all entries")
     method: Literal["rent", "own"] = Field("rent", description="rent, which contains power and staff; or own: the parts are stated")
     gpu_hour: Three = Field(NOTHING, description="rent")
@@ -408,9 +408,16 @@ class PriceSettings(Part):
     kilowatt_hour: Three = Field(NOTHING, description="own, price of energy")
     staff: Three = Field(NOTHING, description="own, operators per GPU-hour")
 
+    @field_validator("since", mode="before")
+    @classmethod
+    def _day(cls, value: Any) -> Any:
+        if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value):
+            return f"{value}T00:00:00Z"
+        return f"{value.isoformat()}T00:00:00Z" if isinstance(value, date) and not isinstance(value, datetime) else value
+
     @model_validator(mode="after")
     def _one_way(self) -> "PriceSettings":
-        if isinstance(self.since, datetime) and self.since.tzinfo is None:
+        if self.since.tzinfo is None:
             raise ValueError("from: write a day, or a moment with offset, e.g. 2026-03-02T00:00:00Z")
         _ascending(self)
         if self.method == "rent" and any(map(any, (self.depreciation, self.kilowatt, self.kilowatt_hour, self.staff))):
@@ -426,8 +433,7 @@ class PriceSettings(Part):
     @property
     def since_ms(self) -> int:
         """UTC ms."""
-        moment = self.since if isinstance(self.since, datetime) else datetime(self.since.year, self.since.month, self.since.day, tzinfo=UTC)
-        return _milliseconds(moment, 0)
+        return _milliseconds(self.since, 0)
 
 
 class StaffSettings(Part):

@@ -1,4 +1,4 @@
-"""`trainwatch incident list | show | report | rumour | status | assign | note | reply`: cases, what is said of them, and what people did with them.
+"""`trainwatch incident list | show | report | rumour | status | assign | note | reply`: cases, what is said of them, what people did.
 
 What the pipeline says of an incident is its own and changes with the evidence.  What people do is written into a journal that is only ever
 added to: who, when, what; nothing in it changes what is judged.  A merged incident keeps its journal: old ids lead to the one that has the
@@ -21,8 +21,8 @@ from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.embedded import servers
 from pipeline.incidents.report import Entry, Report, as_json, figures, newest, page
 from pipeline.incidents.report_text import ratio
-from pipeline.model.finding import Finding
 from pipeline.loss.rumour import Checked, Rumour, check
+from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident, Loss, Range
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import Database

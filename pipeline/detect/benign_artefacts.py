@@ -15,6 +15,7 @@ from pipeline.model.events import (
     CheckpointSaved,
     CollectiveTimeout,
     FileTouched,
+    GlobalUnpickled,
     HookFound,
     ProcessStarted,
     RankFailed,
@@ -30,6 +31,19 @@ from pipeline.stream.watermark import Watermarks
 ABORT = 6
 # What compilers make while a job runs; any job that may write there does.
 _GENERATED = ("/__pycache__/", "/.triton/", "/torch_extensions/", "/torchinductor", "/.nv/ComputeCache/", "/numba_cache/")
+
+
+# Whose objects people keep in files; a module that is called so but lies elsewhere is a hook or an import, and judged as such.
+DATA_LIBRARIES = frozenset({
+    "sklearn", "pandas", "scipy", "xgboost", "lightgbm", "catboost", "tokenizers", "transformers", "datasets", "sentencepiece", "PIL",
+    "pyarrow", "omegaconf", "yaml", "joblib", "torchvision", "torchaudio", "lightning", "pytorch_lightning", "timm", "spacy", "nltk",
+})  # fmt: skip
+# What a pickle needs to act, not to hold data.
+DANGEROUS = frozenset({
+    "os", "posix", "nt", "subprocess", "_posixsubprocess", "sys", "socket", "_socket", "pty", "shutil", "ctypes", "_ctypes", "runpy",
+    "importlib", "imp", "code", "codeop", "webbrowser", "builtins", "operator", "_operator", "pickle", "_pickle", "marshal",
+    "multiprocessing", "asyncio", "urllib", "http", "timeit", "pdb", "bdb",
+})  # fmt: skip
 
 
 def loaded_by(case: Case, suspicion: Suspicion) -> Loaded | None:
@@ -64,6 +78,15 @@ def generated_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
     if body.auid is None:
         return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.id, "the source does not say whether somebody was logged in")
     return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "written from a login")
+
+
+def ordinary_library(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The file named objects of libraries that hold data, a scaler or a tokenizer: what the job started has another reason."""
+    name, path = "ordinary_library", getattr(suspicion.cause.body, "path", "")
+    for event, body in case.of(GlobalUnpickled):
+        if body.path == path and body.module.partition(".")[0] not in DATA_LIBRARIES:
+            return Explanation(name, Checked.EXCLUDED, event.id, f"it named {body.module}.{body.name}")
+    return Explanation(name, Checked.NOT_CHECKED, note="what it named holds data, as far as its name says")
 
 
 def own_place(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:

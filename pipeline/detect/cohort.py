@@ -29,6 +29,7 @@ ALONE_MIN = 2
 HARMLESS_MIN, HARMLESS_SHARE = 3, 0.75  # of those that loaded what somebody wrote went well: it is not what does the harm
 CLEAN_MIN = 5  # and no fewer than the exposed: with so many that loaded nothing foreign no others are asked
 VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
+OTHERS_MAX = 60  # of one configuration, to be compared with
 CITED_MAX = 8  # members of either side whose records a finding cites
 
 
@@ -118,9 +119,16 @@ class Cohort:
                     others.append(member)
                     clean += [] if member.exposures else [member]
             paths = sorted({exposure.path for _, mine in exposed for exposure in mine})
-            yield Group(
-                Identity(id=writer), tuple(paths), tuple(exposed), tuple(clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others)
-            )
+            compared = clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others
+            if self.kind == "configuration":
+                compared = _nearest(compared, min(each.written for _, mine in exposed for each in mine))
+            yield Group(Identity(id=writer), tuple(paths), tuple(exposed), tuple(compared))
+
+
+def _nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
+    """Those that began nearest to a time: what ran a year before is no better sibling, and all with all would cost the square."""
+    chosen = sorted(members, key=lambda each: (abs(each.attempt.start - time), each.attempt))[:OTHERS_MAX]
+    return sorted(chosen, key=lambda each: (each.attempt, each.seen))
 
 
 def cited(group: Group, members: Sequence[JobSummary]) -> list[Evidence]:
@@ -152,6 +160,14 @@ def written_with_leave(case: Cohort, seen: Comparison, now: Watermarks) -> Expla
     write = min(exposure.write for _, exposures in seen.group.exposed for exposure in exposures)
     note = "the writer is neither owner nor allowed writer, and no ticket covers it"
     return Explanation("written_with_leave", Checked.EXCLUDED, write.event_id, note)
+
+
+def own_files(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """A slower release of a library of the writer's own, which others chose to use."""
+    others = min((each.write for _, mine in seen.group.exposed for each in mine if not each.own), default=None)
+    if others is not None:
+        return Explanation("own_files", Checked.EXCLUDED, others.event_id, "a record or the settings show that a file was somebody else's")
+    return Explanation("own_files", Checked.NOT_CHECKED, note="no record shows that a file was anybody's but the writer's")
 
 
 def machines(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -213,5 +229,5 @@ def hardware_ends(case: Cohort, seen: Comparison, now: Watermarks) -> Explanatio
     return Explanation("hardware_ends", Checked.EXCLUDED, note="none of them ended by hardware, memory, time limit or preemption")
 
 
-BENIGN = (written_with_leave, other_writers, machines, changed_for_all, by_chance, hardware_ends)
-REQUIRED = ("written_with_leave", "other_writers", "machines", "changed_for_all", "by_chance")
+BENIGN = (written_with_leave, own_files, other_writers, machines, changed_for_all, by_chance, hardware_ends)
+REQUIRED = ("written_with_leave", "own_files", "other_writers", "machines", "changed_for_all", "by_chance")

@@ -16,6 +16,7 @@ Left out, and said: attempts that run or are no longer held, GPUs or nodes that 
 reading takes whole nodes), families of findings without a formula, and what removed checkpoints cost.
 """
 
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -29,6 +30,7 @@ from pipeline.loss.prices import READINGS, Prices, prices_of
 from pipeline.model.finding import Finding
 from pipeline.model.incident import NONE, Examined, Loss, LossLine, Range
 from pipeline.model.summary import Exposure
+from pipeline.model.told import Attempt
 from pipeline.settings import LossSettings
 
 ENDING = frozenset({"p01", "p02", "p03", "p12"})
@@ -41,8 +43,9 @@ RESTART_MS = 7 * DAY_MS
 HANG_MS_MIN = 600_000  # a watchdog of collectives notices after ten minutes at the earliest
 HANG_DISTANCES = 3
 SIBLINGS_MIN = 2
-LINES_MAX = 300  # of a body, which must fit into one message
-CITED_MAX = 6  # records of one finding on one line
+SIBLINGS_MAX = 60  # nearest in time: what ran a year before is no better sibling, and all with all would cost the square
+LINES_MAX = 200  # of a body, which must fit into one message
+CITED_MAX = 4  # records of one finding on one line
 FINE = "COMPLETED"
 
 
@@ -69,12 +72,14 @@ class Attempts:
     def __init__(self, examined: Mapping[str, Examined]) -> None:
         self.by_name = examined
         self.exposed: dict[str, list[Examined]] = {}  # by writer
-        self.configured: dict[str, list[Examined]] = {}
+        self._paced: dict[tuple[str, int | None], list[Examined]] = {}  # by configuration and size
+        self._usual: dict[tuple[str, int | None, str], list[tuple[int, Attempt, float]]] = {}
         self._after: dict[tuple[str, str], list[Examined]] = {}  # by owner and work, and by job
         for _, each in sorted(examined.items()):
             for writer in {exposure.writer for exposure in each.exposures if not exposure.restored}:
                 self.exposed.setdefault(writer, []).append(each)
-            self.configured.setdefault(each.configuration, []).append(each)
+            if each.configuration and each.pace:
+                self._paced.setdefault((each.configuration, each.gpus), []).append(each)
             self._after.setdefault(("", each.attempt.job), []).append(each)
             if each.owner and each.task:
                 self._after.setdefault((each.owner, each.task), []).append(each)
@@ -86,6 +91,22 @@ class Attempts:
         same += self._after.get(("", failed.attempt.job), ())
         later = [each for each in same if end < each.attempt.start <= end + RESTART_MS and each.attempt != failed.attempt]
         return min(later, key=lambda each: (each.attempt.start, each.attempt), default=None)
+
+    def paces_beside(self, slow: Examined, writer: str) -> list[float]:
+        """Of siblings of its size that loaded nothing foreign; where they are few, nothing of this writer's.  The nearest in time."""
+        key = (slow.configuration, slow.gpus)
+        for but in ("", writer):
+            if (*key, but) not in self._usual:
+                self._usual[*key, but] = sorted(
+                    (each.attempt.start, each.attempt, each.pace)
+                    for each in self._paced.get(key, ())
+                    if each.pace and all(but and exposure.writer != but for exposure in each.exposures)
+                )
+            usual = self._usual[*key, but]
+            if len(usual) >= SIBLINGS_MIN:
+                at = bisect_left(usual, (slow.attempt.start,))
+                return [pace for _, _, pace in usual[max(0, at - SIBLINGS_MAX // 2) : at + SIBLINGS_MAX // 2]]
+        return []
 
 
 class Gate(NamedTuple):
@@ -210,9 +231,7 @@ def _traced(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: di
             yield from _invalid(finding, held, first, diverged=False, load=mine[0].load.event_id)
 
 
-def _of_cohort(
-    finding: Finding, family: str, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]
-) -> Iterator[Claim]:
+def _of_cohort(finding: Finding, family: str, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
     """What is said of a cohort holds for the members that it cites; for others that loaded the same bytes in the middle reading, for all
     that loaded what the writer had written in the high one."""
     cited = {item.event_id for item in finding.evidence}
@@ -245,19 +264,14 @@ def _of_cohort(
 
 
 def _slowed(finding: Finding, held: Held, loaded: int, attempts: Attempts) -> Iterator[Claim]:
-    """Against siblings of its size that loaded nothing foreign; where they are few, nothing of this writer's."""
+    """Against siblings, as far as there are any."""
     each = held.each
-    siblings = [other for other in attempts.configured.get(each.configuration, ()) if other.gpus == each.gpus and other.pace]
-    clean = [other.pace for other in siblings if other.pace and not other.exposures]
-    if len(clean) < SIBLINGS_MIN:
-        clean = [
-            other.pace for other in siblings if other.pace and all(exposure.writer != finding.suspect for exposure in other.exposures)
-        ]
-    if each.pace and len(clean) >= SIBLINGS_MIN:
+    usual = attempts.paces_beside(each, finding.suspect) if each.pace else []
+    if each.pace and usual:
         evidence = _known(*_cited(finding), each.record, each.last_step.event_id if each.last_step else "")
         start = min(max(loaded, held.began), held.end)
         of = (each.attempt, each.nodes, held.gpus)
-        made = claim.slowdown(*of, start=start, end=held.end, pace_ms=each.pace, usual_ms=clean, evidence=evidence)
+        made = claim.slowdown(*of, start=start, end=held.end, pace_ms=each.pace, usual_ms=usual, evidence=evidence)
         yield _gated(held.gate, made)
 
 

@@ -4,8 +4,6 @@ It reads as a careful examiner would write: what was seen, what follows, what do
 prints, is read by screen readers, and follows light and dark.  Whatever comes from records is escaped (report_text.py).
 """
 
-from typing import Any
-
 import msgspec
 import orjson
 
@@ -255,8 +253,8 @@ def _loss(report: Report) -> str:
     ]  # fmt: skip
     heads = ("Ledger", "Kind", "Attempt", *(f"{what}, {each}" for what in ("GPU-hours", loss.currency or "money") for each in READINGS))
     return (
-        "<p>Low is what the records prove, middle what findings above their gate claim, high adds findings below it. No GPU-hour is counted "
-        f"twice. At most {loss.gpus} different GPUs were concerned.</p>"
+        "<p>Low is what the records prove, middle what findings above their gate claim, high adds findings below it. "
+        f"No GPU-hour is counted twice. At most {loss.gpus} different GPUs were concerned.</p>"
         + table("Totals, direct and indirect kept apart", ("", "Low", "Middle", "High"), totals)
         + table("Lines", (*map(safe, heads), "Method", "Formula", "Note", "Evidence"), rows, empty="no loss could be worked out.")
         + "<h3>What was left out</h3>"

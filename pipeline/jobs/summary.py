@@ -15,7 +15,7 @@ from math import gcd
 from typing import Any
 
 from pipeline.detect.case import Case, evidence
-from pipeline.detect.writers import writes_of
+from pipeline.detect.writers import said_of, writes_of
 from pipeline.formats.failures import Traceback
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.arguments import argument_of
@@ -24,6 +24,7 @@ from pipeline.model.events import (
     CheckpointNote,
     CollectiveTimeout,
     Event,
+    FileTouched,
     Iteration,
     TrainingLine,
     is_round,
@@ -221,20 +222,39 @@ def _of_launcher(trace: Traceback) -> bool:
 
 
 def _exposures(case: Case) -> Iterator[Exposure]:
-    """For each path that was loaded, the last write before its last load, when it was foreign."""
+    """For each path that was loaded, everybody who wrote it without leave since the last write that was nobody's offence.
+
+    Whoever wrote last is not the only one whose bytes may be in there: a colleague who debugs adds a line to what somebody else altered.
+    """
     for path, loaded in {each.path: each for each in case.loaded()}.items():
-        write = max(writes_of(loaded, -1), key=lambda each: (each.event_time, each.id), default=None)
-        writer = actor_of(case.site.directory, write) if write is not None else None
-        if write is not None and writer is not None and _foreign(case, writer, path, write):
+        foreign: dict[str, Event] = {}  # writer -> the last write
+        for write in sorted(writes_of(loaded, -1), key=lambda each: (each.event_time, each.id)):
+            writer = actor_of(case.site.directory, write)
+            if writer is not None and _foreign(case, writer, path, write):
+                foreign[writer.id] = write
+            else:
+                foreign.clear()
+        for name, write in foreign.items():
             yield Exposure(
                 path,
-                writer.id,
+                name,
                 write.event_time,
-                evidence("written", write, f"{path} written by {writer.id}")[0],
+                evidence("written", write, f"{path}: {said_of(write)}")[0],
                 evidence("loaded", loaded.event, f"job {case.attempt.job} loaded {path}")[0],
                 loaded.sha256,
                 restored=loaded.same is not None and not loaded.earlier,
+                own=_is_own(case, name, path, write),
             )
+
+
+def _is_own(case: Case, writer: str, path: str, write: Event) -> bool:
+    """Nothing shows that the file was anybody's but the writer's: neither the settings, nor the kernel, which says whose file it was."""
+    inner = max((pair for pair in case.site.artefact_writers if path.startswith(pair[0])), key=lambda pair: len(pair[0]), default=None)
+    if inner is not None and inner[1]:
+        return False  # the settings say whose the folder is, and a foreign write is not by one of them
+    uid = write.body.file_uid if isinstance(write.body, FileTouched) else None
+    holder = case.site.directory.by_uid(uid, write.event_time) if uid is not None else None
+    return holder is None or holder.id == writer
 
 
 def _foreign(case: Case, writer: Identity, path: str, write: Event) -> bool:

@@ -125,13 +125,14 @@ def joined(claims: Iterable[Claim]) -> list[Claim]:
     for number, each in enumerate(claims):
         key = (each.kind, each.attempt, number if each.kind == "slowdown" else -1)
         found[key] = _both(found[key], each) if key in found else each
-    return [msgspec.structs.replace(each, evidence=each.evidence[:EVIDENCE_MAX]) for each in found.values()]
+    return [
+        msgspec.structs.replace(each, evidence=tuple(sorted(set(each.evidence)))[:EVIDENCE_MAX], note=_notes(each))
+        for each in found.values()
+    ]
 
 
 def _both(one: Claim, other: Claim) -> Claim:
     low, middle, high = (_hull(*pair) for pair in zip(one.spans, other.spans, strict=True))
-    settled = {"", *((NOT_SEEN,) if low else ()), *((BELOW, TRACED) if middle else ())}
-    notes = {*one.note.split("; "), *other.note.split("; ")} - settled
     nodes, evidence = sorted({*one.nodes, *other.nodes}), sorted({*one.evidence, *other.evidence})
     return msgspec.structs.replace(
         one,
@@ -141,8 +142,14 @@ def _both(one: Claim, other: Claim) -> Claim:
         middle=middle,
         high=high,
         evidence=tuple(evidence),
-        note="; ".join(sorted(notes)),
+        note=f"{one.note}; {other.note}",
     )
+
+
+def _notes(each: Claim) -> str:
+    """What still holds of what was noted of its parts."""
+    settled = {"", *((NOT_SEEN,) if each.low or not each.middle else ()), *((BELOW, TRACED) if each.middle else ())}
+    return "; ".join(sorted({*each.note.split("; ")} - settled))
 
 
 def _hull(one: Span | None, other: Span | None) -> Span | None:

@@ -22,6 +22,7 @@ class Exposure(msgspec.Struct, frozen=True, gc=False, array_like=True, order=Tru
     load: Evidence
     sha256: str = ""  # of what was loaded
     restored: bool = False  # the bytes had been loaded before anybody wrote: a release taken back, or a tamper undone
+    own: bool = False  # nothing shows that the file was anybody's but the writer's
 
 
 class Pace(msgspec.Struct, frozen=True, gc=False, array_like=True):

@@ -10,6 +10,7 @@ from click.testing import CliRunner, Result
 from pipeline.cli import Options
 from pipeline.cli.incident import NOT_FOUND, incident
 from pipeline.incidents.step import step as judge
+from pipeline.model.incident import Mark
 from pipeline.model.outcome import Publish, Record
 from pipeline.settings import Settings
 from pipeline.sink import migrate
@@ -17,7 +18,7 @@ from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
-from tests.unit.incidents.campaign import examined, marks
+from tests.unit.incidents.campaign import T0, examined, marks
 from tests.unit.incidents.test_step import STORY, fact, fresh
 from tests.unit.sink.build import record as finding_record
 
@@ -34,10 +35,11 @@ class Site:
         self.ids: list[str] = []
         with Database(settings.clickhouse) as database:
             migrate.up(database, say=lambda _: None)
-        state = fresh()
+        state = fresh(loss={"prices": [{"from": "2026-01-01", "currency": "CNY", "gpu_hour": [12, 20, 50]}]})
+        killed = examined("1", 0, verdict="interference", state="FAILED", nodes=("gpu-001",), gpus=8, saved=Mark(T0 - 1_800_000, "s"))
         with ClickHouseSink(settings.clickhouse) as sink:
             self._sink, self._offset = sink, 0
-            for batch in ([fact(STORY[1])], [*map(fact, STORY), fact(examined("70", 5))]):
+            for batch in ([fact(STORY[1])], [*map(fact, STORY), fact(killed), fact(examined("70", 5))]):
                 self._store(out for out in judge(state, batch, marks(60))[1] if isinstance(out, Publish))
             for each in STORY:
                 self._insert(finding_record(each, self._offset))
@@ -86,6 +88,31 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path) -> 
     assert "I was on leave." in text
     assert HOSTILE not in text
     assert orjson.loads(body.read_bytes())["incident"]["attribution"]["named"] == "u099"
+
+
+def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> None:
+    """Half an hour of 8 GPUs is 4 GPU-hours and 80 yuan, in the tables, on the screen, and in the report; a rumour is held against it."""
+    site = Site(servers)
+    now = site.ids[1]
+    with Database(servers.clickhouse) as database:
+        lines = database.query(
+            "SELECT incident_id, kind, job_id, gpu_hours_low, gpu_hours_middle, money_middle, currency, length(evidence) > 0"
+            " FROM {db}.loss_lines_current"
+        )
+    assert lines == [(now, "lost_progress", "1", 4.0, 4.0, 80.0, "CNY", 1)]
+    assert "Loss: 4.00 GPU-hours of at most 8 GPUs" in site.run("show", now).output
+    page = tmp_path / "report.html"
+    site.run("report", now, "--out", str(page))
+    assert "GPUs x (failure - last good checkpoint); 20 CNY per GPU-hour (rent)" in page.read_text(encoding="utf-8")
+
+    said = orjson.loads(site.run("rumour", now, "--gpus", "8000", "--days", "61", "--money", "8000000", "--json").output)
+    assert (said["claimed_gpu_hours"], said["recorded_gpu_hours"], said["recorded_gpus"]) == (8000 * 61 * 24, [4.0, 4.0, 4.0], 8)
+    assert said["times_too_large"] == 8000 * 61 * 24 / 4
+    assert (said["claimed_money"], said["recorded_money"]) == (8e6, [48.0, 80.0, 200.0])
+    assert any("no longer held" in line for line in said["unknown"])
+    shown = site.run("rumour", now[:8], "--gpus", "8000", "--days", "61").output
+    assert "11,712,000" in shown
+    assert "times the high reading of the records" in shown
 
 
 @pytest.mark.parametrize("asked", ["ffffffff", "abc", "%", "' OR 1=1 --"])

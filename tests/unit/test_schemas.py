@@ -10,8 +10,9 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from pipeline.errors import ErrorCode
+from pipeline.loss.claims import KINDS
 from pipeline.model.finding import Checked, Confidence, Enriched, Evidence, Explanation, Finding, Severity, Status, Transport, Verdict
-from pipeline.model.incident import Incident
+from pipeline.model.incident import Incident, Loss, LossLine
 from pipeline.model.outcome import Outcome, Record, Rejected, Row
 from pipeline.model.source import Source
 from pipeline.runtime.admin import RETENTION_DAYS
@@ -166,6 +167,16 @@ def test_parts_of_bodies_have_the_same_fields() -> None:
     }
     for kind, part in parts.items():
         assert part["properties"].keys() == {field.encode_name for field in msgspec.structs.fields(kind)}, kind
+
+
+def test_parts_of_a_loss_have_the_same_fields() -> None:
+    """Of an incident; its lines as well, and the kinds that claims have."""
+    parts = schema("trainwatch.incidents")["$defs"]
+    for kind, name in ((Loss, "loss"), (LossLine, "loss_line")):
+        fields = {field.encode_name for field in msgspec.structs.fields(kind)}
+        assert parts[name]["properties"].keys() == fields
+        assert set(parts[name]["required"]) == fields
+    assert set(parts["loss_line"]["properties"]["kind"]["enum"]) == {*KINDS, "staff", "others"}
 
 
 def test_closed_sets_are_the_same() -> None:

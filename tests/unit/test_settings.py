@@ -9,6 +9,7 @@ import yaml
 from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
+from pipeline.loss.prices import prices_of
 from pipeline.settings import Settings, load, table
 from tests.build import OWNER, ms
 
@@ -265,3 +266,54 @@ def test_e_mail_addresses_are_compared_without_case() -> None:
 def test_an_identity_may_repeat_its_own_names() -> None:
     """Two periods of one person, of which the second says more."""
     load(written({"identities": [IDENTITY, {**IDENTITY, "team": "red"}]}))
+
+
+# --- what incidents cost ------------------------------------------------------------------------------------------------------------
+
+RENT = {"from": "2026-01-01", "currency": "CNY", "method": "rent", "gpu_hour": [12, 20, 50]}
+OWN = {
+    "from": "2026-07-01", "currency": "CNY", "method": "own", "depreciation": [6, 8, 10], "kilowatt": [0.97, 1.0, 1.05],
+    "pue": [1.1, 1.4, 1.56], "kilowatt_hour": [0.4, 0.6, 0.9], "staff": [0, 0.5, 1],
+}  # fmt: skip
+STAFF = {"incident": "0" * 32, "what": "search", "hours": [1, 2, 3], "per_hour": [100, 200, 300]}
+
+
+def test_prices_hold_from_and_on() -> None:
+    """A day begins in UTC, a moment has an offset; by rent, then by own cost: 8 + 1.0 kW x 1.4 x 0.6 + 0.5 = 9.34 in the middle."""
+    moment = {**OWN, "from": "2026-07-01T00:00:00+08:00"}
+    loss = load(written({"loss": {"prices": [RENT, moment], "staff": [STAFF]}})).loss
+    prices = prices_of(loss)
+    midnight = 1_767_225_600_000  # 2026-01-01T00:00:00Z
+    change = 1_782_835_200_000  # 2026-06-30T16:00:00Z
+    assert [each.since for each in prices.periods] == [midnight, change]
+    found = [prices.at(time) for time in (midnight - 1, midnight, change - 1, change)]
+    assert [each.of_hour(1) if each else None for each in found] == pytest.approx([None, 20.0, 20.0, 9.34])
+    assert load(written("loss: {prices: [{from: 2026-01-01, currency: CNY, gpu_hour: [1, 1, 1]}]}")).loss.prices[0].since_ms == midnight
+
+
+@pytest.mark.parametrize(
+    ("loss", "named"),
+    [
+        ({"prices": [RENT, {**RENT, "from": "2026-02-01", "currency": "USD"}]}, "prices.0 is in CNY and prices.1 in USD"),
+        ({"prices": [RENT, RENT]}, "prices.1 begins when another"),
+        ({"prices": [RENT, {**RENT, "from": "2026-02-01", "staff": [1, 1, 1]}]}, "loss.prices.1: Value error, a rent contains"),
+        ({"prices": [{**OWN, "gpu_hour": [1, 1, 1]}]}, "loss.prices.0: Value error, a price is by rent or by own cost"),
+        ({"prices": [{**RENT, "gpu_hour": [20, 12, 50]}]}, "gpu_hour: 20, 12, 50 are not low, middle, high"),
+        ({"prices": [{**RENT, "gpu_hour": [-1, 12, 50]}]}, "loss.prices.0.gpu_hour.0"),
+        ({"prices": [{**RENT, "gpu_hour": [12, 20]}]}, "loss.prices.0.gpu_hour"),
+        ({"prices": [{"from": "2026-01-01", "currency": "CNY"}]}, "gpu_hour is missing"),
+        ({"prices": [{**OWN, "pue": [0.9, 1, 1]}]}, "pue: below 1"),
+        ({"prices": [{**RENT, "from": "2026-01-01T00:00:00"}]}, "a moment with offset"),
+        ({"prices": [{**RENT, "currency": "yuan"}]}, "loss.prices.0.currency"),
+        ({"prices": [{**RENT, "rate": 1}]}, "loss.prices.0.rate"),
+        ({"gpus_per_node": 0}, "loss.gpus_per_node"),
+        ({"prices": [RENT], "staff": [{**STAFF, "incident": "abc"}]}, "loss.staff.0.incident"),
+        ({"prices": [RENT], "staff": [{**STAFF, "hours": [3, 2, 1]}]}, "hours: 3, 2, 1 are not low, middle, high"),
+        ({"staff": [STAFF]}, "staff.0 has no currency"),
+    ],
+)
+def test_a_wrong_price_is_named(loss: dict[str, Any], named: str) -> None:
+    """With its entry."""
+    with pytest.raises(ConfigError) as caught:
+        load(written({"loss": loss}))
+    assert named in str(caught.value)

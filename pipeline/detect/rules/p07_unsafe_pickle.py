@@ -41,8 +41,9 @@ META = Meta(
         benign.own_file,
         benign.saved_again,
         benign_artefacts.known_bytes,
+        benign_artefacts.ordinary_library,
     ),
-    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "saved_again", "known_bytes"),
+    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "saved_again", "known_bytes", "ordinary_library"),
     blind_spots=(
         "A back door that names only what is allowed, or that runs without a child process, a port or a key.",
         "A file that was loaded outside the probe, and a program that was started by code in C.",
@@ -50,12 +51,6 @@ META = Meta(
     ),
     runbook="Do not load the file: disassemble it (pickletools, fickling).  Then the keys and logins of the job's owner since the load.",
 )
-# What a pickle needs to act, not to hold data.
-DANGEROUS = frozenset({
-    "os", "posix", "nt", "subprocess", "_posixsubprocess", "sys", "socket", "_socket", "pty", "shutil", "ctypes", "_ctypes", "runpy",
-    "importlib", "imp", "code", "codeop", "webbrowser", "builtins", "operator", "_operator", "pickle", "_pickle", "marshal",
-    "multiprocessing", "asyncio", "urllib", "http", "timeit", "pdb", "bdb",
-})  # fmt: skip
 SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "fish"})
 OPENERS = SHELLS | {
     "ssh", "scp", "sftp", "nc", "ncat", "netcat", "socat", "telnet", "curl", "wget", "perl", "ruby", "php", "openssl", "crontab", "at",
@@ -92,7 +87,7 @@ def _odd(case: Case) -> Iterator[Odd]:
     for event, body in case.of(GlobalUnpickled):
         what = f"{body.module}.{body.name}"
         if not any(what == each or what.startswith(f"{each}.") for each in allowed):
-            yield Odd(event, what, body.path, body.module.partition(".")[0] in DANGEROUS)
+            yield Odd(event, what, body.path, body.module.partition(".")[0] in benign_artefacts.DANGEROUS)
 
 
 def _doors(case: Case, odd: Odd) -> list[tuple[Event, str]]:

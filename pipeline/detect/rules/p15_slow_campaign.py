@@ -39,7 +39,7 @@ META = Meta(
     ),
     runbook="Take the listed attempts together: which lines of the written file run only at that size?",
 )
-ALPHA, BETA = 1e-3, 0.1  # chance to accuse a harmless writer's bytes; chance to give up on harmful ones
+ALPHA, BETA = 1e-4, 0.1  # chance to accuse a harmless writer's bytes; chance to give up on harmful ones
 USUAL_MIN, USUAL_MAX = 0.05, 0.5
 HARM = 0.3  # added to the usual rate by what is worth finding
 BAD_MIN, OTHERS_MIN = 5, 8

@@ -207,3 +207,10 @@ def test_in_every_order_of_arrival_it_is_the_same() -> None:
     for order in list(permutations(events))[::97]:
         assert [canonical(each) for each in judge(*order)] == base
     assert [canonical(each) for each in judge(*events, *events)] == base
+
+
+def test_ordinary_library_names_nobody() -> None:
+    """A scaler was in the file, and the job fetched its data with wget: seen, below the gate, and the file's last writer is not named."""
+    (finding,) = judge(save(10), write(40), load(90), unpickled(90.1, "sklearn.preprocessing.StandardScaler"), spawned(95, "wget", "-q"))
+    assert answer(finding, "ordinary_library").answer is Checked.NOT_CHECKED
+    assert (finding.alert, finding.actor) == (False, "")

@@ -143,7 +143,7 @@ def test_below_the_gate(row: Row, explanation: str) -> None:
 
 @pytest.mark.parametrize("row", HARMLESS, ids=lambda row: row.name)
 def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
-    """written_with_leave, other_writers, machines, changed_for_all, by_chance, hardware_ends."""
+    """written_with_leave, own_files, other_writers, machines, changed_for_all, by_chance, hardware_ends."""
     assert all(not finding.alert for finding in judge(ID, row.members))
 
 

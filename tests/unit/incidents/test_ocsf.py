@@ -24,9 +24,10 @@ SCHEMA = Draft202012Validator(json.loads((schemas_folder() / "events" / "trainwa
 
 
 def published() -> list[Publish]:
-    """Named, withheld, merged, and taken back."""
-    state, found = fresh(), []
-    batches = [[fact(STORY[1])], [*map(fact, STORY), fact(examined("71", 6, verdict="unexplained", missing=("auditd",)))]]
+    """Named, withheld, merged, and taken back; with a loss and without."""
+    state, found = fresh(loss={"prices": [{"from": "2026-01-01", "currency": "CNY", "gpu_hour": [12, 20, 50]}]}), []
+    killed = examined("1", 0, verdict="interference", state="FAILED", nodes=("gpu-001",), gpus=8)
+    batches = [[fact(STORY[1])], [*map(fact, STORY), fact(killed), fact(examined("71", 6, verdict="unexplained", missing=("auditd",)))]]
     batches += [[fact(kill(100, "9", ""))], [Fact(CASE, kill(100, "9", "").id, rank(1, 2), VOID)]]
     for batch in batches:
         found += [out for out in step(state, batch, build.now(until=60 * build.DAY))[1] if isinstance(out, Publish)]
@@ -41,16 +42,17 @@ def test_values_follow_the_schema(out: Publish) -> None:
 
 @pytest.mark.parametrize("out", published(), ids=lambda out: str(out.id))
 def test_values_become_rows(out: Publish) -> None:
-    """One of the incident, one per finding, one per hypothesis; all fit into their columns."""
+    """One of the incident, one per finding, one per hypothesis, one per line of loss; all fit into their columns."""
     record = Record(topic="trainwatch.incidents.v1", partition=0, offset=7, timestamp=0, value=out.value)
     made: list[Any] = sink_step(build_sink(Settings(), Cases()), [record], NOTHING)[1]
     assert all(isinstance(each, Row) for each in made)
     body = json.loads(out.value)["unmapped"]["trainwatch"]["canonical"]
     grouped = rows.by_table(made)
-    assert [len(grouped.get(name, [])) for name in ("incidents", "incident_findings", "attribution")] == [
+    assert [len(grouped.get(name, [])) for name in ("incidents", "incident_findings", "attribution", "loss_lines")] == [
         1,
         len(body["members"]),
         len(body["attribution"]["hypotheses"]),
+        len(body["loss"]["lines"]),
     ]
     assert len({each.index for each in made}) == len(made)
     for name, block in grouped.items():

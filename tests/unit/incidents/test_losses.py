@@ -1,0 +1,383 @@
+"""What an incident cost: worked figures, who is claimed of what, and what holds however incidents are put together."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+import msgspec
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.incidents.losses import LINES_MAX, Attempts, Pricing, loss_of
+from pipeline.loss.ledger import Staff
+from pipeline.loss.prices import READINGS, Price, Prices
+from pipeline.model.finding import Finding, Subject
+from pipeline.model.ids import digest
+from pipeline.model.incident import Examined, Loss, Mark, Range, incident_id
+from pipeline.model.outcome import Record
+from pipeline.model.source import Source
+from pipeline.model.summary import Exposure
+from pipeline.model.told import Attempt
+from pipeline.runtime.local import LocalRuntime
+from tests import build
+from tests.scenario.lines import Line, Site, ship
+from tests.unit.incidents.campaign import CLUSTER, T0, cancel, finding, kill, record, tamper
+
+MINUTE, HOUR = 60_000, 3_600_000
+NODES = tuple(f"gpu-{number:03d}" for number in range(1, 33))
+RENT = Price(since=0, currency="CNY", method="rent", gpu_hour=(12.0, 20.0, 50.0))
+PRICING = Pricing(Prices([RENT]), 8, ())
+
+
+def run(job: str, *, ran: float = 1.0, start: int = T0 - HOUR, **changes: Any) -> Examined:
+    """An attempt of 256 GPUs that failed after so many hours."""
+    value = Examined(
+        attempt=Attempt(CLUSTER, job, start - HOUR, start),
+        owner="u012",
+        project="llm",
+        gpus=256,
+        end=start + round(ran * HOUR),
+        verdict="interference",
+        cause="",
+        missing=(),
+        exposures=(),
+        state="FAILED",
+        nodes=NODES,
+        task="work",
+        record=digest("record", job),
+    )
+    return msgspec.structs.replace(value, **changes)
+
+
+def about(each: Finding, of: Examined) -> Finding:
+    """The finding, about this attempt."""
+    return msgspec.structs.replace(each, attempt=of.attempt)
+
+
+def worked(findings: Sequence[Finding], attempts: Sequence[Examined], pricing: Pricing = PRICING, ids: Sequence[str] = ()) -> Loss:
+    return loss_of(findings, Attempts({each.attempt.name: each for each in attempts}), pricing, ids)
+
+
+def kinds(loss: Loss) -> dict[str, tuple[float, float, float]]:
+    """Kind of line -> hours, rounded."""
+    found: dict[str, list[float]] = {}
+    for line in loss.lines:
+        sums = found.setdefault(line.kind, [0.0, 0.0, 0.0])
+        for place, reading in enumerate(READINGS):
+            sums[place] += getattr(line.gpu_hours, reading)
+    return {kind: (round(low, 1), round(middle, 1), round(high, 1)) for kind, (low, middle, high) in found.items()}
+
+
+def exposed(writer: str, written: int, loaded: int, path: str = "/ckpt/a.pt", sha256: str = "b") -> Exposure:
+    """Bytes of a foreign hand."""
+    name = f"{writer}-{path}-{written}-{loaded}"
+    return Exposure(path, writer, written, record("written", f"w-{name}", written), record("loaded", f"l-{name}", loaded, "probe"), sha256)
+
+
+def of_cohort(detector: str, name: str, *harmed: Examined, suspect: str = "u099", **changes: Any) -> Finding:
+    """A finding on a cohort, which cites the loads of these members."""
+    loads = tuple(exposure.load for each in harmed for exposure in each.exposures)
+    value = finding(detector, 1, "0", suspect, evidence=loads, cause_time=T0 - 30 * HOUR, effect_time=T0 + 90 * HOUR)
+    return msgspec.structs.replace(value, attempt=None, subject=Subject("cohort", CLUSTER, name), **changes)
+
+
+# --- ends -------------------------------------------------------------------------------------------------------------------------
+
+FAILED = run("7")
+END = FAILED.end or 0
+SAVED = Mark(END - 30 * MINUTE, digest("saved"))
+AGAIN = run("8", start=END + 10 * MINUTE, state="COMPLETED", verdict="benign")
+AGAIN = msgspec.structs.replace(AGAIN, attempt=Attempt(CLUSTER, "8", END + MINUTE, END + 10 * MINUTE))
+
+
+def test_a_killed_job_costs_its_progress_and_the_wait() -> None:
+    """256 GPUs, 30 minutes since the checkpoint and 10 until it ran again: 171 GPU-hours, at 20 yuan 3,413; every line cites records."""
+    loss = worked([about(kill(0, "7", "u099"), FAILED)], [msgspec.structs.replace(FAILED, saved=SAVED), AGAIN])
+    assert kinds(loss) == {"lost_progress": (128.0, 128.0, 128.0), "restart": (0.0, 42.7, 42.7)}
+    assert round(loss.direct_gpu_hours.middle) == 171
+    assert loss.direct_money == Range(1536.0, 3413.333333, 8533.333333)
+    assert SAVED.event_id in loss.lines[0].evidence
+    assert all(digest("record", "7") in line.evidence or digest("record", "8") in line.evidence for line in loss.lines)
+    assert (loss.gpus, loss.currency, loss.unknown) == (256, "CNY", ())
+
+
+LATER = Attempt(CLUSTER, "8", END + MINUTE, END + 10 * MINUTE)
+ENDS = [
+    # name, finding, changes of the attempt, other attempts, expected
+    ("no checkpoint on record", kill, {}, [], {"lost_progress": (0.0, 0.0, 256.0)}),
+    ("a checkpoint that the next run loaded is on record", kill, {}, [("8", {"resumed": ("7", SAVED)})],
+     {"lost_progress": (128.0, 128.0, 128.0), "restart": (0.0, 42.7, 42.7)}),
+    ("the save of another job is none of this one", kill, {}, [("8", {"resumed": ("6", SAVED)})],
+     {"lost_progress": (0.0, 0.0, 256.0), "restart": (0.0, 42.7, 42.7)}),
+    ("a run of other work is no restart", kill, {"saved": SAVED}, [("8", {"task": "other"})], {"lost_progress": (128.0, 128.0, 128.0)}),
+    ("a run of another owner is no restart", kill, {"saved": SAVED}, [("8", {"owner": "u013"})], {"lost_progress": (128.0, 128.0, 128.0)}),
+    ("a run that waited already is no restart", kill, {"saved": SAVED},
+     [("8", {"attempt": Attempt(CLUSTER, "8", END - MINUTE, END + 10 * MINUTE)})], {"lost_progress": (128.0, 128.0, 128.0)}),
+    ("a requeue is a restart", kill, {"saved": SAVED},
+     [("7", {"attempt": Attempt(CLUSTER, "7", END - 2 * HOUR, END + 10 * MINUTE)})],
+     {"lost_progress": (128.0, 128.0, 128.0), "restart": (0.0, 42.7, 42.7)}),
+    ("a restart after eight days is none", kill, {"saved": SAVED},
+     [("8", {"attempt": Attempt(CLUSTER, "8", END + MINUTE, END + 192 * HOUR)})], {"lost_progress": (128.0, 128.0, 128.0)}),
+    ("it stood still for twenty minutes", kill, {"saved": SAVED, "last_step": Mark(END - 20 * MINUTE, "s"), "steps_apart": MINUTE}, [],
+     {"hang": (85.3, 85.3, 85.3), "lost_progress": (42.7, 42.7, 42.7)}),
+    ("a step that is due is no hang", kill, {"saved": SAVED, "last_step": Mark(END - 20 * MINUTE, "s"), "steps_apart": 10 * MINUTE}, [],
+     {"lost_progress": (128.0, 128.0, 128.0)}),
+    ("nine minutes are no hang without a timeout", kill,
+     {"saved": SAVED, "last_step": Mark(END - 9 * MINUTE, "s"), "steps_apart": MINUTE}, [], {"lost_progress": (128.0, 128.0, 128.0)}),
+    ("nine minutes are with one", kill,
+     {"saved": SAVED, "last_step": Mark(END - 9 * MINUTE, "s"), "steps_apart": MINUTE, "timed_out": "t"}, [],
+     {"hang": (38.4, 38.4, 38.4), "lost_progress": (89.6, 89.6, 89.6)}),
+    ("a refused cancel costs nothing", cancel, {"saved": SAVED}, [("8", {})], {}),
+    ("whoever ended well lost nothing", kill, {"state": "COMPLETED", "saved": SAVED}, [], {}),
+    ("GPUs that nobody states count whole nodes in high", kill, {"gpus": None, "saved": SAVED}, [], {"lost_progress": (0.0, 0.0, 128.0)}),
+    ("nodes that nobody states count nothing", kill, {"nodes": (), "saved": SAVED}, [], {}),
+    ("an attempt that runs counts nothing", kill, {"end": None}, [], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "made", "changes", "others", "expected"), ENDS, ids=[each[0] for each in ENDS])
+def test_what_an_end_cost(
+    name: str, made: Any, changes: dict[str, Any], others: list[tuple[str, dict[str, Any]]], expected: dict[str, tuple[float, float, float]]
+) -> None:
+    """From the attempt's own records, and those of the run that took its work up."""
+    said = about(made(0, "7", "u099"), FAILED)
+    if "refused" in name:
+        said = msgspec.structs.replace(said, effect="cancel_refused")
+    held = [msgspec.structs.replace(FAILED, **changes)]
+    held += [msgspec.structs.replace(AGAIN, **{"attempt": LATER, **change}) for _, change in others]
+    assert kinds(worked([said], held)) == expected
+
+
+def test_what_is_below_the_gate_counts_in_high_alone() -> None:
+    """And a second finding above it does not count twice."""
+    held = [msgspec.structs.replace(FAILED, saved=SAVED), AGAIN]
+    below = about(kill(0, "7", "u099", named=False), FAILED)
+    loss = worked([below], held)
+    assert kinds(loss) == {"lost_progress": (0.0, 0.0, 128.0), "restart": (0.0, 0.0, 42.7)}
+    assert all("below" in line.note or "gate" in line.note for line in loss.lines)
+    both = worked([below, about(cancel(0, "7", "u099"), FAILED)], held)
+    assert both.direct_gpu_hours == Range(128.0, 170.666667, 170.666667)
+    assert [line.note for line in both.lines] == ["", ""]
+
+
+def test_what_is_left_out_is_said() -> None:
+    """Attempts that run, GPUs and nodes that nobody states, findings without a formula, hours before the first price."""
+    late = Pricing(Prices([msgspec.structs.replace(RENT, since=END)]), 8, ())
+    held = [
+        FAILED,
+        msgspec.structs.replace(FAILED, attempt=Attempt(CLUSTER, "9", 0, T0 - HOUR), nodes=()),
+        run("10", gpus=None, saved=SAVED),
+    ]
+    gone = run("11")
+    said = [about(kill(0, each.attempt.job, "u099"), each) for each in (*held, gone)]
+    said += [finding("p13_queue_flooding", 0, "0", "u099", attempt=None)]
+    held[0] = msgspec.structs.replace(FAILED, saved=SAVED)
+    text = " ".join(worked(said, held, late).unknown)
+    for words in (
+        "1 attempts of its findings run",
+        "Of 1 attempts no record says where",
+        "states the GPUs",
+        "p13_queue",
+        "before the first",
+    ):
+        assert words in text
+
+
+# --- altered bytes ----------------------------------------------------------------------------------------------------------------
+
+WRITTEN = T0 - 20 * HOUR
+LOADER = run("20", ran=4, exposures=(exposed("u099", WRITTEN, T0 - HOUR),))
+OTHER = run("21", ran=4, exposures=(exposed("u099", WRITTEN, T0),), nodes=("gpu-900",), gpus=8)
+EARLIER = run("22", ran=4, exposures=(exposed("u099", WRITTEN - 40 * HOUR, T0),), nodes=("gpu-901",), gpus=8)
+
+
+def altered(**changes: Any) -> Finding:
+    """Job 20 loaded what u099 had written."""
+    loaded = LOADER.exposures[0]
+    said = about(tamper(0, "20", "u099", evidence=(loaded.write, loaded.load), cause_time=WRITTEN), LOADER)
+    return msgspec.structs.replace(said, **changes)
+
+
+def test_results_of_altered_bytes_are_invalid_from_the_load_on() -> None:
+    """Low nothing, unless somebody saw that they differ; who loaded them without a finding counts in high; former writes do not."""
+    loss = worked([altered()], [LOADER, OTHER, EARLIER])
+    assert kinds(loss) == {"invalid": (0.0, 4 * 256.0, 4 * 256.0 + 3 * 8)}
+    assert {line.attempt.job for line in loss.lines if line.attempt} == {"20", "21"}
+    assert "without a finding of its own" in next(line.note for line in loss.lines if line.attempt and line.attempt.job == "21")
+
+
+def test_restored_bytes_spoil_nothing() -> None:
+    """They are former ones."""
+    assert worked([altered(effect="read_restored_dataset", detector="p11_dataset_tamper")], [LOADER]).lines == ()
+
+
+def test_a_foreign_hook_may_have_spoilt_results() -> None:
+    """Nobody saw that it did: high alone."""
+    assert kinds(worked([altered(detector="p05_startup_hook")], [LOADER])) == {"invalid": (0.0, 0.0, 1024.0)}
+
+
+def test_divergence_proves_what_was_loaded() -> None:
+    """Low counts the attempts that the finding cites; another that loaded the same bytes stands in the middle, other bytes in high."""
+    own, alike, unlike = (
+        run(str(30 + number), ran=2, gpus=8, nodes=NODES[number : number + 1], configuration="c1", exposures=(bytes_,))
+        for number, bytes_ in enumerate([exposed("u099", WRITTEN, T0 - HOUR), exposed("u099", WRITTEN, T0 - HOUR, sha256="b"),
+                                         exposed("u099", WRITTEN, T0 - HOUR, sha256="c")])
+    )  # fmt: skip
+    alike = msgspec.structs.replace(alike, exposures=(exposed("u099", WRITTEN + 1, T0 - HOUR),))
+    unlike = msgspec.structs.replace(unlike, exposures=(exposed("u099", WRITTEN + 2, T0 - HOUR, sha256="c"),))
+    said = of_cohort("p10_convergence_sabotage", "configuration/c1", own)
+    loss = worked([said], [own, alike, unlike])
+    assert kinds(loss) == {"invalid": (16.0, 32.0, 48.0)}
+    assert worked([said], [msgspec.structs.replace(own, configuration="c2")]).lines == ()
+
+
+def test_slow_down_is_against_clean_siblings_of_its_size() -> None:
+    """A step of 1,250 ms where siblings take 1,000: a fifth of the time; another size is no measure."""
+    siblings = [run(str(40 + number), configuration="c1", pace=1000.0) for number in range(3)]
+    slow = msgspec.structs.replace(LOADER, configuration="c1", pace=1250.0)
+    said = of_cohort("p09_injected_delay", "configuration/c1", slow)
+    assert kinds(worked([said], [slow, *siblings])) == {"slowdown": (204.8, 204.8, 204.8)}
+    assert worked([said], [slow, *(msgspec.structs.replace(each, gpus=8) for each in siblings)]).lines == ()
+
+
+def test_a_slow_campaign_claims_the_ends_of_those_that_it_cites() -> None:
+    """Another that loaded the bytes and ended without explanation stands in the middle; who ended well nowhere."""
+    bad = run("50", ran=2, verdict="unexplained", saved=Mark(T0, "s"), exposures=(exposed("u099", WRITTEN, T0 - HOUR),))
+    fine = run("51", ran=2, verdict="benign", saved=Mark(T0, "s"), exposures=(exposed("u099", WRITTEN, T0 - HOUR),))
+    small = msgspec.structs.replace(bad, attempt=Attempt(CLUSTER, "52", 0, T0 - HOUR), gpus=8, nodes=NODES[:1])
+    assert kinds(worked([of_cohort("p15_slow_campaign", "size/256", bad)], [bad, fine])) == {"lost_progress": (256.0, 256.0, 256.0)}
+    small = msgspec.structs.replace(small, exposures=(exposed("u099", WRITTEN, T0 - HOUR + 1),))
+    assert {line.attempt.job for line in worked([of_cohort("p15_slow_campaign", "size/256", bad)], [bad, small]).lines if line.attempt} == {
+        "50"
+    }
+
+
+# --- bodies -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_stated_hours_belong_to_one_incident() -> None:
+    """Under its id, or one that was merged into it; the ledger is their own."""
+    staff = Staff(what="search", hours=(10.0, 20.0, 30.0), per_hour=(100.0, 100.0, 100.0), evidence=("ticket-1",))
+    pricing = Pricing(Prices([RENT]), 8, ((incident_id(CLUSTER, "f"), staff),))
+    assert worked([], [], pricing, ["other"]).indirect_money == Range(0.0, 0.0, 0.0)
+    loss = worked([], [], pricing, ["other", incident_id(CLUSTER, "f")])
+    assert (loss.indirect_money, loss.direct_money) == (Range(1000.0, 2000.0, 3000.0), Range(0.0, 0.0, 0.0))
+    assert [(line.ledger, line.kind, line.evidence) for line in loss.lines] == [("indirect", "staff", ("ticket-1",))]
+
+
+def test_lines_add_up_however_many_there_are() -> None:
+    """What is not listed stands in one line."""
+    runs = [run(str(number), start=T0 + number * 2 * HOUR, gpus=8, nodes=NODES[:1], task="") for number in range(LINES_MAX + 20)]
+    runs = [msgspec.structs.replace(each, saved=Mark(each.attempt.start, "s")) for each in runs]
+    loss = worked([about(kill(0, each.attempt.job, "u099"), each) for each in runs], runs)
+    assert len(loss.lines) == LINES_MAX
+    assert (loss.lines[-1].kind, loss.lines[-1].note) == ("others", "21 further lines")
+    assert sum(line.gpu_hours.middle for line in loss.lines) == pytest.approx(loss.direct_gpu_hours.middle) == 8.0 * (LINES_MAX + 20)
+
+
+# --- what holds for all incidents -------------------------------------------------------------------------------------------------
+
+
+def _pool() -> list[Examined]:
+    """Attempts of one owner that overlap on few nodes, some of which loaded bytes of two writers."""
+    found = []
+    for number in range(10):
+        start = T0 + number * HOUR // 2
+        bytes_ = [exposed(f"u09{number % 2 + 8}", WRITTEN + number % 3, start + MINUTE)] if number % 4 else []
+        found.append(
+            run(str(number), start=start, ran=1 + number % 3, gpus=16, nodes=NODES[number % 3 : number % 3 + 2], configuration="c1",
+                exposures=tuple(bytes_), pace=1000.0 + 100 * number, saved=Mark(start + 20 * MINUTE, "s") if number % 2 else None,
+                last_step=Mark(start + 30 * MINUTE, "t"), steps_apart=MINUTE, verdict="unexplained" if number % 2 else "interference")
+        )  # fmt: skip
+    return found
+
+
+POOL = _pool()
+MADE = ("p01_foreign_kill", "p04_environment_tamper", "p06_checkpoint_tamper", "p09_injected_delay", "p10_convergence_sabotage",
+        "p15_slow_campaign", "p05_startup_hook")  # fmt: skip
+
+
+@st.composite
+def any_finding(draw: st.DrawFn) -> Finding:
+    """About any of the attempts, above its gate or below."""
+    detector, of, named = draw(st.sampled_from(MADE)), draw(st.sampled_from(POOL)), draw(st.booleans())
+    suspect = draw(st.sampled_from(["u098", "u099"]))
+    if detector in ("p09_injected_delay", "p10_convergence_sabotage", "p15_slow_campaign"):
+        name = "size/16" if detector.startswith("p15") else "configuration/c1"
+        return of_cohort(detector, name, of, suspect=suspect, alert=named)
+    if detector == "p01_foreign_kill":
+        return about(kill(0, of.attempt.job, suspect, named=named), of)
+    cited = tuple(item for exposure in of.exposures for item in (exposure.write, exposure.load))
+    said = about(tamper(0, of.attempt.job, suspect, named=named, evidence=cited, cause_time=WRITTEN), of)
+    return msgspec.structs.replace(said, detector=detector)
+
+
+FINDINGS = st.lists(any_finding(), max_size=6)
+
+
+def amounts(loss: Loss) -> list[float]:
+    return [getattr(each, reading) for each in (loss.direct_gpu_hours, loss.direct_money) for reading in READINGS]
+
+
+@settings(max_examples=100, deadline=None)
+@given(FINDINGS, FINDINGS)
+def test_merged_incidents_never_cost_more_than_apart(one: list[Finding], other: list[Finding]) -> None:
+    """And never less than either; readings ascend."""
+    merged, first, second = (amounts(worked(each, POOL)) for each in ([*one, *other], one, other))
+    for together, a, b in zip(merged, first, second, strict=True):
+        assert together <= a + b + 1e-3
+        assert together >= max(a, b) - 1e-3
+    assert merged[0] <= merged[1] + 1e-6
+    assert merged[1] <= merged[2] + 1e-6
+
+
+@settings(max_examples=50, deadline=None)
+@given(FINDINGS, st.randoms(use_true_random=False))
+def test_order_and_repetition_change_nothing(some: list[Finding], dice: Random) -> None:
+    """The same findings and attempts, the same lines."""
+    shuffled, attempts = [*some, *some], list(POOL)
+    dice.shuffle(shuffled)
+    dice.shuffle(attempts)
+    assert worked(shuffled, attempts) == worked(some, POOL)
+
+
+# --- from raw lines ---------------------------------------------------------------------------------------------------------------
+
+
+def told() -> list[Record]:
+    """A job on 32 nodes saves at 100 s, as its shipper tells; it is killed at 1902 s, and its work goes on at 2502 s."""
+    site, nodes = Site(), "gpu-[001-032]"
+    lines: list[Line] = [*site.start(0, nodes=nodes), *site.rank(1), *site.kill(1902, by=build.COLLEAGUE)]
+    lines.append(site._training(100, build.JOB, " successfully saved checkpoint from iteration 100 to /ckpt/u012"))
+    lines += [*site.rank_failed(1902), *site.closing(1902), *site.end(1902, state="FAILED", nodes=nodes, signal=9)]
+    lines += [*site.start(2502, "8", nodes=nodes, submit=2000), *site.end(4000, "8", start=2502, nodes=nodes, submit=2000)]
+    for at in range(-4_200, 11_200, 300):
+        lines += site.hum(at, ("slurmctld",), ())
+        lines += site.hum(at, ("auditd", "kernel", "sshd"), NODES)
+    large = [line._replace(text=line.text.replace("gres/gpu=8", "gres/gpu=256")) for line in lines]
+    return list(ship(large))
+
+
+def test_from_raw_lines_to_a_worked_figure() -> None:
+    """256 GPUs x (30 + 10) minutes are 170.7 GPU-hours, at 20 yuan 3,413; low leaves the wait out."""
+    prices = [{"from": "2026-01-01", "currency": "CNY", "gpu_hour": [12, 20, 50]}]
+    runtime = LocalRuntime(build.settings(loss={"prices": prices}), 1, keep_rows=True)
+    records = told()
+    for at in range(0, len(records), 400):
+        runtime.feed(records[at : at + 400])
+        runtime.checkpoint()
+    results = runtime.finish()
+    (body,) = [orjson.loads(each) for each in results.canonical_incidents().values()]
+    assert [(member["detector"], member["alert"]) for member in body["members"]] == [("p01_foreign_kill", True)]
+    loss = body["loss"]
+    assert {line["kind"]: line["gpu_hours"] for line in loss["lines"]} == {
+        "lost_progress": [128.0, 128.0, 128.0],
+        "restart": [0.0, 42.666667, 42.666667],
+    }
+    assert loss["direct_gpu_hours"] == [128.0, 170.666667, 170.666667]
+    assert loss["direct_money"] == [1536.0, 3413.333333, 8533.333333]
+    known = {json["event_id"] for json in body["timeline"]}
+    assert all(line["evidence"] and known & set(line["evidence"]) for line in loss["lines"])
+    assert Source.JOBCOMP.value in {json["source"] for json in body["timeline"]}
