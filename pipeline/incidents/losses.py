@@ -2,6 +2,7 @@
 
     P01 P02 P03 P15, P12 below   the attempt ended by it      lost_progress, restart, and hang where it stood still before it ended
     P04 P06 P10 P11, P05 P07 below   it loaded altered bytes  invalid, from the load to the end
+    P08                          its run had come further     lost_progress of the attempt that had saved what was removed
     P09                          siblings were quicker        slowdown
 
 Low and middle rest on findings above their gate; what is below counts in the high reading alone, and so does an attempt that loaded the
@@ -13,7 +14,7 @@ that are put together claim together what they claimed apart, and never more.
     hang               the last step lies more than three of its usual distances, and ten minutes, before the end
 
 Left out, and said: attempts that run or are no longer held, GPUs or nodes that no record states (where only GPUs are missing the high
-reading takes whole nodes), families of findings without a formula, and what removed checkpoints cost.
+reading takes whole nodes), and families of findings without a formula.
 """
 
 from bisect import bisect_left
@@ -74,12 +75,14 @@ class Attempts:
         self.exposed: dict[str, list[Examined]] = {}  # by writer
         self._paced: dict[tuple[str, int | None], list[Examined]] = {}  # by configuration and size
         self._usual: dict[tuple[str, int | None, str], list[tuple[int, Attempt, float]]] = {}
+        self._named: dict[str, list[Examined]] = {}  # by owner
         self._after: dict[tuple[str, str], list[Examined]] = {}  # by owner and work, and by job
         for _, each in sorted(examined.items()):
             for writer in {exposure.writer for exposure in each.exposures if not exposure.restored}:
                 self.exposed.setdefault(writer, []).append(each)
             if each.configuration and each.pace:
                 self._paced.setdefault((each.configuration, each.gpus), []).append(each)
+            self._named.setdefault(each.owner, []).append(each)
             self._after.setdefault(("", each.attempt.job), []).append(each)
             if each.owner and each.task:
                 self._after.setdefault((each.owner, each.task), []).append(each)
@@ -91,6 +94,16 @@ class Attempts:
         same += self._after.get(("", failed.attempt.job), ())
         later = [each for each in same if end < each.attempt.start <= end + RESTART_MS and each.attempt != failed.attempt]
         return min(later, key=lambda each: (each.attempt.start, each.attempt), default=None)
+
+    def running(self, like: Examined, time: int) -> list[Examined]:
+        """Other attempts of its owner at the same work, at a time."""
+        return [
+            each
+            for each in self._named.get(like.owner, ())
+            if each.attempt != like.attempt
+            and (each.task == like.task or each.attempt.job == like.attempt.job)
+            and 0 <= each.attempt.start <= time <= (each.end or 0)
+        ]
 
     def paces_beside(self, slow: Examined, writer: str) -> list[float]:
         """Of siblings of its size that loaded nothing foreign; where they are few, nothing of this writer's.  The nearest in time."""
@@ -154,6 +167,8 @@ def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: di
             loads = [item.event_time for item in finding.evidence if item.role in LOADED]
             yield from _invalid(finding, held, min(loads, default=finding.effect_time), diverged=False)
         yield from _traced(finding, attempts, pricing, left_out)
+    elif family == "p08" and finding.attempt is not None:
+        yield from _removed(finding, attempts, pricing, gate, left_out)
     elif family in ("p09", "p10", "p15"):
         yield from _of_cohort(finding, family, attempts, pricing, left_out)
     else:
@@ -212,6 +227,23 @@ def _invalid(finding: Finding, held: Held, loaded: int, *, diverged: bool, load:
     evidence = _known(*_cited(finding), load, each.record)
     made = claim.invalid(each.attempt, each.nodes, held.gpus, loaded=start, end=held.end, diverged=diverged, evidence=evidence)
     yield _gated(held.gate, made)
+
+
+def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: dict[str, set[str]]) -> Iterator[Claim]:
+    """The attempt that saved last what was removed: its work since the save from which the run went on is done again."""
+    later = attempts.by_name.get(finding.attempt.name) if finding.attempt else None
+    newest = max(((item.event_time, item.event_id) for item in finding.evidence if item.role == "saved"), default=None)
+    ran = attempts.running(later, newest[0]) if later and newest else []
+    if later is None or newest is None or len(ran) != 1:
+        left_out.setdefault("removed", set()).add(finding.about)
+        return
+    held = _held(ran[0].attempt.name, attempts, pricing, gate, left_out)
+    if held is not None:
+        went_on = max(later.resumed[1].time, held.began) if later.resumed else None  # None: nothing says where it went on
+        evidence = _known(*_cited(finding), newest[1], later.resumed[1].event_id if later.resumed else "", ran[0].record)
+        of = (ran[0].attempt, ran[0].nodes, held.gpus)
+        made = claim.lost_progress(*of, saved=went_on, began=held.began, failed=newest[0], evidence=evidence)
+        yield _gated(held.gate, made)
 
 
 def _traced(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
@@ -331,6 +363,8 @@ def _unknown(left_out: Mapping[str, set[str]], unpriced: float) -> Iterator[str]
     for kind, sentence in words.items():
         if names := left_out.get(kind):
             yield sentence.format(len(names))
+    if names := left_out.get("removed"):
+        yield f"Of {len(names)} removals of checkpoints no record says which attempt had saved them: nothing is counted for them."
     if detectors := left_out.get("formula"):
         yield f"No formula is used for what these findings cost: {', '.join(sorted(detectors))}."
     if unpriced:

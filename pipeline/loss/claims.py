@@ -116,14 +116,13 @@ def below_gate(claim: Claim, why: str = BELOW) -> Claim:
 
 
 def joined(claims: Iterable[Claim]) -> list[Claim]:
-    """One claim for each kind and attempt: in each reading all of the time that any of them claims.
+    """One claim for each kind, attempt and end: in each reading all of the time that any of them claims.
 
-    Claims of one kind on one attempt end together, so that what they claim together is one stretch.  Slow-down stays apart: its
-    shares differ.
+    Claims that end together claim one stretch together.  Slow-down stays apart: its shares differ.
     """
-    found: dict[tuple[str, Attempt, int], Claim] = {}
+    found: dict[tuple[str, Attempt, int, int], Claim] = {}
     for number, each in enumerate(claims):
-        key = (each.kind, each.attempt, number if each.kind == "slowdown" else -1)
+        key = (each.kind, each.attempt, each.high.end if each.high else -1, number if each.kind == "slowdown" else -1)
         found[key] = _both(found[key], each) if key in found else each
     return [
         msgspec.structs.replace(each, evidence=tuple(sorted(set(each.evidence)))[:EVIDENCE_MAX], note=_notes(each))

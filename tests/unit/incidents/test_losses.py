@@ -185,6 +185,20 @@ def test_what_is_left_out_is_said() -> None:
         assert words in text
 
 
+def test_removed_checkpoints_cost_what_is_trained_again() -> None:
+    """Job 7 had saved at 20 and 50 minutes; the later one was removed, and job 8 went on from the former: half an hour of 256 GPUs."""
+    saved = record("saved", "newest", FAILED.attempt.start + 50 * MINUTE, "probe")
+    went_on = msgspec.structs.replace(AGAIN, resumed=("7", Mark(FAILED.attempt.start + 20 * MINUTE, digest("older"))))
+    said = about(finding("p08_checkpoint_removed", 0, "8", "u099", evidence=(record("removed", "r", END), saved)), went_on)
+    loss = worked([said], [FAILED, went_on])
+    assert kinds(loss) == {"lost_progress": (128.0, 128.0, 128.0)}
+    assert {saved.event_id, digest("older")} <= set(loss.lines[0].evidence)
+    killed = about(kill(0, "7", "u099"), FAILED)  # its last ten minutes are lost beside, by another hand
+    at_work = [msgspec.structs.replace(FAILED, saved=Mark(saved.event_time, saved.event_id)), went_on]
+    assert kinds(worked([said, killed], at_work))["lost_progress"][1] == round(256 * 40 / 60, 1)
+    assert "1 removals" in worked([said], [went_on]).unknown[0]
+
+
 # --- altered bytes ----------------------------------------------------------------------------------------------------------------
 
 WRITTEN = T0 - 20 * HOUR
@@ -295,7 +309,7 @@ def _pool() -> list[Examined]:
 
 
 POOL = _pool()
-MADE = ("p01_foreign_kill", "p04_environment_tamper", "p06_checkpoint_tamper", "p09_injected_delay", "p10_convergence_sabotage",
+MADE = ("p01_foreign_kill", "p08_checkpoint_removed", "p04_environment_tamper", "p06_checkpoint_tamper", "p09_injected_delay", "p10_convergence_sabotage",
         "p15_slow_campaign", "p05_startup_hook")  # fmt: skip
 
 
@@ -309,6 +323,9 @@ def any_finding(draw: st.DrawFn) -> Finding:
         return of_cohort(detector, name, of, suspect=suspect, alert=named)
     if detector == "p01_foreign_kill":
         return about(kill(0, of.attempt.job, suspect, named=named), of)
+    if detector == "p08_checkpoint_removed":
+        saved = record("saved", of.attempt.job, draw(st.sampled_from(POOL)).attempt.start + 25 * MINUTE)
+        return msgspec.structs.replace(about(kill(0, of.attempt.job, suspect, named=named, evidence=(saved,)), of), detector=detector)
     cited = tuple(item for exposure in of.exposures for item in (exposure.write, exposure.load))
     said = about(tamper(0, of.attempt.job, suspect, named=named, evidence=cited, cause_time=WRITTEN), of)
     return msgspec.structs.replace(said, detector=detector)

@@ -1,6 +1,5 @@
 """What an ended attempt tells incidents of its course, by which its loss is worked out."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,13 +8,14 @@ from pipeline.detect import verdict
 from pipeline.jobs.summary import examine, summarise
 from pipeline.model.events import Event
 from pipeline.model.incident import Examined, Mark
+from pipeline.model.told import Told
 from tests import build
 from tests.build import allocation, case, collective_timeout, iteration, job_end, load, ms, note, now, save, uses
 
 
-def told(*events: Event, used: Sequence[Any] = (), **fields: Any) -> Examined:
+def told(*events: Event | Told, **fields: Any) -> Examined:
     """Of a job of an hour."""
-    made = case([allocation(**fields), job_end(3600, **fields), *events], uses=used)
+    made = case(allocation(**fields), job_end(3600, **fields), *events)
     ended = verdict.judge(made, [], now())
     said = examine(made, summarise(made, ended), ended)
     assert said is not None
@@ -33,9 +33,9 @@ def test_what_it_loaded_first_says_where_the_run_before_had_come() -> None:
     """The save of the job that had saved it, by the probe."""
     earlier, older = save(-500, job="6"), save(-900, job="6")
     first, later = load(10), load(20, path="/ckpt/u012/other.pt")
-    said = told(used=[*uses(first, older, earlier), *uses(later, save(-100, job="5", path="/ckpt/u012/other.pt"))])
+    said = told(*uses(first, older, earlier), *uses(later, save(-100, job="5", path="/ckpt/u012/other.pt")))
     assert said.resumed == ("6", Mark(ms(-500), earlier.id))
-    assert told(used=uses(load(10))).resumed is None
+    assert told(*uses(load(10))).resumed is None
 
 
 @pytest.mark.parametrize(
