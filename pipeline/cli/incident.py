@@ -287,7 +287,7 @@ def _print_loss(console: Console, loss: Loss) -> None:
     if loss.currency:
         console.print(f"  direct {_between(loss.direct_money)} {safe(loss.currency)}, indirect {_between(loss.indirect_money)}, kept apart")
     if loss.lines:
-        table = build_table("Loss", "kind", "attempt", "GPU-hours", loss.currency or "money", "formula", "note")
+        table = build_table("Loss", "kind", "attempt", "GPU-hours", safe(loss.currency or "money"), "formula", "note")
         for line in loss.lines[:LOSS_LINES_SHOWN]:
             attempt = line.attempt.name if line.attempt else "-"
             table.add_row(*map(safe, (line.kind, attempt, _between(line.gpu_hours), _between(line.money), line.formula, line.note)))

@@ -319,7 +319,7 @@ def _bytes(exposure: Exposure) -> tuple[str, str]:
 
 def _cited(finding: Finding) -> list[str]:
     """The records that did it, and where it showed."""
-    first = [item.event_id for item in finding.evidence if item.role in CAUSING]
+    first = [item.event_id for item in finding.evidence if item.role in CAUSING or item.role == "removed"]
     return [*first, *(item.event_id for item in finding.evidence if item.role == "effect")][:CITED_MAX]
 
 

@@ -57,6 +57,6 @@ def test_the_operator_is_the_system_user() -> None:
 
 def test_every_word_explains_itself() -> None:
     """Without servers or settings."""
-    for word in ("list", "show", "report", "status", "assign", "note", "reply"):
+    for word in ("list", "show", "report", "rumour", "status", "assign", "note", "reply"):
         result = CliRunner().invoke(main, ["incident", word, "--help"])
         assert result.exit_code == 0, result.output

@@ -86,10 +86,10 @@ ROWS: dict[str, tuple[bytes, list[Line]]] = {
         ],
     ),
     "CloudWatch asks whether anybody is there": (watched("x", kind="CONTROL_MESSAGE"), []),
-    "CloudWatch, compressed": (gzip.compress(watched("x")), [Line(payload=b"x", file=GROUP, collected_time=AT)]),
-    "two members": (gzip.compress(b'{"message":"a"}\n') + gzip.compress(b'{"message":"b"}\n'), [whole("a"), whole("b")]),
-    "a compressed line": (gzip.compress(b"iteration 40\n"), [whole("iteration 40")]),
-    "compressed twice is a line": (gzip.compress(b"\x1f\x8b\x08\x00"), [Line(payload=b"\x1f\x8b\x08\x00")]),
+    "CloudWatch, compressed": (gzip.compress(watched("x"), mtime=0), [Line(payload=b"x", file=GROUP, collected_time=AT)]),
+    "two members": (gzip.compress(b'{"message":"a"}\n', mtime=0) + gzip.compress(b'{"message":"b"}\n', mtime=0), [whole("a"), whole("b")]),
+    "a compressed line": (gzip.compress(b"iteration 40\n", mtime=0), [whole("iteration 40")]),
+    "compressed twice is a line": (gzip.compress(b"\x1f\x8b\x08\x00", mtime=0), [Line(payload=b"\x1f\x8b\x08\x00")]),
     "an array of wrappers and events": (
         b'[{"@timestamp":1772452800.318,"log":"a\\n"}, {"jobid":7,"message":"x"}]',
         [Line(payload=b"a", collected_time=AT), whole('{"jobid":7,"message":"x"}')],
@@ -166,8 +166,8 @@ LARGE: dict[str, bytes] = {
     "lines": b"{}\n" * TOO_MANY,
     "lines of batches": b'{"Records":[{},{},{}]}\n' * (TOO_MANY // 3 + 1),
     "blank lines": b"{}\n{}" + b"\n" * (2 * TOO_MANY),
-    "bomb": gzip.compress(b"{" * (compressed.INFLATED_BYTES_MAX + 1)),
-    "members": gzip.compress(b"") * (compressed.MEMBERS_MAX + 1),
+    "bomb": gzip.compress(b"{" * (compressed.INFLATED_BYTES_MAX + 1), mtime=0),
+    "members": gzip.compress(b"", mtime=0) * (compressed.MEMBERS_MAX + 1),
 }
 
 
@@ -183,7 +183,9 @@ def test_as_many_as_there_may_be() -> None:
     assert len(registry.unwrap(b"[" + b",".join([b'{"a":1}'] * ITEMS_MAX) + b"]", ())) == ITEMS_MAX
 
 
-@pytest.mark.parametrize("value", [b"\x1f\x8b", b"\x1f\x8b\x08", gzip.compress(b'{"message":"a"}')[:-4], b"\x1f\x8b\x08" + b"x" * 40])
+@pytest.mark.parametrize(
+    "value", [b"\x1f\x8b", b"\x1f\x8b\x08", gzip.compress(b'{"message":"a"}', mtime=0)[:-4], b"\x1f\x8b\x08" + b"x" * 40]
+)
 def test_a_compressed_value_that_was_cut(value: bytes) -> None:
     """Half a text is no text."""
     if len(value) == 2:  # too short to be gzip
@@ -209,12 +211,12 @@ def handed_over(value: bytes) -> bytes:
 
 def test_what_a_function_gets_of_cloudwatch() -> None:
     """Passed on as it came: the same lines as those of the message inside."""
-    assert registry.unwrap(handed_over(gzip.compress(watched("a", "b"))), ()) == registry.unwrap(watched("a", "b"), ())
+    assert registry.unwrap(handed_over(gzip.compress(watched("a", "b"), mtime=0)), ()) == registry.unwrap(watched("a", "b"), ())
     other = b'{"awslogs":7,"step":1}'
     assert registry.unwrap(other, ()) == [Line(payload=other)]
 
 
-@pytest.mark.parametrize("value", [b'{"awslogs":{"data":"&&"}}', handed_over(b"plain"), handed_over(gzip.compress(b"{}")[:-3])])
+@pytest.mark.parametrize("value", [b'{"awslogs":{"data":"&&"}}', handed_over(b"plain"), handed_over(gzip.compress(b"{}", mtime=0)[:-3])])
 def test_what_a_function_gets_broken(value: bytes) -> None:
     """No base64, not compressed, or cut."""
     with pytest.raises(DecodeError):
@@ -224,7 +226,7 @@ def test_what_a_function_gets_broken(value: bytes) -> None:
 def test_what_a_function_gets_has_a_bound() -> None:
     """The same as of any compressed value."""
     with pytest.raises(RecordTooLarge):
-        registry.unwrap(handed_over(gzip.compress(b"{" * (compressed.INFLATED_BYTES_MAX + 1))), ())
+        registry.unwrap(handed_over(gzip.compress(b"{" * (compressed.INFLATED_BYTES_MAX + 1), mtime=0)), ())
 
 
 DEEP = 100_000

@@ -309,7 +309,8 @@ def _pool() -> list[Examined]:
 
 
 POOL = _pool()
-MADE = ("p01_foreign_kill", "p08_checkpoint_removed", "p04_environment_tamper", "p06_checkpoint_tamper", "p09_injected_delay", "p10_convergence_sabotage",
+MADE = ("p01_foreign_kill", "p08_checkpoint_removed", "p04_environment_tamper", "p06_checkpoint_tamper", "p09_injected_delay",
+        "p10_convergence_sabotage",
         "p15_slow_campaign", "p05_startup_hook")  # fmt: skip
 
 
