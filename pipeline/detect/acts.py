@@ -33,6 +33,9 @@ _RECORDS = (
     "/var/log/trainwatch", "/var/log/wtmp", "/run/log/journal", "/etc/audit",
 )  # fmt: skip
 _ALL_RECORDS = frozenset({"/var/log", "/var/log/", "/var/log/*", "/run/log", "/run/log/"})
+_UNDOING = frozenset({
+    "-rgc", "-rmc", "-rac", "--reset-gpu-clocks", "--reset-memory-clocks", "--reset-applications-clocks", "del", "delete", "flush",
+})  # fmt: skip
 _READING = frozenset({"-q", "--query", "-L", "list", "show", "status"})
 
 
@@ -109,6 +112,12 @@ def on_node(event: Event) -> str:
         return "load"
     slows = kind == "node" and not _READING & set(words) and named(event) not in HARMLESS
     return "slow" if slows else ""
+
+
+def undoes(event: Event) -> bool:
+    """Does the command take back what slows: clocks and queues reset, persistence on, swap off?  Whoever repairs a node slows nobody."""
+    words = watched.bare(words_of(event))
+    return bool(_UNDOING & set(words)) or ("-pm", "1") in pairwise(words) or named(event) == "swapoff"
 
 
 def named(event: Event) -> str:

@@ -170,6 +170,14 @@ def own_files(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  
     return Explanation("own_files", Checked.NOT_CHECKED, note="no record shows that a file was anybody's but the writer's")
 
 
+def one_owner(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """All harmed are one person's, who could have ended them so: ends without a word are easily made."""
+    owners = {each.owner for each in seen.harmed}
+    if len(owners) > 1:
+        return Explanation("one_owner", Checked.EXCLUDED, note=f"of {len(owners)} owners")
+    return Explanation("one_owner", Checked.NOT_CHECKED, note="all of them are of one owner")
+
+
 def machines(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
     """A slow or failing machine: were the harmed on nodes on which others went well?"""
     bad, good = {node for each in seen.harmed for node in each.nodes}, {node for each in seen.fine for node in each.nodes}

@@ -75,7 +75,7 @@ def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
     """One finding for each day on which a person acted on the node of others."""
     days: dict[int, list[tuple[Suspicion, tuple[Explanation, ...]]]] = {}
     for event in case.events:
-        if not acts.on_node(event):
+        if not acts.on_node(event) or acts.undoes(event):
             continue
         suspicion = Suspicion(case.actor(event), event, event.event_time, case.host)
         if not _victims(case, suspicion):

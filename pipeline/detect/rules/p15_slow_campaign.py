@@ -31,8 +31,8 @@ META = Meta(
     attack=("T1480", "T1497.003", "AML.T0031"),
     needs=(Source.JOBCOMP, Source.PROBE, Source.AUDITD, Source.KERNEL),
     window_seconds="detect.campaign_window_seconds",
-    benign=cohort.BENIGN,
-    required=cohort.REQUIRED,
+    benign=(*cohort.BENIGN, cohort.one_owner),
+    required=(*cohort.REQUIRED, "one_owner"),
     blind_spots=(
         "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
         "Fewer than five large jobs that loaded the bytes.",

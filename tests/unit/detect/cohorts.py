@@ -37,7 +37,7 @@ def member(number: int, *, exposed: bool | Sequence[Exposure] = False, **changes
     exposures = (exposure(job, loaded=start),) if exposed is True else tuple(exposed or ())
     value = JobSummary(
         attempt=Attempt("main", job, start - HOUR, start),
-        owner="u017",
+        owner="u017" if number // 2 % 2 else "u018",
         configuration="c1",
         gpus=512,
         nodes=(f"gpu-{number % 7:03d}", f"gpu-{number % 5 + 100:03d}"),

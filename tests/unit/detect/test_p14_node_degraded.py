@@ -61,6 +61,9 @@ SILENT = [
     Row("slow by itself", [held(), *SLOWER]),
     Row("somebody profiles a process", [held(), command(AT, "py-spy", "dump", "--pid", "4711"), *SLOWER]),
     Row("the command failed", [held(), command(AT, "tc", "qdisc", "add", "dev", "eth0", success=False), *SLOWER]),
+    Row("clocks are set free", [held(), command(AT, "nvidia-smi", "-rgc"), *SLOWER]),
+    Row("persistence is switched on", [held(), command(AT, "nvidia-smi", "-pm", "1"), *SLOWER]),
+    Row("a delay is taken away", [held(), command(AT, "tc", "qdisc", "del", "dev", "eth0", "root"), *SLOWER]),
     Row("the job ended before", [held(end=AT - 1), CAP, *SLOWER]),
 ]
 BOUNDARY = [

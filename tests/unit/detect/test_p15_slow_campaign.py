@@ -49,6 +49,9 @@ SILENT = [
     Row("written longer ago than the window", [*others(), *(ended(number, bad=True, exposed=True) for number in range(70, 90, 2))]),
 ]
 BOUNDARY = [
+    (Row("one owner could have staged it", [*others(), *(
+        ended(2 * number + 1, bad=True, exposed=True, owner="u017") for number in range(9)
+    )]), "one_owner"),
     (Row("nobody without the bytes ran since", [
         *(ended(-2 * number - 2, bad=False) for number in range(30)), *campaign("xxxxxxxxx"),
     ]), "changed_for_all"),
@@ -97,7 +100,7 @@ def test_below_the_gate(row: Row, explanation: str) -> None:
 
 @pytest.mark.parametrize("row", HARMLESS, ids=lambda row: row.name)
 def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
-    """written_with_leave, own_files, other_writers, machines, changed_for_all, by_chance, hardware_ends."""
+    """written_with_leave, own_files, other_writers, machines, changed_for_all, by_chance, hardware_ends, one_owner."""
     assert all(not finding.alert for finding in judge(ID, row.members, "size"))
 
 
