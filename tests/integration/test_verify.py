@@ -11,13 +11,14 @@ from typing import Any
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from pipeline.cli import main
 from pipeline.settings import Settings
 from tests.integration.site import BASE_MS, PATIENCE_SECONDS, Site, open_site
 
+TRANSACTIONS = 6
 pytestmark = pytest.mark.servers
 
 
@@ -71,14 +72,19 @@ def audited(running_servers: Settings, tmp_path_factory: pytest.TempPathFactory)
 
 
 def send_with_holes(site: Site) -> None:
-    """Transactions leave markers: offsets without records."""
+    """Transactions leave markers: offsets without records.  The broker writes the last one a moment after the commit is answered."""
+    place = TopicPartition(site.topics[0], 0)
+    reader: Any = KafkaConsumer(bootstrap_servers=site.settings.kafka.bootstrap_servers, enable_auto_commit=False)
+    behind = reader.end_offsets([place])[place] + 2 * TRANSACTIONS
     producer: Any = KafkaProducer(bootstrap_servers=site.settings.kafka.bootstrap_servers, transactional_id=site.settings.kafka.group)
     producer.init_transactions()
-    for number in range(6):
+    for number in range(TRANSACTIONS):
         producer.begin_transaction()
         producer.send(site.topics[0], value=f"c1,{9000 + number},{BASE_MS}".encode(), partition=0)
         producer.commit_transaction()
     producer.close()
+    site.until(lambda: reader.end_offsets([place])[place] >= behind, "the last marker")
+    reader.close()
 
 
 def until_caught_up(file: Path) -> None:
