@@ -1,12 +1,14 @@
 """The map: the path of a record, one line per stage, in data order.
 
-    logs.* ── ingest ─┬─ facts.host ── hosts ─┬─ facts.artefact ── artefacts ─┐                     ┌─ enriched ─┐
-                      │                       │                               ├─ facts.job ── jobs ─┼─ verdicts ─┼─ sink ── ClickHouse
-                      ├───────────────────────┼───────────────────────────────┘               │     └─ findings ─┤
-                      │                       └─ facts.identity ── identities ── findings     │                  │
-                      ├─ facts.identity ── identities                  facts.cohort ── cohorts ── findings       │
-                      └─ events ── ClickHouse                                                                    │
-    hosts, identities, jobs, cohorts ── facts.incident ── incidents ── incidents ────────────────────────────────┘
+    stage         reads             is told by                           says
+    ingest        logs.*                                                 events, dead letters
+    hosts         facts.host        ingest                               findings on hosts
+    artefacts     facts.artefact    ingest, hosts
+    identities    facts.identity    ingest, hosts                        findings on accounts and teams
+    jobs          facts.job         ingest, hosts, artefacts             enriched, verdicts, findings on jobs
+    cohorts       facts.cohort      jobs                                 findings on attempts that should have gone alike
+    incidents     facts.incident    hosts, identities, jobs, cohorts     incidents
+    sink          what is said                                           rows in ClickHouse
 
 It is a value: `runtime/` runs it on Kafka with Faust, `runtime/local.py` in memory.  A stage reads topics, remembers facts, and
 answers with outcomes; it never knows which runtime it is in.
