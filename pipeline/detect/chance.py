@@ -1,10 +1,13 @@
-"""Small exact tests: how probable is what was seen, if nothing but chance were at work.
+"""Small exact tests: how probable is what was seen, if nothing but chance were at work; and between which bounds a share lies.
 
-Counts here are small and discrete, so nothing is approximated.  A probability is of the data, never of anybody's innocence.
+Counts here are small and discrete, so no test is approximated, and the interval of a share is one that holds for few and for shares near
+0 and 1.  A probability is of the data, never of anybody's innocence.
 """
 
 from collections.abc import Sequence
-from math import comb, log
+from math import comb, log, sqrt
+
+NORMAL_95 = 1.959964  # two-sided 95 %
 
 
 def exceeding(harmed: int, above: int, others: int) -> float:
@@ -38,3 +41,13 @@ def sequential(outcomes: Sequence[bool], usual: float, harmful: float, alpha: fl
         if total <= lower:
             total = 0.0
     return None
+
+
+def wilson(right: int, of: int) -> tuple[float, float]:
+    """Score interval of a share, 95 %; 0 to 1 when nothing was counted.  Wilson, J. Am. Stat. Assoc. 22 (1927) 209."""
+    if not of:
+        return 0.0, 1.0
+    share, z2 = right / of, NORMAL_95**2
+    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
+    half = NORMAL_95 / (1 + z2 / of) * sqrt(share * (1 - share) / of + z2 / (4 * of * of))
+    return max(0.0, middle - half), min(1.0, middle + half)

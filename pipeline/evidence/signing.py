@@ -4,7 +4,12 @@
     evidence.key.ring.json   the public keys, oldest first, each signed by the one before: for everybody
 
 Rotation makes a new key, signs it with the old one, and keeps the old private key aside as `evidence.key.<id>`, to be destroyed once all
-workers run with the new one.  Nothing here is ever logged but ids and fingerprints.
+workers run with the new one:
+
+    evidence.key.<id>, evidence.key.new and evidence.key.ring.json.new written ──► the ring replaced ──► the key replaced
+
+Holds: at every moment both files are whole, and one that broke off is finished by being asked for again.  Nothing here is ever logged but
+ids and fingerprints.
 """
 
 import json
@@ -27,6 +32,7 @@ from pipeline.errors import ConfigError
 from pipeline.evidence.verify import KEY_CONTEXT, Ring, canonical, fingerprint, key_id
 
 RING_SUFFIX = ".ring.json"
+NEW_SUFFIX = ".new"  # of a file that is to replace another
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -70,7 +76,8 @@ def load_signer(key_file: Path) -> Signer:
     if not entries or entries[-1].get("id") != signer.key:
         raise ConfigError(
             f"{key_file} is not the last key of {ring_file(key_file)}",
-            advice="Copy both files together from where `trainwatch evidence keygen` made them.",
+            advice="Copy both files together from where `trainwatch evidence keygen` made them; "
+            "a `--rotate` that broke off there is finished by asking for it again.",
         )
     return signer
 
@@ -103,17 +110,40 @@ def make_key(key_file: Path, time: int) -> Signer:
 
 
 def rotate_key(key_file: Path, time: int) -> Signer:
-    """The next key in place of this one, signed by it.  Raises ConfigError."""
-    old, entries = load_signer(key_file), load_ring(key_file)
-    new = Signer(Ed25519PrivateKey.generate())
+    """The next key in place of this one, signed by it; what an earlier try left unfinished is finished instead.  Raises ConfigError."""
     try:
-        key_file.rename(key_file.with_name(f"{key_file.name}.{old.key}"))
-        _write(key_file, new.pem(), 0o600)
-        ring_file(key_file).unlink()
-        _write(ring_file(key_file), _ring_text([*entries, new.ring_entry(time, old)]), 0o644)
+        if (begun := _begun(key_file)) is not None:
+            _replace(_new(key_file), key_file)
+            return begun
+        old, entries = load_signer(key_file), load_ring(key_file)
+        made = Signer(Ed25519PrivateKey.generate())
+        _write_anew(key_file.with_name(f"{key_file.name}.{old.key}"), old.pem(), 0o600)
+        _write_anew(_new(key_file), made.pem(), 0o600)
+        _write_anew(_new(ring_file(key_file)), _ring_text([*entries, made.ring_entry(time, old)]), 0o644)
+        _replace(_new(ring_file(key_file)), ring_file(key_file))
+        _replace(_new(key_file), key_file)
     except OSError as error:
-        raise ConfigError(f"cannot write {key_file}: {error}", advice="The old key is beside it under its id.") from error
-    return new
+        raise ConfigError(
+            f"cannot replace {key_file} and {ring_file(key_file)}: {error}",
+            advice=f"Ask for it again when {key_file.parent} can be written: until then {key_file} and {ring_file(key_file)} are whole, "
+            f"and what was begun is in {_new(key_file).name}.",
+        ) from error
+    return made
+
+
+def _begun(key_file: Path) -> Signer | None:
+    """The next key, where its ring stands already and it alone was not put in its place."""
+    if not _new(key_file).exists():
+        return None
+    names = [entry.get("id") for entry in load_ring(key_file)]
+    if names[-1:] == [_private(key_file).key]:
+        return None
+    following = _private(_new(key_file))
+    return following if names[-2:] == [_private(key_file).key, following.key] else None
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(path.name + NEW_SUFFIX)
 
 
 def _private(key_file: Path) -> Signer:
@@ -141,3 +171,19 @@ def _write(path: Path, content: bytes, mode: int) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _write_anew(path: Path, content: bytes, mode: int) -> None:
+    """Over what a rotation that broke off left under this name."""
+    path.unlink(missing_ok=True)
+    _write(path, content, mode)
+
+
+def _replace(made: Path, path: Path) -> None:
+    """Under its name at once or not at all, and on the disk before what follows."""
+    os.replace(made, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -20,17 +20,17 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Protocol, Self
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka import TopicPartition
 
 from pipeline.errors import BrokerUnavailable, ConfigError
 from pipeline.ingest.step import FINAL_HEADER
 from pipeline.ingest.stored import StoredRecord, StoredRow
 from pipeline.model.outcome import Record
+from pipeline.runtime.consuming import answering, consumer, record_of
 from pipeline.runtime.dead_letter import Letter
 from pipeline.runtime.dead_letters import Letters
 from pipeline.settings import KafkaSettings
@@ -40,7 +40,6 @@ BATCH_RECORDS = 2000  # between two checkpoints
 CHUNK_ROWS = 50_000  # of one question to ClickHouse; a minute is never split
 WAITING_MAX = 5_000  # records of one partition that wait for the others
 FETCH_BYTES = 4 << 20
-FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 SILENCE_SECONDS = 30.0  # without a record that should come
 MINUTE_MS = 60_000
 FOREVER_MS = 4_102_444_800_000  # 2100
@@ -82,19 +81,12 @@ class KafkaHistory:
     unit = "records"
 
     def __init__(self, settings: KafkaSettings, span: Span) -> None:
-        self._servers = settings.bootstrap_servers
+        self._kafka = settings
         self.gaps: list[str] = []
         self.letters: dict[str, int] = {}
-        with self._answering():
-            self._consumer: Any = KafkaConsumer(
-                bootstrap_servers=self._servers.split(","),
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="none",
-                max_poll_records=WAITING_MAX,
-                max_partition_fetch_bytes=FETCH_BYTES,
-                bootstrap_timeout_ms=FIRST_ANSWER_MS,
-            )
+        with ExitStack() as opened:
+            options = {"auto_offset_reset": "none", "max_poll_records": WAITING_MAX, "max_partition_fetch_bytes": FETCH_BYTES}
+            self._consumer: Any = opened.enter_context(consumer(settings, **options))
             existing = self._consumer.topics()
             self.gaps += [f"the topic {topic} does not exist" for topic in settings.input_topics if topic not in existing]
             parts = [
@@ -105,6 +97,7 @@ class KafkaHistory:
             ]
             self._first, self._end = self._bounds(parts, span)
             beginning = self._consumer.beginning_offsets(parts) if parts else {}
+            self._opened = opened.pop_all()
         self._deleted = {part: offset for part, offset in beginning.items() if 0 < offset == self._first[part] and offset < self._end[part]}
         self.total = sum(self._end[part] - self._first[part] for part in parts)
         earlier = any(beginning[part] < self._first[part] for part in parts)
@@ -114,13 +107,13 @@ class KafkaHistory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._consumer.close()
+        self._opened.close()
 
     def batches(self) -> Iterator[Batch]:
         """Partitions merged by timestamp; their own order is kept."""
         records = iter(self._merged())
         while some := list(itertools.islice(records, BATCH_RECORDS)):
-            yield Batch([_as_record(each) for each in some if not any(name == FINAL_HEADER for name, _ in each.headers)], len(some))
+            yield Batch([record_of(each) for each in some if not any(name == FINAL_HEADER for name, _ in each.headers)], len(some))
 
     def _bounds(self, parts: Sequence[Any], span: Span) -> tuple[dict[Any, int], dict[Any, int]]:
         """First offset, and the one behind the last, of each partition."""
@@ -158,7 +151,7 @@ class KafkaHistory:
     def _fetched(self, part: Any) -> deque[Any]:
         """The next records of a partition, one partition at a time: none means its end.  Moves `_first` on."""
         heard = time.monotonic()
-        with self._answering():
+        with answering(self._kafka):
             if self._first[part] < self._end[part]:
                 self._consumer.assign([part])
                 self._consumer.seek(part, self._first[part])
@@ -168,7 +161,9 @@ class KafkaHistory:
                 if found := deque(record for record in records if record.offset < self._end[part]):
                     return found
                 if time.monotonic() - heard > SILENCE_SECONDS:
-                    raise BrokerUnavailable(f"no record of {part.topic}/{part.partition} from {self._servers} for {SILENCE_SECONDS:.0f} s")
+                    raise BrokerUnavailable(
+                        f"no record of {part.topic}/{part.partition} from {self._kafka.bootstrap_servers} for {SILENCE_SECONDS:.0f} s"
+                    )
         return deque()
 
     def _note_deleted(self, part: Any, record: Any) -> None:
@@ -176,25 +171,6 @@ class KafkaHistory:
             self.begins = max(self.begins or 0, record.timestamp)
             first = datetime.fromtimestamp(record.timestamp / 1000, UTC)
             self.gaps.append(f"{part.topic}/{part.partition}: records below offset {offset} are deleted; the first is of {first:%F %T}Z")
-
-    @contextmanager
-    def _answering(self) -> Iterator[None]:
-        try:
-            yield
-        except KafkaError as error:
-            raise BrokerUnavailable(f"no answer from Kafka at {self._servers}: {error!r}") from error
-
-
-def _as_record(found: Any) -> Record:
-    return Record(
-        topic=found.topic,
-        partition=found.partition,
-        offset=found.offset,
-        timestamp=found.timestamp,
-        value=found.value,
-        key=found.key,
-        headers=tuple((name, value or b"") for name, value in found.headers),
-    )
 
 
 # --- from ClickHouse ------------------------------------------------------------------------------------------------------------

@@ -11,15 +11,16 @@ Holds: an offset is committed only after its word is in the book; a value that i
 
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any, NamedTuple, Self
 
 import orjson
-from kafka import KafkaConsumer
 from kafka.errors import CommitFailedError, KafkaError
 
 from pipeline import __version__
 from pipeline.errors import BrokerUnavailable, ConfigError, RejectedRecord
 from pipeline.runtime import webhook
+from pipeline.runtime.consuming import consumer
 from pipeline.runtime.notices import FINDINGS, INCIDENTS, Circumstances, Notice, payload, read, signature
 from pipeline.runtime.notify_book import Book, Due, Word
 from pipeline.runtime.webhook import Address, Answer
@@ -28,7 +29,6 @@ from pipeline.topology import public_topic
 
 GROUP_SUFFIX = ".notify"
 CLIENT = "trainwatch-notify"
-FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 ROUND_MAX = 20  # deliveries before the topics are polled again
 HOUR_MS = 3_600_000
 
@@ -69,25 +69,16 @@ class Notifier:
         timeout = settings.notify.timeout_seconds
         self._post: Post = post or (lambda address, headers, body: webhook.post(address, headers, body, timeout_seconds=timeout))
         self._contents = {public_topic(settings.kafka.topic_prefix, content): content for content in (FINDINGS, INCIDENTS)}
-        self._consumer: Any = None
-        try:
-            self._consumer = KafkaConsumer(
-                bootstrap_servers=settings.kafka.bootstrap_servers.split(","),
-                client_id=CLIENT,
-                group_id=settings.kafka.group + GROUP_SUFFIX,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                bootstrap_timeout_ms=FIRST_ANSWER_MS,
-            )
-            there = self._consumer.topics() & self._contents.keys()
-        except KafkaError as error:
-            self.close()
-            raise BrokerUnavailable(f"no answer from Kafka at {settings.kafka.bootstrap_servers}: {error!r}") from error
         findings = next(topic for topic, content in self._contents.items() if content == FINDINGS)
-        if findings not in there:
-            self.close()
-            raise ConfigError(f"the topic {findings} does not exist", advice="Run `trainwatch topics create`.")
-        self._consumer.subscribe(sorted(there))
+        with ExitStack() as opened:
+            group = settings.kafka.group + GROUP_SUFFIX
+            options = {"client_id": CLIENT, "group_id": group, "auto_offset_reset": "earliest"}
+            self._consumer: Any = opened.enter_context(consumer(settings.kafka, **options))
+            there = self._consumer.topics() & self._contents.keys()
+            if findings not in there:
+                raise ConfigError(f"the topic {findings} does not exist", advice="Run `trainwatch topics create`.")
+            self._consumer.subscribe(sorted(there))
+            self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
         self._book.forget(now_ms())
@@ -98,8 +89,7 @@ class Notifier:
 
     def close(self) -> None:
         """Leave the group."""
-        if self._consumer is not None:
-            self._consumer.close()
+        self._opened.close()
 
     def round(self, seconds: float) -> Round:
         """Wait at most `seconds` for words, then tell what is due.  Raises BrokerUnavailable or FatalError."""

@@ -4,15 +4,12 @@ Built on kafka-python, without a group.  Whether a value is the one that was sea
 """
 
 from collections.abc import Iterable
-from typing import Any
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka import TopicPartition
 
-from pipeline.errors import BrokerUnavailable
+from pipeline.runtime.consuming import consumer
 from pipeline.settings import KafkaSettings
 
-FIRST_ANSWER_MS = 10_000
 READ_MS = 5000  # longest wait for one record
 
 Spot = tuple[str, int, int]  # topic, partition, offset
@@ -21,28 +18,16 @@ Spot = tuple[str, int, int]  # topic, partition, offset
 def read_originals(settings: KafkaSettings, spots: Iterable[Spot]) -> dict[Spot, bytes]:
     """Values by place; what is gone, or has no value, is left out.  Raises BrokerUnavailable."""
     found: dict[Spot, bytes] = {}
-    try:
-        consumer: Any = KafkaConsumer(
-            bootstrap_servers=settings.bootstrap_servers.split(","),
-            enable_auto_commit=False,
-            group_id=None,
-            max_poll_records=1,
-            bootstrap_timeout_ms=FIRST_ANSWER_MS,
-        )
-        try:
-            for topic, partition, offset in sorted(spots):
-                pair = TopicPartition(topic, partition)
-                if partition not in (consumer.partitions_for_topic(topic) or ()):
-                    continue
-                if not consumer.beginning_offsets([pair])[pair] <= offset < consumer.end_offsets([pair])[pair]:
-                    continue
-                consumer.assign([pair])
-                consumer.seek(pair, offset)
-                for record in consumer.poll(timeout_ms=READ_MS, max_records=1).get(pair, ()):
-                    if record.offset == offset and record.value is not None:
-                        found[topic, partition, offset] = record.value
-        finally:
-            consumer.close()
-    except KafkaError as error:
-        raise BrokerUnavailable(f"no answer from Kafka at {settings.bootstrap_servers}: {error!r}") from error
+    with consumer(settings, max_poll_records=1) as reader:
+        for topic, partition, offset in sorted(spots):
+            pair = TopicPartition(topic, partition)
+            if partition not in (reader.partitions_for_topic(topic) or ()):
+                continue
+            if not reader.beginning_offsets([pair])[pair] <= offset < reader.end_offsets([pair])[pair]:
+                continue
+            reader.assign([pair])
+            reader.seek(pair, offset)
+            for record in reader.poll(timeout_ms=READ_MS, max_records=1).get(pair, ()):
+                if record.offset == offset and record.value is not None:
+                    found[topic, partition, offset] = record.value
     return found

@@ -5,14 +5,13 @@ Intervals are Wilson's, 95 %: counts are small, and rates near 0 and 1 matter (J
 
 from collections import Counter
 from collections.abc import Sequence
-from math import sqrt
 from statistics import median
 
 import msgspec
 
+from pipeline.detect.chance import wilson
 from pipeline.score.seed import OfPattern, SeedScore
 
-Z = 1.96
 HIGH_RECALL = frozenset({"p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p11", "p12", "p17", "p18"})
 RECALL_MIN, RECALL_MIN_OTHERS = 0.95, 0.8
 FALSE_PER_BAD_END = 1e-4
@@ -32,11 +31,7 @@ class Rate(msgspec.Struct, frozen=True):
     @property
     def interval(self) -> tuple[float, float]:
         """Wilson's."""
-        if not self.n:
-            return 0.0, 1.0
-        p, n = self.k / self.n, self.n
-        middle, half = p + Z * Z / (2 * n), Z * sqrt(p * (1 - p) / n + Z * Z / (4 * n * n))
-        return max(0.0, (middle - half) / (1 + Z * Z / n)), min(1.0, (middle + half) / (1 + Z * Z / n))
+        return wilson(self.k, self.n)
 
 
 class Row(msgspec.Struct, frozen=True):

@@ -9,17 +9,16 @@ as whoever exports does, written first, so that there is no label without its en
 
 from collections.abc import Sequence
 from enum import StrEnum
-from math import sqrt
 
 import msgspec
 
 from pipeline import __version__
+from pipeline.detect.chance import wilson
 from pipeline.errors import ConfigError, require
 from pipeline.sink import evidence
 from pipeline.sink.clickhouse import Database
 from pipeline.sink.evidence import Custody
 
-NORMAL_95 = 1.959964  # two-sided 95 %
 PREFIX_MIN = 6  # of an id: as many digits as people type
 FOUND_MAX = 20
 
@@ -89,16 +88,6 @@ class Quality(msgspec.Struct, frozen=True):
     def bounds(self) -> tuple[float, float]:
         """Between which the precision lies, 95 % (Wilson 1927): three of three is not certainty."""
         return wilson(self.true, self.labelled)
-
-
-def wilson(right: int, of: int) -> tuple[float, float]:
-    """Score interval of a share, 95 %; 0 to 1 when nothing was counted."""
-    if not of:
-        return 0.0, 1.0
-    share, z2 = right / of, NORMAL_95**2
-    middle = (share + z2 / (2 * of)) / (1 + z2 / of)
-    half = NORMAL_95 / (1 + z2 / of) * sqrt(share * (1 - share) / of + z2 / (4 * of * of))
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def find(database: Database, prefix: str) -> list[Labelled]:

@@ -14,6 +14,7 @@ Holds: the column order of a table is the order here; a row's class decides its 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import msgspec
@@ -387,6 +388,11 @@ def _texts_named(*names: str) -> dict[str, Kind]:
     return dict.fromkeys(names, TEXT)
 
 
+def _of_topic(kinds: Mapping[str, Kind], renamed: Mapping[str, str] = MappingProxyType({})) -> tuple[Column, ...]:
+    """Columns of a row of the sink stage."""
+    return _columns({**kinds, "version": U64, **_ORIGIN}, {**renamed, **_ORIGIN_NAMES})
+
+
 EVENTS = Table(
     "events",
     EventRow,
@@ -411,7 +417,7 @@ EVENTS = Table(
 ENRICHED = Table(
     "enriched_events",
     EnrichedRow,
-    _columns(
+    _of_topic(
         {
             "event_time": TIME,
             **_texts_named("cluster", "job_id", "attempt", "enriched_id", "event_id", "owner", "source", "kind", "host", "actor"),
@@ -419,16 +425,14 @@ ENRICHED = Table(
             "attrs": ATTRIBUTES,
             "revision": U32,
             "canonical": TEXT,
-            "version": U64,
-            **_ORIGIN,
         },
-        {"event_time": "ts", "attrs": "attrs_json", **_ORIGIN_NAMES},
+        {"event_time": "ts", "attrs": "attrs_json"},
     ),
 )
 VERDICTS = Table(
     "verdicts",
     VerdictRow,
-    _columns(
+    _of_topic(
         {
             "end_time": TIME,
             **_ATTEMPT,
@@ -443,16 +447,13 @@ VERDICTS = Table(
             "gpus": U32_OR_NONE,
             "closes_at": TIME,
             **_TRANSPORT,
-            "version": U64,
-            **_ORIGIN,
         },
-        _ORIGIN_NAMES,
     ),
 )
 FINDINGS = Table(
     "findings",
     FindingRow,
-    _columns(
+    _of_topic(
         {
             "effect_time": TIME,
             "cause_time": TIME,
@@ -470,32 +471,26 @@ FINDINGS = Table(
             "checklist": CHECKLIST,
             "closes_at": TIME,
             **_TRANSPORT,
-            "version": U64,
-            **_ORIGIN,
         },
-        _ORIGIN_NAMES,
     ),
 )
 EVIDENCE = Table(
     "finding_evidence",
     EvidenceRow,
-    _columns(
+    _of_topic(
         {
             "finding_id": TEXT,
             "position": U16,
             **_texts_named("role", "event_id", "sha256", "source"),
             "event_time": TIME,
             "summary": TEXT,
-            "version": U64,
-            **_ORIGIN,
         },
-        _ORIGIN_NAMES,
     ),
 )
 INCIDENTS = Table(
     "incidents",
     IncidentRow,
-    _columns(
+    _of_topic(
         {
             "first_time": TIME,
             "last_time": TIME,
@@ -513,16 +508,13 @@ INCIDENTS = Table(
             "gpus_max": U32,
             "closes_at": TIME,
             **_TRANSPORT,
-            "version": U64,
-            **_ORIGIN,
         },
-        _ORIGIN_NAMES,
     ),
 )
 INCIDENT_FINDINGS = Table(
     "incident_findings",
     IncidentFindingRow,
-    _columns(
+    _of_topic(
         {
             "incident_id": TEXT,
             "position": U16,
@@ -530,16 +522,13 @@ INCIDENT_FINDINGS = Table(
             "effect_time": TIME,
             "alert": FLAG,
             "links": TEXTS,
-            "version": U64,
-            **_ORIGIN,
         },
-        _ORIGIN_NAMES,
     ),
 )
 ATTRIBUTION = Table(
     "attribution",
     HypothesisRow,
-    _columns(
+    _of_topic(
         {
             "incident_id": TEXT,
             "position": U16,
@@ -547,16 +536,13 @@ ATTRIBUTION = Table(
             "low": SCORE,
             "high": SCORE,
             "evidence": TEXTS,
-            "version": U64,
-            **_ORIGIN,
         },
-        _ORIGIN_NAMES,
     ),
 )
 LOSS_LINES = Table(
     "loss_lines",
     LossRow,
-    _columns(
+    _of_topic(
         {
             "incident_id": TEXT,
             "position": U16,
@@ -564,10 +550,7 @@ LOSS_LINES = Table(
             **{f"{what}_{reading}": SCORE for what in ("gpu_hours", "money") for reading in ("low", "middle", "high")},
             **_texts_named("currency", "method", "formula", "note"),
             "evidence": TEXTS,
-            "version": U64,
-            **_ORIGIN,
         },
-        _ORIGIN_NAMES,
     ),
 )
 

@@ -17,7 +17,7 @@ would replace somebody else's row.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import TypedDict, TypeVar
 
 import msgspec
 
@@ -136,6 +136,7 @@ def _body(blocks: _Blocks, kind: type[Body]) -> Body:
 
 
 def _enriched(record: Record, version: int) -> list[SinkRow]:
+    # The columns that all rows have are written out: of these there are thousands a second.
     blocks = _decode_blocks(record.value or b"")
     enriched = _body(blocks, Enriched)
     return [
@@ -166,9 +167,46 @@ def _enriched(record: Record, version: int) -> list[SinkRow]:
     ]
 
 
+class _Origin(TypedDict):
+    """Where a row comes from."""
+
+    version: int
+    topic: str
+    partition: int
+    offset: int
+    index: int
+
+
+class _Said(TypedDict):
+    """What stands in both blocks whatever the body is."""
+
+    revision: int
+    watermarks: dict[str, int]
+    silent: tuple[str, ...]
+    settings_digest: str
+    software: str
+    canonical: str
+
+
+def _origin(record: Record, version: int, index: int = 0) -> _Origin:
+    return {"version": version, "topic": record.topic, "partition": record.partition, "offset": record.offset, "index": index}
+
+
+def _said(blocks: _Blocks) -> _Said:
+    transport = blocks.transport
+    return {
+        "revision": transport.revision,
+        "watermarks": transport.watermarks,
+        "silent": transport.silent,
+        "settings_digest": transport.settings,
+        "software": transport.software,
+        "canonical": bytes(blocks.canonical).decode(),
+    }
+
+
 def _verdict(record: Record, version: int) -> list[SinkRow]:
     blocks = _decode_blocks(record.value or b"")
-    verdict, transport = _body(blocks, Verdict), blocks.transport
+    verdict = _body(blocks, Verdict)
     attempt, by = verdict.attempt, verdict.by
     return [
         VerdictRow(
@@ -196,24 +234,15 @@ def _verdict(record: Record, version: int) -> list[SinkRow]:
             nodes=verdict.nodes,
             gpus=verdict.gpus,
             closes_at=verdict.closes_at,
-            revision=transport.revision,
-            watermarks=transport.watermarks,
-            silent=transport.silent,
-            settings_digest=transport.settings,
-            software=transport.software,
-            canonical=bytes(blocks.canonical).decode(),
-            version=version,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            index=0,
+            **_said(blocks),
+            **_origin(record, version),
         )
     ]
 
 
 def _finding(record: Record, version: int) -> list[SinkRow]:
     blocks = _decode_detection(record.value or b"").unmapped.trainwatch
-    finding, transport = _body(blocks, Finding), blocks.transport
+    finding = _body(blocks, Finding)
     subject, attempt = finding.subject, finding.attempt
     if attempt is not None:
         subject = subject_of(attempt)
@@ -249,17 +278,8 @@ def _finding(record: Record, version: int) -> list[SinkRow]:
         sources=tuple(source.value for source in finding.sources),
         checklist=_checklist(finding.checklist),
         closes_at=finding.closes_at,
-        revision=transport.revision,
-        watermarks=transport.watermarks,
-        silent=transport.silent,
-        settings_digest=transport.settings,
-        software=transport.software,
-        canonical=bytes(blocks.canonical).decode(),
-        version=version,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        index=0,
+        **_said(blocks),
+        **_origin(record, version),
     )
     return [row, *_evidence(finding, record, version)]
 
@@ -275,11 +295,7 @@ def _evidence(finding: Finding, record: Record, version: int) -> list[EvidenceRo
             source=evidence.source,
             event_time=evidence.event_time,
             summary=evidence.summary,
-            version=version,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            index=1 + position,
+            **_origin(record, version, 1 + position),
         )
         for position, evidence in enumerate(finding.evidence)
     ]
@@ -287,7 +303,7 @@ def _evidence(finding: Finding, record: Record, version: int) -> list[EvidenceRo
 
 def _incident(record: Record, version: int) -> list[SinkRow]:
     blocks = _decode_detection(record.value or b"").unmapped.trainwatch
-    incident, transport = _body(blocks, Incident), blocks.transport
+    incident = _body(blocks, Incident)
     said, scope = incident.attribution, incident.scope
     row = IncidentRow(
         first_time=incident.first,
@@ -317,17 +333,8 @@ def _incident(record: Record, version: int) -> list[SinkRow]:
         projects=scope.projects,
         gpus_max=scope.gpus_max,
         closes_at=incident.closes_at,
-        revision=transport.revision,
-        watermarks=transport.watermarks,
-        silent=transport.silent,
-        settings_digest=transport.settings,
-        software=transport.software,
-        canonical=bytes(blocks.canonical).decode(),
-        version=version,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        index=0,
+        **_said(blocks),
+        **_origin(record, version),
     )
     return [row, *_members(incident, record, version), *_hypotheses(incident, record, version), *_loss(incident, record, version)]
 
@@ -342,11 +349,7 @@ def _members(incident: Incident, record: Record, version: int) -> list[SinkRow]:
             effect_time=member.effect_time,
             alert=member.alert,
             links=member.links,
-            version=version,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            index=1 + position,
+            **_origin(record, version, 1 + position),
         )
         for position, member in enumerate(incident.members)
     ]
@@ -362,11 +365,7 @@ def _hypotheses(incident: Incident, record: Record, version: int) -> list[SinkRo
             low=each.low,
             high=each.high,
             evidence=tuple(row.kind for row in each.weighed),
-            version=version,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            index=1 + len(incident.members) + position,
+            **_origin(record, version, 1 + len(incident.members) + position),
         )
         for position, each in enumerate(incident.attribution.hypotheses)
     ]
@@ -392,11 +391,7 @@ def _loss(incident: Incident, record: Record, version: int) -> list[SinkRow]:
             formula=line.formula,
             note=line.note,
             evidence=line.evidence,
-            version=version,
-            topic=record.topic,
-            partition=record.partition,
-            offset=record.offset,
-            index=1 + len(incident.members) + len(incident.attribution.hypotheses) + position,
+            **_origin(record, version, 1 + len(incident.members) + len(incident.attribution.hypotheses) + position),
         )
         for position, line in enumerate(incident.loss.lines)
     ]

@@ -5,7 +5,8 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.cli.label import explanations
-from pipeline.sink.labels import Quality, wilson
+from pipeline.detect.chance import wilson
+from pipeline.sink.labels import Quality
 
 
 @pytest.mark.parametrize(

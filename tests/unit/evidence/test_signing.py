@@ -3,6 +3,8 @@
 import json
 import os
 import stat
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,50 @@ def test_rotation_keeps_the_old_key_valid_for_what_it_signed(key_file: Path) -> 
     assert stat.S_IMODE((key_file.parent / f"evidence.key.{old.key}").stat().st_mode) == 0o600
     third = rotate_key(key_file, T0 + 2000)
     assert [entry["id"] for entry in load_ring(key_file)] == [old.key, new.key, third.key]
+
+
+class Killed(BaseException):
+    """As the process ends in the middle: nothing catches it."""
+
+
+def break_off(monkeypatch: pytest.MonkeyPatch, step: int, failure: type[BaseException]) -> None:
+    """From its call number `step` on the disk does nothing more."""
+    calls = count()
+
+    def breaking(call: Callable[..., None]) -> Callable[..., None]:
+        def called(*given: object) -> None:
+            if next(calls) >= step:
+                raise failure("no room")
+            call(*given)
+
+        return called
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, breaking(getattr(os, name)))
+
+
+@pytest.mark.parametrize("failure", [Killed, OSError], ids=["killed", "no room"])
+@pytest.mark.parametrize("step", range(7), ids="call {}".format)  # three files written, two put in place; the folder after each of these
+def test_a_rotation_that_breaks_off_loses_nothing(
+    key_file: Path, monkeypatch: pytest.MonkeyPatch, step: int, failure: type[BaseException]
+) -> None:
+    """Between any two steps the ring is whole and the old private key is there, and asking again gives a whole pair."""
+    old = load_signer(key_file)
+    with monkeypatch.context() as patched:
+        break_off(patched, step, failure)
+        with pytest.raises((Killed, ConfigError)) as raised:
+            rotate_key(key_file, T0 + 1000)
+    if isinstance(raised.value, ConfigError):
+        assert all(str(path) in raised.value.advice for path in (key_file, ring_file(key_file)))
+    assert load_ring(key_file)[0]["id"] == old.key
+    assert old.pem() in [path.read_bytes() for path in key_file.parent.iterdir()]
+    new = rotate_key(key_file, T0 + 2000)
+    found = Ring(load_ring(key_file)).fingerprints
+    assert load_signer(key_file).key == new.key != old.key
+    assert (found[0], found[-1]) == (old.fingerprint, new.fingerprint)
+    assert (key_file.parent / f"evidence.key.{old.key}").read_bytes() == old.pem()
+    assert not list(key_file.parent.glob("*.new"))
+    assert {stat.S_IMODE(path.stat().st_mode) for path in key_file.parent.iterdir() if path != ring_file(key_file)} == {0o600}
 
 
 @pytest.mark.parametrize(

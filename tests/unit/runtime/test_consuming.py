@@ -1,0 +1,136 @@
+"""Consumers that look from outside: closed whatever happens, and Kafka's errors told as ours."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from kafka.errors import KafkaError
+
+from pipeline.errors import BrokerUnavailable, ConfigError
+from pipeline.runtime import consuming
+from pipeline.runtime.consuming import consumer, record_of
+from pipeline.runtime.history import KafkaHistory, Span
+from pipeline.runtime.notify import Notifier
+from pipeline.runtime.notify_book import Book
+from pipeline.runtime.offsets import read_ends
+from pipeline.runtime.originals import read_originals
+from pipeline.runtime.sampling import newest
+from pipeline.settings import KafkaSettings, Settings
+
+KAFKA = KafkaSettings(bootstrap_servers="127.0.0.1:1", training_topics=(), scheduler_topics=("logs.slurm",), access_topics=())
+MISSING = "no such topic"
+
+
+class Client:
+    """Kafka's client with a broker that gives up at one question; `opened` counts those that nobody closed."""
+
+    opened = 0
+    gives_up_at = ""
+    asked: dict[str, Any]
+
+    def __init__(self, **options: Any) -> None:
+        Client.asked = options
+        if Client.gives_up_at == "connect":
+            raise KafkaError("nobody there")
+        Client.opened += 1
+
+    def close(self) -> None:
+        Client.opened -= 1
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        if name == Client.gives_up_at:
+            raise KafkaError("gone")
+        topics = {"logs.slurm", "trainwatch.findings.v1"} - ({"trainwatch.findings.v1"} if Client.gives_up_at == MISSING else set())
+        answers: dict[str, Any] = {"topics": topics, "partitions_for_topic": {0}}
+        offsets = {"beginning_offsets": 0, "end_offsets": 5, "offsets_for_times": SimpleNamespace(offset=2)}
+        return lambda parts=(), *_, **__: dict.fromkeys(parts, offsets[name]) if name in offsets else answers.get(name)
+
+
+@pytest.fixture
+def client(monkeypatch: pytest.MonkeyPatch) -> type[Client]:
+    """In the place of Kafka's."""
+    monkeypatch.setattr(consuming, "KafkaConsumer", Client)
+    monkeypatch.setattr(Client, "opened", 0)
+    monkeypatch.setattr(Client, "gives_up_at", "")
+    return Client
+
+
+def notifier(folder: Path) -> None:
+    """One that knows a target."""
+    told = {"targets": [{"name": "chat", "url": "https://chat.example/hook"}], "state_file": folder / "notify.sqlite"}
+    settings = Settings.model_validate({"kafka": KAFKA.model_dump(), "notify": told})
+    with Book(settings.notify.state_file) as book:
+        Notifier(settings, book, lambda _: None)
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    "history": lambda _: KafkaHistory(KAFKA, Span(0, None)),
+    "offsets": lambda _: read_ends(KAFKA, [("logs.slurm", 0)]),
+    "originals": lambda _: read_originals(KAFKA, [("logs.slurm", 0, 3)]),
+    "sampling": lambda _: list(newest(KAFKA, "logs.slurm", 5)),
+    "notifier": notifier,
+}
+
+
+@pytest.mark.parametrize(
+    ("reader", "at"),
+    [
+        *((reader, "connect") for reader in READERS),
+        ("history", "topics"),
+        ("history", "partitions_for_topic"),
+        ("history", "end_offsets"),
+        ("history", "offsets_for_times"),
+        ("history", "beginning_offsets"),
+        ("offsets", "end_offsets"),
+        ("originals", "beginning_offsets"),
+        ("originals", "seek"),
+        ("sampling", "topics"),
+        ("sampling", "assign"),
+        ("notifier", "topics"),
+        ("notifier", "subscribe"),
+    ],
+)
+def test_a_broker_that_gives_up_leaves_nothing_open(client: type[Client], tmp_path: Path, reader: str, at: str) -> None:
+    """Wherever it does so; a service that tries again every minute would run out of sockets."""
+    client.gives_up_at = at
+    with pytest.raises(BrokerUnavailable, match=r"no answer from Kafka at 127\.0\.0\.1:1|cannot read logs\.slurm"):
+        READERS[reader](tmp_path)
+    assert client.opened == 0
+
+
+def test_a_notifier_without_its_topic_leaves_nothing_open(client: type[Client], tmp_path: Path) -> None:
+    """As on a broker on which no topics were made yet."""
+    client.gives_up_at = MISSING
+    with pytest.raises(ConfigError, match="does not exist"):
+        notifier(tmp_path)
+    assert client.opened == 0
+
+
+def test_a_history_stays_open_until_it_is_left(client: type[Client]) -> None:
+    """What the constructor opened is what `with` closes."""
+    with KafkaHistory(KAFKA, Span(0, None)):
+        assert client.opened == 1
+    assert client.opened == 0
+
+
+def test_nobody_joins_a_group_or_commits_unasked(client: type[Client]) -> None:
+    """Options are added to that, and a group only where one is named."""
+    with consumer(KAFKA, max_poll_records=1):
+        assert (client.asked["group_id"], client.asked["enable_auto_commit"], client.asked["max_poll_records"]) == (None, False, 1)
+    with consumer(KAFKA, group_id="g"):
+        assert (client.asked["group_id"], client.asked["enable_auto_commit"]) == ("g", False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [([("a", b"1"), ("b", None)], (("a", b"1"), ("b", b""))), ([], ()), (None, ())],
+    ids=["one without value", "none", "not given"],
+)
+def test_a_record_is_ours(headers: Any, expected: tuple[tuple[str, bytes], ...]) -> None:
+    """All its fields; a header without a value has an empty one."""
+    given = {"topic": "t", "partition": 1, "offset": 2, "timestamp": 3, "value": b"v", "key": None}
+    record = record_of(SimpleNamespace(**given, headers=headers))
+    assert record.headers == expected
+    assert {name: getattr(record, name) for name in given} == given
