@@ -244,6 +244,7 @@ def fuzz(ctx: click.Context, /, minutes: float, named: str, samples: tuple[Path,
 
 if find_spec("pipeline.cli.faults") is not None:
     bench.add_command(import_module("pipeline.cli.faults").faults)
+    bench.add_command(import_module("pipeline.cli.soak").soak)
 
 
 def _chosen_formats(named: str, known: Sequence[str]) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def faults(
         say(f"logs of runs that go wrong stay in {folder}")
         for client in ("aiokafka", "kafka"):  # what they say of servers that were killed on purpose
             logging.getLogger(client).setLevel(logging.CRITICAL)
-        own = _own(ctx.ensure_object(Options), folder)
+        own = own_servers(ctx.ensure_object(Options), folder)
         try:
             embedded.up(own, say=say)
             for number, (fault, seed) in enumerate(open_runs, 1):
@@ -76,7 +76,7 @@ def faults(
                 done.append(result)
         finally:
             embedded.down(own, say=say)
-            _tidy(folder)
+            tidy(folder)
     table = suite.rows([each for each in done if (each.fault, each.seed) in {(fault.name, seed) for fault, seed in wanted}], chosen)
     right = all(row.right for row in table)
     if as_json:
@@ -86,7 +86,7 @@ def faults(
     ctx.exit(0 if right else WRONG)
 
 
-def _own(options: Options, folder: Path) -> "Settings":
+def own_servers(options: Options, folder: Path) -> "Settings":
     """Embedded servers in the folder, on ports of their own."""
     settings = options.settings
     update = {"directory": folder / "servers", "kafka_port": 0, "clickhouse_port": 0, "clickhouse_http_port": 0}
@@ -99,10 +99,11 @@ def _own(options: Options, folder: Path) -> "Settings":
     )
 
 
-def _tidy(folder: Path) -> None:
+def tidy(folder: Path, *more: str) -> None:
     """Nothing stays but the logs of runs that went wrong."""
-    shutil.rmtree(folder / "servers", ignore_errors=True)
-    if not any(folder.iterdir()):
+    for name in ("servers", *more):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    if folder.exists() and not any(folder.iterdir()):
         folder.rmdir()
 
 

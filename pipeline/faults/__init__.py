@@ -1,6 +1,6 @@
 """Faults on purpose: a seeded stream in, real servers and workers broken while it runs, a word on whether anything was lost out.
 
-For `trainwatch bench faults` and `tests/faults`.  One run is one fault and one seed:
+For `trainwatch bench faults`, `trainwatch bench soak` and `tests/faults`.  One run is one fault and one seed:
 
     simulated day ──► feed ──► Kafka ──► workers ──► ClickHouse ──► account: every offset once? the same findings as in memory?
                                  ▲          ▲            ▲
@@ -9,6 +9,7 @@ For `trainwatch bench faults` and `tests/faults`.  One run is one fault and one 
     table                  every fault: what it does, and how we know that it bit
     on_workers, on_servers, on_input       what they do
     run, suite             one run; many runs, repeated until they bite, with results that survive a stop
+    soak                   hours of small troubles, watched
     site, feed, worker, proxy, state_v1    what a run is made of
     account                what came out, compared
 

@@ -29,6 +29,7 @@ from pipeline.faults.proxy import Proxy
 from pipeline.faults.servers import Servers
 from pipeline.faults.site import RETRIED, STOP_SECONDS, Process, Site, as_records, simulated, wait
 from pipeline.model.outcome import Record
+from pipeline.simulate import Week
 
 PATIENCE_SECONDS = 90.0
 LOOK_SECONDS = 0.2
@@ -254,11 +255,11 @@ class Run:
         return sum(worker.take_overs() for worker in self.site.processes)
 
 
-def execute(fault: Fault, seed: int, attempt: int, servers: Servers, folder: Path) -> Result:
-    """One run.  `folder` keeps the logs."""
+def execute(fault: Fault, seed: int, attempt: int, servers: Servers, folder: Path, week: Week | None = None) -> Result:
+    """One run, of a simulated day unless a `week` is given.  `folder` keeps the logs."""
     begun = time.monotonic()
     dice = Random(f"{fault.name}/{seed}/{attempt}")
-    week = simulated(seed + 1000 * attempt)
+    week = week or simulated(seed + 1000 * attempt)
     with Site(servers.settings, week, folder, fault.changes) as site:
         run = Run(fault, site, servers, dice, as_records(week, site.settings))
         found, missed = account.Account(), ""

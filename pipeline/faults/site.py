@@ -53,7 +53,7 @@ class Process:
 
     def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.path = log
-        with log.open("wb") as out:
+        with log.open("ab") as out:  # appended to, so that it can be cut while it is written
             self._process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=dict(environment))
 
     @property
@@ -87,8 +87,20 @@ class Process:
         """The exit code.  Raises subprocess.TimeoutExpired."""
         return self._process.wait(seconds)
 
+    def rotate(self) -> None:
+        """Cut its log while it writes, as logrotate's copytruncate does; lines written in between are lost."""
+        with self.path.open("r+b") as now, self._rotated.open("ab") as before:
+            before.write(now.read())
+            now.truncate(0)
+
     def log(self) -> str:
-        return self.path.read_text(encoding="utf-8", errors="replace")
+        """All of it, what was rotated first."""
+        parts = [path.read_text(encoding="utf-8", errors="replace") for path in (self._rotated, self.path) if path.exists()]
+        return "".join(parts)
+
+    @property
+    def _rotated(self) -> Path:
+        return self.path.with_suffix(".1.log")
 
     def take_overs(self) -> int:
         """How often it took partitions over: once at its start, and once for every rebalance."""

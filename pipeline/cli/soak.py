@@ -1,0 +1,80 @@
+"""`trainwatch bench soak`: hours of a site at a set rate, with small troubles all the time; then everything is accounted for.
+
+Troubles and what is watched: `pipeline/faults/soak.py`.
+"""
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from pipeline.cli import Options, say
+from pipeline.cli.console import build_table, stdout
+from pipeline.cli.faults import own_servers, tidy
+
+if TYPE_CHECKING:
+    from pipeline.faults.soak import Soaked
+
+WRONG = 1
+
+
+@click.command()
+@click.option("--minutes", type=click.FloatRange(0.5, 60 * 24), default=5.0, show_default=True, help="How long.")
+@click.option("--rate", type=click.FloatRange(1, 50_000), default=300.0, show_default=True, help="Records a second.")
+@click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same troubles.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, with all samples.")
+@click.pass_context
+def soak(ctx: click.Context, /, minutes: float, rate: float, seed: int, as_json: bool) -> None:
+    """Kill, stop, join and freeze workers, slow and cut ClickHouse, delete and rotate, while a site runs; then account for every record.
+
+    On embedded servers of its own, removed at the end.  Exit 0: nothing lost, nothing doubled, the same findings as in memory, and open
+    files did not grow; 1: not so; 2: wrong usage.
+    """
+    from pipeline.embedded import servers as embedded  # noqa: PLC0415  keeps --help quick
+    from pipeline.faults import soak as soaking  # noqa: PLC0415
+    from pipeline.faults.servers import Servers  # noqa: PLC0415
+
+    folder = Path(tempfile.mkdtemp(prefix="trainwatch-soak-"))
+    say(f"logs are in {folder}, and stay there when something goes wrong")
+    for client in ("aiokafka", "kafka"):  # what they say of connections that are cut on purpose
+        logging.getLogger(client).setLevel(logging.CRITICAL)
+    own = own_servers(ctx.ensure_object(Options), folder)
+    try:
+        embedded.up(own, say=say)
+        soaked = soaking.soak(Servers(own), folder / "site", seconds=60 * minutes, rate=rate, seed=seed, say=say)
+    finally:
+        embedded.down(own, say=say)
+        tidy(folder)
+    right = not soaked.wrong
+    if as_json:
+        said = {"ok": right, "wrong": soaked.wrong, "memory_slope_mib_per_hour": soaked.memory_slope_mib_per_hour, "soak": soaked}
+        click.echo(msgspec.json.encode(said).decode())
+    else:
+        _show(soaked)
+    if right:
+        tidy(folder, "site")
+    ctx.exit(0 if right else WRONG)
+
+
+def _show(soaked: "Soaked") -> None:
+    result = soaked.result
+    table = build_table("Soak", "what", "figure")
+    table.add_row("records", f"{result.records:,} at {soaked.records_per_second:,.0f} a second")
+    table.add_row("troubles", ", ".join(f"{name} {times}" for name, times in soaked.troubles.items()) or "none")
+    table.add_row("folded again", f"{result.replayed:,} offsets; {result.take_overs} take-overs, {result.retries} inserts tried again")
+    table.add_row("lost, doubled", f"{result.lost}, {result.doubled}")
+    table.add_row(
+        "findings", f"{result.findings}, {'equal' if result.findings_equal and result.verdicts_equal else 'NOT EQUAL'} to memory's"
+    )
+    if soaked.settled:
+        first, last = soaked.settled[0], soaked.settled[-1]
+        table.add_row("memory", f"{last.resident_mib:.0f} MiB, {soaked.memory_slope_mib_per_hour:+.1f} MiB/h in the second half")
+        table.add_row("open files", f"{first.files} in the middle, {last.files} at the end")
+        table.add_row("lag", f"{max(each.lag for each in soaked.samples):,} records at most")
+        table.add_row("disk", f"{last.rows_mib:.0f} MiB of rows")
+    stdout().print(table)
+    for line in soaked.wrong:
+        say(f"WRONG: {line}")
