@@ -19,6 +19,7 @@ from pipeline.bench.site import PARTITIONS, Site
 from pipeline.runtime.following import caught_up
 from pipeline.runtime.local import LocalRuntime
 from pipeline.sink.clickhouse import Database
+from pipeline.topology import Topology
 
 PEERS = (OURS, "stock")
 RATE = 60_000
@@ -40,7 +41,7 @@ def run(site: Site, records: int, rounds: int, *, seed: int = 1, peers: tuple[st
     expected = {}
     for size, content in loads.items():
         site.preload(list(topics[size].values()), content.records, final=True)
-        expected[size] = _expected(site, content, topics[size])
+        expected[size] = expected_of(site, content, topics[size])
     shares = ", ".join(f"{topic} {share:.1%}" for topic, share in load.shares().items())
     site.say(f"mix: {records:,} records ({shares}), {few:,} for stock; expected: {_short(expected[records])}")
 
@@ -59,7 +60,7 @@ def _short(expected: dict[str, Any]) -> str:
     return ", ".join(f"{len(value) if isinstance(value, dict) else value} {name}" for name, value in expected.items())
 
 
-def _expected(site: Site, load: mix.Mix, topics: dict[str, str]) -> dict[str, Any]:
+def expected_of(site: Site, load: mix.Mix, topics: dict[str, str]) -> dict[str, Any]:
     """What the topology answers in memory."""
     settings = site.settings_of_run(load.settings, inputs(topics))
     runtime = LocalRuntime(settings, PARTITIONS, keep_rows=True)
@@ -88,17 +89,23 @@ def _one(site: Site, peer: str, topics: dict[str, str], load: mix.Mix, size: int
             return rows >= expected["events"] and caught_up(settings, topology).done
 
         spent = spend(site, task_of("mix", peer, settings, tuple(topics.values())), done)
-        found: dict[str, Any] = {"events": database.query("SELECT count() FROM {db}.events")[0][0]}
-        found["dead letters"] = len(list(site.read(topology.public_topic("dead-letter"))))
-        for name, (view, key) in TABLES.items():
-            where = "WHERE status != 'retracted'" if name == "findings" else ""
-            bodies = database.query(f"SELECT {key}, canonical FROM {{db}}.{view} {where}")  # noqa: S608  our own views
-            found[name] = {str(id_): orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS).decode() for id_, body in bodies}
+        found = found_by(site, topology, database)
     must_equal(peer, found, {name: expected[name] for name in ("events", "dead letters")})
     if peer == OURS:
-        must_equal(peer, _differing(found, expected), dict.fromkeys(TABLES, "as in memory"))
+        must_equal(peer, differing(found, expected), dict.fromkeys(TABLES, "as in memory"))
     site.remove(settings.kafka.group)
     return Measured.of(peer, size, spent, _judged_alike(found, expected))
+
+
+def found_by(site: Site, topology: Topology, database: Database) -> dict[str, Any]:
+    """What a run left, in the form of `expected_of`."""
+    found: dict[str, Any] = {"events": database.query("SELECT count() FROM {db}.events")[0][0]}
+    found["dead letters"] = len(list(site.read(topology.public_topic("dead-letter"))))
+    for name, (view, key) in TABLES.items():
+        where = "WHERE status != 'retracted'" if name == "findings" else ""
+        bodies = database.query(f"SELECT {key}, canonical FROM {{db}}.{view} {where}")  # noqa: S608  our own views
+        found[name] = {str(id_): orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS).decode() for id_, body in bodies}
+    return found
 
 
 def _judged_alike(found: dict[str, Any], expected: dict[str, Any]) -> float:
@@ -111,7 +118,7 @@ def _judged_alike(found: dict[str, Any], expected: dict[str, Any]) -> float:
     return sum(right) / len(right) if right else 1.0
 
 
-def _differing(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, str]:
+def differing(found: dict[str, Any], expected: dict[str, Any]) -> dict[str, str]:
     """Names of findings and verdicts that are not as in memory: their bodies are too long to print."""
     said = {}
     for name in TABLES:

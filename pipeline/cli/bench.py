@@ -176,6 +176,20 @@ def latency(ctx: click.Context, /, seconds: float, rate: int, findings: int, see
 
 
 @bench.command()
+@_records(200_000)
+@click.option("--workers", type=click.IntRange(2, 64), default=4, show_default=True, help="Workers of the group.")
+@_rounds
+@_seed
+@_json
+@click.pass_context
+def scale(ctx: click.Context, /, records: int, workers: int, rounds: int, seed: int, as_json: bool) -> None:
+    """Several workers in one group against one; and one host that has nearly all the access records."""
+    from pipeline.bench import job_scale  # noqa: PLC0415  keeps --help quick
+
+    _run(ctx, [lambda site: job_scale.run(site, records, workers, rounds, seed=seed)], as_json=as_json)
+
+
+@bench.command()
 @click.option("--seconds", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Time under the meter.")
 @_json
 @click.pass_context

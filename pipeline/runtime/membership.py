@@ -40,10 +40,12 @@ class GroupMembership:
     async def confirm(self, offsets: Mapping[Source, int]) -> None:
         """Commit; refused by the coordinator when our session has expired.  Raises Abandoned."""
         thread = self._app.consumer._thread
-        done = await thread.commit(dict(offsets))
-        # A client that has lost its membership commits as generation -1, which an empty group accepts: look twice.
-        if not done or thread._consumer._coordinator.generation != self.generation:
+        # A client commits in whatever generation it is: in a later one than ours it would speak for partitions of others, and one that
+        # has lost its membership commits as generation -1, which an empty group accepts.  So it is looked at twice.
+        if thread._consumer._coordinator.generation != self.generation or not await thread.commit(dict(offsets)):
             raise Abandoned("no longer a member of the group")
+        if thread._consumer._coordinator.generation != self.generation:
+            raise Abandoned("no longer a member of the group in which the partitions were taken over")
 
     async def committed(self, source: Source) -> int | None:
         """The committed offset of an assigned partition."""

@@ -1,12 +1,15 @@
 """The state topics on Kafka: taken over when partitions are assigned, appended to by the checkpoint.
 
-    read to our own look ──► proof of membership ──► claim, epoch + 1 ──► read to our own claim ──► still ours?
-        ──► read once more, unpacking what counts
+    read to our own look ──► never claimed, yet offsets of the group? refused ──► proof of membership ──► claim, epoch + 1
+        ──► read to our own claim ──► still ours? ──► read once more, unpacking what counts
 
 The look makes the end of the log findable, since compaction may remove the last record before the end offset.  The proof stands between
 reading and claiming, so that a frozen worker that wakes up does not claim over an owner that it has read about; one that freezes between
 proof and claim carries an older epoch or generation, which voids its claim.  A group that was deleted starts its generations again: its
 epochs go on, since they are counted in the log.
+
+A partition that nobody ever claimed has lost its state if the group has offsets; that is looked at before our own claim, which would hide
+it from the next worker.  One that was claimed and has no meta lost nothing: its owner went, in a rebalance, before anything was durable.
 
 Reading uses a plain consumer outside the group: the log must be read whole, while a Faust table shows only the last value per key.
 It is read in slices, between which heartbeats and other tasks have their turn.
@@ -27,13 +30,14 @@ from pipeline.errors import StateIncompatible
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.partition import Source
 from pipeline.runtime.state_log import LogReader, Write
-from pipeline.runtime.state_record import CLAIM, LOOK, Claim, Owner, key, pack
+from pipeline.runtime.state_record import CLAIM, LOOK, NOBODY, Claim, Owner, key, pack
 
 FETCH_BYTES = 1 << 20  # per partition and fetch, while reading state: dozens of partitions are in memory at once
 POLL_MS = 200
 SLICE_SECONDS = 0.02  # of reading, in which nothing else runs
 Take = Callable[[str, bytes | None], None]
 Prove = Callable[[Mapping[Source, int]], Awaitable[None]]  # raises Abandoned when we are no longer a member
+Began = Callable[[Source], Awaitable[bool]]  # has the group offsets of it?
 
 
 def give_back() -> None:
@@ -58,7 +62,7 @@ class StateTopics:
         await asyncio.gather(*futures)
 
     async def take_over(
-        self, sources: Sequence[Source], generation: int, prove: Prove, current: Callable[[], bool]
+        self, sources: Sequence[Source], generation: int, prove: Prove, began: Began, current: Callable[[], bool]
     ) -> dict[Source, tuple[Owner, LogReader]]:
         """Claim the partitions and read their state.  `current`: is the generation still the group's?
 
@@ -80,6 +84,12 @@ class StateTopics:
             consumer.assign(partitions)
             await self.write({source: [(look, pack(Claim()))] for source in sources})
             await self._read(consumer, self._takers(states), dict.fromkeys(sources, look), current)
+            for source, read in states.items():
+                if read.last == NOBODY and await began(source):
+                    raise StateIncompatible(
+                        f"{source}: offsets are committed for this group, but there is no state",
+                        advice="Use another kafka.group, or delete the group's offsets to begin anew.",
+                    )
             known = {source: read.meta.applied for source, read in states.items() if read.meta is not None}
             if known:
                 await prove(known)

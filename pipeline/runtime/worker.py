@@ -22,7 +22,6 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from pipeline.errors import StateIncompatible
 from pipeline.evidence.chain import Sealer
 from pipeline.evidence.signing import load_signer
 from pipeline.model.facts import Fact, encode_fact
@@ -192,16 +191,11 @@ class Worker:
         sources = [source for source in self.membership.assigned() if any(source.topic in stage.reads for stage in self._topology.stages)]
         if not sources:
             return {}
-        taken = await state.take_over(sources, generation, self._prove, lambda: self.membership.current() == generation)
+        taken = await state.take_over(sources, generation, self._prove, self._began, lambda: self.membership.current() == generation)
         self._reached("claimed")
         first, end = await self._topic_offsets(sources, patience_seconds=6 * OFFSETS_SECONDS)
         parts = {}
         for source, (owner, read) in taken.items():
-            if read.meta is None and await self.membership.committed(source) is not None:
-                raise StateIncompatible(
-                    f"{source}: offsets are committed for this group, but there is no state",
-                    advice="Use another kafka.group, or delete the group's offsets to begin anew.",
-                )
             parts[source] = part = Partition(source, self._topology.stage_of(source.topic), self._settings, owner, read)
             part.seals = self._sealer is not None and part.observes
         metas = {source: part.adopt(first[source], end[source], secrets.token_hex(4)) for source, part in parts.items()}
@@ -212,6 +206,9 @@ class Worker:
     async def _prove(self, offsets: Mapping[Source, int]) -> None:
         await self.membership.confirm(offsets)
         self._reached("proved")
+
+    async def _began(self, source: Source) -> bool:
+        return await self.membership.committed(source) is not None
 
     def revoked(self) -> None:
         """The last checkpoint has run."""

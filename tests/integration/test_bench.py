@@ -88,6 +88,17 @@ def test_latency(servers: Settings, tmp_path: Path) -> None:
     assert left(servers) == set()
 
 
+def test_scale(servers: Settings, tmp_path: Path) -> None:
+    """Two workers, one worker and a hot host all come out as in memory; ratios are those of what was measured."""
+    _, report = run(servers, tmp_path, "scale", "--records", "4000", "--workers", "2", "--rounds", "1")
+    figures = report["figures"]
+    bounds = {each["what"]: each["measured"] for each in report["requirements"]}
+    alone, together, hot = (figures[f"{name}, CPU us a record"] for name in ("alone", "together", "hot"))
+    assert bounds["CPU of a record, 2 workers to one"] == pytest.approx(together / alone)
+    assert bounds["CPU of a record, one hot host to the mix"] == pytest.approx(hot / alone)
+    assert left(servers) == set()
+
+
 def test_idle(servers: Settings, tmp_path: Path) -> None:
     """The share follows from CPU seconds and seconds."""
     _, report = run(servers, tmp_path, "idle", "--seconds", "2")

@@ -1,0 +1,84 @@
+"""What a worker makes of a group that has offsets and a partition that has no state, on the real broker."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.structs import OffsetAndMetadata
+
+from pipeline.faults.feed import Feed
+from pipeline.faults.site import PARTITIONS, Site, as_records, simulated, wait
+from pipeline.runtime.state_record import CLAIM, Claim, Owner, key, pack
+from pipeline.settings import Settings
+
+pytestmark = pytest.mark.servers
+
+WEEK = simulated(1)
+FEW = 400
+PATIENCE = 300  # looks, five a second
+
+
+@pytest.fixture
+def site(servers: Settings, tmp_path: Path) -> Iterator[Site]:
+    with Site(servers, WEEK, tmp_path / "site", {}) as opened:
+        yield opened
+
+
+def inputs(site: Site) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for topic in site.settings.kafka.input_topics for number in range(PARTITIONS)]
+
+
+def commit(site: Site) -> None:
+    """The group's word that somebody had begun, at offset 0."""
+    consumer: Any = KafkaConsumer(
+        bootstrap_servers=site.settings.kafka.bootstrap_servers.split(","), group_id=site.settings.kafka.group, enable_auto_commit=False
+    )
+    try:
+        consumer.commit({part: OffsetAndMetadata(0, "", -1) for part in inputs(site)})
+    finally:
+        consumer.close()
+
+
+def claim(site: Site) -> None:
+    """Of somebody who lost his partitions again before he had written what he adopted."""
+    producer: Any = KafkaProducer(bootstrap_servers=site.settings.kafka.bootstrap_servers.split(","))
+    try:
+        for part in inputs(site):
+            name = key(CLAIM, Owner(1, 1, "aa"))
+            producer.send(site.topology.state_topic(part.topic), pack(Claim()), name.encode(), partition=part.partition)
+        producer.flush()
+    finally:
+        producer.close()
+
+
+def test_a_claim_without_state_is_taken_over(site: Site) -> None:
+    """A rebalance in the middle of the first take-over leaves a claim, and an offset that was committed to prove membership."""
+    claim(site)
+    commit(site)
+    records = as_records(WEEK, site.settings)[:FEW]
+    feed = Feed(site.settings.kafka.bootstrap_servers, PARTITIONS, records, 1.0, site.settings.kafka.input_topics)
+    worker = site.start()
+    try:
+        feed.start()
+        feed.finish()
+        for _ in range(PATIENCE):
+            if not worker.alive or site.done():
+                break
+            wait(0.2)
+    finally:
+        feed.stop()
+    assert worker.alive, worker.log()[-3000:]
+    assert site.database.query("SELECT uniqExact(topic, partition) FROM {db}.sink_ranges WHERE topic LIKE '%logs.%'")[0][0] == len(
+        inputs(site)
+    )
+
+
+def test_offsets_without_any_state_are_refused_by_every_worker(site: Site) -> None:
+    """The state topics were lost: to begin anew silently would lose what is between; the second worker must not do so either."""
+    commit(site)
+    for _ in range(2):
+        worker = site.start()
+        assert worker.wait(60.0) == 1
+        assert "there is no state" in worker.log()
