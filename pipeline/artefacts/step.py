@@ -24,6 +24,7 @@ from pipeline.model.actor import actor_of
 from pipeline.model.events import Body, CheckpointLoaded, CheckpointSaved, Event, FileTouched, HookFound, ModuleImported
 from pipeline.model.facts import VOID, Fact, job_case
 from pipeline.model.ids import digest, rank
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Tell
 from pipeline.model.runs import REMOVED
 from pipeline.model.told import ArtefactUse, decode_told, encode_told
@@ -36,7 +37,6 @@ SAVES_TOLD_MAX = 8  # per load, the last of a job each, the newest: the judge ne
 WRITES_TOLD_MAX = 200  # per load, the newest
 FOREIGN_TOLD_MAX = 8  # per import: a job has thousands
 JOBS_FEW = 64
-DAY_MS = 86_400_000
 LATEST = 2**62
 QUIET_MS = 2 * DAY_MS  # after its last event an artefact is sealed
 OTHER_MS = 7 * DAY_MS  # how long other bytes of the same path are worth telling: of modules and hooks,
@@ -318,6 +318,8 @@ def _before(history: History, load: Known) -> list[Known]:
     foreign = history.foreign_between(since, load.time)
     if not foreign:
         return others
+    if other is None and same is not None and same < foreign[-1]:  # what was written since was put back before anybody loaded it
+        again = same
     if again is not None:  # who wrote before they came first?
         foreign, others = history.foreign_between(again.time - WRITTEN_MS, load.time), [again, *others]
     leave = history.leave_since(foreign[-1], load.time)

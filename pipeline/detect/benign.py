@@ -10,17 +10,35 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipeline.detect.case import Case
+from pipeline.detect.case import CLOCK_MS, Case
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import Body, CheckpointLoaded, CheckpointSaved, Event, FileTouched, NodeState, OomKill, SignalSent, Xid
+from pipeline.model.events import (
+    Body,
+    CheckpointLoaded,
+    CheckpointSaved,
+    Event,
+    FileTouched,
+    KubernetesRequest,
+    NodeState,
+    ObjectEvent,
+    OomKill,
+    SignalSent,
+    Xid,
+)
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
+from pipeline.model.workload import is_workload
 from pipeline.stream.watermark import Watermarks
 
 # Application-caused or consequential Xids (the list that NVIDIA's device plugin ignores): any abrupt death, a kill included, may leave
 # one, so they never acquit.  Hardware and fabric: NVIDIA Xid catalogue.
 HARDWARE_XIDS = frozenset({48, 63, 64, 74, 79, 92, 94, 95, 119, 120, 140, *range(144, 151)})
+# What controllers of Kubernetes, Kueue and Volcano say of a pod, a workload or a group (pkg/kubelet/events, kueue pkg/workload, volcano).
+PREEMPTIONS = ("Preempted", "EvictedDueToPreempted", "Evicted", "Evict", "PodEvicted")
+DEADLINES = ("DeadlineExceeded",)
+OUT_OF_MEMORY = ("OOMKilled", "OOMKilling")
+NODE_LOST = ("NodeNotReady", "TaintManagerEviction", "NodeShutdown", "DeletingNode")
 
 
 class Suspicion(msgspec.Struct, frozen=True):
@@ -40,20 +58,23 @@ def owner_or_service(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
     """The owner, or a service identity that acts for owners, did it."""
     name = "owner_or_service"
     if case.owner is None:
-        return Explanation(name, Checked.NOT_CHECKED, missing=(Source.JOBCOMP, Source.SACCT))
+        tell = (Source.KUBERNETES_AUDIT,) if is_workload(case.attempt.job) else (Source.JOBCOMP, Source.SACCT)
+        return Explanation(name, Checked.NOT_CHECKED, missing=tell)
     if suspicion.actor is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
     bond = relation(suspicion.actor, case.owner)
     if bond in ("owner", "service"):
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"the actor is the {bond}")
+    if is_workload(case.attempt.job) and (case.owner.role == "service" or ":serviceaccount:" in case.owner.id):
+        return Explanation(name, Checked.NOT_CHECKED, note="a service made the job: for whom, nobody says")
     if not _comparable(suspicion.actor, case.owner):
-        return Explanation(name, Checked.NOT_CHECKED, note=f"no identity map says whether {suspicion.actor.id} is {case.owner.id}")
+        return Explanation(name, Checked.NOT_CHECKED, note="no identity map says whether the actor is the owner")
     return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, f"relation of actor to owner: {bond}")
 
 
 def _comparable(one: Identity, other: Identity) -> bool:
-    """A uid and a login name that no identity map ties may be the same person."""
-    return (one.uid is not None and other.uid is not None) or bool(one.login and other.login)
+    """Two names that no identity map ties, a uid and a login or two of Kubernetes, may be the same person's."""
+    return (one.uid is not None and other.uid is not None) or bool(one.login and other.login) or bool(one.role and other.role)
 
 
 def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -67,13 +88,17 @@ def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
 
 
 def preempted(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
-    """The scheduler took the resources for another job, or put the job back in the queue."""
+    """The scheduler took the resources for another job, or put the job back in the queue; a node put a pod out for want of room."""
+    if is_workload(case.attempt.job):
+        return _controllers_said(case, suspicion, now, "preempted", PREEMPTIONS)
     found, step = case.controller("preempted", "requeued"), case.step_cancelled("preemption", "requeue")
     return _scheduler_said(case, suspicion, now, "preempted", ("PREEMPTED", "REQUEUED"), _id(found), _id(step))
 
 
 def time_limit(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The job ran into its time limit."""
+    if is_workload(case.attempt.job):
+        return _controllers_said(case, suspicion, now, "time_limit", DEADLINES)
     found, step = case.controller("time_limit"), case.step_cancelled("time_limit")
     return _scheduler_said(case, suspicion, now, "time_limit", ("TIMEOUT", "DEADLINE"), _id(found), _id(step))
 
@@ -98,10 +123,32 @@ def _scheduler_said(
         return Explanation(name, Checked.NOT_CHECKED, printed, "only the job's own output says so, no record of the scheduler")
     if case.end_record is not None:
         return Explanation(name, Checked.EXCLUDED, case.end_record[0].id, f"state {case.state}")
+    if case.attempt.start < 0:
+        return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "it never ran")
     missing = case.missing(now, Source.SLURMCTLD, suspicion.cause.event_time, suspicion.effect_time)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=(*missing, Source.JOBCOMP))
     return Explanation(name, Checked.EXCLUDED, note="the controller log was heard and says nothing of it")
+
+
+def _controllers_said(case: Case, suspicion: Suspicion, now: Watermarks, name: str, reasons: tuple[str, ...]) -> Explanation:
+    """Of a job of Kubernetes its controllers say it, before the act; where the API server says who acted, nobody else did."""
+    cause = suspicion.cause
+    if found := object_event(case, suspicion, *reasons):
+        return Explanation(name, Checked.CONFIRMED, found[0].id, f"{found[1].kind} {found[1].reason}")
+    if isinstance(cause.body, KubernetesRequest):
+        return Explanation(name, Checked.EXCLUDED, cause.id, "the API server says who asked, and no controller said it before")
+    missing = case.missing(now, Source.KUBERNETES_EVENTS, cause.event_time, suspicion.effect_time)
+    if missing:
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
+    return Explanation(name, Checked.EXCLUDED, note="the controllers were heard and say nothing of it")
+
+
+def object_event(case: Case, suspicion: Suspicion, *reasons: str) -> tuple[Event, ObjectEvent] | None:
+    """What a controller said of the job's objects shortly before the act; behind it, it may be what the act did."""
+    at = suspicion.cause.event_time
+    start = at - case.site.windows.hardware_window_seconds * 1000
+    return next(((event, body) for event, body in case.object_events(*reasons) if start <= event.event_time <= at + CLOCK_MS), None)
 
 
 def scheduler_cancel(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
@@ -131,6 +178,8 @@ def out_of_memory(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
             mine = body.pid == suspicion.target_pid if suspicion.target_pid is not None else touch.job_pid
             if mine:
                 return Explanation(name, Checked.CONFIRMED, touch.event.id, f"process {body.pid}")
+    if found := object_event(case, suspicion, *OUT_OF_MEMORY):
+        return Explanation(name, Checked.CONFIRMED, found[0].id, f"{found[1].kind} {found[1].reason}")
     missing = case.missing(now, Source.KERNEL, start, suspicion.effect_time, (suspicion.host,) if suspicion.host else case.nodes)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
@@ -153,6 +202,8 @@ def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
         if failed and start <= touch.event.event_time <= before:
             what = f"Xid {body.code}" if isinstance(body, Xid) else "node not responding"
             return Explanation(name, Checked.CONFIRMED, touch.event.id, what)
+    if found := object_event(case, suspicion, *NODE_LOST):
+        return Explanation(name, Checked.CONFIRMED, found[0].id, f"{found[1].kind} {found[1].reason}")
     # Two sources tell: the kernel of a GPU, the controller of a node.  Each must have been heard for as long as one looks back.
     missing = case.missing(now, Source.KERNEL, start, before, (suspicion.host,) if suspicion.host else case.nodes)
     missing += case.missing(now, Source.SLURMCTLD, start, before)
@@ -189,7 +240,7 @@ def launcher_cleanup(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
     return Explanation(name, Checked.EXCLUDED, cause.id, "the sender is not under the owner's uid and login")
 
 
-def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """Who saved the checkpoint wrote it again: a base model that its maker repaired, a save that finished late.
 
     A save is told by a job's output, where anybody may say that he saved the file under any uid: it explains nothing, and rules nothing
@@ -203,11 +254,13 @@ def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # 
         return Explanation(name, Checked.NOT_CHECKED, note="no record says under which uid it was saved", missing=(Source.PROBE,))
     people = [case.site.directory.by_uid(uid, save.event_time) for uid, save in zip(uids, saves, strict=True)]
     own = [relation(suspicion.actor, who) == "owner" for who in people]
+    if all(own) and own_file(case, suspicion, now).answer is Checked.EXCLUDED:
+        return Explanation(name, Checked.NOT_CHECKED, saves[-1].id, "so says a job; the kernel says that it was another's file")
     if all(own):
         return Explanation(name, Checked.CONFIRMED, saves[-1].id, "saved and written by the same identity")
     if any(own):
         return Explanation(name, Checked.NOT_CHECKED, saves[-1].id, "saved by several identities, the writer among them")
-    return Explanation(name, Checked.EXCLUDED, saves[-1].id, f"saved under uid {uids[-1]}")
+    return Explanation(name, Checked.EXCLUDED, saves[-1].id, "saved by somebody else")
 
 
 def saved_again(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -241,7 +294,7 @@ def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation: 
             continue
         who = actor_of(directory, touched)
         if who is not None and who.id == actor.id and relation(directory.by_uid(body.file_uid, touched.event_time), actor) != "owner":
-            return Explanation(name, Checked.EXCLUDED, touched.id, f"the file belonged to uid {body.file_uid}")
+            return Explanation(name, Checked.EXCLUDED, touched.id, "the file belonged to somebody else")
     return Explanation(name, Checked.NOT_CHECKED, note="no record shows that the file was somebody else's")
 
 
@@ -251,7 +304,6 @@ def allowed_writer(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
     if suspicion.actor is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who wrote")
     path = getattr(suspicion.cause.body, "path", "")
-    for root, writers in case.site.artefact_writers:
-        if path.startswith(root) and suspicion.actor.id in writers:
-            return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"writer of {root}")
+    if case.site.has_leave(suspicion.actor, path):
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"writer of {case.site.root_of(path).path}")
     return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "not among the writers of the artefact's root")

@@ -4,6 +4,7 @@ In: a case and a suspicion whose cause is a write, or an act from inside the job
 says confirms nothing here: who wrote a file can run a job of his own and print what he likes.
 """
 
+from collections.abc import Collection
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -11,9 +12,11 @@ import msgspec
 from pipeline.detect import benign
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, Loaded
+from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import (
     CheckpointSaved,
     CollectiveTimeout,
+    Event,
     FileTouched,
     GlobalUnpickled,
     HookFound,
@@ -29,6 +32,7 @@ from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 ABORT = 6
+SAME_MS = 5_000  # the kernel and the probe tell of one signal
 # What compilers make while a job runs; any job that may write there does.
 _GENERATED = ("/__pycache__/", "/.triton/", "/torch_extensions/", "/torchinductor", "/.nv/ComputeCache/", "/numba_cache/")
 
@@ -96,11 +100,9 @@ def own_place(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """
     name, loaded = "own_place", loaded_by(case, suspicion)
     if loaded is not None and isinstance(loaded.event.body, HookFound):
-        inner = max(
-            (pair for pair in case.site.artefact_writers if loaded.path.startswith(pair[0])), key=lambda pair: len(pair[0]), default=None
-        )
-        if inner is not None and inner[1]:
-            return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, f"the settings say whose {inner[0]} is")
+        root = case.site.root_of(loaded.path)
+        if root.writers:
+            return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, f"the settings say whose {root.path} is")
     return msgspec.structs.replace(benign.own_file(case, suspicion, now), name=name)
 
 
@@ -152,14 +154,32 @@ def felt_before(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
 
 
 def sibling_first(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
-    """Another rank had failed by itself, and the launcher ended the others."""
-    name, cause, target = "sibling_first", suspicion.cause, suspicion.target_pid
+    """Another rank had failed by itself, and the launcher ended the others.
+
+    The launcher says so in the job's output, where the code that ended the job writes, too.  So the kernel must have seen the signal of a
+    process that is none of the ranks, nor started by one.
+    """
+    name, cause = "sibling_first", suspicion.cause
+    ranks = {body.pid for _, body in case.of(ProcessStarted) if body.rank is not None}
+    if (said := _said_by_launcher(case, suspicion, ranks)) is not None:
+        event, what = said
+        if _seen_from_outside(case, suspicion, {*ranks, suspicion.target_pid} - {None}):
+            return Explanation(name, Checked.CONFIRMED, event.id, what)
+        return Explanation(name, Checked.NOT_CHECKED, event.id, f"only the job's own output says so: {what}")
+    missing = case.missing(now, Source.TRAINING, cause.event_time, suspicion.effect_time)
+    if missing:
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
+    return Explanation(name, Checked.EXCLUDED, note="the job's output was heard and names no rank that failed before")
+
+
+def _said_by_launcher(case: Case, suspicion: Suspicion, ranks: Collection[int | None]) -> tuple[Event, str] | None:
+    """The line by which the launcher ended the process, or by which another had failed before."""
+    cause, target = suspicion.cause, suspicion.target_pid
     for event, closed in case.of(RanksClosed):
         if closed.pid == target and event.event_time <= suspicion.effect_time:
-            return Explanation(name, Checked.CONFIRMED, event.id, f"the launcher says that it ended process {closed.pid}")
+            return event, f"the launcher ended process {closed.pid}"
     asked = {body.target_pid for _, body in case.of(SignalRequested)}
     asked |= {touch.event.body.target_pid for touch in case.touches if isinstance(touch.event.body, SignalSent)}
-    ranks = {body.pid for _, body in case.of(ProcessStarted) if body.rank is not None}
     sender = getattr(cause.body, "pid", None)
     whole = target is None or target <= 0  # a process group
     by_rank = sender is None or sender == target or sender in ranks or (whole and sender == -(target or 0))
@@ -167,22 +187,34 @@ def sibling_first(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
         mine = rank.pid in (None, target) or rank.pid in asked or (whole and event.event_time >= cause.event_time)
         # What fails behind a rank's own act, on other nodes too, fails because of it; a launcher tells of the first failure last.
         if not mine and (event.event_time < cause.event_time or not by_rank):
-            return Explanation(name, Checked.CONFIRMED, event.id, f"process {rank.pid} had failed before")
-    missing = case.missing(now, Source.TRAINING, cause.event_time, suspicion.effect_time)
-    if missing:
-        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
-    return Explanation(name, Checked.EXCLUDED, note="the job's output was heard and names no rank that failed before")
+            return event, f"process {rank.pid} had failed before"
+    return None
+
+
+def _seen_from_outside(case: Case, suspicion: Suspicion, inside: Collection[int | None]) -> bool:
+    """Did the kernel see the target signalled by a process of the owner's that is none of these, nor the child of one?"""
+    at, target = suspicion.cause.event_time, suspicion.target_pid
+    for touch in case.touches:
+        body = touch.event.body
+        if isinstance(body, SignalSent) and body.success and body.target_pid == target and abs(touch.event.event_time - at) <= SAME_MS:
+            outside = body.pid is not None and body.pid not in inside and body.ppid not in inside
+            if outside and relation(actor_of(case.site.directory, touch.event), case.owner) == "owner":
+                return True
+    return False
 
 
 def watchdog_abort(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
-    """The watchdog of the collectives had waited long enough, and aborted its own process."""
+    """The watchdog of the collectives had waited long enough, and aborted its own process.
+
+    It says so in the job's output, and nowhere else: whoever's code aborts the job can write the same.
+    """
     name, cause = "watchdog_abort", suspicion.cause
     if getattr(cause.body, "signal", None) != ABORT:
         return Explanation(name, Checked.EXCLUDED, cause.id, "a watchdog aborts: this was no abort")
     start = cause.event_time - case.site.windows.hardware_window_seconds * 1000
     for event, _ in case.of(CollectiveTimeout):
         if start <= event.event_time <= cause.event_time:
-            return Explanation(name, Checked.CONFIRMED, event.id, "a collective operation had timed out before")
+            return Explanation(name, Checked.NOT_CHECKED, event.id, "only the job's own output says that a collective operation timed out")
     missing = case.missing(now, Source.TRAINING, start, cause.event_time)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)

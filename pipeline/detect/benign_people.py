@@ -10,16 +10,17 @@ from pipeline.detect import acts
 from pipeline.detect.benign import HARDWARE_XIDS, Suspicion
 from pipeline.detect.subjects import HostCase, IdentityCase
 from pipeline.model.actor import actor_of
-from pipeline.model.events import AuditRecord, Event, JobRecord, KernelLine, Login, Xid
+from pipeline.model.events import AuditRecord, Event, JobRecord, KernelLine, Login, ProcessRun, Xid
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import KEY, Identity
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import PER_HOST, Source
 from pipeline.stream.watermark import Watermarks
 
+SAME_ACT_MS = 60_000  # what sudo and the kernel tell of one command
 PUT_BACK_MS = 180_000  # a package upgrade stops an agent and starts it again
 REBOOT_BEFORE_MS, REBOOT_AFTER_MS = 300_000, 900_000
 PRESENT_MS = 3_600_000
-DAY_MS = 86_400_000
 LEMON_XIDS = 2
 KNOWN_DAYS = 3
 DOCUMENTED = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")  # networks of examples: Python counts them as private
@@ -103,8 +104,12 @@ def still_heard(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explan
     """The act had no effect: what it would have silenced was heard all the same."""
     name, cause = "still_heard", suspicion.cause
     kind = acts.on_telemetry(cause)
-    if acts.recorded_by_kernel(cause) or kind == "clear":
+    if acts.recorded_by_kernel(cause):
         return Explanation(name, Checked.EXCLUDED, cause.id, "the record says that it took effect")
+    if kind == "clear":
+        if (by := _seen_by_kernel(case, cause)) is not None:
+            return Explanation(name, Checked.EXCLUDED, by.id, "the kernel saw it done")
+        return Explanation(name, Checked.NOT_CHECKED, cause.id, "only what was asked for is on record, as anybody may write it")
     window = case.site.windows.telemetry_window_seconds * 1000
     for source in acts.silences(cause):
         if gap_after(case, source, suspicion.effect_time, now) is not None:
@@ -112,6 +117,17 @@ def still_heard(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explan
     passed = all(now.passed(case.cluster, source, suspicion.effect_time + window) for source in acts.silences(cause))
     note = "no gap followed" if passed and acts.silences(cause) else "what followed is not known yet, or cannot be"
     return Explanation(name, Checked.NOT_CHECKED, note=note)
+
+
+def _seen_by_kernel(case: HostCase, cause: Event) -> Event | None:
+    """The kernel's own word that the command ran.
+
+    Sudo and a shell's history write down what they are given, and `logger` writes a line like sudo's for anybody.
+    """
+    for event in (cause, *case.between(cause.event_time - SAME_ACT_MS, cause.event_time + SAME_ACT_MS)):
+        if isinstance(event.body, ProcessRun) and acts.on_telemetry(event) == "clear":
+            return event
+    return None
 
 
 def gap_after(case: HostCase, source: Source, time: int, now: Watermarks) -> int | None:

@@ -30,7 +30,7 @@ from pipeline.model.events import (
     StepCancelled,
     TrainingLine,
 )
-from pipeline.model.finding import Evidence, subject_of
+from pipeline.model.finding import UNPROVEN, Evidence, subject_of
 from pipeline.model.identity import Directory, Identity
 from pipeline.model.runs import REMOVED
 from pipeline.model.source import PER_HOST, Source
@@ -53,6 +53,17 @@ CLOCK_MS = 5_000  # schedulers state whole seconds
 ANSWER_MS = 60_000  # a busy controller may take this long from a request to its answer
 
 
+class Root(msgspec.Struct, frozen=True):
+    """A folder of artefacts."""
+
+    path: str  # with a slash behind
+    kind: str = ""  # checkpoint | environment | framework | hook | dataset ...
+    writers: frozenset[str] = frozenset()  # identity ids that may write there; none: the settings do not say
+
+
+NO_ROOT = Root("")
+
+
 class Site(msgspec.Struct, frozen=True):
     """What settings say that detectors need; fixed per worker generation."""
 
@@ -60,13 +71,15 @@ class Site(msgspec.Struct, frozen=True):
     windows: DetectSettings
     grace_ms: int
     bucket_ms: int
-    artefact_writers: tuple[tuple[str, frozenset[str]], ...]  # (folder with slash, identity ids that may write)
-    artefact_kinds: tuple[tuple[str, str], ...] = ()  # (folder with slash, what lies there)
+    roots: tuple[Root, ...] = ()  # the innermost first
 
-    def kind_of(self, path: str) -> str:
-        """checkpoint | environment | framework | hook | dataset ...; empty: below no root.  The innermost root decides."""
-        inner = max((pair for pair in self.artefact_kinds if path.startswith(pair[0])), key=lambda pair: len(pair[0]), default=("", ""))
-        return inner[1]
+    def root_of(self, path: str) -> Root:
+        """The innermost root decides: whoever owns a folder has no leave in one below it that is another's.  Below none: NO_ROOT."""
+        return next((root for root in self.roots if path.startswith(root.path)), NO_ROOT)
+
+    def has_leave(self, who: Identity | None, path: str) -> bool:
+        """Do the settings let this identity write there?"""
+        return who is not None and who.id in self.root_of(path).writers
 
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):
@@ -87,7 +100,9 @@ class Loaded(msgspec.Struct, frozen=True):
     saves: tuple[Event, ...] = ()  # body: CheckpointSaved; of each job the last
     writes: tuple[Event, ...] = ()  # body: FileTouched; of modules and hooks by who may not write there, and the last if it is behind those
     other: Event | None = None  # the last load of other bytes of the same path, by whatever job: of modules and hooks within a week
-    same: Event | None = None  # the first load of the same bytes, when it came before the other ones
+    same: Event | None = (
+        None  # the first load of the same bytes, when it came before the other ones, or, without any, before the last write
+    )
     earlier: tuple[Event, ...] = ()  # writes behind which `same` was loaded, by who may not
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
     resumed: tuple[Event, ...] = ()  # where something was removed, the last load from the folder before; and the loads above
@@ -116,6 +131,7 @@ class Case:
     ) -> None:
         self.site, self.attempt, self.subject = site, attempt, subject_of(attempt)
         self._failed: list[tuple[Event, RankFailed]] | None = None
+        self._loaded: Sequence[Loaded] | None = None
         self._by_kind: dict[type[Body], list[tuple[Event, Body]]] = {}
         for event in sorted(events, key=lambda each: (each.event_time, each.id)):
             self._by_kind.setdefault(type(event.body), []).append((event, event.body))
@@ -210,6 +226,11 @@ class Case:
 
     def loaded(self, *kinds: type[LoadBody]) -> Sequence[Loaded]:
         """What the attempt loaded, with the saves, writes and other bytes before each load; of modules those worth telling."""
+        if self._loaded is None:  # a dozen detectors and explanations ask, some once for each write
+            self._loaded = self._with_histories()
+        return [each for each in self._loaded if isinstance(each.event.body, kinds)] if kinds else self._loaded
+
+    def _with_histories(self) -> Sequence[Loaded]:
         uses: dict[str, list[Event]] = {}
         loads: dict[str, Event] = {}
         for use in self.uses:
@@ -219,7 +240,7 @@ class Case:
         found = []
         for load in sorted(loads.values(), key=lambda each: (each.event_time, each.id)):
             body = load.body
-            if not isinstance(body, (CheckpointLoaded, ModuleImported, HookFound)) or (kinds and not isinstance(body, kinds)):
+            if not isinstance(body, (CheckpointLoaded, ModuleImported, HookFound)):
                 continue
             found.append(self._with_history(load, body, sorted(uses.get(load.id, ()), key=lambda each: (each.event_time, each.id))))
         return found
@@ -232,15 +253,16 @@ class Case:
         others = [each for each in loads if bytes_of(each.body) != bytes_of(body)]
         other = max(others, key=lambda each: (getattr(each.body, "sha256", "") != body.sha256, each.event_time, each.id), default=None)
         same = next((each for each in loads if bytes_of(each.body) == bytes_of(body)), None)
-        if other is None or (same is not None and same.event_time >= other.event_time):
+        if other is not None and same is not None and same.event_time >= other.event_time:
             same = None
         files = [each for each in before if isinstance(each.body, FileTouched)]
         writes = [each for each in files if getattr(each.body, "action", "") != REMOVED]
-        foreign = [each for each in writes if not self.has_leave(each, body.path)]
+        leave = self.site.has_leave
+        foreign = [each for each in writes if not leave(actor_of(self.site.directory, each), body.path)]
         if not isinstance(body, CheckpointLoaded):
             foreign = foreign[-FOREIGN_WRITES_MAX:]
-            leave = [each for each in writes[-1:] if self.has_leave(each, body.path)]
-            writes = [each for each in (*foreign, *leave) if other is None or each.event_time >= other.event_time]
+            last = [each for each in writes[-1:] if leave(actor_of(self.site.directory, each), body.path)]
+            writes = [each for each in (*foreign, *last) if other is None or each.event_time >= other.event_time]
         saves = [each for each in before if isinstance(each.body, CheckpointSaved)]
         return Loaded(
             load,
@@ -255,12 +277,6 @@ class Case:
             removed=tuple(each for each in files if getattr(each.body, "action", "") == REMOVED),
             resumed=tuple(sorted((*beside, *loads), key=lambda each: (each.event_time, each.id))),
         )
-
-    def has_leave(self, event: Event, path: str) -> bool:
-        """May who did this write below the artefact's root?  The innermost root decides."""
-        inner = max((pair for pair in self.site.artefact_writers if path.startswith(pair[0])), key=lambda pair: len(pair[0]), default=None)
-        who = actor_of(self.site.directory, event) if inner is not None and inner[1] else None
-        return who is not None and inner is not None and who.id in inner[1]
 
     def probe_stopped(self) -> Sequence[tuple[Event, ProbeNote]]:
         """Where the probe said that it left something out or failed; that a process ended in the ordinary way is no such word."""
@@ -349,4 +365,5 @@ class Case:
 def evidence(role: str, event: Event, summary: str) -> tuple[Evidence, ...]:
     """An event as evidence; an assembled one cites each record it was made from."""
     cited = event.parts or ((event.id, event.sha256),)
+    summary += UNPROVEN if event.unproven else ""
     return tuple(Evidence(role, event_id, sha256, event.source.value, event.event_time, summary) for event_id, sha256 in cited)

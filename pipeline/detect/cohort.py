@@ -18,13 +18,12 @@ import msgspec
 from pipeline.detect.case import Site
 from pipeline.model.finding import Checked, Evidence, Explanation, Subject
 from pipeline.model.identity import Identity
-from pipeline.model.ids import digest
 from pipeline.model.source import Source
 from pipeline.model.summary import Exposure, JobSummary
 from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
 
-EXPLAINED = frozenset({"node_fail", "hardware", "oom", "time_limit", "preempted"})  # causes of a verdict
+EXPLAINED = frozenset({"node_fail", "hardware", "out_of_memory", "time_limit", "preempted", "requeued"})  # causes of a verdict
 ALONE_MIN = 2
 HARMLESS_MIN, HARMLESS_SHARE = 3, 0.75  # of those that loaded what somebody wrote went well: it is not what does the harm
 CLEAN_MIN = 5  # and no fewer than the exposed: with so many that loaded nothing foreign no others are asked
@@ -37,14 +36,8 @@ class Group(msgspec.Struct, frozen=True):
     """Members exposed to what one identity wrote, and those exposed to nothing."""
 
     writer: Identity
-    paths: tuple[str, ...]
     exposed: tuple[tuple[JobSummary, tuple[Exposure, ...]], ...]
     others: tuple[JobSummary, ...]
-
-    @property
-    def anchor(self) -> str:
-        """The writer, without the name."""
-        return digest("writer", self.writer.id)
 
     @staticmethod
     def corrected(chances: Sequence[float]) -> list[float]:
@@ -72,9 +65,8 @@ class Group(msgspec.Struct, frozen=True):
                     if (member.gpus or 0) >= size
                     and (kept := tuple(each for each in mine if version is None or (each.path, each.sha256) == version))
                 )
-                paths = tuple(sorted({exposure.path for _, mine in chosen for exposure in mine}))
                 if chosen:
-                    found.setdefault(tuple(member.attempt for member, _ in chosen), Group(self.writer, paths, chosen, self.others))
+                    found.setdefault(tuple(member.attempt for member, _ in chosen), Group(self.writer, chosen, self.others))
         return list(found.values())
 
     @property
@@ -104,10 +96,15 @@ class Cohort:
         """configuration | size"""
         return self.subject.name.partition("/")[0]
 
+    def anchor(self, group: Group) -> str:
+        """The group's writer, without the name."""
+        return self.site.directory.label("writer", group.writer.id)
+
     def groups(self) -> Iterator[Group]:
         """One per foreign writer.  It is compared with those that loaded nothing foreign; where they are few, with all others as well.
 
-        These may have been harmed by another hand, or have loaded what was put back: they make an accusation weaker, never stronger.
+        These may have been harmed by another hand, or have loaded what was put back: they make an accusation weaker, never stronger.  The
+        writer's own jobs are nobody's siblings: he decides what they print.
         """
         for writer in sorted({exposure.writer for member in self.members for exposure in member.exposures if not exposure.restored}):
             exposed, clean, others = [], [], []
@@ -115,14 +112,13 @@ class Cohort:
                 mine = tuple(exposure for exposure in member.exposures if exposure.writer == writer and not exposure.restored)
                 if mine:
                     exposed.append((member, mine))
-                else:
+                elif member.owner != writer:
                     others.append(member)
                     clean += [] if member.exposures else [member]
-            paths = sorted({exposure.path for _, mine in exposed for exposure in mine})
             compared = clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others
             if self.kind == "configuration":
                 compared = _nearest(compared, min(each.written for _, mine in exposed for each in mine))
-            yield Group(Identity(id=writer), tuple(paths), tuple(exposed), tuple(compared))
+            yield Group(Identity(id=writer), tuple(exposed), tuple(compared))
 
 
 def _nearest(members: list[JobSummary], time: int) -> list[JobSummary]:

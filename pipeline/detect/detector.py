@@ -2,9 +2,9 @@
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -16,6 +16,8 @@ from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
+
+CITED_MAX = 20  # acts of one finding whose records it cites
 
 
 class Judged(Protocol):
@@ -49,6 +51,22 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     required: tuple[str, ...]  # explanations that must be excluded before a hit is an alert
     blind_spots: tuple[str, ...]
     runbook: str  # what to look at first
+    ends: frozenset[str] = frozenset()  # effects that end a job, or make it worthless: they decide its verdict
+    harms: frozenset[str] = frozenset()  # ... of which less is known: only an alert does
+    direct: bool = False  # what it sees was done to the job itself, not through a file that it loaded
+
+
+class Hit(NamedTuple):
+    """A suspicion that no explanation ended, with what was asked."""
+
+    suspicion: Suspicion
+    checklist: tuple[Explanation, ...]
+
+    @property
+    def open(self) -> tuple[int, int, str]:
+        """By how many explanations could not be excluded: of several hits the least open is best established, of equal ones the first."""
+        left = sum(item.answer is not Checked.EXCLUDED for item in self.checklist)
+        return left, self.suspicion.cause.event_time, self.suspicion.cause.id
 
 
 class Detector(msgspec.Struct, frozen=True):
@@ -75,6 +93,17 @@ def registry(subject: str = "") -> tuple[Detector, ...]:
     return tuple(found)
 
 
+def several(suspicions: Iterable[Suspicion]) -> bool:
+    """Do they hold it against more than one identity?  Then nobody is named."""
+    return len({each.actor.id if each.actor else "" for each in suspicions}) > 1
+
+
+def hit(meta: Meta, case: Judged, suspicion: Suspicion, now: Watermarks) -> Hit | None:
+    """The suspicion with its checklist; None when one explanation is confirmed."""
+    checklist, harmless = explained(meta, case, suspicion, now)
+    return None if harmless else Hit(suspicion, checklist)
+
+
 def explained(meta: Meta, case: Judged, suspicion: Any, now: Watermarks) -> tuple[tuple[Explanation, ...], bool]:
     """(the checklist, whether one of them was confirmed)."""
     checklist = tuple(explain(case, suspicion, now) for explain in meta.benign)
@@ -95,6 +124,7 @@ def raised(
     closes_at: int,
     severity: Severity | None = None,
     several_actors: bool = False,
+    about: Subject | None = None,
 ) -> Finding:
     """A finding of this detector on what an event caused."""
     return found(
@@ -112,6 +142,7 @@ def raised(
         closes_at=closes_at,
         severity=severity,
         several_actors=several_actors,
+        about=about,
     )
 
 
@@ -131,8 +162,13 @@ def found(
     closes_at: int,
     severity: Severity | None = None,
     several_actors: bool = False,
+    about: Subject | None = None,
 ) -> Finding:
-    """A finding with gates applied and evidence in canonical order.  Neither anchor nor summary may name `actor`: gates decide on names."""
+    """A finding with gates applied and evidence in canonical order.
+
+    Gates decide on names, so neither anchor nor summary, neither evidence nor notes may hold the actor's.  `about` takes the place of the
+    case's subject where that is the very account that is suspected.
+    """
     score = 1.0
     for _, part in parts:
         score *= part
@@ -147,11 +183,11 @@ def found(
         detector_version=meta.version,
         title=meta.title,
         severity=severity or meta.severity,
-        subject=case.subject,
+        subject=about or case.subject,
         attempt=case.attempt,
         effect=effect,
         anchor=anchor,
-        owner=case.owner_id,
+        owner="" if about else case.owner_id,
         actor=name,
         actor_withheld=withheld,
         effect_time=effect_time,

@@ -2,12 +2,13 @@
 
 A wrong accusation harms a person, so a name needs evidence from at least two independent groups of sources, of which at least one lies
 where the person could not write (architecture section 6).  Families that one daemon writes are one group: the controller log, jobcomp
-and sacct all say what slurmctld believes.  Below a gate the hit stays visible in the case, raises no alert and says why.
+and sacct all say what slurmctld believes.  What a sender told whom nobody authenticated, at a site that authenticates others, is of no
+group.  Below a gate the hit stays visible in the case, raises no alert and says why.
 """
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.model.finding import Checked, Evidence, Explanation
+from pipeline.model.finding import UNPROVEN, Checked, Evidence, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 
@@ -47,7 +48,11 @@ def name_or_reason(actor: Identity | None, cited: Iterable[Evidence]) -> tuple[s
         return "", "no record says who acted"
     if actor.role in ("root", "daemon"):
         return "", "the system's own account acted; no login is attached to it"
-    groups = {GROUPS[item.source] for item in cited if item.source in GROUPS}
+    cited = tuple(cited)
+    proven = [item for item in cited if not item.summary.endswith(UNPROVEN)]
+    if open_roles := {item.role for item in cited} - {item.role for item in proven}:
+        return "", f"only senders that nobody authenticated tell the {', '.join(sorted(open_roles))}"
+    groups = {GROUPS[item.source] for item in proven if item.source in GROUPS}
     if len(groups) < 2:
         return "", f"only one independent source: {', '.join(sorted(groups)) or 'none'}"
     if not groups & OUT_OF_REACH and len(groups & NODE_LOGS) + len(groups & {"probe"}) < 2:

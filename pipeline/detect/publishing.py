@@ -22,7 +22,7 @@ from pipeline.model.ids import rank
 from pipeline.model.incident import Found, encode_in_case
 from pipeline.model.outcome import Publish, Tell
 from pipeline.model.source import Source
-from pipeline.model.told import Emitted, encode_told
+from pipeline.model.told import Emitted, emitted_name, encode_told
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 
@@ -100,7 +100,7 @@ class Publisher:
         return Publish("findings", value.about.encode(), f"{value.id}/{revision}", body)
 
     def _remember(self, case: bytes, emitted: dict[str, Emitted], value: Emitted) -> None:
-        self._cases.merge(Fact(case, f"emitted/{value.subject}", rank(value.revision), encode_told(value)))
+        self._cases.merge(Fact(case, emitted_name(value.subject), rank(value.revision), encode_told(value)))
         emitted[value.subject] = value
 
     def _transport(self, cluster: str, revision: int, now: Watermarks, needs: Sequence[Source] = (), version: int = 0) -> Transport:

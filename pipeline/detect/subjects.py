@@ -4,6 +4,7 @@ In: what befell a host and who held it; what was told of an account, or of a tea
 of arrival.  A case of a team has reads and writes only, one of an account everything else: each detector finds nothing in the other.
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -66,13 +67,14 @@ class HostCase:
         self.site, self.cluster, self.host = site, cluster, host
         self.subject = Subject("host", cluster, host)
         self.events = _in_order(events)
+        self._times = [event.event_time for event in self.events]
         self.held = tuple(sorted(held, key=lambda each: (each.start, each.attempt)))
         self._paces = _in_order(paces)
         self._was_heard = was_heard
 
     def between(self, start: int, end: int) -> Sequence[Event]:
         """What befell the host in [start, end]."""
-        return [event for event in self.events if start <= event.event_time <= end]
+        return self.events[bisect_left(self._times, start) : bisect_right(self._times, end)]
 
     def actor(self, event: Event) -> Identity | None:
         return actor_of(self.site.directory, event)

@@ -7,13 +7,13 @@ an accusation.
 
 from collections.abc import Callable, Sequence
 
-from pipeline.detect.benign import HARDWARE_XIDS
+from pipeline.detect.benign import HARDWARE_XIDS, NODE_LOST, OUT_OF_MEMORY, PREEMPTIONS
+from pipeline.detect.benign_kubernetes import controllers
 from pipeline.detect.case import Case, evidence
+from pipeline.detect.detector import registry
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import (
     Event,
-    JobRecord,
-    KillRequest,
     NodeState,
     OomKill,
     SignalSent,
@@ -26,14 +26,9 @@ from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Verd
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
+NEVER = 2**62
 LAUNCH_FAILURE = 53  # Slurm's own code in the place of a signal
 Found = tuple[str, Evidence]
-DEADLY_EFFECTS = frozenset({"ranks_killed", "cancelled", "loaded_tampered_checkpoint"})
-# What harms a job by what it loaded, or did from inside: less is known of it, so that only an alert decides the verdict.
-HARMFUL_EFFECTS = frozenset({
-    "killed_from_inside", "imported_tampered_module", "started_with_foreign_hook", "shell_from_pickle", "resumed_from_older",
-    "read_tampered_dataset",
-})  # fmt: skip
 
 
 def judge(case: Case, findings: Sequence[Finding], now: Watermarks) -> Verdict | None:
@@ -41,10 +36,10 @@ def judge(case: Case, findings: Sequence[Finding], now: Watermarks) -> Verdict |
     if case.end_record is None or case.end is None:
         return None
     under = tuple(sorted(finding.id for finding in findings))
-    harmed = [each.effect for each in findings if each.effect in DEADLY_EFFECTS or (each.alert and each.effect in HARMFUL_EFFECTS)]
+    harmed = [each.effect for each in findings if _harms(case, each)]
     if harmed:
         verdict, cause, by = "interference", harmed[0], None
-    elif (found := _acquitted(case)) is not None:
+    elif (found := _acquitted(case, now)) is not None:
         verdict, (cause, by) = "benign", found
     else:
         verdict, cause, by = "unexplained", "no_record", None
@@ -65,7 +60,17 @@ def judge(case: Case, findings: Sequence[Finding], now: Watermarks) -> Verdict |
     )
 
 
-def _acquitted(case: Case) -> Found | None:
+def _harms(case: Case, finding: Finding) -> bool:
+    """Does the finding say how the attempt ended?  A job that lost pods and went on ends by something else."""
+    meta = next(each.meta for each in registry("job") if each.meta.id == finding.detector)
+    if finding.effect in meta.ends:
+        return True
+    window_ms = case.site.windows.kill_window_seconds * 1000
+    went_on = meta.direct and (case.state != "FAILED" or (case.end or 0) - finding.effect_time > window_ms)
+    return finding.alert and finding.effect in meta.harms and not went_on
+
+
+def _acquitted(case: Case, now: Watermarks) -> Found | None:
     """The first explanation that a record proves."""
     ends: dict[str, Callable[[Case], Found | None]] = {
         "COMPLETED": lambda each: _by_end(each, "completed"),
@@ -77,7 +82,7 @@ def _acquitted(case: Case) -> Found | None:
         "BOOT_FAIL": lambda each: _by_end(each, "node_fail"),
         "OUT_OF_MEMORY": lambda each: _oom(each) or _by_end(each, "out_of_memory"),
         "CANCELLED": _cancelled,
-        "FAILED": _failed,
+        "FAILED": lambda each: _failed(each, now),
     }
     return ends[case.state](case) if case.state in ends else None
 
@@ -97,24 +102,30 @@ def _by_controller(case: Case, cause: str, *changes: str) -> Found | None:
 
 
 def _cancelled(case: Case) -> Found | None:
-    """Who asked for it: the request before the end, else sacct's word, else nobody knows."""
+    """Who asked for it: the request before the end, else whom a record names, else nobody knows."""
     if case.end is None:
         return None
-    start = case.end - case.site.windows.cancel_window_seconds * 1000
-    asked: list[tuple[Event, KillRequest | JobRecord]] = [
-        (event, body) for event, body in case.requests() if start <= event.event_time <= case.end + 1_000
-    ]
-    asked += [(event, record) for event, record in case.records if record.cancelled_by_uid is not None]
-    for event, body in asked:
-        uid = body.cancelled_by_uid if isinstance(body, JobRecord) else body.uid
-        who = case.site.directory.by_uid(uid, event.event_time)
+    start, cancelled = case.end - case.site.windows.cancel_window_seconds * 1000, case.state == "CANCELLED"
+    requests = case.requests() if cancelled else ()  # by one to Slurm a job ends CANCELLED, or goes on
+    asked = [(event, actor_of(case.site.directory, event)) for event, _ in requests if start <= event.event_time <= case.end + 1_000]
+    asked += [(each.event, each.identity) for each in case.cancelled_by() if cancelled or start <= each.event.event_time <= case.end]
+    for event, who in asked:
         bond = relation(who, case.owner)
-        if bond == "owner":
-            return "owner_cancel", _cited(case, event, f"cancelled by its owner, uid {uid}")
-        if bond == "service":
-            return "service_cancel", _cited(case, event, f"cancelled by service uid {uid}")
+        if bond in ("owner", "service"):
+            return f"{bond}_cancel", _cited(case, event, f"cancelled by {'its owner' if bond == 'owner' else 'a service'}")
         if who is not None and (ticket := case.site.directory.ticket_for(who, event.event_time, job=case.attempt.job)):
-            return "admin_cancel", _cited(case, event, f"cancelled by uid {uid} under ticket {ticket.id}")
+            return "admin_cancel", _cited(case, event, f"cancelled under ticket {ticket.id}")
+        if who is not None and controllers(event):
+            return "service_cancel", _cited(case, event, "cancelled by a controller of the cluster")
+    return _of_objects(case, "preempted", PREEMPTIONS) or _of_objects(case, "out_of_memory", OUT_OF_MEMORY)
+
+
+def _of_objects(case: Case, cause: str, reasons: tuple[str, ...]) -> Found | None:
+    """What a controller of Kubernetes said of the job's objects before its end."""
+    start = (case.end or 0) - case.site.windows.hardware_window_seconds * 1000
+    for event, body in case.object_events(*reasons):
+        if case.end is not None and start <= event.event_time <= case.end:
+            return cause, _cited(case, event, f"{body.kind} {body.reason}")
     return None
 
 
@@ -125,10 +136,19 @@ def _oom(case: Case) -> Found | None:
     pids = {rank.pid for _, rank in case.failed_ranks()}
     for touch in case.node_touches:
         body = touch.event.body
-        if isinstance(body, OomKill) and start <= touch.event.event_time <= case.end and (touch.job_pid or body.pid in pids):
-            return "out_of_memory", _cited(case, touch.event, f"the kernel ended process {body.pid}")
+        if isinstance(body, OomKill) and start <= touch.event.event_time <= case.end:
+            named = body.pid in pids and (None in (body.uid, case.owner_uid) or body.uid == case.owner_uid)  # anybody prints a number
+            if touch.job_pid or named:
+                return "out_of_memory", _cited(case, touch.event, f"the kernel ended process {body.pid}")
+    return _of_objects(case, "out_of_memory", OUT_OF_MEMORY)
+
+
+def _counted(case: Case, now: Watermarks) -> Found | None:
+    """The step daemon's count of memory kills stands in the job's output: it counts only where the kernel was not heard."""
+    start = (case.end or 0) - case.site.windows.hardware_window_seconds * 1000
     for event, _ in case.of(StepOom):
-        return "out_of_memory", _cited(case, event, "the step daemon saw an out-of-memory kill")
+        if case.end is not None and case.missing(now, Source.KERNEL, start, case.end, case.nodes):
+            return "out_of_memory", _cited(case, event, "the step daemon saw an out-of-memory kill")
     return None
 
 
@@ -144,7 +164,7 @@ def _hardware(case: Case) -> Found | None:
             return "hardware", _cited(case, touch.event, f"Xid {body.code}")
         if isinstance(body, NodeState) and body.change in ("not_responding", "down"):
             return "node_fail", _cited(case, touch.event, "node not responding")
-    return None
+    return _of_objects(case, "node_fail", NODE_LOST)
 
 
 def _own_signal(case: Case) -> Found | None:
@@ -177,9 +197,13 @@ def _own_signal(case: Case) -> Found | None:
 
 
 def _app_error(case: Case) -> Found | None:
-    """The program itself failed: an error line, or a plain exit code without any signal."""
+    """The program itself failed: an error line, or a plain exit code without any signal.
+
+    What comes behind a rank's death by a signal is the word of those that were left, and of whoever writes there.
+    """
+    died = min((event.event_time for event, rank in case.failed_ranks() if rank.signal), default=NEVER)
     for event, line in case.of(TrainingLine):
-        if line.what == "error":
+        if line.what == "error" and event.event_time <= died:
             return "app_error", _cited(case, event, "error line of the program")
     for event, rank in case.failed_ranks():
         if rank.exit_code is not None and rank.exit_code > 0 and rank.signal is None:
@@ -201,11 +225,12 @@ def _launch(case: Case) -> Found | None:
     return None
 
 
-def _failed(case: Case) -> Found | None:
+def _failed(case: Case, now: Watermarks) -> Found | None:
     node = case.controller("node_failed")
     if node is not None:
         return "node_fail", _cited(case, node[0], "node failure")
-    for look in (_launch, _oom, _hardware, _own_signal, _app_error):
+    # PBS ends what was deleted like any job that a signal ended.
+    for look in (_launch, _oom, _hardware, _cancelled, _own_signal, lambda each: _counted(each, now), _app_error):
         if (found := look(case)) is not None:
             return found
     return None

@@ -27,6 +27,7 @@ _ENDS = {
     "BackoffLimitExceeded": "FAILED", "PodFailurePolicy": "FAILED", "Failed": "FAILED", "FailedJobs": "FAILED",
     "DeadlineExceeded": "TIMEOUT",
 }  # fmt: skip
+_RUNNING = frozenset({"pod", "podgroup", "workload"})
 _LAST_WORD = re.compile(r"(Succeeded|Completed|Failed)$")
 _WHOLE_NODES_MAX = 16_384
 
@@ -41,9 +42,14 @@ def creates(request: KubernetesRequest) -> bool:
     return request.verb == "create" and not request.subresource and kind_of(request.resource) in JOB_KINDS and granted(request)
 
 
-def deletes(request: KubernetesRequest) -> bool:
-    """Does it delete the job itself?"""
-    return request.verb == "delete" and not request.subresource and kind_of(request.resource) in JOB_KINDS and granted(request)
+def ends(request: KubernetesRequest) -> bool:
+    """Does it, or would it, delete the job itself?"""
+    return request.verb == "delete" and not request.subresource and kind_of(request.resource) in JOB_KINDS
+
+
+def stops(request: KubernetesRequest) -> bool:
+    """Does it take a part of the job away that runs, or hold its place in the queue: a pod, a group of pods, a workload?"""
+    return (request.subresource or request.verb) in ("delete", "eviction") and kind_of(request.resource) in _RUNNING
 
 
 def creation(events: Iterable[Event]) -> Event | None:
@@ -70,7 +76,7 @@ def _end(event: Event) -> tuple[str, str]:
     """(state, who asked) of an event that ends the job."""
     body = event.body
     if isinstance(body, KubernetesRequest):
-        return ("CANCELLED", body.user) if deletes(body) else ("", "")
+        return ("CANCELLED", body.user) if ends(body) and granted(body) else ("", "")
     if not isinstance(body, ObjectEvent) or kind_of(body.kind) not in JOB_KINDS:
         return "", ""
     state = _ENDS.get(body.reason, "")

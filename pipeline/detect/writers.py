@@ -13,6 +13,7 @@ import msgspec
 
 from pipeline.detect.benign import Benign, Suspicion
 from pipeline.detect.case import Case, Loaded, evidence
+from pipeline.detect.detector import several
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import Event, FileTouched
 from pipeline.model.finding import Checked, Evidence, Explanation
@@ -41,12 +42,13 @@ class Accusation(msgspec.Struct, frozen=True):
 
 
 def said_of(write: Event) -> str:
-    """One line for people."""
+    """One line for people, without a name: who it was is for the gates to say."""
     body = write.body
     if not isinstance(body, FileTouched):
         return ""
-    who = f"login uid {body.auid} as uid {body.uid}" if body.auid is not None else f"uid {body.uid}" if body.uid is not None else body.user
-    return f"{body.action} by {who or 'nobody named'}"
+    if body.auid is not None:
+        return f"{body.action} from a login" + (", as root" if body.uid == 0 else "")
+    return f"{body.action} {'without a login' if body.uid is not None else 'by a user of the store' if body.user else 'by nobody named'}"
 
 
 def writes_of(loaded: Loaded, since: int, actions: frozenset[str] = WRITING) -> list[Event]:
@@ -87,11 +89,10 @@ def accusation(
 
 def _of(accused: Sequence[tuple[Suspicion, tuple[Explanation, ...]]], writes: int) -> Accusation:
     suspicion, checklist = accused[-1]
-    actors = {each.actor.id if each.actor else "" for each, _ in accused}
     return Accusation(
         suspicion,
         checklist,
         tuple(each.cause for each, _ in accused),
         alone=len(accused) == writes,
-        several=len(actors) > 1,
+        several=several(each for each, _ in accused),
     )

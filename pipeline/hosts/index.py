@@ -44,12 +44,12 @@ from pipeline.model.events import (
     Xid,
 )
 from pipeline.model.ids import Digester, digest
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
-from pipeline.model.told import Attempt, Emitted, Heard, Told, buckets_in
+from pipeline.model.told import Attempt, Emitted, Heard, Told, attempt_of, buckets_in
 
 OPEN_END = 2**62
 LATEST = 2**42  # ms: above all event times
-DAY_MS = 86_400_000
 HEARD_DAY = "heard/day/"  # begins the ids of facts that say a day
 NO_DAYS: dict[int, int] = {}
 NONE_TOLD: dict[str, Timed] = {}
@@ -124,7 +124,7 @@ class HostIndex:
             if watched.audit(body):
                 self._befell(told, new)
                 return
-            key = (told.event_time, body.serial)
+            key = (told.event_time, ~body.serial if told.unproven else body.serial)  # what anybody sends is no part of what is known
             self._parts.setdefault(key, {})[told.id] = Part(body, told.sha256)
             new.audit[key] = None
         elif isinstance(body, JobRecord):
@@ -190,9 +190,9 @@ class HostIndex:
         new.pids[pid] = None
 
     def _allocate(self, fact_id: str, event: Event, record: JobRecord) -> Attempt | None:
-        if record.start is None or record.submit is None:
+        attempt = attempt_of(event.cluster, record)
+        if attempt is None or attempt.start < 0:
             return None
-        attempt = Attempt(event.cluster, record.job, record.submit, record.start)
         self._attempts.setdefault(attempt.job, set()).add(attempt)
         records = self._records.setdefault(attempt, {})
         records[fact_id] = record
@@ -232,6 +232,7 @@ class HostIndex:
                 host=self.host,
                 sha256=sha256,
                 parts=cited,
+                unproven=serial < 0,
             )
             timed = Timed(time, event.id, event, weight)
             made.append(timed)

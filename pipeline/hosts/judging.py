@@ -20,14 +20,15 @@ from pipeline.model.events import Event
 from pipeline.model.facts import VOID, Fact, identity_case
 from pipeline.model.finding import Finding
 from pipeline.model.ids import digest, rank
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Publish, Tell
-from pipeline.model.told import Displaced, Worked, decode_told, encode_told
+from pipeline.model.told import EMITTED, Displaced, Worked, decode_told, emitted_name, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 
-EMITTED, PACE = "emitted/", "pace/"
+PACE = "pace/"
 LATEST = 2**63
 WORKED_MAX = 100_000
 ALWAYS = 2**61
@@ -44,7 +45,7 @@ class Judging:
         self._publisher = Publisher(cases, settings.digest())
         self.agenda = Agenda()
         self._told_worked: dict[str, tuple[int, str]] = {}  # told already; telling again would be harmless
-        self._keep_ms = settings.retention.host_days * 86_400_000
+        self._keep_ms = settings.retention.host_days * DAY_MS
         windows = settings.detect
         self.reach_ms = 3 * max(windows.degrade_window_seconds, windows.telemetry_window_seconds) * 1000
         # Hosts of which something was said: looked at once after a restart, since marks may have passed meanwhile.
@@ -162,7 +163,7 @@ class Judging:
         """Forget what was said of a host so long ago that nothing is left of what it rested on."""
         for subject, last in list(index.emitted.items()):
             if not last.body or _decode(last.body).closes_at < before:
-                self._cases.drop(case, f"{EMITTED}{subject}")
+                self._cases.drop(case, emitted_name(subject))
                 del index.emitted[subject]
         if not index.emitted:
             self.watched.discard(case)

@@ -1,4 +1,4 @@
-"""Facts about hosts in; touches of jobs, node facts, coverage and changed files out.
+"""Facts about hosts in; touches of jobs, coverage, changed files, what people did there, and findings about the host out.
 
 A symmetric interval join: which attempt held this host when something happened to its processes.  Allocations often become known only
 when a job ends, so events wait for allocations as allocations wait for events:
@@ -7,8 +7,8 @@ when a job ends, so events wait for allocations as allocations wait for events:
     scheduler                          [50 --------- 120] record@121   ->  touch(kill@97, attempt)
 
 A touch is a derived fact: its id names the signal and the attempt, its rank what it rests on, so it may be sent again whenever either
-side says more, and is voided when a later word of the scheduler puts the attempt elsewhere.  Whether the touch is harmless is not
-judged here.
+side says more, and is voided when a later word of the scheduler puts the attempt elsewhere.  Whether the touch is harmless the stage of
+jobs judges; here only what was done to the host itself is judged (judging.py).
 
 What happened more than OPEN_MS before the watermark is packed and not at hand.  A fact that looks back further has the whole host opened
 for it, until the next sweep.
@@ -16,7 +16,7 @@ for it, until the next sweep.
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 
-from pipeline.hosts.index import DAY_MS, HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
+from pipeline.hosts.index import HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
 from pipeline.hosts.judging import Judging
 from pipeline.hosts.spans import Allocation, Timed
 from pipeline.model import watched
@@ -24,6 +24,7 @@ from pipeline.model.conduct import Conduct, Folder
 from pipeline.model.events import Event, FileTouched, ProcessEnded, ProcessRun, SignalSent
 from pipeline.model.facts import VOID, Fact, artefact_case, case_name, job_case
 from pipeline.model.ids import digest, rank
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Tell
 from pipeline.model.runs import in_folder, removal_of
 from pipeline.model.source import PER_HOST, Source

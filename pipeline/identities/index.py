@@ -15,9 +15,9 @@ from sortedcontainers import SortedSet
 from pipeline.detect.case import Site
 from pipeline.detect.subjects import IdentityCase
 from pipeline.model.events import Event, JobRecord
+from pipeline.model.instants import DAY_MS
 from pipeline.model.told import Displaced, Emitted, Told, Tombstone, Worked
 
-DAY_MS = 86_400_000
 DAY_FACTS_MAX = 2_000  # of one kind on one day
 
 

@@ -19,6 +19,7 @@ from pipeline.identities.index import IdentityIndex
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding
 from pipeline.model.ids import rank
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.told import Tombstone, decode_told, encode_told
 from pipeline.settings import Settings
@@ -27,7 +28,6 @@ from pipeline.stream.cases import Cases
 from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
-DAY_MS = 86_400_000
 QUIET_MS = 2 * DAY_MS  # after its last fact a case is packed
 HORIZON = "horizon"  # id of the fact that says what was forgotten
 SWEEP_CASES_MAX = 20  # in one step

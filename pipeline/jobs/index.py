@@ -15,11 +15,13 @@ import posixpath
 from bisect import bisect_right
 from collections.abc import Collection, Sequence
 
+import msgspec
 from sortedcontainers import SortedSet
 
 from pipeline.detect.case import CLOCK_MS, Case, Site
 from pipeline.detect.workload import creates
 from pipeline.formats.split_lines import released_at, whole_lines
+from pipeline.model import watched
 from pipeline.model.events import (
     Body,
     Event,
@@ -35,16 +37,12 @@ from pipeline.model.events import (
     TrainingLine,
 )
 from pipeline.model.identity import Identity
-from pipeline.model.told import ArtefactUse, Attempt, Emitted, HostCoverage, NodeTouch, Told, Tombstone, Touch
+from pipeline.model.privacy import Veil
+from pipeline.model.told import ArtefactUse, Attempt, Emitted, HostCoverage, NodeTouch, Told, Tombstone, Touch, attempt_of
 from pipeline.model.workload import is_workload
 
 SUMMARY = "summary/"  # begins the subject of what was told to incidents
 SIGNAL_MAX = 65  # the kernel's greatest is 64
-# What ordinary training does not start; a flood of what it does start must not push it out.
-OPENING = frozenset({
-    "sh", "bash", "dash", "zsh", "ksh", "nc", "ncat", "netcat", "socat", "ssh", "scp", "sftp", "curl", "wget", "perl", "ruby", "telnet",
-    "kill", "pkill", "killall", "scancel", "crontab", "chmod", "base64", "systemctl", "sudo", "su", "nohup", "setsid", "at",
-})  # fmt: skip
 PIECES_MAX = 256  # of split lines, 16 KiB each
 EVER = 2**62  # event time that has passed everything
 SAME_RUN_MS = 60_000  # between the creation of a Kubernetes job in the audit log and in a list
@@ -54,8 +52,8 @@ BEFORE_START_MS = 3_600_000  # lines of a job may precede its recorded start by 
 class JobIndex:
     """Everything told of one raw job id."""
 
-    def __init__(self, cluster: str, job: str, facts_max: int) -> None:
-        self.cluster, self.job, self._facts_max = cluster, job, facts_max
+    def __init__(self, cluster: str, job: str, facts_max: int, veil: Veil | None = None) -> None:
+        self.cluster, self.job, self._facts_max, self._veil = cluster, job, facts_max, veil
         self.told: dict[str, Told] = {}
         self._pieces: dict[str, Event] = {}  # those of `told` that are pieces of split lines
         self.emitted: dict[str, Emitted] = {}
@@ -121,10 +119,12 @@ class JobIndex:
         known: Collection[Told] = self.told.values()
         if self._pieces:
             lines = whole_lines(self._pieces.values(), passed)
+            if self._veil is not None:
+                lines = [msgspec.structs.replace(line, body=self._veil.body(line.body)) for line in lines]
             known = [*(told for name, told in self.told.items() if name not in self._pieces), *lines]
         events = [told for told in known if isinstance(told, Event)]
         for event in events:
-            if isinstance(event.body, JobRecord) and (attempt := attempt_of(event, event.body)):
+            if isinstance(event.body, JobRecord) and (attempt := attempt_of(event.cluster, event.body)):
                 by_attempt.setdefault(attempt, ([], [], [], []))
         if is_workload(self.job):
             for attempt in self._created(events, [each.submit for each in by_attempt if each not in self.forgotten]):
@@ -134,7 +134,7 @@ class JobIndex:
         begins = _begins(attempts)
         for told in known:
             if isinstance(told, Event):
-                named = attempt_of(told, told.body) if isinstance(told.body, JobRecord) else None
+                named = attempt_of(told.cluster, told.body) if isinstance(told.body, JobRecord) else None
                 attempt = named if named in attempts else self._running(attempts, begins, told.event_time)
                 if attempt is not None:
                     by_attempt[attempt][0].append(told)
@@ -186,15 +186,6 @@ class JobIndex:
         return attempts[0] if attempts and time >= begins[0] - BEFORE_START_MS else None
 
 
-def attempt_of(event: Event, record: JobRecord) -> Attempt | None:
-    """The attempt that a scheduler's record speaks of; None when it does not say when it was submitted."""
-    if record.submit is None:
-        return None
-    # Of a job that ended while it waited jobcomp states the end as its start, and sacct none: without nodes it never ran.
-    ran = record.start is not None and (record.nodes or record.phase != "end")
-    return Attempt(event.cluster, record.job, record.submit, record.start if ran and record.start is not None else -1)
-
-
 def _begins(attempts: Sequence[Attempt]) -> list[int]:
     """When each attempt began: with its submission, or with its start where an earlier attempt has the same submission."""
     begins: list[int] = []
@@ -208,7 +199,7 @@ def _attempt_named(told: Told) -> Attempt | None:
     """The attempt that a fact itself names."""
     if isinstance(told, (Touch, NodeTouch, HostCoverage)):
         return told.attempt
-    return attempt_of(told, told.body) if isinstance(told, Event) and isinstance(told.body, JobRecord) else None
+    return attempt_of(told.cluster, told.body) if isinstance(told, Event) and isinstance(told.body, JobRecord) else None
 
 
 def _kind_and_time(told: Told) -> tuple[str, int]:
@@ -233,5 +224,5 @@ def _whose(body: Body) -> str:
     if isinstance(body, TrainingLine):
         return f"/{body.what}"
     if isinstance(body, ProcessSpawned):
-        return "/opening" if posixpath.basename(body.executable) in OPENING else ""
+        return "/opening" if posixpath.basename(body.executable) in watched.OPENERS else ""
     return ""

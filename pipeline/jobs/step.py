@@ -1,4 +1,4 @@
-"""Facts about jobs in; enriched events, verdicts and findings out.
+"""Facts about jobs in; enriched events, verdicts and findings out, and of each attempt what cohorts and incidents compare it by.
 
 A case is judged when direct evidence arrives (provisional), when its window closes (final), and again whenever a late fact changes it
 (a new revision, or a retraction):
@@ -32,19 +32,18 @@ from pipeline.model.facts import VOID, Fact, case_name, cohort_case, incidents_c
 from pipeline.model.finding import Enriched, Finding, Transport, Verdict, canonical_digest
 from pipeline.model.ids import digest, rank
 from pipeline.model.incident import encode_in_case
+from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.summary import encode_summary
-from pipeline.model.told import Emitted, Tombstone, decode_told, encode_told
+from pipeline.model.told import Emitted, Tombstone, decode_told, emitted_name, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
-DAY_MS, HOUR_MS = 86_400_000, 3_600_000
 RETRACTED = 2**62  # rank part of a tombstone
 JUDGE = b"\x00judge"  # reserved case: the release and settings by which sealed cases were judged
 NEVER_AGAIN = 2**62  # until which a tombstone is sealed
-DIRECT = frozenset({"p01_foreign_kill", "p03_foreign_cancel", "p12_spec_changed"})  # what ended the job itself, not through a file
 UNSEEN_MAX = 20  # cases looked at in one step after a restart
 
 
@@ -55,6 +54,7 @@ class JobsState:
         self.cases = cases
         self.at = b""  # the case that is worked on: whoever catches what the step raises learns which
         self.site = site_of(settings)
+        self.veil = settings.veil()
         self.publisher = Publisher(cases, settings.digest())
         self.indexes: dict[bytes, JobIndex] = {}
         self.facts_max = settings.retention.case_facts_max
@@ -64,6 +64,7 @@ class JobsState:
         self.agenda = Agenda()
         self.unseen: deque[bytes] = deque()  # open cases: what watermarks have closed meanwhile
         self.stale: deque[bytes] = deque()  # sealed ones, judged by another judge
+        self.direct = {detector.meta.id for detector in registry("job") if detector.meta.direct}
         self.judge = f"{__version__}/{settings.digest()}".encode()
         judged = cases.of(JUDGE).get("judge", (b"", b""))[1] == self.judge
         for case in cases:
@@ -90,7 +91,7 @@ class JobsState:
         """The index of a job, built from its case when first asked for."""
         known = self.indexes.get(case)
         if known is None:
-            known = self.indexes[case] = JobIndex(*case_name(case), self.facts_max)
+            known = self.indexes[case] = JobIndex(*case_name(case), self.facts_max, self.veil)
             for fact_id, (_, body) in self.cases.of(case).items():
                 if body:
                     known.add(fact_id, decode_told(body))
@@ -164,7 +165,7 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish | 
         if (ended := verdict.judge(case, findings, now)) is not None:
             judged.append(history.noted(case, ended))
         enriched += _enrich(index, case)
-        direct = [finding for finding in findings if finding.detector in DIRECT]
+        direct = [finding for finding in findings if finding.detector in state.direct]
         apart = ended if direct == findings else verdict.judge(case, direct, now)
         yield from _tell_cohorts(state, key, index, case, ended, apart)
     yield from _take_back(state, key, index, cases)
@@ -214,7 +215,7 @@ def _take_back(state: JobsState, key: bytes, index: JobIndex, cases: Sequence[Ca
 
 
 def _remember(state: JobsState, key: bytes, index: JobIndex, emitted: Emitted) -> None:
-    state.cases.merge(Fact(key, f"emitted/{emitted.subject}", rank(emitted.revision), encode_told(emitted)))
+    state.cases.merge(Fact(key, emitted_name(emitted.subject), rank(emitted.revision), encode_told(emitted)))
     index.summaries[emitted.subject] = emitted
 
 

@@ -1,4 +1,4 @@
-"""A case in, its summary for incidents out: what cohorts are compared by.
+"""A case in, its summary for cohorts out: what they are compared by.
 
 The configuration is the account, the job's name without numbers, and what training itself says of the run: attempts that differ in these
 are no siblings.  How many machines share a batch decides the pace and not what is learned, so that siblings may differ in size; who
@@ -249,8 +249,7 @@ def _exposures(case: Case) -> Iterator[Exposure]:
 
 def _is_own(case: Case, writer: str, path: str, write: Event) -> bool:
     """Nothing shows that the file was anybody's but the writer's: neither the settings, nor the kernel, which says whose file it was."""
-    inner = max((pair for pair in case.site.artefact_writers if path.startswith(pair[0])), key=lambda pair: len(pair[0]), default=None)
-    if inner is not None and inner[1]:
+    if case.site.root_of(path).writers:
         return False  # the settings say whose the folder is, and a foreign write is not by one of them
     uid = write.body.file_uid if isinstance(write.body, FileTouched) else None
     holder = case.site.directory.by_uid(uid, write.event_time) if uid is not None else None
@@ -261,6 +260,6 @@ def _foreign(case: Case, writer: Identity, path: str, write: Event) -> bool:
     """Not the owner, not the system, nobody whom the settings let write there, nobody with a ticket."""
     if relation(writer, case.owner) in HARMLESS:
         return False
-    if any(path.startswith(root) and writer.id in writers for root, writers in case.site.artefact_writers):
+    if case.site.has_leave(writer, path):
         return False
     return case.site.directory.ticket_for(writer, write.event_time, host=write.host, job=case.attempt.job) is None

@@ -37,11 +37,12 @@ from pipeline.model.events import (
 from pipeline.model.facts import Fact, host_case, identity_case
 from pipeline.model.identity import LOGIN, Directory, Identity
 from pipeline.model.ids import digest, rank
+from pipeline.model.instants import HOUR_MS
 from pipeline.model.outcome import Tell
 from pipeline.model.source import Source
-from pipeline.model.told import encode_told
+from pipeline.model.told import attempt_of, encode_told
 
-HOUR_MS, SPELL_MS, SAMPLE_MS = 3_600_000, 600_000, 300_000
+SPELL_MS, SAMPLE_MS = 600_000, 300_000
 PACED_MAX = 50_000
 ARGUMENTS_MAX = 64
 LATEST = 2**63
@@ -96,11 +97,11 @@ class Conduct:
 
     def _run(self, event: Event, body: JobRecord) -> Sequence[Tell]:
         who = account(self._directory, event)
-        if who is None or who.role in NOBODY or not body.submit:
+        attempt = attempt_of(event.cluster, body)
+        if who is None or who.role in NOBODY or attempt is None or not attempt.submit:
             return ()
-        # Of a job that ended while it waited jobcomp states the end as its start: without nodes it never ran.
-        start = body.start if body.nodes or body.phase != "end" else None
-        name = digest("run", body.job, body.submit, -1 if start is None else start)
+        start = attempt.start if attempt.start >= 0 else None
+        name = digest("run", attempt.job, attempt.submit, attempt.start)
         # Accounting repeats what the completion record said; of equal phases the prompt source is kept.
         order = rank(PHASES.get(body.phase, 0), event.source is not Source.SACCT)
         short = msgspec.structs.replace(body, start=start, nodes=(), work_dir="", std_out="", submit_host="")

@@ -53,6 +53,9 @@ def subject_of(attempt: Attempt) -> Subject:
     return Subject("job", attempt.cluster, attempt.job)
 
 
+UNPROVEN = " (its sender is not authenticated)"  # behind the summary of a record that anybody may have sent
+
+
 class Evidence(msgspec.Struct, frozen=True, gc=False, order=True):
     """One record that is cited."""
 

@@ -4,6 +4,8 @@
     on a host                an act happened there within two days
     on a cohort or artefact  it cites a file that an act altered
     on an identity           the act's actor, or whose account it used: by a detector of its pattern, or within the hour of one of its steps
+    on a team                it cites a file that an act of its pattern altered
+    on a queue               an act of its pattern happened within two days
 
 A finding that fits an act is true whatever its pattern: the same traces fit several.  An act counts as found only by a finding of its own
 pattern, or of one that its traces fit as well.  A name is right when it is the actor's of an act that the finding fits.
@@ -34,8 +36,6 @@ class Found(msgspec.Struct, frozen=True):
     alert: bool
     actor: str
     cited: tuple[str, ...]  # summaries of its evidence
-    sources: frozenset[str]  # of its evidence
-    missing: frozenset[str]
     alerted_ms: int | None  # how far collection had come then
 
 
@@ -62,8 +62,6 @@ def found_of(body: Mapping[str, Any], alerted_ms: int | None) -> Found:
         body["alert"],
         body["actor"],
         tuple(each["summary"] for each in body["evidence"]),
-        frozenset(each["source"] for each in body["evidence"]),
-        frozenset(missing for each in body["checklist"] for missing in each["missing"]),
         alerted_ms,
     )
 
@@ -91,15 +89,23 @@ def match(findings: Iterable[Found], truth: Truth) -> Matched:
 
 def fits(finding: Found, act: Act) -> bool:
     """Is a finding on something else than a job about this act?"""
+    own = finding.detector[:3] in (act.pattern, *act.also)
+    cites = any(artefact and artefact in text for artefact in act.artefacts for text in (finding.name, *finding.cited))
     if finding.kind == "host":
-        spans = [*((time, time) for time in act.times_ms), *((window[0], window[-1]) for window in act.windows_ms)]
-        near = any(low - NEAR_MS <= finding.effect_time <= high + NEAR_MS for low, high in spans)
-        return finding.name in act.hosts and near
-    if finding.kind == "identity":
+        return finding.name in act.hosts and _is_near(finding, act)
+    if finding.kind == "identity" and not finding.name.startswith("team:"):
         people = {act.actor, *act.detail.values(), *(victim.owner for victim in act.victims)}
         in_its_course = any(abs(time - finding.effect_time) <= COURSE_MS for time in act.times_ms)
-        return finding.name in people and (finding.detector[:3] in (act.pattern, *act.also) or in_its_course)
-    return any(artefact and artefact in text for artefact in act.artefacts for text in (finding.name, *finding.cited))
+        return finding.name in people and (own or in_its_course)
+    if finding.kind == "identity":
+        return own and cites
+    return (own and _is_near(finding, act)) if finding.name.startswith("queue/") else cites
+
+
+def _is_near(finding: Found, act: Act) -> bool:
+    """Within two days of a step of the act."""
+    spans = [*((time, time) for time in act.times_ms), *((window[0], window[-1]) for window in act.windows_ms)]
+    return any(low - NEAR_MS <= finding.effect_time <= high + NEAR_MS for low, high in spans)
 
 
 def fell_for(finding: Found, look_alikes: Iterable[LookAlike]) -> str:

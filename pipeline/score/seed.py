@@ -40,10 +40,9 @@ class OfPattern(msgspec.Struct):
 class SeedScore(msgspec.Struct, kw_only=True):
     """What came of one period; one line of the results file."""
 
+    plan: str  # its name
     seed: int
     days: float
-    silent: list[str]
-    thin: int
     records: int
     jobs: int
     ended_badly: int  # attempts that failed or were cancelled, harmed ones left out
@@ -124,10 +123,9 @@ def _scored(plan: Plan, truth: Truth, records: int, findings: list[Found], resul
     harmed = {(victim.job, victim.submit_ms) for act in truth.acts for victim in act.victims}
     patterns = _of_patterns(truth, alerts, matched, all_matched)
     return SeedScore(
+        plan=plan.name,
         seed=plan.seed,
         days=plan.days,
-        silent=sorted(plan.silent),
-        thin=truth.thin,
         records=records,
         jobs=len(truth.jobs),
         ended_badly=sum(job.state in ENDED_BADLY and (job.job, job.submit_ms) not in harmed for job in truth.jobs),

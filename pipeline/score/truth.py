@@ -32,7 +32,6 @@ class Act(msgspec.Struct, frozen=True):
     first_effect_ms: int | None
     after_revert: tuple[Harmed, ...] = ()  # loaded the old bytes, which the actor had put back: the last hand is foreign
     also: tuple[str, ...] = ()  # patterns that the same traces fit
-    missing: tuple[str, ...] = ()  # sources that would have shown it and were silent
     detail: dict[str, str] = {}
 
 
@@ -40,7 +39,6 @@ class LookAlike(msgspec.Struct, frozen=True):
     """Something harmless that looks like an act."""
 
     kind: str
-    pattern: str
     person: str
     time_ms: int
     job: str = ""
@@ -56,7 +54,6 @@ class Job(msgspec.Struct, frozen=True):
     submit_ms: int
     start_ms: int | None
     end_ms: int | None
-    owner: str
     state: str
     cause: str
 
@@ -64,9 +61,6 @@ class Job(msgspec.Struct, frozen=True):
 class Truth(msgspec.Struct, frozen=True):
     """Of one simulated period."""
 
-    seed: int
-    silent: tuple[str, ...]
-    thin: int
     acts: tuple[Act, ...]
     look_alikes: tuple[LookAlike, ...]
     jobs: tuple[Job, ...]
@@ -77,11 +71,7 @@ def truth_of(lines: Iterable[Mapping[str, Any]]) -> Truth:
     by_kind: dict[str, list[Mapping[str, Any]]] = {}
     for line in lines:
         by_kind.setdefault(str(line["truth"]), []).append(line)
-    (run,) = by_kind["run"]
     return Truth(
-        run["seed"],
-        tuple(run["silent"]),
-        run["thin"],
         msgspec.convert(by_kind.get("act", []), tuple[Act, ...]),
         msgspec.convert(by_kind.get("look_alike", []), tuple[LookAlike, ...]),
         msgspec.convert(by_kind.get("job", []), tuple[Job, ...]),

@@ -28,6 +28,7 @@ import msgspec
 
 from pipeline.model.facts import Fact
 from pipeline.model.ids import rank
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Lost, Observed
 from pipeline.model.source import SLOW, Source
 from pipeline.stream.cases import Cases
@@ -40,7 +41,6 @@ OWN = "own"  # speaks in ingest
 NO_MARKS: Mapping[str, tuple[int, int]] = MappingProxyType({})
 DAY = "/"  # in the id of a fact of coverage, between the width of its buckets and its day
 EMPTY = 1  # progress of a partition without records: the least that can be said, so that its first record takes its place
-DAY_MS = 86_400_000
 KEEP_MS = 45 * DAY_MS  # of coverage, unless the settings say otherwise
 UNHELD = 2**62  # above all times: an empty partition holds nothing back
 SEPARATOR = "\x1f"

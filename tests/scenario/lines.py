@@ -124,6 +124,35 @@ class Site:
             lines += self.end(submit + wait + hours * 3600, job, "COMPLETED", submit + wait, owner, nodes, 0, submit)
         return lines
 
+    def pbs(self, at: float, kind: str, job: str, text: str) -> list[Line]:
+        """A record of PBS's accounting log."""
+        stamp = datetime.fromtimestamp(ms(at) / 1000, UTC).strftime("%m/%d/%Y %H:%M:%S")
+        return [
+            Line(at, "scheduler", "ctl-001", "pbs", "/var/spool/pbs/server_priv/accounting/20260302", f"{stamp};{kind};{job}.ctl-1;{text}")
+        ]
+
+    def pbs_ran(self, at: float, job: str, end: float | None = None, status: int = 0, owner: str = "u012") -> list[Line]:
+        """PBS starts a job, or ends one that started then; 271 is 256 and SIGTERM."""
+        text = f"user={owner} group=llm jobname=pretrain queue=gpu ctime={ms(at) // 1000 - 60} start={ms(at) // 1000} exec_host=gpu-001/0*8"
+        if end is None:
+            return self.pbs(at, "S", job, text)
+        return self.pbs(end, "E", job, f"{text} end={ms(end) // 1000} Exit_status={status}")
+
+    def happened(self, at: float, name: str, reason: str, kind: str = "Pod", text: str = "", node: str = "") -> list[Line]:
+        """A controller of Kubernetes tells of an object."""
+        self._serial += 1
+        about = {"kind": kind, "namespace": "llm", "name": name}
+        source = {"source": {"component": "kubelet", "host": node}} if node else {}
+        told: dict[str, Any] = {
+            "kind": "Event",
+            "apiVersion": "v1",
+            "metadata": {"uid": f"e{self._serial}"},
+            "involvedObject": about,
+            "reason": reason,
+        }
+        told |= {"message": text, "type": "Normal", "count": 1, "lastTimestamp": f"{iso(at)}Z", **source}
+        return [Line(at, "scheduler", "", "", "", orjson.dumps(told).decode())]
+
     # --- training
 
     def steps(
@@ -315,6 +344,24 @@ class Site:
     def hum_of(self, at: float, until: float, host: str = HOST) -> list[Line]:
         """The audit of one host is alive from here to there, and at no other time."""
         return [line for each in range(round(at), round(until), 300) for line in self.hum(each, ["auditd"], (host,))]
+
+    def api(
+        self, at: float, by: str, verb: str, name: str, resource: str = "pytorchjobs.kubeflow.org", code: int = 200, subresource: str = ""
+    ) -> list[Line]:
+        """Somebody asks the API server for something, as its audit log tells it."""
+        self._serial += 1
+        kind, _, group = resource.partition(".")
+        about = {"resource": kind, "apiGroup": group, "subresource": subresource, "namespace": "llm", "name": name}
+        told: dict[str, Any] = {
+            "kind": "Event",
+            "apiVersion": "audit.k8s.io/v1",
+            "auditID": f"a{self._serial}",
+            "stage": "ResponseComplete",
+            "verb": verb,
+        }
+        told |= {"user": {"username": by}, "objectRef": {field: text for field, text in about.items() if text}}
+        told |= {"responseStatus": {"code": code}, "stageTimestamp": f"{iso(at)}.{_milliseconds(at)}000Z"}
+        return [Line(at, "access", "", "", "", orjson.dumps(told).decode())]
 
     def kernel(self, at: float, text: str, host: str = HOST) -> list[Line]:
         """A line of the kernel."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pipeline.detect import benign
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, evidence
-from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.detector import Meta, explained, raised, several
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import CollectiveTimeout, Event, SignalSent, TaskEnded
 from pipeline.model.finding import Evidence, Finding, Severity
@@ -46,6 +46,8 @@ META = Meta(
         "Root on the node writes its logs: the audit record that names somebody, or the OOM or Xid that explains him away, may be root's.",
     ),
     runbook="Read the audit record of the kill, then the login session (ses) of its sender in the log of another host.",
+    ends=frozenset({"ranks_killed"}),
+    direct=True,
 )
 
 # Signals that end a process or stop it for ever: HUP INT QUIT ILL TRAP ABRT BUS FPE KILL SEGV PIPE TERM STOP (signal(7)).
@@ -73,7 +75,6 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     if not accused:
         return
     touch, suspicion, checklist, _, strength = max(accused, key=lambda hit: (hit[4], -hit[1].cause.event_time, hit[1].cause.id))
-    actors = {hit[1].actor.id if hit[1].actor else "" for hit in accused}
     signal = _signal(touch.event)
     yield raised(
         META,
@@ -85,7 +86,7 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
         cited=[item for hit in accused for item in (*_cause(hit[0]), *hit[3])],
         parts=(("signal record matches the process", 0.99 if touch.job_pid else 0.95), ("effect", strength)),
         closes_at=max(case.end or 0, *(hit[1].effect_time for hit in accused)) + case.site.grace_ms,
-        several_actors=len(actors) > 1,
+        several_actors=several(hit[1] for hit in accused),
     )
 
 
@@ -129,8 +130,8 @@ def _hit(case: Case, touch: Touch) -> tuple[Touch, int, list[Evidence], float] |
 
 def _cause(touch: Touch) -> tuple[Evidence, ...]:
     body = _signal(touch.event)
-    by = f"login uid {body.auid}" if body.auid is not None else f"uid {body.uid}"
-    return evidence("cause", touch.event, f"signal {body.signal} to process {body.target_pid} by {by}")
+    by = "from a login" if body.auid is not None else "without a login"
+    return evidence("cause", touch.event, f"signal {body.signal} to process {body.target_pid} {by}")
 
 
 def _signal(event: Event) -> SignalSent:

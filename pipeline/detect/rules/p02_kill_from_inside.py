@@ -52,11 +52,13 @@ META = Meta(
         "ordinary_exit", "out_of_memory",
     ),
     blind_spots=(
+        "Code that prints what a launcher or a watchdog says lowers the hit below the gate, unless the kernel saw who signalled.",
         "What was loaded outside the artefact roots, or without the probe, has no writer.",
         "Code that ends the process by a fault (a segmentation fault, an abort) sends no signal that anybody records.",
         "Code that stops the probe's reports before it acts, on a node without audit rules for signals.",
     ),
     runbook="Open the named file without loading it (fickling, pickletools, a diff), and look what else loaded it.",
+    harms=frozenset({"killed_from_inside"}),
 )  # fmt: skip
 DEADLY = frozenset({1, 2, 3, 4, 6, 7, 8, 9, 11, 13, 15, 19})  # P01's, but for TRAP, which debuggers send
 AFTER_MS = 5_000

@@ -1,61 +1,73 @@
 """P03: a job was cancelled by someone who neither owns it nor acts for its owner, or somebody tried to.
 
-In: all facts on one attempt.  Out: findings.  The controller logs a request before it checks permission, so a request alone proves an
-attempt: the effect is the end record, and who did it is confirmed by sacct's `CANCELLED by` or the kernel's record of the command.
+In: all facts on one attempt.  Out: findings.  Slurm's controller logs a request before it checks permission, so a request alone proves
+an attempt: the effect is the end record, and who did it is confirmed by sacct's `CANCELLED by` or the kernel's record of the command.
+PBS and the API server of Kubernetes say who deleted a job once it is granted; who deletes pods, or evicts them, ends a job by its parts.
 A refused request is an attempt and is said to be one.
 """
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.detect import benign
+from pipeline.detect import benign, benign_kubernetes, workload
 from pipeline.detect.benign import Suspicion
-from pipeline.detect.case import Case, evidence
-from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.case import Cancel, Case, evidence
+from pipeline.detect.detector import CITED_MAX, Hit, Meta, explained, hit, raised, several
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import Event, KillRequest, ProcessRun, StepCancelled
-from pipeline.model.finding import Evidence, Finding, Severity
+from pipeline.model.events import Event, JobUpdate, KillRequest, KubernetesRequest, ProcessRun, StepCancelled
+from pipeline.model.finding import Checked, Evidence, Finding, Severity
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=1,
+    version=2,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
     attack=("T1489", "T1531", "T1078"),
-    needs=(Source.SLURMCTLD, Source.JOBCOMP, Source.AUDITD),
+    needs=(Source.SLURMCTLD, Source.JOBCOMP, Source.AUDITD, Source.KUBERNETES_AUDIT),
     window_seconds="detect.cancel_window_seconds",
     benign=(
         benign.owner_or_service,
         benign.preempted,
         benign.time_limit,
+        benign.out_of_memory,
         benign.hardware_fault,
         benign.admin_ticket,
+        benign_kubernetes.controller_of_cluster,
+        benign_kubernetes.node_drain,
     ),
-    required=("owner_or_service", "time_limit", "preempted"),
+    required=("owner_or_service", "time_limit", "preempted", "controller_of_cluster", "node_drain"),
     blind_spots=(
         "A cancel from the owner's borrowed login looks like the owner: P17.",
         "`scancel --ctld` with filters leaves no line per job at the default log level: then accounting alone tells who, hours later.",
+        "A request for a whole collection of Kubernetes, or a Command of Volcano (`vcctl job suspend`), names no job.",
+        "Of a job that a service made (a pipeline, a notebook server) nobody says for whom: its deletion stays below the gate.",
+        "LSF writes down that somebody signalled a job, and not for certain who.",
         "A cancel of one step goes straight to the node and never to the controller log.",
     ),
     runbook="Look at sacct's State of the job (CANCELLED by <uid>) and at the actor's session on the submit host.",
+    ends=frozenset({"cancelled"}),
+    harms=frozenset({"pods_deleted"}),
+    direct=True,
 )
+OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster)
 COMMAND_MS = 30_000  # the command runs a moment before the controller logs the request
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
-    """One finding for a cancel that took effect, and one per identity whose requests were refused."""
+    """One finding for a cancel that took effect, one for parts that were taken away, and one per identity whose requests were refused."""
     yield from _cancelled(case, now)
+    yield from _pods(case, now)
     yield from _refused(case, now)
 
 
 def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
-    if case.end_record is None or case.end is None or case.state != "CANCELLED":
-        return
     window_ms = case.site.windows.cancel_window_seconds * 1000
     for event, request in case.requests():
+        if case.end_record is None or case.end is None or case.state != "CANCELLED":
+            break
         if not case.end - window_ms <= event.event_time <= case.end + 1_000:
             continue
         actor = actor_of(case.site.directory, event)
@@ -67,10 +79,12 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
         checklist, harmless = explained(META, case, suspicion, now)
         if harmless:
             return
-        cited = [*evidence("cause", event, f"request to cancel by uid {request.uid}")]
+        cited = [*evidence("cause", event, "request to cancel")]
         cited += evidence("effect", case.end_record[0], "job ended CANCELLED")
-        cited += _says_who(case, request.uid)
+        for each in case.cancelled_by():
+            cited += evidence("cause", each.event, f"{each.event.source}: who cancelled") if each.uid == request.uid else ()
         cited += _commands(case, actor, event.event_time)
+        twice = len(cited) > 2
         for ended, step in case.of(StepCancelled):
             if not step.reason:
                 cited += evidence("effect", ended, "step cancelled")
@@ -80,9 +94,9 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
             suspicion,
             checklist,
             effect="cancelled",
-            summary=f"job {case.attempt.job} of {case.owner_id} was cancelled on the request of uid {request.uid}",
+            summary=f"job {case.attempt.job} of {case.owner_id} was cancelled on the request of somebody else",
             cited=cited,
-            parts=(("request before the end", 0.97), ("who cancelled is recorded twice", 1.0 if len(cited) > 2 else 0.9)),
+            parts=(("request before the end", 0.97), ("who cancelled is recorded twice", 1.0 if twice else 0.9)),
             closes_at=case.end + case.site.grace_ms,
         )
         return
@@ -90,39 +104,86 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
 
 
 def _accounted(case: Case, now: Watermarks) -> Iterator[Finding]:
-    """No line of the controller tells of a request, but accounting says who cancelled.
+    """No line of Slurm's controller tells of a request, but a record says who cancelled: accounting, PBS, the API server.
 
-    Root is what Slurm writes when it cancels by itself, for a dependency or a failed prolog; so that alone accuses nobody.
+    Root is what Slurm and PBS write when they cancel by themselves, for a dependency or a failed prolog; so that alone accuses nobody.
     """
-    uid = case.cancelled_by_uid
-    if not uid or case.end is None or case.end_record is None:
-        return
-    cause = next(event for event, record in case.records if record.cancelled_by_uid == uid)
-    actor = case.site.directory.by_uid(uid, case.end)
-    suspicion = Suspicion(actor, cause, case.end)
+    named = [each for each in case.cancelled_by() if each.uid != 0 and each.name != "root" and _ended(case, each)]
+    first = min(named, key=lambda each: (each.event.event_time, each.event.id), default=None)
+    if first is None or relation(first.identity, case.owner) == "owner":
+        return  # when the owner asked first, whoever asked again changed nothing
+    end = case.end if case.end is not None else first.event.event_time
+    suspicion = Suspicion(first.identity, first.event, end)
     checklist, harmless = explained(META, case, suspicion, now)
     if harmless:
         return
+    effect = evidence("effect", case.end_record[0], f"job ended {case.state}") if case.end_record else ()
     yield raised(
         META,
         case,
         suspicion,
         checklist,
         effect="cancelled",
-        summary=f"job {case.attempt.job} of {case.owner_id} was cancelled by uid {uid}, says accounting",
-        cited=[*_says_who(case, uid), *evidence("effect", case.end_record[0], "job ended CANCELLED"), *_commands(case, actor, case.end)],
-        parts=(("accounting names who cancelled", 0.95),),
-        closes_at=case.end + case.site.grace_ms,
+        summary=f"job {case.attempt.job} of {case.owner_id} was cancelled by somebody else, says {first.event.source}",
+        cited=[*_says_who(case, first), *effect, *_commands(case, first.identity, end)],
+        parts=(("a record names who cancelled", 0.95),),
+        closes_at=end + case.site.grace_ms,
     )
 
 
-def _says_who(case: Case, uid: int) -> list[Evidence]:
-    return [
-        item
-        for event, record in case.records
-        if record.cancelled_by_uid == uid
-        for item in evidence("cause", event, f"accounting: cancelled by uid {uid}")
-    ]
+def _ended(case: Case, cancel: Cancel) -> bool:
+    """Did the job end by it?  PBS writes down the request, and then an end like any other by a signal; what waits leaves no end."""
+    asked = cancel.event.event_time
+    if not isinstance(cancel.event.body, JobUpdate):
+        return case.end is not None and case.state == "CANCELLED"
+    if case.end is None:
+        return case.attempt.start < 0
+    window_ms = case.site.windows.cancel_window_seconds * 1000
+    return case.state != "COMPLETED" and asked - 1_000 <= case.end <= asked + window_ms
+
+
+def _says_who(case: Case, of: Cancel) -> list[Evidence]:
+    same = [each for each in case.cancelled_by() if (each.uid, each.name) == (of.uid, of.name)]
+    return [item for each in same for item in evidence("cause", each.event, f"{each.event.source}: who cancelled")]
+
+
+def _pods(case: Case, now: Watermarks) -> Iterator[Finding]:
+    """Parts of a running job of Kubernetes that somebody else took away; a controller puts them back, or the job fails.
+
+    Pods that belong to no job, or to one that nobody saw made, come and go all day: of those nothing is said.
+    """
+    hits: list[Hit] = []
+    for event, body in case.kubernetes("delete", "eviction") if case.owner is not None else ():
+        actor = actor_of(case.site.directory, event)
+        if not workload.stops(body) or relation(actor, case.owner) == "owner" or (case.end is not None and event.event_time > case.end):
+            continue
+        if (found := hit(META, case, Suspicion(actor, event, event.event_time), now)) is not None:
+            hits.append(found)
+    if not hits:
+        return
+    (suspicion, checklist), last = hits[0], hits[-1].suspicion.effect_time
+    cited = [item for each, _ in hits[:CITED_MAX] for item in evidence("cause", each.cause, _asked(each.cause))]
+    if case.end_record is not None and case.state == "FAILED":
+        cited += evidence("effect", case.end_record[0], "job ended FAILED")
+    yield raised(
+        META,
+        case,
+        suspicion,
+        checklist,
+        effect="pods_deleted",
+        summary=f"somebody else took {len(hits)} parts of the running job {case.attempt.job} of {case.owner_id} away",
+        cited=cited,
+        parts=(("the API server granted it", 0.95),),
+        closes_at=last + case.site.grace_ms,
+        several_actors=several(each for each, _ in hits),
+    )
+
+
+def _asked(event: Event) -> str:
+    body = event.body
+    if isinstance(body, KubernetesRequest):
+        return f"{body.subresource or body.verb} of {body.resource} {body.name}"
+    return "request to cancel"
 
 
 def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
@@ -136,34 +197,36 @@ def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
 
 
 def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
-    tries: dict[str, list[tuple[Event, KillRequest]]] = {}
-    for event, request in case.of(KillRequest):
+    tries: dict[str, list[Event]] = {}
+    asked = [event for event, request in case.of(KillRequest) if request.refused]
+    if case.owner is not None:
+        asked += [event for event, body in case.kubernetes("delete", granted=False) if workload.ends(body) or workload.stops(body)]
+    for event in sorted(asked, key=lambda each: (each.event_time, each.id)):
         actor = actor_of(case.site.directory, event)
-        if request.refused and relation(actor, case.owner) != "owner":
-            tries.setdefault(actor.id if actor else "", []).append((event, request))
+        if relation(actor, case.owner) != "owner":
+            tries.setdefault(actor.id if actor else "", []).append(event)
     for identity in sorted(tries):
         yield from _refused_of(case, now, identity, tries[identity])
 
 
-def _refused_of(case: Case, now: Watermarks, identity: str, tries: Sequence[tuple[Event, KillRequest]]) -> Iterator[Finding]:
-    first, request = tries[0]
-    actor = actor_of(case.site.directory, first)
-    suspicion = Suspicion(actor, first, tries[-1][0].event_time)
-    checklist = tuple(explain(case, suspicion, now) for explain in (benign.owner_or_service, benign.admin_ticket))
-    if any(item.answer == "confirmed" for item in checklist):
+def _refused_of(case: Case, now: Watermarks, identity: str, tries: Sequence[Event]) -> Iterator[Finding]:
+    actor = actor_of(case.site.directory, tries[0])
+    suspicion = Suspicion(actor, tries[0], tries[-1].event_time)
+    checklist = tuple(explain(case, suspicion, now) for explain in OF_A_TRY)
+    if any(item.answer is Checked.CONFIRMED for item in checklist):
         return
-    cited = [item for event, body in tries for item in evidence("cause", event, f"refused request by uid {body.uid}")]
-    cited += _commands(case, actor, first.event_time)
+    cited = [item for event in tries for item in evidence("cause", event, f"refused: {_asked(event)}")]
+    cited += _commands(case, actor, tries[0].event_time)
     yield raised(
         META,
         case,
         suspicion,
         checklist,
         effect="cancel_refused",
-        anchor=identity,
-        summary=f"uid {request.uid} tried to cancel job {case.attempt.job} of {case.owner_id} and was refused",
+        anchor=case.site.directory.label("by", identity),
+        summary=f"somebody tried to cancel job {case.attempt.job} of {case.owner_id} and was refused",
         cited=cited,
-        parts=(("the controller refused it", 0.97),),
+        parts=(("it was refused", 0.97),),
         closes_at=suspicion.effect_time + case.site.grace_ms,
         severity=Severity.MEDIUM,
     )

@@ -46,6 +46,7 @@ META = Meta(
         "Who prints behind the write, in a job of his own, that he imported still other bytes, hides it: what it does remains (P09, P10).",
     ),
     runbook="Compare the module with its package, and list every job that imported it since; a clean rerun of a small job proves nothing.",
+    harms=frozenset({"imported_tampered_module"}),
 )
 HOOKS = frozenset({"sitecustomize", "usercustomize"})  # P05's
 

@@ -39,12 +39,14 @@ META = Meta(
     ),
     required=("owner_or_service", "allowed_writer", "admin_ticket", "own_place", "known_hook", "known_bytes"),
     blind_spots=(
+        "A hook runs before the probe, and can change what the probe says of it.",
         "Shell profiles and module files, which the probe does not see run: only what they set, when it names a file below a root.",
         "A folder that PYTHONPATH puts before what is installed: its modules are P04's, once somebody imported others from there.",
         "A hook that takes itself away before the probe begins.",
         "Hooks outside the artefact roots, and those that were written longer ago than the window.",
     ),
     runbook="Read the hook, and list all jobs that found it; then who may write into that folder, and why.",
+    harms=frozenset({"started_with_foreign_hook"}),
 )
 
 

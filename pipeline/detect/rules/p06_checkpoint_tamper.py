@@ -11,11 +11,10 @@ When another job says that it saved the file since the hit stays, below the gate
 from collections.abc import Iterator
 
 from pipeline.detect import benign
-from pipeline.detect.benign import Suspicion
-from pipeline.detect.case import Case, evidence
-from pipeline.detect.detector import Meta, explained, raised
-from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event, FileTouched
+from pipeline.detect.case import Case, Loaded, evidence
+from pipeline.detect.detector import Meta, raised
+from pipeline.detect.writers import Accusation, accusation, writes_of
+from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event
 from pipeline.model.finding import Finding, Severity
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
@@ -42,92 +41,61 @@ META = Meta(
     blind_spots=(
         "Jobs that do not use the probe have no hashes.",
         "A write from another client of shared storage without audit rules leaves no record; the storage's changelog would.",
-        "A save is told by a job's output: in a job of one's own, under any name for its file, one can say to have saved any file.",
+        "A save is told by a job's output: in a job of one's own one can say to have saved any file, which lowers the hit below the gate.",
         "A tamper by the owner's own login, or by malware under it, looks like the owner.",
     ),
     runbook="Compare the file with the saved hash, and find every other job that loaded it since the write.",
+    ends=frozenset({"loaded_tampered_checkpoint"}),
 )
-WRITES_MAX = 200  # the newest: artefacts tell a load no more of what came before it
-WRITING = frozenset({"written", "renamed", "truncated"})
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     """One finding per path, on its first load with other bytes than were saved."""
-    loads = {use.load.id: use.load for use in case.uses}
-    by_path: dict[str, list[Event]] = {}
-    for load in sorted(loads.values(), key=lambda each: (each.event_time, each.id)):
-        if isinstance(load.body, CheckpointLoaded) and case.site.kind_of(load.body.path) != "dataset":  # P11's
-            by_path.setdefault(load.body.path, []).append(load)
-    for path in sorted(by_path):
-        for load in by_path[path]:
-            finding = _tampered(case, now, path, load)
-            if finding is not None:
-                yield finding
-                break
+    done: set[str] = set()
+    for loaded in case.loaded(CheckpointLoaded):
+        if loaded.path in done or case.site.root_of(loaded.path).kind == "dataset":  # P11's
+            continue
+        if (finding := _tampered(case, now, loaded)) is not None:
+            done.add(loaded.path)
+            yield finding
 
 
-def _tampered(case: Case, now: Watermarks, path: str, load: Event) -> Finding | None:
+def _tampered(case: Case, now: Watermarks, loaded: Loaded) -> Finding | None:
     """The loaded bytes against the last save; where another job said that one, against what others saved before it, too.
 
     Whoever changed a file can print, in a job of his own, that it was saved so or otherwise: that must not end the story.  What the
     loading job says of itself is believed, since nobody else prints its output.
     """
-    if not isinstance(load.body, CheckpointLoaded):
-        return None
-    saves = case.saves_before(path, load.event_time)
+    saves = case.saves_before(loaded.path, loaded.event.event_time)
     for saved in reversed(saves):
         if saved is not saves[-1] and saves[-1].job == case.attempt.job:
             break
-        if (finding := _compared(case, now, path, load, saved, saves[-1])) is not None:
-            return finding
+        if not isinstance(saved.body, CheckpointSaved) or saved.body.sha256 == loaded.sha256:
+            continue
+        held = accusation(META.benign, case, writes_of(loaded, saved.event_time), loaded.event.event_time, now)
+        if held is not None:
+            return _raised(case, loaded, saved, saves[-1], held)
     return None
 
 
-def _compared(case: Case, now: Watermarks, path: str, load: Event, saved: Event, last: Event) -> Finding | None:
-    if not isinstance(load.body, CheckpointLoaded) or not isinstance(saved.body, CheckpointSaved):
-        return None
-    loaded, again = load.body.sha256, saved is not last
-    if saved.body.sha256 == loaded:
-        return None
-    history = [use.before for use in case.uses if use.load.id == load.id and use.before is not None]
-    writes = [
-        (each, each.body)
-        for each in sorted(history, key=lambda each: (each.event_time, each.id))
-        if isinstance(each.body, FileTouched) and each.event_time > saved.event_time and each.body.success and each.body.action in WRITING
-    ][-WRITES_MAX:]
-    accused = []
-    for write, body in writes:
-        if relation(actor_of(case.site.directory, write), case.owner) == "owner":
-            continue
-        suspicion = Suspicion(actor_of(case.site.directory, write), write, load.event_time, host=write.host)
-        checklist, harmless = explained(META, case, suspicion, now)
-        if not harmless:
-            accused.append((suspicion, checklist, body))
-    if not accused or accused[-1][0].cause is not writes[-1][0]:
-        return None  # the bytes that were loaded come from the last write, and that one is explained
-    suspicion, checklist, _ = accused[-1]
-    actors = {each.actor.id if each.actor else "" for each, _, _ in accused}
-    cited = [*evidence("saved", saved, f"saved with sha256 {saved.body.sha256[:16]}…")]
+def _raised(case: Case, loaded: Loaded, saved: Event, last: Event, held: Accusation) -> Finding:
+    again = saved is not last
+    cited = [*evidence("saved", saved, f"saved with sha256 {getattr(saved.body, 'sha256', '')[:16]}…")]
     if again:
         cited += evidence("saved again", last, f"saved again, says job {last.job}")
-    cited += evidence("loaded", load, f"loaded with sha256 {loaded[:16]}…")
-    for each, _, body in accused:
-        cited += evidence("written", each.cause, f"{body.action} by login uid {body.auid} as uid {body.uid}")
+    cited += evidence("loaded", loaded.event, f"loaded with sha256 {loaded.sha256[:16]}…")
     how = "it was written in between" + (", and another job says that it saved the file" if again else "")
     return raised(
         META,
         case,
-        suspicion,
-        checklist,
+        held.suspicion,
+        held.checklist,
         effect="loaded_resaved_checkpoint" if again else "loaded_tampered_checkpoint",
-        anchor=path,
-        summary=f"job {case.attempt.job} loaded {path} with other bytes than were saved; {how}",
-        cited=cited,
-        parts=(
-            ("hashes differ", 0.5 if again else 1.0),
-            ("a foreign write lies between", 0.97 if len(accused) == len(writes) else 0.9),
-        ),
-        closes_at=load.event_time + case.site.grace_ms,
+        anchor=loaded.path,
+        summary=f"job {case.attempt.job} loaded {loaded.path} with other bytes than were saved; {how}",
+        cited=[*cited, *held.cited()],
+        parts=(("hashes differ", 0.5 if again else 1.0), ("a foreign write lies between", held.strength)),
+        closes_at=loaded.event.event_time + case.site.grace_ms,
         severity=Severity.MEDIUM if again else None,
-        several_actors=len(actors) > 1,
+        several_actors=held.several,
     )

@@ -50,12 +50,8 @@ META = Meta(
         "A key that is added after the job has ended, or on another host: P17 sees the login.",
     ),
     runbook="Do not load the file: disassemble it (pickletools, fickling).  Then the keys and logins of the job's owner since the load.",
+    harms=frozenset({"shell_from_pickle"}),
 )
-SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "fish"})
-OPENERS = SHELLS | {
-    "ssh", "scp", "sftp", "nc", "ncat", "netcat", "socat", "telnet", "curl", "wget", "perl", "ruby", "php", "openssl", "crontab", "at",
-    "nohup", "setsid", "kill", "pkill", "killall", "scancel", "sudo", "su", "base64", "ssh-keygen", "systemctl",
-}  # fmt: skip
 _JOINED = frozenset(";|&`$<>\n")  # characters by which a shell does more than start one program
 
 
@@ -114,12 +110,12 @@ def _doors(case: Case, odd: Odd) -> list[tuple[Event, str]]:
 def _opens(body: ProcessSpawned, allowed: tuple[str, ...]) -> str:
     """The program, when it can open a door; empty for one that the settings allow, in a shell's command line of its own, too."""
     program = posixpath.basename(body.executable or (body.arguments[0] if body.arguments else ""))
-    if program in SHELLS and body.arguments and (body.means == "os.system" or "-c" in body.arguments):
+    if program in watched.SHELLS and body.arguments and (body.means == "os.system" or "-c" in body.arguments):
         line = body.arguments[-1]
         words = line.split()
         inner = posixpath.basename(words[0]) if words else ""
         return "" if inner in allowed and _JOINED.isdisjoint(line) else f"{program}, with {inner}"
-    return program if program in OPENERS and program not in allowed else ""
+    return program if program in watched.OPENERS and program not in allowed else ""
 
 
 def _load_of(case: Case, odd: Odd) -> Loaded | None:

@@ -41,6 +41,7 @@ META = Meta(
     ),
     required=("owner_or_service", "allowed_writer", "admin_ticket", "failed_save", "felt_before"),
     blind_spots=(
+        "Who prints that he saved, or loaded, from the folder since, in a job of his own, hides it or lowers it below the gate.",
         "A run of which nothing is left begins anew: only Megatron says that it looked for something, and where.",
         "Who reads from the folder behind the removal, say to evaluate, may be the one that went on: the next is judged below the gate.",
         "Checkpoints whose names carry no step, and folders that were removed or renamed as a whole.",
@@ -48,6 +49,7 @@ META = Meta(
         "Removals on shared storage by clients without audit rules; the storage's changelog would tell.",
     ),
     runbook="List the run's folder and its backups, and ask who needed the space; then compare the steps that were trained twice.",
+    harms=frozenset({"resumed_from_older"}),
 )
 NOTE_MS = 1_800_000  # a framework says which step it loads about when the probe says which file
 

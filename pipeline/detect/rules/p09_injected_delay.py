@@ -39,6 +39,7 @@ META = Meta(
     benign=cohort.BENIGN,
     required=cohort.REQUIRED,
     blind_spots=(
+        "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",
         "A configuration that never ran without the bytes has nothing to be compared with.",
         "Jobs that do not use the probe do not say which files they loaded.",
         "Delays below one part in twenty.",
@@ -113,7 +114,7 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, now: Watermarks) -> Fin
         group.writer,
         checklist,
         effect="slowed",
-        anchor=group.anchor,
+        anchor=case.anchor(group),
         summary=f"{len(harmed)} attempts that loaded what a foreign hand wrote are slow, in the median {slowed.ratio:.2f} times as slow as "
         f"{slowed.others} of their size that had not",
         cited=pieces,

@@ -37,6 +37,7 @@ META = Meta(
     benign=cohort.BENIGN,
     required=cohort.REQUIRED,
     blind_spots=(
+        "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",
         "A configuration that never ran without the bytes has nothing to be compared with.",
         "Harm smaller than six times the spread among siblings.",
         "Frameworks whose lines carry no step number of the whole run.",
@@ -136,7 +137,7 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) ->
         group.writer,
         checklist,
         effect="learns_otherwise",
-        anchor=group.anchor,
+        anchor=case.anchor(group),
         summary=f"{len(members)} of {diverged.exposed} attempts that loaded what a foreign hand wrote leave the band of their siblings "
         f"({what}), of which {diverged.others - len(diverged.fine)} in {diverged.others} do",
         cited=pieces,

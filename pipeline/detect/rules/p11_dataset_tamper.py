@@ -44,6 +44,7 @@ META = Meta(
         "Who prints behind the write, in a job of his own, that he read still other bytes, hides it: the losses remain (P10).",
     ),
     runbook="Compare the shard with its manifest, and list every job that read it since the write.",
+    harms=frozenset({"read_tampered_dataset"}),
 )
 
 
@@ -51,7 +52,7 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     """One finding per shard, on its first read with other bytes."""
     done: set[str] = set()
     for loaded in case.loaded(CheckpointLoaded):
-        if loaded.path in done or case.site.kind_of(loaded.path) != "dataset":
+        if loaded.path in done or case.site.root_of(loaded.path).kind != "dataset":
             continue
         if (finding := _tampered(case, loaded, now)) is not None:
             done.add(loaded.path)

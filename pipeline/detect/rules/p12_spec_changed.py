@@ -10,31 +10,21 @@ A request that was refused is an attempt and is said to be one.  On Kubernetes a
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.detect import benign
+from pipeline.detect import benign, benign_kubernetes, workload
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, evidence
-from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.detector import Hit, Meta, hit, raised, several
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import ControllerJob, Event, JobUpdate, KubernetesRequest
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
-from pipeline.model.ids import digest
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 CHANGES = frozenset({"patch", "update"})
-FORBIDDEN = 400  # codes from here on refuse
 HARMLESS = frozenset({"comment", "admin_comment", "mail_user", "mail_type", "name", "wckey", "site_factor"})  # none changes what runs
 
 
-def controller_of_cluster(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
-    """A controller of the cluster did it: an operator of jobs, an autoscaler, a webhook that adds defaults."""
-    name, body = "controller_of_cluster", suspicion.cause.body
-    if isinstance(body, KubernetesRequest) and body.user.startswith("system:") and not body.impersonated:
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "an account of the cluster's own controllers")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "the account is no controller's")
-
-
-def nothing_that_runs(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def nothing_that_runs(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
     """Only words changed: a comment, a name, whom to write to."""
     name, changes = "nothing_that_runs", _changes(case, suspicion.cause)
     if not changes:
@@ -53,7 +43,7 @@ META = Meta(
     attack=("T1565.001", "T1078", "AML.T0010"),
     needs=(Source.SLURMCTLD, Source.JOBCOMP),
     window_seconds="detect.spec_window_seconds",
-    benign=(benign.owner_or_service, benign.admin_ticket, controller_of_cluster, nothing_that_runs),
+    benign=(benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, nothing_that_runs),
     required=("owner_or_service", "admin_ticket", "controller_of_cluster"),
     blind_spots=(
         "An edit of the script that the job runs is a change of a file: P04; one of a configuration that it reads leaves no trace here.",
@@ -62,39 +52,35 @@ META = Meta(
         "What a job asked for in the attempt before is another case: a requeue with another specification shows only through its update.",
     ),
     runbook="Compare the job with what was submitted (sacct --json), and look at the actor's session about that time.",
+    direct=True,
 )
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     """One finding for the changes that took effect, and one per identity whose requests were refused."""
-    done: list[tuple[Suspicion, tuple[Explanation, ...]]] = []
-    refused: dict[str, list[tuple[Suspicion, tuple[Explanation, ...]]]] = {}
+    done: list[Hit] = []
+    refused: dict[str, list[Hit]] = {}
     for event in _requests(case):
         actor = actor_of(case.site.directory, event)
         if relation(actor, case.owner) == "owner" or (case.end is not None and event.event_time > case.end):
             continue
-        suspicion = Suspicion(actor, event, event.event_time, event.host)
-        checklist, harmless = explained(META, case, suspicion, now)
-        if harmless:
+        if (found := hit(META, case, Suspicion(actor, event, event.event_time, event.host), now)) is None:
             continue
         if _is_refused(event):
-            refused.setdefault(actor.id if actor else "", []).append((suspicion, checklist))
+            refused.setdefault(actor.id if actor else "", []).append(found)
         else:
-            done.append((suspicion, checklist))
+            done.append(found)
     if done:
         yield _changed(case, done)
     for identity in sorted(refused):
         yield _refused(case, identity, refused[identity])
 
 
-Hits = Sequence[tuple[Suspicion, tuple[Explanation, ...]]]
-
-
-def _changed(case: Case, hits: Hits) -> Finding:
+def _changed(case: Case, hits: Sequence[Hit]) -> Finding:
     suspicion, checklist = hits[0]
-    changed = [pair for hit, _ in hits for pair in _changes(case, hit.cause)]
-    what = sorted({*(body.change for _, body in changed), *(_verb(hit.cause) for hit, _ in hits)} - {""})
-    cited = [item for hit, _ in hits for item in evidence("cause", hit.cause, _said(hit.cause))]
+    changed = [pair for each, _ in hits for pair in _changes(case, each.cause)]
+    what = sorted({*(body.change for _, body in changed), *(_verb(each.cause) for each, _ in hits)} - {""})
+    cited = [item for each, _ in hits for item in evidence("cause", each.cause, _said(each.cause))]
     cited += [item for event, body in changed for item in evidence("effect", event, f"{body.change} set to {body.value[:80]}")]
     ended = case.controller("time_limit") if "time_limit" in what or "timelimit" in what else None
     end = _ended_by(ended, suspicion)
@@ -107,13 +93,13 @@ def _changed(case: Case, hits: Hits) -> Finding:
         summary=f"job {case.attempt.job} of {case.owner_id}: {', '.join(what) or 'its specification'} changed by somebody else",
         cited=[*cited, *end],
         parts=(("the controller completed the change", 0.97), ("what changed is on record", 1.0 if what else 0.8)),
-        closes_at=hits[-1][0].effect_time + case.site.grace_ms,
+        closes_at=hits[-1].suspicion.effect_time + case.site.grace_ms,
         severity=None if end or len(hits) > 1 else Severity.MEDIUM,
-        several_actors=len({hit.actor.id if hit.actor else "" for hit, _ in hits}) > 1,
+        several_actors=several(each for each, _ in hits),
     )
 
 
-def _refused(case: Case, identity: str, hits: Hits) -> Finding:
+def _refused(case: Case, identity: str, hits: Sequence[Hit]) -> Finding:
     suspicion, checklist = hits[0]
     return raised(
         META,
@@ -121,11 +107,11 @@ def _refused(case: Case, identity: str, hits: Hits) -> Finding:
         suspicion,
         checklist,
         effect="spec_change_refused",
-        anchor=digest("by", identity),
+        anchor=case.site.directory.label("by", identity),
         summary=f"somebody tried to change job {case.attempt.job} of {case.owner_id} and was refused",
-        cited=[item for hit, _ in hits for item in evidence("cause", hit.cause, _said(hit.cause))],
+        cited=[item for each, _ in hits for item in evidence("cause", each.cause, _said(each.cause))],
         parts=(("it was refused", 0.97),),
-        closes_at=hits[-1][0].effect_time + case.site.grace_ms,
+        closes_at=hits[-1].suspicion.effect_time + case.site.grace_ms,
         severity=Severity.MEDIUM,
     )
 
@@ -140,7 +126,7 @@ def _requests(case: Case) -> Iterator[Event]:
 def _is_refused(event: Event) -> bool:
     body = event.body
     if isinstance(body, KubernetesRequest):
-        return body.decision == "forbid" or (body.code is not None and body.code >= FORBIDDEN)
+        return not workload.granted(body)
     return isinstance(body, JobUpdate) and body.refused
 
 

@@ -1,6 +1,7 @@
 """P13: one account's jobs filled the queue, did no work, and others' jobs were preempted for them.
 
-In: the jobs of one account, which of them wrote steps of training, and whom they displaced.  Out: one finding for each UTC day.  Only all
+In: the jobs of one account, which of them wrote steps of training, and whom they displaced.  Out: one finding for each UTC day, about the
+queue: the account would be a name.  Only all
 of it together is an alert: far more jobs within the hour than the account ever had, others displaced by these very jobs, and none of them
 at work although the account's other jobs are seen at work.  Sweeps, rushes and evaluations lack one of the three.
 
@@ -9,22 +10,23 @@ at work although the account's other jobs are seen at work.  Sweeps, rushes and 
     steps       none of the 40; 31 of the 33 jobs before them
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from itertools import accumulate
 
 import msgspec
 
 from pipeline.detect.benign import Suspicion
-from pipeline.detect.benign_people import DAY_MS, service_account, written_agreement
+from pipeline.detect.benign_people import service_account, written_agreement
 from pipeline.detect.case import evidence
-from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.detector import CITED_MAX, Meta, explained, raised
 from pipeline.detect.subjects import IdentityCase, Run
-from pipeline.model.finding import Checked, Explanation, Finding, Severity
+from pipeline.model.finding import Checked, Explanation, Finding, Severity, Subject
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt, Displaced
 from pipeline.stream.watermark import Watermarks
 
-CITED_MAX = 20
 WORKED_SHARE = 0.2  # of a burst that is seen at work, above which it is work
 SEEN_BEFORE_MIN = 3  # other jobs of the account that were seen at work, or steps of its jobs are not written where we read
 
@@ -76,7 +78,7 @@ def usual_for_the_account(case: IdentityCase, suspicion: Suspicion, now: Waterma
 
 META = Meta(
     id="p13_queue_flooding",
-    version=1,
+    version=2,
     title="Queue flooded with jobs that hold GPUs and do no work",
     subject="identity",
     severity=Severity.MEDIUM,
@@ -112,12 +114,19 @@ def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             suspicion,
             checklist,
             effect="queue_flooded",
-            anchor=str(first.submit // DAY_MS),
+            about=Subject("cohort", case.cluster, f"queue/{_queue(burst.runs)}"),
+            anchor=case.site.directory.label("flood", case.name, str(first.submit // DAY_MS)),
             summary=f"{len(burst.runs)} jobs within the span; {len(burst.displaced)} attempts of {others} others preempted for them",
             cited=cited,
             parts=(("others' attempts made room for these jobs", 0.9), ("far more jobs than usual", 0.8)),
             closes_at=last.event.event_time + DAY_MS + case.site.grace_ms,
         )
+
+
+def _queue(runs: Sequence[Run]) -> str:
+    """Where most of them were submitted: it is what was harmed, and says nothing of who did it."""
+    queues = Counter(run.record.partition for run in runs)
+    return max(sorted(queues), key=lambda each: queues[each])
 
 
 def burst_at(case: IdentityCase, suspicion: Suspicion) -> Burst:

@@ -18,11 +18,12 @@ import msgspec
 from pipeline.detect import acts, benign_people
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import evidence
-from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.detector import CITED_MAX, Hit, Meta, hit, raised, several
 from pipeline.detect.subjects import Held, HostCase
 from pipeline.model.actor import relation
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
@@ -68,24 +69,22 @@ META = Meta(
 )
 STEPS_MIN = 3  # on either side
 SAME_ACT_MS = 600_000  # what sudo, the audit and the shell tell of one command
-CITED_MAX = 20
 
 
 def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
     """One finding for each day on which a person acted on the node of others."""
-    days: dict[int, list[tuple[Suspicion, tuple[Explanation, ...]]]] = {}
+    days: dict[int, list[Hit]] = {}
     for event in case.events:
         if not acts.on_node(event) or acts.undoes(event):
             continue
         suspicion = Suspicion(case.actor(event), event, event.event_time, case.host)
         if not _victims(case, suspicion):
             continue
-        checklist, harmless = explained(META, case, suspicion, now)
-        if not harmless:
-            days.setdefault(event.event_time // benign_people.DAY_MS, []).append((suspicion, checklist))
+        if (found := hit(META, case, suspicion, now)) is not None:
+            days.setdefault(event.event_time // DAY_MS, []).append(found)
     for day in sorted(days):
         hits = days[day]
-        suspicion, checklist = min(hits, key=_open)
+        suspicion, checklist = min(hits, key=lambda each: each.open)
         effective = any(item.name == "steps_as_before" and item.answer is Checked.EXCLUDED for item in checklist)
         jobs = sorted({held.attempt.job for held in _victims(case, suspicion)})
         window = case.site.windows.degrade_window_seconds * 1000
@@ -99,15 +98,10 @@ def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
             summary=f"{acts.named(suspicion.cause)} on {case.host} while job {', '.join(jobs[:3])} of others ran there",
             cited=[*_causes(hits), *_effects(case, suspicion)],
             parts=(("a command that slows the node", 0.9), ("effect on the steps", 0.95 if effective else 0.2)),
-            closes_at=hits[-1][0].cause.event_time + window + case.site.grace_ms,
+            closes_at=hits[-1].suspicion.cause.event_time + window + case.site.grace_ms,
             severity=None if effective else Severity.LOW,
-            several_actors=len({hit.actor.id if hit.actor else "" for hit, _ in hits}) > 1,
+            several_actors=several(each for each, _ in hits),
         )
-
-
-def _open(hit: tuple[Suspicion, tuple[Explanation, ...]]) -> tuple[int, int, str]:
-    """The act that is best established comes first, of equal ones the earliest."""
-    return sum(item.answer is not Checked.EXCLUDED for item in hit[1]), hit[0].cause.event_time, hit[0].cause.id
 
 
 def shift_of(case: HostCase, held: Held, at: int) -> tuple[Event, float, Event] | None:
@@ -136,7 +130,7 @@ def _undone(case: HostCase, suspicion: Suspicion) -> Event | None:
     """The next act on the node by the same identity with the same program, within a day: what was set is set again."""
     at, who = suspicion.cause.event_time, suspicion.actor
     for event in case.events:
-        if SAME_ACT_MS < event.event_time - at <= benign_people.DAY_MS and acts.on_node(event) and who is not None:
+        if SAME_ACT_MS < event.event_time - at <= DAY_MS and acts.on_node(event) and who is not None:
             other = case.actor(event)
             if other is not None and other.id == who.id and acts.named(event) == acts.named(suspicion.cause):
                 return event
@@ -150,8 +144,8 @@ def _victims(case: HostCase, suspicion: Suspicion) -> Sequence[Held]:
     return [held for held in case.holding(at) if relation(suspicion.actor, owners.by_uid(held.owner_uid, at)) not in ("owner", "unknown")]
 
 
-def _causes(hits: Sequence[tuple[Suspicion, tuple[Explanation, ...]]]) -> list[Evidence]:
-    return [item for hit, _ in hits[:CITED_MAX] for item in evidence("cause", hit.cause, f"{acts.named(hit.cause)} on {hit.host}")]
+def _causes(hits: Sequence[Hit]) -> list[Evidence]:
+    return [item for each, _ in hits[:CITED_MAX] for item in evidence("cause", each.cause, f"{acts.named(each.cause)} on {each.host}")]
 
 
 def _effects(case: HostCase, suspicion: Suspicion) -> list[Evidence]:

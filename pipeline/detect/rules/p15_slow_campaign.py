@@ -18,6 +18,7 @@ from pipeline.detect.chance import sequential
 from pipeline.detect.cohort import Cohort, Comparison, Group, cited
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Finding, Severity
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.summary import JobSummary
 from pipeline.stream.watermark import Watermarks
@@ -34,6 +35,7 @@ META = Meta(
     benign=(*cohort.BENIGN, cohort.one_owner),
     required=(*cohort.REQUIRED, "one_owner"),
     blind_spots=(
+        "Code that prints an error of another file before it ends the job: that end counts as an error of the owner's.",
         "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
         "Fewer than five large jobs that loaded the bytes.",
     ),
@@ -45,7 +47,6 @@ HARM = 0.3  # added to the usual rate by what is worth finding
 BAD_MIN, OTHERS_MIN = 5, 8
 DAYS_MIN = 3  # between the first bad end and the last: a bad day is an incident, no campaign
 RAN_FULLY = frozenset({"completed", "time_limit"})  # causes of a verdict
-DAY_MS = 86_400_000
 
 
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
@@ -53,7 +54,9 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     if case.kind == "size":
         for group in case.groups():
             asked = group.by_size()
-            seen = [finding for each in asked for finding in _campaign(case, each, ALPHA / len(asked), now)]
+            # Half of the chance of error is the whole group's, where harm shows first; the rest is shared, as P09 and P10 share theirs.
+            shares = [ALPHA / 2, *[ALPHA / 2 / max(1, len(asked) - 1)] * (len(asked) - 1)] if len(asked) > 1 else [ALPHA]
+            seen = [finding for each, share in zip(asked, shares, strict=True) for finding in _campaign(case, each, share, now)]
             if seen:
                 yield max(seen, key=lambda each: len(each.evidence))
 
@@ -81,7 +84,7 @@ def _campaign(case: Cohort, group: Group, alpha: float, now: Watermarks) -> Iter
         group.writer,
         checklist,
         effect="ends_without_explanation",
-        anchor=group.anchor,
+        anchor=case.anchor(group),
         summary=f"{len(bad)} of {len(exposed)} large attempts that loaded what a foreign hand wrote ended without explanation; "
         f"usual here: {usual:.0%}",
         cited=cited(group, bad),

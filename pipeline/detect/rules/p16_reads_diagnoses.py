@@ -8,17 +8,19 @@ to what one owns or may write do not count, and one round proves nothing.
     team    read  read  read  read  read  read  read                                1 of 41 reads      chance 3e-9 if all were alike
 
 The chance is the hypergeometric tail (Fisher's exact test, one-sided) over all reads of the team, corrected for the number of members.
+Others who stand out as well are no measure of what is usual, while they are few.
 """
 
-from collections.abc import Iterator, Sequence
-from math import comb
+from collections.abc import Iterator
 
 import msgspec
 
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Site, evidence
+from pipeline.detect.chance import fisher
 from pipeline.detect.detector import Meta, explained, raised
 from pipeline.detect.subjects import IdentityCase
+from pipeline.model.conduct import TEAM
 from pipeline.model.events import Event, FileTouched, ObjectAccess, ProcessRun
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity, Subject
 from pipeline.model.identity import Identity
@@ -26,6 +28,9 @@ from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 CITED_ROUNDS_MAX = 10
+FEW = 4  # one in so many of those who read may stand out, before standing out is what the team does
+ORDINARY = 0.01  # chance above which a member does as the others do
+NO_TEAM = f"{TEAM}none"
 OTHERS_READS_MIN = 8  # of the rest of the team, below which there is no baseline
 READS_APART_MS = 6 * 3_600_000  # reads of one sitting are one
 
@@ -61,24 +66,30 @@ def repairs_under_ticket(case: IdentityCase, suspicion: Suspicion, now: Watermar
 
 
 def as_the_team_does(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """The rest of the team reads and writes alike: that is debugging."""
+    """The rest of the team reads and writes alike: that is debugging.  Between alike and far from it too few have read to say."""
     name, who = "as_the_team_does", suspicion.actor
     every = rounds_of(case)
     mine = next((each for each in every if who is not None and each.who.id == who.id), None)
     others = [each for each in every if mine is not None and each.who.id != mine.who.id]
+    usual = [each for each in others if each.followed < case.site.windows.diagnosis_rounds_min]
+    if FEW * (len(every) - len(usual)) <= len(every):  # two who do so at once must not be the measure of one another
+        others = usual
     reads = sum(len(each.reads) for each in others)
     if mine is None or reads < OTHERS_READS_MIN:
         return Explanation(name, Checked.NOT_CHECKED, note=f"only {reads} reads of others to compare with")
-    chance = chance_of(mine, others) * len(every)
-    told = f"{mine.followed} of {len(mine.reads)} reads against {sum(each.followed for each in others)} of {reads}: chance {chance:.1e}"
-    if chance > case.site.windows.diagnosis_chance_max:
+    followed = sum(each.followed for each in others)
+    chance = min(1.0, fisher(mine.followed, len(mine.reads), followed, reads) * len(every))
+    told = f"{mine.followed} of {len(mine.reads)} reads against {followed} of {reads}: chance {chance:.1e}"
+    if chance > ORDINARY:
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, told)
+    if chance > case.site.windows.diagnosis_chance_max:
+        return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.id, told)
     return Explanation(name, Checked.EXCLUDED, note=told)
 
 
 META = Meta(
     id="p16_reads_diagnoses",
-    version=1,
+    version=2,
     title="Diagnoses read, and others' artefacts changed behind them, in rounds",
     subject="identity",
     severity=Severity.MEDIUM,
@@ -89,7 +100,7 @@ META = Meta(
     required=("service_or_daemon", "repairs_under_ticket", "as_the_team_does"),
     blind_spots=(
         "Who hears a diagnosis in a meeting, or reads it on paper, reads no file.",
-        "Somebody without a team has nobody to be compared with.",
+        "Somebody without a team, or in one that hardly reads, has nobody to be compared with.",
         "Writes to what one owns or may write do not count: an owner's own sabotage is not seen here.",
         "A team that shares folders without naming writers in the settings is judged by the owners of files alone.",
     ),
@@ -98,7 +109,7 @@ META = Meta(
 
 
 def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
-    """One finding for each member with enough rounds."""
+    """One finding for each member with enough rounds, about the team: who it is, is for the gates to say."""
     for rounds in rounds_of(case):
         if rounds.followed < case.site.windows.diagnosis_rounds_min:
             continue
@@ -111,22 +122,20 @@ def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
         cited: list[Evidence] = []
         for read, write in pairs[:CITED_ROUNDS_MAX]:
             cited += evidence("read", read, "a diagnosis was read")
-            cited += evidence("written", write, "an artefact of others was changed behind it")
-        about = msgspec.structs.replace(
-            raised(
-                META,
-                case,
-                suspicion,
-                checklist,
-                effect="rounds_of_reading_and_writing",
-                summary=f"{rounds.followed} of {len(rounds.reads)} readings of diagnostics were followed by changes of others' artefacts",
-                cited=cited,
-                parts=(("rounds, compared with the team", 0.7),),
-                closes_at=last.event_time + case.site.grace_ms,
-            ),
-            subject=Subject("identity", case.cluster, rounds.who.id),
+            cited += evidence("written", write, f"{getattr(write.body, 'path', '')}, of others, was changed behind it")
+        yield raised(
+            META,
+            case,
+            suspicion,
+            checklist,
+            effect="rounds_of_reading_and_writing",
+            about=Subject("identity", case.cluster, case.name if case.name.startswith(TEAM) else NO_TEAM),
+            anchor=case.site.directory.label("member", rounds.who.id),
+            summary=f"{rounds.followed} of {len(rounds.reads)} readings of diagnostics were followed by changes of others' artefacts",
+            cited=cited,
+            parts=(("rounds, compared with the team", 0.7),),
+            closes_at=last.event_time + case.site.grace_ms,
         )
-        yield about
 
 
 def rounds_of(case: IdentityCase) -> list[Rounds]:
@@ -158,15 +167,6 @@ def rounds_of(case: IdentityCase) -> list[Rounds]:
     return found
 
 
-def chance_of(mine: Rounds, others: Sequence[Rounds]) -> float:
-    """P(at least as many of one's reads are followed), if those that are followed were spread over all reads of the team."""
-    reads, followed = len(mine.reads), mine.followed
-    all_reads = reads + sum(len(each.reads) for each in others)
-    all_followed = followed + sum(each.followed for each in others)
-    ways = sum(comb(all_followed, k) * comb(all_reads - all_followed, reads - k) for k in range(followed, min(reads, all_followed) + 1))
-    return ways / comb(all_reads, reads)
-
-
 def is_read(event: Event) -> bool:
     """A command that was given a file of the diagnostics, or the read of one from a store."""
     return isinstance(event.body, ProcessRun) or (isinstance(event.body, ObjectAccess) and event.body.action == "read")
@@ -179,7 +179,6 @@ def is_foreign(site: Site, who: Identity, event: Event) -> bool:
         return False
     if isinstance(body, FileTouched) and body.file_uid is not None and who.uid is not None and body.file_uid == who.uid:
         return False
-    innermost = max((root for root in site.artefact_writers if body.path.startswith(root[0])), key=lambda root: len(root[0]), default=None)
-    if innermost is not None and innermost[1]:
-        return who.id not in innermost[1]
+    if site.root_of(body.path).writers:
+        return not site.has_leave(who, body.path)
     return isinstance(body, FileTouched) and body.file_uid is not None and who.uid is not None

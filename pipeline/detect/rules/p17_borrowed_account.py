@@ -14,11 +14,11 @@ import msgspec
 from pipeline.detect import benign_people
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import evidence
-from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.detector import CITED_MAX, Meta, explained, raised
 from pipeline.detect.subjects import IdentityCase
 from pipeline.model.events import Event, JobRecord, Login, PrivilegeUsed
 from pipeline.model.finding import Evidence, Explanation, Finding, Severity
-from pipeline.model.ids import digest
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
@@ -64,7 +64,6 @@ META = Meta(
     runbook="Ask the owner where he was, and compare the addresses with those of the key's other logins; block the account meanwhile.",
 )
 WITHHELD = "account may be borrowed"
-CITED_MAX = 20
 # Explanations that are beside the point of one kind of finding.
 AFTER_END_ASIDE = ("own_key", "debugging_together", "roaming", "usual_network", "support", "nothing_done")
 FOREIGN_KEY_ASIDE = ("within_grace", "job_from_before", "roaming", "usual_network", "support", "nothing_done")
@@ -122,7 +121,7 @@ def _foreign_keys(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             case,
             hits,
             effect="opened_with_foreign_key",
-            anchor=digest("key", key),
+            anchor=case.site.directory.label("key", key),
             summary=f"the account was opened {len(hits)} times with a key that somebody else enrolled",
             cited=cited,
             parts=(("the identity map states the key's holder", 0.95),),
@@ -148,7 +147,7 @@ def _two_places(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             suspicion = Suspicion(case.actor(event), event, event.event_time, event.host)
             aside = ("within_grace", "job_from_before", "own_key", "debugging_together", "support", "nothing_done")
             if (checklist := _suspect(case, suspicion, now, aside)) is not None:
-                by_day.setdefault(event.event_time // benign_people.DAY_MS, []).append((suspicion, checklist))
+                by_day.setdefault(event.event_time // DAY_MS, []).append((suspicion, checklist))
                 pairs[event.id] = usual
     for day in sorted(by_day):
         hits = by_day[day]
@@ -187,7 +186,7 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             case,
             hits,
             effect="entered_by_other",
-            anchor=digest("by", user),
+            anchor=case.site.directory.label("by", user),
             summary=f"somebody else became the account's user {len(hits)} times",
             cited=cited,
             parts=(("the system log tells who became whom", 0.9),),

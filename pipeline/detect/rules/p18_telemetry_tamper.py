@@ -13,16 +13,17 @@ from collections.abc import Iterator, Sequence
 from pipeline.detect import acts, benign_people
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import evidence
-from pipeline.detect.detector import Meta, explained, raised
+from pipeline.detect.detector import CITED_MAX, Meta, hit, raised, several
 from pipeline.detect.subjects import HostCase
 from pipeline.model.events import Event
-from pipeline.model.finding import Checked, Explanation, Finding, Severity
+from pipeline.model.finding import Checked, Finding, Severity
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p18_telemetry_tamper",
-    version=1,
+    version=2,
     title="Recording on a host switched off or cut down by a person",
     subject="host",
     severity=Severity.HIGH,
@@ -40,6 +41,7 @@ META = Meta(
     ),
     required=("by_system", "change_ticket", "put_back", "restarted", "cut_off", "overflow", "still_heard"),
     blind_spots=(
+        "A log that a program of one's own emptied, where no audit rule watches the folder; a line of sudo alone is no alert.",
         "Whoever stops the shipper first is not heard stopping the rest.",
         "Root without a login looks like the system: a job of cron, a service that was made for it.",
         "A source whose hosts are silent for hours anyhow shows no gap.",
@@ -47,44 +49,34 @@ META = Meta(
     ),
     runbook="Compare what the host holds with what arrived, and treat whatever happened there during the gap as unknown, not as nothing.",
 )
-CITED_MAX = 20
 
 
 def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
     """One finding for each spell of acts that nothing explains."""
     for spell in _spells(case):
-        accused = []
-        for event in spell:
-            suspicion = Suspicion(case.actor(event), event, event.event_time, case.host)
-            checklist, harmless = explained(META, case, suspicion, now)
-            if not harmless:
-                accused.append((suspicion, checklist))
+        asked = (hit(META, case, Suspicion(case.actor(event), event, event.event_time, case.host), now) for event in spell)
+        accused = [each for each in asked if each is not None]
         if not accused:
             continue
         # The act that is best established speaks for the spell: proved by the audit system, else by the gap behind it.
-        suspicion, checklist = min(accused, key=_open)
+        suspicion, checklist = min(accused, key=lambda each: each.open)
         effective = all(item.answer is Checked.EXCLUDED for item in checklist if item.name == "still_heard")
-        kinds = sorted({acts.on_telemetry(hit.cause) for hit, _ in accused})
-        last = accused[-1][0].effect_time
-        actors = {hit.actor.id if hit.actor else "" for hit, _ in accused}
+        kinds = sorted({acts.on_telemetry(each.cause) for each, _ in accused})
+        last = accused[-1].suspicion.effect_time
         yield raised(
             META,
             case,
             suspicion,
             checklist,
             effect="telemetry_silenced" if effective else "telemetry_touched",
-            anchor=str(spell[0].event_time // benign_people.DAY_MS),
+            anchor=str(spell[0].event_time // DAY_MS),
             summary=f"recording on {case.host}: {', '.join(kinds)}, by a login" + _gaps(case, suspicion.cause, now),
-            cited=[item for hit, _ in accused[:CITED_MAX] for item in evidence("cause", hit.cause, _said(hit.cause))],
+            cited=[item for each, _ in accused[:CITED_MAX] for item in evidence("cause", each.cause, _said(each.cause))],
             parts=(("an act on the telemetry", 0.95), ("it took effect", 0.97 if effective else 0.3)),
             closes_at=last + case.site.windows.telemetry_window_seconds * 1000 + case.site.grace_ms,
             severity=None if effective else Severity.MEDIUM,
-            several_actors=len(actors) > 1,
+            several_actors=several(each for each, _ in accused),
         )
-
-
-def _open(hit: tuple[Suspicion, tuple[Explanation, ...]]) -> tuple[int, int, str]:
-    return sum(item.answer is not Checked.EXCLUDED for item in hit[1]), hit[0].cause.event_time, hit[0].cause.id
 
 
 def _spells(case: HostCase) -> Iterator[Sequence[Event]]:
@@ -92,7 +84,7 @@ def _spells(case: HostCase) -> Iterator[Sequence[Event]]:
     days: dict[int, list[Event]] = {}
     for event in case.events:
         if acts.on_telemetry(event):
-            days.setdefault(event.event_time // benign_people.DAY_MS, []).append(event)
+            days.setdefault(event.event_time // DAY_MS, []).append(event)
     yield from days.values()
 
 

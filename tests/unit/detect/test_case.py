@@ -17,6 +17,7 @@ from pipeline.model.events import (
     ProbeNote,
     ProcessRun,
 )
+from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt, NodeTouch, Told, Tombstone
 from pipeline.settings import IdentitySettings
@@ -154,6 +155,31 @@ def test_a_load_comes_with_all_that_was_before_it() -> None:
     (loaded,) = case.loaded()
     assert [event.id for event in (*loaded.saves, *loaded.writes)] == [save(10).id, write(40).id]
     assert (loaded.other, case.loaded(ModuleImported)) == (None, [])
+
+
+def test_what_was_loaded_is_put_together_once() -> None:
+    """Each write in question asks for it again: with a hundred files that would be the square."""
+    (case,) = cases(allocation(), *uses(load(90), write(40)))
+    assert case.loaded() is case.loaded()
+
+
+@pytest.mark.parametrize(
+    ("path", "root", "who", "leave"),
+    [
+        ("/env/lib/a.py", "/env/", "u070", True),
+        ("/env/red/a.py", "/env/red/", "u070", False),
+        ("/env/red/a.py", "/env/red/", "u012", True),
+        ("/env/lib/a.py", "/env/", "u012", False),
+        ("/env/open/a.py", "/env/open/", "u070", False),
+        ("/scratch/a.py", "", "u070", False),
+        ("/envy/a.py", "", "u070", False),
+    ],
+)
+def test_the_innermost_root_says_who_may_write(path: str, root: str, who: str, leave: bool) -> None:
+    """Whoever owns a folder has no leave in one below it that is another's, or nobody's."""
+    roots = ({"path": "/env", "owner": "u070"}, {"path": "/env/red/", "writers": ("u012",)}, {"path": "/env/open"})
+    site = build.site(artefact_roots=roots)
+    assert (site.root_of(path).path, site.has_leave(Identity(id=who), path)) == (root, leave)
 
 
 def test_the_probe_says_when_it_stopped_telling() -> None:

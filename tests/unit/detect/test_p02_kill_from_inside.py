@@ -72,6 +72,8 @@ class Row(NamedTuple):
 
 TRAP = [save(10), write(40), load(90)]
 ENDED = [rank_failed(98), job_end(100)]
+CLOSED = [*TRAP, process_started(1), error_line(94), rank_failed(95, pid=4712, signal=None, exit_code=1), closing(96), requested(97, 15)]
+CLOSED_END = [rank_failed(98, signal=15), job_end(100)]
 STORY = [*TRAP, requested(97), *ENDED]
 MODULES = [imported(10, "a", job="6"), write(40, path=MODULE), imported(90)]
 FIRING = [
@@ -116,15 +118,12 @@ HARMLESS = [
     Row("owner_or_service: the owner wrote last", [save(10), write(40), write(50, OWNER), load(90), requested(97), *ENDED], 0),
     Row("system_daemon", [save(10), write(40, 0, auid=None), load(90), requested(97), *ENDED], 0),
     Row("allowed_writer", [save(10), write(40, WRITER), load(90), requested(97), *ENDED], 0),
-    Row("sibling_first: the launcher says so", [
-        *TRAP, error_line(94), rank_failed(95, pid=4712, signal=None, exit_code=1), closing(96), requested(97, 15),
-        rank_failed(98, signal=15), job_end(100)], 0),
-    Row("sibling_first: another rank had failed", [
-        *TRAP, rank_failed(95, pid=4712, signal=11), requested(97, 15), rank_failed(98, signal=15), job_end(100)], 0),
+    Row("sibling_first: the launcher says so, and the kernel", [*CLOSED, by_itself(97, 15, sender=800), *CLOSED_END], 0),
+    Row("sibling_first: another rank had failed, and the kernel saw the launcher", [
+        *TRAP, process_started(1), rank_failed(95, pid=4712, signal=11), requested(97, 15), by_itself(97, 15, sender=800), *CLOSED_END], 0),
     Row("sibling_first: told last, by a launcher that sent the signal", [
-        *TRAP, process_started(1), requested(97, 15, sender=800), rank_failed(98, signal=15), rank_failed(98, pid=4712, signal=11),
-        job_end(100)], 0),
-    Row("watchdog_abort", [*TRAP, collective_timeout(96), requested(97, 6), rank_failed(98, signal=6), job_end(100)], 0),
+        *TRAP, process_started(1), requested(97, 15, sender=800), by_itself(97, 15, sender=800), rank_failed(98, signal=15),
+        rank_failed(98, pid=4712, signal=11), job_end(100)], 0),
     Row("out_of_memory", [*TRAP, requested(97), oom(97), *ENDED], 0),
     Row("hardware_fault", [*TRAP, xid(90, 79), requested(97), *ENDED], 0),
 ]  # fmt: skip
@@ -144,6 +143,21 @@ NOT_HARMLESS = [
     Row("system_daemon: root behind a login", [save(10), write(40, 0, auid=COLLEAGUE), load(90), requested(97), *ENDED], 1),
     Row("admin_ticket: an admin without one", [save(10), write(40, ADMIN), load(90), requested(97), *ENDED], 1),
 ]
+
+
+@pytest.mark.parametrize(
+    ("explanation", "events"),
+    [
+        ("sibling_first", [*CLOSED, *CLOSED_END]),
+        ("sibling_first", [*TRAP, rank_failed(95, pid=4712, signal=11), requested(97, 15), *CLOSED_END]),
+        ("sibling_first", [*CLOSED, by_itself(97, 15), *CLOSED_END]),
+        ("watchdog_abort", [*TRAP, collective_timeout(96), requested(97, 6), rank_failed(98, signal=6), job_end(100)]),
+    ],
+)
+def test_what_only_the_jobs_output_says_acquits_nobody_and_names_nobody(explanation: str, events: Sequence[Told]) -> None:
+    """The code that ended the job writes into its output, too: the hit stays, below the gate."""
+    (finding,) = judge(*events)
+    assert (finding.alert, finding.actor, build.answer(finding, explanation).answer) == (False, "", Checked.NOT_CHECKED)
 
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)

@@ -12,9 +12,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from pipeline.detect.detector import registry
-from pipeline.model.events import Event
+from pipeline.jobs.index import JobIndex
+from pipeline.model.events import Event, JobUpdate, KubernetesRequest, ObjectEvent
 from pipeline.model.finding import Checked, Finding, Severity
 from pipeline.model.source import Source
+from pipeline.settings import IdentitySettings
 from tests import build
 from tests.build import (
     ADMIN,
@@ -31,6 +33,7 @@ from tests.build import (
     controller,
     job_end,
     node_down,
+    oom,
     scancel,
     step_cancelled,
     ticket,
@@ -91,7 +94,122 @@ HARMLESS = [
     Row("time_limit, says the controller", [cancel_request(98), controller(97, "time_limit"), end()], 0),
     Row("hardware_fault, says the kernel", [cancel_request(98), xid(50), end()], 0),
     Row("hardware_fault, says the controller", [cancel_request(98), node_down(50), end()], 0),
+    Row("out_of_memory, says the kernel", [cancel_request(98), oom(97), end()], 0),
 ]
+
+
+POD, WORKLOAD = "pods", "workloads.kueue.x-k8s.io"
+
+
+def asked(at: float, user: str, verb: str = "delete", resource: str = "pytorchjobs.kubeflow.org", **fields: Any) -> Event:
+    """A request to the API server about the job's objects."""
+    name = "pretrain-worker-1" if resource in (POD, WORKLOAD) else "pretrain"
+    body = KubernetesRequest(user=user, verb=verb, resource=resource, namespace="llm", name=name, **{"code": 200, **fields})
+    return build.event(at, Source.KUBERNETES_AUDIT, body)
+
+
+def happened(at: float, reason: str, kind: str = "Pod") -> Event:
+    """What a controller tells of an object."""
+    return build.event(at, Source.KUBERNETES_EVENTS, ObjectEvent(kind=kind, name="pretrain-worker-1", namespace="llm", reason=reason))
+
+
+def of_kubernetes(*events: Event, silent: Sequence[Source] = ()) -> list[Finding]:
+    """What is said of a job that u012 made at 0."""
+    index = JobIndex(build.CLUSTER, "llm/pretrain", 1_000)
+    for each in (asked(0, "u012", "create"), *events):
+        index.add(each.id, each)
+    people = [{"id": each.id, "role": each.role, "team": each.team, "names": {"kubernetes": [each.id]}} for each in build.IDENTITIES]
+    made = [{"id": "ci", "role": "service", "names": {"kubernetes": ["system:serviceaccount:ci:runner"]}}]
+    site = build.site(identities=tuple(IdentitySettings.model_validate(each) for each in (*people, *made)))
+    detector = next(each for each in registry() if each.meta.id == ID)
+    return [finding for each in index.cases(site) for finding in detector.judge(each, build.now(silent=silent))]
+
+
+COLLECTOR = "system:serviceaccount:kube-system:generic-garbage-collector"
+OF_KUBERNETES: dict[str, tuple[Sequence[Event], list[tuple[str, bool]]]] = {
+    "a colleague deletes the job": ([asked(90, "u099")], [("cancelled", True)]),
+    "deletes Volcano's job": ([asked(90, "u099", resource="jobs.batch.volcano.sh")], [("cancelled", True)]),
+    "takes a pod": ([asked(90, "u099", resource=POD)], [("pods_deleted", True)]),
+    "takes its place in the queue": ([asked(90, "u099", resource=WORKLOAD)], [("pods_deleted", True)]),
+    "evicts a pod": ([asked(90, "u099", "create", POD, subresource="eviction", code=201)], [("pods_deleted", True)]),
+    "is refused": ([asked(90, "u099", code=403)], [("cancel_refused", True)]),
+    "is refused a pod, then takes it": (
+        [asked(90, "u099", resource=POD, code=403), asked(95, "u099", resource=POD)], [("pods_deleted", True), ("cancel_refused", True)],
+    ),
+    "a superuser that the map does not know": ([asked(90, "system:admin")], [("cancelled", False)]),
+    "acts as a controller": ([asked(90, COLLECTOR, impersonated="u099")], [("cancelled", False)]),
+    "a service account of the team": ([asked(90, "system:serviceaccount:llm:default")], [("cancelled", False)]),
+    "an admin deletes a pod": ([asked(90, "adm1", resource=POD)], [("pods_deleted", True)]),
+    "node_drain: an admin evicts": ([asked(90, "adm1", "create", POD, subresource="eviction", code=201)], [("pods_deleted", False)]),
+    "controller_of_cluster: what is left is collected": ([asked(90, COLLECTOR, resource=POD)], []),
+    "controller_of_cluster: a queue takes it back": ([asked(90, "system:serviceaccount:kueue-system:manager", resource=WORKLOAD)], []),
+    "controller_of_cluster: the kubelet": ([asked(90, "system:node:gpu-001", resource=POD)], []),
+    "a service of the site": ([asked(90, "system:serviceaccount:ci:runner")], []),
+    "the owner": ([asked(90, "u012"), asked(91, "u099")], []),
+    "it was over": ([happened(80, "PyTorchJobSucceeded", "PyTorchJob"), asked(90, "u099"), asked(91, "u099", resource=POD)], []),
+    "preempted before": ([happened(80, "Preempted"), asked(90, "u099", resource=POD)], []),
+    "evicted behind it: that is what it did": ([asked(90, "u099", resource=POD), happened(96, "Evicted")], [("pods_deleted", True)]),
+    "out_of_memory before": ([happened(80, "OOMKilled"), asked(90, "u099")], []),
+    "hardware_fault before": ([happened(80, "TaintManagerEviction"), asked(90, "u099", resource=POD)], []),
+    "a look at it": ([asked(90, "u099", "get"), asked(91, "u099", "patch")], []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "found"), OF_KUBERNETES.values(), ids=OF_KUBERNETES)
+def test_what_ends_a_job_of_kubernetes(events: Sequence[Event], found: list[tuple[str, bool]]) -> None:
+    """The API server says who asked, and whether it granted it; whoever controls the cluster is nobody."""
+    assert [(each.effect, each.alert) for each in of_kubernetes(*events)] == found
+
+
+def test_what_the_controllers_of_kubernetes_say_is_not_needed_where_the_api_server_speaks() -> None:
+    """Who asked is known; without the events nothing else is."""
+    (finding,) = of_kubernetes(asked(90, "u099"), silent=[Source.KUBERNETES_EVENTS, Source.SLURMCTLD])
+    assert finding.alert
+
+
+@pytest.mark.parametrize("request_", [asked(90, "u099", resource=POD), asked(90, "u099", resource=POD, code=403)])
+def test_pods_of_what_nobody_made_as_a_job_are_no_jobs(request_: Event) -> None:
+    """Pods of services come and go all day, and whose they are nobody says."""
+    index = JobIndex(build.CLUSTER, "llm/pretrain", 1_000)
+    index.add(request_.id, request_)
+    detector = next(each for each in registry() if each.meta.id == ID)
+    assert [finding for each in index.cases(build.site()) for finding in detector.judge(each, build.now())] == []
+
+
+def test_two_who_take_pods_name_nobody() -> None:
+    """One finding of the attempt."""
+    (finding,) = of_kubernetes(asked(90, "u099", resource=POD), asked(91, "u098", resource=POD))
+    assert finding.actor_withheld.startswith("several")
+
+
+def deleted(at: float, by: str = "u099@login-1") -> Event:
+    """PBS writes down who deleted a job."""
+    return build.event(at, Source.JOBCOMP, JobUpdate(job=build.JOB, change="delete", value=by), job=build.JOB)
+
+
+OF_PBS: dict[str, tuple[Sequence[Event], int]] = {
+    "a colleague": ([deleted(98), end(state="FAILED")], 1),
+    "two minutes before the end": ([deleted(-20), end(state="FAILED")], 1),
+    "a moment more": ([deleted(-20.001), end(state="FAILED")], 0),
+    "it ended well": ([deleted(98), end(state="COMPLETED")], 0),
+    "it still runs": ([deleted(98), allocation()], 0),
+    "the owner": ([deleted(97, "u012@login-1"), deleted(98), end(state="FAILED")], 0),
+    "the server": ([deleted(98, "root@ctl-1"), end(state="FAILED")], 0),
+    "accounting names it, by name alone": ([end(source=Source.SACCT, cancelled_by="u099")], 1),
+}
+
+
+@pytest.mark.parametrize(("events", "findings"), OF_PBS.values(), ids=OF_PBS)
+def test_who_deleted_is_said_by_name(events: Sequence[Event], findings: int) -> None:
+    """The end is one by a signal; who asked stands in a record of its own."""
+    assert len(judge(*events)) == findings
+
+
+def test_what_waits_in_the_queue_is_deleted_at_once() -> None:
+    """It leaves no end; it can be neither preempted nor run into its limit."""
+    waiting = build.job_record(0, "other", start=None, nodes=(), state="PENDING")
+    (finding,) = build.judge(ID, waiting, deleted(98), of=attempt(start=None))
+    assert (finding.effect, finding.alert) == ("cancelled", True)
 
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
@@ -235,14 +353,15 @@ def test_a_refused_request_is_an_attempt() -> None:
     """Its own effect, of medium severity, also while the job runs; the end has nothing to do with it."""
     for story in ([allocation()], [end(state="COMPLETED")]):
         (finding,) = judge(cancel_request(50, refused=True), *story)
-        assert (finding.effect, finding.severity, finding.anchor) == ("cancel_refused", Severity.MEDIUM, "u099")
+        assert (finding.effect, finding.severity, finding.suspect) == ("cancel_refused", Severity.MEDIUM, "u099")
 
 
 def test_refused_requests_are_one_finding_per_identity() -> None:
     """Several tries of one are one; tries of two are two, in canonical order."""
     tries = [cancel_request(at, uid, refused=True) for at, uid in ((50, COLLEAGUE), (55, OTHER), (60, COLLEAGUE))]
     first, second = judge(allocation(), *tries)
-    assert [(first.anchor, len(first.evidence)), (second.anchor, len(second.evidence))] == [("u098", 1), ("u099", 2)]
+    assert [(first.suspect, len(first.evidence)), (second.suspect, len(second.evidence))] == [("u098", 1), ("u099", 2)]
+    assert first.id != second.id
     assert second.closes_at == build.ms(60) + 120_000
 
 

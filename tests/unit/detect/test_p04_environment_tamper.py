@@ -152,6 +152,13 @@ def test_the_owner_of_the_environment_may_write_there() -> None:
     assert finding.actor == "u099"
 
 
+def test_the_owner_of_an_outer_folder_is_a_foreign_hand_in_an_inner_one() -> None:
+    """The innermost root decides: nobody's leave reaches into somebody else's environment."""
+    roots = ({"path": "/ckpt", "writers": ("u099",)}, {"path": "/ckpt/env", "owner": "u070"})
+    (finding,) = build.judge(ID, *STORY, at=build.site(artefact_roots=roots))
+    assert (finding.suspect, finding.alert) == ("u099", True)
+
+
 def test_an_editable_install_of_the_writers_own_accuses_nobody() -> None:
     """By own_file: who edits the own source tree, from which others import, wrote what is theirs."""
     (finding,) = judge(BEFORE, changed(40, file_uid=COLLEAGUE), imported(90))

@@ -82,7 +82,9 @@ BOUNDARY = [
 HARMLESS = [
     Row("owner_or_service", [save(10), write(40, SERVICE), load(90)], 0),
     Row("system_daemon: storage restore by a daemon", [save(10), write(40, 0, auid=None), load(90)], 0),
-    Row("saver: a colleague's base model, repaired by that colleague", [save(10, uid=COLLEAGUE), write(40), load(90)], 0),
+    Row(
+        "saver: a colleague's base model, repaired by that colleague", [save(10, uid=COLLEAGUE), write(40, file_uid=COLLEAGUE), load(90)], 0
+    ),
     Row("allowed_writer: resharding", [save(10), write(40, WRITER), load(90)], 0),
 ]
 
@@ -145,6 +147,12 @@ def test_a_forged_save_neither_acquits_nor_accuses_the_saver() -> None:
     (finding,) = judge(save(10), save(30, "c", uid=COLLEAGUE, job="66"), write(40), load(90))
     assert (answer(finding, "saver").answer, finding.alert, finding.actor) == (Checked.NOT_CHECKED, False, "")
     (finding,) = judge(save(10, uid=COLLEAGUE, job="5"), save(30, uid=OTHER, job="66"), write(40), load(90))
+    assert (answer(finding, "saver").answer, finding.alert, finding.actor) == (Checked.NOT_CHECKED, False, "")
+
+
+def test_a_forged_save_does_not_make_another_s_file_one_s_own() -> None:
+    """A job of the writer's prints that he saved it; the kernel says whose file he wrote."""
+    (finding,) = judge(save(10, uid=COLLEAGUE), write(40, file_uid=OWNER), load(90))
     assert (answer(finding, "saver").answer, finding.alert, finding.actor) == (Checked.NOT_CHECKED, False, "")
 
 

@@ -68,6 +68,10 @@ FIRING = [
         ],
     ),
     Row("three of nine", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5)]),
+    Row(
+        "the writer's own jobs print that all of them are as slow",
+        [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5), *(paced(each, 1400, owner=WRITER) for each in range(20, 40))],
+    ),
     Row("they alternate with clean ones", [*without(0, 2, 4, 6, 8), *slowed(1, 3, 5, 7)]),
     Row("random short sleeps: by six parts in a hundred", [*without(0, 1, 2, 10, 11, 12), *slowed(3, 4, 5, by=1.06)]),
     Row("one runs still", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4), paced(5, 1400, exposed=True, end=None, verdict="")]),

@@ -64,7 +64,7 @@ HARMLESS = [
 def test_fires(row: Row) -> None:
     """All three together are an alert."""
     (finding,) = judge_identity(ID, "u012", *row.told)
-    assert (finding.effect, finding.alert) == ("queue_flooded", True)
+    assert (finding.effect, finding.alert, finding.subject.name, finding.owner) == ("queue_flooded", True, "queue/", "")
     assert {item.role for item in finding.evidence} == {"cause", "effect"}
 
 

@@ -35,6 +35,9 @@ FIRING = [
     Row("all end badly", [*others(), *campaign("xxxxxxxx")]),
     Row("now and then", [*others(), *campaign("xx.xx.xxx.x.xx")]),
     Row("it begins late, since the code waits", [*others(), *campaign("........xxxxxxxxxx")]),
+    Row("each of another size: to ask of all of them costs no more than to ask twice", [*others(), *(
+        ended(2 * number + 1, bad=True, exposed=True, gpus=256 + 64 * min(number, 7)) for number in range(9)
+    )]),
     Row("with pauses of weeks", [*others(), *campaign("xxx"), *(
         ended(number, bad=True, exposed=True) for number in (41, 43, 45, 47, 49)
     )]),

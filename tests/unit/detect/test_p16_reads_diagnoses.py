@@ -18,6 +18,7 @@ from tests.build import COLLEAGUE, DAY, OTHER
 from tests.build_subjects import HOUR, PEOPLE, judge_identity, read, site, wrote
 
 ID, TEAM = "p16_reads_diagnoses", "team:blue"
+THIRD = IdentitySettings.model_validate({"id": "u097", "uid": 5097, "login": "u097", "team": "blue"})
 WITH_SERVICE = IdentitySettings.model_validate({"id": "bot", "uid": 5801, "login": "bot", "team": "blue", "role": "service"})
 
 
@@ -75,9 +76,9 @@ def judge(*events: Event, **settings: object) -> list[Finding]:
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
 def test_fires(row: Row) -> None:
-    """Far more rounds than the team: about the member, with reads and writes as evidence."""
+    """Far more rounds than the team: about the team, since the member would be a name, with reads and writes as evidence."""
     (finding,) = judge(*row.events)
-    assert (finding.subject.name, finding.alert) == ("u099", True)
+    assert (finding.subject.name, finding.owner, finding.suspect, finding.alert) == (TEAM, "", "u099", True)
     assert {item.role for item in finding.evidence} == {"read", "written"}
 
 
@@ -99,11 +100,33 @@ def test_without_others_to_compare_it_stays_below_the_gate() -> None:
     assert (finding.alert, build.answer(finding, "as_the_team_does").answer) == (False, Checked.NOT_CHECKED)
 
 
+def test_what_is_rare_and_not_rare_enough_stays_below_the_gate() -> None:
+    """Six of six against none of ten: the team does not do alike, and there are too few reads to say more."""
+    (finding,) = judge(*rounds(6), *readers(10))
+    assert (finding.alert, build.answer(finding, "as_the_team_does").answer) == (False, Checked.NOT_CHECKED)
+
+
 def test_repairs_under_ticket_acquit() -> None:
     """Somebody was asked to repair what the diagnoses are about."""
     tickets = (build.ticket(0, 30 * DAY, identities=("u099",)),)
     assert judge(*rounds(), *readers(), tickets=tickets) == []
     assert judge(*rounds(), *readers(), tickets=(build.ticket(0, DAY, identities=("u099",)),)) != []
+
+
+def test_two_members_are_two_findings() -> None:
+    """About one team, with ids that do not collide."""
+    found = judge(*rounds(12), *rounds(12, by=5097), *readers(60), identities=(*PEOPLE, THIRD))
+    assert sorted(each.suspect for each in found) == ["u097", "u099"]
+    assert len({each.id for each in found}) == 2
+
+
+@pytest.mark.parametrize(("members", "alert"), [(6, True), (5, False)])
+def test_two_at_once_do_not_hide_one_another(members: int, alert: bool) -> None:
+    """Who stands out is no measure of what is usual, while those who do are few: one in four."""
+    team = [IdentitySettings.model_validate({"id": f"b{n}", "uid": 5300 + n, "login": f"b{n}", "team": "blue"}) for n in range(members)]
+    reads = [event for n in range(members) for event in readers(30 // members, by=5300 + n)]
+    found = judge(*rounds(), *rounds(by=5097, delay=6 * HOUR), *reads, identities=(*PEOPLE, THIRD, *team))
+    assert [(each.suspect, each.alert) for each in found] == [("u097", alert), ("u099", alert)]
 
 
 def test_audit_alone_names_nobody_as_actor() -> None:

@@ -19,6 +19,8 @@ from tests.build import ADMIN, OWNER
 from tests.build_subjects import command, judge_host, kernel, recorded, site, sudo, switched_off
 
 ID = "p18_telemetry_tamper"
+
+
 AT = 6000
 GAP = {Source.AUDITD: (6600, 9600)}
 ALL = dict.fromkeys((Source.AUDITD, Source.SSHD, Source.KERNEL), (6600, 20_000))
@@ -98,6 +100,20 @@ def test_a_command_without_effect_stays_below_the_gate() -> None:
     (finding,) = judge_host(ID, command(AT, "auditctl", "-D"))
     assert (finding.alert, finding.effect) == (False, "telemetry_touched")
     assert build.answer(finding, "still_heard").answer is Checked.NOT_CHECKED
+
+
+@pytest.mark.parametrize(
+    ("beside", "alert"),
+    [
+        ([], False),
+        ([command(AT + 1, "truncate", "-s", "0", "/var/log/secure")], True),
+        ([command(AT + 1, "auditctl", "-D")], False),
+    ],
+)
+def test_a_log_is_cleared_when_the_kernel_says_so(beside: list[Event], alert: bool) -> None:
+    """Sudo writes down what it was asked for, and anybody can write such a line with `logger`: alone it proves nothing."""
+    (finding,) = judge_host(ID, sudo(AT, "/usr/bin/truncate -s 0 /var/log/secure"), *beside)
+    assert (finding.alert, finding.effect) == (alert, "telemetry_silenced" if alert else "telemetry_touched")
 
 
 def test_while_the_hour_behind_it_is_open_nothing_is_an_effect() -> None:

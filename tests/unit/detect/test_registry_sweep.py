@@ -77,6 +77,14 @@ def test_every_required_explanation_is_tested(detector: Detector) -> None:
     assert set(detector.meta.required) <= set(asked)
 
 
+@EACH_OF_JOBS
+def test_the_effects_that_decide_a_verdict_are_raised(detector: Detector) -> None:
+    """A word that no finding has would decide nothing: each stands in the metadata, and where the finding is made."""
+    source = inspect.getsource(importlib.import_module(f"{rules.__name__}.{detector.meta.id}"))
+    assert all(source.count(f'"{effect}"') >= 2 for effect in detector.meta.ends | detector.meta.harms)
+    assert not detector.meta.ends & detector.meta.harms
+
+
 @EACH
 def test_its_own_test_has_all_three_kinds_of_rows(detector: Detector) -> None:
     """Firing, silent, boundary, and each benign explanation confirmed once."""

@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.detect import verdict
 from pipeline.detect.detector import registry
-from pipeline.model.events import Event
+from pipeline.model.events import Event, OomKill
 from pipeline.model.finding import Checked, Status, Verdict
 from pipeline.model.source import Source
 from pipeline.model.told import Told
@@ -61,6 +61,11 @@ class Row(NamedTuple):
     by: Event | None = None
 
 
+def oom_of(at: float, uid: int) -> Event:
+    """The kernel ended a process of this user."""
+    return build.event(at, Source.KERNEL, OomKill(pid=99, uid=uid), host=build.HOST)
+
+
 KILLED_BY_OWNER = kill(97, uid=OWNER, auid=OWNER)
 KILLED_BY_ADMIN = kill(97, uid=ADMIN, auid=ADMIN)
 BENIGN = [
@@ -78,7 +83,6 @@ BENIGN = [
     Row("out_of_memory", "the kernel ended a rank", [oom(98), job_end(100)], oom(98)),
     Row("out_of_memory", "the kernel ended a pid that the launcher names",
         [oom(98, pid=99), rank_failed(99, pid=99), job_end(100)], oom(98, pid=99)),
-    Row("out_of_memory", "the step daemon counted one", [step_oom(98), job_end(100)], step_oom(98)),
     Row("hardware", "off the bus", [xid(50, 79), job_end(100)], xid(50, 79)),
     Row("owner_cancel", "the request says so", [cancel_request(98, OWNER), job_end(100, "CANCELLED")], cancel_request(98, OWNER)),
     Row("owner_cancel", "sacct says so", [job_end(100, "CANCELLED", source=Source.SACCT, cancelled_by_uid=OWNER)]),
@@ -120,13 +124,24 @@ UNEXPLAINED = [
     Row("", "cancelled by nobody known", [job_end(100, "CANCELLED")]),
     Row("", "a request that was refused", [cancel_request(98, OWNER, refused=True), job_end(100, "CANCELLED")]),
     Row("", "a request long before", [cancel_request(-21, OWNER), job_end(100, "CANCELLED")]),
+    Row("", "memory, says the job's output, and not the kernel", [step_oom(98), job_end(100)]),
+    Row("", "memory of somebody else's process, whose number the output names",
+        [touch(oom_of(98, uid=COLLEAGUE), matched="host"), rank_failed(99, pid=99), job_end(100)]),
+    Row("", "an error behind a rank's death by a signal is of those that were left", [rank_failed(95), error_line(98), job_end(100)]),
     Row("", "memory of another process", [oom(98, pid=99), job_end(100)]),
     Row("", "memory a quarter of an hour before", [oom(-801), job_end(100)]),
     Row("", "an Xid that follows any abrupt death", [xid(98, 43), job_end(100)]),
+    Row("", "the owner had the controller signal it, which cancels nothing", [cancel_request(98, OWNER), job_end(100)]),
     Row("", "the owner's signal, but another one", [kill(97, uid=OWNER, auid=OWNER, signal=15), job_end(100)]),
     Row("", "the owner's uid without login is the launcher", [kill(97, uid=OWNER, auid=None), job_end(100)]),
     Row("", "the owner killed some process on the node", [touch(kill(97, uid=OWNER, auid=OWNER, target=99), matched="host"), job_end(100)]),
-]
+]  # fmt: skip
+
+
+def test_the_step_daemon_counts_where_the_kernel_is_not_heard() -> None:
+    """Then nothing contradicts it."""
+    found = said(step_oom(98), job_end(100), silent=[Source.KERNEL])
+    assert (found.verdict, found.cause) == ("benign", "out_of_memory")
 
 
 @pytest.mark.parametrize("row", UNEXPLAINED, ids=lambda row: row.name)

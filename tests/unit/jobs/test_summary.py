@@ -59,6 +59,12 @@ EXPOSURES = [
     Row("he put back what he had altered", [*LOADED[:2], imported(60, job="8"), write(70, COLLEAGUE, path=MODULE), imported(90, "a")], [
         ("u099", "a" * 64, True),
     ]),
+    Row("he put it back before anybody loaded it", [BEFORE, ALTERED, write(50, COLLEAGUE, path=MODULE), imported(90, "a")], [
+        ("u099", "a" * 64, True),
+    ]),
+    Row("the bytes that he wrote first came again", [ALTERED, imported(60, job="8"), write(70, COLLEAGUE, path=MODULE), imported(90)], [
+        ("u099", "b" * 64, False),
+    ]),
     Row("nobody wrote", [BEFORE, imported(90)], []),
 ]  # fmt: skip
 

@@ -12,7 +12,7 @@ HOUR = 3_600_000
 def period(seed: int, *, false_on_jobs: int = 0, named_wrongly: int = 0, **patterns: OfPattern) -> SeedScore:
     """Seven days with 10,000 attempts that ended badly."""
     return SeedScore(
-        seed=seed, days=7, silent=[], thin=1, records=500_000, jobs=30_000, ended_badly=10_000, findings=9, alerts=9,
+        plan="", seed=seed, days=7, records=500_000, jobs=30_000, ended_badly=10_000, findings=9, alerts=9,
         false_alerts=false_on_jobs, false_on_jobs=false_on_jobs, below_gate_false=0, named_wrongly=["p01 job 9"] * named_wrongly,
         patterns=patterns, fell_for={"p01: debugging": false_on_jobs} if false_on_jobs else {},
         verdicts={"completed": {"benign/completed": 5}}, dead_letters=0,
