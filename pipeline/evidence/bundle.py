@@ -13,6 +13,7 @@ Holds: the same input gives the same bytes, also as a zip; nothing here reads a 
 import base64
 import hashlib
 import json
+import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -137,17 +138,18 @@ def build(case: Case, signer: Signer | None = None) -> dict[str, bytes]:
 
 
 def write(files: Mapping[str, bytes], path: Path) -> str:
-    """A zip where the name ends so, else a folder; answers with the sha256 of the zip, or of the manifest.  Never over something."""
+    """A zip where the name ends so, else a folder; answers with the sha256 of the zip, or of the manifest.  Never over something, and for
+    this account alone: it names people."""
     try:
         if path.exists():
             raise ConfigError(f"{path} exists already", advice="Name another file: a bundle is never written over.")
         if path.suffix != ".zip":
+            path.mkdir(mode=0o700, parents=True)
             for name, content in files.items():
                 target = path / name
-                target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(content)
             return hashlib.sha256(files[verify.MANIFEST]).hexdigest()
-        with zipfile.ZipFile(path, "x") as archive:
+        with open(path, "xb", opener=_private) as file, zipfile.ZipFile(file, "w") as archive:
             for name, content in files.items():
                 info = zipfile.ZipInfo(name, ZIP_TIME)
                 info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
@@ -155,6 +157,10 @@ def write(files: Mapping[str, bytes], path: Path) -> str:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:
         raise ConfigError(f"cannot write {path}: {error}", advice="Name a file in a folder that you may write to.") from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def _record(exhibit: Exhibit) -> dict[str, Any]:

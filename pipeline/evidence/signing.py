@@ -97,10 +97,10 @@ def load_ring(key_file: Path) -> list[dict[str, Any]]:
 
 def make_key(key_file: Path, time: int) -> Signer:
     """A first key.  Raises ConfigError when there is one: see `rotate_key`."""
-    if key_file.exists() or ring_file(key_file).exists():
-        raise ConfigError(f"{key_file}: there is a key already", advice="--rotate replaces it, and keeps its signatures valid.")
     signer = Signer(Ed25519PrivateKey.generate())
     try:
+        if key_file.exists() or ring_file(key_file).exists():
+            raise ConfigError(f"{key_file}: there is a key already", advice="--rotate replaces it, and keeps its signatures valid.")
         key_file.parent.mkdir(parents=True, exist_ok=True)
         _write(key_file, signer.pem(), 0o600)
         _write(ring_file(key_file), _ring_text([signer.ring_entry(time)]), 0o644)

@@ -91,6 +91,7 @@ CODES = {
     "line_time_changed": "a stored line has another event time than was sealed",
     "line_missing": "a line that was sealed is not there",
     "line_added": "a line that was never sealed",
+    "erasure_wrong": "a line is said to have been erased, and the site did not sign that",
     "evidence_missing": "the report cites a line that is not in the bundle",
     "evidence_changed": "the report cites a line by another sha256 than it has",
     "witness_differs": "a witness was given another head for the same range",

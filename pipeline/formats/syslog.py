@@ -21,11 +21,11 @@ import msgspec
 from pipeline.errors import DecodeError
 from pipeline.formats.fields import iso_time, local_to_utc
 from pipeline.formats.line import Line, Reading
+from pipeline.model.instants import DAY_MS
 
 TEXT_CHARACTERS_MAX = 2000  # of free text carried in an event; the whole line is kept as evidence anyway
 NUMBER_DIGITS_MAX = 18  # what fits in 64 bits
 
-DAY_MS = 86_400_000
 AHEAD_MAX = 7 * DAY_MS
 YEARS_BACK_MAX = 8  # 29 February comes back after eight years at the latest
 

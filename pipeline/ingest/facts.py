@@ -5,7 +5,7 @@
     access      parts of watched audit events, signals, OOM, Xid, watched commands and files -> host
     stores      writes below the artefact roots, whoever tells them -> artefact, as FileTouched
     Kubernetes  requests that change or enter a job's objects, what befell them -> job; nodes -> host
-    people      logins, pushes, commands -> no stage yet (`OF_PEOPLE`)       bulk -> coverage only (`BULK`, with the reason)
+    people      logins, orders, reads, writes -> identity (model/conduct.py)       bulk -> coverage only (`BULK`, with the reason)
 
 A line in one job's output that names another job gives none: its author is not that job.
 
@@ -83,13 +83,13 @@ from pipeline.model.events import (
 )
 from pipeline.model.facts import Fact, artefact_case, host_case, job_case
 from pipeline.model.ids import digest, rank
+from pipeline.model.instants import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.model.outcome import Tell
 from pipeline.model.runs import in_folder, removal_of, run_of
 from pipeline.model.told import encode_told
 from pipeline.model.workload import job_of, kind_of
 
 NODES_MAX = 16_384
-DAY_MS, HOUR_MS, MINUTE_MS = 86_400_000, 3_600_000, 60_000
 SAMPLE_MS = 300_000  # of a job's steps one is kept in each span of this length, if one begins in its first minute
 LATEST = 2**63
 CONTEXT_WORDS = 3  # of a program's arguments that tell it from another run of it

@@ -20,7 +20,8 @@ from collections.abc import Iterable
 
 import msgspec
 
-HOUR_MS = 3_600_000
+from pipeline.model.instants import HOUR_MS
+
 SETTLED_MS = 600_000  # shippers deliver this late
 HOSTS_MAX = 20_000
 HOURS_KEPT = 3
@@ -47,8 +48,9 @@ class Under(msgspec.Struct, frozen=True, order=True):
 
     @property
     def text(self) -> str:
-        """One line for people."""
-        return f"source {self.source} on {self.host or 'an unknown host'}: {self.lines} lines in an hour, at least {self.expected} expected"
+        """One line for people, with what to do."""
+        what = f"source {self.source} on {self.host or 'an unknown host'}: {self.lines} lines in an hour, at least {self.expected} expected"
+        return f"{what}; see whether its shipper runs, or lower expected_per_hour"
 
 
 class Rates:

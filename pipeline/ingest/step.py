@@ -13,7 +13,8 @@ none can be kept the record is a dead letter that names them.
 
 Authors of lines lie.  A line in the output of one job that speaks for another is a row that says so, and no fact; a JSON object that a
 job printed does not replace the shipper's word on whose output it is; a time long past what was observed proves nothing was heard then.
-Where the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  A host that a line names
+Where the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  Of topics that anybody may write
+to, where the site says that others are closed, events are marked as unproven.  A host that a line names
 (`node=`, the system log's prefix) is believed over the shipper's, because logs come through central hosts: the row says `shipped_by`.
 """
 
@@ -39,6 +40,7 @@ from pipeline.model.events import Event, JobRecord, LinePart, Parsed
 from pipeline.model.facts import Fact, host_case
 from pipeline.model.identity import Directory
 from pipeline.model.ids import Digester, digest
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import encode_told, heard_in
@@ -52,7 +54,6 @@ COLLECTED_DIGITS_MAX = 15
 YEAR_2000_MS, YEAR_2100_MS = 946_684_800_000, 4_102_444_800_000
 CACHE_MAX = HEARD_CACHE_MAX = 50_000
 JOB_SOURCES = frozenset({Source.TRAINING, Source.PROBE})
-DAY_MS = 86_400_000
 EVENTS_MAX = 50_000  # of a record; with its refused lines they are numbered in 16 bits
 REFUSED = "refused"  # the source of lines of a batch that could not be kept
 REASONS_MAX, REASON_CHARACTERS_MAX = 3, 200
@@ -66,9 +67,11 @@ class IngestState:
         self.settings = settings.ingest
         self.bucket_ms = settings.time.coverage_bucket_seconds * 1000
         self.grace_ms = settings.time.grace_seconds * 1000
+        self.authenticated = frozenset(settings.ingest.authenticated_topics)
         self.keep_ms = max(settings.retention.job_days, settings.retention.host_days) * DAY_MS
         self.reader = SourceReader(settings)
         self.directory: Directory = settings.directory()
+        self.veil = settings.veil()
         self.roots = tuple(root.path.rstrip("/") + "/" for root in settings.artefact_roots)
         self.conduct = Conduct(self.directory, [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
         self.zones, self.rates = Zones(), Rates((source.name, source.expected_per_hour) for source in settings.sources)
@@ -267,6 +270,8 @@ def decode_line(
     sha256 = hashlib.sha256(line.payload).hexdigest()
     for parsed in events:
         event = _event(state, parsed, line, source, collected, sha256)
+        if state.authenticated and record.topic not in state.authenticated:
+            event = msgspec.structs.replace(event, id=digest("unproven", event.id), unproven=True)  # never in the place of a true one
         if twins is not None and not parsed.own_id:
             event = twins.told_apart(event)
         try:
@@ -369,11 +374,11 @@ def _refused_row(state: IngestState, record: Record, number: int, line: Line, er
         source=REFUSED,
         kind=error.code.value,
         host=source.host,
-        job=source.job,
+        job=state.veil.text(source.job),
         actor="",
         event_id=digest(REFUSED, source.cluster, source.host, line.file, collected, number, line.payload),
         sha256=hashlib.sha256(line.payload).hexdigest(),
-        attrs={"reason": str(error)[:REASON_CHARACTERS_MAX], "item": str(number), "format": error.format},
+        attrs={**state.veil.unmapped({"reason": str(error)[:REASON_CHARACTERS_MAX]}), "item": str(number), "format": error.format},
         raw=line.payload.decode("utf-8", "surrogateescape"),
         late=False,
         future=False,
@@ -381,7 +386,7 @@ def _refused_row(state: IngestState, record: Record, number: int, line: Line, er
         partition=record.partition,
         offset=record.offset,
         index=index,
-        file=line.file,
+        file=state.veil.text(line.file),
         file_offset=-1 if line.file_offset is None else line.file_offset,
         program=line.program,
     )
@@ -410,11 +415,11 @@ def _as_shipped(state: IngestState, record: Record, line: Line, headers: Mapping
 
 def _event(state: IngestState, parsed: Parsed, line: Line, source: SourceReading, collected: int, sha256: str) -> Event:
     """The event, attributed to cluster, host and job."""
-    kind, family, body = type(parsed.body).__name__, parsed.source, parsed.body
+    kind, family, body = type(parsed.body).__name__, parsed.source, state.veil.body(parsed.body)
     host = short_host(parsed.host) if parsed.host else source.host
     job = getattr(body, "job", "")
-    if family in JOB_SOURCES and (not job or not source.is_of(job)):
-        job = source.job
+    if family in JOB_SOURCES and (not job or not source.is_of(getattr(parsed.body, "job", ""))):
+        job = state.veil.text(source.job)
     if parsed.own_id:
         digester = state.digester(family, source.cluster, host if family in PER_HOST else "")
         event_id = digester.digest(parsed.own_id, kind)
@@ -435,7 +440,7 @@ def _event(state: IngestState, parsed: Parsed, line: Line, source: SourceReading
         host=host,
         job=job,
         sha256=sha256,
-        file=line.file if placed else "",
+        file=state.veil.text(line.file) if placed else "",
         position=line.file_offset if placed else None,
     )
 
@@ -456,9 +461,11 @@ def _is_ahead(state: IngestState, event: Event, collected: int, record: Record) 
 def _row(state: IngestState, event: Event, parsed: Parsed, line: Line, record: Record, index: int, *, future: bool) -> EventRow:
     kind, attrs = attributes(event.body)
     if parsed.unmapped:
-        attrs.update(parsed.unmapped)
+        attrs.update(state.veil.unmapped(parsed.unmapped))
     if event.source in JOB_SOURCES and (claimed := spoken_for(event)) != event.job:
         attrs["claimed_job"] = claimed
+    if event.unproven:
+        attrs["sender"] = "not authenticated"
     actor = actor_of(state.directory, event)
     return EventRow(
         event_time=event.event_time,
@@ -480,7 +487,7 @@ def _row(state: IngestState, event: Event, parsed: Parsed, line: Line, record: R
         partition=record.partition,
         offset=record.offset,
         index=index,
-        file=line.file,
+        file=state.veil.text(line.file),
         file_offset=-1 if line.file_offset is None else line.file_offset,
         program=line.program,
     )

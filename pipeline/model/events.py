@@ -813,3 +813,4 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     parts: tuple[tuple[str, str], ...] = ()  # (event id, sha256) of the records it was assembled from
     file: str = ""  # of a line that may be a part of something: where it stood
     position: int | None = None  # its offset there, bytes
+    unproven: bool = False  # anybody may have sent it, where the site says of other topics that their senders are authenticated

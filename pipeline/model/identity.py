@@ -23,7 +23,7 @@ from functools import lru_cache
 
 import msgspec
 
-from pipeline.model.ids import UNSET_UID
+from pipeline.model.ids import UNSET_UID, keyed
 
 LOGIN, KUBERNETES, CLOUD, BASTION, GIT, KEY, EMAIL = NAME_KINDS = ("login", "kubernetes", "cloud", "bastion", "git", "key", "email")
 _ASSUMED_ROLE = ":assumed-role/"
@@ -62,10 +62,13 @@ class Ticket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Directory:
-    """The identity map of one settings digest: a pure function of (name, time)."""
+    """The identity map of one settings digest: a pure function of (name, time).
 
-    def __init__(self, identities: Sequence[Identity] = (), tickets: Sequence[Ticket] = ()) -> None:
-        self.identities = tuple(identities)
+    `key` is the site's (`privacy.key`): what stands in the place of a name cannot be undone by trying names.  Without one it can.
+    """
+
+    def __init__(self, identities: Sequence[Identity] = (), tickets: Sequence[Ticket] = (), key: bytes = b"") -> None:
+        self.identities, self.key = tuple(identities), key
         self._by_uid: dict[int, list[Identity]] = {}
         self._by_name: dict[tuple[str, str], list[Identity]] = {}
         for identity in identities:
@@ -74,6 +77,10 @@ class Directory:
             for kind, name in names_of(identity):
                 self._by_name.setdefault((kind, name), []).append(identity)
         self._tickets = tuple(sorted(tickets, key=lambda ticket: (ticket.start, ticket.id)))
+
+    def label(self, *parts: str) -> str:
+        """What stands for a name where it is withheld, and tells it from others: always the same at one site."""
+        return keyed(self.key, *parts)
 
     def by_uid(self, uid: int | None, at: int) -> Identity | None:
         """The identity behind a uid at event time `at`; None for no uid or auditd's unset one."""

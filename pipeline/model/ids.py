@@ -9,13 +9,18 @@ from typing import NewType
 EventId = NewType("EventId", str)
 FindingId = NewType("FindingId", str)
 
-DIGEST_BYTES = 16
+DIGEST_BYTES, KEY_BYTES_MAX = 16, 64
 UNSET_UID = 0xFFFFFFFF  # auditd's "nobody logged in": daemons, cron, most job processes
 
 
 def digest(*parts: str | bytes | int) -> str:
     """32 hex digits over the parts with their lengths, so that no two lists of parts share one."""
     return blake2b(_encoded(parts), digest_size=DIGEST_BYTES).hexdigest()
+
+
+def keyed(key: bytes, *parts: str | bytes | int) -> str:
+    """The digest under a key, so that nobody without it can try what the parts may be; without one it is `digest`."""
+    return blake2b(_encoded(parts), digest_size=DIGEST_BYTES, key=key[:KEY_BYTES_MAX]).hexdigest()
 
 
 class Digester:

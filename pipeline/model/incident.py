@@ -5,8 +5,8 @@
                and when it had saved and stepped last, by which its loss is counted
 
 The body of an `Incident` is canonical, as that of a finding: the same bytes for the same findings and attempts, however they came.
-It names a person only where attribution opens the gate; elsewhere a candidate has a label that is no name.  The label is a digest of the
-identity, so whoever knows all identities can try them: it keeps names out of sight, it does not hide them from an investigator.
+It names a person only where attribution opens the gate; elsewhere a candidate has a label that is no name: a digest of the identity under
+the site's key.  Of a site that has set none, whoever knows all identities can try them.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from pipeline.model.finding import Finding, Severity, Status
-from pipeline.model.ids import digest
+from pipeline.model.ids import digest, keyed
 from pipeline.model.summary import Exposure
 from pipeline.model.told import Attempt, Emitted
 
@@ -189,7 +189,8 @@ class Moment(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     event_id: str
     sha256: str
     summary: str
-    findings: tuple[str, ...]  # that cite it
+    findings: tuple[str, ...]  # the first ones that cite it
+    cited_by: int = 0  # findings; 0: said by a release that listed all
 
 
 class Traced(msgspec.Struct, frozen=True, gc=False, kw_only=True):
@@ -198,6 +199,17 @@ class Traced(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     path: str
     since: int  # UTC ms, of its first suspect write
     loads: int  # attempts that loaded it
+    loaded_by: tuple[str, ...]  # the first of them
+
+
+class Derived(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """What an attempt saved after it had loaded something suspect, and every attempt that is known to have gone on from it."""
+
+    attempt: str  # that saved it
+    saved: int  # UTC ms, its last save that is known
+    event_id: str  # of the record of that
+    after: str  # the suspect artefact, or the attempt from whose checkpoint it went on itself
+    loads: int  # attempts that went on from it
     loaded_by: tuple[str, ...]  # the first of them
 
 
@@ -210,12 +222,30 @@ class Unjudged(msgspec.Struct, frozen=True, gc=False):
     examples: tuple[str, ...]
 
 
+class Other(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A finding of the incident that is not told in full."""
+
+    finding: str
+    detector: int  # place in `detectors`
+    effect_time: int
+    alert: bool
+
+
 class Scope(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What was touched, what was looked at and is fine, and what cannot be told.  Lists are bounded; counts are whole."""
+    """What was touched, what was looked at and is fine, and what cannot be told.  Lists are bounded; counts are whole.
+
+    Of what releases before counts of users and projects said, the lists are the whole.
+    """
 
     attempts: tuple[str, ...]
     users: tuple[str, ...]
     projects: tuple[str, ...]
+    affected: int = 0  # attempts
+    affected_users: int = 0
+    affected_projects: int = 0
+    fine_users: int = 0  # all of whose attempts are unaffected
+    fine_projects: int = 0
+    derived: int = 0  # attempts that loaded nothing suspect, and went on from what such attempts had saved
     gpus_max: int  # of the largest affected attempt
     exposed: int  # attempts that loaded suspect artefacts without a finding of their own
     examined: int  # attempts that ended in the window
@@ -231,7 +261,7 @@ class Incident(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
     cluster: str
     founder: str  # finding id of its earliest member: part of the id
-    aliases: tuple[str, ...]  # incident ids that its other members would have founded: under which it may have been known
+    aliases: tuple[str, ...]  # incident ids that the first of its other findings would have founded: under which it may have been known
     title: str
     severity: Severity
     alert: bool  # at least one member is above its gate
@@ -248,6 +278,13 @@ class Incident(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     loss: Loss = Loss()
     status: Status = Status.PROVISIONAL
     merged_into: str = ""  # of a retracted one: the incident that has its findings now
+    # Lists are bounded, and counts are whole: a campaign of thousands of findings must fit into one message.
+    findings: int = 0  # `members` and `others`, and those that stand nowhere
+    detectors: tuple[tuple[str, int, int], ...] = ()  # detector, its findings, how many of them are above their gate
+    others: tuple[Other, ...] = ()  # by id alone
+    records: int = 0  # cited, on the timeline or not
+    artefacts: int = 0  # suspect, in `traced` or not
+    derived: tuple[Derived, ...] = ()
 
     @property
     def id(self) -> str:
@@ -260,9 +297,9 @@ def incident_id(cluster: str, founder: str) -> str:
     return digest("incident", cluster, founder)
 
 
-def label_of(cluster: str, identity_id: str) -> str:
-    """What a candidate is called while naming is withheld."""
-    return f"person-{digest('suspect', cluster, identity_id)[:8]}"
+def label_of(cluster: str, identity_id: str, key: bytes = b"") -> str:
+    """What a candidate is called while naming is withheld; `key` is the site's (`Directory.key`)."""
+    return f"person-{keyed(key, 'suspect', cluster, identity_id)[:8]}"
 
 
 def canonical_incident(value: Incident) -> bytes:

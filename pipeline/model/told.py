@@ -7,14 +7,14 @@ hosts     -> jobs                     Touch, NodeTouch, HostCoverage, Event (sca
 artefacts -> jobs                     ArtefactUse
 ingest    -> identities               Event
 hosts     -> identities               Event (a file was touched, a command read one), Displaced, Worked
-jobs      -> itself                   Emitted
+each that judges -> itself            Emitted, under `emitted_name`; jobs and identities a Tombstone of what they forgot
 """
 
 from collections.abc import Collection, Iterator
 
 import msgspec
 
-from pipeline.model.events import Event
+from pipeline.model.events import Event, JobRecord
 from pipeline.model.source import Source
 
 
@@ -30,6 +30,17 @@ class Attempt(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True
     def name(self) -> str:
         """For people and topics: cluster/job/submit/start."""
         return f"{self.cluster}/{self.job}/{self.submit}/{self.start}"
+
+
+def attempt_of(cluster: str, record: JobRecord) -> Attempt | None:
+    """The attempt that a scheduler's record speaks of; None when it does not say when it was submitted.
+
+    Of a job that ended while it waited jobcomp states the end as its start, and sacct none: without nodes it never ran.
+    """
+    if record.submit is None:
+        return None
+    ran = record.start is not None and (record.nodes or record.phase != "end")
+    return Attempt(cluster, record.job, record.submit, record.start if ran and record.start is not None else -1)
 
 
 class Heard(msgspec.Struct, frozen=True, gc=False, tag="heard", tag_field="told"):
@@ -94,9 +105,9 @@ class Worked(msgspec.Struct, frozen=True, gc=False, tag="worked", tag_field="tol
 
 
 class Emitted(msgspec.Struct, frozen=True, gc=False, tag="emitted", tag_field="told"):
-    """What jobs last published under an id: so that only changes are published."""
+    """What a stage last published, or told of an attempt, under an id: so that only changes are said."""
 
-    subject: str  # finding id or verdict id
+    subject: str  # id of a finding, verdict or incident; of what jobs tell of an attempt, its name
     revision: int
     digest: str  # of the canonical body
     body: bytes = b""  # of a finding, encoded: what a retraction takes back
@@ -112,6 +123,14 @@ class Tombstone(msgspec.Struct, frozen=True, gc=False, tag="tombstone", tag_fiel
 
 
 Told = Event | Heard | Touch | NodeTouch | HostCoverage | ArtefactUse | Displaced | Worked | Emitted | Tombstone
+
+EMITTED = "emitted/"  # begins the ids of facts that say what was said
+
+
+def emitted_name(subject: str) -> str:
+    """The fact under which a stage remembers what it last said."""
+    return f"{EMITTED}{subject}"
+
 
 encode_told = msgspec.msgpack.Encoder().encode
 decode_told = msgspec.msgpack.Decoder(Told).decode

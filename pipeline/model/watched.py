@@ -20,7 +20,12 @@ ARGUMENTS_MAX = 64
 COMMAND_CHARACTERS_MAX = 4096
 JOBS_MAX = 1_000
 _PREFIXES = frozenset({"sudo", "env", "nohup", "nice", "setsid", "doas", "time"})
-_SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh"})
+SHELLS = frozenset({"sh", "bash", "dash", "zsh", "ksh", "csh", "tcsh", "fish"})
+# What a job starts to let somebody in, or to end others: ordinary training does not, and a flood of what it does start must not hide it.
+OPENERS = SHELLS | {
+    "ssh", "scp", "sftp", "nc", "ncat", "netcat", "socat", "telnet", "curl", "wget", "perl", "ruby", "php", "openssl", "crontab", "at",
+    "nohup", "setsid", "kill", "pkill", "killall", "scancel", "sudo", "su", "base64", "ssh-keygen", "systemctl",
+}  # fmt: skip
 _VALUED = frozenset({"-u", "-g", "-C", "-p"})  # options of prefixes that a value follows
 _TELLERS = (
     "auditd", "rsyslog", "syslog-ng", "journald", "filebeat", "auditbeat", "fluent", "vector", "falco", "tetragon", "osquery", "wazuh",
@@ -60,7 +65,7 @@ _SERVICE = frozenset({"stop", "disable", "mask", "kill", "restart", "reload", "s
 _ENDING = frozenset({"kill", "pkill", "killall", "skill", "scancel", "scontrol", "bkill", "qdel", "kubectl"})
 _CLEARING = frozenset({"rm", "truncate", "shred", "unlink", "logrotate", "mv", "tee", "sed", "wevtutil"})
 
-_ANY = frozenset({*_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_PREFIXES, *_SHELLS, "systemctl", "service", "rc-service"})
+_ANY = frozenset({*_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_PREFIXES, *SHELLS, "systemctl", "service", "rc-service"})
 
 # Records by which the audit system tells of itself, and of the clock (audit.h).
 AUDIT_RECORDS = frozenset({
@@ -178,7 +183,7 @@ def bare(arguments: Sequence[str]) -> Sequence[str]:
             while skip < len(words) and (words[skip].startswith("-") or "=" in words[skip]):
                 skip += 2 if words[skip] in _VALUED or (name == "nice" and words[skip] == "-n") else 1  # sudo -n takes no value
             words = words[skip:]
-        elif name in _SHELLS and len(words) > 2 and words[1] in ("-c", "-lc", "-ec"):
+        elif name in SHELLS and len(words) > 2 and words[1] in ("-c", "-lc", "-ec"):
             words = split(words[2])
         else:
             return words

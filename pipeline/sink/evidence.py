@@ -9,7 +9,7 @@ record is changed here; `custody_log` gets a row for every look, hold and export
 from base64 import b64decode
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import orjson
@@ -17,9 +17,13 @@ import orjson
 from pipeline import __version__
 from pipeline.evidence.bundle import Exhibit, Line, position_of, value_from_lines
 from pipeline.model.sealed import Sealed
-from pipeline.sink.clickhouse import Database
+from pipeline.sink.erasure import reasons
+
+if TYPE_CHECKING:
+    from pipeline.sink.clickhouse import Database
 
 CHAIN_MAX = 10_000  # ranges of one partition in a bundle; more, and only neighbours are taken
+PREFIX_MIN = 6  # digits of an id that mean one
 NEIGHBOURS = 100  # ranges on each side of one that proves a record: with a witness told every minute, he knows one of them
 SEALED_FIELDS = tuple(field.name for field in msgspec.structs.fields(Sealed))
 SEALED_COLUMNS = (
@@ -38,6 +42,14 @@ ROWS = """
 SELECT DISTINCT _topic, _partition, _incarnation, _offset, _index, event_id, toUnixTimestamp64Milli(ts), base64Encode(raw) FROM {db}.%s
 WHERE (_topic, _partition, _offset) IN (SELECT _topic, _partition, _offset FROM {db}.%s WHERE event_id IN %%(ids)s)
 ORDER BY _topic, _partition, _incarnation, _offset, _index
+"""
+SUBJECTS = """
+SELECT DISTINCT id FROM
+(
+    SELECT finding_id AS id FROM {db}.findings WHERE startsWith(finding_id, %(begun)s)
+    UNION ALL SELECT incident_id AS id FROM {db}.incident_findings_current WHERE startsWith(incident_id, %(begun)s)
+)
+ORDER BY id LIMIT 5
 """
 HELD_COLUMNS = "ts, kafka_time, event_id, sha256, raw, _topic, _partition, _offset, _index, _incarnation"
 
@@ -66,7 +78,7 @@ class Found(msgspec.Struct, frozen=True):
     chain: list[Sealed]
 
 
-def findings_of(database: Database, subject: str) -> list[str]:
+def findings_of(database: "Database", subject: str) -> list[str]:
     """Ids of findings: of one, or of all in an incident."""
     found = database.query("SELECT DISTINCT finding_id FROM {db}.findings WHERE finding_id = %(id)s", {"id": subject})
     if not found:
@@ -75,7 +87,14 @@ def findings_of(database: Database, subject: str) -> list[str]:
     return [str(finding) for (finding,) in found]
 
 
-def open_incidents(database: Database) -> list[str]:
+def subjects(database: "Database", begun: str) -> list[str]:
+    """Ids of findings and incidents: that one, or else those that begin so."""
+    if len(begun) < PREFIX_MIN or findings_of(database, begun):
+        return [begun]
+    return [str(found) for (found,) in database.query(SUBJECTS, {"begun": begun})]
+
+
+def open_incidents(database: "Database") -> list[str]:
     """Ids of incidents that nobody has closed."""
     found = database.query(
         "SELECT DISTINCT incident_id FROM {db}.incidents_current WHERE status != 'retracted' AND incident_id NOT IN "
@@ -85,7 +104,7 @@ def open_incidents(database: Database) -> list[str]:
     return [str(incident) for (incident,) in found]
 
 
-def gather(database: Database, findings: Sequence[str]) -> Found:
+def gather(database: "Database", findings: Sequence[str]) -> Found:
     """Everything that proves what the findings cite, as far as it is there."""
     told = database.query(FINDINGS, {"ids": list(findings)})
     bodies = [
@@ -96,6 +115,7 @@ def gather(database: Database, findings: Sequence[str]) -> Found:
     evidence = [dict(zip(names, row, strict=True)) for row in database.query(CITED, {"ids": list(findings)})]
     ids = sorted({str(each["event_id"]) for each in evidence})
     records = _records(database, ids)
+    records, erased = _without_erased(database, records)
     chosen: dict[Place, None] = {}
     unavailable = []
     roots = _roots(database, records)
@@ -106,12 +126,28 @@ def gather(database: Database, findings: Sequence[str]) -> Found:
             chosen[proved[0]] = None  # one that came twice is proved once
         else:
             why = "no sealed range holds it: evidence was not kept then" if places else "its row is not in ClickHouse any more"
+            why = f"it was erased: {erased[event_id]}" if event_id in erased else why
             unavailable.append({"event_id": event_id, "why": why})
     exhibits = [_exhibit(database, place, records[place], roots[place]) for place in chosen]
     return Found(bodies, evidence, unavailable, exhibits, chain_around(database, [each.sealed for each in exhibits]))
 
 
-def _records(database: Database, ids: Sequence[str]) -> dict[Place, tuple[Line, ...]]:
+def _without_erased(
+    database: "Database", records: Mapping[Place, tuple[Line, ...]]
+) -> tuple[dict[Place, tuple[Line, ...]], dict[str, str]]:
+    """Records of which nothing was erased; and why their lines are missing, by event, of the others."""
+    why = reasons(database, (line.event_id for lines in records.values() for line in lines if not line.raw))
+    whole, erased = {}, {}
+    for place, lines in records.items():
+        gone = [why[line.event_id] for line in lines if line.event_id in why]
+        if gone:
+            erased.update(dict.fromkeys((line.event_id for line in lines), gone[0]))
+        else:
+            whole[place] = lines
+    return whole, erased
+
+
+def _records(database: "Database", ids: Sequence[str]) -> dict[Place, tuple[Line, ...]]:
     """Place -> all its stored lines, of records with one of these events; held copies included."""
     lines: dict[Place, dict[int, Line]] = {}
     for table in ("events_held", "events") if ids else ():
@@ -121,7 +157,7 @@ def _records(database: Database, ids: Sequence[str]) -> dict[Place, tuple[Line, 
     return {place: tuple(found[index] for index in sorted(found)) for place, found in sorted(lines.items())}
 
 
-def _roots(database: Database, places: Iterable[Place]) -> dict[Place, Sealed]:
+def _roots(database: "Database", places: Iterable[Place]) -> dict[Place, Sealed]:
     """The range of each place; where there are two, it is a fork, and the chain shows both."""
     found: dict[Place, Sealed] = {}
     known: list[Sealed] = []
@@ -142,7 +178,7 @@ def _roots(database: Database, places: Iterable[Place]) -> dict[Place, Sealed]:
     return found
 
 
-def ranges(database: Database, condition: str, where: Mapping[str, Any], *, leaves: bool = False) -> list[Sealed]:
+def ranges(database: "Database", condition: str, where: Mapping[str, Any], *, leaves: bool = False) -> list[Sealed]:
     """Ranges of one partition (`topic`, `partition`, `life` in `where`), each head once, by number."""
     columns = SEALED_COLUMNS + ("leaves" if leaves else "''")
     one = "topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND (" + condition + ")"
@@ -158,7 +194,7 @@ def ranges(database: Database, condition: str, where: Mapping[str, Any], *, leav
     return [found[key] for key in sorted(found)]
 
 
-def chain_around(database: Database, sealed: Iterable[Sealed]) -> list[Sealed]:
+def chain_around(database: "Database", sealed: Iterable[Sealed]) -> list[Sealed]:
     """The chain from the first of these to the last, with neighbours; where that is too long, the neighbours of each alone."""
     numbers: dict[tuple[str, int, str], set[int]] = {}
     for each in sealed:
@@ -184,7 +220,7 @@ def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
     return joined
 
 
-def _exhibit(database: Database, place: Place, lines: tuple[Line, ...], sealed: Sealed) -> Exhibit:
+def _exhibit(database: "Database", place: Place, lines: tuple[Line, ...], sealed: Sealed) -> Exhibit:
     """With the record's bytes where a line is all of it, or where they were put on hold."""
     offset = place[3]
     position = position_of(sealed, offset) or 0
@@ -202,13 +238,13 @@ def _exhibit(database: Database, place: Place, lines: tuple[Line, ...], sealed: 
 # --- heads ----------------------------------------------------------------------------------------------------------------------------
 
 
-def partitions(database: Database) -> list[tuple[str, int, str]]:
+def partitions(database: "Database") -> list[tuple[str, int, str]]:
     """(topic, partition, incarnation) of every chain."""
     found = database.query("SELECT DISTINCT topic, partition, incarnation FROM {db}.evidence_roots ORDER BY ALL")
     return [(topic, partition, life) for topic, partition, life in found]
 
 
-def newest_heads(database: Database) -> list[Sealed]:
+def newest_heads(database: "Database") -> list[Sealed]:
     """The newest range of every chain, without leaves."""
     heads = []
     for topic, partition, life in partitions(database):
@@ -224,17 +260,17 @@ def newest_heads(database: Database) -> list[Sealed]:
 # --- custody --------------------------------------------------------------------------------------------------------------------------
 
 
-def note(database: Database, entry: Custody) -> None:
+def note(database: "Database", entry: Custody) -> None:
     """A row of the log."""
     row = {name: [value] for name, value in msgspec.structs.asdict(entry).items()}
     database.insert("custody_log", row, async_insert=0)
 
 
-def custody(database: Database, subject: str = "") -> list[Custody]:
-    """The log, oldest first; of one subject, or all."""
+def custody(database: "Database", subject: str = "") -> list[Custody]:
+    """The log, oldest first; of subjects that begin so, or all."""
     found = database.query(
         "SELECT toUnixTimestamp64Milli(time), account, action, subject, detail, sha256, software FROM {db}.custody_log "
-        "WHERE %(subject)s = '' OR subject = %(subject)s ORDER BY time, account, action",
+        "WHERE startsWith(subject, %(subject)s) ORDER BY time, account, action",
         {"subject": subject},
     )
     return [Custody(*row) for row in found]
@@ -243,7 +279,7 @@ def custody(database: Database, subject: str = "") -> list[Custody]:
 # --- holds ----------------------------------------------------------------------------------------------------------------------------
 
 
-def hold(database: Database, subject: str, found: Found, originals: Mapping[Place, bytes]) -> int:
+def hold(database: "Database", subject: str, found: Found, originals: Mapping[Place, bytes]) -> int:
     """Copy rows, ranges and whole records to where no retention reaches.  To hold again adds what is new.  Answers with records."""
     for exhibit in found.exhibits:
         sealed = exhibit.sealed
@@ -262,7 +298,7 @@ def hold(database: Database, subject: str, found: Found, originals: Mapping[Plac
     return len(found.exhibits)
 
 
-def _hold_ranges(database: Database, subject: str, found: Found) -> None:
+def _hold_ranges(database: "Database", subject: str, found: Found) -> None:
     names = (
         "topic, incarnation, partition, number, lo, hi, records, root, previous, head, signing_key, sealed_time, settings_digest, "
         "identities_digest, software, signature"
@@ -279,13 +315,13 @@ def _hold_ranges(database: Database, subject: str, found: Found) -> None:
         )
 
 
-def release(database: Database, subject: str) -> None:
+def release(database: "Database", subject: str) -> None:
     """Let go of a hold: its copies are deleted."""
     for table in ("events_held", "evidence_roots_held", "records_held"):
         database.query(f"DELETE FROM {{db}}.{table} WHERE hold = %(hold)s", {"hold": subject})  # noqa: S608  our own names
 
 
-def holds(database: Database) -> list[tuple[str, int]]:
+def holds(database: "Database") -> list[tuple[str, int]]:
     """(subject, rows) of every hold."""
     found = database.query(
         "SELECT hold, uniqExact(_topic, _partition, _incarnation, _offset, _index) FROM {db}.events_held GROUP BY hold ORDER BY hold"

@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
+from pipeline.cli.evidence import _report_names
 from pipeline.evidence.signing import load_ring, load_signer
 from tests.unit.evidence.build import OLD, written
 
@@ -44,3 +45,31 @@ def test_a_bundle_is_checked_by_the_command(tmp_path: Path) -> None:
     done = run("verify", str(bundle), "--trust", "00" * 32, "--json")
     assert done.exit_code == 1
     assert [each["code"] for each in json.loads(done.stdout)["problems"]] == ["key_untrusted"]
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{", b"[1,", b"[" * 200_000, b"PK\x03\x04"])
+def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
+    """Whoever sends it chose the bytes: as a bundle, as its manifest, as the file of a witness. No traceback."""
+    path = tmp_path / "sent"
+    path.write_bytes(content)
+    folder = written(tmp_path, "bundle")
+    whole = run("verify", str(folder), "--witness", str(path))
+    (folder / "manifest.json").write_bytes(content)
+    for done in (run("verify", str(path)), run("verify", str(folder)), *([whole] if content else [])):
+        assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
+
+
+def test_no_report_takes_the_name_of_another(tmp_path: Path) -> None:
+    """Nor of a file of the bundle: the checker stays ours."""
+    paths = [tmp_path / name for name in ("a.html", "b.html", "c.json", "verify.py", "README.txt", "d/verify.py", "e.html")]
+    named = _report_names(paths)
+    assert [*named.values()] == paths
+    assert [*named] == [
+        "report.html", "report-2.html", "incident.json", "report-verify.py", "report-README.txt", "report-verify-2.py", "report-3.html",
+    ]  # fmt: skip
+
+
+def test_only_this_account_reads_a_bundle(tmp_path: Path) -> None:
+    """It holds names and log lines: as a file, and as a folder."""
+    assert written(tmp_path, "bundle.zip").stat().st_mode & 0o777 == 0o600
+    assert written(tmp_path, "bundle").stat().st_mode & 0o777 == 0o700

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.ingest.rates import FORGOTTEN_HOURS, HOSTS_MAX, HOUR_MS, HOURS_KEPT, SETTLED_MS, Rates, Under, merged
+from pipeline.ingest.rates import FORGOTTEN_HOURS, HOSTS_MAX, HOURS_KEPT, SETTLED_MS, Rates, Under, merged
 from pipeline.ingest.step import build_state, step
+from pipeline.model.instants import HOUR_MS
 from pipeline.model.outcome import Record
 from pipeline.settings import SourceSettings
 from pipeline.stream.cases import Cases

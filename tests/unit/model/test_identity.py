@@ -3,7 +3,8 @@
 import pytest
 
 from pipeline.model.identity import NAME_KINDS, ROOT, Directory, Identity
-from pipeline.settings import IdentitySettings
+from pipeline.model.ids import digest
+from pipeline.settings import IdentitySettings, Settings
 
 FROM, UNTIL = 1_000, 2_000
 ARN = "arn:aws:iam::123456789012:user/u017"
@@ -103,3 +104,18 @@ def test_settings_and_lookup_have_the_same_kinds() -> None:
     entry = IdentitySettings.model_validate({"id": "u017", "names": {kind: [f"name-{kind}"] for kind in NAME_KINDS}})
     directory = Directory([entry.identity()])
     assert {kind for kind in NAME_KINDS if directory.known(kind, f"name-{kind}", 0)} == set(NAME_KINDS)
+
+
+def test_what_stands_for_a_name_is_under_the_site_s_key() -> None:
+    """The same at each replay, another at another site; without a key it is a plain digest, which a list of names undoes."""
+    one, other, none = (Directory([U017], key=key) for key in (b"one", b"other", b""))
+    assert one.label("by", "u017") == Directory([], key=b"one").label("by", "u017")
+    assert len({each.label("by", "u017") for each in (one, other, none)}) == 3
+    assert none.label("by", "u017") == digest("by", "u017")
+    assert one.label("by", "u017") != one.label("by", "u018")
+
+
+def test_the_key_of_pseudonyms_is_the_key_of_labels() -> None:
+    """Whether names are replaced or not."""
+    with_key = Settings.model_validate({"privacy": {"key": "0123456789abcdef"}})
+    assert (with_key.directory().key, Settings().directory().key) == (b"0123456789abcdef", b"")

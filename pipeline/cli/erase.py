@@ -1,0 +1,68 @@
+"""`trainwatch evidence erase`: the bytes of lines go, their hashes stay, and it stands on record who did it and why."""
+
+import click
+
+from pipeline.cli import Options, say
+from pipeline.cli.asking import account, clickhouse
+from pipeline.cli.console import safe
+from pipeline.cli.times import Since, now_ms
+from pipeline.errors import ConfigError
+from pipeline.evidence.erasure import Erasure
+from pipeline.evidence.signing import load_signer
+from pipeline.sink import erasure as store
+from pipeline.sink.evidence import Custody, note
+
+FOREVER = 2**42
+KEPT, NOTHING = 3, 4  # exit codes
+SHOWN_MAX = 20
+
+
+@click.command()
+@click.option("--event", "events", multiple=True, help="Id of an event; may be given again.")
+@click.option(
+    "--actor", default="", help="All events of this identity, by the name that ClickHouse has; a real one is turned into its pseudonym."
+)
+@click.option("--since", type=Since(), default=0, help="Only events from then on: a time with offset, a date, or an age (90d).")
+@click.option("--until", type=Since(), default=FOREVER, help="Only events before then.")
+@click.option("--reason", required=True, help="Why, e.g. the number of the request; it stands in every check of the chain.")
+@click.option("--dry-run", is_flag=True, help="Say what would be erased.")
+@click.pass_obj
+def erase(options: Options, events: tuple[str, ...], actor: str, since: int, until: int, reason: str, *, dry_run: bool) -> None:
+    """Empty stored lines on request: their bytes and fields go, their places and hashes stay, and `evidence verify` goes on to hold.
+
+    What is on hold, or cited by a finding whose incident is not closed, is left and named. Kafka and backups keep their copies as long as
+    they are set to.
+
+    Exit 0: erased; 3: some of it must stay; 4: there is nothing.
+    """
+    if not events and not actor:
+        raise click.UsageError("say what to erase: --event or --actor")
+    if not reason.strip():
+        raise click.UsageError("--reason is empty: whoever checks the chain will ask why")
+    pseudonyms = options.settings.veil().pseudonyms
+    if pseudonyms is not None and actor and not pseudonyms.is_one(actor) and not actor.startswith("uid:"):
+        actor = pseudonyms.name(actor)  # the other is written down nowhere
+        say(f"known here as {actor}")
+    key_file = options.settings.evidence.key_file
+    signer = load_signer(key_file) if key_file is not None else None
+    with clickhouse(options) as database:
+        if signer is None and database.query("SELECT count() FROM {db}.evidence_roots")[0][0]:
+            raise ConfigError("no evidence.key_file is set", advice="An erasure is signed, or the chain would call it tampering: set it.")
+        lines = store.lines_of(database, events, actor, since, until)
+        going, kept = [each for each in lines if not each.kept_because], [each for each in lines if each.kept_because]
+        what, when, who = actor or f"{len(events)} events", now_ms(), account()
+        for each in kept[:SHOWN_MAX]:
+            say(f"event {safe(each.event_id)} stays: {each.kept_because}")
+        if going and not dry_run:
+            note(database, Custody(when, who, "erasing", what, f"{len(going)} lines: {reason}"))
+            made = (
+                Erasure(
+                    time=when, account=who, reason=reason, topic=each.topic, incarnation=each.incarnation, partition=each.partition,
+                    offset=each.offset, line=each.index, event_id=each.event_id, sha256=each.sha256,
+                )
+                for each in going
+            )  # fmt: skip
+            store.erase(database, [each.signed(signer) if signer else each for each in made])
+            note(database, Custody(now_ms(), who, "erased", what, f"{len(going)} lines: {reason}"))
+    click.echo(f"{len(going)} lines {'would be ' if dry_run else ''}erased, {len(kept)} stay")
+    raise SystemExit(KEPT if kept else 0 if going else NOTHING)

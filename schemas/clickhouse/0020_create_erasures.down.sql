@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS {database}.erasures{on_cluster} SYNC;
