@@ -1,10 +1,11 @@
 """One frozen tree of settings, read once: `trainwatch.yaml`, then `TRAINWATCH_*` from the environment, which wins.
 
-Nothing else reads the environment.  A field carries its unit in its name, a default, bounds and a description; README's table is
+Nothing else reads the environment.  A field carries its unit in its name, a default, bounds and a description; schemas/SETTINGS.md is
 rendered from them.  An unknown name, in the file or in the environment, is an error, since a typo must not be a silent default.
 """
 
 import hashlib
+import ipaddress
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -16,18 +17,20 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import platformdirs
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, ValidationError, field_validator, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from pipeline.errors import ConfigError
 from pipeline.model.identity import Directory, Identity, Ticket, names_of
+from pipeline.model.privacy import Maskable, Pseudonyms, Veil
 
 ENVIRONMENT_PREFIX = "TRAINWATCH_"
 SETTINGS_FILE = "trainwatch.yaml"
 AUTO = "auto"  # worker.instance_id
 IDENTITIES = "identities"
 FOREVER = 2**62  # ms
+PRIVACY_KEY_MIN = 16
 # Read by the commands themselves, not part of the tree.
 OTHER_VARIABLES = frozenset({"TRAINWATCH_SETTINGS", "TRAINWATCH_PYTHON"})
 
@@ -36,6 +39,44 @@ class Part(BaseModel):
     """A branch of the tree: closed and frozen."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+def secret_of(name: str, given: SecretStr, file: Path | None) -> str:
+    """A secret as it was given, else the first line of its file, read anew, since a site changes it under a running process.
+
+    Raises ConfigError, which names the setting and the file, and never what is in it.
+    """
+    if file is None:
+        return given.get_secret_value()
+    try:
+        found = file.read_text(encoding="utf-8").split("\n", 1)[0].removesuffix("\r")
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is no text"
+        raise ConfigError(f"{name}: cannot read {file}: {why}", advice="Name a readable file whose first line is the secret.") from None
+    if not found:
+        raise ConfigError(f"{name}: the first line of {file} is empty", advice="Write the secret into its first line.")
+    return found
+
+
+def readable(name: str, file: Path) -> str:
+    """The path of a file that can be opened, for libraries that do not say which they could not.  Raises ConfigError, which names both."""
+    try:
+        file.open("rb").close()
+    except OSError as error:
+        raise ConfigError(f"{name}: cannot read {file}: {error.strerror}", advice="Name a file that this account may read.") from error
+    return str(file)
+
+
+def _one_place(name: str, given: SecretStr, file: Path | None) -> None:
+    if given.get_secret_value() and file is not None:
+        raise ValueError(f"{name} and {name}_file both hold it: leave one of them out")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class KafkaSettings(Part):
@@ -50,6 +91,19 @@ class KafkaSettings(Part):
     training_topics: tuple[str, ...] = Field(("logs.training",), description="inputs of the training family")
     scheduler_topics: tuple[str, ...] = Field(("logs.scheduler",), description="inputs of the scheduler family")
     access_topics: tuple[str, ...] = Field(("logs.access",), description="inputs of the access family")
+    security_protocol: Literal["", "plaintext", "ssl", "sasl_plaintext", "sasl_ssl"] = Field(
+        "", description="how the broker is reached; empty: sasl_ssl with a user, ssl with a CA or certificate, else plaintext"
+    )
+    ca_file: Path | None = Field(None, description="PEM, authorities that vouch for the broker; empty: those of the system")
+    certificate_file: Path | None = Field(None, description="PEM, our certificate with its chain, where the broker asks for one (mTLS)")
+    key_file: Path | None = Field(None, description="PEM, its private key; the same file when it holds both")
+    key_password: SecretStr = Field(SecretStr(""), description="password of the private key; better from the environment")
+    key_password_file: Path | None = Field(None, description="file whose first line is that password")
+    sasl_mechanism: Literal["SCRAM-SHA-512", "SCRAM-SHA-256", "PLAIN"] = Field("SCRAM-SHA-512", description="how the user is proved")
+    user: str = Field("", description="account on the broker; empty: none (SASL is off)")
+    password: SecretStr = Field(SecretStr(""), description="its password; better from the environment")
+    password_file: Path | None = Field(None, description="file whose first line is the password")
+    password_in_clear: bool = Field(False, description="sasl_plaintext to other machines is allowed: who listens learns the password")
 
     @field_validator("bootstrap_servers")
     @classmethod
@@ -63,6 +117,35 @@ class KafkaSettings(Part):
             if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
                 raise ValueError(f"{part!r} is not host:port; write for example broker-1:9092,broker-2:9092")
         return ",".join(parts)
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "KafkaSettings":
+        """What contradicts itself would be an answer without a reason, minutes later.  Files are read when a client is made."""
+        _one_place("password", self.password, self.password_file)
+        _one_place("key_password", self.key_password, self.key_password_file)
+        protocol, tls, sasl = self.protocol, self.protocol.endswith("ssl"), self.protocol.startswith("sasl")
+        if not self.user and (self.password.get_secret_value() or self.password_file):
+            raise ValueError("a password without a user: set user, or leave the password out")
+        if (self.certificate_file is None) != (self.key_file is None):
+            raise ValueError("certificate_file and key_file go together: name both, the same file twice when it holds both")
+        if self.key_file is None and (self.key_password.get_secret_value() or self.key_password_file):
+            raise ValueError("a key_password without key_file: name the key, or leave its password out")
+        if sasl and not self.user:
+            raise ValueError(f"security_protocol {protocol} needs a user: set user and password_file")
+        if self.user and not sasl:
+            raise ValueError(f"a user, but security_protocol {protocol} names nobody: use sasl_ssl, or leave user out")
+        if not tls and (self.ca_file or self.certificate_file):
+            raise ValueError(f"a CA or certificate, but security_protocol {protocol} is without TLS: use ssl or sasl_ssl, or leave it out")
+        hosts = [part.rpartition(":")[0] for part in self.bootstrap_servers.split(",") if part]
+        if protocol == "sasl_plaintext" and not self.password_in_clear and not all(map(_is_loopback, hosts)):
+            raise ValueError("sasl_plaintext to another machine: use sasl_ssl, or allow it with password_in_clear: true")
+        return self
+
+    @property
+    def protocol(self) -> str:
+        """The protocol in force: `security_protocol`, or what the other fields ask for."""
+        asked = "sasl_ssl" if self.user else "ssl" if self.ca_file or self.certificate_file else "plaintext"
+        return self.security_protocol or asked
 
     @property
     def input_topics(self) -> tuple[str, ...]:
@@ -78,9 +161,30 @@ class ClickHouseSettings(Part):
     database: str = Field("trainwatch", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="database of all tables")
     user: str = Field("default", description="account of the writer")
     password: SecretStr = Field(SecretStr(""), description="its password; better from the environment")
+    password_file: Path | None = Field(None, description="file whose first line is the password")
     secure: bool = Field(False, description="TLS on the native port")
+    ca_file: Path | None = Field(None, description="PEM, authorities that vouch for the server; empty: those of the system")
+    verify: bool = Field(True, description="with TLS, ask for a certificate in the server's name; off: whoever answers is believed")
     timeout_seconds: float = Field(30.0, gt=0, le=600, description="longest wait for one answer")
     retention_days: int = Field(365, ge=1, le=3650, description="rows older than this are dropped by the server")
+    retention_days_by_table: dict[str, Annotated[int, Field(ge=1, le=3650)]] = Field(
+        default_factory=dict, description="the same for one table, e.g. events: 90; `trainwatch migrate up` sets it"
+    )
+
+    @model_validator(mode="after")
+    def _agrees(self) -> "ClickHouseSettings":
+        _one_place("password", self.password, self.password_file)
+        if self.ca_file is not None and not (self.secure and self.verify):
+            raise ValueError("ca_file without TLS or with verify off would vouch for nobody: set secure and verify, or leave ca_file out")
+        return self
+
+    def kept_days(self, *tables: str) -> int:
+        """For how long rows stand in all of these tables."""
+        return min(self.retention_days_by_table.get(table, self.retention_days) for table in tables)
+
+    def secret(self) -> str:
+        """The password.  Raises ConfigError when its file cannot be read."""
+        return secret_of("clickhouse.password_file", self.password, self.password_file)
 
 
 class EmbeddedSettings(Part):
@@ -130,6 +234,16 @@ class IdentitySettings(Part):
         if self.valid_from is not None and self.valid_to is not None and self.valid_to <= self.valid_from:
             raise ValueError(f"identity {self.id}: valid_to must be later than valid_from")
         return self
+
+    def all_names(self) -> Iterator[str]:
+        """What the identity is called anywhere."""
+        yield from (name for names in ((self.id, self.login), *self.names.values()) for name in names if name)
+
+    def renamed(self, pseudonyms: Pseudonyms) -> "IdentitySettings":
+        """Under other names."""
+        names = {kind: tuple(map(pseudonyms.name, names)) for kind, names in self.names.items()}
+        uid = None if self.uid is None else pseudonyms.uid(self.uid)
+        return self.model_copy(update={"id": pseudonyms.name(self.id), "login": pseudonyms.name(self.login), "names": names, "uid": uid})
 
     def identity(self) -> Identity:
         """As it is looked up."""
@@ -219,6 +333,9 @@ class IngestSettings(Part):
 
     record_bytes_max: int = Field(1_048_576, ge=1024, description="longer records are dead-lettered")
     future_seconds_max: int = Field(300, ge=0, description="times further ahead of collection do not move watermarks")
+    authenticated_topics: tuple[str, ...] = Field(
+        (), description="inputs that only known senders may write to, by ACL: what others send counts less; empty: all count alike"
+    )
     future_seconds_rejected: int = Field(86_400, ge=0, description="times further ahead of collection are dead-lettered")
 
 
@@ -241,7 +358,8 @@ class RetentionSettings(Part):
     host_days: int = Field(90, ge=1, le=3650, description="host events; longest job + job_days")
     artefact_days: int = Field(90, ge=1, le=3650, description="artefacts, after their last event")
     identity_days: int = Field(90, ge=1, le=3650, description="what was told of a person; longer than the slowest campaign that counts")
-    incident_days: int = Field(180, ge=1, le=3650, description="members of cohorts, after the last that was heard of them")
+    incident_days: int = Field(180, ge=1, le=3650, description="findings, ended attempts, large members of cohorts, after the last word")
+    cohort_days: int = Field(60, ge=1, le=3650, description="attempts of one configuration, compared with one another, after the last word")
     cohort_members_max: int = Field(2000, ge=10, le=100_000, description="attempts in one cohort; the newest stay")
     case_facts_max: int = Field(20_000, ge=100, description="facts of one kind in one case; the rest is counted")
 
@@ -254,6 +372,12 @@ class CheckpointSettings(Part):
     shutdown_seconds: float = Field(20.0, ge=1, le=300, description="a worker that has not stopped by then ends itself")
 
 
+class DeadLetterSettings(Part):
+    """Records that were refused, on their way back."""
+
+    attempts_max: int = Field(3, ge=1, le=1000, description="a record refused this often is parked: `dlq replay` leaves it where it is")
+
+
 class EvidenceSettings(Part):
     """Sealing of what was read: roots, chains, signatures."""
 
@@ -264,6 +388,33 @@ class EvidenceSettings(Part):
         description="where signed heads are told too: print (the worker's output), file:PATH, kafka:HOST:PORT,.../TOPIC of another cluster",
     )
     witness_seconds: float = Field(60.0, ge=0, le=86_400, description="the newest head of each partition is told this often")
+
+
+class PrivacySettings(Part):
+    """What is told of people."""
+
+    pseudonyms: bool = Field(False, description="names in everything but raw bytes are replaced by keyed hashes, p-7f3a90c1d2")
+    key: SecretStr = Field(SecretStr(""), description="key of the hashes, 16 characters or more; better from the environment")
+    key_file: Path | None = Field(None, description="file whose first line is the key, readable by the owner alone")
+    mask: tuple[Maskable, ...] = Field(
+        (), description="fields that nobody is told and nothing is judged by, e.g. arguments (command lines), text, address"
+    )
+
+    @model_validator(mode="after")
+    def _has_key(self) -> "PrivacySettings":
+        _one_place("key", self.key, self.key_file)
+        if self.pseudonyms and not self.key.get_secret_value() and self.key_file is None:
+            raise ValueError("pseudonyms without a key could be undone by guessing: set key_file, to what `openssl rand -hex 32` prints")
+        return self
+
+    def secret(self) -> bytes:
+        """The key.  Raises ConfigError when its file cannot be read, others may read it, or it is too short."""
+        if self.key_file is not None and self.key_file.exists() and self.key_file.stat().st_mode & 0o077:
+            raise ConfigError(f"others may read {self.key_file}", advice=f"chmod 600 {self.key_file}; if somebody may have, use a new key.")
+        key = secret_of("privacy.key_file", self.key, self.key_file)
+        if len(key) < PRIVACY_KEY_MIN:
+            raise ConfigError(f"privacy: a key of {len(key)} characters", advice=f"Use {PRIVACY_KEY_MIN} or more, drawn by a machine.")
+        return key.encode()
 
 
 class DetectSettings(Part):
@@ -493,7 +644,9 @@ class Settings(BaseSettings):
     ingest: IngestSettings = IngestSettings()
     time: TimeSettings = TimeSettings()
     retention: RetentionSettings = RetentionSettings()
+    dead_letters: DeadLetterSettings = DeadLetterSettings()
     evidence: EvidenceSettings = EvidenceSettings()
+    privacy: PrivacySettings = PrivacySettings()
     detect: DetectSettings = DetectSettings()
     notify: NotifySettings = NotifySettings()
     loss: LossSettings = LossSettings()
@@ -502,6 +655,26 @@ class Settings(BaseSettings):
     identities: tuple[IdentitySettings, ...] = Field((), description="who is who, valid from and to")
     tickets: tuple[TicketSettings, ...] = Field((), description="change tickets and maintenance windows")
     artefact_roots: tuple[ArtefactRootSettings, ...] = Field((), description="folders whose files are artefacts")
+    _veiled: tuple[Veil, str] | None = PrivateAttr(None)  # of a copy under other names: by what they were changed, digest of the original
+
+    @model_validator(mode="after")
+    def _authenticated_inputs(self) -> "Settings":
+        if stray := sorted({*self.ingest.authenticated_topics} - {*self.kafka.input_topics}):
+            raise ValueError(f"ingest.authenticated_topics names {', '.join(stray)}, which is no input: everything would count as unproven")
+        return self
+
+    @model_validator(mode="after")
+    def _remembers_long_enough(self) -> "Settings":
+        """Members of a cohort that are forgotten within a detector's window are missing on both sides of its comparison."""
+        detect, kept = self.detect, self.retention
+        windows = {
+            "cohort_days": (kept.cohort_days, max(detect.delay_window_seconds, detect.convergence_window_seconds)),
+            "incident_days": (kept.incident_days, detect.campaign_window_seconds),
+        }
+        for name, (days, window_seconds) in windows.items():
+            if days * 86_400 < window_seconds:
+                raise ValueError(f"retention.{name} is {days}, shorter than a window of {window_seconds} s in detect: raise the first")
+        return self
 
     @model_validator(mode="after")
     def _one_identity_a_name(self) -> "Settings":
@@ -547,12 +720,59 @@ class Settings(BaseSettings):
                 )
                 for entry in self.tickets
             ],
+            self.privacy.secret() if self.privacy.key.get_secret_value() or self.privacy.key_file is not None else b"",
         )
 
     def digest(self) -> str:
         """Names what decoding and judging depend on; addresses and secrets are left out.  16 hex digits."""
+        if self._veiled is not None:
+            return self._veiled[1]
         judged = {"ingest", "time", "retention", "detect", "sources", "identities", "tickets", "artefact_roots", "loss"}
-        return hashlib.sha256(self.model_dump_json(include=judged).encode()).hexdigest()[:16]
+        text = self.model_dump_json(include=judged)
+        if (pseudonyms := self.veil().pseudonyms) is not None:
+            text += pseudonyms.name("which key")
+        if self.privacy.mask:
+            text += ",".join(self.privacy.mask)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def veil(self) -> Veil:
+        """What is told of people, and under which names.  Raises ConfigError when the key cannot be had."""
+        if self._veiled is not None:
+            return self._veiled[0]
+        if not self.privacy.pseudonyms:
+            return Veil(None, self.privacy.mask)
+        services = [entry for entry in self.identities if entry.role is Role.SERVICE]
+        people = [entry for entry in self.identities if entry.role is not Role.SERVICE]
+        of_people, of_services = ({name for entry in some for name in entry.all_names()} for some in (people, services))
+        return Veil(Pseudonyms(self.privacy.secret(), of_people, of_services - of_people), self.privacy.mask)
+
+    def veiled(self) -> "Settings":
+        """What the stages see: identities, tickets, roots and stated losses under the names that ingest tells; the same digest."""
+        veil = self.veil()
+        pseudonyms = veil.pseudonyms
+        if pseudonyms is None or self._veiled is not None:
+            return self
+        name, text = pseudonyms.name, pseudonyms.text
+        renamed = self.model_copy(
+            update={
+                "identities": tuple(entry.renamed(pseudonyms) for entry in self.identities),
+                "tickets": tuple(each.model_copy(update={"identities": tuple(map(name, each.identities))}) for each in self.tickets),
+                "artefact_roots": tuple(
+                    root.model_copy(update={"path": text(root.path), "owner": name(root.owner), "writers": tuple(map(name, root.writers))})
+                    for root in self.artefact_roots
+                ),
+                "loss": self.loss.model_copy(
+                    update={
+                        "staff": tuple(
+                            each.model_copy(update={"what": text(each.what), "evidence": tuple(map(text, each.evidence))})
+                            for each in self.loss.staff
+                        )
+                    }
+                ),
+            }
+        )
+        renamed._veiled = veil, self.digest()
+        return renamed
 
 
 def _milliseconds(moment: datetime | None, default: int) -> int:
@@ -588,16 +808,20 @@ class _Loader(yaml.SafeLoader):
         return node
 
 
+def chosen(path: Path | None = None) -> Path | None:
+    """The file that is read: `path`, else $TRAINWATCH_SETTINGS, else ./trainwatch.yaml if present."""
+    if path is None and (named := os.environ.get("TRAINWATCH_SETTINGS")):
+        return Path(named)
+    return Path(SETTINGS_FILE) if path is None and Path(SETTINGS_FILE).is_file() else path
+
+
 def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
     """Settings from `path`, else $TRAINWATCH_SETTINGS, else ./trainwatch.yaml if present; `overrides` win over the file.
 
     Raises ConfigError with a message that names the field.
     """
     _refuse_unknown_variables()
-    if path is None and (named := os.environ.get("TRAINWATCH_SETTINGS")):
-        path = Path(named)
-    if path is None and Path(SETTINGS_FILE).is_file():
-        path = Path(SETTINGS_FILE)
+    path = chosen(path)
     content: dict[str, Any] = {}
     lines_of: dict[str, int] = {}
     if path is not None:
@@ -609,13 +833,13 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
         if not isinstance(content, dict):
-            raise ConfigError(f"{path}: expected a mapping at the top level", advice="See the settings table in README.md.")
+            raise ConfigError(f"{path}: expected a mapping at the top level", advice="See schemas/SETTINGS.md.")
     try:
         return Settings(**_merged(content, overrides or {}))
     except ValidationError as error:
         lines = [_located(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), lines_of) for item in error.errors()]
         where = path or "settings"
-        raise ConfigError(f"{where}: " + "; ".join(lines), advice="See the settings table in README.md.") from error
+        raise ConfigError(f"{where}: " + "; ".join(lines), advice="See schemas/SETTINGS.md.") from error
 
 
 _ENTRY = re.compile(r"\b([a-z_]+\.[0-9]+)(?:\.[a-z_0-9]+)*")
@@ -662,7 +886,7 @@ Rows = Iterator[tuple[str, str, str]]
 
 
 def table(model: type[BaseModel] = Settings, prefix: str = "") -> Rows:
-    """(name, default, description) of every setting, for README and `trainwatch check`."""
+    """(name, default, description) of every setting, for schemas/SETTINGS.md and `trainwatch settings`."""
     for name, field in model.model_fields.items():
         annotation = field.annotation
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):

@@ -185,19 +185,12 @@ WHERE finding_id = the_finding;
 
 -- 15. How long until we knew?
 -- why: the time from the act until the finding stood here, and how much of it is the wait for windows to close.
--- cost: small (findings).  `first_stored` is exact while earlier words are not merged away; the topic keeps them all.   rows: yes
-SELECT detector, count() AS findings, quantile(0.5)(cause_to_effect_seconds) AS cause_to_effect_seconds_median,
-    quantile(0.5)(effect_to_close_seconds) AS effect_to_close_seconds_median,
-        quantile(0.5)(cause_to_stored_seconds) AS cause_to_stored_seconds_median,
-    max(cause_to_stored_seconds) AS cause_to_stored_seconds_max
-FROM
-(
-    SELECT any(detector) AS detector, dateDiff('second', any(cause_time), any(effect_time)) AS cause_to_effect_seconds,
-        dateDiff('second', any(effect_time), any(closes_at)) AS effect_to_close_seconds, min(_inserted) AS first_stored,
-        dateDiff('second', any(cause_time), first_stored) AS cause_to_stored_seconds
-    FROM trainwatch.findings
-    GROUP BY finding_id
-)
+-- cost: small (findings).   rows: yes
+SELECT detector, count() AS findings, quantile(0.5)(dateDiff('second', cause_time, effect_time)) AS cause_to_effect_seconds_median,
+    quantile(0.5)(seconds_to_final) AS effect_to_final_seconds_median, quantile(0.5)(seconds_to_first) AS effect_to_stored_seconds_median,
+    max(seconds_to_first) AS effect_to_stored_seconds_max
+FROM trainwatch.detection_times
+WHERE status != 'retracted'
 GROUP BY detector
 ORDER BY detector;
 
@@ -281,7 +274,7 @@ GROUP BY gpus_of_job
 ORDER BY min(gpus);
 
 -- 23. How many GPU-hours did harmed attempts hold?
--- why: the upper bound of what was lost; what was saved before is not subtracted (the incident's ledger does that).
+-- why: the upper bound of what was lost; what was saved before is not subtracted (question 34 does that).
 -- cost: small (verdicts, findings).   rows: yes
 SELECT f.detector AS detector, f.severity AS severity, count() AS attempts, uniqExact(v.owner) AS owners,
     round(sum(v.gpus * dateDiff('second', v.start_time, v.end_time)) / 3600, 1) AS gpu_hours_held
@@ -420,3 +413,63 @@ ORDER BY sum(p.bytes_on_disk) DESC;
 SELECT detector, findings, labelled, true_findings, false_findings, benign_findings, precision
 FROM trainwatch.detector_quality
 ORDER BY detector;
+
+-- 34. What did each incident cost, low, middle and high?
+-- why: low is proved, middle is claimed by findings above their gate, high counts those below it; "hours only": no prices are set.
+-- cost: small (incidents, loss_lines).   rows: yes
+SELECT i.incident_id AS incident_id, any(i.title) AS title, any(i.first_time) AS since, any(i.alert) AS above_gate, l.ledger AS ledger,
+    round(sum(l.gpu_hours_low), 1) AS hours_low, round(sum(l.gpu_hours_middle), 1) AS hours_middle,
+    round(sum(l.gpu_hours_high), 1) AS hours_high, round(sum(l.money_low)) AS money_low, round(sum(l.money_middle)) AS money_middle,
+    round(sum(l.money_high)) AS money_high, if(any(l.currency) = '', any(l.method), any(l.currency)) AS currency
+FROM trainwatch.incidents_current AS i
+INNER JOIN trainwatch.loss_lines_current AS l ON l.incident_id = i.incident_id
+WHERE i.status != 'retracted'
+GROUP BY incident_id, ledger
+ORDER BY above_gate DESC, hours_middle DESC;
+
+-- 35. How does the cost of this finding's incident come about?
+-- why: each line has its formula and the records that it rests on; none counts an hour that another one counts.
+-- cost: small (loss_lines).   rows: yes
+WITH '9d936a3dde4da38361dcd7a1fdf5e202' AS the_finding
+SELECT position, ledger, kind, job_id, gpu_hours_low, gpu_hours_middle, gpu_hours_high, formula, note, evidence
+FROM trainwatch.loss_lines_current
+WHERE incident_id IN (SELECT incident_id FROM trainwatch.incident_findings_current WHERE finding_id = the_finding)
+ORDER BY incident_id, position;
+
+-- 36. Which incidents are open, and who works on them?
+-- why: what people say of a case stands in the journal, and a case of which nobody has said anything is open.
+-- cost: small (incidents, incident_journal).   rows: yes
+SELECT i.incident_id AS incident_id, any(i.severity) AS severity, any(i.title) AS title, any(i.last_time) AS last_time,
+    if(argMaxIf(j.value, j.at, j.action = 'status') = '', 'open', argMaxIf(j.value, j.at, j.action = 'status')) AS state,
+    argMaxIf(j.value, j.at, j.action = 'assign') AS assignee, countIf(j.action = 'note') AS notes
+FROM (SELECT *, arrayJoin(arrayPushFront(aliases, incident_id)) AS known_as FROM trainwatch.incidents_current WHERE status != 'retracted') AS i
+LEFT JOIN trainwatch.incident_journal AS j ON j.incident_id = i.known_as
+WHERE i.alert
+GROUP BY incident_id
+HAVING state != 'closed'
+ORDER BY indexOf(['critical', 'high', 'medium', 'low'], severity), last_time DESC;
+
+-- 37. Are the lines that prove this finding as they came, and does a signed seal cover them?
+-- why: the line is hashed again; `trainwatch evidence verify` also checks signatures, order and the whole chain.
+-- cost: key (finding_evidence), filter (events by event_id).   rows: yes
+WITH '9d936a3dde4da38361dcd7a1fdf5e202' AS the_finding
+SELECT c.position AS position, c.role AS role, e.source AS source, lower(hex(SHA256(e.raw))) = c.sha256 AS same_line,
+    countIf(s.lo <= e._offset AND e._offset < s.hi) > 0 AS sealed, e._topic AS topic, e._partition AS partition, e._offset AS offset
+FROM trainwatch.finding_evidence_current AS c
+INNER JOIN
+(
+    SELECT event_id, source, raw, _topic, _partition, _offset, _incarnation FROM trainwatch.events
+    WHERE event_id IN (SELECT event_id FROM trainwatch.finding_evidence WHERE finding_id = the_finding)
+) AS e ON e.event_id = c.event_id
+LEFT JOIN trainwatch.evidence_roots AS s ON s.topic = e._topic AND s.partition = e._partition AND s.incarnation = e._incarnation
+WHERE c.finding_id = the_finding
+GROUP BY position, role, source, same_line, topic, partition, offset
+ORDER BY position;
+
+-- 38. Who looked at, took out, held or labelled evidence, and of what?
+-- why: the chain of custody; a hold that nobody released is kept without an end.
+-- cost: small (custody_log).   rows: may be none
+SELECT time, account, action, subject, detail, sha256 AS bundle_sha256
+FROM trainwatch.custody_log
+ORDER BY time DESC
+LIMIT 200;

@@ -51,7 +51,7 @@ class ClickHouseServer:
         ]
 
     def answers(self, ports: Mapping[str, int]) -> bool:
-        return answers_http(ports[HTTP]) and not says_hello(HOST, ports[NATIVE], user="default", password="", secure=False)
+        return answers_http(ports[HTTP]) and not says_hello(HOST, ports[NATIVE], user="default", password="")
 
     def addresses(self, ports: Mapping[str, int]) -> tuple[str, ...]:
         return (f"{HOST}:{ports[NATIVE]}", f"http://{HOST}:{ports[HTTP]}/play")
@@ -72,7 +72,7 @@ HELLO, EXCEPTION = 0, 2
 REVISION = 54_400
 
 
-def says_hello(host: str, port: int, *, user: str, password: str, secure: bool, timeout_seconds: float = 5.0) -> str:
+def says_hello(host: str, port: int, *, user: str, password: str, tls: ssl.SSLContext | None = None, timeout_seconds: float = 5.0) -> str:
     """Greets a server on its native port, the one the sink uses; "" when it greets back, else what is wrong.
 
     Written out because the driver belongs to `sink/`, and because HTTP may be closed on a server that is used otherwise.
@@ -80,8 +80,8 @@ def says_hello(host: str, port: int, *, user: str, password: str, secure: bool, 
     hello = bytes([HELLO]) + _text("trainwatch") + _number(1) + _number(0) + _number(REVISION)
     hello += _text("") + _text(user) + _text(password)
     try:
-        with socket.create_connection((host, port), timeout=timeout_seconds) as plain:
-            connection = ssl.create_default_context().wrap_socket(plain, server_hostname=host) if secure else plain
+        plain = socket.create_connection((host, port), timeout=timeout_seconds)
+        with plain if tls is None else tls.wrap_socket(plain, server_hostname=host) as connection:
             connection.settimeout(timeout_seconds)
             connection.sendall(hello)
             answer = connection.recv(4096)
@@ -90,7 +90,7 @@ def says_hello(host: str, port: int, *, user: str, password: str, secure: bool, 
     if answer[:1] == bytes([HELLO]):
         return ""
     if answer[:1] == bytes([EXCEPTION]):
-        return "it refuses the account (settings clickhouse.user and clickhouse.password)"
+        return "it refuses the account (settings clickhouse.user and clickhouse.password_file)"
     return "something else than ClickHouse answers there"
 
 

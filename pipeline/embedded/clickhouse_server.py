@@ -120,6 +120,7 @@ def server_arguments(*, path: str, log: str, host: str, tcp_port: int, http_port
         f"--tcp_port={tcp_port}",
         f"--http_port={http_port}",
         f"--query=SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; {HOLD_OPEN}",
+        *("--", f"--backups.allowed_path={path}.backups"),  # BACKUP ... TO File('name') goes there
     ]
 
 

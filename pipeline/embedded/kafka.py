@@ -14,6 +14,7 @@ import struct
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from pipeline.embedded import install
@@ -34,11 +35,14 @@ PARTITIONS_EXPECTED = 64
 BEYOND_HEAP_MIB = 384
 
 
-def properties(*, data: Path, ports: Mapping[str, int], quota_mib: int) -> str:
-    """server.properties.  Segments are a quarter of what a partition may keep, since Kafka deletes whole segments only."""
+def properties(*, data: Path, ports: Mapping[str, int], quota_mib: int, over: Mapping[str, object] = MappingProxyType({})) -> str:
+    """server.properties.  Segments are a quarter of what a partition may keep, since Kafka deletes whole segments only.
+
+    `over` wins over what is here: tests run a broker with accounts and certificates, which the product does not.
+    """
     keep_mib = max(64, int(quota_mib * BROKER_SHARE_OF_QUOTA / PARTITIONS_EXPECTED))
     broker, controller = ports[BROKER], ports[CONTROLLER]
-    lines = {
+    lines: dict[str, object] = {
         "process.roles": "broker,controller",
         "node.id": 1,
         "controller.quorum.voters": f"1@{HOST}:{controller}",
@@ -75,7 +79,7 @@ def properties(*, data: Path, ports: Mapping[str, int], quota_mib: int) -> str:
         "num.network.threads": 2,
         "num.io.threads": 4,
     }
-    return "".join(f"{name}={value}\n" for name, value in lines.items())
+    return "".join(f"{name}={value}\n" for name, value in {**lines, **over}.items())
 
 
 def logging_properties(log: Path) -> str:
@@ -125,8 +129,7 @@ class KafkaServer:
     def command(self, ports: Mapping[str, int]) -> list[str]:
         parts = install.find_kafka()
         prepare(self._folder, logs=self._logs, parts=parts, ports=ports, quota_mib=self._embedded.disk_quota_mib)
-        java = _java(parts, self._folder, f"-Xmx{self._embedded.kafka_heap_mib}m")
-        return [*java, "kafka.Kafka", str(self._folder / "server.properties")]
+        return command(parts, self._folder, heap_mib=self._embedded.kafka_heap_mib)
 
     def answers(self, ports: Mapping[str, int]) -> bool:
         return brokers(HOST, ports[BROKER]) > 0
@@ -135,12 +138,25 @@ class KafkaServer:
         return (f"{HOST}:{ports[BROKER]}",)
 
 
-def prepare(folder: Path, *, logs: Path, parts: KafkaParts, ports: Mapping[str, int], quota_mib: int) -> None:
+def command(parts: KafkaParts, folder: Path, *, heap_mib: int) -> list[str]:
+    """What starts the broker whose folder is prepared."""
+    return [*_java(parts, folder, f"-Xmx{heap_mib}m"), "kafka.Kafka", str(folder / "server.properties")]
+
+
+def prepare(
+    folder: Path,
+    *,
+    logs: Path,
+    parts: KafkaParts,
+    ports: Mapping[str, int],
+    quota_mib: int,
+    over: Mapping[str, object] = MappingProxyType({}),
+) -> None:
     """Write the files, and format the data directory unless that is done."""
     data = folder / "data"
     data.mkdir(parents=True, exist_ok=True)
     configuration = folder / "server.properties"
-    configuration.write_text(properties(data=data, ports=ports, quota_mib=quota_mib), encoding="utf-8")
+    configuration.write_text(properties(data=data, ports=ports, quota_mib=quota_mib, over=over), encoding="utf-8")
     (folder / "log4j2.properties").write_text(logging_properties(logs / "kafka.log"), encoding="utf-8")
     if (data / "meta.properties").exists():
         return

@@ -15,6 +15,7 @@ Holds: a second `up` is a no-op; `down` ends only processes that `up` started, k
 beyond the loopback address, since neither server has a password.
 """
 
+import ssl
 import time
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
@@ -29,8 +30,8 @@ from pipeline.embedded.clickhouse import HTTP, NATIVE, ClickHouseServer, says_he
 from pipeline.embedded.files import MIB, Layout, Say, exclusive, free_mib, rotate, tail, used_mib, write_atomically
 from pipeline.embedded.kafka import BROKER, KafkaServer, brokers
 from pipeline.embedded.process import Note
-from pipeline.errors import ServerFailed
-from pipeline.settings import Settings
+from pipeline.errors import BrokerUnavailable, ServerFailed
+from pipeline.settings import KafkaSettings, Settings
 
 STOP_SECONDS = 20.0
 POLL_SECONDS = 0.05
@@ -192,11 +193,12 @@ def connected(settings: Settings, *, kafka: bool = True, clickhouse: bool = True
     changes: dict[str, object] = {}
     if kafka and not settings.kafka.bootstrap_servers:
         numbers = _running(KafkaServer.name, layout).ports
-        changes["kafka"] = settings.kafka.model_copy(update={"bootstrap_servers": f"{ports.HOST}:{numbers[BROKER]}"})
+        update = {"bootstrap_servers": f"{ports.HOST}:{numbers[BROKER]}", "security_protocol": "plaintext"}
+        changes["kafka"] = settings.kafka.model_copy(update=update)
     if clickhouse and not settings.clickhouse.host:
         numbers = _running(ClickHouseServer.name, layout).ports
-        update = {"host": ports.HOST, "port": numbers[NATIVE], "http_port": numbers[HTTP], "secure": False}
-        changes["clickhouse"] = settings.clickhouse.model_copy(update=update)
+        where = {"host": ports.HOST, "port": numbers[NATIVE], "http_port": numbers[HTTP], "secure": False, "ca_file": None}
+        changes["clickhouse"] = settings.clickhouse.model_copy(update=where)
     return settings.model_copy(update=changes)
 
 
@@ -239,8 +241,24 @@ def _external_kafka(settings: Settings) -> ServerStatus | None:
     if not named:
         return None
     addresses = tuple(part.strip() for part in named.split(",") if part.strip())
-    fine = any(brokers(*_host_and_port(address)) for address in addresses)
+    if settings.kafka.protocol == "plaintext":
+        fine = any(brokers(*_host_and_port(address)) for address in addresses)
+    else:
+        fine = _signs_in(settings.kafka)
     return ServerStatus(state=State.EXTERNAL_OK if fine else State.EXTERNAL_UNREACHABLE, addresses=addresses)
+
+
+def _signs_in(settings: KafkaSettings) -> bool:
+    """Raises ConfigError when a broker answers and refuses us."""
+    from kafka import KafkaAdminClient  # noqa: PLC0415  takes 0.3 s to import
+
+    from pipeline.runtime.access import client  # noqa: PLC0415
+
+    try:
+        client(KafkaAdminClient, settings).close()
+    except BrokerUnavailable:
+        return False
+    return True
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
@@ -256,8 +274,13 @@ def _external_clickhouse(settings: Settings) -> ServerStatus | None:
     named = settings.clickhouse
     if not named.host:
         return None
-    password = named.password.get_secret_value()
-    wrong = says_hello(named.host, named.port, user=named.user, password=password, secure=named.secure)
+    tls = None
+    if named.secure:
+        from pipeline.sink.clickhouse import authorities  # noqa: PLC0415  the driver takes a while to import
+
+        tls = ssl.create_default_context(cafile=authorities(named))
+        tls.check_hostname, tls.verify_mode = named.verify, ssl.CERT_REQUIRED if named.verify else ssl.CERT_NONE
+    wrong = says_hello(named.host, named.port, user=named.user, password=named.secret(), tls=tls)
     where = f"{named.host}:{named.port}"
     if wrong:
         return ServerStatus(state=State.EXTERNAL_UNREACHABLE, addresses=(f"{where} ({wrong})",))

@@ -6,33 +6,36 @@ input's count.  Existing topics are never altered, only checked, since a wrong c
 
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from typing import Any, Self
 
 import msgspec
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import TopicAlreadyExistsError
 
-from pipeline.errors import BrokerUnavailable, ConfigError
+from pipeline.errors import ConfigError
+from pipeline.model.instants import DAY_MS
+from pipeline.runtime.access import absent, answering, client
 from pipeline.settings import KafkaSettings, Settings
 from pipeline.topology import Topology
 
-DAY_MS = 86_400_000
 COMPACTION_LAG_MS = 60_000  # a frozen owner may overwrite its meta: the good one must outlive the next owner's copy
 STATE_SEGMENT_BYTES = 16 << 20  # only closed segments are compacted
 STATE_SEGMENT_MS = 600_000
 APPEARS_SECONDS = 15.0
-FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 DEAD_LETTER = "dead-letter"
 RETENTION_DAYS = {"enriched": 7, "verdicts": 90, "findings": 90, "incidents": 90, "evidence": 730, DEAD_LETTER: 30}
 FACTS_RETENTION_DAYS = 7
+LABELS = "labels"  # what others say of findings; read by `trainwatch label --from-topic`
+LABELS_RETENTION_DAYS = 90
 
 
 class Topic(msgspec.Struct, frozen=True):
     """A topic as it should be.  `partitions` 0: as it is."""
 
     name: str
-    role: str  # input | facts | public | state
+    role: str  # input | facts | public | labels | state
     partitions: int
     config: dict[str, str] = {}
 
@@ -57,6 +60,9 @@ def plan(settings: KafkaSettings, topology: Topology, existing: Mapping[str, int
     told = {**_deleted(FACTS_RETENTION_DAYS), "message.timestamp.type": "LogAppendTime"}
     topics += [Topic(name, "facts", 0, told) for name in sorted(facts)]
     topics += [Topic(name, "public", 0, _deleted(days)) for name, days in public.items()]
+    topics += [
+        Topic(topology.public_topic(LABELS), LABELS, 0, {**_deleted(LABELS_RETENTION_DAYS), "message.timestamp.type": "LogAppendTime"})
+    ]
     topics = [msgspec.structs.replace(topic, partitions=existing.get(topic.name, settings.partitions)) for topic in topics]
     counts = {topic.name: topic.partitions for topic in topics}
     state = {
@@ -73,18 +79,11 @@ def _deleted(days: int) -> dict[str, str]:
 
 
 class Admin:
-    """A connection for topic work.  Use as a context manager.  Raises BrokerUnavailable."""
+    """A connection for topic work.  Use as a context manager.  Raises BrokerUnavailable or ConfigError."""
 
     def __init__(self, settings: Settings, topology: Topology) -> None:
         self._kafka, self._topology = settings.kafka, topology
-        try:
-            self._client: Any = KafkaAdminClient(
-                bootstrap_servers=settings.kafka.bootstrap_servers.split(","),
-                client_id="trainwatch-admin",
-                bootstrap_timeout_ms=FIRST_ANSWER_MS,
-            )
-        except KafkaError as error:
-            raise BrokerUnavailable(f"no answer from Kafka at {settings.kafka.bootstrap_servers}: {error!r}") from error
+        self._client = client(KafkaAdminClient, settings.kafka, client_id="trainwatch-admin")
 
     def __enter__(self) -> Self:
         return self
@@ -103,14 +102,16 @@ class Admin:
         return [topic.name for topic in missing]
 
     def check(self) -> None:
-        """Raises ConfigError when a topic is missing or has another partition count than it must have."""
+        """Raises ConfigError when a topic is missing or has another partition count than it must have; no worker needs that of labels."""
         for status in self.describe():
+            if status.role == LABELS:
+                continue
             if status.partitions == 0:
-                raise ConfigError(f"the topic {status.name} does not exist", advice="Run `trainwatch topics create`.")
+                raise absent(self._kafka, status.name)
             if status.partitions != status.wanted:
                 raise ConfigError(
-                    f"the topic {status.name} has {status.partitions} partitions; its input has {status.wanted}",
-                    advice="The partition count of an input changed. Use a new kafka.topic_prefix and kafka.group, or restore the count.",
+                    f"the topic {status.name} has {status.partitions} partitions; what it is the state of has {status.wanted}",
+                    advice="A topic has grown; its state grows with it, unless it holds facts: see deploy/runbooks/partition-growth.md.",
                 )
 
     def describe(self) -> list[TopicStatus]:
@@ -124,12 +125,9 @@ class Admin:
     def _create(self, topics: Iterable[Topic]) -> None:
         for topic in topics:
             new = NewTopic(topic.name, topic.partitions, self._kafka.replication_factor, topic_configs=topic.config)
-            try:
+            # Another worker may be quicker; `check` looks at what it made.
+            with answering(self._kafka, f"cannot create {topic.name}"), suppress(TopicAlreadyExistsError):
                 self._client.create_topics([new])
-            except TopicAlreadyExistsError:
-                continue  # another worker was quicker; `check` looks at what it made
-            except KafkaError as error:
-                raise BrokerUnavailable(f"cannot create {topic.name}: {error!r}") from error
 
     def _await(self, topics: Iterable[Topic]) -> None:
         """A broker tells of a new topic a moment after it has agreed to make it."""
@@ -139,10 +137,8 @@ class Admin:
             time.sleep(0.1)
 
     def _partitions(self) -> dict[str, int]:
-        try:
+        with answering(self._kafka, "cannot list topics"):
             found = self._client.describe_topics()
-        except KafkaError as error:
-            raise BrokerUnavailable(f"cannot list topics: {error!r}") from error
         return {_name(topic): len(topic["partitions"]) for topic in found}
 
 

@@ -19,11 +19,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import faust
+from faust.auth import SASLCredentials, SSLCredentials
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from pipeline.errors import FatalError, TrainwatchError
+from pipeline.errors import ConfigError, FatalError, TrainwatchError
 from pipeline.runtime.abandoned import Abandoned
+from pipeline.runtime.access import RIGHTS, RIGHTS_ADVICE, reaching
 from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport
 from pipeline.runtime.complaints import hold_back
 from pipeline.runtime.instance import Instance, claim, twin
@@ -32,7 +34,7 @@ from pipeline.runtime.ports import Sink
 from pipeline.runtime.vitals import Vitals
 from pipeline.runtime.watchdog import EXIT_STUCK
 from pipeline.runtime.worker import Worker
-from pipeline.settings import AUTO, Settings
+from pipeline.settings import AUTO, KafkaSettings, Settings
 from pipeline.topology import Topology
 
 QUEUE_BATCHES = 4  # fetched batches that wait for a stage, per topic: a bound on memory
@@ -159,6 +161,7 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
         settings.kafka.group,
         datadir=scratch,
         broker=f"kafka://{settings.kafka.bootstrap_servers.replace(',', ';')}",
+        broker_credentials=_credentials(settings.kafka),
         env_prefix="TRAINWATCH_FAUST_",
         web_enabled=False,  # binds 0.0.0.0 without authentication
         store="memory://",
@@ -199,6 +202,16 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
     app.task(worker.watch_silences)
     app.task(worker.watch_offsets)
     return app
+
+
+def _credentials(settings: KafkaSettings) -> Any:
+    """As Faust wants them, which hands them on to aiokafka; None for plain text."""
+    options = reaching(settings)
+    context = options.get("ssl_context")
+    if user := options.get("sasl_plain_username"):
+        password, mechanism = options["sasl_plain_password"], options["sasl_mechanism"]
+        return SASLCredentials(username=user, password=password, ssl_context=context, mechanism=mechanism)
+    return context and SSLCredentials(context)
 
 
 def _agent(app: App) -> Callable[[Any], Any]:
@@ -243,6 +256,8 @@ def explain(failure: BaseException | None) -> TrainwatchError:
     while failure is not None and failure not in chain:  # raised again inside its own handling, the chain is a ring
         if isinstance(failure, TrainwatchError):
             return failure
+        if isinstance(failure, RIGHTS):
+            return ConfigError(f"Kafka does not let this account do it: {failure}", advice=RIGHTS_ADVICE)
         chain.append(failure)
         failure = failure.__cause__ or failure.__context__
     if chain:

@@ -18,11 +18,11 @@ from typing import Any
 import msgspec
 
 from pipeline.detect.detector import registry
+from pipeline.model.instants import DAY_MS
 from pipeline.settings import Settings
 
 Body = dict[str, Any]
 Bodies = Mapping[str, Body]
-DAY_MS = 86_400_000
 MOVED = "closes_at"  # moves with every window, and says nothing of what was found
 
 

@@ -3,7 +3,7 @@
 Built on kafka-python, without a group unless one is named, and never committing by itself: who only looks must leave no trace, and who has
 a group says when its work is done.
 
-Holds: what Kafka's client raises within is BrokerUnavailable to whoever asked.
+Holds: what Kafka's client raises within is BrokerUnavailable or ConfigError to whoever asked.
 """
 
 from collections.abc import Iterator
@@ -11,34 +11,21 @@ from contextlib import contextmanager
 from typing import Any
 
 from kafka import KafkaConsumer
-from kafka.errors import KafkaError
 
-from pipeline.errors import BrokerUnavailable
 from pipeline.model.outcome import Record
+from pipeline.runtime.access import answering, client
 from pipeline.settings import KafkaSettings
-
-FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 
 
 @contextmanager
 def consumer(settings: KafkaSettings, **options: Any) -> Iterator[Any]:
-    """A KafkaConsumer with these options.  Raises BrokerUnavailable."""
-    usual = {"group_id": None, "enable_auto_commit": False, "bootstrap_timeout_ms": FIRST_ANSWER_MS}
+    """A KafkaConsumer with these options.  Raises BrokerUnavailable or ConfigError."""
+    made = client(KafkaConsumer, settings, **{"group_id": None, "enable_auto_commit": False, **options})
     with answering(settings):
-        made = KafkaConsumer(**{"bootstrap_servers": settings.bootstrap_servers.split(","), **usual, **options})
         try:
             yield made
         finally:
             made.close()
-
-
-@contextmanager
-def answering(settings: KafkaSettings) -> Iterator[None]:
-    """Kafka is asked something within.  Raises BrokerUnavailable where its client gives up."""
-    try:
-        yield
-    except KafkaError as error:
-        raise BrokerUnavailable(f"no answer from Kafka at {settings.bootstrap_servers}: {error!r}") from error
 
 
 def record_of(found: Any) -> Record:

@@ -13,15 +13,15 @@ Holds: reading ends at the offsets that were the ends when it began; a letter is
 import heapq
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
 
-from pipeline.errors import BrokerUnavailable, ConfigError
+from pipeline.errors import BrokerUnavailable, TrainwatchError
+from pipeline.runtime.access import absent, answering, client
 from pipeline.runtime.dead_letter import Letter, read_letter
 from pipeline.settings import KafkaSettings
 from pipeline.sink.account import Sighted, Wanted
@@ -29,7 +29,6 @@ from pipeline.topology import public_topic
 
 NOTE_HEADER = "x-dlq-note"
 CLIENT = "trainwatch-dlq"
-FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 SILENCE_SECONDS = 30.0  # without a record that should come
 FETCH_BYTES = 8 << 20
 PREVIEW_BYTES = 300
@@ -135,28 +134,25 @@ class Letters:
 
     def __init__(self, settings: KafkaSettings) -> None:
         self.topic = public_topic(settings.topic_prefix, "dead-letter")
-        self._servers = settings.bootstrap_servers.split(",")
+        self._settings = settings
         self.strangers = 0  # records that are no dead letters
-        try:
-            self._consumer: Any = KafkaConsumer(
-                bootstrap_servers=self._servers,
-                client_id=CLIENT,
-                group_id=None,
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                max_partition_fetch_bytes=FETCH_BYTES,
-                bootstrap_timeout_ms=FIRST_ANSWER_MS,
-            )
-        except KafkaError as error:
-            raise BrokerUnavailable(f"no answer from Kafka at {settings.bootstrap_servers}: {error!r}") from error
+        self._consumer = client(
+            KafkaConsumer,
+            settings,
+            client_id=CLIENT,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=FETCH_BYTES,
+        )
         try:
             self._partitions = sorted(self.counts().get(self.topic, ()))
-        except BrokerUnavailable:
+        except TrainwatchError:
             self._consumer.close()
             raise
         if not self._partitions:
             self._consumer.close()
-            raise ConfigError(f"the topic {self.topic} does not exist", advice="Run `trainwatch topics create`.")
+            raise absent(settings, self.topic)
 
     def __enter__(self) -> Self:
         return self
@@ -166,15 +162,13 @@ class Letters:
 
     def counts(self) -> dict[str, set[int]]:
         """The partitions of every topic that there is."""
-        try:
+        with answering(self._settings, "cannot list topics"):
             return {topic: set(self._consumer.partitions_for_topic(topic) or ()) for topic in self._consumer.topics()}
-        except KafkaError as error:
-            raise BrokerUnavailable(f"cannot list topics: {error!r}") from error
 
     def read(self, *, since: int | None = None, progress: Progress = lambda _, __: None) -> Iterator[Letter | tuple[Place, Resent]]:
         """All letters, and what the notes say of them, partition by partition in their order; `since` (UTC ms) leaves earlier ones out."""
         parts = [TopicPartition(self.topic, number) for number in self._partitions]
-        with _sorted_errors():
+        with self._reading():
             first = self._consumer.beginning_offsets(parts)
             if since is not None:
                 found = self._consumer.offsets_for_times(dict.fromkeys(parts, max(since, 0)))
@@ -196,7 +190,7 @@ class Letters:
             wanted.setdefault(partition, set()).add(offset)
         for partition in sorted(wanted.keys() & set(self._partitions)):
             part = TopicPartition(self.topic, partition)
-            with _sorted_errors():
+            with self._reading():
                 begin, end = self._consumer.beginning_offsets([part])[part], self._consumer.end_offsets([part])[part]
             offsets = sorted(offset for offset in wanted[partition] if begin <= offset < end)
             if offsets:
@@ -205,7 +199,7 @@ class Letters:
                         yield letter
 
     def _records(self, first: Mapping[Any, int], progress: Progress, until: Mapping[Any, int] | None = None) -> Iterator[Any]:
-        with _sorted_errors():
+        with self._reading():
             ends = until or self._consumer.end_offsets(list(first))
             left = {part: end for part, end in ends.items() if end > first[part]}
             total = sum(end - first[part] for part, end in left.items())
@@ -214,14 +208,14 @@ class Letters:
                 self._consumer.seek(part, first[part])
         read, heard = 0, time.monotonic()
         while left:
-            with _sorted_errors():
+            with self._reading():
                 fetched = self._consumer.poll(timeout_ms=500)
             for part, records in fetched.items():
                 heard = time.monotonic()
                 read += len(records)
                 yield from (record for record in records if part in left and record.offset < left[part])
             progress(read, total)
-            with _sorted_errors():
+            with self._reading():
                 left = {part: end for part, end in left.items() if self._consumer.position(part) < end}
             if time.monotonic() - heard > SILENCE_SECONDS:
                 raise BrokerUnavailable(f"{self.topic}: {total - read} of {total} records did not come in {SILENCE_SECONDS:.0f} s")
@@ -251,13 +245,13 @@ class Letters:
 
     def _config(self) -> dict[str, str]:
         names = dict.fromkeys(("retention.ms", "retention.bytes"))
-        with _sorted_errors(), self._admin() as admin:
+        with self._reading(), self._admin() as admin:
             found = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, self.topic, names)], config_filter="all")
         return {name: entry["value"] for name, entry in found["topic"][self.topic].items()}
 
     def _sizes(self) -> dict[TopicPartition, int]:
         """Bytes of each partition; after a deletion by size one holds at least what it may keep."""
-        with _sorted_errors(), self._admin() as admin:
+        with self._reading(), self._admin() as admin:
             brokers = admin.describe_log_dirs([self.topic])
         sizes: dict[TopicPartition, int] = {}
         for folder in (folder for broker in brokers for folder in broker["log_dirs"]):
@@ -268,18 +262,21 @@ class Letters:
 
     def _first_time(self, part: TopicPartition) -> int | None:
         """Time of the first record, where some before it were deleted."""
-        with _sorted_errors():
+        with self._reading():
             begin = self._consumer.beginning_offsets([part])[part]
         record = next(self._records({part: begin}, lambda _, __: None, {part: begin + 1}), None) if begin else None
         return None if record is None else int(record.timestamp)
 
+    def _reading(self) -> AbstractContextManager[None]:
+        return answering(self._settings, "the dead-letter topic cannot be read")
+
     @contextmanager
     def _admin(self) -> Iterator[Any]:
-        client = KafkaAdminClient(bootstrap_servers=self._servers, client_id=CLIENT, bootstrap_timeout_ms=FIRST_ANSWER_MS)
+        admin = client(KafkaAdminClient, self._settings, client_id=CLIENT)
         try:
-            yield client
+            yield admin
         finally:
-            client.close()
+            admin.close()
 
 
 def encode_note(note: Note) -> bytes:
@@ -295,11 +292,3 @@ def _told(record: Any) -> Iterator[tuple[Place, Resent]]:
         return
     for offset in note.letters:
         yield (record.partition, offset), Resent(record.timestamp, note.state == "sent")
-
-
-@contextmanager
-def _sorted_errors() -> Iterator[None]:
-    try:
-        yield
-    except KafkaError as error:
-        raise BrokerUnavailable(f"the dead-letter topic cannot be read: {error!r}") from error

@@ -4,30 +4,21 @@ Built on kafka-python, without a group of their own, so that they never disturb 
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple, Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError, RetriableError
+from kafka.errors import RetriableError
 
-from pipeline.errors import BrokerUnavailable
+from pipeline.runtime.access import client
 from pipeline.settings import Settings
 from pipeline.topology import Topology
-
-FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 
 
 class Follower:
     """Values of one topic, from its beginning.  Raises BrokerUnavailable."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
-        with _answering(settings):
-            self._consumer: Any = KafkaConsumer(
-                bootstrap_servers=settings.kafka.bootstrap_servers.split(","),
-                enable_auto_commit=False,
-                auto_offset_reset="earliest",
-                bootstrap_timeout_ms=FIRST_ANSWER_MS,
-            )
+        self._consumer = client(KafkaConsumer, settings.kafka, enable_auto_commit=False, auto_offset_reset="earliest")
         self._consumer.assign([TopicPartition(topic, number) for number in sorted(self._consumer.partitions_for_topic(topic) or ())])
 
     def __enter__(self) -> Self:
@@ -56,11 +47,8 @@ class Backlog(NamedTuple):
 
 def caught_up(settings: Settings, topology: Topology) -> Backlog:
     """Compare committed offsets with ends, ends asked before and after: facts in flight would move them.  Raises BrokerUnavailable."""
-    servers = settings.kafka.bootstrap_servers.split(",")
     topics = [topic for stage in topology.stages for topic in stage.reads]
-    with _answering(settings):
-        consumer: Any = KafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, bootstrap_timeout_ms=FIRST_ANSWER_MS)
-        admin: Any = KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=FIRST_ANSWER_MS)
+    consumer, admin = client(KafkaConsumer, settings.kafka, enable_auto_commit=False), client(KafkaAdminClient, settings.kafka)
     try:
         parts = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
         before = consumer.end_offsets(parts)
@@ -72,14 +60,6 @@ def caught_up(settings: Settings, topology: Topology) -> Backlog:
     behind = {part: max(after[part] - committed.get(part, 0), 0) for part in parts}
     inputs = set(settings.kafka.input_topics)
     return Backlog(sum(behind.values()), sum(lag for part, lag in behind.items() if part.topic in inputs), before == after)
-
-
-@contextmanager
-def _answering(settings: Settings) -> Iterator[None]:
-    try:
-        yield
-    except KafkaError as error:
-        raise BrokerUnavailable(f"no answer from Kafka at {settings.kafka.bootstrap_servers}: {error!r}") from error
 
 
 def _committed(admin: Any, group: str) -> dict[Any, int]:

@@ -29,8 +29,10 @@ from kafka import TopicPartition
 from pipeline.errors import BrokerUnavailable, ConfigError
 from pipeline.ingest.step import FINAL_HEADER
 from pipeline.ingest.stored import StoredRecord, StoredRow
+from pipeline.model.instants import MINUTE_MS
 from pipeline.model.outcome import Record
-from pipeline.runtime.consuming import answering, consumer, record_of
+from pipeline.runtime.access import answering
+from pipeline.runtime.consuming import consumer, record_of
 from pipeline.runtime.dead_letter import Letter
 from pipeline.runtime.dead_letters import Letters
 from pipeline.settings import KafkaSettings
@@ -41,7 +43,6 @@ CHUNK_ROWS = 50_000  # of one question to ClickHouse; a minute is never split
 WAITING_MAX = 5_000  # records of one partition that wait for the others
 FETCH_BYTES = 4 << 20
 SILENCE_SECONDS = 30.0  # without a record that should come
-MINUTE_MS = 60_000
 FOREVER_MS = 4_102_444_800_000  # 2100
 
 

@@ -18,8 +18,10 @@ import orjson
 from kafka.errors import CommitFailedError, KafkaError
 
 from pipeline import __version__
-from pipeline.errors import BrokerUnavailable, ConfigError, RejectedRecord
+from pipeline.errors import ConfigError, RejectedRecord
+from pipeline.model.instants import HOUR_MS
 from pipeline.runtime import webhook
+from pipeline.runtime.access import absent, answering, told
 from pipeline.runtime.consuming import consumer
 from pipeline.runtime.notices import FINDINGS, INCIDENTS, Circumstances, Notice, payload, read, signature
 from pipeline.runtime.notify_book import Book, Due, Word
@@ -28,9 +30,9 @@ from pipeline.settings import NotifySettings, Settings, TargetSettings
 from pipeline.topology import public_topic
 
 GROUP_SUFFIX = ".notify"
+UNREAD = "findings cannot be read"
 CLIENT = "trainwatch-notify"
 ROUND_MAX = 20  # deliveries before the topics are polled again
-HOUR_MS = 3_600_000
 
 Say = Callable[[str], None]
 Post = Callable[[Address, Mapping[str, str], bytes], Answer]
@@ -64,7 +66,7 @@ class Notifier:
     """Use as a context manager.  Raises BrokerUnavailable; ConfigError when a topic or an address is missing."""
 
     def __init__(self, settings: Settings, book: Book, say: Say, *, post: Post | None = None) -> None:
-        self._settings, self._book, self._say = settings.notify, book, say
+        self._settings, self._kafka, self._book, self._say = settings.notify, settings.kafka, book, say
         self._targets = targets_of(settings.notify)
         timeout = settings.notify.timeout_seconds
         self._post: Post = post or (lambda address, headers, body: webhook.post(address, headers, body, timeout_seconds=timeout))
@@ -76,12 +78,11 @@ class Notifier:
             self._consumer: Any = opened.enter_context(consumer(settings.kafka, **options))
             there = self._consumer.topics() & self._contents.keys()
             if findings not in there:
-                raise ConfigError(f"the topic {findings} does not exist", advice="Run `trainwatch topics create`.")
+                raise absent(settings.kafka, findings)
             self._consumer.subscribe(sorted(there))
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
-        self._book.forget(now_ms())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -93,18 +94,17 @@ class Notifier:
 
     def round(self, seconds: float) -> Round:
         """Wait at most `seconds` for words, then tell what is due.  Raises BrokerUnavailable or FatalError."""
+        self._book.forget(now_ms())
         taken, refused = self._take(seconds)
         told, failed = self.tell(now_ms())
         return Round(taken, refused, told, failed)
 
     def caught_up(self) -> bool:
         """Whether all that is on the topics was taken.  Raises BrokerUnavailable."""
-        try:
+        with answering(self._kafka, UNREAD):
             parts = list(self._consumer.assignment())
             ends = self._consumer.end_offsets(parts) if parts else {}
             return bool(parts) and all(self._consumer.position(part) >= end for part, end in ends.items())
-        except KafkaError as error:
-            raise BrokerUnavailable(f"findings cannot be read: {error!r}") from error
 
     def _take(self, seconds: float) -> tuple[int, int]:
         taken = refused = 0
@@ -123,7 +123,7 @@ class Notifier:
         except CommitFailedError:  # the partition went to another notifier: its words are in the book, and taking them again is harmless
             pass
         except KafkaError as error:
-            raise BrokerUnavailable(f"findings cannot be read: {error!r}") from error
+            raise told(self._kafka, error, UNREAD) from error
         return taken, refused
 
     def _note(self, record: Any, now: int) -> bool:
@@ -170,7 +170,7 @@ def request_of(target: Target, due: Due, now: int) -> tuple[dict[str, str], byte
     return headers, body
 
 
-def test_notice(settings: NotifySettings, name: str, now: int) -> Answer:
+def send_test(settings: NotifySettings, name: str, now: int) -> Answer:
     """Tell one target that this is a test.  Raises ConfigError."""
     targets = targets_of(settings)
     if name not in targets:

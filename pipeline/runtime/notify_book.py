@@ -12,6 +12,7 @@ told of something is not told that it was taken back.
 """
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from typing import Any, Self
 import msgspec
 
 from pipeline.errors import ConfigError, FatalError
+from pipeline.model.instants import DAY_MS, MINUTE_MS
 from pipeline.runtime.notices import LEVELS, RETRACTED, Circumstances, Notice
 from pipeline.settings import NotifySettings, TargetSettings
 
@@ -28,8 +30,7 @@ ACK, UNACK, SNOOZE = "ack", "unack", "snooze"
 KEPT_DAYS = 60
 BUSY_SECONDS = 10.0
 PREFIX_MIN = 6
-MINUTE_MS = 60_000
-DAY_MS = 86_400_000
+NEVER = 2**63 - 1
 TABLES = """
 CREATE TABLE IF NOT EXISTS words (
     id TEXT PRIMARY KEY, epoch INTEGER NOT NULL, "offset" INTEGER NOT NULL, notice BLOB NOT NULL, value BLOB NOT NULL,
@@ -82,6 +83,9 @@ class Book:
     """The file.  Use as a context manager.  Raises ConfigError when it cannot be opened."""
 
     def __init__(self, path: Path) -> None:
+        self._quiet: tuple[object, ...] | None = None  # settings and state of the file of which nothing is due ...
+        self._quiet_until = 0  # ... before this
+        self._forgets_at = 0
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=True)
@@ -159,7 +163,10 @@ class Book:
         return int(found[0]) if found else 0
 
     def forget(self, now: int) -> None:
-        """Drop what came more than KEPT_DAYS ago, with all that belongs to it."""
+        """Drop what came more than KEPT_DAYS ago, with all that belongs to it; asked again on the same day it does nothing."""
+        if now < self._forgets_at:
+            return
+        self._forgets_at = now + DAY_MS
         before = now - KEPT_DAYS * DAY_MS
         with self.at_once():
             for table in ("told", "tries", "answers"):
@@ -191,21 +198,39 @@ class Book:
     # --- reading
 
     def due(self, settings: NotifySettings, now: int) -> list[Due]:
-        """What is to be sent now, the gravest first."""
+        """What is to be sent now, the gravest first.  May be asked often: rows are read when something was written, or a time has come."""
+        state = (settings, self._file.total_changes, *self._file.execute("PRAGMA data_version").fetchone())
+        if state == self._quiet and now < self._quiet_until:
+            return []
+        found = self._due(settings, now)
+        self._quiet, self._quiet_until = (None, 0) if found else (state, self._next_moment(settings, now))
+        return sorted(
+            found, key=lambda each: (-LEVELS.index(each.word.notice.severity), each.word.since, each.word.notice.id, each.target.name)
+        )
+
+    def _next_moment(self, settings: NotifySettings, now: int) -> int:
+        """Before which nothing becomes due by itself: a next try, the end of a snooze, or an escalation."""
+        waits = {minutes * MINUTE_MS for target in settings.targets for minutes in target.after_minutes.values()}
+        sql = (
+            "SELECT min(moment) FROM (SELECT next AS moment FROM tries UNION ALL SELECT until FROM answers "
+            "UNION ALL SELECT since + ? FROM words) WHERE moment > ?"
+        )
+        moments = [self._file.execute(sql, (wait, now)).fetchone()[0] for wait in waits or {0}]
+        return min((moment for moment in moments if moment is not None), default=NEVER)
+
+    def _due(self, settings: NotifySettings, now: int) -> list[Due]:
         seen = self._seen()
         found = []
         for word in self._words(aged=False):
             notice = word.notice
             acknowledged, snoozed = seen.answered(notice.id)
             for target in settings.targets if snoozed <= now else ():
-                told = seen.told.get((notice.id, target.name))
+                told = seen.told[notice.id].get(target.name)
                 minutes = wanted(target, word, acknowledged=bool(acknowledged), now=now)
                 fits = _is_first(minutes, notice) if told is None else _is_change(told, notice)
                 if fits and seen.ready(notice, target.name, settings.tries_max, now):
                     found.append(Due(target, word, Circumstances(minutes or 0, acknowledged)))
-        return sorted(
-            found, key=lambda each: (-LEVELS.index(each.word.notice.severity), each.word.since, each.word.notice.id, each.target.name)
-        )
+        return found
 
     def standings(self, now: int) -> list[Standing]:
         """All that is known, the newest first."""
@@ -213,8 +238,8 @@ class Book:
         found = []
         for word in self._words():
             id_ = word.notice.id
-            told = tuple(sorted(target for each, target in seen.told if each == id_))
-            waiting = tuple(sorted((target, tries, why) for (each, target), (_, tries, _, why) in seen.tries.items() if each == id_))
+            told = tuple(sorted(seen.told[id_]))
+            waiting = tuple(sorted((target, tries, why) for target, (_, tries, _, why) in seen.tries[id_].items()))
             acknowledged, snoozed = seen.answered(id_)
             found.append(Standing(word.notice, word.since, told, waiting, acknowledged, snoozed if snoozed > now else 0))
         return sorted(found, key=lambda each: (-each.since, each.notice.id))
@@ -226,14 +251,8 @@ class Book:
 
     def _seen(self) -> "_Seen":
         return _Seen(
-            {
-                (id_, target): (revision, says)
-                for id_, target, revision, says in self._file.execute("SELECT id, target, revision, says FROM told")
-            },
-            {
-                (id_, target): (*rest,)
-                for id_, target, *rest in self._file.execute("SELECT id, target, revision, tries, next, why FROM tries")
-            },
+            self._file.execute("SELECT id, target, revision, says FROM told").fetchall(),
+            self._file.execute("SELECT id, target, revision, tries, next, why FROM tries").fetchall(),
             self._file.execute("SELECT id, account, action, until FROM answers ORDER BY number").fetchall(),
         )
 
@@ -242,12 +261,14 @@ class _Seen:
     """All that was told, tried and answered, read at once."""
 
     def __init__(
-        self,
-        told: dict[tuple[str, str], tuple[int, str]],
-        tries: dict[tuple[str, str], tuple[Any, ...]],
-        answers: Sequence[tuple[str, str, str, int]],
+        self, told: Sequence[tuple[str, str, int, str]], tries: Sequence[tuple[Any, ...]], answers: Sequence[tuple[str, str, str, int]]
     ) -> None:
-        self.told, self.tries = told, tries  # by id and target; tries: revision, tries, next, why
+        self.told: defaultdict[str, dict[str, tuple[int, str]]] = defaultdict(dict)  # by id, then target
+        self.tries: defaultdict[str, dict[str, tuple[Any, ...]]] = defaultdict(dict)  # same; revision, tries, next, why
+        for id_, target, revision, says in told:
+            self.told[id_][target] = revision, says
+        for id_, target, *rest in tries:
+            self.tries[id_][target] = (*rest,)
         self._answers: dict[str, tuple[str, int]] = {}
         for id_, account, action, until in answers:
             by, snoozed = self.answered(id_)
@@ -259,7 +280,7 @@ class _Seen:
 
     def ready(self, notice: Notice, target: str, tries_max: int, now: int) -> bool:
         """Not given up, and not waiting for its next try; a newer revision starts anew."""
-        revision, tries, following, _ = self.tries.get((notice.id, target), (-1, 0, 0, ""))
+        revision, tries, following, _ = self.tries[notice.id].get(target, (-1, 0, 0, ""))
         return bool(revision != notice.revision or (tries < tries_max and following <= now))
 
 

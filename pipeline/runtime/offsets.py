@@ -4,12 +4,12 @@ Built on kafka-python, without a group of its own.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import RetriableError
 
-from pipeline.runtime.consuming import FIRST_ANSWER_MS, answering, consumer
+from pipeline.runtime.access import answering, client
+from pipeline.runtime.consuming import consumer
 from pipeline.settings import KafkaSettings
 from pipeline.sink.account import Offsets, Place
 
@@ -38,8 +38,8 @@ def read_ends(settings: KafkaSettings, places: Sequence[Place]) -> Mapping[Place
 
 def _committed(settings: KafkaSettings) -> dict[Place, int]:
     """None while the coordinator is not there yet, as before the first group of a new broker."""
+    admin = client(KafkaAdminClient, settings)
     with answering(settings):
-        admin: Any = KafkaAdminClient(bootstrap_servers=settings.bootstrap_servers.split(","), bootstrap_timeout_ms=FIRST_ANSWER_MS)
         try:
             found = admin.list_group_offsets(settings.group)
         except RetriableError:

@@ -22,6 +22,7 @@ import msgspec
 from pipeline import __version__
 from pipeline.errors import ErrorCode, StateIncompatible
 from pipeline.model.ids import digest
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import ABSENT, OVERTAKEN, Publish, RangeRow, Record
 from pipeline.model.sealed import Sealed
 from pipeline.runtime.dead_letter import DeadLetter
@@ -29,7 +30,7 @@ from pipeline.runtime.state_log import LogReader, LogWriter, Write
 from pipeline.runtime.state_record import META, RAISED, VERSION, Intent, Meta, Owner, Raised, TableIntent, key, pack
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
-from pipeline.stream.watermark import DAY_MS, Marks
+from pipeline.stream.watermark import Marks
 from pipeline.topology import Stage
 
 ASIDE_MAX = 1000  # facts, and cases, of one partition that its step does not bear; the newest are kept
@@ -129,6 +130,7 @@ class Partition:
 
     def __init__(self, source: Source, stage: Stage, settings: Settings, owner: Owner, read: LogReader | None = None) -> None:
         self.source, self.stage, self.owner = source, stage, owner
+        settings = settings.veiled()
         self.cases = read.cases if read else Cases()
         self._judge = f"{__version__}/{settings.digest()}"
         self.raised = read.raised if read and read.raised and read.raised.judge == self._judge else None  # in a former life

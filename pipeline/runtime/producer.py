@@ -17,6 +17,8 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.partitioner import murmur2
 
 from pipeline.errors import BrokerUnavailable, InvariantViolation
+from pipeline.runtime.access import reaching
+from pipeline.settings import KafkaSettings
 from pipeline.stream.watermark import Vector, encode_vector
 
 BATCH_BYTES_MAX = 256 << 10
@@ -26,9 +28,9 @@ KEYS_CACHED = 200_000  # murmur2 is pure Python
 Headers = list[tuple[str, bytes]]  # aiokafka insists on a list
 
 
-def build_producer(bootstrap: str) -> AIOKafkaProducer:
+def build_producer(settings: KafkaSettings) -> AIOKafkaProducer:
     """The producer of a worker: idempotent, so that it keeps order and never doubles."""
-    return AIOKafkaProducer(bootstrap_servers=bootstrap, enable_idempotence=True, max_batch_size=BATCH_BYTES_MAX, compression_type="lz4")
+    return AIOKafkaProducer(**reaching(settings), enable_idempotence=True, max_batch_size=BATCH_BYTES_MAX, compression_type="lz4")
 
 
 @lru_cache(KEYS_CACHED)

@@ -16,16 +16,15 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from aiokafka import AIOKafkaProducer
-from aiokafka import errors as client
+from aiokafka import AIOKafkaProducer, errors
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
 
-from pipeline.errors import BrokerUnavailable, ConfigError
+from pipeline.errors import ConfigError
 from pipeline.ingest.step import FINAL_HEADER
 from pipeline.model.outcome import Record
-from pipeline.settings import Settings
+from pipeline.runtime.access import absent, answering, client, reaching, told
+from pipeline.settings import KafkaSettings, Settings
 
 BATCH_BYTES = 256 << 10
 REQUEST_BYTES_MAX = 64 << 20  # the client's own bound; the topics' are asked of the broker
@@ -33,7 +32,6 @@ OVERHEAD_BYTES = 256  # of a batch with one record
 SLICE = 20_000  # records after which all open batches leave, so that no partition lags far behind the others
 PACED_SECONDS = 0.05  # with a rate: how often batches leave
 PENDING_MAX = 64
-FIRST_ANSWER_MS = 10_000  # longest wait for a broker to answer at all
 SIZE_SETTING = "max.message.bytes"
 
 TOLD_EVERY = 2000  # records between two calls of `progress`
@@ -79,29 +77,21 @@ def send(
     """
     topics = input_topics(settings)
     replay = Replay(topics, rate, progress)
-    return asyncio.run(replay.run(settings.kafka.bootstrap_servers, records, final=final))
+    return asyncio.run(replay.run(settings.kafka, records, final=final))
 
 
 def input_topics(settings: Settings) -> dict[str, InputTopic]:
     """The input topics of the settings as they are on the broker.  Raises BrokerUnavailable, ConfigError."""
     names = settings.kafka.input_topics
+    admin = client(KafkaAdminClient, settings.kafka, client_id="trainwatch-replay")
     try:
-        admin: Any = KafkaAdminClient(
-            bootstrap_servers=settings.kafka.bootstrap_servers.split(","),
-            client_id="trainwatch-replay",
-            bootstrap_timeout_ms=FIRST_ANSWER_MS,
-        )
-    except KafkaError as error:
-        raise BrokerUnavailable(f"no answer from Kafka at {settings.kafka.bootstrap_servers}: {error!r}") from error
-    try:
-        found = {str(topic["name"]): len(topic["partitions"]) for topic in admin.describe_topics()}
-        missing = [name for name in names if not found.get(name)]
-        if missing:
-            raise ConfigError(f"the topic {missing[0]} does not exist", advice="Run `trainwatch topics create`.")
-        wanted = [ConfigResource(ConfigResourceType.TOPIC, name, {SIZE_SETTING: None}) for name in names]
-        limits = admin.describe_configs(wanted, config_filter="all")["topic"]
-    except KafkaError as error:
-        raise BrokerUnavailable(f"cannot describe the input topics: {error!r}") from error
+        with answering(settings.kafka, "cannot describe the input topics"):
+            found = {str(topic["name"]): len(topic["partitions"]) for topic in admin.describe_topics()}
+            missing = [name for name in names if not found.get(name)]
+            if missing:
+                raise absent(settings.kafka, missing[0])
+            wanted = [ConfigResource(ConfigResourceType.TOPIC, name, {SIZE_SETTING: None}) for name in names]
+            limits = admin.describe_configs(wanted, config_filter="all")["topic"]
     finally:
         admin.close()
     return {name: InputTopic(name, found[name], int(limits[name][SIZE_SETTING]["value"])) for name in names}
@@ -120,10 +110,10 @@ class Replay:
         self._bytes = self._latest = 0
         self._producer: Any = None
 
-    async def run(self, bootstrap: str, records: Iterable[Record], *, final: bool) -> Sent:
+    async def run(self, kafka: KafkaSettings, records: Iterable[Record], *, final: bool) -> Sent:
         """Everything, from the first connection to the last acknowledgement."""
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
+            **reaching(kafka),
             client_id="trainwatch-replay",
             enable_idempotence=True,
             max_batch_size=BATCH_BYTES,
@@ -136,8 +126,8 @@ class Replay:
             if final:
                 await self._end_channels()
             await asyncio.gather(*self._pending)
-        except client.KafkaError as error:
-            raise BrokerUnavailable(f"{bootstrap}: {error!r}") from error
+        except errors.KafkaError as error:
+            raise told(kafka, error, "records cannot be sent") from error
         finally:
             await self._producer.stop()
         return Sent(sum(self._counts.values()), self._bytes, self._counts, tuple(self._refused), final)

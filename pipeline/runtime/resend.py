@@ -5,7 +5,10 @@ a record that is refused again says so.  Facts go to the facts topic of their st
 record that comes twice is one event with two rows, which the keyed stages fold once.
 
     letters ── plan ──► to send: in pieces of PIECE   note "begun" ──► records, acknowledged ──► note "sent"
-                  └──► refused, sent before, twice on the topic
+                  └──► refused, parked, sent before, twice on the topic
+
+A record that was refused `dead_letters.attempts_max` times is parked: it stays on the topic, is listed, and goes back only when somebody
+asks for parked ones.  Nothing is written for it, since the letter itself says how often; a raised setting releases it.
 
 Holds: nothing is sent that is not whole, nor to a topic that is not one of ours, since the headers of a letter are only data; what was
 acknowledged is noted even when the rest of its piece failed.
@@ -13,6 +16,7 @@ acknowledged is noted even when the rest of its piece failed.
 
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
 from itertools import islice
 from typing import Any
 
@@ -21,6 +25,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from pipeline.errors import BrokerUnavailable
+from pipeline.runtime.access import client
 from pipeline.runtime.dead_letter import Letter, headers_again
 from pipeline.runtime.dead_letters import NOTE_HEADER, Note, Place, Resent, encode_note
 from pipeline.runtime.producer import partition_of
@@ -30,10 +35,23 @@ from pipeline.topology import PUBLIC, Topology
 PIECE = 500  # letters between two notes
 REQUEST_BYTES_MAX = 64 << 20  # the client's own bound; the topics' are the broker's word
 ANSWER_SECONDS = 60.0
-STUBBORN = 3  # refused this often, it will most likely come back
 TOO_LARGE = (MessageSizeTooLargeError, RecordListTooLargeError)
 
 Targets = Mapping[str, int]  # topic -> partitions
+
+
+class Why(StrEnum):
+    """Why a letter is not sent: a closed set, for scripts."""
+
+    PARKED = "parked"
+    NOT_OURS = "not_ours"
+    PUBLIC_VALUE = "public_value"
+    NO_TOPIC = "no_topic"
+    CUT = "cut"
+    HEADERS_LEFT_OUT = "headers_left_out"
+    NO_VALUE = "no_value"
+    NO_KEY = "no_key"
+    TOO_LARGE = "too_large"
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -41,6 +59,7 @@ class Refusal(msgspec.Struct, frozen=True):
 
     partition: int
     offset: int
+    code: Why
     reason: str
 
 
@@ -55,7 +74,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     twice: int  # left out: the same record has another letter
     unsure: int  # of those to send: a former sending broke off
     again: int  # of those to send: sent before
-    stubborn: int  # of those to send: refused STUBBORN times or more
+    parked: int  # of those that are not sent: refused too often
 
 
 class Sent(msgspec.Struct, frozen=True):
@@ -73,24 +92,24 @@ def allowed_topics(topology: Topology) -> tuple[frozenset[str], frozenset[str]]:
     return read - public, public
 
 
-def refusal(letter: Letter, targets: Targets, topology: Topology, *, public: bool) -> str:
-    """Why a letter cannot go back; empty when it can."""
+def refusal(letter: Letter, targets: Targets, topology: Topology, *, public: bool) -> tuple[Why, str] | None:
+    """Why a letter cannot go back; None when it can."""
     ours, seen = allowed_topics(topology)
     if letter.topic not in ours | seen:
-        return f"{letter.topic!r} is no topic of this site"
+        return Why.NOT_OURS, f"{letter.topic!r} is no topic of this site"
     if letter.topic in seen and not public:
-        return "a public value: at its new offset it would pass for the newest of its id (--public sends it all the same)"
+        return Why.PUBLIC_VALUE, "a public value: at its new offset it would pass for the newest of its id (--public sends it all the same)"
     if letter.topic not in targets:
-        return f"the topic {letter.topic} does not exist"
+        return Why.NO_TOPIC, f"the topic {letter.topic} does not exist"
     if letter.truncated is not None:
-        return f"the value was cut from {letter.truncated} bytes: send it again from its source"
+        return Why.CUT, f"the value was cut from {letter.truncated} bytes: send it again from its source"
     if letter.headers_left_out:
-        return f"{letter.headers_left_out} headers did not fit: without them it may be read as somebody else's"
+        return Why.HEADERS_LEFT_OUT, f"{letter.headers_left_out} headers did not fit: without them it may be read as somebody else's"
     if letter.value is None:
-        return "it has no value, and no release takes that"
+        return Why.NO_VALUE, "it has no value, and no release takes that"
     if letter.key is None and letter.topic in _facts(topology):
-        return "not a fact: without a key it would be taken for watermarks"
-    return ""
+        return Why.NO_KEY, "not a fact: without a key it would be taken for watermarks"
+    return None
 
 
 def _facts(topology: Topology) -> frozenset[str]:
@@ -103,8 +122,10 @@ def plan(
     targets: Targets,
     topology: Topology,
     *,
+    attempts_max: int,
     again: bool = False,
     public: bool = False,
+    parked: bool = False,
 ) -> Plan:
     """Sort the letters.  One record may have several letters, because a checkpoint that is repeated sends them again: one goes."""
     send: list[Letter] = []
@@ -118,8 +139,11 @@ def plan(
         elif before is not None and before.sure and not again:
             sent_before += 1
             origins.add(letter.origin)
-        elif reason := refusal(letter, targets, topology, public=public):
-            refused.append(Refusal(letter.partition, letter.offset, reason))
+        elif why := refusal(letter, targets, topology, public=public):
+            refused.append(Refusal(*letter.place, *why))
+        elif letter.attempts >= attempts_max and not parked:
+            origins.add(letter.origin)
+            refused.append(Refusal(*letter.place, Why.PARKED, f"refused {letter.attempts} times (--parked sends it all the same)"))
         else:
             origins.add(letter.origin)
             send.append(letter)
@@ -133,7 +157,7 @@ def plan(
         twice=twice,
         unsure=sum(not mark.sure for mark in marks),
         again=sum(mark.sure for mark in marks),
-        stubborn=sum(letter.attempts >= STUBBORN for letter in send),
+        parked=sum(each.code is Why.PARKED for each in refused),
     )
 
 
@@ -143,17 +167,8 @@ def send(
     """Send them, and note it on `topic`, theirs.  Raises BrokerUnavailable; what was acknowledged by then is noted."""
     counts: Counter[str] = Counter()
     refused: list[Refusal] = []
-    try:
-        producer: Any = KafkaProducer(
-            bootstrap_servers=settings.bootstrap_servers.split(","),
-            client_id="trainwatch-dlq",
-            max_request_size=REQUEST_BYTES_MAX,
-            compression_type="lz4",
-            linger_ms=20,
-            bootstrap_timeout_ms=10_000,
-        )
-    except KafkaError as error:
-        raise BrokerUnavailable(f"no answer from Kafka at {settings.bootstrap_servers}: {error!r}") from error
+    options = {"client_id": "trainwatch-dlq", "max_request_size": REQUEST_BYTES_MAX, "compression_type": "lz4", "linger_ms": 20}
+    producer = client(KafkaProducer, settings, **options)
     try:
         while piece := list(islice(letters, PIECE)):
             _note(producer, topic, "begun", piece)
@@ -161,7 +176,7 @@ def send(
             _note(producer, topic, "sent", acknowledged)
             counts.update(letter.topic for letter in acknowledged)
             refused += [
-                Refusal(letter.partition, letter.offset, f"larger than {letter.topic} accepts")
+                Refusal(*letter.place, Why.TOO_LARGE, f"larger than {letter.topic} accepts")
                 for letter, why in failed
                 if isinstance(why, TOO_LARGE)
             ]

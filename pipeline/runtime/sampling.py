@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from kafka import TopicPartition
-from kafka.errors import KafkaError
 
 from pipeline.errors import BrokerUnavailable, ConfigError
 from pipeline.model.outcome import Record
+from pipeline.runtime.access import answering
 from pipeline.runtime.consuming import consumer, record_of
 from pipeline.settings import KafkaSettings
 
@@ -24,13 +24,10 @@ FETCH_BYTES = 4 << 20
 def newest(settings: KafkaSettings, topic: str, wanted: int) -> Iterator[Record]:
     """At most `wanted` records.  Raises BrokerUnavailable; ConfigError when there is no such topic."""
     options = {"client_id": CLIENT, "auto_offset_reset": "earliest", "max_partition_fetch_bytes": FETCH_BYTES}
-    with consumer(settings, **options) as reader:
-        try:
-            if topic not in reader.topics():  # asking for its partitions could make it
-                raise ConfigError(f"the topic {topic} does not exist", advice="Name a topic that the broker has: `trainwatch topics list`.")
-            found = list(_read(reader, topic, wanted))
-        except KafkaError as error:
-            raise BrokerUnavailable(f"cannot read {topic}: {error!r}") from error
+    with consumer(settings, **options) as reader, answering(settings, f"cannot read {topic}"):
+        if topic not in reader.topics():  # asking for its partitions could make it
+            raise ConfigError(f"the topic {topic} does not exist", advice="Name a topic that the broker has: `trainwatch topics list`.")
+        found = list(_read(reader, topic, wanted))
     found.sort(key=lambda record: (record.timestamp, record.partition, record.offset))
     yield from found[-wanted:]
 

@@ -249,6 +249,13 @@ class LogWriter:
             dead += self._write_base(writes, cases)
         return writes, dead
 
+    def whole(self, cases: Cases) -> list[Write]:
+        """Records for all that is known, a base for each bucket.  The caller's meta goes behind them."""
+        writes: list[Write] = []
+        for _ in range(BUCKETS):
+            self._write_base(writes, cases)
+        return writes
+
     def _next(self) -> int:
         self.seq += 1
         return self.seq

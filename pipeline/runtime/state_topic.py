@@ -28,9 +28,11 @@ from aiokafka.structs import TopicPartition
 
 from pipeline.errors import StateIncompatible
 from pipeline.runtime.abandoned import Abandoned
+from pipeline.runtime.access import reaching
 from pipeline.runtime.partition import Source
 from pipeline.runtime.state_log import LogReader, Write
 from pipeline.runtime.state_record import CLAIM, LOOK, NOBODY, Claim, Owner, key, pack
+from pipeline.settings import KafkaSettings
 
 FETCH_BYTES = 1 << 20  # per partition and fetch, while reading state: dozens of partitions are in memory at once
 POLL_MS = 200
@@ -49,8 +51,8 @@ def give_back() -> None:
 class StateTopics:
     """The state of all input partitions of this worker.  `topic_of` names the state topic of an input topic."""
 
-    def __init__(self, bootstrap: str, producer: AIOKafkaProducer, topic_of: Callable[[str], str]) -> None:
-        self._bootstrap, self._producer, self._topic_of = bootstrap, producer, topic_of
+    def __init__(self, settings: KafkaSettings, producer: AIOKafkaProducer, topic_of: Callable[[str], str]) -> None:
+        self._settings, self._producer, self._topic_of = settings, producer, topic_of
 
     async def write(self, writes: Mapping[Source, Sequence[Write]]) -> None:
         """Append per partition, in order, and wait until the broker has all of it."""
@@ -72,7 +74,7 @@ class StateTopics:
         look = key(LOOK, Owner(0, max(generation, 0), nonce))
         states = {source: LogReader(keep=False) for source in sources}
         consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **reaching(self._settings),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             max_partition_fetch_bytes=FETCH_BYTES,

@@ -16,17 +16,20 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
+from pipeline.errors import StateIncompatible
 from pipeline.evidence.chain import Sealer
 from pipeline.evidence.signing import load_signer
 from pipeline.model.facts import Fact, encode_fact
 from pipeline.model.outcome import Record
 from pipeline.runtime.abandoned import Abandoned
+from pipeline.runtime.access import reaching
 from pipeline.runtime.channel import silence
 from pipeline.runtime.checkpoint import Checkpoint
 from pipeline.runtime.guard import Guard, StepRaised
@@ -34,7 +37,7 @@ from pipeline.runtime.health import Reading
 from pipeline.runtime.membership import GroupMembership
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
-from pipeline.runtime.producer import Sender, build_producer
+from pipeline.runtime.producer import Sender, build_producer, partition_of
 from pipeline.runtime.silence import Silence
 from pipeline.runtime.state_record import META, RAISED, key, pack
 from pipeline.runtime.state_topic import StateTopics
@@ -50,6 +53,7 @@ LOOK_SECONDS = 3.0  # offsets are looked at this often
 QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
 OFFSETS_SECONDS = 5.0  # longest wait for the offsets of a look at silences, which is skipped then; a take-over waits longer
 READ_AGAIN_MS = 5000  # longest wait for one record that is read again
+HOMES_LOOKED_AT = 1000  # cases of a partition; of a topic that has grown by one partition half are elsewhere
 UNSENT_BYTES_MAX = 32 << 20  # of facts; more, and folding waits
 TAKE_OVER_STEPS = ("assigned", "proved", "claimed", "adopted", "recovered")  # told to `reached`, as those of the checkpoint are
 LEAVING_STEPS = ("hurried", "revoked")
@@ -198,10 +202,21 @@ class Worker:
         for source, (owner, read) in taken.items():
             parts[source] = part = Partition(source, self._topology.stage_of(source.topic), self._settings, owner, read)
             part.seals = self._sealer is not None and part.observes
+            self._require_home(part)
         metas = {source: part.adopt(first[source], end[source], secrets.token_hex(4)) for source, part in parts.items()}
         await state.write({source: [(key(META, parts[source].owner), pack(meta))] for source, meta in metas.items()})
         self._reached("adopted")
         return parts
+
+    def _require_home(self, part: Partition) -> None:
+        """New facts go where their case is.  Raises StateIncompatible when that is another partition: the topic had another count."""
+        count = self._facts.count(part.source.topic) if self._facts and part.stage.takes == "facts" else 0
+        cases = (case for case in part.cases.every() if count and case[:1] != b"\x00")  # those begin what is reserved
+        if any(partition_of(case, count) != part.source.partition for case in islice(cases, HOMES_LOOKED_AT)):
+            raise StateIncompatible(
+                f"{part.source}: its cases belong to other partitions, since the topic had another count than {count} when they were told",
+                advice="Topics of facts never grow. deploy/runbooks/partition-growth.md says what to do now.",
+            )
 
     async def _prove(self, offsets: Mapping[Source, int]) -> None:
         await self.membership.confirm(offsets)
@@ -321,7 +336,7 @@ class Worker:
 
     async def _read_again(self, source: Source, offsets: Sequence[int]) -> list[Record]:
         """Records at offsets, from the topic; those that are gone are left out."""
-        consumer = AIOKafkaConsumer(bootstrap_servers=self._settings.kafka.bootstrap_servers, enable_auto_commit=False)
+        consumer = AIOKafkaConsumer(**reaching(self._settings.kafka), enable_auto_commit=False)
         await consumer.start()
         pair, records = TopicPartition(*source), []
         try:
@@ -339,10 +354,10 @@ class Worker:
     async def _started(self) -> tuple[Checkpoint, StateTopics]:
         """Clients, on first use: they belong to the running loop."""
         if self.checkpoint is None or self._state is None:
-            bootstrap = self._settings.kafka.bootstrap_servers
-            self._producer = build_producer(bootstrap)
+            kafka = self._settings.kafka
+            self._producer = build_producer(kafka)
             await self._producer.start()
-            self._offsets = AIOKafkaConsumer(bootstrap_servers=bootstrap, isolation_level="read_committed", enable_auto_commit=False)
+            self._offsets = AIOKafkaConsumer(**reaching(kafka), isolation_level="read_committed", enable_auto_commit=False)
             await self._offsets.start()
             self._facts, outputs = Sender(self._producer), Sender(self._producer)
             self._facts.sent = outputs.sent = self._vitals.metrics.sent
@@ -350,7 +365,7 @@ class Worker:
             await self._facts.open({self._topology.facts_topic(stage) for each in stages for stage in each.tells})
             await self._facts.open({topic for stage in stages for topic in stage.reads})  # for their partition counts
             await outputs.open(self._public_topics())
-            self._state = StateTopics(bootstrap, self._producer, self._topology.state_topic)
+            self._state = StateTopics(kafka, self._producer, self._topology.state_topic)
             self.checkpoint = Checkpoint(
                 self._topology,
                 self._sink,

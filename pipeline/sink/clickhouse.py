@@ -18,6 +18,7 @@ query and again after any error; the columns of an insert are those of `rows.py`
 
 import itertools
 import logging
+import ssl
 import struct
 import threading
 from collections.abc import Mapping, Sequence
@@ -31,7 +32,7 @@ from clickhouse_driver import errors as driver
 from pipeline.errors import ConfigError, FatalError, InvariantViolation, MigrationMissing, SinkOverloaded, SinkUnavailable, require
 from pipeline.model.ids import digest
 from pipeline.model.outcome import RangeRow
-from pipeline.settings import ClickHouseSettings
+from pipeline.settings import ClickHouseSettings, readable
 from pipeline.sink import rows as layout
 from pipeline.sink.rows import INCARNATION, RANGES, ROOTS, TABLES, RowsRefused, Table
 
@@ -96,6 +97,12 @@ CONFIGURATION = {
     497: "ACCESS_DENIED",
     516: "AUTHENTICATION_FAILED",
 }
+NO_TLS = {  # in the driver's words, whose errors have no code of their own for it
+    "Hostname mismatch": "Set clickhouse.host to a name that the server's certificate has.",
+    "IP address mismatch": "Set clickhouse.host to a name that the server's certificate has.",
+    "CERTIFICATE_VERIFY_FAILED": "Set clickhouse.ca_file to the authorities that signed the server's certificate.",
+    "WRONG_VERSION_NUMBER": "Set clickhouse.port to the port of ClickHouse that speaks TLS, 9440 as a rule, or clickhouse.secure to false.",
+}
 ROWS = {53: "TYPE_MISMATCH", 69: "ARGUMENT_OUT_OF_BOUND", 70: "CANNOT_CONVERT_TYPE", 131: "TOO_LARGE_STRING_SIZE"}
 
 
@@ -107,6 +114,8 @@ def sorted_error(error: driver.Error) -> Exception:
         return RowsRefused(f"ClickHouse refuses a value: {text}", ())
     if code in OVERLOADED:
         return SinkOverloaded(f"ClickHouse refuses the work: {text}")
+    if found := next((name for name in NO_TLS if name in text), None):
+        return ConfigError(f"no TLS with ClickHouse: {text}", advice=NO_TLS[found])
     if not isinstance(error, driver.ServerException) or code in UNAVAILABLE:
         return SinkUnavailable(f"no answer from ClickHouse: {text}")
     if code in MIGRATION:
@@ -114,7 +123,7 @@ def sorted_error(error: driver.Error) -> Exception:
     if code in CONFIGURATION:
         return ConfigError(
             f"ClickHouse refuses access: {text}",
-            advice="Check clickhouse.user, clickhouse.password and the account's rights: it needs SELECT and INSERT.",
+            advice="Check clickhouse.user, clickhouse.password_file and the account's rights: deploy/sql/roles.sql grants them.",
         )
     return InvariantViolation(
         f"ClickHouse answers with error {code}: {text}",
@@ -132,6 +141,21 @@ def _sorted_errors() -> "Iterator[None]":
         raise SinkUnavailable(f"connection to ClickHouse lost: {error}") from error
 
 
+def authorities(settings: ClickHouseSettings) -> str | None:
+    """The file of those of the settings, else the system's: left alone, the driver prefers a list of its own where that is installed.
+
+    Raises ConfigError.
+    """
+    if settings.ca_file is None:
+        return ssl.get_default_verify_paths().cafile if settings.secure else None
+    file = readable("clickhouse.ca_file", settings.ca_file)
+    try:
+        ssl.create_default_context(cafile=file)
+    except ssl.SSLError as error:
+        raise ConfigError(f"clickhouse.ca_file: {file} holds no certificate", advice="Name a PEM file of the authorities.") from error
+    return file
+
+
 class Database:
     """A connection for questions and definitions.  Blocks; one query at a time; raises errors of the tree."""
 
@@ -143,9 +167,11 @@ class Database:
             host=settings.host,
             port=settings.port,
             user=settings.user,
-            password=settings.password.get_secret_value(),
+            password=settings.secret(),
             database="default",
             secure=settings.secure,
+            verify=settings.verify,
+            ca_certs=authorities(settings),
             connect_timeout=CONNECT_SECONDS,
             send_receive_timeout=settings.timeout_seconds,
             sync_request_timeout=min(5.0, settings.timeout_seconds),

@@ -3,6 +3,7 @@
     evidence_roots ── statement, seal, chain ── is each range signed, and does it follow the one before?
          │ leaves  ── do they give the root?
     events ─────────── is each stored line one that was sealed, with its times, and is each sealed line there?
+    erasures ───────── or, where a line is gone, did the site sign that it was erased, and why?
     sink_ranges ────── does each finished range have a root?
 
 The rules are those of `verify.py`, which judges bundles.  Nothing is changed; ranges and rows near the end of their retention, which the
@@ -16,9 +17,11 @@ import msgspec
 
 from pipeline.errors import ErrorCode
 from pipeline.evidence.chain import entry_of
+from pipeline.evidence.erasure import check_erasure
 from pipeline.evidence.verify import Leaf, Problem, Ring, check_chain, check_leaves, check_lines, check_witness, read_leaf
 from pipeline.model.sealed import Sealed
 from pipeline.sink.clickhouse import Database
+from pipeline.sink.erasure import erasures_in
 from pipeline.sink.evidence import partitions, ranges
 from pipeline.sink.verify import TTL_MARGIN_DAYS
 
@@ -36,6 +39,7 @@ class Audit(msgspec.Struct):
     chains: int = 0
     ranges: int = 0
     records: int = 0
+    erased: dict[str, int] = {}  # reason -> lines
 
 
 def audit(database: Database, ring: Ring, *, witness: Sequence[Any] = (), progress: Callable[[str], None] = lambda _: None) -> Audit:
@@ -49,11 +53,12 @@ def audit(database: Database, ring: Ring, *, witness: Sequence[Any] = (), progre
             if len(found.problems) >= PROBLEMS_MAX:
                 found.notes.append(f"more than {PROBLEMS_MAX} problems: not looked further")
                 return found
+    found.notes += [f"{lines} lines were erased: {reason}" for reason, lines in sorted(found.erased.items())]
     return found
 
 
 def _of_chain(database: Database, ring: Ring, where: dict[str, Any], found: Audit, witness: Sequence[Any]) -> Iterator[Problem]:
-    days = max(1, database.settings.retention_days - TTL_MARGIN_DAYS)
+    days = max(1, database.settings.kept_days("events", "sink_ranges", "evidence_roots") - TTL_MARGIN_DAYS)
     first, last, aged = database.query(
         "SELECT min(number), max(number), min(_inserted) <= now() - toIntervalDay(%(days)s) FROM {db}.evidence_roots "
         "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s",
@@ -75,7 +80,7 @@ def _of_chain(database: Database, ring: Ring, where: dict[str, Any], found: Audi
         for each, entry in zip(chunk, entries, strict=True):
             found.ranges, found.records = found.ranges + 1, found.records + each.count
             yield from check_leaves(entry["statement"], each.leaves.split("\n") if each.leaves else [])
-        yield from _rows(database, where, chunk, aged=bool(aged))
+        yield from _rows(database, ring, where, chunk, found, aged=bool(aged))
     beyond = [each for each in ours if each["statement"]["number"] > last]
     yield from check_witness((), beyond)
 
@@ -129,7 +134,9 @@ def _same_records(one: Sealed, other: Sealed) -> bool:
     return same and otherwise_read and mine == theirs
 
 
-def _rows(database: Database, where: Mapping[str, Any], chunk: Sequence[Sealed], *, aged: bool) -> Iterator[Problem]:
+def _rows(
+    database: Database, ring: Ring, where: Mapping[str, Any], chunk: Sequence[Sealed], found: Audit, *, aged: bool
+) -> Iterator[Problem]:
     """Stored lines against leaves, both ways."""
     if not chunk:
         return
@@ -141,11 +148,15 @@ def _rows(database: Database, where: Mapping[str, Any], chunk: Sequence[Sealed],
         "AND _offset >= %(lo)s AND _offset < %(hi)s ORDER BY _offset, _index",
         span,
     )
+    erased = erasures_in(database, span)
     lines: dict[int, list[tuple[int, int, str]]] = {}
     for offset, index, time, kafka_time, said, computed in stored:
-        lines.setdefault(offset, []).append((index, time, computed))
         at = f"{where['topic']}/{where['partition']}@{offset}"
-        if said != computed:
+        if erasure := erased.get((offset, index)):
+            found.erased[erasure.reason] = found.erased.get(erasure.reason, 0) + 1
+            yield from check_erasure(erasure, ring, said, computed)
+        lines.setdefault(offset, []).append((index, time, said if erasure else computed))
+        if said != computed and not erasure:
             yield Problem("line_changed", at, f"line {index}: its row says sha256 {said}, its bytes have {computed}")
         if offset in leaves and leaves[offset].timestamp != kafka_time:
             yield Problem("time_changed", at, f"sealed with time {leaves[offset].timestamp}, its row says {kafka_time}")

@@ -7,20 +7,28 @@ Holds: rows are only ever added; the newest of a finding counts, and the older o
 as whoever exports does, written first, so that there is no label without its entry.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING
+from uuid import UUID
 
 import msgspec
 
 from pipeline import __version__
 from pipeline.detect.chance import wilson
+from pipeline.detect.detector import registry
 from pipeline.errors import ConfigError, require
 from pipeline.sink import evidence
-from pipeline.sink.clickhouse import Database
 from pipeline.sink.evidence import Custody
+
+if TYPE_CHECKING:
+    from pipeline.sink.clickhouse import Database
 
 PREFIX_MIN = 6  # of an id: as many digits as people type
 FOUND_MAX = 20
+NOTE_MAX = 2000
+NAME_MAX = 100
 
 QUALITY = """
 SELECT detector, findings, alerts, labelled, true_findings, false_findings, benign_findings FROM {db}.detector_quality ORDER BY detector
@@ -31,9 +39,10 @@ SELECT finding_id, toUnixTimestamp64Milli(at), account, on_behalf_of, label, bec
 WHERE (%(finding)s = '' OR finding_id = %(finding)s) ORDER BY at DESC, label_id LIMIT %(limit)s
 """
 FINDING = """
-SELECT finding_id, detector, detector_version, revision, status FROM {db}.findings_current
+SELECT finding_id, detector, detector_version, revision FROM {db}.findings_current
 WHERE startsWith(finding_id, %(prefix)s) ORDER BY finding_id LIMIT %(limit)s
 """
+NOTED = "SELECT 1 FROM {db}.labels WHERE finding_id = %(finding)s AND label_id = toUUID(%(label)s) LIMIT 1"
 
 
 class Word(StrEnum):
@@ -44,6 +53,17 @@ class Word(StrEnum):
     BENIGN = "benign"
 
 
+class Said(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody says of a finding."""
+
+    finding: str
+    label: Word
+    account: str  # who says it
+    because: str = ""  # of a benign one: the explanation, by the name that detectors use
+    note: str = ""
+    on_behalf_of: str = ""
+
+
 class Labelled(msgspec.Struct, frozen=True):
     """A finding, as far as a label needs it."""
 
@@ -51,7 +71,6 @@ class Labelled(msgspec.Struct, frozen=True):
     detector: str
     detector_version: int
     revision: int
-    status: str
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -90,39 +109,67 @@ class Quality(msgspec.Struct, frozen=True):
         return wilson(self.true, self.labelled)
 
 
-def find(database: Database, prefix: str) -> list[Labelled]:
+def find(database: "Database", prefix: str) -> list[Labelled]:
     """Findings whose id begins so.  Raises ConfigError on a prefix that is too short to mean one."""
     if len(prefix) < PREFIX_MIN:
         raise ConfigError(f"{prefix!r} is too short for an id", advice=f"Give at least its first {PREFIX_MIN} digits.")
     return [Labelled(*row) for row in database.query(FINDING, {"prefix": prefix, "limit": FOUND_MAX})]
 
 
-def add(
-    database: Database, finding: Labelled, word: Word, custody: Custody, *, because: str = "", on_behalf_of: str = "", note: str = ""
-) -> None:
-    """Note who says it, then say it."""
-    require(bool(because) == (word is Word.BENIGN), "a benign finding, and no other, has an explanation")
+def refusal(said: Said) -> str:
+    """Why it is no label, for whoever said it; empty: it is one."""
+    if (said.label is Word.BENIGN) != bool(said.because):
+        return f"benign needs an explanation, the others none; explanations: {', '.join(explanations())}"
+    if said.because and said.because not in explanations():
+        return f"{said.because!r} is no explanation that detectors know; explanations: {', '.join(explanations())}"
+    if len(said.note) > NOTE_MAX or max(len(said.account), len(said.on_behalf_of)) > NAME_MAX:
+        return f"a note takes {NOTE_MAX} characters, a name {NAME_MAX}"
+    return ""
+
+
+@cache
+def explanations() -> tuple[str, ...]:
+    """Names under which detectors know what is harmless."""
+    return tuple(sorted({each.__name__ for detector in registry() for each in detector.meta.benign}))
+
+
+def custody_of(said: Said, finding: Labelled, account: str, time: int) -> Custody:
+    """The entry of the log that belongs to it."""
+    because, on_behalf_of = said.because and f"because {said.because}", said.on_behalf_of and f"for {said.on_behalf_of}"
+    return Custody(time, account, "labelled", finding.finding_id, " ".join(filter(None, (said.label.value, because, on_behalf_of))))
+
+
+def add(database: "Database", finding: Labelled, said: Said, custody: Custody, *, more: Mapping[str, object] | None = None) -> None:
+    """Note who says it, then say it.  `more`: columns that the server would fill in itself."""
+    why = refusal(said)
+    require(not why, why)
     evidence.note(database, custody)
-    row: dict[str, Sequence[object]] = {
-        "finding_id": [finding.finding_id],
-        "account": [custody.account],
-        "on_behalf_of": [on_behalf_of],
-        "label": [word.value],
-        "because": [because],
-        "note": [note],
-        "detector": [finding.detector],
-        "detector_version": [finding.detector_version],
-        "revision": [finding.revision],
-        "software": [__version__],
+    row: dict[str, object] = {
+        "finding_id": finding.finding_id,
+        "account": custody.account,
+        "on_behalf_of": said.on_behalf_of,
+        "label": said.label.value,
+        "because": said.because,
+        "note": said.note,
+        "detector": finding.detector,
+        "detector_version": finding.detector_version,
+        "revision": finding.revision,
+        "software": __version__,
+        **(more or {}),
     }
-    database.insert("labels", row, async_insert=0)
+    database.insert("labels", {name: [value] for name, value in row.items()}, async_insert=0)
 
 
-def history(database: Database, finding: str = "", *, limit: int = 100) -> list[Label]:
+def is_noted(database: "Database", finding: str, label_id: UUID) -> bool:
+    """Whether a label of this id stands."""
+    return bool(database.query(NOTED, {"finding": finding, "label": str(label_id)}))
+
+
+def history(database: "Database", finding: str = "", *, limit: int = 100) -> list[Label]:
     """All labels, or those of one finding; the newest first."""
     return [Label(*row) for row in database.query(HISTORY, {"finding": finding, "limit": limit})]
 
 
-def quality(database: Database) -> list[Quality]:
+def quality(database: "Database") -> list[Quality]:
     """Per detector that found anything."""
     return [Quality(*row) for row in database.query(QUALITY)]

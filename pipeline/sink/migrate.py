@@ -230,13 +230,20 @@ def _note(database: Database, migration: Migration, state: State) -> None:
 
 
 def _apply_retention(database: Database, *, say: Say, dry_run: bool) -> None:
-    """clickhouse.retention_days may change after a table was made; dropping old parts is left to the server."""
-    days = database.settings.retention_days
+    """clickhouse.retention_days may change after a table was made; dropping old parts is left to the server.
+
+    Raises ConfigError when a table is to have its own that has none, or is not there.
+    """
     tables = database.query(
         "SELECT name, engine_full FROM system.tables WHERE database = %(database)s ORDER BY name", {"database": database.name}
     )
+    aging = {name for name, engine in tables if RETENTION.search(engine)}
+    if tables and (stray := sorted(database.settings.retention_days_by_table.keys() - aging)):
+        raise ConfigError(
+            f"clickhouse.retention_days_by_table names {', '.join(stray)}", advice=f"Tables that age: {', '.join(sorted(aging))}."
+        )
     for name, engine in tables:
-        found = RETENTION.search(engine)
+        found, days = RETENTION.search(engine), database.settings.kept_days(name)
         if found is None or int(found[1]) == days:
             continue
         say(f"{'would set' if dry_run else 'set'} retention of {name} to {days} days, was {found[1]}")

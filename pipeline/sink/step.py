@@ -317,7 +317,7 @@ def _incident(record: Record, version: int) -> list[SinkRow]:
         severity=incident.severity.value,
         status=incident.status.value,
         alert=incident.alert,
-        findings=len(incident.members),
+        findings=incident.findings or len(incident.members),
         named=said.named,
         withheld=said.withheld,
         leader=said.leader,
@@ -325,7 +325,7 @@ def _incident(record: Record, version: int) -> list[SinkRow]:
         gap_low=said.gap_low,
         gap_needed=said.gap_needed,
         candidates=said.candidates,
-        attempts=len(scope.attempts),
+        attempts=scope.affected or len(scope.attempts),
         exposed=scope.exposed,
         examined=scope.examined,
         unaffected=scope.unaffected,
@@ -340,18 +340,21 @@ def _incident(record: Record, version: int) -> list[SinkRow]:
 
 
 def _members(incident: Incident, record: Record, version: int) -> list[SinkRow]:
+    """All that are told, in full or by their ids: what is held and exported with an incident is looked up by these rows."""
+    told = [(each.finding, each.detector, each.effect_time, each.alert, each.links) for each in incident.members]
+    told += [(each.finding, incident.detectors[each.detector][0], each.effect_time, each.alert, ()) for each in incident.others]
     return [
         IncidentFindingRow(
             incident_id=incident.id,
             position=position,
-            finding_id=member.finding,
-            detector=member.detector,
-            effect_time=member.effect_time,
-            alert=member.alert,
-            links=member.links,
+            finding_id=finding,
+            detector=detector,
+            effect_time=effect_time,
+            alert=alert,
+            links=links,
             **_origin(record, version, 1 + position),
         )
-        for position, member in enumerate(incident.members)
+        for position, (finding, detector, effect_time, alert, links) in enumerate(told)
     ]
 
 
@@ -365,7 +368,7 @@ def _hypotheses(incident: Incident, record: Record, version: int) -> list[SinkRo
             low=each.low,
             high=each.high,
             evidence=tuple(row.kind for row in each.weighed),
-            **_origin(record, version, 1 + len(incident.members) + position),
+            **_origin(record, version, 1 + len(incident.members) + len(incident.others) + position),
         )
         for position, each in enumerate(incident.attribution.hypotheses)
     ]
@@ -391,7 +394,7 @@ def _loss(incident: Incident, record: Record, version: int) -> list[SinkRow]:
             formula=line.formula,
             note=line.note,
             evidence=line.evidence,
-            **_origin(record, version, 1 + len(incident.members) + len(incident.attribution.hypotheses) + position),
+            **_origin(record, version, 1 + len(incident.members) + len(incident.others) + len(incident.attribution.hypotheses) + position),
         )
         for position, line in enumerate(incident.loss.lines)
     ]

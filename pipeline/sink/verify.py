@@ -98,7 +98,7 @@ def verify(
 
 def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, progress: Callable[[str], None]) -> Found:
     # The server may drop old parts of one table before those of the other: ranges of that age prove nothing.
-    days = max(1, database.settings.retention_days - TTL_MARGIN_DAYS)
+    days = max(1, database.settings.kept_days("events", "sink_ranges") - TTL_MARGIN_DAYS)
     where: dict[str, Any] = {"topic": offsets.topic, "partition": offsets.partition, "days": days}
     newest = database.query(
         "SELECT incarnation, min(_inserted) <= now() - toIntervalDay(%(days)s) FROM {db}.sink_ranges "

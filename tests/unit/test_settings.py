@@ -317,3 +317,10 @@ def test_a_wrong_price_is_named(loss: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(written({"loss": loss}))
     assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("retention", [{"cohort_days": 29}, {"incident_days": 59}])
+def test_cohorts_are_kept_as_long_as_a_detector_looks_back(retention: dict[str, int]) -> None:
+    """What is forgotten within its window would be missing on both sides of a comparison."""
+    with pytest.raises(ValidationError, match="shorter than a window"):
+        Settings(retention=retention)

@@ -4,12 +4,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 from click.testing import CliRunner, Result
 
 from pipeline import __version__
-from pipeline.cli import COMMANDS, Commands, main
+from pipeline.cli import COMMANDS, Commands, complain, main, say
+from pipeline.errors import ConfigError
 
 
 def run(*arguments: str) -> Result:
@@ -36,11 +38,32 @@ def test_an_unknown_word_is_wrong_usage() -> None:
     assert run("upp").exit_code == 2
 
 
-def test_version_is_told_without_the_slow_imports() -> None:
-    """pydantic and Faust take most of a second."""
-    code = "import sys; from pipeline.cli import main; main(['--version'], standalone_mode=False); print('pydantic' in sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == [f"trainwatch, version {__version__}", "False"]
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--version"], f"trainwatch, version {__version__}"),
+        (["--help"], "Everything at once on this machine"),
+        (["job", "explain", "--help"], "Exit 0: found; 4: nothing is known of this job."),
+        (["finding", "list", "--help"], "trainwatch finding list --follow"),
+        (["notify", "--help"], "Run one notifier for a site"),
+    ],
+)
+def test_help_is_told_without_the_slow_imports(words: list[str], told: str) -> None:
+    """Faust, both clients of Kafka and ClickHouse's driver take most of a second, which somebody who looks for an option feels."""
+    slow = {"faust", "kafka", "aiokafka", "clickhouse_driver"}
+    slow |= {"pydantic", "rich", "orjson", "msgspec"} if len(words) == 1 else set()  # of the words alone nothing but click is needed
+    code = f"import sys; from pipeline.cli import main; main({words}, standalone_mode=False); print({slow} & {{*sys.modules}})"
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert told in " ".join(done.stdout.split()), done.stderr
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+@pytest.mark.parametrize("word", sorted(COMMANDS))
+def test_the_line_of_a_word_fits_and_ends(word: str) -> None:
+    """On a terminal of 80 columns, where what click would cut is what one wanted to know."""
+    _, line = COMMANDS[word]
+    assert len(line) <= 65
+    assert line.endswith((".", "?"))
 
 
 def test_status_of_stopped_servers_exits_with_3(settings_file: str) -> None:
@@ -85,3 +108,21 @@ def test_the_group_lists_its_commands() -> None:
     """In the table's order, which is the order of first use."""
     assert isinstance(main, Commands)
     assert all(word in run("--help").output for word in COMMANDS)
+
+
+@pytest.mark.parametrize("words", [["settings", "--json"], ["settings"], ["rules"], ["dashboard", "--json"]], ids=" ".join)
+def test_a_full_disk_is_said(words: list[str], settings_file: str) -> None:
+    """Of all nights, on the one when it is full: no traceback."""
+    command = [sys.executable, "-m", "pipeline", "--settings", settings_file, *words]
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(command, check=False, stdout=full, stderr=PIPE)
+    assert done.returncode == 1
+    assert b"Traceback" not in done.stderr
+    assert b"No space left on device" in done.stderr
+
+
+def test_an_error_does_not_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """What it names came from a log or a folder, and an attacker chose it; lines and advice stay lines."""
+    complain(ConfigError("cannot read \x1b[2Ja.log\r\x07\u202e", advice="one\ntwo"))
+    say("sent \x9b2J b.log")
+    assert capsys.readouterr().err == "error: cannot read \ufffd[2Ja.log\ufffd\ufffd\ufffd\n  what to do: one\ntwo\nsent \ufffd2J b.log\n"

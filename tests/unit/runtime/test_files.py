@@ -9,8 +9,8 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pipeline.cli.replay import Moment
 from pipeline.cli.simulate import write
+from pipeline.cli.times import Moment
 from pipeline.errors import ConfigError
 from pipeline.model.outcome import Record
 from pipeline.model.source import Source

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
+from pipeline.model.instants import DAY_MS, MINUTE_MS
 from pipeline.runtime.notices import Notice
-from pipeline.runtime.notify_book import ACK, DAY_MS, KEPT_DAYS, MINUTE_MS, SNOOZE, UNACK, Book, Due, backoff
+from pipeline.runtime.notify_book import ACK, KEPT_DAYS, SNOOZE, UNACK, Book, Due, backoff
 from pipeline.settings import NotifySettings, TargetSettings
 from tests.unit.runtime.test_notices import notice
 
@@ -196,6 +197,10 @@ def test_what_is_long_past_is_forgotten(book: Book) -> None:
     tell(book)
     book.forget(T0)
     assert [each.notice.id[0] for each in book.standings(T0)] == ["c"]
+    book.forget(T0 + DAY_MS - 1)  # asked every second, and done once a day
+    assert [each.notice.id[0] for each in book.standings(T0)] == ["c"]
+    book.forget(T0 + DAY_MS)
+    assert book.standings(T0) == []
 
 
 @pytest.mark.parametrize("prefix", ["", "abcde", "a%' OR 1=1"])
@@ -211,3 +216,31 @@ def test_a_file_of_another_release_is_left_alone(tmp_path: Path) -> None:
     path.write_bytes(b"not a database" * 100)
     with pytest.raises(ConfigError):
         Book(path)
+
+
+def test_a_quiet_book_is_not_read_again(book: Book, tmp_path: Path) -> None:
+    """The notifier asks every second, and the book holds weeks; writes, also of another process, and times that come are seen."""
+    read: list[str] = []
+    book._file.set_trace_callback(read.append)
+
+    def reads(now: int) -> tuple[list[str], bool]:
+        read.clear()
+        found = names(book, now)
+        return found, any("FROM words WHERE aged" in statement for statement in read)
+
+    take(book, notice(severity="critical"))
+    tell(book)
+    assert reads(T0) == ([], True)
+    assert reads(T0 + 15 * MINUTE_MS - 1) == ([], False)
+    assert reads(T0 + 15 * MINUTE_MS) == (["lead"], True)
+    assert reads(T0 + 15 * MINUTE_MS) == (["lead"], True)  # until it is told
+    with Book(tmp_path / "notify.sqlite") as other:
+        other.answer(notice().id, now=T0, account="u017@gpu-012", action=SNOOZE, until=T0 + 60 * MINUTE_MS)
+    assert reads(T0 + 16 * MINUTE_MS) == ([], True)
+    assert reads(T0 + 59 * MINUTE_MS) == ([], False)
+    assert reads(T0 + 60 * MINUTE_MS) == (["lead"], True)
+    (due,) = book.due(SETTINGS, T0 + 60 * MINUTE_MS)
+    book.failed(due, T0 + 60 * MINUTE_MS, "answer 503", SETTINGS)
+    assert reads(T0 + 60 * MINUTE_MS) == ([], True)
+    assert reads(T0 + 60 * MINUTE_MS + 1999) == ([], False)
+    assert reads(T0 + 60 * MINUTE_MS + 2000) == (["lead"], True)

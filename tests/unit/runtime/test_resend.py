@@ -11,7 +11,7 @@ from pipeline.errors import ErrorCode
 from pipeline.model.outcome import Record
 from pipeline.runtime.dead_letter import HEADER_BYTES_MAX, VALUE_BYTES_MAX, Letter, dead_letter, headers_again, read_letter
 from pipeline.runtime.dead_letters import Resent, Selection
-from pipeline.runtime.resend import Plan, partition_for, plan
+from pipeline.runtime.resend import Plan, Why, partition_for, plan
 from pipeline.settings import Settings
 from pipeline.topology import build_topology
 from tests.unit.runtime.build import records
@@ -36,7 +36,7 @@ def letter(offset: int = 0, *, of: int = 7, **fields: Any) -> Letter:
 
 def planned(*letters: Letter, resent: dict[tuple[int, int], Resent] | None = None, **wanted: bool) -> Plan:
     """What is done with letters."""
-    return plan(letters, resent or {}, TARGETS, TOPOLOGY, **wanted)
+    return plan(letters, resent or {}, TARGETS, TOPOLOGY, attempts_max=3, **wanted)
 
 
 def test_a_letter_is_read_as_it_was_written() -> None:
@@ -131,10 +131,24 @@ def test_a_record_goes_once_however_many_letters_it_has() -> None:
     assert (found.send, found.sent_before, found.twice) == ((), 1, 1)
 
 
-def test_what_keeps_coming_back_is_counted() -> None:
-    """Three times refused: the cause is most likely still there."""
-    found = planned(letter(0, of=1, headers=(("x-dlq-attempts", b"2"),)), letter(1, of=2, headers=(("x-dlq-attempts", b"1"),)))
-    assert (len(found.send), found.stubborn) == (2, 1)
+def refused_before(offset: int, of: int, attempts: int) -> Letter:
+    return letter(offset, of=of, headers=(("x-dlq-attempts", str(attempts).encode()),))
+
+
+def test_what_keeps_coming_back_is_parked() -> None:
+    """Refused a third time it stays, with a code; and goes when somebody asks for parked ones."""
+    letters = refused_before(0, 1, 2), refused_before(1, 2, 1)
+    found = planned(*letters)
+    assert (found.send, found.parked) == (((1, 1),), 1)
+    assert [(refused.code, "3 times" in refused.reason) for refused in found.refused] == [(Why.PARKED, True)]
+    found = planned(*letters, parked=True)
+    assert (found.send, found.parked) == (((1, 0), (1, 1)), 0)
+
+
+def test_the_older_letters_of_a_parked_record_stay_too() -> None:
+    """Each refusal has a letter of its own, and sending the first would begin to count anew."""
+    first, third = letter(0, of=1), refused_before(5, 9, 2)
+    assert planned(third, first, resent={(1, 0): Resent(1, sure=True)}).send == ()
 
 
 @pytest.mark.parametrize(

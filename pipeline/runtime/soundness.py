@@ -1,0 +1,316 @@
+"""What was found at Kafka, ClickHouse and in the files of a site in; lines that say whether it will hold, and how to mend it, out.
+
+Pure: `examine.py` asks the living systems, this module judges, and a test gives it any answer without a server.
+
+    ok     it holds                            fail   a worker would stop, lose or withhold something: `trainwatch check` exits 1
+    warn   it works, and will hurt one day     skip   it could not be looked at, because something before it failed
+
+Holds: each fail and each warn has an advice; no line has a secret in it, since it is given none.
+"""
+
+import stat
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from pipeline.model.instants import DAY_MS
+from pipeline.runtime.admin import LABELS, Topic
+from pipeline.settings import Settings
+
+SKEW_SECONDS_MAX = 5.0  # clocks of servers that are kept by NTP differ by milliseconds
+INPUT_DAYS_MIN = 3  # a long weekend without anybody
+FACTS_BYTES_MIN = 1_000_000  # `producer.VALUE_BYTES_MAX` and its frame
+PARTITIONS_PER_WORKER = 4
+DISK_FREE_WARN, DISK_FREE_FAIL = 0.2, 0.1
+PARTS_WARN = 0.5  # of the number at which inserts are refused
+TESTED_CLICKHOUSE = (26, 7)
+PRICE_DAYS_MAX = 400
+SECRETS_IN_FILE = frozenset({"password", "key_password", "url", "urls", "secrets"})
+NEEDED = {"input": {"READ", "DESCRIBE"}, "facts": {"READ", "WRITE"}, "public": {"READ", "WRITE"}, "state": {"READ", "WRITE"}}
+GRAVE = {"cleanup.policy", "message.timestamp.type"}  # wrong, they lose or reorder what was told
+WRITE_ONLY = ("dead-letter", "evidence")
+
+
+class Mark(StrEnum):
+    """How it stands with one thing."""
+
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+    SKIP = "skip"
+
+
+class Line(msgspec.Struct, frozen=True):
+    """One thing that was looked at."""
+
+    area: str  # settings | files | kafka | clickhouse
+    what: str
+    mark: Mark
+    found: str
+    advice: str = ""
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A topic on the broker."""
+
+    partitions: int
+    replicas: int
+    config: Mapping[str, str] = {}  # empty: the account may not ask
+    rights: frozenset[str] | None = None  # None: the broker does not tell
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True):
+    """The consumer group of the workers."""
+
+    workers: int = 0
+    stable: bool = True
+    read: frozenset[tuple[str, int]] = frozenset()
+    rights: frozenset[str] | None = None
+
+
+def ok(area: str, what: str, found: str) -> Line:
+    return Line(area, what, Mark.OK, found)
+
+
+def warn(area: str, what: str, found: str, advice: str) -> Line:
+    return Line(area, what, Mark.WARN, found, advice)
+
+
+def fail(area: str, what: str, found: str, advice: str) -> Line:
+    return Line(area, what, Mark.FAIL, found, advice)
+
+
+# --- files
+
+
+def file_mode(what: str, path: Path, mode: int, *, own: bool) -> Line:
+    """A file that holds a secret: only its owner may read it; a group, too, where the owner is another account that mounts it for us."""
+    shown = f"{path} {stat.S_IMODE(mode):04o}"
+    if mode & (stat.S_IRWXO | (stat.S_IRWXG if own else stat.S_IWGRP)):
+        advice = f"chmod 600 {path}; if somebody may have read it, change the secret."
+        return fail("files", what, f"{shown}: others may read or change it", advice)
+    return ok("files", what, shown)
+
+
+def secrets_within(content: object) -> bool:
+    """Does a settings file hold a secret itself?"""
+    if isinstance(content, Mapping):
+        return any((key in SECRETS_IN_FILE and bool(value)) or secrets_within(value) for key, value in content.items())
+    return isinstance(content, list) and any(map(secrets_within, content))
+
+
+# --- settings
+
+
+def references(settings: Settings) -> list[Line]:
+    """Identities that roots and tickets speak of, and people who can be told apart at all."""
+    known = {entry.id for entry in settings.identities}
+    named = {(f"artefact_roots {root.path}", name) for root in settings.artefact_roots for name in (root.owner, *root.writers) if name}
+    named |= {(f"ticket {ticket.id}", name) for ticket in settings.tickets for name in ticket.identities}
+    stray = sorted((where, name) for where, name in named if name not in known)
+    lines = []
+    if not known:
+        advice = "List people and service accounts under `identities`; names of logs stay apart until then, and few findings name anybody."
+        lines.append(warn("settings", "identities", "none", advice))
+    elif stray:
+        shown = ", ".join(f"{name} ({where})" for where, name in stray[:5])
+        lines.append(fail("settings", "identities", f"{len(stray)} that nobody has: {shown}", "Add the identity, or correct the name."))
+    else:
+        lines.append(ok("settings", "identities", f"{len(known)}, all names of roots and tickets are known"))
+    return lines
+
+
+def prices(settings: Settings, now_ms: int) -> Line:
+    """Is there a price that holds today?"""
+    begun = [price.since_ms for price in settings.loss.prices if price.since_ms <= now_ms]
+    if not settings.loss.prices:
+        return ok("settings", "prices", "none: losses are told in GPU-hours")
+    if not begun:
+        return warn("settings", "prices", "all begin in the future", "Add an entry to loss.prices that begins before today.")
+    age = (now_ms - max(begun)) // DAY_MS
+    if age > PRICE_DAYS_MAX:
+        return warn("settings", "prices", f"the one in force is {age} days old", "Look whether loss.prices still holds, and add an entry.")
+    return ok("settings", "prices", f"{len(settings.loss.prices)}, the one in force is {age} days old")
+
+
+# --- Kafka
+
+
+def brokers(count: int, factor: int) -> Line:
+    """Can topics be made as the settings want them?"""
+    if factor > count:
+        return fail("kafka", "brokers", f"{count}", f"kafka.replication_factor is {factor}: lower it, or start brokers.")
+    if factor == 1 and count > 1:
+        advice = "Set kafka.replication_factor to 3 before topics are made: with one replica a dead disk takes state with it."
+        return warn("kafka", "brokers", f"{count}, and kafka.replication_factor is 1", advice)
+    return ok("kafka", "brokers", f"{count}")
+
+
+def group(found: Group, counts: Mapping[str, int]) -> Line:
+    """Is somebody there to read each partition?"""
+    if found.rights is not None and "READ" not in found.rights:
+        return fail(
+            "kafka", "group", "this account may not READ it", "`trainwatch topics acl` lists what the account needs: have it granted."
+        )
+    if not found.workers:
+        return warn("kafka", "group", "no worker is in it", "Start `trainwatch worker`, one a core.")
+    unread = sorted({(name, number) for name, count in counts.items() for number in range(count)} - found.read)
+    if unread and found.stable:
+        shown = ", ".join(f"{name}/{number}" for name, number in unread[:3])
+        advice = "Stop all workers, wait kafka.session_timeout_seconds, start them: deploy/runbooks/partition-growth.md."
+        return fail("kafka", "group", f"nobody reads {len(unread)} partitions: {shown}", advice)
+    state = "" if found.stable else ", which share the partitions anew just now"
+    return ok("kafka", "group", f"{found.workers} workers{state}")
+
+
+def topics(wanted: Sequence[Topic], found: Mapping[str, Found], workers: int) -> list[Line]:
+    """Each topic of the plan as it should be: there, with its partitions, kept as it must be, and ours to use."""
+    return [_topic(topic, found.get(topic.name), workers) for topic in wanted if topic.role != LABELS]  # which is another account's
+
+
+def _topic(topic: Topic, found: Found | None, workers: int) -> Line:
+    what = f"{topic.role} {topic.name}"
+    if found is None:
+        return fail("kafka", what, "does not exist, or may not be seen", "`trainwatch topics create` makes it; `topics acl` lists rights.")
+    shown = f"{found.partitions} partitions"
+    if topic.role == "state" and found.partitions != topic.partitions:
+        advice = "deploy/runbooks/partition-growth.md: the state topic of an input grows with it; facts topics never grow."
+        return fail("kafka", what, f"{shown}, what it is of has {topic.partitions}", advice)
+    if found.rights is not None and (missing := _needed(topic) - found.rights):
+        advice = "`trainwatch topics acl` lists what the account needs: have it granted."
+        return fail("kafka", what, f"this account may not {', '.join(sorted(missing))}", advice)
+    if other := {name: value for name, value in topic.config.items() if _differs(name, value, found.config)}:
+        shown = "; ".join(f"{name}={found.config[name]}, not {value}" for name, value in other.items())
+        values = ",".join(f"{name}={value}" for name, value in other.items())
+        advice = f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.name} --add-config {values}"
+        return (fail if other.keys() & GRAVE else warn)("kafka", what, shown, advice)
+    if topic.role in ("facts", "state") and 0 <= int(found.config.get("max.message.bytes", -1)) < FACTS_BYTES_MIN:
+        size = found.config["max.message.bytes"]
+        return fail("kafka", what, f"max.message.bytes={size}", f"Set it to {FACTS_BYTES_MIN + 48_576}: larger facts stop the worker.")
+    return _kept(topic, found, workers, what, shown)
+
+
+def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str) -> Line:
+    """Inputs belong to the site: what is odd about them is told."""
+    if topic.role == "input":
+        keeps = int(found.config.get("retention.ms", -1))
+        if 0 < keeps < INPUT_DAYS_MIN * DAY_MS:
+            advice = f"Raise retention.ms to {INPUT_DAYS_MIN * DAY_MS} or more: what is deleted unread is lost."
+            return warn("kafka", what, f"{shown}, kept for {keeps / DAY_MS:.1f} days", advice)
+        if "compact" in found.config.get("cleanup.policy", ""):
+            return fail("kafka", what, "cleanup.policy=compact", "Set cleanup.policy=delete: compaction deletes unread lines.")
+        if workers and found.partitions < workers:
+            advice = "Some workers have nothing to read of it. deploy/runbooks/partition-growth.md says how it grows."
+            return warn("kafka", what, f"{shown} for {workers} workers; {PARTITIONS_PER_WORKER} for each are good", advice)
+    if found.replicas == 1 and topic.role != "input":
+        return ok("kafka", what, f"{shown}, one replica")
+    return ok("kafka", what, shown)
+
+
+def _needed(topic: Topic) -> set[str]:
+    if topic.role == "public" and any(f"{content}." in topic.name for content in WRITE_ONLY):
+        return {"WRITE"}
+    return NEEDED[topic.role]
+
+
+def _differs(name: str, value: str, config: Mapping[str, str]) -> bool:
+    """Longer kept is no fault; what the account may not see is none either."""
+    if name not in config:
+        return False
+    if name in ("retention.ms", "min.compaction.lag.ms"):
+        found = int(config[name])
+        return 0 <= found < int(value)
+    return name in GRAVE and config[name] != value
+
+
+def broker_clock(newest_ms: int | None, now_ms: int) -> Line:
+    """The broker tells no time; what it stamped last must not be ahead of us.  Behind shows only while workers write."""
+    if newest_ms is None:
+        return Line("kafka", "clock", Mark.SKIP, "no facts yet, which are stamped by the broker")
+    ahead = (newest_ms - now_ms) / 1000
+    if ahead > SKEW_SECONDS_MAX:
+        return fail("kafka", "clock", f"the broker is {ahead:.0f} s ahead of this machine", "Set both clocks by NTP.")
+    return ok("kafka", "clock", f"not ahead; it stamped the newest fact {-ahead:.0f} s ago")
+
+
+# --- ClickHouse
+
+
+def version(text: str, settings_there: bool) -> Line:
+    """Decided by what it can do; a release that nobody tried is told."""
+    if not settings_there:
+        advice = "It does not know insert_deduplication_token: rows would double after a crash. Use a newer one."
+        return fail("clickhouse", "version", text, advice)
+    numbers = [int(part) for part in text.split(".")[:2] if part.isdigit()]
+    if tuple(numbers) != TESTED_CLICKHOUSE:
+        tested = ".".join(map(str, TESTED_CLICKHOUSE))
+        return warn("clickhouse", "version", text, f"Tests run on {tested}. Try it on a copy first: `trainwatch verify` after an hour.")
+    return ok("clickhouse", "version", text)
+
+
+def clock(seconds_ahead: float) -> Line:
+    """Of ClickHouse, over the middle of question and answer."""
+    if abs(seconds_ahead) > SKEW_SECONDS_MAX:
+        advice = "Set both clocks by NTP: retention and alerts go by the server's."
+        return fail("clickhouse", "clock", f"{seconds_ahead:+.1f} s from this machine", advice)
+    return ok("clickhouse", "clock", f"{seconds_ahead:+.1f} s from this machine")
+
+
+def tables(engines: Mapping[str, str], needing: Collection[str], window: int) -> Line:
+    """Do the tables of records remember the blocks that they got?  Without it a repeated insert doubles rows."""
+    short = [
+        name
+        for name in sorted(needing & engines.keys())
+        if "Replicated" not in engines[name] and f"non_replicated_deduplication_window = {window}" not in engines[name]
+    ]
+    if short:
+        advice = f"ALTER TABLE ... MODIFY SETTING non_replicated_deduplication_window = {window}: a repeated insert would double rows."
+        return fail("clickhouse", "deduplication", f"{', '.join(short)} remember fewer blocks", advice)
+    return ok("clickhouse", "deduplication", f"{len(needing & engines.keys())} tables remember {window} blocks")
+
+
+def retention(days: Mapping[str, int], wanted: int) -> Line:
+    """Does the server delete when the settings say?"""
+    if other := {name: found for name, found in days.items() if found != wanted}:
+        shown = ", ".join(f"{name} {found} days" for name, found in sorted(other.items())[:3])
+        return warn("clickhouse", "retention", f"{shown}; settings say {wanted}", "`trainwatch migrate up` sets it.")
+    return ok("clickhouse", "retention", f"{wanted} days")
+
+
+def parts(most: int, limit: int) -> Line:
+    """Of the fullest partition of a table."""
+    if most > PARTS_WARN * limit:
+        advice = "Merges do not keep up: raise checkpoint.interval_seconds, look at the disk; more workers make it worse."
+        return warn("clickhouse", "parts", f"{most} in one partition, inserts are refused from {limit} on", advice)
+    return ok("clickhouse", "parts", f"{most} in one partition, inserts are refused from {limit} on")
+
+
+def disks(free: Iterable[tuple[str, int, int]]) -> list[Line]:
+    """Name, free and all bytes."""
+    lines = []
+    for name, left, total in free:
+        share = left / total if total else 1.0
+        shown = f"{name}: {left / 2**30:.0f} GiB free, {share:.0%}"
+        advice = "Give room, or lower clickhouse.retention_days and run `trainwatch migrate up`: on a full disk inserts are refused."
+        if share < DISK_FREE_WARN:
+            lines.append((fail if share < DISK_FREE_FAIL else warn)("clickhouse", "disk", shown, advice))
+        else:
+            lines.append(ok("clickhouse", "disk", shown))
+    return lines
+
+
+def counted(lines: Iterable[Line]) -> Mapping[Mark, int]:
+    """How many of each."""
+    counts: dict[Mark, int] = dict.fromkeys(Mark, 0)
+    for line in lines:
+        counts[line.mark] += 1
+    return counts
+
+
+def as_json(lines: Sequence[Line]) -> dict[str, Any]:
+    """For scripts."""
+    counts = counted(lines)
+    return {"holds": not counts[Mark.FAIL], "counts": {mark.value: count for mark, count in counts.items()}, "lines": lines}

@@ -1,0 +1,273 @@
+"""The state topics of a site in, one file out; and back again, in step with a backup of ClickHouse.
+
+A worker's state says up to which offset each input is in ClickHouse.  So state and tables are saved together while no worker runs, and
+restored together: workers then read on from there, and everything since is judged and written once more.
+
+    stop workers ──► save, BACKUP DATABASE ──► start workers     ...     stop ──► RESTORE DATABASE, restore ──► start ──► verify
+
+Restoring appends: a claim above all claims, so that epochs go on and whoever had the partition is void; the whole state as bases; and the
+meta, which makes it count.  What stood there before is deleted behind that.  Broken off anywhere, a partition has its old state or its new
+one, and the command is run again.
+
+Holds: a file is refused when the inputs are not those of which it speaks, because offsets would mean other records; with `anew` only the
+memory is taken over, and reading begins at the start of the topics as they are.
+"""
+
+import gzip
+import os
+import secrets
+import struct
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from pipeline import __version__
+from pipeline.errors import BrokerUnavailable, ConfigError, StateIncompatible
+from pipeline.model.sealed import ChainHead
+from pipeline.runtime.access import answering, client
+from pipeline.runtime.consuming import consumer
+from pipeline.runtime.state_log import LogReader, LogWriter, Write
+from pipeline.runtime.state_record import CLAIM, META, NOBODY, RAISED, VERSION, Claim, Meta, Owner, key, pack
+from pipeline.settings import KafkaSettings, Settings
+from pipeline.topology import Topology
+
+MAGIC = b"trainwatch state 1\n"
+SIZE = struct.Struct(">I")
+EPOCHS_UNKNOWN = 10_000  # a topic that was deleted does not tell how often it was claimed since the file was made
+SILENCE_MS = 30_000
+SESSION_SLACK_SECONDS, POLL_SECONDS = 5.0, 0.5
+
+Progress = Callable[[str], None]
+
+
+class Head(msgspec.Struct, frozen=True, array_like=True):
+    """Of a file."""
+
+    release: str
+    group: str
+    prefix: str
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True):
+    """The log of one partition; its records follow."""
+
+    topic: str  # that is read
+    partition: int
+    partitions: int
+    records: int
+
+
+class Entry(msgspec.Struct, frozen=True, array_like=True):
+    """One record."""
+
+    key: str
+    value: bytes
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """What a restore did with one partition."""
+
+    topic: str
+    partition: int
+    applied: int  # where reading goes on
+    behind: int  # records that are read again
+
+
+# --- saving -------------------------------------------------------------------------------------------------------------------------------
+
+
+def save(settings: Settings, topology: Topology, path: Path, progress: Progress = lambda _: None) -> int:
+    """Write all state to a new file, readable by this account alone; answers with the number of records.
+
+    Raises ConfigError when workers run or the file is there, BrokerUnavailable.
+    """
+    require_no_worker(settings.kafka)
+    records = 0
+    try:
+        raw = open(path, "xb", opener=_private)  # noqa: SIM115  closed below; Path.open takes no opener
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}", advice="Name a new file in a folder that can be written.") from error
+    with raw, gzip.open(raw, "wb", compresslevel=3) as file, consumer(settings.kafka) as source:
+        file.write(MAGIC)
+        _put(file, Head(__version__, settings.kafka.group, topology.prefix))
+        for topic in (topic for stage in topology.stages for topic in stage.reads):
+            numbers = _partitions(source, topology.state_topic(topic))
+            for number in numbers:
+                log = _log(source, TopicPartition(topology.state_topic(topic), number))
+                _put(file, Part(topic, number, len(numbers), len(log)))
+                for name, value in log.items():
+                    _put(file, Entry(name, value))
+                records += len(log)
+            progress(topic)
+    return records
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def _put(file: gzip.GzipFile, what: msgspec.Struct) -> None:
+    content = msgspec.msgpack.encode(what)
+    file.write(SIZE.pack(len(content)) + content)
+
+
+def _log(source: Any, part: TopicPartition) -> dict[str, bytes]:
+    """The records that are not deleted, in log order.  Raises BrokerUnavailable."""
+    log: dict[str, bytes] = {}
+    source.assign([part])
+    end, first = source.end_offsets([part])[part], source.beginning_offsets([part])[part]
+    source.seek(part, first)
+    while source.position(part) < end:
+        polled = source.poll(timeout_ms=SILENCE_MS).get(part, ())
+        if not polled:
+            raise BrokerUnavailable(f"{part.topic}/{part.partition}: nothing came for {SILENCE_MS // 1000} s")
+        for record in polled:
+            name = record.key.decode()
+            log.pop(name, None)  # the last value of a key stands where it was written
+            if record.value is not None:
+                log[name] = record.value
+    return log
+
+
+def _partitions(source: Any, topic: str) -> list[int]:
+    found = sorted(source.partitions_for_topic(topic) or ())
+    if not found:
+        raise ConfigError(f"the topic {topic} does not exist", advice="Run `trainwatch topics create`.")
+    return found
+
+
+def require_no_worker(settings: KafkaSettings) -> None:
+    """Wait until the group has no members: a worker that was stopped keeps its name in it until its session has expired.
+
+    Raises ConfigError when some stay: state and tables would not be of one moment.
+    """
+    deadline = time.monotonic() + settings.session_timeout_seconds + SESSION_SLACK_SECONDS
+    with closing(client(KafkaAdminClient, settings, client_id="trainwatch-state")) as admin:
+        while members := _members(admin, settings.group):
+            if time.monotonic() > deadline:
+                raise ConfigError(f"{members} workers of group {settings.group} run", advice="Stop them; Kafka keeps what comes meanwhile.")
+            time.sleep(POLL_SECONDS)
+
+
+def _members(admin: Any, group: str) -> int:
+    try:
+        found = admin.describe_groups([group])
+    except KafkaError:
+        return 0  # no coordinator yet: there was never a group
+    return sum(len(entry["members"]) for entry in found.values())
+
+
+# --- restoring ----------------------------------------------------------------------------------------------------------------------------
+
+
+def restore(
+    settings: Settings, topology: Topology, path: Path, *, anew: bool = False, progress: Progress = lambda _: None
+) -> list[Restored]:
+    """Put the state of a file in place of what the state topics hold.
+
+    Raises ConfigError when workers run or the file is none, StateIncompatible when it is of other inputs, BrokerUnavailable.
+    """
+    require_no_worker(settings.kafka)
+    with consumer(settings.kafka) as source:
+        for part, _ in _read(path):  # once through, before anything is changed
+            _check(source, topology, part)
+        done = []
+        producer = client(KafkaProducer, settings.kafka, client_id="trainwatch-state", acks="all", max_in_flight_requests_per_connection=1)
+        try:
+            with answering(settings.kafka):
+                for part, log in _read(path):
+                    if (restored := _restore(source, producer, topology, part, log, anew)) is not None:
+                        done.append(restored)
+                    progress(f"{part.topic}/{part.partition}")
+        finally:
+            producer.close()
+    return done
+
+
+def _read(path: Path) -> Iterator[tuple[Part, dict[str, bytes]]]:
+    try:
+        with gzip.open(path, "rb") as file:
+            if file.read(len(MAGIC)) != MAGIC:
+                raise ConfigError(f"{path} is no saved state", advice="Name a file that `trainwatch state save` made.")
+            _get(file, Head)
+            while (part := _get(file, Part)) is not None:
+                log: dict[str, bytes] = {}
+                for _ in range(part.records):
+                    entry = _get(file, Entry)
+                    if entry is None:
+                        raise EOFError
+                    log[entry.key] = entry.value
+                yield part, log
+    except (OSError, EOFError, msgspec.MsgspecError, struct.error) as error:
+        raise ConfigError(f"{path} cannot be read: {error!r}", advice="It is broken or cut short: take another copy.") from error
+
+
+def _get(file: gzip.GzipFile, kind: Any) -> Any:
+    """The next thing of that kind; None at the end."""
+    size = file.read(SIZE.size)
+    return msgspec.msgpack.decode(file.read(SIZE.unpack(size)[0]), type=kind) if size else None
+
+
+def _check(source: Any, topology: Topology, part: Part) -> None:
+    count = len(_partitions(source, topology.state_topic(part.topic)))
+    if count != part.partitions:
+        raise StateIncompatible(
+            f"{part.topic} has {count} partitions, and had {part.partitions} when its state was saved",
+            advice="Facts of one case must stay in one partition: make the topics with the old count, then restore.",
+        )
+
+
+def _restore(source: Any, producer: Any, topology: Topology, part: Part, log: Mapping[str, bytes], anew: bool) -> Restored | None:
+    saved = LogReader()
+    for name, value in log.items():
+        saved.take(name, value)
+    there, before = LogReader(keep=False), _log(source, TopicPartition(topology.state_topic(part.topic), part.partition))
+    for name, value in before.items():
+        there.take(name, value)
+    if saved.meta is None:
+        return None  # was never read when it was saved
+    meta = _meta(source, part, saved.meta, anew)
+    epoch = max(saved.last.epoch + EPOCHS_UNKNOWN if there.last == NOBODY else 0, saved.last.epoch, there.last.epoch) + 1
+    writer = LogWriter(Owner(epoch, 0, secrets.token_hex(4)))
+    writer.seq = max(saved.seq, there.seq)
+    writes: list[Write] = [(key(CLAIM, writer.owner), pack(Claim())), *writer.whole(saved.cases)]
+    if saved.raised is not None and not anew:
+        writes.append((key(RAISED, writer.owner), pack(saved.raised)))
+    writes.append((key(META, writer.owner), pack(msgspec.structs.replace(meta, version=VERSION, seq=writer.seq))))
+    state = topology.state_topic(part.topic)
+    _send(producer, state, part.partition, writes)
+    _send(producer, state, part.partition, [(name, None) for name in before])
+    return Restored(part.topic, part.partition, meta.applied, _end(source, part) - meta.applied)
+
+
+def _meta(source: Any, part: Part, meta: Meta, anew: bool) -> Meta:
+    where = TopicPartition(part.topic, part.partition)
+    if anew:
+        first = source.beginning_offsets([where])[where]
+        return msgspec.structs.replace(meta, applied=first, incarnation=secrets.token_hex(4), intent=None, head=ChainHead())
+    reached = max(meta.applied, meta.intent.hi if meta.intent else 0)
+    if _end(source, part) < reached:
+        raise StateIncompatible(
+            f"{part.topic}/{part.partition} ends before offset {reached}, up to which it was read when its state was saved",
+            advice="It is another topic of that name. --new-topics takes over what is remembered, and reads the topics from their start.",
+        )
+    return meta
+
+
+def _end(source: Any, part: Part) -> int:
+    where = TopicPartition(part.topic, part.partition)
+    return int(source.end_offsets([where])[where])
+
+
+def _send(producer: Any, topic: str, partition: int, writes: list[Write]) -> None:
+    """In order; returns when the broker has all of it.  Raises KafkaError."""
+    futures = [producer.send(topic, value=value, key=name.encode(), partition=partition) for name, value in writes]
+    producer.flush()
+    for future in futures:
+        future.get(SILENCE_MS / 1000)

@@ -1,0 +1,221 @@
+"""deploy/sql/roles.sql on a real ClickHouse: each role does its work and is refused the rest.
+
+The embedded server keeps no accounts, but reads users from a file.  A user per role is written there with the grants and row policies of
+the SQL as they stand, so that what is tried is what a site runs; statements of other kinds are parsed.
+"""
+
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from xml.sax.saxutils import escape
+
+import pytest
+
+from pipeline.embedded import install, ports
+from pipeline.embedded.ports import HOST
+from pipeline.errors import ConfigError, FatalError, SinkUnavailable
+from pipeline.settings import ClickHouseSettings
+from pipeline.sink import migrate
+from pipeline.sink.clickhouse import ClickHouseSink, Database
+from pipeline.sink.rows import RANGES, ROOTS, TABLES
+from tests.integration.site import ROOT
+
+pytestmark = pytest.mark.servers
+
+SQL = ROOT / "deploy" / "sql" / "roles.sql"
+STATEMENTS = [
+    " ".join(statement.split())
+    for statement in re.sub(r"^--.*$", "", SQL.read_text(encoding="utf-8"), flags=re.MULTILINE).split(";")
+    if statement.strip()
+]
+GRANT = re.compile(r"GRANT (?P<what>.+) ON (?P<on>((?P<database>trainwatch|system)\.)?(?P<table>\w+|\*)) TO (?P<roles>[\w, ]+)")
+POLICY = re.compile(
+    r"CREATE ROW POLICY IF NOT EXISTS \w+ ON trainwatch\.(?P<table>\w+) FOR SELECT USING (?P<rows>.+) TO (?P<role>trainwatch_\w+)"
+)
+ROLES = ("owner", "writer", "reader", "reader_main", "investigator", "privacy")
+PATIENCE_SECONDS = 60.0
+SERVE = """
+import sys
+sys.path.insert(0, {root!r})
+from pipeline.embedded import clickhouse_server
+arguments = clickhouse_server.server_arguments(path={path!r}, log={log!r}, host={host!r}, tcp_port={tcp}, http_port={http})
+sys.exit(clickhouse_server.serve({library!r}, [arguments[0], "--config-file=" + {config!r}, *arguments[1:]]))
+"""
+
+
+def users() -> str:
+    """users.xml: a user for each role, and one that may do everything."""
+    ours = {f"trainwatch_{role}": ("", "") for role in ROLES}
+    for statement in STATEMENTS:
+        if found := GRANT.fullmatch(statement):
+            for role in re.split(r",\s*", found["roles"]):
+                grants, rows = ours[role]
+                query = f"GRANT {found['what']} ON {found['on']}"
+                ours[role] = f"{grants}<query>{escape(query)}</query>", rows
+        elif found := POLICY.fullmatch(statement):
+            grants, rows = ours[found["role"]]
+            ours[found["role"]] = grants, f"{rows}<{found['table']}><filter>{escape(found['rows'])}</filter></{found['table']}>"
+    common = "<password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>"
+    every = "".join(
+        f"<{name}>{common}<grants>{grants}</grants><databases><trainwatch>{rows}</trainwatch></databases></{name}>"
+        for name, (grants, rows) in ours.items()
+    )
+    root = f"<default>{common}<access_management>1</access_management></default>"
+    return f"<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users>{root}{every}</users></clickhouse>"
+
+
+@pytest.fixture(scope="module")
+def server(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    """Its port.  Tables are made by the owner's role."""
+    folder = tmp_path_factory.mktemp("roles")
+    numbers: list[int] = []
+    for _ in range(2):
+        numbers.append(ports.choose("", configured=0, remembered=None, taken=numbers))
+    (folder / "users.xml").write_text(users())
+    (folder / "config.xml").write_text(f"<clickhouse><users_config>{folder / 'users.xml'}</users_config></clickhouse>")
+    values = {"root": str(ROOT), "path": str(folder / "data"), "log": str(folder / "log"), "host": HOST, "tcp": numbers[0]}
+    script = SERVE.format(**values, http=numbers[1], library=str(install.find_clickhouse()), config=str(folder / "config.xml"))
+    with (folder / "out").open("wb") as out:
+        process = subprocess.Popen([sys.executable, "-c", script], stdout=out, stderr=out)
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            assert process.poll() is None, (folder / "out").read_text()
+            assert time.monotonic() < deadline
+            try:
+                with as_role("owner", numbers[0]) as database:
+                    migrate.up(database, say=lambda _: None)
+                break
+            except SinkUnavailable:
+                time.sleep(0.1)
+        yield numbers[0]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def as_role(role: str, port: int) -> Database:
+    """A connection of a role; `` is the account that may do everything."""
+    return Database(ClickHouseSettings(host=HOST, port=port, user=f"trainwatch_{role}" if role else "default"))
+
+
+def test_every_statement_parses(server: int) -> None:
+    """Also those that the embedded server has no place for."""
+    with as_role("", server) as database:
+        for statement in STATEMENTS:
+            assert database.query("SELECT formatQuery(%(statement)s)", {"statement": statement})
+    known = {word for statement in STATEMENTS for word in re.findall(r"^(?:CREATE \w+ ?\w*|GRANT)", statement)}
+    assert known == {"CREATE ROLE IF", "CREATE ROW POLICY", "CREATE SETTINGS PROFILE", "CREATE QUOTA IF", "CREATE USER IF", "GRANT"}
+
+
+def test_what_is_named_is_there(server: int) -> None:
+    """Tables and columns, so that a grant is not for something that a migration has renamed; and no table is forgotten."""
+    with as_role("", server) as database:
+        found = database.query("SELECT table, name FROM system.columns WHERE database = 'trainwatch'")
+    columns = {table: {name for each, name in found if each == table} for table, _ in found}
+    named = set()
+    for grant in filter(None, map(GRANT.fullmatch, STATEMENTS)):
+        if grant["database"] == "trainwatch" and grant["table"] != "*":
+            named.add(grant["table"])
+            assert grant["table"] in columns, grant[0]
+            listed = {name.strip() for names in re.findall(r"\(([^)]*)\)", grant["what"]) for name in names.split(",")}
+            assert listed <= columns[grant["table"]], f"{grant['table']}: no column {listed - columns[grant['table']]}"
+    investigators_alone = {"attribution_current", "detector_quality", "finding_evidence_current", "job_timeline", "labels_current"}
+    assert columns.keys() - named == investigators_alone
+
+
+def test_a_worker_adds_rows_and_nothing_else(server: int) -> None:
+    """Into every table of the sink; it asks whether they have landed; it reads no line."""
+    settings = ClickHouseSettings(host=HOST, port=server, user="trainwatch_writer")
+    with ClickHouseSink(settings) as sink:
+        migrate.check(sink.database)
+        for name, table in TABLES.items():
+            if table not in (RANGES, ROOTS):
+                assert sink.landed(name, "t", 0, 0, 1) == 0
+        sink.database.insert("events", {"event_id": ["e1"], "cluster": ["main"], "raw": ["line"]})
+        sink.database.insert("events", {"event_id": ["e2"], "cluster": ["other"], "raw": ["line"]})
+        for table in TABLES.values():
+            sink.database.insert(table.name, {next(iter(table.names)): []})
+
+
+REFUSED: dict[str, tuple[str, ...]] = {
+    "owner": ("CREATE DATABASE elsewhere", "SELECT name FROM system.users"),
+    "writer": (
+        "SELECT raw FROM trainwatch.events",
+        "SELECT who FROM trainwatch.attribution",
+        "ALTER TABLE trainwatch.events DELETE WHERE 1",
+        "DROP TABLE trainwatch.events",
+        "INSERT INTO trainwatch.labels (note) SELECT ''",
+        "INSERT INTO trainwatch.migrations (number) SELECT 1",
+    ),
+    "reader": (
+        "SELECT raw FROM trainwatch.events",
+        "SELECT attrs FROM trainwatch.events",
+        "SELECT * FROM trainwatch.events",
+        "SELECT canonical FROM trainwatch.findings_current",
+        "SELECT actor FROM trainwatch.findings",
+        "SELECT named FROM trainwatch.incidents_current",
+        "SELECT who FROM trainwatch.attribution_current",
+        "SELECT value FROM trainwatch.records_held",
+        "SELECT text FROM trainwatch.job_timeline",
+        "INSERT INTO trainwatch.labels (note) SELECT ''",
+    ),
+    "reader_main": ("SELECT raw FROM trainwatch.events", "SELECT incident_id FROM trainwatch.incidents"),
+    "investigator": (
+        "INSERT INTO trainwatch.findings (title) SELECT ''",
+        "ALTER TABLE trainwatch.events UPDATE raw = '' WHERE 1",
+        "ALTER TABLE trainwatch.custody_log DELETE WHERE 1",
+        "TRUNCATE TABLE trainwatch.labels",
+    ),
+    "privacy": ("ALTER TABLE trainwatch.events DELETE WHERE 1", "ALTER TABLE trainwatch.events UPDATE host = '' WHERE 1"),
+}
+
+
+@pytest.mark.parametrize("role", REFUSED)
+def test_the_rest_is_refused(server: int, role: str) -> None:
+    """By the server, with advice that names this file."""
+    with as_role(role, server) as database:
+        for statement in REFUSED[role]:
+            with pytest.raises(ConfigError, match="Not enough privileges") as caught:
+                database.command(statement)
+            assert "roles.sql" in caught.value.advice
+
+
+def test_a_reader_sees_all_that_it_was_granted(server: int) -> None:
+    """Tables and views, column by column."""
+    for role in ("reader", "reader_main"):
+        with as_role(role, server) as database:
+            for grant in filter(None, map(GRANT.fullmatch, STATEMENTS)):
+                if f"trainwatch_{role}" in grant["roles"].split(", ") and grant["table"] != "*":
+                    columns = grant["what"].removeprefix("SELECT").strip("()") or "*"
+                    try:
+                        database.query(f"SELECT {columns} FROM {grant['on']} LIMIT 1")  # noqa: S608  from our own file
+                    except FatalError as error:
+                        pytest.fail(f"{role}: {grant['table']}: {str(error)[:300]}")
+
+
+def test_one_cluster_alone(server: int) -> None:
+    """Who reads one cluster sees its rows, also through views; the others see all."""
+    with as_role("", server) as database:
+        database.insert("events", {"event_id": ["p1", "p2"], "cluster": ["main", "elsewhere"]})
+    for role, seen in (("reader_main", {"main"}), ("reader", {"main", "elsewhere"})):
+        with as_role(role, server) as database:
+            assert {
+                name for (name,) in database.query("SELECT DISTINCT cluster FROM trainwatch.events WHERE event_id LIKE 'p%%'", {})
+            } == seen
+            assert {name for (name,) in database.query("SELECT DISTINCT cluster FROM trainwatch.coverage WHERE cluster != 'other'")} == seen
+
+
+def test_who_investigates_writes_what_people_say(server: int) -> None:
+    """Labels, journal, custody, holds; who erases on request may do that."""
+    with as_role("investigator", server) as database:
+        for table in ("labels", "incident_journal", "custody_log", "events_held", "records_held", "evidence_roots_held"):
+            database.insert(table, {next(iter(database.columns(table))): []})
+        database.insert("labels", {"note": ["seen"]})
+        database.query("DELETE FROM trainwatch.events_held WHERE hold = ''")
+        database.query("SELECT text FROM trainwatch.job_timeline LIMIT 1")
+    with as_role("privacy", server) as database:
+        database.query("ALTER TABLE trainwatch.events UPDATE raw = '', attrs = map(), actor = '', file = '' WHERE event_id = 'p1'")
+        database.query("DELETE FROM trainwatch.enriched_events WHERE event_id = 'p1'")

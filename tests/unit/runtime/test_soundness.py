@@ -1,0 +1,141 @@
+"""What `trainwatch check` makes of answers, without a server: each thing that would hurt is told, with what to do."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.runtime import soundness
+from pipeline.runtime.admin import Topic, plan
+from pipeline.runtime.soundness import Found, Group, Line, Mark
+from pipeline.settings import Settings
+from pipeline.topology import build_topology
+
+SETTINGS = Settings()
+PLAN = plan(SETTINGS.kafka, build_topology(SETTINGS), {})
+INPUT, FACTS, PUBLIC, STATE = (next(topic for topic in PLAN if topic.role == role) for role in ("input", "facts", "public", "state"))
+ALL = frozenset({"READ", "WRITE", "DESCRIBE"})
+NOW = 1_772_451_641_000
+DAY_MS = 86_400_000
+
+
+def found(topic: Topic, **changes: Any) -> Found:
+    """As it should be, but for the changes."""
+    whole = Found(partitions=topic.partitions, replicas=3, config={"max.message.bytes": "1048588", **topic.config}, rights=ALL)
+    return msgspec.structs.replace(whole, **changes)
+
+
+def judged(topic: Topic, there: Found | None, workers: int = 0) -> Line:
+    [line] = soundness.topics([topic], {} if there is None else {topic.name: there}, workers)
+    return line
+
+
+def with_config(topic: Topic, **changes: str) -> Found:
+    whole = found(topic)
+    return msgspec.structs.replace(whole, config={**whole.config, **{name.replace("_", "."): value for name, value in changes.items()}})
+
+
+def test_a_site_as_it_should_be_is_all_ok() -> None:
+    """Every topic of the plan."""
+    lines = soundness.topics(PLAN, {topic.name: found(topic) for topic in PLAN}, workers=1)
+    assert [line.mark for line in lines] == [Mark.OK for topic in PLAN if topic.role != "labels"]  # which no worker reads
+
+
+@pytest.mark.parametrize(
+    ("line", "mark", "word"),
+    [
+        (judged(INPUT, None), Mark.FAIL, "topics create"),
+        (judged(STATE, found(STATE, partitions=STATE.partitions * 2)), Mark.FAIL, "partition-growth"),
+        (judged(INPUT, found(INPUT, rights=frozenset({"DESCRIBE"}))), Mark.FAIL, "READ"),
+        (judged(FACTS, found(FACTS, rights=frozenset({"READ", "DESCRIBE"}))), Mark.FAIL, "WRITE"),
+        (judged(FACTS, found(FACTS, rights=None)), Mark.OK, ""),
+        (judged(STATE, with_config(STATE, cleanup_policy="delete")), Mark.FAIL, "cleanup.policy=compact"),
+        (judged(FACTS, with_config(FACTS, message_timestamp_type="CreateTime")), Mark.FAIL, "LogAppendTime"),
+        (judged(FACTS, with_config(FACTS, max_message_bytes="500000")), Mark.FAIL, "larger facts"),
+        (judged(PUBLIC, with_config(PUBLIC, retention_ms="3600000")), Mark.WARN, "retention.ms"),
+        (judged(PUBLIC, with_config(PUBLIC, retention_ms="-1")), Mark.OK, ""),
+        (judged(PUBLIC, with_config(PUBLIC, retention_ms=str(4000 * DAY_MS))), Mark.OK, ""),
+        (judged(INPUT, with_config(INPUT, retention_ms=str(DAY_MS))), Mark.WARN, "deleted unread"),
+        (judged(INPUT, with_config(INPUT, cleanup_policy="compact,delete")), Mark.FAIL, "compaction"),
+        (judged(INPUT, found(INPUT), workers=INPUT.partitions + 1), Mark.WARN, "partition-growth"),
+        (judged(INPUT, found(INPUT, config={})), Mark.OK, ""),
+        (soundness.brokers(1, 3), Mark.FAIL, "replication_factor"),
+        (soundness.group(Group(), {"logs.access": 2}), Mark.WARN, "trainwatch worker"),
+        (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 2}), Mark.FAIL, "logs.access/1"),
+        (soundness.group(Group(workers=1, stable=False), {"logs.access": 2}), Mark.OK, "just now"),
+        (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 1}), Mark.OK, "1 workers"),
+        (soundness.group(Group(workers=1, rights=frozenset({"DESCRIBE"})), {}), Mark.FAIL, "READ"),
+        (soundness.brokers(3, 1), Mark.WARN, "dead disk"),
+        (soundness.brokers(3, 3), Mark.OK, ""),
+        (soundness.broker_clock(NOW + 60_000, NOW), Mark.FAIL, "NTP"),
+        (soundness.broker_clock(NOW - 60_000, NOW), Mark.OK, ""),
+        (soundness.broker_clock(None, NOW), Mark.SKIP, ""),
+        (soundness.clock(-8.0), Mark.FAIL, "NTP"),
+        (soundness.clock(0.3), Mark.OK, ""),
+        (soundness.version("26.7.3.1", settings_there=True), Mark.OK, ""),
+        (soundness.version("25.3.1.1", settings_there=True), Mark.WARN, "26.7"),
+        (soundness.version("21.1.1.1", settings_there=False), Mark.FAIL, "double"),
+        (soundness.tables({"events": "MergeTree SETTINGS non_replicated_deduplication_window = 9"}, {"events"}, 99), Mark.FAIL, "double"),
+        (soundness.tables({"events": "ReplicatedMergeTree ORDER BY ts"}, {"events"}, 100_000), Mark.OK, ""),
+        (soundness.retention({"events": 30, "verdicts": 365}, 365), Mark.WARN, "migrate up"),
+        (soundness.retention({"events": 365}, 365), Mark.OK, ""),
+        (soundness.parts(1600, 3000), Mark.WARN, "interval_seconds"),
+        (soundness.parts(3, 3000), Mark.OK, ""),
+        (soundness.disks([("default", 5, 100)])[0], Mark.FAIL, "retention_days"),
+        (soundness.disks([("default", 15, 100)])[0], Mark.WARN, "retention_days"),
+        (soundness.disks([("default", 50, 100)])[0], Mark.OK, ""),
+        (soundness.file_mode("key", Path("/k"), 0o100600, own=True), Mark.OK, ""),
+        (soundness.file_mode("key", Path("/k"), 0o100640, own=True), Mark.FAIL, "chmod 600"),
+        (soundness.file_mode("key", Path("/k"), 0o100440, own=False), Mark.OK, ""),
+        (soundness.file_mode("key", Path("/k"), 0o100444, own=False), Mark.FAIL, "chmod 600"),
+        (soundness.prices(SETTINGS, NOW), Mark.OK, ""),
+        (soundness.references(SETTINGS)[0], Mark.WARN, "identities"),
+    ],
+)  # fmt: skip
+def test_what_would_hurt_is_told_with_what_to_do(line: Line, mark: Mark, word: str) -> None:
+    """And what would not is ok."""
+    assert line.mark is mark, line
+    assert bool(line.advice) == (mark in (Mark.WARN, Mark.FAIL))
+    assert word in f"{line.found} {line.advice}"
+
+
+@pytest.mark.parametrize(
+    ("since", "mark"), [("2026-01-01", Mark.OK), ("2024-01-01", Mark.WARN), ("2027-01-01", Mark.WARN)]
+)  # fmt: skip
+def test_prices_are_looked_at_as_of_today(since: str, mark: Mark) -> None:
+    """One that ended long ago, or begins later, is told."""
+    price = {"from": since, "currency": "CNY", "gpu_hour": [12, 20, 50]}
+    assert soundness.prices(Settings(loss={"prices": [price]}), NOW).mark is mark
+
+
+def test_names_that_nobody_has_are_told() -> None:
+    """A writer that is misspelt would be accused."""
+    identities: Any = [{"id": "u017", "login": "u017"}]
+    roots: Any = [{"path": "/lustre/ckpt", "writers": ["u017", "ckpt-reshardd"]}]
+    [line] = soundness.references(Settings(identities=identities, artefact_roots=roots))
+    assert (line.mark, "ckpt-reshardd (artefact_roots /lustre/ckpt)" in line.found) == (Mark.FAIL, True)
+    [line] = soundness.references(Settings(identities=identities))
+    assert line.mark is Mark.OK
+
+
+@pytest.mark.parametrize(
+    ("content", "secret"),
+    [
+        ({"clickhouse": {"password": "x"}}, True),
+        ({"notify": {"targets": [{"name": "oncall", "url": "https://x"}]}}, True),
+        ({"notify": {"targets": [{"name": "oncall", "url_file": "/etc/x"}]}}, False),
+        ({"clickhouse": {"password": ""}}, False),
+        (None, False),
+    ],
+)
+def test_a_settings_file_with_a_secret_is_known(content: object, secret: bool) -> None:
+    """Whatever its place in the tree."""
+    assert soundness.secrets_within(content) is secret
+
+
+def test_one_fail_is_enough() -> None:
+    """For the exit code, and for scripts."""
+    lines = [soundness.ok("kafka", "x", "y"), soundness.warn("kafka", "x", "y", "z")]
+    assert soundness.as_json(lines)["holds"] is True
+    assert soundness.as_json([*lines, soundness.fail("kafka", "x", "y", "z")])["holds"] is False
