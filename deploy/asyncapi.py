@@ -19,7 +19,6 @@ from pipeline.settings import schemas_folder
 SEND, RECEIVE = "send", "receive"  # as the application described does: trainwatch
 SHOWN_ROLES = {"input": RECEIVE, "public": SEND}
 SCHEMA_FORMAT = "application/schema+json;version=draft-2020-12"
-HEADER_EXAMPLES = {"ce_specversion": "1.0", "content-type": "application/json"}
 
 
 def document(folder: Path | None = None) -> dict[str, Any]:

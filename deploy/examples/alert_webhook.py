@@ -1,18 +1,21 @@
 """Send every new alert to a webhook, at least once.  (`trainwatch notify` does this with retries, signatures and acknowledgement.)
 
-    python alert_webhook.py 127.0.0.1:9092 https://hooks.example/path
+    ALERT_WEBHOOK_URL=https://hooks.example/path python alert_webhook.py 127.0.0.1:9092
 
-The offset is committed after the webhook has answered, so an alert is never lost; the receiver drops doubles by `id`.
+The address is often the secret, and every account of a machine sees the arguments of its processes, so it stands in the environment.  The
+offset is committed after the webhook has answered, so an alert is never lost; the receiver drops doubles by `id`.
 """
 
 import json
+import os
 import sys
 import urllib.request
 
 from kafka import KafkaConsumer
 
 
-def main(servers: str, url: str, topic: str = "trainwatch.findings.v1", seconds: float = float("inf")) -> None:
+def main(servers: str, topic: str = "trainwatch.findings.v1", seconds: float = float("inf")) -> None:
+    url = os.environ["ALERT_WEBHOOK_URL"]  # noqa: TID251  a program of its own
     consumer = KafkaConsumer(
         topic, bootstrap_servers=servers, group_id=f"{topic}.alerts", enable_auto_commit=False, auto_offset_reset="earliest",
         consumer_timeout_ms=seconds * 1000,
@@ -31,4 +34,4 @@ def main(servers: str, url: str, topic: str = "trainwatch.findings.v1", seconds:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4], *map(float, sys.argv[4:5]))
+    main(*sys.argv[1:3], *map(float, sys.argv[3:4]))

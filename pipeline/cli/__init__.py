@@ -1,8 +1,8 @@
 """The command `trainwatch`: a word in, one function of one module out.
 
-COMMANDS maps each word to `module:function` and imports the module only when the word is used, because Faust, Kafka and
-pydantic together take a second to import and `trainwatch --version` or `status` needs none of them.  To add a command, write a
-click command in its own module of this folder and add one line to the table.
+COMMANDS maps each word to `module:function` and the line that `--help` shows of it.  A module is imported only when its word is used,
+because Faust, Kafka and pydantic together take a second to import, and `--help`, `--version` and the tabulator key need none of them.  To
+add a command, write a click command in its own module of this folder and add one line to the table.
 
 A command reads its settings through `Options.settings`, so that `--help` works while the settings are broken.  Commands raise
 errors of `pipeline/errors.py`; they are printed here, and only here, as the message and what to do about it.
@@ -11,6 +11,7 @@ Exit codes: 0 done; 1 a TrainwatchError; 2 wrong usage or wrong settings; others
 """
 
 from collections.abc import Mapping
+from errno import EDQUOT, ENOSPC
 from functools import cached_property
 from importlib import import_module
 from pathlib import Path
@@ -24,34 +25,37 @@ from pipeline.errors import ConfigError, TrainwatchError
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-COMMANDS: Mapping[str, str] = {
-    "up": "pipeline.cli.servers:up",
-    "down": "pipeline.cli.servers:down",
-    "status": "pipeline.cli.servers:status",
-    "migrate": "pipeline.cli.migrate:migrate",
-    "verify": "pipeline.cli.verify:verify",
-    "evidence": "pipeline.cli.evidence:evidence",
-    "topics": "pipeline.cli.topics:topics",
-    "worker": "pipeline.cli.worker:worker",
-    "replay": "pipeline.cli.replay:replay",
-    "bootstrap": "pipeline.cli.bootstrap:bootstrap",
-    "analyse": "pipeline.cli.analyse:analyse",
-    "backtest": "pipeline.cli.backtest:backtest",
-    "rules": "pipeline.cli.rules:rules",
-    "job": "pipeline.cli.job:job",
-    "finding": "pipeline.cli.finding:finding",
-    "label": "pipeline.cli.label:label",
-    "notify": "pipeline.cli.notify:notify",
-    "dashboard": "pipeline.cli.dashboard:dashboard",
-    "incident": "pipeline.cli.incident:incident",
-    "settings": "pipeline.cli.settings:settings",
-    "sniff": "pipeline.cli.sniff:sniff",
-    "demo": "pipeline.cli.demo:demo",
-    "simulate": "pipeline.cli.simulate:simulate",
-    "score": "pipeline.cli.score:score",
-    "bench": "pipeline.cli.bench:bench",
-    "dlq": "pipeline.cli.dlq:dlq",
-    "probe": "pipeline.cli.probe:probe",
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "up": ("servers:up", "Start Kafka and ClickHouse here, or check those of the settings."),
+    "down": ("servers:down", "Stop the servers that `up` started; data stay."),
+    "status": ("servers:status", "Tell which servers run."),
+    "migrate": ("migrate:migrate", "Bring the tables in ClickHouse to this release, or back."),
+    "verify": ("verify:verify", "Is any record lost or doubled? From Kafka and ClickHouse alone."),
+    "evidence": ("evidence:evidence", "Sealed records: keys, signed heads, bundles, holds, custody."),
+    "topics": ("topics:topics", "Make the topics that are missing, or list them."),
+    "check": ("check:check", "Prove the settings against the live systems; says how to mend."),
+    "state": ("state:state", "Save what workers remember; put it back in step with ClickHouse."),
+    "plan": ("plan:plan", "How many workers, partitions, nodes and disks a rate takes."),
+    "worker": ("worker:worker", "Run the pipeline until a signal."),
+    "replay": ("replay:replay", "Send log files to the input topics, as shippers would."),
+    "bootstrap": ("bootstrap:bootstrap", "Tell the pipeline of the jobs that run already."),
+    "analyse": ("analyse:analyse", "Find interference in log files, without any server."),
+    "backtest": ("backtest:backtest", "What would changed settings have raised or dropped?"),
+    "rules": ("rules:rules", "The detectors: what each judges, needs, and cannot see."),
+    "job": ("job:job", "Why a job ended, with the lines that prove it."),
+    "finding": ("finding:finding", "Suspected interference: what was found, and what proves it."),
+    "label": ("label:label", "Say whether a finding was true, false or benign."),
+    "notify": ("notify:notify", "Tell webhooks of findings and incidents; acknowledge, snooze."),
+    "dashboard": ("dashboard:dashboard", "A Grafana dashboard as one HTML page, without Grafana."),
+    "incident": ("incident:incident", "Findings of one cause, who may have done it, what it touched."),
+    "settings": ("settings:settings", "Every setting with its value, default and meaning."),
+    "sniff": ("sniff:sniff", "What is this log, and which settings does it need?"),
+    "demo": ("demo:demo", "Everything at once on this machine, over a simulated week."),
+    "simulate": ("simulate:simulate", "Write the logs of a simulated cluster, with the truth."),
+    "score": ("score:score", "How good the detectors are, on simulated clusters."),
+    "bench": ("bench:bench", "Measure speed on real servers, side by side with peers."),
+    "dlq": ("dlq:dlq", "Records that were refused: look at them, send them again."),
+    "probe": ("probe:probe", "Run a training command with the probe in it."),
 }
 
 
@@ -69,22 +73,28 @@ class Options:
         return settings.load(self.path)
 
 
+class Deferred(click.Command):
+    """A word of the table, whose module is imported when somebody uses it."""
+
+    def __init__(self, word: str) -> None:
+        self._target, line = COMMANDS[word]
+        super().__init__(word, short_help=line)
+
+    def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
+        """That of the command itself, which click goes on with."""
+        module, function = self._target.split(":")
+        command: click.Command = getattr(import_module(f"{__name__}.{module}"), function)
+        return command.make_context(info_name, args, parent, **extra)
+
+
 class Commands(click.Group):
-    """A group whose members are looked up in the table and imported when used."""
+    """A group whose members are the words of the table."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  a signature of click
         return [*COMMANDS]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  same
-        target = COMMANDS.get(cmd_name)
-        if target is None:
-            return None
-        module, function = target.split(":")
-        command = getattr(import_module(module), function)
-        if not isinstance(command, click.Command):
-            message = f"{target} is not a click command"
-            raise TypeError(message)
-        return command
+        return Deferred(cmd_name) if cmd_name in COMMANDS else None
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -92,18 +102,24 @@ class Commands(click.Group):
         except TrainwatchError as error:
             complain(error)
             ctx.exit(2 if isinstance(error, ConfigError) else 1)
+        except OSError as error:
+            if error.errno not in (ENOSPC, EDQUOT):
+                raise
+            raise click.ClickException(f"cannot write {error.filename or 'what was asked for'}: {error.strerror}") from error
+        except UnicodeEncodeError as error:  # bytes of the command line stand as lone surrogates in its words
+            raise click.UsageError(f"a word of the command is no UTF-8: {error.object[error.start : error.end]!r}") from error
 
 
 def complain(error: TrainwatchError) -> None:
     """The error and the advice, on standard error."""
-    click.echo(f"error: {error}", err=True)
+    say(f"error: {error}")
     if error.advice:
-        click.echo(f"  what to do: {error.advice}", err=True)
+        say(f"  what to do: {error.advice}")
 
 
 def say(line: str) -> None:
-    """Progress for people, on standard error, so that standard output stays what a script asked for."""
-    click.echo(line, err=True)
+    """For people, on standard error, so that standard output stays what a script asked for; what logs and folders are named cannot act."""
+    click.echo("".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in line), err=True)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

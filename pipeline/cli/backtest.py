@@ -7,7 +7,6 @@ Without a change the findings are compared with those that ClickHouse holds, byt
 """
 
 import difflib
-import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,8 +17,9 @@ import msgspec
 import orjson
 
 from pipeline.cli import Options, say
+from pipeline.cli.asking import detector_ids
 from pipeline.cli.console import build_table, moment, safe, stderr, stdout
-from pipeline.cli.replay import Moment
+from pipeline.cli.times import Day, Duration
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -32,40 +32,14 @@ if TYPE_CHECKING:
     from pipeline.sink.clickhouse import Database
 
 DIFFERENT = 3
-DAY_MS = 86_400_000
 SHOWN_MAX = 200
 LEFT_OUT_SHOWN = 10
 JUDGED = ("ingest", "time", "retention", "detect")  # sections whose settings change what is found
 LISTS = ("sources", "identities", "tickets", "artefact_roots")
-UNITS = {"s": 1000, "m": 60_000, "h": 3_600_000, "d": DAY_MS, "w": 7 * DAY_MS}
 STORED = """
 SELECT finding_id, canonical FROM {db}.findings_current
 WHERE status != 'retracted' AND effect_time >= fromUnixTimestamp64Milli(toInt64(%(since)s))
 """
-
-
-class Day(Moment):
-    """A time with an offset, or a date, which is its midnight in UTC."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        date = isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}", value)
-        return super().convert(f"{value}T00:00:00Z" if date else value, param, ctx)
-
-
-class Duration(click.ParamType):
-    """`7d`, `36h`, `0`, as milliseconds."""
-
-    name = "duration"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        found = re.fullmatch(r"(\d{1,6})([smhdw]?)", value.strip())
-        if found is None or (not found[2] and found[1] != "0"):
-            self.fail(f"{value!r} is no duration; write for example 36h or 7d", param, ctx)
-        return int(found[1]) * UNITS.get(found[2], 1)
 
 
 @click.command()
@@ -108,7 +82,7 @@ def backtest(
     if until is not None and until <= since:
         raise click.BadParameter("it is not later than --since", param_hint="'--until'")
     settings = ctx.ensure_object(Options).settings
-    only = known_rules(rules)
+    only = detector_ids(rules)
     changed = with_changes(settings, changes, settings_file)
     now, then = windows_of(changed or settings), windows_of(settings)
     windows = {name: max(window, then[name]) for name, window in now.items()}
@@ -136,17 +110,6 @@ def backtest(
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------------------
-
-
-def known_rules(rules: Sequence[str]) -> frozenset[str]:
-    """Ids of the detectors; `p09` is enough for one.  Raises ConfigError where one is no detector."""
-    from pipeline.detect.detector import registry  # noqa: PLC0415  keeps --help quick
-
-    known = {each.meta.id.partition("_")[0]: each.meta.id for each in registry()}
-    for rule in rules:
-        if rule not in known and rule not in known.values():
-            raise ConfigError(f"there is no detector {rule!r}", advice=_near(rule, [*known.values()]) or "`trainwatch rules` lists them.")
-    return frozenset(known.get(rule, rule) for rule in rules)
 
 
 def with_changes(settings: "Settings", changes: Sequence[str], path: "Path | str | None") -> "Settings | None":
@@ -183,7 +146,7 @@ def _with_change(settings: "Settings", change: str) -> "Settings":
         raise ConfigError(f"--set {name}: {text!r} is no value", advice="Values are written as in trainwatch.yaml.") from error
     except ValidationError as error:
         reasons = "; ".join(str(each["msg"]) for each in error.errors())
-        raise ConfigError(f"--set {name}: {text!r}: {reasons}", advice="See the settings table in README.md.") from error
+        raise ConfigError(f"--set {name}: {text!r}: {reasons}", advice="See schemas/SETTINGS.md.") from error
     return settings.model_copy(update={section: changed})
 
 
@@ -201,7 +164,7 @@ def _known_name(settings: "Settings", name: str) -> tuple[str, str, str]:
     if section in type(settings).model_fields and section not in JUDGED:
         raise ConfigError(f"--set {name}: this changes nothing that is found", advice=f"Settings that do begin with {', '.join(JUDGED)}.")
     known = [f"{each}.{key}" for each in JUDGED for key in type(getattr(settings, each)).model_fields]
-    raise ConfigError(f"there is no setting {name!r}", advice=_near(name, known) or "See the settings table in README.md.")
+    raise ConfigError(f"there is no setting {name!r}", advice=_near(name, known) or "See schemas/SETTINGS.md.")
 
 
 def _near(name: str, known: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ import msgspec
 
 from pipeline.cli import Options, say
 from pipeline.cli.console import stdout
+from pipeline.cli.times import Number
 
 if TYPE_CHECKING:
     from pipeline.bench.report import JobReport
@@ -48,7 +49,7 @@ def bench(ctx: click.Context) -> None:
 
 
 @bench.command("all")
-@click.option("--scale", type=click.FloatRange(0.001, 10), default=1.0, show_default=True, help="Multiplies all sizes.")
+@click.option("--scale", type=Number(0.001, 10), default=1.0, show_default=True, help="Multiplies all sizes.")
 @_rounds
 @_seed
 @_json
@@ -162,7 +163,7 @@ def join(ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str
 
 
 @bench.command()
-@click.option("--seconds", type=click.FloatRange(min=1), default=20.0, show_default=True, help="Time of steady producing.")
+@click.option("--seconds", type=Number(min=1), default=20.0, show_default=True, help="Time of steady producing.")
 @click.option("--rate", type=click.IntRange(min=100), default=5000, show_default=True, help="Records per second.")
 @click.option("--findings", type=click.IntRange(min=0), default=3, show_default=True, help="Findings whose delay is measured.")
 @_seed
@@ -190,7 +191,7 @@ def scale(ctx: click.Context, /, records: int, workers: int, rounds: int, seed: 
 
 
 @bench.command()
-@click.option("--seconds", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Time under the meter.")
+@click.option("--seconds", type=Number(min=1), default=30.0, show_default=True, help="Time under the meter.")
 @_json
 @click.pass_context
 def idle(ctx: click.Context, /, seconds: float, as_json: bool) -> None:
@@ -201,7 +202,7 @@ def idle(ctx: click.Context, /, seconds: float, as_json: bool) -> None:
 
 
 @bench.command()
-@click.option("--scale", type=click.FloatRange(0.001, 10), default=1.0, show_default=True, help="Share of the state of 45 days.")
+@click.option("--scale", type=Number(0.001, 10), default=1.0, show_default=True, help="Share of the state of 45 days.")
 @_json
 @click.pass_context
 def state(ctx: click.Context, /, scale: float, as_json: bool) -> None:
@@ -209,6 +210,19 @@ def state(ctx: click.Context, /, scale: float, as_json: bool) -> None:
     from pipeline.bench import job_state  # noqa: PLC0415  keeps --help quick
 
     _tell(ctx, [job_state.run(scale, say=say)], as_json=as_json)
+
+
+@bench.command("dashboards")
+@click.option("--events", type=click.IntRange(min=100_000), default=5_000_000, show_default=True, help="Events in the table.")
+@click.option("--rounds", type=click.IntRange(1, 25), default=5, show_default=True, help="Each panel is asked so often.")
+@_json
+@click.pass_context
+def dashboards_(ctx: click.Context, /, events: int, rounds: int, as_json: bool) -> None:
+    """Every panel of the dashboards on a large table: 90th percentile of its time, and the share of the table that it reads."""
+    from pipeline.bench import job_dashboards  # noqa: PLC0415  keeps --help quick
+    from pipeline.cli.panels import queries  # noqa: PLC0415
+
+    _run(ctx, [lambda site: job_dashboards.run(site, queries, events, rounds)], as_json=as_json)
 
 
 @bench.command("formats")
@@ -235,7 +249,7 @@ def formats_(ctx: click.Context, /, count: int, rounds: int, names: str, seed: i
 
 
 @bench.command()
-@click.option("--minutes", type=click.FloatRange(min=0.01), default=1.0, show_default=True, help="How long.")
+@click.option("--minutes", type=Number(min=0.01), default=1.0, show_default=True, help="How long.")
 @click.option("--formats", "named", default="", help="Comma separated; default: all.")
 @click.option("--samples", type=click.Path(exists=True, path_type=Path), multiple=True, help="A file or folder of lines to mutate too.")
 @click.option("--keep", type=click.Path(path_type=Path), default=Path("fuzz-failures"), show_default=True, help="Folder for failing input.")

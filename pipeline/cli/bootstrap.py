@@ -4,18 +4,21 @@ Run it once, when the shippers run.  Jobs that began before have told nobody whe
 say since when there is history.
 """
 
+import io
 import time
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
 
 from pipeline.cli import Options, say
 from pipeline.cli.console import moment, safe
-from pipeline.cli.replay import REFUSED, Moment, report, with_broker
+from pipeline.cli.output import write_file
+from pipeline.cli.replay import REFUSED, report, with_broker
+from pipeline.cli.times import Moment, Zone
 
 if TYPE_CHECKING:
     from pipeline.runtime.bootstrap import ColdStart
@@ -23,18 +26,6 @@ if TYPE_CHECKING:
 NAMED_MAX = 20
 LINE_MAX = 300
 STDOUT = Path("-")
-
-
-class Zone(click.ParamType):
-    """An IANA zone."""
-
-    name = "zone"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ZoneInfo:
-        try:
-            return value if isinstance(value, ZoneInfo) else ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            self.fail(f"{value!r} is no IANA zone such as Asia/Shanghai", param, ctx)
 
 
 @click.command()
@@ -83,8 +74,12 @@ def bootstrap(
     sum_up(read)
     too_large = 0
     if output is not None:
-        with click.open_file(str(output), "w", encoding="utf-8") as stream:
-            cold.write_records(read.records, stream)
+        lines = io.StringIO()
+        cold.write_records(read.records, lines)
+        if output == STDOUT:
+            click.echo(lines.getvalue(), nl=False)
+        else:
+            write_file(output, lines.getvalue().encode())
         if as_json and output != STDOUT:
             told = {"cluster": read.cluster, "taken": read.taken, "jobs": len(read.jobs), "refused": read.refused}
             click.echo(msgspec.json.encode(told).decode())

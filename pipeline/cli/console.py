@@ -42,9 +42,11 @@ def invocation() -> str:
     return shlex.quote(called.name if found_here else str(called))
 
 
-def moment(time_ms: int | None) -> str:
-    """UTC, to the second."""
-    return "-" if time_ms is None or time_ms < 0 else f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M:%S}Z"
+def moment(time: datetime | int | None) -> str:
+    """UTC, to the second, of milliseconds or of what ClickHouse answers."""
+    if time is None or (isinstance(time, int) and time < 0):
+        return "-"
+    return f"{datetime.fromtimestamp(time / 1000, UTC) if isinstance(time, int) else time:%Y-%m-%d %H:%M:%S}Z"
 
 
 def build_table(title: str, *columns: str) -> Table:

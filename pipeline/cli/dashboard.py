@@ -14,7 +14,7 @@ import orjson
 
 from pipeline.cli import Options, say
 from pipeline.cli.console import build_table, invocation, safe, stdout
-from pipeline.errors import ConfigError
+from pipeline.cli.output import write_file
 
 if TYPE_CHECKING:
     from pipeline.dashboard.definition import Dashboard
@@ -70,10 +70,7 @@ def dashboard(
         answered = list(query.answers(board, choices, shown, reader))
     text = render.page(board, answered, choices, shown, invocation())
     path = out or Path(f"trainwatch-{board.name}.html")
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"cannot write {path}: {error}", advice="Name a file that you may write, with --out.") from error
+    write_file(path, text.encode())
     failed = [(panel.title, answer.error) for panel, answer in answered if answer.error]
     for title, reason in failed:
         say(f"panel failed: {title} {safe(reason)}")

@@ -30,6 +30,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from pipeline import settings as settings_module
 from pipeline.cli import Options
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stderr, stdout
+from pipeline.cli.times import DAYS_MAX, Number, now_ms
 from pipeline.embedded import servers
 from pipeline.errors import ConfigError, FatalError
 from pipeline.evidence.signing import make_key
@@ -40,7 +41,7 @@ from pipeline.settings import Settings
 from pipeline.simulate import Week, simulate
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import Database
-from pipeline.topology import build_topology
+from pipeline.topology import PUBLIC, build_topology
 
 WRONG_FINDINGS = 3
 SERVERS_FOLDER = "servers"
@@ -56,7 +57,7 @@ QUERIES_TO_TRY = (
 
 @click.command()
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same week.")
-@click.option("--days", type=click.FloatRange(min=1), default=7.0, show_default=True, help="Length of the simulated period.")
+@click.option("--days", type=Number(1, DAYS_MAX), default=7.0, show_default=True, help="Length of the simulated period.")
 @click.option("--stop/--keep", default=False, help="Stop the servers at the end; by default they keep running.")
 @click.option("--again", is_flag=True, help="Empty the folder of an earlier demo without asking.")
 @click.pass_obj
@@ -138,7 +139,7 @@ def _prepare(folder: Path, week: Week, say: Console) -> Settings:
     """Servers on an empty folder, settings of the simulated site, tables and topics."""
     content = {**week.settings, "embedded": {"directory": str(folder / SERVERS_FOLDER)}, "evidence": {"key_file": str(folder / KEY_FILE)}}
     folder.mkdir(parents=True)
-    make_key(folder / KEY_FILE, round(1000 * time.time()))
+    make_key(folder / KEY_FILE, now_ms())
     path = folder / settings_module.SETTINGS_FILE
     path.write_text(yaml.safe_dump(content, sort_keys=True), encoding="utf-8")
     settings = settings_module.load(path)
@@ -267,10 +268,10 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
     out.print(f"{stored[0]:,} events of {stored[1]:,} records stored; {seconds:.0f} s in all")
     for name, rows in (("not found", planted - raised), ("not planted", raised - planted)):
         for row in sorted(rows):
-            out.print(f"[red]{name}[/red]: {safe(', '.join(row))}")
+            out.print(f"[red]{name}[/red]: {safe(', '.join(filter(None, row)))}")
     right = raised == planted
     out.print(f"[bold]{len(raised & planted)} of {len(planted)} planted acts found, {len(raised - planted)} false alarms[/bold]")
-    _where_to_look(out, site, folder, str(findings[0][1]) if findings else "ID")
+    _where_to_look(out, site, folder, next((str(row[1]) for row in findings if row[1]), "ID"))  # some are about no job
     return right
 
 
@@ -279,7 +280,7 @@ def _where_to_look(out: Console, site: Settings, folder: Path, job: str) -> None
     for sql in QUERIES_TO_TRY:
         out.print(f"  {safe(sql.format(database=site.clickhouse.database, job=job), 500)}", soft_wrap=True)
     topology = build_topology(site)
-    topics = ", ".join(topology.public_topic(name) for name in ("enriched", "verdicts", "findings", "dead-letter"))
+    topics = ", ".join(topology.public_topic(name) for name in (*PUBLIC, "evidence", "dead-letter"))
     out.print(f"Kafka {site.kafka.bootstrap_servers}: {topics}", soft_wrap=True)
     command = command_on(folder)
     out.print(f"A job in full: {command} job explain {job}", soft_wrap=True)

@@ -5,7 +5,6 @@ Reading disturbs no worker, and nothing is sent before somebody has said yes.
 
 import re
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +26,9 @@ from pipeline.cli.letters import (
     show_letters,
     show_plan,
 )
-from pipeline.cli.replay import Moment, with_broker
+from pipeline.cli.output import private
+from pipeline.cli.replay import with_broker
+from pipeline.cli.times import Since
 from pipeline.errors import ConfigError, ErrorCode
 
 if TYPE_CHECKING:
@@ -38,7 +39,6 @@ NOT_ALL = 3
 NOT_FOUND = 4
 LIST_ROWS = 20
 LIST_ROWS_MAX = 100_000
-UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -72,17 +72,6 @@ class Span(click.ParamType):
         if found is None or int(found[2] or found[1]) < int(found[1]):
             self.fail(f"{value!r}: write 1204, or 1204-1210", param, ctx)
         return int(found[1]), int(found[2] or found[1])
-
-
-class Since(Moment):
-    """A time, or how long ago: `2h`."""
-
-    name = "time|age"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, str) and (found := re.fullmatch(r"(\d{1,9})([smhd])", value)):
-            return round(1000 * (time.time() - int(found[1]) * UNITS[found[2]]))
-        return super().convert(value, param, ctx)
 
 
 def selecting(command: Command) -> Command:
@@ -182,6 +171,7 @@ def show(options: Options, position: "tuple[Place, ...]", *, raw: Path | None, f
 @click.option("--all", "everything", is_flag=True, help="All letters; needed when nothing else chooses any.")
 @click.option("--again", is_flag=True, help="Also letters that were sent again before.")
 @click.option("--public", is_flag=True, help="Also values of public topics, whose consumers get them once more.")
+@click.option("--parked", is_flag=True, help="Also those that were refused dead_letters.attempts_max times or more.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be sent.")
 @click.option("--yes", is_flag=True, help="Send without asking.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
@@ -194,6 +184,7 @@ def replay(
     everything: bool,
     again: bool,
     public: bool,
+    parked: bool,
     dry_run: bool,
     yes: bool,
     as_json: bool,
@@ -222,7 +213,16 @@ def replay(
         lost = sorted(selection.places - {letter.place for letter in found.letters})
         targets = {topic: len(partitions) for topic, partitions in letters.counts().items() if partitions}
         topology = build_topology(settings)
-        plan = resend.plan(sorted(found.letters, key=lambda each: each.place), found.resent, targets, topology, again=again, public=public)
+        plan = resend.plan(
+            sorted(found.letters, key=lambda each: each.place),
+            found.resent,
+            targets,
+            topology,
+            attempts_max=settings.dead_letters.attempts_max,
+            again=again,
+            public=public,
+            parked=parked,
+        )
         if not as_json:
             show_plan(plan, lost)
         sent = None
@@ -291,7 +291,7 @@ def _write_raw(path: Path, value: bytes) -> None:
         click.get_binary_stream("stdout").write(value)
         return
     try:
-        with path.open("xb") as file:
+        with open(path, "xb", opener=private) as file:
             file.write(value)
     except FileExistsError as error:
         raise ConfigError(f"{path} is there already", advice="Name a new file.") from error

@@ -3,12 +3,8 @@
 Every command that shows or copies evidence writes a row of `custody_log` first, and does not go on when it cannot.
 """
 
-import getpass
 import hashlib
-import socket
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +13,10 @@ import msgspec
 import orjson
 
 from pipeline.cli import Options, say
+from pipeline.cli.asking import NOT_FOUND, account, clickhouse, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
+from pipeline.cli.erase import erase
+from pipeline.cli.times import now_ms
 from pipeline.embedded import servers
 from pipeline.errors import ConfigError, TrainwatchError
 from pipeline.evidence import verify as checker
@@ -25,14 +24,12 @@ from pipeline.evidence.bundle import Case, Exhibit, build, position_of, write
 from pipeline.evidence.chain import entry_of, identities_digest
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key, rotate_key
 from pipeline.sink import evidence as store
-from pipeline.sink import migrate
-from pipeline.sink.clickhouse import Database
 from pipeline.sink.evidence import Custody, Found, Place
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
+    from pipeline.sink.clickhouse import Database
 
-NOT_FOUND = 4
 REPORT_FILES = {".html": "report.html", ".json": "incident.json", ".pdf": "report.pdf"}
 
 
@@ -54,7 +51,7 @@ def keygen(options: Options, file: Path | None, *, rotate: bool) -> None:
     file = file or options.settings.evidence.key_file
     if file is None:
         raise click.UsageError("name the file: --file, or evidence.key_file in the settings.")
-    signer = (rotate_key if rotate else make_key)(file, _now())
+    signer = (rotate_key if rotate else make_key)(file, now_ms())
     click.echo(f"key {signer.key}\nfingerprint {signer.fingerprint}")
     say(f"private: {file}; public: {file}.ring.json")
     if rotate:
@@ -68,8 +65,8 @@ def keygen(options: Options, file: Path | None, *, rotate: bool) -> None:
 @click.pass_obj
 def heads(options: Options, *, as_json: bool) -> None:
     """The newest signed head of every partition: what to hand to somebody outside, who then knows all before it."""
-    with _database(options) as database:
-        store.note(database, Custody(_now(), _account(), "listed", "heads"))
+    with clickhouse(options) as database:
+        store.note(database, Custody(now_ms(), account(), "listed", "heads"))
         found = store.newest_heads(database)
     if as_json:
         for sealed in found:
@@ -98,11 +95,13 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
     if key_file is None:
         raise ConfigError("no evidence.key_file is set", advice="Set it to where the ring of public keys lies, beside the private key.")
     ring, signer = load_ring(key_file), _signer(key_file)
-    with _database(options) as database:
-        found = _found(database, subject)
-        found = _with_originals(settings, found, kafka=not no_kafka)
-        created, account = _now(), _account()
-        store.note(database, Custody(created, account, "exporting", subject, f"{len(found.exhibits)} records"))
+    with clickhouse(options) as database:
+        known = _found(database, subject)
+        if known is None:
+            raise SystemExit(NOT_FOUND)
+        subject, found = known[0], _with_originals(settings, known[1], kafka=not no_kafka)
+        created, who = now_ms(), account()
+        store.note(database, Custody(created, who, "exporting", subject, f"{len(found.exhibits)} records"))
         case = Case(
             subject=subject,
             findings=found.findings,
@@ -113,14 +112,14 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
             custody=[msgspec.structs.asdict(each) for each in store.custody(database, subject)],
             ring=ring,
             created=created,
-            by=account,
+            by=who,
             settings=settings.digest(),
             identities=identities_digest(settings),
-            extra={REPORT_FILES.get(path.suffix, path.name): path.read_bytes() for path in reports},
+            extra={name: path.read_bytes() for name, path in _report_names(reports).items()},
         )
         path = output or Path(f"evidence-{subject}.zip")
         sha256 = write(build(case, signer), path)
-        store.note(database, Custody(_now(), account, "exported", subject, f"{len(found.exhibits)} records to {path.name}", sha256))
+        store.note(database, Custody(now_ms(), who, "exported", subject, f"{len(found.exhibits)} records to {path.name}", sha256))
     whole = sum(each.value is not None for each in found.exhibits)
     click.echo(f"{path}\nsha256 {sha256}")
     say(f"{len(found.exhibits)} records, {whole} of them whole, {len(found.chain)} ranges, {len(found.unavailable)} events unavailable")
@@ -147,7 +146,7 @@ def verify(ctx: click.Context, bundle: Path | None, trust: str, witness: Path | 
             verdict = checker.verify_bundle(checker.read_bundle(bundle), trust=trust, witness=kept)
         else:
             verdict = _verify_site(ctx.ensure_object(Options), trust, kept)
-    except (checker.Unreadable, ValueError) as error:
+    except (checker.Unreadable, ValueError, OSError, RecursionError) as error:
         verdict = checker.Verdict([checker.Problem("bundle_unreadable", str(bundle or witness), str(error))], [], [])
     if as_json:
         problems = [problem._asdict() for problem in verdict.problems]
@@ -164,9 +163,9 @@ def _verify_site(options: Options, trust: str, kept: Sequence[object]) -> checke
     if key_file is None:
         raise ConfigError("no evidence.key_file is set", advice="Name a bundle, or set it to where the ring of public keys lies.")
     ring = checker.Ring(load_ring(key_file), trust)
-    with _database(options) as database:
+    with clickhouse(options) as database:
         found = audit(database, ring, witness=kept)
-        store.note(database, Custody(_now(), _account(), "verified", "site", f"{found.ranges} ranges, {len(found.problems)} problems"))
+        store.note(database, Custody(now_ms(), account(), "verified", "site", f"{found.ranges} ranges, {len(found.problems)} problems"))
     return checker.Verdict(found.problems, found.notes, ring.fingerprints, found.records, found.ranges)
 
 
@@ -174,35 +173,54 @@ def _verify_site(options: Options, trust: str, kept: Sequence[object]) -> checke
 @click.argument("subjects", nargs=-1)
 @click.option("--open", "every", is_flag=True, help="All incidents that are not closed; to be run daily.")
 @click.option("--no-kafka", is_flag=True, help="Do not copy whole records from Kafka.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object for each subject, one a line.")
 @click.pass_obj
-def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bool) -> None:
+def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bool, as_json: bool) -> None:
     """Keep what findings or incidents SUBJECTS cite without an end: rows, ranges, and whole records; without SUBJECTS, list what is held.
 
     Hold while a matter is open, again when findings were added, and release it afterwards.
+
+    Exit 0: held; 4: nothing is known of one of SUBJECTS, and the others are held.
     """
-    with _database(options) as database:
+    unknown = 0
+    with clickhouse(options) as database:
         subjects = [*subjects, *(store.open_incidents(database) if every else ())]
-        for subject in subjects:
-            found = _with_originals(options.settings, _found(database, subject), kafka=not no_kafka)
+        for asked in subjects:
+            known = _found(database, asked)
+            if known is None:
+                unknown += 1
+                continue
+            subject, found = known[0], _with_originals(options.settings, known[1], kafka=not no_kafka)
             originals = {_place(each): each.value for each in found.exhibits if each.value is not None and each.value_from != "events"}
-            store.note(database, Custody(_now(), _account(), "held", subject, f"{len(found.exhibits)} records"))
+            store.note(database, Custody(now_ms(), account(), "held", subject, f"{len(found.exhibits)} records"))
             count = store.hold(database, subject, found, originals)
-            click.echo(f"{safe(subject)}: {count} records held, {len(found.unavailable)} events unavailable")
+            told = {"subject": subject, "records": count, "unavailable": len(found.unavailable)}
+            text = f"{safe(subject)}: {count} records held, {len(found.unavailable)} events unavailable"
+            click.echo(orjson.dumps(told).decode() if as_json else text)
         if not subjects and not every:
             for subject, rows in store.holds(database):
-                click.echo(f"{safe(subject)}: {rows} rows")
+                click.echo(orjson.dumps({"subject": subject, "rows": rows}).decode() if as_json else f"{safe(subject)}: {rows} rows")
+    raise SystemExit(NOT_FOUND if unknown else 0)
 
 
 @evidence.command()
 @click.argument("subject")
 @click.pass_obj
 def release(options: Options, subject: str) -> None:
-    """Let go of a hold: the copies are deleted, and retention counts again."""
-    with _database(options) as database:
-        if subject not in dict(store.holds(database)):
-            raise SystemExit(_unknown(subject, "is not on hold"))
-        store.note(database, Custody(_now(), _account(), "released", subject))
+    """Let go of a hold: the copies are deleted, and retention counts again.
+
+    Exit 0: released; 4: SUBJECT (its id, or how it begins) is not on hold.
+    """
+    with clickhouse(options) as database:
+        held = [each for each, _ in store.holds(database)]
+        begun = [each for each in held if each.startswith(subject)] if len(subject) >= store.PREFIX_MIN else []
+        chosen = [subject] if subject in held else begun
+        subject = the_one(chosen, subject, f"{safe(subject)} is not on hold: `trainwatch evidence hold` lists what is")
+        store.note(database, Custody(now_ms(), account(), "released", subject))
         store.release(database, subject)
+
+
+evidence.add_command(erase)
 
 
 @evidence.command()
@@ -211,7 +229,7 @@ def release(options: Options, subject: str) -> None:
 @click.pass_obj
 def log(options: Options, subject: str, *, as_json: bool) -> None:
     """The chain of custody: who listed, checked, held or took out evidence, of SUBJECT or all."""
-    with _database(options) as database:
+    with clickhouse(options) as database:
         entries = store.custody(database, subject)
     if as_json:
         for entry in entries:
@@ -226,22 +244,24 @@ def log(options: Options, subject: str, *, as_json: bool) -> None:
 # --- parts ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _database(options: Options) -> Database:
-    database = Database(servers.connected(options.settings, kafka=False).clickhouse)
-    migrate.check(database)
-    return database
+def _found(database: "Database", asked: str) -> tuple[str, Found] | None:
+    """The finding or incident whose id begins so, and what proves it; None, and said, when there is none, or several."""
+    ids = store.subjects(database, asked)
+    findings = store.findings_of(database, ids[0]) if len(ids) == 1 else []
+    if findings:
+        return ids[0], store.gather(database, findings)
+    say(f"{safe(asked)} begins several: {', '.join(ids)}" if len(ids) > 1 else f"{safe(asked)} is no finding and no incident: check the id")
+    return None
 
 
-def _found(database: Database, subject: str) -> Found:
-    findings = store.findings_of(database, subject)
-    if not findings:
-        raise SystemExit(_unknown(subject, "is no finding and no incident"))
-    return store.gather(database, findings)
-
-
-def _unknown(subject: str, why: str) -> int:
-    click.echo(f"{safe(subject)} {why}: check the id", err=True)
-    return NOT_FOUND
+def _report_names(reports: Iterable[Path]) -> dict[str, Path]:
+    """Under which names reports go into the bundle: none twice, and none that it has already."""
+    named: dict[str, Path] = {}
+    for path in reports:
+        name = Path(REPORT_FILES.get(path.suffix, f"report-{path.name}"))
+        number = 1 + sum(Path(REPORT_FILES.get(each.suffix, f"report-{each.name}")) == name for each in named.values())
+        named[str(name) if number == 1 else f"{name.stem}-{number}{name.suffix}"] = path
+    return named
 
 
 def _with_originals(settings: "Settings", found: Found, *, kafka: bool) -> Found:
@@ -283,14 +303,3 @@ def _signer(key_file: Path) -> Signer | None:
         say(f"{key_file} is not here: the manifest is not signed")
         return None
     return load_signer(key_file)
-
-
-def _account() -> str:
-    name = "unknown"
-    with suppress(KeyError, OSError):  # a uid without a name, in a container
-        name = getpass.getuser()
-    return f"{name}@{socket.gethostname()}"
-
-
-def _now() -> int:
-    return round(1000 * time.time())

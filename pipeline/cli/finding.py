@@ -6,29 +6,29 @@ What is printed came from logs, which attackers write: every cell goes through `
 import shlex
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from datetime import datetime
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
 from rich.console import Console
 
-from pipeline.cli import Options
-from pipeline.cli.console import build_table, confidence, invocation, safe, stdout
-from pipeline.cli.dlq import Since
+from pipeline.cli import Options, say
+from pipeline.cli.asking import SHORT, Row, clickhouse, detector_ids, evidence, finding_of, rows
+from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout
+from pipeline.cli.times import Since
 from pipeline.detect.detector import registry
-from pipeline.embedded import servers
-from pipeline.sink import labels
-from pipeline.sink.clickhouse import Database
+from pipeline.errors import TransientError
 
-NOT_FOUND = 4
+if TYPE_CHECKING:
+    from pipeline.sink.clickhouse import Database
+
 ROWS = 50
 ROWS_MAX = 100_000
 POLL_SECONDS = 2.0
 LINE_MAX = 400
 SUMMARY_MAX = 120
-SHORT = 12  # digits of an id that tell findings apart
 
 # An id that is quoted as the newest word of its finding; `since` in UTC milliseconds of the effect.
 LIST = """
@@ -44,19 +44,6 @@ ORDER BY f.effect_time DESC, f.finding_id
 LIMIT %(limit)s
 """
 SHOW = "SELECT * EXCEPT canonical FROM {db}.findings_current WHERE finding_id = %(finding)s"
-EVIDENCE = """
-SELECT c.position AS position, c.role AS role, c.event_time AS event_time, c.source AS source, c.summary AS summary, c.event_id AS event_id,
-    c.sha256 AS sha256, e.host AS host, e.raw AS raw
-FROM {db}.finding_evidence_current AS c
-LEFT JOIN
-(
-    SELECT event_id, host, raw FROM {db}.events
-    WHERE event_id IN (SELECT event_id FROM {db}.finding_evidence WHERE finding_id = %(finding)s)
-    LIMIT 1 BY event_id
-) AS e ON e.event_id = c.event_id
-WHERE c.finding_id = %(finding)s
-ORDER BY c.event_time, c.position
-"""
 INCIDENTS = """
 SELECT i.incident_id AS incident_id, i.title AS title, i.status AS status
 FROM {db}.incident_findings_current AS m
@@ -64,8 +51,6 @@ INNER JOIN {db}.incidents_current AS i ON i.incident_id = m.incident_id
 WHERE m.finding_id = %(finding)s AND i.status != 'retracted'
 ORDER BY incident_id
 """
-
-Row = dict[str, Any]
 
 LIST_EXAMPLES = """\b
 Examples:
@@ -96,7 +81,7 @@ def _complete_detector(ctx: click.Context, param: click.Parameter, incomplete: s
     "detectors",
     multiple=True,
     shell_complete=_complete_detector,
-    help="Only of this detector, e.g. p03_foreign_cancel; may be repeated.",
+    help="Only of this detector, p03 or p03_foreign_cancel; may be repeated.",
 )
 @click.option("--alert", is_flag=True, help="Only those above their gate.")
 @click.option("--all", "retracted", is_flag=True, help="Also those that later facts took back.")
@@ -109,34 +94,32 @@ def list_(options: Options, /, *, follow: bool, as_json: bool, limit: int, **cho
 
     Exit 0: also when there are none; 1: ClickHouse does not answer; 2: wrong usage or settings.
     """
-    unknown = set(chosen["detectors"]) - {each.meta.id for each in registry()}
-    if unknown:
-        raise click.UsageError(f"there is no detector {', '.join(sorted(unknown))}; `trainwatch rules` lists them.")
-    chosen["detectors"] = list(chosen["detectors"])  # ClickHouse knows an empty array, and no empty tuple
-    settings = servers.connected(options.settings, kafka=False)
-    with Database(settings.clickhouse) as database:
+    chosen["detectors"] = sorted(detector_ids(chosen["detectors"]))  # ClickHouse knows an empty array, and no empty tuple
+    with clickhouse(options) as database:
 
-        def ask(rows: int) -> list[Row]:
-            return _rows(database, LIST, {**chosen, "limit": rows})[::-1]
+        def ask(limit: int) -> list[Row]:
+            return rows(database, LIST, {**chosen, "limit": limit})[::-1]
 
-        found = ask(limit)
-        _print(found, as_json=as_json, heading=True)
-        if follow:
-            _follow(ask, found, as_json=as_json)
-        elif not as_json and len(found) == limit:
-            click.echo(f"the newest {limit}; --limit shows more", err=True)
+        tell(ask, limit, follow=follow, as_json=as_json)
 
 
-def _follow(ask: Callable[[int], list[Row]], found: Iterable[Row], *, as_json: bool) -> None:
+def tell(ask: Callable[[int], list[Row]], limit: int, *, follow: bool, as_json: bool) -> None:
+    """Print the newest, then what is new among all: an old finding may become final, or be taken back."""
+    found = ask(ROWS_MAX if follow else limit)
+    _print(found[-limit:], as_json=as_json, heading=True)
+    if not follow:
+        if not as_json and len(found) == limit:
+            say(f"the newest {limit}; --limit shows more")
+        return
     seen = Seen()
     list(seen.news(found))
-    try:
+    with suppress(KeyboardInterrupt):
         while True:
             time.sleep(POLL_SECONDS)
-            # Everything that the filters take: an old finding may become final, or be taken back.
-            _print(list(seen.news(ask(ROWS_MAX))), as_json=as_json, heading=False)
-    except KeyboardInterrupt:
-        return
+            try:
+                _print(list(seen.news(ask(ROWS_MAX))), as_json=as_json, heading=False)
+            except TransientError as error:
+                say(f"{error}; asking again")
 
 
 class Seen:
@@ -159,8 +142,10 @@ def _print(found: Sequence[Row], *, as_json: bool, heading: bool) -> None:
         for row in found:
             click.echo(orjson.dumps(row, default=str).decode())
         return
-    if found or heading:
+    if found:
         stdout().print(table_of(found, heading=heading))
+    elif heading:
+        say("no findings; whether records arrive and are judged is said by `trainwatch verify`")
 
 
 def table_of(found: Sequence[Row], *, heading: bool = True) -> Any:
@@ -171,7 +156,7 @@ def table_of(found: Sequence[Row], *, heading: bool = True) -> Any:
         withheld = "" if row["actor"] else row["actor_withheld"] or "unknown"
         status = row["status"] if row["alert"] else f"{row['status']}, below gate"
         table.add_row(
-            _time(row["effect_time"]),
+            moment(row["effect_time"]),
             safe(str(row["finding_id"])[:SHORT]),
             safe(row["severity"]),
             safe(row["detector"]),
@@ -197,30 +182,25 @@ def show(options: Options, finding_id: str, *, as_json: bool) -> None:
 
     Exit 0: found; 4: there is no such finding.
     """
-    settings = servers.connected(options.settings, kafka=False)
-    with Database(settings.clickhouse) as database:
-        ids = [each.finding_id for each in labels.find(database, finding_id)]
-        if len(ids) > 1:
-            raise click.UsageError(f"{finding_id} begins {len(ids)} ids or more: {', '.join(ids[:5])} ...")
-        if not ids:
-            click.echo(f"there is no finding {safe(finding_id)}: `trainwatch finding list --all` shows all ids", err=True)
-            raise SystemExit(NOT_FOUND)
-        found = _ask(database, ids[0])
+    with clickhouse(options) as database:
+        found = _ask(database, finding_of(database, finding_id).finding_id)
     if as_json:
         click.echo(orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2).decode())
     else:
         show_finding(stdout(), found, command_on(options.path))
 
 
-def _ask(database: Database, finding_id: str) -> Row:
+def _ask(database: "Database", finding_id: str) -> Row:
+    from pipeline.sink import labels  # noqa: PLC0415  keeps --help quick
+
     asked = {"finding": finding_id}
-    (row,) = _rows(database, SHOW, asked)
+    (row,) = rows(database, SHOW, asked)
     names = "name", "answer", "by", "note", "missing"
     row["checklist"] = [dict(zip(names, item, strict=True)) for item in row["checklist"]]
     return {
         **row,
-        "evidence": _rows(database, EVIDENCE, asked),
-        "incidents": _rows(database, INCIDENTS, asked),
+        "evidence": evidence(database, [finding_id]),
+        "incidents": rows(database, INCIDENTS, asked),
         "labels": [{name: getattr(each, name) for name in each.__struct_fields__} for each in labels.history(database, finding_id)],
         "detector_says": _meta(str(row["detector"])),
     }
@@ -232,16 +212,6 @@ def _meta(detector: str) -> dict[str, Any]:
         if each.meta.id == detector:
             return {"runbook": each.meta.runbook, "blind_spots": list(each.meta.blind_spots)}
     return {}
-
-
-def _rows(database: Database, sql: str, asked: dict[str, Any]) -> list[Row]:
-    columns, rows = database.query_with_columns(sql, asked)
-    return [{name: _text(value) for name, value in zip(columns, row, strict=True)} for row in rows]
-
-
-def _text(value: object) -> object:
-    """The driver answers with bytes where a line is no UTF-8."""
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 
 def command_on(path: Path | None) -> str:
@@ -262,7 +232,7 @@ def show_finding(console: Console, found: Row, command: str) -> None:
     console.print(f"  actor {safe(found['actor'] or 'withheld')}; confidence {confidence(found['confidence'], withheld)}")
     parts = ", ".join(f"{safe(name)} {value:.2f}" for name, value in dict(found["confidence_parts"]).items())
     console.print(f"    = {parts}" if parts else "    of one part")
-    console.print(f"  cause {_time(found['cause_time'])}, effect {_time(found['effect_time'])}, closes {_time(found['closes_at'])}")
+    console.print(f"  cause {moment(found['cause_time'])}, effect {moment(found['effect_time'])}, closes {moment(found['closes_at'])}")
     if found["silent"]:
         console.print(f"  never heard: {safe(', '.join(found['silent']))}")
     for each in found["incidents"]:
@@ -279,7 +249,7 @@ def show_finding(console: Console, found: Row, command: str) -> None:
     for item in found["evidence"]:
         line = item["raw"] or "(the line is no longer in ClickHouse)"
         cells = (item["source"], item["host"], item["summary"])
-        lines.add_row(safe(item["role"]), _time(item["event_time"]), *(safe(cell) for cell in cells), safe(line, LINE_MAX))
+        lines.add_row(safe(item["role"]), moment(item["event_time"]), *(safe(cell) for cell in cells), safe(line, LINE_MAX))
     console.print(lines)
     said = found["detector_says"]
     if said:
@@ -292,7 +262,3 @@ def show_finding(console: Console, found: Row, command: str) -> None:
         console.print(f"  {command} job explain {safe(found['job_id'])}", soft_wrap=True)
     console.print(f"  {command} evidence export {safe(found['finding_id'])}", soft_wrap=True)
     console.print(f"  {command} label {short} true|false|benign --note ...", soft_wrap=True)
-
-
-def _time(value: object) -> str:
-    return f"{value:%Y-%m-%d %H:%M:%S}Z" if isinstance(value, datetime) else safe(value)

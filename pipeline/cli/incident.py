@@ -1,33 +1,38 @@
-"""`trainwatch incident list | show | report | rumour | status | assign | note | reply`: cases, what is said of them, what people did.
+"""`trainwatch incident list | show | report | rumour | status | assign | note | reply | reveal | presence`: cases, and what people did.
 
 What the pipeline says of an incident is its own and changes with the evidence.  What people do is written into a journal that is only ever
 added to: who, when, what; nothing in it changes what is judged.  A merged incident keeps its journal: old ids lead to the one that has the
 findings now, and the entries of all its ids are shown with it.
 """
 
-import getpass
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 import orjson
 from rich.console import Console
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, asking, say
+from pipeline.cli.asking import clickhouse
 from pipeline.cli.console import build_table, moment, safe, stdout
-from pipeline.embedded import servers
+from pipeline.cli.output import write_file
+from pipeline.cli.presence import presence
+from pipeline.cli.reveal import reveal
+from pipeline.cli.times import Number
 from pipeline.incidents.report import Entry, Report, as_json, figures, newest, page
 from pipeline.incidents.report_text import ratio
 from pipeline.loss.rumour import Checked, Rumour, check
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident, Loss, Range
 from pipeline.settings import Settings
-from pipeline.sink.clickhouse import Database
 
-NOT_FOUND, SEVERAL = 4, 5
+if TYPE_CHECKING:
+    from pipeline.sink.clickhouse import Database
+
+SEVERAL = 5
 STATES = ("open", "investigating", "contained", "closed")
 TEXT_MAX = 20_000
 ID_MIN = 6  # digits of an id that are enough
@@ -46,6 +51,7 @@ WHERE startsWith(incident_id, %(id)s) OR has(aliases, %(id)s) ORDER BY exact DES
 BODY = "SELECT canonical, revision, aliases FROM {db}.incidents_current WHERE incident_id = %(id)s"
 FINDINGS = "SELECT canonical FROM {db}.findings_current WHERE finding_id IN %(ids)s ORDER BY effect_time, finding_id"
 LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
+MERGED = "SELECT incident_id FROM {db}.incidents_current WHERE merged_into = %(id)s"
 JOURNAL = """
 SELECT incident_id, toUnixTimestamp64Milli(at) AS at, operator, action, value, text FROM {db}.incident_journal
 WHERE incident_id IN %(ids)s ORDER BY at, entry_id
@@ -64,8 +70,8 @@ def incident() -> None:
 @click.pass_obj
 def list_(options: Options, cluster: str, limit: int, *, as_json_too: bool) -> None:
     """List incidents, alerts first, with their state and whom they are assigned to."""
-    with _database(options.settings) as database:
-        rows = _rows(database, LIST, {"cluster": cluster, "limit": limit})
+    with clickhouse(options) as database:
+        rows = asking.rows(database, LIST, {"cluster": cluster, "limit": limit})
         entries = _journals(database, [name for row in rows for name in (row["incident_id"], *row["aliases"])])
     for row in rows:
         mine = tuple(entry for name in (row["incident_id"], *row.pop("aliases")) for entry in entries.get(name, ()))
@@ -90,7 +96,7 @@ def show(options: Options, incident_id: str, *, as_json_too: bool) -> None:
 
     Exit 0: found; 4: nothing is known under this id; 5: several begin so.
     """
-    with _database(options.settings) as database:
+    with clickhouse(options) as database:
         found = read(database, resolve(database, incident_id))
     if as_json_too:
         click.echo(as_json(found).decode())
@@ -105,23 +111,23 @@ def show(options: Options, incident_id: str, *, as_json_too: bool) -> None:
 @click.pass_obj
 def report(options: Options, incident_id: str, out: Path, *, as_json_too: bool) -> None:
     """Write the whole report of INCIDENT_ID into one file that needs no network: HTML, or JSON of the same."""
-    with _database(options.settings) as database:
+    with clickhouse(options) as database:
         found = read(database, resolve(database, incident_id))
     body = as_json(found) if as_json_too else page(found).encode()
-    out.write_bytes(body)
+    write_file(out, body)
     say(f"{out}: {len(body):,} bytes; it holds names and log lines, so mind who reads it")
 
 
 @incident.command()
 @click.argument("incident_id")
 @click.option("--gpus", type=click.IntRange(1), required=True, help="How many GPUs people say were concerned.")
-@click.option("--days", type=click.FloatRange(0, min_open=True), required=True, help="For how many days.")
-@click.option("--money", type=click.FloatRange(0), default=None, help="What they say it cost, in the currency of the prices.")
+@click.option("--days", type=Number(0, min_open=True), required=True, help="For how many days.")
+@click.option("--money", type=Number(0), default=None, help="What they say it cost, in the currency of the prices.")
 @click.option("--json", "as_json_too", is_flag=True, help="One JSON object instead of text.")
 @click.pass_obj
 def rumour(options: Options, incident_id: str, gpus: int, days: float, money: float | None, *, as_json_too: bool) -> None:
     """Hold what people say of the scale of INCIDENT_ID against the records."""
-    with _database(options.settings) as database:
+    with clickhouse(options) as database:
         body = read(database, resolve(database, incident_id)).incident
     checked = check(Rumour(gpus=gpus, days=days, money=money), body.loss, body.limits)
     if as_json_too:
@@ -137,7 +143,7 @@ def rumour(options: Options, incident_id: str, gpus: int, days: float, money: fl
 @click.pass_obj
 def status(options: Options, incident_id: str, state: str, why: str) -> None:
     """Say in the journal how far work on INCIDENT_ID has come."""
-    _write(options.settings, incident_id, "status", state, why)
+    _write(options, incident_id, "status", state, why)
 
 
 @incident.command()
@@ -146,7 +152,7 @@ def status(options: Options, incident_id: str, state: str, why: str) -> None:
 @click.pass_obj
 def assign(options: Options, incident_id: str, assignee: str) -> None:
     """Say in the journal who works on INCIDENT_ID."""
-    _write(options.settings, incident_id, "assign", assignee, "")
+    _write(options, incident_id, "assign", assignee, "")
 
 
 @incident.command()
@@ -155,7 +161,7 @@ def assign(options: Options, incident_id: str, assignee: str) -> None:
 @click.pass_obj
 def note(options: Options, incident_id: str, text: str) -> None:
     """Add TEXT to the journal of INCIDENT_ID."""
-    _write(options.settings, incident_id, "note", "", text)
+    _write(options, incident_id, "note", "", text)
 
 
 @incident.command()
@@ -165,23 +171,27 @@ def note(options: Options, incident_id: str, text: str) -> None:
 @click.pass_obj
 def reply(options: Options, incident_id: str, text: str, who: str) -> None:
     """Add the reply of a person whom INCIDENT_ID concerns: it stands in every report, as it was given."""
-    _write(options.settings, incident_id, "reply", who, text)
+    _write(options, incident_id, "reply", who, text)
+
+
+incident.add_command(reveal)
+incident.add_command(presence)
 
 
 # --- asking -----------------------------------------------------------------------------------------------------------------------
 
 
-def resolve(database: Database, asked: str) -> str:
+def resolve(database: "Database", asked: str) -> str:
     """The id of the incident that has these findings now.  Exits 4 when there is none, 5 when several begin so."""
     name = asked.strip().lower()
     for _ in range(MERGES_MAX):
-        found = _rows(database, FIND, {"id": name}) if len(name) >= ID_MIN else []
+        found = asking.rows(database, FIND, {"id": name}) if len(name) >= ID_MIN else []
         exact = [row for row in found if row["exact"]]
         live = [row for row in found if row["status"] != "retracted"]
         chosen = exact[:1] or live or found
         if not chosen:
-            click.echo(f"nothing is known under {safe(asked)}: see `trainwatch incident list`", err=True)
-            raise SystemExit(NOT_FOUND)
+            say(f"nothing is known under {safe(asked)}: `trainwatch incident list` shows ids, whose first {ID_MIN} digits are enough")
+            raise SystemExit(asking.NOT_FOUND)
         if len(chosen) > 1:
             click.echo(f"several incidents begin with {safe(asked)}: {', '.join(row['incident_id'][:16] for row in chosen[:5])}", err=True)
             raise SystemExit(SEVERAL)
@@ -191,58 +201,47 @@ def resolve(database: Database, asked: str) -> str:
     return name
 
 
-def read(database: Database, incident_id: str) -> Report:
+def read(database: "Database", incident_id: str) -> Report:
     """Everything that is known of an incident."""
     ((canonical, revision, aliases),) = database.query(BODY, {"id": incident_id})
     body = msgspec.json.decode(canonical, type=Incident)
     findings = database.query(FINDINGS, {"ids": [member.finding for member in body.members] or [""]})
     lines = database.query(LINES, {"ids": sorted({each.event_id for each in body.timeline}) or [""]})
-    journal = _journals(database, [incident_id, *aliases])
+    merged = [name for (name,) in database.query(MERGED, {"id": incident_id})]  # aliases of a large one are told in part
+    journal = _journals(database, sorted({incident_id, *aliases, *merged}))
     entries = sorted((entry for each in journal.values() for entry in each), key=lambda entry: entry.at)
     return Report(
         incident=body,
         revision=revision,
         findings=tuple(msgspec.json.decode(text, type=Finding) for (text,) in findings),
-        lines={str(event_id): _text(raw) for event_id, raw in lines},
+        lines={str(event_id): asking.text_of(raw) for event_id, raw in lines},
         journal=tuple(entries),
     )
 
 
-def _text(raw: str | bytes) -> str:
-    """A line as received; bytes that are no UTF-8 are written out."""
-    return raw.decode("utf-8", "backslashreplace") if isinstance(raw, bytes) else raw
-
-
-def _journals(database: Database, ids: Sequence[str]) -> dict[str, tuple[Entry, ...]]:
+def _journals(database: "Database", ids: Sequence[str]) -> dict[str, tuple[Entry, ...]]:
     found: dict[str, list[Entry]] = {}
-    for row in _rows(database, JOURNAL, {"ids": list(ids) or [""]}):
+    for row in asking.rows(database, JOURNAL, {"ids": list(ids) or [""]}):
         found.setdefault(str(row.pop("incident_id")), []).append(Entry(**row))
     return {name: tuple(entries) for name, entries in found.items()}
 
 
-def _write(settings: Settings, asked: str, action: str, value: str, text: str) -> None:
+def _write(options: Options, asked: str, action: str, value: str, text: str) -> None:
     if len(value) + len(text) > TEXT_MAX:
         raise click.UsageError(f"at most {TEXT_MAX:,} characters go into one entry")
-    with _database(settings) as database:
+    if not (value + text).strip():
+        raise click.UsageError("an entry without a word stays in the journal for good: say something")
+    with clickhouse(options) as database:
         incident_id = resolve(database, asked)
-        entry = {"incident_id": incident_id, "operator": operator(settings), "action": action, "value": value, "text": text}
+        entry = {"incident_id": incident_id, "operator": operator(options.settings), "action": action, "value": value, "text": text}
         database.insert("incident_journal", {"at": [datetime.now(UTC)], **{name: [each] for name, each in entry.items()}})
     say(f"{incident_id[:12]}: {action} {value}".rstrip() + f", by {entry['operator']}")
 
 
 def operator(settings: Settings) -> str:
     """Who sits here: the system user, which nobody chooses freely, and what the settings state beside it."""
-    user = getpass.getuser()
+    user = asking.user()
     return f"{user} ({settings.operator})" if settings.operator else user
-
-
-def _database(settings: Settings) -> Database:
-    return Database(servers.connected(settings, kafka=False).clickhouse)
-
-
-def _rows(database: Database, sql: str, asked: dict[str, Any]) -> list[dict[str, Any]]:
-    columns, rows = database.query_with_columns(sql, asked)
-    return [dict(zip(columns, row, strict=True)) for row in rows]
 
 
 # --- showing ----------------------------------------------------------------------------------------------------------------------
@@ -271,7 +270,8 @@ def print_report(console: Console, found: Report) -> None:
         table.add_row(*map(safe, (each.kind, each.who or "-", ratio(each.low), ratio(each.high), kinds)))
     console.print(table)
     console.print(
-        f"Scope: {len(scope.attempts)} attempts of {len(scope.users)} owners, {scope.exposed} more loaded suspect artefacts; "
+        f"Scope: {scope.affected or len(scope.attempts)} attempts of {scope.affected_users or len(scope.users)} owners, "
+        f"{scope.exposed} more loaded suspect artefacts, {scope.derived} went on from what these saved; "
         f"{scope.unaffected} of {scope.examined} that ended are unaffected, {scope.unexplained} unexplained"
     )
     for line in body.limits:

@@ -1,19 +1,20 @@
 """`trainwatch job explain ID`: why a job ended, from ClickHouse: verdict, findings, the lines that prove it, and its timeline."""
 
 from collections.abc import Sequence
-from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import orjson
-from rich.console import Console
 
 from pipeline.cli import Options
-from pipeline.cli.console import build_table, confidence, safe, stdout
-from pipeline.embedded import servers
-from pipeline.sink.clickhouse import Database
+from pipeline.cli.asking import NOT_FOUND, clickhouse, evidence, rows
+from pipeline.cli.console import build_table, confidence, moment, safe, stdout
 
-NOT_FOUND = 4
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from pipeline.sink.clickhouse import Database
+
 TIMELINE_ROWS = 40
 TIMELINE_ROWS_MAX = 10_000
 NO_LIMIT = 2**63 - 1
@@ -25,14 +26,6 @@ FROM {db}.verdicts_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR clust
 FINDINGS = """
 SELECT finding_id, attempt, detector, severity, status, owner, actor, actor_withheld, summary, confidence, alert, gate, checklist
 FROM {db}.findings_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY cause_time
-"""
-EVIDENCE = """
-SELECT e.finding_id, e.role, e.event_time, e.source, e.summary, e.event_id, e.sha256, any(r.raw), any(r.host)
-FROM {db}.finding_evidence_current AS e
-LEFT JOIN (SELECT event_id, raw, host FROM {db}.events WHERE event_id IN %(ids)s) AS r ON r.event_id = e.event_id
-WHERE e.finding_id IN %(findings)s
-GROUP BY e.finding_id, e.role, e.event_time, e.source, e.summary, e.event_id, e.sha256
-ORDER BY e.finding_id, e.event_time, e.event_id
 """
 LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
 TIMELINE = """
@@ -65,8 +58,7 @@ def explain(options: Options, job_id: str, cluster: str, timeline: int | None, *
         raise click.UsageError("--all is the whole timeline: leave --timeline out.")
     if timeline is None:
         timeline = NO_LIMIT if everything or as_json else TIMELINE_ROWS
-    settings = servers.connected(options.settings, kafka=False)
-    with Database(settings.clickhouse) as database:
+    with clickhouse(options) as database:
         found = _ask(database, job_id, cluster, timeline)
     known = found["verdicts"] or found["findings"] or found["timeline_length"]
     if as_json:
@@ -78,20 +70,10 @@ def explain(options: Options, job_id: str, cluster: str, timeline: int | None, *
         raise SystemExit(NOT_FOUND)
 
 
-def _ask(database: Database, job_id: str, cluster: str, timeline: int) -> dict[str, Any]:
+def _ask(database: "Database", job_id: str, cluster: str, timeline: int) -> dict[str, Any]:
     asked = {"job": job_id, "cluster": cluster}
-    verdicts = _rows(database, VERDICTS, asked)
-    findings = _rows(database, FINDINGS, asked)
-    evidence: list[dict[str, Any]] = []
-    if findings:
-        ids = [str(row["finding_id"]) for row in findings]
-        cited = database.query("SELECT DISTINCT event_id FROM {db}.finding_evidence WHERE finding_id IN %(ids)s", {"ids": ids})
-        evidence = _rows(
-            database,
-            EVIDENCE,
-            {"findings": ids, "ids": [event_id for (event_id,) in cited] or [""]},
-            ("finding_id", "role", "event_time", "source", "summary", "event_id", "sha256", "raw", "host"),
-        )
+    verdicts = rows(database, VERDICTS, asked)
+    findings = rows(database, FINDINGS, asked)
     ((length,),) = database.query(TIMELINE_LENGTH, asked)
     lines = dict(database.query(LINES, {"ids": [str(row["by_event_id"]) for row in verdicts] or [""]}))
     for row in verdicts:
@@ -99,22 +81,17 @@ def _ask(database: Database, job_id: str, cluster: str, timeline: int) -> dict[s
     return {
         "verdicts": verdicts,
         "findings": findings,
-        "evidence": evidence,
-        "timeline": _rows(database, TIMELINE, {**asked, "limit": timeline}) if timeline else [],
+        "evidence": evidence(database, [str(row["finding_id"]) for row in findings]),
+        "timeline": rows(database, TIMELINE, {**asked, "limit": timeline}) if timeline else [],
         "timeline_length": length,
     }
 
 
-def _rows(database: Database, sql: str, asked: dict[str, Any], names: Sequence[str] = ()) -> list[dict[str, Any]]:
-    columns, rows = database.query_with_columns(sql, asked)
-    return [dict(zip(names or columns, row, strict=True)) for row in rows]
-
-
-def show(console: Console, job_id: str, found: dict[str, Any]) -> None:
+def show(console: "Console", job_id: str, found: dict[str, Any]) -> None:
     """Everything for people."""
     for row in found["verdicts"]:
         console.print(f"[bold]Job {safe(job_id)}[/bold] of {safe(row['owner'])}, attempt {safe(row['attempt'])}")
-        console.print(f"  ended {_time(row['end_time'])} as {safe(row['state'])}, {row['gpus'] or '?'} GPUs")
+        console.print(f"  ended {moment(row['end_time'])} as {safe(row['state'])}, {row['gpus'] or '?'} GPUs")
         console.print(f"  verdict: [bold]{safe(row['verdict'])}[/bold], {safe(row['cause'])} ({safe(row['status'])})")
         if row["by_event_id"]:
             console.print(f"  proved by {safe(row['by_source'])}: {safe(row['by_summary'])}")
@@ -128,23 +105,21 @@ def show(console: Console, job_id: str, found: dict[str, Any]) -> None:
         table = build_table("", "role", "time", "source", "what", "line")
         for item in found["evidence"]:
             if item["finding_id"] == row["finding_id"]:
-                table.add_row(safe(item["role"]), _time(item["event_time"]), safe(item["source"]), safe(item["summary"]), safe(item["raw"]))
+                table.add_row(
+                    safe(item["role"]), moment(item["event_time"]), safe(item["source"]), safe(item["summary"]), safe(item["raw"])
+                )
         console.print(table)
     if found["timeline"]:
         table = build_table("Timeline", "time", "what", "source", "kind", "host", "actor", "text")
         for row in found["timeline"]:
             cells = (row["what"], row["source"], row["kind"], row["host"], row["actor"], row["text"])
-            table.add_row(_time(row["ts"]), *(safe(cell, 120) for cell in cells))
+            table.add_row(moment(row["ts"]), *(safe(cell, 120) for cell in cells))
         console.print(table)
     if (shown := len(found["timeline"])) < found["timeline_length"]:
         console.print(f"{shown} of {found['timeline_length']:,} rows of the timeline; --all shows the rest")
 
 
-def _show_checklist(console: Console, checklist: Sequence[tuple[Any, ...]]) -> None:
+def _show_checklist(console: "Console", checklist: Sequence[tuple[Any, ...]]) -> None:
     for name, answer, _, note, missing in checklist:
         why = f"missing: {', '.join(map(str, missing))}" if missing else str(note)
         console.print(f"    {safe(name):<20} {safe(answer):<12} {safe(why)}")
-
-
-def _time(value: object) -> str:
-    return f"{value:%Y-%m-%d %H:%M:%S}Z" if isinstance(value, datetime) else safe(value)

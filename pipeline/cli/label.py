@@ -1,32 +1,27 @@
-"""`trainwatch label FINDING true|false|benign`: what an investigator says of a finding; and how often detectors are right by that.
+"""`trainwatch label FINDING true|false|benign`: what an investigator says of a finding, here or on a topic; how often detectors are right.
 
 Nothing is changed or deleted: a finding keeps what it says, and a later label of the same finding stands above the earlier one.
 """
 
-import getpass
-import socket
-import time
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import cache
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from pipeline.cli import Options
+from pipeline.cli import Options, say
+from pipeline.cli.asking import account, clickhouse, finding_of
 from pipeline.cli.console import build_table, moment, safe, stdout
-from pipeline.detect.detector import registry
-from pipeline.embedded import servers
+from pipeline.cli.times import now_ms
 from pipeline.sink import labels
-from pipeline.sink.clickhouse import Database
-from pipeline.sink.evidence import Custody
-from pipeline.sink.labels import Labelled, Quality, Word
+from pipeline.sink.labels import Quality, Said, Word, custody_of, explanations, refusal
 
-NOT_FOUND = 4
+if TYPE_CHECKING:
+    from pipeline.sink.clickhouse import Database
+
+POLL_SECONDS = 1.0
 ROWS = 20
 ROWS_MAX = 100_000
-NOTE_MAX = 2000
-NAME_MAX = 100
 
 EXAMPLES = """\b
 Examples:
@@ -34,13 +29,8 @@ Examples:
   trainwatch label a378b78a07ce benign --because admin_ticket --note "CHG-17, entered late"
   trainwatch label --list
   trainwatch label --summary
+  trainwatch label --from-topic                    # runs until SIGTERM or Ctrl-C; with --once it ends: for cron
 """
-
-
-@cache
-def explanations() -> tuple[str, ...]:
-    """Names under which detectors know what is harmless."""
-    return tuple(sorted({each.__name__ for detector in registry() for each in detector.meta.benign}))
 
 
 def _complete_explanation(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  a signature of click
@@ -60,6 +50,8 @@ def _complete_explanation(ctx: click.Context, param: click.Parameter, incomplete
 @click.option("--as", "on_behalf_of", default="", help="Who you are; your account is noted as well. Default: the setting `operator`.")
 @click.option("--list", "listing", is_flag=True, help="Labels instead, the newest first; of FINDING, or all.")
 @click.option("--summary", is_flag=True, help="Precision of each detector instead.")
+@click.option("--from-topic", is_flag=True, help="Note the labels that come on the topic trainwatch.labels.v1, until SIGTERM or Ctrl-C.")
+@click.option("--once", is_flag=True, help="With --from-topic: note what waits, then end.")
 @click.option("--limit", type=click.IntRange(1, ROWS_MAX), default=ROWS, show_default=True, help="Rows of --list.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_obj
@@ -74,77 +66,72 @@ def label(  # noqa: PLR0913, RUF100  one parameter an option
     *,
     listing: bool,
     summary: bool,
+    from_topic: bool,
+    once: bool,
     as_json: bool,
 ) -> None:
     """Say whether FINDING (an id, or how it begins) was true, false, or benign because of something.
 
-    Labels feed the precision of detectors, are never deleted, and stand in the custody log.
+    Labels feed the precision of detectors, are never deleted, and stand in the custody log. Tools that cannot run this command send them to
+    the topic trainwatch.labels.v1; one `--from-topic` of a site notes them.
 
-    Exit 0: noted; 4: there is no such finding; 2: wrong usage.
+    Exit 0: noted, or ended as asked; 1: a server does not answer; 2: wrong usage; 3: with --once, one was no label; 4: there is no such
+    finding.
     """
-    _refuse(finding, word, because, note, on_behalf_of, listing=listing, summary=summary)
-    settings = servers.connected(options.settings, kafka=False)
-    with Database(settings.clickhouse) as database:
-        if summary:
-            _show_quality(labels.quality(database), as_json=as_json)
-        elif listing:
-            found = _one(database, finding).finding_id if finding else ""
-            _show_labels(labels.history(database, found, limit=limit), as_json=as_json)
-        else:
-            chosen = _one(database, finding)
-            said = Word(word or "")
-            on_behalf_of = on_behalf_of or options.settings.operator
-            detail = " ".join(filter(None, (said.value, because and f"because {because}", on_behalf_of and f"for {on_behalf_of}")))
-            custody = Custody(round(1000 * time.time()), account(), "labelled", chosen.finding_id, detail)
-            labels.add(database, chosen, said, custody, because=because, on_behalf_of=on_behalf_of, note=note)
-            told = {
-                "finding": chosen.finding_id,
-                "detector": chosen.detector,
-                "label": said.value,
-                "because": because,
-                "by": custody.account,
-            }
-            click.echo(
-                msgspec.json.encode(told).decode()
-                if as_json
-                else f"{chosen.finding_id} {safe(chosen.detector)}: {detail}, by {safe(custody.account)}"
-            )
-
-
-def _refuse(finding: str, word: str | None, because: str, note: str, on_behalf_of: str, *, listing: bool, summary: bool) -> None:
-    """Raises UsageError with what to type instead."""
-    if listing or summary:
-        if word or because or note or on_behalf_of or (summary and (finding or listing)):
-            raise click.UsageError("--summary stands alone; --list takes FINDING, --limit and --json.")
-        return
-    if not finding or word is None:
+    said = _said(finding, word, because, note, on_behalf_of or options.settings.operator)
+    modes = [name for name, chosen in (("--list", listing), ("--summary", summary), ("--from-topic", from_topic)) if chosen]
+    if modes and (len(modes) > 1 or word or because or note or on_behalf_of or (finding and not listing)):
+        raise click.UsageError("--summary and --from-topic stand alone; --list takes FINDING, --limit and --json.")
+    if not modes and said is None:
         raise click.UsageError(
             f"say which finding and what: trainwatch label FINDING {'|'.join(Word)}. `trainwatch finding list` shows ids."
         )
-    if (word == Word.BENIGN) != bool(because):
-        raise click.UsageError("benign needs --because NAME, the others none; names: " + ", ".join(explanations()))
-    if because and because not in explanations():
-        raise click.UsageError(f"{because!r} is no explanation that detectors know; names: " + ", ".join(explanations()))
-    if len(note) > NOTE_MAX or len(on_behalf_of) > NAME_MAX:
-        raise click.UsageError(f"--note takes {NOTE_MAX} characters, --as {NAME_MAX}.")
+    with clickhouse(options) as database:
+        if from_topic:
+            raise SystemExit(_take(options, database, once=once))
+        if summary:
+            _show_quality(labels.quality(database), as_json=as_json)
+        elif said is None or listing:
+            found = finding_of(database, finding).finding_id if finding else ""
+            _show_labels(labels.history(database, found, limit=limit), as_json=as_json)
+        else:
+            chosen = finding_of(database, finding)
+            custody = custody_of(said, chosen, said.account, now_ms())
+            labels.add(database, chosen, said, custody)
+            told = {"finding": chosen.finding_id, "detector": chosen.detector, "label": said.label, "because": because, "by": said.account}
+            text = f"{chosen.finding_id} {safe(chosen.detector)}: {custody.detail}, by {safe(said.account)}"
+            click.echo(msgspec.json.encode(told).decode() if as_json else text)
 
 
-def _one(database: Database, prefix: str) -> Labelled:
-    found = labels.find(database, prefix)
-    if len(found) > 1:
-        raise click.UsageError(f"{prefix} begins {len(found)} ids or more: {', '.join(each.finding_id for each in found[:5])} ...")
-    if not found:
-        click.echo(f"there is no finding {safe(prefix)}: `trainwatch finding list --all` shows all ids", err=True)
-        raise SystemExit(NOT_FOUND)
-    return found[0]
+def _said(finding: str, word: str | None, because: str, note: str, on_behalf_of: str) -> Said | None:
+    """What is said; None: nothing.  Raises UsageError with what to type instead."""
+    if not finding or word is None:
+        return None
+    said = Said(finding=finding, label=Word(word), account=account(), because=because, note=note, on_behalf_of=on_behalf_of)
+    if why := refusal(said):
+        raise click.UsageError(f"{why}. Options: --because NAME, --note, --as.")
+    return said
 
 
-def account() -> str:
-    """Account and machine, as the custody log has them."""
-    name = "unknown"
-    with suppress(KeyError, OSError):  # a uid without a name, in a container
-        name = getpass.getuser()
-    return f"{name}@{socket.gethostname()}"
+def _take(options: Options, database: "Database", *, once: bool) -> int:
+    """Note what comes on the topic, until it is ended; the exit code."""
+    from pipeline.cli.notify import FAILED, asked_to_end  # noqa: PLC0415  keeps --help quick
+    from pipeline.cli.replay import with_broker  # noqa: PLC0415
+    from pipeline.runtime.labelling import Labeller  # noqa: PLC0415
+
+    refused = quiet = 0
+    with Labeller(with_broker(options.settings), database, say) as labeller, asked_to_end() as ended:
+        say(f"noting labels from {labeller.topic}")
+        while not ended():
+            told = labeller.round(POLL_SECONDS)
+            refused += told.refused
+            if told.noted:
+                say(f"{told.noted} labels noted")
+            # The first answers of a group may be empty while partitions are handed out.
+            quiet = 0 if any(told) else quiet + 1
+            if once and quiet > 2 and labeller.caught_up():
+                break
+    return FAILED if once and refused else 0
 
 
 def _show_labels(found: Sequence[labels.Label], *, as_json: bool) -> None:

@@ -154,14 +154,8 @@ def show_plan(plan: "Plan", lost: "Sequence[Place]") -> None:
     warnings = {
         f"{plan.again} were sent before: they become second rows, counted as duplicates; findings stay as they are": plan.again,
         f"{plan.unsure} may have been sent by a replay that broke off; a second delivery changes no finding": plan.unsure,
-        f"{plan.stubborn} were refused {_stubborn()} times or more: unless the cause is cured they come back": plan.stubborn,
+        f"{plan.parked} are parked: refused too often (dead_letters.attempts_max); cure the cause, then --parked sends them": plan.parked,
     }
     for text, count in warnings.items():
         if count:
             say(f"careful: {text}")
-
-
-def _stubborn() -> int:
-    from pipeline.runtime.resend import STUBBORN  # noqa: PLC0415  keeps --help quick
-
-    return STUBBORN

@@ -13,17 +13,16 @@ import click
 import msgspec
 
 from pipeline.cli import Options, say
+from pipeline.cli.asking import account, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
-from pipeline.cli.dlq import UNITS, Since
-from pipeline.cli.label import account
 from pipeline.cli.replay import with_broker
-from pipeline.errors import BrokerUnavailable
+from pipeline.cli.times import UNITS, Duration, Since, now_ms
+from pipeline.errors import BrokerUnavailable, ConfigError
 
 if TYPE_CHECKING:
     from pipeline.runtime.notify_book import Book, Standing
 
 FAILED = 3
-NOT_FOUND = 4
 POLL_SECONDS = 1.0
 SNOOZE_DAYS_MAX = 30
 ROWS = 30
@@ -57,7 +56,7 @@ def notify(ctx: click.Context, *, once: bool) -> None:
 
     settings = with_broker(ctx.ensure_object(Options).settings)
     failed = 0
-    with Book(settings.notify.state_file) as book, Notifier(settings, book, say) as notifier, _asked_to_end() as ended:
+    with Book(settings.notify.state_file) as book, Notifier(settings, book, say) as notifier, asked_to_end() as ended:
         say(f"notifying {', '.join(target.name for target in settings.notify.targets)}")
         quiet = 0
         while not ended():
@@ -78,7 +77,7 @@ def notify(ctx: click.Context, *, once: bool) -> None:
 
 
 @contextmanager
-def _asked_to_end() -> Iterator[Callable[[], bool]]:
+def asked_to_end() -> Iterator[Callable[[], bool]]:
     """SIGTERM and Ctrl-C end after the round under way."""
     asked = []
 
@@ -101,9 +100,9 @@ def test(options: Options, target: str) -> None:
 
     Exit 0: taken; 3: not, with the reason.
     """
-    from pipeline.runtime.notify import now_ms, test_notice  # noqa: PLC0415  keeps --help quick
+    from pipeline.runtime.notify import send_test  # noqa: PLC0415  keeps --help quick
 
-    answer = test_notice(options.settings.notify, target, now_ms())
+    answer = send_test(options.settings.notify, target, now_ms())
     click.echo(f"{safe(target)}: " + ("taken" if answer.taken else safe(answer.why)))
     raise SystemExit(0 if answer.taken else FAILED)
 
@@ -125,22 +124,19 @@ def ack(options: Options, subject: str, note: str, *, undo: bool) -> None:
 
 @notify.command()
 @click.argument("subject")
-@click.argument("duration")
+@click.argument("duration", type=Duration())
 @click.option("--note", default="", help="Why it can wait.")
 @click.pass_obj
-def snooze(options: Options, subject: str, duration: str, note: str) -> None:
+def snooze(options: Options, subject: str, duration: int, note: str) -> None:
     """Tell nobody of SUBJECT for DURATION: 30m, 4h, 2d; 0m ends it.
 
     Exit 0: noted; 4: the notifier has not heard of it.
     """
-    from pipeline.runtime.notify import now_ms  # noqa: PLC0415  keeps --help quick
     from pipeline.runtime.notify_book import SNOOZE  # noqa: PLC0415
 
-    digits, unit = duration[:-1], duration[-1:]
-    seconds = int(digits) * UNITS[unit] if digits.isascii() and digits.isdigit() and len(digits) < 8 and unit in UNITS else -1
-    if not 0 <= seconds <= SNOOZE_DAYS_MAX * UNITS["d"]:
-        raise click.UsageError(f"{duration!r} is no duration up to {SNOOZE_DAYS_MAX} days: write 30m, 4h or 2d.")
-    _answer(options, subject, SNOOZE, until=now_ms() + seconds * 1000, note=note)
+    if duration > SNOOZE_DAYS_MAX * UNITS["d"]:
+        raise click.UsageError(f"that is longer than {SNOOZE_DAYS_MAX} days: write 30m, 4h or 2d.")
+    _answer(options, subject, SNOOZE, until=now_ms() + duration, note=note)
 
 
 @notify.command()
@@ -152,7 +148,7 @@ def retry(options: Options, subject: str) -> None:
     Exit 0: noted; 4: the notifier has not heard of it.
     """
     with _book(options) as book:
-        click.echo(f"{book.retry(_one(book, subject) if subject else '')} deliveries are tried again")
+        click.echo(f"{book.retry(_known(book, subject) if subject else '')} deliveries are tried again")
 
 
 @notify.command("list")
@@ -166,8 +162,6 @@ def list_(options: Options, since: int, limit: int, *, unanswered: bool, as_json
 
     Exit 0: also when there is nothing.
     """
-    from pipeline.runtime.notify import now_ms  # noqa: PLC0415  keeps --help quick
-
     with _book(options) as book:
         standings = [each for each in book.standings(now_ms()) if each.since >= since and not (unanswered and each.acknowledged_by)][:limit]
     if as_json:
@@ -192,26 +186,22 @@ def _answered(each: "Standing") -> str:
 def _book(options: Options) -> "Book":
     from pipeline.runtime.notify_book import Book  # noqa: PLC0415  keeps --help quick
 
-    return Book(options.settings.notify.state_file)
+    path = options.settings.notify.state_file
+    if not path.exists():
+        advice = "Type this on the notifier's machine, with its settings and in its folder; notify.state_file says where the file is."
+        raise ConfigError(f"no notifier has run with {path}", advice=advice)
+    return Book(path)
 
 
-def _one(book: "Book", prefix: str) -> str:
-    ids = book.ids(prefix)
-    if len(ids) > 1:
-        raise click.UsageError(f"{prefix} begins {len(ids)} ids or more: {', '.join(ids[:5])} ...")
-    if not ids:
-        click.echo(f"the notifier has not heard of {safe(prefix)}: `trainwatch notify list` shows what it has", err=True)
-        raise SystemExit(NOT_FOUND)
-    return ids[0]
+def _known(book: "Book", begun: str) -> str:
+    return the_one(book.ids(begun), begun, f"the notifier has not heard of {safe(begun)}: `trainwatch notify list` shows what it has")
 
 
 def _answer(options: Options, subject: str, action: str, **said: Any) -> None:
-    from pipeline.runtime.notify import now_ms  # noqa: PLC0415  keeps --help quick
-
     if len(said["note"]) > NOTE_MAX:
         raise click.UsageError(f"--note takes {NOTE_MAX} characters.")
     with _book(options) as book:
-        chosen, who = _one(book, subject), account()
+        chosen, who = _known(book, subject), account()
         book.answer(chosen, now=now_ms(), account=who, action=action, **said)
     until = f" until {moment(said['until'])}" if "until" in said else ""
     click.echo(f"{chosen}: {action}{until}, by {safe(who)}")

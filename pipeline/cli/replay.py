@@ -6,7 +6,6 @@ Also the options by which `analyse` reads the same files: both must get the same
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,6 +13,7 @@ import click
 import msgspec
 
 from pipeline.cli import Options, complain, say
+from pipeline.cli.times import Moment, Number
 from pipeline.errors import RecordTooLarge
 
 if TYPE_CHECKING:
@@ -27,23 +27,6 @@ DRAWN_EVERY = 500  # records
 MIB = 1 << 20
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Moment(click.ParamType):
-    """An ISO 8601 time with an offset, as UTC milliseconds."""
-
-    name = "time"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        try:
-            moment = datetime.fromisoformat(value)
-        except ValueError:
-            self.fail(f"{value!r} is no ISO 8601 time", param, ctx)
-        if moment.tzinfo is None:
-            self.fail(f"{value!r} has no offset; write for example 2026-03-09T08:00:00+08:00 or 2026-03-09T00:00:00Z", param, ctx)
-        return round(moment.timestamp() * 1000)
 
 
 def reading_options(command: Command) -> Command:
@@ -77,7 +60,7 @@ def with_broker(settings: "Settings") -> "Settings":
 
 @click.command()
 @reading_options
-@click.option("--rate", type=click.FloatRange(min=0, min_open=True), help="Records a second; default: as fast as the broker takes them.")
+@click.option("--rate", type=Number(min=0, min_open=True), help="Records a second; default: as fast as the broker takes them.")
 @click.option("--final", is_flag=True, help="Then end every partition of the input topics: what is open is judged, as at the end of files.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context

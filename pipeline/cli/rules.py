@@ -1,6 +1,5 @@
 """`trainwatch rules [ID]`: what is judged, from the detectors' own metadata, for those who read findings and not code."""
 
-import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -8,8 +7,8 @@ import click
 import orjson
 
 from pipeline.cli import Options
+from pipeline.cli.asking import detector_ids
 from pipeline.cli.console import build_table, safe, stdout
-from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -34,11 +33,8 @@ def rules(options: Options, rule_id: str, *, as_json: bool) -> None:
     settings = options.settings
     described = [described_as(each.meta, settings) for each in registry()]
     if rule_id:
-        described = [each for each in described if rule_id in (each["id"], each["id"].partition("_")[0])]
-        if not described:
-            near = difflib.get_close_matches(rule_id, [each.meta.id for each in registry()], n=3, cutoff=0.4)
-            advice = f"Did you mean {' or '.join(near)}?" if near else "`trainwatch rules` lists them."
-            raise ConfigError(f"there is no detector {rule_id!r}", advice=advice)
+        chosen = detector_ids([rule_id])
+        described = [each for each in described if each["id"] in chosen]
     if as_json:
         click.echo(orjson.dumps(described[0] if rule_id else described, option=orjson.OPT_INDENT_2).decode())
     elif rule_id:

@@ -3,12 +3,13 @@
     trainwatch score --seeds 5 --days 30 --gpus 512 --acts all=3 --results score.jsonl
 
 Each seed is a period of its own, streamed through the whole pipeline in memory.  Finished ones are kept in `--results` and skipped next
-time, so a long run can be stopped and gone on with.
+time, so a long run can be stopped and gone on with; those of another plan in the same file are left alone.
 """
 
 import subprocess
 import sys
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,8 @@ import msgspec
 
 from pipeline.cli import say
 from pipeline.cli.console import build_table, safe, stdout
+from pipeline.cli.times import DAYS_MAX, Number
+from pipeline.errors import FatalError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -32,14 +35,18 @@ PROGRESS_RECORDS = 100_000
 @click.command()
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many periods.")
 @click.option("--first-seed", type=click.IntRange(0), default=1, show_default=True, help="The seed to begin with.")
-@click.option("--days", type=click.FloatRange(min=1), default=30.0, show_default=True, help="Length of a period.")
+@click.option("--days", type=Number(1, DAYS_MAX), default=30.0, show_default=True, help="Length of a period.")
 @click.option("--gpus", type=click.IntRange(32, 8000), default=512, show_default=True, help="Size of the cluster.")
 @click.option("--acts", default="all=3", show_default=True, help="How many acts of which pattern: p01=3,p09=2 or all=5.")
-@click.option("--intensity", type=click.FloatRange(0.1, 10), default=1.0, show_default=True, help="Scales what acts do.")
+@click.option("--intensity", type=Number(0.1, 10), default=1.0, show_default=True, help="Scales what acts do.")
 @click.option("--silent", multiple=True, help="A source family of which nothing arrives; may be repeated.")
 @click.option("--thin", type=click.IntRange(0, 60), default=0, show_default=True, help="One harmless bulk line for so many; 0: by size.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Periods at a time, a process each.")
-@click.option("--results", type=click.Path(path_type=Path, dir_okay=False), help="File of results, one JSON line a period.")
+@click.option(
+    "--results",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File of results, one JSON line a period; finished ones of the same plan are skipped.",
+)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
 def score(
@@ -60,27 +67,32 @@ def score(
 ) -> None:
     """Recall, precision, false findings and delays of the detectors, on simulated clusters.
 
-    Exit 0: all bars reached; 1: a bar was missed; 2: wrong usage.
+    Exit 0: all bars reached; 1: a bar was missed, or a period did not finish; 2: wrong usage.
     """
-    from pipeline.score.table import table_of  # noqa: PLC0415  keeps --help quick
+    from pipeline.score.results import finished  # noqa: PLC0415  keeps --help quick
+    from pipeline.score.table import table_of  # noqa: PLC0415
     from pipeline.simulate.plan import Plan, parse_acts  # noqa: PLC0415
 
     def plan_of(seed: int) -> Plan:
         return Plan(seed=seed, days=days, gpus=gpus, acts=parse_acts(acts), intensity=intensity, silent=frozenset(silent), thin=thin)
 
-    plan_of(first_seed)  # refuses what cannot be simulated before anything runs
+    plan = plan_of(first_seed)  # refuses what cannot be simulated before anything runs
     if workers > 1 and results is None:
         raise click.BadParameter("several workers need a file to meet in: add --results FILE", param_hint="--workers")
-    scores = _finished(results)
+    scores = finished(results, plan)
     wanted = range(first_seed, first_seed + seeds)
-    left = [seed for seed in wanted if seed not in {each.seed for each in scores}]
+    left = [plan_of(seed) for seed in wanted if seed not in {each.seed for each in scores}]
     say(f"{seeds} periods of {days:g} days, {seeds - len(left)} of them finished before")
     if workers > 1 and results is not None:
-        _in_processes(left, workers, sys.argv)
-        scores = _finished(results)
+        _in_processes(left, workers, results)
+        scores = finished(results, plan)
     else:
-        scores += [_one(plan_of(seed), results) for seed in left]
-    table = table_of([each for each in scores if each.seed in wanted])
+        scores += [_one(each, results) for each in left]
+    scores = [each for each in scores if each.seed in wanted]
+    if missing := sorted({*wanted} - {each.seed for each in scores}):
+        broken = f"periods did not finish: seeds {', '.join(map(str, missing))}"
+        raise FatalError(broken, advice="What ended them stands above; the same command goes on with those that are missing.")
+    table = table_of(scores)
     if as_json:
         click.echo(msgspec.json.encode(table).decode())
     else:
@@ -89,6 +101,7 @@ def score(
 
 
 def _one(plan: "Plan", results: Path | None) -> "SeedScore":
+    from pipeline.score.results import note  # noqa: PLC0415  keeps --help quick
     from pipeline.score.seed import score as judge  # noqa: PLC0415
 
     done = 0
@@ -101,8 +114,7 @@ def _one(plan: "Plan", results: Path | None) -> "SeedScore":
 
     found = judge(plan, progress)
     if results is not None:
-        with results.open("ab") as stream:
-            stream.write(msgspec.json.encode(found) + b"\n")
+        note(results, found)
     say(
         f"seed {found.seed}: {found.records} records, {found.jobs} attempts, {found.alerts} alerts, {found.false_alerts} of them false, "
         f"{len(found.named_wrongly)} named wrongly; missed: {', '.join(found.missed) or 'none'}"
@@ -110,24 +122,20 @@ def _one(plan: "Plan", results: Path | None) -> "SeedScore":
     return found
 
 
-def _in_processes(seeds: Sequence[int], workers: int, arguments: Sequence[str]) -> None:
-    """The same command once per seed, so many at a time."""
-    running: list[subprocess.Popen[bytes]] = []
-    for seed in seeds:
-        command = [sys.executable, "-m", "pipeline", *arguments[1:], "--first-seed", str(seed), "--seeds", "1", "--workers", "1", "--json"]
-        running.append(subprocess.Popen(command, stdout=subprocess.DEVNULL))
-        if len(running) == workers:
-            running.pop(0).wait()
-    for each in running:
-        each.wait()
+def _in_processes(plans: "Sequence[Plan]", workers: int, results: Path) -> None:
+    """The same command once per seed, so many at a time: what they find stands in the results."""
 
+    def run(plan: "Plan") -> None:
+        acts = ",".join(f"{pattern}={count}" for pattern, count in plan.acts.items())
+        options = {
+            "seeds": 1, "first-seed": plan.seed, "days": plan.days, "gpus": plan.gpus, "acts": acts, "intensity": plan.intensity,
+            "thin": plan.thin, "results": results,
+        }  # fmt: skip
+        words = [f"--{name}={value}" for name, value in options.items()] + [f"--silent={family}" for family in sorted(plan.silent)]
+        subprocess.run([sys.executable, "-m", "pipeline", "score", *words], stdout=subprocess.DEVNULL, check=False)
 
-def _finished(results: Path | None) -> "list[SeedScore]":
-    from pipeline.score.seed import SeedScore  # noqa: PLC0415
-
-    if results is None or not results.exists():
-        return []
-    return [msgspec.json.decode(line, type=SeedScore) for line in results.read_bytes().splitlines() if line.strip()]
+    with ThreadPoolExecutor(workers) as pool:
+        list(pool.map(run, plans))  # broken off by Ctrl-C, it begins no further ones
 
 
 def reached(table: "Table") -> bool:

@@ -12,13 +12,13 @@ from pipeline.cli.console import build_table, safe, stdout
 
 
 @click.command()
-@click.option("--markdown", is_flag=True, help="The table of README.md: names, defaults, meanings.")
+@click.option("--markdown", is_flag=True, help="The page schemas/SETTINGS.md: names, defaults, meanings.")
 @click.option("--json", "as_json", is_flag=True, help="Effective values as one JSON object.")
 @click.pass_obj
 def settings(options: Options, *, markdown: bool, as_json: bool) -> None:
     """Show the settings in force.  Exit 0; 2 when they are wrong."""
     if markdown:
-        click.echo(markdown_table(), nl=False)
+        click.echo(markdown_page(), nl=False)
         return
     effective = options.settings
     if as_json:
@@ -31,9 +31,15 @@ def settings(options: Options, *, markdown: bool, as_json: bool) -> None:
     stdout().print(table)
 
 
-def markdown_table() -> str:
-    """The settings table of README.md."""
-    lines = ["| setting | default | meaning |", "|---|---|---|"]
+PAGE_HEAD = """# Settings
+
+Written by `trainwatch settings --markdown`.  In the environment `kafka.group` is `TRAINWATCH_KAFKA__GROUP`.
+"""
+
+
+def markdown_page() -> str:
+    """The page schemas/SETTINGS.md."""
+    lines = [PAGE_HEAD, "| setting | default | meaning |", "|---|---|---|"]
     lines += [
         f"| `{name}` | {default.replace('|', chr(92) + '|')} | {description} |" for name, default, description in settings_module.table()
     ]

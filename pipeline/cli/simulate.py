@@ -22,6 +22,7 @@ import orjson
 import yaml
 
 from pipeline.cli import say
+from pipeline.cli.times import DAYS_MAX, Number
 from pipeline.errors import ConfigError
 from pipeline.simulate import TOPICS, Record, Week
 from pipeline.simulate import simulate as run
@@ -35,10 +36,10 @@ CLUSTER_DAYS, CLUSTER_GPUS = 60.0, 2000
 
 @click.command()
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
-@click.option("--days", type=click.FloatRange(min=1), default=None, help="Length of the period; 7, and 60 for a cluster.")
+@click.option("--days", type=Number(1, DAYS_MAX), default=None, help="Length of the period; 7, and 60 for a cluster.")
 @click.option("--gpus", type=click.IntRange(32, 8000), default=None, help="A cluster of so many GPUs; 2000 with --acts.")
 @click.option("--acts", default=None, help="How many acts of which pattern: p01=3,p09=2 or all=5.")
-@click.option("--intensity", type=click.FloatRange(0.1, 10), default=1.0, show_default=True, help="Scales what acts do.")
+@click.option("--intensity", type=Number(0.1, 10), default=1.0, show_default=True, help="Scales what acts do.")
 @click.option("--silent", type=click.Choice(FAMILIES), multiple=True, help="A source family of which nothing arrives; may be repeated.")
 @click.option("--thin", type=click.IntRange(0, 60), default=0, show_default=True, help="One harmless bulk line for so many; 0: by size.")
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder to write, made when missing.")

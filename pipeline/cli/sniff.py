@@ -4,19 +4,19 @@ Nothing is sent and nothing is stored.  What is shown was written by whoever wro
 """
 
 import os
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
 import click
 import msgspec
 
 from pipeline.cli import Options, say
 from pipeline.cli.console import build_table, moment, safe, stdout
-from pipeline.cli.replay import Moment, metered, with_broker
+from pipeline.cli.replay import metered, with_broker
+from pipeline.cli.times import Moment, Zone, now_ms
 from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -35,20 +35,6 @@ STDIN = Path("-")
 PACKED = (
     (b"\x1f\x8b", "zcat"), (b"\x28\xb5\x2f\xfd", "zstdcat"), (b"\xfd7zXZ\x00", "xzcat"), (b"BZh", "bzcat"), (b"PK\x03\x04", "unzip -p"),
 )  # fmt: skip
-
-
-class Zone(click.ParamType):
-    """An IANA zone."""
-
-    name = "zone"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> ZoneInfo:
-        if isinstance(value, ZoneInfo):
-            return value
-        try:
-            return ZoneInfo(value)
-        except (ZoneInfoNotFoundError, ValueError):
-            self.fail(f"{value!r} is no IANA zone; write for example Asia/Shanghai", param, ctx)
 
 
 @click.command()
@@ -78,7 +64,7 @@ def sniff(
     if bool(files) == bool(topic):
         raise click.UsageError("name files, or - for standard input, or a --topic")
     settings = ctx.ensure_object(Options).settings
-    told = collected or round(1000 * time.time())
+    told = collected or now_ms()
     if topic:
         from pipeline.runtime.sampling import newest  # noqa: PLC0415  keeps --help quick
 

@@ -14,6 +14,7 @@ import msgspec
 from pipeline.cli import Options, say
 from pipeline.cli.console import build_table, stdout
 from pipeline.cli.faults import own_servers, tidy
+from pipeline.cli.times import Number
 
 if TYPE_CHECKING:
     from pipeline.faults.soak import Soaked
@@ -22,8 +23,8 @@ WRONG = 1
 
 
 @click.command()
-@click.option("--minutes", type=click.FloatRange(0.5, 60 * 24), default=5.0, show_default=True, help="How long.")
-@click.option("--rate", type=click.FloatRange(1, 50_000), default=300.0, show_default=True, help="Records a second.")
+@click.option("--minutes", type=Number(0.5, 60 * 24), default=5.0, show_default=True, help="How long.")
+@click.option("--rate", type=Number(1, 50_000), default=300.0, show_default=True, help="Records a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same troubles.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, with all samples.")
 @click.pass_context

@@ -58,7 +58,7 @@ def worker(ctx: click.Context, instance_id: str | None, health_port: int | None,
         migrate.check(sink.database)
         app = runtime.build_app(settings, topology, sink, instance)
         read = [topic for stage in topology.stages for topic in stage.reads]
-        app.vitals.retention_seconds = retention.seconds_by_topic(settings.kafka.bootstrap_servers, read)
+        app.vitals.retention_seconds = retention.seconds_by_topic(settings.kafka, read)
         named = f", instance {instance.name}" if instance.name else ""
         say(f"worker of group {settings.kafka.group}{named} on {settings.kafka.bootstrap_servers}; end it with Ctrl-C or SIGTERM")
         code = runtime.run(app, level=logging.DEBUG if verbose else logging.INFO)

@@ -218,6 +218,6 @@ def test_an_example_is_short_and_needs_kafka_python_alone(path: Path) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imported = {alias.name.split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     imported |= {str(node.module).split(".")[0] for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    assert imported - {"json", "sys", "collections", "urllib"} == {"kafka"}
+    assert imported - {"json", "os", "sys", "collections", "urllib", "uuid"} == {"kafka"}
     assert f"python {path.name} " in (ast.get_docstring(tree) or "")
     assert len(path.read_text(encoding="utf-8").splitlines()) <= 45

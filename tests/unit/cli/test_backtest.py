@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 from click.testing import CliRunner
 from rich.console import Console
@@ -51,8 +50,8 @@ def test_set(change: str, section: str, name: str, value: Any) -> None:
         ("=1", "there is no setting ''", ""),
         ("detect.kill_window_seconds.more=1", "there is no setting", "detect.kill_window_seconds"),
         ("detect.kill_window_seconds", "no value", "NAME=VALUE"),
-        ("detect.kill_window_seconds=soon", "valid integer", "settings table"),
-        ("detect.kill_window_seconds=0", "greater than or equal to 1", "settings table"),
+        ("detect.kill_window_seconds=soon", "valid integer", "SETTINGS.md"),
+        ("detect.kill_window_seconds=0", "greater than or equal to 1", "SETTINGS.md"),
         ("detect.kill_window_seconds=[", "is no value", "trainwatch.yaml"),
         ("kafka.group=other", "changes nothing that is found", "detect"),
         ("identities=[]", "is a list", "--settings-file"),
@@ -77,29 +76,6 @@ def test_another_file(tmp_path: Path) -> None:
     assert (changed.kafka, changed.detect.kill_window_seconds, changed.detect.cancel_window_seconds) == (Settings().kafka, 61, 7)
     assert [each.id for each in changed.identities] == ["u017"]
     assert backtest.with_changes(Settings(), [], None) is None
-
-
-def test_rules_by_id_or_number() -> None:
-    """What is near is named."""
-    assert backtest.known_rules(["p09", "p03_foreign_cancel"]) == {"p09_injected_delay", "p03_foreign_cancel"}
-    with pytest.raises(ConfigError) as refused:
-        backtest.known_rules(["p09_injected"])
-    assert "p09_injected_delay" in refused.value.advice
-
-
-@pytest.mark.parametrize(
-    ("kind", "text", "expected"),
-    [
-        (backtest.Day(), "2026-03-01", MIDNIGHT),
-        (backtest.Day(), "2026-03-01T01:00:00+01:00", MIDNIGHT),
-        (backtest.Duration(), "7d", 7 * 86_400_000),
-        (backtest.Duration(), "36h", 36 * 3_600_000),
-        (backtest.Duration(), "0", 0),
-    ],
-)
-def test_times(kind: click.ParamType, text: str, expected: int) -> None:
-    """A date is midnight UTC; a duration has a unit."""
-    assert kind.convert(text, None, None) == expected
 
 
 @pytest.mark.parametrize(

@@ -5,10 +5,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from rich.console import Console
 
-from pipeline.cli.finding import command_on, show_finding, table_of
+from pipeline.cli.finding import command_on, show_finding, table_of, tell
 
 T0 = datetime(2026, 3, 2, 6, 12, 34, tzinfo=UTC)
 ROW: dict[str, Any] = {
@@ -80,3 +81,20 @@ def test_what_to_type_next_keeps_the_settings() -> None:
     """A command that is pasted works on the same servers."""
     assert command_on(Path("a b.yaml")).endswith(" --settings 'a b.yaml'")
     assert "trainwatch label aaaaaaaaaaaa" in shown()
+
+
+def test_following_prints_what_is_new_and_no_older_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows above --limit are known from the start; a finding is told again when it says something else."""
+    monkeypatch.setattr("pipeline.cli.finding.POLL_SECONDS", 0)
+    old, shown = {**ROW, "finding_id": "1" * 32}, {**ROW, "finding_id": "2" * 32, "status": "provisional"}
+    answers = iter([[old, shown], [old, shown], [old, {**shown, "status": "final"}, {**ROW, "finding_id": "3" * 32}]])
+
+    def ask(limit: int) -> list[dict[str, Any]]:
+        found = next(answers, None)
+        if found is None:
+            raise KeyboardInterrupt
+        return found[-limit:]
+
+    tell(ask, 1, follow=True, as_json=True)
+    said = [(row["finding_id"][0], row["status"]) for row in map(orjson.loads, capsys.readouterr().out.splitlines())]
+    assert said == [("2", "provisional"), ("2", "final"), ("3", "final")]

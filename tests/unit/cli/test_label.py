@@ -4,9 +4,8 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
-from pipeline.cli.label import explanations
 from pipeline.detect.chance import wilson
-from pipeline.sink.labels import Quality
+from pipeline.sink.labels import Quality, explanations
 
 
 @pytest.mark.parametrize(
@@ -19,7 +18,7 @@ from pipeline.sink.labels import Quality
         (("label", "0123456789", "true", "--because", "admin_ticket"), "--because NAME"),
         (("label", "0123456789", "benign", "--because", "luck"), "admin_ticket"),
         (("label", "0123456789", "true", "--note", "x" * 2001), "2000 characters"),
-        (("label", "--summary", "--list"), "stands alone"),
+        (("label", "--summary", "--list"), "stand alone"),
         (("label", "0123456789", "true", "--list"), "--list takes FINDING"),
     ],
 )

@@ -1,0 +1,84 @@
+"""`trainwatch check`: will these settings hold, on these systems?  Each thing that does not says what to do about it."""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from pipeline.cli import Options
+from pipeline.cli.console import build_table, safe, stdout
+from pipeline.errors import TrainwatchError
+
+if TYPE_CHECKING:
+    from pipeline.runtime.soundness import Line
+    from pipeline.settings import Settings
+
+FAILED = 1
+COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "cyan"}
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--problems", is_flag=True, help="Only what is not ok.")
+@click.pass_context
+def check(ctx: click.Context, as_json: bool, problems: bool) -> None:
+    """Prove the settings against the files, Kafka and ClickHouse that they name.
+
+    Looks at modes of secrets, rights of the accounts, topics and how they are kept, clocks, tables, parts and disks.  Changes nothing,
+    sends nothing, and prints no secret.
+
+    Exit 0: nothing fails, though something may be warned of; 1: something fails, and its line says what to do.
+    """
+    from pipeline.runtime import soundness  # noqa: PLC0415  keeps --help quick
+
+    lines = list(_lines(ctx.ensure_object(Options)))
+    counts = soundness.counted(lines)
+    if as_json:
+        click.echo(msgspec.json.encode(soundness.as_json(lines)).decode())
+    else:
+        _show([line for line in lines if not problems or line.mark is not soundness.Mark.OK])
+        click.echo(", ".join(f"{count} {mark.value}" for mark, count in counts.items() if count))
+    ctx.exit(FAILED if counts[soundness.Mark.FAIL] else 0)
+
+
+def _lines(options: Options) -> "Iterator[Line]":
+    from pipeline.embedded.servers import connected  # noqa: PLC0415  keeps --help quick
+    from pipeline.runtime import examine, soundness  # noqa: PLC0415
+    from pipeline.settings import chosen  # noqa: PLC0415
+    from pipeline.topology import build_topology  # noqa: PLC0415
+
+    try:
+        settings = options.settings
+    except TrainwatchError as error:
+        yield examine.from_error("settings", "settings", error)
+        return
+    path = chosen(options.path)
+    yield soundness.ok("settings", "settings", f"{path or 'defaults and environment'}, digest {settings.digest()}")
+    yield from soundness.references(settings)
+    yield soundness.prices(settings, _now_ms())
+    yield from examine.files(settings, path)
+    asked: tuple[tuple[str, Callable[[Settings], Iterator[Line]]], ...] = (
+        ("kafka", lambda found: examine.kafka(found, build_topology(found), _now_ms)),
+        ("clickhouse", examine.clickhouse),
+    )
+    for area, ask in asked:
+        try:
+            found = connected(settings, kafka=area == "kafka", clickhouse=area == "clickhouse")
+            yield from ask(found)
+        except TrainwatchError as error:
+            yield examine.from_error(area, "address", error)
+
+
+def _now_ms() -> int:
+    return round(1000 * time.time())
+
+
+def _show(lines: "list[Line]") -> None:
+    table = build_table("", "", "what", "found, and what to do")
+    for line in lines:
+        mark = f"[{COLOURS[line.mark.value]}]{line.mark.value}[/]"
+        advice = f"\n[bold]->[/] {safe(line.advice)}" if line.advice else ""
+        table.add_row(mark, safe(f"{line.area}: {line.what}"), f"{safe(line.found)}{advice}")
+    stdout().print(table)
