@@ -11,7 +11,7 @@ from typing import Any
 from deploy.grafana.panels import DATASOURCE, PLUGIN_VERSION, TABLE
 
 LOOK_BACK_SECONDS = 3600
-RANGES = "(SELECT DISTINCT * EXCEPT (stored) FROM range_accounts WHERE stored >= now() - toIntervalHour(1))"
+RANGES = "(SELECT * FROM range_accounts WHERE stored >= now() - toIntervalHour(1))"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,10 @@ SEVERITIES = {"critical": PURPLE, "high": RED, "medium": ORANGE, "low": YELLOW}
 # The filter on `cluster` of every query; the sort keys of the tables begin with it.
 IN_CLUSTER = "$__conditionalAll(cluster IN (${cluster:singlequote}), $cluster)"
 
+# Attempts that ended in the period.  A view of the newest versions reads all of them before it can tell their end: the jobs in question are
+# found in the weeks of the table first.
+ENDED = "$__timeFilter(end_time) AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter(end_time))"
+
 
 @dataclass(frozen=True)
 class Column:
@@ -111,7 +115,7 @@ class Panel:
         tooltip = {"mode": "multi", "sort": "desc"}
         if self.kind == "stat":
             return {
-                "colorMode": "value", "graphMode": "none", "textMode": "value", "justifyMode": "auto", "orientation": "auto",
+                "colorMode": "value", "graphMode": "none", "textMode": "auto", "justifyMode": "auto", "orientation": "auto",
                 "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/", "values": False},
             }  # fmt: skip
         if self.kind == "table":

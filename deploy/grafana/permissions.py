@@ -10,10 +10,12 @@ import argparse
 import json
 import os
 import sys
+import urllib.parse
 import urllib.request
 from typing import Any
 
 VIEW = 1
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
 INVESTIGATION, OPERATION = "trainwatch-investigation", "trainwatch-operation"
 
 
@@ -23,14 +25,25 @@ def permissions(investigators: int, operators: int) -> dict[str, list[dict[str, 
     return {INVESTIGATION: [of["investigators"]], OPERATION: [of["investigators"], of["operators"]]}
 
 
+def refusal(address: str) -> str:
+    """Why no token is sent to this address; empty: it may be."""
+    parts = urllib.parse.urlsplit(address)
+    if parts.scheme not in ("https", "http") or not parts.hostname:
+        return "set GRAFANA_URL to where Grafana is, such as https://grafana.example"
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        return "GRAFANA_URL is http:// to another machine, where the network reads the token: use https://"
+    return ""
+
+
 def requests(address: str, token: str, wanted: dict[str, list[dict[str, int]]]) -> list[urllib.request.Request]:
-    """One request per folder."""
+    """One request per folder.  The token goes to this address alone: urllib would send ordinary headers on after a redirect."""
     made = []
     for folder, items in wanted.items():
         body: dict[str, Any] = {"items": items}
-        headers = {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
         url = f"{address.rstrip('/')}/api/folders/{folder}/permissions"
-        made.append(urllib.request.Request(url, data=json.dumps(body).encode(), headers=headers, method="POST"))  # noqa: S310  the operator's
+        request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST")  # noqa: S310  the operator's
+        request.add_unredirected_header("Authorization", f"Bearer {token}")
+        made.append(request)
     return made
 
 
@@ -41,8 +54,8 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--operators", type=int, required=True, help="id of the team that runs the pipeline")
     asked = parser.parse_args(arguments)
     address, token = (os.environ.get(name, "") for name in ("GRAFANA_URL", "GRAFANA_TOKEN"))  # noqa: TID251  a script of its own
-    if not address.startswith(("https://", "http://")) or not token:
-        parser.error("set GRAFANA_URL and GRAFANA_TOKEN in the environment")
+    if why := refusal(address) or ("" if token else "set GRAFANA_TOKEN in the environment"):
+        parser.error(why)
     for request in requests(address, token, permissions(asked.investigators, asked.operators)):
         with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310  same
             sys.stdout.write(f"{request.full_url}: {answer.status}\n")

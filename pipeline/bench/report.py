@@ -72,6 +72,7 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[Line] = []
     rounds: list[list[Measured]] = []
     figures: dict[str, float] = {}  # latencies and others that are no rate
+    details: dict[str, dict[str, float]] = {}  # figures by name, too many for a table
     requirements: list[Requirement] = []
     left_out: list[str] = []  # peers that are not installed
     reached: bool = True

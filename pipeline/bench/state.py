@@ -43,6 +43,7 @@ from pipeline.model.events import (
 )
 from pipeline.model.facts import Fact, artefact_case, encode_fact, host_case, job_case
 from pipeline.model.ids import rank
+from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import Attempt, Emitted, Heard, HostCoverage, encode_told
 from pipeline.runtime.app import GC_THRESHOLDS
@@ -59,7 +60,6 @@ from pipeline.topology import Stage, build_topology
 DAYS, JOBS, HOSTS, ARTEFACTS, LIVE_JOBS = 45, 100_000, 2_000, 20_000, 2_000
 PARTITIONS = 4
 BEGIN_MS = 1_760_054_400_000  # 2025-10-10
-HOUR_MS, DAY_MS = 3_600_000, 86_400_000
 CLUSTER = "main"
 NODES = (*[1] * 60, *[2] * 20, *[4] * 12, *[8] * 6, *[32] * 2)  # hosts of a job, out of a hundred
 PROBED = 0.3  # of the jobs say their processes

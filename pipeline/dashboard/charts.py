@@ -63,7 +63,7 @@ def time_series(series: Sequence[Series], period: Period, box: Box, *, unit: str
     """Lines, or bars of one interval each, which may stand on one another."""
     step = _step(series, period) if bars else 0
     low, high = _range(series, stacked=bars and stacked, from_zero=bars)
-    scale = _Scale(low, high, box)
+    scale = _Scale(low, high, box, counts=bars and unit == "short" and _whole(series))
     parts = [*_time_axis(period, box), *_value_axis(scale, box, unit)]
     if not bars:
         for each in series:
@@ -191,7 +191,7 @@ def bars(
 
 def _columns(names: Sequence[str], series: Sequence[Series], box: Box, *, unit: str, stacked: bool, maximum: float | None) -> str:
     low, high = _range(series, stacked=stacked, from_zero=True)
-    scale = _Scale(low, maximum or high, box)
+    scale = _Scale(low, maximum or high, box, counts=maximum is None and _whole(series))
     parts = _value_axis(scale, box, unit)
     room = box.inner_width / max(len(names), 1)
     base: dict[int, float] = {}
@@ -215,14 +215,14 @@ def _columns(names: Sequence[str], series: Sequence[Series], box: Box, *, unit: 
 
 
 class _Scale:
-    """Values to heights; the range is widened to round numbers."""
+    """Values to heights; the range is widened to round numbers, of counts to whole ones."""
 
-    def __init__(self, low: float, high: float, box: Box) -> None:
+    def __init__(self, low: float, high: float, box: Box, *, counts: bool = False) -> None:
         if high <= low:
             high = low + (abs(low) or 1.0)
-        rough = (high - low) / 4
+        rough = max((high - low) / 4, 1.0 if counts else 0.0)
         unit = 10.0 ** math.floor(math.log10(rough))
-        self.step: float = next(unit * factor for factor in (1, 2, 2.5, 5, 10) if unit * factor >= rough)
+        self.step: float = next(unit * factor for factor in (1, 2, 5, 10) if unit * factor >= rough)
         self.low, self.high = math.floor(low / self.step) * self.step, math.ceil(high / self.step) * self.step
         self._box = box
 
@@ -249,6 +249,10 @@ def _range(series: Sequence[Series], *, stacked: bool, from_zero: bool) -> tuple
     return (min(0.0, low) if from_zero or low < high / 2 else low), high
 
 
+def _whole(series: Sequence[Series]) -> bool:
+    return all(value is None or value == int(value) for each in series for _, value in each.points if value is None or math.isfinite(value))
+
+
 def _value_axis(scale: _Scale, box: Box, unit: str) -> list[str]:
     parts = []
     for tick in scale.ticks():
@@ -267,7 +271,9 @@ def _time_axis(period: Period, box: Box) -> list[str]:
     for time in range(-(-period.from_ms // step) * step, period.to_ms + 1, step):
         x = box.at(time, period)
         parts.append(f'<line x1="{x:.1f}" x2="{x:.1f}" y1="{TOP}" y2="{box.height - BOTTOM}" class="grid"/>')
-        parts.append(_label(x, box.height - 6, f"{datetime.fromtimestamp(time / 1000, UTC):{form}}", "middle", 110))
+        text = f"{datetime.fromtimestamp(time / 1000, UTC):{form}}"
+        half = len(text) * CHAR_WIDTH / 2  # a label at the edge stays within the box
+        parts.append(_label(min(x, box.width - half), box.height - 6, text, "middle", 110))
     return parts
 
 

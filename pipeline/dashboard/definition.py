@@ -18,11 +18,10 @@ ALL = "$__all"
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """`kind` is Grafana's: query, custom, textbox, constant.  `options` are those of a custom variable."""
+    """What a reader may choose.  `options` are those of a custom variable."""
 
     name: str
     label: str
-    kind: str
     sql: str
     options: tuple[str, ...]
     default: tuple[str, ...]
@@ -42,7 +41,6 @@ class Override:
 class Panel:
     """One panel on the grid of 24 columns."""
 
-    id: int
     kind: str
     title: str
     description: str
@@ -54,7 +52,6 @@ class Panel:
     defaults: Mapping[str, Any]
     overrides: tuple[Override, ...]
     options: Mapping[str, Any]
-    links: tuple[Mapping[str, Any], ...]
 
     @property
     def no_value(self) -> str:
@@ -74,7 +71,6 @@ class Panel:
 class Dashboard:
     """One dashboard.  `name` is the word by which the command knows it: the uid behind its prefix."""
 
-    uid: str
     name: str
     title: str
     description: str
@@ -115,7 +111,6 @@ def load(path: Path) -> Dashboard:
 
 def _dashboard(body: Mapping[str, Any]) -> Dashboard:
     return Dashboard(
-        uid=body["uid"],
         name=str(body["uid"]).removeprefix(UID_PREFIX),
         title=body["title"],
         description=body["description"],
@@ -132,7 +127,6 @@ def _variable(body: Mapping[str, Any]) -> Variable:
     return Variable(
         name=body["name"],
         label=body["label"],
-        kind=body["type"],
         sql=query["rawSql"] if isinstance(query, dict) else "",
         options=tuple(str(each["value"]) for each in body.get("options", ())),
         default=tuple(default or ((query,) if isinstance(query, str) and body["type"] == "textbox" else ())),
@@ -144,7 +138,6 @@ def _variable(body: Mapping[str, Any]) -> Variable:
 def _panel(body: Mapping[str, Any]) -> Panel:
     grid, field = body["gridPos"], body.get("fieldConfig", {"defaults": {}, "overrides": []})
     return Panel(
-        id=body["id"],
         kind=body["type"],
         title=body["title"],
         description=body.get("description", ""),
@@ -156,7 +149,6 @@ def _panel(body: Mapping[str, Any]) -> Panel:
         defaults=field["defaults"],
         overrides=tuple(_override(each) for each in field["overrides"]),
         options=body.get("options", {}),
-        links=tuple(body.get("links", ())),
     )
 
 

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from pipeline.dashboard.definition import ALL, Dashboard, Panel, Variable
-from pipeline.dashboard.expand import expand, names_in, quoted
+from pipeline.dashboard.expand import expand, quoted
 from pipeline.dashboard.period import Period
 from pipeline.errors import ConfigError, FatalError
 from pipeline.sink.clickhouse import Database
@@ -121,15 +121,6 @@ def answers(dashboard: Dashboard, choices: Choices, period: Period, reader: Read
     """Every panel with what its query gives, in reading order."""
     for panel in dashboard.panels:
         yield panel, reader.ask(expand(panel.sql[0], period, choices.values, choices.everything))
-
-
-def unknown_variables(dashboard: Dashboard) -> set[str]:
-    """Names that some SQL uses and no variable has."""
-    known = {variable.name for variable in dashboard.variables}
-    used: set[str] = set()
-    for sql in (*(sql for panel in dashboard.panels for sql in panel.sql), *(variable.sql for variable in dashboard.variables)):
-        used |= names_in(sql)
-    return used - known
 
 
 def text(value: object) -> str:

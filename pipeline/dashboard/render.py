@@ -19,7 +19,7 @@ from pipeline.dashboard.period import Period
 from pipeline.dashboard.query import Answer, Choices
 from pipeline.dashboard.text import color_of, escaped, mapped_color, moment, shown, threshold_color
 
-COLUMN_PX, ROW_PX = 56, 38
+COLUMN_PX, ROW_PX = 61, 38  # of a window of 1500 pixels
 HEAD_PX, LEGEND_PX = 34, 24
 TABLE_ROWS_MAX = 500
 SERIES_MAX = 60
@@ -37,15 +37,16 @@ flex-direction:column;min-width:0}
 h2{font-size:13px;margin:0 0 4px;font-weight:600;flex:none}h2[title]{cursor:help}
 .body{flex:1;min-height:0;overflow:auto}
 .empty,.failed{color:var(--dim);padding:12px 0;text-align:center}.failed{color:#d44a3a;text-align:left}
-.stat{font-size:30px;font-weight:600;height:100%;display:flex;align-items:center;justify-content:center}
+.stat{font-size:30px;font-weight:600;height:100%;display:flex;align-items:center;justify-content:space-evenly;text-align:center}
+.stat small{display:block;font-size:12px;font-weight:400;color:var(--dim);line-height:1.2}
 .legend{flex:none;color:var(--dim);white-space:nowrap;overflow:hidden}.legend i{
 display:inline-block;width:10px;height:10px;margin:0 4px 0 10px}
 svg{width:100%;height:100%;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg text.in{fill:#fff}
 .grid{stroke:var(--line);stroke-width:1}.void{fill:var(--bg)}
 table{border-collapse:collapse;width:100%;font-size:12px}th{text-align:left;position:sticky;top:0;background:var(--panel);color:var(--dim)}
-th,td{padding:3px 8px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}
+th,td{padding:3px 10px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.w,td.l{overflow-wrap:anywhere}
-th,.n,.t{white-space:nowrap}.n{text-align:right}td.w{min-width:240px}td.l{min-width:460px}
+th,.n,.t{white-space:nowrap}th.n,.n{text-align:right}td.w{min-width:240px}td.l{min-width:460px}
 .link{border-bottom:1px dotted var(--dim);cursor:help}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -99,7 +100,8 @@ def _body(panel: Panel, answer: Answer, period: Period, command: str) -> str:
         return f'<div class="body">{_table(panel, answer, command)}</div>'
     box = Box(panel.width * COLUMN_PX - 22, panel.height * ROW_PX - 8 - HEAD_PX - LEGEND_PX)
     if panel.kind == "state-timeline":
-        return f'<div class="body">{charts.state_timeline(_lanes(panel, answer), period, box)}</div>'
+        lanes = _lanes(panel, answer)
+        return f'<div class="body">{charts.state_timeline(lanes, period, box)}</div>{_legend(_states(lanes))}'
     if panel.kind == "barchart":
         names, series = _categories(panel, answer)
         options = panel.options
@@ -130,9 +132,14 @@ def _legend(series: Sequence[Series]) -> str:
 
 
 def _stat(panel: Panel, answer: Answer) -> str:
-    value, field = answer.rows[0][0], panel.of(answer.columns[0])
-    color = threshold_color(float(value), field) if isinstance(value, int | float) else "inherit"
-    return f'<div class="stat" style="color:{color}">{escaped(shown(value, field))}</div>'
+    """One value, or several side by side with their names."""
+    cells = []
+    for name, value in zip(answer.columns, answer.rows[0], strict=True):
+        field = panel.of(name)
+        color = threshold_color(float(value), field) if isinstance(value, int | float) else "inherit"
+        under = f"<small>{escaped(name.replace('_', ' '))}</small>" if len(answer.columns) > 1 else ""
+        cells.append(f'<div style="color:{color}">{escaped(shown(value, field)) or "-"}{under}</div>')
+    return f'<div class="stat">{"".join(cells)}</div>'
 
 
 # --- shapes of an answer --------------------------------------------------------------------------------------------------------------
@@ -180,24 +187,37 @@ def _lanes(panel: Panel, answer: Answer) -> dict[str, list[State]]:
     return lanes
 
 
+def _states(lanes: Mapping[str, Sequence[State]]) -> list[Series]:
+    """Each state once, in the order in which it comes, for the legend."""
+    return [
+        Series(text, color, ()) for text, color in {each.text: each.color for lane in lanes.values() for each in lane if each.text}.items()
+    ]
+
+
 # --- tables ---------------------------------------------------------------------------------------------------------------------------
 
 
 def _table(panel: Panel, answer: Answer, command: str) -> str:
     fields = [panel.of(name) for name in answer.columns]
-    head = "".join(f"<th>{escaped(name.replace('_', ' '))}</th>" for name in answer.columns)
+    numeric = [any(_is_number(row[at]) for row in answer.rows) for at in range(len(answer.columns))]
+    classes = [' class="n"' if each else "" for each in numeric]
+    names = [escaped(name.replace("_", " ")) for name in answer.columns]
+    head = "".join(f"<th{kind}>{name}</th>" for kind, name in zip(classes, names, strict=True))
     rows = "".join(f"<tr>{_cells(answer.columns, row, fields, command)}</tr>" for row in answer.rows[:TABLE_ROWS_MAX])
     more = len(answer.rows) - TABLE_ROWS_MAX
     foot = f"<p>{more} further rows are not shown.</p>" if more > 0 else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{foot}"
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[str, Any]], command: str) -> str:
     cells = []
     for value, field in zip(row, fields, strict=True):
         written = shown(value, field)
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        kind = "n" if is_number else next((name for name, most in CELL_CLASSES.items() if len(written) <= most), "l")
+        kind = "n" if _is_number(value) else next((name for name, most in CELL_CLASSES.items() if len(written) <= most), "l")
         color = mapped_color(written, field)
         styled = f' style="color:{color}"' if color and color != "none" else ""
         body = escaped(written)

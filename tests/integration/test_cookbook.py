@@ -2,20 +2,25 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from kafka import KafkaProducer
 
 from deploy import reference
 from pipeline.cli import main
 from pipeline.cli.finding import Seen
 from pipeline.errors import FatalError
+from pipeline.runtime.labelling import Labeller, Told
 from pipeline.settings import schemas_folder
-from pipeline.sink import labels
+from pipeline.sink import evidence, labels
 from pipeline.sink.clickhouse import Database
+from pipeline.topology import public_topic
 from tests.conftest import ROOT
 from tests.integration.day import Day
 
@@ -47,7 +52,8 @@ def trainwatch(day: Day, tmp_path_factory: pytest.TempPathFactory) -> Callable[.
     """The command on the day's tables."""
     path: Path = tmp_path_factory.mktemp("settings") / "trainwatch.yaml"
     clickhouse = {**day.settings.clickhouse.model_dump(mode="json"), "password": ""}
-    path.write_text(yaml.safe_dump({"clickhouse": clickhouse, "kafka": {"bootstrap_servers": day.settings.kafka.bootstrap_servers}}))
+    kafka = {name: getattr(day.settings.kafka, name) for name in ("bootstrap_servers", "topic_prefix", "group")}
+    path.write_text(yaml.safe_dump({"clickhouse": clickhouse, "kafka": kafka}))
     return lambda *words: CliRunner(env={"COLUMNS": "200"}).invoke(main, ["--settings", str(path), *words])
 
 
@@ -144,7 +150,7 @@ def test_findings_are_listed(day: Day, trainwatch: Callable[..., Result]) -> Non
     one = trainwatch("finding", "list", "--json", "--detector", "p03_foreign_cancel", "--alert").stdout.splitlines()
     assert {json.loads(line)["detector"] for line in one} == {"p03_foreign_cancel"}
     assert trainwatch("finding", "list", "--json", "--since", "2030-01-01T00:00:00Z").stdout == ""
-    assert "there is no detector p99" in trainwatch("finding", "list", "--detector", "p99").stderr
+    assert "there is no detector 'p99'" in trainwatch("finding", "list", "--detector", "p99").stderr
 
 
 def test_news_are_what_says_something_else(day: Day, trainwatch: Callable[..., Result]) -> None:
@@ -197,9 +203,47 @@ def test_a_label_stands_above_the_earlier_one_and_deletes_nothing(day: Day, trai
     assert "p01_foreign_kill" in trainwatch("label", "--summary").stdout
 
 
+def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Callable[..., Result]) -> None:
+    """With the same row and the same entry in the custody log; one that comes again, or that is none, changes nothing."""
+    finding = next(each for each in day.findings if each["detector"] == "p06_checkpoint_tamper")
+    topic = public_topic(day.settings.kafka.topic_prefix, "labels")
+    example = [sys.executable, "-W", "ignore", str(ROOT / "deploy" / "examples" / "send_label.py"), day.settings.kafka.bootstrap_servers]
+    subprocess.run([*example, finding["id"], "benign", "u101", "CHG-17", "admin_ticket", topic], check=True, timeout=60)
+    said = {"finding": finding["id"], "label": "true", "note": "seen on the node", "account": "u101"}
+    values = [(said, b"review-1"), (said, b"review-1"), ({**said, "finding": "0" * 32}, b"review-2"), ({**said, "label": "?"}, b"review-3")]
+    producer = KafkaProducer(bootstrap_servers=day.settings.kafka.bootstrap_servers)
+    for value, name in values:
+        producer.send(topic, json.dumps(value).encode(), key=finding["id"].encode(), headers=[("ce_id", name)])
+    producer.flush()
+    producer.close()
+
+    done = trainwatch("label", "--from-topic", "--once")
+    assert (done.exit_code, done.stderr.count("passed over")) == (3, 2), done.output
+    assert "there is no finding" in done.stderr
+    noted = [(each.label, each.because, each.note) for each in labels.history(database, finding["id"])]
+    assert noted == [("true", "", said["note"]), ("benign", "admin_ticket", "CHG-17")]
+    custody = [(each.account, each.detail) for each in evidence.custody(database, finding["id"]) if each.action == "labelled"]
+    assert custody == [(f"u101 through {topic}", "benign because admin_ticket"), (f"u101 through {topic}", "true")]
+
+    anew = day.settings.kafka.model_copy(update={"group": f"{day.settings.kafka.group}.anew"})  # without offsets: all is read again
+    with Labeller(day.settings.model_copy(update={"kafka": anew}), database, print) as again:
+        rounds = [again.round(0.5)]
+        while not again.caught_up() or not any(map(any, rounds)):
+            rounds.append(again.round(0.5))
+    assert Told(*map(sum, zip(*rounds, strict=True))) == Told(noted=0, known=3, refused=2)
+    assert len(labels.history(database, finding["id"])) == 2
+
+
 def test_a_label_of_nothing_is_refused(trainwatch: Callable[..., Result]) -> None:
     """With where ids are; and a beginning that could mean many is no id."""
     missing = trainwatch("label", "0123456789", "true")
     assert (missing.exit_code, "finding list --all" in missing.stderr) == (4, True)
     short = trainwatch("label", "0123", "true")
     assert (short.exit_code, "first 6 digits" in short.stderr) == (2, True)
+
+
+def test_a_word_that_is_no_text_is_wrong_usage(day: Day, trainwatch: Callable[..., Result]) -> None:
+    """Bytes of another encoding, from a terminal or a script: no traceback."""
+    done = trainwatch("label", day.findings[0]["id"], "true", "--note", "caf\udce9")
+    assert done.exit_code == 2
+    assert r"no UTF-8: '\udce9'" in done.stderr

@@ -1,6 +1,6 @@
 """The dashboards on the real ClickHouse: every query runs, gives what its panel needs, and reads a bounded part of a large table.
 
-The simulated day of the run (`day.py`) is what they read; a table of millions of events is made inside ClickHouse for what they cost.
+The simulated day of the run (`day.py`) is what they read; what they cost is told by the bench, on a table made inside ClickHouse.
 """
 
 import json
@@ -9,11 +9,10 @@ import re
 import shutil
 import subprocess
 import time
-import uuid
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pytest
 import yaml
@@ -22,13 +21,13 @@ from click.testing import CliRunner
 from deploy.grafana import alerts
 from deploy.grafana.boards import BOARDS
 from deploy.grafana.panels import Kind
+from pipeline.bench import job_dashboards
 from pipeline.cli import main
 from pipeline.dashboard.definition import Dashboard, Panel, dashboards
 from pipeline.dashboard.expand import expand
 from pipeline.dashboard.period import Period, parse_period
 from pipeline.dashboard.query import Answer, Choices, Reader, choose
 from pipeline.settings import Settings
-from pipeline.sink import migrate
 from pipeline.sink.clickhouse import Database
 from tests.integration.day import Day
 
@@ -76,7 +75,7 @@ TIME, NUMBER, TEXT = "time", "number", "text"
 SHAPES: dict[Kind, re.Pattern[str]] = {
     "timeseries": re.compile(r"time( text)?( number)+"),
     "heatmap": re.compile(r"time text number"),
-    "stat": re.compile(r"number"),
+    "stat": re.compile(r"number( number)*( text)?"),
     "barchart": re.compile(r"text( number)+"),
     "state-timeline": re.compile(r"time( text)+"),
     "table": re.compile(r"(time|text|number|other)( (time|text|number|other))*"),
@@ -132,7 +131,7 @@ def test_variables_offer_values(filled: Filled, name: str) -> None:
         assert filled.choices[name].values[variable.name] not in ((), ("",))
 
 
-@pytest.mark.parametrize("kind", ["identity", "host", "artefact"])
+@pytest.mark.parametrize("kind", ["identity", "host", "artefact", "event"])
 def test_every_kind_of_entity_is_offered(filled: Filled, kind: str) -> None:
     """And its records are found."""
     board = filled.boards["entity"]
@@ -166,101 +165,40 @@ def test_an_alert_rule_gives_one_number(filled: Filled, rule: alerts.Rule) -> No
 
 # --- how much they read ---------------------------------------------------------------------------------------------------------------
 
-ROWS, JOBS, WEEKS = 4_000_000, 20_000, 10
-SPAN = WEEKS * 7 * 86_400
-BEGIN = 1_767_571_200  # Monday 2026-01-05
-MANY = f"""
-INSERT INTO events (ts, cluster, source, kind, host, job_id, actor, event_id, attrs, _topic, _partition, _offset)
-SELECT toDateTime64({BEGIN} + intDiv(number * {SPAN}, {ROWS}), 3, 'UTC'), 'main',
-    ['auditd', 'training', 'slurmctld', 'sshd', 'kernel', 'probe', 'sacct', 'slurm_jobcomp'][1 + intHash32(number) % 8] AS family,
-    'iteration', concat('gpu-', toString(intHash32(number) % 64)),
-    if(family IN ('auditd', 'sshd', 'kernel'), '', toString(100000 + intDiv(number * {JOBS}, {ROWS}))),
-    'u017', toString(number), map(), 'logs.access', 0, number
-FROM numbers({ROWS}) SETTINGS max_partitions_per_insert_block = 0
-"""  # noqa: S608  our own numbers
-TOUCHED = """
-INSERT INTO enriched_events
-    (ts, cluster, job_id, attempt, enriched_id, event_id, owner, source, kind, host, actor, relation, matched, attrs, _version)
-SELECT ts, cluster, job_id, job_id, event_id, event_id, 'u017', source, kind, host, actor, 'owner', 'job', map(), 1
-FROM events WHERE job_id != '' AND _offset % 4 = 0 SETTINGS max_partitions_per_insert_block = 0
-"""
-FOUND = """
-INSERT INTO findings (effect_time, cause_time, cluster, job_id, finding_id, detector, status, _version)
-SELECT max(ts), min(ts), 'main', '105000', 'f', 'p01_foreign_kill', 'final', 1 FROM events WHERE job_id = '105000'
-"""
-CITED = """
-INSERT INTO finding_evidence (finding_id, position, role, event_id, event_time, _version)
-SELECT 'f', rowNumberInAllBlocks(), 'cause', event_id, ts, 1 FROM events WHERE job_id = '105000' ORDER BY ts LIMIT 5
-"""
-LARGE = ("events", "enriched_events")
-DAY_SHARE, JOB_SHARE = 0.16, 0.05  # a day lies in one week of ten; a job in a few granules of each source
+EVENTS = 1_000_000
 
 
 @pytest.fixture(scope="module")
-def large(running_servers: Settings) -> Iterator[Reader]:
-    """Four million events of ten weeks, and their touches: enough granules for shares to mean something, and made in seconds."""
-    settings = running_servers.clickhouse.model_copy(update={"database": f"t{uuid.uuid4().hex[:10]}"})
-    with Database(settings) as database:
-        migrate.up(database, say=lambda _: None)
-        reader = Reader(database)
-        for sql in (MANY, TOUCHED, FOUND, CITED):
-            database.command(f"USE {settings.database}")
-            database.command(sql)
-        yield reader
-        database.command(f"DROP DATABASE {settings.database} SYNC")
-
-
-def granules(reader: Reader, sql: str) -> dict[str, tuple[int, int]]:
-    """Table -> granules to be read, and all of them, as `EXPLAIN indexes` tells."""
-    answer = reader.ask(f"EXPLAIN json = 1, indexes = 1 {sql}")
-    assert answer.error == ""
-    found: dict[str, tuple[int, int]] = {}
-
-    def visit(node: dict[str, Any]) -> None:
-        table = str(node.get("Description", "")).rpartition(".")[2]
-        indexes = node.get("Indexes", ())
-        if node.get("Node Type") == "ReadFromMergeTree" and indexes:
-            read, whole = found.get(table, (0, 0))
-            found[table] = (read + indexes[-1]["Selected Granules"], whole + indexes[0]["Initial Granules"])
-        for child in node.get("Plans", ()):
-            visit(child)
-
-    visit(json.loads("".join(row[0] for row in answer.rows))[0]["Plan"])
+def shares(running_servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, float]]:
+    """Board -> panel -> the share of the granules of a large table that it is going to read, as the bench tells."""
+    path = tmp_path_factory.mktemp("bench") / "trainwatch.yaml"
+    clickhouse = {**running_servers.clickhouse.model_dump(mode="json"), "password": ""}
+    path.write_text(yaml.safe_dump({"clickhouse": clickhouse, "kafka": {"bootstrap_servers": running_servers.kafka.bootstrap_servers}}))
+    words = ["bench", "dashboards", "--events", str(EVENTS), "--rounds", "1", "--json"]
+    done = CliRunner().invoke(main, ["--settings", str(path), *words])
+    assert done.exit_code == 0, done.output
+    found: dict[str, dict[str, float]] = {}
+    for name, figures in json.loads(done.stdout)["jobs"][0]["details"].items():
+        board, _, title = name.partition(": ")
+        found.setdefault(board, {})[title] = figures["share"]
     return found
 
 
-def large_reads(name: str) -> list[str]:
-    """Titles of the panels that read a large table."""
-    return [
-        panel.title
-        for board in BOARDS
-        if board.name == name
-        for panel in board.panels
-        if re.search(r"\b(events|enriched_current|job_timeline)\b", panel.sql)
-    ]
-
-
 @pytest.mark.parametrize(
-    ("name", "share", "days"),
-    [("job", JOB_SHARE, 70), ("incident", JOB_SHARE, 70), ("pipeline", DAY_SHARE, 1), ("entity", DAY_SHARE, 1)],
+    ("name", "bound"),
+    [
+        ("job", job_dashboards.JOB_SHARE),
+        ("incident", job_dashboards.JOB_SHARE),
+        ("pipeline", job_dashboards.PERIOD_SHARE),
+        ("entity", job_dashboards.PERIOD_SHARE),
+        ("overview", 0.0),
+        ("detectors", 0.0),
+    ],
 )
-def test_panels_read_a_bounded_part(large: Reader, name: str, share: float, days: int) -> None:
-    """A job's panels touch few granules however long the period; the others stay within the weeks of theirs."""
-    end = (BEGIN + WEEKS * 7 * 86_400 - 3 * 86_400) * 1000
-    period = Period(end - days * 86_400_000, end)
-    board = dashboards()[name]
-    given = {"job": ("105000",), "finding": ("f",), "kind": ("host",), "entity": ("gpu-7",)}
-    values = {variable.name: given.get(variable.name, ("main",)) for variable in board.variables}
-    titles = large_reads(name)
-    assert titles
-    shares: dict[str, float] = {}
-    for title in titles:
-        for table, (read, whole) in granules(large, expand(board.panel(title).sql[0], period, values)).items():
-            if table in LARGE:
-                shares[f"{title} {table}"] = read / whole
-    assert shares
-    assert {key for key, value in shares.items() if not value} == set(), "nothing is read: the test shows nothing"
-    assert {key: value for key, value in shares.items() if value > share} == {}
+def test_panels_read_a_bounded_part(shares: dict[str, dict[str, float]], name: str, bound: float) -> None:
+    """Of a job few granules, of a period the weeks that it touches, and of findings nothing of the large tables."""
+    assert {title: share for title, share in shares[name].items() if share > bound} == {}
+    assert bool(bound) == any(shares[name].values()), "nothing is read: the test shows nothing"
 
 
 # --- the preview ----------------------------------------------------------------------------------------------------------------------

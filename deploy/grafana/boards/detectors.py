@@ -69,8 +69,20 @@ LEFT JOIN labels_current AS l ON l.finding_id = f.finding_id
 GROUP BY detector ORDER BY detector
 """,
 )  # fmt: skip
+LOST = Panel(
+    kind="barchart", title="What was lost under its findings?", width=12, horizontal=True, unit="h",
+    columns=named_series({"low": YELLOW, "middle": RED, "high": GREY}), no_value="No loss is known in this period",
+    description="GPU-hours of the attempts that its findings are about. An attempt under findings of two detectors stands with both.",
+    sql=f"""
+SELECT f.detector AS detector, sum(l.gpu_hours_low) AS low, sum(l.gpu_hours_middle) AS middle, sum(l.gpu_hours_high) AS high
+FROM (SELECT DISTINCT detector, attempt {IN_PERIOD} AND status != 'retracted' AND attempt != '') AS f
+INNER JOIN loss_lines_current AS l ON l.attempt = f.attempt
+WHERE l.ledger = 'direct' AND l.incident_id IN (SELECT incident_id FROM incidents_current WHERE status != 'retracted')
+GROUP BY detector ORDER BY detector
+""",
+)  # fmt: skip
 WITHHELD = Panel(
-    kind="table", title="Why is a name withheld?", width=12, no_value="Every finding names somebody", expects_rows=False,
+    kind="table", title="Why is a name withheld?", width=24, no_value="Every finding names somebody", expects_rows=False,
     description="Reasons for which a finding names nobody.",
     sql=f"SELECT detector, actor_withheld AS reason, count() AS findings {IN_PERIOD} AND actor = '' GROUP BY detector, reason "
     "ORDER BY findings DESC LIMIT 100",
@@ -95,5 +107,5 @@ BOARD = Board(
             f"['settings'] AS tags FROM findings WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} GROUP BY settings_digest, software",
         ),
     ),
-    rows=((SUMMARY,), (OUTCOME, WEEKS), (LABELS,), (GATES, UNCHECKED), (WITHHELD, BENIGN)),
+    rows=((SUMMARY,), (OUTCOME, WEEKS), (LABELS,), (LOST, BENIGN), (GATES, UNCHECKED), (WITHHELD,)),
 )  # fmt: skip

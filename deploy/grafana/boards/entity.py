@@ -1,7 +1,8 @@
-"""Entity: one person, host or file: what it did, what was done to it, what is said of it."""
+"""Entity: one person, host, file or single record: what it did, what was done to it, what is said of it, and its raw lines."""
 
 from deploy.grafana.panels import (
     CLUSTER,
+    ENDED,
     GREEN,
     IN_CLUSTER,
     ORANGE,
@@ -18,11 +19,15 @@ from deploy.grafana.panels import (
 
 KIND, NAME = "${kind:singlequote}", "${entity:singlequote}"
 OF_EVENT = f"""(({KIND} = 'identity' AND actor = {NAME}) OR ({KIND} = 'host' AND host = {NAME})
-        OR ({KIND} = 'artefact' AND attrs['path'] = {NAME}))"""
+        OR ({KIND} = 'artefact' AND attrs['path'] = {NAME}) OR ({KIND} = 'event' AND event_id = {NAME}))"""
+CITING = f"SELECT finding_id FROM finding_evidence WHERE {KIND} = 'event' AND event_id = {NAME}"
 EVENTS = f"FROM events WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {OF_EVENT}"
-TOUCHED = f"FROM enriched_current WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {OF_EVENT}"
+# The view reads whole rows of the period before it can tell the newest of each: the few in question are found in the table first.
+TOUCHED = f"""FROM enriched_current
+WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {OF_EVENT}
+    AND enriched_id IN (SELECT enriched_id FROM enriched_events WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {OF_EVENT})"""
 
-KINDS = Variable(name="kind", label="Kind", description="What is looked at.", values=("identity", "host", "artefact"))
+KINDS = Variable(name="kind", label="Kind", description="What is looked at.", values=("identity", "host", "artefact", "event"))
 CHOICE = Variable(
     name="entity", label="Name", description="Those that findings name first. Any other can be typed.",
     sql=f"""
@@ -40,6 +45,8 @@ SELECT name FROM
     UNION ALL
     SELECT attrs['path'], 0 FROM events
     WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {KIND} = 'artefact' AND source = 'probe' AND kind = 'checkpoint_saved'
+    UNION ALL
+    SELECT event_id, 1 FROM finding_evidence WHERE {KIND} = 'event' AND $__timeFilter(event_time)
 )
 WHERE name != '' GROUP BY name ORDER BY max(named) DESC, name LIMIT 1000
 """,
@@ -74,18 +81,20 @@ HEARD = Panel(
 )  # fmt: skip
 FINDINGS = Panel(
     kind="table", title="What is said of it?", width=24, no_value="No finding names it in this period", expects_rows=False,
-    description="Findings in which it acts, suffers, or is the subject.",
+    description="Findings in which it acts, suffers, or is the subject, or which cite it.",
     columns={
         "finding": Column(link=to("incident", finding="${__value.raw}")), "severity": Column(colors=SEVERITIES),
         "job": Column(link=to("job", job="${__value.raw}")), "confidence": Column(unit="percentunit", decimals=0),
     },
     sql=f"""
-SELECT effect_time AS time, multiIf(actor = {NAME}, 'acts', owner = {NAME}, 'suffers', 'subject') AS part, severity, detector,
+SELECT effect_time AS time, multiIf(actor = {NAME}, 'acts', owner = {NAME}, 'suffers', finding_id IN ({CITING}), 'cites it', 'subject')
+    AS part, severity, detector,
     job_id AS job,
     owner, actor, confidence, status, alert, summary, finding_id AS finding
 FROM findings_current
 WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
     AND (({KIND} = 'identity' AND (actor = {NAME} OR owner = {NAME})) OR (subject = {KIND} AND subject_name = {NAME}) OR anchor = {NAME}
+        OR finding_id IN ({CITING})
         OR ({KIND} = 'host' AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter(end_time) AND has(nodes, {NAME}))))
 ORDER BY effect_time DESC LIMIT 200
 """,
@@ -103,12 +112,12 @@ ENDS = Panel(
 SELECT cause, countIf(verdict = 'benign') AS benign, countIf(verdict = 'unexplained') AS unexplained,
     countIf(verdict = 'interference') AS interference
 FROM verdicts_current
-WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND (({KIND} = 'identity' AND owner = {NAME}) OR ({KIND} = 'host' AND has(nodes, {NAME})))
+WHERE {ENDED} AND {IN_CLUSTER} AND (({KIND} = 'identity' AND owner = {NAME}) OR ({KIND} = 'host' AND has(nodes, {NAME})))
 GROUP BY cause ORDER BY count() DESC, cause LIMIT 20
 """,
 )  # fmt: skip
 TOUCHES = Panel(
-    kind="table", title="Which jobs did it touch, and how?", width=12, no_value="None in this period", expects_rows=False,
+    kind="table", title="Which jobs did it touch, and how?", width=24, no_value="None in this period", expects_rows=False,
     description="Per job, relation and kind of act; those of others first.", columns={"job": Column(link=to("job", job="${__value.raw}"))},
     sql=f"""
 SELECT job_id AS job, owner, relation, kind, matched AS by, count() AS times, min(ts) AS first, max(ts) AS last
@@ -116,13 +125,17 @@ SELECT job_id AS job, owner, relation, kind, matched AS by, count() AS times, mi
 """,
 )  # fmt: skip
 LINES = Panel(
-    kind="table", title="Which records tell of it?", width=12, no_value="None in this period",
-    description="The newest two hundred, as received.", columns={"line": Column(width=500)},
-    sql=f"SELECT ts AS time, source, kind, host, actor, job_id AS job, raw AS line {EVENTS} ORDER BY ts DESC LIMIT 200",
+    kind="table", title="Which records tell of it?", width=24, no_value="None in this period",
+    description="The newest two hundred lines as they were received, with their place in Kafka.", columns={"line": Column(width=500)},
+    sql=f"""
+SELECT ts AS time, source, kind, host, actor, job_id AS job, raw AS line, _topic AS topic, _partition AS partition, _offset AS offset,
+    sha256
+{EVENTS} ORDER BY ts DESC LIMIT 200
+""",
 )  # fmt: skip
 
 BOARD = Board(
-    name="entity", title="Entity", folder="investigation", description="One person, host or file: findings, acts, jobs, records.",
+    name="entity", title="Entity", folder="investigation", description="One person, host, file or record: findings, acts, jobs, records.",
     variables=(CLUSTER, KINDS, CHOICE),
-    rows=((AS_ACTOR, AS_VICTIM, FOREIGN, HEARD), (FINDINGS,), (ACTIVITY, ENDS), (TOUCHES, LINES)),
+    rows=((AS_ACTOR, AS_VICTIM, FOREIGN, HEARD), (FINDINGS,), (ACTIVITY, ENDS), (LINES,), (TOUCHES,)),
 )  # fmt: skip

@@ -20,38 +20,44 @@ FINDING = "${finding:singlequote}"
 OF_FINDING = f"finding_id = {FINDING}"
 JOBS = f"SELECT job_id FROM findings WHERE {OF_FINDING} AND job_id != ''"
 INCIDENTS = f"SELECT incident_id FROM incident_findings_current WHERE {OF_FINDING}"
+# The lines of the events that the finding cites: the weeks of their times, and there what the filter on ids lets through.
+CITED = f"""ts >= (SELECT min(event_time) FROM finding_evidence WHERE {OF_FINDING})
+        AND ts <= (SELECT max(event_time) FROM finding_evidence WHERE {OF_FINDING})
+        AND event_id IN (SELECT event_id FROM finding_evidence WHERE {OF_FINDING})"""
 
 CHOICE = Variable(
     name="finding", label="Finding", description="The finding that is looked at; newest first.",
     sql=f"""
-SELECT finding_id, concat(formatDateTime(effect_time, '%F %R'), ' ', detector, ' ', subject_name, ' ', actor) AS label
+SELECT finding_id, concat(formatDateTime(effect_time, '%F %R'), ' ', detector, ' ', subject_name) AS label
 FROM findings_current WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
 ORDER BY alert DESC, effect_time DESC LIMIT 500
 """,
 )  # fmt: skip
 STORY = Panel(
-    kind="table", title="What happened?", width=14, height=9, no_value="No such finding",
-    description="What is said of it. Confidence is in the act, not in a person: a name stands there only on two independent sources.",
+    kind="table", title="What happened?", width=14, height=10, no_value="No such finding",
+    description="What is said of it. Confidence is in the act, not in a person: a name stands there only on two independent sources, and "
+    "while its incident has no doubt.",
     columns={"what": Column(width=160)},
     sql=f"""
+WITH (SELECT any(withheld) FROM incidents_current WHERE incident_id IN ({INCIDENTS}) AND named = '' AND status != 'retracted') AS doubt
 SELECT line.1 AS what, line.2 AS is
 FROM findings_current
 ARRAY JOIN [('summary', summary), ('detector', concat(detector, ': ', title)), ('severity', toString(severity)), ('status',
-    toString(status)),
-    ('about', concat(subject, ' ', subject_name)), ('owner', owner), ('actor', if(actor = '', concat('withheld: ', actor_withheld), actor)),
+    toString(status)), ('about', concat(subject, ' ', subject_name)), ('owner', owner),
+    ('actor', multiIf(actor = '', concat('withheld: ', actor_withheld), doubt != '', concat('withheld by its incident: ', doubt), actor)),
     ('confidence', toString(round(confidence, 2))), ('alert', if(alert, 'yes', concat('no: ', gate))),
     ('cause', toString(cause_time)), ('effect', toString(effect_time)), ('ATT&CK', arrayStringConcat(attack, ', ')),
     ('sources never heard', arrayStringConcat(silent, ', '))] AS line
 WHERE {OF_FINDING} AND {IN_CLUSTER} AND line.2 != ''
 """,
 )  # fmt: skip
-LOSS = Panel(
-    kind="table", title="What did it hit?", width=10, height=9, no_value="It is about no job",
-    description="The attempts of the job that the finding is about, with GPUs times run time: an upper bound of what was lost.",
-    columns={"gpu_hours": Column(unit="h", decimals=1), "job": Column(link=to("job", job="${__value.raw}"))},
+HIT = Panel(
+    kind="table", title="What did it hit?", width=10, height=10, no_value="It is about no job",
+    description="The attempts of the job that the finding is about, with GPUs times run time: what they held, not what was lost.",
+    columns={"held": Column(unit="h", decimals=1), "job": Column(link=to("job", job="${__value.raw}"))},
     expects_rows=False,
     sql=f"""
-SELECT job_id AS job, owner, state, verdict, gpus, gpus * dateDiff('second', start_time, end_time) / 3600 AS gpu_hours, start_time AS start,
+SELECT job_id AS job, owner, state, verdict, gpus, gpus * dateDiff('second', start_time, end_time) / 3600 AS held, start_time AS start,
     end_time AS end, arrayStringConcat(nodes, ' ') AS hosts
 FROM verdicts_current WHERE job_id IN ({JOBS}) AND {IN_CLUSTER} ORDER BY end_time
 """,
@@ -62,24 +68,40 @@ AXIS = Panel(
     "Narrow the period to see single seconds.",
     no_value="Nothing is known in this period", unit="string", sql=one_axis(JOBS, FINDING),
 )  # fmt: skip
+CHECKED = {"same line, sealed": GREEN, "same line, not sealed": YELLOW, "not stored": ORANGE, "CHANGED": RED}
 EVIDENCE = Panel(
-    kind="table", title="Which records prove it?", width=24, height=9, no_value="No such finding",
-    description="In the finding's own order, with the line as received, its hash and its place in Kafka. Check them with "
-    "`trainwatch evidence`.",
-    columns={"role": Column(width=90, colors={"cause": RED, "effect": ORANGE, "owner": GREY}), "sha256": Column(width=160)},
+    kind="table", title="Which records prove it, and are they as they came?", width=24, height=9, no_value="No such finding",
+    description="In the finding's own order. Checked: the line is hashed again and held against the hash that was cited, and a signed seal "
+    "covers its place in Kafka. Signatures and order are checked by `trainwatch evidence verify`. The id leads to the raw record.",
+    columns={
+        "role": Column(width=90, colors={"cause": RED, "effect": ORANGE, "owner": GREY}), "sha256": Column(width=160),
+        "checked": Column(colors=CHECKED), "event": Column(link=to("entity", kind="event", entity="${__value.raw}")),
+        "host": Column(link=to("entity", kind="host", entity="${__value.raw}")),
+    },
     sql=f"""
-SELECT e.position AS number, e.role AS role, e.event_time AS time, e.source AS source, e.summary AS summary, any(r.raw) AS line,
-    any(r.host) AS host, any(r._topic) AS topic, any(r._partition) AS partition, any(r._offset) AS offset, e.sha256 AS sha256,
-    e.event_id AS event
+SELECT e.position AS number, e.role AS role, e.event_time AS time, e.source AS source,
+    multiIf(r.raw = '', 'not stored', lower(hex(SHA256(r.raw))) != e.sha256, 'CHANGED', s.seals > 0, 'same line, sealed',
+        'same line, not sealed') AS checked,
+    e.summary AS summary, r.raw AS line, r.host AS host, r.topic AS topic, r.partition AS partition, r.offset AS offset,
+    e.sha256 AS sha256, e.event_id AS event
 FROM (SELECT * FROM finding_evidence_current WHERE {OF_FINDING}) AS e
 LEFT JOIN
 (
-    SELECT event_id, raw, host, _topic, _partition, _offset FROM events
-    WHERE ts >= (SELECT min(event_time) FROM finding_evidence WHERE {OF_FINDING})
-        AND ts <= (SELECT max(event_time) FROM finding_evidence WHERE {OF_FINDING})
-        AND event_id IN (SELECT event_id FROM finding_evidence WHERE {OF_FINDING})
+    SELECT event_id, argMin(raw, _offset) AS raw, argMin(host, _offset) AS host, argMin(_topic, _offset) AS topic,
+        argMin(_partition, _offset) AS partition, min(_offset) AS offset
+    FROM events WHERE {CITED}
+    GROUP BY event_id
 ) AS r ON r.event_id = e.event_id
-GROUP BY number, role, time, source, summary, sha256, event ORDER BY number
+LEFT JOIN
+(
+    SELECT k.event_id AS event_id, count() AS seals
+    FROM (SELECT event_id, _topic, _partition, _incarnation, _offset FROM events WHERE {CITED}) AS k
+    INNER JOIN (SELECT topic, partition, incarnation, lo, hi FROM evidence_roots) AS q
+        ON q.topic = k._topic AND q.partition = k._partition AND q.incarnation = k._incarnation
+    WHERE k._offset >= q.lo AND k._offset < q.hi
+    GROUP BY event_id
+) AS s ON s.event_id = e.event_id
+ORDER BY number
 """,
 )  # fmt: skip
 CHECKLIST = Panel(
@@ -100,7 +122,7 @@ WHERE {OF_FINDING} AND {IN_CLUSTER} ORDER BY part
 """,
 )  # fmt: skip
 INCIDENT = Panel(
-    kind="table", title="Which incident is it a part of?", width=24, height=5, expects_rows=False,
+    kind="table", title="Which incident is it a part of?", width=24, height=4, expects_rows=False,
     description="Findings of one cause. The gap is the decimal logarithm of the ratio between the leading hypothesis and the next.",
     no_value="It is a part of no incident", columns={"incident": Column(width=290)},
     sql=f"""
@@ -110,7 +132,7 @@ FROM incidents_current WHERE incident_id IN ({INCIDENTS}) AND {IN_CLUSTER} ORDER
 """,
 )  # fmt: skip
 CANDIDATES = Panel(
-    kind="table", title="Who may have done it?", width=10, expects_rows=False, no_value="No hypotheses: it is a part of no incident",
+    kind="table", title="Who may have done it?", width=10, height=6, expects_rows=False, no_value="No hypotheses: part of no incident",
     description="Hypotheses with the decimal logarithm of their likelihood ratio, low and high. Nobody, and somebody else, are among them.",
     columns={"low": Column(decimals=2), "high": Column(decimals=2)},
     sql=f"""
@@ -119,7 +141,7 @@ FROM attribution_current WHERE incident_id IN ({INCIDENTS}) ORDER BY incident_id
 """,
 )  # fmt: skip
 RELATED = Panel(
-    kind="table", title="What else belongs to the incident?", width=14, expects_rows=False, no_value="Nothing else",
+    kind="table", title="What else belongs to the incident?", width=14, height=6, expects_rows=False, no_value="Nothing else",
     description="The other findings of the same incident, and what ties them.",
     columns={"finding": Column(link=to("incident", finding="${__value.raw}"))},
     sql=f"""
@@ -128,9 +150,40 @@ FROM incident_findings_current WHERE incident_id IN ({INCIDENTS}) AND finding_id
 """,
 )  # fmt: skip
 
+LOSS = Panel(
+    kind="table", title="What did it cost, line by line?", width=24, expects_rows=False, no_value="No loss: it is a part of no incident",
+    description="Hours of one ledger add up, and none counts an hour that another one counts. Direct: GPU-hours; indirect: people's hours, "
+    "as somebody stated them. Low: proved. Middle: claimed by findings above their gate. High: with those below.",
+    columns={
+        "low": Column(unit="h", decimals=1), "middle": Column(unit="h", decimals=1), "high": Column(unit="h", decimals=1),
+        "money_low": Column(decimals=0), "money_middle": Column(decimals=0), "money_high": Column(decimals=0),
+        "job": Column(link=to("job", job="${__value.raw}")), "formula": Column(width=260),
+    },
+    sql=f"""
+SELECT ledger, kind, job_id AS job, gpu_hours_low AS low, gpu_hours_middle AS middle, gpu_hours_high AS high, formula, note,
+    if(currency = '', NULL, money_low) AS money_low, if(currency = '', NULL, money_middle) AS money_middle,
+    if(currency = '', NULL, money_high) AS money_high, if(currency = '', method, currency) AS currency, length(evidence) AS records
+FROM loss_lines_current WHERE incident_id IN ({INCIDENTS}) ORDER BY incident_id, position LIMIT 200
+""",
+)  # fmt: skip
+CUSTODY = Panel(
+    kind="table", title="Who looked at, took out, held or labelled it?", width=24, height=5, expects_rows=False, no_value="Nobody so far",
+    description="The chain of custody and the journal of the finding and of its incident, oldest first; nothing is ever taken out of them.",
+    sql=f"""
+SELECT time, account AS who, toString(action) AS action, detail, sha256 AS bundle
+FROM custody_log WHERE subject = {FINDING} OR subject IN ({INCIDENTS})
+UNION ALL
+SELECT at AS time, operator AS who, toString(action) AS action, concat(value, ' ', text) AS detail, '' AS bundle
+FROM incident_journal WHERE incident_id IN ({INCIDENTS})
+ORDER BY time LIMIT 200
+""",
+)  # fmt: skip
+
 BOARD = Board(
     name="incident", title="Incident", folder="investigation",
-    description="One finding and the incident that holds it: story, time axis, evidence, explanations, candidates.",
+    description="One finding and the incident that holds it: story, time axis, evidence, candidates, loss, explanations, custody.",
     variables=(CLUSTER, CHOICE),
-    rows=((STORY, LOSS), (AXIS,), (EVIDENCE,), (CHECKLIST, CONFIDENCE), (INCIDENT,), (CANDIDATES, RELATED)),
+    rows=(
+        (STORY, HIT), (AXIS,), (EVIDENCE,), (INCIDENT,), (CANDIDATES, RELATED), (LOSS,), (CHECKLIST, CONFIDENCE), (CUSTODY,),
+    ),
 )  # fmt: skip

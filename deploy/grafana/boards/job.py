@@ -4,6 +4,7 @@ from deploy.grafana.boards.timeline import STATES, one_axis
 from deploy.grafana.panels import (
     BLUE,
     CLUSTER,
+    ENDED,
     GREEN,
     IN_CLUSTER,
     ORANGE,
@@ -25,12 +26,12 @@ STEPS = f"{LINES} AND source = 'training' AND kind = 'iteration'"
 CHOICE = Variable(
     name="job", label="Job", description="Raw job id; jobs with findings first. Any other id can be typed.",
     sql=f"""
-SELECT job_id FROM verdicts_current WHERE $__timeFilter(end_time) AND {IN_CLUSTER}
+SELECT job_id FROM verdicts_current WHERE {ENDED} AND {IN_CLUSTER}
 GROUP BY job_id ORDER BY max(verdict = 'interference') DESC, max(end_time) DESC LIMIT 1000
 """,
 )  # fmt: skip
 VERDICT = Panel(
-    kind="table", title="How did it end, and why?", width=24, height=5, no_value="No verdict: it runs, or nothing is known of it",
+    kind="table", title="How did it end, and why?", width=24, height=4, no_value="No verdict: it runs, or nothing is known of it",
     description="One line per attempt, with the record that proves the verdict.",
     columns={
         "verdict": Column(colors={"benign": GREEN, "unexplained": YELLOW, "interference": RED}), "gpu_hours": Column(unit="h", decimals=1),
@@ -44,7 +45,7 @@ FROM verdicts_current WHERE {OF_JOB} ORDER BY end_time
 """,
 )  # fmt: skip
 FINDINGS = Panel(
-    kind="table", title="Which findings is it under?", width=24, height=5, no_value="None", expects_rows=False,
+    kind="table", title="Which findings is it under?", width=24, height=4, no_value="None", expects_rows=False,
     description="Findings about this job, those taken back left out.",
     columns={"finding": Column(link=to("incident", finding="${__value.raw}")), "confidence": Column(unit="percentunit", decimals=0)},
     sql=f"""

@@ -1,7 +1,9 @@
 """Overview: is anybody interfering, since when, at what cost, and is anything blind?"""
 
 from deploy.grafana.panels import (
+    BLUE,
     CLUSTER,
+    ENDED,
     GREEN,
     IN_CLUSTER,
     ORANGE,
@@ -17,55 +19,82 @@ from deploy.grafana.panels import (
 )  # fmt: skip
 
 FINDINGS = f"FROM findings_current WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'"
+# Incidents of the period, with what people say of their state and what they cost; both are small tables.
+CASES = f"""
+FROM
+(
+    SELECT * FROM incidents_current
+    WHERE last_time >= $__fromTime AND first_time <= $__toTime AND {IN_CLUSTER} AND status != 'retracted'
+) AS i
+LEFT JOIN
+(
+    SELECT incident_id, argMaxIf(value, at, action = 'status') AS state, argMaxIf(value, at, action = 'assign') AS assignee
+    FROM incident_journal GROUP BY incident_id
+) AS j ON j.incident_id = i.incident_id
+LEFT JOIN
+(
+    SELECT incident_id, sumIf(gpu_hours_low, ledger = 'direct') AS hours_low, sumIf(gpu_hours_middle, ledger = 'direct') AS hours_middle,
+        sumIf(gpu_hours_high, ledger = 'direct') AS hours_high, sum(money_low) AS money_low, sum(money_middle) AS money_middle,
+        sum(money_high) AS money_high, max(currency) AS currency
+    FROM loss_lines_current GROUP BY incident_id
+) AS l ON l.incident_id = i.incident_id
+WHERE i.incident_id != ''
+"""
 SEVERITY_WEIGHT = "transform(severity, ['critical', 'high', 'medium', 'low'], [8., 4., 2., 1.], 1.)"
 
 ALERTS = Panel(
-    kind="stat", title="How many findings call for action?", width=4, height=4, thresholds=((None, GREEN), (1, RED)),
+    kind="stat", title="How many findings call for action?", width=6, height=4, thresholds=((None, GREEN), (1, RED)),
     description="Findings above their gate whose effect lies in the period, those taken back left out.",
     no_value="No findings", sql=f"SELECT countIf(alert) AS findings {FINDINGS}",
 )  # fmt: skip
 INCIDENTS = Panel(
-    kind="stat", title="How many incidents are there?", width=4, height=4, thresholds=((None, GREEN), (1, ORANGE)),
-    description="Findings of one cause count once. Only incidents that hold a finding above its gate.", no_value="No incidents",
-    sql=f"""
-SELECT countIf(alert) AS incidents FROM incidents_current
-WHERE last_time >= $__fromTime AND first_time <= $__toTime AND {IN_CLUSTER} AND status != 'retracted'
-""",
+    kind="stat", title="How many incidents are open?", width=6, height=4, thresholds=((None, GREEN), (1, ORANGE)), no_value="No incidents",
+    description="Findings of one cause count once. Those with a finding above its gate that nobody closed: `trainwatch incident status`.",
+    sql=f"SELECT countIf(alert AND state != 'closed') AS incidents {CASES}",
 )  # fmt: skip
 TIME_TO_DETECT = Panel(
-    kind="stat", title="How long until a finding is final?", width=4, height=4, unit="s",
+    kind="stat", title="How long from the effect to the finding?", width=8, height=4, unit="s", no_value="No findings",
     thresholds=((None, GREEN), (1800, YELLOW), (7200, RED)),
-    description="Median event time from the effect until every source that could acquit has passed. Provisional findings come earlier.",
-    no_value="No findings",
-    sql=f"SELECT quantile(0.5)(dateDiff('second', effect_time, closes_at)) AS seconds {FINDINGS} AND alert",
-)  # fmt: skip
-HARM = Panel(
-    kind="stat", title="How many GPU-hours were harmed?", width=4, height=4, unit="h", decimals=1,
-    thresholds=((None, GREEN), (1, ORANGE), (100, RED)),
-    description="GPUs times run time of the attempts that ended under a finding. An upper bound: what a checkpoint saved is not taken off.",
-    no_value="None",
+    description="Medians. First: until it stood here, by the clock; of those that came within a day, since a replay of old logs tells "
+    "nothing about it. Final: until every source that could acquit has passed, in event time.",
     sql=f"""
-SELECT sumIf(gpus * dateDiff('second', start_time, end_time), verdict = 'interference') / 3600 AS gpu_hours
-FROM verdicts_current WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND status != 'retracted'
+SELECT ifNotFinite(quantile(0.5)(seconds_to_first), NULL) AS first, ifNotFinite(quantile(0.5)(seconds_to_final), NULL) AS final
+FROM detection_times WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND alert
+""",
+)  # fmt: skip
+LOST = Panel(
+    kind="stat", title="How many GPU-hours were lost?", width=8, height=4, unit="h", decimals=1, no_value="None",
+    thresholds=((None, GREEN), (1, ORANGE), (100, RED)),
+    description="Over the incidents of the period. Low: what records prove. Middle: what findings above their gate claim. High: with "
+    "those below it. Every incident shows its lines and their formulas.",
+    sql=f"SELECT sum(hours_low) AS low, sum(hours_middle) AS middle, sum(hours_high) AS high {CASES}",
+)  # fmt: skip
+MONEY = Panel(
+    kind="stat", title="What did that cost?", width=8, height=4, decimals=0, thresholds=((None, BLUE),), expects_rows=False,
+    description="GPU-hours at the prices of the settings (`loss.prices`), and people's time as it was stated. In the currency set last.",
+    no_value="No prices are set: loss.prices of the settings",
+    sql=f"""
+SELECT sum(money_low) AS low, sum(money_middle) AS middle, sum(money_high) AS high, currency
+{CASES} AND currency != '' GROUP BY currency ORDER BY max(last_time) DESC LIMIT 1
 """,
 )  # fmt: skip
 JOBS = Panel(
-    kind="stat", title="How many jobs ended unexplained?", width=4, height=4, thresholds=((None, GREEN), (10, YELLOW)),
+    kind="stat", title="How many jobs ended unexplained?", width=6, height=4, thresholds=((None, GREEN), (10, YELLOW)),
     description="Ended attempts that neither a benign explanation nor a finding accounts for.", no_value="None",
     sql=f"""
 SELECT countIf(verdict = 'unexplained') AS jobs
-FROM verdicts_current WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND status != 'retracted'
+FROM verdicts_current WHERE {ENDED} AND {IN_CLUSTER} AND status != 'retracted'
 """,
 )  # fmt: skip
 COMPLETE = Panel(
-    kind="stat", title="Is every record accounted for?", width=4, height=4, unit="percentunit", decimals=3,
+    kind="stat", title="Is every record accounted for?", width=6, height=4, unit="percentunit", decimals=3,
     thresholds=((None, RED), (1, GREEN)),
     description="Offsets written, dead-lettered, filtered or known to be absent, of those read in the period or in the last day. "
     "`trainwatch verify` names what is missing.",
     no_value="Nothing read",
     sql="""
 SELECT 1 - sum(unaccounted) / sum(read) AS share
-FROM (SELECT DISTINCT * EXCEPT (stored) FROM range_accounts WHERE $__timeFilter(stored) OR stored >= now() - toIntervalDay(1))
+FROM range_accounts WHERE $__timeFilter(stored) OR stored >= now() - toIntervalDay(1)
 """,
 )  # fmt: skip
 WHEN = Panel(
@@ -87,17 +116,17 @@ SELECT detector, countIf(severity = 'critical') AS critical, countIf(severity = 
 """,
 )  # fmt: skip
 OPEN = Panel(
-    kind="table", title="Which incidents are there?", width=24, height=6, no_value="No incidents in this period",
+    kind="table", title="Which incidents are there?", width=24, height=7, no_value="No incidents in this period",
     description="Findings of one cause, those with an alert first. An empty name: naming is withheld, and the reason stands beside it.",
     columns={
-        "severity": Column(colors=SEVERITIES), "founder": Column(link=to("incident", finding="${__value.raw}")),
-        "named": Column(link=to("entity", kind="identity", entity="${__value.raw}")),
+        "severity": Column(colors=SEVERITIES), "what": Column(link=to("incident", finding="${__data.fields.founder}")),
+        "named": Column(link=to("entity", kind="identity", entity="${__value.raw}")), "gpu_hours": Column(unit="h", decimals=1),
+        "state": Column(colors={"open": RED, "investigating": ORANGE, "contained": YELLOW, "closed": GREEN}),
     },
     sql=f"""
-SELECT first_time AS time, severity, title, status, alert, findings, attempts, exposed, gpus_max AS gpus, named, withheld,
-    arrayStringConcat(users, ', ') AS victims, founder
-FROM incidents_current WHERE last_time >= $__fromTime AND first_time <= $__toTime AND {IN_CLUSTER} AND status != 'retracted'
-ORDER BY alert DESC, first_time DESC LIMIT 100
+SELECT first_time AS time, severity, title AS what, if(state = '', 'open', state) AS state, assignee, alert, findings,
+    attempts, exposed, hours_middle AS gpu_hours, named, withheld, arrayStringConcat(users, ', ') AS victims, i.founder AS founder
+{CASES} ORDER BY alert DESC, first_time DESC LIMIT 100
 """,
 )  # fmt: skip
 LIST = Panel(
@@ -136,7 +165,7 @@ ENDS = Panel(
     sql=f"""
 SELECT cause, countIf(verdict = 'benign') AS benign, countIf(verdict = 'unexplained') AS unexplained,
     countIf(verdict = 'interference') AS interference
-FROM verdicts_current WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND status != 'retracted'
+FROM verdicts_current WHERE {ENDED} AND {IN_CLUSTER} AND status != 'retracted'
 GROUP BY cause ORDER BY count() DESC, cause LIMIT 20
 """,
 )  # fmt: skip
@@ -151,5 +180,5 @@ BOARD = Board(
             f"{FINDINGS} AND alert",
         ),
     ),
-    rows=((ALERTS, INCIDENTS, TIME_TO_DETECT, HARM, JOBS, COMPLETE), (WHEN, PATTERNS), (OPEN,), (LIST,), (RISK, ENDS)),
+    rows=((ALERTS, INCIDENTS, JOBS, COMPLETE), (TIME_TO_DETECT, LOST, MONEY), (WHEN, PATTERNS), (OPEN,), (LIST,), (RISK, ENDS)),
 )  # fmt: skip

@@ -10,6 +10,7 @@ STATES = {
     "pending": YELLOW, "running": GREEN, "COMPLETED": BLUE, "FAILED": ORANGE, "CANCELLED": RED, "NODE_FAIL": ORANGE,
     "TIMEOUT": ORANGE, "PREEMPTED": ORANGE, "OUT_OF_MEMORY": ORANGE, "cancel requested": RED, "cancel refused": PURPLE,
     "by owner": GREEN, "by team": ORANGE, "by foreign": RED, "by admin": BLUE, "by root": BLUE, "by daemon": GREY, "by service": GREY,
+    "by unknown": YELLOW,
     "cause": RED, "effect": PURPLE,
     "saved": GREEN, "written": RED, "loaded": ORANGE, "before": GREY, "owner": GREY,
     "submitted": YELLOW, "allocated": GREEN, "started": GREEN, "completed": BLUE, "requeued": ORANGE, "preempted": ORANGE,

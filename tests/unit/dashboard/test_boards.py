@@ -12,9 +12,8 @@ from deploy.grafana import alerts, generate, permissions
 from deploy.grafana.boards import BOARDS
 from deploy.grafana.panels import DATASOURCE, Board, Panel
 from pipeline.dashboard.definition import dashboards, folder
-from pipeline.dashboard.expand import expand
+from pipeline.dashboard.expand import expand, names_in
 from pipeline.dashboard.period import Period
-from pipeline.dashboard.query import unknown_variables
 from pipeline.errors import ConfigError
 
 PROVISIONING = Path(generate.__file__).parent / "provisioning"
@@ -24,6 +23,7 @@ HOUR = Period(1_772_449_200_000, 1_772_452_800_000)
 
 # Tables and views by the columns on which a filter bounds what is read.
 BOUNDED_BY = {
+    "traffic": {"minute"}, "detection_times": {"effect_time"},
     "events": {"ts"}, "enriched_current": {"ts"}, "job_timeline": {"ts"}, "coverage": {"hour"},
     "findings_current": {"effect_time", "finding_id", "job_id"}, "findings": {"effect_time", "finding_id", "job_id"},
     "verdicts_current": {"end_time", "job_id"}, "verdicts": {"end_time", "job_id"},
@@ -131,7 +131,8 @@ def test_variables_have_a_label_a_description_and_values() -> None:
             assert variable.description.endswith(".")
             assert bool(variable.sql) != bool(variable.values)
     for dashboard in dashboards().values():
-        assert unknown_variables(dashboard) == set()
+        asked = (*(sql for panel in dashboard.panels for sql in panel.sql), *(variable.sql for variable in dashboard.variables))
+        assert {name for sql in asked for name in names_in(sql)} <= {variable.name for variable in dashboard.variables}
 
 
 def test_the_files_are_what_the_generator_writes() -> None:
@@ -192,3 +193,13 @@ def test_rights_name_two_teams_and_take_the_default_away() -> None:
     sent = permissions.requests("https://grafana.example/", "secret", wanted)
     assert [each.full_url for each in sent] == [f"https://grafana.example/api/folders/{uid}/permissions" for uid in wanted]
     assert {each.get_header("Authorization") for each in sent} == {"Bearer secret"}
+
+
+def test_the_token_leaves_the_machine_encrypted_and_to_one_address() -> None:
+    """Whoever reads it may change dashboards; a redirect does not carry it on."""
+    assert "http:// to another machine" in permissions.refusal("http://grafana.example")
+    assert "http:// to another machine" in permissions.refusal("http://127.0.0.1.example")
+    assert not any(map(permissions.refusal, ("https://grafana.example", "http://localhost:3000", "http://[::1]:3000", "http://127.0.0.1")))
+    assert all(map(permissions.refusal, ("", "grafana.example", "ftp://grafana.example", "https://")))
+    (sent, *_) = permissions.requests("https://grafana.example", "secret", permissions.permissions(3, 4))
+    assert "Authorization" not in sent.headers  # which urllib sends on

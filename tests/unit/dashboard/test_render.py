@@ -1,5 +1,6 @@
 """The page: every kind of panel drawn, hostile text harmless, nothing from outside, the same bytes each time."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from typing import Any
@@ -225,3 +226,36 @@ def test_every_range_has_an_axis(values: list[float]) -> None:
     drawn = charts.time_series([Series("a", "#111", points)], HOUR, Box(600, 230), unit="short", bars=False, stacked=False)
     assert drawn.count('class="grid"') > 3
     assert "nan" not in drawn
+
+
+def test_several_values_of_a_stat_have_names() -> None:
+    """Low, middle and high side by side, a missing one as a dash; a single one stands alone."""
+    several = page(board(panel("stat", unit="h")), Answer(("low", "high", "currency"), ((None, 8.0, HOSTILE),)))
+    assert [word in Page(several).text for word in ("-low", "8.0 hhigh")] == [True, True]
+    assert "<small>" not in page(board(panel("stat")), ROWS["stat"])
+
+
+def test_numbers_and_their_headings_are_on_one_side() -> None:
+    """A column with a number in any row is one of numbers."""
+    text = page(board(panel("table")), Answer(("text", "count"), (("a", None), ("b", 2))))
+    assert "<th>text</th>" in text
+    assert '<th class="n">count</th>' in text
+
+
+def test_states_are_explained_below_their_timeline() -> None:
+    """Each state once, with its colour; no state has none."""
+    rows = ((T0, "running"), (T0 + timedelta(minutes=5), ""), (T0 + timedelta(minutes=9), "running"))
+    text = page(board(panel("state-timeline", states={"running": "green"})), Answer(("time", "job"), rows))
+    legend = text[text.index('class="legend"') :]
+    assert legend.count("running") == 1
+    assert "#3d9950" in legend
+
+
+def test_counts_have_whole_steps() -> None:
+    """No half a finding on the axis; shares keep their fractions, and the last label of the time stays in the picture."""
+    two = [Series("a", "#000", [(HOUR.from_ms, 1.0), (HOUR.to_ms, 2.0)])]
+    counts = charts.time_series(two, HOUR, Box(400, 200), unit="short", bars=True, stacked=True)
+    assert ">0.5<" not in counts
+    assert ">1.5<" in charts.time_series(two, HOUR, Box(400, 200), unit="short", bars=False, stacked=False)
+    labels = [float(x) for x in re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">', counts)]
+    assert max(labels) <= 400 - 5 * charts.CHAR_WIDTH / 2
