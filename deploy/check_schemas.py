@@ -28,7 +28,7 @@ from pipeline.settings import schemas_folder
 
 RELEASED = "released"
 EVENTS, TOPICS = "events", "topics"
-WRITTEN_BY_OTHERS = ("trainwatch_probe.",)  # beginnings of file names
+WRITTEN_BY_OTHERS = ("trainwatch_probe.", "trainwatch.labels.")  # beginnings of file names
 PROMISED_ROLES = ("input", "public")
 SAME = ("const", "pattern", "format", "minItems", "maxItems", "minLength", "maxLength", "uniqueItems")
 LOWER, UPPER = ("minimum", "exclusiveMinimum"), ("maximum", "exclusiveMaximum")

@@ -27,6 +27,28 @@ system_package() { # system_package NAME...: installs it when we may, else names
   rm -f "$log"
 }
 
+private_packages() { # private_packages FOLDER NAME...: unpacked there and not installed, so that they take nothing over; missing is no error
+  local folder=$1 work complete
+  shift
+  complete="$folder/complete-$(echo "$*" | cksum | cut -d' ' -f1)"
+  [ -e "$complete" ] && return
+  command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null || return 0
+  say "packages $*: unpacking in $folder"
+  mkdir -p "$folder"
+  work=$(mktemp -d "$folder/download.XXXXXX")
+  mkdir "$work/partial"
+  apt-get -q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=0 -o Acquire::http::Timeout=20 update </dev/null >/dev/null 2>&1 || true
+  local name package
+  # One by one: some exclude one another.
+  for name in "$@"; do
+    apt-get -q -y --no-install-recommends --download-only -o Dir::Cache::archives="$work" -o Debug::NoLocking=1 install "$name" \
+      </dev/null >"$work/log" 2>&1 || { say "$name: not to be had; its tests are skipped"; rm -rf "$work"; return 0; }
+  done
+  for package in "$work"/*.deb; do dpkg-deb -x "$package" "$folder"; done
+  touch "$complete"
+  rm -rf "$work"
+}
+
 new_enough() { "$1" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; }
 
 find_python() { # sets $python

@@ -1,0 +1,135 @@
+"""The Helm chart: what can be held of the templates as they stand, and of what Helm makes of them where there is a helm."""
+
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+import pipeline
+from pipeline import settings
+from pipeline.settings import Settings, WorkerSettings
+from tests.unit.deploy.existing import check_command, check_variable
+
+CHART = Path(__file__).parents[3] / "deploy" / "helm" / "trainwatch"
+VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+TEMPLATES = {path.name: path.read_text(encoding="utf-8") for path in sorted((CHART / "templates").iterdir())}
+EVERYTHING = {
+    "keda.enabled": "true", "keda.triggerAuthentication": "kafka", "notifier.enabled": "true", "serviceMonitor.enabled": "true",
+    "serviceMonitor.labels.release": "prometheus", "keys": "trainwatch-keys", "image.pullSecrets[0].name": "pull",
+    "worker.priorityClassName": "high", "worker.nodeSelector.pool": "cpu", "networkPolicy.metricsFrom[0].podSelector.matchLabels.app": "p",
+    "networkPolicy.kafka.to[0].ipBlock.cidr": "10.0.0.0/8", "settings.evidence.key_file": "/etc/trainwatch/keys/evidence.pem",
+}  # fmt: skip
+OPENS = re.compile(r"\{\{-? *(if|with|range|define)\b")
+CLOSES = re.compile(r"\{\{-? *end *-?\}\}")
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_actions_are_balanced(name: str) -> None:
+    """Each block that is opened is closed."""
+    text = re.sub(r"\{\{-? */\*.*?\*/ *-?\}\}", "", TEMPLATES[name], flags=re.DOTALL)
+    assert "{{" not in re.sub(r"\{\{.*?\}\}", "", text)
+    assert len(OPENS.findall(text)) == len(CLOSES.findall(text))
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_values_that_are_named_exist(name: str) -> None:
+    """A misspelt one would be empty without a word."""
+    for path in re.findall(r"\.Values((?:\.\w+)+)", TEMPLATES[name]):
+        found: Any = VALUES
+        for part in path.removeprefix(".").split("."):
+            assert isinstance(found, dict), path
+            assert part in found, path
+            found = found[part]
+    included = set(re.findall(r'include "([\w.]+)"', TEMPLATES[name]))
+    assert included <= set(re.findall(r'define "([\w.]+)"', TEMPLATES["_helpers.tpl"]))
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_commands_and_variables_exist(name: str) -> None:
+    """What pods start, and by which variables they are told."""
+    for words in re.findall(r"\bargs: \[([^\]]+)\]", TEMPLATES[name]):
+        check_command(words.split(", "))
+    for words in re.findall(r"command: \[trainwatch, ([^\]]+)\]", TEMPLATES[name]):
+        check_command(words.split(", "))
+    for variable in re.findall(r"\bTRAINWATCH_\w+", TEMPLATES[name]):
+        if variable != "TRAINWATCH_":
+            check_variable(variable)
+
+
+def test_versions_are_ours() -> None:
+    """Of chart and program."""
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert (chart["version"], chart["appVersion"]) == (pipeline.__version__, pipeline.__version__)
+
+
+def test_the_settings_are_ours_and_hold_no_password() -> None:
+    """Those that the chart gives when nobody says otherwise."""
+    Settings.model_validate(VALUES["settings"])
+    assert not {key for part in VALUES["settings"].values() for key in part} & {"password", "key", "key_password"}
+
+
+def _rendered(**changes: str) -> list[dict[str, Any]]:
+    """What Helm makes of the chart.  Skips where there is none."""
+    helm = shutil.which("helm")
+    if helm is None:
+        pytest.skip("no helm here")
+    sets = [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
+    done = subprocess.run(
+        [helm, "template", "site", CHART, "--kube-version", "1.31.0", *sets], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return [each for each in yaml.safe_load_all(done.stdout) if each]
+
+
+def _pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    for each in objects:
+        if each["kind"] in ("StatefulSet", "Deployment", "Job"):
+            yield f"{each['kind']} {each['metadata']['name']}", each["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["as given", "everything"])
+def test_rendered_pods_have_no_rights(changes: dict[str, str]) -> None:
+    """No root, no token, nothing to write but what is mounted, an end to memory; mounts are of volumes that exist."""
+    pods = dict(_pods(_rendered(**changes)))
+    assert len(pods) == (3 if changes else 2)
+    for name, pod in pods.items():
+        assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False), name
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        volumes = {volume["name"] for volume in pod["volumes"]}
+        for container in (*pod.get("initContainers", ()), *pod["containers"]):
+            secured = container["securityContext"]
+            assert (secured["readOnlyRootFilesystem"], secured["allowPrivilegeEscalation"]) == (True, False)
+            assert secured["capabilities"] == {"drop": ["ALL"]}
+            assert container["resources"]["limits"]["memory"]
+            assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+
+
+@pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["as given", "everything"])
+def test_rendered_objects_find_one_another(changes: dict[str, str]) -> None:
+    """Selectors fit labels, the settings in the map are settings, and before the release nothing of the release is needed."""
+    objects = _rendered(**changes)
+    maps = {each["metadata"]["name"]: each for each in objects if each["kind"] == "ConfigMap"}
+    for each in maps.values():
+        found = Settings.model_validate(yaml.safe_load(each["data"]["trainwatch.yaml"]))
+        assert found.kafka.replication_factor == 3
+    for name, pod in _pods(objects):
+        [settings_map] = [volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume]
+        assert ("helm.sh/hook" in maps[settings_map]["metadata"].get("annotations", {})) == name.startswith("Job"), name
+    [worker] = [each for each in objects if each["kind"] == "StatefulSet"]
+    labels = worker["spec"]["template"]["metadata"]["labels"]
+    for each in objects:
+        if each["kind"] in ("Service", "PodDisruptionBudget", "ServiceMonitor"):
+            selector = each["spec"]["selector"]
+            assert selector.get("matchLabels", selector).items() <= labels.items(), each["kind"]
+    ports = [port["containerPort"] for port in worker["spec"]["template"]["spec"]["containers"][0]["ports"]]
+    assert ports == [WorkerSettings().health_port]
+    assert ("replicas" in worker["spec"]) == (not changes)
+    scaled = [each for each in objects if each["kind"] == "ScaledObject"]
+    assert [trigger["metadata"]["topic"] for each in scaled for trigger in each["spec"]["triggers"]] == (
+        list(settings.Settings().kafka.input_topics) if changes else []
+    )

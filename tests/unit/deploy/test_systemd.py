@@ -1,0 +1,77 @@
+"""Units for systemd: those that systemd takes, that start what there is, and that keep secrets to one account."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.unit.deploy.existing import check_command, check_variable
+
+FOLDER = Path(__file__).parents[3] / "deploy" / "systemd"
+SERVICES = sorted(FOLDER.glob("*.service"))
+PROGRAM = "/opt/trainwatch/.venv/bin/trainwatch"
+
+
+def _values(path: Path, key: str) -> list[str]:
+    return re.findall(rf"^{key}=(.*)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def _tool(name: str) -> str:
+    if (found := shutil.which(name)) is None:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+def test_systemd_takes_them(tmp_path: Path) -> None:
+    """`systemd-analyze verify`; the program that they start need not be there."""
+    analyse = _tool("systemd-analyze")
+    for path in FOLDER.glob("*.[st]*"):
+        name = path.name.replace("@.", "@1.")
+        (tmp_path / name).write_text(path.read_text(encoding="utf-8").replace(f"{PROGRAM} ", "/bin/true "), encoding="utf-8")
+    units = [path for path in tmp_path.iterdir() if path.suffix in (".service", ".timer")]
+    assert len(units) >= 4
+    done = subprocess.run([analyse, "verify", *units], capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert "trainwatch" not in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
+def test_what_it_starts_exists(path: Path) -> None:
+    """The command and its variables."""
+    [start] = _values(path, "ExecStart")
+    program, *words = start.split()
+    assert program == PROGRAM
+    check_command(words)
+    for setting in _values(path, "Environment"):
+        check_variable(setting.partition("=")[0])
+
+
+@pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
+def test_secrets_stay_with_one_account(path: Path) -> None:
+    """No password stands in a unit, and what is written is nobody else's; keys belong to an account that is the same at each start."""
+    text = path.read_text(encoding="utf-8")
+    assert "EnvironmentFile=-/etc/trainwatch/secrets" in text
+    assert not re.search(r"password|token", text, re.IGNORECASE)
+    assert (_values(path, "User"), _values(path, "DynamicUser")) == (["trainwatch"], [])
+    assert (_values(path, "UMask"), _values(path, "NoNewPrivileges"), _values(path, "ProtectSystem")) == (["0077"], ["yes"], ["strict"])
+
+
+def test_account_and_folders_are_made(tmp_path: Path) -> None:
+    """By systemd-sysusers and systemd-tmpfiles, below another root: settings are read by the group, keys by the account alone."""
+    sysusers, tmpfiles = _tool("systemd-sysusers"), _tool("systemd-tmpfiles")
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/passwd").write_text("root:x:0:0:root:/root:/bin/bash\n")
+    (tmp_path / "etc/group").write_text("root:x:0:\n")
+    made = subprocess.run([sysusers, f"--root={tmp_path}", FOLDER / "trainwatch.sysusers"], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"systemd-sysusers may not work here: {made.stderr}")
+    [line] = [line for line in (tmp_path / "etc/passwd").read_text().splitlines() if line.startswith("trainwatch:")]
+    assert line.endswith("/nologin")
+    done = subprocess.run(
+        [tmpfiles, "--create", f"--root={tmp_path}", FOLDER / "trainwatch.tmpfiles"], capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        pytest.skip(f"systemd-tmpfiles may not work here: {done.stderr}")
+    modes = {name: (tmp_path / name).stat().st_mode & 0o777 for name in ("etc/trainwatch", "etc/trainwatch/keys", "var/lib/trainwatch")}
+    assert modes == {"etc/trainwatch": 0o750, "etc/trainwatch/keys": 0o700, "var/lib/trainwatch": 0o700}
