@@ -18,9 +18,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from pipeline.artefacts import step as artefacts
+from pipeline.cohorts import step as cohorts
 from pipeline.hosts import step as hosts
 from pipeline.identities import step as identities
-from pipeline.incidents import cohorts
 from pipeline.incidents import step as incidents
 from pipeline.ingest import step as ingest
 from pipeline.jobs import step as jobs
@@ -86,7 +86,8 @@ def public_topic(prefix: str, content: str) -> str:
 
 
 def build_topology(settings: Settings) -> Topology:
-    """The stages of one site."""
+    """The stages of one site.  Raises ConfigError where the key that hides names cannot be had, before any partition is taken over."""
+    settings.veil()
     prefix, inputs = settings.kafka.topic_prefix, settings.kafka.input_topics
     host, artefact, identity = (facts_topic(prefix, stage) for stage in ("hosts", "artefacts", "identities"))
     job, cohort, incident = (facts_topic(prefix, stage) for stage in ("jobs", "cohorts", "incidents"))

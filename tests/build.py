@@ -459,13 +459,11 @@ def _watched(event: Event) -> bool:
 
 def artefact_uses(events: Iterable[Event], job: str, at: Site) -> list[Told]:
     """What the stage of artefacts tells a job of these events."""
-    allowed = dict(at.artefact_writers)
     roots = tuple(
-        ArtefactRootSettings.model_validate({"path": path, "kind": kind, "writers": sorted(allowed[path])})
-        for path, kind in at.artefact_kinds
+        ArtefactRootSettings.model_validate({"path": root.path, "kind": root.kind, "writers": sorted(root.writers)}) for root in at.roots
     )
     state = artefacts.build_state(settings(artefact_roots=roots), Cases())
-    facts = [tell.fact for each in events for tell in facts_of(each, tuple(allowed)) if tell.stage == "artefacts"]
+    facts = [tell.fact for each in events for tell in facts_of(each, tuple(root.path for root in at.roots)) if tell.stage == "artefacts"]
     told: dict[str, Fact] = {}
     for outcome in artefacts.step(state, facts, NOTHING)[1]:
         assert isinstance(outcome, Tell)

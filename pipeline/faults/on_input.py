@@ -11,10 +11,10 @@ from pipeline.faults import account, state_v1
 from pipeline.faults.run import NotBitten, Run
 from pipeline.faults.site import wait
 from pipeline.faults.worker import POISON
+from pipeline.model.instants import HOUR_MS
 from pipeline.model.outcome import Record
 
 COMPACTED_SECONDS = 45
-HOUR_MS = 3_600_000
 BROKER_ID = "1"  # of the embedded broker
 
 

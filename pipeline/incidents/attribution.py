@@ -22,11 +22,13 @@ from math import log10
 import msgspec
 
 from pipeline.detect.gates import GROUPS, name_or_reason
-from pipeline.incidents.campaigns import CAUSING, DAY_MS, artefacts_of, means_of
+from pipeline.incidents.campaigns import CAUSING, artefacts_of
+from pipeline.incidents.families import ENDINGS, family_of
 from pipeline.incidents.likelihoods import KINDS
 from pipeline.model.finding import Checked, Evidence, Finding
 from pipeline.model.identity import Identity
 from pipeline.model.incident import Attribution, Deciding, Hypothesis, Weighed, label_of
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 
 WHO = CAUSING - {"act", "hook", "unpickled"} | {"read"}  # roles of records that say under whose account something was done
@@ -46,7 +48,7 @@ class Known(msgspec.Struct, frozen=True):
     logins_heard: Callable[[int], bool]  # were logins recorded on the day that begins so?
 
 
-def attribute(cluster: str, members: Sequence[Finding], known: Known) -> Attribution:
+def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes = b"") -> Attribution:
     """Who may have done it."""
     candidates = sorted({each.suspect for each in members if each.suspect})
     views = [Candidate(who, members, known) for who in candidates]
@@ -63,7 +65,7 @@ def attribute(cluster: str, members: Sequence[Finding], known: Known) -> Attribu
     else:
         reasons = [_no_leader(leader), *(view.doubts() if view else ())]
     named = view.who if view and not reasons else ""
-    labels = {who: who if who == named else label_of(cluster, who) for who in candidates}
+    labels = {who: who if who == named else label_of(cluster, who, key) for who in candidates}
     said = [msgspec.structs.replace(each, who=labels.get(each.who, "")) for each in hypotheses]
     return Attribution(
         named=named,
@@ -142,7 +144,7 @@ class Candidate:
             yield weighed("second_source", _ids(self.records))
         if len({each.cause_time // DAY_MS for each in self.alerts}) >= DAYS_MIN:
             yield weighed("days", _cited(self.alerts))
-        if reads := [each for each in self.acts if means_of(each) == "reading"]:
+        if reads := [each for each in self.acts if family_of(each).means == "reading"]:
             yield weighed("reads", _cited(reads))
         if self._came_after():
             yield weighed("came_after", _cited(self.acts))
@@ -206,7 +208,7 @@ def _nobody(members: Sequence[Finding]) -> Hypothesis:
         rows.append(weighed("recorded_act", _cited(acts)))
     if any(each.attempt is not None for each in members):
         rows.append(weighed("ends_badly", ()))
-    if compared := [each for each in members if each.alert and each.detector.startswith("p15")]:
+    if compared := [each for each in members if each.alert and family_of(each).cost == ENDINGS]:
         rows.append(weighed("sequential", _cited(compared)))
     return hypothesis("nobody", "", rows)
 

@@ -1,31 +1,39 @@
 """One campaign in, its canonical incident out: members, timeline over all sources, scope, attribution, loss, limits.
 
+All findings are weighed and counted; what is told of them is bounded, because a body must fit into one message however large a campaign
+is.  What is listed follows from the set of findings: the first of each kind before the second of any (`spread`), and its last.  If the
+body is still too large, because its texts are long, all bounds are halved until it fits.
+
+    findings 5,000 = members 200, in full + others 4,800, by id            detectors: p01 1,667 ...; they add up to 5,000
+
 Whoever is not named stands in no text of the body: labels take the place of identity ids, logins and uids in what findings say of a
 candidate.  That a candidate is also an owner of affected jobs is said under his own name, since it accuses nobody.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 
 from pipeline.detect import history
+from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.attribution import Known, attribute
-from pipeline.incidents.campaigns import DAY_MS, links_of, means_of
-from pipeline.incidents.losses import Attempts, Pricing, loss_of
-from pipeline.incidents.scope import scope_of, trace
-from pipeline.model.finding import Checked, Finding, Severity, Status
+from pipeline.incidents.campaigns import Linked, links_of, window_of
+from pipeline.incidents.families import WORDS, family_of
+from pipeline.incidents.losses import Pricing, listed_loss, loss_of
+from pipeline.incidents.scope import derive, scope_of, trace
+from pipeline.model.finding import Checked, Evidence, Finding, Severity, Status
 from pipeline.model.identity import Directory
-from pipeline.model.incident import Attribution, Examined, Incident, Member, Moment, incident_id, label_of
+from pipeline.model.incident import Attribution, Incident, Member, Moment, Other, Scope, canonical_incident, label_of
+from pipeline.model.instants import DAY_MS
 
-TIMELINE_MAX = 600  # records, and as many members: a body must fit into one message
-MEMBERS_MAX = 600
+BODY_BYTES_MAX = 750_000  # and the message around it stays below what a broker takes
+TEXT_MAX = 2000  # characters of one text that comes from records
+CITED_BY_MAX = 5
+HISTORY_MAX = 5  # sentences on where the history of something begins
 SEVERITIES = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
-WORDS = {
-    "signals": "processes killed", "bytes": "files altered", "orders": "jobs ordered about", "queue": "queue flooded",
-    "nodes": "nodes slowed", "reading": "diagnoses followed", "accounts": "accounts borrowed", "telemetry": "telemetry silenced",
-}  # fmt: skip
 ALWAYS = (
     "Hypotheses do not exclude one another: several people may have acted, together or apart.",
     "Ratios that no publication gives are assumptions; none of them names anybody.",
@@ -37,65 +45,170 @@ class Surroundings(msgspec.Struct, frozen=True):
     """What an incident is built from beside its findings."""
 
     directory: Directory
-    examined: Mapping[str, Examined]  # by attempt name
     known: Known
     silent_days: Mapping[str, Sequence[str]]  # of its window, by source
     full: bool  # as many attempts are held as the settings allow
-    attempts: Attempts  # the same as `examined`, as losses look them up
+    attempts: Attempts
     pricing: Pricing
 
 
-def build(cluster: str, members: Sequence[Finding], around: Surroundings) -> Incident:
-    """`members` in canonical order, at least one."""
-    first = min(min(each.cause_time, each.effect_time) for each in members)
-    last = max(each.effect_time for each in members)
-    attribution = attribute(cluster, members, around.known)
-    hide = Hiding(cluster, {each.suspect for each in members if each.suspect}, attribution, around.directory)
-    traced, loaded = trace(members, around.examined.values())
-    links = links_of(members)
-    moments = tuple(_timeline(members, hide))
-    means = sorted({means_of(each) for each in members})
-    aliases = tuple(sorted(incident_id(cluster, each.id) for each in members[1:]))
-    return Incident(
-        cluster=cluster,
-        founder=members[0].id,
-        aliases=aliases,
-        title=f"{', '.join(WORDS.get(each, each) for each in means)}: {len(members)} finding{'s' if len(members) > 1 else ''}",
-        severity=max((each.severity for each in members), key=SEVERITIES.index),
-        alert=any(each.alert for each in members),
-        first=first,
-        last=last,
-        closes_at=max(each.closes_at for each in members),
-        members=tuple(
-            Member(
-                finding=each.id,
-                detector=each.detector,
-                version=each.detector_version,
-                severity=each.severity,
-                subject=hide(each.about) if each.subject.kind == "identity" else each.about,
-                who=who_of(cluster, each.suspect, attribution.named),
-                effect_time=each.effect_time,
-                summary=hide(each.summary),
-                alert=each.alert,
-                gate=each.gate,
-                links=links[each.id],
+class Bounds(msgspec.Struct, frozen=True):
+    """How much of each list a body tells."""
+
+    members: int = 200
+    others: int = 6000
+    moments: int = 300
+    aliases: int = 500
+    artefacts: int = 50
+    loads: int = 30  # of one artefact
+    names: int = 200  # attempts, users, projects
+    hypotheses: int = 30
+    losses: int = 200
+
+    def halved(self) -> "Bounds":
+        """One of each at least."""
+        return Bounds(*(max(1, bound // 2) for bound in msgspec.structs.astuple(self)))
+
+
+def build(cluster: str, campaign: Sequence[Linked], around: Surroundings) -> Incident:
+    """`campaign` in canonical order, at least one."""
+    whole, bounds = Whole(cluster, campaign, around), Bounds()
+    body = whole.told(bounds)
+    while len(canonical_incident(body)) > BODY_BYTES_MAX and bounds != bounds.halved():
+        bounds = bounds.halved()
+        body = whole.told(bounds)
+    return body
+
+
+class Whole:
+    """Everything that can be said of a campaign, and a body with as much of it as is wanted."""
+
+    def __init__(self, cluster: str, campaign: Sequence[Linked], around: Surroundings) -> None:
+        self._cluster, self._campaign, self._around = cluster, campaign, around
+        self._findings = findings = [each.finding for each in campaign]
+        self._window = window_of(campaign)
+        self._said = attribute(cluster, findings, around.known, around.directory.key)
+        self._hide = Hiding(cluster, {each.suspect for each in findings if each.suspect}, self._said, around.directory)
+        self._traced = trace(findings, around.attempts)
+        self._derived = derive(self._traced, around.attempts)
+        self._scope = scope_of(findings, around.attempts, self._traced, self._derived, self._window, around.silent_days)
+        self._links = links_of(campaign)
+        self._loss = loss_of(findings, around.attempts, around.pricing, (each.founds for each in campaign))
+        self._records = len({(item.event_time, item.event_id, item.role) for each in findings for item in each.evidence})
+
+    def told(self, bounds: Bounds) -> Incident:
+        """The body."""
+        campaign, findings, first = self._campaign, self._findings, self._campaign[0]
+        listed = spread([(not each.alert, each.severity, each.detector, each.suspect) for each in findings], bounds.members)
+        counts = sorted(Counter(each.detector for each in findings).items())
+        alerts = Counter(each.detector for each in findings if each.alert)
+        places = {detector: place for place, (detector, _) in enumerate(counts)}
+        shown = set(listed)
+        others = [
+            Other(each.id, places[each.finding.detector], each.finding.effect_time, each.finding.alert)
+            for place, each in enumerate(campaign)
+            if place not in shown
+        ]
+        moments = list(_timeline([campaign[place] for place in listed], self._hide, bounds.moments))
+        return Incident(
+            cluster=self._cluster,
+            founder=first.id,
+            aliases=tuple(sorted(each.founds for each in campaign[1 : bounds.aliases + 1])),
+            title=self._title(),
+            severity=max((each.severity for each in findings), key=SEVERITIES.index),
+            alert=any(each.alert for each in findings),
+            first=self._window[0],
+            last=self._window[1],
+            closes_at=max(each.closes_at for each in findings),
+            members=tuple(self._member(campaign[place]) for place in listed),
+            timeline=tuple(moments),
+            traced=tuple(
+                msgspec.structs.replace(each, path=cut(each.path), loaded_by=each.loaded_by[: bounds.loads])
+                for each in self._traced[: bounds.artefacts]
+            ),
+            scope=_cut_scope(self._scope, bounds.names),
+            attribution=msgspec.structs.replace(self._said, hypotheses=self._said.hypotheses[: bounds.hypotheses]),
+            checklist=tuple(_checklist(findings)),
+            limits=tuple(self._limits(bounds, len(listed), len(others), len(moments))),
+            loss=listed_loss(self._loss, bounds.losses),
+            status=Status.FINAL if all(each.status is Status.FINAL for each in findings) else Status.PROVISIONAL,
+            findings=len(campaign),
+            detectors=tuple((detector, count, alerts[detector]) for detector, count in counts),
+            others=tuple(others[: bounds.others]),
+            records=self._records,
+            artefacts=len(self._traced),
+            derived=tuple(
+                msgspec.structs.replace(each, after=cut(each.after), loaded_by=each.loaded_by[: bounds.loads])
+                for each in self._derived[: bounds.artefacts]
+            ),
+        )
+
+    def _title(self) -> str:
+        count = len(self._campaign)
+        means = sorted({family_of(each).means for each in self._findings})
+        return f"{', '.join(WORDS.get(each, each) for each in means)}: {count} finding{'s' if count > 1 else ''}"
+
+    def _member(self, linked: Linked) -> Member:
+        each = linked.finding
+        return Member(
+            finding=linked.id,
+            detector=each.detector,
+            version=each.detector_version,
+            severity=each.severity,
+            subject=cut(self._hide(each.about) if each.subject.kind == "identity" else each.about),
+            who=who_of(self._cluster, each.suspect, self._said.named, self._around.directory.key),
+            effect_time=each.effect_time,
+            summary=cut(self._hide(each.summary)),
+            alert=each.alert,
+            gate=each.gate,
+            links=self._links[linked.id],
+        )
+
+    def _limits(self, bounds: Bounds, listed: int, others: int, moments: int) -> Iterator[str]:
+        around, attempts = self._around, self._around.attempts
+        yield from ALWAYS
+        for source in sorted(around.silent_days):
+            if days := around.silent_days[source]:
+                yield f"{source} was not heard on {len(days)} days, the first of them {days[0]}: absence proves nothing there."
+        notes = sorted({item.note for each in self._findings for item in each.checklist if item.name == history.NAME})
+        yield from (cut(note) for note in notes[:HISTORY_MAX])
+        if others:
+            yield (
+                f"Of {len(self._campaign)} findings {listed} are listed, the first of every kind and the last of all, and "
+                f"{min(others, bounds.others)} more by their ids; all were weighed and are counted."
             )
-            for each in members[:MEMBERS_MAX]
-        ),
-        timeline=moments[:TIMELINE_MAX],
-        traced=traced,
-        scope=scope_of(members, around.examined, loaded, (first, last), around.silent_days),
-        attribution=attribution,
-        checklist=tuple(_checklist(members)),
-        limits=tuple(_limits(members, around, len(moments) - TIMELINE_MAX)),
-        loss=loss_of(members, around.attempts, around.pricing, (incident_id(cluster, members[0].id), *aliases)),
-        status=Status.FINAL if all(each.status is Status.FINAL for each in members) else Status.PROVISIONAL,
-    )
+        if moments < self._records:
+            yield f"The timeline shows {moments} of {self._records} cited records; the findings cite all of them."
+        if len(self._traced) > bounds.artefacts:
+            yield f"Of {len(self._traced)} suspect artefacts {bounds.artefacts} are listed; all were traced."
+        if len(self._derived) > bounds.artefacts:
+            yield f"Of {len(self._derived)} checkpoints derived from suspect artefacts the first {bounds.artefacts} are listed."
+        if len(self._said.hypotheses) > bounds.hypotheses:
+            yield f"Of {len(self._said.hypotheses)} hypotheses the {bounds.hypotheses} leading ones are listed; all were weighed."
+        if around.full:
+            yield "The oldest attempts that ended may no longer be held: counts of the scope are of the newest."
+        if not attempts.by_name:
+            yield "No attempt is known to have ended: the scope rests on findings alone."
 
 
-def who_of(cluster: str, suspect: str, named: str) -> str:
+def spread(kinds: Sequence[Hashable], most: int) -> list[int]:
+    """Places of at most so many: the last, the first of each kind, the second of each kind, and so on."""
+    seen: Counter[Hashable] = Counter()
+    ranked = []
+    for place, kind in enumerate(kinds):
+        ranked.append((seen[kind] if place < len(kinds) - 1 else -1, place))
+        seen[kind] += 1
+    return sorted(place for _, place in sorted(ranked)[:most])
+
+
+def cut(text: str) -> str:
+    """What comes from records may be as long as somebody likes."""
+    return text if len(text) <= TEXT_MAX else f"{text[: TEXT_MAX - 1]}…"
+
+
+def who_of(cluster: str, suspect: str, named: str, key: bytes) -> str:
     """What a suspect is called."""
-    return suspect if not suspect or suspect == named else label_of(cluster, suspect)
+    return suspect if not suspect or suspect == named else label_of(cluster, suspect, key)
 
 
 class Hiding:
@@ -105,7 +218,7 @@ class Hiding:
         self._labels: dict[str, str] = {}
         words: list[str] = []
         for who in sorted(set(candidates) - {attribution.named}):
-            label = label_of(cluster, who)
+            label = label_of(cluster, who, directory.key)
             found = [each for each in directory.identities if each.id == who]
             names = {who, *(each.login for each in found), *(name for each in found for _, name in each.names)} - {""}
             names |= {f"{word} {each.uid}" for each in found if each.uid is not None for word in ("uid", "user")}
@@ -121,27 +234,31 @@ class Hiding:
         return self._pattern.sub(lambda found: self._labels[found.group()], text) if self._pattern else text
 
 
-def _timeline(members: Sequence[Finding], hide: Hiding) -> Iterator[Moment]:
-    """Every cited record once, in time."""
-    cited: dict[tuple[int, str, str], tuple[Moment, list[str]]] = {}
+def _timeline(members: Sequence[Linked], hide: Hiding, most: int) -> Iterator[Moment]:
+    """Cited records in time, each once in each of its roles."""
+    cited: dict[tuple[int, str, str], tuple[Evidence, list[str]]] = {}
     for each in members:
-        for item in each.evidence:
-            key = (item.event_time, item.event_id, item.role)
-            if key not in cited:
-                moment = Moment(
-                    event_time=item.event_time,
-                    source=item.source,
-                    role=item.role,
-                    event_id=item.event_id,
-                    sha256=item.sha256,
-                    summary=hide(item.summary),
-                    findings=(),
-                )
-                cited[key] = moment, []
-            cited[key][1].append(each.id)
-    for key in sorted(cited):
-        moment, findings = cited[key]
-        yield msgspec.structs.replace(moment, findings=tuple(sorted(set(findings))))
+        for item in each.finding.evidence:
+            cited.setdefault((item.event_time, item.event_id, item.role), (item, []))[1].append(each.id)
+    ordered = [cited[key] for key in sorted(cited)]
+    for place in spread([(item.role, item.source) for item, _ in ordered], most):
+        item, findings = ordered[place]
+        names = sorted(set(findings))
+        yield Moment(
+            event_time=item.event_time,
+            source=item.source,
+            role=item.role,
+            event_id=item.event_id,
+            sha256=item.sha256,
+            summary=cut(hide(item.summary)),
+            findings=tuple(names[:CITED_BY_MAX]),
+            cited_by=len(names),
+        )
+
+
+def _cut_scope(scope: Scope, most: int) -> Scope:
+    lists = ("attempts", "users", "projects", "unaffected_users", "unaffected_projects")
+    return msgspec.structs.replace(scope, **{name: getattr(scope, name)[:most] for name in lists})
 
 
 def _checklist(members: Sequence[Finding]) -> Iterator[tuple[str, int, int]]:
@@ -153,22 +270,6 @@ def _checklist(members: Sequence[Finding]) -> Iterator[tuple[str, int, int]]:
             pair[1] += item.answer is Checked.NOT_CHECKED
     for name in sorted(counts):
         yield name, counts[name][0], counts[name][1]
-
-
-def _limits(members: Sequence[Finding], around: Surroundings, left_out: int) -> Iterator[str]:
-    yield from ALWAYS
-    for source in sorted(around.silent_days):
-        if days := around.silent_days[source]:
-            yield f"{source} was not heard on {len(days)} days, the first of them {days[0]}: absence proves nothing there."
-    yield from sorted({item.note for each in members for item in each.checklist if item.name == history.NAME})
-    if left_out > 0:
-        yield f"The timeline leaves out its last {left_out} records; the findings cite them."
-    if len(members) > MEMBERS_MAX:
-        yield f"Of {len(members)} findings the first {MEMBERS_MAX} are listed; all were weighed."
-    if around.full:
-        yield "The oldest attempts that ended may no longer be held: counts of the scope are of the newest."
-    if not around.examined:
-        yield "No attempt is known to have ended: the scope rests on findings alone."
 
 
 def days_of(first: int, last: int) -> list[tuple[int, str]]:

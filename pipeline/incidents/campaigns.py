@@ -7,28 +7,30 @@ victim, is weak: a finding that has no strong link at all joins the one other fi
     strong   X kills u012's job ─── X kills u012's job ─── X writes a.pt ─── job 9 loads a.pt
     weak     someone kills job 9 ........................................... (same attempt: joins, and ends there)
 
+A finding that is once taken in keeps its keys (`Linked`), since thousands are grouped anew whenever one comes.
+
 Holds: a finding that joins by a weak link never ties two campaigns together, because it has one such link only; so a victim whom two people
 harm keeps two campaigns apart.  What lies further apart than GAP_MS is not tied by suspect, means or artefact: a pause of weeks is one
 campaign, another year's trouble is not.  More findings may merge campaigns, and findings taken back may split them.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from pipeline.model.finding import Finding
+import msgspec
 
-DAY_MS = 86_400_000
+from pipeline.incidents.families import family_of
+from pipeline.model.finding import Finding
+from pipeline.model.incident import incident_id
+from pipeline.model.instants import DAY_MS
+
 GAP_MS = 45 * DAY_MS  # the campaign of the patterns paused for weeks and lasted two months
 NEAR_MS = 7 * DAY_MS  # means and victim alone are worth little, and nothing after a week
 CAUSING = frozenset({"cause", "written", "act", "hook", "unpickled"})  # roles of the records that did it
 Key = tuple[str, ...]
-Keys = Callable[[Finding], Iterator[tuple[Key, int]]]  # (what ties, within which time)
+Keys = tuple[tuple[Key, int], ...]  # (what ties, within which time)
+SCANNED_MAX = 200  # neighbours on either side of which one may be fit to be joined
 
-# Families of means: what a hand that knows one can do with another of the same family.
-MEANS = {
-    "p01": "signals", "p02": "bytes", "p03": "orders", "p04": "bytes", "p05": "bytes", "p06": "bytes", "p07": "bytes", "p08": "bytes",
-    "p09": "bytes", "p10": "bytes", "p11": "bytes", "p12": "orders", "p13": "queue", "p14": "nodes", "p15": "bytes", "p16": "reading",
-    "p17": "accounts", "p18": "telemetry",
-}  # fmt: skip
 LINKS = {
     "record": "the same causing record",
     "artefact": "the same artefact",
@@ -42,14 +44,25 @@ LINKS = {
 WEAK = ("attempt", "suspect", "means+victim")  # the best first
 
 
-def order_of(finding: Finding) -> tuple[int, str]:
-    """Canonical order; the first of a campaign founds it."""
-    return finding.effect_time, finding.id
+class Linked(msgspec.Struct, frozen=True, gc=False):
+    """A finding, and what may tie it to others."""
+
+    finding: Finding
+    id: str
+    founds: str  # id of the incident whose earliest finding it is
+    strong: Keys
+    weak: Keys
+
+    @property
+    def order(self) -> tuple[int, str]:
+        """Canonical; the first of a campaign founds it."""
+        return self.finding.effect_time, self.id
 
 
-def means_of(finding: Finding) -> str:
-    """The family of what was done."""
-    return MEANS.get(finding.detector.partition("_")[0], finding.detector)
+def linked(finding: Finding) -> Linked:
+    """With all that is worked out of it once."""
+    name = finding.id
+    return Linked(finding, name, incident_id(finding.subject.cluster, name), tuple(_strong(finding)), tuple(_weak(finding)))
 
 
 def artefacts_of(finding: Finding) -> frozenset[str]:
@@ -60,30 +73,34 @@ def artefacts_of(finding: Finding) -> frozenset[str]:
     return frozenset(found)
 
 
-def cluster_findings(findings: Iterable[Finding]) -> list[tuple[Finding, ...]]:
-    """Campaigns, each in canonical order, by their founders."""
-    ordered = sorted({each.id: each for each in findings}.values(), key=order_of)
+def cluster_findings(findings: Iterable[Linked]) -> list[tuple[Linked, ...]]:
+    """Campaigns, each in canonical order, by their founders.  One finding per id."""
+    ordered = sorted(findings, key=lambda each: each.order)
     groups = Groups(len(ordered))
-    for places in _by_key(ordered, _strong).values():
-        for one, other in places:
+    for pairs in _by_key(ordered, lambda each: each.strong).values():
+        for one, other in pairs:
             groups.union(one, other)
     lonely = [place for place in range(len(ordered)) if groups.size(place) == 1]
-    for place, target in _attachments(ordered, lonely).items():
+    for place, target in _attachments(ordered, lonely):
         groups.union(place, target)
-    found: dict[int, list[Finding]] = {}
+    found: dict[int, list[Linked]] = {}
     for place, each in enumerate(ordered):
         found.setdefault(groups.root(place), []).append(each)
     return [tuple(members) for members in found.values()]
 
 
-def links_of(campaign: Sequence[Finding]) -> dict[str, tuple[str, ...]]:
+def window_of(campaign: Sequence[Linked]) -> tuple[int, int]:
+    """From the first act, or effect without one, to the last effect."""
+    return min(min(each.finding.cause_time, each.finding.effect_time) for each in campaign), campaign[-1].finding.effect_time
+
+
+def links_of(campaign: Sequence[Linked]) -> dict[str, tuple[str, ...]]:
     """Finding id -> what ties it to others of the campaign, by name of the link."""
     found: dict[str, set[str]] = {each.id: set() for each in campaign}
-    for keys in (_strong, _weak):
-        for key, pairs in _by_key(campaign, keys).items():
-            for pair in pairs:
-                for place in pair:
-                    found[campaign[place].id].add(key[0])
+    for key, pairs in _by_key(campaign, lambda each: each.strong + each.weak).items():
+        for pair in pairs:
+            for place in pair:
+                found[campaign[place].id].add(key[0])
     return {name: tuple(link for link in LINKS if link in links) for name, links in found.items()}
 
 
@@ -100,7 +117,7 @@ def _strong(finding: Finding) -> Iterator[tuple[Key, int]]:
     if who := finding.suspect:
         if finding.alert:
             yield ("suspect+alert", who), GAP_MS
-        yield ("suspect+means", who, means_of(finding)), GAP_MS
+        yield ("suspect+means", who, family_of(finding).means), GAP_MS
         if finding.owner:
             yield ("suspect+victim", who, finding.owner), GAP_MS
 
@@ -113,41 +130,49 @@ def _weak(finding: Finding) -> Iterator[tuple[Key, int]]:
     if finding.subject.kind == "identity":  # what befell an account belongs to what was done with it
         yield ("suspect", finding.subject.name), GAP_MS
     if finding.owner:
-        yield ("means+victim", means_of(finding), finding.owner), NEAR_MS
+        yield ("means+victim", family_of(finding).means, finding.owner), NEAR_MS
 
 
-def _by_key(ordered: Sequence[Finding], keys: Keys) -> dict[Key, list[tuple[int, int]]]:
+def _by_key(ordered: Sequence[Linked], keys_of: Callable[[Linked], Keys]) -> dict[Key, list[tuple[int, int]]]:
     """Neighbours in time that share a key, near enough; ties between all follow from those between neighbours."""
     last: dict[Key, int] = {}
     found: dict[Key, list[tuple[int, int]]] = {}
-    for place, finding in enumerate(ordered):
-        for key, within in keys(finding):
+    for place, each in enumerate(ordered):
+        for key, within in keys_of(each):
             before = last.get(key)
-            if before is not None and before != place and finding.effect_time - ordered[before].effect_time <= within:
+            if before is not None and before != place and each.finding.effect_time - ordered[before].finding.effect_time <= within:
                 found.setdefault(key, []).append((before, place))
             last[key] = place
     return found
 
 
-def _attachments(ordered: Sequence[Finding], lonely: Sequence[int]) -> dict[int, int]:
+def _attachments(ordered: Sequence[Linked], lonely: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Where each finding without a strong link belongs: to its nearest by the best weak link, unless another is suspected there."""
     by_key: dict[Key, list[int]] = {}
-    for place, finding in enumerate(ordered):
-        for key, _ in _weak(finding):
-            by_key.setdefault(key, []).append(place)
-    found: dict[int, int] = {}
+    wanted = {key for place in lonely for key, _ in ordered[place].weak}
+    for place, each in enumerate(ordered):
+        for key, _ in each.weak:
+            if key in wanted:
+                by_key.setdefault(key, []).append(place)
     for place in lonely:
-        finding, best = ordered[place], None
-        for key, within in _weak(finding):
-            for other in by_key[key]:
-                apart = abs(ordered[other].effect_time - finding.effect_time)
-                if other == place or apart > within or _contradict(finding, ordered[other]):
-                    continue
-                rank = (WEAK.index(key[0]), apart, order_of(ordered[other]), other)
-                best = rank if best is None or rank < best else best
-        if best is not None:
-            found[place] = best[3]
-    return found
+        keys = ordered[place].weak
+        found = [(WEAK.index(key[0]), *near) for key, within in keys if (near := _nearest(ordered, by_key[key], place, within))]
+        if found:
+            yield place, min(found)[2]
+
+
+def _nearest(ordered: Sequence[Linked], bucket: Sequence[int], place: int, within: int) -> tuple[int, int] | None:
+    """(time apart, place) of the nearest to which it may be tied; of several the first in canonical order."""
+    at = bisect_left(bucket, place)
+    best: tuple[int, int] | None = None
+    for side in (bucket[max(0, at - SCANNED_MAX) : at][::-1], bucket[at : at + SCANNED_MAX]):
+        for other in side:
+            apart = abs(ordered[other].finding.effect_time - ordered[place].finding.effect_time)
+            if apart > within or (best is not None and apart > best[0]):
+                break
+            if other != place and not _contradict(ordered[place].finding, ordered[other].finding):
+                best = (apart, other) if best is None else min(best, (apart, other))
+    return best
 
 
 def _contradict(one: Finding, other: Finding) -> bool:

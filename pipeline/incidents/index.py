@@ -1,13 +1,15 @@
-"""Facts of one cluster's incidents in; findings, ended attempts, and what was said out.
+"""Facts of one cluster's incidents in; findings, ended attempts, what was said, and how campaigns were built last, out.
 
 Derived from the stage's cases and built again after a restart.  Which attempts a full case keeps is decided by their ends, never by
 arrival: the newest stay.
 """
 
-from sortedcontainers import SortedSet
-
+from pipeline.incidents.attempts import Attempts, time_of
+from pipeline.incidents.campaigns import Linked, linked
+from pipeline.incidents.families import is_signal
+from pipeline.incidents.looks import Looks
 from pipeline.model.finding import Finding
-from pipeline.model.incident import Examined, Found, decode_in_case
+from pipeline.model.incident import Found, decode_in_case
 from pipeline.model.told import Emitted
 
 HEARD = "heard/"  # begins the ids of facts about days on which a source was heard
@@ -18,12 +20,12 @@ class IncidentsIndex:
     """Everything told of one cluster."""
 
     def __init__(self, facts_max: int) -> None:
-        self.facts_max = facts_max
-        self.findings: dict[str, Finding] = {}  # by fact id
-        self.examined: dict[str, Examined] = {}
+        self._facts_max = facts_max
+        self.findings: dict[str, Linked] = {}  # by fact id
+        self.attempts = Attempts()  # by fact id too, which is the attempt's name
         self.emitted: dict[str, Emitted] = {}
         self.heard: set[str] = set()
-        self._order = SortedSet()  # (time, fact id) of attempts
+        self.looks = Looks()
 
     def add(self, fact_id: str, body: bytes) -> str:
         """Take one fact in.  Answers with the id of the attempt that the bound pushes out, or ""."""
@@ -34,26 +36,35 @@ class IncidentsIndex:
         if isinstance(told, Emitted):
             self.emitted[told.subject] = told
             return ""
-        self.void(fact_id)
         if isinstance(told, Found):
-            self.findings[fact_id] = told.finding
+            self._changed(told.finding, fact_id)
+            self.findings[fact_id] = linked(told.finding)
             return ""
-        self.examined[fact_id] = told
-        self._order.add((time_of(told), fact_id))
-        if len(self.examined) <= self.facts_max:
+        self.attempts.put(fact_id, told)
+        self.looks.attempt(time_of(told))
+        if len(self.attempts.by_name) <= self._facts_max:
             return ""
-        _, out = self._order.pop(0)
-        del self.examined[out]
-        return str(out)
+        out = self.attempts.oldest()
+        self.attempts.drop(out)
+        return out
 
     def void(self, fact_id: str) -> None:
         """What no longer holds."""
-        self.findings.pop(fact_id, None)
-        known = self.examined.pop(fact_id, None)
+        known = self.findings.get(fact_id)
         if known is not None:
-            self._order.discard((time_of(known), fact_id))
+            self._changed(known.finding, fact_id)
+            del self.findings[fact_id]
+        else:
+            self.attempts.drop(fact_id)
+            self.looks.attempt(0)
 
+    def _changed(self, finding: Finding, fact_id: str) -> None:
+        """What says of an account that others had it is weighed in every incident in which its holder stands."""
+        known = self.findings.get(fact_id)
+        everywhere = is_signal(finding) or (known is not None and is_signal(known.finding))
+        self.looks.finding(finding.effect_time, everywhere=everywhere)
 
-def time_of(examined: Examined) -> int:
-    """When it ended; of one that runs, when it began."""
-    return examined.end if examined.end is not None else max(examined.attempt.submit, examined.attempt.start)
+    @property
+    def full(self) -> bool:
+        """Are as many attempts held as the settings allow?"""
+        return len(self.attempts.by_name) >= self._facts_max

@@ -17,35 +17,28 @@ Left out, and said: attempts that run or are no longer held, GPUs or nodes that 
 reading takes whole nodes), and families of findings without a formula.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
 
-from pipeline.incidents.campaigns import CAUSING, DAY_MS
+from pipeline.incidents.attempts import Attempts
+from pipeline.incidents.campaigns import CAUSING
+from pipeline.incidents.families import ALTERED, DIVERGED, END, ENDINGS, OF_COHORTS, REMOVED, family_of
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import EVIDENCE_MAX, Claim
 from pipeline.loss.ledger import DIRECT, INDIRECT, Staff, ledgers
 from pipeline.loss.prices import READINGS, Prices, prices_of
 from pipeline.model.finding import Finding
-from pipeline.model.incident import NONE, Examined, Loss, LossLine, Range
+from pipeline.model.incident import NONE, Examined, Loss, Range
 from pipeline.model.summary import Exposure
-from pipeline.model.told import Attempt
 from pipeline.settings import LossSettings
 
-ENDING = frozenset({"p01", "p02", "p03", "p12"})
-ALTERED = frozenset({"p04", "p05", "p06", "p07", "p11"})
-DOUBTED = frozenset({"p05", "p07", "p12"})  # foreign code ran, or the specification changed: whether that did harm nobody saw
 REFUSED = frozenset({"cancel_refused", "spec_change_refused"})  # nothing came of it
 RESTORED = frozenset({"imported_restored_module", "read_restored_dataset"})  # the bytes are former ones: results hold
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
-RESTART_MS = 7 * DAY_MS
 HANG_MS_MIN = 600_000  # a watchdog of collectives notices after ten minutes at the earliest
 HANG_DISTANCES = 3
-SIBLINGS_MIN = 2
-SIBLINGS_MAX = 60  # nearest in time: what ran a year before is no better sibling, and all with all would cost the square
-LINES_MAX = 200  # of a body, which must fit into one message
 CITED_MAX = 4  # records of one finding on one line
 FINE = "COMPLETED"
 
@@ -65,61 +58,6 @@ class Pricing(msgspec.Struct, frozen=True):
             for each in settings.staff
         )
         return cls(prices_of(settings), settings.gpus_per_node, staff)
-
-
-class Attempts:
-    """Attempts that are held, looked up by what findings say of them."""
-
-    def __init__(self, examined: Mapping[str, Examined]) -> None:
-        self.by_name = examined
-        self.exposed: dict[str, list[Examined]] = {}  # by writer
-        self._paced: dict[tuple[str, int | None], list[Examined]] = {}  # by configuration and size
-        self._usual: dict[tuple[str, int | None, str], list[tuple[int, Attempt, float]]] = {}
-        self._named: dict[str, list[Examined]] = {}  # by owner
-        self._after: dict[tuple[str, str], list[Examined]] = {}  # by owner and work, and by job
-        for _, each in sorted(examined.items()):
-            for writer in {exposure.writer for exposure in each.exposures if not exposure.restored}:
-                self.exposed.setdefault(writer, []).append(each)
-            if each.configuration and each.pace:
-                self._paced.setdefault((each.configuration, each.gpus), []).append(each)
-            self._named.setdefault(each.owner, []).append(each)
-            self._after.setdefault(("", each.attempt.job), []).append(each)
-            if each.owner and each.task:
-                self._after.setdefault((each.owner, each.task), []).append(each)
-
-    def next_of(self, failed: Examined) -> Examined | None:
-        """The run that took its work up again."""
-        end = failed.end or 0
-        same = [each for each in self._after.get((failed.owner, failed.task), ()) if each.attempt.submit >= end]
-        same += self._after.get(("", failed.attempt.job), ())
-        later = [each for each in same if end < each.attempt.start <= end + RESTART_MS and each.attempt != failed.attempt]
-        return min(later, key=lambda each: (each.attempt.start, each.attempt), default=None)
-
-    def running(self, like: Examined, time: int) -> list[Examined]:
-        """Other attempts of its owner at the same work, at a time."""
-        return [
-            each
-            for each in self._named.get(like.owner, ())
-            if each.attempt != like.attempt
-            and (each.task == like.task or each.attempt.job == like.attempt.job)
-            and 0 <= each.attempt.start <= time <= (each.end or 0)
-        ]
-
-    def paces_beside(self, slow: Examined, writer: str) -> list[float]:
-        """Of siblings of its size that loaded nothing foreign; where they are few, nothing of this writer's.  The nearest in time."""
-        key = (slow.configuration, slow.gpus)
-        for but in ("", writer):
-            if (*key, but) not in self._usual:
-                self._usual[*key, but] = sorted(
-                    (each.attempt.start, each.attempt, each.pace)
-                    for each in self._paced.get(key, ())
-                    if each.pace and all(but and exposure.writer != but for exposure in each.exposures)
-                )
-            usual = self._usual[*key, but]
-            if len(usual) >= SIBLINGS_MIN:
-                at = bisect_left(usual, (slow.attempt.start,))
-                return [pace for _, _, pace in usual[max(0, at - SIBLINGS_MAX // 2) : at + SIBLINGS_MAX // 2]]
-        return []
 
 
 class Gate(NamedTuple):
@@ -143,34 +81,35 @@ class Held(NamedTuple):
 def loss_of(members: Sequence[Finding], attempts: Attempts, pricing: Pricing, ids: Iterable[str]) -> Loss:
     """Of an incident with these findings; `ids`: its own, and those that were merged into it."""
     left_out: dict[str, set[str]] = {}
-    claims = claim.joined(each for finding in members for each in _claims(finding, attempts, pricing, left_out))
+    claimed = (each for finding in members for each in _claims(finding, attempts, pricing, left_out))
+    claims = claim.joined([*claimed, *_traced(members, attempts, pricing, left_out)])
     known = set(ids)
     counted = ledgers(claims, pricing.prices, pricing.gpus_per_node, (staff for name, staff in pricing.staff if name in known))
     loss = counted.loss(pricing.prices.currency, _unknown(left_out, counted.unpriced_hours))
     lines = [line for line in counted.lines if line.ledger == INDIRECT or line.gpu_hours != NONE]
-    return msgspec.structs.replace(loss, lines=_listed(lines))
+    return msgspec.structs.replace(loss, lines=tuple(lines))
 
 
 # --- claims of one finding --------------------------------------------------------------------------------------------------------
 
 
 def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
-    family = finding.detector.partition("_")[0]
-    gate = Gate(finding.alert and family not in DOUBTED, finding.alert and family not in DOUBTED)
+    family = family_of(finding)
+    seen = finding.alert and not family.doubt
+    gate = Gate(seen, seen)
     if finding.effect in REFUSED or finding.effect in RESTORED:
         return
-    if family in ENDING and finding.attempt is not None:
+    if family.cost == END and finding.attempt is not None:
         if (held := _held(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
             yield from _ended(finding, held, attempts)
-    elif family in ALTERED and finding.attempt is not None:
+    elif family.cost == ALTERED and finding.attempt is not None:
         if (held := _held(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
             loads = [item.event_time for item in finding.evidence if item.role in LOADED]
             yield from _invalid(finding, held, min(loads, default=finding.effect_time), diverged=False)
-        yield from _traced(finding, attempts, pricing, left_out)
-    elif family == "p08" and finding.attempt is not None:
+    elif family.cost == REMOVED and finding.attempt is not None:
         yield from _removed(finding, attempts, pricing, gate, left_out)
-    elif family in ("p09", "p10", "p15"):
-        yield from _of_cohort(finding, family, attempts, pricing, left_out)
+    elif family.cost in OF_COHORTS:
+        yield from _of_cohort(finding, family.cost, attempts, pricing, left_out)
     else:
         left_out.setdefault("formula", set()).add(finding.detector)
 
@@ -246,29 +185,47 @@ def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate,
         yield _gated(held.gate, made)
 
 
-def _traced(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
-    """Attempts that loaded the same altered bytes, whatever came of it."""
-    written = {item.event_id for item in finding.evidence if item.role == "written"}
+def _traced(members: Iterable[Finding], attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
+    """Attempts that loaded the same altered bytes, whatever came of it: for each file that somebody altered his earliest act speaks."""
+    earliest: dict[tuple[str, str], Finding] = {}
+    written: dict[tuple[str, str], set[str]] = {}
+    for finding in members:
+        if family_of(finding).cost == ALTERED and finding.effect not in REFUSED | RESTORED:
+            key = finding.suspect, finding.anchor
+            if key not in earliest or _earlier(finding, earliest[key]):
+                earliest[key] = finding
+            written.setdefault(key, set()).update(item.event_id for item in finding.evidence if item.role == "written")
     gate = Gate(low=False, middle=False, why=claim.TRACED)
-    for each in attempts.exposed.get(finding.suspect, ()):
-        mine = [
-            exposure
-            for exposure in each.exposures
-            if exposure.writer == finding.suspect
-            and not exposure.restored
-            and ((exposure.path == finding.anchor and exposure.written >= finding.cause_time) or exposure.write.event_id in written)
-        ]
-        if mine and each.attempt != finding.attempt and (held := _held(each.attempt.name, attempts, pricing, gate, left_out)) is not None:
-            first = min(exposure.load.event_time for exposure in mine)
-            yield from _invalid(finding, held, first, diverged=False, load=mine[0].load.event_id)
+    for (suspect, path), finding in sorted(earliest.items()):
+        by = written[suspect, path]
+        for each in attempts.loaded([path, *by]):
+            mine = [
+                exposure
+                for exposure in each.exposures
+                if exposure.writer == suspect
+                and not exposure.restored
+                and ((exposure.path == path and exposure.written >= finding.cause_time) or exposure.write.event_id in by)
+            ]
+            if (
+                mine
+                and each.attempt != finding.attempt
+                and (held := _held(each.attempt.name, attempts, pricing, gate, left_out)) is not None
+            ):
+                first = min(mine, key=lambda exposure: (exposure.load.event_time, exposure.load.event_id)).load
+                yield from _invalid(finding, held, first.event_time, diverged=False, load=first.event_id)
 
 
-def _of_cohort(finding: Finding, family: str, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
+def _earlier(one: Finding, other: Finding) -> bool:
+    times = (one.cause_time, one.effect_time), (other.cause_time, other.effect_time)
+    return times[0] < times[1] or (times[0] == times[1] and one.id < other.id)
+
+
+def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
     """What is said of a cohort holds for the members that it cites; for others that loaded the same bytes in the middle reading, for all
     that loaded what the writer had written in the high one."""
     cited = {item.event_id for item in finding.evidence}
     kind, _, name = finding.subject.name.partition("/")
-    members = [each for each in attempts.exposed.get(finding.suspect, ()) if kind == "size" or each.configuration == name]
+    members = [each for each in attempts.exposed_to(finding.suspect) if kind == "size" or each.configuration == name]
     mine = {
         each.attempt.name: [exposure for exposure in each.exposures if exposure.writer == finding.suspect and not exposure.restored]
         for each in members
@@ -287,9 +244,9 @@ def _of_cohort(finding: Finding, family: str, attempts: Attempts, pricing: Prici
         if held is None:
             continue
         first = min(exposures, key=lambda exposure: (exposure.load.event_time, exposure.load.event_id)).load
-        if family == "p10":
+        if cost == DIVERGED:
             yield from _invalid(finding, held, first.event_time, diverged=each in named, load=first.event_id)
-        elif family == "p15":
+        elif cost == ENDINGS:
             yield from _ended(finding, held, attempts)
         else:
             yield from _slowed(finding, held, first.event_time, attempts)
@@ -330,13 +287,15 @@ def _known(*ids: str) -> list[str]:
 # --- what a body says -------------------------------------------------------------------------------------------------------------
 
 
-def _listed(lines: Sequence[LossLine]) -> tuple[LossLine, ...]:
-    """The greatest ones in their order, and the rest as one, so that lines add up whatever their number."""
-    if len(lines) <= LINES_MAX:
-        return tuple(lines)
-    by_size = sorted(range(len(lines)), key=lambda place: (lines[place].ledger == DIRECT, -lines[place].gpu_hours.high, place))
-    shown = set(by_size[: LINES_MAX - 1])
-    rest = [line for place, line in enumerate(lines) if place not in shown]
+def listed_loss(loss: Loss, most: int) -> Loss:
+    """With the greatest lines in their order, and the rest as one, so that lines add up whatever their number."""
+    if len(loss.lines) <= most:
+        return loss
+    by_size = sorted(
+        range(len(loss.lines)), key=lambda place: (loss.lines[place].ledger == DIRECT, -loss.lines[place].gpu_hours.high, place)
+    )
+    shown = set(by_size[: most - 1])
+    rest = [line for place, line in enumerate(loss.lines) if place not in shown]
     others = msgspec.structs.replace(
         rest[0],
         kind="others",
@@ -347,7 +306,7 @@ def _listed(lines: Sequence[LossLine]) -> tuple[LossLine, ...]:
         note=f"{len(rest)} further lines",
         evidence=(),
     )
-    return (*(line for place, line in enumerate(lines) if place in shown), others)
+    return msgspec.structs.replace(loss, lines=(*(line for place, line in enumerate(loss.lines) if place in shown), others))
 
 
 def _sum(ranges: Sequence[Range]) -> Range:

@@ -1,66 +1,101 @@
-"""Was a person present more often in bad hours than chance allows?  Counts per stratum in, a probability out.
+"""Was a person about more often when attempts ended badly than chance allows?  Attempts and hours in, a probability for everybody out.
 
-It orders a search and proves nothing: presence is no act.  In the case of Lucia de Berk a court was given 1 in 342 million from a test of
-this kind; with what varies between shifts modelled it was put near 1 in 25, and she was acquitted.  The faults were that bad events were
-picked by who was on duty, that shifts differ, and that the number was read as a probability of innocence.  Hence:
+It orders a search and proves nothing: presence is no act, and stands in no attribution.  In the case of Lucia de Berk a court was given
+1 in 342 million from a test of this kind; with what varies between shifts modelled it was put near 1 in 25, and she was acquitted.  The
+faults were that bad events were picked by who was on duty, that shifts differ, and that the number was read as a probability of innocence.
+Hence:
 
-    the bad hours are chosen by what happened to jobs, one choice for everybody, and frozen before anybody's presence is looked at
-    hours are compared within a stratum only: working hours, project, node, job size
+    what is bad is chosen by how attempts ended, all of a cluster and a window, never by an incident, which is grouped by whom it suspects
+    attempts are compared within a stratum only: hours of the day and weekend, team, node where there is but one, size
+    the design is fixed, and its digest written down, before anybody's presence is asked for
     everybody is tested, and the probabilities are corrected for how many were
 
-The statistic is the number of bad hours in which the person was present.  Given the margins of each stratum it is a sum of independent
-hypergeometric variables, whose distribution is computed exactly: the stratified form of Fisher's test, one-sided.
+The statistic is the number of bad ends in hours in which the person was about.  Given the margins of each stratum it is a sum of
+independent hypergeometric variables, whose distribution is computed exactly: the stratified form of Fisher's test, one-sided.
 Benjamini and Yekutieli, Ann. Stat. 29 (2001) 1165, hold where tests share their windows, as these do.
 """
 
-from collections.abc import Hashable, Iterable, Mapping
-from math import comb
+from collections.abc import Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from math import exp, lgamma
 
 import msgspec
 
+from pipeline.model.ids import digest
 
-class Hour(msgspec.Struct, frozen=True):
-    """An hour that is looked at: its stratum, and whether something happened to jobs in it."""
+HOUR_MS = 3_600_000
+BAND_HOURS = 4  # of the day, that are one stratum
+SIZES = (8, 64, 256)  # GPUs from which the next stratum begins
+FRIDAY = 5  # ISO weekday, the last before the weekend
 
-    stratum: Hashable
+
+class Trial(msgspec.Struct, frozen=True, order=True):
+    """An attempt that ended: when, beside which others it is looked at, and whether its end was bad."""
+
+    hour: int  # start, UTC ms
+    stratum: tuple[str, ...]
     bad: bool
 
 
+class Presence(msgspec.Struct, frozen=True):
+    """What the design says of one person."""
+
+    who: str
+    ended: int  # attempts that ended in hours in which the person was about
+    bad: int  # of these
+    chance: float  # of at least so many, given how often about in each stratum
+    corrected: float  # for how many were tested
+
+
 class Design(msgspec.Struct, frozen=True):
-    """All hours, fixed before people are looked at.  Keys are starts of hours, UTC ms."""
+    """All attempts, fixed before people are looked at."""
 
-    hours: Mapping[int, Hour]
+    trials: tuple[Trial, ...]
 
-    def test(self, present: Iterable[int]) -> float:
-        """P(present in at least as many bad hours | how often present in each stratum)."""
-        there = set(present) & self.hours.keys()
-        strata: dict[Hashable, list[int]] = {}  # hours, bad, present, both
-        for start, hour in self.hours.items():
-            counts = strata.setdefault(hour.stratum, [0, 0, 0, 0])
+    @classmethod
+    def of(cls, ended: Iterable[tuple[int, str, Sequence[str], int | None, bool]]) -> "Design":
+        """Of attempts: end, team of the owner, nodes, GPUs, was the end bad?"""
+        trials = (Trial(end // HOUR_MS * HOUR_MS, _stratum(end, team, nodes, gpus), bad) for end, team, nodes, gpus, bad in ended)
+        return cls(tuple(sorted(trials)))
+
+    @property
+    def digest(self) -> str:
+        """By which it can be told later that it was not changed."""
+        return digest(msgspec.msgpack.encode(self))
+
+    def test(self, hours: Collection[int]) -> tuple[int, int, float]:
+        """(ended, bad, chance) of somebody who was about in these hours."""
+        strata: dict[Hashable, list[int]] = {}  # all, bad, about, both
+        for trial in self.trials:
+            counts, about = strata.setdefault(trial.stratum, [0, 0, 0, 0]), trial.hour in hours
             counts[0] += 1
-            counts[1] += hour.bad
-            counts[2] += start in there
-            counts[3] += hour.bad and start in there
-        return stratified((total, bad, seen, both) for total, bad, seen, both in strata.values())
+            counts[1] += trial.bad
+            counts[2] += about
+            counts[3] += trial.bad and about
+        ended, both = (sum(counts[place] for counts in strata.values()) for place in (2, 3))
+        return ended, both, stratified((total, bad, about, met) for total, bad, about, met in strata.values())
+
+
+def everybody(design: Design, people: Mapping[str, Collection[int]]) -> list[Presence]:
+    """Everybody, the least probable first.  `people`: hours in which each was about."""
+    found = {who: design.test(hours) for who, hours in people.items()}
+    corrected = benjamini_yekutieli({who: chance for who, (_, _, chance) in found.items()})
+    said = [Presence(who, ended, bad, chance, corrected[who]) for who, (ended, bad, chance) in found.items()]
+    return sorted(said, key=lambda each: (each.chance, each.who))
 
 
 def stratified(strata: Iterable[tuple[int, int, int, int]]) -> float:
-    """(hours, bad, present, both) of each stratum -> P(sum of both at least this great | margins)."""
+    """(all, bad, about, both) of each stratum -> P(sum of both at least this great | margins)."""
     observed, distribution = 0, [1.0]
-    for total, bad, seen, both in strata:
+    for total, bad, about, both in strata:
         observed += both
-        ways = [comb(bad, k) * comb(total - bad, seen - k) / comb(total, seen) if k <= seen else 0.0 for k in range(min(bad, seen) + 1)]
+        ways = list(_hypergeometric(total, bad, about))
         longer = [0.0] * (len(distribution) + len(ways) - 1)
         for at, one in enumerate(distribution):
             for k, other in enumerate(ways):
                 longer[at + k] += one * other
         distribution = longer
     return min(1.0, sum(distribution[observed:]))
-
-
-def bonferroni(probabilities: Mapping[str, float]) -> dict[str, float]:
-    """Corrected for how many were tested."""
-    return {who: min(1.0, p * len(probabilities)) for who, p in probabilities.items()}
 
 
 def benjamini_yekutieli(probabilities: Mapping[str, float]) -> dict[str, float]:
@@ -73,4 +108,22 @@ def benjamini_yekutieli(probabilities: Mapping[str, float]) -> dict[str, float]:
         who = ordered[place - 1]
         least = min(least, probabilities[who] * count * harmonic / place)
         corrected[who] = least
-    return {who: corrected[who] for who in probabilities}
+    return corrected
+
+
+def _hypergeometric(total: int, bad: int, about: int) -> Iterator[float]:
+    """P(k of the bad ones | so many of all), k from 0."""
+    for k in range(min(bad, about) + 1):
+        yield exp(_ways(bad, k) + _ways(total - bad, about - k) - _ways(total, about)) if about - k <= total - bad else 0.0
+
+
+def _ways(n: int, k: int) -> float:
+    """Natural logarithm of n over k."""
+    return lgamma(n + 1) - lgamma(k + 1) - lgamma(n - k + 1)
+
+
+def _stratum(end: int, team: str, nodes: Sequence[str], gpus: int | None) -> tuple[str, ...]:
+    moment = datetime.fromtimestamp(end / 1000, UTC)
+    day = "week" if moment.isoweekday() <= FRIDAY else "weekend"
+    size = sum((gpus or 0) >= bound for bound in SIZES)
+    return day, str(moment.hour // BAND_HOURS), team, nodes[0] if len(nodes) == 1 else "", str(size)

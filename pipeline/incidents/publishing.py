@@ -7,7 +7,7 @@ As with findings, only changes are published, and what is no longer there is tak
 Of an incident the state keeps a stub, since a body may be large and a retraction needs no more.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -41,18 +41,22 @@ class IncidentPublisher:
     def __init__(self, cases: Cases, settings: str) -> None:
         self._cases, self._settings = cases, settings
 
-    def settle(self, case: bytes, emitted: dict[str, Emitted], incidents: Sequence[Incident], now: Watermarks) -> Iterator[Publish]:
-        """All incidents of a case now, against what was said before; `emitted` is brought up to date."""
-        current = {each.id: each for each in incidents}
+    def settle(
+        self, case: bytes, emitted: dict[str, Emitted], incidents: Sequence[Incident], homes: Mapping[str, str], now: Watermarks
+    ) -> Iterator[Publish]:
+        """Incidents that were built, against what was said before; `emitted` is brought up to date.
+
+        `homes`: finding -> incident, of all findings: what was said and is nobody's home any more is taken back.
+        """
         for each in incidents:
             body = digest(canonical_incident(each))
             last = emitted.get(each.id)
             if last is None or last.digest != body:
                 yield self._say(case, emitted, each, body, now)
-        homes = {alias: each.id for each in incidents for alias in each.aliases}
-        for subject in sorted(emitted.keys() - current.keys()):
+        for subject in sorted(emitted.keys() - set(homes.values())):
             last = emitted[subject]
-            gone = msgspec.structs.replace(_decode(last.body), status=Status.RETRACTED, merged_into=homes.get(subject, ""))
+            known = _decode(last.body)
+            gone = msgspec.structs.replace(known, status=Status.RETRACTED, merged_into=homes.get(known.founder, ""))
             body = digest(canonical_incident(gone))
             if last.digest != body:
                 yield self._say(case, emitted, gone, body, now)
@@ -72,5 +76,5 @@ def _stub(value: Incident) -> Incident:
     """What a retraction says."""
     return msgspec.structs.replace(
         value, aliases=(), members=(), timeline=(), traced=(), scope=_NOWHERE, attribution=_NOBODY, checklist=(), limits=(), loss=Loss(),
-        merged_into="",
+        merged_into="", detectors=(), others=(), derived=(),
     )  # fmt: skip

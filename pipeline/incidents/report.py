@@ -101,7 +101,9 @@ def page(report: Report) -> str:
 
 
 def _seen(incident: Incident) -> str:
-    scope, alerts = incident.scope, sum(member.alert for member in incident.members)
+    scope = incident.scope
+    counts = incident.detectors or tuple((each.detector, 1, int(each.alert)) for each in incident.members)
+    findings, alerts = sum(count for _, count, _ in counts), sum(alerts for _, _, alerts in counts)
     rows = [
         (
             moment(member.effect_time), safe(member.detector), safe(member.subject), safe(member.summary),
@@ -110,10 +112,22 @@ def _seen(incident: Incident) -> str:
         for member in incident.members
     ]  # fmt: skip
     return (
-        f"<p>{len(incident.members)} findings, {alerts} of them above their gate, on {len(scope.attempts)} attempts of "
-        f"{len(scope.users)} owners. {len(incident.timeline)} records of "
-        f"{len({each.source for each in incident.timeline})} sources are cited.</p>"
+        f"<p>{findings} findings, {alerts} of them above their gate, on {scope.affected or len(scope.attempts)} attempts of "
+        f"{scope.affected_users or len(scope.users)} owners. {incident.records or len(incident.timeline)} records are cited.</p>"
+        + _told(incident, findings)
         + table("Findings", ("Effect", "Detector", "About", "What", "Gate", "Tied by"), rows)
+    )
+
+
+def _told(incident: Incident, findings: int) -> str:
+    """What of a large campaign stands in the report."""
+    if findings == len(incident.members):
+        return ""
+    rows = [(safe(detector), str(count), str(alerts)) for detector, count, alerts in incident.detectors]
+    return (
+        f"<p>{len(incident.members)} findings and {len(incident.timeline)} records are shown: the first of every kind, then the second "
+        "of every kind, and so on, and the last of all. All were weighed, and all are counted here.</p>"
+        + table("All findings, by detector", ("Detector", "Findings", "Above the gate"), rows)
     )
 
 
@@ -133,7 +147,11 @@ def _follows(incident: Incident) -> str:
         )
     if incident.traced:
         loads = sum(each.loads for each in incident.traced)
-        items.append(f"Suspect artefacts: {len(incident.traced)}, loaded {loads} times; results of those attempts are in doubt.")
+        more = f" by the {len(incident.traced)} that are listed" if incident.artefacts > len(incident.traced) else ""
+        items.append(
+            f"Suspect artefacts: {max(incident.artefacts, len(incident.traced))}, loaded {loads} times{more}; "
+            "results of those attempts are in doubt."
+        )
     return f'<div class="said">{listed(items)}</div>'
 
 
@@ -215,25 +233,41 @@ def _benign(report: Report) -> str:
 def _scope(incident: Incident) -> str:
     scope = incident.scope
     rows = [
-        ("Affected attempts", str(len(scope.attempts)), safe(", ".join(scope.attempts))),
-        ("Their owners", str(len(scope.users)), safe(", ".join(scope.users))),
-        ("Their projects", str(len(scope.projects)), safe(", ".join(scope.projects))),
+        ("Affected attempts", str(scope.affected or len(scope.attempts)), safe(", ".join(scope.attempts))),
+        ("Their owners", str(scope.affected_users or len(scope.users)), safe(", ".join(scope.users))),
+        ("Their projects", str(scope.affected_projects or len(scope.projects)), safe(", ".join(scope.projects))),
         ("GPUs of the largest", str(scope.gpus_max), ""),
         ("Loaded suspect artefacts without a finding of their own", str(scope.exposed), ""),
+        ("Went on from what those had saved", str(scope.derived), ""),
         ("Ended in the window", str(scope.examined), ""),
         ("Of these examined and found unaffected", str(scope.unaffected), ""),
-        ("Owners all of whose attempts are unaffected", str(len(scope.unaffected_users)), safe(", ".join(scope.unaffected_users))),
-        ("Projects all of whose attempts are unaffected", str(len(scope.unaffected_projects)), safe(", ".join(scope.unaffected_projects))),
+        (
+            "Owners all of whose attempts are unaffected",
+            str(scope.fine_users or len(scope.unaffected_users)),
+            safe(", ".join(scope.unaffected_users)),
+        ),
+        (
+            "Projects all of whose attempts are unaffected",
+            str(scope.fine_projects or len(scope.unaffected_projects)),
+            safe(", ".join(scope.unaffected_projects)),
+        ),
         ("Ended without explanation", str(scope.unexplained), ""),
     ]
     unjudged = [(safe(each.source), safe(each.what), str(each.amount), safe(", ".join(each.examples))) for each in scope.unjudged]
     traced = [(safe(each.path), moment(each.since), str(each.loads), safe(", ".join(each.loaded_by))) for each in incident.traced]
+    derived = [
+        (safe(each.attempt), moment(each.saved), safe(each.after), str(each.loads), safe(", ".join(each.loaded_by)))
+        for each in incident.derived
+    ]
     return (
         table("What was touched and what was not", ("", "Count", "Which"), rows)
         + table(
             "Cannot be judged, since telemetry is missing", ("Source", "Of", "Count", "Examples"), unjudged, empty="nothing is known to be."
         )
         + table("Suspect artefacts traced forward", ("Artefact", "Since", "Loads", "By"), traced)
+        + table(
+            "What was saved after that, traced forward", ("Saved by", "Last at", "After", "Loads", "By"), derived, empty="nothing known."
+        )
     )
 
 
@@ -274,7 +308,12 @@ def _ids(ids: tuple[str, ...]) -> str:
 
 def _evidence(report: Report) -> str:
     rows = [
-        (f"<code>{safe(each.event_id)}</code>", safe(each.source), f"<code>{safe(each.sha256)}</code>", str(len(each.findings)))
+        (
+            f"<code>{safe(each.event_id)}</code>",
+            safe(each.source),
+            f"<code>{safe(each.sha256)}</code>",
+            str(each.cited_by or len(each.findings)),
+        )
         for each in report.incident.timeline
     ]
     return table("Every cited record", ("Event", "Source", "sha256 of the line", "Findings"), rows)

@@ -2,6 +2,7 @@
 
     window     from the first act to the last effect
     affected   attempts of findings          exposed     attempts that loaded suspect bytes, whatever came of it
+    derived    went on from what an affected or exposed attempt had saved after its load, or from what such a one had saved, and so on
     fine       ended in the window, benign, without suspect bytes
     untold     ended in the window, unexplained; or judged without a source that would have told; days on which a source said nothing
 
@@ -10,19 +11,18 @@ these lists, and by what they say is not known.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from heapq import heapify, heappop, heappush
 
+from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.campaigns import artefacts_of
 from pipeline.model.finding import Finding
-from pipeline.model.incident import Examined, Scope, Traced, Unjudged
+from pipeline.model.incident import Derived, Examined, Scope, Traced, Unjudged
 
-LISTED_MAX = 200  # entries of one list in a body; counts are whole
-LOADS_MAX = 50
-TRACED_MAX = 100
 EXAMPLES_MAX = 5
 
 
-def trace(members: Sequence[Finding], examined: Iterable[Examined]) -> tuple[tuple[Traced, ...], frozenset[str]]:
-    """Suspect artefacts with who loaded them after a suspect write, and all attempts that loaded any."""
+def trace(members: Sequence[Finding], attempts: Attempts) -> tuple[Traced, ...]:
+    """Suspect artefacts with who loaded them after a suspect write: those that findings are about, and what else their writes altered."""
     since: dict[str, int] = {}
     writers: dict[str, set[str]] = {}
     loaded: dict[str, set[str]] = {}
@@ -33,53 +33,92 @@ def trace(members: Sequence[Finding], examined: Iterable[Examined]) -> tuple[tup
             if each.attempt is not None:
                 loaded.setdefault(path, set()).add(each.attempt.name)
     written = {item.event_id for each in members for item in each.evidence if item.role == "written"}
-    for attempt in examined:
+    for attempt in attempts.loaded(written):
         for exposure in attempt.exposures:
-            known = exposure.path in since and exposure.writer in writers[exposure.path] and exposure.written >= since[exposure.path]
-            if known or exposure.write.event_id in written:
+            if exposure.write.event_id in written:
                 since[exposure.path] = min(since.get(exposure.path, exposure.written), exposure.written)
+                writers.setdefault(exposure.path, set()).add(exposure.writer)
                 loaded.setdefault(exposure.path, set()).add(attempt.attempt.name)
-    listed = tuple(
-        Traced(path=path, since=since[path], loads=len(names), loaded_by=tuple(names[:LOADS_MAX]))
-        for path in sorted(since)[:TRACED_MAX]
+    for attempt in attempts.loaded(since):
+        for exposure in attempt.exposures:
+            path = exposure.path
+            if path in since and exposure.writer in writers[path] and exposure.written >= since[path]:
+                loaded.setdefault(path, set()).add(attempt.attempt.name)
+    return tuple(
+        Traced(path=path, since=since[path], loads=len(names), loaded_by=tuple(names))
+        for path in sorted(since)
         for names in (sorted(loaded.get(path, ())),)
     )
-    return listed, frozenset(name for names in loaded.values() for name in names)
+
+
+def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
+    """Checkpoints that were saved after something suspect was loaded, and whoever went on from them, as far as records lead."""
+    open_ones: list[tuple[int, str, str]] = []  # (since when it is in doubt, attempt, after what)
+    for artefact in traced:
+        for name in artefact.loaded_by:
+            if (known := attempts.by_name.get(name)) is not None:
+                loads = [exposure.load.event_time for exposure in known.exposures if exposure.path == artefact.path]
+                open_ones.append((min(loads, default=known.attempt.start), name, artefact.path))
+    heapify(open_ones)
+    found: dict[str, Derived] = {}
+    while open_ones:
+        since, name, after = heappop(open_ones)
+        if name in found:
+            continue
+        attempt = attempts.by_name[name]
+        end = attempt.end if attempt.end is not None else 2**62
+        went_on = [(each, each.resumed[1]) for each in attempts.went_on_from(attempt.attempt.job) if each.resumed and each is not attempt]
+        went_on = [(each, save) for each, save in went_on if since <= save.time <= end]
+        saves = [save for _, save in went_on] + ([attempt.saved] if attempt.saved and attempt.saved.time >= since else [])
+        if saves:
+            names = sorted(each.attempt.name for each, _ in went_on)
+            last = max(saves)
+            found[name] = Derived(
+                attempt=name, saved=last.time, event_id=last.event_id, after=after, loads=len(names), loaded_by=tuple(names)
+            )
+            for each, _ in went_on:
+                heappush(open_ones, (each.attempt.start, each.attempt.name, name))
+    return tuple(found[name] for name in sorted(found, key=lambda name: (found[name].saved, name)))
 
 
 def scope_of(
     members: Sequence[Finding],
-    examined: Mapping[str, Examined],
-    loaded: frozenset[str],
+    attempts: Attempts,
+    traced: Iterable[Traced],
+    derived: Iterable[Derived],
     window: tuple[int, int],
     silent_days: Mapping[str, Sequence[str]],
 ) -> Scope:
-    """What a campaign touched.
-
-    `examined` by attempt name; `loaded`: attempts that loaded suspect artefacts; `silent_days`: source -> days on which it was not heard.
-    """
+    """What a campaign touched.  `silent_days`: source -> days on which it was not heard."""
     affected = {each.attempt.name for each in members if each.attempt is not None}
-    exposed = loaded - affected
-    touched = affected | exposed
-    inside = [each for _, each in sorted(examined.items()) if each.end is not None and window[0] <= each.end <= window[1]]
-    fine = [each for each in inside if each.verdict == "benign" and each.attempt.name not in touched]
-    open_ones = [each for each in inside if each.verdict == "unexplained" and each.attempt.name not in touched]
-    hurt = [examined[name] for name in sorted(touched) if name in examined]
+    exposed = {name for each in traced for name in each.loaded_by} - affected
+    behind = {name for each in derived for name in each.loaded_by} - affected - exposed
+    touched = affected | exposed | behind
+    inside = attempts.within(*window)
+    untouched = [(each, each.verdict) for each in inside if each.attempt.name not in touched]
+    fine = [each for each, verdict in untouched if verdict == "benign"]
+    open_ones = [each for each, verdict in untouched if verdict == "unexplained"]
+    hurt = [attempts.by_name[name] for name in sorted(touched) if name in attempts.by_name]
     users = {each.owner for each in members if each.owner and each.attempt is not None} | {each.owner for each in hurt if each.owner}
     projects = {each.project for each in hurt if each.project}
-    not_fine = {each.attempt.name for each in open_ones}
-    doubtful = {each.project for each in inside if each.attempt.name in not_fine} | projects
-    doubtful_users = {each.owner for each in inside if each.attempt.name in not_fine} | users
+    fine_users = {each.owner for each in fine if each.owner} - users - {each.owner for each in open_ones}
+    fine_projects = {each.project for each in fine if each.project} - projects - {each.project for each in open_ones}
     return Scope(
-        attempts=tuple(sorted(affected))[:LISTED_MAX],
+        attempts=tuple(sorted(affected)),
         users=tuple(sorted(users)),
         projects=tuple(sorted(projects)),
+        affected=len(affected),
+        affected_users=len(users),
+        affected_projects=len(projects),
+        fine_users=len(fine_users),
+        fine_projects=len(fine_projects),
         gpus_max=max((each.gpus or 0 for each in hurt), default=0),
         exposed=len(exposed),
+        derived=len(behind),
         examined=len(inside),
         unaffected=len(fine),
-        unaffected_users=tuple(sorted({each.owner for each in fine if each.owner} - doubtful_users))[:LISTED_MAX],
-        unaffected_projects=tuple(sorted({each.project for each in fine if each.project} - doubtful))[:LISTED_MAX],
+        unaffected_users=tuple(sorted(fine_users)),
+        unaffected_projects=tuple(sorted(fine_projects)),
         unexplained=len(open_ones),
         unjudged=tuple(_unjudged(inside, silent_days)),
     )

@@ -1,19 +1,20 @@
 """Stage incidents, by cluster: findings of all stages in; incidents, weighed and with their scope, out.
 
-All findings of a cluster meet in one case, with the attempts that ended.  When a finding comes, changes or is taken back, everything is
-grouped anew, so that incidents are those of the set, whatever the order:
+All findings of a cluster meet in one case, with the attempts that ended.  When findings come, change or are taken back they are grouped
+anew, so that incidents are those of the set, whatever the order:
 
     finding 1, suspect X ──┐
     finding 2, suspect X ──┴─ incident A     finding 3 ── incident B     finding 4: 3 and 1 are one artefact  ->  A updated, B merged into A
 
     campaigns.py   which findings belong together          scope.py        what was touched, what is fine, what cannot be told
-    attribution.py hypotheses about who, by                building.py     the canonical body
-    likelihoods.py the table of ratios                     publishing.py   what changed goes out, and is remembered
-    losses.py      what it cost                            cohorts.py      another stage: attempts that should have gone alike
-    presence.py    a statistic for investigators
+    looks.py       what is built anew, and what waits      building.py     the canonical body, within bounds
+    attribution.py hypotheses about who, by                publishing.py   what changed goes out, and is remembered
+    likelihoods.py the table of ratios                     report.py       what people read
+    losses.py      what it cost, by                        families.py     the table of detectors
+    attempts.py    attempts, looked up                     presence.py     for a search by people; nothing here asks it
 
-Ended attempts are looked at once a while, since they come in numbers and change counts only.  On which days logins were heard is remembered
-as facts of the case, because coverage is forgotten sooner than a campaign.  Retention forgets whole incidents, and takes nothing back.
+On which days logins were heard is remembered as facts of the case, because coverage is forgotten sooner than a campaign.  Retention forgets
+whole incidents, and takes nothing back.
 """
 
 from collections import deque
@@ -21,16 +22,19 @@ from collections.abc import Iterator, Sequence
 
 from pipeline.detect.site import site_of
 from pipeline.incidents import building
+from pipeline.incidents.attempts import time_of
 from pipeline.incidents.attribution import Known
 from pipeline.incidents.building import Surroundings, days_of
-from pipeline.incidents.campaigns import DAY_MS, GAP_MS, cluster_findings, means_of
-from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex, time_of
-from pipeline.incidents.losses import Attempts, Pricing
+from pipeline.incidents.campaigns import GAP_MS, Linked, cluster_findings, window_of
+from pipeline.incidents.families import is_signal
+from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex
+from pipeline.incidents.losses import Pricing
 from pipeline.incidents.publishing import IncidentPublisher
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding
 from pipeline.model.ids import rank
-from pipeline.model.incident import Incident, incident_id
+from pipeline.model.incident import Incident
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish
 from pipeline.model.source import Source
 from pipeline.settings import Settings
@@ -40,7 +44,6 @@ from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
 SWEEP_CASES_MAX = 1  # in one step: a cluster has one
-LOOK_MS = 600_000  # of event time between two looks at ended attempts
 WATCHED = (Source.SSHD, Source.AUDITD, Source.SLURMCTLD, Source.JOBCOMP, Source.KERNEL)  # whose silent days an incident tells
 
 
@@ -79,52 +82,76 @@ def build_state(settings: Settings, cases: Cases) -> IncidentsState:
 
 def step(state: IncidentsState, batch: Sequence[Fact], now: Watermarks) -> tuple[IncidentsState, list[Outcome]]:
     """Fold findings and ended attempts, and say of every cluster that changed which incidents there are."""
-    dirty: dict[bytes, None] = {}
+    dirty: dict[bytes, bool] = {}  # case -> is everything built anew?
     state.at = b""
     for fact in batch:
         state.at = fact.case
-        index = state.index(fact.case)
-        if not state.cases.merge(fact):
-            continue
-        if not fact.body:
-            index.void(fact.id)
-        elif pushed_out := index.add(fact.id, fact.body):
-            state.cases.drop(fact.case, pushed_out)
-        examined = index.examined.get(fact.id)
-        if examined is None:
-            dirty[fact.case] = None
-        else:
-            state.agenda.plan(fact.case, time_of(examined) // LOOK_MS * LOOK_MS + LOOK_MS)
+        if _fold(state, fact):
+            dirty.setdefault(fact.case, False)
+    for case in state.agenda.take_due(now):
+        dirty.setdefault(case, False)
     for _ in range(len(state.unseen)):
-        dirty[state.unseen.popleft()] = None
-    dirty.update(dict.fromkeys(state.agenda.take_due(now)))
+        dirty[state.unseen.popleft()] = True
     for case, floor in state.sweep.due(state.cases, now):
         state.at = case
         if _forget(state, case, floor - state.keep_ms):
-            dirty[case] = None
+            dirty[case] = True
     outcomes: list[Outcome] = []
-    for case in dirty:
+    for case, everything in dirty.items():
         state.at = case
         if case in state.cases:
-            outcomes += _judge(state, case, now)
+            outcomes += _judge(state, case, now, everything=everything)
     return state, outcomes
 
 
-def _judge(state: IncidentsState, case: bytes, now: Watermarks) -> Iterator[Publish]:
+def _fold(state: IncidentsState, fact: Fact) -> bool:
+    """Take one fact in; True when a finding changed.  For attempts it is asked later: they come in numbers and change counts only."""
+    index = state.index(fact.case)
+    if not state.cases.merge(fact):
+        return False
+    known = fact.id in index.findings
+    if not fact.body:
+        index.void(fact.id)
+    elif pushed_out := index.add(fact.id, fact.body):
+        state.cases.drop(fact.case, pushed_out)
+    if known or fact.id in index.findings:
+        return True
+    if (at := index.looks.all_at()) is not None:
+        state.agenda.plan(fact.case, at)
+    return False
+
+
+def _judge(state: IncidentsState, case: bytes, now: Watermarks, *, everything: bool) -> Iterator[Publish]:
     index, (cluster, _) = state.index(case), case_name(case)
+    looks, joint = index.looks, now.joint(cluster)
+    all_at, group_at = looks.all_at(), looks.group_at(len(index.findings))
+    everything = everything or (all_at is not None and all_at <= joint)
+    if not everything:
+        if all_at is not None:
+            state.agenda.plan(case, all_at)
+        if group_at > joint:
+            state.agenda.plan(case, group_at)
+            return
+    campaigns = cluster_findings(index.findings.values())
+    homes = {each.id: members[0].founds for members in campaigns for each in members}
+    signals = [each.finding for each in index.findings.values() if is_signal(each.finding)]
+    looks.begin(joint, everything=everything)
     incidents = []
-    attempts = Attempts(index.examined if index.findings else {})
-    for members in cluster_findings(index.findings.values()):
-        incidents.append(_incident(state, case, members, attempts, now))
-        if (closes_at := incidents[-1].closes_at) > now.joint(cluster):
-            state.agenda.plan(case, closes_at)
-    yield from state.publisher.settle(case, index.emitted, incidents, now)
+    for members in campaigns:
+        at = looks.build_at(members)
+        if at is not None and at <= joint:
+            incidents.append(_incident(state, case, members, signals, now))
+            looks.done(members, incidents[-1], joint)
+            at = looks.build_at(members)
+        if at is not None:
+            state.agenda.plan(case, at)
+    looks.keep(members[0].id for members in campaigns)
+    yield from state.publisher.settle(case, index.emitted, incidents, homes, now)
 
 
-def _incident(state: IncidentsState, case: bytes, members: Sequence[Finding], attempts: Attempts, now: Watermarks) -> Incident:
+def _incident(state: IncidentsState, case: bytes, members: Sequence[Linked], signals: Sequence[Finding], now: Watermarks) -> Incident:
     index, (cluster, _) = state.index(case), case_name(case)
-    first = min(min(each.cause_time, each.effect_time) for each in members)
-    last = max(each.effect_time for each in members)
+    first, last = window_of(members)
     silent = {}
     for source in WATCHED:
         days = [name for start, name in days_of(first, last) if not _heard(state, case, source, start, now)]
@@ -132,12 +159,10 @@ def _incident(state: IncidentsState, case: bytes, members: Sequence[Finding], at
             silent[source.value] = days
     known = Known(
         role=lambda who: state.roles.get(who, ""),
-        signals=_signals(index, first, last),
+        signals=_signals(signals, first, last),
         logins_heard=lambda day: _heard(state, case, Source.SSHD, day, now),
     )
-    full = len(index.examined) >= index.facts_max
-    around = Surroundings(state.directory, index.examined, known, silent, full, attempts, state.pricing)
-    return building.build(cluster, members, around)
+    return building.build(cluster, members, Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing))
 
 
 def _heard(state: IncidentsState, case: bytes, source: Source, day: int, now: Watermarks) -> bool:
@@ -149,34 +174,32 @@ def _heard(state: IncidentsState, case: bytes, source: Source, day: int, now: Wa
     return name in index.heard
 
 
-def _signals(index: IncidentsIndex, first: int, last: int) -> dict[str, list[Finding]]:
-    """Findings that an account was in others' hands, near enough in time, by identity; whichever incident they belong to."""
+def _signals(signals: Sequence[Finding], first: int, last: int) -> dict[str, list[Finding]]:
+    """Those that are near enough in time, by identity; whichever incident they belong to."""
     found: dict[str, list[Finding]] = {}
-    for each in sorted(index.findings.values(), key=lambda each: (each.effect_time, each.id)):
-        if means_of(each) == "accounts" and each.subject.kind == "identity" and first - GAP_MS <= each.effect_time <= last + GAP_MS:
+    for each in sorted(signals, key=lambda each: (each.effect_time, each.id)):
+        if first - GAP_MS <= each.effect_time <= last + GAP_MS:
             found.setdefault(each.subject.name, []).append(each)
     return found
 
 
 def _forget(state: IncidentsState, case: bytes, before: int) -> bool:
     """Drop incidents of which nothing was heard since `before`, with what was said of them, and attempts that no other incident spans."""
-    index, (cluster, _) = state.index(case), case_name(case)
+    index = state.index(case)
     oldest, dropped = before, False
     for members in cluster_findings(index.findings.values()):
-        if max(max(each.effect_time, each.closes_at) for each in members) >= before:
-            oldest = min(oldest, *(min(each.cause_time, each.effect_time) for each in members))
+        if max(max(each.finding.effect_time, each.finding.closes_at) for each in members) >= before:
+            oldest = min(oldest, window_of(members)[0])
             continue
         dropped = True
         for each in members:
             state.cases.drop(case, each.id)
             index.void(each.id)
-            name = incident_id(cluster, each.id)
-            if index.emitted.pop(name, None) is not None:
-                state.cases.drop(case, f"{EMITTED}{name}")
-    for fact_id, examined in list(index.examined.items()):
-        if time_of(examined) < oldest:
-            state.cases.drop(case, fact_id)
-            index.void(fact_id)
+            if index.emitted.pop(each.founds, None) is not None:
+                state.cases.drop(case, f"{EMITTED}{each.founds}")
+    for fact_id in [name for name, each in index.attempts.by_name.items() if time_of(each) < oldest]:
+        state.cases.drop(case, fact_id)
+        index.void(fact_id)
     for name in [name for name in index.heard if int(name.rpartition("/")[2]) < oldest - DAY_MS]:
         state.cases.drop(case, name)
         index.heard.discard(name)

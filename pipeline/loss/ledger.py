@@ -21,9 +21,9 @@ import msgspec
 from pipeline.loss.claims import KINDS, Claim, Span
 from pipeline.loss.prices import READINGS, Prices
 from pipeline.model.incident import NONE, Loss, LossLine, Range
+from pipeline.model.instants import HOUR_MS
 from pipeline.model.told import Attempt
 
-HOUR_MS = 3_600_000
 DIRECT, INDIRECT = "direct", "indirect"
 FORMULAS: Mapping[str, str] = {
     "invalid": "GPUs x (end - load of altered bytes)",

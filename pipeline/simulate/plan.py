@@ -55,6 +55,15 @@ class Plan:
             raise ConfigError("members must be 12 to 100, and thin not negative", advice="Leave both to their defaults.")
 
     @property
+    def name(self) -> str:
+        """All of it but the seed, in one line: periods of equal names may be added up."""
+        acts = ",".join(f"{pattern}={count}" for pattern, count in sorted(self.acts.items()) if count)
+        return (
+            f"days={self.days:g} gpus={self.gpus} acts={acts} intensity={self.intensity:g} silent={','.join(sorted(self.silent))} "
+            f"thin={self.thinning} members={self.members} jobs_a_day={self.jobs_a_day:g} start={self.start.isoformat()}"
+        )
+
+    @property
     def hosts(self) -> int:
         """Nodes with GPUs."""
         return max(4, round(self.gpus / GPUS_PER_HOST))

@@ -60,7 +60,7 @@ def main() -> int:
         # A twin is on another machine, where nobody of this host can tell that its name is in use.
         instance = Instance(settings.worker.instance_id) if spec.fault == "twin" else claim(settings)
         app = runtime.build_app(settings, whole._replace(stages=(hanging(first, folder / "hang"), *rest)), sink, instance)
-        app.vitals.retention_seconds = seconds_by_topic(settings.kafka.bootstrap_servers, spec.topics)
+        app.vitals.retention_seconds = seconds_by_topic(settings.kafka, spec.topics)
         fold = app.worker.fold
 
         async def wait_or_fold(*batch: Any) -> None:

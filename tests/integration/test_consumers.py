@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import os
 import ssl
 import subprocess
 import sys
@@ -96,21 +97,22 @@ def hook() -> Iterator[Hook]:
 # --- examples ---------------------------------------------------------------------------------------------------------------------
 
 
-def begun(day: Day, name: str, *words: str) -> "subprocess.Popen[str]":
+def begun(day: Day, hook: Hook, name: str, *words: str) -> "subprocess.Popen[str]":
     """An example, as its docstring says."""
+    environment = {**os.environ, "ALERT_WEBHOOK_URL": hook.url}
     command = [sys.executable, "-W", "ignore", str(EXAMPLES / name), day.settings.kafka.bootstrap_servers, *words]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=EXAMPLES)
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=EXAMPLES, env=environment)
 
 
 def test_the_examples_do_what_they_say(day: Day, hook: Hook) -> None:
     """Run side by side as processes of their own, with kafka-python alone."""
     prefix, owner = day.settings.kafka.topic_prefix, next(each["owner"] for each in day.findings if each["attempt"])
     runs = {
-        name: begun(day, f"{name}.py", *words)
+        name: begun(day, hook, f"{name}.py", *words)
         for name, words in {
             "follow_findings": (f"{prefix}findings.v1", WAIT),
             "findings_by_id": (f"{prefix}findings.v1",),
-            "alert_webhook": (hook.url, f"{prefix}findings.v1", WAIT),
+            "alert_webhook": (f"{prefix}findings.v1", WAIT),
             "verdicts_of_owner": (owner, f"{prefix}verdicts.v1"),
             "count_dead_letters": (f"{prefix}dead-letter.v1",),
         }.items()

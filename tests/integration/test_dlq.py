@@ -202,22 +202,37 @@ def test_sent_again_on_purpose_it_is_said_what_that_does(night: Night) -> None:
     assert "careful: 1 were sent before: they become second rows" in done.stderr
 
 
+def own_headers(**said: str) -> list[tuple[str, bytes]]:
+    """Those of a dead letter, as anybody may write them."""
+    usual = {"stage": "ingest", "code": "empty", "partition": "0", "offset": "0", "timestamp": "0", "attempts": "1"}
+    return [(f"x-dlq-{name}", value.encode()) for name, value in {**usual, **said}.items()]
+
+
+def test_what_was_refused_three_times_is_parked(night: Night) -> None:
+    """It stays, with a code for scripts, until somebody asks for parked ones; its time and its attempts go with it."""
+    place = {"topic": night.topic, "partition": "1", "offset": "90000", "timestamp": str(AT)}
+    producer: Any = KafkaProducer(bootstrap_servers=night.settings.kafka.bootstrap_servers)
+    producer.send(f"{night.settings.kafka.topic_prefix}dead-letter.v1", b"again", headers=own_headers(**place, attempts="3"), partition=0)
+    producer.close()
+    words = ("dlq", "replay", "--offset", "90000", "--yes", "--json")
+    done = night.run(*words)
+    assert done.exit_code == 3
+    report = json.loads(done.stdout)
+    assert (report["sent"], [refused["code"] for refused in report["plan"]["refused"]]) == (None, ["parked"])
+    done = night.run(*words, "--parked")
+    assert (done.exit_code, json.loads(done.stdout)["sent"]["records"]) == (0, 1)
+    night.work(night.caught_up)
+    [back] = [each for each in night.listed("--unsent")["letters"] if each["attempts"] == 4]
+    assert (back["timestamp"], back["preview"]) == (AT, "again")
+
+
 def test_what_is_no_letter_of_ours_is_counted_and_never_sent(night: Night) -> None:
     """Anybody who may write to the topic can put there what they like: it names a topic, and is not believed."""
     topic = f"{night.settings.kafka.topic_prefix}dead-letter.v1"
-    forged = {
-        "stage": "ingest",
-        "code": "empty",
-        "topic": "__consumer_offsets",
-        "partition": "0",
-        "offset": "0",
-        "timestamp": "0",
-        "attempts": "1",
-    }
     producer: Any = KafkaProducer(bootstrap_servers=night.settings.kafka.bootstrap_servers)
     producer.send(topic, b"stray", partition=0)
     producer.send(topic, b"{not json", headers=[(NOTE_HEADER, b"resent")], partition=0)
-    producer.send(topic, b"x", headers=[(f"x-dlq-{name}", value.encode()) for name, value in forged.items()], partition=0)
+    producer.send(topic, b"x", headers=own_headers(topic="__consumer_offsets"), partition=0)
     producer.close()
     assert night.listed()["strangers"] == 1
     done = night.run("dlq", "replay", "--topic", "__consumer_offsets", "--yes")

@@ -345,8 +345,10 @@ def test_the_command_checks_a_bundle_without_settings(bundle: Path) -> None:
 
 def test_what_is_held_outlives_its_rows(sealed: Sealed) -> None:
     """Rows and roots gone, and Kafka not asked: the bundle is whole all the same; released, it is not."""
-    assert sealed.run("hold", sealed.finding).exit_code == 0
+    done = sealed.run("hold", "no-such-id", sealed.finding[:12])
+    assert (done.exit_code, "no-such-id is no finding" in done.stderr) == (4, True)  # and the others are held
     assert sealed.finding in sealed.run("hold").output
+    assert [json.loads(line)["rows"] for line in sealed.run("hold", "--json").stdout.splitlines()] == [2]
     path = sealed.site.folder / "held.zip"
     rows = "_topic = '{topic}' AND _partition = 1 AND _offset IN (20, 1)"
     with changed(sealed, "events", rows, drop=True):
@@ -400,3 +402,75 @@ def test_heads_are_what_a_witness_keeps(sealed: Sealed, tmp_path: Path) -> None:
     kept.write_text(sealed.run("heads", "--json").output)
     assert len(verify.lines_of(kept.read_bytes())) == PARTITIONS
     assert sealed.codes("--witness", str(kept)) == set()
+
+
+# --- erasure --------------------------------------------------------------------------------------------------------------------------
+
+
+def erased(sealed: Sealed, *words: str) -> Result:
+    return sealed.run("erase", "--reason", "request 17", *words)
+
+
+def event_at(sealed: Sealed, offset: int) -> str:
+    """Of a line of partition 1."""
+    ((event_id,),) = sealed.site.database.query(
+        "SELECT event_id FROM {db}.events WHERE _topic = %(topic)s AND _partition = 1 AND _offset = %(offset)s",
+        {"topic": sealed.topic, "offset": offset},
+    )
+    return str(event_id)
+
+
+def test_what_is_erased_is_gone_and_the_chain_holds(sealed: Sealed) -> None:
+    """Bytes and fields are empty, the row, its hash and the account stay; the check says so with the reason; it is on record."""
+    event = event_at(sealed, 40)
+    assert erased(sealed, "--event", event, "--dry-run").output.endswith("1 lines would be erased, 0 stay\n")
+    done = erased(sealed, "--event", event)
+    assert (done.exit_code, done.output) == (0, "1 lines erased, 0 stay\n")
+    found = sealed.site.database.query(
+        "SELECT raw, attrs, actor, file, host, length(sha256) FROM {db}.events WHERE event_id = %(id)s", {"id": event}
+    )
+    assert found == [("", {}, "", "", "gpu-012", 64)]
+    report = json.loads(sealed.run("verify", "--json").stdout)
+    assert (report["problems"], report["notes"]) == ([], ["1 lines were erased: request 17"])
+    actions = [json.loads(line)["action"] for line in sealed.run("log", "--json").output.splitlines()]
+    assert actions.index("erasing") < actions.index("erased")
+    assert erased(sealed, "--event", event).exit_code == 4, "what is gone is not erased again"
+    everything = erased(sealed, "--actor", "login:u017", "--dry-run").output
+    assert int(everything.rsplit("\n", 2)[-2].split()[0]) > SENT / 2
+    assert erased(sealed, "--actor", "login:u017", "--until", "2001-01-01", "--dry-run").exit_code == 4
+
+
+def test_evidence_of_an_open_matter_is_not_erased(sealed: Sealed) -> None:
+    """Whoever is accused could otherwise have it removed, and so could whoever accuses; and what is on hold stays when all is over."""
+    for held in sealed.site.database.query("SELECT DISTINCT hold FROM {db}.events_held"):
+        assert sealed.run("release", held[0]).exit_code == 0
+    done = erased(sealed, "--event", sealed.cited[0])
+    assert (done.exit_code, "a finding cites it" in done.output) == (3, True)
+    journal = "('i-over', 'status', 'closed'), ('i-open', 'status', 'closed')"
+    for table, columns, values in (
+        ("incident_findings", "incident_id, position, finding_id, _version", f"('i-over', 0, '{sealed.finding}', 1)"),
+        ("incidents", "incident_id, status, _version", "('i-over', 'final', 1)"),
+        ("incident_journal", "incident_id, action, value", journal),
+    ):
+        sealed.site.database.command(f"INSERT INTO {sealed.name}.{table} ({columns}) VALUES {values}")  # noqa: S608  names of this test's own
+    assert sealed.run("hold", sealed.finding).exit_code == 0
+    kept = erased(sealed, "--event", sealed.cited[0])
+    assert (kept.exit_code, "it is on hold" in kept.output) == (3, True)
+    assert sealed.run("release", sealed.finding).exit_code == 0
+    assert erased(sealed, "--event", sealed.cited[0], "--dry-run").output == "1 lines would be erased, 0 stay\n"
+    assert sealed.codes() == set()
+
+
+def test_tampering_is_no_erasure(sealed: Sealed) -> None:
+    """An insider empties a line and writes the statement himself, without the key; or puts other bytes where one was erased."""
+    row = ROW_OF.replace("_offset = 20", "_offset = 60")
+    name, columns = sealed.name, "topic, incarnation, partition, offset, line, event_id, sha256, reason"
+    said = "SELECT _topic, _incarnation, _partition, _offset, _index, event_id, sha256, 'r'"
+    with changed(sealed, "events", row, raw="''"):
+        assert "line_changed" in sealed.codes()
+        command = sealed.site.database.command
+        command(f"INSERT INTO {name}.erasures ({columns}) {said} FROM {name}.events WHERE {row.replace('{topic}', sealed.topic)}")
+        assert sealed.codes() == {"key_unknown"}
+        command(f"DELETE FROM {name}.erasures WHERE reason = 'r'")  # noqa: S608  names of this test's own
+    with changed(sealed, "events", row.replace("= 60", "= 40"), raw="'nothing happened'"):
+        assert "line_changed" in sealed.codes()

@@ -150,7 +150,7 @@ def test_a_deaf_sink_makes_the_worker_unwell_but_does_not_end_it(site: Site) -> 
 def test_retention_is_asked_of_the_broker(site: Site) -> None:
     """Of topics that delete by age; an input of the embedded broker keeps all, and an unknown topic tells nothing."""
     facts = f"{site.settings.kafka.topic_prefix}facts.count.v1"
-    kept = seconds_by_topic(site.settings.kafka.bootstrap_servers, [facts, site.topics[0], "no-such-topic"])
+    kept = seconds_by_topic(site.settings.kafka, [facts, site.topics[0], "no-such-topic"])
     assert kept == {facts: 7 * 86_400}
 
 

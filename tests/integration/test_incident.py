@@ -1,23 +1,30 @@
 """`trainwatch incident` on a real ClickHouse: values of the topic in, what people ask out, a journal that is only added to."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
+import msgspec
 import orjson
 import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import Options
-from pipeline.cli.incident import NOT_FOUND, incident
+from pipeline.cli.asking import NOT_FOUND
+from pipeline.cli.incident import incident
+from pipeline.cli.reveal import REFUSED
+from pipeline.errors import ConfigError
 from pipeline.incidents.step import step as judge
 from pipeline.model.incident import Mark
 from pipeline.model.outcome import Publish, Record
-from pipeline.settings import Settings
+from pipeline.settings import PrivacySettings, Settings
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import ClickHouseSink, Database
+from pipeline.sink.evidence import custody
 from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
+from tests import build
 from tests.unit.incidents.campaign import T0, examined, marks
 from tests.unit.incidents.test_step import STORY, fact, fresh
 from tests.unit.sink.build import record as finding_record
@@ -29,10 +36,11 @@ HOSTILE = "<script>alert(1)</script>"
 class Site:
     """A database with a campaign whose earliest finding came late, so that its first incident was merged into another."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, renamed: Mapping[str, str] = MappingProxyType({})) -> None:
         self.options = Options()
         self.options.__dict__["settings"] = settings
         self.ids: list[str] = []
+        self._renamed = renamed
         with Database(settings.clickhouse) as database:
             migrate.up(database, say=lambda _: None)
         state = fresh(loss={"prices": [{"from": "2026-01-01", "currency": "CNY", "gpu_hour": [12, 20, 50]}]})
@@ -50,6 +58,8 @@ class Site:
             self._insert(Record(topic="trainwatch.incidents.v1", partition=0, offset=self._offset, timestamp=0, value=out.value))
 
     def _insert(self, record: Record) -> None:
+        for name, other in self._renamed.items():
+            record = msgspec.structs.replace(record, value=(record.value or b"").replace(name.encode(), other.encode()))
         rows = step(build_state(Settings(), Cases()), [record], NOTHING)[1]
         for table, block in self._sink.tables(rows).items():
             self._sink.insert(table, block, f"{record.topic}-{self._offset}-{table}")
@@ -122,3 +132,31 @@ def test_an_unknown_id_is_said(servers: Settings, asked: str) -> None:
     assert site.run("note", asked, "text").exit_code == NOT_FOUND
     with Database(servers.clickhouse) as database:
         assert database.query("SELECT count() FROM {db}.incident_journal") == [(0,)]
+
+
+def test_a_pseudonym_is_revealed_to_whoever_works_on_it(servers: Settings) -> None:
+    """Of an open incident in which it occurs, with the key, on record before; anybody of whom a raw line tells is found, too."""
+    privacy = PrivacySettings.model_validate({"pseudonyms": True, "key": "a key for tests alone"})
+    settings = servers.model_copy(update={"identities": build.IDENTITIES, "privacy": privacy})
+    pseudonyms = settings.veil().pseudonyms
+    assert pseudonyms is not None
+    named, stranger = pseudonyms.name("u099"), pseudonyms.name("u345")
+    site = Site(settings, {"u099": named, "u013": stranger})
+    now = site.ids[1]
+    ask = ("--reason", "request 17")
+    assert site.run("reveal", now, named, *ask).stdout == "u099\n"
+    assert site.run("reveal", now, stranger, *ask).exit_code == NOT_FOUND
+    with Database(servers.clickhouse) as database:
+        ((event,),) = database.query("SELECT any(event_id) FROM {db}.finding_evidence_current")
+        database.insert("events", {"event_id": [event], "raw": ["Failed password for u345 from 10.0.0.9"]})
+        assert orjson.loads(site.run("reveal", now, stranger, *ask, "--json").stdout)["names"] == ["u345"]
+        assert site.run("reveal", now, pseudonyms.name("u012-not-there"), *ask).exit_code == REFUSED
+        assert site.run("status", now, "closed").exit_code == 0
+        assert site.run("reveal", now, named, *ask).exit_code == REFUSED
+        entries = custody(database, now)
+    assert [entry.action for entry in entries] == ["revealing", "revealed"] * 3
+    assert all("u099" not in entry.detail and entry.account for entry in entries)
+    assert "request 17" in entries[0].detail
+    site.options.__dict__["settings"] = servers
+    with pytest.raises(ConfigError, match="pseudonyms is off"):
+        site.run("reveal", now, named, *ask)

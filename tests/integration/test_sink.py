@@ -172,6 +172,14 @@ def test_retention_follows_the_setting(servers: Settings) -> None:
         engines = database.query("SELECT name, engine_full FROM system.tables WHERE database = %(db)s", {"db": database.name})
     with_retention = {name: "toIntervalDay(30)" in engine for name, engine in engines if "TTL" in engine}
     assert with_retention == dict.fromkeys(TABLES, True)
+    own = {"retention_days": 30, "retention_days_by_table": {"events": 7}}
+    with Database(servers.clickhouse.model_copy(update=own)) as database:
+        migrate.up(database, say=quiet)
+        engines = database.query("SELECT name, engine_full FROM system.tables WHERE database = %(db)s", {"db": database.name})
+    assert {name for name, engine in engines if "toIntervalDay(7)" in engine} == {"events"}
+    stray = servers.clickhouse.model_copy(update={"retention_days_by_table": {"event": 7}})
+    with Database(stray) as database, pytest.raises(ConfigError, match="names event"):
+        migrate.up(database, say=quiet)
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: str(table.name))

@@ -10,9 +10,10 @@ Coverage is a plain set in the model: heard once is heard for ever, here and in 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Observed
 from pipeline.model.source import Source
-from pipeline.stream.watermark import DAY_MS, EMPTY, NEVER, SEPARATOR, Marks, Vector
+from pipeline.stream.watermark import EMPTY, NEVER, SEPARATOR, Marks, Vector
 from tests.property.durable import Durable
 from tests.property.profile import examples
 

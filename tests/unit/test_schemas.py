@@ -1,6 +1,7 @@
 """schemas/: every topic is described, every example is decoded, and what code writes is what the schemas say."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
+from deploy import asyncapi
+from pipeline import topology
 from pipeline.errors import ErrorCode
 from pipeline.loss.claims import KINDS
 from pipeline.model.finding import Checked, Confidence, Enriched, Evidence, Explanation, Finding, Severity, Status, Transport, Verdict
 from pipeline.model.incident import Incident, Loss, LossLine
 from pipeline.model.outcome import Outcome, Record, Rejected, Row
 from pipeline.model.source import Source
+from pipeline.runtime import admin, notices
 from pipeline.runtime.admin import RETENTION_DAYS
 from pipeline.runtime.dead_letter import dead_letter
 from pipeline.settings import Settings, schemas_folder
@@ -78,7 +82,7 @@ def described() -> dict[str, dict[str, Any]]:
 def test_every_topic_of_the_map_is_described() -> None:
     """Inputs, facts, public topics and the dead letter, under their names; state topics once for all."""
     consumed = {topic for stage in TOPOLOGY.stages for topic in stage.reads}
-    written = {TOPOLOGY.public_topic(content) for content in ("dead-letter", "evidence")}
+    written = {TOPOLOGY.public_topic(content) for content in ("dead-letter", "evidence", "labels")}
     assert described().keys() == consumed | written | {"trainwatch.state.<input>.v1"}
 
 
@@ -87,8 +91,28 @@ def test_descriptions_name_the_stages_of_the_map() -> None:
     for stage in TOPOLOGY.stages:
         for topic in stage.reads:
             assert stage.name in described()[topic]["consumers"]
-        for told in stage.tells:
-            assert stage.name in described()[TOPOLOGY.facts_topic(told)]["producers"]
+    for topic, entry in described().items():
+        if entry["role"] == "facts":
+            assert entry["producers"] == [stage.name for stage in TOPOLOGY.stages if topic in map(TOPOLOGY.facts_topic, stage.tells)]
+
+
+def test_public_topics_name_who_writes_and_reads_them() -> None:
+    """Whoever the map of topology.py lets say it; every stage may refuse a record; the notifier reads what it tells."""
+    rows = [re.split(r"\s{2,}", line.strip()) for line in str(topology.__doc__).splitlines()]
+    says = {row[0]: row[-1] for row in rows if row[0] in {stage.name for stage in TOPOLOGY.stages}}
+    assert says.keys() == {stage.name for stage in TOPOLOGY.stages}
+    for content in topology.PUBLIC:
+        entry = described()[TOPOLOGY.public_topic(content)]
+        assert entry["producers"] == [stage for stage, words in says.items() if content in words]
+        assert ("notify" in entry["consumers"]) == (content in notices.KINDS)
+        assert entry["headers"]["ce_source"] in {f"/<group>/{stage}" for stage in (*entry["producers"], "<stage>")}
+    assert described()[TOPOLOGY.public_topic("dead-letter")]["producers"] == [*says, "operators"]
+
+
+def test_asyncapi_shows_every_topic_that_others_write_or_read() -> None:
+    """Inputs and public topics, incidents and evidence among them; nothing else is promised."""
+    promised = {topic.name for topic in admin.plan(Settings().kafka, TOPOLOGY, {}) if topic.role in {*asyncapi.SHOWN_ROLES, admin.LABELS}}
+    assert {channel["address"] for channel in asyncapi.document()["channels"].values()} == promised
 
 
 @pytest.mark.parametrize("content", sorted(RETENTION_DAYS))

@@ -9,7 +9,7 @@ from pipeline.incidents.report import Entry, Report
 from pipeline.incidents.step import step
 from pipeline.model.facts import Fact
 from pipeline.model.finding import Explanation, Finding, canonical
-from pipeline.model.incident import NONE, Incident, Loss, LossLine
+from pipeline.model.incident import NONE, Derived, Incident, Loss, LossLine
 from pipeline.model.outcome import Publish
 from pipeline.model.told import Attempt
 from tests import build
@@ -53,5 +53,7 @@ def hostile() -> Report:
         note=EVIL, evidence=(EVIL,),
     )  # fmt: skip
     loss = Loss(currency=EVIL, lines=(line,), unknown=(EVIL,))
-    incident = msgspec.structs.replace(made.incident, loss=loss)
+    derived = Derived(attempt=EVIL, saved=0, event_id=EVIL, after=EVIL, loads=1, loaded_by=(EVIL,))
+    counts = ((EVIL, 9, 9),)
+    incident = msgspec.structs.replace(made.incident, loss=loss, derived=(derived,), detectors=counts, findings=9)
     return msgspec.structs.replace(made, incident=incident, lines={each.event_id: EVIL for each in incident.timeline})

@@ -5,7 +5,7 @@ import pytest
 from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Attribution, label_of
-from tests.unit.incidents.campaign import CLUSTER, borrowed, cancel, kill, record, tamper, weigh
+from tests.unit.incidents.campaign import CLUSTER, borrowed, cancel, finding, kill, record, tamper, weigh
 
 X, Y = label_of(CLUSTER, "u099"), label_of(CLUSTER, "u098")
 STORY = [kill(0, "1", "u099"), cancel(10, "2", "u099"), tamper(20, "3", "u099"), kill(30, "4", "u099", owner="u013")]
@@ -35,7 +35,13 @@ FRAMED: list[tuple[str, Attribution, str]] = [
     ("the account is shared in secret: it came from two places", weigh(STORY, signals=[borrowed(9, "u099")]), "was borrowed"),
     ("logins were not recorded", weigh(STORY, heard=False), "logins were not recorded"),
     ("presence alone, no record of an act", weigh([kill(day, str(day), "") for day in range(5)]), "no record says who acted"),
-    ("one source, forged", weigh([kill(day, str(day), "u099") for day in range(9)]), "only one independent source"),
+    ("one source, forged: the kernel's", weigh([kill(day, str(day), "u099") for day in range(9)]), "only one independent source"),
+    ("one source, forged: the controller's", weigh([cancel(day, str(day), "u099") for day in range(9)]), "only one independent source"),
+    (
+        "presence at every harm, and reading of diagnoses",
+        weigh([*(kill(day, str(day), "") for day in range(5)), finding("p16_reads_diagnoses", 6, "9", "u099", named=False)]),
+        "no finding names",
+    ),
     ("below the gate", weigh([cancel(day, str(day), "u099", named=False) for day in range(9)]), "no finding names"),
     ("the identity map does not know it", weigh([kill(0, "1", "uid:5"), cancel(1, "2", "uid:5")]), "identity map"),
     (
@@ -74,6 +80,15 @@ def test_a_colleague_who_debugged_is_not_named_when_he_is_all_there_is() -> None
     ]
     said = weigh([first, *later])
     assert said.named == ""
+    assert "u098" not in str(said)
+
+
+def test_a_log_forged_against_a_colleague_names_nobody_but_who_acted() -> None:
+    """Nine orders in one log point at a colleague; the kernel and the controller know of another hand: the colleague leads nowhere."""
+    forged = [cancel(day, f"f{day}", "u098", owner="u013") for day in range(9)]
+    said = weigh([*STORY, *forged])
+    assert said.named in ("", "u099")
+    assert said.leader in ("did/u099", f"did/{X}")
     assert "u098" not in str(said)
 
 

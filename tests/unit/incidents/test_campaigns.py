@@ -8,14 +8,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.detect.detector import registry
-from pipeline.incidents.campaigns import MEANS, cluster_findings, links_of
+from pipeline.incidents.campaigns import Linked, cluster_findings, linked, links_of
+from pipeline.incidents.families import FAMILIES, WORDS
 from pipeline.model.finding import Finding
 from tests.unit.incidents.campaign import borrowed, cancel, kill, tamper
 
 
+def grouped(findings: Sequence[Finding]) -> list[tuple[Linked, ...]]:
+    """Campaigns, of one finding per id, as the stage holds them."""
+    return cluster_findings({each.id: linked(each) for each in findings}.values())
+
+
 def jobs(findings: Sequence[Finding]) -> list[list[str]]:
     """The raw job ids of each campaign."""
-    return [[each.attempt.job if each.attempt else each.subject.name for each in members] for members in cluster_findings(findings)]
+    campaigns = [[each.finding for each in members] for members in grouped(findings)]
+    return [[each.attempt.job if each.attempt else each.subject.name for each in members] for members in campaigns]
 
 
 ROWS = [
@@ -48,8 +55,8 @@ def test_a_victim_of_two_keeps_two_campaigns_apart() -> None:
         kill(1.1, "3", "y", owner="u013"),
         kill(2, "4", "y", owner="u013"),
     ]
-    found = cluster_findings([*both, cancel(1, "9", "", owner="u013")])
-    assert [{each.suspect for each in members} for members in found] == [{"x", ""}, {"y"}]
+    found = grouped([*both, cancel(1, "9", "", owner="u013")])
+    assert [{each.finding.suspect for each in members} for members in found] == [{"x", ""}, {"y"}]
 
 
 def test_a_later_finding_merges_and_its_retraction_splits() -> None:
@@ -63,12 +70,20 @@ def test_a_later_finding_merges_and_its_retraction_splits() -> None:
 def test_each_member_says_what_ties_it() -> None:
     """For the reader who doubts."""
     one, other = kill(0, "1", "x"), kill(1, "2", "x")
-    assert links_of([one, other])[other.id] == ("suspect+alert", "suspect+means", "suspect+victim", "suspect", "means+victim")
+    links = links_of([linked(one), linked(other)])
+    assert links[other.id] == (
+        "suspect+alert",
+        "suspect+means",
+        "suspect+victim",
+        "suspect",
+        "means+victim",
+    )
 
 
-def test_every_detector_has_its_means() -> None:
-    """A new one is asked for its family."""
-    assert {each.meta.id.partition("_")[0] for each in registry()} <= MEANS.keys()
+def test_every_detector_has_its_family() -> None:
+    """A new one is asked for its row, one that is gone leaves none, and every means has words for the title."""
+    assert {each.meta.id for each in registry()} == FAMILIES.keys()
+    assert {each.means for each in FAMILIES.values()} == WORDS.keys()
 
 
 FINDINGS = st.lists(
@@ -90,4 +105,4 @@ def test_order_does_not_matter(findings: list[Finding], chance: random.Random) -
     """The same set, the same campaigns, whichever came first or twice."""
     shuffled = [*findings, *findings[:3]]
     chance.shuffle(shuffled)
-    assert cluster_findings(shuffled) == cluster_findings(findings)
+    assert grouped(shuffled) == grouped(findings)

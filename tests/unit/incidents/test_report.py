@@ -2,11 +2,13 @@
 
 from html.parser import HTMLParser
 
+import msgspec
 import orjson
 import pytest
 
 from pipeline.incidents.report import KINDS, SECTIONS, as_json, page
 from pipeline.incidents.report_graph import drawn, graph_of
+from pipeline.model.incident import Incident, canonical_incident
 from tests.unit.incidents.campaign import kill
 from tests.unit.incidents.reports import EVIL, hostile, report
 
@@ -102,6 +104,30 @@ def test_the_picture_leaves_out_and_says_so() -> None:
     graph = graph_of(made.incident)
     assert len(graph.attempts) == 30
     assert "18 nodes are left out" in drawn(graph)
+
+
+def test_a_large_campaign_is_counted_whole_and_shown_in_part() -> None:
+    """Whoever reads it learns how many there are, and that not all of them are in it."""
+    made = report([kill(number / 10, str(number), "u099") for number in range(230)])
+    shown = page(made)
+    assert "230 findings, 230 of them above their gate, on 230 attempts of 1 owners. 460 records are cited." in shown
+    assert "200 findings and 300 records are shown" in shown
+    assert "All findings, by detector" in shown
+    assert "Of 230 findings 200 are listed" in shown
+
+
+def test_what_an_older_release_said_is_shown() -> None:
+    """It counted nothing, since its lists were the whole."""
+    made = report()
+    body = orjson.loads(canonical_incident(made.incident))
+    for name in ("findings", "detectors", "others", "records", "artefacts", "derived"):
+        del body[name]
+    body["scope"] = {name: value for name, value in body["scope"].items() if not name.startswith(("affected", "fine_", "derived"))}
+    body["timeline"] = [{name: value for name, value in each.items() if name != "cited_by"} for each in body["timeline"]]
+    older = msgspec.json.decode(orjson.dumps(body), type=Incident)
+    shown = page(msgspec.structs.replace(made, incident=older))
+    assert "3 findings, 3 of them above their gate, on 3 attempts" in shown
+    assert "All findings, by detector" not in shown
 
 
 def test_who_wrote_is_tied_to_what_was_loaded() -> None:

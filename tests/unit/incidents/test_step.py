@@ -175,7 +175,7 @@ def test_retention_forgets_whole_incidents_and_takes_nothing_back() -> None:
     assert run(state, [], until=(20 + 179) * build.DAY) == {}
     assert len(state.index(CASE).findings) == 4
     assert run(state, [], until=(20 + 185) * build.DAY) == {}
-    assert [each.suspect for each in state.index(CASE).findings.values()] == ["u098"]
+    assert [each.finding.suspect for each in state.index(CASE).findings.values()] == ["u098"]
 
 
 def test_a_full_case_keeps_the_newest_attempts() -> None:
@@ -184,4 +184,4 @@ def test_a_full_case_keeps_the_newest_attempts() -> None:
     for order in (told, told[::-1]):
         state = fresh(retention={"case_facts_max": 100})
         run(state, order)
-        assert min(int(each.attempt.job) for each in state.index(CASE).examined.values()) == 5
+        assert min(int(each.attempt.job) for each in state.index(CASE).attempts.by_name.values()) == 5

@@ -1,61 +1,42 @@
 """Stage cohorts: summaries of attempts in; findings on cohorts out.
 
 Each attempt is told to the cohort of its configuration, and a large one to the cohort of its size too.  A cohort is judged when a member
-changes and again when the windows of its findings close; a member older than the retention is forgotten.
+changes and again when the windows of its findings close.
 
-    jobs ── summary of 48213 ─┬─ configuration/5f1c..   48190 48201 48213         P09 P10
-                              └─ size/256               48190 48213 48377 ...     P15
+    jobs ── summary of 48213 ─┬─ configuration/5f1c..   48190 48201 48213         P09 P10      kept for cohort_days
+                              └─ size/256               48190 48213 48377 ...     P15          kept for incident_days: ends are small
 
 What one attempt says of itself last counts, whoever said it: the epoch of the claim under which it was said comes first (Tell.last_word).
+Members are forgotten one by one, and a finding that cites one of them stands as it was said last.  A cohort of which nothing was heard for
+a day is packed (stream/cases.py), so that versions of artefacts that all its members loaded stand there about once.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
+import msgspec
+
+from pipeline.cohorts.index import SIZE, CohortIndex, Whole, kept
 from pipeline.detect.case import Site
 from pipeline.detect.cohort import Cohort
 from pipeline.detect.detector import registry
 from pipeline.detect.publishing import Publisher
 from pipeline.detect.site import site_of
 from pipeline.model.facts import Fact, case_name
+from pipeline.model.finding import Finding
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
-from pipeline.model.summary import JobSummary, decode_in_incidents
-from pipeline.model.told import Emitted
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
 from pipeline.stream.cases import Cases
 from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
-DAY_MS = 86_400_000
 SWEEP_CASES_MAX = 20  # in one step
 UNSEEN_MAX = 20  # cases looked at in one step after a restart
+WHOLE_MAX = 4000  # members held whole, some 20 kB each, beside the cohort that is judged
 
-
-class CohortIndex:
-    """Everything told of one cohort."""
-
-    def __init__(self, members_max: int) -> None:
-        self._members_max = members_max
-        self.members: dict[str, JobSummary] = {}  # by fact id
-        self.emitted: dict[str, Emitted] = {}
-
-    def add(self, fact_id: str, body: bytes) -> str:
-        """Take one fact in.  Answers with the id of the member that the bound pushes out, or "": the newest attempts stay."""
-        told = decode_in_incidents(body)
-        if isinstance(told, Emitted):
-            self.emitted[told.subject] = told
-        elif isinstance(told, JobSummary):
-            self.members[fact_id] = told
-            if len(self.members) > self._members_max:
-                oldest = min(self.members, key=lambda each: (_age(self.members[each]), each))
-                del self.members[oldest]
-                return oldest
-        return ""
-
-
-def _age(member: JobSummary) -> tuple[int, int]:
-    return member.attempt.submit, member.attempt.start
+decode_finding = msgspec.msgpack.Decoder(Finding).decode
 
 
 class CohortsState:
@@ -69,9 +50,10 @@ class CohortsState:
         self.agenda = Agenda()
         self.unseen = deque(case for case in cases if case not in (MARKS, COVERAGE))  # what watermarks have closed meanwhile
         self.members_max = settings.retention.cohort_members_max
-        self.keep_ms = settings.retention.incident_days * DAY_MS
+        self._keep_ms = settings.retention.cohort_days * DAY_MS, settings.retention.incident_days * DAY_MS
         self.sweep = Sweep(DAY_MS, SWEEP_CASES_MAX)
         self.indexes: dict[bytes, CohortIndex] = {}
+        self.whole = Whole(WHOLE_MAX)
 
     def index(self, case: bytes) -> CohortIndex:
         """The index of a cohort, built from its case when first asked for."""
@@ -82,6 +64,10 @@ class CohortsState:
                 if body:
                     known.add(fact_id, body)
         return known
+
+    def keep_ms(self, case: bytes) -> int:
+        """How long its members are remembered."""
+        return self._keep_ms[case_name(case)[1].startswith(SIZE)]
 
 
 def build_state(settings: Settings, cases: Cases) -> CohortsState:
@@ -95,36 +81,60 @@ def step(state: CohortsState, batch: Sequence[Fact], now: Watermarks) -> tuple[C
     state.at = b""
     for fact in batch:
         state.at = fact.case
-        index = state.index(fact.case)
-        if not state.cases.merge(fact):
-            continue
-        if fact.body:
-            if pushed_out := index.add(fact.id, fact.body):
-                state.cases.drop(fact.case, pushed_out)
-        else:
-            index.members.pop(fact.id, None)
-        dirty[fact.case] = None
+        if _fold(state, fact):
+            dirty[fact.case] = None
     for _ in range(min(UNSEEN_MAX, len(state.unseen))):
         dirty[state.unseen.popleft()] = None
     dirty.update(dict.fromkeys(state.agenda.take_due(now)))
     for case, floor in state.sweep.due(state.cases, now):
         state.at = case
-        if _forget(state, case, floor - state.keep_ms):
+        if state.cases.sealed(case) > floor:
+            continue
+        if _forget(state, case, floor - state.keep_ms(case)):
             dirty[case] = None
+        elif case in state.cases and case not in dirty:
+            _seal(state, case, floor)
     outcomes: list[Outcome] = []
     for case in dirty:
         state.at = case
         if case in state.cases:
             outcomes += _judge(state, case, now)
+            if state.cases.sealed(case):  # looked at after a restart, and as it was
+                del state.indexes[case]
     return state, outcomes
+
+
+def _fold(state: CohortsState, fact: Fact) -> bool:
+    """Take one fact in; True when the cohort changed."""
+    index, body = state.index(fact.case), kept(case_name(fact.case)[1], fact.body) if fact.body else b""
+    if not state.cases.merge(Fact(fact.case, fact.id, fact.rank, body)):
+        return False
+    state.whole.forget(fact.case, fact.id)
+    if not body:
+        index.members.pop(fact.id, None)
+    elif pushed_out := index.add(fact.id, body):
+        state.cases.drop(fact.case, pushed_out)
+    return True
 
 
 def _judge(state: CohortsState, key: bytes, now: Watermarks) -> Iterator[Publish | Tell]:
     index = state.index(key)
-    cohort = Cohort(state.site, *case_name(key), index.members.values())
+    if not index.exposed and not index.emitted:
+        return
+    cohort = Cohort(state.site, *case_name(key), state.whole.of(key, index, state.cases))
     judged = [finding for detector in registry("cohort") for finding in detector.judge(cohort, now)]
-    kept_from = now.floor(case_name(key)[0]) - state.keep_ms
+    kept_from = now.floor(case_name(key)[0]) - state.keep_ms(key)
+    judged += _standing(index, {finding.id for finding in judged}, kept_from)
     yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: state.agenda.plan(key, time), kept_from=kept_from)
+
+
+def _standing(index: CohortIndex, judged: Collection[str], before: int) -> Iterator[Finding]:
+    """Findings that rest on members which are forgotten: without these they would be taken back, and nothing has spoken against them."""
+    for subject, said in index.emitted.items():
+        if subject not in judged and said.body and not said.retracted:
+            finding = decode_finding(said.body)
+            if any(item.role == "run" and item.event_time < before for item in finding.evidence):
+                yield finding
 
 
 def _forget(state: CohortsState, case: bytes, before: int) -> bool:
@@ -138,3 +148,11 @@ def _forget(state: CohortsState, case: bytes, before: int) -> bool:
         state.cases.drop(case)
         del state.indexes[case]
     return bool(old)
+
+
+def _seal(state: CohortsState, case: bytes, floor: int) -> None:
+    """Pack a cohort of which nothing was heard for a day, until its first member is to be forgotten."""
+    seen = [member.seen for member in state.indexes[case].members.values()]
+    if max(seen) < floor - DAY_MS:
+        state.cases.seal(case, min(seen) + state.keep_ms(case))
+        del state.indexes[case]

@@ -1,0 +1,1 @@
+"""Stage, by cohort: attempts that should have gone alike, compared over weeks."""

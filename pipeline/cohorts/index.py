@@ -1,0 +1,82 @@
+"""Facts of one cohort in; its members, in short or whole, and what was said of it out.
+
+Nearly all members are never compared with anybody, since nobody in their cohort loaded what a foreign hand had written.  So an index holds
+them in short; whole ones are read out of the cases when a cohort is judged, and the `Whole` of a partition keeps those of the cohorts that
+were judged last.  Derived from the cases and built again after a restart.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pipeline.model.summary import Brief, JobSummary, brief_of, decode_in_cohort, encode_summary
+from pipeline.model.told import Emitted
+from pipeline.stream.cases import Cases
+
+SIZE = "size/"  # begins the names of cohorts of which only the ends are compared
+
+
+class CohortIndex:
+    """Everything told of one cohort."""
+
+    def __init__(self, members_max: int) -> None:
+        self._members_max = members_max
+        self.members: dict[str, Brief] = {}  # by fact id
+        self.emitted: dict[str, Emitted] = {}
+
+    def add(self, fact_id: str, body: bytes) -> str:
+        """Take one fact in.  Answers with the id of the member that the bound pushes out, or "": the newest attempts stay."""
+        told = brief_of(body)
+        if isinstance(told, Emitted):
+            self.emitted[told.subject] = told
+        elif told is not None:
+            self.members[fact_id] = told
+            if len(self.members) > self._members_max:
+                oldest = min(self.members, key=lambda each: (_age(self.members[each]), each))
+                del self.members[oldest]
+                return oldest
+        return ""
+
+    @property
+    def exposed(self) -> bool:
+        """Is there anybody to compare the others with?"""
+        return any(each.exposed for each in self.members.values())
+
+
+class Whole:
+    """Members as they were told, of the cohorts that were judged last."""
+
+    def __init__(self, members_max: int) -> None:
+        self._members_max = members_max
+        self._cohorts: dict[bytes, dict[str, JobSummary]] = {}  # the one judged last is the last
+
+    def __contains__(self, case: bytes) -> bool:
+        return case in self._cohorts
+
+    def forget(self, case: bytes, fact_id: str) -> None:
+        """There is another word on it."""
+        if case in self._cohorts:
+            self._cohorts[case].pop(fact_id, None)
+
+    def of(self, case: bytes, index: CohortIndex, cases: Cases) -> Sequence[JobSummary]:
+        """All members of a cohort."""
+        known, facts = self._cohorts.pop(case, {}), cases.of(case)
+        read = ((fact_id, known.get(fact_id) or decode_in_cohort(facts[fact_id][1])) for fact_id in index.members)
+        members = self._cohorts[case] = {fact_id: each for fact_id, each in read if isinstance(each, JobSummary)}
+        held = sum(map(len, self._cohorts.values()))
+        for other in list(self._cohorts)[:-1]:
+            if held > self._members_max:
+                held -= len(self._cohorts.pop(other))
+        return list(members.values())
+
+
+def kept(name: str, body: bytes) -> bytes:
+    """What a cohort keeps of what it was told: of large attempts how they ended and what they loaded, which is all that is compared."""
+    told = decode_in_cohort(body) if name.startswith(SIZE) else None
+    if isinstance(told, JobSummary) and (told.pace or told.steps or told.arguments):
+        return encode_summary(msgspec.structs.replace(told, pace=None, steps=(), arguments=()))
+    return body
+
+
+def _age(member: Brief) -> tuple[int, int]:
+    return member.attempt.submit, member.attempt.start

@@ -1,0 +1,144 @@
+"""Attempts that ended or loaded what others had written, one by one, in; looked up by what incidents ask of them, out.
+
+    what a failed run went on as      who ran the same work at a time      how quick siblings were
+    who loaded a writer's bytes       who loaded this file, or what this write had written
+    who went on from its checkpoints  who ended within a window
+
+Everything is kept up to date attempt by attempt, since a cluster has twenty thousand and its incidents ask whenever a finding comes.
+Holds: the same attempts give the same answers, in whatever order they came.
+"""
+
+from bisect import bisect_left
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+from sortedcontainers import SortedDict
+
+from pipeline.model.incident import Examined
+from pipeline.model.instants import DAY_MS
+from pipeline.model.told import Attempt
+
+RESTART_MS = 7 * DAY_MS
+SIBLINGS_MIN = 2
+SIBLINGS_MAX = 60  # nearest in time: what ran a year before is no better sibling, and all with all would cost the square
+Usual = list[tuple[int, Attempt, float]]
+
+
+class Key(NamedTuple):
+    """What attempts are looked up by."""
+
+    what: str  # owner | work | job | paced | writer | load | from
+    of: tuple[Hashable, ...]
+
+
+class Attempts:
+    """Attempts of one cluster, by name."""
+
+    def __init__(self, examined: Mapping[str, Examined] | None = None) -> None:
+        self.by_name: dict[str, Examined] = {}
+        self._by_time: SortedDict[tuple[int, str], Examined] = SortedDict()
+        self._by_key: dict[Key, dict[str, Examined]] = {}
+        self._usual: dict[Key, dict[str, Usual]] = {}  # by writer whose bytes were not loaded
+        for name, each in (examined or {}).items():
+            self.put(name, each)
+
+    def put(self, name: str, each: Examined) -> None:
+        """Take one in; its last word counts."""
+        self.drop(name)
+        self.by_name[name] = self._by_time[time_of(each), name] = each
+        for key in _keys(each):
+            self._by_key.setdefault(key, {})[name] = each
+            self._usual.pop(key, None)
+
+    def drop(self, name: str) -> None:
+        """Nothing is known of it any more."""
+        each = self.by_name.pop(name, None)
+        if each is not None:
+            del self._by_time[time_of(each), name]
+            for key in set(_keys(each)):
+                del self._by_key[key][name]
+                self._usual.pop(key, None)
+                if not self._by_key[key]:
+                    del self._by_key[key]
+
+    def oldest(self) -> str:
+        """Of all that are held, of which there is one at least."""
+        return str(self._by_time.peekitem(0)[0][1])
+
+    def within(self, first: int, last: int) -> list[Examined]:
+        """That ended in a window, in the order of their ends."""
+        inside = (self._by_time[key] for key in self._by_time.irange((first, ""), (last + 1, ""), inclusive=(True, False)))
+        return [each for each in inside if each.end is not None]
+
+    def next_of(self, failed: Examined) -> Examined | None:
+        """The run that took its work up again."""
+        end = failed.end or 0
+        same = [each for each in self._all("work", failed.owner, failed.task) if each.attempt.submit >= end]
+        same += self._all("job", failed.attempt.job)
+        later = [each for each in same if end < each.attempt.start <= end + RESTART_MS and each.attempt != failed.attempt]
+        return min(later, key=lambda each: (each.attempt.start, each.attempt), default=None)
+
+    def running(self, like: Examined, time: int) -> list[Examined]:
+        """Other attempts of its owner at the same work, at a time."""
+        return [
+            each
+            for each in self._all("owner", like.owner)
+            if each.attempt != like.attempt
+            and (each.task == like.task or each.attempt.job == like.attempt.job)
+            and 0 <= each.attempt.start <= time <= (each.end or 0)
+        ]
+
+    def exposed_to(self, writer: str) -> list[Examined]:
+        """That loaded what this one had written and nobody had put back."""
+        return self._all("writer", writer)
+
+    def loaded(self, what: Iterable[str]) -> list[Examined]:
+        """That loaded any of these files, or what any of these writes had written: paths and event ids."""
+        found = {name: each for load in what for name, each in self._by_key.get(Key("load", (load,)), {}).items()}
+        return [found[name] for name in sorted(found)]
+
+    def went_on_from(self, job: str) -> list[Examined]:
+        """Whose first load was a checkpoint that this job had saved."""
+        return self._all("from", job)
+
+    def paces_beside(self, slow: Examined, writer: str) -> list[float]:
+        """Of siblings of its size that loaded nothing foreign; where they are few, nothing of this writer's.  The nearest in time."""
+        key = Key("paced", (slow.configuration, slow.gpus))
+        known = self._usual.setdefault(key, {})
+        for but in ("", writer):
+            if but not in known:
+                known[but] = sorted(
+                    (each.attempt.start, each.attempt, each.pace)
+                    for each in self._by_key.get(key, {}).values()
+                    if each.pace and all(but and exposure.writer != but for exposure in each.exposures)
+                )
+            usual = known[but]
+            if len(usual) >= SIBLINGS_MIN:
+                at = bisect_left(usual, (slow.attempt.start,))
+                return [pace for _, _, pace in usual[max(0, at - SIBLINGS_MAX // 2) : at + SIBLINGS_MAX // 2]]
+        return []
+
+    def _all(self, what: str, *of: Hashable) -> list[Examined]:
+        found = self._by_key.get(Key(what, of), {})
+        return [found[name] for name in sorted(found)]
+
+
+def time_of(examined: Examined) -> int:
+    """When it ended; of one that runs, when it began."""
+    return examined.end if examined.end is not None else max(examined.attempt.submit, examined.attempt.start)
+
+
+def _keys(each: Examined) -> Iterator[Key]:
+    yield Key("owner", (each.owner,))
+    yield Key("job", (each.attempt.job,))
+    if each.owner and each.task:
+        yield Key("work", (each.owner, each.task))
+    if each.configuration and each.pace:
+        yield Key("paced", (each.configuration, each.gpus))
+    if each.resumed is not None:
+        yield Key("from", (each.resumed[0],))
+    for exposure in each.exposures:
+        yield Key("load", (exposure.path,))
+        yield Key("load", (exposure.write.event_id,))
+        if not exposure.restored:
+            yield Key("writer", (exposure.writer,))

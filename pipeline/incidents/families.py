@@ -1,0 +1,60 @@
+"""What incidents know of each detector, in one table: by which means its finding was brought about, and how its cost is worked out.
+
+    means   a hand that knows one way knows others of its family: findings of one family are tied more easily (campaigns.py)
+    cost    END: the attempt that it ended     ALTERED: from the load of altered bytes to the end     REMOVED: work since the last save
+            SLOWED, DIVERGED, ENDINGS: members of a cohort, by pace, by results, by ends              NONE: no formula is used
+    doubt   that it did harm nobody saw (foreign code ran, a specification changed): no hours in the low and middle reading
+
+Holds: every detector has its row, which a test asks for; nothing else in this room knows a detector by its number.
+"""
+
+import msgspec
+
+from pipeline.model.finding import Finding
+
+END, ALTERED, REMOVED, SLOWED, DIVERGED, ENDINGS, NONE = "end", "altered", "removed", "slowed", "diverged", "endings", ""
+
+
+class Family(msgspec.Struct, frozen=True):
+    """One row."""
+
+    means: str
+    cost: str = NONE
+    doubt: bool = False
+
+
+FAMILIES = {
+    "p01_foreign_kill": Family("signals", END),
+    "p02_kill_from_inside": Family("bytes", END),
+    "p03_foreign_cancel": Family("orders", END),
+    "p04_environment_tamper": Family("bytes", ALTERED),
+    "p05_startup_hook": Family("bytes", ALTERED, doubt=True),
+    "p06_checkpoint_tamper": Family("bytes", ALTERED),
+    "p07_unsafe_pickle": Family("bytes", ALTERED, doubt=True),
+    "p08_checkpoint_removed": Family("bytes", REMOVED),
+    "p09_injected_delay": Family("bytes", SLOWED),
+    "p10_convergence_sabotage": Family("bytes", DIVERGED),
+    "p11_dataset_tamper": Family("bytes", ALTERED),
+    "p12_spec_changed": Family("orders", END, doubt=True),
+    "p13_queue_flooding": Family("queue"),
+    "p14_node_degraded": Family("nodes"),
+    "p15_slow_campaign": Family("bytes", ENDINGS),
+    "p16_reads_diagnoses": Family("reading"),
+    "p17_borrowed_account": Family("accounts"),
+    "p18_telemetry_tamper": Family("telemetry"),
+}
+OF_COHORTS = frozenset({SLOWED, DIVERGED, ENDINGS})
+WORDS = {
+    "signals": "processes killed", "bytes": "files altered", "orders": "jobs ordered about", "queue": "queue flooded",
+    "nodes": "nodes slowed", "reading": "diagnoses followed", "accounts": "accounts borrowed", "telemetry": "telemetry silenced",
+}  # fmt: skip
+
+
+def family_of(finding: Finding) -> Family:
+    """Its row; a detector of another release that has none is a family of its own."""
+    return FAMILIES.get(finding.detector) or Family(finding.detector)
+
+
+def is_signal(finding: Finding) -> bool:
+    """Does it say that an account was in others' hands?"""
+    return family_of(finding).means == "accounts" and finding.subject.kind == "identity"

@@ -1,0 +1,120 @@
+"""Campaigns as they are grouped now in; which of them are to be built anew, and when the others want to be, out.
+
+Whatever changes a campaign may change all that is said of it, and to say it costs as much as the campaign is large.  So one that is hardly
+another than it was waits, the longer the longer it has lasted; a cluster of many findings is grouped anew, and the counts of ended attempts
+are looked at, after a while too.  A campaign of 5,000 findings over two months is built some two hundred times instead of ten thousand.
+
+    new, merged, split, a twentieth changed      at once             3 findings and a fourth           at once
+    anything else; a window closes               after a while       1,000 in a month and one more     within 16 hours
+    an account proves to be borrowed             all at once
+
+Waits are counted from the newest content, so that they have passed when the marks of all that was read have.
+Holds: nothing in here must survive; whoever is not built anew was said before; what waits has asked to be looked at again.
+"""
+
+from collections.abc import Iterable, Sequence
+
+import msgspec
+
+from pipeline.incidents.campaigns import Linked
+from pipeline.model.incident import Incident
+
+LOOK_MS = 600_000
+WAIT_MS_MAX = 57_600_000  # 16 h: less than the day by which a channel that ends is ahead of what was read from it
+LASTED = 10  # a campaign waits for this part of the time that it has lasted
+COST = 50  # so many findings and attempts in all campaigns are worth one LOOK_MS more
+SHARE = 20  # one finding of a campaign in so many must have changed for it to be built at once
+GROUPED_SHARE = 500  # and of a cluster for campaigns to be grouped at once
+
+
+class Built(msgspec.Struct, frozen=True):
+    """A campaign as it was built last."""
+
+    members: dict[str, Linked]
+    at: int  # event time up to which things were known
+    wait_ms: int
+    cost: int  # findings and attempts that were looked at
+    closes_at: int  # when a window of it closes; 0: all were closed
+
+
+class Looks:
+    """Of one cluster."""
+
+    def __init__(self) -> None:
+        self._built: dict[str, Built] = {}  # by founder
+        self._home: dict[str, str] = {}  # finding -> founder of the campaign in which it was built
+        self._newest = 0  # event time of what is known
+        self._findings = self._attempts = 0  # that changed since they were looked at
+        self._grouped = self._looked = 0  # event times up to which things were known then
+        self._everywhere = False  # did something change that is weighed in all campaigns?
+        self._cost = 0  # of all that is built
+
+    def finding(self, time: int, *, everywhere: bool) -> None:
+        """One has changed; `everywhere`: it is weighed in other campaigns than its own."""
+        self._newest, self._findings, self._everywhere = max(self._newest, time), self._findings + 1, self._everywhere or everywhere
+
+    def attempt(self, time: int) -> None:
+        """One has changed; 0 when it was taken back."""
+        self._newest, self._attempts = max(self._newest, time), self._attempts + 1
+
+    def group_at(self, findings: int) -> int:
+        """When campaigns want to be grouped anew."""
+        return self._grouped + LOOK_MS if 0 < self._findings * GROUPED_SHARE < findings else 0
+
+    def all_at(self) -> int | None:
+        """When all campaigns want to be built anew, since ended attempts have changed; None: nothing has that concerns all."""
+        if self._everywhere:
+            return 0
+        wait_ms = min(LOOK_MS * (1 + self._cost // COST), WAIT_MS_MAX)
+        return self._looked + wait_ms if self._attempts else None
+
+    def begin(self, joint: int, *, everything: bool) -> None:
+        """Campaigns are grouped now."""
+        known = min(self._newest, joint)
+        self._findings, self._grouped = 0, known
+        if everything:
+            self._attempts, self._looked, self._everywhere = 0, known, False
+            self.keep(())
+
+    def build_at(self, members: Sequence[Linked]) -> int | None:
+        """When a campaign wants to be built anew: 0 is at once; None: it is as it was."""
+        built = self._built.get(members[0].id)
+        if built is None:
+            return 0
+        fresh = [each for each in members if each.id not in built.members]
+        changed = sum(built.members.get(each.id) is not each for each in members)
+        split = len(built.members) > len(members) - len(fresh)
+        merged = any(each.id in self._home for each in fresh)
+        if split or merged or (changed and changed * SHARE >= len(members)):
+            return 0
+        waited = built.at + built.wait_ms
+        if changed:
+            return waited
+        return max(waited, built.closes_at) if built.closes_at else None
+
+    def done(self, members: Sequence[Linked], said: Incident, joint: int) -> None:
+        """A campaign was built."""
+        self._forget(members[0].id)
+        cost = len(members) + said.scope.examined
+        self._cost += cost
+        self._home.update((each.id, members[0].id) for each in members)
+        self._built[members[0].id] = Built(
+            members={each.id: each for each in members},
+            at=min(self._newest, joint),
+            wait_ms=min((said.last - said.first) // LASTED, WAIT_MS_MAX),
+            cost=cost,
+            closes_at=said.closes_at if said.closes_at > joint else 0,
+        )
+
+    def keep(self, founders: Iterable[str]) -> None:
+        """These are all the campaigns that there are."""
+        for founder in self._built.keys() - set(founders):
+            self._forget(founder)
+
+    def _forget(self, founder: str) -> None:
+        built = self._built.pop(founder, None)
+        if built is not None:
+            self._cost -= built.cost
+            for name in built.members:
+                if self._home.get(name) == founder:
+                    del self._home[name]

@@ -1,0 +1,87 @@
+"""What is built now and then ends as what is built at once: the same findings and attempts, the same last words."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pipeline.incidents import looks
+from pipeline.incidents.step import IncidentsState, step
+from pipeline.model.facts import VOID, Fact
+from pipeline.model.ids import rank
+from pipeline.model.source import Source
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import Watermarks
+from tests import build
+from tests.unit.incidents.campaign import CLUSTER, DAY, T0, borrowed, cancel, examined, kill, tamper
+from tests.unit.incidents.test_bounds import canonical
+from tests.unit.incidents.test_step import CASE, fact, fresh
+
+POOL = [
+    *(make(day, f"{day}{who}", who, owner=owner) for make, day, who, owner in [
+        (kill, 0, "u099", "u012"), (cancel, 1, "u099", "u012"), (kill, 2, "u098", "u013"), (tamper, 3, "u098", "u013"),
+        (tamper, 4, "u099", "u014"), (kill, 6, "", "u012"), (cancel, 9, "u098", "u012"), (tamper, 30, "u050", "u015"),
+    ]),
+    borrowed(5, "u099"),
+    *(msgspec.structs.replace(borrowed(day, "u099"), suspect="u051", effect=f"opened-{day}") for day in (7, 8)),  # incidents of their own
+]  # fmt: skip
+ENDED = [examined(str(number), number / 2, verdict="benign" if number % 3 else "unexplained") for number in range(8)]
+PASSED = T0 + 100 * DAY
+
+
+@pytest.fixture(scope="module")
+def patient() -> Iterator[None]:
+    """Campaigns of a few findings wait as if they were large."""
+    patch = pytest.MonkeyPatch()
+    for name, value in (("SHARE", 1), ("LASTED", 2), ("GROUPED_SHARE", 1), ("COST", 2)):
+        patch.setattr(looks, name, value)
+    yield
+    patch.undo()
+
+
+def words(state: IncidentsState, facts: list[Fact], time: int) -> dict[str, dict[str, Any]]:
+    """What a step says, with all marks at a time."""
+    now = Watermarks({(CLUSTER, source): (time, time) for source in Source}, {}, build.BUCKET_MS)
+    return {body["id"]: body for body in map(canonical, step(state, facts, now)[1])}
+
+
+def standing(said: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Taken back equals never said."""
+    return {name: body for name, body in sorted(said.items()) if body["status"] != "retracted"}
+
+
+CHANGES = st.lists(
+    st.tuples(st.integers(0, len(POOL) - 1), st.booleans()) | st.tuples(st.integers(0, len(ENDED) - 1), st.none()), min_size=1, max_size=25
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(changes=CHANGES, size=st.integers(1, 4), days=st.integers(1, 5), restart=st.booleans())
+def test_what_waited_is_told_in_the_end(
+    patient: None,
+    changes: list[tuple[int, bool | None]],
+    size: int,
+    days: int,
+    *,
+    restart: bool,
+) -> None:
+    """Findings told, taken back and told again, attempts between them, marks going on or far behind, a restart among it."""
+    facts = []
+    for revision, (place, holds) in enumerate(changes, start=1):
+        if holds is None:
+            facts.append(fact(ENDED[place], revision))
+        else:
+            finding = POOL[place]
+            facts.append(fact(finding, revision) if holds else Fact(CASE, finding.id, rank(1, revision), VOID))
+    state = fresh()
+    said: dict[str, dict[str, Any]] = {}
+    for number, place in enumerate(range(0, len(facts), size)):
+        said.update(words(state, facts[place : place + size], T0 + number * days * DAY))
+        if restart and number == 1:
+            state = fresh(Cases(state.cases.facts()))
+    said.update(words(state, [], PASSED))
+    last = {each.id: each for each in facts}
+    assert standing(said) == standing(words(fresh(), list(last.values()), PASSED))

@@ -1,0 +1,102 @@
+"""What a campaign touched: artefacts traced forward to whatever was derived from them, and who is called unaffected."""
+
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.incidents.attempts import Attempts
+from pipeline.incidents.scope import derive, scope_of, trace
+from pipeline.model.finding import Finding, Subject
+from pipeline.model.incident import Examined, Mark
+from pipeline.model.summary import Exposure
+from tests.unit.incidents.campaign import CLUSTER, DAY, T0, attempt_of, examined, finding, record, tamper
+
+LIBRARY = "/shared/env/train/loss.py"
+WRITE = record("written", "w1", T0)
+HOUR = 3_600_000
+
+
+def exposed(job: str, day: float, path: str = LIBRARY, writer: str = "u099", **changes: Any) -> Examined:
+    """It loaded what a foreign hand had written, when it began."""
+    start = attempt_of(job, day).start
+    exposure = Exposure(path, writer, T0, WRITE, record("loaded", f"{job}{path}", start + 60_000, "probe"), "b")
+    return examined(job, day, **{"exposures": (exposure,), **changes})
+
+
+def saving(each: Examined, *, before_the_end: int = HOUR // 2) -> Examined:
+    """It saved a checkpoint so long before its end."""
+    time = (each.end or 0) - before_the_end
+    return msgspec.structs.replace(each, saved=Mark(time, f"save-{each.attempt.job}"))
+
+
+def went_on(each: Examined, from_: Examined) -> Examined:
+    """What it loaded first was the other's last checkpoint."""
+    assert from_.saved is not None
+    return msgspec.structs.replace(each, resumed=(from_.attempt.job, from_.saved))
+
+
+def cohort_finding(suspect: str = "u099") -> Finding:
+    """Says of attempts that loaded a write that they are slow; it names no artefact."""
+    value = finding("p09_injected_delay", 5, "0", suspect, evidence=(WRITE,))
+    return msgspec.structs.replace(value, attempt=None, subject=Subject("cohort", CLUSTER, "configuration/c"))
+
+
+def held(attempts: Sequence[Examined]) -> Attempts:
+    return Attempts({each.attempt.name: each for each in attempts})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_finding_on_a_cohort_cites_is_traced_whatever_the_order(seed: int) -> None:
+    """It names no artefact, its writes do; another file of the same write is suspect too, and who loaded that as well."""
+    attempts = [exposed(str(number), number) for number in range(1, 5)] + [exposed("9", 6, "/shared/env/train/data.py")]
+    random.Random(seed).shuffle(attempts)
+    found = trace([cohort_finding()], held(attempts))
+    assert [(each.path, each.loads) for each in found] == [("/shared/env/train/data.py", 1), (LIBRARY, 4)]
+
+
+def test_checkpoints_are_traced_on_to_what_went_on_from_them() -> None:
+    """1 loaded what was altered and saved; 2 went on from that and saved; 3 went on from 2; 4 from another's save, 5 from one before."""
+    first = saving(exposed("1", 1))
+    second = saving(went_on(examined("2", 2), first))
+    third = went_on(examined("3", 3), second)
+    other = went_on(examined("4", 3), saving(examined("7", 1)))
+    early = msgspec.structs.replace(examined("5", 3), resumed=("1", Mark(first.attempt.start - HOUR, "save-of-another-run")))
+    attempts = held([first, second, third, other, early])
+    found = derive(trace([cohort_finding()], attempts), attempts)
+    assert [(each.attempt, each.after, each.loaded_by) for each in found] == [
+        (first.attempt.name, LIBRARY, (second.attempt.name,)),
+        (second.attempt.name, first.attempt.name, (third.attempt.name,)),
+    ]
+    assert [each.event_id for each in found] == ["save-1", "save-2"]
+
+
+def test_what_went_on_from_doubtful_work_is_not_called_unaffected() -> None:
+    """It ended well and loaded nothing suspect; what it went on from had."""
+    first = saving(exposed("1", 1))
+    second = went_on(examined("2", 2, project="speech", owner="u060"), first)
+    clean = examined("3", 2.5, project="audio", owner="u061")
+    attempts = held([first, second, clean])
+    traced = trace([cohort_finding()], attempts)
+    scope = scope_of([cohort_finding()], attempts, traced, derive(traced, attempts), (T0, T0 + 9 * DAY), {})
+    assert (scope.examined, scope.exposed, scope.derived, scope.unaffected) == (3, 1, 1, 1)
+    assert (scope.unaffected_projects, scope.unaffected_users) == (("audio",), ("u061",))
+    assert (scope.fine_projects, scope.fine_users) == (1, 1)
+
+
+def test_runs_that_take_up_one_another_in_a_circle_end() -> None:
+    """Raw ids wrap: a job may seem to have gone on from itself."""
+    first = saving(exposed("1", 1))
+    again = went_on(first, first)
+    attempts = held([again])
+    assert [each.loads for each in derive(trace([cohort_finding()], attempts), attempts)] == [0]
+
+
+def test_a_write_by_another_hand_is_another_matter() -> None:
+    """Who loaded a file that somebody else wrote has loaded nothing of this campaign."""
+    other = msgspec.structs.replace(exposed("8", 3).exposures[0], writer="u050", write=record("written", "w2", T0 + DAY), written=T0 + DAY)
+    attempts = held([exposed("1", 1, "/ckpt/a.pt"), examined("8", 3, exposures=(msgspec.structs.replace(other, path="/ckpt/a.pt"),))])
+    (found,) = trace([tamper(0.1, "1", "u099", "/ckpt/a.pt")], attempts)
+    assert attempt_of("8", 3).name not in found.loaded_by

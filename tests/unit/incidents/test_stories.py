@@ -1,0 +1,136 @@
+"""How incidents live: split by a corrected finding, together again under ids that people know, judged anew by another identity map."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.cohorts.step import build_state as build_cohorts
+from pipeline.cohorts.step import step as judge_cohorts
+from pipeline.incidents.step import step
+from pipeline.model.facts import VOID, Fact
+from pipeline.model.finding import Finding
+from pipeline.model.ids import rank
+from pipeline.model.incident import Mark, incident_id
+from pipeline.model.outcome import Tell
+from pipeline.model.summary import Exposure
+from pipeline.stream.cases import Cases
+from tests import build
+from tests.unit.cohorts.test_step import MEMBERS
+from tests.unit.cohorts.test_step import fact as of_cohort
+from tests.unit.detect.cohorts import FILE
+from tests.unit.incidents.campaign import CLUSTER, attempt_of, borrowed, examined, kill, marks, record, tamper
+from tests.unit.incidents.test_bounds import canonical
+from tests.unit.incidents.test_step import CASE, STORY, fact, fresh, run
+
+ONE = tamper(0, "1", "u099")
+OTHER = tamper(1, "2", "u098", "/ckpt/b.pt", owner="u013")
+TIE = tamper(2, "3", "u099", "/ckpt/b.pt", owner="u014")  # by the first hand, on what the other had altered
+CORRECTED = msgspec.structs.replace(TIE, suspect="u098", actor="u098")  # it was the other's account
+
+
+def of(finding: Finding) -> str:
+    """The incident that it founds."""
+    return incident_id(CLUSTER, finding.id)
+
+
+def test_a_corrected_finding_splits_what_it_had_tied() -> None:
+    """Whom it suspects was corrected: it goes to the other, under ids that both had before they were merged."""
+    state = fresh()
+    run(state, map(fact, [ONE, OTHER]))
+    merged = run(state, [fact(TIE)])
+    assert (merged[of(ONE)]["findings"], merged[of(OTHER)]["merged_into"]) == (3, of(ONE))
+    assert {of(OTHER), of(TIE)} == set(merged[of(ONE)]["aliases"])
+    split = run(state, [fact(CORRECTED, revision=2)])
+    assert [member["finding"] for member in split[of(ONE)]["members"]] == [ONE.id]
+    assert [member["finding"] for member in split[of(OTHER)]["members"]] == [OTHER.id, TIE.id]
+    assert split[of(ONE)]["aliases"] == []
+    assert {body["status"] for body in split.values()} == {"final"}
+
+
+def test_what_was_split_comes_together_again_under_the_same_ids() -> None:
+    """Whoever knew either id is led on each time."""
+    state = fresh()
+    run(state, map(fact, [ONE, OTHER, TIE]))
+    run(state, [fact(CORRECTED, revision=2)])
+    again = run(state, [fact(TIE, revision=3)])
+    assert again[of(ONE)]["findings"] == 3
+    assert (again[of(OTHER)]["status"], again[of(OTHER)]["merged_into"]) == ("retracted", of(ONE))
+    assert run(fresh(), map(fact, [ONE, OTHER, TIE]))[of(ONE)] == again[of(ONE)]
+
+
+@pytest.mark.parametrize(
+    ("identities", "named", "why"),
+    [
+        ([{"id": "u099", "uid": 5099, "login": "u099"}], "u099", ""),
+        ([{"id": "u099", "uid": 5099, "login": "u099", "role": "service"}], "", "several people"),
+        ([{"id": "u050", "uid": 5050, "login": "u050"}], "", "identity map does not know"),
+    ],
+    ids=["a person", "it proves to be a service", "it proves to be unknown"],
+)
+def test_a_corrected_identity_map_judges_anew(identities: list[dict[str, Any]], named: str, why: str) -> None:
+    """After the restart that a correction needs, without another word on any finding; under the same id."""
+    state = fresh()
+    (before,) = step(state, list(map(fact, STORY)), marks(60))[1]
+    assert canonical(before)["attribution"]["named"] == "u099"
+    after = step(fresh(Cases(state.cases.facts()), identities=identities), [], marks(60))[1]
+    said = canonical((after or [before])[0])
+    assert said["id"] == of(STORY[0])
+    assert said["attribution"]["named"] == named
+    assert why in said["attribution"]["withheld"]
+
+
+def test_artefacts_are_traced_to_what_was_derived_from_them() -> None:
+    """In the incident itself: a job that went on from the checkpoint of one that had loaded altered bytes is in doubt, not unaffected."""
+    write = STORY[2].evidence[0]
+    start = attempt_of("73", 19.99).start
+    exposure = Exposure("/ckpt/a.pt", "u099", write.event_time, write, record("loaded", "late", start, "probe"))
+    saved = Mark(start + 600_000, "save-73")
+    told = [
+        examined("73", 19.99, project="audio", owner="u061", exposures=(exposure,), saved=saved),
+        examined("74", 20, project="speech", owner="u060", resumed=("73", saved)),
+        examined("75", 19),
+    ]
+    said = run(fresh(), [*map(fact, STORY), *map(fact, told)])[of(STORY[0])]
+    assert [(each["attempt"], each["event_id"], each["loaded_by"]) for each in said["derived"]] == [
+        (attempt_of("73", 19.99).name, "save-73", [attempt_of("74", 20).name])
+    ]
+    assert (said["scope"]["exposed"], said["scope"]["derived"], said["scope"]["unaffected"]) == (1, 1, 1)
+    assert said["scope"]["unaffected_projects"] == ["vision"]
+
+
+def test_a_victim_whom_two_harm_keeps_their_incidents_apart_for_good() -> None:
+    """Also when the earlier hand is found later."""
+    state = fresh()
+    later = [kill(5, "5", "u098"), kill(6, "6", "u098")]
+    run(state, map(fact, later))
+    said = run(state, map(fact, [kill(0, "1", "u099"), kill(1, "2", "u099")]))
+    assert [body["findings"] for body in said.values()] == [2]
+
+
+def test_a_borrowed_account_in_another_incident_takes_the_name_back_at_once() -> None:
+    """Whoever used the account has an incident of his own; what is said of its holder is judged anew all the same."""
+    state = fresh()
+    (named,) = step(state, list(map(fact, STORY)), marks(60))[1]
+    assert canonical(named)["attribution"]["named"] == "u099"
+    thefts = [msgspec.structs.replace(borrowed(day, "u099"), suspect="u050", effect=f"opened-{day}") for day in (1, 2)]
+    said = {body["id"]: body for body in map(canonical, step(state, list(map(fact, thefts)), marks(60))[1])}
+    assert len(said) == 2
+    assert said[of(STORY[0])]["attribution"]["named"] == ""
+    gone = [Fact(CASE, each.id, rank(1, 2), VOID) for each in thefts]
+    again = {body["id"]: body for body in map(canonical, step(state, gone, marks(60))[1])}
+    assert again[of(STORY[0])]["attribution"]["named"] == "u099"
+
+
+def test_what_a_cohort_shows_becomes_an_incident_that_is_traced() -> None:
+    """The stage before tells a finding on attempts that loaded somebody's bytes; these attempts are told by jobs."""
+    state = build_cohorts(build.settings(), Cases())
+    told = [out for out in judge_cohorts(state, [of_cohort(each) for each in MEMBERS], build.now())[1] if isinstance(out, Tell)]
+    ended = [
+        examined(each.attempt.job, 0, attempt=each.attempt, end=each.end, owner=each.owner, exposures=each.exposures) for each in MEMBERS
+    ]
+    (said,) = run(fresh(), [*(each.fact for each in told), *map(fact, ended)]).values()
+    exposed = sorted(each.attempt.name for each in MEMBERS if each.exposures)
+    assert [(each["path"], each["loaded_by"]) for each in said["traced"]] == [(FILE, exposed)]
+    assert (said["scope"]["exposed"], said["scope"]["affected"]) == (3, 0)
+    assert said["title"] == "files altered: 1 finding"
