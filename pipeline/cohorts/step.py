@@ -108,6 +108,8 @@ def _fold(state: CohortsState, fact: Fact) -> bool:
     """Take one fact in; True when the cohort changed."""
     index, body = state.index(fact.case), kept(case_name(fact.case)[1], fact.body) if fact.body else b""
     if not state.cases.merge(Fact(fact.case, fact.id, fact.rank, body)):
+        if state.cases.sealed(fact.case):  # told again, and as it was
+            del state.indexes[fact.case]
         return False
     state.whole.forget(fact.case, fact.id)
     if not body:

@@ -15,7 +15,10 @@ from pipeline.stream.watermark import Watermarks
 # Not `system:admin` and `system:anonymous`: behind those are people.
 _COMPONENTS = ("system:node:", "system:kube-", "system:apiserver", "system:aggregator", "system:cloud-")
 _SERVICE_ACCOUNT = "system:serviceaccount:"
-_CONTROLLER = re.compile(r"system:serviceaccount:(?:kube-system|kubeflow|[a-z0-9-]+-(?:system|operator)):")
+# Nor the accounts under which people's notebooks and pipelines run there.
+_CONTROLLER = re.compile(
+    r"system:serviceaccount:(?:kube-system|kubeflow|[a-z0-9-]+-(?:system|operator)):(?!(?:default|default-editor|default-viewer|pipeline-runner)$)"
+)
 
 
 def controller_of_cluster(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all

@@ -284,8 +284,10 @@ def nothing_done(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> E
 
 
 def orders_behind(case: IdentityCase, time: int) -> list[Event]:
-    """Requests in the account's name within the hour behind a time."""
-    return [event for event in case.orders if time <= event.event_time <= time + PRESENT_MS]
+    """Requests in the account's name within the hour behind a time, until its owner comes in: from then on they are the owner's own."""
+    own = (event.event_time for event, login in case.logins if event.event_time > time and not borrowed(case, event, login))
+    until = min(time + PRESENT_MS, min(own, default=time + PRESENT_MS))
+    return [event for event in case.orders if time <= event.event_time <= until]
 
 
 def network(address: str) -> str:

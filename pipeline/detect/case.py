@@ -209,7 +209,7 @@ class Case:
         return [
             (event, body)
             for event, body in self.of(KubernetesRequest)
-            if (not acts or (body.subresource or body.verb) in acts) and workload.granted(body) is granted
+            if (not acts or (body.subresource or body.verb) in acts) and (workload.granted(body) if granted else workload.refused(body))
         ]
 
     def object_events(self, *reasons: str) -> Sequence[tuple[Event, ObjectEvent]]:

@@ -20,7 +20,8 @@ from pipeline.model.events import Event, JobRecord, KubernetesRequest, ObjectEve
 from pipeline.model.told import Attempt
 from pipeline.model.workload import JOB_KINDS, kind_of
 
-REFUSED_FROM = 400  # HTTP
+REFUSED_FROM, FAILED_FROM = 400, 500  # HTTP
+NO_EFFECT = frozenset({404, 409, 410, 429})  # gone, changed meanwhile, not now: nobody was forbidden anything
 # Reasons of a job's own controller that end it; `JobFailed` and `PyTorchJobSucceeded` by their last word.
 _ENDS = {
     "Completed": "COMPLETED", "Complete": "COMPLETED", "Succeeded": "COMPLETED", "AllJobsCompleted": "COMPLETED",
@@ -35,6 +36,12 @@ _WHOLE_NODES_MAX = 16_384
 def granted(request: KubernetesRequest) -> bool:
     """Was the request let, as far as its server says?"""
     return request.decision != "forbid" and (request.code is None or request.code < REFUSED_FROM)
+
+
+def refused(request: KubernetesRequest) -> bool:
+    """Was it forbidden?  What found nothing, came too late or met a server in trouble had no effect, and is no attempt."""
+    denied = request.code is not None and REFUSED_FROM <= request.code < FAILED_FROM and request.code not in NO_EFFECT
+    return request.decision == "forbid" or denied
 
 
 def creates(request: KubernetesRequest) -> bool:

@@ -38,6 +38,7 @@ SESSION_SECONDS = 10.0
 SLOW_SECONDS = (0.1, 0.6)  # every answer of ClickHouse
 STARTED = 3  # take-overs that the start of two workers brings
 FILES_MORE_MAX = 32  # open files beyond those at the middle of the run, above which they leak
+LEFT_ALONE_ENDED = "the worker that is left alone ended"
 MIB = 1 << 20
 
 
@@ -75,6 +76,8 @@ class Soaked(msgspec.Struct, frozen=True, kw_only=True):
         said = list(self.result.wrong)
         if self.settled and (more := self.settled[-1].files - self.settled[0].files) > FILES_MORE_MAX:
             said.append(f"open files grew by {more} in the second half")
+        if ended := self.troubles.get(LEFT_ALONE_ENDED, 0):
+            said.append(f"{LEFT_ALONE_ENDED}: {ended} looks found it gone")
         if not self.result.bit:
             said.append("no trouble moved any partition")
         return said
@@ -218,6 +221,9 @@ class _Soaking:
                 self._sample()
 
     def _sample(self) -> None:
+        if not self._workers["a"].alive:  # the account tells why; the next round starts another
+            self._seen[LEFT_ALONE_ENDED] += 1
+            return
         elder = psutil.Process(self._workers["a"].pid)
         reached, site = self._run.site.reached(), self._run.site
         try:

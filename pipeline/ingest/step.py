@@ -388,7 +388,7 @@ def _refused_row(state: IngestState, record: Record, number: int, line: Line, er
         index=index,
         file=state.veil.text(line.file),
         file_offset=-1 if line.file_offset is None else line.file_offset,
-        program=line.program,
+        program=state.veil.text(line.program),
     )
 
 
@@ -489,7 +489,7 @@ def _row(state: IngestState, event: Event, parsed: Parsed, line: Line, record: R
         index=index,
         file=state.veil.text(line.file),
         file_offset=-1 if line.file_offset is None else line.file_offset,
-        program=line.program,
+        program=state.veil.text(line.program),
     )
 
 

@@ -32,7 +32,9 @@ Maskable = Literal[
 MASKABLE = frozenset(get_args(Maskable))
 MASKED = "(masked)"
 DIGITS = 10  # 40 bits: two of ten thousand names share one in 1 of 20,000 sites, and the settings are refused there
-SHORTEST = 3  # letters of a name that is looked for in text
+SHORTEST, LONGEST = 3, 256  # letters of a name that is looked for in text, and remembered; whoever writes a line writes its names
+# What may stand before a name and is none itself, beside what stands there in the identity map.
+KINDS = frozenset({"", "ad", "github", "http", "https", "iam", "krb", "ldap", "oidc", "saml", "sso", "uid"})
 PEOPLE_FROM, NOBODY_UID = 1000, 65_534  # login.defs: UID_MIN
 ROUNDS = 6
 
@@ -70,20 +72,24 @@ class Pseudonyms:
     """Texts with other names, by one key."""
 
     def __init__(self, key: bytes, people: Iterable[str], services: Iterable[str]) -> None:
-        self._key, self._services = key, frozenset(services)
+        people, self._key, self._services = tuple(people), key, frozenset(services)
+        self._kinds = KINDS | {name.rpartition(":")[0] for name in people}
         self._starts: dict[str, list[str]] = {}  # first word of a known name -> names, the longest first
         known = {short for name in people for short in (name, _short(name))} - self._services
         for name in sorted(known, key=lambda each: (-len(each), each)):
             if len(name) >= SHORTEST and (first := _WORD.match(name)):
                 self._starts.setdefault(first.group(), []).append(name)
-        self.name = lru_cache(maxsize=65_536)(self._name)
+        self._remembered = lru_cache(maxsize=65_536)(self._name)
         self.uid = lru_cache(maxsize=65_536)(self._uid)
+
+    def name(self, name: str) -> str:
+        """What stands in a field that holds nothing but a name."""
+        return self._remembered(name) if len(name) <= LONGEST else self._name(name)
 
     def _digest(self, name: str) -> str:
         return "p-" + hmac.digest(self._key, b"name\0" + name.encode("utf-8", "surrogatepass"), "sha256").hex()[:DIGITS]
 
     def _name(self, name: str) -> str:
-        """What stands in a field that holds nothing but a name."""
         if not name or name in SYSTEM or name in self._services or name.startswith("system:"):
             return name
         if not _PLAIN_NAME.fullmatch(name):
@@ -98,9 +104,11 @@ class Pseudonyms:
         if name.startswith("arn:"):
             kind, *parts = last.split("/")
             return f"{before}:{'/'.join([kind, *map(self._name, parts)])}"
-        if "@" in name:
+        if before not in self._kinds:  # somebody typed his password behind his name, say
+            before = ":".join(each if each in KINDS else self._digest(each) for each in before.split(":"))
+        if "@" in last:
             return before + mark + self._of_email(last)
-        return before + mark + self._digest(last)
+        return before + mark + (self._digest(last) if last else "")
 
     def _of_email(self, name: str) -> str:
         return f"{self._digest(name.lower())}@masked"
@@ -159,7 +167,7 @@ class Pseudonyms:
         text = _UID.sub(lambda found: found[1] + str(self.uid(int(found[2]))), text)
         text = _USER.sub(lambda found: found[1] + (found[2] if _PSEUDONYM.match(found[2]) else self.name(found[2])), text)
         for name in also:
-            if len(name) >= SHORTEST and name in text:
+            if SHORTEST <= len(name) <= LONGEST and name in text:
                 text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", self.name(name), text)
         text = self._known(text) if self._starts else text
         return _BESIDE.sub(lambda found: found[1] + str(self.uid(int(found[2]))), text) if "(" in text else text

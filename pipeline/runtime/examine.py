@@ -18,7 +18,7 @@ from typing import Any
 import yaml
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
-from kafka.errors import KafkaError
+from kafka.errors import GroupIdNotFoundError, KafkaError
 from pydantic import BaseModel
 
 from pipeline.errors import ConfigError, TrainwatchError
@@ -172,11 +172,13 @@ def _configs(admin: Any, topics: list[str]) -> dict[str, dict[str, str]]:
 
 
 def _group(admin: Any, group: str) -> Group:
-    """Members of the group and what they read; none before the first one, or where the account may not ask."""
+    """Members of the group and what they read; none before the first one."""
     try:
         found = admin.describe_groups([group])[group]
     except (KafkaError, KeyError):
-        return Group()
+        return Group(asked=False)
+    if error := str(found.get("error") or ""):  # which the client tells, and does not raise
+        return Group(asked=GroupIdNotFoundError.__name__ in error)
     rights = found.get("authorized_operations")
     return Group(
         workers=len(found["members"]),
@@ -260,7 +262,7 @@ def _tables(database: Database) -> Iterator[Line]:
     engines = {str(name): str(engine) for name, engine in database.query(sql)}
     yield soundness.tables(engines, {table.name for table in BLOCK_TABLES}, migrate.DEDUPLICATION_WINDOW)
     kept = {name: int(days[1]) for name, engine in engines.items() if (days := migrate.RETENTION.search(engine))}
-    yield soundness.retention(kept, database.settings.retention_days)
+    yield soundness.retention(kept, database.settings)
 
 
 def _parts(database: Database) -> Iterator[Line]:

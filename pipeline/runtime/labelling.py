@@ -66,6 +66,11 @@ def id_of(record: Record) -> UUID:
     return UUID(bytes=hashlib.sha256(named or place).digest()[:16], version=5)
 
 
+def said_at(record: Record, now: int) -> datetime:
+    """When it was sent; now, where the sender's own clock says something that cannot be."""
+    return datetime.fromtimestamp((record.timestamp if 0 < record.timestamp < now else now) / 1000, UTC)
+
+
 class Labeller:
     """Use as a context manager.  Raises BrokerUnavailable; ConfigError when the topic is missing."""
 
@@ -126,6 +131,5 @@ class Labeller:
         if labels.is_noted(self._database, said.finding, label_id):
             return False
         custody = labels.custody_of(said, found[0], f"{said.account} through {record.topic}", now_ms())
-        at = datetime.fromtimestamp(min(record.timestamp, custody.time) / 1000, UTC)
-        labels.add(self._database, found[0], said, custody, more={"label_id": label_id, "at": at})
+        labels.add(self._database, found[0], said, custody, more={"label_id": label_id, "at": said_at(record, custody.time)})
         return True

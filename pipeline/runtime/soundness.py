@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.model.instants import DAY_MS
 from pipeline.runtime.admin import LABELS, Topic
-from pipeline.settings import Settings
+from pipeline.settings import ClickHouseSettings, Settings
 
 SKEW_SECONDS_MAX = 5.0  # clocks of servers that are kept by NTP differ by milliseconds
 INPUT_DAYS_MIN = 3  # a long weekend without anybody
@@ -65,6 +65,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """The consumer group of the workers."""
 
+    asked: bool = True  # the broker answered
     workers: int = 0
     stable: bool = True
     read: frozenset[tuple[str, int]] = frozenset()
@@ -151,6 +152,8 @@ def brokers(count: int, factor: int) -> Line:
 
 def group(found: Group, counts: Mapping[str, int]) -> Line:
     """Is somebody there to read each partition?"""
+    if not found.asked:
+        return Line("kafka", "group", Mark.SKIP, "this account may not ask, or the broker cannot tell yet")
     if found.rights is not None and "READ" not in found.rights:
         return fail(
             "kafka", "group", "this account may not READ it", "`trainwatch topics acl` lists what the account needs: have it granted."
@@ -272,12 +275,12 @@ def tables(engines: Mapping[str, str], needing: Collection[str], window: int) ->
     return ok("clickhouse", "deduplication", f"{len(needing & engines.keys())} tables remember {window} blocks")
 
 
-def retention(days: Mapping[str, int], wanted: int) -> Line:
+def retention(days: Mapping[str, int], settings: ClickHouseSettings) -> Line:
     """Does the server delete when the settings say?"""
-    if other := {name: found for name, found in days.items() if found != wanted}:
-        shown = ", ".join(f"{name} {found} days" for name, found in sorted(other.items())[:3])
-        return warn("clickhouse", "retention", f"{shown}; settings say {wanted}", "`trainwatch migrate up` sets it.")
-    return ok("clickhouse", "retention", f"{wanted} days")
+    if other := {name: found for name, found in days.items() if found != settings.kept_days(name)}:
+        shown = ", ".join(f"{name} {found} days, settings say {settings.kept_days(name)}" for name, found in sorted(other.items())[:3])
+        return warn("clickhouse", "retention", shown, "`trainwatch migrate up` sets it.")
+    return ok("clickhouse", "retention", f"{settings.retention_days} days, but for {len(settings.retention_days_by_table)} tables")
 
 
 def parts(most: int, limit: int) -> Line:

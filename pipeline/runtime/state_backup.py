@@ -7,10 +7,12 @@ restored together: workers then read on from there, and everything since is judg
 
 Restoring appends: a claim above all claims, so that epochs go on and whoever had the partition is void; the whole state as bases; and the
 meta, which makes it count.  What stood there before is deleted behind that.  Broken off anywhere, a partition has its old state or its new
-one, and the command is run again.
+one, and the command is run again.  A partition that was first read after the file was made has rows that went with the tables: its state
+goes too, and it is read from the start.
 
-Holds: a file is refused when the inputs are not those of which it speaks, because offsets would mean other records; with `anew` only the
-memory is taken over, and reading begins at the start of the topics as they are.
+Holds: a file is refused as a whole, before anything is changed, when it is not whole or the inputs are not those of which it speaks,
+because offsets would mean other records; with `anew` only the memory is taken over, and reading begins at the start of the topics as they
+are.  Saving that broke off leaves no file.  Workers whose group cannot be asked for are not taken for absent.
 """
 
 import gzip
@@ -18,14 +20,17 @@ import os
 import secrets
 import struct
 import time
+import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import GroupAuthorizationFailedError, GroupIdNotFoundError, RetriableError
 
 from pipeline import __version__
 from pipeline.errors import BrokerUnavailable, ConfigError, StateIncompatible
@@ -93,18 +98,22 @@ def save(settings: Settings, topology: Topology, path: Path, progress: Progress 
         raw = open(path, "xb", opener=_private)  # noqa: SIM115  closed below; Path.open takes no opener
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", advice="Name a new file in a folder that can be written.") from error
-    with raw, gzip.open(raw, "wb", compresslevel=3) as file, consumer(settings.kafka) as source:
-        file.write(MAGIC)
-        _put(file, Head(__version__, settings.kafka.group, topology.prefix))
-        for topic in (topic for stage in topology.stages for topic in stage.reads):
-            numbers = _partitions(source, topology.state_topic(topic))
-            for number in numbers:
-                log = _log(source, TopicPartition(topology.state_topic(topic), number))
-                _put(file, Part(topic, number, len(numbers), len(log)))
-                for name, value in log.items():
-                    _put(file, Entry(name, value))
-                records += len(log)
-            progress(topic)
+    try:
+        with raw, gzip.open(raw, "wb", compresslevel=3) as file, consumer(settings.kafka) as source:
+            file.write(MAGIC)
+            _put(file, Head(__version__, settings.kafka.group, topology.prefix))
+            for topic in (topic for stage in topology.stages for topic in stage.reads):
+                numbers = _partitions(source, topology.state_topic(topic))
+                for number in numbers:
+                    log = _log(source, TopicPartition(topology.state_topic(topic), number))
+                    _put(file, Part(topic, number, len(numbers), len(log)))
+                    for name, value in log.items():
+                        _put(file, Entry(name, value))
+                    records += len(log)
+                progress(topic)
+    except BaseException:
+        path.unlink(missing_ok=True)  # gzip has closed it properly: it would pass for whole
+        raise
     return records
 
 
@@ -125,7 +134,7 @@ def _log(source: Any, part: TopicPartition) -> dict[str, bytes]:
     source.seek(part, first)
     while source.position(part) < end:
         polled = source.poll(timeout_ms=SILENCE_MS).get(part, ())
-        if not polled:
+        if not polled and source.position(part) < end:  # compaction leaves batches without records
             raise BrokerUnavailable(f"{part.topic}/{part.partition}: nothing came for {SILENCE_MS // 1000} s")
         for record in polled:
             name = record.key.decode()
@@ -145,22 +154,31 @@ def _partitions(source: Any, topic: str) -> list[int]:
 def require_no_worker(settings: KafkaSettings) -> None:
     """Wait until the group has no members: a worker that was stopped keeps its name in it until its session has expired.
 
-    Raises ConfigError when some stay: state and tables would not be of one moment.
+    Raises ConfigError when some stay: state and tables would not be of one moment; or when this account may not ask.
+    BrokerUnavailable when the group's coordinator does not tell.
     """
-    deadline = time.monotonic() + settings.session_timeout_seconds + SESSION_SLACK_SECONDS
-    with closing(client(KafkaAdminClient, settings, client_id="trainwatch-state")) as admin:
-        while members := _members(admin, settings.group):
+    deadline, asking = time.monotonic() + settings.session_timeout_seconds + SESSION_SLACK_SECONDS, "cannot ask which workers run"
+    with closing(client(KafkaAdminClient, settings, client_id="trainwatch-state")) as admin, answering(settings, asking):
+        while (members := _members(admin, settings.group)) != 0:
             if time.monotonic() > deadline:
+                if members is None:
+                    raise BrokerUnavailable(f"{asking}: group {settings.group} has no coordinator")
                 raise ConfigError(f"{members} workers of group {settings.group} run", advice="Stop them; Kafka keeps what comes meanwhile.")
             time.sleep(POLL_SECONDS)
 
 
-def _members(admin: Any, group: str) -> int:
+def _members(admin: Any, group: str) -> int | None:
+    """None: nobody can tell yet, as in the first seconds of a broker.  Raises KafkaError."""
     try:
-        found = admin.describe_groups([group])
-    except KafkaError:
-        return 0  # no coordinator yet: there was never a group
-    return sum(len(entry["members"]) for entry in found.values())
+        found = admin.describe_groups([group]).get(group)
+    except RetriableError:
+        return None
+    error = str((found or {}).get("error") or "")  # which the client tells, and does not raise
+    if GroupAuthorizationFailedError.__name__ in error:
+        raise GroupAuthorizationFailedError(group)
+    if GroupIdNotFoundError.__name__ in error:
+        return 0
+    return None if error or found is None else len(found["members"])
 
 
 # --- restoring ----------------------------------------------------------------------------------------------------------------------------
@@ -175,19 +193,40 @@ def restore(
     """
     require_no_worker(settings.kafka)
     with consumer(settings.kafka) as source:
-        for part, _ in _read(path):  # once through, before anything is changed
-            _check(source, topology, part)
+        later = _look_through(source, topology, path, anew=anew)
         done = []
         producer = client(KafkaProducer, settings.kafka, client_id="trainwatch-state", acks="all", max_in_flight_requests_per_connection=1)
         try:
             with answering(settings.kafka):
-                for part, log in _read(path):
+                for part, log in chain(_read(path), ((part, {}) for part in later)):
                     if (restored := _restore(source, producer, topology, part, log, anew)) is not None:
                         done.append(restored)
                     progress(f"{part.topic}/{part.partition}")
         finally:
             producer.close()
     return done
+
+
+def _look_through(source: Any, topology: Topology, path: Path, *, anew: bool) -> list[Part]:
+    """Read the file once, before anything is changed; answers with the partitions that it does not have.
+
+    Raises ConfigError or StateIncompatible.
+    """
+    counts: Counter[tuple[str, int]] = Counter()
+    for part, log in _read(path):
+        _check(source, topology, part)
+        counts[part.topic, part.partitions] += 1
+        if (meta := _taken(log).meta) is not None:
+            _meta(source, part, meta, anew)
+    short = sorted(topic for (topic, wanted), found in counts.items() if found != wanted)
+    if short or not counts:
+        raise ConfigError(f"{path} lacks partitions of {', '.join(short) or 'all topics'}", advice="It is cut short: take another copy.")
+    saved = dict(counts.keys())
+    later = []
+    for topic in (topic for stage in topology.stages for topic in stage.reads):
+        numbers = _partitions(source, topology.state_topic(topic))
+        later += [Part(topic, number, len(numbers), 0) for number in numbers if number >= saved.get(topic, 0)]
+    return later
 
 
 def _read(path: Path) -> Iterator[tuple[Part, dict[str, bytes]]]:
@@ -204,7 +243,7 @@ def _read(path: Path) -> Iterator[tuple[Part, dict[str, bytes]]]:
                         raise EOFError
                     log[entry.key] = entry.value
                 yield part, log
-    except (OSError, EOFError, msgspec.MsgspecError, struct.error) as error:
+    except (OSError, EOFError, zlib.error, msgspec.MsgspecError, struct.error) as error:
         raise ConfigError(f"{path} cannot be read: {error!r}", advice="It is broken or cut short: take another copy.") from error
 
 
@@ -216,7 +255,8 @@ def _get(file: gzip.GzipFile, kind: Any) -> Any:
 
 def _check(source: Any, topology: Topology, part: Part) -> None:
     count = len(_partitions(source, topology.state_topic(part.topic)))
-    if count != part.partitions:
+    grows = any(part.topic in stage.reads for stage in topology.stages if stage.takes == "records")
+    if count < part.partitions or (count > part.partitions and not grows):
         raise StateIncompatible(
             f"{part.topic} has {count} partitions, and had {part.partitions} when its state was saved",
             advice="Facts of one case must stay in one partition: make the topics with the old count, then restore.",
@@ -224,15 +264,14 @@ def _check(source: Any, topology: Topology, part: Part) -> None:
 
 
 def _restore(source: Any, producer: Any, topology: Topology, part: Part, log: Mapping[str, bytes], anew: bool) -> Restored | None:
-    saved = LogReader()
-    for name, value in log.items():
-        saved.take(name, value)
-    there, before = LogReader(keep=False), _log(source, TopicPartition(topology.state_topic(part.topic), part.partition))
-    for name, value in before.items():
-        there.take(name, value)
-    if saved.meta is None:
-        return None  # was never read when it was saved
-    meta = _meta(source, part, saved.meta, anew)
+    before = _log(source, TopicPartition(topology.state_topic(part.topic), part.partition))
+    saved, there = _taken(log, keep=True), _taken(before)
+    if saved.meta is not None:
+        meta = _meta(source, part, saved.meta, anew)
+    elif there.meta is not None and not anew:
+        meta = Meta(VERSION, 0, _first(source, part), secrets.token_hex(4))
+    else:
+        return None  # was never read when it was saved, nor since
     epoch = max(saved.last.epoch + EPOCHS_UNKNOWN if there.last == NOBODY else 0, saved.last.epoch, there.last.epoch) + 1
     writer = LogWriter(Owner(epoch, 0, secrets.token_hex(4)))
     writer.seq = max(saved.seq, there.seq)
@@ -246,11 +285,16 @@ def _restore(source: Any, producer: Any, topology: Topology, part: Part, log: Ma
     return Restored(part.topic, part.partition, meta.applied, _end(source, part) - meta.applied)
 
 
+def _taken(log: Mapping[str, bytes], *, keep: bool = False) -> LogReader:
+    reader = LogReader(keep=keep)
+    for name, value in log.items():
+        reader.take(name, value)
+    return reader
+
+
 def _meta(source: Any, part: Part, meta: Meta, anew: bool) -> Meta:
-    where = TopicPartition(part.topic, part.partition)
     if anew:
-        first = source.beginning_offsets([where])[where]
-        return msgspec.structs.replace(meta, applied=first, incarnation=secrets.token_hex(4), intent=None, head=ChainHead())
+        return msgspec.structs.replace(meta, applied=_first(source, part), incarnation=secrets.token_hex(4), intent=None, head=ChainHead())
     reached = max(meta.applied, meta.intent.hi if meta.intent else 0)
     if _end(source, part) < reached:
         raise StateIncompatible(
@@ -258,6 +302,11 @@ def _meta(source: Any, part: Part, meta: Meta, anew: bool) -> Meta:
             advice="It is another topic of that name. --new-topics takes over what is remembered, and reads the topics from their start.",
         )
     return meta
+
+
+def _first(source: Any, part: Part) -> int:
+    where = TopicPartition(part.topic, part.partition)
+    return int(source.beginning_offsets([where])[where])
 
 
 def _end(source: Any, part: Part) -> int:

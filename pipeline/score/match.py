@@ -1,6 +1,7 @@
 """Findings and the truth in; which finding is about which act, which are false, and who was named wrongly, out.
 
-    finding on a job         an act harmed it, or it loaded what the act's actor had altered, or had put back
+    finding on a job         an act harmed it, or it loaded what the act's actor had altered, or had put back: also when another act
+                             brought it to load that
     on a host                an act happened there within two days
     on a cohort or artefact  it cites a file that an act altered
     on an identity           the act's actor, or whose account it used: by a detector of its pattern, or within the hour of one of its steps
@@ -16,7 +17,7 @@ from typing import Any
 
 import msgspec
 
-from pipeline.score.truth import Act, LookAlike, Truth
+from pipeline.score.truth import Act, Harmed, LookAlike, Truth
 
 NEAR_MS = 2 * 86_400_000
 COURSE_MS = 3_600_000
@@ -71,10 +72,7 @@ def match(findings: Iterable[Found], truth: Truth) -> Matched:
     found: dict[str, list[Found]] = {act.id: [] for act in truth.acts}
     false: list[tuple[Found, str]] = []
     named_wrongly: list[Found] = []
-    by_job: dict[tuple[str, int], list[Act]] = {}
-    for act in truth.acts:
-        for harmed in (*act.victims, *act.exposed, *act.after_revert):
-            by_job.setdefault((harmed.job, harmed.submit_ms), []).append(act)
+    by_job = _by_job(truth.acts)
     for finding in findings:
         acts = by_job.get((finding.job, finding.submit_ms), []) if finding.job else [act for act in truth.acts if fits(finding, act)]
         for act in acts:
@@ -85,6 +83,21 @@ def match(findings: Iterable[Found], truth: Truth) -> Matched:
         if finding.actor and finding.actor not in {act.actor for act in acts}:
             named_wrongly.append(finding)
     return Matched(found, false, named_wrongly)
+
+
+def _by_job(acts: Sequence[Act]) -> dict[tuple[str, int], list[Act]]:
+    loads: dict[str, list[Harmed]] = {}
+    for harmed in (each for act in acts for each in act.exposed):
+        loads.setdefault(harmed.effect, []).append(harmed)
+    by_job: dict[tuple[str, int], list[Act]] = {}
+    for act in acts:
+        since = min(act.times_ms, default=0)
+        later = (each for artefact in act.artefacts for each in loads.get(artefact, ()) if each.time_ms >= since)
+        for harmed in (*act.victims, *act.exposed, *act.after_revert, *later):
+            known = by_job.setdefault((harmed.job, harmed.submit_ms), [])
+            if act not in known:
+                known.append(act)
+    return by_job
 
 
 def fits(finding: Found, act: Act) -> bool:

@@ -13,6 +13,7 @@ class Harmed(msgspec.Struct, frozen=True):
     submit_ms: int
     owner: str
     time_ms: int
+    effect: str = ""  # of `exposed`: the path that was loaded
 
 
 class Act(msgspec.Struct, frozen=True):

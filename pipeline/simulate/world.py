@@ -126,10 +126,11 @@ class World:
         return number
 
     def idle_checkpoint(self, stream: str, *, owner: Person | None = None) -> tuple[Run, Checkpoint] | None:
-        """Some run that nobody trains just now, and its newest checkpoint."""
+        """Some run that nobody trains just now, of somebody who has not left, and its newest checkpoint."""
         candidates = [
-            run for runs in self.runs.values() for run in runs if run.checkpoints and not run.busy and (owner is None or run.owner is owner)
-        ]
+            run for runs in self.runs.values() for run in runs
+            if run.checkpoints and not run.busy and (owner is None or run.owner is owner) and run.owner.id not in self.gone
+        ]  # fmt: skip
         if not candidates:
             return None
         run = self.dice(stream).choice(candidates)

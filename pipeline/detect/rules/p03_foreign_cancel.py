@@ -43,6 +43,7 @@ META = Meta(
         "A cancel from the owner's borrowed login looks like the owner: P17.",
         "`scancel --ctld` with filters leaves no line per job at the default log level: then accounting alone tells who, hours later.",
         "A request for a whole collection of Kubernetes, or a Command of Volcano (`vcctl job suspend`), names no job.",
+        "Who may write events of Kubernetes can put a preemption, or a lack of memory, before his own deletion: it then counts as that.",
         "Of a job that a service made (a pipeline, a notebook server) nobody says for whom: its deletion stays below the gate.",
         "LSF writes down that somebody signalled a job, and not for certain who.",
         "A cancel of one step goes straight to the node and never to the controller log.",
@@ -161,7 +162,8 @@ def _pods(case: Case, now: Watermarks) -> Iterator[Finding]:
             hits.append(found)
     if not hits:
         return
-    (suspicion, checklist), last = hits[0], hits[-1].suspicion.effect_time
+    # An admin's drain before it must not hide who takes pods: the hit that is best established speaks for all.
+    (suspicion, checklist), last = min(hits, key=lambda each: each.open), hits[-1].suspicion.effect_time
     cited = [item for each, _ in hits[:CITED_MAX] for item in evidence("cause", each.cause, _asked(each.cause))]
     if case.end_record is not None and case.state == "FAILED":
         cited += evidence("effect", case.end_record[0], "job ended FAILED")

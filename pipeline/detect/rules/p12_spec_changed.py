@@ -77,13 +77,13 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
 
 
 def _changed(case: Case, hits: Sequence[Hit]) -> Finding:
-    suspicion, checklist = hits[0]
+    suspicion, checklist = min(hits, key=lambda each: each.open)  # a service account's change before it must not hide a person's
     changed = [pair for each, _ in hits for pair in _changes(case, each.cause)]
     what = sorted({*(body.change for _, body in changed), *(_verb(each.cause) for each, _ in hits)} - {""})
     cited = [item for each, _ in hits for item in evidence("cause", each.cause, _said(each.cause))]
-    cited += [item for event, body in changed for item in evidence("effect", event, f"{body.change} set to {body.value[:80]}")]
+    cited += [item for event, body in changed for item in evidence("effect", event, _set(body))]
     ended = case.controller("time_limit") if "time_limit" in what or "timelimit" in what else None
-    end = _ended_by(ended, suspicion)
+    end = _ended_by(ended, hits[0].suspicion)
     return raised(
         META,
         case,
@@ -119,14 +119,14 @@ def _refused(case: Case, identity: str, hits: Sequence[Hit]) -> Finding:
 def _requests(case: Case) -> Iterator[Event]:
     """Requests to change the job, by time: those that say who asked."""
     asked = [event for event, body in case.of(JobUpdate) if body.uid is not None]
-    asked += [event for event, body in case.of(KubernetesRequest) if body.verb in CHANGES and not body.subresource]
+    asked += [event for granted in (True, False) for event, body in case.kubernetes(*CHANGES, granted=granted) if not body.subresource]
     yield from sorted(asked, key=lambda each: (each.event_time, each.id))
 
 
 def _is_refused(event: Event) -> bool:
     body = event.body
     if isinstance(body, KubernetesRequest):
-        return not workload.granted(body)
+        return workload.refused(body)
     return isinstance(body, JobUpdate) and body.refused
 
 
@@ -143,6 +143,11 @@ def _ended_by(ended: tuple[Event, ControllerJob] | None, suspicion: Suspicion) -
     if ended is None or ended[0].event_time < suspicion.effect_time:
         return []
     return list(evidence("effect", ended[0], "the job ran into the limit"))
+
+
+def _set(body: JobUpdate) -> str:
+    """What was set; words that change nothing are left out, since whom to write to is often who asked."""
+    return f"{body.change} set" if body.change in HARMLESS else f"{body.change} set to {body.value[:80]}"
 
 
 def _verb(event: Event) -> str:

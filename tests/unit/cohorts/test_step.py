@@ -130,6 +130,8 @@ def test_a_quiet_cohort_is_packed_and_opens_for_a_late_word() -> None:
     again = fresh(state.cases)
     assert run(again, [], until=20 * build.DAY) == []
     assert again.indexes == {}
+    assert run(state, map(fact, MEMBERS), until=20 * build.DAY) == []
+    assert CASE not in state.indexes, "what is told again as it was opens nothing"
     (taken,) = run(state, [fact(paced(number, 1400.0), revision=2) for number in (3, 4, 5)], until=20 * build.DAY)
     assert taken["status"] == "retracted"
 

@@ -136,9 +136,16 @@ OF_KUBERNETES: dict[str, tuple[Sequence[Event], list[tuple[str, bool]]]] = {
     "is refused a pod, then takes it": (
         [asked(90, "u099", resource=POD, code=403), asked(95, "u099", resource=POD)], [("pods_deleted", True), ("cancel_refused", True)],
     ),
+    "asks again when it is gone": ([asked(90, "u099", code=404)], []),
+    "evicts, and is told to wait": ([asked(90, "u099", "create", POD, subresource="eviction", code=429)], []),
+    "meets a server in trouble": ([asked(90, "u099", code=500), asked(91, "u099", resource=POD, code=409)], []),
+    "an admin drains, then a colleague takes a pod": (
+        [asked(80, "adm1", "create", POD, subresource="eviction", code=201), asked(90, "u099", resource=POD)], [("pods_deleted", True)],
+    ),
     "a superuser that the map does not know": ([asked(90, "system:admin")], [("cancelled", False)]),
     "acts as a controller": ([asked(90, COLLECTOR, impersonated="u099")], [("cancelled", False)]),
     "a service account of the team": ([asked(90, "system:serviceaccount:llm:default")], [("cancelled", False)]),
+    "a pipeline of somebody": ([asked(90, "system:serviceaccount:kubeflow:pipeline-runner")], [("cancelled", False)]),
     "an admin deletes a pod": ([asked(90, "adm1", resource=POD)], [("pods_deleted", True)]),
     "node_drain: an admin evicts": ([asked(90, "adm1", "create", POD, subresource="eviction", code=201)], [("pods_deleted", False)]),
     "controller_of_cluster: what is left is collected": ([asked(90, COLLECTOR, resource=POD)], []),

@@ -13,6 +13,7 @@ import pytest
 from pipeline.model.events import Event, JobUpdate, KubernetesRequest
 from pipeline.model.finding import Checked, Finding, Severity
 from pipeline.model.source import Source
+from pipeline.settings import IdentitySettings
 from tests import build
 from tests.build import ADMIN, COLLEAGUE, JOB, OTHER, OWNER, SERVICE, controller, event, job_end, ticket
 
@@ -125,3 +126,30 @@ def test_two_people_name_nobody() -> None:
     """Both changed it."""
     (finding,) = judge(complete(), complete(99, OTHER))
     assert finding.actor_withheld.startswith("several")
+
+
+@pytest.mark.parametrize("code", [404, 409, 429, 500])
+def test_a_request_without_effect_is_no_attempt(code: int) -> None:
+    """Objects change and go meanwhile; only what was forbidden was tried."""
+    assert judge(patch(code=code)) == []
+
+
+def test_a_service_account_before_it_hides_nobody() -> None:
+    """The change that is best established decides on the alert; of two identities none is named."""
+    map_of = (
+        {"id": "u012", "uid": OWNER, "login": "u012", "role": "member"},
+        {"id": "u099", "uid": COLLEAGUE, "login": "u099", "role": "member"},
+    )
+    site = build.site(identities=tuple(IdentitySettings.model_validate(each) for each in map_of))
+    pod = patch(50, "system:serviceaccount:llm:default")
+    (finding,) = judge(pod, setting(), complete(), at=site)
+    assert (finding.alert, finding.actor) == (True, "")
+    assert finding.actor_withheld.startswith("several")
+
+
+def test_whom_to_write_to_stands_in_no_text() -> None:
+    """It is often who asked, whose name is withheld."""
+    (finding,) = judge(setting(what="mail_user", value="u099@example.org"), setting(97.8), complete())
+    assert finding.actor == ""
+    assert "u099" not in " ".join(item.summary for item in finding.evidence)
+    assert "mail_user set" in [item.summary for item in finding.evidence]

@@ -136,11 +136,20 @@ def test_service_account_acquits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("told", "alert"), [([entered(60), order(120)], True), ([entered(60)], False), ([entered(60, "adm1"), order(90)], False)]
+    ("told", "alert"),
+    [
+        ([entered(60), order(120)], True),
+        ([entered(60)], False),
+        ([entered(60, "adm1"), order(90)], False),
+        ([entered(60), login(100), order(120)], False),
+        ([entered(60), order(90), login(100)], True),
+        ([entered(60), login(100, key=FOREIGN), order(120)], True),
+    ],
+    ids=["orders", "looks", "an admin", "its owner is back", "its owner is back too late", "somebody else's key"],
 )
 def test_support_and_nothing_done_stay_below_the_gate(told: list[Event], alert: bool) -> None:
-    """An admin who helps, and somebody who only looks, are not an alert."""
-    assert only(*told).alert is alert
+    """An admin who helps, somebody who only looks, and what the owner orders behind a login of the own are not an alert."""
+    assert {each.alert for each in judge_identity(ID, "u012", *told) if each.effect == "entered_by_other"} == {alert}
 
 
 def test_a_corrected_map_takes_events_away() -> None:

@@ -89,6 +89,15 @@ def test_bad_input_is_rejected_with_its_code(value: bytes | None, code: ErrorCod
     assert out.reason
 
 
+def test_a_program_named_after_a_person_names_nobody() -> None:
+    """Shippers take it from a tag, or from what a service is called."""
+    headers = tuple((name, value) for name, value in KILL[0].headers if name != "source")
+    named = msgspec.structs.replace(KILL[0], headers=(*headers, ("source", b"u012-train")))
+    (row,) = rows(run(named, privacy={"pseudonyms": True, "key": "a key for tests alone"}))
+    assert row.program.endswith("-train")
+    assert "u012" not in row.program
+
+
 def test_bad_records_do_not_disturb_their_neighbours() -> None:
     """The batch goes on."""
     bad = [msgspec.structs.replace(build.record(value, 0), offset=number) for number, (value, _) in enumerate(BAD.values(), 100)]

@@ -45,6 +45,9 @@ NAMED = [
     ("u017(uid=5017)", rf"{PSEUDONYM}\(uid=[0-9]{{4,10}}\)"),
     ("5017", "[0-9]{4,10}"),
     ("uid:5017", "uid:[0-9]{4,10}"),
+    ("u017:hunter2", f"{PSEUDONYM}:{PSEUDONYM}"),
+    ("u017@example.org:x", f"{PSEUDONYM}:{PSEUDONYM}"),
+    ("u017:", f"{PSEUDONYM}:"),
 ]
 
 
@@ -55,6 +58,23 @@ def test_a_name_is_a_keyed_hash(name: str, pattern: str) -> None:
     assert re.fullmatch(pattern, found)
     assert found == pseudonyms().name(name) != pseudonyms(b"another key of a site").name(name)
     assert not re.search("u017|5017|m2Tq|example|nobody-knows", found)
+
+
+def test_what_the_map_has_before_names_is_kept() -> None:
+    """A site's own word for where its names come from is nobody's name."""
+    assert re.fullmatch(f"corp:{PSEUDONYM}", Pseudonyms(b"a key for tests alone", ("corp:u017",), ()).name("corp:u099"))
+
+
+def test_an_endless_name_is_not_remembered() -> None:
+    """Whoever writes a line writes its names: they must not fill the memory of a worker."""
+    told = pseudonyms()
+    told.name("a" * 1_000_000)
+    assert told._remembered.cache_info().currsize == 0
+
+
+def test_an_endless_name_is_not_looked_for() -> None:
+    """With a pattern as long as the text the search would cost the square; nobody is called so."""
+    assert pseudonyms().text("a " * 400, ("a " * 200,)) == "a " * 400
 
 
 @pytest.mark.parametrize("name", ["", "root", "svc", "system:serviceaccount:llm:resharder", "990", "4294967295", "?"])

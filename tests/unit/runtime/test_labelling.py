@@ -8,7 +8,7 @@ from jsonschema import Draft202012Validator
 
 from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch
 from pipeline.model.outcome import Record
-from pipeline.runtime.labelling import id_of, read
+from pipeline.runtime.labelling import id_of, read, said_at
 from pipeline.settings import schemas_folder
 from pipeline.sink.labels import Word
 
@@ -70,3 +70,10 @@ def test_a_label_that_comes_again_has_its_id() -> None:
     assert id_of(record(1, headers=named)) == id_of(record(2, 2, headers=named))
     assert id_of(record()) == id_of(record())
     assert len({id_of(record()), id_of(record(2)), id_of(record(1, 2)), id_of(record(headers=named))}) == 4
+
+
+@pytest.mark.parametrize(("timestamp", "seconds"), [(1_000, 1), (-9 * 10**15, 5), (9 * 10**15, 5), (-1, 5)])
+def test_an_absurd_time_of_a_sender_is_not_believed(timestamp: int, seconds: int) -> None:
+    """It must not keep the labels behind it from being read."""
+    record = Record(topic="t", partition=0, offset=0, timestamp=timestamp, value=b"")
+    assert said_at(record, 5_000).timestamp() == seconds

@@ -9,7 +9,7 @@ import pytest
 from pipeline.runtime import soundness
 from pipeline.runtime.admin import Topic, plan
 from pipeline.runtime.soundness import Found, Group, Line, Mark
-from pipeline.settings import Settings
+from pipeline.settings import ClickHouseSettings, Settings
 from pipeline.topology import build_topology
 
 SETTINGS = Settings()
@@ -62,6 +62,7 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (judged(INPUT, found(INPUT, config={})), Mark.OK, ""),
         (soundness.brokers(1, 3), Mark.FAIL, "replication_factor"),
         (soundness.group(Group(), {"logs.access": 2}), Mark.WARN, "trainwatch worker"),
+        (soundness.group(Group(asked=False), {"logs.access": 2}), Mark.SKIP, ""),
         (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 2}), Mark.FAIL, "logs.access/1"),
         (soundness.group(Group(workers=1, stable=False), {"logs.access": 2}), Mark.OK, "just now"),
         (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 1}), Mark.OK, "1 workers"),
@@ -78,8 +79,9 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (soundness.version("21.1.1.1", settings_there=False), Mark.FAIL, "double"),
         (soundness.tables({"events": "MergeTree SETTINGS non_replicated_deduplication_window = 9"}, {"events"}, 99), Mark.FAIL, "double"),
         (soundness.tables({"events": "ReplicatedMergeTree ORDER BY ts"}, {"events"}, 100_000), Mark.OK, ""),
-        (soundness.retention({"events": 30, "verdicts": 365}, 365), Mark.WARN, "migrate up"),
-        (soundness.retention({"events": 365}, 365), Mark.OK, ""),
+        (soundness.retention({"events": 30, "verdicts": 365}, SETTINGS.clickhouse), Mark.WARN, "migrate up"),
+        (soundness.retention({"events": 365}, SETTINGS.clickhouse), Mark.OK, ""),
+        (soundness.retention({"events": 90}, ClickHouseSettings(retention_days_by_table={"events": 90})), Mark.OK, "but for 1"),
         (soundness.parts(1600, 3000), Mark.WARN, "interval_seconds"),
         (soundness.parts(3, 3000), Mark.OK, ""),
         (soundness.disks([("default", 5, 100)])[0], Mark.FAIL, "retention_days"),

@@ -119,3 +119,14 @@ LOOK_ALIKES = [
 def test_a_false_finding_is_told_by_what_it_fell_for(look_alike: LookAlike, false: Found, kind: str) -> None:
     """By job, by host or person at the time, by file."""
     assert match([false], truth(look_alikes=(look_alike,))).false == [(false, kind)]
+
+
+def test_a_job_that_another_act_brought_to_load_an_altered_file() -> None:
+    """Whoever altered it is rightly named for that; a load from before is none of his."""
+    altered = act("p06", artefacts=("/ckpt/5.pt",), exposed=(), times_ms=(T0 + HOUR,))
+    loads = (Harmed("21", T0, "u012", T0 + 2 * HOUR, "/ckpt/5.pt"), Harmed("20", T0, "u012", T0, "/ckpt/5.pt"))
+    removed = act("p08", actor="u050", artefacts=("/ckpt/6.pt",), victims=(), exposed=loads)
+    named = [finding(name=job, detector="p06_checkpoint_tamper", actor="u099") for job in ("21", "20")]
+    matched = match(named, Truth((altered, removed), (), ()))
+    assert [each.job for each in matched.named_wrongly] == ["20"]
+    assert [each.job for each in matched.found[altered.id]] == ["21"]
