@@ -27,6 +27,7 @@ HOUR_MS = 3_600_000
 BAND_HOURS = 4  # of the day, that are one stratum
 SIZES = (8, 64, 256)  # GPUs from which the next stratum begins
 FRIDAY = 5  # ISO weekday, the last before the weekend
+LEAST = 1e-30  # a probability that is none
 
 
 class Trial(msgspec.Struct, frozen=True, order=True):
@@ -85,17 +86,30 @@ def everybody(design: Design, people: Mapping[str, Collection[int]]) -> list[Pre
 
 
 def stratified(strata: Iterable[tuple[int, int, int, int]]) -> float:
-    """(all, bad, about, both) of each stratum -> P(sum of both at least this great | margins)."""
-    observed, distribution = 0, [1.0]
+    """(all, bad, about, both) of each stratum -> P(sum of both at least this great | margins).
+
+    Exact but for what is less probable than `LEAST`, which is left out: thousands of attempts would make tails of thousands of such.
+    """
+    observed, low, distribution = 0, 0, [1.0]  # of `low` and more
     for total, bad, about, both in strata:
         observed += both
-        ways = list(_hypergeometric(total, bad, about))
+        first, ways = _above_least(0, list(_hypergeometric(total, bad, about)))
         longer = [0.0] * (len(distribution) + len(ways) - 1)
         for at, one in enumerate(distribution):
-            for k, other in enumerate(ways):
-                longer[at + k] += one * other
-        distribution = longer
-    return min(1.0, sum(distribution[observed:]))
+            for k, other in enumerate(ways, at):
+                longer[k] += one * other
+        low, distribution = _above_least(low + first, longer)
+    return min(1.0, max(LEAST, sum(distribution[max(0, observed - low) :])))
+
+
+def _above_least(low: int, distribution: list[float]) -> tuple[int, list[float]]:
+    """Without the tails below `LEAST`."""
+    first, behind = 0, len(distribution)
+    while first < behind - 1 and distribution[first] < LEAST:
+        first += 1
+    while behind - 1 > first and distribution[behind - 1] < LEAST:
+        behind -= 1
+    return low + first, distribution[first:behind]
 
 
 def benjamini_yekutieli(probabilities: Mapping[str, float]) -> dict[str, float]:
