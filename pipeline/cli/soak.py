@@ -63,7 +63,7 @@ def soak(ctx: click.Context, /, minutes: float, rate: float, seed: int, as_json:
 def _show(soaked: "Soaked") -> None:
     result = soaked.result
     table = build_table("Soak", "what", "figure")
-    table.add_row("records", f"{result.records:,} at {soaked.records_per_second:,.0f} a second")
+    table.add_row("records", f"{soaked.sent:,} at {soaked.records_per_second:,.0f} a second")
     table.add_row("troubles", ", ".join(f"{name} {times}" for name, times in soaked.troubles.items()) or "none")
     table.add_row("folded again", f"{result.replayed:,} offsets; {result.take_overs} take-overs, {result.retries} inserts tried again")
     table.add_row("lost, doubled", f"{result.lost}, {result.doubled}")

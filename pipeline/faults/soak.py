@@ -55,7 +55,8 @@ class Sample(msgspec.Struct, frozen=True):
 class Soaked(msgspec.Struct, frozen=True, kw_only=True):
     """What a soak found out."""
 
-    result: Result
+    result: Result  # its `records` are those that retention has left on the topics
+    sent: int
     records_per_second: float
     troubles: dict[str, int]
     samples: Sequence[Sample]
@@ -114,7 +115,13 @@ def soak(servers: Servers, folder: Path, *, seconds: float, rate: float, seed: i
     simulated = simulate(seed, rate * seconds / RECORDS_A_DAY + 1.0)
     week = replace(simulated, records=simulated.records[: int(rate * seconds)])
     result = execute(fault, seed, 0, servers, folder, week=week)
-    return Soaked(result=result, records_per_second=len(week.records) / seconds, troubles=dict(sorted(seen.items())), samples=samples)
+    return Soaked(
+        result=result,
+        sent=len(week.records),
+        records_per_second=len(week.records) / seconds,
+        troubles=dict(sorted(seen.items())),
+        samples=samples,
+    )
 
 
 class _Soaking:
