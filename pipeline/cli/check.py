@@ -1,6 +1,5 @@
 """`trainwatch check`: will these settings hold, on these systems?  Each thing that does not says what to do about it."""
 
-import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ import msgspec
 
 from pipeline.cli import Options
 from pipeline.cli.console import build_table, safe, stdout
+from pipeline.cli.times import now_ms
 from pipeline.errors import TrainwatchError
 
 if TYPE_CHECKING:
@@ -57,10 +57,10 @@ def _lines(options: Options) -> "Iterator[Line]":
     path = chosen(options.path)
     yield soundness.ok("settings", "settings", f"{path or 'defaults and environment'}, digest {settings.digest()}")
     yield from soundness.references(settings)
-    yield soundness.prices(settings, _now_ms())
+    yield soundness.prices(settings, now_ms())
     yield from examine.files(settings, path)
     asked: tuple[tuple[str, Callable[[Settings], Iterator[Line]]], ...] = (
-        ("kafka", lambda found: examine.kafka(found, build_topology(found), _now_ms)),
+        ("kafka", lambda found: examine.kafka(found, build_topology(found), now_ms)),
         ("clickhouse", examine.clickhouse),
     )
     for area, ask in asked:
@@ -69,10 +69,6 @@ def _lines(options: Options) -> "Iterator[Line]":
             yield from ask(found)
         except TrainwatchError as error:
             yield examine.from_error(area, "address", error)
-
-
-def _now_ms() -> int:
-    return round(1000 * time.time())
 
 
 def _show(lines: "list[Line]") -> None:

@@ -4,7 +4,6 @@ The same JSON and the same SQL as in Grafana.  The page is written to a file, si
 path is what stands on standard output.
 """
 
-import time
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ import orjson
 from pipeline.cli import Options, say
 from pipeline.cli.console import build_table, invocation, safe, stdout
 from pipeline.cli.output import write_file
+from pipeline.cli.times import now_ms
 
 if TYPE_CHECKING:
     from pipeline.dashboard.definition import Dashboard
@@ -121,13 +121,13 @@ def _period(board: "Dashboard", start: str | None, end: str | None, reader: "Rea
     """
     from pipeline.dashboard.period import parse_period  # noqa: PLC0415  keeps --help quick
 
-    now_ms = int(time.time() * 1000)
+    now = now_ms()
     own = board.period[0]
     if start is None and end is None:
         newest = reader.newest_ms() if board.name != SERVER else None
-        shown = parse_period(own, "now", now_ms)
+        shown = parse_period(own, "now", now)
         if newest is not None and newest < shown.from_ms:
             shown = parse_period(own, "now", newest + 60_000)
             say("nothing newer: the period ends with the newest event; --from and --to choose another")
         return shown
-    return parse_period(start or own, end or "now", now_ms)
+    return parse_period(start or own, end or "now", now)

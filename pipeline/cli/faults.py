@@ -7,6 +7,7 @@ where it was when `--results` names the same file.
 import logging
 import shutil
 import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,10 @@ from pipeline.cli import Options, say
 from pipeline.cli.console import build_table, stdout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
+    from pipeline.faults.servers import Servers
     from pipeline.faults.suite import Row
-    from pipeline.settings import Settings
 
 WRONG = 1
 
@@ -43,9 +44,7 @@ def faults(
     On embedded servers of its own, which are killed, brought back, and removed at the end.  Exit 0: all runs were right, and every
     fault bit in every run; 1: something was lost, doubled or judged otherwise, or a fault did not bite; 2: wrong usage.
     """
-    from pipeline.embedded import servers as embedded  # noqa: PLC0415  keeps --help quick
-    from pipeline.faults import suite  # noqa: PLC0415
-    from pipeline.faults.servers import Servers  # noqa: PLC0415
+    from pipeline.faults import suite  # noqa: PLC0415  keeps --help quick
     from pipeline.faults.table import BY_NAME, FAULTS  # noqa: PLC0415
 
     unknown = [name for name in only if name not in BY_NAME]
@@ -62,21 +61,12 @@ def faults(
     open_runs = [(fault, seed) for fault, seed in wanted if (fault.name, seed) not in known]
     say(f"{len(wanted)} runs, {len(wanted) - len(open_runs)} of them finished before")
     if open_runs:
-        folder = Path(tempfile.mkdtemp(prefix="trainwatch-faults-"))
-        say(f"logs of runs that go wrong stay in {folder}")
-        for client in ("aiokafka", "kafka"):  # what they say of servers that were killed on purpose
-            logging.getLogger(client).setLevel(logging.CRITICAL)
-        own = own_servers(ctx.ensure_object(Options), folder)
-        try:
-            embedded.up(own, say=say)
+        with own_servers(ctx.ensure_object(Options), "faults") as (servers, folder):
             for number, (fault, seed) in enumerate(open_runs, 1):
                 say(f"[{number}/{len(open_runs)}] {fault.name}: {fault.does}")
-                result = suite.until_bitten(fault, seed, Servers(own), folder, say=say)
+                result = suite.until_bitten(fault, seed, servers, folder, say=say)
                 suite.note(results, result)
                 done.append(result)
-        finally:
-            embedded.down(own, say=say)
-            tidy(folder)
     table = suite.rows([each for each in done if (each.fault, each.seed) in {(fault.name, seed) for fault, seed in wanted}], chosen)
     right = all(row.right for row in table)
     if as_json:
@@ -86,25 +76,33 @@ def faults(
     ctx.exit(0 if right else WRONG)
 
 
-def own_servers(options: Options, folder: Path) -> "Settings":
-    """Embedded servers in the folder, on ports of their own."""
+@contextmanager
+def own_servers(options: Options, name: str) -> "Iterator[tuple[Servers, Path]]":
+    """Embedded servers in a new folder, on ports of their own; of the folder nothing stays but the logs of runs that went wrong."""
+    from pipeline.embedded import servers as embedded  # noqa: PLC0415  keeps --help quick
+    from pipeline.faults.servers import Servers  # noqa: PLC0415
+
+    folder = Path(tempfile.mkdtemp(prefix=f"trainwatch-{name}-"))
+    say(f"logs of what goes wrong stay in {folder}")
+    for client in ("aiokafka", "kafka"):  # what they say of servers and connections that are ended on purpose
+        logging.getLogger(client).setLevel(logging.CRITICAL)
     settings = options.settings
     update = {"directory": folder / "servers", "kafka_port": 0, "clickhouse_port": 0, "clickhouse_http_port": 0}
-    return settings.model_copy(
+    own = settings.model_copy(
         update={
             "embedded": settings.embedded.model_copy(update=update),
             "kafka": settings.kafka.model_copy(update={"bootstrap_servers": ""}),
             "clickhouse": settings.clickhouse.model_copy(update={"host": ""}),
         }
     )
-
-
-def tidy(folder: Path, *more: str) -> None:
-    """Nothing stays but the logs of runs that went wrong."""
-    for name in ("servers", *more):
-        shutil.rmtree(folder / name, ignore_errors=True)
-    if folder.exists() and not any(folder.iterdir()):
-        folder.rmdir()
+    try:
+        embedded.up(own, say=say)
+        yield Servers(own), folder
+    finally:
+        embedded.down(own, say=say)
+        shutil.rmtree(folder / "servers", ignore_errors=True)
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _show(table: "Sequence[Row]") -> None:

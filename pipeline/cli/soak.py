@@ -3,9 +3,7 @@
 Troubles and what is watched: `pipeline/faults/soak.py`.
 """
 
-import logging
-import tempfile
-from pathlib import Path
+import shutil
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +11,7 @@ import msgspec
 
 from pipeline.cli import Options, say
 from pipeline.cli.console import build_table, stdout
-from pipeline.cli.faults import own_servers, tidy
+from pipeline.cli.faults import own_servers
 from pipeline.cli.times import Number
 
 if TYPE_CHECKING:
@@ -34,29 +32,18 @@ def soak(ctx: click.Context, /, minutes: float, rate: float, seed: int, as_json:
     On embedded servers of its own, removed at the end.  Exit 0: nothing lost, nothing doubled, the same findings as in memory, and open
     files did not grow; 1: not so; 2: wrong usage.
     """
-    from pipeline.embedded import servers as embedded  # noqa: PLC0415  keeps --help quick
-    from pipeline.faults import soak as soaking  # noqa: PLC0415
-    from pipeline.faults.servers import Servers  # noqa: PLC0415
+    from pipeline.faults import soak as soaking  # noqa: PLC0415  keeps --help quick
 
-    folder = Path(tempfile.mkdtemp(prefix="trainwatch-soak-"))
-    say(f"logs are in {folder}, and stay there when something goes wrong")
-    for client in ("aiokafka", "kafka"):  # what they say of connections that are cut on purpose
-        logging.getLogger(client).setLevel(logging.CRITICAL)
-    own = own_servers(ctx.ensure_object(Options), folder)
-    try:
-        embedded.up(own, say=say)
-        soaked = soaking.soak(Servers(own), folder / "site", seconds=60 * minutes, rate=rate, seed=seed, say=say)
-    finally:
-        embedded.down(own, say=say)
-        tidy(folder)
+    with own_servers(ctx.ensure_object(Options), "soak") as (servers, folder):
+        soaked = soaking.soak(servers, folder / "site", seconds=60 * minutes, rate=rate, seed=seed, say=say)
+        if not soaked.wrong:
+            shutil.rmtree(folder / "site", ignore_errors=True)
     right = not soaked.wrong
     if as_json:
         said = {"ok": right, "wrong": soaked.wrong, "memory_slope_mib_per_hour": soaked.memory_slope_mib_per_hour, "soak": soaked}
         click.echo(msgspec.json.encode(said).decode())
     else:
         _show(soaked)
-    if right:
-        tidy(folder, "site")
     ctx.exit(0 if right else WRONG)
 
 

@@ -79,7 +79,7 @@ class Soaked(msgspec.Struct, frozen=True, kw_only=True):
             said.append(f"open files grew by {more} in the second half")
         if ended := self.troubles.get(LEFT_ALONE_ENDED, 0):
             said.append(f"{LEFT_ALONE_ENDED}: {ended} looks found it gone")
-        if not self.result.bit:
+        if self.result.take_overs <= STARTED:
             said.append("no trouble moved any partition")
         return said
 
