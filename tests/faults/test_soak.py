@@ -12,7 +12,7 @@ from pipeline.faults.servers import Servers
 from pipeline.faults.soak import slope, soak
 from pipeline.settings import Settings
 
-MINUTES = float(os.environ.get("TRAINWATCH_SOAK_MINUTES", "0.7"))
+MINUTES = float(os.environ.get("TRAINWATCH_SOAK_MINUTES", "0.4"))
 RATE = 300.0
 TROUBLES = {"cut", "freeze", "join", "kill", "retention", "rotate", "slow", "stop"}
 
