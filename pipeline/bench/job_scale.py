@@ -10,7 +10,7 @@ depends on how many cores are free.  Results are compared with memory in every r
 import re
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -24,7 +24,7 @@ from pipeline.bench.job_full import inputs, topics_of
 from pipeline.bench.job_mix import TABLES, differing, expected_of, found_by
 from pipeline.bench.ours import topology_of
 from pipeline.bench.report import OURS, JobReport, Requirement
-from pipeline.bench.running import POLL_SECONDS, RUN_SECONDS_MAX, started
+from pipeline.bench.running import POLL_SECONDS, READY_SECONDS_MAX, RUN_SECONDS_MAX, TAKEN_OVER, Running, started
 from pipeline.bench.site import PARTITIONS, Site
 from pipeline.errors import FatalError
 from pipeline.runtime.following import caught_up
@@ -84,6 +84,22 @@ def _hot(record: Any) -> Any:
     return msgspec.structs.replace(record, value=_HOSTS.sub(HOT_HOST, record.value)) if record.value else record
 
 
+def _ready(running: Sequence[Running]) -> tuple[float, float]:
+    """(CPU of each up to its own first take-over, the moment of the first of these): who is ready first begins at once."""
+    spent: dict[int, float] = {}
+    began = time.monotonic()
+    first = 0.0
+    while len(spent) < len(running):
+        for each in running:
+            each.check()
+            if each.pid not in spent and TAKEN_OVER in each.log():
+                spent[each.pid], first = each.cpu_seconds(), first or time.monotonic()
+        if time.monotonic() - began > READY_SECONDS_MAX:
+            raise FatalError(f"not all of {len(running)} workers were given partitions:\n{running[-1].log()[-2000:]}")
+        time.sleep(POLL_SECONDS / 5)
+    return sum(spent.values()), first
+
+
 def _one(site: Site, workers: int, topics: dict[str, str], load: mix.Mix, expected: dict[str, Any]) -> Cost:
     settings = site.settings_of_run(load.settings, inputs(topics))
     topology = topology_of(settings)
@@ -93,9 +109,7 @@ def _one(site: Site, workers: int, topics: dict[str, str], load: mix.Mix, expect
         database = stack.enter_context(Database(settings.clickhouse))
         folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(dir=site.folder))) for _ in range(workers)]
         running = [stack.enter_context(started(task, folder)) for folder in folders]
-        for each in running:
-            each.await_ready()
-        cpu, clock = sum(each.cpu_seconds() for each in running), time.monotonic()
+        cpu, clock = _ready(running)
         while not (database.query("SELECT count() FROM {db}.events")[0][0] >= expected["events"] and caught_up(settings, topology).done):
             for each in running:
                 each.check()
