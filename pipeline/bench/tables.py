@@ -132,7 +132,6 @@ INSERT INTO labels (finding_id, account, label, detector)
 SELECT finding_id, 'ops@login-1', 'true', detector FROM findings WHERE alert LIMIT 500
 """
 MADE = (EVENTS, TOUCHES, VERDICTS, FINDINGS, CITED, INCIDENTS, MEMBERS, CANDIDATES, LOSSES, RANGES, SEALS, LABELS)
-LEFT_TO_MERGE = "SELECT count() FROM system.merges WHERE database = currentDatabase()"
 
 
 def fill(database: Database, events: int, now: int) -> Large:

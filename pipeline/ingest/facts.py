@@ -104,10 +104,6 @@ Roots = tuple[str, ...]  # folders of artefacts, with a slash behind
 Facts = Callable[[Event, Any], Sequence[Tell]]
 RootedFacts = Callable[[Event, Any, Roots], Sequence[Tell]]
 
-# About a person, so they belong to the identities stage (facts.identity, key `identity_case`), beside what jobs and hosts are told of them.
-OF_PEOPLE: tuple[type[Body], ...] = (
-    Login, SessionChanged, PrivilegeUsed, KubernetesRequest, CodePushed, SessionCommand, CloudRequest,
-)  # fmt: skip
 # What no stage but ingest sees, and why.
 BULK: dict[type[Body], str] = {
     Login: "concerns a person: the identities stage",
