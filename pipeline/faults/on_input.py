@@ -8,6 +8,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
 
 from pipeline.faults import account, state_v1
+from pipeline.faults.on_workers import REPLAYED_AT
 from pipeline.faults.run import NotBitten, Run
 from pipeline.faults.site import wait
 from pipeline.faults.worker import POISON
@@ -27,11 +28,8 @@ def by_transactions(run: Run) -> None:
 
 
 def kill_once(run: Run) -> None:
-    """A worker dies in the middle of it."""
-    worker = run.start()
-    run.folds(worker)
-    run.pause(0.0, 0.7)
-    run.kill(worker)
+    """A worker dies in the middle of it, with something folded that no state tells of: the next one folds it again."""
+    run.dies(run.start(at=run.dice.choice(REPLAYED_AT)))
     run.feed.allow(1.0)
 
 
