@@ -42,6 +42,7 @@ class Column:
     color: str = ""
     decimals: int | None = None
     colors: Mapping[str, str] = field(default_factory=dict)  # of values, by text
+    hidden: bool = False  # links of other columns use it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -156,6 +157,8 @@ def _override(name: str, column: Column) -> Json:
         properties.append({"id": "decimals", "value": column.decimals})
     if column.link:
         properties.append({"id": "links", "value": [{"title": "Show", "url": column.link}]})
+    if column.hidden:
+        properties.append({"id": "custom.hidden", "value": True})
     if column.width:
         properties.append({"id": "custom.width", "value": column.width})
     if column.color:

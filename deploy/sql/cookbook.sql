@@ -473,3 +473,14 @@ SELECT time, account, action, subject, detail, sha256 AS bundle_sha256
 FROM trainwatch.custody_log
 ORDER BY time DESC
 LIMIT 200;
+
+-- 39. Which partition does a worker not keep up with, and what do workers remember?
+-- why: lag that grows for hours means too few workers, or one that hangs; a state that grows without end means `retention` is too long.
+-- cost: period (standings).   rows: yes
+SELECT stage, topic, partition, argMax(worker, _inserted) AS worker, argMax(lag, _inserted) AS waiting, max(lag) AS waiting_at_most,
+    argMax(lag_seconds, _inserted) AS seconds_behind, formatReadableSize(argMax(state_bytes, _inserted)) AS state, max(_inserted) AS told
+FROM trainwatch.standings
+WHERE _inserted >= now() - toIntervalHour(1)
+GROUP BY stage, topic, partition
+ORDER BY waiting DESC, stage, topic, partition
+LIMIT 200;

@@ -2,7 +2,7 @@
 
     bare, join, mix                       loads: JSON records, facts of a join, records of a whole site
     job_*                                 one per line of the table: what runs, on which load, and what is required
-    ours, stock, bare_peers, join_peers   who runs
+    ours, stock, join_*, bare_peers       who runs
     task, child, running, contest, site   processes under a meter, in interleaved rounds, on servers of their own
     report                                what came out
     local, state                          without servers: microseconds per stage; a large state written and read back

@@ -24,7 +24,9 @@ CONSUMERS = {
     ("join", "aiokafka"): "pipeline.bench.join_peers:by_hand",
     ("join", "bytewax"): "pipeline.bench.join_peers:bytewax",
     ("join", "quix"): "pipeline.bench.join_peers:quix",
-    ("join", "stock"): "pipeline.bench.stock:join",
+    ("join", "stock"): "pipeline.bench.join_peers:stock",
+    ("hosts", "trainwatch"): "pipeline.bench.ours:hosts",
+    ("hosts", "stock"): "pipeline.bench.stock:hosts",
 }
 
 

@@ -1,7 +1,7 @@
 """How long a record takes from the producer to where it can be seen: in a table, and as a provisional finding.
 
-visible     records of the mix are produced at a steady rate; a query asks every few milliseconds up to which offset `events` has grown:
-            a record below it is visible then.  Latency runs from the moment before it is handed to the producer.
+visible     records of the mix are produced at a steady rate; a query asks every 30 ms up to which offset `events` has grown: a record
+            below it is visible then.  Latency runs from the moment before it is handed to the producer.
 finding     all records up to the one that completes a finding are read and settled; then that one is sent, and the clock runs until the
             finding is on its topic and in ClickHouse.  The same topology in memory tells which record that is.
 
@@ -25,7 +25,7 @@ from pipeline.bench.ours import topology_of
 from pipeline.bench.report import OURS, JobReport, Requirement
 from pipeline.bench.running import started
 from pipeline.bench.site import PARTITIONS, Site
-from pipeline.errors import FatalError
+from pipeline.errors import FatalError, require
 from pipeline.model.outcome import Record
 from pipeline.runtime.following import Follower, caught_up
 from pipeline.runtime.local import LocalRuntime
@@ -34,11 +34,12 @@ from pipeline.sink.clickhouse import Database
 
 RATE = 5000
 SLICE_SECONDS = 0.01
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.03  # a look costs the server some milliseconds, and what is measured needs them
 WARM_UP_SECONDS = 3.0
 PATIENCE_SECONDS = 60.0
 P50_1S, P99_1S, P99_200MS, FINDING_SECONDS = 0.7, 1.5, 0.5, 2.0
 CHUNK = 1000
+BATCH_BYTES_MAX = 900_000
 
 
 def run(
@@ -106,22 +107,22 @@ def _visible(site: Site, load: mix.Mix, interval: float, rate: int) -> list[floa
 
 async def _produce(site: Site, records: Sequence[Record], rate: int, sent: list[float]) -> None:
     """At a steady rate; `sent` gets the moment of each record."""
-    producer = AIOKafkaProducer(bootstrap_servers=site.settings.kafka.bootstrap_servers, linger_ms=5, compression_type="lz4")
+    servers = site.settings.kafka.bootstrap_servers
+    producer = AIOKafkaProducer(bootstrap_servers=servers, compression_type="lz4", max_batch_size=BATCH_BYTES_MAX)
     await producer.start()
     try:
         begun, share = time.monotonic(), max(1, round(rate * SLICE_SECONDS))
         for start in range(0, len(records), share):
             await asyncio.sleep(max(0.0, begun + start / rate - time.monotonic()))
+            batches: dict[tuple[str, int], Any] = {}  # one by one would take a fifth of a core
             for record in records[start : start + share]:
                 sent.append(time.monotonic())
-                await producer.send(
-                    record.topic,
-                    record.value,
-                    record.key,
-                    partition=record.partition,
-                    timestamp_ms=record.timestamp,
-                    headers=list(record.headers),
-                )
+                place = record.topic, record.partition
+                batch = batches.get(place) or batches.setdefault(place, producer.create_batch())
+                taken = batch.append(key=record.key, value=record.value, timestamp=record.timestamp, headers=list(record.headers))
+                require(taken is not None, "a slice of the load fits into a batch")
+            for (topic, partition), batch in batches.items():
+                await producer.send_batch(batch, topic, partition=partition)
         await producer.flush()
     finally:
         await producer.stop()

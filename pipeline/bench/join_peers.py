@@ -3,7 +3,7 @@
 Buffers are those of the product's join, by host and from both sides, forgotten behind the horizon; so a match is found in whatever order
 its sides come.  State is in memory and lost with the process, except in Quix Streams (RocksDB; its changelog is off in its favour).
 
-    confluent, by_hand, bytewax    `Buffers` on one topic       quix    its own `join_interval` on two topics, since it has no other
+    confluent, by_hand, bytewax, stock    `Buffers` on one topic       quix    its own `join_interval` on two topics, having no other
 """
 
 import asyncio
@@ -11,7 +11,7 @@ import gc
 import signal
 import time
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -60,27 +60,26 @@ class Buffers:
         self._allocations: dict[bytes, list[tuple[int, int, str]]] = {}
         self._latest = self._taken = 0
 
-    def take(self, host: bytes, told: Told) -> Iterator[Pair]:
+    def take(self, host: bytes, told: Told) -> Sequence[Pair]:
         """The pairs that a fact completes."""
         body, time = told.body, told.event_time
+        pairs: Sequence[Pair] = ()
         if body.serial:
             insort(self._signals.setdefault(host, []), (time, body.serial))
-            for end, start, job in self._allocations.get(host, ()):
-                if start - join.SLACK_MS <= time <= end + join.SLACK_MS:
-                    yield body.serial, job
+            ended = self._allocations.get(host, ())
+            if ended and ended[-1][0] >= time - join.SLACK_MS:  # most are sent before their job ends
+                first = bisect_left(ended, (time - join.SLACK_MS, 0, ""))
+                pairs = [(body.serial, job) for _, start, job in ended[first:] if start - join.SLACK_MS <= time]
         else:
             insort(self._allocations.setdefault(host, []), (body.end, body.start, body.job))
             signals = self._signals.get(host, [])
-            last = body.end + join.SLACK_MS
-            for at in range(bisect_left(signals, (body.start - join.SLACK_MS, 0)), len(signals)):
-                when, serial = signals[at]
-                if when > last:
-                    break
-                yield serial, body.job
+            first, last = bisect_left(signals, (body.start - join.SLACK_MS, 0)), bisect_left(signals, (body.end + join.SLACK_MS + 1, 0))
+            pairs = [(serial, body.job) for _, serial in signals[first:last]]
         self._latest = max(self._latest, time)
         self._taken += 1
         if self._taken % PRUNE_EVERY == 0:
             self._prune()
+        return pairs
 
     def _prune(self) -> None:
         oldest = self._latest - join.HORIZON_MS
@@ -213,6 +212,25 @@ def _host_of(message: Any) -> str:
 
 def _value_of(keyed: tuple[str, Any]) -> Any:
     return keyed[1]
+
+
+def stock(task: Task) -> None:
+    """An agent as in the Faust documentation."""
+    from pipeline.bench.stock import build_app, run_app  # noqa: PLC0415  faust writes on import
+
+    app = build_app(task)
+    pairs = app.topic(task.pairs, value_serializer="raw", key_serializer="raw")
+    buffers: dict[int, Buffers] = {}
+
+    async def agent(stream: Any) -> None:
+        async for event in stream.events():
+            take = buffers.setdefault(event.message.partition, Buffers()).take
+            for pair in take(event.message.key, decode_told(decode_fact(event.value).body)):
+                await pairs.send(value=encode_pair(pair))
+
+    for topic in task.topics:
+        app.agent(app.topic(topic, value_serializer="raw", key_serializer="raw"), name=topic)(agent)
+    run_app(app)
 
 
 def quix(task: Task) -> None:

@@ -2,7 +2,7 @@
 
 bare      one stage that decodes JSON into rows: checkpoints, intents, insert tokens and range audit as for any other stage
 stages    the real topology, or its first stages
-join      the hosts stage alone, on facts that are in its topic
+join      one stage that joins facts with those of before; hosts: the hosts stage alone, on facts that are in its topic
 """
 
 import logging
@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from pipeline.bench import bare as layout
+from pipeline.bench import join_ours
 from pipeline.bench.task import Task
 from pipeline.errors import ErrorCode
 from pipeline.model.outcome import Outcome, Record, Rejected
@@ -50,13 +51,20 @@ def bare_topology(settings: Settings) -> Topology:
 
 
 def join(task: Task) -> None:
+    """The interval join alone."""
+    settings = task.site()
+    with ClickHouseSink(settings.clickhouse) as sink:
+        _run(settings, join_ours.topology(settings, task.topics), sink)
+
+
+def hosts(task: Task) -> None:
     """The hosts stage."""
     settings = task.site()
     with ClickHouseSink(settings.clickhouse) as sink:
-        _run(settings, join_topology(settings, task.topics), sink)
+        _run(settings, hosts_topology(settings, task.topics), sink)
 
 
-def join_topology(settings: Settings, topics: tuple[str, ...]) -> Topology:
+def hosts_topology(settings: Settings, topics: tuple[str, ...]) -> Topology:
     """The hosts stage of the real topology, reading facts from `topics`."""
     whole = build_topology(settings)
     hosts = next(stage for stage in whole.stages if stage.name == "hosts")

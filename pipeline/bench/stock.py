@@ -15,7 +15,7 @@ from typing import Any
 import faust
 
 from pipeline.bench.bare_peers import ready
-from pipeline.bench.ours import join_topology, topology_of
+from pipeline.bench.ours import hosts_topology, topology_of
 from pipeline.bench.task import Task
 from pipeline.model.facts import Fact, encode_fact
 from pipeline.model.outcome import Record
@@ -74,10 +74,10 @@ def stages(task: Task) -> None:
     Stages(task, settings, topology_of(settings, task.options.get("stages", ()))).run()
 
 
-def join(task: Task) -> None:
+def hosts(task: Task) -> None:
     """The hosts stage."""
     settings = task.site()
-    Stages(task, settings, join_topology(settings, task.topics)).run()
+    Stages(task, settings, hosts_topology(settings, task.topics)).run()
 
 
 class Stages:

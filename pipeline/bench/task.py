@@ -12,7 +12,7 @@ READY = "trainwatch-bench: ready"  # the process says so when it has connected a
 class Task(msgspec.Struct, frozen=True):
     """One run of one consumer."""
 
-    job: str  # ingest | full | mix | join
+    job: str  # ingest | full | mix | join | hosts
     peer: str
     settings: dict[str, Any]  # as of `dumped`
     topics: tuple[str, ...]  # inputs

@@ -5,7 +5,7 @@ raised and taken back as it would be on a live cluster, and at the end of input,
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,16 +17,18 @@ import orjson
 from pipeline.cli import Options, say
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout
 from pipeline.cli.replay import file_options, metered, reading_options
+from pipeline.cli.times import Number
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pipeline.cli.dossier import Dossier
     from pipeline.model.outcome import Record
     from pipeline.runtime.local import Results
     from pipeline.settings import Settings
 
 CHECKPOINT_RECORDS = 2000
-ALERTS = 3
+BROKEN, ALERTS = 1, 3
 LINE_MAX = 400
 
 Body = dict[str, Any]
@@ -36,6 +38,21 @@ Body = dict[str, Any]
 @reading_options
 @click.option("--partitions", type=click.IntRange(1, 64), default=1, show_default=True, help="Partitions per topic; changes no finding.")
 @click.option("--verdicts", "with_verdicts", is_flag=True, help="List the verdict on every ended job.")
+@click.option(
+    "--cases",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the report and a sealed bundle of every alerting incident.",
+)
+@click.option(
+    "--reply", "replies", nargs=2, multiple=True, metavar="WHO TEXT", help="With --cases: what a candidate replied, as it was given."
+)
+@click.option(
+    "--rumour",
+    nargs=2,
+    type=(click.IntRange(1), Number(0, min_open=True)),
+    metavar="GPUS DAYS",
+    help="With --cases: held against the records.",
+)
 @click.option("--fail-on-findings", is_flag=True, help="Exit 3 when a finding is an alert.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, with canonical bodies.")
 @click.pass_context
@@ -47,30 +64,62 @@ def analyse(
     with_verdicts: bool,
     fail_on_findings: bool,
     as_json: bool,
+    cases: Path | None,
+    replies: tuple[tuple[str, str], ...],
+    rumour: tuple[int, float] | None,
     **known: Any,
 ) -> None:
     """Find interference in log files, without any server.
 
     FILES are raw logs, or files of `trainwatch simulate` (*.jsonl); they are read as `trainwatch replay` reads them and give the same
-    findings.  Exit 0: analysed; 2: a file is missing, or needs an option; 3: with --fail-on-findings, at least one alert.
+    findings.  With --cases the records are held in memory, sealed, and bundles are checked as `trainwatch evidence verify` does.
+    Exit 0: analysed; 1: a bundle does not verify; 2: a file is missing, or needs an option; 3: with --fail-on-findings, at least one alert.
     """
     from pipeline.runtime.files import read_files  # noqa: PLC0415  keeps --help quick
 
     settings = ctx.ensure_object(Options).settings
-    results = run(settings, read_files(files, file_options(**known), settings), partitions)
+    if cases is None and (replies or rumour):
+        raise click.UsageError("--reply and --rumour go into what --cases writes: name a folder")
+    kept: list[Record] = []
+    records = read_files(files, file_options(**known), settings)
+    results = run(settings, records if cases is None else _keeping(records, kept), partitions, keep_rows=cases is not None)
     findings = _in_order(results)
     if as_json:
         click.echo(orjson.dumps(as_object(results), option=orjson.OPT_SORT_KEYS).decode())
     else:
         show(stdout(), results, with_verdicts=with_verdicts)
+    if cases is not None:
+        from pipeline.cli.dossier import told_of, write_all  # noqa: PLC0415  keeps --help quick
+
+        made = write_all(settings, results, kept, cases, told_of(replies, rumour))
+        whole = [_say_dossier(each) for each in made]
+        if not all(whole):
+            ctx.exit(BROKEN)
     ctx.exit(ALERTS if fail_on_findings and any(body["alert"] for body in findings) else 0)
 
 
-def run(settings: "Settings", records: Iterable["Record"], partitions: int = 1) -> "Results":
+def _keeping(records: Iterable["Record"], kept: "list[Record]") -> "Iterator[Record]":
+    """The same, and a note of each."""
+    for record in records:
+        kept.append(record)
+        yield record
+
+
+def _say_dossier(made: "Dossier") -> bool:
+    """On standard error, which JSON leaves alone; answers with whether the bundle is whole."""
+    said = made.incident.attribution
+    say(f"{made.folder}: {safe(said.named) or f'no name: {safe(said.withheld, LINE_MAX)}'}; leading {safe(said.leader)}")
+    for line in made.verdict.problems:
+        say(f"   {safe(line.code)}: {safe(line.where)}")
+    say(f"   bundle of {made.records} records {'verified' if made.verdict.ok else 'DOES NOT VERIFY'}")
+    return made.verdict.ok
+
+
+def run(settings: "Settings", records: Iterable["Record"], partitions: int = 1, *, keep_rows: bool = False) -> "Results":
     """Drive the stages over the records and end all channels."""
     from pipeline.runtime.local import LocalRuntime  # noqa: PLC0415  keeps --help quick
 
-    runtime = LocalRuntime(settings, partitions)
+    runtime = LocalRuntime(settings, partitions, keep_rows=keep_rows)
     with metered("analysing", records) as counted:
         while batch := list(islice(counted, CHECKPOINT_RECORDS)):
             runtime.feed(batch)

@@ -39,13 +39,18 @@ ORDER BY c.finding_id, c.event_time, c.position
 
 
 @contextmanager
-def clickhouse(options: Options) -> "Iterator[Database]":
-    """A connection.  Tables of an earlier release do as long as they have what is asked; else MigrationMissing says which are missing."""
+def clickhouse(options: Options, patience_seconds: float = 0.0) -> "Iterator[Database]":
+    """A connection, which waits for an answer as the settings say, or as long as it is told to.
+
+    Tables of an earlier release do as long as they have what is asked; else MigrationMissing says which are missing.
+    """
     from pipeline.embedded import servers  # noqa: PLC0415  keeps --help quick
     from pipeline.sink import migrate  # noqa: PLC0415
     from pipeline.sink.clickhouse import Database  # noqa: PLC0415
 
-    with Database(servers.connected(options.settings, kafka=False).clickhouse) as database:
+    settings = servers.connected(options.settings, kafka=False).clickhouse
+    seconds = max(settings.timeout_seconds, patience_seconds)
+    with Database(settings.model_copy(update={"timeout_seconds": seconds})) as database:
         try:
             yield database
         except MigrationMissing:

@@ -68,6 +68,7 @@ def everything(ctx: click.Context, /, scale: float, rounds: int, seed: int, as_j
         lambda site: job_mix.run(site, size(200_000), rounds, seed=seed),
         lambda site: job_join.run(site, size(200_000), rounds, seed=seed),
         lambda site: job_join.run(site, size(100_000), 1, seed=seed, disordered=True),
+        lambda site: job_join.run_hosts(site, size(100_000), 1, seed=seed),
         lambda site: job_latency.run(site, max(3.0, 15 * min(scale, 1.0)), seed=seed),
         lambda site: job_idle.run(site, max(3.0, 30 * min(scale, 1.0))),
     ]
@@ -152,12 +153,19 @@ def mix(
 @_seed
 @_peers
 @click.option("--disordered", is_flag=True, help="Facts displaced by up to half an hour; some engines lose matches there.")
+@click.option("--hosts", is_flag=True, help="The whole hosts stage of the product, by our worker and under stock agents.")
 @_json
 @click.pass_context
-def join(ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str, disordered: bool, as_json: bool) -> None:
-    """Interval join as the hosts stage does it, state checkpointed."""
+def join(ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str, disordered: bool, hosts: bool, as_json: bool) -> None:
+    """Interval join, state checkpointed."""
     from pipeline.bench import job_join  # noqa: PLC0415  keeps --help quick
 
+    if hosts:
+        if disordered:
+            raise click.UsageError("--disordered goes without --hosts")
+        some = _chosen(peers, job_join.HOSTS_PEERS)
+        _run(ctx, [lambda site: job_join.run_hosts(site, records, rounds, seed=seed, peers=some)], as_json=as_json)
+        return
     names = _chosen(peers, job_join.PEERS)
     _run(ctx, [lambda site: job_join.run(site, records, rounds, seed=seed, disordered=disordered, peers=names)], as_json=as_json)
 

@@ -48,6 +48,8 @@ SERVERS_FOLDER = "servers"
 KEY_FILE = "evidence.key"
 WAIT_SECONDS_MAX = 600
 POLL_SECONDS = 0.5
+# Invented, like the week: no offer of anybody.  A site states its own (README, Incidents).
+PRICES = {"prices": [{"from": "2026-01-01", "currency": "CNY", "method": "rent", "gpu_hour": [10, 20, 40]}]}
 QUERIES_TO_TRY = (
     "SELECT detector, job_id, owner, actor, summary FROM {database}.findings_current WHERE status != 'retracted' ORDER BY cause_time",
     "SELECT verdict, cause, count() FROM {database}.verdicts_current GROUP BY ALL ORDER BY 3 DESC",
@@ -137,11 +139,12 @@ def _ended(folder: Path, settings: Settings, say: Console, *, stop: bool) -> Ite
 
 def _prepare(folder: Path, week: Week, say: Console) -> Settings:
     """Servers on an empty folder, settings of the simulated site, tables and topics."""
-    content = {**week.settings, "embedded": {"directory": str(folder / SERVERS_FOLDER)}, "evidence": {"key_file": str(folder / KEY_FILE)}}
+    own = {"embedded": {"directory": str(folder / SERVERS_FOLDER)}, "evidence": {"key_file": str(folder / KEY_FILE)}, "loss": PRICES}
     folder.mkdir(parents=True)
     make_key(folder / KEY_FILE, now_ms())
     path = folder / settings_module.SETTINGS_FILE
-    path.write_text(yaml.safe_dump(content, sort_keys=True), encoding="utf-8")
+    head = "# The demo's cluster does not exist: people, machines and prices are invented.\n"
+    path.write_text(head + yaml.safe_dump({**week.settings, **own}, sort_keys=True), encoding="utf-8")
     settings = settings_module.load(path)
     servers.up(settings, say=say.print)
     site = servers.connected(settings)
@@ -162,7 +165,7 @@ def _worker(folder: Path, say: Console) -> Iterator[None]:
     """A worker as a process of its own, ended by SIGTERM when the block ends."""
     log = folder / "worker.log"
     command = [sys.executable, "-m", "pipeline", "--settings", str(folder / settings_module.SETTINGS_FILE), "worker"]
-    package = str(Path(settings_module.__file__).resolve().parent.parent)
+    package = str(Path(settings_module.__file__).resolve().parents[2])
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (package, os.environ.get("PYTHONPATH", ""))))}
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, env=environment)

@@ -1,5 +1,7 @@
 """`trainwatch evidence erase`: the bytes of lines go, their hashes stay, and it stands on record who did it and why."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from pipeline.cli import Options, say
@@ -10,11 +12,18 @@ from pipeline.errors import ConfigError
 from pipeline.evidence.erasure import Erasure
 from pipeline.evidence.signing import load_signer
 from pipeline.sink import erasure as store
+from pipeline.sink.erasure import Wanted
 from pipeline.sink.evidence import Custody, note
+
+if TYPE_CHECKING:
+    from pipeline.evidence.signing import Signer
+    from pipeline.sink.clickhouse import Database
 
 FOREVER = 2**42
 KEPT, NOTHING = 3, 4  # exit codes
 SHOWN_MAX = 20
+RESTS_MAX = 5  # times that fewer lines are left than can go at once
+MUTATION_SECONDS = 600.0  # longest wait for one
 
 
 @click.command()
@@ -45,24 +54,40 @@ def erase(options: Options, events: tuple[str, ...], actor: str, since: int, unt
         say(f"known here as {actor}")
     key_file = options.settings.evidence.key_file
     signer = load_signer(key_file) if key_file is not None else None
-    with clickhouse(options) as database:
+    wanted = Wanted(ids=events, actor=actor, since=since, until=until)
+    with clickhouse(options, MUTATION_SECONDS) as database:
         if signer is None and database.query("SELECT count() FROM {db}.evidence_roots")[0][0]:
             raise ConfigError("no evidence.key_file is set", advice="An erasure is signed, or the chain would call it tampering: set it.")
-        lines = store.lines_of(database, events, actor, since, until)
-        going, kept = [each for each in lines if not each.kept_because], [each for each in lines if each.kept_because]
-        what, when, who = actor or f"{len(events)} events", now_ms(), account()
-        for each in kept[:SHOWN_MAX]:
+        going, staying = store.counts(database, wanted)
+        for each in store.staying(database, wanted, SHOWN_MAX) if staying else ():
             say(f"event {safe(each.event_id)} stays: {each.kept_because}")
         if going and not dry_run:
-            note(database, Custody(when, who, "erasing", what, f"{len(going)} lines: {reason}"))
-            made = (
-                Erasure(
-                    time=when, account=who, reason=reason, topic=each.topic, incarnation=each.incarnation, partition=each.partition,
-                    offset=each.offset, line=each.index, event_id=each.event_id, sha256=each.sha256,
-                )
-                for each in going
-            )  # fmt: skip
-            store.erase(database, [each.signed(signer) if signer else each for each in made])
-            note(database, Custody(now_ms(), who, "erased", what, f"{len(going)} lines: {reason}"))
-    click.echo(f"{len(going)} lines {'would be ' if dry_run else ''}erased, {len(kept)} stay")
-    raise SystemExit(KEPT if kept else 0 if going else NOTHING)
+            what, who = actor or f"{len(events)} events", account()
+            note(database, Custody(now_ms(), who, "erasing", what, f"{going} lines: {reason}"))
+            going = _erase(database, wanted, reason, who, signer)
+            note(database, Custody(now_ms(), who, "erased", what, f"{going} lines: {reason}"))
+            left, staying = store.counts(database, wanted)
+            if left:
+                say(f"{left} more lines came meanwhile: ask again, or say --until when")
+                staying += left
+    click.echo(f"{going} lines {'would be ' if dry_run else ''}erased, {staying} stay")
+    raise SystemExit(KEPT if staying else 0 if going else NOTHING)
+
+
+def _erase(database: "Database", wanted: Wanted, reason: str, who: str, signer: "Signer | None") -> int:
+    """Until none is left, those included that come meanwhile: they may come for ever, so only so often.  Answers with how many."""
+    done = rests = 0
+    while rests < RESTS_MAX and (lines := store.going(database, wanted)):
+        when = now_ms()
+        made = (
+            Erasure(
+                time=when, account=who, reason=reason, topic=each.topic, incarnation=each.incarnation, partition=each.partition,
+                offset=each.offset, line=each.index, event_id=each.event_id, sha256=each.sha256,
+            )
+            for each in lines
+        )  # fmt: skip
+        store.erase(database, [each.signed(signer) if signer else each for each in made])
+        done, rests = done + len(lines), rests + (len(lines) < store.AT_ONCE)
+        if done > len(lines):
+            say(f"{done} lines erased")
+    return done

@@ -17,10 +17,9 @@ from pipeline.cli.asking import NOT_FOUND, account, clickhouse, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.erase import erase
 from pipeline.cli.times import now_ms
-from pipeline.embedded import servers
 from pipeline.errors import ConfigError, TrainwatchError
 from pipeline.evidence import verify as checker
-from pipeline.evidence.bundle import Case, Exhibit, build, position_of, write
+from pipeline.evidence.bundle import Case, Exhibit, build, leaf_of, write
 from pipeline.evidence.chain import entry_of, identities_digest
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key, rotate_key
 from pipeline.sink import evidence as store
@@ -150,7 +149,7 @@ def verify(ctx: click.Context, bundle: Path | None, trust: str, witness: Path | 
         verdict = checker.Verdict([checker.Problem("bundle_unreadable", str(bundle or witness), str(error))], [], [])
     if as_json:
         problems = [problem._asdict() for problem in verdict.problems]
-        click.echo(orjson.dumps({**verdict._asdict(), "problems": problems, "ok": verdict.ok}).decode())
+        click.echo(checker.canonical({**verdict._asdict(), "problems": problems, "ok": verdict.ok}))  # ASCII: texts may hold anything
     else:
         click.echo(checker.told(verdict), nl=False)
     ctx.exit(0 if verdict.ok else 1)
@@ -266,7 +265,8 @@ def _report_names(reports: Iterable[Path]) -> dict[str, Path]:
 
 def _with_originals(settings: "Settings", found: Found, *, kafka: bool) -> Found:
     """Whole records from Kafka where ClickHouse has their lines alone.  A broker that is away takes nothing from the rest."""
-    from pipeline.runtime.originals import read_originals  # noqa: PLC0415  Kafka's client takes a moment to import
+    from pipeline.embedded import servers  # noqa: PLC0415  keeps --help quick
+    from pipeline.runtime.originals import read_originals  # noqa: PLC0415
 
     bare = {_place(each) for each in found.exhibits if each.value is None}
     if not bare or not kafka:
@@ -288,8 +288,7 @@ def _with_originals(settings: "Settings", found: Found, *, kafka: bool) -> Found
 
 
 def _is_sealed(exhibit: Exhibit, value: bytes) -> bool:
-    leaf = exhibit.sealed.leaves.split("\n")[position_of(exhibit.sealed, exhibit.offset) or 0]
-    return checker.read_leaf(leaf).sha256 == hashlib.sha256(value).hexdigest()
+    return checker.read_leaf(leaf_of(exhibit.sealed, exhibit.offset)).sha256 == hashlib.sha256(value).hexdigest()
 
 
 def _place(exhibit: Exhibit) -> Place:

@@ -18,7 +18,6 @@ from pipeline.cli import Options, say
 from pipeline.cli.asking import SHORT, Row, clickhouse, detector_ids, evidence, finding_of, rows
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout
 from pipeline.cli.times import Since
-from pipeline.detect.detector import registry
 from pipeline.errors import TransientError
 
 if TYPE_CHECKING:
@@ -71,6 +70,8 @@ def finding() -> None:
 
 
 def _complete_detector(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  a signature of click
+    from pipeline.detect.detector import registry  # noqa: PLC0415  keeps --help quick
+
     return [each.meta.id for each in registry() if each.meta.id.startswith(incomplete)]
 
 
@@ -208,6 +209,8 @@ def _ask(database: "Database", finding_id: str) -> Row:
 
 def _meta(detector: str) -> dict[str, Any]:
     """What this release says of the detector; nothing of one that it does not have."""
+    from pipeline.detect.detector import registry  # noqa: PLC0415  keeps --help quick
+
     for each in registry():
         if each.meta.id == detector:
             return {"runbook": each.meta.runbook, "blind_spots": list(each.meta.blind_spots)}

@@ -27,9 +27,10 @@ from pipeline.incidents.report_text import ratio
 from pipeline.loss.rumour import Checked, Rumour, check
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident, Loss, Range
-from pipeline.settings import Settings
+from pipeline.sink.evidence import pages
 
 if TYPE_CHECKING:
+    from pipeline.settings import Settings
     from pipeline.sink.clickhouse import Database
 
 SEVERAL = 5
@@ -221,7 +222,7 @@ def read(database: "Database", incident_id: str) -> Report:
 
 def _journals(database: "Database", ids: Sequence[str]) -> dict[str, tuple[Entry, ...]]:
     found: dict[str, list[Entry]] = {}
-    for row in asking.rows(database, JOURNAL, {"ids": list(ids) or [""]}):
+    for row in (row for some in pages(ids) for row in asking.rows(database, JOURNAL, {"ids": some})):
         found.setdefault(str(row.pop("incident_id")), []).append(Entry(**row))
     return {name: tuple(entries) for name, entries in found.items()}
 
@@ -238,7 +239,7 @@ def _write(options: Options, asked: str, action: str, value: str, text: str) -> 
     say(f"{incident_id[:12]}: {action} {value}".rstrip() + f", by {entry['operator']}")
 
 
-def operator(settings: Settings) -> str:
+def operator(settings: "Settings") -> str:
     """Who sits here: the system user, which nobody chooses freely, and what the settings state beside it."""
     user = asking.user()
     return f"{user} ({settings.operator})" if settings.operator else user

@@ -3,6 +3,7 @@
 Nothing is changed or deleted: a finding keeps what it says, and a later label of the same finding stands above the earlier one.
 """
 
+import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from pipeline.cli import Options, say
 from pipeline.cli.asking import account, clickhouse, finding_of
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.times import now_ms
+from pipeline.errors import TransientError
 from pipeline.sink import labels
 from pipeline.sink.labels import Quality, Said, Word, custody_of, explanations, refusal
 
@@ -73,10 +75,11 @@ def label(  # noqa: PLR0913, RUF100  one parameter an option
     """Say whether FINDING (an id, or how it begins) was true, false, or benign because of something.
 
     Labels feed the precision of detectors, are never deleted, and stand in the custody log. Tools that cannot run this command send them to
-    the topic trainwatch.labels.v1; one `--from-topic` of a site notes them.
+    the topic trainwatch.labels.v1; one `--from-topic` of a site notes them. One whose finding is not there waits for it, a day at most;
+    that it was given up stands in the custody log.
 
-    Exit 0: noted, or ended as asked; 1: a server does not answer; 2: wrong usage; 3: with --once, one was no label; 4: there is no such
-    finding.
+    Exit 0: noted, or ended as asked; 1: a server does not answer, which --from-topic without --once waits for; 2: wrong usage; 3: with
+    --once, one was no label, or was given up; 4: there is no such finding.
     """
     said = _said(finding, word, because, note, on_behalf_of or options.settings.operator)
     modes = [name for name, chosen in (("--list", listing), ("--summary", summary), ("--from-topic", from_topic)) if chosen]
@@ -123,7 +126,14 @@ def _take(options: Options, database: "Database", *, once: bool) -> int:
     with Labeller(with_broker(options.settings), database, say) as labeller, asked_to_end() as ended:
         say(f"noting labels from {labeller.topic}")
         while not ended():
-            told = labeller.round(POLL_SECONDS)
+            try:
+                told = labeller.round(POLL_SECONDS)
+            except TransientError as error:
+                if once:
+                    raise
+                say(f"{error}; trying again")
+                time.sleep(error.retry_after_seconds)
+                continue
             refused += told.refused
             if told.noted:
                 say(f"{told.noted} labels noted")
@@ -131,6 +141,8 @@ def _take(options: Options, database: "Database", *, once: bool) -> int:
             quiet = 0 if any(told) else quiet + 1
             if once and quiet > 2 and labeller.caught_up():
                 break
+        if labeller.waiting:
+            say(f"{len(labeller.waiting)} labels wait for their findings, and are read again next time")
     return FAILED if once and refused else 0
 
 

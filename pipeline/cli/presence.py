@@ -12,7 +12,6 @@ from pipeline.cli import Options, say
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.times import now_ms
-from pipeline.detect.site import site_of
 from pipeline.incidents.presence import HOUR_MS, Design, Presence, everybody
 from pipeline.model.identity import Directory
 from pipeline.model.incident import label_of
@@ -44,6 +43,7 @@ PROVES_NOTHING = (
 def presence(options: Options, incident_id: str, *, as_json_too: bool) -> None:
     """Test for everybody whether attempts ended badly more often while he was about, in the window of INCIDENT_ID."""
     from pipeline.cli.incident import read, resolve  # noqa: PLC0415  it holds this command
+    from pipeline.detect.site import site_of  # noqa: PLC0415  keeps --help quick
 
     directory = site_of(options.settings).directory
     with clickhouse(options) as database:

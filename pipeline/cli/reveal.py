@@ -2,12 +2,13 @@
 
 No table says who is who.  The key of the pseudonyms is tried on the names of the identity map and on the words of the raw lines that the
 incident cites; so it takes the key, the right to read raw bytes, and an incident; and a row of `custody_log` that is written before the
-answer is looked for.
+answer is looked for.  Whoever is refused has one too: that somebody tried is what the log is for.
 """
 
 import re
 from base64 import b64decode
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 
 import click
 import msgspec
@@ -17,8 +18,9 @@ from pipeline.cli import Options, say
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import safe
 from pipeline.cli.times import now_ms
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, TrainwatchError
 from pipeline.incidents.report import Report, as_json, newest
+from pipeline.model.privacy import Pseudonyms
 from pipeline.sink.evidence import Custody, note
 
 REFUSED, NOT_FOUND = 3, 4  # exit codes
@@ -45,15 +47,14 @@ def reveal(options: Options, incident_id: str, pseudonym: str, reason: str, *, a
     """
     from pipeline.cli.incident import read, resolve  # noqa: PLC0415  it holds this command
 
-    pseudonyms = options.settings.veil().pseudonyms
-    if pseudonyms is None:
-        raise ConfigError("privacy.pseudonyms is off: there is nothing to reveal", advice="Use the settings with which the workers run.")
     if not TOKEN.fullmatch(pseudonym) or not reason.strip():
         raise click.UsageError("a pseudonym looks like p-7f3a90c1d2 or uid:2893471120, and --reason must say something")
+    pseudonyms = _pseudonyms(options, f"{pseudonym}: {reason}", incident_id)
     with clickhouse(options) as database:
         known = resolve(database, incident_id)
         found = read(database, known)
         if why := _refusal(found, pseudonym):
+            note(database, Custody(now_ms(), account(), "reveal refused", known, f"{pseudonym}: {reason}: {why}"))
             say(f"refused: {why}")
             raise SystemExit(REFUSED)
         note(database, Custody(now_ms(), account(), "revealing", known, f"{pseudonym}: {reason}"))
@@ -73,6 +74,19 @@ def reveal(options: Options, incident_id: str, pseudonym: str, reason: str, *, a
     if not names:
         say(f"{pseudonym} is nobody of the identity map and no word of the raw lines that the incident cites; another key, perhaps")
         raise SystemExit(NOT_FOUND)
+
+
+def _pseudonyms(options: Options, asked: str, incident_id: str) -> Pseudonyms:
+    """Those of the site.  Raises ConfigError when there are none, or this account has not their key; that it asked is noted then."""
+    try:
+        pseudonyms = options.settings.veil().pseudonyms
+    except ConfigError as error:
+        with suppress(TrainwatchError), clickhouse(options) as database:  # why it cannot be noted is another matter than why it is refused
+            note(database, Custody(now_ms(), account(), "reveal refused", incident_id, f"{asked}: {error}"))
+        raise
+    if pseudonyms is None:
+        raise ConfigError("privacy.pseudonyms is off: there is nothing to reveal", advice="Use the settings with which the workers run.")
+    return pseudonyms
 
 
 def _refusal(found: Report, pseudonym: str) -> str:

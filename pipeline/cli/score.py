@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.score.seed import SeedScore
-    from pipeline.score.table import Rate, Table
+    from pipeline.score.table import IncidentTable, Rate, Table
     from pipeline.simulate.plan import Plan
 
 MISSED = 1
@@ -65,7 +65,7 @@ def score(
     *,
     as_json: bool,
 ) -> None:
-    """Recall, precision, false findings and delays of the detectors, on simulated clusters.
+    """Recall, precision, false findings and delays of the detectors, and whom and what incidents tell, on simulated clusters.
 
     Exit 0: all bars reached; 1: a bar was missed, or a period did not finish; 2: wrong usage.
     """
@@ -143,7 +143,7 @@ def reached(table: "Table") -> bool:
     from pipeline.score.table import FALSE_PER_BAD_END, FALSE_PER_WEEK  # noqa: PLC0415
 
     quiet = (table.false_on_jobs.value or 0.0) <= FALSE_PER_BAD_END and table.false_per_week <= FALSE_PER_WEEK
-    return quiet and not table.named_wrongly and all(row.reached for row in table.rows if row.recall.n)
+    return quiet and not table.named_wrongly and table.incidents.reached and all(row.reached for row in table.rows if row.recall.n)
 
 
 def show(console: "Console", table: "Table") -> None:
@@ -167,6 +167,7 @@ def show(console: "Console", table: "Table") -> None:
         f"false alerts on jobs: {table.false_on_jobs.k} of {table.false_on_jobs.n} attempts that failed or were cancelled, "
         f"{table.false_per_week:g} a week; named wrongly: {table.named_wrongly}"
     )
+    show_incidents(console, table.incidents)
     if table.fell_for:
         fell = build_table("False alerts", "pattern: look-alike", "alerts")
         for kind, count in sorted(table.fell_for.items(), key=lambda each: (-each[1], each[0])):
@@ -177,6 +178,27 @@ def show(console: "Console", table: "Table") -> None:
         most = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:5]
         said.add_row(safe(cause), ", ".join(f"{safe(word)} {count}" for word, count in most))
     console.print(said)
+
+
+def show_incidents(console: "Console", of: "IncidentTable") -> None:
+    """A section of its own."""
+    rows = build_table("Incidents above the gate", "", "of", "rate", "")
+    rows.add_row("right person leads, where one can be told", str(of.leading.n), _rate(of.leading), _below(of.leading))
+    rows.add_row("and is named; withheld otherwise", str(of.named.n), _rate(of.named), "")
+    rows.add_row("wasted GPU-hours between low and high", str(of.loss_inside.n), _rate(of.loss_inside), _below(of.loss_inside))
+    console.print(rows)
+    leaders = ", ".join(f"{safe(kind)} {count}" for kind, count in of.leaders.items())
+    beyond = "" if of.high_over_wasted is None else f"; the high reading is {of.high_over_wasted:g} times what was wasted, in the median"
+    console.print(
+        f"{of.acts} acts in {of.incidents} incidents, {of.fragments} fragments; leaders: {leaders or 'none'}; "
+        f"named wrongly: {of.named_wrongly}{beyond}"
+    )
+
+
+def _below(rate: "Rate") -> str:
+    from pipeline.score.table import INCIDENTS_MIN  # noqa: PLC0415  keeps --help quick
+
+    return f"below {INCIDENTS_MIN:g}" if rate.value is not None and rate.value < INCIDENTS_MIN else ""
 
 
 def _rate(rate: "Rate") -> str:

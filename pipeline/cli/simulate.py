@@ -28,7 +28,7 @@ from pipeline.simulate import TOPICS, Record, Week
 from pipeline.simulate import simulate as run
 from pipeline.simulate.cluster import Run
 from pipeline.simulate.cluster import simulate as happen
-from pipeline.simulate.plan import FAMILIES, Plan, parse_acts
+from pipeline.simulate.plan import FAMILIES, PLOTS, Plan, parse_acts, plan_of_plot
 
 WEEK_DAYS = 7.0
 CLUSTER_DAYS, CLUSTER_GPUS = 60.0, 2000
@@ -39,6 +39,7 @@ CLUSTER_DAYS, CLUSTER_GPUS = 60.0, 2000
 @click.option("--days", type=Number(1, DAYS_MAX), default=None, help="Length of the period; 7, and 60 for a cluster.")
 @click.option("--gpus", type=click.IntRange(32, 8000), default=None, help="A cluster of so many GPUs; 2000 with --acts.")
 @click.option("--acts", default=None, help="How many acts of which pattern: p01=3,p09=2 or all=5.")
+@click.option("--plot", type=click.Choice(PLOTS), default=None, help="A story of two months instead of acts; trainwatch.yaml goes with it.")
 @click.option("--intensity", type=Number(0.1, 10), default=1.0, show_default=True, help="Scales what acts do.")
 @click.option("--silent", type=click.Choice(FAMILIES), multiple=True, help="A source family of which nothing arrives; may be repeated.")
 @click.option("--thin", type=click.IntRange(0, 60), default=0, show_default=True, help="One harmless bulk line for so many; 0: by size.")
@@ -49,6 +50,7 @@ def simulate(
     days: float | None,
     gpus: int | None,
     acts: str | None,
+    plot: str | None,
     intensity: float,
     silent: tuple[str, ...],
     thin: int,
@@ -61,10 +63,14 @@ def simulate(
     Exit 0: written; 1: the folder cannot be written; 2: wrong usage.
     """
     is_cluster = gpus is not None or acts is not None
-    if not is_cluster and (silent or thin or intensity != 1.0):
+    if not is_cluster and ((silent and not plot) or thin or intensity != 1.0):
         raise click.UsageError("--intensity, --silent and --thin need --gpus or --acts")
+    if plot and (is_cluster or days):
+        raise click.UsageError("a plot has its own length, cluster and acts: leave out --days, --gpus and --acts")
     try:
-        if is_cluster:
+        if plot:
+            summary = write_run(happen(plan_of_plot(plot, seed, frozenset(silent))), out)
+        elif is_cluster:
             plan = Plan(
                 seed=seed, days=days or CLUSTER_DAYS, gpus=gpus or CLUSTER_GPUS, acts=parse_acts(acts or ""), intensity=intensity,
                 silent=frozenset(silent), thin=thin,

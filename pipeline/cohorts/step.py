@@ -1,14 +1,17 @@
 """Stage cohorts: summaries of attempts in; findings on cohorts out.
 
-Each attempt is told to the cohort of its configuration, and a large one to the cohort of its size too.  A cohort is judged when a member
+Each attempt is told to the cohort of its account, and a large one to the cohort of its size too.  A cohort is judged when a member
 changes and again when the windows of its findings close.
 
     jobs ── summary of 48213 ─┬─ configuration/5f1c..   48190 48201 48213         P09 P10      kept for cohort_days
                               └─ size/256               48190 48213 48377 ...     P15          kept for incident_days: ends are small
 
 What one attempt says of itself last counts, whoever said it: the epoch of the claim under which it was said comes first (Tell.last_word).
-Members are forgotten one by one, and a finding that cites one of them stands as it was said last.  A cohort of which nothing was heard for
-a day is packed (stream/cases.py), so that versions of artefacts that all its members loaded stand there about once.
+Members are forgotten one by one, and a finding that cites one of them stands as it was said last.  So does a finding of which the bound
+took members away, unless those that it cites and that are left speak against it: who floods a cohort takes back nothing.
+
+A cohort of which nothing was heard for a day is packed (stream/cases.py), so that versions of artefacts that all its members loaded stand
+there about once.
 """
 
 from collections import deque
@@ -16,7 +19,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
-from pipeline.cohorts.index import SIZE, CohortIndex, Whole, kept
+from pipeline.cohorts.index import SIZE, VOLUME, CohortIndex, Whole, kept
 from pipeline.detect.case import Site
 from pipeline.detect.cohort import Cohort
 from pipeline.detect.detector import registry
@@ -24,8 +27,11 @@ from pipeline.detect.publishing import Publisher
 from pipeline.detect.site import site_of
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding
-from pipeline.model.instants import DAY_MS
+from pipeline.model.ids import rank
+from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
+from pipeline.model.summary import JobSummary
+from pipeline.model.told import Tombstone, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
 from pipeline.stream.cases import Cases
@@ -34,6 +40,7 @@ from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
 SWEEP_CASES_MAX = 20  # in one step
 UNSEEN_MAX = 20  # cases looked at in one step after a restart
+LARGE = 100  # members
 WHOLE_MAX = 4000  # members held whole, some 20 kB each, beside the cohort that is judged
 
 decode_finding = msgspec.msgpack.Decoder(Finding).decode
@@ -54,6 +61,7 @@ class CohortsState:
         self.sweep = Sweep(DAY_MS, SWEEP_CASES_MAX)
         self.indexes: dict[bytes, CohortIndex] = {}
         self.whole = Whole(WHOLE_MAX)
+        self.judged: dict[bytes, int] = {}  # when a large one was judged last; none after a restart
 
     def index(self, case: bytes) -> CohortIndex:
         """The index of a cohort, built from its case when first asked for."""
@@ -98,10 +106,22 @@ def step(state: CohortsState, batch: Sequence[Fact], now: Watermarks) -> tuple[C
     for case in dirty:
         state.at = case
         if case in state.cases:
-            outcomes += _judge(state, case, now)
+            outcomes += [] if _waits(state, case, now) else _judge(state, case, now)
             if state.cases.sealed(case):  # looked at after a restart, and as it was
                 del state.indexes[case]
     return state, outcomes
+
+
+def _waits(state: CohortsState, case: bytes, now: Watermarks) -> bool:
+    """A large cohort is judged once an hour of event time: what is said of it is about weeks, and a look costs by its members."""
+    if len(state.index(case).members) < LARGE:
+        return False
+    joint, last = now.joint(case_name(case)[0]), state.judged.get(case)
+    if last is not None and joint - last < HOUR_MS:
+        state.agenda.plan(case, last + HOUR_MS)
+        return True
+    state.judged[case] = joint
+    return False
 
 
 def _fold(state: CohortsState, fact: Fact) -> bool:
@@ -113,30 +133,59 @@ def _fold(state: CohortsState, fact: Fact) -> bool:
         return False
     state.whole.forget(fact.case, fact.id)
     if not body:
-        index.members.pop(fact.id, None)
-    elif pushed_out := index.add(fact.id, body):
-        state.cases.drop(fact.case, pushed_out)
+        index.drop(fact.id)
+    elif (pushed_out := index.add(fact.id, body)) is not None:
+        state.cases.drop(fact.case, pushed_out[0])
+        state.whole.forget(fact.case, pushed_out[0])
+        _shorten(state, fact.case, index, pushed_out[1].attempt.start)
     return True
+
+
+def _shorten(state: CohortsState, case: bytes, index: CohortIndex, start: int) -> None:
+    """Remember what was said when the member that the bound took was there."""
+    left = (each for each in index.emitted.values() if each.body and not each.retracted and each.subject not in index.shortened)
+    shortened = {each.subject for each in left if decode_finding(each.body).closes_at >= start}
+    if shortened:
+        index.shortened |= shortened
+        body = encode_told(Tombstone((), tuple((subject, "") for subject in sorted(index.shortened))))
+        state.cases.merge(Fact(case, VOLUME, rank(len(index.shortened)), body))
 
 
 def _judge(state: CohortsState, key: bytes, now: Watermarks) -> Iterator[Publish | Tell]:
     index = state.index(key)
     if not index.exposed and not index.emitted:
         return
-    cohort = Cohort(state.site, *case_name(key), state.whole.of(key, index, state.cases))
+    members = state.whole.of(key, index, state.cases)
+    cohort = Cohort(state.site, *case_name(key), members)
     judged = [finding for detector in registry("cohort") for finding in detector.judge(cohort, now)]
     kept_from = now.floor(case_name(key)[0]) - state.keep_ms(key)
-    judged += _standing(index, {finding.id for finding in judged}, kept_from)
+    judged += _standing(index, {finding.id for finding in judged}, kept_from, members)
     yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: state.agenda.plan(key, time), kept_from=kept_from)
 
 
-def _standing(index: CohortIndex, judged: Collection[str], before: int) -> Iterator[Finding]:
-    """Findings that rest on members which are forgotten: without these they would be taken back, and nothing has spoken against them."""
+def _standing(index: CohortIndex, judged: Collection[str], before: int, members: Sequence[JobSummary]) -> Iterator[Finding]:
+    """Findings that rest on members which are forgotten: without these they would be taken back, and nothing has spoken against them.
+
+    Members that were pushed out are forgotten, too; but somebody may see to that, so that a word against the finding counts still.
+    """
     for subject, said in index.emitted.items():
         if subject not in judged and said.body and not said.retracted:
             finding = decode_finding(said.body)
-            if any(item.role == "run" and item.event_time < before for item in finding.evidence):
+            old = any(item.role == "run" and item.event_time < before for item in finding.evidence)
+            if old or (subject in index.shortened and not _corrected(finding, members)):
                 yield finding
+
+
+def _corrected(finding: Finding, members: Sequence[JobSummary]) -> bool:
+    """Did one that it cites prove not to have loaded what it is said to have?"""
+    runs = {item.event_id for item in finding.evidence if item.role == "run"}
+    writes = {item.event_id for item in finding.evidence if item.role == "written"}
+    return any(
+        each.record is not None
+        and each.record.event_id in runs
+        and not any(exposure.write.event_id in writes and not exposure.restored for exposure in each.exposures)
+        for each in members
+    )
 
 
 def _forget(state: CohortsState, case: bytes, before: int) -> bool:
@@ -145,9 +194,10 @@ def _forget(state: CohortsState, case: bytes, before: int) -> bool:
     old = [fact_id for fact_id, member in index.members.items() if member.seen < before]
     for fact_id in old:
         state.cases.drop(case, fact_id)
-        del index.members[fact_id]
+        index.drop(fact_id)
     if not index.members:
         state.cases.drop(case)
+        state.judged.pop(case, None)
         del state.indexes[case]
     return bool(old)
 

@@ -35,18 +35,18 @@ main{display:grid;grid-template-columns:repeat(24,minmax(0,1fr));grid-auto-rows:
 section{background:var(--panel);border:1px solid var(--line);border-radius:3px;padding:6px 10px;overflow:hidden;display:flex;
 flex-direction:column;min-width:0}
 h2{font-size:13px;margin:0 0 4px;font-weight:600;flex:none}h2[title]{cursor:help}
-.body{flex:1;min-height:0;overflow:auto}
+.body{flex:1;min-height:0;overflow:auto;container-type:inline-size}
 .empty,.failed{color:var(--dim);padding:12px 0;text-align:center}.failed{color:#d44a3a;text-align:left}
 .stat{font-size:30px;font-weight:600;height:100%;display:flex;align-items:center;justify-content:space-evenly;text-align:center}
 .stat small{display:block;font-size:12px;font-weight:400;color:var(--dim);line-height:1.2}
-.legend{flex:none;color:var(--dim);white-space:nowrap;overflow:hidden}.legend i{
-display:inline-block;width:10px;height:10px;margin:0 4px 0 10px}
+.legend{flex:none;color:var(--dim);max-height:38px;overflow:hidden}.legend span{display:inline-block;white-space:nowrap}
+.legend i{display:inline-block;width:10px;height:10px;margin:0 4px 0 10px}
 svg{width:100%;height:100%;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg text.in{fill:#fff}
 .grid{stroke:var(--line);stroke-width:1}.void{fill:var(--bg)}
 table{border-collapse:collapse;width:100%;font-size:12px}th{text-align:left;position:sticky;top:0;background:var(--panel);color:var(--dim)}
 th,td{padding:3px 10px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.w,td.l{overflow-wrap:anywhere}
-th,.n,.t{white-space:nowrap}th.n,.n{text-align:right}td.w{min-width:240px}td.l{min-width:460px}
+th,.n,.t{white-space:nowrap}th.n,.n{text-align:right}td.w{min-width:min(240px,24cqw)}td.l{min-width:min(460px,36cqw)}
 .link{border-bottom:1px dotted var(--dim);cursor:help}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
@@ -127,7 +127,7 @@ def _unit(panel: Panel) -> str:
 
 
 def _legend(series: Sequence[Series]) -> str:
-    items = "".join(f'<i style="background:{each.color}"></i>{escaped(each.name, 40)}' for each in series[:SERIES_MAX])
+    items = "".join(f'<span><i style="background:{each.color}"></i>{escaped(each.name, 40)}</span>' for each in series[:SERIES_MAX])
     return f'<div class="legend">{items}</div>'
 
 
@@ -199,9 +199,9 @@ def _states(lanes: Mapping[str, Sequence[State]]) -> list[Series]:
 
 def _table(panel: Panel, answer: Answer, command: str) -> str:
     fields = [panel.of(name) for name in answer.columns]
-    numeric = [any(_is_number(row[at]) for row in answer.rows) for at in range(len(answer.columns))]
-    classes = [' class="n"' if each else "" for each in numeric]
-    names = [escaped(name.replace("_", " ")) for name in answer.columns]
+    seen = [at for at, field in enumerate(fields) if not field.get("custom.hidden")]
+    classes = [' class="n"' if any(_is_number(row[at]) for row in answer.rows) else "" for at in seen]
+    names = [escaped(answer.columns[at].replace("_", " ")) for at in seen]
     head = "".join(f"<th{kind}>{name}</th>" for kind, name in zip(classes, names, strict=True))
     rows = "".join(f"<tr>{_cells(answer.columns, row, fields, command)}</tr>" for row in answer.rows[:TABLE_ROWS_MAX])
     more = len(answer.rows) - TABLE_ROWS_MAX
@@ -216,6 +216,8 @@ def _is_number(value: object) -> bool:
 def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[str, Any]], command: str) -> str:
     cells = []
     for value, field in zip(row, fields, strict=True):
+        if field.get("custom.hidden"):
+            continue
         written = shown(value, field)
         kind = "n" if _is_number(value) else next((name for name, most in CELL_CLASSES.items() if len(written) <= most), "l")
         color = mapped_color(written, field)

@@ -1,7 +1,7 @@
 """An event on a host in; what kind of act it is, for detectors of hosts, out: on the telemetry, or on what the node gives.
 
     off     recording is switched off            auditctl -e 0, CONFIG_CHANGE audit_enabled=0
-    rules   what is recorded is cut down         auditctl -D, CONFIG_CHANGE op=remove_rule
+    rules   what is recorded is cut down         auditctl -D, -A never,exit ..., -r 1, CONFIG_CHANGE op=remove_rule
     stop    who records or ships is stopped      systemctl stop auditd, DAEMON_END by a login
     clear   what was recorded is taken away      truncate -s 0 /var/log/..., rm ~/.bash_history
     slow    GPU clocks and power, queues of the network, control groups, priorities
@@ -18,6 +18,7 @@ from pipeline.model import watched
 from pipeline.model.events import AuditRecord, Event, PrivilegeUsed, ProcessRun, SessionCommand
 from pipeline.model.source import Source
 
+EXCLUDING = "5"  # list of an audit rule: what is recorded nowhere (AUDIT_FILTER_EXCLUDE)
 YES = frozenset({"1", "yes", "success"})
 STOPPING = frozenset({"stop", "disable", "mask", "kill"})
 AUDIT_DAEMONS = ("auditd", "auditbeat")
@@ -37,6 +38,11 @@ _UNDOING = frozenset({
     "-rgc", "-rmc", "-rac", "--reset-gpu-clocks", "--reset-memory-clocks", "--reset-applications-clocks", "del", "delete", "flush",
 })  # fmt: skip
 _READING = frozenset({"-q", "--query", "-L", "list", "show", "status"})
+# What sets something all the same, whatever stands beside it: one command may lock a clock and reset another.
+_SETTING = (
+    "-lgc", "-lmc", "-pl", "-ac", "--lock-gpu-clocks", "--lock-memory-clocks", "--applications-clocks", "--power-limit", "--set",
+)  # fmt: skip
+_ADDING = frozenset({"add", "change", "replace"})
 
 
 def words_of(event: Event) -> tuple[str, ...]:
@@ -66,8 +72,9 @@ def on_telemetry(event: Event) -> str:
         return "stop" if STOPPING & set(text) else ""
     if {"pkill", "killall", "kill"} & set(text):
         return "stop"
-    clears = {"rm", "truncate", "shred", "unlink", "tee", "mv"} & set(text) and any(_is_record(word) for word in words)
-    return "clear" if (clears or any(word.startswith("--vacuum") for word in text)) and "logrotate" not in text else ""
+    edits = "sed" in text and any(word.startswith(("-i", "--in-place")) for word in text)
+    clears = (edits or {"rm", "truncate", "shred", "unlink", "tee", "mv"} & set(text)) and any(_is_record(word) for word in words)
+    return "clear" if (clears or any(word.startswith("--vacuum") for word in text)) and text[0] != "logrotate" else ""
 
 
 def _is_record(path: str) -> bool:
@@ -91,17 +98,20 @@ def silences(event: Event) -> tuple[Source, ...]:
 
 
 def puts_back(event: Event) -> bool:
-    """Is recording switched on again, or begun again?"""
+    """Is recording switched on again, or begun again?  What starts another service is none of it."""
     body = event.body
     if isinstance(body, AuditRecord):
         if body.record_type == "DAEMON_START":
             return True
         operation = body.fields.get("op", "").strip('"')
-        return body.record_type == "CONFIG_CHANGE" and (
-            body.fields.get("audit_enabled") in ("1", "2") or operation in ("add_rule", "add rule")
-        )
+        adds = operation in ("add_rule", "add rule") and body.fields.get("list") != EXCLUDING
+        return body.record_type == "CONFIG_CHANGE" and (body.fields.get("audit_enabled") in ("1", "2") or adds)
     words = {posixpath.basename(word) for word in words_of(event)}
-    return bool(words & {"start", "restart", "enable"} and words & {"systemctl", "service"}) or {"auditctl", "-R"} <= words
+    tells = any(
+        name in word for word in words for name in (*AUDIT_DAEMONS, *WATCHERS, "syslog", "journald", "filebeat", "vector", "fluent")
+    )
+    starts = bool(words & {"start", "restart", "enable"} and words & {"systemctl", "service"} and tells)
+    return starts or {"auditctl", "-R"} <= words or "augenrules" in words
 
 
 def on_node(event: Event) -> str:
@@ -110,13 +120,19 @@ def on_node(event: Event) -> str:
     kind = watched.command(words) if words else ""
     if kind == "load":
         return "load"
-    slows = kind == "node" and not _READING & set(words) and named(event) not in HARMLESS
-    return "slow" if slows else ""
+    reads = _READING & set(words) and not _sets(words)
+    return "slow" if kind == "node" and not reads and named(event) not in HARMLESS else ""
+
+
+def _sets(words: Sequence[str]) -> bool:
+    return any(word.startswith(_SETTING) for word in words) or bool(_ADDING & set(words))
 
 
 def undoes(event: Event) -> bool:
     """Does the command take back what slows: clocks and queues reset, persistence on, swap off?  Whoever repairs a node slows nobody."""
     words = watched.bare(words_of(event))
+    if _sets(words):
+        return False
     return bool(_UNDOING & set(words)) or ("-pm", "1") in pairwise(words) or named(event) == "swapoff"
 
 
@@ -138,10 +154,15 @@ def _recorded(body: AuditRecord) -> str:
         return ""
     if fields.get("audit_enabled") == "0" and fields.get("old") != "0":
         return "off"
-    return "rules" if fields.get("op", "").strip('"') in ("remove_rule", "remove rule") else ""
+    operation = fields.get("op", "").strip('"')
+    excludes = operation in ("add_rule", "add rule") and fields.get("list") == EXCLUDING
+    limits = fields.get("audit_rate_limit", "0") != "0" and fields.get("old") == "0"
+    return "rules" if excludes or limits or operation in ("remove_rule", "remove rule") else ""
 
 
 def _auditctl(words: Sequence[str]) -> str:
     if ("-e", "0") in pairwise(words):
         return "off"
-    return "rules" if {"-D", "-d", "-W"} & set(words) else ""
+    leaves_out = any(option in ("-a", "-A") and ("never" in rule or "exclude" in rule) for option, rule in pairwise(words))
+    limits = any(option == "-r" and rate != "0" for option, rate in pairwise(words))
+    return "rules" if leaves_out or limits or {"-D", "-d", "-W"} & set(words) else ""

@@ -39,6 +39,7 @@ PREEMPTIONS = ("Preempted", "EvictedDueToPreempted", "Evicted", "Evict", "PodEvi
 DEADLINES = ("DeadlineExceeded",)
 OUT_OF_MEMORY = ("OOMKilled", "OOMKilling")
 NODE_LOST = ("NodeNotReady", "TaintManagerEviction", "NodeShutdown", "DeletingNode")
+EVENT_ALONE = "so says an event of the cluster, which anybody may write who may make events there"
 
 
 class Suspicion(msgspec.Struct, frozen=True):
@@ -90,8 +91,15 @@ def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
 def preempted(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The scheduler took the resources for another job, or put the job back in the queue; a node put a pod out for want of room."""
     if is_workload(case.attempt.job):
-        return _controllers_said(case, suspicion, now, "preempted", PREEMPTIONS)
+        return _controllers_said(case, suspicion, now, "preempted", (*PREEMPTIONS, *NODE_LOST))
     found, step = case.controller("preempted", "requeued"), case.step_cancelled("preemption", "requeue")
+    cause, preempted_before = suspicion.cause, case.controller("preempted")
+    if isinstance(cause.body, SignalSent) and cause.body.auid is not None and case.state != "PREEMPTED" and preempted_before is None:
+        # Many jobs put themselves back in the queue when a rank dies: that is what a login's signal did, and no reason for it.
+        if found is not None and found[0].event_time > cause.event_time:
+            return Explanation("preempted", Checked.EXCLUDED, found[0].id, "it was put back in the queue behind the signal")
+        if found is None and case.state == "REQUEUED":
+            return Explanation("preempted", Checked.NOT_CHECKED, note="no record says when it was put back", missing=(Source.SLURMCTLD,))
     return _scheduler_said(case, suspicion, now, "preempted", ("PREEMPTED", "REQUEUED"), _id(found), _id(step))
 
 
@@ -132,16 +140,24 @@ def _scheduler_said(
 
 
 def _controllers_said(case: Case, suspicion: Suspicion, now: Watermarks, name: str, reasons: tuple[str, ...]) -> Explanation:
-    """Of a job of Kubernetes its controllers say it, before the act; where the API server says who acted, nobody else did."""
+    """Of a job of Kubernetes its controllers say it, before the act; where the API server says who acted, nobody else did.
+
+    Whoever may make events in a namespace can write the same.  So an event is a doubt; what a controller really took away it asked the
+    API server for, whose log tells it (`controller_of_cluster`).
+    """
     cause = suspicion.cause
     if found := object_event(case, suspicion, *reasons):
-        return Explanation(name, Checked.CONFIRMED, found[0].id, f"{found[1].kind} {found[1].reason}")
+        return _said_by_event(name, *found)
     if isinstance(cause.body, KubernetesRequest):
         return Explanation(name, Checked.EXCLUDED, cause.id, "the API server says who asked, and no controller said it before")
     missing = case.missing(now, Source.KUBERNETES_EVENTS, cause.event_time, suspicion.effect_time)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="the controllers were heard and say nothing of it")
+
+
+def _said_by_event(name: str, event: Event, body: ObjectEvent) -> Explanation:
+    return Explanation(name, Checked.NOT_CHECKED, event.id, f"{body.kind} {body.reason}: {EVENT_ALONE}")
 
 
 def object_event(case: Case, suspicion: Suspicion, *reasons: str) -> tuple[Event, ObjectEvent] | None:
@@ -152,12 +168,14 @@ def object_event(case: Case, suspicion: Suspicion, *reasons: str) -> tuple[Event
 
 
 def scheduler_cancel(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
-    """Signals came from the scheduler, since somebody asked it to end the job: the request is another matter than a kill."""
+    """Signals came from the scheduler, since somebody asked it to end the job: the request is another matter than a kill.
+
+    A request by which a job does not end cancelled was for another signal, or cancelled nothing: it explains no other end.
+    """
     name = "scheduler_cancel"
     start = suspicion.cause.event_time - case.site.windows.cancel_window_seconds * 1000
-    for event, request in case.requests():
-        mine = suspicion.actor is not None and suspicion.actor.uid == request.uid and case.state not in ("", "CANCELLED")
-        if not mine and start <= event.event_time <= suspicion.cause.event_time:  # a request of one's own that cancelled nothing
+    for event, _ in case.requests():
+        if case.state in ("", "CANCELLED") and start <= event.event_time <= suspicion.cause.event_time:
             return Explanation(name, Checked.CONFIRMED, event.id, "a request to the controller came first")
     missing = case.missing(now, Source.SLURMCTLD, start, suspicion.effect_time)
     if missing:
@@ -179,7 +197,7 @@ def out_of_memory(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
             if mine:
                 return Explanation(name, Checked.CONFIRMED, touch.event.id, f"process {body.pid}")
     if found := object_event(case, suspicion, *OUT_OF_MEMORY):
-        return Explanation(name, Checked.CONFIRMED, found[0].id, f"{found[1].kind} {found[1].reason}")
+        return _said_by_event(name, *found)
     missing = case.missing(now, Source.KERNEL, start, suspicion.effect_time, (suspicion.host,) if suspicion.host else case.nodes)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
@@ -203,7 +221,7 @@ def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
             what = f"Xid {body.code}" if isinstance(body, Xid) else "node not responding"
             return Explanation(name, Checked.CONFIRMED, touch.event.id, what)
     if found := object_event(case, suspicion, *NODE_LOST):
-        return Explanation(name, Checked.CONFIRMED, found[0].id, f"{found[1].kind} {found[1].reason}")
+        return _said_by_event(name, *found)
     # Two sources tell: the kernel of a GPU, the controller of a node.  Each must have been heard for as long as one looks back.
     missing = case.missing(now, Source.KERNEL, start, before, (suspicion.host,) if suspicion.host else case.nodes)
     missing += case.missing(now, Source.SLURMCTLD, start, before)
@@ -270,8 +288,9 @@ def saved_again(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
     """
     name = "saved_again"
     path = getattr(suspicion.cause.body, "path", "")
-    loads = (use.load for use in case.uses if use.load.event_time == suspicion.effect_time)
-    loaded = {load.body.sha256 for load in loads if isinstance(load.body, CheckpointLoaded) and load.body.path == path}
+    loads = [use.load for use in case.uses if use.load.event_time <= suspicion.effect_time and getattr(use.load.body, "path", "") == path]
+    last = max((load.event_time for load in loads), default=0)  # the effect may come behind the load
+    loaded = {load.body.sha256 for load in loads if isinstance(load.body, CheckpointLoaded) and load.event_time == last}
     for save in case.saves_before(path, suspicion.effect_time)[-1:]:
         same = isinstance(save.body, CheckpointSaved) and save.body.sha256 in loaded
         if same or save.event_time >= suspicion.cause.event_time:

@@ -107,9 +107,10 @@ def own_place(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
 
 
 def known_hook(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """An ordinary hook: bytes that the settings allow, or a .pth file that names folders and holds no code.
+    """An ordinary hook: bytes that the settings allow.  A name alone is anybody's to choose.
 
-    Folders of a .pth file are searched last, so that they cannot stand before what is installed.  A name alone is anybody's to choose.
+    A .pth file that names folders and holds no code is what an editable install writes.  Its folders are searched last and cannot stand
+    before what is installed; but they may hold what is not (a `sitecustomize.py`, a module that others import if it is there).
     """
     name, loaded, windows = "known_hook", loaded_by(case, suspicion), case.site.windows
     body = loaded.event.body if loaded is not None else None
@@ -118,7 +119,7 @@ def known_hook(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation
     if body.sha256 and body.sha256 in windows.hooks_allowed:
         return Explanation(name, Checked.CONFIRMED, loaded.event.id, "its bytes are allowed in the settings")
     if body.hook == "pth" and body.executes is False:
-        return Explanation(name, Checked.CONFIRMED, loaded.event.id, "it names folders only, and holds no code")
+        return Explanation(name, Checked.NOT_CHECKED, loaded.event.id, "it names folders only; what they hold is not known")
     file = body.path.rpartition("/")[2]
     if any(fnmatchcase(file, pattern) for pattern in windows.hook_names_known):
         return Explanation(name, Checked.NOT_CHECKED, loaded.event.id, f"{file} is the name of an ordinary hook; its bytes are not known")

@@ -51,26 +51,34 @@ def change_ticket(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Expl
 
 
 def put_back(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
-    """Recording was switched on again at once: an agent was upgraded, or its rules were loaded anew."""
+    """Recording was switched on again at once: an agent was upgraded, or its rules were loaded anew.
+
+    By a login, or for what was done in between: who acted puts it back as easily.  The system's own upgrades are `by_system`.
+    """
     name, start = "put_back", suspicion.cause.event_time
     last = suspicion.effect_time + PUT_BACK_MS
     for event in case.between(start, last):
         if acts.puts_back(event):
-            return Explanation(name, Checked.CONFIRMED, event.id, f"{acts.named(event)} soon behind it")
+            return Explanation(
+                name, Checked.NOT_CHECKED, event.id, f"{acts.named(event)} soon behind it; what was done meanwhile is not known"
+            )
     if not now.passed(case.cluster, Source.AUDITD, last):
         return Explanation(name, Checked.NOT_CHECKED, missing=(Source.AUDITD,))
     return Explanation(name, Checked.EXCLUDED, note="no record says that it was put back")
 
 
 def restarted(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """The host was going down, or came up: then everything stops, and starts again."""
+    """The host was going down, or came up: then everything stops, and starts again.
+
+    The system does that; who switched recording off by hand before it may have made the host start, too.
+    """
     name = "restarted"
     start, end = suspicion.cause.event_time - REBOOT_BEFORE_MS, suspicion.effect_time + REBOOT_AFTER_MS
     for event in case.between(start, end):
         body = event.body
         boots = isinstance(body, AuditRecord) and body.record_type in ("SYSTEM_BOOT", "SYSTEM_SHUTDOWN")
         if boots or (isinstance(body, KernelLine) and "Linux version" in body.text):
-            return Explanation(name, Checked.CONFIRMED, event.id, "the host was started or shut down")
+            return Explanation(name, Checked.NOT_CHECKED, event.id, "the host was started or shut down; by a login it was silenced before")
     if not any(case.heard_between(source, suspicion.effect_time, end) for source in PER_HOST):
         return Explanation(name, Checked.NOT_CHECKED, note="nothing was heard of the host any more")
     return Explanation(name, Checked.EXCLUDED, note="the host was heard, and does not speak of a start")

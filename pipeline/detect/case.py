@@ -1,6 +1,9 @@
 """What a detector sees: everything known about one attempt, in canonical order.
 
 In: the facts of a job's case, told apart by attempt.  Out: typed, sorted, without trace of arrival order, partition or clock.
+
+What anybody may have sent, at a site that authenticates others, is seen, and left out of the case's `proven` half: by that a case is
+judged once more, so that nobody acquits himself by records of his own making (detector.py).
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
@@ -130,6 +133,15 @@ class Case:
         uses: Iterable[ArtefactUse],
     ) -> None:
         self.site, self.attempt, self.subject = site, attempt, subject_of(attempt)
+        self.whole: Case = self
+        self._told = tuple(events), tuple(touches), tuple(coverage), tuple(uses)
+        self._proven: Case | None = None
+        events, touches, coverage, uses = self._told
+        self.unproven = any(
+            event.unproven
+            for told in (events, (each.event for each in touches), (each.before or each.load for each in uses))
+            for event in told
+        )
         self._failed: list[tuple[Event, RankFailed]] | None = None
         self._loaded: Sequence[Loaded] | None = None
         self._by_kind: dict[type[Body], list[tuple[Event, Body]]] = {}
@@ -157,12 +169,31 @@ class Case:
         names = sorted({record.owner for _, record in records if record.owner})
         began = attempt.submit or attempt.start  # it is the submitter's, whose uid may be given away before it starts
         directory = site.directory
+        self.owner_unproven = bool(records) and all(event.unproven for event, _ in records)  # it may be anybody's word whose it is
         self.owner: Identity | None = directory.by_uid(self.owner_uid, began) or (directory.by_login(names[0], began) if names else None)
         if self.owner is None and is_workload(attempt.job) and (made := workload.creation(self.all_events())) is not None:
             self.owner = actor_of(directory, made)
         self.nodes: tuple[str, ...] = max((record.nodes for _, record in records), key=lambda nodes: (len(nodes), nodes), default=())
         gpus = [record.gpus for _, record in records if record.gpus is not None]
         self.gpus: int | None = max(gpus) if gpus else None
+
+    @property
+    def proven(self) -> "Case":
+        """The same without what anybody may have sent; but for whose it is, where nobody else says so."""
+        if not self.unproven:
+            return self
+        if self._proven is None:
+            events, touches, coverage, uses = self._told
+            self._proven = Case(
+                self.site,
+                self.attempt,
+                [each for each in events if not each.unproven or is_basis(each)],
+                [each for each in touches if not each.event.unproven],
+                coverage,
+                [each for each in uses if not each.load.unproven and not (each.before is not None and each.before.unproven)],
+            )
+            self._proven.unproven, self._proven.whole = False, self
+        return self._proven
 
     def of(self, kind: type[AnyBodyType]) -> Sequence[tuple[Event, AnyBodyType]]:
         """Events of one kind with their bodies, by event time and id."""
@@ -360,6 +391,18 @@ class Case:
 
     def _heard_on(self, host: str, source: Source, start: int, end: int) -> bool:
         return buckets_covered(self._heard.get((host, source), frozenset()), start, end, self.site.bucket_ms)
+
+
+def is_basis(event: Event) -> bool:
+    """Does it say whose the job is, and when it ran?"""
+    return isinstance(event.body, JobRecord) or (isinstance(event.body, KubernetesRequest) and workload.creates(event.body))
+
+
+def based(events: Sequence[Event]) -> Sequence[Event]:
+    """Where a known sender says whose a job is, nobody else does."""
+    if any(event.unproven for event in events) and any(is_basis(event) and not event.unproven for event in events):
+        return [event for event in events if not event.unproven or not is_basis(event)]
+    return events
 
 
 def evidence(role: str, event: Event, summary: str) -> tuple[Evidence, ...]:

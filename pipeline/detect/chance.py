@@ -10,12 +10,24 @@ from math import comb, log, sqrt
 NORMAL_95 = 1.959964  # two-sided 95 %
 
 
-def exceeding(harmed: int, above: int, others: int) -> float:
-    """P(even the least of so many harmed is exceeded by at most this many of the others), one-sided, exact.
+def rank_sum(strata: Sequence[tuple[Sequence[float], Sequence[float]]]) -> float:
+    """P(the exposed stand as high as this or higher among all of their stratum | nothing but order matters), one-sided, exact.
 
-    Orders of all values in which the harmed stand among the greatest harmed + above: Epstein, Ann. Math. Stat. 25 (1954) 762.
+    The Wilcoxon-Mann-Whitney test of (exposed, others) in several strata; ties speak against the suspicion.  Orders are counted by how
+    many pairs have the other one higher: for each stratum a Gaussian binomial, term by term, all multiplied.
     """
-    return comb(above + harmed, harmed) / comb(others + harmed, harmed)
+    higher = sum(sum(value <= each for each in others) for exposed, others in strata for value in exposed)
+    if 2 * higher >= sum(len(exposed) * len(others) for exposed, others in strata):
+        return 1.0  # not higher at all: how much lower is not worth counting
+    ways, orders = [1] + [0] * higher, 1
+    for many, beside in ((len(exposed), len(others)) for exposed, others in strata):
+        orders *= comb(beside + many, many)
+        for size in range(1, many + 1):
+            for pairs in range(higher, beside + size - 1, -1):
+                ways[pairs] -= ways[pairs - beside - size]
+            for pairs in range(size, higher + 1):
+                ways[pairs] += ways[pairs - size]
+    return sum(ways) / orders
 
 
 def fisher(bad: int, exposed: int, bad_others: int, others: int) -> float:
@@ -23,6 +35,20 @@ def fisher(bad: int, exposed: int, bad_others: int, others: int) -> float:
     total, all_bad = exposed + others, bad + bad_others
     most = min(exposed, all_bad)
     return sum(comb(all_bad, k) * comb(total - all_bad, exposed - k) for k in range(bad, most + 1)) / comb(total, exposed)
+
+
+def fisher_of(strata: Sequence[tuple[int, int, int, int]]) -> float:
+    """The same of several tables (bad, exposed, bad others, others): P(at least as many bad among all exposed | margins of each), exact."""
+    ways, orders, seen = [1], 1, sum(table[0] for table in strata)
+    for bad, exposed, bad_others, others in strata:
+        all_bad, all_fine = bad + bad_others, exposed - bad + others - bad_others
+        more = [comb(all_bad, k) * comb(all_fine, exposed - k) for k in range(min(exposed, all_bad) + 1)]
+        found = [0] * (len(ways) + len(more) - 1)
+        for left, count in enumerate(ways):
+            for right, times in enumerate(more):
+                found[left + right] += count * times
+        ways, orders = found, orders * comb(exposed + others, exposed)
+    return sum(ways[seen:]) / orders
 
 
 def sequential(outcomes: Sequence[bool], usual: float, harmful: float, alpha: float, beta: float) -> int | None:

@@ -1,9 +1,10 @@
 """What a detector of cohorts sees: attempts that should have gone alike, and which of them loaded bytes that a foreign hand had written.
 
-Two kinds of cohorts: attempts of one *configuration*, whose pace and losses can be compared, and all attempts from a *size* on, of which
-only the ends can.  In either the members that were exposed to one writer's bytes stand against those that were not: before the write, after
-the clean-up, or elsewhere.  That is the comparison that a person who fears to be framed would ask for: nobody is looked at but by what he
-wrote, and the members are chosen by what they loaded, before anybody looks at how they went.
+Two kinds of cohorts: attempts of one account, whose pace and losses can be compared within each *configuration*, and all attempts from a
+*size* on, of which only the ends can.  What somebody wrote is loaded by a few attempts each of many configurations: each is compared with
+its own siblings, and what is seen in all of them counts together.  The members that were exposed to one writer's bytes stand against those
+that were not: before the write, after the clean-up, or elsewhere.  That is the comparison that a person who fears to be framed would ask
+for: nobody is looked at but by what he wrote, and the members are chosen by what they loaded, before anybody looks at how they went.
 
 Who alters a file again and again, or only harms jobs above a size, must not hide among his own harmless bytes: a detector may ask of each
 version of the bytes, and of jobs from each size on, apart, and pays for each question that it asks (`narrowed`).
@@ -11,6 +12,7 @@ version of the bytes, and of jobs from each size on, apart, and pays for each qu
 In: summaries of attempts.  Out: typed, sorted, without trace of arrival.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
@@ -83,13 +85,17 @@ class Group(msgspec.Struct, frozen=True):
 class Cohort:
     """Attempts of one cluster that are compared with one another."""
 
+    unproven = owner_unproven = False  # a record that anybody may have sent says so where it is cited
+
     def __init__(self, site: Site, cluster: str, name: str, members: Iterable[JobSummary]) -> None:
+        self.whole = self.proven = self
         self.site = site
         self.subject = Subject("cohort", cluster, name)
         self.attempt = None
         self.members = tuple(sorted(members, key=lambda each: (each.attempt, each.seen)))
         owners = {member.owner for member in self.members}
         self.owner_id = owners.pop() if len(owners) == 1 else ""
+        self._groups: tuple[Group, ...] | None = None
 
     @property
     def kind(self) -> str:
@@ -100,30 +106,62 @@ class Cohort:
         """The group's writer, without the name."""
         return self.site.directory.label("writer", group.writer.id)
 
-    def groups(self) -> Iterator[Group]:
-        """One per foreign writer.  It is compared with those that loaded nothing foreign; where they are few, with all others as well.
+    def groups(self) -> tuple[Group, ...]:
+        """The same for all detectors: one per foreign writer."""
+        if self._groups is None:
+            self._groups = tuple(self._compared())
+        return self._groups
 
-        These may have been harmed by another hand, or have loaded what was put back: they make an accusation weaker, never stronger.  The
-        writer's own jobs are nobody's siblings: he decides what they print.
+    def _compared(self) -> Iterator[Group]:
+        """One per foreign writer.
+
+        It is compared with those that loaded nothing foreign, or only what was put back byte for byte; where they are few, with all others
+        as well.  These may have been harmed by another hand: they make an accusation weaker, never stronger.  The writer's own jobs are
+        nobody's siblings: he decides what they print.  Nor are those that do not say what they load, as long as these bytes were there to
+        be loaded.
         """
         for writer in sorted({exposure.writer for member in self.members for exposure in member.exposures if not exposure.restored}):
             exposed, clean, others = [], [], []
-            for member in self.members:
+            for member in self._siblings_of(writer):
                 mine = tuple(exposure for exposure in member.exposures if exposure.writer == writer and not exposure.restored)
                 if mine:
                     exposed.append((member, mine))
                 elif member.owner != writer:
                     others.append(member)
-                    clean += [] if member.exposures else [member]
+                    clean += [] if member.exposed else [member]
+            since, until = _there(exposed)
+            clean, others = (
+                [each for each in side if each.loads_told or not since <= each.attempt.start <= until] for side in (clean, others)
+            )
             compared = clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others
             if self.kind == "configuration":
-                compared = _nearest(compared, min(each.written for _, mine in exposed for each in mine))
+                compared = _nearest(compared, since)
             yield Group(Identity(id=writer), tuple(exposed), tuple(compared))
+
+    def _siblings_of(self, writer: str) -> Sequence[JobSummary]:
+        """Of configurations: those that have a member which loaded the writer's bytes."""
+        if self.kind != "configuration":
+            return self.members
+        loaded = {
+            each.configuration for each in self.members if any(mine.writer == writer and not mine.restored for mine in each.exposures)
+        }
+        return [member for member in self.members if member.configuration in loaded]
+
+
+def _there(exposed: Sequence[tuple[JobSummary, tuple[Exposure, ...]]]) -> tuple[int, int]:
+    """When the bytes were written first, and loaded last."""
+    every = [each for _, mine in exposed for each in mine]
+    return min(each.written for each in every), max(each.load.event_time for each in every)
 
 
 def _nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
-    """Those that began nearest to a time: what ran a year before is no better sibling, and all with all would cost the square."""
-    chosen = sorted(members, key=lambda each: (abs(each.attempt.start - time), each.attempt))[:OTHERS_MAX]
+    """Of each configuration those that began nearest to a time: what ran a year before is no better, and all with all cost the square."""
+    found: Counter[str] = Counter()
+    chosen = []
+    for each in sorted(members, key=lambda each: (abs(each.attempt.start - time), each.attempt)):
+        found[each.configuration] += 1
+        if found[each.configuration] <= OTHERS_MAX:
+            chosen.append(each)
     return sorted(chosen, key=lambda each: (each.attempt, each.seen))
 
 

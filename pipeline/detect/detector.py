@@ -1,4 +1,11 @@
-"""What a detector is: a `META` and a pure `judge(case, now)`; the registry walks `rules/` and refuses doubles."""
+"""What a detector is: a `META` and a pure `judge(case, now)`; the registry walks `rules/` and refuses doubles.
+
+Where a site says which topics only known senders may write to, a case that holds anything else is judged twice: whole, and without it.
+What is found without it stands; an explanation that rests on it is a doubt and no acquittal:
+
+    kill @97, by a known sender        OOM @96, by anybody        a finding, below the gate: out of memory not checked
+    kill @97, by anybody                                          a finding that names nobody (gates.py)
+"""
 
 import importlib
 import pkgutil
@@ -11,7 +18,7 @@ import msgspec
 from pipeline.detect import gates, rules
 from pipeline.detect.benign import Suspicion
 from pipeline.errors import require
-from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, Subject
+from pipeline.model.finding import UNPROVEN, Checked, Confidence, Evidence, Explanation, Finding, Severity, Subject
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt
@@ -21,7 +28,18 @@ CITED_MAX = 20  # acts of one finding whose records it cites
 
 
 class Judged(Protocol):
-    """What every kind of case has: whom a finding on it is about."""
+    """What every kind of case has: whom a finding on it is about, and its halves where not all senders are known."""
+
+    unproven: bool  # it holds what anybody may have sent
+    owner_unproven: bool  # whose it is, only such a sender says
+
+    @property
+    def proven(self) -> Any:
+        """The case without that."""
+
+    @property
+    def whole(self) -> Any:
+        """The case with it."""
 
     @property
     def subject(self) -> Subject:
@@ -88,9 +106,26 @@ def registry(subject: str = "") -> tuple[Detector, ...]:
     for info in sorted(pkgutil.iter_modules(rules.__path__), key=lambda each: each.name):
         module = importlib.import_module(f"{rules.__name__}.{info.name}")
         require(module.META.id == info.name, f"{info.name}: the detector's id is {module.META.id}")
-        found.append(Detector(module.META, module.judge))
+        found.append(Detector(module.META, _twice(module.judge)))
     require(len({each.meta.id for each in found}) == len(found), "two detectors share an id")
     return tuple(found)
+
+
+def _twice(rule: Callable[[Any, Watermarks], Iterator[Finding]]) -> Callable[[Any, Watermarks], Iterator[Finding]]:
+    """What a rule finds in the case, and what it finds in its proven half, which counts where both find the same."""
+
+    def judge(case: Any, now: Watermarks) -> Iterator[Finding]:
+        if not case.unproven:
+            yield from rule(case, now)
+            return
+        proven = {finding.id: finding for finding in rule(case.proven, now)}
+        yield from proven.values()
+        for finding in rule(case, now):
+            if finding.id not in proven:
+                why = finding.actor_withheld or "only with what senders say that nobody authenticated"
+                yield msgspec.structs.replace(finding, actor="", actor_withheld=why)
+
+    return judge
 
 
 def several(suspicions: Iterable[Suspicion]) -> bool:
@@ -106,8 +141,24 @@ def hit(meta: Meta, case: Judged, suspicion: Suspicion, now: Watermarks) -> Hit 
 
 def explained(meta: Meta, case: Judged, suspicion: Any, now: Watermarks) -> tuple[tuple[Explanation, ...], bool]:
     """(the checklist, whether one of them was confirmed)."""
-    checklist = tuple(explain(case, suspicion, now) for explain in meta.benign)
+    checklist = answered(meta.benign, case, suspicion, now)
     return checklist, any(item.answer is Checked.CONFIRMED for item in checklist)
+
+
+def answered(checks: Iterable[Callable[..., Explanation]], case: Any, suspicion: Any, now: Watermarks) -> tuple[Explanation, ...]:
+    """What each explanation answers.  One that holds only by what anybody may have sent is not checked."""
+    if not case.whole.unproven:
+        return tuple(check(case, suspicion, now) for check in checks)
+    answers = []
+    for check in checks:
+        proven, whole = check(case.proven, suspicion, now), check(case.whole, suspicion, now)
+        if proven.answer is Checked.CONFIRMED:
+            answers.append(proven)
+        elif whole.answer is Checked.CONFIRMED:
+            answers.append(Explanation(whole.name, Checked.NOT_CHECKED, whole.by, f"{whole.note}{UNPROVEN}"))
+        else:
+            answers.append(whole)
+    return tuple(answers)
 
 
 def raised(
@@ -174,6 +225,8 @@ def found(
         score *= part
     alert, gate = gates.alert_or_reason(checklist, meta.required)
     name, withheld = gates.name_or_reason(actor, cited)
+    if name and case.owner_unproven:
+        name, withheld = "", "only senders that nobody authenticated tell whose it is"
     if several_actors:
         name, withheld = "", "several identities acted; see the evidence"
     if name and not alert:

@@ -53,6 +53,7 @@ class HostCase:
 
     attempt = None
     owner_id = ""
+    owner_unproven = False
 
     def __init__(
         self,
@@ -64,6 +65,8 @@ class HostCase:
         paces: Iterable[Event],
         was_heard: Callable[[Source, int], bool],
     ) -> None:
+        self.whole: HostCase = self
+        self._proven: HostCase | None = None
         self.site, self.cluster, self.host = site, cluster, host
         self.subject = Subject("host", cluster, host)
         self.events = _in_order(events)
@@ -71,6 +74,18 @@ class HostCase:
         self.held = tuple(sorted(held, key=lambda each: (each.start, each.attempt)))
         self._paces = _in_order(paces)
         self._was_heard = was_heard
+        self.unproven = any(event.unproven for told in (self.events, self._paces) for event in told)
+
+    @property
+    def proven(self) -> "HostCase":
+        """The same without what anybody may have sent."""
+        if not self.unproven:
+            return self
+        if self._proven is None:
+            events, paces = ([event for event in told if not event.unproven] for told in (self.events, self._paces))
+            self._proven = HostCase(self.site, self.cluster, self.host, events, self.held, paces, self._was_heard)
+            self._proven.whole = self
+        return self._proven
 
     def between(self, start: int, end: int) -> Sequence[Event]:
         """What befell the host in [start, end]."""
@@ -148,8 +163,14 @@ class IdentityCase:
     """
 
     attempt = None
+    owner_unproven = False
 
     def __init__(self, site: Site, cluster: str, name: str, events: Iterable[Event], others: Iterable[Displaced | Worked]) -> None:
+        self.whole: IdentityCase = self
+        self._proven: IdentityCase | None = None
+        self._told = tuple(events), tuple(others)
+        events, others = self._told
+        self.unproven = any(each.unproven for each in (*events, *(other.event for other in others)))
         self.site, self.cluster, self.name = site, cluster, name
         self.subject = Subject("identity", cluster, name)
         self.owner_id = "" if name.startswith(TEAM) else name
@@ -162,10 +183,21 @@ class IdentityCase:
         self.runs = tuple(Run(event, body) for event, body in _with(mine, JobRecord))
         self.touches = tuple(event for event in mine if isinstance(event.body, (FileTouched, ObjectAccess, ProcessRun)))
         self.entered = _with(mine, PrivilegeUsed)
-        told = tuple(others)
-        displaced = (each for each in told if isinstance(each, Displaced))
+        displaced = (each for each in others if isinstance(each, Displaced))
         self.displaced = tuple(sorted(displaced, key=lambda each: (each.event.event_time, each.victim, each.by)))
-        self.worked = {each.attempt: each.event for each in told if isinstance(each, Worked)}
+        self.worked = {each.attempt: each.event for each in others if isinstance(each, Worked)}
+
+    @property
+    def proven(self) -> "IdentityCase":
+        """The same without what anybody may have sent."""
+        if not self.unproven:
+            return self
+        if self._proven is None:
+            events, others = self._told
+            known = [event for event in events if not event.unproven], [each for each in others if not each.event.unproven]
+            self._proven = IdentityCase(self.site, self.cluster, self.name, *known)
+            self._proven.whole = self
+        return self._proven
 
     def _is_mine(self, event: Event) -> bool:
         who = account(self.site.directory, event)

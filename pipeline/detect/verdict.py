@@ -8,7 +8,7 @@ an accusation.
 from collections.abc import Callable, Sequence
 
 from pipeline.detect.benign import HARDWARE_XIDS, NODE_LOST, OUT_OF_MEMORY, PREEMPTIONS
-from pipeline.detect.benign_kubernetes import controllers
+from pipeline.detect.benign_kubernetes import controllers, deleted_behind_end, stands_beside
 from pipeline.detect.case import Case, evidence
 from pipeline.detect.detector import registry
 from pipeline.model.actor import actor_of, relation
@@ -22,7 +22,7 @@ from pipeline.model.events import (
     TrainingLine,
     Xid,
 )
-from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Verdict
+from pipeline.model.finding import UNPROVEN, Checked, Evidence, Explanation, Finding, Verdict
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
@@ -39,7 +39,7 @@ def judge(case: Case, findings: Sequence[Finding], now: Watermarks) -> Verdict |
     harmed = [each.effect for each in findings if _harms(case, each)]
     if harmed:
         verdict, cause, by = "interference", harmed[0], None
-    elif (found := _acquitted(case, now)) is not None:
+    elif (found := _acquitted(case.proven, now)) is not None and not found[1].summary.endswith(UNPROVEN):
         verdict, (cause, by) = "benign", found
     else:
         verdict, cause, by = "unexplained", "no_record", None
@@ -84,7 +84,7 @@ def _acquitted(case: Case, now: Watermarks) -> Found | None:
         "CANCELLED": _cancelled,
         "FAILED": lambda each: _failed(each, now),
     }
-    return ends[case.state](case) if case.state in ends else None
+    return ends[case.state](case) if case.state in ends and deleted_behind_end(case) is None else None
 
 
 def _cited(case: Case, event: Event, summary: str) -> Evidence:  # noqa: ARG001 - reads as the others
@@ -117,12 +117,18 @@ def _cancelled(case: Case) -> Found | None:
             return "admin_cancel", _cited(case, event, f"cancelled under ticket {ticket.id}")
         if who is not None and controllers(event):
             return "service_cancel", _cited(case, event, "cancelled by a controller of the cluster")
-    return _of_objects(case, "preempted", PREEMPTIONS) or _of_objects(case, "out_of_memory", OUT_OF_MEMORY)
+    deleted = case.controller("deleted")
+    if deleted is not None and start <= deleted[0].event_time <= case.end + 1_000:
+        return "service_cancel", _cited(case, deleted[0], "deleted by the scheduler")
+    # What was deleted by somebody else no event explains: whoever may delete may often write events, too.
+    return None if cancelled else _of_objects(case, "preempted", PREEMPTIONS)
 
 
 def _of_objects(case: Case, cause: str, reasons: tuple[str, ...]) -> Found | None:
-    """What a controller of Kubernetes said of the job's objects before its end."""
+    """What a controller of Kubernetes said of the job's objects before its end, unless somebody's request stands beside it."""
     start = (case.end or 0) - case.site.windows.hardware_window_seconds * 1000
+    if case.end is not None and stands_beside(case, start, case.end):
+        return None
     for event, body in case.object_events(*reasons):
         if case.end is not None and start <= event.event_time <= case.end:
             return cause, _cited(case, event, f"{body.kind} {body.reason}")
@@ -237,11 +243,13 @@ def _failed(case: Case, now: Watermarks) -> Found | None:
 
 
 def _looked_at(case: Case, now: Watermarks) -> tuple[Explanation, ...]:
-    """Which sources were heard around the end of a job that nothing acquits."""
+    """Which sources were heard around the end of a job that nothing acquits, and what only they say whom nobody authenticated."""
     if case.end is None:
         return ()
     start = case.end - case.site.windows.hardware_window_seconds * 1000
     checks = []
+    if case.unproven and (said := _acquitted(case, now)) is not None:
+        checks.append(Explanation(said[0], Checked.NOT_CHECKED, said[1].event_id, said[1].summary))
     for source in (Source.SLURMCTLD, Source.AUDITD, Source.KERNEL):
         missing = case.missing(now, source, start, case.end, case.nodes)
         answer = Checked.NOT_CHECKED if missing else Checked.EXCLUDED

@@ -34,12 +34,14 @@ _WHOLE_NODES_MAX = 16_384
 
 
 def granted(request: KubernetesRequest) -> bool:
-    """Was the request let, as far as its server says?"""
-    return request.decision != "forbid" and (request.code is None or request.code < REFUSED_FROM)
+    """Was the request let, as far as its server says, and meant?"""
+    return request.trial != "yes" and request.decision != "forbid" and (request.code is None or request.code < REFUSED_FROM)
 
 
 def refused(request: KubernetesRequest) -> bool:
-    """Was it forbidden?  What found nothing, came too late or met a server in trouble had no effect, and is no attempt."""
+    """Was it forbidden?  What found nothing, came too late or met a server in trouble had no effect, and is no attempt; nor is a trial."""
+    if request.trial == "yes":
+        return False
     denied = request.code is not None and REFUSED_FROM <= request.code < FAILED_FROM and request.code not in NO_EFFECT
     return request.decision == "forbid" or denied
 
@@ -83,7 +85,7 @@ def _end(event: Event) -> tuple[str, str]:
     """(state, who asked) of an event that ends the job."""
     body = event.body
     if isinstance(body, KubernetesRequest):
-        return ("CANCELLED", body.user) if ends(body) and granted(body) else ("", "")
+        return ("CANCELLED", body.user) if ends(body) and granted(body) and not body.trial else ("", "")
     if not isinstance(body, ObjectEvent) or kind_of(body.kind) not in JOB_KINDS:
         return "", ""
     state = _ENDS.get(body.reason, "")

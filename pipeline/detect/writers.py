@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.detect.benign import Benign, Suspicion
 from pipeline.detect.case import Case, Loaded, evidence
-from pipeline.detect.detector import several
+from pipeline.detect.detector import answered, several
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import Event, FileTouched
 from pipeline.model.finding import Checked, Evidence, Explanation
@@ -31,6 +31,11 @@ class Accusation(msgspec.Struct, frozen=True):
     writes: tuple[Event, ...]
     alone: bool  # all writes in question are accused
     several: bool  # by several identities
+
+    @property
+    def of_anothers_file(self) -> bool:
+        """Does the kernel say that the file was not the writer's?  Then bytes that some job says it saved are no word for him."""
+        return any(item.name in ("own_file", "own_place") and item.answer is Checked.EXCLUDED for item in self.checklist)
 
     def cited(self, role: str = "written") -> list[Evidence]:
         """Each write as evidence."""
@@ -71,7 +76,7 @@ def accusation(
 
     `apart`: of several files that were removed each stands for itself, and none makes good for another.
     """
-    asked = tuple(checks)
+    checks = tuple(checks)
     newest = sorted(writes, key=lambda each: (each.event_time, each.id))[-WRITES_MAX:]
     accused: list[tuple[Suspicion, tuple[Explanation, ...]]] = []
     for write in newest:
@@ -79,7 +84,7 @@ def accusation(
         if relation(actor, case.owner) == "owner":
             continue
         suspicion = Suspicion(actor, write, effect_time, host=write.host)
-        checklist = tuple(check(case, suspicion, now) for check in asked)
+        checklist = answered(checks, case, suspicion, now)
         if not any(item.answer is Checked.CONFIRMED for item in checklist):
             accused.append((suspicion, checklist))
     if not accused or not (apart or accused[-1][0].cause is newest[-1]):

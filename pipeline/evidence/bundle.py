@@ -16,16 +16,18 @@ import json
 import os
 import zipfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from pipeline import __version__
-from pipeline.errors import ConfigError
+from pipeline.errors import ConfigError, require
 from pipeline.evidence import verify
 from pipeline.evidence.chain import value_of
-from pipeline.evidence.merkle import inclusion_proof, leaf_hash
+from pipeline.evidence.merkle import inclusion_proof, leaf_hash, levels_of
 from pipeline.evidence.signing import Signer
 from pipeline.evidence.verify import MANIFEST_CONTEXT, canonical, fingerprint, read_leaf
 from pipeline.model.sealed import Sealed
@@ -84,12 +86,34 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     extra: Mapping[str, bytes] = {}  # further files, e.g. the report for people
 
 
+class _Tree(msgspec.Struct, frozen=True):
+    """The leaves of a range, read once for all of its records."""
+
+    leaves: list[str]
+    positions: dict[int, int]  # offset -> of its leaf
+    levels: list[list[bytes]]
+
+
+@lru_cache(maxsize=4)  # records come in the order of their ranges
+def _tree(text: str) -> _Tree:
+    leaves = text.split("\n")
+    positions: dict[int, int] = {}
+    for position, leaf in enumerate(leaves):
+        with suppress(*verify.ODD):  # one that cannot be read speaks of nothing; the check of the chain names it
+            positions.setdefault(read_leaf(leaf).offset, position)
+    return _Tree(leaves, positions, levels_of([leaf_hash(each.encode()) for each in leaves]))
+
+
+def leaf_of(sealed: Sealed, offset: int) -> str:
+    """The leaf that speaks of the offset, which must be one of the range."""
+    tree = _tree(sealed.leaves)
+    require(offset in tree.positions, f"offset {offset} is not in the range from {sealed.lo} to {sealed.hi}")
+    return tree.leaves[tree.positions[offset]]
+
+
 def position_of(sealed: Sealed, offset: int) -> int | None:
     """Which leaf of the range speaks of the offset."""
-    for position, leaf in enumerate(sealed.leaves.split("\n")):
-        if leaf and read_leaf(leaf).offset == offset:
-            return position
-    return None
+    return _tree(sealed.leaves).positions.get(offset)
 
 
 def value_from_lines(leaf: str, lines: Iterable[Line]) -> bytes | None:
@@ -164,10 +188,9 @@ def _private(path: str, flags: int) -> int:
 
 
 def _record(exhibit: Exhibit) -> dict[str, Any]:
-    sealed, leaves = exhibit.sealed, exhibit.sealed.leaves.split("\n")
-    position = position_of(sealed, exhibit.offset)
-    leaf = read_leaf(leaves[position or 0])
-    proof = inclusion_proof([leaf_hash(each.encode()) for each in leaves], position or 0)
+    sealed, text = exhibit.sealed, leaf_of(exhibit.sealed, exhibit.offset)
+    position, leaf = position_of(sealed, exhibit.offset) or 0, read_leaf(text)
+    proof = inclusion_proof(_tree(sealed.leaves).levels, position)
     return {
         **{name: getattr(sealed, name) for name in ("topic", "partition", "incarnation", "lo", "hi")},
         "offset": exhibit.offset,
@@ -180,7 +203,7 @@ def _record(exhibit: Exhibit) -> dict[str, Any]:
             {"index": line.index, "event_id": line.event_id, "time": line.time, "raw": base64.b64encode(line.raw).decode()}
             for line in exhibit.lines
         ],
-        "leaf": leaves[position or 0],
+        "leaf": text,
         "position": position,
         "proof": [each.hex() for each in proof],
     }

@@ -10,7 +10,7 @@ Pure but for the time, which the runtime hands in.
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -21,7 +21,9 @@ from pipeline.evidence.signing import Signer
 from pipeline.evidence.verify import SEAL_CONTEXT, canonical, head_of
 from pipeline.model.outcome import Record
 from pipeline.model.sealed import ChainHead, Sealed
-from pipeline.settings import Settings
+
+if TYPE_CHECKING:
+    from pipeline.settings import Settings
 
 
 class Range(msgspec.Struct, frozen=True):
@@ -37,7 +39,7 @@ class Range(msgspec.Struct, frozen=True):
 class Sealer:
     """Seals ranges with one key, under one version of settings."""
 
-    def __init__(self, signer: Signer, settings: Settings) -> None:
+    def __init__(self, signer: Signer, settings: "Settings") -> None:
         self._signer, self._settings, self._identities = signer, settings.digest(), identities_digest(settings)
 
     def seal(self, where: Range, records: Sequence[Record], rows: Sequence[Any], last: ChainHead, time: int) -> Sealed:
@@ -80,6 +82,6 @@ def value_of(sealed: Sealed) -> bytes:
     return canonical(entry_of(sealed))
 
 
-def identities_digest(settings: Settings) -> str:
+def identities_digest(settings: "Settings") -> str:
     """Names the identity map.  16 hex digits."""
     return hashlib.sha256(settings.model_dump_json(include={"identities"}).encode()).hexdigest()[:16]

@@ -25,24 +25,22 @@ def leaf_hash(leaf: bytes) -> bytes:
 
 def root_of(hashes: Sequence[bytes]) -> bytes:
     """The root over leaf hashes, in order."""
-    level = list(hashes)
-    if not level:
-        return EMPTY_ROOT
-    while len(level) > 1:
-        level = _above(level)
-    return level[0]
+    return levels_of(hashes)[-1][0] if hashes else EMPTY_ROOT
 
 
-def inclusion_proof(hashes: Sequence[bytes], position: int) -> list[bytes]:
+def levels_of(hashes: Sequence[bytes]) -> list[list[bytes]]:
+    """The tree from the leaves upwards: for many proofs of one range."""
+    levels = [list(hashes)]
+    while len(levels[-1]) > 1:
+        levels.append(_above(levels[-1]))
+    return levels
+
+
+def inclusion_proof(levels: Sequence[Sequence[bytes]], position: int) -> list[bytes]:
     """Siblings from the leaf upwards; where it has none on a level, none is listed."""
-    require(0 <= position < len(hashes), f"no leaf {position} in a tree of {len(hashes)}")
-    proof, level = [], list(hashes)
-    while len(level) > 1:
-        sibling = position ^ 1
-        if sibling < len(level):
-            proof.append(level[sibling])
-        level, position = _above(level), position // 2
-    return proof
+    require(0 <= position < len(levels[0]), f"no leaf {position} in a tree of {len(levels[0])}")
+    siblings = ((level, (position >> height) ^ 1) for height, level in enumerate(levels))
+    return [level[sibling] for level, sibling in siblings if sibling < len(level)]
 
 
 def consistency_proof(hashes: Sequence[bytes], earlier: int) -> list[bytes]:

@@ -14,7 +14,6 @@ ids and fingerprints.
 
 import json
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,6 @@ from pipeline.evidence.verify import KEY_CONTEXT, Ring, canonical, fingerprint, 
 
 RING_SUFFIX = ".ring.json"
 NEW_SUFFIX = ".new"  # of a file that is to replace another
-OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 class Signer:
@@ -147,8 +145,10 @@ def _new(path: Path) -> Path:
 
 
 def _private(key_file: Path) -> Signer:
+    from pipeline.settings import others_may  # noqa: PLC0415  pydantic takes a while, and who checks a bundle needs none
+
     try:
-        if key_file.stat().st_mode & OTHERS:
+        if others_may(key_file.stat()):
             raise ConfigError(f"others may read {key_file}", advice=f"chmod 600 {key_file}; if somebody may have, rotate the key.")
         private = load_pem_private_key(key_file.read_bytes(), None)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm) as error:

@@ -22,13 +22,16 @@ Texts are canonical JSON: keys sorted, no spaces, ASCII.  Times are milliseconds
 
 import argparse
 import base64
-import binascii
 import hashlib
 import json
+import re
+import stat
+import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidSignature
@@ -46,6 +49,9 @@ MANIFEST, MANIFEST_SIGNATURE = "manifest.json", "manifest.signature.json"
 REPORT, RECORDS, CHAIN, KEYS, CUSTODY = "report.json", "records.jsonl", "chain.jsonl", "keys.json", "custody.jsonl"
 REQUIRED = (MANIFEST, REPORT, RECORDS, CHAIN, KEYS, CUSTODY)
 FILE_BYTES_MAX = 4 << 30
+ODD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)  # what values raise that are none of a bundle
+BAD_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
+DRIVE = re.compile(r"[A-Za-z]:")
 
 Entry = Mapping[str, Any]  # one line of chain.jsonl: statement, seal, signature
 
@@ -234,7 +240,7 @@ class Ring:
             try:
                 public, start, name = bytes.fromhex(entry["public"]), int(entry["from"]), str(entry["id"])
                 text, by, signature = key_text(entry), str(entry["by"]), str(entry["signature"])
-            except (KeyError, TypeError, ValueError) as error:
+            except ODD as error:
                 self.problems.append(Problem("key_changed", where, f"it cannot be read: {error!r}"))
                 continue
             if key_id(public) != name:
@@ -281,7 +287,8 @@ _STATEMENT = {"v": int, "topic": str, "partition": int, "incarnation": str, "num
 _SEAL = {"head": str, "key": str, "time": int, "settings": str, "identities": str, "software": str}
 
 
-def _readable(entry: Any) -> bool:
+def is_readable(entry: Any) -> bool:
+    """Is it a statement with a seal, each field of the right type?"""
     if not isinstance(entry, Mapping) or not isinstance(entry.get("signature"), str):
         return False
     parts = (entry.get("statement"), _STATEMENT), (entry.get("seal"), _SEAL)
@@ -308,7 +315,7 @@ def check_chain(entries: Sequence[Any], ring: Ring, *, before: Entry | None = No
     """Entries of one partition in order; `before` is the one before the first, where it is known."""
     last = before
     for number, entry in enumerate(entries):
-        if not _readable(entry):
+        if not is_readable(entry):
             yield Problem("bundle_unreadable", f"entry {number} of the chain", "it is no statement with a seal")
             continue
         yield from check_entry(entry, ring)
@@ -361,7 +368,7 @@ def check_leaves(statement: Mapping[str, Any], leaves: Sequence[str]) -> Iterato
     for number, leaf in enumerate(leaves):
         try:
             offset = read_leaf(leaf).offset
-        except (ValueError, TypeError) as error:
+        except ODD as error:
             yield Problem("leaf_unreadable", f"{where}, leaf {number}", str(error))
             return
         if offset <= last or not statement["lo"] <= offset < statement["hi"]:
@@ -374,7 +381,7 @@ def check_witness(entries: Iterable[Entry], heads: Iterable[Any], segments: Sequ
     """Heads that somebody else kept, against the chain.  `segments`: the witness may know ranges outside of these."""
     numbered = {_numbered(entry["statement"]): entry for entry in entries}
     for kept in heads:
-        if not _readable(kept):
+        if not is_readable(kept):
             yield Problem("bundle_unreadable", "a line of the witness", "it is no statement with a seal")
             continue
         statement = kept["statement"]
@@ -408,7 +415,7 @@ def check_record(record: Mapping[str, Any], statements: Mapping[tuple[Any, ...],
         yield Problem("proof_wrong", where, f"leaf {record['position']} of {place_of(statement)}")
     try:
         leaf = read_leaf(record["leaf"])
-    except (ValueError, TypeError) as error:
+    except ODD as error:
         yield Problem("leaf_unreadable", where, str(error))
         return
     if leaf.offset != record["offset"]:
@@ -475,17 +482,30 @@ def read_bundle(path: Path) -> dict[str, bytes]:
             return {each.relative_to(path).as_posix(): each.read_bytes() for each in sorted(path.rglob("*")) if each.is_file()}
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()
+            for info in infos:
+                _require_harmless(info)
             if len({info.filename for info in infos}) != len(infos):
                 raise Unreadable("a name stands twice in the archive")
             if sum(info.file_size for info in infos) > FILE_BYTES_MAX:
                 raise Unreadable(f"more than {FILE_BYTES_MAX} bytes")
             return {info.filename: archive.read(info) for info in infos if not info.is_dir()}
-    except (OSError, zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (OSError, *BAD_ZIP) as error:
         raise Unreadable(f"{path}: {error}") from error
 
 
+def _require_harmless(info: zipfile.ZipInfo) -> None:
+    """Nothing is unpacked here, but people do, once a bundle is said to be fine.  Raises Unreadable."""
+    name = info.orig_filename
+    path = PurePosixPath(name)
+    leads_out = name != info.filename or "\\" in name or DRIVE.match(name) or path.is_absolute() or ".." in path.parts
+    if leads_out or str(path) != name.removesuffix("/") or stat.S_ISLNK(info.external_attr >> 16):
+        raise Unreadable(f"the name {name!r} leads out of the archive, or is not what it seems")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise Unreadable(f"{name!r} is packed in a way in which no bundle is")
+
+
 def lines_of(content: bytes) -> list[Any]:
-    """JSON lines.  Raises ValueError."""
+    """JSON lines.  Raises ValueError or RecursionError."""
     return [json.loads(line) for line in content.splitlines() if line]
 
 
@@ -515,18 +535,17 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
         ring = Ring(keys["keys"], trust)
         problems = [*_check_files(files, manifest, ring), *ring.problems]
         problems += _check_chains(chain, manifest["segments"], ring)
-        statements = {_ranged(entry["statement"]): entry["statement"] for entry in chain if _readable(entry)}
+        statements = {_ranged(entry["statement"]): entry["statement"] for entry in chain if is_readable(entry)}
         problems += _check_order(records)
         for record in records:
             problems += check_record(record, statements)
         problems += check_citations(report, records)
         if witness:
-            problems += check_witness((entry for entry in chain if _readable(entry)), witness, manifest["segments"])
-    except (KeyError, TypeError, ValueError, AttributeError, binascii.Error) as error:
+            problems += check_witness((entry for entry in chain if is_readable(entry)), witness, manifest["segments"])
+        notes = list(_notes(files, report, records, trust=trust, witness=witness))
+    except ODD as error:
         return Verdict([Problem("bundle_unreadable", "a file of the bundle", f"{type(error).__name__}: {error}")], [], [])
-    return Verdict(
-        problems, list(_notes(files, report, records, trust=trust, witness=witness)), ring.fingerprints, len(records), len(chain)
-    )
+    return Verdict(problems, notes, ring.fingerprints, len(records), len(chain))
 
 
 def _notes(files: Mapping[str, bytes], report: Mapping[str, Any], records: Sequence[Any], *, trust: str, witness: object) -> Iterator[str]:
@@ -562,7 +581,7 @@ def _check_chains(chain: Sequence[Any], segments: Sequence[Mapping[str, Any]], r
     """Each segment that the manifest promises, in the order of the file; nothing outside of them."""
     left = list(chain)
     for segment in segments:
-        ours = [entry for entry in left if _readable(entry) and _within(entry["statement"], segment)]
+        ours = [entry for entry in left if is_readable(entry) and _within(entry["statement"], segment)]
         taken = set(map(id, ours))
         left = [entry for entry in left if id(entry) not in taken]
         yield from check_chain(ours, ring)
@@ -571,7 +590,7 @@ def _check_chains(chain: Sequence[Any], segments: Sequence[Mapping[str, Any]], r
         if gone := [number for number in (segment["first"], segment["last"]) if number not in numbers]:
             yield Problem("chain_missing", where, f"number {gone[0]} of the segment {segment['first']} to {segment['last']}")
     for entry in left:
-        if _readable(entry):
+        if is_readable(entry):
             yield from check_entry(entry, ring)
             yield Problem("chain_disordered", place_of(entry["statement"]), "in no segment that the manifest names")
         else:
@@ -582,7 +601,7 @@ def _check_chains(chain: Sequence[Any], segments: Sequence[Mapping[str, Any]], r
 def _forks(chain: Sequence[Any]) -> Iterator[Problem]:
     heads: dict[tuple[Any, ...], str] = {}
     for entry in chain:
-        if _readable(entry):
+        if is_readable(entry):
             head = heads.setdefault(_ranged(entry["statement"]), entry["seal"]["head"])
             if head != entry["seal"]["head"]:
                 yield Problem("chain_forked", place_of(entry["statement"]), f"heads {head} and {entry['seal']['head']}")
@@ -613,8 +632,8 @@ def main(words: Sequence[str] | None = None) -> int:
     try:
         witness = lines_of(wanted.witness.read_bytes()) if wanted.witness else []
         verdict = verify_bundle(read_bundle(wanted.bundle), trust=wanted.trust, witness=witness)
-    except (Unreadable, OSError, ValueError) as error:
-        sys.stderr.write(f"bundle_unreadable: {error}\n")
+    except (Unreadable, OSError, ValueError, RecursionError) as error:
+        sys.stderr.write(f"bundle_unreadable: {ascii(str(error))[1:-1]}\n")
         return 2
     sys.stdout.write(told(verdict))
     return 0 if verdict.ok else 1

@@ -34,12 +34,11 @@ Asked = tuple[tuple[Payload, ...], tuple[Payload, ...]]  # of a line that holds 
 class Candidates:
     """Some formats, arranged so that few are asked."""
 
-    __slots__ = ("_by_first_byte", "begins", "objects")
+    __slots__ = ("_by_first_byte", "begins")
 
     def __init__(self, formats: Sequence[Payload], objects: frozenset[str]) -> None:
         """`objects` are names of formats that are offered an object before all others."""
         self.begins = _begins(formats)
-        self.objects = {key: some for key, some in self.begins.items() if key[0] == _OBJECT}  # where nothing can stand before
         for_objects = sorted(formats, key=lambda format_: format_.name not in objects)
         self._by_first_byte = [_asked(for_objects if byte == _OBJECT else formats, byte) for byte in range(256)]
 
@@ -56,25 +55,22 @@ def telling(payload: bytes) -> int:
     if len(payload) < HEAD_BYTES_MIN:
         return 0
     first = payload[0]
-    if first == _OBJECT:
-        return 0
-    if _A <= first <= _Z:  # `Mar  2 19:40:41 host `
-        return payload.find(b" ", 16, HEAD_BYTES) if payload[3] == _BLANK == payload[15] else 0
-    if first == _BRACKET:  # `[2026-03-02T19:40:41.318] `
-        return payload.find(b"] ", 11, HEAD_BYTES) if payload[5] == _DASH else 0
-    if _0 <= first <= _9:
-        return _behind_digits(payload)
+    if first >= _A:
+        if first == _BRACKET:  # `[2026-03-02T19:40:41.318] `
+            return payload.find(b"] ", 11, HEAD_BYTES) if payload[5] == _DASH else 0
+        if first <= _Z and payload[3] == _BLANK == payload[15]:  # `Mar  2 19:40:41 host `
+            return payload.find(b" ", 16, HEAD_BYTES)
+    elif _0 <= first <= _9:
+        if payload[4] == _DASH:  # `2026-03-02T19:40:41+00:00 host `, `2026-03-02 19:40:41,161 `
+            end = payload.find(b" ", 19, HEAD_BYTES)
+            return payload.find(b" ", end + 1, HEAD_BYTES) if payload[10] == _T else end
+        if payload[2] == _SLASH:  # `03/02/2026 19:40:41`
+            return 19
+        end = payload.find(b" ", 0, 24)  # `135 `, and a rank's `3: `
+        return end + 1 if end > 0 and payload[end - 1] == _COLON else end
+    elif first == _BLANK and payload[1] == _BRACKET:  # ` [2026-03-02 19:40:41.318] `
+        return payload.find(b"] ", 12, HEAD_BYTES) if payload[6] == _DASH else 0
     return 0
-
-
-def _behind_digits(payload: bytes) -> int:
-    if payload[4] == _DASH:  # `2026-03-02T19:40:41+00:00 host `, `2026-03-02 19:40:41,161 `
-        end = payload.find(b" ", 19, HEAD_BYTES)
-        return payload.find(b" ", end + 1, HEAD_BYTES) if payload[10] == _T else end
-    if payload[2] == _SLASH:  # `03/02/2026 19:40:41`
-        return 19
-    end = payload.find(b" ", 0, 24)  # `135 `, and a rank's `3: `
-    return end + 1 if end > 0 and payload[end - 1] == _COLON else end
 
 
 def _begins(formats: Iterable[Payload]) -> dict[bytes, tuple[tuple[bytes, Payload], ...]]:
@@ -82,7 +78,12 @@ def _begins(formats: Iterable[Payload]) -> dict[bytes, tuple[tuple[bytes, Payloa
     for format_ in formats:
         for begin in getattr(format_, "begins", ()):
             found.setdefault(begin[:KEY_BYTES], []).append((begin, format_))
-    return {key: tuple(sorted(some, key=lambda entry: -len(entry[0]))) for key, some in found.items()}
+    return {key: tuple(_telling_first(some)) for key, some in found.items()}
+
+
+def _telling_first(some: Sequence[tuple[bytes, Payload]]) -> Sequence[tuple[bytes, Payload]]:
+    """In the order of the formats; behind another where it is the beginning of that one."""
+    return sorted(some, key=lambda entry: sum(begin.startswith(entry[0]) for begin, _ in some))
 
 
 def _asked(formats: Iterable[Payload], byte: int) -> Asked:

@@ -68,20 +68,27 @@ def iso_time(text: str, reading: Reading) -> int:
 
 def utc_time(text: str) -> int:
     """The same, for sources that write UTC without saying so."""
-    second = _SECONDS.get(text[16:19])
-    if second is not None:  # the usual shapes, in half the time that the pattern takes
-        rest = text[19:]
-        if not rest or rest == "Z":
-            return checked_time(_minute(text[:16]) + second)
-        place = rest[1:].lstrip("0123456789")
-        digits = len(rest) - len(place) - 1
-        if rest[0] == "." and place and 3 <= digits <= 9:
-            return checked_time(_minute(text[:16]) + second + int(rest[1:4]) - (0 if place == "Z" else _offset(place)))
+    if (usual := _usual_time(text)) is not None:
+        wall, place = usual
+        return checked_time(wall if not place or place == "Z" else wall - _offset(place))
     match = _ISO.fullmatch(text)
     if match is None:
         raise DecodeError("not an ISO 8601 time")
     wall, offset = _wall_time(match)
     return checked_time(wall if offset is None else wall - offset)
+
+
+def _usual_time(text: str) -> tuple[int, str] | None:
+    """Wall clock and offset, as written, of the usual shapes: in half the time that the pattern takes."""
+    second, rest = _SECONDS.get(text[16:19]), text[19:]
+    if second is None:
+        return None
+    if rest[:1] != ".":
+        return (_minute(text[:16]) + second, rest) if not rest or rest == "Z" else None
+    place = rest[1:].lstrip("0123456789")
+    if not 3 <= len(rest) - len(place) - 1 <= 9:
+        return None
+    return _minute(text[:16]) + second + int(rest[1:4]), place
 
 
 def _wall_time(match: re.Match[str]) -> tuple[int, int | None]:
@@ -130,11 +137,17 @@ def _milliseconds(span: dt.timedelta) -> int:
 
 def zoned_time(text: str) -> int | None:
     """The same for a time that must carry its offset, as shippers' clocks do; None when it does not, or is no time."""
-    match = _ISO.fullmatch(text)
-    if match is None or match[4] is None:
-        return None
     try:
-        wall, offset = _wall_time(match)
+        if (usual := _usual_time(text)) is not None:
+            wall, place = usual
+            if not place:
+                return None
+            offset: int | None = 0 if place == "Z" else _offset(place)
+        else:
+            match = _ISO.fullmatch(text)
+            if match is None or match[4] is None:
+                return None
+            wall, offset = _wall_time(match)
     except RejectedRecord:
         return None
     time = wall - (offset or 0)

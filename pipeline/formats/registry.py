@@ -177,8 +177,11 @@ def parse(
     if pinned:
         return _read(_BY_NAME.get(pinned) or by_name(pinned), line, reading)
     payload = line.payload
-    candidates = _ARRANGED.get(allowed) or _arranged(allowed)
-    at, some = 0, candidates.objects.get(payload[:KEY_BYTES])
+    try:
+        candidates = _ARRANGED[allowed]
+    except KeyError:
+        candidates = _arranged(allowed)
+    at, some = 0, candidates.begins.get(payload[:KEY_BYTES])
     if some is None:
         at = telling(payload)
         some = candidates.begins.get(payload[at : at + KEY_BYTES], ())

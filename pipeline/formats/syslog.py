@@ -15,6 +15,7 @@ linear time.
 import re
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -69,7 +70,7 @@ def split(line: Line, reading: Reading) -> SyslogLine | None:
     """
     text = text_of(line.payload)
     priority, start = None, 0
-    if marked := _PRIORITY.match(text):
+    if text[:1] == "<" and (marked := _PRIORITY.match(text)):
         priority, start = int(marked[1]), marked.end()
     if priority is not None and (head := _RFC5424.match(text, start)):
         return _rfc5424(text, head, priority, reading)
@@ -108,15 +109,32 @@ def _rfc5424(text: str, head: re.Match[str], priority: int | None, reading: Read
 
 def yearless_time(month: int, day: int, clock: str, fraction: str, reading: Reading) -> int:
     """UTC ms of a local time without year (`19:40:41`, fraction of any length).  Raises DecodeError where no year has that time."""
-    reference = reading.reference_time
     # A leap second is the last second that a calendar knows.
     in_minute = min(int(clock[6:8]), 59) * 1000 + int((fraction + "000")[:3]) if clock[6:8] <= "60" else -1
+    settled = _settled_minute(month, day, clock[:5], reading.zone, reading.reference_time // DAY_MS)
+    if settled is not None and in_minute >= 0:
+        return settled + in_minute
+    return _searched_time(month, day, clock[:5], in_minute, reading.zone, reading.reference_time)
+
+
+@lru_cache(maxsize=8192)  # the lines of a minute say the same of it
+def _settled_minute(month: int, day: int, clock: str, zone: ZoneInfo, collected_day: int) -> int | None:
+    """UTC ms of `19:40` of a line, where that is the same for each of its seconds and at whatever time of its day it was collected."""
+    try:
+        earliest = _searched_time(month, day, clock, 59_999, zone, collected_day * DAY_MS) - 59_999
+        latest = _searched_time(month, day, clock, 0, zone, (collected_day + 1) * DAY_MS - 1)
+    except DecodeError:
+        return None
+    return latest if earliest == latest else None
+
+
+def _searched_time(month: int, day: int, clock: str, in_minute: int, zone: ZoneInfo, reference: int) -> int:
     year = _year(reference // DAY_MS) + 1
     for candidate in range(year, year - YEARS_BACK_MAX - 2, -1):
-        minute = _minute(candidate, month, day, clock[:5])
+        minute = _minute(candidate, month, day, clock)
         if minute is None or in_minute < 0 or minute - reference > AHEAD_MAX + DAY_MS:  # in no zone is it a day earlier
             continue
-        time = local_to_utc(minute + in_minute, reading.zone, reference)
+        time = local_to_utc(minute + in_minute, zone, reference)
         if time - reference <= AHEAD_MAX:
             return time
     raise DecodeError("a date or time that no year has")

@@ -83,6 +83,7 @@ def _kind_and_time(told: Event | Displaced | Worked) -> tuple[str, int]:
     if isinstance(told, Worked):
         return "Worked", told.attempt.submit
     body = told.body
+    sent = "/unproven" if told.unproven else ""  # what anybody may send pushes out nothing that known senders do
     if isinstance(body, JobRecord) and body.submit is not None:
-        return "JobRecord", body.submit
-    return type(body).__name__, told.event_time
+        return f"JobRecord{sent}", body.submit
+    return f"{type(body).__name__}{sent}", told.event_time

@@ -27,7 +27,7 @@ Usual = list[tuple[int, Attempt, float]]
 class Key(NamedTuple):
     """What attempts are looked up by."""
 
-    what: str  # owner | work | job | paced | writer | load | from
+    what: str  # owner | work | task | job | paced | writer | load | from
     of: tuple[Hashable, ...]
 
 
@@ -88,6 +88,23 @@ class Attempts:
             and 0 <= each.attempt.start <= time <= (each.end or 0)
         ]
 
+    def of_owner(self, owner: str) -> list[Examined]:
+        """All of theirs."""
+        return self._all("owner", owner)
+
+    def of_task(self, task: str, since: int, until: int) -> list[Examined]:
+        """Attempts of anybody at the same kind of work that began in a window, and ended."""
+        return [each for each in self._all("task", task) if each.end is not None and since <= each.attempt.start <= until]
+
+    def same_work(self, like: Examined, since: int, until: int) -> list[Examined]:
+        """Other attempts at the same work that ended in a window."""
+        same = self._all("work", like.owner, like.task) if like.task else self._all("job", like.attempt.job)
+        return [each for each in same if each.attempt != like.attempt and each.end is not None and since <= each.end <= until]
+
+    def on_node(self, node: str, since: int, until: int) -> list[Examined]:
+        """That held the node and ended in a window."""
+        return [each for each in self.within(since, until) if node in each.nodes]
+
     def exposed_to(self, writer: str) -> list[Examined]:
         """That loaded what this one had written and nobody had put back."""
         return self._all("writer", writer)
@@ -133,6 +150,7 @@ def _keys(each: Examined) -> Iterator[Key]:
     yield Key("job", (each.attempt.job,))
     if each.owner and each.task:
         yield Key("work", (each.owner, each.task))
+        yield Key("task", (each.task,))
     if each.configuration and each.pace:
         yield Key("paced", (each.configuration, each.gpus))
     if each.resumed is not None:

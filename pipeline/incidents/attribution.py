@@ -127,10 +127,13 @@ class Candidate:
     def hypotheses(self) -> list[Hypothesis]:
         """The holder, and somebody else with the account."""
         same = list(self._acted())
-        doubt = [weighed("owner_less", _cited(self.signals))] if self.signals or self.shared else []
+        clear = [each for each in self.signals if each.alert]
+        doubt = [weighed("owner_less", _cited(clear))] if clear or self.shared else []
         borrowed = [weighed("no_sign" if self.heard else "unheard", ())]
-        if self.signals:
-            borrowed = [weighed("signal", _cited(self.signals))]
+        if clear:
+            borrowed = [weighed("signal", _cited(clear))]
+        elif self.signals and self.heard:
+            borrowed = [weighed("open_sign", _cited(self.signals))]
         if self.shared:
             borrowed.append(weighed("shared", ()))
         return [hypothesis("did", self.who, [*same, *doubt]), hypothesis("borrowed", self.who, [*same, *borrowed])]

@@ -22,7 +22,8 @@ from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.attribution import Known, attribute
 from pipeline.incidents.campaigns import Linked, links_of, window_of
 from pipeline.incidents.families import WORDS, family_of
-from pipeline.incidents.losses import Pricing, listed_loss, loss_of
+from pipeline.incidents.losses import listed_loss, loss_of
+from pipeline.incidents.losses_ended import Pricing
 from pipeline.incidents.scope import derive, scope_of, trace
 from pipeline.model.finding import Checked, Evidence, Finding, Severity, Status
 from pipeline.model.identity import Directory

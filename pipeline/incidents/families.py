@@ -3,6 +3,7 @@
     means   a hand that knows one way knows others of its family: findings of one family are tied more easily (campaigns.py)
     cost    END: the attempt that it ended     ALTERED: from the load of altered bytes to the end     REMOVED: work since the last save
             SLOWED, DIVERGED, ENDINGS: members of a cohort, by pace, by results, by ends              NONE: no formula is used
+    FLOODED, ON_NODE, UNHEARD, BORROWED: attempts that the finding does not name, by node, account and time (losses_beside.py)
     doubt   that it did harm nobody saw (foreign code ran, a specification changed): no hours in the low and middle reading
 
 Holds: every detector has its row, which a test asks for; nothing else in this room knows a detector by its number.
@@ -13,6 +14,7 @@ import msgspec
 from pipeline.model.finding import Finding
 
 END, ALTERED, REMOVED, SLOWED, DIVERGED, ENDINGS, NONE = "end", "altered", "removed", "slowed", "diverged", "endings", ""
+FLOODED, ON_NODE, UNHEARD, BORROWED = "flooded", "on_node", "unheard", "borrowed"
 
 
 class Family(msgspec.Struct, frozen=True):
@@ -36,14 +38,15 @@ FAMILIES = {
     "p10_convergence_sabotage": Family("bytes", DIVERGED),
     "p11_dataset_tamper": Family("bytes", ALTERED),
     "p12_spec_changed": Family("orders", END, doubt=True),
-    "p13_queue_flooding": Family("queue"),
-    "p14_node_degraded": Family("nodes"),
+    "p13_queue_flooding": Family("queue", FLOODED),
+    "p14_node_degraded": Family("nodes", ON_NODE),
     "p15_slow_campaign": Family("bytes", ENDINGS),
     "p16_reads_diagnoses": Family("reading"),
-    "p17_borrowed_account": Family("accounts"),
-    "p18_telemetry_tamper": Family("telemetry"),
+    "p17_borrowed_account": Family("accounts", BORROWED),
+    "p18_telemetry_tamper": Family("telemetry", UNHEARD),
 }
 OF_COHORTS = frozenset({SLOWED, DIVERGED, ENDINGS})
+BESIDE = frozenset({FLOODED, ON_NODE, UNHEARD, BORROWED})
 WORDS = {
     "signals": "processes killed", "bytes": "files altered", "orders": "jobs ordered about", "queue": "queue flooded",
     "nodes": "nodes slowed", "reading": "diagnoses followed", "accounts": "accounts borrowed", "telemetry": "telemetry silenced",

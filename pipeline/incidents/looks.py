@@ -5,10 +5,11 @@ another than it was waits, the longer the longer it has lasted; a cluster of man
 are looked at, after a while too.  A campaign of 5,000 findings over two months is built some two hundred times instead of ten thousand.
 
     new, merged, split, a twentieth changed      at once             3 findings and a fourth           at once
-    anything else; a window closes               after a while       1,000 in a month and one more     within 16 hours
+    anything else; a window closes; a day ends   after a while       1,000 in a month and one more     within 16 hours
     an account proves to be borrowed             all at once
 
-Waits are counted from the newest content, so that they have passed when the marks of all that was read have.
+Waits are counted from the newest content, so that they have passed when the marks of all that was read have.  The last day of a campaign is
+looked at again when it is over: until then nobody can say on which sources it was silent.
 Holds: nothing in here must survive; whoever is not built anew was said before; what waits has asked to be looked at again.
 """
 
@@ -18,6 +19,7 @@ import msgspec
 
 from pipeline.incidents.campaigns import Linked
 from pipeline.model.incident import Incident
+from pipeline.model.instants import DAY_MS
 
 LOOK_MS = 600_000
 WAIT_MS_MAX = 57_600_000  # 16 h: less than the day by which a channel that ends is ahead of what was read from it
@@ -34,7 +36,7 @@ class Built(msgspec.Struct, frozen=True):
     at: int  # event time up to which things were known
     wait_ms: int
     cost: int  # findings and attempts that were looked at
-    closes_at: int  # when a window of it closes; 0: all were closed
+    closes_at: int  # when a window of it closes, and its last day is over; 0: all were closed
 
 
 class Looks:
@@ -96,6 +98,7 @@ class Looks:
         """A campaign was built."""
         self._forget(members[0].id)
         cost = len(members) + said.scope.examined
+        closes_at = max(said.closes_at, (said.last // DAY_MS + 1) * DAY_MS)
         self._cost += cost
         self._home.update((each.id, members[0].id) for each in members)
         self._built[members[0].id] = Built(
@@ -103,7 +106,7 @@ class Looks:
             at=min(self._newest, joint),
             wait_ms=min((said.last - said.first) // LASTED, WAIT_MS_MAX),
             cost=cost,
-            closes_at=said.closes_at if said.closes_at > joint else 0,
+            closes_at=closes_at if closes_at > joint else 0,
         )
 
     def keep(self, founders: Iterable[str]) -> None:

@@ -2,12 +2,13 @@
 
     P01 P02 P03 P15, P12 below   the attempt ended by it      lost_progress, restart, and hang where it stood still before it ended
     P04 P06 P10 P11, P05 P07 below   it loaded altered bytes  invalid, from the load to the end
-    P08                          its run had come further     lost_progress of the attempt that had saved what was removed
+    P08                          its run had come further     lost_progress of the attempts that had led to what was removed
     P09                          siblings were quicker        slowdown
+    P13 P14 P17 P18              it ran beside the act        losses_beside.py
 
 Low and middle rest on findings above their gate; what is below counts in the high reading alone, and so does an attempt that loaded the
-altered bytes without a finding of its own.  What an attempt lost is read from its own records, never from other findings: so incidents
-that are put together claim together what they claimed apart, and never more.
+altered bytes without a finding of its own, or may have built on them (losses_lineage.py).  What an attempt lost is read from its own
+records, never from other findings: so incidents that are put together claim together what they claimed apart, and never more.
 
     lost progress      back to the later of: the last save that its framework told, the save that its next run loaded
     restart            the next attempt of the owner at the same work that was submitted, or requeued, behind the end, within a week
@@ -18,73 +19,38 @@ reading takes whole nodes), and families of findings without a formula.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 
 from pipeline.incidents.attempts import Attempts
-from pipeline.incidents.campaigns import CAUSING
-from pipeline.incidents.families import ALTERED, DIVERGED, END, ENDINGS, OF_COHORTS, REMOVED, family_of
+from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REMOVED, family_of
+from pipeline.incidents.losses_beside import beside
+from pipeline.incidents.losses_ended import FINE, Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known
+from pipeline.incidents.losses_lineage import lineage
 from pipeline.loss import claims as claim
-from pipeline.loss.claims import EVIDENCE_MAX, Claim
-from pipeline.loss.ledger import DIRECT, INDIRECT, Staff, ledgers
-from pipeline.loss.prices import READINGS, Prices, prices_of
+from pipeline.loss.claims import Claim
+from pipeline.loss.ledger import DIRECT, INDIRECT, ledgers
+from pipeline.loss.prices import READINGS
 from pipeline.model.finding import Finding
-from pipeline.model.incident import NONE, Examined, Loss, Range
+from pipeline.model.incident import NONE, Loss, Range
+from pipeline.model.instants import DAY_MS
 from pipeline.model.summary import Exposure
-from pipeline.settings import LossSettings
 
 REFUSED = frozenset({"cancel_refused", "spec_change_refused"})  # nothing came of it
 RESTORED = frozenset({"imported_restored_module", "read_restored_dataset"})  # the bytes are former ones: results hold
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
-HANG_MS_MIN = 600_000  # a watchdog of collectives notices after ten minutes at the earliest
-HANG_DISTANCES = 3
-CITED_MAX = 4  # records of one finding on one line
-FINE = "COMPLETED"
-
-
-class Pricing(msgspec.Struct, frozen=True):
-    """What the settings say about cost."""
-
-    prices: Prices
-    gpus_per_node: int
-    staff: tuple[tuple[str, Staff], ...]  # incident id, hours
-
-    @classmethod
-    def of(cls, settings: LossSettings) -> "Pricing":
-        """From the settings."""
-        staff = tuple(
-            (each.incident, Staff(what=each.what, hours=each.hours, per_hour=each.per_hour, evidence=each.evidence))
-            for each in settings.staff
-        )
-        return cls(prices_of(settings), settings.gpus_per_node, staff)
-
-
-class Gate(NamedTuple):
-    """In which readings a claim counts, and why not in others."""
-
-    low: bool
-    middle: bool
-    why: str = claim.BELOW
-
-
-class Held(NamedTuple):
-    """An attempt of which something can be claimed."""
-
-    each: Examined
-    began: int
-    end: int
-    gpus: int
-    gate: Gate
+REMOVED_WITHIN_MS = 7 * DAY_MS  # in which a run had come as far as what was removed
 
 
 def loss_of(members: Sequence[Finding], attempts: Attempts, pricing: Pricing, ids: Iterable[str]) -> Loss:
     """Of an incident with these findings; `ids`: its own, and those that were merged into it."""
-    left_out: dict[str, set[str]] = {}
+    left_out: LeftOut = {}
     claimed = (each for finding in members for each in _claims(finding, attempts, pricing, left_out))
-    claims = claim.joined([*claimed, *_traced(members, attempts, pricing, left_out)])
-    known = set(ids)
-    counted = ledgers(claims, pricing.prices, pricing.gpus_per_node, (staff for name, staff in pricing.staff if name in known))
+    claims = claim.joined(
+        [*claimed, *_traced(members, attempts, pricing, left_out), *lineage(members, _altered, attempts, pricing, left_out)]
+    )
+    mine = set(ids)
+    counted = ledgers(claims, pricing.prices, pricing.gpus_per_node, (staff for name, staff in pricing.staff if name in mine))
     loss = counted.loss(pricing.prices.currency, _unknown(left_out, counted.unpriced_hours))
     lines = [line for line in counted.lines if line.ledger == INDIRECT or line.gpu_hours != NONE]
     return msgspec.structs.replace(loss, lines=tuple(lines))
@@ -93,82 +59,50 @@ def loss_of(members: Sequence[Finding], attempts: Attempts, pricing: Pricing, id
 # --- claims of one finding --------------------------------------------------------------------------------------------------------
 
 
-def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
+def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:
     family = family_of(finding)
     seen = finding.alert and not family.doubt
     gate = Gate(seen, seen)
     if finding.effect in REFUSED or finding.effect in RESTORED:
         return
     if family.cost == END and finding.attempt is not None:
-        if (held := _held(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
-            yield from _ended(finding, held, attempts)
+        if (held := held_of(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
+            yield from ended(finding, held, attempts)
     elif family.cost == ALTERED and finding.attempt is not None:
-        if (held := _held(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
+        if (held := held_of(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
             loads = [item.event_time for item in finding.evidence if item.role in LOADED]
             yield from _invalid(finding, held, min(loads, default=finding.effect_time), diverged=False)
+            yield from _ended_badly(finding, held, attempts)
     elif family.cost == REMOVED and finding.attempt is not None:
         yield from _removed(finding, attempts, pricing, gate, left_out)
     elif family.cost in OF_COHORTS:
         yield from _of_cohort(finding, family.cost, attempts, pricing, left_out)
+    elif family.cost in BESIDE:
+        yield from beside(finding, family.cost, attempts, pricing, left_out)
     else:
         left_out.setdefault("formula", set()).add(finding.detector)
-
-
-def _held(name: str, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: dict[str, set[str]]) -> Held | None:
-    """None: not enough is known of it, which is noted."""
-    each = attempts.by_name.get(name)
-    if each is None or each.end is None:
-        left_out.setdefault("end", set()).add(name)
-        return None
-    if each.attempt.start < 0 or each.end <= each.attempt.start:
-        return None  # it never ran
-    if not each.nodes:
-        left_out.setdefault("nodes", set()).add(name)
-        return None
-    if each.gpus is None:
-        left_out.setdefault("gpus", set()).add(name)
-        whole = Gate(low=False, middle=False, why="no record states its GPUs: high takes whole nodes")
-        return Held(each, each.attempt.start, each.end, len(each.nodes) * pricing.gpus_per_node, whole)
-    return Held(each, each.attempt.start, each.end, each.gpus, gate) if each.gpus else None
-
-
-def _ended(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
-    """What an end cost that was brought about."""
-    each = held.each
-    if each.state == FINE:
-        return
-    of = (each.attempt, each.nodes, held.gpus)
-    cited = [*_cited(finding), each.record]
-    after = attempts.next_of(each)
-    saves = [each.saved] if each.saved else []
-    if after is not None and after.resumed is not None and after.resumed[0] == each.attempt.job:
-        saves.append(after.resumed[1])
-    saved = max((save for save in saves if held.began <= save.time <= held.end), default=None)
-    evidence = _known(*cited, saved.event_id if saved else "")
-    yield _gated(
-        held.gate,
-        claim.lost_progress(*of, saved=saved.time if saved else None, began=held.began, failed=held.end, evidence=evidence),
-    )
-    if each.last_step is not None and held.began <= each.last_step.time < held.end and each.steps_apart:
-        quiet, usual = held.end - each.last_step.time, HANG_DISTANCES * each.steps_apart
-        if quiet > (usual if each.timed_out else max(usual, HANG_MS_MIN)):
-            evidence = _known(*cited, each.last_step.event_id, each.timed_out)
-            yield _gated(held.gate, claim.hang(*of, last_step=each.last_step.time, ended=held.end, evidence=evidence))
-    if after is not None:
-        evidence = _known(*cited, after.record)
-        yield _gated(held.gate, claim.restart(*of, failed=held.end, resumed=after.attempt.start, evidence=evidence))
 
 
 def _invalid(finding: Finding, held: Held, loaded: int, *, diverged: bool, load: str = "") -> Iterator[Claim]:
     """`loaded` may lie before the recorded start by clock error."""
     each = held.each
     start = min(max(loaded, held.began), held.end)
-    evidence = _known(*_cited(finding), load, each.record)
+    evidence = known(*cited(finding), load, each.record)
     made = claim.invalid(each.attempt, each.nodes, held.gpus, loaded=start, end=held.end, diverged=diverged, evidence=evidence)
-    yield _gated(held.gate, made)
+    yield gated(held.gate, made)
 
 
-def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: dict[str, set[str]]) -> Iterator[Claim]:
+def _ended_badly(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
+    """The altered bytes may have ended it: then what it had done before it loaded them is lost, too.  In the high reading."""
+    if held.each.state != FINE:
+        yield from (claim.below_gate(made) for made in ended(finding, held, attempts) if made.kind == "lost_progress")
+
+
+def _altered(finding: Finding) -> bool:
+    return family_of(finding).cost in (ALTERED, DIVERGED) and finding.effect not in REFUSED | RESTORED
+
+
+def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: LeftOut) -> Iterator[Claim]:
     """The attempt that saved last what was removed: its work since the save from which the run went on is done again."""
     later = attempts.by_name.get(finding.attempt.name) if finding.attempt else None
     newest = max(((item.event_time, item.event_id) for item in finding.evidence if item.role == "saved"), default=None)
@@ -176,16 +110,22 @@ def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate,
     if later is None or newest is None or len(ran) != 1:
         left_out.setdefault("removed", set()).add(finding.about)
         return
-    held = _held(ran[0].attempt.name, attempts, pricing, gate, left_out)
+    held = held_of(ran[0].attempt.name, attempts, pricing, gate, left_out)
     if held is not None:
         went_on = max(later.resumed[1].time, held.began) if later.resumed else None  # None: nothing says where it went on
-        evidence = _known(*_cited(finding), newest[1], later.resumed[1].event_id if later.resumed else "", ran[0].record)
+        evidence = known(*cited(finding), newest[1], later.resumed[1].event_id if later.resumed else "", ran[0].record)
         of = (ran[0].attempt, ran[0].nodes, held.gpus)
         made = claim.lost_progress(*of, saved=went_on, began=held.began, failed=newest[0], evidence=evidence)
-        yield _gated(held.gate, made)
+        yield gated(held.gate, made)
+    # The run may have needed several attempts to come as far as what was removed: which of them did how much no record says.
+    before = Gate(low=False, middle=False, why=claim.BEFORE_REMOVAL)
+    for each in attempts.same_work(later, newest[0] - REMOVED_WITHIN_MS, newest[0]):
+        if each is not ran[0] and (held := held_of(each.attempt.name, attempts, pricing, before, left_out)) is not None:
+            of = (each.attempt, each.nodes, held.gpus)
+            yield gated(before, claim.lost_progress(*of, saved=None, began=held.began, failed=held.end, evidence=[newest[1], each.record]))
 
 
-def _traced(members: Iterable[Finding], attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
+def _traced(members: Iterable[Finding], attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:
     """Attempts that loaded the same altered bytes, whatever came of it: for each file that somebody altered his earliest act speaks."""
     earliest: dict[tuple[str, str], Finding] = {}
     written: dict[tuple[str, str], set[str]] = {}
@@ -209,7 +149,7 @@ def _traced(members: Iterable[Finding], attempts: Attempts, pricing: Pricing, le
             if (
                 mine
                 and each.attempt != finding.attempt
-                and (held := _held(each.attempt.name, attempts, pricing, gate, left_out)) is not None
+                and (held := held_of(each.attempt.name, attempts, pricing, gate, left_out)) is not None
             ):
                 first = min(mine, key=lambda exposure: (exposure.load.event_time, exposure.load.event_id)).load
                 yield from _invalid(finding, held, first.event_time, diverged=False, load=first.event_id)
@@ -220,19 +160,21 @@ def _earlier(one: Finding, other: Finding) -> bool:
     return times[0] < times[1] or (times[0] == times[1] and one.id < other.id)
 
 
-def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, left_out: dict[str, set[str]]) -> Iterator[Claim]:
+def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:
     """What is said of a cohort holds for the members that it cites; for others that loaded the same bytes in the middle reading, for all
     that loaded what the writer had written in the high one."""
-    cited = {item.event_id for item in finding.evidence}
+    told = {item.event_id for item in finding.evidence}
     kind, _, name = finding.subject.name.partition("/")
     members = [each for each in attempts.exposed_to(finding.suspect) if kind == "size" or each.configuration == name]
     mine = {
         each.attempt.name: [exposure for exposure in each.exposures if exposure.writer == finding.suspect and not exposure.restored]
         for each in members
     }
-    named = [each for each in members if any(exposure.load.event_id in cited for exposure in mine[each.attempt.name])]
-    bytes_of = {_bytes(exposure) for each in named for exposure in mine[each.attempt.name] if exposure.load.event_id in cited}
+    named = [each for each in members if any(exposure.load.event_id in told for exposure in mine[each.attempt.name])]
+    bytes_of = {_bytes(exposure) for each in named for exposure in mine[each.attempt.name] if exposure.load.event_id in told}
     size = min((each.gpus or 0 for each in named), default=0)
+    slowed: list[Claim] = []
+    unmeasured: list[tuple[Held, int]] = []
     for each in members:
         exposures = mine[each.attempt.name]
         inside = min(exposure.written for exposure in exposures) >= finding.cause_time and (each.end or 0) <= finding.effect_time
@@ -240,16 +182,31 @@ def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing
         gate = Gate(finding.alert and each in named, finding.alert and (each in named or alike))
         if kind == "size" and ((each.gpus or 0) < size or each.verdict == "benign" or not inside):
             continue  # it ended well, or is of a size that was not accused
-        held = _held(each.attempt.name, attempts, pricing, gate, left_out)
+        held = held_of(each.attempt.name, attempts, pricing, gate, left_out)
         if held is None:
             continue
         first = min(exposures, key=lambda exposure: (exposure.load.event_time, exposure.load.event_id)).load
         if cost == DIVERGED:
             yield from _invalid(finding, held, first.event_time, diverged=each in named, load=first.event_id)
         elif cost == ENDINGS:
-            yield from _ended(finding, held, attempts)
+            yield from ended(finding, held, attempts)
         else:
-            yield from _slowed(finding, held, first.event_time, attempts)
+            made = list(_slowed(finding, held, first.event_time, attempts))
+            slowed += made
+            unmeasured += [(held, first.event_time)] if not made else []
+    # An attempt that told too few steps was slowed as well; how much only the others show.
+    share = max((made.high.share for made in slowed if made.high), default=0.0)
+    yield from slowed
+    for held, since in unmeasured if share else ():
+        yield claim.below_gate(_at_share(finding, held, since, share), claim.UNMEASURED)
+
+
+def _at_share(finding: Finding, held: Held, since: int, share: float) -> Claim:
+    of = (held.each.attempt, held.each.nodes, held.gpus)
+    start = min(max(since, held.began), held.end)
+    return claim.slowdown(
+        *of, start=start, end=held.end, pace_ms=1.0, usual_ms=[1 - share], evidence=known(*cited(finding), held.each.record)
+    )
 
 
 def _slowed(finding: Finding, held: Held, loaded: int, attempts: Attempts) -> Iterator[Claim]:
@@ -257,31 +214,15 @@ def _slowed(finding: Finding, held: Held, loaded: int, attempts: Attempts) -> It
     each = held.each
     usual = attempts.paces_beside(each, finding.suspect) if each.pace else []
     if each.pace and usual:
-        evidence = _known(*_cited(finding), each.record, each.last_step.event_id if each.last_step else "")
+        evidence = known(*cited(finding), each.record, each.last_step.event_id if each.last_step else "")
         start = min(max(loaded, held.began), held.end)
         of = (each.attempt, each.nodes, held.gpus)
         made = claim.slowdown(*of, start=start, end=held.end, pace_ms=each.pace, usual_ms=usual, evidence=evidence)
-        yield _gated(held.gate, made)
-
-
-def _gated(gate: Gate, made: Claim) -> Claim:
-    if not gate.middle:
-        return claim.below_gate(made, gate.why)
-    return made if gate.low else msgspec.structs.replace(made, low=None)
+        yield gated(held.gate, made)
 
 
 def _bytes(exposure: Exposure) -> tuple[str, str]:
     return exposure.path, exposure.sha256
-
-
-def _cited(finding: Finding) -> list[str]:
-    """The records that did it, and where it showed."""
-    first = [item.event_id for item in finding.evidence if item.role in CAUSING or item.role == "removed"]
-    return [*first, *(item.event_id for item in finding.evidence if item.role == "effect")][:CITED_MAX]
-
-
-def _known(*ids: str) -> list[str]:
-    return [each for each in dict.fromkeys(ids) if each][:EVIDENCE_MAX]
 
 
 # --- what a body says -------------------------------------------------------------------------------------------------------------

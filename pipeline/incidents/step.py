@@ -28,7 +28,7 @@ from pipeline.incidents.building import Surroundings, days_of
 from pipeline.incidents.campaigns import GAP_MS, Linked, cluster_findings, window_of
 from pipeline.incidents.families import is_signal
 from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex
-from pipeline.incidents.losses import Pricing
+from pipeline.incidents.losses_ended import Pricing
 from pipeline.incidents.publishing import IncidentPublisher
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding

@@ -454,6 +454,7 @@ BELOW_ROOTS: dict[type[Body], RootedFacts] = {
     FileTouched: _of_file,
     FileIntegrity: _of_integrity,
 }
+TELLING = frozenset({*FACTS, *BELOW_ROOTS})
 
 
 # --- telling --------------------------------------------------------------------------------------------------------------------

@@ -19,7 +19,8 @@ to, where the site says that others are closed, events are marked as unproven.  
 """
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import msgspec
 
@@ -28,7 +29,7 @@ from pipeline.formats import registry
 from pipeline.formats.envelopes.raw import said_by
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.split_lines import PIECE_BYTES_MAX
-from pipeline.ingest.facts import PLACED, facts_of, spoken_for
+from pipeline.ingest.facts import PLACED, TELLING, facts_of, spoken_for
 from pipeline.ingest.rates import Rates
 from pipeline.ingest.reading import SourceReader, SourceReading, short_host
 from pipeline.ingest.splits import Place, Splits
@@ -57,6 +58,8 @@ JOB_SOURCES = frozenset({Source.TRAINING, Source.PROBE})
 EVENTS_MAX = 50_000  # of a record; with its refused lines they are numbered in 16 bits
 REFUSED = "refused"  # the source of lines of a batch that could not be kept
 REASONS_MAX, REASON_CHARACTERS_MAX = 3, 200
+_NO_HEADERS: Mapping[str, bytes] = MappingProxyType({})
+_WRITTEN = {source: source.value for source in Source}  # `value` of an enum is a call
 
 
 class IngestState:
@@ -67,6 +70,9 @@ class IngestState:
         self.settings = settings.ingest
         self.bucket_ms = settings.time.coverage_bucket_seconds * 1000
         self.grace_ms = settings.time.grace_seconds * 1000
+        self.record_bytes_max = settings.ingest.record_bytes_max
+        self.ahead_ms = settings.ingest.future_seconds_max * 1000
+        self.absurd_ms = settings.ingest.future_seconds_rejected * 1000
         self.authenticated = frozenset(settings.ingest.authenticated_topics)
         self.keep_ms = max(settings.retention.job_days, settings.retention.host_days) * DAY_MS
         self.reader = SourceReader(settings)
@@ -77,16 +83,38 @@ class IngestState:
         self.zones, self.rates = Zones(), Rates((source.name, source.expected_per_hour) for source in settings.sources)
         self.splits = Splits(cases)
         self.heard: set[tuple[str, str, Source, int]] = set()  # told already; telling again would be harmless
-        self._digesters: dict[tuple[str, str, str], Digester] = {}
+        self._digesters: dict[tuple[str, ...], Digester] = {}
+        self._origins: dict[tuple[str, str, str, str], Origin] = {}
 
-    def digester(self, source: Source, cluster: str, host: str) -> Digester:
-        """Makes the ids of events of one family, cluster and host."""
-        known = self._digesters.get((source, cluster, host))
+    def digester(self, *begin: str) -> Digester:
+        """Makes the ids of events of one family, cluster and host, and of one file where the line is what names them."""
+        known = self._digesters.get(begin)
         if known is None:
             if len(self._digesters) >= CACHE_MAX:
                 self._digesters.clear()
-            known = self._digesters[source, cluster, host] = Digester(source, cluster, host)
+            known = self._digesters[begin] = Digester(*begin)
         return known
+
+    def origin(self, topic: str, line: Line) -> "Origin":
+        """What all lines like this one share."""
+        key = (topic, line.host, line.program, line.file)
+        known = self._origins.get(key)
+        if known is None:
+            if len(self._origins) >= CACHE_MAX:
+                self._origins.clear()
+            known = self._origins[key] = Origin(self, topic, line)
+        return known
+
+
+class Origin:
+    """What does not depend on a line but on where it comes from: topic, host, program and file."""
+
+    __slots__ = ("file", "job", "program", "proven", "source")
+
+    def __init__(self, state: IngestState, topic: str, line: Line) -> None:
+        self.source = state.reader.reading_of(topic, line)
+        self.proven = not state.authenticated or topic in state.authenticated
+        self.job, self.file, self.program = map(state.veil.text, (self.source.job, line.file, line.program))  # as they are told
 
 
 Losses = dict[tuple[str, Source, str], set[int]]  # cluster, family, host -> buckets in which something of it was lost
@@ -146,12 +174,14 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
     outcomes: list[Outcome] = []
     heard: dict[tuple[str, Source, str], OnHost] = {}
     lost: Losses = {}
-    bucket_ms, progress, final = state.bucket_ms, 0, False
+    bucket_ms, of_people, progress, final = state.bucket_ms, state.conduct.kinds, 0, False
     for record in batch:
-        headers = dict(record.headers)
-        progress = max(progress, collected_time(record.timestamp, headers))
+        headers = dict(record.headers) if record.headers else _NO_HEADERS
+        read = collected_time(record.timestamp, headers)
+        if read > progress:
+            progress = read
         try:
-            if FINAL_HEADER in headers and record.value is not None:
+            if headers and FINAL_HEADER in headers and record.value is not None:
                 final = final or headers[FINAL_HEADER] == b"1"
                 outcomes.append(Filtered(record.offset, ErrorCode.CONTROL))
                 continue
@@ -169,9 +199,11 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
             if time < family.late_before:
                 row = msgspec.structs.replace(row, late=True)
             outcomes.append(row)
-            if facts := facts_of(event, state.roots):
+            kind = type(event.body)
+            if kind in TELLING and (facts := facts_of(event, state.roots)):
                 outcomes += facts
-            outcomes += state.conduct.of(event)
+            if kind in of_people:
+                outcomes += state.conduct.of(event)
             if row.future or time < family.keep_from:
                 continue  # nobody asks any more who was heard then; and a job may print any time a million times
             if time > family.latest:
@@ -190,7 +222,7 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
 
 def collected_time(stamped: int, headers: Mapping[str, bytes]) -> int:
     """When a record was collected, UTC ms: what its shipper says, but not later than its own timestamp."""
-    said = headers.get(COLLECTED_HEADER)
+    said = headers.get(COLLECTED_HEADER) if headers else None
     if said and said.isdigit() and len(said) <= COLLECTED_DIGITS_MAX:
         return min(int(said), stamped) if stamped > 0 else int(said)
     return max(stamped, 0)
@@ -206,8 +238,8 @@ def decode_record(
     value = record.value
     if value is None:
         raise _rejected(ErrorCode.TOMBSTONE, "the record has no value")
-    if len(value) > state.settings.record_bytes_max:
-        raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"{len(value)} bytes, at most {state.settings.record_bytes_max}")
+    if len(value) > state.record_bytes_max:
+        raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"{len(value)} bytes, at most {state.record_bytes_max}")
     if not value or value.isspace():
         raise _rejected(ErrorCode.EMPTY, "the record is empty")
     lines = registry.unwrap(value, headers)
@@ -246,16 +278,17 @@ def decode_line(
     twins: Twins | None,
 ) -> None:
     """Adds the events of one line, with their rows.  Raises RejectedRecord."""
-    value = record.value or b""
+    value, payload = record.value or b"", line.payload
     if line.broken:
         raise DecodeError(line.broken)
-    if not line.payload or line.payload.isspace():
+    if not payload or payload.isspace():
         raise _rejected(ErrorCode.EMPTY, "the line is empty")
-    if len(line.payload) > state.settings.record_bytes_max:  # inflated
-        raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"a line of {len(line.payload)} bytes, at most {state.settings.record_bytes_max}")
-    if headers and (value[:1] == b"{" or not value.startswith(line.payload)):
+    if len(payload) > state.record_bytes_max:  # inflated
+        raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"a line of {len(payload)} bytes, at most {state.record_bytes_max}")
+    if headers and (value[:1] == b"{" or not value.startswith(payload)):
         line = _as_shipped(state, record, line, headers)
-    source = state.reader.reading_of(record.topic, line)
+    origin = state.origin(record.topic, line)
+    source = origin.source
     collected = _collected(line, record)
     reading = Reading(zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys)
     try:
@@ -267,22 +300,18 @@ def decode_line(
         if error.format:
             _lose(state, lost, registry.by_name(error.format).source, source, collected)
         raise
-    sha256 = hashlib.sha256(line.payload).hexdigest()
+    sha256 = hashlib.sha256(payload).hexdigest()
+    raw = payload.decode("utf-8", "surrogateescape")
     for parsed in events:
-        event = _event(state, parsed, line, source, collected, sha256)
-        if state.authenticated and record.topic not in state.authenticated:
-            event = msgspec.structs.replace(event, id=digest("unproven", event.id), unproven=True)  # never in the place of a true one
+        event = _event(state, parsed, line, origin, collected, sha256)
         if twins is not None and not parsed.own_id:
             event = twins.told_apart(event)
         try:
-            future = _is_ahead(state, event, collected, record)
+            future = _is_ahead(state, event.event_time, collected, record.timestamp)
         except TimestampOutOfRange:
             _lose(state, lost, event.source, source, collected)
             raise
-        row = _row(state, event, parsed, line, record, len(decoded), future=future)
-        if line.host and event.source in PER_HOST and source.host != event.host:
-            row.attrs["shipped_by"] = source.host
-        decoded.append((event, row))
+        decoded.append((event, _row(state, event, parsed, line, origin, record, len(decoded), raw, future=future)))
         if sha256 < SAMPLED_BELOW and parsed.event_time is not None:
             state.zones.note((event.source, event.host or line.file, source.zone.key), event.event_time, collected)
     if source.expected and events:
@@ -357,7 +386,8 @@ def _lose_split(state: IngestState, line: Line, source: SourceReading, collected
 
 def _collected(line: Line, record: Record) -> int:
     """Both clocks are the producer's to set: an absurd one must not become the year of a line."""
-    return min(max(line.collected_time or record.timestamp, YEAR_2000_MS), YEAR_2100_MS)
+    time = line.collected_time or record.timestamp
+    return time if YEAR_2000_MS <= time <= YEAR_2100_MS else min(max(time, YEAR_2000_MS), YEAR_2100_MS)
 
 
 def _refused_row(state: IngestState, record: Record, number: int, line: Line, error: RejectedRecord, index: int) -> EventRow:
@@ -413,24 +443,29 @@ def _as_shipped(state: IngestState, record: Record, line: Line, headers: Mapping
     return shipped if state.reader.reading_of(record.topic, shipped).job else line
 
 
-def _event(state: IngestState, parsed: Parsed, line: Line, source: SourceReading, collected: int, sha256: str) -> Event:
+def _event(state: IngestState, parsed: Parsed, line: Line, origin: Origin, collected: int, sha256: str) -> Event:
     """The event, attributed to cluster, host and job."""
-    kind, family, body = type(parsed.body).__name__, parsed.source, state.veil.body(parsed.body)
+    source, family, said = origin.source, parsed.source, parsed.body
+    body = said if state.veil.idle else state.veil.body(said)
     host = short_host(parsed.host) if parsed.host else source.host
     job = getattr(body, "job", "")
-    if family in JOB_SOURCES and (not job or not source.is_of(getattr(parsed.body, "job", ""))):
-        job = state.veil.text(source.job)
+    if family in JOB_SOURCES and (not job or not source.is_of(getattr(said, "job", ""))):
+        job = origin.job
+    offset, time = line.file_offset, parsed.event_time
     if parsed.own_id:
         digester = state.digester(family, source.cluster, host if family in PER_HOST else "")
-        event_id = digester.digest(parsed.own_id, kind)
+        event_id = digester.of_own(parsed.own_id, type(said).__name__)
     else:
-        own_time = -1 if parsed.event_time is None else parsed.event_time
-        where = -1 if line.file_offset is None else line.file_offset
-        event_id = state.digester(family, source.cluster, host).digest(line.file, own_time, where, line.payload, kind)
-    time = collected if parsed.event_time is None else parsed.event_time
+        digester = state.digester(family, source.cluster, host, line.file)
+        own_time, place = -1 if time is None else time, -1 if offset is None else offset
+        event_id = digester.of_line(own_time, place, line.payload, type(said).__name__)
+    if not origin.proven:  # never in the place of a true one
+        event_id = digest("unproven", event_id)
+    if time is None:
+        time = collected
     if isinstance(body, JobRecord):
         body = with_uids(state.directory, body, time)
-    placed = line.file_offset is not None and isinstance(body, PLACED)
+    placed = offset is not None and isinstance(body, PLACED)
     return Event(
         id=event_id,
         source=family,
@@ -440,62 +475,69 @@ def _event(state: IngestState, parsed: Parsed, line: Line, source: SourceReading
         host=host,
         job=job,
         sha256=sha256,
-        file=state.veil.text(line.file) if placed else "",
-        position=line.file_offset if placed else None,
+        file=origin.file if placed else "",
+        position=offset if placed else None,
+        unproven=not origin.proven,
     )
 
 
-def _is_ahead(state: IngestState, event: Event, collected: int, record: Record) -> bool:
+def _is_ahead(state: IngestState, time: int, collected: int, stamped: int) -> bool:
     """Is the event's time ahead of when it was seen?  Raises TimestampOutOfRange where it is absurd.
 
     A shipper shares the wrong clock of its host; a broker that stamps records does not.
     """
-    time = event.event_time
-    seen = record.timestamp if 0 < record.timestamp < collected else collected
+    seen = stamped if 0 < stamped < collected else collected
     ahead = time - seen
-    if not YEAR_2000_MS <= time < YEAR_2100_MS or ahead > state.settings.future_seconds_rejected * 1000:
+    if not YEAR_2000_MS <= time < YEAR_2100_MS or ahead > state.absurd_ms:
         raise TimestampOutOfRange(f"event time {time} ms, collected {collected} ms, seen by {seen} ms")
-    return ahead > state.settings.future_seconds_max * 1000
+    return ahead > state.ahead_ms
 
 
-def _row(state: IngestState, event: Event, parsed: Parsed, line: Line, record: Record, index: int, *, future: bool) -> EventRow:
+def _row(
+    state: IngestState, event: Event, parsed: Parsed, line: Line, origin: Origin, record: Record, index: int, raw: str, *, future: bool
+) -> EventRow:
+    family, host = event.source, event.host
     kind, attrs = attributes(event.body)
     if parsed.unmapped:
         attrs.update(state.veil.unmapped(parsed.unmapped))
-    if event.source in JOB_SOURCES and (claimed := spoken_for(event)) != event.job:
+    if family in JOB_SOURCES and (claimed := spoken_for(event)) != event.job:
         attrs["claimed_job"] = claimed
     if event.unproven:
         attrs["sender"] = "not authenticated"
+    if line.host and family in PER_HOST and origin.source.host != host:
+        attrs["shipped_by"] = origin.source.host
     actor = actor_of(state.directory, event)
+    offset = line.file_offset
     return EventRow(
-        event_time=event.event_time,
-        collected_time=line.collected_time or 0,
-        kafka_time=record.timestamp,
-        cluster=event.cluster,
-        source=event.source.value,
-        kind=kind,
-        host=event.host,
-        job=event.job,
-        actor=actor.id if actor else "",
-        event_id=event.id,
-        sha256=event.sha256,
-        attrs=attrs,
-        raw=line.payload.decode("utf-8", "surrogateescape"),
-        late=False,
-        future=future,
-        topic=record.topic,
-        partition=record.partition,
-        offset=record.offset,
-        index=index,
-        file=state.veil.text(line.file),
-        file_offset=-1 if line.file_offset is None else line.file_offset,
-        program=state.veil.text(line.program),
+        record.topic,
+        record.partition,
+        record.offset,
+        index,
+        event.event_time,
+        line.collected_time or 0,
+        record.timestamp,
+        event.cluster,
+        _WRITTEN[family],
+        kind,
+        host,
+        event.job,
+        actor.id if actor else "",
+        event.id,
+        event.sha256,
+        attrs,
+        raw,
+        False,  # whether it is late is seen by the batch
+        future,
+        origin.file,
+        -1 if offset is None else offset,
+        origin.program,
     )
 
 
-def _observed(state: IngestState, heard: Iterable[OnHost]) -> Iterator[Outcome]:
+def _observed(state: IngestState, heard: Iterable[OnHost]) -> list[Outcome]:
     """How far each family came, and in which buckets it was heard: for the cluster, and to each host that was not told yet."""
     families: dict[tuple[str, Source], tuple[int, set[int]]] = {}
+    outcomes: list[Outcome] = []
     for on_host in heard:
         if not on_host.latest:
             continue
@@ -504,25 +546,25 @@ def _observed(state: IngestState, heard: Iterable[OnHost]) -> Iterator[Outcome]:
         buckets.update(on_host.buckets)
         families[key] = max(latest, on_host.latest), buckets
         if on_host.source in PER_HOST and on_host.host:
-            yield from _told_heard(state, on_host)
-    for (cluster, source), (latest, buckets) in families.items():
-        yield Observed(cluster, source, latest, tuple(sorted(buckets)))
+            outcomes += _told_heard(state, on_host)
+    outcomes += [Observed(*key, latest, tuple(sorted(buckets))) for key, (latest, buckets) in families.items()]
+    return outcomes
 
 
-def _told_heard(state: IngestState, on_host: OnHost) -> Iterator[Tell]:
+def _told_heard(state: IngestState, on_host: OnHost) -> list[Tell]:
     """What is news in a batch, in one fact a day."""
-    key = (on_host.cluster, on_host.host, on_host.source)
+    cluster, host, source, told_before = on_host.cluster, on_host.host, on_host.source, state.heard
+    if len(told_before) >= HEARD_CACHE_MAX:
+        told_before.clear()
     days: dict[int, list[int]] = {}
     for bucket in on_host.buckets:
-        if (*key, bucket) not in state.heard:
+        place = (cluster, host, source, bucket)
+        if place not in told_before:
+            told_before.add(place)
             days.setdefault(bucket // DAY_MS, []).append(bucket)
-    for buckets in days.values():
-        if len(state.heard) >= HEARD_CACHE_MAX:
-            state.heard.clear()
-        state.heard.update((*key, bucket) for bucket in buckets)
-        told = heard_in(on_host.source, buckets, state.bucket_ms)
-        fact = Fact(host_case(on_host.cluster, on_host.host), f"heard/{on_host.source}/{told.bucket}", b"", encode_told(told))
-        yield Tell("hosts", fact)
+    told = [heard_in(source, buckets, state.bucket_ms) for buckets in days.values()]
+    case = host_case(cluster, host)
+    return [Tell("hosts", Fact(case, f"heard/{source}/{each.bucket}", b"", encode_told(each))) for each in told]
 
 
 def _rejected(code: ErrorCode, reason: str) -> RejectedRecord:

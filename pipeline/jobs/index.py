@@ -8,7 +8,8 @@ facts that name an attempt go to it, the others to the attempt that was running,
     events            15->1     30->1      55->1           65->2       80->2
 
 Of a job of Kubernetes nobody writes a record: an attempt begins with each creation of the job.  What precedes them all, or has none, is
-of an attempt that began at time 0, or behind what was evicted.
+of an attempt that began at time 0, or behind what was evicted.  Objects of several kinds may have one name, and owners of their own: what
+names a kind goes to the last that was created of it, so that nobody owns another's job by making something that is called so.
 """
 
 import posixpath
@@ -18,17 +19,19 @@ from collections.abc import Collection, Sequence
 import msgspec
 from sortedcontainers import SortedSet
 
-from pipeline.detect.case import CLOCK_MS, Case, Site
+from pipeline.detect.case import CLOCK_MS, Case, Site, based
 from pipeline.detect.workload import creates
 from pipeline.formats.split_lines import released_at, whole_lines
 from pipeline.model import watched
 from pipeline.model.events import (
     Body,
     Event,
+    FileTouched,
     JobRecord,
     KillRequest,
     KubernetesRequest,
     LinePart,
+    ObjectEvent,
     PrivilegeUsed,
     ProcessRun,
     ProcessSpawned,
@@ -39,7 +42,7 @@ from pipeline.model.events import (
 from pipeline.model.identity import Identity
 from pipeline.model.privacy import Veil
 from pipeline.model.told import ArtefactUse, Attempt, Emitted, HostCoverage, NodeTouch, Told, Tombstone, Touch, attempt_of
-from pipeline.model.workload import is_workload
+from pipeline.model.workload import is_workload, kind_of
 
 SUMMARY = "summary/"  # begins the subject of what was told to incidents
 SIGNAL_MAX = 65  # the kernel's greatest is 64
@@ -122,20 +125,22 @@ class JobIndex:
             if self._veil is not None:
                 lines = [msgspec.structs.replace(line, body=self._veil.body(line.body)) for line in lines]
             known = [*(told for name, told in self.told.items() if name not in self._pieces), *lines]
-        events = [told for told in known if isinstance(told, Event)]
+        events = based([told for told in known if isinstance(told, Event)])
+        known = [*events, *(told for told in known if not isinstance(told, Event))]
         for event in events:
             if isinstance(event.body, JobRecord) and (attempt := attempt_of(event.cluster, event.body)):
                 by_attempt.setdefault(attempt, ([], [], [], []))
         if is_workload(self.job):
             for attempt in self._created(events, [each.submit for each in by_attempt if each not in self.forgotten]):
                 by_attempt.setdefault(attempt, ([], [], [], []))
+        kinds = self._kinds(events, by_attempt) if is_workload(self.job) else {}
         started = {(attempt.job, attempt.submit) for attempt in by_attempt if attempt.start >= 0}
         attempts = sorted(each for each in by_attempt if each.start >= 0 or (each.job, each.submit) not in started)
         begins = _begins(attempts)
         for told in known:
             if isinstance(told, Event):
                 named = attempt_of(told.cluster, told.body) if isinstance(told.body, JobRecord) else None
-                attempt = named if named in attempts else self._running(attempts, begins, told.event_time)
+                attempt = named if named in attempts else self._of_kind(kinds, told) or self._running(attempts, begins, told.event_time)
                 if attempt is not None:
                     by_attempt[attempt][0].append(told)
             elif isinstance(told, (Touch, NodeTouch)) and told.attempt in by_attempt:
@@ -158,6 +163,25 @@ class JobIndex:
         if known and all(first < time - CLOCK_MS for time in (*times, *recorded)):
             times.insert(0, after + 1 if after else 0)
         return [Attempt(self.cluster, self.job, time, time) for time in times]
+
+    @staticmethod
+    def _kinds(events: Sequence[Event], attempts: Collection[Attempt]) -> dict[str, list[Attempt]]:
+        """Attempts that began with the creation of an object, by its kind and time; none where all are of one kind."""
+        begun = {attempt.submit: attempt for attempt in attempts if attempt.submit == attempt.start}
+        found: dict[str, dict[int, Attempt]] = {}
+        for event in events:
+            body = event.body
+            if isinstance(body, KubernetesRequest) and creates(body) and event.event_time in begun:
+                found.setdefault(kind_of(body.resource), {})[event.event_time] = begun[event.event_time]
+        return {kind: [made[time] for time in sorted(made)] for kind, made in found.items()} if len(found) > 1 else {}
+
+    @staticmethod
+    def _of_kind(kinds: dict[str, list[Attempt]], event: Event) -> Attempt | None:
+        """The last attempt of the kind that a request or an event of the cluster names, which had begun by then."""
+        body = event.body
+        named = body.resource if isinstance(body, KubernetesRequest) else body.kind if isinstance(body, ObjectEvent) else ""
+        mine = [attempt for attempt in kinds.get(kind_of(named), ()) if attempt.submit <= event.event_time]
+        return mine[-1] if mine else None
 
     @property
     def forgotten(self) -> tuple[Attempt, ...]:
@@ -203,21 +227,28 @@ def _attempt_named(told: Told) -> Attempt | None:
 
 
 def _kind_and_time(told: Told) -> tuple[str, int]:
-    """The kind has a bound of its own: twenty thousand harmless signals, or requests, must not push out one deadly signal behind them."""
+    """The kind has a bound of its own: twenty thousand harmless signals, or requests, must not push out one deadly signal behind them.
+
+    Nor must what anybody may send push out what known senders do, nor what befell others on a node what befell the job.
+    """
     if isinstance(told, Event):
-        return f"{type(told.body).__name__}{_whose(told.body)}", told.event_time
+        return f"{type(told.body).__name__}{_whose(told.body)}{_sent(told)}", told.event_time
     if isinstance(told, (Touch, NodeTouch)):
-        body = told.event.body
+        body, closely = told.event.body, told.matched if isinstance(told, Touch) else told.job_pid
         which = f"/{min(body.signal, SIGNAL_MAX)}/{body.success}" if isinstance(body, SignalSent) else _whose(body)
-        return f"{type(told).__name__}/{type(body).__name__}{which}", told.event.event_time
+        return f"{type(told).__name__}/{type(body).__name__}{which}/{closely}{_sent(told.event)}", told.event.event_time
     if isinstance(told, ArtefactUse):
         return f"ArtefactUse/{type(told.load.body).__name__}/{type(told.before.body).__name__ if told.before else ''}", told.load.event_time
     return type(told).__name__, 0
 
 
+def _sent(event: Event) -> str:
+    return "/unproven" if event.unproven else ""
+
+
 def _whose(body: Body) -> str:
     """What a kind is divided by: who asks often must not push out what somebody else asked."""
-    if isinstance(body, (KillRequest, ProcessRun)):
+    if isinstance(body, (KillRequest, ProcessRun, FileTouched)):
         return f"/{body.uid}"
     if isinstance(body, (KubernetesRequest, PrivilegeUsed, SessionCommand)):
         return f"/{body.user}"

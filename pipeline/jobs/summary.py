@@ -70,13 +70,19 @@ def summarise(case: Case, verdict: Verdict | None) -> JobSummary | None:
         steps=tuple(_steps(samples))[-STEPS_MAX:],
         exposures=exposures,
         arguments=tuple(_arguments(case)),
+        loads_told=bool(case.loaded()),
     )
 
 
 def cohorts_of(case: Case, summary: JobSummary) -> list[str]:
-    """Where the summary belongs: with its configuration, when training told anything, and with all that are as large as it."""
+    """Where the summary belongs: with those of its account, when training told anything, and with all that are as large as it.
+
+    What somebody wrote is loaded by attempts of all configurations of an account; without one, its own configuration is all that is known.
+    """
     large = case.site.windows.large_job_gpus
-    found = [f"configuration/{summary.configuration}"] if summary.pace or summary.steps else []
+    accounts = sorted({record.account for _, record in case.records if record.account})
+    name = digest("account", accounts[0]) if accounts else summary.configuration
+    found = [f"configuration/{name}"] if summary.pace or summary.steps else []
     return [*found, f"size/{large}"] if (summary.gpus or 0) >= large else found
 
 
@@ -97,6 +103,7 @@ def examine(case: Case, summary: JobSummary | None, verdict: Verdict | None) -> 
         missing=tuple(sorted({source for item in verdict.checklist for source in item.missing})) if verdict else (),
         exposures=exposures,
         nodes=case.nodes,
+        loads_told=bool(case.loaded()),
         task=_task(case),
         resumed=_resumed(case),
         **(_course(case, summary) if verdict else {}),
@@ -144,9 +151,9 @@ def _task(case: Case) -> str:
 
 
 def _resumed(case: Case) -> tuple[str, Mark] | None:
-    """Which job had saved what it loaded first, and when."""
-    loads = case.loaded(CheckpointLoaded)
-    save = max(loads[0].saves, key=lambda each: (each.event_time, each.id), default=None) if loads else None
+    """Which job had saved what it loaded first, and when.  Shards of a dataset are loaded alike, and no job saved them."""
+    saves = next((load.saves for load in case.loaded(CheckpointLoaded) if load.saves), ())
+    save = max(saves, key=lambda each: (each.event_time, each.id), default=None)
     return (save.job, Mark(save.event_time, save.id)) if save is not None else None
 
 
@@ -232,7 +239,7 @@ def _exposures(case: Case) -> Iterator[Exposure]:
             writer = actor_of(case.site.directory, write)
             if writer is not None and _foreign(case, writer, path, write):
                 foreign[writer.id] = write
-            else:
+            elif not write.unproven:
                 foreign.clear()
         for name, write in foreign.items():
             yield Exposure(

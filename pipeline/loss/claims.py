@@ -5,6 +5,7 @@
     restart         from the failure to the next attempt's start: the GPUs may have served others, so low is nothing
     slowdown        the share of its time that its siblings did not need
     invalid         the whole run from its load of altered bytes on, less runs shown to be unaffected
+    held            the whole run of a job that only kept GPUs from others
 
 Sources: the decomposition of effective training time in arXiv 2410.21680; slow-down against the cohort as in arXiv 2505.05713; badput kinds
 of the goodput documentation of Google Cloud TPUs.  What counts as invalid is our own: no published formula was found.
@@ -17,10 +18,15 @@ import msgspec
 from pipeline.errors import require
 from pipeline.model.told import Attempt
 
-KINDS = ("invalid", "hang", "lost_progress", "slowdown", "restart")  # in the order in which hours are given to lines
+KINDS = ("invalid", "held", "hang", "lost_progress", "slowdown", "restart")  # in the order in which hours are given to lines
 NOT_SEEN = "its results were not seen to differ: low counts nothing"
 BELOW = "no finding above its gate says so: high alone counts it"
 TRACED = "it loaded the altered bytes without a finding of its own: high alone counts it"
+DERIVED = "it may have gone on from what had been saved after altered bytes were loaded: high alone counts it"
+UNTOLD = "no record says what it loaded, and others at its work loaded altered bytes: high alone counts it"
+BEFORE_REMOVAL = "its work may have led to what was removed: high alone counts it"
+UNMEASURED = "it told too few steps: high alone counts it, as slow as the slowest"
+NEARBY = "nothing but time and place ties its end to the act: high alone counts it"
 EVIDENCE_MAX = 12
 RESTART_MIDDLE_MS = 600_000  # a cold restart takes 200 to 900 s (arXiv 2602.00277); what is longer is queueing
 
@@ -110,6 +116,12 @@ def invalid(attempt: Attempt, nodes: Sequence[str], gpus: int, *, loaded: int, e
     return _claim("invalid", attempt, nodes, gpus, span if diverged else None, span, span, evidence, note)
 
 
+def held(attempt: Attempt, nodes: Sequence[str], gpus: int, *, began: int, ended: int, evidence: Sequence[str]) -> Claim:
+    """All of the run: no step of training was seen in it."""
+    span = Span(began, ended)
+    return _claim("held", attempt, nodes, gpus, span, span, span, evidence)
+
+
 def below_gate(claim: Claim, why: str = BELOW) -> Claim:
     """The same in the high reading alone."""
     return msgspec.structs.replace(claim, low=None, middle=None, note="; ".join(filter(None, (claim.note, why))))
@@ -147,7 +159,11 @@ def _both(one: Claim, other: Claim) -> Claim:
 
 def _notes(each: Claim) -> str:
     """What still holds of what was noted of its parts."""
-    settled = {"", *((NOT_SEEN,) if each.low or not each.middle else ()), *((BELOW, TRACED) if each.middle else ())}
+    settled = {
+        "",
+        *((NOT_SEEN,) if each.low or not each.middle else ()),
+        *((BELOW, TRACED, DERIVED, UNTOLD, BEFORE_REMOVAL, UNMEASURED, NEARBY) if each.middle else ()),
+    }
     return "; ".join(sorted({*each.note.split("; ")} - settled))
 
 

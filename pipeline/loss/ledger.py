@@ -27,6 +27,7 @@ from pipeline.model.told import Attempt
 DIRECT, INDIRECT = "direct", "indirect"
 FORMULAS: Mapping[str, str] = {
     "invalid": "GPUs x (end - load of altered bytes)",
+    "held": "GPUs x (end - start), without a step",
     "hang": "GPUs x (end - last step)",
     "lost_progress": "GPUs x (failure - last good checkpoint)",
     "slowdown": "GPUs x time x (1 - pace of siblings / own pace)",

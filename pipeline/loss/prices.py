@@ -11,11 +11,14 @@ Access 2025); PUE 1.1 at best, 1.56 on average (Uptime Institute survey, 2024).
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pipeline.errors import ConfigError
-from pipeline.settings import LossSettings
+
+if TYPE_CHECKING:
+    from pipeline.settings import LossSettings
 
 Three = tuple[float, float, float]
 READINGS = ("low", "middle", "high")
@@ -86,7 +89,7 @@ class Prices:
         return [start, *(each.since for each in self.periods if start < each.since < end), end]
 
 
-def prices_of(settings: LossSettings) -> Prices:
+def prices_of(settings: "LossSettings") -> Prices:
     """As the settings state them."""
     names = [name for name in Price.__struct_fields__ if name != "since"]
     return Prices([Price(since=each.since_ms, **{name: getattr(each, name) for name in names}) for each in settings.prices])

@@ -27,8 +27,9 @@ def attributes(body: Body) -> tuple[str, dict[str, str]]:
     fields = msgspec.to_builtins(body)
     kind = fields.pop("type")
     for name, value in fields.items():
-        if value.__class__ is not str:
-            fields[name] = _TEXTS.get(value.__class__, str)(value)
+        of = value.__class__
+        if of is not str:
+            fields[name] = str(value) if of is int or of is float else _TEXTS.get(of, str)(value)
     return kind, fields
 
 

@@ -83,6 +83,8 @@ class Conduct:
             Progress: self._pace,
         }
 
+        self.kinds = frozenset(self._of)  # of which something is ever told
+
     def of(self, event: Event) -> Sequence[Tell]:
         """Facts for identities; of a training step, for the host of whose log it is."""
         tell = self._of.get(type(event.body))

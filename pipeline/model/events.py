@@ -89,7 +89,7 @@ class ControllerJob(Body, frozen=True, tag="controller_job"):
     """The controller's word on a job's life."""
 
     job: str
-    change: str  # submitted | allocated | started | completed | time_limit | preempted | requeued | node_failed | oom | cancelled
+    change: str  # submitted | allocated | started | completed | time_limit | preempted | requeued | node_failed | oom | cancelled | deleted
     exit_code: int | None = None
     exit_signal: int | None = None
     nodes: tuple[str, ...] = ()
@@ -454,6 +454,7 @@ class KubernetesRequest(Body, frozen=True, tag="kubernetes_request"):
     agent: str = ""
     command: tuple[str, ...] = ()  # of an exec
     container: str = ""
+    trial: str = ""  # yes: a dry run, nothing was changed; claimed: its address says so, which the body of a deletion overrules
 
 
 class RuntimeAlert(Body, frozen=True, tag="runtime_alert"):

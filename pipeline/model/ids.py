@@ -3,6 +3,7 @@
 An id never depends on partition, offset, arrival or clock, so that every replay gives the same one.
 """
 
+from functools import lru_cache
 from hashlib import blake2b
 from typing import NewType
 
@@ -35,6 +36,21 @@ class Digester:
         whole.update(_encoded(parts))
         return whole.hexdigest()
 
+    def of_line(self, time: int, place: int, payload: bytes, kind: str) -> str:
+        """`digest` of these, in a third of the time: most events are named by their line."""
+        whole = self._begun.copy()
+        written, where = str(time), str(place)
+        begin = f"{len(written)}:{written},{len(where)}:{where},{len(payload)}:"
+        whole.update(b"%b%b,%b" % (begin.encode(), payload, _encoded_word(kind)))
+        return whole.hexdigest()
+
+    def of_own(self, own_id: str, kind: str) -> str:
+        """`digest` of these, for events that their source names."""
+        whole = self._begun.copy()
+        data = own_id.encode("utf-8", "surrogatepass")
+        whole.update(b"%d:%b,%b" % (len(data), data, _encoded_word(kind)))
+        return whole.hexdigest()
+
 
 def _encoded(parts: tuple[str | bytes | int, ...]) -> bytes:
     encoded = b""
@@ -42,6 +58,11 @@ def _encoded(parts: tuple[str | bytes | int, ...]) -> bytes:
         data = part if isinstance(part, bytes) else str(part).encode("utf-8", "surrogatepass")
         encoded += b"%d:%b," % (len(data), data)
     return encoded
+
+
+@lru_cache(maxsize=1024)
+def _encoded_word(word: str) -> bytes:
+    return _encoded((word,))
 
 
 def rank(*numbers: int) -> bytes:

@@ -54,6 +54,7 @@ class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examine
     configuration: str = ""
     saved: Mark | None = None  # the last checkpoint that its framework said it had saved
     resumed: tuple[str, Mark] | None = None  # of what it loaded first: the job that had saved it, and when
+    loads_told: bool = True  # does any record tell of a file that it loaded?
     last_step: Mark | None = None
     steps_apart: int = 0  # ms between two steps that it logs; 0: nobody knows
     timed_out: str = ""  # event id: a collective operation timed out
@@ -137,7 +138,7 @@ class LossLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a ledger."""
 
     ledger: str  # direct | indirect
-    kind: str  # invalid | hang | lost_progress | slowdown | restart | staff | others: lines that are not listed, together
+    kind: str  # invalid | held | hang | lost_progress | slowdown | restart | staff | others: lines that are not listed, together
     attempt: Attempt | None
     gpu_hours: Range
     money: Range

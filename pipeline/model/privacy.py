@@ -202,12 +202,12 @@ class Veil:
 
     def __init__(self, pseudonyms: Pseudonyms | None, masked: Iterable[str] = ()) -> None:
         self.pseudonyms, self._masked = pseudonyms, frozenset(masked)
-        self._idle = pseudonyms is None and not self._masked
+        self.idle = pseudonyms is None and not self._masked
         self._fields: dict[type[Body], tuple[tuple[str, str], ...]] = {}
 
     def body(self, body: Any) -> Any:
         """The body as it is told."""
-        if self._idle or isinstance(body, LinePart):  # a piece is veiled once its line is whole
+        if self.idle or isinstance(body, LinePart):  # a piece is veiled once its line is whole
             return body
         if isinstance(body, AuditRecord):
             return msgspec.structs.replace(body, fields=self._audit(body))
@@ -245,7 +245,7 @@ class Veil:
 
     def unmapped(self, fields: Mapping[str, str]) -> Mapping[str, str]:
         """Nobody knows what these hold: with pseudonyms they are left to the raw line."""
-        if self._idle:
+        if self.idle:
             return fields
         return {name: MASKED if self.pseudonyms is not None or name in self._masked else value for name, value in fields.items()}
 

@@ -18,6 +18,7 @@ Holds: decoding gives back what was encoded, but for the steps left out; what an
 """
 
 from collections.abc import Iterator, Sequence
+from sys import intern
 
 import msgspec
 
@@ -76,6 +77,7 @@ class JobSummary(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="job_s
     steps: tuple[Step, ...]
     exposures: tuple[Exposure, ...]
     arguments: tuple[tuple[str, str, Evidence], ...] = ()  # what training says that it runs with: name, value
+    loads_told: bool = True  # it says what it loads; who does not may have loaded anything
 
     @property
     def exposed(self) -> bool:
@@ -83,12 +85,13 @@ class JobSummary(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="job_s
         return any(not each.restored for each in self.exposures)
 
 
-class Brief(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    """The beginning of what is kept: all that must be known of a member while nobody is compared."""
+class Brief(msgspec.Struct, frozen=True, gc=False):
+    """All that must be known of a member while nobody is compared."""
 
     attempt: Attempt
     seen: int
     exposed: bool
+    owner: str
 
 
 # --- how it is kept ---------------------------------------------------------------------------------------------------------------
@@ -130,9 +133,9 @@ class _Exposure(msgspec.Struct, frozen=True, gc=False, array_like=True):
 class _Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
     attempt: Attempt
     seen: int
-    exposed: bool  # up to here a `Brief`
+    exposed: bool
     words: tuple[tuple[str, str], ...]  # (role, source) of records
-    owner: str
+    owner: str  # up to here a `_Head`
     configuration: str
     gpus: int | None
     nodes: tuple[str, ...]
@@ -145,12 +148,21 @@ class _Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
     steps: tuple[_Step, ...]
     exposures: tuple[_Exposure, ...]
     arguments: tuple[tuple[str, str, _Cite], ...]
+    loads_told: bool = True
+
+
+class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    attempt: Attempt
+    seen: int
+    exposed: bool
+    words: msgspec.Raw
+    owner: str
 
 
 InCohort = JobSummary | Emitted | Tombstone
 _encode = msgspec.msgpack.Encoder().encode
 _decode_kept = msgspec.msgpack.Decoder(_Kept).decode
-_decode_brief = msgspec.msgpack.Decoder(Brief).decode
+_decode_head = msgspec.msgpack.Decoder(_Head).decode
 _decode_told = msgspec.msgpack.Decoder(InCohort).decode
 
 
@@ -187,7 +199,7 @@ def encode_summary(value: JobSummary) -> bytes:
     return _encode(
         _Kept(
             value.attempt, value.seen, value.exposed, tuple(pack.words), value.owner, value.configuration, value.gpus, value.nodes,
-            value.end, value.state, value.verdict, value.cause, record, pace, steps, exposures, arguments,
+            value.end, value.state, value.verdict, value.cause, record, pace, steps, exposures, arguments, value.loads_told,
         )
     )  # fmt: skip
 
@@ -200,10 +212,11 @@ def decode_in_cohort(body: bytes) -> InCohort:
 def brief_of(body: bytes) -> Brief | Emitted | None:
     """The same in short: most members are never compared with anybody."""
     if body[0] == ARRAY:
-        return _decode_brief(body)
+        head = _decode_head(body)
+        return Brief(head.attempt, head.seen, head.exposed, intern(head.owner))
     told = _decode_told(body)
     if isinstance(told, JobSummary):
-        return Brief(told.attempt, told.seen, told.exposed)
+        return Brief(told.attempt, told.seen, told.exposed, told.owner)
     return told if isinstance(told, Emitted) else None
 
 
@@ -275,6 +288,7 @@ def _whole(kept: _Kept) -> JobSummary:
             for each in kept.exposures
         ),
         arguments=tuple((name, said, cited(cite, "argument", name, said)) for name, said, cite in kept.arguments),
+        loads_told=kept.loads_told,
     )
 
 

@@ -139,6 +139,8 @@ decode_told = msgspec.msgpack.Decoder(Told).decode
 def heard_in(source: Source, buckets: Collection[int], width: int) -> Heard:
     """One fact for buckets of a width, of which there is at least one; at best of one day."""
     first = min(buckets)
+    if len(buckets) == 1:
+        return Heard(source, first, b"\x01", width)
     bits = sum(1 << (bucket - first) // width for bucket in buckets)
     return Heard(source, first, bits.to_bytes((bits.bit_length() + 7) // 8, "little"), width)
 

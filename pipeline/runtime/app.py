@@ -6,13 +6,10 @@ environment beats the constructor: a stray BROKER_URL in a container would win i
 """
 
 import asyncio
-import atexit
 import gc
 import logging
 import os
-import shutil
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -43,6 +40,7 @@ REQUEST_SECONDS = 90.0  # Faust demands more than the session timeout
 GC_THRESHOLDS = (100_000, 50, 50)  # many objects live for one batch: 79 k -> 141 k events per CPU second, measured
 EXIT_CRASHED = 1
 BEAT_SECONDS = 0.5
+NEVER_SECONDS = 1e6
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 log = logging.getLogger("trainwatch.worker")
@@ -60,6 +58,8 @@ class WorkerThread(driver.AIOKafkaConsumerThread):
 
 class WorkerConsumer(BatchConsumer):
     """Runs the checkpoint where Faust commits, and starts where the state says."""
+
+    pause_seconds = 0.02
 
     def _new_consumer_thread(self) -> Any:
         return WorkerThread(self, loop=self.loop, beacon=self.beacon)
@@ -117,6 +117,9 @@ class App(BatchApp):
             self.failure = self.failure or FatalError(f"take-over ended by the group: {why}", advice=advice)
             raise
 
+    def _create_directories(self) -> None:
+        """None: with a store in memory Faust leaves them empty, and a worker that is killed would leave them for ever."""
+
     async def on_start(self) -> None:
         self._beat()
         await super().on_start()
@@ -155,11 +158,8 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
     """The app of one worker process, ready to run.  `instance`: its name in the group, when it has claimed one already."""
     if instance is None:
         instance = claim(settings) if settings.worker.instance_id == AUTO else Instance(settings.worker.instance_id)
-    scratch = tempfile.mkdtemp(prefix="trainwatch-")  # Faust wants a folder, and leaves nothing in it with a store in memory
-    atexit.register(shutil.rmtree, scratch, ignore_errors=True)
     app = App(
         settings.kafka.group,
-        datadir=scratch,
         broker=f"kafka://{settings.kafka.bootstrap_servers.replace(',', ';')}",
         broker_credentials=_credentials(settings.kafka),
         env_prefix="TRAINWATCH_FAUST_",
@@ -171,7 +171,7 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
-        broker_commit_interval=settings.checkpoint.interval_seconds,
+        broker_commit_interval=NEVER_SECONDS,  # the worker keeps time itself
         broker_commit_every=1_000_000,  # the default commits inside the fetch loop
         broker_max_poll_records=None,  # a number starves some partitions
         broker_session_timeout=settings.kafka.session_timeout_seconds,
@@ -198,6 +198,7 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
 
     app.on_rebalance_complete.connect(assigned, weak=False)  # before the seek, while heartbeats run
     app.on_partitions_revoked.connect(revoked, weak=False)  # after the last commit
+    app.task(worker.run_checkpoints)
     app.task(worker.send_facts)
     app.task(worker.watch_silences)
     app.task(worker.watch_offsets)

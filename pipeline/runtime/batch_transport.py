@@ -45,6 +45,7 @@ PRIVATE_NAMES: Mapping[str, tuple[str, ...] | None] = {
     "_commit_every": None,
 }
 FETCH_SECONDS = 1.0  # longest wait of one fetch
+SMALL_RECORDS = 2000  # in a fetch
 
 
 class FetchedRecord(Protocol):
@@ -76,6 +77,7 @@ class BatchConsumer(driver.Consumer):
     """Consumer that delivers one message per (partition, fetched records) for topics with a BatchSchema."""
 
     _n_acked: int  # of faust
+    pause_seconds = 0.0  # behind a small fetch, so that the next one is larger: a batch costs the same however few records it has
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._inflight: defaultdict[TP, deque[tuple[Any, int]]] = defaultdict(deque)  # (message, next offset), in delivery order
@@ -148,9 +150,12 @@ class BatchConsumer(driver.Consumer):
 
     async def _drain_messages(self, fetcher: Any) -> None:
         """Fetch and deliver until stopped (replaces the stock loop, which runs once per record)."""
+        small = False
         try:
             while not (self._stopped.is_set() or fetcher._stopped.is_set()):
                 self._idle.set()
+                if small:
+                    await self.sleep(self.pause_seconds)
                 self.diag.set_flag(CONSUMER_FETCHING)
                 if not self.flow_active:
                     await self.wait(self.can_resume_flow)
@@ -158,6 +163,7 @@ class BatchConsumer(driver.Consumer):
                 self._idle.clear()  # no await between the check above and the start of the fetch
                 generation = self.app.consumer_generation_id
                 records, active = await self._wait_next_records(FETCH_SECONDS)
+                small = self.pause_seconds > 0 and 0 < sum(map(len, records.values())) < SMALL_RECORDS
                 await asyncio.sleep(0)
                 # If the flow was stopped meanwhile the records are dropped: whoever stopped it seeks back before resuming.
                 if records and not self.should_stop and self.flow_active:

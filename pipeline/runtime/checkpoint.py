@@ -8,7 +8,7 @@
     6 commit    the new offsets: for lag tools, and the proof again
     7 delete    what the new bases replace
 
-Runs on Faust's commit timer, also without input, and once more when a rebalance or shutdown waits.  Nothing fences a frozen worker's
+Runs on the worker's own timer, also without input, and once more when a rebalance or shutdown waits.  Nothing fences a frozen worker's
 writes, so the order of the log decides: an intent before the next owner's claim is repeated by it under its token; one behind the claim is
 void, and then the proof fails before a row leaves.  (Left out on purpose in a fault run, 1,120 rows doubled.)
 
@@ -29,7 +29,7 @@ from pipeline.evidence.chain import Range, Sealer, value_of
 from pipeline.model.outcome import Publish, Record
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.dead_letter import dead_letter
-from pipeline.runtime.partition import Partition, Source, Work
+from pipeline.runtime.partition import Groups, Partition, Source, Work
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender
 from pipeline.runtime.state_log import Write
@@ -94,6 +94,7 @@ class Checkpoint:
         self._facts, self._outputs, self._source_name, self._log = facts, outputs, source_name, log
         self._executor = ThreadPoolExecutor(SINK_THREADS, thread_name_prefix="sink")
         self._deadline: float | None = None
+        self.urgent = False  # the last one published findings, of which the sink stage will have rows in a moment
         self.parts: dict[Source, Partition] = {}
         self.lock = asyncio.Lock()
         self.changed: Callable[[], None] = lambda: None  # told when buffers have emptied or partitions are gone
@@ -179,12 +180,10 @@ class Checkpoint:
     async def _intend(self, parts: Mapping[Source, Partition], works: Mapping[Source, Work]) -> None:
         """Say what is about to leave, and prove that it may."""
         intents: dict[Source, list[Write]] = {}
+        groups = await self._call(partial(self._prepared, parts, works)) if works else {}
         for source, work in works.items():
-            part, rows = parts[source], work.rows
-            if self._sealer is not None and part.seals and work.hi > work.lo:
-                await self._call(partial(self._seal, self._sealer, part, work))
-            groups = await self._call(partial(self._sink.tables, rows)) if rows else {}
-            if not part.intend(work, groups) and not await self._refused_before(part, work):
+            part = parts[source]
+            if not part.intend(work, groups[source]) and not await self._refused_before(part, work):
                 self._log.warning("%s: other rows than intended for offsets %d to %d", source, work.lo, work.hi)
                 part.reconcile(work, await self._landed(part.incarnation, work))
             if write := part.intent_write(work):
@@ -195,6 +194,16 @@ class Checkpoint:
         if leaving:
             await self._membership.confirm({work.source: work.lo for work in leaving})
         self.reached("fenced")
+
+    def _prepared(self, parts: Mapping[Source, Partition], works: Mapping[Source, Work]) -> dict[Source, Groups]:
+        """Sealed, and their rows by table; of all of them in one call, since each waits for the fold that is under way."""
+        groups: dict[Source, Groups] = {}
+        for source, work in works.items():
+            part = parts[source]
+            if self._sealer is not None and part.seals and work.hi > work.lo:
+                self._seal(self._sealer, part, work)
+            groups[source] = self._sink.tables(work.rows) if work.rows else {}
+        return groups
 
     def _seal(self, sealer: Sealer, part: Partition, work: Work) -> None:
         """Hash and sign the range, in a thread: the hot path only kept the records.
@@ -268,14 +277,15 @@ class Checkpoint:
     async def _publish(self, parts: Mapping[Source, Partition], works: Iterable[Work]) -> None:
         """Dead letters and public outputs; a stale owner does not come this far."""
         dead = self._topology.public_topic("dead-letter")
+        self.urgent = False
         for work in works:
             for letter in work.dead_letters:
                 self._outputs.add(dead, letter.key, letter.value, list(letter.headers), unkeyed=letter.partition)
             for published in work.published:
+                self.urgent |= published.content == "findings"
                 topic = self._topology.public_topic(published.content)
                 self._outputs.add(topic, published.key, published.value, self._envelope(parts[work.source], published))
-        await self._outputs.settle()
-        await self._facts.settle()
+        await _all((self._outputs.settle(), self._facts.settle()))
 
     def _envelope(self, part: Partition, published: Publish) -> list[tuple[str, bytes]]:
         """CloudEvents in binary mode.  The epoch orders what two owners of one partition published."""

@@ -6,7 +6,7 @@ a group says when its work is done.
 Holds: what Kafka's client raises within is BrokerUnavailable or ConfigError to whoever asked.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,6 +15,8 @@ from kafka import KafkaConsumer
 from pipeline.model.outcome import Record
 from pipeline.runtime.access import answering, client
 from pipeline.settings import KafkaSettings
+
+ENDS_MS = 30_000
 
 
 @contextmanager
@@ -26,6 +28,15 @@ def consumer(settings: KafkaSettings, **options: Any) -> Iterator[Any]:
             yield made
         finally:
             made.close()
+
+
+def ends_of(reader: Any, parts: Iterable[Any], *, begins: bool = False) -> dict[Any, int]:
+    """Where each partition ends, or begins.  Raises KafkaError, also when one has no leader for ENDS_MS.
+
+    Asked one by one: of several, the client leaves out without a word those whose leader it does not know.
+    """
+    ask = reader.beginning_offsets if begins else reader.end_offsets
+    return {part: int(ask([part], timeout_ms=ENDS_MS)[part]) for part in parts}
 
 
 def record_of(found: Any) -> Record:

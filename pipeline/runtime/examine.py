@@ -9,7 +9,6 @@ Rights on Kafka are what the broker itself says this account may do with each to
 Holds: no message is sent, no row written, nobody notified; no secret gets into a line.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +25,7 @@ from pipeline.evidence.signing import load_signer
 from pipeline.runtime import soundness
 from pipeline.runtime.access import answering, client
 from pipeline.runtime.admin import plan
-from pipeline.runtime.consuming import consumer
+from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.runtime.soundness import Found, Group, Line, Mark, fail, ok, warn
 from pipeline.runtime.webhook import address_of, key_of
 from pipeline.settings import KafkaSettings, Settings
@@ -60,7 +59,7 @@ def files(settings: Settings, path: Path | None) -> Iterator[Line]:
 def _settings_file(path: Path) -> Line:
     status = path.stat()
     if soundness.secrets_within(yaml.safe_load(path.read_bytes())):
-        return soundness.file_mode("settings, with a secret in them", path, status.st_mode, own=status.st_uid == os.getuid())
+        return soundness.file_mode("settings, with a secret in them", path, status)
     return ok("files", "settings", f"{path}, no secret in it")
 
 
@@ -85,7 +84,7 @@ def _secret_file(name: str, path: Path) -> Line:
         return fail("files", name, f"{path}: {error.strerror}", "Name a file that this account may read.")
     if empty:
         return fail("files", name, f"{path}: its first line is empty", "Write the secret into its first line.")
-    return soundness.file_mode(name, path, status.st_mode, own=status.st_uid == os.getuid())
+    return soundness.file_mode(name, path, status)
 
 
 def _evidence(settings: Settings) -> Line:
@@ -198,7 +197,7 @@ def _newest(settings: KafkaSettings, topology: Topology) -> int | None:
     topic = topology.facts_topic("jobs")
     with consumer(settings) as found:
         parts = [TopicPartition(topic, number) for number in sorted(found.partitions_for_topic(topic) or ())]
-        ends, begins = found.end_offsets(parts), found.beginning_offsets(parts)
+        ends, begins = ends_of(found, parts), ends_of(found, parts, begins=True)
         parts = [part for part in parts if ends[part] > begins[part]]
         if not parts:
             return None

@@ -4,12 +4,14 @@ Built on kafka-python, without a group of their own, so that they never disturb 
 """
 
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Any, NamedTuple, Self
 
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 from kafka.errors import RetriableError
 
-from pipeline.runtime.access import client
+from pipeline.runtime.access import answering, client
+from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.settings import Settings
 from pipeline.topology import Topology
 
@@ -18,8 +20,10 @@ class Follower:
     """Values of one topic, from its beginning.  Raises BrokerUnavailable."""
 
     def __init__(self, settings: Settings, topic: str) -> None:
+        self._settings = settings.kafka
         self._consumer = client(KafkaConsumer, settings.kafka, enable_auto_commit=False, auto_offset_reset="earliest")
-        self._consumer.assign([TopicPartition(topic, number) for number in sorted(self._consumer.partitions_for_topic(topic) or ())])
+        with answering(settings.kafka):
+            self._consumer.assign([TopicPartition(topic, number) for number in sorted(self._consumer.partitions_for_topic(topic) or ())])
 
     def __enter__(self) -> Self:
         return self
@@ -29,7 +33,9 @@ class Follower:
 
     def poll(self, seconds: float) -> Iterator[bytes]:
         """What has arrived, after waiting at most `seconds` for something to arrive."""
-        for records in self._consumer.poll(timeout_ms=int(seconds * 1000)).values():
+        with answering(self._settings):
+            polled = self._consumer.poll(timeout_ms=int(seconds * 1000))
+        for records in polled.values():
             yield from (record.value for record in records if record.value is not None)
 
 
@@ -48,15 +54,11 @@ class Backlog(NamedTuple):
 def caught_up(settings: Settings, topology: Topology) -> Backlog:
     """Compare committed offsets with ends, ends asked before and after: facts in flight would move them.  Raises BrokerUnavailable."""
     topics = [topic for stage in topology.stages for topic in stage.reads]
-    consumer, admin = client(KafkaConsumer, settings.kafka, enable_auto_commit=False), client(KafkaAdminClient, settings.kafka)
-    try:
-        parts = [TopicPartition(topic, number) for topic in topics for number in consumer.partitions_for_topic(topic) or ()]
-        before = consumer.end_offsets(parts)
+    with consumer(settings.kafka) as reader, closing(client(KafkaAdminClient, settings.kafka)) as admin:
+        parts = [TopicPartition(topic, number) for topic in topics for number in reader.partitions_for_topic(topic) or ()]
+        before = ends_of(reader, parts)
         committed = _committed(admin, settings.kafka.group)
-        after = consumer.end_offsets(parts)
-    finally:
-        consumer.close()
-        admin.close()
+        after = ends_of(reader, parts)
     behind = {part: max(after[part] - committed.get(part, 0), 0) for part in parts}
     inputs = set(settings.kafka.input_topics)
     return Backlog(sum(behind.values()), sum(lag for part, lag in behind.items() if part.topic in inputs), before == after)

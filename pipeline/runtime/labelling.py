@@ -2,29 +2,35 @@
 
     {"finding": "a378b78a07ce...", "label": "benign", "because": "admin_ticket", "note": "CHG-17, entered late", "account": "u101"}
 
-    poll ──► entry in the custody log ──► label ──► offsets committed
+    poll ──► finding there? ── yes ──► entry in the custody log ──► label ──► offsets committed
+                   └─ no ──► kept, and asked for again; after a day given up: an entry in the custody log says so
+
+A label may be quicker than its finding, which has to come through the pipeline: those behind one that waits are noted meanwhile, and the
+offset that is committed stays before it, so that whoever reads next has it again.
 
 Who may write the topic may label, under whatever name: the rights on the topic are the gate, and the log says that a label came through it.
 A label counts from the broker's time, so that one that waited does not stand above what was said meanwhile.
 
-Holds: an offset is committed only after its label stands; one that comes again is known by its id and is not written twice; a value that
-is none is told and passed over, and holds up nobody.
+Holds: an offset is committed only after its label stands or its end is on record; one that comes again is known by its id and content and
+is not written twice; a value that is none is told and passed over, and holds up nobody.
 """
 
 import hashlib
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Container, Iterable, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import msgspec
+from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 
 from pipeline.errors import BrokerUnavailable, ConfigError, DecodeError, RejectedRecord, SchemaMismatch
 from pipeline.model.outcome import Record
 from pipeline.runtime.admin import LABELS
-from pipeline.runtime.consuming import consumer, record_of
+from pipeline.runtime.consuming import consumer, ends_of, record_of
 from pipeline.runtime.notify import now_ms
 from pipeline.settings import Settings
 from pipeline.sink import labels
@@ -34,6 +40,11 @@ from pipeline.topology import public_topic
 GROUP_SUFFIX = ".labels"
 CLIENT = "trainwatch-labels"
 ID_HEADER = "ce_id"
+FINDING = re.compile(r"[0-9a-f]{32}")
+HOUR_MS = 3_600_000
+WAIT_MS = 24 * HOUR_MS  # for the finding, from when the label was sent
+WAITING_MAX = 10_000
+ASK_MS = 5_000  # between two looks for findings that were missing
 
 
 class Told(NamedTuple):
@@ -41,7 +52,7 @@ class Told(NamedTuple):
 
     noted: int = 0
     known: int = 0  # came before
-    refused: int = 0
+    refused: int = 0  # was no label, or its finding never came
 
 
 def read(value: bytes) -> labels.Said:
@@ -54,21 +65,87 @@ def read(value: bytes) -> labels.Said:
         raise DecodeError(f"no label: {error}") from error
     if why := labels.refusal(said):
         raise SchemaMismatch(f"no label: {why}")
+    if not FINDING.fullmatch(said.finding):
+        raise SchemaMismatch(f"no label: {said.finding[:40]!r} is no whole id of a finding")
     if not said.account.strip() or not said.account.isprintable():
         raise SchemaMismatch("no label: it does not say whose it is")
     return said
 
 
-def id_of(record: Record) -> UUID:
-    """Of the label: by what its sender calls it, else by its place, which a topic that was made anew would give again at another time."""
+def id_of(record: Record, said: labels.Said) -> UUID:
+    """Of the label: by what its sender calls it, else by its place, which a topic that was made anew would give again at another time.
+
+    And by what it says: a name that another one has used already must not silence whoever says something else.
+    """
     named = next((value for name, value in record.headers if name == ID_HEADER), b"")
     place = f"{record.topic}/{record.partition}/{record.offset}/{record.timestamp}".encode()
-    return UUID(bytes=hashlib.sha256(named or place).digest()[:16], version=5)
+    return UUID(bytes=hashlib.sha256(hashlib.sha256(named or place).digest() + msgspec.json.encode(said)).digest()[:16], version=5)
 
 
-def said_at(record: Record, now: int) -> datetime:
-    """When it was sent; now, where the sender's own clock says something that cannot be."""
-    return datetime.fromtimestamp((record.timestamp if 0 < record.timestamp < now else now) / 1000, UTC)
+def said_at(record: Record, now: int) -> int:
+    """When it was sent, UTC ms; now, where the sender's own clock says something that cannot be."""
+    return record.timestamp if 0 < record.timestamp < now else now
+
+
+class Kept(NamedTuple):
+    """A label, and the record by which it came."""
+
+    record: Record
+    said: labels.Said
+
+
+class Waiting:
+    """Labels whose findings are not known to be there, in the order in which they came; pure."""
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[int, int], Kept] = {}  # partition and offset: read again, it is the same one
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def keep(self, record: Record, said: labels.Said) -> None:
+        self._kept[record.partition, record.offset] = Kept(record, said)
+
+    def only(self, partitions: Container[int]) -> None:
+        """The others are somebody else's now, who reads them again."""
+        self._kept = {place: each for place, each in self._kept.items() if place[0] in partitions}
+
+    def findings(self) -> set[str]:
+        """That are waited for."""
+        return {each.said.finding for each in self._kept.values()}
+
+    def settled(self, there: Container[str], now: int) -> tuple[list[Kept], list[Kept]]:
+        """Those whose finding is there, and those to be given up: their time is over, or they are more than can be kept."""
+        ready = [each for each in self._kept.values() if each.said.finding in there]
+        left = [each for each in self._kept.values() if each.said.finding not in there]
+        surplus = len(left) - WAITING_MAX
+        over = [each for place, each in enumerate(left) if place < surplus or now - said_at(each.record, now) >= WAIT_MS]
+        return ready, over
+
+    def forget(self, done: Iterable[Kept]) -> None:
+        """These stand, or their end is on record."""
+        for each in done:
+            self._kept.pop((each.record.partition, each.record.offset), None)
+
+    def reached(self, positions: Mapping[int, int]) -> dict[int, int]:
+        """By partition: up to where all is done, of where it was read up to."""
+        done = dict(positions)
+        for partition, offset in self._kept:
+            done[partition] = min(done.get(partition, offset), offset)
+        return done
+
+
+class _Joined(ConsumerRebalanceListener):
+    """Whether the group has said what is ours, be it nothing."""
+
+    def __init__(self) -> None:
+        self.joined = False
+
+    def on_partitions_revoked(self, revoked: object) -> None:  # noqa: ARG002  a signature of the library
+        self.joined = False
+
+    def on_partitions_assigned(self, assigned: object) -> None:  # noqa: ARG002  same
+        self.joined = True
 
 
 class Labeller:
@@ -77,12 +154,14 @@ class Labeller:
     def __init__(self, settings: Settings, database: Database, say: Callable[[str], None]) -> None:
         self._database, self._say = database, say
         self.topic = public_topic(settings.kafka.topic_prefix, LABELS)
+        self.waiting = Waiting()
+        self._group, self._asked = _Joined(), 0
         options = {"client_id": CLIENT, "group_id": settings.kafka.group + GROUP_SUFFIX, "auto_offset_reset": "earliest"}
         with ExitStack() as opened:
             self._consumer: Any = opened.enter_context(consumer(settings.kafka, **options))
             if self.topic not in self._consumer.topics():
                 raise ConfigError(f"the topic {self.topic} does not exist", advice="Run `trainwatch topics create`.")
-            self._consumer.subscribe([self.topic])
+            self._consumer.subscribe([self.topic], listener=self._group)
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -92,44 +171,71 @@ class Labeller:
         self._opened.close()
 
     def round(self, seconds: float) -> Told:
-        """Wait at most `seconds` for labels and note them.  Raises TransientError or FatalError: then nothing of the round is committed."""
-        noted = known = refused = 0
+        """Wait at most `seconds` for labels and note them.
+
+        Raises TransientError or FatalError: then nothing of the round is committed, and the next one tries it again.
+        """
         try:
             fetched = self._consumer.poll(timeout_ms=round(seconds * 1000))
-            for record in (record_of(each) for some in fetched.values() for each in some):
-                try:
-                    if self._note(record):
-                        noted += 1
-                    else:
-                        known += 1
-                except RejectedRecord as error:
-                    refused += 1
-                    self._say(f"{record.topic}/{record.partition}@{record.offset}: passed over: {error}")
-            if fetched:
-                self._consumer.commit()
+            self.waiting.only({part.partition for part in self._consumer.assignment()})
+            refused = sum(not self._read(record_of(each)) for some in fetched.values() for each in some)
+            told = self._settle(anew=bool(fetched))
+            if fetched or any(told):
+                self._commit()
         except CommitFailedError:  # the partition went to another one: its labels stand, and taking them again is harmless
             pass
         except KafkaError as error:
             raise BrokerUnavailable(f"labels cannot be read: {error!r}") from error
-        return Told(noted, known, refused)
+        return told._replace(refused=told.refused + refused)
 
     def caught_up(self) -> bool:
-        """Whether all that is on the topic was taken.  Raises BrokerUnavailable."""
+        """Whether all that is on the topic was taken, but for what waits; or others of the group take all.  Raises BrokerUnavailable."""
         try:
             parts = list(self._consumer.assignment())
-            ends = self._consumer.end_offsets(parts) if parts else {}
-            return bool(parts) and all(self._consumer.position(part) >= end for part, end in ends.items())
+            return self._group.joined and all(self._consumer.position(part) >= end for part, end in ends_of(self._consumer, parts).items())
         except KafkaError as error:
             raise BrokerUnavailable(f"labels cannot be read: {error!r}") from error
 
-    def _note(self, record: Record) -> bool:
-        said, label_id = read(record.value or b""), id_of(record)
-        whole = len(said.finding) >= labels.PREFIX_MIN
-        found = [each for each in labels.find(self._database, said.finding) if each.finding_id == said.finding] if whole else []
-        if not found:
-            raise SchemaMismatch(f"there is no finding {said.finding!r}")
+    def _read(self, record: Record) -> bool:
+        try:
+            self.waiting.keep(record, read(record.value or b""))
+        except RejectedRecord as error:
+            self._say(f"{record.topic}/{record.partition}@{record.offset}: passed over: {error}")
+            return False
+        return True
+
+    def _settle(self, *, anew: bool) -> Told:
+        """Note what waits and can be noted.  Raises TransientError or FatalError."""
+        now = now_ms()
+        if not self.waiting or (not anew and now < self._asked + ASK_MS):
+            return Told()
+        self._asked = now
+        there = {each.finding_id: each for each in labels.exactly(self._database, self.waiting.findings())}
+        ready, over = self.waiting.settled(there, now)
+        noted = sum([self._note(record, said, there[said.finding]) for record, said in ready])
+        for record, said in over:
+            self._give_up(record, said, now)
+        self.waiting.forget([*ready, *over])
+        return Told(noted, len(ready) - noted, len(over))
+
+    def _note(self, record: Record, said: labels.Said, finding: labels.Labelled) -> bool:
+        label_id = id_of(record, said)
         if labels.is_noted(self._database, said.finding, label_id):
             return False
-        custody = labels.custody_of(said, found[0], f"{said.account} through {record.topic}", now_ms())
-        labels.add(self._database, found[0], said, custody, more={"label_id": label_id, "at": said_at(record, custody.time)})
+        custody = labels.custody_of(said, finding, self._sender(said), now_ms())
+        at = datetime.fromtimestamp(said_at(record, custody.time) / 1000, UTC)
+        labels.add(self._database, finding, said, custody, more={"label_id": label_id, "at": at})
         return True
+
+    def _give_up(self, record: Record, said: labels.Said, now: int) -> None:
+        why = f"there is no finding {said.finding} {(now - said_at(record, now)) / HOUR_MS:.0f} h later"
+        self._say(f"{record.topic}/{record.partition}@{record.offset}: given up: {why}")
+        labels.give_up(self._database, said, self._sender(said), now, why)
+
+    def _sender(self, said: labels.Said) -> str:
+        return f"{said.account} through {self.topic}"
+
+    def _commit(self) -> None:
+        parts = {part.partition: self._consumer.position(part) for part in self._consumer.assignment()}
+        done = self.waiting.reached(parts)
+        self._consumer.commit({TopicPartition(self.topic, number): OffsetAndMetadata(offset) for number, offset in done.items()})

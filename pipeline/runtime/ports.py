@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from pipeline.model.outcome import RangeRow
+from pipeline.sink.rows import StandingRow
 
 
 class Sink(Protocol):
@@ -30,3 +31,6 @@ class Sink(Protocol):
 
     def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         """Note finished ranges for audits.  To note one again changes nothing.  Raises like `insert`."""
+
+    def write_standings(self, rows: Sequence[StandingRow]) -> None:
+        """Note where a worker stands, for people.  Raises TrainwatchError; nobody tries it again."""

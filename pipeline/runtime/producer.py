@@ -77,13 +77,17 @@ class Sender:
                 self._append(topic, partition, None, value, [])
 
     def _append(self, topic: str, partition: int, key: bytes | None, value: bytes | None, headers: Headers) -> None:
-        if len(value or b"") > VALUE_BYTES_MAX:
-            raise InvariantViolation(f"a message of {len(value or b'')} bytes for {topic}: at most {VALUE_BYTES_MAX} fit")
-        batches = self._waiting.setdefault((topic, partition), [])
+        size = len(value) if value is not None else 0
+        if size > VALUE_BYTES_MAX:
+            raise InvariantViolation(f"a message of {size} bytes for {topic}: at most {VALUE_BYTES_MAX} fit")
+        place = topic, partition
+        batches = self._waiting.get(place)
+        if batches is None:
+            batches = self._waiting[place] = []
         if not batches or batches[-1].append(key=key, value=value, timestamp=None, headers=headers) is None:
             batches.append(self._producer.create_batch())
             batches[-1].append(key=key, value=value, timestamp=None, headers=headers)
-        self.unsent_bytes += len(value or b"")
+        self.unsent_bytes += size
 
     async def send(self) -> None:
         """Hand over all that waits; it is under way, not yet acknowledged."""

@@ -8,6 +8,7 @@ Pure: `examine.py` asks the living systems, this module judges, and a test gives
 Holds: each fail and each warn has an advice; no line has a secret in it, since it is given none.
 """
 
+import os
 import stat
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -18,7 +19,7 @@ import msgspec
 
 from pipeline.model.instants import DAY_MS
 from pipeline.runtime.admin import LABELS, Topic
-from pipeline.settings import ClickHouseSettings, Settings
+from pipeline.settings import ClickHouseSettings, Settings, others_may
 
 SKEW_SECONDS_MAX = 5.0  # clocks of servers that are kept by NTP differ by milliseconds
 INPUT_DAYS_MIN = 3  # a long weekend without anybody
@@ -87,10 +88,10 @@ def fail(area: str, what: str, found: str, advice: str) -> Line:
 # --- files
 
 
-def file_mode(what: str, path: Path, mode: int, *, own: bool) -> Line:
-    """A file that holds a secret: only its owner may read it; a group, too, where the owner is another account that mounts it for us."""
-    shown = f"{path} {stat.S_IMODE(mode):04o}"
-    if mode & (stat.S_IRWXO | (stat.S_IRWXG if own else stat.S_IWGRP)):
+def file_mode(what: str, path: Path, status: os.stat_result) -> Line:
+    """A file that holds a secret, by the rule by which whoever uses it refuses it."""
+    shown = f"{path} {stat.S_IMODE(status.st_mode):04o}"
+    if others_may(status):
         advice = f"chmod 600 {path}; if somebody may have read it, change the secret."
         return fail("files", what, f"{shown}: others may read or change it", advice)
     return ok("files", what, shown)

@@ -10,9 +10,10 @@ meta, which makes it count.  What stood there before is deleted behind that.  Br
 one, and the command is run again.  A partition that was first read after the file was made has rows that went with the tables: its state
 goes too, and it is read from the start.
 
-Holds: a file is refused as a whole, before anything is changed, when it is not whole or the inputs are not those of which it speaks,
-because offsets would mean other records; with `anew` only the memory is taken over, and reading begins at the start of the topics as they
-are.  Saving that broke off leaves no file.  Workers whose group cannot be asked for are not taken for absent.
+Holds: a file is refused as a whole, before anything is changed, when it is not whole, of another site, or the inputs are not those of which
+it speaks, because offsets would mean other records; with `anew` only the memory is taken over, and reading begins at the start of the
+topics as they are, be it on another Kafka.  Saving that broke off leaves no file.  Workers whose group cannot be asked for are not taken
+for absent, and one that starts meanwhile is found by its group or by what it wrote.
 """
 
 import gzip
@@ -23,7 +24,7 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ MAGIC = b"trainwatch state 1\n"
 SIZE = struct.Struct(">I")
 EPOCHS_UNKNOWN = 10_000  # a topic that was deleted does not tell how often it was claimed since the file was made
 SILENCE_MS = 30_000
-SESSION_SLACK_SECONDS, POLL_SECONDS = 5.0, 0.5
+SESSION_SLACK_SECONDS, POLL_SECONDS, COORDINATOR_SECONDS = 5.0, 0.5, 5.0
 
 Progress = Callable[[str], None]
 
@@ -57,6 +58,7 @@ class Head(msgspec.Struct, frozen=True, array_like=True):
     release: str
     group: str
     prefix: str
+    cluster: str = ""  # as Kafka calls itself; files of earlier releases do not say
 
 
 class Part(msgspec.Struct, frozen=True, array_like=True):
@@ -93,7 +95,7 @@ def save(settings: Settings, topology: Topology, path: Path, progress: Progress 
     Raises ConfigError when workers run or the file is there, BrokerUnavailable.
     """
     require_no_worker(settings.kafka)
-    records = 0
+    records, ends = 0, dict[TopicPartition, int]()
     try:
         raw = open(path, "xb", opener=_private)  # noqa: SIM115  closed below; Path.open takes no opener
     except OSError as error:
@@ -101,16 +103,18 @@ def save(settings: Settings, topology: Topology, path: Path, progress: Progress 
     try:
         with raw, gzip.open(raw, "wb", compresslevel=3) as file, consumer(settings.kafka) as source:
             file.write(MAGIC)
-            _put(file, Head(__version__, settings.kafka.group, topology.prefix))
+            _put(file, Head(__version__, settings.kafka.group, topology.prefix, cluster_id(settings.kafka)))
             for topic in (topic for stage in topology.stages for topic in stage.reads):
                 numbers = _partitions(source, topology.state_topic(topic))
                 for number in numbers:
-                    log = _log(source, TopicPartition(topology.state_topic(topic), number))
+                    state = TopicPartition(topology.state_topic(topic), number)
+                    log, ends[state] = _log(source, state)
                     _put(file, Part(topic, number, len(numbers), len(log)))
                     for name, value in log.items():
                         _put(file, Entry(name, value))
                     records += len(log)
                 progress(topic)
+            _require_untouched(settings.kafka, source, ends)
     except BaseException:
         path.unlink(missing_ok=True)  # gzip has closed it properly: it would pass for whole
         raise
@@ -126,8 +130,8 @@ def _put(file: gzip.GzipFile, what: msgspec.Struct) -> None:
     file.write(SIZE.pack(len(content)) + content)
 
 
-def _log(source: Any, part: TopicPartition) -> dict[str, bytes]:
-    """The records that are not deleted, in log order.  Raises BrokerUnavailable."""
+def _log(source: Any, part: TopicPartition) -> tuple[dict[str, bytes], int]:
+    """The records that are not deleted, in log order, and the offset behind the last.  Raises BrokerUnavailable."""
     log: dict[str, bytes] = {}
     source.assign([part])
     end, first = source.end_offsets([part])[part], source.beginning_offsets([part])[part]
@@ -141,7 +145,7 @@ def _log(source: Any, part: TopicPartition) -> dict[str, bytes]:
             log.pop(name, None)  # the last value of a key stands where it was written
             if record.value is not None:
                 log[name] = record.value
-    return log
+    return log, end
 
 
 def _partitions(source: Any, topic: str) -> list[int]:
@@ -157,14 +161,43 @@ def require_no_worker(settings: KafkaSettings) -> None:
     Raises ConfigError when some stay: state and tables would not be of one moment; or when this account may not ask.
     BrokerUnavailable when the group's coordinator does not tell.
     """
-    deadline, asking = time.monotonic() + settings.session_timeout_seconds + SESSION_SLACK_SECONDS, "cannot ask which workers run"
-    with closing(client(KafkaAdminClient, settings, client_id="trainwatch-state")) as admin, answering(settings, asking):
+    _require_nobody(settings, settings.session_timeout_seconds + SESSION_SLACK_SECONDS)
+
+
+def _require_nobody(settings: KafkaSettings, seconds: float) -> None:
+    deadline, asking = time.monotonic() + seconds, "cannot ask which workers run"
+    with closing(_admin(settings)) as admin, answering(settings, asking):
         while (members := _members(admin, settings.group)) != 0:
             if time.monotonic() > deadline:
                 if members is None:
                     raise BrokerUnavailable(f"{asking}: group {settings.group} has no coordinator")
                 raise ConfigError(f"{members} workers of group {settings.group} run", advice="Stop them; Kafka keeps what comes meanwhile.")
             time.sleep(POLL_SECONDS)
+
+
+def _require_untouched(settings: KafkaSettings, source: Any, ends: Mapping[TopicPartition, int]) -> None:
+    """Raises ConfigError when somebody wrote state behind these offsets, or runs."""
+    for part, end in ends.items():
+        if _end(source, part) != end:
+            raise _meanwhile(part)
+    _require_nobody(settings, COORDINATOR_SECONDS)
+
+
+def _meanwhile(part: TopicPartition) -> ConfigError:
+    return ConfigError(
+        f"somebody wrote to {part.topic}/{part.partition} meanwhile: a worker was started",
+        advice="Stop all workers and run the command again, or state and tables are not of one moment.",
+    )
+
+
+def _admin(settings: KafkaSettings) -> Any:
+    return client(KafkaAdminClient, settings, client_id="trainwatch-state")
+
+
+def cluster_id(settings: KafkaSettings) -> str:
+    """What Kafka calls itself; empty: it does not say.  Raises BrokerUnavailable."""
+    with closing(_admin(settings)) as admin, answering(settings):
+        return str(admin.describe_cluster().get("cluster_id") or "")
 
 
 def _members(admin: Any, group: str) -> int | None:
@@ -189,9 +222,13 @@ def restore(
 ) -> list[Restored]:
     """Put the state of a file in place of what the state topics hold.
 
-    Raises ConfigError when workers run or the file is none, StateIncompatible when it is of other inputs, BrokerUnavailable.
+    Raises ConfigError when workers run or the file is none, StateIncompatible when it is of another site or of other inputs,
+    BrokerUnavailable.
     """
+    with _opened(path) as file:
+        _require_same_site(_need(file, Head), settings.kafka, topology, anew=anew)
     require_no_worker(settings.kafka)
+    ends: dict[TopicPartition, int] = {}
     with consumer(settings.kafka) as source:
         later = _look_through(source, topology, path, anew=anew)
         done = []
@@ -199,12 +236,28 @@ def restore(
         try:
             with answering(settings.kafka):
                 for part, log in chain(_read(path), ((part, {}) for part in later)):
-                    if (restored := _restore(source, producer, topology, part, log, anew)) is not None:
+                    if (restored := _restore(source, producer, topology, part, log, anew, ends)) is not None:
                         done.append(restored)
                     progress(f"{part.topic}/{part.partition}")
         finally:
             producer.close()
+        _require_untouched(settings.kafka, source, ends)
     return done
+
+
+def _require_same_site(head: Head, kafka: KafkaSettings, topology: Topology, *, anew: bool) -> None:
+    """Raises StateIncompatible."""
+    for what, saved, here in (("kafka.group", head.group, kafka.group), ("kafka.topic_prefix", head.prefix, topology.prefix)):
+        if saved != here:
+            raise StateIncompatible(
+                f"the file was saved with {what} {saved!r}, and the settings say {here!r}",
+                advice="It is of another site, whose workers may run: restore it with that site's settings.",
+            )
+    if not anew and head.cluster and (there := cluster_id(kafka)) and there != head.cluster:
+        raise StateIncompatible(
+            f"the file was saved on the Kafka cluster {head.cluster}, and this one is {there}",
+            advice="Offsets mean other records here. --new-topics takes over what is remembered, and reads the topics from their start.",
+        )
 
 
 def _look_through(source: Any, topology: Topology, path: Path, *, anew: bool) -> list[Part]:
@@ -229,22 +282,31 @@ def _look_through(source: Any, topology: Topology, path: Path, *, anew: bool) ->
     return later
 
 
-def _read(path: Path) -> Iterator[tuple[Part, dict[str, bytes]]]:
+@contextmanager
+def _opened(path: Path) -> Iterator[gzip.GzipFile]:
+    """A file, read up to its head.  Raises ConfigError, also for what is found within."""
     try:
         with gzip.open(path, "rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
                 raise ConfigError(f"{path} is no saved state", advice="Name a file that `trainwatch state save` made.")
-            _get(file, Head)
-            while (part := _get(file, Part)) is not None:
-                log: dict[str, bytes] = {}
-                for _ in range(part.records):
-                    entry = _get(file, Entry)
-                    if entry is None:
-                        raise EOFError
-                    log[entry.key] = entry.value
-                yield part, log
+            yield file
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError, struct.error) as error:
         raise ConfigError(f"{path} cannot be read: {error!r}", advice="It is broken or cut short: take another copy.") from error
+
+
+def _read(path: Path) -> Iterator[tuple[Part, dict[str, bytes]]]:
+    with _opened(path) as file:
+        _need(file, Head)
+        while (part := _get(file, Part)) is not None:
+            entries = (_need(file, Entry) for _ in range(part.records))
+            yield part, {entry.key: entry.value for entry in entries}
+
+
+def _need(file: gzip.GzipFile, kind: Any) -> Any:
+    """The next thing, which must be there.  Raises EOFError."""
+    if (found := _get(file, kind)) is None:
+        raise EOFError
+    return found
 
 
 def _get(file: gzip.GzipFile, kind: Any) -> Any:
@@ -263,8 +325,11 @@ def _check(source: Any, topology: Topology, part: Part) -> None:
         )
 
 
-def _restore(source: Any, producer: Any, topology: Topology, part: Part, log: Mapping[str, bytes], anew: bool) -> Restored | None:
-    before = _log(source, TopicPartition(topology.state_topic(part.topic), part.partition))
+def _restore(
+    source: Any, producer: Any, topology: Topology, part: Part, log: Mapping[str, bytes], anew: bool, ends: dict[TopicPartition, int]
+) -> Restored | None:
+    state = TopicPartition(topology.state_topic(part.topic), part.partition)
+    before, ends[state] = _log(source, state)
     saved, there = _taken(log, keep=True), _taken(before)
     if saved.meta is not None:
         meta = _meta(source, part, saved.meta, anew)
@@ -279,9 +344,10 @@ def _restore(source: Any, producer: Any, topology: Topology, part: Part, log: Ma
     if saved.raised is not None and not anew:
         writes.append((key(RAISED, writer.owner), pack(saved.raised)))
     writes.append((key(META, writer.owner), pack(msgspec.structs.replace(meta, version=VERSION, seq=writer.seq))))
-    state = topology.state_topic(part.topic)
-    _send(producer, state, part.partition, writes)
-    _send(producer, state, part.partition, [(name, None) for name in before])
+    sent = [*_send(producer, state, writes), *_send(producer, state, [(name, None) for name in before])]
+    if sent[0] != ends[state]:
+        raise _meanwhile(state)
+    ends[state] = sent[-1] + 1
     return Restored(part.topic, part.partition, meta.applied, _end(source, part) - meta.applied)
 
 
@@ -309,14 +375,13 @@ def _first(source: Any, part: Part) -> int:
     return int(source.beginning_offsets([where])[where])
 
 
-def _end(source: Any, part: Part) -> int:
+def _end(source: Any, part: Part | TopicPartition) -> int:
     where = TopicPartition(part.topic, part.partition)
     return int(source.end_offsets([where])[where])
 
 
-def _send(producer: Any, topic: str, partition: int, writes: list[Write]) -> None:
-    """In order; returns when the broker has all of it.  Raises KafkaError."""
-    futures = [producer.send(topic, value=value, key=name.encode(), partition=partition) for name, value in writes]
+def _send(producer: Any, to: TopicPartition, writes: list[Write]) -> list[int]:
+    """In order; returns the offsets when the broker has all of it.  Raises KafkaError."""
+    futures = [producer.send(to.topic, value=value, key=name.encode(), partition=to.partition) for name, value in writes]
     producer.flush()
-    for future in futures:
-        future.get(SILENCE_MS / 1000)
+    return [future.get(SILENCE_MS / 1000).offset for future in futures]

@@ -26,7 +26,7 @@ from typing import Any
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
-from pipeline.errors import StateIncompatible
+from pipeline.errors import ConfigError, StateIncompatible
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.access import reaching
 from pipeline.runtime.partition import Source
@@ -68,8 +68,10 @@ class StateTopics:
     ) -> dict[Source, tuple[Owner, LogReader]]:
         """Claim the partitions and read their state.  `current`: is the generation still the group's?
 
-        Raises Abandoned when it is not, or when somebody else has the better claim; StateIncompatible for state it cannot read.
+        Raises Abandoned when it is not, or when somebody else has the better claim; StateIncompatible for state it cannot read;
+        ConfigError when there is no place for it.
         """
+        await self._require_places(sources)
         nonce = secrets.token_hex(4)
         look = key(LOOK, Owner(0, max(generation, 0), nonce))
         states = {source: LogReader(keep=False) for source in sources}
@@ -112,6 +114,18 @@ class StateTopics:
                 raise StateIncompatible(f"{source}: {read.left} records of its state are gone")
         give_back()
         return {source: (owners[source], read) for source, read in states.items()}
+
+    async def _require_places(self, sources: Sequence[Source]) -> None:
+        """The group gives us a partition when the input has it, which may be before its state has."""
+        for source in sources:
+            topic, partition = self._state_partition(source)
+            if partition not in await self._producer.partitions_for(topic):
+                await self._producer.client.force_metadata_update()  # it may have grown since the producer looked
+            if partition not in (found := await self._producer.partitions_for(topic)):
+                raise ConfigError(
+                    f"{source}: the topic has grown, and {topic} has {len(found)} partitions",
+                    advice="Let the state of an input grow to the same count, then start again: deploy/runbooks/partition-growth.md.",
+                )
 
     @staticmethod
     def _takers(states: Mapping[Source, LogReader]) -> dict[Source, Take]:

@@ -22,6 +22,7 @@ from pipeline.runtime.metrics import Before, Metrics
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.sources import SourceWatch
+from pipeline.runtime.standings import Standings
 from pipeline.runtime.watchdog import Watchdog
 from pipeline.settings import Settings
 from pipeline.stream.watermark import EMPTY, UNHELD
@@ -43,13 +44,15 @@ class Vitals:
         self.retention_seconds: Mapping[str, float] = {}  # by topic, where Kafka deletes by age
         self._twins = Twins(instance.name)
         self._sources = SourceWatch(log)
+        self._standings = Standings(instance.name, log)
         self._server: HealthServer | None = None
         self._assigned_at: float | None = None
         self._begun = self._last_step = 0.0
         self._overtaken: dict[Source, int] = {}
 
     def measured(self, sink: Sink) -> Sink:
-        """The sink with a stopwatch."""
+        """The sink with a stopwatch, which is told where partitions stand from now on."""
+        self._standings.start(sink)
         return MeasuredSink(sink, self.metrics, self.health)
 
     def start(self) -> None:
@@ -61,6 +64,8 @@ class Vitals:
     def close(self) -> None:
         """The event loop has ended."""
         self.watchdog.close()
+        self._standings.leave(self.metrics.last_time, time.time())
+        self._standings.close()
         if self._server is not None:
             self._server.close()
 
@@ -88,7 +93,8 @@ class Vitals:
         self.health.recovered(partitions)
 
     def dropped(self) -> None:
-        """Partitions were taken away."""
+        """Partitions were taken away; their last checkpoint has run."""
+        self._standings.leave(self.metrics.last_time, time.time())
         self.health.dropped()
 
     def reached(self, step: str) -> None:
@@ -114,6 +120,7 @@ class Vitals:
         readings = list(readings)
         self.health.read(readings)
         now = time.time()
+        self._standings.look(parts, readings, self.metrics.last_time, now)
         gauges: Gauges = defaultdict(dict)
         gauges["trainwatch_unsent_fact_bytes"][()] = unsent_bytes
         gauges["trainwatch_buffered_rows"][()] = sum(part.buffered for part in parts.values())

@@ -49,6 +49,7 @@ from pipeline.topology import PUBLIC, Topology
 FOLD_SECONDS = 0.03  # folded in one go, about: nothing else runs meanwhile
 PIECE_RECORDS_MIN, PIECE_RECORDS_MAX = 500, 20_000
 SEND_SECONDS = 0.03  # facts leave this often
+REST_SHARE = 0.25  # of the interval that is left between two checkpoints, however long one takes
 LOOK_SECONDS = 3.0  # offsets are looked at this often
 QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
 OFFSETS_SECONDS = 5.0  # longest wait for the offsets of a look at silences, which is skipped then; a take-over waits longer
@@ -69,6 +70,7 @@ class Worker:
         self._stood: dict[Source, int] = {}  # where partitions stood at the last look
         self._room = asyncio.Event()
         self._piece: dict[str, int] = {}  # stage -> records that are folded in one go
+        self._homes = {stage: topology.facts_topic(stage) for each in topology.stages for stage in each.tells}
         self.membership = GroupMembership(app)
         self._silence = Silence(settings.time.idle_seconds)
         self._producer: Any = None
@@ -134,7 +136,7 @@ class Worker:
 
     def _tell(self, stage: str, fact: Fact) -> None:
         if self._facts is not None:
-            self._facts.add(self._topology.facts_topic(stage), fact.case, encode_fact(fact))
+            self._facts.add(self._homes[stage], fact.case, encode_fact(fact))
 
     def _moved(self, part: Partition, families: Sequence[str]) -> None:
         part.empty = False
@@ -237,6 +239,19 @@ class Worker:
         return {source: part.applied for source, part in self.checkpoint.parts.items()} if self.checkpoint else {}
 
     # --- tasks
+
+    async def run_checkpoints(self) -> None:
+        """One every interval, until the app stops: from start to start, where Faust's timer adds what each takes.
+
+        Findings are published by one and stored by the next, which does not wait then.
+        """
+        interval = self._settings.checkpoint.interval_seconds
+        due = time.monotonic() + interval
+        while not self._app.should_stop:
+            urgent = self.checkpoint is not None and self.checkpoint.urgent
+            await self._app.sleep(max(0.0 if urgent else due - time.monotonic(), REST_SHARE * interval))
+            due = time.monotonic() + interval
+            await self._app.consumer.commit()
 
     async def send_facts(self) -> None:
         """Facts on their way every few milliseconds, until the app stops."""
@@ -362,7 +377,7 @@ class Worker:
             self._facts, outputs = Sender(self._producer), Sender(self._producer)
             self._facts.sent = outputs.sent = self._vitals.metrics.sent
             stages = self._topology.stages
-            await self._facts.open({self._topology.facts_topic(stage) for each in stages for stage in each.tells})
+            await self._facts.open(self._homes.values())
             await self._facts.open({topic for stage in stages for topic in stage.reads})  # for their partition counts
             await outputs.open(self._public_topics())
             self._state = StateTopics(kafka, self._producer, self._topology.state_topic)

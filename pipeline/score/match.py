@@ -12,7 +12,7 @@ A finding that fits an act is true whatever its pattern: the same traces fit sev
 pattern, or of one that its traces fit as well.  A name is right when it is the actor's of an act that the finding fits.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -72,9 +72,9 @@ def match(findings: Iterable[Found], truth: Truth) -> Matched:
     found: dict[str, list[Found]] = {act.id: [] for act in truth.acts}
     false: list[tuple[Found, str]] = []
     named_wrongly: list[Found] = []
-    by_job = _by_job(truth.acts)
+    fitting = fitting_acts(truth)
     for finding in findings:
-        acts = by_job.get((finding.job, finding.submit_ms), []) if finding.job else [act for act in truth.acts if fits(finding, act)]
+        acts = fitting(finding)
         for act in acts:
             if finding.detector[:3] in (act.pattern, *act.also) and finding not in found[act.id]:
                 found[act.id].append(finding)
@@ -83,6 +83,18 @@ def match(findings: Iterable[Found], truth: Truth) -> Matched:
         if finding.actor and finding.actor not in {act.actor for act in acts}:
             named_wrongly.append(finding)
     return Matched(found, false, named_wrongly)
+
+
+def fitting_acts(truth: Truth) -> Callable[[Found], Sequence[Act]]:
+    """The acts that a finding is about."""
+    by_job = _by_job(truth.acts)
+
+    def fitting(finding: Found) -> Sequence[Act]:
+        if finding.job:
+            return by_job.get((finding.job, finding.submit_ms), [])
+        return [act for act in truth.acts if fits(finding, act)]
+
+    return fitting
 
 
 def _by_job(acts: Sequence[Act]) -> dict[tuple[str, int], list[Act]]:

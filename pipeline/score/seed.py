@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from pipeline.detect.site import site_of
 from pipeline.model.outcome import Record
 from pipeline.runtime.local import LocalRuntime, Results
+from pipeline.score.incidents import Judged, judged
 from pipeline.score.match import Found, Matched, found_of, match
 from pipeline.score.truth import Job, Truth, truth_of
 from pipeline.settings import Settings
@@ -57,6 +59,7 @@ class SeedScore(msgspec.Struct, kw_only=True):
     verdicts: dict[str, dict[str, int]]  # cause in truth -> verdict/cause -> attempts
     dead_letters: int
     missed: list[str] = []  # acts
+    incidents: list[Judged] = []
 
 
 def score(plan: Plan, progress: Callable[[int], None] = lambda _: None) -> SeedScore:
@@ -69,7 +72,8 @@ def score(plan: Plan, progress: Callable[[int], None] = lambda _: None) -> SeedS
     findings = [
         found_of(body, alerted.get(str(body["id"]))) for _, body in sorted(results.findings.items()) if body["status"] != "retracted"
     ]
-    return _scored(plan, truth, total, findings, results)
+    scored = _scored(plan, truth, total, findings, results)
+    return msgspec.structs.replace(scored, incidents=judged(results.incidents.values(), findings, truth, site_of(settings).directory.key))
 
 
 def _records(run: Run) -> Iterator[Record]:

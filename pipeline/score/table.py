@@ -10,12 +10,14 @@ from statistics import median
 import msgspec
 
 from pipeline.detect.chance import wilson
+from pipeline.score.incidents import RIGHT, WRONG
 from pipeline.score.seed import OfPattern, SeedScore
 
 HIGH_RECALL = frozenset({"p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p11", "p12", "p17", "p18"})
 RECALL_MIN, RECALL_MIN_OTHERS = 0.95, 0.8
 FALSE_PER_BAD_END = 1e-4
 FALSE_PER_WEEK = 1.0
+INCIDENTS_MIN = 0.9
 
 
 class Rate(msgspec.Struct, frozen=True):
@@ -32,6 +34,26 @@ class Rate(msgspec.Struct, frozen=True):
     def interval(self) -> tuple[float, float]:
         """Wilson's."""
         return wilson(self.k, self.n)
+
+
+class IncidentTable(msgspec.Struct, frozen=True):
+    """Incidents above the gate that stand for acts; fragments of these are counted apart."""
+
+    incidents: int
+    acts: int  # that stand in them
+    fragments: int
+    leading: Rate  # the right person leads, of the attributable
+    leaders: dict[str, int]  # of the attributable: right | borrowed | open | wrong
+    named: Rate  # of the attributable; the others are withheld
+    named_wrongly: int  # of all incidents, also fragments and what is below the gate
+    loss_inside: Rate  # what was wasted lies between low and high
+    high_over_wasted: float | None  # median: how far the high reading goes beyond
+
+    @property
+    def reached(self) -> bool:
+        """All bars, as far as there is anything to judge."""
+        rates = [each.value for each in (self.leading, self.loss_inside) if each.value is not None]
+        return self.named_wrongly == 0 and all(rate >= INCIDENTS_MIN for rate in rates)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -65,6 +87,26 @@ class Table(msgspec.Struct, frozen=True):
     named_wrongly: int
     fell_for: dict[str, int]
     verdicts: dict[str, dict[str, int]]
+    incidents: IncidentTable
+
+
+def incident_table(scores: Sequence[SeedScore]) -> IncidentTable:
+    """Over all periods."""
+    everything = [each for score in scores for each in score.incidents]
+    counted = [each for each in everything if each.counted]
+    attributable = [each for each in counted if each.attributable]
+    beyond = [each.high / each.wasted for each in counted if each.wasted > 0]
+    return IncidentTable(
+        incidents=len(counted),
+        acts=sum(len(each.acts) for each in counted),
+        fragments=sum(each.alert and not each.acts for each in everything),
+        leading=Rate(sum(each.leader == RIGHT for each in attributable), len(attributable)),
+        leaders=dict(sorted(Counter(each.leader for each in attributable).items())),
+        named=Rate(sum(each.named == RIGHT for each in attributable), len(attributable)),
+        named_wrongly=sum(each.named == WRONG for each in everything),
+        loss_inside=Rate(sum(each.inside for each in counted), len(counted)),
+        high_over_wasted=round(median(beyond), 2) if beyond else None,
+    )
 
 
 def table_of(scores: Sequence[SeedScore]) -> Table:
@@ -101,4 +143,5 @@ def table_of(scores: Sequence[SeedScore]) -> Table:
         named_wrongly=sum(len(each.named_wrongly) for each in scores),
         fell_for=dict(sum((Counter(each.fell_for) for each in scores), Counter())),
         verdicts={cause: dict(sorted(counts.items())) for cause, counts in sorted(verdicts.items())},
+        incidents=incident_table(scores),
     )

@@ -33,6 +33,7 @@ class Act(msgspec.Struct, frozen=True):
     first_effect_ms: int | None
     after_revert: tuple[Harmed, ...] = ()  # loaded the old bytes, which the actor had put back: the last hand is foreign
     also: tuple[str, ...] = ()  # patterns that the same traces fit
+    shows: dict[str, str] = {}  # what sources that arrive show of it
     detail: dict[str, str] = {}
 
 
@@ -59,12 +60,26 @@ class Job(msgspec.Struct, frozen=True):
     cause: str
 
 
+class Wasted(msgspec.Struct, frozen=True):
+    """A stretch of an attempt that an act destroyed or wasted."""
+
+    act: str
+    kind: str
+    job: str
+    submit_ms: int
+    gpus: int
+    start_ms: int
+    end_ms: int
+    share: float
+
+
 class Truth(msgspec.Struct, frozen=True):
     """Of one simulated period."""
 
     acts: tuple[Act, ...]
     look_alikes: tuple[LookAlike, ...]
     jobs: tuple[Job, ...]
+    waste: tuple[Wasted, ...] = ()
 
 
 def truth_of(lines: Iterable[Mapping[str, Any]]) -> Truth:
@@ -76,4 +91,5 @@ def truth_of(lines: Iterable[Mapping[str, Any]]) -> Truth:
         msgspec.convert(by_kind.get("act", []), tuple[Act, ...]),
         msgspec.convert(by_kind.get("look_alike", []), tuple[LookAlike, ...]),
         msgspec.convert(by_kind.get("job", []), tuple[Job, ...]),
+        msgspec.convert(by_kind.get("waste", []), tuple[Wasted, ...]),
     )

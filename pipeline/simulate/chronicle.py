@@ -3,7 +3,7 @@
 It is kept apart from the lines, and no line is made from it.  Stories open an act when it is planned, add what they do, and add a
 victim at the moment at which the act takes effect on a job; an act that never had an effect stands there without victims.
 
-    {"truth": "run" | "act" | "look_alike" | "job", ...}        truth.jsonl, one object a line
+    {"truth": "run" | "act" | "look_alike" | "job" | "waste", ...}        truth.jsonl, one object a line
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.simulate.people import Person
 from pipeline.simulate.truth import JobTruth
+from pipeline.simulate.waste import Waste
 from pipeline.simulate.work import Job, Tamper
 from pipeline.simulate.world import CLUSTER, Ledger
 
@@ -222,6 +223,8 @@ class Chronicle(Ledger):
         self.deeds: list[Deed] = []
         self.look_alikes: list[LookAlike] = []
         self._expected: dict[tuple[str, int], Deed] = {}
+        self.waste = Waste()
+        self.holders: dict[tuple[str, int], str] = {}  # attempts that only hold GPUs for an act
 
     def expect(self, actor: Person, job: Job, deed: Deed) -> None:
         """A shared story is about to do `deed` to `job`."""
@@ -244,13 +247,14 @@ class Chronicle(Ledger):
         self.look_alikes.append(LookAlike(kind, pattern, person.id, time, name, submit, **where))
 
     def lines(self, silent: frozenset[str]) -> Iterator[dict[str, Any]]:
-        """Acts, look-alikes and jobs, each in order of time."""
+        """Acts, look-alikes and jobs, each in order of time; then what the acts wasted."""
         for deed in sorted(self.deeds, key=lambda deed: deed.id):
             yield deed.as_json(silent)
         for each in sorted(self.look_alikes, key=lambda each: (each.time_ms, each.kind, each.job)):
             yield {"truth": "look_alike", **asdict(each)}
         for job in sorted(self.jobs, key=_by_id):
             yield {"truth": "job", "cluster": CLUSTER, **job._asdict()}
+        yield from self.waste.lines(self.deeds, self.jobs, self.holders)
 
 
 def _by_id(job: JobTruth) -> tuple[int, int]:

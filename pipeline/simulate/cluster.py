@@ -17,7 +17,7 @@ from typing import Any
 from pipeline.errors import ConfigError
 from pipeline.simulate import effects, harmless, plots
 from pipeline.simulate.chronicle import Chronicle
-from pipeline.simulate.clock import DAY, HOUR, Process
+from pipeline.simulate.clock import DAY, HOUR, MINUTE, Process
 from pipeline.simulate.cluster_background import hum
 from pipeline.simulate.cluster_demand import SHARES, Away, ClusterDemand
 from pipeline.simulate.cluster_training import ClusterTraining
@@ -155,6 +155,8 @@ class Run:
         settings["artefact_roots"].append({"path": FOLDERS, "kind": "environment", "owner": "", "writers": []})
         settings["detect"] = {"roaming_networks": [ROAMING], "large_job_gpus": min(LARGE_GPUS, self.plan.gpus // LARGE_PART)}
         settings["time"] = {"coverage_bucket_seconds": self.plan.heartbeat_minutes * 60}
+        if self.plan.plot:  # as invented as everything else: no offer of anybody
+            settings["loss"] = {"prices": [{"from": "2026-01-01", "currency": "CNY", "method": "rent", "gpu_hour": [10, 20, 40]}]}
         return settings
 
 
@@ -204,9 +206,10 @@ def _build(plan: Plan) -> Scene:
         environment.variables["LD_LIBRARY_PATH"] = (f"{environment.root}/lib:/usr/local/cuda/lib64", file)
     world.clock.start(demand.arrivals())
     world.clock.start(slurm.export_accounting())
-    world.clock.start(slurm.tick())
+    world.clock.start(slurm.tick(HOUR if plan.plot else 5 * MINUTE))
     hum(scene)
-    harmless.every_day(scene)
+    if not plan.plot:
+        harmless.every_day(scene)
     plots.plant(scene)
     return scene
 

@@ -14,6 +14,7 @@ from pipeline.simulate.wares import ProjectJob
 
 # Infrastructure failures in 1,000 node-days: 2.34 and 6.50 at RSC, 3.79 at Llama 3.  Two lemon nodes in 250 have thirty times that.
 PER_NODE_DAY = 0.0042
+IDLE_PERIODS = 6  # in a story nodes report seldom while nothing runs there, as with Slurm's HealthCheckNodeState=ALLOC
 LEMONS, LEMON_FACTOR = 0.008, 30
 
 
@@ -40,9 +41,11 @@ def heartbeats(scene: Scene, host: Host) -> Process:
     dice = world.dice("background")
     period = scene.plan.heartbeat_minutes * MINUTE
     message = text.user_message(1, 0, UNSET, UNSET, text.unit("node-health"))
+    idle_periods = IDLE_PERIODS if scene.plan.plot else 1
     while True:
         yield (world.now // period + 1) * period + dice.randrange(800, 60_000)
-        if host.is_up:
+        is_idle = host.gpus > 0 and host.free_gpus == host.gpus
+        if host.is_up and not (is_idle and world.now // period % idle_periods):
             host.audit.event([("SERVICE_START", message)])
             host.system.line("rsyslogd", "-- MARK --")
 

@@ -30,7 +30,7 @@ class ClusterTraining(Training):
 
     def __init__(self, world: World, chronicle: Chronicle, thin: int) -> None:
         super().__init__(world)
-        self._chronicle = chronicle
+        self._chronicle, self._waste = chronicle, chronicle.waste
         self._thin = thin
         self.strike: Strike  # set when the site is complete
 
@@ -39,6 +39,7 @@ class ClusterTraining(Training):
         if not isinstance(job, ProjectJob) or not isinstance(job.run, ProjectRun) or job.run.recipe is None:
             return
         run, recipe = job.run, job.run.recipe
+        self._waste.began(job)
         yield self.after(1.5, 6.0)
         if job.over or job.fate.kind == "launch_failure":
             return
@@ -71,6 +72,9 @@ class ClusterTraining(Training):
         spike = self.world.now + round(dice.uniform(0.2, 4) * HOUR) if dice.random() < SPIKES else 0
         next_save = run.iteration + run.save_every
         lines = 0
+        for _, effect in numbers:
+            if effect.kind != "sleep":
+                self._waste.spoiled(job, effect.deed.id, self.world.now)
         while True:
             now = self.world.now
             factor = job.slowness * dice.uniform(0.98, 1.03) * max(share.host.slow for share in job.shares)
@@ -86,6 +90,7 @@ class ClusterTraining(Training):
                 return
             run.iteration += steps
             lines += 1
+            self._note_slowness(job, now, elapsed, numbers)
             if spike and self.world.now > spike:
                 spike, run.loss_shift = 0, dice.uniform(0.4, 2.0)
                 self._chronicle.look_alike("loss_spike", "p10", job.owner, self.world.now, job)
@@ -98,6 +103,23 @@ class ClusterTraining(Training):
                 yield from self._save(job)
                 if job.over:
                     return
+
+    def _note_slowness(self, job: ProjectJob, since: int, elapsed: float, numbers: list[tuple[str, Effect]]) -> None:
+        """How much of the time since the last line acts have added to it."""
+        now, slept = self.world.now, 0.0
+        for _, effect in numbers:
+            if effect.kind == "sleep":
+                slept += effect.strength
+                self._waste.slowed(job, effect.deed.id, since, now, effect.strength / elapsed)
+        host = max((share.host for share in job.shares), key=lambda host: host.slow)
+        if (act := self._waste.slow_nodes.get(host.name)) is not None:
+            self._waste.slowed(job, act, since, now, (1 - slept / elapsed) * (1 - 1 / host.slow))
+
+    def _save(self, job: Job) -> Process:
+        before = job.run.checkpoints[-1:]
+        yield from super()._save(job)
+        if job.run.checkpoints[-1:] != before:
+            self._waste.saved(job, job.run.checkpoints[-1], self.world.now)
 
     def _line(self, job: ProjectJob, run: ProjectRun, recipe: Recipe, elapsed: float, numbers: list[tuple[str, Effect]], lines: int) -> str:
         dice, iteration = self.dice, run.iteration
@@ -155,6 +177,7 @@ class ClusterTraining(Training):
         self.print(job, f"{rule} arguments {rule}", *lines, f"{rule[:20]} end of arguments {rule[:20]}")
         if run.script_effect is not None:
             run.script_effect.deed.befell(job, self.world.now, f"arguments {run.folder}/{text.SCRIPT}")
+            self._waste.spoiled(job, run.script_effect.deed.id, self.world.now)
             run.script_effect = None
 
     def _start_processes(self, job: Job) -> None:
@@ -234,9 +257,13 @@ class ClusterTraining(Training):
             self._probe_checkpoint(job, "checkpoint_loaded", checkpoint.path, checkpoint.sha256)
         self.print(job, text.loaded(run, checkpoint.iteration))
         tamper = checkpoint.tamper
-        if tamper is None or tamper.effect is None or not isinstance(job, ProjectJob):
+        effect = tamper.effect if tamper is not None else None
+        undone = effect is not None and effect.kind == "rollback" and not effect.deed.is_content and highest > checkpoint.iteration
+        self._waste.loaded(job, checkpoint, self.world.now, effect.deed.id if effect is not None and undone else "")
+        if effect is None or not isinstance(job, ProjectJob):
             return
-        effect = tamper.effect
+        if effect.kind == "weights":
+            self._waste.spoiled(job, effect.deed.id, self.world.now)
         if effect.kind != "rollback" or highest > checkpoint.iteration:
             effect.deed.was_loaded(job, self.world.now, checkpoint.path)
         if effect.deed.is_content:

@@ -18,6 +18,7 @@ from pipeline.errors import ConfigError
 
 PATTERNS = tuple(f"p{number:02d}" for number in range(1, 19))
 FAMILIES = ("jobcomp", "sacct", "slurmctld", "training", "probe", "auditd", "sshd", "kernel", "git_push")
+PLOTS = ("campaign",)
 START = datetime(2026, 3, 2, tzinfo=UTC)
 GPUS_PER_HOST = 8
 LINES_MAX = 5_000_000
@@ -39,6 +40,7 @@ class Plan:
     members: int = 64
     jobs_per_day: float = 0.0  # 0: 0.17 for each GPU, as at Acme and RSC
     start: datetime = START
+    plot: str = ""  # a story of its own instead of acts: PLOTS
 
     def __post_init__(self) -> None:
         """Raises ConfigError for what cannot be simulated."""
@@ -61,6 +63,7 @@ class Plan:
         return (
             f"days={self.days:g} gpus={self.gpus} acts={acts} intensity={self.intensity:g} silent={','.join(sorted(self.silent))} "
             f"thin={self.thinning} members={self.members} jobs_a_day={self.jobs_a_day:g} start={self.start.isoformat()}"
+            f"{self.plot and f' plot={self.plot}'}"
         )
 
     @property
@@ -94,6 +97,13 @@ class Plan:
             "lines_of_each_rank": thin,
             "visitors_and_scanners": thin,
         }
+
+
+def plan_of_plot(name: str, seed: int = 1, silent: frozenset[str] = frozenset()) -> Plan:
+    """A story on a cluster that is as small as the story allows.  Raises ConfigError for an unknown one."""
+    if name not in PLOTS:
+        raise ConfigError(f"unknown plot: {name}", advice=f"Plots: {', '.join(PLOTS)}.")
+    return Plan(seed=seed, days=60, gpus=288, silent=silent, thin=60, members=24, jobs_per_day=1.5, plot=name)
 
 
 def parse_acts(text: str) -> dict[str, int]:

@@ -221,8 +221,8 @@ class Slurm:
             rows += sacct_rows(job, now)
         self._sacct.write(now, rows)
 
-    def tick(self) -> Process:
+    def tick(self, period: int = 5 * MINUTE) -> Process:
         """What the controller says when nothing happens."""
         while True:
-            yield self._world.now + 5 * MINUTE
+            yield self._world.now + period
             self.log("debug:  sched: Running job scheduler for full queue.", "debug:  sched/backfill: _attempt_backfill: beginning")

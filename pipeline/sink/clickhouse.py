@@ -21,6 +21,7 @@ import logging
 import ssl
 import struct
 import threading
+import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Self
@@ -34,7 +35,7 @@ from pipeline.model.ids import digest
 from pipeline.model.outcome import RangeRow
 from pipeline.settings import ClickHouseSettings, readable
 from pipeline.sink import rows as layout
-from pipeline.sink.rows import INCARNATION, RANGES, ROOTS, TABLES, RowsRefused, Table
+from pipeline.sink.rows import INCARNATION, RANGES, ROOTS, STANDINGS, TABLES, RowsRefused, StandingRow, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -270,6 +271,10 @@ class ClickHouseSink:
         if sealed:  # before the range: what is noted as done has its root
             self._insert(ROOTS, sealed, f"roots-{digest(*(each.signature for each in sealed))}", {})
         self._insert(RANGES, ranges, f"ranges-{digest(*(each.token for each in ranges))}", {})
+
+    def write_standings(self, rows: Sequence[StandingRow]) -> None:
+        """Where a worker stands.  One try: what was lost is not missed."""
+        self._insert(STANDINGS, rows, f"standings-{uuid.uuid4().hex}", {})
 
     def landed(self, table: str, topic: str, partition: int, lo: int, hi: int, incarnation: str = "") -> int:
         """How many rows of the range are stored.

@@ -8,18 +8,27 @@ What is on hold, and what a finding cites that stands and whose incident nobody 
 person's own.  Findings, incidents, journals and custody keep what they say; retention takes them.  Kafka keeps its copies as long as the
 topics are set to, and a backup keeps what it has.
 
+    some lines ──► statements ──► one mutation ──► the next ones ──► ... ──► none is left, those included that came meanwhile
+
+A mutation writes every part anew that has such a line, so it takes as many as it can; it asks for them itself.  (ClickHouse refuses that of
+replicated tables, because replicas might come to different answers; we have none.)
+
 Holds: it may break off anywhere and be asked for again; nothing is erased that has no statement.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pipeline.errors import require
 from pipeline.evidence.erasure import Erasure
-from pipeline.sink.clickhouse import Database
 
-AT_ONCE = 500  # lines emptied by one statement
+if TYPE_CHECKING:
+    from pipeline.sink.clickhouse import Database
+
+AT_ONCE = 200_000  # lines emptied by one mutation: as many as are held in memory
+REASONS_AT_ONCE = 2000
 FIELDS = tuple(field.name for field in msgspec.structs.fields(Erasure))
 LINES = """
 SELECT _topic, _incarnation, _partition, _offset, _index, event_id, sha256,
@@ -45,8 +54,30 @@ SELECT _topic, _incarnation, _partition, _offset, _index, event_id, sha256,
 FROM {db}.events
 WHERE raw != '' AND (event_id IN %(ids)s OR (actor = %(actor)s AND actor != ''))
     AND ts >= fromUnixTimestamp64Milli(%(since)s) AND ts < fromUnixTimestamp64Milli(%(until)s)
-ORDER BY 1, 2, 3, 4, 5
 """
+GOING = f"SELECT * FROM ({LINES}) WHERE NOT (held OR cited) ORDER BY 1, 2, 3, 4, 5 LIMIT %(most)s"  # noqa: S608  our own names
+STAYING = f"SELECT * FROM ({LINES}) WHERE held OR cited ORDER BY 1, 2, 3, 4, 5 LIMIT %(most)s"  # noqa: S608  same
+SAID = "FROM {db}.erasures WHERE time = fromUnixTimestamp64Milli(%(time)s) AND account = %(account)s"
+EMPTY = f"""
+ALTER TABLE {{db}}.events UPDATE raw = '', attrs = map(), actor = '', file = ''
+WHERE (_topic, _incarnation, _partition, _offset, _index) IN (SELECT topic, incarnation, partition, offset, line {SAID})
+SETTINGS mutations_sync = 2
+"""
+COPIES = f"DELETE FROM {{db}}.enriched_events WHERE event_id IN (SELECT event_id {SAID})"  # noqa: S608  same
+COUNTS = f"SELECT countIf(NOT (held OR cited)), countIf(held OR cited) FROM ({LINES})"  # noqa: S608  same
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines with these event ids, and those of an identity; what is empty already is none of them."""
+
+    ids: tuple[str, ...]
+    actor: str
+    since: int  # event time, UTC ms
+    until: int
+
+    def asked(self, most: int = 0) -> dict[str, Any]:
+        """As the statements take it."""
+        return {**msgspec.structs.asdict(self), "ids": [*self.ids, ""], "most": most}
 
 
 class Line(msgspec.Struct, frozen=True):
@@ -68,29 +99,37 @@ class Line(msgspec.Struct, frozen=True):
         return "it is on hold" if self.held else "a finding cites it, and nobody has closed its incident" if self.cited else ""
 
 
-def lines_of(database: Database, ids: Sequence[str], actor: str, since: int, until: int) -> list[Line]:
-    """Lines with these event ids, and those of an identity; what is empty already is left out."""
-    asked = {"ids": list(ids) or [""], "actor": actor, "since": since, "until": until}
+def counts(database: "Database", wanted: Wanted) -> tuple[int, int]:
+    """How many may go, and how many must stay."""
+    ((going, staying),) = database.query(COUNTS, wanted.asked())
+    return int(going), int(staying)
+
+
+def going(database: "Database", wanted: Wanted) -> list[Line]:
+    """The first that may go, no more than can go at once."""
+    return _lines(database.query(GOING, wanted.asked(AT_ONCE)))
+
+
+def staying(database: "Database", wanted: Wanted, most: int) -> list[Line]:
+    """The first that must stay."""
+    return _lines(database.query(STAYING, wanted.asked(most)))
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> list[Line]:
     names = tuple(field.name for field in msgspec.structs.fields(Line))
-    return [msgspec.convert(dict(zip(names, row, strict=True)), Line, strict=False) for row in database.query(LINES, asked)]
+    return [msgspec.convert(dict(zip(names, row, strict=True)), Line, strict=False) for row in rows]
 
 
-def erase(database: Database, erasures: Sequence[Erasure]) -> None:
-    """Write the statements, then empty the lines; answers when no row holds them any more."""
-    for begin in range(0, len(erasures), AT_ONCE):
-        some = erasures[begin : begin + AT_ONCE]
-        database.insert("erasures", {name: [getattr(each, name) for each in some] for name in FIELDS}, async_insert=0)
-        places = [(each.topic, each.incarnation, each.partition, each.offset, each.line) for each in some]
-        where = {"places": places, "ids": sorted({each.event_id for each in some})}
-        database.query(
-            "ALTER TABLE {db}.events UPDATE raw = '', attrs = map(), actor = '', file = '' "
-            "WHERE (_topic, _incarnation, _partition, _offset, _index) IN %(places)s SETTINGS mutations_sync = 2",
-            where,
-        )
-        database.query("DELETE FROM {db}.enriched_events WHERE event_id IN %(ids)s", where)
+def erase(database: "Database", erasures: Sequence[Erasure]) -> None:
+    """Write the statements, which are of one time and account, then empty their lines; answers when no row holds them any more."""
+    of_one = {(each.time, each.account) for each in erasures}
+    require(len(of_one) == 1, f"statements of {len(of_one)} erasures at once")
+    database.insert("erasures", {name: [getattr(each, name) for each in erasures] for name in FIELDS}, async_insert=0)
+    for statement in (EMPTY, COPIES):
+        database.query(statement, {"time": erasures[0].time, "account": erasures[0].account})
 
 
-def erasures_in(database: Database, span: Mapping[str, Any]) -> dict[tuple[int, int], Erasure]:
+def erasures_in(database: "Database", span: Mapping[str, Any]) -> dict[tuple[int, int], Erasure]:
     """(offset, index) -> what was erased there, of one partition (`topic`, `partition`, `life`, `lo`, `hi` in `span`)."""
     columns = ", ".join("toUnixTimestamp64Milli(time)" if name == "time" else name for name in FIELDS)
     found = database.query(
@@ -101,7 +140,8 @@ def erasures_in(database: Database, span: Mapping[str, Any]) -> dict[tuple[int, 
     return {(each.offset, each.line): each for each in (Erasure(**dict(zip(FIELDS, row, strict=True))) for row in found)}
 
 
-def reasons(database: Database, ids: Iterable[str]) -> dict[str, str]:
+def reasons(database: "Database", ids: Iterable[str]) -> dict[str, str]:
     """Event id -> why its line was erased."""
-    sql = "SELECT event_id, any(reason) FROM {db}.erasures WHERE event_id IN %(ids)s GROUP BY event_id"
-    return dict(database.query(sql, {"ids": [*ids, ""]}))
+    sql, some = "SELECT event_id, any(reason) FROM {db}.erasures WHERE event_id IN %(ids)s GROUP BY event_id", list(ids)
+    pages = (some[begin : begin + REASONS_AT_ONCE] for begin in range(0, len(some), REASONS_AT_ONCE))
+    return {event: why for page in pages for event, why in database.query(sql, {"ids": page})}

@@ -7,15 +7,15 @@ record is changed here; `custody_log` gets a row for every look, hold and export
 """
 
 from base64 import b64decode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import orjson
 
 from pipeline import __version__
-from pipeline.evidence.bundle import Exhibit, Line, position_of, value_from_lines
+from pipeline.evidence.bundle import Exhibit, Line, leaf_of, position_of, value_from_lines
 from pipeline.model.sealed import Sealed
 from pipeline.sink.erasure import reasons
 
@@ -51,8 +51,22 @@ SELECT DISTINCT id FROM
 )
 ORDER BY id LIMIT 5
 """
+# An incident lists some thousands of its findings and counts all.  The others are in no list of any incident, for each finding is in one;
+# should two such incidents overlap in time, one takes those of the other too: better held twice than not at all.
+COUNTED = (
+    "SELECT findings, cluster, toUnixTimestamp64Milli(first_time), toUnixTimestamp64Milli(last_time) FROM {db}.incidents_current "
+    "WHERE incident_id = %(id)s"
+)
+UNLISTED = """
+SELECT finding_id FROM {db}.findings_current
+WHERE status != 'retracted' AND cluster = %(cluster)s
+    AND effect_time >= fromUnixTimestamp64Milli(%(first)s) AND effect_time <= fromUnixTimestamp64Milli(%(last)s)
+    AND finding_id NOT IN (SELECT finding_id FROM {db}.incident_findings_current)
+"""
+PAGE = 2000  # values of a list in one statement: ClickHouse reads 256 KiB of one
 HELD_COLUMNS = "ts, kafka_time, event_id, sha256, raw, _topic, _partition, _offset, _index, _incarnation"
 
+T = TypeVar("T")
 Place = tuple[str, int, str, int]  # topic, partition, incarnation, offset
 
 
@@ -78,13 +92,21 @@ class Found(msgspec.Struct, frozen=True):
     chain: list[Sealed]
 
 
+def pages(values: Sequence[T], size: int = PAGE) -> Iterator[list[T]]:
+    """All of them, so many at a time."""
+    return (list(values[begin : begin + size]) for begin in range(0, len(values), size))
+
+
 def findings_of(database: "Database", subject: str) -> list[str]:
     """Ids of findings: of one, or of all in an incident."""
     found = database.query("SELECT DISTINCT finding_id FROM {db}.findings WHERE finding_id = %(id)s", {"id": subject})
     if not found:
         sql = "SELECT DISTINCT finding_id FROM {db}.incident_findings_current WHERE incident_id = %(id)s ORDER BY finding_id"
         found = database.query(sql, {"id": subject})
-    return [str(finding) for (finding,) in found]
+        for count, cluster, first, last in database.query(COUNTED, {"id": subject}) if found else ():
+            if count > len(found):
+                found += database.query(UNLISTED, {"cluster": cluster, "first": first, "last": last})
+    return sorted(str(finding) for (finding,) in found)
 
 
 def subjects(database: "Database", begun: str) -> list[str]:
@@ -106,21 +128,25 @@ def open_incidents(database: "Database") -> list[str]:
 
 def gather(database: "Database", findings: Sequence[str]) -> Found:
     """Everything that proves what the findings cite, as far as it is there."""
-    told = database.query(FINDINGS, {"ids": list(findings)})
+    told = [row for ids in pages(findings) for row in database.query(FINDINGS, {"ids": ids})]
     bodies = [
         {"canonical": orjson.loads(canonical), "software": software, "settings": settings, "revision": revision}
         for _, canonical, software, settings, revision in told
     ]
     names = ("finding_id", "role", "event_id", "sha256", "source", "event_time", "summary")
-    evidence = [dict(zip(names, row, strict=True)) for row in database.query(CITED, {"ids": list(findings)})]
+    evidence = [dict(zip(names, row, strict=True)) for page in pages(findings) for row in database.query(CITED, {"ids": page})]
     ids = sorted({str(each["event_id"]) for each in evidence})
     records = _records(database, ids)
     records, erased = _without_erased(database, records)
+    found: dict[str, list[Place]] = {}
+    for place, lines in records.items():
+        for event_id in {line.event_id for line in lines}:
+            found.setdefault(event_id, []).append(place)
     chosen: dict[Place, None] = {}
     unavailable = []
     roots = _roots(database, records)
     for event_id in ids:
-        places = [place for place, lines in records.items() if any(line.event_id == event_id for line in lines)]
+        places = found.get(event_id, [])
         proved = [place for place in places if place in roots]
         if proved:
             chosen[proved[0]] = None  # one that came twice is proved once
@@ -128,7 +154,7 @@ def gather(database: "Database", findings: Sequence[str]) -> Found:
             why = "no sealed range holds it: evidence was not kept then" if places else "its row is not in ClickHouse any more"
             why = f"it was erased: {erased[event_id]}" if event_id in erased else why
             unavailable.append({"event_id": event_id, "why": why})
-    exhibits = [_exhibit(database, place, records[place], roots[place]) for place in chosen]
+    exhibits = [_exhibit(database, place, records[place], roots[place]) for place in sorted(chosen)]  # range by range
     return Found(bodies, evidence, unavailable, exhibits, chain_around(database, [each.sealed for each in exhibits]))
 
 
@@ -150,17 +176,17 @@ def _without_erased(
 def _records(database: "Database", ids: Sequence[str]) -> dict[Place, tuple[Line, ...]]:
     """Place -> all its stored lines, of records with one of these events; held copies included."""
     lines: dict[Place, dict[int, Line]] = {}
-    for table in ("events_held", "events") if ids else ():
-        for topic, partition, life, offset, index, event_id, time, raw in database.query(ROWS % (table, table), {"ids": list(ids)}):
+    for table, page in ((table, page) for table in ("events_held", "events") for page in pages(ids)):
+        for topic, partition, life, offset, index, event_id, time, raw in database.query(ROWS % (table, table), {"ids": page}):
             record = lines.setdefault((topic, partition, life, offset), {})
             record[index] = Line(index, event_id, time, b64decode(raw))
     return {place: tuple(found[index] for index in sorted(found)) for place, found in sorted(lines.items())}
 
 
 def _roots(database: "Database", places: Iterable[Place]) -> dict[Place, Sealed]:
-    """The range of each place; where there are two, it is a fork, and the chain shows both."""
+    """The range of each place, which come in order; where there are two, it is a fork, and the chain shows both."""
     found: dict[Place, Sealed] = {}
-    known: list[Sealed] = []
+    known: list[Sealed] = []  # those in which the place before was
     for place in places:
         topic, partition, life, offset = place
         near = [
@@ -170,8 +196,7 @@ def _roots(database: "Database", places: Iterable[Place]) -> dict[Place, Sealed]
         ]
         if not near:
             where = {"topic": topic, "partition": partition, "life": life, "offset": offset}
-            near = ranges(database, "lo <= %(offset)s AND hi > %(offset)s", where, leaves=True)
-            known += near
+            near = known = ranges(database, "lo <= %(offset)s AND hi > %(offset)s", where, leaves=True)
         fitting = [each for each in near if position_of(each, offset) is not None]
         if fitting:
             found[place] = fitting[0]
@@ -223,8 +248,7 @@ def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def _exhibit(database: "Database", place: Place, lines: tuple[Line, ...], sealed: Sealed) -> Exhibit:
     """With the record's bytes where a line is all of it, or where they were put on hold."""
     offset = place[3]
-    position = position_of(sealed, offset) or 0
-    value = value_from_lines(sealed.leaves.split("\n")[position], lines)
+    value = value_from_lines(leaf_of(sealed, offset), lines)
     if value is not None:
         return Exhibit(sealed, offset, lines, value, "events")
     sql = (
@@ -281,15 +305,17 @@ def custody(database: "Database", subject: str = "") -> list[Custody]:
 
 def hold(database: "Database", subject: str, found: Found, originals: Mapping[Place, bytes]) -> int:
     """Copy rows, ranges and whole records to where no retention reaches.  To hold again adds what is new.  Answers with records."""
-    for exhibit in found.exhibits:
-        sealed = exhibit.sealed
-        where = {"topic": sealed.topic, "partition": sealed.partition, "life": sealed.incarnation, "offset": exhibit.offset}
-        place = "_topic = %(topic)s AND _partition = %(partition)s AND _incarnation = %(life)s AND _offset = %(offset)s"
-        database.query(
-            f"INSERT INTO {{db}}.events_held (hold, {HELD_COLUMNS}) "  # noqa: S608  our own names
-            f"SELECT %(hold)s, {HELD_COLUMNS} FROM {{db}}.events WHERE {place}",
-            {**where, "hold": subject},
-        )
+    offsets: dict[tuple[str, int, str], list[int]] = {}
+    for each in found.exhibits:
+        offsets.setdefault((each.sealed.topic, each.sealed.partition, each.sealed.incarnation), []).append(each.offset)
+    for (topic, partition, life), some in sorted(offsets.items()):
+        place = "_topic = %(topic)s AND _partition = %(partition)s AND _incarnation = %(life)s AND _offset IN %(offsets)s"
+        for page in pages(some):
+            database.query(
+                f"INSERT INTO {{db}}.events_held (hold, {HELD_COLUMNS}) "  # noqa: S608  our own names
+                f"SELECT %(hold)s, {HELD_COLUMNS} FROM {{db}}.events WHERE {place}",
+                {"topic": topic, "partition": partition, "life": life, "offsets": page, "hold": subject},
+            )
     _hold_ranges(database, subject, found)
     rows = list(originals.items())
     if rows:
@@ -303,16 +329,19 @@ def _hold_ranges(database: "Database", subject: str, found: Found) -> None:
         "topic, incarnation, partition, number, lo, hi, records, root, previous, head, signing_key, sealed_time, settings_digest, "
         "identities_digest, software, signature"
     )
-    proving = [each.sealed.head for each in found.exhibits] or [""]
-    for topic, partition, life in sorted({(each.topic, each.partition, each.incarnation) for each in found.chain}):
-        heads = [each.head for each in found.chain if (each.topic, each.partition, each.incarnation) == (topic, partition, life)]
-        where = {"topic": topic, "partition": partition, "life": life, "heads": heads, "proving": proving, "hold": subject}
-        database.query(
-            f"INSERT INTO {{db}}.evidence_roots_held (hold, {names}, leaves) "  # noqa: S608  our own names
-            f"SELECT %(hold)s, {names}, if(head IN %(proving)s, leaves, '') FROM {{db}}.evidence_roots "
-            "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND head IN %(heads)s",
-            where,
-        )
+    proving = {each.sealed.head for each in found.exhibits}
+    heads: dict[tuple[str, int, str], list[str]] = {}
+    for each in found.chain:
+        heads.setdefault((each.topic, each.partition, each.incarnation), []).append(each.head)
+    for (topic, partition, life), some in sorted(heads.items()):
+        for page in pages(some, PAGE // 2):  # which stand twice in the statement
+            where = {"topic": topic, "partition": partition, "life": life, "heads": page, "hold": subject}
+            database.query(
+                f"INSERT INTO {{db}}.evidence_roots_held (hold, {names}, leaves) "  # noqa: S608  our own names
+                f"SELECT %(hold)s, {names}, if(head IN %(proving)s, leaves, '') FROM {{db}}.evidence_roots "
+                "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND head IN %(heads)s",
+                {**where, "proving": [*proving.intersection(page), ""]},
+            )
 
 
 def release(database: "Database", subject: str) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from pipeline.errors import ErrorCode
 from pipeline.evidence.chain import entry_of
 from pipeline.evidence.erasure import check_erasure
-from pipeline.evidence.verify import Leaf, Problem, Ring, check_chain, check_leaves, check_lines, check_witness, read_leaf
+from pipeline.evidence.verify import ODD, Leaf, Problem, Ring, check_chain, check_leaves, check_lines, check_witness, is_readable, read_leaf
 from pipeline.model.sealed import Sealed
 from pipeline.sink.clickhouse import Database
 from pipeline.sink.erasure import erasures_in
@@ -45,20 +45,34 @@ class Audit(msgspec.Struct):
 def audit(database: Database, ring: Ring, *, witness: Sequence[Any] = (), progress: Callable[[str], None] = lambda _: None) -> Audit:
     """Every chain of the site."""
     found = Audit(problems=list(ring.problems))
-    for topic, partition, life in partitions(database):
-        progress(f"{topic}/{partition}")
-        found.chains += 1
-        for problem in _of_chain(database, ring, {"topic": topic, "partition": partition, "life": life}, found, witness):
-            found.problems.append(problem)
-            if len(found.problems) >= PROBLEMS_MAX:
-                found.notes.append(f"more than {PROBLEMS_MAX} problems: not looked further")
-                return found
+    for problem in _problems(database, ring, found, witness, progress):
+        found.problems.append(problem)
+        if len(found.problems) >= PROBLEMS_MAX:
+            found.notes.append(f"more than {PROBLEMS_MAX} problems: not looked further")
+            return found
     found.notes += [f"{lines} lines were erased: {reason}" for reason, lines in sorted(found.erased.items())]
     return found
 
 
+def _problems(database: Database, ring: Ring, found: Audit, witness: Sequence[Any], progress: Callable[[str], None]) -> Iterator[Problem]:
+    chains = [{"topic": topic, "partition": partition, "life": life} for topic, partition, life in partitions(database)]
+    for where in chains:
+        progress(f"{where['topic']}/{where['partition']}")
+        found.chains += 1
+        yield from _of_chain(database, ring, where, found, witness)
+    ((since,),) = database.query("SELECT toUnixTimestamp(now() - toIntervalDay(%(days)s))", {"days": _days(database)})
+    known = {tuple(where.values()) for where in chains}
+    # A chain may be gone as a whole: by its age, or because somebody took all of it.
+    yield from check_witness((), (each for each in witness if _place(each) not in known and not _is_older(each, since * 1000)))
+
+
+def _days(database: Database) -> int:
+    """Younger rows cannot have been dropped by retention."""
+    return max(1, database.settings.kept_days("events", "sink_ranges", "evidence_roots") - TTL_MARGIN_DAYS)
+
+
 def _of_chain(database: Database, ring: Ring, where: dict[str, Any], found: Audit, witness: Sequence[Any]) -> Iterator[Problem]:
-    days = max(1, database.settings.kept_days("events", "sink_ranges", "evidence_roots") - TTL_MARGIN_DAYS)
+    days = _days(database)
     first, last, aged = database.query(
         "SELECT min(number), max(number), min(_inserted) <= now() - toIntervalDay(%(days)s) FROM {db}.evidence_roots "
         "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s",
@@ -68,7 +82,7 @@ def _of_chain(database: Database, ring: Ring, where: dict[str, Any], found: Audi
         yield Problem("chain_missing", f"{where['topic']}/{where['partition']}", f"numbers 1 to {first - 1} are not there")
     yield from _unsealed(database, {**where, "days": days})
     before: Entry | None = None
-    ours = [each for each in witness if _is_of(each, where)]
+    ours = [each for each in witness if _place(each) == tuple(where.values())]
     for begin in range(first, last + 1, CHUNK_RANGES):
         span = {**where, "first": begin, "last": begin + CHUNK_RANGES - 1}
         chunk, notes = _without_rereadings(ranges(database, "number >= %(first)s AND number <= %(last)s", span, leaves=True))
@@ -81,13 +95,17 @@ def _of_chain(database: Database, ring: Ring, where: dict[str, Any], found: Audi
             found.ranges, found.records = found.ranges + 1, found.records + each.count
             yield from check_leaves(entry["statement"], each.leaves.split("\n") if each.leaves else [])
         yield from _rows(database, ring, where, chunk, found, aged=bool(aged))
-    beyond = [each for each in ours if each["statement"]["number"] > last]
-    yield from check_witness((), beyond)
+    yield from check_witness((), (each for each in ours if each["statement"]["number"] > last))
 
 
-def _is_of(witnessed: Any, where: Mapping[str, Any]) -> bool:
-    statement = witnessed.get("statement", {}) if isinstance(witnessed, dict) else {}
-    return [statement.get(name) for name in ("topic", "partition", "incarnation")] == [where["topic"], where["partition"], where["life"]]
+def _place(witnessed: Any) -> tuple[Any, ...]:
+    """Of which chain it speaks; nothing: it cannot be read."""
+    statement = witnessed["statement"] if is_readable(witnessed) else {}
+    return tuple(statement[name] for name in ("topic", "partition", "incarnation") if name in statement)
+
+
+def _is_older(witnessed: Any, since: int) -> bool:
+    return bool(is_readable(witnessed) and witnessed["seal"]["time"] < since)
 
 
 def _segment(where: Mapping[str, Any], first: int, last: int) -> dict[str, Any]:
@@ -129,7 +147,7 @@ def _same_records(one: Sealed, other: Sealed) -> bool:
     otherwise_read = (one.software, one.settings) != (other.software, other.settings)
     try:
         mine, theirs = ([read_leaf(leaf)[:5] for leaf in each.leaves.split("\n") if leaf] for each in (one, other))
-    except (ValueError, TypeError):
+    except ODD:
         return False
     return same and otherwise_read and mine == theirs
 
@@ -176,7 +194,7 @@ def _leaves(chunk: Sequence[Sealed]) -> dict[int, Leaf]:
         for text in each.leaves.split("\n") if each.leaves else ():
             try:
                 leaf = read_leaf(text)
-            except (ValueError, TypeError):
+            except ODD:
                 continue
             found[leaf.offset] = leaf
     return found

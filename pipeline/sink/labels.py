@@ -7,7 +7,7 @@ Holds: rows are only ever added; the newest of a finding counts, and the older o
 as whoever exports does, written first, so that there is no label without its entry.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cache
 from typing import TYPE_CHECKING
@@ -17,7 +17,6 @@ import msgspec
 
 from pipeline import __version__
 from pipeline.detect.chance import wilson
-from pipeline.detect.detector import registry
 from pipeline.errors import ConfigError, require
 from pipeline.sink import evidence
 from pipeline.sink.evidence import Custody
@@ -38,10 +37,9 @@ HISTORY = """
 SELECT finding_id, toUnixTimestamp64Milli(at), account, on_behalf_of, label, because, note, detector, revision FROM {db}.labels
 WHERE (%(finding)s = '' OR finding_id = %(finding)s) ORDER BY at DESC, label_id LIMIT %(limit)s
 """
-FINDING = """
-SELECT finding_id, detector, detector_version, revision FROM {db}.findings_current
-WHERE startsWith(finding_id, %(prefix)s) ORDER BY finding_id LIMIT %(limit)s
-"""
+FINDING = "SELECT finding_id, detector, detector_version, revision FROM {db}.findings_current WHERE "
+BEGUN = FINDING + "startsWith(finding_id, %(prefix)s) ORDER BY finding_id LIMIT %(limit)s"
+EXACTLY = FINDING + "finding_id IN %(ids)s"
 NOTED = "SELECT 1 FROM {db}.labels WHERE finding_id = %(finding)s AND label_id = toUUID(%(label)s) LIMIT 1"
 
 
@@ -113,7 +111,12 @@ def find(database: "Database", prefix: str) -> list[Labelled]:
     """Findings whose id begins so.  Raises ConfigError on a prefix that is too short to mean one."""
     if len(prefix) < PREFIX_MIN:
         raise ConfigError(f"{prefix!r} is too short for an id", advice=f"Give at least its first {PREFIX_MIN} digits.")
-    return [Labelled(*row) for row in database.query(FINDING, {"prefix": prefix, "limit": FOUND_MAX})]
+    return [Labelled(*row) for row in database.query(BEGUN, {"prefix": prefix, "limit": FOUND_MAX})]
+
+
+def exactly(database: "Database", ids: Iterable[str]) -> list[Labelled]:
+    """Findings with these whole ids, as far as they are there."""
+    return [Labelled(*row) for page in evidence.pages(list(ids)) for row in database.query(EXACTLY, {"ids": page})]
 
 
 def refusal(said: Said) -> str:
@@ -130,13 +133,19 @@ def refusal(said: Said) -> str:
 @cache
 def explanations() -> tuple[str, ...]:
     """Names under which detectors know what is harmless."""
+    from pipeline.detect.detector import registry  # noqa: PLC0415  it imports all detectors, which `--help` needs not
+
     return tuple(sorted({each.__name__ for detector in registry() for each in detector.meta.benign}))
 
 
 def custody_of(said: Said, finding: Labelled, account: str, time: int) -> Custody:
     """The entry of the log that belongs to it."""
+    return Custody(time, account, "labelled", finding.finding_id, _words(said))
+
+
+def _words(said: Said) -> str:
     because, on_behalf_of = said.because and f"because {said.because}", said.on_behalf_of and f"for {said.on_behalf_of}"
-    return Custody(time, account, "labelled", finding.finding_id, " ".join(filter(None, (said.label.value, because, on_behalf_of))))
+    return " ".join(filter(None, (said.label.value, because, on_behalf_of)))
 
 
 def add(database: "Database", finding: Labelled, said: Said, custody: Custody, *, more: Mapping[str, object] | None = None) -> None:
@@ -158,6 +167,11 @@ def add(database: "Database", finding: Labelled, said: Said, custody: Custody, *
         **(more or {}),
     }
     database.insert("labels", {name: [value] for name, value in row.items()}, async_insert=0)
+
+
+def give_up(database: "Database", said: Said, account: str, time: int, why: str) -> None:
+    """Put on record that a label was not noted; whoever said it may say it again."""
+    evidence.note(database, Custody(time, account, "not labelled", said.finding, f"{_words(said)}: {why}"))
 
 
 def is_noted(database: "Database", finding: str, label_id: UUID) -> bool:

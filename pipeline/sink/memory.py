@@ -13,7 +13,7 @@ import msgspec
 from pipeline.errors import require
 from pipeline.model.outcome import EventRow, RangeRow
 from pipeline.sink import rows as layout
-from pipeline.sink.rows import TABLES, RowsRefused
+from pipeline.sink.rows import TABLES, RowsRefused, StandingRow
 
 IDS = {"enriched_events": "enriched_id", "verdicts": "verdict_id", "findings": "finding_id", "incidents": "incident_id"}
 
@@ -24,6 +24,7 @@ class MemorySink:
     def __init__(self) -> None:
         self._blocks: dict[str, dict[str, tuple[str, list[msgspec.Struct]]]] = {}  # table -> token -> (incarnation, rows)
         self._ranges: dict[tuple[str, str, int, int, int], RangeRow] = {}
+        self.standings: list[StandingRow] = []
 
     def tables(self, rows: Sequence[msgspec.Struct]) -> dict[str, list[msgspec.Struct]]:
         """The rows per table, in their order."""
@@ -52,6 +53,10 @@ class MemorySink:
         """The audit copies of ranges; harmless when repeated."""
         for each in ranges:
             self._ranges[each.topic, each.incarnation, each.partition, each.lo, each.hi] = each
+
+    def write_standings(self, rows: Sequence[StandingRow]) -> None:
+        """Where a worker stands: the last rows alone."""
+        self.standings = list(rows)
 
     # --- for the local runtime and tests
 

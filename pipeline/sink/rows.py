@@ -33,6 +33,25 @@ class SinkRow(Row, frozen=True, kw_only=True):
     version: int
 
 
+class SaidRow(SinkRow, frozen=True, kw_only=True):
+    """What stands in every word that may be taken back."""
+
+    closes_at: int
+    revision: int
+    watermarks: dict[str, int]
+    silent: tuple[str, ...]
+    settings_digest: str
+    software: str
+    canonical: str
+
+
+class IncidentPartRow(SinkRow, frozen=True, kw_only=True):
+    """One of several rows of an incident."""
+
+    incident_id: str
+    position: int
+
+
 class EnrichedRow(SinkRow, frozen=True, kw_only=True):
     """One row of `enriched_events`."""
 
@@ -55,7 +74,7 @@ class EnrichedRow(SinkRow, frozen=True, kw_only=True):
     canonical: str
 
 
-class VerdictRow(SinkRow, frozen=True, kw_only=True):
+class VerdictRow(SaidRow, frozen=True, kw_only=True):
     """One row of `verdicts`."""
 
     end_time: int
@@ -81,16 +100,9 @@ class VerdictRow(SinkRow, frozen=True, kw_only=True):
     checklist: Checklist
     nodes: tuple[str, ...]
     gpus: int | None
-    closes_at: int
-    revision: int
-    watermarks: dict[str, int]
-    silent: tuple[str, ...]
-    settings_digest: str
-    software: str
-    canonical: str
 
 
-class FindingRow(SinkRow, frozen=True, kw_only=True):
+class FindingRow(SaidRow, frozen=True, kw_only=True):
     """One row of `findings`."""
 
     effect_time: int
@@ -121,13 +133,6 @@ class FindingRow(SinkRow, frozen=True, kw_only=True):
     attack: tuple[str, ...]
     sources: tuple[str, ...]
     checklist: Checklist
-    closes_at: int
-    revision: int
-    watermarks: dict[str, int]
-    silent: tuple[str, ...]
-    settings_digest: str
-    software: str
-    canonical: str
 
 
 class EvidenceRow(SinkRow, frozen=True, kw_only=True):
@@ -143,7 +148,7 @@ class EvidenceRow(SinkRow, frozen=True, kw_only=True):
     summary: str
 
 
-class IncidentRow(SinkRow, frozen=True, kw_only=True):
+class IncidentRow(SaidRow, frozen=True, kw_only=True):
     """One row of `incidents`."""
 
     first_time: int
@@ -172,20 +177,11 @@ class IncidentRow(SinkRow, frozen=True, kw_only=True):
     users: tuple[str, ...]
     projects: tuple[str, ...]
     gpus_max: int
-    closes_at: int
-    revision: int
-    watermarks: dict[str, int]
-    silent: tuple[str, ...]
-    settings_digest: str
-    software: str
-    canonical: str
 
 
-class IncidentFindingRow(SinkRow, frozen=True, kw_only=True):
+class IncidentFindingRow(IncidentPartRow, frozen=True, kw_only=True):
     """One row of `incident_findings`."""
 
-    incident_id: str
-    position: int
     finding_id: str
     detector: str
     effect_time: int
@@ -193,11 +189,9 @@ class IncidentFindingRow(SinkRow, frozen=True, kw_only=True):
     links: tuple[str, ...]
 
 
-class HypothesisRow(SinkRow, frozen=True, kw_only=True):
+class HypothesisRow(IncidentPartRow, frozen=True, kw_only=True):
     """One row of `attribution`."""
 
-    incident_id: str
-    position: int
     kind: str
     who: str
     low: float
@@ -205,11 +199,9 @@ class HypothesisRow(SinkRow, frozen=True, kw_only=True):
     evidence: tuple[str, ...]
 
 
-class LossRow(SinkRow, frozen=True, kw_only=True):
+class LossRow(IncidentPartRow, frozen=True, kw_only=True):
     """One row of `loss_lines`."""
 
-    incident_id: str
-    position: int
     ledger: str
     kind: str
     job_id: str
@@ -239,6 +231,20 @@ class RowsRefused(RejectedRecord):
     def __init__(self, message: str, positions: tuple[int, ...]) -> None:
         super().__init__(message)
         self.positions = positions
+
+
+class StandingRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One row of `standings`: where a worker stood on one partition, by the server's clock."""
+
+    topic: str
+    partition: int
+    stage: str
+    worker: str
+    durable: int  # where a restart would go on
+    lag: int
+    lag_seconds: int | None
+    state_bytes: int
+    state_cases: int
 
 
 # --- what a column takes --------------------------------------------------------------------------------------------------------
@@ -606,9 +612,26 @@ ROOTS = Table(
     ),
 )
 
+STANDINGS = Table(
+    "standings",
+    StandingRow,
+    _columns(
+        {
+            "topic": TEXT,
+            "partition": U16,
+            **_texts_named("stage", "worker"),
+            **dict.fromkeys(("durable", "lag"), U64),
+            "lag_seconds": U32_OR_NONE,
+            "state_bytes": U64,
+            "state_cases": U32,
+        },
+        {},
+    ),
+)
+
 # Rows of records, inserted by offset range.
 BLOCK_TABLES = (EVENTS, ENRICHED, VERDICTS, FINDINGS, EVIDENCE, INCIDENTS, INCIDENT_FINDINGS, ATTRIBUTION, LOSS_LINES)
-TABLES: Mapping[str, Table] = {table.name: table for table in (*BLOCK_TABLES, RANGES, ROOTS)}
+TABLES: Mapping[str, Table] = {table.name: table for table in (*BLOCK_TABLES, RANGES, ROOTS, STANDINGS)}
 _NAME_OF_CLASS = {table.row: table.name for table in BLOCK_TABLES}
 
 

@@ -342,7 +342,10 @@ def _incident(record: Record, version: int) -> list[SinkRow]:
 def _members(incident: Incident, record: Record, version: int) -> list[SinkRow]:
     """All that are told, in full or by their ids: what is held and exported with an incident is looked up by these rows."""
     told = [(each.finding, each.detector, each.effect_time, each.alert, each.links) for each in incident.members]
-    told += [(each.finding, incident.detectors[each.detector][0], each.effect_time, each.alert, ()) for each in incident.others]
+    names = dict(enumerate(name for name, _, _ in incident.detectors))
+    if stray := {each.detector for each in incident.others} - names.keys():
+        raise Mismatch(f"findings of detector {min(stray)}, and {len(names)} are named")
+    told += [(each.finding, names[each.detector], each.effect_time, each.alert, ()) for each in incident.others]
     return [
         IncidentFindingRow(
             incident_id=incident.id,

@@ -287,6 +287,7 @@ AROUND_THE_CLIENT = [
     (GroupCoordinator, "self.generation = "),
     (Conductor, "self._tp_index"),
     (App, "def _new_transport(self)"),
+    (App, "def _create_directories(self)"),
 ]
 
 

@@ -19,6 +19,7 @@ from pipeline.settings import Settings
 from pipeline.simulate import Scale, Week, simulate
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import ClickHouseSink, Database
+from pipeline.sink.rows import StandingRow
 from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
@@ -117,7 +118,9 @@ def _store(settings: Settings, topology: Topology, results: _Keeping) -> None:
     with ClickHouseSink(settings.clickhouse) as sink:
         for table, of_table in sink.tables(rows).items():
             sink.insert(table, of_table, f"day-{table}", INCARNATION)
-        sink.write_ranges(_ranges(results))
+        ranges = _ranges(results)
+        sink.write_ranges(ranges)
+        sink.write_standings([_standing(each) for each in ranges])
 
 
 def _ranges(results: _Keeping) -> list[RangeRow]:
@@ -142,6 +145,14 @@ def _ranges(results: _Keeping) -> list[RangeRow]:
             )
         )  # fmt: skip
     return found
+
+
+def _standing(reached: RangeRow) -> StandingRow:
+    """Of a worker that has read all."""
+    return StandingRow(
+        topic=reached.topic, partition=reached.partition, stage="ingest", worker=INCARNATION, durable=reached.hi, lag=0, lag_seconds=0,
+        state_bytes=1000 + reached.hi, state_cases=8,
+    )  # fmt: skip
 
 
 def _publish(settings: Settings, topology: Topology, results: _Keeping) -> None:

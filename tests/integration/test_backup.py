@@ -6,11 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, KafkaProducer
 
 from pipeline.errors import ConfigError, StateIncompatible
 from pipeline.runtime import state_backup
 from pipeline.runtime.admin import Admin
+from pipeline.runtime.state_record import CLAIM, Claim, Owner, key, pack
 from pipeline.settings import Settings
 from tests.integration.site import Site, open_site
 
@@ -68,6 +69,23 @@ def test_a_file_is_for_one_account_and_never_overwritten(lost: Lost, tmp_path: P
     broken.write_bytes(lost.file.read_bytes()[:-200])
     with pytest.raises(ConfigError, match="cannot be read"):
         state_backup.restore(lost.settings, lost.topology, broken)
+
+
+def test_a_worker_that_starts_during_a_restore_is_noticed(lost: Lost) -> None:
+    """By what it writes, also when it has gone again; the same command, once more, puts all right."""
+    with closing(KafkaProducer(bootstrap_servers=lost.settings.kafka.bootstrap_servers)) as producer:
+        claimed: list[str] = []
+
+        def claim(part: str) -> None:
+            if not claimed:
+                claimed.append(part)
+                topic, _, number = part.rpartition("/")
+                claim = key(CLAIM, Owner(1, 0, "early")).encode()
+                producer.send(lost.topology.state_topic(topic), pack(Claim()), key=claim, partition=int(number)).get(30)
+
+        with pytest.raises(ConfigError, match="meanwhile: a worker was started"):
+            state_backup.restore(lost.settings, lost.topology, lost.file, progress=claim)
+    assert lost.restore()
 
 
 def test_restored_tables_and_state_make_up_for_what_came_since(lost: Lost, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,18 +4,21 @@ import json
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from kafka import KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer
 
 from deploy import reference
 from pipeline.cli import main
 from pipeline.cli.finding import Seen
 from pipeline.errors import FatalError
+from pipeline.runtime import labelling
 from pipeline.runtime.labelling import Labeller, Told
 from pipeline.settings import schemas_folder
 from pipeline.sink import evidence, labels
@@ -203,14 +206,17 @@ def test_a_label_stands_above_the_earlier_one_and_deletes_nothing(day: Day, trai
     assert "p01_foreign_kill" in trainwatch("label", "--summary").stdout
 
 
-def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Callable[..., Result]) -> None:
-    """With the same row and the same entry in the custody log; one that comes again, or that is none, changes nothing."""
+def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the same row and the same entry in the custody log; one that comes again, or that is none, changes nothing; one that came before
+    its finding is noted when that is there, and one whose finding never comes is given up, on record."""
     finding = next(each for each in day.findings if each["detector"] == "p06_checkpoint_tamper")
     topic = public_topic(day.settings.kafka.topic_prefix, "labels")
     example = [sys.executable, "-W", "ignore", str(ROOT / "deploy" / "examples" / "send_label.py"), day.settings.kafka.bootstrap_servers]
     subprocess.run([*example, finding["id"], "benign", "u101", "CHG-17", "admin_ticket", topic], check=True, timeout=60)
     said = {"finding": finding["id"], "label": "true", "note": "seen on the node", "account": "u101"}
-    values = [(said, b"review-1"), (said, b"review-1"), ({**said, "finding": "0" * 32}, b"review-2"), ({**said, "label": "?"}, b"review-3")]
+    values = [(said, b"review-1"), (said, b"review-1"), ({**said, "label": "?"}, b"review-3")]
+    early, never = "e" * 32, "0" * 32
+    values += [({**said, "finding": each}, b"review-2") for each in (early, never)]
     producer = KafkaProducer(bootstrap_servers=day.settings.kafka.bootstrap_servers)
     for value, name in values:
         producer.send(topic, json.dumps(value).encode(), key=finding["id"].encode(), headers=[("ce_id", name)])
@@ -218,20 +224,42 @@ def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Call
     producer.close()
 
     done = trainwatch("label", "--from-topic", "--once")
-    assert (done.exit_code, done.stderr.count("passed over")) == (3, 2), done.output
-    assert "there is no finding" in done.stderr
+    assert (done.exit_code, done.stderr.count("passed over")) == (3, 1), done.output
+    assert "2 labels wait for their findings" in done.stderr
     noted = [(each.label, each.because, each.note) for each in labels.history(database, finding["id"])]
     assert noted == [("true", "", said["note"]), ("benign", "admin_ticket", "CHG-17")]
     custody = [(each.account, each.detail) for each in evidence.custody(database, finding["id"]) if each.action == "labelled"]
     assert custody == [(f"u101 through {topic}", "benign because admin_ticket"), (f"u101 through {topic}", "true")]
 
+    database.insert("findings", {"finding_id": [early], "detector": ["p06_checkpoint_tamper"]}, async_insert=0)
+    monkeypatch.setattr(labelling, "WAIT_MS", 0)
     anew = day.settings.kafka.model_copy(update={"group": f"{day.settings.kafka.group}.anew"})  # without offsets: all is read again
     with Labeller(day.settings.model_copy(update={"kafka": anew}), database, print) as again:
         rounds = [again.round(0.5)]
         while not again.caught_up() or not any(map(any, rounds)):
             rounds.append(again.round(0.5))
-    assert Told(*map(sum, zip(*rounds, strict=True))) == Told(noted=0, known=3, refused=2)
+    assert Told(*map(sum, zip(*rounds, strict=True))) == Told(noted=1, known=3, refused=2)
     assert len(labels.history(database, finding["id"])) == 2
+    assert [each.label for each in labels.history(database, early)] == ["true"]
+    assert [(each.action, each.detail) for each in evidence.custody(database, never)] == [
+        ("not labelled", f"true: there is no finding {never} 0 h later")
+    ]
+    assert [each.finding_id for each in labels.exactly(database, [f"{number:032x}" for number in range(9000)] + [early])] == [early]
+    database.query("DELETE FROM {db}.findings WHERE finding_id = %(early)s", {"early": early})
+
+
+def test_a_labeller_that_has_nothing_to_read_is_done(day: Day, database: Database) -> None:
+    """More of them than partitions: with --once none waits for ever."""
+    kafka = day.settings.kafka.model_copy(update={"topic_prefix": f"{day.settings.kafka.topic_prefix}-narrow"})
+    with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)) as admin:
+        admin.create_topics({public_topic(kafka.topic_prefix, "labels"): {"num_partitions": 1, "replication_factor": 1}})
+    settings, deadline = day.settings.model_copy(update={"kafka": kafka}), time.monotonic() + 60
+    with Labeller(settings, database, print) as one, Labeller(settings, database, print) as other:
+        assert not other.caught_up()
+        while not (one.caught_up() and other.caught_up()):
+            assert time.monotonic() < deadline
+            one.round(0.1)
+            other.round(0.1)
 
 
 def test_a_label_of_nothing_is_refused(trainwatch: Callable[..., Result]) -> None:

@@ -25,6 +25,7 @@ from pipeline.evidence import verify
 from pipeline.evidence.signing import make_key
 from pipeline.model.finding import Evidence
 from pipeline.settings import EvidenceSettings, Settings
+from pipeline.sink import erasure
 from pipeline.sink.clickhouse import ClickHouseSink
 from tests.integration.test_pipeline import Site
 from tests.unit.sink.build import finding, record, rows_of
@@ -293,6 +294,14 @@ def test_the_newest_range_is_missed_too(sealed: Sealed) -> None:
         assert "witness_unknown" in sealed.codes("--witness", str(sealed.witness))
 
 
+def test_a_chain_that_is_gone_as_a_whole_is_missed_by_the_witness(sealed: Sealed, tmp_path: Path) -> None:
+    """Nothing in ClickHouse speaks of it any more; and a line that is none is told, and ends nothing."""
+    kept = tmp_path / "heads.jsonl"
+    kept.write_bytes(sealed.witness.read_bytes() + b'{"statement": {"topic": "%s", "partition": 1}}\n' % sealed.topic.encode())
+    with changed(sealed, "evidence_roots", "topic = '{topic}' AND partition = 1", drop=True):
+        assert sealed.codes("--witness", str(kept)) == {"witness_unknown", "bundle_unreadable"}
+
+
 # --- bundles --------------------------------------------------------------------------------------------------------------------------
 
 
@@ -364,15 +373,22 @@ def test_what_is_held_outlives_its_rows(sealed: Sealed) -> None:
 
 
 def test_an_incident_is_held_while_it_is_open(sealed: Sealed, tmp_path: Path) -> None:
-    """By its own id, with all its findings; a closed one is left alone."""
+    """By its own id, with all its findings, those too that it counts and does not list; a closed one is left alone."""
     command, name = sealed.site.database.command, sealed.name
-    command(f"INSERT INTO {name}.incidents (incident_id, status, _version) VALUES ('i-open', 'final', 1), ('i-closed', 'final', 1)")  # noqa: S608  names of this test's own
+    rows = ", ".join(
+        f"('{each}', 'final', 1, 'big', '2026-03-02', '2026-03-03', {count})" for each, count in (("i-open", 2), ("i-closed", 1))
+    )
+    command(f"INSERT INTO {name}.incidents (incident_id, status, _version, cluster, first_time, last_time, findings) VALUES {rows}")  # noqa: S608  names of this test's own
+    unlisted = "'f-unlisted', '{}', 'big', '2026-03-02 12:00:00', 'final', 1"
+    command(f"INSERT INTO {name}.findings (finding_id, canonical, cluster, effect_time, status, _version) VALUES ({unlisted})")  # noqa: S608  same
+    cites = f"SELECT 'f-unlisted', 'cause', '{event_at(sealed, 50)}', 1"
+    command(f"INSERT INTO {name}.finding_evidence (finding_id, role, event_id, _version) {cites}")
     rows = ", ".join(f"('{incident}', 0, '{sealed.finding}', 1)" for incident in ("i-open", "i-closed"))
     command(f"INSERT INTO {name}.incident_findings (incident_id, position, finding_id, _version) VALUES {rows}")  # noqa: S608  same
     command(f"INSERT INTO {name}.incident_journal (incident_id, action, value) VALUES ('i-closed', 'status', 'closed')")  # noqa: S608  same
-    assert sealed.run("hold", "--open").output.startswith("i-open: 2 records held")
+    assert sealed.run("hold", "--open").output.startswith("i-open: 3 records held")
     held = sealed.run("hold").output
-    assert "i-open: 2 rows" in held
+    assert "i-open: 3 rows" in held
     assert "i-closed" not in held
     assert sealed.run("export", "i-closed", "-o", str(tmp_path / "case")).exit_code == 0
     assert verify.verify_bundle(verify.read_bundle(tmp_path / "case")).ok
@@ -474,3 +490,20 @@ def test_tampering_is_no_erasure(sealed: Sealed) -> None:
         command(f"DELETE FROM {name}.erasures WHERE reason = 'r'")  # noqa: S608  names of this test's own
     with changed(sealed, "events", row.replace("= 60", "= 40"), raw="'nothing happened'"):
         assert "line_changed" in sealed.codes()
+
+
+def test_all_lines_of_a_person_are_erased_in_a_few_steps(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mutation takes many lines, and the next ones are asked for until there are none; what must stay does, and the chain holds."""
+    count = "SELECT count() FROM {db}.events WHERE actor = 'login:u017' AND raw != ''"
+    query = sealed.site.database.query
+    assert sealed.run("hold", sealed.finding).exit_code == 0
+    [(before,)], few = query(count), 600
+    monkeypatch.setattr(erasure, "AT_ONCE", few)
+    mutations = "SELECT count() FROM system.mutations WHERE database = '{db}' AND table = 'events'"
+    ((begun,),) = query(mutations)
+    done = erased(sealed, "--actor", "login:u017")
+    [(stay,)] = query(count)
+    assert (done.exit_code, done.output.splitlines()[-1]) == (3, f"{before - stay} lines erased, {stay} stay")
+    assert stay <= 3, "two are on hold, and one is cited by a finding without an incident"
+    assert query(mutations) == [(begun + -(-(before - stay) // few),)]
+    assert sealed.codes() == set()

@@ -1,4 +1,4 @@
-"""Topics that grow, on real servers: an input does, with its state, and loses nothing; facts do not, and workers say so."""
+"""Topics that grow, on real servers: inputs do while workers run, behind their state, and lose nothing; else workers say why not."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -10,29 +10,27 @@ from kafka.admin import NewPartitions
 
 from pipeline.errors import ConfigError
 from pipeline.runtime.admin import Admin
-from pipeline.runtime.state_backup import require_no_worker
 from pipeline.settings import Settings
 from tests.integration import site as sites
 from tests.integration.site import Site, open_site
 
 pytestmark = pytest.mark.servers
 
-GROWN = 3
+METADATA_MS = 1000  # how often a worker asks which partitions there are; 5 minutes by itself
 
 
 @pytest.fixture
-def site(servers: Settings, tmp_path: Path) -> Iterator[Site]:
+def site(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setenv("TRAINWATCH_FAUST_CONSUMER_METADATA_MAX_AGE_MS", str(METADATA_MS))
     with open_site(servers, tmp_path, kafka={"session_timeout_seconds": 6}) as site:
         yield site
 
 
-def grow(site: Site, *topics: str) -> None:
-    """`kafka-topics.sh --alter --partitions 3`, when the sessions of stopped workers are over: who comes back under his name before that
-    gets what he had, and nobody the new partitions."""
-    require_no_worker(site.settings.kafka)
+def grow(site: Site, count: int, *topics: str) -> None:
+    """`kafka-topics.sh --alter --partitions COUNT`."""
     with closing(KafkaAdminClient(bootstrap_servers=site.settings.kafka.bootstrap_servers)) as admin:
-        admin.create_partitions({topic: NewPartitions(GROWN) for topic in topics})
-    site.until(lambda: dict.fromkeys(topics, GROWN).items() <= counts(site).items(), "more partitions")
+        admin.create_partitions({topic: NewPartitions(count) for topic in topics})
+    site.until(lambda: dict.fromkeys(topics, count).items() <= counts(site).items(), "more partitions")
 
 
 def counts(site: Site) -> dict[str, int]:
@@ -40,22 +38,36 @@ def counts(site: Site) -> dict[str, int]:
         return {topic.name: topic.partitions for topic in admin.describe()}
 
 
-def test_inputs_grow_with_their_state_and_facts_do_not(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Old and new partitions are read, each record is there once, and no case has lost anything; cases are never parted."""
-    site.send(200)
-    worker = site.start(instance="")
-    site.until(site.done, "the end of the input")
-    assert site.stop(worker) == 0, site.log()
-    grow(site, *site.topics)
-    with Admin(site.settings, site._topology) as admin, pytest.raises(ConfigError, match="has 2 partitions; what it is the state of has 3"):
-        admin.check()
-    grow(site, *map(site._topology.state_topic, site.topics))
-    monkeypatch.setattr(sites, "PARTITIONS", GROWN)  # records are sent to all of them, by a shipper that knows
+def send_to_all(site: Site, monkeypatch: pytest.MonkeyPatch, partitions: int) -> None:
+    """Of a shipper that knows of them."""
+    monkeypatch.setattr(sites, "PARTITIONS", partitions)
+    site._producer.close()
     site._producer = KafkaProducer(bootstrap_servers=site.settings.kafka.bootstrap_servers, linger_ms=5)
     site.send(300)
-    assert {partition for _, partition in site.truth} == set(range(GROWN))
+    assert {partition for _, partition in site.truth} == set(range(partitions))
+
+
+def test_inputs_grow_with_their_state_and_facts_do_not(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Old and new partitions are read, each record is there once, and no case has lost anything; cases are never parted."""
+    states = [site._topology.state_topic(topic) for topic in site.topics]
+    site.send(200)
+    worker = site.start()
+    site.until(site.done, "the end of the input")
+    grow(site, 3, *states)
+    grow(site, 3, *site.topics)
+    send_to_all(site, monkeypatch, 3)
+    site.until(site.done, "the end of the input in new partitions")
+    assert worker.poll() is None, site.log()
+
+    grow(site, 4, *site.topics)
+    assert worker.wait(60) == 1
+    assert "the topic has grown" in site.log()
+    with Admin(site.settings, site._topology) as admin, pytest.raises(ConfigError, match="has 3 partitions; what it is the state of has 4"):
+        admin.check()
+    grow(site, 4, *states)
+    send_to_all(site, monkeypatch, 4)
     site.end_channels()
-    worker = site.start(instance="")
+    worker = site.start()
     site.until(site.done, "the end of the input")
     site.until(lambda: not site.missing_verdicts(), "the verdicts")
     assert site.stop(worker) == 0, site.log()
@@ -65,7 +77,7 @@ def test_inputs_grow_with_their_state_and_facts_do_not(site: Site, monkeypatch: 
     site.check_verdicts()
 
     facts = site._topology.facts_topic("counts")
-    grow(site, facts, site._topology.state_topic(facts))
-    worker = site.start(instance="")
+    grow(site, 3, facts, site._topology.state_topic(facts))
+    worker = site.start(instance="w2")
     assert worker.wait(60) == 1
     assert "its cases belong to other partitions" in site.log()

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import Options
 from pipeline.cli.asking import NOT_FOUND
-from pipeline.cli.incident import incident
+from pipeline.cli.incident import _journals, incident
 from pipeline.cli.reveal import REFUSED
 from pipeline.errors import ConfigError
 from pipeline.incidents.step import step as judge
@@ -90,6 +90,9 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path) -> 
     assert all(entry["operator"] for entry in found["journal"])
     assert len(found["findings"]) == 3
     assert "contained" in site.run("list").output
+    with Database(servers.clickhouse) as database:  # a list of large campaigns asks for more former ids than one statement takes
+        former = [f"{number:032x}" for number in range(9000)]
+        assert len(_journals(database, [*former, now])[now]) == 4
 
     page, body = tmp_path / "report.html", tmp_path / "report.json"
     assert site.run("report", now[:6], "--out", str(page)).exit_code == 0
@@ -134,8 +137,11 @@ def test_an_unknown_id_is_said(servers: Settings, asked: str) -> None:
         assert database.query("SELECT count() FROM {db}.incident_journal") == [(0,)]
 
 
-def test_a_pseudonym_is_revealed_to_whoever_works_on_it(servers: Settings) -> None:
-    """Of an open incident in which it occurs, with the key, on record before; anybody of whom a raw line tells is found, too."""
+def test_a_pseudonym_is_revealed_to_whoever_works_on_it(servers: Settings, tmp_path: Path) -> None:
+    """Of an open incident in which it occurs, with the key, on record before; anybody of whom a raw line tells is found, too.
+
+    Whoever is refused stands in the log as well.
+    """
     privacy = PrivacySettings.model_validate({"pseudonyms": True, "key": "a key for tests alone"})
     settings = servers.model_copy(update={"identities": build.IDENTITIES, "privacy": privacy})
     pseudonyms = settings.veil().pseudonyms
@@ -153,8 +159,13 @@ def test_a_pseudonym_is_revealed_to_whoever_works_on_it(servers: Settings) -> No
         assert site.run("reveal", now, pseudonyms.name("u012-not-there"), *ask).exit_code == REFUSED
         assert site.run("status", now, "closed").exit_code == 0
         assert site.run("reveal", now, named, *ask).exit_code == REFUSED
+        nowhere = settings.model_copy(update={"privacy": PrivacySettings(pseudonyms=True, key_file=tmp_path / "none")})
+        site.options.__dict__["settings"] = nowhere
+        with pytest.raises(ConfigError, match="cannot read"):
+            site.run("reveal", now, named, *ask)
         entries = custody(database, now)
-    assert [entry.action for entry in entries] == ["revealing", "revealed"] * 3
+    assert [entry.action for entry in entries] == [*["revealing", "revealed"] * 3, *["reveal refused"] * 3]
+    assert ["does not occur" in entries[6].detail, "is closed" in entries[7].detail, "cannot read" in entries[8].detail] == [True] * 3
     assert all("u099" not in entry.detail and entry.account for entry in entries)
     assert "request 17" in entries[0].detail
     site.options.__dict__["settings"] = servers

@@ -16,10 +16,11 @@ import pytest
 from pipeline.embedded import install, ports
 from pipeline.embedded.ports import HOST
 from pipeline.errors import ConfigError, FatalError, SinkUnavailable
+from pipeline.evidence.erasure import Erasure
 from pipeline.settings import ClickHouseSettings
-from pipeline.sink import migrate
+from pipeline.sink import erasure, migrate
 from pipeline.sink.clickhouse import ClickHouseSink, Database
-from pipeline.sink.rows import RANGES, ROOTS, TABLES
+from pipeline.sink.rows import RANGES, ROOTS, STANDINGS, TABLES
 from tests.integration.site import ROOT
 
 pytestmark = pytest.mark.servers
@@ -132,7 +133,7 @@ def test_a_worker_adds_rows_and_nothing_else(server: int) -> None:
     with ClickHouseSink(settings) as sink:
         migrate.check(sink.database)
         for name, table in TABLES.items():
-            if table not in (RANGES, ROOTS):
+            if table not in (RANGES, ROOTS, STANDINGS):
                 assert sink.landed(name, "t", 0, 0, 1) == 0
         sink.database.insert("events", {"event_id": ["e1"], "cluster": ["main"], "raw": ["line"]})
         sink.database.insert("events", {"event_id": ["e2"], "cluster": ["other"], "raw": ["line"]})
@@ -210,6 +211,8 @@ def test_one_cluster_alone(server: int) -> None:
 
 def test_who_investigates_writes_what_people_say(server: int) -> None:
     """Labels, journal, custody, holds; who erases on request may do that."""
+    with as_role("", server) as database:
+        database.insert("events", {"event_id": ["p1"], "raw": ["line"], "_offset": [17]})
     with as_role("investigator", server) as database:
         for table in ("labels", "incident_journal", "custody_log", "events_held", "records_held", "evidence_roots_held"):
             database.insert(table, {next(iter(database.columns(table))): []})
@@ -217,5 +220,8 @@ def test_who_investigates_writes_what_people_say(server: int) -> None:
         database.query("DELETE FROM trainwatch.events_held WHERE hold = ''")
         database.query("SELECT text FROM trainwatch.job_timeline LIMIT 1")
     with as_role("privacy", server) as database:
-        database.query("ALTER TABLE trainwatch.events UPDATE raw = '', attrs = map(), actor = '', file = '' WHERE event_id = 'p1'")
-        database.query("DELETE FROM trainwatch.enriched_events WHERE event_id = 'p1'")
+        wanted = erasure.Wanted(ids=("p1",), actor="", since=0, until=2**42)
+        assert len(erasure.going(database, wanted)) == 1
+        whose = {"account": "ops", "reason": "request 17", "event_id": "p1", "sha256": "", "topic": "", "incarnation": ""}
+        erasure.erase(database, [Erasure(time=1, partition=0, offset=17, line=0, **whose)])
+        assert erasure.counts(database, wanted) == (0, 0)

@@ -346,9 +346,10 @@ class Site:
         return [line for each in range(round(at), round(until), 300) for line in self.hum(each, ["auditd"], (host,))]
 
     def api(
-        self, at: float, by: str, verb: str, name: str, resource: str = "pytorchjobs.kubeflow.org", code: int = 200, subresource: str = ""
-    ) -> list[Line]:
-        """Somebody asks the API server for something, as its audit log tells it."""
+        self, at: float, by: str, verb: str, name: str, resource: str = "pytorchjobs.kubeflow.org", code: int = 200, subresource: str = "",
+        trial: str = "",
+    ) -> list[Line]:  # fmt: skip
+        """Somebody asks the API server for something, as its audit log tells it; `trial`: where the request calls itself a dry run."""
         self._serial += 1
         kind, _, group = resource.partition(".")
         about = {"resource": kind, "apiGroup": group, "subresource": subresource, "namespace": "llm", "name": name}
@@ -361,6 +362,10 @@ class Site:
         }
         told |= {"user": {"username": by}, "objectRef": {field: text for field, text in about.items() if text}}
         told |= {"responseStatus": {"code": code}, "stageTimestamp": f"{iso(at)}.{_milliseconds(at)}000Z"}
+        if trial.startswith("address"):
+            told["requestURI"] = f"/apis/{group}/v1/namespaces/llm/{kind}/{name}?dryRun=All"
+        if trial.endswith("body"):
+            told["requestObject"] = {"kind": "DeleteOptions", **({"dryRun": ["All"]} if trial == "body" else {})}
         return [Line(at, "access", "", "", "", orjson.dumps(told).decode())]
 
     def kernel(self, at: float, text: str, host: str = HOST) -> list[Line]:

@@ -221,13 +221,24 @@ def test_a_flood_of_harmless_signals_or_requests_pushes_nothing_out() -> None:
     flood = [build.kill(number / 10, signal=18) for number in range(300)]
     flood += [build.kill(number / 10, success=False) for number in range(300)]
     flood += [build.cancel_request(number / 10, ATTACKER, refused=True) for number in range(300)]
+    flood += [msgspec.structs.replace(build.kill(number / 10), id=f"u{number}", unproven=True) for number in range(300)]
     real = [build.kill(97), build.cancel_request(98)]
     for number, told in enumerate(build.told_of([*flood, *real, build.allocation()], build.attempt())):
         index.add(told.id if isinstance(told, Event) else f"{number}", told)
     (case,) = index.cases(build.site())
     assert [touch.event for touch in case.touches if touch.event == real[0]] == [real[0]]
     assert [event for event, _ in case.requests()] == [real[1]]
-    assert len(index.told) < 400
+    assert len(index.told) < 500
+
+
+def test_a_flood_of_kills_beside_a_job_pushes_out_none_of_its_own() -> None:
+    """Whoever has a place on the node can signal processes of his own all day."""
+    index = JobIndex(CLUSTER, JOB, 100)
+    beside = [build.touch(build.kill(number / 10, target=9_999), matched="host") for number in range(300)]
+    for number, told in enumerate([*beside, build.touch(build.kill(97)), build.allocation()]):
+        index.add(told.id if isinstance(told, Event) else f"{number}", told)
+    (case,) = index.cases(build.site())
+    assert build.kill(97) in [touch.event for touch in case.touches]
 
 
 def test_claiming_one_process_a_thousand_times_is_one_fact() -> None:

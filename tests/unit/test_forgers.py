@@ -2,6 +2,7 @@
 
     logs.scheduler, logs.training, logs.access     the site says that only authenticated senders may write there
     logs.open                                      anybody may: an input of the access family, for hosts that have no certificate yet
+    logs.open_scheduler                            anybody may, too: an input of the scheduler family
 
 Job 7 of u012 is killed at 97.  Honestly told it was u099, by the kernel's audit and by the scheduler's end.
 """
@@ -24,7 +25,8 @@ from tests.scenario.lines import Line, Site, ship
 
 OPEN = "logs.open"
 CLOSED = ("logs.training", "logs.scheduler", "logs.access")
-KAFKA = KafkaSettings(access_topics=("logs.access", OPEN))
+OPEN_SCHEDULER = "logs.open_scheduler"
+KAFKA = KafkaSettings(access_topics=("logs.access", OPEN), scheduler_topics=("logs.scheduler", OPEN_SCHEDULER))
 SITE = Site()
 HUM = [line for at in range(-4_200, 7_500, 300) for line in SITE.hum(at, ("slurmctld", "auditd", "kernel"))]
 STORY = [*SITE.start(0), *SITE.rank(1), *SITE.rank_failed(98), *SITE.end(100, state="FAILED", signal=9)]
@@ -46,10 +48,21 @@ def run(*records: Record, authenticated: tuple[str, ...] = CLOSED) -> Results:
     return runtime.finish()
 
 
+def found_by(results: Results, detector: str) -> list[dict[str, object]]:
+    """What a detector says of job 7."""
+    found = [orjson.loads(body) for body in results.canonical_findings().values()]
+    return [body for body in found if body["detector"] == detector and body["attempt"][1] == JOB]
+
+
 def kills(results: Results) -> list[dict[str, object]]:
     """What is said of the kill."""
-    found = [orjson.loads(body) for body in results.canonical_findings().values()]
-    return [body for body in found if body["detector"] == "p01_foreign_kill" and body["attempt"][1] == JOB]
+    return found_by(results, "p01_foreign_kill")
+
+
+def verdicts(results: Results) -> list[tuple[str, str]]:
+    """What is said of how job 7 ended."""
+    said = [orjson.loads(body) for body in results.canonical_verdicts().values()]
+    return [(body["verdict"], body["cause"]) for body in said if body["attempt"][1] == JOB]
 
 
 def test_known_senders_name_whoever_did_it() -> None:
@@ -94,6 +107,66 @@ def test_a_contradiction_hides_no_kill_and_blames_nobody_else() -> None:
         found = kills(run(*sent([*HUM, *STORY, *KILL]), *sent(forged, OPEN)))
         assert found
         assert {finding["actor"] for finding in found} <= {"u099", ""}
+
+
+CLEARING: dict[str, tuple[list[Line], str, bool]] = {
+    "the kernel ended it for want of memory": (SITE.oom(96), OPEN, False),
+    "a GPU fell off the bus": (SITE.xid(96), OPEN, True),
+    "the owner killed it": (SITE.kill(96, by=build.OWNER), OPEN, True),
+    "it was preempted": (SITE.preempt(96), OPEN_SCHEDULER, False),
+    "it ran into its limit": (SITE.time_limit(96), OPEN_SCHEDULER, False),
+    "somebody had cancelled it": (SITE.cancel(96, by=build.OWNER, command=False), OPEN_SCHEDULER, True),
+    "it ended well": (SITE.end(100), OPEN_SCHEDULER, True),
+    "it was preempted, says accounting": (SITE.end(100, state="PREEMPTED"), OPEN_SCHEDULER, True),
+    "it is the culprit's": (SITE.end(100, state="FAILED", owner=build.COLLEAGUE), OPEN_SCHEDULER, True),
+    "it began anew before": (SITE.start(50, owner=build.COLLEAGUE, submit=40), OPEN_SCHEDULER, True),
+}
+
+
+@pytest.mark.parametrize(("forged", "topic", "alert"), CLEARING.values(), ids=CLEARING)
+def test_what_anybody_may_send_clears_nobody(forged: list[Line], topic: str, alert: bool) -> None:
+    """It may be a doubt, by which the hit falls below the gate; a known sender's word is an acquittal."""
+    (finding,) = kills(run(*sent([*HUM, *STORY, *KILL]), *sent(forged, topic)))
+    assert (finding["alert"], finding["actor"]) == (alert, "u099" if alert else "")
+
+
+def test_a_known_senders_word_clears() -> None:
+    """The same lines, from where only known senders may write."""
+    assert kills(run(*sent([*HUM, *STORY, *KILL, *SITE.oom(96)]))) == []
+    assert kills(run(*sent([*HUM, *STORY, *KILL, *SITE.preempt(96)]))) == []
+
+
+def test_a_doubt_does_not_hide_what_clears() -> None:
+    """A forged line of the same kind before a true one leaves the true one what it is."""
+    assert kills(run(*sent([*HUM, *STORY, *KILL, *SITE.oom(96)]), *sent(SITE.oom(95), OPEN))) == []
+
+
+def test_the_owners_forged_cancel_hides_no_other() -> None:
+    """Whoever cancels somebody else's job cannot have its owner ask first."""
+    story = [*SITE.start(0), *SITE.cancel(98), *SITE.end(100, state="CANCELLED")]
+    forged = [*SITE.cancel(90, by=build.OWNER, command=False), *SITE.sacct(200, state=f"CANCELLED by {build.OWNER}")]
+    for lines in (story, [*SITE.refuse(40), *story]):
+        results = run(*sent([*HUM, *lines]), *sent(forged, OPEN_SCHEDULER))
+        assert "cancelled" in {finding["effect"] for finding in found_by(results, "p03_foreign_cancel")}
+        assert verdicts(results) == [("interference", "cancelled")]
+
+
+def test_an_end_that_only_a_forger_explains_is_unexplained() -> None:
+    """What he says is told with it."""
+    story = [*HUM, *STORY]
+    assert verdicts(run(*sent([*story, *SITE.oom(96)]))) == [("benign", "out_of_memory")]
+    results = run(*sent(story), *sent(SITE.oom(96), OPEN))
+    assert verdicts(results) == [("unexplained", "no_record")]
+    (body,) = [orjson.loads(each) for each in results.canonical_verdicts().values()]
+    assert [item["name"] for item in body["checklist"] if UNPROVEN in item["note"]] == ["out_of_memory"]
+
+
+def test_a_job_of_which_only_forgers_tell_accuses_nobody() -> None:
+    """Whose it is only they say: so nobody is named for what befell it, and nothing acquits."""
+    scheduled = [*SITE.start(0), *SITE.end(100, state="FAILED", signal=9)]
+    rest = [*HUM, *SITE.rank(1), *SITE.rank_failed(98), *KILL]
+    (finding,) = kills(run(*sent(rest), *sent(scheduled, OPEN_SCHEDULER)))
+    assert finding["actor"] == ""
 
 
 def test_rows_say_who_sent_them() -> None:

@@ -45,8 +45,8 @@ FROM system.parts AS p WHERE active AND {OURS} GROUP BY table ORDER BY disk DESC
 """,
 )  # fmt: skip
 INSERTS = Panel(
-    kind="timeseries", title="When were parts written?", width=12, bars=True, stacked=True, no_value="No part is from this period",
-    expects_rows=False,
+    kind="timeseries", title="How many rows were written, and when?", width=12, bars=True, stacked=True, expects_rows=False,
+    no_value="No part is from this period",
     description="Rows of active parts by when they were last written or merged. Merged parts move to the time of their merge.",
     sql=f"""
 SELECT $__timeInterval(modification_time) AS time, table, sum(p.rows) AS rows
@@ -64,14 +64,17 @@ WHERE active AND {OURS} GROUP BY partition ORDER BY parts DESC LIMIT 20
 RUNNING = Panel(
     kind="table", title="Which merges run now?", width=12, no_value="No merge runs", expects_rows=False,
     description="Merges and mutations under way.",
-    columns={"progress": Column(unit="percentunit", decimals=0), "size": Column(unit="bytes")},
-    sql="SELECT table, elapsed AS seconds, progress, num_parts AS parts, total_size_bytes_compressed AS size, is_mutation "
+    columns={"running": Column(unit="s"), "progress": Column(unit="percentunit", decimals=0), "size": Column(unit="bytes")},
+    sql="SELECT table, elapsed AS running, progress, num_parts AS parts, total_size_bytes_compressed AS size, is_mutation "
     "FROM system.merges ORDER BY elapsed DESC LIMIT 50",
 )  # fmt: skip
 QUERIES = Panel(
     kind="table", title="Which queries read most?", width=12, no_value="No query is known",
     description="Those that run now and, where the server keeps `query_log`, those that ended, by rows read.",
-    columns={"memory_usage": Column(unit="bytes"), "query": Column(width=500)},
+    columns={
+        "memory_usage": Column(unit="bytes"), "elapsed": Column(unit="s"), "query_duration_ms": Column(unit="ms"),
+        "query": Column(width=500),
+    },
     sql="""
 SELECT COLUMNS('^(event_time|user|query_duration_ms|elapsed|read_rows|memory_usage|query)$')
 FROM merge('system', '^(query_log|processes)$') ORDER BY read_rows DESC LIMIT 50
@@ -79,7 +82,8 @@ FROM merge('system', '^(query_log|processes)$') ORDER BY read_rows DESC LIMIT 50
 )  # fmt: skip
 ERRORS = Panel(
     kind="table", title="Which errors did the server raise?", width=24, no_value="None", expects_rows=False,
-    description="Since the server started, the most frequent first.",
+    description="Since the server started, the most frequent first. TYPE_MISMATCH and NOT_IMPLEMENTED come from its planning of these "
+    "dashboards' own queries, which are answered all the same.",
     sql="SELECT name, value AS times, last_error_time AS last, last_error_message AS message FROM system.errors "
     "ORDER BY value DESC LIMIT 30",
 )  # fmt: skip

@@ -11,14 +11,14 @@ SUMMARY = Panel(
     "explanations that no source could answer.",
     columns={
         "named": Column(unit="percentunit", decimals=0), "unchecked": Column(unit="percentunit", decimals=0),
-        "confidence": Column(unit="percentunit", decimals=0), "seconds_to_final": Column(unit="s"),
+        "confidence": Column(unit="percentunit", decimals=0), "to_final_word": Column(unit="s"),
     },
     sql=f"""
 SELECT detector, max(detector_version) AS version, count() AS findings, countIf(f.alert AND f.status != 'retracted') AS alert,
     countIf(NOT f.alert AND f.status != 'retracted') AS below_gate, countIf(f.status = 'retracted') AS retracted, avg(actor != '') AS named,
     quantile(0.5)(f.confidence) AS confidence,
     ifNotFinite(sum(arrayCount(item -> item.2 = 'not_checked', checklist)) / sum(length(checklist)), 0) AS unchecked,
-    quantile(0.5)(dateDiff('second', effect_time, closes_at)) AS seconds_to_final, max(effect_time) AS last
+    quantile(0.5)(dateDiff('second', effect_time, closes_at)) AS to_final_word, max(effect_time) AS last
 {IN_PERIOD} GROUP BY detector ORDER BY detector
 """,
 )  # fmt: skip
@@ -82,13 +82,13 @@ GROUP BY detector ORDER BY detector
 """,
 )  # fmt: skip
 WITHHELD = Panel(
-    kind="table", title="Why is a name withheld?", width=24, no_value="Every finding names somebody", expects_rows=False,
+    kind="table", title="Why is a name withheld?", width=24, height=6, no_value="Every finding names somebody", expects_rows=False,
     description="Reasons for which a finding names nobody.",
     sql=f"SELECT detector, actor_withheld AS reason, count() AS findings {IN_PERIOD} AND actor = '' GROUP BY detector, reason "
     "ORDER BY findings DESC LIMIT 100",
 )  # fmt: skip
 BENIGN = Panel(
-    kind="barchart", title="What acquits?", width=12, horizontal=True, columns={"jobs": Column(color=GREEN)},
+    kind="barchart", title="Which innocent causes ended jobs?", width=12, horizontal=True, columns={"jobs": Column(color=GREEN)},
     description="Benign causes of ended attempts, by the record that proved them.", no_value="No job ended in this period",
     sql=f"""
 SELECT cause, count() AS jobs FROM verdicts_current

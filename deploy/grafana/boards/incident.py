@@ -34,7 +34,7 @@ ORDER BY alert DESC, effect_time DESC LIMIT 500
 """,
 )  # fmt: skip
 STORY = Panel(
-    kind="table", title="What happened?", width=14, height=10, no_value="No such finding",
+    kind="table", title="What happened?", width=12, height=11, no_value="No such finding",
     description="What is said of it. Confidence is in the act, not in a person: a name stands there only on two independent sources, and "
     "while its incident has no doubt.",
     columns={"what": Column(width=160)},
@@ -52,7 +52,7 @@ WHERE {OF_FINDING} AND {IN_CLUSTER} AND line.2 != ''
 """,
 )  # fmt: skip
 HIT = Panel(
-    kind="table", title="What did it hit?", width=10, height=10, no_value="It is about no job",
+    kind="table", title="What did it hit?", width=12, height=11, no_value="It is about no job",
     description="The attempts of the job that the finding is about, with GPUs times run time: what they held, not what was lost.",
     columns={"held": Column(unit="h", decimals=1), "job": Column(link=to("job", job="${__value.raw}"))},
     expects_rows=False,
@@ -72,7 +72,8 @@ CHECKED = {"same line, sealed": GREEN, "same line, not sealed": YELLOW, "not sto
 EVIDENCE = Panel(
     kind="table", title="Which records prove it, and are they as they came?", width=24, height=9, no_value="No such finding",
     description="In the finding's own order. Checked: the line is hashed again and held against the hash that was cited, and a signed seal "
-    "covers its place in Kafka. Signatures and order are checked by `trainwatch evidence verify`. The id leads to the raw record.",
+    "covers its place in Kafka (topic, partition, offset). Signatures and order are checked by `trainwatch evidence verify`. "
+    "The event leads to the raw record.",
     columns={
         "role": Column(width=90, colors={"cause": RED, "effect": ORANGE, "owner": GREY}), "sha256": Column(width=160),
         "checked": Column(colors=CHECKED), "event": Column(link=to("entity", kind="event", entity="${__value.raw}")),
@@ -82,7 +83,7 @@ EVIDENCE = Panel(
 SELECT e.position AS number, e.role AS role, e.event_time AS time, e.source AS source,
     multiIf(r.raw = '', 'not stored', lower(hex(SHA256(r.raw))) != e.sha256, 'CHANGED', s.seals > 0, 'same line, sealed',
         'same line, not sealed') AS checked,
-    e.summary AS summary, r.raw AS line, r.host AS host, r.topic AS topic, r.partition AS partition, r.offset AS offset,
+    e.summary AS summary, r.raw AS line, r.host AS host, if(r.topic = '', '', concat(r.topic, '/', r.partition, ' ', r.offset)) AS place,
     e.sha256 AS sha256, e.event_id AS event
 FROM (SELECT * FROM finding_evidence_current WHERE {OF_FINDING}) AS e
 LEFT JOIN
@@ -151,7 +152,8 @@ FROM incident_findings_current WHERE incident_id IN ({INCIDENTS}) AND finding_id
 )  # fmt: skip
 
 LOSS = Panel(
-    kind="table", title="What did it cost, line by line?", width=24, expects_rows=False, no_value="No loss: it is a part of no incident",
+    kind="table", title="What did it cost, line by line?", width=24, height=6, expects_rows=False,
+    no_value="No loss: it is a part of no incident",
     description="Hours of one ledger add up, and none counts an hour that another one counts. Direct: GPU-hours; indirect: people's hours, "
     "as somebody stated them. Low: proved. Middle: claimed by findings above their gate. High: with those below.",
     columns={

@@ -91,7 +91,8 @@ LOGGED = Panel(
     sql=f"SELECT $__timeInterval(ts) AS time, source, count() AS lines {LINES} GROUP BY time, source ORDER BY time, source",
 )  # fmt: skip
 RANKS = Panel(
-    kind="table", title="Which ranks failed, and which first?", width=12, no_value="No rank failed in this period", expects_rows=False,
+    kind="table", title="Which ranks failed, and which first?", width=24, height=5, expects_rows=False,
+    no_value="No rank failed in this period",
     description="What launchers and srun say about ranks, oldest first. The first failure is the one to explain.",
     columns={"host": Column(link=to("entity", kind="host", entity="${__value.raw}"))},
     sql=f"""
@@ -101,7 +102,7 @@ SELECT ts AS time, kind, host, attrs['rank'] AS rank, attrs['exit_code'] AS code
 """,
 )  # fmt: skip
 SCHEDULER = Panel(
-    kind="table", title="What did the scheduler say?", width=12, no_value="The scheduler said nothing in this period",
+    kind="table", title="What did the scheduler say?", width=24, height=6, no_value="The scheduler said nothing in this period",
     description="Controller and accounting, oldest first.",
     sql=f"""
 SELECT ts AS time, source, kind, attrs['change'] AS change, attrs['state'] AS state, attrs['uid'] AS uid, raw AS line
@@ -109,7 +110,7 @@ SELECT ts AS time, source, kind, attrs['change'] AS change, attrs['state'] AS st
 """,
 )  # fmt: skip
 TOUCHES = Panel(
-    kind="table", title="Who touched it?", width=14, no_value="Nobody in this period", expects_rows=False,
+    kind="table", title="Who touched it?", width=24, height=6, no_value="Nobody in this period", expects_rows=False,
     description="Acts on the job, its processes, hosts and files by people, with their relation to the owner.",
     columns={
         "relation": Column(colors={"owner": GREEN, "team": ORANGE, "foreign": RED, "unknown": YELLOW}),
@@ -124,7 +125,8 @@ ORDER BY relation IN ('foreign', 'unknown', 'team') DESC, ts LIMIT 200
 """,
 )  # fmt: skip
 CHECKPOINTS = Panel(
-    kind="table", title="Which checkpoints did it save and load?", width=10, no_value="None were noted in this period", expects_rows=False,
+    kind="table", title="Which checkpoints did it save and load?", width=24, height=6, expects_rows=False,
+    no_value="None were noted in this period",
     description="As the probe hashed them: a file that is loaded with other bytes than were saved was changed.",
     columns={"path": Column(link=to("entity", kind="artefact", entity="${__value.raw}"))},
     sql=f"""
@@ -151,5 +153,8 @@ BOARD = Board(
             f"WHERE {OF_JOB} AND $__timeFilter(effect_time) AND status != 'retracted'",
         ),
     ),
-    rows=((VERDICT,), (FINDINGS,), (AXIS,), (LOSS, GRADIENTS), (SPEED, LOGGED), (RANKS, SCHEDULER), (TOUCHES, CHECKPOINTS), (TIMELINE,)),
+    rows=(
+        (VERDICT,), (FINDINGS,), (AXIS,), (LOSS, GRADIENTS), (SPEED, LOGGED), (RANKS,), (TOUCHES,), (SCHEDULER,), (CHECKPOINTS,),
+        (TIMELINE,),
+    ),
 )  # fmt: skip

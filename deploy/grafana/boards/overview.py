@@ -55,10 +55,11 @@ INCIDENTS = Panel(
 TIME_TO_DETECT = Panel(
     kind="stat", title="How long from the effect to the finding?", width=8, height=4, unit="s", no_value="No findings",
     thresholds=((None, GREEN), (1800, YELLOW), (7200, RED)),
-    description="Medians. First: until it stood here, by the clock; of those that came within a day, since a replay of old logs tells "
-    "nothing about it. Final: until every source that could acquit has passed, in event time.",
+    description="Medians. First word: until it stood here, by the clock; of those that came within a day, since a replay of old logs tells "
+    "nothing about it. Final word: until every source that could acquit has passed, in event time.",
     sql=f"""
-SELECT ifNotFinite(quantile(0.5)(seconds_to_first), NULL) AS first, ifNotFinite(quantile(0.5)(seconds_to_final), NULL) AS final
+SELECT ifNotFinite(quantile(0.5)(seconds_to_first), NULL) AS to_first_word,
+    ifNotFinite(quantile(0.5)(seconds_to_final), NULL) AS to_final_word
 FROM detection_times WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND alert
 """,
 )  # fmt: skip
@@ -122,6 +123,7 @@ OPEN = Panel(
         "severity": Column(colors=SEVERITIES), "what": Column(link=to("incident", finding="${__data.fields.founder}")),
         "named": Column(link=to("entity", kind="identity", entity="${__value.raw}")), "gpu_hours": Column(unit="h", decimals=1),
         "state": Column(colors={"open": RED, "investigating": ORANGE, "contained": YELLOW, "closed": GREEN}),
+        "founder": Column(hidden=True),
     },
     sql=f"""
 SELECT first_time AS time, severity, title AS what, if(state = '', 'open', state) AS state, assignee, alert, findings,
@@ -133,13 +135,14 @@ LIST = Panel(
     kind="table", title="Which findings need a look?", width=24, height=9, no_value="No findings in this period",
     description="Newest first. An empty actor means that naming is withheld; the reason stands beside it.",
     columns={
-        "finding": Column(link=to("incident", finding="${__value.raw}"), width=300), "confidence": Column(unit="percentunit", decimals=0),
+        "id": Column(link=to("incident", finding="${__data.fields.finding}")), "finding": Column(hidden=True),
+        "confidence": Column(unit="percentunit", decimals=0),
         "severity": Column(colors=SEVERITIES), "actor": Column(link=to("entity", kind="identity", entity="${__value.raw}")),
         "owner": Column(link=to("entity", kind="identity", entity="${__value.raw}")), "job": Column(link=to("job", job="${__value.raw}")),
     },
     sql=f"""
-SELECT effect_time AS time, severity, detector, subject, subject_name AS name, job_id AS job, owner, actor, confidence, status, alert,
-    if(alert, actor_withheld, gate) AS why_not, summary, finding_id AS finding
+SELECT effect_time AS time, severity, detector, if(subject = 'job', '', concat(subject, ' ', subject_name)) AS about, job_id AS job, owner,
+    actor, confidence, status, alert, summary, if(alert, actor_withheld, gate) AS why_not, left(finding_id, 12) AS id, finding_id AS finding
 {FINDINGS} ORDER BY alert DESC, effect_time DESC LIMIT 200
 """,
 )  # fmt: skip

@@ -21,6 +21,7 @@ TRAFFIC = f"FROM traffic AS t WHERE $__timeFilter(minute) AND {IN_CLUSTER}"
 # and partition, so what was noted again after a crash is not sought out: it counts twice until the server merges it, and 0 stays 0.
 ARRIVED = "($__timeFilter(stored) OR stored >= now() - toIntervalDay(1))"
 RANGES = f"(SELECT * FROM range_accounts WHERE {ARRIVED})"
+STOOD = "(SELECT * FROM standings WHERE $__timeFilter(_inserted) OR _inserted >= now() - toIntervalDay(1))"
 
 NEWEST = Panel(
     kind="stat", title="How old is the newest event?", width=6, height=4, unit="s", thresholds=((None, GREEN), (600, YELLOW), (3600, RED)),
@@ -84,6 +85,47 @@ ARRAY JOIN mapKeys(newest) AS source, mapValues(newest) AS passed
 ORDER BY source
 """,
 )  # fmt: skip
+STANDING = Panel(
+    kind="table", title="How far behind is each stage, and how much does it remember?", width=24, height=9, no_value="No worker stood by",
+    description="As workers told it last, in the period or in the last day, by the clock. Behind: the oldest wait among its partitions. "
+    "A stage that stands still while records wait: `/healthz` of its worker says why.",
+    columns={
+        "behind": Column(unit="s"), "state": Column(unit="bytes"), "largest_partition": Column(unit="bytes"),
+    },
+    sql=f"""
+SELECT stage, topic, count() AS partitions, sum(s.newest_lag) AS waiting, max(s.behind) AS behind, max(s.most) AS worst_partition_waited,
+    sum(s.bytes) AS state, max(s.bytes) AS largest_partition, sum(s.cases) AS cases, max(s.told) AS told
+FROM
+(
+    SELECT stage, topic, partition, argMax(lag, _inserted) AS newest_lag, argMax(lag_seconds, _inserted) AS behind, max(lag) AS most,
+        argMax(state_bytes, _inserted) AS bytes, argMax(state_cases, _inserted) AS cases, max(_inserted) AS told
+    FROM {STOOD} GROUP BY stage, topic, partition
+) AS s
+GROUP BY stage, topic ORDER BY stage, topic LIMIT 200
+""",
+)  # fmt: skip
+WAITING = Panel(
+    kind="timeseries", title="How many records wait to be read?", width=12, height=6, expects_rows=False,
+    description="Per topic, the most in each interval, by the clock of the server. Growth without end: too few workers, or one that hangs.",
+    no_value="No worker stood by in this period",
+    sql="""
+SELECT time, topic, sum(s.most) AS waiting
+FROM (SELECT $__timeInterval(_inserted) AS time, topic, partition, max(lag) AS most FROM standings WHERE $__timeFilter(_inserted)
+    GROUP BY time, topic, partition) AS s
+GROUP BY time, topic ORDER BY time, topic
+""",
+)  # fmt: skip
+REMEMBERED = Panel(
+    kind="timeseries", title="How much do workers remember?", width=12, height=6, unit="bytes", expects_rows=False,
+    description="State per stage as it is kept in Kafka, by the clock of the server. It levels off when the days of `retention` are full.",
+    no_value="No worker stood by in this period",
+    sql="""
+SELECT time, stage, sum(s.bytes) AS state
+FROM (SELECT $__timeInterval(_inserted) AS time, stage, topic, partition, max(state_bytes) AS bytes FROM standings
+    WHERE $__timeFilter(_inserted) GROUP BY time, stage, topic, partition) AS s
+GROUP BY time, stage ORDER BY time, stage
+""",
+)  # fmt: skip
 COVERAGE = Panel(
     kind="heatmap", title="Which source was silent in which hour?", width=24, height=9, no_value="No events in this period",
     description="Events per source and hour. An empty cell is silence: what would stand there cannot acquit or accuse.",
@@ -132,7 +174,10 @@ GROUP BY source ORDER BY source
 )  # fmt: skip
 
 BOARD = Board(
-    name="pipeline", title="Pipeline health", folder="operation", description="Rates, lag, lateness, refusals, coverage, ranges.",
+    name="pipeline", title="Pipeline health", folder="operation", description="Rates, lag, state, lateness, refusals, coverage, ranges.",
     variables=(CLUSTER,), period=("now-24h", "now"),
-    rows=((NEWEST, LATE, REFUSED, UNACCOUNTED), (RATES, LATENESS), (LAG, BEHIND), (COVERAGE,), (SOURCES, CODES), (PROGRESS, IDENTITY)),
+    rows=(
+        (NEWEST, LATE, REFUSED, UNACCOUNTED), (RATES, LATENESS), (COVERAGE,), (STANDING,), (WAITING, REMEMBERED), (LAG, BEHIND),
+        (SOURCES, CODES), (PROGRESS, IDENTITY),
+    ),
 )  # fmt: skip

@@ -20,7 +20,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p01_foreign_kill",
-    version=1,
+    version=2,
     title="Rank of a training job killed by somebody else",
     subject="job",
     severity=Severity.HIGH,
@@ -42,6 +42,8 @@ META = Meta(
     blind_spots=(
         "A kill from inside the victim's own process carries the victim's uid: P02.",
         "A kill on a host without audit rules for signals leaves no record.",
+        "A process under the owner's uid without a login (a container, cron) is taken for the job's own; the end stays unexplained.",
+        "A daemon that kills on somebody's order (`docker kill`, `crictl stop`, `systemctl kill`) is a daemon.",
         "A kill under the owner's borrowed login looks like the owner: P17.",
         "Root on the node writes its logs: the audit record that names somebody, or the OOM or Xid that explains him away, may be root's.",
     ),
@@ -50,7 +52,12 @@ META = Meta(
     direct=True,
 )
 
-# Signals that end a process or stop it for ever: HUP INT QUIT ILL TRAP ABRT BUS FPE KILL SEGV PIPE TERM STOP (signal(7)).
+# What ends no process that does not ask for it: CHLD CONT URG WINCH (signal(7)); whatever else there is ends or stops it.
+HARMLESS = frozenset({0, 17, 18, 23, 28})
+SIGNAL_MAX = 64
+STOPS = frozenset({19, 20, 21, 22})
+# HUP INT QUIT ILL TRAP ABRT BUS FPE KILL SEGV PIPE TERM STOP.  The others are used to ask a program for something, such as a checkpoint:
+# of them the rank, or the job, must have ended by this very signal.
 DEADLY = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 15, 19})
 AFTER_MS = 5_000  # the launcher's line may carry a whole second
 
@@ -94,7 +101,7 @@ def _hit(case: Case, touch: Touch) -> tuple[Touch, int, list[Evidence], float] |
     """(touch, effect time, effect's evidence, strength) when a foreign, successful, deadly signal has an effect to show."""
     body = _signal(touch.event)
     bond = relation(actor_of(case.site.directory, touch.event), case.owner)
-    if not body.success or body.signal not in DEADLY or touch.matched == "host" or bond == "owner":
+    if not body.success or body.signal in HARMLESS or body.signal > SIGNAL_MAX or touch.matched == "host" or bond == "owner":
         return None
     sent = touch.event.event_time
     window_ms = case.site.windows.kill_window_seconds * 1000
@@ -112,7 +119,7 @@ def _hit(case: Case, touch: Touch) -> tuple[Touch, int, list[Evidence], float] |
         record = case.end_record[1]
         traces = {record.exit_signal, record.derived_signal} | {rank.signal for _, rank in case.failed_ranks()}
         traces |= {task.signal for _, task in case.of(TaskEnded)}
-        hung = body.signal == 19 and bool(case.of(CollectiveTimeout))
+        hung = body.signal in STOPS and bool(case.of(CollectiveTimeout))
         if by_signal or body.signal in traces or hung:
             cited += evidence("effect", case.end_record[0], f"job ended {case.state}")
             for event, task in case.of(TaskEnded):
@@ -120,7 +127,7 @@ def _hit(case: Case, touch: Touch) -> tuple[Touch, int, list[Evidence], float] |
                     cited += evidence("effect", event, f"task ended by signal {task.signal}")
             for event, _ in case.of(CollectiveTimeout)[:3]:
                 cited += evidence("effect", event, "collective operation timed out")
-        elif not died:
+        elif not died or body.signal not in DEADLY:
             return None
     elif not by_signal:
         return None

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.detect import benign, benign_artefacts
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, Loaded, evidence
-from pipeline.detect.detector import Meta, raised
+from pipeline.detect.detector import Meta, answered, raised
 from pipeline.detect.writers import Accusation, accusation, writes_of
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import CheckpointSaved, Event, ProcessStarted, SignalRequested, SignalSent, TaskEnded, TrainingLine
@@ -39,7 +39,7 @@ OF_THE_ACT = (
 )
 META = Meta(
     id="p02_kill_from_inside",
-    version=1,
+    version=2,
     title="Job ended from inside, by code that somebody else had written",
     subject="job",
     severity=Severity.CRITICAL,
@@ -60,7 +60,8 @@ META = Meta(
     runbook="Open the named file without loading it (fickling, pickletools, a diff), and look what else loaded it.",
     harms=frozenset({"killed_from_inside"}),
 )  # fmt: skip
-DEADLY = frozenset({1, 2, 3, 4, 6, 7, 8, 9, 11, 13, 15, 19})  # P01's, but for TRAP, which debuggers send
+# All that end or stop a process (P01's), but for TRAP, which debuggers send; the end must be by this very signal.
+DEADLY = frozenset(range(1, 65)) - {5, 17, 18, 23, 28}
 AFTER_MS = 5_000
 Act = tuple[Event, int | None, int]  # (event, process that it ended, signal; 0: it exited)
 
@@ -142,18 +143,20 @@ def _written(case: Case, loaded: Loaded, act: Act, effect_time: int, now: Waterm
         return None
     saves = [(each, each.body.sha256) for each in loaded.saves if isinstance(each.body, CheckpointSaved)]
     others = [each for each, sha256 in saves if sha256 != loaded.sha256]
-    if saves and (not others or (saves[-1][1] == loaded.sha256 and saves[-1][0].job == case.attempt.job)):
+    if saves and saves[-1][1] == loaded.sha256 and saves[-1][0].job == case.attempt.job:
         return None
     # From the first save of other bytes on: a later one may be what the writer printed in a job of his own (saved_again).
     since = others[0].event_time if others else loaded.other.event_time if loaded.other is not None else -1
     held = accusation(OF_THE_WRITE, case, writes_of(loaded, since), effect_time, now)
+    if held is not None and saves and not others and not held.of_anothers_file:
+        return None  # nobody says that it ever had other bytes, nor the kernel that it was not the writer's own
     return (loaded, held) if held is not None else None
 
 
 def _about_the_act(case: Case, act: Act, effect_time: int, now: Watermarks) -> tuple[Explanation, ...]:
     """Explanations of the end, beside those of the write."""
     suspicion = Suspicion(case.owner, act[0], effect_time, host=act[0].host, target_pid=act[1])
-    return tuple(check(case, suspicion, now) for check in OF_THE_ACT)
+    return answered(OF_THE_ACT, case, suspicion, now)
 
 
 def _raised(

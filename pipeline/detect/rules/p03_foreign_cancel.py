@@ -3,7 +3,8 @@
 In: all facts on one attempt.  Out: findings.  Slurm's controller logs a request before it checks permission, so a request alone proves
 an attempt: the effect is the end record, and who did it is confirmed by sacct's `CANCELLED by` or the kernel's record of the command.
 PBS and the API server of Kubernetes say who deleted a job once it is granted; who deletes pods, or evicts them, ends a job by its parts.
-A refused request is an attempt and is said to be one.
+A refused request is an attempt and is said to be one.  A request may be for any signal, which the controller does not write down: of a job
+that fails by a signal behind somebody's request that is said, below the gate.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,17 +12,26 @@ from collections.abc import Iterator, Sequence
 from pipeline.detect import benign, benign_kubernetes, workload
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Cancel, Case, evidence
-from pipeline.detect.detector import CITED_MAX, Hit, Meta, explained, hit, raised, several
+from pipeline.detect.detector import CITED_MAX, Hit, Meta, answered, explained, hit, raised, several
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import Event, JobUpdate, KillRequest, KubernetesRequest, ProcessRun, StepCancelled
-from pipeline.model.finding import Checked, Evidence, Finding, Severity
+from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
+
+def which_signal(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """The request was for a signal that ends nobody, such as one for a checkpoint, and the job failed by something else."""
+    name, cause = "which_signal", suspicion.cause
+    if not isinstance(cause.body, KillRequest) or case.state != "FAILED":
+        return Explanation(name, Checked.EXCLUDED, cause.id, "the job ended as it was asked for")
+    return Explanation(name, Checked.NOT_CHECKED, cause.id, "the controller does not say which signal was asked for")
+
+
 META = Meta(
     id="p03_foreign_cancel",
-    version=2,
+    version=3,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -37,29 +47,43 @@ META = Meta(
         benign.admin_ticket,
         benign_kubernetes.controller_of_cluster,
         benign_kubernetes.node_drain,
+        benign_kubernetes.over_before,
+        benign_kubernetes.trial_run,
+        which_signal,
     ),
-    required=("owner_or_service", "time_limit", "preempted", "controller_of_cluster", "node_drain"),
+    required=(
+        "owner_or_service", "time_limit", "preempted", "controller_of_cluster", "node_drain", "over_before", "trial_run", "which_signal",
+    ),
     blind_spots=(
         "A cancel from the owner's borrowed login looks like the owner: P17.",
         "`scancel --ctld` with filters leaves no line per job at the default log level: then accounting alone tells who, hours later.",
         "A request for a whole collection of Kubernetes, or a Command of Volcano (`vcctl job suspend`), names no job.",
-        "Who may write events of Kubernetes can put a preemption, or a lack of memory, before his own deletion: it then counts as that.",
+        "Who makes an object of another kind under the job's name owns, as far as is known, the pods that are taken from then on.",
+        "Who may write events of Kubernetes can lower his own deletion below the gate: by a preemption before it, or an end.",
+        "A dry run of `kubectl delete` looks like a deletion where the audit policy leaves out what requests hold.",
         "Of a job that a service made (a pipeline, a notebook server) nobody says for whom: its deletion stays below the gate.",
         "LSF writes down that somebody signalled a job, and not for certain who.",
+        "`scancel --signal` by who may is told where the job fails by a signal, and not which one was asked for.",
         "A cancel of one step goes straight to the node and never to the controller log.",
     ),
     runbook="Look at sacct's State of the job (CANCELLED by <uid>) and at the actor's session on the submit host.",
     ends=frozenset({"cancelled"}),
     harms=frozenset({"pods_deleted"}),
     direct=True,
-)
+)  # fmt: skip
 OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster)
 COMMAND_MS = 30_000  # the command runs a moment before the controller logs the request
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
-    """One finding for a cancel that took effect, one for parts that were taken away, and one per identity whose requests were refused."""
+    """One finding for a cancel that took effect, one for parts that were taken away, and one per identity whose requests were refused.
+
+    And one for a deletion of which it is not known that it ended anything: the job was over, or it was a dry run; and for a request for
+    some signal, behind which the job failed by one.
+    """
     yield from _cancelled(case, now)
+    yield from _signalled(case, now)
+    yield from _doubtful(case, now)
     yield from _pods(case, now)
     yield from _refused(case, now)
 
@@ -102,6 +126,38 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
         )
         return
     yield from _accounted(case, now)
+
+
+def _signalled(case: Case, now: Watermarks) -> Iterator[Finding]:
+    """`scancel --signal=KILL` of all steps leaves a job that failed."""
+    if case.end_record is None or case.end is None or case.state != "FAILED":
+        return
+    record, window_ms = case.end_record[1], case.site.windows.cancel_window_seconds * 1000
+    if not (record.exit_signal or record.derived_signal):
+        return
+    near = [event for event, _ in case.requests() if case.end - window_ms <= event.event_time <= case.end + 1_000]
+    actors = [actor_of(case.site.directory, event) for event in near]
+    if any(relation(actor, case.owner) == "owner" for actor in actors):
+        return
+    found = (hit(META, case, Suspicion(actor, event, case.end), now) for event, actor in zip(near, actors, strict=True))
+    hits = [each for each in found if each is not None]
+    if not hits:
+        return
+    suspicion, checklist = min(hits, key=lambda each: each.open)
+    cited = [item for each, _ in hits[:CITED_MAX] for item in evidence("cause", each.cause, "request to signal or to cancel")]
+    yield raised(
+        META,
+        case,
+        suspicion,
+        checklist,
+        effect="signalled",
+        summary=f"job {case.attempt.job} of {case.owner_id} failed by a signal behind a request of somebody else",
+        cited=[*cited, *evidence("effect", case.end_record[0], "job ended FAILED")],
+        parts=(("request before the end", 0.97), ("which signal is not known", 0.5)),
+        closes_at=case.end + case.site.grace_ms,
+        severity=Severity.MEDIUM,
+        several_actors=several(each for each, _ in hits),
+    )
 
 
 def _accounted(case: Case, now: Watermarks) -> Iterator[Finding]:
@@ -156,7 +212,8 @@ def _pods(case: Case, now: Watermarks) -> Iterator[Finding]:
     hits: list[Hit] = []
     for event, body in case.kubernetes("delete", "eviction") if case.owner is not None else ():
         actor = actor_of(case.site.directory, event)
-        if not workload.stops(body) or relation(actor, case.owner) == "owner" or (case.end is not None and event.event_time > case.end):
+        over = case.end is not None and event.event_time > case.end and not benign_kubernetes.lived_on(case)
+        if over or not workload.stops(body) or relation(actor, case.owner) == "owner":
             continue
         if (found := hit(META, case, Suspicion(actor, event, event.event_time), now)) is not None:
             hits.append(found)
@@ -177,6 +234,35 @@ def _pods(case: Case, now: Watermarks) -> Iterator[Finding]:
         cited=cited,
         parts=(("the API server granted it", 0.95),),
         closes_at=last + case.site.grace_ms,
+        several_actors=several(each for each, _ in hits),
+    )
+
+
+def _doubtful(case: Case, now: Watermarks) -> Iterator[Finding]:
+    """The deletion of a job that only an event says was over, and one that its address calls a trial: both may be what they say."""
+    behind = benign_kubernetes.deleted_behind_end(case) if case.owner is not None else None
+    trials = [event for event, body in case.kubernetes("delete") if body.trial and workload.ends(body)] if case.owner is not None else []
+    seen = sorted({each.id: each for each in (behind, *trials) if each is not None}.values(), key=lambda each: (each.event_time, each.id))
+    asked = (
+        hit(META, case, Suspicion(actor_of(case.site.directory, event), event, event.event_time), now)
+        for event in seen
+        if benign_kubernetes.is_persons(case, event)
+    )
+    hits = [each for each in asked if each is not None]
+    if not hits:
+        return
+    suspicion, checklist = min(hits, key=lambda each: each.open)
+    yield raised(
+        META,
+        case,
+        suspicion,
+        checklist,
+        effect="deleted_in_doubt",
+        summary=f"somebody else deleted job {case.attempt.job} of {case.owner_id}; it may have been over, or a trial",
+        cited=[item for each, _ in hits[:CITED_MAX] for item in evidence("cause", each.cause, _asked(each.cause))],
+        parts=(("the API server granted it", 0.5),),
+        closes_at=hits[-1].suspicion.effect_time + case.site.grace_ms,
+        severity=Severity.MEDIUM,
         several_actors=several(each for each, _ in hits),
     )
 
@@ -202,7 +288,8 @@ def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
     tries: dict[str, list[Event]] = {}
     asked = [event for event, request in case.of(KillRequest) if request.refused]
     if case.owner is not None:
-        asked += [event for event, body in case.kubernetes("delete", granted=False) if workload.ends(body) or workload.stops(body)]
+        tried = case.kubernetes("delete", "eviction", granted=False)
+        asked += [event for event, body in tried if workload.ends(body) or workload.stops(body)]
     for event in sorted(asked, key=lambda each: (each.event_time, each.id)):
         actor = actor_of(case.site.directory, event)
         if relation(actor, case.owner) != "owner":
@@ -214,7 +301,7 @@ def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
 def _refused_of(case: Case, now: Watermarks, identity: str, tries: Sequence[Event]) -> Iterator[Finding]:
     actor = actor_of(case.site.directory, tries[0])
     suspicion = Suspicion(actor, tries[0], tries[-1].event_time)
-    checklist = tuple(explain(case, suspicion, now) for explain in OF_A_TRY)
+    checklist = answered(OF_A_TRY, case, suspicion, now)
     if any(item.answer is Checked.CONFIRMED for item in checklist):
         return
     cited = [item for event in tries for item in evidence("cause", event, f"refused: {_asked(event)}")]

@@ -26,7 +26,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p07_unsafe_pickle",
-    version=1,
+    version=2,
     title="A loaded file opened a shell or a door in a training job",
     subject="job",
     severity=Severity.CRITICAL,
@@ -125,10 +125,13 @@ def _load_of(case: Case, odd: Odd) -> Loaded | None:
 
 
 def _writer(case: Case, loaded: Loaded, effect_time: int, now: Watermarks) -> Accusation | None:
-    """The last writer of the file, unless its bytes are what everybody says was saved."""
+    """The last writer of the file, unless its bytes are what the job itself saved.
+
+    That another job says that it saved them is a doubt (`saved_again`): whoever laid the trap can say so in a job of his own.
+    """
     saves = [(each, each.body.sha256) for each in loaded.saves if isinstance(each.body, CheckpointSaved)]
     others = [each for each, sha256 in saves if sha256 != loaded.sha256]
-    if saves and not others:
+    if saves and not others and saves[-1][0].job == case.attempt.job:
         return None
     return accusation(META.benign, case, writes_of(loaded, others[0].event_time if others else -1), effect_time, now)
 

@@ -13,18 +13,35 @@ from collections.abc import Iterator
 import msgspec
 
 from pipeline.detect import benign, benign_artefacts
+from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, Loaded, evidence
 from pipeline.detect.detector import Meta, raised
 from pipeline.detect.writers import Accusation, accusation
 from pipeline.model.events import CheckpointLoaded, CheckpointNote, Event, Iteration
-from pipeline.model.finding import Evidence, Finding, Severity
+from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
 from pipeline.model.runs import run_of
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
+
+def saved_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """The run was saved again, as far or further, behind the removal: then something else made the job go back.
+
+    Another job says so in its output, where whoever removed the checkpoint can say it, too.
+    """
+    name, removal = "saved_since", suspicion.cause
+    for loaded in case.loaded(CheckpointLoaded):
+        if loaded.event.event_time != suspicion.effect_time or not any(each.id == removal.id for each in loaded.removed):
+            continue
+        for save in (*loaded.beside, *loaded.saves):
+            if removal.event_time < save.event_time <= suspicion.effect_time and _step(save) >= _step(removal):
+                return Explanation(name, Checked.NOT_CHECKED, save.id, f"job {save.job} says that it saved step {_step(save)} since")
+    return Explanation(name, Checked.EXCLUDED, note="no job says that it got as far again")
+
+
 META = Meta(
     id="p08_checkpoint_removed",
-    version=1,
+    version=2,
     title="Checkpoints taken away by somebody else; the job went on from an older one",
     subject="job",
     severity=Severity.HIGH,
@@ -38,10 +55,11 @@ META = Meta(
         benign.admin_ticket,
         benign_artefacts.failed_save,
         benign_artefacts.felt_before,
+        saved_since,
     ),
-    required=("owner_or_service", "allowed_writer", "admin_ticket", "failed_save", "felt_before"),
+    required=("owner_or_service", "allowed_writer", "admin_ticket", "failed_save", "felt_before", "saved_since"),
     blind_spots=(
-        "Who prints that he saved, or loaded, from the folder since, in a job of his own, hides it or lowers it below the gate.",
+        "Who prints that he saved, or loaded, from the folder since, in a job of his own, lowers it below the gate.",
         "A run of which nothing is left begins anew: only Megatron says that it looked for something, and where.",
         "Who reads from the folder behind the removal, say to evaluate, may be the one that went on: the next is judged below the gate.",
         "Checkpoints whose names carry no step, and folders that were removed or renamed as a whole.",
@@ -91,7 +109,9 @@ def _lost(case: Case, loaded: Loaded, folder: str, step: int) -> Lost | None:
         for each in loaded.removed
         if since <= each.event_time <= load.event_time
         and _step(each, resumed + 1) >= resumed
-        and not any(save.event_time > each.event_time and at >= _step(each, resumed + 1) for save, at in saves)
+        and not any(
+            save.job == case.attempt.job and save.event_time > each.event_time and at >= _step(each, resumed + 1) for save, at in saves
+        )
     )
     reached = max([*(_step(each) for each in removed), *(at for save, at in saves if save.event_time <= load.event_time)], default=0)
     if not removed or reached <= resumed:

@@ -1,24 +1,23 @@
 """P09: attempts that loaded what somebody else had written are slower, step by step, than their siblings that had not.
 
-In: a cohort of one configuration.  Out: one finding per writer.  Slow is normal (four of ten jobs straggle), so slowness alone raises
+In: the attempts of an account.  Out: one finding per writer.  Slow is normal (four of ten jobs straggle), so slowness alone raises
 nothing: the same configuration must be quick without those bytes, slow with them in at least three attempts, and not on one machine only.
 
     without   1020 1018 1025 1019 1380 ms     one straggler in five
-    with      1310 1290 1333 ms               all slower than is usual by a twentieth and more: p = 1/14, by Fisher's exact test
+    with      1310 1290 1333 ms               slower than all but the straggler: p = 7/56, by the exact rank sum test
 
-Each is compared with siblings of its own size.  Asked is whether more of them are slow, and whether even the quickest of them is slower
-than most others; of all bytes of a writer, and of each version and of jobs from each size on.  The more is asked, the less each answer
-is worth.
+Each is compared with siblings of its own configuration and size, and the ranks of all configurations are added up: a few in each tell
+little, and together much.  Asked is whether those with the bytes stand higher than chance puts them, of all bytes of a writer, and of each
+version and of jobs from each size on.  The more is asked, the less each answer is worth.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import median
+from statistics import median, median_low
 
 import msgspec
 
 from pipeline.detect import cohort
-from pipeline.detect.chance import exceeding, fisher
+from pipeline.detect.chance import rank_sum
 from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited
 from pipeline.detect.detector import Meta, explained
 from pipeline.detect.detector import found as finding_of
@@ -29,7 +28,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=1,
+    version=2,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -47,9 +46,13 @@ META = Meta(
     runbook="Compare the file with its wheel or image; run one attempt with a clean copy on the same nodes, at the same size.",
 )
 EXPOSED_MIN, OTHERS_MIN = 3, 3
+EXPOSED_MAX = 60  # the first, to be ranked: more would not say more
 SIBLINGS_MIN = 2  # of one size, to say what is usual
 SLOWER_MIN = 1.05
 CHANCE_MAX = 0.025  # beside the foreign write, which is rare by itself
+
+
+Kind = tuple[str, int | None]  # configuration, GPUs
 
 
 class Slowed(msgspec.Struct, frozen=True):
@@ -76,28 +79,36 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
                 yield _raised(case, clearest, min(found)[0], now)
 
 
-def _usual(others: Sequence[JobSummary]) -> Mapping[int | None, float]:
-    """By size, how long a step takes in those that had not loaded the bytes, where there are enough."""
-    paces: dict[int | None, list[float]] = {}
+def _usual(others: Sequence[JobSummary]) -> Mapping[Kind, float]:
+    """By configuration and size, how long a step takes in those that had not loaded the bytes, where there are enough.
+
+    Of two in the middle the lower one: slow is normal, and nobody is quicker than the machine.
+    """
+    paces: dict[Kind, list[float]] = {}
     for each in others:
         if each.pace:
-            paces.setdefault(each.gpus, []).append(each.pace.mean)
-    return {gpus: median(means) for gpus, means in paces.items() if len(means) >= SIBLINGS_MIN}
+            paces.setdefault(_kind(each), []).append(each.pace.mean)
+    return {kind: median_low(means) for kind, means in paces.items() if len(means) >= SIBLINGS_MIN}
 
 
-def _slowed(case: Cohort, group: Group, usual: Mapping[int | None, float]) -> Slowed | None:
+def _kind(member: JobSummary) -> Kind:
+    return member.configuration, member.gpus
+
+
+def _slowed(case: Cohort, group: Group, usual: Mapping[Kind, float]) -> Slowed | None:
     window_ms = case.site.windows.delay_window_seconds * 1000
     recent = [member for member, exposures in group.exposed if any(member.seen - each.written <= window_ms for each in exposures)]
-    exposed = [(member, member.pace.mean / usual[member.gpus]) for member in recent if member.pace and member.gpus in usual]
-    others = [(member, member.pace.mean / usual[member.gpus]) for member in group.others if member.pace and member.gpus in usual]
+    exposed = [(each, each.pace.mean / usual[_kind(each)]) for each in recent if each.pace and _kind(each) in usual]
+    others = [(each, each.pace.mean / usual[_kind(each)]) for each in group.others if each.pace and _kind(each) in usual]
     harmed = tuple(member for member, ratio in exposed if ratio >= SLOWER_MIN)
     if len(harmed) < EXPOSED_MIN or len(others) < OTHERS_MIN:
         return None
     ratio = median(ratio for _, ratio in exposed)
-    slowest = sorted(ratio for _, ratio in others)
-    more = fisher(len(harmed), len(exposed), sum(ratio >= SLOWER_MIN for ratio in slowest), len(others))
-    every = exceeding(len(exposed), len(slowest) - bisect_left(slowest, min(ratio for _, ratio in exposed)), len(others))
-    chance = 2 * min(more, every)
+    strata: dict[str, tuple[list[float], list[float]]] = {}
+    for side, members in enumerate((exposed[:EXPOSED_MAX], others)):
+        for member, pace in members:
+            strata.setdefault(member.configuration, ([], []))[side].append(pace)
+    chance = rank_sum(list(strata.values()))
     fine = tuple(member for member, pace in others if pace < SLOWER_MIN)
     return Slowed(group, harmed, fine, len(others), ratio, chance) if ratio >= SLOWER_MIN else None
 

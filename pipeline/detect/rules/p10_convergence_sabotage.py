@@ -1,15 +1,18 @@
 """P10: attempts that loaded what somebody else had written learn otherwise than their siblings that had not, at the same steps.
 
-In: a cohort of one configuration.  Out: one finding per writer.  Losses spike by themselves (about 20 times in one published run), so a
+In: the attempts of an account.  Out: one finding per writer.  Losses spike by themselves (about 20 times in one published run), so a
 loss alone raises nothing: the losses of those that loaded the bytes must leave the band of their siblings step after step and stay
 outside, and hardly any sibling may do the same.  The learning rate, the samples consumed by a step, and the arguments that training says
-it runs with (a seed, an optimizer) are compared in the same way.
+it runs with (a seed, an optimizer) are compared in the same way.  Between two steps that siblings have
+logged a run must lie between what they had there.  Each is compared with siblings of its own configuration, and what is seen in all
+configurations counts together.
 
     step            1000   1100   1200   1300
     siblings        4.11   4.02   3.96   3.90     +- 0.03
     with the bytes  4.12   4.31   4.55   4.71     leaves the band and stays outside
 """
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from statistics import median
@@ -17,17 +20,18 @@ from statistics import median
 import msgspec
 
 from pipeline.detect import cohort
-from pipeline.detect.chance import fisher
+from pipeline.detect.chance import fisher_of
 from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.source import Source
 from pipeline.model.summary import JobSummary, Step
+from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p10_convergence_sabotage",
-    version=1,
+    version=2,
     title="Training learns otherwise in the attempts that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -49,13 +53,16 @@ STEPS_MIN = 3  # in which a run must be outside, the last among them
 SPREADS = 6.0  # of the siblings, about their median: 1.4826 median deviations make one, as in a normal distribution
 NOISE = 0.005  # of the loss: kernels and reduced precision alone make that much
 EXACT = 0.01  # of what a schedule decides: learning rate, samples consumed
+APART_MAX = 2.0  # how far apart, as a ratio, two steps of siblings may lie between which a step is compared with both
 SAME_MIN = 0.8  # of the siblings run with the same argument, or it is no part of the configuration
 CHANCE_MAX = 0.02
 # What is compared at each step, and what is no difference: part of the siblings' median.
-MEASURES: tuple[tuple[str, Callable[[Step], float | None], float], ...] = (
-    ("loss", lambda step: step.loss, NOISE),
-    ("learning rate", lambda step: step.learning_rate, EXACT),
-    ("samples consumed", lambda step: step.samples, EXACT),
+Measure = Callable[[JobSummary, Step], float | None]
+MEASURES: tuple[tuple[str, Measure, float], ...] = (
+    ("loss", lambda _, step: step.loss, NOISE),
+    ("learning rate", lambda member, step: step.learning_rate if _stated_rate(member) is None else None, EXACT),
+    ("learning rate", lambda member, step: _part_of(step.learning_rate, _stated_rate(member)), EXACT),
+    ("samples consumed", lambda _, step: _part_of(step.samples, step.iteration), EXACT),
 )
 
 
@@ -67,7 +74,7 @@ class Siblings(msgspec.Struct, frozen=True):
 
     members: tuple[JobSummary, ...]
     bands: tuple[Band, ...]  # of each measure
-    arguments: Mapping[str, str]  # with which nearly all of them run
+    arguments: Mapping[str, Mapping[str, frozenset[Attempt]]]  # of which nearly all have one value: who runs with which
 
 
 class Diverged(msgspec.Struct, frozen=True):
@@ -85,11 +92,9 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     """One finding per writer."""
     if case.kind == "configuration":
         for group in case.groups():
-            members = tuple(member for member in group.others if member.steps)
-            reached = {step.iteration for member, _ in group.exposed for step in member.steps}
-            if len(group.exposed) < EXPOSED_MIN or len(members) < OTHERS_MIN or not reached:
+            siblings, asked = _families(group), group.narrowed()
+            if len(group.exposed) < EXPOSED_MIN or not siblings:
                 continue
-            siblings, asked = _siblings(members, reached), group.narrowed()
             diverged = [_diverged(case, each, siblings) for each in asked]
             chances = group.corrected([each.chance if each else 1.0 for each in diverged])
             seen = [
@@ -100,27 +105,41 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
                 yield _raised(case, clearest, min(seen)[0], now)
 
 
+def _families(group: Group) -> Mapping[str, Siblings]:
+    """By configuration, the siblings of those that loaded the bytes, where there are enough."""
+    found = {}
+    for name in sorted({member.configuration for member, _ in group.exposed}):
+        members = tuple(member for member in group.others if (member.steps or member.arguments) and member.configuration == name)
+        exposed = [member for member, _ in group.exposed if member.configuration == name]
+        if len(members) >= OTHERS_MIN:
+            found[name] = _siblings(members, {step.iteration for member in (*members, *exposed) for step in member.steps})
+    return found
+
+
 def _siblings(members: tuple[JobSummary, ...], reached: Collection[int]) -> Siblings:
-    """As far as it can be compared: at the steps that the exposed have reached."""
-    words: dict[str, Counter[str]] = {}
+    """What they had at all these steps, as far as they tell."""
+    words: dict[str, dict[str, frozenset[Attempt]]] = {}
     for member in members:
         for name, value, _ in member.arguments:
-            words.setdefault(name, Counter())[value] += 1
-    usual = {name: counts.most_common(1)[0] for name, counts in words.items() if counts.total() >= OTHERS_MIN}
-    agreed = {name: value for name, (value, times) in usual.items() if times >= SAME_MIN * words[name].total()}
+            known = words.setdefault(name, {})
+            known[value] = known.get(value, frozenset()) | {member.attempt}
+    totals = {name: sum(map(len, known.values())) for name, known in words.items()}
+    agreed = {name: known for name, known in words.items() if max(OTHERS_MIN, SAME_MIN * totals[name]) <= max(map(len, known.values()))}
     return Siblings(members, tuple(_band(members, reached, measure, noise) for _, measure, noise in MEASURES), agreed)
 
 
-def _diverged(case: Cohort, group: Group, siblings: Siblings) -> Diverged | None:
+def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
     window_ms = case.site.windows.convergence_window_seconds * 1000
     recent = [member for member, exposures in group.exposed if any(member.seen - each.written <= window_ms for each in exposures)]
-    exposed = [member for member in recent if _is_comparable(member, siblings)]
-    harmed = tuple((member, *shown) for member in exposed if (shown := _differs(member, siblings)) is not None)
+    exposed = [each for each in recent if each.configuration in families and _is_comparable(each, families[each.configuration])]
+    harmed = tuple((each, *shown) for each in exposed if (shown := _differs(each, families[each.configuration])) is not None)
     if len(exposed) < EXPOSED_MIN or len(harmed) < EXPOSED_MIN or 2 * len(harmed) < len(exposed):
         return None
-    others = [member for member in siblings.members if _is_comparable(member, siblings)]
-    fine = tuple(member for member in others if _differs(member, siblings) is None)
-    chance = fisher(len(harmed), len(exposed), len(others) - len(fine), len(others))
+    others = [each for family in families.values() for each in family.members if _is_comparable(each, family)]
+    fine = tuple(each for each in others if _differs(each, families[each.configuration]) is None)
+    counts = [Counter(each.configuration for each in side) for side in ([each for each, _, _ in harmed], exposed, fine, others)]
+    bad, loaded, well, beside = counts
+    chance = fisher_of([(bad[name], loaded[name], beside[name] - well[name], beside[name]) for name in sorted(families)])
     return Diverged(group, len(exposed), harmed, fine, len(others), chance) if len(others) >= OTHERS_MIN else None
 
 
@@ -151,7 +170,8 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) ->
 def _differs(member: JobSummary, siblings: Siblings) -> tuple[str, tuple[Evidence, ...]] | None:
     """The first measure by which it stays outside the band of its siblings, with what shows it; None: by none."""
     for name, value, shown in member.arguments:
-        if siblings.arguments.get(name, value) != value:
+        # An owner may run his own otherwise, and then does so without the bytes, too.
+        if name in siblings.arguments and not siblings.arguments[name].get(value, frozenset()) - {member.attempt}:
             return name, (shown,)
     for (name, measure, _), band in zip(MEASURES, siblings.bands, strict=True):
         if steps := _outside(member, band, measure):
@@ -160,13 +180,28 @@ def _differs(member: JobSummary, siblings: Siblings) -> tuple[str, tuple[Evidenc
 
 
 def _is_comparable(member: JobSummary, siblings: Siblings) -> bool:
-    """Did it get as far as others, in enough steps to say whether it stays in their band?"""
-    return sum(step.iteration in siblings.bands[0] for step in member.steps) >= STEPS_MIN
+    """Did it get as far as others, in enough steps to say whether it stays in their band?  An argument differs before the first step."""
+    return sum(step.iteration in siblings.bands[0] for step in member.steps) >= STEPS_MIN or _differs(member, siblings) is not None
 
 
-def _outside(member: JobSummary, band: Band, measure: Callable[[Step], float | None]) -> list[Step]:
+def _stated_rate(member: JobSummary) -> float | None:
+    """The learning rate with which training says it runs: another one is its owner's choice, and no other schedule."""
+    for name, value, _ in member.arguments:
+        if name == "lr":
+            try:
+                return float(value)
+            except ValueError:
+                return None
+    return None
+
+
+def _part_of(value: float | None, whole: float | None) -> float | None:
+    return value / whole if value is not None and whole else None
+
+
+def _outside(member: JobSummary, band: Band, measure: Measure) -> list[Step]:
     """Its steps outside the band; none unless it stays outside."""
-    known = [(step, value) for step in member.steps if step.iteration in band and (value := measure(step)) is not None]
+    known = [(step, value) for step in member.steps if step.iteration in band and (value := measure(member, step)) is not None]
     outside = [step for step, value in known if _is_outside(value, *band[step.iteration])]
     stays = len(known) >= STEPS_MIN and all(_is_outside(value, *band[step.iteration]) for step, value in known[-STEPS_MIN:])
     return outside if stays else []
@@ -176,17 +211,26 @@ def _is_outside(value: float, middle: float, spread: float) -> bool:
     return not abs(value - middle) <= SPREADS * spread  # a loss that is no number is outside
 
 
-def _band(members: Sequence[JobSummary], reached: Collection[int], measure: Callable[[Step], float | None], noise: float) -> Band:
-    """Median and spread of a measure at each of these steps that enough members reached."""
+def _band(members: Sequence[JobSummary], reached: Collection[int], measure: Measure, noise: float) -> Band:
+    """Median and spread of a measure at each of these steps: of the members that logged it, else of those shortly before and behind."""
     values: dict[int, list[float]] = {}
     for member in members:
         for step in member.steps:
-            if step.iteration in reached and (value := measure(step)) is not None:
+            if (value := measure(member, step)) is not None:
                 values.setdefault(step.iteration, []).append(value)
+    known = {iteration: _spread(found, noise) for iteration, found in values.items() if len(found) >= OTHERS_MIN - 1}
+    logged = sorted(known)
     band = {}
-    for iteration, known in values.items():
-        if len(known) >= OTHERS_MIN - 1:
-            middle = median(known)
-            spread = 1.4826 * median(abs(value - middle) for value in known)
-            band[iteration] = (middle, max(spread, noise * abs(middle)))
+    for iteration in reached:
+        place = bisect_left(logged, iteration)
+        if iteration in known:
+            band[iteration] = known[iteration]
+        elif 0 < place < len(logged) and logged[place] <= APART_MAX * logged[place - 1]:
+            (before, narrow), (behind, wide) = known[logged[place - 1]], known[logged[place]]
+            band[iteration] = ((before + behind) / 2, max(narrow, wide) + abs(before - behind) / 2 / SPREADS)
     return band
+
+
+def _spread(values: Sequence[float], noise: float) -> tuple[float, float]:
+    middle = median(values)
+    return middle, max(1.4826 * median(abs(value - middle) for value in values), noise * abs(middle))

@@ -19,7 +19,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p11_dataset_tamper",
-    version=1,
+    version=2,
     title="Shard of a dataset changed by somebody who did not publish it",
     subject="job",
     severity=Severity.HIGH,
@@ -65,18 +65,24 @@ def _tampered(case: Case, loaded: Loaded, now: Watermarks) -> Finding | None:
         return None
     since = max(before.event_time, loaded.event.event_time - case.site.windows.dataset_window_seconds * 1000)
     held = accusation(META.benign, case, writes_of(loaded, since), loaded.event.event_time, now)
-    return _raised(case, loaded, before, held) if held is not None else None
+    if held is None or (_is_published(loaded) and not held.of_anothers_file):
+        return None
+    return _raised(case, loaded, before, held)
 
 
 def _before(loaded: Loaded) -> Event | None:
-    """The last read of other bytes, else how it was published; none when it was published with the bytes that were read.
+    """The last read of other bytes, else how it was published with other ones."""
+    return loaded.other or (loaded.saves[0] if loaded.saves and not _is_published(loaded) else None)
 
-    The first save counts: whoever changed the shard can print later, in a job of his own, that he saved it.
+
+def _is_published(loaded: Loaded) -> bool:
+    """Was it published with the bytes that were read, as the first that says so says?
+
+    Whoever changed the shard can print later, in a job of his own, that he saved it; where nobody published it under the probe he is the
+    first.  So it counts only where the kernel does not say that he wrote what was another's.
     """
-    published = loaded.saves[0] if loaded.saves else None
-    if published is not None and isinstance(published.body, CheckpointSaved) and published.body.sha256 == loaded.sha256:
-        return None
-    return loaded.other or published
+    published = loaded.saves[0].body if loaded.saves else None
+    return isinstance(published, CheckpointSaved) and published.sha256 == loaded.sha256
 
 
 def _raised(case: Case, loaded: Loaded, before: Event, held: Accusation) -> Finding:

@@ -36,7 +36,7 @@ def nothing_that_runs(case: Case, suspicion: Suspicion, now: Watermarks) -> Expl
 
 META = Meta(
     id="p12_spec_changed",
-    version=1,
+    version=2,
     title="Job's specification changed by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -62,7 +62,8 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     refused: dict[str, list[Hit]] = {}
     for event in _requests(case):
         actor = actor_of(case.site.directory, event)
-        if relation(actor, case.owner) == "owner" or (case.end is not None and event.event_time > case.end):
+        over = case.end is not None and event.event_time > case.end and not benign_kubernetes.lived_on(case)
+        if over or relation(actor, case.owner) == "owner":
             continue
         if (found := hit(META, case, Suspicion(actor, event, event.event_time, event.host), now)) is None:
             continue
@@ -119,7 +120,9 @@ def _refused(case: Case, identity: str, hits: Sequence[Hit]) -> Finding:
 def _requests(case: Case) -> Iterator[Event]:
     """Requests to change the job, by time: those that say who asked."""
     asked = [event for event, body in case.of(JobUpdate) if body.uid is not None]
-    asked += [event for granted in (True, False) for event, body in case.kubernetes(*CHANGES, granted=granted) if not body.subresource]
+    # How many there are is asked of a subresource: none is an end.
+    told = (pair for granted in (True, False) for pair in case.kubernetes(*CHANGES, "scale", granted=granted))
+    asked += [event for event, body in told if body.verb in CHANGES and body.subresource in ("", "scale")]
     yield from sorted(asked, key=lambda each: (each.event_time, each.id))
 
 

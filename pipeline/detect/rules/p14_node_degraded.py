@@ -45,7 +45,7 @@ def steps_as_before(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Ex
 
 META = Meta(
     id="p14_node_degraded",
-    version=1,
+    version=2,
     title="Node slowed by a person while others' jobs ran on it",
     subject="host",
     severity=Severity.HIGH,
@@ -63,6 +63,7 @@ META = Meta(
     blind_spots=(
         "Steps are known only on the node where a job writes its log; a slow node elsewhere shows in the job, not here.",
         "A neighbour's job that makes load through its own programs is no command of a person.",
+        "Root without a login looks like the system: a job of cron, a service that was made for it.",
         "Storage and switches are slowed elsewhere than on the node.",
     ),
     runbook="Ask the node for its clocks, power limits and queues (nvidia-smi -q, tc qdisc show), and reset them; then ask the actor why.",

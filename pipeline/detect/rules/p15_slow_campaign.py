@@ -5,7 +5,7 @@ fail more by physics, and the person may be away for weeks.  So ends are counted
 order in which they ended, against the rate of those that had not, and the count is stopped by a sequential test with stated errors:
 
     exposed     x x . x x x x x          x: no record explains the end
-    others      . . . x . . . . . .      usual rate 0.13; the test says "harmful" at the 8th: wrongly at most once in 1,000 writers
+    others      . . . x . . . . . .      usual rate 0.13; the test says "harmful" at the 8th: wrongly at most once in 10,000 writers
 
 Ends that a record explains - hardware, a cancel, an error in the owner's own code - count on neither side: they came before any harm could.
 Pauses do not matter, since nobody is exposed in them; a small rerun that goes well does not clear anything, since it is no member.
@@ -25,7 +25,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p15_slow_campaign",
-    version=1,
+    version=2,
     title="Large jobs that loaded what somebody else wrote keep ending without explanation",
     subject="cohort",
     severity=Severity.CRITICAL,
@@ -43,7 +43,7 @@ META = Meta(
 )
 ALPHA, BETA = 1e-4, 0.1  # chance to accuse a harmless writer's bytes; chance to give up on harmful ones
 USUAL_MIN, USUAL_MAX = 0.05, 0.5
-HARM = 0.3  # added to the usual rate by what is worth finding
+HARMS = (0.3, 0.6)  # added to the usual rate: by what strikes now and then, by what nearly always does.  Each test has its part of ALPHA
 BAD_MIN, OTHERS_MIN = 5, 8
 DAYS_MIN = 3  # between the first bad end and the last: a bad day is an incident, no campaign
 RAN_FULLY = frozenset({"completed", "time_limit"})  # causes of a verdict
@@ -72,10 +72,10 @@ def _campaign(case: Cohort, group: Group, alpha: float, now: Watermarks) -> Iter
     if len(bad) < BAD_MIN or len(others) < OTHERS_MIN or (bad[-1].end or 0) - (bad[0].end or 0) < DAYS_MIN * DAY_MS:
         return
     usual = min(max((sum(map(_is_bad, others)) + 1) / (len(others) + 2), USUAL_MIN), USUAL_MAX)
-    decided = sequential([_is_bad(member) for member in exposed], usual, min(usual + HARM, 0.95), alpha, BETA)
-    fine = [member for member in others if not _is_bad(member)]
-    if decided is None:
+    outcomes, part = [_is_bad(member) for member in exposed], alpha / len(HARMS)
+    if all(sequential(outcomes, usual, min(usual + harm, 0.95), part, BETA) is None for harm in HARMS):
         return
+    fine = [member for member in others if not _is_bad(member)]
     checklist, _ = explained(META, case, Comparison(group, bad, fine, ALPHA, ALPHA), now)
     last = bad[-1].end or 0
     yield found(

@@ -5,9 +5,10 @@ artefacts far more often than the reads of the rest.  Everybody reads the page o
 to what one owns or may write do not count, and one round proves nothing.
 
     u099    read . write    read . write    read ..... write    read . write ...    9 of 9 reads
-    team    read  read  read  read  read  read  read                                1 of 41 reads      chance 3e-9 if all were alike
+    team    read  read  read  read  read  read  read                                1 of 41 reads      chance 4e-9 if all were alike
 
-The chance is the hypergeometric tail (Fisher's exact test, one-sided) over all reads of the team, corrected for the number of members.
+The chance is the hypergeometric tail (Fisher's exact test, one-sided) over all reads of the team, corrected for the number of members who
+read often enough to be asked about: a look is wrong about at most one team in 10,000, and a team is looked at with each reading.
 Others who stand out as well are no measure of what is usual, while they are few.
 """
 
@@ -78,7 +79,8 @@ def as_the_team_does(case: IdentityCase, suspicion: Suspicion, now: Watermarks) 
     if mine is None or reads < OTHERS_READS_MIN:
         return Explanation(name, Checked.NOT_CHECKED, note=f"only {reads} reads of others to compare with")
     followed = sum(each.followed for each in others)
-    chance = min(1.0, fisher(mine.followed, len(mine.reads), followed, reads) * len(every))
+    asked = sum(len(each.reads) >= case.site.windows.diagnosis_rounds_min for each in every)
+    chance = min(1.0, fisher(mine.followed, len(mine.reads), followed, reads) * asked)
     told = f"{mine.followed} of {len(mine.reads)} reads against {followed} of {reads}: chance {chance:.1e}"
     if chance > ORDINARY:
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, told)
@@ -89,7 +91,7 @@ def as_the_team_does(case: IdentityCase, suspicion: Suspicion, now: Watermarks) 
 
 META = Meta(
     id="p16_reads_diagnoses",
-    version=2,
+    version=3,
     title="Diagnoses read, and others' artefacts changed behind them, in rounds",
     subject="identity",
     severity=Severity.MEDIUM,

@@ -23,7 +23,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p18_telemetry_tamper",
-    version=2,
+    version=3,
     title="Recording on a host switched off or cut down by a person",
     subject="host",
     severity=Severity.HIGH,
@@ -42,6 +42,7 @@ META = Meta(
     required=("by_system", "change_ticket", "put_back", "restarted", "cut_off", "overflow", "still_heard"),
     blind_spots=(
         "A log that a program of one's own emptied, where no audit rule watches the folder; a line of sudo alone is no alert.",
+        "Who switches it on again at once, or starts the host anew, stays below the gate, whatever was done meanwhile.",
         "Whoever stops the shipper first is not heard stopping the rest.",
         "Root without a login looks like the system: a job of cron, a service that was made for it.",
         "A source whose hosts are silent for hours anyhow shows no gap.",

@@ -10,7 +10,7 @@ control characters, or a number that is none, counts as absent, since a header n
 Holds: every value is a raw line, so this envelope is asked last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 from pipeline.formats.fields import EVENT_TIME_MAX, EVENT_TIME_MIN
@@ -44,14 +44,10 @@ def said_by(headers: Headers) -> tuple[str, str, str, int | None, int | None]:
     """Host, program, file, offset and collected time; of a header that occurs twice the last one holds, as in Kafka clients."""
     if not headers:
         return "", "", "", None, None
-    said = dict(headers)
-    return (
-        _name(said.get("host")),
-        _name(said.get("source")),
-        _name(said.get("file")),
-        _number(said.get("offset")),
-        sane_time(_number(said.get("collected"))),
-    )
+    said = headers if isinstance(headers, Mapping) else dict(headers)
+    get = said.get
+    host, program, file = _names(get("host"), get("source"), get("file"))
+    return host, program, file, _number(get("offset")), sane_time(_number(get("collected")))
 
 
 def sane_time(milliseconds: int | None) -> int | None:
@@ -59,7 +55,11 @@ def sane_time(milliseconds: int | None) -> int | None:
     return milliseconds if milliseconds is not None and EVENT_TIME_MIN <= milliseconds < EVENT_TIME_MAX else None
 
 
-@lru_cache(maxsize=8192)  # hosts, programs and files come again and again
+@lru_cache(maxsize=8192)  # they come again and again
+def _names(host: bytes | None, program: bytes | None, file: bytes | None) -> tuple[str, str, str]:
+    return _name(host), _name(program), _name(file)
+
+
 def _name(data: bytes | None) -> str:
     if not data or len(data) > NAME_BYTES_MAX:
         return ""

@@ -65,6 +65,7 @@ class Bootstrap:
 
     name = "bootstrap"
     source = Source.BOOTSTRAP
+    begins = (_START,)
 
     def claims(self, payload: bytes) -> bool:
         """By its first key."""

@@ -10,12 +10,18 @@ or enter a container become facts of interest later, but which requests are logg
 only in the query of the URI, and `kubectl cp` is an exec of tar.  An eviction is `create` on `pods/eviction`.  `deletecollection` has
 no name.  A user who acts as another is the actor, and the other is `impersonated`.
 
+A dry run is answered like the act.  The query of the URI says so, but of a deletion only where it has no body: the server reads the options
+of one or the other, so that `?dryRun=All` above a body that says nothing of it deletes.  `kubectl delete --dry-run=server` writes the body,
+which stands in the record from the audit level `Request` on (apiserver pkg/endpoints/handlers/delete.go, kubectl pkg resource/helper.go, by
+knowledge of the code).
+
 Holds: time is that of the stage, UTC.  The decision and the code are the server's; request and response objects are not kept, since
 they may hold secrets; of a Command of Volcano its action and its job are.
 Verified on the four real events of falcosecurity/falco test/trace_files/k8s_audit (tests, where present);
 layout: https://kubernetes.io/docs/reference/config-api/apiserver-audit.v1/
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Any
@@ -36,6 +42,7 @@ QUERY_FIELDS_MAX = 256
 URI_CHARACTERS_MAX = 16_384
 VOLCANO_COMMANDS = "commands.bus.volcano.sh"  # `vcctl job suspend` and the like: who asked stands only here
 ENTERING = frozenset({"exec", "attach"})
+_DRY_RUN = re.compile(r"[?&]dryRun=All(?:&|$)")
 _TAKEN = frozenset({
     "kind", "apiVersion", "auditID", "stage", "verb", "user", "impersonatedUser", "objectRef", "responseStatus", "requestObject",
     "responseObject", "stageTimestamp", "userAgent", "sourceIPs", "metadata", "timestamp", "requestURI",
@@ -61,7 +68,7 @@ class KubernetesAudit:
         if not told.audit_id or not told.stage:
             raise UnknownFormat("an object that is no audit event")
         text = told.stage_time or told.received or told.timestamp  # before v1 an event had one time of whole seconds
-        body, rest = _request(told), unmapped(value, _TAKEN)
+        body, rest = _request(told, _trial(told, value.get("requestObject"))), unmapped(value, _TAKEN)
         if body.resource == VOLCANO_COMMANDS:
             rest.update(_commanded(value.get("requestObject")))
         return (Parsed(Source.KUBERNETES_AUDIT, body, utc_time(text) if text else None, "", f"{told.audit_id}/{told.stage}", rest),)
@@ -141,7 +148,17 @@ def _field_by_field(value: dict[str, Any]) -> _Request:
     )
 
 
-def _request(told: _Request) -> KubernetesRequest:
+def _trial(told: _Request, asked: object) -> str:
+    """yes | claimed; empty: it was meant.  `asked` is the body of the request, where the site's policy has it logged."""
+    said = _DRY_RUN.search(told.uri) is not None
+    if told.verb != "delete":
+        return "yes" if said else ""
+    if isinstance(asked, dict):
+        return "yes" if asked.get("dryRun") == ["All"] else ""
+    return "claimed" if said else ""
+
+
+def _request(told: _Request, trial: str) -> KubernetesRequest:
     about, user, addresses = told.object, told.user, told.addresses
     query = _query(told.uri) if about.subresource in ENTERING else _NOTHING
     return KubernetesRequest(  # in the order of its fields: by name it takes ten times as long
@@ -161,6 +178,7 @@ def _request(told: _Request) -> KubernetesRequest:
         told.agent,
         tuple(query.get("command", ())),
         query.get("container", _NO_CONTAINER)[0],
+        trial,
     )
 
 

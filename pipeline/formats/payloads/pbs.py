@@ -4,8 +4,9 @@
     03/02/2026 19:40:41;D;48213.ctl-1;requestor=u099@login-1
 
 Month first, local time; the times in the text are UNIX seconds.  `Q S E` are a job's record queued, started, ended; `D` deleted, and by
-whom, which is a login name and a host; `A` aborted by the server, `R` rerun.  `Exit_status=271` is 256 + SIGTERM, `-29` the walltime limit.
-Whether a signal was the owner's, the server's or another's is not in the record of the end.
+whom, which is a login name and a host, or a daemon of PBS and its host (`Scheduler@ctl-1`); `A` aborted by the server, `R` rerun.
+`Exit_status=271` is 256 + SIGTERM, `-29` the walltime limit.  Whether a signal was the owner's, the server's or another's is not in the
+record of the end.
 
 The server writes its own fields first: of a name that comes twice the first one holds, since names further on can be a user's.
 
@@ -36,6 +37,7 @@ _PAIR = re.compile(r"[; ]([A-Za-z_][A-Za-z0-9_.]{0,80})=(?:\"([^\"]{0,4096})\"|(
 _HOST = re.compile(r"(?:^|\+)\(?([A-Za-z0-9._-]{1,255})")
 _LIMIT = re.compile(r"([0-9]{1,6}):([0-5][0-9]):([0-5][0-9])")
 _LIMITS = {-29: "TIMEOUT", -27: "OUT_OF_MEMORY"}
+_DAEMONS = frozenset({"Scheduler", "PBS_Server", "pbs_server", "pbs_mom"})  # PBS itself, to preempt or by a dependency; nobody logs in so
 _PASSED = ("group", "project", "Resource_List.select", "resources_used.walltime", "run_count")
 
 
@@ -74,7 +76,10 @@ class Pbs:
 
 def _body(kind: str, job: str, array: str, fields: dict[str, str]) -> AnyBody | None:
     if kind == "D":
-        return JobUpdate(job=job, change="delete", value=fields.get("requestor", "")[:VALUE_CHARACTERS_MAX])
+        by = fields.get("requestor", "")[:VALUE_CHARACTERS_MAX]
+        if by.partition("@")[0] in _DAEMONS:
+            return ControllerJob(job=job, change="deleted", detail=by)
+        return JobUpdate(job=job, change="delete", value=by)
     if kind in "AR":
         return ControllerJob(job=job, change="cancelled" if kind == "A" else "requeued", detail="aborted" if kind == "A" else "rerun")
     if kind not in "QSE":

@@ -68,7 +68,16 @@ class Slurmctld:
 
     name = "slurmctld"
     source = Source.SLURMCTLD
-    begins = (b"] _slurm_rpc_", b"] _job_complete", b"] _update_job", b"] sched: ", b"] sched/", b"] cleanup_completing: ", b" slurmctld")
+    begins = (
+        b"] _slurm_rpc_",
+        b"] _job_complete",
+        b"] _update_job",
+        b"] sched: ",
+        b"] sched/",
+        b"] cleanup_completing: ",
+        b"] error: Nodes ",
+        b" slurmctld",
+    )
     first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:

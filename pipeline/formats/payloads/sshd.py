@@ -45,7 +45,7 @@ class Sshd:
 
     name = "sshd"
     source = Source.SSHD
-    begins = (b" sshd", b" sudo", b" su:", b" su[", b" systemd", b" CRON")
+    begins = (b" sshd", b" sudo", b" su:", b" su[", b" systemd", b" CRON", b" rsyslogd")
     first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:

@@ -36,6 +36,7 @@ class Volcano:
 
     name = "volcano"
     source = Source.KUBERNETES_EVENTS
+    begins = (b'{"kind":"Command","apiVersion":"bus.volcano.sh/', *(b'{"apiVersion":' + group for group in _GROUPS))
     first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:

@@ -36,6 +36,7 @@ def _after_last_day(scene: Scene, deed: Deed) -> Process:
     deed.actor = scene.dice.choice(leaving or [deed.actor])
     yield from scene.leaves(deed.actor)
     deed.detail["last_day_ms"] = str(world.now)
+    deed.attributable, deed.why_not = False, "in whose hands the account of somebody who has left is, no record tells"
     yield world.now + round(scene.dice.uniform(6, 72) * HOUR)
     job = yield from scene.job(lambda job: job.owner is not deed.actor, 20)
     if job is None:

@@ -41,6 +41,7 @@ def flood(scene: Scene, deed: Deed, _: int) -> Process:
         job = scene.demand.submit_holder(deed.actor, run, GPUS, hours * 60 * scene.dice.uniform(0.8, 1.2), "hold")
         mine.add(job.id)
         scene.flooding[job.id] = deed
+        scene.chronicle.holders[str(job.id), job.submit] = deed.id
         yield scene.soon(1, 20)
     deed.did(world.now, "", session.host.name)
     deed.detail["jobs"] = str(count)
@@ -76,18 +77,23 @@ def degrade(scene: Scene, deed: Deed, number: int) -> Process:
 
 
 def _degraded_once(scene: Scene, deed: Deed, number: int) -> Process:
-    world = scene.world
     job = yield from scene.job(
         lambda job: job.owner is not deed.actor and job.nodes <= 4 and all(share.host.slow == 1.0 for share in job.shares), 90
     )
     if job is None:
         return
     job.protected = False
-    host = job.shares[0].host
+    yield from slowed(scene, deed, job.shares[0].host, number)
+
+
+def slowed(scene: Scene, deed: Deed, host: Host, number: int) -> Process:
+    """A node is slowed for some hours, and everything on it."""
+    world = scene.world
     yield from _command(scene, deed, host, MEANS[number % 3])
     begin = world.now
     deed.detail["means"] = MEANS[number % 3][0]
     host.slow = 1.0 + scene.dice.uniform(0.45, 0.9) * scene.plan.intensity
+    scene.chronicle.waste.slow_nodes[host.name] = deed.id
     until = world.now + round(scene.dice.uniform(2, 7) * HOUR)
     since: dict[int, int] = {}
     while world.now < until:
@@ -99,6 +105,7 @@ def _degraded_once(scene: Scene, deed: Deed, number: int) -> Process:
                     deed.befell(other, first, f"slow on {host.name}")
         yield world.now + 5 * MINUTE
     host.slow = 1.0
+    del scene.chronicle.waste.slow_nodes[host.name]
     yield from _command(scene, deed, host, UNDO[number % 3])
     deed.windows_ms.append([begin, world.now])
 

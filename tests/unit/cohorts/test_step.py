@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from itertools import permutations
+from random import Random
 from typing import Any
 
 import msgspec
@@ -61,6 +62,15 @@ def test_a_later_word_takes_it_back() -> None:
     state = fresh()
     run(state, map(fact, MEMBERS))
     (taken,) = run(state, [fact(paced(number, 1400.0), revision=2) for number in (3, 4, 5)])
+    assert taken["status"] == "retracted"
+
+
+def test_a_large_cohort_is_judged_once_an_hour() -> None:
+    """What was told meanwhile is not lost: it counts when the hour is over."""
+    state, many = fresh(), [paced(number, 1020.0) for number in range(20, 120)]
+    assert len(run(state, map(fact, [*MEMBERS, *many]))) == 1
+    assert run(state, [fact(paced(number, 1020.0), revision=2) for number in (3, 4, 5)]) == []
+    (taken,) = run(state, [], until=10 * build.DAY + 3600)
     assert taken["status"] == "retracted"
 
 
@@ -154,3 +164,57 @@ def test_whole_members_are_held_of_the_last_cohorts_only() -> None:
     for case in cases:
         run(state, [fact(member, case=case) for member in MEMBERS])
     assert [case in state.whole for case in cases] == [False, False, True]
+
+
+# --- the bound ------------------------------------------------------------------------------------------------------------------
+
+
+def bounded(members_max: int = 12, cases: Cases | None = None) -> CohortsState:
+    """State of a site whose cohorts hold so many members."""
+    retention = build.settings().retention.model_copy(update={"cohort_members_max": members_max})
+    return build_state(build.settings(retention=retention), cases or Cases())
+
+
+def flood(count: int = 60, owner: str = "u099") -> list[JobSummary]:
+    """Later attempts of one owner, all alike."""
+    return [paced(100 + number, 1400.0, owner=owner) for number in range(count)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_who_floods_a_cohort_pushes_out_his_own(seed: int) -> None:
+    """In whatever order they come, those of the others stay, and so does what is said."""
+    facts = list(map(fact, (*MEMBERS, *flood())))
+    Random(seed).shuffle(facts)
+    state = bounded()
+    for at in range(0, len(facts), 7):
+        run(state, facts[at : at + 7])
+    kept = state.index(CASE).members
+    assert {member.attempt.name for member in MEMBERS} <= set(kept)
+    assert {fact.id for fact in facts if fact.id in kept} == {each.attempt.name for each in (*MEMBERS, *flood()[-3:])}
+    (said,) = [each for each in state.index(CASE).emitted.values() if each.body]
+    assert not said.retracted
+
+
+def shortened() -> CohortsState:
+    """A finding whose siblings later attempts of the same owners have pushed out, slow ones for another reason."""
+    state = bounded(10)
+    (said,) = run(state, map(fact, MEMBERS))
+    later = [paced(100 + number, 1400.0) for number in range(60)]
+    assert [each["status"] for each in run(state, map(fact, later)) if each["id"] == said["id"]] in ([], ["final"])
+    assert not {each.attempt.name for each in MEMBERS if not each.exposed} & set(state.index(CASE).members)
+    return state
+
+
+def test_what_the_bound_takes_away_takes_no_finding_back() -> None:
+    """Nobody has spoken against it; nor does a restart."""
+    state = shortened()
+    assert run(bounded(10, Cases(state.cases.facts())), []) == []
+    (said,) = [each for each in state.index(CASE).emitted.values() if each.body]
+    assert not said.retracted
+
+
+def test_what_speaks_against_it_does_all_the_same() -> None:
+    """Those that it cites, and that are left, prove to have loaded nothing foreign."""
+    state = shortened()
+    (taken,) = run(state, [fact(paced(number, 1400.0), revision=2) for number in (3, 4, 5)])
+    assert taken["status"] == "retracted"

@@ -27,7 +27,7 @@ BOUNDED_BY = {
     "events": {"ts"}, "enriched_current": {"ts"}, "job_timeline": {"ts"}, "coverage": {"hour"},
     "findings_current": {"effect_time", "finding_id", "job_id"}, "findings": {"effect_time", "finding_id", "job_id"},
     "verdicts_current": {"end_time", "job_id"}, "verdicts": {"end_time", "job_id"},
-    "sink_ranges": {"_inserted"}, "range_accounts": {"stored"},
+    "sink_ranges": {"_inserted"}, "standings": {"_inserted"}, "range_accounts": {"stored"},
     "finding_evidence_current": {"finding_id"}, "finding_evidence": {"finding_id"},
     "incidents_current": {"last_time", "incident_id"}, "incident_findings_current": {"finding_id", "incident_id"},
     "attribution_current": {"incident_id"},

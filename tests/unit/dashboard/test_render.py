@@ -21,7 +21,7 @@ HOSTILE = "</td></section><script>alert(1)</script><img src=x onerror=alert(1)>\
 
 ROWS: dict[Kind, Answer] = {
     "timeseries": Answer(("time", "name", "value"), ((T0, HOSTILE, 1.0), (T0 + timedelta(minutes=5), "b", None))),
-    "stat": Answer(("value",), ((3,),)),
+    "stat": Answer(("value", HOSTILE, "currency"), ((3, 4.5, HOSTILE),)),
     "table": Answer(("job", "text"), ((HOSTILE, HOSTILE), ("48344", b"\xff bytes"))),
     "barchart": Answer(("name", "a", "b"), ((HOSTILE, 1, 2), ("x", None, 0))),
     "heatmap": Answer(("time", "name", "value"), ((T0, HOSTILE, 1), (T0 + timedelta(minutes=30), "b", 9))),
@@ -38,7 +38,7 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.text = ""
+        self.text = self.panels = ""
         self.feed(text)
         self.close()
         assert self.open == []
@@ -56,6 +56,7 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        self.panels += data if "section" in self.open and "h2" not in self.open else ""
 
     def sections(self) -> list[dict[str, str | None]]:
         return [attrs for tag, attrs in self.elements if tag == "section"]
@@ -82,9 +83,10 @@ def page(dashboard: Dashboard, *answers: Answer) -> str:
 
 @pytest.mark.parametrize("kind", list(ROWS))
 def test_hostile_text_stays_text(kind: Kind) -> None:
-    """No element, attribute or control character comes from values, in no kind of panel."""
+    """No element, attribute or control character comes from values, in no kind of panel; they are read as they are."""
     text = page(board(panel(kind)), ROWS[kind])
     found = Page(text)
+    assert "<script>alert(1)</script>" in found.panels
     assert {tag for tag, _ in found.elements} & {"script", "img", "iframe", "a", "form", "object"} == set()
     names = {name for _, attrs in found.elements for name in attrs}
     assert not any(name.startswith("on") or name in ("src", "xlink:href") for name in names)
@@ -150,6 +152,18 @@ def test_cells_say_how_they_wrap() -> None:
     answer = Answer(("a", "b", "c", "d", "e"), ((1, T0, True, "long " * 20, "long " * 30),))
     found = Page(page(board(panel("table")), answer))
     assert [attrs["class"] for tag, attrs in found.elements if tag == "td"] == ["n", "t", "t", "w", "l"]
+
+
+def test_a_hidden_column_serves_links_alone() -> None:
+    """Neither its heading nor its values are there; a link of another column is filled from it."""
+    columns = {"id": Column(link=to("incident", finding="${__data.fields.finding}")), "finding": Column(hidden=True)}
+    answer = Answer(("id", "finding", "count"), (("48f4", "48f4f8006304", 2),))
+    found = Page(page(board(panel("table", columns=columns)), answer))
+    assert [attrs["title"] for tag, attrs in found.elements if tag == "span"] == [
+        "trainwatch dashboard incident --var finding=48f4f8006304"
+    ]
+    assert [tag for tag, _ in found.elements if tag in ("th", "td")] == ["th"] * 2 + ["td"] * 2
+    assert "48f4f8006304" not in found.text
 
 
 def test_a_link_becomes_the_command_that_shows_it() -> None:
@@ -232,7 +246,7 @@ def test_several_values_of_a_stat_have_names() -> None:
     """Low, middle and high side by side, a missing one as a dash; a single one stands alone."""
     several = page(board(panel("stat", unit="h")), Answer(("low", "high", "currency"), ((None, 8.0, HOSTILE),)))
     assert [word in Page(several).text for word in ("-low", "8.0 hhigh")] == [True, True]
-    assert "<small>" not in page(board(panel("stat")), ROWS["stat"])
+    assert "<small>" not in page(board(panel("stat")), Answer(("value",), ((3,),)))
 
 
 def test_numbers_and_their_headings_are_on_one_side() -> None:

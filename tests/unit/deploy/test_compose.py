@@ -1,6 +1,10 @@
 """deploy/compose and the image: what can be held without an engine."""
 
+import hashlib
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +21,7 @@ FOLDER = ROOT / "deploy" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("trainwatch:")}
-ONCE = {"tables", "topics"}
-MADE_BY_START = {"secrets"}
+ONCE = {"tables", "topics", "evidence"}
 CONTAINERFILE = (ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8")
 
 
@@ -48,17 +51,18 @@ def test_what_is_mounted_exists(name: str) -> None:
     service = SERVICES[name]
     for mount in service.get("volumes", ()):
         source, mode = mount.partition(":")[0], mount.rpartition(":")[2]
-        if source.startswith("."):
+        if source.startswith("./secrets/"):
+            assert mode == "ro", mount
+        elif source.startswith("."):
             assert (FOLDER / source).exists(), mount
             assert mode == "ro", mount
         else:
             assert source in COMPOSE["volumes"], mount
-    assert set(service.get("secrets", ())) <= set(COMPOSE["secrets"])
+    named = {each if isinstance(each, str) else each["source"] for each in service.get("secrets", ())}
+    assert named <= set(COMPOSE["secrets"])
     assert set(service.get("networks", ())) <= set(COMPOSE["networks"])
     assert set(service.get("depends_on", ())) <= set(SERVICES)
-    for file in (*service.get("env_file", ()), *(secret["file"] for secret in COMPOSE["secrets"].values())):
-        assert Path(file).parts[0] in MADE_BY_START
-        assert Path(file).name in (FOLDER / "start").read_text(encoding="utf-8")
+    assert "env_file" not in service, "whoever may look at a container reads its environment"
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -73,6 +77,33 @@ def test_our_commands_and_variables_exist(name: str) -> None:
     test = service.get("healthcheck", {}).get("test", [])
     if test[1:2] == ["trainwatch"]:
         check_command(test[2:])
+
+
+def test_start_makes_all_secrets(tmp_path: Path) -> None:
+    """Each file that is mounted, for one account; the database is told digests, and Grafana where its password lies.  Twice is as once."""
+    folder, bin_ = tmp_path / "deploy" / "compose", tmp_path / "bin"
+    shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secrets"))
+    shutil.copytree(FOLDER.parent / "grafana" / "provisioning", folder.parent / "grafana" / "provisioning")
+    bin_.mkdir()
+    for name in ("chown", "engine"):  # neither root nor an engine is here
+        (bin_ / name).write_text("#!/bin/sh\n", encoding="utf-8")
+        (bin_ / name).chmod(0o755)
+    environment = {"PATH": f"{bin_}:{os.environ['PATH']}", "CONTAINER_ENGINE": "engine"}
+    secrets = folder / "secrets"
+    made = []
+    for _ in range(2):
+        subprocess.run([folder / "start"], env=environment, check=True, timeout=30)
+        made.append({path.name: path.read_text(encoding="utf-8") for path in secrets.iterdir()})
+    assert made[0] == made[1]
+    mounted = {mount.partition(":")[0] for service in SERVICES.values() for mount in service.get("volumes", ()) if "/secrets/" in mount}
+    mounted |= {secret["file"] for secret in COMPOSE["secrets"].values()}
+    assert {Path(file).name for file in mounted} == set(made[0])
+    assert {path.stat().st_mode & 0o777 for path in secrets.iterdir()} == {0o400}
+    for account, file in (("trainwatch", "clickhouse_password"), ("grafana", "grafana_reader_password")):
+        digest = hashlib.sha256(made[0][file].strip().encode()).hexdigest()
+        assert f"<{account}><password_sha256_hex>{digest}</password_sha256_hex></{account}>" in made[0]["clickhouse_users.xml"]
+    [source] = yaml.safe_load(made[0]["datasource.yaml"])["datasources"]
+    assert source["secureJsonData"] == {"password": "$__file{/run/secrets/grafana_reader_password}"}
 
 
 def test_no_password_stands_in_these_files() -> None:

@@ -20,6 +20,7 @@ VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encodi
 TEMPLATES = {path.name: path.read_text(encoding="utf-8") for path in sorted((CHART / "templates").iterdir())}
 EVERYTHING = {
     "keda.enabled": "true", "keda.triggerAuthentication": "kafka", "notifier.enabled": "true", "serviceMonitor.enabled": "true",
+    "evidenceCheck.enabled": "true",
     "serviceMonitor.labels.release": "prometheus", "keys": "trainwatch-keys", "image.pullSecrets[0].name": "pull",
     "worker.priorityClassName": "high", "worker.nodeSelector.pool": "cpu", "networkPolicy.metricsFrom[0].podSelector.matchLabels.app": "p",
     "networkPolicy.kafka.to[0].ipBlock.cidr": "10.0.0.0/8", "settings.evidence.key_file": "/etc/trainwatch/keys/evidence.pem",
@@ -88,15 +89,16 @@ def _rendered(**changes: str) -> list[dict[str, Any]]:
 
 def _pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for each in objects:
-        if each["kind"] in ("StatefulSet", "Deployment", "Job"):
-            yield f"{each['kind']} {each['metadata']['name']}", each["spec"]["template"]["spec"]
+        if each["kind"] in ("StatefulSet", "Deployment", "Job", "CronJob"):
+            spec = each["spec"]["jobTemplate"]["spec"] if each["kind"] == "CronJob" else each["spec"]
+            yield f"{each['kind']} {each['metadata']['name']}", spec["template"]["spec"]
 
 
 @pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["as given", "everything"])
 def test_rendered_pods_have_no_rights(changes: dict[str, str]) -> None:
     """No root, no token, nothing to write but what is mounted, an end to memory; mounts are of volumes that exist."""
     pods = dict(_pods(_rendered(**changes)))
-    assert len(pods) == (3 if changes else 2)
+    assert len(pods) == (4 if changes else 2)
     for name, pod in pods.items():
         assert (pod["automountServiceAccountToken"], pod["enableServiceLinks"]) == (False, False), name
         assert pod["securityContext"]["runAsNonRoot"] is True
@@ -119,7 +121,7 @@ def test_rendered_objects_find_one_another(changes: dict[str, str]) -> None:
         assert found.kafka.replication_factor == 3
     for name, pod in _pods(objects):
         [settings_map] = [volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume]
-        assert ("helm.sh/hook" in maps[settings_map]["metadata"].get("annotations", {})) == name.startswith("Job"), name
+        assert ("helm.sh/hook" in maps[settings_map]["metadata"].get("annotations", {})) == name.startswith("Job "), name
     [worker] = [each for each in objects if each["kind"] == "StatefulSet"]
     labels = worker["spec"]["template"]["metadata"]["labels"]
     for each in objects:

@@ -87,3 +87,18 @@ def test_a_release_happens_once(checkout: Path) -> None:
     git(checkout, "tag", f"v{pipeline.__version__}")
     git(checkout, "commit", "--quiet", "--allow-empty", "--message", "later")
     assert "released already" in refusal(checkout)
+
+
+KEPT = sorted((ROOT / "tests" / "releases").glob("*.gz"))
+
+
+def test_there_is_a_release_to_upgrade_from() -> None:
+    """Without a file the test of the upgrade would pass with nothing."""
+    assert KEPT
+
+
+@pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
+def test_kept_releases_are_small_and_named(path: Path) -> None:
+    """Where the procedure speaks of them."""
+    assert path.stat().st_size < 200_000
+    assert f"`{path.stem.partition('-')[2]}`" in (DEPLOY / "RELEASE.md").read_text(encoding="utf-8")

@@ -25,6 +25,15 @@ def test_every_file_is_in_the_table_and_no_other() -> None:
     assert listed == {path.name for path in SHIPPERS.iterdir()} - {"README.md"}
 
 
+def test_every_sink_of_vector_keeps_records_once_and_waits() -> None:
+    """A retry must not double a record, nor may a full buffer lose one."""
+    sinks = yaml.safe_load((SHIPPERS / "vector.yaml").read_text(encoding="utf-8"))["sinks"]
+    assert {sink["topic"] for sink in sinks.values()} == set(Settings().kafka.input_topics)
+    for sink in sinks.values():
+        assert sink["librdkafka_options"] == {"enable.idempotence": "true"}
+        assert (sink["buffer"]["type"], sink["buffer"]["when_full"]) == ("disk", "block")
+
+
 def test_all_signals_that_are_understood_are_asked_for() -> None:
     """A call that the parser knows and no rule records would be a blind spot by neglect."""
     asked = {call for match in re.findall(r"arch=b64 -S (\S+)", RULES) for call in match.split(",")}

@@ -1,28 +1,13 @@
 """Exact tests of chance: values that can be counted by hand, and bounds that hold for all."""
 
+from itertools import combinations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.detect.chance import exceeding, fisher, sequential
-
-
-@pytest.mark.parametrize(
-    ("harmed", "above", "others", "expected"),
-    [
-        (3, 0, 3, 1 / 20),  # one of twenty orders
-        (3, 1, 3, 4 / 20),
-        (3, 3, 3, 1.0),
-        (1, 0, 1, 1 / 2),
-        (0, 0, 5, 1.0),
-        (2, 0, 0, 1.0),
-    ],
-)
-def test_exceeding(harmed: int, above: int, others: int, expected: float) -> None:
-    """Orders counted one by one."""
-    assert exceeding(harmed, above, others) == pytest.approx(expected)
+from pipeline.detect.chance import fisher, fisher_of, rank_sum, sequential
 
 
 @pytest.mark.parametrize(
@@ -39,12 +24,37 @@ def test_fisher(bad: int, exposed: int, bad_others: int, others: int, expected: 
     assert fisher(bad, exposed, bad_others, others) == pytest.approx(expected)
 
 
-@given(st.integers(1, 8), st.integers(0, 12), st.integers(0, 12))
-def test_a_probability_is_one(harmed: int, above: int, more: int) -> None:
-    """And the more others are above, the greater it is."""
-    chances = [exceeding(harmed, each, above + more) for each in range(above + more + 1)]
-    assert all(0 < chance <= 1 for chance in chances)
-    assert chances == sorted(chances)
+@settings(deadline=None)
+@given(st.permutations(range(9)), st.integers(1, 5))
+def test_rank_sum(values: list[int], many: int) -> None:
+    """All choices of so many out of nine counted one by one."""
+    orders = [sum(values[a] > values[b] for a in chosen for b in {*range(9)} - {*chosen}) for chosen in combinations(range(9), many)]
+    expected = sum(each >= orders[0] for each in orders) / len(orders)
+    if 2 * orders[0] > many * (9 - many):
+        assert rank_sum([(values[:many], values[many:])]) == pytest.approx(expected)
+    else:
+        assert rank_sum([(values[:many], values[many:])]) == 1.0
+
+
+def test_ties_speak_against_who_is_accused() -> None:
+    """As if the other one were higher."""
+    assert rank_sum([([2.0, 2.0], [1.0, 1.0, 2.0])]) == rank_sum([([2.0, 2.0], [1.0, 1.0, 3.0])])
+
+
+def test_strata_that_say_the_same_say_more_together() -> None:
+    """One of two, and one of three: both highest by chance in one of six; and what one stratum has against it counts."""
+    assert rank_sum([([2.0], [1.0]), ([20.0], [10.0, 11.0])]) == pytest.approx(1 / 6)
+    assert rank_sum([([2.0], [1.0]), ([10.5], [10.0, 11.0])]) == pytest.approx(3 / 6)
+    assert fisher_of([(1, 1, 0, 1), (1, 1, 0, 2)]) == pytest.approx(1 / 6)
+    assert fisher_of([(1, 1, 0, 1), (0, 1, 1, 2)]) == pytest.approx(4 / 6)
+
+
+@settings(deadline=None)
+@given(st.integers(0, 4), st.integers(0, 4), st.integers(0, 4), st.integers(0, 4))
+def test_one_stratum_is_fishers_test(bad: int, fine: int, bad_others: int, fine_others: int) -> None:
+    """Whatever the table."""
+    table = (bad, bad + fine, bad_others, bad_others + fine_others)
+    assert fisher_of([table]) == pytest.approx(fisher(*table))
 
 
 def test_the_sequential_test_keeps_its_error() -> None:

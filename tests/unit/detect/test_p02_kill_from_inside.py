@@ -107,6 +107,7 @@ SILENT = [
     Row("another signal ended it", [*TRAP, requested(97, 15), rank_failed(98, signal=11), job_end(100, derived_signal=11)], 0),
     Row("it failed with an error of its own", [*TRAP, error_line(97), rank_failed(98, signal=None, exit_code=1), job_end(100)], 0),
 ]  # fmt: skip
+PRINTED = [save(10, "b", job="666"), write(40), load(90), requested(97), *ENDED]  # by the writer, in a job of his own
 BOUNDARY = [
     Row("35 minutes before the end", [*TRAP, requested(97), rank_failed(97 + 2_100), job_end(97 + 2_101)], 1),
     Row("a moment more", [*TRAP, requested(97), rank_failed(97 + 2_100.001), job_end(97 + 2_101)], 0),
@@ -158,6 +159,13 @@ def test_what_only_the_jobs_output_says_acquits_nobody_and_names_nobody(explanat
     """The code that ended the job writes into its output, too: the hit stays, below the gate."""
     (finding,) = judge(*events)
     assert (finding.alert, finding.actor, build.answer(finding, explanation).answer) == (False, "", Checked.NOT_CHECKED)
+
+
+def test_who_prints_that_he_saved_it_stays_in_the_case_file() -> None:
+    """Nobody saved the file under the probe, and the kernel says that it was the owner's; one of his own he may have saved."""
+    (finding,) = judge(*PRINTED)
+    assert (finding.alert, finding.actor, answer(finding, "saved_again").answer) == (False, "", Checked.NOT_CHECKED)
+    assert judge(PRINTED[0], write(40, file_uid=COLLEAGUE), *PRINTED[2:]) == []
 
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)

@@ -75,7 +75,10 @@ SILENT = [
     Row("the owner first, the colleague after", [cancel_request(97, OWNER), cancel_request(98), end()], 0),
     Row("the job was gone already", [cancel_request(98, no_effect=True), end()], 0),
     Row("no effect: it completed", [cancel_request(98), end(state="COMPLETED")], 0),
-    Row("no effect: it failed by itself", [cancel_request(98), end(state="FAILED")], 0),
+    Row("no effect: it failed by itself", [cancel_request(98), end(state="FAILED", derived_signal=None)], 0),
+    Row("signalled, by the owner, too", [cancel_request(98), cancel_request(99, OWNER), end(state="FAILED")], 0),
+    Row("signalled long before", [cancel_request(-20.001), end(state="FAILED")], 0),
+    Row("signalled, and out of memory", [cancel_request(98), oom(97), end(state="FAILED")], 0),
     Row("it still runs", [cancel_request(98)], 0),
     Row("accounting names the owner", [end(source=Source.SACCT, cancelled_by_uid=OWNER)], 0),
     Row("accounting names a service", [end(source=Source.SACCT, cancelled_by_uid=SERVICE)], 0),
@@ -104,7 +107,8 @@ POD, WORKLOAD = "pods", "workloads.kueue.x-k8s.io"
 def asked(at: float, user: str, verb: str = "delete", resource: str = "pytorchjobs.kubeflow.org", **fields: Any) -> Event:
     """A request to the API server about the job's objects."""
     name = "pretrain-worker-1" if resource in (POD, WORKLOAD) else "pretrain"
-    body = KubernetesRequest(user=user, verb=verb, resource=resource, namespace="llm", name=name, **{"code": 200, **fields})
+    said = {"namespace": "llm", "name": name, "code": 200, **fields}
+    body = KubernetesRequest(user=user, verb=verb, resource=resource, **said)
     return build.event(at, Source.KUBERNETES_AUDIT, body)
 
 
@@ -153,11 +157,39 @@ OF_KUBERNETES: dict[str, tuple[Sequence[Event], list[tuple[str, bool]]]] = {
     "controller_of_cluster: the kubelet": ([asked(90, "system:node:gpu-001", resource=POD)], []),
     "a service of the site": ([asked(90, "system:serviceaccount:ci:runner")], []),
     "the owner": ([asked(90, "u012"), asked(91, "u099")], []),
-    "it was over": ([happened(80, "PyTorchJobSucceeded", "PyTorchJob"), asked(90, "u099"), asked(91, "u099", resource=POD)], []),
-    "preempted before": ([happened(80, "Preempted"), asked(90, "u099", resource=POD)], []),
+    "it was over": ([happened(80, "PyTorchJobSucceeded", "PyTorchJob"), asked(681, "u099"), asked(682, "u099", resource=POD)], []),
+    "over_before: an event that anybody may write, and the deletion": (
+        [happened(80, "PyTorchJobSucceeded", "PyTorchJob"), asked(680, "u099")], [("deleted_in_doubt", False)],
+    ),
+    "over_before: the output goes on behind it": (
+        [happened(80, "PyTorchJobSucceeded", "PyTorchJob"), build.iteration(681), asked(900, "u099")], [("deleted_in_doubt", False)],
+    ),
+    "over_before: pods are taken of what goes on": (
+        [happened(80, "PyTorchJobSucceeded", "PyTorchJob"), build.iteration(681), asked(700, "u099", resource=POD)],
+        [("pods_deleted", False)],
+    ),
+    "the owner tidies up first": ([happened(80, "PyTorchJobSucceeded", "PyTorchJob"), asked(90, "u012"), asked(91, "u099")], []),
+    "trial_run: nothing was changed": ([asked(90, "u099", trial="yes"), asked(91, "u099", resource=POD, trial="yes")], []),
+    "trial_run: a trial that is refused": ([asked(90, "u099", trial="yes", code=403)], []),
+    "trial_run: the address says so": ([asked(90, "u099", trial="claimed")], [("deleted_in_doubt", False)]),
+    "trial_run: the output goes on": ([asked(90, "u099"), build.iteration(691)], [("cancelled", False)]),
+    "its last lines come late": ([asked(90, "u099"), build.iteration(690)], [("cancelled", True)]),
+    "is refused an eviction": ([asked(90, "u099", "create", POD, subresource="eviction", code=403)], [("cancel_refused", True)]),
+    "preempted before, says an event": ([happened(80, "Preempted"), asked(90, "u099", resource=POD)], [("pods_deleted", False)]),
+    "preempted before, and the scheduler took the pod": (
+        [happened(80, "Preempted"), asked(80, "system:kube-scheduler", resource=POD), asked(90, "u099", resource=POD)], [],
+    ),
+    "the scheduler took another pod": (
+        [asked(80, "system:kube-scheduler", resource=POD, name="pretrain-worker-2"), asked(90, "u099", resource=POD)],
+        [("pods_deleted", True)],
+    ),
+    "the owner had taken it": ([asked(80, "u012", resource=POD), asked(90, "u099", resource=POD)], []),
+    "the owner had taken it long before": ([asked(80, "u012", resource=POD), asked(981, "u099", resource=POD)], [("pods_deleted", True)]),
     "evicted behind it: that is what it did": ([asked(90, "u099", resource=POD), happened(96, "Evicted")], [("pods_deleted", True)]),
-    "out_of_memory before": ([happened(80, "OOMKilled"), asked(90, "u099")], []),
-    "hardware_fault before": ([happened(80, "TaintManagerEviction"), asked(90, "u099", resource=POD)], []),
+    "out_of_memory before, says an event": ([happened(80, "OOMKilled"), asked(90, "u099")], [("cancelled", True)]),
+    "hardware_fault before, says an event": (
+        [happened(80, "TaintManagerEviction"), asked(90, "u099", resource=POD)], [("pods_deleted", False)],
+    ),
     "a look at it": ([asked(90, "u099", "get"), asked(91, "u099", "patch")], []),
 }  # fmt: skip
 
@@ -225,6 +257,13 @@ def test_fires(row: Row) -> None:
     (finding,) = judge(*row.events)
     assert (finding.detector, finding.effect, finding.severity) == (ID, "cancelled", Severity.HIGH)
     assert {item.role for item in finding.evidence} == {"cause", "effect"}
+
+
+def test_which_signal_was_asked_for_nobody_says() -> None:
+    """By which_signal: a job that fails by a signal behind a foreign request may have been signalled so; below the gate."""
+    (finding,) = judge(cancel_request(98), scancel(97), end(state="FAILED"))
+    assert (finding.effect, finding.alert, finding.actor, finding.suspect) == ("signalled", False, "", "u099")
+    assert answer(finding, "which_signal").answer is Checked.NOT_CHECKED
 
 
 @pytest.mark.parametrize("row", SILENT, ids=lambda row: row.name)

@@ -88,7 +88,11 @@ HARMLESS = [
     Row("owner_or_service", [planted(uid=SERVICE), hook(90)], 0),
     Row("system_daemon: a configuration run", [planted(uid=0, auid=None), hook(90)], 0),
     Row("allowed_writer: the maintainer", [planted(uid=WRITER), hook(90)], 0),
-    Row("known_hook: an editable install of the old kind", [planted(path=PTH), hook(90, path=PTH, kind="pth", executes=False)], 0),
+    Row(
+        "allowed_writer: the maintainer's editable install",
+        [planted(uid=WRITER, path=PTH), hook(90, path=PTH, kind="pth", executes=False)],
+        0,
+    ),
 ]
 
 
@@ -122,6 +126,12 @@ def test_an_admin_under_a_ticket_is_acquitted() -> None:
     assert build.judge(ID, *story, at=build.site(tickets=(ticket(0, 60),))) == []
     (finding,) = build.judge(ID, *story, at=build.site(tickets=(ticket(50, 60),)))
     assert answer(finding, "admin_ticket").answer is Checked.EXCLUDED
+
+
+def test_folders_may_hold_anything() -> None:
+    """An editable install, or a way to run what lies elsewhere: below the gate."""
+    (finding,) = judge(planted(path=PTH), hook(90, path=PTH, kind="pth", executes=False))
+    assert (finding.alert, finding.actor, answer(finding, "known_hook").answer) == (False, "", Checked.NOT_CHECKED)
 
 
 def test_bytes_that_the_settings_allow_are_harmless_whoever_copied_them() -> None:

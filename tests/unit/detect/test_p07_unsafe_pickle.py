@@ -136,6 +136,13 @@ def test_with_all_sources_every_explanation_is_excluded() -> None:
     assert (finding.alert, finding.anchor) == (True, PATH)
 
 
+def test_who_prints_that_he_saved_the_trap_stays_in_the_case_file() -> None:
+    """Nobody saved the file under the probe, so that all who say so say the same; what the job itself saved is its own."""
+    (finding,) = judge(save(10, "b", job="666"), write(40), load(90), unpickled(90.1), CURL)
+    assert (finding.alert, finding.actor, answer(finding, "saved_again").answer) == (False, "", Checked.NOT_CHECKED)
+    assert judge(save(10, "b"), write(40), load(90), unpickled(90.1), CURL) == []
+
+
 def test_without_a_record_of_the_write_nobody_is_named() -> None:
     """What happened stays visible, below the gate."""
     for events in ([load(90), unpickled(90.1), CURL], [unpickled(90.1, path=""), CURL], [save(10), load(90), unpickled(90.1), CURL]):

@@ -95,7 +95,7 @@ SILENT = [
     Row("the job's own retention", [*RUN, removed(40, 200, OWNER, auid=None), resumed(90, 100)], 0),
     Row("deleted behind the load", [*RUN, resumed(90, 100), removed(95, 200)], 0),
     Row("saved again since", [*RUN, removed(40, 200), saved(50, 200), resumed(90, 200)], 0),
-    Row("trained further since", [*RUN, removed(40, 200), saved(50, 300), resumed(90, 100)], 0),
+    Row("trained further since, by the job itself", [*RUN, removed(40, 200), saved(50, 300, job=build.JOB), resumed(90, 100)], 0),
     Row("in another run's folder", [*RUN, removed(40, 200, path=at_step(200, "/ckpt/u098/")), resumed(90, 100)], 0),
     Row("a removal that failed", [*RUN, removed(40, 200, success=False), resumed(90, 100)], 0),
     Row("rights changed", [*RUN, removed(40, 200, action="attributes"), resumed(90, 100)], 0),
@@ -131,6 +131,12 @@ def test_fires(row: Row) -> None:
 def test_counts(row: Row) -> None:
     """Silent, at the edges of the window, cleared by a record, and by what only looks like one."""
     assert len(judge(*row.events)) == row.findings
+
+
+def test_that_another_job_got_as_far_since_is_a_doubt() -> None:
+    """By saved_since: the run may have, or whoever removed it says so."""
+    (finding,) = judge(*RUN, removed(40, 200), saved(50, 300, job="666"), resumed(90, 100))
+    assert (finding.alert, finding.actor, answer(finding, "saved_since").answer) == (False, "", Checked.NOT_CHECKED)
 
 
 def test_with_all_sources_every_explanation_is_excluded() -> None:

@@ -42,6 +42,17 @@ QUICK = [paced(number, 1018, exposed=version(number, "c")) for number in (10, 11
 SMALL = [paced(number, 800.0 + number, gpus=8) for number in (20, 21, 22)]
 FIRING = [
     Row(
+        "one or two in each of several configurations",
+        [
+            *(paced(number, USUAL[number % 7] * each, configuration=f"c{each}") for each in (1, 2, 3) for number in (0, 1, 2, 7, 8, 9)),
+            *(paced(each + 2, 1300 * each, exposed=True, configuration=f"c{each}") for each in (1, 2, 3)),
+        ],
+    ),
+    Row(
+        "who does not say what he loads, and is as slow meanwhile, is no sibling",
+        [*without(0, 2, 7, 8, 9, 10), *slowed(3, 5, 6), *(paced(each, 1400, loads_told=False) for each in (1, 4))],
+    ),
+    Row(
         "siblings straggle, too",
         [
             *without(0, 1, 2, 7, 8, 9, 10),
@@ -67,6 +78,10 @@ FIRING = [
             *(paced(each, 1019, exposed=version(each, "a", restored=True)) for each in (10, 11, 12)),
         ],
     ),
+    Row(
+        "put back by the writer himself: whoever runs since loads the old bytes",
+        [*without(-6, -5, -4, -3, -2, -1), *slowed(3, 4, 5), *(paced(n, 1019 + n, exposed=version(n, "a", restored=True)) for n in (7, 8))],
+    ),
     Row("three of nine", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4, 5)]),
     Row(
         "the writer's own jobs print that all of them are as slow",
@@ -77,6 +92,10 @@ FIRING = [
     Row("one runs still", [*without(0, 1, 2, 7, 8, 9), *slowed(3, 4), paced(5, 1400, exposed=True, end=None, verdict="")]),
 ]
 SILENT = [
+    Row(
+        "of another configuration, which nobody ran without the bytes",
+        [*without(0, 1, 2, 7, 8, 9), *(paced(each, 1500, exposed=True, configuration="c2") for each in (3, 4, 5))],
+    ),
     Row(
         "a size that is slower anyway",
         [

@@ -46,7 +46,31 @@ def seeded(member: JobSummary, seed: str) -> JobSummary:
 
 
 SEEDED = [seeded(each, "1234") for each in well(0, 1, 2, 7, 8, 9)]
+
+
+def of(configuration: str, *members: JobSummary) -> list[JobSummary]:
+    """The same members, of this configuration."""
+    return [msgspec.structs.replace(each, configuration=configuration) for each in members]
+
+
+def between(member: JobSummary) -> JobSummary:
+    """Its steps lie between those that its siblings logged."""
+    return msgspec.structs.replace(
+        member, steps=tuple(msgspec.structs.replace(step, iteration=step.iteration + 50) for step in member.steps[:-1])
+    )
+
+
 FIRING = [
+    Row("one in each of several configurations", [
+        *(each for name in ("c1", "c2", "c3") for each in of(name, *well(0, 1, 2, 7, 8, 9))),
+        *of("c1", *harmed(3)), *of("c2", *harmed(4)), *of("c3", *harmed(5)),
+    ]),
+    Row("they log other steps than their siblings", [
+        *well(0, 1, 2, 7, 8, 9), *(between(each) for each in harmed(3, 4, 5, by=0.4)),
+    ]),
+    Row("a seed shows before the first step", [*SEEDED, *(
+        msgspec.structs.replace(seeded(each, "1235"), steps=()) for each in harmed(3, 4, 5)
+    )]),
     Row("most ended before anything can show", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5), *(
         learned(each, CURVE[:2], exposed=True) for each in (10, 11, 12, 13)
     )]),
@@ -66,6 +90,10 @@ FIRING = [
     )]),
 ]  # fmt: skip
 SILENT = [
+    Row("other steps, between what siblings had", [*well(0, 1, 2, 7, 8, 9), *(between(each) for each in harmed(3, 4, 5, by=0.0))]),
+    Row("its owner runs with this seed without the bytes, too", [
+        *SEEDED, *(seeded(each, "77") for each in well(10)), *(seeded(each, "77") for each in harmed(3, 4, 5, by=0)),
+    ]),
     Row("everybody takes a seed of his own", [
         *(seeded(each, each.attempt.job) for each in well(0, 1, 2, 7, 8, 9)), *(seeded(each, "1235") for each in harmed(3, 4, 5, by=0)),
     ]),

@@ -78,7 +78,7 @@ FIRING = [
 SILENT = [
     Row("nobody wrote", [BEFORE, read(90)], 0),
     Row("the same bytes", [BEFORE, changed(40), read(90, "a")], 0),
-    Row("as it was published, whatever others read", [published(5, "b"), BEFORE, changed(40), read(90)], 0),
+    Row("as it was published, whatever others read", [published(5, "b"), BEFORE, changed(40, file_uid=COLLEAGUE), read(90)], 0),
     Row("the publisher wrote last", [BEFORE, changed(40), changed(50, WRITER), read(90)], 0),
     Row("nobody knows what was there", [changed(40), read(90)], 0),
     Row("written behind the read", [BEFORE, read(90), changed(95)], 0),
@@ -104,6 +104,12 @@ NOT_HARMLESS = [
     Row("system_daemon: root behind a login", [BEFORE, changed(40, 0, auid=COLLEAGUE), read(90)], 1),
     Row("allowed_writer: of another root", [BEFORE, changed(40, OTHER), read(90)], 1),
 ]
+
+
+def test_who_prints_that_he_published_it_stays_in_the_case_file() -> None:
+    """Nobody published the shard under the probe, so that he is the first to say so; the kernel says whose it was."""
+    (finding,) = judge(BEFORE, published(5, "b", job="666"), changed(40), read(90))
+    assert (finding.alert, finding.actor, answer(finding, "saved_again").answer) == (False, "", Checked.NOT_CHECKED)
 
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)

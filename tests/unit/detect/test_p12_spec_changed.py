@@ -55,6 +55,7 @@ FIRING = [
     Row("an admin without a ticket", [setting(), complete(uid=ADMIN)]),
     Row("a job that ended since", [setting(), complete(), job_end(300, "COMPLETED")]),
     Row("another user patches its object", [patch()]),
+    Row("another user scales it to nothing", [patch(subresource="scale")]),
     Row("it was refused", [complete(refused=True)], ("spec_change_refused",)),
     Row("the API refused it", [patch(code=403)], ("spec_change_refused",)),
     Row(
@@ -69,6 +70,8 @@ SILENT = [
     Row("what was set, but not by whom", [setting()], ()),
     Row("a look at it", [patch(verb="get")], ()),
     Row("its status, by a controller", [patch(subresource="status")], ()),
+    Row("a look at how many there are", [patch(verb="get", subresource="scale")], ()),
+    Row("changed meanwhile by somebody else: it has no effect", [patch(code=409)], ()),
     Row("suspended: no uid is written", [event(98, Source.SLURMCTLD, JobUpdate(job=JOB, change="suspend"), job=JOB)], ()),
 ]
 BOUNDARY = [

@@ -42,6 +42,8 @@ FIRING = [
     Row("clocks are locked, says sudo", [held(), sudo(AT, "/usr/bin/nvidia-smi -lgc 510"), *SLOWER]),
     Row("the network is delayed", [held(), command(AT, "tc", "qdisc", "add", "dev", "eth0", "root", "netem", "delay", "40ms"), *SLOWER]),
     Row("processors are withheld", [held(), command(AT, "sh", "-c", "echo 200000 1000000 > /sys/fs/cgroup/slurm/cpu.max"), *SLOWER]),
+    Row("one clock is locked, another set free", [held(), command(AT, "nvidia-smi", "-lgc", "210", "-rmc"), *SLOWER]),
+    Row("capped, and asked for", [held(), command(AT, "nvidia-smi", "-pl", "100", "-q"), *SLOWER]),
     Row("load is made", [held(), command(AT, "stress-ng", "--cpu", "64"), *SLOWER]),
     Row("without elapsed times: steps are counted", [held(), CAP, *COUNTED]),
     Row(

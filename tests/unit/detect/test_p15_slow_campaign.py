@@ -32,6 +32,10 @@ def campaign(outcomes: str, every: int = 2) -> list[JobSummary]:
 
 
 FIRING = [
+    Row("six of six: harm that nearly always strikes shows early", [*others(), *campaign("xxxxxx")]),
+    Row("large jobs that do not say what they load end badly meanwhile: they may have loaded it", [
+        *others(), *campaign("xxxxxxxx"), *(ended(2 * number + 2, bad=True, loads_told=False) for number in range(5)),
+    ]),
     Row("all end badly", [*others(), *campaign("xxxxxxxx")]),
     Row("now and then", [*others(), *campaign("xx.xx.xxx.x.xx")]),
     Row("it begins late, since the code waits", [*others(), *campaign("........xxxxxxxxxx")]),
@@ -47,6 +51,7 @@ SILENT = [
     Row("as bad as usual", [*others(), *campaign(".x........x....")]),
     Row("a bad day is no campaign", [*others(), *campaign("xxxxx", every=0)]),
     Row("four prove nothing", [*others(), *campaign("xxxx")]),
+    Row("five of five, where one in eight ends so anyway", [*others(), *campaign("xxxxx")]),
     Row("nothing to compare with", campaign("xxxxxxxxx")),
     Row("large jobs fail here anyway", [*others(bad=14), *campaign("x.x.x.x.x.x.")]),
     Row("written longer ago than the window", [*others(), *(ended(number, bad=True, exposed=True) for number in range(70, 90, 2))]),

@@ -94,6 +94,14 @@ def test_six_rounds_are_enough_where_the_team_reads_much() -> None:
     assert judge(*rounds(delay=2 * DAY), *readers())[0].alert
 
 
+def test_members_who_read_seldom_do_not_weaken_it() -> None:
+    """Nobody asks about who has read twice: the chance is shared by those with enough reads."""
+    team = [IdentitySettings.model_validate({"id": f"b{n}", "uid": 5300 + n, "login": f"b{n}", "team": "blue"}) for n in range(5)]
+    reads = [event for n in range(5) for event in readers(2, by=5300 + n)]
+    (finding,) = judge(*rounds(), *reads, identities=(*PEOPLE, *team))
+    assert finding.alert, finding.gate
+
+
 def test_without_others_to_compare_it_stays_below_the_gate() -> None:
     """A baseline of seven reads is none."""
     (finding,) = judge(*rounds(), *readers(7))

@@ -37,6 +37,10 @@ class Row(NamedTuple):
 FIRING = [
     Row("the audit system says that it is off", [switched_off(AT)]),
     Row("rules were removed", [recorded(AT, op="remove_rule", list="4")]),
+    Row("a kind of record is left out from now on", [recorded(AT, op="add_rule", list="5")]),
+    Row("so many a second, and no more", [recorded(AT, op="set", audit_rate_limit="1", old="0")]),
+    Row("a rule that leaves somebody out, and silence", [command(AT, "auditctl", "-A", "never,exit", "-F", "auid=5099")], GAP),
+    Row("lines are cut out of a log", [command(AT, "sed", "-i", "/u099/d", "/var/log/secure")]),
     Row("auditctl -e 0, and silence", [command(AT, "auditctl", "-e", "0")], GAP),
     Row("sudo systemctl stop auditd, and silence", [sudo(AT, "/usr/bin/systemctl stop auditd")], GAP),
     Row("the daemon was ended by a login", [recorded(AT, "DAEMON_END", op="terminate")]),
@@ -48,7 +52,9 @@ SILENT: list[Row] = [
     Row("a gap alone", [], GAP),
     Row("everything is heard, nobody acts", []),
     Row("the backlog overflows by itself", [kernel(AT, "audit: backlog limit exceeded")], GAP),
-    Row("a rule is added", [recorded(AT, op="add_rule")]),
+    Row("a rule is added", [recorded(AT, op="add_rule", list="4"), command(AT, "auditctl", "-a", "always,exit", "-S", "kill")]),
+    Row("as many a second as there are", [recorded(AT, op="set", audit_rate_limit="0", old="100"), command(AT, "auditctl", "-r", "0")]),
+    Row("a log is read", [command(AT, "sed", "-n", "1,9p", "/var/log/secure")]),
     Row("it is switched on", [recorded(AT, op="set", audit_enabled="1", old="0")]),
     Row("it was off already", [recorded(AT, op="set", audit_enabled="0", old="0")]),
     Row("the change failed", [recorded(AT, op="set", audit_enabled="0", old="1", res="0")]),
@@ -58,14 +64,29 @@ SILENT: list[Row] = [
     Row("a command that failed", [command(AT, "auditctl", "-e", "0", success=False)], GAP),
 ]
 BOUNDARY = [
-    Row("put back within three minutes", [switched_off(AT), recorded(AT + 180, op="set", audit_enabled="1")]),
-    Row("the host started within a quarter of an hour", [switched_off(AT), recorded(AT + 900, "SYSTEM_BOOT", by=build.UNSET)]),
-    Row("the host went down five minutes before", [switched_off(AT), recorded(AT - 300, "SYSTEM_SHUTDOWN", by=build.UNSET)]),
+    Row("a log is rotated", [command(AT, "logrotate", "-f", "/etc/logrotate.conf", "/var/log/secure")]),
+    Row("the last bucket is heard", [], {Source.AUDITD: (6600, 6601)}),
+    Row("a program that is called like an act", [command(AT, "vi", "/etc/audit/rules.d/auditctl")]),
 ]
 HARMLESS = [
     Row("by_system: the daemon ended without a login", [recorded(AT, "DAEMON_END", by=build.UNSET)], GAP),
-    Row("put_back: an upgrade", [recorded(AT, "DAEMON_END"), recorded(AT + 30, "DAEMON_START")]),
-    Row("restarted: the host came up anew", [switched_off(AT), kernel(AT + 300, "Linux version 6.8.0")], ALL),
+    Row("by_system: an upgrade, which puts it back", [recorded(AT, "DAEMON_END", by=build.UNSET), recorded(AT + 30, "DAEMON_START")]),
+    Row("by_system: a host that goes down", [recorded(AT, "DAEMON_END", by=build.UNSET), kernel(AT + 300, "Linux version 6.8.0")], ALL),
+]
+# Below the gate: whoever silenced the host by hand can do all of this.
+DOUBTED = {
+    "put_back, within three minutes": ("put_back", [switched_off(AT), recorded(AT + 180, op="set", audit_enabled="1")]),
+    "put_back: an upgrade by hand": ("put_back", [recorded(AT, "DAEMON_END"), recorded(AT + 30, "DAEMON_START")]),
+    "put_back: rules are loaded anew": ("put_back", [recorded(AT, op="remove_rule"), command(AT + 1, "augenrules", "--load")]),
+    "restarted: within a quarter of an hour": ("restarted", [switched_off(AT), recorded(AT + 900, "SYSTEM_BOOT", by=build.UNSET)]),
+    "restarted: it went down five minutes before": ("restarted", [switched_off(AT), recorded(AT - 300, "SYSTEM_SHUTDOWN", by=build.UNSET)]),
+    "restarted: it came up anew": ("restarted", [switched_off(AT), kernel(AT + 300, "Linux version 6.8.0")]),
+}
+# What only looks like an explanation.
+NOT_DOUBTED = [
+    Row("a kind of record is left out behind it", [switched_off(AT), recorded(AT + 1, op="add_rule", list="5")]),
+    Row("another service is started behind it", [switched_off(AT), command(AT + 1, "systemctl", "start", "nginx")]),
+    Row("a word beside it", [command(AT, "truncate", "-s", "0", "/var/log/secure", "logrotate")]),
 ]
 
 
@@ -73,7 +94,14 @@ def judge(row: Row) -> list[Finding]:
     return judge_host(ID, *row.told, gaps=row.gaps)
 
 
-@pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
+@pytest.mark.parametrize(("explanation", "told"), DOUBTED.values(), ids=DOUBTED)
+def test_what_a_login_may_do_itself_is_a_doubt(explanation: str, told: list[Event]) -> None:
+    """Recording was off for a while, whatever came behind it."""
+    (finding,) = judge_host(ID, *told)
+    assert (finding.alert, build.answer(finding, explanation).answer) == (False, Checked.NOT_CHECKED)
+
+
+@pytest.mark.parametrize("row", [*FIRING, *NOT_DOUBTED], ids=lambda row: row.name)
 def test_fires(row: Row) -> None:
     """A person's act with an effect is an alert."""
     (finding,) = judge(row)

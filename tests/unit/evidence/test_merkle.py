@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InvariantViolation
-from pipeline.evidence.merkle import consistency_proof, inclusion_proof, leaf_hash, root_of
+from pipeline.evidence.merkle import consistency_proof, inclusion_proof, leaf_hash, levels_of, root_of
 from pipeline.evidence.verify import is_consistent, is_included
 
 # Leaves and roots that implementations of Certificate Transparency test with.
@@ -51,7 +51,7 @@ def test_a_leaf_is_proved_where_it_is_and_nowhere_else(values: list[bytes], data
     hashes = [leaf_hash(value) for value in values]
     root, count = root_of(hashes).hex(), len(values)
     at = data.draw(st.integers(0, count - 1))
-    proof = [each.hex() for each in inclusion_proof(hashes, at)]
+    proof = [each.hex() for each in inclusion_proof(levels_of(hashes), at)]
     assert is_included(values[at], at, count, proof, root)
     assert not is_included(values[at] + b"x", at, count, proof, root)
     assert not is_included(values[at], at, count, [*proof, "00" * 32], root)
@@ -89,6 +89,6 @@ def test_a_node_is_no_leaf() -> None:
 def test_a_leaf_that_is_not_there_has_no_proof() -> None:
     """Asking for one is a fault of ours."""
     with pytest.raises(InvariantViolation):
-        inclusion_proof([leaf_hash(b"a")], 1)
+        inclusion_proof(levels_of([leaf_hash(b"a")]), 1)
     with pytest.raises(InvariantViolation):
         consistency_proof([leaf_hash(b"a")], 2)

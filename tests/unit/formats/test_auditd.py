@@ -286,6 +286,7 @@ WHOLE = [
     KILL,
     f'type=PATH {STAMP} item=1 name="/x" inode=7 dev=fd:00 mode=0100644 ouid=0 ogid=0 rdev=00:00 nametype=CREATE cap_fp=0 cap_fver=0',
     f'type=OBJ_PID {STAMP} opid=38194 oauid=-1 ouid=5019 oses=-1 ocomm="python3"',
+    f"type=LOGIN {STAMP} pid=7 uid=0 subj=s:r old-auid=4294967295 auid=5020 tty=(none) old-ses=4294967295 ses=9 res=1",
     CREDENTIALS,
     SERVICE,
 ]

@@ -5,6 +5,8 @@ from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.errors import UnknownFormat
 from pipeline.formats import registry
@@ -276,6 +278,32 @@ ROWS: dict[str, tuple[dict[str, Any], Line]] = {
 def test_shippers(value: dict[str, Any], line: Line) -> None:
     """The line, where it stood, who wrote it, and when it was read."""
     assert registry.unwrap(orjson.dumps(value), ()) == [line]
+
+
+NAME = st.sampled_from(["gpu-001", "", "-", "a\nb", "x" * 600, "/var/log/syslog", 7, None])
+TAILED = st.fixed_dictionaries(
+    {"message": st.sampled_from(["x", "", "x\r\n", f"{AT} stdout F x", '{"log":"x\\n","stream":"stderr"}', " \u2028", 7])},
+    optional={
+        "file": NAME, "program": NAME, "facility": NAME, "source_type": NAME, "path": NAME, "logtag": st.just("P"),
+        "host": st.one_of(NAME, st.fixed_dictionaries({}, optional={"name": NAME, "hostname": NAME})),
+        "log": st.fixed_dictionaries({}, optional={
+            "file": st.fixed_dictionaries({}, optional={"path": NAME, "inode": NAME}),
+            "offset": st.sampled_from([0, 7, -1, 2**63, "7", None, 1.5]),
+            "flags": st.just(["truncated"]),
+        }),
+        "agent": st.fixed_dictionaries({}, optional={"name": NAME}), "procid": NAME,
+        **dict.fromkeys(("received_at", "@timestamp", "timestamp", "ts"), st.sampled_from([AT, "", "soon", "1772452800318", None, 7])),
+    },
+)  # fmt: skip
+
+
+@given(TAILED)
+def test_a_tailed_line_reads_as_any_wrapper(value: dict[str, Any]) -> None:
+    """What most objects are is read quicker, not otherwise; a blank before its first key sends an object the slow way."""
+    quick = orjson.dumps(value)
+    slow = quick.replace(b"{", b"{ ", 1)
+    lines, others = registry.unwrap(quick, ()), registry.unwrap(slow, ())
+    assert lines == others or (lines[0].payload, others[0].payload) == (quick, slow)
 
 
 STRANGE: list[dict[str, Any]] = [

@@ -69,6 +69,25 @@ def test_verbs(verb: str, what: str, reference: dict[str, str], query: str, comm
     assert body.resource == ("jobs.batch" if verb == "deletecollection" else "pods")
 
 
+TRIALS: dict[str, tuple[str, dict[str, Any], str]] = {
+    "a deletion": ("delete", {}, ""),
+    "of a patch the address decides": ("patch", {"requestURI": "/x?fieldManager=kubectl&dryRun=All"}, "yes"),
+    "of a deletion the body, where it is logged": ("delete", {"requestObject": {"kind": "DeleteOptions", "dryRun": ["All"]}}, "yes"),
+    "an address above a body that says nothing of it": (
+        "delete", {"requestURI": "/x?dryRun=All", "requestObject": {"kind": "DeleteOptions"}}, "",
+    ),
+    "an address above a body that nobody logged": ("delete", {"requestURI": "/x?dryRun=All"}, "claimed"),
+    "an object that has such a field": ("patch", {"requestObject": {"dryRun": ["All"]}}, ""),
+    "a word that only begins so": ("patch", {"requestURI": "/x?dryRun=Allowed&xdryRun=All"}, ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("verb", "fields", "trial"), TRIALS.values(), ids=TRIALS)
+def test_dry_runs(verb: str, fields: dict[str, Any], trial: str) -> None:
+    """Who deletes must not be able to say of it that it was a trial."""
+    assert request({**DELETE, "verb": verb, **fields}).trial == trial
+
+
 def test_who_acts_as_another() -> None:
     """The one who logged in is the actor."""
     body = request({**DELETE, "impersonatedUser": {"username": "u042"}, "responseStatus": {"code": 403}})

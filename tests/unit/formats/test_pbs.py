@@ -34,6 +34,8 @@ ROWS: list[tuple[str, AnyBody]] = [
     (f"{HEAD};S;48213[4].ctl-1;{FIELDS}", JobRecord(**{**RECORD, "phase": "start", "state": "RUNNING", "array": "48213[4]"})),  # type: ignore[arg-type]
     (f"{HEAD};Q;48213.ctl-1;queue=gpu", JobRecord(job="48213", phase="other", state="PENDING", partition="gpu")),
     (f"{HEAD};D;48213.ctl-1;requestor=u099@login-1", JobUpdate(job="48213", change="delete", value="u099@login-1")),
+    (f"{HEAD};D;48213.ctl-1;requestor=Scheduler@ctl-1", ControllerJob(job="48213", change="deleted", detail="Scheduler@ctl-1")),
+    (f"{HEAD};D;48213.ctl-1;requestor=scheduler@ctl-1", JobUpdate(job="48213", change="delete", value="scheduler@ctl-1")),
     (f"{HEAD};A;48213.ctl-1;", ControllerJob(job="48213", change="cancelled", detail="aborted")),
     (f"{HEAD};R;48213.ctl-1;", ControllerJob(job="48213", change="requeued", detail="rerun")),
 ]

@@ -1,6 +1,7 @@
 """Lines of system logs: four shapes of prefix, the year rule, and text that imitates a prefix."""
 
 import contextlib
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -82,6 +83,27 @@ def test_the_wall_time_that_comes_twice() -> None:
         found = split("Oct 25 02:30:00 login2 sshd: hello", "Europe/Berlin", collected)
         assert found is not None
         assert found.time == expected
+
+
+@given(
+    st.sampled_from(["UTC", "Asia/Shanghai", "Europe/Berlin", "America/New_York", "Pacific/Kiritimati", "Pacific/Pago_Pago"]),
+    st.one_of(st.integers(NOON - 800 * DAY, NOON + 800 * DAY), st.sampled_from([1_792_890_000_000, 1_798_761_600_000, 1_774_746_000_000])),
+    st.one_of(st.integers(-400 * DAY, 9 * DAY), st.integers(-2 * 3600 * SECOND, 2 * 3600 * SECOND), st.integers(6 * DAY, 8 * DAY)),
+)
+def test_the_year_of_a_minute_is_that_of_each_of_its_seconds(zone: str, collected: int, apart: int) -> None:
+    """What is remembered of a minute gives what a search for this very second gives: at turns of years, and of clocks."""
+    wall = datetime.fromtimestamp((collected + apart) // SECOND, ZoneInfo(zone))
+    reading = Reading(zone=ZoneInfo(zone), reference_time=collected)
+    in_minute = wall.second * SECOND
+    try:
+        expected = syslog._searched_time(wall.month, wall.day, f"{wall:%H:%M}", in_minute, reading.zone, collected)
+    except DecodeError:
+        expected = None
+    try:
+        found = syslog.yearless_time(wall.month, wall.day, f"{wall:%H:%M:%S}", "", reading)
+    except DecodeError:
+        found = None
+    assert found == expected
 
 
 @pytest.mark.parametrize("stamp", ["Feb 31 12:00:00", "Mar  2 25:00:00", "Xyz  2 12:00:00", "2026-13-01T12:00:00", "2026-03-02T1:::0000"])

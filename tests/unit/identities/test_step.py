@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -180,6 +181,16 @@ def test_a_flood_of_a_day_does_not_push_out_other_days() -> None:
         index.add(event.id, event)
     kept = sorted(event.event_time for event in index.told.values() if isinstance(event, Event))
     assert kept == [build.ms(DAY + number) for number in range(10)] + [build.ms(3 * DAY)]
+
+
+def test_a_flood_that_anybody_may_send_pushes_out_nothing() -> None:
+    """It has a bound of its own."""
+    index = IdentityIndex("main", "u012", day_facts_max=10)
+    flood = [msgspec.structs.replace(order(DAY + number), id=f"{number}", unproven=True) for number in range(50)]
+    for event in (*flood, order(DAY + 60)):
+        index.add(event.id, event)
+    assert order(DAY + 60).id in index.told
+    assert len(index.told) == 11
 
 
 def test_only_incidents_are_told() -> None:

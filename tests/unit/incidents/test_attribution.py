@@ -1,5 +1,6 @@
 """Who: leading, second best, named or withheld; above all whom it must not name."""
 
+import msgspec
 import pytest
 
 from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
@@ -123,3 +124,12 @@ def test_an_assumption_spans_a_factor_of_ten(kind: object) -> None:
     row = KINDS[str(getattr(kind, "name", ""))]
     assert 0 < row.low <= row.high
     assert row.high / row.low >= SPAN_MIN * 0.999 if row.assumed else len(row.source) > 20
+
+
+def test_a_sign_that_is_still_open_does_not_lead() -> None:
+    """Logins that look borrowed, and may be harmless: the holder leads, and the name is withheld all the same."""
+    signs = [msgspec.structs.replace(borrowed(1, "u099"), alert=False, gate="not checked: usual_network")]
+    open_sign, clear = weigh(STORY, signals=signs), weigh(STORY, signals=[borrowed(1, "u099")])
+    assert (open_sign.named, open_sign.leader.partition("/")[0]) == ("", "did")
+    assert "was borrowed" in open_sign.withheld
+    assert clear.leader.partition("/")[0] == "borrowed"

@@ -1,6 +1,6 @@
 """What is built now and then ends as what is built at once: the same findings and attempts, the same last words."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ POOL = [
 ]  # fmt: skip
 ENDED = [examined(str(number), number / 2, verdict="benign" if number % 3 else "unexplained") for number in range(8)]
 PASSED = T0 + 100 * DAY
+HOUR = 3_600_000
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +43,12 @@ def patient() -> Iterator[None]:
     patch.undo()
 
 
-def words(state: IncidentsState, facts: list[Fact], time: int) -> dict[str, dict[str, Any]]:
-    """What a step says, with all marks at a time."""
-    now = Watermarks({(CLUSTER, source): (time, time) for source in Source}, {}, build.BUCKET_MS)
+def words(state: IncidentsState, facts: list[Fact], time: int, heard: Iterable[int] = ()) -> dict[str, dict[str, Any]]:
+    """What a step says, with all marks at a time, and all sources heard in those of these hours that have passed by then."""
+    buckets = frozenset(bucket for hour in heard if (bucket := T0 + hour * HOUR) < time)
+    now = Watermarks(
+        {(CLUSTER, source): (time, time) for source in Source}, {(CLUSTER, source): buckets for source in Source}, build.BUCKET_MS
+    )
     return {body["id"]: body for body in map(canonical, step(state, facts, now)[1])}
 
 
@@ -59,16 +63,22 @@ CHANGES = st.lists(
 
 
 @settings(max_examples=60, deadline=None)
-@given(changes=CHANGES, size=st.integers(1, 4), days=st.integers(1, 5), restart=st.booleans())
+@given(
+    changes=CHANGES, size=st.integers(1, 4), days=st.integers(1, 5), restart=st.booleans(), hours=st.sets(st.integers(0, 23), max_size=2)
+)
 def test_what_waited_is_told_in_the_end(
     patient: None,
     changes: list[tuple[int, bool | None]],
     size: int,
     days: int,
+    hours: set[int],
     *,
     restart: bool,
 ) -> None:
-    """Findings told, taken back and told again, attempts between them, marks going on or far behind, a restart among it."""
+    """Findings told, taken back and told again, attempts between them, marks going on or far behind, sources heard now and then, a restart
+    among it; and a restart afterwards says nothing new.
+    """
+    heard = [day * 24 + hour for day in range(32) for hour in hours]
     facts = []
     for revision, (place, holds) in enumerate(changes, start=1):
         if holds is None:
@@ -76,12 +86,28 @@ def test_what_waited_is_told_in_the_end(
         else:
             finding = POOL[place]
             facts.append(fact(finding, revision) if holds else Fact(CASE, finding.id, rank(1, revision), VOID))
-    state = fresh()
+    state, time = fresh(), T0
     said: dict[str, dict[str, Any]] = {}
     for number, place in enumerate(range(0, len(facts), size)):
-        said.update(words(state, facts[place : place + size], T0 + number * days * DAY))
+        time = T0 + number * days * DAY + HOUR
+        said.update(words(state, facts[place : place + size], time, heard))
         if restart and number == 1:
             state = fresh(Cases(state.cases.facts()))
-    said.update(words(state, [], PASSED))
+    for day in range((time - T0) // DAY + 1, 32):  # windows close, and the days go on
+        said.update(words(state, [], T0 + day * DAY + HOUR, heard))
+    said.update(words(state, [], PASSED, heard))
     last = {each.id: each for each in facts}
-    assert standing(said) == standing(words(fresh(), list(last.values()), PASSED))
+    assert standing(said) == standing(words(fresh(), list(last.values()), PASSED, heard))
+    assert words(fresh(Cases(state.cases.facts())), [], PASSED, heard) == {}
+
+
+@pytest.mark.parametrize("hour", [1, 12, 23])
+def test_a_day_that_goes_on_after_a_window_has_closed_is_waited_for(hour: int) -> None:
+    """Whether it was silent cannot be said before it is over: the last body, and that after a restart, are those of a replay."""
+    state, said = fresh(), dict[str, dict[str, Any]]()
+    told = [fact(kill(0, "1", "u099"))]
+    for time in (T0 + 600_000, T0 + 2 * HOUR, T0 + 2 * DAY):
+        said.update(words(state, told, time, [hour]))
+    assert said == words(fresh(), told, T0 + 2 * DAY, [hour])
+    assert not any("was not heard" in limit for body in said.values() for limit in body["limits"])
+    assert words(fresh(Cases(state.cases.facts())), [], T0 + 2 * DAY, [hour]) == {}

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.incidents.attempts import Attempts
-from pipeline.incidents.losses import Pricing, listed_loss, loss_of
+from pipeline.incidents.losses import listed_loss, loss_of
+from pipeline.incidents.losses_ended import Pricing
 from pipeline.loss.ledger import Staff
 from pipeline.loss.prices import READINGS, Price, Prices
 from pipeline.model.finding import Finding, Subject
@@ -173,14 +174,14 @@ def test_what_is_left_out_is_said() -> None:
     ]
     gone = run("11")
     said = [about(kill(0, each.attempt.job, "u099"), each) for each in (*held, gone)]
-    said += [finding("p13_queue_flooding", 0, "0", "u099", attempt=None)]
+    said += [finding("p16_reads_diagnoses", 0, "0", "u099", attempt=None)]
     held[0] = msgspec.structs.replace(FAILED, saved=SAVED)
     text = " ".join(worked(said, held, late).unknown)
     for words in (
         "1 attempts of its findings run",
         "Of 1 attempts no record says where",
         "states the GPUs",
-        "p13_queue",
+        "p16_reads",
         "before the first",
     ):
         assert words in text

@@ -100,7 +100,7 @@ def _load(path: str) -> Evidence:
 def test_what_is_kept_says_the_same(value: JobSummary) -> None:
     """Whatever the ids look like, and whatever records say of themselves."""
     assert decode_in_cohort(encode_summary(value)) == value
-    assert brief_of(encode_summary(value)) == Brief(value.attempt, value.seen, value.exposed)
+    assert brief_of(encode_summary(value)) == Brief(value.attempt, value.seen, value.exposed, value.owner)
 
 
 def test_what_an_older_release_kept_is_read() -> None:

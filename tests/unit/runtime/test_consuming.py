@@ -1,16 +1,17 @@
 """Consumers that look from outside: closed whatever happens, and Kafka's errors told as ours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from kafka import TopicPartition
 from kafka.errors import KafkaError
 
 from pipeline.errors import BrokerUnavailable, ConfigError
 from pipeline.runtime import consuming
-from pipeline.runtime.consuming import consumer, record_of
+from pipeline.runtime.consuming import consumer, ends_of, record_of
 from pipeline.runtime.history import KafkaHistory, Span
 from pipeline.runtime.notify import Notifier
 from pipeline.runtime.notify_book import Book
@@ -134,3 +135,21 @@ def test_a_record_is_ours(headers: Any, expected: tuple[tuple[str, bytes], ...])
     record = record_of(SimpleNamespace(**given, headers=headers))
     assert record.headers == expected
     assert {name: getattr(record, name) for name in given} == given
+
+
+class Forgetful:
+    """A client as it is: of several partitions it leaves out those whose leader it does not know; of one it waits until it does."""
+
+    def end_offsets(self, parts: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        assert timeout_ms > 0
+        return {part: 7 for part in parts if len(parts) == 1 or part.partition == 0}
+
+    def beginning_offsets(self, parts: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        return dict.fromkeys(self.end_offsets(parts, timeout_ms), 3)
+
+
+def test_no_partition_is_left_out() -> None:
+    """One without a leader would else be taken for one that is not there, or end a command with a KeyError."""
+    parts = [TopicPartition("logs.access", number) for number in range(3)]
+    assert ends_of(Forgetful(), parts) == dict.fromkeys(parts, 7)
+    assert ends_of(Forgetful(), parts, begins=True) == dict.fromkeys(parts, 3)

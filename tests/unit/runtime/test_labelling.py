@@ -3,14 +3,16 @@
 import json
 from typing import Any
 
+import msgspec
 import pytest
 from jsonschema import Draft202012Validator
 
 from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch
 from pipeline.model.outcome import Record
-from pipeline.runtime.labelling import id_of, read, said_at
+from pipeline.runtime import labelling
+from pipeline.runtime.labelling import WAIT_MS, Waiting, id_of, read, said_at
 from pipeline.settings import schemas_folder
-from pipeline.sink.labels import Word
+from pipeline.sink.labels import Said, Word
 
 FINDING = "a378b78a07ce" + "0" * 20
 SAID = {"finding": FINDING, "label": "benign", "because": "admin_ticket", "note": "CHG-17", "account": "u101"}
@@ -34,6 +36,7 @@ WRONG = [
     ({"account": "x" * 101}, True),
     ({"note": "x" * 2001}, True),
     ({"finding": ["a"]}, True),
+    ({"finding": FINDING[:12]}, True),
     # what a schema cannot say
     ({"account": " "}, False),
     ({"account": "u101\x1b[2J"}, False),
@@ -60,20 +63,68 @@ def test_any_bytes_are_refused_as_a_record(value: bytes) -> None:
         read(b"{")
 
 
+def sent(offset: int = 1, timestamp: int = 1, name: bytes = b"", partition: int = 0) -> Record:
+    """A record of the topic."""
+    headers = (("ce_id", name),) if name else ()
+    return Record(topic="trainwatch.labels.v1", partition=partition, offset=offset, timestamp=timestamp, value=b"", headers=headers)
+
+
+def said(**changes: str) -> Said:
+    """A label."""
+    return msgspec.convert({**SAID, **changes}, Said)
+
+
 def test_a_label_that_comes_again_has_its_id() -> None:
     """By what its sender calls it, wherever it comes; without that by its place, at its time."""
+    named = b"review-17"
+    assert id_of(sent(1, name=named), said()) == id_of(sent(2, 2, name=named), said())
+    assert id_of(sent(), said()) == id_of(sent(), said())
+    assert len({id_of(record, said()) for record in (sent(), sent(2), sent(1, 2), sent(name=named))}) == 4
 
-    def record(offset: int = 1, timestamp: int = 1, headers: tuple[tuple[str, bytes], ...] = ()) -> Record:
-        return Record(topic="trainwatch.labels.v1", partition=0, offset=offset, timestamp=timestamp, value=b"", headers=headers)
 
-    named = (("ce_id", b"review-17"),)
-    assert id_of(record(1, headers=named)) == id_of(record(2, 2, headers=named))
-    assert id_of(record()) == id_of(record())
-    assert len({id_of(record()), id_of(record(2)), id_of(record(1, 2)), id_of(record(headers=named))}) == 4
+@pytest.mark.parametrize("changes", [{"account": "u102"}, {"note": "other"}, {"on_behalf_of": "u103"}, {"because": "preempted"}])
+def test_a_name_that_is_taken_silences_nobody(changes: dict[str, str]) -> None:
+    """Another label under the id of a former one is another label."""
+    assert id_of(sent(name=b"1"), said()) != id_of(sent(name=b"1"), said(**changes))
+
+
+def test_a_label_waits_for_its_finding() -> None:
+    """It holds up no other one, and the offset stays before it until it is done."""
+    waiting = Waiting()
+    waiting.keep(sent(4), said(finding="0" * 32))
+    waiting.keep(sent(5), said())
+    waiting.keep(sent(4), said(finding="0" * 32))  # read again
+    ready, over = waiting.settled({FINDING}, 10)
+    assert ([each.record.offset for each in ready], over) == ([5], [])
+    waiting.forget(ready)
+    assert waiting.findings() == {"0" * 32}
+    assert waiting.reached({0: 6, 1: 9}) == {0: 4, 1: 9}
+    waiting.forget(waiting.settled({"0" * 32}, 10)[0])
+    assert (len(waiting), waiting.reached({0: 6, 1: 9})) == (0, {0: 6, 1: 9})
+
+
+def test_a_label_is_given_up_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After its time, counted from when it was sent; before that only where more wait than can be kept, the oldest first."""
+    waiting = Waiting()
+    for offset in range(3):
+        waiting.keep(sent(offset, 1_000 + offset), said())
+    assert [len(each) for each in waiting.settled((), 1_001 + WAIT_MS)] == [0, 2]
+    assert [len(each) for each in waiting.settled({FINDING}, 1_001 + WAIT_MS)] == [3, 0]
+    monkeypatch.setattr(labelling, "WAITING_MAX", 2)
+    assert [each.record.offset for each in waiting.settled((), 2_000)[1]] == [0]
+
+
+def test_what_waits_in_a_partition_that_went_is_forgotten() -> None:
+    """Whoever reads it now has it again."""
+    waiting = Waiting()
+    waiting.keep(sent(1), said())
+    waiting.keep(sent(1, partition=1), said())
+    waiting.only({1})
+    assert waiting.reached({1: 3}) == {1: 1}
 
 
 @pytest.mark.parametrize(("timestamp", "seconds"), [(1_000, 1), (-9 * 10**15, 5), (9 * 10**15, 5), (-1, 5)])
 def test_an_absurd_time_of_a_sender_is_not_believed(timestamp: int, seconds: int) -> None:
     """It must not keep the labels behind it from being read."""
     record = Record(topic="t", partition=0, offset=0, timestamp=timestamp, value=b"")
-    assert said_at(record, 5_000).timestamp() == seconds
+    assert said_at(record, 5_000) == seconds * 1_000

@@ -1,5 +1,6 @@
 """What `trainwatch check` makes of answers, without a server: each thing that would hurt is told, with what to do."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 from pipeline.runtime import soundness
 from pipeline.runtime.admin import Topic, plan
 from pipeline.runtime.soundness import Found, Group, Line, Mark
-from pipeline.settings import ClickHouseSettings, Settings
+from pipeline.settings import ClickHouseSettings, Settings, others_may
 from pipeline.topology import build_topology
 
 SETTINGS = Settings()
@@ -24,6 +25,11 @@ def found(topic: Topic, **changes: Any) -> Found:
     """As it should be, but for the changes."""
     whole = Found(partitions=topic.partitions, replicas=3, config={"max.message.bytes": "1048588", **topic.config}, rights=ALL)
     return msgspec.structs.replace(whole, **changes)
+
+
+def status(mode: int, owner: int | None = None) -> os.stat_result:
+    """Of a file, ours unless another owner is named."""
+    return os.stat_result((0o100000 | mode, 0, 0, 1, os.getuid() if owner is None else owner, 0, 0, 0, 0, 0))
 
 
 def judged(topic: Topic, there: Found | None, workers: int = 0) -> Line:
@@ -87,10 +93,8 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (soundness.disks([("default", 5, 100)])[0], Mark.FAIL, "retention_days"),
         (soundness.disks([("default", 15, 100)])[0], Mark.WARN, "retention_days"),
         (soundness.disks([("default", 50, 100)])[0], Mark.OK, ""),
-        (soundness.file_mode("key", Path("/k"), 0o100600, own=True), Mark.OK, ""),
-        (soundness.file_mode("key", Path("/k"), 0o100640, own=True), Mark.FAIL, "chmod 600"),
-        (soundness.file_mode("key", Path("/k"), 0o100440, own=False), Mark.OK, ""),
-        (soundness.file_mode("key", Path("/k"), 0o100444, own=False), Mark.FAIL, "chmod 600"),
+        (soundness.file_mode("key", Path("/k"), status(0o600)), Mark.OK, ""),
+        (soundness.file_mode("key", Path("/k"), status(0o640)), Mark.FAIL, "chmod 600"),
         (soundness.prices(SETTINGS, NOW), Mark.OK, ""),
         (soundness.references(SETTINGS)[0], Mark.WARN, "identities"),
     ],
@@ -100,6 +104,16 @@ def test_what_would_hurt_is_told_with_what_to_do(line: Line, mark: Mark, word: s
     assert line.mark is mark, line
     assert bool(line.advice) == (mark in (Mark.WARN, Mark.FAIL))
     assert word in f"{line.found} {line.advice}"
+
+
+@pytest.mark.parametrize(
+    ("mode", "own", "others"),
+    [(0o600, True, False), (0o400, True, False), (0o440, True, True), (0o604, True, True), (0o440, False, False), (0o444, False, True),
+     (0o460, False, True)],
+)  # fmt: skip
+def test_whether_others_may_use_a_secret_has_one_rule(mode: int, own: bool, others: bool) -> None:
+    """For whoever loads a key and for `check`: a container's orchestrator mounts secrets as its own, readable by our group."""
+    assert others_may(status(mode, None if own else os.getuid() + 1)) == others
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from kafka.errors import CoordinatorNotAvailableError, GroupAuthorizationFailedError
 
-from pipeline.errors import BrokerUnavailable, ConfigError
+from pipeline.errors import BrokerUnavailable, ConfigError, StateIncompatible
 from pipeline.runtime import state_backup
 from pipeline.runtime.state_backup import MAGIC, Entry, Head, Part
 from pipeline.settings import Settings
@@ -68,6 +68,7 @@ def test_saving_that_broke_off_leaves_no_file(tmp_path: Path, monkeypatch: pytes
         raise BrokerUnavailable("nothing came")
 
     monkeypatch.setattr(state_backup, "require_no_worker", lambda _: None)
+    monkeypatch.setattr(state_backup, "cluster_id", lambda _: "here")
     monkeypatch.setattr(state_backup, "consumer", lambda _: nullcontext(Source()))
     monkeypatch.setattr(state_backup, "_log", silent)
     with pytest.raises(BrokerUnavailable):
@@ -82,6 +83,24 @@ def _file(path: Path, parts: list[Part]) -> Path:
         for part in parts:
             state_backup._put(file, part)
     return path
+
+
+@pytest.mark.parametrize(
+    ("head", "anew", "refused"),
+    [
+        (Head("0", "trainwatch", TOPOLOGY.prefix, "here"), False, ""),
+        (Head("0", "trainwatch", TOPOLOGY.prefix), False, ""),  # an earlier release did not say
+        (Head("0", "trainwatch", TOPOLOGY.prefix, "there"), False, "Kafka cluster there"),
+        (Head("0", "trainwatch", TOPOLOGY.prefix, "there"), True, ""),
+        (Head("0", "other", TOPOLOGY.prefix, "here"), True, "kafka.group 'other'"),
+        (Head("0", "trainwatch", "other.", "here"), True, "kafka.topic_prefix 'other.'"),
+    ],
+)
+def test_a_file_of_another_site_is_refused(monkeypatch: pytest.MonkeyPatch, head: Head, anew: bool, refused: str) -> None:
+    """By what it says of itself; on a new Kafka the memory may be taken over."""
+    monkeypatch.setattr(state_backup, "cluster_id", lambda _: "here")
+    with pytest.raises(StateIncompatible, match=refused) if refused else nullcontext():
+        state_backup._require_same_site(head, SETTINGS.kafka, TOPOLOGY, anew=anew)
 
 
 @pytest.mark.parametrize("numbers", [[], [1]])

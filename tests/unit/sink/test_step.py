@@ -7,14 +7,17 @@ import orjson
 import pytest
 
 from pipeline.errors import ErrorCode
+from pipeline.incidents.step import step as judge
 from pipeline.model.finding import Enriched, Finding, Status, Verdict, canonical
-from pipeline.model.outcome import Outcome, Record, Rejected, Row
+from pipeline.model.outcome import Outcome, Publish, Record, Rejected, Row
 from pipeline.settings import Settings
 from pipeline.sink import rows
 from pipeline.sink.rows import EnrichedRow, EvidenceRow, FindingRow, VerdictRow
 from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
+from tests import build
+from tests.unit.incidents.test_step import STORY, fact, fresh
 from tests.unit.sink.build import ATTEMPT, T0, enriched, finding, record, verdict
 
 
@@ -104,6 +107,14 @@ def other_id() -> bytes:
     return orjson.dumps(value)
 
 
+def stray_finding() -> bytes:
+    """An incident that lists a finding of a detector that it does not name."""
+    outcomes = judge(fresh(), [fact(STORY[0])], build.now(until=build.DAY))[1]
+    value = next(orjson.loads(out.value) for out in outcomes if isinstance(out, Publish))
+    value["unmapped"]["trainwatch"]["canonical"]["others"] = [["0" * 32, 9, T0, True]]
+    return orjson.dumps(value)
+
+
 WRONG = [
     ("not JSON", "verdicts", b"{", ErrorCode.DECODE_ERROR),
     ("empty", "verdicts", b"", ErrorCode.DECODE_ERROR),
@@ -112,6 +123,7 @@ WRONG = [
     ("body of another kind", "findings", record(verdict()).value, ErrorCode.SCHEMA_MISMATCH),
     ("field of another type", "verdicts", changed(verdict(), transport={"revision": "one"}), ErrorCode.SCHEMA_MISMATCH),
     ("id of another body", "verdicts", other_id(), ErrorCode.SCHEMA_MISMATCH),
+    ("a finding of nobody's", "incidents", stray_finding(), ErrorCode.SCHEMA_MISMATCH),
     ("unknown topic", "gossip", b"{}", ErrorCode.UNKNOWN_FORMAT),
 ]
 

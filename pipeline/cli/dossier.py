@@ -1,0 +1,165 @@
+"""What `trainwatch analyse --cases FOLDER` writes: of every incident that is an alert its report, and a sealed bundle that was checked.
+
+    FOLDER/INCIDENT/report.html  report.json    the same as of `trainwatch incident report`
+    FOLDER/INCIDENT/bundle.zip                  the same as of `trainwatch evidence export`, with both reports inside
+    FOLDER/INCIDENT/rumour.json                 what people say of its scale against the records, where that was asked
+    FOLDER/evidence.key                         the key that sealed it, and its ring, unless the settings name one
+
+The records are sealed when they are analysed: a bundle proves nothing about the time before (evidence/from_files.py).
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import msgspec
+import orjson
+
+from pipeline import __version__
+from pipeline.cli.asking import account, user
+from pipeline.cli.output import write_file
+from pipeline.cli.times import now_ms
+from pipeline.detect.site import site_of
+from pipeline.errors import ConfigError, require
+from pipeline.evidence import verify
+from pipeline.evidence.bundle import Case, build, write
+from pipeline.evidence.chain import Sealer, identities_digest
+from pipeline.evidence.from_files import exhibits, seal_all
+from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key
+from pipeline.incidents.report import Entry, Report, as_json, page
+from pipeline.loss.rumour import Rumour, check
+from pipeline.model.finding import Finding
+from pipeline.model.incident import Incident, label_of
+from pipeline.model.outcome import EventRow, Record
+
+if TYPE_CHECKING:
+    from pipeline.runtime.local import Results
+    from pipeline.settings import Settings
+
+KEY_FILE = "evidence.key"
+SEALED_NOW = "records were sealed when the files were analysed: what happened to the files before, nothing here proves"
+
+
+class Told(NamedTuple):
+    """What people say."""
+
+    replies: Sequence[tuple[str, str]] = ()  # who, text
+    rumour: Rumour | None = None
+
+
+class Dossier(NamedTuple):
+    """One incident, written and checked."""
+
+    incident: Incident
+    folder: Path
+    verdict: verify.Verdict
+    records: int
+
+
+def write_all(settings: "Settings", results: "Results", records: Sequence[Record], folder: Path, told: Told) -> list[Dossier]:
+    """All of them.  Raises ConfigError when a file cannot be written, or is there."""
+    key_file = settings.evidence.key_file or folder / KEY_FILE
+    now = now_ms()
+    if not key_file.exists() and settings.evidence.key_file is None:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_key(key_file, now)
+    signer, rows = load_signer(key_file), [row for row in results.rows if isinstance(row, EventRow)]
+    chain = seal_all(records, rows, Sealer(signer, settings), now)
+    made = []
+    for name in sorted(results.incidents):
+        body = results.incidents[name]
+        if not body["alert"] or body["status"] == "retracted":
+            continue
+        incident = msgspec.json.decode(orjson.dumps(body), type=Incident)
+        ids = {*(each.finding for each in incident.members), *(each.finding for each in incident.others)}
+        bodies = [results.findings[each] for each in sorted(ids) if each in results.findings]
+        cited = {str(item["event_id"]) for each in bodies for item in _evidence(each)}
+        shown = list(exhibits(cited, records, rows, chain))
+        target = folder / name
+        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        report = _report(settings, incident, bodies, rows, told, now)
+        files = {"report.html": page(report).encode(), "incident.json": as_json(report)}
+        case = Case(
+            subject=name,
+            findings=[{"canonical": each, "software": __version__, "settings": settings.digest(), "revision": 1} for each in bodies],
+            evidence=[{"finding_id": each["id"], **_cites(item)} for each in bodies for item in _evidence(each)],
+            unavailable=[],
+            exhibits=shown,
+            chain=chain,
+            custody=[_custody(now, name, shown)],
+            ring=load_ring(key_file),
+            created=now,
+            by=account(),
+            settings=settings.digest(),
+            identities=identities_digest(settings),
+            extra=files,
+        )
+        made.append(_written(case, signer, incident, target, files, told))
+    return made
+
+
+def _written(case: Case, signer: Signer, incident: Incident, folder: Path, files: Mapping[str, bytes], told: Told) -> Dossier:
+    """On the disk, and read back from there."""
+    bundle = folder / "bundle.zip"
+    write(build(case, signer), bundle)
+    for name, content in files.items():
+        write_file(folder / name, content)
+    if told.rumour is not None:
+        checked = check(told.rumour, incident.loss, incident.limits)
+        write_file(folder / "rumour.json", orjson.dumps(msgspec.to_builtins(checked), option=orjson.OPT_INDENT_2))
+    verdict = verify.verify_bundle(verify.read_bundle(bundle), trust=signer.fingerprint)
+    return Dossier(incident, folder, verdict, len(case.exhibits))
+
+
+def _report(
+    settings: "Settings", incident: Incident, bodies: Sequence[Mapping[str, Any]], rows: Sequence[EventRow], told: Told, now: int
+) -> Report:
+    listed, times = {each.finding for each in incident.members}, {each.event_id for each in incident.timeline}
+    findings = [msgspec.json.decode(orjson.dumps(each), type=Finding) for each in bodies if each["id"] in listed]
+    return Report(
+        incident=incident,
+        revision=1,
+        findings=tuple(sorted(findings, key=lambda each: (each.effect_time, each.id))),
+        lines={row.event_id: row.raw for row in rows if row.event_id in times},
+        journal=tuple(
+            Entry(at=now, operator=user(), action="reply", value=who, text=text)
+            for who, text in told.replies
+            if _concerns(settings, incident, who)
+        ),
+    )
+
+
+def _concerns(settings: "Settings", incident: Incident, who: str) -> bool:
+    """Is this person one of the candidates?"""
+    names = {who, label_of(incident.cluster, who, site_of(settings).directory.key)}
+    return bool(names & {each.who for each in incident.attribution.hypotheses})
+
+
+def _evidence(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+    items = body["evidence"]
+    require(isinstance(items, list), "a canonical finding cites evidence")
+    return items  # type: ignore[no-any-return]
+
+
+def _cites(item: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: item[name] for name in ("role", "event_id", "sha256", "source", "event_time", "summary")}
+
+
+def _custody(now: int, name: str, shown: Sequence[object]) -> dict[str, Any]:
+    detail = f"{len(shown)} records; {SEALED_NOW}"
+    return {
+        "time": now,
+        "account": account(),
+        "action": "exported",
+        "subject": name,
+        "detail": detail,
+        "sha256": "",
+        "software": __version__,
+    }
+
+
+def told_of(replies: Sequence[tuple[str, str]], rumour: tuple[int, float] | None) -> Told:
+    """From the options of the command.  Raises ConfigError."""
+    if any(not text.strip() for _, text in replies):
+        raise ConfigError("an empty reply", advice="--reply WHO TEXT: say what was replied.")
+    return Told(tuple(replies), None if rumour is None else Rumour(gpus=rumour[0], days=rumour[1]))

@@ -1,0 +1,95 @@
+"""Findings about no attempt in, of a queue, a node or an account; what the attempts beside them lost, out.
+
+    P13   a burst of jobs kept GPUs and did no work        held: the burst's own time; the displaced: as attempts that were ended
+    P14   a node was slowed                                slowdown of whoever ran there, against siblings elsewhere
+    P18   recording was switched off on a node             high alone: bad ends there within the day
+    P17   an account was in others' hands                  high alone: what of its owner's was cancelled within hours
+
+Which attempts these are follows from nodes, accounts and times of their own records.
+"""
+
+from collections.abc import Iterator
+
+from pipeline.incidents.attempts import Attempts
+from pipeline.incidents.families import BORROWED, FLOODED, ON_NODE
+from pipeline.incidents.losses_ended import FINE, Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known
+from pipeline.loss import claims as claim
+from pipeline.loss.claims import Claim
+from pipeline.model.finding import Finding
+from pipeline.model.incident import Examined
+from pipeline.model.instants import DAY_MS, HOUR_MS
+
+BURST_MS = 6 * HOUR_MS  # around what a finding cites of a burst
+DISPLACED_MS = 180_000  # between the end of a displaced attempt and the start of one of the burst on its node
+CANCELLED_MS = 12 * HOUR_MS  # a session of somebody else's
+
+
+def beside(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:
+    """All claims of one finding."""
+    seen = Gate(finding.alert, finding.alert)
+    nearby = Gate(low=False, middle=False, why=claim.NEARBY)
+
+    def held(each: Examined, gate: Gate) -> Held | None:
+        return held_of(each.attempt.name, attempts, pricing, gate, left_out) if each.end is not None else None
+
+    if cost == FLOODED:
+        burst = _burst(finding, attempts)
+        for each in burst:
+            if (of := held(each, seen)) is not None:
+                evidence = known(*cited(finding), each.record)
+                made = claim.held(each.attempt, each.nodes, of.gpus, began=of.began, ended=of.end, evidence=evidence)
+                yield gated(seen, made)
+        for each in _displaced(burst, attempts):
+            if (of := held(each, seen)) is not None:
+                yield from ended(finding, of, attempts)
+    elif cost == ON_NODE:
+        node, at = finding.subject.name, finding.cause_time
+        for each in attempts.on_node(node, at, at + 2 * DAY_MS):
+            if each.attempt.start < at + DAY_MS and (of := held(each, seen)) is not None:
+                yield from _on_node(finding, of, attempts)
+    elif cost == BORROWED:
+        at = finding.effect_time
+        for each in attempts.of_owner(finding.subject.name):
+            if each.state == "CANCELLED" and at <= (each.end or 0) <= at + CANCELLED_MS and (of := held(each, nearby)) is not None:
+                yield from ended(finding, of, attempts)
+    else:
+        at = finding.cause_time
+        for each in attempts.on_node(finding.subject.name, at, at + DAY_MS):
+            if each.state not in (FINE, "") and each.owner != finding.suspect and (of := held(each, nearby)) is not None:
+                yield from ended(finding, of, attempts)
+
+
+def _burst(finding: Finding, attempts: Attempts) -> list[Examined]:
+    """The suspect's jobs of these hours that wrote no step."""
+    times = [item.event_time for item in finding.evidence] or [finding.effect_time]
+    since, until = min(times) - BURST_MS, max(times)
+    mine = attempts.of_owner(finding.suspect) if finding.suspect else []
+    return [each for each in mine if since <= each.attempt.submit <= until and each.last_step is None and each.attempt.start >= 0]
+
+
+def _displaced(burst: list[Examined], attempts: Attempts) -> list[Examined]:
+    """Preempted just before one of the burst began on a node of theirs."""
+    if not burst:
+        return []
+    began: dict[str, list[int]] = {}
+    for each in burst:
+        for node in each.nodes:
+            began.setdefault(node, []).append(each.attempt.start)
+    first, last = min(map(min, began.values()), default=0), max(map(max, began.values()), default=0)
+    return [
+        each
+        for each in attempts.within(first - DISPLACED_MS, last)
+        if each.state == "PREEMPTED"
+        and any(0 <= start - (each.end or 0) <= DISPLACED_MS for node in each.nodes for start in began.get(node, ()))
+    ]
+
+
+def _on_node(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
+    """Its mean pace against siblings of other times and nodes.  Low counts nothing: many run slower than their siblings by themselves."""
+    each = held.each
+    usual = attempts.paces_beside(each, finding.suspect) if each.pace else []
+    if each.pace and usual:
+        evidence = known(*cited(finding), each.record, each.last_step.event_id if each.last_step else "")
+        of = (each.attempt, each.nodes, held.gpus)
+        made = claim.slowdown(*of, start=held.began, end=held.end, pace_ms=each.pace, usual_ms=usual, evidence=evidence)
+        yield gated(Gate(low=False, middle=held.gate.middle), made)

@@ -1,0 +1,125 @@
+"""What is known of an attempt in; what its end cost out: the claims that several families of findings make (losses.py, losses_beside.py).
+
+    saved       began ===== save ===================== end      lost progress: from the save on
+    hang                          last step ~~~~~~~~~~ end      where it stood still before it ended
+    restart                                            end ---- next start
+
+Holds: what an attempt lost is read from its own records, never from a finding; what is not known is noted in `left_out`.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from pipeline.incidents.attempts import Attempts
+from pipeline.incidents.campaigns import CAUSING
+from pipeline.loss import claims as claim
+from pipeline.loss.claims import EVIDENCE_MAX, Claim
+from pipeline.loss.ledger import Staff
+from pipeline.loss.prices import Prices, prices_of
+from pipeline.model.finding import Finding
+from pipeline.model.incident import Examined
+from pipeline.settings import LossSettings
+
+HANG_MS_MIN = 600_000  # a watchdog of collectives notices after ten minutes at the earliest
+HANG_DISTANCES = 3
+CITED_MAX = 4  # records of one finding on one line
+FINE = "COMPLETED"
+LeftOut = dict[str, set[str]]  # why -> what
+
+
+class Pricing(msgspec.Struct, frozen=True):
+    """What the settings say about cost."""
+
+    prices: Prices
+    gpus_per_node: int
+    staff: tuple[tuple[str, Staff], ...]  # incident id, hours
+
+    @classmethod
+    def of(cls, settings: LossSettings) -> "Pricing":
+        """From the settings."""
+        staff = tuple(
+            (each.incident, Staff(what=each.what, hours=each.hours, per_hour=each.per_hour, evidence=each.evidence))
+            for each in settings.staff
+        )
+        return cls(prices_of(settings), settings.gpus_per_node, staff)
+
+
+class Gate(NamedTuple):
+    """In which readings a claim counts, and why not in others."""
+
+    low: bool
+    middle: bool
+    why: str = claim.BELOW
+
+
+class Held(NamedTuple):
+    """An attempt of which something can be claimed."""
+
+    each: Examined
+    began: int
+    end: int
+    gpus: int
+    gate: Gate
+
+
+def held_of(name: str, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: LeftOut) -> Held | None:
+    """None: not enough is known of it, which is noted."""
+    each = attempts.by_name.get(name)
+    if each is None or each.end is None:
+        left_out.setdefault("end", set()).add(name)
+        return None
+    if each.attempt.start < 0 or each.end <= each.attempt.start:
+        return None  # it never ran
+    if not each.nodes:
+        left_out.setdefault("nodes", set()).add(name)
+        return None
+    if each.gpus is None:
+        left_out.setdefault("gpus", set()).add(name)
+        whole = Gate(low=False, middle=False, why="no record states its GPUs: high takes whole nodes")
+        return Held(each, each.attempt.start, each.end, len(each.nodes) * pricing.gpus_per_node, whole)
+    return Held(each, each.attempt.start, each.end, each.gpus, gate) if each.gpus else None
+
+
+def ended(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
+    """What an end cost that was brought about."""
+    each = held.each
+    if each.state == FINE:
+        return
+    of = (each.attempt, each.nodes, held.gpus)
+    told = [*cited(finding), each.record]
+    after = attempts.next_of(each)
+    saves = [each.saved] if each.saved else []
+    if after is not None and after.resumed is not None and after.resumed[0] == each.attempt.job:
+        saves.append(after.resumed[1])
+    saved = max((save for save in saves if held.began <= save.time <= held.end), default=None)
+    evidence = known(*told, saved.event_id if saved else "")
+    yield gated(
+        held.gate,
+        claim.lost_progress(*of, saved=saved.time if saved else None, began=held.began, failed=held.end, evidence=evidence),
+    )
+    if each.last_step is not None and held.began <= each.last_step.time < held.end and each.steps_apart:
+        quiet, usual = held.end - each.last_step.time, HANG_DISTANCES * each.steps_apart
+        if quiet > (usual if each.timed_out else max(usual, HANG_MS_MIN)):
+            evidence = known(*told, each.last_step.event_id, each.timed_out)
+            yield gated(held.gate, claim.hang(*of, last_step=each.last_step.time, ended=held.end, evidence=evidence))
+    if after is not None:
+        evidence = known(*told, after.record)
+        yield gated(held.gate, claim.restart(*of, failed=held.end, resumed=after.attempt.start, evidence=evidence))
+
+
+def gated(gate: Gate, made: Claim) -> Claim:
+    if not gate.middle:
+        return claim.below_gate(made, gate.why)
+    return made if gate.low else msgspec.structs.replace(made, low=None)
+
+
+def cited(finding: Finding) -> list[str]:
+    """The records that did it, and where it showed."""
+    first = [item.event_id for item in finding.evidence if item.role in CAUSING or item.role == "removed"]
+    return [*first, *(item.event_id for item in finding.evidence if item.role == "effect")][:CITED_MAX]
+
+
+def known(*ids: str) -> list[str]:
+    return [each for each in dict.fromkeys(ids) if each][:EVIDENCE_MAX]

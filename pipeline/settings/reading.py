@@ -1,0 +1,110 @@
+"""A YAML file and the environment in, the tree out; what is wrong is named with its line.
+
+Nothing else reads the environment.  An unknown name, in the file or in the environment, is an error, since a typo must not be a silent
+default.
+"""
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from pipeline.errors import ConfigError
+from pipeline.settings.tree import ENVIRONMENT_PREFIX, Settings
+
+SETTINGS_FILE = "trainwatch.yaml"
+# Read by the commands themselves, not part of the tree.
+OTHER_VARIABLES = frozenset({"TRAINWATCH_SETTINGS", "TRAINWATCH_PYTHON"})
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in one mapping: YAML forbids it, PyYAML keeps the last, and a section would be lost in silence.
+
+    `entries` says in which line each entry of a list at the top begins: `identities.3` -> 41.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        super().__init__(stream)
+        self.entries: dict[str, int] = {}
+
+    def get_single_node(self) -> yaml.Node | None:
+        root: yaml.Node | None = super().get_single_node()
+        for key, value in root.value if isinstance(root, yaml.MappingNode) else ():
+            for number, entry in enumerate(value.value if isinstance(value, yaml.SequenceNode) else ()):
+                self.entries[f"{key.value}.{number}"] = entry.start_mark.line + 1
+        return root
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        first: dict[tuple[str, str], int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line, name = key.start_mark.line + 1, (key.tag, key.value)
+            if name in first:
+                message = f"{self.name}, line {line}: the key {key.value} stands in line {first[name]} already"
+                raise ConfigError(message, advice="Put both under one key, or delete one.")
+            first[name] = line
+        return node
+
+
+def chosen(path: Path | None = None) -> Path | None:
+    """The file that is read: `path`, else $TRAINWATCH_SETTINGS, else ./trainwatch.yaml if present."""
+    if path is None and (named := os.environ.get("TRAINWATCH_SETTINGS")):  # noqa: TID251  see above
+        return Path(named)
+    return Path(SETTINGS_FILE) if path is None and Path(SETTINGS_FILE).is_file() else path
+
+
+def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Settings from `path`, else $TRAINWATCH_SETTINGS, else ./trainwatch.yaml if present; `overrides` win over the file.
+
+    Raises ConfigError with a message that names the field.
+    """
+    _refuse_unknown_variables()
+    path = chosen(path)
+    content: dict[str, Any] = {}
+    lines_of: dict[str, int] = {}
+    if path is not None:
+        try:
+            with path.open(encoding="utf-8") as stream:
+                loader = _Loader(stream)
+                content = loader.get_single_data() or {}
+                lines_of = loader.entries
+        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+            raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
+        if not isinstance(content, dict):
+            raise ConfigError(f"{path}: expected a mapping at the top level", advice="See schemas/SETTINGS.md.")
+    try:
+        return Settings(**_merged(content, overrides or {}))
+    except ValidationError as error:
+        lines = [_located(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), lines_of) for item in error.errors()]
+        where = path or "settings"
+        raise ConfigError(f"{where}: " + "; ".join(lines), advice="See schemas/SETTINGS.md.") from error
+
+
+_ENTRY = re.compile(r"\b([a-z_]+\.[0-9]+)(?:\.[a-z_0-9]+)*")
+
+
+def _located(message: str, lines_of: Mapping[str, int]) -> str:
+    """The message, with the line behind each entry of a list that it names."""
+    return _ENTRY.sub(lambda found: f"{found[0]} (line {lines_of[found[1]]})" if found[1] in lines_of else found[0], message)
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    result = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = _merged(result[key], value) if both else value
+    return result
+
+
+def _refuse_unknown_variables() -> None:
+    """pydantic-settings ignores an unknown top-level variable, so a typo would be a silent default."""
+    known = {f"{ENVIRONMENT_PREFIX}{name.upper()}" for name in Settings.model_fields}
+    for name in sorted(os.environ):  # noqa: TID251  see above
+        if not name.startswith(ENVIRONMENT_PREFIX) or name in OTHER_VARIABLES:
+            continue
+        if name.split("__", maxsplit=1)[0] not in known:
+            raise ConfigError(f"unknown environment variable {name}", advice=f"Known: {', '.join(sorted(known))}.")

@@ -1,0 +1,1 @@
+DROP TABLE IF EXISTS {database}.standings{on_cluster} SYNC;

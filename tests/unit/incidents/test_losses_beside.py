@@ -1,0 +1,109 @@
+"""What is claimed of attempts that no finding names: beside a node, a queue or an account, and behind altered bytes."""
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from pipeline.loss import claims as claim
+from pipeline.model.finding import Finding, Subject
+from pipeline.model.incident import Examined, Loss, Mark
+from pipeline.model.told import Attempt
+from tests.unit.incidents.campaign import CLUSTER, T0, finding, record, tamper
+from tests.unit.incidents.test_losses import FAILED, HOUR, MINUTE, about, exposed, kinds, run, worked
+
+NODE = "gpu-001"
+SMALL: dict[str, Any] = {"gpus": 8, "nodes": (NODE,)}
+
+
+def on(kind: str, name: str, detector: str, **changes: Any) -> Finding:
+    """A finding about something else than a job, at T0."""
+    value = finding(detector, 0, "0", "u099", owner="", **changes)
+    return msgspec.structs.replace(value, attempt=None, subject=Subject(kind, CLUSTER, name))
+
+
+FLOOD = on("cohort", "queue/batch", "p13_queue_flooding", evidence=(record("cause", "burst", T0 + HOUR, "slurm_jobcomp"),))
+SILENCED = on("host", NODE, "p18_telemetry_tamper")
+SLOWED = on("host", NODE, "p14_node_degraded")
+BORROWED = on("identity", "u012", "p17_borrowed_account", effect_time=T0)
+BURST = run("20", ran=2, start=T0 + 10 * MINUTE, owner="u099", state="COMPLETED", verdict="benign", **SMALL)
+DISPLACED = run("21", start=T0 - 50 * MINUTE + 9 * MINUTE, ran=50 / 60, state="PREEMPTED", verdict="benign", **SMALL)
+ELSEWHERE = msgspec.structs.replace(DISPLACED, attempt=Attempt(CLUSTER, "22", T0 - 2 * HOUR, T0 - 41 * MINUTE), nodes=("gpu-009",))
+WORKED = msgspec.structs.replace(BURST, attempt=Attempt(CLUSTER, "23", T0, T0 + MINUTE), last_step=Mark(T0 + HOUR, "s"))
+QUICK = [run(f"3{n}", start=T0 - 9 * HOUR, state="COMPLETED", configuration="c", pace=1000.0, gpus=8, nodes=("gpu-002",)) for n in "12"]
+SLOW = run("30", start=T0 - 30 * MINUTE, state="COMPLETED", configuration="c", pace=2000.0, **SMALL)
+
+TABLE = [
+    ("a burst held its GPUs", FLOOD, [BURST], {"held": (16.0, 16.0, 16.0)}),
+    ("whoever it displaced lost progress", FLOOD, [BURST, DISPLACED], {"held": (16.0, 16.0, 16.0), "lost_progress": (0.0, 0.0, 6.7)}),
+    ("preempted on another node is another matter", FLOOD, [BURST, ELSEWHERE], {"held": (16.0, 16.0, 16.0)}),
+    ("a job that wrote steps did work", FLOOD, [WORKED], {}),
+    ("a node was slowed: half of the time, against siblings elsewhere", SLOWED, [SLOW, *QUICK], {"slowdown": (0.0, 4.0, 4.0)}),
+    ("without siblings nobody can tell", SLOWED, [SLOW], {}),
+    ("a bad end while nothing was recorded", SILENCED, [run("40", start=T0, **SMALL)], {"lost_progress": (0.0, 0.0, 8.0)}),
+    ("a good end", SILENCED, [run("40", start=T0, state="COMPLETED", **SMALL)], {}),
+    ("a bad end of the suspect's own", SILENCED, [run("40", start=T0, owner="u099", **SMALL)], {}),
+    ("a bad end two days later", SILENCED, [run("40", start=T0 + 48 * HOUR, **SMALL)], {}),
+    ("the owner's job was cancelled within hours", BORROWED, [run("50", start=T0, state="CANCELLED", **SMALL)],
+     {"lost_progress": (0.0, 0.0, 8.0)}),
+    ("it failed by itself", BORROWED, [run("50", start=T0, **SMALL)], {}),
+    ("another owner's was cancelled", BORROWED, [run("50", start=T0, state="CANCELLED", owner="u013", **SMALL)], {}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "attempts", "expected"), [row[1:] for row in TABLE], ids=[row[0] for row in TABLE])
+def test_findings_about_no_attempt(said: Finding, attempts: list[Examined], expected: dict[str, tuple[float, float, float]]) -> None:
+    """By nodes, accounts and times of the attempts' own records; what nothing but these ties to the act counts in high alone."""
+    assert kinds(worked([said], attempts)) == expected
+
+
+LOADED = exposed("u099", T0 - 30 * MINUTE, T0 - 20 * MINUTE)
+TAMPERED = run("7", start=T0 - 30 * MINUTE, state="COMPLETED", exposures=(LOADED,), saved=Mark(T0, "save"), **SMALL)
+SAID = about(tamper(0, "7", "u099", evidence=(LOADED.write, LOADED.load), cause_time=T0 - HOUR), TAMPERED)
+BAD = msgspec.structs.replace(TAMPERED, state="FAILED", saved=None)
+
+
+def high_of(loss: Loss, job: str) -> float:
+    """GPU-hours of one attempt, in the high reading alone."""
+    mine = [line.gpu_hours for line in loss.lines if line.attempt and line.attempt.job == job]
+    assert all(each.low == each.middle == 0 for each in mine)
+    return round(sum(each.high for each in mine), 1)
+
+
+LINEAGE = [
+    ("went on from it, by record", {"resumed": ("7", Mark(T0, "save"))}, 8.0),
+    ("from what had been saved before the load", {"resumed": ("7", Mark(T0 - HOUR, "save"))}, 0.0),
+    ("from another job", {"resumed": ("6", Mark(T0, "save"))}, 0.0),
+    ("at the same work later, no record says from what", {}, 8.0),
+    ("at other work", {"task": "other"}, 0.0),
+    ("of another owner, whose loads are told", {"owner": "u013"}, 0.0),
+    ("of another owner, of whose loads no record tells", {"owner": "u013", "loads_told": False}, 8.0),
+    ("the same long after", {"owner": "u013", "loads_told": False, "attempt": Attempt(CLUSTER, "60", 0, T0 + 72 * HOUR),
+                             "end": T0 + 73 * HOUR}, 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changes", "hours"), [row[1:] for row in LINEAGE], ids=[row[0] for row in LINEAGE])
+def test_who_may_have_built_on_altered_bytes(changes: dict[str, Any], hours: float) -> None:
+    """In the high reading: nothing shows that the results are wrong, and nothing excludes it."""
+    later = msgspec.structs.replace(run("60", start=T0 + 2 * HOUR, state="COMPLETED", **SMALL), **changes)
+    assert high_of(worked([SAID], [TAMPERED, later]), "60") == hours
+
+
+def test_who_saved_nothing_leaves_nothing() -> None:
+    """Of a job that died of what it had loaded nobody goes on."""
+    later = run("60", start=T0 + 2 * HOUR, state="COMPLETED", **SMALL)
+    assert high_of(worked([SAID], [BAD, later]), "60") == 0.0
+
+
+def test_a_job_that_died_behind_its_load_may_have_lost_all_it_had_done() -> None:
+    """Not only the time since the load: ten minutes before it, in the high reading."""
+    hours = worked([SAID], [BAD]).direct_gpu_hours
+    assert (round(hours.middle, 2), round(hours.high, 2)) == (round(8 * 50 / 60, 2), 8.0)
+
+
+def test_what_a_note_says_goes_when_it_is_settled() -> None:
+    """An attempt that is claimed by a finding of its own needs no excuse."""
+    (line,) = worked([SAID], [TAMPERED]).lines
+    assert claim.DERIVED not in line.note
+    assert FAILED.attempt != TAMPERED.attempt

@@ -1,0 +1,154 @@
+"""Who leads in an incident, who was named, and whether its loss holds what was wasted."""
+
+from io import StringIO
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from pipeline.cli.score import show_incidents
+from pipeline.model.incident import label_of
+from pipeline.score.incidents import Judged, hours_of, is_attributable, judged
+from pipeline.score.seed import SeedScore
+from pipeline.score.table import Rate, incident_table
+from pipeline.score.truth import Act, Truth, Wasted
+from tests.unit.score.test_match import T0, act, finding
+from tests.unit.score.test_table import period
+
+HOUR = 3_600_000
+KEY = b"a key for tests alone"
+ACTOR, VICTIM, COLLEAGUE = "u099", "u012", "u098"
+
+
+def wasted(act_id: str, start: float, hours: float, *, gpus: int = 8, job: str = "7", share: float = 1.0) -> Wasted:
+    """A stretch of an attempt."""
+    return Wasted(act_id, "ended", job, T0, gpus, T0 + round(start * HOUR), T0 + round((start + hours) * HOUR), share)
+
+
+def seen(act_: Act, **changes: Any) -> Act:
+    """Audit records tell of it."""
+    return msgspec.structs.replace(act_, **{"shows": {"auditd": "a write"}, **changes})
+
+
+def incident(name: str, *findings: str, leader: str = "", named: str = "", hours: tuple[float, float, float] = (0, 0, 0)) -> dict[str, Any]:
+    """As far as it is compared."""
+    return {
+        "id": name, "cluster": "main", "status": "final", "alert": True, "findings": len(findings),
+        "members": [{"finding": each} for each in findings], "others": [],
+        "attribution": {"leader": leader, "named": named}, "loss": {"direct_gpu_hours": hours},
+    }  # fmt: skip
+
+
+ONE = seen(act())
+FOUND = finding()
+TRUTH = Truth((ONE,), (), (), (wasted(ONE.id, 0, 2),))
+
+
+class Row(NamedTuple):
+    """What stands in an incident, and how it is judged."""
+
+    name: str
+    leader: str
+    named: str
+    judged: tuple[str, str]
+
+
+TABLE = [
+    Row("the actor, by name", f"did/{ACTOR}", ACTOR, ("right", "right")),
+    Row("the actor, under a label", f"did/{label_of('main', ACTOR, KEY)}", "", ("right", "withheld")),
+    Row("a label under another key", f"did/{label_of('main', ACTOR, b'')}", "", ("wrong", "withheld")),
+    Row("a colleague leads", f"did/{label_of('main', COLLEAGUE, KEY)}", "", ("wrong", "withheld")),
+    Row("a colleague is named", f"did/{COLLEAGUE}", COLLEAGUE, ("wrong", "wrong")),
+    Row("the victim is named", f"did/{VICTIM}", VICTIM, ("wrong", "wrong")),
+    Row("the actor's account in others' hands", f"borrowed/{label_of('main', ACTOR, KEY)}", "", ("borrowed", "withheld")),
+    Row("the victim's account in others' hands", f"borrowed/{label_of('main', VICTIM, KEY)}", "", ("borrowed", "withheld")),
+    Row("a colleague's account in others' hands", f"borrowed/{label_of('main', COLLEAGUE, KEY)}", "", ("wrong", "withheld")),
+    Row("nobody", "nobody", "", ("open", "withheld")),
+]
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[row.name for row in TABLE])
+def test_who_leads_and_who_is_named(row: Row) -> None:
+    """Labels are read by the site's key."""
+    (said,) = judged([incident("i", FOUND.id, leader=row.leader, named=row.named)], [FOUND], TRUTH, KEY)
+    assert (said.leader, said.named, said.attributable, said.acts) == (*row.judged, True, (ONE.id,))
+
+
+def test_an_act_belongs_to_one_incident() -> None:
+    """To that which holds most of its own findings; the other is a fragment, and its name is judged all the same."""
+    more = [finding(name="8"), finding(name="7", detector="p06_checkpoint_tamper")]
+    known = [incident("a", FOUND.id, more[0].id, leader=f"did/{ACTOR}"), incident("b", more[1].id, leader="did/x", named="x")]
+    home, fragment = judged(known, [FOUND, *more], TRUTH, KEY)
+    assert (home.acts, fragment.acts, fragment.leader, fragment.named) == ((ONE.id,), (), "wrong", "wrong")
+
+
+@pytest.mark.parametrize(
+    ("act_", "can_be_told"),
+    [
+        (ONE, True),
+        (seen(ONE, shows={"training": "a rank ends"}), False),
+        (seen(ONE, attributable=False), False),
+        (seen(act("p13"), shows={"jobcomp": "jobs of one user"}), True),
+        (seen(act("p04"), shows={"jobcomp": "jobs fail"}), False),
+    ],
+    ids=["audit tells", "training alone", "by the truth nobody can", "a flood by the scheduler", "a module by the scheduler"],
+)
+def test_who_can_be_told_follows_from_the_sources(act_: Act, can_be_told: bool) -> None:
+    """From what arrives, never from what was found."""
+    assert is_attributable(act_) is can_be_told
+
+
+@pytest.mark.parametrize(
+    ("waste", "hours"),
+    [
+        ([wasted("a", 0, 2)], 16.0),
+        ([wasted("a", 0, 2), wasted("b", 1, 2)], 24.0),
+        ([wasted("a", 0, 2, share=0.25), wasted("b", 0, 2, share=0.5)], 12.0),
+        ([wasted("a", 0, 2, share=0.75), wasted("b", 0, 2, share=0.5)], 16.0),
+        ([wasted("a", 0, 1), wasted("a", 0, 1, job="8", gpus=4)], 12.0),
+        ([], 0.0),
+    ],
+    ids=["one", "no hour twice", "shares add up", "never more than all", "two attempts", "none"],
+)
+def test_gpu_hours_are_counted_once(waste: list[Wasted], hours: float) -> None:
+    """By attempt and moment."""
+    assert hours_of(waste) == pytest.approx(hours)
+
+
+@pytest.mark.parametrize(
+    ("hours", "is_inside"),
+    [((10, 16, 20), True), ((16.2, 17, 20), True), ((17, 18, 20), False), ((0, 1, 15), False), ((0, 0, 15.9), True)],
+    ids=["between", "rounding", "low is too high", "high is too low", "rounding of the high one"],
+)
+def test_the_loss_holds_what_was_wasted(hours: tuple[float, float, float], is_inside: bool) -> None:
+    """16 GPU-hours, give or take what whole seconds and late stamps make of them."""
+    (said,) = judged([incident("i", FOUND.id, hours=hours)], [FOUND], TRUTH, KEY)
+    assert (said.wasted, said.inside) == (16.0, is_inside)
+
+
+def test_incidents_are_added_up() -> None:
+    """Above the gate alone; a wrong name counts wherever it stands."""
+    base = Judged("i", True, ("a",), (ACTOR,), True, "right", "right", 3, 1.0, 2.0, 3.0, 2.0)
+    rest = [
+        msgspec.structs.replace(base, leader="open", named="withheld", wasted=9.0),
+        msgspec.structs.replace(base, attributable=False, leader="open", named="withheld"),
+        msgspec.structs.replace(base, alert=False, named="wrong"),
+        msgspec.structs.replace(base, acts=()),
+    ]
+    scores: list[SeedScore] = [msgspec.structs.replace(period(1), incidents=[base, *rest])]
+    table = incident_table(scores)
+    assert (table.incidents, table.acts, table.fragments) == (3, 3, 1)
+    assert (table.leading, table.named, table.loss_inside) == (Rate(1, 2), Rate(1, 2), Rate(2, 3))
+    assert (table.named_wrongly, table.reached) == (1, False)
+    assert incident_table([period(1)]).reached
+
+
+def test_they_are_shown_with_their_bars() -> None:
+    """What misses its bar says so."""
+    base = Judged("i", True, ("a",), (ACTOR,), True, "wrong", "withheld", 3, 1.0, 2.0, 3.0, 2.0)
+    console = Console(file=StringIO(), width=160)
+    show_incidents(console, incident_table([msgspec.structs.replace(period(1), incidents=[base])]))
+    shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "below 0.9" in shown
+    assert "1 acts in 1 incidents, 0 fragments; leaders: wrong 1; named wrongly: 0" in shown
