@@ -66,6 +66,9 @@ class SourceReader:
             for name in names:
                 self._allowed[name] = self._allowed.get(name, frozenset()) | FAMILIES[family]
         self._cache: dict[tuple[str, str, str, str], SourceReading] = {}
+        self.authenticated = frozenset(
+            source for name in settings.ingest.authenticated_topics for source in self._allowed.get(name, frozenset())
+        )
 
     def reading_of(self, topic: str, line: Line) -> SourceReading:
         """Settings of the source that a line belongs to; the built-in default when none fits."""

@@ -14,7 +14,8 @@ none can be kept the record is a dead letter that names them.
 Authors of lines lie.  A line in the output of one job that speaks for another is a row that says so, and no fact; a JSON object that a
 job printed does not replace the shipper's word on whose output it is; a time long past what was observed proves nothing was heard then.
 Where the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  Of topics that anybody may write
-to, where the site says that others are closed, events are marked as unproven.  A host that a line names
+to, where the site says that others are closed, events are marked as unproven; they do not count as heard where the source has a closed
+topic.  A host that a line names
 (`node=`, the system log's prefix) is believed over the shipper's, because logs come through central hosts: the row says `shipped_by`.
 """
 
@@ -206,6 +207,8 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
                 outcomes += state.conduct.of(event)
             if row.future or time < family.keep_from:
                 continue  # nobody asks any more who was heard then; and a job may print any time a million times
+            if event.unproven and event.source in state.reader.authenticated:
+                continue  # a forger must not stand in for a source that is silent
             if time > family.latest:
                 family.latest = time
             family.buckets[time - time % bucket_ms] = None

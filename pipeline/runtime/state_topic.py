@@ -18,6 +18,7 @@ It is read in slices, between which heartbeats and other tasks have their turn.
 import asyncio
 import contextlib
 import ctypes
+import logging
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -33,6 +34,8 @@ from pipeline.runtime.partition import Source
 from pipeline.runtime.state_log import LogReader, Write
 from pipeline.runtime.state_record import CLAIM, LOOK, NOBODY, Claim, Owner, key, pack
 from pipeline.settings import KafkaSettings
+
+log = logging.getLogger("trainwatch.worker")
 
 FETCH_BYTES = 1 << 20  # per partition and fetch, while reading state: dozens of partitions are in memory at once
 POLL_MS = 200
@@ -94,6 +97,8 @@ class StateTopics:
                         f"{source}: offsets are committed for this group, but there is no state",
                         advice="Use another kafka.group, or delete the group's offsets to begin anew.",
                     )
+                if read.last != NOBODY and read.meta is None:
+                    log.warning("%s: claimed before, and no state stands behind the claim: it begins where its topic begins", source)
             known = {source: read.meta.applied for source, read in states.items() if read.meta is not None}
             if known:
                 await prove(known)

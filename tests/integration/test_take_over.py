@@ -70,6 +70,7 @@ def test_a_claim_without_state_is_taken_over(site: Site) -> None:
     finally:
         feed.stop()
     assert worker.alive, worker.log()[-3000:]
+    assert "no state stands behind the claim" in worker.log()
     assert site.database.query("SELECT uniqExact(topic, partition) FROM {db}.sink_ranges WHERE topic LIKE '%logs.%'")[0][0] == len(
         inputs(site)
     )

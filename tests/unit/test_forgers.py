@@ -15,8 +15,11 @@ import pytest
 from pydantic import ValidationError
 
 from pipeline.errors import ErrorCode
+from pipeline.ingest.facts import facts_of
+from pipeline.model.events import ObjectEvent
 from pipeline.model.finding import UNPROVEN
 from pipeline.model.outcome import EventRow, Record
+from pipeline.model.source import Source
 from pipeline.runtime.local import LocalRuntime, Results
 from pipeline.settings import IngestSettings, KafkaSettings
 from tests import build
@@ -167,6 +170,24 @@ def test_a_job_of_which_only_forgers_tell_accuses_nobody() -> None:
     rest = [*HUM, *SITE.rank(1), *SITE.rank_failed(98), *KILL]
     (finding,) = kills(run(*sent(rest), *sent(scheduled, OPEN_SCHEDULER)))
     assert finding["actor"] == ""
+
+
+def test_a_forger_stands_in_for_no_silent_source() -> None:
+    """The controller is cut off, and somebody hums in its place: what it would have told stays unchecked, as without him."""
+    cut_off = [line for at in range(-4_200, 7_500, 300) for line in SITE.hum(at, ("auditd", "kernel"))]
+    hum = [line for at in range(-4_200, 7_500, 300) for line in SITE.hum(at, ("slurmctld",))]
+    alone = sent([*cut_off, *STORY, *KILL])
+    assert kills(run(*alone, *sent(hum))) != kills(run(*alone))  # it would matter
+    assert kills(run(*alone, *sent(hum, OPEN_SCHEDULER))) == kills(run(*alone))
+
+
+def test_a_forgers_word_takes_no_place_of_a_true_one() -> None:
+    """Of what is told once in an hour or a day, each kind of sender has its own."""
+    said = ObjectEvent(kind="Pod", namespace="ml", name="train-7", reason="OOMKilled")
+    event = build.event(97, Source.KUBERNETES_EVENTS, said)
+    told, forged = facts_of(event, ()), facts_of(msgspec.structs.replace(event, unproven=True), ())
+    assert {tell.fact.case for tell in told} == {tell.fact.case for tell in forged} != set()
+    assert {tell.fact.id for tell in told}.isdisjoint(tell.fact.id for tell in forged)
 
 
 def test_rows_say_who_sent_them() -> None:

@@ -2,11 +2,13 @@
 
 from deploy.grafana.boards.timeline import STATES, one_axis
 from deploy.grafana.panels import (
+    ACTOR,
     BLUE,
     CLUSTER,
     ENDED,
     GREEN,
     IN_CLUSTER,
+    NO_ACTOR,
     ORANGE,
     RED,
     YELLOW,
@@ -49,7 +51,8 @@ FINDINGS = Panel(
     description="Findings about this job, those taken back left out.",
     columns={"finding": Column(link=to("incident", finding="${__value.raw}")), "confidence": Column(unit="percentunit", decimals=0)},
     sql=f"""
-SELECT effect_time AS time, detector, severity, actor, actor_withheld, confidence, status, alert, summary, finding_id AS finding
+SELECT effect_time AS time, detector, severity, {ACTOR} AS actor, {NO_ACTOR} AS why_no_actor, confidence, status, alert, summary,
+    finding_id AS finding
 FROM findings_current WHERE {OF_JOB} AND status != 'retracted' ORDER BY effect_time
 """,
 )  # fmt: skip

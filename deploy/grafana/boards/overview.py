@@ -1,11 +1,13 @@
 """Overview: is anybody interfering, since when, at what cost, and is anything blind?"""
 
 from deploy.grafana.panels import (
+    ACTOR,
     BLUE,
     CLUSTER,
     ENDED,
     GREEN,
     IN_CLUSTER,
+    NO_ACTOR,
     ORANGE,
     RED,
     SEVERITIES,
@@ -142,7 +144,8 @@ LIST = Panel(
     },
     sql=f"""
 SELECT effect_time AS time, severity, detector, if(subject = 'job', '', concat(subject, ' ', subject_name)) AS about, job_id AS job, owner,
-    actor, confidence, status, alert, summary, if(alert, actor_withheld, gate) AS why_not, left(finding_id, 12) AS id, finding_id AS finding
+    {ACTOR} AS actor, confidence, status, alert, summary, if(alert, {NO_ACTOR}, gate) AS why_not, left(finding_id, 12) AS id,
+    finding_id AS finding
 {FINDINGS} ORDER BY alert DESC, effect_time DESC LIMIT 200
 """,
 )  # fmt: skip
@@ -155,7 +158,7 @@ RISK = Panel(
     },
     sql=f"""
 SELECT entity.1 AS kind, entity.2 AS name, sum({SEVERITY_WEIGHT} * confidence) AS risk, count() AS findings, max(effect_time) AS last
-FROM (SELECT severity, confidence, effect_time, arrayDistinct([('identity', actor), (toString(subject),
+FROM (SELECT severity, confidence, effect_time, arrayDistinct([('identity', {ACTOR}), (toString(subject),
     subject_name)]) AS entities {FINDINGS})
 ARRAY JOIN entities AS entity WHERE entity.2 != '' AND entity.1 IN ('identity', 'host', 'artefact')
 GROUP BY kind, name ORDER BY risk DESC LIMIT 20
