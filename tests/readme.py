@@ -36,6 +36,7 @@ NOT_RUN = {
     "deploy/test-wheel": "a phase of deploy/test",
     "deploy/lock": "asks a package registry",
     "deploy/audit": "asks a package registry",
+    "deploy/record-release": "named, not shown whole: tests/integration/test_upgrade.py reads what it recorded",
     "deploy/release": "builds for minutes: tests/unit/deploy/test_release.py reads it",
     "deploy/compose/start": "needs a container engine: tests/unit/deploy/test_compose.py reads the file",
     "pip install 'trainwatch[bench]'": _INSTALLS,

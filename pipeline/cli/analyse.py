@@ -80,6 +80,8 @@ def analyse(
     settings = ctx.ensure_object(Options).settings
     if cases is None and (replies or rumour):
         raise click.UsageError("--reply and --rumour go into what --cases writes: name a folder")
+    if cases is not None and partitions != 1:
+        raise click.UsageError("--cases seals each topic as one: leave out --partitions, which changes no finding")
     kept: list[Record] = []
     records = read_files(files, file_options(**known), settings)
     results = run(settings, records if cases is None else _keeping(records, kept), partitions, keep_rows=cases is not None)

@@ -1,6 +1,6 @@
 """What `trainwatch analyse --cases FOLDER` writes: of every incident that is an alert its report, and a sealed bundle that was checked.
 
-    FOLDER/INCIDENT/report.html  report.json    the same as of `trainwatch incident report`
+    FOLDER/INCIDENT/report.html  incident.json  the same as of `trainwatch incident report`
     FOLDER/INCIDENT/bundle.zip                  the same as of `trainwatch evidence export`, with both reports inside
     FOLDER/INCIDENT/rumour.json                 what people say of its scale against the records, where that was asked
     FOLDER/evidence.key                         the key that sealed it, and its ring, unless the settings name one
@@ -16,6 +16,7 @@ import msgspec
 import orjson
 
 from pipeline import __version__
+from pipeline.cli import say
 from pipeline.cli.asking import account, user
 from pipeline.cli.output import write_file
 from pipeline.cli.times import now_ms
@@ -61,7 +62,7 @@ def write_all(settings: "Settings", results: "Results", records: Sequence[Record
     key_file = settings.evidence.key_file or folder / KEY_FILE
     now = now_ms()
     if not key_file.exists() and settings.evidence.key_file is None:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(folder)
         make_key(key_file, now)
     signer, rows = load_signer(key_file), [row for row in results.rows if isinstance(row, EventRow)]
     chain = seal_all(records, rows, Sealer(signer, settings), now)
@@ -76,7 +77,7 @@ def write_all(settings: "Settings", results: "Results", records: Sequence[Record
         cited = {str(item["event_id"]) for each in bodies for item in _evidence(each)}
         shown = list(exhibits(cited, records, rows, chain))
         target = folder / name
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _make(target)
         report = _report(settings, incident, bodies, rows, told, now)
         files = {"report.html": page(report).encode(), "incident.json": as_json(report)}
         case = Case(
@@ -95,7 +96,17 @@ def write_all(settings: "Settings", results: "Results", records: Sequence[Record
             extra=files,
         )
         made.append(_written(case, signer, incident, target, files, told))
+    for who, _ in told.replies:
+        if not any(_called(settings, each.incident, who) for each in made):
+            say(f"{who} is a candidate of none of these incidents: the reply stands nowhere")
     return made
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make {folder}: {error.strerror}", advice="Name a folder where you may write.") from error
 
 
 def _written(case: Case, signer: Signer, incident: Incident, folder: Path, files: Mapping[str, bytes], told: Told) -> Dossier:
@@ -122,17 +133,18 @@ def _report(
         findings=tuple(sorted(findings, key=lambda each: (each.effect_time, each.id))),
         lines={row.event_id: row.raw for row in rows if row.event_id in times},
         journal=tuple(
-            Entry(at=now, operator=user(), action="reply", value=who, text=text)
+            Entry(at=now, operator=user(), action="reply", value=called, text=text)
             for who, text in told.replies
-            if _concerns(settings, incident, who)
+            if (called := _called(settings, incident, who))
         ),
     )
 
 
-def _concerns(settings: "Settings", incident: Incident, who: str) -> bool:
-    """Is this person one of the candidates?"""
-    names = {who, label_of(incident.cluster, who, site_of(settings).directory.key)}
-    return bool(names & {each.who for each in incident.attribution.hypotheses})
+def _called(settings: "Settings", incident: Incident, who: str) -> str:
+    """As the incident calls this candidate: a reply tells no name that is withheld.  Empty: this person is none."""
+    names = (who, label_of(incident.cluster, who, site_of(settings).directory.key)) if who else ()
+    known = {each.who for each in incident.attribution.hypotheses}
+    return next((name for name in names if name in known), "")
 
 
 def _evidence(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

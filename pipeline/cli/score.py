@@ -189,8 +189,9 @@ def show_incidents(console: "Console", of: "IncidentTable") -> None:
     console.print(rows)
     leaders = ", ".join(f"{safe(kind)} {count}" for kind, count in of.leaders.items())
     beyond = "" if of.high_over_wasted is None else f"; the high reading is {of.high_over_wasted:g} times what was wasted, in the median"
+    left_out = f", {of.left_out} found and in none" if of.left_out else ""
     console.print(
-        f"{of.acts} acts in {of.incidents} incidents, {of.fragments} fragments; leaders: {leaders or 'none'}; "
+        f"{of.acts} acts in {of.incidents} incidents{left_out}, {of.fragments} fragments; leaders: {leaders or 'none'}; "
         f"named wrongly: {of.named_wrongly}{beyond}"
     )
 

@@ -58,7 +58,13 @@ def _asked_before(case: Case, cause: Event, body: KubernetesRequest) -> Event | 
         return None
     for event, other in case.kubernetes(*TAKING):
         same = (other.resource.partition(".")[0], other.name) == (body.resource.partition(".")[0], body.name)
-        if same and event.id != cause.id and start <= event.event_time <= cause.event_time and not is_persons(case, event):
+        if (
+            same
+            and not other.trial
+            and event.id != cause.id
+            and start <= event.event_time <= cause.event_time
+            and not is_persons(case, event)
+        ):
             return event
     return None
 

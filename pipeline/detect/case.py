@@ -139,8 +139,9 @@ class Case:
         events, touches, coverage, uses = self._told
         self.unproven = any(
             event.unproven
-            for told in (events, (each.event for each in touches), (each.before or each.load for each in uses))
+            for told in (events, (each.event for each in touches), (each.load for each in uses), (each.before for each in uses))
             for event in told
+            if event is not None
         )
         self._failed: list[tuple[Event, RankFailed]] | None = None
         self._loaded: Sequence[Loaded] | None = None

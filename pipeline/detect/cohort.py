@@ -85,10 +85,11 @@ class Group(msgspec.Struct, frozen=True):
 class Cohort:
     """Attempts of one cluster that are compared with one another."""
 
-    unproven = owner_unproven = False  # a record that anybody may have sent says so where it is cited
+    owner_unproven = False
 
     def __init__(self, site: Site, cluster: str, name: str, members: Iterable[JobSummary]) -> None:
-        self.whole = self.proven = self
+        self.whole: Cohort = self
+        self._proven: Cohort | None = None
         self.site = site
         self.subject = Subject("cohort", cluster, name)
         self.attempt = None
@@ -96,6 +97,21 @@ class Cohort:
         owners = {member.owner for member in self.members}
         self.owner_id = owners.pop() if len(owners) == 1 else ""
         self._groups: tuple[Group, ...] | None = None
+        self.unproven = any(each.unproven for member in self.members for each in member.exposures)
+
+    @property
+    def proven(self) -> "Cohort":
+        """The same without exposures that anybody may have made up: neither to blame a writer, nor to hide him among what went well."""
+        if not self.unproven:
+            return self
+        if self._proven is None:
+            members = [
+                msgspec.structs.replace(member, exposures=tuple(each for each in member.exposures if not each.unproven))
+                for member in self.members
+            ]
+            self._proven = Cohort(self.site, self.subject.cluster, self.subject.name, members)
+            self._proven.whole = self
+        return self._proven
 
     @property
     def kind(self) -> str:

@@ -146,13 +146,16 @@ def explained(meta: Meta, case: Judged, suspicion: Any, now: Watermarks) -> tupl
 
 
 def answered(checks: Iterable[Callable[..., Explanation]], case: Any, suspicion: Any, now: Watermarks) -> tuple[Explanation, ...]:
-    """What each explanation answers.  One that holds only by what anybody may have sent is not checked."""
+    """What each explanation answers.  One that holds only by what anybody may have sent is not checked.
+
+    Where nobody else says whose a job is, such records stand in its proven half, too; how it ended they prove no more than others do.
+    """
     if not case.whole.unproven:
         return tuple(check(case, suspicion, now) for check in checks)
-    answers = []
+    answers, doubted = [], {event.id for event, _ in case.whole.records if event.unproven} if case.whole.owner_unproven else ()
     for check in checks:
         proven, whole = check(case.proven, suspicion, now), check(case.whole, suspicion, now)
-        if proven.answer is Checked.CONFIRMED:
+        if proven.answer is Checked.CONFIRMED and proven.by not in doubted:
             answers.append(proven)
         elif whole.answer is Checked.CONFIRMED:
             answers.append(Explanation(whole.name, Checked.NOT_CHECKED, whole.by, f"{whole.note}{UNPROVEN}"))

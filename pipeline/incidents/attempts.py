@@ -9,7 +9,7 @@ Holds: the same attempts give the same answers, in whatever order they came.
 """
 
 from bisect import bisect_left
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
@@ -94,7 +94,9 @@ class Attempts:
 
     def of_task(self, task: str, since: int, until: int) -> list[Examined]:
         """Attempts of anybody at the same kind of work that began in a window, and ended."""
-        return [each for each in self._all("task", task) if each.end is not None and since <= each.attempt.start <= until]
+        same = self._by_key.get(Key("task", (task,)), {})
+        names = [name for name, each in same.items() if each.end is not None and since <= each.attempt.start <= until]
+        return [same[name] for name in sorted(names)]
 
     def same_work(self, like: Examined, since: int, until: int) -> list[Examined]:
         """Other attempts at the same work that ended in a window."""
@@ -118,8 +120,9 @@ class Attempts:
         """Whose first load was a checkpoint that this job had saved."""
         return self._all("from", job)
 
-    def paces_beside(self, slow: Examined, writer: str) -> list[float]:
-        """Of siblings of its size that loaded nothing foreign; where they are few, nothing of this writer's.  The nearest in time."""
+    def paces_beside(self, slow: Examined, writer: str, accused: Container[str] = ()) -> list[float]:
+        """Of siblings of its size that loaded nothing foreign; where they are few, nothing of this writer's.  The nearest in time, and
+        of these without those of which the same is said, by name, unless too few are left."""
         key = Key("paced", (slow.configuration, slow.gpus))
         known = self._usual.setdefault(key, {})
         for but in ("", writer):
@@ -132,7 +135,9 @@ class Attempts:
             usual = known[but]
             if len(usual) >= SIBLINGS_MIN:
                 at = bisect_left(usual, (slow.attempt.start,))
-                return [pace for _, _, pace in usual[max(0, at - SIBLINGS_MAX // 2) : at + SIBLINGS_MAX // 2]]
+                nearest = usual[max(0, at - SIBLINGS_MAX // 2) : at + SIBLINGS_MAX // 2]
+                others = [pace for _, attempt, pace in nearest if attempt.name not in accused]
+                return others if len(others) >= SIBLINGS_MIN else [pace for _, _, pace in nearest]
         return []
 
     def _all(self, what: str, *of: Hashable) -> list[Examined]:

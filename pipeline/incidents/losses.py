@@ -117,12 +117,14 @@ def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate,
         of = (ran[0].attempt, ran[0].nodes, held.gpus)
         made = claim.lost_progress(*of, saved=went_on, began=held.began, failed=newest[0], evidence=evidence)
         yield gated(held.gate, made)
-    # The run may have needed several attempts to come as far as what was removed: which of them did how much no record says.
+    # The run may have needed several attempts to come as far as what was removed: which of them did how much no record says.  What had been
+    # done before the save from which it went on is in that save.
     before = Gate(low=False, middle=False, why=claim.BEFORE_REMOVAL)
-    for each in attempts.same_work(later, newest[0] - REMOVED_WITHIN_MS, newest[0]):
+    kept = later.resumed[1].time if later.resumed else 0
+    for each in attempts.same_work(later, max(newest[0] - REMOVED_WITHIN_MS, kept), newest[0]):
         if each is not ran[0] and (held := held_of(each.attempt.name, attempts, pricing, before, left_out)) is not None:
-            of = (each.attempt, each.nodes, held.gpus)
-            yield gated(before, claim.lost_progress(*of, saved=None, began=held.began, failed=held.end, evidence=[newest[1], each.record]))
+            of, saved, evidence = (each.attempt, each.nodes, held.gpus), max(held.began, kept), known(newest[1], each.record)
+            yield gated(before, claim.lost_progress(*of, saved=saved, began=held.began, failed=held.end, evidence=evidence))
 
 
 def _traced(members: Iterable[Finding], attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:

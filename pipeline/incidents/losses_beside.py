@@ -8,7 +8,7 @@
 Which attempts these are follows from nodes, accounts and times of their own records.
 """
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.families import BORROWED, FLOODED, ON_NODE
@@ -30,7 +30,7 @@ def beside(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, le
     nearby = Gate(low=False, middle=False, why=claim.NEARBY)
 
     def held(each: Examined, gate: Gate) -> Held | None:
-        return held_of(each.attempt.name, attempts, pricing, gate, left_out) if each.end is not None else None
+        return held_of(each.attempt.name, attempts, pricing, gate, left_out)
 
     if cost == FLOODED:
         burst = _burst(finding, attempts)
@@ -44,9 +44,11 @@ def beside(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, le
                 yield from ended(finding, of, attempts)
     elif cost == ON_NODE:
         node, at = finding.subject.name, finding.cause_time
-        for each in attempts.on_node(node, at, at + 2 * DAY_MS):
-            if each.attempt.start < at + DAY_MS and (of := held(each, seen)) is not None:
-                yield from _on_node(finding, of, attempts)
+        there = [each for each in attempts.on_node(node, at, at + 2 * DAY_MS) if each.attempt.start < at + DAY_MS]
+        accused = frozenset(each.attempt.name for each in there)
+        for each in there:
+            if (of := held(each, seen)) is not None:
+                yield from _on_node(finding, of, attempts, accused)
     elif cost == BORROWED:
         at = finding.effect_time
         for each in attempts.of_owner(finding.subject.name):
@@ -84,10 +86,13 @@ def _displaced(burst: list[Examined], attempts: Attempts) -> list[Examined]:
     ]
 
 
-def _on_node(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
-    """Its mean pace against siblings of other times and nodes.  Low counts nothing: many run slower than their siblings by themselves."""
+def _on_node(finding: Finding, held: Held, attempts: Attempts, accused: Container[str]) -> Iterator[Claim]:
+    """Its mean pace against siblings of other times or nodes, where there are enough.
+
+    Low counts nothing: many run slower than their siblings by themselves.
+    """
     each = held.each
-    usual = attempts.paces_beside(each, finding.suspect) if each.pace else []
+    usual = attempts.paces_beside(each, finding.suspect, accused) if each.pace else []
     if each.pace and usual:
         evidence = known(*cited(finding), each.record, each.last_step.event_id if each.last_step else "")
         of = (each.attempt, each.nodes, held.gpus)

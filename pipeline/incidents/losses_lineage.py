@@ -7,7 +7,8 @@
 B, C and D count in the high reading alone: nothing shows that their results are wrong, and nothing excludes it.  An attempt that saved
 nothing behind its load leaves nothing to its followers.
 
-Holds: each write is followed by itself, so that incidents that are put together claim together what they claimed apart.
+Holds: each write is followed by itself, so that incidents that are put together claim together what they claimed apart; who did the same
+work is asked once for each write, since a sweep has thousands of attempts.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -69,21 +70,28 @@ def _touched(loaded: Sequence[Loaded], attempts: Attempts) -> Iterator[tuple[Exa
                 seen.add(each.attempt)
                 open_ones.append((each, each.attempt.start))
                 yield each, claim.UNTOLD
+    open_ones.sort(key=lambda each: each[0].saved.time if each[0].saved else 0, reverse=True)  # whoever saved first is asked first
+    asked: dict[tuple[str, ...], int] = {}
     while open_ones:
         source, since = open_ones.pop()
-        for each in _went_on(source, since, attempts):
+        for each in _went_on(source, since, attempts, asked):
             if each.attempt not in seen:
                 seen.add(each.attempt)
                 open_ones.append((each, each.attempt.start))
                 yield each, claim.DERIVED
 
 
-def _went_on(source: Examined, since: int, attempts: Attempts) -> Iterator[Examined]:
-    """From what it saved behind `since`: by record, or at the same work where none says from what."""
+def _went_on(source: Examined, since: int, attempts: Attempts, asked: dict[tuple[str, ...], int]) -> Iterator[Examined]:
+    """From what it saved behind `since`: by record, or at the same work where none says from what.
+
+    `asked`: since when the same work has been asked for; whoever began behind a later save began behind that one, too.
+    """
     for each in attempts.went_on_from(source.attempt.job):
         if each.resumed is not None and since <= each.resumed[1].time <= (source.end or 2**62):
             yield each
-    if source.saved is not None and source.saved.time >= since:
+    work = (source.owner, source.task) if source.task else (source.attempt.job,)
+    if source.saved is not None and since <= source.saved.time < asked.get(work, 2**62):
+        asked[work] = source.saved.time
         for each in attempts.same_work(source, source.saved.time, 2**62):
             if each.resumed is None and each.attempt.start >= source.saved.time:
                 yield each

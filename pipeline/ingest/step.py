@@ -11,12 +11,12 @@ A record may hold many lines (a batch of OpenTelemetry, an audit webhook's list)
 numbered the second has another id.  A line of it that cannot be kept is a row of its own, source `refused`, that says which and why; where
 none can be kept the record is a dead letter that names them.
 
-Authors of lines lie.  A line in the output of one job that speaks for another is a row that says so, and no fact; a JSON object that a
-job printed does not replace the shipper's word on whose output it is; a time long past what was observed proves nothing was heard then.
-Where the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  Of topics that anybody may write
-to, where the site says that others are closed, events are marked as unproven; they do not count as heard where the source has a closed
-topic.  A host that a line names
-(`node=`, the system log's prefix) is believed over the shipper's, because logs come through central hosts: the row says `shipped_by`.
+Authors of lines lie.  A line in the output of one job that speaks for another is a row that says so, and no fact; a JSON object that a job
+printed does not replace the shipper's word on whose output it is; a time long past what was observed proves nothing was heard then.  Where
+the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  Of topics that anybody may write to,
+where the site says that others are closed, events are marked as unproven; they count neither as heard nor as lost where the source has a
+closed topic.  A host that a line names (`node=`, the system log's prefix) is believed over the shipper's, because logs come through central
+hosts: the row says `shipped_by`.
 """
 
 import hashlib
@@ -87,6 +87,10 @@ class IngestState:
         self._digesters: dict[tuple[str, ...], Digester] = {}
         self._origins: dict[tuple[str, str, str, str], Origin] = {}
 
+    def is_proven(self, topic: str) -> bool:
+        """May only known senders write there, as far as the site says?"""
+        return not self.authenticated or topic in self.authenticated
+
     def digester(self, *begin: str) -> Digester:
         """Makes the ids of events of one family, cluster and host, and of one file where the line is what names them."""
         known = self._digesters.get(begin)
@@ -114,7 +118,7 @@ class Origin:
 
     def __init__(self, state: IngestState, topic: str, line: Line) -> None:
         self.source = state.reader.reading_of(topic, line)
-        self.proven = not state.authenticated or topic in state.authenticated
+        self.proven = state.is_proven(topic)
         self.job, self.file, self.program = map(state.veil.text, (self.source.job, line.file, line.program))  # as they are told
 
 
@@ -175,6 +179,7 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
     outcomes: list[Outcome] = []
     heard: dict[tuple[str, Source, str], OnHost] = {}
     lost: Losses = {}
+    doubted: Losses = {}  # of senders that nobody authenticated
     bucket_ms, of_people, progress, final = state.bucket_ms, state.conduct.kinds, 0, False
     for record in batch:
         headers = dict(record.headers) if record.headers else _NO_HEADERS
@@ -186,7 +191,7 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
                 final = final or headers[FINAL_HEADER] == b"1"
                 outcomes.append(Filtered(record.offset, ErrorCode.CONTROL))
                 continue
-            decoded, refused = decode(state, record, headers, lost)
+            decoded, refused = decode(state, record, headers, lost if state.is_proven(record.topic) else doubted)
         except RejectedRecord as error:
             outcomes.append(Rejected(record.offset, error.code, str(error)))
             continue
@@ -218,6 +223,9 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
     if batch:
         state.rates.progress(collected_time(batch[0].timestamp, dict(batch[0].headers)), progress)
     outcomes += _observed(state, heard.values())
+    for key, buckets in doubted.items():
+        if key[1] not in state.reader.authenticated:  # a forger must not blind a source with half a line, either
+            lost.setdefault(key, set()).update(buckets)
     outcomes += [Lost(*key, tuple(sorted(buckets))) for key, buckets in lost.items()]
     outcomes.append(Read(progress, final))
     return state, outcomes

@@ -24,7 +24,6 @@ from pipeline.detect.workload import creates
 from pipeline.formats.split_lines import released_at, whole_lines
 from pipeline.model import watched
 from pipeline.model.events import (
-    Body,
     Event,
     FileTouched,
     JobRecord,
@@ -232,13 +231,15 @@ def _kind_and_time(told: Told) -> tuple[str, int]:
     Nor must what anybody may send push out what known senders do, nor what befell others on a node what befell the job.
     """
     if isinstance(told, Event):
-        return f"{type(told.body).__name__}{_whose(told.body)}{_sent(told)}", told.event_time
+        return f"{type(told.body).__name__}{_whose(told)}", told.event_time
     if isinstance(told, (Touch, NodeTouch)):
         body, closely = told.event.body, told.matched if isinstance(told, Touch) else told.job_pid
-        which = f"/{min(body.signal, SIGNAL_MAX)}/{body.success}" if isinstance(body, SignalSent) else _whose(body)
-        return f"{type(told).__name__}/{type(body).__name__}{which}/{closely}{_sent(told.event)}", told.event.event_time
+        which = f"/{min(body.signal, SIGNAL_MAX)}/{body.success}{_sent(told.event)}" if isinstance(body, SignalSent) else _whose(told.event)
+        return f"{type(told).__name__}/{type(body).__name__}{which}/{closely}", told.event.event_time
     if isinstance(told, ArtefactUse):
-        return f"ArtefactUse/{type(told.load.body).__name__}/{type(told.before.body).__name__ if told.before else ''}", told.load.event_time
+        load, before = told.load, told.before
+        sent = _sent(load) or (_sent(before) if before else "")
+        return f"ArtefactUse/{type(load.body).__name__}/{type(before.body).__name__ if before else ''}{sent}", load.event_time
     return type(told).__name__, 0
 
 
@@ -246,14 +247,16 @@ def _sent(event: Event) -> str:
     return "/unproven" if event.unproven else ""
 
 
-def _whose(body: Body) -> str:
+def _whose(event: Event) -> str:
     """What a kind is divided by: who asks often must not push out what somebody else asked."""
+    body = event.body
+    sent, who = _sent(event), ""
     if isinstance(body, (KillRequest, ProcessRun, FileTouched)):
-        return f"/{body.uid}"
+        who = str(body.uid)
     if isinstance(body, (KubernetesRequest, PrivilegeUsed, SessionCommand)):
-        return f"/{body.user}"
+        who = body.user
     if isinstance(body, TrainingLine):
-        return f"/{body.what}"
-    if isinstance(body, ProcessSpawned):
-        return "/opening" if posixpath.basename(body.executable) in watched.OPENERS else ""
-    return ""
+        return f"/{body.what}{sent}"
+    if isinstance(body, ProcessSpawned) and posixpath.basename(body.executable) in watched.OPENERS:
+        return f"/opening{sent}"
+    return sent or f"/{who}"  # whoever makes up records makes up any number of names: these have one bound together

@@ -46,8 +46,8 @@ _NUMBERS = re.compile(r"[0-9]+")
 
 def summarise(case: Case, verdict: Verdict | None) -> JobSummary | None:
     """The verdict must not rest on what was loaded.  None: nothing is known of its training and it was exposed to nothing to compare."""
-    exposures = tuple(sorted(_exposures(case))[:EXPOSURES_MAX])
-    samples = _samples(case)
+    exposures = tuple(sorted(_exposures(case), key=lambda each: (each.unproven, each))[:EXPOSURES_MAX])
+    samples = _samples(case.proven) or _samples(case)
     if not samples and not exposures and (case.gpus or 0) < case.site.windows.large_job_gpus:
         return None
     record = case.end_record or (case.records[0] if case.records else None)
@@ -69,7 +69,7 @@ def summarise(case: Case, verdict: Verdict | None) -> JobSummary | None:
         pace=_pace(samples),
         steps=tuple(_steps(samples))[-STEPS_MAX:],
         exposures=exposures,
-        arguments=tuple(_arguments(case)),
+        arguments=tuple(_arguments(case.proven)) or tuple(_arguments(case)),
         loads_told=bool(case.loaded()),
     )
 
@@ -229,6 +229,15 @@ def _of_launcher(trace: Traceback) -> bool:
 
 
 def _exposures(case: Case) -> Iterator[Exposure]:
+    """Those of the case's proven half count; what anybody may have sent adds others, and takes the place of none."""
+    known = list(_exposures_in(case.proven))
+    yield from known
+    if case.unproven:
+        taken = {(each.path, each.writer) for each in known}
+        yield from (each for each in _exposures_in(case) if (each.path, each.writer) not in taken)
+
+
+def _exposures_in(case: Case) -> Iterator[Exposure]:
     """For each path that was loaded, everybody who wrote it without leave since the last write that was nobody's offence.
 
     Whoever wrote last is not the only one whose bytes may be in there: a colleague who debugs adds a line to what somebody else altered.

@@ -144,16 +144,16 @@ def joined(claims: Iterable[Claim]) -> list[Claim]:
 
 def _both(one: Claim, other: Claim) -> Claim:
     low, middle, high = (_hull(*pair) for pair in zip(one.spans, other.spans, strict=True))
-    nodes, evidence = sorted({*one.nodes, *other.nodes}), sorted({*one.evidence, *other.evidence})
+    evidence = sorted({*one.evidence, *other.evidence})[:EVIDENCE_MAX]  # thousands of findings may claim one attempt
     return msgspec.structs.replace(
         one,
-        nodes=tuple(nodes),
+        nodes=one.nodes if one.nodes == other.nodes else tuple(sorted({*one.nodes, *other.nodes})),
         gpus=max(one.gpus, other.gpus),
         low=low,
         middle=middle,
         high=high,
         evidence=tuple(evidence),
-        note=f"{one.note}; {other.note}",
+        note="; ".join(sorted({*one.note.split("; "), *other.note.split("; ")})),
     )
 
 

@@ -22,7 +22,7 @@ from sys import intern
 
 import msgspec
 
-from pipeline.model.finding import Evidence
+from pipeline.model.finding import UNPROVEN, Evidence
 from pipeline.model.told import Attempt, Emitted, Tombstone
 
 
@@ -37,6 +37,11 @@ class Exposure(msgspec.Struct, frozen=True, gc=False, array_like=True, order=Tru
     sha256: str = ""  # of what was loaded
     restored: bool = False  # the bytes had been loaded before anybody wrote: a release taken back, or a tamper undone
     own: bool = False  # nothing shows that the file was anybody's but the writer's
+
+    @property
+    def unproven(self) -> bool:
+        """Does only a sender that nobody authenticated say who wrote it, or that it was loaded?"""
+        return self.write.summary.endswith(UNPROVEN) or self.load.summary.endswith(UNPROVEN)
 
 
 class Pace(msgspec.Struct, frozen=True, gc=False, array_like=True):

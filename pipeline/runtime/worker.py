@@ -243,13 +243,15 @@ class Worker:
     async def run_checkpoints(self) -> None:
         """One every interval, until the app stops: from start to start, where Faust's timer adds what each takes.
 
-        Findings are published by one and stored by the next, which does not wait then.
+        Findings are published by one and stored by the next, which does not wait then.  None when the app stops: that runs the last one.
         """
         interval = self._settings.checkpoint.interval_seconds
         due = time.monotonic() + interval
         while not self._app.should_stop:
             urgent = self.checkpoint is not None and self.checkpoint.urgent
             await self._app.sleep(max(0.0 if urgent else due - time.monotonic(), REST_SHARE * interval))
+            if self._app.should_stop:  # behind the last one, clients are closed under it
+                return
             due = time.monotonic() + interval
             await self._app.consumer.commit()
 

@@ -42,6 +42,7 @@ class IncidentTable(msgspec.Struct, frozen=True):
     incidents: int
     acts: int  # that stand in them
     fragments: int
+    left_out: int  # acts that an alert found, and for which no incident stands
     leading: Rate  # the right person leads, of the attributable
     leaders: dict[str, int]  # of the attributable: right | borrowed | open | wrong
     named: Rate  # of the attributable; the others are withheld
@@ -51,9 +52,9 @@ class IncidentTable(msgspec.Struct, frozen=True):
 
     @property
     def reached(self) -> bool:
-        """All bars, as far as there is anything to judge."""
+        """All bars, as far as there is anything to judge: whoever makes no incidents of what was found has reached none."""
         rates = [each.value for each in (self.leading, self.loss_inside) if each.value is not None]
-        return self.named_wrongly == 0 and all(rate >= INCIDENTS_MIN for rate in rates)
+        return self.named_wrongly == self.left_out == 0 and all(rate >= INCIDENTS_MIN for rate in rates)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -100,6 +101,7 @@ def incident_table(scores: Sequence[SeedScore]) -> IncidentTable:
         incidents=len(counted),
         acts=sum(len(each.acts) for each in counted),
         fragments=sum(each.alert and not each.acts for each in everything),
+        left_out=sum(map(_left_out, scores)),
         leading=Rate(sum(each.leader == RIGHT for each in attributable), len(attributable)),
         leaders=dict(sorted(Counter(each.leader for each in attributable).items())),
         named=Rate(sum(each.named == RIGHT for each in attributable), len(attributable)),
@@ -107,6 +109,12 @@ def incident_table(scores: Sequence[SeedScore]) -> IncidentTable:
         loss_inside=Rate(sum(each.inside for each in counted), len(counted)),
         high_over_wasted=round(median(beyond), 2) if beyond else None,
     )
+
+
+def _left_out(score: SeedScore) -> int:
+    """At least: an act that only another pattern's alerts found may stand in an incident as well."""
+    found = sum(each.found for each in score.patterns.values())
+    return max(0, found - sum(len(each.acts) for each in score.incidents if each.counted))
 
 
 def table_of(scores: Sequence[SeedScore]) -> Table:

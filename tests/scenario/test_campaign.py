@@ -47,7 +47,7 @@ def told(folder: Path, *silent: str) -> Story:
     done = CliRunner().invoke(
         main,
         ["--settings", str(logs / "trainwatch.yaml"), "analyse", *map(str, sorted(logs.glob("logs.*.jsonl"))), "--cases", str(cases),
-         "--reply", actor, DENIAL.format(bystander), "--rumour", "8000", "61"],
+         "--reply", actor, DENIAL.format(bystander), "--reply", bystander, "Me?", "--rumour", "8000", "61"],
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     (case,) = [each for each in cases.iterdir() if each.is_dir()]
@@ -70,7 +70,8 @@ def test_the_right_person_is_named_with_the_right_reservations(story: Story) -> 
     assert {each["detector"][:3] for each in incident["members"] if each["alert"]} == {"p01", "p04", "p06", "p14"}
     assert incident["scope"]["gpus_max"] == 256
     assert any("auditd was not heard on 7 days" in line for line in incident["limits"])
-    assert (story.report["journal"][0]["action"], story.report["journal"][0]["value"]) == ("reply", story.actor)
+    assert [(each["action"], each["value"]) for each in story.report["journal"]] == [("reply", story.actor)]
+    assert f"{story.bystander} is a candidate of none" in story.said
     assert DENIAL.format(story.bystander) in story.page
     assert len({story.actor, story.bystander, story.helper}) == 3
 
@@ -104,4 +105,13 @@ def test_without_the_source_that_decides_nobody_is_named(tmp_path: Path) -> None
     assert "logins were not recorded" in said["withheld"]
     assert "sshd" in {each["source"] for each in said["decides"]}
     assert story.actor not in orjson.dumps(said).decode()
+    assert [f"did/{each['value']}" for each in story.report["journal"]] == [said["leader"]]
     assert "verified" in story.said
+
+
+def test_a_topic_is_sealed_as_one(tmp_path: Path) -> None:
+    """Offsets of a record and of its rows are those of the topic: with several partitions they would be of different records."""
+    log = tmp_path / "logs.training.jsonl"
+    log.touch()
+    done = CliRunner().invoke(main, ["analyse", str(log), "--partitions", "2", "--cases", str(tmp_path / "cases")])
+    assert (done.exit_code, "leave out --partitions" in done.stderr) == (2, True)

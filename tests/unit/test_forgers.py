@@ -170,6 +170,9 @@ def test_a_job_of_which_only_forgers_tell_accuses_nobody() -> None:
     rest = [*HUM, *SITE.rank(1), *SITE.rank_failed(98), *KILL]
     (finding,) = kills(run(*sent(rest), *sent(scheduled, OPEN_SCHEDULER)))
     assert finding["actor"] == ""
+    for state in ("TIMEOUT", "PREEMPTED"):
+        (doubted,) = kills(run(*sent(rest), *sent([*SITE.start(0), *SITE.end(100, state=state)], OPEN_SCHEDULER)))
+        assert (doubted["actor"], doubted["alert"]) == ("", False)
 
 
 def test_a_forger_stands_in_for_no_silent_source() -> None:
@@ -179,6 +182,17 @@ def test_a_forger_stands_in_for_no_silent_source() -> None:
     alone = sent([*cut_off, *STORY, *KILL])
     assert kills(run(*alone, *sent(hum))) != kills(run(*alone))  # it would matter
     assert kills(run(*alone, *sent(hum, OPEN_SCHEDULER))) == kills(run(*alone))
+
+
+def test_half_a_line_of_a_forgers_blinds_no_source() -> None:
+    """A line of the controller's that nobody can read may be the one that would have cleared him; of his own it is none."""
+    told = sent([*HUM, *STORY, *KILL])
+    broken = [
+        line._replace(text="[2026-02-31T00:01:37.000] _slurm_rpc_kill_job: REQUEST_KILL_JOB JobId=7")
+        for line in SITE.hum(97, ("slurmctld",))
+    ]
+    assert kills(run(*told, *sent(broken))) != kills(run(*told))  # it would matter
+    assert kills(run(*told, *sent(broken, OPEN_SCHEDULER))) == kills(run(*told))
 
 
 def test_a_forgers_word_takes_no_place_of_a_true_one() -> None:

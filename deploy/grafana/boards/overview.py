@@ -69,12 +69,13 @@ LOST = Panel(
     kind="stat", title="How many GPU-hours were lost?", width=8, height=4, unit="h", decimals=1, no_value="None",
     thresholds=((None, GREEN), (1, ORANGE), (100, RED)),
     description="Over the incidents of the period. Low: what records prove. Middle: what findings above their gate claim. High: with "
-    "those below it. Every incident shows its lines and their formulas.",
+    "those below it. Every incident shows its lines and their formulas; an hour that two incidents claim stands in both, and twice here.",
     sql=f"SELECT sum(hours_low) AS low, sum(hours_middle) AS middle, sum(hours_high) AS high {CASES}",
 )  # fmt: skip
 MONEY = Panel(
     kind="stat", title="What did that cost?", width=8, height=4, decimals=0, thresholds=((None, BLUE),), expects_rows=False,
-    description="GPU-hours at the prices of the settings (`loss.prices`), and people's time as it was stated. In the currency set last.",
+    description="GPU-hours at the prices of the settings (`loss.prices`), and people's time as it was stated. In the currency set last. "
+    "What two incidents claim stands in both, and twice here.",
     no_value="No prices are set: loss.prices of the settings",
     sql=f"""
 SELECT sum(money_low) AS low, sum(money_middle) AS middle, sum(money_high) AS high, currency

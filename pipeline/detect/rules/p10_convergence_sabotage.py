@@ -15,6 +15,7 @@ configurations counts together.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from math import isfinite
 from statistics import median
 
 import msgspec
@@ -131,11 +132,14 @@ def _siblings(members: tuple[JobSummary, ...], reached: Collection[int]) -> Sibl
 def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
     window_ms = case.site.windows.convergence_window_seconds * 1000
     recent = [member for member, exposures in group.exposed if any(member.seen - each.written <= window_ms for each in exposures)]
-    exposed = [each for each in recent if each.configuration in families and _is_comparable(each, families[each.configuration])]
+    recent = [member for member in recent if member.configuration in families]
+    # What differs before the first steps is held against all that tell as much, as far as they came: else only what differs would count.
+    early = any(not _came_far(each, families[each.configuration]) and _differs(each, families[each.configuration]) for each in recent)
+    exposed = [each for each in recent if _is_comparable(each, families[each.configuration], early=early)]
     harmed = tuple((each, *shown) for each in exposed if (shown := _differs(each, families[each.configuration])) is not None)
     if len(exposed) < EXPOSED_MIN or len(harmed) < EXPOSED_MIN or 2 * len(harmed) < len(exposed):
         return None
-    others = [each for family in families.values() for each in family.members if _is_comparable(each, family)]
+    others = [each for family in families.values() for each in family.members if _is_comparable(each, family, early=early)]
     fine = tuple(each for each in others if _differs(each, families[each.configuration]) is None)
     counts = [Counter(each.configuration for each in side) for side in ([each for each, _, _ in harmed], exposed, fine, others)]
     bad, loaded, well, beside = counts
@@ -179,9 +183,14 @@ def _differs(member: JobSummary, siblings: Siblings) -> tuple[str, tuple[Evidenc
     return None
 
 
-def _is_comparable(member: JobSummary, siblings: Siblings) -> bool:
-    """Did it get as far as others, in enough steps to say whether it stays in their band?  An argument differs before the first step."""
-    return sum(step.iteration in siblings.bands[0] for step in member.steps) >= STEPS_MIN or _differs(member, siblings) is not None
+def _is_comparable(member: JobSummary, siblings: Siblings, *, early: bool) -> bool:
+    """May it show a difference at all?  `early`: arguments do, too, of which it told before its first step."""
+    return _came_far(member, siblings) or (early and any(name in siblings.arguments for name, _, _ in member.arguments))
+
+
+def _came_far(member: JobSummary, siblings: Siblings) -> bool:
+    """Did it get as far as others, in enough steps to say whether it stays in one of their bands?"""
+    return any(sum(step.iteration in band for step in member.steps) >= STEPS_MIN for band in siblings.bands)
 
 
 def _stated_rate(member: JobSummary) -> float | None:
@@ -212,11 +221,14 @@ def _is_outside(value: float, middle: float, spread: float) -> bool:
 
 
 def _band(members: Sequence[JobSummary], reached: Collection[int], measure: Measure, noise: float) -> Band:
-    """Median and spread of a measure at each of these steps: of the members that logged it, else of those shortly before and behind."""
+    """Median and spread of a measure at each of these steps: of the members that logged it, else of those shortly before and behind.
+
+    One that is no number stands nowhere among the others, and says nothing of what is usual.
+    """
     values: dict[int, list[float]] = {}
     for member in members:
         for step in member.steps:
-            if (value := measure(member, step)) is not None:
+            if (value := measure(member, step)) is not None and isfinite(value):
                 values.setdefault(step.iteration, []).append(value)
     known = {iteration: _spread(found, noise) for iteration, found in values.items() if len(found) >= OTHERS_MIN - 1}
     logged = sorted(known)

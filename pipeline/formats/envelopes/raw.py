@@ -46,7 +46,7 @@ def said_by(headers: Headers) -> tuple[str, str, str, int | None, int | None]:
         return "", "", "", None, None
     said = headers if isinstance(headers, Mapping) else dict(headers)
     get = said.get
-    host, program, file = _names(get("host"), get("source"), get("file"))
+    host, program, file = _names(_short(get("host")), _short(get("source")), _short(get("file")))
     return host, program, file, _number(get("offset")), sane_time(_number(get("collected")))
 
 
@@ -55,13 +55,18 @@ def sane_time(milliseconds: int | None) -> int | None:
     return milliseconds if milliseconds is not None and EVENT_TIME_MIN <= milliseconds < EVENT_TIME_MAX else None
 
 
+def _short(data: bytes | None) -> bytes | None:
+    """None: too long for a name, and for a cache, too."""
+    return data if data and len(data) <= NAME_BYTES_MAX else None
+
+
 @lru_cache(maxsize=8192)  # they come again and again
 def _names(host: bytes | None, program: bytes | None, file: bytes | None) -> tuple[str, str, str]:
     return _name(host), _name(program), _name(file)
 
 
 def _name(data: bytes | None) -> str:
-    if not data or len(data) > NAME_BYTES_MAX:
+    if data is None:
         return ""
     text = data.decode("utf-8", "replace")
     return text if text.isprintable() else ""

@@ -10,7 +10,7 @@ import yaml
 
 from deploy.grafana import alerts, generate, permissions
 from deploy.grafana.boards import BOARDS
-from deploy.grafana.panels import DATASOURCE, Board, Panel
+from deploy.grafana.panels import ACTOR, DATASOURCE, NO_ACTOR, Board, Panel
 from pipeline.dashboard.definition import dashboards, folder
 from pipeline.dashboard.expand import expand, names_in
 from pipeline.dashboard.period import Period
@@ -203,3 +203,22 @@ def test_the_token_leaves_the_machine_encrypted_and_to_one_address() -> None:
     assert all(map(permissions.refusal, ("", "grafana.example", "ftp://grafana.example", "https://")))
     (sent, *_) = permissions.requests("https://grafana.example", "secret", permissions.permissions(3, 4))
     assert "Authorization" not in sent.headers  # which urllib sends on
+
+
+BARE_ACTOR = re.compile(r"(?<![\w.])actor(?!\w)")
+COUNTED_ALONE = {"detectors"}  # how often somebody is named, and why nobody is
+ASKS_ITSELF = {"incident: What happened?"}  # and tells why the incident doubts
+
+
+def test_no_list_tells_a_name_that_its_incident_withholds() -> None:
+    """Whatever asks for the actor of findings asks their incidents, too: panels, and the choices above them."""
+    asked = [(board.name, f"{board.name}: {panel.title}", panel.sql) for board in BOARDS for panel in board.panels]
+    asked += [(board.name, f"{board.name}: {variable.label}", variable.sql) for board in BOARDS for variable in board.variables]
+    hiding = 0
+    for board, title, sql in asked:
+        for part in re.split(r"UNION ALL", sql):
+            if "FROM findings_current" in part and board not in COUNTED_ALONE and title not in ASKS_ITSELF:
+                rest = part.replace(ACTOR, "").replace(NO_ACTOR, "").replace("AS actor", "")
+                assert not BARE_ACTOR.search(rest), title
+                hiding += ACTOR in part
+    assert hiding >= 6

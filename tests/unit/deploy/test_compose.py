@@ -79,16 +79,31 @@ def test_our_commands_and_variables_exist(name: str) -> None:
         check_command(test[2:])
 
 
-def test_start_makes_all_secrets(tmp_path: Path) -> None:
-    """Each file that is mounted, for one account; the database is told digests, and Grafana where its password lies.  Twice is as once."""
+def start(tmp_path: Path) -> tuple[Path, dict[str, str]]:
+    """A copy of the folder, and the environment in which `start` runs there: neither root nor an engine is here."""
     folder, bin_ = tmp_path / "deploy" / "compose", tmp_path / "bin"
     shutil.copytree(FOLDER, folder, ignore=shutil.ignore_patterns("secrets"))
     shutil.copytree(FOLDER.parent / "grafana" / "provisioning", folder.parent / "grafana" / "provisioning")
     bin_.mkdir()
-    for name in ("chown", "engine"):  # neither root nor an engine is here
+    for name in ("chown", "engine"):
         (bin_ / name).write_text("#!/bin/sh\n", encoding="utf-8")
         (bin_ / name).chmod(0o755)
-    environment = {"PATH": f"{bin_}:{os.environ['PATH']}", "CONTAINER_ENGINE": "engine"}
+    return folder, {"PATH": f"{bin_}:{os.environ['PATH']}", "CONTAINER_ENGINE": "engine"}
+
+
+def test_a_password_is_the_first_line_of_its_file(tmp_path: Path) -> None:
+    """For the database as for the workers, whatever a site wrote behind it; a password of its own is kept."""
+    folder, environment = start(tmp_path)
+    (folder / "secrets").mkdir()
+    (folder / "secrets" / "clickhouse_password").write_text("drawn elsewhere\nrotated by u017\n", encoding="utf-8")
+    subprocess.run([folder / "start"], env=environment, check=True, timeout=30)
+    digest = hashlib.sha256(b"drawn elsewhere").hexdigest()
+    assert f"<password_sha256_hex>{digest}<" in (folder / "secrets" / "clickhouse_users.xml").read_text(encoding="utf-8")
+
+
+def test_start_makes_all_secrets(tmp_path: Path) -> None:
+    """Each file that is mounted, for one account; the database is told digests, and Grafana where its password lies.  Twice is as once."""
+    folder, environment = start(tmp_path)
     secrets = folder / "secrets"
     made = []
     for _ in range(2):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.detect.case import Case
@@ -19,7 +20,7 @@ from pipeline.model.events import (
 )
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
-from pipeline.model.told import Attempt, NodeTouch, Told, Tombstone
+from pipeline.model.told import ArtefactUse, Attempt, NodeTouch, Told, Tombstone
 from pipeline.settings import IdentitySettings
 from tests import build
 from tests.build import CLUSTER, COLLEAGUE, HOST, JOB, OWNER, allocation, job_end, load, ms, save, uses, write
@@ -67,6 +68,16 @@ def test_whoever_a_record_names_as_canceller_is_known(events: list[Event], expec
     """By uid or by name, as the scheduler writes it."""
     (case,) = cases(*events)
     assert [(found.identity.id if found.identity else "", found.uid) for found in case.cancelled_by()] == expected
+
+
+# --- what anybody may have sent -----------------------------------------------------------------------------------------------------
+
+
+def test_a_load_that_anybody_may_have_sent_is_none_of_the_proven_half() -> None:
+    """Whoever told what came before it."""
+    loaded = msgspec.structs.replace(load(90), unproven=True)
+    (case,) = cases(allocation(), ArtefactUse(loaded, write(40)))
+    assert (case.unproven, len(case.loaded()), len(case.proven.loaded())) == (True, 1, 0)
 
 
 # --- jobs of Kubernetes -------------------------------------------------------------------------------------------------------------

@@ -172,6 +172,9 @@ OF_KUBERNETES: dict[str, tuple[Sequence[Event], list[tuple[str, bool]]]] = {
     "trial_run: nothing was changed": ([asked(90, "u099", trial="yes"), asked(91, "u099", resource=POD, trial="yes")], []),
     "trial_run: a trial that is refused": ([asked(90, "u099", trial="yes", code=403)], []),
     "trial_run: the address says so": ([asked(90, "u099", trial="claimed")], [("deleted_in_doubt", False)]),
+    "the owner tried what a colleague then does": (
+        [asked(80, "u012", resource=POD, trial="claimed"), asked(90, "u099", resource=POD)], [("pods_deleted", True)],
+    ),
     "trial_run: the output goes on": ([asked(90, "u099"), build.iteration(691)], [("cancelled", False)]),
     "its last lines come late": ([asked(90, "u099"), build.iteration(690)], [("cancelled", True)]),
     "is refused an eviction": ([asked(90, "u099", "create", POD, subresource="eviction", code=403)], [("cancel_refused", True)]),

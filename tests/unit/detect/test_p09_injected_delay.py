@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
-from pipeline.model.finding import Checked
+from pipeline.model.finding import UNPROVEN, Checked
 from pipeline.model.summary import Exposure, JobSummary
 from tests.build import answer
 from tests.unit.detect.cohorts import WRITER, exposure, judge, paced
@@ -207,3 +208,23 @@ def test_where_few_loaded_nothing_foreign_others_clear_a_colleague() -> None:
     found = judge(ID, [*without(0, 1, 2, 7), *both, *(paced(each, 1020, exposed=theirs) for each in (10, 11, 12))])
     assert [finding.actor for finding in found if finding.alert] == [WRITER]
     assert {finding.actor for finding in found if not finding.alert} <= {""}
+
+
+def forged(member: JobSummary) -> JobSummary:
+    """By records that anybody may have sent it loaded what the writer had written."""
+    said = exposure(member.attempt.job, path="/shared/env/train/other.py")
+    unproven = msgspec.structs.replace(said, write=msgspec.structs.replace(said.write, summary=f"written{UNPROVEN}"))
+    return msgspec.structs.replace(member, exposures=(*member.exposures, unproven))
+
+
+def test_a_writer_hides_in_nothing_that_anybody_may_have_sent() -> None:
+    """He sends word that he wrote what goes well, too: the finding is the same as without it."""
+    clean, slow = without(0, 1, 2, 7, 8, 9), slowed(3, 4, 5)
+    (finding,) = judge(ID, [*clean, *slow])
+    assert judge(ID, [*map(forged, clean), *slow]) == [finding]
+
+
+def test_what_anybody_may_have_sent_blames_nobody() -> None:
+    """Slow attempts, and word that they loaded what somebody wrote: seen, and nobody is named."""
+    (finding,) = judge(ID, [*without(0, 1, 2, 7, 8, 9), *(forged(paced(each, 1400)) for each in (3, 4, 5))])
+    assert finding.actor == ""

@@ -94,6 +94,10 @@ SILENT = [
     Row("its owner runs with this seed without the bytes, too", [
         *SEEDED, *(seeded(each, "77") for each in well(10)), *(seeded(each, "77") for each in harmed(3, 4, 5, by=0)),
     ]),
+    Row("three of nine that ended early ran with another seed", [*SEEDED, *(
+        msgspec.structs.replace(seeded(each, "1235" if place < 3 else "1234"), steps=())
+        for place, each in enumerate(harmed(3, 4, 5, 10, 11, 12, 13, 14, 15))
+    )]),
     Row("everybody takes a seed of his own", [
         *(seeded(each, each.attempt.job) for each in well(0, 1, 2, 7, 8, 9)), *(seeded(each, "1235") for each in harmed(3, 4, 5, by=0)),
     ]),
@@ -106,6 +110,9 @@ SILENT = [
     Row("loaded and as good as the others", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5, by=0.0)]),
     Row("one attempt proves nothing", [*well(*range(8)), *harmed(9)]),
     Row("nothing to compare with", harmed(*range(6))),
+    Row("a sibling's loss is no number any more, which says nothing of what is usual", [
+        *well(0, 1), learned(2, [*CURVE[:3], *[float("nan")] * 5]), *well(6, 7, 8), *harmed(3, 4, 5, by=0.0),
+    ]),
     Row("most that loaded it are fine", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4), *harmed(10, 11, 12, by=0.0)]),
 ]  # fmt: skip
 BOUNDARY = [

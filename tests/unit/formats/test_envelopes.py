@@ -46,6 +46,14 @@ def test_a_raw_value_loses_one_line_end(value: bytes, payload: bytes) -> None:
     assert unwrapped(value) == Line(payload=payload)
 
 
+def test_headers_too_long_for_names_are_not_remembered() -> None:
+    """Whoever may write to a topic could fill the memory with them."""
+    before = raw._names.cache_info().currsize
+    for number in range(5):
+        assert unwrapped(b"text", [("file", b"/l/%d" % number + b"x" * raw.NAME_BYTES_MAX)]).file == ""
+    assert raw._names.cache_info().currsize <= before + 1
+
+
 def test_headers_describe_a_raw_line() -> None:
     """Host, program, file, offset and collected time come from the headers; unknown ones do not matter."""
     headers = [

@@ -14,6 +14,7 @@ from pipeline.model.conduct import Conduct, Folder
 from pipeline.model.events import Event
 from pipeline.model.facts import Fact
 from pipeline.model.outcome import Outcome, Publish, Tell
+from pipeline.model.told import Displaced
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from tests import build
@@ -191,6 +192,10 @@ def test_a_flood_that_anybody_may_send_pushes_out_nothing() -> None:
         index.add(event.id, event)
     assert order(DAY + 60).id in index.told
     assert len(index.told) == 11
+    by, victim = build.attempt("8"), build.attempt("7")
+    for number, event in enumerate((*flood, order(DAY + 60))):
+        index.add(f"displaced-{number}", Displaced(victim, build.OWNER, by, event))
+    assert "displaced-50" in index.told
 
 
 def test_only_incidents_are_told() -> None:

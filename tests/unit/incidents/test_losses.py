@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.losses import listed_loss, loss_of
 from pipeline.incidents.losses_ended import Pricing
+from pipeline.loss import claims as claim
 from pipeline.loss.ledger import Staff
 from pipeline.loss.prices import READINGS, Price, Prices
 from pipeline.model.finding import Finding, Subject
@@ -201,6 +202,19 @@ def test_removed_checkpoints_cost_what_is_trained_again() -> None:
     assert "1 removals" in worked([said], [went_on]).unknown[0]
 
 
+def test_attempts_that_led_to_what_was_removed_count_since_the_save_that_is_left() -> None:
+    """Job 5 had ended before that save: its work is in it.  Job 6 ran for an hour behind it, which high alone counts, and says why."""
+    start = FAILED.attempt.start
+    saved = record("saved", "newest", start + 50 * MINUTE, "probe")
+    older = run("5", start=start - 9 * HOUR, ran=3, saved=Mark(start - 7 * HOUR, digest("five")))
+    newer = run("6", start=start - 4 * HOUR, ran=3)
+    went_on = msgspec.structs.replace(AGAIN, resumed=("6", Mark(start - 2 * HOUR, digest("left"))))
+    said = about(finding("p08_checkpoint_removed", 0, "8", "u099", evidence=(record("removed", "r", END), saved)), went_on)
+    lines = {line.attempt.job: line for line in worked([said], [older, newer, FAILED, went_on]).lines if line.attempt}
+    assert lines.keys() == {"6", "7"}
+    assert (lines["6"].gpu_hours, lines["6"].note) == (Range(0.0, 0.0, 256.0), claim.BEFORE_REMOVAL)
+
+
 # --- altered bytes ----------------------------------------------------------------------------------------------------------------
 
 WRITTEN = T0 - 20 * HOUR
@@ -308,7 +322,9 @@ def _pool() -> list[Examined]:
         found.append(
             run(str(number), start=start, ran=1 + number % 3, gpus=16, nodes=NODES[number % 3 : number % 3 + 2], configuration="c1",
                 exposures=tuple(bytes_), pace=1000.0 + 100 * number, saved=Mark(start + 20 * MINUTE, "s") if number % 2 else None,
-                last_step=Mark(start + 30 * MINUTE, "t"), steps_apart=MINUTE, verdict="unexplained" if number % 2 else "interference")
+                last_step=Mark(start + 30 * MINUTE, "t") if number % 5 else None, steps_apart=MINUTE, loads_told=bool(number % 4),
+                state=("FAILED", "CANCELLED", "PREEMPTED")[number % 3], resumed=("5", Mark(start, "r")) if number == 7 else None,
+                verdict="unexplained" if number % 2 else "interference")
         )  # fmt: skip
     return found
 
@@ -316,7 +332,12 @@ def _pool() -> list[Examined]:
 POOL = _pool()
 MADE = ("p01_foreign_kill", "p08_checkpoint_removed", "p04_environment_tamper", "p06_checkpoint_tamper", "p09_injected_delay",
         "p10_convergence_sabotage",
-        "p15_slow_campaign", "p05_startup_hook")  # fmt: skip
+        "p15_slow_campaign", "p05_startup_hook", "p13_queue_flooding", "p14_node_degraded", "p17_borrowed_account",
+        "p18_telemetry_tamper")  # fmt: skip
+SUBJECTS = {
+    "p13_queue_flooding": Subject("cohort", CLUSTER, "queue/batch"), "p14_node_degraded": Subject("host", CLUSTER, NODES[1]),
+    "p17_borrowed_account": Subject("identity", CLUSTER, "u012"), "p18_telemetry_tamper": Subject("host", CLUSTER, NODES[2]),
+}  # fmt: skip
 
 
 @st.composite
@@ -327,6 +348,10 @@ def any_finding(draw: st.DrawFn) -> Finding:
     if detector in ("p09_injected_delay", "p10_convergence_sabotage", "p15_slow_campaign"):
         name = "size/16" if detector.startswith("p15") else "configuration/c1"
         return of_cohort(detector, name, of, suspect=suspect, alert=named)
+    if detector in SUBJECTS:
+        said = finding(detector, of.attempt.start, "0", "u012" if detector.startswith("p13") else suspect, alert=named)
+        at = {"cause_time": of.attempt.start, "effect_time": of.attempt.start, "evidence": (record("cause", of.attempt.job, of.end or 0),)}
+        return msgspec.structs.replace(said, attempt=None, subject=SUBJECTS[detector], **at)
     if detector == "p01_foreign_kill":
         return about(kill(0, of.attempt.job, suspect, named=named), of)
     if detector == "p08_checkpoint_removed":

@@ -5,12 +5,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline.incidents.attempts import Attempts
+from pipeline.incidents.losses import loss_of
 from pipeline.loss import claims as claim
 from pipeline.model.finding import Finding, Subject
 from pipeline.model.incident import Examined, Loss, Mark
 from pipeline.model.told import Attempt
 from tests.unit.incidents.campaign import CLUSTER, T0, finding, record, tamper
-from tests.unit.incidents.test_losses import FAILED, HOUR, MINUTE, about, exposed, kinds, run, worked
+from tests.unit.incidents.test_losses import FAILED, HOUR, MINUTE, PRICING, about, exposed, kinds, run, worked
 
 NODE = "gpu-001"
 SMALL: dict[str, Any] = {"gpus": 8, "nodes": (NODE,)}
@@ -32,6 +34,10 @@ ELSEWHERE = msgspec.structs.replace(DISPLACED, attempt=Attempt(CLUSTER, "22", T0
 WORKED = msgspec.structs.replace(BURST, attempt=Attempt(CLUSTER, "23", T0, T0 + MINUTE), last_step=Mark(T0 + HOUR, "s"))
 QUICK = [run(f"3{n}", start=T0 - 9 * HOUR, state="COMPLETED", configuration="c", pace=1000.0, gpus=8, nodes=("gpu-002",)) for n in "12"]
 SLOW = run("30", start=T0 - 30 * MINUTE, state="COMPLETED", configuration="c", pace=2000.0, **SMALL)
+AS_SLOW = [
+    msgspec.structs.replace(SLOW, attempt=Attempt(CLUSTER, name, T0, T0 + begun * HOUR), end=T0 + (begun + 1) * HOUR)
+    for name, begun in (("33", 1), ("34", 3))
+]
 
 TABLE = [
     ("a burst held its GPUs", FLOOD, [BURST], {"held": (16.0, 16.0, 16.0)}),
@@ -39,6 +45,7 @@ TABLE = [
     ("preempted on another node is another matter", FLOOD, [BURST, ELSEWHERE], {"held": (16.0, 16.0, 16.0)}),
     ("a job that wrote steps did work", FLOOD, [WORKED], {}),
     ("a node was slowed: half of the time, against siblings elsewhere", SLOWED, [SLOW, *QUICK], {"slowdown": (0.0, 4.0, 4.0)}),
+    ("others on that node were slowed as well", SLOWED, [SLOW, *AS_SLOW, *QUICK], {"slowdown": (0.0, 12.0, 12.0)}),
     ("without siblings nobody can tell", SLOWED, [SLOW], {}),
     ("a bad end while nothing was recorded", SILENCED, [run("40", start=T0, **SMALL)], {"lost_progress": (0.0, 0.0, 8.0)}),
     ("a good end", SILENCED, [run("40", start=T0, state="COMPLETED", **SMALL)], {}),
@@ -100,6 +107,44 @@ def test_a_job_that_died_behind_its_load_may_have_lost_all_it_had_done() -> None
     """Not only the time since the load: ten minutes before it, in the high reading."""
     hours = worked([SAID], [BAD]).direct_gpu_hours
     assert (round(hours.middle, 2), round(hours.high, 2)) == (round(8 * 50 / 60, 2), 8.0)
+
+
+def test_who_may_have_built_on_it_is_looked_for_once() -> None:
+    """Six hundred attempts at one work, all of which saved: their cost grows with their number, and not with its square."""
+    sweep = [
+        msgspec.structs.replace(run(str(n), start=T0 + n * MINUTE, state="COMPLETED", **SMALL), saved=Mark(T0 + n * MINUTE + 1, "save"))
+        for n in range(100, 700)
+    ]
+    attempts = Counting({each.attempt.name: each for each in [TAMPERED, *sweep]})
+    loss = loss_of([SAID], attempts, PRICING, ())
+    assert len([line for line in loss.lines if line.attempt and line.attempt.job != "7"]) > 0
+    assert loss.gpus == 8
+    assert attempts.asked <= 2
+
+
+class Counting(Attempts):
+    """How often the same work was asked for."""
+
+    asked = 0
+
+    def same_work(self, like: Examined, since: int, until: int) -> list[Examined]:
+        self.asked += 1
+        return super().same_work(like, since, until)
+
+
+def test_whoever_saved_first_leaves_most() -> None:
+    """In whatever order they loaded: job 60 began behind the save of job 7 alone, job 61 behind both."""
+    second = run("8", start=T0 - 30 * MINUTE, ran=9, state="COMPLETED", exposures=(LOADED,), saved=Mark(T0 + 8 * HOUR, "late"), **SMALL)
+    after = [run(job, start=T0 + hour * HOUR, state="COMPLETED", **SMALL) for job, hour in (("60", 2), ("61", 10))]
+    for name in ("1", "9"):
+        first = msgspec.structs.replace(TAMPERED, attempt=Attempt(CLUSTER, name, T0 - HOUR, T0 - 30 * MINUTE))
+        loss = worked([about(SAID, first)], [first, second, *after])
+        assert (high_of(loss, "60"), high_of(loss, "61")) == (8.0, 8.0)
+
+
+def test_a_burst_that_still_runs_is_said() -> None:
+    """Nothing can be counted of it yet."""
+    assert "1 attempts of its findings run" in worked([FLOOD], [msgspec.structs.replace(BURST, end=None)]).unknown[0]
 
 
 def test_what_a_note_says_goes_when_it_is_settled() -> None:

@@ -7,6 +7,7 @@ events            -30->1     50->1      120->1        160->2      250->2
 
 from itertools import permutations
 
+import msgspec
 import pytest
 
 from pipeline.detect.case import Case
@@ -20,6 +21,7 @@ from tests.build import (
     JOB,
     allocation,
     attempt,
+    cancel_request,
     coverage,
     iteration,
     job_end,
@@ -30,6 +32,7 @@ from tests.build import (
     save,
     touch,
     uses,
+    write,
 )
 
 FIRST, SECOND = attempt(), attempt(start=200, submit=150)
@@ -138,6 +141,24 @@ def test_a_flood_of_one_kind_pushes_out_no_other() -> None:
     """The bound is per kind."""
     made = index(job_end(100), *(rank_failed(at) for at in range(10)), bound=2)
     assert job_end(100).id in made.told
+
+
+def forged(told: Event) -> Event:
+    """The same as anybody may have sent it."""
+    return msgspec.structs.replace(told, id=f"{told.id}-unproven", unproven=True)
+
+
+def test_names_that_are_made_up_lift_no_bound() -> None:
+    """Of known senders everybody's requests have a bound of their own; of all others there is one."""
+    asked = [cancel_request(10 + at, 5000 + at) for at in range(10)]
+    assert len(index(*asked, bound=2).told) == 10
+    assert len(index(*asked, *map(forged, asked), bound=2).told) == 12
+
+
+def test_what_anybody_may_send_pushes_out_no_load() -> None:
+    """Nor what came before it."""
+    told, sent = uses(load(90), write(80)), [uses(forged(load(at)), write(5))[0] for at in range(10)]
+    assert set(told) <= set(index(*told, *sent, bound=2).told.values())
 
 
 def test_a_fact_that_grows_takes_one_place() -> None:

@@ -6,6 +6,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from pipeline.detect import verdict
@@ -73,6 +74,39 @@ EXPOSURES = [
 def test_exposures(row: Row) -> None:
     """Of each path the last load, when the last hand on it was a foreign one."""
     assert [(each.writer, each.sha256, each.restored) for each in summary(*row.events).exposures] == row.exposures
+
+
+def forged(event: Event) -> Event:
+    """The same as anybody may have sent it."""
+    return msgspec.structs.replace(event, id=f"{event.id}-unproven", unproven=True)
+
+
+FORGED = [
+    ("he wrote again, and it took effect", write(50, COLLEAGUE, path=MODULE)),
+    ("the owner wrote last", write(50, OWNER, path=MODULE)),
+    ("the maintainer wrote last", write(50, WRITER, path=MODULE)),
+    ("the job loaded other bytes", imported(92, "c")),
+    ("the bytes are those from before", imported(20, "b", job="5")),
+]
+
+
+@pytest.mark.parametrize("sent", [each[1] for each in FORGED], ids=[each[0] for each in FORGED])
+def test_what_anybody_may_send_takes_no_exposure_away(sent: Event) -> None:
+    """What known senders tell of a write and a load stands, word for word."""
+    assert summary(*LOADED, forged(sent)).exposures == summary(*LOADED).exposures
+
+
+def test_what_anybody_may_send_changes_no_pace() -> None:
+    """Nor the steps by which an attempt is compared, as long as known senders tell of any."""
+    steps = [
+        build.event(50 + at, Source.TRAINING, Iteration(iteration=100 * at, loss=2.5, elapsed_ms=1000.0), job=build.JOB) for at in range(9)
+    ]
+    slow = [
+        build.event(70 + at, Source.TRAINING, Iteration(iteration=1000 + at, loss=9.0, elapsed_ms=9000.0), job=build.JOB) for at in range(9)
+    ]
+    told, spoilt = summary(*steps), summary(*steps, *map(forged, slow))
+    assert told.pace is not None
+    assert (spoilt.pace, spoilt.steps) == (told.pace, told.steps)
 
 
 TRACE = (

@@ -317,6 +317,7 @@ if __name__ == "__main__":
     [worker.join() for worker in workers]
 """
     ran = run(tmp_path, script, RANK="0")
+    assert ran.code == 0, ran.err
     saved = ran.of("checkpoint_saved")
     assert {fact["path"] for fact in saved} == {str(tmp_path / f"part{number}.pt") for number in range(2)}
     started = {fact["pid"]: fact.get("rank") for fact in ran.of("process_started")}

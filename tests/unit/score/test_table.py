@@ -1,8 +1,10 @@
 """Rates with intervals, and the bars."""
 
+import msgspec
 import pytest
 
 from pipeline.cli.score import reached
+from pipeline.score.incidents import Judged
 from pipeline.score.seed import OfPattern, SeedScore
 from pipeline.score.table import Rate, table_of
 
@@ -11,11 +13,14 @@ HOUR = 3_600_000
 
 def period(seed: int, *, false_on_jobs: int = 0, named_wrongly: int = 0, **patterns: OfPattern) -> SeedScore:
     """Seven days with 10,000 attempts that ended badly."""
+    names = tuple(f"{pattern}-{number}" for pattern, of in patterns.items() for number in range(of.found))
+    stands = Judged("i", True, names, ("u099",), True, "right", "right", len(names), 0.0, 0.0, 0.0, 0.0)
     return SeedScore(
         plan="", seed=seed, days=7, records=500_000, jobs=30_000, ended_badly=10_000, findings=9, alerts=9,
         false_alerts=false_on_jobs, false_on_jobs=false_on_jobs, below_gate_false=0, named_wrongly=["p01 job 9"] * named_wrongly,
         patterns=patterns, fell_for={"p01: debugging": false_on_jobs} if false_on_jobs else {},
         verdicts={"completed": {"benign/completed": 5}}, dead_letters=0,
+        incidents=[stands] if names else [],
     )  # fmt: skip
 
 
@@ -61,6 +66,14 @@ def test_periods_are_added() -> None:
 def test_bars(scores: list[SeedScore], is_reached: bool) -> None:
     """Recall by pattern, false alerts on jobs by rate and by week, no wrong name at all."""
     assert reached(table_of(scores)) is is_reached
+
+
+def test_acts_that_were_found_stand_in_incidents() -> None:
+    """Without incidents, as of a results file from before they were scored, there is nothing right or wrong, and no bar is reached."""
+    complete = period(1, p01=good())
+    assert table_of([complete]).incidents.left_out == 0
+    table = table_of([complete, msgspec.structs.replace(complete, incidents=[])])
+    assert (table.incidents.left_out, reached(table)) == (100, False)
 
 
 def test_false_alerts_are_counted_by_look_alike() -> None:

@@ -74,7 +74,7 @@ securityContext:
 {{- end }}
 {{- end }}
 
-{{/* A mounted Secret is readable by its group, which keys may not be. */}}
+{{/* Keys for our account alone: a mounted Secret is readable by its group. */}}
 {{- define "trainwatch.copyKeys" -}}
 {{- if .Values.keys -}}
 - name: keys
