@@ -82,6 +82,10 @@ def analyse(
         raise click.UsageError("--reply and --rumour go into what --cases writes: name a folder")
     if cases is not None and partitions != 1:
         raise click.UsageError("--cases seals each topic as one: leave out --partitions, which changes no finding")
+    if cases is not None:
+        from pipeline.cli import dossier  # noqa: PLC0415  keeps --help quick
+
+        key_file, told = dossier.prepare(settings, cases), dossier.told_of(replies, rumour)
     kept: list[Record] = []
     records = read_files(files, file_options(**known), settings)
     results = run(settings, records if cases is None else _keeping(records, kept), partitions, keep_rows=cases is not None)
@@ -91,10 +95,7 @@ def analyse(
     else:
         show(stdout(), results, with_verdicts=with_verdicts)
     if cases is not None:
-        from pipeline.cli.dossier import told_of, write_all  # noqa: PLC0415  keeps --help quick
-
-        made = write_all(settings, results, kept, cases, told_of(replies, rumour))
-        whole = [_say_dossier(each) for each in made]
+        whole = [_say_dossier(each) for each in dossier.write_all(settings, results, kept, cases, key_file, told)]
         if not all(whole):
             ctx.exit(BROKEN)
     ctx.exit(ALERTS if fail_on_findings and any(body["alert"] for body in findings) else 0)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pipeline.runtime.local import Results
     from pipeline.settings import Settings
 
-KEY_FILE = "evidence.key"
+BUNDLE, KEY_FILE = "bundle.zip", "evidence.key"
 SEALED_NOW = "records were sealed when the files were analysed: what happened to the files before, nothing here proves"
 
 
@@ -57,13 +57,27 @@ class Dossier(NamedTuple):
     records: int
 
 
-def write_all(settings: "Settings", results: "Results", records: Sequence[Record], folder: Path, told: Told) -> list[Dossier]:
-    """All of them.  Raises ConfigError when a file cannot be written, or is there."""
+def prepare(settings: "Settings", folder: Path) -> Path:
+    """The key to seal with; made in the folder when the settings name none.  Asked before the work, which takes minutes.
+
+    Raises ConfigError when the folder holds bundles, or cannot be made, or the key cannot be read.
+    """
+    if there := sorted(folder.glob(f"*/{BUNDLE}")):
+        raise ConfigError(f"{there[0]} exists already", advice="Name another folder: a bundle is never written over.")
     key_file = settings.evidence.key_file or folder / KEY_FILE
-    now = now_ms()
-    if not key_file.exists() and settings.evidence.key_file is None:
+    if settings.evidence.key_file is None and not key_file.exists():
         _make(folder)
-        make_key(key_file, now)
+        make_key(key_file, now_ms())
+        say(f"made {key_file}: keep it for yourself when you hand over what stands beside it")
+    load_signer(key_file)
+    return key_file
+
+
+def write_all(
+    settings: "Settings", results: "Results", records: Sequence[Record], folder: Path, key_file: Path, told: Told
+) -> list[Dossier]:
+    """All of them.  Raises ConfigError when a file cannot be written, or is there."""
+    now = now_ms()
     signer, rows = load_signer(key_file), [row for row in results.rows if isinstance(row, EventRow)]
     chain = seal_all(records, rows, Sealer(signer, settings), now)
     made = []
@@ -111,7 +125,7 @@ def _make(folder: Path) -> None:
 
 def _written(case: Case, signer: Signer, incident: Incident, folder: Path, files: Mapping[str, bytes], told: Told) -> Dossier:
     """On the disk, and read back from there."""
-    bundle = folder / "bundle.zip"
+    bundle = folder / BUNDLE
     write(build(case, signer), bundle)
     for name, content in files.items():
         write_file(folder / name, content)
