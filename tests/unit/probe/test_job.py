@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -316,7 +317,7 @@ if __name__ == "__main__":
     [worker.start() for worker in workers]
     [worker.join() for worker in workers]
 """
-    ran = run(tmp_path, script, RANK="0")
+    ran = run(tmp_path, script, RANK="0", TMPDIR=tempfile.gettempdir())  # names of sockets are short
     assert ran.code == 0, ran.err
     saved = ran.of("checkpoint_saved")
     assert {fact["path"] for fact in saved} == {str(tmp_path / f"part{number}.pt") for number in range(2)}
