@@ -233,7 +233,8 @@ def _enrich(index: JobIndex, case: Case) -> Iterator[Publish]:
         body = canonical_digest(value)
         index.enriched[key] = (event, matched, case.owner, body)
         if known is None or known[3] != body:
-            yield Publish("enriched", case.attempt.name.encode(), value.id, ocsf.enriched_value(value, Transport(revision=1)))
+            said = ocsf.enriched_value(value, Transport(revision=1))
+            yield Publish("enriched", case.attempt.name.encode(), f"{value.id}/{body}", said)  # corrected, it is another value
 
 
 def _touching(case: Case) -> Iterator[tuple[Event, str]]:

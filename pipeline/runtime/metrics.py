@@ -275,10 +275,10 @@ ALERTS = (
     ),
     Alert(
         "TrainwatchMemory",
-        "process_resident_memory_bytes > 2e9 and on (job, instance) trainwatch_info",
+        "process_resident_memory_bytes > 1.4e9 and on (job, instance) trainwatch_info",
         15,
         "ticket",
-        "A worker holds more than 2 GB.",
+        "A worker holds more than 1.4 GB; the unit slows it at 1.6 GB and ends it at 2.1 GB.",
     ),
 )
 

@@ -54,6 +54,7 @@ class Jobs:
         self.cases = cases if cases is not None else Cases(facts)
         self.state: JobsState = build_state(build.settings(**settings), self.cases)
         self.last: dict[str, dict[str, Any]] = {}
+        self.values: dict[tuple[str, str], set[bytes]] = {}  # content, ce_id -> values under it
         self.count = 0
 
     def take(self, *facts: Fact, until: float | Watermarks = 0) -> list[dict[str, Any]]:
@@ -66,6 +67,7 @@ class Jobs:
                 continue
             assert isinstance(out, Publish)
             self.count += 1
+            self.values.setdefault((out.content, out.id), set()).add(out.value)
             value = orjson.loads(out.value)
             if out.content != "enriched":
                 body = value["canonical"] if out.content == "verdicts" else value["unmapped"]["trainwatch"]["canonical"]
@@ -196,6 +198,18 @@ def test_enriched_events_come_once_per_body() -> None:
     assert jobs.count == 3
     jobs.take(until=150)
     assert jobs.count == 3
+
+
+def test_one_id_is_one_value() -> None:
+    """Consumers drop what comes again by its ce_id: what is corrected must not look like it."""
+    jobs = Jobs()
+    jobs.take(fact(allocation()), fact(job_end(100)), fact(touch(kill(97), matched="owner")), until=150)
+    jobs.take(*KILLED, until=150)
+    jobs.take(*HEARD, until=DAY)
+    jobs.take(until=2 * DAY)
+    corrected = [name for content, name in jobs.values if content == "enriched"]
+    assert len(corrected) > len({name.partition("/")[0] for name in corrected})
+    assert all(len(values) == 1 for values in jobs.values.values())
 
 
 def test_of_the_steps_of_an_hour_the_last_is_published_when_the_hour_is_over() -> None:
