@@ -25,6 +25,7 @@ from pipeline.errors import BrokerUnavailable, ServerFailed
 from pipeline.model.outcome import Record
 from pipeline.runtime import replay
 from pipeline.runtime.admin import Admin
+from pipeline.runtime.consuming import ends_of
 from pipeline.settings import Settings
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import Database
@@ -100,7 +101,7 @@ class Site:
     def ends(self, topics: Iterable[str]) -> dict[tuple[str, int], int]:
         """End offsets."""
         pairs = [TopicPartition(topic, number) for topic in topics for number in self._reader.partitions_for_topic(topic) or ()]
-        return {(pair.topic, pair.partition): end for pair, end in self._reader.end_offsets(pairs).items()}
+        return {(pair.topic, pair.partition): end for pair, end in ends_of(self._reader, pairs).items()}
 
     def committed(self, group: str, ends: Mapping[tuple[str, int], int]) -> bool:
         """Has the group committed up to these ends?"""
@@ -116,7 +117,7 @@ class Site:
         pairs = [TopicPartition(topic, number) for number in sorted(self._reader.partitions_for_topic(topic) or ())]
         self._reader.assign(pairs)
         self._reader.seek_to_beginning(*pairs)
-        ends = self._reader.end_offsets(pairs)
+        ends = ends_of(self._reader, pairs)
         while any(self._reader.position(pair) < end for pair, end in ends.items()):
             for records in self._reader.poll(timeout_ms=500).values():
                 yield from records

@@ -127,5 +127,8 @@ def say(line: str) -> None:
 @click.version_option(__version__, prog_name="trainwatch")
 @click.pass_context
 def main(ctx: click.Context, path: Path | None) -> None:
-    """Find interference with training jobs in the logs of a shared cluster."""
+    """Find interference with training jobs in the logs of a shared cluster.
+
+    Exit 0: done; 1: an error, which is told with what to do; 2: wrong usage or settings. The help of a command says what else it ends with.
+    """
     ctx.obj = Options(path)

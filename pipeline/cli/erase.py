@@ -42,7 +42,7 @@ def erase(options: Options, events: tuple[str, ...], actor: str, since: int, unt
     What is on hold, or cited by a finding whose incident is not closed, is left and named. Kafka and backups keep their copies as long as
     they are set to.
 
-    Exit 0: erased; 3: some of it must stay; 4: there is nothing.
+    Exit 0: all of it is erased, or would be; 3: some or all of it stays, and why is said; 4: there is nothing.
     """
     if not events and not actor:
         raise click.UsageError("say what to erase: --event or --actor")

@@ -87,7 +87,7 @@ def heads(options: Options, *, as_json: bool) -> None:
 def export(options: Options, subject: str, output: Path | None, reports: Sequence[Path], *, no_kafka: bool) -> None:
     """Write a bundle of everything that proves finding or incident SUBJECT, to be checked anywhere: `evidence verify`.
 
-    Exit 0: written; 4: nothing is known of SUBJECT.
+    Exit 0: written; 4: nothing is known of SUBJECT, or several begin so.
     """
     settings = options.settings
     key_file = settings.evidence.key_file
@@ -137,7 +137,9 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
 def verify(ctx: click.Context, bundle: Path | None, trust: str, witness: Path | None, *, as_json: bool) -> None:
     """Check BUNDLE, offline and without settings; without it, everything that is sealed in this site's ClickHouse.
 
-    Exit 0: nothing is wrong; 1: something is, and it is named.
+    What was taken away together with all that speaks of it, only heads that somebody outside kept can show: --witness.
+
+    Exit 0: nothing is wrong; 1: something is, and it is named, or ClickHouse does not answer.
     """
     try:
         kept = checker.lines_of(witness.read_bytes()) if witness else []
@@ -163,7 +165,7 @@ def _verify_site(options: Options, trust: str, kept: Sequence[object]) -> checke
         raise ConfigError("no evidence.key_file is set", advice="Name a bundle, or set it to where the ring of public keys lies.")
     ring = checker.Ring(load_ring(key_file), trust)
     with clickhouse(options) as database:
-        found = audit(database, ring, witness=kept)
+        found = audit(database, ring, inputs=options.settings.kafka.input_topics, witness=kept)
         store.note(database, Custody(now_ms(), account(), "verified", "site", f"{found.ranges} ranges, {len(found.problems)} problems"))
     return checker.Verdict(found.problems, found.notes, ring.fingerprints, found.records, found.ranges)
 
@@ -179,7 +181,7 @@ def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bo
 
     Hold while a matter is open, again when findings were added, and release it afterwards.
 
-    Exit 0: held; 4: nothing is known of one of SUBJECTS, and the others are held.
+    Exit 0: held; 4: nothing is known of one of SUBJECTS, or several begin so, and the others are held.
     """
     unknown = 0
     with clickhouse(options) as database:

@@ -78,8 +78,8 @@ def label(  # noqa: PLR0913, RUF100  one parameter an option
     the topic trainwatch.labels.v1; one `--from-topic` of a site notes them. One whose finding is not there waits for it, a day at most;
     that it was given up stands in the custody log.
 
-    Exit 0: noted, or ended as asked; 1: a server does not answer, which --from-topic without --once waits for; 2: wrong usage; 3: with
-    --once, one was no label, or was given up; 4: there is no such finding.
+    Exit 0: noted, or ended as asked; 1: a server does not answer: --from-topic without --once needs Kafka to start, and waits for both
+    later; 2: wrong usage; 3: with --once, one was no label, or was given up; 4: there is no such finding.
     """
     said = _said(finding, word, because, note, on_behalf_of or options.settings.operator)
     modes = [name for name, chosen in (("--list", listing), ("--summary", summary), ("--from-topic", from_topic)) if chosen]

@@ -43,7 +43,7 @@ def reveal(options: Options, incident_id: str, pseudonym: str, reason: str, *, a
 
     It needs the key of the pseudonyms, and stands in the custody log before anything is told.
 
-    Exit 0: told; 3: refused; 4: nothing is known under the id, or nobody is found behind the pseudonym.
+    Exit 0: told; 3: refused; 4: nothing is known under the id, or nobody is found behind the pseudonym; 5: several ids begin so.
     """
     from pipeline.cli.incident import read, resolve  # noqa: PLC0415  it holds this command
 

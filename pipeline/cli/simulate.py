@@ -60,7 +60,7 @@ def simulate(
 ) -> None:
     """Write the log records of a simulated cluster, with the truth about them.
 
-    Exit 0: written; 1: the folder cannot be written; 2: wrong usage.
+    Exit 0: written; 1: the disk is full; 2: wrong usage, or the folder cannot be written.
     """
     is_cluster = gpus is not None or acts is not None
     if not is_cluster and ((silent and not plot) or thin or intensity != 1.0):

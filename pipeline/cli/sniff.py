@@ -90,7 +90,10 @@ def _sniffed(
 
     source = SourceReader(settings).reading_of(topic, Line(payload=b"", file=file))
     zone_is_known = zone is not None or source.zone.key != DEFAULT.zone
-    known = Known(zone=zone or source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys)
+    known = Known(
+        zone=zone or source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys,
+        columns=source.columns,
+    )  # fmt: skip
     sniffer = Sniffer(known)
     headers = (("file", os.fsencode(file)),) if file else ()
     try:

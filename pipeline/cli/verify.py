@@ -26,8 +26,8 @@ def verify(ctx: click.Context, as_json: bool, caught_up: bool, no_letters: bool)
 
     May run beside workers: what they have not committed yet is in flight, not wrong.
 
-    Exit 0: read = written + filtered + dead-lettered everywhere; 1: it is not, and the offsets are named, or a server does not
-    answer; 2: wrong settings.
+    Exit 0: read = written + filtered + dead-lettered everywhere; 1: it is not, and the offsets are named, or there is no input topic, or
+    a server does not answer; 2: wrong settings.
     """
     from pipeline.embedded.servers import connected  # noqa: PLC0415  keeps --help quick
     from pipeline.runtime.offsets import read_ends, read_offsets  # noqa: PLC0415

@@ -6,7 +6,8 @@ that nothing changed since then, and nothing about the time before; its custody 
 Holds: the offset of a record is its place in the topic as the files were merged, so the same files give the same roots.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 
 from pipeline.evidence.bundle import Exhibit, Line
@@ -36,22 +37,24 @@ def seal_all(records: Sequence[Record], rows: Sequence[EventRow], sealer: Sealer
     return sealed
 
 
-def exhibits(cited: Collection[str], records: Sequence[Record], rows: Sequence[EventRow], sealed: Sequence[Sealed]) -> Iterator[Exhibit]:
-    """One for each record of which an event is cited; of an event that came twice the first."""
-    lines: dict[Place, list[Line]] = {}
-    wanted: dict[str, Place] = {}
-    for row in rows:
-        place = row.topic, row.offset
-        if row.event_id in cited:
-            wanted.setdefault(row.event_id, place)
-    places = set(wanted.values())
-    for row in rows:
-        if (row.topic, row.offset) in places:
-            raw = row.raw.encode("utf-8", "surrogateescape")
-            lines.setdefault((row.topic, row.offset), []).append(Line(row.index, row.event_id, row.event_time, raw))
-    values: Mapping[Place, bytes | None] = {
-        (each.topic, each.offset): each.value for each in records if (each.topic, each.offset) in places
-    }
-    for place in sorted(places):
-        of = next(each for each in sealed if each.topic == place[0] and each.lo <= place[1] < each.hi)
-        yield Exhibit(of, place[1], tuple(lines[place]), values[place], "events")
+class Exhibits:
+    """Everything that was read and sealed, looked up by event: many incidents ask, each for its own."""
+
+    def __init__(self, records: Sequence[Record], rows: Sequence[EventRow], sealed: Sequence[Sealed]) -> None:
+        self._place: dict[str, Place] = {}  # of an event that came twice the first
+        self._rows: dict[Place, list[EventRow]] = {}
+        for row in rows:
+            self._place.setdefault(row.event_id, (row.topic, row.offset))
+            self._rows.setdefault((row.topic, row.offset), []).append(row)
+        self._values = {(each.topic, each.offset): each.value for each in records}
+        self._sealed: dict[str, list[Sealed]] = {}
+        for each in sorted(sealed, key=lambda each: each.lo):
+            self._sealed.setdefault(each.topic, []).append(each)
+
+    def of(self, cited: Collection[str]) -> Iterator[Exhibit]:
+        """One for each record of which an event is cited."""
+        for place in sorted({self._place[each] for each in cited if each in self._place}):
+            ranges = self._sealed[place[0]]
+            of = ranges[bisect_right(ranges, place[1], key=lambda each: each.lo) - 1]
+            lines = (Line(row.index, row.event_id, row.event_time, row.raw.encode("utf-8", "surrogateescape")) for row in self._rows[place])
+            yield Exhibit(of, place[1], tuple(lines), self._values[place], "events")

@@ -11,8 +11,9 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from typing import Any
 
 import faust
@@ -21,7 +22,7 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from pipeline.errors import ConfigError, FatalError, TrainwatchError
-from pipeline.runtime.abandoned import Abandoned
+from pipeline.runtime.abandoned import Abandoned, Cancelled
 from pipeline.runtime.access import RIGHTS, RIGHTS_ADVICE, reaching
 from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport
 from pipeline.runtime.complaints import hold_back
@@ -198,10 +199,8 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
 
     app.on_rebalance_complete.connect(assigned, weak=False)  # before the seek, while heartbeats run
     app.on_partitions_revoked.connect(revoked, weak=False)  # after the last commit
-    app.task(worker.run_checkpoints)
-    app.task(worker.send_facts)
-    app.task(worker.watch_silences)
-    app.task(worker.watch_offsets)
+    for task in (worker.run_checkpoints, worker.send_facts, worker.watch_silences, worker.watch_offsets):
+        app.task(lasting(app, task))
     return app
 
 
@@ -213,6 +212,22 @@ def _credentials(settings: KafkaSettings) -> Any:
         password, mechanism = options["sasl_plain_password"], options["sasl_mechanism"]
         return SASLCredentials(username=user, password=password, ssl_context=context, mechanism=mechanism)
     return context and SSLCredentials(context)
+
+
+def lasting(app: App, task: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:
+    """A task that ends with the app alone.  One that is cancelled before is an error; Faust goes on without it, and says nothing."""
+
+    @wraps(task)
+    async def run() -> None:
+        with app.noting_failure():
+            try:
+                await task()
+            except asyncio.CancelledError as why:
+                if app.should_stop:
+                    raise
+                raise Cancelled(f"the task {task.__name__} was cancelled, and nobody ends the worker") from why
+
+    return run
 
 
 def _agent(app: App) -> Callable[[Any], Any]:
@@ -263,5 +278,6 @@ def explain(failure: BaseException | None) -> TrainwatchError:
         failure = failure.__cause__ or failure.__context__
     if chain:
         last = chain[-1]
-        return FatalError(f"the worker ended: {type(last).__name__}: {last}", advice="Nothing uncommitted is lost. Start it again.")
+        said = f"{type(last).__name__}: {last}".removesuffix(": ")  # timeouts say nothing
+        return FatalError(f"the worker ended: {said}", advice="Nothing uncommitted is lost. Start it again.")
     return FatalError("the worker ended with an error", advice="The log above says why. Nothing uncommitted is lost: start it again.")

@@ -27,7 +27,7 @@ from typing import Any, Protocol, TypeVar
 from pipeline.errors import TransientError
 from pipeline.evidence.chain import Range, Sealer, value_of
 from pipeline.model.outcome import Publish, Record
-from pipeline.runtime.abandoned import Abandoned
+from pipeline.runtime.abandoned import Abandoned, Cancelled
 from pipeline.runtime.dead_letter import dead_letter
 from pipeline.runtime.partition import Groups, Partition, Source, Work
 from pipeline.runtime.ports import Sink
@@ -109,7 +109,7 @@ class Checkpoint:
 
     def drop(self) -> None:
         """Forget all partitions; what they hold is repeated by the next owner."""
-        self.parts = {}
+        self.parts, self.urgent = {}, False
         self.changed()
 
     def hurry(self) -> None:
@@ -131,8 +131,13 @@ class Checkpoint:
                 if self.parts:
                     await self._run(self.parts)
             except Abandoned as why:
-                self._log.warning("checkpoint abandoned: %s", why)
+                self._log.warning("checkpoint abandoned: %s; the next owner repeats it", why)
                 self.drop()
+            except asyncio.CancelledError as why:
+                self.drop()
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    raise
+                raise Cancelled("a checkpoint was cancelled within, and nobody ends the worker") from why
             except BaseException:
                 self.drop()
                 raise
@@ -184,7 +189,11 @@ class Checkpoint:
         for source, work in works.items():
             part = parts[source]
             if not part.intend(work, groups[source]) and not await self._refused_before(part, work):
-                self._log.warning("%s: other rows than intended for offsets %d to %d", source, work.lo, work.hi)
+                self._log.warning(
+                    "%s: other rows than intended for offsets %d to %d: another release or other settings than before the crash, perhaps; "
+                    "ClickHouse is asked what is there",
+                    *(source, work.lo, work.hi - 1),
+                )
                 part.reconcile(work, await self._landed(part.incarnation, work))
             if write := part.intent_write(work):
                 intents[source] = [write]
@@ -222,7 +231,7 @@ class Checkpoint:
                 "%s: %s at offsets %d to %d than before the crash: root %s, now %s",
                 work.source,
                 "EVIDENCE FORK: other records" if forked else "evidence: other lines, by another release or other settings,",
-                *(work.lo, work.hi, before.root, sealed.root),
+                *(work.lo, work.hi - 1, before.root, sealed.root),
             )
             if forked:
                 self.forked(work.source.topic)

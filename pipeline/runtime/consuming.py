@@ -6,8 +6,8 @@ a group says when its work is done.
 Holds: what Kafka's client raises within is BrokerUnavailable or ConfigError to whoever asked.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from kafka import KafkaConsumer
@@ -33,10 +33,23 @@ def consumer(settings: KafkaSettings, **options: Any) -> Iterator[Any]:
 def ends_of(reader: Any, parts: Iterable[Any], *, begins: bool = False) -> dict[Any, int]:
     """Where each partition ends, or begins.  Raises KafkaError, also when one has no leader for ENDS_MS.
 
-    Asked one by one: of several, the client leaves out without a word those whose leader it does not know.
+    Of several, the client forgets those whose leader it does not know, and ends with a KeyError as a rule; of one it waits for the leader.
     """
-    ask = reader.beginning_offsets if begins else reader.end_offsets
-    return {part: int(ask([part], timeout_ms=ENDS_MS)[part]) for part in parts}
+    ask, parts, found = (reader.beginning_offsets if begins else reader.end_offsets), list(parts), {}
+    with suppress(KeyError):
+        found = ask(parts, timeout_ms=ENDS_MS)
+    return {part: int(found[part] if part in found else ask([part], timeout_ms=ENDS_MS)[part]) for part in parts}
+
+
+def offsets_at(reader: Any, parts: Iterable[Any], moment: int, ends: Mapping[Any, int]) -> dict[Any, int]:
+    """The first offset of each partition at or behind a moment (UTC ms), else its end.  Raises KafkaError.
+
+    Of several, the client answers None for one without a leader as for one without such a record: that one is asked for again, alone.
+    """
+    moments = dict.fromkeys(parts, max(moment, 0))
+    found = reader.offsets_for_times(dict(moments)) if moments else {}
+    offsets = {part: found[part] or reader.offsets_for_times({part: at})[part] for part, at in moments.items()}
+    return {part: at.offset if at else ends[part] for part, at in offsets.items()}
 
 
 def record_of(found: Any) -> Record:

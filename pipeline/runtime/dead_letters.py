@@ -22,6 +22,7 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from pipeline.errors import BrokerUnavailable, TrainwatchError
 from pipeline.runtime.access import absent, answering, client
+from pipeline.runtime.consuming import ends_of, offsets_at
 from pipeline.runtime.dead_letter import Letter, read_letter
 from pipeline.settings import KafkaSettings
 from pipeline.sink.account import Sighted, Wanted
@@ -169,11 +170,10 @@ class Letters:
         """All letters, and what the notes say of them, partition by partition in their order; `since` (UTC ms) leaves earlier ones out."""
         parts = [TopicPartition(self.topic, number) for number in self._partitions]
         with self._reading():
-            first = self._consumer.beginning_offsets(parts)
-            if since is not None:
-                found = self._consumer.offsets_for_times(dict.fromkeys(parts, max(since, 0)))
-                ends = self._consumer.end_offsets(parts)
-                first = {part: found[part].offset if found.get(part) else ends[part] for part in parts}
+            if since is None:
+                first = ends_of(self._consumer, parts, begins=True)
+            else:
+                first = offsets_at(self._consumer, parts, since, ends_of(self._consumer, parts))
         for record in self._records(first, progress):
             if any(name == NOTE_HEADER for name, _ in record.headers):
                 yield from _told(record)
@@ -191,7 +191,7 @@ class Letters:
         for partition in sorted(wanted.keys() & set(self._partitions)):
             part = TopicPartition(self.topic, partition)
             with self._reading():
-                begin, end = self._consumer.beginning_offsets([part])[part], self._consumer.end_offsets([part])[part]
+                begin, end = ends_of(self._consumer, [part], begins=True)[part], ends_of(self._consumer, [part])[part]
             offsets = sorted(offset for offset in wanted[partition] if begin <= offset < end)
             if offsets:
                 for record in self._records({part: offsets[0]}, lambda _, __: None, {part: offsets[-1] + 1}):
@@ -200,7 +200,7 @@ class Letters:
 
     def _records(self, first: Mapping[Any, int], progress: Progress, until: Mapping[Any, int] | None = None) -> Iterator[Any]:
         with self._reading():
-            ends = until or self._consumer.end_offsets(list(first))
+            ends = until or ends_of(self._consumer, first)
             left = {part: end for part, end in ends.items() if end > first[part]}
             total = sum(end - first[part] for part, end in left.items())
             self._consumer.assign(list(left))
@@ -263,7 +263,7 @@ class Letters:
     def _first_time(self, part: TopicPartition) -> int | None:
         """Time of the first record, where some before it were deleted."""
         with self._reading():
-            begin = self._consumer.beginning_offsets([part])[part]
+            begin = ends_of(self._consumer, [part], begins=True)[part]
         record = next(self._records({part: begin}, lambda _, __: None, {part: begin + 1}), None) if begin else None
         return None if record is None else int(record.timestamp)
 

@@ -152,6 +152,7 @@ def _found(topic: Any, config: dict[str, str]) -> Found:
     return Found(
         partitions=len(topic["partitions"]),
         replicas=min((len(part["replica_nodes"]) for part in topic["partitions"]), default=0),
+        leaderless=frozenset(int(part["partition_index"]) for part in topic["partitions"] if int(part["leader_id"]) < 0),
         config=config,
         rights=frozenset(map(str, rights)) if rights else None,
     )

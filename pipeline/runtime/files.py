@@ -266,7 +266,9 @@ class RawFile:
 
 
 def _reading(source: SourceReading, reference: int) -> Reading:
-    return Reading(zone=source.zone, reference_time=reference, host=source.host, job=source.job, json_keys=source.json_keys)
+    return Reading(
+        zone=source.zone, reference_time=reference, host=source.host, job=source.job, json_keys=source.json_keys, columns=source.columns
+    )
 
 
 def _topic_named(name: str, settings: Settings) -> str:

@@ -78,7 +78,8 @@ class Guard:
             for some in _apart(records, part.raised):
                 self._fold_facts(part, some)
         if before is not None:
-            self._log.error("%s: offsets %d to %d were deleted before they were read", part.source, part.applied, records[0].offset)
+            last = min(part.log_start, records[0].offset) - 1
+            self._log.error("%s: offsets %d to %d were deleted before they were read", part.source, part.applied, last)
             part.marks.lose_all(before[0], part.marks.reached()[1])
 
     def wake(self, part: Partition) -> bool:

@@ -32,7 +32,7 @@ from pipeline.ingest.stored import StoredRecord, StoredRow
 from pipeline.model.instants import MINUTE_MS
 from pipeline.model.outcome import Record
 from pipeline.runtime.access import answering
-from pipeline.runtime.consuming import consumer, record_of
+from pipeline.runtime.consuming import consumer, ends_of, offsets_at, record_of
 from pipeline.runtime.dead_letter import Letter
 from pipeline.runtime.dead_letters import Letters
 from pipeline.settings import KafkaSettings
@@ -97,7 +97,7 @@ class KafkaHistory:
                 for number in sorted(self._consumer.partitions_for_topic(topic) or ())
             ]
             self._first, self._end = self._bounds(parts, span)
-            beginning = self._consumer.beginning_offsets(parts) if parts else {}
+            beginning = ends_of(self._consumer, parts, begins=True)
             self._opened = opened.pop_all()
         self._deleted = {part: offset for part, offset in beginning.items() if 0 < offset == self._first[part] and offset < self._end[part]}
         self.total = sum(self._end[part] - self._first[part] for part in parts)
@@ -118,16 +118,9 @@ class KafkaHistory:
 
     def _bounds(self, parts: Sequence[Any], span: Span) -> tuple[dict[Any, int], dict[Any, int]]:
         """First offset, and the one behind the last, of each partition."""
-        if not parts:
-            return {}, {}
-        ends: dict[Any, int] = self._consumer.end_offsets(parts)
-
-        def at(moment: int) -> dict[Any, int]:
-            found = self._consumer.offsets_for_times(dict.fromkeys(parts, max(moment, 0)))
-            return {part: found[part].offset if found.get(part) else ends[part] for part in parts}
-
-        first = at(span.begin)
-        behind = ends if span.end is None else at(span.end)
+        ends = ends_of(self._consumer, parts)
+        first = offsets_at(self._consumer, parts, span.begin, ends)
+        behind = ends if span.end is None else offsets_at(self._consumer, parts, span.end, ends)
         return first, {part: max(behind[part], first[part]) for part in parts}
 
     def _merged(self) -> Iterator[Any]:

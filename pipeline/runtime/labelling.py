@@ -9,7 +9,8 @@ A label may be quicker than its finding, which has to come through the pipeline:
 offset that is committed stays before it, so that whoever reads next has it again.
 
 Who may write the topic may label, under whatever name: the rights on the topic are the gate, and the log says that a label came through it.
-A label counts from the broker's time, so that one that waited does not stand above what was said meanwhile.
+A label counts from the broker's time, so that one that waited does not stand above what was said meanwhile.  On a topic on which senders
+write the time, one whose time cannot be counts from now, and does not wait.
 
 Holds: an offset is committed only after its label stands or its end is on record; one that comes again is known by its id and content and
 is not written twice; a value that is none is told and passed over, and holds up nobody.
@@ -87,6 +88,19 @@ def said_at(record: Record, now: int) -> int:
     return record.timestamp if 0 < record.timestamp < now else now
 
 
+def waited(record: Record, now: int) -> int:
+    """For how long, ms; as long as one may, where its time cannot be: it would not grow older, and hold back the offset for ever."""
+    return now - record.timestamp if 0 < record.timestamp < now + HOUR_MS else WAIT_MS
+
+
+def missing(record: Record, said: labels.Said, now: int) -> str:
+    """Why it is given up."""
+    there_is_none = f"there is no finding {said.finding}"
+    if waited(record, now) == now - record.timestamp:
+        return f"{there_is_none} {waited(record, now) / HOUR_MS:.0f} h later"
+    return f"{there_is_none} now, and a record of the time {record.timestamp} cannot wait: set message.timestamp.type=LogAppendTime"
+
+
 class Kept(NamedTuple):
     """A label, and the record by which it came."""
 
@@ -119,7 +133,7 @@ class Waiting:
         ready = [each for each in self._kept.values() if each.said.finding in there]
         left = [each for each in self._kept.values() if each.said.finding not in there]
         surplus = len(left) - WAITING_MAX
-        over = [each for place, each in enumerate(left) if place < surplus or now - said_at(each.record, now) >= WAIT_MS]
+        over = [each for place, each in enumerate(left) if place < surplus or waited(each.record, now) >= WAIT_MS]
         return ready, over
 
     def forget(self, done: Iterable[Kept]) -> None:
@@ -228,7 +242,7 @@ class Labeller:
         return True
 
     def _give_up(self, record: Record, said: labels.Said, now: int) -> None:
-        why = f"there is no finding {said.finding} {(now - said_at(record, now)) / HOUR_MS:.0f} h later"
+        why = missing(record, said, now)
         self._say(f"{record.topic}/{record.partition}@{record.offset}: given up: {why}")
         labels.give_up(self._database, said, self._sender(said), now, why)
 

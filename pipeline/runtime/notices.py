@@ -1,5 +1,8 @@
 """A value of the topics findings or incidents in; what a webhook is sent of it, and its signature, out.
 
+A name is sent of an incident that gives one, and of nothing else: a finding's `actor` is the account that its records name, and whether
+its holder acted is weighed by the incident.
+
 Pure: no clock, no network.  What a notice says came from logs, so text for chats loses control characters and all that a chat would take
 for markup or for calling somebody.
 
@@ -24,6 +27,8 @@ KINDS = {FINDINGS: "finding", INCIDENTS: "incident"}
 TEXT_MAX = 1500
 RETRACTED = "retracted"
 PAYLOAD_VERSION = 1
+UNTOLD = "told by its incident, if it names anybody"
+OCSF_ACTOR = "unmapped.trainwatch.canonical.actor"  # the observable
 # Fullwidth twins: they read the same, and no chat takes them for markup.
 INERT = {ord(char): ord(char) + 0xFEE0 for char in "<>&@*`[]"}
 
@@ -41,7 +46,7 @@ class Notice(msgspec.Struct, frozen=True, kw_only=True):
     summary: str
     about: str
     owner: str
-    actor: str  # named, or empty
+    actor: str  # whom an incident names, or empty
     withheld: str
     cause_time: int  # UTC ms
     effect_time: int
@@ -79,8 +84,8 @@ def _finding(body: Mapping[str, Any], revision: int) -> Notice:
         summary=str(body["summary"]),
         about=f"{kind} {name} ({cluster})",
         owner=str(body["owner"]),
-        actor=str(body["actor"]),
-        withheld=str(body["actor_withheld"]),
+        actor="",
+        withheld=UNTOLD,
         cause_time=int(body["cause_time"]),
         effect_time=int(body["effect_time"]),
         detector=str(body["detector"]),
@@ -127,7 +132,20 @@ class Circumstances(msgspec.Struct, frozen=True):
 
 def payload(form: str, notice: Notice, value: bytes, known: Circumstances) -> bytes:
     """The body of the request; the same bytes at every try."""
-    return value if form == "ocsf" else orjson.dumps(FORMS[form](notice, known), option=orjson.OPT_SORT_KEYS)
+    if form == "ocsf":
+        return unnamed(value) if notice.kind == KINDS[FINDINGS] else value
+    return orjson.dumps(FORMS[form](notice, known), option=orjson.OPT_SORT_KEYS)
+
+
+def unnamed(value: bytes) -> bytes:
+    """The value of a finding without whom its records name; byte for byte the same where they name nobody."""
+    body = orjson.loads(value)
+    canonical = body.get("unmapped", {}).get("trainwatch", {}).get("canonical", {})
+    if not canonical.get("actor"):
+        return value
+    canonical |= {"actor": "", "actor_withheld": UNTOLD}
+    body["observables"] = [each for each in body.get("observables", ()) if each["name"] != OCSF_ACTOR]
+    return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 
 def _json(notice: Notice, known: Circumstances) -> dict[str, Any]:

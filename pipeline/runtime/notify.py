@@ -22,7 +22,7 @@ from pipeline.errors import ConfigError, RejectedRecord
 from pipeline.model.instants import HOUR_MS
 from pipeline.runtime import webhook
 from pipeline.runtime.access import absent, answering, told
-from pipeline.runtime.consuming import consumer
+from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.runtime.notices import FINDINGS, INCIDENTS, Circumstances, Notice, payload, read, signature
 from pipeline.runtime.notify_book import Book, Due, Word
 from pipeline.runtime.webhook import Address, Answer
@@ -103,8 +103,7 @@ class Notifier:
         """Whether all that is on the topics was taken.  Raises BrokerUnavailable."""
         with answering(self._kafka, UNREAD):
             parts = list(self._consumer.assignment())
-            ends = self._consumer.end_offsets(parts) if parts else {}
-            return bool(parts) and all(self._consumer.position(part) >= end for part, end in ends.items())
+            return bool(parts) and all(self._consumer.position(part) >= end for part, end in ends_of(self._consumer, parts).items())
 
     def _take(self, seconds: float) -> tuple[int, int]:
         taken = refused = 0

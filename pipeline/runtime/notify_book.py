@@ -22,7 +22,7 @@ import msgspec
 
 from pipeline.errors import ConfigError, FatalError
 from pipeline.model.instants import DAY_MS, MINUTE_MS
-from pipeline.runtime.notices import LEVELS, RETRACTED, Circumstances, Notice
+from pipeline.runtime.notices import FINDINGS, KINDS, LEVELS, RETRACTED, UNTOLD, Circumstances, Notice
 from pipeline.settings import NotifySettings, TargetSettings
 
 VERSION = 1
@@ -220,17 +220,24 @@ class Book:
 
     def _due(self, settings: NotifySettings, now: int) -> list[Due]:
         seen = self._seen()
-        found = []
+        return [
+            each for each in self._untold(settings, now, seen) if seen.ready(each.word.notice, each.target.name, settings.tries_max, now)
+        ]
+
+    def failing(self, settings: NotifySettings, now: int) -> list[Due]:
+        """What a target has not taken so far and is still to hear: waiting for its next try, or given up."""
+        seen = self._seen()
+        return [each for each in self._untold(settings, now, seen) if seen.tried(each.word.notice, each.target.name)]
+
+    def _untold(self, settings: NotifySettings, now: int, seen: "_Seen") -> Iterator[Due]:
         for word in self._words(aged=False):
             notice = word.notice
             acknowledged, snoozed = seen.answered(notice.id)
             for target in settings.targets if snoozed <= now else ():
                 told = seen.told[notice.id].get(target.name)
                 minutes = wanted(target, word, acknowledged=bool(acknowledged), now=now)
-                fits = _is_first(minutes, notice) if told is None else _is_change(told, notice)
-                if fits and seen.ready(notice, target.name, settings.tries_max, now):
-                    found.append(Due(target, word, Circumstances(minutes or 0, acknowledged)))
-        return found
+                if _is_first(minutes, notice) if told is None else _is_change(told, notice):
+                    yield Due(target, word, Circumstances(minutes or 0, acknowledged))
 
     def standings(self, now: int) -> list[Standing]:
         """All that is known, the newest first."""
@@ -246,8 +253,11 @@ class Book:
 
     def _words(self, *, aged: bool = True) -> Iterator[Word]:
         sql = "SELECT notice, value, since, aged FROM words WHERE aged <= ? ORDER BY since, id"
-        for notice, value, since, old in self._file.execute(sql, (aged,)).fetchall():
-            yield Word(msgspec.json.decode(notice, type=Notice), value, since, bool(old))
+        for text, value, since, old in self._file.execute(sql, (aged,)).fetchall():
+            notice = msgspec.json.decode(text, type=Notice)
+            if notice.kind == KINDS[FINDINGS] and notice.actor:  # noted by a release that told it
+                notice = msgspec.structs.replace(notice, actor="", withheld=UNTOLD)
+            yield Word(notice, value, since, bool(old))
 
     def _seen(self) -> "_Seen":
         return _Seen(
@@ -280,8 +290,13 @@ class _Seen:
 
     def ready(self, notice: Notice, target: str, tries_max: int, now: int) -> bool:
         """Not given up, and not waiting for its next try; a newer revision starts anew."""
-        revision, tries, following, _ = self.tries[notice.id].get(target, (-1, 0, 0, ""))
-        return bool(revision != notice.revision or (tries < tries_max and following <= now))
+        _, tries, following, _ = self.tries[notice.id].get(target, (-1, 0, 0, ""))
+        return not self.tried(notice, target) or (tries < tries_max and following <= now)
+
+    def tried(self, notice: Notice, target: str) -> bool:
+        """Whether this revision was refused."""
+        revision, tries, _, _ = self.tries[notice.id].get(target, (-1, 0, 0, ""))
+        return bool(revision == notice.revision and tries)
 
 
 def _is_first(minutes: int | None, notice: Notice) -> bool:

@@ -9,7 +9,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from kafka.errors import RetriableError
 
 from pipeline.runtime.access import answering, client
-from pipeline.runtime.consuming import consumer
+from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.settings import KafkaSettings
 from pipeline.sink.account import Offsets, Place
 
@@ -25,14 +25,14 @@ def read_offsets(settings: KafkaSettings, topics: Iterable[str]) -> list[Offsets
             if topic in existing
             for partition in sorted(found.partitions_for_topic(topic) or ())
         ]
-        begin, end = found.beginning_offsets(asked), found.end_offsets(asked)
+        begin, end = ends_of(found, asked, begins=True), ends_of(found, asked)
     return [Offsets(part.topic, part.partition, begin[part], end[part], committed.get((part.topic, part.partition), 0)) for part in asked]
 
 
 def read_ends(settings: KafkaSettings, places: Sequence[Place]) -> Mapping[Place, int]:
     """The offset behind the last, per partition.  Raises BrokerUnavailable."""
     with consumer(settings) as found:
-        ends = found.end_offsets([TopicPartition(*place) for place in places])
+        ends = ends_of(found, (TopicPartition(*place) for place in places))
     return {(part.topic, part.partition): end for part, end in ends.items()}
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from kafka import TopicPartition
 
-from pipeline.runtime.consuming import consumer
+from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.settings import KafkaSettings
 
 READ_MS = 5000  # longest wait for one record
@@ -23,7 +23,7 @@ def read_originals(settings: KafkaSettings, spots: Iterable[Spot]) -> dict[Spot,
             pair = TopicPartition(topic, partition)
             if partition not in (reader.partitions_for_topic(topic) or ()):
                 continue
-            if not reader.beginning_offsets([pair])[pair] <= offset < reader.end_offsets([pair])[pair]:
+            if not ends_of(reader, [pair], begins=True)[pair] <= offset < ends_of(reader, [pair])[pair]:
                 continue
             reader.assign([pair])
             reader.seek(pair, offset)

@@ -167,9 +167,10 @@ class Partition:
         if self.saved is None:
             self.applied = first
             self.saved = Meta(VERSION, 0, first, incarnation)
-        if end < self.applied or (self.intent is not None and end < self.intent.hi):
+        reached = max(self.applied, self.intent.hi if self.intent else 0)
+        if end < reached:
             raise StateIncompatible(
-                f"{self.source}: state is at offset {self.applied}, but the topic ends at {end}: it was deleted and made again",
+                f"{self.source}: read up to offset {reached}, but the topic ends at {end}: it was made again, or lost its newest records",
                 advice="Delete the state topic of this input too, or point kafka.topic_prefix at a new one.",
             )
         return self.saved
@@ -318,8 +319,8 @@ class Partition:
             work.intent = msgspec.structs.replace(anew, tables={**done, **anew.tables})
         else:
             raise StateIncompatible(
-                f"{self.source}: offsets {intent.lo} to {intent.hi} are written in part ({dict(landed)}), and their rows cannot be made "
-                f"again as they were: settings digest {intent.settings_digest} then, {self._settings_digest} now",
+                f"{self.source}: offsets {intent.lo} to {intent.hi - 1} are written in part ({dict(landed)}), and their rows cannot be "
+                f"made again as they were: settings digest {intent.settings_digest} then, {self._settings_digest} now",
                 advice="Start the worker once with the settings and release of before, then with the new ones.",
             )
 

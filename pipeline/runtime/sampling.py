@@ -13,7 +13,7 @@ from kafka import TopicPartition
 from pipeline.errors import BrokerUnavailable, ConfigError
 from pipeline.model.outcome import Record
 from pipeline.runtime.access import answering
-from pipeline.runtime.consuming import consumer, record_of
+from pipeline.runtime.consuming import consumer, ends_of, record_of
 from pipeline.settings import KafkaSettings
 
 CLIENT = "trainwatch-sniff"
@@ -34,7 +34,7 @@ def newest(settings: KafkaSettings, topic: str, wanted: int) -> Iterator[Record]
 
 def _read(reader: Any, topic: str, wanted: int) -> Iterator[Record]:
     parts = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
-    begins, ends = reader.beginning_offsets(parts), reader.end_offsets(parts)
+    begins, ends = ends_of(reader, parts, begins=True), ends_of(reader, parts)
     left = {part: end for part, end in ends.items() if end > begins[part]}
     reader.assign(list(left))
     share = -(-wanted // max(len(left), 1))

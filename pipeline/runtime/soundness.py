@@ -59,6 +59,7 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
 
     partitions: int
     replicas: int
+    leaderless: frozenset[int] = frozenset()  # partitions that nobody can read or write now
     config: Mapping[str, str] = {}  # empty: the account may not ask
     rights: frozenset[str] | None = None  # None: the broker does not tell
 
@@ -183,6 +184,9 @@ def _topic(topic: Topic, found: Found | None, workers: int) -> Line:
     if topic.role == "state" and found.partitions != topic.partitions:
         advice = "deploy/runbooks/partition-growth.md: the state topic of an input grows with it; facts topics never grow."
         return fail("kafka", what, f"{shown}, what it is of has {topic.partitions}", advice)
+    if found.leaderless:
+        shown = f"{shown}, without a leader: {', '.join(map(str, sorted(found.leaderless)))}"
+        return fail("kafka", what, shown, "Bring the brokers back that have its replicas: workers stop at it, and lose nothing.")
     if found.rights is not None and (missing := _needed(topic) - found.rights):
         advice = "`trainwatch topics acl` lists what the account needs: have it granted."
         return fail("kafka", what, f"this account may not {', '.join(sorted(missing))}", advice)

@@ -37,7 +37,7 @@ from pipeline import __version__
 from pipeline.errors import BrokerUnavailable, ConfigError, StateIncompatible
 from pipeline.model.sealed import ChainHead
 from pipeline.runtime.access import answering, client
-from pipeline.runtime.consuming import consumer
+from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.runtime.state_log import LogReader, LogWriter, Write
 from pipeline.runtime.state_record import CLAIM, META, NOBODY, RAISED, VERSION, Claim, Meta, Owner, key, pack
 from pipeline.settings import KafkaSettings, Settings
@@ -134,7 +134,7 @@ def _log(source: Any, part: TopicPartition) -> tuple[dict[str, bytes], int]:
     """The records that are not deleted, in log order, and the offset behind the last.  Raises BrokerUnavailable."""
     log: dict[str, bytes] = {}
     source.assign([part])
-    end, first = source.end_offsets([part])[part], source.beginning_offsets([part])[part]
+    end, first = _end(source, part), _first(source, part)
     source.seek(part, first)
     while source.position(part) < end:
         polled = source.poll(timeout_ms=SILENCE_MS).get(part, ())
@@ -370,14 +370,14 @@ def _meta(source: Any, part: Part, meta: Meta, anew: bool) -> Meta:
     return meta
 
 
-def _first(source: Any, part: Part) -> int:
+def _first(source: Any, part: Part | TopicPartition) -> int:
     where = TopicPartition(part.topic, part.partition)
-    return int(source.beginning_offsets([where])[where])
+    return ends_of(source, [where], begins=True)[where]
 
 
 def _end(source: Any, part: Part | TopicPartition) -> int:
     where = TopicPartition(part.topic, part.partition)
-    return int(source.end_offsets([where])[where])
+    return ends_of(source, [where])[where]
 
 
 def _send(producer: Any, to: TopicPartition, writes: list[Write]) -> list[int]:

@@ -39,6 +39,7 @@ log = logging.getLogger("trainwatch.worker")
 
 FETCH_BYTES = 1 << 20  # per partition and fetch, while reading state: dozens of partitions are in memory at once
 POLL_MS = 200
+STILL_SECONDS = 30.0  # of reading, until a line says that it goes on
 SLICE_SECONDS = 0.02  # of reading, in which nothing else runs
 Take = Callable[[str, bytes | None], None]
 Prove = Callable[[Mapping[Source, int]], Awaitable[None]]  # raises Abandoned when we are no longer a member
@@ -139,10 +140,14 @@ class StateTopics:
     async def _read(self, consumer: Any, takers: Mapping[Source, Take], until: Mapping[Source, str], current: Callable[[], bool]) -> None:
         sources = {self._state_partition(source): source for source in takers}
         missing = set(sources)
-        began = time.monotonic()
+        began = told = time.monotonic()
         while missing:
             if not current():
                 raise Abandoned("the group rebalanced while state was read")
+            if time.monotonic() - told > STILL_SECONDS:
+                told = time.monotonic()
+                first = min(missing)
+                log.info("state is still read: %d of %d partitions left, %s/%d among them", len(missing), len(sources), *first)
             for partition, records in (await consumer.getmany(*missing, timeout_ms=POLL_MS)).items():
                 source = sources[partition]
                 take = takers[source]

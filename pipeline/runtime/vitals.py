@@ -113,7 +113,7 @@ class Vitals:
 
     def unread(self, why: Exception) -> None:
         """The broker did not tell where its topics end."""
-        self.health.unread(f"{type(why).__name__}: {why}")
+        self.health.unread(repr(why))
 
     def look(self, parts: Mapping[Source, Partition], readings: Iterable[Reading], unsent_bytes: int) -> None:
         """Where all owned partitions stand."""

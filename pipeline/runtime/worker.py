@@ -23,7 +23,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from pipeline.errors import StateIncompatible
+from pipeline.errors import BrokerUnavailable, StateIncompatible
 from pipeline.evidence.chain import Sealer
 from pipeline.evidence.signing import load_signer
 from pipeline.model.facts import Fact, encode_fact
@@ -52,7 +52,8 @@ SEND_SECONDS = 0.03  # facts leave this often
 REST_SHARE = 0.25  # of the interval that is left between two checkpoints, however long one takes
 LOOK_SECONDS = 3.0  # offsets are looked at this often
 QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
-OFFSETS_SECONDS = 5.0  # longest wait for the offsets of a look at silences, which is skipped then; a take-over waits longer
+OFFSETS_SECONDS = 5.0  # longest wait for the offsets of a look at silences, which is skipped then
+TAKE_OVER_SECONDS = 30.0  # and of a take-over, which ends the worker then
 READ_AGAIN_MS = 5000  # longest wait for one record that is read again
 HOMES_LOOKED_AT = 1000  # cases of a partition; of a topic that has grown by one partition half are elsewhere
 UNSENT_BYTES_MAX = 32 << 20  # of facts; more, and folding waits
@@ -197,9 +198,16 @@ class Worker:
         sources = [source for source in self.membership.assigned() if any(source.topic in stage.reads for stage in self._topology.stages)]
         if not sources:
             return {}
+        self._log.info("generation %d: taking over %d partitions", generation, len(sources))
         taken = await state.take_over(sources, generation, self._prove, self._began, lambda: self.membership.current() == generation)
         self._reached("claimed")
-        first, end = await self._topic_offsets(sources, patience_seconds=6 * OFFSETS_SECONDS)
+        try:
+            first, end = await self._topic_offsets(sources, patience_seconds=TAKE_OVER_SECONDS)
+        except TimeoutError as why:
+            raise BrokerUnavailable(
+                f"no offsets of the {len(sources)} partitions that are taken over came in {TAKE_OVER_SECONDS:.0f} s",
+                advice="Look for partitions without a leader (`trainwatch check`), then start it again: nothing uncommitted is lost.",
+            ) from why
         parts = {}
         for source, (owner, read) in taken.items():
             parts[source] = part = Partition(source, self._topology.stage_of(source.topic), self._settings, owner, read)
@@ -231,6 +239,8 @@ class Worker:
         """The last checkpoint has run."""
         self._vitals.dropped()
         if self.checkpoint is not None:
+            if self.checkpoint.parts:
+                self._log.info("%d partitions given back: the group rebalances, or the worker ends", len(self.checkpoint.parts))
             self._reached("revoked")
             self.checkpoint.drop()
 
@@ -275,7 +285,7 @@ class Worker:
                 try:
                     await self._advance_silent(checkpoint)
                 except (KafkaError, TimeoutError, Abandoned) as why:  # nothing was said: the next round tries again
-                    self._log.info("silences not looked at: %s", why)
+                    self._log.info("silences not looked at: %r", why)
             for part in list(checkpoint.parts.values()):
                 if getattr(part.state, "stale", ()):  # goes on by itself while facts come
                     await self._wake(checkpoint, part)

@@ -30,31 +30,40 @@ if TYPE_CHECKING:
 AT_ONCE = 200_000  # lines emptied by one mutation: as many as are held in memory
 REASONS_AT_ONCE = 2000
 FIELDS = tuple(field.name for field in msgspec.structs.fields(Erasure))
-LINES = """
+CLOSED = """
+SELECT incident_id FROM {db}.incident_journal WHERE action = 'status' GROUP BY incident_id HAVING argMax(value, at) = 'closed'
+"""
+# A large incident lists some of its findings and counts all.  One that no incident lists is counted by one in whose time it falls, and by
+# which is written down nowhere: so it is over only when all that may count it are closed.
+COUNTED_BY_CLOSED = f"""
+SELECT f.finding_id FROM {{db}}.findings_current AS f INNER JOIN
+(
+    SELECT cluster, first_time, last_time, incident_id IN ({CLOSED}) AS closed
+    FROM {{db}}.incidents_current AS i LEFT JOIN
+    (SELECT incident_id, uniqExact(finding_id) AS listed FROM {{db}}.incident_findings_current GROUP BY incident_id) AS l USING incident_id
+    WHERE i.status != 'retracted' AND i.findings > l.listed
+) AS counting ON counting.cluster = f.cluster
+WHERE f.effect_time >= counting.first_time AND f.effect_time <= counting.last_time
+GROUP BY f.finding_id HAVING min(counting.closed)
+"""  # noqa: S608  our own names
+LINES = f"""
 SELECT _topic, _incarnation, _partition, _offset, _index, event_id, sha256,
-    event_id IN (SELECT event_id FROM {db}.events_held) AS held,
+    event_id IN (SELECT event_id FROM {{db}}.events_held) AS held,
     event_id IN
     (
-        SELECT event_id FROM {db}.finding_evidence_current WHERE finding_id IN
+        SELECT event_id FROM {{db}}.finding_evidence_current WHERE finding_id IN
         (
-            SELECT finding_id FROM {db}.findings_current WHERE status != 'retracted' AND
+            SELECT finding_id FROM {{db}}.findings_current WHERE status != 'retracted' AND
             (
-                finding_id NOT IN (SELECT finding_id FROM {db}.incident_findings_current)
-                OR finding_id IN
-                (
-                    SELECT finding_id FROM {db}.incident_findings_current WHERE incident_id NOT IN
-                    (
-                        SELECT incident_id FROM {db}.incident_journal WHERE action = 'status'
-                        GROUP BY incident_id HAVING argMax(value, at) = 'closed'
-                    )
-                )
+                finding_id IN (SELECT finding_id FROM {{db}}.incident_findings_current WHERE incident_id NOT IN ({CLOSED}))
+                OR finding_id NOT IN (SELECT finding_id FROM {{db}}.incident_findings_current) AND finding_id NOT IN ({COUNTED_BY_CLOSED})
             )
         )
     ) AS cited
-FROM {db}.events
+FROM {{db}}.events
 WHERE raw != '' AND (event_id IN %(ids)s OR (actor = %(actor)s AND actor != ''))
     AND ts >= fromUnixTimestamp64Milli(%(since)s) AND ts < fromUnixTimestamp64Milli(%(until)s)
-"""
+"""  # noqa: S608  same
 GOING = f"SELECT * FROM ({LINES}) WHERE NOT (held OR cited) ORDER BY 1, 2, 3, 4, 5 LIMIT %(most)s"  # noqa: S608  our own names
 STAYING = f"SELECT * FROM ({LINES}) WHERE held OR cited ORDER BY 1, 2, 3, 4, 5 LIMIT %(most)s"  # noqa: S608  same
 SAID = "FROM {db}.erasures WHERE time = fromUnixTimestamp64Milli(%(time)s) AND account = %(account)s"

@@ -4,13 +4,15 @@
          │ leaves  ── do they give the root?
     events ─────────── is each stored line one that was sealed, with its times, and is each sealed line there?
     erasures ───────── or, where a line is gone, did the site sign that it was erased, and why?
-    sink_ranges ────── does each finished range have a root?
+    sink_ranges ────── does each finished range have a root?  All of a partition are missed where others were sealed a day before
 
 The rules are those of `verify.py`, which judges bundles.  Nothing is changed; ranges and rows near the end of their retention, which the
-server may drop one before the other, are not missed.  May run beside workers: what is not noted as finished is not missed either.
+server may drop one before the other, are not missed.  May run beside workers: what is not noted as finished is not missed either.  What
+leaves no gap in the tables, because all that speaks of it is gone, only a witness can miss; the audit says so.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -28,6 +30,21 @@ from pipeline.sink.verify import TTL_MARGIN_DAYS
 CHUNK_RANGES = 200  # with their leaves and rows in memory at once
 PROBLEMS_MAX = 1000  # named; the rest is counted by nobody, since that many are one fault
 
+PLACES_MAX = 5
+NO_WITNESS = (
+    "no witness was asked: the holder of the key could have sealed a second history, and what was taken away together with all that "
+    "speaks of it leaves no gap (--witness)"
+)
+# Workers are started again one by one when a key is new, so not all partitions are sealed from one moment on.
+CHAINLESS = """
+SELECT topic, partition, min(lo), max(hi), uniqExact(lo, hi),
+    max(_inserted) > (SELECT if(count() = 0, toDateTime('2100-01-01'), min(sealed_time) + toIntervalDay(1)) FROM {db}.evidence_roots)
+FROM {db}.sink_ranges
+WHERE topic IN %(inputs)s AND hi > lo AND _inserted > now() - toIntervalDay(%(days)s)
+    AND (topic, partition, incarnation) NOT IN (SELECT topic, partition, incarnation FROM {db}.evidence_roots)
+GROUP BY topic, partition, incarnation ORDER BY topic, partition
+"""
+
 Entry = Mapping[str, Any]
 
 
@@ -42,14 +59,23 @@ class Audit(msgspec.Struct):
     erased: dict[str, int] = {}  # reason -> lines
 
 
-def audit(database: Database, ring: Ring, *, witness: Sequence[Any] = (), progress: Callable[[str], None] = lambda _: None) -> Audit:
-    """Every chain of the site."""
+def audit(
+    database: Database,
+    ring: Ring,
+    *,
+    inputs: Sequence[str],
+    witness: Sequence[Any] = (),
+    progress: Callable[[str], None] = lambda _: None,
+) -> Audit:
+    """Every chain of the site.  `inputs`: topics of which each finished range should have a root."""
     found = Audit(problems=list(ring.problems))
-    for problem in _problems(database, ring, found, witness, progress):
+    for problem in chain(_problems(database, ring, found, witness, progress), _chainless(database, inputs, found, bool(witness))):
         found.problems.append(problem)
         if len(found.problems) >= PROBLEMS_MAX:
             found.notes.append(f"more than {PROBLEMS_MAX} problems: not looked further")
             return found
+    if not witness:
+        found.notes.append(NO_WITNESS)
     found.notes += [f"{lines} lines were erased: {reason}" for reason, lines in sorted(found.erased.items())]
     return found
 
@@ -123,6 +149,21 @@ def _unsealed(database: Database, where: Mapping[str, Any]) -> Iterator[Problem]
     )
     for lo, hi in missing:
         yield Problem("root_missing", f"{where['topic']}/{where['partition']} [{lo}, {hi})", "a finished range has no root")
+
+
+def _chainless(database: Database, inputs: Sequence[str], found: Audit, witnessed: bool) -> Iterator[Problem]:
+    """Finished ranges of partitions that have no root at all: missed behind the first day of sealing, and told before it."""
+    early = []
+    for topic, partition, lo, hi, count, missed in database.query(CHAINLESS, {"inputs": [*inputs, ""], "days": _days(database)}):
+        if missed:
+            text = f"{count} finished ranges have no root, nor has any other, a day and more after others were sealed"
+            yield Problem("chain_missing", f"{topic}/{partition} [{lo}, {hi})", text)
+        else:
+            early.append((f"{topic}/{partition}", count))
+    if early:
+        named = ", ".join(sorted({place for place, _ in early})[:PLACES_MAX]) + (", ..." if len(early) > PLACES_MAX else "")
+        why = "evidence was not kept then" + ("" if witnessed else ", or whole chains were taken away: only heads kept outside can tell")
+        found.notes.append(f"{sum(count for _, count in early)} finished ranges of {len(early)} partitions have no root ({named}): {why}")
 
 
 def _without_rereadings(found: Sequence[Sealed]) -> tuple[list[Sealed], list[str]]:

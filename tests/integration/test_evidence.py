@@ -70,6 +70,10 @@ class Sealed:
         assert (done.exit_code, report["ok"]) == ((1, False) if report["problems"] else (0, True))
         return {problem["code"] for problem in report["problems"]}
 
+    def notes(self, *words: str) -> list[str]:
+        """What it says that is neither wrong nor proved."""
+        return list(json.loads(self.run("verify", "--json", *words).stdout)["notes"])
+
 
 def line_of(number: int) -> bytes:
     """Most are their own line; some wrap it, some hold nothing."""
@@ -295,11 +299,27 @@ def test_the_newest_range_is_missed_too(sealed: Sealed) -> None:
 
 
 def test_a_chain_that_is_gone_as_a_whole_is_missed_by_the_witness(sealed: Sealed, tmp_path: Path) -> None:
-    """Nothing in ClickHouse speaks of it any more; and a line that is none is told, and ends nothing."""
+    """No other root follows it; and a line that is none is told, and ends nothing."""
     kept = tmp_path / "heads.jsonl"
     kept.write_bytes(sealed.witness.read_bytes() + b'{"statement": {"topic": "%s", "partition": 1}}\n' % sealed.topic.encode())
     with changed(sealed, "evidence_roots", "topic = '{topic}' AND partition = 1", drop=True):
         assert sealed.codes("--witness", str(kept)) == {"witness_unknown", "bundle_unreadable"}
+
+
+def test_ranges_without_a_chain_are_told_without_a_witness(sealed: Sealed) -> None:
+    """Where others were sealed a day before they are missed; else they may be older than the key, and what tells is said."""
+    command, name = sealed.site.database.command, sealed.name
+    with changed(sealed, "evidence_roots", "topic = '{topic}' AND partition = 1", drop=True):
+        assert f"of 1 partitions have no root ({sealed.topic}/1)" in sealed.notes()[0]
+        assert len(sealed.notes("--witness", str(sealed.witness))) == 1
+        later = "* REPLACE (100000 AS lo, 100001 AS hi, now() + toIntervalDay(2) AS _inserted)"
+        command(f"INSERT INTO {name}.sink_ranges SELECT {later} FROM {name}.sink_ranges WHERE partition = 1 LIMIT 1")  # noqa: S608  names of this test's own
+        assert sealed.codes() == {"chain_missing"}
+        command(f"DELETE FROM {name}.sink_ranges WHERE lo = 100000")  # noqa: S608  same
+        command(f"TRUNCATE TABLE {name}.evidence_roots SYNC")
+        assert "of 2 partitions have no root" in sealed.notes()[0]
+    assert ["--witness" in note for note in sealed.notes()] == [True]
+    assert sealed.notes("--witness", str(sealed.witness)) == []
 
 
 # --- bundles --------------------------------------------------------------------------------------------------------------------------
@@ -447,7 +467,7 @@ def test_what_is_erased_is_gone_and_the_chain_holds(sealed: Sealed) -> None:
     )
     assert found == [("", {}, "", "", "gpu-012", 64)]
     report = json.loads(sealed.run("verify", "--json").stdout)
-    assert (report["problems"], report["notes"]) == ([], ["1 lines were erased: request 17"])
+    assert (report["problems"], report["notes"][-1]) == ([], "1 lines were erased: request 17")
     actions = [json.loads(line)["action"] for line in sealed.run("log", "--json").output.splitlines()]
     assert actions.index("erasing") < actions.index("erased")
     assert erased(sealed, "--event", event).exit_code == 4, "what is gone is not erased again"
@@ -462,6 +482,8 @@ def test_evidence_of_an_open_matter_is_not_erased(sealed: Sealed) -> None:
         assert sealed.run("release", held[0]).exit_code == 0
     done = erased(sealed, "--event", sealed.cited[0])
     assert (done.exit_code, "a finding cites it" in done.output) == (3, True)
+    counted = event_at(sealed, 50)  # of a finding that i-open counts and does not list
+    assert erased(sealed, "--event", counted).exit_code == 3
     journal = "('i-over', 'status', 'closed'), ('i-open', 'status', 'closed')"
     for table, columns, values in (
         ("incident_findings", "incident_id, position, finding_id, _version", f"('i-over', 0, '{sealed.finding}', 1)"),
@@ -473,7 +495,8 @@ def test_evidence_of_an_open_matter_is_not_erased(sealed: Sealed) -> None:
     kept = erased(sealed, "--event", sealed.cited[0])
     assert (kept.exit_code, "it is on hold" in kept.output) == (3, True)
     assert sealed.run("release", sealed.finding).exit_code == 0
-    assert erased(sealed, "--event", sealed.cited[0], "--dry-run").output == "1 lines would be erased, 0 stay\n"
+    both = erased(sealed, "--event", sealed.cited[0], "--event", counted, "--dry-run")
+    assert (both.exit_code, both.output) == (0, "2 lines would be erased, 0 stay\n")
     assert sealed.codes() == set()
 
 

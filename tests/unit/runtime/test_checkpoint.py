@@ -1,7 +1,7 @@
 """The checkpoint against a sink that refuses, errs or is silent."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import pytest
@@ -11,6 +11,7 @@ from pipeline.model.facts import Fact
 from pipeline.model.outcome import Record
 from pipeline.runtime import checkpoint as module
 from pipeline.runtime import state_log
+from pipeline.runtime.abandoned import Abandoned, Cancelled
 from pipeline.runtime.partition import Source
 from pipeline.sink.rows import RowsRefused
 from tests.property.test_checkpoint_model import Crash, Process, World
@@ -24,6 +25,7 @@ class Wilful(Process):
     refused: frozenset[int] = frozenset()
     errors = 0
     fatal = False
+    lost: BaseException | None = None  # what the proof raises
 
     def insert(self, table: str, rows: Sequence[msgspec.Struct], token: str, incarnation: str = "") -> None:
         if self.fatal:
@@ -37,6 +39,11 @@ class Wilful(Process):
         if positions:
             raise RowsRefused("a value out of bounds", positions)
         super().insert(table, rows, token, incarnation)
+
+    async def confirm(self, offsets: Mapping[Source, int]) -> None:
+        if self.lost is not None:
+            raise self.lost
+        await super().confirm(offsets)
 
     async def _originals(self, source: Source, offsets: Sequence[int]) -> list[Record]:
         return [record for record in self.world.records if record.offset in offsets]
@@ -169,3 +176,43 @@ async def test_a_rebalance_does_not_wait_for_a_sink_that_errs(monkeypatch: pytes
     await second.checkpoint.run()
     assert stored(world) == [2, 3, 4, 7, 8, 9]
     second.checkpoint.close()
+
+
+@pytest.mark.asyncio
+async def test_a_checkpoint_that_is_cancelled_within_is_an_error() -> None:
+    """As by a client whose future somebody cancels: its task would end without a word, and the worker go on without checkpoints."""
+    process = Wilful(world_of(10))
+    process.lost = asyncio.CancelledError()
+    process.fold(10)
+    with pytest.raises(Cancelled) as ended:
+        await process.checkpoint.run()
+    assert "start it again" in ended.value.advice.lower()
+    assert process.part is None
+    process.checkpoint.close()
+
+
+@pytest.mark.asyncio
+async def test_a_checkpoint_whose_task_is_cancelled_ends_quietly() -> None:
+    """Whoever cancels it waits for that."""
+    process = Wilful(world_of(10))
+    process.errors = 10**9
+    process.fold(10)
+    running = asyncio.create_task(process.checkpoint.run())
+    await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert process.part is None
+    process.checkpoint.close()
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_urgent_behind_a_checkpoint_that_was_abandoned() -> None:
+    """Its partitions are somebody else's, and there is nothing to hurry for."""
+    process = Wilful(world_of(10))
+    process.checkpoint.urgent = True  # published, before the proof of the commit fails
+    process.lost = Abandoned("no longer a member")
+    process.fold(10)
+    await process.checkpoint.run()
+    assert (process.part, process.checkpoint.urgent) == (None, False)
+    process.checkpoint.close()

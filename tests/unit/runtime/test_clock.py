@@ -1,12 +1,18 @@
 """When a worker's checkpoints run, by its own clock: from start to start, at once behind findings, and none beside the last one."""
 
+import asyncio
+import logging
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pipeline.errors import BrokerUnavailable, FatalError
+from pipeline.runtime.app import App, lasting
+from pipeline.runtime.partition import Source
 from pipeline.runtime.worker import REST_SHARE, Worker
 from pipeline.settings import CheckpointSettings, Settings
+from pipeline.topology import build_topology
 
 INTERVAL = 40.0
 SETTINGS = Settings(checkpoint=CheckpointSettings(interval_seconds=INTERVAL))
@@ -47,3 +53,41 @@ async def test_a_worker_that_stops_begins_no_checkpoint_beside_the_last() -> Non
 async def test_what_was_found_is_stored_soon(urgent: bool, seconds: float) -> None:
     """Behind a checkpoint that published findings the next one waits a share of the interval alone."""
     assert (await ran(urgent=urgent)).slept == pytest.approx([seconds] * 3, abs=1.0)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("stops", [False, True])
+async def test_a_clock_that_is_cancelled_ends_the_worker(stops: bool) -> None:
+    """Unless it stops anyway: Faust says nothing of a task that is cancelled, and a worker without its clock commits nothing any more."""
+
+    async def clock() -> None:
+        raise asyncio.CancelledError
+
+    app: Any = SimpleNamespace(should_stop=stops, failure=None)
+    app.noting_failure = lambda: App.noting_failure(app)
+    with pytest.raises(asyncio.CancelledError if stops else FatalError) as ended:
+        await lasting(app, clock)()
+    assert app.failure is (None if stops else ended.value)
+    assert stops or "clock" in str(ended.value)
+
+
+@pytest.mark.asyncio
+async def test_a_take_over_says_what_it_waited_for() -> None:
+    """A partition without a leader has no offsets: whoever is woken needs more than that something timed out."""
+
+    async def taken(*_: Any) -> dict[Source, Any]:
+        return {}
+
+    async def silent(*_: Any, **__: Any) -> None:
+        raise TimeoutError
+
+    topology = build_topology(SETTINGS)
+    membership = SimpleNamespace(assigned=lambda: [Source(topology.stages[0].reads[0], 0)], current=lambda: 1)
+    worker: Any = SimpleNamespace(
+        membership=membership, _topology=topology, _topic_offsets=silent, _prove=None, _began=None, _reached=lambda _: None,
+        _log=logging.getLogger("test"),
+    )  # fmt: skip
+    state: Any = SimpleNamespace(take_over=taken)
+    with pytest.raises(BrokerUnavailable, match="no offsets of the 1 partitions") as ended:
+        await Worker._take_over(worker, state, 1)
+    assert "leader" in ended.value.advice

@@ -1,5 +1,6 @@
 """Consumers that look from outside: closed whatever happens, and Kafka's errors told as ours."""
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from kafka.errors import KafkaError
 
 from pipeline.errors import BrokerUnavailable, ConfigError
 from pipeline.runtime import consuming
-from pipeline.runtime.consuming import consumer, ends_of, record_of
+from pipeline.runtime.consuming import consumer, ends_of, offsets_at, record_of
 from pipeline.runtime.history import KafkaHistory, Span
 from pipeline.runtime.notify import Notifier
 from pipeline.runtime.notify_book import Book
@@ -138,18 +139,46 @@ def test_a_record_is_ours(headers: Any, expected: tuple[tuple[str, bytes], ...])
 
 
 class Forgetful:
-    """A client as it is: of several partitions it leaves out those whose leader it does not know; of one it waits until it does."""
+    """A client as it is, while only partition 0 of several has a leader: it forgets the others; of one alone it waits for it."""
+
+    def __init__(self, *, raises: bool = True) -> None:
+        self.raises = raises
 
     def end_offsets(self, parts: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         assert timeout_ms > 0
-        return {part: 7 for part in parts if len(parts) == 1 or part.partition == 0}
+        told = {part: 7 for part in parts if len(parts) == 1 or part.partition == 0}
+        return {part: told[part] for part in parts} if self.raises else told
 
     def beginning_offsets(self, parts: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
         return dict.fromkeys(self.end_offsets(parts, timeout_ms), 3)
 
+    def offsets_for_times(self, moments: dict[TopicPartition, int]) -> dict[TopicPartition, Any]:
+        led = [part for part in moments if len(moments) == 1 or part.partition == 0]
+        told = {part: SimpleNamespace(offset=5) for part in led if moments[part] < 1000}
+        return {part: told.get(part) for part in moments}
 
-def test_no_partition_is_left_out() -> None:
+
+PARTS = [TopicPartition("logs.access", number) for number in range(3)]
+
+
+@pytest.mark.parametrize("raises", [True, False])
+def test_no_partition_is_left_out(raises: bool) -> None:
     """One without a leader would else be taken for one that is not there, or end a command with a KeyError."""
-    parts = [TopicPartition("logs.access", number) for number in range(3)]
-    assert ends_of(Forgetful(), parts) == dict.fromkeys(parts, 7)
-    assert ends_of(Forgetful(), parts, begins=True) == dict.fromkeys(parts, 3)
+    reader = Forgetful(raises=raises)
+    assert ends_of(reader, PARTS) == dict.fromkeys(PARTS, 7)
+    assert ends_of(reader, PARTS, begins=True) == dict.fromkeys(PARTS, 3)
+    assert ends_of(reader, []) == {}
+
+
+@pytest.mark.parametrize(("moment", "offset"), [(-1, 5), (0, 5), (999, 5), (1000, 7)], ids=["before 1970", "first", "within", "behind all"])
+def test_a_moment_has_an_offset_in_each_partition(moment: int, offset: int) -> None:
+    """Also here one without a leader would be taken for one in which nothing is left to read."""
+    assert offsets_at(Forgetful(), PARTS, moment, ends_of(Forgetful(), PARTS)) == dict.fromkeys(PARTS, offset)
+
+
+def test_offsets_are_asked_for_in_one_place() -> None:
+    """The worker's client is another one, which waits for all leaders."""
+    asks = re.compile(r"\.(end_offsets|beginning_offsets|offsets_for_times)\b")
+    package = Path(consuming.__file__).parents[1]
+    found = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if asks.search(path.read_text())}
+    assert found == {"runtime/consuming.py", "runtime/worker.py"}

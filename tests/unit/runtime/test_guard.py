@@ -88,7 +88,7 @@ def test_a_control_record_ends_the_channel() -> None:
     assert vector.progress == end
 
 
-def test_what_kafka_deleted_unread_is_a_gap() -> None:
+def test_what_kafka_deleted_unread_is_a_gap(caplog: pytest.LogCaptureFixture) -> None:
     """Between what was read before and what is read next nobody knows what was said; a hole that never held a record is none."""
 
     def answer(_: Any, batch: Sequence[Record]) -> list[Outcome]:
@@ -104,6 +104,7 @@ def test_what_kafka_deleted_unread_is_a_gap() -> None:
     view = part.marks.view()
     assert view.lost("main", Family.AUDITD, "gpu-001", 15_000_000, 15_000_000)
     assert not view.lost("main", Family.AUDITD, "gpu-001", 6_000_000, 9_000_000)
+    assert [record.message.partition(": ")[2] for record in caplog.records] == ["offsets 4 to 6 were deleted before they were read"]
 
 
 def test_facts_and_vectors_are_told_apart() -> None:

@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch
 from pipeline.model.outcome import Record
 from pipeline.runtime import labelling
-from pipeline.runtime.labelling import WAIT_MS, Waiting, id_of, read, said_at
+from pipeline.runtime.labelling import HOUR_MS, WAIT_MS, Waiting, id_of, read, said_at
 from pipeline.settings import schemas_folder
 from pipeline.sink.labels import Said, Word
 
@@ -128,3 +128,29 @@ def test_an_absurd_time_of_a_sender_is_not_believed(timestamp: int, seconds: int
     """It must not keep the labels behind it from being read."""
     record = Record(topic="t", partition=0, offset=0, timestamp=timestamp, value=b"")
     assert said_at(record, 5_000) == seconds * 1_000
+
+
+@pytest.mark.parametrize(
+    ("timestamp", "over"),
+    [
+        (-1, True),
+        (0, True),
+        (9 * 10**15, True),
+        (10**13 + HOUR_MS, True),
+        (10**13 + HOUR_MS - 1, False),
+        (10**13, False),
+        (10**13 - WAIT_MS, True),
+    ],
+)
+def test_a_label_of_a_time_that_cannot_be_does_not_wait(timestamp: int, over: bool) -> None:
+    """It would never grow older, and hold back the committed offset for ever; a clock that is a little ahead does no harm."""
+    waiting = Waiting()
+    waiting.keep(sent(timestamp=timestamp), said())
+    assert len(waiting.settled((), 10**13)[1]) == over
+    assert len(waiting.settled({FINDING}, 10**13)[0]) == 1  # it is noted all the same, where its finding is there
+
+
+@pytest.mark.parametrize(("timestamp", "why"), [(10**13 - WAIT_MS, "24 h later"), (0, "message.timestamp.type=LogAppendTime")])
+def test_a_label_that_is_given_up_says_why(timestamp: int, why: str) -> None:
+    """In the custody log, for whoever sent it."""
+    assert why in labelling.missing(sent(timestamp=timestamp), said(), 10**13)

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from pipeline.errors import DecodeError, SchemaMismatch
-from pipeline.runtime.notices import FINDINGS, FORMS, INCIDENTS, Circumstances, Notice, inert, payload, read, signature, text
+from pipeline.runtime.notices import FINDINGS, FORMS, INCIDENTS, UNTOLD, Circumstances, Notice, inert, payload, read, signature, text
 from pipeline.settings import schemas_folder
 
 EXAMPLES = schemas_folder() / "examples"
@@ -22,7 +22,7 @@ def notice(**changes: object) -> Notice:
     """A finding that is told."""
     fields: dict[str, object] = {
         "kind": "finding", "id": "a" * 32, "revision": 2, "status": "final", "severity": "high", "alert": True, "title": "Job cancelled",
-        "summary": "u042 cancelled job 48213", "about": "job 48213 (main)", "owner": "u017", "actor": "u042", "withheld": "",
+        "summary": "job 48213 was cancelled", "about": "job 48213 (main)", "owner": "u017", "actor": "", "withheld": UNTOLD,
         "cause_time": 1, "effect_time": 2, "detector": "p03_foreign_cancel",
     }  # fmt: skip
     return Notice(**{**fields, **changes})  # type: ignore[arg-type]
@@ -60,7 +60,7 @@ def test_a_value_that_is_not_ours_is_refused(value: bytes, error: type[Exception
         ({"summary": "more of the checklist"}, False),
         ({"status": "retracted"}, True),
         ({"severity": "critical"}, True),
-        ({"actor": ""}, True),
+        ({"actor": "u042"}, True),  # of an incident
         ({"alert": False}, True),
     ],
 )
@@ -77,10 +77,30 @@ def test_every_form_is_json_and_the_same_at_every_try(form: str) -> None:
     assert "48213" in json.dumps(json.loads(one), ensure_ascii=False)
 
 
-def test_ocsf_is_the_value_of_the_topic_itself() -> None:
-    """Byte for byte."""
-    value = example("trainwatch.findings")
-    assert payload("ocsf", notice(), value, Circumstances()) == value
+@pytest.mark.parametrize(
+    ("kind", "topic", "number", "same"),
+    [("finding", "findings", 0, True), ("finding", "findings", 3, False), ("incident", "incidents", 0, True)],
+)
+def test_ocsf_is_the_value_of_the_topic_itself(kind: str, topic: str, number: int, same: bool) -> None:
+    """Byte for byte, but of a finding without whom its records name."""
+    value = example(f"trainwatch.{topic}", number)
+    sent = payload("ocsf", notice(kind=kind), value, Circumstances())
+    assert (sent == value) is same
+    if not same:
+        before, after = json.loads(value), json.loads(sent)
+        canonical = before["unmapped"]["trainwatch"]["canonical"]
+        assert canonical["actor"]
+        assert canonical["actor"] not in sent.decode()
+        canonical |= {"actor": "", "actor_withheld": UNTOLD}
+        before["observables"].pop()
+        assert after == before
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_finding_names_nobody(number: int) -> None:
+    """Its records name an account; whether its holder acted is weighed by the incident, which has notices of its own."""
+    found = read(FINDINGS, example("trainwatch.findings", number))
+    assert (found.actor, found.withheld) == ("", UNTOLD)
 
 
 def test_a_chat_gets_no_markup_and_no_call() -> None:

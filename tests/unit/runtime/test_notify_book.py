@@ -151,8 +151,37 @@ def test_a_failed_delivery_waits_longer_each_time_and_is_given_up(book: Book) ->
     assert names(book, now) == ["oncall"]
     (due,) = book.due(SETTINGS, now)
     book.failed(due, now, "answer 500", SETTINGS)
-    take(book, notice(revision=2, actor=""), offset=2)
+    take(book, notice(revision=2, severity="critical"), offset=2)
     assert names(book, now) == ["oncall"]
+
+
+def test_what_fails_is_listed_until_it_is_told_or_void(book: Book) -> None:
+    """Also when it was given up; what nobody is to hear any more is no failure."""
+
+    def failing() -> list[str]:
+        return [each.target.name for each in book.failing(SETTINGS, T0)]
+
+    take(book, notice(revision=1))
+    assert failing() == []
+    (due,) = book.due(SETTINGS, T0)
+    for _ in range(SETTINGS.tries_max):
+        book.failed(due, T0, "answer 500", SETTINGS)
+        assert failing() == ["oncall"]
+    assert book.failing(NotifySettings(targets=(LEAD,)), T0) == []  # a target that was taken out of the settings
+    take(book, notice(revision=2, status="retracted"), offset=2)
+    assert failing() == []
+    take(book, notice(revision=3), offset=3)
+    (due,) = book.due(SETTINGS, T0)
+    book.failed(due, T0, "answer 500", SETTINGS)
+    book.delivered(due, T0)
+    assert failing() == []
+
+
+def test_a_name_that_an_earlier_release_noted_of_a_finding_is_not_told(book: Book) -> None:
+    """The file outlives an upgrade; of an incident the name is kept."""
+    take(book, notice(actor="u042", withheld=""))
+    take(book, notice(id="b" * 32, kind="incident", actor="u042", withheld=""))
+    assert [(each.notice.kind, each.notice.actor) for each in book.standings(T0)] == [("finding", ""), ("incident", "u042")]
 
 
 def test_the_receiver_may_ask_for_more_time(book: Book) -> None:

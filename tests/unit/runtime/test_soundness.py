@@ -56,6 +56,7 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (judged(INPUT, found(INPUT, rights=frozenset({"DESCRIBE"}))), Mark.FAIL, "READ"),
         (judged(FACTS, found(FACTS, rights=frozenset({"READ", "DESCRIBE"}))), Mark.FAIL, "WRITE"),
         (judged(FACTS, found(FACTS, rights=None)), Mark.OK, ""),
+        (judged(FACTS, found(FACTS, leaderless=frozenset({1}))), Mark.FAIL, "without a leader: 1"),
         (judged(STATE, with_config(STATE, cleanup_policy="delete")), Mark.FAIL, "cleanup.policy=compact"),
         (judged(FACTS, with_config(FACTS, message_timestamp_type="CreateTime")), Mark.FAIL, "LogAppendTime"),
         (judged(FACTS, with_config(FACTS, max_message_bytes="500000")), Mark.FAIL, "larger facts"),

@@ -36,7 +36,7 @@ class Source:
     def partitions_for_topic(self, _: str) -> set[int]:
         return {0, 1}
 
-    def end_offsets(self, parts: list[Any]) -> dict[Any, int]:
+    def end_offsets(self, parts: list[Any], timeout_ms: int) -> dict[Any, int]:
         return dict.fromkeys(parts, 100)
 
 
