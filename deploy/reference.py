@@ -3,7 +3,7 @@
     .venv/bin/python -m deploy.reference --settings trainwatch.yaml
 
 What is written is what the server says of itself, so the reference cannot tell anything else than the schema; a test on the real server
-compares them.  Columns of the views *_current and of the copies *_held mean what the table's column of that name means.
+compares them.  Columns of the views *_current and *_told and of the copies *_held mean what the table's column of that name means.
 """
 
 from collections.abc import Mapping
@@ -77,7 +77,7 @@ def inherited(tables: list[Table]) -> Mapping[str, Mapping[str, str]]:
         for name, comment in comments.items():
             agreed.setdefault(name, set()).add(comment)
     common = {name: comments.pop() for name, comments in agreed.items() if len(comments) == 1}
-    behind = {table.name: table.name.removesuffix("_current").removesuffix("_held") for table in tables} | {
+    behind = {table.name: table.name.removesuffix("_current").removesuffix("_told").removesuffix("_held") for table in tables} | {
         "enriched_current": "enriched_events"
     }
     return {table.name: {**common, **by_table.get(behind[table.name], {})} for table in tables if behind[table.name] != table.name}

@@ -31,4 +31,4 @@ def newest(servers: str, topic: str = "trainwatch.findings.v1") -> dict[str, dic
 
 if __name__ == "__main__":
     for body in newest(*sys.argv[1:3]).values():
-        print(json.dumps({name: body[name] for name in ("id", "detector", "status", "severity", "owner", "actor", "summary")}))
+        print(json.dumps({name: body[name] for name in ("id", "detector", "status", "severity", "owner", "summary")}))

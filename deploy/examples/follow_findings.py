@@ -2,7 +2,8 @@
 
     python follow_findings.py 127.0.0.1:9092
 
-Needs kafka-python alone.  A value may come twice; its id is in the header ce_id.
+Needs kafka-python alone.  A value may come twice; its id is in the header ce_id.  `actor` is the account that the records name; whether its
+holder acted is said by the incident (attribution.named on trainwatch.incidents.v1), so people are not told it from here.
 """
 
 import json
@@ -20,8 +21,7 @@ def main(servers: str, topic: str = "trainwatch.findings.v1", seconds: float = f
         ours = finding["unmapped"]["trainwatch"]["canonical"]
         # What stands in a finding came from logs: without control characters it is safe on a terminal.
         message = "".join(char if char.isprintable() else " " for char in finding["message"])
-        who = ours["actor"] or f"name withheld: {ours['actor_withheld']}"
-        print(finding["severity"], finding["status_detail"], ours["detector"], f"{message} ({who})", sep="  ", flush=True)
+        print(finding["severity"], finding["status_detail"], ours["detector"], message, sep="  ", flush=True)
     consumer.close()
 
 

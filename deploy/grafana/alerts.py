@@ -82,10 +82,20 @@ RULES: Sequence[Rule] = (
     ),
     Rule(
         uid="silent-source", title="trainwatch: a source is silent", above=0, minutes=15, severity="warning",
-        summary="{{ $values.B }} sources that spoke in the last day were not heard for an hour",
-        description="What they would have said can neither acquit nor accuse: see `Which source was silent in which hour?`.",
-        sql="SELECT count() AS sources FROM (SELECT source FROM events WHERE ts >= now() - toIntervalDay(1) AND ts <= now() "
-        "GROUP BY cluster, source HAVING max(ts) < now() - toIntervalHour(1) AND count() > 1000)",
+        summary="{{ $values.B }} sources of the last week have been silent for an hour, and for longer than is usual for them",
+        description="Longer than five times the pause that 99 in 100 of their pauses keep within. What they would have said can neither "
+        "acquit nor accuse: see `Which source was silent in which hour?`.",
+        sql="""
+SELECT countIf(seconds > greatest(3600, 5 * usual)) AS sources
+FROM
+(
+    SELECT dateDiff('second', max(minute), now()) AS seconds,
+        arraySort(groupUniqArray(toUnixTimestamp(toStartOfFifteenMinutes(minute)))) AS heard,
+        arrayReduce('quantileExact(0.99)', arrayPopFront(arrayDifference(heard))) AS usual
+    FROM traffic WHERE minute >= now() - toIntervalDay(7) AND minute <= now()
+    GROUP BY cluster, source HAVING length(heard) > 1
+)
+""",
     ),
     Rule(
         uid="parts", title="trainwatch: ClickHouse has too many parts", above=0.5, minutes=10, severity="warning", board="clickhouse",

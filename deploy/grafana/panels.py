@@ -26,12 +26,6 @@ SEVERITIES = {"critical": PURPLE, "high": RED, "medium": ORANGE, "low": YELLOW}
 
 # The filter on `cluster` of every query; the sort keys of the tables begin with it.
 IN_CLUSTER = "$__conditionalAll(cluster IN (${cluster:singlequote}), $cluster)"
-_DOUBTED = """finding_id IN (SELECT finding_id FROM incident_findings_current
-    WHERE incident_id IN (SELECT incident_id FROM incidents_current WHERE named = '' AND status != 'retracted'))"""
-# Of findings_current: a finding names whoever acted, and its incident may doubt whose hands held the account.
-ACTOR = f"if({_DOUBTED}, '', findings_current.actor)"
-NO_ACTOR = f"multiIf(findings_current.actor = '', actor_withheld, {_DOUBTED}, 'withheld by its incident', '')"
-
 # Attempts that ended in the period.  A view of the newest versions reads all of them before it can tell their end: the jobs in question are
 # found in the weeks of the table first.
 ENDED = "$__timeFilter(end_time) AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter(end_time))"

@@ -9,6 +9,8 @@
 --     finding_id, incident_id                                             ts            event time
 -- `FINAL` is not needed: `events` never replaces a row, and the views *_current show the newest word of each id.  Only `sink_ranges`,
 -- which may hold a range twice until parts are merged, is read with FINAL; it has one row per checkpoint and partition.
+-- Who acted in a finding is asked of `findings_told`: a name stands there only where an incident that lists the finding names that person.
+-- `findings_current.actor` is the account that its records name, whoever used it.
 -- Cost says what is read: "key" goes by the sort key to a few granules, "filter" by a bloom filter to a few more, "period" reads the
 -- weeks that the times touch (only the columns named), "small" reads a table that stays small.
 -- "rows: yes" marks questions that have an answer in any cluster with findings; the others may rightly be empty.
@@ -140,10 +142,10 @@ LIMIT 50;
 
 -- 11. What is found and open, the gravest first?
 -- why: the list to work through; an empty actor says in `actor_withheld` why nobody is named.
--- cost: small (findings).   rows: yes
+-- cost: small (findings, incidents).   rows: yes
 SELECT finding_id, severity, detector, status, subject, subject_name, owner, actor, actor_withheld, round(confidence, 2) AS sure,
     cause_time, summary
-FROM trainwatch.findings_current
+FROM trainwatch.findings_told
 WHERE status != 'retracted' AND alert
 ORDER BY indexOf(['critical', 'high', 'medium', 'low'], severity), cause_time DESC;
 

@@ -18,6 +18,7 @@ from pipeline.cli import Options, say
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout
 from pipeline.cli.replay import file_options, metered, reading_options
 from pipeline.cli.times import Number
+from pipeline.incidents.telling import told_bodies
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -147,7 +148,7 @@ def as_object(results: "Results") -> Body:
 
 def show(console: "Console", results: "Results", *, with_verdicts: bool) -> None:
     """Everything for people."""
-    findings = _in_order(results)
+    findings = told_bodies(_in_order(results), results.incidents.values())
     show_findings(console, findings)
     _show_verdicts(console, list(results.verdicts.values()), each=with_verdicts)
     for title, counts in (("dead letters", _dead_letters(results)), ("filtered", _filtered(results))):
@@ -159,7 +160,7 @@ def show(console: "Console", results: "Results", *, with_verdicts: bool) -> None
 
 
 def show_findings(console: "Console", findings: Sequence[Body]) -> None:
-    """A table of findings, then each one's evidence and checklist.  Bodies are canonical ones."""
+    """A table of findings, then each one's evidence and checklist.  Bodies are canonical ones, with the actor that people are told."""
     if not findings:
         console.print("no findings")
         return

@@ -51,7 +51,7 @@ POLL_SECONDS = 0.5
 # Invented, like the week: no offer of anybody.  A site states its own (README, Incidents).
 PRICES = {"prices": [{"from": "2026-01-01", "currency": "CNY", "method": "rent", "gpu_hour": [10, 20, 40]}]}
 QUERIES_TO_TRY = (
-    "SELECT detector, job_id, owner, actor, summary FROM {database}.findings_current WHERE status != 'retracted' ORDER BY cause_time",
+    "SELECT detector, job_id, owner, actor, summary FROM {database}.findings_told WHERE status != 'retracted' ORDER BY cause_time",
     "SELECT verdict, cause, count() FROM {database}.verdicts_current GROUP BY ALL ORDER BY 3 DESC",
     "SELECT ts, what, source, kind, actor, text FROM {database}.job_timeline WHERE job_id = '{job}' ORDER BY ts LIMIT 50",
 )
@@ -68,7 +68,7 @@ def demo(options: Options, seed: int, days: float, *, stop: bool, again: bool) -
 
     A second demo empties the folder of the first.  On a terminal it asks before; elsewhere, and with --again, it only says so.
 
-    Exit 0: exactly the planted interference was found; 3: something else was found; 1: something failed.
+    Exit 0: exactly the planted interference was found; 1: something failed, or an earlier demo is to stay; 3: something else was found.
     """
     say = stderr()
     folder = (options.settings.embedded.directory / "demo").resolve()
@@ -211,31 +211,31 @@ def _as_shipped(week: Week) -> Iterator[Record]:
 
 
 class Announcer:
-    """Prints a finding when it is raised, named, final or taken back; revisions that only add to its checklist stay silent."""
+    """Prints a finding when it is raised, final or taken back; revisions that only add to its checklist stay silent.
+
+    Whoever acted stays unsaid: that is for the incident, which comes later and weighs all findings of one cause.
+    """
 
     def __init__(self, findings: Follower, console: Console) -> None:
         self._findings, self._console = findings, console
-        self._said: dict[str, tuple[str, str]] = {}
+        self._said: dict[str, str] = {}
 
     def announce(self, seconds: float) -> None:
         """Print what has arrived, after waiting at most `seconds`."""
         for value in self._findings.poll(seconds):
             body = msgspec.json.decode(value)["unmapped"]["trainwatch"]["canonical"]
-            news = (str(body["status"]), str(body["actor"]))
-            if self._said.get(body["id"]) != news:
-                self._said[body["id"]] = news
+            if self._said.get(body["id"]) != body["status"]:
+                self._said[body["id"]] = body["status"]
                 self._console.print(_headline(body), soft_wrap=True)
 
 
 def _headline(body: dict[str, Any]) -> str:
-    who = safe(body["actor"]) or "name withheld"
     about = (
         f"job {safe(body['attempt'][1])} of {safe(body['owner'])}"
         if body["attempt"]
         else f"{safe(body['subject'][0])} {safe(body['subject'][2])}"
     )
-    what = f"{safe(body['detector'])}  {about}: {who}"
-    return f"[bold]{moment(body['cause_time'])}[/bold] {safe(body['status']):<11} {what}"
+    return f"[bold]{moment(body['cause_time'])}[/bold] {safe(body['status']):<11} {safe(body['detector'])}  {about}"
 
 
 def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
@@ -243,9 +243,10 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
     out = stdout()
     with Database(site.clickhouse) as database:
         findings = database.query(
-            "SELECT detector, job_id, owner, actor, cause_time, confidence, alert, finding_id, actor_withheld FROM {db}.findings_current "
+            "SELECT detector, job_id, owner, actor, cause_time, confidence, finding_id, actor_withheld FROM {db}.findings_told "
             "WHERE status != 'retracted' ORDER BY cause_time"
         )
+        alerts = database.query("SELECT detector, job_id, actor FROM {db}.findings_current WHERE status != 'retracted' AND alert")
         evidence: dict[str, list[Any]] = {}
         for finding_id, role, source, summary in database.query(
             "SELECT finding_id, role, source, summary FROM {db}.finding_evidence_current ORDER BY finding_id, event_time, position"
@@ -254,7 +255,7 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
         verdicts = database.query("SELECT verdict, cause, count() FROM {db}.verdicts_current GROUP BY 1, 2 ORDER BY 3 DESC")
         stored, *_ = database.query("SELECT count(), uniqExact(_topic, _partition, _offset) FROM {db}.events")
     table = build_table("Findings", "time", "detector", "job", "owner", "actor", "confidence", "evidence")
-    for detector, job, owner, actor, cause_time, score, _, finding_id, withheld in findings:
+    for detector, job, owner, actor, cause_time, score, finding_id, withheld in findings:
         cited = dict.fromkeys(f"{role}: {summary} ({source})" for role, source, summary in evidence.get(finding_id, ()))
         table.add_row(
             f"{cause_time:%m-%d %H:%M:%S}", safe(detector), safe(job), safe(owner), safe(actor or "withheld"),
@@ -266,7 +267,8 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
     for verdict, cause, count in verdicts:
         summary.add_row(safe(verdict), safe(cause), str(count))
     out.print(summary)
-    raised = {(row[0], row[1], row[3]) for row in findings if row[6]}
+    # Whom the records name is compared; whom people are told is in the table.
+    raised = {(str(detector), str(job), str(actor)) for detector, job, actor in alerts}
     planted = {(str(each.detector), str(each.job), str(each.actor)) for each in week.expected_findings()}
     out.print(f"{stored[0]:,} events of {stored[1]:,} records stored; {seconds:.0f} s in all")
     for name, rows in (("not found", planted - raised), ("not planted", raised - planted)):

@@ -17,6 +17,7 @@ from rich.console import Console
 from pipeline.cli import Options, say
 from pipeline.cli.asking import SHORT, Row, clickhouse, detector_ids, evidence, finding_of, rows
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout
+from pipeline.cli.looking import on_record
 from pipeline.cli.times import Since
 from pipeline.errors import TransientError
 
@@ -35,14 +36,14 @@ SELECT f.finding_id AS finding_id, f.detector AS detector, f.severity AS severit
     f.subject AS subject, f.subject_name AS subject_name, f.cluster AS cluster, f.job_id AS job_id, f.owner AS owner, f.actor AS actor,
     f.actor_withheld AS actor_withheld, f.confidence AS confidence, f.cause_time AS cause_time, f.effect_time AS effect_time,
     f.summary AS summary, f.revision AS revision, l.label AS label
-FROM {db}.findings_current AS f
+FROM {db}.findings_told AS f
 LEFT JOIN {db}.labels_current AS l ON l.finding_id = f.finding_id
 WHERE f.effect_time >= fromUnixTimestamp64Milli(%(since)s) AND (%(retracted)s OR f.status != 'retracted')
     AND (NOT %(alert)s OR f.alert) AND (empty(%(detectors)s) OR f.detector IN %(detectors)s)
 ORDER BY f.effect_time DESC, f.finding_id
 LIMIT %(limit)s
 """
-SHOW = "SELECT * EXCEPT canonical FROM {db}.findings_current WHERE finding_id = %(finding)s"
+SHOW = "SELECT * FROM {db}.findings_told WHERE finding_id = %(finding)s"
 INCIDENTS = """
 SELECT i.incident_id AS incident_id, i.title AS title, i.status AS status
 FROM {db}.incident_findings_current AS m
@@ -91,7 +92,7 @@ def _complete_detector(ctx: click.Context, param: click.Parameter, incomplete: s
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_obj
 def list_(options: Options, /, *, follow: bool, as_json: bool, limit: int, **chosen: Any) -> None:
-    """List findings, the newest last.
+    """List findings, the newest last.  Whoever acted is named where an incident names them.
 
     Exit 0: also when there are none; 1: ClickHouse does not answer; 2: wrong usage or settings.
     """
@@ -181,10 +182,14 @@ def table_of(found: Sequence[Row], *, heading: bool = True) -> Any:
 def show(options: Options, finding_id: str, *, as_json: bool) -> None:
     """Show FINDING_ID (or how it begins): what is said, what was checked, the lines that prove it, what to do next.
 
+    Whoever acted is named where an incident names them. The look goes into the custody log.
+
     Exit 0: found; 4: there is no such finding.
     """
     with clickhouse(options) as database:
-        found = _ask(database, finding_of(database, finding_id).finding_id)
+        finding_id = finding_of(database, finding_id).finding_id
+        found = _ask(database, finding_id)
+        on_record(database, "finding show", [finding_id])
     if as_json:
         click.echo(orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2).decode())
     else:

@@ -18,6 +18,7 @@ from rich.console import Console
 from pipeline.cli import Options, asking, say
 from pipeline.cli.asking import clickhouse
 from pipeline.cli.console import build_table, moment, safe, stdout
+from pipeline.cli.looking import on_record
 from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
@@ -95,10 +96,11 @@ def list_(options: Options, cluster: str, limit: int, *, as_json_too: bool) -> N
 def show(options: Options, incident_id: str, *, as_json_too: bool) -> None:
     """Show incident INCIDENT_ID, or the one into which it was merged; the first six digits are enough.
 
+    The look goes into the custody log.
+
     Exit 0: found; 4: nothing is known under this id; 5: several begin so.
     """
-    with clickhouse(options) as database:
-        found = read(database, resolve(database, incident_id))
+    found = _looked_at(options, incident_id, "incident show")
     if as_json_too:
         click.echo(as_json(found).decode())
     else:
@@ -111,9 +113,13 @@ def show(options: Options, incident_id: str, *, as_json_too: bool) -> None:
 @click.option("--json", "as_json_too", is_flag=True, help="JSON instead of HTML.")
 @click.pass_obj
 def report(options: Options, incident_id: str, out: Path, *, as_json_too: bool) -> None:
-    """Write the whole report of INCIDENT_ID into one file that needs no network: HTML, or JSON of the same."""
-    with clickhouse(options) as database:
-        found = read(database, resolve(database, incident_id))
+    """Write the whole report of INCIDENT_ID into one file that needs no network: HTML, or JSON of the same.
+
+    It goes into the custody log.
+
+    Exit 0: written; 4: nothing is known under this id; 5: several begin so.
+    """
+    found = _looked_at(options, incident_id, "incident report")
     body = as_json(found) if as_json_too else page(found).encode()
     write_file(out, body)
     say(f"{out}: {len(body):,} bytes; it holds names and log lines, so mind who reads it")
@@ -127,7 +133,10 @@ def report(options: Options, incident_id: str, out: Path, *, as_json_too: bool) 
 @click.option("--json", "as_json_too", is_flag=True, help="One JSON object instead of text.")
 @click.pass_obj
 def rumour(options: Options, incident_id: str, gpus: int, days: float, money: float | None, *, as_json_too: bool) -> None:
-    """Hold what people say of the scale of INCIDENT_ID against the records."""
+    """Hold what people say of the scale of INCIDENT_ID against the records.
+
+    Exit 0: compared; 4: nothing is known under this id; 5: several begin so.
+    """
     with clickhouse(options) as database:
         body = read(database, resolve(database, incident_id)).incident
     checked = check(Rumour(gpus=gpus, days=days, money=money), body.loss, body.limits)
@@ -143,7 +152,10 @@ def rumour(options: Options, incident_id: str, gpus: int, days: float, money: fl
 @click.option("--why", default="", help="Reason, for the journal.")
 @click.pass_obj
 def status(options: Options, incident_id: str, state: str, why: str) -> None:
-    """Say in the journal how far work on INCIDENT_ID has come."""
+    """Say in the journal how far work on INCIDENT_ID has come.
+
+    Exit 0: noted; 4: nothing is known under this id; 5: several begin so.
+    """
     _write(options, incident_id, "status", state, why)
 
 
@@ -152,7 +164,10 @@ def status(options: Options, incident_id: str, state: str, why: str) -> None:
 @click.argument("assignee")
 @click.pass_obj
 def assign(options: Options, incident_id: str, assignee: str) -> None:
-    """Say in the journal who works on INCIDENT_ID."""
+    """Say in the journal who works on INCIDENT_ID.
+
+    Exit 0: noted; 4: nothing is known under this id; 5: several begin so.
+    """
     _write(options, incident_id, "assign", assignee, "")
 
 
@@ -161,7 +176,10 @@ def assign(options: Options, incident_id: str, assignee: str) -> None:
 @click.argument("text")
 @click.pass_obj
 def note(options: Options, incident_id: str, text: str) -> None:
-    """Add TEXT to the journal of INCIDENT_ID."""
+    """Add TEXT to the journal of INCIDENT_ID.
+
+    Exit 0: noted; 4: nothing is known under this id; 5: several begin so.
+    """
     _write(options, incident_id, "note", "", text)
 
 
@@ -171,7 +189,10 @@ def note(options: Options, incident_id: str, text: str) -> None:
 @click.option("--from", "who", required=True, help="Who replied: the named person, or who speaks for them.")
 @click.pass_obj
 def reply(options: Options, incident_id: str, text: str, who: str) -> None:
-    """Add the reply of a person whom INCIDENT_ID concerns: it stands in every report, as it was given."""
+    """Add the reply of a person whom INCIDENT_ID concerns: it stands in every report, as it was given.
+
+    Exit 0: noted; 4: nothing is known under this id; 5: several begin so.
+    """
     _write(options, incident_id, "reply", who, text)
 
 
@@ -200,6 +221,13 @@ def resolve(database: "Database", asked: str) -> str:
             return str(chosen[0]["incident_id"])
         name = str(chosen[0]["merged_into"])
     return name
+
+
+def _looked_at(options: Options, asked: str, command: str) -> Report:
+    with clickhouse(options) as database:
+        found = read(database, resolve(database, asked))
+        on_record(database, command, [found.incident.id])
+    return found
 
 
 def read(database: "Database", incident_id: str) -> Report:

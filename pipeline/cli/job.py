@@ -9,6 +9,7 @@ import orjson
 from pipeline.cli import Options
 from pipeline.cli.asking import NOT_FOUND, clickhouse, evidence, rows
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout
+from pipeline.cli.looking import on_record
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -25,7 +26,7 @@ FROM {db}.verdicts_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR clust
 """
 FINDINGS = """
 SELECT finding_id, attempt, detector, severity, status, owner, actor, actor_withheld, summary, confidence, alert, gate, checklist
-FROM {db}.findings_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY cause_time
+FROM {db}.findings_told WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY cause_time
 """
 LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
 TIMELINE = """
@@ -52,6 +53,8 @@ def job() -> None:
 def explain(options: Options, job_id: str, cluster: str, timeline: int | None, *, everything: bool, as_json: bool) -> None:
     """Say why job JOB_ID (raw id) ended, with the records that prove it.
 
+    Whoever acted is named where an incident names them. The look goes into the custody log.
+
     Exit 0: found; 4: nothing is known of this job.
     """
     if everything and timeline is not None:
@@ -60,6 +63,8 @@ def explain(options: Options, job_id: str, cluster: str, timeline: int | None, *
         timeline = NO_LIMIT if everything or as_json else TIMELINE_ROWS
     with clickhouse(options) as database:
         found = _ask(database, job_id, cluster, timeline)
+        if found["evidence"] or found["timeline"]:
+            on_record(database, "job explain", [f"job {job_id}", *(str(row["finding_id"]) for row in found["findings"])])
     known = found["verdicts"] or found["findings"] or found["timeline_length"]
     if as_json:
         click.echo(orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2).decode())

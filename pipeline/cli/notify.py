@@ -5,7 +5,7 @@ The commands that people type write the same file as the running notifier, so th
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +36,7 @@ Examples:
   trainwatch notify ack a378b78a07ce --note "with u002"
   trainwatch notify snooze a378b78a07ce 4h
   trainwatch notify list
+  trainwatch notify list --failed                    # exit 3: something could not be told
 """
 
 
@@ -47,7 +48,8 @@ def notify(ctx: click.Context, *, once: bool) -> None:
 
     Run one notifier for a site: what it told stands in notify.state_file.
 
-    Exit 0: ended as asked; 1: the broker does not answer; 2: wrong settings; 3: with --once, something could not be told.
+    Exit 0: ended as asked; 1: the broker does not answer at the start, or with --once: without it, it is waited for later; 2: wrong
+    settings; 3: with --once, something could not be told.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -154,24 +156,36 @@ def retry(options: Options, subject: str) -> None:
 @notify.command("list")
 @click.option("--since", type=Since(), default=0, help="First heard since then: 30m, 2h, 7d, or a time with offset.")
 @click.option("--open", "unanswered", is_flag=True, help="Only what nobody has acknowledged.")
+@click.option("--failed", is_flag=True, help="Only what a target has not taken so far; exit 3 when there is any: for cron.")
 @click.option("--limit", type=click.IntRange(1, 100_000), default=ROWS, show_default=True, help="Rows, the newest.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @click.pass_obj
-def list_(options: Options, since: int, limit: int, *, unanswered: bool, as_json: bool) -> None:
+def list_(options: Options, since: int, limit: int, *, unanswered: bool, failed: bool, as_json: bool) -> None:
     """What the notifier has heard, whom it told, who works on it.
 
-    Exit 0: also when there is nothing.
+    Exit 0: also when there is nothing; 3: with --failed, something waits for its next try or was given up.
     """
+    settings, now = options.settings.notify, now_ms()
     with _book(options) as book:
-        standings = [each for each in book.standings(now_ms()) if each.since >= since and not (unanswered and each.acknowledged_by)][:limit]
+        failing = {each.word.notice.id for each in book.failing(settings, now)}
+        standings = [
+            each
+            for each in book.standings(now)
+            if each.since >= since and not (unanswered and each.acknowledged_by) and (not failed or each.notice.id in failing)
+        ][:limit]
     if as_json:
         for each in standings:
             click.echo(msgspec.json.encode(each).decode())
-        return
+    else:
+        _show(standings, settings.tries_max)
+    raise SystemExit(FAILED if failed and failing else 0)
+
+
+def _show(standings: "Sequence[Standing]", tries_max: int) -> None:
     table = build_table("", "heard", "what", "id", "severity", "status", "title", "told", "waiting", "answer")
     for each in standings:
         notice = each.notice
-        waiting = ", ".join(f"{name} ({tries}: {why})" for name, tries, why in each.waiting)
+        waiting = ", ".join(f"{name} ({tries}: {why})" + " given up" * (tries >= tries_max) for name, tries, why in each.waiting)
         cells = (notice.kind, notice.id[:12], notice.severity, notice.status, notice.title, ", ".join(each.told), waiting, _answered(each))
         table.add_row(moment(each.since), *(safe(cell) for cell in cells))
     stdout().print(table)

@@ -178,6 +178,7 @@ def raised(
     closes_at: int,
     severity: Severity | None = None,
     several_actors: bool = False,
+    withheld: str = "",
     about: Subject | None = None,
 ) -> Finding:
     """A finding of this detector on what an event caused."""
@@ -196,6 +197,7 @@ def raised(
         closes_at=closes_at,
         severity=severity,
         several_actors=several_actors,
+        withheld=withheld,
         about=about,
     )
 
@@ -216,24 +218,28 @@ def found(
     closes_at: int,
     severity: Severity | None = None,
     several_actors: bool = False,
+    withheld: str = "",
     about: Subject | None = None,
 ) -> Finding:
     """A finding with gates applied and evidence in canonical order.
 
-    Gates decide on names, so neither anchor nor summary, neither evidence nor notes may hold the actor's.  `about` takes the place of the
-    case's subject where that is the very account that is suspected.
+    Gates decide on names, so neither anchor nor summary, neither evidence nor notes may hold the actor's.  `withheld` says why the detector
+    would not name anybody, whatever the gates say.  `about` takes the place of the case's subject where that is the very account that is
+    suspected.
     """
     score = 1.0
     for _, part in parts:
         score *= part
     alert, gate = gates.alert_or_reason(checklist, meta.required)
-    name, withheld = gates.name_or_reason(actor, cited)
+    name, reason = gates.name_or_reason(actor, cited, one_host=case.subject.kind == "host")
     if name and case.owner_unproven:
-        name, withheld = "", "only senders that nobody authenticated tell whose it is"
+        name, reason = "", "only senders that nobody authenticated tell whose it is"
     if several_actors:
-        name, withheld = "", "several identities acted; see the evidence"
+        name, reason = "", "several identities acted; see the evidence"
+    if name and withheld:
+        name, reason = "", withheld
     if name and not alert:
-        name, withheld = "", f"below the gate: {gate}"
+        name, reason = "", f"below the gate: {gate}"
     return Finding(
         detector=meta.id,
         detector_version=meta.version,
@@ -245,7 +251,7 @@ def found(
         anchor=anchor,
         owner="" if about else case.owner_id,
         actor=name,
-        actor_withheld=withheld,
+        actor_withheld=reason,
         effect_time=effect_time,
         cause_time=cause_time,
         closes_at=closes_at,

@@ -42,8 +42,11 @@ OUT_OF_REACH = frozenset({"scheduler"})
 NODE_LOGS = frozenset({"kernel audit", "kernel log", "login"})
 
 
-def name_or_reason(actor: Identity | None, cited: Iterable[Evidence]) -> tuple[str, str]:
-    """(identity id, "") when the person may be named, else ("", why not)."""
+def name_or_reason(actor: Identity | None, cited: Iterable[Evidence], *, one_host: bool = False) -> tuple[str, str]:
+    """(identity id, "") when the person may be named, else ("", why not).
+
+    `one_host`: what is told befell a host and stands in its own logs, all of which root writes there, and so may whoever acted as root.
+    """
     if actor is None:
         return "", "no record says who acted"
     if actor.role in ("root", "daemon"):
@@ -55,7 +58,7 @@ def name_or_reason(actor: Identity | None, cited: Iterable[Evidence]) -> tuple[s
     groups = {GROUPS[item.source] for item in proven if item.source in GROUPS}
     if len(groups) < 2:
         return "", f"only one independent source: {', '.join(sorted(groups)) or 'none'}"
-    if not groups & OUT_OF_REACH and len(groups & NODE_LOGS) + len(groups & {"probe"}) < 2:
+    if not groups & OUT_OF_REACH and (one_host or len(groups & NODE_LOGS) + len(groups & {"probe"}) < 2):
         return "", "no source that the person could not write"
     return actor.id, ""
 

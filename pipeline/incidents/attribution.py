@@ -23,7 +23,7 @@ import msgspec
 
 from pipeline.detect.gates import GROUPS, name_or_reason
 from pipeline.incidents.campaigns import CAUSING, artefacts_of
-from pipeline.incidents.families import ENDINGS, family_of
+from pipeline.incidents.families import DIVERGED, ENDINGS, REFUSED, SLOWED, family_of
 from pipeline.incidents.likelihoods import KINDS
 from pipeline.model.finding import Checked, Evidence, Finding
 from pipeline.model.identity import Identity
@@ -32,6 +32,7 @@ from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 
 WHO = CAUSING - {"act", "hook", "unpickled"} | {"read"}  # roles of records that say under whose account something was done
+COMPARED = frozenset({SLOWED, DIVERGED})  # that the act had a part in the harm is shown by a comparison, which may err
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
 DAYS_MIN = 3
 GAP_MIN = 1.0  # a factor of ten over any other person, machine or chance, times the number of candidates
@@ -101,7 +102,7 @@ class Candidate:
     def __init__(self, who: str, members: Sequence[Finding], known: Known) -> None:
         self.who, self._known = who, known
         self.acts = [each for each in members if each.suspect == who]
-        self.alerts = [each for each in self.acts if each.alert]
+        self.alerts = [each for each in self.acts if counts(each)]
         self.others = [each for each in members if each.suspect and each.suspect != who and each.alert]
         self.role = known.role(who)
         self.signals = tuple(known.signals.get(who, ()))
@@ -140,7 +141,8 @@ class Candidate:
 
     def _acted(self) -> Iterator[Weighed]:
         """What is known of the account, whoever used it."""
-        yield weighed("act", _ids(self.records)) if self.alerts else weighed("act_below_gate", _cited(self.acts))
+        caused = any(family_of(each).cost not in COMPARED for each in self.alerts)
+        yield weighed("act", _ids(self.records)) if caused else weighed("act_below_gate", _cited(self.acts))
         if loaded := [each for each in self.alerts if "written" in roles_of(each) and roles_of(each) & LOADED]:
             yield weighed("bytes", _cited(loaded))
         if self.attested:
@@ -187,6 +189,11 @@ class Candidate:
                 return
 
 
+def counts(finding: Finding) -> bool:
+    """Does it show an act?  A refused try of which the detector names nobody may be a mistyped number."""
+    return finding.alert and (finding.effect not in REFUSED or bool(finding.actor))
+
+
 def roles_of(finding: Finding) -> set[str]:
     """Roles of the records that a finding cites."""
     return {item.role for item in finding.evidence}
@@ -206,9 +213,11 @@ def hypothesis(kind: str, who: str, rows: Sequence[Weighed]) -> Hypothesis:
 
 def _nobody(members: Sequence[Finding]) -> Hypothesis:
     rows = []
-    acts = [each for each in members if each.alert and any(item.role in CAUSING for item in each.evidence)]
-    if acts:
-        rows.append(weighed("recorded_act", _cited(acts)))
+    acts = [each for each in members if counts(each) and any(item.role in CAUSING for item in each.evidence)]
+    if caused := [each for each in acts if family_of(each).cost not in COMPARED]:
+        rows.append(weighed("recorded_act", _cited(caused)))
+    elif acts:
+        rows.append(weighed("compared", _cited(acts)))
     if any(each.attempt is not None for each in members):
         rows.append(weighed("ends_badly", ()))
     if compared := [each for each in members if each.alert and family_of(each).cost == ENDINGS]:

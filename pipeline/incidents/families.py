@@ -5,6 +5,8 @@
             SLOWED, DIVERGED, ENDINGS: members of a cohort, by pace, by results, by ends              NONE: no formula is used
     FLOODED, ON_NODE, UNHEARD, BORROWED: attempts that the finding does not name, by node, account and time (losses_beside.py)
     doubt   that it did harm nobody saw (foreign code ran, a specification changed): no hours in the low and middle reading
+    code    what was altered may run: what it does shows in all that loaded it (losses.py)
+    of_run  it is of one run, as checkpoints are: nobody is thought to have loaded it but who owns that run
 
 Holds: every detector has its row, which a test asks for; nothing else in this room knows a detector by its number.
 """
@@ -13,7 +15,8 @@ import msgspec
 
 from pipeline.model.finding import Finding
 
-END, ALTERED, REMOVED, SLOWED, DIVERGED, ENDINGS, NONE = "end", "altered", "removed", "slowed", "diverged", "endings", ""
+END, ALTERED, REMOVED, NONE = "end", "altered", "removed", ""
+SLOWED, DIVERGED, ENDINGS = "slowed", "diverged", "endings"
 FLOODED, ON_NODE, UNHEARD, BORROWED = "flooded", "on_node", "unheard", "borrowed"
 
 
@@ -23,16 +26,18 @@ class Family(msgspec.Struct, frozen=True):
     means: str
     cost: str = NONE
     doubt: bool = False
+    code: bool = False
+    of_run: bool = False
 
 
 FAMILIES = {
     "p01_foreign_kill": Family("signals", END),
     "p02_kill_from_inside": Family("bytes", END),
     "p03_foreign_cancel": Family("orders", END),
-    "p04_environment_tamper": Family("bytes", ALTERED),
-    "p05_startup_hook": Family("bytes", ALTERED, doubt=True),
-    "p06_checkpoint_tamper": Family("bytes", ALTERED),
-    "p07_unsafe_pickle": Family("bytes", ALTERED, doubt=True),
+    "p04_environment_tamper": Family("bytes", ALTERED, code=True),
+    "p05_startup_hook": Family("bytes", ALTERED, doubt=True, code=True),
+    "p06_checkpoint_tamper": Family("bytes", ALTERED, code=True, of_run=True),
+    "p07_unsafe_pickle": Family("bytes", ALTERED, doubt=True, code=True, of_run=True),
     "p08_checkpoint_removed": Family("bytes", REMOVED),
     "p09_injected_delay": Family("bytes", SLOWED),
     "p10_convergence_sabotage": Family("bytes", DIVERGED),
@@ -46,6 +51,7 @@ FAMILIES = {
     "p18_telemetry_tamper": Family("telemetry", UNHEARD),
 }
 OF_COHORTS = frozenset({SLOWED, DIVERGED, ENDINGS})
+REFUSED = frozenset({"cancel_refused", "spec_change_refused"})  # effects: nothing came of it
 BESIDE = frozenset({FLOODED, ON_NODE, UNHEARD, BORROWED})
 WORDS = {
     "signals": "processes killed", "bytes": "files altered", "orders": "jobs ordered about", "queue": "queue flooded",

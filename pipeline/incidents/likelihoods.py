@@ -33,7 +33,7 @@ class Kind(msgspec.Struct, frozen=True):
 _TABLE = (
     # --- who did it: for "did" and, since the account is the same, for "borrowed"
     Kind("act", "a record shows the causing act under this account, and the detector's gate is passed", 1e2, 1e4),
-    Kind("act_below_gate", "a record shows such an act, and a benign explanation of it is still open", 1.0, 30.0),
+    Kind("act_below_gate", "a record shows such an act; a benign explanation is open, or whether it did the harm", 1.0, 30.0),
     Kind("bytes", "what was written under this account is what the job loaded, byte for byte", 10.0, 1e3),
     Kind("second_source", "a second source, which the person could not write, shows acts under the same account", 10.0, 1e2),
     Kind("days", "acts under this account on three days or more", 2.0, 20.0),
@@ -48,6 +48,7 @@ _TABLE = (
     Kind("shared", "several people have this account", 3.0, 1e2),
     Kind("owner_less", "the owner would not have needed what the account's other users did", 0.05, 0.9),
     # --- nobody
+    Kind("compared", "what loaded the bytes went otherwise than its siblings; such a comparison errs in 2 of 100", 0.01, 0.3),
     Kind("recorded_act", "acts with an effect are on record: faults leave none", 1e-4, 1e-2),
     Kind(
         "ends_badly", "jobs end badly without anybody's doing", 0.155, 0.434,

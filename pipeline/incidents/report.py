@@ -11,6 +11,7 @@ from pipeline import __version__
 from pipeline.incidents.likelihoods import ASSUMPTION
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_text import listed, moment, ratio, safe, table
+from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Attribution, Hypothesis, Incident, Range
@@ -29,7 +30,8 @@ body{font:16px/1.5 system-ui,sans-serif;color:var(--ink);background:var(--paper)
 h1{font-size:1.6rem}h2{font-size:1.25rem;border-bottom:1px solid var(--line);margin-top:2rem}a{color:var(--link)}
 .skip{position:absolute;left:-99rem}.skip:focus{left:1rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}caption{text-align:left;font-weight:600;padding:.3rem 0}
-th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top;overflow-wrap:anywhere}th{background:var(--soft)}
+th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top;max-width:24rem}
+th{background:var(--soft)}th,td{overflow-wrap:break-word}
 .said{background:var(--soft);border-left:4px solid var(--mark);padding:.5rem 1rem}code{font-size:.85rem;overflow-wrap:anywhere}
 svg{width:100%;height:auto}svg rect{fill:var(--soft);stroke:var(--line)}svg path{fill:none;stroke:var(--mark)}
 svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .head{font-weight:700}
@@ -66,10 +68,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 def as_json(report: Report) -> bytes:
     """The same for machines."""
+    said = report.incident.attribution
     body = {"id": report.incident.id, **msgspec.to_builtins(report)}
     for finding, value in zip(report.findings, body["findings"], strict=True):
         del value["suspect"]
         value["id"] = finding.id
+        value["actor"], value["actor_withheld"] = told(finding.actor, finding.actor_withheld, [(said.named, said.withheld)])
     return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS, default=str)
 
 
@@ -290,7 +294,7 @@ def _loss(report: Report) -> str:
         "<p>Low is what the records prove, middle what findings above their gate claim, high adds findings below it. "
         f"No GPU-hour is counted twice. At most {loss.gpus} different GPUs were concerned.</p>"
         + table("Totals, direct and indirect kept apart", ("", "Low", "Middle", "High"), totals)
-        + table("Lines", (*map(safe, heads), "Method", "Formula", "Note", "Evidence"), rows, empty="no loss could be worked out.")
+        + table("Lines", (*heads, "Method", "Formula", "Note", "Evidence"), rows, empty="no loss could be worked out.")
         + "<h3>What was left out</h3>"
         + listed([safe(each) for each in loss.unknown])
     )

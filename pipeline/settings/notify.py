@@ -18,7 +18,9 @@ class TargetSettings(Part):
     url: SecretStr = Field(SecretStr(""), description="address; better in url_file, or in notify.urls from the environment")
     url_file: Path | None = Field(None, description="file whose first line is the address")
     secret_file: Path | None = Field(None, description="file whose first line is the key of the signature")
-    format: NoticeFormat = Field("json", description="what is sent: json, ocsf (the value of the topic), slack, feishu, dingtalk")
+    format: NoticeFormat = Field(
+        "json", description="what is sent: json, ocsf (the value of the topic; of a finding without its actor), slack, feishu, dingtalk"
+    )
     severity_min: SeverityName = Field("high", description="told from this severity on")
     below_gate: bool = Field(False, description="also of findings that are no alert")
     tells: Literal["both", "findings", "incidents"] = Field("both", description="of what; incidents alone are fewer, and come later")

@@ -123,7 +123,9 @@ def test_what_is_named_is_there(server: int) -> None:
             assert grant["table"] in columns, grant[0]
             listed = {name.strip() for names in re.findall(r"\(([^)]*)\)", grant["what"]) for name in names.split(",")}
             assert listed <= columns[grant["table"]], f"{grant['table']}: no column {listed - columns[grant['table']]}"
-    investigators_alone = {"attribution_current", "detector_quality", "finding_evidence_current", "job_timeline", "labels_current"}
+    investigators_alone = {
+        *("attribution_current", "detector_quality", "finding_evidence_current", "findings_told", "job_timeline", "labels_current"),
+    }
     assert columns.keys() - named == investigators_alone
 
 

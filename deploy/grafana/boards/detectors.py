@@ -3,11 +3,12 @@
 from deploy.grafana.panels import CLUSTER, GREEN, GREY, IN_CLUSTER, RED, YELLOW, Annotation, Board, Column, Panel, named_series  # fmt: skip
 
 IN_PERIOD = f"FROM findings_current AS f WHERE $__timeFilter(effect_time) AND {IN_CLUSTER}"
+TOLD = IN_PERIOD.replace("findings_current", "findings_told")
 OUTCOMES = {"alert": RED, "below_gate": YELLOW, "retracted": GREY}
 
 SUMMARY = Panel(
     kind="table", title="What does each detector say?", width=24, height=10, no_value="No detector said anything in this period",
-    description="Findings in the period. Retracted: a later record acquitted. Named: on two independent sources. Unchecked: share of "
+    description="Findings in the period. Retracted: a later record acquitted. Named: by an incident. Unchecked: share of "
     "explanations that no source could answer.",
     columns={
         "named": Column(unit="percentunit", decimals=0), "unchecked": Column(unit="percentunit", decimals=0),
@@ -19,7 +20,7 @@ SELECT detector, max(detector_version) AS version, count() AS findings, countIf(
     quantile(0.5)(f.confidence) AS confidence,
     ifNotFinite(sum(arrayCount(item -> item.2 = 'not_checked', checklist)) / sum(length(checklist)), 0) AS unchecked,
     quantile(0.5)(dateDiff('second', effect_time, closes_at)) AS to_final_word, max(effect_time) AS last
-{IN_PERIOD} GROUP BY detector ORDER BY detector
+{TOLD} GROUP BY detector ORDER BY detector
 """,
 )  # fmt: skip
 OUTCOME = Panel(
@@ -83,9 +84,9 @@ GROUP BY detector ORDER BY detector
 )  # fmt: skip
 WITHHELD = Panel(
     kind="table", title="Why is a name withheld?", width=24, height=6, no_value="Every finding names somebody", expects_rows=False,
-    description="Reasons for which a finding names nobody.",
-    sql=f"SELECT detector, actor_withheld AS reason, count() AS findings {IN_PERIOD} AND actor = '' GROUP BY detector, reason "
-    "ORDER BY findings DESC LIMIT 100",
+    description="What the finding lacks, else what its incident says; findings that were taken back left out.",
+    sql=f"SELECT detector, actor_withheld AS reason, count() AS findings {TOLD} AND actor = '' AND status != 'retracted' "
+    "GROUP BY detector, reason ORDER BY findings DESC LIMIT 100",
 )  # fmt: skip
 BENIGN = Panel(
     kind="barchart", title="Which innocent causes ended jobs?", width=12, horizontal=True, columns={"jobs": Column(color=GREEN)},

@@ -1,12 +1,10 @@
 """Entity: one person, host, file or single record: what it did, what was done to it, what is said of it, and its raw lines."""
 
 from deploy.grafana.panels import (
-    ACTOR,
     CLUSTER,
     ENDED,
     GREEN,
     IN_CLUSTER,
-    NO_ACTOR,
     ORANGE,
     RED,
     SEVERITIES,
@@ -37,7 +35,7 @@ SELECT name FROM
 (
     SELECT subject_name AS name, 1 AS named FROM findings_current WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND subject = {KIND}
     UNION ALL
-    SELECT {ACTOR}, 2 FROM findings_current
+    SELECT actor, 2 FROM findings_told
     WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND {KIND} = 'identity' AND alert AND status != 'retracted'
     UNION ALL
     SELECT owner, 0 FROM verdicts WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND {KIND} = 'identity'
@@ -56,11 +54,11 @@ WHERE name != '' GROUP BY name ORDER BY max(named) DESC, name LIMIT 1000
 )  # fmt: skip
 AS_ACTOR = Panel(
     kind="stat", title="How many findings name it?", width=6, height=4, thresholds=((None, GREEN), (1, RED)), no_value="None",
-    description="As the actor, unless its incident withholds the name, or as what the finding is about; those taken back left out.",
+    description="As the actor, where an incident names it, or as what the finding is about; those taken back left out.",
     sql=f"""
-SELECT count() AS findings FROM findings_current
+SELECT count() AS findings FROM findings_told
 WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
-    AND (({KIND} = 'identity' AND {ACTOR} = {NAME}) OR (subject = {KIND} AND subject_name = {NAME}) OR anchor = {NAME})
+    AND (({KIND} = 'identity' AND actor = {NAME}) OR (subject = {KIND} AND subject_name = {NAME}) OR anchor = {NAME})
 """,
 )  # fmt: skip
 AS_VICTIM = Panel(
@@ -90,13 +88,13 @@ FINDINGS = Panel(
         "job": Column(link=to("job", job="${__value.raw}")), "confidence": Column(unit="percentunit", decimals=0),
     },
     sql=f"""
-SELECT effect_time AS time, multiIf({ACTOR} = {NAME}, 'acts', owner = {NAME}, 'suffers', finding_id IN ({CITING}), 'cites it', 'subject')
+SELECT effect_time AS time, multiIf(actor = {NAME}, 'acts', owner = {NAME}, 'suffers', finding_id IN ({CITING}), 'cites it', 'subject')
     AS part, severity, detector,
     job_id AS job,
-    owner, {ACTOR} AS actor, {NO_ACTOR} AS why_no_actor, confidence, status, alert, summary, finding_id AS finding
-FROM findings_current
+    owner, actor, actor_withheld AS why_no_actor, confidence, status, alert, summary, finding_id AS finding
+FROM findings_told
 WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
-    AND (({KIND} = 'identity' AND ({ACTOR} = {NAME} OR owner = {NAME})) OR (subject = {KIND} AND subject_name = {NAME}) OR anchor = {NAME}
+    AND (({KIND} = 'identity' AND (actor = {NAME} OR owner = {NAME})) OR (subject = {KIND} AND subject_name = {NAME}) OR anchor = {NAME}
         OR finding_id IN ({CITING})
         OR ({KIND} = 'host' AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter(end_time) AND has(nodes, {NAME}))))
 ORDER BY effect_time DESC LIMIT 200

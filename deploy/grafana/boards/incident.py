@@ -35,16 +35,15 @@ ORDER BY alert DESC, effect_time DESC LIMIT 500
 )  # fmt: skip
 STORY = Panel(
     kind="table", title="What happened?", width=12, height=11, no_value="No such finding",
-    description="What is said of it. Confidence is in the act, not in a person: a name stands there only on two independent sources, and "
-    "while its incident has no doubt.",
+    description="What is said of it. Confidence is in the act, not in a person: a name stands there only where its incident "
+    "names that person.",
     columns={"what": Column(width=160)},
     sql=f"""
-WITH (SELECT any(withheld) FROM incidents_current WHERE incident_id IN ({INCIDENTS}) AND named = '' AND status != 'retracted') AS doubt
 SELECT line.1 AS what, line.2 AS is
-FROM findings_current
+FROM findings_told
 ARRAY JOIN [('summary', summary), ('detector', concat(detector, ': ', title)), ('severity', toString(severity)), ('status',
     toString(status)), ('about', concat(subject, ' ', subject_name)), ('owner', owner),
-    ('actor', multiIf(actor = '', concat('withheld: ', actor_withheld), doubt != '', concat('withheld by its incident: ', doubt), actor)),
+    ('actor', if(actor = '', concat('withheld: ', actor_withheld), actor)),
     ('confidence', toString(round(confidence, 2))), ('alert', if(alert, 'yes', concat('no: ', gate))),
     ('cause', toString(cause_time)), ('effect', toString(effect_time)), ('ATT&CK', arrayStringConcat(attack, ', ')),
     ('sources never heard', arrayStringConcat(silent, ', '))] AS line

@@ -2,13 +2,11 @@
 
 from deploy.grafana.boards.timeline import STATES, one_axis
 from deploy.grafana.panels import (
-    ACTOR,
     BLUE,
     CLUSTER,
     ENDED,
     GREEN,
     IN_CLUSTER,
-    NO_ACTOR,
     ORANGE,
     RED,
     YELLOW,
@@ -48,12 +46,12 @@ FROM verdicts_current WHERE {OF_JOB} ORDER BY end_time
 )  # fmt: skip
 FINDINGS = Panel(
     kind="table", title="Which findings is it under?", width=24, height=4, no_value="None", expects_rows=False,
-    description="Findings about this job, those taken back left out.",
+    description="Findings about this job, those taken back left out. Whoever acted is named where an incident names them.",
     columns={"finding": Column(link=to("incident", finding="${__value.raw}")), "confidence": Column(unit="percentunit", decimals=0)},
     sql=f"""
-SELECT effect_time AS time, detector, severity, {ACTOR} AS actor, {NO_ACTOR} AS why_no_actor, confidence, status, alert, summary,
+SELECT effect_time AS time, detector, severity, actor, actor_withheld AS why_no_actor, confidence, status, alert, summary,
     finding_id AS finding
-FROM findings_current WHERE {OF_JOB} AND status != 'retracted' ORDER BY effect_time
+FROM findings_told WHERE {OF_JOB} AND status != 'retracted' ORDER BY effect_time
 """,
 )  # fmt: skip
 AXIS = Panel(

@@ -1,13 +1,11 @@
 """Overview: is anybody interfering, since when, at what cost, and is anything blind?"""
 
 from deploy.grafana.panels import (
-    ACTOR,
     BLUE,
     CLUSTER,
     ENDED,
     GREEN,
     IN_CLUSTER,
-    NO_ACTOR,
     ORANGE,
     RED,
     SEVERITIES,
@@ -21,6 +19,7 @@ from deploy.grafana.panels import (
 )  # fmt: skip
 
 FINDINGS = f"FROM findings_current WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'"
+TOLD = FINDINGS.replace("findings_current", "findings_told")
 # Incidents of the period, with what people say of their state and what they cost; both are small tables.
 CASES = f"""
 FROM
@@ -136,7 +135,7 @@ SELECT first_time AS time, severity, title AS what, if(state = '', 'open', state
 )  # fmt: skip
 LIST = Panel(
     kind="table", title="Which findings need a look?", width=24, height=9, no_value="No findings in this period",
-    description="Newest first. An empty actor means that naming is withheld; the reason stands beside it.",
+    description="Newest first. Whoever acted is named where an incident names them; otherwise the reason stands beside it.",
     columns={
         "id": Column(link=to("incident", finding="${__data.fields.finding}")), "finding": Column(hidden=True),
         "confidence": Column(unit="percentunit", decimals=0),
@@ -145,23 +144,24 @@ LIST = Panel(
     },
     sql=f"""
 SELECT effect_time AS time, severity, detector, if(subject = 'job', '', concat(subject, ' ', subject_name)) AS about, job_id AS job, owner,
-    {ACTOR} AS actor, confidence, status, alert, summary, if(alert, {NO_ACTOR}, gate) AS why_not, left(finding_id, 12) AS id,
+    actor, confidence, status, alert, summary, if(alert, actor_withheld, gate) AS why_not, left(finding_id, 12) AS id,
     finding_id AS finding
-{FINDINGS} ORDER BY alert DESC, effect_time DESC LIMIT 200
+{TOLD} ORDER BY alert DESC, effect_time DESC LIMIT 200
 """,
 )  # fmt: skip
 RISK = Panel(
     kind="table", title="Which people, hosts and files stand out?", width=12, height=9, no_value="Nobody and nothing",
-    description="Sum of severity weight (critical 8, high 4, medium 2, low 1) times confidence over the findings that name them. "
-    "A reason to look, not a measure of guilt.",
+    description="Sum of severity weight (critical 8, high 4, medium 2, low 1) times confidence over the findings above their gate: of "
+    "people those in which an incident names them, of hosts and files those about them. Not whose account was borrowed: that is done to "
+    "them. A reason to look, not a measure of guilt.",
     columns={
         "risk": Column(decimals=1), "name": Column(link=to("entity", kind="${__data.fields.kind}", entity="${__value.raw}")),
     },
     sql=f"""
 SELECT entity.1 AS kind, entity.2 AS name, sum({SEVERITY_WEIGHT} * confidence) AS risk, count() AS findings, max(effect_time) AS last
-FROM (SELECT severity, confidence, effect_time, arrayDistinct([('identity', {ACTOR}), (toString(subject),
-    subject_name)]) AS entities {FINDINGS})
-ARRAY JOIN entities AS entity WHERE entity.2 != '' AND entity.1 IN ('identity', 'host', 'artefact')
+FROM (SELECT severity, confidence, effect_time, [('identity', actor), (toString(subject), if(subject IN ('host', 'artefact'), subject_name,
+    ''))] AS entities {TOLD} AND alert)
+ARRAY JOIN entities AS entity WHERE entity.2 != ''
 GROUP BY kind, name ORDER BY risk DESC LIMIT 20
 """,
 )  # fmt: skip

@@ -72,6 +72,7 @@ META = Meta(
     direct=True,
 )  # fmt: skip
 OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster)
+TRIES_MIN, TRIES_MS = 3, 600_000
 COMMAND_MS = 30_000  # the command runs a moment before the controller logs the request
 
 
@@ -318,4 +319,10 @@ def _refused_of(case: Case, now: Watermarks, identity: str, tries: Sequence[Even
         parts=(("it was refused", 0.97),),
         closes_at=suspicion.effect_time + case.site.grace_ms,
         severity=Severity.MEDIUM,
+        withheld="" if _insisted(tries) else "a mistyped number looks the same: names follow three tries in ten minutes or more",
     )
+
+
+def _insisted(tries: Sequence[Event]) -> bool:
+    """Was it asked for again and again?  Whoever mistypes the number of a job looks at the answer."""
+    return len(tries) >= TRIES_MIN and tries[-1].event_time - tries[0].event_time >= TRIES_MS

@@ -6,6 +6,9 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
+from pipeline.runtime.notify_book import Book
+from pipeline.settings import NotifySettings, TargetSettings
+from tests.unit.runtime.test_notices import notice
 
 
 @pytest.mark.parametrize(
@@ -28,3 +31,21 @@ def test_wrong_usage_is_said_and_leaves_no_file(words: tuple[str, ...], told: st
     assert done.exit_code == 2
     assert told in done.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+def test_what_could_not_be_told_ends_the_list_with_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For cron: nobody watches the notifier's standard error."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trainwatch.yaml").write_text("notify: {state_file: n.sqlite, tries_max: 1, targets: [{name: oncall}]}")
+    settings = NotifySettings(targets=(TargetSettings(name="oncall"),), tries_max=1)
+    with Book(tmp_path / "n.sqlite") as book:
+        for word in (notice(), notice(id="b" * 32, severity="low")):
+            book.take(word, b"{}", epoch=1, offset=1, now=1, aged=False)
+        run = CliRunner(env={"COLUMNS": "300"})
+        assert run.invoke(main, ["notify", "list", "--failed"]).exit_code == 0
+        (due,) = book.due(settings, 1)
+        book.failed(due, 1, "answer 404", settings)
+        done = run.invoke(main, ["notify", "list", "--failed"])
+        assert (done.exit_code, done.output.count("final")) == (3, 1)
+        assert "oncall (1: answer 404) given up" in done.output
+        assert run.invoke(main, ["notify", "list"]).exit_code == 0

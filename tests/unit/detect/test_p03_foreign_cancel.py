@@ -187,6 +187,15 @@ OF_KUBERNETES: dict[str, tuple[Sequence[Event], list[tuple[str, bool]]]] = {
         [("pods_deleted", True)],
     ),
     "the owner had taken it": ([asked(80, "u012", resource=POD), asked(90, "u099", resource=POD)], []),
+    "the owner had taken another of that name": (
+        [asked(80, "u012", resource=POD, object_uid="a"), asked(90, "u099", resource=POD, object_uid="b")], [("pods_deleted", True)],
+    ),
+    "the owner had taken it, and it was put back, says an event": (
+        [asked(80, "u012", resource=POD), happened(85, "Scheduled"), asked(90, "u099", resource=POD)], [("pods_deleted", False)],
+    ),
+    "the owner had taken it, as its requests tell": (
+        [asked(80, "u012", resource=POD, object_uid="a"), happened(79, "Scheduled"), asked(90, "u099", resource=POD, object_uid="a")], [],
+    ),
     "the owner had taken it long before": ([asked(80, "u012", resource=POD), asked(981, "u099", resource=POD)], [("pods_deleted", True)]),
     "evicted behind it: that is what it did": ([asked(90, "u099", resource=POD), happened(96, "Evicted")], [("pods_deleted", True)]),
     "out_of_memory before, says an event": ([happened(80, "OOMKilled"), asked(90, "u099")], [("cancelled", True)]),
@@ -403,6 +412,15 @@ def test_a_refused_request_is_an_attempt() -> None:
     for story in ([allocation()], [end(state="COMPLETED")]):
         (finding,) = judge(cancel_request(50, refused=True), *story)
         assert (finding.effect, finding.severity, finding.suspect) == ("cancel_refused", Severity.MEDIUM, "u099")
+
+
+@pytest.mark.parametrize(("times", "named"), [((50,), ""), ((50, 55, 60), ""), ((50, 60, 700), "u099")])
+def test_a_slip_names_nobody(times: Sequence[float], named: str) -> None:
+    """Whoever mistypes the number of a job is refused once, or a few times in a row."""
+    both = [each for at in times for each in (cancel_request(at, refused=True), scancel(at - 1))]
+    (finding,) = judge(allocation(), *both)
+    assert (finding.actor, finding.suspect) == (named, "u099")
+    assert ("mistyped" in finding.actor_withheld) == (not named)
 
 
 def test_refused_requests_are_one_finding_per_identity() -> None:

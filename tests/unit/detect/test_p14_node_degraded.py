@@ -23,6 +23,7 @@ SLOWER = [*steps(0, AT, 2000), *steps(AT + 60, 3 * AT, 3000)]
 STEADY = steps(0, 3 * AT)
 COUNTED = [step(at, None, at if at < AT else AT + (at - AT) // 2) for at in range(0, 3 * AT, 300)]  # half as many a second behind it
 CAP = command(AT, "nvidia-smi", "-pl", "200")
+BEGUN: list[Event | Held] = [held(start=AT - 600), step(AT - 60, 2000), step(AT + 240, 2200), CAP]  # the second had begun before it
 LATE: list[Event | Held] = [
     held(start=AT + 60),
     *steps(AT + 120, 3 * AT, 3000),
@@ -46,6 +47,7 @@ FIRING = [
     Row("capped, and asked for", [held(), command(AT, "nvidia-smi", "-pl", "100", "-q"), *SLOWER]),
     Row("load is made", [held(), command(AT, "stress-ng", "--cpu", "64"), *SLOWER]),
     Row("without elapsed times: steps are counted", [held(), CAP, *COUNTED]),
+    Row("the job began minutes before, and all its steps behind it are slow", [*BEGUN, *steps(AT + 540, AT + 2040, 3000)]),
     Row(
         "the job began behind it, and is quicker when the same hand undoes it",
         [
@@ -72,6 +74,9 @@ BOUNDARY = [
     Row("the job began as it happened", [held(start=AT), CAP]),
     Row("a ratio of 1.25", [held(), CAP, *steps(0, AT, 2000), *steps(AT + 60, 3 * AT, 2500)]),
     Row("two steps behind it are too few", [held(), CAP, *steps(0, AT), *steps(AT + 60, AT + 600, 3000)]),
+    Row("minutes before, and too few steps behind it", [*BEGUN, *steps(AT + 540, AT + 1740, 3000)]),
+    Row("minutes before, and not all steps behind it are slow", [*BEGUN, *steps(AT + 540, AT + 3300, 3000), step(AT + 3500, 2200)]),
+    Row("no step is known before it", [held(start=AT - 600), CAP, *steps(AT + 60, 3 * AT, 3000)]),
     Row("it gets quicker by itself", [held(end=AT + 60, job="7"), *LATE, CAP]),
     Row(
         "it gets quicker as another does something there",
@@ -110,7 +115,9 @@ def test_is_silent(row: Row) -> None:
 
 
 @pytest.mark.parametrize(
-    ("row", "alert"), list(zip(BOUNDARY, (False, True, False, False, False), strict=True)), ids=lambda value: getattr(value, "name", "")
+    ("row", "alert"),
+    list(zip(BOUNDARY, (False, True, False, False, False, False, False, False), strict=True)),
+    ids=lambda value: getattr(value, "name", ""),
 )
 def test_boundary(row: Row, alert: bool) -> None:
     """Without an effect on record the hit is kept, below the gate."""
@@ -146,8 +153,8 @@ def test_change_ticket_acquits() -> None:
     assert judge_host(ID, held(), act, *SLOWER)[0].alert
 
 
-def test_a_person_is_named_on_two_sources_only() -> None:
-    """Kernel audit and job output are not enough, the system log beside them is."""
-    (alone,) = judge_host(ID, held(), CAP, *SLOWER)
+def test_logs_of_the_host_alone_name_nobody() -> None:
+    """Kernel audit, system log and the output of jobs: all of them are within reach of whoever is root there."""
     (both,) = judge_host(ID, held(), CAP, sudo(AT - 1, "/usr/bin/nvidia-smi -pl 200"), *SLOWER)
-    assert (alone.actor, both.actor) == ("", "u099")
+    assert (both.actor, both.suspect) == ("", "u099")
+    assert both.actor_withheld == "no source that the person could not write"

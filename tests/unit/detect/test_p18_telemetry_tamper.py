@@ -11,11 +11,11 @@ from typing import NamedTuple
 import pytest
 
 from pipeline.detect.subjects import Held
-from pipeline.model.events import Event
+from pipeline.model.events import Event, SignalSent
 from pipeline.model.finding import Checked, Finding
 from pipeline.model.source import Source
 from tests import build
-from tests.build import ADMIN, OWNER
+from tests.build import ADMIN, COLLEAGUE, OWNER
 from tests.build_subjects import command, judge_host, kernel, recorded, site, sudo, switched_off
 
 ID = "p18_telemetry_tamper"
@@ -24,6 +24,12 @@ ID = "p18_telemetry_tamper"
 AT = 6000
 GAP = {Source.AUDITD: (6600, 9600)}
 ALL = dict.fromkeys((Source.AUDITD, Source.SSHD, Source.KERNEL), (6600, 20_000))
+
+
+def signalled(at: float, daemon: str, by: int | None = COLLEAGUE) -> Event:
+    """Root kills a daemon by its number; `by` None: nobody is logged in."""
+    body = SignalSent(signal=9, target_pid=812, success=True, serial=7, uid=0, auid=by, target_uid=0, target_comm=daemon)
+    return build.event(at, Source.AUDITD, body, host=build.HOST)
 
 
 class Row(NamedTuple):
@@ -47,6 +53,10 @@ FIRING = [
     Row("a log was cleared", [command(AT, "truncate", "-s", "0", "/var/log/secure")]),
     Row("a log was cleared behind a shell", [command(AT, "sh", "-c", "truncate -s 0 /var/log/secure")]),
     Row("all logs were removed", [command(AT, "rm", "-rf", "/var/log")]),
+    Row("nothing was copied over a log", [command(AT, "cp", "/dev/null", "/var/log/audit/audit.log")]),
+    Row("and by dd", [command(AT, "dd", "if=/dev/null", "of=/var/log/audit/audit.log")]),
+    Row("or by the shell", [command(AT, "bash", "-c", ":> /var/log/audit/audit.log")]),
+    Row("the daemon was killed by its number, and silence", [signalled(AT, "auditd")], GAP),
 ]
 SILENT: list[Row] = [
     Row("a gap alone", [], GAP),
@@ -62,6 +72,9 @@ SILENT: list[Row] = [
     Row("a disk is tidied up", [command(AT, "rm", "/var/log/nvidia-installer.log"), sudo(AT, "/usr/bin/mv /var/log/app/core.1 /scratch/")]),
     Row("a log of one's own", [command(AT, "rm", "-rf", "/scratch/u099/var/log/old")]),
     Row("a command that failed", [command(AT, "auditctl", "-e", "0", success=False)], GAP),
+    Row("a log is copied", [command(AT, "cp", "/var/log/audit/audit.log", "/scratch/"), command(AT, "dd", "if=/var/log/secure", "of=/x")]),
+    Row("a daemon of another kind was killed", [signalled(AT, "nginx")], GAP),
+    Row("by_system: the system stops its daemon", [signalled(AT, "auditd", by=None)], GAP),
 ]
 BOUNDARY = [
     Row("a log is rotated", [command(AT, "logrotate", "-f", "/etc/logrotate.conf", "/var/log/secure")]),
@@ -169,11 +182,13 @@ def test_change_ticket_acquits() -> None:
     assert judge_host(ID, switched_off(AT, ADMIN), at=site(tickets=(other,))) != []
 
 
-def test_a_person_is_named_on_two_sources_only() -> None:
-    """The kernel's audit and the system log; the audit alone names nobody."""
+def test_logs_of_the_host_alone_name_nobody() -> None:
+    """Whoever is root there writes the kernel's audit and the system log alike: two forged lines would name anybody."""
     (alone,) = judge_host(ID, switched_off(AT))
     (both,) = judge_host(ID, switched_off(AT), sudo(AT - 1, "/usr/sbin/auditctl -e 0"))
-    assert (alone.actor, both.actor) == ("", "u099")
+    assert (alone.actor, both.actor) == ("", "")
+    assert both.suspect == "u099"
+    assert both.actor_withheld == "no source that the person could not write"
 
 
 def test_two_people_at_once_name_nobody() -> None:

@@ -43,6 +43,11 @@ FRAMED: list[tuple[str, Attribution, str]] = [
         weigh([*(kill(day, str(day), "") for day in range(5)), finding("p16_reads_diagnoses", 6, "9", "u099", named=False)]),
         "no finding names",
     ),
+    (
+        "one source, and a refused request that may be a slip",
+        weigh([kill(0, "1", "u099"), msgspec.structs.replace(cancel(1, "2", "u099", named=False), effect="cancel_refused", alert=True)]),
+        "only one independent source",
+    ),
     ("below the gate", weigh([cancel(day, str(day), "u099", named=False) for day in range(9)]), "no finding names"),
     ("the identity map does not know it", weigh([kill(0, "1", "uid:5"), cancel(1, "2", "uid:5")]), "identity map"),
     (
@@ -60,6 +65,15 @@ def test_nobody_is_named_on_this(name: str, said: Attribution, why: str) -> None
     assert why in said.withheld
     assert not {"u099", "u098", "uid:5"} & {each.who for each in said.hypotheses}
     assert "u099" not in said.leader
+
+
+@pytest.mark.parametrize(("detector", "nobody"), [("p04_environment_tamper", "recorded_act"), ("p09_injected_delay", "compared")])
+def test_a_comparison_may_err(detector: str, nobody: str) -> None:
+    """What is found by comparing weighs against chance by its stated error, not as an act that was seen to have its effect."""
+    said = weigh([msgspec.structs.replace(tamper(0, "1", "u099"), detector=detector)])
+    kinds = {each.kind: {row.kind for row in each.weighed} for each in said.hypotheses}
+    assert nobody in kinds["nobody"]
+    assert ("act" in kinds["did"]) == (nobody == "recorded_act")
 
 
 def test_a_colleague_who_debugged_the_damage_is_not_named() -> None:

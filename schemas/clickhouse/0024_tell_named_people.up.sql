@@ -1,0 +1,82 @@
+-- What people are told of findings.  `findings.actor` is the account that the records of one finding name; whether its holder acted is
+-- weighed over all of them by the incident.  So a name is told only where an incident that lists the finding names that very person.
+CREATE OR REPLACE VIEW {database}.findings_told{on_cluster} AS
+SELECT
+    f.* EXCEPT canonical REPLACE
+    (
+        if(has(t.names, f.actor), f.actor, '') AS actor,
+        multiIf(has(t.names, f.actor), '', f.actor_withheld != '', f.actor_withheld, t.withheld != '', t.withheld,
+            notEmpty(t.names), 'its incident names somebody else', 'no incident names anybody for it yet') AS actor_withheld
+    )
+FROM {database}.findings_current AS f
+LEFT JOIN
+(
+    SELECT m.finding_id AS finding_id, groupUniqArrayIf(i.named, i.named != '') AS names, minIf(i.withheld, i.named = '') AS withheld
+    FROM {database}.incident_findings_current AS m
+    INNER JOIN {database}.incidents_current AS i ON i.incident_id = m.incident_id
+    WHERE i.status != 'retracted'
+    GROUP BY m.finding_id
+) AS t ON t.finding_id = f.finding_id
+COMMENT 'findings_current as people are told it: whoever acted is named only where an incident names them. Without canonical, which names them.';
+
+ALTER TABLE {database}.findings_told{on_cluster}
+    COMMENT COLUMN actor 'identity that an incident of the finding names; empty: none does',
+    COMMENT COLUMN actor_withheld 'why no name: what the finding lacks, else what its incident says';
+
+ALTER TABLE {database}.findings{on_cluster}
+    COMMENT COLUMN IF EXISTS actor 'account that the records name; empty: they do not suffice. People are told findings_told.actor',
+    COMMENT COLUMN IF EXISTS actor_withheld 'why they do not suffice';
+
+-- Of findings the same here.
+CREATE OR REPLACE VIEW {database}.job_timeline{on_cluster} AS
+SELECT
+    t.cluster AS cluster,
+    t.job_id AS job_id,
+    min(t.ts) AS ts,
+    argMax(t.what, t.priority) AS what,
+    argMax(t.source, t.priority) AS source,
+    argMax(t.kind, t.priority) AS kind,
+    argMax(t.host, t.priority) AS host,
+    argMax(t.actor, t.priority) AS actor,
+    argMax(t.relation, t.priority) AS relation,
+    max(t.text) AS text,
+    argMax(t.attrs, t.priority) AS attrs,
+    t.id AS id
+FROM
+(
+    SELECT cluster, job_id, ts, 'event' AS what, toString(source) AS source, toString(kind) AS kind, toString(host) AS host, actor,
+        '' AS relation, raw AS text, CAST(attrs, 'Map(String, String)') AS attrs, event_id AS id, 0 AS priority
+    FROM {database}.events
+    WHERE job_id != ''
+    UNION ALL
+    SELECT cluster, job_id, ts, 'touch' AS what, toString(source) AS source, toString(kind) AS kind, toString(host) AS host, actor,
+        toString(relation) AS relation, '' AS text, CAST(attrs, 'Map(String, String)') AS attrs, event_id AS id, 1 AS priority
+    FROM {database}.enriched_current
+    UNION ALL
+    SELECT cluster, job_id, end_time AS ts, 'verdict' AS what, toString(by_source) AS source, toString(verdict) AS kind, '' AS host,
+        '' AS actor, '' AS relation, concat(status, ': ', cause, if(by_summary = '', '', concat(', ', by_summary))) AS text,
+        CAST(map(), 'Map(String, String)') AS attrs, verdict_id AS id, 2 AS priority
+    FROM {database}.verdicts_current
+    UNION ALL
+    SELECT cluster, job_id, effect_time AS ts, 'finding' AS what, '' AS source, toString(detector) AS kind, '' AS host, actor,
+        '' AS relation, concat(status, ': ', summary) AS text, CAST(map(), 'Map(String, String)') AS attrs, finding_id AS id,
+        3 AS priority
+    FROM {database}.findings_told
+) AS t
+GROUP BY t.cluster, t.job_id, t.id
+ORDER BY cluster, job_id, ts, what, id
+COMMENT 'All that is known of a job, in order: ask with WHERE job_id = ...';
+
+ALTER TABLE {database}.job_timeline{on_cluster}
+    COMMENT COLUMN cluster 'cluster',
+    COMMENT COLUMN relation 'of actor to owner; of touches',
+    COMMENT COLUMN text 'the line; of verdicts and findings what is said',
+    COMMENT COLUMN job_id 'raw job id, as the scheduler prints it',
+    COMMENT COLUMN ts 'event time; of a verdict the end, of a finding the effect',
+    COMMENT COLUMN what 'event, touch, verdict, finding',
+    COMMENT COLUMN source 'source family; of a verdict that of the acquitting record',
+    COMMENT COLUMN kind 'kind of event; the verdict; the detector',
+    COMMENT COLUMN host 'host',
+    COMMENT COLUMN actor 'identity that acted; of a finding as in findings_told',
+    COMMENT COLUMN attrs 'fields of the event as text',
+    COMMENT COLUMN id 'event id, verdict id or finding id';
