@@ -117,11 +117,12 @@ def _show(table: "Sequence[Row]") -> None:
         "findings",
         "findings equal",
         "verdicts equal",
+        "incidents equal",
         "wrong",
         "s/run",
     )
     for row in table:
         cells = (row.runs, row.bit, row.replayed, row.lost, row.doubled, row.findings)
-        equal = ("yes" if row.findings_equal else "NO", "yes" if row.verdicts_equal else "NO")
+        equal = ("yes" if each else "NO" for each in (row.findings_equal, row.verdicts_equal, row.incidents_equal))
         shown.add_row(row.fault, *(f"{cell:,}" for cell in cells), *equal, str(row.wrong), f"{row.seconds / max(1, row.runs):.0f}")
     stdout().print(shown)

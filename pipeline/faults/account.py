@@ -21,6 +21,7 @@ from kafka import KafkaConsumer, TopicPartition
 from pipeline.faults.site import PARTITIONS, Site
 from pipeline.ingest.step import FINAL_HEADER
 from pipeline.model.outcome import EventRow, Record
+from pipeline.runtime import consuming
 from pipeline.runtime.local import LocalRuntime, Results
 from pipeline.settings import Settings
 from pipeline.sink.verify import FILTERED
@@ -41,6 +42,7 @@ class Account(msgspec.Struct, kw_only=True):
     findings: int = 0
     findings_equal: bool = True
     verdicts_equal: bool = True
+    incidents_equal: bool = True
     holes: int = 0  # offsets that hold no committed record
     wrong: list[str] = []
 
@@ -67,7 +69,7 @@ def read(settings: Settings, topics: Iterable[str], *, committed: bool = True) -
         parts = [TopicPartition(topic, number) for topic in topics for number in sorted(consumer.partitions_for_topic(topic) or ())]
         consumer.assign(parts)
         consumer.seek_to_beginning(*parts)
-        ends = consumer.end_offsets(parts)
+        ends = consuming.ends_of(consumer, parts)
         records: list[Any] = []
         while any(consumer.position(part) < end for part, end in ends.items()):
             for found in consumer.poll(timeout_ms=500).values():
@@ -166,17 +168,20 @@ def ends_of(settings: Settings) -> dict[tuple[str, int], int]:
     try:
         topics = settings.kafka.input_topics
         parts = [TopicPartition(topic, number) for topic in topics for number in sorted(consumer.partitions_for_topic(topic) or ())]
-        return {(part.topic, part.partition): end for part, end in consumer.end_offsets(parts).items()}
+        return {(part.topic, part.partition): end for part, end in consuming.ends_of(consumer, parts).items()}
     finally:
         consumer.close()
 
 
 def _judgements(site: Site, account: Account, should: Results, *, gaps: bool) -> None:
-    """The same findings and verdicts, body for body; but where records were lost, a body may own up to it by what it says is missing."""
-    for name, column, expected_bodies in (
-        ("findings", "finding_id", should.canonical_findings()),
-        ("verdicts", "verdict_id", should.canonical_verdicts()),
-    ):
+    """The same findings, verdicts and incidents, body for body.
+
+    But where records were lost, a body may own up to it by what it says is missing; and incidents follow from other findings then.
+    """
+    kinds = {"findings": ("finding_id", should.canonical_findings()), "verdicts": ("verdict_id", should.canonical_verdicts())}
+    if not gaps:
+        kinds["incidents"] = ("incident_id", should.canonical_incidents())
+    for name, (column, expected_bodies) in kinds.items():
         found = {
             key: orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
             for key, body in site.database.query(f"SELECT {column}, canonical FROM {{db}}.{name}_current WHERE status != 'retracted'")  # noqa: S608  names from above
@@ -184,11 +189,9 @@ def _judgements(site: Site, account: Account, should: Results, *, gaps: bool) ->
         differ = {key for key in found.keys() | expected_bodies.keys() if found.get(key) != expected_bodies.get(key)}
         if gaps:
             differ = {key for key in differ if not _owns_up(found.get(key), expected_bodies.get(key))}
-        equal = not differ
+        setattr(account, f"{name}_equal", not differ)
         if name == "findings":
-            account.findings, account.findings_equal = len(expected_bodies), equal
-        else:
-            account.verdicts_equal = equal
+            account.findings = len(expected_bodies)
         for key in sorted(differ)[:NAMED_MAX]:
             account.wrong.append(f"{name}: {key}: {_text(found.get(key))} instead of {_text(expected_bodies.get(key))}")
 

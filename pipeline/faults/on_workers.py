@@ -5,10 +5,11 @@ Steps are reached under load: each life of a worker is given a share of the reco
 
 import signal
 
-from pipeline.faults.run import Run
+from pipeline.faults.run import LOG_CHARACTERS, Run, Stuck
 from pipeline.runtime.checkpoint import STEPS
 from pipeline.runtime.worker import LEAVING_STEPS, TAKE_OVER_STEPS
 
+STOPS = 4
 REPLAYED_AT = STEPS[: STEPS.index("state")]  # killed there, its batch is folded again
 
 
@@ -34,6 +35,17 @@ def stop_at_random(run: Run) -> None:
         run.folds(worker)
         run.pause(0.0, 1.0)
         run.stop(worker)
+
+
+def stop_at_steps(run: Run) -> None:
+    """SIGTERM at some of the steps of checkpoint and take-over: what has begun is ended in order, and the next goes on from there."""
+    steps = run.dice.sample([*STEPS, *TAKE_OVER_STEPS], STOPS)
+    for number, step in enumerate(steps, 1):
+        run.feed.allow(number / (len(steps) + 1))
+        code = run.ends(run.start(at=step, signal=signal.SIGTERM))
+        if code != 0:
+            raise Stuck(f"SIGTERM at {step} ended a worker with code {code}\n{run.site.processes[-1].log()[-LOG_CHARACTERS:]}")
+        run.seen[step] += 1
 
 
 def kill_at_checkpoint_steps(run: Run) -> None:

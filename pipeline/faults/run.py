@@ -83,6 +83,7 @@ class Result(msgspec.Struct, kw_only=True):
     verdicts_equal: bool
     seconds: float
     wrong: list[str] = []
+    incidents_equal: bool = True
 
     @property
     def right(self) -> bool:
@@ -292,6 +293,7 @@ def execute(fault: Fault, seed: int, attempt: int, servers: Servers, folder: Pat
             findings=found.findings,
             findings_equal=found.findings_equal,
             verdicts_equal=found.verdicts_equal,
+            incidents_equal=found.incidents_equal,
             seconds=round(time.monotonic() - begun, 1),
             wrong=found.wrong,
         )

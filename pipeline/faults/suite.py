@@ -34,6 +34,7 @@ class Row(msgspec.Struct, frozen=True):
     findings: int
     findings_equal: bool
     verdicts_equal: bool
+    incidents_equal: bool
     wrong: int  # runs
     seconds: float
 
@@ -104,6 +105,7 @@ def rows(results: Iterable[Result], faults: Sequence[Fault]) -> list[Row]:
             findings=sum(each.findings for each in some),
             findings_equal=all(each.findings_equal for each in some),
             verdicts_equal=all(each.verdicts_equal for each in some),
+            incidents_equal=all(each.incidents_equal for each in some),
             wrong=sum(not each.right for each in some),
             seconds=sum(each.seconds for each in some),
         )

@@ -29,6 +29,14 @@ FAULTS: tuple[Fault, ...] = (
         share=0.0,
     ),
     Fault(
+        name="stop_at_steps",
+        does="SIGTERM at four steps of checkpoint and take-over, others with each seed: exit 0",
+        bites="it was stopped at four steps, and nothing is folded again",
+        act=on_workers.stop_at_steps,
+        bit=lambda run: len(run.seen) == on_workers.STOPS and run.replayed() == 0,
+        share=0.0,
+    ),
+    Fault(
         name="kill_at_checkpoint_steps",
         does="SIGKILL at each step of the checkpoint, in random order",
         bites="it died at every step, and offsets are folded again",
@@ -183,7 +191,7 @@ FAULTS: tuple[Fault, ...] = (
         bites="all superseded records are gone, and offsets folded again",
         prepare=on_input.with_superseded,
         act=on_input.compact_then_read,
-        bit=lambda run: run.seen["holes"] > 0,
+        bit=lambda run: run.seen["holes"] > 0 and _replayed(run),
     ),
     Fault(
         name="duplicates",
