@@ -6,7 +6,8 @@
 
 Bad data is an outcome, not an exception.  A step that raises all the same is our fault: nothing it was given may be committed, and the
 worker ends.  Except that the author of a log line must not be able to switch detection off: a stage that takes raw records is asked
-again record by record, and the ones that raise become dead letters; when nothing of a batch gets through, the fault is ours after all.
+again record by record, and the ones that raise become dead letters; when nothing of a batch gets through, the fault may be ours after
+all, and the worker ends.  It is noted where, and the second time they are dead letters all the same: one source must not stop all others.
 A keyed stage cannot be asked again, because its state is half folded; where it raised is noted in the state log before the worker ends:
 
     raised in [20, 60)   restart, one fact at a time   raised at 41   restart: the fact at 41 is a dead letter, the rest is folded
@@ -122,7 +123,7 @@ class Guard:
                 outcomes.append(Rejected(record.offset, ErrorCode.STEP_RAISED, f"{type(error).__name__}: {error}"))
             else:
                 outcomes += some
-        if raised == len(records) >= SINGLES_MIN:
+        if raised == len(records) >= SINGLES_MIN and not _known(part.raised, records):
             raise self._raised(part, records) from first
         return outcomes
 
@@ -210,9 +211,14 @@ class Guard:
         return StepRaised(f"stage {part.stage.name} raised at {where}", part, records)
 
 
+def _known(raised: Raised | None, records: Sequence[Record]) -> bool:
+    """Did it raise among these in a former life?"""
+    return raised is not None and raised.lo <= records[-1].offset and records[0].offset < raised.hi
+
+
 def _apart(records: Sequence[Record], raised: Raised | None) -> Iterator[Sequence[Record]]:
     """The batch in pieces: what raised in a former life one by one, the rest together."""
-    if raised is None or records[-1].offset < raised.lo or records[0].offset >= raised.hi:
+    if raised is None or not _known(raised, records):
         yield records
         return
     for suspect, some in groupby(records, lambda record: raised.lo <= record.offset < raised.hi):

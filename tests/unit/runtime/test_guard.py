@@ -156,6 +156,22 @@ def test_a_step_that_breaks_on_everything_ends_the_worker() -> None:
         heard.guard.fold(part, records(*range(SINGLES_MIN)))
 
 
+def test_one_source_does_not_stop_the_worker_for_ever() -> None:
+    """The second time the same records are dead letters, and what lies behind them is folded; elsewhere it ends the worker again."""
+    bad = range(SINGLES_MIN)
+    heard, part = Heard(), partition(stage(raises_at(*bad, *range(100, 120))))
+    with pytest.raises(StepRaised) as caught:
+        heard.guard.fold(part, records(*bad))
+    again = partition(part.stage)
+    again.raised = caught.value.raised
+    heard.guard.fold(again, records(*bad))
+    heard.guard.fold(again, records(*range(SINGLES_MIN, 20)))
+    assert [offset for offset, _ in again.listed] == [*bad]
+    assert again.written == 20 - SINGLES_MIN
+    with pytest.raises(StepRaised):
+        heard.guard.fold(again, records(*range(100, 120)))
+
+
 def test_a_keyed_step_that_raises_ends_the_worker() -> None:
     """Its state is half folded: the partition must be dropped, and the message names the offsets."""
 
