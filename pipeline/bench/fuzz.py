@@ -27,6 +27,7 @@ import msgspec
 import orjson
 from rich.table import Table
 
+from pipeline.bench.format_lines import MAKERS, lines_of
 from pipeline.bench.fuzz_input import Mutator, good_lines
 from pipeline.errors import RejectedRecord
 from pipeline.formats import registry
@@ -255,7 +256,8 @@ def run(
 ) -> FuzzReport:  # fmt: skip
     """Mutate for so many seconds, at most `inputs_max` lines when that is not 0.  `samples` are real lines, mutated for every format."""
     dice = random.Random(seed)
-    lines = {name: good_lines(name, LINES_OF_EACH, seed) for name in names}
+    others = [line for name in MAKERS for line in lines_of(name, 1, seed)]
+    lines = {name: good_lines(name, LINES_OF_EACH, seed) or list(samples) or others for name in names}
     stock = [line for some in lines.values() for line in some[:6]] + list(samples)
     mutator, mutator_of_records, wrapping = Mutator(dice, stock), Mutator(random.Random(seed + 1), stock), Wrapping(dice)
     examiner = Examiner(Settings())

@@ -13,7 +13,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from pipeline.bench.format_lines import lines_of
+from pipeline.bench.format_lines import MAKERS, lines_of
 
 LINE_BYTES_MAX = 65_536
 REPEATS_MAX = 20_000
@@ -103,8 +103,10 @@ _MEMBER = re.compile(rb'"[^"\\]{1,60}"\s*:\s*(?:"(?:[^"\\]|\\.)*"|[0-9.eE+-]+|tr
 
 
 def good_lines(name: str, count: int, seed: int) -> list[bytes]:
-    """Lines that the format reads."""
-    return list(EXTRA[name]) if name in EXTRA else lines_of(name, count, seed)
+    """Lines that the format reads; none of one that somebody added and for which nobody makes any."""
+    if name in EXTRA:
+        return list(EXTRA[name])
+    return lines_of(name, count, seed) if name in MAKERS else []
 
 
 class Mutator:

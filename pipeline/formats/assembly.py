@@ -176,8 +176,11 @@ def _renamed(call: AuditRecord, name: str, records: Sequence[AuditRecord]) -> It
     owners = {
         (_item_kind(record), _joined(new_folder, record.fields.get("name", ""))): record.fields.get("ouid") for record in _paths(records)
     }
+    owner = owners.get(("DELETE", new)) or owners.get(("CREATE", new))
+    if old and not owner:  # the record of the new name is still to come: while it is, nobody must seem to have moved a stranger's file
+        owner = next((each.fields.get("ouid") for each in _paths(records) if _joined(old_folder, each.fields.get("name", "")) == old), None)
     if new or old:
-        yield _file(call, "renamed", new, 0, owners.get(("DELETE", new)) or owners.get(("CREATE", new)), old)
+        yield _file(call, "renamed", new, 0, owner, old)
 
 
 def _paths(records: Sequence[AuditRecord]) -> list[AuditRecord]:

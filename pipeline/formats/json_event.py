@@ -139,6 +139,8 @@ def uid_of(found: object, name: str) -> int | None:
         return None
     if type(found) is int and 0 <= found <= UID_MAX:
         return found
+    if type(found) is str and len(found) < 10 and found.isascii() and found.isdigit():
+        return int(found)
     return None if found in (UID_UNSET, -1, "4294967295", "-1") else number_of(found, name, UID_MAX)
 
 
@@ -150,14 +152,10 @@ def bool_at(value: object, *path: str) -> bool | None:
     raise SchemaMismatch(f"{path[-1]} is not a truth value")
 
 
-def time_at(value: object, *path: str) -> int | None:
+def time_at(value: object, name: str, *deeper: str) -> int | None:
     """An ISO time in UTC ms; one without offset is UTC."""
-    found: Any = value
-    for name in path:
-        found = found.get(name) if type(found) is dict else None
-    if type(found) is not str:
-        found = text_at({path[-1]: found}, path[-1])
-    return utc_time(found[:TEXT_CHARACTERS_MAX]) if found else None
+    text = text_at(value, name, *deeper)
+    return utc_time(text) if text else None
 
 
 def list_at(value: object, *path: str) -> list[Any]:

@@ -50,6 +50,7 @@ class Reading(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     host: str = ""
     job: str = ""  # from the file name
     json_keys: Mapping[str, Sequence[str]] | None = None  # what a training program calls its step, loss ...
+    columns: Sequence[str] = ()  # of a list whose rows do not name them
 
 
 class Envelope(Protocol):
@@ -68,7 +69,8 @@ class Envelope(Protocol):
 class Payload(Protocol):
     """One log format.
 
-    It may say of its lines what saves asking it, or asks it first: `begins`, `first_bytes`, `in_object` (choosing.py).
+    It may say of its lines what saves asking it, or asks it first: `begins`, `shape`, `first_bytes`, `in_object` (choosing.py).
+    `programs` are parts of names of programs behind whose syslog frame its lines are believed (registry.py); without, they are not.
     Neither method may take more than linear time in the length of the line: its author may be an attacker.
     """
 

@@ -43,16 +43,19 @@ class Labelled(NamedTuple):
 
 def unlabelled(text: str) -> Labelled:
     """The text behind at most two labels."""
+    label = _LABEL.match(text)
+    if label is None:
+        return Labelled(text, None, None)
     task: str | None = None
     rank: str | None = None
     local: str | None = None
     start = 0
     for _ in range(LABELS_MAX):
-        label = _LABEL.match(text, start)
         if label is None:
             break
         named_task, named_rank, named_local, named_process = label.groups()
         task, rank, local = named_task or named_process or task, named_rank or rank, named_local or local
         start = label.end()
+        label = _LABEL.match(text, start)
     named = rank or task
-    return Labelled(text[start:] if start else text, int(named) if named else None, int(local) if local else None)
+    return Labelled(text[start:], int(named) if named else None, int(local) if local else None)

@@ -5,14 +5,18 @@ this one does, and the raw line takes what is left.  A payload's format is pinne
 are asked in order whether they claim the line, cheaply and mostly by its first bytes, and the first that can read it wins.  A claim may
 be wrong: UnknownFormat from `parse` passes the line on; any other rejection is final, because the format knew the line for its own.
 
-Nothing is remembered between lines.  A format last seen for a file would be quicker to find, and would make the answer depend on
-what came before; what keeps sniffing cheap instead stands in choosing.py.
+Nothing is remembered between lines: the answer must not depend on what came before.  What keeps sniffing cheap instead stands in
+choosing.py.
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
+
+import msgspec
 
 from pipeline.errors import ConfigError, RejectedRecord, UnknownFormat
-from pipeline.formats.choosing import KEY_BYTES, Candidates, telling
+from pipeline.formats import syslog
+from pipeline.formats.choosing import Candidates
 from pipeline.formats.envelopes import (
     cloud_records,
     cloudwatch,
@@ -73,7 +77,7 @@ from pipeline.formats.payloads import (
     wazuh,
 )
 from pipeline.model.events import Parsed
-from pipeline.model.source import Source
+from pipeline.model.source import FAMILIES, Source
 
 # What may stand inside another envelope is less than what may be a record: nothing nests without end.
 _RAW = first_of(raw.ENVELOPE)
@@ -156,6 +160,10 @@ _ASKED = by_beginning((
     json_wrapper.ENVELOPE, Batches(*_BATCHES, _JSON_LINES), _JSON_ARRAY, _OTLP_PROTOBUF, _COMPRESSED, syslog_wire.ENVELOPE, raw.ENVELOPE,
 )) | {b"20": (Dated(container.ENVELOPE, syslog_wire.ENVELOPE), raw.ENVELOPE)}  # fmt: skip
 _ONLY_RAW = (raw.ENVELOPE,)
+_OF_JOBS = FAMILIES["training"]
+_NAMES_OF_JOBS = frozenset(format_.name for format_ in PAYLOADS if format_.source in _OF_JOBS)
+_NOBODY = Candidates((), frozenset())
+_Read = tuple[Payload, Sequence[Parsed]]
 
 
 def unwrap(value: bytes, headers: Headers) -> list[Line]:
@@ -175,28 +183,38 @@ def parse(
     Raises a RejectedRecord; ConfigError when no format is called `pinned`.
     """
     if pinned:
-        return _read(_BY_NAME.get(pinned) or by_name(pinned), line, reading)
+        format_ = _BY_NAME.get(pinned) or by_name(pinned)
+        if pinned in _NAMES_OF_JOBS and line.payload[:1] == b"<" and (carried := _carried(line, reading, _NOBODY, format_)) is not None:
+            return carried
+        try:
+            return _read(format_, line, reading)
+        except RejectedRecord:
+            if (carried := _carried(line, reading, _NOBODY, format_)) is None:
+                raise
+            return carried
     payload = line.payload
     try:
         candidates = _ARRANGED[allowed]
     except KeyError:
         candidates = _arranged(allowed)
-    at, some = 0, candidates.begins.get(payload[:KEY_BYTES])
-    if some is None:
-        at = telling(payload)
-        some = candidates.begins.get(payload[at : at + KEY_BYTES], ())
-    for begin, format_ in some:
-        if payload.startswith(begin, at):
-            try:
-                return format_, format_.parse(line, reading)
-            except RejectedRecord:
-                break  # whether the line is its own, and broken, is found below
+    # Whether a line is its own that a format cannot read, and broken, is found below.
+    match, told = candidates.offered[payload[0] if payload else 0]
+    if found := match(payload):
+        format_ = told[found.lastindex]
+        try:
+            return format_, format_.parse(line, reading)
+        except RejectedRecord:
+            pass
+    if payload[:1] == b"<" and allowed <= _OF_JOBS and (carried := _carried(line, reading, candidates)) is not None:
+        return carried  # their formats find much in the middle of a line, and would lose whose rank it is
     for format_ in candidates.of(payload):
         if format_.claims(payload):
             try:
                 return _read(format_, line, reading)
             except UnknownFormat:
                 continue
+    if (carried := _carried(line, reading, candidates)) is not None:
+        return carried
     raise UnknownFormat("no format reads this line")
 
 
@@ -204,6 +222,51 @@ def claimant(payload: bytes, allowed: frozenset[Source]) -> Payload | None:
     """The format that claims the beginning of a line, the rest of which is elsewhere."""
     candidates = _ARRANGED.get(allowed) or _arranged(allowed)
     return next((format_ for format_ in candidates.of(payload) if format_.claims(payload)), None)
+
+
+# --- behind a frame of syslog -----------------------------------------------------------------------------------------------------
+#
+# Daemons carry any file's lines (`<133>1 2026-03-02T.. nn1 hdfs-audit - - - 2026-03-02 19:40:41,161 INFO FSNamesystem.audit: ..`).  Asked
+# only about a line that nobody reads as it is, so others pay nothing, and never for formats that live in the system log: behind a frame
+# there may be a whole line of sshd that somebody made up.  Anybody can send a line to syslog, so the frame's program must be one of the
+# format's, unless the settings pin it; of a job's output nobody expects a name.
+
+
+def _carried(line: Line, reading: Reading, candidates: Candidates, pinned: Payload | None = None) -> _Read | None:
+    """The format that reads what a syslog daemon carries, and its events, on the frame's host; None: nobody."""
+    if (pinned is not None and pinned.name not in _of_program(None)) or (found := syslog.carried(line, reading)) is None:
+        return None
+    inner, frame = found
+    if pinned is None:
+        names = _of_program(frame.program.lower())
+        formats = [format_ for format_ in candidates.of(inner.payload) if format_.name in names and format_.claims(inner.payload)]
+    else:
+        formats = [pinned]
+    for format_ in formats:
+        try:
+            events = _read(format_, inner, reading)[1]
+        except UnknownFormat:
+            continue
+        # A job may print what looks like a frame, with any host.
+        host = "" if line.host or format_.source in _OF_JOBS else frame.host
+        return format_, [_framed(event, host, frame.time) for event in events]
+    return None
+
+
+def _framed(event: Parsed, host: str, time: int | None) -> Parsed:
+    time = time if event.event_time is None else event.event_time
+    return msgspec.structs.replace(event, host=event.host or host, event_time=time)
+
+
+@lru_cache(maxsize=1024)
+def _of_program(program: str | None) -> frozenset[str]:
+    """Names of the formats in which a program writes; None: of all that syslog may carry."""
+    return frozenset(
+        format_.name
+        for format_ in PAYLOADS
+        if format_.source in _OF_JOBS
+        or ((programs := getattr(format_, "programs", ())) and (program is None or any(part in program for part in programs)))
+    )
 
 
 def _read(format_: Payload, line: Line, reading: Reading) -> tuple[Payload, Sequence[Parsed]]:

@@ -66,6 +66,7 @@ class Known(msgspec.Struct, frozen=True):
     host: str = ""
     job: str = ""
     json_keys: Mapping[str, Sequence[str]] | None = None
+    columns: Sequence[str] = ()
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -239,6 +240,7 @@ class Sniffer:
             host=line.host or self._known.host,
             job=self._known.job,
             json_keys=self._known.json_keys,
+            columns=self._known.columns,
         )
         try:
             format_, events = registry.parse(line, reading)
@@ -435,7 +437,7 @@ def _outcome(events: Sequence[Parsed]) -> str:
 
 def _first_time(format_: Payload, line: Line, reading: Reading) -> int | None:
     try:
-        events = format_.parse(line, reading)
+        _, events = registry.parse(line, reading, format_.name)
     except RejectedRecord:
         return None
     return next((event.event_time for event in events if event.event_time is not None), None)

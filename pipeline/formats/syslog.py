@@ -34,6 +34,8 @@ _MONTHS = {
     name: number
     for number, name in enumerate(("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), start=1)
 }
+# A leap second is the last second that a calendar knows.
+_SECONDS = {f":{second:02d}": 1000 * min(second, 59) for second in range(61)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _PRIORITY = re.compile(r"<([0-9]{1,3})>")
@@ -41,6 +43,8 @@ _RFC3164 = re.compile(r"([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}:[0-9]{2}:[0-
 _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:[.,][0-9]{1,9})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?) ")
 # A tag is `prog`, `prog[12]` or `sshd(pam_unix)[12]`; the host before it may be missing where a shipper cut it.
 _TAG = re.compile(r"(?:((?:[A-Za-z0-9_.%-]|:(?! )){1,255}) )?([A-Za-z0-9_./@-]{1,64})(?:\([A-Za-z0-9_-]{1,32}\))?(?:\[([0-9]{1,10})\])?: ?")
+# As rsyslog's imfile writes it unless its tag is set with a colon; too weak to say that a line is one of the system log.
+_TAG_WITHOUT_COLON = re.compile(r"([A-Za-z0-9_.%:-]{1,255}) ([A-Za-z0-9_./@-]{1,64})(?:\[([0-9]{1,10})\])? ")
 _RFC5424 = re.compile(r"1 (\S{1,64}) (\S{1,255}) (\S{1,64}) (\S{1,128}) \S{1,64} ")
 _PID = re.compile(r"[0-9]{1,10}")
 _ELEMENT = re.compile(r'\[(?:[^"\]\\]|\\.|"(?:[^"\\]|\\.)*+")*+\]')
@@ -63,7 +67,7 @@ def text_of(payload: bytes) -> str:
     return text.removesuffix("\r")
 
 
-def split(line: Line, reading: Reading) -> SyslogLine | None:
+def split(line: Line, reading: Reading, tags: re.Pattern[str] = _TAG) -> SyslogLine | None:
     """The parts of the line, or None when it has no syslog prefix and its envelope names no program either.
 
     Raises DecodeError where the prefix is there and its time is no time.
@@ -75,7 +79,8 @@ def split(line: Line, reading: Reading) -> SyslogLine | None:
     if priority is not None and (head := _RFC5424.match(text, start)):
         return _rfc5424(text, head, priority, reading)
     if head := _RFC3164.match(text, start):
-        time = yearless_time(_MONTHS.get(head[1], 0), int(head[2]), head[3], head[4] or "", reading)
+        month, day, clock, fraction = head.groups()
+        time = yearless_time(_MONTHS.get(month, 0), int(day), clock, fraction or "", reading)
     elif head := _ISO.match(text, start):
         time = iso_time(head[1], reading)
     elif line.program:
@@ -83,10 +88,28 @@ def split(line: Line, reading: Reading) -> SyslogLine | None:
         return SyslogLine(None, line.host, line.program, None, text[start:].lstrip(" "), priority)
     else:
         return None
-    tag = _TAG.match(text, head.end())
+    tag = tags.match(text, head.end())
     if tag is None:
         return None
-    return SyslogLine(time, tag[1] or "", tag[2], int(tag[3]) if tag[3] else None, text[tag.end() :].lstrip(" "), priority)
+    host, program, pid = tag.groups()
+    return SyslogLine(time, host or "", program, int(pid) if pid else None, text[tag.end() :].lstrip(" "), priority)
+
+
+def carried(line: Line, reading: Reading) -> tuple[Line, SyslogLine] | None:
+    """The line that a daemon carries for another program, without its frame, and the frame; None where it has none that can be read."""
+    bare = msgspec.structs.replace(line, program="")
+    try:
+        frame = split(bare, reading) or split(bare, reading, _TAG_WITHOUT_COLON)
+    except DecodeError:
+        return None
+    if frame is None or not frame.text:
+        return None
+    host = line.host or frame.host
+    # No file: what a program's name is worth must not depend on where the daemon wrote the line down.
+    inner = Line(
+        payload=frame.text.encode(), host=host, program=frame.program, collected_time=line.collected_time, truncated=line.truncated
+    )
+    return inner, frame
 
 
 def _rfc5424(text: str, head: re.Match[str], priority: int | None, reading: Reading) -> SyslogLine:
@@ -109,8 +132,9 @@ def _rfc5424(text: str, head: re.Match[str], priority: int | None, reading: Read
 
 def yearless_time(month: int, day: int, clock: str, fraction: str, reading: Reading) -> int:
     """UTC ms of a local time without year (`19:40:41`, fraction of any length).  Raises DecodeError where no year has that time."""
-    # A leap second is the last second that a calendar knows.
-    in_minute = min(int(clock[6:8]), 59) * 1000 + int((fraction + "000")[:3]) if clock[6:8] <= "60" else -1
+    in_minute = _SECONDS.get(clock[5:8], -1)
+    if fraction and in_minute >= 0:
+        in_minute += int((fraction + "00")[:3])
     settled = _settled_minute(month, day, clock[:5], reading.zone, reading.reference_time // DAY_MS)
     if settled is not None and in_minute >= 0:
         return settled + in_minute

@@ -215,7 +215,7 @@ def _of_line(event: Event, body: TrainingLine, roots: Roots) -> Sequence[Tell]:
     if not folder:
         return told
     nothing = msgspec.structs.replace(event, body=CheckpointLoaded(job=event.job, path=path, sha256=""))
-    name = in_folder(_sent(event, digest("nothing", event.job, event.event_time // HOUR_MS)))
+    name = in_folder(digest("nothing", event.job, event.event_time // HOUR_MS) + event.mark)
     fact = Fact(artefact_case(event.cluster, folder), name, rank(LATEST - event.event_time), encode_told(nothing))
     return (*told, Tell("artefacts", fact))
 
@@ -409,7 +409,7 @@ def _of_object(event: Event, body: ObjectEvent) -> Sequence[Tell]:
     job = job_of(body.namespace, body.kind, body.name)
     if not job:
         return ()
-    name = _sent(event, digest("object", body.kind, body.name, body.object_uid, body.reason, event.event_time // HOUR_MS))
+    name = digest("object", body.kind, body.name, body.object_uid, body.reason, event.event_time // HOUR_MS) + event.mark
     order = rank(max(event.event_time, 0))
     return (Tell("jobs", Fact(job_case(event.cluster, job), name, order, encode_told(event))),)
 
@@ -464,13 +464,8 @@ def _tell(stage: str, case: bytes, event: Event) -> Tell:
     return Tell(stage, Fact(case, event.id, b"", encode_told(event)))
 
 
-def _sent(event: Event, name: str) -> str:
-    """What anybody may have sent takes no place of what known senders tell."""
-    return f"{name}/unproven" if event.unproven else name
-
-
 def _folded(event: Event, name: str, order: bytes) -> Tell:
-    return Tell("jobs", Fact(job_case(event.cluster, event.job), _sent(event, name), order, encode_told(event)))
+    return Tell("jobs", Fact(job_case(event.cluster, event.job), name + event.mark, order, encode_told(event)))
 
 
 def _first(event: Event, span_ms: int, *what: str | int) -> Tell:
@@ -480,5 +475,5 @@ def _first(event: Event, span_ms: int, *what: str | int) -> Tell:
 
 def _load(event: Event, path: str, *bytes_: str) -> Tell:
     """A job's first load of these bytes in a day: its ranks load the same."""
-    name = _sent(event, digest("load", event.job, path, event.event_time // DAY_MS, *bytes_))
+    name = digest("load", event.job, path, event.event_time // DAY_MS, *bytes_) + event.mark
     return Tell("artefacts", Fact(artefact_case(event.cluster, path), name, rank(LATEST - event.event_time), encode_told(event)))

@@ -13,6 +13,8 @@ heard is unknown here, but Prometheus sees that of a whole source (`trainwatch_s
 Counted per partition: with the host as the key of records, as the README advises, a host has one.  Without, `merged` adds up what the
 partitions of one worker saw.
 
+What anybody may send is no sign of life of a source that has an authenticated topic: whoever cuts a host off could hum in its place.
+
 Holds: the same lines in any order give the same counts; bounded; not part of what survives a restart, since nothing is judged by it.
 """
 

@@ -16,6 +16,7 @@ import msgspec
 
 from pipeline.formats import registry
 from pipeline.formats.line import Line
+from pipeline.formats.payloads.sacct import layout
 from pipeline.model.source import FAMILIES, Source
 from pipeline.settings import Settings, SourceSettings
 
@@ -38,6 +39,7 @@ class SourceReading(msgspec.Struct, frozen=True):
     json_keys: Mapping[str, Sequence[str]] | None = None
     name: str = ""  # of the entry in the settings
     expected: bool = False  # the entry has a rate
+    columns: tuple[str, ...] = ()
     array: bool = False  # the file is of a task of an array: `job` is the array's id, not the task's
 
     def is_of(self, job: str) -> bool:
@@ -56,6 +58,8 @@ class SourceReader:
         for source in settings.sources:
             if source.format:
                 registry.by_name(source.format)  # a wrong name must stop the start, not the first record
+            if source.columns:
+                layout(source.columns)
         topics = (
             ("training", settings.kafka.training_topics),
             ("scheduler", settings.kafka.scheduler_topics),
@@ -108,6 +112,7 @@ class SourceReader:
             {str(meaning): keys for meaning, keys in source.json_keys.items()} or None,
             source.name,
             source.expected_per_hour > 0,
+            source.columns,
             array,
         )
 

@@ -301,7 +301,9 @@ def decode_line(
     origin = state.origin(record.topic, line)
     source = origin.source
     collected = _collected(line, record)
-    reading = Reading(zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys)
+    reading = Reading(
+        zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys, columns=source.columns
+    )
     try:
         if line.part is None and not state.splits.files:
             _, events = registry.parse(line, reading, source.format, source.allowed)
@@ -312,7 +314,7 @@ def decode_line(
             _lose(state, lost, registry.by_name(error.format).source, source, collected)
         raise
     sha256 = hashlib.sha256(payload).hexdigest()
-    raw = payload.decode("utf-8", "surrogateescape")
+    raw, heard = payload.decode("utf-8", "surrogateescape"), False
     for parsed in events:
         event = _event(state, parsed, line, origin, collected, sha256)
         if twins is not None and not parsed.own_id:
@@ -322,10 +324,15 @@ def decode_line(
         except TimestampOutOfRange:
             _lose(state, lost, event.source, source, collected)
             raise
+        if line.truncated:  # what is absent behind the cut proves nothing
+            _lose(state, lost, event.source, source, collected)
         decoded.append((event, _row(state, event, parsed, line, origin, record, len(decoded), raw, future=future)))
+        if event.unproven and event.source in state.reader.authenticated:
+            continue  # a forger must neither hide that a source is silent nor make its clock a wrong one
+        heard = True
         if sha256 < SAMPLED_BELOW and parsed.event_time is not None:
             state.zones.note((event.source, event.host or line.file, source.zone.key), event.event_time, collected)
-    if source.expected and events:
+    if source.expected and heard:
         state.rates.note(source.name, source.host, collected)
 
 
@@ -515,6 +522,8 @@ def _row(
         attrs["claimed_job"] = claimed
     if event.unproven:
         attrs["sender"] = "not authenticated"
+    if line.truncated:
+        attrs["truncated"] = "by its shipper"
     if line.host and family in PER_HOST and origin.source.host != host:
         attrs["shipped_by"] = origin.source.host
     actor = actor_of(state.directory, event)

@@ -13,7 +13,8 @@ behind by whole hours, to the minute, cannot be told from a wrong zone.
 Counted per kind of clock (family, host or file, zone) and window of collected time: how many lines were a whole number of quarter-hours
 off, less a small delay, and how many were off by anything else.  Only a sample of lines is looked at, chosen by their digest; lines that
 tell no time of their own are not.  A suspicion needs enough lines over a good part of an hour of which nearly all agree.  It is told,
-and nothing is corrected: which zone it is, only people know, and decoding must stay a function of record and settings.
+and nothing is corrected: which zone it is, only people know, and decoding must stay a function of record and settings.  Nor are lines
+looked at that anybody may have sent, where the family has an authenticated topic.
 
 Holds: the same lines in any order give the same counts; bounded; not part of what survives a restart, since nothing is judged by it.
 """

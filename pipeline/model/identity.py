@@ -15,7 +15,8 @@ cluster's.  A name is found only in the kind in which the map states it:
     key          sshd                                 SHA256:m2T...; the key's holder, whatever account it opened
     email        wherever a name has an @             u017@example.org: also found for other kinds, with or without `oidc:`
 
-A role that somebody assumed is found by the role when the map does not name the session: the session's name is the caller's to choose.
+A role that somebody assumed is found by the role when the map does not name the session: the session's name is the caller's to choose,
+and so no address in it is anybody's.
 """
 
 from collections.abc import Iterator, Sequence
@@ -152,5 +153,5 @@ def _forms(kind: str, name: str) -> Iterator[tuple[str, str]]:
         yield kind, name.rpartition("/")[0]
     if kind == LOGIN and ":" in name:  # no login name has one: a scheduler of Kubernetes states its users as owners
         yield KUBERNETES, name
-    if kind != KEY and "@" in name:
+    if kind != KEY and "@" in name and not (kind == CLOUD and ":" in name):
         yield EMAIL, name.rpartition(":")[2].lower()

@@ -10,7 +10,7 @@ Holds: each fail and each warn has an advice; no line has a secret in it, since 
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence, Set
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -30,9 +30,7 @@ PARTS_WARN = 0.5  # of the number at which inserts are refused
 TESTED_CLICKHOUSE = (26, 7)
 PRICE_DAYS_MAX = 400
 SECRETS_IN_FILE = frozenset({"password", "key_password", "url", "urls", "secrets"})
-NEEDED = {"input": {"READ", "DESCRIBE"}, "facts": {"READ", "WRITE"}, "public": {"READ", "WRITE"}, "state": {"READ", "WRITE"}}
 GRAVE = {"cleanup.policy", "message.timestamp.type"}  # wrong, they lose or reorder what was told
-WRITE_ONLY = ("dead-letter", "evidence")
 
 
 class Mark(StrEnum):
@@ -171,12 +169,13 @@ def group(found: Group, counts: Mapping[str, int]) -> Line:
     return ok("kafka", "group", f"{found.workers} workers{state}")
 
 
-def topics(wanted: Sequence[Topic], found: Mapping[str, Found], workers: int) -> list[Line]:
-    """Each topic of the plan as it should be: there, with its partitions, kept as it must be, and ours to use."""
-    return [_topic(topic, found.get(topic.name), workers) for topic in wanted if topic.role != LABELS]  # which is another account's
+def topics(wanted: Sequence[Topic], found: Mapping[str, Found], workers: int, needed: Mapping[str, Set[str]]) -> list[Line]:
+    """Each topic of the plan as it should be: there, with its partitions, kept as it must be, and ours to use as `needed` says."""
+    ours = [topic for topic in wanted if topic.role != LABELS]  # which is another account's
+    return [_topic(topic, found.get(topic.name), workers, needed[topic.name]) for topic in ours]
 
 
-def _topic(topic: Topic, found: Found | None, workers: int) -> Line:
+def _topic(topic: Topic, found: Found | None, workers: int, needed: Set[str]) -> Line:
     what = f"{topic.role} {topic.name}"
     if found is None:
         return fail("kafka", what, "does not exist, or may not be seen", "`trainwatch topics create` makes it; `topics acl` lists rights.")
@@ -187,7 +186,7 @@ def _topic(topic: Topic, found: Found | None, workers: int) -> Line:
     if found.leaderless:
         shown = f"{shown}, without a leader: {', '.join(map(str, sorted(found.leaderless)))}"
         return fail("kafka", what, shown, "Bring the brokers back that have its replicas: workers stop at it, and lose nothing.")
-    if found.rights is not None and (missing := _needed(topic) - found.rights):
+    if found.rights is not None and (missing := needed - found.rights):
         advice = "`trainwatch topics acl` lists what the account needs: have it granted."
         return fail("kafka", what, f"this account may not {', '.join(sorted(missing))}", advice)
     if other := {name: value for name, value in topic.config.items() if _differs(name, value, found.config)}:
@@ -216,12 +215,6 @@ def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str) -> Li
     if found.replicas == 1 and topic.role != "input":
         return ok("kafka", what, f"{shown}, one replica")
     return ok("kafka", what, shown)
-
-
-def _needed(topic: Topic) -> set[str]:
-    if topic.role == "public" and any(f"{content}." in topic.name for content in WRITE_ONLY):
-        return {"WRITE"}
-    return NEEDED[topic.role]
 
 
 def _differs(name: str, value: str, config: Mapping[str, str]) -> bool:
@@ -265,6 +258,15 @@ def clock(seconds_ahead: float) -> Line:
         advice = "Set both clocks by NTP: retention and alerts go by the server's."
         return fail("clickhouse", "clock", f"{seconds_ahead:+.1f} s from this machine", advice)
     return ok("clickhouse", "clock", f"{seconds_ahead:+.1f} s from this machine")
+
+
+def rights(lacking: Sequence[str], database: str, user: str) -> Line:
+    """`lacking`: grants that a worker's account needs, and this one has not."""
+    if not lacking:
+        return ok("clickhouse", "rights", f"{user} may add rows to {database}, and look whether they have landed")
+    more = f", and {len(lacking) - 2} more" if len(lacking) > 2 else ""
+    advice = "Give it the role trainwatch_writer of deploy/sql/roles.sql: no more is needed. `check` asks as a worker: run it with its settings."
+    return fail("clickhouse", "rights", f"{user} may not {'; '.join(lacking[:2])}{more}", advice)
 
 
 def tables(engines: Mapping[str, str], needing: Collection[str], window: int) -> Line:

@@ -40,6 +40,7 @@ class SourceSettings(Part):
     json_keys: dict[JsonMeaning, tuple[str, ...]] = Field(
         default_factory=dict, description="what a training program calls its step, loss, learning_rate, time ... in JSON lines"
     )
+    columns: tuple[str, ...] = Field((), description="columns of `sacct -P` in their order; empty: those that README names")
     job_pattern: str = Field(r"(?:slurm|job)[-_](?P<job>\d+)", description="finds the job id in the file name")
 
     @field_validator("zone")

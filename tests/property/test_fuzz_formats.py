@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from pipeline.bench import fuzz
 from pipeline.bench.fuzz import Caught, Examiner, FormatCount, Wrapping
-from pipeline.bench.fuzz_input import LINE_BYTES_MAX, NUMBERS, TEXTS, Mutator, good_lines
+from pipeline.bench.fuzz_input import LINE_BYTES_MAX, NUMBERS, TEXTS, Mutator
 from pipeline.cli import main
 from pipeline.errors import DecodeError
 from pipeline.formats import registry
@@ -25,9 +25,10 @@ from pipeline.model.events import Iteration, Parsed, TrainingLine
 from pipeline.model.source import Source
 from pipeline.settings import Settings
 from tests.property.profile import examples
+from tests.unit.formats.test_registry import some_lines
 
 FORMATS = pytest.mark.parametrize("format_", registry.PAYLOADS, ids=lambda format_: format_.name)
-GOOD = {format_.name: good_lines(format_.name, 20, 1) for format_ in registry.PAYLOADS}
+GOOD = {format_.name: some_lines(format_.name, 20) for format_ in registry.PAYLOADS}
 STOCK = [line for lines in GOOD.values() for line in lines[:3]]
 EXAMINER = Examiner(Settings())
 

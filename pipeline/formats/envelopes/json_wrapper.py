@@ -3,7 +3,7 @@
 | shipper | line | file, offset | host, program | read at |
 | --- | --- | --- | --- | --- |
 | rsyslog (JSON template) | `message` | `file` | `host`, `program`, `procid`, `facility` | `received_at`, else `@timestamp` |
-| Filebeat, Logstash | `message`, `event.original` | `log.file.path`, `log.offset` | `host.name`, else `agent` | `@timestamp` |
+| Filebeat, Logstash | `message`, `event.original`, `json` | `log.file.path`, `log.offset` | `host.name`, else `agent` | `@timestamp` |
 | - its inputs for syslog, journald | `message` | | `log.syslog.*`, `syslog.identifier`, `process.*` | `@timestamp` |
 | Fluent Bit, Fluentd | `log`, `message` | `path`, `filename`, else the pod's | `hostname`, `ident` | `@timestamp`, `date`, `time` |
 | Vector | `message` | `file`, else the pod's | `host`, `appname` | `timestamp` |
@@ -118,6 +118,7 @@ class _Wrapper(msgspec.Struct, gc=False):
     agent: Unread = UNSET
     syslog: Unread = UNSET
     process: Unread = UNSET
+    json: Unread = UNSET
 
 
 class _File(msgspec.Struct, gc=False, forbid_unknown_fields=True):
@@ -268,6 +269,8 @@ def _message(wrapper: _Wrapper) -> str | None:
     for message in (wrapper.message, wrapper.message_capital, wrapper.msg, wrapper.log):
         if isinstance(message, str):
             return message
+    if not isinstance(wrapper.json, UnsetType) and nested(wrapper.log, "file", "path"):  # Filebeat's, which took the line for an object
+        return bytes(wrapper.json).decode("utf-8", "replace")
     return _bytes(wrapper.message_capital)
 
 

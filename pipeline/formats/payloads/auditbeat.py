@@ -42,6 +42,7 @@ class Auditbeat:
 
     name = "auditbeat"
     source = Source.AUDITD
+    programs = PROGRAMS
     begins = (b'{"@timestamp"',)
     first_bytes = b"{"
 

@@ -6,8 +6,9 @@ where a trail asks for them.
     {"eventTime":"2026-03-02T19:40:41Z","eventSource":"s3.amazonaws.com","eventName":"DeleteObject","userIdentity":{"type":"IAMUser",
      "userName":"u017"},"sourceIPAddress":"..","requestParameters":{"bucketName":"ckpt","key":"step100"},"eventID":"..","errorCode":..}
 
-The user is the name of the IAM user, of a role's session, or else the ARN: unknown ones are kept as themselves.  An `errorCode` means
-that nothing happened.  A copy names its source in `x-amz-copy-source`; a DeleteObjects does not name its objects.
+The user is the ARN.  The short name in it proves nothing and only passes through: whoever assumes a role chooses the session's name, and
+other accounts have a `u017` of their own.  An `errorCode` means that nothing happened.  A copy names its source in `x-amz-copy-source`; a
+DeleteObjects does not name its objects.
 
 Holds: `eventID` is the own id; time is UTC to the second.  Not verified on real lines: no sample exists here.
 Layout: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-event-reference-record-contents.html
@@ -49,6 +50,7 @@ class CloudTrail:
 
     name = "cloudtrail"
     source = Source.CLOUDTRAIL
+    programs = PROGRAMS
     begins = (b'{"eventVersion"',)
     first_bytes = b"{"
 
@@ -75,7 +77,7 @@ def _events(records: list[Any]) -> Iterator[Parsed]:
             event_time=time_at(record, "eventTime"),
             own_id=text_at(record, "eventID"),
             body=_stored(record, operation) if service == _STORE else _asked(record, service, operation),
-            unmapped=unmapped(record, _TAKEN),
+            unmapped={**_short_name(record), **unmapped(record, _TAKEN)},
         )
 
 
@@ -117,14 +119,16 @@ def _asked(record: dict[str, Any], service: str, operation: str) -> CloudRequest
 
 
 def _user(record: dict[str, Any]) -> str:
-    """The name, else a role's session (`arn:aws:sts::1:assumed-role/admin/u017`), else the ARN or the service that acted."""
+    """The ARN, else the service that acted, else the id that the cloud gave the user."""
     identity = at(record, "userIdentity")
-    if name := text_at(identity, "userName"):
-        return name
-    arn = text_at(identity, "arn")
-    if ":assumed-role/" in arn:
-        return arn.rpartition("/")[2] or arn
-    return arn or text_at(identity, "invokedBy") or text_at(identity, "principalId")
+    return text_at(identity, "arn") or text_at(identity, "invokedBy") or text_at(identity, "principalId")
+
+
+def _short_name(record: dict[str, Any]) -> dict[str, str]:
+    """The user's name, or that of a role's session (`arn:aws:sts::1:assumed-role/admin/u017`), for people to read."""
+    identity = at(record, "userIdentity")
+    name = text_at(identity, "userName") or text_at(identity, "arn").partition("/")[2].rpartition("/")[2]
+    return {"user_name": name[:UNMAPPED_TEXT_LENGTH_MAX]} if name else {}
 
 
 FORMAT = CloudTrail()

@@ -46,9 +46,13 @@ class Elastic:
 
     def claims(self, payload: bytes) -> bool:
         """An object with one of the names that these cannot be without, or an event's bare text."""
-        if b'{"' not in payload:
+        if payload.find(b'{"') < 0:
             return payload.startswith((b"The node '", b"Rendezvous '"))
-        return b'"torchelastic.' in payload or b'"extraInfo"' in payload or (b'"node_state"' in payload and b'"run_id"' in payload)
+        return (
+            payload.find(b'"torchelastic.') >= 0
+            or payload.find(b'"extraInfo"') >= 0
+            or (payload.find(b'"node_state"') >= 0 and payload.find(b'"run_id"') >= 0)
+        )
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:  # noqa: ARG002 - its clocks are UTC
         """The event of the object.  Raises UnknownFormat for objects of others, SchemaMismatch and DecodeError for broken ones."""

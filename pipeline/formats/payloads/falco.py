@@ -64,11 +64,11 @@ class Falco:
         fields = value.get("output_fields") or {}
         if not isinstance(fields, dict):
             raise SchemaMismatch("output_fields is no object")
-        payload, told = line.payload, value
-        if b"NA" in payload or b"/A" in payload or b'""' in payload:  # else none of these is there
-            fields = {name: field for name, field in fields.items() if type(field) is not str or field not in _ABSENT}
+        told = value
+        if absent := {name for name, field in fields.items() if type(field) is str and field in _ABSENT}:
+            fields = {name: field for name, field in fields.items() if name not in absent}
             told = {**value, "output_fields": fields}
-        usual = as_usual(told, _Alert) if len(payload) <= TEXT_CHARACTERS_MAX else None
+        usual = as_usual(told, _Alert) if len(line.payload) <= TEXT_CHARACTERS_MAX else None
         alert = usual or _field_by_field(value, fields)
         rest = unmapped(fields, _TAKEN_FIELDS)
         rest.update(unmapped(value, _TAKEN))

@@ -36,6 +36,7 @@ class GitPush:
 
     name = "git_push"
     source = Source.GIT_PUSH
+    programs = PROGRAMS
     begins = (b'{"ref"', b'{"object_kind"')
     first_bytes = b"{"
 

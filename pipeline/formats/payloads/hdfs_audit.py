@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from pipeline.errors import DecodeError, UnknownFormat
-from pipeline.formats.choosing import TEXT
+from pipeline.formats.choosing import DIGITS, TEXT
 from pipeline.formats.fields import UNMAPPED_TEXT_LENGTH_MAX, iso_time, text_of
 from pipeline.formats.json_event import TEXT_CHARACTERS_MAX
 from pipeline.formats.line import Line, Reading
@@ -41,12 +41,16 @@ _ACTIONS = {
 }  # fmt: skip
 
 
+_TABS_ESCAPED = re.compile(r"allowed=(?:true|false)#011")  # as rsyslog passes tabs on; before anything that a user writes
+
+
 class HdfsAudit:
     """Lines of FSNamesystem.audit."""
 
     name = "hdfs_audit"
     source = Source.HDFS_AUDIT
-    begins = (b" INFO FSNamesystem.audit: ",)
+    programs = ("hdfs", "namenode", "hadoop")
+    shape = DIGITS, rb"[0-9]{4}-.{14,24} INFO FSNamesystem\.audit: "
     first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
@@ -60,6 +64,8 @@ class HdfsAudit:
         if head is None:
             raise UnknownFormat("no line of the NameNode's audit log")
         body = text[head.end() :]
+        if _TABS_ESCAPED.match(body):
+            body = body.replace("#011", "\t")
         fields, rest = _fields(body, "\t" if "\tsrc=" in body else " ")
         command, _, options = fields["cmd"].partition(" ")
         source, target = fields["src"], fields.get("dst", "")

@@ -67,9 +67,12 @@ _NOTES = (
 )
 _CLAIM = re.compile(
     rb"(?: {0,8}[0-9]{1,6}: |\[rank[0-9]{1,6}\]: ?)?(?:\[[A-Z]{4,8}\||[0-9]{2}/[0-9]{2}/20[0-9]{2} |[{}\[\]],?\s*$| {2,24}[\"\]}]|\*{5} "
-    rb"| {2}[a-z_0-9]{1,80} {1,40}= |Training c|trainable|Using c|Loading c|Running t|Grouping|Generating)"
+    rb"| {2}[a-z_0-9]{1,80} {1,40}= |Training c|trainable|Using c|Loading c|Running t|Grouping|Generating"
+    rb"|Saving model checkpoint to |Model weights saved in |The model is bigger than |Loading (?:best )?model from "
+    rb"|Attempting to resume from )"
 )
-_FIRST = frozenset(bytes([first]) for first in b" 0123456789[]{}*TtULRG")
+_FIRST = frozenset(bytes([first]) for first in b" 0123456789[]{}*TtULRGSMA")
+_EVALUATED = ("eval_", "test_", "predict_")
 _MAPPED = frozenset({"loss", "eval_loss", "train_loss", "grad_norm", "learning_rate", "epoch", "step"})
 
 
@@ -84,7 +87,7 @@ class HfTrainer:
         """A dictionary of Python's, a bar, or one of the starts that these lines can have."""
         if payload[:1] in _FIRST and _CLAIM.match(payload) is not None:
             return True
-        return b"{'" in payload or b"it/s" in payload or b"s/it" in payload
+        return payload.find(b"{'") >= 0 or payload.find(b"it/s") >= 0 or payload.find(b"s/it") >= 0
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The event of the line.  Raises UnknownFormat for other text."""
@@ -119,14 +122,18 @@ def _dictionary(text: str, rank: int | None, rest: dict[str, str]) -> AnyBody | 
         return None
     fields = {name: quoted or bare for name, quoted, bare in _ENTRY.findall(text, start, end + 1)}
     summary = "train_runtime" in fields
-    evaluation = any(name.startswith(("eval_", "test_", "predict_")) for name in fields)
+    evaluation = bool([name for name in fields if name.startswith(_EVALUATED)])
     if not (summary or evaluation or ("loss" in fields and ("epoch" in fields or "learning_rate" in fields or "step" in fields))):
         return None
+    numbers: dict[str, float | None] = {}
     for name, value in fields.items():
-        if name not in _MAPPED and len(rest) < UNMAPPED_FIELDS_MAX:
+        if name in _MAPPED:
+            numbers[name] = _float(value)
+        elif len(rest) < UNMAPPED_FIELDS_MAX:
             rest[name] = value
-    numbers = {name: _float(value) for name, value in fields.items() if name in _MAPPED}
-    loss = next((numbers[name] for name in ("loss", "eval_loss", "train_loss") if numbers.get(name) is not None), None)
+    loss = numbers.get("loss")
+    if loss is None:
+        loss = numbers["eval_loss"] if numbers.get("eval_loss") is not None else numbers.get("train_loss")
     step = whole(fields.get("step"))
     if step is not None and not summary and not evaluation:
         return Iteration(iteration=step, loss=loss, learning_rate=numbers.get("learning_rate"), grad_norm=numbers.get("grad_norm"))
@@ -141,13 +148,19 @@ def _dictionary(text: str, rank: int | None, rest: dict[str, str]) -> AnyBody | 
     )
 
 
-def _message(text: str, rank: int | None, rest: dict[str, str]) -> AnyBody:
-    said = text.strip()
+def _checkpoint(said: str) -> CheckpointNote | None:
     for pattern, action in _CHECKPOINTS:
         if found := pattern.match(said):
             path = found[1].rstrip(".")[:TEXT_CHARACTERS_MAX]
             step = _STEP_OF_PATH.search(path)
             return CheckpointNote(action=action, path=path, iteration=int(step[1]) if step else None)
+    return None
+
+
+def _message(text: str, rank: int | None, rest: dict[str, str]) -> AnyBody:
+    said = text.strip()
+    if (note := _checkpoint(said)) is not None:
+        return note
     if found := _STEPS.match(text):
         return Progress(what="start", steps_total=int(found[1].replace(",", "") or 0), rank=rank)
     if found := _RESUMED.match(text):
@@ -168,7 +181,7 @@ def _bare(text: str, rank: int | None) -> AnyBody | None:
         return TrainingLine(what="config", text=text.rstrip()[:TEXT_CHARACTERS_MAX], rank=rank)
     if text.startswith(_NOTES):
         return TrainingLine(what="log", text=text.rstrip()[:TEXT_CHARACTERS_MAX], rank=rank)
-    return None
+    return _checkpoint(text.rstrip())
 
 
 def _float(text: str) -> float | None:

@@ -41,6 +41,7 @@ class JobcompFiletxt:
 
     name = "jobcomp_filetxt"
     source = Source.JOBCOMP
+    programs = ("jobcomp", "job_comp")
     begins = (b"JobId=",)
     first_bytes = b"J"
 

@@ -57,6 +57,8 @@ class JumpServer:
 
     name = "jumpserver"
     source = Source.TELEPORT
+    begins = (b"osm: ", b"jumpserver: ")
+    shape = b"<", rb"<[0-9]{1,3}>(?:osm|jumpserver): "
     in_object = True
 
     def claims(self, payload: bytes) -> bool:

@@ -6,7 +6,9 @@
 
 These lines acquit, so only the kernel's own tag is believed: a job can print such text, and any user can write it to the system log
 under another tag.  Where the line carries a syslog priority, its facility must be the kernel's, which user space cannot set.
-Process names are chosen by users: numbers are taken from where a name cannot reach.  The seconds since boot in brackets are no time.
+Process names are chosen by users: numbers are taken from where a name cannot reach.  The seconds since boot in brackets are no time; the
+day and time of `dmesg -T` are.  What `dmesg` prints has no tag: it is believed from a file that is called so, or where the shipper names
+the program `kernel`.
 """
 
 import re
@@ -15,12 +17,16 @@ from collections.abc import Sequence
 from pipeline.errors import UnknownFormat
 from pipeline.formats import syslog
 from pipeline.formats.choosing import TEXT
+from pipeline.formats.fields import iso_time
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import AnyBody, KernelLine, OomKill, Parsed, Xid
 from pipeline.model.source import Source
 
 _TAG = b"kernel"
 _UPTIME = re.compile(r"\[ {0,8}[0-9]{1,12}\.[0-9]{1,9}\] ?(?:\[ {0,8}[TC][0-9]{1,10}\] ?)?")
+# As `dmesg -T` writes it, local time; its own error of seconds is what such a time is worth.
+_WALL_CLOCK = re.compile(r"\[[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([ 0-9][0-9]) ([0-9]{2}:[0-9]{2}:[0-9]{2}) (20[0-9]{2})\] ?")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _BARE_FILES = ("dmesg", "kern.log", "kmsg")
 _KILLED = re.compile(r"(?:(Out of memory|Memory cgroup out of memory)(?: \([a-z_]{1,40}\))?: )?Killed process ([0-9]{1,10}) \(")
 _KILLED_UID = re.compile(r"UID:? ?([0-9]{1,10})\b")
@@ -40,7 +46,7 @@ class Kernel:
         """The kernel's tag near the start, or the two kinds of line that matter without any prefix."""
         if payload.find(_TAG, 0, 400) >= 0:
             return True
-        return b"NVRM: Xid" in payload or b"Killed process" in payload or payload.find(b"oom-kill:", 0, 80) >= 0
+        return payload.find(b"NVRM: Xid") >= 0 or payload.find(b"Killed process") >= 0 or payload.find(b"oom-kill:", 0, 80) >= 0
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The event of the line.  Raises UnknownFormat unless the kernel itself said it."""
@@ -55,6 +61,9 @@ class Kernel:
             raise UnknownFormat("no kernel line")
         if uptime := _UPTIME.match(text):
             text = text[uptime.end() :]
+        elif time is None and (clock := _WALL_CLOCK.match(text)) and clock[1] in _MONTHS:
+            day = f"{clock[4]}-{_MONTHS.index(clock[1]) + 1:02d}-{clock[2].replace(' ', '0')}"
+            time, text = iso_time(f"{day}T{clock[3]}", reading), text[clock.end() :]
         body = _oom(text) or _xid(text) or KernelLine(text=text[: syslog.TEXT_CHARACTERS_MAX])
         return (Parsed(source=Source.KERNEL, host=host, event_time=time, body=body),)
 

@@ -42,6 +42,7 @@ class KubernetesEvents:
 
     name = "kubernetes_events"
     source = Source.KUBERNETES_EVENTS
+    programs = ("event", "kube", "kueue")
     begins = (b'{"kind":"Event","apiVersion":"v1"', b'{"kind":"Event","apiVersion":"events.k8s.io/')
     first_bytes = b"{"
 

@@ -23,7 +23,7 @@ import orjson
 
 from pipeline.errors import DecodeError, SchemaMismatch, UnknownFormat
 from pipeline.formats.fields import UNMAPPED_FIELDS_MAX, UNMAPPED_TEXT_LENGTH_MAX
-from pipeline.formats.json_event import event_object
+from pipeline.formats.json_event import at, event_object
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syscalls import syscall_name
 from pipeline.model.events import AuditRecord, Parsed
@@ -32,6 +32,9 @@ from pipeline.model.source import Source
 PROGRAMS = ("laurel", "audit", "audisp")
 RECORDS_MAX = 4096  # of one event; the kernel names every process that a signal to a group reached
 ARGUMENTS_MAX = 4096
+NODE_CHARACTERS_MAX = 255
+HEAD_BYTES = 1024  # in which the stamp stands
+_STAMPED = re.compile(rb'[{,] ?"ID": ?"[0-9]{1,12}\.[0-9]{3}:[0-9]{1,10}"')
 _ID = re.compile(r"([0-9]{1,12})\.([0-9]{3}):([0-9]{1,10})")
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
 _HEX = re.compile(r"0x([0-9a-fA-F]{1,32})")
@@ -50,8 +53,8 @@ class Laurel:
     in_object = True
 
     def claims(self, payload: bytes) -> bool:
-        """An object that begins with an audit stamp, also behind a cookie or a prefix."""
-        return payload.startswith(b'{"ID":"') or b' {"ID":"' in payload[:300]
+        """An object with an audit stamp near its start, also behind a cookie, a prefix, or what a shipper put in front."""
+        return payload.find(b'"ID":', 0, HEAD_BYTES) >= 0 and _STAMPED.search(payload, 0, HEAD_BYTES) is not None
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The event's records.  Raises SchemaMismatch for more of them than an event has."""
@@ -59,17 +62,25 @@ class Laurel:
         stamp = _ID.fullmatch(value["ID"]) if isinstance(value.get("ID"), str) else None
         if stamp is None:
             raise UnknownFormat("an object without an audit stamp")
-        node = value.get("NODE")
+        host = _host(value) or host
         return tuple(
             Parsed(
                 source=Source.AUDITD,
-                host=node if isinstance(node, str) else host,
+                host=host,
                 event_time=int(stamp[1]) * 1000 + int(stamp[2]),
                 own_id=f"{stamp[0]}/{record.record_type}/{own}",
                 body=record,
             )
             for own, record in _records(value, int(stamp[3]))
         )
+
+
+def _host(value: dict[str, Any]) -> str:
+    """LAUREL's word, else that of the shipper that put its own beside it."""
+    for said in (value.get("NODE"), value.get("host"), at(value, "host", "name")):
+        if isinstance(said, str) and said:
+            return said[:NODE_CHARACTERS_MAX]
+    return ""
 
 
 def _records(value: dict[str, Any], serial: int) -> Iterator[tuple[str, AuditRecord]]:

@@ -76,11 +76,11 @@ class Lightning:
     def claims(self, payload: bytes) -> bool:
         """One of the words that these lines cannot be without."""
         return (
-            b"Epoch " in payload
-            or b"[NeMo " in payload
-            or b" epoch " in payload
-            or b"checkpoint" in payload
-            or b" available: " in payload
+            payload.find(b"Epoch ") >= 0
+            or payload.find(b"[NeMo ") >= 0
+            or payload.find(b" epoch ") >= 0
+            or payload.find(b"checkpoint") >= 0
+            or payload.find(b" available: ") >= 0
             or (payload[:1] in _FIRST and payload.startswith(_STARTS))
         )
 

@@ -39,6 +39,7 @@ class Lsf:
 
     name = "lsf"
     source = Source.JOBCOMP
+    programs = ("lsf", "lsb", "mbatchd")
     begins = (b'"JOB_',)
     first_bytes = b'"'
 

@@ -9,8 +9,10 @@ parent's FID, not by path: `path` is `[parent]/name`, or the target's FID where 
 changelog mask's extended fields (`ef=`).  One stream exists per metadata target, and numbers of records are only unique within it: they
 are the own id together with the time in nanoseconds.
 
-The job label (`j=`) is taken from an environment variable of the client, and a name is whatever a user called a file: neither replaces a
-field before it.  A name may hold blanks, also ` s=[`: the record of a rename is cut at its last ` s=[..] sp=[..] `.
+The job label (`j=`) is taken from an environment variable of the client or is its process' name, and a name is whatever a user called a
+file: both may hold blanks, and imitate fields.  A label has at most LABEL_CHARACTERS_MAX, so it ends at the last ` ef=` within them, which
+no name reaches; where a name could, because a ` p=[` stands before it, nobody is named (`ambiguous`).  The record of a rename is cut at
+its last ` s=[..] sp=[..] `.
 
 Holds: linear time; times are UTC (the tool prints gmtime).  Not verified on real lines: no sample exists here.
 Layout: github.com/lustre/lustre-release lustre/utils/lfs.c (lfs_changelog), https://doc.lustre.org/lustre_manual.xhtml (changelogs)
@@ -20,7 +22,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
-from pipeline.formats.choosing import TEXT
+from pipeline.formats.choosing import DIGITS, TEXT
 from pipeline.formats.fields import text_of, utc_time
 from pipeline.formats.json_event import TEXT_CHARACTERS_MAX, UID_MAX
 from pipeline.formats.line import Line, Reading
@@ -33,10 +35,10 @@ _HEAD = re.compile(
     r"(?:(\S{1,64}) )?([0-9]{1,20}) [0-9]{2}([A-Z]{4,5}) {1,2}([0-9:]{8})(\.[0-9]{1,9})? ([0-9]{4})\.([0-9]{2})\.([0-9]{2}) "
     rf"0x[0-9a-f]{{1,8}} t=({_FID})"
 )
+LABEL_CHARACTERS_MAX = 31
 # In the order in which the tool prints them; each may be missing.
 _EXTENDED = re.compile(
-    r"(?: j=(\S{1,64}))?(?: ef=0x[0-9a-f]{1,16})?(?: u=([0-9]{1,20}):([0-9]{1,20}))?(?: nid=(\S{1,128}))?"
-    r"(?: m=([-rwx]{3}))?(?: x=(\S{1,256}))?"
+    r"(?: ef=0x[0-9a-f]{1,16})?(?: u=([0-9]{1,20}):([0-9]{1,20}))?(?: nid=(\S{1,128}))?(?: m=([-rwx]{3}))?(?: x=(\S{1,256}))?"
 )
 _NAME = re.compile(rf" p=({_FID}) ?")
 _OLD_NAME = re.compile(rf" s=({_FID})(?: sp=({_FID}))? ?")
@@ -52,7 +54,8 @@ class LustreChangelog:
 
     name = "lustre_changelog"
     source = Source.LUSTRE_CHANGELOG
-    begins = (b" 01CREAT", b" 02MKDIR", b" 06UNLNK", b" 07RMDIR", b" 08RENME", b" 11CLOSE", b" 13TRUNC", b" 14SATTR", b" 17MTIME")
+    programs = ("lustre", "changelog", "lfs")
+    shape = DIGITS, rb"[0-9]{1,20} [0-9]{2}(?:CREAT|MKDIR|UNLNK|RMDIR|RENME|CLOSE|TRUNC|SATTR|MTIME) "
     first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
@@ -66,12 +69,15 @@ class LustreChangelog:
         if head is None:
             raise UnknownFormat("no record of a changelog")
         target, number, kind, clock, fraction, year, month, day, fid = head.groups()
-        extended = _EXTENDED.match(text, head.end())
-        label, uid, gid, address, mode, attribute = extended.groups() if extended else (None,) * 6
-        path, old_path = _paths(text[extended.end() if extended else head.end() :], kind, fid)
+        label, end, ambiguous = _label(text, head.end())
+        extended = _EXTENDED.match(text, end)
+        uid, gid, address, mode, attribute = extended.groups() if extended else (None,) * 5
+        path, old_path = _paths(text[extended.end() if extended else end :], kind, fid)
+        if ambiguous:
+            uid = gid = address = None
         if uid is not None and int(uid) > UID_MAX:
             raise SchemaMismatch("no such user id")
-        rest = {"target": target, "gid": gid, "mode": mode, "attribute": attribute, "fid": fid}
+        rest = {"target": target, "gid": gid, "mode": mode, "attribute": attribute, "fid": fid, "ambiguous": ambiguous}
         return (
             Parsed(
                 source=Source.LUSTRE_CHANGELOG,
@@ -85,11 +91,25 @@ class LustreChangelog:
                     uid=None if uid is None else int(uid),
                     address=(address or "").partition("@")[0],
                     success=True,  # only what happened is told
-                    job_label=label or "",
+                    job_label=label,
                 ),
                 unmapped={name: text for name, text in rest.items() if text},
             ),
         )
+
+
+def _label(text: str, start: int) -> tuple[str, int, str]:
+    """The job's label, where it ends, and what is doubtful of the fields behind it."""
+    if not text.startswith(" j=", start):
+        return "", start, ""
+    start += 3
+    room = start + LABEL_CHARACTERS_MAX
+    end = text.rfind(" ef=0x", start, room + 6)
+    if end < 0:
+        name = text.rfind(" p=[", start, room + 4)
+        end = name if name >= 0 else min(room, len(text))
+        return text[start:end], end, ""
+    return text[start:end], end, "label" if _NAME.search(text, start, end) else ""
 
 
 def _paths(text: str, kind: str, fid: str) -> tuple[str, str]:

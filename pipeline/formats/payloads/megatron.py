@@ -17,6 +17,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import DecodeError, UnknownFormat
+from pipeline.formats.choosing import DIGITS
 from pipeline.formats.fields import iso_time
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import LABEL_PATTERN, Labelled, unlabelled
@@ -123,12 +124,13 @@ class Megatron:
     name = "megatron"
     source = Source.TRAINING
     begins = (b" iteration ", b"] iteration ")
+    shape = DIGITS, rb"[0-9]{1,6}: ? iteration +[0-9]"
 
     def claims(self, payload: bytes) -> bool:
         """One of the shapes that a line can start with."""
         if payload.startswith(b" iteration "):
             return True
-        if _CLAIM.match(payload.removesuffix(b"\r")) is not None or b"Killing subprocess " in payload:
+        if _CLAIM.match(payload.removesuffix(b"\r")) is not None or payload.find(b"Killing subprocess ") >= 0:
             return True
         label = _OTHER_LABEL.match(payload)
         return label is not None and _CLAIM.match(payload, label.end()) is not None

@@ -50,6 +50,7 @@ class Minio:
 
     name = "minio"
     source = Source.MINIO
+    programs = PROGRAMS
     begins = (b'{"version"', b'{"EventName"')
     first_bytes = b"{"
 

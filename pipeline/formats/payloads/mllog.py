@@ -24,6 +24,7 @@ from typing import Any
 import orjson
 
 from pipeline.errors import DecodeError, SchemaMismatch, UnknownFormat
+from pipeline.formats.choosing import DIGITS
 from pipeline.formats.fields import checked_time, mended_json, unmapped
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import unlabelled
@@ -57,10 +58,11 @@ class Mllog:
     name = "mllog"
     source = Source.TRAINING
     begins = (b":::MLLOG {",)
+    shape = DIGITS + b" ", rb" {0,8}[0-9]{1,6}: ?:::MLLOG \{"
 
     def claims(self, payload: bytes) -> bool:
         """The marker anywhere, or the start of a line of the scripts."""
-        return b":::MLLOG {" in payload or _CLAIM.match(payload) is not None
+        return payload.find(b":::MLLOG {") >= 0 or _CLAIM.match(payload) is not None
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:  # noqa: ARG002 - its clock is UTC
         """The event of the line.  Raises UnknownFormat for other text, DecodeError or SchemaMismatch for a broken record."""

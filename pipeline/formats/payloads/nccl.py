@@ -22,9 +22,11 @@ Holds: linear time; what can stand anywhere is searched for once.
 """
 
 import re
+import string
 from collections.abc import Sequence
 
 from pipeline.errors import DecodeError, UnknownFormat
+from pipeline.formats.choosing import DIGITS
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import unlabelled
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX, text_of, yearless_time
@@ -53,6 +55,10 @@ _OURS = re.compile(
     r"ProcessGroupNCCL|NCCL version |(?:Some|No) NCCL operations|aking the entire process down|Last error:"
     r"|NCCL (?:WARN|INFO|work|communicator|watchdog|error)|\[PG (?:ID )?[0-9]|TORCH_NCCL_|NCCL_[A-Z_]{2,40}[= ]"
 )
+_SHAPE = (
+    rb"[A-Za-z0-9_.-]{1,255}:[0-9]{1,10}:[0-9]{1,10} \["
+    rb"|\[rank[0-9]{1,6}\]: ?\[[EWIF][0-9 :.]{14,30} ProcessGroupNCCL\.cpp:"
+)
 
 
 class Nccl:
@@ -60,10 +66,15 @@ class Nccl:
 
     name = "nccl"
     source = Source.TRAINING
+    shape = (string.ascii_letters.encode() + DIGITS + b"[", _SHAPE)
 
     def claims(self, payload: bytes) -> bool:
         """One of the words that these lines cannot be without."""
-        return b"NCCL" in payload or b"aking the entire process down" in payload or b"ollective operation timeout" in payload
+        return (
+            payload.find(b"NCCL") >= 0
+            or payload.find(b"aking the entire process down") >= 0
+            or payload.find(b"ollective operation timeout") >= 0
+        )
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The event of the line.  Raises UnknownFormat for other text."""

@@ -7,14 +7,16 @@
     target_path, action                    file_events            FileIntegrity: no actor; `uid` is the owner of the file
     path, operation, pid, executable       process_file_events    FileIntegrity with actor
     cmdline, syscall or parent, pid        process_events         ProcessRun: the command line is one text, cut at blanks unless it quotes
-    others                                                        AccessLine
+    syscall kill, tkill or tgkill, pid     process_events         KernelCall: who sent a signal; of the receiver the table knows name
+                                                                  and login (`ocomm`, `oauid`) only
+    others                                                        AccessLine, with all columns beside it
 
 The name of a query is the site's, so tables are told by their columns.  All columns are texts, and empty ones absent.  Results that were
 `removed` are not events.  Environments are not kept: they hold secrets.
 
 Holds: time is the row's own, UTC to the second, else the result's; the own id is the row's `eid`, which counts up within a host, with
 host, query and time.  Not verified on real lines: no sample exists here.
-Layout: github.com/osquery/osquery specs/ (the tables),
+Layout: github.com/osquery/osquery specs/ (the tables), osquery/tables/events/linux/process_events.cpp (rows of signals),
 https://osquery.readthedocs.io/en/stable/deployment/logging/
 """
 
@@ -26,7 +28,7 @@ from pipeline.formats.fields import checked_time, unmapped
 from pipeline.formats.json_event import event_object, int_at, pid_at, text_at, uid_at
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX
-from pipeline.model.events import AccessLine, FileIntegrity, Parsed, ProcessRun
+from pipeline.model.events import AccessLine, FileIntegrity, KernelCall, Parsed, ProcessRun
 from pipeline.model.source import Source
 
 PROGRAMS = ("osquery",)
@@ -38,9 +40,11 @@ _ACTIONS = {
     "link": "written", "symlink": "written", "mknod": "written", "read": "read", "close": "read",
 }  # fmt: skip
 _TAKEN = frozenset({"name", "hostIdentifier", "unixTime", "calendarTime", "columns", "action"})
-_TAKEN_COLUMNS = frozenset({
+_SIGNALS = frozenset({"kill", "tkill", "tgkill"})
+_SECRET = frozenset({"env", "environment"})
+_TAKEN_COLUMNS = _SECRET | frozenset({
     "target_path", "path", "dest_path", "action", "operation", "time", "eid", "sha256", "size", "uid", "auid", "pid", "ppid", "parent",
-    "executable", "cmdline", "env", "environment",
+    "executable", "cmdline",
 })  # fmt: skip
 
 
@@ -69,19 +73,21 @@ class Osquery:
         seconds = int_at(columns, "time", maximum=2**40)
         if seconds is None:
             seconds = int_at(value, "unixTime", maximum=2**40)
+        body = _body(query, columns)
+        taken = _SECRET if isinstance(body, AccessLine) else _TAKEN_COLUMNS
         return (
             Parsed(
                 source=Source.OSQUERY,
                 host=text_at(value, "hostIdentifier") or host,
                 event_time=None if seconds is None else checked_time(seconds * 1000),
                 own_id=f"{text_at(value, 'hostIdentifier')}/{query}/{event_id}/{seconds}" if event_id else "",
-                body=_body(query, columns),
-                unmapped={**unmapped(columns, _TAKEN_COLUMNS), **unmapped(value, _TAKEN)},
+                body=body,
+                unmapped={**unmapped(columns, taken), **unmapped(value, _TAKEN)},
             ),
         )
 
 
-def _body(query: str, columns: dict[str, Any]) -> FileIntegrity | ProcessRun | AccessLine:
+def _body(query: str, columns: dict[str, Any]) -> FileIntegrity | ProcessRun | KernelCall | AccessLine:
     if "target_path" in columns and "action" in columns:
         return FileIntegrity(
             action=_ACTIONS.get(text_at(columns, "action"), "written"),
@@ -109,6 +115,14 @@ def _body(query: str, columns: dict[str, Any]) -> FileIntegrity | ProcessRun | A
             success=True,
             pid=pid_at(columns, "pid"),
             ppid=parent,
+            uid=uid_at(columns, "uid"),
+            auid=uid_at(columns, "auid"),
+            exe=text_at(columns, "path"),
+        )
+    if text_at(columns, "syscall") in _SIGNALS and "pid" in columns:
+        return KernelCall(
+            function=text_at(columns, "syscall"),
+            pid=pid_at(columns, "pid"),
             uid=uid_at(columns, "uid"),
             auid=uid_at(columns, "auid"),
             exe=text_at(columns, "path"),

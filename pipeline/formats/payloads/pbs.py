@@ -19,6 +19,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import UnknownFormat
+from pipeline.formats.choosing import DIGITS
 from pipeline.formats.fields import EVENT_TIME_MAX, EVENT_TIME_MIN, iso_time, text_of
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads.slurm_jobcomp import own_id
@@ -46,7 +47,8 @@ class Pbs:
 
     name = "pbs"
     source = Source.JOBCOMP
-    begins = (b";Q;", b";S;", b";E;", b";D;", b";A;", b";R;")
+    programs = ("pbs",)
+    shape = DIGITS, rb"[0-9]{2}/[0-9]{2}/20[0-9]{2} [0-9:]{8};[QSEDAR];"
     first_bytes = b"0123456789"
 
     def claims(self, payload: bytes) -> bool:

@@ -28,6 +28,7 @@ class RayJobs:
 
     name = "ray_jobs"
     source = Source.JOBCOMP
+    programs = ("ray",)
     begins = (b'{"event_id"',)
     first_bytes = b"{"
 

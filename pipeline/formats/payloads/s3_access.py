@@ -6,7 +6,8 @@
 Fields are separated by blanks; those after the status differ by age of the log and are not needed, but the sizes.  What says who did what
 stands before the request's URI and the agent, which the client writes.  Delivery is best effort and hours late, so absence says nothing.
 
-The requester is an ARN, of which the last part is taken, a canonical user id, or `-` for nobody.  Keys are URL-encoded.  A request that
+The requester is an ARN, a canonical user id, or `-` for nobody.  The short name in an ARN is its bearer's choice, or another account's: it
+only passes through.  Keys are URL-encoded.  A request that
 deletes many objects has a line `BATCH.DELETE.OBJECT` for each under one request id, so the key is part of the own id.
 
 Holds: linear time; an offset stands in each time.  Not verified on real lines: no sample exists here.
@@ -18,7 +19,7 @@ from collections.abc import Sequence
 from urllib.parse import unquote
 
 from pipeline.errors import DecodeError, UnknownFormat
-from pipeline.formats.choosing import TEXT
+from pipeline.formats.choosing import DIGITS, TEXT
 from pipeline.formats.fields import bounded_int, text_of, utc_time
 from pipeline.formats.json_event import NUMBER_MAX, TEXT_CHARACTERS_MAX
 from pipeline.formats.line import Line, Reading
@@ -53,6 +54,8 @@ class S3Access:
 
     name = "s3_access"
     source = Source.S3_ACCESS
+    programs = ("s3", "aws")
+    shape = DIGITS + b"abcdef", rb"[0-9a-f]{8}.{56} [^ ]{1,255} \[[0-9]{2}/[A-Z]"
     first_bytes = TEXT
 
     def claims(self, payload: bytes) -> bool:
@@ -81,23 +84,16 @@ class S3Access:
                     action=_ACTIONS.get(operation.partition(".")[2], "other"),
                     operation=operation,
                     path=f"s3://{bucket}/{key}",
-                    user=_user(requester),
+                    user="" if requester == "-" else requester,
                     address="" if address == "-" else address,
                     agent=(agent or "")[:TEXT_CHARACTERS_MAX],
                     success=None if status == "-" else status < "400",
                     code=code if code != "-" else "",
                     size_bytes=None if size == "-" else bounded_int(size, NUMBER_MAX),
                 ),
-                unmapped={"requester": requester} if requester.startswith("arn:") else {},
+                unmapped={"requester_name": requester.rpartition("/")[2]} if requester.startswith("arn:") and "/" in requester else {},
             ),
         )
-
-
-def _user(requester: str) -> str:
-    """`arn:aws:iam::1:user/u017` and `arn:aws:sts::1:assumed-role/admin/u017` are u017."""
-    if requester == "-":
-        return ""
-    return requester.rpartition("/")[2] or requester if requester.startswith("arn:") else requester
 
 
 FORMAT = S3Access()

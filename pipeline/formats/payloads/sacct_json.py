@@ -36,6 +36,8 @@ class SacctJson:
 
     name = "sacct_json"
     source = Source.SACCT
+    programs = ("sacct",)
+    begins = (b'{"job_id"',)
     first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:

@@ -56,6 +56,7 @@ class _Wire(msgspec.Struct, frozen=True, gc=False, rename={"submit": "@submit", 
 
 
 _TAKEN = frozenset(field.encode_name for field in msgspec.structs.fields(_Wire))
+_NO_TIME = frozenset({"Unknown", "None"})
 _NOT_PASSED = _TAKEN - {"tres_alloc"} | {"script"}
 
 
@@ -64,6 +65,7 @@ class SlurmJobcomp:
 
     name = "slurm_jobcomp"
     source = Source.JOBCOMP
+    programs = ("jobcomp", "job_comp")
     begins = (b'{"jobid"',)
     first_bytes = b"{"
 
@@ -76,10 +78,11 @@ class SlurmJobcomp:
         if line.payload[:1] != b"{":
             raise UnknownFormat("not an object")
         value = json_object(line.payload)
-        if "jobid" not in value and isinstance(document := value.get("_source"), dict):
-            value = document
         if "jobid" not in value:
-            raise UnknownFormat("an object without job id")
+            document = value.get("_source")
+            if not isinstance(document, dict) or "jobid" not in document:
+                raise UnknownFormat("an object without job id")
+            value = document
         record = _body(typed(value, _Wire))
         return (Parsed(Source.JOBCOMP, record, _event_time(record), "", own_id(record), unmapped(value, _NOT_PASSED)),)
 
@@ -147,7 +150,7 @@ def _event_time(record: JobRecord) -> int | None:
 
 
 def _time(text: str | None) -> int | None:
-    return None if text is None or text in {"", "Unknown", "None"} else utc_time(text)
+    return utc_time(text) if text and text not in _NO_TIME else None
 
 
 FORMAT = SlurmJobcomp()

@@ -9,7 +9,8 @@ This log is where a cancel has an actor.  Its traps:
 * A restart replays state (`Recovered JobId=..`): notes, not events of the jobs.
 
 The time is local without zone (`iso8601_ms`, the default) or has an offset (`rfc5424_ms`, `rfc3339`), has no year (`short`,
-`thread_id`), or is none (`clock`, `omit`); or the line went through syslog, which puts its own time before the text.
+`thread_id`), or is none (`clock`, `omit`); or the line went through syslog, which puts its own time before the text; or it was printed to a
+terminal or the journal behind `slurmctld: `.  Without time only texts are sniffed that no other program begins a line with.
 `JobId=7_3(10)` is task 3 of array 7 with the raw id 10; without the part in parentheses the raw id is not known, and the job is
 called as the line calls it, `7_3`.
 
@@ -75,7 +76,8 @@ class Slurmctld:
         b"] sched: ",
         b"] sched/",
         b"] cleanup_completing: ",
-        b"] error: Nodes ",
+        b"] error: ",
+        b"] Node ",
         b" slurmctld",
     )
     first_bytes = TEXT
@@ -84,7 +86,7 @@ class Slurmctld:
         """`[` and a time as this log writes it, or a system log line of the program."""
         if payload[:1] == b"[":
             return _PREFIX.match(payload) is not None
-        return _TAGGED.search(payload[:TAG_POSITION_MAX]) is not None
+        return _TAGGED.search(payload[:TAG_POSITION_MAX]) is not None or _UNTIMED.match(payload) is not None
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One event."""
@@ -97,6 +99,7 @@ class Slurmctld:
                 if parts.program != "slurmctld":
                     raise UnknownFormat("another program's line")
                 time, host, text = parts.time, parts.host, parts.text
+        text = text.removeprefix(_PRINTED)
         if text[:1] == "[":
             time, text = without_time(text, reading)
         return (Parsed(source=Source.SLURMCTLD, body=_body(text), event_time=None if time is None else checked_time(time), host=host),)
@@ -107,6 +110,11 @@ class Slurmctld:
 _PREFIX = re.compile(rb"\[(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T|[A-Z][a-z]{2} [0-9 ][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}[.\]]| *[0-9]{1,18}\] )")
 # The program's tag in a system log line: `slurmctld[12]: `, or a field of RFC 5424.
 _TAGGED = re.compile(rb"[ >]slurmctld(?:\[[0-9]{1,10}\])?(?:: | [0-9-]{1,10} )")
+_PRINTED = "slurmctld: "
+_UNTIMED = re.compile(
+    rb"slurmctld: |(?:(?:error|sched|sched/backfill): )?_(?:slurm_rpc_[a-z_]{1,40}[:( ]|job_complete: |update_job: "
+    rb"|(?:hold|release)_job_rec: )|error: Security violation, "
+)
 _WITHOUT_YEAR = re.compile(r"[A-Z][a-z]{2} [0-9 ][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.([0-9]{1,6}) +[0-9]{1,10} .{0,40})?")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CLOCK = re.compile(r" *[0-9]{1,18}")
@@ -288,6 +296,10 @@ def _job_note(note: str) -> _Build:
     return lambda match: ControllerNote(note=note, job=_raw_id(match[1]))
 
 
+def _job_and_uid(note: str) -> _Build:
+    return lambda match: ControllerNote(note=note, job=_raw_id(match[1]), uid=bounded_int(match[2]))
+
+
 def _uid_note(note: str) -> _Build:
     return lambda match: ControllerNote(note=note, uid=bounded_int(match[1]))
 
@@ -356,6 +368,8 @@ _TABLE: dict[str, _Rows] = {
         (r"update_node: node (\S+) reason set to: (.*)", _node_reason),
         (r"update_node: node (\S+) state set to ([A-Z_]{1,32})[*$~#!%@^-]?", _node_set),
     ),
+    "_hold_job_rec:": _rows((rf"_hold_job_rec: hold on {_JOB} by {_UID}", _job_and_uid("hold"))),
+    "_release_job_rec:": _rows((rf"_release_job_rec: release hold on {_JOB} by {_UID}", _job_and_uid("hold_released"))),
     "Terminate": _rows((r"Terminate signal \(SIGINT or SIGTERM\) received", _note("terminating"))),
     "slurmctld": _rows((r"slurmctld version \S{1,64} started(?: on cluster \S{1,128})?", _note("started"))),
     "Processing": _rows(

@@ -64,8 +64,10 @@ class Slurmstepd:
 
     def claims(self, payload: bytes) -> bool:
         """One of the programs' names near the start."""
+        if payload.find(b"slurm", 0, 64) < 0:
+            return payload.find(b"srun: ", 0, 64) >= 0
         head = payload[:64]
-        return b"slurmstepd" in head or b"srun: " in head or b"slurmd" in head
+        return head.find(b"slurmstepd") >= 0 or head.find(b"srun: ") >= 0 or head.find(b"slurmd") >= 0
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The event of the line.  Raises UnknownFormat for text of other programs."""

@@ -32,6 +32,7 @@ from pipeline.model.source import Source
 
 PROGRAMS = ("tetragon",)
 ARGUMENTS_MAX = 1024
+HEAD_BYTES = 1024  # in which the kind stands: shippers put keys of theirs in front
 _CALLS = ("process_kprobe", "process_tracepoint", "process_lsm")
 _KINDS = ("process_exec", "process_exit", *_CALLS)
 _MARKS = tuple(f'"{kind}"'.encode() for kind in _KINDS)
@@ -46,13 +47,15 @@ class Tetragon:
 
     name = "tetragon"
     source = Source.TETRAGON
+    programs = PROGRAMS
     begins = (b'{"process_',)
     first_bytes = b"{"
 
     def claims(self, payload: bytes) -> bool:
         """An object that names one of the kinds near its start."""
-        head = payload[:64] if payload[:1] == b"{" else b""
-        return b"process_" in head and any(mark in head for mark in _MARKS)
+        if payload[:1] != b"{" or payload.find(b'"process_', 0, HEAD_BYTES) < 0:
+            return False
+        return any(payload.find(mark, 0, HEAD_BYTES) >= 0 for mark in _MARKS)
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One event.  Raises UnknownFormat for the kinds that say nothing about a process."""

@@ -7,6 +7,9 @@ The agent that starts the ranks reports the first failure and then ends the othe
     exitcode  : -9 (pid: 223)                            RankFailed, from the block at the end; its other lines are records of their
     time      : 2026-03-02_19:40:41                      own, since a shipper sends lines: here they stay typed text
 
+Ray says of a worker that ended against its will `A worker died or was killed while executing a task ..`: RankFailed with the worker's
+process and address where the line has them, since it comes from another node.
+
 Ranks write to one file at once, so their tracebacks run into each other within lines: what can stand anywhere is searched for, not
 anchored.  glog (`W0501 22:04:48.36`) has neither year nor zone.
 
@@ -17,6 +20,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import UnknownFormat
+from pipeline.formats.choosing import DIGITS
 from pipeline.formats.fields import iso_time
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import Labelled, unlabelled
@@ -37,6 +41,10 @@ _CLAIM = re.compile(
     rb"|^.{0,40}(?:time|host|rank|exitcode|error_file|traceback) {0,8}: |^ {0,8}(?:[0-9]{1,6}: ?)?\[(?:rank|default)?[0-9]{1,6}\]:"
     rb"|^(?: {0,8}[0-9]{1,6}: )?\[?[WEIF][0-9]{4} |^ {4,}|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|={20}|\*{20}|^ {0,8}[0-9]{1,6}: \r?$"
 )
+_SHAPE = (
+    rb"\[?[WEIF][0-9]{4} [0-9:.]{10,18} {1,4}(?:[0-9]{1,20} )?torch/distributed/(?:elastic|run|launcher)"
+    rb"|(?:\[(?:rank|default)[0-9]{1,6}\]: ?|[0-9]{1,6}: )(?:Traceback \(most recent call last\)|  File \")"
+)
 _GLOG = re.compile(
     r"\[?([WEIF])([0-9]{2})([0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{1,9}) {1,4}(?:[0-9]{1,20} )?(\S{1,300}:[0-9]{1,6})\] ?"
 )
@@ -49,6 +57,11 @@ _RANK = re.compile(r"([0-9]{1,7}) \(local_rank: ([0-9]{1,6})\)")
 _BLOCK_MARKS = frozenset({"Failures:", "<NO_OTHER_FAILURES>", "Root Cause (first observed failure):"})
 _BLOCK_NUMBER = re.compile(r"\[[0-9]{1,6}\]:")
 _SHELL = re.compile(r"\S{1,300}: line [0-9]{1,6}: {1,4}([0-9]{1,10}) ([A-Z][a-z]{1,15}(?: (?:fault|error))?)(?: |$)")
+
+RAY_HEAD_BYTES = 200  # labels, a time and a place in the code may stand in front
+_RAY_MARK = b"A worker died or was killed while executing "
+_RAY = re.compile(r"A worker died or was killed while executing (?:a )?task\b")
+_RAY_WORKER = re.compile(r" Worker IP address: ([0-9a-fA-F.:]{2,45}) Worker port: [0-9]{1,5} Worker PID: ([0-9]{1,10})\b")
 
 _TRACEBACK_FILE = re.compile(r'File "[^"]{1,400}", line [0-9]{1,7}')
 # Four blanks and something that reads like Python: a source line of a traceback.
@@ -69,9 +82,13 @@ class Torchrun:
     name = "torchrun"
     source = Source.TRAINING
     begins = (b"WARNING:torch.distributed.", b"ERROR:torch.distributed.", b"Traceback (most recent call last)", b'  File "')
+    shape = (DIGITS + b"[WEIF", _SHAPE)
 
     def claims(self, payload: bytes) -> bool:
         """One of the words that these lines cannot be without."""
+        # The commonest two first: the pattern looks at every byte.
+        if payload.startswith(b"    ") or payload.find(b"Error") >= 0 or payload.find(_RAY_MARK, 0, RAY_HEAD_BYTES) >= 0:
+            return True
         return _CLAIM.search(payload) is not None
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
@@ -128,6 +145,12 @@ def _failure(labelled: Labelled, reading: Reading) -> Found | None:
         signal = _SHELL_WORDS.get(found[2])
         if signal is not None:
             return RankFailed(rank=labelled.rank, pid=int(found[1]), signal=signal, text=text[:TEXT_CHARACTERS_MAX]), None, {}
+    if found := _RAY.search(text, 0, RAY_HEAD_BYTES + len(_RAY_MARK)):
+        worker = _RAY_WORKER.search(text, found.end(), found.end() + TEXT_CHARACTERS_MAX)
+        if worker is None:
+            return _typed("error", labelled), None, {}
+        said = text[found.start() :][:TEXT_CHARACTERS_MAX]
+        return RankFailed(rank=labelled.rank, pid=int(worker[2]), host=worker[1], text=said), None, {}
     bare = text.strip()
     if bare in _BLOCK_MARKS or _BLOCK_NUMBER.fullmatch(bare) or (bare.endswith(" FAILED") and len(bare) < 400) or _is_rule(bare, "="):
         return _typed("failure_block", labelled), None, {}

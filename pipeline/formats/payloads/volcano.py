@@ -36,6 +36,7 @@ class Volcano:
 
     name = "volcano"
     source = Source.KUBERNETES_EVENTS
+    programs = ("volcano", "event", "kube")
     begins = (b'{"kind":"Command","apiVersion":"bus.volcano.sh/', *(b'{"apiVersion":' + group for group in _GROUPS))
     first_bytes = b"{"
 

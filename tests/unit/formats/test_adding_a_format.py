@@ -1,6 +1,7 @@
 """Adding a format is one file, one test file and one line: README's example, and that it works.
 
-Between the two rules stands the file that README shows, `pipeline/formats/payloads/nodewatch.py`; the line is the fixture's.
+Between the two rules stands the file that README shows, `pipeline/formats/payloads/nodewatch.py`; the line in the registry and the row in
+the table of `test_registry.py` are the fixture's.  What the other tests ask of every format is asked of this one by their own functions.
 """
 
 import re
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from pipeline.bench.fuzz import run
 from pipeline.errors import DecodeError, UnknownFormat
 from pipeline.formats import registry
 from pipeline.formats.fields import bounded_int, iso_time, text_of
@@ -17,6 +19,8 @@ from pipeline.formats.line import Line, Reading
 from pipeline.formats.sniff import sniff
 from pipeline.model.events import Parsed, Xid
 from pipeline.model.source import FAMILIES, Source
+from tests.property import test_fuzz_formats
+from tests.unit.formats import test_linear_time, test_registry
 
 # ---------------------------------------------------------------------------------------------------------------------------------
 _LINE = re.compile(r"nodewatch (\S{1,40}) (\S{1,255}) xid=([0-9]{1,4}) device=(\S{1,64})")
@@ -52,11 +56,32 @@ TEXT = b"nodewatch 2026-03-02T19:40:41.318 gpu-012 xid=79 device=0000:83:00"
 
 @pytest.fixture(autouse=True)
 def _listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The one line in `PAYLOADS`, and what the registry makes of that list when it is imported."""
-    formats = (*registry.PAYLOADS, FORMAT)
+    """The line in `PAYLOADS`, what the registry makes of that list when it is imported, and the row in `LINES`."""
+    formats = (*(format_ for format_ in registry.PAYLOADS if format_.name != FORMAT.name), FORMAT)
+    rows = [row for row in test_registry.LINES if row[0] != FORMAT.name]
+    monkeypatch.setattr(test_registry, "LINES", [*rows, (FORMAT.name, TEXT.decode())])
     monkeypatch.setattr(registry, "PAYLOADS", formats)
     monkeypatch.setattr(registry, "_BY_NAME", {format_.name: format_ for format_ in formats})
     monkeypatch.setattr(registry, "_ARRANGED", {})
+
+
+def test_what_is_asked_of_every_format() -> None:
+    """Nothing more is needed for the tests that take all formats: it is sniffed before others, has lines to be changed, and is linear."""
+    test_registry.test_every_format_has_a_row()
+    test_registry.test_sniffing_finds_the_format(FORMAT.name, TEXT.decode())
+    assert test_registry.some_lines(FORMAT.name, 20) == [TEXT]
+    test_linear_time.test_formats(FORMAT)
+
+
+def test_fuzzing_takes_it_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the tests with its row, by `trainwatch bench fuzz` with samples of the site, or with other formats' lines where there are none."""
+    monkeypatch.setitem(test_fuzz_formats.GOOD, FORMAT.name, test_registry.some_lines(FORMAT.name, 20))
+    test_fuzz_formats.test_good_lines_are_good(FORMAT)
+    for payload in (TEXT, TEXT[:40], TEXT.replace(b"79", b"9" * 4000), TEXT.replace(b"2026", b"1026")):
+        assert test_fuzz_formats.broken(FORMAT, payload) == []
+    for samples, typed in (([TEXT], True), ([], False)):
+        report = run([FORMAT.name], 5.0, seed=1, samples=samples, keep=None, say=print, inputs_max=300)
+        assert (report.inputs, report.violations, report.formats[0].typed > 0) == (300, [], typed)
 
 
 @pytest.mark.parametrize("pinned", ["", "nodewatch"])

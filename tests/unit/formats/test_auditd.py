@@ -168,6 +168,15 @@ def test_enriched(name: str, text: str) -> None:
     }  # fmt: skip
 
 
+def test_an_enriched_record_is_not_told_by_the_one_before() -> None:
+    """Translations that are read once for many records are no record's own to change; what the kernel said stays as it was."""
+    text = f'type=SYSCALL {STAMP} syscall=62 uid=0\x1dARCH=x86_64 UID="u017" uid="u099"'
+    first = record(text).fields
+    first["UID"] = "u001"
+    again = record(text).fields
+    assert (again["UID"], again["uid"]) == ("u017", "0")
+
+
 def test_enriched_path_without_separator() -> None:
     """A translation that was glued to a number leaves the number whole."""
     fields = record(f'type=PATH {STAMP} item=1 name="/x" nametype=NORMAL cap_frootid=0OUID="root" OGID="root"').fields

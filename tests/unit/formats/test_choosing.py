@@ -1,5 +1,6 @@
 """Which formats are asked about a line: few of them, and never another answer for it."""
 
+import re
 from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
@@ -10,43 +11,63 @@ from hypothesis import strategies as st
 from pipeline.bench.format_lines import MAKERS, lines_of
 from pipeline.errors import RejectedRecord, UnknownFormat
 from pipeline.formats import registry
-from pipeline.formats.choosing import HEAD_BYTES, Candidates, telling
+from pipeline.formats.choosing import Candidates
 from pipeline.formats.line import Line, Payload, Reading
 from pipeline.model.events import Parsed
 from pipeline.model.source import FAMILIES, Source
 from tests.unit.formats.test_registry import LINES
 
 READING = Reading(zone=ZoneInfo("UTC"), reference_time=1_772_600_000_000)
+EVERYBODY = frozenset(Source)
+HEAD_BYTES = 1024
 
-TELLING = [
-    (b"", b""),
-    (b'{"jobid":7}', b'{"jobid"'),
-    (b"Mar  2 19:40:41 login-1 sshd[9]: x", b" sshd"),
-    (b"Mar  2 19:40:41", b"Mar"),
-    (b"2026-03-02T19:40:41.318+00:00 ctl-1 slurmctld[9]: x", b" slurmctld"),
-    (b"2026-03-02 19:40:41,161 INFO FSNamesystem.audit: x", b" INFO"),
-    (b"[2026-03-02T19:40:41.318] launch task x", b"] launch"),
-    (b"[2026-03-02 19:40:41,765] [INFO] x", b"] [INFO]"),
-    (b"[rank3]:[E302", b"[rank3]"),
-    (b"03/02/2026 19:40:41;D;48213", b";D;"),
-    (b"135 06UNLNK 19:40:41", b" 06UNLNK"),
-    (b'3: :::MLLOG {"time_ms":1}', b":::MLLOG"),
-    (b"3: :::MLLOG {", b"3:"),
-    (b"slurmstepd: error: *** STEP 7.0", b"slurm"),
-    (b" iteration 10/", b" iteration"),
+# The topic's family, a line, and who is offered it first: "" where nothing at its start tells.
+FIRST = [
+    ("scheduler", b'{"jobid":7}', "slurm_jobcomp"),
+    ("scheduler", b'{"job":7}', ""),
+    ("access", b"Mar  2 19:40:41 login-1 sshd[9]: x", "sshd"),
+    ("access", b"<38>Mar  2 19:40:41 login-1 sshd[9]: x", "sshd"),
+    ("access", b"<38>2026-03-02T19:40:41.318+00:00 login-1 sudo: x", "sshd"),
+    ("access", b"Mar  2 19:40:41 login-1 python[9]: sshd[9]: x", ""),
+    ("access", b"Mar  2 19:40:41", ""),
+    ("access", b"2026-03-02 19:40:41,161 INFO FSNamesystem.audit: x", "hdfs_audit"),
+    ("access", b"135 06UNLNK 19:40:41", "lustre_changelog"),
+    ("access", b"<14>osm: login_log - {", "jumpserver"),
+    ("access", b"7" * 64 + b" ckpt [02/Mar/2026:19:40:41 +0000] ", "s3_access"),
+    ("scheduler", b"2026-03-02T19:40:41.318+00:00 ctl-1 slurmctld[9]: x", "slurmctld"),
+    ("scheduler", b"[2026-03-02T19:40:41.318] launch task x", "slurmd"),
+    ("scheduler", b"[2026-03-02T19:40:41.318] launched", ""),
+    ("scheduler", b"03/02/2026 19:40:41;D;48213", "pbs"),
+    ("scheduler", b"7_3|9|a|u017", "sacct"),
+    ("training", b"[2026-03-02 19:40:41,765] [INFO] x", "deepspeed"),
+    ("training", b"3: [2026-03-02 19:40:41,765] [INFO] x", "deepspeed"),
+    ("training", b" [2026-03-02 19:40:41.318] iteration 7", "megatron"),
+    ("training", b"0:  iteration   7/ 9 |", "megatron"),
+    ("training", b"[rank3]:[E302 19:40:41.426415540 ProcessGroupNCCL.cpp:629] x", "nccl"),
+    ("training", b"gpu-001:4711:4802 [3] NCCL INFO x", "nccl"),
+    ("training", b"[rank3]: Traceback (most recent call last):", "torchrun"),
+    ("training", b"[rank3]: loss", ""),
+    ("training", b"W0302 19:40:41.318000 77 torch/distributed/elastic/agent.py:7] x", "torchrun"),
+    ("training", b'3: :::MLLOG {"time_ms":1}', "mllog"),
+    ("training", b"3: MLLOG", ""),
+    ("training", b"slurmstepd: error: *** STEP 7.0", "slurmstepd"),
+    ("training", b"", ""),
 ]
 
 
-@pytest.mark.parametrize(("payload", "begin"), TELLING, ids=[payload[:30].decode() for payload, _ in TELLING])
-def test_where_a_line_begins(payload: bytes, begin: bytes) -> None:
-    """Behind the time, the host or the rank stands what tells the format."""
-    assert payload[max(telling(payload), 0) :].startswith(begin)
+def offered(payload: bytes, allowed: frozenset[Source]) -> Payload | None:
+    """Who is offered the line first."""
+    candidates = registry._ARRANGED.get(allowed) or registry._arranged(allowed)
+    match, told = candidates.offered[payload[0] if payload else 0]
+    found = match(payload)
+    return told[found.lastindex] if found else None
 
 
-@given(st.binary(max_size=400))
-def test_the_start_is_within_the_line(payload: bytes) -> None:
-    """Whatever the bytes, the answer is a place in the head of the line, or -1 for none."""
-    assert -1 <= telling(payload) <= min(max(len(payload), 19), HEAD_BYTES)
+@pytest.mark.parametrize(("family", "payload", "name"), FIRST, ids=[payload[:30].decode() for _, payload, _ in FIRST])
+def test_who_is_offered_a_line_first(family: str, payload: bytes, name: str) -> None:
+    """At the start, or behind the time, the host or the rank, stands what tells the format."""
+    first = offered(payload, FAMILIES[family])
+    assert (first.name if first else "") == name
 
 
 def one_by_one(line: Line, allowed: frozenset[Source]) -> tuple[str, Sequence[Parsed]] | type[RejectedRecord]:
@@ -75,6 +96,7 @@ def asked(line: Line, allowed: frozenset[Source]) -> tuple[str, Sequence[Parsed]
 
 
 ALL = [text.encode() for _, text in LINES] + [line for name in MAKERS for line in lines_of(name, 12)]
+ALONE = [asked(Line(payload=text.encode()), EVERYBODY) for _, text in LINES]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -101,14 +123,29 @@ def test_the_answer_for_damaged_lines(data: st.DataObject) -> None:
 
 def by_its_beginning(line: Line, allowed: frozenset[Source]) -> tuple[str, Sequence[Parsed]] | None:
     """What the format says whose beginning the line has: of two lines that run into one another it is the first."""
-    at = max(telling(line.payload), 0)
-    for format_ in registry.PAYLOADS:
-        if format_.source in allowed and any(line.payload.startswith(begin, at) for begin in getattr(format_, "begins", ())):
-            try:
-                return format_.name, format_.parse(line, READING)
-            except RejectedRecord:
-                continue
-    return None
+    format_ = offered(line.payload, allowed)
+    try:
+        return (format_.name, format_.parse(line, READING)) if format_ else None
+    except RejectedRecord:
+        return None
+
+
+@settings(deadline=None)
+@given(st.sampled_from(ALL) | st.binary(max_size=400), st.sampled_from([b"a", b" ", b"9", b":1", b"1 [", b"<1>", b"[2026-", b"]", b"{"]))
+def test_the_start_alone_tells(start: bytes, unit: bytes) -> None:
+    """However long a line is, who is offered it is told by a head of bounded length."""
+    for line in (start + unit * 2000, unit * 2000 + start):
+        for allowed in FAMILIES.values():
+            assert offered(line, allowed) is offered(line[:HEAD_BYTES], allowed)
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.permutations(range(len(LINES))))
+def test_the_answer_does_not_depend_on_the_lines_before(order: Sequence[int]) -> None:
+    """Nothing is remembered between lines."""
+    for number in order:
+        line = Line(payload=LINES[number][1].encode())
+        assert asked(line, EVERYBODY) == ALONE[number]
 
 
 class Spy:
@@ -139,6 +176,19 @@ def test_who_is_asked() -> None:
 
 
 def test_the_longest_beginning_is_tried_first() -> None:
-    """Of beginnings that share their first bytes the more telling one wins."""
+    """Of beginnings that share their first bytes the more telling one wins, also behind a time."""
     candidates = Candidates([Spy("short", begins=(b"] [",)), Spy("long", begins=(b"] [INFO] ",))], frozenset())
-    assert [format_.name for _, format_ in candidates.begins[b"] ["]] == ["long", "short"]
+    for line in (b"[2026-03-02 19:40:41,765] [INFO] x", b"] [INFO] x"):
+        match, told = candidates.offered[line[0]]
+        found = match(line)
+        assert found is not None
+        assert told[found.lastindex].name == "long"
+
+
+@pytest.mark.parametrize("format_", [each for each in registry.PAYLOADS if hasattr(each, "shape")], ids=lambda each: each.name)
+def test_shapes_begin_with_the_bytes_that_they_name(format_: Payload) -> None:
+    """None of the lines here that has the shape begins with another byte."""
+    first_bytes, shape = getattr(format_, "shape")  # noqa: B009 - no format must have it
+    begun = {line[0] for line in ALL + [payload for _, payload, _ in FIRST] if re.match(shape, line)}
+    assert begun
+    assert begun <= set(first_bytes)

@@ -9,7 +9,9 @@ import pytest
 from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, UnknownFormat
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads import cloudtrail
-from pipeline.model.events import CloudRequest, ObjectAccess, Parsed
+from pipeline.model.actor import actor_of
+from pipeline.model.events import CloudRequest, Event, ObjectAccess, Parsed
+from pipeline.model.identity import Directory, Identity
 
 READING = Reading(zone=ZoneInfo("Asia/Shanghai"), reference_time=1_772_480_460_000)
 DELETE: dict[str, Any] = {
@@ -30,10 +32,11 @@ def parse(value: object) -> tuple[Parsed, ...]:
 def test_a_deleted_object() -> None:
     """Who, what and whether; regions pass through, answers do not."""
     (event,) = parse(DELETE)
-    assert (event.event_time, event.own_id, event.unmapped) == (1_772_480_441_000, "c-1", {"awsRegion": "eu-central-1"})
+    assert (event.event_time, event.own_id) == (1_772_480_441_000, "c-1")
+    assert event.unmapped == {"user_name": "u017", "awsRegion": "eu-central-1"}
     assert event.body == ObjectAccess(
-        action="deleted", operation="DeleteObject", path="s3://ckpt/run 7/step100", user="u017", address="10.0.0.7", agent="aws-cli/2",
-        success=True,
+        action="deleted", operation="DeleteObject", path="s3://ckpt/run 7/step100", user="arn:aws:iam::1:user/u017", address="10.0.0.7",
+        agent="aws-cli/2", success=True,
     )  # fmt: skip
 
 
@@ -50,8 +53,10 @@ def test_many_records() -> None:
     assert (second.body.success, second.body.code) == (False, "AccessDenied")
 
 
+ADMIN = "arn:aws:sts::1:assumed-role/admin/u017"
 IDENTITIES = [
-    ({"type": "AssumedRole", "arn": "arn:aws:sts::1:assumed-role/admin/u017", "principalId": "A:u017"}, "u017"),
+    ({"type": "AssumedRole", "arn": ADMIN, "principalId": "A:u017"}, ADMIN),
+    ({"type": "AWSAccount", "principalId": "AIDA7", "accountId": "9", "userName": "u017"}, "AIDA7"),
     ({"type": "Root", "arn": "arn:aws:iam::1:root"}, "arn:aws:iam::1:root"),
     ({"type": "AWSService", "invokedBy": "autoscaling.amazonaws.com"}, "autoscaling.amazonaws.com"),
 ]
@@ -67,6 +72,32 @@ def test_other_services(identity: dict[str, str], user: str) -> None:
         user=user, service="ec2", operation="TerminateInstances", target=json.dumps(asked, separators=(",", ":")),
         identity=identity["type"], address="10.0.0.7", agent="aws-cli/2",
     )  # fmt: skip
+
+
+ROLE = "arn:aws:sts::1:assumed-role"
+MAP = Directory([
+    Identity(id="u017", names=(("cloud", "arn:aws:iam::1:user/u017"), ("cloud", "u017"), ("email", "u017@example.org"))),
+    Identity(id="trainer", names=(("cloud", f"{ROLE}/trainer"),), role="service"),
+])  # fmt: skip
+ACTORS = [
+    ({"type": "IAMUser", "arn": "arn:aws:iam::1:user/u017", "userName": "u017"}, "u017"),
+    ({"type": "IAMUser", "arn": "arn:aws:iam::9:user/u017", "userName": "u017"}, "cloud:arn:aws:iam::9:user/u017"),
+    ({"type": "AssumedRole", "arn": f"{ROLE}/trainer/u017"}, "trainer"),
+    ({"type": "AssumedRole", "arn": f"{ROLE}/trainer/u017@example.org", "principalId": "A:u017@example.org"}, "trainer"),
+    ({"type": "AssumedRole", "arn": f"{ROLE}/other/u017@example.org"}, f"cloud:{ROLE}/other/u017@example.org"),
+    ({"type": "FederatedUser", "arn": "arn:aws:sts::1:federated-user/u017"}, "cloud:arn:aws:sts::1:federated-user/u017"),
+    ({"type": "AssumedRole", "principalId": "A:u017@example.org"}, "cloud:A:u017@example.org"),
+]
+
+
+@pytest.mark.parametrize(("identity", "actor"), ACTORS)
+def test_nobody_is_accused_by_a_name_that_another_chose(identity: dict[str, str], actor: str) -> None:
+    """A session is called as its caller likes, and every account has its own users: the map must say the whole ARN, or the role."""
+    (parsed,) = parse({**DELETE, "userIdentity": identity})
+    event = Event(id="", source=parsed.source, cluster="main", event_time=0, body=parsed.body)
+    who = actor_of(MAP, event)
+    assert who is not None
+    assert who.id == actor
 
 
 @pytest.mark.parametrize(

@@ -163,10 +163,10 @@ def test_linear_time(start: bytes, piece: bytes, end: bytes) -> None:
     def spent(pieces: int) -> float:
         value, best = start + piece * pieces + end, float("inf")
         for _ in range(3):
-            before = time.perf_counter()
+            before = time.process_time()
             with contextlib.suppress(RejectedRecord):
                 registry.unwrap(value, ())
-            best = min(best, time.perf_counter() - before)
+            best = min(best, time.process_time() - before)
         return best
 
     assert spent(8000) < 12 * spent(2000) + 0.01

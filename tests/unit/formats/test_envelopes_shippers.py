@@ -34,6 +34,16 @@ ROWS: dict[str, tuple[dict[str, Any], Line]] = {
         },
         Line(payload=TEXT.encode(), host="gpu-001", file="/l/slurm-7.out", file_offset=4096, collected_time=COLLECTED),
     ),
+    "Filebeat that takes lines for objects": (
+        {
+            "@timestamp": AT,
+            "json": {"step": 40, "loss": 2.31},
+            "log": {"offset": 4096, "file": {"path": "/l/slurm-7.out"}},
+            "host": {"name": "gpu-001"},
+            "agent": {"type": "filebeat"},
+        },
+        Line(payload=b'{"step":40,"loss":2.31}', host="gpu-001", file="/l/slurm-7.out", file_offset=4096, collected_time=COLLECTED),
+    ),
     "Filebeat without add_host_metadata: the agent's host": (
         {
             "@timestamp": AT,
@@ -319,6 +329,13 @@ def test_bytes_that_are_none(value: dict[str, Any]) -> None:
     """A list of other things is no message, and the object goes on whole."""
     data = orjson.dumps(value)
     assert registry.unwrap(data, ()) == [Line(payload=data)]
+
+
+def test_an_object_called_json_is_nobodys_line() -> None:
+    """But for Filebeat's, which names the file beside it."""
+    for value in ({"step": 40, "json": {"loss": 2.31}}, {"json": {"loss": 2.31}, "log": {"file": {}}}, {"json": {"a": 1}, "log": {}}):
+        payload = orjson.dumps(value)
+        assert registry.unwrap(payload, ()) == [Line(payload=payload)]
 
 
 ODD: list[dict[str, Any]] = [

@@ -1,6 +1,7 @@
 """Texts of fields: instants in zones, node lists, exit codes, states, TRES, JSON objects."""
 
 import contextlib
+import datetime as dt
 from dataclasses import dataclass
 from zoneinfo import ZoneInfo
 
@@ -43,6 +44,22 @@ TIMES = [
 def test_iso_time(text: str, zone: str, expected: int) -> None:
     """An offset in the text wins over the zone, and fractions are cut to milliseconds."""
     assert fields.iso_time(text, reading(zone)) == expected
+
+
+@given(
+    st.integers(fields.EVENT_TIME_MIN // 1000 + 86_400, fields.EVENT_TIME_MAX // 1000 - 86_400),
+    st.text("0123456789", max_size=9),
+    st.sampled_from("T "),
+    st.sampled_from(".,"),
+    st.sampled_from([("", 0), ("Z", 0), ("+08:00", 480), ("-0530", -330)]),
+)
+def test_every_way_to_write_a_time(seconds: int, digits: str, letter: str, point: str, offset: tuple[str, int]) -> None:
+    """The usual shapes are looked up, the others are read by a pattern, and nobody can tell which."""
+    (written, ahead), time = offset, dt.datetime.fromtimestamp(seconds, dt.UTC)
+    text = f"{time:%Y-%m-%d}{letter}{time:%H:%M:%S}{point + digits if digits else ''}{written}"
+    expected = 1000 * seconds + int((digits + "000")[:3]) - ahead * MINUTE
+    assert fields.iso_time(text, reading()) == fields.utc_time(text) == expected
+    assert fields.zoned_time(text) == (expected if written else None)
 
 
 # Berlin, 25 October 2026: the clock goes from 03:00 back to 02:00 at 01:00 UTC.

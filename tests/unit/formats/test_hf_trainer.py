@@ -52,6 +52,8 @@ ROWS: list[tuple[str, AnyBody, int | None]] = [
         CheckpointNote(action="loading", path="out/checkpoint-500)"),
         AT,
     ),
+    ("Saving model checkpoint to /ckpt/checkpoint-500", CheckpointNote(action="saving", path="/ckpt/checkpoint-500", iteration=500), None),
+    ("3: Loading model from /ckpt/checkpoint-500.", CheckpointNote(action="loading", path="/ckpt/checkpoint-500", iteration=500), None),
     (
         f"{LOGGED}  Continuing training from global step 500",
         TrainingLine(what="resumed", text="Continuing training from global step 500", value=500.0),
@@ -112,6 +114,8 @@ def test_what_has_no_field_passes_through() -> None:
         "{'message': 'loss: 2'}",
         "Epoch 0:  12%|#  | 40/333 [00:51<06:17,  0.78it/s]",
         "Loading the sacks",
+        "Loading model from",
+        "Saving model checkpoint to ",
         "13/40/2026 19:40:41 - INFO - x -   y",
         "An ordinary sentence.",
     ],

@@ -83,6 +83,8 @@ NOT_THE_KERNEL = [
     ("a user's priority", f"<13>{HEAD}{KILL}", "", ""),
     ("another file", KILL, "", "/lustre/run7/slurm-48213.out"),
     ("another program", KILL, "u017", ""),
+    ("what dmesg prints, from anybody", f"[    1.5] {KILL}", "", ""),
+    ("the same with a day", f"[Mon Mar  2 12:00:00 2026] {KILL}", "", "/lustre/run7/slurm-48213.out"),
 ]
 
 
@@ -99,6 +101,8 @@ THE_KERNEL = [
     ("RFC 5424", f"<3>1 2026-03-02T12:00:00Z gpu-012 kernel - - - {KILL}", "", "", NOON),
     ("the program beside the text", KILL, "kernel", "", None),
     ("its own file", f"[    1.5] {KILL}", "", "/var/log/dmesg.0", None),
+    ("dmesg -T", f"[Mon Mar  2 12:00:00 2026] {KILL}", "", "/var/log/dmesg", NOON),
+    ("dmesg -T, beside the program", f"[Mon Mar 02 12:00:00 2026] {KILL}", "kernel", "", NOON),
 ]
 
 

@@ -8,10 +8,12 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, UnknownFormat
+from pipeline.formats import registry
 from pipeline.formats.assembly import assemble
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads import auditd, laurel
 from pipeline.model.events import AuditRecord, FileTouched, Parsed, ProcessRun, SignalSent
+from pipeline.model.source import FAMILIES
 
 READING = Reading(zone=ZoneInfo("Asia/Shanghai"), reference_time=1_772_480_460_000)
 KILL: dict[str, Any] = {
@@ -45,6 +47,31 @@ def parse(value: object, **said: Any) -> Sequence[Parsed]:
 def assembled(events: Sequence[Parsed]) -> tuple[object, ...]:
     """What the records say together."""
     return assemble([(event.own_id, event.body) for event in events if isinstance(event.body, AuditRecord)])
+
+
+IN_FRONT: list[dict[str, Any]] = [
+    {"@timestamp": 1772480441.318},
+    {"@timestamp": "2026-03-02T19:40:41.000Z", "log": {"file": {"path": "/var/log/laurel/audit.log"}, "offset": 12}, "agent": {"id": "f"}},
+    {"file": "/var/log/laurel/audit.log", "host": "gpu-001", "source_type": "file", "timestamp": "2026-03-02T19:40:41Z"},
+]
+
+
+@pytest.mark.parametrize("front", IN_FRONT)
+@pytest.mark.parametrize("separators", [(",", ":"), (", ", ": ")])
+def test_behind_what_a_shipper_put_in_front(front: dict[str, Any], separators: tuple[str, str]) -> None:
+    """The object stays the event, and is found by its stamp."""
+    payload = json.dumps({**front, **KILL}, separators=separators).encode()
+    (line,) = registry.unwrap(payload, [])
+    format_, events = registry.parse(line, READING, allowed=FAMILIES["access"])
+    assert (format_, events) == (laurel.FORMAT, parse(KILL))
+
+
+@pytest.mark.parametrize(("said", "host"), [({"host": "gpu-002"}, "gpu-002"), ({"host": {"name": "gpu-003"}}, "gpu-003"), ({}, "")])
+def test_a_shipper_says_the_host_where_laurel_does_not(said: dict[str, Any], host: str) -> None:
+    """Its configuration may leave the node out."""
+    value = {name: field for name, field in KILL.items() if name != "NODE"}
+    assert {event.host for event in parse({**said, **value})} == {host}
+    assert {event.host for event in parse({**said, **KILL})} == {"gpu-001"}
 
 
 def test_a_signal() -> None:
@@ -134,4 +161,4 @@ def test_behind_a_prefix_or_a_cookie() -> None:
 def test_broken(payload: bytes, error: type[RejectedRecord]) -> None:
     """What is wrong is said, and bounded."""
     with pytest.raises(error):
-        parse(payload)
+        laurel.FORMAT.parse(Line(payload=payload), READING)

@@ -20,10 +20,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from pipeline.bench.fuzz_input import good_lines
 from pipeline.errors import RejectedRecord
 from pipeline.formats import registry
 from pipeline.formats.line import Line, Payload, Reading
+from pipeline.model.source import FAMILIES, Source
+from tests.unit.formats.test_registry import some_lines
 
 READING = Reading(zone=ZoneInfo("Europe/Berlin"), reference_time=1_772_600_000_000)
 KIB = 1024
@@ -143,7 +144,7 @@ def kinds(lines: Sequence[bytes]) -> list[bytes]:
 def test_formats(format_: Payload) -> None:
     """Every filling of every kind of line."""
     work = asked(format_)
-    lines = kinds(good_lines(format_.name, LINES, 1))
+    lines = kinds(some_lines(format_.name, LINES))
     for line in lines:
         for name, shape in shapes_of(line):
             assert is_linear(work, shape), f"{name} of {line[:80]!r}"
@@ -190,6 +191,20 @@ def test_texts_whose_program_the_envelope_tells(program: str) -> None:
     for start in (b"", b"Accepted publickey for ", b"pam_unix(sshd:session): ", b"u017 : TTY=", b"Failed password for invalid user "):
         for unit, broken in product(UNITS, BREAKS):
             assert is_linear(work, in_line(start, len(start), unit, broken)), (unit, broken)
+
+
+@pytest.mark.parametrize("allowed", [FAMILIES["scheduler"], FAMILIES["access"]], ids=["scheduler", "access"])
+def test_behind_a_frame_of_syslog(allowed: frozenset[Source]) -> None:
+    """What nobody reads as it is, and is read again without its frame; and rows of a site's own columns."""
+    reading = Reading(zone=READING.zone, reference_time=READING.reference_time, columns=("JobID", "JobIDRaw", "JobName", "State", "Submit"))
+
+    def work(payload: bytes) -> None:
+        with contextlib.suppress(RejectedRecord):
+            registry.parse(Line(payload=payload), reading, allowed=allowed)
+
+    for start in (b"Mar  2 19:40:41 nn-1 sacct: 7|7|", b'<133>1 2026-03-02T19:40:41Z nn-1 hdfs-audit - [a b="c"] ', b"JobID|JobIDRaw|"):
+        for unit, broken in product(UNITS, BREAKS):
+            assert is_linear(work, in_line(start, len(start), unit, broken)), (start, unit, broken)
 
 
 def test_the_measure_sees_a_square() -> None:

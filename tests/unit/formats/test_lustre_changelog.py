@@ -73,6 +73,35 @@ def test_a_name_that_imitates_fields() -> None:
     assert body.path.startswith(f"{P}/x u=0:0")
 
 
+LABELS = [
+    ("x u=5013:50", 5012, "x u=5013:50"),
+    ("x ef=0xf u=5013:50 nid=9@tcp", 5012, "x ef=0xf u=5013:50 nid=9@tcp"),
+    ("a ef=0xf", 5012, "a ef=0xf"),
+    (" ef=0x1 u=1:1", 5012, " ef=0x1 u=1:1"),
+    (f"1 p={P[:9]}", 5012, f"1 p={P[:9]}"),
+    ("1 p=[0x2:0x1:0x0] victim", None, "1 p=[0x2:0x1:0x0] victim"),
+    ("1 u=9:9 p=[0x2:0x1:0x0] vic", None, "1 u=9:9 p=[0x2:0x1:0x0] vic"),
+]
+
+
+@pytest.mark.parametrize(("label", "uid", "kept"), LABELS)
+def test_a_label_that_imitates_fields(label: str, uid: int | None, kept: str) -> None:
+    """It may be a process' name: nothing in it becomes who, or from where; in doubt nobody is named."""
+    event = parse(UNLINK.replace("python3.5012", label))
+    assert isinstance(event.body, ObjectAccess)
+    assert (event.body.uid, event.body.address, event.body.job_label) == (uid, "10.0.1.3" if uid else "", kept)
+    assert event.body.path == f"{P}/step 100.pt"
+    assert event.unmapped.get("ambiguous") == (None if uid else "label")
+
+
+@pytest.mark.parametrize("label", ["", " j=a", " j=python3.5012"])
+def test_without_extended_fields_a_name_is_nobody(label: str) -> None:
+    """The mask of the site leaves them out: a file's name does not put them in."""
+    body = parse(f"135 06UNLNK 19:40:41.1 2026.03.02 0x1 t={T}{label} p={P} ef=0xf u=0:0 nid=9@tcp p={P} x").body
+    assert isinstance(body, ObjectAccess)
+    assert (body.uid, body.address) == (None, "")
+
+
 @pytest.mark.parametrize(
     ("text", "error"),
     [

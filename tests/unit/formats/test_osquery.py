@@ -9,7 +9,7 @@ import pytest
 from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, TimestampOutOfRange, UnknownFormat
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads import osquery
-from pipeline.model.events import AccessLine, Body, FileIntegrity, Parsed, ProcessRun
+from pipeline.model.events import AccessLine, Body, FileIntegrity, KernelCall, Parsed, ProcessRun
 
 READING = Reading(zone=ZoneInfo("Asia/Shanghai"), reference_time=1_772_480_460_000)
 FILE = {
@@ -46,6 +46,8 @@ ROWS: list[tuple[str, dict[str, Any], Body]] = [
      ProcessRun(serial=0, arguments=("scancel", "48213"), success=True, pid=9, uid=5099, exe="/usr/bin/scancel")),
     ("quotes", {**RUN, "cmdline": "sh -c 'a b'"},
      ProcessRun(serial=0, arguments=("sh -c 'a b'",), success=True, pid=9, uid=5099, exe="/usr/bin/scancel")),
+    ("a signal", {**RUN, "syscall": "tgkill", "auid": "5099", "path": "/usr/bin/bash", "cmdline": ""},
+     KernelCall(function="tgkill", pid=9, uid=5099, auid=5099, exe="/usr/bin/bash")),
     ("others", {"username": "u017", "tty": "pts0"}, AccessLine(what="osquery", program="osqueryd", user="u017", text="pack_x")),
 ]  # fmt: skip
 
@@ -59,6 +61,14 @@ def test_tables(name: str, columns: dict[str, Any], body: Body) -> None:
     assert event.host == "gpu-001"
     assert event.event_time == (1_772_480_440_000 if "time" in columns else 1_772_480_441_000)
     assert "TOKEN" not in repr(event)
+
+
+def test_what_no_field_of_ours_takes() -> None:
+    """Whom a signal reached, as far as the table knows; all of a table that is read as text, but for environments."""
+    signal = {**RUN, "syscall": "kill", "comm": "bash", "ocomm": "python3", "oauid": "5012", "oses": "39"}
+    assert parse(signal)[0].unmapped == {"syscall": "kill", "comm": "bash", "ocomm": "python3", "oauid": "5012", "oses": "39"}
+    clone = {**RUN, "syscall": "clone"}
+    assert parse(clone)[0].unmapped == {name: text for name, text in clone.items() if name != "env"}
 
 
 def test_ids_and_rows_that_went() -> None:

@@ -5,6 +5,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from pipeline.bench.fuzz_input import good_lines
 from pipeline.errors import ConfigError, DecodeError, UnknownFormat
 from pipeline.formats import registry
 from pipeline.formats.line import Line, Reading
@@ -171,6 +172,11 @@ LINES = [
         ),
     ),
 ]
+
+
+def some_lines(name: str, count: int) -> list[bytes]:
+    """Lines that a format reads: made ones, no two alike, or else its rows above."""
+    return good_lines(name, count, 1) or [text.encode() for row, text in LINES if row == name]
 
 
 @pytest.mark.parametrize(("name", "text"), LINES, ids=[f"{name}-{number}" for number, (name, _) in enumerate(LINES)])

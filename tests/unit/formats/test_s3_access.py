@@ -25,19 +25,20 @@ def parse(text: str) -> Parsed:
 
 
 def test_a_deletion() -> None:
-    """Who, what, whether; the ARN passes through whole."""
+    """Who, what, whether; the short name passes through."""
     event = parse(LINE)
     assert (event.event_time, event.own_id) == (1_772_480_441_000, "R1/REST.DELETE.OBJECT/run%207/step100")
-    assert event.unmapped == {"requester": "arn:aws:iam::1:user/u017"}
+    assert event.unmapped == {"requester_name": "u017"}
     assert event.body == ObjectAccess(
-        action="deleted", operation="REST.DELETE.OBJECT", path="s3://ckpt/run 7/step100", user="u017", address="10.0.0.7",
-        agent="aws-cli/2", success=True, size_bytes=4_406_583,
+        action="deleted", operation="REST.DELETE.OBJECT", path="s3://ckpt/run 7/step100", user="arn:aws:iam::1:user/u017",
+        address="10.0.0.7", agent="aws-cli/2", success=True, size_bytes=4_406_583,
     )  # fmt: skip
 
 
+ADMIN = "arn:aws:sts::1:assumed-role/admin/u017"
 ROWS = [
     ("REST.PUT.OBJECT", OWNER, "403 AccessDenied", "written", OWNER, False, "AccessDenied"),
-    ("BATCH.DELETE.OBJECT", "arn:aws:sts::1:assumed-role/admin/u017", "204 -", "deleted", "u017", True, ""),
+    ("BATCH.DELETE.OBJECT", ADMIN, "204 -", "deleted", ADMIN, True, ""),
     ("REST.GET.BUCKETPOLICY", "-", "- -", "other", "", None, ""),
 ]
 
@@ -56,7 +57,7 @@ def test_an_agent_that_imitates_fields() -> None:
     forged = LINE.replace("aws-cli/2", '" 204 - - 1 1 - "-" arn:aws:iam::1:user/u099 REST.PUT.OBJECT')
     body = parse(forged).body
     assert isinstance(body, ObjectAccess)
-    assert (body.user, body.operation, body.success) == ("u017", "REST.DELETE.OBJECT", True)
+    assert (body.user, body.operation, body.success) == ("arn:aws:iam::1:user/u017", "REST.DELETE.OBJECT", True)
 
 
 def test_offsets_are_read() -> None:

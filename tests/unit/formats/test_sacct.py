@@ -1,15 +1,23 @@
 """Rows of sacct: jobs, steps, header, both delimiters' habits, names that hold the delimiter."""
 
+from collections.abc import Sequence
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 
-from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, TimestampOutOfRange, UnknownFormat
+from pipeline.errors import ConfigError, DecodeError, RejectedRecord, SchemaMismatch, TimestampOutOfRange, UnknownFormat
 from pipeline.formats import registry
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads import sacct
+from pipeline.ingest import step as ingest
+from pipeline.ingest.reading import SourceReader
 from pipeline.model.events import JobRecord, JobStep, Parsed
-from pipeline.model.source import Source
+from pipeline.model.outcome import EventRow, Record
+from pipeline.model.source import FAMILIES, Source
+from pipeline.settings import Settings
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import NOTHING
 
 READING = Reading(zone=ZoneInfo("Asia/Shanghai"), reference_time=1_772_452_000_000)
 SUBMIT, START, END = 1_772_420_280_000, 1_772_420_650_000, 1_772_451_655_000
@@ -164,6 +172,102 @@ def test_the_header_is_known_and_of_no_interest(end: str) -> None:
     header = "|".join(sacct.COLUMNS) + end
     format_, events = registry.parse(Line(payload=header.encode()), READING)
     assert (format_.name, tuple(events)) == ("sacct", ())
+
+
+# --- a site's own export --------------------------------------------------------------------------------------------------------
+
+OWN = ("JobID", "JobIDRaw", "JobName", "User", "State", "ExitCode", "Submit", "Start", "End", "NodeList")
+NEEDED = ("JobIDRaw", "State", "Submit")
+
+
+def own(columns: tuple[str, ...], text: str) -> Sequence[Parsed]:
+    """The events of a row of an export with these columns."""
+    reading = msgspec.structs.replace(READING, columns=columns)
+    for pinned in ("", "sacct"):
+        format_, events = registry.parse(Line(payload=text.encode()), reading, pinned, FAMILIES["scheduler"])
+        assert format_ is sacct.FORMAT
+    return events
+
+
+EXPORTS: list[tuple[tuple[str, ...], dict[str, object]]] = [
+    (OWN, {"owner": "u017", "nodes": ("gpu-001", "gpu-002"), "exit_signal": 15, "end": END, "owner_uid": None, "name": "pretrain"}),
+    (NEEDED, {"owner": "", "owner_uid": None, "nodes": (), "end": None}),
+    (("JobIDRaw", "UID", "AveCPU", "WorkDir", "State", "Submit"), {"owner_uid": 5017, "work_dir": "/lustre/run7"}),
+    (("JobIDRaw", *sacct.COLUMNS[:0:-1][:-1], "JobID"), {"owner_uid": 5017, "restarts": 1, "gpus": 16, "qos": "normal"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("delimiter", ["|", "\x1f"])
+@pytest.mark.parametrize("end", [False, True])
+@pytest.mark.parametrize(("columns", "said"), EXPORTS)
+def test_own_columns(columns: tuple[str, ...], said: dict[str, object], delimiter: str, *, end: bool) -> None:
+    """Read by the names in the settings, in their order; what was not exported is not known, and the header is of no interest."""
+    values = JOB | {"AveCPU": "00:01:00", "WorkDir": "/lustre/run7"}
+    (event,) = own(columns, delimiter.join(values[name] for name in columns) + delimiter * end)
+    assert isinstance(event.body, JobRecord)
+    assert {name: getattr(event.body, name) for name in said} == said
+    assert (event.body.job, event.body.state, event.body.submit, event.body.cancelled_by_uid) == ("48213", "CANCELLED", SUBMIT, 5012)
+    assert event.unmapped.get("AveCPU") == ("00:01:00" if "AveCPU" in columns else None)
+    assert own(columns, delimiter.join(columns) + delimiter * end) == ()
+
+
+def test_the_usual_columns_with_another_delimiter() -> None:
+    """`--delimiter=$'\\x1f'` needs no word in the settings."""
+    assert parse(row(JOB).replace("|", "\x1f")) == parse(row(JOB))
+    assert parse(row(JOB, JobName="a|b").replace("pretrain", "").replace("|", "\x1f").replace("a\x1fb", "a|b")).body == job(JobName="a|b")
+
+
+@pytest.mark.parametrize("name", ["a\x1fb", "\x1f".join(JOB.values()), "x\x1f0\x1f1"])
+def test_the_delimiter_is_the_one_behind_the_id(name: str) -> None:
+    """A name that holds the other one is a name."""
+    assert job(JobName=name).name == name
+    assert job(JobName=name) == msgspec.structs.replace(job(), name=name)
+
+
+@pytest.mark.parametrize("name", ["a|b", "|", "x|u099|COMPLETED|0:0"])
+@pytest.mark.parametrize("end", ["", "|"])
+def test_a_name_with_delimiters_in_own_columns(name: str, end: str) -> None:
+    """One free text takes what is too much; of several nobody knows which it was."""
+    text = "|".join((JOB | {"JobName": name})[column] for column in OWN) + end
+    (event,) = own(OWN, text)
+    assert isinstance(event.body, JobRecord)
+    assert (event.body.name, event.body.owner, event.body.state) == (name, "u017", "CANCELLED")
+    with pytest.raises(SchemaMismatch):
+        own((*OWN[:3], "WorkDir", *OWN[3:]), text.replace(f"{name}|", f"{name}|/lustre/run7|", 1))
+
+
+def test_a_header_that_names_other_columns_says_what_to_set() -> None:
+    """Without the setting each row would be a dead letter that does not say why."""
+    header = "|".join(OWN).encode()
+    with pytest.raises(SchemaMismatch, match=r"columns: \[JobID, JobIDRaw, JobName, User"):
+        registry.parse(Line(payload=header), READING)
+    with pytest.raises(UnknownFormat):
+        registry.parse(Line(payload="|".join(JOB[column] for column in OWN).encode()), READING)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        ("User", "JobIDRaw", "State", "Submit"),  # what stands first must not be a user's
+        ("JobIDRaw", "State", "End"),  # of which attempt?
+        ("JobIDRaw", "State", "Submit", "State"),
+        ("JobIDRaw", "State", "Submit", "UID"),  # with `-p` nobody knows whether it is empty
+        ("JobIDRaw", "State", "Submit", "JobName"),
+    ],
+)
+def test_columns_that_could_not_be_read_safely(columns: tuple[str, ...]) -> None:
+    """They stop the start, not the first record."""
+    with pytest.raises(ConfigError):
+        SourceReader(Settings.model_validate({"sources": [{"name": "sacct", "columns": columns}]}))
+
+
+def test_columns_of_the_settings_reach_the_row() -> None:
+    """By topic, as all that a source says."""
+    settings = Settings.model_validate({"sources": [{"name": "sacct", "topic": "logs.scheduler", "columns": OWN, "zone": "Asia/Shanghai"}]})
+    text = "|".join(JOB[column] for column in OWN)
+    record = Record(topic="logs.scheduler", partition=0, offset=1, timestamp=END, value=text.encode())
+    (event_row,) = [out for out in ingest.step(ingest.build_state(settings, Cases()), [record], NOTHING)[1] if isinstance(out, EventRow)]
+    assert (event_row.source, event_row.job, event_row.event_time) == ("sacct", "48213", END)
 
 
 REFUSED: list[tuple[str, type[RejectedRecord]]] = [

@@ -9,7 +9,7 @@ from pipeline.formats import registry
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads import slurmctld
 from pipeline.model.events import AnyBody, ControllerJob, ControllerNote, JobUpdate, KillRequest, NodeState, Parsed
-from pipeline.model.source import Source
+from pipeline.model.source import FAMILIES, Source
 
 AT = 1_772_451_641_318  # 2026-03-02T19:40:41.318 in Shanghai
 READING = Reading(zone=ZoneInfo("Asia/Shanghai"), reference_time=AT + 2000)
@@ -127,6 +127,9 @@ LINES: list[tuple[str, AnyBody]] = [
     ("slurmctld version 22.05.11 started", noted("started")),
     ("Processing Reconfiguration Request", noted("reconfiguring")),
     ("Recovered JobId=7 Assoc=12", noted("recovered", job="7")),
+    ("sched: _hold_job_rec: hold on JobId=7 by uid 5012", noted("hold", job="7", uid=5012)),
+    ("_hold_job_rec: hold on JobId=7_3(10) by uid 5012", noted("hold", job="10", uid=5012)),
+    ("sched: _release_job_rec: release hold on JobId=7 by uid 0", noted("hold_released", job="7", uid=0)),
     ("Recovered information about 12 jobs", noted("recovered")),
     ("cleanup_completing: JobId=7 completion process took 3 seconds", noted("completing")),
     ("sched: Running job scheduler for default depth.", noted("scheduler")),
@@ -161,7 +164,10 @@ PREFIXES: list[tuple[str, int | None, str]] = [
     ("[Mar 02 19:40:41.318     4711 slurmctld    0x7f3a5c1fd700] ", AT - 318, ""),  # thread_id: 318 microseconds
     ("[Mar  2 19:40:41.318042  4711 0x7f3a5c1fd700] ", AT, ""),
     ("[  123456] ", None, ""),  # clock: processor time of the daemon
+    ("slurmctld: ", None, ""),  # on a terminal, or in the journal of a unit that keeps it in the foreground
+    ("slurmctld: [2026-03-02T19:40:41.318] ", AT, ""),
     ("Mar  2 19:40:41 ctl-1 slurmctld[4711]: ", AT - 318, "ctl-1"),
+    ("Mar  2 19:40:41 ctl-1 slurmctld[4711]: slurmctld: ", AT - 318, "ctl-1"),
     ("2026-03-02T11:40:41.318+00:00 ctl-1 slurmctld[4711]: ", AT, "ctl-1"),
     ("<30>1 2026-03-02T19:40:41.318+08:00 ctl-1 slurmctld 4711 - - ", AT, "ctl-1"),
     ("2026-03-02T11:40:59.000+00:00 ctl-1 slurmctld: [2026-03-02T19:40:41.318] ", AT, "ctl-1"),  # the line's own time wins
@@ -178,11 +184,18 @@ def test_time_formats(prefix: str, event_time: int | None, host: str) -> None:
 
 
 def test_a_pinned_line_needs_no_time() -> None:
-    """With LogTimeFormat=omit only the settings can say what the line is."""
+    """With LogTimeFormat=omit only the settings can say what the line is, unless it begins with a function of the controller's."""
     assert parse(TEXT).event_time is None
     assert parse(TEXT, program="slurmctld").body == ControllerJob(job="7", change="time_limit")
     assert not slurmctld.FORMAT.claims(TEXT.encode())
     assert not slurmctld.FORMAT.claims(b"slurmctld version 22.05.11 started")
+    for text in (
+        "_slurm_rpc_kill_job: REQUEST_KILL_JOB JobId=7 uid 5012", "_job_complete: JobId=7 done",
+        "error: Security violation, REQUEST_KILL_JOB RPC for JobId=7 from uid 5099", "sched: _hold_job_rec: hold on JobId=7 by uid 5012",
+        "_slurm_rpc_allocate_resources JobId=7 NodeList=(null) usec=300", f"_slurm_rpc_suspend(suspend) for 7 {DENIED}",
+    ):  # fmt: skip
+        format_, events = registry.parse(Line(payload=text.encode()), READING, allowed=FAMILIES["scheduler"])
+        assert (format_, events) == (slurmctld.FORMAT, (parse(text),))
 
 
 NOT_TAKEN = [

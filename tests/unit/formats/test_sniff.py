@@ -50,9 +50,10 @@ def test_counts_add_up() -> None:
     ]
     report = sniff(lines)
     assert (report.records, report.lines, report.blank) == (8, 6, 2)
-    assert (report.typed, report.generic, report.quiet, report.broken, report.unclaimed) == (1, 1, 0, 2, 2)
+    assert (report.typed, report.generic, report.quiet, report.broken, report.unclaimed) == (1, 1, 0, 3, 1)
     assert report.typed + report.generic + report.quiet + report.broken + report.unclaimed == report.lines
-    assert {(lost.by, lost.code) for lost in report.lost} == {("auditd", "decode_error"), ("slurm_jobcomp", "decode_error")}
+    lost = {("auditd", "decode_error"), ("slurm_jobcomp", "decode_error"), ("sacct", "schema_mismatch")}
+    assert {(each.by, each.code) for each in report.lost} == lost
     assert not report.claimed
     assert report.confidence == "low"
     assert [(each.name, each.count) for each in report.hosts] == [("login-1", 2)]

@@ -8,9 +8,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch, UnknownFormat
+from pipeline.formats import registry
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads import tetragon
 from pipeline.model.events import Body, KernelCall, Parsed, ProcessEnded, ProcessRun, SignalSent
+from pipeline.model.source import FAMILIES
 
 READING = Reading(zone=ZoneInfo("Asia/Shanghai"), reference_time=1_772_480_460_000)
 PROCESS: dict[str, Any] = {
@@ -30,6 +32,18 @@ def parsed(payload: bytes) -> Parsed:
     assert tetragon.FORMAT.claims(payload)
     (event,) = tetragon.FORMAT.parse(Line(payload=payload), READING)
     return event
+
+
+@pytest.mark.parametrize("kind", ["process_exec", "process_exit"])
+def test_behind_what_a_shipper_put_in_front(kind: str) -> None:
+    """A kind is found in the first KiB; keys of others pass through."""
+    value = {kind: {"process": PROCESS}, "node_name": "gpu-001", "time": "2026-03-02T19:40:41Z"}
+    front = {"@timestamp": "2026-03-02T19:40:41.000Z", "log": {"file": {"path": "/x"}, "offset": 12}, "tags": ["x" * 600]}
+    payload = json.dumps({**front, **value}).encode()
+    (line,) = registry.unwrap(payload, [])
+    format_, (event,) = registry.parse(line, READING, allowed=FAMILIES["access"])
+    assert (format_, event.body) == (tetragon.FORMAT, parsed(json.dumps(value).encode()).body)
+    assert set(event.unmapped) == set(front)
 
 
 def test_a_run() -> None:

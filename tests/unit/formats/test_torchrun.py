@@ -51,6 +51,8 @@ def test_labels(text: str, expected: Labelled) -> None:
 
 API = "torch.distributed.elastic.multiprocessing.api"
 GLOG = "0302 19:40:41.360000 139692391809664 torch/distributed/elastic/multiprocessing/api.py:906]"
+RAY = "A worker died or was killed while executing a task by an unexpected system error. To troubleshoot, check the logs."
+WORKER = "Worker ID: 12a6 Node ID: 0b6a Worker IP address: 10.0.1.3 Worker port: 45555 Worker PID: 4711 Worker exit type: SYSTEM_ERROR"
 FAILURES = [
     (f"WARNING:{API}:Sending process 143 closing signal SIGTERM", RanksClosed(pid=143, signal=15)),
     (f"W{GLOG} Sending process 227 closing signal SIGINT", RanksClosed(pid=227, signal=2)),
@@ -69,6 +71,9 @@ FAILURES = [
      RankFailed(pid=4711, signal=9, text="./run.sh: line 12:  4711 Killed                  python train.py")),
     ("run.sh: line 3: 4711 Segmentation fault      (core dumped) python",
      RankFailed(pid=4711, signal=11, text="run.sh: line 3: 4711 Segmentation fault      (core dumped) python")),
+    (f"(raylet) {RAY} {WORKER}", RankFailed(pid=4711, host="10.0.1.3", text=f"{RAY} {WORKER}")),
+    (f"2026-03-02 19:40:41,177\tWARNING worker.py:2074 -- {RAY}",
+     TrainingLine(what="error", text=f"2026-03-02 19:40:41,177\tWARNING worker.py:2074 -- {RAY}")),
 ]  # fmt: skip
 
 

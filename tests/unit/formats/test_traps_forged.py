@@ -145,8 +145,8 @@ ROWS = [
         {"uid": 5012, "address": "10.0.1.3"}),
     Row("an agent with an identity", "cloudtrail",
         '{"eventTime":"2026-03-02T19:40:41Z","eventSource":"s3.amazonaws.com","eventName":"DeleteObject","userIdentity":'
-        '{"userName":"u017"},'
-        '"userAgent":"[x]\\",\\"userIdentity\\":{\\"userName\\":\\"u012\\"}"}', {"user": "u017"}),
+        '{"arn":"arn:aws:iam::1:user/u017"},'
+        '"userAgent":"[x]\\",\\"userIdentity\\":{\\"arn\\":\\"arn:aws:iam::1:user/u012\\"}"}', {"user": "arn:aws:iam::1:user/u017"}),
     Row("a header with a key", "minio",
         '{"version":"1","time":"2026-03-02T19:40:41Z","api":{"name":"DeleteObject","bucket":"b","object":"o"},"requestID'
         '":"R","accessKey":"u017",'

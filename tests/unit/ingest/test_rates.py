@@ -8,7 +8,7 @@ from pipeline.ingest.rates import FORGOTTEN_HOURS, HOSTS_MAX, HOURS_KEPT, SETTLE
 from pipeline.ingest.step import build_state, step
 from pipeline.model.instants import HOUR_MS
 from pipeline.model.outcome import Record
-from pipeline.settings import SourceSettings
+from pipeline.settings import IngestSettings, KafkaSettings, SourceSettings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
 from tests import build
@@ -96,6 +96,18 @@ def test_hosts_are_bounded() -> None:
     for number in range(HOSTS_MAX + 3):
         rates.note("audit", f"host-{number}", T0)
     assert (len(rates.heard), rates.left_out) == (HOSTS_MAX, 3)
+
+
+@pytest.mark.parametrize(("closed", "lines"), [("logs.scheduler", 1), ("logs.access", 2)])
+def test_what_anybody_may_send_is_no_sign_of_life(closed: str, lines: int) -> None:
+    """Of a family that has an authenticated topic; of one that has none every line counts."""
+    source = SourceSettings(name="ctl", program="slurmctld", expected_per_hour=10)
+    kafka, given = KafkaSettings(scheduler_topics=("logs.scheduler", "logs.open")), IngestSettings(authenticated_topics=(closed,))
+    state = build_state(build.settings(kafka=kafka, ingest=given, sources=(source,)), Cases())
+    headers = [("host", b"ctl-001"), ("source", b"slurmctld"), ("collected", b"%d" % T0)]
+    read = "[2026-03-02T00:00:00.000] error: Nodes gpu-001 not responding"
+    state, _ = step(state, [build.record(read, topic=topic, headers=headers) for topic in ("logs.scheduler", "logs.open")], NOTHING)
+    assert [sum(heard.counts.values()) for heard in state.rates.heard.values()] == [lines]
 
 
 def test_ingest_counts_what_it_can_read() -> None:

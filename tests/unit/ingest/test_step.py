@@ -58,6 +58,22 @@ def one(lines: Sequence[Line]) -> Record:
 KILL = shipped(SITE.kill(97))
 START = one(SITE.start(0))
 
+def test_a_line_that_its_shipper_cut_says_so_and_is_a_gap() -> None:
+    """A command of sudo whose end is missing is no proof that nothing stood there."""
+    value = {
+        "@timestamp": "2026-03-02T12:00:00.318Z",
+        "@metadata": {"beat": "filebeat"},
+        "message": "Mar  2 12:00:00 login-1 sudo: u099 : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/env a",
+        "log": {"file": {"path": "/var/log/auth.log"}, "offset": 512, "flags": ["truncated"]},
+        "host": {"name": "login-1"},
+    }
+    record = Record(topic="logs.access", partition=0, offset=0, timestamp=1_772_452_800_318, value=orjson.dumps(value))
+    outcomes = step(build_state(build.settings(), Cases()), [record], NOTHING)[1]
+    (row,) = rows(outcomes)
+    assert row.attrs["truncated"] == "by its shipper"
+    assert [(out.source, out.host) for out in outcomes if isinstance(out, Lost)] == [(Source.SSHD, "login-1")]
+
+
 # --- how a record ends --------------------------------------------------------------------------------------------------------------
 
 BAD: dict[str, tuple[bytes | None, ErrorCode]] = {

@@ -1,6 +1,6 @@
 """Wrong zones: a whole number of quarter-hours that stays is told with the likely zone; lateness of any kind is not."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.ingest.step import build_state, step
 from pipeline.ingest.zones import CLOCKS_MAX, LINES_MIN, PLACES, QUARTER_MS, SPAN_MS, WINDOW_MS, Zones, merged
-from pipeline.settings import SourceSettings
+from pipeline.settings import IngestSettings, KafkaSettings, SourceSettings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
 from tests import build
@@ -171,3 +171,20 @@ def test_ingest_notices_it(zone: str, size: int) -> None:
     (suspect,) = found
     assert (suspect.where, suspect.ahead_minutes, suspect.likely) == ("ctl-001", 480, "UTC+08:00")
     assert "Asia/Shanghai" in suspect.examples
+
+
+def test_what_anybody_may_send_makes_no_clock_a_wrong_one() -> None:
+    """Of a family that has an authenticated topic: people would set a zone that is none."""
+    kafka = KafkaSettings(scheduler_topics=("logs.scheduler", "logs.open"))
+    found = {}
+    for closed in ("logs.scheduler", "logs.access"):
+        state = build_state(build.settings(kafka=kafka, ingest=IngestSettings(authenticated_topics=(closed,))), Cases())
+        records = []
+        for number in range(120):
+            moment = datetime.fromtimestamp(T0 / 1000 + 8 * 3600 + number * 30, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+            headers = [("host", b"ctl-001"), ("source", b"slurmctld"), ("collected", b"%d" % (T0 + 1000 * (30 * number + 2)))]
+            text = f"[{moment}.000] error: Nodes gpu-{number:03d} not responding"
+            records.append(build.record(text, number, topic="logs.open", at=30 * number + 3, headers=headers))
+        state, _ = step(state, records, NOTHING)
+        found[closed] = [each.ahead_minutes for each in state.zones.suspects("logs.open")]
+    assert found == {"logs.scheduler": [], "logs.access": [480]}

@@ -55,6 +55,9 @@ UNKNOWN = [
     ("kubernetes", "u017", "kubernetes:u017"),  # another kind's name
     ("git", "u017", "git:u017"),
     ("cloud", "arn:aws:sts::123456789012:assumed-role/other/u017@example.org", None),  # a session is called as its caller likes
+    ("cloud", "AROAEXAMPLE:u017@example.org", None),
+    ("cloud", "AWS:AROAEXAMPLE:u017@example.org", None),
+    ("cloud", "arn:aws:iam::999999999999:user/u017", None),  # another account's
     ("cloud", f"{ROLE}x/night", None),
     ("key", "SHA256:abcd", "key:SHA256:abcd"),
     ("kubernetes", "system:serviceaccount:other:resharder", None),
