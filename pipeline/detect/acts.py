@@ -2,8 +2,8 @@
 
     off     recording is switched off            auditctl -e 0, CONFIG_CHANGE audit_enabled=0
     rules   what is recorded is cut down         auditctl -D, -A never,exit ..., -r 1, CONFIG_CHANGE op=remove_rule
-    stop    who records or ships is stopped      systemctl stop auditd, DAEMON_END by a login
-    clear   what was recorded is taken away      truncate -s 0 /var/log/..., rm ~/.bash_history
+    stop    who records or ships is stopped      systemctl stop auditd, DAEMON_END by a login, a signal to it
+    clear   what was recorded is taken away      truncate -s 0 /var/log/..., cp /dev/null /var/log/..., rm ~/.bash_history
     slow    GPU clocks and power, queues of the network, control groups, priorities
     load    load on purpose: stress, fio
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from pipeline.model import watched
-from pipeline.model.events import AuditRecord, Event, PrivilegeUsed, ProcessRun, SessionCommand
+from pipeline.model.events import AuditRecord, Event, PrivilegeUsed, ProcessRun, SessionCommand, SignalSent
 from pipeline.model.source import Source
 
 EXCLUDING = "5"  # list of an audit rule: what is recorded nowhere (AUDIT_FILTER_EXCLUDE)
@@ -27,13 +27,6 @@ WATCHERS = ("falco", "tetragon", "osquery", "wazuh", "dcgm", "slurmd", "kubelet"
 HARMLESS = frozenset({
     "py-spy", "nsenter", "pyrasite", "mount", "umount", "numactl", "reboot", "shutdown", "poweroff", "swapon", "prlimit",
 })  # fmt: skip
-# What our sources are read from, and who was logged in; other logs are tidied away every day.
-_RECORDS = (
-    "/var/log/audit", "/var/log/auth", "/var/log/btmp", "/var/log/faillog", "/var/log/journal", "/var/log/kern", "/var/log/lastlog",
-    "/var/log/messages", "/var/log/secure", "/var/log/slurm", "/var/log/syslog",
-    "/var/log/trainwatch", "/var/log/wtmp", "/run/log/journal", "/etc/audit",
-)  # fmt: skip
-_ALL_RECORDS = frozenset({"/var/log", "/var/log/", "/var/log/*", "/run/log", "/run/log/"})
 _UNDOING = frozenset({
     "-rgc", "-rmc", "-rac", "--reset-gpu-clocks", "--reset-memory-clocks", "--reset-applications-clocks", "del", "delete", "flush",
 })  # fmt: skip
@@ -61,6 +54,8 @@ def on_telemetry(event: Event) -> str:
     """off | rules | stop | clear; empty: no such act."""
     if isinstance(event.body, AuditRecord):
         return _recorded(event.body)
+    if isinstance(event.body, SignalSent):
+        return "stop" if watched.ends_teller(event.body) else ""
     given = words_of(event)
     if not given or watched.command(given) != "telemetry":
         return ""
@@ -72,14 +67,8 @@ def on_telemetry(event: Event) -> str:
         return "stop" if STOPPING & set(text) else ""
     if {"pkill", "killall", "kill"} & set(text):
         return "stop"
-    edits = "sed" in text and any(word.startswith(("-i", "--in-place")) for word in text)
-    clears = (edits or {"rm", "truncate", "shred", "unlink", "tee", "mv"} & set(text)) and any(_is_record(word) for word in words)
-    return "clear" if (clears or any(word.startswith("--vacuum") for word in text)) and text[0] != "logrotate" else ""
-
-
-def _is_record(path: str) -> bool:
-    """Is it, or holds it, what tells who did what on the host?"""
-    return path in _ALL_RECORDS or path.startswith(_RECORDS) or path.endswith(".bash_history")
+    clears = any(map(watched.is_record, watched.emptied(given))) or any(word.startswith("--vacuum") for word in text)
+    return "clear" if clears and text[0] != "logrotate" else ""
 
 
 def recorded_by_kernel(event: Event) -> bool:
@@ -91,7 +80,7 @@ def silences(event: Event) -> tuple[Source, ...]:
     """The sources on the host that fall silent by the act; empty where that cannot be known."""
     if isinstance(event.body, AuditRecord):
         return (Source.AUDITD,)
-    text = " ".join(words_of(event))
+    text = event.body.target_comm if isinstance(event.body, SignalSent) else " ".join(words_of(event))
     if "auditctl" in text or any(name in text for name in AUDIT_DAEMONS):
         return (Source.AUDITD,)
     return () if any(name in text for name in WATCHERS) else (Source.AUDITD, Source.SSHD, Source.KERNEL)
@@ -140,6 +129,8 @@ def named(event: Event) -> str:
     """The program, for a summary."""
     if isinstance(event.body, AuditRecord):
         return event.body.record_type
+    if isinstance(event.body, SignalSent):
+        return "a signal"
     words = watched.bare(words_of(event))  # a word of `sudo -u u050 ...`, or of a path, may name somebody
     return posixpath.basename(words[0]) if words else "a command"
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipeline.detect.case import CLOCK_MS, Case
+from pipeline.detect.case import CLOCK_MS, SAVES_MAX, Case
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import (
     Body,
@@ -274,6 +274,8 @@ def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     own = [relation(suspicion.actor, who) == "owner" for who in people]
     if all(own) and own_file(case, suspicion, now).answer is Checked.EXCLUDED:
         return Explanation(name, Checked.NOT_CHECKED, saves[-1].id, "so says a job; the kernel says that it was another's file")
+    if all(own) and len(saves) == SAVES_MAX:
+        return Explanation(name, Checked.NOT_CHECKED, saves[-1].id, "so many jobs say so that who saved it first is not known")
     if all(own):
         return Explanation(name, Checked.CONFIRMED, saves[-1].id, "saved and written by the same identity")
     if any(own):
@@ -307,7 +309,8 @@ def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation: 
     directory, actor = case.site.directory, suspicion.actor
     if actor is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who wrote")
-    for touched in sorted({use.before.id: use.before for use in case.uses if use.before is not None}.values(), key=lambda each: each.id):
+    known = {each.id: each for loaded in case.loaded() for each in (*loaded.writes, *loaded.removed)}
+    for touched in sorted(known.values(), key=lambda each: each.id):
         body = touched.body
         if not isinstance(body, FileTouched) or body.path != path or body.file_uid is None:
             continue

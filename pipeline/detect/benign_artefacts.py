@@ -72,6 +72,19 @@ def known_bytes(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
     return Explanation(name, Checked.NOT_CHECKED, loaded.same.id, f"job {loaded.same.job} says that it loaded the same bytes before")
 
 
+def loaded_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Others loaded still other bytes behind the write: then something else made these, whoever's that was.
+
+    A job says so, and it may be the writer's: nobody is cleared by it, and nobody accused.
+    """
+    name, loaded = "loaded_since", loaded_by(case, suspicion)
+    other = loaded.other if loaded is not None and loaded.others_differ else None
+    if other is not None and other.event_time >= suspicion.cause.event_time:
+        said = f"job {other.job} says that it loaded still other bytes behind the write"
+        return Explanation(name, Checked.NOT_CHECKED, other.id, said)
+    return Explanation(name, Checked.EXCLUDED, note="nobody says that he loaded still other bytes behind the write")
+
+
 def generated_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
     """A compiler made the file from inside a job: nobody was logged in who wrote it."""
     name, body = "generated_file", suspicion.cause.body

@@ -13,6 +13,7 @@ from pipeline.detect.case import Case
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import Event, Iteration, KubernetesRequest, ObjectEvent
 from pipeline.model.finding import Checked, Explanation
+from pipeline.model.workload import kind_of
 from pipeline.stream.watermark import Watermarks
 
 # Not `system:admin` and `system:anonymous`: behind those are people.
@@ -37,6 +38,9 @@ def controller_of_cluster(case: Case, suspicion: Suspicion, now: Watermarks) -> 
     if controllers(cause):
         return Explanation(name, Checked.CONFIRMED, cause.id, "an account of the cluster's own controllers")
     if (before := _asked_before(case, cause, cause.body)) is not None:
+        if (again := _put_back(case, before, cause, cause.body)) is not None:
+            note = "a controller, a service or the owner had asked for the same before; since then, says an event, it was put back"
+            return Explanation(name, Checked.NOT_CHECKED, again.id, note)
         return Explanation(name, Checked.CONFIRMED, before.id, "a controller, a service or the owner had asked for the same before")
     if cause.body.user.startswith(_SERVICE_ACCOUNT) and not cause.body.impersonated:
         return Explanation(name, Checked.NOT_CHECKED, cause.id, "a service account that every pod of its namespace may use")
@@ -58,6 +62,7 @@ def _asked_before(case: Case, cause: Event, body: KubernetesRequest) -> Event | 
         return None
     for event, other in case.kubernetes(*TAKING):
         same = (other.resource.partition(".")[0], other.name) == (body.resource.partition(".")[0], body.name)
+        same = same and (not other.object_uid or not body.object_uid or other.object_uid == body.object_uid)
         if (
             same
             and not other.trial
@@ -67,6 +72,19 @@ def _asked_before(case: Case, cause: Event, body: KubernetesRequest) -> Event | 
         ):
             return event
     return None
+
+
+def _put_back(case: Case, before: Event, cause: Event, body: KubernetesRequest) -> Event | None:
+    """The controllers' word that another object of this name began in between: the requests often tell names alone."""
+    return next(
+        (
+            event
+            for event, said in case.object_events("Scheduled")
+            if (kind_of(said.kind), said.name) == (kind_of(body.resource), body.name)
+            and before.event_time < event.event_time < cause.event_time
+        ),
+        None,
+    )
 
 
 def is_persons(case: Case, event: Event) -> bool:

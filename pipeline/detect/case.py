@@ -35,6 +35,7 @@ from pipeline.model.events import (
 )
 from pipeline.model.finding import UNPROVEN, Evidence, subject_of
 from pipeline.model.identity import Directory, Identity
+from pipeline.model.instants import DAY_MS
 from pipeline.model.runs import REMOVED
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import ArtefactUse, Attempt, HostCoverage, NodeTouch, Touch
@@ -102,7 +103,8 @@ class Loaded(msgspec.Struct, frozen=True):
     sha256: str
     saves: tuple[Event, ...] = ()  # body: CheckpointSaved; of each job the last
     writes: tuple[Event, ...] = ()  # body: FileTouched; of modules and hooks by who may not write there, and the last if it is behind those
-    other: Event | None = None  # the last load of other bytes of the same path, by whatever job: of modules and hooks within a week
+    other: Event | None = None  # the last load of other bytes of the same path, by whatever job
+    untouched: Event | None = None  # where it lies behind the last write by who may not: the last load of other bytes before that
     same: Event | None = (
         None  # the first load of the same bytes, when it came before the other ones, or, without any, before the last write
     )
@@ -110,6 +112,11 @@ class Loaded(msgspec.Struct, frozen=True):
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
     resumed: tuple[Event, ...] = ()  # where something was removed, the last load from the folder before; and the loads above
     removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
+
+    @property
+    def others_differ(self) -> bool:
+        """Are the other bytes not only compiled ones of the same source, which interpreters write themselves?"""
+        return self.other is not None and getattr(self.other.body, "sha256", "") != self.sha256
 
 
 LoadBody = CheckpointLoaded | ModuleImported | HookFound
@@ -270,10 +277,16 @@ class Case:
             if use.before is not None:
                 uses.setdefault(use.load.id, []).append(use.before)
         found = []
+        firsts: set[tuple[str, tuple[str, str], int, bool]] = set()
         for load in sorted(loads.values(), key=lambda each: (each.event_time, each.id)):
             body = load.body
             if not isinstance(body, (CheckpointLoaded, ModuleImported, HookFound)):
                 continue
+            if not isinstance(body, CheckpointLoaded):  # of the ranks' words of a day the first is told; others were told before it came
+                first = (body.path, bytes_of(body), load.event_time // DAY_MS, load.unproven)
+                if first in firsts:
+                    continue
+                firsts.add(first)
             found.append(self._with_history(load, body, sorted(uses.get(load.id, ()), key=lambda each: (each.event_time, each.id))))
         return found
 
@@ -282,30 +295,44 @@ class Case:
         loads = [each for each in before if isinstance(each.body, (CheckpointLoaded, ModuleImported, HookFound))]
         beside = [each for each in loads if getattr(each.body, "path", "") != body.path]
         loads = [each for each in loads if each not in beside]
-        others = [each for each in loads if bytes_of(each.body) != bytes_of(body)]
-        other = max(others, key=lambda each: (getattr(each.body, "sha256", "") != body.sha256, each.event_time, each.id), default=None)
-        same = next((each for each in loads if bytes_of(each.body) == bytes_of(body)), None)
-        if other is not None and same is not None and same.event_time >= other.event_time:
-            same = None
+        others = sorted(
+            (each for each in loads if bytes_of(each.body) != bytes_of(body)),
+            key=lambda each: (getattr(each.body, "sha256", "") != body.sha256, each.event_time, each.id),
+        )
+        other, untouched = others[-1] if others else None, None
+        alike = [each for each in loads if bytes_of(each.body) == bytes_of(body)]
+        same = alike[0] if alike else None
         files = [each for each in before if isinstance(each.body, FileTouched)]
-        writes = [each for each in files if getattr(each.body, "action", "") != REMOVED]
+        saves = [each for each in before if isinstance(each.body, CheckpointSaved)]
+        mine = _last_words(each for each in saves if getattr(each.body, "path", "") == body.path)
+        kept = 0 < len(mine) < SAVES_MAX and self.site.root_of(body.path).kind != "dataset"
+        written = mine[0].event_time if kept else 0  # what others wrote before is overwritten
+        writes = [each for each in files if getattr(each.body, "action", "") != REMOVED and each.event_time >= written]
         leave = self.site.has_leave
         foreign = [each for each in writes if not leave(actor_of(self.site.directory, each), body.path)]
+        if foreign and other is not None and foreign[-1].event_time < other.event_time:
+            untouched = next((each for each in reversed(others) if each.event_time < foreign[-1].event_time), None)
+        if not isinstance(body, CheckpointLoaded):
+            untouched = untouched if untouched is None or not _made_before(alike, untouched, foreign) else None
+            other = other if other is None or not _made_before(alike, other, foreign) else None
+        if other is not None and same is not None and same.event_time >= other.event_time:
+            same = None
         if not isinstance(body, CheckpointLoaded):
             foreign = foreign[-FOREIGN_WRITES_MAX:]
             last = [each for each in writes[-1:] if leave(actor_of(self.site.directory, each), body.path)]
-            writes = [each for each in (*foreign, *last) if other is None or each.event_time >= other.event_time]
-        saves = [each for each in before if isinstance(each.body, CheckpointSaved)]
+            since = untouched or other
+            writes = [each for each in (*foreign, *last) if since is None or each.event_time >= since.event_time]
         return Loaded(
             load,
             body.path,
             body.sha256,
-            saves=tuple(each for each in saves if getattr(each.body, "path", "") == body.path),
+            saves=mine,
             writes=tuple(writes),
             other=other,
+            untouched=untouched,
             same=same,
             earlier=tuple(each for each in foreign if same is not None and each.event_time <= same.event_time),
-            beside=tuple(each for each in saves if getattr(each.body, "path", "") != body.path),
+            beside=tuple(each for each in _last_words(saves) if getattr(each.body, "path", "") != body.path),
             removed=tuple(each for each in files if getattr(each.body, "action", "") == REMOVED),
             resumed=tuple(sorted((*beside, *loads), key=lambda each: (each.event_time, each.id))),
         )
@@ -327,12 +354,8 @@ class Case:
 
     def saves_before(self, path: str, time: int) -> list[Event]:
         """Of each job that says it saved this file by then, its last word: by time, the newest of them."""
-        saves = {use.before.id: use.before for use in self.uses if use.before is not None}
-        last: dict[str, Event] = {}
-        for save in sorted(saves.values(), key=lambda each: (each.event_time, each.id)):
-            if isinstance(save.body, CheckpointSaved) and save.body.path == path and save.event_time <= time:
-                last[save.job] = save
-        return sorted(last.values(), key=lambda each: (each.event_time, each.id))[-SAVES_MAX:]
+        known = (use.before for use in self.uses if use.before is not None and use.before.event_time <= time)
+        return list(_last_words(each for each in known if isinstance(each.body, CheckpointSaved) and each.body.path == path))
 
     def requests(self) -> Sequence[tuple[Event, KillRequest]]:
         """Requests to the controller but those that it refused, or that had no effect.
@@ -392,6 +415,19 @@ class Case:
 
     def _heard_on(self, host: str, source: Source, start: int, end: int) -> bool:
         return buckets_covered(self._heard.get((host, source), frozenset()), start, end, self.site.bucket_ms)
+
+
+def _last_words(saves: Iterable[Event]) -> tuple[Event, ...]:
+    """Of each job the last of these saves, and of them the newest: what was told while less was known may be older ones."""
+    ordered = sorted(saves, key=lambda each: (each.event_time, each.id))
+    last = {save.job: save for save in ordered}
+    return tuple(sorted(last.values(), key=lambda each: (each.event_time, each.id))[-SAVES_MAX:])
+
+
+def _made_before(alike: Sequence[Event], others: Event, foreign: Sequence[Event]) -> bool:
+    """Were these bytes loaded between the others and the first foreign write behind those?  Then that one did not make them."""
+    since = next((each.event_time for each in foreign if each.event_time >= others.event_time), 0)
+    return any(others.event_time <= each.event_time < since for each in alike)
 
 
 def is_basis(event: Event) -> bool:

@@ -151,7 +151,7 @@ class Cohort:
             )
             compared = clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others
             if self.kind == "configuration":
-                compared = _nearest(compared, since)
+                compared = nearest(compared, since)
             yield Group(Identity(id=writer), tuple(exposed), tuple(compared))
 
     def _siblings_of(self, writer: str) -> Sequence[JobSummary]:
@@ -170,7 +170,7 @@ def _there(exposed: Sequence[tuple[JobSummary, tuple[Exposure, ...]]]) -> tuple[
     return min(each.written for each in every), max(each.load.event_time for each in every)
 
 
-def _nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
+def nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
     """Of each configuration those that began nearest to a time: what ran a year before is no better, and all with all cost the square."""
     found: Counter[str] = Counter()
     chosen = []

@@ -5,6 +5,9 @@ are published, and after a crash the same bodies come again under the same ids a
 
     judged: a, b      emitted: a, c       ->  a changed? update : nothing      b  create      c  retract
 
+A retraction says why: records that came later, another version of the detector, or other settings.  That stands in the transport block,
+since a finding taken back equals one never raised.
+
 Incidents are told each finding's last word, with whom it suspects, also below the gate: it belongs to the case file.
 
 Holds: a value whose canonical body was published last is not published again; a retraction is published once.
@@ -16,8 +19,9 @@ import msgspec
 
 from pipeline import __version__
 from pipeline.detect import ocsf
+from pipeline.detect.detector import registry
 from pipeline.model.facts import VOID, Fact, incidents_case
-from pipeline.model.finding import Finding, Status, Transport, Verdict, canonical_digest, subject_of
+from pipeline.model.finding import Finding, Retraction, Status, Transport, Verdict, canonical_digest, subject_of
 from pipeline.model.ids import rank
 from pipeline.model.incident import Found, encode_in_case
 from pipeline.model.outcome import Publish, Tell
@@ -26,6 +30,7 @@ from pipeline.model.told import Emitted, emitted_name, encode_told
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 
+LATER = "records that came later do not support it"
 _decode = msgspec.msgpack.Decoder(Finding).decode
 _encode = msgspec.msgpack.Encoder().encode
 
@@ -69,7 +74,7 @@ class Publisher:
         if last is not None and last.digest == digest and last.body == body:
             return
         revision = last.revision + 1 if last else 1
-        self._remember(case, emitted, Emitted(value.id, revision, digest, body))
+        self._remember(case, emitted, Emitted(value.id, revision, digest, body, settings=self._digest))
         if isinstance(value, Finding):
             yield _told(value, revision, encode_in_case(Found(value)))
             if last is None or last.digest != digest:  # else only who is suspected has changed, which is in no body
@@ -89,13 +94,28 @@ class Publisher:
         if not value.subject.name and value.attempt is not None:  # said by a release whose findings were about jobs only
             value = msgspec.structs.replace(value, subject=subject_of(value.attempt))
         value = msgspec.structs.replace(value, status=Status.RETRACTED)
-        revision = last.revision + 1
-        self._remember(case, emitted, Emitted(subject, revision, canonical_digest(value), last.body, retracted=True))
+        revision, why = last.revision + 1, self._why(value, last.settings)
+        said = Emitted(subject, revision, canonical_digest(value), last.body, retracted=True, settings=self._digest)
+        self._remember(case, emitted, said)
         yield _told(value, revision, VOID)
-        yield self._finding(value, revision, now)
+        yield self._finding(value, revision, now, why)
 
-    def _finding(self, value: Finding, revision: int, now: Watermarks) -> Publish:
+    def _why(self, value: Finding, settings: str) -> str:
+        """A finding is taken back: of what has changed since it was said, what is known."""
+        version = next((each.meta.version for each in registry() if each.meta.id == value.detector), 0)
+        changed = []
+        if version != value.detector_version:
+            changed.append(
+                f"version {version} of {value.detector} does not find it" if version else f"there is no {value.detector} any more"
+            )
+        if settings not in ("", self._digest):  # what earlier releases said does not tell
+            changed.append(f"the settings are others than {settings}, under which it was said")
+        return "; ".join(changed) or LATER
+
+    def _finding(self, value: Finding, revision: int, now: Watermarks, why: str = "") -> Publish:
         transport = self._transport(value.subject.cluster, revision, now, value.sources, value.detector_version)
+        if why:
+            transport = Retraction(**msgspec.structs.asdict(transport), reason=why)
         body = ocsf.detection_finding(value, transport, value.effect_time)
         return Publish("findings", value.about.encode(), f"{value.id}/{revision}", body)
 

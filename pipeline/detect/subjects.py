@@ -42,6 +42,7 @@ class Held(msgspec.Struct, frozen=True, order=True):
     attempt: Attempt
     end: int
     owner_uid: int | None
+    unproven: bool = False  # only senders that nobody authenticated say so
 
     @property
     def start(self) -> int:
@@ -74,7 +75,7 @@ class HostCase:
         self.held = tuple(sorted(held, key=lambda each: (each.start, each.attempt)))
         self._paces = _in_order(paces)
         self._was_heard = was_heard
-        self.unproven = any(event.unproven for told in (self.events, self._paces) for event in told)
+        self.unproven = any(each.unproven for told in (self.events, self._paces, self.held) for each in told)
 
     @property
     def proven(self) -> "HostCase":
@@ -83,7 +84,8 @@ class HostCase:
             return self
         if self._proven is None:
             events, paces = ([event for event in told if not event.unproven] for told in (self.events, self._paces))
-            self._proven = HostCase(self.site, self.cluster, self.host, events, self.held, paces, self._was_heard)
+            held = [each for each in self.held if not each.unproven]
+            self._proven = HostCase(self.site, self.cluster, self.host, events, held, paces, self._was_heard)
             self._proven.whole = self
         return self._proven
 
@@ -156,6 +158,11 @@ class Run(NamedTuple):
         return record.end - record.start
 
 
+def felt_at(each: Displaced) -> int:
+    """When an attempt was preempted; or could begin at last."""
+    return each.victim.start if each.waited else each.event.event_time
+
+
 class IdentityCase:
     """One account, or the reads and writes of one team.
 
@@ -184,8 +191,9 @@ class IdentityCase:
         self.touches = tuple(event for event in mine if isinstance(event.body, (FileTouched, ObjectAccess, ProcessRun)))
         self.entered = _with(mine, PrivilegeUsed)
         displaced = (each for each in others if isinstance(each, Displaced))
-        self.displaced = tuple(sorted(displaced, key=lambda each: (each.event.event_time, each.victim, each.by)))
-        self.worked = {each.attempt: each.event for each in others if isinstance(each, Worked)}
+        self.displaced = tuple(sorted(displaced, key=lambda each: (each.waited, felt_at(each), each.victim, each.by)))
+        worked = sorted((each for each in others if isinstance(each, Worked)), key=lambda each: not each.event.unproven)
+        self.worked = {each.attempt: each.event for each in worked}  # of each the word of a known sender, if there is one
 
     @property
     def proven(self) -> "IdentityCase":

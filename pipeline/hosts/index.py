@@ -12,17 +12,22 @@ Of a host that runs for months only the last days are at hand; `since` says from
 
 Whose process a number was is said by the probe, that is by a job's own output, where anybody may claim any number.  So a claim counts
 only while the scheduler has the claimant on this host, and never against the owner that the kernel names.
+
+What anybody may have sent, at a site that authenticates others, takes nothing from what known senders say of the same attempt or process:
+neither its owner nor its end, nor whose process it is.  What follows from it alone is marked as such (step.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from pipeline.detect.case import based
 from pipeline.formats.assembly import assemble
 from pipeline.hosts.spans import Allocation, Allocations, Timed, Timeline
 from pipeline.model import watched
 from pipeline.model.events import (
     AuditRecord,
+    Body,
     DaemonNote,
     Event,
     FileIntegrity,
@@ -48,11 +53,14 @@ from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt, Emitted, Heard, Told, attempt_of, buckets_in
 
+Claimant = tuple[str, bool]  # job; whether anybody may have sent the claim
 OPEN_END = 2**62
 LATEST = 2**42  # ms: above all event times
+PARTS_MAX = 512  # of one audit event; the arguments of the longest command have some three hundred
 HEARD_DAY = "heard/day/"  # begins the ids of facts that say a day
 NO_DAYS: dict[int, int] = {}
 NONE_TOLD: dict[str, Timed] = {}
+NO_RECORDS: dict[str, Event] = {}
 # What befalls a node, and with it whatever runs there; ingest tells of them only those that may matter (model/watched.py).
 NODE_EVENTS = (
     OomKill, Xid, NodeState, ObjectEvent, RuntimeAlert, KernelCall, KernelLine, ProcessEnded, ProcessRun, PrivilegeUsed, SessionCommand,
@@ -90,7 +98,7 @@ class HostIndex:
         self.allocations: dict[Attempt, Allocation] = {}
         self.held = Allocations()
         self.signals, self.suspects, self.node_events = Timeline(), Timeline(), Timeline()
-        self.processes: dict[int, dict[str, tuple[int, str]]] = {}  # pid -> job -> (start, fact id) of its first claim
+        self.processes: dict[int, dict[Claimant, tuple[int, str]]] = {}  # pid -> claimant -> (start, fact id) of its first claim
         self.heard: dict[Source, dict[int, int]] = {}
         self.paces: dict[str, Event] = {}  # fact id -> a step of a job whose log is written here, one in five minutes
         self.emitted: dict[str, Emitted] = {}  # what was said of the host
@@ -104,7 +112,7 @@ class HostIndex:
         self._naming: dict[int, dict[str, None]] = {}  # pid -> ids of signals and node events that name it
         self._made: dict[tuple[int, int], tuple[str, ...]] = {}  # audit event -> ids of what befell by it
         self._parts: dict[tuple[int, int], dict[str, Part]] = {}
-        self._records: dict[Attempt, dict[str, JobRecord]] = {}
+        self._records: dict[Attempt, dict[str, Event]] = {}  # body: JobRecord
         self._digester = Digester("auditd", cluster, host)
 
     # --- folding
@@ -125,10 +133,14 @@ class HostIndex:
                 self._befell(told, new)
                 return
             key = (told.event_time, ~body.serial if told.unproven else body.serial)  # what anybody sends is no part of what is known
-            self._parts.setdefault(key, {})[told.id] = Part(body, told.sha256)
+            parts = self._parts.setdefault(key, {})
+            parts[told.id] = Part(body, told.sha256)
+            if len(parts) > PARTS_MAX:  # whoever makes up records gives any number of them one serial
+                new.needless.append(max(parts))
+                del parts[max(parts)]
             new.audit[key] = None
         elif isinstance(body, JobRecord):
-            attempt = self._allocate(fact_id, told, body)
+            attempt = self._allocate(fact_id, told)
             if attempt is not None:
                 new.attempts[attempt] = None
         elif isinstance(body, Iteration):
@@ -139,6 +151,7 @@ class HostIndex:
             timed = Timed(told.event_time, told.id, told, 1)
             self._sent(timed)
             new.signals.append(timed)
+            new.node_events += [timed] if is_watched(body) else ()
         elif isinstance(body, NODE_EVENTS):
             self._befell(told, new)
 
@@ -153,6 +166,8 @@ class HostIndex:
         self._name(timed)
         if sender(timed.event) is not None:
             self.suspects.put(timed)
+        if is_watched(timed.event.body):
+            self.node_events.put(timed)
 
     def hear(self, source: Source, bucket: int) -> bool:
         """Note that the source was heard; True when that is news.  Of another width's buckets those count that begin with one of ours."""
@@ -178,29 +193,30 @@ class HostIndex:
 
     def _claim(self, fact_id: str, event: Event, pid: int, new: Changes) -> None:
         """Of what a job says about one number the first word counts: saying it a million times must not cost a million facts."""
-        claims = self.processes.setdefault(pid, {})
-        known, claim = claims.get(event.job), (event.event_time, fact_id)
+        claims, claimant = self.processes.setdefault(pid, {}), (event.job, event.unproven)
+        known, claim = claims.get(claimant), (event.event_time, fact_id)
         if known is not None and known < claim:
             new.needless.append(fact_id)
             return
         if known is not None and known != claim:
             new.needless.append(known[1])
-        claims[event.job] = claim
+        claims[claimant] = claim
         self._pids.setdefault(event.job, set()).add(pid)
         new.pids[pid] = None
 
-    def _allocate(self, fact_id: str, event: Event, record: JobRecord) -> Attempt | None:
-        attempt = attempt_of(event.cluster, record)
+    def _allocate(self, fact_id: str, event: Event) -> Attempt | None:
+        attempt = attempt_of(event.cluster, event.body) if isinstance(event.body, JobRecord) else None
         if attempt is None or attempt.start < 0:
             return None
         self._attempts.setdefault(attempt.job, set()).add(attempt)
         records = self._records.setdefault(attempt, {})
-        records[fact_id] = record
-        ordered = [records[name] for name in sorted(records)]
-        ends = [each.end for each in ordered if each.phase == "end" and each.end is not None]
-        owners = [each.owner_uid for each in ordered if each.owner_uid is not None]
+        records[fact_id] = event
+        known = self.records_of(attempt)
+        ends = [record.end for _, record in known if record.phase == "end" and record.end is not None]
+        owners = [record.owner_uid for _, record in known if record.owner_uid is not None]
+        ended = sum(getattr(each.body, "phase", "") == "end" for each in records.values())  # grows with each, whoever sent it
         held = self.allocations[attempt] = Allocation(
-            attempt, max(ends) if ends else OPEN_END, min(owners) if owners else None, len(records) + 1000 * len(ends)
+            attempt, max(ends, default=OPEN_END), min(owners, default=None), len(records) + 1000 * ended, known[0][0].unproven
         )
         self.held.put(held)
         return attempt
@@ -259,10 +275,10 @@ class HostIndex:
     def _unname(self, timed: Timed) -> None:
         self.suspects.remove(timed)
         if (pid := target_of(timed.event)) is not None:
-            named = self._naming[pid]
-            del named[timed.id]
+            named = self._naming.get(pid, {})
+            named.pop(timed.id, None)
             if not named:
-                del self._naming[pid]
+                self._naming.pop(pid, None)
 
     # --- what was told
 
@@ -300,9 +316,11 @@ class HostIndex:
         """How the attempts of a job held the host."""
         return [self.allocations[attempt] for attempt in sorted(self._attempts.get(job, ())) if attempt in self.allocations]
 
-    def records_of(self, attempt: Attempt) -> Mapping[str, JobRecord]:
-        """Fact id -> the scheduler's records of an attempt that held the host."""
-        return self._records.get(attempt, {})
+    def records_of(self, attempt: Attempt) -> list[tuple[Event, JobRecord]]:
+        """The scheduler's records of an attempt that held the host, in order; where known senders tell of it, theirs alone."""
+        records = self._records.get(attempt, NO_RECORDS)
+        ordered = based([records[name] for name in sorted(records)])
+        return [(event, event.body) for event in ordered if isinstance(event.body, JobRecord)]
 
     def naming(self, pid: int) -> Iterator[Timed]:
         """Events that name this process as their target."""
@@ -315,8 +333,10 @@ class HostIndex:
         for pid in self._pids.get(job, ()):
             yield from self.naming(pid)
 
-    def job_of(self, pid: int, at: int, slack: int, uid: int | None) -> tuple[str, int, int]:
+    def job_of(self, pid: int, at: int, slack: int, uid: int | None) -> tuple[tuple[str, str], int, int]:
         """(job of the process that had this pid at that time or "", weight of claims, weight of allocations it rests on).
+
+        The job twice: as known senders tell it, and as anybody does where they tell nothing.
 
         Numbers come again: a rank of a job that held the host at another time only is no rank any more.  `uid` is the owner of the
         process as the kernel names it: a job of somebody else claims it in vain.  Where the kernel names none, and jobs of several
@@ -324,19 +344,19 @@ class HostIndex:
         """
         claimed = self.processes.get(pid)
         if not claimed:
-            return "", 0, 0
-        claims = sorted((start, job) for job, (start, _) in claimed.items() if start <= at)
-        weight, found, owners = 0, "", set()
-        for _, job in claims:
+            return ("", ""), 0, 0
+        claims = sorted((start, claimant) for claimant, (start, _) in claimed.items() if start <= at)
+        weight, known, anybodys = 0, [], []
+        for _, (job, unproven) in claims:
             held = [self.allocations[attempt] for attempt in self._attempts.get(job, ())]
             weight += sum(each.weight for each in held)
             holding = [each for each in held if each.start - slack <= at <= each.end + slack]
             fitting = [each for each in holding if uid is None or each.owner_uid is None or each.owner_uid == uid]
-            if fitting:
-                found = job
-                owners |= {each.owner_uid for each in fitting}
+            known += [each for each in fitting if not unproven and not each.unproven]
+            anybodys += fitting
+        told = _last_of_one_owner(known)
         # A claim that proves to be older may be the last no more: that weighs, too.
-        return (found if len(owners) <= 1 else ""), sum(LATEST - start for start, _ in claims), weight
+        return (told, told or _last_of_one_owner(anybodys)), sum(LATEST - start for start, _ in claims), weight
 
     def horizon(self, oldest: int) -> Iterator[str]:
         """Forget what happened before `oldest`; yields the fact ids to drop."""
@@ -367,13 +387,20 @@ class HostIndex:
             self._attempts[attempt.job].discard(attempt)
             yield from self._records.pop(attempt)
         for pid, claims in list(self.processes.items()):
-            for job in [job for job, (start, _) in claims.items() if start < oldest and not self._attempts.get(job)]:
-                yield claims.pop(job)[1]
-                self._pids[job].discard(pid)
+            for claimant in [each for each, (start, _) in claims.items() if start < oldest and not self._attempts.get(each[0])]:
+                yield claims.pop(claimant)[1]
             if not claims:
                 del self.processes[pid]
         self._attempts = {job: attempts for job, attempts in self._attempts.items() if attempts}
-        self._pids = {job: pids for job, pids in self._pids.items() if pids}
+        self._pids = {}
+        for pid, claims in self.processes.items():
+            for job, _ in claims:
+                self._pids.setdefault(job, set()).add(pid)
+
+
+def _last_of_one_owner(claiming: Sequence[Allocation]) -> str:
+    """The job that claimed a process last; "" where none did, or jobs of several owners."""
+    return claiming[-1].attempt.job if len({each.owner_uid for each in claiming}) == 1 else ""
 
 
 def begins(told: Told) -> int:
@@ -386,10 +413,12 @@ def begins(told: Told) -> int:
     return told.event_time if start is None else min(start, told.event_time)
 
 
-def is_watched(body: SignalSent | FileTouched | ProcessRun) -> bool:
-    """Does what was assembled befall the node: a command or a file that concerns others?"""
+def is_watched(body: Body) -> bool:
+    """Does what was assembled befall the node: a command, a file or a signal that concerns others?"""
     if isinstance(body, ProcessRun):
         return bool(watched.command(body.arguments))
+    if isinstance(body, SignalSent):
+        return watched.ends_teller(body)
     return isinstance(body, FileTouched) and bool(watched.path(body.path))
 
 

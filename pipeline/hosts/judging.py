@@ -1,10 +1,10 @@
-"""Hosts on which somebody acted in; findings about them, and whom preemption on a host made room for, out.
+"""Hosts on which somebody acted in; findings about them, whom preemption on a host made room for, and who had waited for room, out.
 
 A host is judged when an act is told, when anything else is told of a host with an act, and when the window of what was said closes.  Most
 hosts have none, and cost one look at what is new.  What is packed away is not judged again: what was said of it stands.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -13,7 +13,7 @@ from pipeline.detect.detector import registry
 from pipeline.detect.publishing import Publisher
 from pipeline.detect.site import site_of
 from pipeline.detect.subjects import Held, HostCase
-from pipeline.hosts.index import Changes, HostIndex
+from pipeline.hosts.index import OPEN_END, Changes, HostIndex
 from pipeline.hosts.spans import Allocation
 from pipeline.model.actor import actor_of
 from pipeline.model.events import Event
@@ -22,7 +22,7 @@ from pipeline.model.finding import Finding
 from pipeline.model.ids import digest, rank
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Publish, Tell
-from pipeline.model.told import EMITTED, Displaced, Worked, decode_told, emitted_name, encode_told
+from pipeline.model.told import EMITTED, Displaced, Worked, emitted_name, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
 from pipeline.stream.cases import Cases
@@ -33,7 +33,9 @@ LATEST = 2**63
 WORKED_MAX = 100_000
 ALWAYS = 2**61
 _decode = msgspec.msgpack.Decoder(Finding).decode
+NOTHING_TOLD = (2**62, "")
 ROOM_MS, ROOM_SEEN_MS, CLOCK_MS = 120_000, 600_000, 5_000  # an attempt begins this soon in the room that another made
+WAITED_MS = 2_700_000  # and had waited, when it is told that it had: less is how schedulers work
 
 
 class Judging:
@@ -44,7 +46,7 @@ class Judging:
         self._cases = cases
         self._publisher = Publisher(cases, settings.digest())
         self.agenda = Agenda()
-        self._told_worked: dict[str, tuple[int, str]] = {}  # told already; telling again would be harmless
+        self._told_worked: dict[tuple[str, str], tuple[int, str]] = {}  # told already; telling again would be harmless
         self._keep_ms = settings.retention.host_days * DAY_MS
         windows = settings.detect
         self.reach_ms = 3 * max(windows.degrade_window_seconds, windows.telemetry_window_seconds) * 1000
@@ -87,70 +89,86 @@ class Judging:
             index.cluster,
             index.host,
             (timed.event for timed in index.node_events.between(0, ALWAYS)),
-            (Held(held.attempt, held.end, held.owner_uid) for held in index.allocations.values()),
+            (Held(held.attempt, held.end, held.owner_uid, held.unproven) for held in index.allocations.values()),
             index.paces.values(),
             index.was_heard,
         )
 
-    def displaced(self, case: bytes, index: HostIndex, new: Changes) -> Iterator[Tell]:
+    def displaced(self, index: HostIndex, new: Changes) -> Iterator[Tell]:
         """For each attempt that was preempted here, who began in its room: told to whose it is."""
         pairs: dict[tuple[Allocation, Allocation], None] = {}
         for attempt in new.attempts:
             held = index.allocations[attempt]
-            if self._preempted(index, held):
+            if self._preemptions(index, held):
                 for other in index.held.overlapping(held.end - ROOM_SEEN_MS, held.end + ROOM_SEEN_MS):
                     pairs[held, other] = None
             for other in index.held.overlapping(held.start - ROOM_SEEN_MS, held.start + ROOM_SEEN_MS):
-                if self._preempted(index, other):
+                if self._preemptions(index, other):
                     pairs[other, held] = None
         for victim, by in pairs:
             if victim.attempt == by.attempt or abs(by.start - victim.end) > ROOM_SEEN_MS:
                 continue
-            told = self._displaced(case, index, victim, by)
+            told = self._displaced(index, victim, by)
             if told is not None:
                 yield told
+
+    def kept_waiting(self, index: HostIndex, new: Changes) -> Iterator[Tell]:
+        """For each attempt that had waited long when it began here, in whose room it did: told to whose that was."""
+        pairs: dict[tuple[Allocation, Allocation], None] = {}
+        for attempt in new.attempts:
+            held = index.allocations[attempt]
+            if _waited(held):
+                pairs.update(((held, other), None) for other in index.held.overlapping(held.start - ROOM_SEEN_MS, held.start))
+            if held.end < OPEN_END:
+                later = index.held.overlapping(held.end - CLOCK_MS, held.end + ROOM_SEEN_MS)
+                pairs.update(((other, held), None) for other in later if _waited(other))
+        for victim, by in pairs:
+            who = self.site.directory.by_uid(by.owner_uid, by.attempt.submit)
+            if victim.attempt == by.attempt or not 0 <= victim.start - by.end + CLOCK_MS <= ROOM_SEEN_MS or who is None:
+                continue
+            in_room = victim.start <= by.end + ROOM_MS and victim.owner_uid != by.owner_uid
+            said = _doubted(index.records_of(victim.attempt)[0][0], by) if in_room else None
+            body = encode_told(Displaced(victim.attempt, victim.owner_uid, by.attempt, said, waited=True)) if said is not None else VOID
+            name = digest("waited", victim.attempt.name, by.attempt.name)
+            yield Tell("identities", Fact(identity_case(index.cluster, who.id), name, rank(victim.weight, by.weight), body))
 
     def worked(self, index: HostIndex, facts: Iterable[Fact], new: Changes) -> Iterator[Tell]:
         """Attempts whose steps are written here: told to whose they are.
 
-        One step of an attempt says it, and the first that is known is kept: its time is the rank.
+        One step of an attempt says it, and the first that is known is kept: its time is the rank.  Anybody's word is told apart.
         """
-        jobs = {decoded.job for fact in facts if fact.id.startswith(PACE) and isinstance(decoded := decode_told(fact.body), Event)}
-        jobs |= {attempt.job for attempt in new.attempts}
-        for job in sorted(jobs):
-            for held in index.allocations_of(job):
-                steps = [pace for pace in index.paces.values() if pace.job == job and held.start <= pace.event_time <= held.end]
+        began = {attempt.job for attempt in new.attempts}
+        steps = [pace for fact in facts if fact.id.startswith(PACE) and (pace := index.paces.get(fact.id)) is not None]
+        steps += [pace for pace in index.paces.values() if pace.job in began] if began else []
+        for step in sorted(steps, key=lambda each: (each.event_time, each.id)):
+            for held in index.allocations_of(step.job):
                 who = self.site.directory.by_uid(held.owner_uid, held.attempt.submit)
-                if not steps or who is None:
+                if who is None or not held.start <= step.event_time <= held.end:
                     continue
-                first = min(steps, key=lambda each: (each.event_time, each.id))
-                name = digest("worked", held.attempt.name)
-                order = rank(LATEST - first.event_time)
-                body = encode_told(Worked(held.attempt, first))
+                said = _doubted(step, held)
+                name = digest("worked", held.attempt.name) + said.mark
+                told, this = self._told_worked.get((name, who.id), NOTHING_TOLD), (said.event_time, said.id)
+                if this[0] > told[0] or this == told:
+                    continue
                 if len(self._told_worked) >= WORKED_MAX:
                     self._told_worked.clear()
-                if self._told_worked.get(name) != (first.event_time, who.id):
-                    self._told_worked[name] = (first.event_time, who.id)
-                    yield Tell("identities", Fact(identity_case(index.cluster, who.id), name, order, body))
+                self._told_worked[name, who.id] = this
+                fact = Fact(identity_case(index.cluster, who.id), name, rank(LATEST - this[0]), encode_told(Worked(held.attempt, said)))
+                yield Tell("identities", fact)
 
-    def _displaced(self, case: bytes, index: HostIndex, victim: Allocation, by: Allocation) -> Tell | None:
+    def _displaced(self, index: HostIndex, victim: Allocation, by: Allocation) -> Tell | None:
         who = self.site.directory.by_uid(by.owner_uid, by.attempt.submit)
         if who is None:
             return None
         in_room = victim.end - CLOCK_MS <= by.start <= victim.end + ROOM_MS and victim.owner_uid != by.owner_uid
-        record = self._end_of(case, index, victim) if in_room else None
-        body = encode_told(Displaced(victim.attempt, victim.owner_uid, by.attempt, record)) if record is not None else VOID
+        ends = self._preemptions(index, victim) if in_room else ()
+        body = encode_told(Displaced(victim.attempt, victim.owner_uid, by.attempt, _doubted(ends[0], by))) if ends else VOID
         name = digest("displaced", victim.attempt.name, by.attempt.name)
         return Tell("identities", Fact(identity_case(index.cluster, who.id), name, rank(victim.weight, by.weight), body))
 
-    def _preempted(self, index: HostIndex, held: Allocation) -> bool:
-        return any(record.state == "PREEMPTED" for record in index.records_of(held.attempt).values())
-
-    def _end_of(self, case: bytes, index: HostIndex, victim: Allocation) -> Event | None:
-        known = self._cases.of(case)
-        ends = sorted(name for name, record in index.records_of(victim.attempt).items() if record.state == "PREEMPTED" and name in known)
-        told = decode_told(known[ends[0]][1]) if ends else None
-        return told if isinstance(told, Event) else None
+    def _preemptions(self, index: HostIndex, held: Allocation) -> Sequence[Event]:
+        """Records by which the attempt was preempted."""
+        return [event for event, record in index.records_of(held.attempt) if record.state == "PREEMPTED"]
 
     def _is_act(self, event: Event) -> bool:
         """Did a person act on the telemetry, or on what the node gives?"""
@@ -167,3 +185,12 @@ class Judging:
                 del index.emitted[subject]
         if not index.emitted:
             self.watched.discard(case)
+
+
+def _waited(held: Allocation) -> bool:
+    return held.start - held.attempt.submit >= WAITED_MS
+
+
+def _doubted(event: Event, held: Allocation) -> Event:
+    """The event, as unproven as what it says of the attempt, where nobody who is known says that it held the host."""
+    return msgspec.structs.replace(event, unproven=True) if held.unproven and not event.unproven else event

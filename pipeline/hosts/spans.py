@@ -17,6 +17,8 @@ import msgspec
 from pipeline.model.events import Event
 from pipeline.model.told import Attempt
 
+UNKNOWN = -1
+
 
 class Allocation(msgspec.Struct, frozen=True, gc=False):
     """That an attempt held this host, as far as the scheduler has said; `weight` grows with what it has said."""
@@ -25,6 +27,7 @@ class Allocation(msgspec.Struct, frozen=True, gc=False):
     end: int
     owner_uid: int | None
     weight: int
+    unproven: bool = False  # only senders that nobody authenticated say that it did
 
     @property
     def start(self) -> int:
@@ -97,7 +100,7 @@ class Allocations:
         else:
             self._keys.insert(at, key)
             self._held.insert(at, held)
-            self._reach.insert(at, held.end)
+            self._reach.insert(at, UNKNOWN)
         self._renew(at)
 
     def remove(self, held: Allocation) -> None:
@@ -120,4 +123,6 @@ class Allocations:
         reach = self._reach[at - 1] if at else 0
         for number in range(at, len(self._held)):
             reach = max(reach, self._held[number].end)
+            if self._reach[number] == reach:
+                return  # and so for all behind it: no host must cost the square of what is told of it
             self._reach[number] = reach

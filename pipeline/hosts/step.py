@@ -7,14 +7,17 @@ when a job ends, so events wait for allocations as allocations wait for events:
     scheduler                          [50 --------- 120] record@121   ->  touch(kill@97, attempt)
 
 A touch is a derived fact: its id names the signal and the attempt, its rank what it rests on, so it may be sent again whenever either
-side says more, and is voided when a later word of the scheduler puts the attempt elsewhere.  Whether the touch is harmless the stage of
-jobs judges; here only what was done to the host itself is judged (judging.py).
+side says more, and is voided when a later word of the scheduler puts the attempt elsewhere.  Where only senders that nobody authenticated
+put it here, or say whose process it was, the touch is as unproven as if they had sent the event.  Whether it is harmless the stage of jobs
+judges; here only what was done to the host itself is judged (judging.py).
 
 What happened more than OPEN_MS before the watermark is packed and not at hand.  A fact that looks back further has the whole host opened
 for it, until the next sweep.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
+
+import msgspec
 
 from pipeline.hosts.index import HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
 from pipeline.hosts.judging import Judging
@@ -35,6 +38,7 @@ from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import Watermarks, bucket_of
 
 CLOCK_MS = 5_000  # schedulers state whole seconds, and processes outlive their step by a moment
+NO_JOBS = ("", "")
 OPEN_MS = 2 * DAY_MS  # of a host that are at hand
 SWEEP_MS = 2 * DAY_MS  # of event time between two looks at what is older
 SWEEP_CASES_MAX = 5  # in one step
@@ -98,7 +102,8 @@ def step(state: HostsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Hos
         state.at = case
         index, new = _fold(state, case, facts)
         outcomes += _join(state, index, new)
-        outcomes += state.judging.displaced(case, index, new)
+        outcomes += state.judging.displaced(index, new)
+        outcomes += state.judging.kept_waiting(index, new)
         outcomes += state.judging.worked(index, facts, new)
         if state.judging.concerns(case, index, new):
             judged[case] = None
@@ -228,14 +233,19 @@ def _holds(held: Allocation, timed: Timed) -> bool:
 def _touch(index: HostIndex, held: Allocation, timed: Timed, *, said: bool = True) -> Tell | None:
     pid = target_of(timed.event)
     owner = owner_of_target(timed.event)
-    owner_job, processes, allocations = index.job_of(pid, timed.time, CLOCK_MS, owner) if pid is not None else ("", 0, 0)
-    matched = _matched(held, timed.event, owner_job) if said and _holds(held, timed) else ""
+    jobs, processes, allocations = index.job_of(pid, timed.time, CLOCK_MS, owner) if pid is not None else (NO_JOBS, 0, 0)
+    matched, event = "", timed.event
+    if said and _holds(held, timed):
+        known, anybodys = jobs
+        matched = "" if held.unproven else _matched(held, event, known)
+        if not matched and (matched := _matched(held, event, anybodys)):
+            event = msgspec.structs.replace(event, unproven=True)
     if matched:
         index.tell(held.attempt, timed)
     elif not index.void(held.attempt, timed.id):
         return None
     name = digest("touch", timed.id, held.attempt.name)
-    body = encode_told(_told(held, timed.event, matched)) if matched else VOID
+    body = encode_told(_told(held, event, matched)) if matched else VOID
     order = rank(held.weight, timed.weight, processes, allocations)
     return Tell("jobs", Fact(job_case(index.cluster, held.attempt.job), name, order, body))
 

@@ -79,12 +79,11 @@ class IdentityIndex:
 def _kind_and_time(told: Event | Displaced | Worked) -> tuple[str, int]:
     """A job is placed by its submission, which does not change when it ends."""
     event = told if isinstance(told, Event) else told.event
-    sent = "/unproven" if event.unproven else ""  # what anybody may send pushes out nothing that known senders do
     if isinstance(told, Displaced):
-        return f"Displaced{sent}", told.event.event_time
+        return f"{'Waited' if told.waited else 'Displaced'}{event.mark}", told.event.event_time
     if isinstance(told, Worked):
-        return f"Worked{sent}", told.attempt.submit
+        return f"Worked{event.mark}", told.attempt.submit
     body = told.body
     if isinstance(body, JobRecord) and body.submit is not None:
-        return f"JobRecord{sent}", body.submit
-    return f"{type(body).__name__}{sent}", told.event_time
+        return f"JobRecord{event.mark}", body.submit
+    return f"{type(body).__name__}{event.mark}", told.event_time

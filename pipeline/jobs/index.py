@@ -234,23 +234,19 @@ def _kind_and_time(told: Told) -> tuple[str, int]:
         return f"{type(told.body).__name__}{_whose(told)}", told.event_time
     if isinstance(told, (Touch, NodeTouch)):
         body, closely = told.event.body, told.matched if isinstance(told, Touch) else told.job_pid
-        which = f"/{min(body.signal, SIGNAL_MAX)}/{body.success}{_sent(told.event)}" if isinstance(body, SignalSent) else _whose(told.event)
+        which = f"/{min(body.signal, SIGNAL_MAX)}/{body.success}{told.event.mark}" if isinstance(body, SignalSent) else _whose(told.event)
         return f"{type(told).__name__}/{type(body).__name__}{which}/{closely}", told.event.event_time
     if isinstance(told, ArtefactUse):
         load, before = told.load, told.before
-        sent = _sent(load) or (_sent(before) if before else "")
+        sent = load.mark or (before.mark if before else "")
         return f"ArtefactUse/{type(load.body).__name__}/{type(before.body).__name__ if before else ''}{sent}", load.event_time
     return type(told).__name__, 0
-
-
-def _sent(event: Event) -> str:
-    return "/unproven" if event.unproven else ""
 
 
 def _whose(event: Event) -> str:
     """What a kind is divided by: who asks often must not push out what somebody else asked."""
     body = event.body
-    sent, who = _sent(event), ""
+    sent, who = event.mark, ""
     if isinstance(body, (KillRequest, ProcessRun, FileTouched)):
         who = str(body.uid)
     if isinstance(body, (KubernetesRequest, PrivilegeUsed, SessionCommand)):

@@ -33,6 +33,7 @@ from pipeline.model.finding import Evidence, Verdict
 from pipeline.model.identity import Identity
 from pipeline.model.ids import digest
 from pipeline.model.incident import Examined, Mark
+from pipeline.model.source import Source
 from pipeline.model.summary import Exposure, JobSummary, Pace, Step
 
 SAMPLES_MIN = 8
@@ -40,6 +41,7 @@ STEPS_MAX = 100
 LAUNCHERS_WORD = "ChildFailedError"  # torchrun's own error behind every failure of a rank (torch/distributed/elastic)
 EXPOSURES_MAX = 50
 HARMLESS = frozenset({"owner", "service", "daemon", "root"})
+OUTPUT = frozenset({Source.TRAINING, Source.PROBE})
 Sample = tuple[Event, Iteration]
 _NUMBERS = re.compile(r"[0-9]+")
 
@@ -70,7 +72,7 @@ def summarise(case: Case, verdict: Verdict | None) -> JobSummary | None:
         steps=tuple(_steps(samples))[-STEPS_MAX:],
         exposures=exposures,
         arguments=tuple(_arguments(case.proven)) or tuple(_arguments(case)),
-        loads_told=bool(case.loaded()),
+        loads_told=_loads_told(case),
     )
 
 
@@ -103,7 +105,7 @@ def examine(case: Case, summary: JobSummary | None, verdict: Verdict | None) -> 
         missing=tuple(sorted({source for item in verdict.checklist for source in item.missing})) if verdict else (),
         exposures=exposures,
         nodes=case.nodes,
-        loads_told=bool(case.loaded()),
+        loads_told=_loads_told(case),
         task=_task(case),
         resumed=_resumed(case),
         **(_course(case, summary) if verdict else {}),
@@ -141,6 +143,12 @@ def _steps_apart(samples: Sequence[Sample]) -> int:
     pairs = [(right[0] - left[0], right[1] - left[1]) for left, right in pairwise(ordered)]
     paces = sorted(took / steps for steps, took in pairs if took >= 0)
     return round(gcd(*(steps for steps, _ in pairs)) * paces[len(paces) // 2]) if paces else 0
+
+
+def _loads_told(case: Case) -> bool:
+    """Does it say what it loads: by known senders, as far as they tell of its output at all?  A forger must not make it say so."""
+    known = any(event.source in OUTPUT for event in case.proven.all_events())
+    return bool((case.proven if known else case).loaded())
 
 
 def _task(case: Case) -> str:

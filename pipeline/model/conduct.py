@@ -68,7 +68,7 @@ class Conduct:
         self._directory = directory
         self._folders = sorted(folders, key=lambda each: (-len(each.path), each.path))  # the innermost first
         self._diagnostics = tuple(each.path for each in folders if each.kind == DIAGNOSTICS)
-        self._paced: dict[tuple[str, str, str, int], int] = {}  # the earliest step told of a span; telling again would be harmless
+        self._paced: dict[tuple[str, str, str, int, bool], int] = {}  # the earliest step told of a span; telling again would be harmless
         self._of: dict[type[Body], Callable[[Event, Any], Sequence[Tell]]] = {
             Login: self._login,
             JobRecord: self._run,
@@ -103,7 +103,7 @@ class Conduct:
         if who is None or who.role in NOBODY or attempt is None or not attempt.submit:
             return ()
         start = attempt.start if attempt.start >= 0 else None
-        name = digest("run", attempt.job, attempt.submit, attempt.start)
+        name = digest("run", attempt.job, attempt.submit, attempt.start) + event.mark
         # Accounting repeats what the completion record said; of equal phases the prompt source is kept.
         order = rank(PHASES.get(body.phase, 0), event.source is not Source.SACCT)
         short = msgspec.structs.replace(body, start=start, nodes=(), work_dir="", std_out="", submit_host="")
@@ -154,7 +154,7 @@ class Conduct:
         time = event.event_time
         if not event.job or not event.host:
             return ()
-        span = (event.cluster, event.host, event.job, time // SAMPLE_MS)
+        span = (event.cluster, event.host, event.job, time // SAMPLE_MS, event.unproven)
         if time >= self._paced.get(span, LATEST):
             return ()
         if len(self._paced) >= PACED_MAX:
@@ -163,7 +163,7 @@ class Conduct:
         elapsed = body.elapsed_ms if isinstance(body, Iteration) else None
         number = body.iteration if isinstance(body, Iteration) else body.step or 0
         short = msgspec.structs.replace(event, body=Iteration(iteration=number, elapsed_ms=elapsed))
-        name = f"pace/{event.job}/{time // SAMPLE_MS}"
+        name = f"pace/{event.job}/{time // SAMPLE_MS}{event.mark}"
         return (Tell("hosts", Fact(host_case(event.cluster, event.host), name, rank(LATEST - time), encode_told(short))),)
 
     def _first(self, who: Identity | None, event: Event, name: str) -> Sequence[Tell]:
@@ -171,7 +171,8 @@ class Conduct:
         if who is None or who.role in NOBODY:
             return ()
         case = identity_case(event.cluster, who.id)
-        return (Tell("identities", Fact(case, name, rank(LATEST - max(event.event_time, 0), len(event.parts)), encode_told(event))),)
+        order = rank(LATEST - max(event.event_time, 0), len(event.parts))
+        return (Tell("identities", Fact(case, name + event.mark, order, encode_told(event))),)
 
 
 def account(directory: Directory, event: Event) -> Identity | None:

@@ -815,3 +815,8 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     file: str = ""  # of a line that may be a part of something: where it stood
     position: int | None = None  # its offset there, bytes
     unproven: bool = False  # anybody may have sent it, where the site says of other topics that their senders are authenticated
+
+    @property
+    def mark(self) -> str:
+        """Stands behind the name of a fact, or of a bound: what anybody may have sent takes no place of what known senders tell."""
+        return "/unproven" if self.unproven else ""

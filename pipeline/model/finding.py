@@ -178,6 +178,12 @@ class Transport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     software: str = ""
 
 
+class Retraction(Transport, frozen=True, gc=False, kw_only=True):
+    """How it came about that a finding was taken back: by the same records other releases and settings may find it."""
+
+    reason: str
+
+
 def canonical(value: Finding | Verdict | Enriched) -> bytes:
     """The canonical body: JSON with sorted keys, ids included.  Who is suspected without being named stands in no body."""
     body = {"id": value.id, **msgspec.to_builtins(value)}

@@ -89,12 +89,16 @@ class ArtefactUse(msgspec.Struct, frozen=True, gc=False, tag="artefact_use", tag
 
 
 class Displaced(msgspec.Struct, frozen=True, gc=False, tag="displaced", tag_field="told"):
-    """An attempt was preempted on a host, and one of the identity's attempts began there when it was gone."""
+    """An attempt was preempted on a host, and one of the identity's attempts began there when it was gone.
+
+    Or it was kept waiting: it began there when one of the identity's was gone.
+    """
 
     victim: Attempt
     victim_uid: int | None
     by: Attempt
-    event: Event  # body: JobRecord, the end of the victim
+    event: Event  # body: JobRecord, the end of the victim; of one that waited any word of it
+    waited: bool = False
 
 
 class Worked(msgspec.Struct, frozen=True, gc=False, tag="worked", tag_field="told"):
@@ -112,6 +116,7 @@ class Emitted(msgspec.Struct, frozen=True, gc=False, tag="emitted", tag_field="t
     digest: str  # of the canonical body
     body: bytes = b""  # of a finding, encoded: what a retraction takes back
     retracted: bool = False
+    settings: str = ""  # digest of those under which a finding or verdict was said
 
 
 class Tombstone(msgspec.Struct, frozen=True, gc=False, tag="tombstone", tag_field="told"):

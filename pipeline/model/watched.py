@@ -11,10 +11,11 @@ runs on a node concerns nobody, and a monitor asks `nvidia-smi` every few second
 """
 
 import posixpath
+import re
 import shlex
 from collections.abc import Sequence
 
-from pipeline.model.events import AuditRecord
+from pipeline.model.events import AuditRecord, SignalSent
 
 ARGUMENTS_MAX = 64
 COMMAND_CHARACTERS_MAX = 4096
@@ -30,6 +31,7 @@ _VALUED = frozenset({"-u", "-g", "-C", "-p"})  # options of prefixes that a valu
 _TELLERS = (
     "auditd", "rsyslog", "syslog-ng", "journald", "filebeat", "auditbeat", "fluent", "vector", "falco", "tetragon", "osquery", "wazuh",
     "otelcol", "dcgm", "slurmd", "kubelet", "chronyd", "ntpd", "systemd-timesyncd", "trainwatch",
+    "systemd-journal", "systemd-timesyn",  # as the kernel knows them: by 15 characters
 )  # fmt: skip
 _LOGS = ("/var/log", "/etc/audit", ".bash_history", "/run/log")
 # Command -> words of which one must be there; no words: always.
@@ -64,8 +66,21 @@ _KNOBS = ("/sys/fs/cgroup/", "/sys/devices/", "/sys/class/net/", "/sys/block/", 
 _SERVICE = frozenset({"stop", "disable", "mask", "kill", "restart", "reload", "set-property"})
 _ENDING = frozenset({"kill", "pkill", "killall", "skill", "scancel", "scontrol", "bkill", "qdel", "kubectl"})
 _CLEARING = frozenset({"rm", "truncate", "shred", "unlink", "logrotate", "mv", "tee", "sed", "wevtutil"})
+_OVERWRITING = frozenset({"cp", "install", "ln"})  # what they name last
+_REDIRECTED = re.compile(r"(?<!>)>(?!>)[|&]?\s*([^\s;|&<>]+)")
+# What our sources are read from, and who was logged in; other logs are tidied away every day.
+_RECORDS = (
+    "/var/log/audit", "/var/log/auth", "/var/log/btmp", "/var/log/faillog", "/var/log/journal", "/var/log/kern", "/var/log/lastlog",
+    "/var/log/messages", "/var/log/secure", "/var/log/slurm", "/var/log/syslog",
+    "/var/log/trainwatch", "/var/log/wtmp", "/run/log/journal", "/etc/audit",
+)  # fmt: skip
+_ALL_RECORDS = frozenset({"/var/log", "/var/log/", "/var/log/*", "/run/log", "/run/log/"})
+SYSTEM_UIDS = range(1_000)  # a process that somebody else called `auditd` tells nothing
+_HARMLESS_SIGNALS = frozenset({0, 1, 10, 12, 17, 18, 23, 28})  # HUP and USR: reload, rotate, resume
 
-_ANY = frozenset({*_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_PREFIXES, *SHELLS, "systemctl", "service", "rc-service"})
+_ANY = frozenset({
+    *_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_OVERWRITING, *_PREFIXES, *SHELLS, "dd", "systemctl", "service", "rc-service",
+})  # fmt: skip
 
 # Records by which the audit system tells of itself, and of the clock (audit.h).
 AUDIT_RECORDS = frozenset({
@@ -124,7 +139,33 @@ def command(arguments: Sequence[str]) -> str:
         return "telemetry"
     if name in _CLEARING and any(each in word for word in rest for each in _LOGS):
         return "telemetry"
-    return ""
+    return "telemetry" if any(map(is_record, emptied(arguments))) else ""
+
+
+def emptied(arguments: Sequence[str]) -> Sequence[str]:
+    """What a command takes away, or writes over: by `rm`, `mv`, `cp /dev/null`, `dd of=`, or a shell's `>`."""
+    words = bare(arguments)
+    name, rest = posixpath.basename(words[0]) if words else "", words[1:ARGUMENTS_MAX]
+    found: Sequence[str] = ()
+    if name in _OVERWRITING:
+        found = rest[-1:]
+    elif name == "dd":
+        found = [word.removeprefix("of=") for word in rest if word.startswith("of=")]
+    elif name in _CLEARING and (name != "sed" or any(word.startswith(("-i", "--in-place")) for word in rest)):
+        found = rest if name != "logrotate" else ()
+    shell = any(posixpath.basename(word) in SHELLS for word in arguments[: len(arguments) - 1][:ARGUMENTS_MAX])
+    return [*found, *(_REDIRECTED.findall(" ".join(words)) if shell else ())]
+
+
+def is_record(name: str) -> bool:
+    """Is a file, or holds it, what tells who did what on the host?"""
+    return name in _ALL_RECORDS or name.startswith(_RECORDS) or name.endswith(".bash_history")
+
+
+def ends_teller(sent: SignalSent) -> bool:
+    """Does the signal end, or stop, who records or ships what happens on the host: `kill -9 812`, where 812 is auditd?"""
+    to_system = sent.target_uid is not None and sent.target_uid in SYSTEM_UIDS
+    return sent.success and to_system and sent.signal not in _HARMLESS_SIGNALS and _names_teller((sent.target_comm,))
 
 
 def privileged(text: str) -> str:

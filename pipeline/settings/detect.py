@@ -59,5 +59,5 @@ class DetectSettings(Part):
     diagnosis_window_seconds: int = Field(172_800, ge=3600, description="a write this long after reading diagnostics is a round (48 h)")
     diagnosis_rounds_min: int = Field(6, ge=3, description="rounds below which nothing is said: one round proves nothing")
     diagnosis_chance_max: float = Field(
-        1e-4, gt=0, le=0.05, description="chance of the rounds, if writes came at any time, above which not"
+        1e-3, gt=0, le=0.05, description="chance of the rounds, if writes came at any time, above which not"
     )

@@ -24,6 +24,22 @@ from pipeline.settings.times import RetentionSettings, TimeSettings
 
 ENVIRONMENT_PREFIX = "TRAINWATCH_"
 IDENTITIES = "identities"
+DAY_SECONDS = 86_400
+# What is told of whom is kept so long, and which windows look back on it.
+REMEMBERED = {
+    "job_days": (
+        "kill_window_seconds", "cancel_window_seconds", "hardware_window_seconds", "spec_window_seconds", "unpickle_window_seconds",
+        "door_window_seconds", "coverage_gap_seconds",
+    ),
+    "host_days": (
+        "kill_window_seconds", "hardware_window_seconds", "unpickle_window_seconds", "door_window_seconds", "degrade_window_seconds",
+        "telemetry_window_seconds",
+    ),
+    "artefact_days": ("import_window_seconds", "hook_window_seconds", "dataset_window_seconds", "removal_window_seconds"),
+    "identity_days": ("diagnosis_window_seconds", "flood_window_seconds", "two_places_window_seconds"),
+    "cohort_days": ("delay_window_seconds", "convergence_window_seconds"),
+    "incident_days": ("campaign_window_seconds",),
+}  # fmt: skip
 
 
 class Settings(BaseSettings):
@@ -66,15 +82,14 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _remembers_long_enough(self) -> "Settings":
-        """Members of a cohort that are forgotten within a detector's window are missing on both sides of its comparison."""
-        detect, kept = self.detect, self.retention
-        windows = {
-            "cohort_days": (kept.cohort_days, max(detect.delay_window_seconds, detect.convergence_window_seconds)),
-            "incident_days": (kept.incident_days, detect.campaign_window_seconds),
-        }
-        for name, (days, window_seconds) in windows.items():
-            if days * 86_400 < window_seconds:
-                raise ValueError(f"retention.{name} is {days}, shorter than a window of {window_seconds} s in detect: raise the first")
+        """What is forgotten within the window of a detector is missing where it looks back, and in a cohort on both sides."""
+        for kept, windows in REMEMBERED.items():
+            days = getattr(self.retention, kept)
+            for window in windows:
+                asked = getattr(self.detect, window) / DAY_SECONDS
+                if days < asked:
+                    why = f"retention.{kept} is {days}, shorter than detect.{window}, {asked:g} days"
+                    raise ValueError(f"{why}: raise the first, or lower the second")
         return self
 
     @model_validator(mode="after")

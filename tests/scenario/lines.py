@@ -124,6 +124,30 @@ class Site:
             lines += self.end(submit + wait + hours * 3600, job, "COMPLETED", submit + wait, owner, nodes, 0, submit)
         return lines
 
+    def runs(
+        self, at: float, first: int = 1, count: int = 1, every: float = 86_400.0, sha: str = "a", path: str = "/env/loss.py",
+        took: float = 1000.0, harm: float = 0.0, state: str = "COMPLETED", signal: int = 0,
+    ) -> list[Line]:  # fmt: skip
+        """Runs of one configuration, of two owners in turn, over several nodes: each goes on from a base, imports a module, prints its
+        steps, and ends.
+
+        No two are quite alike; `harm` is added to the loss, more with every step.
+        """
+        lines = []
+        for number in range(count):
+            start, job, odd = at + number * every, str(first + number), (first + number) * 7 % 5
+            owner, nodes = OWNER if odd % 2 else 5013, f"gpu-{100 + odd:03d}"
+            lines += self.start(start, job, owner, nodes)
+            lines += self.load(start + 20, "a", job, "/ckpt/base.pt")
+            lines += self.imported(start + 30, sha, job, path)
+            for step in range(1, 13):
+                said = f"elapsed time per iteration (ms): {took + odd * 3 + step % 3} | learning rate: 1.5E-04 | global batch size: 4"
+                loss = 3 + 5 / step + odd / 200 + harm * step
+                text = f" iteration {step * 100}/ 100000 | consumed samples: {step * 400} | {said} | lm loss: {loss:.4f} |"
+                lines.append(self._training(start + step * 600, job, text, nodes))
+            lines += self.end(start + 8000, job, state, start, owner, nodes, signal)
+        return lines
+
     def pbs(self, at: float, kind: str, job: str, text: str) -> list[Line]:
         """A record of PBS's accounting log."""
         stamp = datetime.fromtimestamp(ms(at) / 1000, UTC).strftime("%m/%d/%Y %H:%M:%S")

@@ -8,6 +8,7 @@ Job 7 of u012 is killed at 97.  Honestly told it was u099, by the kernel's audit
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import msgspec
 import orjson
@@ -41,9 +42,10 @@ def sent(lines: Iterable[Line], topic: str = "") -> list[Record]:
     return [msgspec.structs.replace(record, topic=topic or record.topic) for record in ship(lines)]
 
 
-def run(*records: Record, authenticated: tuple[str, ...] = CLOSED) -> Results:
+def run(*records: Record, authenticated: tuple[str, ...] = CLOSED, **settings: Any) -> Results:
     """In the order in which they were collected."""
-    runtime = LocalRuntime(build.settings(kafka=KAFKA, ingest=IngestSettings(authenticated_topics=authenticated)), keep_rows=True)
+    given = {"kafka": KAFKA, "ingest": IngestSettings(authenticated_topics=authenticated), **settings}
+    runtime = LocalRuntime(build.settings(**given), keep_rows=True)
     told = sorted(records, key=lambda record: record.timestamp)
     for at in range(0, len(told), 20):
         runtime.feed(told[at : at + 20])
@@ -122,6 +124,7 @@ CLEARING: dict[str, tuple[list[Line], str, bool]] = {
     "it ended well": (SITE.end(100), OPEN_SCHEDULER, True),
     "it was preempted, says accounting": (SITE.end(100, state="PREEMPTED"), OPEN_SCHEDULER, True),
     "it is the culprit's": (SITE.end(100, state="FAILED", owner=build.COLLEAGUE), OPEN_SCHEDULER, True),
+    "it is somebody's with a lower uid": (SITE.end(100, state="FAILED", owner=build.OWNER - 11), OPEN_SCHEDULER, True),
     "it began anew before": (SITE.start(50, owner=build.COLLEAGUE, submit=40), OPEN_SCHEDULER, True),
 }
 
@@ -131,6 +134,15 @@ def test_what_anybody_may_send_clears_nobody(forged: list[Line], topic: str, ale
     """It may be a doubt, by which the hit falls below the gate; a known sender's word is an acquittal."""
     (finding,) = kills(run(*sent([*HUM, *STORY, *KILL]), *sent(forged, topic)))
     assert (finding["alert"], finding["actor"]) == (alert, "u099" if alert else "")
+
+
+def test_a_forged_place_clears_nobody() -> None:
+    """Another job of the owner's claims the process, and ran there as a forger says; nor had the job a node that broke elsewhere."""
+    told, started = sent([*HUM, *STORY, *KILL]), SITE.start(2, job="8", owner=build.OWNER)
+    broke = [line._replace(host="gpu-002", text=line.text.replace(build.HOST, "gpu-002")) for line in SITE.xid(96)]
+    for forged, true in ((started, SITE.rank(5, job="8")), (SITE.start(0, nodes="gpu-[001-002]"), broke)):
+        (finding,) = kills(run(*told, *sent(true), *sent(forged, OPEN_SCHEDULER)))
+        assert (finding["alert"], finding["actor"]) == (True, "u099")
 
 
 def test_a_known_senders_word_clears() -> None:
@@ -193,6 +205,29 @@ def test_half_a_line_of_a_forgers_blinds_no_source() -> None:
     ]
     assert kills(run(*told, *sent(broken))) != kills(run(*told))  # it would matter
     assert kills(run(*told, *sent(broken, OPEN_SCHEDULER))) == kills(run(*told))
+
+
+TAMPERED = {
+    "p04_environment_tamper": ([*SITE.imported(10, "a", job="6"), *SITE.write(40, path="/env/torch/nn.py"), *SITE.imported(90)],
+                               SITE.imported(50, "c", job="66")),
+    "p06_checkpoint_tamper": ([*SITE.save(10, job="6"), *SITE.write(40), *SITE.load(90)],
+                              [line for at in range(50, 60) for line in SITE.save(at, "b", job=f"{at}")]),
+    "p11_dataset_tamper": ([*SITE.load(10, "a", job="6", path="/data/x"), *SITE.write(40, path="/data/x"), *SITE.load(90, path="/data/x")],
+                           [*SITE.load(50, "c", job="66", path="/data/x"), *SITE.save(55, "b", job="67", path="/data/x")]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("detector", TAMPERED)
+@pytest.mark.parametrize("topic", ["", "logs.open_training"])
+def test_what_jobs_are_said_to_have_loaded_or_saved_hides_no_tamper(detector: str, topic: str) -> None:
+    """Printed in jobs of one's own, or sent to where anybody may write: a doubt, and nobody is named; the hit stays."""
+    roots = ({"path": "/env", "owner": "u070"}, {"path": "/ckpt"}, {"path": "/data", "kind": "dataset", "owner": "u070"})
+    kafka = KafkaSettings(training_topics=("logs.training", "logs.open_training"))
+    story, forged = TAMPERED[detector]
+    told = sent([*HUM, *SITE.start(0), *story, *SITE.end(100)])
+    for records, alert in ((told, True), ([*told, *sent(forged, topic)], False)):
+        found = found_by(run(*records, kafka=kafka, artefact_roots=roots), detector)
+        assert {(finding["alert"], finding["actor"]) for finding in found} == {(alert, "u099" if alert else "")}
 
 
 def test_a_forgers_word_takes_no_place_of_a_true_one() -> None:

@@ -5,7 +5,8 @@ In: all facts on one attempt, among them each import worth telling with what cam
     import(a) by job 6 @10    write by u099 @40    import(b) by job 7 @90     a != b, u099 neither maintains the environment nor owns job 7
 
 What the maintainer writes behind that makes the bytes the maintainer's, and nobody is accused.  A first import has nothing to be compared
-with, unless a watcher hashed the file before and behind the write.
+with, unless a watcher hashed the file before and behind the write.  Where a job says that it imported still other bytes behind the write
+the hit stays, below the gate: it may be so, and it may be what u099 printed.
 """
 
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p04_environment_tamper",
-    version=1,
+    version=2,
     title="Module of a shared environment changed by somebody who does not maintain it",
     subject="job",
     severity=Severity.CRITICAL,
@@ -36,14 +37,15 @@ META = Meta(
         benign.own_file,
         benign_artefacts.generated_file,
         benign_artefacts.known_bytes,
+        benign_artefacts.loaded_since,
     ),
-    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "generated_file", "known_bytes"),
+    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "generated_file", "known_bytes", "loaded_since"),
     blind_spots=(
         "Modules in images and outside the artefact roots: there a path means another file in every image.",
         "A compiled file that was changed while its source was not: interpreters write those themselves.",
-        "A module that nobody imported under the probe in the week before the write.",
+        "A module that nobody imported under the probe in the three months before the write.",
         "A folder that was renamed or mounted over: the files in it were never written.",
-        "Who prints behind the write, in a job of his own, that he imported still other bytes, hides it: what it does remains (P09, P10).",
+        "Who prints, in a job of his own, that he imported still other bytes, hides a module that nobody had imported before the write.",
     ),
     runbook="Compare the module with its package, and list every job that imported it since; a clean rerun of a small job proves nothing.",
     harms=frozenset({"imported_tampered_module"}),
@@ -63,28 +65,28 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
 def _tampered(case: Case, loaded: Loaded, now: Watermarks) -> Finding | None:
     if not isinstance(loaded.event.body, ModuleImported) or loaded.event.body.module in HOOKS:
         return None
-    before = _before(loaded)
-    if before is None:
-        return None
-    since = max(before[0], loaded.event.event_time - case.site.windows.import_window_seconds * 1000)
-    held = accusation(META.benign, case, writes_of(loaded, since), loaded.event.event_time, now)
-    return _raised(case, loaded, before[1], held) if held is not None else None
-
-
-def _before(loaded: Loaded) -> tuple[int, list[Evidence]] | None:
-    """(since when a write may have changed the bytes, what shows how they were): another import, else a watcher that hashed the file."""
-    other = loaded.other
-    if other is not None and isinstance(other.body, ModuleImported) and other.body.sha256 != loaded.sha256:
-        return other.event_time, [*evidence("before", other, f"job {other.job} imported sha256 {other.body.sha256[:16]}…")]
-    for write in loaded.writes:
-        body = write.body
-        if isinstance(body, FileTouched) and body.sha256 == loaded.sha256 and body.sha256_before not in ("", loaded.sha256):
-            return write.event_time - 1, [*evidence("before", write, f"was sha256 {body.sha256_before[:16]}… before the write")]
+    start = loaded.event.event_time - case.site.windows.import_window_seconds * 1000
+    for since, before in _before(loaded):
+        held = accusation(META.benign, case, writes_of(loaded, max(since, start)), loaded.event.event_time, now)
+        if held is not None:
+            return _raised(case, loaded, before, held)
     return None
 
 
+def _before(loaded: Loaded) -> Iterator[tuple[int, list[Evidence]]]:
+    """(since when a write may have changed the bytes, what shows how they were): another import, else a watcher that hashed the file."""
+    for other in (loaded.other, loaded.untouched):
+        if other is not None and isinstance(other.body, ModuleImported) and other.body.sha256 != loaded.sha256:
+            yield other.event_time, [*evidence("before", other, f"job {other.job} imported sha256 {other.body.sha256[:16]}…")]
+    for write in loaded.writes:
+        body = write.body
+        if isinstance(body, FileTouched) and body.sha256 == loaded.sha256 and body.sha256_before not in ("", loaded.sha256):
+            yield write.event_time - 1, [*evidence("before", write, f"was sha256 {body.sha256_before[:16]}… before the write")]
+
+
 def _raised(case: Case, loaded: Loaded, before: list[Evidence], held: Accusation) -> Finding:
-    again = any(item.name == "known_bytes" and item.answer is Checked.NOT_CHECKED for item in held.checklist)
+    doubted = {item.name for item in held.checklist if item.answer is Checked.NOT_CHECKED}
+    again, doubt = "known_bytes" in doubted, bool(doubted & {"known_bytes", "loaded_since"})
     cited = [*before, *held.cited(), *evidence("imported", loaded.event, f"imported sha256 {loaded.sha256[:16]}…")]
     return raised(
         META,
@@ -96,8 +98,8 @@ def _raised(case: Case, loaded: Loaded, before: list[Evidence], held: Accusation
         summary=f"job {case.attempt.job} imported {loaded.path} with other bytes than others before; it was written in between"
         + (", and its bytes are older ones that came again" if again else ""),
         cited=cited,
-        parts=(("bytes differ", 0.5 if again else 0.98), ("a foreign write lies between", held.strength)),
+        parts=(("bytes differ", 0.5 if doubt else 0.98), ("a foreign write lies between", held.strength)),
         closes_at=loaded.event.event_time + case.site.grace_ms,
-        severity=Severity.MEDIUM if again else None,
+        severity=Severity.MEDIUM if doubt else None,
         several_actors=held.several,
     )

@@ -21,7 +21,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p05_startup_hook",
-    version=2,
+    version=3,
     title="Start-up hook of a job written by somebody else",
     subject="job",
     severity=Severity.CRITICAL,
@@ -36,8 +36,9 @@ META = Meta(
         benign_artefacts.own_place,
         benign_artefacts.known_hook,
         benign_artefacts.known_bytes,
+        benign_artefacts.loaded_since,
     ),
-    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_place", "known_hook", "known_bytes"),
+    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_place", "known_hook", "known_bytes", "loaded_since"),
     blind_spots=(
         "A hook runs before the probe, and can change what the probe says of it.",
         "Shell profiles and module files, which the probe does not see run: only what they set, when it names a file below a root.",

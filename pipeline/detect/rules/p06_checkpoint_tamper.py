@@ -5,13 +5,14 @@ clock limit: save, write and load may be days apart, and the record of the write
 
     save(hash a)  ....  write by u017  ....  load(hash b)       a != b, u017 neither owner nor allowed writer
 
-When another job says that it saved the file since the hit stays, below the gate: it may be so, and it may be what u017 printed.
+When another job says that it saved the file since the hit stays, below the gate: it may be so, and it may be what u017 printed.  Where as
+many jobs say so as are told of, who saved it first is not known, and any foreign write behind which nobody else wrote is such a hit.
 """
 
 from collections.abc import Iterator
 
 from pipeline.detect import benign
-from pipeline.detect.case import Case, Loaded, evidence
+from pipeline.detect.case import SAVES_MAX, Case, Loaded, evidence
 from pipeline.detect.detector import Meta, raised
 from pipeline.detect.writers import Accusation, accusation, writes_of
 from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event
@@ -21,7 +22,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p06_checkpoint_tamper",
-    version=1,
+    version=2,
     title="Checkpoint changed by somebody else between save and load",
     subject="job",
     severity=Severity.CRITICAL,
@@ -67,24 +68,29 @@ def _tampered(case: Case, now: Watermarks, loaded: Loaded) -> Finding | None:
     loading job says of itself is believed, since nobody else prints its output.
     """
     saves = case.saves_before(loaded.path, loaded.event.event_time)
+    if saves and saves[-1].job == case.attempt.job:
+        saves = saves[-1:]
     for saved in reversed(saves):
-        if saved is not saves[-1] and saves[-1].job == case.attempt.job:
-            break
         if not isinstance(saved.body, CheckpointSaved) or saved.body.sha256 == loaded.sha256:
             continue
         held = accusation(META.benign, case, writes_of(loaded, saved.event_time), loaded.event.event_time, now)
         if held is not None:
             return _raised(case, loaded, saved, saves[-1], held)
+    if len(saves) == SAVES_MAX:
+        held = accusation(META.benign, case, writes_of(loaded, -1), loaded.event.event_time, now)
+        return _raised(case, loaded, None, saves[-1], held) if held is not None else None
     return None
 
 
-def _raised(case: Case, loaded: Loaded, saved: Event, last: Event, held: Accusation) -> Finding:
-    again = saved is not last
-    cited = [*evidence("saved", saved, f"saved with sha256 {getattr(saved.body, 'sha256', '')[:16]}…")]
+def _raised(case: Case, loaded: Loaded, saved: Event | None, last: Event, held: Accusation) -> Finding:
+    """`saved` None: more say that they saved it than are known."""
+    again, cited = saved is not last, [*evidence("loaded", loaded.event, f"loaded with sha256 {loaded.sha256[:16]}…")]
+    how = "with other bytes than were saved; it was written in between" if saved else "that somebody else had written"
+    if saved is not None:
+        cited += evidence("saved", saved, f"saved with sha256 {getattr(saved.body, 'sha256', '')[:16]}…")
     if again:
         cited += evidence("saved again", last, f"saved again, says job {last.job}")
-    cited += evidence("loaded", loaded.event, f"loaded with sha256 {loaded.sha256[:16]}…")
-    how = "it was written in between" + (", and another job says that it saved the file" if again else "")
+        how += ", and another job says that it saved the file" if saved else ", and many other jobs say that they saved"
     return raised(
         META,
         case,
@@ -92,7 +98,7 @@ def _raised(case: Case, loaded: Loaded, saved: Event, last: Event, held: Accusat
         held.checklist,
         effect="loaded_resaved_checkpoint" if again else "loaded_tampered_checkpoint",
         anchor=loaded.path,
-        summary=f"job {case.attempt.job} loaded {loaded.path} with other bytes than were saved; {how}",
+        summary=f"job {case.attempt.job} loaded {loaded.path} {how}",
         cited=[*cited, *held.cited()],
         parts=(("hashes differ", 0.5 if again else 1.0), ("a foreign write lies between", held.strength)),
         closes_at=loaded.event.event_time + case.site.grace_ms,

@@ -10,6 +10,10 @@ configurations counts together.
     step            1000   1100   1200   1300
     siblings        4.11   4.02   3.96   3.90     +- 0.03
     with the bytes  4.12   4.31   4.55   4.71     leaves the band and stays outside
+
+Many attempts do not say what they load.  Where too few say that they loaded the bytes, and differ, those are asked that say nothing and
+ran while the bytes may have lain there: they must differ as hardly any others of their configurations do; nobody is named, since most of
+it is no word on what was loaded.  Nothing is said so while another hand's bytes lay there that are not known to do no harm.
 """
 
 from bisect import bisect_left
@@ -25,6 +29,7 @@ from pipeline.detect.chance import fisher_of
 from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Evidence, Finding, Severity
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.summary import JobSummary, Step
 from pipeline.model.told import Attempt
@@ -32,7 +37,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p10_convergence_sabotage",
-    version=2,
+    version=3,
     title="Training learns otherwise in the attempts that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -44,6 +49,7 @@ META = Meta(
     blind_spots=(
         "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",
         "A configuration that never ran without the bytes has nothing to be compared with.",
+        "Bytes that no attempt with the probe loads and differs by.",
         "Harm smaller than six times the spread among siblings.",
         "Frameworks whose lines carry no step number of the whole run.",
     ),
@@ -57,6 +63,8 @@ EXACT = 0.01  # of what a schedule decides: learning rate, samples consumed
 APART_MAX = 2.0  # how far apart, as a ratio, two steps of siblings may lie between which a step is compared with both
 SAME_MIN = 0.8  # of the siblings run with the same argument, or it is no part of the configuration
 CHANCE_MAX = 0.02
+UNTOLD_MIN, UNTOLD_CHANCE_MAX = 3, 1e-4  # of those that do not say what they load, while the bytes lay there
+UNTOLD_MS = 2 * DAY_MS  # and how long these may have, behind the last load that is told
 # What is compared at each step, and what is no difference: part of the siblings' median.
 Measure = Callable[[JobSummary, Step], float | None]
 MEASURES: tuple[tuple[str, Measure, float], ...] = (
@@ -87,6 +95,7 @@ class Diverged(msgspec.Struct, frozen=True):
     fine: tuple[JobSummary, ...]  # of the siblings
     others: int
     chance: float
+    untold: int = 0  # of the harmed, those that do not say what they load
 
 
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
@@ -94,16 +103,19 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     if case.kind == "configuration":
         for group in case.groups():
             siblings, asked = _families(group), group.narrowed()
-            if len(group.exposed) < EXPOSED_MIN or not siblings:
-                continue
-            diverged = [_diverged(case, each, siblings) for each in asked]
-            chances = group.corrected([each.chance if each else 1.0 for each in diverged])
-            seen = [
-                (chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(diverged, chances, strict=True)) if each
-            ]
-            clearest = diverged[min(seen)[2]] if seen else None
+            clearest = _clearest(group, [_diverged(case, each, siblings) for each in asked])
+            if siblings and (clearest is None or clearest[0] > CHANCE_MAX):
+                clearest = _clearest(group, [_meanwhile(case, each, siblings) for each in asked]) or clearest
             if clearest is not None:
-                yield _raised(case, clearest, min(seen)[0], now)
+                yield _raised(case, clearest[1], clearest[0], now)
+
+
+def _clearest(group: Group, diverged: Sequence[Diverged | None]) -> tuple[float, Diverged] | None:
+    """(chance, what is shown) of the least probable of the answers."""
+    chances = group.corrected([each.chance if each else 1.0 for each in diverged])
+    seen = [(chance, -len(each.harmed), number, each) for number, (each, chance) in enumerate(zip(diverged, chances, strict=True)) if each]
+    chance, _, _, clearest = min(seen, key=lambda each: each[:3], default=(1.0, 0, 0, None))
+    return (chance, clearest) if clearest is not None else None
 
 
 def _families(group: Group) -> Mapping[str, Siblings]:
@@ -147,21 +159,79 @@ def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> D
     return Diverged(group, len(exposed), harmed, fine, len(others), chance) if len(others) >= OTHERS_MIN else None
 
 
+def _meanwhile(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
+    """What those show that do not say what they load, beside the few that loaded the bytes."""
+    asked = [(member, mine) for member, mine in group.exposed if (known := families.get(member.configuration)) and _came_far(member, known)]
+    told = tuple((member, *shown) for member, _ in asked if (shown := _differs(member, families[member.configuration])) is not None)
+    if not told or 2 * len(told) < len(asked):
+        return None
+    recent = told[-1][0].attempt.start - case.site.windows.convergence_window_seconds * 1000
+    since = max(recent, min(each.written for _, mine in asked for each in mine))
+    until = max(each.load.event_time for _, mine in asked for each in mine) + UNTOLD_MS
+    others = [each for each in case.members if each.owner != group.writer.id and not each.exposed and each.steps]
+    silent = [each for each in others if not each.loads_told and since <= each.attempt.start <= until]
+    clean = cohort.nearest([each for each in others if each.loads_told or not since <= each.attempt.start <= until], since)
+    if not _alone(case, group.writer.id, (since, until), clean):
+        return None
+    counts, harmed, fine = [], [*told], []
+    for mine, beside in _by_configuration(silent, clean):
+        bad = [(each, *shown) for each, shown in mine if shown is not None]
+        well = [each for each, shown in beside if shown is None]
+        counts.append((len(bad), len(mine), len(beside) - len(well), len(beside)))
+        harmed += bad
+        fine += well
+    untold, exposed = len(harmed) - len(told), sum(each[1] for each in counts)
+    if untold < UNTOLD_MIN or 2 * untold < exposed:
+        return None
+    beside_all = sum(each[3] for each in counts)
+    return Diverged(group, len(asked) + exposed, tuple(harmed), tuple(fine), beside_all, fisher_of(counts), untold)
+
+
+def _alone(case: Cohort, writer: str, there: tuple[int, int], clean: Sequence[JobSummary]) -> bool:
+    """Are the bytes of every other hand that were loaded meanwhile known to do no harm?"""
+    exposures = {each.attempt: [mine for mine in each.exposures if mine.writer != writer and not mine.restored] for each in case.members}
+    well: dict[str, list[bool]] = {}
+    for members, _ in _by_configuration([each for each in case.members if exposures[each.attempt]], clean):
+        for member, shown in members:
+            for name in {each.writer for each in exposures[member.attempt]}:
+                well.setdefault(name, []).append(shown is None)
+    meanwhile = {each.writer for mine in exposures.values() for each in mine if there[0] <= each.load.event_time <= there[1]}
+    return all(
+        len(seen := well.get(name, [])) >= cohort.HARMLESS_MIN and sum(seen) >= cohort.HARMLESS_SHARE * len(seen) for name in meanwhile
+    )
+
+
+Shown = tuple[JobSummary, tuple[str, tuple[Evidence, ...]] | None]
+
+
+def _by_configuration(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) -> Iterator[tuple[list[Shown], list[Shown]]]:
+    """For each configuration, by what those differ that are asked, and these siblings, as far as they came far enough."""
+    for name in sorted({each.configuration for each in asked}):
+        mine, beside = ([each for each in side if each.configuration == name] for side in (asked, clean))
+        if len(beside) >= OTHERS_MIN:
+            known = _siblings(tuple(beside), {step.iteration for each in (*mine, *beside) for step in each.steps})
+            first, second = ([(each, _differs(each, known)) for each in side if _came_far(each, known)] for side in (mine, beside))
+            yield first, second
+
+
 def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) -> Finding:
     group, members = diverged.group, [member for member, _, _ in diverged.harmed]
-    checklist, _ = explained(META, case, Comparison(group, members, diverged.fine, chance, CHANCE_MAX), now)
+    chance_max = UNTOLD_CHANCE_MAX if diverged.untold else CHANCE_MAX
+    checklist, _ = explained(META, case, Comparison(group, members, diverged.fine, chance, chance_max), now)
     pieces = cited(group, members)
     for _, _, shown in diverged.harmed[:CITED_MAX]:
         pieces += shown
     what = ", ".join(sorted({measure for _, measure, _ in diverged.harmed}))
-    return found(
+    loaded = f" or, {diverged.untold} of them, do not say what they loaded meanwhile," if diverged.untold else ""
+    loaded = f"that loaded what a foreign hand wrote{loaded}"
+    finding = found(
         META,
         case,
         group.writer,
         checklist,
         effect="learns_otherwise",
         anchor=case.anchor(group),
-        summary=f"{len(members)} of {diverged.exposed} attempts that loaded what a foreign hand wrote leave the band of their siblings "
+        summary=f"{len(members)} of {diverged.exposed} attempts {loaded} leave the band of their siblings "
         f"({what}), of which {diverged.others - len(diverged.fine)} in {diverged.others} do",
         cited=pieces,
         parts=(("not by chance", round(1 - chance, 4)), ("compared with its own configuration", 0.9)),
@@ -169,6 +239,9 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) ->
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
     )
+    if finding.actor and diverged.untold:
+        return msgspec.structs.replace(finding, actor="", actor_withheld="most of those that differ did not say what they loaded")
+    return finding
 
 
 def _differs(member: JobSummary, siblings: Siblings) -> tuple[str, tuple[Evidence, ...]] | None:

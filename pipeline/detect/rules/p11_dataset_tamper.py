@@ -4,12 +4,15 @@ In: all facts on one attempt, among them each read of a file below a dataset's r
 the window does, too; what publishes it is told as a save where that ran under the probe.
 
     read(a) by job 6 @10 ....... write by u099, day 40 ....... read(b) by job 7, day 41       a != b, u099 did not publish it
+
+Where a job says that it read still other bytes behind the write, or that it published these, the hit stays, below the gate: it may be so,
+and it may be what u099 printed.
 """
 
 from collections.abc import Iterator
 
 from pipeline.detect import benign, benign_artefacts
-from pipeline.detect.case import Case, Loaded, evidence
+from pipeline.detect.case import SAVES_MAX, Case, Loaded, evidence
 from pipeline.detect.detector import Meta, raised
 from pipeline.detect.writers import Accusation, accusation, writes_of
 from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event
@@ -19,7 +22,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p11_dataset_tamper",
-    version=2,
+    version=3,
     title="Shard of a dataset changed by somebody who did not publish it",
     subject="job",
     severity=Severity.HIGH,
@@ -34,14 +37,14 @@ META = Meta(
         benign.own_file,
         benign.saved_again,
         benign_artefacts.known_bytes,
+        benign_artefacts.loaded_since,
     ),
-    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "saved_again", "known_bytes"),
+    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "saved_again", "known_bytes", "loaded_since"),
     blind_spots=(
         "Shards that the probe does not hash: of an unknown suffix, or read through a stream.",
         "Samples that were bad when the dataset was published.",
         "An index or a mixture that names other shards: that is a job specification.",
         "A shard that nobody read under the probe in the 90 days before the write, and that was published without it.",
-        "Who prints behind the write, in a job of his own, that he read still other bytes, hides it: the losses remain (P10).",
     ),
     runbook="Compare the shard with its manifest, and list every job that read it since the write.",
     harms=frozenset({"read_tampered_dataset"}),
@@ -60,33 +63,34 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
 
 
 def _tampered(case: Case, loaded: Loaded, now: Watermarks) -> Finding | None:
-    before = _before(loaded)
-    if before is None:
-        return None
-    since = max(before.event_time, loaded.event.event_time - case.site.windows.dataset_window_seconds * 1000)
-    held = accusation(META.benign, case, writes_of(loaded, since), loaded.event.event_time, now)
-    if held is None or (_is_published(loaded) and not held.of_anothers_file):
-        return None
-    return _raised(case, loaded, before, held)
+    start = loaded.event.event_time - case.site.windows.dataset_window_seconds * 1000
+    for before in _before(loaded):
+        held = accusation(META.benign, case, writes_of(loaded, max(before.event_time, start)), loaded.event.event_time, now)
+        if held is not None and (held.of_anothers_file or not _is_published(loaded)):
+            return _raised(case, loaded, before, held)
+    return None
 
 
-def _before(loaded: Loaded) -> Event | None:
-    """The last read of other bytes, else how it was published with other ones."""
-    return loaded.other or (loaded.saves[0] if loaded.saves and not _is_published(loaded) else None)
+def _before(loaded: Loaded) -> Iterator[Event]:
+    """The last read of other bytes, that before the last foreign write, and how it was published with other ones."""
+    yield from (each for each in (loaded.other, loaded.untouched) if each is not None)
+    yield from [each for each in loaded.saves if isinstance(each.body, CheckpointSaved) and each.body.sha256 != loaded.sha256][:1]
 
 
 def _is_published(loaded: Loaded) -> bool:
     """Was it published with the bytes that were read, as the first that says so says?
 
     Whoever changed the shard can print later, in a job of his own, that he saved it; where nobody published it under the probe he is the
-    first.  So it counts only where the kernel does not say that he wrote what was another's.
+    first, and where as many say so as are told nobody knows the first.  So it counts only where the kernel does not say that he wrote what
+    was another's.
     """
-    published = loaded.saves[0].body if loaded.saves else None
+    published = loaded.saves[0].body if 0 < len(loaded.saves) < SAVES_MAX else None
     return isinstance(published, CheckpointSaved) and published.sha256 == loaded.sha256
 
 
 def _raised(case: Case, loaded: Loaded, before: Event, held: Accusation) -> Finding:
-    again = any(item.name == "known_bytes" and item.answer is Checked.NOT_CHECKED for item in held.checklist)
+    doubted = {item.name for item in held.checklist if item.answer is Checked.NOT_CHECKED}
+    again, doubt = "known_bytes" in doubted, bool(doubted & {"known_bytes", "loaded_since"})
     sha256 = getattr(before.body, "sha256", "")
     did = "published" if isinstance(before.body, CheckpointSaved) else "read"
     cited = [*evidence("before", before, f"job {before.job} {did} sha256 {sha256[:16]}…"), *held.cited()]
@@ -101,8 +105,8 @@ def _raised(case: Case, loaded: Loaded, before: Event, held: Accusation) -> Find
         summary=f"job {case.attempt.job} read {loaded.path} with other bytes than before; it was written in between"
         + (", and its bytes are older ones that came again" if again else ""),
         cited=cited,
-        parts=(("bytes differ", 0.5 if again else 0.98), ("a foreign write lies between", held.strength)),
+        parts=(("bytes differ", 0.5 if doubt else 0.98), ("a foreign write lies between", held.strength)),
         closes_at=loaded.event.event_time + case.site.grace_ms,
-        severity=Severity.MEDIUM if again else None,
+        severity=Severity.MEDIUM if doubt else None,
         several_actors=held.several,
     )

@@ -1,4 +1,4 @@
-"""P13: one account's jobs filled the queue, did no work, and others' jobs were preempted for them.
+"""P13: one account's jobs filled the queue, did no work, and others' jobs were preempted for them, or waited.
 
 In: the jobs of one account, which of them wrote steps of training, and whom they displaced.  Out: one finding for each UTC day, about the
 queue: the account would be a name.  Only all
@@ -7,12 +7,15 @@ at work although the account's other jobs are seen at work.  Sweeps, rushes and 
 
     submitted   40 jobs in 20 minutes, by an account whose busiest hour had 6
     displaced   9 attempts of 4 others, each followed within two minutes by one of the 40 on the same host
+    or          7 of 4 others, that had waited for 45 minutes and more, each begun on the same host within two minutes behind one of the 40
     steps       none of the 40; 31 of the 33 jobs before them
+
+Who only waits may do so for reasons of his own: several people must, and the finding weighs less.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import accumulate
+from itertools import chain
 
 import msgspec
 
@@ -20,7 +23,7 @@ from pipeline.detect.benign import Suspicion
 from pipeline.detect.benign_people import service_account, written_agreement
 from pipeline.detect.case import evidence
 from pipeline.detect.detector import CITED_MAX, Meta, explained, raised
-from pipeline.detect.subjects import IdentityCase, Run
+from pipeline.detect.subjects import IdentityCase, Run, felt_at
 from pipeline.model.finding import Checked, Explanation, Finding, Severity, Subject
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
@@ -35,7 +38,11 @@ class Burst(msgspec.Struct, frozen=True):
     """Jobs that were submitted within one span, and whom they displaced."""
 
     runs: tuple[Run, ...]
-    displaced: tuple[Displaced, ...]
+    displaced: tuple[Displaced, ...]  # each victim once: preempted, or else kept waiting
+
+    @property
+    def preempted(self) -> tuple[Displaced, ...]:
+        return tuple(each for each in self.displaced if not each.waited)
 
 
 def evaluation(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
@@ -78,7 +85,7 @@ def usual_for_the_account(case: IdentityCase, suspicion: Suspicion, now: Waterma
 
 META = Meta(
     id="p13_queue_flooding",
-    version=2,
+    version=3,
     title="Queue flooded with jobs that hold GPUs and do no work",
     subject="identity",
     severity=Severity.MEDIUM,
@@ -88,7 +95,7 @@ META = Meta(
     benign=(service_account, written_agreement, evaluation, at_work, usual_for_the_account),
     required=("service_account", "evaluation", "at_work", "usual_for_the_account"),
     blind_spots=(
-        "Jobs that wait longer, but are not preempted, leave no record of for whom.",
+        "Jobs that wait less than 45 minutes, begin elsewhere than where the flood ends, or are taken back before they begin.",
         "A flood that prints false steps of training looks like work; only the GPUs' own counters would tell.",
         "Several accounts that share a flood each stay below the thresholds.",
     ),
@@ -99,15 +106,15 @@ META = Meta(
 def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
     """One finding for each day: its greatest burst that displaced others."""
     for burst in _bursts(case):
-        first, last = burst.runs[0], burst.displaced[-1]
-        suspicion = Suspicion(case.valid_at(first.submit), first.event, last.event.event_time)
+        first, last, preempted = burst.runs[0], max(map(felt_at, burst.displaced)), burst.preempted
+        suspicion = Suspicion(case.valid_at(first.submit), first.event, last)
         checklist, harmless = explained(META, case, suspicion, now)
         if harmless:
             continue
         cited = [item for run in burst.runs[:CITED_MAX] for item in evidence("cause", run.event, f"job {run.record.job} of the burst")]
         for each in burst.displaced[:CITED_MAX]:
-            cited += evidence("effect", each.event, f"job {each.victim.job} preempted")
-        others = len({each.victim_uid for each in burst.displaced})
+            waited = f"began behind one of them, having waited {(each.victim.start - each.victim.submit) // 60_000} minutes"
+            cited += evidence("effect", each.event, f"job {each.victim.job} {waited if each.waited else 'preempted'}")
         yield raised(
             META,
             case,
@@ -116,11 +123,21 @@ def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             effect="queue_flooded",
             about=Subject("cohort", case.cluster, f"queue/{_queue(burst.runs)}"),
             anchor=case.site.directory.label("flood", case.name, str(first.submit // DAY_MS)),
-            summary=f"{len(burst.runs)} jobs within the span; {len(burst.displaced)} attempts of {others} others preempted for them",
+            summary=f"{len(burst.runs)} jobs within the span; {_told(burst)}",
             cited=cited,
             parts=(("others' attempts made room for these jobs", 0.9), ("far more jobs than usual", 0.8)),
-            closes_at=last.event.event_time + DAY_MS + case.site.grace_ms,
+            closes_at=last + DAY_MS + case.site.grace_ms,
+            severity=None if len(preempted) >= case.site.windows.flood_victims_min else Severity.LOW,
         )
+
+
+def _told(burst: Burst) -> str:
+    """What others felt of it."""
+    preempted = burst.preempted
+    waited = [each for each in burst.displaced if each.waited]
+    said = [f"{len(preempted)} attempts of {len({each.victim_uid for each in preempted})} others preempted for them"] if preempted else []
+    said += [f"{len(waited)} of {len({each.victim_uid for each in waited})} others kept waiting"] if waited else []
+    return ", ".join(said)
 
 
 def _queue(runs: Sequence[Run]) -> str:
@@ -147,23 +164,33 @@ def _with_displaced(case: IdentityCase, runs: Sequence[Run]) -> Burst:
 
 def _bursts(case: IdentityCase) -> Iterator[Burst]:
     """The greatest bursts that displaced enough others and share no job; one for each UTC day."""
-    windows, ordered = case.site.windows, _by_submit(case.runs)
-    made_room: dict[Attempt, int] = {}
-    for each in case.displaced:
-        made_room[each.by] = made_room.get(each.by, 0) + 1
-    until = [0, *accumulate(made_room.get(_attempt(case, run), 0) for run in ordered)]  # of the jobs up to each
+    ordered = _by_submit(case.runs)
     found: dict[int, tuple[int, int]] = {}
-    spans = _spans(ordered, windows.flood_window_seconds * 1000)
-    for start, end in sorted(spans, key=lambda span: (span[0] - span[1], span[0])):
-        if end - start < windows.flood_jobs_min:
-            break
-        day, enough = ordered[start].submit // DAY_MS, until[end] - until[start] >= windows.flood_victims_min
-        if enough and day not in found and not any(start < other[1] and other[0] < end for other in found.values()):
+    for start, end in sorted(_harmful(case, ordered), key=lambda span: (span[0] - span[1], span[0])):
+        day = ordered[start].submit // DAY_MS
+        if day not in found and not any(start < other[1] and other[0] < end for other in found.values()):
             found[day] = (start, end)
     for day in sorted(found):
-        burst = _with_displaced(case, ordered[slice(*found[day])])
-        if len(burst.displaced) >= windows.flood_victims_min:
-            yield burst
+        yield _with_displaced(case, ordered[slice(*found[day])])
+
+
+def _harmful(case: IdentityCase, ordered: Sequence[Run]) -> Iterator[tuple[int, int]]:
+    """Spans of enough jobs for which enough were preempted; or enough, of as many people, preempted or kept waiting."""
+    windows, by = case.site.windows, defaultdict[Attempt, list[Displaced]](list)
+    for each in case.displaced:
+        by[each.by].append(each)
+    felt = [by.get(_attempt(case, run), []) for run in ordered]
+    preempted, owners, taken, least = Counter[Attempt](), Counter[int | None](), 0, windows.flood_victims_min
+    for start, end in _spans(ordered, windows.flood_window_seconds * 1000):
+        for each in chain.from_iterable(felt[taken:end]):
+            preempted[each.victim] += not each.waited
+            owners[each.victim_uid] += 1
+        taken = end
+        if end - start >= windows.flood_jobs_min and max(len(+preempted), len(+owners)) >= least:
+            yield start, end
+        for each in felt[start]:
+            preempted[each.victim] -= not each.waited
+            owners[each.victim_uid] -= 1
 
 
 def _spans(ordered: Sequence[Run], window: int) -> Iterator[tuple[int, int]]:

@@ -7,7 +7,8 @@ this node, the hit stays below the gate, since nodes are slow for many reasons (
     sudo nvidia-smi -lgc 510    |@97
     steps of job 7, u012        2.1 2.0 2.1 | 4.0 4.1 4.0     1.9 times slower: an effect
 
-A job that began behind the act shows it when the same hand undoes it: it gets as much quicker.
+A job that began minutes before the act tells little of how fast it was: then all the steps of an hour behind it must be as much slower.
+One that began behind the act shows it when the same hand undoes it: it gets as much quicker.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,7 @@ def steps_as_before(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Ex
 
 META = Meta(
     id="p14_node_degraded",
-    version=2,
+    version=3,
     title="Node slowed by a person while others' jobs ran on it",
     subject="host",
     severity=Severity.HIGH,
@@ -65,10 +66,12 @@ META = Meta(
         "A neighbour's job that makes load through its own programs is no command of a person.",
         "Root without a login looks like the system: a job of cron, a service that was made for it.",
         "Storage and switches are slowed elsewhere than on the node.",
+        "A job that had not written a step before, and ends before it is undone: its owner's other jobs are not known here.",
     ),
     runbook="Ask the node for its clocks, power limits and queues (nvidia-smi -q, tc qdisc show), and reset them; then ask the actor why.",
 )
 STEPS_MIN = 3  # on either side
+MANY_MIN = 6  # behind the act, where fewer are known before it
 SAME_ACT_MS = 600_000  # what sudo, the audit and the shell tell of one command
 
 
@@ -110,10 +113,17 @@ def shift_of(case: HostCase, held: Held, at: int) -> tuple[Event, float, Event] 
     window = case.site.windows.degrade_window_seconds * 1000
     before = case.steps(held.attempt, at - window, at - 1)
     after = case.steps(held.attempt, at, at + window)
-    if len(before) < STEPS_MIN or len(after) < STEPS_MIN:
+    if len(after) < STEPS_MIN or (len(before) < STEPS_MIN and not _is_clear(before, after, case.site.windows.degrade_ratio_min)):
         return None
     ratio = median(took for _, took in after) / median(took for _, took in before)
     return before[-1][0], ratio, after[0][0]
+
+
+def _is_clear(before: Sequence[tuple[Event, float]], after: Sequence[tuple[Event, float]], ratio_min: float) -> bool:
+    """Are all steps behind the act, but the one that may have begun before it, slower by so much than all that are known before?"""
+    if not before or len(after) < MANY_MIN:
+        return False
+    return min(took for _, took in after[1:]) >= ratio_min * max(took for _, took in before)
 
 
 def _shifts(case: HostCase, suspicion: Suspicion) -> list[tuple[Event, float, Event]]:

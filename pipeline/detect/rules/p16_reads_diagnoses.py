@@ -8,7 +8,7 @@ to what one owns or may write do not count, and one round proves nothing.
     team    read  read  read  read  read  read  read                                1 of 41 reads      chance 4e-9 if all were alike
 
 The chance is the hypergeometric tail (Fisher's exact test, one-sided) over all reads of the team, corrected for the number of members who
-read often enough to be asked about: a look is wrong about at most one team in 10,000, and a team is looked at with each reading.
+read often enough to be asked about: a look is wrong about at most one team in 1,000, and a team is looked at with each reading.
 Others who stand out as well are no measure of what is usual, while they are few.
 """
 
@@ -91,7 +91,7 @@ def as_the_team_does(case: IdentityCase, suspicion: Suspicion, now: Watermarks) 
 
 META = Meta(
     id="p16_reads_diagnoses",
-    version=3,
+    version=4,
     title="Diagnoses read, and others' artefacts changed behind them, in rounds",
     subject="identity",
     severity=Severity.MEDIUM,

@@ -270,6 +270,19 @@ HISTORIES: dict[str, tuple[list[Event], list[tuple[str, str]]]] = {
     "other compiled bytes than before": ([imported(10, job="6", cached="1"), imported(90, cached="2")], [OTHER_BYTES]),
     "other bytes than later": ([imported(90), imported(95, "b", job="6")], []),
     "other bytes long before": ([imported(-8 * DAY, job="6"), imported(90, "b")], []),
+    "other bytes long before, and a write since": (
+        [imported(-60 * DAY, job="6"), changed(40), imported(90, "b")], [OTHER_BYTES, BY_COLLEAGUE],
+    ),
+    "other bytes long before, and the same before the write": (
+        [imported(-60 * DAY, job="6"), imported(10, "b", job="8"), changed(40), imported(90, "b")], [BY_COLLEAGUE],
+    ),
+    "the same bytes behind others and before the write": (
+        [imported(10, job="6"), imported(20, "b", job="8"), changed(40), imported(90, "b")], [BY_COLLEAGUE],
+    ),
+    "a write behind others, the same bytes, and another write": (
+        [imported(10, job="6"), changed(15), imported(20, "b", job="8"), changed(40), imported(90, "b")],
+        [OTHER_BYTES, BY_COLLEAGUE, BY_COLLEAGUE],
+    ),
     "a write by who may not": ([changed(40), imported(90)], [BY_COLLEAGUE]),
     "a write by who may": ([changed(40, WRITER), imported(90)], []),
     "a write behind the import": ([imported(90), changed(95)], []),

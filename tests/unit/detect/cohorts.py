@@ -77,6 +77,25 @@ def ended(number: int, *, bad: bool, exposed: bool | Sequence[Exposure] = False,
     return member(number, exposed=exposed, **{**how, **changes})
 
 
+def own(members: Sequence[JobSummary]) -> list[JobSummary]:
+    """The same members; no record says that the file was anybody's but the writer's."""
+    exposures = (tuple(msgspec.structs.replace(mine, own=True) for mine in each.exposures) for each in members)
+    return [msgspec.structs.replace(each, exposures=mine) for each, mine in zip(members, exposures, strict=True)]
+
+
+def beside(members: Iterable[JobSummary], writer: str = "u088") -> list[JobSummary]:
+    """The same, that loaded what another had written as well."""
+    return [
+        msgspec.structs.replace(each, exposures=(*each.exposures, exposure(each.attempt.job, writer=writer, path="/shared/b.py")))
+        for each in members
+    ]
+
+
+def told(members: Iterable[JobSummary], **changes: Any) -> list[JobSummary]:
+    """The same with other words on how they went."""
+    return [msgspec.structs.replace(each, **changes) for each in members]
+
+
 def judge(detector: str, members: Iterable[JobSummary], kind: str = "configuration") -> list[Finding]:
     """What a detector says of a cohort."""
     (found,) = [each for each in registry("cohort") if each.meta.id == detector]

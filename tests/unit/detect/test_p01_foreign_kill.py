@@ -12,6 +12,8 @@ from typing import NamedTuple
 
 import pytest
 
+from pipeline.detect import detector
+from pipeline.detect.benign import Suspicion, launcher_cleanup
 from pipeline.detect.detector import registry
 from pipeline.model.finding import Checked, Finding
 from pipeline.model.source import Source
@@ -180,6 +182,14 @@ NOT_HARMLESS = [
 def test_what_only_looks_like_an_explanation_acquits_nobody(row: Row) -> None:
     """An explanation must come first, be the right one, and have had an effect."""
     assert len(judge(*row.events)) == row.findings
+
+
+def test_the_launchers_own_signals_are_told_from_others() -> None:
+    """Its TERM to the other ranks carries the owner's uid: the rule suspects nobody of it, and the explanation would clear it."""
+    term = kill(97, uid=OWNER, auid=None, signal=15)
+    ended = build.case(term, rank_failed(98, signal=15), job_end(100, derived_signal=15))
+    (said,) = detector.answered((launcher_cleanup,), ended, Suspicion(None, term, build.ms(98)), build.now())
+    assert (said.answer, said.by) == (Checked.CONFIRMED, term.id)
 
 
 def test_an_admin_under_a_ticket_is_acquitted() -> None:

@@ -92,8 +92,8 @@ BOUNDARY = [
     Row("a moment behind the other import", [BEFORE, changed(10.001), imported(90)], 1),
     Row("at its very moment the bytes were already there", [BEFORE, changed(10), imported(90)], 0),
     Row("the moment of the import is still before it", [BEFORE, changed(90), imported(90)], 1),
-    Row("a week behind the other import", [imported(90 - 7 * DAY, "a", job="6"), changed(40), imported(90)], 1),
-    Row("longer ago nobody knows what was there", [imported(89.999 - 7 * DAY, "a", job="6"), changed(40), imported(90)], 0),
+    Row("three months behind the other import", [imported(90 - 90 * DAY, "a", job="6"), changed(40), imported(90)], 1),
+    Row("longer ago nobody knows what was there", [imported(89.999 - 90 * DAY, "a", job="6"), changed(40), imported(90)], 0),
 ]
 JIT = "/ckpt/env/.triton/cache/kernel.py"
 HARMLESS = [
@@ -178,6 +178,32 @@ def test_bytes_that_a_foreign_hand_had_written_before_are_not_known() -> None:
     (finding,) = judge(BEFORE, changed(40), imported(50, job="8"), changed(60), imported(70, "a", job="9"), changed(80), imported(90))
     assert answer(finding, "known_bytes").answer is Checked.EXCLUDED
     assert (finding.effect, finding.actor) == ("imported_tampered_module", "u099")
+
+
+PRINTED = imported(50, "c", job="66")
+PRINTS: dict[str, tuple[list[Event], int]] = {
+    "still other bytes, behind the write": ([*STORY, PRINTED], 1),
+    "of several writes behind the last": ([*STORY, changed(45), PRINTED], 1),
+    "and others have the altered ones before": ([BEFORE, changed(40), imported(45, job="8"), PRINTED, imported(90)], 1),
+    "by several jobs, over and over": ([*STORY, *(imported(50 + at, "cd"[at % 2], job=f"{60 + at % 3}") for at in range(12))], 1),
+    "but the maintainer wrote last": ([*STORY, PRINTED, changed(60, WRITER)], 0),
+    "but these bytes were there before the write": ([BEFORE, imported(20, job="8"), changed(40), PRINTED, imported(90)], 0),
+    "of what nobody had imported before": ([changed(40), PRINTED, imported(90)], 0),
+}
+
+
+@pytest.mark.parametrize(("events", "findings"), PRINTS.values(), ids=PRINTS)
+def test_other_bytes_that_a_job_says_it_imported_since_lower_the_hit(events: list[Event], findings: int) -> None:
+    """By loaded_since: it may be what the writer printed in a job of his own.  In every order of arrival."""
+    found = judge(*events)
+    assert len(found) == findings
+    for finding in found:
+        assert (finding.effect, finding.severity, finding.alert, finding.actor) == (
+            "imported_tampered_module", Severity.MEDIUM, False, "",
+        )  # fmt: skip
+        assert answer(finding, "loaded_since").answer is Checked.NOT_CHECKED
+    for order in list(permutations(events[:6]))[::23]:
+        assert [canonical(each) for each in judge(*order, *events[6:])] == [canonical(each) for each in found]
 
 
 def test_without_the_scheduler_the_owner_is_not_known() -> None:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
+from pipeline.detect.case import SAVES_MAX
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding, Severity
 from tests import build
@@ -135,6 +136,35 @@ def test_saved_again_by_another_job_lowers_the_hit_and_does_not_end_it(forged: l
     assert (finding.alert, finding.actor) == (False, "")
     assert answer(finding, "saved_again").answer is Checked.NOT_CHECKED
     assert {item.role for item in finding.evidence} == {"saved", "saved again", "written", "loaded"}
+
+
+MANY: dict[str, list[Event]] = {
+    "with the loaded bytes, behind the write": [save(50 + at, "b", job=f"{60 + at}") for at in range(SAVES_MAX)],
+    "with any bytes, behind the write": [save(50 + at, "cdef"[at % 4], job=f"{60 + at}") for at in range(SAVES_MAX)],
+    "with the loaded bytes, before the write": [save(20 + at, "b", job=f"{60 + at}") for at in range(SAVES_MAX)],
+    "under the writer's uid": [save(20 + 3 * at, "b", job=f"{60 + at}", uid=COLLEAGUE) for at in range(3 * SAVES_MAX)],
+}
+
+
+@pytest.mark.parametrize("forged", MANY.values(), ids=MANY)
+def test_many_jobs_that_say_they_saved_it_hide_nothing(forged: list[Event]) -> None:
+    """Of more than are told of nobody knows the first, and one needs no more jobs than that to print so."""
+    (finding,) = judge(save(10), write(40, file_uid=None), load(90), *forged)
+    assert (finding.effect, finding.alert, finding.actor) == ("loaded_resaved_checkpoint", False, "")
+    assert {item.role for item in finding.evidence} == {"saved again", "written", "loaded"}
+    assert answer(finding, "saver").answer is not Checked.CONFIRMED
+
+
+def test_many_jobs_that_saved_it_accuse_nobody() -> None:
+    """Whoever wrote last may write there, or nobody wrote; what the loading job saved itself is believed."""
+    many = [save(20 + at, "b", job=f"{60 + at}") for at in range(SAVES_MAX)]
+    assert (
+        judge(*many, load(90))
+        == judge(*many, write(40), write(50, OWNER), load(90))
+        == judge(*many, write(10), write(85, WRITER), load(90))
+        == []
+    )
+    assert judge(*many, write(40), save(80, "b"), load(90)) == []
 
 
 def test_saved_again_by_the_loading_job_is_believed() -> None:

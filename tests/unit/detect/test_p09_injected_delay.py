@@ -9,7 +9,7 @@ import pytest
 from pipeline.model.finding import UNPROVEN, Checked
 from pipeline.model.summary import Exposure, JobSummary
 from tests.build import answer
-from tests.unit.detect.cohorts import WRITER, exposure, judge, paced
+from tests.unit.detect.cohorts import WRITER, exposure, judge, own, paced, told
 
 ID = "p09_injected_delay"
 
@@ -119,6 +119,7 @@ SILENT = [
     Row("written longer ago than the window", [*without(40, 41, 42, 47, 48, 49), *slowed(43, 44, 45)]),
 ]
 BOUNDARY = [
+    (Row("nothing shows that the file was anybody else's", [*without(0, 1, 2, 7, 8, 9), *own(slowed(3, 4, 5))]), "own_files"),
     (Row("three against three may be chance", [*without(0, 1, 7), *slowed(3, 4, 5)]), "by_chance"),
     (Row("some of them are quick", [*without(0, 1, 2, 7, 8), *slowed(3, 4, 5), paced(6, 1015, exposed=True)]), "by_chance"),
     (Row("nobody without the bytes ran since", [*without(-6, -5, -4, -3, -2, -1), *slowed(3, 4, 5)]), "changed_for_all"),
@@ -175,6 +176,14 @@ def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
 def test_order_does_not_matter(row: Row) -> None:
     """The same members, the same finding."""
     assert judge(ID, row.members) == judge(ID, list(reversed(row.members)))
+
+
+def test_ends_that_a_record_explains_are_told() -> None:
+    """hardware_ends: a doubt beside the others, which the gate does not need, since slow steps came before the end."""
+    members = told(slowed(3, 4, 5), cause="hardware", state="FAILED")
+    (finding,) = judge(ID, [*without(0, 1, 2, 7, 8, 9), *members])
+    said = answer(finding, "hardware_ends")
+    assert (said.answer, said.note) == (Checked.NOT_CHECKED, "some ended by hardware")
 
 
 def test_two_writers_are_two_findings() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pipeline.model.finding import Checked
 from pipeline.model.summary import JobSummary
 from tests.build import answer
-from tests.unit.detect.cohorts import T0, WRITER, cited, judge, learned
+from tests.unit.detect.cohorts import T0, WRITER, beside, cited, judge, learned, own, told
 
 ID = "p10_convergence_sabotage"
 
@@ -116,6 +116,8 @@ SILENT = [
     Row("most that loaded it are fine", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4), *harmed(10, 11, 12, by=0.0)]),
 ]  # fmt: skip
 BOUNDARY = [
+    (Row("nothing shows that the file was anybody else's", [*well(0, 1, 2, 7, 8, 9), *own(harmed(3, 4, 5))]), "own_files"),
+    (Row("all on one node", [*well(0, 1, 2, 7, 8, 9), *told(harmed(3, 4, 5), nodes=("gpu-900",))]), "machines"),
     (Row("two against three may be chance", [*well(0, 1, 7), *harmed(3, 4)]), "by_chance"),
     (Row("nobody without the bytes ran since", [*well(-6, -5, -4, -3, -2, -1), *harmed(3, 4, 5)]), "changed_for_all"),
     (Row("a library grew worse for all", [*well(-9, -8, -7, -6, -5, -4), *harmed(1, 2, 3, 4)]), "changed_for_all"),
@@ -127,6 +129,49 @@ HARMLESS = [
     ]),
     Row("by_chance: two of two, but hardly any sibling", [*well(0, 1, 2), *harmed(3, 4)]),
 ]  # fmt: skip
+
+
+def silent(*numbers: int, by: float = 0.15) -> list[JobSummary]:
+    """The same without a word on what they load."""
+    return [msgspec.structs.replace(each, exposures=(), loads_told=False) for each in harmed(*numbers, by=by)]
+
+
+def by_another(*numbers: int, by: float = 0.0) -> list[JobSummary]:
+    """Members that loaded what a third hand had written."""
+    return [
+        msgspec.structs.replace(each, exposures=tuple(msgspec.structs.replace(mine, writer="u098", path="/x") for mine in each.exposures))
+        for each in harmed(*numbers, by=by)
+    ]
+
+
+MANY, ONE = well(*range(-30, 0), 7, 8), harmed(9)
+MEANWHILE = [
+    Row("four differ that say nothing, of five", [*MANY, *ONE, *silent(3, 4, 5, 6), *silent(2, by=0.0)]),
+    Row("and what another hand wrote is known to do no harm", [*MANY, *ONE, *silent(3, 4, 5, 6), *by_another(0, 1, 2)]),
+]
+NO_WORD = [
+    Row("two that say nothing", [*MANY, *ONE, *silent(3, 4)]),
+    Row("most that say nothing are fine", [*MANY, *ONE, *silent(3, 4, 5), *silent(0, 1, 2, 6, by=0.0)]),
+    Row("they differed before the write", [*MANY, *ONE, *silent(-35, -34, -33, -32)]),
+    Row("they differ long behind the last load", [*MANY, *ONE, *silent(14, 15, 16, 17)]),
+    Row("the one that loaded it is fine", [*MANY, *harmed(9, by=0.0), *silent(3, 4, 5, 6)]),
+    Row("another hand's bytes lie there, of which little is known", [*MANY, *ONE, *silent(3, 4, 5, 6), *by_another(1, 2)]),
+    Row("another hand's bytes lie there, which do harm", [*MANY, *ONE, *silent(3, 4, 5, 6), *by_another(0, 1, 2, by=0.15)]),
+]
+
+
+@pytest.mark.parametrize("row", MEANWHILE, ids=lambda row: row.name)
+def test_one_that_loaded_it_and_many_that_do_not_say(row: Row) -> None:
+    """An alert that names nobody and says what most of it rests on."""
+    (finding,) = (each for each in judge(ID, row.members) if each.suspect == WRITER)
+    assert finding.alert, finding.gate
+    assert (finding.actor, "do not say" in finding.summary, "did not say" in finding.actor_withheld) == ("", True, True)
+
+
+@pytest.mark.parametrize("row", NO_WORD, ids=lambda row: row.name)
+def test_those_that_do_not_say_accuse_nobody_alone(row: Row) -> None:
+    """Too few, at another time, or for another reason."""
+    assert not any(finding.alert for finding in judge(ID, row.members) if finding.suspect == WRITER)
 
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
@@ -166,3 +211,17 @@ def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
 def test_order_does_not_matter(row: Row) -> None:
     """The same members, the same finding."""
     assert judge(ID, row.members) == judge(ID, list(reversed(row.members)))
+
+
+def test_ends_that_a_record_explains_are_told() -> None:
+    """hardware_ends: a doubt beside the others, which the gate does not need, since the losses came before the end."""
+    (finding,) = judge(ID, [*well(0, 1, 2, 7, 8, 9), *told(harmed(3, 4, 5), cause="hardware", state="FAILED")])
+    said = answer(finding, "hardware_ends")
+    assert (said.answer, said.note) == (Checked.NOT_CHECKED, "some ended by hardware")
+
+
+def test_who_wrote_beside_the_harm_is_a_doubt() -> None:
+    """other_writers: either may have done it."""
+    found = judge(ID, [*well(0, 1, 2, 7, 8, 9), *beside(harmed(3, 4, 5))])
+    assert [finding.suspect for finding in found] == ["u088", WRITER]
+    assert [(finding.alert, answer(finding, "other_writers").answer) for finding in found] == [(False, Checked.NOT_CHECKED)] * 2

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
+from pipeline.detect.case import SAVES_MAX
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding, Severity, canonical
 from tests import build
@@ -106,10 +108,13 @@ NOT_HARMLESS = [
 ]
 
 
-def test_who_prints_that_he_published_it_stays_in_the_case_file() -> None:
+@pytest.mark.parametrize("at", [5, 50])
+def test_who_prints_that_he_published_it_stays_in_the_case_file(at: float) -> None:
     """Nobody published the shard under the probe, so that he is the first to say so; the kernel says whose it was."""
-    (finding,) = judge(BEFORE, published(5, "b", job="666"), changed(40), read(90))
-    assert (finding.alert, finding.actor, answer(finding, "saved_again").answer) == (False, "", Checked.NOT_CHECKED)
+    story = [BEFORE, published(at, "b", job="666"), changed(40), read(90)]
+    for order in permutations(story):
+        (finding,) = judge(*order)
+        assert (finding.alert, finding.actor, answer(finding, "saved_again").answer) == (False, "", Checked.NOT_CHECKED)
 
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
@@ -163,6 +168,36 @@ def test_a_forged_save_neither_acquits_nor_accuses() -> None:
     (finding,) = judge(published(5), changed(40), published(50, "b", job="66"), read(90))
     assert answer(finding, "saved_again").answer is Checked.NOT_CHECKED
     assert (finding.alert, finding.actor) == (False, "")
+
+
+PRINTED = read(50, "c", "66")
+MANY = [published(50 + at, "b", job=f"{60 + at}") for at in range(SAVES_MAX)]
+PRINTS: dict[str, tuple[list[Event], int]] = {
+    "that it read still other bytes": ([*STORY, PRINTED], 1),
+    "so, of what was published only": ([published(5), changed(40), PRINTED, read(90)], 1),
+    "so, and the publisher wrote last": ([*STORY, PRINTED, changed(60, WRITER)], 0),
+    "so, and nobody knows what was there": ([changed(40), PRINTED, read(90)], 0),
+    "so, and others had written it before": ([published(5), changed(40), changed(45, OWNER), PRINTED, read(90)], 0),
+}
+
+
+@pytest.mark.parametrize(("events", "findings"), PRINTS.values(), ids=PRINTS)
+def test_other_bytes_that_a_job_says_it_read_since_lower_the_hit(events: list[Event], findings: int) -> None:
+    """By loaded_since: it may be what the writer printed in a job of his own.  In every order of arrival."""
+    found = judge(*events)
+    assert len(found) == findings
+    for finding in found:
+        assert (finding.effect, finding.alert, finding.actor) == ("read_tampered_dataset", False, "")
+        assert answer(finding, "loaded_since").answer is Checked.NOT_CHECKED
+    for order in list(permutations(events))[::5]:
+        assert [canonical(each) for each in judge(*order)] == [canonical(each) for each in found]
+
+
+@pytest.mark.parametrize("many", [MANY, [msgspec.structs.replace(each, event_time=each.event_time - 30_000) for each in MANY]])
+def test_many_jobs_that_say_they_published_it_hide_nothing(many: list[Event]) -> None:
+    """By saved_again: of more than are told of nobody knows the first, and one needs no more jobs than that to say so."""
+    (finding,) = judge(BEFORE, published(5), changed(40, file_uid=COLLEAGUE), *many, read(90))
+    assert (finding.alert, answer(finding, "saved_again").answer) == (False, Checked.NOT_CHECKED)
 
 
 def test_bytes_that_come_again_accuse_nobody() -> None:

@@ -2,7 +2,7 @@
 
 # one hour; twenty jobs, twice the busiest hour before, three victims
 #
-#   jobs   . . . . (12 in a month, all at work)   |25 in half a minute| 4 preempted for them
+#   jobs   . . . . (12 in a month, all at work)   |25 in half a minute| 4 preempted for them, or 3 of others wait until they end
 """
 
 from collections.abc import Sequence
@@ -11,11 +11,11 @@ from typing import NamedTuple
 import pytest
 
 from pipeline.model.events import Event
-from pipeline.model.finding import Checked, Finding
+from pipeline.model.finding import Checked, Finding, Severity
 from pipeline.model.told import Displaced, Worked
 from pipeline.settings import Role
 from tests import build
-from tests.build import DAY
+from tests.build import COLLEAGUE, DAY, OTHER
 from tests.build_subjects import HOUR, flood, judge_identity, run, site, usual, worked
 
 ID = "p13_queue_flooding"
@@ -26,6 +26,17 @@ Told = Event | Displaced | Worked
 def sweep(share: int) -> list[Told]:
     """The same jobs, of which so many train."""
     return [*flood(), *(worked(AT + number, AT + 100 + number, str(9000 + number)) for number in range(share))]
+
+
+def waiters(*people: int) -> list[Told]:
+    """Attempts that had waited for an hour when they began behind one of the jobs."""
+    told: list[Told] = []
+    for number, uid in enumerate(people):
+        began, submit = AT + 3 * HOUR, AT + 2 * HOUR
+        record = run(submit, began, job=str(700 + number), owner=uid)
+        by = build.attempt(str(9000 + number), AT + 100 + number, AT + number)
+        told.append(Displaced(build.attempt(str(700 + number), began, submit), uid, by, record, waited=True))
+    return told
 
 
 class Row(NamedTuple):
@@ -40,8 +51,18 @@ FIRING = [
     Row("many more", [*usual(), *flood(60, 20)]),
     Row("a few of them print steps", [*usual(), *sweep(4)]),
 ]
+WAITED = [
+    Row("three people wait behind them", [*usual(), *flood(victims=0), *waiters(COLLEAGUE, OTHER, 5070)]),
+    Row("two are preempted, a third waits", [*usual(), *flood(victims=2), *waiters(OTHER, 5070)]),
+]
 SILENT = [
     Row("what it usually does", usual()),
+    Row("two people wait behind them, one of them often", [*usual(), *flood(victims=0), *waiters(COLLEAGUE, OTHER, OTHER, OTHER)]),
+    Row(
+        "three wait behind a sweep",
+        [*usual(), *(each for each in sweep(25) if not isinstance(each, Displaced)), *waiters(COLLEAGUE, OTHER, 5070)],
+    ),
+    Row("three wait behind jobs as many as ever", [*usual(), *waiters(COLLEAGUE, OTHER, 5070)]),
     Row("a burst that displaces nobody: a deadline rush in an idle cluster", [*usual(), *flood(victims=0)]),
     Row("a reservation that waits", [*usual(), *[run(AT + number, job=str(number)) for number in range(40)]]),
     Row("one large job that crashes and comes again", [*usual(), *[run(AT, AT + 60 * n, AT + 60 * n + 9, job="77") for n in range(1, 50)]]),
@@ -66,6 +87,15 @@ def test_fires(row: Row) -> None:
     (finding,) = judge_identity(ID, "u012", *row.told)
     assert (finding.effect, finding.alert, finding.subject.name, finding.owner) == ("queue_flooded", True, "queue/", "")
     assert {item.role for item in finding.evidence} == {"cause", "effect"}
+
+
+@pytest.mark.parametrize("row", WAITED, ids=lambda row: row.name)
+def test_who_only_waits_counts_when_several_people_do(row: Row) -> None:
+    """It is an alert, and weighs less; the finding says who waited for how long, and cites it."""
+    (finding,) = judge_identity(ID, "u012", *row.told)
+    assert (finding.alert, finding.severity, finding.actor) == (True, Severity.LOW, "")
+    assert "kept waiting" in finding.summary
+    assert any("waited 60 minutes" in item.summary for item in finding.evidence)
 
 
 @pytest.mark.parametrize("row", [*SILENT, *BOUNDARY, *HARMLESS], ids=lambda row: row.name)

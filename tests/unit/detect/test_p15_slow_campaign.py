@@ -9,7 +9,7 @@ import pytest
 from pipeline.model.finding import Checked
 from pipeline.model.summary import JobSummary
 from tests.build import answer
-from tests.unit.detect.cohorts import WRITER, ended, exposure, judge
+from tests.unit.detect.cohorts import WRITER, beside, ended, exposure, judge, own
 
 ID = "p15_slow_campaign"
 
@@ -37,6 +37,8 @@ FIRING = [
         *others(), *campaign("xxxxxxxx"), *(ended(2 * number + 2, bad=True, loads_told=False) for number in range(5)),
     ]),
     Row("all end badly", [*others(), *campaign("xxxxxxxx")]),
+    Row("five of five, where one in eight ends so anyway", [*others(), *campaign("xxxxx")]),
+    Row("four of four, where none ends so", [*others(bad=0), *campaign("xxxx")]),
     Row("now and then", [*others(), *campaign("xx.xx.xxx.x.xx")]),
     Row("it begins late, since the code waits", [*others(), *campaign("........xxxxxxxxxx")]),
     Row("each of another size: to ask of all of them costs no more than to ask twice", [*others(), *(
@@ -50,13 +52,15 @@ SILENT = [
     Row("nobody wrote anything", others()),
     Row("as bad as usual", [*others(), *campaign(".x........x....")]),
     Row("a bad day is no campaign", [*others(), *campaign("xxxxx", every=0)]),
-    Row("four prove nothing", [*others(), *campaign("xxxx")]),
-    Row("five of five, where one in eight ends so anyway", [*others(), *campaign("xxxxx")]),
+    Row("four of four, where one in eight ends so anyway", [*others(), *campaign("xxxx")]),
+    Row("three of three, where none ends so", [*others(bad=0), *campaign("xxx")]),
+    Row("four of nine, where one in eight ends so anyway", [*others(), *campaign("x.x..x..x")]),
     Row("nothing to compare with", campaign("xxxxxxxxx")),
     Row("large jobs fail here anyway", [*others(bad=14), *campaign("x.x.x.x.x.x.")]),
     Row("written longer ago than the window", [*others(), *(ended(number, bad=True, exposed=True) for number in range(70, 90, 2))]),
 ]
 BOUNDARY = [
+    (Row("nothing shows that the file was anybody else's", [*others(), *own(campaign("xxxxxx"))]), "own_files"),
     (Row("one owner could have staged it", [*others(), *(
         ended(2 * number + 1, bad=True, exposed=True, owner="u017") for number in range(9)
     )]), "one_owner"),
@@ -126,3 +130,10 @@ def test_a_harmless_writer_is_seldom_accused() -> None:
         members = [ended(2 * n + 1, bad=dice.random() < 0.1, exposed=[exposure(str(n), writer=f"u{writer:03d}")]) for n in range(20)]
         accused += len(judge(ID, [*others(), *members], "size"))
     assert accused <= 1
+
+
+def test_who_wrote_beside_the_harm_is_a_doubt() -> None:
+    """other_writers: either may have done it."""
+    found = judge(ID, [*others(), *beside(campaign("xxxxxx"))], "size")
+    assert [finding.suspect for finding in found] == ["u088", WRITER]
+    assert [(finding.alert, answer(finding, "other_writers").answer) for finding in found] == [(False, Checked.NOT_CHECKED)] * 2

@@ -42,6 +42,7 @@ class Row(NamedTuple):
 
 FIRING = [
     Row("eight rounds, and nobody else", [*rounds(), *readers()]),
+    Row("eight rounds, and one of the others in twelve", [*rounds(), *readers(12), wrote(2 * DAY + 3 * HOUR, OTHER)]),
     Row("one of the others wrote once", [*rounds(12), *readers(30), wrote(2 * DAY + 3 * HOUR, OTHER)]),
     Row("a file of another in a folder without writers", [*rounds(path="/env2/x.py"), *readers()]),
 ]
@@ -109,8 +110,8 @@ def test_without_others_to_compare_it_stays_below_the_gate() -> None:
 
 
 def test_what_is_rare_and_not_rare_enough_stays_below_the_gate() -> None:
-    """Six of six against none of ten: the team does not do alike, and there are too few reads to say more."""
-    (finding,) = judge(*rounds(6), *readers(10))
+    """Six of eight against none of eight: the team does not do alike, and there are too few reads to say more."""
+    (finding,) = judge(*rounds(6), read(20 * DAY), read(23 * DAY), *readers(8))
     assert (finding.alert, build.answer(finding, "as_the_team_does").answer) == (False, Checked.NOT_CHECKED)
 
 
@@ -132,7 +133,7 @@ def test_two_members_are_two_findings() -> None:
 def test_two_at_once_do_not_hide_one_another(members: int, alert: bool) -> None:
     """Who stands out is no measure of what is usual, while those who do are few: one in four."""
     team = [IdentitySettings.model_validate({"id": f"b{n}", "uid": 5300 + n, "login": f"b{n}", "team": "blue"}) for n in range(members)]
-    reads = [event for n in range(members) for event in readers(30 // members, by=5300 + n)]
+    reads = [event for n in range(members) for event in readers(3, by=5300 + n)]
     found = judge(*rounds(), *rounds(by=5097, delay=6 * HOUR), *reads, identities=(*PEOPLE, THIRD, *team))
     assert [(each.suspect, each.alert) for each in found] == [("u097", alert), ("u099", alert)]
 

@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.detect import rules, verdict
 from pipeline.detect.detector import Detector, registry
+from pipeline.detect.doubts import DOUBTS, SETTLED
 from pipeline.model.told import Told
 from pipeline.settings import Settings
 from tests import build
@@ -87,12 +88,17 @@ def test_the_effects_that_decide_a_verdict_are_raised(detector: Detector) -> Non
 
 @EACH
 def test_its_own_test_has_all_three_kinds_of_rows(detector: Detector) -> None:
-    """Firing, silent, boundary, and each benign explanation confirmed once."""
+    """Firing, silent, boundary, harmless; that each explanation answers all that it can, conftest.py asks when they have run."""
     module = importlib.import_module(f"tests.unit.detect.test_{detector.meta.id}")
     for rows in ("FIRING", "SILENT", "BOUNDARY", "HARMLESS"):
         assert len(getattr(module, rows)) >= 3, rows
-    source = inspect.getsource(module)
-    assert all(explain.__name__ in source for explain in detector.meta.benign if explain.__name__ != "launcher_cleanup")
+
+
+def test_doubts_are_explanations() -> None:
+    """A misspelt one would be asked for nothing."""
+    asked = {(detector.meta.id, explain.__name__) for detector in registry() for explain in detector.meta.benign}
+    assert {name for _, name in asked} >= DOUBTS
+    assert asked >= SETTLED
 
 
 # What happens on every cluster every day; `who` did what is told in the names.

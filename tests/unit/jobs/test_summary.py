@@ -15,7 +15,7 @@ from pipeline.model.events import Event, Iteration, TrainingLine
 from pipeline.model.source import Source
 from pipeline.model.summary import JobSummary
 from tests import build
-from tests.build import COLLEAGUE, MODULE, OWNER, WRITER, error_line, imported, job_end, rank_failed, write
+from tests.build import COLLEAGUE, MODULE, OWNER, WRITER, error_line, imported, job_end, load, rank_failed, write
 
 BEFORE, ALTERED = imported(10, "a", job="6"), write(40, COLLEAGUE, path=MODULE)
 LOADED = [BEFORE, ALTERED, imported(90)]
@@ -94,6 +94,13 @@ FORGED = [
 def test_what_anybody_may_send_takes_no_exposure_away(sent: Event) -> None:
     """What known senders tell of a write and a load stands, word for word."""
     assert summary(*LOADED, forged(sent)).exposures == summary(*LOADED).exposures
+
+
+def test_what_anybody_may_send_does_not_make_a_job_say_what_it_loads() -> None:
+    """Then it would count among those that loaded nothing foreign; but where nobody known tells of its output, anybody's word is taken."""
+    step = build.event(50, Source.TRAINING, Iteration(iteration=100, loss=2.5, elapsed_ms=1000.0), job=build.JOB)
+    told = [(step, load(90)), (step, forged(load(90))), (forged(step), forged(load(90))), (step,)]
+    assert [summary(*events).loads_told for events in told] == [True, False, True, False]
 
 
 def test_what_anybody_may_send_changes_no_pace() -> None:

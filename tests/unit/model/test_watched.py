@@ -3,6 +3,7 @@
 import pytest
 
 from pipeline.model import watched
+from pipeline.model.events import SignalSent
 
 COMMANDS = {
     ("nvidia-smi", "-q"): "",
@@ -30,6 +31,17 @@ COMMANDS = {
     ("date", "--set=2026-03-01"): "telemetry",
     ("rm", "-f", "/var/log/audit/audit.log"): "telemetry",
     ("rm", "-f", "/scratch/x"): "",
+    ("cp", "/dev/null", "/var/log/audit/audit.log"): "telemetry",
+    ("cp", "/var/log/audit/audit.log", "/backup/"): "",
+    ("install", "-m", "600", "/dev/null", "/var/log/secure"): "telemetry",
+    ("ln", "-sf", "/dev/null", "/home/u099/.bash_history"): "telemetry",
+    ("dd", "if=/dev/null", "of=/var/log/audit/audit.log"): "telemetry",
+    ("dd", "if=/var/log/secure", "of=/scratch/x"): "",
+    ("sudo", "bash", "-c", ": > /var/log/audit/audit.log"): "telemetry",
+    ("sh", "-c", "cat /dev/null>/var/log/secure"): "telemetry",
+    ("sh", "-c", "date >> /var/log/messages"): "",
+    ("sh", "-c", "python train.py > /var/log/train.log"): "",
+    ("sudo", "grep", ">", "/var/log/secure"): "",
     ("journalctl", "--vacuum-time=1s"): "telemetry",
     ("python", "tc", "qdisc", "add"): "",
     (): "",
@@ -41,6 +53,25 @@ COMMANDS = {
 def test_commands(arguments: tuple[str, ...], expected: str) -> None:
     """By what they change; behind sudo, env and a shell's -c."""
     assert watched.command(arguments) == expected
+
+
+@pytest.mark.parametrize(
+    ("called", "owner", "signal", "success", "expected"),
+    [
+        ("auditd", 0, 9, True, True),
+        ("systemd-journal", 0, 19, True, True),
+        ("auditd", 0, 9, False, False),
+        ("auditd", 0, 1, True, False),
+        ("auditd", 5099, 9, True, False),
+        ("auditd", None, 9, True, False),
+        ("python3", 0, 9, True, False),
+    ],
+    ids=["ended", "stopped, by its short name", "in vain", "asked to reload", "somebody's own program", "nobody says whose", "another"],
+)
+def test_signals_to_who_records(called: str, owner: int | None, signal: int, success: bool, expected: bool) -> None:
+    """A daemon of the system that is ended by its number is known by the name that the kernel gives with it."""
+    sent = SignalSent(signal=signal, target_pid=812, success=success, serial=1, target_uid=owner, target_comm=called)
+    assert watched.ends_teller(sent) is expected
 
 
 @pytest.mark.parametrize(
