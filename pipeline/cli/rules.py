@@ -45,8 +45,10 @@ def rules(options: Options, rule_id: str, *, as_json: bool) -> None:
 
 def described_as(meta: "Meta", settings: "Settings") -> dict[str, Any]:
     """What the metadata say, with the window as it is set."""
-    from pipeline.runtime.comparing import window_seconds  # noqa: PLC0415  keeps --help quick
+    from pipeline.detect.doubts import DOUBTS  # noqa: PLC0415  keeps --help quick
+    from pipeline.runtime.comparing import window_seconds  # noqa: PLC0415  same
 
+    explanations = [explain.__name__ for explain in meta.benign]
     return {
         "id": meta.id,
         "version": meta.version,
@@ -56,7 +58,8 @@ def described_as(meta: "Meta", settings: "Settings") -> dict[str, Any]:
         "needs": [source.value for source in meta.needs],
         "window_setting": meta.window_seconds,
         "window_seconds": window_seconds(settings, meta.window_seconds) if meta.window_seconds else None,
-        "explanations": [explain.__name__ for explain in meta.benign],
+        "explanations": explanations,
+        "doubts": [name for name in explanations if name in DOUBTS],
         "required": list(meta.required),
         "blind_spots": list(meta.blind_spots),
         "attack": list(meta.attack),
@@ -81,6 +84,7 @@ def show_one(console: "Console", each: Mapping[str, Any]) -> None:
         "judges": f"{each['subject']}; {each['severity']}; ATT&CK {', '.join(each['attack']) or '-'}",
         "needs": ", ".join(each["needs"]),
         "explanations": ", ".join(each["explanations"]),
+        "doubts": f"{', '.join(each['doubts']) or '-'}: no record could prove them, and they clear nobody",
         "required": f"{', '.join(each['required']) or '-'} must be excluded before a hit is an alert",
     }
     for name, text in lines.items():

@@ -12,6 +12,7 @@ from pipeline.model.incident import Incident
 
 COLUMN_MAX = 12  # nodes in one column; what is left out is said
 ROW, WIDTH, BOX, TOP = 44, 960, 250, 40
+NAME_MAX = 30  # characters that a box holds
 COLUMNS = (10, 355, 700)
 
 
@@ -89,4 +90,4 @@ def _line(places: Mapping[str, Sequence[int]], edge: Edge) -> str:
 
 
 def _short(name: str) -> str:
-    return name if len(name) <= 34 else f"{name[:12]}…{name[-20:]}"
+    return name if len(name) <= NAME_MAX else f"{name[:12]}…{name[-(NAME_MAX - 13) :]}"

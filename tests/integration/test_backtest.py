@@ -16,24 +16,43 @@ from kafka import KafkaAdminClient, TopicPartition
 from pipeline.cli import main
 from pipeline.cli.analyse import run as analysed
 from pipeline.cli.backtest import Runs
-from pipeline.cli.simulate import write
+from pipeline.cli.simulate import write_run
 from pipeline.runtime import replay
 from pipeline.runtime.files import FileOptions, read_files
 from pipeline.runtime.following import caught_up
 from pipeline.runtime.history import ClickHouseHistory, KafkaHistory, Span
+from pipeline.runtime.local import Results
 from pipeline.settings import Settings
-from pipeline.simulate import DEFAULT_START, TOPICS, simulate
-from tests.integration.test_pipeline import SMALL, Site, as_records, open_site
+from pipeline.simulate import DEFAULT_START, TOPICS
+from pipeline.simulate.cluster import simulate
+from tests.cluster import PLAN, RAISED_MIN, period
+from tests.integration.test_pipeline import Site, as_records, open_site
 
 pytestmark = pytest.mark.servers
 
 PATIENCE_SECONDS = 120.0
 ALL = Span(0, None)
 SERVERS = ("kafka", "clickhouse", "embedded")
+Said = tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]  # canonical findings, verdicts and incidents
+
+
+def said(results: Results) -> Said:
+    """In memory."""
+    return results.canonical_findings(), results.canonical_verdicts(), results.canonical_incidents()
+
+
+def differing(one: Said, other: Said) -> dict[str, tuple[Any, Any]]:
+    """Fields of bodies that are not the same, by id; whole bodies that only one has."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for mine, theirs in zip(one, other, strict=True):
+        for key in mine.keys() | theirs.keys():
+            left, right = orjson.loads(mine.get(key, b"{}")), orjson.loads(theirs.get(key, b"{}"))
+            found |= {f"{key} {name}": (left.get(name), right.get(name)) for name in {*left, *right} if left.get(name) != right.get(name)}
+    return found
 
 
 class Judged:
-    """A simulated day that a worker has judged; its settings as a file, and `plain` those with the topics of the day's files."""
+    """A simulated period that a worker has judged; its settings as a file, and `plain` those with the topics of the period's files."""
 
     def __init__(self, site: Site, plain: Settings, files: list[Path], folder: Path) -> None:
         self.site, self.plain, self.files = site, plain, files
@@ -53,8 +72,8 @@ class Judged:
         found: dict[str, Any] = orjson.loads(result.stdout)
         return found
 
-    def again(self, origin: str, span: Span = ALL) -> tuple[dict[str, bytes], dict[str, bytes], list[str]]:
-        """Canonical findings and verdicts of a run over history, and its gaps."""
+    def again(self, origin: str, span: Span = ALL) -> tuple[Said, list[str]]:
+        """What a run over history says, and its gaps."""
         settings, runs = self.site.settings, Runs([self.site.settings])
         if origin == "clickhouse":
             history = ClickHouseHistory(self.site.database, settings.kafka, span)
@@ -68,36 +87,36 @@ class Judged:
                 gaps = topics.gaps
         (results,) = runs.finish()
         assert runs.otherwise == 0
-        return results.canonical_findings(), results.canonical_verdicts(), gaps
+        return said(results), gaps
 
 
 @pytest.fixture
 def judged(servers: Settings, tmp_path: Path) -> Iterator[Judged]:
     """Through a real worker, to the end."""
-    week = simulate(3, 1.0, scale=SMALL)
-    with open_site(servers, tmp_path, week.settings) as site:
+    with open_site(servers, tmp_path, period().settings) as site:
         folder = tmp_path / "files"
-        folder.mkdir()
-        write(week, folder)
-        replay.send(site.settings, as_records(week, site.settings), final=True)
+        write_run(simulate(PLAN), folder)
+        replay.send(site.settings, as_records(period(), site.settings), final=True)
         worker = site.start()
         site.until(lambda: caught_up(site.settings, site.topology).done, "the end of the input")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE_SECONDS) == 0
-        plain = Settings.model_validate({name: part for name, part in week.settings.items() if name not in SERVERS})
+        plain = Settings.model_validate({name: part for name, part in period().settings.items() if name not in SERVERS})
         yield Judged(site, plain, [folder / f"{topic}.jsonl" for topic in TOPICS], tmp_path)
 
 
 def test_history_gives_what_the_worker_gave(judged: Judged) -> None:
     """Byte for byte: streaming, the files in memory, Kafka's history, ClickHouse's.  Then what a changed setting changes."""
-    streamed, verdicts = judged.site.canonical("findings_current"), judged.site.canonical("verdicts_current")
-    assert streamed
-    of_files = analysed(judged.plain, read_files(judged.files, FileOptions(), judged.plain))
-    assert (of_files.canonical_findings(), of_files.canonical_verdicts()) == (streamed, verdicts)
-    for origin in ("kafka", "clickhouse"):
-        assert judged.again(origin) == (streamed, verdicts, []), origin
-
+    streamed, verdicts, incidents = (judged.site.canonical(f"{kind}_current") for kind in ("findings", "verdicts", "incidents"))
     detectors = Counter(orjson.loads(body)["detector"] for body in streamed.values())
+    assert len(detectors) >= RAISED_MIN
+    assert len(incidents) > 1
+    of_files = analysed(judged.plain, read_files(judged.files, FileOptions(), judged.plain))
+    assert differing((streamed, verdicts, incidents), said(of_files)) == {}
+    for origin in ("kafka", "clickhouse"):
+        again, gaps = judged.again(origin)
+        assert (differing((streamed, verdicts, incidents), again), gaps) == ({}, []), origin
+
     for origin in ("kafka", "clickhouse"):
         found = judged.answer("--from", origin)
         assert (found["changes"], found["left_out"], found["gaps"]) == ([], [], []), origin

@@ -4,10 +4,7 @@ The simulated day of the run (`day.py`) is what they read; what they cost is tol
 """
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from html.parser import HTMLParser
@@ -29,6 +26,7 @@ from pipeline.dashboard.period import Period, parse_period
 from pipeline.dashboard.query import Answer, Choices, Reader, choose
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import Database
+from tests.browser import CHROMIUM, NONE_HERE, show
 from tests.integration.day import Day
 
 pytestmark = pytest.mark.servers
@@ -36,7 +34,6 @@ pytestmark = pytest.mark.servers
 SERVER = "clickhouse"  # its panels tell of the server's own time
 EXPECTED = {(f"{board.name}", panel.title): panel.expects_rows for board in BOARDS for panel in board.panels}
 PANELS = [pytest.param(board.name, panel.title, id=f"{board.name}: {panel.title}") for board in BOARDS for panel in board.panels]
-CHROMIUM = next(filter(None, map(shutil.which, (os.environ.get("CHROMIUM", ""), "chromium", "chromium-browser", "google-chrome"))), None)
 
 
 class Filled(NamedTuple):
@@ -264,17 +261,28 @@ def test_the_preview_finds_its_period(filled: Filled, pages: dict[str, Path], tm
     assert said["failed"] == {}
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium, or CHROMIUM=/path/to/it")
+def test_the_preview_of_what_is_cut_or_unknown(filled: Filled, pages: dict[str, Path], tmp_path: Path) -> None:
+    """The beginning of an id, as the overview shows it, finds it; nothing known is said, and no page is written."""
+    start = ["--settings", str(pages["job"].parent / "trainwatch.yaml"), "dashboard"]
+    [finding] = filled.choices["incident"].values["finding"]
+    done = CliRunner().invoke(main, [*start, "incident", "--var", f"finding={finding[:12]}", "--json", "--out", str(tmp_path / "a.html")])
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["variables"]["finding"] == [finding]
+    assert f"--settings {start[1]} dashboard job --var job=" in (tmp_path / "a.html").read_text(encoding="utf-8")
+    for name, given in (("job", "job=99999999"), ("incident", "finding=c22bd0"), ("entity", "entity=nobody")):
+        done = CliRunner().invoke(main, [*start, name, "--var", given, "--out", str(tmp_path / "b.html")])
+        assert done.exit_code == 1, (name, done.output)
+        assert f"nothing is known of {given}" in done.stderr
+        assert not (tmp_path / "b.html").exists()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=NONE_HERE)
 def test_a_browser_shows_every_panel(pages: dict[str, Path], tmp_path: Path) -> None:
     """Headless Chromium: nothing on the console, not even of the page's own policy, and a picture that is not blank."""
-    assert CHROMIUM is not None
-    options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1500,2400", "--enable-logging=stderr"]
     for name, path in pages.items():
-        picture = tmp_path / f"{name}.png"
-        command = [CHROMIUM, *options, f"--user-data-dir={tmp_path / 'profile'}", f"--screenshot={picture}", path.as_uri()]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
-        assert [line for line in done.stderr.splitlines() if "CONSOLE" in line] == []
-        assert picture.stat().st_size > 20_000, "the page is blank"
+        shown = show(path, tmp_path / f"{name}.png")
+        assert shown.console == []
+        assert shown.picture.stat().st_size > 20_000, "the page is blank"
 
 
 def test_a_query_that_fails_is_one_panel(filled: Filled) -> None:

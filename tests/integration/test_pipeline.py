@@ -25,6 +25,7 @@ from pipeline.simulate import Scale, Week, simulate
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
+from tests.cluster import Period
 from tests.integration.pipeline_worker import Spec
 
 pytestmark = pytest.mark.servers
@@ -75,7 +76,7 @@ class Site:
 
     def canonical(self, table: str) -> dict[str, bytes]:
         """Id -> canonical body, of what was not taken back."""
-        column = "finding_id" if table == "findings_current" else "verdict_id"
+        column = {"findings_current": "finding_id", "verdicts_current": "verdict_id", "incidents_current": "incident_id"}[table]
         rows = self.database.query(f"SELECT {column}, canonical FROM {{db}}.{table} WHERE status != 'retracted' ORDER BY 1")  # noqa: S608
         return {key: orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS) for key, body in rows}
 
@@ -114,7 +115,7 @@ def _renamed(content: dict[str, Any], servers: Settings) -> dict[str, Any]:
     return content
 
 
-def as_records(week: Week, settings: Settings) -> list[Record]:
+def as_records(week: Week | Period, settings: Settings) -> list[Record]:
     """The week as shipped, on this test's topics."""
     names = {f"logs.{family}": getattr(settings.kafka, f"{family}_topics")[0] for family in ("training", "scheduler", "access")}
     return [

@@ -1,9 +1,10 @@
 """Same findings: a simulated day in any arrival order within grace, cut and repeated in any way, over any number of partitions.
 
-    the day in order, one partition        ->  canonical findings and verdicts     =  base
+    the day in order, one partition        ->  canonical findings, verdicts and incidents     =  base
     shuffled | 1, 4, 8 partitions | checkpoints every n records | each record twice    =  base, byte for byte
 
-A record may be displaced by up to the grace of the settings, in time of collection.  Seeds are in the test ids.
+A record may be displaced by up to the grace of the settings, in time of collection.  Seeds are in the test ids.  The day knows three
+patterns; some days of a cluster on which nearly all are played go through it, too, less often since they are longer.
 """
 
 import random
@@ -19,6 +20,7 @@ from pipeline.model.outcome import Record
 from pipeline.runtime.local import LocalRuntime, Results
 from pipeline.settings import Settings
 from pipeline.simulate import Expected, Scale, simulate
+from tests.cluster import RAISED_MIN, period
 
 SEED = 1
 SCALE = Scale(gpu_hosts=5, members=7, jobs_per_day=24, acts_per_kind=(1, 1), broken_values=6)
@@ -54,11 +56,36 @@ def run(settings: Settings, records: Sequence[Record], partitions: int, every: i
     return runtime.finish()
 
 
-def assert_same(results: Results) -> None:
-    """Byte for byte, and every record accounted for."""
-    base = day().base
+def assert_same(results: Results, base: Results | None = None) -> None:
+    """Byte for byte."""
+    base = base or day().base
     assert results.canonical_findings() == base.canonical_findings()
     assert results.canonical_verdicts() == base.canonical_verdicts()
+    assert results.canonical_incidents() == base.canonical_incidents()
+
+
+def spread_out(settings: Settings, records: Sequence[Record], partitions: int, dice: random.Random) -> list[Record]:
+    """Each record displaced by up to a grace, and sent to any partition."""
+    grace_ms = settings.time.grace_seconds * 1000
+    shuffled = sorted(records, key=lambda record: record.timestamp + dice.uniform(0, grace_ms))
+    return [msgspec.structs.replace(record, partition=dice.randrange(partitions)) for record in shuffled]
+
+
+def uneven(records: Sequence[Record], partitions: int, most: int, dice: random.Random) -> list[Record]:
+    """Sent to any partition, of which one after the other is read, by up to so many records."""
+    queues: dict[tuple[str, int], list[Record]] = {}
+    for record in records:
+        spread = msgspec.structs.replace(record, partition=dice.randrange(partitions))
+        queues.setdefault((spread.topic, spread.partition), []).append(spread)
+    read: list[Record] = []
+    while queues:
+        name = dice.choice(sorted(queues))
+        took = dice.randrange(1, most)
+        read += queues[name][:took]
+        del queues[name][:took]
+        if not queues[name]:
+            del queues[name]
+    return read
 
 
 def test_the_day_holds_what_the_others_compare() -> None:
@@ -79,29 +106,29 @@ def test_arrival_order_partitions_and_checkpoints_do_not_matter(seed: int) -> No
     """Each record displaced by up to a grace, sent to any partition, with checkpoints near and far."""
     dice = random.Random(seed)
     partitions = (1, 4, 8)[seed % 3]
-    grace_ms = day().settings.time.grace_seconds * 1000
-    shuffled = sorted(day().records, key=lambda record: record.timestamp + dice.uniform(0, grace_ms))
-    spread = [msgspec.structs.replace(record, partition=dice.randrange(partitions)) for record in shuffled]
+    spread = spread_out(day().settings, day().records, partitions, dice)
     assert_same(run(day().settings, spread, partitions, dice.choice((200, 1000, 5000))))
+
+
+def test_nor_do_they_where_nearly_all_patterns_are_played() -> None:
+    """Findings of jobs, hosts, artefacts and people, and the incidents that they make."""
+    settings, dice = Settings(**period().settings), random.Random(SEED)
+    records = [
+        Record(topic=each.topic, partition=0, offset=0, timestamp=each.timestamp, value=each.value, key=each.key, headers=each.headers)
+        for each in period().records
+    ]
+    base = run(settings, records, 1, 2000)
+    assert len({orjson.loads(body)["detector"] for body in base.canonical_findings().values()}) >= RAISED_MIN
+    assert len(base.canonical_incidents()) > 1
+    assert_same(run(settings, spread_out(settings, records, 4, dice), 4, 1000), base)
+    assert_same(run(settings, uneven(records, 2, 3000, random.Random(2)), 2, 300), base)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_partitions_may_be_read_at_any_speed(seed: int) -> None:
     """A worker that takes over reads one partition hours ahead of another: far beyond grace, but each is in order in itself."""
     dice = random.Random(seed)
-    spread = [msgspec.structs.replace(record, partition=dice.randrange(4)) for record in day().records]
-    queues: dict[tuple[str, int], list[Record]] = {}
-    for record in spread:
-        queues.setdefault((record.topic, record.partition), []).append(record)
-    uneven = []
-    while queues:
-        name = dice.choice(sorted(queues))
-        took = dice.randrange(1, 400)
-        uneven += queues[name][:took]
-        del queues[name][:took]
-        if not queues[name]:
-            del queues[name]
-    assert_same(run(day().settings, uneven, 4, dice.choice((150, 900))))
+    assert_same(run(day().settings, uneven(day().records, 4, 400, dice), 4, dice.choice((150, 900))))
 
 
 @pytest.mark.parametrize("every", [100, 2_000, 1_000_000])

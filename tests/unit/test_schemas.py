@@ -14,7 +14,19 @@ from deploy import asyncapi
 from pipeline import topology
 from pipeline.errors import ErrorCode
 from pipeline.loss.claims import KINDS
-from pipeline.model.finding import Checked, Confidence, Enriched, Evidence, Explanation, Finding, Severity, Status, Transport, Verdict
+from pipeline.model.finding import (
+    Checked,
+    Confidence,
+    Enriched,
+    Evidence,
+    Explanation,
+    Finding,
+    Retraction,
+    Severity,
+    Status,
+    Transport,
+    Verdict,
+)
 from pipeline.model.incident import Incident, Loss, LossLine
 from pipeline.model.outcome import Outcome, Record, Rejected, Row
 from pipeline.model.source import Source
@@ -181,13 +193,13 @@ def test_schema_and_type_have_the_same_fields(topic: str) -> None:
 
 
 def test_parts_of_bodies_have_the_same_fields() -> None:
-    """Evidence, explanations, confidence and the transport block as well."""
+    """Evidence, explanations, confidence and the transport block, of a retraction the longest, as well."""
     found = schema("trainwatch.findings")
     parts: dict[type[msgspec.Struct], dict[str, Any]] = {
         Evidence: found["$defs"]["evidence"],
         Explanation: found["$defs"]["explanation"],
         Confidence: canonical_schema("trainwatch.findings")["properties"]["confidence"],
-        Transport: found["properties"]["unmapped"]["properties"]["trainwatch"]["properties"]["transport"],
+        Retraction: found["properties"]["unmapped"]["properties"]["trainwatch"]["properties"]["transport"],
     }
     for kind, part in parts.items():
         assert part["properties"].keys() == {field.encode_name for field in msgspec.structs.fields(kind)}, kind

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 
 from pipeline.errors import ConfigError
 from pipeline.loss.prices import prices_of
-from pipeline.settings import Settings, load, table
+from pipeline.settings import DetectSettings, RetentionSettings, Settings, load, table
+from pipeline.settings.tree import REMEMBERED
 from tests.build import OWNER, ms
 
 
@@ -319,8 +320,20 @@ def test_a_wrong_price_is_named(loss: dict[str, Any], named: str) -> None:
     assert named in str(caught.value)
 
 
-@pytest.mark.parametrize("retention", [{"cohort_days": 29}, {"incident_days": 59}])
-def test_cohorts_are_kept_as_long_as_a_detector_looks_back(retention: dict[str, int]) -> None:
-    """What is forgotten within its window would be missing on both sides of a comparison."""
-    with pytest.raises(ValidationError, match="shorter than a window"):
-        Settings(retention=retention)
+LOOKED_BACK = [(kept, window) for kept, windows in REMEMBERED.items() for window in windows]
+
+
+@pytest.mark.parametrize(("kept", "window"), LOOKED_BACK)
+def test_what_a_detector_looks_back_on_is_kept_as_long(kept: str, window: str) -> None:
+    """What is forgotten within its window would be missing: the message names both."""
+    kept_seconds = getattr(RetentionSettings(), kept) * 86_400
+    others = {name: 3650 for name in REMEMBERED if name != kept}
+    with pytest.raises(ValidationError, match=rf"retention.{kept} is \d+, shorter than detect.{window}, \d+ days: raise the first"):
+        Settings.model_validate({"detect": {window: kept_seconds + 86_400}, "retention": others})
+    Settings.model_validate({"detect": {window: kept_seconds}, "retention": others})
+
+
+def test_every_window_is_held_against_what_is_kept() -> None:
+    """A new one cannot be forgotten."""
+    assert {window for _, window in LOOKED_BACK} >= {name for name in DetectSettings.model_fields if name.endswith("_window_seconds")}
+    assert REMEMBERED.keys() <= RetentionSettings.model_fields.keys()

@@ -21,7 +21,7 @@ FOLDER = ROOT / "deploy" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("trainwatch:")}
-ONCE = {"tables", "topics", "evidence"}
+ONCE = {"tables", "topics", "hold", "evidence"}
 CONTAINERFILE = (ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8")
 
 
@@ -77,6 +77,12 @@ def test_our_commands_and_variables_exist(name: str) -> None:
     test = service.get("healthcheck", {}).get("test", [])
     if test[1:2] == ["trainwatch"]:
         check_command(test[2:])
+
+
+def test_evidence_is_held_and_checked() -> None:
+    """One command each, in the profile that a site with sealed evidence starts every night."""
+    commands = sorted(service["command"] for service in OURS.values() if service.get("profiles") == ["evidence"])
+    assert commands == [["evidence", "hold", "--open"], ["evidence", "verify"]]
 
 
 def start(tmp_path: Path) -> tuple[Path, dict[str, str]]:

@@ -39,12 +39,27 @@ def test_systemd_takes_them(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
 def test_what_it_starts_exists(path: Path) -> None:
     """The command and its variables."""
-    [start] = _values(path, "ExecStart")
-    program, *words = start.split()
-    assert program == PROGRAM
-    check_command(words)
+    starts = _values(path, "ExecStart")
+    assert starts
+    for start in starts:
+        program, *words = start.split()
+        assert program == PROGRAM
+        check_command(words)
     for setting in _values(path, "Environment"):
         check_variable(setting.partition("=")[0])
+
+
+def test_evidence_is_held_before_it_is_checked() -> None:
+    """What does not check fails the unit: what open incidents cite is safe by then."""
+    starts = _values(FOLDER / "trainwatch-evidence.service", "ExecStart")
+    assert [start.removeprefix(f"{PROGRAM} evidence ") for start in starts] == ["hold --open", "verify"]
+    files = _values(FOLDER / "trainwatch-evidence.service", "EnvironmentFile")
+    assert files == ["-/etc/trainwatch/secrets", "-/etc/trainwatch/evidence.env"]  # the later wins: an account that may read lines
+    for variable in re.findall(
+        r"^# +(TRAINWATCH_\w+)=", (FOLDER / "trainwatch-evidence.service").read_text(encoding="utf-8"), re.MULTILINE
+    ):
+        check_variable(variable)
+    assert _values(FOLDER / "trainwatch-evidence.timer", "OnCalendar") == ["*-*-* 03:30:00 UTC"]
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
