@@ -25,7 +25,7 @@ from pipeline.errors import ConfigError, require
 from pipeline.evidence import verify
 from pipeline.evidence.bundle import Case, build, write
 from pipeline.evidence.chain import Sealer, identities_digest
-from pipeline.evidence.from_files import exhibits, seal_all
+from pipeline.evidence.from_files import Exhibits, seal_all
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key
 from pipeline.incidents.report import Entry, Report, as_json, page
 from pipeline.loss.rumour import Rumour, check
@@ -80,16 +80,15 @@ def write_all(
     now = now_ms()
     signer, rows = load_signer(key_file), [row for row in results.rows if isinstance(row, EventRow)]
     chain = seal_all(records, rows, Sealer(signer, settings), now)
-    made = []
+    exhibits, unlisted, made = Exhibits(records, rows, chain), unlisted_of(results), []
     for name in sorted(results.incidents):
         body = results.incidents[name]
         if not body["alert"] or body["status"] == "retracted":
             continue
         incident = msgspec.json.decode(orjson.dumps(body), type=Incident)
-        ids = {*(each.finding for each in incident.members), *(each.finding for each in incident.others)}
-        bodies = [results.findings[each] for each in sorted(ids) if each in results.findings]
+        bodies = bodies_of(incident, results, unlisted)
         cited = {str(item["event_id"]) for each in bodies for item in _evidence(each)}
-        shown = list(exhibits(cited, records, rows, chain))
+        shown = list(exhibits.of(cited))
         target = folder / name
         _make(target)
         report = _report(settings, incident, bodies, rows, told, now)
@@ -114,6 +113,30 @@ def write_all(
         if not any(_called(settings, each.incident, who) for each in made):
             say(f"{who} is a candidate of none of these incidents: the reply stands nowhere")
     return made
+
+
+Body = Mapping[str, Any]
+
+
+def unlisted_of(results: "Results") -> list[Body]:
+    """Findings that no incident lists: a large one lists some thousands of its own, and counts all."""
+    listed = {name for body in results.incidents.values() for name in _listed(body)}
+    return [body for name, body in sorted(results.findings.items()) if name not in listed and body["status"] != "retracted"]
+
+
+def bodies_of(incident: Incident, results: "Results", unlisted: Sequence[Body]) -> list[Body]:
+    """All findings of an incident, by id.  Of those that none lists whatever lies in its time: as of two large ones at one time each takes
+    those of the other, too, better twice than not at all (sink/evidence.py does the same)."""
+    names = {*_listed(results.incidents[incident.id])}
+    found: dict[str, Body] = {name: results.findings[name] for name in names if name in results.findings}
+    if incident.findings > len(names):
+        inside = (each for each in unlisted if incident.first <= each["effect_time"] <= incident.last)
+        found |= {str(each["id"]): each for each in inside if each["subject"][1] == incident.cluster}
+    return [found[name] for name in sorted(found)]
+
+
+def _listed(body: Body) -> list[str]:
+    return [*(each["finding"] for each in body["members"]), *(each[0] for each in body["others"])]
 
 
 def _make(folder: Path) -> None:

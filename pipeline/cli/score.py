@@ -184,15 +184,21 @@ def show_incidents(console: "Console", of: "IncidentTable") -> None:
     """A section of its own."""
     rows = build_table("Incidents above the gate", "", "of", "rate", "")
     rows.add_row("right person leads, where one can be told", str(of.leading.n), _rate(of.leading), _below(of.leading))
-    rows.add_row("and is named; withheld otherwise", str(of.named.n), _rate(of.named), "")
+    rows.add_row("and for the findings of each who acted", str(of.actors.n), _rate(of.actors), _below(of.actors))
+    rows.add_row("of these where several acted in one", str(of.actors_together.n), _rate(of.actors_together), "")
+    rows.add_row("the leader is named; withheld otherwise", str(of.named.n), _rate(of.named), "")
     rows.add_row("wasted GPU-hours between low and high", str(of.loss_inside.n), _rate(of.loss_inside), _below(of.loss_inside))
     console.print(rows)
     leaders = ", ".join(f"{safe(kind)} {count}" for kind, count in of.leaders.items())
-    beyond = "" if of.high_over_wasted is None else f"; the high reading is {of.high_over_wasted:g} times what was wasted, in the median"
+    wide = build_table("How wide their readings of the loss are", "", "of", "10 %", "25 %", "median", "75 %", "90 %")
+    for what, spread in (("high / low", of.width), ("middle / wasted", of.middle_over_wasted), ("high / wasted", of.high_over_wasted)):
+        shares = (spread.tenth, spread.quarter, spread.median, spread.three_quarters, spread.nine_tenths)
+        wide.add_row(what, str(spread.n), *("low is 0" if each is None else f"{each:g}" for each in shares if spread.n))
+    console.print(wide)
     left_out = f", {of.left_out} found and in none" if of.left_out else ""
     console.print(
         f"{of.acts} acts in {of.incidents} incidents{left_out}, {of.fragments} fragments; leaders: {leaders or 'none'}; "
-        f"named wrongly: {of.named_wrongly}{beyond}"
+        f"named wrongly: {of.named_wrongly}"
     )
 
 

@@ -10,25 +10,39 @@ Holds: the same attempts give the same answers, in whatever order they came.
 
 from bisect import bisect_left
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from statistics import median_low
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
 from pipeline.model.incident import Examined
 from pipeline.model.instants import DAY_MS
+from pipeline.model.summary import Exposure
 from pipeline.model.told import Attempt
 
 RESTART_MS = 7 * DAY_MS
 SIBLINGS_MIN = 2
 SIBLINGS_MAX = 60  # nearest in time: what ran a year before is no better sibling, and all with all would cost the square
+SLOWED_MIN, SLOWER_MIN = 3, 1.05  # attempts, and how slow in the median: as P09 asks
+KILLED_FROM_INSIDE = "killed_from_inside"  # the effect of P02, as a verdict's cause
 Usual = list[tuple[int, Attempt, float]]
 
 
 class Key(NamedTuple):
     """What attempts are looked up by."""
 
-    what: str  # owner | work | task | job | paced | writer | load | from
+    what: str  # owner | work | alike | task | job | paced | writer | load | from
     of: tuple[Hashable, ...]
+
+
+class Shown(NamedTuple):
+    """What bytes do, by those who loaded them."""
+
+    slower: float  # the share of their time that these would not have needed, in the median; 0: not slow, or too few can be compared
+    kills: bool  # one of them was ended by itself
+
+
+NOTHING_SHOWN = Shown(0.0, kills=False)
 
 
 class Attempts:
@@ -38,6 +52,8 @@ class Attempts:
         self.by_name: dict[str, Examined] = {}
         self._by_time: SortedDict[tuple[int, str], Examined] = SortedDict()
         self._by_key: dict[Key, dict[str, Examined]] = {}
+        self._ordered: dict[Key, list[tuple[int, Attempt, str]]] = {}  # by start
+        self._shown: dict[tuple[str, str], Shown] = {}  # by writer and path; asked anew when any attempt changes
         self._usual: dict[Key, dict[str, Usual]] = {}  # by writer whose bytes were not loaded
         for name, each in (examined or {}).items():
             self.put(name, each)
@@ -45,19 +61,23 @@ class Attempts:
     def put(self, name: str, each: Examined) -> None:
         """Take one in; its last word counts."""
         self.drop(name)
+        self._shown.clear()
         self.by_name[name] = self._by_time[time_of(each), name] = each
         for key in _keys(each):
             self._by_key.setdefault(key, {})[name] = each
             self._usual.pop(key, None)
+            self._ordered.pop(key, None)
 
     def drop(self, name: str) -> None:
         """Nothing is known of it any more."""
         each = self.by_name.pop(name, None)
         if each is not None:
+            self._shown.clear()
             del self._by_time[time_of(each), name]
             for key in set(_keys(each)):
                 del self._by_key[key][name]
                 self._usual.pop(key, None)
+                self._ordered.pop(key, None)
                 if not self._by_key[key]:
                     del self._by_key[key]
 
@@ -73,9 +93,10 @@ class Attempts:
     def next_of(self, failed: Examined) -> Examined | None:
         """The run that took its work up again."""
         end = failed.end or 0
-        same = [each for each in self._all("work", failed.owner, failed.task) if each.attempt.submit >= end]
-        same += self._all("job", failed.attempt.job)
-        later = [each for each in same if end < each.attempt.start <= end + RESTART_MS and each.attempt != failed.attempt]
+        work, job = Key("work", (failed.owner, failed.task)), Key("job", (failed.attempt.job,))
+        same = (each for each in self._began(work, end + 1, end + RESTART_MS) if each.attempt.submit >= end)
+        again = (each for each in self._began(job, end + 1, end + RESTART_MS))
+        later = [found for found in (next(same, None), next(again, None)) if found is not None]
         return min(later, key=lambda each: (each.attempt.start, each.attempt), default=None)
 
     def running(self, like: Examined, time: int) -> list[Examined]:
@@ -94,13 +115,15 @@ class Attempts:
 
     def of_task(self, task: str, since: int, until: int) -> list[Examined]:
         """Attempts of anybody at the same kind of work that began in a window, and ended."""
-        same = self._by_key.get(Key("task", (task,)), {})
-        names = [name for name, each in same.items() if each.end is not None and since <= each.attempt.start <= until]
-        return [same[name] for name in sorted(names)]
+        began = self._began(Key("task", (task,)), since, until)
+        return sorted((each for each in began if each.end is not None), key=lambda each: each.attempt.name)
 
-    def same_work(self, like: Examined, since: int, until: int) -> list[Examined]:
-        """Other attempts at the same work that ended in a window."""
-        same = self._all("work", like.owner, like.task) if like.task else self._all("job", like.attempt.job)
+    def same_work(self, like: Examined, since: int, until: int, *, alike: bool = False) -> list[Examined]:
+        """Other attempts at the same work that ended in a window; `alike`: of the same configuration and size."""
+        if alike and like.task:
+            same = self._all("alike", like.owner, like.task, like.configuration, like.gpus)
+        else:
+            same = self._all("work", like.owner, like.task) if like.task else self._all("job", like.attempt.job)
         return [each for each in same if each.attempt != like.attempt and each.end is not None and since <= each.end <= until]
 
     def on_node(self, node: str, since: int, until: int) -> list[Examined]:
@@ -140,9 +163,37 @@ class Attempts:
                 return others if len(others) >= SIBLINGS_MIN else [pace for _, _, pace in nearest]
         return []
 
+    def shown_by(self, writer: str, path: str) -> Shown:
+        """What all who loaded this hand's bytes show of what they do."""
+        key = writer, path
+        if key not in self._shown:
+            loaded = [each for each in self.loaded([path]) if any(_is_by(exposure, *key) for exposure in each.exposures)]
+            usual = ((each.pace, self.paces_beside(each, writer)) for each in loaded[:SIBLINGS_MAX] if each.pace)
+            ratios = sorted(pace / median_low(paces) for pace, paces in usual if paces)
+            slow = len(ratios) >= SLOWED_MIN and median_low(ratios) >= SLOWER_MIN
+            kills = any(each.cause == KILLED_FROM_INSIDE for each in loaded)
+            self._shown[key] = Shown(1 - 1 / median_low(ratios) if slow else 0.0, kills)
+        return self._shown[key]
+
+    def _began(self, key: Key, since: int, until: int) -> Iterator[Examined]:
+        """Those of a key that began in a window, the first one first."""
+        if key not in self._ordered:
+            same = self._by_key.get(key, {})
+            self._ordered[key] = sorted((each.attempt.start, each.attempt, name) for name, each in same.items())
+        ordered = self._ordered[key]
+        for place in range(bisect_left(ordered, (since,)), len(ordered)):
+            start, _, name = ordered[place]
+            if start > until:
+                return
+            yield self.by_name[name]
+
     def _all(self, what: str, *of: Hashable) -> list[Examined]:
         found = self._by_key.get(Key(what, of), {})
         return [found[name] for name in sorted(found)]
+
+
+def _is_by(exposure: Exposure, writer: str, path: str) -> bool:
+    return exposure.writer == writer and exposure.path == path and not exposure.restored
 
 
 def time_of(examined: Examined) -> int:
@@ -156,6 +207,7 @@ def _keys(each: Examined) -> Iterator[Key]:
     if each.owner and each.task:
         yield Key("work", (each.owner, each.task))
         yield Key("task", (each.task,))
+        yield Key("alike", (each.owner, each.task, each.configuration, each.gpus))
     if each.configuration and each.pace:
         yield Key("paced", (each.configuration, each.gpus))
     if each.resumed is not None:

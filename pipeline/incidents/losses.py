@@ -1,7 +1,8 @@
 """Findings of an incident and all attempts that are held in; what it cost out: claims with their evidence, counted once (loss/ledger.py).
 
     P01 P02 P03 P15, P12 below   the attempt ended by it      lost_progress, restart, and hang where it stood still before it ended
-    P04 P06 P10 P11, P05 P07 below   it loaded altered bytes  invalid, from the load to the end
+    P04 P06 P10 P11              it loaded altered bytes      invalid, from the load to the end
+    P05 P07 (in high alone)      foreign code ran in it       the same, and lost_progress where it broke
     P08                          its run had come further     lost_progress of the attempts that had led to what was removed
     P09                          siblings were quicker        slowdown
     P13 P14 P17 P18              it ran beside the act        losses_beside.py
@@ -10,9 +11,14 @@ Low and middle rest on findings above their gate; what is below counts in the hi
 altered bytes without a finding of its own, or may have built on them (losses_lineage.py).  What an attempt lost is read from its own
 records, never from other findings: so incidents that are put together claim together what they claimed apart, and never more.
 
-    lost progress      back to the later of: the last save that its framework told, the save that its next run loaded
+    lost progress      back to the later of: the last save that its framework told, the save that its next run loaded; without any, back to
+                       its start: in low where its next run went on from something older, or anew as both tell, in middle where it told
+                       steps at least (else half an hour), and in high
     restart            the next attempt of the owner at the same work that was submitted, or requeued, behind the end, within a week
     hang               the last step lies more than three of its usual distances, and ten minutes, before the end
+    altered code       where three or more of those that loaded it can be compared and are slow in the median (P09 asks the same), middle
+                       counts the slow-down, and where it killed one of them from inside the ends: what code does it shows, and that it
+                       spoils results besides, high alone counts.  Data that was altered shows nothing: middle counts the whole run
 
 Left out, and said: attempts that run or are no longer held, GPUs or nodes that no record states (where only GPUs are missing the high
 reading takes whole nodes), and families of findings without a formula.
@@ -22,8 +28,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from pipeline.incidents.attempts import Attempts
-from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REMOVED, family_of
+from pipeline.incidents.attempts import NOTHING_SHOWN, Attempts
+from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REFUSED, REMOVED, family_of
 from pipeline.incidents.losses_beside import beside
 from pipeline.incidents.losses_ended import FINE, Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known
 from pipeline.incidents.losses_lineage import lineage
@@ -36,9 +42,9 @@ from pipeline.model.incident import NONE, Loss, Range
 from pipeline.model.instants import DAY_MS
 from pipeline.model.summary import Exposure
 
-REFUSED = frozenset({"cancel_refused", "spec_change_refused"})  # nothing came of it
 RESTORED = frozenset({"imported_restored_module", "read_restored_dataset"})  # the bytes are former ones: results hold
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
+BROKE = frozenset({"FAILED", "OUT_OF_MEMORY"})  # by what ran in it; orders and machines end attempts otherwise
 REMOVED_WITHIN_MS = 7 * DAY_MS  # in which a run had come as far as what was removed
 
 
@@ -69,10 +75,8 @@ def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: Le
         if (held := held_of(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
             yield from ended(finding, held, attempts)
     elif family.cost == ALTERED and finding.attempt is not None:
-        if (held := held_of(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
-            loads = [item.event_time for item in finding.evidence if item.role in LOADED]
-            yield from _invalid(finding, held, min(loads, default=finding.effect_time), diverged=False)
-            yield from _ended_badly(finding, held, attempts)
+        if (held := held_of(finding.attempt.name, attempts, pricing, Gate(low=False, middle=finding.alert), left_out)) is not None:
+            yield from _loaded(finding, held, attempts)
     elif family.cost == REMOVED and finding.attempt is not None:
         yield from _removed(finding, attempts, pricing, gate, left_out)
     elif family.cost in OF_COHORTS:
@@ -83,6 +87,22 @@ def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: Le
         left_out.setdefault("formula", set()).add(finding.detector)
 
 
+def _loaded(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
+    """Middle counts the whole run from the load on.  But where all that ran these bytes are slow, the slow-down; and where they killed one
+    of these from inside, or nobody saw that they did harm, its bad end alone."""
+    family = family_of(finding)
+    shown = attempts.shown_by(finding.suspect, finding.anchor) if family.code else NOTHING_SHOWN
+    loaded = min((item.event_time for item in finding.evidence if item.role in LOADED), default=finding.effect_time)
+    why = claim.SLOWS if shown.slower else claim.KILLS if shown.kills else claim.CODE if family.doubt else ""
+    yield from (claim.below_gate(made, why) if why else made for made in _invalid(finding, held, loaded, diverged=False))
+    if shown.slower:
+        yield from list(_slowed(finding, held, loaded, attempts)) or [gated(held.gate, _at_share(finding, held, loaded, shown.slower))]
+    if held.each.state != FINE:  # then what it had done before the load is lost, too
+        broke = held.each.state in BROKE and why not in ("", claim.SLOWS)
+        made_by_end = (made for made in ended(finding, held, attempts) if made.kind == "lost_progress")
+        yield from (made if broke else claim.below_gate(made) for made in made_by_end)
+
+
 def _invalid(finding: Finding, held: Held, loaded: int, *, diverged: bool, load: str = "") -> Iterator[Claim]:
     """`loaded` may lie before the recorded start by clock error."""
     each = held.each
@@ -90,12 +110,6 @@ def _invalid(finding: Finding, held: Held, loaded: int, *, diverged: bool, load:
     evidence = known(*cited(finding), load, each.record)
     made = claim.invalid(each.attempt, each.nodes, held.gpus, loaded=start, end=held.end, diverged=diverged, evidence=evidence)
     yield gated(held.gate, made)
-
-
-def _ended_badly(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
-    """The altered bytes may have ended it: then what it had done before it loaded them is lost, too.  In the high reading."""
-    if held.each.state != FINE:
-        yield from (claim.below_gate(made) for made in ended(finding, held, attempts) if made.kind == "lost_progress")
 
 
 def _altered(finding: Finding) -> bool:

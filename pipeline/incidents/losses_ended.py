@@ -94,11 +94,13 @@ def ended(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
     if after is not None and after.resumed is not None and after.resumed[0] == each.attempt.job:
         saves.append(after.resumed[1])
     saved = max((save for save in saves if held.began <= save.time <= held.end), default=None)
-    evidence = known(*told, saved.event_id if saved else "")
-    yield gated(
-        held.gate,
-        claim.lost_progress(*of, saved=saved.time if saved else None, began=held.began, failed=held.end, evidence=evidence),
-    )
+    shows = saved or (after.resumed[1] if after is not None and after.resumed else each.last_step)
+    evidence = known(*told, shows.event_id if shows else "", after.record if after is not None else "")
+    made = claim.lost_progress(
+        *of, saved=saved.time if saved else None, began=held.began, failed=held.end, evidence=evidence,
+        told=each.last_step is not None, unused=after is not None and _left_alone(each, after, held.began),
+    )  # fmt: skip
+    yield gated(held.gate, made)
     if each.last_step is not None and held.began <= each.last_step.time < held.end and each.steps_apart:
         quiet, usual = held.end - each.last_step.time, HANG_DISTANCES * each.steps_apart
         if quiet > (usual if each.timed_out else max(usual, HANG_MS_MIN)):
@@ -107,6 +109,13 @@ def ended(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
     if after is not None:
         evidence = known(*told, after.record)
         yield gated(held.gate, claim.restart(*of, failed=held.end, resumed=after.attempt.start, evidence=evidence))
+
+
+def _left_alone(each: Examined, after: Examined, began: int) -> bool:
+    """Did the next run go on from something older; or from nothing that either is known to have saved, where both tell of their files?"""
+    if after.resumed is not None:
+        return after.resumed[1].time <= began
+    return each.loads_told and after.loads_told
 
 
 def gated(gate: Gate, made: Claim) -> Claim:

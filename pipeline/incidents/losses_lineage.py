@@ -4,16 +4,21 @@
       │                                          └─── C goes on with the same work later, and no record says from what
       └───── D began meanwhile at the work of somebody who loaded it, and no record says what D loaded
 
-B, C and D count in the high reading alone: nothing shows that their results are wrong, and nothing excludes it.  An attempt that saved
-nothing behind its load leaves nothing to its followers.
+B, C and D count in the high reading alone: nothing shows that their results are wrong, and nothing excludes it.  What a record excludes is
+left out: D began after other bytes had been written to that place, as a later load shows; D is of another owner, and the bytes are a
+checkpoint; C and A tell what they load, and C told of no checkpoint; C goes on from D and is of another size or configuration.  An attempt
+that saved nothing behind its load leaves nothing to its followers.
 
-Holds: each write is followed by itself, so that incidents that are put together claim together what they claimed apart; who did the same
-work is asked once for each write, since a sweep has thousands of attempts.
+Holds: incidents that are put together claim together what they claimed apart, for whom one write has reached another need not reach again:
+the claim is the same.  So the cost grows with attempts and writes, and not with their product: a sweep has thousands of attempts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from heapq import heappop, heappush
 
 from pipeline.incidents.attempts import Attempts
+from pipeline.incidents.families import family_of
 from pipeline.incidents.losses_ended import Gate, LeftOut, Pricing, gated, held_of, known
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import Claim
@@ -21,6 +26,7 @@ from pipeline.model.finding import Finding
 from pipeline.model.incident import Examined
 from pipeline.model.instants import DAY_MS
 from pipeline.model.summary import Exposure
+from pipeline.model.told import Attempt
 
 UNTOLD_MS = DAY_MS  # behind the last load that is known, within which others may have loaded the same
 Loaded = tuple[Examined, Exposure]
@@ -30,9 +36,11 @@ def lineage(
     members: Sequence[Finding], counts: Callable[[Finding], bool], attempts: Attempts, pricing: Pricing, left_out: LeftOut
 ) -> Iterator[Claim]:
     """Claims for all of them; `counts`: does a finding say that bytes were altered?"""
-    loads = _loads([each for each in members if each.suspect and counts(each)], attempts)
+    accusing = [each for each in members if each.suspect and counts(each)]
+    loads, followed = _loads(accusing, attempts), Followed(attempts)
+    shared = _loads([each for each in accusing if not family_of(each).of_run], attempts).keys()
     for write in sorted(loads):
-        for each, why in _touched(loads[write], attempts):
+        for each, why in followed.from_write(loads[write], shared=write in shared):
             gate = Gate(low=False, middle=False, why=why)
             if (held := held_of(each.attempt.name, attempts, pricing, gate, left_out)) is not None:
                 of = (each.attempt, each.nodes, held.gpus)
@@ -59,39 +67,76 @@ def _loads(members: Iterable[Finding], attempts: Attempts) -> dict[str, list[Loa
     return found
 
 
-def _touched(loaded: Sequence[Loaded], attempts: Attempts) -> Iterator[tuple[Examined, str]]:
-    """Who may have loaded the bytes as well, and who may have gone on from what came of it; each once."""
-    seen = {attempt.attempt for attempt, _ in loaded}
-    until = max(exposure.load.event_time for _, exposure in loaded) + UNTOLD_MS
-    open_ones = [(attempt, exposure.load.event_time) for attempt, exposure in loaded]
-    for task in sorted({attempt.task for attempt, _ in loaded if attempt.task}):
-        for each in attempts.of_task(task, loaded[0][1].written, until):
-            if not each.loads_told and each.attempt not in seen:
-                seen.add(each.attempt)
-                open_ones.append((each, each.attempt.start))
+def _put(open_ones: list[tuple[int, str, int, bool]], each: Examined, since: int, *, recorded: bool) -> None:
+    heappush(open_ones, (each.saved.time if each.saved else 2**62, each.attempt.name, since, recorded))
+
+
+class Followed:
+    """What was found of one write after the other; whom one has reached the next need not follow again."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+        self._written: dict[str, list[int]] = {}  # by path: when what was loaded from there had been written
+        self._looked: dict[Hashable, list[tuple[int, int]]] = {}  # work -> windows in which it was looked through for the untold
+        self._untold: set[Attempt] = set()
+        self._reached: dict[tuple[Attempt, bool], int] = {}  # (source, is it one by record) -> since when its saves were followed
+        self._asked: dict[Hashable, int] = {}  # work -> since when it was asked for; who began behind a later save began behind that, too
+
+    def from_write(self, loaded: Sequence[Loaded], *, shared: bool) -> Iterator[tuple[Examined, str]]:
+        """Who may have loaded the bytes as well, and who may have gone on from what came of it.  `shared`: can others than the owners of
+        the known loads have loaded them?"""
+        seen: set[Attempt] = set()  # a load by record does not excuse: it may have gone on from what was spoilt before, too
+        open_ones: list[tuple[int, str, int, bool]] = []  # whoever saved first is followed first
+        for attempt, exposure in loaded:
+            _put(open_ones, attempt, exposure.load.event_time, recorded=True)
+        for each in self._at_their_work(loaded, shared=shared):
+            if each.attempt not in self._untold:
+                self._untold.add(each.attempt)
+                _put(open_ones, each, each.attempt.start, recorded=False)
                 yield each, claim.UNTOLD
-    open_ones.sort(key=lambda each: each[0].saved.time if each[0].saved else 0, reverse=True)  # whoever saved first is asked first
-    asked: dict[tuple[str, ...], int] = {}
-    while open_ones:
-        source, since = open_ones.pop()
-        for each in _went_on(source, since, attempts, asked):
-            if each.attempt not in seen:
-                seen.add(each.attempt)
-                open_ones.append((each, each.attempt.start))
-                yield each, claim.DERIVED
+        while open_ones:
+            _, name, since, recorded = heappop(open_ones)
+            source = self._attempts.by_name[name]
+            if since >= min(self._reached.get((source.attempt, one), 2**62) for one in {recorded, True}):
+                continue
+            self._reached[source.attempt, recorded] = since
+            for each in self._went_on(source, since, recorded=recorded):
+                if each.attempt not in seen and each.attempt != source.attempt:
+                    seen.add(each.attempt)
+                    _put(open_ones, each, each.attempt.start, recorded=recorded and each.resumed is not None)
+                    yield each, claim.DERIVED
 
+    def _at_their_work(self, loaded: Sequence[Loaded], *, shared: bool) -> Iterator[Examined]:
+        """Of whom no record tells what they loaded, before other bytes were there."""
+        since, until = loaded[0][1].written, max(exposure.load.event_time for _, exposure in loaded) + UNTOLD_MS
+        until, owners = min(until, self._replaced(loaded[0][1])), frozenset() if shared else frozenset(each.owner for each, _ in loaded)
+        for task in sorted({attempt.task for attempt, _ in loaded if attempt.task}):
+            looked = self._looked.setdefault((task, owners), [])
+            if not any(first <= since and until <= last for first, last in looked):
+                looked.append((since, until))
+                same = self._attempts.of_task(task, since, until)
+                yield from (each for each in same if not each.loads_told and (shared or each.owner in owners))
 
-def _went_on(source: Examined, since: int, attempts: Attempts, asked: dict[tuple[str, ...], int]) -> Iterator[Examined]:
-    """From what it saved behind `since`: by record, or at the same work where none says from what.
+    def _replaced(self, exposure: Exposure) -> int:
+        """When other bytes were written to that place, as far as loads tell; or never."""
+        path = exposure.path
+        if path not in self._written:
+            self._written[path] = sorted({x.written for each in self._attempts.loaded([path]) for x in each.exposures if x.path == path})
+        written = self._written[path]
+        after = bisect_right(written, exposure.written)
+        return written[after] if after < len(written) else 2**62
 
-    `asked`: since when the same work has been asked for; whoever began behind a later save began behind that one, too.
-    """
-    for each in attempts.went_on_from(source.attempt.job):
-        if each.resumed is not None and since <= each.resumed[1].time <= (source.end or 2**62):
-            yield each
-    work = (source.owner, source.task) if source.task else (source.attempt.job,)
-    if source.saved is not None and since <= source.saved.time < asked.get(work, 2**62):
-        asked[work] = source.saved.time
-        for each in attempts.same_work(source, source.saved.time, 2**62):
-            if each.resumed is None and each.attempt.start >= source.saved.time:
+    def _went_on(self, source: Examined, since: int, *, recorded: bool) -> Iterator[Examined]:
+        """From what it saved behind `since`: by record, or at the same work where none says from what.  Where the source may itself be
+        none, it must be of the same configuration and size as well: two conjectures are worth less than one."""
+        for each in self._attempts.went_on_from(source.attempt.job):
+            if each.resumed is not None and since <= each.resumed[1].time <= (source.end or 2**62):
                 yield each
+        kind = (source.loads_told,) if recorded else (source.loads_told, source.configuration, source.gpus)
+        work = (source.owner, source.task, *kind) if source.task else (source.attempt.job, *kind)
+        if source.saved is not None and since <= source.saved.time < self._asked.get(work, 2**62):
+            self._asked[work] = source.saved.time
+            for each in self._attempts.same_work(source, source.saved.time, 2**62, alike=not recorded):
+                told = each.resumed is not None or (each.loads_told and source.loads_told)
+                if not told and each.attempt.start >= source.saved.time:
+                    yield each

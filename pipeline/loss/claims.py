@@ -2,9 +2,10 @@
 
     lost_progress   from the last good checkpoint to the failure: work that is done again
     hang            from the last step to the end that the hang had: the whole silent time
-    restart         from the failure to the next attempt's start: the GPUs may have served others, so low is nothing
+    restart         from the failure to the next attempt's start, as long as a restart takes: the GPUs may have served others, so low is
+                    nothing, and what is longer is a wait, in the queue or for its owner, in which they do serve others
     slowdown        the share of its time that its siblings did not need
-    invalid         the whole run from its load of altered bytes on, less runs shown to be unaffected
+    invalid         the whole run from its load of altered bytes on; where nothing shows that its results differ, low counts nothing
     held            the whole run of a job that only kept GPUs from others
 
 Sources: the decomposition of effective training time in arXiv 2410.21680; slow-down against the cohort as in arXiv 2505.05713; badput kinds
@@ -27,8 +28,21 @@ UNTOLD = "no record says what it loaded, and others at its work loaded altered b
 BEFORE_REMOVAL = "its work may have led to what was removed: high alone counts it"
 UNMEASURED = "it told too few steps: high alone counts it, as slow as the slowest"
 NEARBY = "nothing but time and place ties its end to the act: high alone counts it"
+UNSAVED = "it told steps and no checkpoint: low counts nothing"
+UNTOLD_SAVES = "it told neither steps nor a checkpoint: middle counts half an hour, high from its start"
+KILLS = "these bytes killed from inside, and nothing shows that results differ: high alone counts all of it"
+SLOWS = "what ran this code is slow, and nothing shows that its results differ: high alone counts all of it"
+CODE = "foreign code ran in it, and nobody saw that it did harm: high alone counts all of it"
+WITHIN_HOURS = "it held GPUs within hours of the burst, and is not like it: high alone counts it"
+BEGAN_LATER = "it began there after the slow steps that are cited: high alone counts it"
+ALONE = "no sibling is known: high alone counts it, as if it had stood still"
+HIGH_ALONE = frozenset({
+    BELOW, TRACED, DERIVED, UNTOLD, BEFORE_REMOVAL, UNMEASURED, NEARBY, KILLS, SLOWS, CODE, WITHIN_HOURS, BEGAN_LATER, ALONE,
+})  # fmt: skip
 EVIDENCE_MAX = 12
-RESTART_MIDDLE_MS = 600_000  # a cold restart takes 200 to 900 s (arXiv 2602.00277); what is longer is queueing
+SAVED_AGO_MS = 1_800_000  # half an hour since a checkpoint that nobody told of: an assumption, no publication gives one
+RESTART_MIDDLE_MS = 600_000  # a cold restart takes 200 to 900 s (arXiv 2602.00277)
+RESTART_HIGH_MS = 4_080_000  # 68 min from the failure until it works again, its diagnosis included (Unicron, arXiv 2401.00134)
 
 
 class Span(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -59,16 +73,30 @@ class Claim(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 def lost_progress(
-    attempt: Attempt, nodes: Sequence[str], gpus: int, *, saved: int | None, began: int, failed: int, evidence: Sequence[str]
+    attempt: Attempt,
+    nodes: Sequence[str],
+    gpus: int,
+    *,
+    saved: int | None,
+    began: int,
+    failed: int,
+    evidence: Sequence[str],
+    told: bool = False,
+    unused: bool = False,
 ) -> Claim:
-    """Between the last good checkpoint and the failure; without one since the start, and then low is nothing: it may have been unsaid."""
+    """Between the last good checkpoint and the failure; without one since the start.
+
+    `told`: it told steps, and a log that tells steps tells saves as a rule: middle counts all of it.  `unused`: its work was taken up from
+    something older, or anew: what it may have saved unsaid served nobody, and low counts it as well.
+    """
     require(began <= failed, "an attempt failed before it began")
     if saved is not None and began <= saved <= failed:
         span: Span | None = Span(saved, failed)
         return _claim("lost_progress", attempt, nodes, gpus, span, span, span, evidence)
     span = Span(began, failed)
-    note = "no checkpoint of this attempt is on record: high counts from its start"
-    return _claim("lost_progress", attempt, nodes, gpus, None, None, span, evidence, note)
+    middle = span if told or unused else Span(max(began, failed - SAVED_AGO_MS), failed)
+    note = "" if unused else UNSAVED if told else UNTOLD_SAVES
+    return _claim("lost_progress", attempt, nodes, gpus, span if unused else None, middle, span, evidence, note)
 
 
 def hang(attempt: Attempt, nodes: Sequence[str], gpus: int, *, last_step: int, ended: int, evidence: Sequence[str]) -> Claim:
@@ -81,8 +109,8 @@ def restart(attempt: Attempt, nodes: Sequence[str], gpus: int, *, failed: int, r
     """From the failure to the start of the next attempt, if there was one."""
     if resumed is None or resumed <= failed:
         return _claim("restart", attempt, nodes, gpus, None, None, None, evidence, "no later attempt is on record")
-    middle = Span(failed, min(resumed, failed + RESTART_MIDDLE_MS))
-    return _claim("restart", attempt, nodes, gpus, None, middle, Span(failed, resumed), evidence)
+    middle, high = (Span(failed, min(resumed, failed + most)) for most in (RESTART_MIDDLE_MS, RESTART_HIGH_MS))
+    return _claim("restart", attempt, nodes, gpus, None, middle, high, evidence)
 
 
 def slowdown(
@@ -161,8 +189,9 @@ def _notes(each: Claim) -> str:
     """What still holds of what was noted of its parts."""
     settled = {
         "",
-        *((NOT_SEEN,) if each.low or not each.middle else ()),
-        *((BELOW, TRACED, DERIVED, UNTOLD, BEFORE_REMOVAL, UNMEASURED, NEARBY) if each.middle else ()),
+        *((NOT_SEEN, UNSAVED, UNTOLD_SAVES) if each.low or not each.middle else ()),
+        *(HIGH_ALONE if each.middle else ()),
+        *((TRACED,) if {BELOW, KILLS, SLOWS, CODE} & {*each.note.split("; ")} else ()),  # they are of a finding of its own
     }
     return "; ".join(sorted({*each.note.split("; ")} - settled))
 

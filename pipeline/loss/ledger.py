@@ -31,7 +31,7 @@ FORMULAS: Mapping[str, str] = {
     "hang": "GPUs x (end - last step)",
     "lost_progress": "GPUs x (failure - last good checkpoint)",
     "slowdown": "GPUs x time x (1 - pace of siblings / own pace)",
-    "restart": "GPUs x (next start - failure)",
+    "restart": "GPUs x (next start - failure, 68 min at most)",
 }
 
 

@@ -38,6 +38,7 @@ class Found(msgspec.Struct, frozen=True):
     actor: str
     cited: tuple[str, ...]  # summaries of its evidence
     alerted_ms: int | None  # how far collection had come then
+    anchor: str = ""  # the file that it is about, or what else tells two of a kind apart
 
 
 class Matched(msgspec.Struct, frozen=True):
@@ -64,6 +65,7 @@ def found_of(body: Mapping[str, Any], alerted_ms: int | None) -> Found:
         body["actor"],
         tuple(each["summary"] for each in body["evidence"]),
         alerted_ms,
+        body["anchor"],
     )
 
 
@@ -76,7 +78,7 @@ def match(findings: Iterable[Found], truth: Truth) -> Matched:
     for finding in findings:
         acts = fitting(finding)
         for act in acts:
-            if finding.detector[:3] in (act.pattern, *act.also) and finding not in found[act.id]:
+            if is_own(finding, act) and finding not in found[act.id]:
                 found[act.id].append(finding)
         if not acts:
             false.append((finding, fell_for(finding, truth.look_alikes)))
@@ -114,8 +116,7 @@ def _by_job(acts: Sequence[Act]) -> dict[tuple[str, int], list[Act]]:
 
 def fits(finding: Found, act: Act) -> bool:
     """Is a finding on something else than a job about this act?"""
-    own = finding.detector[:3] in (act.pattern, *act.also)
-    cites = any(artefact and artefact in text for artefact in act.artefacts for text in (finding.name, *finding.cited))
+    own = is_own(finding, act)
     if finding.kind == "host":
         return finding.name in act.hosts and _is_near(finding, act)
     if finding.kind == "identity" and not finding.name.startswith("team:"):
@@ -123,8 +124,18 @@ def fits(finding: Found, act: Act) -> bool:
         in_its_course = any(abs(time - finding.effect_time) <= COURSE_MS for time in act.times_ms)
         return finding.name in people and (own or in_its_course)
     if finding.kind == "identity":
-        return own and cites
-    return (own and _is_near(finding, act)) if finding.name.startswith("queue/") else cites
+        return own and cites(finding, act)
+    return (own and _is_near(finding, act)) if finding.name.startswith("queue/") else cites(finding, act)
+
+
+def is_own(finding: Found, act: Act) -> bool:
+    """Is it of the act's pattern, or of one that its traces fit as well?"""
+    return finding.detector[:3] in (act.pattern, *act.also)
+
+
+def cites(finding: Found, act: Act) -> bool:
+    """Does it name a file that the act altered?"""
+    return any(artefact and artefact in text for artefact in act.artefacts for text in (finding.name, *finding.cited))
 
 
 def _is_near(finding: Found, act: Act) -> bool:

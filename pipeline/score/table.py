@@ -4,13 +4,14 @@ Intervals are Wilson's, 95 %: counts are small, and rates near 0 and 1 matter (J
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import ceil, isfinite
 from statistics import median
 
 import msgspec
 
 from pipeline.detect.chance import wilson
-from pipeline.score.incidents import RIGHT, WRONG
+from pipeline.score.incidents import RIGHT, WRONG, OfActor
 from pipeline.score.seed import OfPattern, SeedScore
 
 HIGH_RECALL = frozenset({"p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p11", "p12", "p17", "p18"})
@@ -36,6 +37,24 @@ class Rate(msgspec.Struct, frozen=True):
         return wilson(self.k, self.n)
 
 
+class Spread(msgspec.Struct, frozen=True):
+    """Quantiles of a ratio: the least value that such a share does not exceed.  None: no bound, since what is divided by is nothing."""
+
+    n: int
+    tenth: float | None = None
+    quarter: float | None = None
+    median: float | None = None
+    three_quarters: float | None = None
+    nine_tenths: float | None = None
+
+    @classmethod
+    def of(cls, ratios: Iterable[float]) -> "Spread":
+        """Without interpolation, which knows nothing of the infinite."""
+        ordered = sorted(ratios)
+        found = [ordered[ceil(share * len(ordered)) - 1] for share in (0.1, 0.25, 0.5, 0.75, 0.9)] if ordered else []
+        return cls(len(ordered), *(round(each, 3) if isfinite(each) else None for each in found))
+
+
 class IncidentTable(msgspec.Struct, frozen=True):
     """Incidents above the gate that stand for acts; fragments of these are counted apart."""
 
@@ -45,15 +64,19 @@ class IncidentTable(msgspec.Struct, frozen=True):
     left_out: int  # acts that an alert found, and for which no incident stands
     leading: Rate  # the right person leads, of the attributable
     leaders: dict[str, int]  # of the attributable: right | borrowed | open | wrong
+    actors: Rate  # of all who acted in them and can be told, those for the findings of whose acts they come first
+    actors_together: Rate  # the same, where several acted in one incident
     named: Rate  # of the attributable; the others are withheld
     named_wrongly: int  # of all incidents, also fragments and what is below the gate
     loss_inside: Rate  # what was wasted lies between low and high
-    high_over_wasted: float | None  # median: how far the high reading goes beyond
+    width: Spread  # high / low
+    middle_over_wasted: Spread  # where anything was wasted, as the next
+    high_over_wasted: Spread  # how far the high reading goes beyond
 
     @property
     def reached(self) -> bool:
         """All bars, as far as there is anything to judge: whoever makes no incidents of what was found has reached none."""
-        rates = [each.value for each in (self.leading, self.loss_inside) if each.value is not None]
+        rates = [each.value for each in (self.leading, self.actors, self.loss_inside) if each.value is not None]
         return self.named_wrongly == self.left_out == 0 and all(rate >= INCIDENTS_MIN for rate in rates)
 
 
@@ -96,7 +119,8 @@ def incident_table(scores: Sequence[SeedScore]) -> IncidentTable:
     everything = [each for score in scores for each in score.incidents]
     counted = [each for each in everything if each.counted]
     attributable = [each for each in counted if each.attributable]
-    beyond = [each.high / each.wasted for each in counted if each.wasted > 0]
+    wasted = [each for each in counted if each.wasted > 0]
+    acting = [(len(each.by_actor) > 1, actor) for each in counted for actor in each.by_actor if actor.attributable]
     return IncidentTable(
         incidents=len(counted),
         acts=sum(len(each.acts) for each in counted),
@@ -104,11 +128,20 @@ def incident_table(scores: Sequence[SeedScore]) -> IncidentTable:
         left_out=sum(map(_left_out, scores)),
         leading=Rate(sum(each.leader == RIGHT for each in attributable), len(attributable)),
         leaders=dict(sorted(Counter(each.leader for each in attributable).items())),
+        actors=_led(actor for _, actor in acting),
+        actors_together=_led(actor for together, actor in acting if together),
         named=Rate(sum(each.named == RIGHT for each in attributable), len(attributable)),
         named_wrongly=sum(each.named == WRONG for each in everything),
         loss_inside=Rate(sum(each.inside for each in counted), len(counted)),
-        high_over_wasted=round(median(beyond), 2) if beyond else None,
+        width=Spread.of(each.width for each in counted),
+        middle_over_wasted=Spread.of(each.middle / each.wasted for each in wasted),
+        high_over_wasted=Spread.of(each.high / each.wasted for each in wasted),
     )
+
+
+def _led(actors: Iterable[OfActor]) -> Rate:
+    leaders = [each.leader for each in actors]
+    return Rate(leaders.count(RIGHT), len(leaders))
 
 
 def _left_out(score: SeedScore) -> int:

@@ -109,11 +109,21 @@ def test_a_killed_job_costs_its_progress_and_the_wait() -> None:
 LATER = Attempt(CLUSTER, "8", END + MINUTE, END + 10 * MINUTE)
 ENDS = [
     # name, finding, changes of the attempt, other attempts, expected
-    ("no checkpoint on record", kill, {}, [], {"lost_progress": (0.0, 0.0, 256.0)}),
+    ("neither a checkpoint nor a step on record", kill, {}, [], {"lost_progress": (0.0, 128.0, 256.0)}),
+    ("steps, and no checkpoint", kill, {"last_step": Mark(END - MINUTE, "s"), "steps_apart": MINUTE}, [],
+     {"lost_progress": (0.0, 256.0, 256.0)}),
+    ("no checkpoint, and the next run went on from an older one", kill, {}, [("8", {"resumed": ("6", Mark(END - 9 * HOUR, "older"))})],
+     {"lost_progress": (256.0, 256.0, 256.0), "restart": (0.0, 42.7, 42.7)}),
+    ("no checkpoint, and the next run loaded none, as both tell", kill, {}, [("8", {})],
+     {"lost_progress": (256.0, 256.0, 256.0), "restart": (0.0, 42.7, 42.7)}),
+    ("as it does not tell of itself", kill, {"loads_told": False}, [("8", {})],
+     {"lost_progress": (0.0, 128.0, 256.0), "restart": (0.0, 42.7, 42.7)}),
+    ("a checkpoint, and the next run went on from an older one", kill, {"saved": SAVED},
+     [("8", {"resumed": ("6", Mark(END - 9 * HOUR, "older"))})], {"lost_progress": (128.0, 128.0, 128.0), "restart": (0.0, 42.7, 42.7)}),
     ("a checkpoint that the next run loaded is on record", kill, {}, [("8", {"resumed": ("7", SAVED)})],
      {"lost_progress": (128.0, 128.0, 128.0), "restart": (0.0, 42.7, 42.7)}),
     ("the save of another job is none of this one", kill, {}, [("8", {"resumed": ("6", SAVED)})],
-     {"lost_progress": (0.0, 0.0, 256.0), "restart": (0.0, 42.7, 42.7)}),
+     {"lost_progress": (0.0, 128.0, 256.0), "restart": (0.0, 42.7, 42.7)}),
     ("a run of other work is no restart", kill, {"saved": SAVED}, [("8", {"task": "other"})], {"lost_progress": (128.0, 128.0, 128.0)}),
     ("a run of another owner is no restart", kill, {"saved": SAVED}, [("8", {"owner": "u013"})], {"lost_progress": (128.0, 128.0, 128.0)}),
     ("a run that waited already is no restart", kill, {"saved": SAVED},
@@ -121,6 +131,9 @@ ENDS = [
     ("a requeue is a restart", kill, {"saved": SAVED},
      [("7", {"attempt": Attempt(CLUSTER, "7", END - 2 * HOUR, END + 10 * MINUTE)})],
      {"lost_progress": (128.0, 128.0, 128.0), "restart": (0.0, 42.7, 42.7)}),
+    ("a wait of two days is no restart of two days", kill, {"saved": SAVED},
+     [("8", {"attempt": Attempt(CLUSTER, "8", END + MINUTE, END + 48 * HOUR)})],
+     {"lost_progress": (128.0, 128.0, 128.0), "restart": (0.0, 42.7, 290.1)}),
     ("a restart after eight days is none", kill, {"saved": SAVED},
      [("8", {"attempt": Attempt(CLUSTER, "8", END + MINUTE, END + 192 * HOUR)})], {"lost_progress": (128.0, 128.0, 128.0)}),
     ("it stood still for twenty minutes", kill, {"saved": SAVED, "last_step": Mark(END - 20 * MINUTE, "s"), "steps_apart": MINUTE}, [],
@@ -245,7 +258,48 @@ def test_restored_bytes_spoil_nothing() -> None:
 
 def test_a_foreign_hook_may_have_spoilt_results() -> None:
     """Nobody saw that it did: high alone."""
-    assert kinds(worked([altered(detector="p05_startup_hook")], [LOADER])) == {"invalid": (0.0, 0.0, 1024.0)}
+    fine = msgspec.structs.replace(LOADER, state="COMPLETED")
+    assert kinds(worked([altered(detector="p05_startup_hook")], [fine])) == {"invalid": (0.0, 0.0, 1024.0)}
+
+
+MODULE = "p04_environment_tamper"
+SHOWN = [
+    # name, detector, changes of the attempt, changes of another that loaded the same, expected of the first
+    ("a hook, and the attempt failed", "p05_startup_hook", {"saved": Mark(T0 + HOUR, "s")}, {},
+     {"lost_progress": (0.0, 512.0, 0.0), "invalid": (0.0, 0.0, 1024.0)}),
+    ("a hook, and its owner cancelled it", "p05_startup_hook", {"saved": Mark(T0 + HOUR, "s"), "state": "CANCELLED"}, {},
+     {"invalid": (0.0, 0.0, 1024.0)}),
+    ("a module", MODULE, {"state": "COMPLETED"}, {}, {"invalid": (0.0, 1024.0, 1024.0)}),
+    ("a module that killed another from inside", MODULE, {"state": "COMPLETED"}, {"cause": "killed_from_inside"},
+     {"invalid": (0.0, 0.0, 1024.0)}),
+    ("and the attempt failed as well", MODULE, {"saved": Mark(T0 + HOUR, "s")}, {"cause": "killed_from_inside"},
+     {"lost_progress": (0.0, 512.0, 0.0), "invalid": (0.0, 0.0, 1024.0)}),
+    ("a dataset kills nobody", "p11_dataset_tamper", {"state": "COMPLETED"}, {"cause": "killed_from_inside"},
+     {"invalid": (0.0, 1024.0, 1024.0)}),
+    ("a module that slows all", MODULE, {"state": "COMPLETED", "pace": 1250.0}, {"pace": 1250.0},
+     {"invalid": (0.0, 0.0, 1024.0), "slowdown": (0.0, 204.8, 0.0)}),
+    ("an attempt beside them that told too few steps", MODULE, {"state": "COMPLETED"}, {"pace": 1250.0},
+     {"invalid": (0.0, 0.0, 1024.0), "slowdown": (0.0, 204.8, 0.0)}),
+    ("a module after which some are slow, as always", MODULE, {"state": "COMPLETED", "pace": 1250.0}, {"pace": 1010.0},
+     {"invalid": (0.0, 1024.0, 1024.0)}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("detector", "changes", "beside", "expected"), [row[1:] for row in SHOWN], ids=[row[0] for row in SHOWN])
+def test_code_shows_what_it_does(
+    detector: str, changes: dict[str, Any], beside: dict[str, Any], expected: dict[str, tuple[float, float, float]]
+) -> None:
+    """By all that loaded it; what it did not show besides counts in high."""
+    path = LOADER.exposures[0].path
+    siblings = [
+        run(f"9{number}", start=T0 - 90 * HOUR, configuration="c1", pace=1000.0, state="COMPLETED", owner="u014") for number in "12"
+    ]
+    loaders = [run(f"8{number}", ran=0.1, configuration="c1", exposures=(exposed("u099", WRITTEN, T0 - HOUR),), owner="u015", **beside)
+               for number in "123"]  # fmt: skip
+    first = msgspec.structs.replace(LOADER, configuration="c1", **changes)
+    loss = worked([altered(detector=detector, anchor=path)], [first, *loaders, *siblings])
+    mine = msgspec.structs.replace(loss, lines=tuple(line for line in loss.lines if line.attempt == first.attempt))
+    assert kinds(mine) == expected
 
 
 def test_divergence_proves_what_was_loaded() -> None:
@@ -324,16 +378,15 @@ def _pool() -> list[Examined]:
                 exposures=tuple(bytes_), pace=1000.0 + 100 * number, saved=Mark(start + 20 * MINUTE, "s") if number % 2 else None,
                 last_step=Mark(start + 30 * MINUTE, "t") if number % 5 else None, steps_apart=MINUTE, loads_told=bool(number % 4),
                 state=("FAILED", "CANCELLED", "PREEMPTED")[number % 3], resumed=("5", Mark(start, "r")) if number == 7 else None,
-                verdict="unexplained" if number % 2 else "interference")
+                verdict="unexplained" if number % 2 else "interference", cause="killed_from_inside" if number == 2 else "")
         )  # fmt: skip
     return found
 
 
 POOL = _pool()
 MADE = ("p01_foreign_kill", "p08_checkpoint_removed", "p04_environment_tamper", "p06_checkpoint_tamper", "p09_injected_delay",
-        "p10_convergence_sabotage",
-        "p15_slow_campaign", "p05_startup_hook", "p13_queue_flooding", "p14_node_degraded", "p17_borrowed_account",
-        "p18_telemetry_tamper")  # fmt: skip
+        "p10_convergence_sabotage", "p15_slow_campaign", "p05_startup_hook", "p07_unsafe_pickle", "p11_dataset_tamper",
+        "p13_queue_flooding", "p14_node_degraded", "p17_borrowed_account", "p18_telemetry_tamper")  # fmt: skip
 SUBJECTS = {
     "p13_queue_flooding": Subject("cohort", CLUSTER, "queue/batch"), "p14_node_degraded": Subject("host", CLUSTER, NODES[1]),
     "p17_borrowed_account": Subject("identity", CLUSTER, "u012"), "p18_telemetry_tamper": Subject("host", CLUSTER, NODES[2]),

@@ -7,8 +7,9 @@ import pytest
 
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.losses import loss_of
+from pipeline.incidents.losses_lineage import lineage
 from pipeline.loss import claims as claim
-from pipeline.model.finding import Finding, Subject
+from pipeline.model.finding import Evidence, Finding, Subject
 from pipeline.model.incident import Examined, Loss, Mark
 from pipeline.model.told import Attempt
 from tests.unit.incidents.campaign import CLUSTER, T0, finding, record, tamper
@@ -24,11 +25,17 @@ def on(kind: str, name: str, detector: str, **changes: Any) -> Finding:
     return msgspec.structs.replace(value, attempt=None, subject=Subject(kind, CLUSTER, name))
 
 
-FLOOD = on("cohort", "queue/batch", "p13_queue_flooding", evidence=(record("cause", "burst", T0 + HOUR, "slurm_jobcomp"),))
 SILENCED = on("host", NODE, "p18_telemetry_tamper")
 SLOWED = on("host", NODE, "p14_node_degraded")
+LASTED = msgspec.structs.replace(SLOWED, evidence=(*SLOWED.evidence, record("before", "undone", T0 + 2 * HOUR, "training")))
+ENTERED = on("identity", "u012", "p17_borrowed_account", effect="access_after_end", evidence=(record("cause", "login", T0, "sshd"),))
 BORROWED = on("identity", "u012", "p17_borrowed_account", effect_time=T0)
 BURST = run("20", ran=2, start=T0 + 10 * MINUTE, owner="u099", state="COMPLETED", verdict="benign", **SMALL)
+CITED = Evidence("cause", BURST.record, "", "slurm_jobcomp", BURST.end or 0, "job 20 of the burst")
+FLOOD = on("cohort", "queue/batch", "p13_queue_flooding", evidence=(CITED,))
+LIKE_IT = msgspec.structs.replace(BURST, attempt=Attempt(CLUSTER, "24", BURST.attempt.submit + 50 * MINUTE, T0 + MINUTE), record="another")
+LATER = msgspec.structs.replace(LIKE_IT, attempt=Attempt(CLUSTER, "25", BURST.attempt.submit + 70 * MINUTE, T0 + MINUTE))
+OTHER_WORK = msgspec.structs.replace(LIKE_IT, task="evaluation")
 DISPLACED = run("21", start=T0 - 50 * MINUTE + 9 * MINUTE, ran=50 / 60, state="PREEMPTED", verdict="benign", **SMALL)
 ELSEWHERE = msgspec.structs.replace(DISPLACED, attempt=Attempt(CLUSTER, "22", T0 - 2 * HOUR, T0 - 41 * MINUTE), nodes=("gpu-009",))
 WORKED = msgspec.structs.replace(BURST, attempt=Attempt(CLUSTER, "23", T0, T0 + MINUTE), last_step=Mark(T0 + HOUR, "s"))
@@ -39,21 +46,35 @@ AS_SLOW = [
     for name, begun in (("33", 1), ("34", 3))
 ]
 
+
+def elsewhere(each: Examined) -> Examined:
+    return msgspec.structs.replace(each, nodes=("gpu-009",))
+
+
 TABLE = [
     ("a burst held its GPUs", FLOOD, [BURST], {"held": (16.0, 16.0, 16.0)}),
-    ("whoever it displaced lost progress", FLOOD, [BURST, DISPLACED], {"held": (16.0, 16.0, 16.0), "lost_progress": (0.0, 0.0, 6.7)}),
+    ("another of the same hour and work as well", FLOOD, [BURST, elsewhere(LIKE_IT)], {"held": (33.2, 33.2, 33.2)}),
+    ("one that came later in high alone", FLOOD, [BURST, elsewhere(LATER)], {"held": (16.0, 16.0, 33.2)}),
+    ("and other work that failed", FLOOD, [BURST, elsewhere(OTHER_WORK)], {"held": (16.0, 16.0, 33.2)}),
+    ("whoever it displaced lost progress", FLOOD, [BURST, DISPLACED], {"held": (16.0, 16.0, 16.0), "lost_progress": (0.0, 4.0, 6.7)}),
     ("preempted on another node is another matter", FLOOD, [BURST, ELSEWHERE], {"held": (16.0, 16.0, 16.0)}),
     ("a job that wrote steps did work", FLOOD, [WORKED], {}),
     ("a node was slowed: half of the time, against siblings elsewhere", SLOWED, [SLOW, *QUICK], {"slowdown": (0.0, 4.0, 4.0)}),
-    ("others on that node were slowed as well", SLOWED, [SLOW, *AS_SLOW, *QUICK], {"slowdown": (0.0, 12.0, 12.0)}),
-    ("without siblings nobody can tell", SLOWED, [SLOW], {}),
+    ("others that began there are slow as well", SLOWED, [SLOW, *AS_SLOW, *QUICK], {"slowdown": (0.0, 4.0, 12.0)}),
+    ("who held it when slow steps are cited", LASTED, [SLOW, *AS_SLOW, *QUICK], {"slowdown": (0.0, 8.0, 12.0)}),
+    ("without siblings it may have stood still", SLOWED, [SLOW], {"slowdown": (0.0, 0.0, 4.0)}),
+    ("and of one that began later nobody can tell", SLOWED, AS_SLOW[:1], {}),
     ("a bad end while nothing was recorded", SILENCED, [run("40", start=T0, **SMALL)], {"lost_progress": (0.0, 0.0, 8.0)}),
+    ("its owner cancelled it, as the scheduler tells", SILENCED, [run("40", start=T0, state="CANCELLED", verdict="benign", **SMALL)], {}),
     ("a good end", SILENCED, [run("40", start=T0, state="COMPLETED", **SMALL)], {}),
     ("a bad end of the suspect's own", SILENCED, [run("40", start=T0, owner="u099", **SMALL)], {}),
     ("a bad end two days later", SILENCED, [run("40", start=T0 + 48 * HOUR, **SMALL)], {}),
     ("the owner's job was cancelled within hours", BORROWED, [run("50", start=T0, state="CANCELLED", **SMALL)],
      {"lost_progress": (0.0, 0.0, 8.0)}),
     ("it failed by itself", BORROWED, [run("50", start=T0, **SMALL)], {}),
+    ("the account of one who had left: what anybody's was cancelled within the hour", ENTERED,
+     [run("50", start=T0 - 30 * MINUTE, state="CANCELLED", owner="u013", **SMALL)], {"lost_progress": (0.0, 0.0, 8.0)}),
+    ("and not what was later", ENTERED, [run("50", start=T0 + HOUR, state="CANCELLED", owner="u013", **SMALL)], {}),
     ("another owner's was cancelled", BORROWED, [run("50", start=T0, state="CANCELLED", owner="u013", **SMALL)], {}),
 ]  # fmt: skip
 
@@ -67,6 +88,7 @@ def test_findings_about_no_attempt(said: Finding, attempts: list[Examined], expe
 LOADED = exposed("u099", T0 - 30 * MINUTE, T0 - 20 * MINUTE)
 TAMPERED = run("7", start=T0 - 30 * MINUTE, state="COMPLETED", exposures=(LOADED,), saved=Mark(T0, "save"), **SMALL)
 SAID = about(tamper(0, "7", "u099", evidence=(LOADED.write, LOADED.load), cause_time=T0 - HOUR), TAMPERED)
+MODULE = msgspec.structs.replace(SAID, detector="p04_environment_tamper")
 BAD = msgspec.structs.replace(TAMPERED, state="FAILED", saved=None)
 
 
@@ -81,7 +103,8 @@ LINEAGE = [
     ("went on from it, by record", {"resumed": ("7", Mark(T0, "save"))}, 8.0),
     ("from what had been saved before the load", {"resumed": ("7", Mark(T0 - HOUR, "save"))}, 0.0),
     ("from another job", {"resumed": ("6", Mark(T0, "save"))}, 0.0),
-    ("at the same work later, no record says from what", {}, 8.0),
+    ("at the same work later, no record says from what", {"loads_told": False}, 8.0),
+    ("at the same work later, and it tells what it loads", {}, 0.0),
     ("at other work", {"task": "other"}, 0.0),
     ("of another owner, whose loads are told", {"owner": "u013"}, 0.0),
     ("of another owner, of whose loads no record tells", {"owner": "u013", "loads_told": False}, 8.0),
@@ -94,7 +117,29 @@ LINEAGE = [
 def test_who_may_have_built_on_altered_bytes(changes: dict[str, Any], hours: float) -> None:
     """In the high reading: nothing shows that the results are wrong, and nothing excludes it."""
     later = msgspec.structs.replace(run("60", start=T0 + 2 * HOUR, state="COMPLETED", **SMALL), **changes)
-    assert high_of(worked([SAID], [TAMPERED, later]), "60") == hours
+    assert high_of(worked([MODULE], [TAMPERED, later]), "60") == hours
+
+
+def test_a_checkpoint_is_loaded_by_who_owns_the_run() -> None:
+    """A module by anybody at that work: of him no record may tell it."""
+    later = run("60", start=T0 + 2 * HOUR, state="COMPLETED", owner="u013", loads_told=False, **SMALL)
+    assert [high_of(worked([said], [TAMPERED, later]), "60") for said in (SAID, MODULE)] == [0.0, 8.0]
+
+
+def test_who_began_after_the_bytes_were_replaced_did_not_load_them() -> None:
+    """As a later load of other bytes from that place shows."""
+    later = run("60", start=T0 + 2 * HOUR, state="COMPLETED", owner="u013", loads_told=False, **SMALL)
+    restored = msgspec.structs.replace(exposed("u005", T0 + HOUR, T0 + 9 * HOUR), restored=True)
+    shows = run("61", start=T0 + 8 * HOUR, state="COMPLETED", owner="u014", task="other", exposures=(restored,), **SMALL)
+    assert high_of(worked([MODULE], [TAMPERED, later, shows]), "60") == 0.0
+
+
+def test_two_conjectures_need_more_than_one_does() -> None:
+    """Job 60 may have loaded the bytes; who may have gone on from it must be of its size and configuration."""
+    first = run("60", start=T0 + HOUR, state="COMPLETED", owner="u013", loads_told=False, saved=Mark(T0 + 2 * HOUR, "untold"), **SMALL)
+    after = msgspec.structs.replace(first, attempt=Attempt(CLUSTER, "61", T0, T0 + 30 * HOUR), end=T0 + 31 * HOUR, saved=None)
+    for other, hours in ((after, 8.0), (msgspec.structs.replace(after, configuration="c9"), 0.0)):
+        assert high_of(worked([MODULE], [TAMPERED, first, other]), "61") == hours
 
 
 def test_who_saved_nothing_leaves_nothing() -> None:
@@ -112,7 +157,9 @@ def test_a_job_that_died_behind_its_load_may_have_lost_all_it_had_done() -> None
 def test_who_may_have_built_on_it_is_looked_for_once() -> None:
     """Six hundred attempts at one work, all of which saved: their cost grows with their number, and not with its square."""
     sweep = [
-        msgspec.structs.replace(run(str(n), start=T0 + n * MINUTE, state="COMPLETED", **SMALL), saved=Mark(T0 + n * MINUTE + 1, "save"))
+        msgspec.structs.replace(
+            run(str(n), start=T0 + n * MINUTE, state="COMPLETED", loads_told=False, **SMALL), saved=Mark(T0 + n * MINUTE + 1, "save")
+        )
         for n in range(100, 700)
     ]
     attempts = Counting({each.attempt.name: each for each in [TAMPERED, *sweep]})
@@ -122,20 +169,33 @@ def test_who_may_have_built_on_it_is_looked_for_once() -> None:
     assert attempts.asked <= 2
 
 
+def test_many_writes_claim_each_attempt_once() -> None:
+    """Forty modules, each loaded by one attempt, and sixty attempts of which nobody knows what they loaded: sixty claims, and not 2,400."""
+    loads = [exposed("u099", T0 - 30 * MINUTE, T0 + n, path=f"/env/{n}.py") for n in range(40)]
+    told = [run(f"1{n:02}", start=T0, owner=f"u{n:03}", exposures=(load,), **SMALL) for n, load in enumerate(loads)]
+    untold = [run(f"2{n:02}", start=T0 + n * MINUTE, owner="u300", loads_told=False, **SMALL) for n in range(60)]
+    said = [
+        about(msgspec.structs.replace(MODULE, anchor=load.path, evidence=(load.write, load.load)), each)
+        for each, load in zip(told, loads, strict=True)
+    ]
+    made = list(lineage(said, lambda _: True, Attempts({each.attempt.name: each for each in [*told, *untold]}), PRICING, {}))
+    assert sorted(each.attempt.job for each in made) == sorted(each.attempt.job for each in untold)
+
+
 class Counting(Attempts):
     """How often the same work was asked for."""
 
     asked = 0
 
-    def same_work(self, like: Examined, since: int, until: int) -> list[Examined]:
+    def same_work(self, like: Examined, since: int, until: int, *, alike: bool = False) -> list[Examined]:
         self.asked += 1
-        return super().same_work(like, since, until)
+        return super().same_work(like, since, until, alike=alike)
 
 
 def test_whoever_saved_first_leaves_most() -> None:
     """In whatever order they loaded: job 60 began behind the save of job 7 alone, job 61 behind both."""
     second = run("8", start=T0 - 30 * MINUTE, ran=9, state="COMPLETED", exposures=(LOADED,), saved=Mark(T0 + 8 * HOUR, "late"), **SMALL)
-    after = [run(job, start=T0 + hour * HOUR, state="COMPLETED", **SMALL) for job, hour in (("60", 2), ("61", 10))]
+    after = [run(job, start=T0 + hour * HOUR, state="COMPLETED", loads_told=False, **SMALL) for job, hour in (("60", 2), ("61", 10))]
     for name in ("1", "9"):
         first = msgspec.structs.replace(TAMPERED, attempt=Attempt(CLUSTER, name, T0 - HOUR, T0 - 30 * MINUTE))
         loss = worked([about(SAID, first)], [first, second, *after])

@@ -1,6 +1,9 @@
 """Who leads in an incident, who was named, and whether its loss holds what was wasted."""
 
+from collections.abc import Sequence
 from io import StringIO
+from itertools import zip_longest
+from math import inf
 from typing import Any, NamedTuple
 
 import msgspec
@@ -9,11 +12,12 @@ from rich.console import Console
 
 from pipeline.cli.score import show_incidents
 from pipeline.model.incident import label_of
-from pipeline.score.incidents import Judged, hours_of, is_attributable, judged
+from pipeline.score.incidents import Judged, OfActor, hours_of, is_attributable, judged
+from pipeline.score.match import Found
 from pipeline.score.seed import SeedScore
-from pipeline.score.table import Rate, incident_table
+from pipeline.score.table import Rate, Spread, incident_table
 from pipeline.score.truth import Act, Truth, Wasted
-from tests.unit.score.test_match import T0, act, finding
+from tests.unit.score.test_match import T0, act, finding, harmed
 from tests.unit.score.test_table import period
 
 HOUR = 3_600_000
@@ -31,12 +35,21 @@ def seen(act_: Act, **changes: Any) -> Act:
     return msgspec.structs.replace(act_, **{"shows": {"auditd": "a write"}, **changes})
 
 
-def incident(name: str, *findings: str, leader: str = "", named: str = "", hours: tuple[float, float, float] = (0, 0, 0)) -> dict[str, Any]:
-    """As far as it is compared."""
+def incident(
+    name: str,
+    *findings: str,
+    leader: str = "",
+    named: str = "",
+    hours: tuple[float, float, float] = (0, 0, 0),
+    who: Sequence[str] = (),
+    order: Sequence[str] = (),
+) -> dict[str, Any]:
+    """As far as it is compared.  `who`: whom each finding suspects; `order`: hypotheses, the leading one first."""
+    hypotheses = [dict(zip(("kind", "_", "who"), each.partition("/"), strict=True)) for each in (order or [leader])]
     return {
         "id": name, "cluster": "main", "status": "final", "alert": True, "findings": len(findings),
-        "members": [{"finding": each} for each in findings], "others": [],
-        "attribution": {"leader": leader, "named": named}, "loss": {"direct_gpu_hours": hours},
+        "members": [{"finding": each, "who": suspect} for each, suspect in zip_longest(findings, who, fillvalue="")], "others": [],
+        "attribution": {"leader": leader, "named": named, "hypotheses": hypotheses}, "loss": {"direct_gpu_hours": hours},
     }  # fmt: skip
 
 
@@ -83,6 +96,52 @@ def test_an_act_belongs_to_one_incident() -> None:
     assert (home.acts, fragment.acts, fragment.leader, fragment.named) == ((ONE.id,), (), "wrong", "wrong")
 
 
+OTHER_ACT = seen(act("p06", actor=COLLEAGUE, victims=(harmed("9"), harmed("7")), exposed=()))
+BOTH = Truth((ONE, OTHER_ACT), (), ())
+RESTORED = finding(detector="p06_checkpoint_tamper", id="r")  # of a job that both harmed
+THEIRS = finding(name="9", detector="p06_checkpoint_tamper")
+A, C = f"did/{ACTOR}", f"did/{COLLEAGUE}"
+
+
+@pytest.mark.parametrize(
+    ("findings", "who", "order", "leaders"),
+    [
+        ((FOUND, THEIRS), (ACTOR, COLLEAGUE), (A, C, "nobody/"), {ACTOR: "right", COLLEAGUE: "right"}),
+        ((FOUND, THEIRS), (ACTOR, ""), (A, "nobody/"), {ACTOR: "right", COLLEAGUE: "open"}),
+        ((FOUND, THEIRS), (ACTOR, ACTOR), (A, "nobody/"), {ACTOR: "right", COLLEAGUE: "wrong"}),
+        ((RESTORED, FOUND, THEIRS), ("", ACTOR, COLLEAGUE), (A, C, "nobody/"), {ACTOR: "right", COLLEAGUE: "right"}),
+        ((FOUND, THEIRS), (ACTOR, VICTIM), (A, f"borrowed/{VICTIM}", f"did/{VICTIM}"), {ACTOR: "right", COLLEAGUE: "borrowed"}),
+        ((FOUND, THEIRS), (ACTOR, "u044"), (A, f"borrowed/{COLLEAGUE}", "did/u044"), {ACTOR: "right", COLLEAGUE: "wrong"}),
+    ],
+    ids=["each leads for the own", "one is not seen", "one stands for both", "a finding nearer to another's act says nothing of one",
+         "the victim's account in others' hands", "somebody else"],
+)  # fmt: skip
+def test_everybody_who_acted_is_judged(
+    findings: Sequence[Found], who: Sequence[str], order: Sequence[str], leaders: dict[str, str]
+) -> None:
+    """By the findings about the own acts, in the order of the incident's hypotheses."""
+    body = incident("i", *(each.id for each in findings), leader=order[0], who=who, order=order)
+    (said,) = judged([body], findings, BOTH, KEY)
+    assert {each.actor: each.leader for each in said.by_actor} == leaders
+    assert said.leader == "right"  # which tells nothing of the second
+
+
+def test_a_flood_is_told_by_its_jobs() -> None:
+    """Two floods of one hour, of which one cost the other a job, are two acts of two people, and each incident is about its own."""
+    acts = [
+        seen(act("p13", id=name, actor=who, artefacts=(), victims=(), exposed=())) for name, who in (("one", ACTOR), ("two", COLLEAGUE))
+    ]
+    held = (("one", "20"), ("one", "21"), ("two", "30"), ("two", "31"))
+    waste = tuple(Wasted(each, "held", job, T0, 8, T0, T0 + HOUR, 1.0) for each, job in held)
+    cited = (("job 20 of the burst", "job 21 of the burst"), ("job 20 preempted", "job 30 of the burst", "job 31 of the burst"))
+    found = [
+        finding("cohort", "queue/batch", "p13_queue_flooding", id=each.id, cited=texts) for each, texts in zip(acts, cited, strict=True)
+    ]
+    bodies = [incident(each.id, each.id, leader=f"did/{each.actor}") for each in acts]
+    said = judged(bodies, found, Truth(tuple(acts), (), (), waste), KEY)
+    assert [(each.acts, each.leader, each.wasted) for each in said] == [(("one",), "right", 16.0), (("two",), "right", 16.0)]
+
+
 @pytest.mark.parametrize(
     ("act_", "can_be_told"),
     [
@@ -127,12 +186,30 @@ def test_the_loss_holds_what_was_wasted(hours: tuple[float, float, float], is_in
     assert (said.wasted, said.inside) == (16.0, is_inside)
 
 
+@pytest.mark.parametrize(
+    ("hours", "width"), [((10, 16, 20), 2.0), ((0, 16, 20), inf), ((0, 0, 0), 1.0)], ids=["twice", "low says nothing", "nothing at all"]
+)
+def test_how_wide_a_reading_is(hours: tuple[float, float, float], width: float) -> None:
+    """What says nothing in low is as wide as can be."""
+    (said,) = judged([incident("i", FOUND.id, hours=hours)], [FOUND], TRUTH, KEY)
+    assert said.width == width
+
+
+def test_quantiles_know_the_infinite() -> None:
+    """Of ten readings three without a low: three quarters have no bound."""
+    spread = Spread.of([*range(1, 8), inf, inf, inf])
+    assert spread == Spread(10, 1.0, 3.0, 5.0, None, None)
+    assert Spread.of([]) == Spread(0)
+
+
 def test_incidents_are_added_up() -> None:
     """Above the gate alone; a wrong name counts wherever it stands."""
-    base = Judged("i", True, ("a",), (ACTOR,), True, "right", "right", 3, 1.0, 2.0, 3.0, 2.0)
+    acted = OfActor(ACTOR, ("a",), True, 3, "right")
+    unseen = OfActor(COLLEAGUE, ("b",), True, 1, "open")
+    base = Judged("i", True, ("a",), (ACTOR,), True, "right", "right", 3, 1.0, 2.0, 3.0, 2.0, (acted,))
     rest = [
-        msgspec.structs.replace(base, leader="open", named="withheld", wasted=9.0),
-        msgspec.structs.replace(base, attributable=False, leader="open", named="withheld"),
+        msgspec.structs.replace(base, leader="open", named="withheld", wasted=9.0, by_actor=(acted, unseen)),
+        msgspec.structs.replace(base, attributable=False, leader="open", named="withheld", by_actor=()),
         msgspec.structs.replace(base, alert=False, named="wrong"),
         msgspec.structs.replace(base, acts=()),
     ]
@@ -140,6 +217,8 @@ def test_incidents_are_added_up() -> None:
     table = incident_table(scores)
     assert (table.incidents, table.acts, table.fragments) == (3, 3, 1)
     assert (table.leading, table.named, table.loss_inside) == (Rate(1, 2), Rate(1, 2), Rate(2, 3))
+    assert (table.actors, table.actors_together) == (Rate(2, 3), Rate(1, 2))
+    assert (table.width.median, table.middle_over_wasted.nine_tenths, table.high_over_wasted.tenth) == (3.0, 1.0, 0.333)
     assert (table.named_wrongly, table.reached) == (1, False)
     assert incident_table([period(1)]).reached
 
@@ -150,5 +229,6 @@ def test_they_are_shown_with_their_bars() -> None:
     console = Console(file=StringIO(), width=160)
     show_incidents(console, incident_table([msgspec.structs.replace(period(1), incidents=[base])]))
     shown = console.file.getvalue()  # type: ignore[attr-defined]
+    assert ["high / low", "1", "3", "3", "3", "3", "3"] in [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines()]
     assert "below 0.9" in shown
     assert "1 acts in 1 incidents, 0 fragments; leaders: wrong 1; named wrongly: 0" in shown
