@@ -4,6 +4,12 @@
 
 Takes ids of two teams.  Investigators may view both folders, operators that of the pipeline; nobody else but administrators sees either,
 because the dashboards name people who may be innocent.  Standard library only; running it again changes nothing.
+
+This tidies, and protects no data: rights on folders are for dashboards, and by default every viewer of an organisation may send any query
+to any of its data sources, by Grafana's HTTP interface too.  Keep people out by an organisation: that of the investigators has a data
+source with the account trainwatch_grafana; another one, for who runs the pipeline, has the folder `trainwatch operation` and a data
+source with the account trainwatch_grafana_pipeline, which sees neither lines nor suspects (deploy/sql/roles.sql).  Or by a data source's
+own permissions, which Grafana Enterprise has.
 """
 
 import argparse

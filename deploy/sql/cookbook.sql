@@ -486,3 +486,12 @@ WHERE _inserted >= now() - toIntervalHour(1)
 GROUP BY stage, topic, partition
 ORDER BY waiting DESC, stage, topic, partition
 LIMIT 200;
+
+-- 40. Which alerts were suppressed, why, and when for the last time?
+-- why: suppression keeps counts: one that hides more and more is to be looked at; one that hides nothing can go.
+-- cost: period (findings).   rows: may be none
+SELECT detector, gate, count() AS findings, uniqExact(attempt) AS attempts, max(effect_time) AS last
+FROM trainwatch.findings_current
+WHERE startsWith(gate, 'suppressed until ') AND status != 'retracted'
+GROUP BY detector, gate
+ORDER BY findings DESC, detector, gate;

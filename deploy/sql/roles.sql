@@ -5,9 +5,10 @@
 --
 --     trainwatch_owner         makes and alters tables: `trainwatch migrate`
 --     trainwatch_writer        the workers: adds rows, and looks only whether they have landed
---     trainwatch_reader        dashboards and consumers: all but log lines as received, and who is suspected
+--     trainwatch_dashboards    Grafana for who investigates: all that there is, log lines and names too, and what the server does
+--     trainwatch_reader        notebooks, consumers, Grafana for who runs the pipeline: all but log lines as received, and who is suspected
 --     trainwatch_reader_main   the same of one cluster, for a site with several
---     trainwatch_investigator  all that there is; labels, journal, custody and holds, nothing else, are written
+--     trainwatch_investigator  all that there is; labels, journal, custody and holds, nothing else, are written; people, and the nightly check
 --     trainwatch_privacy       erases lines on request: `trainwatch evidence erase`
 --
 -- What was tried: each statement is parsed, and the grants and row policies are in force on a real ClickHouse 26.7, where each role does its
@@ -16,7 +17,7 @@
 
 -- --- roles ------------------------------------------------------------------------------------------------------------------------
 
-CREATE ROLE IF NOT EXISTS trainwatch_owner, trainwatch_writer, trainwatch_reader, trainwatch_reader_main, trainwatch_investigator, trainwatch_privacy;
+CREATE ROLE IF NOT EXISTS trainwatch_owner, trainwatch_writer, trainwatch_dashboards, trainwatch_reader, trainwatch_reader_main, trainwatch_investigator, trainwatch_privacy;
 
 -- The owner may do everything within the database and nothing outside it (replacing a view takes INSERT, making one takes SELECT): run
 -- `trainwatch migrate` with it, from a machine of the platform team, and give it to no service.
@@ -75,6 +76,10 @@ GRANT SELECT ON trainwatch.coverage TO trainwatch_reader_main;
 GRANT SELECT ON trainwatch.traffic TO trainwatch_reader_main;
 GRANT SELECT ON trainwatch.migrations TO trainwatch_reader_main;
 
+-- Dashboards of the folder `trainwatch investigation` show lines as received and who is named: whoever may ask their data source sees all of
+-- it, whatever panels show (deploy/grafana/permissions.py).
+GRANT SELECT ON trainwatch.* TO trainwatch_dashboards;
+
 GRANT SELECT ON trainwatch.* TO trainwatch_investigator;
 GRANT INSERT ON trainwatch.labels TO trainwatch_investigator;
 GRANT INSERT ON trainwatch.incident_journal TO trainwatch_investigator;
@@ -89,13 +94,16 @@ GRANT ALTER DELETE ON trainwatch.enriched_events TO trainwatch_privacy;
 GRANT INSERT ON trainwatch.erasures TO trainwatch_privacy;
 GRANT INSERT ON trainwatch.custody_log TO trainwatch_privacy;
 
--- Health boards, alerts and `trainwatch check` look at these; rows are of tables that the account sees anyway.
-GRANT SELECT ON system.parts TO trainwatch_reader, trainwatch_investigator;
-GRANT SELECT ON system.merges TO trainwatch_reader, trainwatch_investigator;
-GRANT SELECT ON system.disks TO trainwatch_reader, trainwatch_investigator;
-GRANT SELECT ON system.events TO trainwatch_reader, trainwatch_investigator;
-GRANT SELECT ON system.errors TO trainwatch_reader, trainwatch_investigator;
-GRANT SELECT ON system.merge_tree_settings TO trainwatch_reader, trainwatch_investigator;
+-- Health boards, alerts and `trainwatch check` look at these; rows are of tables that the account sees anyway.  What others ask, and by it
+-- names and lines, is for the dashboards of investigators alone.
+GRANT SELECT ON system.parts TO trainwatch_dashboards, trainwatch_reader, trainwatch_investigator;
+GRANT SELECT ON system.merges TO trainwatch_dashboards, trainwatch_reader, trainwatch_investigator;
+GRANT SELECT ON system.disks TO trainwatch_dashboards, trainwatch_reader, trainwatch_investigator;
+GRANT SELECT ON system.events TO trainwatch_dashboards, trainwatch_reader, trainwatch_investigator;
+GRANT SELECT ON system.errors TO trainwatch_dashboards, trainwatch_reader, trainwatch_investigator;
+GRANT SELECT ON system.merge_tree_settings TO trainwatch_dashboards, trainwatch_reader, trainwatch_investigator;
+GRANT SELECT ON system.processes TO trainwatch_dashboards;
+GRANT SELECT ON system.query_log TO trainwatch_dashboards;
 
 -- --- rows -------------------------------------------------------------------------------------------------------------------------
 -- Only by `cluster`, which never changes for an id: a condition on what does change, say `alert`, would hide the newest word of a finding
@@ -111,11 +119,13 @@ CREATE ROW POLICY IF NOT EXISTS trainwatch_rest ON trainwatch.findings FOR SELEC
 
 -- --- how much ---------------------------------------------------------------------------------------------------------------------
 -- A dashboard or a notebook must not hold up inserts: one query of theirs ends after a minute and takes 4 GB at most.  Grafana sets
--- max_execution_time itself, hence CHANGEABLE_IN_READONLY.
+-- max_execution_time itself, hence CHANGEABLE_IN_READONLY, and readonly = 2, which lets settings be sent.  A board of 16 panels that renews
+-- itself every minute asks 960 times an hour, and alerts 420.
 
 CREATE SETTINGS PROFILE IF NOT EXISTS trainwatch_reading SETTINGS readonly = 1, max_execution_time = 60 MAX 300 CHANGEABLE_IN_READONLY, max_memory_usage = 4000000000, max_threads = 4 TO trainwatch_reader, trainwatch_reader_main;
+CREATE SETTINGS PROFILE IF NOT EXISTS trainwatch_showing SETTINGS readonly = 2, max_execution_time = 60 MAX 300, max_memory_usage = 4000000000 MAX 4000000000, max_threads = 4 MAX 4 TO trainwatch_dashboards;
 CREATE SETTINGS PROFILE IF NOT EXISTS trainwatch_investigating SETTINGS max_execution_time = 600, max_memory_usage = 8000000000 TO trainwatch_investigator;
-CREATE QUOTA IF NOT EXISTS trainwatch_notebook KEYED BY user_name FOR INTERVAL 1 hour MAX queries = 1200, execution_time = 1800, read_rows = 20000000000 TO trainwatch_reader, trainwatch_reader_main, trainwatch_investigator;
+CREATE QUOTA IF NOT EXISTS trainwatch_notebook KEYED BY user_name FOR INTERVAL 1 hour MAX queries = 6000, execution_time = 1800, read_rows = 20000000000 TO trainwatch_reader, trainwatch_reader_main, trainwatch_investigator;
 
 -- --- users ------------------------------------------------------------------------------------------------------------------------
 -- Nobody can log in as they stand, since no password has the hash of zeros.  Let each account in with a hash of its own, made where the
@@ -127,8 +137,12 @@ CREATE QUOTA IF NOT EXISTS trainwatch_notebook KEYED BY user_name FOR INTERVAL 1
 
 CREATE USER IF NOT EXISTS trainwatch_migrate IDENTIFIED WITH sha256_hash BY '0000000000000000000000000000000000000000000000000000000000000000' HOST ANY;
 CREATE USER IF NOT EXISTS trainwatch_worker IDENTIFIED WITH sha256_hash BY '0000000000000000000000000000000000000000000000000000000000000000' HOST ANY;
+CREATE USER IF NOT EXISTS trainwatch_evidence IDENTIFIED WITH sha256_hash BY '0000000000000000000000000000000000000000000000000000000000000000' HOST ANY;
 CREATE USER IF NOT EXISTS trainwatch_grafana IDENTIFIED WITH sha256_hash BY '0000000000000000000000000000000000000000000000000000000000000000' HOST ANY;
+CREATE USER IF NOT EXISTS trainwatch_grafana_pipeline IDENTIFIED WITH sha256_hash BY '0000000000000000000000000000000000000000000000000000000000000000' HOST ANY;
 CREATE USER IF NOT EXISTS trainwatch_notebook IDENTIFIED WITH sha256_hash BY '0000000000000000000000000000000000000000000000000000000000000000' HOST ANY;
 GRANT trainwatch_owner TO trainwatch_migrate;
 GRANT trainwatch_writer TO trainwatch_worker;
-GRANT trainwatch_reader TO trainwatch_grafana, trainwatch_notebook;
+GRANT trainwatch_investigator TO trainwatch_evidence;
+GRANT trainwatch_dashboards TO trainwatch_grafana;
+GRANT trainwatch_reader TO trainwatch_grafana_pipeline, trainwatch_notebook;

@@ -4,6 +4,7 @@ The same JSON and the same SQL as in Grafana.  The page is written to a file, si
 path is what stands on standard output.
 """
 
+import shlex
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,8 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from pipeline.cli import Options, say
-from pipeline.cli.console import build_table, invocation, safe, stdout
+from pipeline.cli import Options, examples, say
+from pipeline.cli.console import build_table, invocation, moment, safe, stdout
 from pipeline.cli.output import write_file
 from pipeline.cli.times import now_ms
 
@@ -25,7 +26,7 @@ PANELS_FAILED = 3
 SERVER = "clickhouse"
 
 
-@click.command(epilog="Example: trainwatch dashboard job --var job=48344 --from -2d --out job.html --open")
+@click.command(epilog=examples("dashboard overview --open", "dashboard job --var job=48344 --from -2d --out job.html"))
 @click.argument("name", required=False)
 @click.option("--from", "start", help="Begin: -7d, now-6h, 2026-03-02T21:00:00Z. Default: that of the job, else the dashboard's.")
 @click.option("--to", "end", help="End; default now, or the newest event.")
@@ -47,10 +48,13 @@ def dashboard(
 ) -> None:
     """Show a Grafana dashboard as one HTML page, without Grafana.
 
-    Without NAME: list the dashboards. Exit 0: written; 3: written, and a panel's query failed.
+    Without NAME: list the dashboards. A finding's id may be cut to its beginning.
+
+    Exit 0: written; 1: nothing is known of what --var names; 3: written, and a panel's query failed.
     """
     from pipeline.dashboard import definition, query, render  # noqa: PLC0415  keeps --help quick
     from pipeline.embedded import servers  # noqa: PLC0415  same
+    from pipeline.settings import chosen  # noqa: PLC0415  same
     from pipeline.sink.clickhouse import Database  # noqa: PLC0415  same
 
     known = definition.dashboards()
@@ -68,7 +72,16 @@ def dashboard(
         if start is None and end is None:
             shown = query.span(choices, shown, reader)
         answered = list(query.answers(board, choices, shown, reader))
-    text = render.page(board, answered, choices, shown, invocation())
+        marked = query.moments(board, choices, shown, reader)
+    named = ", ".join(f"{name}={', '.join(values)}" for name, values in given.items() if name != render.CLUSTER)
+    if named and query.says_nothing(answer for _, answer in answered) and not any(answer.error for _, answer in answered):
+        period = " to ".join(f"{moment(each)}" for each in (shown.from_ms, shown.to_ms))
+        raise click.ClickException(
+            f"nothing is known of {safe(named)}, {period}. No page was written; --from and --to choose another time."
+        )
+    path_of_settings = chosen(options.path)
+    command = invocation() if path_of_settings is None else f"{invocation()} --settings {shlex.quote(str(path_of_settings))}"
+    text = render.page(board, answered, choices, shown, command, marked)
     path = out or Path(f"trainwatch-{board.name}.html")
     write_file(path, text.encode())
     failed = [(panel.title, answer.error) for panel, answer in answered if answer.error]

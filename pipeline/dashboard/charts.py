@@ -30,6 +30,15 @@ class Series:
 
 
 @dataclass(frozen=True, slots=True)
+class Moment:
+    """Something that happened, marked across a chart."""
+
+    time_ms: int
+    text: str
+    color: str
+
+
+@dataclass(frozen=True, slots=True)
 class Box:
     """The room for one chart, in pixels, and the part of it between the axes."""
 
@@ -59,12 +68,14 @@ class Box:
 # --- over time ------------------------------------------------------------------------------------------------------------------------
 
 
-def time_series(series: Sequence[Series], period: Period, box: Box, *, unit: str, bars: bool, stacked: bool) -> str:
+def time_series(
+    series: Sequence[Series], period: Period, box: Box, *, unit: str, bars: bool, stacked: bool, moments: Sequence[Moment] = ()
+) -> str:
     """Lines, or bars of one interval each, which may stand on one another."""
     step = _step(series, period) if bars else 0
     low, high = _range(series, stacked=bars and stacked, from_zero=bars)
     scale = _Scale(low, high, box, counts=bars and unit == "short" and _whole(series))
-    parts = [*_time_axis(period, box), *_value_axis(scale, box, unit)]
+    parts = [*_time_axis(period, box), *_value_axis(scale, box, unit), *_marks(moments, period, box)]
     if not bars:
         for each in series:
             parts += _line(each, period, box, scale, unit)
@@ -83,6 +94,16 @@ def time_series(series: Sequence[Series], period: Period, box: Box, *, unit: str
             title = f"{_clock(time)} {each.name}: {number(value, unit)}"
             parts.append(_rect(left + position * width * (not stacked), top, width, max(floor - top, 1.0), each.color, title))
     return box.wrap(parts)
+
+
+def _marks(moments: Sequence[Moment], period: Period, box: Box) -> list[str]:
+    return [
+        f'<path d="M{x:.1f},{TOP}V{box.height - BOTTOM}" stroke="{each.color}" stroke-width="2" stroke-dasharray="3 3">'
+        f"<title>{escaped(f'{_clock(each.time_ms)} {each.text}')}</title></path>"
+        for each in moments
+        if period.from_ms <= each.time_ms <= period.to_ms
+        for x in (box.at(each.time_ms, period),)
+    ]
 
 
 def _line(series: Series, period: Period, box: Box, scale: "_Scale", unit: str) -> list[str]:

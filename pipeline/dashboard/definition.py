@@ -68,6 +68,14 @@ class Panel:
 
 
 @dataclass(frozen=True, slots=True)
+class Annotation:
+    """Moments that panels over time mark."""
+
+    sql: str
+    color: str
+
+
+@dataclass(frozen=True, slots=True)
 class Dashboard:
     """One dashboard.  `name` is the word by which the command knows it: the uid behind its prefix."""
 
@@ -77,6 +85,7 @@ class Dashboard:
     period: tuple[str, str]
     variables: tuple[Variable, ...]
     panels: tuple[Panel, ...]
+    annotations: tuple[Annotation, ...] = ()
 
     def panel(self, title: str) -> Panel:
         """The panel of that title; KeyError when there is none."""
@@ -117,6 +126,7 @@ def _dashboard(body: Mapping[str, Any]) -> Dashboard:
         period=(body["time"]["from"], body["time"]["to"]),
         variables=tuple(_variable(each) for each in body["templating"]["list"]),
         panels=tuple(_panel(each) for each in body["panels"]),
+        annotations=tuple(Annotation(each["target"]["rawSql"], each["iconColor"]) for each in body["annotations"]["list"]),
     )
 
 

@@ -5,21 +5,25 @@ come from whoever wrote the command, and are quoted by `expand`.  A query that f
 page; a server that is away is.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from pipeline.dashboard.charts import Moment
 from pipeline.dashboard.definition import ALL, Dashboard, Panel, Variable
 from pipeline.dashboard.expand import expand, quoted
 from pipeline.dashboard.period import Period
+from pipeline.dashboard.text import color_of
 from pipeline.errors import ConfigError, FatalError
 from pipeline.sink.clickhouse import Database
 from pipeline.sink.rows import RowsRefused
 
+FINDING = "finding"  # the variable whose value may be the beginning of an id
 QUERY_SECONDS_MAX = 60
 ROWS_MAX = 20_000
 MARGIN_MS = 300_000
+MOMENTS_MAX = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,14 @@ class Reader:
         newest = answer.rows[0][0] if answer.rows else None
         return int(newest.timestamp() * 1000) if isinstance(newest, datetime) else None
 
+    def whole(self, begun: str) -> str:
+        """The id of the finding that begins so, as panels and commands show it; `begun` where none does.  Raises ConfigError on several."""
+        answer = self.ask(f"SELECT DISTINCT finding_id FROM findings WHERE startsWith(finding_id, {quoted([begun])}) LIMIT 5")  # noqa: S608  quoted
+        found = [text(row[0]) for row in answer.rows]
+        if len(found) > 1:
+            raise ConfigError(f"several findings begin with {begun}: {', '.join(sorted(found))}", advice="Give more of the id.")
+        return found[0] if found else begun
+
 
 def choose(dashboard: Dashboard, given: Mapping[str, Sequence[str]], period: Period, reader: Reader) -> Choices:
     """What is given, and for the rest what Grafana would show first.  Raises ConfigError on names and values that do not exist."""
@@ -71,7 +83,10 @@ def choose(dashboard: Dashboard, given: Mapping[str, Sequence[str]], period: Per
             raise ConfigError(f"{dashboard.name} has no variable {name}", advice=f"It has: {', '.join(known) or 'none'}")
     choices = Choices({}, {})
     for variable in dashboard.variables:
-        choices = _chosen(variable, tuple(given.get(variable.name, ())), choices, period, reader)
+        values = tuple(given.get(variable.name, ()))
+        if variable.name == FINDING:
+            values = tuple(reader.whole(value) if value else value for value in values)
+        choices = _chosen(variable, values, choices, period, reader)
     return choices
 
 
@@ -121,6 +136,20 @@ def answers(dashboard: Dashboard, choices: Choices, period: Period, reader: Read
     """Every panel with what its query gives, in reading order."""
     for panel in dashboard.panels:
         yield panel, reader.ask(expand(panel.sql[0], period, choices.values, choices.everything))
+
+
+def moments(dashboard: Dashboard, choices: Choices, period: Period, reader: Reader) -> list[Moment]:
+    """What panels over time mark; nothing where a query fails, since no panel depends on it."""
+    found = []
+    for each in dashboard.annotations:
+        for time, title, *_ in reader.ask(expand(each.sql, period, choices.values, choices.everything)).rows[:MOMENTS_MAX]:
+            found.append(Moment(int(time.timestamp() * 1000), text(title), color_of(each.color)))
+    return found
+
+
+def says_nothing(answered: Iterable[Answer]) -> bool:
+    """Is every value of every panel nothing, or a count of nothing?"""
+    return not any(value for answer in answered for row in answer.rows for value in row)
 
 
 def text(value: object) -> str:

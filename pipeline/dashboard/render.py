@@ -1,19 +1,20 @@
 """A dashboard with its answers in, one self-contained HTML page out.
 
 Panels lie on Grafana's grid of 24 columns.  No script, no address of anything outside, and a content security policy that would refuse
-both; links to other dashboards become the command that shows them, as a tooltip.  A panel says what it asks, why it is empty or that it
-failed.
+both; links to other dashboards become the command that shows them, which unfolds below the value and can be copied.  A panel says what it
+asks, why it is empty or that it failed.
 
 Holds: nothing but `escaped` text and our own numbers goes into the page; the same answers give the same bytes.
 """
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from pipeline.dashboard import charts
-from pipeline.dashboard.charts import Box, Series, State
+from pipeline.dashboard.charts import Box, Moment, Series, State
 from pipeline.dashboard.definition import ALL, Dashboard, Panel
 from pipeline.dashboard.period import Period
 from pipeline.dashboard.query import Answer, Choices
@@ -21,6 +22,7 @@ from pipeline.dashboard.text import color_of, escaped, mapped_color, moment, sho
 
 COLUMN_PX, ROW_PX = 61, 38  # of a window of 1500 pixels
 HEAD_PX, LEGEND_PX = 34, 24
+CLUSTER = "cluster"  # the variable that links take along
 TABLE_ROWS_MAX = 500
 SERIES_MAX = 60
 CELL_CLASSES = {"t": 40, "w": 120}  # characters: on one line, narrow; longer text gets a wide column
@@ -47,24 +49,45 @@ table{border-collapse:collapse;width:100%;font-size:12px}th{text-align:left;posi
 th,td{padding:3px 10px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.w,td.l{overflow-wrap:anywhere}
 th,.n,.t{white-space:nowrap}th.n,.n{text-align:right}td.w{min-width:min(240px,24cqw)}td.l{min-width:min(460px,36cqw)}
-.link{border-bottom:1px dotted var(--dim);cursor:help}
+.link summary{display:inline;border-bottom:1px dotted var(--dim);cursor:pointer}
+.link code{display:block;min-width:200px;padding:4px;background:var(--bg);white-space:normal;overflow-wrap:anywhere;text-align:left;
+user-select:all}
 """
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 
 
-def page(dashboard: Dashboard, answered: Iterable[tuple[Panel, Answer]], choices: Choices, period: Period, command: str) -> str:
-    """The page.  `command` is how a reader calls the program, for the tooltips of links."""
-    panels = "\n".join(_section(panel, answer, period, command) for panel, answer in answered)
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What all panels of a page share."""
+
+    period: Period
+    command: str  # how a reader calls the program on this site
+    further: str = ""  # what the links of a page take along: its clusters and period
+    moments: Sequence[Moment] = ()
+
+
+def page(
+    dashboard: Dashboard,
+    answered: Iterable[tuple[Panel, Answer]],
+    choices: Choices,
+    period: Period,
+    command: str,
+    moments: Sequence[Moment] = (),
+) -> str:
+    """The page.  `command` is how a reader calls the program on this site, for what links lead to."""
+    place = Place(period, command, _further(choices, period), moments)
+    panels = "\n".join(_section(panel, answer, place) for panel, answer in answered)
     from_, to = (moment(datetime.fromtimestamp(each / 1000, UTC)) for each in (period.from_ms, period.to_ms))
     chosen = " · ".join(
         f"{escaped(variable.label)} <b>{escaped(_chosen(choices.values[variable.name]))}</b>" for variable in dashboard.variables
     )
+    how = "<p>Click an underlined value: the command that shows it unfolds.</p>" if '<details class="link">' in panels else ""
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
         '<meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width">'
         f"<title>{escaped(dashboard.title)}</title><style>{STYLE}</style></head>\n"
         f"<body><header><h1>{escaped(dashboard.title)}</h1><p>{escaped(dashboard.description)}</p>"
-        f"<p>{from_} to {to} UTC{' · ' if chosen else ''}{chosen}</p></header>\n<main>\n{panels}\n</main></body></html>\n"
+        f"<p>{from_} to {to} UTC{' · ' if chosen else ''}{chosen}</p>{how}</header>\n<main>\n{panels}\n</main></body></html>\n"
     )
 
 
@@ -79,25 +102,26 @@ def _chosen(values: Sequence[str]) -> str:
     return "all" if tuple(values) == (ALL,) else ", ".join(values) or "none"
 
 
-def _section(panel: Panel, answer: Answer, period: Period, command: str) -> str:
-    place = f"grid-column:{panel.x + 1}/span {panel.width};grid-row:{panel.y + 1}/span {panel.height}"
+def _section(panel: Panel, answer: Answer, place: Place) -> str:
+    grid = f"grid-column:{panel.x + 1}/span {panel.width};grid-row:{panel.y + 1}/span {panel.height}"
     if answer.error:
         state, body = "failed", f'<div class="failed">{escaped(answer.error)}</div>'
     elif is_empty(panel, answer):
         state, body = "empty", f'<div class="empty">{escaped(panel.no_value)}</div>'
     else:
-        state, body = "filled", _body(panel, answer, period, command)
+        state, body = "filled", _body(panel, answer, place)
     return (
-        f'<section style="{place}" data-kind="{escaped(panel.kind)}" data-state="{state}">'
+        f'<section style="{grid}" data-kind="{escaped(panel.kind)}" data-state="{state}">'
         f'<h2 title="{escaped(panel.description)}">{escaped(panel.title)}</h2>{body}</section>'
     )
 
 
-def _body(panel: Panel, answer: Answer, period: Period, command: str) -> str:
+def _body(panel: Panel, answer: Answer, place: Place) -> str:
+    period = place.period
     if panel.kind == "stat":
         return _stat(panel, answer)
     if panel.kind == "table":
-        return f'<div class="body">{_table(panel, answer, command)}</div>'
+        return f'<div class="body">{_table(panel, answer, place)}</div>'
     box = Box(panel.width * COLUMN_PX - 22, panel.height * ROW_PX - 8 - HEAD_PX - LEGEND_PX)
     if panel.kind == "state-timeline":
         lanes = _lanes(panel, answer)
@@ -117,7 +141,7 @@ def _body(panel: Panel, answer: Answer, period: Period, command: str) -> str:
     custom = panel.defaults.get("custom", {})
     drawn = charts.time_series(
         series, period, box, unit=_unit(panel), bars=custom.get("drawStyle") == "bars",
-        stacked=custom.get("stacking", {}).get("mode") == "normal",
+        stacked=custom.get("stacking", {}).get("mode") == "normal", moments=place.moments,
     )  # fmt: skip
     return f'<div class="body">{drawn}</div>{_legend(series)}'
 
@@ -197,13 +221,13 @@ def _states(lanes: Mapping[str, Sequence[State]]) -> list[Series]:
 # --- tables ---------------------------------------------------------------------------------------------------------------------------
 
 
-def _table(panel: Panel, answer: Answer, command: str) -> str:
+def _table(panel: Panel, answer: Answer, place: Place) -> str:
     fields = [panel.of(name) for name in answer.columns]
     seen = [at for at, field in enumerate(fields) if not field.get("custom.hidden")]
     classes = [' class="n"' if any(_is_number(row[at]) for row in answer.rows) else "" for at in seen]
     names = [escaped(answer.columns[at].replace("_", " ")) for at in seen]
     head = "".join(f"<th{kind}>{name}</th>" for kind, name in zip(classes, names, strict=True))
-    rows = "".join(f"<tr>{_cells(answer.columns, row, fields, command)}</tr>" for row in answer.rows[:TABLE_ROWS_MAX])
+    rows = "".join(f"<tr>{_cells(answer.columns, row, fields, place)}</tr>" for row in answer.rows[:TABLE_ROWS_MAX])
     more = len(answer.rows) - TABLE_ROWS_MAX
     foot = f"<p>{more} further rows are not shown.</p>" if more > 0 else ""
     return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{foot}"
@@ -213,7 +237,7 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[str, Any]], command: str) -> str:
+def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[str, Any]], place: Place) -> str:
     cells = []
     for value, field in zip(row, fields, strict=True):
         if field.get("custom.hidden"):
@@ -224,8 +248,8 @@ def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[
         styled = f' style="color:{color}"' if color and color != "none" else ""
         body = escaped(written)
         if written and (links := field.get("links")):
-            hint = _hint(str(links[0]["url"]), written, dict(zip(columns, row, strict=True)), command)
-            body = f'<span class="link" title="{escaped(hint)}">{body}</span>' if hint else body
+            leads = _command(str(links[0]["url"]), written, dict(zip(columns, row, strict=True)), place)
+            body = f'<details class="link"><summary>{body}</summary><code>{escaped(leads)}</code></details>' if leads else body
         cells.append(f'<td class="{kind}"{styled}>{body}</td>')
     return "".join(cells)
 
@@ -233,19 +257,28 @@ def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[
 LINK = re.compile(r"/d/trainwatch-(\w+)\?(.*)")
 
 
-def _hint(address: str, value: str, fields: Mapping[str, Any], command: str) -> str:
+def _further(choices: Choices, period: Period) -> str:
+    """As links of Grafana do it: the clusters that are chosen, and the period, to whole seconds around it."""
+    clusters = choices.values.get(CLUSTER, (ALL,))
+    words = [f"--var {CLUSTER}={_quoted(each)}" for each in clusters if each != ALL]
+    times = (period.from_ms // 1000, -(-period.to_ms // 1000))
+    words += [f"--{end} {datetime.fromtimestamp(time, UTC):%Y-%m-%dT%H:%M:%SZ}" for end, time in zip(("from", "to"), times, strict=True)]
+    return " ".join(words)
+
+
+def _command(address: str, value: str, fields: Mapping[str, Any], place: Place) -> str:
     """The command that shows what a link of Grafana leads to."""
     match = LINK.fullmatch(address)
     if match is None:
         return ""
-    words = [f"{command} dashboard {match[1]}"]
+    words = [f"{place.command} dashboard {match[1]}"]
     for part in match[2].split("&"):
         name, _, given = part.partition("=")
         if name.startswith("var-"):
             filled = given.replace("${__value.raw}", value)
             filled = re.sub(r"\$\{__data\.fields\.(\w+)\}", lambda found: shown(fields.get(found[1]), {}), filled)
             words.append(f"--var {name.removeprefix('var-')}={_quoted(filled)}")
-    return " ".join(words)
+    return " ".join([*words, place.further])
 
 
 def _quoted(text: str) -> str:

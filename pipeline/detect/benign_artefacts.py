@@ -29,6 +29,7 @@ from pipeline.model.events import (
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.runs import run_of
 from pipeline.model.source import Source
+from pipeline.settings import allowed
 from pipeline.stream.watermark import Watermarks
 
 ABORT = 6
@@ -129,7 +130,7 @@ def known_hook(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation
     body = loaded.event.body if loaded is not None else None
     if loaded is None or not isinstance(body, HookFound):
         return Explanation(name, Checked.NOT_CHECKED, missing=(Source.PROBE,))
-    if body.sha256 and body.sha256 in windows.hooks_allowed:
+    if body.sha256 and body.sha256 in allowed(windows.hooks_allowed, loaded.event.event_time):
         return Explanation(name, Checked.CONFIRMED, loaded.event.id, "its bytes are allowed in the settings")
     if body.hook == "pth" and body.executes is False:
         return Explanation(name, Checked.NOT_CHECKED, loaded.event.id, "it names folders only; what they hold is not known")

@@ -15,6 +15,7 @@ from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import KEY, Identity
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import PER_HOST, Source
+from pipeline.settings import allowed
 from pipeline.stream.watermark import Watermarks
 
 SAME_ACT_MS = 60_000  # what sudo and the kernel tell of one command
@@ -252,7 +253,7 @@ def roaming(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     """One of the addresses belongs to a VPN or a gateway: a person roams between them."""
     name, address = "roaming", getattr(suspicion.cause.body, "address", "")
     networks = case.site.windows.roaming_networks
-    if any(address.startswith(each) for each in networks):
+    if any(address.startswith(each) for each in allowed(networks, suspicion.cause.event_time)):
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "from a network that the settings call roaming")
     if not networks:
         return Explanation(name, Checked.NOT_CHECKED, note="the settings name no network of VPN or gateways")

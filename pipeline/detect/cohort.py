@@ -18,7 +18,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from pipeline.detect.case import Site
-from pipeline.model.finding import Checked, Evidence, Explanation, Subject
+from pipeline.model.finding import UNPROVEN, Checked, Evidence, Explanation, Subject
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.model.summary import Exposure, JobSummary
@@ -31,6 +31,7 @@ HARMLESS_MIN, HARMLESS_SHARE = 3, 0.75  # of those that loaded what somebody wro
 CLEAN_MIN = 5  # and no fewer than the exposed: with so many that loaded nothing foreign no others are asked
 VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
 OTHERS_MAX = 60  # of one configuration, to be compared with
+NAMED_CHANCE_MAX = 1e-5  # architecture section 6: of naming somebody wrongly
 CITED_MAX = 8  # members of either side whose records a finding cites
 
 
@@ -82,6 +83,28 @@ class Group(msgspec.Struct, frozen=True):
         return max(member.end or member.seen for member, _ in self.exposed)
 
 
+def known_part(member: JobSummary) -> JobSummary | None:
+    """What known senders tell of an attempt; None where only others tell that there was one, or how it ended."""
+    if _anybodys(member.record):
+        return None
+    told = (*(cite for _, _, cite in member.arguments), *(each.cited for each in member.steps))
+    paced = member.pace is not None and (_anybodys(member.pace.first) or _anybodys(member.pace.slowest))
+    if not paced and not any(each.unproven for each in member.exposures) and not any(map(_anybodys, told)):
+        return member
+    return msgspec.structs.replace(
+        member,
+        pace=None if paced else member.pace,
+        steps=tuple(each for each in member.steps if not _anybodys(each.cited)),
+        arguments=tuple(each for each in member.arguments if not _anybodys(each[2])),
+        exposures=tuple(each for each in member.exposures if not each.unproven),
+    )
+
+
+def _anybodys(cited: Evidence | None) -> bool:
+    """May anybody have sent it?"""
+    return cited is not None and cited.summary.endswith(UNPROVEN)
+
+
 class Cohort:
     """Attempts of one cluster that are compared with one another."""
 
@@ -97,19 +120,16 @@ class Cohort:
         owners = {member.owner for member in self.members}
         self.owner_id = owners.pop() if len(owners) == 1 else ""
         self._groups: tuple[Group, ...] | None = None
-        self.unproven = any(each.unproven for member in self.members for each in member.exposures)
+        self.unproven = any(known_part(member) is not member for member in self.members)
 
     @property
     def proven(self) -> "Cohort":
-        """The same without exposures that anybody may have made up: neither to blame a writer, nor to hide him among what went well."""
+        """The same without what anybody may have made up: neither to blame a writer, nor to hide him among what went well."""
         if not self.unproven:
             return self
         if self._proven is None:
-            members = [
-                msgspec.structs.replace(member, exposures=tuple(each for each in member.exposures if not each.unproven))
-                for member in self.members
-            ]
-            self._proven = Cohort(self.site, self.subject.cluster, self.subject.name, members)
+            known = [part for member in self.members if (part := known_part(member)) is not None]
+            self._proven = Cohort(self.site, self.subject.cluster, self.subject.name, known)
             self._proven.whole = self
         return self._proven
 
@@ -200,6 +220,13 @@ class Comparison(msgspec.Struct, frozen=True):
     fine: Sequence[JobSummary]  # of the others
     chance: float  # that it would look like this if nothing were the matter
     chance_max: float
+
+
+def unnamed(chance: float) -> str:
+    """Why nobody is named where it would look like this so often if nothing were the matter; empty: it is rare enough."""
+    if chance <= NAMED_CHANCE_MAX:
+        return ""
+    return f"once in {1 / chance:,.0f} comparisons it would look like this by chance; a name asks for one in {1 / NAMED_CHANCE_MAX:,.0f}"
 
 
 # --- the harmless explanations ----------------------------------------------------------------------------------------------------

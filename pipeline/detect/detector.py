@@ -17,6 +17,7 @@ import msgspec
 
 from pipeline.detect import gates, rules
 from pipeline.detect.benign import Suspicion
+from pipeline.detect.case import Site
 from pipeline.errors import require
 from pipeline.model.finding import UNPROVEN, Checked, Confidence, Evidence, Explanation, Finding, Severity, Subject
 from pipeline.model.identity import Identity
@@ -25,6 +26,7 @@ from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
 
 CITED_MAX = 20  # acts of one finding whose records it cites
+TRIES_MIN, TRIES_MS = 3, 600_000
 
 
 class Judged(Protocol):
@@ -32,6 +34,10 @@ class Judged(Protocol):
 
     unproven: bool  # it holds what anybody may have sent
     owner_unproven: bool  # whose it is, only such a sender says
+
+    @property
+    def site(self) -> Site:
+        """What the settings say."""
 
     @property
     def proven(self) -> Any:
@@ -126,6 +132,16 @@ def _twice(rule: Callable[[Any, Watermarks], Iterator[Finding]]) -> Callable[[An
                 yield msgspec.structs.replace(finding, actor="", actor_withheld=why)
 
     return judge
+
+
+def slip(tries: Sequence[int]) -> str:
+    """Why nobody is named for requests that were refused, by their times in order, UTC ms; empty: they were made again and again.
+
+    Whoever mistypes the number of a job reads the answer, and does not go on for minutes.
+    """
+    if len(tries) >= TRIES_MIN and tries[-1] - tries[0] >= TRIES_MS:
+        return ""
+    return f"a mistyped number looks the same: a name asks for {TRIES_MIN} tries in {TRIES_MS // 60_000} minutes or more"
 
 
 def several(suspicions: Iterable[Suspicion]) -> bool:
@@ -230,7 +246,13 @@ def found(
     score = 1.0
     for _, part in parts:
         score *= part
+    subject, owner = about or case.subject, "" if about else case.owner_id
     alert, gate = gates.alert_or_reason(checklist, meta.required)
+    if alert:
+        gate = gates.suppressed(
+            case.site.windows.suppressions, meta.id, subject=subject, anchor=anchor, owner=owner, effect_time=effect_time
+        )
+        alert = not gate
     name, reason = gates.name_or_reason(actor, cited, one_host=case.subject.kind == "host")
     if name and case.owner_unproven:
         name, reason = "", "only senders that nobody authenticated tell whose it is"
@@ -245,11 +267,11 @@ def found(
         detector_version=meta.version,
         title=meta.title,
         severity=severity or meta.severity,
-        subject=about or case.subject,
+        subject=subject,
         attempt=case.attempt,
         effect=effect,
         anchor=anchor,
-        owner="" if about else case.owner_id,
+        owner=owner,
         actor=name,
         actor_withheld=reason,
         effect_time=effect_time,

@@ -8,9 +8,10 @@ group.  Below a gate the hit stays visible in the case, raises no alert and says
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.model.finding import UNPROVEN, Checked, Evidence, Explanation
+from pipeline.model.finding import UNPROVEN, Checked, Evidence, Explanation, Subject
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
+from pipeline.settings import SuppressionSettings
 
 GROUPS: dict[str, str] = {
     Source.SLURMCTLD: "scheduler",
@@ -40,6 +41,7 @@ GROUPS: dict[str, str] = {
 # A user of the cluster can write the output of jobs and, as root on a node, its logs; not what the controller's host keeps.
 OUT_OF_REACH = frozenset({"scheduler"})
 NODE_LOGS = frozenset({"kernel audit", "kernel log", "login"})
+SUPPRESSED = "suppressed until "  # so begins what SQL counts
 
 
 def name_or_reason(actor: Identity | None, cited: Iterable[Evidence], *, one_host: bool = False) -> tuple[str, str]:
@@ -68,3 +70,22 @@ def alert_or_reason(checklist: Sequence[Explanation], required: Iterable[str]) -
     needed = set(required)
     open_ones = [item.name for item in checklist if item.name in needed and item.answer is not Checked.EXCLUDED]
     return (not open_ones, f"not checked: {', '.join(open_ones)}" if open_ones else "")
+
+
+def suppressed(
+    suppressions: Iterable[SuppressionSettings], detector: str, *, subject: Subject, anchor: str, owner: str, effect_time: int
+) -> str:
+    """Why what would be an alert raises none, or "": the site puts up with it until then.
+
+    A hit that is below its gate anyhow says what it lacks instead: what says this counts the alerts that a suppression cost.
+    """
+    for each in suppressions:
+        if (
+            each.detector == detector
+            and each.subject in ("", subject.name)
+            and each.owner in ("", owner)
+            and (not each.path or f"{anchor}/".startswith(f"{each.path.rstrip('/')}/"))
+            and each.since_ms <= effect_time < each.until_ms
+        ):
+            return f"{SUPPRESSED}{each.until_text}: {each.because}"
+    return ""

@@ -1,7 +1,17 @@
 """Settings in; what detectors need of them out."""
 
 from pipeline.detect.case import Root, Site
+from pipeline.detect.detector import registry
+from pipeline.errors import ConfigError
 from pipeline.settings import Settings
+
+
+def require_known_detectors(settings: Settings) -> None:
+    """Raises ConfigError where a suppression names a detector that there is not: it would hold nothing back, and nobody would notice."""
+    if stray := sorted({each.detector for each in settings.detect.suppressions} - {each.meta.id for each in registry()}):
+        raise ConfigError(
+            f"detect.suppressions: there is no detector {', '.join(stray)}", advice="Write a whole id; `trainwatch rules` lists them."
+        )
 
 
 def site_of(settings: Settings) -> Site:

@@ -25,7 +25,8 @@ STATE_SEGMENT_BYTES = 16 << 20  # only closed segments are compacted
 STATE_SEGMENT_MS = 600_000
 APPEARS_SECONDS = 15.0
 DEAD_LETTER = "dead-letter"
-RETENTION_DAYS = {"enriched": 7, "verdicts": 90, "findings": 90, "incidents": 90, "evidence": 730, DEAD_LETTER: 30}
+# Incidents as long as their state (retention.incident_days), which says nothing of one while there is no news of it.
+RETENTION_DAYS = {"enriched": 7, "verdicts": 90, "findings": 90, "incidents": 180, "evidence": 730, DEAD_LETTER: 30}
 FACTS_RETENTION_DAYS = 7
 LABELS = "labels"  # what others say of findings; read by `trainwatch label --from-topic`
 LABELS_RETENTION_DAYS = 90

@@ -19,7 +19,7 @@ import heapq
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from zlib import crc32
@@ -42,6 +42,8 @@ SNIFFED_CLAIMS = 25  # claimed lines that settle it
 # Two collections so far apart that a time without year falls into different years; a clock set back moves it by hours at most.
 EARLY, LATE = 1_015_000_000_000, 2_561_000_000_000
 YEARLESS_MS = 86_400_000
+
+Seen = Callable[[int], None]  # bytes of the files that were read further, for whoever watches
 
 FAMILY_OF = {source: family for family, sources in FAMILIES.items() for source in sources}
 _RECORD_START = re.compile(rb'\s*\{\s*"timestamp"\s*:')
@@ -79,15 +81,19 @@ class _Shipped(msgspec.Struct, frozen=True, gc=False):
 _decode_shipped = msgspec.json.Decoder(_Shipped).decode
 
 
-def read_files(paths: Sequence[Path], options: FileOptions, settings: Settings) -> Iterator[Record]:
-    """All records of the files, merged by collected time.
+def _unseen(_: int) -> None:
+    """Nobody watches."""
+
+
+def read_files(paths: Sequence[Path], options: FileOptions, settings: Settings, seen: Seen = _unseen) -> Iterator[Record]:
+    """All records of the files, merged by collected time; `seen` hears how much was read, which is the size of all files in the end.
 
     A record without key goes to the partition of its number in the topic, one with a key to that of the key's CRC-32; whoever
     takes them knows how many partitions there are.  Raises ConfigError: at once for what a file does not tell, later for what
     cannot be read.
     """
     names = _relative_names(paths)
-    readers = [_reader(path, name, options, settings) for path, name in zip(paths, names, strict=True)]
+    readers = [_reader(path, name, options, settings, seen) for path, name in zip(paths, names, strict=True)]
     return _numbered(heapq.merge(*readers, key=_time))
 
 
@@ -95,9 +101,9 @@ def read_untold(path: Path) -> Iterator[Record]:
     """The records of one file as they lie in it, before anything is known of them: no topic, no time, no headers of their own."""
     _, first = next(_lines(path), (0, b""))
     if _holds_records(first):
-        yield from _numbered(_records(path, ""))
+        yield from _numbered(_records(path, "", _unseen))
         return
-    yield from untold_lines(_blocks(path), str(path))
+    yield from untold_lines(_blocks(path, _unseen), str(path))
 
 
 def untold_lines(blocks: Iterable[bytes], name: str) -> Iterator[Record]:
@@ -135,11 +141,11 @@ def _relative_names(paths: Sequence[Path]) -> list[str]:
     return [os.path.relpath(path, common) for path in absolute]
 
 
-def _reader(path: Path, name: str, options: FileOptions, settings: Settings) -> Iterator[_Read]:
+def _reader(path: Path, name: str, options: FileOptions, settings: Settings, seen: Seen) -> Iterator[_Read]:
     _, first = next(_lines(path), (0, b""))
     if _holds_records(first):
-        return _records(path, _topic_of_records(path, options, settings))
-    return RawFile(path, name, options, settings).records()
+        return _records(path, _topic_of_records(path, options, settings), seen)
+    return RawFile(path, name, options, settings).records(seen)
 
 
 # --- files of records
@@ -168,8 +174,8 @@ def _topic_of_records(path: Path, options: FileOptions, settings: Settings) -> s
     raise ConfigError(f"{path}: its name is not that of an input topic", advice="Say where its records belong, with --topic.")
 
 
-def _records(path: Path, topic: str) -> Iterator[_Read]:
-    for offset, line in _lines(path):
+def _records(path: Path, topic: str, seen: Seen) -> Iterator[_Read]:
+    for offset, line in _lines(path, seen):
         if not line.strip():
             continue
         try:
@@ -199,10 +205,10 @@ class RawFile:
         self.topic = _topic_named(options.topic, settings) if options.topic else self._sniffed_topic(settings)
         self.first_time = self._first_time()
 
-    def records(self) -> Iterator[_Read]:
+    def records(self, seen: Seen) -> Iterator[_Read]:
         """One per line."""
         collected = self.first_time
-        for offset, line in _lines(self._path):
+        for offset, line in _lines(self._path, seen):
             headers = (*self._headers, ("offset", b"%d" % offset))
             told = self._told(line, headers, self._options.collected or collected)
             if told is not None and (self._options.collected is None or told <= self._options.collected + self._ahead_ms):
@@ -287,9 +293,9 @@ def _topic_named(name: str, settings: Settings) -> str:
 # --- lines
 
 
-def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+def _lines(path: Path, seen: Seen = _unseen) -> Iterator[tuple[int, bytes]]:
     """(byte offset, line without LF), as they come.  A last line without LF counts.  Raises ConfigError."""
-    return _split(_blocks(path), str(path))
+    return _split(_blocks(path, seen), str(path))
 
 
 def _split(blocks: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes]]:
@@ -312,7 +318,7 @@ def _split(blocks: Iterable[bytes], name: str) -> Iterator[tuple[int, bytes]]:
         yield start, bytes(pending)
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
+def _blocks(path: Path, seen: Seen) -> Iterator[bytes]:
     position = 0
     while True:
         try:
@@ -324,4 +330,5 @@ def _blocks(path: Path) -> Iterator[bytes]:
         if not block:
             return
         position += len(block)
+        seen(len(block))
         yield block

@@ -10,16 +10,18 @@ Holds: each fail and each warn has an advice; no line has a secret in it, since 
 
 import os
 import stat
-from collections.abc import Collection, Iterable, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from pipeline.detect.site import require_known_detectors
+from pipeline.errors import ConfigError
 from pipeline.model.instants import DAY_MS
 from pipeline.runtime.admin import LABELS, Topic
-from pipeline.settings import ClickHouseSettings, Settings, others_may
+from pipeline.settings import AllowedSettings, ClickHouseSettings, Settings, SuppressionSettings, others_may
 
 SKEW_SECONDS_MAX = 5.0  # clocks of servers that are kept by NTP differ by milliseconds
 INPUT_DAYS_MIN = 3  # a long weekend without anybody
@@ -29,6 +31,7 @@ DISK_FREE_WARN, DISK_FREE_FAIL = 0.2, 0.1
 PARTS_WARN = 0.5  # of the number at which inserts are refused
 TESTED_CLICKHOUSE = (26, 7)
 PRICE_DAYS_MAX = 400
+EXCUSE_DAYS_MIN, EXCUSE_DAYS_MAX = 7, 400  # it ends so soon that somebody must look; so late that nobody will
 SECRETS_IN_FILE = frozenset({"password", "key_password", "url", "urls", "secrets"})
 GRAVE = {"cleanup.policy", "message.timestamp.type"}  # wrong, they lose or reorder what was told
 
@@ -107,9 +110,10 @@ def secrets_within(content: object) -> bool:
 
 
 def references(settings: Settings) -> list[Line]:
-    """Identities that roots and tickets speak of, and people who can be told apart at all."""
+    """Identities that roots, tickets and suppressions speak of, and people who can be told apart at all."""
     known = {entry.id for entry in settings.identities}
     named = {(f"artefact_roots {root.path}", name) for root in settings.artefact_roots for name in (root.owner, *root.writers) if name}
+    named |= {(f"suppression {each.about}", each.owner) for each in settings.detect.suppressions if each.owner}
     named |= {(f"ticket {ticket.id}", name) for ticket in settings.tickets for name in ticket.identities}
     stray = sorted((where, name) for where, name in named if name not in known)
     lines = []
@@ -120,7 +124,7 @@ def references(settings: Settings) -> list[Line]:
         shown = ", ".join(f"{name} ({where})" for where, name in stray[:5])
         lines.append(fail("settings", "identities", f"{len(stray)} that nobody has: {shown}", "Add the identity, or correct the name."))
     else:
-        lines.append(ok("settings", "identities", f"{len(known)}, all names of roots and tickets are known"))
+        lines.append(ok("settings", "identities", f"{len(known)}, all names of roots, tickets and suppressions are known"))
     return lines
 
 
@@ -135,6 +139,36 @@ def prices(settings: Settings, now_ms: int) -> Line:
     if age > PRICE_DAYS_MAX:
         return warn("settings", "prices", f"the one in force is {age} days old", "Look whether loss.prices still holds, and add an entry.")
     return ok("settings", "prices", f"{len(settings.loss.prices)}, the one in force is {age} days old")
+
+
+def excuses(settings: Settings, now_ms: int) -> Iterator[Line]:
+    """What the site puts up with, each with its reason, and whether somebody should look at it again."""
+    try:
+        require_known_detectors(settings)
+    except ConfigError as error:
+        yield fail("settings", "suppressions", str(error), error.advice)
+    detect = settings.detect
+    for each in detect.suppressions:
+        telemetry = "; it may hide that recording was switched off" if each.detector.startswith("p18_") else ""
+        yield _excuse(f"suppression {each.about}", each, now_ms, telemetry)
+    for name in ("roaming_networks", "pickle_globals_allowed", "hooks_allowed"):
+        for entry in getattr(detect, name):
+            if isinstance(entry, AllowedSettings):
+                yield _excuse(f"detect.{name} {entry.value}", entry, now_ms)
+
+
+def _excuse(what: str, entry: SuppressionSettings | AllowedSettings, now_ms: int, telemetry: str = "") -> Line:
+    found, days = f"until {entry.until_text}: {entry.because}{telemetry}", (entry.until_ms - now_ms) / DAY_MS
+    if days <= 0:
+        advice = "It has ended. Leave it while records from before are judged anew, then delete it, or renew it with its reason."
+        return warn("settings", what, found, advice)
+    if days <= EXCUSE_DAYS_MIN:
+        return warn("settings", what, found, f"It ends in {days:.1f} days: see whether the reason still holds.")
+    if days > EXCUSE_DAYS_MAX:
+        return warn("settings", what, found, "That is more than a year: choose an end at which somebody looks at it again.")
+    if telemetry:
+        return warn("settings", what, found, "Have two people agree on it, and look at the host meanwhile.")
+    return ok("settings", what, found)
 
 
 # --- Kafka
@@ -169,13 +203,13 @@ def group(found: Group, counts: Mapping[str, int]) -> Line:
     return ok("kafka", "group", f"{found.workers} workers{state}")
 
 
-def topics(wanted: Sequence[Topic], found: Mapping[str, Found], workers: int, needed: Mapping[str, Set[str]]) -> list[Line]:
+def topics(wanted: Sequence[Topic], found: Mapping[str, Found], workers: int, needed: Mapping[str, frozenset[str]]) -> list[Line]:
     """Each topic of the plan as it should be: there, with its partitions, kept as it must be, and ours to use as `needed` says."""
     ours = [topic for topic in wanted if topic.role != LABELS]  # which is another account's
     return [_topic(topic, found.get(topic.name), workers, needed[topic.name]) for topic in ours]
 
 
-def _topic(topic: Topic, found: Found | None, workers: int, needed: Set[str]) -> Line:
+def _topic(topic: Topic, found: Found | None, workers: int, needed: frozenset[str]) -> Line:
     what = f"{topic.role} {topic.name}"
     if found is None:
         return fail("kafka", what, "does not exist, or may not be seen", "`trainwatch topics create` makes it; `topics acl` lists rights.")
@@ -265,7 +299,9 @@ def rights(lacking: Sequence[str], database: str, user: str) -> Line:
     if not lacking:
         return ok("clickhouse", "rights", f"{user} may add rows to {database}, and look whether they have landed")
     more = f", and {len(lacking) - 2} more" if len(lacking) > 2 else ""
-    advice = "Give it the role trainwatch_writer of deploy/sql/roles.sql: no more is needed. `check` asks as a worker: run it with its settings."
+    advice = (
+        "Give it the role trainwatch_writer of deploy/sql/roles.sql: no more is needed. `check` asks as a worker: run it with its settings."
+    )
     return fail("clickhouse", "rights", f"{user} may not {'; '.join(lacking[:2])}{more}", advice)
 
 

@@ -9,6 +9,7 @@ A field carries its unit in its name, a default, bounds and a description; schem
 from pipeline.settings.clickhouse import ClickHouseSettings
 from pipeline.settings.detect import DetectSettings
 from pipeline.settings.evidence import EvidenceSettings
+from pipeline.settings.excused import AllowedSettings, SuppressionSettings, allowed
 from pipeline.settings.folders import cache_folder, schemas_folder
 from pipeline.settings.inputs import ArtefactRootSettings, IngestSettings, SourceSettings
 from pipeline.settings.kafka import KafkaSettings
@@ -23,9 +24,9 @@ from pipeline.settings.times import RetentionSettings, TimeSettings
 from pipeline.settings.tree import ENVIRONMENT_PREFIX, Settings
 
 __all__ = (
-    "AUTO", "ENVIRONMENT_PREFIX", "OTHER_VARIABLES", "SETTINGS_FILE", "ArtefactRootSettings", "CheckpointSettings", "ClickHouseSettings",
-    "DeadLetterSettings", "DetectSettings", "EmbeddedSettings", "EvidenceSettings", "IdentitySettings", "IngestSettings", "KafkaSettings",
-    "LossSettings", "NotifySettings", "Part", "PriceSettings", "PrivacySettings", "RetentionSettings", "Role", "Settings",
-    "SourceSettings", "StaffSettings", "TargetSettings", "TicketSettings", "TimeSettings", "WorkerSettings", "cache_folder", "chosen",
-    "load", "others_may", "readable", "schemas_folder", "secret_of", "table",
+    "AUTO", "ENVIRONMENT_PREFIX", "OTHER_VARIABLES", "SETTINGS_FILE", "AllowedSettings", "ArtefactRootSettings", "CheckpointSettings",
+    "ClickHouseSettings", "DeadLetterSettings", "DetectSettings", "EmbeddedSettings", "EvidenceSettings", "IdentitySettings",
+    "IngestSettings", "KafkaSettings", "LossSettings", "NotifySettings", "Part", "PriceSettings", "PrivacySettings", "RetentionSettings",
+    "Role", "Settings", "SourceSettings", "StaffSettings", "SuppressionSettings", "TargetSettings", "TicketSettings", "TimeSettings",
+    "WorkerSettings", "allowed", "cache_folder", "chosen", "load", "others_may", "readable", "schemas_folder", "secret_of", "table",
 )  # fmt: skip

@@ -1,12 +1,13 @@
-"""Section `detect`: windows and bounds of the detectors."""
+"""Section `detect`: windows and bounds of the detectors, what they take for harmless, and which alerts are suppressed."""
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from pipeline.settings.excused import Allowed, SuppressionSettings, no_two_at_once
 from pipeline.settings.part import Part
 
 
 class DetectSettings(Part):
-    """Windows of the detectors, seconds."""
+    """Windows of the detectors, seconds.  Entries of allow-lists are values, or {value, because, until}."""
 
     kill_window_seconds: int = Field(2100, ge=1, description="a kill explains a job end up to this much later (NCCL 30 min + 5)")
     cancel_window_seconds: int = Field(120, ge=1, description="a cancel request explains an end up to this much later")
@@ -24,7 +25,7 @@ class DetectSettings(Part):
     telemetry_window_seconds: int = Field(3600, ge=600, description="a gap that begins this long after an act on the audit belongs to it")
     offboarding_grace_seconds: int = Field(0, ge=0, description="access this long after valid_to is hand-over; others need a ticket")
     two_places_window_seconds: int = Field(3600, ge=60, description="logins from two networks in turn within this are two places at once")
-    roaming_networks: tuple[str, ...] = Field((), description="address prefixes of VPN and gateways: to come from there is no place")
+    roaming_networks: tuple[Allowed, ...] = Field((), description="address prefixes of VPN and gateways: to come from there is no place")
     flood_window_seconds: int = Field(3600, ge=60, description="span in which a flood of jobs displaces others (sliding)")
     flood_jobs_min: int = Field(20, ge=2, description="jobs in that span below which nobody floods: sweeps of a team stay below")
     flood_own_factor: float = Field(2.0, ge=1, description="and this many times the person's own busiest span of the weeks before")
@@ -36,7 +37,7 @@ class DetectSettings(Part):
     removal_window_seconds: int = Field(604_800, ge=3600, description="a job that goes on this long after a removal feels it (7 days)")
     unpickle_window_seconds: int = Field(1800, ge=1, description="a program started this long after an odd unpickling belongs to it")
     door_window_seconds: int = Field(86_400, ge=60, description="... and a key added, or a port opened, this long after it (24 h)")
-    pickle_globals_allowed: tuple[str, ...] = Field(
+    pickle_globals_allowed: tuple[Allowed, ...] = Field(
         (
             "torch", "numpy", "collections", "functools.partial", "transformers", "tokenizers", "datasets", "accelerate", "megatron",
             "deepspeed", "apex", "transformer_engine", "lightning", "pytorch_lightning", "omegaconf", "argparse", "pathlib", "datetime",
@@ -51,7 +52,7 @@ class DetectSettings(Part):
         ),
         description="programs that data loaders and compilers start",
     )  # fmt: skip
-    hooks_allowed: tuple[str, ...] = Field((), description="sha256 of start-up hooks and shims that are known to be harmless")
+    hooks_allowed: tuple[Allowed, ...] = Field((), description="sha256 of start-up hooks and shims that are known to be harmless")
     hook_names_known: tuple[str, ...] = Field(
         ("__editable__*", "coverage*", "a1_coverage*", "distutils-precedence.pth", "*-nspkg.pth", "libnccl*", "libprof*", "*profiler*"),
         description="file names of ordinary hooks; a name alone lowers a hit and ends none",
@@ -61,3 +62,11 @@ class DetectSettings(Part):
     diagnosis_chance_max: float = Field(
         1e-3, gt=0, le=0.05, description="chance of the rounds, if writes came at any time, above which not"
     )
+    suppressions: tuple[SuppressionSettings, ...] = Field(
+        (), description="alerts that stay below the gate: detector, subject, path or owner, because, until, from"
+    )
+
+    @model_validator(mode="after")
+    def _one_reason(self) -> "DetectSettings":
+        no_two_at_once(self.suppressions)
+        return self

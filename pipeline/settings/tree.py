@@ -163,7 +163,7 @@ class Settings(BaseSettings):
         return Veil(Pseudonyms(self.privacy.secret(), of_people, of_services - of_people), self.privacy.mask)
 
     def veiled(self) -> "Settings":
-        """What the stages see: identities, tickets, roots and stated losses under the names that ingest tells; the same digest."""
+        """What the stages see: all that names people under the names that ingest tells; the same digest."""
         veil = self.veil()
         pseudonyms = veil.pseudonyms
         if pseudonyms is None or self._veiled is not None:
@@ -176,6 +176,9 @@ class Settings(BaseSettings):
                 "artefact_roots": tuple(
                     root.model_copy(update={"path": text(root.path), "owner": name(root.owner), "writers": tuple(map(name, root.writers))})
                     for root in self.artefact_roots
+                ),
+                "detect": self.detect.model_copy(
+                    update={"suppressions": tuple(each.renamed(pseudonyms) for each in self.detect.suppressions)}
                 ),
                 "loss": self.loss.model_copy(
                     update={

@@ -9,18 +9,30 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from xml.sax.saxutils import escape
 
 import pytest
+from click.testing import CliRunner
 
+from deploy.grafana import alerts
+from deploy.grafana.boards import BOARDS
+from pipeline.cli import main
+from pipeline.dashboard.definition import dashboards
+from pipeline.dashboard.expand import expand
+from pipeline.dashboard.period import Period
+from pipeline.dashboard.query import Reader
 from pipeline.embedded import install, ports
 from pipeline.embedded.ports import HOST
 from pipeline.errors import ConfigError, FatalError, SinkUnavailable
 from pipeline.evidence.erasure import Erasure
-from pipeline.settings import ClickHouseSettings
+from pipeline.evidence.signing import make_key
+from pipeline.runtime import examine
+from pipeline.runtime.soundness import Mark
+from pipeline.settings import ClickHouseSettings, Settings
 from pipeline.sink import erasure, migrate
 from pipeline.sink.clickhouse import ClickHouseSink, Database
-from pipeline.sink.rows import RANGES, ROOTS, STANDINGS, TABLES
+from pipeline.sink.rows import BLOCK_TABLES, RANGES, ROOTS, STANDINGS, TABLES
 from tests.integration.site import ROOT
 
 pytestmark = pytest.mark.servers
@@ -35,7 +47,7 @@ GRANT = re.compile(r"GRANT (?P<what>.+) ON (?P<on>((?P<database>trainwatch|syste
 POLICY = re.compile(
     r"CREATE ROW POLICY IF NOT EXISTS \w+ ON trainwatch\.(?P<table>\w+) FOR SELECT USING (?P<rows>.+) TO (?P<role>trainwatch_\w+)"
 )
-ROLES = ("owner", "writer", "reader", "reader_main", "investigator", "privacy")
+ROLES = ("owner", "writer", "dashboards", "reader", "reader_main", "investigator", "privacy")
 PATIENCE_SECONDS = 60.0
 SERVE = """
 import sys
@@ -153,6 +165,11 @@ REFUSED: dict[str, tuple[str, ...]] = {
         "INSERT INTO trainwatch.labels (note) SELECT ''",
         "INSERT INTO trainwatch.migrations (number) SELECT 1",
     ),
+    "dashboards": (
+        "INSERT INTO trainwatch.labels (note) SELECT ''",
+        "ALTER TABLE trainwatch.events DELETE WHERE 1",
+        "SELECT name FROM system.users",
+    ),
     "reader": (
         "SELECT raw FROM trainwatch.events",
         "SELECT attrs FROM trainwatch.events",
@@ -197,6 +214,68 @@ def test_a_reader_sees_all_that_it_was_granted(server: int) -> None:
                         database.query(f"SELECT {columns} FROM {grant['on']} LIMIT 1")  # noqa: S608  from our own file
                     except FatalError as error:
                         pytest.fail(f"{role}: {grant['table']}: {str(error)[:300]}")
+
+
+PERIOD = Period(1_772_000_000_000, 1_772_086_400_000)
+
+
+def refused(role: str, port: int) -> dict[str, set[str]]:
+    """By dashboard, the panels, variables, annotations and alerts that a role is refused."""
+    found: dict[str, set[str]] = {}
+    with as_role(role, port) as database:
+        reader = Reader(database)
+        for board in dashboards().values():
+            values = {variable.name: ("x",) for variable in board.variables}
+            asked = [(panel.title, panel.sql[0]) for panel in board.panels]
+            asked += [(variable.name, variable.sql) for variable in board.variables if variable.sql]
+            found[board.name] = {what for what, sql in asked if reader.ask(expand(sql, PERIOD, values)).error}
+        for made in BOARDS:
+            values = {variable.name: ("x",) for variable in dashboards()[made.name].variables}
+            found[made.name] |= {each.name for each in made.annotations if reader.ask(expand(each.sql, PERIOD, values)).error}
+        found["alerts"] = {rule.uid for rule in alerts.RULES if reader.ask(rule.sql).error}
+    return {name: each for name, each in found.items() if each}
+
+
+def test_grafana_is_answered(server: int) -> None:
+    """All that the dashboards ask, by the role of Grafana's account; whoever runs the pipeline needs no role that sees lines and names."""
+    assert refused("dashboards", server) == {}
+    short = refused("reader", server)
+    assert short.keys().isdisjoint({"pipeline", "alerts"})
+    assert short["clickhouse"] == {"Which queries read most?"}  # of others: names and lines stand in them
+
+
+def test_compose_grants_the_same(server: int) -> None:
+    """Its file of users is written by hand."""
+    xml = (ROOT / "deploy" / "compose" / "clickhouse-users.xml").read_text(encoding="utf-8")
+    ours = {f"GRANT {grant['what']} ON {grant['on']}" for grant in map(GRANT.fullmatch, STATEMENTS)
+            if grant and "trainwatch_dashboards" in re.split(r",\s*", grant["roles"])}  # fmt: skip
+    assert set(re.findall(r"<query>(.*?)</query>", xml)) == ours
+
+
+@pytest.mark.parametrize(("role", "holds"), [("writer", True), ("investigator", False)])
+def test_check_asks_for_no_more_than_a_worker_has(server: int, role: str, holds: bool) -> None:
+    """What it may not look at is skipped; advice undoes no least rights."""
+    settings = Settings(clickhouse=ClickHouseSettings(host=HOST, port=server, user=f"trainwatch_{role}"))
+    lines = {line.what: line for line in examine.clickhouse(settings)}
+    failing = {what for what, line in lines.items() if line.mark is Mark.FAIL}
+    assert failing == (set() if holds else {"rights"})
+    assert {what for what, line in lines.items() if line.mark is Mark.SKIP} == ({"parts", "disk"} if holds else set())
+    assert lines["deduplication"].found.startswith(f"{len(BLOCK_TABLES)} tables")
+    assert "GRANT" not in lines["rights"].advice
+    assert holds or "roles.sql" in lines["rights"].advice
+
+
+@pytest.mark.parametrize(("role", "code"), [("investigator", 0), ("writer", 2)])
+def test_the_nightly_check_takes_an_account_of_its_own(server: int, tmp_path: Path, role: str, code: int) -> None:
+    """Workers read no line, so theirs will not do; the role of `trainwatch_evidence` holds and checks."""
+    settings = tmp_path / "trainwatch.yaml"
+    settings.write_text(
+        f"clickhouse: {{host: {HOST}, port: {server}, user: trainwatch_{role}}}\nevidence: {{key_file: {tmp_path / 'evidence.key'}}}\n"
+    )
+    make_key(tmp_path / "evidence.key", 0)
+    for words in (("hold", "--open"), ("verify",)):
+        done = CliRunner().invoke(main, ["--settings", str(settings), "evidence", *words])
+        assert done.exit_code == code, done.output
 
 
 def test_one_cluster_alone(server: int) -> None:

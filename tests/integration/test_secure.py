@@ -1,5 +1,6 @@
 """A site whose servers let nobody in unasked: certificates, accounts and the least rights, with real servers; started once for the file."""
 
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from pipeline.cli import main
 from pipeline.embedded import servers as embedded
 from pipeline.embedded.ports import HOST
 from pipeline.errors import ConfigError
+from pipeline.evidence.signing import make_key
 from pipeline.runtime.access import client
 from pipeline.runtime.notify import GROUP_SUFFIX
 from pipeline.runtime.rights import ROLES, Right, principals, rights
@@ -58,6 +60,7 @@ def broker(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         for name in (*ROLES, STRANGER):
             made.enrol(name, secret(name))
             (made.folder / f"{name}.password").write_text(f"{secret(name)}\n")
+            (made.folder / f"{name}.password").chmod(0o600)
         with made.admin() as admin:
             admin.create_topics([NewTopic(OTHER, 1, 1)])
         yield made
@@ -282,6 +285,19 @@ def test_the_worker_needs_no_more(worked: Settings, file_of: Callable[..., Path]
     """Everything it took is written, once, and committed under its group; an investigator can tell."""
     done = run(file_of("investigator"), "verify", "--json")
     assert done.exit_code == 0, done.output
+
+
+@pytest.mark.parametrize("sealing", [False, True], ids=["nothing is sealed", "sealing"])
+def test_check_holds_with_no_more(worked: Settings, broker: SecureBroker, file_of: Callable[..., Path], sealing: bool) -> None:
+    """As the worker; who seals without the right to write what is sealed is told."""
+    path = file_of("worker")
+    if sealing:
+        make_key(broker.folder / "evidence.key", 0)
+        path.write_text(path.read_text() + yaml.safe_dump({"evidence": {"key_file": str(broker.folder / "evidence.key")}}))
+    done = run(path, "check", "--json")
+    lines = json.loads(done.stdout)["lines"]
+    assert [line["found"] for line in lines if line["mark"] == "fail"] == (["this account may not WRITE"] if sealing else []), lines
+    assert done.exit_code == int(sealing)
 
 
 def test_tools_need_no_more(worked: Settings, file_of: Callable[..., Path]) -> None:

@@ -1,22 +1,38 @@
 """Detector quality: what each detector says, how often it holds back, takes back, and cannot check."""
 
-from deploy.grafana.panels import CLUSTER, GREEN, GREY, IN_CLUSTER, RED, YELLOW, Annotation, Board, Column, Panel, named_series  # fmt: skip
+from deploy.grafana.panels import (
+    BLUE,
+    CLUSTER,
+    GREEN,
+    GREY,
+    IN_CLUSTER,
+    RED,
+    YELLOW,
+    Annotation,
+    Board,
+    Column,
+    Panel,
+    named_series,
+)  # fmt: skip
 
 IN_PERIOD = f"FROM findings_current AS f WHERE $__timeFilter(effect_time) AND {IN_CLUSTER}"
 TOLD = IN_PERIOD.replace("findings_current", "findings_told")
-OUTCOMES = {"alert": RED, "below_gate": YELLOW, "retracted": GREY}
+OUTCOMES = {"alert": RED, "below_gate": YELLOW, "suppressed": BLUE, "retracted": GREY}
+SUPPRESSED = "startsWith(f.gate, 'suppressed until ')"
+HELD_BACK = f"""countIf(NOT f.alert AND NOT {SUPPRESSED} AND f.status != 'retracted') AS below_gate,
+    countIf({SUPPRESSED} AND f.status != 'retracted') AS suppressed"""
 
 SUMMARY = Panel(
     kind="table", title="What does each detector say?", width=24, height=10, no_value="No detector said anything in this period",
-    description="Findings in the period. Retracted: a later record acquitted. Named: by an incident. Unchecked: share of "
-    "explanations that no source could answer.",
+    description="Findings in the period. Suppressed: alerts that the settings hold back. Retracted: a later record acquitted. "
+    "Named: by an incident. Unchecked: share of explanations that no source could answer.",
     columns={
         "named": Column(unit="percentunit", decimals=0), "unchecked": Column(unit="percentunit", decimals=0),
         "confidence": Column(unit="percentunit", decimals=0), "to_final_word": Column(unit="s"),
     },
     sql=f"""
 SELECT detector, max(detector_version) AS version, count() AS findings, countIf(f.alert AND f.status != 'retracted') AS alert,
-    countIf(NOT f.alert AND f.status != 'retracted') AS below_gate, countIf(f.status = 'retracted') AS retracted, avg(actor != '') AS named,
+    {HELD_BACK}, countIf(f.status = 'retracted') AS retracted, avg(actor != '') AS named,
     quantile(0.5)(f.confidence) AS confidence,
     ifNotFinite(sum(arrayCount(item -> item.2 = 'not_checked', checklist)) / sum(length(checklist)), 0) AS unchecked,
     quantile(0.5)(dateDiff('second', effect_time, closes_at)) AS to_final_word, max(effect_time) AS last
@@ -27,7 +43,7 @@ OUTCOME = Panel(
     kind="barchart", title="How often does it fire, hold back, take back?", width=12, horizontal=True, stacked=True,
     columns=named_series(OUTCOMES), description="Findings by detector and outcome.", no_value="No findings in this period",
     sql=f"""
-SELECT detector, countIf(f.alert AND f.status != 'retracted') AS alert, countIf(NOT f.alert AND f.status != 'retracted') AS below_gate,
+SELECT detector, countIf(f.alert AND f.status != 'retracted') AS alert, {HELD_BACK},
     countIf(f.status = 'retracted') AS retracted
 {IN_PERIOD} GROUP BY detector ORDER BY detector
 """,

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.detect import benign, benign_kubernetes, workload
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Cancel, Case, evidence
-from pipeline.detect.detector import CITED_MAX, Hit, Meta, answered, explained, hit, raised, several
+from pipeline.detect.detector import CITED_MAX, Hit, Meta, answered, explained, hit, raised, several, slip
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import Event, JobUpdate, KillRequest, KubernetesRequest, ProcessRun, StepCancelled
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
@@ -31,7 +31,7 @@ def which_signal(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=3,
+    version=4,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -72,7 +72,6 @@ META = Meta(
     direct=True,
 )  # fmt: skip
 OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster)
-TRIES_MIN, TRIES_MS = 3, 600_000
 COMMAND_MS = 30_000  # the command runs a moment before the controller logs the request
 
 
@@ -319,10 +318,5 @@ def _refused_of(case: Case, now: Watermarks, identity: str, tries: Sequence[Even
         parts=(("it was refused", 0.97),),
         closes_at=suspicion.effect_time + case.site.grace_ms,
         severity=Severity.MEDIUM,
-        withheld="" if _insisted(tries) else "a mistyped number looks the same: names follow three tries in ten minutes or more",
+        withheld=slip([each.event_time for each in tries]),
     )
-
-
-def _insisted(tries: Sequence[Event]) -> bool:
-    """Was it asked for again and again?  Whoever mistypes the number of a job looks at the answer."""
-    return len(tries) >= TRIES_MIN and tries[-1].event_time - tries[0].event_time >= TRIES_MS

@@ -22,6 +22,7 @@ from pipeline.model import watched
 from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event, FileTouched, GlobalUnpickled, ProcessSpawned, SocketUsed
 from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.source import Source
+from pipeline.settings import allowed
 from pipeline.stream.watermark import Watermarks
 
 META = Meta(
@@ -79,10 +80,10 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
 
 
 def _odd(case: Case) -> Iterator[Odd]:
-    allowed = case.site.windows.pickle_globals_allowed
+    harmless = case.site.windows.pickle_globals_allowed
     for event, body in case.of(GlobalUnpickled):
         what = f"{body.module}.{body.name}"
-        if not any(what == each or what.startswith(f"{each}.") for each in allowed):
+        if not any(what == each or what.startswith(f"{each}.") for each in allowed(harmless, event.event_time)):
             yield Odd(event, what, body.path, body.module.partition(".")[0] in benign_artefacts.DANGEROUS)
 
 
@@ -107,15 +108,15 @@ def _doors(case: Case, odd: Odd) -> list[tuple[Event, str]]:
     return sorted(found, key=lambda each: (each[0].event_time, each[0].id))
 
 
-def _opens(body: ProcessSpawned, allowed: tuple[str, ...]) -> str:
+def _opens(body: ProcessSpawned, ordinary: tuple[str, ...]) -> str:
     """The program, when it can open a door; empty for one that the settings allow, in a shell's command line of its own, too."""
     program = posixpath.basename(body.executable or (body.arguments[0] if body.arguments else ""))
     if program in watched.SHELLS and body.arguments and (body.means == "os.system" or "-c" in body.arguments):
         line = body.arguments[-1]
         words = line.split()
         inner = posixpath.basename(words[0]) if words else ""
-        return "" if inner in allowed and _JOINED.isdisjoint(line) else f"{program}, with {inner}"
-    return program if program in watched.OPENERS and program not in allowed else ""
+        return "" if inner in ordinary and _JOINED.isdisjoint(line) else f"{program}, with {inner}"
+    return program if program in watched.OPENERS and program not in ordinary else ""
 
 
 def _load_of(case: Case, odd: Odd) -> Loaded | None:

@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import rank_sum
-from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited
+from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited, unnamed
 from pipeline.detect.detector import Meta, explained
 from pipeline.detect.detector import found as finding_of
 from pipeline.model.finding import Finding, Severity
@@ -28,7 +28,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=2,
+    version=3,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -133,4 +133,5 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, now: Watermarks) -> Fin
         effect_time=group.last,
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
+        withheld=unnamed(chance),
     )

@@ -26,7 +26,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import fisher_of
-from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited
+from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited, unnamed
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.instants import DAY_MS
@@ -224,7 +224,7 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) ->
     what = ", ".join(sorted({measure for _, measure, _ in diverged.harmed}))
     loaded = f" or, {diverged.untold} of them, do not say what they loaded meanwhile," if diverged.untold else ""
     loaded = f"that loaded what a foreign hand wrote{loaded}"
-    finding = found(
+    return found(
         META,
         case,
         group.writer,
@@ -238,10 +238,8 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) ->
         effect_time=group.last,
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
+        withheld="most of those that differ did not say what they loaded" if diverged.untold else unnamed(chance),
     )
-    if finding.actor and diverged.untold:
-        return msgspec.structs.replace(finding, actor="", actor_withheld="most of those that differ did not say what they loaded")
-    return finding
 
 
 def _differs(member: JobSummary, siblings: Siblings) -> tuple[str, tuple[Evidence, ...]] | None:

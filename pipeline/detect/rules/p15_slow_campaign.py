@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import sequential
-from pipeline.detect.cohort import Cohort, Comparison, Group, cited
+from pipeline.detect.cohort import Cohort, Comparison, Group, cited, unnamed
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Finding, Severity
 from pipeline.model.instants import DAY_MS
@@ -92,6 +92,7 @@ def _campaign(case: Cohort, group: Group, alpha: float, now: Watermarks) -> Iter
         effect_time=last,
         cause_time=group.since,
         closes_at=last + case.site.grace_ms,
+        withheld=unnamed(ALPHA),
     )
 
 

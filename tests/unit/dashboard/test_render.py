@@ -9,7 +9,7 @@ import pytest
 
 from deploy.grafana.panels import Board, Column, Kind, Panel, Variable, to
 from pipeline.dashboard import charts, render
-from pipeline.dashboard.charts import Box, Series, State
+from pipeline.dashboard.charts import Box, Moment, Series, State
 from pipeline.dashboard.definition import Dashboard, _dashboard
 from pipeline.dashboard.period import Period
 from pipeline.dashboard.query import Answer, Choices
@@ -17,6 +17,7 @@ from pipeline.dashboard.text import escaped, number, shown, threshold_color
 
 T0 = datetime(2026, 3, 2, 11, tzinfo=UTC)
 HOUR = Period(int(T0.timestamp() * 1000), int(T0.timestamp() * 1000) + 3_600_000)
+TIMES = "--from 2026-03-02T11:00:00Z --to 2026-03-02T12:00:00Z"
 HOSTILE = "</td></section><script>alert(1)</script><img src=x onerror=alert(1)>\"' style=\x1b[2J\u202e &amp; \udcff"
 
 ROWS: dict[Kind, Answer] = {
@@ -39,6 +40,7 @@ class Page(HTMLParser):
         self.open: list[str] = []
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = self.panels = ""
+        self.codes: list[str] = []  # commands that a reader can copy
         self.feed(text)
         self.close()
         assert self.open == []
@@ -56,6 +58,8 @@ class Page(HTMLParser):
 
     def handle_data(self, data: str) -> None:
         self.text += data
+        if self.open[-1:] == ["code"]:
+            self.codes.append(data)
         self.panels += data if "section" in self.open and "h2" not in self.open else ""
 
     def sections(self) -> list[dict[str, str | None]]:
@@ -159,20 +163,37 @@ def test_a_hidden_column_serves_links_alone() -> None:
     columns = {"id": Column(link=to("incident", finding="${__data.fields.finding}")), "finding": Column(hidden=True)}
     answer = Answer(("id", "finding", "count"), (("48f4", "48f4f8006304", 2),))
     found = Page(page(board(panel("table", columns=columns)), answer))
-    assert [attrs["title"] for tag, attrs in found.elements if tag == "span"] == [
-        "trainwatch dashboard incident --var finding=48f4f8006304"
-    ]
+    assert found.codes == [f"trainwatch dashboard incident --var finding=48f4f8006304 {TIMES}"]
     assert [tag for tag, _ in found.elements if tag in ("th", "td")] == ["th"] * 2 + ["td"] * 2
-    assert "48f4f8006304" not in found.text
+    assert "48f4f8006304" not in found.text.replace(found.codes[0], "")
 
 
 def test_a_link_becomes_the_command_that_shows_it() -> None:
-    """Quoted for a shell where needed."""
-    titles = [attrs["title"] for tag, attrs in Page(page(board(panel("table")), ROWS["table"])).elements if tag == "span"]
-    assert "trainwatch dashboard job --var job=48344" in titles
+    """In full, with the site and the time, as text that can be copied without script; quoted for a shell where needed."""
+    assert f"trainwatch dashboard job --var job=48344 {TIMES}" in Page(page(board(panel("table")), ROWS["table"])).codes
     answer = Answer(("job",), (("a b'; rm -rf x",),))
-    (title,) = [attrs["title"] for tag, attrs in Page(page(board(panel("table")), answer)).elements if tag == "span"]
-    assert title == "trainwatch dashboard job --var job='a b'\\''; rm -rf x'"
+    assert Page(page(board(panel("table")), answer)).codes == [f"trainwatch dashboard job --var job='a b'\\''; rm -rf x' {TIMES}"]
+    choices = Choices({"job": ("1",), "cluster": ("main", "b c")}, {})
+    text = render.page(board(panel("table")), [(panel_of(answer), answer)], choices, HOUR, "trainwatch --settings site.yaml")
+    (code,) = Page(text).codes
+    assert code.startswith("trainwatch --settings site.yaml dashboard job ")
+    assert code.endswith(f" --var cluster=main --var cluster='b c' {TIMES}")
+
+
+def panel_of(answer: Answer) -> Any:
+    """Of a board, with a link on its first column."""
+    return board(panel("table", columns={answer.columns[0]: Column(link=to("job", job="${__value.raw}"))})).panels[0]
+
+
+def test_moments_are_marked_within_the_period() -> None:
+    """Across panels over time, with what they were, harmless."""
+    moments = [Moment(HOUR.from_ms + 60_000, HOSTILE, "#d44a3a"), Moment(HOUR.to_ms + 1, "later", "#d44a3a")]
+    made = board(panel("timeseries"))
+    text = render.page(made, [(made.panels[0], ROWS["timeseries"])], Choices({"job": ("1",)}, {}), HOUR, "trainwatch", moments)
+    assert text.count('stroke-dasharray="3 3"') == 1
+    assert "11:01" in Page(text).text
+    assert "later" not in text
+    assert "<script" not in text
 
 
 def test_the_same_answers_give_the_same_bytes() -> None:

@@ -1,5 +1,6 @@
 """The Helm chart: what can be held of the templates as they stand, and of what Helm makes of them where there is a helm."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -62,6 +63,13 @@ def test_commands_and_variables_exist(name: str) -> None:
             check_variable(variable)
 
 
+def test_evidence_is_held_and_checked() -> None:
+    """Side by side in one pod: neither waits for the other."""
+    assert re.findall(r"\bargs: \[([^\]]+)\]", TEMPLATES["evidence.yaml"]) == ["evidence, hold, --open", "evidence, verify"]
+    before, _, containers = TEMPLATES["evidence.yaml"].partition(" containers:")
+    assert (before.count("initContainers"), containers.count("- name: ")) == (0, 3)  # the third is the volume
+
+
 def test_versions_are_ours() -> None:
     """Of chart and program."""
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
@@ -72,6 +80,17 @@ def test_the_settings_are_ours_and_hold_no_password() -> None:
     """Those that the chart gives when nobody says otherwise."""
     Settings.model_validate(VALUES["settings"])
     assert not {key for part in VALUES["settings"].values() for key in part} & {"password", "key", "key_password"}
+
+
+def test_keys_are_mounted_as_we_take_them() -> None:
+    """Root's, readable by our group: no container need copy them first."""
+    volumes = TEMPLATES["_helpers.tpl"].partition('define "trainwatch.volumes"')[2].partition("define")[0]
+    modes = re.findall(r"secret: \{secretName: \{\{ \.Values\.(\w+) \}\}, defaultMode: 0(\d{3})\}", volumes)
+    assert [name for name, _ in modes] == ["secret", "keys"]
+    for _, mode in modes:
+        mounted = os.stat_result((0o100000 | int(mode, 8), 0, 0, 1, os.getuid() + 1, 10001, 0, 0, 0, 0))
+        assert not settings.others_may(mounted)
+    assert [name for name, text in TEMPLATES.items() if "initContainers" in text] == ["migrate.yaml"]
 
 
 def _rendered(**changes: str) -> list[dict[str, Any]]:
@@ -109,6 +128,28 @@ def test_rendered_pods_have_no_rights(changes: dict[str, str]) -> None:
             assert secured["capabilities"] == {"drop": ["ALL"]}
             assert container["resources"]["limits"]["memory"]
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+
+
+@pytest.mark.parametrize(("part", "name"), [("migrate", "Job site-migrate"), ("evidenceCheck", "CronJob site-evidence")])
+def test_jobs_have_accounts_of_their_own(part: str, name: str) -> None:
+    """Workers can neither make tables nor read lines: a job's settings come before the release's, its secret instead of theirs."""
+    given = {
+        f"{part}.settings.clickhouse.user": "ours",
+        f"{part}.secret": "ours",
+        "evidenceCheck.enabled": "true",
+        "keys": "trainwatch-keys",
+    }
+    objects = _rendered(**given)
+    maps = {each["metadata"]["name"]: yaml.safe_load(each["data"]["trainwatch.yaml"]) for each in objects if each["kind"] == "ConfigMap"}
+    for pod_name, pod in _pods(objects):
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        found = maps[volumes["settings"]["configMap"]["name"]]
+        own = pod_name == name
+        assert (volumes["secret"]["secret"]["secretName"], found["clickhouse"]["user"]) == (
+            ("ours", "ours") if own else ("trainwatch", VALUES["settings"]["clickhouse"]["user"])
+        ), pod_name
+        assert found["kafka"] == VALUES["settings"]["kafka"]
+        assert volumes["keys"]["secret"]["secretName"] == "trainwatch-keys"
 
 
 @pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["as given", "everything"])

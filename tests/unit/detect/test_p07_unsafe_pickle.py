@@ -162,6 +162,9 @@ def test_the_settings_say_what_pickles_may_name_and_loaders_may_start() -> None:
     story = [*TRAP[:3], unpickled(90.1, "teamlib.config.Config"), CURL]
     assert build.judge(ID, *story, at=build.site(detect={"pickle_globals_allowed": ("teamlib",)})) == []
     assert len(build.judge(ID, *story, at=build.site(detect={"pickle_globals_allowed": ("team",)}))) == 1
+    for until, findings in ((91, 0), (90.1, 1)):
+        entry = {"value": "teamlib", "because": "until it loads safetensors", "until": build.ms(until) / 1000}
+        assert len(build.judge(ID, *story, at=build.site(detect={"pickle_globals_allowed": (entry,)}))) == findings
     assert build.judge(ID, *TRAP, spawned(95, "curl", "x"), at=build.site(detect={"child_programs_allowed": ("curl",)})) == []
 
 

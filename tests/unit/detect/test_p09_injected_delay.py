@@ -141,10 +141,10 @@ HARMLESS = [
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
 def test_fires(row: Row) -> None:
-    """One finding, an alert that names the writer and nobody who ran the jobs."""
+    """One finding, an alert that leads to the writer and to nobody who ran the jobs."""
     (finding,) = judge(ID, row.members)
     assert finding.alert, finding.gate
-    assert finding.actor == WRITER
+    assert finding.suspect == WRITER
     assert WRITER not in finding.summary + finding.anchor
     assert finding.subject.kind == "cohort"
     assert {"written", "loaded", "run"} <= {item.role for item in finding.evidence}
@@ -186,11 +186,34 @@ def test_ends_that_a_record_explains_are_told() -> None:
     assert (said.answer, said.note) == (Checked.NOT_CHECKED, "some ended by hardware")
 
 
+@pytest.mark.parametrize(("exposed", "named"), [((3, 5, 7, 9), ""), (range(3, 27, 2), WRITER)])
+def test_a_name_asks_for_more_than_an_alert(exposed: Sequence[int], named: str) -> None:
+    """An alert may be wrong in two of a hundred comparisons; a name in one of a hundred thousand."""
+    (finding,) = judge(ID, [*without(*range(0, 28, 2)), *slowed(*exposed)])
+    assert (finding.alert, finding.actor, finding.suspect) == (True, named, WRITER)
+    assert ("by chance" in finding.actor_withheld) == (not named)
+
+
+def unauthenticated(member: JobSummary) -> JobSummary:
+    """The same pace, told by senders that nobody authenticated."""
+    assert member.pace is not None
+    first, slowest = (msgspec.structs.replace(each, summary=each.summary + UNPROVEN) for each in (member.pace.first, member.pace.slowest))
+    return msgspec.structs.replace(member, pace=msgspec.structs.replace(member.pace, first=first, slowest=slowest))
+
+
+def test_paces_that_anybody_may_have_sent_name_nobody() -> None:
+    """One true pace among forged ones must not make a comparison out of them."""
+    clean, slow = without(*range(0, 28, 2)), slowed(*range(3, 27, 2))
+    assert [each.actor for each in judge(ID, [*clean, *slow])] == [WRITER]
+    forged_ones = [*map(unauthenticated, slow[1:]), slow[0]]
+    assert {each.actor for each in judge(ID, [*clean, *forged_ones])} <= {""}
+
+
 def test_two_writers_are_two_findings() -> None:
     """Each is compared with those that did not load his bytes."""
     other = [paced(number, 1500, exposed=[exposure(str(number), writer="u088", path="/shared/env/b.py")]) for number in (10, 11, 12)]
     found = judge(ID, [*without(0, 1, 2, 7, 8, 9, 13, 14), *slowed(3, 4, 5), *other])
-    assert {finding.actor for finding in found} == {WRITER, "u088"}
+    assert {finding.suspect for finding in found} == {WRITER, "u088"}
     assert len({finding.id for finding in found}) == 2
 
 
@@ -207,7 +230,7 @@ def test_a_colleague_whose_bytes_do_no_harm_is_cleared_by_them() -> None:
     both = [paced(each, 1400, exposed=[exposure(str(each)), exposure(str(each), writer="u088", path="/shared/b.py")]) for each in (3, 4)]
     harmless = [paced(each, 1020 + each, exposed=[exposure(str(each), writer="u088", path="/shared/b.py")]) for each in (10, 11, 12)]
     found = judge(ID, [*without(0, 1, 2, 7, 8, 9), *slowed(5, 6, 13), *both, *harmless])
-    assert [finding.actor for finding in found if finding.alert] == [WRITER]
+    assert [finding.suspect for finding in found if finding.alert] == [WRITER]
 
 
 def test_where_few_loaded_nothing_foreign_others_clear_a_colleague() -> None:
@@ -215,7 +238,7 @@ def test_where_few_loaded_nothing_foreign_others_clear_a_colleague() -> None:
     theirs = [exposure("x", writer="u088", path="/shared/b.py")]
     both = [paced(each, 1400, exposed=[exposure(str(each)), *theirs]) for each in (3, 4, 5, 6, 14)]
     found = judge(ID, [*without(0, 1, 2, 7), *both, *(paced(each, 1020, exposed=theirs) for each in (10, 11, 12))])
-    assert [finding.actor for finding in found if finding.alert] == [WRITER]
+    assert [finding.suspect for finding in found if finding.alert] == [WRITER]
     assert {finding.actor for finding in found if not finding.alert} <= {""}
 
 

@@ -176,10 +176,10 @@ def test_those_that_do_not_say_accuse_nobody_alone(row: Row) -> None:
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
 def test_fires(row: Row) -> None:
-    """One finding, an alert that names the writer and nobody who ran the jobs."""
+    """One finding, an alert that leads to the writer and to nobody who ran the jobs."""
     (finding,) = judge(ID, row.members)
     assert finding.alert, finding.gate
-    assert finding.actor == WRITER
+    assert finding.suspect == WRITER
     assert WRITER not in finding.summary + finding.anchor
     assert finding.subject.kind == "cohort"
     assert {"written", "loaded", "run"} <= {item.role for item in finding.evidence}

@@ -116,6 +116,16 @@ def test_roaming_acquits() -> None:
     assert not only(*story).alert
 
 
+def test_a_gateway_that_is_given_up_is_a_place_again() -> None:
+    """By the moment of the login; that it was the only one named leaves nothing unknown."""
+    story = [*DAYS, login(NOW), login(NOW + 600, address=HOME)]
+    for until, findings in ((NOW + 600.001, 0), (NOW, 1)):
+        entry = {"value": "10.21.", "because": "the old VPN", "until": build.ms(until) / 1000}
+        found = judge_identity(ID, "u012", *story, at=site(detect={"roaming_networks": (entry,)}))
+        assert len(found) == findings
+        assert all(build.answer(each, "roaming").answer is Checked.EXCLUDED for each in found)
+
+
 def test_two_places_are_an_alert_only_where_roaming_networks_are_known() -> None:
     """The address is public and new, and from no gateway."""
     story = [*DAYS, login(NOW), login(NOW + 600, address=ABROAD)]

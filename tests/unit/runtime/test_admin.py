@@ -2,7 +2,7 @@
 
 import pytest
 
-from pipeline.runtime.admin import COMPACTION_LAG_MS, plan
+from pipeline.runtime.admin import COMPACTION_LAG_MS, RETENTION_DAYS, plan
 from pipeline.settings import KafkaSettings, Settings
 from pipeline.topology import build_topology
 
@@ -37,3 +37,8 @@ def test_policies(role: str, policy: str | None) -> None:
                 assert int(topic.config["min.compaction.lag.ms"]) >= COMPACTION_LAG_MS >= 60_000
             if role == "facts":
                 assert topic.config["message.timestamp.type"] == "LogAppendTime"
+
+
+def test_an_incident_without_news_stays_on_its_topic() -> None:
+    """As long as it is remembered: until then nothing says it again."""
+    assert RETENTION_DAYS["incidents"] >= Settings().retention.incident_days

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.runtime import soundness
 from pipeline.runtime.admin import Topic, plan
+from pipeline.runtime.rights import of_worker
 from pipeline.runtime.soundness import Found, Group, Line, Mark
 from pipeline.settings import ClickHouseSettings, Settings, others_may
 from pipeline.topology import build_topology
@@ -17,6 +18,7 @@ SETTINGS = Settings()
 PLAN = plan(SETTINGS.kafka, build_topology(SETTINGS), {})
 INPUT, FACTS, PUBLIC, STATE = (next(topic for topic in PLAN if topic.role == role) for role in ("input", "facts", "public", "state"))
 ALL = frozenset({"READ", "WRITE", "DESCRIBE"})
+NEEDED = of_worker(SETTINGS, build_topology(SETTINGS))
 NOW = 1_772_451_641_000
 DAY_MS = 86_400_000
 
@@ -33,7 +35,7 @@ def status(mode: int, owner: int | None = None) -> os.stat_result:
 
 
 def judged(topic: Topic, there: Found | None, workers: int = 0) -> Line:
-    [line] = soundness.topics([topic], {} if there is None else {topic.name: there}, workers)
+    [line] = soundness.topics([topic], {} if there is None else {topic.name: there}, workers, NEEDED)
     return line
 
 
@@ -44,7 +46,7 @@ def with_config(topic: Topic, **changes: str) -> Found:
 
 def test_a_site_as_it_should_be_is_all_ok() -> None:
     """Every topic of the plan."""
-    lines = soundness.topics(PLAN, {topic.name: found(topic) for topic in PLAN}, workers=1)
+    lines = soundness.topics(PLAN, {topic.name: found(topic) for topic in PLAN}, workers=1, needed=NEEDED)
     assert [line.mark for line in lines] == [Mark.OK for topic in PLAN if topic.role != "labels"]  # which no worker reads
 
 
@@ -89,6 +91,8 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (soundness.retention({"events": 30, "verdicts": 365}, SETTINGS.clickhouse), Mark.WARN, "migrate up"),
         (soundness.retention({"events": 365}, SETTINGS.clickhouse), Mark.OK, ""),
         (soundness.retention({"events": 90}, ClickHouseSettings(retention_days_by_table={"events": 90})), Mark.OK, "but for 1"),
+        (soundness.rights(["INSERT ON trainwatch.events"], "trainwatch", "eve"), Mark.FAIL, "deploy/sql/roles.sql"),
+        (soundness.rights([], "trainwatch", "trainwatch_worker"), Mark.OK, ""),
         (soundness.parts(1600, 3000), Mark.WARN, "interval_seconds"),
         (soundness.parts(3, 3000), Mark.OK, ""),
         (soundness.disks([("default", 5, 100)])[0], Mark.FAIL, "retention_days"),
@@ -126,12 +130,30 @@ def test_prices_are_looked_at_as_of_today(since: str, mark: Mark) -> None:
     assert soundness.prices(Settings(loss={"prices": [price]}), NOW).mark is mark
 
 
+@pytest.mark.parametrize(
+    ("detector", "days", "mark", "word"),
+    [("p04_environment_tamper", 30, Mark.OK, "because we said so"), ("p04_environment_tamper", 7, Mark.WARN, "ends in 7.0 days"),
+     ("p04_environment_tamper", 0, Mark.WARN, "has ended"), ("p04_environment_tamper", 401, Mark.WARN, "more than a year"),
+     ("p18_telemetry_tamper", 30, Mark.WARN, "recording was switched off"), ("p04", 30, Mark.FAIL, "no detector p04")],
+)  # fmt: skip
+def test_what_the_site_puts_up_with_is_listed(detector: str, days: int, mark: Mark, word: str) -> None:
+    """With reason and end; what ends soon, has ended, ends too late, or hides how others hide is told."""
+    why: Any = {"because": "because we said so", "until": (NOW + days * DAY_MS) / 1000}
+    line, *_ = soundness.excuses(Settings(detect={"suppressions": [{"detector": detector, "subject": "gpu-012", **why}]}), NOW)
+    assert (line.mark, word in f"{line.found} {line.advice}") == (mark, True)
+    [line] = soundness.excuses(Settings(detect={"hooks_allowed": ["a" * 64, {"value": "b" * 64, **why}]}), NOW)
+    assert "b" * 64 in line.what
+
+
 def test_names_that_nobody_has_are_told() -> None:
     """A writer that is misspelt would be accused."""
     identities: Any = [{"id": "u017", "login": "u017"}]
     roots: Any = [{"path": "/lustre/ckpt", "writers": ["u017", "ckpt-reshardd"]}]
     [line] = soundness.references(Settings(identities=identities, artefact_roots=roots))
     assert (line.mark, "ckpt-reshardd (artefact_roots /lustre/ckpt)" in line.found) == (Mark.FAIL, True)
+    excuse: Any = {"detector": "p01_foreign_kill", "owner": "u170", "because": "x", "until": NOW / 1000}
+    [line] = soundness.references(Settings(identities=identities, detect={"suppressions": [excuse]}))
+    assert (line.mark, "u170 (suppression p01_foreign_kill owner=u170)" in line.found) == (Mark.FAIL, True)
     [line] = soundness.references(Settings(identities=identities))
     assert line.mark is Mark.OK
 

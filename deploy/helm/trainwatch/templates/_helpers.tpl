@@ -23,6 +23,15 @@ trainwatch.yaml: |
   {{- toYaml .Values.settings | nindent 2 }}
 {{- end }}
 
+{{/* Values of one of our jobs, whose settings and secret come before those of the release: (list . .Values.migrate). */}}
+{{- define "trainwatch.overlaid" -}}
+{{- $own := index . 1 }}
+{{- $values := deepCopy (index . 0).Values }}
+{{- $_ := set $values "settings" (mustMergeOverwrite $values.settings (deepCopy $own.settings)) }}
+{{- $_ := set $values "secret" ($own.secret | default $values.secret) }}
+{{- toYaml (dict "Values" (pick $values "settings" "secret" "keys")) }}
+{{- end }}
+
 {{/* What all pods have: no token, no root, and no service links, since trainwatch refuses variables TRAINWATCH_* that it does not know. */}}
 {{- define "trainwatch.pod" -}}
 automountServiceAccountToken: false
@@ -59,6 +68,7 @@ securityContext:
 {{- end }}
 {{- end }}
 
+{{/* Secrets belong to root, and our group reads them: keys too, which we refuse where others may read or change them. */}}
 {{- define "trainwatch.volumes" -}}
 - name: tmp
   emptyDir: {medium: Memory, sizeLimit: 64Mi}
@@ -67,24 +77,7 @@ securityContext:
   secret: {secretName: {{ .Values.secret }}, defaultMode: 0440}
 {{- end }}
 {{- if .Values.keys }}
-- name: keys-as-mounted
+- name: keys
   secret: {secretName: {{ .Values.keys }}, defaultMode: 0440}
-- name: keys
-  emptyDir: {medium: Memory, sizeLimit: 1Mi}
-{{- end }}
-{{- end }}
-
-{{/* Keys for our account alone: a mounted Secret is readable by its group. */}}
-{{- define "trainwatch.copyKeys" -}}
-{{- if .Values.keys -}}
-- name: keys
-  {{- include "trainwatch.container" . | nindent 2 }}
-  command: [/bin/sh, -c, "install -m 0600 /keys/* /etc/trainwatch/keys/"]
-  resources:
-    requests: {cpu: 10m, memory: 16Mi}
-    limits: {memory: 64Mi}
-  volumeMounts:
-    - {name: keys-as-mounted, mountPath: /keys, readOnly: true}
-    - {name: keys, mountPath: /etc/trainwatch/keys}
 {{- end }}
 {{- end }}
