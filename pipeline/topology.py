@@ -19,6 +19,7 @@ from typing import Any, NamedTuple, Protocol
 
 from pipeline.artefacts import step as artefacts
 from pipeline.cohorts import step as cohorts
+from pipeline.detect.site import require_known_detectors
 from pipeline.hosts import step as hosts
 from pipeline.identities import step as identities
 from pipeline.incidents import step as incidents
@@ -86,8 +87,12 @@ def public_topic(prefix: str, content: str) -> str:
 
 
 def build_topology(settings: Settings) -> Topology:
-    """The stages of one site.  Raises ConfigError where the key that hides names cannot be had, before any partition is taken over."""
+    """The stages of one site.
+
+    Raises ConfigError, before any partition is taken over, where the key that hides names cannot be had, or there is no such detector.
+    """
     settings.veil()
+    require_known_detectors(settings)
     prefix, inputs = settings.kafka.topic_prefix, settings.kafka.input_topics
     host, artefact, identity = (facts_topic(prefix, stage) for stage in ("hosts", "artefacts", "identities"))
     job, cohort, incident = (facts_topic(prefix, stage) for stage in ("jobs", "cohorts", "incidents"))

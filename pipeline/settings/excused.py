@@ -76,7 +76,7 @@ class SuppressionSettings(Excused):
     @model_validator(mode="after")
     def _is_about_something(self) -> "SuppressionSettings":
         if not any((self.subject, self.path, self.owner)):
-            raise ValueError(f"suppression of {self.detector}: name subject, path or owner; all of them would switch the detector off")
+            raise ValueError(f"suppression of {self.detector}: name subject, path or owner: without any it would switch the detector off")
         if self.since is not None and (self.since.tzinfo is None or self.since >= self.until):
             raise ValueError(f"suppression of {self.detector}: from needs an offset, and until must be later")
         return self

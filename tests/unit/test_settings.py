@@ -69,6 +69,16 @@ def test_the_tree_is_frozen() -> None:
 
 IDENTITY = {"id": "u017", "uid": 5017}
 WINDOW = {"id": "CHG1", "start": "2026-03-02T00:00:00Z", "end": "2026-03-02T01:00:00Z"}
+
+
+def excuse(**changes: str) -> dict[str, str]:
+    return {"detector": "p04", "path": "/env", "because": "torch is rolled out", "until": "2026-06-01T00:00:00Z", **changes}
+
+
+def excused(**changes: str) -> dict[str, Any]:
+    return {"detect": {"suppressions": [excuse(**changes)]}}
+
+
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown branch": ({"tmie": {}}, "tmie"),
     "unknown field": ({"time": {"grace": 1}}, "time.grace"),
@@ -94,6 +104,18 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         "u017: valid_to",
     ),
     "a kind of name that there is not": ({"identities": [{**IDENTITY, "names": {"badge": ["7"]}}]}, "identities.0.names.badge"),
+    "suppression without a reason": (excused(because=""), "detect.suppressions.0.because"),
+    "suppression without an end": ({"detect": {"suppressions": [{"detector": "p04", "path": "/env", "because": "x"}]}}, "0.until"),
+    "suppression whose reason would move the cursor": (excused(because="a\x1b[2J"), "detect.suppressions.0.because"),
+    "suppression that ends at no moment": (excused(until="2026-03-02T00:00:00"), "offset"),
+    "suppression of a whole detector": (excused(path=""), "name subject, path or owner"),
+    "suppression of everything": (excused(path="/"), "detect.suppressions.0.path"),
+    "suppression that begins at its end": (excused(**{"from": "2026-06-01T00:00:00Z"}), "until must be later"),
+    "two suppressions of one thing": (
+        {"detect": {"suppressions": [excuse(), excuse(**{"from": "2026-05-31T00:00:00Z", "until": "2026-07-01T00:00:00Z"})]}},
+        "two suppressions of p04 path=/env",
+    ),
+    "allowed for a while without a reason": ({"detect": {"hooks_allowed": [{"value": "a", "until": "2026-06-01T00:00:00Z"}]}}, "because"),
     "the unset uid": ({"identities": [{**IDENTITY, "uid": 0xFFFFFFFF}]}, "identities.0.uid"),
 }
 
@@ -188,8 +210,15 @@ def test_the_digest_names_what_judging_depends_on() -> None:
     """Addresses and secrets may change without another judgement; windows and identities may not."""
     base = load().digest()
     assert load(overrides={"kafka": {"bootstrap_servers": "b:9092"}, "clickhouse": {"password": "p"}}).digest() == base
-    for changed in ({"time": {"grace_seconds": 1}}, {"identities": [IDENTITY]}, {"detect": {"kill_window_seconds": 1}}):
+    for changed in ({"time": {"grace_seconds": 1}}, {"identities": [IDENTITY]}, {"detect": {"kill_window_seconds": 1}}, excused()):
         assert load(overrides=changed).digest() != base
+    assert load(overrides=excused()).digest() != load(overrides=excused(until="2026-06-02T00:00:00Z")).digest()
+
+
+def test_a_suppression_may_begin_when_another_ends() -> None:
+    """The next round of the same work, with its own reason."""
+    excuses = [excuse(), excuse(**{"from": "2026-06-01T00:00:00Z", "until": "2026-07-01T00:00:00Z"}), excuse(path="/env/a")]
+    assert len(load(written({"detect": {"suppressions": excuses}})).detect.suppressions) == 3
 
 
 def test_identities_hold_from_and_to() -> None:
