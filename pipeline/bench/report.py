@@ -12,6 +12,7 @@ from rich.table import Table
 from pipeline.bench.running import Spent
 
 OURS = "trainwatch"
+ROUNDS_MIN = 3  # fewer have no median that says anything
 
 
 class Measured(msgspec.Struct, frozen=True):
@@ -61,6 +62,13 @@ class Line(msgspec.Struct, frozen=True):
     correct: float
     ours_to_it: float | None = None  # ratio of rates per CPU second, of the same rounds
     note: str = ""
+    rounds: int = ROUNDS_MIN
+
+    @property
+    def name(self) -> str:
+        """Of whom it tells, and of how few rounds."""
+        few = f" ({self.rounds} round{'s' if self.rounds > 1 else ''})" if self.rounds < ROUNDS_MIN else ""
+        return f"{self.peer}{few}"
 
 
 class JobReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,6 +115,7 @@ def lines(rounds: Sequence[Sequence[Measured]]) -> list[Line]:
                 min(each.correct for each in some),
                 ratio,
                 some[0].note,
+                len(some),
             )
         )
     return found
@@ -136,7 +145,7 @@ def tables(report: JobReport) -> list[Table]:
                 f"{line.cpu_us_per_event:.2f}",
                 f"{line.events_per_second:,.0f}",
             )
-            table.add_row(line.peer, *cells, f"{line.peak_mib:.0f}", f"{line.correct:.2%}", ratio)
+            table.add_row(line.name, *cells, f"{line.peak_mib:.0f}", f"{line.correct:.2%}", ratio)
         found.append(table)
     if report.figures:
         table = _table(report.title if not report.lines else "figures", ("figure", "value"))

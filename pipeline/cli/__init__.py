@@ -80,11 +80,16 @@ class Deferred(click.Command):
         self._target, line = COMMANDS[word]
         super().__init__(word, short_help=line)
 
+    @property
+    def command(self) -> click.Command:
+        """The command itself."""
+        module, function = self._target.split(":")
+        found: click.Command = getattr(import_module(f"{__name__}.{module}"), function)
+        return found
+
     def make_context(self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any) -> click.Context:
         """That of the command itself, which click goes on with."""
-        module, function = self._target.split(":")
-        command: click.Command = getattr(import_module(f"{__name__}.{module}"), function)
-        return command.make_context(info_name, args, parent, **extra)
+        return self.command.make_context(info_name, args, parent, **extra)
 
 
 class Commands(click.Group):
@@ -120,6 +125,11 @@ def complain(error: TrainwatchError) -> None:
 def say(line: str) -> None:
     """For people, on standard error, so that standard output stays what a script asked for; what logs and folders are named cannot act."""
     click.echo("".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in line), err=True)
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's `--help`: what to type behind `trainwatch`, with a comment where that is not plain."""
+    return "\b\nExamples:\n" + "".join(f"  trainwatch {line}\n" for line in lines)
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,8 +14,9 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout
+from pipeline.cli.meter import FilesRead
 from pipeline.cli.replay import file_options, metered, reading_options
 from pipeline.cli.times import Number
 from pipeline.incidents.telling import told_bodies
@@ -35,7 +36,13 @@ LINE_MAX = 400
 Body = dict[str, Any]
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "analyse slurmctld.log audit.log --verdicts",
+        "analyse logs.access.jsonl logs.scheduler.jsonl logs.training.jsonl --cases cases",
+        "analyse slurmctld.log --fail-on-findings --json | jq .findings",
+    )
+)
 @reading_options
 @click.option("--partitions", type=click.IntRange(1, 64), default=1, show_default=True, help="Partitions per topic; changes no finding.")
 @click.option("--verdicts", "with_verdicts", is_flag=True, help="List the verdict on every ended job.")
@@ -88,8 +95,10 @@ def analyse(
 
         key_file, told = dossier.prepare(settings, cases), dossier.told_of(replies, rumour)
     kept: list[Record] = []
-    records = read_files(files, file_options(**known), settings)
-    results = run(settings, records if cases is None else _keeping(records, kept), partitions, keep_rows=cases is not None)
+    read = FilesRead(files)
+    records = read_files(files, file_options(**known), settings, read)
+    with metered("analysing", records if cases is None else _keeping(records, kept), read, quiet=as_json) as counted:
+        results = run(settings, counted, partitions, keep_rows=cases is not None)
     findings = _in_order(results)
     if as_json:
         click.echo(orjson.dumps(as_object(results), option=orjson.OPT_SORT_KEYS).decode())
@@ -124,11 +133,11 @@ def run(settings: "Settings", records: Iterable["Record"], partitions: int = 1, 
     from pipeline.runtime.local import LocalRuntime  # noqa: PLC0415  keeps --help quick
 
     runtime = LocalRuntime(settings, partitions, keep_rows=keep_rows)
-    with metered("analysing", records) as counted:
-        while batch := list(islice(counted, CHECKPOINT_RECORDS)):
-            runtime.feed(batch)
-            runtime.checkpoint()
-        return runtime.finish()
+    records = iter(records)
+    while batch := list(islice(records, CHECKPOINT_RECORDS)):
+        runtime.feed(batch)
+        runtime.checkpoint()
+    return runtime.finish()
 
 
 def as_object(results: "Results") -> Body:

@@ -16,7 +16,7 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import detector_ids
 from pipeline.cli.console import build_table, moment, safe, stderr, stdout
 from pipeline.cli.times import Day, Duration
@@ -42,7 +42,13 @@ WHERE status != 'retracted' AND effect_time >= fromUnixTimestamp64Milli(toInt64(
 """
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "backtest --since 2026-03-01",
+        "backtest --since 2026-03-01 --set detect.kill_window_seconds=600 --rule p01",
+        "backtest --since 2026-03-01 --from kafka --fail-on-difference",
+    )
+)
 @click.option("--since", type=Day(), required=True, help="Findings whose effect is of this time or later; a date is midnight UTC.")
 @click.option("--until", type=Day(), help="... and before this one; default: to the end.")
 @click.option("--from", "origin", type=click.Choice(["clickhouse", "kafka"]), default="clickhouse", show_default=True, help="What to read.")

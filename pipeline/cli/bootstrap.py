@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.console import moment, safe
 from pipeline.cli.output import write_file
 from pipeline.cli.replay import REFUSED, report, with_broker
@@ -28,7 +28,13 @@ LINE_MAX = 300
 STDOUT = Path("-")
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "bootstrap --commands                     # what to run: sacct, squeue or kubectl",
+        "bootstrap squeue.txt",
+        "bootstrap squeue.txt --taken 2026-03-09T08:00:00+01:00 --output logs.scheduler.jsonl",
+    )
+)
 @click.argument("lists", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--taken", type=Moment(), help="When the lists were taken, with offset: history begins then. Default: now.")
 @click.option("--zone", type=Zone(), help="Zone of times without offset; default: that of the source in the settings.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options
+from pipeline.cli import Options, examples
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.times import now_ms
 from pipeline.errors import TrainwatchError
@@ -19,7 +19,7 @@ FAILED = 1
 COLOURS = {"ok": "green", "warn": "yellow", "fail": "bold red", "skip": "cyan"}
 
 
-@click.command()
+@click.command(epilog=examples("check", "check --problems"))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--problems", is_flag=True, help="Only what is not ok.")
 @click.pass_context
@@ -58,6 +58,7 @@ def _lines(options: Options) -> "Iterator[Line]":
     yield soundness.ok("settings", "settings", f"{path or 'defaults and environment'}, digest {settings.digest()}")
     yield from soundness.references(settings)
     yield soundness.prices(settings, now_ms())
+    yield from soundness.excuses(settings, now_ms())
     yield from examine.files(settings, path)
     asked: tuple[tuple[str, Callable[[Settings], Iterator[Line]]], ...] = (
         ("kafka", lambda found: examine.kafka(found, build_topology(found), now_ms)),

@@ -28,7 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from pipeline import settings as settings_module
-from pipeline.cli import Options
+from pipeline.cli import Options, examples
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stderr, stdout
 from pipeline.cli.times import DAYS_MAX, Number, now_ms
 from pipeline.embedded import servers
@@ -57,7 +57,7 @@ QUERIES_TO_TRY = (
 )
 
 
-@click.command()
+@click.command(epilog=examples("demo", "demo --days 2 --seed 5 --stop"))
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same week.")
 @click.option("--days", type=Number(1, DAYS_MAX), default=7.0, show_default=True, help="Length of the simulated period.")
 @click.option("--stop/--keep", default=False, help="Stop the servers at the end; by default they keep running.")

@@ -7,14 +7,15 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
 
-from pipeline.cli import Options, say
-from pipeline.cli.console import safe, stderr
+from pipeline.cli import Options, examples, say
+from pipeline.cli.console import safe
 from pipeline.cli.letters import (
     REFUSED_SHOWN,
     SHOWN_CHARS,
@@ -26,6 +27,7 @@ from pipeline.cli.letters import (
     show_letters,
     show_plan,
 )
+from pipeline.cli.meter import meter
 from pipeline.cli.output import private
 from pipeline.cli.replay import with_broker
 from pipeline.cli.times import Since
@@ -107,7 +109,7 @@ def dlq() -> None:
     """Records that were refused, on the dead-letter topic: look at them, and send them again."""
 
 
-@dlq.command("list")
+@dlq.command("list", epilog=examples("dlq list", "dlq list --code unknown_format --since 2h --unsent", "dlq list --summary --json"))
 @selecting
 @click.option("--summary", is_flag=True, help="Only the counts.")
 @click.option("--unsent", is_flag=True, help="Only letters that were not sent again yet.")
@@ -134,7 +136,7 @@ def list_(options: Options, /, *, summary: bool, unsent: bool, limit: int, as_js
         show_letters(found, shown_of=sum(count.letters for count in found.counts))
 
 
-@dlq.command()
+@dlq.command(epilog=examples("dlq show 1:204", "dlq show 1:204 --raw record.bin"))
 @click.argument("position", type=Position())
 @click.option("--raw", type=click.Path(dir_okay=False, allow_dash=True, path_type=Path), help="Write the bytes of the value to this file.")
 @click.option("--full", is_flag=True, help=f"The whole value, not its first {SHOWN_CHARS} characters.")
@@ -165,7 +167,7 @@ def show(options: Options, position: "tuple[Place, ...]", *, raw: Path | None, f
         show_letter(letter, resent.get(letter.place), None if full else SHOWN_CHARS)
 
 
-@dlq.command()
+@dlq.command(epilog=examples("dlq replay --code unknown_format --dry-run", "dlq replay 1:204-210 --yes"))
 @click.argument("positions", nargs=-1, type=Position())
 @selecting
 @click.option("--all", "everything", is_flag=True, help="All letters; needed when nothing else chooses any.")
@@ -227,8 +229,9 @@ def replay(
             show_plan(plan, lost)
         sent = None
         if plan.send and not dry_run and (yes or _confirmed(len(plan.send))):
-            with _metered("sending") as draw:
-                sent = resend.send(settings.kafka, letters.topic, letters.at(plan.send), targets, lambda done: draw(done, len(plan.send)))
+            with meter("sending") as line:
+                tell = partial(line.count, "sending", "records", total=len(plan.send))
+                sent = resend.send(settings.kafka, letters.topic, letters.at(plan.send), targets, tell)
     _report(plan, sent, lost, as_json=as_json, dry_run=dry_run)
 
 
@@ -268,20 +271,8 @@ def _letters(options: Options) -> "Iterator[Letters]":
 def _survey(letters: "Letters", selection: "Selection", *, keep: int, unsent: bool = False) -> "Survey":
     from pipeline.runtime.dead_letters import survey  # noqa: PLC0415  keeps --help quick
 
-    with _metered("reading") as draw:
-        return survey(letters, selection, keep=keep, unsent=unsent, progress=draw)
-
-
-@contextmanager
-def _metered(doing: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on the terminal, while it lasts; nothing where standard error is no terminal."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415
-
-    console = stderr()
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(doing, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
+    with meter("reading") as line:
+        return survey(letters, selection, keep=keep, unsent=unsent, progress=partial(line.count, "reading", "letters"))
 
 
 def _write_raw(path: Path, value: bytes) -> None:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import safe
 from pipeline.cli.times import Since, now_ms
@@ -26,7 +26,12 @@ RESTS_MAX = 5  # times that fewer lines are left than can go at once
 MUTATION_SECONDS = 600.0  # longest wait for one
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "evidence erase --actor u017 --until 90d --reason DSR-12 --dry-run",
+        "evidence erase --event a378b78a07ce5d0e9f7c2b1a4e6d8f03 --reason DSR-12",
+    )
+)
 @click.option("--event", "events", multiple=True, help="Id of an event; may be given again.")
 @click.option(
     "--actor", default="", help="All events of this identity, by the name that ClickHouse has; a real one is turned into its pseudonym."

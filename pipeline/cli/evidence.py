@@ -5,6 +5,7 @@ Every command that shows or copies evidence writes a row of `custody_log` first,
 
 import hashlib
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,10 +13,11 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import NOT_FOUND, account, clickhouse, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.erase import erase
+from pipeline.cli.meter import meter
 from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError, TrainwatchError
 from pipeline.evidence import verify as checker
@@ -37,7 +39,7 @@ def evidence() -> None:
     """Sealed records: keys, signed heads, verifiable bundles, holds."""
 
 
-@evidence.command()
+@evidence.command(epilog=examples("evidence keygen --file /etc/trainwatch/evidence.key", "evidence keygen --rotate"))
 @click.option("--file", "file", type=click.Path(path_type=Path, dir_okay=False), help="Private key; default evidence.key_file.")
 @click.option("--rotate", is_flag=True, help="A new key in place of the present one, signed by it.")
 @click.pass_obj
@@ -59,7 +61,7 @@ def keygen(options: Options, file: Path | None, *, rotate: bool) -> None:
         say(f"in the settings: evidence: {{key_file: {file.resolve()}}}; then start the workers again")
 
 
-@evidence.command()
+@evidence.command(epilog=examples("evidence heads", "evidence heads --json > heads.jsonl      # for a witness outside"))
 @click.option("--json", "as_json", is_flag=True, help="One signed head a line, as a witness keeps them.")
 @click.pass_obj
 def heads(options: Options, *, as_json: bool) -> None:
@@ -78,7 +80,7 @@ def heads(options: Options, *, as_json: bool) -> None:
     stdout().print(table)
 
 
-@evidence.command()
+@evidence.command(epilog=examples("evidence export a378b78a07ce -o case.zip", "evidence export a378b78a07ce --report case.html"))
 @click.argument("subject")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A .zip, or a folder; default evidence-SUBJECT.zip.")
 @click.option("--report", "reports", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True, help="A report to add.")
@@ -126,7 +128,12 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
         say(f"event {safe(each['event_id'])}: {each['why']}")
 
 
-@evidence.command()
+@evidence.command(
+    epilog=examples(
+        "evidence verify                          # everything in ClickHouse",
+        "evidence verify case.zip --trust 0123456789abcdef --witness heads.jsonl",
+    )
+)
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True), required=False)
 @click.option("--trust", default="", help="Fingerprint of a key of the site, 16 digits or more, that you got elsewhere.")
 @click.option(
@@ -146,7 +153,7 @@ def verify(ctx: click.Context, bundle: Path | None, trust: str, witness: Path | 
         if bundle is not None:
             verdict = checker.verify_bundle(checker.read_bundle(bundle), trust=trust, witness=kept)
         else:
-            verdict = _verify_site(ctx.ensure_object(Options), trust, kept)
+            verdict = _verify_site(ctx.ensure_object(Options), trust, kept, quiet=as_json)
     except (checker.Unreadable, ValueError, OSError, RecursionError) as error:
         verdict = checker.Verdict([checker.Problem("bundle_unreadable", str(bundle or witness), str(error))], [], [])
     if as_json:
@@ -157,20 +164,27 @@ def verify(ctx: click.Context, bundle: Path | None, trust: str, witness: Path | 
     ctx.exit(0 if verdict.ok else 1)
 
 
-def _verify_site(options: Options, trust: str, kept: Sequence[object]) -> checker.Verdict:
+def _verify_site(options: Options, trust: str, kept: Sequence[object], *, quiet: bool) -> checker.Verdict:
     from pipeline.sink.evidence_audit import audit  # noqa: PLC0415  keeps the check of a bundle quick
 
     key_file = options.settings.evidence.key_file
     if key_file is None:
         raise ConfigError("no evidence.key_file is set", advice="Name a bundle, or set it to where the ring of public keys lies.")
     ring = checker.Ring(load_ring(key_file), trust)
-    with clickhouse(options) as database:
-        found = audit(database, ring, inputs=options.settings.kafka.input_topics, witness=kept)
+    with clickhouse(options) as database, meter("reading what is sealed", quiet=quiet) as line:
+        tell = partial(line.count, "checking", "records")
+        found = audit(database, ring, inputs=options.settings.kafka.input_topics, witness=kept, progress=tell)
         store.note(database, Custody(now_ms(), account(), "verified", "site", f"{found.ranges} ranges, {len(found.problems)} problems"))
     return checker.Verdict(found.problems, found.notes, ring.fingerprints, found.records, found.ranges)
 
 
-@evidence.command()
+@evidence.command(
+    epilog=examples(
+        "evidence hold --open                     # daily",
+        "evidence hold a378b78a07ce",
+        "evidence hold                            # what is held",
+    )
+)
 @click.argument("subjects", nargs=-1)
 @click.option("--open", "every", is_flag=True, help="All incidents that are not closed; to be run daily.")
 @click.option("--no-kafka", is_flag=True, help="Do not copy whole records from Kafka.")
@@ -204,7 +218,7 @@ def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bo
     raise SystemExit(NOT_FOUND if unknown else 0)
 
 
-@evidence.command()
+@evidence.command(epilog=examples("evidence release a378b78a07ce"))
 @click.argument("subject")
 @click.pass_obj
 def release(options: Options, subject: str) -> None:
@@ -224,7 +238,7 @@ def release(options: Options, subject: str) -> None:
 evidence.add_command(erase)
 
 
-@evidence.command()
+@evidence.command(epilog=examples("evidence log", "evidence log a378b78a07ce --json"))
 @click.argument("subject", default="")
 @click.option("--json", "as_json", is_flag=True, help="One row a line.")
 @click.pass_obj

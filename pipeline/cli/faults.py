@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.console import build_table, stdout
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 WRONG = 1
 
 
-@click.command()
+@click.command(epilog=examples("bench faults --list", "bench faults --seeds 3 --results faults.jsonl"))
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="Runs of each fault.")
 @click.option("--first-seed", type=click.IntRange(0), default=1, show_default=True, help="The seed to begin with.")
 @click.option("--only", multiple=True, metavar="NAME", help="This fault alone; may be repeated.")

@@ -14,7 +14,7 @@ import click
 import orjson
 from rich.console import Console
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import SHORT, Row, clickhouse, detector_ids, evidence, finding_of, rows
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout
 from pipeline.cli.looking import on_record
@@ -52,17 +52,10 @@ WHERE m.finding_id = %(finding)s AND i.status != 'retracted'
 ORDER BY incident_id
 """
 
-LIST_EXAMPLES = """\b
-Examples:
-  trainwatch finding list --alert --since 7d
-  trainwatch finding list --detector p03_foreign_cancel --json | jq .actor
-  trainwatch finding list --follow
-"""
-SHOW_EXAMPLES = """\b
-Examples:
-  trainwatch finding show a378b78a07ce
-  trainwatch finding show a378b78a07ce --json | jq '.evidence[].raw'
-"""
+LIST_EXAMPLES = examples(
+    "finding list --alert --since 7d", "finding list --detector p03_foreign_cancel --json | jq .actor", "finding list --follow"
+)
+SHOW_EXAMPLES = examples("finding show a378b78a07ce", "finding show a378b78a07ce --json | jq '.evidence[].raw'")
 
 
 @click.group()

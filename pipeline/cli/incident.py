@@ -15,14 +15,14 @@ import msgspec
 import orjson
 from rich.console import Console
 
-from pipeline.cli import Options, asking, say
+from pipeline.cli import Options, asking, examples, say
 from pipeline.cli.asking import clickhouse
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.looking import on_record
 from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
-from pipeline.cli.times import Number
+from pipeline.cli.times import Number, Since
 from pipeline.incidents.report import Entry, Report, as_json, figures, newest, page
 from pipeline.incidents.report_text import ratio
 from pipeline.loss.rumour import Checked, Rumour, check
@@ -43,7 +43,9 @@ LOSS_LINES_SHOWN = 40
 
 LIST = """
 SELECT incident_id, cluster, title, severity, status, alert, findings, attempts, named, leader, first_time, last_time, aliases
-FROM {db}.incidents_current WHERE status != 'retracted' AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY alert DESC, last_time DESC
+FROM {db}.incidents_current WHERE status != 'retracted' AND (%(cluster)s = '' OR cluster = %(cluster)s)
+    AND last_time >= fromUnixTimestamp64Milli(%(since)s)
+ORDER BY alert DESC, last_time DESC
 LIMIT %(limit)s
 """
 FIND = """
@@ -65,15 +67,16 @@ def incident() -> None:
     """Findings of one cause, who may have done it, and what it touched."""
 
 
-@incident.command("list")
+@incident.command("list", epilog=examples("incident list --since 30d", "incident list --json | jq -r .incident_id"))
+@click.option("--since", type=Since(), default=0, help="Of which something happened since then: 30m, 2h, 7d, or a time with offset.")
 @click.option("--cluster", default="", help="Only this cluster; default all.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
 @click.option("--json", "as_json_too", is_flag=True, help="One JSON object per incident, one a line.")
 @click.pass_obj
-def list_(options: Options, cluster: str, limit: int, *, as_json_too: bool) -> None:
+def list_(options: Options, since: int, cluster: str, limit: int, *, as_json_too: bool) -> None:
     """List incidents, alerts first, with their state and whom they are assigned to."""
     with clickhouse(options) as database:
-        rows = asking.rows(database, LIST, {"cluster": cluster, "limit": limit})
+        rows = asking.rows(database, LIST, {"since": since, "cluster": cluster, "limit": limit})
         entries = _journals(database, [name for row in rows for name in (row["incident_id"], *row["aliases"])])
     for row in rows:
         mine = tuple(entry for name in (row["incident_id"], *row.pop("aliases")) for entry in entries.get(name, ()))
@@ -89,7 +92,7 @@ def list_(options: Options, cluster: str, limit: int, *, as_json_too: bool) -> N
     stdout().print(table)
 
 
-@incident.command()
+@incident.command(epilog=examples("incident show 5f0c2e", "incident show 5f0c2e --json | jq .incident.attribution"))
 @click.argument("incident_id")
 @click.option("--json", "as_json_too", is_flag=True, help="One JSON object instead of tables.")
 @click.pass_obj
@@ -107,7 +110,7 @@ def show(options: Options, incident_id: str, *, as_json_too: bool) -> None:
         print_report(stdout(), found)
 
 
-@incident.command()
+@incident.command(epilog=examples("incident report 5f0c2e --out case.html", "incident report 5f0c2e --out case.json --json"))
 @click.argument("incident_id")
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
 @click.option("--json", "as_json_too", is_flag=True, help="JSON instead of HTML.")
@@ -125,7 +128,7 @@ def report(options: Options, incident_id: str, out: Path, *, as_json_too: bool) 
     say(f"{out}: {len(body):,} bytes; it holds names and log lines, so mind who reads it")
 
 
-@incident.command()
+@incident.command(epilog=examples("incident rumour 5f0c2e --gpus 8000 --days 61"))
 @click.argument("incident_id")
 @click.option("--gpus", type=click.IntRange(1), required=True, help="How many GPUs people say were concerned.")
 @click.option("--days", type=Number(0, min_open=True), required=True, help="For how many days.")
@@ -146,7 +149,7 @@ def rumour(options: Options, incident_id: str, gpus: int, days: float, money: fl
         _print_checked(stdout(), checked, body.loss.currency)
 
 
-@incident.command()
+@incident.command(epilog=examples('incident status 5f0c2e contained --why "account locked"'))
 @click.argument("incident_id")
 @click.argument("state", type=click.Choice(STATES))
 @click.option("--why", default="", help="Reason, for the journal.")
@@ -159,7 +162,7 @@ def status(options: Options, incident_id: str, state: str, why: str) -> None:
     _write(options, incident_id, "status", state, why)
 
 
-@incident.command()
+@incident.command(epilog=examples("incident assign 5f0c2e u002"))
 @click.argument("incident_id")
 @click.argument("assignee")
 @click.pass_obj
@@ -171,7 +174,7 @@ def assign(options: Options, incident_id: str, assignee: str) -> None:
     _write(options, incident_id, "assign", assignee, "")
 
 
-@incident.command()
+@incident.command(epilog=examples('incident note 5f0c2e "the owner was asked"'))
 @click.argument("incident_id")
 @click.argument("text")
 @click.pass_obj
@@ -183,7 +186,7 @@ def note(options: Options, incident_id: str, text: str) -> None:
     _write(options, incident_id, "note", "", text)
 
 
-@incident.command()
+@incident.command(epilog=examples('incident reply 5f0c2e "I was told to stop that job." --from u017'))
 @click.argument("incident_id")
 @click.argument("text")
 @click.option("--from", "who", required=True, help="Who replied: the named person, or who speaks for them.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from pipeline.cli import Options
+from pipeline.cli import Options, examples
 from pipeline.cli.asking import NOT_FOUND, clickhouse, evidence, rows
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout
 from pipeline.cli.looking import on_record
@@ -43,7 +43,7 @@ def job() -> None:
     """What is known of one job."""
 
 
-@job.command()
+@job.command(epilog=examples("job explain 48344", "job explain 48344 --all", "job explain 48344 --json | jq .verdicts"))
 @click.argument("job_id")
 @click.option("--cluster", default="", help="Only this cluster; default all.")
 @click.option("--timeline", type=click.IntRange(0, TIMELINE_ROWS_MAX), help=f"Rows of it; default {TIMELINE_ROWS}, with --json all.")

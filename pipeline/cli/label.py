@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import account, clickhouse, finding_of
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.times import now_ms
@@ -25,14 +25,13 @@ POLL_SECONDS = 1.0
 ROWS = 20
 ROWS_MAX = 100_000
 
-EXAMPLES = """\b
-Examples:
-  trainwatch label a378b78a07ce true --note "confirmed with u002"
-  trainwatch label a378b78a07ce benign --because admin_ticket --note "CHG-17, entered late"
-  trainwatch label --list
-  trainwatch label --summary
-  trainwatch label --from-topic                    # runs until SIGTERM or Ctrl-C; with --once it ends: for cron
-"""
+EXAMPLES = examples(
+    'label a378b78a07ce true --note "confirmed with u002"',
+    'label a378b78a07ce benign --because admin_ticket --note "CHG-17, entered late"',
+    "label --list",
+    "label --summary",
+    "label --from-topic                    # runs until SIGTERM or Ctrl-C; with --once it ends: for cron",
+)
 
 
 def _complete_explanation(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  a signature of click

@@ -3,10 +3,10 @@
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 
 
-@click.command()
+@click.command(epilog=examples("migrate up --dry-run", "migrate up", "migrate down --to 23"))
 @click.argument("action", type=click.Choice(["up", "down", "status"]), default="up")
 @click.option("--to", type=click.IntRange(min=0), help="down: the number that stays; 0 drops all tables with their rows.")
 @click.option("--dry-run", is_flag=True, help="Tell what would be done, and do nothing.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import account, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.replay import with_broker
@@ -28,16 +28,15 @@ SNOOZE_DAYS_MAX = 30
 ROWS = 30
 NOTE_MAX = 500
 
-EXAMPLES = """\b
-Examples:
-  trainwatch notify                                  # runs until SIGTERM or Ctrl-C
-  trainwatch notify --once                           # tells what waits, then ends: for cron
-  trainwatch notify test oncall
-  trainwatch notify ack a378b78a07ce --note "with u002"
-  trainwatch notify snooze a378b78a07ce 4h
-  trainwatch notify list
-  trainwatch notify list --failed                    # exit 3: something could not be told
-"""
+EXAMPLES = examples(
+    "notify                                  # runs until SIGTERM or Ctrl-C",
+    "notify --once                           # tells what waits, then ends: for cron",
+    "notify test oncall",
+    'notify ack a378b78a07ce --note "with u002"',
+    "notify snooze a378b78a07ce 4h",
+    "notify list",
+    "notify list --failed                    # exit 3: something could not be told",
+)
 
 
 @click.group(invoke_without_command=True, epilog=EXAMPLES)
@@ -94,7 +93,7 @@ def asked_to_end() -> Iterator[Callable[[], bool]]:
             signal.signal(number, handler)
 
 
-@notify.command()
+@notify.command(epilog=examples("notify test oncall"))
 @click.argument("target")
 @click.pass_obj
 def test(options: Options, target: str) -> None:
@@ -109,7 +108,7 @@ def test(options: Options, target: str) -> None:
     raise SystemExit(0 if answer.taken else FAILED)
 
 
-@notify.command()
+@notify.command(epilog=examples('notify ack a378b78a07ce --note "with u002"', "notify ack a378b78a07ce --undo"))
 @click.argument("subject")
 @click.option("--note", default="", help="What you are doing about it.")
 @click.option("--undo", is_flag=True, help="Nobody works on it after all.")
@@ -124,7 +123,7 @@ def ack(options: Options, subject: str, note: str, *, undo: bool) -> None:
     _answer(options, subject, UNACK if undo else ACK, note=note)
 
 
-@notify.command()
+@notify.command(epilog=examples("notify snooze a378b78a07ce 4h", "notify snooze a378b78a07ce 0m              # ends it"))
 @click.argument("subject")
 @click.argument("duration", type=Duration())
 @click.option("--note", default="", help="Why it can wait.")
@@ -141,7 +140,7 @@ def snooze(options: Options, subject: str, duration: int, note: str) -> None:
     _answer(options, subject, SNOOZE, until=now_ms() + duration, note=note)
 
 
-@notify.command()
+@notify.command(epilog=examples("notify retry", "notify retry a378b78a07ce"))
 @click.argument("subject", default="")
 @click.pass_obj
 def retry(options: Options, subject: str) -> None:
@@ -153,7 +152,10 @@ def retry(options: Options, subject: str) -> None:
         click.echo(f"{book.retry(_known(book, subject) if subject else '')} deliveries are tried again")
 
 
-@notify.command("list")
+@notify.command(
+    "list",
+    epilog=examples("notify list --open --since 7d", "notify list --failed                      # exit 3: something could not be told"),
+)
 @click.option("--since", type=Since(), default=0, help="First heard since then: 30m, 2h, 7d, or a time with offset.")
 @click.option("--open", "unanswered", is_flag=True, help="Only what nobody has acknowledged.")
 @click.option("--failed", is_flag=True, help="Only what a target has not taken so far; exit 3 when there is any: for cron.")

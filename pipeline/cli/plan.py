@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options
+from pipeline.cli import Options, examples
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.times import Number
 
@@ -16,7 +16,9 @@ HOST_RECORDS_PER_SECOND = 100  # where nobody says how many hosts there are
 HOST_JOBS_PER_DAY = 1.1  # of the site that was measured
 
 
-@click.command()
+@click.command(
+    epilog=examples("plan --events-per-second 50000", "plan --events-per-second 50000 --hosts 200 --input-days 3 --markdown > plan.md")
+)
 @click.option("--events-per-second", required=True, type=Number(1, 1e8), help="Records a second, at the busiest hour.")
 @click.option("--hosts", type=click.IntRange(1), help="Hosts that jobs run on; default: one for 100 records a second.")
 @click.option("--jobs-per-day", type=Number(0), help="Jobs that end in a day; default: 1.1 a host.")

@@ -8,7 +8,7 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.times import now_ms
@@ -36,7 +36,7 @@ PROVES_NOTHING = (
 )
 
 
-@click.command()
+@click.command(epilog=examples("incident presence 5f0c2e", "incident presence 5f0c2e --json"))
 @click.argument("incident_id")
 @click.option("--json", "as_json_too", is_flag=True, help="One JSON object with everybody.")
 @click.pass_obj

@@ -11,9 +11,13 @@ from pathlib import Path
 import click
 
 import pipeline
+from pipeline.cli import examples
 
 
-@click.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@click.command(
+    context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False},
+    epilog=examples("probe -- torchrun train.py", "probe --file                             # the one file to copy to where jobs run"),
+)
 @click.option("--file", "show", is_flag=True, help="Print where the probe's one file lies, to copy it to where jobs run, and exit.")
 @click.argument("command", nargs=-1, type=click.UNPROCESSED)
 def probe(*, show: bool, command: tuple[str, ...]) -> None:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from pipeline.cli import Options, complain, say
+from pipeline.cli import Options, complain, examples, say
+from pipeline.cli.meter import FilesRead, meter
 from pipeline.cli.times import Moment, Number
 from pipeline.errors import RecordTooLarge
 
@@ -58,7 +59,13 @@ def with_broker(settings: "Settings") -> "Settings":
     return servers.connected(settings, clickhouse=False)
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "replay --topic access --host gpu-012 audit.log",
+        "replay --rate 2000 slurmctld.log",
+        "replay logs.access.jsonl logs.scheduler.jsonl logs.training.jsonl --final",
+    )
+)
 @reading_options
 @click.option("--rate", type=Number(min=0, min_open=True), help="Records a second; default: as fast as the broker takes them.")
 @click.option("--final", is_flag=True, help="Then end every partition of the input topics: what is open is judged, as at the end of files.")
@@ -77,34 +84,27 @@ def replay(ctx: click.Context, /, files: tuple[Path, ...], rate: float | None, f
     from pipeline.runtime.replay import send  # noqa: PLC0415
 
     settings = with_broker(ctx.ensure_object(Options).settings)
-    records = read_files(files, file_options(**known), settings)
+    read = FilesRead(files)
+    records = read_files(files, file_options(**known), settings, read)
     begun = time.monotonic()
-    with metered("sending", records) as counted:
+    with metered("sending", records, read, quiet=as_json) as counted:
         sent = send(settings, counted, final=final, rate=rate)
     report(sent, time.monotonic() - begun, as_json=as_json)
     ctx.exit(REFUSED if sent.refused else 0)
 
 
 @contextmanager
-def metered(doing: str, records: Iterable["Record"]) -> Iterator[Iterator["Record"]]:
-    """The records, and a line on the terminal that counts them; no line where standard error is no terminal."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415  keeps --help quick
-
-    from pipeline.cli.console import stderr  # noqa: PLC0415
-
-    console = stderr()
-    begun = time.monotonic()
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(doing)
+def metered(doing: str, records: Iterable["Record"], read: FilesRead | None = None, *, quiet: bool = False) -> Iterator[Iterator["Record"]]:
+    """The records, and a line on the terminal that counts them: with the time that is left where `read` knows the files they come from."""
+    with meter(doing, quiet=quiet) as line:
 
         def counted() -> Iterator["Record"]:
             size = 0
             for number, record in enumerate(records, start=1):
                 size += len(record.value or b"")
                 if number % DRAWN_EVERY == 0:
-                    a_second = number / max(time.monotonic() - begun, 0.001)
-                    bar.update(task, description=f"{doing}: {number:,} records, {size / MIB:,.1f} MiB, {a_second:,.0f} records/s")
+                    text = f"{doing}: {number:,} records, {size / MIB:,.1f} MiB, {line.rate(number)} records/s"
+                    line.tell(text, *((read.done, read.total) if read else ()))
                 yield record
 
         yield counted()

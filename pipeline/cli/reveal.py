@@ -14,7 +14,7 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import safe
 from pipeline.cli.times import now_ms
@@ -32,7 +32,7 @@ LINES = (
 _WORDS = (re.compile(r"[A-Za-z0-9][A-Za-z0-9._@:+/=\\-]*"), re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]*"), re.compile(r"[A-Za-z0-9]+"))
 
 
-@click.command()
+@click.command(epilog=examples("incident reveal 5f0c2e p-7f3a90c1d2 --reason CASE-4"))
 @click.argument("incident_id")
 @click.argument("pseudonym")
 @click.option("--reason", required=True, help="Why you must know; it stands in the custody log with your account.")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from pipeline.cli import Options
+from pipeline.cli import Options, examples
 from pipeline.cli.asking import detector_ids
 from pipeline.cli.console import build_table, safe, stdout
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 LINE_MAX = 1000
 
 
-@click.command()
+@click.command(epilog=examples("rules", "rules p09", "rules p03_foreign_cancel --json | jq .blind_spots"))
 @click.argument("rule_id", metavar="[ID]", required=False, default="")
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output: an array, or with ID one object.")
 @click.pass_obj

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import say
+from pipeline.cli import examples, say
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.times import DAYS_MAX, Number
 from pipeline.errors import FatalError
@@ -32,7 +32,9 @@ MISSED = 1
 PROGRESS_RECORDS = 100_000
 
 
-@click.command()
+@click.command(
+    epilog=examples("score --seeds 2 --days 30", "score --seeds 20 --first-seed 101 --acts p01=3,p09=2 --results score.jsonl --workers 2")
+)
 @click.option("--seeds", type=click.IntRange(1, 10_000), default=1, show_default=True, help="How many periods.")
 @click.option("--first-seed", type=click.IntRange(0), default=1, show_default=True, help="The seed to begin with.")
 @click.option("--days", type=Number(1, DAYS_MAX), default=30.0, show_default=True, help="Length of a period.")

@@ -3,10 +3,10 @@
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 
 
-@click.command()
+@click.command(epilog=examples("up", "up --install                 # first fetches Java, Kafka and ClickHouse where they are missing"))
 @click.option("--install", "wanted", is_flag=True, help="First fetch what is missing: Java, Kafka, ClickHouse.")
 @click.option("--install-only", is_flag=True, help="Fetch what is missing and start nothing.")
 @click.pass_obj
@@ -27,7 +27,7 @@ def up(options: Options, wanted: bool, install_only: bool) -> None:
     click.echo(f"web page    {addresses.web_page}")
 
 
-@click.command()
+@click.command(epilog=examples("down"))
 @click.pass_obj
 def down(options: Options) -> None:
     """Stop the servers that `up` started, and nothing else.  Data stay."""
@@ -36,7 +36,7 @@ def down(options: Options) -> None:
     servers.down(options.settings, say=say)
 
 
-@click.command()
+@click.command(epilog=examples("status", "status --json | jq ."))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:

@@ -7,11 +7,11 @@ import orjson
 from pydantic import BaseModel
 
 from pipeline import settings as settings_module
-from pipeline.cli import Options
+from pipeline.cli import Options, examples
 from pipeline.cli.console import build_table, safe, stdout
 
 
-@click.command()
+@click.command(epilog=examples("settings", "settings --json | jq .kafka"))
 @click.option("--markdown", is_flag=True, help="The page schemas/SETTINGS.md: names, defaults, meanings.")
 @click.option("--json", "as_json", is_flag=True, help="Effective values as one JSON object.")
 @click.pass_obj

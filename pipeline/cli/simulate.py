@@ -21,7 +21,7 @@ import click
 import orjson
 import yaml
 
-from pipeline.cli import say
+from pipeline.cli import examples, say
 from pipeline.cli.times import DAYS_MAX, Number
 from pipeline.errors import ConfigError
 from pipeline.simulate import TOPICS, Record, Week
@@ -34,7 +34,11 @@ WEEK_DAYS = 7.0
 CLUSTER_DAYS, CLUSTER_GPUS = 60.0, 2000
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "simulate --out week", "simulate --seed 7 --days 60 --gpus 2000 --acts all=5 --out site", "simulate --plot campaign --out campaign"
+    )
+)
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--days", type=Number(1, DAYS_MAX), default=None, help="Length of the period; 7, and 60 for a cluster.")
 @click.option("--gpus", type=click.IntRange(32, 8000), default=None, help="A cluster of so many GPUs; 2000 with --acts.")

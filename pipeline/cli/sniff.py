@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.replay import metered, with_broker
 from pipeline.cli.times import Moment, Zone, now_ms
@@ -37,7 +37,7 @@ PACKED = (
 )  # fmt: skip
 
 
-@click.command()
+@click.command(epilog=examples("sniff auth.log", "sniff slurmctld.log --zone Europe/Berlin", "sniff --topic logs.unknown"))
 @click.argument("files", nargs=-1, type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path))
 @click.option("--topic", default="", help="Look at the newest records of this topic instead.")
 @click.option("--limit", type=click.IntRange(1, 10_000_000), default=10_000, show_default=True, help="Records looked at, of each sample.")

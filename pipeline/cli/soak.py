@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.console import build_table, stdout
 from pipeline.cli.faults import own_servers
 from pipeline.cli.times import Number
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 WRONG = 1
 
 
-@click.command()
+@click.command(epilog=examples("bench soak --minutes 30 --rate 150"))
 @click.option("--minutes", type=Number(0.5, 60 * 24), default=5.0, show_default=True, help="How long.")
 @click.option("--rate", type=Number(1, 50_000), default=300.0, show_default=True, help="Records a second.")
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed draws the same troubles.")

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 from pipeline.cli.replay import with_broker
 
 NOT_DONE = 3
@@ -17,7 +17,7 @@ def state() -> None:
     """Back up what workers remember; deploy/runbooks/backup-and-restore.md has the whole procedure."""
 
 
-@state.command()
+@state.command(epilog=examples("state save trainwatch.state"))
 @click.argument("file", type=FILE)
 @click.pass_obj
 def save(options: Options, file: Path) -> None:
@@ -35,7 +35,7 @@ def save(options: Options, file: Path) -> None:
     click.echo(f"{records} records, {file.stat().st_size} bytes in {file}")
 
 
-@state.command()
+@state.command(epilog=examples("state restore trainwatch.state", "state restore trainwatch.state --new-topics --yes"))
 @click.argument("file", type=FILE)
 @click.option("--new-topics", is_flag=True, help="Kafka was lost: take over what is remembered, and read the new topics from their start.")
 @click.option("--yes", is_flag=True, help="Replace what is there without asking.")

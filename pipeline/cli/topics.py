@@ -3,10 +3,10 @@
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
 
 
-@click.command()
+@click.command(epilog=examples("topics list", "topics create", "topics acl --role reader --principal reader=User:siem"))
 @click.argument("action", type=click.Choice(["create", "list", "acl"]), default="list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--role", "roles", multiple=True, help="acl: of this role only; may be repeated.")

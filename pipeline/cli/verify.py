@@ -1,14 +1,14 @@
 """`trainwatch verify`: is every record of every input in ClickHouse, once, or listed with the reason why not?"""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
-from pipeline.cli import Options, say
+from pipeline.cli import Options, examples, say
+from pipeline.cli.meter import meter
 
 if TYPE_CHECKING:
     from pipeline.runtime.dead_letters import Progress
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from pipeline.sink.verify import Account, Sighted, Wanted
 
 
-@click.command()
+@click.command(epilog=examples("verify", "verify --caught-up --json | jq .ok"))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.option("--caught-up", is_flag=True, help="Records that nobody has read or committed yet are a violation too.")
 @click.option("--no-letters", is_flag=True, help="Leave the dead-letter topic unread, which takes a minute per million letters.")
@@ -41,7 +41,7 @@ def verify(ctx: click.Context, as_json: bool, caught_up: bool, no_letters: bool)
     stages = build_topology(settings).stages
     facts = tuple(topic for stage in stages if stage.takes == "facts" for topic in stage.reads)
     topics = (*inputs, *(topic for stage in stages for topic in stage.reads if topic not in {*inputs, *facts}), *facts)
-    with Database(settings.clickhouse) as database, _told() as (progress, tell):
+    with Database(settings.clickhouse) as database, meter("asking Kafka", quiet=as_json) as line:
         migrate.check(database)
         offsets = read_offsets(settings.kafka, topics)
         accounts = compare(
@@ -49,9 +49,9 @@ def verify(ctx: click.Context, as_json: bool, caught_up: bool, no_letters: bool)
             offsets,
             inputs=inputs,
             sparse=facts,
-            letters=None if no_letters else partial(_sighted, settings, progress),
+            letters=None if no_letters else partial(_sighted, settings, partial(line.count, "looking for letters", "letters")),
             ends=partial(read_ends, settings.kafka, [(item.topic, item.partition) for item in offsets]),
-            progress=tell,
+            progress=partial(line.count, "comparing rows", "records"),
         )
     absent = sorted(set(inputs) - {account.topic for account in accounts})
     for topic in absent:
@@ -78,24 +78,6 @@ def _sighted(settings: "Settings", progress: "Progress", wanted: "Wanted") -> "S
     except ConfigError as error:
         say(f"{error}: no dead letter was found")
         return Sighted({})
-
-
-@contextmanager
-def _told() -> "Iterator[tuple[Progress, Callable[[str], None]]]":
-    """A line on the terminal that says what is being compared; nothing where standard error is no terminal."""
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415
-
-    from pipeline.cli.console import stderr  # noqa: PLC0415
-
-    console = stderr()
-    columns = SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn()
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("asking Kafka")
-
-        def tell(what: str) -> None:
-            bar.update(task, description=what)
-
-        yield lambda done, total: tell(f"dead letters: {done:,} of {total:,}"), tell
 
 
 def _show(accounts: "Sequence[Account]") -> None:

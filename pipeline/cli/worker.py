@@ -10,12 +10,18 @@ import logging
 import click
 from pydantic import ValidationError
 
-from pipeline.cli import Options, complain, say
+from pipeline.cli import Options, complain, examples, say
 from pipeline.errors import ConfigError
 from pipeline.settings import WorkerSettings
 
 
-@click.command()
+@click.command(
+    epilog=examples(
+        "worker                                   # runs until SIGTERM or Ctrl-C",
+        "worker --health-port 0 --verbose",
+        "worker --alerts > trainwatch.rules.yaml",
+    )
+)
 @click.option("--instance-id", help="Name of its own in the consumer group, kept over restarts; default: from host and slot.")
 @click.option("--health-port", type=click.IntRange(0, 65_000), help="Port of /healthz, /readyz and /metrics; 0: off.")
 @click.option("--verbose", is_flag=True, help="One log line per checkpoint and per rejected record.")

@@ -46,6 +46,7 @@ GROUP BY topic, partition, incarnation ORDER BY topic, partition
 """
 
 Entry = Mapping[str, Any]
+Progress = Callable[[int, int], None]  # records checked, of how many
 
 
 class Audit(msgspec.Struct):
@@ -65,9 +66,9 @@ def audit(
     *,
     inputs: Sequence[str],
     witness: Sequence[Any] = (),
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda _, __: None,
 ) -> Audit:
-    """Every chain of the site.  `inputs`: topics of which each finished range should have a root."""
+    """Every chain of the site.  `inputs`: topics of which each finished range should have a root; `progress` hears of records."""
     found = Audit(problems=list(ring.problems))
     for problem in chain(_problems(database, ring, found, witness, progress), _chainless(database, inputs, found, bool(witness))):
         found.problems.append(problem)
@@ -80,12 +81,12 @@ def audit(
     return found
 
 
-def _problems(database: Database, ring: Ring, found: Audit, witness: Sequence[Any], progress: Callable[[str], None]) -> Iterator[Problem]:
+def _problems(database: Database, ring: Ring, found: Audit, witness: Sequence[Any], progress: Progress) -> Iterator[Problem]:
     chains = [{"topic": topic, "partition": partition, "life": life} for topic, partition, life in partitions(database)]
+    ((total,),) = database.query("SELECT sum(records) FROM {db}.evidence_roots FINAL")
     for where in chains:
-        progress(f"{where['topic']}/{where['partition']}")
         found.chains += 1
-        yield from _of_chain(database, ring, where, found, witness)
+        yield from _of_chain(database, ring, where, found, witness, lambda: progress(min(found.records, total), total))
     ((since,),) = database.query("SELECT toUnixTimestamp(now() - toIntervalDay(%(days)s))", {"days": _days(database)})
     known = {tuple(where.values()) for where in chains}
     # A chain may be gone as a whole: by its age, or because somebody took all of it.
@@ -97,7 +98,9 @@ def _days(database: Database) -> int:
     return max(1, database.settings.kept_days("events", "sink_ranges", "evidence_roots") - TTL_MARGIN_DAYS)
 
 
-def _of_chain(database: Database, ring: Ring, where: dict[str, Any], found: Audit, witness: Sequence[Any]) -> Iterator[Problem]:
+def _of_chain(
+    database: Database, ring: Ring, where: dict[str, Any], found: Audit, witness: Sequence[Any], progress: Callable[[], None]
+) -> Iterator[Problem]:  # fmt: skip
     days = _days(database)
     first, last, aged = database.query(
         "SELECT min(number), max(number), min(_inserted) <= now() - toIntervalDay(%(days)s) FROM {db}.evidence_roots "
@@ -121,6 +124,7 @@ def _of_chain(database: Database, ring: Ring, where: dict[str, Any], found: Audi
             found.ranges, found.records = found.ranges + 1, found.records + each.count
             yield from check_leaves(entry["statement"], each.leaves.split("\n") if each.leaves else [])
         yield from _rows(database, ring, where, chunk, found, aged=bool(aged))
+        progress()
     yield from check_witness((), (each for each in ours if each["statement"]["number"] > last))
 
 

@@ -35,6 +35,7 @@ __all__ = ["FILTERED", "Account", "Offsets", "Place", "Sighted", "Wanted", "veri
 CHUNK_OFFSETS = 1_000_000  # compared by one query, which needs some 150 bytes for each
 TTL_MARGIN_DAYS = 8  # parts of one week are dropped together
 
+Progress = Callable[[int, int], None]  # offsets compared, of how many
 Letters = Callable[[Wanted], Sighted]
 Ends = Callable[[], Mapping[Place, int]]
 
@@ -63,7 +64,7 @@ def verify(
     sparse: Iterable[str] = (),
     letters: Letters | None = None,
     ends: Ends | None = None,
-    progress: Callable[[str], None] = lambda _: None,
+    progress: Progress = lambda _, __: None,
 ) -> list[Account]:
     """The account of every partition.
 
@@ -73,9 +74,15 @@ def verify(
     """
     counted, thin = frozenset(inputs), frozenset(sparse)
     found = []
+    done, total = 0, sum(_width(item) for item in offsets if item.topic in counted)
+
+    def tell(more: int) -> None:
+        progress(min(done + more, total), total)
+
     for item in sorted(offsets, key=lambda item: (item.topic, item.partition)):
-        progress(f"{item.topic}/{item.partition}")
-        found.append(_of_partition(database, item, rows_count=item.topic in counted, progress=progress))
+        tell(0)
+        found.append(_of_partition(database, item, rows_count=item.topic in counted, progress=tell))
+        done += _width(item) if item.topic in counted else 0
     newer = ends() if ends is not None else {}
     wanted = {(each.offsets.topic, each.offsets.partition): each.wanted for each in found if each.wanted}
     sighted = letters(wanted) if letters is not None else None
@@ -96,7 +103,12 @@ def verify(
     ]
 
 
-def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, progress: Callable[[str], None]) -> Found:
+def _width(offsets: Offsets) -> int:
+    """How many offsets are compared."""
+    return max(0, (offsets.committed or offsets.end) - offsets.begin)
+
+
+def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, progress: Callable[[int], None]) -> Found:
     # The server may drop old parts of one table before those of the other: ranges of that age prove nothing.
     days = max(1, database.settings.kept_days("events", "sink_ranges") - TTL_MARGIN_DAYS)
     where: dict[str, Any] = {"topic": offsets.topic, "partition": offsets.partition, "days": days}
@@ -115,7 +127,7 @@ def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, pro
     stored: dict[int, Stored] = {}
     for chunk in _chunks(ranges):
         stored |= _stored(database, where, chunk)
-        progress(f"{offsets.topic}/{offsets.partition}: rows up to offset {chunk[-1].hi}")
+        progress(max(0, chunk[-1].hi - offsets.begin))
     wrong = [judged for judged in ranges if differs(judged, stored.get(judged.lo, NOTHING))]
     details = {judged.lo: _detail(database, where, judged) for judged in wrong[:NAMED_MAX]}
     return Found(offsets, where["incarnation"], ranges, stored, details, _outside(database, where, offsets, ranges, aged=bool(aged)))

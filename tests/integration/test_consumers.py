@@ -112,6 +112,7 @@ def test_the_examples_do_what_they_say(day: Day, hook: Hook) -> None:
         for name, words in {
             "follow_findings": (f"{prefix}findings.v1", WAIT),
             "findings_by_id": (f"{prefix}findings.v1",),
+            "incidents_by_id": (f"{prefix}incidents.v1",),
             "alert_webhook": (f"{prefix}findings.v1", WAIT),
             "verdicts_of_owner": (owner, f"{prefix}verdicts.v1"),
             "count_dead_letters": (f"{prefix}dead-letter.v1",),
@@ -128,6 +129,12 @@ def test_the_examples_do_what_they_say(day: Day, hook: Hook) -> None:
     assert all(any(each["detector"] in line for line in said["follow_findings"]) for each in standing)
     by_id = {found["id"]: found["status"] for found in map(json.loads, said["findings_by_id"])}
     assert by_id == {each["id"]: each["status"] for each in standing}
+    incidents = {found["id"]: found for found in map(json.loads, said["incidents_by_id"])}
+    told = [msgspec.json.decode(word.value)["unmapped"]["trainwatch"] for word in day.published if word.content == "incidents"]
+    last = {word["canonical"]["id"]: word["canonical"] for word in told}
+    assert {key: (each["status"], each["findings"], each["named"]) for key, each in incidents.items()} == {
+        key: (body["status"], body["findings"], body["attribution"]["named"]) for key, body in last.items() if body["status"] != "retracted"
+    }
     assert {body["id"] for body in hook.bodies()} == {each["id"] for each in standing if each["alert"]}
     assert len(hook.requests) == len({body["id"] for body in hook.bodies()})
     verdicts = {}

@@ -1,6 +1,7 @@
 """Evidence on the real servers: killed workers keep one chain; what is changed in ClickHouse is named; bundles stand alone."""
 
 import hashlib
+import io
 import json
 import os
 import signal
@@ -19,8 +20,9 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from rich.console import Console
 
-from pipeline.cli import main
+from pipeline.cli import main, meter
 from pipeline.evidence import verify
 from pipeline.evidence.signing import make_key
 from pipeline.model.finding import Evidence
@@ -184,6 +186,15 @@ def changed(sealed: Sealed, table: str, where: str, *, drop: bool = False, copie
 
 
 # --- the chain ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_terminal_is_told_how_much_was_checked(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And how fast, and how long it will still take: all records in the end."""
+    page = io.StringIO()
+    monkeypatch.setattr(meter, "stderr", lambda: Console(file=page, width=160, force_terminal=True, color_system=None))
+    assert sealed.run("verify").exit_code == 0
+    assert f"checking: {SENT:,} of {SENT:,} records" in page.getvalue()
+    assert "records/s" in page.getvalue()
 
 
 def test_killed_workers_leave_one_chain(sealed: Sealed) -> None:

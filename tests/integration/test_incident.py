@@ -74,7 +74,8 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path) -> 
     site = Site(servers)
     old, now = site.ids[0], site.ids[1]
     assert old != now
-    (row,) = [orjson.loads(line) for line in site.run("list", "--json").output.splitlines()]
+    assert site.run("list", "--since", "2100-01-01T00:00:00Z", "--json").output == ""
+    (row,) = [orjson.loads(line) for line in site.run("list", "--since", "2020-01-01T00:00:00Z", "--json").output.splitlines()]
     assert (row["incident_id"], row["named"], row["state"], row["assignee"]) == (now, "u099", "open", "")
 
     for words in (

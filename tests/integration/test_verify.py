@@ -1,5 +1,6 @@
 """`trainwatch verify` on real servers, after a real worker: what somebody has tampered with is named, and nothing else is."""
 
+import io
 import json
 import time
 from collections.abc import Iterator
@@ -13,8 +14,9 @@ import yaml
 from click.testing import CliRunner, Result
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
+from rich.console import Console
 
-from pipeline.cli import main
+from pipeline.cli import main, meter
 from pipeline.settings import Settings
 from tests.integration.site import BASE_MS, PATIENCE_SECONDS, Site, open_site
 
@@ -141,13 +143,18 @@ def test_a_site_that_nobody_touched_is_right(audited: Audited) -> None:
     assert sum(each["holes"] for each in partitions) >= 5
 
 
-def test_a_deleted_row_is_named(audited: Audited) -> None:
-    """Somebody deletes one row from `events`."""
+def test_a_deleted_row_is_named(audited: Audited, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody deletes one row from `events`.  A terminal is told meanwhile how far it is; not with --json."""
     topic = audited.site.topics[1]
     offset = written(audited.site, topic, behind="20")
+    page = io.StringIO()
+    monkeypatch.setattr(meter, "stderr", lambda: Console(file=page, width=160, force_terminal=True, color_system=None))
     with tampered(audited.site, offset, topic, copies=0):
         wrong = audited.wrong()
+        assert not page.getvalue()
         done = audited.verify()
+    assert "records/s" in page.getvalue()
+    assert "100%" in page.getvalue()
     assert list(wrong) == [f"{topic}/0"]
     assert wrong[f"{topic}/0"]["missing"] == [offset]
     assert done.exit_code == 1

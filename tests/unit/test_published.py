@@ -18,6 +18,7 @@ from tests.conftest import ROOT
 SCHEMAS = schemas_folder()
 FINDINGS = "events/trainwatch.findings.v1.schema.json"
 PROBE = "events/trainwatch_probe.v1.schema.json"
+LABELS = "events/trainwatch.labels.v1.schema.json"
 TOPIC = "topics/trainwatch.findings.v1.yaml"
 FACTS = "topics/trainwatch.facts.job.v1.yaml"
 EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.py"))
@@ -29,6 +30,11 @@ EXAMPLES = sorted((ROOT / "deploy" / "examples").glob("*.py"))
 def test_nothing_that_was_released_breaks() -> None:
     """When this fails: leave the old field as it is and add another, or describe the topic of the next version."""
     assert check_schemas.compare(check_schemas.read(SCHEMAS / check_schemas.RELEASED), check_schemas.read(SCHEMAS)) == []
+
+
+def test_whatever_is_promised_is_protected() -> None:
+    """A new topic or schema that others read or write is kept as released from the day on which it comes."""
+    assert check_schemas.read(SCHEMAS).keys() == check_schemas.read(SCHEMAS / check_schemas.RELEASED).keys()
 
 
 def changed(file: str, path: str, change: Any, *, drop: bool = False) -> list[str]:
@@ -72,6 +78,9 @@ BREAKING = [
     pytest.param(TOPIC, "headers", "ce_id", True, "headers.ce_id: is gone", id="a header goes"),
     pytest.param(TOPIC, "retention_days", 7, False, "retention_days: was 90, is 7", id="shorter retention"),
     pytest.param(TOPIC, "versions", "v1", True, "versions.v1: is gone", id="a version goes"),
+    pytest.param(LABELS, "required", "because", False, "$.because: is required now", id="more is asked of a label"),
+    pytest.param(LABELS, "properties/label/enum", "benign", True, "values ['benign'] are gone", id="a label goes"),
+    pytest.param(LABELS, "properties/note/maxLength", 100, False, "maxLength was 2000, is 100", id="shorter notes"),
 ]
 
 

@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator
 
 from deploy import asyncapi
 from pipeline import topology
-from pipeline.errors import ErrorCode
+from pipeline.errors import ErrorCode, RejectedRecord
+from pipeline.evidence.verify import Ring, check_chain
 from pipeline.loss.claims import KINDS
 from pipeline.model.finding import (
     Checked,
@@ -30,7 +31,7 @@ from pipeline.model.finding import (
 from pipeline.model.incident import Incident, Loss, LossLine
 from pipeline.model.outcome import Outcome, Record, Rejected, Row
 from pipeline.model.source import Source
-from pipeline.runtime import admin, notices
+from pipeline.runtime import admin, labelling, notices
 from pipeline.runtime.admin import RETENTION_DAYS
 from pipeline.runtime.dead_letter import dead_letter
 from pipeline.settings import Settings, schemas_folder
@@ -38,12 +39,13 @@ from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
 from pipeline.topology import build_topology
+from tests.unit.evidence.build import RING
 from tests.unit.sink.build import T0, enriched, finding, transport, value_of, verdict
 
 SCHEMAS = schemas_folder()
 TOPOLOGY = build_topology(Settings())
 PUBLIC = ("trainwatch.enriched", "trainwatch.verdicts", "trainwatch.findings", "trainwatch.incidents")
-DEAD_LETTER = "trainwatch.dead-letter"
+DEAD_LETTER, LABELS, EVIDENCE = "trainwatch.dead-letter", "trainwatch.labels", "trainwatch.evidence"
 BODIES: dict[str, type[Finding | Verdict | Enriched | Incident]] = {
     "trainwatch.enriched": Enriched,
     "trainwatch.verdicts": Verdict,
@@ -228,14 +230,14 @@ def test_closed_sets_are_the_same() -> None:
 # --- examples ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("topic", [*PUBLIC, DEAD_LETTER])
+@pytest.mark.parametrize("topic", [*PUBLIC, DEAD_LETTER, LABELS, EVIDENCE])
 def test_every_public_topic_has_examples(topic: str) -> None:
     """Good ones and bad ones."""
     assert examples(topic)
     assert examples(topic, invalid=True)
 
 
-@pytest.mark.parametrize(("topic", "path"), cases((*PUBLIC, DEAD_LETTER)))
+@pytest.mark.parametrize(("topic", "path"), cases((*PUBLIC, DEAD_LETTER, LABELS, EVIDENCE)))
 def test_an_example_follows_its_schema(topic: str, path: Path) -> None:
     """What is shown to consumers is what they are promised."""
     validator(topic).validate(json.loads(path.read_text()))
@@ -257,14 +259,49 @@ def test_an_invalid_example_is_refused_with_its_code(topic: str, path: Path) -> 
     assert outcome.code is ErrorCode(path.name.split(".", maxsplit=1)[0])
 
 
-@pytest.mark.parametrize(("topic", "path"), cases((*PUBLIC, DEAD_LETTER), invalid=True))
+@pytest.mark.parametrize("path", examples(LABELS), ids=lambda path: str(path.stem))
+def test_an_example_of_a_label_is_noted(path: Path) -> None:
+    """`trainwatch label --from-topic` takes it."""
+    assert labelling.read(path.read_bytes()).account
+
+
+@pytest.mark.parametrize("path", examples(LABELS, invalid=True), ids=lambda path: str(path.stem))
+def test_an_invalid_label_is_refused_with_its_code(path: Path) -> None:
+    """The code stands in the file name."""
+    with pytest.raises(RejectedRecord) as refused:
+        labelling.read(path.read_bytes())
+    assert refused.value.code is ErrorCode(path.name.split(".", maxsplit=1)[0])
+
+
+def problems(path: Path) -> list[str]:
+    """What the checker says of an example of a sealed range, whose keys are those of tests/unit/evidence."""
+    return [problem.code for problem in check_chain([json.loads(path.read_text())], Ring(RING))]
+
+
+@pytest.mark.parametrize("path", examples(EVIDENCE), ids=lambda path: str(path.stem))
+def test_an_example_of_a_sealed_range_is_signed(path: Path) -> None:
+    """Whoever has the site's public keys can check it."""
+    assert problems(path) == []
+
+
+@pytest.mark.parametrize("path", examples(EVIDENCE, invalid=True), ids=lambda path: str(path.stem))
+def test_the_checker_sees_what_is_wrong_with_a_sealed_range(path: Path) -> None:
+    """The problem that it names first stands in the file name."""
+    assert problems(path)[0] == path.name.split(".", maxsplit=1)[0]
+
+
+# What a schema cannot see: it takes a hash, a key, or another field.
+UNSEEN = ("schema_mismatch.id_of_another_body", "schema_mismatch.unsaid_by_the_schema", "head_wrong", "signature_wrong", "range_wrong")
+
+
+@pytest.mark.parametrize(("topic", "path"), cases((*PUBLIC, DEAD_LETTER, LABELS, EVIDENCE), invalid=True))
 def test_the_schema_refuses_it_too(topic: str, path: Path) -> None:
-    """Except an id that does not follow from its body, which takes a hash to see."""
+    """Except what takes more than a schema to see."""
     if path.name.startswith("decode_error"):
         with pytest.raises(json.JSONDecodeError):
             json.loads(path.read_text())
     else:
-        assert validator(topic).is_valid(json.loads(path.read_text())) is ("id_of_another_body" in path.name)
+        assert validator(topic).is_valid(json.loads(path.read_text())) is path.name.startswith(UNSEEN)
 
 
 # --- what code writes -------------------------------------------------------------------------------------------------------------

@@ -58,7 +58,11 @@ def test_measure() -> None:
         assert each.pinned_a_second == pytest.approx(1e6 / each.pinned_us)
         assert each.sniffed_us > 0
         assert each.reached == (None if each.required is None else each.pinned_a_second >= each.required)
-    assert formats.table(speeds).row_count == 3
+        assert each.sniffing_reached == (each.sniffing_share < formats.SNIFFED_SHARE)
+    table = formats.table(speeds)
+    assert table.row_count == 3
+    (judged,) = [column for column in table.columns if column.header == "< 5%"]
+    assert [*judged.cells] == ["yes" if each.sniffing_reached else "no" for each in speeds.formats]
 
 
 def test_a_format_that_does_not_read_its_lines_is_not_measured(monkeypatch: pytest.MonkeyPatch) -> None:

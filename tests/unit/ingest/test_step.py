@@ -58,6 +58,7 @@ def one(lines: Sequence[Line]) -> Record:
 KILL = shipped(SITE.kill(97))
 START = one(SITE.start(0))
 
+
 def test_a_line_that_its_shipper_cut_says_so_and_is_a_gap() -> None:
     """A command of sudo whose end is missing is no proof that nothing stood there."""
     value = {
