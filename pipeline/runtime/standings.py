@@ -21,7 +21,7 @@ from pipeline.runtime.ports import Sink
 from pipeline.sink.rows import StandingRow
 
 NOTE_SECONDS = 15.0
-LEAVE_SECONDS = 2.0  # for the last rows of a worker that ends
+LEAVE_SECONDS = 5.0  # for the last rows of a worker that ends
 
 
 class Standings:

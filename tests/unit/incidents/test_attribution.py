@@ -98,6 +98,14 @@ def test_a_colleague_who_debugged_is_not_named_when_he_is_all_there_is() -> None
     assert "u098" not in str(said)
 
 
+def test_a_refused_try_of_anybody_is_no_harm_behind_which_all_came() -> None:
+    """Somebody mistyped a number before the acts began: that clears nobody of them."""
+    mistyped = msgspec.structs.replace(cancel(-1, "9", "u098", named=False), effect="cancel_refused", alert=True)
+    said = weigh([*STORY, mistyped])
+    assert said.named == "u099"
+    assert not any(row.kind == "came_after" for each in said.hypotheses for row in each.weighed)
+
+
 def test_a_log_forged_against_a_colleague_names_nobody_but_who_acted() -> None:
     """Nine orders in one log point at a colleague; the kernel and the controller know of another hand: the colleague leads nowhere."""
     forged = [cancel(day, f"f{day}", "u098", owner="u013") for day in range(9)]
