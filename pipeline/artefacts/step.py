@@ -212,9 +212,9 @@ class History:
         return last if last is not None and last.time >= time else None
 
     def leave_since(self, foreign: Known, end: int) -> Known | None:
-        """The last write, when it is behind the foreign one and by somebody who may write there."""
-        at = bisect_right(self.writes, end, key=lambda known: known.time)
-        last = self.writes[at - 1] if at else None
+        """The last write, when it is behind the foreign one and by somebody who may write there; a removal leaves no bytes."""
+        writes = reversed(self.writes_between(foreign.time, end))
+        last = next((each for each in writes if not _is_removal(each.event.body)), None)
         return last if last is not None and foreign < last else None
 
     def behind(self, new: Known) -> list[Known]:
@@ -297,9 +297,9 @@ class ArtefactsState:
         return known
 
     def is_foreign(self, event: Event) -> bool:
-        """Is it a write by somebody whom the settings do not allow to write there?  The innermost root decides."""
+        """Is it a write by somebody whom the settings do not allow to write there?  The innermost root decides; a removal is none."""
         body = event.body
-        if not isinstance(body, FileTouched):
+        if not isinstance(body, FileTouched) or _is_removal(body):
             return False
         allowed = next((writers for root, _, writers in self.roots if body.path.startswith(root)), NOBODY)
         who = actor_of(self.directory, event) if allowed else None

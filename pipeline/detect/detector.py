@@ -26,7 +26,6 @@ from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
 
 CITED_MAX = 20  # acts of one finding whose records it cites
-TRIES_MIN, TRIES_MS = 3, 600_000
 
 
 class Judged(Protocol):
@@ -132,16 +131,6 @@ def _twice(rule: Callable[[Any, Watermarks], Iterator[Finding]]) -> Callable[[An
                 yield msgspec.structs.replace(finding, actor="", actor_withheld=why)
 
     return judge
-
-
-def slip(tries: Sequence[int]) -> str:
-    """Why nobody is named for requests that were refused, by their times in order, UTC ms; empty: they were made again and again.
-
-    Whoever mistypes the number of a job reads the answer, and does not go on for minutes.
-    """
-    if len(tries) >= TRIES_MIN and tries[-1] - tries[0] >= TRIES_MS:
-        return ""
-    return f"a mistyped number looks the same: a name asks for {TRIES_MIN} tries in {TRIES_MS // 60_000} minutes or more"
 
 
 def several(suspicions: Iterable[Suspicion]) -> bool:

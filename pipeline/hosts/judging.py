@@ -120,13 +120,13 @@ class Judging:
             if _waited(held):
                 pairs.update(((held, other), None) for other in index.held.overlapping(held.start - ROOM_SEEN_MS, held.start))
             if held.end < OPEN_END:
-                later = index.held.overlapping(held.end - CLOCK_MS, held.end + ROOM_SEEN_MS)
+                later = index.held.overlapping(held.end - ROOM_SEEN_MS, held.end + ROOM_SEEN_MS)
                 pairs.update(((other, held), None) for other in later if _waited(other))
         for victim, by in pairs:
             who = self.site.directory.by_uid(by.owner_uid, by.attempt.submit)
-            if victim.attempt == by.attempt or not 0 <= victim.start - by.end + CLOCK_MS <= ROOM_SEEN_MS or who is None:
+            if victim.attempt == by.attempt or abs(victim.start - by.end) > ROOM_SEEN_MS or who is None:
                 continue
-            in_room = victim.start <= by.end + ROOM_MS and victim.owner_uid != by.owner_uid
+            in_room = by.end - CLOCK_MS <= victim.start <= by.end + ROOM_MS and victim.owner_uid != by.owner_uid
             said = _doubted(index.records_of(victim.attempt)[0][0], by) if in_room else None
             body = encode_told(Displaced(victim.attempt, victim.owner_uid, by.attempt, said, waited=True)) if said is not None else VOID
             name = digest("waited", victim.attempt.name, by.attempt.name)

@@ -32,7 +32,7 @@ from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 
 WHO = CAUSING - {"act", "hook", "unpickled"} | {"read"}  # roles of records that say under whose account something was done
-COMPARED = frozenset({SLOWED, DIVERGED})  # that the act had a part in the harm is shown by a comparison, which may err
+COMPARED = frozenset({SLOWED, DIVERGED, ENDINGS})  # that the act had a part in the harm is shown by a comparison, which may err
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
 DAYS_MIN = 3
 GAP_MIN = 1.0  # a factor of ten over any other person, machine or chance, times the number of candidates
@@ -103,7 +103,7 @@ class Candidate:
         self.who, self._known = who, known
         self.acts = [each for each in members if each.suspect == who]
         self.alerts = [each for each in self.acts if counts(each)]
-        self.others = [each for each in members if each.suspect and each.suspect != who and each.alert]
+        self.others = [each for each in members if each.suspect and each.suspect != who and counts(each)]
         self.role = known.role(who)
         self.signals = tuple(known.signals.get(who, ()))
         self.records = [item for each in self.alerts for item in each.evidence if item.role in WHO]
@@ -216,12 +216,12 @@ def _nobody(members: Sequence[Finding]) -> Hypothesis:
     acts = [each for each in members if counts(each) and any(item.role in CAUSING for item in each.evidence)]
     if caused := [each for each in acts if family_of(each).cost not in COMPARED]:
         rows.append(weighed("recorded_act", _cited(caused)))
-    elif acts:
-        rows.append(weighed("compared", _cited(acts)))
+    elif compared := [each for each in acts if family_of(each).cost != ENDINGS]:
+        rows.append(weighed("compared", _cited(compared)))
     if any(each.attempt is not None for each in members):
         rows.append(weighed("ends_badly", ()))
-    if compared := [each for each in members if each.alert and family_of(each).cost == ENDINGS]:
-        rows.append(weighed("sequential", _cited(compared)))
+    if ended := [each for each in members if each.alert and family_of(each).cost == ENDINGS]:
+        rows.append(weighed("sequential", _cited(ended)))
     return hypothesis("nobody", "", rows)
 
 

@@ -56,8 +56,8 @@ _TABLE = (
         "Unicron 43.4 % (arXiv 2401.00134)",
     ),
     Kind(
-        "sequential", "jobs that loaded the bytes kept failing beyond the rate of the others", 1e-4 / 0.9, 1e-3 / 0.9,
-        "error bounds of the sequential test, 1e-4 and 0.1: Wald, Ann. Math. Stat. 16 (1945) 117",
+        "sequential", "jobs that loaded the bytes kept failing beyond the rate of the others", 1e-3 / 0.9, 1e-2 / 0.9,
+        "error bounds of the sequential test, 1e-3 and 0.1: Wald, Ann. Math. Stat. 16 (1945) 117",
     ),
     # --- somebody of whom no record tells
     Kind("one_source", "one source alone says who acted: whoever can write it can point at anybody", 1.0, 1e2),

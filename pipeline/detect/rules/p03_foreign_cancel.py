@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.detect import benign, benign_kubernetes, workload
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Cancel, Case, evidence
-from pipeline.detect.detector import CITED_MAX, Hit, Meta, answered, explained, hit, raised, several, slip
+from pipeline.detect.detector import CITED_MAX, Hit, Meta, answered, explained, hit, raised, several
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import Event, JobUpdate, KillRequest, KubernetesRequest, ProcessRun, StepCancelled
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
@@ -72,6 +72,7 @@ META = Meta(
     direct=True,
 )  # fmt: skip
 OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster)
+TRIES_MIN, TRIES_MS = 3, 600_000
 COMMAND_MS = 30_000  # the command runs a moment before the controller logs the request
 
 
@@ -318,5 +319,15 @@ def _refused_of(case: Case, now: Watermarks, identity: str, tries: Sequence[Even
         parts=(("it was refused", 0.97),),
         closes_at=suspicion.effect_time + case.site.grace_ms,
         severity=Severity.MEDIUM,
-        withheld=slip([each.event_time for each in tries]),
+        withheld=_slip([each.event_time for each in tries]),
     )
+
+
+def _slip(tries: Sequence[int]) -> str:
+    """Why nobody is named for requests that were refused, by their times in order, UTC ms; empty: they were made again and again.
+
+    Whoever mistypes the number of a job reads the answer, and does not go on for minutes.
+    """
+    if len(tries) >= TRIES_MIN and tries[-1] - tries[0] >= TRIES_MS:
+        return ""
+    return f"a mistyped number looks the same: a name asks for {TRIES_MIN} tries in {TRIES_MS // 60_000} minutes or more"

@@ -17,7 +17,7 @@ it is no word on what was loaded.  Nothing is said so while another hand's bytes
 """
 
 from bisect import bisect_left
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from math import isfinite
 from statistics import median
@@ -165,7 +165,7 @@ def _meanwhile(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> 
     told = tuple((member, *shown) for member, _ in asked if (shown := _differs(member, families[member.configuration])) is not None)
     if not told or 2 * len(told) < len(asked):
         return None
-    recent = told[-1][0].attempt.start - case.site.windows.convergence_window_seconds * 1000
+    recent = max(member.attempt.start for member, _, _ in told) - case.site.windows.convergence_window_seconds * 1000
     since = max(recent, min(each.written for _, mine in asked for each in mine))
     until = max(each.load.event_time for _, mine in asked for each in mine) + UNTOLD_MS
     others = [each for each in case.members if each.owner != group.writer.id and not each.exposed and each.steps]
@@ -206,8 +206,12 @@ Shown = tuple[JobSummary, tuple[str, tuple[Evidence, ...]] | None]
 
 def _by_configuration(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) -> Iterator[tuple[list[Shown], list[Shown]]]:
     """For each configuration, by what those differ that are asked, and these siblings, as far as they came far enough."""
+    sides: defaultdict[str, tuple[list[JobSummary], list[JobSummary]]] = defaultdict(lambda: ([], []))
+    for place, side in enumerate((asked, clean)):
+        for each in side:
+            sides[each.configuration][place].append(each)
     for name in sorted({each.configuration for each in asked}):
-        mine, beside = ([each for each in side if each.configuration == name] for side in (asked, clean))
+        mine, beside = sides[name]
         if len(beside) >= OTHERS_MIN:
             known = _siblings(tuple(beside), {step.iteration for each in (*mine, *beside) for step in each.steps})
             first, second = ([(each, _differs(each, known)) for each in side if _came_far(each, known)] for side in (mine, beside))

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.detect import benign, benign_kubernetes, workload
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, evidence
-from pipeline.detect.detector import Hit, Meta, hit, raised, several, slip
+from pipeline.detect.detector import Hit, Meta, hit, raised, several
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import ControllerJob, Event, JobUpdate, KubernetesRequest
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
@@ -36,7 +36,7 @@ def nothing_that_runs(case: Case, suspicion: Suspicion, now: Watermarks) -> Expl
 
 META = Meta(
     id="p12_spec_changed",
-    version=3,
+    version=2,
     title="Job's specification changed by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -114,7 +114,6 @@ def _refused(case: Case, identity: str, hits: Sequence[Hit]) -> Finding:
         parts=(("it was refused", 0.97),),
         closes_at=hits[-1].suspicion.effect_time + case.site.grace_ms,
         severity=Severity.MEDIUM,
-        withheld=slip([each.effect_time for each, _ in hits]),
     )
 
 

@@ -1,9 +1,9 @@
 """P13: one account's jobs filled the queue, did no work, and others' jobs were preempted for them, or waited.
 
 In: the jobs of one account, which of them wrote steps of training, and whom they displaced.  Out: one finding for each UTC day, about the
-queue: the account would be a name.  Only all
-of it together is an alert: far more jobs within the hour than the account ever had, others displaced by these very jobs, and none of them
-at work although the account's other jobs are seen at work.  Sweeps, rushes and evaluations lack one of the three.
+queue: the account would be a name.  Only all of it together is an alert: far more jobs within the hour than the account ever had, others
+displaced by these very jobs, and none of them at work although the account's other jobs are seen at work.  Sweeps, rushes and evaluations
+lack one of the three.
 
     submitted   40 jobs in 20 minutes, by an account whose busiest hour had 6
     displaced   9 attempts of 4 others, each followed within two minutes by one of the 40 on the same host
@@ -14,7 +14,7 @@ Who only waits may do so for reasons of his own: several people must, and the fi
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import chain
 
 import msgspec
@@ -176,21 +176,29 @@ def _bursts(case: IdentityCase) -> Iterator[Burst]:
 
 def _harmful(case: IdentityCase, ordered: Sequence[Run]) -> Iterator[tuple[int, int]]:
     """Spans of enough jobs for which enough were preempted; or enough, of as many people, preempted or kept waiting."""
-    windows, by = case.site.windows, defaultdict[Attempt, list[Displaced]](list)
+    windows, by = case.site.windows, defaultdict[Attempt, list[tuple[int, Hashable]]](list)
     for each in case.displaced:
-        by[each.by].append(each)
+        by[each.by] += _counted(each)
     felt = [by.get(_attempt(case, run), []) for run in ordered]
-    preempted, owners, taken, least = Counter[Attempt](), Counter[int | None](), 0, windows.flood_victims_min
+    counts, taken = (Counter[Hashable](), Counter[Hashable]()), 0
     for start, end in _spans(ordered, windows.flood_window_seconds * 1000):
-        for each in chain.from_iterable(felt[taken:end]):
-            preempted[each.victim] += not each.waited
-            owners[each.victim_uid] += 1
+        for place, key in chain.from_iterable(felt[taken:end]):
+            counts[place][key] += 1
         taken = end
-        if end - start >= windows.flood_jobs_min and max(len(+preempted), len(+owners)) >= least:
+        if end - start >= windows.flood_jobs_min and max(map(len, counts)) >= windows.flood_victims_min:
             yield start, end
-        for each in felt[start]:
-            preempted[each.victim] -= not each.waited
-            owners[each.victim_uid] -= 1
+        for place, key in felt[start]:
+            counts[place][key] -= 1
+            if not counts[place][key]:  # only what lies in the span is counted at each step
+                del counts[place][key]
+
+
+def _counted(each: Displaced) -> Iterator[tuple[int, Hashable]]:
+    """Among whom it counts: 0 attempts that were preempted, 1 people; of whom nobody knows who it is, it may be one of the others."""
+    if not each.waited:
+        yield 0, each.victim
+    if each.victim_uid is not None:
+        yield 1, each.victim_uid
 
 
 def _spans(ordered: Sequence[Run], window: int) -> Iterator[tuple[int, int]]:

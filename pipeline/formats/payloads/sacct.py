@@ -49,10 +49,12 @@ DELIMITERS_MIN = 2
 COLUMNS_MAX = 200
 NEEDED = ("JobIDRaw", "State", "Submit")  # a job, what became of it, and which attempt
 _IDS = ("JobID", "JobIDRaw")
-# What the owner of a job writes as he likes.
+# What the owner of a job, or an administrator, writes as he likes, or where `|` means "or".
 _FREE = frozenset({
     "JobName", "WorkDir", "Comment", "SubmitLine", "Extra", "WCKey", "StdOut", "StdErr", "StdIn", "Container", "Constraints",
+    "AdminComment", "SystemComment", "McsLabel", "Licenses",
 })  # fmt: skip
+_AS_PRINTED = {name.lower(): name for name in (*COLUMNS, *_FREE)}
 _NEVER_EMPTY = frozenset({*_IDS, "State", "Submit", "Start", "End", "Elapsed", "ExitCode", "NodeList", "NNodes"})
 _NOT_PASSED = frozenset({*COLUMNS, "WorkDir", "SubmitLine"}) - {"Elapsed", "NNodes", "AllocTRES"}  # a command line may hold secrets
 _HEADER = re.compile(rb"JobID(?:Raw)?(?:[|\x1f][A-Za-z]{1,40}){2,200}[|\x1f]?")
@@ -118,6 +120,9 @@ def layout(columns: tuple[str, ...]) -> Layout:
     advice = f"Name the columns of the export in their order, for example those of README: {','.join(COLUMNS)}."
     if names[0] not in _IDS or not set(NEEDED) <= set(names) or len(set(names)) < len(names) or len(names) > COLUMNS_MAX:
         raise ConfigError(f"columns of sacct begin with JobID or JobIDRaw and hold {', '.join(NEEDED)}, each once", advice=advice)
+    for name in names:  # or a free text would be taken for none, and its owner could shift what stands behind it
+        if (printed := _AS_PRINTED.get(name.partition("%")[0].lower(), name)) != name:
+            raise ConfigError(f"column {name!r} of sacct is not written as its header line has it: {printed}", advice=advice)
     if names[-1] not in _NEVER_EMPTY and names != COLUMNS:
         raise ConfigError(f"the last column of sacct must be one that is never empty: {', '.join(sorted(_NEVER_EMPTY))}", advice=advice)
     free = [number for number, name in enumerate(names) if name in _FREE]

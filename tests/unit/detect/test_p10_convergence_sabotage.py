@@ -9,7 +9,7 @@ import pytest
 from pipeline.model.finding import Checked
 from pipeline.model.summary import JobSummary
 from tests.build import answer
-from tests.unit.detect.cohorts import T0, WRITER, beside, cited, judge, learned, own, told
+from tests.unit.detect.cohorts import DAY, T0, WRITER, beside, cited, judge, learned, own, told
 
 ID = "p10_convergence_sabotage"
 
@@ -144,6 +144,12 @@ def by_another(*numbers: int, by: float = 0.0) -> list[JobSummary]:
     ]
 
 
+def long_ago(member: JobSummary, job: str) -> JobSummary:
+    """The same in an attempt whose number sorts elsewhere than its time, with bytes from a month before it."""
+    mine = tuple(msgspec.structs.replace(each, written=member.attempt.start - 35 * DAY) for each in member.exposures)
+    return msgspec.structs.replace(member, attempt=msgspec.structs.replace(member.attempt, job=job), exposures=mine)
+
+
 MANY, ONE = well(*range(-30, 0), 7, 8), harmed(9)
 MEANWHILE = [
     Row("four differ that say nothing, of five", [*MANY, *ONE, *silent(3, 4, 5, 6), *silent(2, by=0.0)]),
@@ -153,11 +159,14 @@ NO_WORD = [
     Row("two that say nothing", [*MANY, *ONE, *silent(3, 4)]),
     Row("most that say nothing are fine", [*MANY, *ONE, *silent(3, 4, 5), *silent(0, 1, 2, 6, by=0.0)]),
     Row("they differed before the write", [*MANY, *ONE, *silent(-35, -34, -33, -32)]),
+    Row("they differed longer ago than the window of the last that loaded it", [
+        *MANY, *ONE, *(long_ago(each, "9") for each in harmed(-40)), *silent(-50, -49, -48, -47),
+    ]),
     Row("they differ long behind the last load", [*MANY, *ONE, *silent(14, 15, 16, 17)]),
     Row("the one that loaded it is fine", [*MANY, *harmed(9, by=0.0), *silent(3, 4, 5, 6)]),
     Row("another hand's bytes lie there, of which little is known", [*MANY, *ONE, *silent(3, 4, 5, 6), *by_another(1, 2)]),
     Row("another hand's bytes lie there, which do harm", [*MANY, *ONE, *silent(3, 4, 5, 6), *by_another(0, 1, 2, by=0.15)]),
-]
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("row", MEANWHILE, ids=lambda row: row.name)

@@ -28,12 +28,12 @@ def sweep(share: int) -> list[Told]:
     return [*flood(), *(worked(AT + number, AT + 100 + number, str(9000 + number)) for number in range(share))]
 
 
-def waiters(*people: int) -> list[Told]:
-    """Attempts that had waited for an hour when they began behind one of the jobs."""
+def waiters(*people: int | None) -> list[Told]:
+    """Attempts that had waited for an hour when they began behind one of the jobs; None: nobody says whose."""
     told: list[Told] = []
     for number, uid in enumerate(people):
         began, submit = AT + 3 * HOUR, AT + 2 * HOUR
-        record = run(submit, began, job=str(700 + number), owner=uid)
+        record = run(submit, began, job=str(700 + number), owner=uid or OTHER)
         by = build.attempt(str(9000 + number), AT + 100 + number, AT + number)
         told.append(Displaced(build.attempt(str(700 + number), began, submit), uid, by, record, waited=True))
     return told
@@ -57,6 +57,9 @@ WAITED = [
 ]
 SILENT = [
     Row("what it usually does", usual()),
+    Row("two people wait behind them, and somebody of whom nobody knows who", [
+        *usual(), *flood(victims=0), *waiters(COLLEAGUE, OTHER, None),
+    ]),
     Row("two people wait behind them, one of them often", [*usual(), *flood(victims=0), *waiters(COLLEAGUE, OTHER, OTHER, OTHER)]),
     Row(
         "three wait behind a sweep",
@@ -67,7 +70,7 @@ SILENT = [
     Row("a reservation that waits", [*usual(), *[run(AT + number, job=str(number)) for number in range(40)]]),
     Row("one large job that crashes and comes again", [*usual(), *[run(AT, AT + 60 * n, AT + 60 * n + 9, job="77") for n in range(1, 50)]]),
     Row("jobs spread over the day", [*usual(), *[run(AT + number * HOUR, job=str(number)) for number in range(24)]]),
-]
+]  # fmt: skip
 BOUNDARY = [
     Row("nineteen jobs are none", [*usual(), *flood(19)]),
     Row("two victims are the scheduler's daily business", [*usual(), *flood(victims=2)]),

@@ -236,6 +236,15 @@ def test_a_name_with_delimiters_in_own_columns(name: str, end: str) -> None:
         own((*OWN[:3], "WorkDir", *OWN[3:]), text.replace(f"{name}|", f"{name}|/lustre/run7|", 1))
 
 
+@pytest.mark.parametrize("column", ["AdminComment", "SystemComment", "McsLabel", "Licenses"])
+def test_a_delimiter_in_another_free_text_shifts_nobody(column: str) -> None:
+    """Taken for a part of the job's name it would make another column the owner's."""
+    columns = ("JobIDRaw", "JobName", "User", column, "State", "Submit")
+    values = JOB | {column: "a|b"}
+    with pytest.raises(SchemaMismatch):
+        own(columns, "|".join(values[name] for name in columns))
+
+
 def test_a_header_that_names_other_columns_says_what_to_set() -> None:
     """Without the setting each row would be a dead letter that does not say why."""
     header = "|".join(OWN).encode()
@@ -253,6 +262,8 @@ def test_a_header_that_names_other_columns_says_what_to_set() -> None:
         ("JobIDRaw", "State", "Submit", "State"),
         ("JobIDRaw", "State", "Submit", "UID"),  # with `-p` nobody knows whether it is empty
         ("JobIDRaw", "State", "Submit", "JobName"),
+        ("JobIDRaw", "jobname", "UID", "WorkDir", "State", "Submit"),  # two free texts, of which one would not be known for such
+        ("JobIDRaw", "JobName%50", "UID", "WorkDir", "State", "Submit"),
     ],
 )
 def test_columns_that_could_not_be_read_safely(columns: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Iterable
+from itertools import permutations
 from typing import Any
 
 import orjson
@@ -227,6 +228,22 @@ def test_who_had_waited_and_began_behind_anothers_attempt(start: float, submit: 
     for story in (facts, facts[::-1]):
         kept = [each for each in told(*story).get("u012", []) if isinstance(each, Displaced)]
         assert [(each.victim.job, each.by.job, each.waited) for each in kept] == ([("8", "7", True)] if expected else [])
+
+
+@pytest.mark.parametrize("corrected", [1060, 1400])
+def test_an_end_that_proves_to_be_later_takes_back_who_waited_for_it(corrected: float) -> None:
+    """Two sources name different ends of one attempt: in whatever order they come, room is made at the later one."""
+    waited = allocation(1000, job="8", submit=-1700, owner_uid=COLLEAGUE, owner="u099")
+    later = job_end(corrected, "COMPLETED", start=0, source=Source.SACCT)
+    for story in permutations([to_host(job_end(1000, "COMPLETED", start=0)), to_host(waited), to_host(later)]):
+        cases, last = Cases(), Cases()
+        state = build_state(build.settings(), cases)
+        for each in story:
+            state, outcomes = step(state, [each], now(-DAY))
+            for out in outcomes:
+                if isinstance(out, Tell) and out.stage == "identities":
+                    last.merge(out.fact)
+        assert [body for name in last for _, body in last.of(name).values() if body] == []
 
 
 def test_an_attempt_that_writes_steps_is_at_work() -> None:

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from pipeline.detect.rules.p15_slow_campaign import ALPHA, BETA
 from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Attribution, label_of
@@ -146,6 +147,13 @@ def test_an_assumption_spans_a_factor_of_ten(kind: object) -> None:
     row = KINDS[str(getattr(kind, "name", ""))]
     assert 0 < row.low <= row.high
     assert row.high / row.low >= SPAN_MIN * 0.999 if row.assumed else len(row.source) > 20
+
+
+def test_the_error_of_the_sequential_test_is_the_one_that_its_detector_keeps() -> None:
+    """Else a writer would be held ten times as suspect as the test allows."""
+    row = KINDS["sequential"]
+    assert row.low == pytest.approx(ALPHA / (1 - BETA))
+    assert f"{ALPHA:.0e}".replace("e-0", "e-") in row.source
 
 
 def test_a_sign_that_is_still_open_does_not_lead() -> None:

@@ -215,6 +215,16 @@ def test_removed_checkpoints_cost_what_is_trained_again() -> None:
     assert "1 removals" in worked([said], [went_on]).unknown[0]
 
 
+def test_what_was_saved_and_removed_is_not_called_unsaid() -> None:
+    """Nothing says from what job 8 went on: middle counts half an hour, high all 50 minutes; job 7 had told of that save."""
+    saved = record("saved", "newest", FAILED.attempt.start + 50 * MINUTE, "probe")
+    said = about(finding("p08_checkpoint_removed", 0, "8", "u099", evidence=(record("removed", "r", END), saved)), AGAIN)
+    (line,) = worked([said], [FAILED, msgspec.structs.replace(AGAIN, resumed=None)]).lines
+    assert line.gpu_hours == Range(0.0, 128.0, round(256 * 50 / 60, 6))
+    assert "half an hour" in line.note
+    assert "told neither" not in line.note
+
+
 def test_attempts_that_led_to_what_was_removed_count_since_the_save_that_is_left() -> None:
     """Job 5 had ended before that save: its work is in it.  Job 6 ran for an hour behind it, which high alone counts, and says why."""
     start = FAILED.attempt.start

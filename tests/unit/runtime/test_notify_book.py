@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.model.instants import DAY_MS, MINUTE_MS
-from pipeline.runtime.notices import Notice
-from pipeline.runtime.notify_book import ACK, KEPT_DAYS, SNOOZE, UNACK, Book, Due, backoff
+from pipeline.runtime.notices import Circumstances, Notice
+from pipeline.runtime.notify_book import ACK, KEPT_DAYS, SNOOZE, UNACK, Book, Due, Word, backoff
 from pipeline.settings import NotifySettings, TargetSettings
 from tests.unit.runtime.test_notices import notice
 
@@ -182,6 +182,18 @@ def test_a_name_that_an_earlier_release_noted_of_a_finding_is_not_told(book: Boo
     take(book, notice(actor="u042", withheld=""))
     take(book, notice(id="b" * 32, kind="incident", actor="u042", withheld=""))
     assert [(each.notice.kind, each.notice.actor) for each in book.standings(T0)] == [("finding", ""), ("incident", "u042")]
+
+
+def test_what_an_earlier_release_told_with_a_name_is_not_told_again_without_it(book: Book) -> None:
+    """All findings are judged again at an upgrade, and nobody wants to be called for each; an incident that loses its name is news."""
+    for kind, id_ in (("finding", "a" * 32), ("incident", "b" * 32)):
+        word = notice(kind=kind, id=id_, revision=1, status="provisional", actor="u042", withheld="")
+        take(book, word)
+        book.delivered(Due(ONCALL, Word(word, b"{}", T0, aged=False), Circumstances()), T0)
+        take(book, notice(kind=kind, id=id_, revision=2, status="provisional"), offset=2)
+    assert [each.word.notice.kind for each in tell(book)] == ["incident"]
+    take(book, notice(revision=3, status="final"), offset=3)
+    assert [each.word.notice.status for each in tell(book)] == ["final"]
 
 
 def test_the_receiver_may_ask_for_more_time(book: Book) -> None:
