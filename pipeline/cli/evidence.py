@@ -243,7 +243,7 @@ evidence.add_command(erase)
 @click.option("--json", "as_json", is_flag=True, help="One row a line.")
 @click.pass_obj
 def log(options: Options, subject: str, *, as_json: bool) -> None:
-    """The chain of custody: who listed, checked, held or took out evidence, of SUBJECT or all."""
+    """The chain of custody: who looked at, checked, held or took out evidence, of SUBJECT or all."""
     with clickhouse(options) as database:
         entries = store.custody(database, subject)
     if as_json:

@@ -29,8 +29,8 @@ def told_bodies(findings: Iterable[Mapping[str, Any]], incidents: Iterable[Mappi
     for incident in incidents:
         if incident["status"] != "retracted":
             said = incident["attribution"]
-            for each in (*incident["members"], *incident["others"]):
-                listing.setdefault(each["finding"], []).append((said["named"], said["withheld"]))
+            for name in (*(each["finding"] for each in incident["members"]), *(each[0] for each in incident["others"])):
+                listing.setdefault(name, []).append((said["named"], said["withheld"]))
     found = []
     for body in findings:
         actor, withheld = told(body["actor"], body["actor_withheld"], listing.get(body["id"], ()))

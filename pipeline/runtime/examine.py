@@ -127,6 +127,7 @@ def _targets(settings: Settings) -> Iterator[Line]:
 
 def kafka(settings: Settings, topology: Topology, now_ms: Callable[[], int]) -> Iterator[Line]:
     """The broker, our account on it, and all topics."""
+    what = "address"
     try:
         admin = client(KafkaAdminClient, settings.kafka, client_id="trainwatch-check")
         with answering(settings.kafka):
@@ -135,9 +136,10 @@ def kafka(settings: Settings, topology: Topology, now_ms: Callable[[], int]) -> 
                 yield from _kafka(admin, settings, topology)
             finally:
                 admin.close()
+        what = "clock"
         yield soundness.broker_clock(_newest(settings.kafka, topology), now_ms())
     except TrainwatchError as error:
-        yield from_error("kafka", "address", error)
+        yield from_error("kafka", what, error)
 
 
 def _kafka(admin: Any, settings: Settings, topology: Topology) -> Iterator[Line]:

@@ -247,6 +247,8 @@ class Partition:
         suspects = (*suspects, case)[-ASIDE_MAX:] if case else suspects
         if fact and before.lo <= lo and hi <= before.hi:  # what is left of the former place may hold another one
             return msgspec.structs.replace(before, aside=(*before.aside, fact)[-ASIDE_MAX:], suspects=suspects)
+        if self.stage.takes == "records" and before.hi > (self.saved.applied if self.saved else 0):
+            lo, hi = min(lo, before.lo), max(hi, before.hi)  # the former place comes again first, and nothing else keeps it
         return msgspec.structs.replace(before, lo=lo, hi=hi, suspects=suspects)
 
     @property

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.incidents.telling import NOBODY_YET, SOMEBODY_ELSE, told, told_bodies
+from pipeline.model.incident import Other
 
 
 @pytest.mark.parametrize(
@@ -29,7 +31,8 @@ def test_a_name_is_told_where_an_incident_names_that_very_person(
 @pytest.mark.parametrize(("status", "actor"), [("final", "u017"), ("provisional", "u017"), ("retracted", "")])
 def test_a_finding_of_a_large_incident_stands_among_others(status: str, actor: str) -> None:
     """By its id alone; an incident that was taken back names nobody."""
-    incident = {"status": status, "members": [], "others": [{"finding": "f1"}], "attribution": {"named": "u017", "withheld": ""}}
+    (other,) = msgspec.to_builtins((Other("f1", 0, 1_773_187_201_000, alert=True),))  # as a canonical body holds it: an array
+    incident = {"status": status, "members": [], "others": [other], "attribution": {"named": "u017", "withheld": ""}}
     body: dict[str, Any] = {"id": "f1", "actor": "u017", "actor_withheld": "", "summary": "harmed"}
     (found,) = told_bodies([body], [incident])
     assert found["actor"] == actor

@@ -15,7 +15,7 @@ from pipeline.runtime.channel import END_ADVANCE_MS
 from pipeline.runtime.guard import SINGLES_MIN, TOLD_BYTES_MAX, Guard, StepRaised
 from pipeline.runtime.partition import Partition
 from pipeline.runtime.state_log import LogReader
-from pipeline.runtime.state_record import CLAIM, RAISED, VERSION, Claim, Raised, key, pack
+from pipeline.runtime.state_record import CLAIM, RAISED, VERSION, Claim, Meta, Raised, key, pack
 from pipeline.settings import TimeSettings
 from pipeline.stream.watermark import SEPARATOR, Vector, encode_vector
 from tests.unit.runtime.build import OWNER, partition, records, row, stage
@@ -170,6 +170,26 @@ def test_one_source_does_not_stop_the_worker_for_ever() -> None:
     assert again.written == 20 - SINGLES_MIN
     with pytest.raises(StepRaised):
         heard.guard.fold(again, records(*range(100, 120)))
+
+
+def test_a_long_run_that_breaks_a_step_is_passed_piece_by_piece() -> None:
+    """No checkpoint need lie between two pieces: each life folds those of before again, and must still know all of them."""
+    pieces = [range(lo, lo + SINGLES_MIN) for lo in range(0, 5 * SINGLES_MIN, SINGLES_MIN)]
+    made_of, raised, lives = stage(raises_at(*range(pieces[-1].stop))), None, 0
+    while lives <= len(pieces):
+        heard, part = Heard(), partition(made_of)
+        part.raised = raised
+        try:
+            for piece in pieces:
+                heard.guard.fold(part, records(*piece))
+            break
+        except StepRaised as error:
+            raised, lives = error.raised, lives + 1
+    assert lives == len(pieces)
+    assert [offset for offset, _ in part.listed] == [*range(pieces[-1].stop)]
+    part.saved = Meta(VERSION, 1, pieces[-1].stop, "")  # durable: what raises behind it stands alone
+    again = part.raises_again(900, 908, "")
+    assert (again.lo, again.hi) == (900, 908)
 
 
 def test_a_keyed_step_that_raises_ends_the_worker() -> None:
