@@ -96,7 +96,8 @@ def test_the_demo_finds_what_was_planted_and_analyse_finds_the_same(demo: Demo) 
 def test_the_worker_told_where_it_stood(demo: Demo) -> None:
     """Of each stage, for the dashboard; the last word of each partition says that nothing waits, and who remembers something says so."""
     last = demo.ask(
-        "SELECT stage, argMax(lag, (_inserted, durable)), argMax(state_bytes, (_inserted, durable)) FROM {db}.standings GROUP BY stage, topic, partition"
+        "SELECT stage, argMax(lag, (_inserted, durable)), argMax(state_bytes, (_inserted, durable)) "
+        "FROM {db}.standings GROUP BY stage, topic, partition"
     )
     stages = {str(stage) for stage, _, _ in last}
     assert stages == {"ingest", "hosts", "artefacts", "identities", "jobs", "cohorts", "incidents", "sink"}
