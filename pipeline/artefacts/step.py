@@ -16,6 +16,7 @@ An artefact of which nothing was heard for some days is sealed: packed, without 
 
 Of the saves of one job the last is told: its output can say a million times that it saved, and must not push out what others saved.
 Where as many jobs say so as are told, who saved before them is not known, and all writes are told.
+Of the writes that are told, those that may have changed the bytes come first: setting a file's times again and again hides no write.
 
 What anybody may have sent, at a site that authenticates others, takes no place of what is known: a load by a known sender is told what it
 would be told without all that, and what it is told with it.
@@ -40,7 +41,7 @@ from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import Watermarks
 
 SAVES_TOLD_MAX = 8  # per load, the last of a job each, the newest: the judge needs the last, and what another job saved before it
-WRITES_TOLD_MAX = 200  # per load, the newest
+WRITES_TOLD_MAX = 200  # per load, the newest that may have changed the bytes, then the newest others
 FOREIGN_TOLD_MAX = 8  # per import: a job has thousands
 SAVES_LOOKED_AT = 64  # one by one, before all jobs are asked for
 LOOKED_AT = 16  # loads, before all bytes are
@@ -77,6 +78,8 @@ class History:
         self.saves: list[Known] = []
         self.writes: list[Known] = []
         self.foreign: list[Known] = []  # writes by who may not
+        self.changes: list[Known] = []  # of the writes those that may have changed the bytes
+        self.foreign_changes: list[Known] = []
         self.loads: list[Known] = []
         self.told: dict[str, dict[str, Known]] = {}  # name of a load -> what it was told of, as far as it may be untrue by now
         self._known: dict[str, Known] = {}
@@ -134,7 +137,10 @@ class History:
         if isinstance(body, CheckpointSaved):
             return self.saves, self._saves_of.setdefault(known.event.job, [])
         if isinstance(body, FileTouched):
-            return (self.writes, self.foreign) if known.foreign else (self.writes,)
+            sides = (self.writes, self.foreign) if known.foreign else (self.writes,)
+            if not _changes(body):
+                return sides
+            return (*sides, self.changes, self.foreign_changes) if known.foreign else (*sides, self.changes)
         return ()
 
     def saves_before(self, load: Known) -> list[Known]:
@@ -151,15 +157,11 @@ class History:
 
     def writes_between(self, start: int, end: int) -> list[Known]:
         """The newest writes with start <= time <= end."""
-        low = bisect_left(self.writes, start, key=lambda known: known.time)
-        high = bisect_right(self.writes, end, key=lambda known: known.time)
-        return self.writes[max(low, high - WRITES_TOLD_MAX) : high]
+        return _newest(self.writes, self.changes, start, end, WRITES_TOLD_MAX)
 
     def foreign_between(self, start: int, end: int) -> list[Known]:
         """The newest writes with start <= time <= end by who may not write there."""
-        low = bisect_left(self.foreign, start, key=lambda known: known.time)
-        high = bisect_right(self.foreign, end, key=lambda known: known.time)
-        return self.foreign[max(low, high - FOREIGN_TOLD_MAX) : high]
+        return _newest(self.foreign, self.foreign_changes, start, end, FOREIGN_TOLD_MAX)
 
     def repeated(self, before: int) -> list[str]:
         """Facts of imports before that time that repeat what was imported before and since: each path of a site has one a job."""
@@ -212,9 +214,9 @@ class History:
         return last if last is not None and last.time >= time else None
 
     def leave_since(self, foreign: Known, end: int) -> Known | None:
-        """The last write, when it is behind the foreign one and by somebody who may write there; a removal leaves no bytes."""
-        writes = reversed(self.writes_between(foreign.time, end))
-        last = next((each for each in writes if not _is_removal(each.event.body)), None)
+        """The last write that may have changed the bytes, when it is behind the foreign one and by somebody who may write there."""
+        at = bisect_right(self.changes, end, key=lambda known: known.time)
+        last = self.changes[at - 1] if at else None
         return last if last is not None and foreign < last else None
 
     def behind(self, new: Known) -> list[Known]:
@@ -227,8 +229,11 @@ class History:
             return self._behind_load(new)
         if isinstance(body, CheckpointSaved):
             return self.loads_since(new.time, _after(self._saves_of[new.event.job], new, 1))
-        end = _after(self.writes, new, WRITES_TOLD_MAX)
-        return self.loads_since(new.time, max(end, _after(self.foreign, new, FOREIGN_TOLD_MAX)) if new.foreign else end)
+        changes = _changes(body)
+        end = _after(self.changes if changes else self.writes, new, WRITES_TOLD_MAX)
+        if new.foreign:
+            end = max(end, _after(self.foreign_changes if changes else self.foreign, new, FOREIGN_TOLD_MAX))
+        return self.loads_since(new.time, end)
 
     def _behind_load(self, new: Known) -> list[Known]:
         """As the last of other bytes before them or before a foreign write, or of the same bytes the first or the last before one."""
@@ -260,6 +265,19 @@ class History:
         """Loads with time <= their time <= end."""
         low = bisect_left(self.loads, time, key=lambda known: known.time)
         return self.loads[low : bisect_right(self.loads, end, key=lambda known: known.time)]
+
+
+def _newest(side: Sequence[Known], changes: Sequence[Known], start: int, end: int, most: int) -> list[Known]:
+    """The newest of one side with start <= time <= end; no `touch` pushes out what may have changed the bytes."""
+    found = _last(changes, start, end, most)
+    rest = [known for known in _last(side, start, end, most) if not _changes(known.event.body)]
+    return sorted([*found, *rest[max(0, len(rest) + len(found) - most) :]])
+
+
+def _last(side: Sequence[Known], start: int, end: int, most: int) -> Sequence[Known]:
+    low = bisect_left(side, start, key=lambda known: known.time)
+    high = bisect_right(side, end, key=lambda known: known.time)
+    return side[max(low, high - most) : high]
 
 
 def _after(side: Sequence[Known], known: Known, number: int) -> int:
@@ -297,9 +315,9 @@ class ArtefactsState:
         return known
 
     def is_foreign(self, event: Event) -> bool:
-        """Is it a write by somebody whom the settings do not allow to write there?  The innermost root decides; a removal is none."""
+        """Is it a write by somebody whom the settings do not allow to write there?  The innermost root decides."""
         body = event.body
-        if not isinstance(body, FileTouched) or _is_removal(body):
+        if not isinstance(body, FileTouched):
             return False
         allowed = next((writers for root, _, writers in self.roots if body.path.startswith(root)), NOBODY)
         who = actor_of(self.directory, event) if allowed else None
@@ -308,6 +326,11 @@ class ArtefactsState:
 
 def _is_removal(body: Body) -> bool:
     return isinstance(body, FileTouched) and body.action == REMOVED
+
+
+def _changes(body: Body) -> bool:
+    """May it have changed the bytes?"""
+    return isinstance(body, FileTouched) and body.changes
 
 
 def _path(known: Known) -> str:
@@ -464,7 +487,8 @@ def _before_in(history: History, load: Known) -> list[Known]:
         again = same
     if again is not None:  # who wrote before they came first?
         foreign, others = history.foreign_between(again.time - WRITTEN_MS, load.time), [again, *others]
-    leave = history.leave_since(foreign[-1], load.time)
+    change = next((each for each in reversed(foreign) if _changes(each.event.body)), foreign[-1])
+    leave = history.leave_since(change, load.time)
     return [*foreign, *([leave] if leave is not None else []), *others]
 
 

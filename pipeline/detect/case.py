@@ -310,16 +310,18 @@ class Case:
         writes = [each for each in files if getattr(each.body, "action", "") != REMOVED and each.event_time >= written]
         leave = self.site.has_leave
         foreign = [each for each in writes if not leave(actor_of(self.site.directory, each), body.path)]
-        if foreign and other is not None and foreign[-1].event_time < other.event_time:
-            untouched = next((each for each in reversed(others) if each.event_time < foreign[-1].event_time), None)
+        changed = [each for each in foreign if _changes(each)]
+        if changed and other is not None and changed[-1].event_time < other.event_time:
+            untouched = next((each for each in reversed(others) if each.event_time < changed[-1].event_time), None)
         if not isinstance(body, CheckpointLoaded):
             untouched = untouched if untouched is None or not _made_before(alike, untouched, foreign) else None
             other = other if other is None or not _made_before(alike, other, foreign) else None
         if other is not None and same is not None and same.event_time >= other.event_time:
             same = None
         if not isinstance(body, CheckpointLoaded):
-            foreign = foreign[-FOREIGN_WRITES_MAX:]
-            last = [each for each in writes[-1:] if leave(actor_of(self.site.directory, each), body.path)]
+            foreign = _newest(foreign)
+            last = [each for each in writes if _changes(each)][-1:]
+            last = [each for each in last if leave(actor_of(self.site.directory, each), body.path)]
             since = untouched or other
             writes = [each for each in (*foreign, *last) if since is None or each.event_time >= since.event_time]
         return Loaded(
@@ -415,6 +417,19 @@ class Case:
 
     def _heard_on(self, host: str, source: Source, start: int, end: int) -> bool:
         return buckets_covered(self._heard.get((host, source), frozenset()), start, end, self.site.bucket_ms)
+
+
+def _changes(event: Event) -> bool:
+    """May it have changed the bytes of a file?"""
+    return isinstance(event.body, FileTouched) and event.body.changes
+
+
+def _newest(writes: Sequence[Event]) -> list[Event]:
+    """As many as are told of a module, what may have changed the bytes first: setting a file's times again and again hides no write."""
+    changes = [each for each in writes if _changes(each)][-FOREIGN_WRITES_MAX:]
+    rest = [each for each in writes if not _changes(each)]
+    room = FOREIGN_WRITES_MAX - len(changes)
+    return sorted([*changes, *rest[max(0, len(rest) - room) :]], key=lambda each: (each.event_time, each.id))
 
 
 def _last_words(saves: Iterable[Event]) -> tuple[Event, ...]:

@@ -340,6 +340,11 @@ class FileTouched(Body, frozen=True, tag="file_touched"):
     sha256: str = ""  # of the bytes behind it, where a watcher hashed them
     sha256_before: str = ""
 
+    @property
+    def changes(self) -> bool:
+        """May it have changed the bytes?  Times, rights, a file that is gone and what failed show whose a file was, and no more."""
+        return self.success and self.action in ("written", "renamed", "truncated")
+
 
 class ProcessRun(Body, frozen=True, tag="process_run"):
     """Assembled: a process was executed."""

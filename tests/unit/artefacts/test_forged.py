@@ -5,10 +5,12 @@ save(a)@10   write by u099 @40   save(b) or load(c) by anybody @50   load(b)@90 
 
 import random
 from collections.abc import Iterable, Sequence
+from typing import Any
 
+import orjson
 import pytest
 
-from pipeline.artefacts.step import SAVES_TOLD_MAX, WRITES_TOLD_MAX, History, build_state
+from pipeline.artefacts.step import FOREIGN_TOLD_MAX, SAVES_TOLD_MAX, WRITES_TOLD_MAX, History, build_state
 from pipeline.detect.case import Case
 from pipeline.detect.detector import registry
 from pipeline.jobs.index import JobIndex
@@ -63,6 +65,12 @@ def said(case: Case) -> list[bytes]:
     return sorted(canonical(finding) for each in JUDGES for finding in each.judge(case, now()))
 
 
+def accused(body: bytes) -> tuple[int, bool, str]:
+    """When the write was, whether people are alerted, and who is named."""
+    said_so = orjson.loads(body)
+    return said_so["cause_time"], said_so["alert"], said_so["actor"]
+
+
 WRITTEN = {
     MODULE: [imported(10, "a", job="6"), write(40, path=MODULE), imported(90)],
     HOOK: [hook(10, "a", job="6"), write(40, path=HOOK, file_uid=COLLEAGUE), hook(90)],
@@ -92,6 +100,19 @@ def test_a_forged_history_hides_nothing(forged: list[Event], *, last: bool) -> N
     expected = said(case_of(true))
     assert len(expected) == 1
     assert said(case_of([*true, *false] if last else [*false, *true])) == expected
+
+
+@pytest.mark.parametrize("done", [{"action": "attributes"}, {"action": "written", "success": False}])
+@pytest.mark.parametrize(("path", "last"), [(MODULE, False), (PATH, False), (PATH, True), (SHARD, False), (SHARD, True)])
+def test_a_write_is_not_hidden_behind_touches_that_leave_the_bytes(path: str, done: dict[str, Any], *, last: bool) -> None:
+    """Whoever wrote sets the old times again and again, or opens what he may open no more."""
+    true = WRITTEN[path]
+    many = FOREIGN_TOLD_MAX if path == MODULE else WRITES_TOLD_MAX
+    false = [write(41 + at / 10, path=path, **done) for at in range(many)]
+    (expected,) = map(accused, said(case_of(true)))
+    (found,) = map(accused, said(case_of([*true, *false] if last else [*true[:2], *false, *true[2:]])))
+    assert found == expected
+    assert expected[1]
 
 
 def any_history(dice: random.Random) -> list[Event]:

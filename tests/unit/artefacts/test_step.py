@@ -18,7 +18,6 @@ from pipeline.model.facts import Fact, artefact_case, job_case
 from pipeline.model.finding import Finding, canonical
 from pipeline.model.ids import rank
 from pipeline.model.outcome import Tell
-from pipeline.model.runs import REMOVED
 from pipeline.model.source import Source
 from pipeline.model.told import ArtefactUse, decode_told
 from pipeline.stream.cases import Cases
@@ -263,10 +262,6 @@ def changed(at: float, uid: int = COLLEAGUE) -> Event:
     return write(at, uid, path=MODULE)
 
 
-def removed(at: float, uid: int = COLLEAGUE) -> Event:
-    return write(at, uid, path=MODULE, action=REMOVED)
-
-
 OTHER_BYTES, BY_COLLEAGUE, WITH_LEAVE = ("ModuleImported", "6"), ("FileTouched", str(COLLEAGUE)), ("FileTouched", str(WRITER))
 HISTORIES: dict[str, tuple[list[Event], list[tuple[str, str]]]] = {
     "alone": ([imported(90)], []),
@@ -298,17 +293,6 @@ HISTORIES: dict[str, tuple[list[Event], list[tuple[str, str]]]] = {
     "of what was written with leave the last, when it is the last of all": (
         [imported(10, job="6"), changed(30, WRITER), changed(40), changed(45, WRITER), imported(90, "b")],
         [BY_COLLEAGUE, WITH_LEAVE, OTHER_BYTES],
-    ),
-    "a removal behind what was written with leave": (
-        [imported(10, job="6"), changed(40), changed(45, WRITER), removed(50), imported(90, "b")],
-        [BY_COLLEAGUE, WITH_LEAVE, OTHER_BYTES],
-    ),
-    "by whomever": (
-        [imported(10, job="6"), changed(40), changed(45, WRITER), removed(50, WRITER), imported(90, "b")],
-        [BY_COLLEAGUE, WITH_LEAVE, OTHER_BYTES],
-    ),
-    "removals behind a write": (
-        [imported(10, job="6"), changed(40), removed(50), removed(51), imported(90, "b")], [BY_COLLEAGUE, OTHER_BYTES],
     ),
     "a write so long ago that it explains nothing": ([changed(-31 * DAY), imported(90)], []),
     "ranks on several nodes": (

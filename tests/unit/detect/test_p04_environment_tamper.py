@@ -144,6 +144,20 @@ def test_a_ticket_clears_only_whom_it_names() -> None:
     assert len(build.judge(ID, *STORY, at=build.site(tickets=(ticket(0, 60),)))) == 1
 
 
+def test_a_repair_stands_whatever_is_touched_later() -> None:
+    """What the maintainer put in the place of the altered bytes is what jobs load, whoever sets its times or fails to open it."""
+    root = {"path": "/ckpt/env", "kind": "environment", "owner": "u098"}
+    for touch in (changed(60, action="attributes"), changed(60, success=False)):
+        story = [BEFORE, changed(40), changed(50, OTHER), touch, imported(90)]
+        assert build.judge(ID, *story, at=build.site(artefact_roots=(root,))) == []
+
+
+def test_touches_hide_no_write() -> None:
+    """Any number of them, behind it: they changed no byte."""
+    (finding,) = judge(BEFORE, changed(40), *(changed(41 + at, OTHER, action="attributes") for at in range(20)), imported(90))
+    assert finding.suspect == "u099"
+
+
 def test_the_owner_of_the_environment_may_write_there() -> None:
     """As the settings say; whoever owns another root may not."""
     mine, inner = {"path": "/ckpt", "owner": "u099"}, {"path": "/ckpt/env", "kind": "environment", "owner": "u070"}
