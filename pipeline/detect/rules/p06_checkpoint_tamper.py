@@ -11,7 +11,7 @@ many jobs say so as are told of, who saved it first is not known, and any foreig
 
 from collections.abc import Iterator
 
-from pipeline.detect import benign
+from pipeline.detect import benign, benign_artefacts
 from pipeline.detect.case import SAVES_MAX, Case, Loaded, evidence
 from pipeline.detect.detector import Meta, raised
 from pipeline.detect.writers import Accusation, accusation, writes_of
@@ -22,7 +22,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p06_checkpoint_tamper",
-    version=2,
+    version=3,
     title="Checkpoint changed by somebody else between save and load",
     subject="job",
     severity=Severity.CRITICAL,
@@ -37,12 +37,14 @@ META = Meta(
         benign.own_file,
         benign.allowed_writer,
         benign.admin_ticket,
+        benign_artefacts.known_bytes,
     ),
-    required=("owner_or_service", "saver", "saved_again", "own_file", "allowed_writer", "admin_ticket"),
+    required=("owner_or_service", "saver", "saved_again", "own_file", "allowed_writer", "admin_ticket", "known_bytes"),
     blind_spots=(
         "Jobs that do not use the probe have no hashes.",
         "A write from another client of shared storage without audit rules leaves no record; the storage's changelog would.",
-        "A save is told by a job's output: in a job of one's own one can say to have saved any file, which lowers the hit below the gate.",
+        "A save, or a load of the same bytes before, is told by a job's output: in a job of one's own one can say to have saved or loaded "
+        "any file, which lowers the hit below the gate.",
         "A tamper by the owner's own login, or by malware under it, looks like the owner.",
     ),
     runbook="Compare the file with the saved hash, and find every other job that loaded it since the write.",

@@ -248,6 +248,16 @@ def test_without_the_record_of_who_wrote_an_explanation_is_not_checked(explanati
     assert answer(finding, explanation).note
 
 
+def test_what_was_put_back_accuses_nobody() -> None:
+    """Resharded by the service, altered by a colleague, put back as the service had left it: whoever loads it since loads what it was."""
+    service = [save(10), write(20, WRITER), load(30, "b", job="6")]
+    altered = [write(40), load(50, "c", job="8")]
+    (finding,) = judge(*service, *altered, write(60), load(90, "b"))
+    assert (finding.alert, finding.actor, finding.gate) == (False, "", "not checked: known_bytes")
+    (first,) = judge(*service, write(40), load(90, "c"))
+    assert (first.alert, answer(first, "known_bytes").answer) == (True, Checked.EXCLUDED)
+
+
 def test_probe_and_kernel_audit_name_the_writer() -> None:
     """Two sources on different hosts."""
     (finding,) = judge(*STORY)
