@@ -43,8 +43,7 @@ META = Meta(
     blind_spots=(
         "Jobs that do not use the probe have no hashes.",
         "A write from another client of shared storage without audit rules leaves no record; the storage's changelog would.",
-        "A save, or a load of the same bytes before, is told by a job's output: in a job of one's own one can say to have saved or loaded "
-        "any file, which lowers the hit below the gate.",
+        "Saves, and loads of the same bytes before, are told by jobs' output: whoever prints them lowers the hit below the gate.",
         "A tamper by the owner's own login, or by malware under it, looks like the owner.",
     ),
     runbook="Compare the file with the saved hash, and find every other job that loaded it since the write.",
