@@ -1,5 +1,6 @@
 """The sink on a real ClickHouse: migrations, what is stored and read back, views, errors, verify, commands."""
 
+import contextlib
 import json
 import socket
 import threading
@@ -393,8 +394,9 @@ class Forgetful:
             self.server.sendall(data)
 
     def _back(self) -> None:
-        while data := self.server.recv(65536):
-            self.client.sendall(data.removesuffix(self.END_OF_STREAM) if self.block_sent else data)
+        with contextlib.suppress(BrokenPipeError):  # it was closed between the two
+            while data := self.server.recv(65536):
+                self.client.sendall(data.removesuffix(self.END_OF_STREAM) if self.block_sent else data)
 
     def close(self) -> None:
         """The client sees its connection end."""
