@@ -333,7 +333,7 @@ class Case:
             other=other,
             untouched=untouched,
             same=same,
-            earlier=tuple(each for each in foreign if same is not None and each.event_time <= same.event_time),
+            earlier=tuple(each for each in foreign if same is not None and _changes(each) and each.event_time <= same.event_time),
             beside=tuple(each for each in _last_words(saves) if getattr(each.body, "path", "") != body.path),
             removed=tuple(each for each in files if getattr(each.body, "action", "") == REMOVED),
             resumed=tuple(sorted((*beside, *loads), key=lambda each: (each.event_time, each.id))),
