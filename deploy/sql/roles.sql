@@ -44,7 +44,7 @@ GRANT SELECT ON trainwatch.migrations TO trainwatch_writer;
 
 -- Views ask with the rights of who reads them, so the columns behind them are granted.  Left out: raw and attrs of lines, canonical bodies,
 -- which quote them, attribution, held records, journal.
-GRANT SELECT(ts, collected_time, kafka_time, cluster, source, kind, host, job_id, actor, event_id, sha256, late, future, program, _topic, _partition, _offset, _index, _incarnation, _inserted) ON trainwatch.events TO trainwatch_reader;
+GRANT SELECT(ts, collected_time, kafka_time, cluster, source, kind, host, job_id, actor, event_id, sha256, late, future, truncated, program, _topic, _partition, _offset, _index, _incarnation, _inserted) ON trainwatch.events TO trainwatch_reader;
 GRANT SELECT(ts, cluster, job_id, attempt, enriched_id, event_id, owner, source, kind, host, actor, relation, matched, sha256, revision, _version, _topic, _partition, _offset, _index, _incarnation, _inserted) ON trainwatch.enriched_events TO trainwatch_reader;
 GRANT SELECT(end_time, cluster, job_id, attempt, submit_time, start_time, verdict_id, owner, owner_uid, state, verdict, cause, status, by_role, by_event_id, by_sha256, by_source, by_time, findings, nodes, gpus, closes_at, revision, watermarks, silent, settings_digest, software, _version, _topic, _partition, _offset, _index, _incarnation, _inserted) ON trainwatch.verdicts TO trainwatch_reader;
 GRANT SELECT(effect_time, cause_time, subject, subject_name, cluster, job_id, attempt, submit_time, start_time, finding_id, detector, detector_version, title, severity, status, effect, anchor, owner, confidence, confidence_parts, alert, gate, attack, sources, closes_at, revision, watermarks, silent, settings_digest, software, _version, _topic, _partition, _offset, _index, _incarnation, _inserted) ON trainwatch.findings TO trainwatch_reader;
@@ -60,14 +60,16 @@ GRANT SELECT(effect_time, cause_time, subject, subject_name, cluster, job_id, at
 GRANT SELECT(first_time, last_time, cluster, incident_id, founder, aliases, merged_into, title, severity, status, alert, findings, withheld, attempts, exposed, examined, unaffected, gpus_max, closes_at, revision, watermarks, silent) ON trainwatch.incidents_current TO trainwatch_reader;
 GRANT SELECT ON trainwatch.incident_findings_current TO trainwatch_reader;
 GRANT SELECT ON trainwatch.loss_lines_current TO trainwatch_reader;
+GRANT SELECT ON trainwatch.losses_once TO trainwatch_reader;
 GRANT SELECT ON trainwatch.range_accounts TO trainwatch_reader;
 GRANT SELECT ON trainwatch.coverage TO trainwatch_reader;
 GRANT SELECT ON trainwatch.coverage_by_host TO trainwatch_reader;
+GRANT SELECT ON trainwatch.coverage_by_topic TO trainwatch_reader;
 GRANT SELECT ON trainwatch.traffic TO trainwatch_reader;
 GRANT SELECT ON trainwatch.detection_times TO trainwatch_reader;
 
 -- One cluster alone: only tables that say of which cluster a row is.
-GRANT SELECT(ts, collected_time, kafka_time, cluster, source, kind, host, job_id, actor, event_id, sha256, late, future, program) ON trainwatch.events TO trainwatch_reader_main;
+GRANT SELECT(ts, collected_time, kafka_time, cluster, source, kind, host, job_id, actor, event_id, sha256, late, future, truncated, program) ON trainwatch.events TO trainwatch_reader_main;
 GRANT SELECT(end_time, cluster, job_id, attempt, submit_time, start_time, verdict_id, owner, state, verdict, cause, status, findings, nodes, gpus, closes_at, revision, _version) ON trainwatch.verdicts TO trainwatch_reader_main;
 GRANT SELECT(effect_time, cause_time, subject, subject_name, cluster, job_id, attempt, finding_id, detector, title, severity, status, effect, owner, confidence, alert, gate, closes_at, revision, _version) ON trainwatch.findings TO trainwatch_reader_main;
 GRANT SELECT(end_time, cluster, job_id, attempt, submit_time, start_time, verdict_id, owner, state, verdict, cause, status, findings, nodes, gpus, closes_at, revision) ON trainwatch.verdicts_current TO trainwatch_reader_main;

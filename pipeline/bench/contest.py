@@ -1,4 +1,7 @@
-"""Consumers of one load, in turns: each round runs all of them, in an order that moves on from round to round."""
+"""Consumers of one load, in turns: each round runs all of them, in an order that moves on from round to round.
+
+Before the first round all run once uncounted: files that the servers have not read yet would make whoever comes first the slower one.
+"""
 
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -24,15 +27,20 @@ def present(peers: Sequence[str], site: Site) -> tuple[list[str], list[str]]:
     return [peer for peer in peers if peer not in missing], missing
 
 
-def rounds_of(peers: Sequence[str], rounds: int, run: Callable[[str], Measured], site: Site) -> list[list[Measured]]:
+def rounds_of(
+    peers: Sequence[str], rounds: int, run: Callable[[str], Measured], say: Callable[[str], None], *, warm_up: bool
+) -> list[list[Measured]]:
     """All rounds; within a round the results are in the order of `peers`."""
     found: list[list[Measured]] = []
+    for peer in peers if warm_up else ():
+        run(peer)
+        say(f"warm-up: {peer}")
     for number in range(rounds):
         first = number % len(peers)
         results: dict[str, Measured] = {}
         for peer in [*peers[first:], *peers[:first]]:
             measured = results[peer] = run(peer)
-            site.say(
+            say(
                 f"round {number + 1}: {peer:<10} {measured.per_cpu_second:>10,.0f} events per CPU s, {measured.cpu_seconds:6.2f} CPU s, "
                 f"{measured.seconds:6.1f} s, {measured.peak_mib:5.0f} MiB, {measured.correct:.2%} correct"
             )

@@ -35,14 +35,14 @@ def run(site: Site, kind: str, records: int, rounds: int, *, seed: int = 1, peer
     expected = {}
     for size, content in contents.items():
         site.preload(list(topics[size].values()), content.records)
-        expected[size] = _expected(content, topics[size], site)
+        expected[size] = reference(content, topics[size], site)
     site.say(f"full-{kind}: {records:,} records in {PARTITIONS} partitions, {few:,} for stock")
 
     def one(peer: str) -> Measured:
         size = few if peer == "stock" else records
         return _one(site, peer, topics[size], contents[size], size, expected[size])
 
-    rounds_ = rounds_of(running, rounds, one, site)
+    rounds_ = rounds_of(running, rounds, one, site.say, warm_up=site.warms_up)
     site.remove(f"{site.name}.{kind}")
     found = lines(rounds_)
     bytes_ = sum(len(record.value or b"") for record in load.records) // max(len(load.records), 1)
@@ -71,7 +71,7 @@ def inputs(topics: dict[str, str]) -> dict[str, tuple[str, ...]]:
     }
 
 
-def _expected(load: mix.Mix, topics: dict[str, str], site: Site) -> dict[str, Any]:
+def reference(load: mix.Mix, topics: dict[str, str], site: Site) -> dict[str, Any]:
     """What the step makes of the records, in memory, partition by partition."""
     settings = site.settings_of_run(load.settings, inputs(topics))
     nothing_passed = Watermarks({}, {}, settings.time.coverage_bucket_seconds * 1000)

@@ -29,7 +29,7 @@ def run(site: Site, records: int, rounds: int, *, seed: int = 1, peers: tuple[st
         size = few if peer == "stock" else records
         return _one(site, peer, topics[size], size, references[size])
 
-    rounds_ = rounds_of(running, rounds, one, site)
+    rounds_ = rounds_of(running, rounds, one, site.say, warm_up=site.warms_up)
     site.remove(f"{site.name}.bare")
     found = lines(rounds_)
     report = JobReport(

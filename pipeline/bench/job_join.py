@@ -63,7 +63,7 @@ def _contest(
             return _one(site, job, peer, [f"{name}.few"], small)
         return _one(site, job, peer, both if peer == "quix" else [name], load)
 
-    rounds_ = rounds_of(running, rounds, one, site)
+    rounds_ = rounds_of(running, rounds, one, site.say, warm_up=site.warms_up)
     site.remove(name)
     title = {"join": "Interval join", "hosts": "Hosts stage"}[job]
     return JobReport(

@@ -4,6 +4,8 @@ visible     records of the mix are produced at a steady rate; a query asks every
             below it is visible then.  Latency runs from the moment before it is handed to the producer.
 finding     all records up to the one that completes a finding are read and settled; then that one is sent, and the clock runs until the
             finding is on its topic and in ClickHouse.  The same topology in memory tells which record that is.
+peers       bare JSON records at the same rate, for ours, aiokafka by hand and stock Faust, all with a flush of a second: what of the first
+            figure is the interval, and what is the whole path.
 
 Not measured: the shipper in front of the producer.
 """
@@ -18,12 +20,13 @@ from typing import Any
 
 from aiokafka import AIOKafkaProducer
 
-from pipeline.bench import mix
+from pipeline.bench import bare, mix
+from pipeline.bench.bare_peers import BLOCK_SECONDS
 from pipeline.bench.contest import task_of
 from pipeline.bench.job_full import inputs, topics_of
-from pipeline.bench.ours import topology_of
-from pipeline.bench.report import OURS, JobReport, Requirement
-from pipeline.bench.running import started
+from pipeline.bench.ours import bare_topology, topology_of
+from pipeline.bench.report import OURS, Delay, JobReport, Requirement
+from pipeline.bench.running import Running, started
 from pipeline.bench.site import PARTITIONS, Site
 from pipeline.errors import FatalError, require
 from pipeline.model.outcome import Record
@@ -32,6 +35,7 @@ from pipeline.runtime.local import LocalRuntime
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import Database
 
+PEERS = (OURS, "aiokafka", "stock")
 RATE = 5000
 SLICE_SECONDS = 0.01
 LOOK_SECONDS = 0.03  # a look costs the server some milliseconds, and what is measured needs them
@@ -43,26 +47,41 @@ BATCH_BYTES_MAX = 900_000
 
 
 def run(
-    site: Site, seconds: float, *, seed: int = 1, rate: int = RATE, intervals: Sequence[float] = (1.0, 0.2), findings: int = 5
+    site: Site,
+    seconds: float,
+    *,
+    seed: int = 1,
+    rate: int = RATE,
+    intervals: Sequence[float] = (1.0, 0.2),
+    findings: int = 5,
+    peers: Sequence[str] = PEERS,
 ) -> JobReport:
-    """Both measurements, for each flush interval."""
+    """All measurements, the first for each flush interval; without other peers than ours not the last."""
     figures: dict[str, float] = {}
     load = mix.build(seed, int(rate * (seconds + WARM_UP_SECONDS)), PARTITIONS)
     for interval in intervals:
-        found = sorted(_visible(site, load, interval, rate))
-        for name, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0)):
-            figures[f"visible, {interval:g} s flush, {name}, s"] = found[min(int(len(found) * share), len(found) - 1)]
-        site.say(
-            f"latency: {interval:g} s flush: " + ", ".join(f"{value:.2f}" for value in list(figures.values())[-3:]) + " s p50, p99, max"
-        )
+        found = Delay.of(OURS, _visible(site, load, interval, rate))
+        for name, value in (("p50", found.p50_seconds), ("p99", found.p99_seconds), ("max", found.largest_seconds)):
+            figures[f"visible, {interval:g} s flush, {name}, s"] = value
+        _tell(site, found, f"{interval:g} s flush")
+    delays = [_bare(site, peer, seconds, seed, rate) for peer in peers] if len(peers) > 1 else []
     waits = _findings(site, seed, findings) if findings else []
     if waits:
         figures["provisional finding behind its last fact, 1 s flush, on its topic, max, s"] = max(topic for topic, _ in waits)
         figures["provisional finding behind its last fact, 1 s flush, in ClickHouse, max, s"] = max(stored for _, stored in waits)
     report = JobReport(
-        job="latency", title="Latency", load=f"{rate:,} records/s of the mix for {seconds:g} s; {len(waits)} findings", figures=figures
+        job="latency",
+        title="Latency",
+        load=f"{rate:,} records/s of the mix for {seconds:g} s; {len(waits)} findings",
+        figures=figures,
+        delays=delays,
     )
     return report.judged(_demand(figures))
+
+
+def _tell(site: Site, delay: Delay, what: str) -> None:
+    figures = f"{delay.p50_seconds:.2f}, {delay.p99_seconds:.2f}, {delay.largest_seconds:.2f}"
+    site.say(f"latency: {delay.peer}, {what}: {figures} s p50, p99, max")
 
 
 def _demand(figures: dict[str, float]) -> list[Requirement]:
@@ -88,20 +107,44 @@ def _visible(site: Site, load: mix.Mix, interval: float, rate: int) -> list[floa
     site.prepare(settings, topology_of(settings))
     with _worker(site, settings, topics) as running, Database(settings.clickhouse) as database:
         running.await_ready()
-        watch = Watch(database, content.records)
-        sent = watch.sent
-        producer = threading.Thread(target=lambda: asyncio.run(_produce(site, content.records, rate, sent)))
-        producer.start()
-        deadline = time.monotonic() + len(content.records) / rate + PATIENCE_SECONDS
-        while not watch.complete():
-            watch.look()
-            running.check()
-            if time.monotonic() > deadline:
-                raise FatalError(f"{watch.missing()} records are not visible in time:\n{running.log()[-2000:]}")
-            time.sleep(LOOK_SECONDS)
-        producer.join()
+        found = _watched(site, running, Watch(database, content.records), content.records, rate)
     site.remove(settings.kafka.group)
     site.remove(name)
+    return found
+
+
+def _bare(site: Site, peer: str, seconds: float, seed: int, rate: int) -> Delay:
+    """The same of one consumer of bare records."""
+    topic = f"{site.name}.latency.bare"
+    records = [*bare.records(seed, int(rate * (seconds + WARM_UP_SECONDS)), topic, PARTITIONS)]
+    site.create([topic])
+    settings = site.settings_of_run({}, {"access_topics": (topic,)}, checkpoint={"interval_seconds": BLOCK_SECONDS})
+    site.prepare(settings, bare_topology(settings) if peer == OURS else None)
+    folder = Path(tempfile.mkdtemp(dir=site.folder))
+    with Database(settings.clickhouse) as database:
+        database.command(bare.CREATE.replace("{db}", settings.clickhouse.database))
+        with started(task_of("ingest", peer, settings, [topic]), folder) as running:
+            running.await_ready()
+            delay = Delay.of(peer, _watched(site, running, BareWatch(database, records), records, rate))
+    site.remove(settings.kafka.group)
+    site.remove(topic)
+    _tell(site, delay, f"bare records, {BLOCK_SECONDS:g} s flush")
+    return delay
+
+
+def _watched(site: Site, running: Running, watch: "Watch", records: Sequence[Record], rate: int) -> list[float]:
+    """Produce at a steady rate, and look until all is visible; seconds of each record behind the warm-up."""
+    sent = watch.sent
+    producer = threading.Thread(target=lambda: asyncio.run(_produce(site, records, rate, sent)))
+    producer.start()
+    deadline = time.monotonic() + len(records) / rate + PATIENCE_SECONDS
+    while not watch.complete():
+        watch.look()
+        running.check()
+        if time.monotonic() > deadline:
+            raise FatalError(f"{watch.missing()} records are not visible in time:\n{running.log()[-2000:]}")
+        time.sleep(LOOK_SECONDS)
+    producer.join()
     return watch.latencies(int(rate * WARM_UP_SECONDS))
 
 
@@ -137,6 +180,7 @@ class Watch:
         for number, record in enumerate(records):
             self._order.setdefault((record.topic, record.partition), []).append(number)
         self._reached = dict.fromkeys(self._order, 0)
+        self._topic = records[0].topic
         self._seen = [0.0] * len(records)
         self.sent: list[float] = []
 
@@ -145,17 +189,18 @@ class Watch:
         found = self._database.query("SELECT _topic, _partition, max(_offset) FROM {db}.events GROUP BY 1, 2")
         now = time.monotonic()
         for topic, partition, offset in found:
-            order = self._order[topic, partition]
-            reached = self._reached[topic, partition]
-            for number in order[reached : offset + 1]:
-                self._seen[number] = now
-            self._reached[topic, partition] = max(reached, offset + 1)
+            self._note(topic, partition, offset + 1, now)
         if len(self.sent) == len(self._seen):  # a tail that only holds rejected records has no row
             for topic, partition, end in self._database.query("SELECT topic, partition, max(hi) FROM {db}.sink_ranges GROUP BY 1, 2"):
                 if (topic, partition) in self._order and end == len(self._order[topic, partition]):
-                    for number in self._order[topic, partition][self._reached[topic, partition] :]:
-                        self._seen[number] = now
-                    self._reached[topic, partition] = end
+                    self._note(topic, partition, end, now)
+
+    def _note(self, topic: str, partition: int, end: int, now: float) -> None:
+        """All offsets below `end` are visible."""
+        reached = self._reached[topic, partition]
+        for number in self._order[topic, partition][reached:end]:
+            self._seen[number] = now
+        self._reached[topic, partition] = max(reached, end)
 
     def complete(self) -> bool:
         return self.missing() == 0
@@ -166,6 +211,18 @@ class Watch:
     def latencies(self, warm: int) -> list[float]:
         """Of the records behind the first `warm`."""
         return [seen - sent for seen, sent in zip(self._seen[warm:], self.sent[warm:], strict=True)]
+
+
+class BareWatch(Watch):
+    """The same of bare records, of whose places peers note nothing: their times are their numbers."""
+
+    def look(self) -> None:
+        """One query."""
+        number = f"toUnixTimestamp64Milli(time_ms) - {bare.BASE_MS}"
+        found = self._database.query(f"SELECT ({number}) % {PARTITIONS}, max({number}) FROM {{db}}.{bare.TABLE} GROUP BY 1")  # noqa: S608  our own table
+        now = time.monotonic()
+        for partition, last in found:
+            self._note(self._topic, partition, last // PARTITIONS + 1, now)
 
 
 # --- findings

@@ -49,7 +49,7 @@ def run(site: Site, records: int, rounds: int, *, seed: int = 1, peers: tuple[st
         size = few if peer == "stock" else records
         return _one(site, peer, topics[size], loads[size], size, expected[size])
 
-    rounds_ = rounds_of(running, rounds, one, site)
+    rounds_ = rounds_of(running, rounds, one, site.say, warm_up=site.warms_up)
     site.remove(f"{site.name}.mix")
     found = lines(rounds_)
     report = JobReport(job="mix", title="Whole path", load=f"{records:,} records: {shares}", lines=found, rounds=rounds_, left_out=left_out)

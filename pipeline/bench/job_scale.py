@@ -54,6 +54,9 @@ def run(site: Site, records: int, workers: int, rounds: int, *, seed: int = 1) -
         expected[kind] = expected_of(site, content, topics[kind])
     plans = {"alone": ("mix", 1), "together": ("mix", workers), "hot": ("hot", 1)}
     found: dict[str, list[Cost]] = {name: [] for name in plans}
+    if site.warms_up:
+        _one(site, 1, topics["mix"], loads["mix"], expected["mix"])
+        site.say("warm-up: one worker")
     for number in range(rounds):
         for name, (kind, count) in plans.items():
             cost = _one(site, count, topics[kind], loads[kind], expected[kind])

@@ -34,6 +34,7 @@ from pipeline.topology import Stage, Topology, build_topology
 BATCH_RECORDS = 1000  # of one partition: what a worker folds in one go
 CHECKPOINT_RECORDS = 50_000  # about what a worker reads between two checkpoints
 PROFILE_LINES = 45
+WARM_UP_RECORDS = 5000
 
 
 class StageTime(msgspec.Struct):
@@ -91,6 +92,7 @@ def measure(size: int, seed: int, *, say: Callable[[str], None], profile: str = 
     def note(name: str, inputs: int, seconds: float) -> None:
         stages.append(StageTime(name, inputs, seconds, 1e6 * seconds / max(inputs, 1), 1e6 * seconds / len(mix.records)))
 
+    _whole(settings, Mix(mix.records[:WARM_UP_RECORDS], mix.settings), profiled=False)
     with _profiled(profile == "ingest"):
         rows, seconds = _ingest_alone(settings, mix.records)
     note("ingest alone", len(mix.records), seconds)

@@ -71,6 +71,22 @@ class Line(msgspec.Struct, frozen=True):
         return f"{self.peer}{few}"
 
 
+class Delay(msgspec.Struct, frozen=True):
+    """How long one consumer keeps a record from being seen."""
+
+    peer: str
+    p50_seconds: float
+    p99_seconds: float
+    largest_seconds: float
+
+    @classmethod
+    def of(cls, peer: str, seconds: Sequence[float]) -> "Delay":
+        """Of all records."""
+        found = sorted(seconds)
+        p50, p99 = (found[min(int(len(found) * share), len(found) - 1)] for share in (0.5, 0.99))
+        return cls(peer, p50, p99, found[-1])
+
+
 class JobReport(msgspec.Struct, frozen=True, kw_only=True):
     """One job."""
 
@@ -79,6 +95,7 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
     load: str
     lines: list[Line] = []
     rounds: list[list[Measured]] = []
+    delays: list[Delay] = []  # of the same load, ours first
     figures: dict[str, float] = {}  # latencies and others that are no rate
     details: dict[str, dict[str, float]] = {}  # figures by name, too many for a table
     requirements: list[Requirement] = []
@@ -146,6 +163,11 @@ def tables(report: JobReport) -> list[Table]:
                 f"{line.events_per_second:,.0f}",
             )
             table.add_row(line.name, *cells, f"{line.peak_mib:.0f}", f"{line.correct:.2%}", ratio)
+        found.append(table)
+    if report.delays:
+        table = _table("the same of peers: bare JSON records, 1 s flush", ("consumer", "p50 s", "p99 s", "max s"))
+        for delay in report.delays:
+            table.add_row(delay.peer, f"{delay.p50_seconds:.2f}", f"{delay.p99_seconds:.2f}", f"{delay.largest_seconds:.2f}")
         found.append(table)
     if report.figures:
         table = _table(report.title if not report.lines else "figures", ("figure", "value"))

@@ -8,7 +8,6 @@ is made is removed at the end.
 """
 
 import os
-import signal
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -40,8 +39,8 @@ APPEARS_SECONDS = 15.0
 class Site:
     """An open site.  Use `open_site`."""
 
-    def __init__(self, settings: Settings, say: Say, folder: Path) -> None:
-        self.settings, self.say, self.folder = settings, say, folder
+    def __init__(self, settings: Settings, say: Say, folder: Path, *, warms_up: bool = True) -> None:
+        self.settings, self.say, self.folder, self.warms_up = settings, say, folder, warms_up
         self.name = f"bench{os.getpid()}x{time.time_ns() // 1_000_000 % 10**9}"
         self._runs = 0
         servers_ = settings.kafka.bootstrap_servers.split(",")
@@ -159,23 +158,9 @@ def _quietly(_: str) -> None:
 
 
 @contextmanager
-def _orderly_end() -> Iterator[None]:
-    """SIGTERM ends the bench like Ctrl-C: processes, servers and folders go first."""
-
-    def end(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def open_site(settings: Settings, say: Say) -> Iterator[Site]:
+def open_site(settings: Settings, say: Say, *, warms_up: bool = True) -> Iterator[Site]:
     """A site on the servers of the settings, on the embedded ones that run, or on a pair of its own."""
-    with _orderly_end(), tempfile.TemporaryDirectory(prefix="trainwatch-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="trainwatch-bench-") as folder:
         own = None
         try:
             connected = servers.connected(settings)
@@ -187,7 +172,7 @@ def open_site(settings: Settings, say: Say) -> Iterator[Site]:
             if own is not None:
                 servers.up(own, say=say)
                 connected = servers.connected(own)
-            site = Site(connected, say, Path(folder))
+            site = Site(connected, say, Path(folder), warms_up=warms_up)
             try:
                 yield site
             finally:

@@ -10,7 +10,11 @@ errors of `pipeline/errors.py`; they are printed here, and only here, as the mes
 Exit codes: 0 done; 1 a TrainwatchError; 2 wrong usage or wrong settings; others as the command documents.
 """
 
-from collections.abc import Mapping
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from errno import EDQUOT, ENOSPC
 from functools import cached_property
 from importlib import import_module
@@ -59,6 +63,9 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+ENDING = (signal.SIGTERM, signal.SIGHUP)
+
+
 class Options:
     """What stands before the word: where the settings are.  Handed to commands by `@click.pass_obj`."""
 
@@ -103,7 +110,8 @@ class Commands(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            with unwinding():
+                return super().invoke(ctx)
         except TrainwatchError as error:
             complain(error)
             ctx.exit(2 if isinstance(error, ConfigError) else 1)
@@ -113,6 +121,37 @@ class Commands(click.Group):
             raise click.ClickException(f"cannot write {error.filename or 'what was asked for'}: {error.strerror}") from error
         except UnicodeEncodeError as error:  # bytes of the command line stand as lone surrogates in its words
             raise click.UsageError(f"a word of the command is no UTF-8: {error.object[error.start : error.end]!r}") from error
+
+
+class _Ended(BaseException):
+    """A signal asks the process to end."""
+
+
+@contextmanager
+def unwinding() -> Iterator[None]:
+    """SIGTERM and SIGHUP within unwind as Ctrl-C does, so that servers a command started for itself end with it.
+
+    The process still dies of the signal, as its parent expects.  Services handle signals themselves while they run.
+    """
+    received = []
+
+    def end(number: int, _frame: object) -> None:
+        received.append(number)
+        raise _Ended
+
+    may = threading.current_thread() is threading.main_thread()
+    numbers = [number for number in ENDING if may and signal.getsignal(number) is signal.SIG_DFL]  # SIGHUP is ignored under nohup
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    except _Ended:
+        sys.stdout.flush()
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def complain(error: TrainwatchError) -> None:

@@ -7,6 +7,7 @@ Exit 0: measured, and every required ratio is reached; 1: something failed, or a
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,10 +26,39 @@ if TYPE_CHECKING:
 
 TOO_SLOW = 3
 
-_rounds = click.option("--rounds", type=click.IntRange(1, 25), default=3, show_default=True, help="Interleaved rounds; medians are told.")
+ROUNDS_MIN = 3  # fewer have no median that says anything
+_WARMS_UP = "trainwatch.bench.warms_up"
+
 _seed = click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same load.")
 _json = click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 _peers = click.option("--peers", default="", help="Comma separated; default: all that are installed.")
+
+
+def _rounds(command: Callable[..., None]) -> Callable[..., None]:
+    """Rounds, and one before them that does not count."""
+    rounds = click.option(
+        "--rounds", type=click.IntRange(1, 25), default=3, show_default=True, callback=_few, help="Interleaved rounds; medians are told."
+    )
+    warm_up = click.option(
+        "--warm-up/--no-warm-up",
+        default=True,
+        expose_value=False,
+        callback=_warm_up,
+        help="Run all once before, uncounted.  [default: yes]",
+    )
+    return rounds(warm_up(command))
+
+
+def _few(_ctx: click.Context, _option: click.Parameter, rounds: int) -> int:
+    if rounds < ROUNDS_MIN:
+        say(
+            f"medians of {rounds} round{'s' if rounds > 1 else ''} say little: one slow moment of the machine is the result; take 3 or more"
+        )
+    return rounds
+
+
+def _warm_up(ctx: click.Context, _option: click.Parameter, warms_up: bool) -> None:
+    ctx.meta[_WARMS_UP] = warms_up
 
 
 def _records(default: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -172,18 +202,34 @@ def join(ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str
     _run(ctx, [lambda site: job_join.run(site, records, rounds, seed=seed, disordered=disordered, peers=names)], as_json=as_json)
 
 
+@bench.command(epilog=examples("bench seal --rounds 7"))
+@_records(200_000)
+@_rounds
+@_seed
+@_json
+@click.pass_context
+def seal(ctx: click.Context, /, records: int, rounds: int, seed: int, as_json: bool) -> None:
+    """Ingest with evidence sealed against the same without: 5 % at most."""
+    from pipeline.bench import job_seal  # noqa: PLC0415  keeps --help quick
+
+    jobs = [partial(job_seal.run, kind=kind, records=records, rounds=rounds, seed=seed) for kind in ("json", "auditd")]
+    _run(ctx, jobs, as_json=as_json)
+
+
 @bench.command(epilog=examples("bench latency --rate 2000 --seconds 30"))
 @click.option("--seconds", type=Number(min=1), default=20.0, show_default=True, help="Time of steady producing.")
 @click.option("--rate", type=click.IntRange(min=100), default=5000, show_default=True, help="Records per second.")
 @click.option("--findings", type=click.IntRange(min=0), default=3, show_default=True, help="Findings whose delay is measured.")
 @_seed
+@_peers
 @_json
 @click.pass_context
-def latency(ctx: click.Context, /, seconds: float, rate: int, findings: int, seed: int, as_json: bool) -> None:
-    """From the producer to visible in ClickHouse, and from the last fact to the provisional finding."""
+def latency(ctx: click.Context, /, seconds: float, rate: int, findings: int, seed: int, peers: str, as_json: bool) -> None:
+    """From the producer to visible in ClickHouse, ours and peers; and from the last fact to the provisional finding."""
     from pipeline.bench import job_latency  # noqa: PLC0415  keeps --help quick
 
-    _run(ctx, [lambda site: job_latency.run(site, seconds, seed=seed, rate=rate, findings=findings)], as_json=as_json)
+    names = _chosen(peers, job_latency.PEERS)
+    _run(ctx, [lambda site: job_latency.run(site, seconds, seed=seed, rate=rate, findings=findings, peers=names)], as_json=as_json)
 
 
 @bench.command(epilog=examples("bench scale --workers 2"))
@@ -306,7 +352,7 @@ def _chosen(peers: str, known: Sequence[str]) -> tuple[str, ...]:
 def _run(ctx: click.Context, jobs: "Sequence[Callable[[Site], JobReport]]", *, as_json: bool) -> None:
     from pipeline.bench.site import open_site  # noqa: PLC0415  keeps --help quick
 
-    with open_site(ctx.ensure_object(Options).settings, say) as site:
+    with open_site(ctx.ensure_object(Options).settings, say, warms_up=ctx.meta.get(_WARMS_UP, True)) as site:
         reports = [job(site) for job in jobs]
     _tell(ctx, reports, as_json=as_json)
 

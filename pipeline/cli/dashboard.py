@@ -14,16 +14,21 @@ import orjson
 
 from pipeline.cli import Options, examples, say
 from pipeline.cli.console import build_table, invocation, moment, safe, stdout
+from pipeline.cli.looking import on_record
 from pipeline.cli.output import write_file
 from pipeline.cli.times import now_ms
 
 if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
     from pipeline.dashboard.definition import Dashboard
     from pipeline.dashboard.period import Period
     from pipeline.dashboard.query import Reader
 
 PANELS_FAILED = 3
 SERVER = "clickhouse"
+FINDING = "finding"
+SUBJECTS = (FINDING, "job", "entity")  # variables that a page is about, also when nobody chose
 
 
 @click.command(epilog=examples("dashboard overview --open", "dashboard job --var job=48344 --from -2d --out job.html"))
@@ -48,7 +53,7 @@ def dashboard(
 ) -> None:
     """Show a Grafana dashboard as one HTML page, without Grafana.
 
-    Without NAME: list the dashboards. A finding's id may be cut to its beginning.
+    Without NAME: list the dashboards. A finding's id may be cut to its beginning. Each page is a row of the custody log.
 
     Exit 0: written; 1: nothing is known of what --var names; 3: written, and a panel's query failed.
     """
@@ -73,12 +78,13 @@ def dashboard(
             shown = query.span(choices, shown, reader)
         answered = list(query.answers(board, choices, shown, reader))
         marked = query.moments(board, choices, shown, reader)
-    named = ", ".join(f"{name}={', '.join(values)}" for name, values in given.items() if name != render.CLUSTER)
-    if named and query.says_nothing(answer for _, answer in answered) and not any(answer.error for _, answer in answered):
-        period = " to ".join(f"{moment(each)}" for each in (shown.from_ms, shown.to_ms))
-        raise click.ClickException(
-            f"nothing is known of {safe(named)}, {period}. No page was written; --from and --to choose another time."
-        )
+        named = ", ".join(f"{name}={', '.join(values)}" for name, values in given.items() if name != render.CLUSTER)
+        if named and query.says_nothing(answer for _, answer in answered) and not any(answer.error for _, answer in answered):
+            period = " to ".join(f"{moment(each)}" for each in (shown.from_ms, shown.to_ms))
+            raise click.ClickException(
+                f"nothing is known of {safe(named)}, {period}. No page was written; --from and --to choose another time."
+            )
+        on_record(database, f"dashboard {name}", [_subject(choices.values, given)])
     path_of_settings = chosen(options.path)
     command = invocation() if path_of_settings is None else f"{invocation()} --settings {shlex.quote(str(path_of_settings))}"
     text = render.page(board, answered, choices, shown, command, marked)
@@ -114,6 +120,12 @@ def _list(known: "dict[str, Dashboard]", *, as_json: bool) -> None:
     for each in known.values():
         table.add_row(each.name, each.description, ", ".join(item.name for item in each.variables), str(len(each.panels)))
     stdout().print(table)
+
+
+def _subject(chosen: "Mapping[str, Sequence[str]]", given: "Collection[str]") -> str:
+    """Of a page, as the custody log names it: a finding by its id, like the commands that show one; else `job 48344`, or all."""
+    shown = [(name, value) for name, values in chosen.items() if name in SUBJECTS or name in given for value in values if value]
+    return ", ".join(value if name == FINDING else f"{name} {value}" for name, value in shown) or "all"
 
 
 def _given(variables: tuple[str, ...]) -> dict[str, list[str]]:

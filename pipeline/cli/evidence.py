@@ -24,6 +24,7 @@ from pipeline.evidence import verify as checker
 from pipeline.evidence.bundle import Case, Exhibit, build, leaf_of, write
 from pipeline.evidence.chain import entry_of, identities_digest
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key, rotate_key
+from pipeline.model.instants import DAY_MS
 from pipeline.sink import evidence as store
 from pipeline.sink.evidence import Custody, Found, Place
 
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pipeline.settings import Settings
     from pipeline.sink.clickhouse import Database
 
+CLOSED_DAYS = 30  # in which somebody who was named, or his lawyer, may ask for what an incident rested on
 REPORT_FILES = {".html": "report.html", ".json": "incident.json", ".pdf": "report.pdf"}
 
 
@@ -198,6 +200,7 @@ def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bo
     Exit 0: held; 4: nothing is known of one of SUBJECTS, or several begin so, and the others are held.
     """
     named, unknown = frozenset(subjects), 0
+    # What was named is held until somebody lets go of it; the rest as long as it is open: `release --closed`.
     with clickhouse(options) as database:
         subjects = [*subjects, *(store.open_incidents(database) if every else ())]
         for asked in subjects:
@@ -207,7 +210,8 @@ def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bo
                 continue
             subject, found = known[0], _with_originals(options.settings, known[1], kafka=not no_kafka)
             originals = {_place(each): each.value for each in found.exhibits if each.value is not None and each.value_from != "events"}
-            store.note(database, Custody(now_ms(), account(), "held", subject, f"{len(found.exhibits)} records"))
+            how_long = "" if asked in named else store.WHILE_OPEN
+            store.note(database, Custody(now_ms(), account(), "held", subject, f"{len(found.exhibits)} records{how_long}"))
             count = store.hold(database, subject, found, originals)
             told = {"subject": subject, "records": count, "unavailable": len(found.unavailable)}
             text = f"{safe(subject)}: {count} records held, {len(found.unavailable)} events unavailable"
@@ -218,20 +222,36 @@ def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bo
     raise SystemExit(NOT_FOUND if unknown else 0)
 
 
-@evidence.command(epilog=examples("evidence release a378b78a07ce"))
-@click.argument("subject")
+@evidence.command(
+    epilog=examples('evidence release a378b78a07ce --reason "court case 12 is over"', "evidence release --closed           # daily")
+)
+@click.argument("subject", default="")
+@click.option("--closed", "every", is_flag=True, help="Holds of `hold --open` alone, of incidents that were closed long enough ago.")
+@click.option("--days", type=click.IntRange(min=0), default=CLOSED_DAYS, show_default=True, help="With --closed: how long ago.")
+@click.option("--reason", default="", help="Why; stands in the chain of custody.")
 @click.pass_obj
-def release(options: Options, subject: str) -> None:
+def release(options: Options, subject: str, *, every: bool, days: int, reason: str) -> None:
     """Let go of a hold: the copies are deleted, and retention counts again.
+
+    With --closed of all that were held because they were open, and were closed DAYS ago and more: until then somebody may answer. What was
+    held by name stays until it is released by name.
 
     Exit 0: released; 4: SUBJECT (its id, or how it begins) is not on hold.
     """
+    if bool(subject) == every:
+        raise click.UsageError("name a SUBJECT, or give --closed")
     with clickhouse(options) as database:
+        for known, why in store.over(database, now_ms() - days * DAY_MS) if every else ():
+            store.note(database, Custody(now_ms(), account(), "released", known, f"{why}{'; ' if reason else ''}{reason}"))
+            store.release(database, known)
+            click.echo(f"{safe(known)}: released, {safe(why)}")
+        if every:
+            return
         held = [each for each, _ in store.holds(database)]
         begun = [each for each in held if each.startswith(subject)] if len(subject) >= store.PREFIX_MIN else []
         chosen = [subject] if subject in held else begun
         subject = the_one(chosen, subject, f"{safe(subject)} is not on hold: `trainwatch evidence hold` lists what is")
-        store.note(database, Custody(now_ms(), account(), "released", subject))
+        store.note(database, Custody(now_ms(), account(), "released", subject, reason))
         store.release(database, subject)
 
 

@@ -4,9 +4,8 @@ What is printed came from logs, which attackers write: every cell goes through `
 """
 
 import shlex
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +16,16 @@ from rich.console import Console
 from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import SHORT, Row, clickhouse, detector_ids, evidence, finding_of, rows
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout
+from pipeline.cli.following import ROWS_MAX, Seen
+from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
 from pipeline.cli.times import Since
-from pipeline.errors import TransientError
 
 if TYPE_CHECKING:
     from pipeline.sink.clickhouse import Database
 
 ROWS = 50
-ROWS_MAX = 100_000
-POLL_SECONDS = 2.0
+NEWS = ("status", "alert", "actor", "label")
 LINE_MAX = 400
 SUMMARY_MAX = 120
 
@@ -106,30 +105,7 @@ def tell(ask: Callable[[int], list[Row]], limit: int, *, follow: bool, as_json: 
         if not as_json and len(found) == limit:
             say(f"the newest {limit}; --limit shows more")
         return
-    seen = Seen()
-    list(seen.news(found))
-    with suppress(KeyboardInterrupt):
-        while True:
-            time.sleep(POLL_SECONDS)
-            try:
-                _print(list(seen.news(ask(ROWS_MAX))), as_json=as_json, heading=False)
-            except TransientError as error:
-                say(f"{error}; asking again")
-
-
-class Seen:
-    """What was said of each finding; revisions that only add to its checklist are no news."""
-
-    def __init__(self) -> None:
-        self._said: dict[str, tuple[object, ...]] = {}
-
-    def news(self, rows: Iterable[Row]) -> Iterator[Row]:
-        """Those that are new, or say something else than before."""
-        for row in rows:
-            said = row["status"], row["alert"], row["actor"], row["label"]
-            if self._said.get(row["finding_id"]) != said:
-                self._said[row["finding_id"]] = said
-                yield row
+    follow_rows(lambda: ask(ROWS_MAX), partial(_print, as_json=as_json, heading=False), Seen("finding_id", NEWS), found)
 
 
 def _print(found: Sequence[Row], *, as_json: bool, heading: bool) -> None:

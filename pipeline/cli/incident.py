@@ -7,6 +7,7 @@ findings now, and the entries of all its ids are shown with it.
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import msgspec
 import orjson
 from rich.console import Console
 
-from pipeline.cli import Options, asking, examples, say
+from pipeline.cli import Options, asking, examples, following, say
 from pipeline.cli.asking import clickhouse
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.looking import on_record
@@ -40,6 +41,7 @@ TEXT_MAX = 20_000
 ID_MIN = 6  # digits of an id that are enough
 MERGES_MAX = 100
 LOSS_LINES_SHOWN = 40
+NEWS = ("severity", "status", "alert", "attempts", "named", "state", "assignee")
 
 LIST = """
 SELECT incident_id, cluster, title, severity, status, alert, findings, attempts, named, leader, first_time, last_time, aliases
@@ -67,25 +69,43 @@ def incident() -> None:
     """Findings of one cause, who may have done it, and what it touched."""
 
 
-@incident.command("list", epilog=examples("incident list --since 30d", "incident list --json | jq -r .incident_id"))
+@incident.command(
+    "list", epilog=examples("incident list --since 30d", "incident list --json | jq -r .incident_id", "incident list --follow")
+)
 @click.option("--since", type=Since(), default=0, help="Of which something happened since then: 30m, 2h, 7d, or a time with offset.")
 @click.option("--cluster", default="", help="Only this cluster; default all.")
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many.")
+@click.option("--follow", is_flag=True, help="Go on, and print each as it is opened, grows, or is taken up; ends with Ctrl-C.")
 @click.option("--json", "as_json_too", is_flag=True, help="One JSON object per incident, one a line.")
 @click.pass_obj
-def list_(options: Options, since: int, cluster: str, limit: int, *, as_json_too: bool) -> None:
+def list_(options: Options, since: int, cluster: str, limit: int, *, follow: bool, as_json_too: bool) -> None:
     """List incidents, alerts first, with their state and whom they are assigned to."""
     with clickhouse(options) as database:
-        rows = asking.rows(database, LIST, {"since": since, "cluster": cluster, "limit": limit})
-        entries = _journals(database, [name for row in rows for name in (row["incident_id"], *row["aliases"])])
-    for row in rows:
-        mine = tuple(entry for name in (row["incident_id"], *row.pop("aliases")) for entry in entries.get(name, ()))
-        row["state"], row["assignee"] = newest(mine, "status") or STATES[0], newest(mine, "assign")
-    if as_json_too:
+
+        def ask(limit: int) -> list[asking.Row]:
+            rows = asking.rows(database, LIST, {"since": since, "cluster": cluster, "limit": limit})
+            entries = _journals(database, [name for row in rows for name in (row["incident_id"], *row["aliases"])])
+            for row in rows:
+                mine = tuple(entry for name in (row["incident_id"], *row.pop("aliases")) for entry in entries.get(name, ()))
+                row["state"], row["assignee"] = newest(mine, "status") or STATES[0], newest(mine, "assign")
+            return rows
+
+        rows = ask(following.ROWS_MAX if follow else limit)
+        _list(rows[:limit], as_json=as_json_too, heading=True)
+        if follow:
+            seen = following.Seen("incident_id", NEWS)
+            following.follow(lambda: ask(following.ROWS_MAX), partial(_list, as_json=as_json_too, heading=False), seen, rows)
+
+
+def _list(rows: list[asking.Row], *, as_json: bool, heading: bool) -> None:
+    if as_json:
         for row in rows:
             click.echo(orjson.dumps(row, default=str).decode())
         return
-    table = build_table("Incidents", "id", "last", "severity", "what", "attempts", "leading", "state", "assigned to")
+    if not rows and not heading:
+        return
+    table = build_table("Incidents" if heading else "", "id", "last", "severity", "what", "attempts", "leading", "state", "assigned to")
+    table.show_header = heading
     for row in rows:
         shown = (row["incident_id"][:12], f"{row['last_time']:%Y-%m-%d %H:%M}Z", row["severity"], row["title"], row["attempts"])
         table.add_row(*map(safe, shown), safe(row["named"] or row["leader"]), safe(row["state"]), safe(row["assignee"] or "-"))

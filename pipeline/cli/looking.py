@@ -1,8 +1,7 @@
 """Whoever is shown evidence goes on record: rows of the custody log, written before anything is told.
 
 Commands that copy evidence do not go on without their row (cli/evidence.py).  These only show it, also with an account that may read and
-nothing else: then one line says that the look is not on record, and ClickHouse's query_log is what is left.  So it is for pages of
-`trainwatch dashboard`, which ask what Grafana asks.
+nothing else: then one line says that the look is not on record, and ClickHouse's query_log is what is left.  So it is for Grafana itself.
 """
 
 from collections.abc import Iterable

@@ -3,10 +3,12 @@
 The commands that people type write the same file as the running notifier, so they are run on its machine.
 """
 
+import logging
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +22,10 @@ from pipeline.cli.times import UNITS, Duration, Since, now_ms
 from pipeline.errors import BrokerUnavailable, ConfigError
 
 if TYPE_CHECKING:
+    from pipeline.runtime.health import HealthServer
+    from pipeline.runtime.notify import Notifier
     from pipeline.runtime.notify_book import Book, Standing
+    from pipeline.settings import NotifySettings
 
 FAILED = 3
 POLL_SECONDS = 1.0
@@ -45,7 +50,7 @@ EXAMPLES = examples(
 def notify(ctx: click.Context, *, once: bool) -> None:
     """Tell the webhooks under notify.targets of findings and incidents, as they come.
 
-    Run one notifier for a site: what it told stands in notify.state_file.
+    Run one notifier for a site: what it told stands in notify.state_file. It serves /healthz, /readyz and /metrics on notify.health_port.
 
     Exit 0: ended as asked; 1: the broker does not answer at the start, or with --once: without it, it is waited for later; 2: wrong
     settings; 3: with --once, something could not be told.
@@ -57,7 +62,14 @@ def notify(ctx: click.Context, *, once: bool) -> None:
 
     settings = with_broker(ctx.ensure_object(Options).settings)
     failed = 0
-    with Book(settings.notify.state_file) as book, Notifier(settings, book, say) as notifier, asked_to_end() as ended:
+    with (
+        Book(settings.notify.state_file) as book,
+        Notifier(settings, book, say) as notifier,
+        asked_to_end() as ended,
+        ExitStack() as served,
+    ):
+        if not once and (server := _serve(notifier, settings.notify)):
+            served.callback(server.close)
         say(f"notifying {', '.join(target.name for target in settings.notify.targets)}")
         quiet = 0
         while not ended():
@@ -75,6 +87,16 @@ def notify(ctx: click.Context, *, once: bool) -> None:
             if once and quiet > 2 and notifier.caught_up():
                 break
     ctx.exit(FAILED if once and failed else 0)
+
+
+def _serve(notifier: "Notifier", settings: "NotifySettings") -> "HealthServer | None":
+    from pipeline.runtime.health import serve  # noqa: PLC0415  keeps --help quick
+
+    log = logging.getLogger("trainwatch.notify")
+    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="%(message)s")
+    log.setLevel(logging.INFO)
+    metrics = notifier.metrics
+    return serve(metrics, metrics, settings.health_host, settings.health_port, log, "notify.health_port")
 
 
 @contextmanager

@@ -22,10 +22,12 @@ from pipeline.cli.times import DAYS_MAX, Number
 from pipeline.errors import FatalError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
     from pipeline.score.seed import SeedScore
-    from pipeline.score.table import IncidentTable, Rate, Table
+    from pipeline.score.table import ChecklistTable, IncidentTable, Rate, Table
     from pipeline.simulate.plan import Plan
 
 MISSED = 1
@@ -151,7 +153,7 @@ def reached(table: "Table") -> bool:
 def show(console: "Console", table: "Table") -> None:
     """Tables for people."""
     title = f"{len(table.seeds)} periods, {table.days:g} days together"
-    rows = build_table(title, "pattern", "acts", "recall", "also below the gate", "named", "precision", "false/M records", "delay, h", "")
+    rows = build_table(title, "pattern", "acts", "recall", "also below the gate", "named", "precision", "false/M at risk", "delay, h", "")
     for row in table.rows:
         rows.add_row(
             row.pattern,
@@ -160,14 +162,15 @@ def show(console: "Console", table: "Table") -> None:
             _rate(row.seen),
             _rate(row.named),
             _rate(row.precision),
-            f"{row.false_per_million_records:g}",
+            _per_million(row.false_at_risk),
             "" if row.median_delay_hours is None else f"{row.median_delay_hours:g}",
             "" if row.reached or not row.recall.n else f"below {row.bar:g}",
         )
     console.print(rows)
     console.print(
         f"false alerts on jobs: {table.false_on_jobs.k} of {table.false_on_jobs.n} attempts that failed or were cancelled, "
-        f"{table.false_per_week:g} a week; named wrongly: {table.named_wrongly}"
+        f"{table.false_per_week:g} a week; named wrongly: {table.named_wrongly}; "
+        f"of edits without leave that did no harm: {table.harmless_alerts}"
     )
     show_incidents(console, table.incidents)
     if table.fell_for:
@@ -175,11 +178,41 @@ def show(console: "Console", table: "Table") -> None:
         for kind, count in sorted(table.fell_for.items(), key=lambda each: (-each[1], each[0])):
             fell.add_row(safe(kind), str(count))
         console.print(fell)
+    show_look_alikes(console, table)
+    show_checklist(console, table.checklist)
     said = build_table("Why attempts ended, and what was said of them", "cause", "verdicts")
     for cause, counts in table.verdicts.items():
         most = sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:5]
         said.add_row(safe(cause), ", ".join(f"{safe(word)} {count}" for word, count in most))
     console.print(said)
+    way = table.transport
+    console.print(
+        f"transport: {way.records} records, {way.duplicates} of them twice; broken: {_counts(way.broken)}; held back: "
+        f"{_counts(way.held_back)}, {way.late} events late by more than grace; dead letters: {_counts(way.dead_letters)}"
+    )
+
+
+def show_look_alikes(console: "Console", table: "Table") -> None:
+    """Of how many harmless things that look like acts anything was said."""
+    rows = build_table(
+        "Harmless things that look like acts", "look-alike", "of", "simulated", "raised an alert", "anything, also below the gate"
+    )
+    for row in table.look_alikes:
+        rows.add_row(safe(row.kind), row.pattern, str(row.alerted.n), _rate(row.alerted), _rate(row.seen))
+    console.print(rows)
+
+
+def show_checklist(console: "Console", of: "ChecklistTable") -> None:
+    """What was acquitted, by what; and what could not be."""
+    rows = build_table("What explanations did", "", "of", "rate", "by")
+    rows.add_row("ended badly, harmed by nobody: acquitted", str(of.acquitted.n), _rate(of.acquitted), _counts(of.by))
+    rows.add_row("of these not", "", "", _counts(of.not_acquitted))
+    rows.add_row("harmed by an act, and acquitted all the same", "", "", _counts(of.harmed))
+    rows.add_row("findings below the gate: not excluded", "", "", _counts(of.open))
+    rows.add_row("findings taken back", "", "", _counts(of.taken_back))
+    if of.told.n:
+        rows.add_row("findings that say what was missing", str(of.told.n), _rate(of.told), "")
+    console.print(rows)
 
 
 def show_incidents(console: "Console", of: "IncidentTable") -> None:
@@ -208,6 +241,17 @@ def _below(rate: "Rate") -> str:
     from pipeline.score.table import INCIDENTS_MIN  # noqa: PLC0415  keeps --help quick
 
     return f"below {INCIDENTS_MIN:g}" if rate.value is not None and rate.value < INCIDENTS_MIN else ""
+
+
+def _counts(counts: "Mapping[str, int]") -> str:
+    return ", ".join(f"{safe(name)} {count}" for name, count in counts.items()) or "none"
+
+
+def _per_million(rate: "Rate") -> str:
+    if rate.value is None:
+        return ""
+    low, high = rate.interval[0] if rate.k else 0.0, rate.interval[1]  # of nothing the lower bound is rounding
+    return f"{rate.value * 1e6:.3g} ({low * 1e6:.2g}-{high * 1e6:.2g}) of {rate.n}"
 
 
 def _rate(rate: "Rate") -> str:

@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from pipeline.detect.cohort import known_part
 from pipeline.model.summary import Brief, JobSummary, brief_of, decode_in_cohort, encode_summary
 from pipeline.model.told import Emitted, Tombstone
 from pipeline.stream.cases import Cases
@@ -73,7 +74,7 @@ class Whole:
 
     def __init__(self, members_max: int) -> None:
         self._members_max = members_max
-        self._cohorts: dict[bytes, dict[str, JobSummary]] = {}  # the one judged last is the last
+        self._cohorts: dict[bytes, dict[str, tuple[JobSummary, bool]]] = {}  # the one judged last is the last; is some of it unproven?
 
     def __contains__(self, case: bytes) -> bool:
         return case in self._cohorts
@@ -83,16 +84,20 @@ class Whole:
         if case in self._cohorts:
             self._cohorts[case].pop(fact_id, None)
 
-    def of(self, case: bytes, index: CohortIndex, cases: Cases) -> Sequence[JobSummary]:
-        """All members of a cohort."""
+    def of(self, case: bytes, index: CohortIndex, cases: Cases) -> tuple[Sequence[JobSummary], bool]:
+        """All members of a cohort, and whether any tells what anybody may have sent."""
         known, facts = self._cohorts.pop(case, {}), cases.of(case)
-        read = ((fact_id, known.get(fact_id) or decode_in_cohort(facts[fact_id][1])) for fact_id in index.members)
-        members = self._cohorts[case] = {fact_id: each for fact_id, each in read if isinstance(each, JobSummary)}
+        members = self._cohorts[case] = {}
+        for fact_id in index.members:
+            if fact_id in known:
+                members[fact_id] = known[fact_id]
+            elif isinstance(member := decode_in_cohort(facts[fact_id][1]), JobSummary):
+                members[fact_id] = member, known_part(member) is not member
         held = sum(map(len, self._cohorts.values()))
         for other in list(self._cohorts)[:-1]:
             if held > self._members_max:
                 held -= len(self._cohorts.pop(other))
-        return list(members.values())
+        return [member for member, _ in members.values()], any(unproven for _, unproven in members.values())
 
 
 def kept(name: str, body: bytes) -> bytes:

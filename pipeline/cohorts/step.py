@@ -155,8 +155,8 @@ def _judge(state: CohortsState, key: bytes, now: Watermarks) -> Iterator[Publish
     index = state.index(key)
     if not index.exposed and not index.emitted:
         return
-    members = state.whole.of(key, index, state.cases)
-    cohort = Cohort(state.site, *case_name(key), members)
+    members, unproven = state.whole.of(key, index, state.cases)
+    cohort = Cohort(state.site, *case_name(key), members, unproven=unproven)
     judged = [finding for detector in registry("cohort") for finding in detector.judge(cohort, now)]
     kept_from = now.floor(case_name(key)[0]) - state.keep_ms(key)
     judged += _standing(index, {finding.id for finding in judged}, kept_from, members)

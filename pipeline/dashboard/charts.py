@@ -156,8 +156,8 @@ class State:
     color: str
 
 
-def state_timeline(lanes: Mapping[str, Sequence[State]], period: Period, box: Box) -> str:
-    """A row per lane; a state lasts until the next one; an empty text is no state."""
+def state_timeline(lanes: Mapping[str, Sequence[State]], period: Period, box: Box, moments: Sequence[Moment] = ()) -> str:
+    """A row per lane; a state lasts until the next one; an empty text is no state.  Moments are marked across all lanes."""
     wide = Box(box.width, box.height, left=_label_room(lanes, box))
     row = wide.inner_height / max(len(lanes), 1)
     parts = _time_axis(period, wide)
@@ -172,7 +172,7 @@ def state_timeline(lanes: Mapping[str, Sequence[State]], period: Period, box: Bo
             parts.append(_rect(left, top, width, row * 0.8, each.color, f"{_clock(each.time_ms)} {lane}: {each.text}", 0.85))
             if width > len(each.text) * CHAR_WIDTH + 8:
                 parts.append(f'<text x="{left + 4:.1f}" y="{top + row * 0.4 + 4:.1f}" class="in">{escaped(each.text)}</text>')
-    return wide.wrap(parts)
+    return wide.wrap([*parts, *_marks(moments, period, wide)])
 
 
 # --- by category ----------------------------------------------------------------------------------------------------------------------

@@ -125,7 +125,7 @@ def _body(panel: Panel, answer: Answer, place: Place) -> str:
     box = Box(panel.width * COLUMN_PX - 22, panel.height * ROW_PX - 8 - HEAD_PX - LEGEND_PX)
     if panel.kind == "state-timeline":
         lanes = _lanes(panel, answer)
-        return f'<div class="body">{charts.state_timeline(lanes, period, box)}</div>{_legend(_states(lanes))}'
+        return f'<div class="body">{charts.state_timeline(lanes, period, box, place.moments)}</div>{_legend(_states(lanes))}'
     if panel.kind == "barchart":
         names, series = _categories(panel, answer)
         options = panel.options

@@ -10,7 +10,8 @@ from collections.abc import Callable
 
 import msgspec
 
-from pipeline.detect.case import CLOCK_MS, SAVES_MAX, Case
+from pipeline.detect.case import CLOCK_MS, Case
+from pipeline.detect.lineage import SAVES_MAX
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import (
     Body,
@@ -309,7 +310,7 @@ def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation: 
     directory, actor = case.site.directory, suspicion.actor
     if actor is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who wrote")
-    known = {each.id: each for loaded in case.loaded() for each in (*loaded.writes, *loaded.removed)}
+    known = {each.id: each for loaded in case.loaded() for each in (*loaded.writes, loaded.overwritten, *loaded.removed) if each}
     for touched in sorted(known.values(), key=lambda each: each.id):
         body = touched.body
         if not isinstance(body, FileTouched) or body.path != path or body.file_uid is None:

@@ -66,10 +66,8 @@ def known_bytes(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
     name, loaded = "known_bytes", loaded_by(case, suspicion)
     if loaded is None or loaded.same is None:
         return Explanation(name, Checked.EXCLUDED, note="nobody loaded these bytes before the others")
-    if loaded.earlier:
-        return Explanation(
-            name, Checked.EXCLUDED, loaded.earlier[-1].id, "when these bytes came first, a foreign hand had written them, too"
-        )
+    if loaded.earlier is not None:
+        return Explanation(name, Checked.EXCLUDED, loaded.earlier.id, "when these bytes came first, a foreign hand had written them, too")
     return Explanation(name, Checked.NOT_CHECKED, loaded.same.id, f"job {loaded.same.job} says that it loaded the same bytes before")
 
 
@@ -135,7 +133,7 @@ def known_hook(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation
     if body.hook == "pth" and body.executes is False:
         return Explanation(name, Checked.NOT_CHECKED, loaded.event.id, "it names folders only; what they hold is not known")
     file = body.path.rpartition("/")[2]
-    if any(fnmatchcase(file, pattern) for pattern in windows.hook_names_known):
+    if any(fnmatchcase(file, pattern) for pattern in allowed(windows.hook_names_known, loaded.event.event_time)):
         return Explanation(name, Checked.NOT_CHECKED, loaded.event.id, f"{file} is the name of an ordinary hook; its bytes are not known")
     return Explanation(name, Checked.EXCLUDED, loaded.event.id, "neither bytes nor name are those of an ordinary hook")
 

@@ -11,13 +11,12 @@ from typing import TypeVar
 
 import msgspec
 
-from pipeline.detect import workload
+from pipeline.detect import lineage, workload
 from pipeline.formats.failures import Traceback, tracebacks, with_neighbours
 from pipeline.model.actor import actor_of
 from pipeline.model.events import (
     Body,
     CheckpointLoaded,
-    CheckpointSaved,
     ControllerJob,
     Event,
     FileTouched,
@@ -36,8 +35,8 @@ from pipeline.model.events import (
 from pipeline.model.finding import UNPROVEN, Evidence, subject_of
 from pipeline.model.identity import Directory, Identity
 from pipeline.model.instants import DAY_MS
-from pipeline.model.runs import REMOVED
-from pipeline.model.source import PER_HOST, Source
+from pipeline.model.runs import REMOVED, run_of
+from pipeline.model.source import OF_HOSTS, PER_HOST, Source
 from pipeline.model.told import ArtefactUse, Attempt, HostCoverage, NodeTouch, Touch
 from pipeline.model.workload import is_workload
 from pipeline.settings import DetectSettings
@@ -51,8 +50,6 @@ ENDED = frozenset({
 })  # fmt: skip
 
 
-SAVES_MAX = 8  # artefacts tell a load no more of them
-FOREIGN_WRITES_MAX = 8  # nor more writes of a module
 CLOCK_MS = 5_000  # schedulers state whole seconds
 ANSWER_MS = 60_000  # a busy controller may take this long from a request to its answer
 
@@ -85,6 +82,13 @@ class Site(msgspec.Struct, frozen=True):
         """Do the settings let this identity write there?"""
         return who is not None and who.id in self.root_of(path).writers
 
+    def is_foreign(self, event: Event, path: str) -> bool:
+        """Is it a write of this artefact by somebody whom the settings do not let write there?"""
+        if not isinstance(event.body, FileTouched):
+            return False
+        allowed = self.root_of(path).writers
+        return not allowed or not self.has_leave(actor_of(self.directory, event), path)
+
 
 class Cancel(msgspec.Struct, frozen=True, gc=False):
     """A record that says who cancelled an attempt, or asked for it."""
@@ -103,14 +107,13 @@ class Loaded(msgspec.Struct, frozen=True):
     sha256: str
     saves: tuple[Event, ...] = ()  # body: CheckpointSaved; of each job the last
     writes: tuple[Event, ...] = ()  # body: FileTouched; of modules and hooks by who may not write there, and the last if it is behind those
+    overwritten: Event | None = None  # the last write before the first of the saves, where who may not wrote nothing behind it
     other: Event | None = None  # the last load of other bytes of the same path, by whatever job
     untouched: Event | None = None  # where it lies behind the last write by who may not: the last load of other bytes before that
-    same: Event | None = (
-        None  # the first load of the same bytes, when it came before the other ones, or, without any, before the last write
-    )
-    earlier: tuple[Event, ...] = ()  # writes behind which `same` was loaded, by who may not
+    same: Event | None = None  # the first load of the same bytes, where these came back
+    earlier: Event | None = None  # the last write behind which `same` was loaded, by who may not
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
-    resumed: tuple[Event, ...] = ()  # where something was removed, the last load from the folder before; and the loads above
+    resumed: tuple[Event, ...] = ()  # the loads above, and where something was removed, the last from the folder behind it
     removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
 
     @property
@@ -217,6 +220,11 @@ class Case:
         return self.owner.id if self.owner else ""
 
     @property
+    def work_dir(self) -> str:
+        """Where the job ran, as its owner chose."""
+        return max((record.work_dir for _, record in self.records), default="")
+
+    @property
     def cancelled_by_uid(self) -> int | None:
         """Who cancelled, as sacct says it."""
         return next((record.cancelled_by_uid for _, record in self.records if record.cancelled_by_uid is not None), None)
@@ -291,53 +299,36 @@ class Case:
         return found
 
     def _with_history(self, load: Event, body: LoadBody, before: Sequence[Event]) -> Loaded:
-        """What was told while less was known may reach further back than it would by now."""
-        loads = [each for each in before if isinstance(each.body, (CheckpointLoaded, ModuleImported, HookFound))]
-        beside = [each for each in loads if getattr(each.body, "path", "") != body.path]
-        loads = [each for each in loads if each not in beside]
-        others = sorted(
-            (each for each in loads if bytes_of(each.body) != bytes_of(body)),
-            key=lambda each: (getattr(each.body, "sha256", "") != body.sha256, each.event_time, each.id),
-        )
-        other, untouched = others[-1] if others else None, None
-        alike = [each for each in loads if bytes_of(each.body) == bytes_of(body)]
-        same = alike[0] if alike else None
-        files = [each for each in before if isinstance(each.body, FileTouched)]
-        saves = [each for each in before if isinstance(each.body, CheckpointSaved)]
-        mine = _last_words(each for each in saves if getattr(each.body, "path", "") == body.path)
-        kept = 0 < len(mine) < SAVES_MAX and self.site.root_of(body.path).kind != "dataset"
-        written = mine[0].event_time if kept else 0  # what others wrote before is overwritten
-        writes = [each for each in files if getattr(each.body, "action", "") != REMOVED and each.event_time >= written]
-        leave = self.site.has_leave
-        foreign = [each for each in writes if not leave(actor_of(self.site.directory, each), body.path)]
-        changed = [each for each in foreign if _changes(each)]
-        if changed and other is not None and changed[-1].event_time < other.event_time:
-            untouched = next((each for each in reversed(others) if each.event_time < changed[-1].event_time), None)
-        if not isinstance(body, CheckpointLoaded):
-            untouched = untouched if untouched is None or not _made_before(alike, untouched, foreign) else None
-            other = other if other is None or not _made_before(alike, other, foreign) else None
-        if other is not None and same is not None and same.event_time >= other.event_time:
-            same = None
-        if not isinstance(body, CheckpointLoaded):
-            foreign = _newest(foreign)
-            last = [each for each in writes if _changes(each)][-1:]
-            last = [each for each in last if leave(actor_of(self.site.directory, each), body.path)]
-            since = untouched or other
-            writes = [each for each in (*foreign, *last) if since is None or each.event_time >= since.event_time]
+        """Where it is a file of a run, of the run's folder, too: what was told of one load may be of either."""
+        removed = [each for each in before if isinstance(each.body, FileTouched) and each.body.action == REMOVED]
+        of_file = [each for each in before if isinstance(each.body, FileTouched) or getattr(each.body, "path", "") == body.path]
+        mine = self._before(load, body.path, [each for each in of_file if each not in removed])
+        folder = run_of(body.path)[0] if isinstance(body, CheckpointLoaded) else ""
+        of_run = [*removed, *(each for each in before if not isinstance(each.body, FileTouched))]
+        run = self._before(load, folder, of_run) if folder else lineage.Before()
+        loads = {each.name: each.event for each in (mine.other, mine.untouched, mine.same, run.resumed) if each is not None}
         return Loaded(
             load,
             body.path,
             body.sha256,
-            saves=mine,
-            writes=tuple(writes),
-            other=other,
-            untouched=untouched,
-            same=same,
-            earlier=tuple(each for each in foreign if same is not None and _changes(each) and each.event_time <= same.event_time),
-            beside=tuple(each for each in _last_words(saves) if getattr(each.body, "path", "") != body.path),
-            removed=tuple(each for each in files if getattr(each.body, "action", "") == REMOVED),
-            resumed=tuple(sorted((*beside, *loads), key=lambda each: (each.event_time, each.id))),
+            saves=_events(mine.saves),
+            writes=_events(mine.writes),
+            overwritten=_event(mine.overwritten),
+            other=_event(mine.other),
+            untouched=_event(mine.untouched),
+            same=_event(mine.same),
+            earlier=_event(mine.earlier),
+            beside=tuple(each.event for each in run.saves if each.path != body.path),
+            removed=tuple(each.event for each in run.writes if each.removes),
+            resumed=tuple(sorted(loads.values(), key=lambda each: (each.event_time, each.id))),
         )
+
+    def _before(self, load: Event, artefact: str, events: Sequence[Event]) -> lineage.Before:
+        """What was told of one artefact may be more than is worth telling by now."""
+        history = lineage.History(dataset=self.site.root_of(artefact).kind == "dataset")
+        for event in (load, *events):
+            history.put(lineage.Known(event.event_time, event, b"", event.id, self.site.is_foreign(event, artefact)))
+        return history.before(lineage.Known(load.event_time, load, b"", load.id))
 
     def probe_stopped(self) -> Sequence[tuple[Event, ProbeNote]]:
         """Where the probe said that it left something out or failed; that a process ended in the ordinary way is no such word."""
@@ -356,8 +347,9 @@ class Case:
 
     def saves_before(self, path: str, time: int) -> list[Event]:
         """Of each job that says it saved this file by then, its last word: by time, the newest of them."""
-        known = (use.before for use in self.uses if use.before is not None and use.before.event_time <= time)
-        return list(_last_words(each for each in known if isinstance(each.body, CheckpointSaved) and each.body.path == path))
+        saves = {each.id: each for loaded in self.loaded() if loaded.path == path for each in loaded.saves if each.event_time <= time}
+        last = {save.job: save for save in sorted(saves.values(), key=lambda each: (each.event_time, each.id))}
+        return sorted(last.values(), key=lambda each: (each.event_time, each.id))[-lineage.SAVES_MAX :]
 
     def requests(self) -> Sequence[tuple[Event, KillRequest]]:
         """Requests to the controller but those that it refused, or that had no effect.
@@ -419,30 +411,12 @@ class Case:
         return buckets_covered(self._heard.get((host, source), frozenset()), start, end, self.site.bucket_ms)
 
 
-def _changes(event: Event) -> bool:
-    """May it have changed the bytes of a file?"""
-    return isinstance(event.body, FileTouched) and event.body.changes
+def _event(known: lineage.Known | None) -> Event | None:
+    return known.event if known is not None else None
 
 
-def _newest(writes: Sequence[Event]) -> list[Event]:
-    """As many as are told of a module, what may have changed the bytes first: setting a file's times again and again hides no write."""
-    changes = [each for each in writes if _changes(each)][-FOREIGN_WRITES_MAX:]
-    rest = [each for each in writes if not _changes(each)]
-    room = FOREIGN_WRITES_MAX - len(changes)
-    return sorted([*changes, *rest[max(0, len(rest) - room) :]], key=lambda each: (each.event_time, each.id))
-
-
-def _last_words(saves: Iterable[Event]) -> tuple[Event, ...]:
-    """Of each job the last of these saves, and of them the newest: what was told while less was known may be older ones."""
-    ordered = sorted(saves, key=lambda each: (each.event_time, each.id))
-    last = {save.job: save for save in ordered}
-    return tuple(sorted(last.values(), key=lambda each: (each.event_time, each.id))[-SAVES_MAX:])
-
-
-def _made_before(alike: Sequence[Event], others: Event, foreign: Sequence[Event]) -> bool:
-    """Were these bytes loaded between the others and the first foreign write behind those?  Then that one did not make them."""
-    since = next((each.event_time for each in foreign if each.event_time >= others.event_time), 0)
-    return any(others.event_time <= each.event_time < since for each in alike)
+def _events(known: Iterable[lineage.Known]) -> tuple[Event, ...]:
+    return tuple(each.event for each in known)
 
 
 def is_basis(event: Event) -> bool:
@@ -461,4 +435,5 @@ def evidence(role: str, event: Event, summary: str) -> tuple[Evidence, ...]:
     """An event as evidence; an assembled one cites each record it was made from."""
     cited = event.parts or ((event.id, event.sha256),)
     summary += UNPROVEN if event.unproven else ""
-    return tuple(Evidence(role, event_id, sha256, event.source.value, event.event_time, summary) for event_id, sha256 in cited)
+    host = (event.shipper or event.host) if event.source in OF_HOSTS else ""
+    return tuple(Evidence(role, event_id, sha256, event.source.value, event.event_time, summary, host) for event_id, sha256 in cited)

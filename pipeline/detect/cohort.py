@@ -73,6 +73,11 @@ class Group(msgspec.Struct, frozen=True):
         return list(found.values())
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """What was written."""
+        return tuple(sorted({exposure.path for _, exposures in self.exposed for exposure in exposures}))
+
+    @property
     def since(self) -> int:
         """When the first of these bytes were written, UTC ms."""
         return min(exposure.written for _, exposures in self.exposed for exposure in exposures)
@@ -109,8 +114,10 @@ class Cohort:
     """Attempts of one cluster that are compared with one another."""
 
     owner_unproven = False
+    work_dir = ""
 
-    def __init__(self, site: Site, cluster: str, name: str, members: Iterable[JobSummary]) -> None:
+    def __init__(self, site: Site, cluster: str, name: str, members: Iterable[JobSummary], *, unproven: bool | None = None) -> None:
+        """`unproven`: does a member tell what anybody may have sent?  None: it is not known yet."""
         self.whole: Cohort = self
         self._proven: Cohort | None = None
         self.site = site
@@ -120,7 +127,7 @@ class Cohort:
         owners = {member.owner for member in self.members}
         self.owner_id = owners.pop() if len(owners) == 1 else ""
         self._groups: tuple[Group, ...] | None = None
-        self.unproven = any(known_part(member) is not member for member in self.members)
+        self.unproven = any(known_part(member) is not member for member in self.members) if unproven is None else unproven
 
     @property
     def proven(self) -> "Cohort":
@@ -156,32 +163,39 @@ class Cohort:
         nobody's siblings: he decides what they print.  Nor are those that do not say what they load, as long as these bytes were there to
         be loaded.
         """
-        for writer in sorted({exposure.writer for member in self.members for exposure in member.exposures if not exposure.restored}):
+        of_configurations = self.kind == "configuration"
+        loaded = [(member, _by_writer(member)) for member in self.members]
+        compared: dict[str, set[str]] = {}  # writer -> of configurations, those that have a member which loaded the writer's bytes
+        for member, by_writer in loaded:
+            for writer in by_writer:
+                compared.setdefault(writer, set()).add(member.configuration)
+        for writer in sorted(compared):
             exposed, clean, others = [], [], []
-            for member in self._siblings_of(writer):
-                mine = tuple(exposure for exposure in member.exposures if exposure.writer == writer and not exposure.restored)
-                if mine:
-                    exposed.append((member, mine))
+            for member, by_writer in loaded:
+                if of_configurations and member.configuration not in compared[writer]:
+                    continue
+                if writer in by_writer:
+                    exposed.append((member, by_writer[writer]))
                 elif member.owner != writer:
                     others.append(member)
-                    clean += [] if member.exposed else [member]
+                    clean += [] if by_writer else [member]
             since, until = _there(exposed)
             clean, others = (
                 [each for each in side if each.loads_told or not since <= each.attempt.start <= until] for side in (clean, others)
             )
-            compared = clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others
-            if self.kind == "configuration":
-                compared = nearest(compared, since)
-            yield Group(Identity(id=writer), tuple(exposed), tuple(compared))
+            siblings = clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others
+            if of_configurations:
+                siblings = nearest(siblings, since)
+            yield Group(Identity(id=writer), tuple(exposed), tuple(siblings))
 
-    def _siblings_of(self, writer: str) -> Sequence[JobSummary]:
-        """Of configurations: those that have a member which loaded the writer's bytes."""
-        if self.kind != "configuration":
-            return self.members
-        loaded = {
-            each.configuration for each in self.members if any(mine.writer == writer and not mine.restored for mine in each.exposures)
-        }
-        return [member for member in self.members if member.configuration in loaded]
+
+def _by_writer(member: JobSummary) -> dict[str, tuple[Exposure, ...]]:
+    """What it loaded of foreign hands that was not put back."""
+    found: dict[str, tuple[Exposure, ...]] = {}
+    for each in member.exposures:
+        if not each.restored:
+            found[each.writer] = (*found.get(each.writer, ()), each)
+    return found
 
 
 def _there(exposed: Sequence[tuple[JobSummary, tuple[Exposure, ...]]]) -> tuple[int, int]:

@@ -58,6 +58,10 @@ class Judged(Protocol):
     def owner_id(self) -> str:
         """Identity of whom it belongs to, or empty."""
 
+    @property
+    def work_dir(self) -> str:
+        """Of a job: where it ran, or empty."""
+
 
 class Meta(msgspec.Struct, frozen=True, kw_only=True):
     """What is said of a detector without running it."""
@@ -185,6 +189,7 @@ def raised(
     several_actors: bool = False,
     withheld: str = "",
     about: Subject | None = None,
+    files: Sequence[str] = (),
 ) -> Finding:
     """A finding of this detector on what an event caused."""
     return found(
@@ -204,6 +209,7 @@ def raised(
         several_actors=several_actors,
         withheld=withheld,
         about=about,
+        files=files,
     )
 
 
@@ -225,12 +231,13 @@ def found(
     several_actors: bool = False,
     withheld: str = "",
     about: Subject | None = None,
+    files: Sequence[str] = (),
 ) -> Finding:
     """A finding with gates applied and evidence in canonical order.
 
     Gates decide on names, so neither anchor nor summary, neither evidence nor notes may hold the actor's.  `withheld` says why the detector
     would not name anybody, whatever the gates say.  `about` takes the place of the case's subject where that is the very account that is
-    suspected.
+    suspected.  `files` are those that it is about, where the anchor is none.
     """
     score = 1.0
     for _, part in parts:
@@ -238,9 +245,8 @@ def found(
     subject, owner = about or case.subject, "" if about else case.owner_id
     alert, gate = gates.alert_or_reason(checklist, meta.required)
     if alert:
-        gate = gates.suppressed(
-            case.site.windows.suppressions, meta.id, subject=subject, anchor=anchor, owner=owner, effect_time=effect_time
-        )
+        files = files or [each for each in (anchor, case.work_dir) if "/" in each][:1]
+        gate = gates.suppressed(case.site.windows.suppressions, meta.id, subject=subject, files=files, owner=owner, effect_time=effect_time)
         alert = not gate
     name, reason = gates.name_or_reason(actor, cited, one_host=case.subject.kind == "host")
     if name and case.owner_unproven:

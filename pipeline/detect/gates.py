@@ -73,18 +73,19 @@ def alert_or_reason(checklist: Sequence[Explanation], required: Iterable[str]) -
 
 
 def suppressed(
-    suppressions: Iterable[SuppressionSettings], detector: str, *, subject: Subject, anchor: str, owner: str, effect_time: int
+    suppressions: Iterable[SuppressionSettings], detector: str, *, subject: Subject, files: Sequence[str], owner: str, effect_time: int
 ) -> str:
     """Why what would be an alert raises none, or "": the site puts up with it until then.
 
-    A hit that is below its gate anyhow says what it lacks instead: what says this counts the alerts that a suppression cost.
+    A hit that is below its gate anyhow says what it lacks instead: what says this counts the alerts that a suppression cost.  What is
+    about several files is held back only where the site puts up with all of them.
     """
     for each in suppressions:
         if (
             each.detector == detector
             and each.subject in ("", subject.name)
             and each.owner in ("", owner)
-            and (not each.path or f"{anchor}/".startswith(f"{each.path.rstrip('/')}/"))
+            and (not each.path or (bool(files) and all(f"{file}/".startswith(f"{each.path.rstrip('/')}/") for file in files)))
             and each.since_ms <= effect_time < each.until_ms
         ):
             return f"{SUPPRESSED}{each.until_text}: {each.because}"

@@ -127,7 +127,7 @@ def _attack(technique: str) -> dict[str, Any]:
 
 
 def _evidence(evidence: Evidence) -> dict[str, Any]:
-    return {"name": evidence.role, "uid": evidence.event_id, "data": msgspec.to_builtins(evidence)}
+    return {"name": evidence.role, "uid": evidence.event_id, "data": msgspec.to_builtins(msgspec.structs.replace(evidence, host=""))}
 
 
 def _resource(finding: Finding) -> dict[str, Any]:

@@ -55,6 +55,7 @@ class HostCase:
     attempt = None
     owner_id = ""
     owner_unproven = False
+    work_dir = ""
 
     def __init__(
         self,
@@ -171,6 +172,7 @@ class IdentityCase:
 
     attempt = None
     owner_unproven = False
+    work_dir = ""
 
     def __init__(self, site: Site, cluster: str, name: str, events: Iterable[Event], others: Iterable[Displaced | Worked]) -> None:
         self.whole: IdentityCase = self

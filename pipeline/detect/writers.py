@@ -14,13 +14,13 @@ import msgspec
 from pipeline.detect.benign import Benign, Suspicion
 from pipeline.detect.case import Case, Loaded, evidence
 from pipeline.detect.detector import answered, several
+from pipeline.detect.lineage import WRITES_MAX
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import Event, FileTouched
 from pipeline.model.finding import Checked, Evidence, Explanation
 from pipeline.stream.watermark import Watermarks
 
 WRITING = frozenset({"written", "renamed", "truncated"})
-WRITES_MAX = 200  # the newest: artefacts tell a load no more of what came before it
 
 
 class Accusation(msgspec.Struct, frozen=True):
@@ -58,15 +58,22 @@ def said_of(write: Event) -> str:
 
 def writes_of(loaded: Loaded, since: int, actions: frozenset[str] = WRITING) -> list[Event]:
     """Writes of the file itself behind `since`, up to its load, that succeeded."""
-    return [
-        each
-        for each in loaded.writes
-        if isinstance(each.body, FileTouched)
-        and each.body.success
-        and each.body.action in actions
-        and each.body.path == loaded.path
-        and since < each.event_time <= loaded.event.event_time
-    ]
+    return [each for each in loaded.writes if _is_write(each, loaded, actions) and since < each.event_time <= loaded.event.event_time]
+
+
+def writes_since_saved(loaded: Loaded, others: Sequence[Event]) -> list[Event]:
+    """Writes since the first of these saves of other bytes; where there is none, the last one before.
+
+    Whoever wrote the file can print later, in a job of his own, that it was saved: that is a doubt (`saved_again`), and hides nobody.
+    """
+    every = writes_of(loaded, -1) or [each for each in (loaded.overwritten,) if each is not None and _is_write(each, loaded, WRITING)]
+    since = others[0].event_time if others else -1
+    return [each for each in every if each.event_time > since] or every[-1:]
+
+
+def _is_write(event: Event, loaded: Loaded, actions: frozenset[str]) -> bool:
+    body = event.body
+    return isinstance(body, FileTouched) and body.success and body.action in actions and body.path == loaded.path
 
 
 def accusation(

@@ -80,12 +80,20 @@ def read(settings: Settings, topics: Iterable[str], *, committed: bool = True) -
 
 
 def take(
-    site: Site, sent: Sequence[Record], judged: Sequence[Record], *, codes: Counter[str], gone: frozenset[At], deleted: frozenset[At]
+    site: Site,
+    sent: Sequence[Record],
+    judged: Sequence[Record],
+    *,
+    codes: Counter[str],
+    gone: frozenset[At],
+    deleted: frozenset[At],
+    doubts: bool = False,
 ) -> Account:
     """Compare.
 
     `sent` went to Kafka and was not `gone`, deleted before it was read; `deleted` was read before.  Findings must follow from `judged`,
-    which may be less, say without duplicates.  `codes` are listed by the fault's doing.
+    which may be less, say without duplicates.  `codes` are listed by the fault's doing.  `doubts`: a body may say that something is
+    missing although nothing is.
     """
     account = Account(wrong=[])
     inputs = site.settings.kafka.input_topics
@@ -96,7 +104,7 @@ def take(
     _dead_letters(site, account, listed)
     _verify(site, account, gone)
     should = expected(site.settings, sent)
-    _judgements(site, account, should if judged is sent else expected(site.settings, judged), gaps=bool(gone))
+    _judgements(site, account, should if judged is sent else expected(site.settings, judged), gaps=doubts or bool(gone))
     _outcomes(site, account, should, listed, codes, ends)
     return account
 

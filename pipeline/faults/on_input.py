@@ -1,6 +1,8 @@
-"""What is done to the input: transactions and holes, duplicates, poison, records deleted before they were read; and to the state."""
+"""What is done to the input: transactions and holes, duplicates, poison, records deleted before they were read, or before they were read
+again; and to the state."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -14,8 +16,10 @@ from pipeline.faults.site import wait
 from pipeline.faults.worker import POISON
 from pipeline.model.instants import HOUR_MS
 from pipeline.model.outcome import Record
+from pipeline.runtime.state_log import LogReader
 
 COMPACTED_SECONDS = 45
+FLOOD = 40  # records, each of which tells a fact at which a stage raises
 BROKER_ID = "1"  # of the embedded broker
 
 
@@ -115,6 +119,11 @@ def with_poison(run: Run) -> None:
     _insert(run, [POISON] * 9)
 
 
+def with_a_flood(run: Run) -> None:
+    """Enough of them that a life for each would be too many."""
+    _insert(run, [POISON] * FLOOD)
+
+
 def poisoned_ingest(run: Run) -> None:
     """Ingest raises at some records: they are dead letters, and the worker goes on."""
     run.codes = Counter({"unknown_format": -9, "step_raised": 9})
@@ -122,7 +131,7 @@ def poisoned_ingest(run: Run) -> None:
 
 
 def poisoned_jobs(run: Run) -> None:
-    """The keyed stage raises at a fact: the worker ends, and ends again; the third goes on without it."""
+    """The keyed stage raises at each of a flood of facts: the worker ends; the next takes back what its step does there, and goes on."""
     crashes = 0
     while crashes < 8:
         worker = run.start(poison="jobs")
@@ -161,18 +170,72 @@ def overtaken(run: Run) -> None:
     run.stop(worker)
     run.feed.allow(0.8)
     run.until(lambda: run.feed.sent >= 0.79 * len(run.fed), "the input")
+    delete_unread(run)
+
+
+def delete_unread(run: Run) -> None:
+    """Of what the workers, stopped in order, have not read, some is deleted, as retention does; and all before it."""
     applied = _committed(run)
     ends = account.ends_of(run.site.settings)
     cut = {at: run.dice.randint(applied[at], end) for at, end in ends.items()}
+    _delete(run, cut)
+    run.gone = {(topic, partition, offset) for (topic, partition), end in cut.items() for offset in range(applied[topic, partition], end)}
+    run.deleted = {(topic, partition, offset) for (topic, partition), end in applied.items() for offset in range(end)}
+    run.sent = run.judged = _left(run)
+
+
+def overtaken_behind_a_kill(run: Run) -> None:
+    """A worker is killed whose rows have left, or were about to, and no state tells of it; some of these records are deleted.
+
+    Its rows are in and all is published, or ClickHouse has let none of them in; facts were told in both cases.
+    """
+    landed = run.dice.random() < 0.5
+    run.seen["landed" if landed else "refused"] += 1
+    if landed:
+        run.dies(run.start(at="published"))
+    else:
+        worker = run.start()
+        run.folds(worker, 4)
+        run.through.set("refuse")
+        run.through.cut()
+        run.feed.allow(0.8)
+        run.until(lambda: run.retries() >= run.dice.randint(2, 4), "a retry", of=worker)
+        run.kill(worker)
+        run.through.set("pass")
+    intents = {at: read.meta.intent for at, read in state_of(run).items() if read.meta and read.meta.intent}
+    if not intents:
+        raise NotBitten("no intent was open")
+    cut = {at: run.dice.randint(intent.lo + 1, intent.hi) for at, intent in intents.items()}
+    _delete(run, cut)
+    again = {(*at, offset) for at, intent in intents.items() for offset in range(intent.lo, cut[at])}
+    run.deleted = {(*at, offset) for at, end in cut.items() for offset in range(end)} - (set() if landed else again)
+    run.gone = set() if landed else again
+    run.seen["again"], run.doubts = len(again), True
+    run.sent = _left(run)
+
+
+def state_of(run: Run) -> dict[tuple[str, int], LogReader]:
+    """The state of the inputs, by their partitions."""
+    topics = {run.site.topology.state_topic(topic): topic for topic in run.site.settings.kafka.input_topics}
+    readers: dict[tuple[str, int], LogReader] = defaultdict(LogReader)
+    for record in account.read(run.site.settings, topics, committed=False):
+        readers[topics[record.topic], record.partition].take(record.key.decode(), record.value)
+    return readers
+
+
+def _delete(run: Run, cut: Mapping[tuple[str, int], int]) -> None:
+    """What lies before these offsets."""
     admin: Any = KafkaAdminClient(bootstrap_servers=run.site.settings.kafka.bootstrap_servers.split(","))
     try:
         admin.delete_records({TopicPartition(*at): offset for at, offset in cut.items()})
     finally:
         admin.close()
-    run.gone = {(topic, partition, offset) for (topic, partition), end in cut.items() for offset in range(applied[topic, partition], end)}
-    run.deleted = {(topic, partition, offset) for (topic, partition), end in applied.items() for offset in range(end)}
+
+
+def _left(run: Run) -> list[Record]:
+    """What was sent and is not gone."""
     gone = {id(record) for record, at in run.feed.placed if at in run.gone}
-    run.sent = run.judged = [record for record in run.sent if id(record) not in gone]
+    return [record for record in run.sent if id(record) not in gone]
 
 
 def _committed(run: Run) -> dict[tuple[str, int], int]:

@@ -1,10 +1,13 @@
-"""What is done to broker and ClickHouse: killed and brought back, slow, silent, refusing, and answering to nobody.
+"""What is done to broker and ClickHouse: killed and brought back, slow, silent, refusing, and answering to nobody; and several at once.
 
 Workers reach ClickHouse through a proxy where the network is the fault; refusals are the server's own, by its own settings.
 """
 
 import signal
+from collections.abc import Callable, Mapping
 
+from pipeline.faults import state_v1
+from pipeline.faults.on_input import delete_unread
 from pipeline.faults.run import Run
 from pipeline.faults.servers import CLICKHOUSE, KAFKA
 
@@ -142,6 +145,80 @@ def mixed(run: Run) -> None:
             worker = run.start()
         run.pause(0.3, 1.5)
         run.seen["deeds"] += 1
+    run.through.set("pass")
+
+
+# --- several at once
+
+BESIDE = ("broker", "retention", "older state")
+TROUBLES = ("killed", "lost", "slow", "refuse", "parts")
+KILLED_SECONDS, TROUBLED_SECONDS = (1.5, 3.0), (0.0, 2.0)
+SHOWS: Mapping[str, Callable[[Run], bool]] = {  # that each of those that were drawn has bitten
+    "broker": lambda run: "KafkaConnectionError" in run.site.logs(),
+    "retention": lambda run: bool(run.gone),
+    "older state": lambda run: run.seen["facts"] > 0,
+    "killed": lambda run: run.retries() > 0,
+    "lost": lambda run: run.through.touched > 0 and run.retries() > 0,
+    "slow": lambda run: run.through.touched > 5,
+    "refuse": lambda run: run.retries() > 0,
+    "parts": lambda run: run.retries() > 0,
+}
+
+
+def several(run: Run) -> None:
+    """One or two of BESIDE together with a trouble of ClickHouse, as drawn; the trouble has bitten when the broker ends, and outlasts it.
+
+    A broker that is killed forgets what was deleted on request in the last minute: it notes the start of its log so often.  So where
+    something was deleted it is stopped in order.
+    """
+    beside, trouble = run.dice.sample(BESIDE, run.dice.choice((1, 2))), run.dice.choice(TROUBLES)
+    run.seen.update([*beside, trouble])
+    worker = run.start()
+    run.folds(worker, 4)
+    run.pause(0.3, 1.0)
+    if {"retention", "older state"} & set(beside):
+        run.stop(worker)
+        run.feed.allow(0.7)
+        run.until(lambda: run.feed.sent >= 0.69 * len(run.fed), "the input")
+        if "retention" in beside:
+            delete_unread(run)
+        if "older state" in beside:
+            run.seen["facts"] = state_v1.rewrite(run.site.settings, run.site.topology)
+        worker = run.start()
+        run.takes_over(worker)
+    _begin(run, trouble)
+    run.feed.allow(0.95)
+    run.until(lambda: SHOWS[trouble](run), trouble, of=worker)
+    if "broker" in beside:
+        run.servers.end(KAFKA, signal.SIGKILL if len(beside) == 1 else signal.SIGTERM)
+        run.pause(*KILLED_SECONDS)
+    run.pause(*TROUBLED_SECONDS)
+    if worker.alive and run.dice.random() < 0.5:
+        run.kill(worker)
+    run.servers.up()  # all that is dead
+    _end(run, trouble)
+
+
+def bitten(run: Run) -> bool:
+    """Every one that was drawn."""
+    return all(shows(run) for name, shows in SHOWS.items() if run.seen[name])
+
+
+def _begin(run: Run, trouble: str) -> None:
+    if trouble == "killed":
+        run.servers.end(CLICKHOUSE)
+    elif trouble == "parts":
+        run.until(lambda: bool(run.site.database.query("SELECT 1 FROM {db}.events LIMIT 1")), "the first rows")
+        _alter(run, "events", "MODIFY SETTING parts_to_throw_insert = 1, parts_to_delay_insert = 0")
+    else:
+        run.through.set(trouble, run.dice.uniform(0.1, 0.4))
+        if trouble == "refuse":
+            run.through.cut()
+
+
+def _end(run: Run, trouble: str) -> None:
+    if trouble == "parts":
+        _alter(run, "events", "RESET SETTING parts_to_throw_insert, parts_to_delay_insert")
     run.through.set("pass")
 
 

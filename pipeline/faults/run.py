@@ -58,6 +58,7 @@ class Fault:
     seconds: float = 3.0  # over which the records are fed
     share: float = 1.0  # of them that may leave before `act` allows more
     breaks_servers: bool = False
+    long: bool = False  # left to `bench faults`
     proxied: bool = False  # workers reach ClickHouse through a proxy
     may_crash: bool = False  # workers may end with an error
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of settings
@@ -101,6 +102,7 @@ class Run:
         self.codes: Counter[str] = Counter()  # listed by the fault's doing, beyond what memory lists
         self.gone: set[account.At] = set()  # offsets deleted before they were read
         self.deleted: set[account.At] = set()  # offsets deleted after they were read
+        self.doubts = False  # what was deleted had been told before: who reads on cannot know
         self.seen: Counter[str] = Counter()  # whatever shows that the fault bit
         self.transactions = False
         self.restarts = self.crashes = 0
@@ -202,19 +204,21 @@ class Run:
     # --- the end
 
     def finish(self) -> None:
-        """Feed the rest, let workers end the work, stop them in order."""
+        """Feed the rest, let workers end the work, stop them in order; again, if one that had been frozen said more on its way out."""
         self.feed.finish()
         deadline = time.monotonic() + PATIENCE_SECONDS
-        while True:
+        ended = False
+        while not ended:
             self.keep_alive()
-            if self._read() and self.site.done():
-                break
-            if time.monotonic() > deadline:
-                raise Stuck(f"the end of the input was not reached\n{self.site.processes[-1].log()[-LOG_CHARACTERS:]}")
-            wait(LOOK_SECONDS)
-        for worker in self.site.processes:
-            if worker.alive:
-                self.stop(worker)
+            while not (self._read() and self.site.done()):
+                if time.monotonic() > deadline:
+                    raise Stuck(f"the end of the input was not reached\n{self.site.processes[-1].log()[-LOG_CHARACTERS:]}")
+                wait(LOOK_SECONDS)
+                self.keep_alive()
+            for worker in self.site.processes:
+                if worker.alive:
+                    self.stop(worker)
+            ended = self.site.done()
         self._count_crashes()
 
     def _read(self) -> bool:
@@ -266,7 +270,8 @@ def execute(fault: Fault, seed: int, attempt: int, servers: Servers, folder: Pat
         found, missed = account.Account(), ""
         try:
             carry_out(run)
-            found = account.take(site, run.sent, run.judged, codes=run.codes, gone=frozenset(run.gone), deleted=frozenset(run.deleted))
+            gone, deleted = frozenset(run.gone), frozenset(run.deleted)
+            found = account.take(site, run.sent, run.judged, codes=run.codes, gone=gone, deleted=deleted, doubts=run.doubts)
         except NotBitten as why:
             missed = str(why)
         except (TrainwatchError, TimeoutError, KafkaError, FeedError, subprocess.TimeoutExpired) as error:

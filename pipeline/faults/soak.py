@@ -38,6 +38,9 @@ SESSION_SECONDS = 10.0
 SLOW_SECONDS = (0.1, 0.6)  # every answer of ClickHouse
 STARTED = 3  # take-overs that the start of two workers brings
 FILES_MORE_MAX = 32  # open files beyond those at the middle of the run, above which they leak
+MEMORY_BYTES_A_RECORD_MAX = 100  # of growth in the second half; two hours at 150 a second came to 33, of state that is kept for weeks
+MEMORY_MIB_AN_HOUR = 20.0  # what no growth looks like at a low rate: the allocator's breath
+JUDGED_SECONDS = 3600.0  # a shorter soak cannot tell a leak from a start
 LEFT_ALONE_ENDED = "the worker that is left alone ended"
 MIB = 1 << 20
 
@@ -65,6 +68,18 @@ class Soaked(msgspec.Struct, frozen=True, kw_only=True):
     def memory_slope_mib_per_hour(self) -> float:
         """Of the second half, by least squares."""
         return slope([(each.seconds / 3600, each.resident_mib) for each in self.settled])
+
+    @property
+    def memory_slope_max(self) -> float:
+        """What is still called flat, MiB an hour."""
+        return max(MEMORY_MIB_AN_HOUR, MEMORY_BYTES_A_RECORD_MAX * self.records_per_second * 3600 / MIB)
+
+    @property
+    def flat(self) -> bool | None:
+        """Does memory stay where it is?  None: too short to say."""
+        if not self.samples or self.samples[-1].seconds - self.samples[0].seconds < 0.9 * JUDGED_SECONDS:
+            return None
+        return self.memory_slope_mib_per_hour <= self.memory_slope_max
 
     @property
     def settled(self) -> Sequence[Sample]:

@@ -175,6 +175,20 @@ FAULTS: tuple[Fault, ...] = (
         bit=lambda run: run.seen["refused"] > 0 and run.retries() > 0,
         share=0.3,
     ),
+    Fault(
+        name="mixed_servers",
+        does="ClickHouse is killed, refuses, is slow or loses its answers, and with it the broker is killed, records are deleted unread, "
+        "the state is one of the first release, or two of these",
+        bites="each of those that were drawn has: tries again or replays, lost connections, offsets gone, facts of the old layout read",
+        act=on_servers.several,
+        bit=on_servers.bitten,
+        seconds=5.0,
+        share=0.4,
+        breaks_servers=True,
+        long=True,
+        proxied=True,
+        may_crash=True,  # a worker does not start without broker and ClickHouse
+    ),
     # --- input
     Fault(
         name="aborted_transactions",
@@ -232,11 +246,11 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="poisoned_jobs",
-        does="the keyed stage raises at facts; the worker ends, and ends again",
-        bites="it ended twice or more, and the facts were set aside",
-        prepare=on_input.with_poison,
+        does="the keyed stage raises at 40 facts of as many cases; the worker ends, and the next one takes back what its step does there",
+        bites="it ended, and facts were set aside; more than a dozen lives would be wrong",
+        prepare=on_input.with_a_flood,
         act=on_input.poisoned_jobs,
-        bit=lambda run: run.seen["crashes"] >= 2 and run.seen["aside"] > 0,
+        bit=lambda run: run.seen["crashes"] > 0 and run.seen["aside"] > 0,
         share=0.5,
         may_crash=True,
     ),
@@ -247,6 +261,16 @@ FAULTS: tuple[Fault, ...] = (
         act=on_input.overtaken,
         bit=lambda run: bool(run.gone),
         share=0.4,
+    ),
+    Fault(
+        name="overtaken_behind_a_kill",
+        does="a worker is killed with an open intent, of which ClickHouse has all rows or none; then some of its records are deleted",
+        bites="records of an open intent are gone",
+        act=on_input.overtaken_behind_a_kill,
+        bit=lambda run: run.seen["again"] > 0,
+        share=0.4,
+        proxied=True,
+        long=True,
     ),
     Fault(
         name="older_state",

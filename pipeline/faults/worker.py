@@ -100,7 +100,7 @@ def watched(real: Topology, spec: Spec, trap: Trap) -> Topology:
             step = _raising(step, _is_poison) if spec.poison == "ingest" else step
             step = _telling_poison(step) if spec.poison == "jobs" else step
         elif stage.name == spec.poison:
-            step = _raising(step, lambda fact: fact.case == POISON_CASE)
+            step = _raising(step, lambda fact: fact.case.startswith(POISON_CASE))
         stages.append(stage._replace(step=step))
     return Topology(tuple(stages), real.prefix)
 
@@ -133,11 +133,12 @@ def _raising(real: Step, poisonous: Callable[[Any], bool]) -> Step:
 
 
 def _telling_poison(real: Step) -> Step:
-    """A poisoned record tells a fact that the keyed stage does not bear."""
+    """A poisoned record tells a fact that the keyed stage does not bear, each of another case."""
 
     def step(state: Any, batch: Sequence[Any], now: Watermarks) -> tuple[Any, list[Outcome]]:
         state, outcomes = real(state, batch, now)
-        facts = [Fact(POISON_CASE, f"poison/{each.partition}", rank(0), b"{}") for each in batch if _is_poison(each)]
+        cases = [POISON_CASE + b"%d/%d" % (each.partition, each.offset) for each in batch if _is_poison(each)]
+        facts = [Fact(case, "poison", rank(0), b"{}") for case in cases]
         return state, [*outcomes, *(Tell("jobs", fact) for fact in facts)]
 
     return step

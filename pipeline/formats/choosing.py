@@ -29,6 +29,7 @@ from pipeline.formats.line import Payload
 ANY = bytes(range(256))
 TEXT = bytes(byte for byte in range(256) if byte != ord("{"))  # first bytes of a line that is no object
 DIGITS = b"0123456789"
+LETTERS = bytes(byte for byte in range(128) if chr(byte).isalpha())
 
 # What may stand before a beginning: its first bytes, its pattern, and what the beginning starts with.
 _SYSLOG_TIME, _ISO_TIME = rb"[A-Z][a-z]{2} .{11} [^ ]{1,255}", rb"[0-9]{4}-.{5}T[^ ]{8,40} [^ ]{1,255}"

@@ -15,6 +15,10 @@ Headers = Mapping[str, bytes] | Sequence[tuple[str, bytes]]  # of a record; of a
 ITEMS_MAX = 10_000  # lines of one record; one with more is a dead letter, since a row's number in its record has 16 bits
 
 
+# What the shipper says beside a line: its object, or the attributes of an OpenTelemetry resource; of a stored line, its cluster.
+Beside = bytes | Mapping[str, object] | str | None
+
+
 class Part(msgspec.Struct, frozen=True, gc=False):
     """One piece of a line that a container runtime split, at 16 KiB as a rule.
 
@@ -39,6 +43,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     truncated: bool = False  # there is more of it: cut for good, or the next part
     stream: str = ""  # of a container: stdout or stderr
     part: Part | None = None
+    beside: Beside = None
     broken: str = ""  # why the envelope could not read this item of a batch; it is refused, its neighbours are not
 
 

@@ -26,6 +26,7 @@ from pipeline.formats.envelopes import (
     json_lines,
     json_wrapper,
     kubernetes_list,
+    msgpack,
     otlp,
     otlp_protobuf,
     raw,
@@ -86,6 +87,7 @@ _WRAPPER_OR_EVENT = first_of(json_wrapper.ENVELOPE, _CLOUD_RECORDS, raw.ENVELOPE
 _BATCHES = (otlp.Otlp(_WRAPPER_OR_EVENT), cloudwatch.ENVELOPE, kubernetes_list.KubernetesList(_RAW), _CLOUD_RECORDS)
 _JSON_LINES = json_lines.JsonLines(first_of(json_wrapper.ENVELOPE, *_BATCHES, raw.ENVELOPE))
 _JSON_ARRAY, _OTLP_PROTOBUF = json_array.JsonArray(_WRAPPER_OR_EVENT), otlp_protobuf.OtlpProtobuf(_WRAPPER_OR_EVENT)
+_MSGPACK = msgpack.Msgpack(_WRAPPER_OR_EVENT)
 _COMPRESSED = compressed.Compressed(
     first_of(json_wrapper.ENVELOPE, *_BATCHES, _JSON_LINES, _JSON_ARRAY, _OTLP_PROTOBUF, syslog_wire.ENVELOPE, raw.ENVELOPE)
 )
@@ -96,6 +98,7 @@ ENVELOPES: tuple[Envelope, ...] = (
     _JSON_LINES,
     _JSON_ARRAY,
     _OTLP_PROTOBUF,
+    _MSGPACK,
     _COMPRESSED,
     syslog_wire.ENVELOPE,
     container.ENVELOPE,
@@ -157,11 +160,13 @@ _OBJECTS = frozenset({
 _ARRANGED: dict[frozenset[Source], Candidates] = {}
 _BY_NAME = {format_.name: format_ for format_ in PAYLOADS}
 _ASKED = by_beginning((
-    json_wrapper.ENVELOPE, Batches(*_BATCHES, _JSON_LINES), _JSON_ARRAY, _OTLP_PROTOBUF, _COMPRESSED, syslog_wire.ENVELOPE, raw.ENVELOPE,
+    json_wrapper.ENVELOPE, Batches(*_BATCHES, _JSON_LINES), _JSON_ARRAY, _OTLP_PROTOBUF, _MSGPACK, _COMPRESSED, syslog_wire.ENVELOPE,
+    raw.ENVELOPE,
 )) | {b"20": (Dated(container.ENVELOPE, syslog_wire.ENVELOPE), raw.ENVELOPE)}  # fmt: skip
 _ONLY_RAW = (raw.ENVELOPE,)
 _OF_JOBS = FAMILIES["training"]
 _NAMES_OF_JOBS = frozenset(format_.name for format_ in PAYLOADS if format_.source in _OF_JOBS)
+_DAEMONS = {"slurmctld": "slurm", "slurmd": "slurm"}  # what of formats that live in the system log is in their programs' names
 _NOBODY = Candidates((), frozenset())
 _Read = tuple[Payload, Sequence[Parsed]]
 
@@ -202,13 +207,14 @@ def parse(
     if found := match(payload):
         format_ = told[found.lastindex]
         try:
-            return format_, format_.parse(line, reading)
+            if line.beside is None or not _is_anothers(line, format_):
+                return format_, format_.parse(line, reading)
         except RejectedRecord:
             pass
     if payload[:1] == b"<" and allowed <= _OF_JOBS and (carried := _carried(line, reading, candidates)) is not None:
         return carried  # their formats find much in the middle of a line, and would lose whose rank it is
     for format_ in candidates.of(payload):
-        if format_.claims(payload):
+        if format_.claims(payload) and (line.beside is None or not _is_anothers(line, format_)):
             try:
                 return _read(format_, line, reading)
             except UnknownFormat:
@@ -256,6 +262,16 @@ def _carried(line: Line, reading: Reading, candidates: Candidates, pinned: Paylo
 def _framed(event: Parsed, host: str, time: int | None) -> Parsed:
     time = time if event.event_time is None else event.event_time
     return msgspec.structs.replace(event, host=event.host or host, event_time=time)
+
+
+def _is_anothers(line: Line, format_: Payload) -> bool:
+    """Does the shipper's object name a program, and no file, that does not write in this format?  Of such a line anybody is the author."""
+    if not line.program or line.file or type(line.beside) is not bytes:
+        return False
+    name = format_.name
+    if name in _DAEMONS:
+        return _DAEMONS[name] not in line.program.lower()
+    return name in _of_program(None) and name not in _of_program(line.program.lower())
 
 
 @lru_cache(maxsize=1024)

@@ -80,6 +80,7 @@ def _events(pieces: Sequence[tuple[Event, LinePart]], passed: int) -> list[Event
             parts=cited,
             file=first.file,
             position=first.position,
+            shipper=first.shipper,
             unproven=any(event.unproven for event, _ in pieces),
         )
         for number, each in enumerate(parsed[:EVENTS_MAX])

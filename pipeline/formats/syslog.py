@@ -95,6 +95,16 @@ def split(line: Line, reading: Reading, tags: re.Pattern[str] = _TAG) -> SyslogL
     return SyslogLine(time, host or "", program, int(pid) if pid else None, text[tag.end() :].lstrip(" "), priority)
 
 
+def program_of(text: str) -> str:
+    """The program that the line's own prefix names; empty where it has none."""
+    start = marked.end() if (marked := _PRIORITY.match(text)) else 0
+    if start and (framed := _RFC5424.match(text, start)):
+        return framed[3]
+    head = _RFC3164.match(text, start) or _ISO.match(text, start)
+    tag = _TAG.match(text, head.end()) if head else None
+    return tag[2] if tag else ""
+
+
 def carried(line: Line, reading: Reading) -> tuple[Line, SyslogLine] | None:
     """The line that a daemon carries for another program, without its frame, and the frame; None where it has none that can be read."""
     bare = msgspec.structs.replace(line, program="")

@@ -73,6 +73,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 
     record: AuditRecord
     sha256: str
+    shipper: str
 
 
 class Changes:
@@ -134,7 +135,7 @@ class HostIndex:
                 return
             key = (told.event_time, ~body.serial if told.unproven else body.serial)  # what anybody sends is no part of what is known
             parts = self._parts.setdefault(key, {})
-            parts[told.id] = Part(body, told.sha256)
+            parts[told.id] = Part(body, told.sha256, told.shipper)
             if len(parts) > PARTS_MAX:  # whoever makes up records gives any number of them one serial
                 new.needless.append(max(parts))
                 del parts[max(parts)]
@@ -248,6 +249,7 @@ class HostIndex:
                 host=self.host,
                 sha256=sha256,
                 parts=cited,
+                shipper=max(part.shipper for part in parts.values()),
                 unproven=serial < 0,
             )
             timed = Timed(time, event.id, event, weight)

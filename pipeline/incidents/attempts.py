@@ -9,12 +9,13 @@ Holds: the same attempts give the same answers, in whatever order they came.
 """
 
 from bisect import bisect_left
-from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping, Sequence
 from statistics import median_low
 from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
+from pipeline.detect.chance import fisher
 from pipeline.model.incident import Examined
 from pipeline.model.instants import DAY_MS
 from pipeline.model.summary import Exposure
@@ -24,6 +25,8 @@ RESTART_MS = 7 * DAY_MS
 SIBLINGS_MIN = 2
 SIBLINGS_MAX = 60  # nearest in time: what ran a year before is no better sibling, and all with all would cost the square
 SLOWED_MIN, SLOWER_MIN = 3, 1.05  # attempts, and how slow in the median: as P09 asks
+BROKEN_MIN, CHANCE = 3, 0.05  # that broke; and how often as many would by chance
+BROKE = frozenset({"FAILED", "OUT_OF_MEMORY"})  # by what ran in it; orders and machines end attempts otherwise
 KILLED_FROM_INSIDE = "killed_from_inside"  # the effect of P02, as a verdict's cause
 Usual = list[tuple[int, Attempt, float]]
 
@@ -40,9 +43,10 @@ class Shown(NamedTuple):
 
     slower: float  # the share of their time that these would not have needed, in the median; 0: not slow, or too few can be compared
     kills: bool  # one of them was ended by itself
+    ends: bool  # from a size on they break more often than others at their work that loaded nothing of this hand's
 
 
-NOTHING_SHOWN = Shown(0.0, kills=False)
+NOTHING_SHOWN = Shown(0.0, kills=False, ends=False)
 
 
 class Attempts:
@@ -54,6 +58,7 @@ class Attempts:
         self._by_key: dict[Key, dict[str, Examined]] = {}
         self._ordered: dict[Key, list[tuple[int, Attempt, str]]] = {}  # by start
         self._shown: dict[tuple[str, str], Shown] = {}  # by writer and path; asked anew when any attempt changes
+        self._breaks: dict[str, bool] = {}  # by writer; asked anew as well
         self._usual: dict[Key, dict[str, Usual]] = {}  # by writer whose bytes were not loaded
         for name, each in (examined or {}).items():
             self.put(name, each)
@@ -62,6 +67,7 @@ class Attempts:
         """Take one in; its last word counts."""
         self.drop(name)
         self._shown.clear()
+        self._breaks.clear()
         self.by_name[name] = self._by_time[time_of(each), name] = each
         for key in _keys(each):
             self._by_key.setdefault(key, {})[name] = each
@@ -73,6 +79,7 @@ class Attempts:
         each = self.by_name.pop(name, None)
         if each is not None:
             self._shown.clear()
+            self._breaks.clear()
             del self._by_time[time_of(each), name]
             for key in set(_keys(each)):
                 del self._by_key[key][name]
@@ -172,20 +179,50 @@ class Attempts:
             ratios = sorted(pace / median_low(paces) for pace, paces in usual if paces)
             slow = len(ratios) >= SLOWED_MIN and median_low(ratios) >= SLOWER_MIN
             kills = any(each.cause == KILLED_FROM_INSIDE for each in loaded)
-            self._shown[key] = Shown(1 - 1 / median_low(ratios) if slow else 0.0, kills)
+            self._shown[key] = Shown(1 - 1 / median_low(ratios) if slow else 0.0, kills, self._break(loaded[:SIBLINGS_MAX], writer))
         return self._shown[key]
+
+    def break_by(self, writer: str) -> bool:
+        """Do those that loaded anything of this hand's?  Who alters a module for two jobs and puts it back shows little by each."""
+        if writer not in self._breaks:
+            self._breaks[writer] = self._break(self.exposed_to(writer), writer)
+        return self._breaks[writer]
+
+    def _break(self, loaded: Sequence[Examined], writer: str) -> bool:
+        """By Fisher's test, shared out among the sizes that are asked: some code strikes large jobs alone."""
+        ended = [each for each in loaded if each.end is not None]
+        if len(ended) < BROKEN_MIN:
+            return False
+        others = {each.attempt: each for task in {each.task for each in ended if each.task} for each in self._others(task, ended, writer)}
+        sizes = sorted({each.gpus or 0 for each in ended})
+        for size in sizes:
+            mine, beside = ([each.state in BROKE for each in some if (each.gpus or 0) >= size] for some in (ended, others.values()))
+            if sum(mine) >= BROKEN_MIN and beside and fisher(sum(mine), len(mine), sum(beside), len(beside)) <= CHANCE / len(sizes):
+                return True
+        return False
+
+    def _others(self, task: str, loaded: Sequence[Examined], writer: str) -> list[Examined]:
+        """Attempts at a task that loaded nothing of a hand's and ended: the nearest in time to those that did."""
+        at = sorted(each.attempt.start for each in loaded)[len(loaded) // 2]
+        same = self._in_order(Key("task", (task,)))
+        place = bisect_left(same, (at,))
+        near = (self.by_name[name] for _, _, name in same[max(0, place - SIBLINGS_MAX) : place + SIBLINGS_MAX])
+        return [each for each in near if each.end is not None and all(exposure.writer != writer for exposure in each.exposures)]
 
     def _began(self, key: Key, since: int, until: int) -> Iterator[Examined]:
         """Those of a key that began in a window, the first one first."""
-        if key not in self._ordered:
-            same = self._by_key.get(key, {})
-            self._ordered[key] = sorted((each.attempt.start, each.attempt, name) for name, each in same.items())
-        ordered = self._ordered[key]
+        ordered = self._in_order(key)
         for place in range(bisect_left(ordered, (since,)), len(ordered)):
             start, _, name = ordered[place]
             if start > until:
                 return
             yield self.by_name[name]
+
+    def _in_order(self, key: Key) -> list[tuple[int, Attempt, str]]:
+        if key not in self._ordered:
+            same = self._by_key.get(key, {})
+            self._ordered[key] = sorted((each.attempt.start, each.attempt, name) for name, each in same.items())
+        return self._ordered[key]
 
     def _all(self, what: str, *of: Hashable) -> list[Examined]:
         found = self._by_key.get(Key(what, of), {})

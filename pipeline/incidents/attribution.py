@@ -11,9 +11,11 @@ A name is given only when all of this holds, and what fails is said:
 
     a member finding names X, which takes its own gate             X is one known person's account, of no service
     two independent sources say who acted, one out of X's reach    no finding says that X's account was borrowed
+    not all of them are logs of one host (origins.py)
     logins were heard on the days of the acts                      the gap is wide enough, more so the more candidates there are
 
-Holds: the same campaign gives the same body; neither leader nor name depends on the order of members; a name never rests on one source.
+Holds: the same campaign gives the same body; neither leader nor name depends on the order of members; a name rests neither on one source
+nor on one host.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -25,6 +27,7 @@ from pipeline.detect.gates import GROUPS, name_or_reason
 from pipeline.incidents.campaigns import CAUSING, artefacts_of
 from pipeline.incidents.families import DIVERGED, ENDINGS, REFUSED, SLOWED, family_of
 from pipeline.incidents.likelihoods import KINDS
+from pipeline.incidents.origins import too_few
 from pipeline.model.finding import Checked, Evidence, Finding
 from pipeline.model.identity import Identity
 from pipeline.model.incident import Attribution, Deciding, Hypothesis, Weighed, label_of
@@ -108,7 +111,8 @@ class Candidate:
         self.signals = tuple(known.signals.get(who, ()))
         self.records = [item for each in self.alerts for item in each.evidence if item.role in WHO]
         # Of accounts alone: role "" passes the gate of sources, which knows root and daemons only.
-        self.attested, self.unattested = name_or_reason(Identity(id=who, role=self.role), self.records)
+        self.unattested = name_or_reason(Identity(id=who, role=self.role), self.records)[1] or too_few(self.records)
+        self.attested = not self.unattested
 
     @property
     def shared(self) -> bool:

@@ -38,6 +38,7 @@ SEVERITIES = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 ALWAYS = (
     "Hypotheses do not exclude one another: several people may have acted, together or apart.",
     "Ratios that no publication gives are assumptions; none of them names anybody.",
+    "Whoever is root on a host may have written its logs, and whoever holds a shipper's account may have named another host.",
     "What no source recorded stands nowhere here.",
 )
 
@@ -139,7 +140,13 @@ class Whole:
             records=self._records,
             artefacts=len(self._traced),
             derived=tuple(
-                msgspec.structs.replace(each, after=cut(each.after), loaded_by=each.loaded_by[: bounds.loads])
+                msgspec.structs.replace(
+                    each,
+                    after=cut(each.after),
+                    path=cut(each.path),
+                    loaded_by=each.loaded_by[: bounds.loads],
+                    saved_by=each.saved_by[: bounds.loads],
+                )
                 for each in self._derived[: bounds.artefacts]
             ),
         )

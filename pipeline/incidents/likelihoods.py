@@ -60,7 +60,7 @@ _TABLE = (
         "error bounds of the sequential test, 1e-3 and 0.1: Wald, Ann. Math. Stat. 16 (1945) 117",
     ),
     # --- somebody of whom no record tells
-    Kind("one_source", "one source alone says who acted: whoever can write it can point at anybody", 1.0, 1e2),
+    Kind("one_source", "one source, or one host, alone says who acted: whoever can write there can point at anybody", 1.0, 1e2),
     Kind("several_hands", "several accounts acted on one effect", 1.0, 10.0),
 )  # fmt: skip
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _TABLE}

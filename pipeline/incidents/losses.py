@@ -17,8 +17,10 @@ records, never from other findings: so incidents that are put together claim tog
     restart            the next attempt of the owner at the same work that was submitted, or requeued, behind the end, within a week
     hang               the last step lies more than three of its usual distances, and ten minutes, before the end
     altered code       where three or more of those that loaded it can be compared and are slow in the median (P09 asks the same), middle
-                       counts the slow-down, and where it killed one of them from inside the ends: what code does it shows, and that it
-                       spoils results besides, high alone counts.  Data that was altered shows nothing: middle counts the whole run
+                       counts the slow-down, and where it killed one of them from inside, or they break more often than others at their
+                       work (Fisher, 1 in 20; of modules also over all that one hand altered), the ends: what code does it shows, and
+                       that it spoils results besides, high alone counts; so of a checkpoint that named what opens shells when it was
+                       unpickled.  Data that was altered shows nothing: middle counts the whole run
 
 Left out, and said: attempts that run or are no longer held, GPUs or nodes that no record states (where only GPUs are missing the high
 reading takes whole nodes), and families of findings without a formula.
@@ -28,10 +30,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from pipeline.incidents.attempts import NOTHING_SHOWN, Attempts
+from pipeline.incidents.attempts import BROKE, NOTHING_SHOWN, Attempts
 from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REFUSED, REMOVED, family_of
 from pipeline.incidents.losses_beside import beside
-from pipeline.incidents.losses_ended import FINE, Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known
+from pipeline.incidents.losses_ended import FINE, Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known, left_alone
 from pipeline.incidents.losses_lineage import lineage
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import Claim
@@ -44,7 +46,6 @@ from pipeline.model.summary import Exposure
 
 RESTORED = frozenset({"imported_restored_module", "read_restored_dataset"})  # the bytes are former ones: results hold
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
-BROKE = frozenset({"FAILED", "OUT_OF_MEMORY"})  # by what ran in it; orders and machines end attempts otherwise
 REMOVED_WITHIN_MS = 7 * DAY_MS  # in which a run had come as far as what was removed
 
 
@@ -89,16 +90,19 @@ def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: Le
 
 def _loaded(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
     """Middle counts the whole run from the load on.  But where all that ran these bytes are slow, the slow-down; and where they killed one
-    of these from inside, or nobody saw that they did harm, its bad end alone."""
+    of these from inside, or what they hold is code of which nobody saw that it did harm, its bad end alone, unless a record explains it."""
     family = family_of(finding)
     shown = attempts.shown_by(finding.suspect, finding.anchor) if family.code else NOTHING_SHOWN
     loaded = min((item.event_time for item in finding.evidence if item.role in LOADED), default=finding.effect_time)
-    why = claim.SLOWS if shown.slower else claim.KILLS if shown.kills else claim.CODE if family.doubt else ""
+    doubt = family.doubt or (family.code and finding.anchor in held.each.code_in)
+    breaks = shown.ends or (family.code and not family.of_run and attempts.break_by(finding.suspect))
+    why = claim.SLOWS if shown.slower else claim.KILLS if shown.kills else claim.BREAKS if breaks else claim.CODE if doubt else ""
     yield from (claim.below_gate(made, why) if why else made for made in _invalid(finding, held, loaded, diverged=False))
     if shown.slower:
         yield from list(_slowed(finding, held, loaded, attempts)) or [gated(held.gate, _at_share(finding, held, loaded, shown.slower))]
     if held.each.state != FINE:  # then what it had done before the load is lost, too
-        broke = held.each.state in BROKE and why not in ("", claim.SLOWS)
+        once = family.of_run and held.each.verdict == "benign"  # what is unpickled runs at the load; a record explains the end
+        broke = held.each.state in BROKE and why not in ("", claim.SLOWS) and not once
         made_by_end = (made for made in ended(finding, held, attempts) if made.kind == "lost_progress")
         yield from (made if broke else claim.below_gate(made) for made in made_by_end)
 
@@ -129,7 +133,10 @@ def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate,
         went_on = max(later.resumed[1].time, held.began) if later.resumed else None  # None: nothing says where it went on
         evidence = known(*cited(finding), newest[1], later.resumed[1].event_id if later.resumed else "", ran[0].record)
         of = (ran[0].attempt, ran[0].nodes, held.gpus)
-        made = claim.lost_progress(*of, saved=went_on, began=held.began, failed=newest[0], evidence=evidence)
+        made = claim.lost_progress(
+            *of, saved=went_on, began=held.began, failed=newest[0], evidence=evidence,
+            told=ran[0].last_step is not None, unused=left_alone(ran[0], later, held.began),
+        )  # fmt: skip
         yield gated(held.gate, made)
     # The run may have needed several attempts to come as far as what was removed: which of them did how much no record says.  What had been
     # done before the save from which it went on is in that save.
@@ -178,7 +185,7 @@ def _earlier(one: Finding, other: Finding) -> bool:
 
 def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:
     """What is said of a cohort holds for the members that it cites; for others that loaded the same bytes in the middle reading, for all
-    that loaded what the writer had written in the high one."""
+    that loaded what the writer had written in the high one.  Of ends low counts none: some of them would have come by themselves."""
     told = {item.event_id for item in finding.evidence}
     kind, _, name = finding.subject.name.partition("/")
     members = [each for each in attempts.exposed_to(finding.suspect) if kind == "size" or each.configuration == name]
@@ -195,7 +202,7 @@ def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing
         exposures = mine[each.attempt.name]
         inside = min(exposure.written for exposure in exposures) >= finding.cause_time and (each.end or 0) <= finding.effect_time
         alike = inside and (each.gpus or 0) >= size and any(_bytes(exposure) in bytes_of for exposure in exposures)
-        gate = Gate(finding.alert and each in named, finding.alert and (each in named or alike))
+        gate = Gate(finding.alert and each in named and cost != ENDINGS, finding.alert and (each in named or alike))
         if kind == "size" and ((each.gpus or 0) < size or each.verdict == "benign" or not inside):
             continue  # it ended well, or is of a size that was not accused
         held = held_of(each.attempt.name, attempts, pricing, gate, left_out)
@@ -205,7 +212,7 @@ def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing
         if cost == DIVERGED:
             yield from _invalid(finding, held, first.event_time, diverged=each in named, load=first.event_id)
         elif cost == ENDINGS:
-            yield from ended(finding, held, attempts)
+            yield from (claim.noted(made, claim.AMONG) for made in ended(finding, held, attempts))
         else:
             made = list(_slowed(finding, held, first.event_time, attempts))
             slowed += made

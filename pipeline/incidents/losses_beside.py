@@ -2,7 +2,9 @@
 
     P13   a burst of jobs kept GPUs and did no work        held: the burst's own time; the displaced: as attempts that were ended
     P14   a node was slowed                                slowdown of whoever ran there, against siblings elsewhere
-    P18   recording was switched off on a node             high alone: bad ends there within the day that nobody had ordered
+    P18   recording was switched off on a node             bad ends there within the day that nobody had ordered: middle where no record
+                                                           explains one that came within the hour, or while the audit log was missing
+                                                           there; else high alone
     P17   an account was in others' hands                  high alone: what of its owner's was cancelled within hours; of an account that
                                                            was used after its owner had left, what of anybody's was within the hour
 
@@ -24,11 +26,13 @@ from pipeline.loss.claims import Claim
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Examined
 from pipeline.model.instants import DAY_MS, HOUR_MS
+from pipeline.model.source import Source
 
 BURST_MS = 6 * HOUR_MS  # around the first job that a finding cites of a burst, or its effect if no job is known by what it cites
 SPAN_MS = HOUR_MS  # of a burst, as its detector has it unless the settings say otherwise
 DISPLACED_MS = 180_000  # between the end of a displaced attempt and the start of one of the burst on its node
 CANCELLED_MS = 12 * HOUR_MS  # a session of somebody else's
+SILENT_MS = HOUR_MS  # in which a gap begins that belongs to the act, as its detector has it unless the settings say otherwise
 ORDERED = frozenset({"CANCELLED", "PREEMPTED"})  # the scheduler's own word, which no silence of a node takes away
 AFTER_END = "access_after_end"
 ENTERED_MS = HOUR_MS  # a session under an account that should be nobody's, which may become any user
@@ -71,11 +75,14 @@ def beside(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, le
                 if each.state == "CANCELLED" and each.owner != finding.subject.name and (of := held(each, nearby)) is not None:
                     yield from ended(finding, of, attempts)
     else:
-        at = finding.cause_time
-        for each in attempts.on_node(finding.subject.name, at, at + DAY_MS):
+        at, node = finding.cause_time, finding.subject.name
+        for each in attempts.on_node(node, at, at + DAY_MS):
             ordered = each.state in ORDERED and each.verdict == "benign"
-            if each.state not in (FINE, "") and not ordered and each.owner != finding.suspect and (of := held(each, nearby)) is not None:
-                yield from ended(finding, of, attempts)
+            silent = (each.end or 0) <= at + SILENT_MS or f"{Source.AUDITD} on {node}" in each.missing
+            unseen = finding.alert and silent and each.verdict == "unexplained"
+            gate = Gate(low=False, middle=True) if unseen else nearby
+            if each.state not in (FINE, "") and not ordered and each.owner != finding.suspect and (of := held(each, gate)) is not None:
+                yield from (claim.noted(made, claim.UNSEEN_END) if unseen else made for made in ended(finding, of, attempts))
 
 
 def _burst(finding: Finding, attempts: Attempts) -> tuple[list[Examined], list[Examined]]:

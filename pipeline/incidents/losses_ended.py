@@ -98,7 +98,7 @@ def ended(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
     evidence = known(*told, shows.event_id if shows else "", after.record if after is not None else "")
     made = claim.lost_progress(
         *of, saved=saved.time if saved else None, began=held.began, failed=held.end, evidence=evidence,
-        told=each.last_step is not None, unused=after is not None and _left_alone(each, after, held.began),
+        told=each.last_step is not None, unused=after is not None and left_alone(each, after, held.began),
     )  # fmt: skip
     yield gated(held.gate, made)
     if each.last_step is not None and held.began <= each.last_step.time < held.end and each.steps_apart:
@@ -111,7 +111,7 @@ def ended(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
         yield gated(held.gate, claim.restart(*of, failed=held.end, resumed=after.attempt.start, evidence=evidence))
 
 
-def _left_alone(each: Examined, after: Examined, began: int) -> bool:
+def left_alone(each: Examined, after: Examined, began: int) -> bool:
     """Did the next run go on from something older; or from nothing that either is known to have saved, where both tell of their files?"""
     if after.resumed is not None:
         return after.resumed[1].time <= began

@@ -13,7 +13,7 @@ from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_text import listed, moment, ratio, safe, table
 from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
-from pipeline.model.finding import Finding
+from pipeline.model.finding import Finding, Status
 from pipeline.model.incident import Attribution, Hypothesis, Incident, Range
 
 KINDS = {
@@ -81,9 +81,10 @@ def page(report: Report) -> str:
     """The page."""
     incident = report.incident
     parts = {
-        "seen": _seen(incident), "follows": _follows(incident), "not": _does_not_follow(incident), "who": _who(incident.attribution),
-        "graph": _graph(report), "time": _timeline(report), "benign": _benign(report), "scope": _scope(incident), "loss": _loss(report),
-        "evidence": _evidence(report), "limits": listed([safe(line) for line in incident.limits]), "journal": _journal(report),
+        "seen": _seen(incident), "follows": _follows(incident), "not": _does_not_follow(incident, report.journal),
+        "who": _who(incident.attribution), "graph": _graph(report), "time": _timeline(report), "benign": _benign(report),
+        "scope": _scope(incident), "loss": _loss(report), "evidence": _evidence(report),
+        "limits": listed([safe(line) for line in incident.limits]), "journal": _journal(report),
     }  # fmt: skip
     links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in SECTIONS)
     body = "".join(
@@ -137,47 +138,58 @@ def _told(incident: Incident, findings: int) -> str:
 
 def _follows(incident: Incident) -> str:
     said = incident.attribution
-    items = ["The findings are one case, because they share what the column “Tied by” names."]
+    items = ["The findings are looked at as one case, because they share what the column “Tied by” names; one hand need not have done all."]
     if said.named:
         items.append(
-            f"The leading hypothesis is that <strong>{safe(said.named)}</strong> did it; the nearest other is {_called(said.second)}."
+            f"The leading hypothesis is that the holder of account <strong>{safe(said.named)}</strong> did it; "
+            f"the nearest other is {_called(said.second)}."
         )
     else:
         items.append(f"The leading hypothesis is {_called(said.leader)}; the nearest other is {_called(said.second)}. No name is given.")
     if said.gap_low is not None and said.gap_high is not None:
         items.append(
             f"What was seen is {ratio(said.gap_low)} to {ratio(said.gap_high)} times as likely under the leading hypothesis "
-            "as under the nearest other."
+            "as under the nearest other, by ratios of which most are assumptions."
         )
     if incident.traced:
         loads = sum(each.loads for each in incident.traced)
         more = f" by the {len(incident.traced)} that are listed" if incident.artefacts > len(incident.traced) else ""
         items.append(
-            f"Suspect artefacts: {max(incident.artefacts, len(incident.traced))}, loaded {loads} times{more}; "
-            "results of those attempts are in doubt."
+            f"Suspect artefacts: {max(incident.artefacts, len(incident.traced))}, loaded {loads} times{more} behind a suspect write: "
+            "whether results differ by it, loading alone does not show."
         )
     return f'<div class="said">{listed(items)}</div>'
 
 
-def _does_not_follow(incident: Incident) -> str:
+def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
     said = incident.attribution
     items = ["That anybody is guilty. The ratios compare how well hypotheses explain the records; what was believed before is not in them."]
     if said.named:
         items.append("That the holder of the account sat at the keys: a copied key leaves no trace in logins.")
+        items += [_replied(each) for each in journal if (each.action, each.value) == ("reply", said.named)] or [
+            "That there is nothing to say against it: no reply of whoever is named is on record."
+        ]
     else:
         items.append(f"Who did it. Naming is withheld: {safe(said.withheld)}.")
         items.append("That an account which stands in a line as received was in its holder's hands, or that the line is true by itself.")
     items.append("That nothing else happened. What no source recorded stands nowhere here.")
     if incident.scope.unexplained:
         items.append(f"That the {incident.scope.unexplained} attempts whose end no record explains were harmed, or were not.")
+    if incident.status is not Status.FINAL:
+        items.append("That this is the last word: records of the time may still come.")
     return f'<div class="said">{listed(items)}</div>'
+
+
+def _replied(reply: Entry) -> str:
+    return f"That it is undisputed. {safe(reply.value)} replied ({moment(reply.at)}): “{safe(reply.text, 4000)}”"
 
 
 def _who(said: Attribution) -> str:
     rows = [(safe(KINDS[each.kind]), safe(each.who or "-"), ratio(each.low), ratio(each.high), _weighed(each)) for each in said.hypotheses]
     return (
-        f"<p>{said.candidates} candidates. To name one, the gap to any other person must be a factor of {ratio(said.gap_needed)} at least, "
-        "among other conditions; presence counts for nothing.</p>"
+        f"<p>Candidates: {said.candidates}. To name one, the gap to any other must be a factor of {ratio(said.gap_needed)} at least, "
+        "among other conditions; presence counts for nothing. Ratios of several kinds of evidence are multiplied as if none depended on "
+        "another: the products put hypotheses in order, and are no odds that anybody did it.</p>"
         + table("Hypotheses, ratios against “somebody of whom no record tells”", ("Hypothesis", "Who", "Low", "High", "Evidence"), rows)
         + "<h3>What would clear the leading candidate</h3>"
         + listed([safe(each) for each in said.clears])
@@ -237,21 +249,21 @@ def _benign(report: Report) -> str:
 def _scope(incident: Incident) -> str:
     scope = incident.scope
     rows = [
-        ("Affected attempts", str(scope.affected or len(scope.attempts)), safe(", ".join(scope.attempts))),
+        ("Attempts of findings, above or below their gate", str(scope.affected or len(scope.attempts)), safe(", ".join(scope.attempts))),
         ("Their owners", str(scope.affected_users or len(scope.users)), safe(", ".join(scope.users))),
         ("Their projects", str(scope.affected_projects or len(scope.projects)), safe(", ".join(scope.projects))),
         ("GPUs of the largest", str(scope.gpus_max), ""),
         ("Loaded suspect artefacts without a finding of their own", str(scope.exposed), ""),
         ("Went on from what those had saved", str(scope.derived), ""),
         ("Ended in the window", str(scope.examined), ""),
-        ("Of these examined and found unaffected", str(scope.unaffected), ""),
+        ("Of these examined, and no sign of it found", str(scope.unaffected), ""),
         (
-            "Owners all of whose attempts are unaffected",
+            "Owners in none of whose attempts there is a sign",
             str(scope.fine_users or len(scope.unaffected_users)),
             safe(", ".join(scope.unaffected_users)),
         ),
         (
-            "Projects all of whose attempts are unaffected",
+            "Projects in none of whose attempts there is a sign",
             str(scope.fine_projects or len(scope.unaffected_projects)),
             safe(", ".join(scope.unaffected_projects)),
         ),
@@ -260,9 +272,12 @@ def _scope(incident: Incident) -> str:
     unjudged = [(safe(each.source), safe(each.what), str(each.amount), safe(", ".join(each.examples))) for each in scope.unjudged]
     traced = [(safe(each.path), moment(each.since), str(each.loads), safe(", ".join(each.loaded_by))) for each in incident.traced]
     derived = [
-        (safe(each.attempt), moment(each.saved), safe(each.after), str(each.loads), safe(", ".join(each.loaded_by)))
+        (
+            safe(each.path or f"whatever {each.attempt} saved"), moment(each.saved), safe(", ".join(each.saved_by or (each.attempt,))),
+            safe(each.after), str(each.loads), safe(", ".join(each.loaded_by)),
+        )
         for each in incident.derived
-    ]
+    ]  # fmt: skip
     return (
         table("What was touched and what was not", ("", "Count", "Which"), rows)
         + table(
@@ -270,7 +285,10 @@ def _scope(incident: Incident) -> str:
         )
         + table("Suspect artefacts traced forward", ("Artefact", "Since", "Loads", "By"), traced)
         + table(
-            "What was saved after that, traced forward", ("Saved by", "Last at", "After", "Loads", "By"), derived, empty="nothing known."
+            "Checkpoints saved after that, traced forward",
+            ("Checkpoint", "Last saved", "Saved by", "After", "Loads", "By"),
+            derived,
+            empty="nothing known.",
         )
     )
 
@@ -291,8 +309,10 @@ def _loss(report: Report) -> str:
     ]  # fmt: skip
     heads = ("Ledger", "Kind", "Attempt", *(f"{what}, {each}" for what in ("GPU-hours", loss.currency or "money") for each in READINGS))
     return (
-        "<p>Low is what the records prove, middle what findings above their gate claim, high adds findings below it. "
-        f"No GPU-hour is counted twice. At most {loss.gpus} different GPUs were concerned.</p>"
+        "<p>What was lost if the findings hold: low, what records show beside a finding above its gate; middle, what such a finding makes "
+        "likely; high adds findings below their gate, and what nothing excludes. No GPU-hour is counted twice in a reading; each is "
+        "counted by itself, so hours of one line may stand in another line of the next. Another incident may claim the same hours. "
+        f"At most {loss.gpus} different GPUs were concerned.</p>"
         + table("Totals, direct and indirect kept apart", ("", "Low", "Middle", "High"), totals)
         + table("Lines", (*heads, "Method", "Formula", "Note", "Evidence"), rows, empty="no loss could be worked out.")
         + "<h3>What was left out</h3>"

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from html import escape
 
 CELL_MAX = 600
+LARGE = 4  # decimal logarithm
 
 
 def safe(value: object, length: int = CELL_MAX) -> str:
@@ -31,9 +32,11 @@ def moment(time_ms: int) -> str:
 
 
 def ratio(logarithm: float | None) -> str:
-    """A decimal logarithm as a factor."""
+    """A decimal logarithm as a factor.  A product of assumptions beyond ten thousand is no number that anybody could stand for."""
     if logarithm is None:
         return "-"
+    if logarithm > LARGE:
+        return f"over {10**LARGE:,}"
     return f"{10**logarithm:,.0f}" if logarithm >= 1 else f"{10**logarithm:.2g}"
 
 

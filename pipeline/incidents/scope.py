@@ -16,7 +16,7 @@ from heapq import heapify, heappop, heappush
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.campaigns import artefacts_of
 from pipeline.model.finding import Finding
-from pipeline.model.incident import Derived, Examined, Scope, Traced, Unjudged
+from pipeline.model.incident import Derived, Examined, Mark, Scope, Traced, Unjudged
 
 EXAMPLES_MAX = 5
 
@@ -52,7 +52,10 @@ def trace(members: Sequence[Finding], attempts: Attempts) -> tuple[Traced, ...]:
 
 
 def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
-    """Checkpoints that were saved after something suspect was loaded, and whoever went on from them, as far as records lead."""
+    """Checkpoints that were saved after something suspect was loaded, and whoever went on from them, as far as records lead.
+
+    One for each path, however many attempts saved there; where no record tells a path, one for each attempt.
+    """
     open_ones: list[tuple[int, str, str]] = []  # (since when it is in doubt, attempt, after what)
     for artefact in traced:
         for name in artefact.loaded_by:
@@ -60,25 +63,40 @@ def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
                 loads = [exposure.load.event_time for exposure in known.exposures if exposure.path == artefact.path]
                 open_ones.append((min(loads, default=known.attempt.start), name, artefact.path))
     heapify(open_ones)
-    found: dict[str, Derived] = {}
+    followed: set[str] = set()
+    saved: dict[str, list[tuple[Mark, str, str, str]]] = {}  # path -> (save, who saved, after what, who went on from it or nobody)
     while open_ones:
         since, name, after = heappop(open_ones)
-        if name in found:
+        if name in followed:
             continue
+        followed.add(name)
         attempt = attempts.by_name[name]
         end = attempt.end if attempt.end is not None else 2**62
         went_on = [(each, each.resumed[1]) for each in attempts.went_on_from(attempt.attempt.job) if each.resumed and each is not attempt]
         went_on = [(each, save) for each, save in went_on if since <= save.time <= end]
-        saves = [save for _, save in went_on] + ([attempt.saved] if attempt.saved and attempt.saved.time >= since else [])
-        if saves:
-            names = sorted(each.attempt.name for each, _ in went_on)
-            last = max(saves)
-            found[name] = Derived(
-                attempt=name, saved=last.time, event_id=last.event_id, after=after, loads=len(names), loaded_by=tuple(names)
-            )
-            for each, _ in went_on:
-                heappush(open_ones, (each.attempt.start, each.attempt.name, name))
-    return tuple(found[name] for name in sorted(found, key=lambda name: (found[name].saved, name)))
+        saves = [(save, each.attempt.name) for each, save in went_on]
+        saves += [(attempt.saved, "")] if attempt.saved and attempt.saved.time >= since else []
+        for save, by in saves:
+            saved.setdefault(save.path or name, []).append((save, name, after, by))
+        for each, _ in went_on:
+            heappush(open_ones, (each.attempt.start, each.attempt.name, name))
+    return tuple(sorted((_derived(saves) for saves in saved.values()), key=lambda each: (each.saved, each.path, each.attempt)))
+
+
+def _derived(saves: Sequence[tuple[Mark, str, str, str]]) -> Derived:
+    """Of one artefact, in the order in which it was followed."""
+    last, attempt, _, _ = max(saves)
+    names = sorted({by for _, _, _, by in saves if by})
+    return Derived(
+        attempt=attempt,
+        saved=last.time,
+        event_id=last.event_id,
+        after=saves[0][2],
+        loads=len(names),
+        loaded_by=tuple(names),
+        path=last.path,
+        saved_by=tuple(sorted({name for _, name, _, _ in saves})),
+    )
 
 
 def scope_of(

@@ -12,6 +12,7 @@ anew, so that incidents are those of the set, whatever the order:
     likelihoods.py the table of ratios                     report.py       what people read
     losses.py      what it cost, by                        families.py     the table of detectors
     attempts.py    attempts, looked up                     presence.py     for a search by people; nothing here asks it
+    origins.py     who could have written what is cited
 
 On which days logins were heard is remembered as facts of the case, because coverage is forgotten sooner than a campaign.  Retention forgets
 whole incidents, and takes nothing back.

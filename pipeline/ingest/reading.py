@@ -5,6 +5,10 @@ A pure function of the record and the settings; the cache only makes it quick.
 The job in the file name is whose output a line is, and a line of a job's output speaks for no other job.  It is as good as the name:
 whoever runs a job chooses where its output goes, so `job_pattern` should name a folder that only the scheduler writes to.  Of the
 tasks of an array (`slurm-48213_4.out`) the name does not tell the raw id; any that can be a task's is believed.
+
+Clusters that share a topic are told apart by what their shippers say (`hosts`, `cluster_header`, `cluster_field`), never by the line:
+where headers name the file of the line, the value is the line, and what looks like a shipper's object in it was printed by somebody.
+Which entries a record fits by that is `named`, one bit an entry, so that no name that somebody makes up is remembered.
 """
 
 import ipaddress
@@ -14,8 +18,12 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
+from pipeline.errors import DecodeError
 from pipeline.formats import registry
-from pipeline.formats.line import Line
+from pipeline.formats.envelopes.raw import said_by
+from pipeline.formats.envelopes.said import nested, text
+from pipeline.formats.fields import json_object
+from pipeline.formats.line import Beside, Headers, Line
 from pipeline.formats.payloads.sacct import layout
 from pipeline.model.source import FAMILIES, Source
 from pipeline.settings import Settings, SourceSettings
@@ -51,10 +59,15 @@ class SourceReading(msgspec.Struct, frozen=True):
 
 
 class SourceReader:
-    """Finds the first `sources` entry that fits; remembers answers per (topic, host, program, file)."""
+    """Finds the first `sources` entry that fits; remembers answers per (topic, host, program, file, named)."""
 
     def __init__(self, settings: Settings) -> None:
-        self._sources = [(source, re.compile(source.file)) for source in settings.sources]
+        self._sources = [
+            (source, re.compile(source.file), 1 << number if source.hosts or source.cluster_header or source.cluster_field else 0)
+            for number, source in enumerate(settings.sources)
+        ]
+        self._named = [(bit, source, re.compile(source.hosts)) for source, _, bit in self._sources if bit]
+        self.names_clusters = bool(self._named)
         for source in settings.sources:
             if source.format:
                 registry.by_name(source.format)  # a wrong name must stop the start, not the first record
@@ -69,28 +82,44 @@ class SourceReader:
         for family, names in topics:
             for name in names:
                 self._allowed[name] = self._allowed.get(name, frozenset()) | FAMILIES[family]
-        self._cache: dict[tuple[str, str, str, str], SourceReading] = {}
+        self._cache: dict[tuple[str, str, str, str, int], SourceReading] = {}
         self.authenticated = frozenset(
             source for name in settings.ingest.authenticated_topics for source in self._allowed.get(name, frozenset())
         )
 
-    def reading_of(self, topic: str, line: Line) -> SourceReading:
+    def named(self, line: Line, headers: Headers) -> int:
+        """The entries that fit by host or cluster, as their shippers name them."""
+        named = 0
+        if isinstance(line.beside, str):
+            for bit, source, _ in self._named:
+                named |= bit if source.cluster == line.beside else 0
+            return named
+        said = headers if isinstance(headers, Mapping) else dict(headers)
+        host, beside = said_by(said)[0] or line.host, None if said.get("file") else line.beside
+        for bit, source, hosts in self._named:
+            if not hosts.search(host) or (source.cluster_header and said.get(source.cluster_header) != source.cluster.encode()):
+                continue
+            if not source.cluster_field or _said_beside(beside, source.cluster_field) == source.cluster:
+                named |= bit
+        return named
+
+    def reading_of(self, topic: str, line: Line, named: int = 0) -> SourceReading:
         """Settings of the source that a line belongs to; the built-in default when none fits."""
-        key = (topic, line.host, line.program, line.file)
+        key = (topic, line.host, line.program, line.file, named)
         known = self._cache.get(key)
         if known is None:
             if len(self._cache) >= CACHE_MAX:
                 self._cache.clear()
-            known = self._cache[key] = self._find(topic, line)
+            known = self._cache[key] = self._find(topic, line, named)
         return known
 
-    def _find(self, topic: str, line: Line) -> SourceReading:
-        for source, pattern in self._sources:
+    def _find(self, topic: str, line: Line, named: int) -> SourceReading:
+        for source, pattern, bit in self._sources:
             if source.topic and source.topic != topic:
                 continue
             if source.program and source.program != line.program:
                 continue
-            if source.file and not pattern.search(line.file):
+            if (source.file and not pattern.search(line.file)) or bit & named != bit:
                 continue
             return self._build(source, topic, line)
         return self._build(DEFAULT, topic, line)
@@ -115,6 +144,16 @@ class SourceReader:
             source.columns,
             array,
         )
+
+
+def _said_beside(beside: Beside, field: str) -> str:
+    """What the shipper says in the field; `fields.cluster` is within `fields`, or called so."""
+    if isinstance(beside, bytes):
+        try:
+            beside = json_object(beside)
+        except DecodeError:
+            return ""
+    return "" if not isinstance(beside, Mapping) else nested(beside, *field.split(".")) or text(beside.get(field))
 
 
 def short_host(name: str) -> str:

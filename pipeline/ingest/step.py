@@ -38,13 +38,13 @@ from pipeline.ingest.zones import SAMPLED_BELOW, Zones
 from pipeline.model.actor import actor_of, with_uids
 from pipeline.model.attributes import attributes
 from pipeline.model.conduct import Conduct, Folder
-from pipeline.model.events import Event, JobRecord, LinePart, Parsed
+from pipeline.model.events import UNKNOWN_HOST, Event, JobRecord, LinePart, Parsed, StepCancelled, TrainingLine
 from pipeline.model.facts import Fact, host_case
 from pipeline.model.identity import Directory
 from pipeline.model.ids import Digester, digest
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell
-from pipeline.model.source import PER_HOST, Source
+from pipeline.model.source import OF_HOSTS, PER_HOST, Source
 from pipeline.model.told import encode_told, heard_in
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
@@ -57,6 +57,8 @@ YEAR_2000_MS, YEAR_2100_MS = 946_684_800_000, 4_102_444_800_000
 CACHE_MAX = HEARD_CACHE_MAX = 50_000
 JOB_SOURCES = frozenset({Source.TRAINING, Source.PROBE})
 EVENTS_MAX = 50_000  # of a record; with its refused lines they are numbered in 16 bits
+MLPERF = "mllog"  # its records are in UTC
+TWO_CLOCKS = frozenset({MLPERF, "slurmstepd", "torchrun"})  # formats whose lines stand in one file, and show whether its zone is right
 REFUSED = "refused"  # the source of lines of a batch that could not be kept
 REASONS_MAX, REASON_CHARACTERS_MAX = 3, 200
 _NO_HEADERS: Mapping[str, bytes] = MappingProxyType({})
@@ -85,7 +87,7 @@ class IngestState:
         self.splits = Splits(cases)
         self.heard: set[tuple[str, str, Source, int]] = set()  # told already; telling again would be harmless
         self._digesters: dict[tuple[str, ...], Digester] = {}
-        self._origins: dict[tuple[str, str, str, str], Origin] = {}
+        self._origins: dict[tuple[str, str, str, str, int], Origin] = {}
 
     def is_proven(self, topic: str) -> bool:
         """May only known senders write there, as far as the site says?"""
@@ -100,24 +102,24 @@ class IngestState:
             known = self._digesters[begin] = Digester(*begin)
         return known
 
-    def origin(self, topic: str, line: Line) -> "Origin":
+    def origin(self, topic: str, line: Line, named: int) -> "Origin":
         """What all lines like this one share."""
-        key = (topic, line.host, line.program, line.file)
+        key = (topic, line.host, line.program, line.file, named)
         known = self._origins.get(key)
         if known is None:
             if len(self._origins) >= CACHE_MAX:
                 self._origins.clear()
-            known = self._origins[key] = Origin(self, topic, line)
+            known = self._origins[key] = Origin(self, topic, line, named)
         return known
 
 
 class Origin:
-    """What does not depend on a line but on where it comes from: topic, host, program and file."""
+    """What does not depend on a line but on where it comes from: topic, host, program and file, and the cluster that its shipper names."""
 
     __slots__ = ("file", "job", "program", "proven", "source")
 
-    def __init__(self, state: IngestState, topic: str, line: Line) -> None:
-        self.source = state.reader.reading_of(topic, line)
+    def __init__(self, state: IngestState, topic: str, line: Line, named: int) -> None:
+        self.source = state.reader.reading_of(topic, line, named)
         self.proven = state.is_proven(topic)
         self.job, self.file, self.program = map(state.veil.text, (self.source.job, line.file, line.program))  # as they are told
 
@@ -259,7 +261,7 @@ def decode_record(
         try:
             decode_line(state, record, headers, lines[0], lost, decoded, None)
         except SplitLine as error:
-            return [], [_refused_row(state, record, 0, _as_shipped(state, record, lines[0], headers), error, 0)]
+            return [], [_refused_row(state, record, headers, 0, lines[0], error, 0)]
         return decoded, []
     refused: list[tuple[int, Line, RejectedRecord]] = []
     twins = Twins()
@@ -269,14 +271,14 @@ def decode_record(
             decode_line(state, record, headers, line, lost, decoded, twins)
         except RejectedRecord as error:
             del decoded[before:]
-            refused.append((number, _as_shipped(state, record, line, headers), error))
+            refused.append((number, line, error))
         twins.next_line()
         if len(decoded) > EVENTS_MAX:
             raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"more than {EVENTS_MAX} events in one record")
     if refused and not decoded and not any(isinstance(error, SplitLine) for _, _, error in refused):
         reasons = "; ".join(f"item {number}: {error}" for number, _, error in refused[:REASONS_MAX])
         raise _rejected(refused[0][2].code, f"{len(refused)} of {len(lines)} items refused, {reasons}")
-    return decoded, [_refused_row(state, record, *each, len(decoded) + index) for index, each in enumerate(refused)]
+    return decoded, [_refused_row(state, record, headers, *each, len(decoded) + index) for index, each in enumerate(refused)]
 
 
 def decode_line(
@@ -296,17 +298,23 @@ def decode_line(
         raise _rejected(ErrorCode.EMPTY, "the line is empty")
     if len(payload) > state.record_bytes_max:  # inflated
         raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"a line of {len(payload)} bytes, at most {state.record_bytes_max}")
+    named = state.reader.named(line, headers) if state.reader.names_clusters else 0
+    shipper = line.host
     if headers and (value[:1] == b"{" or not value.startswith(payload)):
-        line = _as_shipped(state, record, line, headers)
-    origin = state.origin(record.topic, line)
+        shipper = said_by(headers)[0] or shipper
+        line = _as_shipped(state, record, line, headers, named)
+    origin = state.origin(record.topic, line, named)
     source = origin.source
+    shipper = source.host if shipper == line.host else short_host(shipper)
     collected = _collected(line, record)
     reading = Reading(
         zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys, columns=source.columns
     )
     try:
         if line.part is None and not state.splits.files:
-            _, events = registry.parse(line, reading, source.format, source.allowed)
+            format_, events = registry.parse(line, reading, source.format, source.allowed)
+            if line.file and format_.name in TWO_CLOCKS:
+                _note_clocks(state, origin, format_.name == MLPERF, line.file, events)
         else:
             events = _read(state, line, reading, source, collected, lost)
     except RejectedRecord as error:
@@ -316,7 +324,7 @@ def decode_line(
     sha256 = hashlib.sha256(payload).hexdigest()
     raw, heard = payload.decode("utf-8", "surrogateescape"), False
     for parsed in events:
-        event = _event(state, parsed, line, origin, collected, sha256)
+        event = _event(state, parsed, line, origin, collected, sha256, shipper)
         if twins is not None and not parsed.own_id:
             event = twins.told_apart(event)
         try:
@@ -334,6 +342,23 @@ def decode_line(
             state.zones.note((event.source, event.host or line.file, source.zone.key), event.event_time, collected)
     if source.expected and heard:
         state.rates.note(source.name, source.host, collected)
+
+
+def _note_clocks(state: IngestState, origin: Origin, utc: bool, file: str, events: Sequence[Parsed]) -> None:
+    """For the check of zones: records in UTC, and local times that stand beside them."""
+    if not origin.proven and Source.TRAINING in state.reader.authenticated:
+        return
+    clock = (Source.TRAINING.value, origin.source.host, origin.source.zone.key)
+    for parsed in events:
+        body, time = parsed.body, parsed.event_time
+        if time is None:
+            continue
+        if utc:
+            state.zones.note_utc(clock, file, time)
+        elif isinstance(body, StepCancelled):
+            state.zones.note_local(clock, file, "cancelled", time)
+        elif isinstance(body, TrainingLine) and body.what == "timing_run":
+            state.zones.note_local(clock, file, body.text.partition(" ")[0], time)
 
 
 # --- split lines ----------------------------------------------------------------------------------------------------------------
@@ -408,12 +433,16 @@ def _collected(line: Line, record: Record) -> int:
     return time if YEAR_2000_MS <= time <= YEAR_2100_MS else min(max(time, YEAR_2000_MS), YEAR_2100_MS)
 
 
-def _refused_row(state: IngestState, record: Record, number: int, line: Line, error: RejectedRecord, index: int) -> EventRow:
+def _refused_row(
+    state: IngestState, record: Record, headers: Mapping[str, bytes], number: int, line: Line, error: RejectedRecord, index: int
+) -> EventRow:
     """One line of a batch that could not be kept, beside those that could.
 
     A dead letter is a whole record, and this one is written; so the line is kept as a row that says why, and no stage hears of it.
     """
-    source, collected = state.reader.reading_of(record.topic, line), _collected(line, record)
+    named = state.reader.named(line, headers) if state.reader.names_clusters else 0
+    line = _as_shipped(state, record, line, headers, named)
+    source, collected = state.reader.reading_of(record.topic, line, named), _collected(line, record)
     return EventRow(
         event_time=collected,
         collected_time=line.collected_time or 0,
@@ -452,16 +481,16 @@ def _lose(state: IngestState, lost: Losses, family: Source, source: SourceReadin
     buckets.update(range(bucket_of(collected - state.grace_ms, state.bucket_ms), collected + 1, state.bucket_ms))
 
 
-def _as_shipped(state: IngestState, record: Record, line: Line, headers: Mapping[str, bytes]) -> Line:
+def _as_shipped(state: IngestState, record: Record, line: Line, headers: Mapping[str, bytes], named: int) -> Line:
     """The line, with what the headers say of it where they name a job's output: a job may print what looks like an envelope."""
     host, program, file, offset, collected = said_by(headers)
     if not file or file == line.file:
         return line
     shipped = Line(payload=line.payload, host=host, program=program, file=file, file_offset=offset, collected_time=collected)
-    return shipped if state.reader.reading_of(record.topic, shipped).job else line
+    return shipped if state.reader.reading_of(record.topic, shipped, named).job else line
 
 
-def _event(state: IngestState, parsed: Parsed, line: Line, origin: Origin, collected: int, sha256: str) -> Event:
+def _event(state: IngestState, parsed: Parsed, line: Line, origin: Origin, collected: int, sha256: str, shipper: str) -> Event:
     """The event, attributed to cluster, host and job."""
     source, family, said = origin.source, parsed.source, parsed.body
     body = said if state.veil.idle else state.veil.body(said)
@@ -495,6 +524,7 @@ def _event(state: IngestState, parsed: Parsed, line: Line, origin: Origin, colle
         sha256=sha256,
         file=origin.file if placed else "",
         position=offset if placed else None,
+        shipper=(shipper or UNKNOWN_HOST) if shipper != host and family in OF_HOSTS else "",
         unproven=not origin.proven,
     )
 

@@ -2,7 +2,8 @@
 
 A record of Kafka is gone after days, its rows stay for a year.  A row has the payload line as received and what the shipper said of it
 (file, offset, program, host, two times), which is all that ingest reads; so the line goes through the same formats again, under the
-settings of today.  Only ids are taken from the row: of equal lines of one record the second got another id, by its neighbours.
+settings of today.  Of the row are taken its id, since of equal lines of one record the second got another, by its neighbours; and its
+cluster, where settings tell it by what stood beside the line, which is not stored.
 
     rows 0 1 2 of one record      line of row 0 gives two events -> ids of rows 0 and 1;   the next line is that of row 2
 
@@ -38,6 +39,7 @@ class StoredRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     file_offset: int | None
     collected_time: int | None  # UTC ms
     payload: bytes
+    cluster: str = ""
 
 
 class StoredRecord(Record, frozen=True, kw_only=True):
@@ -83,6 +85,7 @@ class Restored:
     @staticmethod
     def _read(state: IngestState, record: StoredRecord, row: StoredRow, lost: Losses, decoded: list[tuple[Event, EventRow]]) -> None:
         """Adds the events of the row's line; a line that was refused then is refused again, which notes what was lost by it."""
+        of_another = row.source == REFUSED and row.kind == ErrorCode.UNKNOWN_FORMAT.value  # a program that no format has, it may be
         line = Line(
             payload=row.payload,
             host=row.host,
@@ -90,6 +93,7 @@ class Restored:
             file=row.file,
             file_offset=row.file_offset,
             collected_time=row.collected_time,
+            beside=b"" if of_another else row.cluster,
         )
         before = len(decoded)
         try:

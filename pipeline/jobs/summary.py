@@ -14,6 +14,7 @@ from itertools import pairwise
 from math import gcd
 from typing import Any
 
+from pipeline.detect.benign_artefacts import DANGEROUS
 from pipeline.detect.case import Case, evidence
 from pipeline.detect.writers import said_of, writes_of
 from pipeline.formats.failures import Traceback
@@ -25,6 +26,7 @@ from pipeline.model.events import (
     CollectiveTimeout,
     Event,
     FileTouched,
+    GlobalUnpickled,
     Iteration,
     TrainingLine,
     is_round,
@@ -128,13 +130,19 @@ def _course(case: Case, summary: JobSummary | None) -> dict[str, Any]:
         "timed_out": timeouts[0][0].id if timeouts else "",
         "pace": summary.pace.mean if summary and summary.pace else None,
         "record": record[0].id if record else "",
+        "code_in": tuple(sorted({each.path for _, each in case.of(GlobalUnpickled) if each.path and _acts(each)})),
     }
+
+
+def _acts(named: GlobalUnpickled) -> bool:
+    """Can what was named act, and not only hold data?"""
+    return named.module.partition(".")[0] in DANGEROUS
 
 
 def _mark(events: Sequence[Event]) -> Mark | None:
     """Of the last of them."""
     last = max(events, key=lambda each: (each.event_time, each.id), default=None)
-    return Mark(last.event_time, last.id) if last else None
+    return Mark(last.event_time, last.id, getattr(last.body, "path", "")) if last else None
 
 
 def _steps_apart(samples: Sequence[Sample]) -> int:
@@ -162,7 +170,7 @@ def _resumed(case: Case) -> tuple[str, Mark] | None:
     """Which job had saved what it loaded first, and when.  Shards of a dataset are loaded alike, and no job saved them."""
     saves = next((load.saves for load in case.loaded(CheckpointLoaded) if load.saves), ())
     save = max(saves, key=lambda each: (each.event_time, each.id), default=None)
-    return (save.job, Mark(save.event_time, save.id)) if save is not None else None
+    return (save.job, Mark(save.event_time, save.id, getattr(save.body, "path", ""))) if save is not None else None
 
 
 def _samples(case: Case) -> Sequence[Sample]:
@@ -266,7 +274,7 @@ def _exposures_in(case: Case) -> Iterator[Exposure]:
                 evidence("written", write, f"{path}: {said_of(write)}")[0],
                 evidence("loaded", loaded.event, f"job {case.attempt.job} loaded {path}")[0],
                 loaded.sha256,
-                restored=loaded.same is not None and not loaded.earlier,
+                restored=loaded.same is not None and loaded.earlier is None,
                 own=_is_own(case, name, path, write),
             )
 

@@ -28,16 +28,19 @@ UNTOLD = "no record says what it loaded, and others at its work loaded altered b
 BEFORE_REMOVAL = "its work may have led to what was removed: high alone counts it"
 UNMEASURED = "it told too few steps: high alone counts it, as slow as the slowest"
 NEARBY = "nothing but time and place ties its end to the act: high alone counts it"
+UNSEEN_END = "no record explains its end, and the log that would was switched off: low counts nothing"
+AMONG = "more such attempts ended so than do by themselves, and which of them by what was written nothing shows: low counts nothing"
 UNSAVED = "it told steps and no checkpoint: low counts nothing"
 UNTOLD_SAVES = "no record says what of its work was kept: middle counts half an hour, high from its start"
 KILLS = "these bytes killed from inside, and nothing shows that results differ: high alone counts all of it"
+BREAKS = "what ran this code breaks more often than others, and nothing shows that results differ: high alone counts all of it"
 SLOWS = "what ran this code is slow, and nothing shows that its results differ: high alone counts all of it"
 CODE = "foreign code ran in it, and nobody saw that it did harm: high alone counts all of it"
 WITHIN_HOURS = "it held GPUs within hours of the burst, and is not like it: high alone counts it"
 BEGAN_LATER = "it began there after the slow steps that are cited: high alone counts it"
 ALONE = "no sibling is known: high alone counts it, as if it had stood still"
 HIGH_ALONE = frozenset({
-    BELOW, TRACED, DERIVED, UNTOLD, BEFORE_REMOVAL, UNMEASURED, NEARBY, KILLS, SLOWS, CODE, WITHIN_HOURS, BEGAN_LATER, ALONE,
+    BELOW, TRACED, DERIVED, UNTOLD, BEFORE_REMOVAL, UNMEASURED, NEARBY, KILLS, BREAKS, SLOWS, CODE, WITHIN_HOURS, BEGAN_LATER, ALONE,
 })  # fmt: skip
 EVIDENCE_MAX = 12
 SAVED_AGO_MS = 1_800_000  # half an hour since a checkpoint that nobody told of: an assumption, no publication gives one
@@ -152,7 +155,12 @@ def held(attempt: Attempt, nodes: Sequence[str], gpus: int, *, began: int, ended
 
 def below_gate(claim: Claim, why: str = BELOW) -> Claim:
     """The same in the high reading alone."""
-    return msgspec.structs.replace(claim, low=None, middle=None, note="; ".join(filter(None, (claim.note, why))))
+    return noted(msgspec.structs.replace(claim, low=None, middle=None), why)
+
+
+def noted(claim: Claim, why: str) -> Claim:
+    """The same with one more word on what is left out of a reading."""
+    return msgspec.structs.replace(claim, note="; ".join(filter(None, (claim.note, why))))
 
 
 def joined(claims: Iterable[Claim]) -> list[Claim]:
@@ -189,9 +197,9 @@ def _notes(each: Claim) -> str:
     """What still holds of what was noted of its parts."""
     settled = {
         "",
-        *((NOT_SEEN, UNSAVED, UNTOLD_SAVES) if each.low or not each.middle else ()),
+        *((NOT_SEEN, UNSAVED, UNTOLD_SAVES, UNSEEN_END, AMONG) if each.low or not each.middle else ()),
         *(HIGH_ALONE if each.middle else ()),
-        *((TRACED,) if {BELOW, KILLS, SLOWS, CODE} & {*each.note.split("; ")} else ()),  # they are of a finding of its own
+        *((TRACED,) if {BELOW, KILLS, BREAKS, SLOWS, CODE} & {*each.note.split("; ")} else ()),  # they are of a finding of its own
     }
     return "; ".join(sorted({*each.note.split("; ")} - settled))
 

@@ -805,6 +805,9 @@ class Parsed(msgspec.Struct, frozen=True, gc=False):
     unmapped: dict[str, str] = {}
 
 
+UNKNOWN_HOST = "?"  # nobody says which host handed a record in
+
+
 class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True, tag="event", tag_field="told"):
     """One thing that happened, normalised and attributed to cluster, host and job; it travels as the body of facts."""
 
@@ -819,6 +822,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     parts: tuple[tuple[str, str], ...] = ()  # (event id, sha256) of the records it was assembled from
     file: str = ""  # of a line that may be a part of something: where it stood
     position: int | None = None  # its offset there, bytes
+    shipper: str = ""  # of a host's own log: who handed it in, where that is not the host that it tells of
     unproven: bool = False  # anybody may have sent it, where the site says of other topics that their senders are authenticated
 
     @property

@@ -56,8 +56,8 @@ def subject_of(attempt: Attempt) -> Subject:
 UNPROVEN = " (its sender is not authenticated)"  # behind the summary of a record that anybody may have sent
 
 
-class Evidence(msgspec.Struct, frozen=True, gc=False, order=True):
-    """One record that is cited."""
+class Evidence(msgspec.Struct, frozen=True, gc=False, order=True, omit_defaults=True):
+    """One record that is cited.  All of it is canonical but `host`: by that incidents count who could have written what they rest on."""
 
     role: str  # effect | cause | owner | saved | written | loaded ...
     event_id: str
@@ -65,6 +65,7 @@ class Evidence(msgspec.Struct, frozen=True, gc=False, order=True):
     source: str
     event_time: int
     summary: str  # one line for people, built from typed fields only
+    host: str = ""  # of a host's own log: whose root could have written the record, as far as is known; in no canonical body
 
 
 class Explanation(msgspec.Struct, frozen=True, gc=False, order=True):
@@ -189,6 +190,10 @@ def canonical(value: Finding | Verdict | Enriched) -> bytes:
     body = {"id": value.id, **msgspec.to_builtins(value)}
     if isinstance(value, Finding):
         del body["suspect"]
+        for cited in body["evidence"]:
+            cited.pop("host", None)
+    elif isinstance(value, Verdict) and body["by"]:
+        body["by"].pop("host", None)
     return orjson.dumps(body, option=orjson.OPT_SORT_KEYS)
 
 

@@ -33,6 +33,7 @@ class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
 
     time: int  # UTC ms
     event_id: str
+    path: str = ""  # of a file that was saved; empty: of none, or a release before said it
 
 
 class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examined", tag_field="told"):
@@ -60,6 +61,7 @@ class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examine
     timed_out: str = ""  # event id: a collective operation timed out
     pace: float | None = None  # ms a step
     record: str = ""  # event id of the scheduler's word on it
+    code_in: tuple[str, ...] = ()  # files whose unpickling named what opens shells, sockets or files: the alteration was code
 
 
 InCase = Found | Examined | Emitted
@@ -204,14 +206,16 @@ class Traced(msgspec.Struct, frozen=True, gc=False, kw_only=True):
 
 
 class Derived(msgspec.Struct, frozen=True, gc=False, kw_only=True):
-    """What an attempt saved after it had loaded something suspect, and every attempt that is known to have gone on from it."""
+    """A checkpoint that was saved after something suspect had been loaded, and every attempt that is known to have gone on from it."""
 
-    attempt: str  # that saved it
-    saved: int  # UTC ms, its last save that is known
+    attempt: str  # that saved it last
+    saved: int  # UTC ms, the last time that is known
     event_id: str  # of the record of that
     after: str  # the suspect artefact, or the attempt from whose checkpoint it went on itself
     loads: int  # attempts that went on from it
     loaded_by: tuple[str, ...]  # the first of them
+    path: str = ""  # the file, or its folder, as the record says; empty: none tells, and it is whatever that attempt saved
+    saved_by: tuple[str, ...] = ()  # the first of the attempts that saved there, at different times
 
 
 class Unjudged(msgspec.Struct, frozen=True, gc=False):

@@ -39,6 +39,9 @@ class Source(StrEnum):
 # join these when a detector judges their absence: until then their coverage by host would be kept for nobody.
 PER_HOST = frozenset({Source.AUDITD, Source.SSHD, Source.KERNEL})
 
+# Written on the host that they tell of, also where another host hands them in: whoever is root there writes there what he likes.
+OF_HOSTS = PER_HOST | {Source.SLURMD, Source.FALCO, Source.TETRAGON, Source.WAZUH, Source.OSQUERY, Source.TRAINING, Source.PROBE}
+
 # Nobody waits for these: they come hours late (S3), in batches (sacct) or once a day (a push), and no detector needs them to have passed.
 # A family that is waited for holds back every window of its cluster, and what may be forgotten, by its last word.
 SLOW = frozenset({

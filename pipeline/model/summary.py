@@ -109,7 +109,7 @@ NO_TEXT = b"\xff"  # a byte that UTF-8 has not: ends ids that are no hash, since
 
 
 class _Cite(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    words: int  # place of role and source
+    words: int  # place of role, source and host
     event_id: bytes
     sha256: bytes
     time: int  # since the submission
@@ -139,7 +139,7 @@ class _Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
     attempt: Attempt
     seen: int
     exposed: bool
-    words: tuple[tuple[str, str], ...]  # (role, source) of records
+    words: tuple[tuple[str, ...], ...]  # (role, source) of records, and whose own log it is
     owner: str  # up to here a `_Head`
     configuration: str
     gpus: int | None
@@ -243,11 +243,12 @@ class _Packing:
 
     def __init__(self, since: int) -> None:
         self._since = since
-        self.words: dict[tuple[str, str], int] = {}
+        self.words: dict[tuple[str, ...], int] = {}
 
     def __call__(self, item: Evidence, template: str = "", *values: object) -> _Cite:
         usual = template and item.summary == _TEMPLATES[template].format(*values)
-        words = self.words.setdefault((item.role, item.source), len(self.words))
+        said_by = (item.source, item.host) if item.host else (item.source,)
+        words = self.words.setdefault((item.role, *said_by), len(self.words))
         ids = _bytes(item.event_id, ID_BYTES), _bytes(item.sha256, SHA_BYTES)
         return _Cite(words, *ids, item.event_time - self._since, None if usual else item.summary)
 
@@ -256,9 +257,9 @@ def _whole(kept: _Kept) -> JobSummary:
     since, words = kept.attempt.submit, kept.words
 
     def cited(cite: _Cite, template: str = "", *values: object) -> Evidence:
-        role, source = words[cite.words]
+        role, source, *host = words[cite.words]
         said = cite.said if cite.said is not None else _TEMPLATES[template].format(*values)
-        return Evidence(role, _text(cite.event_id, ID_BYTES), _text(cite.sha256, SHA_BYTES), source, since + cite.time, said)
+        return Evidence(role, _text(cite.event_id, ID_BYTES), _text(cite.sha256, SHA_BYTES), source, since + cite.time, said, *host)
 
     def steps() -> Iterator[Step]:
         for each in kept.steps:

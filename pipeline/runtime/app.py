@@ -27,6 +27,7 @@ from pipeline.runtime.access import RIGHTS, RIGHTS_ADVICE, reaching
 from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport
 from pipeline.runtime.complaints import hold_back
 from pipeline.runtime.instance import Instance, claim, twin
+from pipeline.runtime.membership import Shares
 from pipeline.runtime.partition import Source
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.vitals import Vitals
@@ -54,6 +55,7 @@ class WorkerThread(driver.AIOKafkaConsumerThread):
         consumer = super()._create_worker_consumer(transport)
         consumer._isolation_level = "read_committed"  # Faust offers it with exactly_once only
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
+        consumer._partition_assignment_strategy = [Shares]
         return consumer
 
 

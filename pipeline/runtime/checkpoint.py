@@ -1,7 +1,8 @@
 """What the partitions of this worker have folded in; rows, facts, public outputs, state and offsets, made durable together, out.
 
-    1 pack      in one loop turn: swap out rows, pack state, speak watermark vectors behind all facts
-    2 intent    meta with the old offset and what is about to leave; then a commit of the old offsets proves that we still own it
+    1 pack      in one loop turn: swap out rows, pack state, word watermark vectors
+    2 intent    meta with the old offset and what is about to leave; then a commit of the old offsets proves that we still own it; vectors
+                are spoken, behind all facts
     3 insert    rows and range rows, repeated until they are in; folding goes on into fresh, bounded buffers
     4 publish   dead letters and public outputs; await these, and the facts
     5 state     deltas, bases, meta
@@ -36,6 +37,7 @@ from pipeline.runtime.state_log import Write
 from pipeline.runtime.state_topic import StateTopics
 from pipeline.runtime.witness import Witness
 from pipeline.sink.rows import TABLES, RowsRefused, refused
+from pipeline.stream.watermark import Vector
 from pipeline.topology import Topology
 
 HURRY_SECONDS = 4.0  # for the checkpoint that a rebalance or shutdown waits for
@@ -145,10 +147,12 @@ class Checkpoint:
     async def _run(self, parts: Mapping[Source, Partition]) -> None:
         started = time.monotonic()
         self.reached("begun")
-        works = self._pack(parts)
+        works, vectors = self._pack(parts)
         self.changed()
         self.reached("packed")
         await self._intend(parts, works)
+        for stages, vector in vectors:
+            self._facts.say((self._topology.facts_topic(stage) for stage in stages), vector)
         await _all(self._insert(parts[work.source], work) for work in works.values())
         self.reached("inserted")
         if ranges := [row for work in works.values() if (row := work.range_row(parts[work.source].incarnation))]:
@@ -172,15 +176,16 @@ class Checkpoint:
             took = 1000 * (time.monotonic() - started)
             self._log.debug("checkpoint: %d partitions, %d offsets, %d rows, %.0f ms", len(works), folded, rows, took)
 
-    def _pack(self, parts: Mapping[Source, Partition]) -> dict[Source, Work]:
-        """Rows, state and marks of the same prefix, with no await in between."""
+    def _pack(self, parts: Mapping[Source, Partition]) -> tuple[dict[Source, Work], list[tuple[Sequence[str], Vector]]]:
+        """Rows, state and marks of the same prefix, with no await in between; the stages to which each vector goes."""
         works = {source: work for source, part in parts.items() if (work := part.snapshot())}
+        vectors: list[tuple[Sequence[str], Vector]] = []
         for source, part in parts.items():
             if part.stage.tells and (
                 vector := part.marks.speak(source.topic, source.partition, self._facts.count(source.topic), empty=part.empty)
             ):
-                self._facts.say((self._topology.facts_topic(stage) for stage in part.stage.tells), vector)
-        return works
+                vectors.append((part.stage.tells, vector))
+        return works, vectors
 
     async def _intend(self, parts: Mapping[Source, Partition], works: Mapping[Source, Work]) -> None:
         """Say what is about to leave, and prove that it may."""
@@ -195,6 +200,9 @@ class Checkpoint:
                     *(source, work.lo, work.hi - 1),
                 )
                 part.reconcile(work, await self._landed(part.incarnation, work))
+                if work.landed and work.intent is not None and work.gaps and work.sealed is None:  # a new root would be of no range
+                    place = *source, work.intent.lo, work.intent.hi, part.incarnation
+                    work.noted = await self._patiently(partial(self._sink.noted, *place))
             if write := part.intent_write(work):
                 intents[source] = [write]
         await self._state.write(intents)

@@ -1,6 +1,7 @@
 """Settings in; what their files, Kafka and ClickHouse say to them out, as `soundness.Line`s.  Everything is asked, nothing is changed.
 
-Rights on Kafka are what the broker itself says this account may do with each topic: trying them would leave traces.
+Rights on Kafka are what the broker itself says this account may do with each topic: trying them would leave traces.  Whose rights it takes
+depends on whose account it is: a worker's, when nobody says otherwise.
 
     settings ──► files, keys, targets          a part that does not answer costs its own lines, never those of the others
              ──► Kafka: brokers, topics, rights, clock
@@ -11,9 +12,11 @@ Holds: no message is sent, no row written, nobody notified; no secret gets into 
 
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 from kafka import KafkaAdminClient, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -24,20 +27,21 @@ from pipeline.errors import ConfigError, TrainwatchError
 from pipeline.evidence.signing import load_signer
 from pipeline.runtime import soundness
 from pipeline.runtime.access import answering, client
+from pipeline.runtime.accounts import ACCOUNTS, WORKER, Needs, in_clickhouse, on_kafka
 from pipeline.runtime.admin import plan
 from pipeline.runtime.consuming import consumer, ends_of
-from pipeline.runtime.rights import of_worker
+from pipeline.runtime.notices import FINDINGS
+from pipeline.runtime.notify import GROUP_SUFFIX
 from pipeline.runtime.soundness import Found, Group, Line, Mark, fail, ok, warn
 from pipeline.runtime.webhook import address_of, key_of
 from pipeline.settings import KafkaSettings, Settings
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import Database
-from pipeline.sink.rows import BLOCK_TABLES, TABLES
+from pipeline.sink.rows import BLOCK_TABLES
 from pipeline.topology import Topology
 
 SECRET_FILES = ("password_file", "key_password_file", "key_file", "secret_file", "url_file")
 NEWEST_MS = 3000  # longest wait for the newest facts
-LANDED = ("_topic", "_partition", "_offset", "_incarnation")  # what `ClickHouseSink.landed` reads
 OTHERS_LOOK = {
     "parts": "Dashboards and their alerts do: trainwatch_dashboards, trainwatch_reader.",
     "disk": "Dashboards and their alerts do: trainwatch_dashboards, trainwatch_reader.",
@@ -125,34 +129,43 @@ def _targets(settings: Settings) -> Iterator[Line]:
 # --- Kafka
 
 
-def kafka(settings: Settings, topology: Topology, now_ms: Callable[[], int]) -> Iterator[Line]:
-    """The broker, our account on it, and all topics."""
-    what = "address"
+def kafka(settings: Settings, topology: Topology, now_ms: Callable[[], int], account: str = WORKER) -> Iterator[Line]:
+    """The broker, our account on it, and the topics that it needs."""
+    what, needs = "address", on_kafka(account, settings, topology)
     try:
         admin = client(KafkaAdminClient, settings.kafka, client_id="trainwatch-check")
         with answering(settings.kafka):
             try:
                 yield ok("kafka", "address", f"answers at {settings.kafka.bootstrap_servers}")
-                yield from _kafka(admin, settings, topology)
+                yield from _kafka(admin, settings, topology, needs)
             finally:
                 admin.close()
         what = "clock"
-        yield soundness.broker_clock(_newest(settings.kafka, topology), now_ms())
+        stamped = (topology.facts_topic("jobs"), topology.public_topic(FINDINGS))  # by the broker
+        if readable := [topic for topic in stamped if topic in needs.readable()]:
+            yield soundness.broker_clock(_newest(settings.kafka, readable[0]), now_ms())
     except TrainwatchError as error:
         yield from_error("kafka", what, error)
 
 
-def _kafka(admin: Any, settings: Settings, topology: Topology) -> Iterator[Line]:
+def _kafka(admin: Any, settings: Settings, topology: Topology, needs: Needs) -> Iterator[Line]:
     yield soundness.brokers(len(admin.describe_cluster()["brokers"]), settings.kafka.replication_factor)
     there = {str(topic["name"]): topic for topic in admin.describe_topics()}
     wanted = plan(settings.kafka, topology, {name: len(topic["partitions"]) for name, topic in there.items()})
     configs = _configs(admin, [topic.name for topic in wanted if topic.name in there])
-    if there and not configs:
+    if there and not configs and needs.configs:
         yield Line("kafka", "retention and cleanup", Mark.SKIP, "this account may not ask", "Grant it DESCRIBE_CONFIGS.")
     found = {name: _found(topic, configs.get(name, {})) for name, topic in there.items()}
     group = _group(admin, settings.kafka.group)
-    yield soundness.group(group, {name: found[name].partitions for stage in topology.stages for name in stage.reads if name in found})
-    yield from soundness.topics(wanted, found, group.workers, of_worker(settings, topology))
+    if needed := needs.groups.get(settings.kafka.group):
+        counts = {name: found[name].partitions for stage in topology.stages for name in stage.reads if name in found}
+        yield soundness.group(group, counts, needed)
+    yield from (
+        soundness.own_group(name, _group(admin, name), those) for name, those in needs.groups.items() if name != settings.kafka.group
+    )
+    if settings.notify.targets:
+        yield _notifier(admin, settings)
+    yield from soundness.topics(wanted, found, group.workers, needs.topics)
 
 
 def _found(topic: Any, config: dict[str, str]) -> Found:
@@ -201,9 +214,25 @@ def _group(admin: Any, group: str) -> Group:
     )
 
 
-def _newest(settings: KafkaSettings, topology: Topology) -> int | None:
-    """When the broker stamped the newest fact, UTC ms."""
-    topic = topology.facts_topic("jobs")
+def _notifier(admin: Any, settings: Settings) -> Line:
+    """Whether somebody is in the notifier's group, and how far it has read."""
+    name = settings.kafka.group + GROUP_SUFFIX
+    found = _group(admin, name)
+    if not found.asked:
+        return soundness.notifier(found, None)
+    try:
+        committed = {part: at.offset for part, at in admin.list_group_offsets(name).get(name, {}).items() if at.offset >= 0}
+    except KafkaError:
+        return soundness.notifier(msgspec.structs.replace(found, asked=False), None)
+    if not committed:
+        return soundness.notifier(found, None)
+    with consumer(settings.kafka) as reader:
+        ends = ends_of(reader, committed)
+    return soundness.notifier(found, sum(max(0, ends[part] - at) for part, at in committed.items()))
+
+
+def _newest(settings: KafkaSettings, topic: str) -> int | None:
+    """When the broker stamped the newest value of a topic, UTC ms."""
     with consumer(settings) as found:
         parts = [TopicPartition(topic, number) for number in sorted(found.partitions_for_topic(topic) or ())]
         ends, begins = ends_of(found, parts), ends_of(found, parts, begins=True)
@@ -220,12 +249,12 @@ def _newest(settings: KafkaSettings, topology: Topology) -> int | None:
 # --- ClickHouse
 
 
-def clickhouse(settings: Settings) -> Iterator[Line]:
+def clickhouse(settings: Settings, account: str = WORKER) -> Iterator[Line]:
     """The server, our account on it, and all tables."""
     with Database(settings.clickhouse) as database:
         for what, ask in (
             ("address", _answers),
-            ("rights", _rights),
+            ("rights", partial(_rights, account)),
             ("migrations", _migrations),
             ("tables", _tables),
             ("parts", _parts),
@@ -254,13 +283,11 @@ def _answers(database: Database) -> Iterator[Line]:
     yield soundness.clock(float(then) - (asked + answered) / 2)
 
 
-def _rights(database: Database) -> Iterator[Line]:
-    """What the sink does: a block is inserted, and before it is inserted again, looked for.  No line is read."""
-    landed = "SELECT({})".format(", ".join(LANDED))
-    wanted = [f"INSERT ON {database.name}.{name}" for name in TABLES]
-    wanted += [f"{landed} ON {database.name}.{table.name}" for table in BLOCK_TABLES]
-    lacking = [grant for grant in wanted if database.query(f"CHECK GRANT {grant}") != [(1,)]]
-    yield soundness.rights(lacking, database.name, database.settings.user)
+def _rights(account: str, database: Database) -> Iterator[Line]:
+    """What the account's commands do.  No line is read."""
+    lacking = [grant for grant in in_clickhouse(account, database.name) if database.query(f"CHECK GRANT {grant}") != [(1,)]]
+    _, role, may = ACCOUNTS[account]
+    yield soundness.rights(lacking, database.name, database.settings.user, account, role, may)
 
 
 def _migrations(database: Database) -> Iterator[Line]:

@@ -268,7 +268,7 @@ class RawFile:
             lines = registry.unwrap(value, headers)
         except RejectedRecord:
             return []
-        return [(line, self._sources.reading_of(topic, line)) for line in lines]
+        return [(line, self._sources.reading_of(topic, line, self._sources.named(line, headers))) for line in lines]
 
 
 def _reading(source: SourceReading, reference: int) -> Reading:

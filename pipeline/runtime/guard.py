@@ -6,28 +6,32 @@
 
 Bad data is an outcome, not an exception.  A step that raises all the same is our fault: nothing it was given may be committed, and the
 worker ends.  Except that the author of a log line must not be able to switch detection off: a stage that takes raw records is asked
-again record by record, and the ones that raise become dead letters; when nothing of a batch gets through, the fault may be ours after
-all, and the worker ends.  It is noted where, and the second time they are dead letters all the same: one source must not stop all others.
-A keyed stage cannot be asked again, because its state is half folded; where it raised is noted in the state log before the worker ends:
+again record by record, and the ones that raise become dead letters.  A keyed stage cannot just be asked again, because its state is half
+folded.  That it raised is noted in the state log before the worker ends, and from then on what its step does is taken back when it raises:
 
-    raised in [20, 60)   restart, one fact at a time   raised at 41   restart: the fact at 41 is a dead letter, the rest is folded
+    raised at 20 to 60   restart, one fact at a time   raised at 41: taken back, a dead letter   raised at 47: the same   the rest is folded
 
-The fact is known by its content: told again by a stage before, it comes again at another offset.  That does not help against a case
-that raises whenever it is judged, by a watermark or after a restart.  The step says at which case it is; one at which it raises twice
-without having been told anything of it is set aside whole, is a dead letter by its key, and keeps what is known of it for the release
-that bears it.  What is told of it meanwhile becomes dead letters.  A process that is killed notes nothing: that counts for nobody.
+Its state is made again from the cases then, as after a restart.  The fact is known by its content: told again by a stage before, it
+comes again at another offset.  That does not help against a case that raises whenever it is judged, by a watermark or after a restart.
+The step says at which case it is; one at which it raises twice without having been told anything of it is set aside whole, is a dead
+letter by its key, and keeps what is known of it for the release that bears it.  What is told of it meanwhile becomes dead letters.  A
+process that is killed notes nothing: that counts for nobody.
+
+Where nothing gets through between them the fault may be ours after all, and a day of evidence would become dead letters in silence: the
+worker ends at the eighth in a row, the next one at the sixteenth, and so on.  One source cannot stop all others: a flood of a thousand
+costs eight restarts, or one when anything else comes in between.
 
 This is the only place with `except Exception`.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from itertools import groupby
+from itertools import groupby, islice
 from typing import cast
 
 import msgspec
 
-from pipeline.errors import ErrorCode, InvariantViolation, TrainwatchError
+from pipeline.errors import ErrorCode, InvariantViolation
 from pipeline.model.facts import Fact, decode_fact, encode_fact
 from pipeline.model.ids import digest, rank
 from pipeline.model.outcome import Filtered, Lost, Observed, Outcome, Publish, Read, Record, Rejected, Row, Tell
@@ -38,7 +42,8 @@ from pipeline.runtime.state_record import Raised
 from pipeline.settings import TimeSettings
 from pipeline.stream.watermark import decode_vector
 
-SINGLES_MIN = 8  # a batch of this many records of which none gets through is not the records' fault
+SINGLES_MIN = 8  # so many in a row of which none gets through may not be their fault
+APART_AT_ONCE = 100  # facts that are folded one by one, each with some of what is looked at after a take-over
 TOLD_BYTES_MAX = 900_000  # one fact or public value; below the broker's usual limit of 1 MiB
 
 NO_ROWS = frozenset({Filtered, Rejected, Tell, Publish, Observed, Lost, Read})
@@ -55,7 +60,7 @@ class StepRaised(InvariantViolation):
         super().__init__(message)
         lo, hi = (records[0].offset, records[-1].offset + 1) if records else (part.applied, part.applied)
         self.span = lo, hi
-        self.fact = _digest(records[0]) if len(records) == 1 else ""  # of the only one
+        self.fact = _digest(records[0]) if len(records) == 1 and part.stage.takes == "facts" else ""  # the only one
         self.case: bytes = getattr(part.state, "at", b"")  # at which the step was
         self.told = any(record.key == self.case for record in records)  # anything of it
         self.raised = part.raises_again(lo, hi, self.fact, self.case, told=self.told)  # to be noted
@@ -67,28 +72,37 @@ class Guard:
     def __init__(self, time: TimeSettings, tell: Tells, moved: Callable[[Partition, Sequence[str]], None], log: logging.Logger) -> None:
         self._time, self._tell, self._moved, self._log = time, tell, moved, log
 
-    def fold(self, part: Partition, records: Sequence[Record]) -> None:
-        """One step over records in offset order, none of which was folded before.  Raises StepRaised.
+    def fold(self, part: Partition, records: Sequence[Record]) -> int:
+        """One step over records in offset order, none of which was folded before.  Answers how many of them are folded now.
 
-        When it raises, the partition is half folded: drop it.
+        That is all of them, but where a step has raised before: ask again with the rest.  When it raises StepRaised, the
+        partition is half folded: drop it.
         """
-        before = part.marks.reached() if part.overtaken(records) else None
-        if part.stage.takes == "records":
-            self._fold_records(part, records)
-        else:
-            for some in _apart(records, part.raised):
-                self._fold_facts(part, some)
-        if before is not None:
+        if part.overtaken(records):
+            part.lost_from = part.marks.reached()[0]
             last = min(part.log_start, records[0].offset) - 1
             self._log.error("%s: offsets %d to %d were deleted before they were read", part.source, part.applied, last)
-            part.marks.lose_all(before[0], part.marks.reached()[1])
+        done = len(records)
+        if part.stage.takes == "records":
+            self._fold_records(part, records)
+        elif part.raised is None:
+            self._fold_facts(part, records)
+        else:
+            done = self._fold_carefully(part, records)
+        if part.lost_from is not None and done:
+            part.marks.lose_all(part.lost_from, part.marks.reached()[1])
+            part.lost_from = part.lost_from if done < len(records) else None
+        return done
 
     def wake(self, part: Partition) -> bool:
         """A step over nothing, after a take-over: some of what watermarks have closed meanwhile is judged.  True: there is more."""
         if part.stage.takes != "facts":
             return False
         self._tell_aside(part)
-        self._settle(part, (), self._step(part, [], ()))
+        if part.raised is None:
+            self._fold_facts(part, ())
+        elif not self._borne(part, ()):
+            return True
         return bool(getattr(part.state, "unseen", ()))
 
     def _tell_aside(self, part: Partition) -> None:
@@ -123,21 +137,64 @@ class Guard:
                 outcomes.append(Rejected(record.offset, ErrorCode.STEP_RAISED, f"{type(error).__name__}: {error}"))
             else:
                 outcomes += some
-        if raised == len(records) >= SINGLES_MIN and not _known(part.raised, records):
-            raise self._raised(part, records) from first
+        if raised < len(records):
+            part.unborne = 0
+        else:
+            self._count(part, raised, self._raised(part, records), first)
         return outcomes
+
+    def _count(self, part: Partition, raised: int, error: StepRaised, first: BaseException | None) -> None:
+        """So many more of which none got through.  Raises the error when that may be our fault; the next life bears twice as many."""
+        part.unborne += raised
+        bears = max(SINGLES_MIN, error.raised.bears)
+        if part.unborne >= bears:
+            error.raised = msgspec.structs.replace(error.raised, bears=2 * bears)
+            raise error from first
 
     # --- facts
 
-    def _fold_facts(self, part: Partition, records: Sequence[Record]) -> None:
+    def _fold_carefully(self, part: Partition, records: Sequence[Record]) -> int:
+        """What raised before one by one, the rest together, until something is taken back; not all at once, so that others have a turn."""
+        done = 0
+        for some in islice(_apart(records, part.raised), APART_AT_ONCE):
+            if not self._borne(part, some):
+                break
+            done += len(some)
+        return done
+
+    def _borne(self, part: Partition, records: Sequence[Record]) -> bool:
+        """Fold these; False when the step raised: it is as if it had not begun, but for what is set aside."""
+        part.cases.begin()
+        try:
+            folded = self._fold_facts(part, records)
+        except StepRaised as error:
+            part.cases.undo()
+            self._bear(part, error)
+            return False
+        part.cases.end()
+        part.unborne = 0 if folded else part.unborne
+        return True
+
+    def _bear(self, part: Partition, error: StepRaised) -> None:
+        """Go on without what is to blame.  Raises the error when nothing is, or when nothing else gets through any more."""
+        cause, before, after = error.__cause__, part.raised, error.raised
+        if before is None or after == before:
+            raise error
+        part.bear(after)
+        self._log.error("%s: %r; taken back", error, cause, exc_info=cause if part.unborne == 0 else None)
+        if (after.aside, after.cases) != (before.aside, before.cases):
+            self._count(part, 1, error, cause)
+        self._tell_aside(part)
+
+    def _fold_facts(self, part: Partition, records: Sequence[Record]) -> int:
+        """Answers with the number of facts that the step was told."""
         facts: list[Fact] = []
         broken: list[Outcome] = []
-        aside = part.raised.aside if part.raised is not None else ()
         for record in records:
             try:
                 if record.key in part.cases.aside:
                     broken.append(Rejected(record.offset, ErrorCode.STEP_RAISED, "the step raised twice at its case, which is set aside"))
-                elif aside and _digest(record) in aside:
+                elif part.aside and _digest(record) in part.aside:
                     broken.append(Rejected(record.offset, ErrorCode.STEP_RAISED, "the step raised twice at this fact"))
                 elif record.key is None:
                     part.marks.hear(decode_vector(record.value or b""))
@@ -146,6 +203,7 @@ class Guard:
             except msgspec.MsgspecError as error:
                 broken.append(Rejected(record.offset, ErrorCode.DECODE_ERROR, str(error)))
         self._settle(part, records, [*self._step(part, facts, records), *broken])
+        return len(facts)
 
     def _step(self, part: Partition, batch: Sequence[Fact], records: Sequence[Record]) -> list[Outcome]:
         part.state.at = b""  # the case that an earlier step looked at last is innocent of what this one raises
@@ -206,22 +264,14 @@ class Guard:
     def _bound_ms(self, observed: Observed) -> int:
         return 1000 * self._time.out_of_order_seconds_by_family.get(observed.source, self._time.out_of_order_seconds)
 
-    def _raised(self, part: Partition, records: Sequence[Record]) -> TrainwatchError:
+    def _raised(self, part: Partition, records: Sequence[Record]) -> StepRaised:
         where = f"{part.source}, offsets {_span(records)}, applied {part.applied}"
         return StepRaised(f"stage {part.stage.name} raised at {where}", part, records)
 
 
-def _known(raised: Raised | None, records: Sequence[Record]) -> bool:
-    """Did it raise among these in a former life?"""
-    return raised is not None and raised.lo <= records[-1].offset and records[0].offset < raised.hi
-
-
 def _apart(records: Sequence[Record], raised: Raised | None) -> Iterator[Sequence[Record]]:
-    """The batch in pieces: what raised in a former life one by one, the rest together."""
-    if raised is None or not _known(raised, records):
-        yield records
-        return
-    for suspect, some in groupby(records, lambda record: raised.lo <= record.offset < raised.hi):
+    """The batch in pieces: what raised before one by one, the rest together."""
+    for suspect, some in groupby(records, lambda record: raised is not None and raised.lo <= record.offset < raised.hi):
         if suspect:
             yield from ([record] for record in some)
         else:

@@ -20,18 +20,32 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from logging import Logger
 from socketserver import TCPServer
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 from wsgiref.simple_server import WSGIRequestHandler, make_server
 
-from prometheus_client import make_wsgi_app
+from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
-from pipeline.runtime.metrics import Metrics
 from pipeline.runtime.partition import Source
 
 PORTS_TRIED = 32
 REASONS_MAX = 8  # partitions named in one answer
 LONG_CALL_SECONDS = 5.0  # of the sink, which count as its absence
+
+
+class Answering(Protocol):
+    """Who is asked: a worker or a notifier."""
+
+    def answer(self, path: str) -> tuple[str, bytes] | None:
+        """Status line and JSON body of a path, None when it is not ours."""
+
+
+class Counting(Protocol):
+    """Whose metrics are scraped."""
+
+    @property
+    def registry(self) -> CollectorRegistry:
+        """Of prometheus_client."""
 
 
 class Reading(NamedTuple):
@@ -238,7 +252,9 @@ class HealthServer:
         self._thread.join()
 
 
-def serve(health: Health, metrics: Metrics, host: str, port: int, log: Logger) -> HealthServer | None:
+def serve(
+    health: Answering, metrics: Counting, host: str, port: int, log: Logger, setting: str = "worker.health_port"
+) -> HealthServer | None:
     """On the port, or the next free one; a worker must not die because somebody was there before.  None when no port is free, or port 0."""
     if not port:
         return None
@@ -263,5 +279,5 @@ def serve(health: Health, metrics: Metrics, host: str, port: int, log: Logger) -
         note = "" if number == port else f" (port {port} is taken)"
         log.info("health: %s/healthz /readyz /metrics%s", served.url, note)
         return served
-    log.warning("health is not served: no port from %d on is free at %s: %s; see worker.health_port", port, host, wrong)
+    log.warning("health is not served: no port from %d on is free at %s: %s; see %s", port, host, wrong, setting)
     return None

@@ -38,6 +38,7 @@ class Results:
 
     def __init__(self) -> None:
         self.findings: dict[str, dict[str, object]] = {}  # id -> canonical body
+        self.unheard: dict[str, list[str]] = {}  # id of a finding -> families that its detector reads, of which nothing was ever heard
         self.verdicts: dict[str, dict[str, object]] = {}
         self.incidents: dict[str, dict[str, object]] = {}
         self.published: dict[str, int] = {}
@@ -65,8 +66,9 @@ class Results:
         """Note a public output; answers with the canonical body of a finding."""
         self.published[out.content] = self.published.get(out.content, 0) + 1
         if out.content == "findings":
-            body: dict[str, object] = orjson.loads(out.value)["unmapped"]["trainwatch"]["canonical"]
-            self.findings[str(body["id"])] = body
+            said = orjson.loads(out.value)["unmapped"]["trainwatch"]
+            body: dict[str, object] = said["canonical"]
+            self.findings[str(body["id"])], self.unheard[str(body["id"])] = body, said["transport"]["silent"]
             return body
         if out.content == "verdicts":
             body = orjson.loads(out.value)["canonical"]

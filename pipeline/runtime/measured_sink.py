@@ -43,6 +43,10 @@ class MeasuredSink:
         """As the sink has it."""
         self._measured("write_ranges", lambda: self._sink.write_ranges(ranges))
 
+    def noted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> bool:
+        """As the sink has it."""
+        return self._measured("noted", lambda: self._sink.noted(topic, partition, lo, hi, incarnation))
+
     def write_standings(self, rows: Sequence[StandingRow]) -> None:
         """As the sink has it: no record waits for it, so neither stopwatch nor health is told."""
         self._sink.write_standings(rows)

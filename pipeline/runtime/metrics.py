@@ -161,6 +161,28 @@ METRICS = (
         "above 60",
     ),
 )
+NOTIFIER = (  # of `trainwatch notify`, at its own port
+    Row(
+        "trainwatch_notify_words_total",
+        "counter",
+        "values",
+        ("outcome",),
+        "of the topics: `taken`, or `passed_over` when they are not ours",
+    ),
+    Row(
+        "trainwatch_notify_deliveries_total",
+        "counter",
+        "tries",
+        ("target", "outcome"),
+        "`told`, or `failed`: to be tried again or given up",
+    ),
+    Row("trainwatch_notify_waiting", "gauge", "notices", ("target",), "still to be delivered: due now, before their next try, or given up"),
+    Row(
+        "trainwatch_notify_oldest_seconds", "gauge", "seconds", ("target",), "since the oldest of them was due; 0: none waits", "above 900"
+    ),
+    Row("trainwatch_notify_lag_records", "gauge", "records", (), "of the topics, not read yet", "grows for 15 min"),
+    Row("trainwatch_notify_round_age_seconds", "gauge", "seconds", (), "since a round ended in which Kafka answered", "above 300"),
+)
 BY_NAME = {row.name: row for row in METRICS}
 SNAPSHOT = tuple(row.name for row in METRICS if row.kind == "gauge")
 
@@ -274,6 +296,20 @@ ALERTS = (
         "Checkpoints take long; trainwatch_checkpoint_step_seconds names the step.",
     ),
     Alert(
+        "TrainwatchNoticesUntold",
+        "max by (target) (trainwatch_notify_oldest_seconds) > 900",
+        5,
+        "page",
+        "A webhook has not taken a notice for a quarter of an hour: somebody does not learn of a finding.",
+    ),
+    Alert(
+        "TrainwatchNotifierDown",
+        'up{job="trainwatch-notify"} == 0 or trainwatch_notify_round_age_seconds > 300',
+        5,
+        "page",
+        "The notifier does not answer, or does not get on: nobody is told of findings.",
+    ),
+    Alert(
         "TrainwatchMemory",
         "process_resident_memory_bytes > 1.4e9 and on (job, instance) trainwatch_info",
         15,
@@ -324,7 +360,8 @@ class Metrics:
         for code, count in Counts(code for _, code in part.listed[before.listed :]).items():
             self._add("trainwatch_outcomes_total", (*labels, ErrorCode(code).value), count)
         self._add("trainwatch_dead_letters_total", labels[:1], len(part.dead_letters) - before.dead_letters)
-        self.last_time[part.source] = records[-1].timestamp
+        if records:  # what a step did may have been taken back
+            self.last_time[part.source] = records[-1].timestamp
 
     def sent(self, topic: str, messages: int) -> None:
         """A Kafka batch is on its way."""
@@ -416,9 +453,9 @@ RULES_HEAD = """\
 
 
 def table() -> str:
-    """The metrics as a Markdown table, for README."""
+    """The metrics of workers and notifier as a Markdown table."""
     lines = ["| metric | unit | labels | meaning | look at it when |", "|---|---|---|---|---|"]
-    for row in METRICS:
+    for row in METRICS + NOTIFIER:
         labels = ", ".join(row.labels)
         lines.append(f"| `{row.name}` | {row.unit} | {labels} | {row.meaning} | {row.alert} |")
     return "\n".join(lines)

@@ -25,6 +25,7 @@ from pipeline.runtime.access import absent, answering, told
 from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.runtime.notices import FINDINGS, INCIDENTS, Circumstances, Notice, payload, read, signature
 from pipeline.runtime.notify_book import Book, Due, Word
+from pipeline.runtime.notify_metrics import NotifierMetrics
 from pipeline.runtime.webhook import Address, Answer
 from pipeline.settings import NotifySettings, Settings, TargetSettings
 from pipeline.topology import public_topic
@@ -33,6 +34,7 @@ GROUP_SUFFIX = ".notify"
 UNREAD = "findings cannot be read"
 CLIENT = "trainwatch-notify"
 ROUND_MAX = 20  # deliveries before the topics are polled again
+ROUND_SECONDS = 60.0  # which a round may take beside its deliveries
 
 Say = Callable[[str], None]
 Post = Callable[[Address, Mapping[str, str], bytes], Answer]
@@ -69,6 +71,7 @@ class Notifier:
         self._settings, self._kafka, self._book, self._say = settings.notify, settings.kafka, book, say
         self._targets = targets_of(settings.notify)
         timeout = settings.notify.timeout_seconds
+        self.metrics = NotifierMetrics(self._targets, ROUND_SECONDS + ROUND_MAX * timeout)
         self._post: Post = post or (lambda address, headers, body: webhook.post(address, headers, body, timeout_seconds=timeout))
         self._contents = {public_topic(settings.kafka.topic_prefix, content): content for content in (FINDINGS, INCIDENTS)}
         findings = next(topic for topic, content in self._contents.items() if content == FINDINGS)
@@ -97,6 +100,9 @@ class Notifier:
         self._book.forget(now_ms())
         taken, refused = self._take(seconds)
         told, failed = self.tell(now_ms())
+        if self.metrics.looks():
+            self.metrics.waits(self._book.undelivered(self._settings, now_ms()), now_ms())
+        self.metrics.round(taken, refused, self._lag())
         return Round(taken, refused, told, failed)
 
     def caught_up(self) -> bool:
@@ -104,6 +110,12 @@ class Notifier:
         with answering(self._kafka, UNREAD):
             parts = list(self._consumer.assignment())
             return bool(parts) and all(self._consumer.position(part) >= end for part, end in ends_of(self._consumer, parts).items())
+
+    def _lag(self) -> int:
+        """Of what the last answers of the brokers said; nothing is asked."""
+        with answering(self._kafka, UNREAD):
+            ends = {part: self._consumer.highwater(part) for part in self._consumer.assignment()}
+            return sum(max(0, end - self._consumer.position(part)) for part, end in ends.items() if end is not None)
 
     def _take(self, seconds: float) -> tuple[int, int]:
         taken = refused = 0
@@ -142,6 +154,7 @@ class Notifier:
             target, notice = self._targets[due.target.name], due.word.notice
             answer = self._post(target.address, *request_of(target, due, now))
             named = f"{due.target.name}: {notice.kind} {notice.id[:12]} revision {notice.revision}"
+            self.metrics.delivery(due.target.name, told=answer.taken)
             if answer.taken:
                 self._book.delivered(due, now)
                 told += 1

@@ -14,7 +14,7 @@ told of something is not told that it was taken back.
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
@@ -90,14 +90,17 @@ class Book:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=True)
-            self._file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
-            self._file.execute("PRAGMA journal_mode=WAL")
-            self._file.execute("PRAGMA synchronous=FULL")
-            ((version,),) = self._file.execute("PRAGMA user_version").fetchall()
-            if version not in (0, VERSION):
-                raise ConfigError(f"{path} was written by another release", advice="Use that release, or move the file away.")
-            self._file.executescript(TABLES)
-            self._file.execute(f"PRAGMA user_version={VERSION}")
+            with ExitStack() as unless_refused:
+                self._file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
+                unless_refused.callback(self._file.close)
+                self._file.execute("PRAGMA journal_mode=WAL")
+                self._file.execute("PRAGMA synchronous=FULL")
+                ((version,),) = self._file.execute("PRAGMA user_version").fetchall()
+                if version not in (0, VERSION):
+                    raise ConfigError(f"{path} was written by another release", advice="Use that release, or move the file away.")
+                self._file.executescript(TABLES)
+                self._file.execute(f"PRAGMA user_version={VERSION}")
+                unless_refused.pop_all()
         except (OSError, sqlite3.Error) as error:
             raise ConfigError(
                 f"cannot use {path}: {error}", advice="Set notify.state_file to a file that this account may write."
@@ -224,6 +227,16 @@ class Book:
         return [
             each for each in self._untold(settings, now, seen) if seen.ready(each.word.notice, each.target.name, settings.tries_max, now)
         ]
+
+    def undelivered(self, settings: NotifySettings, now: int) -> dict[tuple[str, str], int]:
+        """Since when, UTC ms, by id and target, something is to be told; of a change to what was told, `now`: its time is not kept."""
+        seen = self._seen()
+        return {
+            (each.word.notice.id, each.target.name): now
+            if each.target.name in seen.told[each.word.notice.id]
+            else each.word.since + each.known.escalated_minutes * MINUTE_MS
+            for each in self._untold(settings, now, seen)
+        }
 
     def failing(self, settings: NotifySettings, now: int) -> list[Due]:
         """What a target has not taken so far and is still to hear: waiting for its next try, or given up."""

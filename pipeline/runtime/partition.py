@@ -23,18 +23,18 @@ from pipeline import __version__
 from pipeline.errors import ErrorCode, StateIncompatible
 from pipeline.model.ids import digest
 from pipeline.model.instants import DAY_MS
-from pipeline.model.outcome import ABSENT, OVERTAKEN, Publish, RangeRow, Record
+from pipeline.model.outcome import ABSENT, OVERTAKEN, Observed, Publish, RangeRow, Record
 from pipeline.model.sealed import Sealed
+from pipeline.model.source import Source as Family
 from pipeline.runtime.dead_letter import DeadLetter
 from pipeline.runtime.state_log import LogReader, LogWriter, Write
 from pipeline.runtime.state_record import META, RAISED, VERSION, Intent, Meta, Owner, Raised, TableIntent, key, pack
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
-from pipeline.stream.watermark import Marks
+from pipeline.stream.watermark import SEPARATOR, Marks
 from pipeline.topology import Stage
 
 ASIDE_MAX = 1000  # facts, and cases, of one partition that its step does not bear; the newest are kept
-CASE_RAISES_MAX = 8  # a case at which so many facts raise, one after another, is at fault itself
 ENCODER_VERSION = 1  # of the rows; part of every token
 Groups = dict[str, list[msgspec.Struct]]
 Gap = tuple[int, int, str]  # [lo, hi) without records, and why
@@ -77,6 +77,7 @@ class Work:
         self.intent: Intent | None = None
         self.recovered = False  # the intent is of a former owner: its rows may have landed
         self.landed = False  # they have: nothing to insert
+        self.noted = False  # and so has the row of the range, which knows more than we do when records of it were deleted since
 
     @property
     def needs_intent(self) -> bool:
@@ -100,7 +101,7 @@ class Work:
 
     def range_row(self, incarnation: str) -> RangeRow | None:
         """The audit row of the range."""
-        if self.intent is None or not (self._leaves_rows or self.accounted or self.intent.tables):
+        if self.noted or self.intent is None or not (self._leaves_rows or self.accounted or self.intent.tables):
             return None
         return RangeRow(
             topic=self.source.topic,
@@ -130,14 +131,16 @@ class Partition:
 
     def __init__(self, source: Source, stage: Stage, settings: Settings, owner: Owner, read: LogReader | None = None) -> None:
         self.source, self.stage, self.owner = source, stage, owner
-        settings = settings.veiled()
+        self._settings = settings = settings.veiled()
         self.cases = read.cases if read else Cases()
         self._judge = f"{__version__}/{settings.digest()}"
         self.raised = read.raised if read and read.raised and read.raised.judge == self._judge else None  # in a former life
+        self._noted = self.raised  # what the log says of it
+        self.unborne = 0  # how many have raised in a row
         self.cases.aside = frozenset(self.raised.cases if self.raised else ())
+        self.aside = frozenset(self.raised.aside if self.raised else ())  # digests of facts
         self.untold = self.raised.untold if self.raised else ()  # cases that were set aside, and are to be told as dead letters
-        self.marks = Marks(self.cases, settings.time.coverage_bucket_seconds * 1000, stage.upstream, settings.retention.job_days * DAY_MS)
-        self.state: Any = stage.build(settings, self.cases)
+        self.derive()
         self.saved: Meta | None = read.meta if read else None  # the last meta that the broker acknowledged
         self.applied = self.saved.applied if self.saved else -1  # next offset to fold
         self.intent = self.saved.intent if self.saved else None  # open on take-over: its rows may or may not have landed
@@ -154,6 +157,13 @@ class Partition:
         self.seals = False  # is evidence kept of it?
         self.records: list[Record] = []  # folded since the last checkpoint, then
         self.log_start = 0  # first offset that Kafka holds, as far as we heard
+        self.lost_from: int | None = None  # collected time from which records are gone that were due in the batch at hand
+
+    def derive(self) -> None:
+        """Marks and state out of the cases."""
+        time, keep_ms = self._settings.time, self._settings.retention.job_days * DAY_MS
+        self.marks = Marks(self.cases, time.coverage_bucket_seconds * 1000, self.stage.upstream, keep_ms)
+        self.state: Any = self.stage.build(self._settings, self.cases)
 
     # --- taking over
 
@@ -162,7 +172,13 @@ class Partition:
 
         Its former owner, frozen, may still overwrite its own; the compaction lag keeps the good one until this copy is there.
         `end` is the end offset of the topic partition.  Raises StateIncompatible when the state is of another topic.
+
+        What the former owner has spoken of must be spoken of again, even if the records that told of it were deleted since: the stages
+        behind wait for each family that a partition has ever named.  Its marks begin anew; as for any quiet family, silence moves them.
         """
+        for name in self.intent.families if self.intent else ():
+            cluster, _, family = name.partition(SEPARATOR)
+            self.marks.observe(Observed(cluster, Family(family), 0, ()), 0)
         self.log_start = first
         if self.saved is None:
             self.applied = first
@@ -213,6 +229,8 @@ class Partition:
             self.applied = now[-1].offset + 1
             self.records += now if self.seals else ()
         if rest and self.intent is not None and self.intent.hi > self.applied:
+            if self.log_start > self.applied:
+                self.lost_from = self.marks.reached()[0]
             self._note_gap(self.applied, self.intent.hi)
             self.applied = self.intent.hi
 
@@ -232,24 +250,33 @@ class Partition:
     def raises_again(self, lo: int, hi: int, fact: str, case: bytes = b"", *, told: bool = True) -> Raised:
         """What to note when the step has raised at [lo, hi); `fact` is the digest of the only fact there, or empty.
 
-        `case` is the one that it was at.  If it was told nothing of it there, no fact is to blame; nor when one fact after another is.
+        `case` is the one that it was at.  If it was told nothing of it there, no fact is to blame.  As noted before: nothing is.
         """
         before = self.raised or Raised(VERSION, 0, 0, judge=self._judge)
         suspects = before.suspects if lo <= before.hi else ()  # what was passed since then was no fault of the case
-        often = suspects.count(case) if case else 0
-        if often and (often >= CASE_RAISES_MAX or not told):
+        known = before.lo <= lo and hi <= before.hi  # what is left of a former place may hold another one
+        place = msgspec.structs.replace(before, suspects=suspects, **({} if known else {"lo": lo, "hi": hi}))
+        if case and not told:
+            if case in before.cases:
+                return before
+            if case not in suspects:
+                return msgspec.structs.replace(place, suspects=(*suspects, case)[-ASIDE_MAX:])
             return msgspec.structs.replace(
-                before,
+                place,
                 suspects=tuple(each for each in suspects if each != case),
                 cases=(*before.cases, case)[-ASIDE_MAX:],
                 untold=(*before.untold, case)[-ASIDE_MAX:],
             )
-        suspects = (*suspects, case)[-ASIDE_MAX:] if case else suspects
-        if fact and before.lo <= lo and hi <= before.hi:  # what is left of the former place may hold another one
-            return msgspec.structs.replace(before, aside=(*before.aside, fact)[-ASIDE_MAX:], suspects=suspects)
-        if self.stage.takes == "records" and before.hi > (self.saved.applied if self.saved else 0):
-            lo, hi = min(lo, before.lo), max(hi, before.hi)  # the former place comes again first, and nothing else keeps it
-        return msgspec.structs.replace(before, lo=lo, hi=hi, suspects=suspects)
+        if fact and known:
+            return msgspec.structs.replace(place, aside=(*before.aside, fact)[-ASIDE_MAX:])
+        return place
+
+    def bear(self, raised: Raised) -> None:
+        """Go on without what is set aside, from the cases as they are."""
+        fresh = tuple(case for case in raised.cases if case not in self.cases.aside)
+        self.raised, self.untold = raised, (*self.untold, *fresh)
+        self.cases.aside, self.aside = frozenset(raised.cases), frozenset(raised.aside)
+        self.derive()
 
     @property
     def state_bytes(self) -> int:
@@ -280,8 +307,9 @@ class Partition:
         work.records, self.records = self.records, []
         writes, work.deletions = self._log.append(news, self.cases)
         work.meta = Meta(VERSION, self._log.seq, self.applied, self.saved.incarnation, head=self.saved.head)
-        if self.raised is not None and self.raised.untold and not self.untold:  # the dead letters leave with this work
-            writes.append((key(RAISED, self.owner), pack(msgspec.structs.replace(self.raised, untold=()))))
+        if self.raised is not None and (self.raised is not self._noted or self.raised.untold != self.untold):
+            self.raised = self._noted = msgspec.structs.replace(self.raised, untold=self.untold)  # the dead letters leave with this work
+            writes.append((key(RAISED, self.owner), pack(self.raised)))
         work.writes = [*writes, (key(META, self.owner), pack(work.meta))]
         return work
 
@@ -343,8 +371,6 @@ class Partition:
     def durable(self, work: Work) -> None:
         """The broker has acknowledged all records of `work`."""
         self.saved, self.intent = work.meta, None
-        if self.raised is not None:
-            self.raised = msgspec.structs.replace(self.raised, untold=self.untold)
 
     def _intent(self, work: Work, tokens: Mapping[str, str]) -> Intent:
         lo, hi = (self.intent.lo, self.intent.hi) if self.intent else (work.lo, work.hi)
@@ -354,4 +380,5 @@ class Partition:
         tables = {name: TableIntent(len(rows), tokens.get(name) or token(name)) for name, rows in sorted(work.groups.items())}
         root, software = (work.sealed.root, work.sealed.software) if work.sealed else ("", "")
         whole = self.intent.token if self.intent else token("")
-        return Intent(lo, hi, tables, work.written, whole, self._settings_digest, root, software)
+        families = tuple(sorted(self.marks.own_marks())) if self.observes else ()
+        return Intent(lo, hi, tables, work.written, whole, self._settings_digest, root, software, families)

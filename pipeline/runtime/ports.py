@@ -32,5 +32,8 @@ class Sink(Protocol):
     def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         """Note finished ranges for audits.  To note one again changes nothing.  Raises like `insert`."""
 
+    def noted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> bool:
+        """Is this very range noted as finished?  Raises TransientError."""
+
     def write_standings(self, rows: Sequence[StandingRow]) -> None:
         """Note where a worker stands, for people.  Raises TrainwatchError; nobody tries it again."""

@@ -51,15 +51,6 @@ def rights(settings: Settings, topology: Topology, who: Mapping[str, str]) -> li
     return [right for role, principal in who.items() for right in _of(role, principal, settings, topology)]
 
 
-def of_worker(settings: Settings, topology: Topology) -> dict[str, frozenset[str]]:
-    """By topic, what a worker cannot work without, in the words in which a broker says what an account may."""
-    found: dict[str, frozenset[str]] = {}
-    for right in rights(settings, topology, {"worker": ""}):
-        if right.resource == "topic" and right.operation != DESCRIBE_CONFIGS:  # without it less can be warned of
-            found[right.name] = found.get(right.name, frozenset()) | {right.operation.upper()}
-    return found
-
-
 def _of(role: str, principal: str, settings: Settings, topology: Topology) -> Iterator[Right]:
     by_role: dict[str, list[str]] = {}
     for topic in plan(settings.kafka, topology, {}):

@@ -20,13 +20,14 @@ import msgspec
 from pipeline.detect.site import require_known_detectors
 from pipeline.errors import ConfigError
 from pipeline.model.instants import DAY_MS
-from pipeline.runtime.admin import LABELS, Topic
+from pipeline.runtime.admin import Topic
 from pipeline.settings import AllowedSettings, ClickHouseSettings, Settings, SuppressionSettings, others_may
 
 SKEW_SECONDS_MAX = 5.0  # clocks of servers that are kept by NTP differ by milliseconds
 INPUT_DAYS_MIN = 3  # a long weekend without anybody
 FACTS_BYTES_MIN = 1_000_000  # `producer.VALUE_BYTES_MAX` and its frame
 PARTITIONS_PER_WORKER = 4
+BEHIND_MAX = 1000  # values that a notifier has not taken: minutes of it
 DISK_FREE_WARN, DISK_FREE_FAIL = 0.2, 0.1
 PARTS_WARN = 0.5  # of the number at which inserts are refused
 TESTED_CLICKHOUSE = (26, 7)
@@ -151,7 +152,7 @@ def excuses(settings: Settings, now_ms: int) -> Iterator[Line]:
     for each in detect.suppressions:
         telemetry = "; it may hide that recording was switched off" if each.detector.startswith("p18_") else ""
         yield _excuse(f"suppression {each.about}", each, now_ms, telemetry)
-    for name in ("roaming_networks", "pickle_globals_allowed", "hooks_allowed"):
+    for name in ("roaming_networks", "pickle_globals_allowed", "child_programs_allowed", "hooks_allowed", "hook_names_known"):
         for entry in getattr(detect, name):
             if isinstance(entry, AllowedSettings):
                 yield _excuse(f"detect.{name} {entry.value}", entry, now_ms)
@@ -184,14 +185,17 @@ def brokers(count: int, factor: int) -> Line:
     return ok("kafka", "brokers", f"{count}")
 
 
-def group(found: Group, counts: Mapping[str, int]) -> Line:
-    """Is somebody there to read each partition?"""
+def group(found: Group, counts: Mapping[str, int], needed: frozenset[str]) -> Line:
+    """Is somebody there to read each partition, and may we as `needed` says?"""
+    if found.rights is not None and (missing := needed - found.rights):
+        return fail(
+            "kafka",
+            "group",
+            f"this account may not {', '.join(sorted(missing))} it",
+            "`trainwatch topics acl` lists what the account needs: have it granted.",
+        )
     if not found.asked:
         return Line("kafka", "group", Mark.SKIP, "this account may not ask, or the broker cannot tell yet")
-    if found.rights is not None and "READ" not in found.rights:
-        return fail(
-            "kafka", "group", "this account may not READ it", "`trainwatch topics acl` lists what the account needs: have it granted."
-        )
     if not found.workers:
         return warn("kafka", "group", "no worker is in it", "Start `trainwatch worker`, one a core.")
     unread = sorted({(name, number) for name, count in counts.items() for number in range(count)} - found.read)
@@ -203,9 +207,35 @@ def group(found: Group, counts: Mapping[str, int]) -> Line:
     return ok("kafka", "group", f"{found.workers} workers{state}")
 
 
+def own_group(name: str, found: Group, needed: frozenset[str]) -> Line:
+    """A group in which nobody but this account's command is."""
+    what = f"group {name}"
+    if not found.asked or (found.rights is not None and needed - found.rights):
+        shown = f"this account may not {', '.join(sorted(needed))} it, or the broker cannot tell yet"
+        return fail("kafka", what, shown, "`trainwatch topics acl` lists what the account needs: have it granted.")
+    return ok("kafka", what, f"{found.workers} members")
+
+
+def notifier(found: Group, behind: int | None) -> Line:
+    """Does somebody tell people?  `behind`: values that it has not taken; None: it never has."""
+    what = "notifier"
+    if not found.asked:
+        return Line("kafka", what, Mark.SKIP, "this account may not ask for its group; `check --as notifier` may")
+    if behind is None:
+        return warn("kafka", what, "none has run", "Start `trainwatch notify` on one machine: nobody is told.")
+    shown = f"{behind} values behind"
+    if not found.workers:
+        return warn("kafka", what, f"none runs, {shown}", "Start `trainwatch notify` on one machine, or let cron run it with --once.")
+    if found.workers > 1:
+        return warn("kafka", what, f"{found.workers} run, {shown}", "Run one for a site: what was told stands in the file of each.")
+    if behind > BEHIND_MAX:
+        return warn("kafka", what, f"it runs, {shown}", "Look at its log: deploy/runbooks/TrainwatchNotifierDown.md.")
+    return ok("kafka", what, f"it runs, {shown}")
+
+
 def topics(wanted: Sequence[Topic], found: Mapping[str, Found], workers: int, needed: Mapping[str, frozenset[str]]) -> list[Line]:
-    """Each topic of the plan as it should be: there, with its partitions, kept as it must be, and ours to use as `needed` says."""
-    ours = [topic for topic in wanted if topic.role != LABELS]  # which is another account's
+    """Each topic of the plan that `needed` names: there, with its partitions, kept as it must be, and ours to use as that says."""
+    ours = [topic for topic in wanted if topic.name in needed]
     return [_topic(topic, found.get(topic.name), workers, needed[topic.name]) for topic in ours]
 
 
@@ -294,13 +324,13 @@ def clock(seconds_ahead: float) -> Line:
     return ok("clickhouse", "clock", f"{seconds_ahead:+.1f} s from this machine")
 
 
-def rights(lacking: Sequence[str], database: str, user: str) -> Line:
-    """`lacking`: grants that a worker's account needs, and this one has not."""
+def rights(lacking: Sequence[str], database: str, user: str, account: str, role: str, may: str) -> Line:
+    """`lacking`: grants that the account needs, and this user has not.  `may`: what they are for."""
     if not lacking:
-        return ok("clickhouse", "rights", f"{user} may add rows to {database}, and look whether they have landed")
+        return ok("clickhouse", "rights", f"{user} may {may} in {database}")
     more = f", and {len(lacking) - 2} more" if len(lacking) > 2 else ""
     advice = (
-        "Give it the role trainwatch_writer of deploy/sql/roles.sql: no more is needed. `check` asks as a worker: run it with its settings."
+        f"Give it the role trainwatch_{role} of deploy/sql/roles.sql: no more is needed. `check` asked as {account}: `--as` says for whom."
     )
     return fail("clickhouse", "rights", f"{user} may not {'; '.join(lacking[:2])}{more}", advice)
 

@@ -74,6 +74,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True):
     settings_digest: str  # what the rows depend on
     root: str = ""  # of the range, where evidence is kept: what comes of it after a crash must be the same
     software: str = ""  # that made the root
+    families: tuple[str, ...] = ()  # cluster SEP family, of which the partition speaks from now on: see Partition.adopt
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):
@@ -142,6 +143,7 @@ class Raised(msgspec.Struct, frozen=True, array_like=True):
     suspects: tuple[bytes, ...] = ()  # cases at which it raised; as often as it did
     cases: tuple[bytes, ...] = ()  # set aside
     untold: tuple[bytes, ...] = ()  # of these, those that are no dead letters yet
+    bears: int = 0  # how many may raise in a row before it ends again; twice as many with each life
 
 
 class _Versioned(msgspec.Struct, array_like=True):

@@ -99,22 +99,26 @@ class Worker:
             size = self._piece.get(part.stage.name, PIECE_RECORDS_MIN)
             piece, behind = records[:size], records[size:]
             now, rest = part.cut(piece)
+            left: Sequence[Record] = ()
             try:
                 if now:
                     before, started = self._vitals.before(part), time.perf_counter()
-                    self._guard.fold(part, now)
-                    self._pace(part.stage.name, len(now), time.perf_counter() - started)
+                    done = self._guard.fold(part, now)
+                    now, left = now[:done], now[done:]
+                    self._pace(part.stage.name, done, time.perf_counter() - started)
                     self._vitals.folded(part, now, before)
-                part.folded(now, rest)
+                part.folded(now, () if left else rest)
             except BaseException as error:
                 checkpoint.drop()  # a half-folded batch must not reach the checkpoint that the shutdown runs
                 await self._note(checkpoint, part, error)
                 raise
             self._update_room()
-            records = [*rest, *behind] if rest else behind
-            if rest:  # close the open intent before going on
+            records = [*left, *rest, *behind] if left or rest else behind
+            if rest and not left:  # close the open intent before going on
                 await checkpoint.run()
             await asyncio.sleep(0)
+        if checkpoint is not None and part is not None and part.raised is not None:  # its state may have been made again
+            await self._wake_all(checkpoint, part)
 
     def _pace(self, stage: str, records: int, seconds: float) -> None:
         """Pieces of a stage grow and shrink with what its records take."""
@@ -178,12 +182,16 @@ class Worker:
         checkpoint.adopt(parts)
         self._silence.begin()
         for part in parts.values():
-            while checkpoint.parts.get(part.source) is part and await self._wake(checkpoint, part):  # noqa: ASYNC110  lets others run
-                await asyncio.sleep(0)
+            await self._wake_all(checkpoint, part)
         self._update_room()
         self._vitals.recovered(len(parts), self.membership.member())
         self._log.info("generation %d: %d partitions taken over: %s", generation, len(parts), ", ".join(map(str, parts)))
         checkpoint.reached("recovered")
+
+    async def _wake_all(self, checkpoint: Checkpoint, part: Partition) -> None:
+        """All that is to be looked at, while it is ours."""
+        while checkpoint.parts.get(part.source) is part and await self._wake(checkpoint, part):  # noqa: ASYNC110  lets others run
+            await asyncio.sleep(0)
 
     async def _wake(self, checkpoint: Checkpoint, part: Partition) -> bool:
         """Some of what is to be looked at after a take-over; True: there is more."""

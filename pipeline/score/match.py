@@ -8,8 +8,9 @@
     on a team                it cites a file that an act of its pattern altered
     on a queue               an act of its pattern happened within two days
 
-A finding that fits an act is true whatever its pattern: the same traces fit several.  An act counts as found only by a finding of its own
-pattern, or of one that its traces fit as well.  A name is right when it is the actor's of an act that the finding fits.
+A finding that fits no act, and says of somebody just what he did without leave and without harm, is counted apart: it is no false word, and
+no act was found.  A finding that fits an act is true whatever its pattern: the same traces fit several.  An act counts as found only by a
+finding of its own pattern, or of one that its traces fit as well.  A name is right when it is the actor's of an act that the finding fits.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,7 @@ from pipeline.score.truth import Act, Harmed, LookAlike, Truth
 NEAR_MS = 2 * 86_400_000
 COURSE_MS = 3_600_000
 OTHER = "no look-alike"
+WITHOUT_LEAVE = frozenset({"harmless_edit"})  # look-alikes of which all is true but the harm, of which these detectors say nothing
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -45,7 +47,8 @@ class Matched(msgspec.Struct, frozen=True):
     """What became of all findings and all acts of one period."""
 
     found: Mapping[str, Sequence[Found]]  # act id -> findings of its pattern
-    false: Sequence[tuple[Found, str]]  # with the look-alike that it fell for
+    false: Sequence[tuple[Found, LookAlike | None]]  # with the look-alike that it fell for
+    harmless: Sequence[tuple[Found, LookAlike]]  # about what was done without leave and without harm
     named_wrongly: Sequence[Found]
 
 
@@ -72,7 +75,8 @@ def found_of(body: Mapping[str, Any], alerted_ms: int | None) -> Found:
 def match(findings: Iterable[Found], truth: Truth) -> Matched:
     """Each finding against each act."""
     found: dict[str, list[Found]] = {act.id: [] for act in truth.acts}
-    false: list[tuple[Found, str]] = []
+    false: list[tuple[Found, LookAlike | None]] = []
+    harmless: list[tuple[Found, LookAlike]] = []
     named_wrongly: list[Found] = []
     fitting = fitting_acts(truth)
     for finding in findings:
@@ -80,11 +84,20 @@ def match(findings: Iterable[Found], truth: Truth) -> Matched:
         for act in acts:
             if is_own(finding, act) and finding not in found[act.id]:
                 found[act.id].append(finding)
+        about = None if acts else fell_for(finding, truth.look_alikes)
+        if about is not None and is_true_of(finding, about):
+            harmless.append((finding, about))
+            continue
         if not acts:
-            false.append((finding, fell_for(finding, truth.look_alikes)))
+            false.append((finding, about))
         if finding.actor and finding.actor not in {act.actor for act in acts}:
             named_wrongly.append(finding)
-    return Matched(found, false, named_wrongly)
+    return Matched(found, false, harmless, named_wrongly)
+
+
+def is_true_of(finding: Found, each: LookAlike) -> bool:
+    """Is it about what this person did without leave, and by the detector of just that?"""
+    return each.kind in WITHOUT_LEAVE and finding.detector[:3] == each.pattern and finding.actor in ("", each.person)
 
 
 def fitting_acts(truth: Truth) -> Callable[[Found], Sequence[Act]]:
@@ -144,14 +157,21 @@ def _is_near(finding: Found, act: Act) -> bool:
     return any(low - NEAR_MS <= finding.effect_time <= high + NEAR_MS for low, high in spans)
 
 
-def fell_for(finding: Found, look_alikes: Iterable[LookAlike]) -> str:
-    """The kind of the look-alike that a false finding is about, as far as one can be told."""
-    for each in look_alikes:
-        if finding.job and (each.job, each.submit_ms) == (finding.job, finding.submit_ms):
-            return each.kind
-        near = abs(each.time_ms - finding.effect_time) <= NEAR_MS
-        if near and finding.name and finding.name in (each.host, each.person, each.artefact):
-            return each.kind
-        if each.artefact and any(each.artefact in text for text in finding.cited):
-            return each.kind
-    return OTHER
+def kind_of(look_alike: LookAlike | None) -> str:
+    """As it is called where it is counted."""
+    return look_alike.kind if look_alike is not None else OTHER
+
+
+def fell_for(finding: Found, look_alikes: Iterable[LookAlike]) -> LookAlike | None:
+    """The look-alike that a false finding is about, as far as one can be told: of several one of its pattern, and the nearest in time."""
+    about = [each for each in look_alikes if _is_about(finding, each)]
+    return min(about, key=lambda each: (each.pattern != finding.detector[:3], abs(each.time_ms - finding.effect_time)), default=None)
+
+
+def _is_about(finding: Found, each: LookAlike) -> bool:
+    if finding.job and (each.job, each.submit_ms) == (finding.job, finding.submit_ms):
+        return True
+    near = abs(each.time_ms - finding.effect_time) <= NEAR_MS
+    if near and finding.name and finding.name in (each.host, each.person, each.artefact):
+        return True
+    return bool(each.artefact) and (each.artefact == finding.anchor or any(each.artefact in text for text in finding.cited))

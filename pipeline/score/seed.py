@@ -5,7 +5,7 @@ through the stages, with a checkpoint every so often, so that findings are raise
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -13,16 +13,17 @@ import msgspec
 from pipeline.detect.site import site_of
 from pipeline.model.outcome import Record
 from pipeline.runtime.local import LocalRuntime, Results
+from pipeline.score.at_risk import Read
+from pipeline.score.checked import ENDED_BADLY, Checklist, checklist_of
 from pipeline.score.incidents import Judged, judged
-from pipeline.score.match import Found, Matched, found_of, match
-from pipeline.score.truth import Job, Truth, truth_of
+from pipeline.score.match import Found, Matched, found_of, kind_of, match
+from pipeline.score.truth import Job, Transport, Truth, truth_of
 from pipeline.settings import Settings
 from pipeline.simulate.cluster import Run, simulate
 from pipeline.simulate.plan import Plan
 
 CHECKPOINT_RECORDS = 5000
 CHECKPOINT_MS = 1_800_000  # of collection: delays are known as exactly as that
-ENDED_BADLY = frozenset({"FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "BOOT_FAIL", "DEADLINE"})
 HARM = "interference"  # begins the causes in the truth that are acts
 
 
@@ -37,6 +38,24 @@ class OfPattern(msgspec.Struct):
     alerts: int = 0  # findings of this detector
     true: int = 0
     delays_ms: list[int] = []
+    at_risk: int = 0  # events that could have begun a finding (at_risk.py)
+
+
+class OfLookAlike(msgspec.Struct):
+    """Counts of one kind of look-alike in one period."""
+
+    pattern: str = ""  # whose acts it looks like
+    simulated: int = 0
+    alerted: int = 0  # that raised an alert
+    seen: int = 0  # also below the gate
+
+
+class OfTransport(msgspec.Struct, frozen=True):
+    """What became of records on their way, and what was made of it."""
+
+    planted: Transport = Transport()
+    late: int = 0  # events that ingest found behind their source's mark by more than grace
+    dead_letters: dict[str, int] = {}  # by code
 
 
 class SeedScore(msgspec.Struct, kw_only=True):
@@ -53,6 +72,7 @@ class SeedScore(msgspec.Struct, kw_only=True):
     false_alerts: int
     false_on_jobs: int
     below_gate_false: int
+    harmless_alerts: int = 0  # of what somebody did without leave and without harm; not among the false ones
     named_wrongly: list[str]
     patterns: dict[str, OfPattern]
     fell_for: dict[str, int]
@@ -60,6 +80,9 @@ class SeedScore(msgspec.Struct, kw_only=True):
     dead_letters: int
     missed: list[str] = []  # acts
     incidents: list[Judged] = []
+    look_alikes: dict[str, OfLookAlike] = {}
+    checklist: Checklist = Checklist()
+    transport: OfTransport = OfTransport()
 
 
 def score(plan: Plan, progress: Callable[[int], None] = lambda _: None) -> SeedScore:
@@ -68,11 +91,11 @@ def score(plan: Plan, progress: Callable[[int], None] = lambda _: None) -> SeedS
     total = sum(1 for _ in first)
     settings = Settings(**first.settings())
     truth = truth_of(first.truth())
-    results, alerted = _judged(simulate(plan), settings, progress)
+    results, alerted, read = _judged(simulate(plan), settings, progress)
     findings = [
         found_of(body, alerted.get(str(body["id"]))) for _, body in sorted(results.findings.items()) if body["status"] != "retracted"
     ]
-    scored = _scored(plan, truth, total, findings, results)
+    scored = _scored(plan, truth, total, findings, results, read)
     return msgspec.structs.replace(scored, incidents=judged(results.incidents.values(), findings, truth, site_of(settings).directory.key))
 
 
@@ -89,9 +112,9 @@ def _records(run: Run) -> Iterator[Record]:
         )
 
 
-def _judged(run: Run, settings: Settings, progress: Callable[[int], None]) -> tuple[Results, dict[str, int]]:
-    """The results, and by finding how far collection had come when it was first an alert."""
-    runtime = LocalRuntime(settings)
+def _judged(run: Run, settings: Settings, progress: Callable[[int], None]) -> tuple[Results, dict[str, int], Read]:
+    """The results; by finding how far collection had come when it was first an alert; and what was read."""
+    runtime, read = LocalRuntime(settings, keep_rows=True), Read()
     alerted: dict[str, int] = {}
     batch: list[Record] = []
     seen = 0
@@ -104,6 +127,8 @@ def _judged(run: Run, settings: Settings, progress: Callable[[int], None]) -> tu
             if body["alert"]:
                 alerted.setdefault(str(body["id"]), batch[-1].timestamp)
         seen = len(runtime.found)
+        read.take(runtime.results.rows)
+        runtime.results.rows.clear()
         progress(len(batch))
         batch.clear()
 
@@ -118,14 +143,15 @@ def _judged(run: Run, settings: Settings, progress: Callable[[int], None]) -> tu
     for body in runtime.found[seen:]:
         if body["alert"]:
             alerted.setdefault(str(body["id"]), last)
-    return results, alerted
+    return results, alerted, read
 
 
-def _scored(plan: Plan, truth: Truth, records: int, findings: list[Found], results: Results) -> SeedScore:
+def _scored(plan: Plan, truth: Truth, records: int, findings: list[Found], results: Results, read: Read) -> SeedScore:
     alerts = [finding for finding in findings if finding.alert]
     matched, all_matched = match(alerts, truth), match(findings, truth)
     harmed = {(victim.job, victim.submit_ms) for act in truth.acts for victim in act.victims}
-    patterns = _of_patterns(truth, alerts, matched, all_matched)
+    patterns = _of_patterns(truth, alerts, matched, all_matched, read.at_risk())
+    letters = Counter(value.decode() for letter in results.dead_letters for name, value in letter.headers if name == "x-dlq-code")
     return SeedScore(
         plan=plan.name,
         seed=plan.seed,
@@ -138,17 +164,35 @@ def _scored(plan: Plan, truth: Truth, records: int, findings: list[Found], resul
         false_alerts=len(matched.false),
         false_on_jobs=sum(finding.kind == "job" for finding, _ in matched.false),
         below_gate_false=len(all_matched.false) - len(matched.false),
+        harmless_alerts=len(matched.harmless),
         named_wrongly=[f"{finding.detector} {finding.kind} {finding.name or finding.job}" for finding in matched.named_wrongly],
         patterns=patterns,
-        fell_for=dict(sorted(Counter(f"{finding.detector[:3]}: {kind}" for finding, kind in matched.false).items())),
+        fell_for=dict(sorted(Counter(f"{finding.detector[:3]}: {kind_of(each)}" for finding, each in matched.false).items())),
         verdicts=_verdicts(truth.jobs, results.verdicts.values()),
         dead_letters=len(results.dead_letters),
         missed=[f"{act.id} {act.pattern}" for act in truth.acts if act.effective and not matched.found[act.id]],
+        look_alikes=_of_look_alikes(truth, matched, all_matched),
+        checklist=checklist_of(results, truth, harmed, plan.silent),
+        transport=OfTransport(truth.transport, read.late, dict(sorted(letters.items()))),
     )
 
 
-def _of_patterns(truth: Truth, alerts: list[Found], matched: Matched, all_matched: Matched) -> dict[str, OfPattern]:
-    patterns: dict[str, OfPattern] = {}
+def _of_look_alikes(truth: Truth, matched: Matched, all_matched: Matched) -> dict[str, OfLookAlike]:
+    """How many there were of each kind, and of how many anything was said."""
+    table: dict[str, OfLookAlike] = {}
+    alerted, seen = ({id(each) for _, each in (*of.false, *of.harmless)} for of in (matched, all_matched))
+    for each in truth.look_alikes:
+        row = table.setdefault(each.kind, OfLookAlike(each.pattern))
+        row.simulated += 1
+        row.alerted += id(each) in alerted
+        row.seen += id(each) in seen
+    return dict(sorted(table.items()))
+
+
+def _of_patterns(
+    truth: Truth, alerts: list[Found], matched: Matched, all_matched: Matched, at_risk: Mapping[str, int]
+) -> dict[str, OfPattern]:
+    patterns = {pattern: OfPattern(at_risk=events) for pattern, events in at_risk.items()}
     false = {finding.id for finding, _ in matched.false}
     for act in truth.acts:
         if not act.effective:
@@ -164,7 +208,10 @@ def _of_patterns(truth: Truth, alerts: list[Found], matched: Matched, all_matche
             times = [finding.alerted_ms for finding in found if finding.alerted_ms is not None]
             if times and act.first_effect_ms is not None:
                 row.delays_ms.append(max(0, min(times) - act.first_effect_ms))
+    harmless = {finding.id for finding, _ in matched.harmless}
     for finding in alerts:
+        if finding.id in harmless:
+            continue
         row = patterns.setdefault(finding.detector[:3], OfPattern())
         row.alerts += 1
         row.true += finding.id not in false

@@ -4,7 +4,7 @@ Intervals are Wilson's, 95 %: counts are small, and rates near 0 and 1 matter (J
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil, isfinite
 from statistics import median
 
@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.detect.chance import wilson
 from pipeline.score.incidents import RIGHT, WRONG, OfActor
-from pipeline.score.seed import OfPattern, SeedScore
+from pipeline.score.seed import OfLookAlike, OfPattern, SeedScore
 
 HIGH_RECALL = frozenset({"p01", "p02", "p03", "p04", "p05", "p06", "p07", "p08", "p11", "p12", "p17", "p18"})
 RECALL_MIN, RECALL_MIN_OTHERS = 0.95, 0.8
@@ -90,6 +90,7 @@ class Row(msgspec.Struct, frozen=True):
     precision: Rate
     false_per_million_records: float
     median_delay_hours: float | None
+    false_at_risk: Rate = Rate(0, 0)  # false alerts of the events that could have begun one (at_risk.py)
 
     @property
     def bar(self) -> float:
@@ -100,6 +101,38 @@ class Row(msgspec.Struct, frozen=True):
         return (self.recall.value or 0.0) >= self.bar
 
 
+class LookAlikeRow(msgspec.Struct, frozen=True):
+    """One kind of harmless things over all periods."""
+
+    kind: str
+    pattern: str  # whose acts it looks like
+    alerted: Rate  # of those simulated, by an alert about it
+    seen: Rate  # also below the gate
+
+
+class ChecklistTable(msgspec.Struct, frozen=True):
+    """What explanations acquitted, and what they left open (checked.py)."""
+
+    acquitted: Rate  # attempts that failed or were cancelled and that no act harmed
+    by: dict[str, int]
+    not_acquitted: dict[str, int]  # by verdict
+    harmed: dict[str, int]  # attempts that an act harmed, and a record acquits
+    open: dict[str, int]
+    taken_back: dict[str, int]
+    told: Rate  # findings of detectors that read a silent family, which say so
+
+
+class TransportTable(msgspec.Struct, frozen=True):
+    """What became of records on their way; planted, and noticed."""
+
+    records: int
+    duplicates: int
+    broken: dict[str, int]
+    held_back: dict[str, int]
+    late: int  # events behind the mark of their source by more than grace
+    dead_letters: dict[str, int]
+
+
 class Table(msgspec.Struct, frozen=True):
     """All of it."""
 
@@ -108,10 +141,14 @@ class Table(msgspec.Struct, frozen=True):
     rows: tuple[Row, ...]
     false_on_jobs: Rate  # of attempts that failed or were cancelled
     false_per_week: float
+    harmless_alerts: int  # of what somebody did without leave and without harm; not among the false ones
     named_wrongly: int
     fell_for: dict[str, int]
     verdicts: dict[str, dict[str, int]]
     incidents: IncidentTable
+    look_alikes: tuple[LookAlikeRow, ...]
+    checklist: ChecklistTable
+    transport: TransportTable
 
 
 def incident_table(scores: Sequence[SeedScore]) -> IncidentTable:
@@ -169,6 +206,7 @@ def table_of(scores: Sequence[SeedScore]) -> Table:
                 Rate(true, alerts),
                 round((alerts - true) * 1e6 / records, 3),
                 round(median(delays) / 3_600_000, 2) if delays else None,
+                Rate(alerts - true, sum(each.at_risk for each in of)),
             )
         )
     verdicts: dict[str, Counter[str]] = {}
@@ -181,8 +219,55 @@ def table_of(scores: Sequence[SeedScore]) -> Table:
         rows=tuple(rows),
         false_on_jobs=Rate(sum(each.false_on_jobs for each in scores), sum(each.ended_badly for each in scores)),
         false_per_week=round(sum(each.false_on_jobs for each in scores) * 7 / days, 3) if days else 0.0,
+        harmless_alerts=sum(each.harmless_alerts for each in scores),
         named_wrongly=sum(len(each.named_wrongly) for each in scores),
         fell_for=dict(sum((Counter(each.fell_for) for each in scores), Counter())),
         verdicts={cause: dict(sorted(counts.items())) for cause, counts in sorted(verdicts.items())},
         incidents=incident_table(scores),
+        look_alikes=tuple(_look_alikes(scores)),
+        checklist=_checklist(scores),
+        transport=_transport(scores),
     )
+
+
+def _look_alikes(scores: Sequence[SeedScore]) -> Iterator[LookAlikeRow]:
+    for kind in sorted({kind for each in scores for kind in each.look_alikes}):
+        of = [each.look_alikes.get(kind, OfLookAlike()) for each in scores]
+        simulated, pattern = sum(each.simulated for each in of), max(each.pattern for each in of)
+        alerted, seen = sum(each.alerted for each in of), sum(each.seen for each in of)
+        yield LookAlikeRow(kind, pattern, Rate(alerted, simulated), Rate(seen, simulated))
+
+
+def _checklist(scores: Sequence[SeedScore]) -> ChecklistTable:
+    lists = [each.checklist for each in scores]
+    by, others = _added(each.acquitted for each in lists), _added(each.not_acquitted for each in lists)
+    right = sum(by.values())
+    return ChecklistTable(
+        acquitted=Rate(right, right + sum(others.values())),
+        by=by,
+        not_acquitted=others,
+        harmed=_added(each.harmed for each in lists),
+        open=_added(each.open for each in lists),
+        taken_back=_added(each.taken_back for each in lists),
+        told=Rate(sum(each.told for each in lists), sum(each.told_of for each in lists)),
+    )
+
+
+def _transport(scores: Sequence[SeedScore]) -> TransportTable:
+    ways = [each.transport for each in scores]
+    return TransportTable(
+        records=sum(each.records for each in scores),
+        duplicates=sum(each.planted.duplicates for each in ways),
+        broken=_added(each.planted.broken for each in ways),
+        held_back=_added(each.planted.late for each in ways),
+        late=sum(each.late for each in ways),
+        dead_letters=_added(each.dead_letters for each in ways),
+    )
+
+
+def _added(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    """The most first."""
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return dict(sorted(total.items(), key=lambda each: (-each[1], each[0])))

@@ -47,6 +47,7 @@ class LookAlike(msgspec.Struct, frozen=True):
     submit_ms: int | None = None
     host: str = ""
     artefact: str = ""
+    pattern: str = ""  # whose acts it looks like
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -73,6 +74,14 @@ class Wasted(msgspec.Struct, frozen=True):
     share: float
 
 
+class Transport(msgspec.Struct, frozen=True):
+    """What became of records on their way."""
+
+    duplicates: int = 0  # delivered twice
+    broken: dict[str, int] = {}  # values, by how
+    late: dict[str, int] = {}  # held back, by what
+
+
 class Truth(msgspec.Struct, frozen=True):
     """Of one simulated period."""
 
@@ -80,6 +89,7 @@ class Truth(msgspec.Struct, frozen=True):
     look_alikes: tuple[LookAlike, ...]
     jobs: tuple[Job, ...]
     waste: tuple[Wasted, ...] = ()
+    transport: Transport = Transport()
 
 
 def truth_of(lines: Iterable[Mapping[str, Any]]) -> Truth:
@@ -92,4 +102,5 @@ def truth_of(lines: Iterable[Mapping[str, Any]]) -> Truth:
         msgspec.convert(by_kind.get("look_alike", []), tuple[LookAlike, ...]),
         msgspec.convert(by_kind.get("job", []), tuple[Job, ...]),
         msgspec.convert(by_kind.get("waste", []), tuple[Wasted, ...]),
+        msgspec.convert(next(iter(by_kind.get("run", [])), {}), Transport),
     )

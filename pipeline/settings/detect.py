@@ -44,7 +44,7 @@ class DetectSettings(Part):
         ),
         description="modules, or module.name, that checkpoints may name: what is below one is allowed, too",
     )  # fmt: skip
-    child_programs_allowed: tuple[str, ...] = Field(
+    child_programs_allowed: tuple[Allowed, ...] = Field(
         (
             "ffmpeg", "ffprobe", "git", "nvcc", "ninja", "gcc", "g++", "cc", "c++", "ld", "ptxas", "cicc", "cuobjdump", "nvdisasm",
             "nvidia-smi", "ldconfig", "uname", "hostname", "lscpu", "which", "df", "du", "ls", "cat", "tar", "gzip", "pigz", "cmake",
@@ -53,7 +53,7 @@ class DetectSettings(Part):
         description="programs that data loaders and compilers start",
     )  # fmt: skip
     hooks_allowed: tuple[Allowed, ...] = Field((), description="sha256 of start-up hooks and shims that are known to be harmless")
-    hook_names_known: tuple[str, ...] = Field(
+    hook_names_known: tuple[Allowed, ...] = Field(
         ("__editable__*", "coverage*", "a1_coverage*", "distutils-precedence.pth", "*-nspkg.pth", "libnccl*", "libprof*", "*profiler*"),
         description="file names of ordinary hooks; a name alone lowers a hit and ends none",
     )

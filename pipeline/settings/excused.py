@@ -69,7 +69,11 @@ class SuppressionSettings(Excused):
 
     detector: str = Field(min_length=1, description="id of the detector, as in `trainwatch rules`")
     subject: str = Field("", description="number of the job, host, account or cohort that findings are about: their subject_name")
-    path: str = Field("", pattern=r"^((/|(s3|git)://)[^/].*)?$", description="file that findings are about, or a folder above it")
+    path: str = Field(
+        "",
+        pattern=r"^((/|(s3|git)://)[^/].*)?$",
+        description="all files that findings are about, or a folder above; where they are about none, where the job ran",
+    )
     owner: str = Field("", description="identity id of the job's owner")
     since: datetime | None = Field(None, alias="from", description="begin, with offset; empty: always")
 

@@ -30,6 +30,11 @@ class SourceSettings(Part):
     topic: str = Field("", description="input topic; empty: any")
     program: str = Field("", description="program or source header; empty: any")
     file: str = Field("", description="regular expression on the file name; empty: any")
+    hosts: str = Field("", description="regular expression on the host that the shipper names; empty: any")
+    cluster_header: str = Field("", description="only records whose Kafka header of this name says `cluster`; empty: any")
+    cluster_field: str = Field(
+        "", description="only records whose shipper says `cluster` in this field (`fields.cluster`; no field of a line); empty: any"
+    )
     host: str = Field("", description="host, where neither record nor line names one")
     format: str = Field("", description="payload format; empty: sniffed")
     cluster: str = Field("main", description="cluster of its jobs")
@@ -52,7 +57,7 @@ class SourceSettings(Part):
             raise ValueError(f"unknown zone {zone!r}: use an IANA name such as Asia/Shanghai") from error
         return zone
 
-    @field_validator("file", "job_pattern")
+    @field_validator("file", "hosts", "job_pattern")
     @classmethod
     def _compiles(cls, pattern: str) -> str:
         try:

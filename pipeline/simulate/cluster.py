@@ -113,6 +113,7 @@ class Run:
             "records": self.counts,
             "broken": self.broken,
             "duplicates": scene.world.shipper.duplicates,
+            "late": scene.world.shipper.late,
             "causes": _count(job.cause for job in scene.chronicle.jobs),
             "look_alikes": _count(each.kind for each in scene.chronicle.look_alikes),
             "offboarded_ms": dict(scene.offboarded),

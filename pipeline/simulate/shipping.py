@@ -5,8 +5,9 @@ overtakes itself, as a tail of a file does not.  Four envelopes occur: the raw l
 and the JSON of an rsyslog template over `imfile` (so its own time is the read time, and the original prefix stays inside the
 message).  Slurm's jobcomp plugin has none: the value is the event.
 
-Besides delay there are the two sins of real shipping: about one record in a thousand is delivered twice, byte for byte, and a
-few values are broken on the way.  Broken values are additional ones, so that no event is lost by them.
+Besides delay there are the sins of real shipping: about one record in a thousand is delivered twice, byte for byte, a few values are broken
+on the way, and some records come late, since a spool or a shipper without connection held them back.  Broken values are additional ones, so
+that no event is lost by them.
 
 Holds: records leave in order of their timestamps; the same calls give the same bytes.
 """
@@ -45,6 +46,7 @@ class Shipper:
         self._dice = dice
         self._kept: list[Record] = []
         self.duplicates = 0
+        self.late = {"spooled": 0, "cut_off": 0}  # lines that came later than their shipper takes, and why
         self.silent: frozenset[str] = frozenset()  # families of which nothing arrives
 
     def send(self, record: Record) -> None:
@@ -104,13 +106,15 @@ class Channel:
         self._offset = 0
         self.held_until = 0  # the shipper is cut off until then, and delivers what it has kept afterwards
 
-    def _collected(self, written: int, late: int) -> int:
+    def _collected(self, written: int, late: int, lines: int = 1) -> int:
         low, high = self._delay
         collected = written + low + int(self._dice.random() * (high - low))
         if self.held_until > collected:
             collected = self.held_until + int(self._dice.random() * 2000)
+            self._shipper.late["cut_off"] += lines
         if late:
             # A spool that came back later: it does not hold up the lines behind it.
+            self._shipper.late["spooled"] += lines
             return collected + late
         self._latest = max(self._latest, collected)
         return self._latest
@@ -132,7 +136,7 @@ class RawLines(Channel):
         """Ship lines written at one instant; `late` ms more than usual."""
         if self._mute:
             return
-        collected = self._collected(written, late)
+        collected = self._collected(written, late, len(lines))
         collected_text = b"%d" % collected
         for line in lines:
             headers = (*self._headers, ("offset", b"%d" % self._advance(line)), ("collected", collected_text))
@@ -154,7 +158,7 @@ class Wrapped(Channel):
         """Ship lines written at one instant."""
         if self._mute:
             return
-        collected = self._collected(written, 0)
+        collected = self._collected(written, 0, len(lines))
         read_time = utc_ms(collected)
         for line in lines:
             self._shipper.send(Record(self._topic, collected, self._key(), _compact(self._wrap(line, read_time)), ()))

@@ -15,7 +15,6 @@ DETECTORS = {
     "refused_cancel": "p03_foreign_cancel",
     "checkpoint_tamper": "p06_checkpoint_tamper",
 }
-SLIPS = frozenset({"refused_cancel"})  # one try: a mistyped number looks the same, so nobody is to be named
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +75,7 @@ class Week:
 
     def expected_findings(self) -> frozenset[Expected]:
         """What a perfect detector raises, and nothing else."""
-        return frozenset(Expected(act.detector, act.victim_job, "" if act.kind in SLIPS else act.actor) for act in self.acts)
+        return frozenset(Expected(act.detector, act.victim_job, act.actor) for act in self.acts)
 
     def causes(self) -> dict[str, int]:
         """How many jobs ended for which cause."""

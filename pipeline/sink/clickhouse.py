@@ -291,6 +291,15 @@ class ClickHouseSink:
             parameters["incarnation"] = incarnation
         return int(self.database.query(sql, parameters)[0][0])
 
+    def noted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> bool:
+        """Is this very range noted?"""
+        sql = (
+            f"SELECT count() FROM {{db}}.{RANGES.name} WHERE topic = %(topic)s AND incarnation = %(incarnation)s "  # noqa: S608  same
+            "AND partition = %(partition)s AND lo = %(lo)s AND hi = %(hi)s"
+        )
+        parameters = {"topic": topic, "incarnation": incarnation, "partition": partition, "lo": lo, "hi": hi}
+        return bool(self.database.query(sql, parameters)[0][0])
+
     def _insert(self, table: Table, rows: Sequence[msgspec.Struct], token: str, constant: Mapping[str, list[str]]) -> None:
         require(len(rows) <= BLOCK_ROWS_MAX, f"{len(rows)} rows for {table.name}: more than one block")
         names = ", ".join((*table.names, *constant))

@@ -63,6 +63,21 @@ WHERE status != 'retracted' AND cluster = %(cluster)s
     AND effect_time >= fromUnixTimestamp64Milli(%(first)s) AND effect_time <= fromUnixTimestamp64Milli(%(last)s)
     AND finding_id NOT IN (SELECT finding_id FROM {db}.incident_findings_current)
 """
+# The last word on the state of an incident, where that is its end.
+CLOSINGS = """
+SELECT incident_id, toString(toDate(max(at))), argMax(operator, at), argMax(text, at) FROM {db}.incident_journal
+WHERE action = 'status' GROUP BY incident_id HAVING argMax(value, at) = 'closed' AND max(at) < fromUnixTimestamp64Milli(%(before)s)
+"""
+WHILE_OPEN = ", while it is open"  # ends the detail of what `evidence hold --open` held
+HELD_WHILE_OPEN = """
+SELECT DISTINCT hold FROM {db}.events_held WHERE hold NOT IN
+(
+    SELECT subject FROM {db}.custody_log GROUP BY subject
+    HAVING maxIf(time, action = 'held' AND NOT endsWith(detail, %(open)s)) > maxIf(time, action = 'released')
+)
+ORDER BY hold
+"""
+MERGES_MAX = 100  # that are followed: what is written may lead in a circle
 PAGE = 2000  # values of a list in one statement: ClickHouse reads 256 KiB of one
 HELD_COLUMNS = "ts, kafka_time, event_id, sha256, raw, _topic, _partition, _offset, _index, _incarnation"
 
@@ -347,6 +362,25 @@ def release(database: "Database", subject: str) -> None:
     """Let go of a hold: its copies are deleted."""
     for table in ("events_held", "evidence_roots_held", "records_held"):
         database.query(f"DELETE FROM {{db}}.{table} WHERE hold = %(hold)s", {"hold": subject})  # noqa: S608  our own names
+
+
+def over(database: "Database", before: int) -> list[tuple[str, str]]:
+    """(hold, why it may go) of incidents that were closed before then, UTC ms, and not opened again; of merged ones where that was.
+
+    What somebody put on hold by name he lets go of by name.
+    """
+    found = database.query(HELD_WHILE_OPEN, {"open": WHILE_OPEN})
+    closed = {incident: (moment, text) for incident, *moment, text in database.query(CLOSINGS, {"before": before})}
+    merged = dict(database.query("SELECT incident_id, merged_into FROM {db}.incidents_current WHERE merged_into != ''")) if found else {}
+    gone = []
+    for (subject,) in found:
+        home = subject
+        for _ in range(MERGES_MAX):
+            home = merged.get(home, home)
+        if home in closed:
+            (day, who), text = closed[home]
+            gone.append((subject, f"incident {home} was closed on {day} by {who}{': ' if text else ''}{text}"))
+    return gone
 
 
 def holds(database: "Database") -> list[tuple[str, int]]:

@@ -54,6 +54,10 @@ class MemorySink:
         for each in ranges:
             self._ranges[each.topic, each.incarnation, each.partition, each.lo, each.hi] = each
 
+    def noted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> bool:
+        """Is this very range noted?"""
+        return (topic, incarnation, partition, lo, hi) in self._ranges
+
     def write_standings(self, rows: Sequence[StandingRow]) -> None:
         """Where a worker stands: the last rows alone."""
         self.standings = list(rows)

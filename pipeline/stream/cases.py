@@ -15,6 +15,8 @@ is asked for, as it would have before.
 Packing is told in the news too, so that a reader of the state log holds the same things packed.  The times are the stage's own: those at
 which it wants to look again, or before which it does not look back.
 
+What was done since `begin` can be taken back, news included: a step that raised in the middle has folded half.
+
 Holds: `of` is the same whether packed or not; asking changes nothing.
 """
 
@@ -87,6 +89,8 @@ class Cases:
         self._packs: dict[bytes, tuple[Pack, ...]] = {}
         self._digests: dict[bytes, Sequence[int]] = {}  # of all packs of a case, once they were asked for
         self._news: list[Fact] = []
+        self._before: dict[bytes, tuple[dict[str, tuple[bytes, bytes]], tuple[Pack, ...]]] | None = None  # what changed since `begin`
+        self._told = 0  # news before that
         self.aside: frozenset[bytes] = frozenset()  # kept, and out of the sight of the stage, which does not bear them
         for fact in facts:
             self.merge(fact)
@@ -130,6 +134,8 @@ class Cases:
         new = (fact.rank, fact.body) if fact.rank or fact.body else NOTHING
         if old is not None and old >= new:
             return False
+        if self._before is not None:
+            self._keep(fact.case)
         if case is None:
             case = self._cases[fact.case] = {}
         case[fact.id] = new
@@ -141,6 +147,7 @@ class Cases:
 
         The caller guarantees that it is not told again: retention refuses what is older than its horizon.
         """
+        self._keep(case)
         if fact_id and case in self._packs and self._in_packs(case, fact_id) is not None:
             self._cases[case] = dict(self._together(case, self._packs[case]))
             self._release(case)
@@ -163,6 +170,7 @@ class Cases:
         packs = self._packs.get(case, ())
         if case not in self._cases and (not packs or (len(packs) == 1 and packs[0].until == until)):
             return False
+        self._keep(case)
         pack = _packed(case, until, self.of(case))
         self._cases.pop(case, None)
         self._release(case)
@@ -180,6 +188,7 @@ class Cases:
         kept = tuple(pack for pack in packs if pack.until > before)
         if len(kept) == len(packs):
             return False
+        self._keep(case)
         self._release(case)
         if kept:
             self._packs[case] = kept
@@ -198,6 +207,32 @@ class Cases:
     def put(self, pack: Pack) -> None:
         """A pack out of a base of the state log."""
         self._packs[pack.case] = (*self._packs.get(pack.case, ()), pack)
+
+    # --- taking back
+
+    def begin(self) -> None:
+        """From here on, until `end` or `undo`, what changes can be taken back."""
+        self._before, self._told = {}, len(self._news)
+
+    def end(self) -> None:
+        """It stays."""
+        self._before = None
+
+    def undo(self) -> None:
+        """All is as it was at `begin`."""
+        before, self._before = self._before or {}, None
+        for case, (facts, packs) in before.items():
+            self._cases.pop(case, None)
+            self._release(case)
+            if facts:
+                self._cases[case] = facts
+            if packs:
+                self._packs[case] = packs
+        del self._news[self._told :]
+
+    def _keep(self, case: bytes) -> None:
+        if self._before is not None and case not in self._before:
+            self._before[case] = dict(self._cases.get(case, EMPTY)), self._packs.get(case, ())
 
     # --- all of it
 
@@ -230,6 +265,7 @@ class Cases:
         facts = {fact_id: pair for fact_id, pair in known.items() if _digest(fact_id) in wanted}
         if not facts:
             return False
+        self._keep(case)
         pack = _packed(case, until, facts)
         left = {fact_id: pair for fact_id, pair in known.items() if fact_id not in facts}
         if left:

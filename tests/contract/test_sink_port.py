@@ -114,11 +114,13 @@ def test_a_wrong_value_refuses_the_block_and_names_its_row(sink: Sink, changes: 
 
 
 def test_a_range_may_be_noted_twice(sink: Sink) -> None:
-    """Also ranges without rows are noted; the second note changes nothing."""
+    """Also ranges without rows are noted; the second note changes nothing.  It is known by its bounds and its incarnation."""
     for noted in (range_row(0, 10, listed=((3, "empty"),)), range_row(10, 12, listed=((10, "empty"), (11, "tombstone")))):
         sink.write_ranges([noted])
         sink.write_ranges([noted])
     assert ranges_of(sink) == [(0, 10, [3]), (10, 12, [10, 11])]
+    asked = [sink.noted(*LOGS, lo, hi, life) for lo, hi, life in ((0, 10, "i1"), (0, 10, "i2"), (0, 11, "i1"))]
+    assert asked == [True, False, False]
 
 
 @pytest.mark.parametrize("name", ["memory", pytest.param("clickhouse", marks=pytest.mark.servers)])

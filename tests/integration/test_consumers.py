@@ -4,13 +4,17 @@ import hashlib
 import hmac
 import http.server
 import json
+import logging
 import os
+import re
 import ssl
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -25,13 +29,17 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+from prometheus_client import CollectorRegistry
 
 from pipeline.cli import main
+from pipeline.runtime import examine, webhook
 from pipeline.runtime import notify as notifying
-from pipeline.runtime import webhook
+from pipeline.runtime.health import serve
 from pipeline.runtime.notify_book import ACK, Book
+from pipeline.runtime.soundness import Mark
 from pipeline.runtime.webhook import Address
 from pipeline.settings import NotifySettings, Settings, TargetSettings
+from pipeline.topology import build_topology
 from tests.conftest import ROOT
 from tests.integration.day import Day
 
@@ -169,8 +177,19 @@ def run(settings: Settings, said: list[str], rounds: int = 60) -> notifying.Roun
             done = notifier.round(0.5)
             total = notifying.Round(*(one + other for one, other in zip(total, done, strict=True)))
             if notifier.caught_up() and not any(done) and not book.due(settings.notify, notifying.now_ms() + 60_000):
+                assert counted(notifier.metrics.registry) == total
                 return total
     raise AssertionError(f"not caught up in {rounds} rounds: {total}, {said[-5:]}")
+
+
+def counted(registry: CollectorRegistry) -> notifying.Round:
+    """The same of its metrics."""
+    sums: Counter[str] = Counter()
+    for family in registry.collect():
+        for sample in family.samples:
+            sums[sample.labels.get("outcome", "") if sample.name.endswith("_total") else sample.name] += int(sample.value)
+    assert sums["trainwatch_notify_lag_records"] == 0
+    return notifying.Round(sums["taken"], sums["passed_over"], sums["told"], sums["failed"])
 
 
 def test_each_finding_and_incident_is_told_once_and_signed(day: Day, hook: Hook, tmp_path: Path) -> None:
@@ -193,6 +212,8 @@ def test_each_finding_and_incident_is_told_once_and_signed(day: Day, hook: Hook,
         signed = hmac.new(KEY.encode(), headers["X-Trainwatch-Timestamp"].encode() + b"." + body, hashlib.sha256).hexdigest()
         assert headers["X-Trainwatch-Signature"] == f"v1={signed}"
 
+    [line] = [line for line in examine.kafka(settings, build_topology(settings), notifying.now_ms) if line.what == "notifier"]
+    assert (line.mark, line.found) == (Mark.WARN, "none runs, 0 values behind")
     before = len(hook.requests)
     assert run(settings, said).told == 0
     assert len(hook.requests) == before
@@ -200,6 +221,15 @@ def test_each_finding_and_incident_is_told_once_and_signed(day: Day, hook: Hook,
     elsewhere = settings.model_copy(update={"kafka": settings.kafka.model_copy(update={"group": settings.kafka.group + ".again"})})
     assert run(elsewhere, said).taken > 0
     assert len(hook.requests) == before
+
+
+@contextmanager
+def closing_server(notifier: notifying.Notifier) -> Iterator[str]:
+    """Its metrics over HTTP, as `trainwatch notify` serves them."""
+    server = serve(notifier.metrics, notifier.metrics, "127.0.0.1", 29_440, logging.getLogger("test"), "notify.health_port")
+    assert server is not None
+    yield server.url
+    server.close()
 
 
 def test_what_nobody_acknowledges_goes_to_the_next(day: Day, hook: Hook, tmp_path: Path) -> None:
@@ -221,6 +251,14 @@ def test_what_nobody_acknowledges_goes_to_the_next(day: Day, hook: Hook, tmp_pat
         for acknowledged in due - critical:
             book.answer(acknowledged, now=later, account="u101@ops", action=ACK)
         notifier.tell(later)
+        notifier.metrics.waits(book.undelivered(settings.notify, later), later)
+        with closing_server(notifier) as url, urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  of ours
+            page = answer.read().decode()
+    waiting = {
+        name: float(value) for name, value in re.findall(r'^trainwatch_notify_oldest_seconds{target="(.+)"} (.+)$', page, re.MULTILINE)
+    }
+    assert (waiting["oncall"], waiting["lead"]) == (0, 0)
+    assert waiting["away"] > 15 * 60
     assert {body["id"] for body in hook.bodies()} == critical
     assert {body["escalated_minutes"] for body in hook.bodies()} == {15}
 

@@ -16,7 +16,8 @@ from kafka import KafkaAdminClient, KafkaProducer
 
 from deploy import reference
 from pipeline.cli import main
-from pipeline.cli.finding import Seen
+from pipeline.cli.finding import NEWS
+from pipeline.cli.following import Seen
 from pipeline.errors import FatalError
 from pipeline.runtime import labelling
 from pipeline.runtime.labelling import Labeller, Told
@@ -159,7 +160,7 @@ def test_findings_are_listed(day: Day, trainwatch: Callable[..., Result]) -> Non
 def test_news_are_what_says_something_else(day: Day, trainwatch: Callable[..., Result]) -> None:
     """What --follow prints: not every revision."""
     rows = [json.loads(line) for line in trainwatch("finding", "list", "--json").stdout.splitlines()]
-    seen = Seen()
+    seen = Seen("finding_id", NEWS)
     assert list(seen.news(rows)) == rows
     assert list(seen.news([{**row, "revision": 9} for row in rows])) == []
     changed = {**rows[0], "status": "retracted"}

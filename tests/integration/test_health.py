@@ -1,6 +1,7 @@
 """Health of a worker on the real broker and the real ClickHouse: what it says of itself, when it ends itself, how soon it is back."""
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -22,7 +23,7 @@ from tests.integration.site import ROOT, Site, open_site
 
 pytestmark = pytest.mark.servers
 
-RESTART_SECONDS_MAX = 25.0  # the product promises 15; the machine of a test is shared
+LONG_SESSION_SECONDS = 600.0  # ten times longer than any wait here: who waits for the session of a dead worker does not come back in time
 QUICK: dict[str, object] = {"unhealthy_seconds": 3.0, "stuck_seconds": 600.0}
 
 
@@ -35,11 +36,14 @@ def site(servers: Settings, tmp_path: Path) -> Iterator[Site]:
 class Watched:
     """A worker process, and what it says over HTTP."""
 
-    def __init__(self, site: Site, *, twin: bool = False, **worker: object) -> None:
+    def __init__(self, site: Site, *, twin: bool = False, session_seconds: float | None = None, **worker: object) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1] % 30_000 + 20_000
         spec = site.spec(fault="twin" if twin else "")
+        if session_seconds is not None:
+            longer = site.settings.kafka.model_copy(update={"session_timeout_seconds": session_seconds})
+            spec.settings["kafka"] = longer.model_dump(mode="json")
         spec.settings["worker"] = {**QUICK, "instance_id": "w1", "health_port": self.port, **worker}
         command = [sys.executable, "-m", "tests.integration.health_worker", msgspec.json.encode(spec).decode()]
         with (site.folder / f"worker-{len(site.workers)}.log").open("wb") as log:
@@ -192,20 +196,23 @@ def test_an_idle_worker_is_well(site: Site) -> None:
 
 
 def test_a_killed_worker_is_back_without_a_rebalance(site: Site) -> None:
-    """The restarted process has the same name: the broker gives it its partitions in the same generation, without waiting for a session."""
+    """The restarted process has the same name: the broker gives it its partitions in the same generation, and nobody waits for a session.
+
+    How soon that is (the product promises 15 s) depends on the machine, and is printed; what it must not depend on is the session.
+    """
     with site.feeding(per_second=200):
-        first = Watched(site, instance_id="auto")
+        first = Watched(site, instance_id="auto", session_seconds=LONG_SESSION_SECONDS)
         site.until(first.ready, "readiness")
         site.until(moved(site), "progress")
         first.process.kill()
         first.process.wait()
         killed, again = time.monotonic(), moved(site)
-        second = Watched(site, instance_id="auto")
+        second = Watched(site, instance_id="auto", session_seconds=LONG_SESSION_SECONDS)
         site.until(again, "progress after the kill")
         took = time.monotonic() - killed
-        generations = [log.partition("generation ")[2].split(":")[0] for log in (first.log(), second.log())]
+        generations = [re.findall(r"generation (\d+): \d+ partitions taken over", log) for log in (first.log(), second.log())]
         assert generations[0] == generations[1]
-        assert took < RESTART_SECONDS_MAX
+        assert len(generations[1]) == 1  # and it was not put out again
         assert second.end() == 0, second.log()
     print(f"killed to next finished range: {took:.1f} s")  # noqa: T201  shown with -s
 

@@ -69,7 +69,7 @@ class Site:
         return CliRunner().invoke(incident, list(words), obj=self.options, catch_exceptions=False)
 
 
-def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path) -> None:
+def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Listed, shown under an old id, written about, reported; what people write changes no verdict."""
     site = Site(servers)
     old, now = site.ids[0], site.ids[1]
@@ -77,6 +77,18 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path) -> 
     assert site.run("list", "--since", "2100-01-01T00:00:00Z", "--json").output == ""
     (row,) = [orjson.loads(line) for line in site.run("list", "--since", "2020-01-01T00:00:00Z", "--json").output.splitlines()]
     assert (row["incident_id"], row["named"], row["state"], row["assignee"]) == (now, "u099", "open", "")
+
+    waits = iter([("assign", now, "op1"), ("list",)])
+
+    def wait(_: float) -> None:
+        if not (words := next(waits, ())):
+            raise KeyboardInterrupt
+        site.run(*words)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.cli.following.time.sleep", wait)
+        rows = [orjson.loads(line) for line in site.run("list", "--follow", "--json").output.splitlines()]
+    assert [(each["incident_id"], each["assignee"]) for each in rows] == [(now, ""), (now, "op1")]
 
     for words in (
         ("note", old, HOSTILE),
@@ -87,13 +99,13 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path) -> 
         assert site.run(*words).exit_code == 0
     found = orjson.loads(site.run("show", old, "--json").output)
     assert found["id"] == now
-    assert [entry["action"] for entry in found["journal"]] == ["note", "assign", "status", "reply"]
+    assert [entry["action"] for entry in found["journal"]] == ["assign", "note", "assign", "status", "reply"]
     assert all(entry["operator"] for entry in found["journal"])
     assert len(found["findings"]) == 3
     assert "contained" in site.run("list").output
     with Database(servers.clickhouse) as database:  # a list of large campaigns asks for more former ids than one statement takes
         former = [f"{number:032x}" for number in range(9000)]
-        assert len(_journals(database, [*former, now])[now]) == 4
+        assert len(_journals(database, [*former, now])[now]) == 5
 
     page, body = tmp_path / "report.html", tmp_path / "report.json"
     assert site.run("report", now[:6], "--out", str(page)).exit_code == 0
@@ -127,6 +139,42 @@ def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> 
     shown = site.run("rumour", now[:8], "--gpus", "8000", "--days", "61").output
     assert "11,712,000" in shown
     assert "times the high reading of the records" in shown
+
+
+def test_hours_that_two_incidents_claim_count_once_in_their_sum(servers: Settings) -> None:
+    """By attempt: the largest claim in low and middle, of each kind in high; what stands by no attempt stands in full, what was taken back
+    nowhere."""
+    lines = (
+        ("a", "direct", "invalid", "main/1", (4, 6, 8)), ("a", "direct", "restart", "main/1", (0, 1, 2)),
+        ("b", "direct", "invalid", "main/1", (4, 4, 10)), ("b", "direct", "hang", "main/2", (1, 1, 1)),
+        ("a", "direct", "others", "", (3, 3, 3)), ("b", "direct", "others", "", (2, 2, 2)), ("a", "indirect", "staff", "", (0, 0, 0)),
+        ("gone", "direct", "invalid", "main/1", (99, 99, 99)),
+    )  # fmt: skip
+    named = "incident_id, position, ledger, kind, attempt, gpu_hours_low, gpu_hours_middle, gpu_hours_high, money_high, currency, _version"
+    rows = ", ".join(
+        f"('{incident}', {place}, '{ledger}', '{kind}', '{attempt}', {low}, {middle}, {high}, {10 * high or 7}, 'CNY', 1)"
+        for place, (incident, ledger, kind, attempt, (low, middle, high)) in enumerate(lines)
+    )
+    states = ", ".join(
+        f"('{each}', '{status}', 1, 'main', '2026-03-0{day}', '2026-03-0{day + 2}')"
+        for each, status, day in (("a", "final", 2), ("b", "final", 3), ("gone", "retracted", 1))
+    )
+    with Database(servers.clickhouse) as database:
+        migrate.up(database, say=lambda _: None)
+        name = database.name
+        database.command(f"INSERT INTO {name}.loss_lines ({named}) VALUES {rows}")  # noqa: S608  names of this test's own
+        database.command(f"INSERT INTO {name}.incidents (incident_id, status, _version, cluster, first_time, last_time) VALUES {states}")  # noqa: S608  same
+        found = database.query(
+            "SELECT ledger, attempt, arraySort(incidents), gpu_hours_low, gpu_hours_middle, gpu_hours_high, money_high,"
+            " toDayOfMonth(first_time), toDayOfMonth(last_time) FROM {db}.losses_once ORDER BY ledger, attempt, incidents"
+        )
+    assert found == [
+        ("direct", "", ["a"], 3, 3, 3, 30, 2, 4),
+        ("direct", "", ["b"], 2, 2, 2, 20, 3, 5),
+        ("direct", "main/1", ["a", "b"], 4, 7, 12, 120, 2, 5),
+        ("direct", "main/2", ["b"], 1, 1, 1, 10, 3, 5),
+        ("indirect", "", ["a"], 0, 0, 0, 7, 2, 4),
+    ]
 
 
 @pytest.mark.parametrize("asked", ["ffffffff", "abc", "%", "' OR 1=1 --"])

@@ -28,6 +28,7 @@ from pipeline.errors import ConfigError, FatalError, SinkUnavailable
 from pipeline.evidence.erasure import Erasure
 from pipeline.evidence.signing import make_key
 from pipeline.runtime import examine
+from pipeline.runtime.accounts import ACCOUNTS
 from pipeline.runtime.soundness import Mark
 from pipeline.settings import ClickHouseSettings, Settings
 from pipeline.sink import erasure, migrate
@@ -252,17 +253,20 @@ def test_compose_grants_the_same(server: int) -> None:
     assert set(re.findall(r"<query>(.*?)</query>", xml)) == ours
 
 
-@pytest.mark.parametrize(("role", "holds"), [("writer", True), ("investigator", False)])
-def test_check_asks_for_no_more_than_a_worker_has(server: int, role: str, holds: bool) -> None:
-    """What it may not look at is skipped; advice undoes no least rights."""
-    settings = Settings(clickhouse=ClickHouseSettings(host=HOST, port=server, user=f"trainwatch_{role}"))
-    lines = {line.what: line for line in examine.clickhouse(settings)}
-    failing = {what for what, line in lines.items() if line.mark is Mark.FAIL}
-    assert failing == (set() if holds else {"rights"})
-    assert {what for what, line in lines.items() if line.mark is Mark.SKIP} == ({"parts", "disk"} if holds else set())
-    assert lines["deduplication"].found.startswith(f"{len(BLOCK_TABLES)} tables")
-    assert "GRANT" not in lines["rights"].advice
-    assert holds or "roles.sql" in lines["rights"].advice
+@pytest.mark.parametrize(("account", "role"), [(name, each.clickhouse) for name, each in ACCOUNTS.items() if each.clickhouse])
+def test_check_asks_for_no_more_than_an_account_has(server: int, account: str, role: str) -> None:
+    """Of each account; what it may not look at is skipped, advice undoes no least rights, and another role will not do."""
+    other = "writer" if role != "writer" else "investigator"
+    for user in (role, other):
+        settings = Settings(clickhouse=ClickHouseSettings(host=HOST, port=server, user=f"trainwatch_{user}"))
+        lines = {line.what: line for line in examine.clickhouse(settings, account)}
+        assert {what for what, line in lines.items() if line.mark is Mark.FAIL} == (set() if user == role else {"rights"})
+        looks = user not in ("writer", "owner", "privacy")
+        assert {what for what, line in lines.items() if line.mark is Mark.SKIP} == (set() if looks else {"parts", "disk"})
+        seen = 7 if user == "reader" else len(BLOCK_TABLES)
+        assert lines["deduplication"].found.startswith(f"{seen} tables")
+        assert "GRANT" not in lines["rights"].advice
+        assert (f"trainwatch_{role} of deploy/sql/roles.sql" in lines["rights"].advice) == (user != role)
 
 
 @pytest.mark.parametrize(("role", "code"), [("investigator", 0), ("writer", 2)])

@@ -31,6 +31,7 @@ from pipeline.embedded.ports import HOST
 from pipeline.errors import ConfigError
 from pipeline.evidence.signing import make_key
 from pipeline.runtime.access import client
+from pipeline.runtime.accounts import ACCOUNTS
 from pipeline.runtime.notify import GROUP_SUFFIX
 from pipeline.runtime.rights import ROLES, Right, principals, rights
 from pipeline.settings import ClickHouseSettings, KafkaSettings, Settings, load
@@ -298,6 +299,20 @@ def test_check_holds_with_no_more(worked: Settings, broker: SecureBroker, file_o
     lines = json.loads(done.stdout)["lines"]
     assert [line["found"] for line in lines if line["mark"] == "fail"] == (["this account may not WRITE"] if sealing else []), lines
     assert done.exit_code == int(sealing)
+
+
+@pytest.mark.parametrize("account", [name for name, each in ACCOUNTS.items() if each.kafka and name != "worker"])
+def test_check_holds_for_each_account(worked: Settings, file_of: Callable[..., Path], account: str) -> None:
+    """As itself, its own group too; and an investigator may too little for a worker."""
+    path = file_of(account)
+    done = run(path, "check", "--as", account, "--json")
+    assert done.exit_code == 0, done.stdout
+    marks = {line["what"]: line["mark"] for line in json.loads(done.stdout)["lines"] if line["area"] == "kafka"}
+    assert len(marks) > 3
+    if account == "investigator":
+        done = run(path, "check", "--json")
+        assert done.exit_code == 1
+        assert "this account may not" in done.stdout
 
 
 def test_tools_need_no_more(worked: Settings, file_of: Callable[..., Path]) -> None:

@@ -275,11 +275,22 @@ def test_the_timeline_of_a_job_is_in_order_and_without_doubles(sink: ClickHouseS
 
 
 def test_coverage_counts_what_was_heard(sink: ClickHouseSink) -> None:
-    """Per source and hour: events, late, future, and events that came more than once."""
-    block = [event(0), event(1, late=True), event(2, future=True), event(3, event_id=event(0).event_id), event(4000)]
+    """Per source and hour: events, late, future, events that came more than once, and lines that their shipper cut."""
+    cut = event(4000, attrs={"truncated": "by its shipper", "comm": "x"})
+    block = [event(0), event(1, late=True), event(2, future=True), event(3, event_id=event(0).event_id), cut]
     sink.insert("events", block, "t1")
-    sql = "SELECT source, events, events_distinct, duplicates, late, future, hosts FROM {db}.coverage ORDER BY hour"
-    assert sink.database.query(sql) == [("auditd", 4, 3, 1, 1, 1, 1), ("auditd", 1, 1, 0, 0, 0, 1)]
+    sql = "SELECT source, events, events_distinct, duplicates, late, future, hosts, truncated FROM {db}.coverage ORDER BY hour"
+    assert sink.database.query(sql) == [("auditd", 4, 3, 1, 1, 1, 1, 0), ("auditd", 1, 1, 0, 0, 0, 1, 1)]
+
+
+def test_coverage_by_topic_counts_what_nobody_could_read(sink: ClickHouseSink) -> None:
+    """A range that is noted twice counts once."""
+    first = range_row(0, 6, listed=((0, "control"), (1, "decode_error"), (4, "decode_error"), (5, "nothing_to_keep")))
+    sink.write_ranges([first, range_row(6, 9, listed=((7, "empty"),))])
+    sink.write_ranges([first])
+    sql = "SELECT topic, records, written, dead_letters, filtered, codes FROM {db}.coverage_by_topic"
+    codes = {"control": 1, "decode_error": 2, "nothing_to_keep": 1, "empty": 1}
+    assert sink.database.query(sql) == [("logs.access", 9, 4, 3, 2, codes)]
 
 
 def test_coverage_by_host_tells_how_late_lines_come(sink: ClickHouseSink) -> None:

@@ -1,4 +1,4 @@
-"""What a worker makes of a group that has offsets and a partition that has no state, on the real broker."""
+"""What a worker makes of a group that has offsets and a partition that has no state, or members of another release, on the real broker."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.faults.feed import Feed
@@ -83,3 +84,32 @@ def test_offsets_without_any_state_are_refused_by_every_worker(site: Site) -> No
         worker = site.start()
         assert worker.wait(60.0) == 1
         assert "there is no state" in worker.log()
+
+
+def test_a_worker_does_not_join_workers_that_speak_otherwise(site: Site) -> None:
+    """The broker refuses it, it says what to do, and the other one goes on; when that has left, the worker has the partitions."""
+    older: Any = KafkaConsumer(
+        *site.settings.kafka.input_topics,
+        bootstrap_servers=site.settings.kafka.bootstrap_servers.split(","),
+        group_id=site.settings.kafka.group,
+        partition_assignment_strategy=[RoundRobinPartitionAssignor],  # as workers of before `FACTS` go by
+        enable_auto_commit=False,
+    )
+    try:
+        for _ in range(PATIENCE):
+            older.poll(timeout_ms=200)
+            if older.assignment():
+                break
+        worker = site.start()
+        assert worker.wait(60.0) == 1
+        assert "a release that speaks otherwise" in worker.log()
+        assert "Stop all workers of the other one" in worker.log()
+        assert older.assignment() == set(inputs(site))
+    finally:
+        older.close()  # leaves at once; a worker's place is kept until its session has passed
+    worker = site.start()
+    for _ in range(PATIENCE):
+        if worker.take_overs():
+            break
+        wait(0.2)
+    assert worker.take_overs(), worker.log()[-3000:]

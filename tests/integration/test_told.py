@@ -200,7 +200,11 @@ def test_the_view_and_what_is_told_without_a_server_agree(site: Site) -> None:
 def test_who_looks_is_on_record(site: Site) -> None:
     """Of commands that show lines as received, before they do; without the right to note it they go on, and say so."""
     found, number, case = FOUND[NAMED].id, job_of(NAMED), site.incident_of(FOUND[NAMED])
-    looks = (("finding", "show", found), ("job", "explain", number), ("incident", "show", case), ("incident", "report", case, "--out", "x"))
+    looks = (
+        ("finding", "show", found), ("job", "explain", number), ("incident", "show", case), ("incident", "report", case, "--out", "x"),
+        ("dashboard", "incident", "--var", f"finding={found[:12]}", "--out", "y", *PERIOD),
+        ("dashboard", "overview", "--out", "z", *PERIOD),
+    )  # fmt: skip
     with Database(site.settings.clickhouse) as database:
         before = len(evidence.custody(database))
         for words in looks:
@@ -208,8 +212,9 @@ def test_who_looks_is_on_record(site: Site) -> None:
         entries = {(each.action, each.subject, each.detail) for each in evidence.custody(database)[before:]}
         assert entries == {
             ("looked", found, "finding show"), ("looked", f"job {number}", "job explain"), ("looked", found, "job explain"),
-            ("looked", case, "incident show"), ("looked", case, "incident report"),
+            ("looked", case, "incident show"), ("looked", case, "incident report"), ("looked", found, "dashboard incident"),
+            ("looked", "all", "dashboard overview"),
         }  # fmt: skip
         database.command(f"DROP TABLE {database.name}.custody_log SYNC")
-    for words in looks:
+    for words in (each for each in looks if each[:2] != ("dashboard", "incident")):  # a panel of that one shows the log itself
         assert "this look is not in the custody log" in site.run(*words)

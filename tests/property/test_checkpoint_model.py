@@ -15,13 +15,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pipeline.errors import ErrorCode, SinkUnavailable
 from pipeline.model.facts import Fact
-from pipeline.model.outcome import Filtered, Outcome, RangeRow, Record, Rejected
+from pipeline.model.outcome import OVERTAKEN, Filtered, Outcome, RangeRow, Record, Rejected
 from pipeline.runtime import state_log
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.checkpoint import Checkpoint
@@ -204,6 +205,9 @@ class Process:
     def landed(self, *arguments: Any) -> int:
         return self.world.sink.landed(*arguments)
 
+    def noted(self, *arguments: Any) -> bool:
+        return self.world.sink.noted(*arguments)
+
     def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         self.world.sink.write_ranges(ranges)
 
@@ -363,6 +367,36 @@ class Faults(RuleBasedStateMachine):
         listed = [offset for row in ranges for offset, _ in row.listed]
         assert sorted(listed) == [record.offset for record in self.world.records if record.offset % 5 <= 1]
         assert sum(row.offsets_written for row in ranges) == len(stored)
+
+
+@pytest.mark.parametrize("first", [4, 10], ids=["in part", "in full"])
+@pytest.mark.parametrize("acts", range(8))
+def test_what_is_deleted_behind_a_crash_is_lost_where_no_row_of_it_is_in(acts: int, first: int) -> None:
+    """The crash leaves an intent, whose rows are in or not; then records of it are deleted.  Each offset is stored, listed or overtaken."""
+    world = World()
+    world.end = 20
+    world.records = [Record(topic=SOURCE.topic, partition=0, offset=at, timestamp=1, value=b"", key=b"k") for at in range(world.end)]
+
+    async def live(acts: int | None) -> Process:
+        process = Process(world)
+        process.acts = acts
+        with contextlib.suppress(Crash):
+            for _ in range(2):
+                process.fold(10)
+                await process.checkpoint.run()
+        process.checkpoint.close()
+        return process
+
+    asyncio.run(live(acts))
+    landed = {row.offset for row in world.sink.rows("events")}  # type: ignore[attr-defined]
+    world.first = first
+    asyncio.run(live(None))
+    stored = [row.offset for row in world.sink.rows("events")]  # type: ignore[attr-defined]
+    listed = [offset for row in world.sink.ranges() for offset, _ in row.listed]
+    gone = [at for row in world.sink.ranges() for lo, hi, why in row.gaps if why == OVERTAKEN for at in range(lo, hi)]
+    assert sorted([*stored, *listed, *gone]) == [*range(world.end)]
+    assert not landed.intersection(gone)
+    assert bool(landed) is not bool(gone)
 
 
 TestFaults = Faults.TestCase

@@ -6,11 +6,14 @@ logs of cluster b ──┘
 """
 
 from collections.abc import Sequence
+from functools import cache
 from heapq import merge
 from operator import attrgetter
 from typing import Any
 
+import msgspec
 import orjson
+import pytest
 
 from pipeline.model.outcome import Record
 from pipeline.runtime.local import LocalRuntime
@@ -50,6 +53,23 @@ def records_of(name: str, week: Week) -> list[Record]:
     ]
 
 
+def settings_of_one_topic() -> Settings:
+    """Topics that the clusters share: a header says whose a record is."""
+    content = settings_of("a", "b").model_dump()
+    for source in content["sources"]:
+        source["topic"], source["cluster_header"] = source["topic"].split(".", 1)[1], "cluster"
+    content["kafka"] |= {f"{family}_topics": [f"logs.{family}"] for family in FAMILIES}
+    return Settings.model_validate(content)
+
+
+def labelled(name: str, records: Sequence[Record]) -> list[Record]:
+    """On the shared topics, as the shippers of a cluster send them there."""
+    return [
+        msgspec.structs.replace(each, topic=each.topic.split(".", 1)[1], headers=(*each.headers, ("cluster", name.encode())))
+        for each in records
+    ]
+
+
 def said(records: Sequence[Record], settings: Settings) -> dict[str, bytes]:
     """Findings and verdicts on jobs."""
     runtime = LocalRuntime(settings, PARTITIONS)
@@ -64,13 +84,23 @@ def cluster_of(body: bytes) -> str:
     return str(orjson.loads(body)["attempt"][0])
 
 
-def test_clusters_with_the_same_hosts_files_and_people_are_judged_apart() -> None:
+@cache
+def alone(name: str) -> dict[str, bytes]:
+    """What a pipeline of its own says of a cluster."""
+    return said(records_of(name, WEEKS[name]), settings_of(name))
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["topics of their own", "shared topics"])
+def test_clusters_with_the_same_hosts_files_and_people_are_judged_apart(shared: bool) -> None:
     """Together they say what each says alone, byte for byte."""
     assert WEEKS["a"].settings["identities"] == WEEKS["b"].settings["identities"]
     apart = {name: records_of(name, week) for name, week in WEEKS.items()}
-    together = list(merge(*apart.values(), key=attrgetter("timestamp")))
-    found = said(together, settings_of("a", "b"))
-    for name, records in apart.items():
-        alone = said(records, settings_of(name))
-        assert {key: body for key, body in found.items() if cluster_of(body) == name} == alone
-        assert any("alert" in orjson.loads(body) for body in alone.values())
+    if shared:
+        apart = {name: labelled(name, records) for name, records in apart.items()}
+    together = [
+        msgspec.structs.replace(each, offset=number) for number, each in enumerate(merge(*apart.values(), key=attrgetter("timestamp")))
+    ]
+    found = said(together, settings_of_one_topic() if shared else settings_of(*apart))
+    for name in apart:
+        assert {key: body for key, body in found.items() if cluster_of(body) == name} == alone(name)
+        assert any("alert" in orjson.loads(body) for body in alone(name).values())

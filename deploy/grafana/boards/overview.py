@@ -34,13 +34,11 @@ LEFT JOIN
 ) AS j ON j.incident_id = i.incident_id
 LEFT JOIN
 (
-    SELECT incident_id, sumIf(gpu_hours_low, ledger = 'direct') AS hours_low, sumIf(gpu_hours_middle, ledger = 'direct') AS hours_middle,
-        sumIf(gpu_hours_high, ledger = 'direct') AS hours_high, sum(money_low) AS money_low, sum(money_middle) AS money_middle,
-        sum(money_high) AS money_high, max(currency) AS currency
-    FROM loss_lines_current GROUP BY incident_id
+    SELECT incident_id, sumIf(gpu_hours_middle, ledger = 'direct') AS hours_middle FROM loss_lines_current GROUP BY incident_id
 ) AS l ON l.incident_id = i.incident_id
 WHERE i.incident_id != ''
 """
+LOSSES = f"FROM losses_once WHERE last_time >= $__fromTime AND first_time <= $__toTime AND {IN_CLUSTER}"
 SEVERITY_WEIGHT = "transform(severity, ['critical', 'high', 'medium', 'low'], [8., 4., 2., 1.], 1.)"
 
 ALERTS = Panel(
@@ -67,18 +65,20 @@ FROM detection_times WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND statu
 LOST = Panel(
     kind="stat", title="How many GPU-hours were lost?", width=8, height=4, unit="h", decimals=1, no_value="None",
     thresholds=((None, GREEN), (1, ORANGE), (100, RED)),
-    description="Over the incidents of the period. Low: what records prove. Middle: what findings above their gate claim. High: with "
-    "those below it. Every incident shows its lines and their formulas; an hour that two incidents claim stands in both, and twice here.",
-    sql=f"SELECT sum(hours_low) AS low, sum(hours_middle) AS middle, sum(hours_high) AS high {CASES}",
+    description="Over the incidents of the period, each hour once. Low: what records show beside a finding above its gate. Middle: what "
+    "such a finding makes likely. High: with findings below it. Every incident shows its lines and their formulas.",
+    sql=f"""
+SELECT sum(gpu_hours_low) AS low, sum(gpu_hours_middle) AS middle, sum(gpu_hours_high) AS high {LOSSES} AND ledger = 'direct'
+""",
 )  # fmt: skip
 MONEY = Panel(
     kind="stat", title="What did that cost?", width=8, height=4, decimals=0, thresholds=((None, BLUE),), expects_rows=False,
-    description="GPU-hours at the prices of the settings (`loss.prices`), and people's time as it was stated. In the currency set last. "
-    "What two incidents claim stands in both, and twice here.",
+    description="GPU-hours at the prices of the settings (`loss.prices`), each once, and people's time as it was stated. In the currency "
+    "set last.",
     no_value="No prices are set: loss.prices of the settings",
     sql=f"""
 SELECT sum(money_low) AS low, sum(money_middle) AS middle, sum(money_high) AS high, currency
-{CASES} AND currency != '' GROUP BY currency ORDER BY max(last_time) DESC LIMIT 1
+{LOSSES} AND currency != '' GROUP BY currency ORDER BY max(last_time) DESC LIMIT 1
 """,
 )  # fmt: skip
 JOBS = Panel(

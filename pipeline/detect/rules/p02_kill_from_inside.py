@@ -14,7 +14,7 @@ from pipeline.detect import benign, benign_artefacts
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, Loaded, evidence
 from pipeline.detect.detector import Meta, answered, raised
-from pipeline.detect.writers import Accusation, accusation, writes_of
+from pipeline.detect.writers import Accusation, accusation, writes_of, writes_since_saved
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import CheckpointSaved, Event, ProcessStarted, SignalRequested, SignalSent, TaskEnded, TrainingLine
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
@@ -39,7 +39,7 @@ OF_THE_ACT = (
 )
 META = Meta(
     id="p02_kill_from_inside",
-    version=2,
+    version=3,
     title="Job ended from inside, by code that somebody else had written",
     subject="job",
     severity=Severity.CRITICAL,
@@ -54,6 +54,7 @@ META = Meta(
     blind_spots=(
         "Code that prints what a launcher or a watchdog says lowers the hit below the gate, unless the kernel saw who signalled.",
         "What was loaded outside the artefact roots, or without the probe, has no writer.",
+        "Saves are told by jobs' output: who prints one behind his write stays the suspect, and lowers the hit below the gate.",
         "Code that ends the process by a fault (a segmentation fault, an abort) sends no signal that anybody records.",
         "Code that stops the probe's reports before it acts, on a node without audit rules for signals.",
     ),
@@ -146,8 +147,9 @@ def _written(case: Case, loaded: Loaded, act: Act, effect_time: int, now: Waterm
     if saves and saves[-1][1] == loaded.sha256 and saves[-1][0].job == case.attempt.job:
         return None
     # From the first save of other bytes on: a later one may be what the writer printed in a job of his own (saved_again).
-    since = others[0].event_time if others else loaded.other.event_time if loaded.other is not None else -1
-    held = accusation(OF_THE_WRITE, case, writes_of(loaded, since), effect_time, now)
+    other = None if others else loaded.other
+    writes = writes_of(loaded, other.event_time) if other is not None else writes_since_saved(loaded, others)
+    held = accusation(OF_THE_WRITE, case, writes, effect_time, now)
     if held is not None and saves and not others and not held.of_anothers_file:
         return None  # nobody says that it ever had other bytes, nor the kernel that it was not the writer's own
     return (loaded, held) if held is not None else None
@@ -178,6 +180,7 @@ def _raised(
         held.suspicion,
         (*held.checklist, *about),
         effect="killed_from_inside" if signal else "exited_from_inside",
+        files=[loaded.path],
         summary=f"job {case.attempt.job} was ended from inside ({did}) after it had loaded {loaded.path}, which somebody else wrote",
         cited=[*held.cited(), *load, *evidence("act", event, did), *effect[1]],
         parts=(

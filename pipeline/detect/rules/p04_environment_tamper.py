@@ -46,7 +46,7 @@ META = Meta(
         "A module that nobody imported under the probe in the three months before the write.",
         "A folder that was renamed or mounted over: the files in it were never written.",
         "Who prints, in a job of his own, that he imported still other bytes, hides a module that nobody had imported before the write.",
-        "Who prints so before the write, of the very bytes that he will write: they seem to have been there.",
+        "Who prints so before the write, of the very bytes that he will write: only a watcher's hashes keep that hit, below the gate.",
     ),
     runbook="Compare the module with its package, and list every job that imported it since; a clean rerun of a small job proves nothing.",
     harms=frozenset({"imported_tampered_module"}),

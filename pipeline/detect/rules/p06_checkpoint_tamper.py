@@ -12,8 +12,9 @@ many jobs say so as are told of, who saved it first is not known, and any foreig
 from collections.abc import Iterator
 
 from pipeline.detect import benign, benign_artefacts
-from pipeline.detect.case import SAVES_MAX, Case, Loaded, evidence
+from pipeline.detect.case import Case, Loaded, evidence
 from pipeline.detect.detector import Meta, raised
+from pipeline.detect.lineage import SAVES_MAX
 from pipeline.detect.writers import Accusation, accusation, writes_of
 from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event
 from pipeline.model.finding import Finding, Severity
@@ -22,7 +23,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p06_checkpoint_tamper",
-    version=3,
+    version=4,
     title="Checkpoint changed by somebody else between save and load",
     subject="job",
     severity=Severity.CRITICAL,

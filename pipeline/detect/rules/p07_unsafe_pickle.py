@@ -9,7 +9,7 @@ Loaders that start ffmpeg, and compilers that start nvcc, name nothing odd in a 
 """
 
 import posixpath
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import msgspec
 
@@ -17,7 +17,7 @@ from pipeline.detect import benign, benign_artefacts
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, Loaded, evidence
 from pipeline.detect.detector import Meta, explained, raised
-from pipeline.detect.writers import Accusation, accusation, writes_of
+from pipeline.detect.writers import Accusation, accusation, writes_of, writes_since_saved
 from pipeline.model import watched
 from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event, FileTouched, GlobalUnpickled, ProcessSpawned, SocketUsed
 from pipeline.model.finding import Evidence, Finding, Severity
@@ -27,7 +27,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p07_unsafe_pickle",
-    version=2,
+    version=3,
     title="A loaded file opened a shell or a door in a training job",
     subject="job",
     severity=Severity.CRITICAL,
@@ -49,6 +49,7 @@ META = Meta(
         "A back door that names only what is allowed, or that runs without a child process, a port or a key.",
         "A file that was loaded outside the probe, and a program that was started by code in C.",
         "A key that is added after the job has ended, or on another host: P17 sees the login.",
+        "Saves are told by jobs' output: who prints one behind his write stays the suspect, and lowers the hit below the gate.",
     ),
     runbook="Do not load the file: disassemble it (pickletools, fickling).  Then the keys and logins of the job's owner since the load.",
     harms=frozenset({"shell_from_pickle"}),
@@ -94,7 +95,7 @@ def _doors(case: Case, odd: Odd) -> list[tuple[Event, str]]:
     found = [
         (event, f"started {said}")
         for event, body in case.of(ProcessSpawned)
-        if start <= event.event_time <= soon and (said := _opens(body, windows.child_programs_allowed))
+        if start <= event.event_time <= soon and (said := _opens(body, set(allowed(windows.child_programs_allowed, event.event_time))))
     ]
     for event, body, _ in case.befell(FileTouched):
         if start <= event.event_time <= later and body.uid == case.owner_uid and watched.path(body.path) == "key":
@@ -108,7 +109,7 @@ def _doors(case: Case, odd: Odd) -> list[tuple[Event, str]]:
     return sorted(found, key=lambda each: (each[0].event_time, each[0].id))
 
 
-def _opens(body: ProcessSpawned, ordinary: tuple[str, ...]) -> str:
+def _opens(body: ProcessSpawned, ordinary: Collection[str]) -> str:
     """The program, when it can open a door; empty for one that the settings allow, in a shell's command line of its own, too."""
     program = posixpath.basename(body.executable or (body.arguments[0] if body.arguments else ""))
     if program in watched.SHELLS and body.arguments and (body.means == "os.system" or "-c" in body.arguments):
@@ -134,7 +135,7 @@ def _writer(case: Case, loaded: Loaded, effect_time: int, now: Watermarks) -> Ac
     others = [each for each, sha256 in saves if sha256 != loaded.sha256]
     if saves and not others and saves[-1][0].job == case.attempt.job:
         return None
-    return accusation(META.benign, case, writes_of(loaded, others[0].event_time if others else -1), effect_time, now)
+    return accusation(META.benign, case, writes_since_saved(loaded, others), effect_time, now)
 
 
 def _raised(

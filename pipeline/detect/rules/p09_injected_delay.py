@@ -28,7 +28,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=3,
+    version=4,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -42,14 +42,17 @@ META = Meta(
         "A configuration that never ran without the bytes has nothing to be compared with.",
         "Jobs that do not use the probe do not say which files they loaded.",
         "Delays below one part in twenty.",
+        "Attempts that tell fewer than eight samples of their pace, as most do that end within the hour; and fewer than three others.",
+        "Bytes that the same attempts loaded beside another hand's: which of both it was stays below the gate.",
     ),
-    runbook="Compare the file with its wheel or image; run one attempt with a clean copy on the same nodes, at the same size.",
+    runbook="Compare the file with its wheel or image; run one attempt with a clean copy on the same nodes, at the same size. "
+    "By chance alone about 1 in 100 whose harmless bytes three such attempts loaded is the subject of an alert at some time, unnamed.",
 )
 EXPOSED_MIN, OTHERS_MIN = 3, 3
 EXPOSED_MAX = 60  # the first, to be ranked: more would not say more
 SIBLINGS_MIN = 2  # of one size, to say what is usual
 SLOWER_MIN = 1.05
-CHANCE_MAX = 0.025  # beside the foreign write, which is rare by itself
+CHANCE_MAX = 0.005  # at each look, of which there is one whenever a job ends that loaded the bytes
 
 
 Kind = tuple[str, int | None]  # configuration, GPUs
@@ -126,6 +129,7 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, now: Watermarks) -> Fin
         checklist,
         effect="slowed",
         anchor=case.anchor(group),
+        files=group.files,
         summary=f"{len(harmed)} attempts that loaded what a foreign hand wrote are slow, in the median {slowed.ratio:.2f} times as slow as "
         f"{slowed.others} of their size that had not",
         cited=pieces,

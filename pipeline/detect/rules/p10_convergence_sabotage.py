@@ -18,9 +18,8 @@ it is no word on what was loaded.  Nothing is said so while another hand's bytes
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import isfinite
-from statistics import median
 
 import msgspec
 
@@ -53,7 +52,8 @@ META = Meta(
         "Harm smaller than six times the spread among siblings.",
         "Frameworks whose lines carry no step number of the whole run.",
     ),
-    runbook="Run the same configuration and seed with a clean copy of the file, and compare the losses step by step.",
+    runbook="Run the same configuration and seed with a clean copy of the file, and compare the losses step by step. "
+    "By chance alone fewer than 1 in 100 whose harmless bytes two such attempts loaded are the subject of an alert at some time, unnamed.",
 )
 EXPOSED_MIN, OTHERS_MIN = 2, 3
 STEPS_MIN = 3  # in which a run must be outside, the last among them
@@ -62,20 +62,53 @@ NOISE = 0.005  # of the loss: kernels and reduced precision alone make that much
 EXACT = 0.01  # of what a schedule decides: learning rate, samples consumed
 APART_MAX = 2.0  # how far apart, as a ratio, two steps of siblings may lie between which a step is compared with both
 SAME_MIN = 0.8  # of the siblings run with the same argument, or it is no part of the configuration
-CHANCE_MAX = 0.02
+CHANCE_MAX = 0.02  # at each look; that two attempts leave the band at all is rarer than that
 UNTOLD_MIN, UNTOLD_CHANCE_MAX = 3, 1e-4  # of those that do not say what they load, while the bytes lay there
 UNTOLD_MS = 2 * DAY_MS  # and how long these may have, behind the last load that is told
-# What is compared at each step, and what is no difference: part of the siblings' median.
-Measure = Callable[[JobSummary, Step], float | None]
+# What is compared at each step, one value for each or none at all, and what is no difference: part of the siblings' median.
+Measure = Callable[[JobSummary], Sequence[float | None]]
 MEASURES: tuple[tuple[str, Measure, float], ...] = (
-    ("loss", lambda _, step: step.loss, NOISE),
-    ("learning rate", lambda member, step: step.learning_rate if _stated_rate(member) is None else None, EXACT),
-    ("learning rate", lambda member, step: _part_of(step.learning_rate, _stated_rate(member)), EXACT),
-    ("samples consumed", lambda _, step: _part_of(step.samples, step.iteration), EXACT),
+    ("loss", lambda member: [step.loss for step in member.steps], NOISE),
+    ("learning rate", lambda member: [step.learning_rate for step in member.steps] if _stated_rate(member) is None else (), EXACT),
+    ("learning rate", lambda member: _parts_of_rate(member, _stated_rate(member)), EXACT),
+    ("samples consumed", lambda member: [_part_of(step.samples, step.iteration) for step in member.steps], EXACT),
 )
+KNOWN_MAX = 300  # sets of siblings of which it is remembered how they learn: from look to look nearly all are the same
 
 
-Band = Mapping[int, tuple[float, float]]  # step -> median and spread
+class Band:
+    """Median and spread of a measure at each step: of the members that logged it, else of those shortly before and behind.
+
+    A value that is no number stands nowhere among the others, and says nothing of what is usual.
+    """
+
+    def __init__(self, members: Sequence[JobSummary], measure: Measure, noise: float) -> None:
+        values: dict[int, list[float]] = {}
+        for member in members:
+            for step, value in zip(member.steps, measure(member), strict=False):
+                if value is not None and isfinite(value):
+                    values.setdefault(step.iteration, []).append(value)
+        self._at: dict[int, tuple[float, float] | None] = {
+            iteration: _spread(found, noise) for iteration, found in values.items() if len(found) >= OTHERS_MIN - 1
+        }
+        self._logged = sorted(self._at)
+
+    def at(self, iteration: int) -> tuple[float, float] | None:
+        """None: the siblings do not tell."""
+        if iteration not in self._at:
+            self._at[iteration] = self._between(iteration)
+        return self._at[iteration]
+
+    def _between(self, iteration: int) -> tuple[float, float] | None:
+        logged = self._logged
+        place = bisect_left(logged, iteration)
+        if not 0 < place < len(logged) or logged[place] > APART_MAX * logged[place - 1]:
+            return None
+        before, behind = self._at[logged[place - 1]], self._at[logged[place]]
+        if before is None or behind is None:
+            return None
+        apart = abs(before[0] - behind[0])
+        return (before[0] + behind[0]) / 2, max(before[1], behind[1]) + apart / 2 / SPREADS
 
 
 class Siblings(msgspec.Struct, frozen=True):
@@ -84,6 +117,13 @@ class Siblings(msgspec.Struct, frozen=True):
     members: tuple[JobSummary, ...]
     bands: tuple[Band, ...]  # of each measure
     arguments: Mapping[str, Mapping[str, frozenset[Attempt]]]  # of which nearly all have one value: who runs with which
+    # What was found of whom, as far as he had come then: the same are asked about for each version and size, and at the next look.
+    differ: dict[Attempt, tuple[JobSummary, "Difference | None"]]
+    came_far: dict[Attempt, tuple[JobSummary, bool]]
+
+
+Difference = tuple[str, tuple[Evidence, ...]]  # by what, shown where
+_known: dict[tuple[int, ...], Siblings] = {}  # by the identities of members, which it keeps alive
 
 
 class Diverged(msgspec.Struct, frozen=True):
@@ -120,17 +160,25 @@ def _clearest(group: Group, diverged: Sequence[Diverged | None]) -> tuple[float,
 
 def _families(group: Group) -> Mapping[str, Siblings]:
     """By configuration, the siblings of those that loaded the bytes, where there are enough."""
-    found = {}
-    for name in sorted({member.configuration for member, _ in group.exposed}):
-        members = tuple(member for member in group.others if (member.steps or member.arguments) and member.configuration == name)
-        exposed = [member for member, _ in group.exposed if member.configuration == name]
-        if len(members) >= OTHERS_MIN:
-            found[name] = _siblings(members, {step.iteration for member in (*members, *exposed) for step in member.steps})
-    return found
+    others: defaultdict[str, list[JobSummary]] = defaultdict(list)
+    for member in group.others:
+        if member.steps or member.arguments:
+            others[member.configuration].append(member)
+    names = sorted({member.configuration for member, _ in group.exposed})
+    return {name: _siblings(tuple(others[name])) for name in names if len(others[name]) >= OTHERS_MIN}
 
 
-def _siblings(members: tuple[JobSummary, ...], reached: Collection[int]) -> Siblings:
-    """What they had at all these steps, as far as they tell."""
+def _siblings(members: tuple[JobSummary, ...]) -> Siblings:
+    """What they had at their steps, as far as they tell."""
+    names = tuple(map(id, members))
+    if names not in _known:
+        if len(_known) >= KNOWN_MAX:
+            _known.clear()
+        _known[names] = _compared(members)
+    return _known[names]
+
+
+def _compared(members: tuple[JobSummary, ...]) -> Siblings:
     words: dict[str, dict[str, frozenset[Attempt]]] = {}
     for member in members:
         for name, value, _ in member.arguments:
@@ -138,7 +186,7 @@ def _siblings(members: tuple[JobSummary, ...], reached: Collection[int]) -> Sibl
             known[value] = known.get(value, frozenset()) | {member.attempt}
     totals = {name: sum(map(len, known.values())) for name, known in words.items()}
     agreed = {name: known for name, known in words.items() if max(OTHERS_MIN, SAME_MIN * totals[name]) <= max(map(len, known.values()))}
-    return Siblings(members, tuple(_band(members, reached, measure, noise) for _, measure, noise in MEASURES), agreed)
+    return Siblings(members, tuple(Band(members, measure, noise) for _, measure, noise in MEASURES), agreed, {}, {})
 
 
 def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
@@ -201,7 +249,7 @@ def _alone(case: Cohort, writer: str, there: tuple[int, int], clean: Sequence[Jo
     )
 
 
-Shown = tuple[JobSummary, tuple[str, tuple[Evidence, ...]] | None]
+Shown = tuple[JobSummary, Difference | None]
 
 
 def _by_configuration(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) -> Iterator[tuple[list[Shown], list[Shown]]]:
@@ -213,7 +261,7 @@ def _by_configuration(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) 
     for name in sorted({each.configuration for each in asked}):
         mine, beside = sides[name]
         if len(beside) >= OTHERS_MIN:
-            known = _siblings(tuple(beside), {step.iteration for each in (*mine, *beside) for step in each.steps})
+            known = _siblings(tuple(beside))
             first, second = ([(each, _differs(each, known)) for each in side if _came_far(each, known)] for side in (mine, beside))
             yield first, second
 
@@ -235,6 +283,7 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) ->
         checklist,
         effect="learns_otherwise",
         anchor=case.anchor(group),
+        files=group.files,
         summary=f"{len(members)} of {diverged.exposed} attempts {loaded} leave the band of their siblings "
         f"({what}), of which {diverged.others - len(diverged.fine)} in {diverged.others} do",
         cited=pieces,
@@ -246,8 +295,15 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) ->
     )
 
 
-def _differs(member: JobSummary, siblings: Siblings) -> tuple[str, tuple[Evidence, ...]] | None:
+def _differs(member: JobSummary, siblings: Siblings) -> Difference | None:
     """The first measure by which it stays outside the band of its siblings, with what shows it; None: by none."""
+    known = siblings.differ.get(member.attempt)
+    if known is None or known[0] is not member:
+        known = siblings.differ[member.attempt] = member, _difference(member, siblings)
+    return known[1]
+
+
+def _difference(member: JobSummary, siblings: Siblings) -> Difference | None:
     for name, value, shown in member.arguments:
         # An owner may run his own otherwise, and then does so without the bytes, too.
         if name in siblings.arguments and not siblings.arguments[name].get(value, frozenset()) - {member.attempt}:
@@ -265,7 +321,11 @@ def _is_comparable(member: JobSummary, siblings: Siblings, *, early: bool) -> bo
 
 def _came_far(member: JobSummary, siblings: Siblings) -> bool:
     """Did it get as far as others, in enough steps to say whether it stays in one of their bands?"""
-    return any(sum(step.iteration in band for step in member.steps) >= STEPS_MIN for band in siblings.bands)
+    known = siblings.came_far.get(member.attempt)
+    if known is None or known[0] is not member:
+        far = any(sum(band.at(step.iteration) is not None for step in member.steps) >= STEPS_MIN for band in siblings.bands)
+        known = siblings.came_far[member.attempt] = member, far
+    return known[1]
 
 
 def _stated_rate(member: JobSummary) -> float | None:
@@ -279,45 +339,35 @@ def _stated_rate(member: JobSummary) -> float | None:
     return None
 
 
+def _parts_of_rate(member: JobSummary, rate: float | None) -> Sequence[float | None]:
+    return [_part_of(step.learning_rate, rate) for step in member.steps] if rate else ()
+
+
 def _part_of(value: float | None, whole: float | None) -> float | None:
     return value / whole if value is not None and whole else None
 
 
 def _outside(member: JobSummary, band: Band, measure: Measure) -> list[Step]:
     """Its steps outside the band; none unless it stays outside."""
-    known = [(step, value) for step in member.steps if step.iteration in band and (value := measure(member, step)) is not None]
-    outside = [step for step, value in known if _is_outside(value, *band[step.iteration])]
-    stays = len(known) >= STEPS_MIN and all(_is_outside(value, *band[step.iteration]) for step, value in known[-STEPS_MIN:])
-    return outside if stays else []
+    known = [
+        (step, _is_outside(value, *usual))
+        for step, value in zip(member.steps, measure(member), strict=False)
+        if value is not None and (usual := band.at(step.iteration)) is not None
+    ]
+    stays = len(known) >= STEPS_MIN and all(is_outside for _, is_outside in known[-STEPS_MIN:])
+    return [step for step, is_outside in known if is_outside] if stays else []
 
 
 def _is_outside(value: float, middle: float, spread: float) -> bool:
     return not abs(value - middle) <= SPREADS * spread  # a loss that is no number is outside
 
 
-def _band(members: Sequence[JobSummary], reached: Collection[int], measure: Measure, noise: float) -> Band:
-    """Median and spread of a measure at each of these steps: of the members that logged it, else of those shortly before and behind.
-
-    One that is no number stands nowhere among the others, and says nothing of what is usual.
-    """
-    values: dict[int, list[float]] = {}
-    for member in members:
-        for step in member.steps:
-            if (value := measure(member, step)) is not None and isfinite(value):
-                values.setdefault(step.iteration, []).append(value)
-    known = {iteration: _spread(found, noise) for iteration, found in values.items() if len(found) >= OTHERS_MIN - 1}
-    logged = sorted(known)
-    band = {}
-    for iteration in reached:
-        place = bisect_left(logged, iteration)
-        if iteration in known:
-            band[iteration] = known[iteration]
-        elif 0 < place < len(logged) and logged[place] <= APART_MAX * logged[place - 1]:
-            (before, narrow), (behind, wide) = known[logged[place - 1]], known[logged[place]]
-            band[iteration] = ((before + behind) / 2, max(narrow, wide) + abs(before - behind) / 2 / SPREADS)
-    return band
-
-
 def _spread(values: Sequence[float], noise: float) -> tuple[float, float]:
-    middle = median(values)
-    return middle, max(1.4826 * median(abs(value - middle) for value in values), noise * abs(middle))
+    middle = _middle(values)
+    return middle, max(1.4826 * _middle([abs(value - middle) for value in values]), noise * abs(middle))
+
+
+def _middle(values: Sequence[float]) -> float:
+    """The median: `statistics` takes twice as long, and there are millions."""
+    ordered, half = sorted(values), len(values) // 2
+    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -12,8 +12,9 @@ and it may be what u099 printed.
 from collections.abc import Iterator
 
 from pipeline.detect import benign, benign_artefacts
-from pipeline.detect.case import SAVES_MAX, Case, Loaded, evidence
+from pipeline.detect.case import Case, Loaded, evidence
 from pipeline.detect.detector import Meta, raised
+from pipeline.detect.lineage import SAVES_MAX
 from pipeline.detect.writers import Accusation, accusation, writes_of
 from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event
 from pipeline.model.finding import Checked, Finding, Severity
@@ -22,7 +23,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p11_dataset_tamper",
-    version=3,
+    version=4,
     title="Shard of a dataset changed by somebody who did not publish it",
     subject="job",
     severity=Severity.HIGH,

@@ -39,7 +39,8 @@ META = Meta(
         "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
         "Fewer than four large jobs that loaded the bytes and ended so.",
     ),
-    runbook="Take the listed attempts together: which lines of the written file run only at that size?",
+    runbook="Take the listed attempts together: which lines of the written file run only at that size? "
+    "By chance alone at most 1 in 1,000 whose harmless bytes such jobs loaded is the subject of an alert, unnamed.",
 )
 ALPHA, BETA = 1e-3, 0.1  # chance to accuse a harmless writer's bytes; chance to give up on harmful ones
 USUAL_MIN, USUAL_MAX = 0.05, 0.5
@@ -85,6 +86,7 @@ def _campaign(case: Cohort, group: Group, alpha: float, now: Watermarks) -> Iter
         checklist,
         effect="ends_without_explanation",
         anchor=case.anchor(group),
+        files=group.files,
         summary=f"{len(bad)} of {len(exposed)} large attempts that loaded what a foreign hand wrote ended without explanation; "
         f"usual here: {usual:.0%}",
         cited=cited(group, bad),

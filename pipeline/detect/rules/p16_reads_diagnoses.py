@@ -106,7 +106,8 @@ META = Meta(
         "Writes to what one owns or may write do not count: an owner's own sabotage is not seen here.",
         "A team that shares folders without naming writers in the settings is judged by the owners of files alone.",
     ),
-    runbook="Lay each diagnosis beside the change that followed it. A page with a false lead, written for nobody else, decides it.",
+    runbook="Lay each diagnosis beside the change that followed it. A page with a false lead, written for nobody else, decides it. "
+    "By chance alone each look at a team is wrong at most 1 time in 1,000.",
 )
 
 

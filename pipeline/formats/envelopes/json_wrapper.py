@@ -15,9 +15,11 @@ An object that *is* the event (jobcomp, our probe, a webhook) is not a wrapper, 
 answered, and the envelopes behind are asked.
 
 A system log line that its shipper took apart is put together again (`said.composed`).  That happens only when the wrapper names a
-program, names no file (a line tailed from a file is complete) and the message has no prefix of its own (a time, `type=`, `[`, `{`); the
-kernel's `[12345.678901]` counts as text.  The composed line is the payload, and is what evidence cites.  Anybody can send a line as the
-program `kernel`; where the facility, or the journal's transport, says that it was not the kernel, the composed line says so too.
+program, names no file (a line tailed from a file is complete) and the message has no prefix of its own (a time, `type=`, `[`, `{`), or
+one that names another program; the kernel's `[12345.678901]` counts as text.  The composed line is the payload, and is what evidence
+cites.  Anybody can send a line as the program `kernel`; where the facility, or the journal's transport, says that it was not the kernel,
+the composed line says so too.  As what daemon somebody writes to the journal is seen by what the journal itself knows of him
+(`said.sender`).
 
 Lines that a container runtime split say that they are parts: `logtag` or `_p` of Fluent Bit, `partial_*` of Docker's drivers, `_partial`
 of Vector, a `log` of Docker without line end.
@@ -39,7 +41,7 @@ from msgspec import UNSET, Raw, UnsetType
 from pipeline.errors import DecodeError
 from pipeline.formats.envelopes import container, json_lines
 from pipeline.formats.envelopes.raw import NUMBER_MAX, said_by, without_line_end
-from pipeline.formats.envelopes.said import FROM_A_USER, KERNEL_FACILITY, composed, first, iso, moment, nested, pod_of, text
+from pipeline.formats.envelopes.said import FROM_A_USER, KERNEL_FACILITY, composed, first, iso, moment, nested, pod_of, sender, text
 from pipeline.formats.fields import strict_json, zoned_time
 from pipeline.formats.line import Headers, Line, Part
 
@@ -85,6 +87,8 @@ class _Wrapper(msgspec.Struct, gc=False):
     procid: Any = None
     pid_capital: Any = msgspec.field(default=None, name="PID")
     pid_journal: Any = msgspec.field(default=None, name="_PID")
+    uid_journal: Any = msgspec.field(default=None, name="_UID")
+    executable: Any = msgspec.field(default=None, name="_EXE")
     pid: Any = None
     facility: Any = None
     facility_capital: Any = msgspec.field(default=None, name="FACILITY")
@@ -118,6 +122,7 @@ class _Wrapper(msgspec.Struct, gc=False):
     agent: Unread = UNSET
     syslog: Unread = UNSET
     process: Unread = UNSET
+    journald: Unread = UNSET
     json: Unread = UNSET
 
 
@@ -189,7 +194,7 @@ class JsonWrapper:
         if wrapper.trainwatch_probe is not UNSET or isinstance(wrapper.jobid, int) or _is_event(wrapper):
             return None
         message = _message(wrapper)
-        return None if message is None else [_line(wrapper, message, headers)]
+        return None if message is None else [_line(value, wrapper, message, headers)]
 
 
 def _tailed(value: bytes) -> Line | None:
@@ -211,10 +216,11 @@ def _tailed(value: bytes) -> Line | None:
         if time is not None and (collected := zoned_time(time) or moment(time)) is not None:
             break
     offset = None if log is None else _offset(log.offset)
-    return Line(payload=payload, host=host, program=text(tailed.program), file=path, file_offset=offset, collected_time=collected)
+    program = text(tailed.program)
+    return Line(payload=payload, host=host, program=program, file=path, file_offset=offset, collected_time=collected, beside=value)
 
 
-def _line(wrapper: _Wrapper, message: str, headers: Headers) -> Line:
+def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Line:
     host, program, file, offset, collected = said_by(headers)
     log: Mapping[str, Any] = wrapper.log if type(wrapper.log) is dict else _NOTHING
     path = text(wrapper.file) or first(wrapper.file_name, wrapper.path, wrapper.filename)
@@ -231,6 +237,8 @@ def _line(wrapper: _Wrapper, message: str, headers: Headers) -> Line:
     if not said_program and not path:
         said_program, pid, facility = _apart(wrapper, log)
         wrapper.facility = wrapper.facility or facility
+    if wrapper.uid_journal is not None:
+        said_program = sender(said_program, wrapper.uid_journal, wrapper.executable)
     program = said_program or program
     if program and not path:
         message = _composed(message, wrapper, host, program, pid)
@@ -252,6 +260,7 @@ def _line(wrapper: _Wrapper, message: str, headers: Headers) -> Line:
         truncated=(part is not None and not part.last) or ("flags" in log and _cut(log)),
         stream=stream,
         part=part,
+        beside=value,
     )
 
 
@@ -316,6 +325,9 @@ def _apart(wrapper: _Wrapper, log: Mapping[str, Any]) -> tuple[str, object, obje
     inner = log.get("syslog")
     inner = inner if isinstance(inner, dict) else _NOTHING
     program = first(inner.get("appname"), syslog.get("identifier"), process.get("name"))
+    if wrapper.journald is not UNSET:
+        journald = _read(wrapper.journald)
+        program = sender(program, journald.get("uid"), nested(journald, "process", "executable") or process.get("executable"))
     facility = inner.get("facility")
     facility = facility.get("code") if isinstance(facility, dict) else syslog.get("facility")
     return program, inner.get("procid") or process.get("pid") or syslog.get("pid"), facility

@@ -51,6 +51,7 @@ class Origin(msgspec.Struct, frozen=True, gc=False):
     pod_file: str
     offset: int | None
     collected: int | None
+    resource: Mapping[str, Any]
 
 
 class Otlp:
@@ -109,6 +110,7 @@ def origin_of(resource: Mapping[str, Any], headers: Headers) -> Origin:
         pod_file=pod_file(*(text(resource.get(name)) for name in names)),
         offset=offset,
         collected=collected,
+        resource=resource,
     )
 
 
@@ -126,7 +128,12 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
         line = _of_object(body, unwrap_object)
         known = msgspec.structs.replace(line, collected_time=line.collected_time or collected)
         return msgspec.structs.replace(
-            known, host=line.host or host, program=line.program or program, file=line.file or file, stream=line.stream or stream
+            known,
+            host=line.host or host,
+            program=line.program or program,
+            file=line.file or file,
+            stream=line.stream or stream,
+            beside=origin.resource,  # never the body, whose fields may be those of a line
         )
     if isinstance(body, str):
         written = time or observed
@@ -152,6 +159,7 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
         truncated=part is not None,
         stream=stream,
         part=part,
+        beside=origin.resource,
         broken="" if body is not None or payload else _NO_BODY,
     )
 

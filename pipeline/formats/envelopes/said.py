@@ -17,6 +17,7 @@ from typing import Any
 
 from pipeline.formats.envelopes.raw import NAME_BYTES_MAX, sane_time
 from pipeline.formats.fields import zoned_time
+from pipeline.formats.syslog import program_of
 
 NUMBER_DIGITS_MAX = 20
 # A number of seconds, milliseconds, microseconds or nanoseconds: between 2000 and 2100 these do not overlap.
@@ -93,14 +94,47 @@ def pod_of(said: Mapping[str, Any]) -> tuple[str, str]:
     return pod_file(namespace, pod, uid, container), node
 
 
+# --- who wrote to the journal -----------------------------------------------------------------------------------------------------
+
+PEOPLE_FROM = 1000  # the first uid of a person, on every distribution
+_OF_DAEMONS = re.compile(
+    r"sshd|sudo$|su$|systemd|cron|audi|laurel|falco|tetragon|osquery|wazuh|ossec|slurm|(?:ch)?passwd$|chage$|(?:user|group)(?:add|del|mod)$"
+    r"|pam|r?syslog",
+    re.IGNORECASE,
+)
+_SYSTEM_FOLDERS = ("/usr/", "/bin/", "/sbin/", "/lib", "/opt/")
+
+
+def sender(program: str, uid: object, executable: object) -> str:
+    """The program under whose name the journal has a line, if who sent it may have that name; else a name that nobody believes.
+
+    Anybody chooses his identifier (`logger -t sshd`), nobody his uid.  A person speaks for a daemon only through its own executable,
+    which sudo and a session of sshd are; of a process that is gone the journal does not know it.
+    """
+    number = str(uid)
+    if not number.isascii() or not number.isdigit() or len(number) > NUMBER_DIGITS_MAX or int(number) < PEOPLE_FROM:
+        return program
+    if not _OF_DAEMONS.match(program):
+        return program
+    folder, _, name = text(executable).lower().rpartition("/")
+    said = program.lower()
+    genuine = name and f"{folder}/".startswith(_SYSTEM_FOLDERS) and (name.startswith(said) or said.startswith(name))
+    return program if genuine else f"uid-{number}"
+
+
 # --- the prefix of a system log line ----------------------------------------------------------------------------------------------
 
 
 def composed(message: str, written: str, host: str, program: str, pid: object) -> str:
-    """The line whole again; the message alone where it has a prefix of its own, or where there is nothing to make one of."""
+    """The line whole again; the message alone where it has a prefix of its own, or where there is nothing to make one of.
+
+    A prefix that names another program is a text of this one: `logger` sends whatever one likes, as the kernel of another host, too.
+    """
     own = _OWN_PREFIX.match(message)
     if own is not None and not (program == "kernel" and own[0].endswith("[")):
-        return message
+        named = program_of(message.removeprefix(" ")).lower()
+        if not named or named == program.lower().partition("(")[0]:
+            return message
     if not (_WRITTEN.fullmatch(written) and _WORD.fullmatch(program)):
         return message
     before = f"{written} {host} {program}" if _WORD.fullmatch(host) else f"{written} {program}"

@@ -22,7 +22,7 @@ from typing import Any
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
 from pipeline.formats.fields import UNMAPPED_FIELDS_MAX, UNMAPPED_TEXT_LENGTH_MAX, unmapped
-from pipeline.formats.json_event import TEXT_CHARACTERS_MAX, at, event_object, int_at, list_at, text_at, texts_at, time_at
+from pipeline.formats.json_event import TEXT_CHARACTERS_MAX, event_object, int_at, list_at, text_at, texts_at, texts_of, time_at
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import AuditRecord, Parsed
 from pipeline.model.source import Source
@@ -32,6 +32,7 @@ RECORDS_MAX = 4096
 ARGUMENTS_MAX = 4096
 SERIAL_MAX = 0xFFFFFFFF
 _UNSET = "4294967295"
+_OF_CALL = ("pid", "ppid", "comm", "exe", "proctitle", "uid", "euid", "auid", "ses", "result")
 _OBJECT = ("opid", "oauid", "ouid", "oses", "ocomm")
 _KNOWN = frozenset({"@timestamp", "@metadata", "auditd", "process", "user", "tags", "event", "file", "ecs", "agent", "service", "group"})
 _ARCHES = {"x86_64": "c000003e", "aarch64": "c00000b7", "i386": "40000003"}
@@ -89,8 +90,8 @@ def _records(value: dict[str, Any], module: dict[str, Any]) -> Iterator[tuple[st
     call = _call(value, module, data)
     # Of an event that is more than a system call the other record gives the type, and the call stands in the data.
     yield ("SYSCALL" if "syscall" in data else record_type), "0", call
-    receiver = {name: text_at(data, name) for name in _OBJECT if text_at(data, name)}
-    if "opid" in receiver:
+    if text_at(data, "opid"):
+        receiver = {name: text for name in _OBJECT if (text := text_at(data, name))}
         yield "OBJ_PID", receiver["opid"], receiver
     if folder := text_at(value, "process", "working_directory"):
         yield "CWD", "0", {"cwd": folder}
@@ -108,37 +109,37 @@ def _records(value: dict[str, Any], module: dict[str, Any]) -> Iterator[tuple[st
 
 
 def _call(value: dict[str, Any], module: dict[str, Any], data: dict[str, Any]) -> dict[str, str]:
-    fields = {name: text for name, text in _texts(data).items() if name not in _OBJECT}
+    fields = _texts(data)
+    for name in _OBJECT:
+        fields.pop(name, None)
     if name := fields.pop("syscall", ""):
         fields["syscall_name"] = name
     if arch := fields.get("arch", ""):
         fields["arch"] = _ARCHES.get(arch, arch)
-    process = value.get("process")
-    said = {
-        "pid": text_at(process, "pid"),
-        "ppid": text_at(process, "parent", "pid") or text_at(process, "ppid"),
-        "comm": text_at(process, "name"),
-        "exe": text_at(process, "executable"),
-        "proctitle": text_at(process, "title"),
-        "uid": text_at(value, "user", "id"),
-        "euid": text_at(value, "user", "effective", "id"),
-        "auid": text_at(value, "user", "audit", "id") or _UNSET,
-        "ses": text_at(module, "session") or _UNSET,
-        "result": text_at(module, "result"),
-    }
+    process, user = value.get("process"), value.get("user")
+    pid, *named = texts_of(process, "pid", "name", "executable", "title")
+    ppid = text_at(process, "parent", "pid") or text_at(process, "ppid")
+    uid, euid, auid = text_at(user, "id"), text_at(user, "effective", "id"), text_at(user, "audit", "id") or _UNSET
+    session, result = texts_of(module, "session", "result")
     # What the kernel said of the process is not replaced by what a program said of itself, which lands in the data under such names.
-    fields.update((name, text) for name, text in said.items() if text)
+    for name, text in zip(_OF_CALL, (pid, ppid, *named, uid, euid, auid, session or _UNSET, result), strict=True):
+        if text:
+            fields[name] = text
     return fields
 
 
 def _texts(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
         raise SchemaMismatch("paths holds something that is no record")
-    return {
-        name: text_at(value, name)[:UNMAPPED_TEXT_LENGTH_MAX] if name != "name" else text_at(value, name)
-        for name in list(value)[:UNMAPPED_FIELDS_MAX]
-        if not isinstance(at(value, name), (dict, list, bool, float, type(None)))
-    }
+    fields: dict[str, str] = {}
+    for name in value if len(value) <= UNMAPPED_FIELDS_MAX else list(value)[:UNMAPPED_FIELDS_MAX]:
+        found = value[name]
+        kind = type(found)
+        if kind is str:
+            fields[name] = found[: UNMAPPED_TEXT_LENGTH_MAX if name != "name" else TEXT_CHARACTERS_MAX]
+        elif kind is int:
+            fields[name] = str(found)
+    return fields
 
 
 FORMAT = Auditbeat()

@@ -7,8 +7,8 @@
 These lines acquit, so only the kernel's own tag is believed: a job can print such text, and any user can write it to the system log
 under another tag.  Where the line carries a syslog priority, its facility must be the kernel's, which user space cannot set.
 Process names are chosen by users: numbers are taken from where a name cannot reach.  The seconds since boot in brackets are no time; the
-day and time of `dmesg -T` are.  What `dmesg` prints has no tag: it is believed from a file that is called so, or where the shipper names
-the program `kernel`.
+day and time of `dmesg -T` are.  What `dmesg` prints has no tag: it is believed from a file that is called so and is no job's output, or
+where the shipper names the program `kernel`.
 """
 
 import re
@@ -55,7 +55,7 @@ class Kernel:
             if found.program != "kernel" or (found.priority is not None and found.priority >> 3):
                 raise UnknownFormat("no kernel line")
             host, time, text = found.host, found.time, found.text
-        elif line.file.rsplit("/", 1)[-1].startswith(_BARE_FILES):
+        elif not reading.job and line.file.rsplit("/", 1)[-1].startswith(_BARE_FILES):
             host, time, text = "", None, syslog.text_of(line.payload)
         else:
             raise UnknownFormat("no kernel line")

@@ -38,6 +38,8 @@ _STAMPED = re.compile(rb'[{,] ?"ID": ?"[0-9]{1,12}\.[0-9]{3}:[0-9]{1,10}"')
 _ID = re.compile(r"([0-9]{1,12})\.([0-9]{3}):([0-9]{1,10})")
 _TYPE = re.compile(r"[A-Z][A-Z0-9_]{1,40}")
 _HEX = re.compile(r"0x([0-9a-fA-F]{1,32})")
+_USUAL = frozenset({"SYSCALL", "EXECVE", "CWD", "PATH", "OBJ_PID", "PROCTITLE", "SOCKADDR"})  # types, told without the pattern
+_PLAIN = frozenset({str, int})
 _SINGLE = frozenset({"SYSCALL", "CWD", "PROCTITLE", "SOCKADDR", "EOE"})
 # Of the fields with these names the kernel writes hex without prefix.
 _HEXADECIMAL = frozenset({"arch", "a0", "a1", "a2", "a3", "saddr"})
@@ -62,17 +64,12 @@ class Laurel:
         stamp = _ID.fullmatch(value["ID"]) if isinstance(value.get("ID"), str) else None
         if stamp is None:
             raise UnknownFormat("an object without an audit stamp")
-        host = _host(value) or host
-        return tuple(
-            Parsed(
-                source=Source.AUDITD,
-                host=host,
-                event_time=int(stamp[1]) * 1000 + int(stamp[2]),
-                own_id=f"{stamp[0]}/{record.record_type}/{own}",
-                body=record,
-            )
-            for own, record in _records(value, int(stamp[3]))
-        )
+        host, time = _host(value) or host, int(stamp[1]) * 1000 + int(stamp[2])
+        records = _records(value, int(stamp[3]), line.payload.find(b"%") >= 0)
+        return [
+            Parsed(source=Source.AUDITD, host=host, event_time=time, own_id=f"{stamp[0]}/{record.record_type}/{own}", body=record)
+            for own, record in records
+        ]
 
 
 def _host(value: dict[str, Any]) -> str:
@@ -83,10 +80,10 @@ def _host(value: dict[str, Any]) -> str:
     return ""
 
 
-def _records(value: dict[str, Any], serial: int) -> Iterator[tuple[str, AuditRecord]]:
+def _records(value: dict[str, Any], serial: int, escaped: bool) -> Iterator[tuple[str, AuditRecord]]:
     count = 0
     for record_type, found in value.items():
-        if record_type in {"ID", "NODE", "PARENT_INFO"} or not _TYPE.fullmatch(record_type):
+        if record_type not in _USUAL and (record_type in {"ID", "NODE", "PARENT_INFO"} or not _TYPE.fullmatch(record_type)):
             continue
         for each in found if isinstance(found, list) else (found,):
             if not isinstance(each, dict):
@@ -94,13 +91,13 @@ def _records(value: dict[str, Any], serial: int) -> Iterator[tuple[str, AuditRec
             count += 1
             if count > RECORDS_MAX:
                 raise SchemaMismatch("an event has too many records")
-            yield _record(record_type, each, serial)
+            yield _record(record_type, each, serial, escaped)
 
 
-def _record(record_type: str, value: dict[str, Any], serial: int) -> tuple[str, AuditRecord]:
-    fields = _fields(record_type, value)
+def _record(record_type: str, value: dict[str, Any], serial: int, escaped: bool) -> tuple[str, AuditRecord]:
+    fields = _fields(record_type, value, escaped)
     key = fields.pop("key", "")
-    keys = tuple(each for each in key.split("\x01") if each)
+    keys = tuple([each for each in key.split("\x01") if each]) if key else ()
     item, own = 0, "0"
     if record_type == "PATH":
         text = fields.get("item", "0")
@@ -111,7 +108,24 @@ def _record(record_type: str, value: dict[str, Any], serial: int) -> tuple[str, 
     return own, AuditRecord(record_type=record_type, serial=serial, item=item, fields=fields, keys=keys)
 
 
-def _fields(record_type: str, value: dict[str, Any]) -> dict[str, str]:
+def _fields(record_type: str, value: dict[str, Any], escaped: bool) -> dict[str, str]:
+    if escaped or len(value) > UNMAPPED_FIELDS_MAX or not _PLAIN.issuperset(map(type, value.values())):
+        fields = _any_fields(record_type, value)
+    else:  # nearly all
+        fields = {name: found if type(found) is str else repr(found) for name, found in value.items()}
+        for name in _HEXADECIMAL:
+            if (found := value.get(name)) is not None:
+                fields[name] = _field(name, record_type, found)
+    outcome = fields.get("success") or fields.get("res")
+    if outcome in _SUCCESS:
+        fields["result"] = _SUCCESS[outcome]
+    number = fields.get("syscall")
+    if number is not None and (name := syscall_name(fields.get("arch", ""), number) or fields.get("SYSCALL", "")):
+        fields["syscall_name"] = name
+    return fields
+
+
+def _any_fields(record_type: str, value: dict[str, Any]) -> dict[str, str]:
     fields: dict[str, str] = {}
     for name, found in value.items():
         if name == "ARGV" and isinstance(found, list):
@@ -121,12 +135,6 @@ def _fields(record_type: str, value: dict[str, Any]) -> dict[str, str]:
                 fields.update((f"a{number}", _field(f"a{number}", record_type, each)) for number, each in enumerate(found[:ARGUMENTS_MAX]))
         elif found is not None and len(fields) < UNMAPPED_FIELDS_MAX + ARGUMENTS_MAX and name not in fields:
             fields[name] = _field(name, record_type, found)
-    outcome = fields.get("success") or fields.get("res")
-    if outcome in _SUCCESS:
-        fields["result"] = _SUCCESS[outcome]
-    number = fields.get("syscall")
-    if number is not None and (name := syscall_name(fields.get("arch", ""), number) or fields.get("SYSCALL", "")):
-        fields["syscall_name"] = name
     return fields
 
 

@@ -20,7 +20,7 @@ from typing import Any
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
 from pipeline.formats.fields import ENDED_STATES, checked_time, expand_nodes, job_state, json_object
-from pipeline.formats.json_event import at, list_at, text_at
+from pipeline.formats.json_event import at, list_at, text_at, texts_of
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads.slurm_jobcomp import own_id
 from pipeline.model.events import JobRecord, JobStep, Parsed
@@ -29,6 +29,7 @@ from pipeline.model.source import Source
 NUMBER_MAX = 0xFFFFFFFF
 STEP_CHARACTERS_MAX = 64
 _CODE_MAX = 0xFFFF
+_REST = ("failed_node", "group", "cluster", "container")
 
 
 class SacctJson:
@@ -61,7 +62,7 @@ def _of_job(job: object) -> Iterator[Parsed]:
         raise SchemaMismatch("a job without job_id")
     record = _record(str(number), job)
     time = next((found for found in (record.end, record.start, record.submit) if found is not None), None)
-    rest = {name: text for name in ("failed_node", "group", "cluster", "container") if (text := text_at(job, name))}
+    rest = {name: text for name, text in zip(_REST, texts_of(job, *_REST), strict=True) if text}
     if reason := text_at(job, "state", "reason"):
         rest["reason"] = reason
     yield Parsed(source=Source.SACCT, body=record, event_time=time, own_id=own_id(record), unmapped=rest)
@@ -70,36 +71,38 @@ def _of_job(job: object) -> Iterator[Parsed]:
 
 
 def _record(job_id: str, job: object) -> JobRecord:
-    state = _state(at(job, "state", "current"))
-    end = _time(at(job, "time", "end"))
-    limit = _number(at(job, "time", "limit"))
+    times, array, het = _within(job, "time"), _within(job, "array"), _within(job, "het")
+    state, end, limit = _state(_within(job, "state").get("current")), _time(times.get("end")), _number(times.get("limit"))
+    owner, account, partition, qos, name, nodes, by, folder, output = texts_of(
+        job, "user", "account", "partition", "qos", "name", "nodes", "kill_request_user", "working_directory", "stdout_expanded"
+    )
     code, signal = _exit(at(job, "exit_code"))
     derived_code, derived_signal = _exit(at(job, "derived_exit_code"))
     return JobRecord(
         job=job_id,
         phase="end" if state in ENDED_STATES and end is not None else "other",
-        owner=text_at(job, "user") or text_at(job, "association", "user"),
-        account=text_at(job, "account"),
-        partition=text_at(job, "partition"),
-        qos=text_at(job, "qos"),
-        name=text_at(job, "name"),
+        owner=owner or text_at(job, "association", "user"),
+        account=account,
+        partition=partition,
+        qos=qos,
+        name=name,
         state=state,
-        submit=_time(at(job, "time", "submission")),
-        start=_time(at(job, "time", "start")),
+        submit=_time(times.get("submission")),
+        start=_time(times.get("start")),
         end=end,
-        nodes=expand_nodes(text_at(job, "nodes")),
+        nodes=expand_nodes(nodes),
         exit_code=code,
         exit_signal=signal,
         derived_code=derived_code,
         derived_signal=derived_signal,
-        cancelled_by=text_at(job, "kill_request_user"),
+        cancelled_by=by,
         gpus=_gpus(job),
         restarts=_number(at(job, "restart_cnt")),
         time_limit_seconds=None if limit is None else limit * 60,
-        work_dir=text_at(job, "working_directory"),
-        std_out=text_at(job, "stdout_expanded") or text_at(job, "stdout"),
-        array=_pair(at(job, "array", "job_id"), "_", at(job, "array", "task_id")),
-        het=_pair(at(job, "het", "job_id"), "+", at(job, "het", "job_offset")),
+        work_dir=folder,
+        std_out=output or text_at(job, "stdout"),
+        array=_pair(array.get("job_id"), "_", array.get("task_id")) if array else "",
+        het=_pair(het.get("job_id"), "+", het.get("job_offset")) if het else "",
     )
 
 
@@ -132,15 +135,18 @@ def _step(record: JobRecord, step: object) -> Parsed:
 
 def _number(value: object) -> int | None:
     """A bare number, or a wrapped one that is set and finite."""
-    if isinstance(value, dict):
+    if type(value) is dict:
         if not value.get("set") or value.get("infinite"):
             return None
         value = value.get("number")
-    if isinstance(value, float) and value.is_integer():
+    if type(value) is float and value.is_integer():
         value = int(value)
-    if value is None or isinstance(value, bool) or not isinstance(value, int):
-        return None
-    return value if 0 <= value <= NUMBER_MAX else None
+    return value if type(value) is int and 0 <= value <= NUMBER_MAX else None
+
+
+def _within(job: object, name: str) -> dict[str, Any]:
+    found = job.get(name) if type(job) is dict else None
+    return found if type(found) is dict else {}
 
 
 def _time(value: object) -> int | None:

@@ -20,7 +20,7 @@ import re
 from collections.abc import Sequence
 
 from pipeline.errors import UnknownFormat
-from pipeline.formats.choosing import DIGITS
+from pipeline.formats.choosing import DIGITS, LETTERS
 from pipeline.formats.fields import iso_time
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import Labelled, unlabelled
@@ -39,11 +39,22 @@ _CLAIM = re.compile(
     rb"|Traceback \(most recent|File \"|Error|Exception|Interrupt|\[Errno |Warning|warnings\.warn|OMP_NUM_THREADS| FAILED\r?$"
     rb"|Root Cause \(|Failures:|<NO_OTHER|TIMING RUN AT|: line [0-9]"
     rb"|^.{0,40}(?:time|host|rank|exitcode|error_file|traceback) {0,8}: |^ {0,8}(?:[0-9]{1,6}: ?)?\[(?:rank|default)?[0-9]{1,6}\]:"
-    rb"|^(?: {0,8}[0-9]{1,6}: )?\[?[WEIF][0-9]{4} |^ {4,}|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):|={20}|\*{20}|^ {0,8}[0-9]{1,6}: \r?$"
+    rb"|^(?: {0,8}[0-9]{1,6}: )?\[?[WEIF][0-9]{4} |^(?:[0-9]{1,6}: )? {4,}|^(?:DEBUG|INFO|WARNING|ERROR|CRITICAL):"
+    rb"|={20}|\*{20}|^ {0,8}[0-9]{1,6}: \r?$"
+)
+# An error and a source line may be anybody's Python, and quote anything.  They are ours alone where the rest holds no mark of a format that
+# looks inside lines: brackets, braces, bars, per cent; NCCL's words; kills as the kernel and Megatron's launcher tell them.
+_PLAIN = rb"[^\[{|%\nKNkv]"
+_REST = (
+    _PLAIN + rb"{0,300}+(?:(?:K(?!illed proc|illing sub)|N(?!CCL|VRM)|k(?!ing the en|ill:)|v(?<!ollectiv))" + _PLAIN + rb"{0,60}+){0,8}+$"
 )
 _SHAPE = (
     rb"\[?[WEIF][0-9]{4} [0-9:.]{10,18} {1,4}(?:[0-9]{1,20} )?torch/distributed/(?:elastic|run|launcher)"
     rb"|(?:\[(?:rank|default)[0-9]{1,6}\]: ?|[0-9]{1,6}: )(?:Traceback \(most recent call last\)|  File \")"
+    rb"|(?:\[(?:rank|default)[0-9]{1,6}\]: ?|[0-9]{1,6}: )?(?:"
+    rb"(?:[A-MO-Za-z_.]|N(?!CCL)){3,80}+(?:(?<=Error)|(?<=Exception)):"
+    rb"| {4,40}(?:self\.|return |raise )?(?!saving|successfully|loading)(?:[A-MO-Za-z0-9_.]|N(?!CCL)){1,80}+(?: [+*/-]?= |\((?!\))))"
+    + _REST
 )
 _GLOG = re.compile(
     r"\[?([WEIF])([0-9]{2})([0-9]{2}) ([0-9]{2}:[0-9]{2}:[0-9]{2})\.([0-9]{1,9}) {1,4}(?:[0-9]{1,20} )?(\S{1,300}:[0-9]{1,6})\] ?"
@@ -82,7 +93,7 @@ class Torchrun:
     name = "torchrun"
     source = Source.TRAINING
     begins = (b"WARNING:torch.distributed.", b"ERROR:torch.distributed.", b"Traceback (most recent call last)", b'  File "')
-    shape = (DIGITS + b"[WEIF", _SHAPE)
+    shape = (DIGITS + LETTERS + b"[ ", _SHAPE)
 
     def claims(self, payload: bytes) -> bool:
         """One of the words that these lines cannot be without."""

@@ -1,7 +1,7 @@
 """Harmless things on a cluster that look like acts until one reads the record that explains them; each is told to the chronicle.
 
-    jobs        a rank that ends its own loader, programs that loaders start, failed saves      queue      rushes, bursts, limits
-    artefacts   releases, hooks, rewinding, re-tokenising, retention                            nodes      capping, reboots, overflow
+    jobs        a rank that ends its own loader, programs that loaders start, failed saves   queue      rushes, bursts, limits, slips
+    artefacts   releases, hooks, others' edits, rewinding, re-tokenising, retention          nodes      capping, reboots, overflow
     people      hand-overs, two addresses, reading the incident page, debugging
 
 Rates are for a day of 2,000 GPUs and scale with the size of the cluster.
@@ -23,6 +23,7 @@ RATES: tuple[tuple[Story, float], ...] = (
     (jobs.debugger, 1.0),
     (artefacts.release, 0.5),
     (artefacts.development, 1.0),
+    (artefacts.harmless_edit, 0.3),
     (artefacts.own_hook, 0.15),
     (artefacts.profiler, 0.15),
     (artefacts.rewind, 0.5),
@@ -30,6 +31,7 @@ RATES: tuple[tuple[Story, float], ...] = (
     (artefacts.retokenised, 0.06),
     (artefacts.own_arguments, 1.5),
     (queue.own_update, 4.0),
+    (queue.mistyped_cancel, 0.3),
     (queue.limits_before_maintenance, 0.08),
     (queue.evaluation_burst, 0.12),
     (queue.deadline_rush, 0.03),

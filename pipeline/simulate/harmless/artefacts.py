@@ -6,6 +6,8 @@ from pipeline.simulate.scene import EDITOR, Scene
 from pipeline.simulate.wares import Hook, Project, ProjectRun, new_file
 from pipeline.simulate.work import PYTHON
 
+EDITED_HOOKS = 0.15  # of harmless edits, those of a hook
+
 
 def _free(scene: Scene) -> Project | None:
     """A project whose environment nobody works on, claimed."""
@@ -55,6 +57,30 @@ def development(scene: Scene) -> Process:
         scene.push(environment.maintainer, project, (file.path.removeprefix(f"{environment.site}/"),))
     scene.chronicle.look_alike("maintainer_edits", "p04", environment.maintainer, scene.world.now, artefact=file.path)
     environment.claimed = False
+    scene.leave(session)
+
+
+def harmless_edit(scene: Scene) -> Process:
+    """A colleague of the maintainer's adds a comment to a shared module, or to a hook that was there before: it does what it did."""
+    world = scene.world
+    dice = world.dice("harmless/harmless_edit")
+    found = [
+        (project, person) for project in scene.projects if not project.environment.claimed
+        for person in project.members if person is not project.environment.maintainer and scene.present(person)
+    ]  # fmt: skip
+    if not found:
+        return
+    project, person = dice.choice(found)
+    environment = project.environment
+    environment.claimed = True
+    file = dice.choice(environment.hooks).file if environment.hooks and dice.random() < EDITED_HOOKS else dice.choice(environment.modules)
+    session = scene.enter(person)
+    yield world.soon("harmless/harmless_edit", 60, 600)
+    deeds_files.write(deeds_files.writer_of(session, ("vim", file.path), EDITOR), file.path, file.owner, file.inode)
+    file.reverted = None
+    file.sha256 = file.original = world.content(file.path, person.id, world.now)
+    environment.claimed = False
+    scene.chronicle.look_alike("harmless_edit", "p04" if file in environment.modules else "p05", person, world.now, artefact=file.path)
     scene.leave(session)
 
 

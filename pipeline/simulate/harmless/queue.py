@@ -1,6 +1,6 @@
-"""Harmless things in the queue: they look like P12 and P13."""
+"""Harmless things in the queue: they look like P03, P12 and P13."""
 
-from pipeline.simulate import deeds
+from pipeline.simulate import acts, deeds
 from pipeline.simulate.clock import HOUR, MINUTE, Process
 from pipeline.simulate.harmless.jobs import running
 from pipeline.simulate.scene import Scene
@@ -25,6 +25,33 @@ def own_update(scene: Scene) -> Process:
             job.limit = minutes * 60
         scene.chronicle.look_alike("owner_updates", "p12", job.owner, scene.world.now, job)
     scene.leave(session)
+
+
+def mistyped_cancel(scene: Scene) -> Process:
+    """Somebody cancels an own job and mistypes its number: it is another's, Slurm refuses, and they type it again."""
+    world = scene.world
+    dice = world.dice("harmless/mistyped_cancel")
+    stopped = [job for job in scene.site.slurm.running.values() if not job.over and job.owner not in world.people.operators]
+    own = dice.choice(stopped) if stopped else None
+    others = [job for job in stopped if own is not None and job.owner is not own.owner and _one_digit_apart(job.id, own.id)]
+    if own is None or not others:
+        return
+    job = dice.choice(others)
+    session = scene.enter(own.owner)
+    yield world.soon("harmless/mistyped_cancel", 20, 200)
+    if not job.over:
+        uid = own.owner.uid
+        deeds.run_command(session, ("scancel", str(job.id)), "/usr/bin/scancel")
+        yield world.soon("harmless/mistyped_cancel", 0.05, 0.3)
+        scene.site.slurm.log(*acts.refused(job, uid))
+        scene.chronicle.look_alike("mistyped_cancel", "p03", own.owner, world.now, job, host=session.host.name)
+    scene.leave(session)
+
+
+def _one_digit_apart(first: int, second: int) -> bool:
+    """Does one differ from the other by what a finger does: one digit?"""
+    one, other = str(first), str(second)
+    return len(one) == len(other) and sum(left != right for left, right in zip(one, other, strict=True)) == 1
 
 
 def limits_before_maintenance(scene: Scene) -> Process:

@@ -10,9 +10,10 @@ from typing import Any
 import orjson
 import pytest
 
-from pipeline.artefacts.step import FOREIGN_TOLD_MAX, SAVES_TOLD_MAX, WRITES_TOLD_MAX, History, build_state
+from pipeline.artefacts.step import build_state
 from pipeline.detect.case import Case
 from pipeline.detect.detector import registry
+from pipeline.detect.lineage import FOREIGN_MAX, SAVES_MAX, WRITES_MAX, History
 from pipeline.jobs.index import JobIndex
 from pipeline.model.events import Event
 from pipeline.model.finding import canonical
@@ -36,11 +37,9 @@ from tests.build import (
     unproven,
     write,
 )
+from tests.unit.artefacts.test_lineage import ROOTS, SHARD, SITE, any_history
 from tests.unit.artefacts.test_step import Artefacts, to_module
 
-SHARD = "/data/shard-3.npz"
-ROOTS = ({"path": "/ckpt", "writers": ("u070",)}, {"path": "/data", "kind": "dataset", "owner": "u070"})
-SITE = build.site(artefact_roots=ROOTS)
 JUDGES = [each for each in registry("job") if each.meta.id[:3] in ("p04", "p05", "p06", "p11")]
 
 
@@ -84,8 +83,8 @@ FORGED: dict[str, list[Event]] = {
     "a module by who may": [write(60, WRITER, path=MODULE)],
     "many writes of a module": [write(41 + at, 5000 + at, path=MODULE) for at in range(20)],
     "other bytes of a hook": [hook(50, "c", job="66")],
-    "saves of a checkpoint": [save(50 + at, "b", job=f"{60 + at}") for at in range(2 * SAVES_TOLD_MAX)],
-    "writes of a checkpoint": [write(41 + at / 10, WRITER) for at in range(WRITES_TOLD_MAX + 10)],
+    "saves of a checkpoint": [save(50 + at, "b", job=f"{60 + at}") for at in range(2 * SAVES_MAX)],
+    "writes of a checkpoint": [write(41 + at / 10, WRITER) for at in range(WRITES_MAX + 10)],
     "other bytes of a shard": [load(50, "c", path=SHARD, job="66")],
     "saves of a shard": [save(5, "b", path=SHARD, job="66"), save(60, "b", path=SHARD, job="67")],
 }  # fmt: skip
@@ -107,7 +106,7 @@ def test_a_forged_history_hides_nothing(forged: list[Event], *, last: bool) -> N
 def test_a_write_is_not_hidden_behind_touches_that_leave_the_bytes(path: str, done: dict[str, Any], *, last: bool) -> None:
     """Whoever wrote sets the old times again and again, or opens what he may open no more."""
     true = WRITTEN[path]
-    many = FOREIGN_TOLD_MAX if path == MODULE else WRITES_TOLD_MAX
+    many = FOREIGN_MAX if path == MODULE else WRITES_MAX
     false = [write(41 + at / 10, path=path, **done) for at in range(many)]
     (expected,) = map(accused, said(case_of(true)))
     (found,) = map(accused, said(case_of([*true, *false] if last else [*true[:2], *false, *true[2:]])))
@@ -115,23 +114,10 @@ def test_a_write_is_not_hidden_behind_touches_that_leave_the_bytes(path: str, do
     assert expected[1]
 
 
-def any_history(dice: random.Random) -> list[Event]:
-    """Saves, loads and writes of one path by whoever."""
-    path = dice.choice([MODULE, PATH, SHARD])
-    found = []
-    for at in dice.sample(range(10, 200), 9):
-        job, sha = dice.choice(["6", "8", JOB]), dice.choice("abc")
-        made = [write(at, dice.choice([COLLEAGUE, WRITER]), path=path)]
-        made.append(imported(at, sha, job=job, path=path) if path == MODULE else load(at, sha, path=path, job=job))
-        made += [] if path == MODULE else [save(at, sha, path=path, job=job)]
-        found.append(dice.choice(made))
-    return [*found, imported(300, "b", path=path) if path == MODULE else load(300, "b", path=path)]
-
-
 def test_random_histories_with_and_without_forgers() -> None:
     """In random orders, the forged ones anywhere: known senders' words are judged as if there were no others."""
     dice, hits = random.Random(5), 0
-    for _ in range(60):
+    for _ in range(40):
         events = any_history(dice)
         doubted = [unproven(each) if dice.random() < 0.4 else each for each in events[:-1]]
         whole: Sequence[Event] = [*doubted, events[-1]]

@@ -6,10 +6,12 @@ save(a)@10    write by u099 @40    load(b)@90    ->  job of the load: (load), (s
 import random
 from collections.abc import Iterable, Sequence
 from itertools import permutations
+from typing import Any
 
 import pytest
 
-from pipeline.artefacts.step import SAVES_TOLD_MAX, WRITES_TOLD_MAX, ArtefactsState, build_state, step
+from pipeline.artefacts.step import ArtefactsState, build_state, step
+from pipeline.detect.lineage import SAVES_MAX, WRITES_MAX
 from pipeline.detect.rules import p06_checkpoint_tamper
 from pipeline.ingest.facts import facts_of
 from pipeline.jobs.index import JobIndex
@@ -46,9 +48,10 @@ from tests.build import (
 class Artefacts:
     """One partition, driven by hand; `said` is what the jobs remember of it."""
 
-    def __init__(self, facts: Iterable[Fact] = (), said: Cases | None = None) -> None:
+    def __init__(self, facts: Iterable[Fact] = (), said: Cases | None = None, roots: Sequence[dict[str, Any]] | None = None) -> None:
         self.cases = Cases(facts)
-        self.state: ArtefactsState = build_state(build.settings(), self.cases)
+        settings = build.settings() if roots is None else build.settings(artefact_roots=tuple(roots))
+        self.state: ArtefactsState = build_state(settings, self.cases)
         self.said = said if said is not None else Cases()
 
     def take(self, *facts: Fact, at: Watermarks = NOTHING) -> int:
@@ -108,9 +111,12 @@ FACTS = [to_artefact(each) for each in HISTORY]
 
 
 def test_each_load_is_told_its_saves_and_writes() -> None:
-    """And itself alone, so that a load without history is known too; of one job's saves the last, and what was written behind it."""
+    """And itself alone, so that a load without history is known too; of one job's saves the last, and what was written behind it.
+
+    Where nothing was, the last foreign write before; and the last load of other bytes.
+    """
     first, one, other, loaded, second, again = (each.id for each in HISTORY)
-    before = {loaded: ("", first, one, other), again: ("", second, loaded)}  # and the last load of other bytes
+    before = {loaded: ("", first, one, other), again: ("", second, other, loaded)}
     assert run(FACTS).uses() == sorted((each, known) for each, all_known in before.items() for known in all_known)
 
 
@@ -192,12 +198,12 @@ def test_files_are_told_apart() -> None:
 
 def test_however_many_writes_there_are_the_judge_says_the_same() -> None:
     """What a load is told is bounded; the bound keeps the newest, and the judge looks at no more."""
-    events: list[Event] = [save(number / 100, "a", job=f"{100 + number}") for number in range(SAVES_TOLD_MAX + 5)]
-    events += [write(40 + number / 10) for number in range(WRITES_TOLD_MAX + 20)]
+    events: list[Event] = [save(number / 100, "a", job=f"{100 + number}") for number in range(SAVES_MAX + 5)]
+    events += [write(40 + number / 10) for number in range(WRITES_MAX + 20)]
     facts = [to_artefact(each) for each in events]
     last = run([*facts, to_artefact(load(90))])
     first = run([to_artefact(load(90)), *facts])
-    assert len(last.uses()) == 1 + SAVES_TOLD_MAX + WRITES_TOLD_MAX
+    assert len(last.uses()) == 1 + SAVES_MAX + WRITES_MAX
     assert len(first.uses()) > len(last.uses())
     dice = random.Random(7)
     mixed = [*facts, to_artefact(load(90))]
@@ -301,6 +307,9 @@ HISTORIES: dict[str, tuple[list[Event], list[tuple[str, str]]]] = {
 }  # fmt: skip
 
 
+LEAVE = ({"path": "/ckpt", "writers": ("u070",)},)
+
+
 @pytest.mark.parametrize(("events", "expected"), HISTORIES.values(), ids=HISTORIES)
 def test_an_import_is_told_other_bytes_and_foreign_writes_before_it(events: list[Event], expected: list[tuple[str, str]]) -> None:
     """In every order of arrival: what an earlier rank's word makes untrue is taken back."""
@@ -312,6 +321,23 @@ def test_an_import_is_told_other_bytes_and_foreign_writes_before_it(events: list
         again = Artefacts(first.cases.facts(), first.said)
         again.take(*facts[at:])
         assert before(again) == sorted(expected)
+
+
+def test_a_write_that_proves_to_be_with_leave_is_taken_back() -> None:
+    """A further audit record says who wrote: in whatever order, and behind a restart, nobody is told of a foreign hand."""
+    half, whole = (
+        Fact(artefact_case(CLUSTER, MODULE), "write", rank(at), fact(changed(40, by)).body) for at, by in ((1, OTHER), (2, WRITER))
+    )
+    facts = [*to_module(imported(10, job="6"), imported(90, "b")), half, whole]
+    for order in permutations(facts):
+        artefacts = Artefacts(roots=LEAVE)
+        artefacts.take(*order)
+        assert before(artefacts) == [OTHER_BYTES]
+        first = Artefacts(roots=LEAVE)
+        first.take(*order[:-1])
+        again = Artefacts(first.cases.facts(), first.said, LEAVE)
+        again.take(order[-1])
+        assert before(again) == [OTHER_BYTES]
 
 
 def test_of_a_module_that_everybody_imports_alike_two_imports_are_kept() -> None:

@@ -85,7 +85,7 @@ def test_what_to_type_next_keeps_the_settings() -> None:
 
 def test_following_prints_what_is_new_and_no_older_row(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """Rows above --limit are known from the start; a finding is told again when it says something else."""
-    monkeypatch.setattr("pipeline.cli.finding.POLL_SECONDS", 0)
+    monkeypatch.setattr("pipeline.cli.following.POLL_SECONDS", 0)
     old, shown = {**ROW, "finding_id": "1" * 32}, {**ROW, "finding_id": "2" * 32, "status": "provisional"}
     answers = iter([[old, shown], [old, shown], [old, {**shown, "status": "final"}, {**ROW, "finding_id": "3" * 32}]])
 

@@ -31,7 +31,7 @@ BOUNDED_BY = {
     "sink_ranges": {"_inserted"}, "standings": {"_inserted"}, "range_accounts": {"stored"},
     "finding_evidence_current": {"finding_id"}, "finding_evidence": {"finding_id"},
     "incidents_current": {"last_time", "incident_id"}, "incident_findings_current": {"finding_id", "incident_id"},
-    "attribution_current": {"incident_id"},
+    "attribution_current": {"incident_id"}, "losses_once": {"last_time"},  # of incidents, which are few
 }  # fmt: skip
 
 

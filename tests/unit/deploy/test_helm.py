@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,8 +12,8 @@ import yaml
 
 import pipeline
 from pipeline import settings
-from pipeline.settings import Settings, WorkerSettings
-from tests.unit.deploy.existing import check_command, check_variable
+from pipeline.settings import NotifySettings, Settings, WorkerSettings
+from tests.unit.deploy.existing import check_command, check_variable, tool
 
 CHART = Path(__file__).parents[3] / "deploy" / "helm" / "trainwatch"
 VALUES: dict[str, Any] = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -26,6 +25,7 @@ EVERYTHING = {
     "worker.priorityClassName": "high", "worker.nodeSelector.pool": "cpu", "networkPolicy.metricsFrom[0].podSelector.matchLabels.app": "p",
     "networkPolicy.kafka.to[0].ipBlock.cidr": "10.0.0.0/8", "settings.evidence.key_file": "/etc/trainwatch/keys/evidence.pem",
 }  # fmt: skip
+HELM = "go install helm.sh/helm/v3/cmd/helm@v3.22.0"
 OPENS = re.compile(r"\{\{-? *(if|with|range|define)\b")
 CLOSES = re.compile(r"\{\{-? *end *-?\}\}")
 
@@ -65,9 +65,11 @@ def test_commands_and_variables_exist(name: str) -> None:
 
 def test_evidence_is_held_and_checked() -> None:
     """Side by side in one pod: neither waits for the other."""
-    assert re.findall(r"\bargs: \[([^\]]+)\]", TEMPLATES["evidence.yaml"]) == ["evidence, hold, --open", "evidence, verify"]
+    assert re.findall(r"\bargs: \[([^\]]+)\]", TEMPLATES["evidence.yaml"]) == [
+        "evidence, hold, --open", "evidence, release, --closed", "evidence, verify",
+    ]  # fmt: skip
     before, _, containers = TEMPLATES["evidence.yaml"].partition(" containers:")
-    assert (before.count("initContainers"), containers.count("- name: ")) == (0, 3)  # the third is the volume
+    assert (before.count("initContainers"), containers.count("- name: ")) == (0, 4)  # the fourth is the volume
 
 
 def test_versions_are_ours() -> None:
@@ -95,9 +97,7 @@ def test_keys_are_mounted_as_we_take_them() -> None:
 
 def _rendered(**changes: str) -> list[dict[str, Any]]:
     """What Helm makes of the chart.  Skips where there is none."""
-    helm = shutil.which("helm")
-    if helm is None:
-        pytest.skip("no helm here")
+    helm = tool("helm", HELM)
     sets = [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
     done = subprocess.run(
         [helm, "template", "site", CHART, "--kube-version", "1.31.0", *sets], capture_output=True, text=True, timeout=60, check=False
@@ -111,6 +111,24 @@ def _pods(objects: list[dict[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any
         if each["kind"] in ("StatefulSet", "Deployment", "Job", "CronJob"):
             spec = each["spec"]["jobTemplate"]["spec"] if each["kind"] == "CronJob" else each["spec"]
             yield f"{each['kind']} {each['metadata']['name']}", spec["template"]["spec"]
+
+
+def test_helm_finds_no_fault() -> None:
+    """Its own lint, warnings included."""
+    done = subprocess.run([tool("helm", HELM), "lint", "--strict", CHART], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("version", ["1.31", "1.37"])
+def test_rendered_objects_are_those_of_kubernetes(version: str, tmp_path: Path) -> None:
+    """By its own schemas, unknown fields refused; KEDA's and the Prometheus operator's kinds have none there."""
+    validate = tool("kubernetes-validate", "pip install kubernetes-validate")
+    objects = [each for each in _rendered(**EVERYTHING) if each["kind"] not in ("ScaledObject", "ServiceMonitor")]
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump_all(objects), encoding="utf-8")
+    words = [validate, "--strict", "--kubernetes-version", version, str(tmp_path / "all.yaml")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.stdout + done.stderr).count("passed") == len(objects)
 
 
 @pytest.mark.parametrize("changes", [{}, EVERYTHING], ids=["as given", "everything"])
@@ -163,14 +181,22 @@ def test_rendered_objects_find_one_another(changes: dict[str, str]) -> None:
     for name, pod in _pods(objects):
         [settings_map] = [volume["configMap"]["name"] for volume in pod["volumes"] if "configMap" in volume]
         assert ("helm.sh/hook" in maps[settings_map]["metadata"].get("annotations", {})) == name.startswith("Job "), name
-    [worker] = [each for each in objects if each["kind"] == "StatefulSet"]
-    labels = worker["spec"]["template"]["metadata"]["labels"]
+    served = [each for each in objects if each["kind"] in ("StatefulSet", "Deployment")]
+    labels = [each["spec"]["template"]["metadata"]["labels"].items() for each in served]
+    named = [each["metadata"]["labels"].items() for each in objects if each["kind"] == "Service"]
     for each in objects:
         if each["kind"] in ("Service", "PodDisruptionBudget", "ServiceMonitor"):
             selector = each["spec"]["selector"]
-            assert selector.get("matchLabels", selector).items() <= labels.items(), each["kind"]
-    ports = [port["containerPort"] for port in worker["spec"]["template"]["spec"]["containers"][0]["ports"]]
-    assert ports == [WorkerSettings().health_port]
+            wanted = selector.get("matchLabels", selector).items()
+            assert len([those for those in (named if each["kind"] == "ServiceMonitor" else labels) if wanted <= those]) == 1, each
+    monitors = [each["spec"] for each in objects if each["kind"] == "ServiceMonitor"]
+    jobs = [dict(those)[spec["jobLabel"]] for spec in monitors for those in named if spec["selector"]["matchLabels"].items() <= those]
+    assert jobs == (["trainwatch", "trainwatch-notify"] if changes else [])
+    containers = {each["kind"]: each["spec"]["template"]["spec"]["containers"][0] for each in served}
+    ports = {kind: [port["containerPort"] for port in container["ports"]] for kind, container in containers.items()}
+    assert ports.pop("StatefulSet") == [WorkerSettings().health_port]
+    assert list(ports.values()) == ([[NotifySettings().health_port]] if changes else [])
+    [worker] = [each for each in objects if each["kind"] == "StatefulSet"]
     assert ("replicas" in worker["spec"]) == (not changes)
     scaled = [each for each in objects if each["kind"] == "ScaledObject"]
     assert [trigger["metadata"]["topic"] for each in scaled for trigger in each["spec"]["triggers"]] == (

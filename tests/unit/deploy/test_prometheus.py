@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.runtime.metrics import ALERTS, METRICS, Alert, Metrics, alert_rules
-from pipeline.settings import WorkerSettings, cache_folder
+from pipeline.runtime.metrics import ALERTS, METRICS, NOTIFIER, Alert, Metrics, alert_rules
+from pipeline.settings import NotifySettings, WorkerSettings, cache_folder
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 FOLDER = DEPLOY / "prometheus"
@@ -31,7 +31,7 @@ def test_the_rules_are_what_the_worker_prints() -> None:
 @pytest.mark.parametrize("alert", ALERTS, ids=lambda alert: alert.name)
 def test_an_alert_is_over_metrics_that_exist_and_has_a_page(alert: Alert) -> None:
     """A rule over a misspelt metric never fires, and an alert without a page wakes somebody who then stands there."""
-    known = {row.name for row in METRICS} | {family.name for family in Metrics().registry.collect()}
+    known = {row.name for row in METRICS + NOTIFIER} | {family.name for family in Metrics().registry.collect()}
     named = {name.removesuffix("_bucket") for name in re.findall(NAME, alert.expression)}
     assert named <= known
     assert named or "up{" in alert.expression
@@ -46,12 +46,14 @@ def test_each_alert_is_seen_firing_and_seen_silent() -> None:
     assert any("ALERTS" in case["expr"] and not case["exp_samples"] for story in stories for case in story.get("promql_expr_test", ()))
 
 
-def test_workers_are_scraped_under_the_name_that_rules_know() -> None:
+@pytest.mark.parametrize(
+    ("name", "port"), [("trainwatch", WorkerSettings().health_port), ("trainwatch-notify", NotifySettings().health_port)]
+)
+def test_all_are_scraped_under_the_names_that_rules_know(name: str, port: int) -> None:
     """At the ports that they serve."""
-    [job] = yaml.safe_load((FOLDER / "prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"]
-    assert job["job_name"] == "trainwatch"
-    assert any('up{job="trainwatch"}' in alert.expression for alert in ALERTS)
-    assert job["static_configs"][0]["targets"][0] == f"127.0.0.1:{WorkerSettings().health_port}"
+    jobs = {job["job_name"]: job for job in yaml.safe_load((FOLDER / "prometheus.yaml").read_text(encoding="utf-8"))["scrape_configs"]}
+    assert any(f'up{{job="{name}"}}' in alert.expression for alert in ALERTS)
+    assert jobs[name]["static_configs"][0]["targets"][0] == f"127.0.0.1:{port}"
 
 
 @needs_promtool

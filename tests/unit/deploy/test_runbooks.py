@@ -9,11 +9,10 @@ import pytest
 from deploy.grafana.alerts import RULES
 from pipeline import settings
 from pipeline.cli import main
-from pipeline.runtime.metrics import ALERTS, METRICS
+from pipeline.runtime.metrics import ALERTS, METRICS, NOTIFIER
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "runbooks"
-PLANNED = {"backup-and-restore", "partition-growth", "dead-letter-replay"}
-UNTOLD = {"notices-fail"}  # for what no metric tells
+PLANNED = {"backup-and-restore", "partition-growth", "dead-letter-replay", "upgrade"}
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
 TOOLS = {
     *("auditctl", "clickhouse-client", "cp", "curl", "docker", "export", "install", "journalctl", "kafka-configs.sh"),
@@ -35,11 +34,11 @@ def ours(text: str) -> list[str]:
 
 
 def test_there_is_a_page_for_each_alert_and_no_other() -> None:
-    """Besides those for planned work, and for what no metric tells."""
-    assert set(PAGES) == {alert.name for alert in ALERTS} | PLANNED | UNTOLD | {"README"}
+    """Besides those for planned work."""
+    assert set(PAGES) == {alert.name for alert in ALERTS} | PLANNED | {"README"}
 
 
-@pytest.mark.parametrize("name", [*(alert.name for alert in ALERTS), *sorted(UNTOLD)])
+@pytest.mark.parametrize("name", [alert.name for alert in ALERTS])
 def test_a_page_says_what_one_needs_at_night(name: str) -> None:
     """In the same order on each, with three commands and what to expect of each."""
     text = PAGES[name]
@@ -90,7 +89,7 @@ def test_settings_metrics_rules_and_pages_that_are_named_exist(name: str) -> Non
         variable.lower().replace("__", ".") for variable in re.findall(r"\bTRAINWATCH_([A-Z_]+__[A-Z_]+)", text)
     }
     assert {each for each in named if each.partition(".")[0] in branches} <= known | {"retention.ms", "retention.bytes"}  # the topic's
-    metrics = {f"{metric.name}{suffix}" for metric in METRICS for suffix in ("", "_sum", "_count", "_bucket")}
+    metrics = {f"{metric.name}{suffix}" for metric in METRICS + NOTIFIER for suffix in ("", "_sum", "_count", "_bucket")}
     assert set(re.findall(r"`(trainwatch_[a-z_]+)`", text)) <= metrics
     assert set(re.findall(r"`(trainwatch: [^`]+)`", text)) <= {rule.title for rule in RULES}
     assert {link.removesuffix(".md") for link in re.findall(r"\]\(([^)]+)\)", text)} <= set(PAGES)

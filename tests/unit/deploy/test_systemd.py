@@ -52,7 +52,7 @@ def test_what_it_starts_exists(path: Path) -> None:
 def test_evidence_is_held_before_it_is_checked() -> None:
     """What does not check fails the unit: what open incidents cite is safe by then."""
     starts = _values(FOLDER / "trainwatch-evidence.service", "ExecStart")
-    assert [start.removeprefix(f"{PROGRAM} evidence ") for start in starts] == ["hold --open", "verify"]
+    assert [start.removeprefix(f"{PROGRAM} evidence ") for start in starts] == ["hold --open", "release --closed", "verify"]
     files = _values(FOLDER / "trainwatch-evidence.service", "EnvironmentFile")
     assert files == ["-/etc/trainwatch/secrets", "-/etc/trainwatch/evidence.env"]  # the later wins: an account that may read lines
     for variable in re.findall(

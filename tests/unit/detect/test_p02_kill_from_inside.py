@@ -168,6 +168,14 @@ def test_who_prints_that_he_saved_it_stays_in_the_case_file() -> None:
     assert judge(PRINTED[0], write(40, file_uid=COLLEAGUE), *PRINTED[2:]) == []
 
 
+@pytest.mark.parametrize("sha", ["b", "c"])
+@pytest.mark.parametrize("before", [[], [save(10)]], ids=["never saved", "saved before"])
+def test_who_prints_a_save_behind_his_write_stays_the_suspect(before: list[Event], sha: str) -> None:
+    """By saved_again, whatever bytes he says that he saved."""
+    (finding,) = judge(*before, write(40), save(50, sha, job="66"), load(90), requested(97), *ENDED)
+    assert (finding.alert, finding.suspect, answer(finding, "saved_again").answer) == (False, "u099", Checked.NOT_CHECKED)
+
+
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
 def test_fires_and_leads_to_the_writer(row: Row) -> None:
     """Never to the uid of the kill, which is the victim's."""

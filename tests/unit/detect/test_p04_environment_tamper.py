@@ -112,6 +112,13 @@ NOT_HARMLESS = [
 ]
 
 
+def test_who_prints_the_bytes_before_he_writes_them_is_seen_where_a_watcher_hashes_the_file() -> None:
+    """By known_bytes below the gate; without a watcher they seem to have been there."""
+    hashed = write(40, path=MODULE, sha256="b" * 64, sha256_before="a" * 64)
+    for written, gates in ((hashed, ["not checked: known_bytes"]), (write(40, path=MODULE), [])):
+        assert [each.gate for each in judge(imported(10, "a", job="6"), imported(35, job="66"), written, imported(90))] == gates
+
+
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
 def test_fires(row: Row) -> None:
     """Other bytes than others imported, and a foreign write last: one finding per module."""

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pytest
 
-from pipeline.detect.case import SAVES_MAX
+from pipeline.detect.lineage import SAVES_MAX
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding, Severity
 from tests import build
@@ -257,6 +257,15 @@ def test_what_was_put_back_accuses_nobody() -> None:
         assert (finding.alert, finding.actor, finding.gate) == (False, "", "not checked: known_bytes")
     (first,) = judge(*service, write(40), load(90, "c"))
     assert (first.alert, answer(first, "known_bytes").answer) == (True, Checked.EXCLUDED)
+
+
+def test_what_was_undone_before_anybody_loaded_it_accuses_nobody() -> None:
+    """By known_bytes, also where still other bytes were loaded before: these had come otherwise, and the same did again."""
+    story = [save(1, "c", job="6"), load(5, "c", job="8"), write(8, WRITER), load(10, "a", job="8")]
+    (finding,) = judge(*story, write(20), write(30), load(90, "a"))
+    assert (finding.alert, finding.actor, finding.gate) == (False, "", "not checked: known_bytes")
+    (finding,) = judge(*story, write(20), load(25, "b", job="9"), write(30), load(90, "b"))
+    assert (finding.alert, finding.actor) == (True, "u099")
 
 
 def test_probe_and_kernel_audit_name_the_writer() -> None:

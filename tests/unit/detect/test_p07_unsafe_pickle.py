@@ -143,6 +143,16 @@ def test_who_prints_that_he_saved_the_trap_stays_in_the_case_file() -> None:
     assert judge(save(10, "b"), write(40), load(90), unpickled(90.1), CURL) == []
 
 
+@pytest.mark.parametrize("sha", ["b", "c"])
+@pytest.mark.parametrize("before", [[], [save(10)]], ids=["never saved", "saved before"])
+def test_who_prints_a_save_behind_his_write_stays_the_suspect(before: list[Event], sha: str) -> None:
+    """By saved_again, whatever bytes he says that he saved; the owner's own write behind it is none of his."""
+    forged = [*before, write(40), save(50, sha, job="66"), load(90), unpickled(90.1), CURL]
+    (finding,) = judge(*forged)
+    assert (finding.alert, finding.suspect, answer(finding, "saved_again").answer) == (False, "u099", Checked.NOT_CHECKED)
+    assert {each.suspect for each in judge(*forged, write(45, OWNER))} <= {""}
+
+
 def test_without_a_record_of_the_write_nobody_is_named() -> None:
     """What happened stays visible, below the gate."""
     for events in ([load(90), unpickled(90.1), CURL], [unpickled(90.1, path=""), CURL], [save(10), load(90), unpickled(90.1), CURL]):
@@ -166,6 +176,9 @@ def test_the_settings_say_what_pickles_may_name_and_loaders_may_start() -> None:
         entry = {"value": "teamlib", "because": "until it loads safetensors", "until": build.ms(until) / 1000}
         assert len(build.judge(ID, *story, at=build.site(detect={"pickle_globals_allowed": (entry,)}))) == findings
     assert build.judge(ID, *TRAP, spawned(95, "curl", "x"), at=build.site(detect={"child_programs_allowed": ("curl",)})) == []
+    for until, findings in ((95.001, 0), (95, 1)):
+        entry = {"value": "curl", "because": "until the mirror is mounted", "until": build.ms(until) / 1000}
+        assert len(build.judge(ID, *TRAP, spawned(95, "curl", "x"), at=build.site(detect={"child_programs_allowed": (entry,)}))) == findings
 
 
 def test_a_forged_save_neither_acquits_nor_accuses() -> None:

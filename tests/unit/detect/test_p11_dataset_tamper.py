@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from pipeline.detect.case import SAVES_MAX
+from pipeline.detect.lineage import SAVES_MAX
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding, Severity, canonical
 from tests import build

@@ -14,13 +14,16 @@ from typing import Any
 import pytest
 
 from pipeline.detect import gates
+from pipeline.detect.cohort import Cohort
+from pipeline.detect.detector import registry
 from pipeline.detect.site import require_known_detectors
 from pipeline.errors import ConfigError
-from pipeline.model.finding import Finding, canonical
+from pipeline.model.finding import Checked, Finding, canonical
 from pipeline.model.ids import digest
 from pipeline.runtime.local import LocalRuntime
 from tests import build
-from tests.build import COLLEAGUE, HOOK, MODULE, hook, imported, ms, write
+from tests.build import COLLEAGUE, HOOK, MODULE, PATH, hook, imported, job_end, load, ms, rank_failed, requested, save, write
+from tests.unit.detect.cohorts import FILE, exposure, paced
 
 ID = "p04_environment_tamper"
 STORY = imported(10, "a", job="6"), write(40, COLLEAGUE, path=MODULE), imported(90)
@@ -77,6 +80,36 @@ def test_a_suppression_holds_back_what_it_names_while_it_lasts(one: dict[str, An
     assert judge(one).alert is not holds
 
 
+def test_an_end_from_inside_is_held_back_by_the_file_that_was_loaded() -> None:
+    """The finding is about the attempt; the file is what it leads to."""
+    for path, alert in ((PATH, False), ("/ckpt", False), ("/data", True)):
+        one = suppression(detector="p02_kill_from_inside", path=path)
+        site = build.site(detect={"suppressions": [one]})
+        (finding,) = build.judge("p02_kill_from_inside", save(10), write(40), load(90), requested(97), rank_failed(98), job_end(), at=site)
+        assert finding.alert is alert
+
+
+@pytest.mark.parametrize(("path", "alert"), [(FILE, True), ("/shared", False), ("/shared/env", True), ("/data", True)])
+def test_a_cohort_is_held_back_by_all_the_files_that_its_members_loaded(path: str, alert: bool) -> None:
+    """One that the site does not put up with is enough for an alert."""
+    files = (exposure("6"), exposure("6", path="/shared/b.py"))
+    members = [paced(number, 1000 + number) for number in range(8)] + [paced(number, 1400, exposed=files) for number in range(10, 15)]
+    one = suppression(detector="p09_injected_delay", path=path, until=1e7)
+    (detector,) = [each for each in registry("cohort") if each.meta.id == "p09_injected_delay"]
+    site = build.site(detect={"suppressions": [one]})
+    (finding,) = detector.judge(Cohort(site, "main", "configuration/x", members), build.now())
+    assert finding.alert is alert
+
+
+@pytest.mark.parametrize(("path", "alert"), [("/home/u012/chaos", False), ("/home/u012/chao", True)])
+def test_what_is_about_no_file_is_held_back_by_the_folder_in_which_the_job_ran(path: str, alert: bool) -> None:
+    """Its owner chose it, and wants to be tried there."""
+    started = build.allocation(work_dir="/home/u012/chaos/7")
+    site = build.site(detect={"suppressions": [suppression(1000, detector="p03_foreign_cancel", path=path)]})
+    (finding,) = build.judge("p03_foreign_cancel", started, build.cancel_request(98), job_end(state="CANCELLED"), at=site)
+    assert finding.alert is alert
+
+
 def test_of_several_suppressions_the_first_that_holds_is_told() -> None:
     """An expired one hides nothing behind it."""
     assert judge(suppression(50), suppression(owner="u012", because="a round of tests")).gate.endswith(": a round of tests")
@@ -109,6 +142,15 @@ def test_a_suppression_speaks_of_people_by_the_names_that_are_told() -> None:
     assert veiled.owner == pseudonyms.name("u012")
     assert veiled.because == f"agreed with {pseudonyms.name('u099')}"
     assert settings.veiled().digest() == settings.digest()
+
+
+@pytest.mark.parametrize(("until", "answer"), [(90.001, Checked.NOT_CHECKED), (90, Checked.EXCLUDED)])
+def test_a_name_that_ordinary_hooks_have_may_end(until: float, answer: Checked) -> None:
+    """A pattern is an entry like others."""
+    entry = {"value": "sitecustom*", "because": "the new profiler is called so", "until": at(until)}
+    story = write(40, COLLEAGUE, path=HOOK), hook(90)
+    (finding,) = build.judge("p05_startup_hook", *story, at=build.site(detect={"hook_names_known": (entry,)}))
+    assert build.answer(finding, "known_hook").answer is answer
 
 
 @pytest.mark.parametrize(("until", "findings"), [(90.001, 0), (90, 1)])

@@ -2,6 +2,7 @@
 
 from zoneinfo import ZoneInfo
 
+import orjson
 import pytest
 
 from pipeline.errors import RejectedRecord, UnknownFormat
@@ -162,3 +163,14 @@ def test_an_access_behind_a_frame() -> None:
     _, (event,) = read(FRAMES[2].format("hdfs-audit", TEXTS["hdfs_audit"]), FAMILIES["access"])
     assert isinstance(event.body, ObjectAccess)
     assert (event.body.user, event.body.operation) == ("u017", "delete")
+
+
+@pytest.mark.parametrize("name", [*PROGRAMS, "slurmctld", "slurmd"])
+def test_a_program_in_an_object_is_asked_for_too(name: str) -> None:
+    """As behind a frame; where the shipper names a file, or the settings pin the format, it is not."""
+    said = {"message": TEXTS[name], "program": "u017", "host": "gpu-012", "@timestamp": "2026-03-02T19:40:41Z"}
+    with pytest.raises(RejectedRecord):
+        read(orjson.dumps(said).decode(), family(name))
+    program = PROGRAMS.get(name, name)
+    for more in ({"program": program}, {"file": "/var/log/x.log"}):
+        assert read(orjson.dumps(said | more).decode(), family(name))[0] == name

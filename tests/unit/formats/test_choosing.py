@@ -48,6 +48,14 @@ FIRST = [
     ("training", b"[rank3]: Traceback (most recent call last):", "torchrun"),
     ("training", b"[rank3]: loss", ""),
     ("training", b"W0302 19:40:41.318000 77 torch/distributed/elastic/agent.py:7] x", "torchrun"),
+    ("training", b"torch.cuda.OutOfMemoryError: CUDA out of memory.", "torchrun"),
+    ("training", b"[rank3]: RuntimeError: CUDA error: unspecified launch failure", "torchrun"),
+    ("training", b"RuntimeError: NCCL communicator was aborted", ""),
+    ("training", b"RuntimeError: [Rank 3] Watchdog caught collective operation timeout", ""),
+    ("training", b"    loss = model(batch, 7)", "torchrun"),
+    ("training", b"3:     return self.run(batch)", "torchrun"),
+    ("training", b"    loss scale .......... 16384", ""),
+    ("training", b"Sentence: of a job", ""),
     ("training", b'3: :::MLLOG {"time_ms":1}', "mllog"),
     ("training", b"3: MLLOG", ""),
     ("training", b"slurmstepd: error: *** STEP 7.0", "slurmstepd"),
@@ -128,6 +136,28 @@ def by_its_beginning(line: Line, allowed: frozenset[Source]) -> tuple[str, Seque
         return (format_.name, format_.parse(line, READING)) if format_ else None
     except RejectedRecord:
         return None
+
+
+PYTHON = [
+    "RuntimeError: ",
+    "[rank3]: a.b.C_Exception: ",
+    "    loss = ",
+    "3:     return self.run(",
+    "        self.x += ",
+    "    NCCL(",
+    "    f(b, ",
+]
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.sampled_from(PYTHON), st.sampled_from(ALL), st.integers(0, 400), st.integers(0, 400))
+def test_python_that_quotes_a_line_of_another_format(python: str, quoted: bytes, start: int, end: int) -> None:
+    """Whoever reads such a line when all are asked is not robbed of it."""
+    line = Line(payload=python.encode() + quoted[start : start + end])
+    for allowed in (EVERYBODY, FAMILIES["training"]):
+        first = offered(line.payload, allowed)
+        if first is not None and first.name == "torchrun":
+            assert asked(line, allowed) == one_by_one(line, allowed)
 
 
 @settings(deadline=None)

@@ -13,6 +13,7 @@ from pipeline.errors import DecodeError, RejectedRecord
 from pipeline.formats import registry
 from pipeline.formats.envelopes import json_wrapper, raw
 from pipeline.formats.line import Line, Part
+from tests.unit.formats.bare import bare
 
 COLLECTED = 1_772_452_800_318  # 2026-03-02T12:00:00.318Z
 LINE = "[2026-03-02T20:00:00.100] Time limit exhausted for JobId=7"
@@ -22,7 +23,7 @@ Headers = list[tuple[str, bytes]]
 def unwrapped(value: dict[str, Any] | bytes, headers: Headers | None = None) -> Line:
     """The one line of a record."""
     data = value if isinstance(value, bytes) else orjson.dumps(value)
-    (line,) = registry.unwrap(data, headers or [])
+    (line,) = bare(registry.unwrap(data, headers or []))
     return line
 
 

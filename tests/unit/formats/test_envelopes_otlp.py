@@ -15,6 +15,7 @@ from pipeline.errors import DecodeError, RecordTooLarge, RejectedRecord
 from pipeline.formats import registry
 from pipeline.formats.envelopes.otlp_protobuf import looks_alike
 from pipeline.formats.line import ITEMS_MAX, Line, Part
+from tests.unit.formats.bare import bare
 
 LogsData: Any = importlib.import_module("opentelemetry.proto.logs.v1.logs_pb2").LogsData
 AT = 1_772_452_800_318  # 2026-03-02T12:00:00.318Z
@@ -135,13 +136,13 @@ ROWS: dict[str, tuple[dict[str, Any], Line]] = {
 @pytest.mark.parametrize(("said", "line"), ROWS.values(), ids=ROWS)
 def test_json(said: dict[str, Any], line: Line) -> None:
     """The line, and what resource and record say of it."""
-    assert registry.unwrap(orjson.dumps(said), ()) == [line]
+    assert bare(registry.unwrap(orjson.dumps(said), ())) == [line]
 
 
 @pytest.mark.parametrize(("said", "line"), ROWS.values(), ids=ROWS)
 def test_protobuf(said: dict[str, Any], line: Line) -> None:
     """The binary form of a batch says the same."""
-    assert registry.unwrap(binary(said), ()) == [line]
+    assert bare(registry.unwrap(binary(said), ())) == [line]
 
 
 def test_several_resources() -> None:
@@ -156,7 +157,7 @@ def test_numbers_as_numbers() -> None:
     """Some senders do not write 64-bit numbers as texts, and older ones say scopes in another word."""
     scope = {"logRecords": [{"observedTimeUnixNano": int(NANO), "body": {"intValue": 7}}]}
     data = orjson.dumps({"resourceLogs": [{"instrumentationLibraryLogs": [scope]}]})
-    assert registry.unwrap(data, ()) == [Line(payload=b"7", collected_time=AT)]
+    assert bare(registry.unwrap(data, ())) == [Line(payload=b"7", collected_time=AT)]
 
 
 @pytest.mark.parametrize("said", [{"resourceLogs": []}, batch(), {"resourceLogs": [{}]}, {"resourceLogs": None}])
@@ -194,7 +195,7 @@ STRANGE: list[dict[str, Any]] = [
 @pytest.mark.parametrize("said", STRANGE)
 def test_one_strange_record_of_two(said: dict[str, Any]) -> None:
     """Its neighbour is kept."""
-    first, second = registry.unwrap(orjson.dumps(batch(said, record())), ())
+    first, second = bare(registry.unwrap(orjson.dumps(batch(said, record())), ()))
     assert first.broken or first.payload in {b"{}", TEXT.encode()}
     assert second == Line(payload=TEXT.encode(), collected_time=AT)
 

@@ -12,9 +12,12 @@ from pipeline.errors import UnknownFormat
 from pipeline.formats import registry
 from pipeline.formats.line import Line, Part, Reading
 from pipeline.model.events import Login, OomKill
+from pipeline.model.source import FAMILIES
+from tests.unit.formats.bare import bare
 
 COLLECTED = 1_772_452_800_318  # 2026-03-02T12:00:00.318Z
 AT = "2026-03-02T12:00:00.318Z"
+READING = Reading(zone=ZoneInfo("UTC"), reference_time=COLLECTED)
 TEXT = "iteration 40"
 ACCEPTED = "Accepted publickey for u017 from 10.0.0.7 port 5022 ssh2"
 POD_FILE = "/var/log/pods/llm_pretrain-0_0a1b/main/"
@@ -287,7 +290,7 @@ ROWS: dict[str, tuple[dict[str, Any], Line]] = {
 @pytest.mark.parametrize(("value", "line"), ROWS.values(), ids=ROWS)
 def test_shippers(value: dict[str, Any], line: Line) -> None:
     """The line, where it stood, who wrote it, and when it was read."""
-    assert registry.unwrap(orjson.dumps(value), ()) == [line]
+    assert bare(registry.unwrap(orjson.dumps(value), ())) == [line]
 
 
 NAME = st.sampled_from(["gpu-001", "", "-", "a\nb", "x" * 600, "/var/log/syslog", 7, None])
@@ -312,7 +315,7 @@ def test_a_tailed_line_reads_as_any_wrapper(value: dict[str, Any]) -> None:
     """What most objects are is read quicker, not otherwise; a blank before its first key sends an object the slow way."""
     quick = orjson.dumps(value)
     slow = quick.replace(b"{", b"{ ", 1)
-    lines, others = registry.unwrap(quick, ()), registry.unwrap(slow, ())
+    lines, others = bare(registry.unwrap(quick, ())), bare(registry.unwrap(slow, ()))
     assert lines == others or (lines[0].payload, others[0].payload) == (quick, slow)
 
 
@@ -394,3 +397,67 @@ def test_a_line_from_the_journal_is_read() -> None:
         "MESSAGE": ACCEPTED,
     }
     assert parsed(value) == [Login.__name__]
+
+
+SUDO = "u050 : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/kill -9 4711"
+WHOLE_LINES = {
+    "sshd": f"Mar  2 12:00:00 login-9 sshd[9]: {ACCEPTED}",
+    "sshd, behind a blank": f" Mar  2 12:00:00 login-9 sshd[9]: {ACCEPTED}",
+    "sshd, behind a priority": f"<38>2026-03-02T12:00:00Z login-9 sshd: {ACCEPTED}",
+    "sudo, as RFC 5424": f"<86>1 2026-03-02T12:00:00Z gpu-009 sudo 9 - - {SUDO}",
+    "the kernel": f"Mar  2 12:00:00 gpu-009 kernel: {KERNEL}",
+    "the kernel, with its priority": f"<3>Mar  2 12:00:00 gpu-009 kernel: {KERNEL}",
+}
+
+
+@pytest.mark.parametrize("name", WHOLE_LINES)
+@pytest.mark.parametrize("said", [{"program": "logger"}, {"PROGRAM": "u050"}, {"SYSLOG_IDENTIFIER": "kernel-watch"}], ids=str)
+def test_a_text_that_looks_like_a_whole_line_is_one_of_who_sent_it(name: str, said: dict[str, str]) -> None:
+    """Not of the program and the host that it names; where the sender is that program, it may say so twice."""
+    message = WHOLE_LINES[name]
+    value = {"host": "gpu-012", "@timestamp": AT, "facility": "user", "message": message, **said}
+    (line,) = registry.unwrap(orjson.dumps(value), ())
+    assert line.payload.startswith(b"2026-03-02T12:00:00.318Z gpu-012 ")
+    with pytest.raises(UnknownFormat):
+        registry.parse(line, READING, allowed=FAMILIES["access"])
+    if name == "sshd":
+        assert parsed({**value, "program": "sshd"}) == [Login.__name__]
+
+
+# Who says he is whom, his uid, his executable; may he?
+SENDERS = [
+    ("sshd", "0", "/usr/sbin/sshd", True),
+    ("sshd", None, None, True),
+    ("sshd", "5050", "/usr/sbin/sshd", True),
+    ("sshd", "5050", "/usr/lib/openssh/sshd-session", True),
+    ("sudo", "5050", "/usr/bin/sudo", True),
+    ("run7", "5050", "/usr/bin/python3.11", True),
+    ("sshd", "5050", "/usr/bin/systemd-cat", False),
+    ("sshd", "5050", "/home/u050/bin/sshd", False),
+    ("sshd", "5050", None, False),
+    ("Sudo", 5050, "/usr/bin/logger", False),
+    ("audispd", "5050", "/usr/bin/logger", False),
+    ("laurel", "5050", None, False),
+    ("slurmctld", "5050", "/usr/bin/bash", False),
+]
+
+
+@pytest.mark.parametrize(("program", "uid", "executable", "may"), SENDERS)
+def test_the_journal_knows_who_wrote(program: str, uid: object, executable: str | None, may: bool) -> None:
+    """Whoever says that he is a daemon is none by that; as Fluent Bit, Vector and the journal itself say it, and as Filebeat does."""
+    value: dict[str, Any] = {"_HOSTNAME": "login-1", "__REALTIME_TIMESTAMP": f"{COLLECTED}000", "MESSAGE": ACCEPTED}
+    value["SYSLOG_IDENTIFIER"] = program
+    beat: dict[str, Any] = {
+        "@timestamp": AT,
+        "message": ACCEPTED,
+        "host": {"name": "login-1"},
+        "syslog": {"identifier": program},
+        "journald": {},
+    }
+    if uid is not None:
+        value |= {"_UID": uid, "_EXE": executable}
+        beat |= {"journald": {"uid": uid, "process": {"executable": executable}}}
+    for each in (value, beat):
+        (line,) = registry.unwrap(orjson.dumps(each), ())
+        assert line.program == (program if may else f"uid-{uid}")
+        assert f" {line.program}: {ACCEPTED}".encode() in line.payload

@@ -3,6 +3,7 @@
 import contextlib
 from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -94,6 +95,14 @@ def test_only_the_kernel_is_believed(name: str, text: str, program: str, file: s
     payload = text.encode()
     with pytest.raises(UnknownFormat):
         FORMAT.parse(Line(payload=payload, program=program, file=file), READING)
+
+
+def test_a_jobs_output_is_no_kernels_whatever_it_is_called() -> None:
+    """Whoever runs a job chooses where its output goes."""
+    line = Line(payload=KILL.encode(), file="/home/u017/dmesg-slurm-48213.out")
+    assert FORMAT.parse(line, READING)
+    with pytest.raises(UnknownFormat):
+        FORMAT.parse(line, msgspec.structs.replace(READING, job="48213"))
 
 
 THE_KERNEL = [

@@ -10,6 +10,7 @@ from pipeline.errors import ConfigError, DecodeError, UnknownFormat
 from pipeline.formats import registry
 from pipeline.formats.line import Line, Reading
 from pipeline.model.source import Source
+from tests.unit.formats.bare import bare
 
 READING = Reading(zone=ZoneInfo("UTC"), reference_time=1_772_480_460_000)
 SHA256 = "0" * 64
@@ -233,5 +234,5 @@ HEADERS: Sequence[tuple[str, bytes]] = (("host", b"gpu-001"),)
 
 def test_unwrap_asks_envelopes_in_order() -> None:
     """A wrapper is opened; what is none is a raw line."""
-    assert registry.unwrap(b'{"message":"a"}', HEADERS) == [Line(payload=b"a", host="gpu-001")]
+    assert bare(registry.unwrap(b'{"message":"a"}', HEADERS)) == [Line(payload=b"a", host="gpu-001")]
     assert registry.unwrap(b"a", HEADERS) == [Line(payload=b"a", host="gpu-001")]

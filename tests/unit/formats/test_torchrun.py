@@ -125,6 +125,7 @@ KINDS = [
     ('super().__init__(open(name, mode))  File "/a.py", line 254, in __init__', "traceback"),
     ("    return f(*args, **kwargs)", "traceback"),
     ("    self.model.step()", "traceback"),
+    ("3:     self.model.step()", "traceback"),
     ("    elastic_launch(", "traceback"),
     ("RuntimeError: CUDA error: an illegal memory access", "error"),
     ("torch.distributed.elastic.multiprocessing.errors.ChildFailedError: ", "error"),

@@ -29,9 +29,9 @@ def marks(days: int, silent: Iterable[Source] = ()) -> Watermarks:
     )
 
 
-def record(role: str, name: str, time: int, source: str = "auditd", summary: str = "") -> Evidence:
-    """A cited record."""
-    return Evidence(role, digest(name), digest("line", name) * 2, source, time, summary or role)
+def record(role: str, name: str, time: int, source: str = "auditd", summary: str = "", host: str = "gpu-012") -> Evidence:
+    """A cited record; where `source` is no host's, `host` tells nothing."""
+    return Evidence(role, digest(name), digest("line", name) * 2, source, time, summary or role, host)
 
 
 def attempt_of(job: str, day: float) -> Attempt:
@@ -83,6 +83,19 @@ def cancel(day: float, job: str, suspect: str, **changes: Any) -> Finding:
     time = T0 + round(day * DAY)
     cited = (record("cause", f"order-{job}-{suspect}", time, "slurmctld"), record("effect", f"end-{job}", time + 1000, "slurm_jobcomp"))
     return finding("p03_foreign_cancel", day, job, suspect, **{"evidence": cited, **changes})
+
+
+def slowed(day: float, node: str, suspect: str) -> Finding:
+    """P14, seen by the node's own authentication log."""
+    time = T0 + round(day * DAY)
+    value = finding("p14_node_degraded", day, "0", suspect, evidence=(record("cause", f"sudo-{node}", time, "sshd", host=node),))
+    return msgspec.structs.replace(value, attempt=None, owner="", subject=Subject("host", CLUSTER, node), effect="slowed")
+
+
+def on(host: str, finding: Finding, mark: str = "") -> Finding:
+    """The same, told by another host's logs; `mark` stands behind what is said of each record."""
+    cited = (msgspec.structs.replace(each, host=host, summary=each.summary + mark) for each in finding.evidence)
+    return msgspec.structs.replace(finding, evidence=tuple(cited))
 
 
 def tamper(day: float, job: str, suspect: str, path: str = "/ckpt/a.pt", *, written: str = "", **changes: Any) -> Finding:

@@ -53,7 +53,7 @@ def hostile() -> Report:
         note=EVIL, evidence=(EVIL,),
     )  # fmt: skip
     loss = Loss(currency=EVIL, lines=(line,), unknown=(EVIL,))
-    derived = Derived(attempt=EVIL, saved=0, event_id=EVIL, after=EVIL, loads=1, loaded_by=(EVIL,))
+    derived = Derived(attempt=EVIL, saved=0, event_id=EVIL, after=EVIL, loads=1, loaded_by=(EVIL,), path=EVIL, saved_by=(EVIL,))
     counts = ((EVIL, 9, 9),)
     incident = msgspec.structs.replace(made.incident, loss=loss, derived=(derived,), detectors=counts, findings=9)
     return msgspec.structs.replace(made, incident=incident, lines={each.event_id: EVIL for each in incident.timeline})

@@ -5,9 +5,9 @@ import pytest
 
 from pipeline.detect.rules.p15_slow_campaign import ALPHA, BETA
 from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
-from pipeline.model.finding import Finding
+from pipeline.model.finding import UNPROVEN, Finding
 from pipeline.model.incident import Attribution, label_of
-from tests.unit.incidents.campaign import CLUSTER, borrowed, cancel, finding, kill, record, tamper, weigh
+from tests.unit.incidents.campaign import CLUSTER, borrowed, cancel, finding, kill, on, record, slowed, tamper, weigh
 
 X, Y = label_of(CLUSTER, "u099"), label_of(CLUSTER, "u098")
 STORY = [kill(0, "1", "u099"), cancel(10, "2", "u099"), tamper(20, "3", "u099"), kill(30, "4", "u099", owner="u013")]
@@ -20,6 +20,12 @@ def test_the_right_one_is_named_on_two_sources() -> None:
     assert said.gap_low is not None
     assert said.gap_low >= 0.5
     assert said.clears
+
+
+@pytest.mark.parametrize("elsewhere", [slowed(1, "gpu-013", "u099"), on("login-01", slowed(1, "gpu-012", "u099"))])
+def test_logs_of_two_hosts_are_two_origins(elsewhere: Finding) -> None:
+    """Nobody is root on both, as far as is known: the acts that each tells of are held against one person."""
+    assert weigh([kill(0, "1", "u099"), elsewhere, kill(2, "2", "u099")]).named == "u099"
 
 
 def test_without_the_decisive_source_the_name_is_withheld() -> None:
@@ -48,6 +54,21 @@ FRAMED: list[tuple[str, Attribution, str]] = [
         "one source, and a refused request that may be a slip",
         weigh([kill(0, "1", "u099"), msgspec.structs.replace(cancel(1, "2", "u099", named=False), effect="cancel_refused", alert=True)]),
         "only one independent source",
+    ),
+    (
+        "two logs of one host, forged by whoever is root there",
+        weigh([kill(0, "1", "u099"), slowed(1, "gpu-012", "u099"), kill(2, "2", "u099")]),
+        "all evidence of who acted comes from gpu-012 itself",
+    ),
+    (
+        "two logs of hosts that nobody names",
+        weigh([on("", kill(0, "1", "u099")), on("?", slowed(1, "gpu-013", "u099"))]),
+        "nobody says of which hosts",
+    ),
+    (
+        "a second host's log that nobody authenticated",
+        weigh([kill(0, "1", "u099"), slowed(1, "gpu-012", "u099"), on("gpu-013", kill(2, "2", "u099"), UNPROVEN)]),
+        "all evidence of who acted comes from gpu-012 itself",
     ),
     ("below the gate", weigh([cancel(day, str(day), "u099", named=False) for day in range(9)]), "no finding names"),
     ("the identity map does not know it", weigh([kill(0, "1", "uid:5"), cancel(1, "2", "uid:5")]), "identity map"),

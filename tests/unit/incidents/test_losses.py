@@ -215,14 +215,28 @@ def test_removed_checkpoints_cost_what_is_trained_again() -> None:
     assert "1 removals" in worked([said], [went_on]).unknown[0]
 
 
-def test_what_was_saved_and_removed_is_not_called_unsaid() -> None:
-    """Nothing says from what job 8 went on: middle counts half an hour, high all 50 minutes; job 7 had told of that save."""
+ALL = round(256 * 50 / 60, 6)
+
+
+@pytest.mark.parametrize(
+    ("tells_loads", "tells_steps", "hours", "note"),
+    [
+        (False, False, Range(0.0, 128.0, ALL), claim.UNTOLD_SAVES),
+        (False, True, Range(0.0, ALL, ALL), claim.UNSAVED),
+        (True, False, Range(ALL, ALL, ALL), ""),
+    ],
+    ids=["nobody says from what", "nor from what, and it had told its steps", "from nothing that was left of it, as both tell"],
+)
+def test_what_is_lost_of_a_run_that_went_on_from_something_unknown(
+    *, tells_loads: bool, tells_steps: bool, hours: Range, note: str
+) -> None:
+    """Job 7 had saved after 50 minutes, and that was removed; as with a run that was ended, what its successor took up decides."""
     saved = record("saved", "newest", FAILED.attempt.start + 50 * MINUTE, "probe")
     said = about(finding("p08_checkpoint_removed", 0, "8", "u099", evidence=(record("removed", "r", END), saved)), AGAIN)
-    (line,) = worked([said], [FAILED, msgspec.structs.replace(AGAIN, resumed=None)]).lines
-    assert line.gpu_hours == Range(0.0, 128.0, round(256 * 50 / 60, 6))
-    assert "half an hour" in line.note
-    assert "told neither" not in line.note
+    step = Mark(saved.event_time, digest("step")) if tells_steps else None
+    ran = msgspec.structs.replace(FAILED, loads_told=tells_loads, last_step=step)
+    (line,) = worked([said], [ran, msgspec.structs.replace(AGAIN, resumed=None)]).lines
+    assert (line.gpu_hours, line.note) == (hours, note)
 
 
 def test_attempts_that_led_to_what_was_removed_count_since_the_save_that_is_left() -> None:
@@ -272,7 +286,8 @@ def test_a_foreign_hook_may_have_spoilt_results() -> None:
     assert kinds(worked([altered(detector="p05_startup_hook")], [fine])) == {"invalid": (0.0, 0.0, 1024.0)}
 
 
-MODULE = "p04_environment_tamper"
+MODULE, WEIGHTS = "p04_environment_tamper", "p06_checkpoint_tamper"
+BACK_DOOR = (LOADER.exposures[0].path,)
 SHOWN = [
     # name, detector, changes of the attempt, changes of another that loaded the same, expected of the first
     ("a hook, and the attempt failed", "p05_startup_hook", {"saved": Mark(T0 + HOUR, "s")}, {},
@@ -284,6 +299,15 @@ SHOWN = [
      {"invalid": (0.0, 0.0, 1024.0)}),
     ("and the attempt failed as well", MODULE, {"saved": Mark(T0 + HOUR, "s")}, {"cause": "killed_from_inside"},
      {"lost_progress": (0.0, 512.0, 0.0), "invalid": (0.0, 0.0, 1024.0)}),
+    ("a checkpoint of which nothing shows what was altered", WEIGHTS, {"state": "COMPLETED"}, {}, {"invalid": (0.0, 1024.0, 1024.0)}),
+    ("a checkpoint that named what opens shells", WEIGHTS, {"state": "COMPLETED", "code_in": BACK_DOOR}, {},
+     {"invalid": (0.0, 0.0, 1024.0)}),
+    ("and the attempt failed, which no record explains", WEIGHTS,
+     {"saved": Mark(T0 + HOUR, "s"), "code_in": BACK_DOOR, "verdict": "unexplained"}, {},
+     {"lost_progress": (0.0, 512.0, 0.0), "invalid": (0.0, 0.0, 1024.0)}),
+    ("and an error of its own explains it", WEIGHTS, {"saved": Mark(T0 + HOUR, "s"), "code_in": BACK_DOOR, "verdict": "benign"}, {},
+     {"invalid": (0.0, 0.0, 1024.0)}),
+    ("another file of its named it", WEIGHTS, {"state": "COMPLETED", "code_in": ("/other.pt",)}, {}, {"invalid": (0.0, 1024.0, 1024.0)}),
     ("a dataset kills nobody", "p11_dataset_tamper", {"state": "COMPLETED"}, {"cause": "killed_from_inside"},
      {"invalid": (0.0, 1024.0, 1024.0)}),
     ("a module that slows all", MODULE, {"state": "COMPLETED", "pace": 1250.0}, {"pace": 1250.0},
@@ -312,6 +336,36 @@ def test_code_shows_what_it_does(
     assert kinds(mine) == expected
 
 
+@pytest.mark.parametrize(
+    ("large", "broke_beside", "expected"),
+    [
+        (True, 1, {"invalid": (0.0, 0.0, 1024.0)}),
+        (True, 6, {"invalid": (0.0, 1024.0, 1024.0)}),
+        (False, 1, {"invalid": (0.0, 0.0, 1024.0)}),
+    ],
+    ids=["more than others", "as often as others", "more than others, of large ones alone"],
+)
+def test_code_after_which_attempts_break_shows_that(*, large: bool, broke_beside: int, expected: dict[str, Any]) -> None:
+    """Of an attempt that ended well high alone counts all, where what else loaded the bytes breaks as others at its work do not."""
+    fine = [run(f"7{n}", ran=0.1, gpus=8, exposures=LOADER.exposures, state="COMPLETED") for n in range(0 if large else 4)]
+    loaders = [run(f"8{n}", ran=0.1, exposures=LOADER.exposures, owner="u015") for n in range(5)]
+    others = [run(f"9{n}", start=T0 - n * HOUR, state="FAILED" if n < broke_beside else "COMPLETED") for n in range(9)]
+    first = msgspec.structs.replace(LOADER, state="COMPLETED")
+    loss = worked([altered(detector=MODULE, anchor=LOADER.exposures[0].path)], [first, *fine, *loaders, *others])
+    mine = msgspec.structs.replace(loss, lines=tuple(line for line in loss.lines if line.attempt == first.attempt))
+    assert kinds(mine) == expected
+
+
+@pytest.mark.parametrize(("detector", "middle"), [(MODULE, 0.0), (WEIGHTS, 1024.0)])
+def test_modules_of_one_hand_show_together_what_each_does_not(detector: str, middle: float) -> None:
+    """Five modules, each altered for one attempt that broke: the sixth is of the same hand.  A checkpoint is another thing."""
+    loaders = [run(f"8{n}", ran=0.1, exposures=(exposed("u099", WRITTEN, T0 - HOUR, path=f"/env/{n}.py"),), owner="u015") for n in range(5)]
+    others = [run(f"9{n}", start=T0 - n * HOUR, state="FAILED" if n < 1 else "COMPLETED") for n in range(9)]
+    first = msgspec.structs.replace(LOADER, state="COMPLETED")
+    loss = worked([altered(detector=detector, anchor=LOADER.exposures[0].path)], [first, *loaders, *others])
+    assert loss.direct_gpu_hours.middle == middle
+
+
 def test_divergence_proves_what_was_loaded() -> None:
     """Low counts the attempts that the finding cites; another that loaded the same bytes stands in the middle, other bytes in high."""
     own, alike, unlike = (
@@ -337,11 +391,11 @@ def test_slow_down_is_against_clean_siblings_of_its_size() -> None:
 
 
 def test_a_slow_campaign_claims_the_ends_of_those_that_it_cites() -> None:
-    """Another that loaded the bytes and ended without explanation stands in the middle; who ended well nowhere."""
+    """In the middle, as another that loaded the bytes and ended without explanation; which of them by these low does not say."""
     bad = run("50", ran=2, verdict="unexplained", saved=Mark(T0, "s"), exposures=(exposed("u099", WRITTEN, T0 - HOUR),))
     fine = run("51", ran=2, verdict="benign", saved=Mark(T0, "s"), exposures=(exposed("u099", WRITTEN, T0 - HOUR),))
     small = msgspec.structs.replace(bad, attempt=Attempt(CLUSTER, "52", 0, T0 - HOUR), gpus=8, nodes=NODES[:1])
-    assert kinds(worked([of_cohort("p15_slow_campaign", "size/256", bad)], [bad, fine])) == {"lost_progress": (256.0, 256.0, 256.0)}
+    assert kinds(worked([of_cohort("p15_slow_campaign", "size/256", bad)], [bad, fine])) == {"lost_progress": (0.0, 256.0, 256.0)}
     small = msgspec.structs.replace(small, exposures=(exposed("u099", WRITTEN, T0 - HOUR + 1),))
     assert {line.attempt.job for line in worked([of_cohort("p15_slow_campaign", "size/256", bad)], [bad, small]).lines if line.attempt} == {
         "50"

@@ -51,6 +51,7 @@ def elsewhere(each: Examined) -> Examined:
     return msgspec.structs.replace(each, nodes=("gpu-009",))
 
 
+UNSEEN = run("40", start=T0 + HOUR, verdict="unexplained", missing=(f"auditd on {NODE}",), **SMALL)
 TABLE = [
     ("a burst held its GPUs", FLOOD, [BURST], {"held": (16.0, 16.0, 16.0)}),
     ("another of the same hour and work as well", FLOOD, [BURST, elsewhere(LIKE_IT)], {"held": (33.2, 33.2, 33.2)}),
@@ -65,6 +66,12 @@ TABLE = [
     ("without siblings it may have stood still", SLOWED, [SLOW], {"slowdown": (0.0, 0.0, 4.0)}),
     ("and of one that began later nobody can tell", SLOWED, AS_SLOW[:1], {}),
     ("a bad end while nothing was recorded", SILENCED, [run("40", start=T0, **SMALL)], {"lost_progress": (0.0, 0.0, 8.0)}),
+    ("no record explains one, and the log that would have is missing there", SILENCED, [UNSEEN], {"lost_progress": (0.0, 4.0, 8.0)}),
+    ("the same below the gate", msgspec.structs.replace(SILENCED, alert=False), [UNSEEN], {"lost_progress": (0.0, 0.0, 8.0)}),
+    ("it is missing on another of its nodes", SILENCED, [msgspec.structs.replace(UNSEEN, missing=("auditd on gpu-009",))],
+     {"lost_progress": (0.0, 0.0, 8.0)}),
+    ("within the hour", SILENCED, [run("40", start=T0 - 15 * MINUTE, verdict="unexplained", **SMALL)], {"lost_progress": (0.0, 4.0, 8.0)}),
+    ("an error of its own explains it", SILENCED, [msgspec.structs.replace(UNSEEN, verdict="benign")], {"lost_progress": (0.0, 0.0, 8.0)}),
     ("its owner cancelled it, as the scheduler tells", SILENCED, [run("40", start=T0, state="CANCELLED", verdict="benign", **SMALL)], {}),
     ("a good end", SILENCED, [run("40", start=T0, state="COMPLETED", **SMALL)], {}),
     ("a bad end of the suspect's own", SILENCED, [run("40", start=T0, owner="u099", **SMALL)], {}),

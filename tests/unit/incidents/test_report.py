@@ -1,5 +1,6 @@
 """The report: one page that stands alone, says what follows and what does not, and lets no log author write into it."""
 
+import re
 from html.parser import HTMLParser
 
 import msgspec
@@ -75,10 +76,22 @@ def test_it_says_what_was_seen_what_follows_and_what_does_not() -> None:
         "a copied key",
         "assumption",
         "I was on leave.",
-        "Of these examined and found unaffected",
+        "Of these examined, and no sign of it found",
+        "no odds that anybody did it",
+        "one hand need not have done all",
     ):
         assert words in text
     assert "Naming is withheld" not in text
+
+
+def test_whoever_is_named_is_heard() -> None:
+    """The reply stands beside the name, and where there is none that is said; large factors are no numbers that anybody could stand for."""
+    made = report()
+    assert "That it is undisputed. u099 replied" in Page(page(made)).text
+    unheard = Page(page(msgspec.structs.replace(made, journal=()))).text
+    assert "no reply of whoever is named is on record" in unheard
+    assert "over 10,000" in unheard
+    assert not re.search(r"\d{1,3},\d{3},\d{3}", unheard)
 
 
 def test_without_a_name_it_says_why() -> None:

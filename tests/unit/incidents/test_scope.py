@@ -26,10 +26,10 @@ def exposed(job: str, day: float, path: str = LIBRARY, writer: str = "u099", **c
     return examined(job, day, **{"exposures": (exposure,), **changes})
 
 
-def saving(each: Examined, *, before_the_end: int = HOUR // 2) -> Examined:
+def saving(each: Examined, *, before_the_end: int = HOUR // 2, path: str = "") -> Examined:
     """It saved a checkpoint so long before its end."""
     time = (each.end or 0) - before_the_end
-    return msgspec.structs.replace(each, saved=Mark(time, f"save-{each.attempt.job}"))
+    return msgspec.structs.replace(each, saved=Mark(time, f"save-{each.attempt.job}", path))
 
 
 def went_on(each: Examined, from_: Examined) -> Examined:
@@ -71,6 +71,19 @@ def test_checkpoints_are_traced_on_to_what_went_on_from_them() -> None:
         (second.attempt.name, first.attempt.name, (third.attempt.name,)),
     ]
     assert [each.event_id for each in found] == ["save-1", "save-2"]
+
+
+def test_a_checkpoint_is_one_line_whoever_saved_there() -> None:
+    """Two attempts that loaded the altered bytes saved to one path one after the other; a third goes on from an older file of the first."""
+    last, old = "/ckpt/run/last.pt", "/ckpt/run/step-100.pt"
+    one, two = (saving(exposed(job, day), path=last) for job, day in (("1", 1), ("2", 2)))
+    third = msgspec.structs.replace(examined("3", 3), resumed=("1", Mark((one.end or 0) - HOUR * 3 // 4, "s100", old)))
+    attempts = held([one, two, third, went_on(examined("4", 3), two)])
+    found = derive(trace([cohort_finding()], attempts), attempts)
+    assert [(each.path, each.saved_by, each.loaded_by, each.event_id) for each in found] == [
+        (old, (one.attempt.name,), (third.attempt.name,), "s100"),
+        (last, (one.attempt.name, two.attempt.name), (attempt_of("4", 3).name,), "save-2"),
+    ]
 
 
 def test_what_went_on_from_doubtful_work_is_not_called_unaffected() -> None:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from pipeline.ingest.step import build_state, step
-from pipeline.ingest.zones import CLOCKS_MAX, LINES_MIN, PLACES, QUARTER_MS, SPAN_MS, WINDOW_MS, Zones, merged
+from pipeline.ingest.zones import CLOCKS_MAX, FILES_MAX, LINES_MIN, PLACES, QUARTER_MS, SPAN_MS, WINDOW_MS, Zones, merged
 from pipeline.settings import IngestSettings, KafkaSettings, SourceSettings
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
@@ -188,3 +189,67 @@ def test_what_anybody_may_send_makes_no_clock_a_wrong_one() -> None:
         state, _ = step(state, records, NOTHING)
         found[closed] = [each.ahead_minutes for each in state.zones.suspects("logs.open")]
     assert found == {"logs.scheduler": [], "logs.access": [480]}
+
+
+# --- two clocks in one file ----------------------------------------------------------------------------------------------------------
+
+MLLOG = (
+    '0: :::MLLOG {{"namespace": "", "time_ms": {}, "event_type": "POINT_IN_TIME", "key": "train_loss", "value": 1.29, "metadata": {{}}}}'
+)
+CANCELLED = "slurmstepd: error: *** STEP {}.0 ON gpu-001 CANCELLED AT {:%Y-%m-%dT%H:%M:%S} ***"
+STARTING = "3: STARTING TIMING RUN AT {:%Y-%m-%d %I:%M:%S %p}"
+
+
+def job_output(job: int, silent_seconds: int, zone: str = "Asia/Shanghai") -> list[str]:
+    """A run that is cancelled so long behind its last record, as a node in that zone writes it."""
+    begun = datetime.fromtimestamp(T0 / 1000 + 4_000 * job, ZoneInfo(zone))
+    records = [MLLOG.format(int((begun + timedelta(seconds=20 + number)).timestamp() * 1000)) for number in range(3)]
+    return [STARTING.format(begun), STARTING.format(begun), *records, CANCELLED.format(job, begun + timedelta(seconds=22 + silent_seconds))]
+
+
+def told_of_files(files: dict[str, list[str]], zone: str = "UTC", **changes: Any) -> list[tuple[int, str, int]]:
+    """What is suspected, days later, when all were shipped at once."""
+    state = build_state(build.settings(sources=(SourceSettings(name="output", zone=zone),), **changes), Cases())
+    lines = [(file, line) for file, some in files.items() for line in some]
+    for number, (file, line) in enumerate(lines):
+        state, _ = step(state, [build.record(line, number, at=3 * build.DAY, headers=[("file", file.encode())])], NOTHING)
+    return [(each.ahead_minutes, each.likely, each.lines) for each in state.zones.suspects("logs.training")]
+
+
+FILES: dict[str, tuple[dict[str, list[str]], str, list[tuple[int, str, int]]]] = {
+    "three runs": ({f"/o/{job}.out": job_output(job, 30) for job in (1, 2, 3)}, "UTC", [(480, "UTC+08:00", 6)]),
+    "read in their zone": ({f"/o/{job}.out": job_output(job, 30) for job in (1, 2, 3)}, "Asia/Shanghai", []),
+    "west of the settings": ({f"/o/{job}.out": job_output(job, 30, "America/New_York") for job in (1, 2)}, "UTC", [(-300, "UTC-05:00", 4)]),
+    "long silent before the end": ({f"/o/{job}.out": job_output(job, 700) for job in (1, 2, 3)}, "UTC", [(480, "UTC+08:00", 6)]),
+    "one run": ({"/o/1.out": job_output(1, 30)}, "UTC", []),
+    "no record": ({f"/o/{job}.out": job_output(job, 30)[-1:] for job in range(5)}, "UTC", []),
+    "records of other files": (
+        {f"/o/{job}.out": [line for line in job_output(job, 30) if ("MLLOG" in line) == (job % 2 == 0)] for job in range(8)}, "UTC", [],
+    ),
+    "no two agree": ({f"/o/{job}.out": job_output(job, 30 + 3600 * job)[2:] for job in (1, 2, 3)}, "UTC", []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_records_in_utc_show_a_wrong_zone(name: str) -> None:
+    """Beside local lines of the same file; however late both are shipped."""
+    files, zone, expected = FILES[name]
+    assert told_of_files(files, zone) == expected
+
+
+def test_records_in_utc_of_an_open_topic_show_nothing() -> None:
+    """Where another one is closed; anybody can print both lines."""
+    kafka = KafkaSettings(training_topics=("logs.training", "logs.closed"))
+    ingest = IngestSettings(authenticated_topics=("logs.closed",))
+    assert told_of_files(FILES["three runs"][0], kafka=kafka, ingest=ingest) == []
+
+
+def test_pairs_are_bounded() -> None:
+    """Of more files than that some are looked at again from their beginning."""
+    zones = Zones()
+    for number in range(3 * FILES_MAX):
+        zones.note_local(CLOCK, f"/o/{number}.out", "cancelled", T0)
+        zones.note_utc(CLOCK, f"/o/{number}.out", T0 - 8 * HOUR_MS)
+    (suspect,) = zones.suspects("logs.training")
+    assert (suspect.ahead_minutes, suspect.lines, len(zones._files)) == (480, 3 * FILES_MAX, FILES_MAX)
+    assert "8:00 h ahead of the records in UTC beside them" in suspect.text

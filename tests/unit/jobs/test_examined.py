@@ -25,7 +25,7 @@ def told(*events: Event | Told, **fields: Any) -> Examined:
 def test_the_last_save_before_the_end_counts() -> None:
     """That it begins to save is no save, and what comes behind the end is another's."""
     saves = [note(600, 100, "saved"), note(1200, 200, "saved"), note(1800, 300, "saving"), note(4000, 400, "saved")]
-    assert told(*saves).saved == Mark(ms(1200), saves[1].id)
+    assert told(*saves).saved == Mark(ms(1200), saves[1].id, "/ckpt/u012")
     assert told().saved is None
 
 
@@ -34,7 +34,7 @@ def test_what_it_loaded_first_says_where_the_run_before_had_come() -> None:
     earlier, older = save(-500, job="6"), save(-900, job="6")
     first, later = load(10), load(20, path="/ckpt/u012/other.pt")
     said = told(*uses(first, older, earlier), *uses(later, save(-100, job="5", path="/ckpt/u012/other.pt")))
-    assert said.resumed == ("6", Mark(ms(-500), earlier.id))
+    assert said.resumed == ("6", Mark(ms(-500), earlier.id, build.PATH))
     assert told(*uses(load(10))).resumed is None
 
 

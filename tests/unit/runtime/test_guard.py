@@ -9,13 +9,13 @@ import pytest
 
 from pipeline.errors import ErrorCode, InvariantViolation
 from pipeline.model.facts import Fact, encode_fact
-from pipeline.model.outcome import Filtered, Observed, Outcome, Publish, Read, Record, Rejected, Tell
+from pipeline.model.outcome import OVERTAKEN, Filtered, Observed, Outcome, Publish, Read, Record, Rejected, Tell
 from pipeline.model.source import Source as Family
 from pipeline.runtime.channel import END_ADVANCE_MS
 from pipeline.runtime.guard import SINGLES_MIN, TOLD_BYTES_MAX, Guard, StepRaised
 from pipeline.runtime.partition import Partition
 from pipeline.runtime.state_log import LogReader
-from pipeline.runtime.state_record import CLAIM, RAISED, VERSION, Claim, Meta, Raised, key, pack
+from pipeline.runtime.state_record import CLAIM, RAISED, VERSION, Claim, Intent, Raised, key, pack
 from pipeline.settings import TimeSettings
 from pipeline.stream.watermark import SEPARATOR, Vector, encode_vector
 from tests.unit.runtime.build import OWNER, partition, records, row, stage
@@ -107,6 +107,27 @@ def test_what_kafka_deleted_unread_is_a_gap(caplog: pytest.LogCaptureFixture) ->
     assert [record.message.partition(": ")[2] for record in caplog.records] == ["offsets 4 to 6 were deleted before they were read"]
 
 
+def test_what_is_gone_of_an_open_intent_is_a_gap_too() -> None:
+    """Deleted behind a crash to its very end: what comes next begins where the intent ends, and does not look overtaken."""
+
+    def answer(_: Any, batch: Sequence[Record]) -> list[Outcome]:
+        time = batch[-1].timestamp
+        return [Observed("main", Family.AUDITD, time, (time - time % 600_000,)), Read(time, False)]
+
+    heard, part = Heard(), partition(stage(answer, tells=("jobs",)))
+    heard.guard.fold(part, before := records(0, timestamp=6_000_000))
+    part.folded(before, ())
+    part.intent, part.log_start = Intent(1, 5, {}, 4, "token", "settings"), 5
+    now, rest = part.cut(records(5, 6, timestamp=18_000_000))
+    assert not now
+    part.folded(now, rest)
+    heard.guard.fold(part, rest)
+    assert part.gaps == [(1, 5, OVERTAKEN)]
+    view = part.marks.view()
+    assert view.lost("main", Family.AUDITD, "gpu-001", 15_000_000, 15_000_000)
+    assert not view.lost("main", Family.AUDITD, "gpu-001", 3_000_000, 4_000_000)
+
+
 def test_facts_and_vectors_are_told_apart() -> None:
     """A record without a key is a vector; the step sees the facts, once, with the marks that all vectors of the batch have brought."""
     fact = Fact(b"case", "id", b"", b"body")
@@ -156,40 +177,24 @@ def test_a_step_that_breaks_on_everything_ends_the_worker() -> None:
         heard.guard.fold(part, records(*range(SINGLES_MIN)))
 
 
-def test_one_source_does_not_stop_the_worker_for_ever() -> None:
-    """The second time the same records are dead letters, and what lies behind them is folded; elsewhere it ends the worker again."""
-    bad = range(SINGLES_MIN)
-    heard, part = Heard(), partition(stage(raises_at(*bad, *range(100, 120))))
-    with pytest.raises(StepRaised) as caught:
-        heard.guard.fold(part, records(*bad))
-    again = partition(part.stage)
-    again.raised = caught.value.raised
-    heard.guard.fold(again, records(*bad))
-    heard.guard.fold(again, records(*range(SINGLES_MIN, 20)))
-    assert [offset for offset, _ in again.listed] == [*bad]
-    assert again.written == 20 - SINGLES_MIN
-    with pytest.raises(StepRaised):
-        heard.guard.fold(again, records(*range(100, 120)))
-
-
-def test_a_long_run_that_breaks_a_step_is_passed_piece_by_piece() -> None:
-    """No checkpoint need lie between two pieces: each life folds those of before again, and must still know all of them."""
-    pieces = [range(lo, lo + SINGLES_MIN) for lo in range(0, 5 * SINGLES_MIN, SINGLES_MIN)]
-    made_of, raised, lives = stage(raises_at(*range(pieces[-1].stop))), None, 0
-    while lives <= len(pieces):
-        heard, part = Heard(), partition(made_of)
+@pytest.mark.parametrize(("piece", "ended"), [(1, 4), (SINGLES_MIN, 3), (200, 0)])
+def test_each_life_bears_twice_as_many_in_a_row(piece: int, ended: int) -> None:
+    """The first ends at the eighth, the second at the sixteenth, and so on; where anything of a batch gets through it counts anew."""
+    bad = [*range(5 * SINGLES_MIN), *range(1000, 1000 + 8 * SINGLES_MIN)]  # and a good one between
+    given = records(*bad[: 5 * SINGLES_MIN], 999, *bad[5 * SINGLES_MIN :])
+    raised, lives = None, 0
+    while lives < 10:
+        heard, part = Heard(), partition(stage(raises_at(*bad)), end=2000)
         part.raised = raised
         try:
-            for piece in pieces:
-                heard.guard.fold(part, records(*piece))
+            for at in range(0, len(given), piece):
+                heard.guard.fold(part, given[at : at + piece])
             break
         except StepRaised as error:
             raised, lives = error.raised, lives + 1
-    assert lives == len(pieces)
-    assert [offset for offset, _ in part.listed] == [*range(pieces[-1].stop)]
-    part.saved = Meta(VERSION, 1, pieces[-1].stop, "")  # durable: what raises behind it stands alone
-    again = part.raises_again(900, 908, "")
-    assert (again.lo, again.hi) == (900, 908)
+    assert lives == ended
+    assert [offset for offset, _ in part.listed] == bad
+    assert part.written == 1
 
 
 def test_a_keyed_step_that_raises_ends_the_worker() -> None:
@@ -214,29 +219,57 @@ def boom_at(state: Any, batch: Sequence[Fact]) -> list[Outcome]:
 
 
 def test_a_fact_that_raises_twice_is_set_aside() -> None:
-    """Life by life: in a batch, alone, and then a dead letter, while the facts around it are folded."""
+    """In a batch, and alone in the next life: taken back and a dead letter, while the facts around it are folded."""
     given = [
         record
         for offset, name in enumerate(["a", "b", "boom", "c"], start=4)
         for record in records(offset, value=encode_fact(Fact(b"case", name, b"", b"")))
     ]
-    heard, raised = Heard(), None
-    for lo, hi in [(4, 8), (6, 7)]:
-        part = partition(stage(boom_at, takes="facts", upstream=("logs.access",)))
-        part.raised = raised
-        with pytest.raises(StepRaised) as caught:
-            heard.guard.fold(part, given)
-        assert caught.value.span == (lo, hi)
-        raised = part.raises_again(lo, hi, caught.value.fact)
-        assert (raised.lo, raised.hi) == (4, 8)
-    assert raised is not None
-    assert len(raised.aside) == 1
+    heard, part = Heard(), partition(stage(boom_at, takes="facts", upstream=("logs.access",)))
+    with pytest.raises(StepRaised) as caught:
+        heard.guard.fold(part, given)
+    assert caught.value.span == (4, 8)
     part = partition(stage(boom_at, takes="facts", upstream=("logs.access",)))
-    part.raised = raised
-    heard.guard.fold(part, [*given, msgspec.structs.replace(given[2], offset=99)])  # told again, it is known
+    part.raised = caught.value.raised
+    assert heard.guard.fold(part, given) == 2  # the third was taken back
+    assert heard.guard.fold(part, given[2:]) == 2
+    heard.guard.fold(part, [msgspec.structs.replace(given[2], offset=99)])  # told again, it is known
     assert set(part.cases.of(b"case")) == {"a", "b", "c"}
     assert part.listed == [(6, "step_raised"), (99, "step_raised")]
     assert [dict(letter.headers)["x-dlq-code"] for letter in part.dead_letters] == [b"step_raised"] * 2
+
+
+def test_a_batch_that_raises_in_a_careful_life_is_taken_back_and_tried_fact_by_fact() -> None:
+    """With the vectors in it, which are heard again: the marks are no further than the facts before them."""
+    vector = records(2, key=None, value=encode_vector(Vector("logs.access", 0, 1, 700_000, {AUDITD: (600_000, 600_000)})))
+    names = ["a", "", "boom"]
+    given = [*records(1, value=encode_fact(Fact(b"case", "a", b"", b""))), *vector]
+    given += records(3, value=encode_fact(Fact(b"case", "boom", b"", b"")))
+    heard, part = Heard(), partition(stage(boom_at, takes="facts", upstream=("logs.access",)))
+    part.raised = part.raises_again(500, 501, "")
+    done = [heard.guard.fold(part, given)]
+    assert not part.cases.take_news()
+    assert part.marks.view().observed("main", Family.AUDITD) == 0
+    while sum(done) < len(names):
+        done.append(heard.guard.fold(part, given[sum(done) :]))
+    assert done == [0, 2, 1]
+    assert set(part.cases.of(b"case")) == {"a"}
+    assert part.marks.view().observed("main", Family.AUDITD) == 600_000
+    assert part.listed == [(3, "step_raised")]
+
+
+def test_what_no_fact_and_no_case_is_to_blame_for_ends_the_worker() -> None:
+    """A vector at which the step raises without a word on where it was: to pass it would be to lose its marks."""
+
+    def answer(state: object, batch: Sequence[object]) -> list[Outcome]:
+        raise KeyError("anything")
+
+    heard, part = Heard(), partition(stage(answer, takes="facts", upstream=("logs.access",)))
+    part.raised = part.raises_again(500, 501, "")
+    given = records(2, key=None, value=encode_vector(Vector("logs.access", 0, 1, 700_000, {})))
+    assert heard.guard.fold(part, given) == 0  # once more
+    with pytest.raises(StepRaised):
+        heard.guard.fold(part, given)
 
 
 def test_another_place_that_raises_counts_anew() -> None:
@@ -246,7 +279,7 @@ def test_another_place_that_raises_counts_anew() -> None:
     assert part.raises_again(25, 26, "f") == Raised(VERSION, 25, 26, (), judge)
     part.raised = Raised(VERSION, 10, 20, ("e",), judge)
     assert part.raises_again(12, 13, "f") == Raised(VERSION, 10, 20, ("e", "f"), judge)
-    assert part.raises_again(12, 14, "") == Raised(VERSION, 12, 14, ("e",), judge)
+    assert part.raises_again(12, 14, "") == Raised(VERSION, 10, 20, ("e",), judge)
     assert part.raises_again(25, 26, "f") == Raised(VERSION, 25, 26, ("e",), judge)
 
 

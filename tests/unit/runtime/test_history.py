@@ -32,6 +32,7 @@ def asked(rows: Sequence[Any]) -> list[tuple[Any, ...]]:
         (
             row.kafka_time, row.topic, row.partition, "i1", row.offset, row.event_id, row.source, row.kind,
             row.attrs.get("shipped_by") or row.host, row.program, row.file, row.file_offset, row.collected_time, to_stored(row.raw),
+            row.cluster,
         )
         for row in ordered
     ]  # fmt: skip
@@ -55,6 +56,7 @@ MEGATRON = (
     " global batch size:  1024 | lm loss: 2.345678E+00 | loss scale: 1.0 | grad norm: 0.123 | number of skipped iterations:   0 |"
     " number of nan iterations:   0 |"
 )
+KILL = "[2026-03-02T12:00:00.318] _slurm_rpc_kill_job: REQUEST_KILL_JOB JobId=7 uid 5012"
 ERROR = "RuntimeError: CUDA error: unspecified launch failure"
 RECORDS = {
     "a line with headers": record(AUDIT.encode(), "logs.access", host="gpu-012", source="auditd", collected=str(T0)),
@@ -91,6 +93,18 @@ def test_a_stored_record_gives_the_same_rows_and_facts(name: str) -> None:
     assert len({row.event_id for row in rows}) == len(rows)
 
 
+def test_a_line_of_another_program_stays_refused() -> None:
+    """Which program it was stands beside the line, and the rest of what stood there is not stored."""
+    lines = [{"message": KILL, "program": program, "host": "ctl-001"} for program in ("slurmctld", "u017")]
+    _, found = step(build_state(Settings(), Cases()), [record(json.dumps(lines).encode(), "logs.scheduler")], NOTHING)
+    rows = [each for each in found if isinstance(each, EventRow)]
+    assert [row.kind for row in rows] == ["kill_request", "unknown_format"]
+    again, facts, restored = outcomes(*records_of(asked(rows)))
+    assert [row.event_id for row in again] == [rows[0].event_id]
+    assert facts == [each for each in found if isinstance(each, Tell)]
+    assert restored.otherwise == 0
+
+
 def test_a_line_that_is_read_otherwise_today_is_counted() -> None:
     """It keeps the id that it gets now: that of another kind of event would be a lie."""
     (row,) = asked(
@@ -104,7 +118,7 @@ def test_a_line_that_is_read_otherwise_today_is_counted() -> None:
     rows, _, restored = outcomes(*records_of([changed]))
     assert restored.otherwise == 1
     assert [each.kind for each in rows] == ["audit_record"]
-    gone = (*row[:13], "words that no format knows")
+    gone = (*row[:13], "words that no format knows", row[-1])
     rows, _, restored = outcomes(*records_of([gone]))
     assert (rows, restored.otherwise) == ([], 1)
 

@@ -14,7 +14,7 @@ from pipeline.model.source import Source as Family
 from pipeline.runtime.guard import Guard
 from pipeline.runtime.health import Reading
 from pipeline.runtime.instance import Instance
-from pipeline.runtime.metrics import ALERTS, METRICS, Metrics, alert_rules, table
+from pipeline.runtime.metrics import ALERTS, METRICS, NOTIFIER, Metrics, alert_rules, table
 from pipeline.runtime.vitals import Vitals
 from pipeline.settings import Settings
 from tests.unit.runtime.build import SOURCE, partition, records, row, stage
@@ -145,10 +145,10 @@ def test_alert_rules_name_metrics_and_labels_that_exist() -> None:
     """A rule over a misspelt metric never fires."""
     [group] = yaml.safe_load(alert_rules())["groups"]
     assert [rule["alert"] for rule in group["rules"]] == [alert.name for alert in ALERTS]
-    known = {metric.name: metric for metric in METRICS}
+    known = {metric.name: metric for metric in METRICS + NOTIFIER}
     for rule in group["rules"]:
         for name, matchers in re.findall(r"(trainwatch_\w+)(?:\{([^}]*)\})?", rule["expr"]):
             metric = known[name.removesuffix("_bucket")]
             assert set(re.findall(r"(\w+)(?:=|!=|=~)\"", matchers)) <= set(metric.labels), rule["alert"]
         for labels in re.findall(r"by \(([\w, ]+)\)", rule["expr"]):
-            assert set(labels.split(", ")) <= {"le", *(label for metric in METRICS for label in metric.labels)}, rule["alert"]
+            assert set(labels.split(", ")) <= {"le", *(label for metric in METRICS + NOTIFIER for label in metric.labels)}, rule["alert"]

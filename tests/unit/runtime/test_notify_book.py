@@ -285,3 +285,17 @@ def test_a_quiet_book_is_not_read_again(book: Book, tmp_path: Path) -> None:
     assert reads(T0 + 60 * MINUTE_MS) == ([], True)
     assert reads(T0 + 60 * MINUTE_MS + 1999) == ([], False)
     assert reads(T0 + 60 * MINUTE_MS + 2000) == (["lead"], True)
+
+
+def test_since_when_something_is_undelivered(book: Book) -> None:
+    """From when it was due; of what comes behind an hour of silence, from then; of a change, from whenever one asks; told is told."""
+    take(book, notice(severity="high"))
+    id_ = notice().id
+    assert book.undelivered(SETTINGS, T0 + 5) == {(id_, "oncall"): T0}
+    later = T0 + 61 * MINUTE_MS
+    assert book.undelivered(SETTINGS, later) == {(id_, "oncall"): T0, (id_, "lead"): T0 + 60 * MINUTE_MS}
+    for each in book.due(SETTINGS, later):
+        book.delivered(each, later)
+    assert book.undelivered(SETTINGS, later) == {}
+    take(book, notice(severity="critical", revision=3), offset=2)
+    assert set(book.undelivered(SETTINGS, later + 7).values()) == {later + 7}

@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from pipeline.runtime import soundness
+from pipeline.runtime.accounts import WORKER, on_kafka
 from pipeline.runtime.admin import Topic, plan
-from pipeline.runtime.rights import of_worker
 from pipeline.runtime.soundness import Found, Group, Line, Mark
 from pipeline.settings import ClickHouseSettings, Settings, others_may
 from pipeline.topology import build_topology
@@ -18,7 +18,9 @@ SETTINGS = Settings()
 PLAN = plan(SETTINGS.kafka, build_topology(SETTINGS), {})
 INPUT, FACTS, PUBLIC, STATE = (next(topic for topic in PLAN if topic.role == role) for role in ("input", "facts", "public", "state"))
 ALL = frozenset({"READ", "WRITE", "DESCRIBE"})
-NEEDED = of_worker(SETTINGS, build_topology(SETTINGS))
+NEEDED = on_kafka(WORKER, SETTINGS, build_topology(SETTINGS)).topics
+READ = frozenset({"READ"})
+AS_WORKER = ("worker", "writer", "add rows")
 NOW = 1_772_451_641_000
 DAY_MS = 86_400_000
 
@@ -70,12 +72,21 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (judged(INPUT, found(INPUT), workers=INPUT.partitions + 1), Mark.WARN, "partition-growth"),
         (judged(INPUT, found(INPUT, config={})), Mark.OK, ""),
         (soundness.brokers(1, 3), Mark.FAIL, "replication_factor"),
-        (soundness.group(Group(), {"logs.access": 2}), Mark.WARN, "trainwatch worker"),
-        (soundness.group(Group(asked=False), {"logs.access": 2}), Mark.SKIP, ""),
-        (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 2}), Mark.FAIL, "logs.access/1"),
-        (soundness.group(Group(workers=1, stable=False), {"logs.access": 2}), Mark.OK, "just now"),
-        (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 1}), Mark.OK, "1 workers"),
-        (soundness.group(Group(workers=1, rights=frozenset({"DESCRIBE"})), {}), Mark.FAIL, "READ"),
+        (soundness.group(Group(), {"logs.access": 2}, READ), Mark.WARN, "trainwatch worker"),
+        (soundness.group(Group(asked=False), {"logs.access": 2}, READ), Mark.SKIP, ""),
+        (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 2}, READ), Mark.FAIL, "logs.access/1"),
+        (soundness.group(Group(workers=1, stable=False), {"logs.access": 2}, READ), Mark.OK, "just now"),
+        (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 1}, READ), Mark.OK, "1 workers"),
+        (soundness.group(Group(workers=1, rights=frozenset({"DESCRIBE"})), {}, READ), Mark.FAIL, "READ"),
+        (soundness.own_group("g", Group(asked=False), READ), Mark.FAIL, "topics acl"),
+        (soundness.own_group("g", Group(rights=frozenset({"DESCRIBE"})), READ), Mark.FAIL, "topics acl"),
+        (soundness.own_group("g", Group(), READ), Mark.OK, ""),
+        (soundness.notifier(Group(asked=False), None), Mark.SKIP, ""),
+        (soundness.notifier(Group(), None), Mark.WARN, "trainwatch notify"),
+        (soundness.notifier(Group(), 7), Mark.WARN, "--once"),
+        (soundness.notifier(Group(workers=2), 0), Mark.WARN, "one for a site"),
+        (soundness.notifier(Group(workers=1), 5000), Mark.WARN, "TrainwatchNotifierDown"),
+        (soundness.notifier(Group(workers=1), 5), Mark.OK, ""),
         (soundness.brokers(3, 1), Mark.WARN, "dead disk"),
         (soundness.brokers(3, 3), Mark.OK, ""),
         (soundness.broker_clock(NOW + 60_000, NOW), Mark.FAIL, "NTP"),
@@ -91,8 +102,8 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (soundness.retention({"events": 30, "verdicts": 365}, SETTINGS.clickhouse), Mark.WARN, "migrate up"),
         (soundness.retention({"events": 365}, SETTINGS.clickhouse), Mark.OK, ""),
         (soundness.retention({"events": 90}, ClickHouseSettings(retention_days_by_table={"events": 90})), Mark.OK, "but for 1"),
-        (soundness.rights(["INSERT ON trainwatch.events"], "trainwatch", "eve"), Mark.FAIL, "deploy/sql/roles.sql"),
-        (soundness.rights([], "trainwatch", "trainwatch_worker"), Mark.OK, ""),
+        (soundness.rights(["INSERT ON trainwatch.events"], "trainwatch", "eve", *AS_WORKER), Mark.FAIL, "deploy/sql/roles.sql"),
+        (soundness.rights([], "trainwatch", "trainwatch_worker", *AS_WORKER), Mark.OK, ""),
         (soundness.parts(1600, 3000), Mark.WARN, "interval_seconds"),
         (soundness.parts(3, 3000), Mark.OK, ""),
         (soundness.disks([("default", 5, 100)])[0], Mark.FAIL, "retention_days"),

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from pipeline.score.match import OTHER, Found, match
+from pipeline.score.match import OTHER, Found, kind_of, match
 from pipeline.score.truth import Act, Harmed, LookAlike, Truth
 
 HOUR, DAY = 3_600_000, 86_400_000
@@ -111,6 +111,7 @@ LOOK_ALIKES = [
     (LookAlike("capped_by_admin", "u101", T0 - 5 * DAY, host="gpu-004"), finding("host", "gpu-004"), OTHER),
     (LookAlike("roaming", "u044", T0), finding("identity", "u044"), "roaming"),
     (LookAlike("release", "u031", T0, artefact="/shared/b.py"), finding(name="9", cited=("/shared/b.py written",)), "release"),
+    (LookAlike("release", "u031", T0, artefact="/shared/b.py"), finding(name="9", anchor="/shared/b.py"), "release"),
     (LookAlike("release", "u031", T0, artefact="/shared/b.py"), finding(name="9"), OTHER),
 ]
 
@@ -118,7 +119,36 @@ LOOK_ALIKES = [
 @pytest.mark.parametrize(("look_alike", "false", "kind"), LOOK_ALIKES)
 def test_a_false_finding_is_told_by_what_it_fell_for(look_alike: LookAlike, false: Found, kind: str) -> None:
     """By job, by host or person at the time, by file."""
-    assert match([false], truth(look_alikes=(look_alike,))).false == [(false, kind)]
+    ((found, fell_for),) = match([false], truth(look_alikes=(look_alike,))).false
+    assert (found, kind_of(fell_for)) == (false, kind)
+
+
+def test_of_several_look_alikes_one_of_the_pattern_is_meant() -> None:
+    """The owner's own update of the job is not why a file that a colleague edited was taken for altered."""
+    update = LookAlike("owner_updates", "u012", T0, job="9", submit_ms=T0, pattern="p12")
+    edits = [LookAlike("harmless_edit", "u031", T0 - hours * HOUR, artefact="/shared/b.py", pattern="p04") for hours in (50, 2)]
+    harmless = finding(name="9", detector="p04_environment_tamper", cited=("/shared/b.py written",))
+    ((_, about),) = match([harmless], truth(look_alikes=(update, *edits))).harmless
+    assert about is edits[1]
+
+
+EDIT = LookAlike("harmless_edit", "u031", T0, artefact="/shared/b.py", pattern="p04")
+EDITED = ("/shared/b.py written",)
+OF_AN_EDIT = [
+    (finding(name="9", actor="u031", cited=EDITED), True),
+    (finding(name="9", cited=EDITED), True),
+    (finding(name="9", actor="u012", cited=EDITED), False),
+    (finding(name="9", detector="p09_injected_delay", actor="u031", cited=EDITED), False),
+]
+
+
+@pytest.mark.parametrize(("about", "is_true"), OF_AN_EDIT)
+def test_what_was_done_without_leave_and_harm_is_counted_apart(about: Found, *, is_true: bool) -> None:
+    """That he edited the file is true; that somebody else did, or that he slowed a job, is false."""
+    matched = match([about], truth(look_alikes=(EDIT,)))
+    assert [each for each, _ in matched.harmless] == [about] * is_true
+    assert [each for each, _ in matched.false] == [about] * (not is_true)
+    assert matched.named_wrongly == ([] if is_true else [about])
 
 
 def test_a_job_that_another_act_brought_to_load_an_altered_file() -> None:

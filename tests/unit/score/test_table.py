@@ -4,9 +4,11 @@ import msgspec
 import pytest
 
 from pipeline.cli.score import reached
+from pipeline.score.checked import Checklist
 from pipeline.score.incidents import Judged
-from pipeline.score.seed import OfPattern, SeedScore
-from pipeline.score.table import Rate, table_of
+from pipeline.score.seed import OfLookAlike, OfPattern, OfTransport, SeedScore
+from pipeline.score.table import LookAlikeRow, Rate, table_of
+from pipeline.score.truth import Transport
 
 HOUR = 3_600_000
 
@@ -81,3 +83,30 @@ def test_false_alerts_are_counted_by_look_alike() -> None:
     table = table_of([period(1, false_on_jobs=1), period(2, false_on_jobs=2)])
     assert table.fell_for == {"p01: debugging": 3}
     assert (table.false_on_jobs, table.false_per_week) == (Rate(3, 20_000), 1.5)
+
+
+def test_false_alerts_are_set_against_what_could_have_raised_them() -> None:
+    """Events at risk by pattern, look-alikes by kind; a kind that one period lacks counts in the others."""
+    first = msgspec.structs.replace(
+        period(1, p01=OfPattern(alerts=3, true=1, at_risk=400)), look_alikes={"debugging": OfLookAlike("p01", 8, 1, 2)}
+    )
+    second = msgspec.structs.replace(
+        period(2, p01=OfPattern(alerts=1, true=1, at_risk=600)), look_alikes={"roaming": OfLookAlike("p17", 5, 0, 0)}
+    )
+    table = table_of([first, second])
+    assert table.rows[0].false_at_risk == Rate(2, 1000)
+    assert table.look_alikes == (
+        LookAlikeRow("debugging", "p01", Rate(1, 8), Rate(2, 8)), LookAlikeRow("roaming", "p17", Rate(0, 5), Rate(0, 5)),
+    )  # fmt: skip
+
+
+def test_what_was_acquitted_and_what_came_late_are_added() -> None:
+    """Over all periods, the most first."""
+    one = msgspec.structs.replace(
+        period(1),
+        checklist=Checklist(acquitted={"oom": 1, "app_error": 6}, not_acquitted={"unexplained": 1}, told=2, told_of=3),
+        transport=OfTransport(Transport(duplicates=4, broken={"binary": 1}, late={"spooled": 2}), 3, {"decode_error": 1}),
+    )
+    table = table_of([one, one])
+    assert (table.checklist.acquitted, table.checklist.by, table.checklist.told) == (Rate(14, 16), {"app_error": 12, "oom": 2}, Rate(4, 6))
+    assert (table.transport.late, table.transport.held_back, table.transport.dead_letters) == (6, {"spooled": 4}, {"decode_error": 2})

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from pipeline.cli.simulate import simulate as command
 from pipeline.errors import ConfigError
+from pipeline.model.events import KillRequest
 from pipeline.settings import load
 from pipeline.simulate import TOPICS, Record
 from pipeline.simulate.cluster import simulate
@@ -79,6 +80,36 @@ def test_base_rates_are_those_that_were_published(large: Told) -> None:
     # Bounds of a Poisson count at 99 of a hundred about either end.
     assert expected_low - 2.6 * expected_low**0.5 <= sum(causes[cause] for cause in HARDWARE) <= expected_high + 2.6 * expected_high**0.5
     assert {"completed", "preempted", "time_limit", "oom", "admin_cancel"} <= {*causes}
+
+
+def test_a_mistyped_cancel_is_refused_and_somebody_elses(large: Told) -> None:
+    """By one who may not, of a job that is not theirs, once; the job goes on."""
+    slips = [each for each in large.of("look_alike") if each["kind"] == "mistyped_cancel"]
+    assert slips
+    for slip in slips:
+        assert slip["person"] != large.owner_of(slip["job"])
+        asked = [request for request in large.bodies(KillRequest, slip["job"]) if request.uid == large.uid_of(slip["person"])]
+        assert [request.refused for request in asked].count(False) == 1  # the controller tells a request before it refuses it
+        assert any(request.refused for request in asked)
+
+
+def test_a_harmless_edit_is_another_hand_that_changes_nothing(large: Told) -> None:
+    """The maintainer of the environment is somebody else, no act has the bytes, and no job ends by them."""
+    edits = [each for each in large.of("look_alike") if each["kind"] == "harmless_edit"]
+    projects, acts = large.truth[0]["projects"].values(), large.of("act")
+    assert {each["pattern"] for each in edits} == {"p04", "p05"}
+    for edit in edits:
+        (project,) = (each for each in projects if edit["artefact"].startswith(f"{each['environment']}/"))
+        assert edit["person"] in project["members"]
+        assert edit["person"] != project["maintainer"]
+        assert any(edit["artefact"] in each["paths"] and int(each["auid"]) == large.uid_of(edit["person"]) for each in large.touched)
+        assert not any(edit["artefact"] in act["artefacts"] for act in acts)
+
+
+def test_the_truth_counts_what_came_late(large: Told) -> None:
+    """By what held it back: a shipper without connection, or a spool."""
+    assert set(large.truth[0]["late"]) == {"spooled", "cut_off"}
+    assert large.truth[0]["late"]["cut_off"] > 0
 
 
 def test_the_size_promised_for_sixty_days_is_kept(large: Told) -> None:

@@ -1,0 +1,40 @@
+"""Rows that ClickHouse answers with, asked for again and again in; those that say something new out, until Ctrl-C: for `list --follow`."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
+
+from pipeline.cli import say
+from pipeline.cli.asking import Row
+from pipeline.errors import TransientError
+
+ROWS_MAX = 100_000  # among which news are looked for: an old one may become final, or be taken back
+POLL_SECONDS = 2.0
+
+
+class Seen:
+    """What was said of each id; revisions that change none of `tells` are no news."""
+
+    def __init__(self, id_: str, tells: Sequence[str]) -> None:
+        self._id, self._tells = id_, tells
+        self._said: dict[str, tuple[object, ...]] = {}
+
+    def news(self, rows: Iterable[Row]) -> Iterator[Row]:
+        """Those that are new, or say something else than before."""
+        for row in rows:
+            said = tuple(row[name] for name in self._tells)
+            if self._said.get(row[self._id]) != said:
+                self._said[row[self._id]] = said
+                yield row
+
+
+def follow(ask: Callable[[], list[Row]], show: Callable[[list[Row]], None], seen: Seen, shown: Iterable[Row]) -> None:
+    """Show what is new, until Ctrl-C; a server that is away is asked again.  `shown`: what was shown, or left out, before."""
+    list(seen.news(shown))
+    with suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(POLL_SECONDS)
+            try:
+                show(list(seen.news(ask())))
+            except TransientError as error:
+                say(f"{error}; asking again")

@@ -1,0 +1,380 @@
+"""What is known of one artefact in; of each load, what came before it and is worth telling its job, out.
+
+    import(a) by job 6 @10    write by u099 @40    import(b) by job 7 @90     ->  other: a@10    writes: @40
+
+Two look at a load in this way: the stage of the artefact, which has the whole history, and the judge, who has what his job was told of it.
+That may be more than is worth telling by now, as it was told while less was known.  So both ask here, and the judge sees the same.
+
+Nobody saves a module or a hook: what a job loaded is compared with the last other bytes that anybody loaded from there, and told only
+where there were any within a week, or where somebody wrote there who may not, behind them: then with the last other bytes of the time for
+which artefacts are kept, since a run may rest for weeks between two jobs.  A job loads thousands of modules, and of most there is nothing
+to tell.  Whoever wrote there can print in a job of his own that he loaded still other bytes: so where the last other bytes lie behind the
+last such write, those before it are told, too.
+
+Of the saves of one job the last is told: its output can say a million times that it saved, and must not push out what others saved.
+Where as many jobs say so as are told, who saved before them is not known, and all writes are told.
+Of the writes that are told, those that may have changed the bytes come first: setting a file's times again and again hides no write.
+
+Holds: of all that is known, and of any part of it in which nothing is missing that is worth telling, the same is worth telling.
+"""
+
+from bisect import bisect_left, bisect_right, insort
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
+
+import msgspec
+
+from pipeline.model.events import Body, CheckpointLoaded, CheckpointSaved, Event, FileTouched, HookFound, ModuleImported
+from pipeline.model.instants import DAY_MS
+from pipeline.model.runs import REMOVED
+
+SAVES_MAX = 8  # per load, the last of a job each, the newest: the judge needs the last, and what another job saved before it
+WRITES_MAX = 200  # per load, the newest that may have changed the bytes, then the newest others
+FOREIGN_MAX = 8  # per import: a job has thousands
+SAVES_LOOKED_AT = 64  # one by one, before all jobs are asked for
+LOOKED_AT = 16  # loads, before all bytes are
+LATEST = 2**62
+OTHER_MS = 7 * DAY_MS  # how long other bytes of the same path are worth telling: of modules and hooks that nobody wrote meanwhile,
+READ_MS = 90 * DAY_MS  # of those that somebody did, and of checkpoints and datasets
+WRITTEN_MS = 30 * DAY_MS  # how long a write behind which a module was imported is
+LOADS = (CheckpointLoaded, ModuleImported, HookFound)
+QUIETLY = (ModuleImported, HookFound)  # told only where there is something to tell
+
+
+class Known(msgspec.Struct, frozen=True, gc=False):
+    """An event of the artefact's history, with the id and rank of its fact."""
+
+    time: int
+    event: Event
+    rank: bytes
+    name: str
+    foreign: bool = False  # a write by who may not, as the settings say
+
+    def __lt__(self, other: "Known") -> bool:
+        return (self.time, self.event.id, self.name) < (other.time, other.event.id, other.name)
+
+    @property
+    def changes(self) -> bool:
+        """May it have changed the bytes?"""
+        return isinstance(self.event.body, FileTouched) and self.event.body.changes
+
+    @property
+    def path(self) -> str:
+        return str(getattr(self.event.body, "path", ""))
+
+    @property
+    def sha256(self) -> str:
+        return str(getattr(self.event.body, "sha256", ""))
+
+    @property
+    def removes(self) -> bool:
+        """Of a run's folder: is something gone from there?"""
+        return isinstance(self.event.body, FileTouched) and self.event.body.action == REMOVED
+
+
+class Before(NamedTuple):
+    """What came before a load, each by time."""
+
+    saves: Sequence[Known] = ()  # of each job the last, of these the newest
+    writes: Sequence[Known] = ()  # of modules and hooks by who may not, and the last of all
+    other: Known | None = None  # the last load of other bytes
+    untouched: Known | None = None  # where it lies behind the last write by who may not: the last load of other bytes before that
+    same: Known | None = None  # the first load of the same bytes: before the other ones, or before the last write by who may not
+    earlier: Known | None = None  # the last write by who may not before `same`
+    overwritten: Known | None = None  # where nobody who may not wrote since the first of the saves: the last write before
+    resumed: Known | None = None  # where something was removed: the last load behind that
+    shown: tuple[Known, ...] = ()  # what the rest was judged by
+
+    def every(self) -> Iterator[Known]:
+        """All that is worth telling, each once."""
+        ones = (self.other, self.untouched, self.same, self.earlier, self.overwritten, self.resumed, *self.shown)
+        told = chain(self.saves, self.writes, (each for each in ones if each is not None))
+        yield from {each.name: each for each in told}.values()
+
+
+class History:
+    """Saves, writes and loads by event time.  Everybody may fill his own: no question costs all of it."""
+
+    def __init__(self, *, dataset: bool = False) -> None:
+        self.dataset = dataset  # it is written rarely, and who printed that he saved it must not hide a write: all of them are told
+        self.proven: History = self  # the same without what anybody may have sent
+        self.saves: list[Known] = []
+        self.writes: list[Known] = []
+        self.changes: list[Known] = []  # of the writes those that may have changed the bytes
+        self.foreign: list[Known] = []  # writes by who may not
+        self.foreign_changes: list[Known] = []
+        self.loads: list[Known] = []
+        self.told: dict[str, dict[str, Known]] = {}  # name of a load -> what it was told of, as far as it may be untrue by now
+        self._known: dict[str, Known] = {}
+        self._saves_of: dict[str, list[Known]] = {}  # job -> its saves
+        self._loads_of: dict[str, list[Known]] = {}  # bytes -> loads of them
+
+    def known(self, name: str) -> Known | None:
+        """What is known under the id of a fact."""
+        return self._known.get(name)
+
+    def add(self, event: Event, order: bytes, name: str, *, foreign: bool = False) -> Known | None:
+        """Take one event in; None when its kind has no place here."""
+        known = Known(event.event_time, event, order, name, foreign)
+        if not self._sides(known):
+            return None
+        self.remove(name)
+        if event.unproven and self.proven is self:
+            self.proven = History(dataset=self.dataset)
+            for each in self._known.values():
+                self.proven.put(each)
+        for view in self.views(known):
+            view.put(known)
+        return known
+
+    def tell(self, load: Known, before: Known | None) -> None:
+        """Of modules everything may be untrue by now, of the others the loads."""
+        if before is not None and (isinstance(load.event.body, QUIETLY) or isinstance(before.event.body, LOADS)):
+            self.told.setdefault(load.name, {})[before.name] = before
+
+    def put(self, known: Known) -> None:
+        """Take it in, whoever sent it."""
+        self._known[known.name] = known
+        for side in self._sides(known):
+            insort(side, known)
+
+    def remove(self, name: str) -> None:
+        """Forget what a fact said."""
+        known = self._known.get(name)
+        if known is None:
+            return
+        self.told.pop(name, None)
+        for view in self.views(known):
+            del view._known[name]
+            for side in view._sides(known):
+                if (at := bisect_left(side, known)) < len(side) and side[at] is known:
+                    del side[at]
+
+    def views(self, known: Known) -> tuple["History", ...]:
+        """The histories that an event is part of: the whole one, and of a known sender's what is known without the others."""
+        return (self,) if known.event.unproven or self.proven is self else (self.proven, self)
+
+    def _sides(self, known: Known) -> tuple[list[Known], ...]:
+        body = known.event.body
+        if isinstance(body, LOADS):
+            return self.loads, self._loads_of.setdefault(version(known.event), [])
+        if isinstance(body, CheckpointSaved):
+            return self.saves, self._saves_of.setdefault(known.event.job, [])
+        if isinstance(body, FileTouched):
+            sides = (self.writes, self.foreign) if known.foreign else (self.writes,)
+            if not known.changes:
+                return sides
+            return (*sides, self.changes, self.foreign_changes) if known.foreign else (*sides, self.changes)
+        return ()
+
+    # --- what came before a load ----------------------------------------------------------------------------------------------
+
+    def before(self, load: Known) -> Before:
+        """What is worth telling of it."""
+        return self._of_module(load) if isinstance(load.event.body, QUIETLY) else self._of_file(load)
+
+    def _of_file(self, load: Known) -> Before:
+        """Saves and writes, and other bytes."""
+        saves = self._saves_before(load)
+        since = self._since(saves)
+        writes = _newest(self.writes, self.changes, since, load.time, WRITES_MAX)
+        changes = [each for each in writes if each.foreign and each.changes]
+        other = self._other_before(load, READ_MS)
+        hidden = other is not None and bool(changes) and changes[-1] < other
+        untouched = self._other_before(load, READ_MS, changes[-1]) if hidden else None
+        same = self._same_before(load)
+        if same is not None and (other is None or other < same):  # of more writes than are told nobody knows which made the bytes first
+            same = same if changes and same < changes[-1] and len(writes) < WRITES_MAX else None
+        earlier = next((each for each in reversed(changes) if same is not None and each < same), None)
+        overwritten = None  # or so somebody says
+        if not changes and len(writes) < WRITES_MAX:
+            overwritten = next(iter(_last(self.changes, 0, since - 1, 1)), None)
+        gone = next((each for each in writes if each.removes), None)
+        resumed = self._last_since(gone.time, load) if gone is not None else None  # who has felt it before
+        return Before(saves, writes, other, untouched, same, earlier, overwritten, resumed)
+
+    def _of_module(self, load: Known) -> Before:
+        """Other bytes; and writes by who may not, where there are any that may have made these."""
+        floor, other = load.time - WRITTEN_MS, self._other_before(load, OTHER_MS)
+        change = next(iter(_last(self.foreign_changes, floor, load.time, 1)), None)
+        if change is None:
+            return Before(other=other)
+        other = other or self._other_before(load, READ_MS)
+        untouched = self._other_before(load, READ_MS, change) if other is not None and change < other else None
+        first = untouched or other
+        opening, unchanged = self._made(first, load) if first is not None else (None, None)
+        shown = [each for each in (first, opening, unchanged, change) if each is not None]
+        if unchanged is not None:  # these bytes were there before: no such write made them
+            other, untouched = (other, None) if untouched is not None else (None, None)
+        # A release that was taken back; or what was written since was put back before anybody loaded it.
+        same, earlier = self._same_before(load), None
+        same = same if same is not None and same < (other or change) else None
+        if same is not None:  # who wrote before these bytes came first?
+            written = _newest(self.foreign, self.foreign_changes, same.time - WRITTEN_MS, load.time, FOREIGN_MAX)
+            earlier = next((each for each in reversed(written) if each.changes and each < same), None)
+            shown += written
+        first = untouched or other
+        start = max(first.time, floor) if first is not None else floor
+        writes = _newest(self.foreign, self.foreign_changes, start, load.time, FOREIGN_MAX)
+        last = _last(self.changes, max(start, change.time), load.time, 1)
+        writes += [each for each in last if not each.foreign and change < each]
+        return Before((), writes, other, untouched, same, earlier, shown=tuple(shown))
+
+    def _since(self, saves: Sequence[Known]) -> int:
+        """From when on writes may have changed what was saved; of more saves than are told nobody knows the first."""
+        return saves[0].time if 0 < len(saves) < SAVES_MAX and not self.dataset else 0
+
+    def _saves_before(self, load: Known) -> list[Known]:
+        """The last save of each job before the load, of these the newest, by time."""
+        last: dict[str, Known] = {}
+        place = bisect_right(self.saves, load.time, key=lambda known: known.time)
+        for save in reversed(self.saves[max(0, place - SAVES_LOOKED_AT) : place]):
+            last.setdefault(save.event.job, save)
+        if len(last) < SAVES_MAX and place > SAVES_LOOKED_AT:  # few jobs, of which one says it over and over
+            for job, saves in self._saves_of.items():
+                if at := bisect_right(saves, load.time, key=lambda known: known.time):
+                    last[job] = saves[at - 1]
+        return sorted(last.values())[-SAVES_MAX:]
+
+    def _other_before(self, load: Known, within_ms: int, write: Known | None = None) -> Known | None:
+        """The last load of other bytes before this one, of so long; or before a write that came first.
+
+        Bytes that differ as compiled only come after all others.
+        """
+        mine, path, sha256, since = version(load.event), load.path, load.sha256, load.time - within_ms
+        end = load if write is None else write
+        place, found = bisect_left(self.loads, end), None
+        some = self.loads[max(0, place - LOOKED_AT) : place]
+        for last in reversed(some):  # of most the one before
+            if last.time >= since and last.path == path and last.sha256 != sha256:
+                return last
+        if (place <= LOOKED_AT or some[0].time < since) and all(version(last.event) == mine for last in some):
+            return None
+        for other, loads in self._loads_of.items():
+            at = bisect_left(loads, end)
+            if other != mine and at:
+                last = loads[at - 1]
+                order = (last.sha256 != sha256, last.time, last.event.id)
+                if last.time >= since and last.path == path and (found is None or found[0] < order):
+                    found = order, last
+        return found[1] if found is not None else None
+
+    def _same_before(self, load: Known) -> Known | None:
+        """The first load of the same bytes, when it came before this one."""
+        first = self._loads_of[version(load.event)][0]
+        return first if first < load else None
+
+    def _made(self, first: Known, load: Known) -> tuple[Known | None, Known | None]:
+        """(the first write behind other bytes by who may not, the last load of these bytes between: no such write made them)."""
+        at = bisect_right(self.foreign_changes, first)
+        opening = self.foreign_changes[at] if at < len(self.foreign_changes) else None
+        if opening is None or opening.time > load.time:
+            return None, None
+        loads = self._loads_of[version(load.event)]
+        place = bisect_left(loads, min(opening, load))
+        return opening, loads[place - 1] if place and first < loads[place - 1] else None
+
+    def _last_since(self, time: int, load: Known) -> Known | None:
+        """The last load behind that time, before this one: in a run's folder of any of its files."""
+        at = bisect_left(self.loads, load)
+        last = self.loads[at - 1] if at else None
+        return last if last is not None and last.time >= time else None
+
+    def repeated(self, before: int) -> list[str]:
+        """Facts of imports before that time that repeat what was imported before and since: each path of a site has one a job."""
+        gone = []
+        for alike in self._loads_of.values():
+            for loads in ([each for each in alike if each.event.unproven is unproven] for unproven in (False, True)):
+                end = bisect_left(loads, before, key=lambda known: known.time)
+                gone += [known.name for known in loads[1 : min(end, len(loads) - 1)] if isinstance(known.event.body, QUIETLY)]
+        return gone
+
+    # --- the loads before which it is worth telling ---------------------------------------------------------------------------
+
+    def behind(self, new: Known) -> list[Known]:
+        """Loads behind news that may be worth telling them: a flood must not be weighed against every load, nor against itself.
+
+        A save is until its job saves again, a write until so many others came, and a load until it is no more the last of other bytes.
+        """
+        body = new.event.body
+        if isinstance(body, LOADS):
+            return self._behind_load(new)
+        if isinstance(body, CheckpointSaved):
+            return self.loads_since(new.time, _after(self._saves_of[new.event.job], new, 1))
+        end = _after(self.changes if new.changes else self.writes, new, WRITES_MAX)
+        if not new.foreign:
+            return self.loads_since(new.time, end)
+        found = self.loads_since(new.time, max(end, _after(self.foreign_changes if new.changes else self.foreign, new, FOREIGN_MAX)))
+        return [*found, *self._opened(new)] if new.changes else found
+
+    def _opened(self, new: Known) -> Iterator[Known]:
+        """Loads for which it is the first foreign write behind other bytes: these were loaded since the write before."""
+        at, place = bisect_left(self.foreign_changes, new), bisect_left(self.loads, new)
+        last = self.loads[place - 1] if place else None
+        before = self._other_before(last, READ_MS) if last is not None else None
+        for load in (last, before):
+            if load is not None and not (at and load < self.foreign_changes[at - 1]):
+                yield from self._others_behind(load)
+
+    def _behind_load(self, new: Known) -> list[Known]:
+        """As the last of other bytes before them or before a foreign write, or of the same bytes the first or the last before one."""
+        written, alike = _after(self.foreign_changes, new, 1), self._loads_of[version(new.event)]
+        place = bisect_left(alike, new)
+        again = alike[place + 1] if place + 1 < len(alike) else None
+        found: list[Known] = []
+        is_first = place == 0 and (len(self._loads_of) > 1 or len(self.foreign) > 0)
+        if is_first or (written < LATEST and (again is None or again.time >= written)):
+            found += alike[place + 1 :]
+        at = bisect_right(self.loads, new)
+        return [*found, *self.loads[at : at + 1], *self._others_behind(new)]  # in a run's folder the next one, of whatever file
+
+    def _others_behind(self, new: Known) -> Iterator[Known]:
+        """Loads of other bytes before which it is the last of others, or was when somebody wrote last who may not."""
+        path, mine, shas = new.path, version(new.event), {new.sha256}
+        written, end = _after(self.foreign_changes, new, 1), new.time + READ_MS
+        at, shut = bisect_right(self.loads, new), False
+        while at < len(self.loads) and self.loads[at].time <= end:
+            load = self.loads[at]
+            at += 1
+            if load.path != path:
+                continue
+            if not shut:
+                shas.add(load.sha256)
+            if version(load.event) == mine or len(shas) > 2:  # from here on it is the last of other bytes for nobody
+                shut = True
+                end = min(end, _after(self.foreign_changes, load, 1) if written <= load.time else load.time)
+            if version(load.event) != mine:
+                yield load
+
+    def loads_since(self, time: int, end: int) -> list[Known]:
+        """Loads with time <= their time <= end."""
+        low = bisect_left(self.loads, time, key=lambda known: known.time)
+        return self.loads[low : bisect_right(self.loads, end, key=lambda known: known.time)]
+
+
+def version(event: Event) -> str:
+    """The bytes that a load names: of a module the compiled ones, too, since they are what runs."""
+    body: Body = event.body
+    if isinstance(body, ModuleImported):
+        return f"{body.sha256}/{body.cached_sha256}" if body.cached_sha256 else body.sha256
+    return body.sha256 if isinstance(body, LOADS) else ""
+
+
+def _newest(side: Sequence[Known], changes: Sequence[Known], start: int, end: int, most: int) -> list[Known]:
+    """The newest of one side with start <= time <= end; no `touch` pushes out what may have changed the bytes."""
+    found = _last(changes, start, end, most)
+    rest = [known for known in _last(side, start, end, most) if not known.changes]
+    return sorted([*found, *rest[max(0, len(rest) + len(found) - most) :]])
+
+
+def _last(side: Sequence[Known], start: int, end: int, most: int) -> Sequence[Known]:
+    low = bisect_left(side, start, key=lambda known: known.time)
+    high = bisect_right(side, end, key=lambda known: known.time)
+    return side[max(low, high - most) : high]
+
+
+def _after(side: Sequence[Known], known: Known, number: int) -> int:
+    """When the so many-th of them came behind that one."""
+    at = bisect_right(side, known) + number - 1
+    return side[at].time if at < len(side) else LATEST
