@@ -9,7 +9,7 @@ DOUBTS = frozenset({
     "own_file", "own_place", "saved_again", "known_bytes", "loaded_since", "ordinary_library", "failed_save", "felt_before", "saved_since",
     "watchdog_abort", "ordinary_exit",
     # of orders to a cluster
-    "node_drain", "over_before", "trial_run", "which_signal",
+    "node_drain", "over_before", "trial_run", "which_signal", "mistyped_number",
     # of what many attempts show together
     "own_files", "other_writers", "machines", "changed_for_all", "by_chance", "hardware_ends", "one_owner",
     # of machines, audit and people

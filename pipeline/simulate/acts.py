@@ -23,6 +23,7 @@ from pipeline.simulate.work import PYTHON, Fate, Job, Run, Tamper
 
 KINDS = ("foreign_kill", "foreign_cancel", "refused_cancel", "checkpoint_tamper")
 LONGEST_KILL = 100 * MINUTE  # login, kill, the longest NCCL timeout, end
+TRIES, BETWEEN_TRIES = 3, (305, 400)  # of who means it and may not; seconds
 # Hours of a week: from the victim's end to the tampering, from there to the next job of the run.
 BEFORE_TAMPER, BEFORE_LOAD = (0.7, 26.0), (0.4, 12.0)
 
@@ -163,20 +164,29 @@ def foreign_cancel(site: Site, job: Job, plan: Plan) -> Process:
 
 
 def refused_cancel(site: Site, job: Job, plan: Plan) -> Process:
-    """Try to cancel somebody else's job without the right; Slurm refuses, the job goes on."""
-    world, uid = site.world, plan.actor.uid
+    """Try to cancel somebody else's job without the right, again and again; Slurm refuses each time, the job goes on."""
+    world = site.world
     session = deeds.log_in(world, world.login_hosts[plan.variant % 2], plan.actor)
     yield world.soon("acts", 20, 200)
-    if not job.over:
+    for number in range(TRIES):
+        if job.over:
+            break
         deeds.run_command(session, ("scancel", str(job.id)), "/usr/bin/scancel")
-        yield world.soon("acts", 0.05, 0.3)
-        site.slurm.log(
-            f"_slurm_rpc_kill_job: REQUEST_KILL_JOB JobId={job.id} uid {uid}",
-            f"error: Security violation, REQUEST_KILL_JOB RPC for JobId={job.id} from uid {uid}",
-            f"_slurm_rpc_kill_job: job_str_signal() uid={uid} JobId={job.id} sig=9 returned: Access/permission denied",
-        )
-        world.ledger.act(plan.kind, plan.actor, job, world.now, {"host": session.host.name})
+        yield world.soon("acts/tries" if number else "acts", 0.05, 0.3)
+        site.slurm.log(*refused(job, plan.actor.uid))
+        if not number:
+            world.ledger.act(plan.kind, plan.actor, job, world.now, {"host": session.host.name, "tries": str(TRIES)})
+        yield world.soon("acts/tries", *BETWEEN_TRIES)
     yield from _leave(site, session)
+
+
+def refused(job: Job, uid: int) -> tuple[str, ...]:
+    """What the controller writes when somebody asks it to cancel a job that is not theirs."""
+    return (
+        f"_slurm_rpc_kill_job: REQUEST_KILL_JOB JobId={job.id} uid {uid}",
+        f"error: Security violation, REQUEST_KILL_JOB RPC for JobId={job.id} from uid {uid}",
+        f"_slurm_rpc_kill_job: job_str_signal() uid={uid} JobId={job.id} sig=9 returned: Access/permission denied",
+    )
 
 
 def alter_checkpoint(site: Site, run: Run, plan: Plan, dice: Random) -> Process:

@@ -3,11 +3,11 @@
 In: all facts on one attempt.  Out: findings.  Slurm's controller logs a request before it checks permission, so a request alone proves
 an attempt: the effect is the end record, and who did it is confirmed by sacct's `CANCELLED by` or the kernel's record of the command.
 PBS and the API server of Kubernetes say who deleted a job once it is granted; who deletes pods, or evicts them, ends a job by its parts.
-A refused request is an attempt and is said to be one.  A request may be for any signal, which the controller does not write down: of a job
-that fails by a signal behind somebody's request that is said, below the gate.
+A refused request is an attempt and is said to be one, below the gate as long as a mistyped number looks the same.  A request may be for
+any signal, which the controller does not write down: of a job that fails by one behind somebody's request that is said, below the gate.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from pipeline.detect import benign, benign_kubernetes, workload
 from pipeline.detect.benign import Suspicion
@@ -29,9 +29,26 @@ def which_signal(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
     return Explanation(name, Checked.NOT_CHECKED, cause.id, "the controller does not say which signal was asked for")
 
 
+def mistyped_number(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """Somebody meant another job.  Whoever mistypes its number reads the answer, and does not go on for minutes.
+
+    What anybody may have sent makes no more tries of one that somebody known told.
+    """
+    name, cause = "mistyped_number", suspicion.cause
+    tries = _tries(case).get(_id(suspicion.actor), [])
+    if all(each.id != cause.id for each in tries):
+        return Explanation(name, Checked.EXCLUDED, cause.id, "it was not refused")
+    times = [each.event_time for each in tries if cause.unproven or not each.unproven]
+    count, over = _count(times), times[-1] - times[0]
+    tried = f"tries: {count}, in {over // 60_000} minutes"
+    if count >= TRIES_MIN and over >= TRIES_MS:
+        return Explanation(name, Checked.EXCLUDED, cause.id, tried)
+    return Explanation(name, Checked.NOT_CHECKED, cause.id, f"{tried}; {TRIES_MIN} over {TRIES_MS // 60_000} minutes are no slip")
+
+
 META = Meta(
     id="p03_foreign_cancel",
-    version=4,
+    version=5,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -50,9 +67,11 @@ META = Meta(
         benign_kubernetes.over_before,
         benign_kubernetes.trial_run,
         which_signal,
+        mistyped_number,
     ),
     required=(
         "owner_or_service", "time_limit", "preempted", "controller_of_cluster", "node_drain", "over_before", "trial_run", "which_signal",
+        "mistyped_number",
     ),
     blind_spots=(
         "A cancel from the owner's borrowed login looks like the owner: P17.",
@@ -64,15 +83,18 @@ META = Meta(
         "Of a job that a service made (a pipeline, a notebook server) nobody says for whom: its deletion stays below the gate.",
         "LSF writes down that somebody signalled a job, and not for certain who.",
         "`scancel --signal` by who may is told where the job fails by a signal, and not which one was asked for.",
+        "Refused tries are an alert from the third on, over ten minutes: who tries each of many jobs once stays below the gate.",
         "A cancel of one step goes straight to the node and never to the controller log.",
     ),
-    runbook="Look at sacct's State of the job (CANCELLED by <uid>) and at the actor's session on the submit host.",
+    runbook="Look at sacct's State of the job (CANCELLED by <uid>) and at the actor's session on the submit host; "
+    "of refused tries, whether the actor has a job with a number like it.",
     ends=frozenset({"cancelled"}),
     harms=frozenset({"pods_deleted"}),
     direct=True,
 )  # fmt: skip
-OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster)
+OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, mistyped_number)
 TRIES_MIN, TRIES_MS = 3, 600_000
+ONE_TRY_MS = 1_000  # the controller refuses one request in two lines
 COMMAND_MS = 30_000  # the command runs a moment before the controller logs the request
 
 
@@ -285,7 +307,8 @@ def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
     return cited
 
 
-def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
+def _tries(case: Case) -> dict[str, list[Event]]:
+    """Requests of others than the owner that were refused, by identity, in order of time."""
     tries: dict[str, list[Event]] = {}
     asked = [event for event, request in case.of(KillRequest) if request.refused]
     if case.owner is not None:
@@ -294,40 +317,44 @@ def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
     for event in sorted(asked, key=lambda each: (each.event_time, each.id)):
         actor = actor_of(case.site.directory, event)
         if relation(actor, case.owner) != "owner":
-            tries.setdefault(actor.id if actor else "", []).append(event)
-    for identity in sorted(tries):
-        yield from _refused_of(case, now, identity, tries[identity])
+            tries.setdefault(_id(actor), []).append(event)
+    return tries
 
 
-def _refused_of(case: Case, now: Watermarks, identity: str, tries: Sequence[Event]) -> Iterator[Finding]:
-    actor = actor_of(case.site.directory, tries[0])
-    suspicion = Suspicion(actor, tries[0], tries[-1].event_time)
-    checklist = answered(OF_A_TRY, case, suspicion, now)
-    if any(item.answer is Checked.CONFIRMED for item in checklist):
-        return
-    cited = [item for event in tries for item in evidence("cause", event, f"refused: {_asked(event)}")]
-    cited += _commands(case, actor, tries[0].event_time)
-    yield raised(
-        META,
-        case,
-        suspicion,
-        checklist,
-        effect="cancel_refused",
-        anchor=case.site.directory.label("by", identity),
-        summary=f"somebody tried to cancel job {case.attempt.job} of {case.owner_id} and was refused",
-        cited=cited,
-        parts=(("it was refused", 0.97),),
-        closes_at=suspicion.effect_time + case.site.grace_ms,
-        severity=Severity.MEDIUM,
-        withheld=_slip([each.event_time for each in tries]),
-    )
+def _id(actor: Identity | None) -> str:
+    return actor.id if actor else ""
 
 
-def _slip(tries: Sequence[int]) -> str:
-    """Why nobody is named for requests that were refused, by their times in order, UTC ms; empty: they were made again and again.
+def _count(times: list[int]) -> int:
+    """How many tries leave lines at these times."""
+    begun: list[int] = []
+    for at in times:
+        if not begun or at - begun[-1] > ONE_TRY_MS:
+            begun.append(at)
+    return len(begun)
 
-    Whoever mistypes the number of a job reads the answer, and does not go on for minutes.
-    """
-    if len(tries) >= TRIES_MIN and tries[-1] - tries[0] >= TRIES_MS:
-        return ""
-    return f"a mistyped number looks the same: a name asks for {TRIES_MIN} tries in {TRIES_MS // 60_000} minutes or more"
+
+def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
+    for identity, tries in sorted(_tries(case).items()):
+        actor = actor_of(case.site.directory, tries[0])
+        suspicion = Suspicion(actor, tries[0], tries[-1].event_time)
+        checklist = answered(OF_A_TRY, case, suspicion, now)
+        if any(item.answer is Checked.CONFIRMED for item in checklist):
+            continue
+        cited = [item for event in tries for item in evidence("cause", event, f"refused: {_asked(event)}")]
+        cited += _commands(case, actor, tries[0].event_time)
+        slip = any(item.name == mistyped_number.__name__ and item.answer is not Checked.EXCLUDED for item in checklist)
+        summary = f"somebody tried to cancel job {case.attempt.job} of {case.owner_id} and was refused"
+        yield raised(
+            META,
+            case,
+            suspicion,
+            checklist,
+            effect="cancel_refused",
+            anchor=case.site.directory.label("by", identity),
+            summary=f"{summary}; it may be a mistyped number" if slip else summary,
+            cited=cited,
+            parts=(("it was refused", 0.97),),
+            closes_at=suspicion.effect_time + case.site.grace_ms,
+            severity=Severity.MEDIUM,
+        )

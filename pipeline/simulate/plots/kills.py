@@ -19,7 +19,7 @@ def foreign_kill(scene: Scene, deed: Deed, number: int) -> Process:
 
 
 def foreign_cancel(scene: Scene, deed: Deed, number: int) -> Process:
-    """A job is cancelled by an operator who has no business with it; or somebody without the right tries to."""
+    """A job is cancelled by an operator who has no business with it; or somebody without the right tries to, again and again."""
     yield from scene.until_present(deed.actor)
     job = yield from scene.job(lambda job: job.owner is not deed.actor, 20)
     if job is None:

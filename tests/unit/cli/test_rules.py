@@ -48,7 +48,7 @@ def test_for_scripts() -> None:
     assert one in everything
     assert (one["window_setting"], one["window_seconds"]) == ("detect.cancel_window_seconds", 120)
     assert {"owner_or_service"} <= set(one["explanations"])
-    assert set(one["doubts"]) == {"node_drain", "over_before", "trial_run", "which_signal"} < set(one["explanations"])
+    assert set(one["doubts"]) == {"node_drain", "over_before", "trial_run", "which_signal", "mistyped_number"} < set(one["explanations"])
 
 
 def test_an_unknown_one() -> None:

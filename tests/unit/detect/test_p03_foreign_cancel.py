@@ -9,6 +9,7 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 
 from pipeline.detect.detector import registry
@@ -136,9 +137,10 @@ OF_KUBERNETES: dict[str, tuple[Sequence[Event], list[tuple[str, bool]]]] = {
     "takes a pod": ([asked(90, "u099", resource=POD)], [("pods_deleted", True)]),
     "takes its place in the queue": ([asked(90, "u099", resource=WORKLOAD)], [("pods_deleted", True)]),
     "evicts a pod": ([asked(90, "u099", "create", POD, subresource="eviction", code=201)], [("pods_deleted", True)]),
-    "is refused": ([asked(90, "u099", code=403)], [("cancel_refused", True)]),
+    "is refused": ([asked(90, "u099", code=403)], [("cancel_refused", False)]),
+    "is refused again and again": ([asked(at, "u099", code=403) for at in (90, 400, 690)], [("cancel_refused", True)]),
     "is refused a pod, then takes it": (
-        [asked(90, "u099", resource=POD, code=403), asked(95, "u099", resource=POD)], [("pods_deleted", True), ("cancel_refused", True)],
+        [asked(90, "u099", resource=POD, code=403), asked(95, "u099", resource=POD)], [("pods_deleted", True), ("cancel_refused", False)],
     ),
     "asks again when it is gone": ([asked(90, "u099", code=404)], []),
     "evicts, and is told to wait": ([asked(90, "u099", "create", POD, subresource="eviction", code=429)], []),
@@ -177,7 +179,7 @@ OF_KUBERNETES: dict[str, tuple[Sequence[Event], list[tuple[str, bool]]]] = {
     ),
     "trial_run: the output goes on": ([asked(90, "u099"), build.iteration(691)], [("cancelled", False)]),
     "its last lines come late": ([asked(90, "u099"), build.iteration(690)], [("cancelled", True)]),
-    "is refused an eviction": ([asked(90, "u099", "create", POD, subresource="eviction", code=403)], [("cancel_refused", True)]),
+    "is refused an eviction": ([asked(90, "u099", "create", POD, subresource="eviction", code=403)], [("cancel_refused", False)]),
     "preempted before, says an event": ([happened(80, "Preempted"), asked(90, "u099", resource=POD)], [("pods_deleted", False)]),
     "preempted before, and the scheduler took the pod": (
         [happened(80, "Preempted"), asked(80, "system:kube-scheduler", resource=POD), asked(90, "u099", resource=POD)], [],
@@ -414,13 +416,24 @@ def test_a_refused_request_is_an_attempt() -> None:
         assert (finding.effect, finding.severity, finding.suspect) == ("cancel_refused", Severity.MEDIUM, "u099")
 
 
-@pytest.mark.parametrize(("times", "named"), [((50,), ""), ((50, 55, 60), ""), ((50, 60, 700), "u099")])
-def test_a_slip_names_nobody(times: Sequence[float], named: str) -> None:
-    """Whoever mistypes the number of a job is refused once, or a few times in a row."""
-    both = [each for at in times for each in (cancel_request(at, refused=True), scancel(at - 1))]
-    (finding,) = judge(allocation(), *both)
-    assert (finding.actor, finding.suspect) == (named, "u099")
-    assert ("mistyped" in finding.actor_withheld) == (not named)
+@pytest.mark.parametrize(
+    ("times", "alert"), [((50,), False), ((50, 55, 60), False), ((50, 650), False), ((50, 60, 649.998), False), ((50, 60, 650), True)]
+)
+def test_a_slip_is_no_alert(times: Sequence[float], alert: bool) -> None:
+    """Whoever mistypes the number of a job is refused once, or a few times in a row: it is told, below the gate, and names nobody."""
+    lines = [cancel_request(at + later, refused=True) for at in times for later in (0, 0.001)]  # a refusal is two lines
+    (finding,) = judge(allocation(), *lines, *(scancel(at - 1) for at in times))
+    assert (finding.alert, finding.actor, finding.suspect) == (alert, "u099" if alert else "", "u099")
+    assert finding.gate == ("" if alert else "not checked: mistyped_number")
+    assert answer(finding, "mistyped_number").note.startswith(f"tries: {len(times)}, in ")
+    assert ("mistyped" in finding.summary) == (not alert)
+
+
+def test_tries_of_anybody_make_no_alert_of_a_slip() -> None:
+    """One try that is known, and two that anybody may have sent."""
+    forged = [msgspec.structs.replace(cancel_request(at, refused=True), unproven=True) for at in (60, 700)]
+    (finding,) = judge(allocation(), cancel_request(50, refused=True), scancel(49), *forged)
+    assert (finding.alert, finding.actor) == (False, "")
 
 
 def test_refused_requests_are_one_finding_per_identity() -> None:

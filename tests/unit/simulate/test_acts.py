@@ -87,9 +87,13 @@ def test_a_foreign_cancel_has_its_command_request_and_effect(told: Told) -> None
 
 
 def test_a_refused_cancel_has_its_refusal_and_the_job_goes_on(told: Told) -> None:
-    """Request and both lines of the refusal share a millisecond; the victim completes."""
+    """Request and both lines of the refusal share a millisecond; whoever means it tries for ten minutes; the victim completes."""
     for act in acts_of(told, "refused_cancel"):
         uid = next(uid for uid, name in told.identity.items() if name == act.actor)
+        times = [time for time, job, by in requests(told) if (job, by) == (act.victim_job, uid)]
+        assert (len(times), times[0]) == (int(act.detail["tries"]), act.event_time_ms)
+        assert len(times) >= 3
+        assert times[-1] - times[0] >= 10 * MINUTE
         lines = [text for time, text in told.controller if time == act.event_time_ms and act.victim_job in text]
         assert [f"uid {uid}" in text or f"uid={uid}" in text for text in lines] == [True, True, True]
         assert "Security violation" in lines[1]
@@ -115,11 +119,11 @@ def test_a_tampered_checkpoint_is_saved_written_and_loaded(told: Told) -> None:
 
 
 def test_expected_findings_name_detector_job_and_actor(told: Told) -> None:
-    """One finding per act; a refused attempt belongs to the detector of cancels, and names nobody: a slip looks the same."""
+    """One finding per act; a refused attempt belongs to the detector of cancels, and names who went on trying."""
     expected = told.week.expected_findings()
     assert len(expected) == len(told.week.acts)
     for act in acts_of(told, "refused_cancel"):
-        assert Expected("p03_foreign_cancel", act.victim_job, "") in expected
+        assert Expected("p03_foreign_cancel", act.victim_job, act.actor) in expected
 
 
 # --- nothing else looks like an act ---------------------------------------------------------------------------------------------

@@ -84,6 +84,7 @@ def p03(told: Told, act: Act) -> None:
     assert requests
     if any(body.refused for body in requests):
         assert act["victims"][0]["effect"] == "refused_cancel"
+        assert sum(not body.refused for body in requests) == int(act["detail"]["tries"]) >= 3  # told before it is refused
     else:
         assert any(body.cancelled_by_uid == uid for body in told.bodies(JobRecord, job))
 
