@@ -127,7 +127,8 @@ def _one(plan: "Plan", results: Path | None) -> "SeedScore":
 
 
 def _in_processes(plans: "Sequence[Plan]", workers: int, results: Path) -> None:
-    """The same command once per seed, so many at a time: what they find stands in the results."""
+    """The same command once per seed, so many at a time: what they find stands in the results.  They end with us."""
+    started: list[subprocess.Popen[bytes]] = []
 
     def run(plan: "Plan") -> None:
         acts = ",".join(f"{pattern}={count}" for pattern, count in plan.acts.items())
@@ -136,10 +137,15 @@ def _in_processes(plans: "Sequence[Plan]", workers: int, results: Path) -> None:
             "thin": plan.thin, "results": results,
         }  # fmt: skip
         words = [f"--{name}={value}" for name, value in options.items()] + [f"--silent={family}" for family in sorted(plan.silent)]
-        subprocess.run([sys.executable, "-m", "pipeline", "score", *words], stdout=subprocess.DEVNULL, check=False)
+        with subprocess.Popen([sys.executable, "-m", "pipeline", "score", *words], stdout=subprocess.DEVNULL) as process:
+            started.append(process)
 
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(run, plans))  # broken off by Ctrl-C, it begins no further ones
+        try:
+            list(pool.map(run, plans))  # broken off, it begins no further ones
+        finally:
+            for process in started:
+                process.terminate()
 
 
 def reached(table: "Table") -> bool:

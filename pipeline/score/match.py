@@ -81,16 +81,17 @@ def match(findings: Iterable[Found], truth: Truth) -> Matched:
     fitting = fitting_acts(truth)
     for finding in findings:
         acts = fitting(finding)
-        for act in acts:
-            if is_own(finding, act) and finding not in found[act.id]:
-                found[act.id].append(finding)
-        about = None if acts else fell_for(finding, truth.look_alikes)
+        named = not finding.actor or finding.actor in {act.actor for act in acts}
+        about = None if acts and named else fell_for(finding, truth.look_alikes)
         if about is not None and is_true_of(finding, about):
             harmless.append((finding, about))
             continue
+        for act in acts:
+            if is_own(finding, act) and finding not in found[act.id]:
+                found[act.id].append(finding)
         if not acts:
             false.append((finding, about))
-        if finding.actor and finding.actor not in {act.actor for act in acts}:
+        if not named:
             named_wrongly.append(finding)
     return Matched(found, false, harmless, named_wrongly)
 

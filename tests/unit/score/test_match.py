@@ -151,6 +151,15 @@ def test_what_was_done_without_leave_and_harm_is_counted_apart(about: Found, *, 
     assert matched.named_wrongly == ([] if is_true else [about])
 
 
+def test_an_edit_without_harm_on_a_job_that_an_act_harmed_too() -> None:
+    """It says what the editor did, and nothing of the act; without a name it may be about either, and counts for the act."""
+    of_edit, withheld = (finding(actor=actor, cited=EDITED) for actor in ("u031", ""))
+    matched = match([of_edit, withheld], Truth((act(),), (EDIT,), ()))
+    assert [each for each, _ in matched.harmless] == [of_edit]
+    assert [each for found in matched.found.values() for each in found] == [withheld]
+    assert matched.named_wrongly == []
+
+
 def test_a_job_that_another_act_brought_to_load_an_altered_file() -> None:
     """Whoever altered it is rightly named for that; a load from before is none of his."""
     altered = act("p06", artefacts=("/ckpt/5.pt",), exposed=(), times_ms=(T0 + HOUR,))
