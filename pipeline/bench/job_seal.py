@@ -16,7 +16,7 @@ from pipeline.evidence.signing import make_key
 from pipeline.sink.clickhouse import Database
 
 UNSEALED = "unsealed"
-SHARE_MIN = 0.95  # of the throughput without: issue and README promise 5 % at most
+SHARE_MIN = 0.95  # of the throughput without: what the whole path may lose; README says what this stage alone was measured at
 SEALED = "SELECT sum(records) FROM (SELECT DISTINCT topic, partition, lo, hi, records FROM {db}.evidence_roots)"
 
 

@@ -13,8 +13,9 @@ Exit codes: 0 done; 1 a TrainwatchError; 2 wrong usage or wrong settings; others
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from errno import EDQUOT, ENOSPC
 from functools import cached_property
 from importlib import import_module
@@ -64,6 +65,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 ENDING = (signal.SIGTERM, signal.SIGHUP)
+ECHO_SECONDS = 1.0  # a shell hands on the SIGHUP that the terminal has sent already: it must not cut the unwinding short
 
 
 class Options:
@@ -123,34 +125,39 @@ class Commands(click.Group):
             raise click.UsageError(f"a word of the command is no UTF-8: {error.object[error.start : error.end]!r}") from error
 
 
-class _Ended(BaseException):
-    """A signal asks the process to end."""
+class _Ended(KeyboardInterrupt):
+    """A signal asks the process to end.  As Ctrl-C, since an event loop keeps what else is raised in a task to that task."""
 
 
 @contextmanager
 def unwinding() -> Iterator[None]:
     """SIGTERM and SIGHUP within unwind as Ctrl-C does, so that servers a command started for itself end with it.
 
-    The process still dies of the signal, as its parent expects.  Services handle signals themselves while they run.
+    The process still dies of the signal, as its parent expects.  Services handle SIGTERM themselves while they run.
     """
-    received = []
+    received: list[int] = []
+    last = float("-inf")
 
     def end(number: int, _frame: object) -> None:
+        nonlocal last
+        before, last = last, time.monotonic()
         received.append(number)
-        raise _Ended
+        if last - before > ECHO_SECONDS:
+            raise _Ended
 
     may = threading.current_thread() is threading.main_thread()
     numbers = [number for number in ENDING if may and signal.getsignal(number) is signal.SIG_DFL]  # SIGHUP is ignored under nohup
     for number in numbers:
         signal.signal(number, end)
     try:
-        yield
-    except _Ended:
-        sys.stdout.flush()
+        with suppress(_Ended):
+            yield
     finally:
         for number in numbers:
             signal.signal(number, signal.SIG_DFL)
         if received:
+            with suppress(OSError):  # who read it may be gone
+                sys.stdout.flush()
             signal.raise_signal(received[0])
 
 

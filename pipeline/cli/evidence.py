@@ -244,7 +244,7 @@ def release(options: Options, subject: str, *, every: bool, days: int, reason: s
         for known, why in store.over(database, now_ms() - days * DAY_MS) if every else ():
             store.note(database, Custody(now_ms(), account(), "released", known, f"{why}{'; ' if reason else ''}{reason}"))
             store.release(database, known)
-            click.echo(f"{safe(known)}: released, {safe(why)}")
+            click.echo(f"{safe(known)}: released")  # why stands in the chain of custody: a case's journal is for no log of a host
         if every:
             return
         held = [each for each, _ in store.holds(database)]

@@ -24,7 +24,7 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.report import Entry, Report, as_json, figures, newest, page
+from pipeline.incidents.report import ENTRY_MAX, Entry, Report, as_json, figures, newest, page
 from pipeline.incidents.report_text import ratio
 from pipeline.loss.rumour import Checked, Rumour, check
 from pipeline.model.finding import Finding
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 SEVERAL = 5
 STATES = ("open", "investigating", "contained", "closed")
-TEXT_MAX = 20_000
 ID_MIN = 6  # digits of an id that are enough
 MERGES_MAX = 100
 LOSS_LINES_SHOWN = 40
@@ -279,8 +278,8 @@ def _journals(database: "Database", ids: Sequence[str]) -> dict[str, tuple[Entry
 
 
 def _write(options: Options, asked: str, action: str, value: str, text: str) -> None:
-    if len(value) + len(text) > TEXT_MAX:
-        raise click.UsageError(f"at most {TEXT_MAX:,} characters go into one entry")
+    if len(value) + len(text) > ENTRY_MAX:
+        raise click.UsageError(f"at most {ENTRY_MAX:,} characters go into one entry")
     if not (value + text).strip():
         raise click.UsageError("an entry without a word stays in the journal for good: say something")
     with clickhouse(options) as database:

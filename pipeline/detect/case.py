@@ -13,7 +13,7 @@ import msgspec
 
 from pipeline.detect import lineage, workload
 from pipeline.formats.failures import Traceback, tracebacks, with_neighbours
-from pipeline.model.actor import actor_of
+from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import (
     Body,
     CheckpointLoaded,
@@ -111,7 +111,7 @@ class Loaded(msgspec.Struct, frozen=True):
     other: Event | None = None  # the last load of other bytes of the same path, by whatever job
     untouched: Event | None = None  # where it lies behind the last write by who may not: the last load of other bytes before that
     same: Event | None = None  # the first load of the same bytes, where these came back
-    earlier: Event | None = None  # the last write behind which `same` was loaded, by who may not
+    earlier: Event | None = None  # the last write behind which `same` was loaded, by a foreign hand that may not
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
     resumed: tuple[Event, ...] = ()  # the loads above, and where something was removed, the last from the folder behind it
     removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
@@ -307,6 +307,7 @@ class Case:
         of_run = [*removed, *(each for each in before if not isinstance(each.body, FileTouched))]
         run = self._before(load, folder, of_run) if folder else lineage.Before()
         loads = {each.name: each.event for each in (mine.other, mine.untouched, mine.same, run.resumed) if each is not None}
+        earlier = _event(mine.earlier)
         return Loaded(
             load,
             body.path,
@@ -317,7 +318,7 @@ class Case:
             other=_event(mine.other),
             untouched=_event(mine.untouched),
             same=_event(mine.same),
-            earlier=_event(mine.earlier),
+            earlier=earlier if earlier is not None and not self._is_ours(earlier) else None,
             beside=tuple(each.event for each in run.saves if each.path != body.path),
             removed=tuple(each.event for each in run.writes if each.removes),
             resumed=tuple(sorted(loads.values(), key=lambda each: (each.event_time, each.id))),
@@ -329,6 +330,10 @@ class Case:
         for event in (load, *events):
             history.put(lineage.Known(event.event_time, event, b"", event.id, self.site.is_foreign(event, artefact)))
         return history.before(lineage.Known(load.event_time, load, b"", load.id))
+
+    def _is_ours(self, event: Event) -> bool:
+        """Did the owner act, a service or the system?  The settings may not list them as writers; a foreign hand they are none."""
+        return relation(actor_of(self.site.directory, event), self.owner) in ("owner", "service", "daemon", "root")
 
     def probe_stopped(self) -> Sequence[tuple[Event, ProbeNote]]:
         """Where the probe said that it left something out or failed; that a process ended in the ordinary way is no such word."""
@@ -346,10 +351,10 @@ class Case:
         return tracebacks(event for event, _ in self.of(TrainingLine))
 
     def saves_before(self, path: str, time: int) -> list[Event]:
-        """Of each job that says it saved this file by then, its last word: by time, the newest of them."""
+        """Of each job that says it saved this file by then, its last word: by time, the newest of them and its own."""
         saves = {each.id: each for loaded in self.loaded() if loaded.path == path for each in loaded.saves if each.event_time <= time}
         last = {save.job: save for save in sorted(saves.values(), key=lambda each: (each.event_time, each.id))}
-        return sorted(last.values(), key=lambda each: (each.event_time, each.id))[-lineage.SAVES_MAX :]
+        return lineage.newest_saves(sorted(last.values(), key=lambda each: (each.event_time, each.id)), last.get(self.attempt.job))
 
     def requests(self) -> Sequence[tuple[Event, KillRequest]]:
         """Requests to the controller but those that it refused, or that had no effect.

@@ -273,7 +273,7 @@ def found(
         cause_time=cause_time,
         closes_at=closes_at,
         summary=summary,
-        evidence=tuple(sorted(set(cited), key=lambda item: (item.event_time, item.role, item.event_id))),
+        evidence=once(cited),
         checklist=tuple(checklist),
         confidence=Confidence(round(score, 4), tuple(parts)),
         attack=meta.attack,
@@ -282,3 +282,9 @@ def found(
         sources=meta.needs,
         suspect=actor.id if actor is not None and actor.role not in ("root", "daemon") and not several_actors else "",
     )
+
+
+def once(cited: Iterable[Evidence]) -> tuple[Evidence, ...]:
+    """Each record once, in order of time; of one that is known with its host and, from before hosts were told, without, the former."""
+    known = {msgspec.structs.replace(item, host=""): item for item in sorted(cited)}
+    return tuple(sorted(known.values(), key=lambda item: (item.event_time, item.role, item.event_id, item.summary)))

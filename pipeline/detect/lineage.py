@@ -12,7 +12,8 @@ to tell.  Whoever wrote there can print in a job of his own that he loaded still
 last such write, those before it are told, too.
 
 Of the saves of one job the last is told: its output can say a million times that it saved, and must not push out what others saved.
-Where as many jobs say so as are told, who saved before them is not known, and all writes are told.
+Where as many jobs say so as are told, who saved before them is not known, and all writes are told.  None of them pushes out what the
+loading job says of itself: nobody else prints its output.
 Of the writes that are told, those that may have changed the bytes come first: setting a file's times again and again hides no write.
 
 Holds: of all that is known, and of any part of it in which nothing is missing that is worth telling, the same is worth telling.
@@ -21,7 +22,7 @@ Holds: of all that is known, and of any part of it in which nothing is missing t
 from bisect import bisect_left, bisect_right, insort
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import msgspec
 
@@ -40,6 +41,7 @@ READ_MS = 90 * DAY_MS  # of those that somebody did, and of checkpoints and data
 WRITTEN_MS = 30 * DAY_MS  # how long a write behind which a module was imported is
 LOADS = (CheckpointLoaded, ModuleImported, HookFound)
 QUIETLY = (ModuleImported, HookFound)  # told only where there is something to tell
+Save = TypeVar("Save")
 
 
 class Known(msgspec.Struct, frozen=True, gc=False):
@@ -76,7 +78,7 @@ class Known(msgspec.Struct, frozen=True, gc=False):
 class Before(NamedTuple):
     """What came before a load, each by time."""
 
-    saves: Sequence[Known] = ()  # of each job the last, of these the newest
+    saves: Sequence[Known] = ()  # of each job the last, of these the newest and its own
     writes: Sequence[Known] = ()  # of modules and hooks by who may not, and the last of all
     other: Known | None = None  # the last load of other bytes
     untouched: Known | None = None  # where it lies behind the last write by who may not: the last load of other bytes before that
@@ -235,7 +237,8 @@ class History:
             for job, saves in self._saves_of.items():
                 if at := bisect_right(saves, load.time, key=lambda known: known.time):
                     last[job] = saves[at - 1]
-        return sorted(last.values())[-SAVES_MAX:]
+        own = _last(self._saves_of.get(load.event.job, ()), 0, load.time, 1)
+        return newest_saves(sorted(last.values()), own[0] if own else None)
 
     def _other_before(self, load: Known, within_ms: int, write: Known | None = None) -> Known | None:
         """The last load of other bytes before this one, of so long; or before a write that came first.
@@ -351,6 +354,12 @@ class History:
         """Loads with time <= their time <= end."""
         low = bisect_left(self.loads, time, key=lambda known: known.time)
         return self.loads[low : bisect_right(self.loads, end, key=lambda known: known.time)]
+
+
+def newest_saves(saves: list[Save], own: Save | None) -> list[Save]:
+    """As many of them, by time, as are told; among them the loading job's own."""
+    newest = saves[-SAVES_MAX:]
+    return newest if own is None or own in newest else [own, *newest[1:]]
 
 
 def version(event: Event) -> str:

@@ -61,12 +61,18 @@ def writes_of(loaded: Loaded, since: int, actions: frozenset[str] = WRITING) -> 
     return [each for each in loaded.writes if _is_write(each, loaded, actions) and since < each.event_time <= loaded.event.event_time]
 
 
-def writes_since_saved(loaded: Loaded, others: Sequence[Event]) -> list[Event]:
-    """Writes since the first of these saves of other bytes; where there is none, the last one before.
+def saved_itself(loaded: Loaded, job: str) -> Event | None:
+    """What the loading job says that it saved: it is believed, since nobody else prints its output."""
+    return next((save for save in loaded.saves if save.job == job), None)
+
+
+def writes_since_saved(loaded: Loaded, others: Sequence[Event], own: Event | None) -> list[Event]:
+    """Writes since the first of these saves of other bytes; where there is none, the last one before, but none before the job's own save.
 
     Whoever wrote the file can print later, in a job of his own, that it was saved: that is a doubt (`saved_again`), and hides nobody.
     """
     every = writes_of(loaded, -1) or [each for each in (loaded.overwritten,) if each is not None and _is_write(each, loaded, WRITING)]
+    every = [each for each in every if own is None or each.event_time > own.event_time]
     since = others[0].event_time if others else -1
     return [each for each in every if each.event_time > since] or every[-1:]
 

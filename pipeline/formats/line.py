@@ -37,6 +37,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     payload: bytes  # without line end
     host: str = ""
     program: str = ""
+    tagged: bool = False  # the program is what the line's sender called himself, which is anybody's word
     file: str = ""
     file_offset: int | None = None
     collected_time: int | None = None  # UTC ms, shipper's clock

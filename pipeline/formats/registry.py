@@ -207,14 +207,14 @@ def parse(
     if found := match(payload):
         format_ = told[found.lastindex]
         try:
-            if line.beside is None or not _is_anothers(line, format_):
+            if not line.tagged or not _is_anothers(line, format_):
                 return format_, format_.parse(line, reading)
         except RejectedRecord:
             pass
     if payload[:1] == b"<" and allowed <= _OF_JOBS and (carried := _carried(line, reading, candidates)) is not None:
         return carried  # their formats find much in the middle of a line, and would lose whose rank it is
     for format_ in candidates.of(payload):
-        if format_.claims(payload) and (line.beside is None or not _is_anothers(line, format_)):
+        if format_.claims(payload) and (not line.tagged or not _is_anothers(line, format_)):
             try:
                 return _read(format_, line, reading)
             except UnknownFormat:
@@ -265,8 +265,8 @@ def _framed(event: Parsed, host: str, time: int | None) -> Parsed:
 
 
 def _is_anothers(line: Line, format_: Payload) -> bool:
-    """Does the shipper's object name a program, and no file, that does not write in this format?  Of such a line anybody is the author."""
-    if not line.program or line.file or type(line.beside) is not bytes:
+    """Does the line's sender call himself a program that does not write in this format, and no file is named?"""
+    if line.file:
         return False
     name = format_.name
     if name in _DAEMONS:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from sortedcontainers import SortedDict
 
-from pipeline.detect.chance import fisher
+from pipeline.detect.chance import fisher_of
 from pipeline.model.incident import Examined
 from pipeline.model.instants import DAY_MS
 from pipeline.model.summary import Exposure
@@ -26,6 +26,7 @@ SIBLINGS_MIN = 2
 SIBLINGS_MAX = 60  # nearest in time: what ran a year before is no better sibling, and all with all would cost the square
 SLOWED_MIN, SLOWER_MIN = 3, 1.05  # attempts, and how slow in the median: as P09 asks
 BROKEN_MIN, CHANCE = 3, 0.05  # that broke; and how often as many would by chance
+EXPOSED_MAX = 500  # that are asked whether they broke: the test is exact, and takes seconds for ten thousand
 BROKE = frozenset({"FAILED", "OUT_OF_MEMORY"})  # by what ran in it; orders and machines end attempts otherwise
 KILLED_FROM_INSIDE = "killed_from_inside"  # the effect of P02, as a verdict's cause
 Usual = list[tuple[int, Attempt, float]]
@@ -185,19 +186,23 @@ class Attempts:
     def break_by(self, writer: str) -> bool:
         """Do those that loaded anything of this hand's?  Who alters a module for two jobs and puts it back shows little by each."""
         if writer not in self._breaks:
-            self._breaks[writer] = self._break(self.exposed_to(writer), writer)
+            ordered = sorted(self.exposed_to(writer), key=lambda each: (each.attempt.start, each.attempt))
+            self._breaks[writer] = self._break(ordered[:: -(-len(ordered) // EXPOSED_MAX) or 1], writer)  # from the first to the last
         return self._breaks[writer]
 
     def _break(self, loaded: Sequence[Examined], writer: str) -> bool:
-        """By Fisher's test, shared out among the sizes that are asked: some code strikes large jobs alone."""
-        ended = [each for each in loaded if each.end is not None]
-        if len(ended) < BROKEN_MIN:
-            return False
-        others = {each.attempt: each for task in {each.task for each in ended if each.task} for each in self._others(task, ended, writer)}
-        sizes = sorted({each.gpus or 0 for each in ended})
+        """By Fisher's test within each task, since some break anyhow, shared out among the sizes that are asked: some code strikes large
+        jobs alone."""
+        by_task: dict[str, list[Examined]] = {}
+        for each in loaded:
+            if each.end is not None and each.task:
+                by_task.setdefault(each.task, []).append(each)
+        works = [(mine, self._others(task, mine, writer)) for task, mine in by_task.items()]
+        sizes = sorted({each.gpus or 0 for mine, _ in works for each in mine})
         for size in sizes:
-            mine, beside = ([each.state in BROKE for each in some if (each.gpus or 0) >= size] for some in (ended, others.values()))
-            if sum(mine) >= BROKEN_MIN and beside and fisher(sum(mine), len(mine), sum(beside), len(beside)) <= CHANCE / len(sizes):
+            tables = [(*_broken(mine, size), *_broken(others, size)) for mine, others in works]
+            tables = [table for table in tables if table[1] and table[3]]
+            if sum(table[0] for table in tables) >= BROKEN_MIN and fisher_of(tables) <= CHANCE / len(sizes):
                 return True
         return False
 
@@ -227,6 +232,12 @@ class Attempts:
     def _all(self, what: str, *of: Hashable) -> list[Examined]:
         found = self._by_key.get(Key(what, of), {})
         return [found[name] for name in sorted(found)]
+
+
+def _broken(attempts: Iterable[Examined], size: int) -> tuple[int, int]:
+    """(those that broke, all), of this size and larger."""
+    broke = [each.state in BROKE for each in attempts if (each.gpus or 0) >= size]
+    return sum(broke), len(broke)
 
 
 def _is_by(exposure: Exposure, writer: str, path: str) -> bool:

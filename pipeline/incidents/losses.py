@@ -137,7 +137,7 @@ def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate,
             *of, saved=went_on, began=held.began, failed=newest[0], evidence=evidence,
             told=ran[0].last_step is not None, unused=left_alone(ran[0], later, held.began),
         )  # fmt: skip
-        yield gated(held.gate, made)
+        yield gated(held.gate, msgspec.structs.replace(made, note=claim.TAKEN) if made.note == claim.UNSAVED else made)
     # The run may have needed several attempts to come as far as what was removed: which of them did how much no record says.  What had been
     # done before the save from which it went on is in that save.
     before = Gate(low=False, middle=False, why=claim.BEFORE_REMOVAL)

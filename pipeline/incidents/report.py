@@ -8,6 +8,7 @@ import msgspec
 import orjson
 
 from pipeline import __version__
+from pipeline.incidents.attribution import BORROWED_GAP_MIN
 from pipeline.incidents.likelihoods import ASSUMPTION
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_text import listed, moment, ratio, safe, table
@@ -43,6 +44,7 @@ SECTIONS = (
     ("graph", "Who touched what"), ("time", "Timeline"), ("benign", "Benign explanations"), ("scope", "Scope"), ("loss", "Loss"),
     ("evidence", "Evidence index"), ("limits", "Limits of knowledge"), ("journal", "Journal"),
 )  # fmt: skip
+ENTRY_MAX = 20_000  # characters of one entry: a reply stands here as it was given, to its end
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -166,7 +168,7 @@ def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
     items = ["That anybody is guilty. The ratios compare how well hypotheses explain the records; what was believed before is not in them."]
     if said.named:
         items.append("That the holder of the account sat at the keys: a copied key leaves no trace in logins.")
-        items += [_replied(each) for each in journal if (each.action, each.value) == ("reply", said.named)] or [
+        items += [_replied(each, said.named) for each in journal if each.action == "reply"] or [
             "That there is nothing to say against it: no reply of whoever is named is on record."
         ]
     else:
@@ -180,16 +182,19 @@ def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
     return f'<div class="said">{listed(items)}</div>'
 
 
-def _replied(reply: Entry) -> str:
-    return f"That it is undisputed. {safe(reply.value)} replied ({moment(reply.at)}): “{safe(reply.text, 4000)}”"
+def _replied(reply: Entry, named: str) -> str:
+    """Counsel replies under another name: whom somebody speaks for nothing here tells, so each reply stands beside the name."""
+    whose = "" if reply.value.strip() == named else ", for whoever is named or for another"
+    return f"That it is undisputed. {safe(reply.value)} replied ({moment(reply.at)}){whose}: “{safe(reply.text, ENTRY_MAX)}”"
 
 
 def _who(said: Attribution) -> str:
     rows = [(safe(KINDS[each.kind]), safe(each.who or "-"), ratio(each.low), ratio(each.high), _weighed(each)) for each in said.hypotheses]
     return (
-        f"<p>Candidates: {said.candidates}. To name one, the gap to any other must be a factor of {ratio(said.gap_needed)} at least, "
-        "among other conditions; presence counts for nothing. Ratios of several kinds of evidence are multiplied as if none depended on "
-        "another: the products put hypotheses in order, and are no odds that anybody did it.</p>"
+        f"<p>Candidates: {said.candidates}. To name one, the gap to any other must be a factor of {ratio(said.gap_needed)} at least, and a "
+        f"factor of {ratio(BORROWED_GAP_MIN)} to the account in others' hands, among other conditions; presence counts for nothing. "
+        "Ratios of several kinds of evidence are multiplied as if none depended on another: the products put hypotheses in order, and are "
+        "no odds that anybody did it.</p>"
         + table("Hypotheses, ratios against “somebody of whom no record tells”", ("Hypothesis", "Who", "Low", "High", "Evidence"), rows)
         + "<h3>What would clear the leading candidate</h3>"
         + listed([safe(each) for each in said.clears])
@@ -344,7 +349,9 @@ def _evidence(report: Report) -> str:
 
 
 def _journal(report: Report) -> str:
-    rows = [(moment(each.at), safe(each.operator), safe(each.action), safe(each.value), safe(each.text, 4000)) for each in report.journal]
+    rows = [
+        (moment(each.at), safe(each.operator), safe(each.action), safe(each.value), safe(each.text, ENTRY_MAX)) for each in report.journal
+    ]
     return table("Who did what with this incident", ("Time", "Operator", "What", "Value", "Text"), rows, empty="nothing yet.")
 
 

@@ -54,7 +54,7 @@ def trace(members: Sequence[Finding], attempts: Attempts) -> tuple[Traced, ...]:
 def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
     """Checkpoints that were saved after something suspect was loaded, and whoever went on from them, as far as records lead.
 
-    One for each path, however many attempts saved there; where no record tells a path, one for each attempt.
+    One for each path, however many attempts saved there; where no record tells one from the root on, one for each attempt.
     """
     open_ones: list[tuple[int, str, str]] = []  # (since when it is in doubt, attempt, after what)
     for artefact in traced:
@@ -64,7 +64,7 @@ def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
                 open_ones.append((min(loads, default=known.attempt.start), name, artefact.path))
     heapify(open_ones)
     followed: set[str] = set()
-    saved: dict[str, list[tuple[Mark, str, str, str]]] = {}  # path -> (save, who saved, after what, who went on from it or nobody)
+    saved: dict[tuple[str, str], list[tuple[Mark, str, str, str]]] = {}  # -> (save, who saved, after what, who went on from it or nobody)
     while open_ones:
         since, name, after = heappop(open_ones)
         if name in followed:
@@ -77,7 +77,9 @@ def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
         saves = [(save, each.attempt.name) for each, save in went_on]
         saves += [(attempt.saved, "")] if attempt.saved and attempt.saved.time >= since else []
         for save, by in saves:
-            saved.setdefault(save.path or name, []).append((save, name, after, by))
+            # What a framework printed as its user typed it may be another file in each attempt's folder.
+            whole = save.path.startswith("/") or "://" in save.path
+            saved.setdefault(("" if whole else name, save.path), []).append((save, name, after, by))
         for each, _ in went_on:
             heappush(open_ones, (each.attempt.start, each.attempt.name, name))
     return tuple(sorted((_derived(saves) for saves in saved.values()), key=lambda each: (each.saved, each.path, each.attempt)))

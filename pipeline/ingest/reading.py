@@ -14,6 +14,7 @@ Which entries a record fits by that is `named`, one bit an entry, so that no nam
 import ipaddress
 import re
 from collections.abc import Mapping, Sequence
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -22,7 +23,7 @@ from pipeline.errors import DecodeError
 from pipeline.formats import registry
 from pipeline.formats.envelopes.raw import said_by
 from pipeline.formats.envelopes.said import nested, text
-from pipeline.formats.fields import json_object
+from pipeline.formats.fields import json_object, strict_json
 from pipeline.formats.line import Beside, Headers, Line
 from pipeline.formats.payloads.sacct import layout
 from pipeline.model.source import FAMILIES, Source
@@ -68,6 +69,7 @@ class SourceReader:
         ]
         self._named = [(bit, source, re.compile(source.hosts)) for source, _, bit in self._sources if bit]
         self.names_clusters = bool(self._named)
+        self._names_fields = any(source.cluster_field for _, source, _ in self._named)
         for source in settings.sources:
             if source.format:
                 registry.by_name(source.format)  # a wrong name must stop the start, not the first record
@@ -96,6 +98,8 @@ class SourceReader:
             return named
         said = headers if isinstance(headers, Mapping) else dict(headers)
         host, beside = said_by(said)[0] or line.host, None if said.get("file") else line.beside
+        if isinstance(beside, bytes):  # read once, however many clusters there are
+            beside = _object(beside) if self._names_fields else None
         for bit, source, hosts in self._named:
             if not hosts.search(host) or (source.cluster_header and said.get(source.cluster_header) != source.cluster.encode()):
                 continue
@@ -146,13 +150,18 @@ class SourceReader:
         )
 
 
+def _object(said: bytes) -> dict[str, Any] | None:
+    """What a shipper wrote, read as forgivingly as its line was (json_wrapper.py)."""
+    for read in (bytes, strict_json):
+        try:
+            return json_object(read(said))
+        except DecodeError:
+            continue
+    return None
+
+
 def _said_beside(beside: Beside, field: str) -> str:
     """What the shipper says in the field; `fields.cluster` is within `fields`, or called so."""
-    if isinstance(beside, bytes):
-        try:
-            beside = json_object(beside)
-        except DecodeError:
-            return ""
     return "" if not isinstance(beside, Mapping) else nested(beside, *field.split(".")) or text(beside.get(field))
 
 

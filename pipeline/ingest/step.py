@@ -16,7 +16,7 @@ printed does not replace the shipper's word on whose output it is; a time long p
 the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  Of topics that anybody may write to,
 where the site says that others are closed, events are marked as unproven; they count neither as heard nor as lost where the source has a
 closed topic.  A host that a line names (`node=`, the system log's prefix) is believed over the shipper's, because logs come through central
-hosts: the row says `shipped_by`.
+hosts: the row says `shipped_by`, UNKNOWN_HOST where nobody said it.
 """
 
 import hashlib
@@ -554,8 +554,8 @@ def _row(
         attrs["sender"] = "not authenticated"
     if line.truncated:
         attrs["truncated"] = "by its shipper"
-    if line.host and family in PER_HOST and origin.source.host != host:
-        attrs["shipped_by"] = origin.source.host
+    if event.shipper and origin.source.host != host:  # read again from here, since by it logs count as those of one host or of two
+        attrs["shipped_by"] = event.shipper
     actor = actor_of(state.directory, event)
     offset = line.file_offset
     return EventRow(

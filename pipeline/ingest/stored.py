@@ -90,10 +90,11 @@ class Restored:
             payload=row.payload,
             host=row.host,
             program=row.program,
+            tagged=of_another and bool(row.program),
             file=row.file,
             file_offset=row.file_offset,
             collected_time=row.collected_time,
-            beside=b"" if of_another else row.cluster,
+            beside=row.cluster,
         )
         before = len(decoded)
         try:

@@ -31,6 +31,7 @@ NEARBY = "nothing but time and place ties its end to the act: high alone counts 
 UNSEEN_END = "no record explains its end, and the log that would was switched off: low counts nothing"
 AMONG = "more such attempts ended so than do by themselves, and which of them by what was written nothing shows: low counts nothing"
 UNSAVED = "it told steps and no checkpoint: low counts nothing"
+TAKEN = "it told steps, what it had saved was removed, and no record says what was taken up instead: low counts nothing"
 UNTOLD_SAVES = "no record says what of its work was kept: middle counts half an hour, high from its start"
 KILLS = "these bytes killed from inside, and nothing shows that results differ: high alone counts all of it"
 BREAKS = "what ran this code breaks more often than others, and nothing shows that results differ: high alone counts all of it"
@@ -197,7 +198,7 @@ def _notes(each: Claim) -> str:
     """What still holds of what was noted of its parts."""
     settled = {
         "",
-        *((NOT_SEEN, UNSAVED, UNTOLD_SAVES, UNSEEN_END, AMONG) if each.low or not each.middle else ()),
+        *((NOT_SEEN, UNSAVED, TAKEN, UNTOLD_SAVES, UNSEEN_END, AMONG) if each.low or not each.middle else ()),
         *(HIGH_ALONE if each.middle else ()),
         *((TRACED,) if {BELOW, KILLS, BREAKS, SLOWS, CODE} & {*each.note.split("; ")} else ()),  # they are of a finding of its own
     }

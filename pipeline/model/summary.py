@@ -139,7 +139,7 @@ class _Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
     attempt: Attempt
     seen: int
     exposed: bool
-    words: tuple[tuple[str, ...], ...]  # (role, source) of records, and whose own log it is
+    words: tuple[tuple[str, str], ...]  # (role, source) of records
     owner: str  # up to here a `_Head`
     configuration: str
     gpus: int | None
@@ -154,6 +154,7 @@ class _Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
     exposures: tuple[_Exposure, ...]
     arguments: tuple[tuple[str, str, _Cite], ...]
     loads_told: bool = True
+    hosts: tuple[str, ...] = ()  # of each of the words, whose own log it is; behind all else, so that the release before reads it
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -203,8 +204,9 @@ def encode_summary(value: JobSummary) -> bytes:
     arguments = tuple((name, said, pack(cited, "argument", name, said)) for name, said, cited in value.arguments)
     return _encode(
         _Kept(
-            value.attempt, value.seen, value.exposed, tuple(pack.words), value.owner, value.configuration, value.gpus, value.nodes,
-            value.end, value.state, value.verdict, value.cause, record, pace, steps, exposures, arguments, value.loads_told,
+            value.attempt, value.seen, value.exposed, tuple((role, source) for role, source, _ in pack.words), value.owner,
+            value.configuration, value.gpus, value.nodes, value.end, value.state, value.verdict, value.cause, record, pace, steps,
+            exposures, arguments, value.loads_told, tuple(host for _, _, host in pack.words),
         )
     )  # fmt: skip
 
@@ -243,23 +245,25 @@ class _Packing:
 
     def __init__(self, since: int) -> None:
         self._since = since
-        self.words: dict[tuple[str, ...], int] = {}
+        self.words: dict[tuple[str, str, str], int] = {}
 
     def __call__(self, item: Evidence, template: str = "", *values: object) -> _Cite:
         usual = template and item.summary == _TEMPLATES[template].format(*values)
-        said_by = (item.source, item.host) if item.host else (item.source,)
-        words = self.words.setdefault((item.role, *said_by), len(self.words))
+        words = self.words.setdefault((item.role, item.source, item.host), len(self.words))
         ids = _bytes(item.event_id, ID_BYTES), _bytes(item.sha256, SHA_BYTES)
         return _Cite(words, *ids, item.event_time - self._since, None if usual else item.summary)
 
 
 def _whole(kept: _Kept) -> JobSummary:
     since, words = kept.attempt.submit, kept.words
+    hosts = kept.hosts or ("",) * len(words)
 
     def cited(cite: _Cite, template: str = "", *values: object) -> Evidence:
-        role, source, *host = words[cite.words]
+        role, source = words[cite.words]
         said = cite.said if cite.said is not None else _TEMPLATES[template].format(*values)
-        return Evidence(role, _text(cite.event_id, ID_BYTES), _text(cite.sha256, SHA_BYTES), source, since + cite.time, said, *host)
+        return Evidence(
+            role, _text(cite.event_id, ID_BYTES), _text(cite.sha256, SHA_BYTES), source, since + cite.time, said, hosts[cite.words]
+        )
 
     def steps() -> Iterator[Step]:
         for each in kept.steps:

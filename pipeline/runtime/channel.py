@@ -2,7 +2,8 @@
 
 Only ingest decides these, and writes the decision into the stream, so that everything downstream is free of clocks.
 
-    silence   a family that was read up to `observed` and is silent for d seconds at zero lag: advanced = observed + d, stepwise
+    silence   a family that was read up to `observed` and is silent for d seconds at zero lag: advanced = observed + d, stepwise;
+              one that a former owner has read, in records that are gone, goes by the progress, as one that was never seen does
     end       a record with the header `trainwatch-final`: all families jump ahead together, as at the end of input in `analyse`
 
 Holds: the broker's now never enters, so that a replay of old logs does not jump to today; nothing here reads a clock.
@@ -28,11 +29,13 @@ def end_of_channel(marks: Marks) -> dict[str, int]:
 def silence(marks: Marks, silent_ms: Mapping[str, int]) -> dict[str, int]:
     """What to advance after silences: family (and PROGRESS) -> milliseconds without a record."""
     advanced = {}
-    families = marks.own_marks()
+    families, progress = marks.own_marks(), marks.own_progress()
     for name, duration in silent_ms.items():
-        reached = marks.own_progress() if name == PROGRESS else families[name][0] if name in families else 0
-        if reached:
-            advanced[name] = reached + quantised(duration)
+        observed = progress if name == PROGRESS else families.get(name, (0, 0))[0]
+        if observed:
+            advanced[name] = observed + quantised(duration)
+        elif name in families and progress:
+            advanced[name] = progress + quantised(silent_ms.get(PROGRESS, 0))
     return advanced
 
 

@@ -25,9 +25,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, Protocol, TypeVar
 
-from pipeline.errors import TransientError
+from pipeline.errors import ConfigError, TransientError
 from pipeline.evidence.chain import Range, Sealer, value_of
-from pipeline.model.outcome import Publish, Record
+from pipeline.model.outcome import OVERTAKEN, Publish, Record
 from pipeline.runtime.abandoned import Abandoned, Cancelled
 from pipeline.runtime.dead_letter import dead_letter
 from pipeline.runtime.partition import Groups, Partition, Source, Work
@@ -200,9 +200,8 @@ class Checkpoint:
                     *(source, work.lo, work.hi - 1),
                 )
                 part.reconcile(work, await self._landed(part.incarnation, work))
-                if work.landed and work.intent is not None and work.gaps and work.sealed is None:  # a new root would be of no range
-                    place = *source, work.intent.lo, work.intent.hi, part.incarnation
-                    work.noted = await self._patiently(partial(self._sink.noted, *place))
+            if any(why == OVERTAKEN for _, _, why in work.gaps):
+                work.noted = await self._noted(part, work)
             if write := part.intent_write(work):
                 intents[source] = [write]
         await self._state.write(intents)
@@ -253,6 +252,20 @@ class Checkpoint:
             for table in work.intent.tables:
                 landed[table] = await self._patiently(partial(self._sink.landed, table, topic, partition, lo, hi, incarnation))
         return landed
+
+    async def _noted(self, part: Partition, work: Work) -> bool:
+        """Has the former owner noted the range, who saw records of it that were deleted since?
+
+        Where evidence is kept it is noted anew all the same: a new root would be of no range.
+        """
+        if part.intent is None or work.intent != part.intent or work.sealed is not None:
+            return False
+        place = *work.source, part.intent.lo, part.intent.hi, part.incarnation
+        try:
+            return await self._patiently(partial(self._sink.noted, *place))
+        except ConfigError as why:  # roles of an earlier release may not look there, which must not end us at each start
+            self._log.warning("%s: whether offsets %d to %d were noted before is not known: %s", work.source, work.lo, work.hi - 1, why)
+            return False
 
     async def _insert(self, part: Partition, work: Work) -> None:
         if work.intent is None or work.landed:

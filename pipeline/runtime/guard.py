@@ -14,8 +14,8 @@ folded.  That it raised is noted in the state log before the worker ends, and fr
 Its state is made again from the cases then, as after a restart.  The fact is known by its content: told again by a stage before, it
 comes again at another offset.  That does not help against a case that raises whenever it is judged, by a watermark or after a restart.
 The step says at which case it is; one at which it raises twice without having been told anything of it is set aside whole, is a dead
-letter by its key, and keeps what is known of it for the release that bears it.  What is told of it meanwhile becomes dead letters.  A
-process that is killed notes nothing: that counts for nobody.
+letter by its key, and keeps what is known of it for the release that bears it.  What is told of it meanwhile becomes dead letters.  More
+cases than can be noted, thousands, end the worker at each start.  A process that is killed notes nothing: that counts for nobody.
 
 Where nothing gets through between them the fault may be ours after all, and a day of evidence would become dead letters in silence: the
 worker ends at the eighth in a row, the next one at the sixteenth, and so on.  One source cannot stop all others: a flood of a thousand
@@ -120,7 +120,7 @@ class Guard:
         except Exception as error:  # noqa: BLE001  the one place: see above
             outcomes = self._one_by_one(part, records, error)
         else:
-            part.state = state
+            part.state, part.unborne = state, 0
         self._settle(part, records, outcomes)
 
     def _one_by_one(self, part: Partition, records: Sequence[Record], first: Exception) -> list[Outcome]:

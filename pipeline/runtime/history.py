@@ -29,6 +29,7 @@ from kafka import TopicPartition
 from pipeline.errors import BrokerUnavailable, ConfigError
 from pipeline.ingest.step import FINAL_HEADER
 from pipeline.ingest.stored import StoredRecord, StoredRow
+from pipeline.model.events import UNKNOWN_HOST
 from pipeline.model.instants import MINUTE_MS
 from pipeline.model.outcome import Record
 from pipeline.runtime.access import answering
@@ -291,7 +292,7 @@ def _stored_row(row: tuple[Any, ...]) -> StoredRow:
         event_id=event_id,
         source=source,
         kind=kind,
-        host=host,
+        host="" if host == UNKNOWN_HOST else host,
         program=program,
         file=file,
         file_offset=None if file_offset < 0 else file_offset,

@@ -56,7 +56,8 @@ class GroupMembership:
             return FatalError(
                 f"workers of a release that speaks otherwise are in the group {self._app.conf.id}, or were until a moment ago",
                 advice="Releases that tell facts otherwise never run side by side. Stop all workers of the other one, wait "
-                "kafka.session_timeout_seconds, then start this one: nothing is lost meanwhile. deploy/CHANGES.md says which releases.",
+                "kafka.session_timeout_seconds, then start this one: nothing is lost meanwhile. deploy/CHANGES.md says which releases. "
+                "No other consumer may use this group.",
             )
         return error
 

@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from typing import Any, NamedTuple, Self
 
 import orjson
+from kafka import TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 
 from pipeline import __version__
@@ -82,7 +83,8 @@ class Notifier:
             there = self._consumer.topics() & self._contents.keys()
             if findings not in there:
                 raise absent(settings.kafka, findings)
-            self._consumer.subscribe(sorted(there))
+            self._topics = sorted(there)
+            self._consumer.subscribe(self._topics)
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -100,9 +102,11 @@ class Notifier:
         self._book.forget(now_ms())
         taken, refused = self._take(seconds)
         told, failed = self.tell(now_ms())
+        self.metrics.round(taken, refused, self._lag())
         if self.metrics.looks():
             self.metrics.waits(self._book.undelivered(self._settings, now_ms()), now_ms())
-        self.metrics.round(taken, refused, self._lag())
+            self._ask()
+            self.metrics.answered()
         return Round(taken, refused, told, failed)
 
     def caught_up(self) -> bool:
@@ -116,6 +120,12 @@ class Notifier:
         with answering(self._kafka, UNREAD):
             ends = {part: self._consumer.highwater(part) for part in self._consumer.assignment()}
             return sum(max(0, end - self._consumer.position(part)) for part, end in ends.items() if end is not None)
+
+    def _ask(self) -> None:
+        """Something: a poll that no broker answers looks like one that finds nothing.  Raises BrokerUnavailable."""
+        with answering(self._kafka, UNREAD):
+            numbers = {topic: sorted(self._consumer.partitions_for_topic(topic) or ()) for topic in self._topics}
+            ends_of(self._consumer, [TopicPartition(topic, number) for topic in self._topics for number in numbers[topic]])
 
     def _take(self, seconds: float) -> tuple[int, int]:
         taken = refused = 0

@@ -1,7 +1,7 @@
 """What the notifier did in each round in; its metrics and its health out, served as those of a worker are.
 
 Counts are of this process.  What waits is looked at every few seconds, in the notifier's own thread, since its book is a file of that
-thread; a scrape takes what was found last.
+thread, and Kafka is asked then whether it is there; a scrape takes what was found last.
 
 Holds: labels are names of targets, which settings give; nothing that a log says gets into one.
 """
@@ -47,14 +47,17 @@ class NotifierMetrics:
         self._deliveries.labels(target, "told" if told else "failed").inc()
 
     def round(self, taken: int, passed_over: int, lag: int) -> None:
-        """One has ended, and Kafka had answered."""
+        """One has ended.  Whether Kafka answered is not known: a poll that nobody answers finds nothing."""
         self._words.labels("taken").inc(taken)
         self._words.labels("passed_over").inc(passed_over)
         self._lag.set(lag)
+
+    def answered(self) -> None:
+        """Kafka did, behind a round."""
         self._ended, self._ready = self._now(), True
 
     def looks(self) -> bool:
-        """Is it time to say what waits?"""
+        """Is it time to say what waits, and to ask Kafka?"""
         if self._now() - self._looked < LOOK_SECONDS:
             return False
         self._looked = self._now()

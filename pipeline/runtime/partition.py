@@ -34,7 +34,8 @@ from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import SEPARATOR, Marks
 from pipeline.topology import Stage
 
-ASIDE_MAX = 1000  # facts, and cases, of one partition that its step does not bear; the newest are kept
+ASIDE_MAX = 1000  # facts of one partition that its step does not bear, and suspects; the newest are kept
+CASES_BYTES_MAX = 300_000  # of the keys of cases that it does not bear, 10,000 or so: twice that must fit into a record of the state
 ENCODER_VERSION = 1  # of the rows; part of every token
 Groups = dict[str, list[msgspec.Struct]]
 Gap = tuple[int, int, str]  # [lo, hi) without records, and why
@@ -174,7 +175,7 @@ class Partition:
         `end` is the end offset of the topic partition.  Raises StateIncompatible when the state is of another topic.
 
         What the former owner has spoken of must be spoken of again, even if the records that told of it were deleted since: the stages
-        behind wait for each family that a partition has ever named.  Its marks begin anew; as for any quiet family, silence moves them.
+        behind wait for each family that a partition has ever named.  Its marks begin anew; silence moves them, to what was read.
         """
         for name in self.intent.families if self.intent else ():
             cluster, _, family = name.partition(SEPARATOR)
@@ -231,6 +232,8 @@ class Partition:
         if rest and self.intent is not None and self.intent.hi > self.applied:
             if self.log_start > self.applied:
                 self.lost_from = self.marks.reached()[0]
+                # The checkpoint that closes the intent must keep it; the fold of the rest may know that it goes further.
+                self.marks.lose_all(self.lost_from, rest[0].timestamp)
             self._note_gap(self.applied, self.intent.hi)
             self.applied = self.intent.hi
 
@@ -257,15 +260,15 @@ class Partition:
         known = before.lo <= lo and hi <= before.hi  # what is left of a former place may hold another one
         place = msgspec.structs.replace(before, suspects=suspects, **({} if known else {"lo": lo, "hi": hi}))
         if case and not told:
-            if case in before.cases:
-                return before
+            if case in before.cases or len(case) + sum(map(len, before.cases)) > CASES_BYTES_MAX:
+                return before  # none is let go: it would raise again, and take the place of the next one, for ever
             if case not in suspects:
                 return msgspec.structs.replace(place, suspects=(*suspects, case)[-ASIDE_MAX:])
             return msgspec.structs.replace(
                 place,
                 suspects=tuple(each for each in suspects if each != case),
-                cases=(*before.cases, case)[-ASIDE_MAX:],
-                untold=(*before.untold, case)[-ASIDE_MAX:],
+                cases=(*before.cases, case),
+                untold=(*before.untold, case),
             )
         if fact and known:
             return msgspec.structs.replace(place, aside=(*before.aside, fact)[-ASIDE_MAX:])
@@ -276,7 +279,9 @@ class Partition:
         fresh = tuple(case for case in raised.cases if case not in self.cases.aside)
         self.raised, self.untold = raised, (*self.untold, *fresh)
         self.cases.aside, self.aside = frozenset(raised.cases), frozenset(raised.aside)
+        former = self.marks
         self.derive()
+        self.marks.owe(former)
 
     @property
     def state_bytes(self) -> int:

@@ -173,15 +173,15 @@ class LogReader:
 
     def garbage(self) -> list[str]:
         """Keys that the present owner may delete once its membership is proven behind a checkpoint of its own."""
-        used = {parse_key(name)[1] for entries in (self.deltas, *self.bases) for name in entries}
+        applied = self.meta.applied if self.meta else 0
+        passed = [name for name, it in self._raised.items() if it is not self.raised or (it.hi <= applied and not (it.aside or it.cases))]
+        used = {parse_key(name)[1] for entries in (self.deltas, *self.bases, self._raised.keys() - passed) for name in entries}
         heads = [
             name
             for name, owner in self._heads.items()
-            # A claim stays while its owner's records are in use: it is what voids the late records of the owner before.
+            # A claim stays while its owner's records are in use: without it they are void, and the late ones of the owner before are not.
             if owner != self.owner and (name.startswith(META) or owner not in used)
         ]
-        applied = self.meta.applied if self.meta else 0
-        passed = [name for name, it in self._raised.items() if it is not self.raised or (it.hi <= applied and not (it.aside or it.cases))]
         return [*self._void, *self._pending, *heads, *passed]
 
     def _note(self, name: str, owner: Owner, record: Meta | Raised | Delta | Base) -> None:

@@ -140,7 +140,7 @@ class Raised(msgspec.Struct, frozen=True, array_like=True):
     hi: int
     aside: tuple[str, ...] = ()
     judge: str = ""  # release and settings digest: another one gets another chance
-    suspects: tuple[bytes, ...] = ()  # cases at which it raised; as often as it did
+    suspects: tuple[bytes, ...] = ()  # cases at which it raised once, told nothing of them
     cases: tuple[bytes, ...] = ()  # set aside
     untold: tuple[bytes, ...] = ()  # of these, those that are no dead letters yet
     bears: int = 0  # how many may raise in a row before it ends again; twice as many with each life

@@ -246,6 +246,12 @@ class Marks:
         newest = max((buckets.newest() for buckets in self._heard.values()), default=0)
         self._unsaid = {key: set(buckets.since(newest - SAID_AGAIN_MS)) for key, buckets in self._heard.items()}
 
+    def owe(self, former: "Marks") -> None:
+        """Say also what a former object of the same cases had heard and not said, but for what was taken back since."""
+        for key, buckets in former._unsaid.items():
+            if key in self._unsaid:
+                self._unsaid[key].update(bucket for bucket in buckets if bucket in self._heard[key])
+
     # --- taking in
 
     def observe(self, observed: Observed, bound_ms: int) -> None:

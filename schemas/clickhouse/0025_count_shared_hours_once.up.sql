@@ -1,6 +1,8 @@
 -- Two incidents may claim the same hours of one attempt, and each of them counts what it claims.  Their sum would count such hours twice.
 -- What an attempt lost is read from its own records, so that what one incident claims of it lies within what another claims, or beside it:
--- the largest claim is what it lost at least; the largest claims of each kind, together, are what it lost at most.
+-- the largest claim is what it lost at least; the largest claims of each kind, together, are what it lost at most: there an hour counts twice
+-- that one incident calls invalid, and another progress that was lost.  Money is in the currency of the latest incident that states one, for
+-- amounts in two currencies cannot be compared.
 CREATE OR REPLACE VIEW {database}.losses_once{on_cluster} AS
 SELECT
     c.cluster AS cluster,
@@ -13,10 +15,10 @@ SELECT
     max(c.hours_low) AS gpu_hours_low,
     max(c.hours_middle) AS gpu_hours_middle,
     arraySum(mapValues(maxMap(c.hours_high))) AS gpu_hours_high,
-    max(c.paid_low) AS money_low,
-    max(c.paid_middle) AS money_middle,
-    arraySum(mapValues(maxMap(c.paid_high))) AS money_high,
-    max(c.currency) AS currency
+    maxMap(map(c.currency, c.paid_low))[currency] AS money_low,
+    maxMap(map(c.currency, c.paid_middle))[currency] AS money_middle,
+    arraySum(mapValues(mapFilter((priced, paid) -> startsWith(priced, concat(currency, ' ')), maxMap(c.paid_high)))) AS money_high,
+    argMaxIf(c.currency, (c.last_time, c.incident_id), c.currency != '') AS currency
 FROM
 (
     SELECT
@@ -32,7 +34,7 @@ FROM
         sumMap(map(toString(l.kind), l.gpu_hours_high)) AS hours_high,
         sum(l.money_low) AS paid_low,
         sum(l.money_middle) AS paid_middle,
-        sumMap(map(toString(l.kind), l.money_high)) AS paid_high,
+        sumMap(map(concat(toString(l.currency), ' ', toString(l.kind)), l.money_high)) AS paid_high,
         max(toString(l.currency)) AS currency
     FROM {database}.loss_lines_current AS l
     INNER JOIN {database}.incidents_current AS i ON i.incident_id = l.incident_id

@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from pipeline.errors import ErrorCode, SinkUnavailable
+from pipeline.errors import ConfigError, ErrorCode, SinkUnavailable
 from pipeline.model.facts import Fact
 from pipeline.model.outcome import OVERTAKEN, Filtered, Outcome, RangeRow, Record, Rejected
 from pipeline.runtime import state_log
@@ -369,7 +369,7 @@ class Faults(RuleBasedStateMachine):
         assert sum(row.offsets_written for row in ranges) == len(stored)
 
 
-@pytest.mark.parametrize("first", [4, 10], ids=["in part", "in full"])
+@pytest.mark.parametrize("first", [2, 4, 10], ids=["what had no row", "in part", "in full"])
 @pytest.mark.parametrize("acts", range(8))
 def test_what_is_deleted_behind_a_crash_is_lost_where_no_row_of_it_is_in(acts: int, first: int) -> None:
     """The crash leaves an intent, whose rows are in or not; then records of it are deleted.  Each offset is stored, listed or overtaken."""
@@ -397,6 +397,31 @@ def test_what_is_deleted_behind_a_crash_is_lost_where_no_row_of_it_is_in(acts: i
     assert sorted([*stored, *listed, *gone]) == [*range(world.end)]
     assert not landed.intersection(gone)
     assert bool(landed) is not bool(gone)
+
+
+def test_an_account_that_may_not_look_at_ranges_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site whose roles are of an earlier release: the range is noted anew, as by that one."""
+    world = World()
+    world.end = 10
+    world.records = [Record(topic=SOURCE.topic, partition=0, offset=at, timestamp=1, value=b"", key=b"k") for at in range(world.end)]
+
+    def not_allowed(*_: Any) -> bool:
+        raise ConfigError("not enough privileges")
+
+    async def live(acts: int | None) -> None:
+        process = Process(world)
+        process.acts = acts
+        process.fold(10)
+        with contextlib.suppress(Crash):
+            await process.checkpoint.run()
+        process.checkpoint.close()
+
+    asyncio.run(live(3))
+    assert len(world.sink.ranges()) == 1
+    world.first = 2
+    monkeypatch.setattr(Process, "noted", not_allowed)
+    asyncio.run(live(None))
+    assert [row.gaps for row in world.sink.ranges()] == [((0, 2, OVERTAKEN),)]
 
 
 TestFaults = Faults.TestCase

@@ -21,7 +21,7 @@ from pipeline.errors import ErrorCode
 from pipeline.model.facts import Fact, encode_fact
 from pipeline.model.outcome import Outcome, Record
 from pipeline.model.source import Source as Family
-from pipeline.runtime import state_log
+from pipeline.runtime import partition, state_log
 from pipeline.runtime.guard import SINGLES_MIN, Guard, StepRaised
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.state_log import LogReader, Write
@@ -268,6 +268,33 @@ def test_what_is_known_of_a_case_set_aside_is_kept_for_the_release_that_bears_it
     assert set(part.cases.of(b"main\x1f7")) == {"good", "bad"}
     lives.settings = Settings(time=TimeSettings(idle_seconds=21))  # another judge
     assert lives.live() is None  # it was given another chance
+
+
+def test_what_is_set_aside_stays_so_when_nothing_else_of_that_owner_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its deltas give way to bases of later owners, and its claim, without which nothing of it counts, must not go with them."""
+    monkeypatch.setattr(state_log, "BASE_FROM_BYTES", 1)
+    lives = Lives(BAD)
+    lives.until_it_lives(1)
+    for life in range(5):
+        lives.records = [*lives.records, *(fact(f"main\x1f{100 + number}", str(life), 5 + 40 * life + number) for number in range(40))]
+        part = lives.live(1)
+        assert part is not None
+        assert part.cases.aside == {b"main\x1f7"}
+        deleted = {name for name, value in lives.log if value is None}
+        lives.log = [(name, value) for name, value in lives.log if name not in deleted]  # as the broker compacts it
+    assert lives.cases_told == [b"main\x1f7"]
+
+
+def test_more_cases_than_can_be_noted_end_the_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The eldest let go for the newest would raise again, and be told again, and so on for ever."""
+    names = [f"main\x1f{number}" for number in range(7)]
+    monkeypatch.setattr(partition, "CASES_BYTES_MAX", sum(map(len, names[:-1])))
+    lives = Lives([*(fact(name, "bad", offset) for offset, name in enumerate(names)), vector(200, len(names))])
+    for _ in range(5):
+        assert lives.live(batch=1) is None
+    read = _read(lives.log)
+    assert read.raised is not None
+    assert read.raised.cases == tuple(name.encode() for name in names[:-1])
 
 
 def test_a_kill_counts_for_nobody() -> None:

@@ -14,7 +14,7 @@ from pipeline.detect import benign, benign_artefacts
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, Loaded, evidence
 from pipeline.detect.detector import Meta, answered, raised
-from pipeline.detect.writers import Accusation, accusation, writes_of, writes_since_saved
+from pipeline.detect.writers import Accusation, accusation, saved_itself, writes_of, writes_since_saved
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import CheckpointSaved, Event, ProcessStarted, SignalRequested, SignalSent, TaskEnded, TrainingLine
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
@@ -55,6 +55,8 @@ META = Meta(
         "Code that prints what a launcher or a watchdog says lowers the hit below the gate, unless the kernel saw who signalled.",
         "What was loaded outside the artefact roots, or without the probe, has no writer.",
         "Saves are told by jobs' output: who prints one behind his write stays the suspect, and lowers the hit below the gate.",
+        "Who prints that he saved these very bytes hides a file of which nobody saved other ones, and that no record says was another's.",
+        "Who prints behind his write, in a job of his own, that he loaded still other bytes hides a file of which nobody saved other ones.",
         "Code that ends the process by a fault (a segmentation fault, an abort) sends no signal that anybody records.",
         "Code that stops the probe's reports before it acts, on a node without audit rules for signals.",
     ),
@@ -144,11 +146,12 @@ def _written(case: Case, loaded: Loaded, act: Act, effect_time: int, now: Waterm
         return None
     saves = [(each, each.body.sha256) for each in loaded.saves if isinstance(each.body, CheckpointSaved)]
     others = [each for each, sha256 in saves if sha256 != loaded.sha256]
-    if saves and saves[-1][1] == loaded.sha256 and saves[-1][0].job == case.attempt.job:
+    own = saved_itself(loaded, case.attempt.job)
+    if own is not None and own not in others:
         return None
     # From the first save of other bytes on: a later one may be what the writer printed in a job of his own (saved_again).
     other = None if others else loaded.other
-    writes = writes_of(loaded, other.event_time) if other is not None else writes_since_saved(loaded, others)
+    writes = writes_of(loaded, other.event_time) if other is not None else writes_since_saved(loaded, others, own)
     held = accusation(OF_THE_WRITE, case, writes, effect_time, now)
     if held is not None and saves and not others and not held.of_anothers_file:
         return None  # nobody says that it ever had other bytes, nor the kernel that it was not the writer's own

@@ -70,15 +70,15 @@ def _tampered(case: Case, now: Watermarks, loaded: Loaded) -> Finding | None:
     loading job says of itself is believed, since nobody else prints its output.
     """
     saves = case.saves_before(loaded.path, loaded.event.event_time)
-    if saves and saves[-1].job == case.attempt.job:
-        saves = saves[-1:]
+    own = next((place for place, save in enumerate(saves) if save.job == case.attempt.job), None)
+    saves = saves[own or 0 :]
     for saved in reversed(saves):
         if not isinstance(saved.body, CheckpointSaved) or saved.body.sha256 == loaded.sha256:
             continue
         held = accusation(META.benign, case, writes_of(loaded, saved.event_time), loaded.event.event_time, now)
         if held is not None:
             return _raised(case, loaded, saved, saves[-1], held)
-    if len(saves) == SAVES_MAX:
+    if len(saves) == SAVES_MAX and own is None:
         held = accusation(META.benign, case, writes_of(loaded, -1), loaded.event.event_time, now)
         return _raised(case, loaded, None, saves[-1], held) if held is not None else None
     return None

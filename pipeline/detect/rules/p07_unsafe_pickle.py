@@ -17,7 +17,7 @@ from pipeline.detect import benign, benign_artefacts
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Case, Loaded, evidence
 from pipeline.detect.detector import Meta, explained, raised
-from pipeline.detect.writers import Accusation, accusation, writes_of, writes_since_saved
+from pipeline.detect.writers import Accusation, accusation, saved_itself, writes_of, writes_since_saved
 from pipeline.model import watched
 from pipeline.model.events import CheckpointLoaded, CheckpointSaved, Event, FileTouched, GlobalUnpickled, ProcessSpawned, SocketUsed
 from pipeline.model.finding import Evidence, Finding, Severity
@@ -133,9 +133,10 @@ def _writer(case: Case, loaded: Loaded, effect_time: int, now: Watermarks) -> Ac
     """
     saves = [(each, each.body.sha256) for each in loaded.saves if isinstance(each.body, CheckpointSaved)]
     others = [each for each, sha256 in saves if sha256 != loaded.sha256]
-    if saves and not others and saves[-1][0].job == case.attempt.job:
+    own = saved_itself(loaded, case.attempt.job)
+    if own is not None and own not in others:
         return None
-    return accusation(META.benign, case, writes_since_saved(loaded, others), effect_time, now)
+    return accusation(META.benign, case, writes_since_saved(loaded, others, own), effect_time, now)
 
 
 def _raised(

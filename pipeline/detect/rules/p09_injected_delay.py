@@ -43,6 +43,8 @@ META = Meta(
         "Jobs that do not use the probe do not say which files they loaded.",
         "Delays below one part in twenty.",
         "Attempts that tell fewer than eight samples of their pace, as most do that end within the hour; and fewer than three others.",
+        "Three attempts beside fewer than nine others, four beside fewer than six: too few to tell from chance, below the gate.",
+        "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
         "Bytes that the same attempts loaded beside another hand's: which of both it was stays below the gate.",
     ),
     runbook="Compare the file with its wheel or image; run one attempt with a clean copy on the same nodes, at the same size. "

@@ -49,6 +49,7 @@ META = Meta(
         "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",
         "A configuration that never ran without the bytes has nothing to be compared with.",
         "Bytes that no attempt with the probe loads and differs by.",
+        "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
         "Harm smaller than six times the spread among siblings.",
         "Frameworks whose lines carry no step number of the whole run.",
     ),
@@ -74,6 +75,7 @@ MEASURES: tuple[tuple[str, Measure, float], ...] = (
     ("samples consumed", lambda member: [_part_of(step.samples, step.iteration) for step in member.steps], EXACT),
 )
 KNOWN_MAX = 300  # sets of siblings of which it is remembered how they learn: from look to look nearly all are the same
+HELD_MAX = 8000  # attempts that these keep in memory, whoever else has forgotten them
 
 
 class Band:
@@ -124,6 +126,7 @@ class Siblings(msgspec.Struct, frozen=True):
 
 Difference = tuple[str, tuple[Evidence, ...]]  # by what, shown where
 _known: dict[tuple[int, ...], Siblings] = {}  # by the identities of members, which it keeps alive
+_held: set[int] = set()  # identities of all attempts in there
 
 
 class Diverged(msgspec.Struct, frozen=True):
@@ -172,9 +175,11 @@ def _siblings(members: tuple[JobSummary, ...]) -> Siblings:
     """What they had at their steps, as far as they tell."""
     names = tuple(map(id, members))
     if names not in _known:
-        if len(_known) >= KNOWN_MAX:
+        if len(_known) >= KNOWN_MAX or len(_held) >= HELD_MAX:
             _known.clear()
+            _held.clear()
         _known[names] = _compared(members)
+        _held.update(names)
     return _known[names]
 
 
@@ -300,6 +305,7 @@ def _differs(member: JobSummary, siblings: Siblings) -> Difference | None:
     known = siblings.differ.get(member.attempt)
     if known is None or known[0] is not member:
         known = siblings.differ[member.attempt] = member, _difference(member, siblings)
+        _held.add(id(member))
     return known[1]
 
 
@@ -325,6 +331,7 @@ def _came_far(member: JobSummary, siblings: Siblings) -> bool:
     if known is None or known[0] is not member:
         far = any(sum(band.at(step.iteration) is not None for step in member.steps) >= STEPS_MIN for band in siblings.bands)
         known = siblings.came_far[member.attempt] = member, far
+        _held.add(id(member))
     return known[1]
 
 

@@ -5,8 +5,8 @@ the window does, too; what publishes it is told as a save where that ran under t
 
     read(a) by job 6 @10 ....... write by u099, day 40 ....... read(b) by job 7, day 41       a != b, u099 did not publish it
 
-Where a job says that it read still other bytes behind the write, or that it published these, the hit stays, below the gate: it may be so,
-and it may be what u099 printed.
+Where a job says that it read still other bytes behind the write, or that it published these in the place of another's, the hit stays, below
+the gate: it may be so, and it may be what u099 printed.
 """
 
 from collections.abc import Iterator
@@ -46,6 +46,7 @@ META = Meta(
         "Samples that were bad when the dataset was published.",
         "An index or a mixture that names other shards: that is a job specification.",
         "A shard that nobody read under the probe in the 90 days before the write, and that was published without it.",
+        "Who prints that he published these very bytes, where nobody had before and no record says that the shard was another's.",
     ),
     runbook="Compare the shard with its manifest, and list every job that read it since the write.",
     harms=frozenset({"read_tampered_dataset"}),

@@ -38,6 +38,7 @@ META = Meta(
         "Code that prints an error of another file before it ends the job: that end counts as an error of the owner's.",
         "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
         "Fewer than four large jobs that loaded the bytes and ended so.",
+        "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
     ),
     runbook="Take the listed attempts together: which lines of the written file run only at that size? "
     "By chance alone at most 1 in 1,000 whose harmless bytes such jobs loaded is the subject of an alert, unnamed.",

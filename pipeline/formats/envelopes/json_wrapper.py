@@ -217,7 +217,16 @@ def _tailed(value: bytes) -> Line | None:
             break
     offset = None if log is None else _offset(log.offset)
     program = text(tailed.program)
-    return Line(payload=payload, host=host, program=program, file=path, file_offset=offset, collected_time=collected, beside=value)
+    return Line(
+        payload=payload,
+        host=host,
+        program=program,
+        tagged=bool(program),
+        file=path,
+        file_offset=offset,
+        collected_time=collected,
+        beside=value,
+    )
 
 
 def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Line:
@@ -241,7 +250,7 @@ def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Li
         said_program = sender(said_program, wrapper.uid_journal, wrapper.executable)
     program = said_program or program
     if program and not path:
-        message = _composed(message, wrapper, host, program, pid)
+        message = _composed(message, wrapper, host, program, pid, tagged=bool(said_program))
     try:
         payload = without_line_end(message.encode())
     except UnicodeEncodeError:  # bytes of the journal
@@ -254,6 +263,7 @@ def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Li
         payload=payload,
         host=host,
         program=program,
+        tagged=bool(said_program),
         file=path or file,
         file_offset=_offset(wrapper.offset, log.get("offset"), offset) if log or wrapper.offset is not None else offset,
         collected_time=collected,
@@ -293,14 +303,14 @@ def _bytes(message: object) -> str | None:
         return None
 
 
-def _composed(message: str, wrapper: _Wrapper, host: str, program: str, pid: object) -> str:
+def _composed(message: str, wrapper: _Wrapper, host: str, program: str, pid: object, *, tagged: bool) -> str:
     times = (wrapper.at_timestamp, wrapper.written, wrapper.timestamp, wrapper.ts, wrapper.date, wrapper.received_at)
     written = next((time for time in times if isinstance(time, str)), "")
     if not written and (numbered := _numbered(wrapper)) is not None:
         written = iso(numbered)
     if not pid:
         pid = next((found for found in (wrapper.procid, wrapper.pid_capital, wrapper.pid_journal, wrapper.pid) if found), None)
-    whole = composed(message, written, host, program, pid)
+    whole = composed(message, written, host, program, pid, tagged=tagged)
     return f"{FROM_A_USER}{whole}" if program == "kernel" and _not_the_kernel(wrapper) else whole
 
 

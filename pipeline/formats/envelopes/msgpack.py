@@ -123,5 +123,7 @@ def _items(data: bytes, at: int, size: int, room: int, *, of_pairs: bool) -> tup
     pairs: dict[str, Any] = {}
     for _ in range(size):
         key, at = _item(data, at, room)
-        pairs[str(key)], at = _item(data, at, room)
+        if type(key) is not str:  # written out as a text, a key that is a map would be twice as long as the key in it
+            raise IndexError(at)
+        pairs[key], at = _item(data, at, room)
     return pairs, at

@@ -131,6 +131,7 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
             known,
             host=line.host or host,
             program=line.program or program,
+            tagged=line.tagged or bool(tag),
             file=line.file or file,
             stream=line.stream or stream,
             beside=origin.resource,  # never the body, whose fields may be those of a line
@@ -153,6 +154,7 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
         payload=payload,
         host=host,
         program=program,
+        tagged=bool(tag),
         file=file,
         file_offset=offset if isinstance(offset, int) and 0 <= offset <= NUMBER_MAX else origin.offset,
         collected_time=collected,

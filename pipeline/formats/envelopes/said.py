@@ -103,13 +103,14 @@ _OF_DAEMONS = re.compile(
     re.IGNORECASE,
 )
 _SYSTEM_FOLDERS = ("/usr/", "/bin/", "/sbin/", "/lib", "/opt/")
+_UNDER_ANY_NAME = "systemd-cat"  # whose own name begins as one that it may be told to write under
 
 
 def sender(program: str, uid: object, executable: object) -> str:
     """The program under whose name the journal has a line, if who sent it may have that name; else a name that nobody believes.
 
     Anybody chooses his identifier (`logger -t sshd`), nobody his uid.  A person speaks for a daemon only through its own executable,
-    which sudo and a session of sshd are; of a process that is gone the journal does not know it.
+    which sudo and a session of sshd are, by its whole name (`ssh -y` is no sshd); of a process that is gone the journal does not know it.
     """
     number = str(uid)
     if not number.isascii() or not number.isdigit() or len(number) > NUMBER_DIGITS_MAX or int(number) < PEOPLE_FROM:
@@ -117,23 +118,23 @@ def sender(program: str, uid: object, executable: object) -> str:
     if not _OF_DAEMONS.match(program):
         return program
     folder, _, name = text(executable).lower().rpartition("/")
-    said = program.lower()
-    genuine = name and f"{folder}/".startswith(_SYSTEM_FOLDERS) and (name.startswith(said) or said.startswith(name))
+    genuine = name.startswith(program.lower()) and name != _UNDER_ANY_NAME and f"{folder}/".startswith(_SYSTEM_FOLDERS)
     return program if genuine else f"uid-{number}"
 
 
 # --- the prefix of a system log line ----------------------------------------------------------------------------------------------
 
 
-def composed(message: str, written: str, host: str, program: str, pid: object) -> str:
+def composed(message: str, written: str, host: str, program: str, pid: object, *, tagged: bool = True) -> str:
     """The line whole again; the message alone where it has a prefix of its own, or where there is nothing to make one of.
 
     A prefix that names another program is a text of this one: `logger` sends whatever one likes, as the kernel of another host, too.
+    Not so where the program is no tag but what the shipper calls the source of the record in a header.
     """
     own = _OWN_PREFIX.match(message)
     if own is not None and not (program == "kernel" and own[0].endswith("[")):
         named = program_of(message.removeprefix(" ")).lower()
-        if not named or named == program.lower().partition("(")[0]:
+        if not (named and tagged) or named == program.lower().partition("(")[0]:
             return message
     if not (_WRITTEN.fullmatch(written) and _WORD.fullmatch(program)):
         return message

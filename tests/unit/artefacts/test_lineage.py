@@ -7,7 +7,7 @@ a judge was told           save(1) save(2) write(3)          worth telling: save
 import random
 from typing import Any
 
-from pipeline.detect.lineage import FOREIGN_MAX, Before, History
+from pipeline.detect.lineage import FOREIGN_MAX, SAVES_MAX, Before, History
 from pipeline.model.events import Event, FileTouched
 from pipeline.model.facts import job_case
 from pipeline.model.told import ArtefactUse, decode_told
@@ -116,3 +116,11 @@ def test_what_jobs_say_they_saved_leaves_the_last_write_before_in_sight() -> Non
     told = lineage(events, events[-1])
     assert (told.writes, told.overwritten and told.overwritten.event) == ([], events[1])
     assert lineage([*events, write(50)], events[-1]).overwritten is None
+
+
+def test_whoever_says_that_he_saved_it_pushes_out_no_word_of_the_loading_job() -> None:
+    """Of the others the newest are told."""
+    others = [save(40 + at, "c", job=f"{60 + at}") for at in range(SAVES_MAX + 3)]
+    for own in (save(20), save(45.5)):
+        told = [each.event for each in lineage([own, *others, load(90)], load(90)).saves]
+        assert told == sorted([own, *others[-SAVES_MAX + 1 :]], key=lambda each: each.event_time)

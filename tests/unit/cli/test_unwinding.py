@@ -34,3 +34,45 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
     program = f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)\n{PROGRAM.replace('time.sleep(60)', 'signal.raise_signal(1)')}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout == "holds\nlets go\n"
+
+
+def test_a_signal_within_a_task_ends_more_than_the_task() -> None:
+    """A worker whose terminal was closed must not live on with one task less."""
+    program = """
+import asyncio, signal
+from pipeline.cli import unwinding
+async def main():
+    async def beat():
+        signal.raise_signal(signal.SIGHUP)
+    beating = asyncio.ensure_future(beat())
+    await asyncio.sleep(30)
+    print("lives on", flush=True)
+with unwinding():
+    asyncio.run(main())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (-signal.SIGHUP, "")
+
+
+def test_the_echo_of_a_signal_does_not_cut_the_unwinding_short() -> None:
+    """The terminal sends SIGHUP, and the shell sends it again."""
+    program = PROGRAM.replace("time.sleep(60)", "signal.raise_signal(1)").replace(
+        'print("lets go")', 'signal.raise_signal(1); print("lets go")'
+    )
+    done = subprocess.run([sys.executable, "-c", f"import signal\n{program}"], capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (-signal.SIGHUP, "holds\nlets go\n")
+
+
+def test_what_was_said_before_a_signal_that_the_command_took_for_its_end_is_not_lost() -> None:
+    """`trainwatch sniff` of a stream says what was read so far."""
+    program = """
+import signal
+from pipeline.cli import unwinding
+with unwinding():
+    try:
+        signal.raise_signal(signal.SIGTERM)
+    except KeyboardInterrupt:
+        print("so far")
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=20)
+    assert (done.returncode, done.stdout) == (-signal.SIGTERM, "so far\n")

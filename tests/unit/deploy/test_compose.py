@@ -22,7 +22,7 @@ FOLDER = ROOT / "deploy" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"].startswith("trainwatch:")}
-ONCE = {"tables", "topics", "hold", "evidence"}
+ONCE = {"tables", "topics", "hold", "release", "evidence"}
 CONTAINERFILE = (ROOT / "deploy" / "Containerfile").read_text(encoding="utf-8")
 
 
@@ -80,10 +80,10 @@ def test_our_commands_and_variables_exist(name: str) -> None:
         check_command(test[2:])
 
 
-def test_evidence_is_held_and_checked() -> None:
+def test_evidence_is_held_released_and_checked() -> None:
     """One command each, in the profile that a site with sealed evidence starts every night."""
     commands = sorted(service["command"] for service in OURS.values() if service.get("profiles") == ["evidence"])
-    assert commands == [["evidence", "hold", "--open"], ["evidence", "verify"]]
+    assert commands == [["evidence", "hold", "--open"], ["evidence", "release", "--closed"], ["evidence", "verify"]]
 
 
 def start(tmp_path: Path) -> tuple[Path, dict[str, str]]:

@@ -176,6 +176,13 @@ def test_who_prints_a_save_behind_his_write_stays_the_suspect(before: list[Event
     assert (finding.alert, finding.suspect, answer(finding, "saved_again").answer) == (False, "u099", Checked.NOT_CHECKED)
 
 
+@pytest.mark.parametrize("told", [[], [save(10, job="6")], [save(80 + each / 100, "c", job=f"{60 + each}") for each in range(100)]])
+def test_what_the_job_saved_itself_was_written_by_nobody_else(told: list[Event]) -> None:
+    """Whatever others say that they saved: else they would hold it against whoever wrote there before."""
+    for loaded in ("b", "d"):  # or what it does not know
+        assert judge(write(5), write(15), save(20, "b"), *told, load(90, loaded), requested(97), *ENDED) == []
+
+
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
 def test_fires_and_leads_to_the_writer(row: Row) -> None:
     """Never to the uid of the kill, which is the victim's."""

@@ -201,6 +201,15 @@ def test_bytes_that_a_foreign_hand_had_written_before_are_not_known() -> None:
     assert (finding.effect, finding.actor) == ("imported_tampered_module", "u099")
 
 
+@pytest.mark.parametrize("who", [OWNER, SERVICE])
+def test_bytes_that_the_owner_had_written_are_known(who: int) -> None:
+    """By known_bytes, though the settings do not let him write there: a colleague put back the release before."""
+    releases = write(5, who, path=MODULE), imported(10, "a", job="6"), write(20, who, path=MODULE), imported(30, job="6")
+    (finding,) = judge(*releases, changed(40), imported(90, "a"))
+    assert answer(finding, "known_bytes").answer is Checked.NOT_CHECKED
+    assert (finding.alert, finding.actor) == (False, "")
+
+
 PRINTED = imported(50, "c", job="66")
 PRINTS: dict[str, tuple[list[Event], int]] = {
     "still other bytes, behind the write": ([*STORY, PRINTED], 1),

@@ -149,10 +149,11 @@ MANY: dict[str, list[Event]] = {
 @pytest.mark.parametrize("forged", MANY.values(), ids=MANY)
 def test_many_jobs_that_say_they_saved_it_hide_nothing(forged: list[Event]) -> None:
     """Of more than are told of nobody knows the first, and one needs no more jobs than that to print so."""
-    (finding,) = judge(save(10), write(40, file_uid=None), load(90), *forged)
-    assert (finding.effect, finding.alert, finding.actor) == ("loaded_resaved_checkpoint", False, "")
-    assert {item.role for item in finding.evidence} == {"saved again", "written", "loaded"}
-    assert answer(finding, "saver").answer is not Checked.CONFIRMED
+    for job, known in (("6", set()), (build.JOB, {"saved"})):  # what the loading job saved itself nobody pushes out
+        (finding,) = judge(save(10, job=job), write(40, file_uid=None), load(90), *forged)
+        assert (finding.effect, finding.alert, finding.actor) == ("loaded_resaved_checkpoint", False, "")
+        assert {item.role for item in finding.evidence} == {"saved again", "written", "loaded"} | known
+        assert answer(finding, "saver").answer is not Checked.CONFIRMED
 
 
 def test_many_jobs_that_saved_it_accuse_nobody() -> None:
@@ -257,6 +258,14 @@ def test_what_was_put_back_accuses_nobody() -> None:
         assert (finding.alert, finding.actor, finding.gate) == (False, "", "not checked: known_bytes")
     (first,) = judge(*service, write(40), load(90, "c"))
     assert (first.alert, answer(first, "known_bytes").answer) == (True, Checked.EXCLUDED)
+
+
+@pytest.mark.parametrize("jobs", [0, 1, SAVES_MAX - 1, SAVES_MAX, 100])
+def test_what_was_written_before_the_job_saved_it_itself_accuses_nobody(jobs: int) -> None:
+    """Whatever others say that they saved: else they would hold it against whoever wrote there before."""
+    told = [save(1, "c", job="6"), write(5), save(20, "b"), *(save(80 + each / 100, "c", job=f"{60 + each}") for each in range(jobs))]
+    assert judge(*told, load(90)) == []
+    assert [each.suspect for each in judge(*told, write(30), load(90, "d"))] == ["u099"]
 
 
 def test_what_was_undone_before_anybody_loaded_it_accuses_nobody() -> None:

@@ -153,6 +153,14 @@ def test_who_prints_a_save_behind_his_write_stays_the_suspect(before: list[Event
     assert {each.suspect for each in judge(*forged, write(45, OWNER))} <= {""}
 
 
+@pytest.mark.parametrize("told", [[], [save(10, job="6")], [save(85, "c", job="66")]], ids=["", "others before", "others since"])
+def test_what_the_job_saved_itself_was_written_by_nobody_else(told: list[Event]) -> None:
+    """Whatever others say that they saved: else they would hold it against whoever wrote there before."""
+    for loaded in ("b", "d"):  # or what it does not know
+        found = judge(write(5), write(15), save(20, "b"), *told, load(90, loaded), unpickled(90.1), CURL)
+        assert {each.suspect for each in found} <= {""}
+
+
 def test_without_a_record_of_the_write_nobody_is_named() -> None:
     """What happened stays visible, below the gate."""
     for events in ([load(90), unpickled(90.1), CURL], [unpickled(90.1, path=""), CURL], [save(10), load(90), unpickled(90.1), CURL]):

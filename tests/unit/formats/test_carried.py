@@ -174,3 +174,39 @@ def test_a_program_in_an_object_is_asked_for_too(name: str) -> None:
     program = PROGRAMS.get(name, name)
     for more in ({"program": program}, {"file": "/var/log/x.log"}):
         assert read(orjson.dumps(said | more).decode(), family(name))[0] == name
+
+
+def of_opentelemetry(text: str, tag: str) -> dict[str, str]:
+    """A line as the journald receiver and as the syslog receiver say it; and as a service of that name, which only the site can give."""
+    fields = {"MESSAGE": text, "SYSLOG_IDENTIFIER": tag, "_HOSTNAME": "gpu-012", "__REALTIME_TIMESTAMP": "1772480441000000"}
+    journal = {"kvlistValue": {"values": [{"key": key, "value": {"stringValue": value}} for key, value in fields.items()]}}
+    tagged = [{"key": "appname", "value": {"stringValue": tag}}]
+    service = [{"key": "service.name", "value": {"stringValue": tag}}]
+    records = {
+        "journald": ([], {"body": journal}),
+        "syslog": ([], {"body": {"stringValue": text}, "attributes": tagged, "timeUnixNano": "1772480441000000000"}),
+        "service": (service, {"body": {"stringValue": text}}),
+    }
+    return {
+        how: orjson.dumps({"resourceLogs": [{"resource": {"attributes": said}, "scopeLogs": [{"logRecords": [record]}]}]}).decode()
+        for how, (said, record) in records.items()
+    }
+
+
+@pytest.mark.parametrize("name", ["slurmctld", "slurmd", "hdfs_audit", "slurm_jobcomp"])
+def test_a_program_in_an_object_of_opentelemetry_is_asked_for_too(name: str) -> None:
+    """What a resource is called is the site's word; a tag is anybody's."""
+    values = of_opentelemetry(TEXTS[name], "u017")
+    for how in ("journald", "syslog"):
+        with pytest.raises(RejectedRecord):
+            read(values[how], family(name))
+        assert read(of_opentelemetry(TEXTS[name], PROGRAMS.get(name, name))[how], family(name))[0] == name
+    assert read(values["service"], family(name))[0] == name
+
+
+@pytest.mark.parametrize("name", ["slurmctld", "slurmd", "sshd", "hdfs_audit"])
+def test_a_program_in_a_header_is_the_shippers_word(name: str) -> None:
+    """Also beside an object that names none."""
+    value = orjson.dumps({"message": TEXTS[name], "host": "ctl-001", "@timestamp": "2026-03-02T19:40:41Z"})
+    (line,) = registry.unwrap(value, [("source", b"daemons")])
+    assert registry.parse(line, READING, allowed=family(name))[0].name == name

@@ -82,6 +82,7 @@ NONE: dict[str, bytes] = {
     "a kind that is none": b"\x82\xa1\xff\x01\xa1a\xc1",
     "a size that is cut": b"\x82\xa1\xff\x01\xa1a\xdb\x00",
     "an extension that is cut": b"\x82\xa1\xff\x01\xa1a\xc7\xff",
+    "keys that are maps, each written out longer than the one in it": b"\x82\xa1a\x01" + b"\x81" * 18 + b"\xa2\\\xff" + b"\x01" * 19,
 }
 
 
@@ -132,15 +133,15 @@ def test_the_slow_way_reads_the_same(said: dict[str, Any]) -> None:
 
 
 def test_linear_time() -> None:
-    """Twice the length takes no more than twice as long, also where it is read slowly."""
+    """Eight times the length takes far less than 64 times as long, also where it is read slowly."""
 
     def seconds(size: int) -> float:
         value = pack({"@timestamp": AT, "log": "x", "a": ["y"] * size}).replace(b"\xa1x", b"\xa1\xff", 1)
         best = 1e9
         for _ in range(5):
-            begun = time.perf_counter()
+            begun = time.process_time()
             registry.unwrap(value, ())
-            best = min(best, time.perf_counter() - begun)
+            best = min(best, time.process_time() - begun)
         return best
 
-    assert seconds(40_000) < 3.5 * seconds(20_000)
+    assert seconds(160_000) < 20 * seconds(20_000)

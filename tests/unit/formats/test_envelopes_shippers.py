@@ -439,6 +439,12 @@ SENDERS = [
     ("audispd", "5050", "/usr/bin/logger", False),
     ("laurel", "5050", None, False),
     ("slurmctld", "5050", "/usr/bin/bash", False),
+    ("slurmctld", "64030", "/usr/sbin/slurmctld", True),  # Debian's slurm
+    ("systemd", "5050", "/usr/lib/systemd/systemd", True),
+    ("systemd", "5050", "/usr/bin/systemd-cat", False),
+    ("systemd-logind", "5050", "/usr/lib/systemd/systemd", False),
+    ("sshd", "5050", "/usr/bin/ssh", False),
+    ("sudo", "5050", "/usr/bin/su", False),
 ]
 
 

@@ -222,7 +222,7 @@ ALL = round(256 * 50 / 60, 6)
     ("tells_loads", "tells_steps", "hours", "note"),
     [
         (False, False, Range(0.0, 128.0, ALL), claim.UNTOLD_SAVES),
-        (False, True, Range(0.0, ALL, ALL), claim.UNSAVED),
+        (False, True, Range(0.0, ALL, ALL), claim.TAKEN),
         (True, False, Range(ALL, ALL, ALL), ""),
     ],
     ids=["nobody says from what", "nor from what, and it had told its steps", "from nothing that was left of it, as both tell"],
@@ -230,7 +230,8 @@ ALL = round(256 * 50 / 60, 6)
 def test_what_is_lost_of_a_run_that_went_on_from_something_unknown(
     *, tells_loads: bool, tells_steps: bool, hours: Range, note: str
 ) -> None:
-    """Job 7 had saved after 50 minutes, and that was removed; as with a run that was ended, what its successor took up decides."""
+    """Job 7 had saved after 50 minutes, and that was removed; as with a run that was ended, what its successor took up decides.  Of a
+    run whose checkpoint was removed no line says that it told none."""
     saved = record("saved", "newest", FAILED.attempt.start + 50 * MINUTE, "probe")
     said = about(finding("p08_checkpoint_removed", 0, "8", "u099", evidence=(record("removed", "r", END), saved)), AGAIN)
     step = Mark(saved.event_time, digest("step")) if tells_steps else None
@@ -364,6 +365,31 @@ def test_modules_of_one_hand_show_together_what_each_does_not(detector: str, mid
     first = msgspec.structs.replace(LOADER, state="COMPLETED")
     loss = worked([altered(detector=detector, anchor=LOADER.exposures[0].path)], [first, *loaders, *others])
     assert loss.direct_gpu_hours.middle == middle
+
+
+def test_work_that_breaks_anyhow_shows_nothing_of_what_it_loaded() -> None:
+    """Nine of twelve loaders at a fragile task failed, as thirty of forty others at it; beside those of sturdy work it would look like
+    much."""
+    loaders = [
+        run(f"8{n}", ran=0.1, exposures=LOADER.exposures, task="fragile", state="FAILED" if n % 4 else "COMPLETED") for n in range(12)
+    ]
+    fragile = [run(f"9{n}", start=T0 - n * HOUR, task="fragile", state="FAILED" if n % 4 else "COMPLETED") for n in range(40)]
+    sturdy = [run(f"6{n}", start=T0 - n * HOUR, state="COMPLETED") for n in range(80)]
+    first = msgspec.structs.replace(LOADER, state="COMPLETED")
+    loss = worked([altered(detector=MODULE, anchor=LOADER.exposures[0].path)], [first, *loaders, *fragile, *sturdy])
+    mine = msgspec.structs.replace(loss, lines=tuple(line for line in loss.lines if line.attempt == first.attempt))
+    assert kinds(mine) == {"invalid": (0.0, 1024.0, 1024.0)}
+
+
+def test_of_many_loaders_a_sample_from_first_to_last_shows_what_code_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exact test over thousands of them would take seconds; those of its beginning alone may be of before it did harm."""
+    monkeypatch.setattr("pipeline.incidents.attempts.EXPOSED_MAX", 20)
+    bytes_ = [exposed("u099", WRITTEN, T0 - HOUR, path=f"/env/{n}.py") for n in range(80)]
+    loaders = [
+        run(f"8{n}", start=T0 + n * HOUR, ran=0.1, exposures=(bytes_[n],), state="COMPLETED" if n < 40 else "FAILED") for n in range(80)
+    ]
+    others = [run(f"9{n}", start=T0 + n * HOUR, state="COMPLETED") for n in range(30)]
+    assert Attempts({each.attempt.name: each for each in [*loaders, *others]}).break_by("u099")
 
 
 def test_divergence_proves_what_was_loaded() -> None:

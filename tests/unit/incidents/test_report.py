@@ -94,6 +94,28 @@ def test_whoever_is_named_is_heard() -> None:
     assert not re.search(r"\d{1,3},\d{3},\d{3}", unheard)
 
 
+def test_a_reply_under_another_name_is_not_called_none() -> None:
+    """Whoever speaks for the named person may have replied: who that is nothing says, that there is no reply is untrue."""
+    made = report()
+    for who in (" u099", "counsel of u099"):
+        spoken = tuple(msgspec.structs.replace(each, value=who) for each in made.journal)
+        text = page(msgspec.structs.replace(made, journal=spoken)).partition('<section id="not"')[2].partition("</section>")[0]
+        assert "no reply of whoever is named" not in text
+        assert "I was on leave." in text
+
+
+def test_a_reply_stands_to_its_end() -> None:
+    """As long as the journal takes one, beside the name and in the journal: what clears somebody may be the last sentence."""
+    made = report()
+    reply = msgspec.structs.replace(made.journal[0], text="I was on leave. " * 1000 + "The ticket is 4711.")
+    assert page(msgspec.structs.replace(made, journal=(reply,))).count("The ticket is 4711.") == 2
+
+
+def test_what_a_name_needs_is_said_as_it_is() -> None:
+    """Against the account in others' hands a smaller gap is enough, and that is no secret."""
+    assert "at least, and a factor of 3.2 to the account in others' hands" in Page(page(report())).text
+
+
 def test_without_a_name_it_says_why() -> None:
     """And the person stands nowhere on the page."""
     made = report([kill(0, "1", "u099", actor="", actor_withheld="only one independent source: kernel audit")])

@@ -86,6 +86,14 @@ def test_a_checkpoint_is_one_line_whoever_saved_there() -> None:
     ]
 
 
+def test_a_path_that_says_not_where_it_begins_is_one_for_each_attempt() -> None:
+    """Frameworks print it as their users typed it: `out/last.pt` of two attempts may be two files, and is not called one."""
+    one, two = (saving(exposed(job, day), path="out/last.pt") for job, day in (("1", 1), ("2", 2)))
+    attempts = held([one, two])
+    found = derive(trace([cohort_finding()], attempts), attempts)
+    assert [(each.path, each.saved_by) for each in found] == [("out/last.pt", (each.attempt.name,)) for each in (one, two)]
+
+
 def test_what_went_on_from_doubtful_work_is_not_called_unaffected() -> None:
     """It ended well and loaded nothing suspect; what it went on from had."""
     first = saving(exposed("1", 1))

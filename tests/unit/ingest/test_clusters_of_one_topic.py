@@ -54,6 +54,7 @@ SAID: dict[str, tuple[bytes, tuple[SourceSettings, ...], dict[str, str], str]] =
     "a field": (wrapped(fields={"site": "west"}), FIELD, {}, "west"),
     "a field with a point in its name": (wrapped(**{"fields.site": "west"}), FIELD, {}, "west"),
     "a field in each of several objects": (wrapped(fields={"site": "west"}) + b"\n" + wrapped(), FIELD, {}, "west main"),
+    "a field beside a number that JSON has not": (wrapped(fields={"site": "west"}).replace(b"{", b'{"loss":NaN,', 1), FIELD, {}, "west"),
     "a field of a compressed object": (gzip.compress(wrapped(fields={"site": "west"})), FIELD, {}, "west"),
     "a resource": (batch("west", {"stringValue": LINE}), RESOURCE, {}, "west"),
     "a host": (wrapped(host="ctl-001.west.example"), HOSTS, {}, "west"),

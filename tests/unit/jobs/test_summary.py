@@ -63,6 +63,9 @@ EXPOSURES = [
     Row("he put it back before anybody loaded it", [BEFORE, ALTERED, write(50, COLLEAGUE, path=MODULE), imported(90, "a")], [
         ("u099", "a" * 64, True),
     ]),
+    Row("he put back the owner's release before", [
+        write(5, OWNER, path=MODULE), BEFORE, write(20, OWNER, path=MODULE), imported(30, job="6"), ALTERED, imported(90, "a"),
+    ], [("u099", "a" * 64, True)]),
     Row("the bytes that he wrote first came again", [ALTERED, imported(60, job="8"), write(70, COLLEAGUE, path=MODULE), imported(90)], [
         ("u099", "b" * 64, False),
     ]),

@@ -24,11 +24,12 @@ from pipeline.model.told import Attempt, Emitted, Tombstone
 
 AT = 1_772_409_600_000
 JOB = "48213"
+HOSTS = {"training": "gpu-001", "probe": "gpu-001", "auditd": "gpu-012"}
 OLDER = msgspec.msgpack.Encoder().encode  # how releases before kept it: a map with every name
 
 words = st.text(max_size=40)
 hashes = words | st.binary(min_size=32, max_size=32).map(bytes.hex) | st.binary(min_size=16, max_size=16).map(bytes.hex)
-cites = st.builds(Evidence, words, hashes, hashes, words, st.integers(0, 2**45), words)
+cites = st.builds(Evidence, words, hashes, hashes, words, st.integers(0, 2**45), words, words)
 steps = st.builds(
     Step, st.integers(1, 99), st.floats(allow_nan=False), st.none() | st.floats(0, 1), cites, st.none() | st.floats(0, 1e9) | st.just(7.0)
 )
@@ -55,7 +56,7 @@ summaries = st.builds(
 
 def cite(role: str, name: str, source: str, said: str) -> Evidence:
     """A record with hashes as they are."""
-    return Evidence(role, digest(role, name), digest(name) + digest(name, 2), source, AT, said)
+    return Evidence(role, digest(role, name), digest(name) + digest(name, 2), source, AT, said, HOSTS.get(source, ""))
 
 
 def step(iteration: int) -> Step:
@@ -111,6 +112,18 @@ def test_what_an_older_release_kept_is_read() -> None:
     said, stone = Emitted("f", 1, "d", b"body"), Tombstone((), ())
     assert (decode_in_cohort(OLDER(said)), brief_of(OLDER(said))) == (said, said)
     assert (decode_in_cohort(OLDER(stone)), brief_of(OLDER(stone))) == (stone, None)
+
+
+def test_whose_log_it_is_stands_behind_all_else() -> None:
+    """What the release before kept has no hosts, and it reads what has: words stay pairs, and what is behind its last field it skips."""
+    value = usual(steps=2, exposures=1)
+    kept = msgspec.msgpack.decode(encode_summary(value))
+    assert all(len(pair) == 2 for pair in kept[3])
+    assert kept.pop() == [HOSTS.get(source, "") for _, source in kept[3]]
+    older = decode_in_cohort(msgspec.msgpack.encode(kept))
+    assert isinstance(older, JobSummary)
+    hostless = msgspec.structs.replace(value.exposures[0].write, host="")
+    assert (older.owner, older.exposures[0].write, older.exposures[0].load.host) == (value.owner, hostless, "")
 
 
 @pytest.mark.parametrize(("steps", "exposures", "before", "now"), [(0, 0, 1450, 720), (100, 0, 23_000, 3450), (100, 3, 25_000, 4500)])

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.errors import ErrorCode, InvariantViolation
 from pipeline.model.facts import Fact, encode_fact
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import OVERTAKEN, Filtered, Observed, Outcome, Publish, Read, Record, Rejected, Tell
 from pipeline.model.source import Source as Family
 from pipeline.runtime.channel import END_ADVANCE_MS
@@ -17,7 +18,8 @@ from pipeline.runtime.partition import Partition
 from pipeline.runtime.state_log import LogReader
 from pipeline.runtime.state_record import CLAIM, RAISED, VERSION, Claim, Intent, Raised, key, pack
 from pipeline.settings import TimeSettings
-from pipeline.stream.watermark import SEPARATOR, Vector, encode_vector
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import SEPARATOR, Marks, Vector, encode_vector
 from tests.unit.runtime.build import OWNER, partition, records, row, stage
 
 AUDITD = f"main{SEPARATOR}auditd"
@@ -121,11 +123,12 @@ def test_what_is_gone_of_an_open_intent_is_a_gap_too() -> None:
     now, rest = part.cut(records(5, 6, timestamp=18_000_000))
     assert not now
     part.folded(now, rest)
+    kept = Marks(Cases(part.cases.facts()), 600_000)  # by the checkpoint that closes the intent, before anything else is folded
     heard.guard.fold(part, rest)
     assert part.gaps == [(1, 5, OVERTAKEN)]
-    view = part.marks.view()
-    assert view.lost("main", Family.AUDITD, "gpu-001", 15_000_000, 15_000_000)
-    assert not view.lost("main", Family.AUDITD, "gpu-001", 3_000_000, 4_000_000)
+    for marks in (part.marks, kept):
+        assert marks.view().lost("main", Family.AUDITD, "gpu-001", 15_000_000, 15_000_000)
+        assert not marks.view().lost("main", Family.AUDITD, "gpu-001", 3_000_000, 4_000_000)
 
 
 def test_facts_and_vectors_are_told_apart() -> None:
@@ -197,6 +200,15 @@ def test_each_life_bears_twice_as_many_in_a_row(piece: int, ended: int) -> None:
     assert part.written == 1
 
 
+def test_what_gets_through_between_them_counts_when_each_comes_alone() -> None:
+    """As records do at a quiet site: one bad line a day must not end the worker on the eighth day."""
+    given = records(*range(4 * SINGLES_MIN))
+    heard, part = Heard(), partition(stage(raises_at(*range(0, len(given), 2))))
+    for one in given:
+        heard.guard.fold(part, [one])
+    assert part.written == len(part.dead_letters) == 2 * SINGLES_MIN
+
+
 def test_a_keyed_step_that_raises_ends_the_worker() -> None:
     """Its state is half folded: the partition must be dropped, and the message names the offsets."""
 
@@ -256,6 +268,22 @@ def test_a_batch_that_raises_in_a_careful_life_is_taken_back_and_tried_fact_by_f
     assert set(part.cases.of(b"case")) == {"a"}
     assert part.marks.view().observed("main", Family.AUDITD) == 600_000
     assert part.listed == [(3, "step_raised")]
+
+
+def test_what_is_taken_back_takes_no_coverage_with_it_that_was_not_said_yet() -> None:
+    """However old: a restart says the newest again, since the rest was said, and here it was not.  What was taken back is not said."""
+
+    def heard_of(*days: int) -> bytes:
+        return encode_vector(Vector("logs.access", 0, 1, 700_000, {AUDITD: (600_000, 600_000)}, {AUDITD: [day * DAY_MS for day in days]}))
+
+    boom = records(3, value=encode_fact(Fact(b"case", "boom", b"", b"")))
+    heard, part = Heard(), partition(stage(boom_at, takes="facts", tells=("incidents",), upstream=("logs.access",)))
+    part.raised = part.raises_again(500, 501, "")
+    assert heard.guard.fold(part, records(1, key=None, value=heard_of(1, 9))) == 1
+    assert heard.guard.fold(part, [*records(2, key=None, value=heard_of(2)), *boom]) == 0
+    said = part.marks.speak(part.source.topic, part.source.partition, 1)
+    assert said is not None
+    assert said.coverage == {AUDITD: [1 * DAY_MS, 9 * DAY_MS]}
 
 
 def test_what_no_fact_and_no_case_is_to_blame_for_ends_the_worker() -> None:

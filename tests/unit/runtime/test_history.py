@@ -57,6 +57,8 @@ MEGATRON = (
     " number of nan iterations:   0 |"
 )
 KILL = "[2026-03-02T12:00:00.318] _slurm_rpc_kill_job: REQUEST_KILL_JOB JobId=7 uid 5012"
+ACCEPTED = "Mar  2 12:00:00 gpu-012 sshd[9]: Accepted publickey for u017 from 10.0.0.7 port 5022 ssh2"
+LAUNCHED = "2026-03-02T12:00:00Z gpu-012 slurmd[9]: launch task StepId=7.0 request from UID:5017 GID:5000 HOST:10.0.0.7 PORT:51234"
 ERROR = "RuntimeError: CUDA error: unspecified launch failure"
 RECORDS = {
     "a line with headers": record(AUDIT.encode(), "logs.access", host="gpu-012", source="auditd", collected=str(T0)),
@@ -64,6 +66,9 @@ RECORDS = {
         ERROR.encode(), host="gpu-012", file="/out/slurm-7.out", offset="4096", collected=str(T0)
     ),
     "bytes that are no UTF-8": record(ERROR.encode() + b" \xff\xfe", file="/out/slurm-7.out", host="gpu-012", collected=str(T0)),
+    "a system log whose shipper nobody names": record(ACCEPTED.encode(), "logs.access"),
+    "a system log that came through a log host": record(LAUNCHED.encode(), "logs.scheduler", host="log-001"),
+    "a system log of the shipper's own host": record(ACCEPTED.encode(), "logs.access", host="gpu-012"),
     "a batch": record(batch(MEGATRON, ERROR)),
     "equal lines of a batch": record(batch(ERROR, ERROR, MEGATRON, ERROR)),
 }

@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.model.outcome import Observed, Outcome, Read, Record
 from pipeline.model.source import Source as Family
+from pipeline.runtime.channel import PROGRESS, quantised, silence
 from pipeline.runtime.partition import Partition
 from pipeline.runtime.state_log import LogReader
 from pipeline.runtime.state_record import CLAIM, Claim, Owner, key, pack
@@ -54,6 +55,10 @@ def test_a_killed_owner_s_families_are_spoken_of_though_its_records_are_gone() -
     part.folded(batch, ())
     behind.hear(said(part))
     assert behind.view().joint("main") == 140_000  # the probe's, of the former owner
-    part.marks.advance({PROBE: 900_000})
+    part.marks.advance(silence(part.marks, {PROBE: 20_000}))
     behind.hear(said(part))
     assert behind.view().joint("main") == 840_000
+    part.marks.advance(silence(part.marks, {AUDITD: 40_000, PROBE: 60_000, PROGRESS: 40_000}))
+    behind.hear(said(part))
+    assert part.marks.own_marks()[PROBE] == (0, 900_000 + quantised(40_000))
+    assert behind.view().joint("main") == 840_000 + quantised(40_000)
