@@ -241,11 +241,14 @@ def release(options: Options, subject: str, *, every: bool, days: int, reason: s
     if bool(subject) == every:
         raise click.UsageError("name a SUBJECT, or give --closed")
     with clickhouse(options) as database:
-        for known, why in store.over(database, now_ms() - days * DAY_MS) if every else ():
-            store.note(database, Custody(now_ms(), account(), "released", known, f"{why}{'; ' if reason else ''}{reason}"))
-            store.release(database, known)
-            click.echo(f"{safe(known)}: released")  # why stands in the chain of custody: a case's journal is for no log of a host
         if every:
+            over = store.over(database, now_ms() - days * DAY_MS)
+            for known, why in over:
+                store.note(database, Custody(now_ms(), account(), "released", known, f"{why}{'; ' if reason else ''}{reason}"))
+                store.release(database, known)
+                click.echo(f"{safe(known)}: released")  # why stands in the chain of custody: a case's journal is for no log of a host
+            if not over:
+                say(f"nothing is held for what was closed {days} days ago and more")
             return
         held = [each for each, _ in store.holds(database)]
         begun = [each for each in held if each.startswith(subject)] if len(subject) >= store.PREFIX_MIN else []
@@ -253,6 +256,7 @@ def release(options: Options, subject: str, *, every: bool, days: int, reason: s
         subject = the_one(chosen, subject, f"{safe(subject)} is not on hold: `trainwatch evidence hold` lists what is")
         store.note(database, Custody(now_ms(), account(), "released", subject, reason))
         store.release(database, subject)
+        click.echo(f"{safe(subject)}: released")
 
 
 evidence.add_command(erase)
