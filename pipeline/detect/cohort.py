@@ -6,6 +6,14 @@ its own siblings, and what is seen in all of them counts together.  The members 
 that were not: before the write, after the clean-up, or elsewhere.  That is the comparison that a person who fears to be framed would ask
 for: nobody is looked at but by what he wrote, and the members are chosen by what they loaded, before anybody looks at how they went.
 
+What a third hand wrote may be to blame instead.  It is not, when those that loaded it and none of the writer's go well; nor, when of
+attempts of one configuration and size that loaded the very same bytes of others those go worse that loaded the writer's as well:
+
+    loaded                     ms a step
+    u031's v1                  1020 1018 1025 1019 1022 1030
+    u031's v1 and u099's       1310 1290 1333 1305            p = 1/210: not u031's bytes, whatever they do
+    u031's v2 and u099's       1298                           compared with nobody
+
 Who alters a file again and again, or only harms jobs above a size, must not hide among his own harmless bytes: a detector may ask of each
 version of the bytes, and of jobs from each size on, apart, and pays for each question that it asks (`narrowed`).
 
@@ -30,6 +38,7 @@ ALONE_MIN = 2
 HARMLESS_MIN, HARMLESS_SHARE = 3, 0.75  # of those that loaded what somebody wrote went well: it is not what does the harm
 CLEAN_MIN = 5  # and no fewer than the exposed: with so many that loaded nothing foreign no others are asked
 VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
+APART_MAX = 0.005  # of saying of bytes of others that they are not to blame, when they are; at each look
 OTHERS_MAX = 60  # of one configuration, to be compared with
 NAMED_CHANCE_MAX = 1e-5  # architecture section 6: of naming somebody wrongly
 CITED_MAX = 8  # members of either side whose records a finding cites
@@ -41,6 +50,7 @@ class Group(msgspec.Struct, frozen=True):
     writer: Identity
     exposed: tuple[tuple[JobSummary, tuple[Exposure, ...]], ...]
     others: tuple[JobSummary, ...]
+    telling: tuple[JobSummary, ...] = ()  # all that say what they loaded, and loaded none of it: others' bytes perhaps
 
     @staticmethod
     def corrected(chances: Sequence[float]) -> list[float]:
@@ -69,8 +79,13 @@ class Group(msgspec.Struct, frozen=True):
                     and (kept := tuple(each for each in mine if version is None or (each.path, each.sha256) == version))
                 )
                 if chosen:
-                    found.setdefault(tuple(member.attempt for member, _ in chosen), Group(self.writer, chosen, self.others))
+                    found.setdefault(tuple(member.attempt for member, _ in chosen), Group(self.writer, chosen, self.others, self.telling))
         return list(found.values())
+
+    @property
+    def beside(self) -> tuple[JobSummary, ...]:
+        """The others, and all that say what they loaded."""
+        return tuple(sorted({each.attempt: each for each in (*self.others, *self.telling)}.values(), key=lambda each: each.attempt))
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -184,9 +199,10 @@ class Cohort:
                 [each for each in side if each.loads_told or not since <= each.attempt.start <= until] for side in (clean, others)
             )
             siblings = clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others
+            telling = [each for each in others if each.loads_told]
             if of_configurations:
-                siblings = nearest(siblings, since)
-            yield Group(Identity(id=writer), tuple(exposed), tuple(siblings))
+                siblings, telling = nearest(siblings, since), nearest(telling, since)
+            yield Group(Identity(id=writer), tuple(exposed), tuple(siblings), tuple(telling))
 
 
 def _by_writer(member: JobSummary) -> dict[str, tuple[Exposure, ...]]:
@@ -231,9 +247,11 @@ class Comparison(msgspec.Struct, frozen=True):
 
     group: Group
     harmed: Sequence[JobSummary]  # of the exposed
-    fine: Sequence[JobSummary]  # of the others
+    fine: Sequence[JobSummary]  # of those beside
     chance: float  # that it would look like this if nothing were the matter
     chance_max: float
+    beside: Sequence[JobSummary] = ()  # of all that loaded none of it, those that tell how they went; none: the group's others
+    apart: float = 1.0  # that it would look like this if what all loaded alike of other hands did it
 
 
 def unnamed(chance: float) -> str:
@@ -241,6 +259,21 @@ def unnamed(chance: float) -> str:
     if chance <= NAMED_CHANCE_MAX:
         return ""
     return f"once in {1 / chance:,.0f} comparisons it would look like this by chance; a name asks for one in {1 / NAMED_CHANCE_MAX:,.0f}"
+
+
+Bytes = tuple[str, str, str]  # writer, path, SHA-256
+
+
+def by_others(member: JobSummary, group: Group) -> frozenset[Bytes]:
+    """What it loaded of hands other than the group's writer's that was not put back."""
+    others = (each for each in member.exposures if not each.restored and each.writer != group.writer.id)
+    return frozenset((each.writer, each.path, each.sha256) for each in others)
+
+
+def unnamed_beside(group: Group, harmed: Sequence[JobSummary]) -> str:
+    """Why nobody is named where others' bytes lay beside: these do nothing alone, and may have been made to do harm beside the writer's."""
+    alone = sum(not by_others(each, group) for each in harmed)
+    return "" if alone >= ALONE_MIN and 2 * alone >= len(harmed) else "most loaded what others wrote as well, which may act together"
 
 
 # --- the harmless explanations ----------------------------------------------------------------------------------------------------
@@ -280,26 +313,26 @@ def machines(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  #
 
 
 def other_writers(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """Somebody else's bytes did it: were enough of the harmed exposed to this writer alone, or to others whose bytes do no harm?"""
-    cleared = {seen.group.writer.id} | {writer for each in seen.fine for writer in _writers(each) if _is_harmless(writer, seen)}
-    alone = [each for each in seen.harmed if _writers(each) <= cleared]
-    if len(alone) >= ALONE_MIN and 2 * len(alone) >= len(seen.harmed):
+    """Somebody else's bytes did it: were enough of the harmed exposed to this writer alone, or to others whose bytes are not to blame?"""
+    enough, of = max(ALONE_MIN, (len(seen.harmed) + 1) // 2), len(seen.harmed)
+    alone = [each for each in seen.harmed if not by_others(each, seen.group)]
+    if len(alone) < enough and seen.apart <= APART_MAX:
+        note = f"they go worse than others that loaded the same bytes of other hands; if those did it, p = {seen.apart:.2g}"
+        return Explanation("other_writers", Checked.EXCLUDED, note=note)
+    cleared = {piece for each in seen.fine for piece in by_others(each, seen.group) if _is_harmless(piece, seen)}
+    alone = [each for each in seen.harmed if by_others(each, seen.group) <= cleared]
+    if len(alone) >= enough:
         by = next((each.record.event_id for each in alone if each.record), "")
-        return Explanation(
-            "other_writers", Checked.EXCLUDED, by, f"{len(alone)} of {len(seen.harmed)} loaded no other bytes that may do harm"
-        )
-    note = f"only {len(alone)} of {len(seen.harmed)} loaded no other bytes that may do harm"
+        return Explanation("other_writers", Checked.EXCLUDED, by, f"{len(alone)} of {of} loaded no other bytes that may do harm")
+    note = f"only {len(alone)} of {of} loaded no other bytes that may do harm"
     return Explanation("other_writers", Checked.NOT_CHECKED, note=note)
 
 
-def _writers(member: JobSummary) -> set[str]:
-    return {exposure.writer for exposure in member.exposures if not exposure.restored}
-
-
-def _is_harmless(writer: str, seen: Comparison) -> bool:
-    """Did nearly all that loaded what this one wrote, and nothing of the accused, go well?"""
-    loaded = sum(writer in _writers(each) for each in seen.group.others)
-    well = sum(writer in _writers(each) for each in seen.fine)
+def _is_harmless(piece: Bytes, seen: Comparison) -> bool:
+    """Did nearly all that loaded these bytes, and nothing of the accused, go well, at sizes at which those did not that loaded both?"""
+    sizes = {each.gpus for each in seen.harmed if piece in by_others(each, seen.group)}
+    sides = (seen.beside or seen.group.others, seen.fine)
+    loaded, well = (sum(each.gpus in sizes and piece in by_others(each, seen.group) for each in side) for side in sides)
     return well >= HARMLESS_MIN and well >= HARMLESS_SHARE * loaded
 
 

@@ -26,7 +26,7 @@ import msgspec
 from pipeline.detect.gates import GROUPS, name_or_reason
 from pipeline.incidents.campaigns import CAUSING, artefacts_of
 from pipeline.incidents.families import DIVERGED, ENDINGS, REFUSED, SLOWED, family_of
-from pipeline.incidents.likelihoods import KINDS
+from pipeline.incidents.likelihoods import BORROWED_GAP_MIN, GAP_MIN, KINDS
 from pipeline.incidents.origins import too_few
 from pipeline.model.finding import Checked, Evidence, Finding
 from pipeline.model.identity import Identity
@@ -38,8 +38,6 @@ WHO = CAUSING - {"act", "hook", "unpickled"} | {"read"}  # roles of records that
 COMPARED = frozenset({SLOWED, DIVERGED, ENDINGS})  # that the act had a part in the harm is shown by a comparison, which may err
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
 DAYS_MIN = 3
-GAP_MIN = 1.0  # a factor of ten over any other person, machine or chance, times the number of candidates
-BORROWED_GAP_MIN = 0.5  # a factor of three over the borrowed account
 CITED_MAX = 5
 KIND_ORDER = ("did", "borrowed", "nobody", "other")
 

@@ -13,6 +13,9 @@ import msgspec
 
 ASSUMPTION = "assumption"
 SPAN_MIN = 10.0
+# Decades by which a person must lead to be named.
+GAP_MIN = 1.0  # over any other person, machine or chance, times the number of candidates
+BORROWED_GAP_MIN = 0.5  # over the borrowed account
 
 
 class Kind(msgspec.Struct, frozen=True):

@@ -8,8 +8,7 @@ import msgspec
 import orjson
 
 from pipeline import __version__
-from pipeline.incidents.attribution import BORROWED_GAP_MIN
-from pipeline.incidents.likelihoods import ASSUMPTION
+from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_text import listed, moment, ratio, safe, table
 from pipeline.incidents.telling import told

@@ -127,9 +127,10 @@ class Site:
     def runs(
         self, at: float, first: int = 1, count: int = 1, every: float = 86_400.0, sha: str = "a", path: str = "/env/loss.py",
         took: float = 1000.0, harm: float = 0.0, state: str = "COMPLETED", signal: int = 0,
+        other: str = "",
     ) -> list[Line]:  # fmt: skip
-        """Runs of one configuration, of two owners in turn, over several nodes: each goes on from a base, imports a module, prints its
-        steps, and ends.
+        """Runs of one configuration, of two owners in turn, over several nodes: each goes on from a base, imports a module, and an `other`
+        where told, prints its steps, and ends.
 
         No two are quite alike; `harm` is added to the loss, more with every step.
         """
@@ -140,6 +141,7 @@ class Site:
             lines += self.start(start, job, owner, nodes)
             lines += self.load(start + 20, "a", job, "/ckpt/base.pt")
             lines += self.imported(start + 30, sha, job, path)
+            lines += self.imported(start + 31, other, job, "/env/other.py") if other else []
             for step in range(1, 13):
                 said = f"elapsed time per iteration (ms): {took + odd * 3 + step % 3} | learning rate: 1.5E-04 | global batch size: 4"
                 loss = 3 + 5 / step + odd / 200 + harm * step

@@ -9,7 +9,7 @@
     expect    findings, verdicts and incidents with the fields that matter; counts of records, dead letters and filtered ones
               `job` is an attempt's, `about` the host or account of a finding that concerns no job
               any_verdicts: true where the story is not about how its many jobs ended; any_findings: nor about all that is found
-              silent: detectors that find nothing, where others may
+              silent: detectors that find nothing, where others may; alone: those that find nothing but what is expected
 
 The whole pipeline runs in memory: bytes in, canonical bodies out.  Each story is told in order and in a shuffled order over four
 partitions, and must come out the same.
@@ -121,6 +121,7 @@ def test_story(path: Path) -> None:
             assert match is not None, f"{kind}: {each} is not among {left}"
             left.remove(match)
         assert left == [] or expect.get(f"any_{kind}"), f"{kind} that nobody expected"
+        assert {body.get("detector") for body in left}.isdisjoint(expect.get("alone", ()))
     assert {body["detector"] for body in bodies["findings"]}.isdisjoint(expect.get("silent", ()))
     if "incidents" in expect:
         assert [_about(orjson.loads(body)) for body in results.canonical_incidents().values()] == expect["incidents"]

@@ -11,6 +11,7 @@ little, and together much.  Asked is whether those with the bytes stand higher t
 version and of jobs from each size on.  The more is asked, the less each answer is worth.
 """
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median, median_low
 
@@ -18,7 +19,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import rank_sum
-from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited, unnamed
+from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
 from pipeline.detect.detector import Meta, explained
 from pipeline.detect.detector import found as finding_of
 from pipeline.model.finding import Finding, Severity
@@ -28,7 +29,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=4,
+    version=5,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -45,7 +46,7 @@ META = Meta(
         "Attempts that tell fewer than eight samples of their pace, as most do that end within the hour; and fewer than three others.",
         "Three attempts beside fewer than nine others, four beside fewer than six: too few to tell from chance, below the gate.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
-        "Bytes that the same attempts loaded beside another hand's: which of both it was stays below the gate.",
+        "Bytes loaded only beside another hand's, and these only beside them: which of both it was stays below the gate.",
     ),
     runbook="Compare the file with its wheel or image; run one attempt with a clean copy on the same nodes, at the same size. "
     "By chance alone about 1 in 100 whose harmless bytes three such attempts loaded is the subject of an alert at some time, unnamed.",
@@ -58,6 +59,7 @@ CHANCE_MAX = 0.005  # at each look, of which there is one whenever a job ends th
 
 
 Kind = tuple[str, int | None]  # configuration, GPUs
+Paces = Sequence[tuple[JobSummary, float]]  # beside what is usual
 
 
 class Slowed(msgspec.Struct, frozen=True):
@@ -65,7 +67,6 @@ class Slowed(msgspec.Struct, frozen=True):
 
     group: Group
     harmed: tuple[JobSummary, ...]
-    fine: tuple[JobSummary, ...]  # of the others
     others: int
     ratio: float
     chance: float
@@ -81,7 +82,20 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
             found = [(chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True)) if each]
             clearest = slowed[min(found)[2]] if found else None
             if clearest is not None:
-                yield _raised(case, clearest, min(found)[0], now)
+                chance, _, number = min(found)
+                apart = group.corrected([_apart(each.group) if each is clearest else 1.0 for each in slowed])[number]
+                beside = [(each, each.pace.mean / usual[_kind(each)]) for each in group.beside if each.pace and _kind(each) in usual]
+                yield _raised(case, clearest, chance, apart, beside, now)
+
+
+def _apart(group: Group) -> float:
+    """How often they would be as slow beside those of their kind that loaded the same bytes of other hands, if these were to blame."""
+    strata: defaultdict[tuple[Kind, frozenset[cohort.Bytes]], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    for side, members in enumerate(([member for member, _ in group.exposed[:EXPOSED_MAX]], group.telling)):
+        for each in members:
+            if each.pace:
+                strata[_kind(each), by_others(each, group)][side].append(each.pace.mean)
+    return rank_sum(list(strata.values()))
 
 
 def _usual(others: Sequence[JobSummary]) -> Mapping[Kind, float]:
@@ -114,13 +128,13 @@ def _slowed(case: Cohort, group: Group, usual: Mapping[Kind, float]) -> Slowed |
         for member, pace in members:
             strata.setdefault(member.configuration, ([], []))[side].append(pace)
     chance = rank_sum(list(strata.values()))
-    fine = tuple(member for member, pace in others if pace < SLOWER_MIN)
-    return Slowed(group, harmed, fine, len(others), ratio, chance) if ratio >= SLOWER_MIN else None
+    return Slowed(group, harmed, len(others), ratio, chance) if ratio >= SLOWER_MIN else None
 
 
-def _raised(case: Cohort, slowed: Slowed, chance: float, now: Watermarks) -> Finding:
+def _raised(case: Cohort, slowed: Slowed, chance: float, apart: float, paces: Paces, now: Watermarks) -> Finding:
     group, harmed = slowed.group, slowed.harmed
-    checklist, _ = explained(META, case, Comparison(group, harmed, slowed.fine, chance, CHANCE_MAX), now)
+    fine = [each for each, pace in paces if pace < SLOWER_MIN]
+    checklist, _ = explained(META, case, Comparison(group, harmed, fine, chance, CHANCE_MAX, [each for each, _ in paces], apart), now)
     pieces = cited(group, harmed)
     for each in harmed[:CITED_MAX]:
         pieces += [each.pace.first, each.pace.slowest] if each.pace else []
@@ -139,5 +153,5 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, now: Watermarks) -> Fin
         effect_time=group.last,
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
-        withheld=unnamed(chance),
+        withheld=unnamed(chance) or unnamed_beside(group, harmed),
     )

@@ -25,7 +25,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import fisher_of
-from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, cited, unnamed
+from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.instants import DAY_MS
@@ -36,7 +36,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p10_convergence_sabotage",
-    version=3,
+    version=4,
     title="Training learns otherwise in the attempts that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -138,6 +138,7 @@ class Diverged(msgspec.Struct, frozen=True):
     fine: tuple[JobSummary, ...]  # of the siblings
     others: int
     chance: float
+    early: bool = False  # arguments show it before the first steps
     untold: int = 0  # of the harmed, those that do not say what they load
 
 
@@ -146,11 +147,27 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     if case.kind == "configuration":
         for group in case.groups():
             siblings, asked = _families(group), group.narrowed()
-            clearest = _clearest(group, [_diverged(case, each, siblings) for each in asked])
+            seen = [_diverged(case, each, siblings) for each in asked]
+            clearest = _clearest(group, seen)
             if siblings and (clearest is None or clearest[0] > CHANCE_MAX):
-                clearest = _clearest(group, [_meanwhile(case, each, siblings) for each in asked]) or clearest
+                meanwhile = [_meanwhile(case, each, siblings) for each in asked]
+                clearest = _clearest(group, meanwhile) or clearest
             if clearest is not None:
-                yield _raised(case, clearest[1], clearest[0], now)
+                apart = group.corrected([_apart(each, siblings) if each is clearest[1] else 1.0 for each in seen])
+                yield _raised(case, clearest[1], clearest[0], min(apart), siblings, now)
+
+
+def _apart(diverged: Diverged, families: Mapping[str, Siblings]) -> float:
+    """How often as many would differ, beside those of their size that loaded the same bytes of other hands, if these were to blame."""
+    group, strata = diverged.group, defaultdict[tuple[str, int | None, frozenset[cohort.Bytes]], list[int]](lambda: [0, 0, 0, 0])
+    for side, members in ((0, [member for member, _ in group.exposed]), (2, group.telling)):
+        for each in members:
+            known = families.get(each.configuration)
+            if known is not None and _is_comparable(each, known, early=diverged.early):
+                table = strata[each.configuration, each.gpus, by_others(each, group)]
+                table[side] += _differs(each, known) is not None
+                table[side + 1] += 1
+    return fisher_of([(bad, loaded, others_bad, others) for bad, loaded, others_bad, others in strata.values()])
 
 
 def _clearest(group: Group, diverged: Sequence[Diverged | None]) -> tuple[float, Diverged] | None:
@@ -209,7 +226,7 @@ def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> D
     counts = [Counter(each.configuration for each in side) for side in ([each for each, _, _ in harmed], exposed, fine, others)]
     bad, loaded, well, beside = counts
     chance = fisher_of([(bad[name], loaded[name], beside[name] - well[name], beside[name]) for name in sorted(families)])
-    return Diverged(group, len(exposed), harmed, fine, len(others), chance) if len(others) >= OTHERS_MIN else None
+    return Diverged(group, len(exposed), harmed, fine, len(others), chance, early) if len(others) >= OTHERS_MIN else None
 
 
 def _meanwhile(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
@@ -237,7 +254,7 @@ def _meanwhile(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> 
     if untold < UNTOLD_MIN or 2 * untold < exposed:
         return None
     beside_all = sum(each[3] for each in counts)
-    return Diverged(group, len(asked) + exposed, tuple(harmed), tuple(fine), beside_all, fisher_of(counts), untold)
+    return Diverged(group, len(asked) + exposed, tuple(harmed), tuple(fine), beside_all, fisher_of(counts), untold=untold)
 
 
 def _alone(case: Cohort, writer: str, there: tuple[int, int], clean: Sequence[JobSummary]) -> bool:
@@ -271,10 +288,18 @@ def _by_configuration(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) 
             yield first, second
 
 
-def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) -> Finding:
+def _raised(case: Cohort, diverged: Diverged, chance: float, apart: float, families: Mapping[str, Siblings], now: Watermarks) -> Finding:
     group, members = diverged.group, [member for member, _, _ in diverged.harmed]
+    withheld = unnamed(chance) or unnamed_beside(group, members)
     chance_max = UNTOLD_CHANCE_MAX if diverged.untold else CHANCE_MAX
-    checklist, _ = explained(META, case, Comparison(group, members, diverged.fine, chance, chance_max), now)
+    beside = [
+        each for each in group.beside
+        if (known := families.get(each.configuration)) is not None and _is_comparable(each, known, early=diverged.early)
+    ]  # fmt: skip
+    fine = [each for each in beside if _differs(each, families[each.configuration]) is None]
+    if diverged.untold:
+        beside, fine = [], list(diverged.fine)
+    checklist, _ = explained(META, case, Comparison(group, members, fine, chance, chance_max, beside, apart), now)
     pieces = cited(group, members)
     for _, _, shown in diverged.harmed[:CITED_MAX]:
         pieces += shown
@@ -296,7 +321,7 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, now: Watermarks) ->
         effect_time=group.last,
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
-        withheld="most of those that differ did not say what they loaded" if diverged.untold else unnamed(chance),
+        withheld="most of those that differ did not say what they loaded" if diverged.untold else withheld,
     )
 
 

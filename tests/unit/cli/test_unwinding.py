@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+# A test run under nohup ignores SIGHUP, and so would what it starts.
+HEARS = "import signal; signal.signal(signal.SIGHUP, signal.SIG_DFL)\n"
 PROGRAM = """
 import sys, time
 from pipeline.cli import unwinding
@@ -21,7 +23,7 @@ with unwinding():
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_lets_go_of_what_is_held_and_is_what_the_process_dies_of(number: signal.Signals) -> None:
     """A benchmark that is killed takes the servers with it that it started."""
-    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen([sys.executable, "-c", HEARS + PROGRAM], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "holds\n"
         process.send_signal(number)
@@ -39,7 +41,7 @@ def test_a_signal_that_is_ignored_stays_ignored() -> None:
 def test_a_signal_within_a_task_ends_more_than_the_task() -> None:
     """A worker whose terminal was closed must not live on with one task less."""
     program = """
-import asyncio, signal
+import asyncio
 from pipeline.cli import unwinding
 async def main():
     async def beat():
@@ -50,7 +52,7 @@ async def main():
 with unwinding():
     asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", HEARS + program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (-signal.SIGHUP, "")
 
 
@@ -59,7 +61,7 @@ def test_the_echo_of_a_signal_does_not_cut_the_unwinding_short() -> None:
     program = PROGRAM.replace("time.sleep(60)", "signal.raise_signal(1)").replace(
         'print("lets go")', 'signal.raise_signal(1); print("lets go")'
     )
-    done = subprocess.run([sys.executable, "-c", f"import signal\n{program}"], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", HEARS + program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (-signal.SIGHUP, "holds\nlets go\n")
 
 
@@ -74,5 +76,5 @@ with unwinding():
     except KeyboardInterrupt:
         print("so far")
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stdout) == (-signal.SIGTERM, "so far\n")

@@ -244,6 +244,45 @@ def test_where_few_loaded_nothing_foreign_others_clear_a_colleague() -> None:
     assert {finding.actor for finding in found if not finding.alert} <= {""}
 
 
+def with_theirs(members: Sequence[JobSummary], sha256: str = "b") -> list[JobSummary]:
+    """The same, that loaded what u088 had written as well."""
+    return [
+        msgspec.structs.replace(
+            each, exposures=(*each.exposures, exposure(each.attempt.job, writer="u088", path="/shared/b.py", sha256=sha256))
+        )
+        for each in members
+    ]
+
+
+def test_who_hides_behind_an_edit_that_stays_is_found_and_its_author_is_not() -> None:
+    """All since have loaded what u088 wrote, and those are slow that loaded the writer's, too; nobody is named: both may act together."""
+    members = [*EARLIER, *with_theirs(without(0, 2, 4, 6, 8, 10, 12)), *with_theirs(slowed(3, 5, 7, 9))]
+    found = {finding.suspect: finding for finding in judge(ID, members)}
+    assert found[WRITER].alert, found[WRITER].gate
+    assert "the same bytes of other hands" in answer(found[WRITER], "other_writers").note
+    assert not any(finding.alert for writer, finding in found.items() if writer != WRITER)
+    assert judge(ID, list(reversed(members))) == judge(ID, members)
+    sure = [*EARLIER, *with_theirs(without(*range(0, 28, 2))), *with_theirs(slowed(*range(3, 27, 2)))]
+    assert [(each.actor, "act together" in each.actor_withheld) for each in judge(ID, sure) if each.suspect == WRITER] == [("", True)]
+
+
+def test_whose_edit_slows_is_found_and_who_wrote_beside_is_not() -> None:
+    """u088's bytes are the slow ones, with the writer's and without them."""
+    theirs = with_theirs([paced(each, USUAL[each % 7] * 1.3) for each in (3, 5, 7, 9)])
+    found = judge(ID, [*EARLIER, *without(0, 2, 4, 6, 8, 10, 12), *theirs, *with_theirs(slowed(11, 13, 14, 15))])
+    assert [finding.suspect for finding in found if finding.alert] == ["u088"]
+
+
+@pytest.mark.parametrize(("sha256", "gpus"), [("c", 512), ("b", 8)])
+def test_others_bytes_are_cleared_by_the_same_version_at_the_same_size_alone(sha256: str, gpus: int) -> None:
+    """Another version of u088's was quick, or the same in small jobs: his bytes may be the slow ones in those that loaded both."""
+    theirs = with_theirs([paced(each, 1020.0 + each, gpus=gpus) for each in (0, 2, 4, 6, 8, 10, 12)], sha256)
+    small = [paced(each, 1020.0 + each, gpus=8) for each in (20, 21, 22)]
+    found = judge(ID, [*EARLIER, *without(14, 16, 18), *small, *theirs, *with_theirs(slowed(3, 5, 7, 9))])
+    assert found
+    assert not any(finding.alert for finding in found)
+
+
 def forged(member: JobSummary) -> JobSummary:
     """By records that anybody may have sent it loaded what the writer had written."""
     said = exposure(member.attempt.job, path="/shared/env/train/other.py")

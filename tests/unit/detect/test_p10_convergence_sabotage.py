@@ -132,6 +132,16 @@ HARMLESS = [
 ]  # fmt: skip
 
 
+def test_who_hides_behind_an_edit_that_stays_is_found_and_its_author_is_not() -> None:
+    """All since have loaded what u088 wrote; those leave the band that loaded the writer's as well."""
+    members = [*well(-6, -5, -4, -3, -2, -1), *beside([*well(0, 1, 2, 6, 7, 8), *harmed(3, 4, 5, 9)])]
+    found = {finding.suspect: finding for finding in judge(ID, members)}
+    assert found[WRITER].alert, found[WRITER].gate
+    assert "the same bytes of other hands" in answer(found[WRITER], "other_writers").note
+    assert (found[WRITER].actor, [writer for writer, finding in found.items() if finding.alert]) == ("", [WRITER])
+    assert judge(ID, list(reversed(members))) == judge(ID, members)
+
+
 def silent(*numbers: int, by: float = 0.15) -> list[JobSummary]:
     """The same without a word on what they load."""
     return [msgspec.structs.replace(each, exposures=(), loads_told=False) for each in harmed(*numbers, by=by)]
