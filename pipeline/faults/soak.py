@@ -158,10 +158,11 @@ class _Soaking:
         }
 
     def carry_on(self) -> None:
-        """Until the time is over, and the round that was begun."""
+        """Until the time is over, and the round that was begun; one at least, however long the workers took to come."""
         for name in "ab":
             self._workers[name] = self._run.start(instance=name)
             self._run.takes_over(self._workers[name])
+        self._round()
         while self._elapsed() < self._seconds:
             self._round()
         self._run.through.set("pass")
