@@ -64,9 +64,9 @@ WHERE status != 'retracted' AND cluster = %(cluster)s
     AND finding_id NOT IN (SELECT finding_id FROM {db}.incident_findings_current)
 """
 # The last word on the state of an incident, where that is its end.
-CLOSINGS = """
-SELECT incident_id, toString(toDate(max(at))), argMax(operator, at), argMax(text, at) FROM {db}.incident_journal
-WHERE action = 'status' GROUP BY incident_id HAVING argMax(value, at) = 'closed' AND max(at) < fromUnixTimestamp64Milli(%(before)s)
+STATES = """
+SELECT incident_id, toUnixTimestamp64Milli(max(at)), argMax(value, at), toString(toDate(max(at))), argMax(operator, at), argMax(text, at)
+FROM {db}.incident_journal WHERE action = 'status' GROUP BY incident_id
 """
 WHILE_OPEN = ", while it is open"  # ends the detail of what `evidence hold --open` held
 HELD_WHILE_OPEN = """
@@ -365,22 +365,30 @@ def release(database: "Database", subject: str) -> None:
 
 
 def over(database: "Database", before: int) -> list[tuple[str, str]]:
-    """(hold, why it may go) of incidents that were closed before then, UTC ms, and not opened again; of merged ones where that was.
+    """(hold, why it may go) of incidents that were closed before then, UTC ms, and not opened again since, under whichever of their ids.
 
     What somebody put on hold by name he lets go of by name.
     """
     found = database.query(HELD_WHILE_OPEN, {"open": WHILE_OPEN})
-    closed = {incident: (moment, text) for incident, *moment, text in database.query(CLOSINGS, {"before": before})}
     merged = dict(database.query("SELECT incident_id, merged_into FROM {db}.incidents_current WHERE merged_into != ''")) if found else {}
+    last: dict[str, tuple[Any, ...]] = {}  # of an incident and all that were merged into it
+    for incident, *said in database.query(STATES) if found else ():
+        home = _home(incident, merged)
+        last[home] = max(last.get(home, ()), tuple(said))
     gone = []
     for (subject,) in found:
-        home = subject
-        for _ in range(MERGES_MAX):
-            home = merged.get(home, home)
-        if home in closed:
-            (day, who), text = closed[home]
+        home = _home(subject, merged)
+        at, state, day, who, text = last.get(home, (0, "", "", "", ""))
+        if state == "closed" and at < before:
             gone.append((subject, f"incident {home} was closed on {day} by {who}{': ' if text else ''}{text}"))
     return gone
+
+
+def _home(incident: str, merged: Mapping[str, str]) -> str:
+    """The incident that has its findings now."""
+    for _ in range(MERGES_MAX):
+        incident = merged.get(incident, incident)
+    return incident
 
 
 def holds(database: "Database") -> list[tuple[str, int]]:

@@ -428,15 +428,19 @@ def test_an_incident_is_held_while_it_is_open(sealed: Sealed, tmp_path: Path) ->
 def test_a_hold_ends_with_its_incident(sealed: Sealed) -> None:
     """Some weeks after it was closed, with the reason in the chain of custody; not what is open again, nor what somebody held by name."""
     command, name = sealed.site.database.command, sealed.name
-    ids = ("i-ended", "i-again", "i-merged", "i-named")
-    rows = ", ".join(f"('{each}', 'final', 1, '{'i-ended' if each == 'i-merged' else ''}', 1)" for each in ids)
+    ids = ("i-ended", "i-again", "i-merged", "i-named", "i-home", "i-reopened")
+    into = {"i-merged": "i-ended", "i-reopened": "i-home"}
+    rows = ", ".join(f"('{each}', 'final', 1, '{into.get(each, '')}', 1)" for each in ids)
     command(f"INSERT INTO {name}.incidents (incident_id, status, _version, merged_into, findings) VALUES {rows}")  # noqa: S608  names of this test's own
     rows = ", ".join(f"('{incident}', 0, '{sealed.finding}', 1)" for incident in ids)
     command(f"INSERT INTO {name}.incident_findings (incident_id, position, finding_id, _version) VALUES {rows}")  # noqa: S608  same
     assert sealed.run("hold", "--open").exit_code == sealed.run("hold", "i-named").exit_code == 0
     said = ", ".join(
         f"('{each}', 'status', '{state}', 'op2', 'charges dropped', now64(3) - INTERVAL {days} DAY)"
-        for each, state, days in (("i-ended", "closed", 31), ("i-named", "closed", 31), ("i-again", "closed", 40), ("i-again", "open", 35))
+        for each, state, days in (
+            *(("i-ended", "closed", 31), ("i-named", "closed", 31), ("i-again", "closed", 40), ("i-again", "open", 35)),
+            *(("i-home", "closed", 40), ("i-reopened", "open", 35)),  # under another id
+        )
     )
     command(f"INSERT INTO {name}.incident_journal (incident_id, action, value, operator, text, at) VALUES {said}")  # noqa: S608  same
 
@@ -446,7 +450,7 @@ def test_a_hold_ends_with_its_incident(sealed: Sealed) -> None:
     assert held() == set(ids)
     assert "nothing is held" in sealed.run("release", "--closed", "--days", "32").output
     assert sealed.run("release", "--closed").exit_code == 0
-    assert held() == {"i-again", "i-named"}
+    assert held() == {"i-again", "i-named", "i-home", "i-reopened"}
     entries = [json.loads(line) for line in sealed.run("log", "--json").stdout.splitlines()]
     released = {entry["subject"]: entry["detail"] for entry in entries if entry["action"] == "released" and entry["subject"] in ids}
     assert released.keys() == {"i-ended", "i-merged"}
