@@ -3,6 +3,7 @@
 How fast is for the command to say: other tests run beside this one.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -39,14 +40,15 @@ def run(servers: Settings, folder: Path, *arguments: str) -> tuple[int, dict[str
 
 
 def left(servers: Settings) -> set[str]:
-    """Topics and databases of benches."""
+    """Topics and databases of benches of this process: others may run at the same time."""
+    mine = f"bench{os.getpid()}x"
     admin: Any = KafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
     try:
-        topics = {name for name in admin.list_topics() if name.startswith("bench")}
+        topics = {name for name in admin.list_topics() if name.startswith(mine)}
     finally:
         admin.close()
     with Database(servers.clickhouse) as database:
-        return topics | {name for (name,) in database.query("SELECT name FROM system.databases WHERE startsWith(name, 'bench')")}
+        return topics | {name for (name,) in database.query("SELECT name FROM system.databases") if name.startswith(mine)}
 
 
 CONTESTS: Sequence[tuple[Sequence[str], dict[str, int]]] = (
