@@ -57,6 +57,7 @@ _FOLDERS: dict[str, tuple[str, ...]] = {
 _EXECUTIONS = frozenset({"execve", "execveat"})
 _WATCHED = frozenset(_SIGNALS) | frozenset(_OPENS) | frozenset(_ACTIONS) | _EXECUTIONS
 
+_SQUASHED = "65534"  # whom a mount shows as the owner when it does not know him, or its server says nobody's name: anybody's file
 _OLD_NAME_ITEM = 2  # a rename's items: both parents, the old name, then the replaced file or the new name
 _AT_FDCWD = 0xFFFFFF9C  # -100 in 32 bits
 _WRITE_ONLY, _READ_WRITE = 1, 2
@@ -196,7 +197,7 @@ def _file(call: AuditRecord, action: str, path: str, item: int, owner: str | Non
         success=_succeeded(call),
         item=item,
         old_path=old_path,
-        file_uid=_identity(owner),
+        file_uid=None if owner == _SQUASHED else _identity(owner),
         pid=_pid(fields.get("pid")),
         uid=_identity(fields.get("uid")),
         auid=_identity(fields.get("auid")),

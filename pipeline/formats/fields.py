@@ -386,11 +386,14 @@ def typed(value: dict[str, Any], model: type[Model]) -> Model:
         raise SchemaMismatch(str(error)) from error
 
 
-def _shown(field: object) -> str:
+def shown(field: object) -> str:
+    """A text as it is, anything else as JSON, bounded: of a value that is nested deeply enough `str` has no end."""
+    if isinstance(field, str | int) and not isinstance(field, bool):
+        return str(field)[:UNMAPPED_TEXT_LENGTH_MAX]
     try:
         text = orjson.dumps(field)
     except orjson.JSONEncodeError as error:
-        raise DecodeError("a field is nested too deeply") from error
+        raise DecodeError("a field is nested too deeply, or holds a number of more than 64 bits") from error
     if len(text) <= UNMAPPED_TEXT_LENGTH_MAX:
         return text.decode()
     return text[: 4 * UNMAPPED_TEXT_LENGTH_MAX].decode("utf-8", "ignore")[:UNMAPPED_TEXT_LENGTH_MAX]
@@ -411,7 +414,7 @@ def unmapped(value: dict[str, Any], known: frozenset[str]) -> dict[str, str]:
         elif kind is float:  # three times as quick as `repr`
             rest[name] = orjson.dumps(field).decode()
         else:
-            rest[name] = _shown(field)
+            rest[name] = shown(field)
         if many and len(rest) == UNMAPPED_FIELDS_MAX:
             break
     return rest

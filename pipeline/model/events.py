@@ -695,6 +695,7 @@ class SignalRequested(Body, frozen=True, tag="signal_requested"):
     pid: int | None = None
     uid: int | None = None
     host: str = ""
+    through: tuple[str, ...] = ()  # files whose code made the call, the innermost first; none: it was not told
 
 
 class SocketUsed(Body, frozen=True, tag="socket_used"):

@@ -93,7 +93,7 @@ def syslog_ng(settings: Settings, folder: Path, host: Host, name: str) -> Daemon
     main = folder / "syslog-ng.conf"
     main.write_text(
         f"@version: {modules.name}\noptions {{ log-msg-size(262144); stats-freq(0); }};\n"
-        f'source s_src {{ unix-dgram("{host.socket}" {override}); }};\n@include "{included}"\n'
+        f'source s_src {{ unix-dgram("{host.socket}" so-passcred(no) {override}); }};\n@include "{included}"\n'
     )
     files: list[str | Path] = ["-p", folder / "pid", "-R", folder / "persist", "-c", folder / "control"]
     return Daemon([program, "-F", "--stderr", "--no-caps", "-f", main, "--module-path", modules, *files], libraries, folder)

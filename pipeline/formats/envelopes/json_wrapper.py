@@ -2,7 +2,7 @@
 
 | shipper | line | file, offset | host, program | read at |
 | --- | --- | --- | --- | --- |
-| rsyslog (JSON template) | `message` | `file` | `host`, `program`, `procid`, `facility` | `received_at`, else `@timestamp` |
+| rsyslog (JSON template) | `message` | `file` | `host`, `program`, `procid`, `facility`, `inputname` | `received_at`, else `@timestamp` |
 | Filebeat, Logstash | `message`, `event.original`, `json` | `log.file.path`, `log.offset` | `host.name`, else `agent` | `@timestamp` |
 | - its inputs for syslog, journald | `message` | | `log.syslog.*`, `syslog.identifier`, `process.*` | `@timestamp` |
 | Fluent Bit, Fluentd | `log`, `message` | `path`, `filename`, else the pod's | `hostname`, `ident` | `@timestamp`, `date`, `time` |
@@ -12,21 +12,24 @@
 | Docker json-file | `log` | | | `time` |
 
 An object that *is* the event (jobcomp, our probe, a webhook) is not a wrapper, also when a field of it is called `message`: None is
-answered, and the envelopes behind are asked.
+answered, and the envelopes behind are asked.  One into which Fluent Bit merged what it says of the pod is both.
+
+Who writes a line may choose keys beside it: fields of the journal without a `_` in front, and keys of his JSON where the shipper merges
+them.  So what the journal knows, `log.file` and the pod come first.
 
 A system log line that its shipper took apart is put together again (`said.composed`).  That happens only when the wrapper names a
 program, names no file (a line tailed from a file is complete) and the message has no prefix of its own (a time, `type=`, `[`, `{`), or
 one that names another program; the kernel's `[12345.678901]` counts as text.  The composed line is the payload, and is what evidence
-cites.  Anybody can send a line as the program `kernel`; where the facility, or the journal's transport, says that it was not the kernel,
-the composed line says so too.  As what daemon somebody writes to the journal is seen by what the journal itself knows of him
-(`said.sender`).
+cites.  Anybody can send a line as the program `kernel`, of that facility, too; where the facility, the journal's transport, the input
+or a uid says that it was not the kernel, the composed line says so too.  As what daemon somebody writes is seen by what journal, rsyslog
+or syslog-ng know of him (`said.sender`).
 
 Lines that a container runtime split say that they are parts: `logtag` or `_p` of Fluent Bit, `partial_*` of Docker's drivers, `_partial`
 of Vector, a `log` of Docker without line end.
 
-Holds: a value that starts like a JSON object and is none raises DecodeError, but for what producers write all the
-same (NaN, bytes that are no UTF-8, halves of surrogate pairs); of a doubled key
-the last one holds; no field of a wrapper makes a line unreadable, it only counts as absent.
+Holds: a value that starts like a JSON object and is none raises DecodeError, but for what producers write all the same (NaN, bytes that
+are no UTF-8, halves of surrogate pairs); of a doubled key the last one holds; no field of a wrapper makes a line unreadable, it only
+counts as absent, but for one that is nested deeper than decoders go.
 """
 
 import re
@@ -41,7 +44,19 @@ from msgspec import UNSET, Raw, UnsetType
 from pipeline.errors import DecodeError
 from pipeline.formats.envelopes import container, json_lines
 from pipeline.formats.envelopes.raw import NUMBER_MAX, said_by, without_line_end
-from pipeline.formats.envelopes.said import FROM_A_USER, KERNEL_FACILITY, composed, first, iso, moment, nested, pod_of, sender, text
+from pipeline.formats.envelopes.said import (
+    FROM_A_USER,
+    KERNEL_FACILITY,
+    composed,
+    first,
+    iso,
+    moment,
+    nested,
+    own_file,
+    pod_of,
+    sender,
+    text,
+)
 from pipeline.formats.fields import strict_json, zoned_time
 from pipeline.formats.line import Headers, Line, Part
 
@@ -52,6 +67,7 @@ _OPEN = Part()
 _STREAMS = frozenset({"stdout", "stderr"})
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ORDINAL_DIGITS_MAX = 6
+_SOCKET = "imuxsock"  # rsyslog's input for programs
 POD_BYTES_MAX = 8192  # labels and annotations of a pod are usually a few hundred
 
 _TAILED = (b'{"@timestamp":"', b'{"file":"', b'{"message":"')  # how the shippers begin whose objects are `_Tailed`
@@ -89,6 +105,9 @@ class _Wrapper(msgspec.Struct, gc=False):
     pid_journal: Any = msgspec.field(default=None, name="_PID")
     uid_journal: Any = msgspec.field(default=None, name="_UID")
     executable: Any = msgspec.field(default=None, name="_EXE")
+    uid_socket: Any = msgspec.field(default=None, name="_uid")
+    executable_socket: Any = msgspec.field(default=None, name="_exe")
+    input_name: Any = msgspec.field(default=None, name="inputname")
     pid: Any = None
     facility: Any = None
     facility_capital: Any = msgspec.field(default=None, name="FACILITY")
@@ -123,6 +142,7 @@ class _Wrapper(msgspec.Struct, gc=False):
     syslog: Unread = UNSET
     process: Unread = UNSET
     journald: Unread = UNSET
+    systemd: Unread = UNSET
     json: Unread = UNSET
 
 
@@ -180,7 +200,9 @@ class JsonWrapper:
         if not headers and value.startswith(_TAILED) and (line := _tailed(value)) is not None:
             return [line]
         # `{'` opens the text of a Python dictionary, which frameworks print: a raw line.
-        if value[:1] != b"{" or value[1:2] == b"'" or value.startswith(_PROBE_START) or _JOBCOMP_START.match(value):
+        if value[:1] != b"{" or value[1:2] == b"'" or _JOBCOMP_START.match(value):
+            return None
+        if value.startswith(_PROBE_START) and value.find(b'"kubernetes"') < 0:
             return None
         try:
             wrapper = _decode(value)
@@ -191,9 +213,9 @@ class JsonWrapper:
                 wrapper = _decode(strict_json(value))
             except (DecodeError, msgspec.DecodeError):
                 raise DecodeError(f"not JSON: {error}") from error
-        if wrapper.trainwatch_probe is not UNSET or isinstance(wrapper.jobid, int) or _is_event(wrapper):
-            return None
-        message = _message(wrapper)
+        message = None if _is_event(wrapper) else _message(wrapper)
+        if message is None and _is_stream(wrapper.stream) and _pod(wrapper.kubernetes)[0]:  # merged by Fluent Bit: the event, and its pod
+            message = value.decode("utf-8", "surrogateescape")
         return None if message is None else [_line(value, wrapper, message, headers)]
 
 
@@ -204,7 +226,7 @@ def _tailed(value: bytes) -> Line | None:
     except _BROKEN:
         return None
     host, log = tailed.host, tailed.log
-    path = text(tailed.file) or (text(log.file.path) if log is not None else "")
+    path = (text(log.file.path) if log is not None else "") or text(tailed.file)
     host = text(host if isinstance(host, str) else host.name)
     if not path or not host:
         return None
@@ -232,22 +254,27 @@ def _tailed(value: bytes) -> Line | None:
 def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Line:
     host, program, file, offset, collected = said_by(headers)
     log: Mapping[str, Any] = wrapper.log if type(wrapper.log) is dict else _NOTHING
-    path = text(wrapper.file) or first(wrapper.file_name, wrapper.path, wrapper.filename)
-    if not path and log:
-        path = nested(log, "file", "path")
+    if wrapper.hostname_journal is not None or wrapper.transport is not None or wrapper.realtime is not None:
+        _without_chosen(wrapper)
+    # What stands in an object of the shipper's comes before keys into which a shipper may have merged those of a line.
+    path = (nested(log, "file", "path") if log else "") or text(wrapper.file) or first(wrapper.file_name, wrapper.path, wrapper.filename)
     host = _host(wrapper) or host
     if wrapper.kubernetes is not UNSET:
         pod_file, node = _pod(wrapper.kubernetes)
-        path, host = path or pod_file, host or node
+        if pod_file and (file_of_pod := own_file(path, pod_file)) != path:
+            path, host = file_of_pod, node or host
+        host = host or node
     said_program = text(wrapper.program) or first(
         wrapper.program_capital, wrapper.identifier, wrapper.appname, wrapper.ident, wrapper.command
     )
     pid: object = None
     if not said_program and not path:
-        said_program, pid, facility = _apart(wrapper, log)
+        said_program, pid, facility = _apart(wrapper, log, message)
         wrapper.facility = wrapper.facility or facility
     if wrapper.uid_journal is not None:
-        said_program = sender(said_program, wrapper.uid_journal, wrapper.executable)
+        said_program = sender(said_program, wrapper.uid_journal, wrapper.executable, message, wrapper.transport)
+    elif wrapper.uid_socket is not None:
+        said_program = sender(said_program, wrapper.uid_socket, wrapper.executable_socket, message, "")
     program = said_program or program
     if program and not path:
         message = _composed(message, wrapper, host, program, pid, tagged=bool(said_program))
@@ -274,8 +301,16 @@ def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Li
     )
 
 
+def _without_chosen(wrapper: _Wrapper) -> None:
+    """Whoever writes to the journal chooses any field without a `_` in front: syslog-ng's own keys are nobody's word there."""
+    wrapper.host_capital = wrapper.program_capital = wrapper.pid_capital = wrapper.facility_capital = wrapper.file_name = None
+    wrapper.written = wrapper.received = wrapper.date = None
+
+
 def _is_event(wrapper: _Wrapper) -> bool:
-    """GitLab's webhooks, Teleport's and Kubernetes' events and torch elastic's have a message of their own."""
+    """Jobcomp's and the probe's; GitLab's webhooks, Teleport's and Kubernetes' events and torch elastic's have a message of their own."""
+    if wrapper.trainwatch_probe is not UNSET or isinstance(wrapper.jobid, int):
+        return True
     if isinstance(wrapper.object_kind, str) or isinstance(wrapper.involved, dict) or isinstance(wrapper.node_state, str):
         return True
     return isinstance(wrapper.event, str) and isinstance(wrapper.code, str) and isinstance(wrapper.uid, str)
@@ -285,6 +320,8 @@ def _message(wrapper: _Wrapper) -> str | None:
     event = wrapper.event
     if isinstance(event, dict) and isinstance(original := event.get("original"), str):
         return original
+    if _is_stream(wrapper.stream) and isinstance(wrapper.log, str):  # beside it there may be keys of the line
+        return wrapper.log
     for message in (wrapper.message, wrapper.message_capital, wrapper.msg, wrapper.log):
         if isinstance(message, str):
             return message
@@ -322,14 +359,20 @@ def _numbered(wrapper: _Wrapper) -> int | None:
 
 
 def _not_the_kernel(wrapper: _Wrapper) -> bool:
-    """Does the syslog daemon, or the journal, know better than the line?"""
+    """Does the syslog daemon, or the journal, know better than the line?  The kernel has no uid, and no socket asks who may say `kern`."""
+    if wrapper.input_name == _SOCKET or _word(wrapper.uid_journal) or _word(wrapper.uid_socket):
+        return True
     if isinstance(wrapper.transport, str):
         return wrapper.transport != "kernel"
     facility = wrapper.facility_capital if wrapper.facility is None else wrapper.facility
-    return facility is not None and str(facility).lower() not in KERNEL_FACILITY
+    return facility is not None and _word(facility) not in KERNEL_FACILITY
 
 
-def _apart(wrapper: _Wrapper, log: Mapping[str, Any]) -> tuple[str, object, object]:
+def _word(value: object) -> str:
+    return str(value).lower() if isinstance(value, str | int) else ""
+
+
+def _apart(wrapper: _Wrapper, log: Mapping[str, Any], message: str) -> tuple[str, object, object]:
     """Program, pid and facility from Filebeat's inputs for syslog and for the journal."""
     syslog, process = _read(wrapper.syslog), _read(wrapper.process)
     inner = log.get("syslog")
@@ -337,7 +380,8 @@ def _apart(wrapper: _Wrapper, log: Mapping[str, Any]) -> tuple[str, object, obje
     program = first(inner.get("appname"), syslog.get("identifier"), process.get("name"))
     if wrapper.journald is not UNSET:
         journald = _read(wrapper.journald)
-        program = sender(program, journald.get("uid"), nested(journald, "process", "executable") or process.get("executable"))
+        executable = nested(journald, "process", "executable") or process.get("executable")
+        program = sender(program, journald.get("uid"), executable, message, _read(wrapper.systemd).get("transport"))
     facility = inner.get("facility")
     facility = facility.get("code") if isinstance(facility, dict) else syslog.get("facility")
     return program, inner.get("procid") or process.get("pid") or syslog.get("pid"), facility
@@ -398,6 +442,10 @@ def _cut(log: Mapping[str, Any]) -> bool:
     return isinstance(flags, list) and "truncated" in flags
 
 
+def _is_stream(stream: object) -> bool:
+    return isinstance(stream, str) and stream in _STREAMS
+
+
 def _of_container(wrapper: _Wrapper) -> bool:
     return bool(wrapper.stream or wrapper.logtag or wrapper.source or wrapper.part or wrapper.part_vector or wrapper.partial)
 
@@ -405,13 +453,13 @@ def _of_container(wrapper: _Wrapper) -> bool:
 def _part(wrapper: _Wrapper) -> tuple[str, Part | None]:
     """The stream of a container, and what its runtime or shipper says of a split line."""
     stream = wrapper.stream if wrapper.stream is not None else wrapper.source
-    stream = stream if isinstance(stream, str) and stream in _STREAMS else ""
-    if wrapper.partial is not None and str(wrapper.partial).lower() == "true":
-        ordinal = str(wrapper.partial_ordinal)
+    stream = stream if _is_stream(stream) else ""
+    if wrapper.partial is not None and _word(wrapper.partial) == "true":
+        ordinal = _word(wrapper.partial_ordinal)
         return stream, Part(
             id=text(wrapper.partial_id),
             ordinal=int(ordinal) if ordinal.isascii() and ordinal.isdigit() and len(ordinal) <= _ORDINAL_DIGITS_MAX else None,
-            last=str(wrapper.partial_last).lower() == "true",
+            last=_word(wrapper.partial_last) == "true",
         )
     if wrapper.logtag == "P" or wrapper.part == "P" or wrapper.part_vector is True:
         return stream, _OPEN

@@ -11,7 +11,8 @@
 | file | `log.file.path`, `log.file.name`, else the pod's of `k8s.*` |
 | read at | `observedTimeUnixNano`, else `timeUnixNano` |
 
-The attributes of a record stand before those of its resource.  The text that a syslog receiver took the prefix off gets it again.
+The attributes of a record stand before those of its resource, but for another file than the pod's.  Where a file is known a line does not
+choose its host or file by keys of its own.  The text that a syslog receiver took the prefix off gets it again.
 otlp_protobuf.py reads the same batch in its binary form, and shares what is below.
 
 Holds: at most ITEMS_MAX records; one without a body that can be read is refused alone; numbers are texts, as the protocol writes them, or
@@ -31,7 +32,7 @@ from pipeline.errors import DecodeError, RecordTooLarge
 from pipeline.formats.envelopes import container
 from pipeline.formats.envelopes.json_lines import Unwrap
 from pipeline.formats.envelopes.raw import NUMBER_MAX, said_by, sane_time, without_line_end
-from pipeline.formats.envelopes.said import composed, first, iso, pod_file, text
+from pipeline.formats.envelopes.said import composed, first, iso, own_file, pod_file, text
 from pipeline.formats.fields import json_object
 from pipeline.formats.line import ITEMS_MAX, Headers, Line
 
@@ -117,9 +118,11 @@ def origin_of(resource: Mapping[str, Any], headers: Headers) -> Origin:
 def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: int | None, origin: Origin, unwrap_object: Unwrap) -> Line:
     """The line of a record.  `body` is a text, bytes, an object, a list, a number, or None."""
     tag = text(said.get("appname"))
-    host = (text(said.get("hostname")) if tag else "") or origin.host or origin.node
+    file = first(said.get("log.file.path"), said.get("log.file.name")) or origin.file
+    if origin.pod_file:  # attributes may be keys of a line that the collector parsed
+        file = own_file(file, origin.pod_file)
+    host = (text(said.get("hostname")) if tag and not file else "") or origin.host or origin.node
     program = tag or origin.program
-    file = first(said.get("log.file.path"), said.get("log.file.name")) or origin.file or origin.pod_file
     collected = observed or time or origin.collected
     offset = said.get("log.file.record_offset")
     stream = text(said.get("log.iostream"))
@@ -127,12 +130,14 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
     if isinstance(body, dict):
         line = _of_object(body, unwrap_object)
         known = msgspec.structs.replace(line, collected_time=line.collected_time or collected)
+        if file:  # the collector knows whose line it is: a job may print any object
+            known = msgspec.structs.replace(known, host=host or line.host, file=file)
         return msgspec.structs.replace(
             known,
-            host=line.host or host,
-            program=line.program or program,
-            tagged=line.tagged or bool(tag),
-            file=line.file or file,
+            host=known.host or host,
+            program=known.program or program,
+            tagged=known.tagged or bool(tag),
+            file=known.file or file,
             stream=line.stream or stream,
             beside=origin.resource,  # never the body, whose fields may be those of a line
         )

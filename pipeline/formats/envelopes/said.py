@@ -76,12 +76,24 @@ def iso(milliseconds: int) -> str:
     return (_EPOCH + timedelta(milliseconds=milliseconds)).isoformat(timespec="milliseconds")
 
 
+_PODS, _LINKS = "/var/log/pods/", "/var/log/containers/"
+
+
 # --- Kubernetes -----------------------------------------------------------------------------------------------------------------
 
 
 def pod_file(namespace: str, pod: str, uid: str, container: str) -> str:
     """Where the kubelet keeps the container's output, but for the number of its restart; empty without a pod."""
-    return f"/var/log/pods/{namespace}_{pod}_{uid}/{container}/" if pod and "/" not in f"{namespace}{pod}{uid}{container}" else ""
+    return f"{_PODS}{namespace}_{pod}_{uid}/{container}/" if pod and "/" not in f"{namespace}{pod}{uid}{container}" else ""
+
+
+def own_file(said: str, pod: str) -> str:
+    """The file that a shipper, or a line whose keys it merged, names beside a pod's, where it is one of the pod's; else the pod's."""
+    if not said or said.startswith(pod):
+        return said or pod
+    of, _, container = pod.removeprefix(_PODS).rstrip("/").partition("/")
+    namespace, name, _ = f"{of}__".split("_", 2)
+    return said if said.startswith(f"{_LINKS}{name}_{namespace}_{container}-") else pod
 
 
 def pod_of(said: Mapping[str, Any]) -> tuple[str, str]:
@@ -98,28 +110,49 @@ def pod_of(said: Mapping[str, Any]) -> tuple[str, str]:
 
 PEOPLE_FROM = 1000  # the first uid of a person, on every distribution
 _OF_DAEMONS = re.compile(
-    r"sshd|sudo$|su$|systemd|cron|audi|laurel|falco|tetragon|osquery|wazuh|ossec|slurm|(?:ch)?passwd$|chage$|(?:user|group)(?:add|del|mod)$"
-    r"|pam|r?syslog",
+    r"sshd|sudo$|su$|login$|runuser$|systemd|cron|audi|laurel|falco|tetragon|osquery|wazuh|ossec|slurm|(?:ch)?passwd$|chage$"
+    r"|(?:user|group)(?:add|del|mod)$|pam|r?syslog",
     re.IGNORECASE,
 )
 _SYSTEM_FOLDERS = ("/usr/", "/bin/", "/sbin/", "/lib", "/opt/")
+_SET_UID = frozenset({"sudo", "su", "passwd", "chage"})
 _UNDER_ANY_NAME = "systemd-cat"  # whose own name begins as one that it may be told to write under
+_OF_A_SESSION = re.compile(
+    r"Received disconnect from |Disconnected from |Connection (?:closed|reset) by |Starting session: |Close session: |Transferred: "
+    r"|subsystem request for |Timeout, client "
+)
 
 
-def sender(program: str, uid: object, executable: object) -> str:
-    """The program under whose name the journal has a line, if who sent it may have that name; else a name that nobody believes.
+def sender(program: str, uid: object, executable: object, message: str, transport: object) -> str:
+    """The program under whose name a log daemon has a line, if who sent it may have that name; else a name that nobody believes.
 
-    Anybody chooses his identifier (`logger -t sshd`), nobody his uid.  A person speaks for a daemon only through its own executable,
-    which sudo and a session of sshd are, by its whole name (`ssh -y` is no sshd); of a process that is gone the journal does not know it.
+    Anybody chooses his identifier (`logger -t sshd`), nobody his uid.  A person speaks for a daemon only through its own executable, by
+    its whole name (`ssh -y` is no sshd); of a process that is gone nobody knows it.  And as what he runs does what he likes
+    (`LD_PRELOAD`) unless it runs as root, only for
+
+        sudo, su, passwd, chage    what they log, and not what they print where the journal reads it (`systemd-cat -t sudo sudo -S -p ..`)
+        sshd                       how a session of his went on and ended: in, he comes by root's word
+        systemd                    what his own manager starts and stops
+        slurmctld, slurmdbd        all: a site may run them as a user of its own
+
+    Where people may make name spaces they can put a file of theirs in the place of sudo: then nothing here tells it.
     """
-    number = str(uid)
+    number = str(uid) if isinstance(uid, str | int) else ""
     if not number.isascii() or not number.isdigit() or len(number) > NUMBER_DIGITS_MAX or int(number) < PEOPLE_FROM:
         return program
     if not _OF_DAEMONS.match(program):
         return program
     folder, _, name = text(executable).lower().rpartition("/")
-    genuine = name.startswith(program.lower()) and name != _UNDER_ANY_NAME and f"{folder}/".startswith(_SYSTEM_FOLDERS)
-    return program if genuine else f"uid-{number}"
+    own = name.startswith(program.lower()) and name != _UNDER_ANY_NAME and f"{folder}/".startswith(_SYSTEM_FOLDERS)
+    return program if own and _may_say(program, message.lstrip(" "), transport) else f"uid-{number}"
+
+
+def _may_say(program: str, message: str, transport: object) -> bool:
+    if program in _SET_UID:
+        return transport != "stdout"
+    if program.startswith("sshd"):
+        return _OF_A_SESSION.match(message) is not None
+    return program.startswith("slurm") or (program == "systemd" and not message.startswith("pam_"))
 
 
 # --- the prefix of a system log line ----------------------------------------------------------------------------------------------

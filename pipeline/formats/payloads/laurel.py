@@ -22,7 +22,7 @@ from urllib.parse import unquote
 import orjson
 
 from pipeline.errors import DecodeError, SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import UNMAPPED_FIELDS_MAX, UNMAPPED_TEXT_LENGTH_MAX
+from pipeline.formats.fields import UNMAPPED_FIELDS_MAX, UNMAPPED_TEXT_LENGTH_MAX, shown
 from pipeline.formats.json_event import at, event_object
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syscalls import syscall_name
@@ -151,7 +151,7 @@ def _field(name: str, record_type: str, value: object) -> str:
 
 def _text(value: object) -> str:
     """Bytes that are no text stand as `%FF`, and so do `%` and `+` themselves."""
-    text = value if isinstance(value, str) else str(value)
+    text = value if isinstance(value, str) else shown(value)
     return unquote(text, errors="replace") if "%" in text else text
 
 

@@ -25,7 +25,7 @@ import orjson
 
 from pipeline.errors import DecodeError, SchemaMismatch, UnknownFormat
 from pipeline.formats.choosing import DIGITS
-from pipeline.formats.fields import checked_time, mended_json, unmapped
+from pipeline.formats.fields import checked_time, mended_json, shown, unmapped
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.ranks import unlabelled
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX, text_of
@@ -85,11 +85,11 @@ def _record(text: str, rank: int | None) -> Parsed:
         raise SchemaMismatch("an MLLOG record without time_ms and key")
     metadata = metadata if isinstance(metadata, dict) else {}
     number = _number(value)
-    rest = {"event_type": str(record.get("event_type"))[:TEXT_CHARACTERS_MAX], **unmapped(metadata, _METADATA)}
+    rest = {"event_type": shown(record.get("event_type")), **unmapped(metadata, _METADATA)}
     if isinstance(namespace := record.get("namespace"), str) and namespace:
         rest["namespace"] = namespace[:TEXT_CHARACTERS_MAX]
     if number is None and value is not None:
-        rest["value"] = str(value)[:TEXT_CHARACTERS_MAX]
+        rest["value"] = shown(value)
     return Parsed(source=Source.TRAINING, event_time=checked_time(time), body=_body(key, number, metadata, rank), unmapped=rest)
 
 

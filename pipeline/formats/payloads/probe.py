@@ -130,6 +130,7 @@ class _Signalled(_Wire, frozen=True, gc=False, kw_only=True, tag="signal_request
     means: Literal["os.kill", "os.killpg", "signal.pthread_kill"]
     signal: _Signal
     target_pid: _Target
+    through: _Arguments = ()
 
 
 class _Socket(_Wire, frozen=True, gc=False, kw_only=True, tag="socket_used"):
@@ -182,7 +183,7 @@ class Probe:
         value = json_object(_object(line.payload))
         if "trainwatch_probe" not in value:
             raise UnknownFormat("an object that is not the probe's")
-        kind = str(value.get("kind"))
+        kind = found if isinstance(found := value.get("kind"), str) else ""
         model = _KINDS.get(kind)
         if model is None:
             raise SchemaMismatch("the probe knows no such kind")
@@ -234,8 +235,10 @@ def _body(wire: _AnyWire) -> AnyBody:
             means, executable = wire.means, wire.executable
             return ProcessSpawned(job=job, means=means, executable=executable, arguments=wire.arguments, pid=pid, uid=uid, host=host)
         case _Signalled():
-            target = wire.target_pid
-            return SignalRequested(job=job, signal=wire.signal, target_pid=target, means=wire.means, pid=pid, uid=uid, host=host)
+            target, through = wire.target_pid, wire.through
+            return SignalRequested(
+                job=job, signal=wire.signal, target_pid=target, means=wire.means, pid=pid, uid=uid, host=host, through=through
+            )
         case _Socket():
             return SocketUsed(job=job, action=wire.action, address=wire.address, port=wire.port, pid=pid, uid=uid, host=host)
         case _Note():

@@ -19,7 +19,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import ENDED_STATES, checked_time, expand_nodes, job_state, json_object
+from pipeline.formats.fields import ENDED_STATES, checked_time, expand_nodes, job_state, json_object, shown
 from pipeline.formats.json_event import at, list_at, text_at, texts_of
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads.slurm_jobcomp import own_id
@@ -108,7 +108,7 @@ def _record(job_id: str, job: object) -> JobRecord:
 
 def _step(record: JobRecord, step: object) -> Parsed:
     named = at(step, "step", "id")
-    name = str(named.get("step_id", "")) if isinstance(named, dict) else str(named or "").rpartition(".")[2]
+    name = shown(named.get("step_id", "")) if isinstance(named, dict) else shown(named or "").rpartition(".")[2]
     state = _state(at(step, "state"))
     start, end = _time(at(step, "time", "start")), _time(at(step, "time", "end"))
     code, signal = _exit(at(step, "exit_code"))

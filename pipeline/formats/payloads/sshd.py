@@ -26,8 +26,8 @@ from pipeline.model.events import AccessLine, AnyBody, Heartbeat, Login, Parsed,
 from pipeline.model.source import Source
 
 _CLAIM = re.compile(
-    rb"(?:^|[ >])(?:sshd(?:-session|-auth)?|sudo|su|systemd(?:-logind)?|CRON|crond?|pam|passwd|chpasswd|chage|rsyslogd|syslogd|syslog-ng"
-    rb"|(?:user|group)(?:add|del|mod))(?:\([A-Za-z0-9_-]{1,32}\))?(?:\[[0-9]{1,10}\])?(?:: | [0-9-]{1,10} \S{1,64} )"
+    rb"(?:^|[ >])(?:sshd(?:-session|-auth)?|sudo|su|login|runuser|systemd(?:-logind)?|CRON|crond?|pam|passwd|chpasswd|chage|rsyslogd"
+    rb"|syslogd|syslog-ng|(?:user|group)(?:add|del|mod))(?:\([A-Za-z0-9_-]{1,32}\))?(?:\[[0-9]{1,10}\])?(?:: | [0-9-]{1,10} \S{1,64} )"
 )
 # Texts that a shipper may send without their prefix, beside the program's name.
 _BARE = (
@@ -38,6 +38,7 @@ _BARE = (
 _REPEATED = re.compile(r"message repeated ([0-9]{1,9}) times: \[ (.*)\]", re.DOTALL)
 _MARK = "-- MARK --"
 _PREAUTH = " [preauth]"
+HEAD_BYTES = 600  # in which the tag stands
 
 
 class Sshd:
@@ -50,7 +51,7 @@ class Sshd:
 
     def claims(self, payload: bytes) -> bool:
         """A tag of one of the programs near the start, or one of their texts."""
-        return _CLAIM.search(payload[:600]) is not None or payload.lstrip(b" ").startswith(_BARE) or b" : TTY=" in payload[:200]
+        return _CLAIM.search(payload[:HEAD_BYTES]) is not None or payload.lstrip(b" ").startswith(_BARE) or b" : TTY=" in payload[:200]
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The events of the line.  Raises UnknownFormat for other programs and for texts that no rule knows."""
@@ -67,7 +68,7 @@ class Sshd:
         if repeated := _REPEATED.fullmatch(found.text):
             found = msgspec.structs.replace(found, text=repeated[2].strip())
             unmapped["repeated"] = repeated[1]
-        body = (_pam(found) if found.text.startswith("pam_") else None) or reader(found)
+        body = (_pam(found) if found.text.startswith("pam_") else None) or reader(found) or _old_pam(found, line.payload)
         if body is None:
             raise UnknownFormat(f"an unknown line of {found.program}")
         return (Parsed(source=Source.SSHD, host=found.host, event_time=found.time, body=body, unmapped=unmapped),)
@@ -81,6 +82,7 @@ def _line(found: SyslogLine, what: str, user: str = "", address: str = "") -> Ac
 # --- PAM ------------------------------------------------------------------------------------------------------------------------
 
 _PAM = re.compile(r"pam_[a-z0-9_]{1,32}\(([A-Za-z0-9_.@-]{1,64})(?::([a-z_]{1,16}))?\): ")
+_OLD_PAM = re.compile(rb"(?:^|[ >])([A-Za-z0-9_-]{1,64})\((pam_[a-z0-9_]{1,32})\)(?:\[[0-9]{1,10}\])?: ")
 _UID_SUFFIX = re.compile(r"\(uid=([0-9]{1,10})\)$")
 _PAM_HOST = re.compile(r"(?<![a-z])rhost=(\S{0,255})")
 
@@ -112,6 +114,14 @@ def _pam(found: SyslogLine) -> AnyBody | None:
     if text.startswith("password changed for "):
         return _line(found, "password_changed", text.removeprefix("password changed for ").strip())
     return _line(found, "pam")
+
+
+def _old_pam(found: SyslogLine, payload: bytes) -> AnyBody | None:
+    """As PAM wrote until 2007: the module in the tag, `sshd(pam_unix)[19937]: session opened for user u017 by (uid=0)`."""
+    module = _OLD_PAM.search(payload, 0, HEAD_BYTES)
+    if module is None or module[1].decode() != found.program:
+        return None
+    return _pam(msgspec.structs.replace(found, text=f"{module[2].decode()}({found.program}): {found.text}"))
 
 
 # --- sshd -----------------------------------------------------------------------------------------------------------------------
@@ -367,6 +377,11 @@ def _logged_out(found: SyslogLine) -> AnyBody | None:
     return _line(found, "pam") if found.text.startswith("gkr-pam") else None
 
 
+def _only_pam(found: SyslogLine) -> AnyBody | None:  # noqa: ARG001
+    """Of what else these write nothing is read."""
+    return None
+
+
 _READERS: dict[str, Callable[[SyslogLine], AnyBody | None]] = {
     **dict.fromkeys(("sshd", "sshd-session", "sshd-auth"), _sshd),
     "sudo": _sudo,
@@ -379,6 +394,7 @@ _READERS: dict[str, Callable[[SyslogLine], AnyBody | None]] = {
         _tool,
     ),
     "pam": _logged_out,
+    **dict.fromkeys(("login", "runuser"), _only_pam),
 }
 
 FORMAT = Sshd()

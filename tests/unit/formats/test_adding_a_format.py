@@ -4,6 +4,8 @@ Between the two rules stands the file that README shows, `pipeline/formats/paylo
 the table of `test_registry.py` are the fixture's.  What the other tests ask of every format is asked of this one by their own functions.
 """
 
+import ast
+import builtins
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -122,3 +124,19 @@ def test_readme_shows_this_example() -> None:
         pytest.skip("README does not show the example")
     example = Path(__file__).read_text(encoding="utf-8").split(f"# {'-' * 129}\n")[1]
     assert example.strip() in readme
+
+
+def test_readme_shows_a_whole_file() -> None:
+    """Who copies the block has all the imports; a name of ours that moves must move there, too."""
+    readme = Path(__file__).parents[3].joinpath("README.md").read_text(encoding="utf-8")
+    block = next((each for each in re.findall(r"```python\n(.*?)```", readme, re.DOTALL) if "class Nodewatch" in each), "")
+    if "import " not in block:
+        pytest.skip("README does not show the imports")
+    tree = ast.parse(block)
+    imported: list[ast.stmt] = [each for each in tree.body if isinstance(each, ast.Import | ast.ImportFrom)]
+    namespace: dict[str, object] = {}
+    exec(compile(ast.Module(imported, []), "README.md", "exec"), namespace)  # noqa: S102  our own imports
+    known = {each.id for each in ast.walk(tree) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+    known |= {each.name for each in ast.walk(tree) if isinstance(each, ast.ClassDef)} | {"self", "payload", "line", "reading"}
+    used = {each.id for each in ast.walk(tree) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+    assert used - known - namespace.keys() - set(dir(builtins)) == set()

@@ -259,12 +259,17 @@ def test_more_parts_never_say_less(records: list[AuditRecord]) -> None:
 
 
 def test_the_owner_of_a_replaced_file_is_the_one_that_counts() -> None:
-    """A rename over somebody else's file; without one, or while the record of the new name is to come, the file that was moved."""
+    """A rename over somebody else's file; without one, or while the record of the new name is to come, the file that was moved.
+
+    Whom a mount with squashed or unknown owners shows is nobody: the file may be the writer's own.
+    """
     moved = AuditRecord(record_type="PATH", serial=SERIAL, item=4, fields={"name": "/c/b", "nametype": "CREATE", "ouid": "5099"})
     replaced = AuditRecord(record_type="PATH", serial=SERIAL, item=3, fields={"name": "/c/b", "nametype": "DELETE", "ouid": "5012"})
     before = AuditRecord(record_type="PATH", serial=SERIAL, item=2, fields={"name": "/c/a", "nametype": "DELETE", "ouid": "5099"})
+    squashed = AuditRecord(record_type="PATH", serial=SERIAL, item=3, fields={"name": "/c/b", "nametype": "DELETE", "ouid": "65534"})
     rename = call("rename")
-    for parts, owner in (([rename, before], 5099), ([rename, moved], 5099), ([rename, before, moved, replaced], 5012)):
+    rows = ([rename, before], 5099), ([rename, moved], 5099), ([rename, before, moved, replaced], 5012), ([rename, moved, squashed], None)
+    for parts, owner in rows:
         (body,) = assemble([(str(number), record) for number, record in enumerate(parts)])
         assert isinstance(body, FileTouched)
         assert body.file_uid == owner

@@ -121,6 +121,23 @@ ROWS: dict[str, tuple[dict[str, Any], Line]] = {
         batch(record({"type": "ADDED", "object": {"reason": "Killing", "count": 1}}), host__name="relay-1"),
         Line(payload=b'{"type":"ADDED","object":{"reason":"Killing","count":1}}', host="relay-1", collected_time=AT),
     ),
+    "an object that a job printed, which names another's file": (
+        batch(
+            record({"message": TEXT, "file": "/l/slurm-8.out", "host": "gpu-009"}, log__file__path="/l/slurm-7.out"), host__name="gpu-001"
+        ),
+        Line(payload=TEXT.encode(), host="gpu-001", file="/l/slurm-7.out", collected_time=AT),
+    ),
+    "keys of a line as attributes": (
+        batch(
+            record(log__file__path="/l/slurm-8.out", appname="sshd", hostname="gpu-009"),
+            k8s__pod__name="run7-0",
+            k8s__namespace__name="llm",
+            k8s__pod__uid="0a1b",
+            k8s__container__name="main",
+            k8s__node__name="gpu-001",
+        ),
+        Line(payload=TEXT.encode(), host="gpu-001", program="sshd", file="/var/log/pods/llm_run7-0_0a1b/main/", collected_time=AT),
+    ),
     "bytes": (batch(record(b"a\xff\n")), Line(payload=b"a\xff", collected_time=AT)),
     "a number": (batch(record(7)), Line(payload=b"7", collected_time=AT)),
     "a list": (batch(record([1, "a"])), Line(payload=b'[1,"a"]', collected_time=AT)),

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pipeline.errors import UnknownFormat
 from pipeline.formats import registry
 from pipeline.formats.line import Line, Part, Reading
-from pipeline.model.events import Login, OomKill
+from pipeline.model.events import Iteration, Login, OomKill
 from pipeline.model.source import FAMILIES
 from tests.unit.formats.bare import bare
 
@@ -380,11 +380,25 @@ KERNELS: dict[str, tuple[dict[str, Any], str]] = {
 
 @pytest.mark.parametrize(("value", "facility"), KERNELS.values(), ids=KERNELS)
 def test_only_the_kernel_is_the_kernel(value: dict[str, Any], facility: str) -> None:
-    """`logger -t kernel` writes the same program; the facility, or the journal's transport, is what a user cannot choose."""
+    """`logger -t kernel` writes the same program; the facility says that it was not the kernel, or the journal's transport."""
     real, forged = ({facility: "kern"}, {facility: "user"}) if facility else ({"_TRANSPORT": "kernel"}, {"_TRANSPORT": "syslog"})
     assert parsed(value | real) == [OomKill.__name__]
     with pytest.raises(UnknownFormat):
         parsed(value | forged)
+
+
+@pytest.mark.parametrize(
+    "known",
+    [{"_uid": "5050"}, {"_uid": "0"}, {"_UID": "5050"}, {"_UID": 5050}, {"inputname": "imuxsock"}],
+    ids=str,
+)
+def test_whoever_has_a_uid_or_came_by_the_socket_is_not_the_kernel(known: dict[str, Any]) -> None:
+    """`<2>kernel: ..` to /dev/log has the kernel's facility: neither rsyslog nor syslog-ng asks who sent it."""
+    value = {"host": "gpu-001", "@timestamp": AT, "program": "kernel", "facility": "kern", "message": KERNEL}
+    for harmless in ({}, {"_UID": ""}, {"inputname": "imklog"}):
+        assert parsed(value | harmless) == [OomKill.__name__]
+    with pytest.raises(UnknownFormat):
+        parsed(value | known)
 
 
 def test_a_line_from_the_journal_is_read() -> None:
@@ -424,46 +438,145 @@ def test_a_text_that_looks_like_a_whole_line_is_one_of_who_sent_it(name: str, sa
         assert parsed({**value, "program": "sshd"}) == [Login.__name__]
 
 
-# Who says he is whom, his uid, his executable; may he?
+# Who says he is whom, his uid, his executable, his words; may he?
+LEFT = "Disconnected from user u050 10.0.0.5 port 50022"
+OPENED = "pam_unix(systemd-user:session): session opened for user u012(uid=5012) by (uid=0)"
 SENDERS = [
-    ("sshd", "0", "/usr/sbin/sshd", True),
-    ("sshd", None, None, True),
-    ("sshd", "5050", "/usr/sbin/sshd", True),
-    ("sshd", "5050", "/usr/lib/openssh/sshd-session", True),
-    ("sudo", "5050", "/usr/bin/sudo", True),
-    ("run7", "5050", "/usr/bin/python3.11", True),
-    ("sshd", "5050", "/usr/bin/systemd-cat", False),
-    ("sshd", "5050", "/home/u050/bin/sshd", False),
-    ("sshd", "5050", None, False),
-    ("Sudo", 5050, "/usr/bin/logger", False),
-    ("audispd", "5050", "/usr/bin/logger", False),
-    ("laurel", "5050", None, False),
-    ("slurmctld", "5050", "/usr/bin/bash", False),
-    ("slurmctld", "64030", "/usr/sbin/slurmctld", True),  # Debian's slurm
-    ("systemd", "5050", "/usr/lib/systemd/systemd", True),
-    ("systemd", "5050", "/usr/bin/systemd-cat", False),
-    ("systemd-logind", "5050", "/usr/lib/systemd/systemd", False),
-    ("sshd", "5050", "/usr/bin/ssh", False),
-    ("sudo", "5050", "/usr/bin/su", False),
+    ("sshd", "0", "/usr/sbin/sshd", ACCEPTED, True),
+    ("sshd", None, None, ACCEPTED, True),
+    ("sshd", "5050", "/usr/sbin/sshd", LEFT, True),
+    ("sshd", "5050", "/usr/lib/openssh/sshd-session", f" {LEFT}", True),
+    ("sshd-session", "5050", "/usr/lib/openssh/sshd-session", LEFT, True),
+    ("sshd", "5050", "/usr/sbin/sshd", ACCEPTED, False),  # his own, with LD_PRELOAD
+    ("sshd", "5050", "/usr/sbin/sshd", "error: maximum authentication attempts exceeded for u012 from 10.0.0.5 port 7 ssh2", False),
+    ("sudo", "5050", "/usr/bin/sudo", SUDO, True),
+    ("su", "5050", "/usr/bin/su", "(to root) u050 on pts/1", True),
+    ("run7", "5050", "/usr/bin/python3.11", ACCEPTED, True),
+    ("sshd", "5050", "/usr/bin/systemd-cat", LEFT, False),
+    ("sshd", "5050", "/home/u050/bin/sshd", LEFT, False),
+    ("sshd", "5050", None, LEFT, False),
+    ("Sudo", 5050, "/usr/bin/logger", SUDO, False),
+    ("Sudo", 5050, "/usr/bin/sudo", SUDO, False),
+    ("audispd", "5050", "/usr/bin/logger", ACCEPTED, False),
+    ("audisp-syslog", "5050", "/usr/sbin/audisp-syslog", ACCEPTED, False),
+    ("laurel", "5050", None, ACCEPTED, False),
+    ("slurmctld", "5050", "/usr/bin/bash", ACCEPTED, False),
+    ("slurmctld", "64030", "/usr/sbin/slurmctld", ACCEPTED, True),  # Debian's slurm
+    ("systemd", "5050", "/usr/lib/systemd/systemd", "Started run7.service.", True),
+    ("systemd", "5050", "/usr/lib/systemd/systemd", OPENED, False),
+    ("systemd", "5050", "/usr/bin/systemd-cat", "Started run7.service.", False),
+    ("systemd-logind", "5050", "/usr/lib/systemd/systemd", ACCEPTED, False),
+    ("sshd", "5050", "/usr/bin/ssh", LEFT, False),
+    ("sudo", "5050", "/usr/bin/su", SUDO, False),
 ]
 
 
-@pytest.mark.parametrize(("program", "uid", "executable", "may"), SENDERS)
-def test_the_journal_knows_who_wrote(program: str, uid: object, executable: str | None, may: bool) -> None:
-    """Whoever says that he is a daemon is none by that; as Fluent Bit, Vector and the journal itself say it, and as Filebeat does."""
-    value: dict[str, Any] = {"_HOSTNAME": "login-1", "__REALTIME_TIMESTAMP": f"{COLLECTED}000", "MESSAGE": ACCEPTED}
-    value["SYSLOG_IDENTIFIER"] = program
+@pytest.mark.parametrize(("program", "uid", "executable", "message", "may"), SENDERS)
+def test_the_log_daemon_knows_who_wrote(program: str, uid: object, executable: str | None, message: str, may: bool) -> None:
+    """Whoever says that he is a daemon is none by that: as the journal says it, and Filebeat, rsyslog and syslog-ng."""
+    journal: dict[str, Any] = {"_HOSTNAME": "login-1", "__REALTIME_TIMESTAMP": f"{COLLECTED}000", "MESSAGE": message}
+    journal["SYSLOG_IDENTIFIER"] = program
     beat: dict[str, Any] = {
         "@timestamp": AT,
-        "message": ACCEPTED,
+        "message": message,
         "host": {"name": "login-1"},
         "syslog": {"identifier": program},
         "journald": {},
     }
+    rsyslog: dict[str, Any] = {"@timestamp": AT, "host": "login-1", "program": program, "message": message}
+    syslog_ng: dict[str, Any] = {"ISODATE": AT, "HOST": "login-1", "PROGRAM": program, "MESSAGE": message, "_UID": "", "_EXE": ""}
     if uid is not None:
-        value |= {"_UID": uid, "_EXE": executable}
+        journal |= {"_UID": uid, "_EXE": executable}
         beat |= {"journald": {"uid": uid, "process": {"executable": executable}}}
-    for each in (value, beat):
+        rsyslog |= {"_uid": uid} | ({"_exe": executable} if executable else {})
+        syslog_ng |= {"_UID": uid, "_EXE": executable or ""}
+    for each in (journal, beat, rsyslog, syslog_ng):
         (line,) = registry.unwrap(orjson.dumps(each), ())
         assert line.program == (program if may else f"uid-{uid}")
-        assert f" {line.program}: {ACCEPTED}".encode() in line.payload
+        assert f" {line.program}: {message.strip()}".encode() in line.payload
+
+
+def test_what_sudo_prints_is_not_what_it_logs() -> None:
+    """`systemd-cat -t sudo sudo -S -p "u012 : TTY=.."` is sudo, under its name, with anybody's words."""
+    journal = {"_HOSTNAME": "login-1", "_UID": "5050", "_EXE": "/usr/bin/sudo", "SYSLOG_IDENTIFIER": "sudo", "MESSAGE": SUDO}
+    beat = {"message": SUDO, "syslog": {"identifier": "sudo"}, "journald": {"uid": 5050, "process": {"executable": "/usr/bin/sudo"}}}
+    for transport, program in (("syslog", "sudo"), ("stdout", "uid-5050")):
+        for each in (journal | {"_TRANSPORT": transport}, beat | {"systemd": {"transport": transport}}):
+            (line,) = registry.unwrap(orjson.dumps(each), ())
+            assert line.program == program
+
+
+CALL = "type=SYSCALL msg=audit(1772480441.311:9001): arch=c000003e syscall=62 success=yes a0=1267 a1=9 pid=912 auid=5012 uid=5012"
+
+
+@pytest.mark.parametrize(
+    "known", [{"_HOSTNAME": "login-1"}, {"_TRANSPORT": "journal"}, {"__REALTIME_TIMESTAMP": f"{COLLECTED}000"}], ids=str
+)
+def test_fields_that_a_writer_of_the_journal_chooses_say_nothing(known: dict[str, str]) -> None:
+    """`logger --journald` takes any field that has no `_` in front: the journal's own tell host, program and time, and nobody a file."""
+    chosen = {
+        "HOST": "gpu-009",
+        "PROGRAM": "kernel",
+        "FACILITY": "kern",
+        "FILE_NAME": "/var/log/audit/audit.log",
+        "ISODATE": AT,
+        "PID": "7",
+    }
+    (line,) = registry.unwrap(orjson.dumps({"MESSAGE": CALL, "SYSLOG_IDENTIFIER": "x"} | known | chosen), ())
+    assert (line.host, line.program, line.file) == (known.get("_HOSTNAME", ""), "x", "")
+    with pytest.raises(UnknownFormat):
+        registry.parse(line, READING, allowed=FAMILIES["access"])
+
+
+POD = {"namespace_name": "llm", "pod_name": "run7-0", "pod_id": "u-1", "container_name": "train", "host": "gpu-001"}
+RUN7_FILE = "/var/log/pods/llm_run7-0_u-1/train/"
+STEP = {"step": 7, "loss": 2.5}
+OTHERS = {"file": "/var/log/pods/llm_run8-0_u-2/train/0.log", "host": "gpu-009"}
+STEP_LINE = '{"step":7,"loss":2.5}'
+MERGED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "Fluent Bit, without the line": ({**STEP, **OTHERS, "stream": "stdout", "kubernetes": POD}, RUN7_FILE, "gpu-001"),
+    "Fluent Bit, with it": ({**OTHERS, "message": "x", "log": STEP_LINE, "stream": "stdout", "kubernetes": POD}, RUN7_FILE, "gpu-001"),
+    "Vector": ({**OTHERS, "message": STEP_LINE, "kubernetes": POD}, RUN7_FILE, "gpu-001"),
+    "Fluent Bit's own": (
+        {"log": STEP_LINE, "path": "/var/log/containers/run7-0_llm_train-0a1b.log", "stream": "stdout", "kubernetes": POD},
+        "/var/log/containers/run7-0_llm_train-0a1b.log",
+        "gpu-001",
+    ),
+    "another pod's link": (
+        {"log": STEP_LINE, "path": "/var/log/containers/run8-0_llm_train-0a1b.log", "stream": "stdout", "kubernetes": POD},
+        RUN7_FILE,
+        "gpu-001",
+    ),
+    "a file of its own": (
+        {"message": STEP_LINE, "log": {"file": {"path": "/jobs/slurm-8.out"}}, "kubernetes": POD},
+        RUN7_FILE,
+        "gpu-001",
+    ),
+    "Vector's own": ({"message": STEP_LINE, "file": f"{RUN7_FILE}3.log", "kubernetes": POD}, f"{RUN7_FILE}3.log", "gpu-001"),
+    "Filebeat": (
+        {"file": "/jobs/slurm-8.out", "message": STEP_LINE, "log": {"file": {"path": "/jobs/slurm-7.out"}, "offset": 7}},
+        "/jobs/slurm-7.out",
+        "",
+    ),
+}
+
+
+@pytest.mark.parametrize(("value", "file", "host"), MERGED.values(), ids=MERGED)
+def test_keys_of_a_line_that_a_shipper_merged_do_not_say_whose_it_is(value: dict[str, Any], file: str, host: str) -> None:
+    """A job that prints JSON is its pod's, whatever file and host it names; and its step is read."""
+    (line,) = registry.unwrap(orjson.dumps({"@timestamp": AT, **value}), ())
+    assert (line.file, line.host) == (file, host)
+    _, (event,) = registry.parse(line, READING, allowed=FAMILIES["training"])
+    assert isinstance(event.body, Iteration)
+
+
+@pytest.mark.parametrize(
+    "event",
+    [{"trainwatch_probe": 1, "kind": "x", "job": "8"}, {"jobid": 8}, {"node_state": "FAILED"}, {"note": "nothing of ours"}],
+    ids=str,
+)
+def test_an_event_into_which_a_pod_was_merged_is_the_pods(event: dict[str, Any]) -> None:
+    """Else a job could speak for others by printing what is an event by itself."""
+    value = orjson.dumps({"@timestamp": AT, **event, "stream": "stderr", "kubernetes": POD})
+    (line,) = registry.unwrap(value, ())
+    assert (line.file, line.host, line.payload) == (RUN7_FILE, "gpu-001", value)

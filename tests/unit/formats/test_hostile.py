@@ -4,19 +4,23 @@ The long lines hold no assertion on time: one that took more than linear time wo
 """
 
 import contextlib
+import json
+from collections.abc import Iterator
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.bench.fuzz_input import good_lines
 from pipeline.errors import RejectedRecord
 from pipeline.formats import registry
 from pipeline.formats.line import Line, Payload, Reading
 from tests.unit.formats.test_registry import LINES
 
 READING = Reading(zone=ZoneInfo("Europe/Berlin"), reference_time=1_772_480_460_000)
-LONG = 1 << 19
+LONG = 1 << 17  # bytes: what takes more than linear time takes minutes for them
 VALID = [text.encode() for _, text in LINES]
 FORMATS = pytest.mark.parametrize("format_", registry.PAYLOADS, ids=lambda format_: format_.name)
 
@@ -54,7 +58,7 @@ def test_mutated_lines(format_: Payload, data: st.DataObject) -> None:
 
 
 def filled(unit: bytes) -> bytes:
-    """Half a mebibyte of it."""
+    """As many bytes of it."""
     return (unit * (LONG // len(unit) + 1))[:LONG]
 
 
@@ -113,7 +117,7 @@ STARTS = [
 
 @pytest.mark.parametrize("start", STARTS, ids=lambda start: start[-40:].decode())
 def test_long_lines(start: bytes) -> None:
-    """Half a mebibyte of what is worst for a pattern that could go back, behind every start that leads deep into a format."""
+    """128 KiB of what is worst for a pattern that could go back, behind every start that leads deep into a format."""
     for unit in UNITS:
         payload = start + filled(unit)
         for format_ in registry.PAYLOADS:
@@ -136,3 +140,49 @@ DEEP = b'{"jobid":7,"a":' + b"[" * 900 + b"]" * 900 + b"}"
 def test_lines_that_would_grow(format_: Payload, payload: bytes) -> None:
     """Short texts for huge values stop at a bound."""
     offer(format_, payload)
+
+
+LISTS = b"[" * 1000 + b"]" * 1000
+
+
+def with_lists_in(line: bytes) -> Iterator[bytes]:
+    """The line with lists in lists in the place of each value of its object; as deep as a decoder goes."""
+    start = line.find(b"{")
+    try:
+        waiting = [value := json.loads(line[start:])] if start >= 0 else []
+    except ValueError:
+        return  # braces of a text
+    holders: list[tuple[Any, Any]] = []
+    while waiting:
+        each = waiting.pop()
+        for key in list(each) if isinstance(each, dict) else range(len(each)):
+            holders.append((each, key))
+            waiting += [each[key]] if isinstance(each[key], dict | list) else []
+    for holder, key in holders:
+        kept, holder[key] = holder[key], "\x00"
+        yield line[:start] + json.dumps(value, separators=(",", ":")).encode().replace(b'"\\u0000"', LISTS)
+        holder[key] = kept
+
+
+@FORMATS
+def test_lists_in_lists_in_any_field(format_: Payload) -> None:
+    """Decoders read more of them than Python's `repr` does, which ends in a RecursionError; a job may print them all day."""
+    lines = {bytes(sorted(set(line[:200]))): line for line in good_lines(format_.name, 60, 1)}
+    own = [text.encode() for name, text in LINES if name == format_.name]
+    for line in (*own, *list(lines.values())[:4]):
+        for payload in with_lists_in(line):
+            offer(format_, payload)
+            with contextlib.suppress(RejectedRecord):
+                registry.unwrap(payload, [])
+
+
+@pytest.mark.parametrize(
+    "key", ["partial_message", "facility", "_UID", "_uid", "_TRANSPORT", "stream", "kubernetes", "log", "host", "time", "journald", "file"]
+)
+def test_lists_in_lists_beside_a_line(key: str) -> None:
+    """At the depth, too, that a decoder just takes: what is done with it then must not go as deep."""
+    for depth in range(700, 1000):
+        lists = b"[" * depth + b"]" * depth
+        value = b'{"message":"x","program":"kernel","@timestamp":"2026-03-02T12:00:00Z","%s":%s}' % (key.encode(), lists)
+        with contextlib.suppress(RejectedRecord):
+            registry.unwrap(value, [])

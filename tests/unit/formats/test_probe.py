@@ -103,7 +103,13 @@ BODIES: dict[str, AnyBody] = {
     "process_spawned": ProcessSpawned(
         means="subprocess.Popen", executable="/bin/sh", arguments=("/bin/sh", "-c", "curl --token=*** gpu-031"), **DOER
     ),
-    "signal_requested": SignalRequested(signal=9, target_pid=4699, means="os.kill", **DOER),
+    "signal_requested": SignalRequested(
+        signal=9,
+        target_pid=4699,
+        means="os.kill",
+        through=("/env/torch/lib/python3.11/site-packages/torch/optim/adamw.py", "/home/u012/train.py"),
+        **DOER,
+    ),
     "socket_used": SocketUsed(action="connect", address="10.0.7.31", port=4444, **DOER),
     "probe_note": ProbeNote(what="left_out", about="socket_used", count=118, **DOER),
 }

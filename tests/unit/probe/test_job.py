@@ -233,6 +233,8 @@ def test_a_module_that_kills_as_it_is_imported_is_told_first(tmp_path: Path) -> 
     assert module["sha256"] == sha256(tmp_path / "helper.py")
     assert module["seq"] < kill["seq"]
     assert (kill["signal"], kill["target_pid"], kill["pid"]) == (9, kill["pid"], module["pid"])
+    assert kill["through"][0] == module["path"]
+    assert not any("trainwatch_probe" in each for each in kill["through"])
     assert kinds(ran)[-1] == "signal_requested"
 
 
