@@ -261,9 +261,11 @@ def spawned(at: float, *arguments: str, means: str = "subprocess.Popen", job: st
     return event(at, Source.PROBE, body, host=HOST, job=job)
 
 
-def requested(at: float, signal: int = 9, *, target: int = PID, sender: int = PID, job: str = JOB) -> Event:
-    """The probe says that the job's code is about to send a signal."""
-    body = SignalRequested(job=job, signal=signal, target_pid=target, means="os.kill", pid=sender, host=HOST)
+def requested(
+    at: float, signal: int = 9, *, target: int = PID, sender: int = PID, job: str = JOB, through: tuple[str, ...] = (PATH,)
+) -> Event:
+    """The probe says that the job's code is about to send a signal, and out of which files."""
+    body = SignalRequested(job=job, signal=signal, target_pid=target, means="os.kill", pid=sender, host=HOST, through=through)
     return event(at, Source.PROBE, body, host=HOST, job=job)
 
 

@@ -49,7 +49,7 @@ class ArtefactsState:
         known = self.histories.get(case)
         if known is None:
             path = case_name(case)[1]
-            known = self.histories[case] = History(dataset=self.site.root_of(path).kind == "dataset")
+            known = self.histories[case] = self.site.history_of(path)
             for name, (order, body) in self.cases.of(case).items():
                 told = decode_told(body)
                 if isinstance(told, Event):

@@ -216,6 +216,7 @@ def show_checklist(console: "Console", of: "ChecklistTable") -> None:
     rows.add_row("harmed by an act, and acquitted all the same", "", "", _counts(of.harmed))
     rows.add_row("findings below the gate: not excluded", "", "", _counts(of.open))
     rows.add_row("findings taken back", "", "", _counts(of.taken_back))
+    rows.add_row("suspicions ended before there was a finding", str(sum(of.ended.values())), "", _counts(of.ended))
     if of.told.n:
         rows.add_row("findings that say what was missing", str(of.told.n), _rate(of.told), "")
     console.print(rows)

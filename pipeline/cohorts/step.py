@@ -40,7 +40,7 @@ from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
 SWEEP_CASES_MAX = 20  # in one step
 UNSEEN_MAX = 20  # cases looked at in one step after a restart
-LARGE = 100  # members
+LARGE, WAIT_MAX_MS = 100, 12 * HOUR_MS  # members; event time between two looks at the largest
 WHOLE_MAX = 4000  # members held whole, some 20 kB each, beside the cohort that is judged
 
 decode_finding = msgspec.msgpack.Decoder(Finding).decode
@@ -113,12 +113,17 @@ def step(state: CohortsState, batch: Sequence[Fact], now: Watermarks) -> tuple[C
 
 
 def _waits(state: CohortsState, case: bytes, now: Watermarks) -> bool:
-    """A large cohort is judged once an hour of event time: what is said of it is about weeks, and a look costs by its members."""
-    if len(state.index(case).members) < LARGE:
+    """A large cohort is judged once an hour of event time, one of twice the size every two: a look costs by its members, a day does not.
+
+    What is said of it is about weeks.
+    """
+    members = len(state.index(case).members)
+    if members < LARGE:
         return False
     joint, last = now.joint(case_name(case)[0]), state.judged.get(case)
-    if last is not None and joint - last < HOUR_MS:
-        state.agenda.plan(case, last + HOUR_MS)
+    wait_ms = min(members * HOUR_MS // LARGE, WAIT_MAX_MS)
+    if last is not None and joint - last < wait_ms:
+        state.agenda.plan(case, last + wait_ms)
         return True
     state.judged[case] = joint
     return False

@@ -23,6 +23,7 @@ from pipeline.model.events import (
     NodeState,
     ObjectEvent,
     OomKill,
+    ProcessRun,
     SignalSent,
     Xid,
 )
@@ -40,6 +41,7 @@ PREEMPTIONS = ("Preempted", "EvictedDueToPreempted", "Evicted", "Evict", "PodEvi
 DEADLINES = ("DeadlineExceeded",)
 OUT_OF_MEMORY = ("OOMKilled", "OOMKilling")
 NODE_LOST = ("NodeNotReady", "TaintManagerEviction", "NodeShutdown", "DeletingNode")
+COMMAND_MS = 30_000  # a command runs a moment before the controller logs its request
 EVENT_ALONE = "so says an event of the cluster, which anybody may write who may make events there"
 
 
@@ -51,6 +53,7 @@ class Suspicion(msgspec.Struct, frozen=True):
     effect_time: int
     host: str = ""  # where the cause happened, for per-host sources
     target_pid: int | None = None
+    path: str = ""  # of an act from inside: the file whose code may have done it
 
 
 Benign = Callable[[Case, Suspicion, Watermarks], Explanation]
@@ -241,6 +244,21 @@ def admin_ticket(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
     if ticket is not None:
         return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
     return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers actor, time and place")
+
+
+def root_without_login(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """The site's own timer or health check ran `scancel` as root: the kernel saw it run, and nobody was logged in behind it."""
+    name, cause = "root_without_login", suspicion.cause
+    if suspicion.actor is None or suspicion.actor.role != "root":
+        return Explanation(name, Checked.EXCLUDED, cause.id, "it was not root")
+    near = [event for event, _ in case.of(ProcessRun) if abs(event.event_time - cause.event_time) <= COMMAND_MS]
+    ran = [(event, actor_of(case.site.directory, event)) for event in near if event.source is Source.AUDITD]
+    by_hand = next((event for event, who in ran if who is None or who.role != "daemon"), None)
+    if by_hand is not None:
+        return Explanation(name, Checked.EXCLUDED, by_hand.id, "somebody ran the command about that time who was logged in")
+    if ran:
+        return Explanation(name, Checked.CONFIRMED, ran[0][0].id, "root ran the command, and no login is attached to it")
+    return Explanation(name, Checked.NOT_CHECKED, note="no record shows how root's command was run", missing=(Source.AUDITD,))
 
 
 def launcher_cleanup(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:

@@ -139,13 +139,14 @@ def known_hook(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation
 
 
 def failed_save(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """What was removed was no checkpoint but what a failed save had left: no job ever said that it saved it."""
-    name, (_, step) = "failed_save", run_of(getattr(suspicion.cause.body, "path", ""))
+    """What was removed was no checkpoint but what a failed save had left: no job ever said that its run had come so far."""
+    name, (folder, step) = "failed_save", run_of(getattr(suspicion.cause.body, "path", ""))
     if step is None:
         return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "it says which checkpoint is the latest")
     for save in (each for loaded in case.loaded() for each in (*loaded.saves, *loaded.beside)):
+        known, saved = run_of(save.body.path) if isinstance(save.body, CheckpointSaved) else ("", None)
         # Of a job's saves the last is told: who had saved a later step had got beyond this one.
-        if isinstance(save.body, CheckpointSaved) and (run_of(save.body.path)[1] or -1) >= step:
+        if known == folder and saved is not None and saved >= step:
             return Explanation(name, Checked.EXCLUDED, save.id, f"job {save.job} had saved this step, or a later one")
     return Explanation(name, Checked.NOT_CHECKED, note="no job said that it saved the removed file", missing=(Source.PROBE,))
 
@@ -232,6 +233,29 @@ def watchdog_abort(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="the job's output was heard and tells of no abort behind a timeout")
+
+
+def own_code(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Other code of the job did it, as programs do that end themselves: at a deadline, at a loss that is no number, in `abort()`.
+
+    That somebody had written one of the files that a job loaded says nothing of who sends its signals.  The probe says which files' code
+    made the call, and what a pickle named; code that hides itself from it is a doubt, too.
+    """
+    name, cause, path = "own_code", suspicion.cause, suspicion.path
+    for event, body in case.of(GlobalUnpickled):
+        if body.path == path and body.module.partition(".")[0] in DANGEROUS and event.event_time <= cause.event_time:
+            return Explanation(name, Checked.EXCLUDED, event.id, f"the file named {body.module}.{body.name} as it was loaded")
+    said = [
+        (event, body)
+        for event, body in case.of(SignalRequested)
+        if body.signal == getattr(cause.body, "signal", None) and abs(event.event_time - cause.event_time) <= SAME_MS and body.through
+    ]
+    for event, call in said:
+        if path in call.through:
+            return Explanation(name, Checked.EXCLUDED, event.id, "the call came out of the file")
+    if said:
+        return Explanation(name, Checked.NOT_CHECKED, said[0][0].id, f"the call came out of {said[0][1].through[0]}, not of the file")
+    return Explanation(name, Checked.NOT_CHECKED, note="nobody says which code sent the signal", missing=(Source.PROBE,))
 
 
 def ordinary_exit(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

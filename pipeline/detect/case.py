@@ -82,6 +82,10 @@ class Site(msgspec.Struct, frozen=True):
         """Do the settings let this identity write there?"""
         return who is not None and who.id in self.root_of(path).writers
 
+    def history_of(self, artefact: str) -> lineage.History:
+        """An empty one; a dataset is written rarely, and of a run's folder the writes are what was taken from it."""
+        return lineage.History(all_writes=artefact.endswith("/") or self.root_of(artefact).kind == "dataset")
+
     def is_foreign(self, event: Event, path: str) -> bool:
         """Is it a write of this artefact by somebody whom the settings do not let write there?"""
         if not isinstance(event.body, FileTouched):
@@ -326,7 +330,7 @@ class Case:
 
     def _before(self, load: Event, artefact: str, events: Sequence[Event]) -> lineage.Before:
         """What was told of one artefact may be more than is worth telling by now."""
-        history = lineage.History(dataset=self.site.root_of(artefact).kind == "dataset")
+        history = self.site.history_of(artefact)
         for event in (load, *events):
             history.put(lineage.Known(event.event_time, event, b"", event.id, self.site.is_foreign(event, artefact)))
         return history.before(lineage.Known(load.event_time, load, b"", load.id))

@@ -10,6 +10,8 @@ What is found without it stands; an explanation that rests on it is a doubt and 
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any, NamedTuple, Protocol
 
@@ -26,6 +28,10 @@ from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
 
 CITED_MAX = 20  # acts of one finding whose records it cites
+
+
+Witness = Callable[[Any, Any, Sequence[Explanation]], None]  # (case, suspicion, what was answered)
+_WITNESS: ContextVar[Witness | None] = ContextVar("witness", default=None)
 
 
 class Judged(Protocol):
@@ -154,11 +160,28 @@ def explained(meta: Meta, case: Judged, suspicion: Any, now: Watermarks) -> tupl
     return checklist, any(item.answer is Checked.CONFIRMED for item in checklist)
 
 
+@contextmanager
+def witnessed(seen: Witness) -> Iterator[None]:
+    """Within it every checklist is shown, also one that ends a suspicion: of that nothing else is left (score, tests)."""
+    token = _WITNESS.set(seen)
+    try:
+        yield
+    finally:
+        _WITNESS.reset(token)
+
+
 def answered(checks: Iterable[Callable[..., Explanation]], case: Any, suspicion: Any, now: Watermarks) -> tuple[Explanation, ...]:
     """What each explanation answers.  One that holds only by what anybody may have sent is not checked.
 
     Where nobody else says whose a job is, such records stand in its proven half, too; how it ended they prove no more than others do.
     """
+    answers = _answers(checks, case, suspicion, now)
+    if (seen := _WITNESS.get()) is not None:
+        seen(case, suspicion, answers)
+    return answers
+
+
+def _answers(checks: Iterable[Callable[..., Explanation]], case: Any, suspicion: Any, now: Watermarks) -> tuple[Explanation, ...]:
     if not case.whole.unproven:
         return tuple(check(case, suspicion, now) for check in checks)
     answers, doubted = [], {event.id for event, _ in case.whole.records if event.unproven} if case.whole.owner_unproven else ()

@@ -9,7 +9,7 @@ Nobody saves a module or a hook: what a job loaded is compared with the last oth
 where there were any within a week, or where somebody wrote there who may not, behind them: then with the last other bytes of the time for
 which artefacts are kept, since a run may rest for weeks between two jobs.  A job loads thousands of modules, and of most there is nothing
 to tell.  Whoever wrote there can print in a job of his own that he loaded still other bytes: so where the last other bytes lie behind the
-last such write, those before it are told, too.
+last such write, those before it are told, too, and where there are none, that write.
 
 Of the saves of one job the last is told: its output can say a million times that it saved, and must not push out what others saved.
 Where as many jobs say so as are told, who saved before them is not known, and all writes are told.  None of them pushes out what the
@@ -98,8 +98,8 @@ class Before(NamedTuple):
 class History:
     """Saves, writes and loads by event time.  Everybody may fill his own: no question costs all of it."""
 
-    def __init__(self, *, dataset: bool = False) -> None:
-        self.dataset = dataset  # it is written rarely, and who printed that he saved it must not hide a write: all of them are told
+    def __init__(self, *, all_writes: bool = False) -> None:
+        self.all_writes = all_writes  # there are few, and who printed that he saved must hide none
         self.proven: History = self  # the same without what anybody may have sent
         self.saves: list[Known] = []
         self.writes: list[Known] = []
@@ -123,7 +123,7 @@ class History:
             return None
         self.remove(name)
         if event.unproven and self.proven is self:
-            self.proven = History(dataset=self.dataset)
+            self.proven = History(all_writes=self.all_writes)
             for each in self._known.values():
                 self.proven.put(each)
         for view in self.views(known):
@@ -204,6 +204,7 @@ class History:
             return Before(other=other)
         other = other or self._other_before(load, READ_MS)
         untouched = self._other_before(load, READ_MS, change) if other is not None and change < other else None
+        unseen = other is not None and change < other and untouched is None  # nobody says what lay there before
         first = untouched or other
         opening, unchanged = self._made(first, load) if first is not None else (None, None)
         shown = [each for each in (first, opening, unchanged, change) if each is not None]
@@ -217,7 +218,7 @@ class History:
             earlier = next((each for each in reversed(written) if each.changes and each < same), None)
             shown += written
         first = untouched or other
-        start = max(first.time, floor) if first is not None else floor
+        start = max(first.time, floor) if first is not None and not unseen else floor
         writes = _newest(self.foreign, self.foreign_changes, start, load.time, FOREIGN_MAX)
         last = _last(self.changes, max(start, change.time), load.time, 1)
         writes += [each for each in last if not each.foreign and change < each]
@@ -225,7 +226,7 @@ class History:
 
     def _since(self, saves: Sequence[Known]) -> int:
         """From when on writes may have changed what was saved; of more saves than are told nobody knows the first."""
-        return saves[0].time if 0 < len(saves) < SAVES_MAX and not self.dataset else 0
+        return saves[0].time if 0 < len(saves) < SAVES_MAX and not self.all_writes else 0
 
     def _saves_before(self, load: Known) -> list[Known]:
         """The last save of each job before the load, of these the newest, by time."""

@@ -6,6 +6,7 @@ of arrival.  A case of a team has reads and writes only, one of an account every
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -74,7 +75,8 @@ class HostCase:
         self.events = _in_order(events)
         self._times = [event.event_time for event in self.events]
         self.held = tuple(sorted(held, key=lambda each: (each.start, each.attempt)))
-        self._paces = _in_order(paces)
+        self._paces = tuple(paces)
+        self._paces_of: dict[str, tuple[Event, ...]] | None = None  # job -> its steps by time
         self._was_heard = was_heard
         self.unproven = any(each.unproven for told in (self.events, self._paces, self.held) for each in told)
 
@@ -124,8 +126,13 @@ class HostCase:
         """(step, ms it took) of an attempt in [start, end]: as it says itself, else over the steps since the one before."""
         found: list[tuple[Event, float]] = []
         before: tuple[int, int] | None = None
-        for event in self._paces:
-            if event.job != attempt.job or not start <= event.event_time <= end or not isinstance(event.body, Iteration):
+        if self._paces_of is None:  # a host has steps of hundreds of jobs, and one is asked for a few
+            of: dict[str, list[Event]] = {}
+            for event in self._paces:
+                of.setdefault(event.job, []).append(event)
+            self._paces_of = {job: _in_order(events) for job, events in of.items()}
+        for event in self._paces_of.get(attempt.job, ()):
+            if not start <= event.event_time <= end or not isinstance(event.body, Iteration):
                 continue
             number, took = event.body.iteration, event.body.elapsed_ms
             if took is None and before is not None and number > before[1]:
@@ -222,7 +229,7 @@ class IdentityCase:
 
 
 def _in_order(events: Iterable[Event]) -> tuple[Event, ...]:
-    return tuple(sorted(events, key=lambda each: (each.event_time, each.id)))
+    return tuple(sorted(events, key=attrgetter("event_time", "id")))
 
 
 def _with(events: Iterable[Event], kind: type[AnyBodyType]) -> tuple[tuple[Event, AnyBodyType], ...]:

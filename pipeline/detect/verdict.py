@@ -7,7 +7,7 @@ an accusation.
 
 from collections.abc import Callable, Sequence
 
-from pipeline.detect.benign import HARDWARE_XIDS, NODE_LOST, OUT_OF_MEMORY, PREEMPTIONS
+from pipeline.detect.benign import HARDWARE_XIDS, NODE_LOST, OUT_OF_MEMORY, PREEMPTIONS, Suspicion, root_without_login
 from pipeline.detect.benign_kubernetes import controllers, deleted_behind_end, stands_beside
 from pipeline.detect.case import Case, evidence
 from pipeline.detect.detector import registry
@@ -81,7 +81,7 @@ def _acquitted(case: Case, now: Watermarks) -> Found | None:
         "NODE_FAIL": lambda each: _by_controller(each, "node_fail", "node_failed"),
         "BOOT_FAIL": lambda each: _by_end(each, "node_fail"),
         "OUT_OF_MEMORY": lambda each: _oom(each) or _by_end(each, "out_of_memory"),
-        "CANCELLED": _cancelled,
+        "CANCELLED": lambda each: _cancelled(each, now),
         "FAILED": lambda each: _failed(each, now),
     }
     return ends[case.state](case) if case.state in ends and deleted_behind_end(case) is None else None
@@ -101,7 +101,7 @@ def _by_controller(case: Case, cause: str, *changes: str) -> Found | None:
     return (cause, _cited(case, found[0], found[1].change)) if found else _by_end(case, cause)
 
 
-def _cancelled(case: Case) -> Found | None:
+def _cancelled(case: Case, now: Watermarks) -> Found | None:
     """Who asked for it: the request before the end, else whom a record names, else nobody knows."""
     if case.end is None:
         return None
@@ -117,6 +117,8 @@ def _cancelled(case: Case) -> Found | None:
             return "admin_cancel", _cited(case, event, f"cancelled under ticket {ticket.id}")
         if who is not None and controllers(event):
             return "service_cancel", _cited(case, event, "cancelled by a controller of the cluster")
+        if root_without_login(case, Suspicion(who, event, case.end), now).answer is Checked.CONFIRMED:
+            return "service_cancel", _cited(case, event, "cancelled by root, without a login")
     deleted = case.controller("deleted")
     if deleted is not None and start <= deleted[0].event_time <= case.end + 1_000:
         return "service_cancel", _cited(case, deleted[0], "deleted by the scheduler")
@@ -236,7 +238,7 @@ def _failed(case: Case, now: Watermarks) -> Found | None:
     if node is not None:
         return "node_fail", _cited(case, node[0], "node failure")
     # PBS ends what was deleted like any job that a signal ended.
-    for look in (_launch, _oom, _hardware, _cancelled, _own_signal, lambda each: _counted(each, now), _app_error):
+    for look in (_launch, _oom, _hardware, lambda each: _cancelled(each, now), _own_signal, lambda each: _counted(each, now), _app_error):
         if (found := look(case)) is not None:
             return found
     return None

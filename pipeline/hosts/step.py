@@ -11,8 +11,8 @@ side says more, and is voided when a later word of the scheduler puts the attemp
 put it here, or say whose process it was, the touch is as unproven as if they had sent the event.  Whether it is harmless the stage of jobs
 judges; here only what was done to the host itself is judged (judging.py).
 
-What happened more than OPEN_MS before the watermark is packed and not at hand.  A fact that looks back further has the whole host opened
-for it, until the next sweep.
+What happened more than OPEN_MS before the watermark is packed and not at hand.  A fact that looks back further has the host opened so far
+for it, until the next sweep: a week for the end of a job that ran a week, whatever else the host remembers.
 """
 
 from collections.abc import Container, Iterator, Mapping, Sequence
@@ -63,13 +63,12 @@ class HostsState:
         self.looks_back_ms = self.kill_ms + self.hardware_ms + 2 * self.bucket_ms + CLOCK_MS
 
     def index(self, case: bytes, at: int = OPEN_END) -> HostIndex:
-        """The index of a host, built from its case when first asked for; the whole of it when the time lies before what is open."""
+        """The index of a host, built from its case when first asked for; reaching further back when the time lies before what is open."""
         known = self.indexes.get(case)
-        if known is None:
-            since = max((pack.until for pack in self.cases.packs(case)), default=0)
-            known = self.indexes[case] = self._build(case, since, self.cases.open(case))
-        if known.since and at - self.looks_back_ms < known.since:
-            known = self.indexes[case] = self._build(case, 0, self.cases.of(case))
+        if known is None or (known.since and at - self.looks_back_ms < known.since):
+            back = min(at - self.looks_back_ms, OPEN_END if known is None else known.since)
+            since = max((pack.until for pack in self.cases.packs(case) if pack.until <= back), default=0)
+            known = self.indexes[case] = self._build(case, since, self.cases.of(case, since))
         return known
 
     def _build(self, case: bytes, since: int, facts: Mapping[str, tuple[bytes, bytes]]) -> HostIndex:

@@ -1,7 +1,7 @@
-"""Facts about people in; findings about accounts and about teams' conduct out.
+"""Facts about people in; findings about accounts and about teams' conduct out, and to incidents on which days each account was entered.
 
-An account is judged when something new is told of it, when the window of what was said closes, and once after a restart, since the
-identity map may have been corrected:
+An account is judged when something new is told of it, a team some hours later, both when the window of what was said closes, and once
+after a restart, since the identity map may have been corrected:
 
     login@97 with a key of somebody else        joint watermark passes 97 + grace        a key that is enrolled late
     provisional finding r1                      final r2                                 retracted r3
@@ -15,11 +15,16 @@ from collections.abc import Iterator, Sequence
 from pipeline.detect.detector import registry
 from pipeline.detect.publishing import Publisher
 from pipeline.detect.site import site_of
+from pipeline.detect.subjects import IdentityCase
 from pipeline.identities.index import IdentityIndex
-from pipeline.model.facts import Fact, case_name
+from pipeline.model.conduct import TEAM
+from pipeline.model.events import Login
+from pipeline.model.facts import Fact, case_name, incidents_case
 from pipeline.model.finding import Finding
+from pipeline.model.identity import KEY
 from pipeline.model.ids import rank
-from pipeline.model.instants import DAY_MS
+from pipeline.model.incident import LOGINS, LoggedIn, encode_in_case
+from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.told import Tombstone, decode_told, encode_told
 from pipeline.settings import Settings
@@ -32,6 +37,7 @@ QUIET_MS = 2 * DAY_MS  # after its last fact a case is packed
 HORIZON = "horizon"  # id of the fact that says what was forgotten
 SWEEP_CASES_MAX = 20  # in one step
 UNSEEN_MAX = 20
+TEAM_MS = 6 * HOUR_MS  # of event time between two looks at a team: what is said of one is about weeks, and a look costs by its conduct
 
 
 class IdentitiesState:
@@ -44,6 +50,7 @@ class IdentitiesState:
         self.publisher = Publisher(cases, settings.digest())
         self.indexes: dict[bytes, IdentityIndex] = {}
         self.agenda = Agenda()
+        self.judged: dict[bytes, int] = {}  # when a team was judged last; none after a restart
         self.unseen = deque(case for case in cases if case not in (MARKS, COVERAGE))
         self.keep_ms = settings.retention.identity_days * DAY_MS
         windows = settings.detect
@@ -90,13 +97,25 @@ def step(state: IdentitiesState, batch: Sequence[Fact], now: Watermarks) -> tupl
     outcomes: list[Outcome] = []
     for case in dirty:
         state.at = case
-        if case in state.cases:
+        if case in state.cases and not _waits(state, case, now):
             outcomes += _judge(state, case, now)
     for case, floor in state.sweep.due(state.cases, now):  # behind judging: what is forgotten was judged before
         state.at = case
         if case in state.cases:
             _forget(state, case, floor)
     return state, outcomes
+
+
+def _waits(state: IdentitiesState, case: bytes, now: Watermarks) -> bool:
+    cluster, name = case_name(case)
+    if not name.startswith(TEAM):
+        return False
+    joint, last = now.joint(cluster), state.judged.get(case)
+    if last is not None and joint - last < TEAM_MS:
+        state.agenda.plan(case, last + TEAM_MS)
+        return True
+    state.judged[case] = joint
+    return False
 
 
 def _judge(state: IdentitiesState, key: bytes, now: Watermarks) -> Iterator[Publish | Tell]:
@@ -108,6 +127,18 @@ def _judge(state: IdentitiesState, key: bytes, now: Watermarks) -> Iterator[Publ
         judged += (finding for finding in detector.judge(case, now) if finding.closes_at >= kept_from)
     again = state.agenda.plan
     yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: again(key, time), kept_from=kept_from)
+    days = tuple(sorted({event.event_time // DAY_MS for event, login in case.proven.logins if _may_be_own(case, login)}))
+    if days and days != index.entered:  # what is forgotten here later stays known there: its rank is lower
+        index.entered = days
+        fact = Fact(incidents_case(index.cluster), f"{LOGINS}{index.name}", rank(days[-1], len(days)), encode_in_case(LoggedIn(days)))
+        yield Tell("incidents", fact)
+
+
+def _may_be_own(case: IdentityCase, login: Login) -> bool:
+    """Could the account's owner have entered so?  Not by a key, where his own are known and it is none of them."""
+    enrolled = {name for each in case.validities for kind, name in each.names if kind == KEY}
+    by_own = not enrolled or not login.fingerprint or any(key in login.fingerprint for key in enrolled)
+    return login.outcome == "accepted" and by_own
 
 
 def _forget(state: IdentitiesState, case: bytes, floor: int) -> None:
@@ -123,6 +154,7 @@ def _forget(state: IdentitiesState, case: bytes, floor: int) -> None:
     if not index.told:
         state.cases.drop(case)
         state.indexes.pop(case, None)
+        state.judged.pop(case, None)
         return
     if old:
         index.horizon = horizon

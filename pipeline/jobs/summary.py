@@ -110,6 +110,7 @@ def examine(case: Case, summary: JobSummary | None, verdict: Verdict | None) -> 
         loads_told=_loads_told(case),
         task=_task(case),
         resumed=_resumed(case),
+        unexplained=(summary.verdict if summary else verdict.verdict) == "unexplained" if verdict else None,
         **(_course(case, summary) if verdict else {}),
     )
 

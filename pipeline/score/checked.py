@@ -6,17 +6,20 @@
     open        findings that are no alerts, by the explanation that could not be excluded: each of them once
     taken back  findings that were raised and did not last, by detector
     told        findings of detectors that read a silent family; and of them those that say that it was missing
+    ended       suspicions that an explanation ended before there was a finding, by it: each act against each subject once
 
-All of it is asked of what the pipeline publishes: an explanation that ends a suspicion before there is a finding leaves no other trace than
-the verdict on the attempt.
+All but the last is asked of what the pipeline publishes.  Of what ended before there was a finding it publishes nothing but the verdict on
+the attempt, so a witness looks on (detect/detector.py).
 """
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import msgspec
 
+from pipeline.model.events import Event
+from pipeline.model.finding import Checked, Explanation, Subject
 from pipeline.runtime.local import Results
 from pipeline.score.truth import Truth
 
@@ -36,6 +39,24 @@ class Checklist(msgspec.Struct, frozen=True):
     taken_back: dict[str, int] = {}
     told: int = 0
     told_of: int = 0
+    ended: dict[str, int] = {}
+
+
+class Ended:
+    """What explanations confirmed while a period was judged."""
+
+    def __init__(self) -> None:
+        self._seen: set[tuple[str, Subject, str]] = set()
+
+    def look(self, case: Any, suspicion: Any, answers: Sequence[Explanation]) -> None:
+        """A checklist; the same one comes as often as a case is judged."""
+        cause: Event | None = getattr(suspicion, "cause", None)
+        confirmed = (each.name for each in answers if each.answer is Checked.CONFIRMED)
+        self._seen.update((name, case.subject, cause.id if cause is not None else "") for name in confirmed)
+
+    def counts(self) -> dict[str, int]:
+        """By explanation, the most first."""
+        return _ordered(Counter(name for name, _, _ in self._seen))
 
 
 def checklist_of(results: Results, truth: Truth, harmed: Collection[tuple[str, int]], silent: Collection[str]) -> Checklist:

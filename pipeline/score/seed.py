@@ -10,11 +10,12 @@ from typing import Any
 
 import msgspec
 
+from pipeline.detect.detector import witnessed
 from pipeline.detect.site import site_of
 from pipeline.model.outcome import Record
 from pipeline.runtime.local import LocalRuntime, Results
 from pipeline.score.at_risk import Read
-from pipeline.score.checked import ENDED_BADLY, Checklist, checklist_of
+from pipeline.score.checked import ENDED_BADLY, Checklist, Ended, checklist_of
 from pipeline.score.incidents import Judged, judged
 from pipeline.score.match import Found, Matched, found_of, kind_of, match
 from pipeline.score.truth import Job, Transport, Truth, truth_of
@@ -91,12 +92,16 @@ def score(plan: Plan, progress: Callable[[int], None] = lambda _: None) -> SeedS
     total = sum(1 for _ in first)
     settings = Settings(**first.settings())
     truth = truth_of(first.truth())
-    results, alerted, read = _judged(simulate(plan), settings, progress)
+    ended = Ended()
+    with witnessed(ended.look):
+        results, alerted, read = _judged(simulate(plan), settings, progress)
     findings = [
         found_of(body, alerted.get(str(body["id"]))) for _, body in sorted(results.findings.items()) if body["status"] != "retracted"
     ]
     scored = _scored(plan, truth, total, findings, results, read)
-    return msgspec.structs.replace(scored, incidents=judged(results.incidents.values(), findings, truth, site_of(settings).directory.key))
+    checklist = msgspec.structs.replace(scored.checklist, ended=ended.counts())
+    incidents = judged(results.incidents.values(), findings, truth, site_of(settings).directory.key)
+    return msgspec.structs.replace(scored, checklist=checklist, incidents=incidents)
 
 
 def _records(run: Run) -> Iterator[Record]:

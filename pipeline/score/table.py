@@ -120,6 +120,7 @@ class ChecklistTable(msgspec.Struct, frozen=True):
     open: dict[str, int]
     taken_back: dict[str, int]
     told: Rate  # findings of detectors that read a silent family, which say so
+    ended: dict[str, int]  # suspicions that an explanation ended before there was a finding
 
 
 class TransportTable(msgspec.Struct, frozen=True):
@@ -250,6 +251,7 @@ def _checklist(scores: Sequence[SeedScore]) -> ChecklistTable:
         open=_added(each.open for each in lists),
         taken_back=_added(each.taken_back for each in lists),
         told=Rate(sum(each.told for each in lists), sum(each.told_of for each in lists)),
+        ended=_added(each.ended for each in lists),
     )
 
 

@@ -33,7 +33,7 @@ def strike(site: Site, job: Job, path: str, effect: Effect) -> Process:
     deed.befell(job, site.world.now, f"{effect.kind} {path}")
     match effect.kind:
         case "kill":
-            yield from _kill(site, job, share, rank)
+            yield from kill_itself(site, job, share, rank, path, "interference")
         case "shell":
             yield from _shell(site, job, effect)
         case "exit":
@@ -52,14 +52,18 @@ def strike(site: Site, job: Job, path: str, effect: Effect) -> Process:
             yield from _raise(site, job, share, rank, path, effect.kind)
 
 
-def _kill(site: Site, job: Job, share: Share, rank: Rank) -> Process:
-    """The code sends SIGKILL to its own rank, or to a sibling on the node."""
+def kill_itself(site: Site, job: Job, share: Share, rank: Rank, path: str, cause: str) -> Process:
+    """The code of the file sends SIGKILL to its own rank, or to a sibling on the node."""
     if job.has_probe and isinstance(site.training, ClusterTraining):
-        fields = {"pid": rank.pid, "uid": job.owner.uid, "means": "os.kill", "signal": SIGKILL, "target_pid": rank.pid}
+        through = [
+            path if path.endswith(".py") else "<string>",
+            f"{job.run.folder}/{lines_training.SCRIPT}",
+        ]  # a pickle's, or a hook's line
+        fields = {"pid": rank.pid, "uid": job.owner.uid, "means": "os.kill", "signal": SIGKILL, "target_pid": rank.pid, "through": through}
         site.training.probe(share.host, "signal_requested", job, **fields)
     sender = Subject.daemon(job.owner.uid, job.owner.gid)
     pids = (share.agent_pid or share.stepd_pid, rank.pid)
-    yield from kill_rank(site, job, share, rank, sender, pids, RANK_PROGRAM, SIGKILL, "interference")
+    yield from kill_rank(site, job, share, rank, sender, pids, RANK_PROGRAM, SIGKILL, cause)
 
 
 def _raise(site: Site, job: Job, share: Share, rank: Rank, path: str, kind: str) -> Process:

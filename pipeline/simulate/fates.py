@@ -9,7 +9,7 @@ root, owners kill their own ranks, the kernel kills for memory, admins cancel an
 from collections.abc import Callable
 from random import Random
 
-from pipeline.simulate import deeds, lines_access, lines_training
+from pipeline.simulate import deeds, effects, lines_access, lines_training
 from pipeline.simulate.clock import MINUTE, SECOND, Process, local_second
 from pipeline.simulate.endings import SIGKILL, Site, bus, finish_failed, kill_rank, ranks_fail, share_number, slurm_ends_ranks
 from pipeline.simulate.lines_access import Program
@@ -233,6 +233,15 @@ def owner_kill(site: Site, job: Job) -> Process:
     deeds.log_out(session, site.world.login_hosts[0].address)
 
 
+def stops_itself(site: Site, job: Job) -> Process:
+    """The job's own script ends a rank by a signal, as at a deadline: from inside, and nobody's doing but its owner's."""
+    yield from _wait_for_processes(site, job)
+    if not job.over:
+        share = job.shares[0]
+        script = f"{job.run.folder}/{lines_training.SCRIPT}"
+        yield from effects.kill_itself(site, job, share, share.ranks[0], script, "stops_itself")
+
+
 def admin_kill(site: Site, job: Job) -> Process:
     """A stuck process: an admin kills a rank as root, under a ticket for that node."""
     share = site.dice.choice(job.shares)
@@ -310,6 +319,7 @@ FATES: dict[str, Callable[[Site, Job], Process]] = {
     "owner_cancel": owner_cancel,
     "admin_cancel": admin_cancel,
     "owner_kill": owner_kill,
+    "stops_itself": stops_itself,
     "admin_kill": admin_kill,
     "node_fail": node_fail,
 }

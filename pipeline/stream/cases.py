@@ -114,9 +114,9 @@ class Cases:
     def __contains__(self, case: bytes) -> bool:
         return case in self._cases or case in self._packs
 
-    def of(self, case: bytes) -> Mapping[str, tuple[bytes, bytes]]:
-        """Fact id -> (rank, body) of one case; empty when there is none."""
-        packs = self._packs.get(case)
+    def of(self, case: bytes, after: int = 0) -> Mapping[str, tuple[bytes, bytes]]:
+        """Fact id -> (rank, body) of one case, without packs that end by then; empty when there is none."""
+        packs = [pack for pack in self._packs.get(case, ()) if pack.until > after]
         return self._together(case, packs) if packs else self._cases.get(case, EMPTY)
 
     def open(self, case: bytes) -> Mapping[str, tuple[bytes, bytes]]:

@@ -7,8 +7,9 @@ Everything is UTC.  A method gives all lines that one thing leaves behind, on al
 line of the controller and one of the submit host's audit log.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import orjson
@@ -18,6 +19,7 @@ from tests.build import COLLEAGUE, HOST, JOB, OWNER, PATH, PID, UNSET, ms
 
 TOPICS = {"training": "logs.training", "scheduler": "logs.scheduler", "access": "logs.access"}
 SHIPPING_SECONDS = 2
+NOTHING: Mapping[str, str] = MappingProxyType({})
 HEX_STATE = {"COMPLETED": "0:0", "FAILED": "1:0", "CANCELLED": "0:15", "TIMEOUT": "0:0", "NODE_FAIL": "0:0", "PREEMPTED": "0:0"}
 
 
@@ -127,27 +129,30 @@ class Site:
     def runs(
         self, at: float, first: int = 1, count: int = 1, every: float = 86_400.0, sha: str = "a", path: str = "/env/loss.py",
         took: float = 1000.0, harm: float = 0.0, state: str = "COMPLETED", signal: int = 0,
-        other: str = "",
+        other: str = "", owner: int = 0, node: str = "", rate: str = "1.5E-04", batch: int = 4, says: Mapping[str, str] = NOTHING,
     ) -> list[Line]:  # fmt: skip
         """Runs of one configuration, of two owners in turn, over several nodes: each goes on from a base, imports a module, and an `other`
         where told, prints its steps, and ends.
 
-        No two are quite alike; `harm` is added to the loss, more with every step.
+        No two are quite alike; `harm` is added to the loss, more with every step.  `says` are arguments that it prints, `{job}` in them its
+        number; a step consumes a `batch` of samples at a learning `rate`.  `owner` and `node` where all are of one, or on one.
         """
         lines = []
         for number in range(count):
             start, job, odd = at + number * every, str(first + number), (first + number) * 7 % 5
-            owner, nodes = OWNER if odd % 2 else 5013, f"gpu-{100 + odd:03d}"
-            lines += self.start(start, job, owner, nodes)
+            whose, nodes = owner or (OWNER if odd % 2 else 5013), node or f"gpu-{100 + odd:03d}"
+            lines += self.start(start, job, whose, nodes)
+            dumped = [f"  {name} {'.' * 30} {value.format(job=job)}" for name, value in says.items()]
+            lines += [self._training(start + 10, job, text, nodes) for text in dumped]
             lines += self.load(start + 20, "a", job, "/ckpt/base.pt")
             lines += self.imported(start + 30, sha, job, path)
             lines += self.imported(start + 31, other, job, "/env/other.py") if other else []
             for step in range(1, 13):
-                said = f"elapsed time per iteration (ms): {took + odd * 3 + step % 3} | learning rate: 1.5E-04 | global batch size: 4"
+                said = f"elapsed time per iteration (ms): {took + odd * 3 + step % 3} | learning rate: {rate} | global batch size: 4"
                 loss = 3 + 5 / step + odd / 200 + harm * step
-                text = f" iteration {step * 100}/ 100000 | consumed samples: {step * 400} | {said} | lm loss: {loss:.4f} |"
+                text = f" iteration {step * 100}/ 100000 | consumed samples: {step * 100 * batch} | {said} | lm loss: {loss:.4f} |"
                 lines.append(self._training(start + step * 600, job, text, nodes))
-            lines += self.end(start + 8000, job, state, start, owner, nodes, signal)
+            lines += self.end(start + 8000, job, state, start, whose, nodes, signal)
         return lines
 
     def pbs(self, at: float, kind: str, job: str, text: str) -> list[Line]:
@@ -238,9 +243,9 @@ class Site:
         said = {"kind": "process_spawned", "uid": OWNER, "means": "os.system" if shell else "subprocess.Popen", "arguments": words}
         return [self._probe(at, job, PID, HOST, {**said, "executable": "/bin/sh" if shell else f"/usr/bin/{words[0]}"})]
 
-    def requested(self, at: float, signal: int = 9, target: int = PID, job: str = JOB) -> list[Line]:
-        """The job's code is about to send a signal."""
-        said = {"kind": "signal_requested", "uid": OWNER, "means": "os.kill", "target_pid": target, "signal": signal}
+    def requested(self, at: float, signal: int = 9, target: int = PID, job: str = JOB, through: str = "/home/u012/train.py") -> list[Line]:
+        """The job's code is about to send a signal, out of this file."""
+        said = {"kind": "signal_requested", "uid": OWNER, "means": "os.kill", "target_pid": target, "signal": signal, "through": [through]}
         return [self._probe(at, job, PID, HOST, said)]
 
     def loading(self, at: float, step: int, job: str = JOB, folder: str = "/ckpt/u012") -> list[Line]:

@@ -6,9 +6,12 @@ bytes the job was running.  So the finding names the last writer of what it had 
     write by u099 @40    load @90    signal 9 from the rank to itself @97    rank ended by 9 @98
 
 Without an artefact that a foreign hand wrote there is no finding: loaders end their workers, watchdogs themselves, launchers their ranks.
+Nor is it an alert while nothing says that the signal came out of that very file (`own_code`): programs end themselves, and colleagues
+change libraries.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from pipeline.detect import benign, benign_artefacts
 from pipeline.detect.benign import Suspicion
@@ -29,17 +32,19 @@ OF_THE_WRITE = (
     benign.saved_again,
     benign_artefacts.own_place,
     benign_artefacts.known_bytes,
+    benign_artefacts.loaded_since,
 )
 OF_THE_ACT = (
     benign_artefacts.sibling_first,
     benign_artefacts.watchdog_abort,
     benign_artefacts.ordinary_exit,
+    benign_artefacts.own_code,
     benign.out_of_memory,
     benign.hardware_fault,
 )
 META = Meta(
     id="p02_kill_from_inside",
-    version=3,
+    version=4,
     title="Job ended from inside, by code that somebody else had written",
     subject="job",
     severity=Severity.CRITICAL,
@@ -48,15 +53,15 @@ META = Meta(
     window_seconds="detect.kill_window_seconds",
     benign=(*OF_THE_WRITE, *OF_THE_ACT),
     required=(
-        "owner_or_service", "allowed_writer", "admin_ticket", "own_place", "saved_again", "known_bytes", "sibling_first", "watchdog_abort",
-        "ordinary_exit", "out_of_memory",
+        "owner_or_service", "allowed_writer", "admin_ticket", "own_place", "saved_again", "known_bytes", "loaded_since", "sibling_first",
+        "watchdog_abort", "ordinary_exit", "own_code", "out_of_memory",
     ),
     blind_spots=(
         "Code that prints what a launcher or a watchdog says lowers the hit below the gate, unless the kernel saw who signalled.",
+        "Code that has others make the call (a timer, compiled code, a line of a .pth file) looks like the job's own: below the gate.",
         "What was loaded outside the artefact roots, or without the probe, has no writer.",
-        "Saves are told by jobs' output: who prints one behind his write stays the suspect, and lowers the hit below the gate.",
+        "Saves and loads are told by jobs' output: who prints one behind his write stays the suspect, and lowers the hit below the gate.",
         "Who prints that he saved these very bytes hides a file of which nobody saved other ones, and that no record says was another's.",
-        "Who prints behind his write, in a job of his own, that he loaded still other bytes hides a file of which nobody saved other ones.",
         "Code that ends the process by a fault (a segmentation fault, an abort) sends no signal that anybody records.",
         "Code that stops the probe's reports before it acts, on a node without audit rules for signals.",
     ),
@@ -69,31 +74,43 @@ AFTER_MS = 5_000
 Act = tuple[Event, int | None, int]  # (event, process that it ended, signal; 0: it exited)
 
 
+class Suspect(NamedTuple):
+    """A file that the job had loaded before the act, with who is accused of its bytes and what else may explain the act."""
+
+    loaded: Loaded
+    held: Accusation
+    about: tuple[Explanation, ...]
+
+    @property
+    def open(self) -> int:
+        """How many explanations nobody could exclude: bytes that came again accuse less than new ones, and the file that acted more."""
+        asked = (*self.held.checklist, *self.about)
+        return sum(item.answer is not Checked.EXCLUDED for item in asked if item.name in META.required)
+
+    @property
+    def actor_id(self) -> str:
+        return self.held.suspicion.actor.id if self.held.suspicion.actor else ""
+
+
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     """The first act from inside that has an effect, and of what was loaded before it the best established foreign write, or the newest."""
     acts = [*_signals(case), *_exits(case)]
     if not acts:
         return
     for act, effect in ((act, effect) for act in acts if (effect := _effect(case, act)) is not None):
-        found = [each for loaded in case.loaded() if (each := _written(case, loaded, act, effect[0], now)) is not None]
-        if found:
-            loaded, held = max(found, key=lambda each: (-_open(each[1]), each[1].suspicion.cause.event_time, each[1].suspicion.cause.id))
-            about = _about_the_act(case, act, effect[0], now)
-            if not any(item.answer is Checked.CONFIRMED for item in about):
-                yield _raised(case, act, effect, loaded, held, about, several=_several(found))
-                return
-
-
-def _several(found: Sequence[tuple[Loaded, Accusation]]) -> bool:
-    """Several people's bytes were loaded, and nothing tells whose did it."""
-    best = min(_open(held) for _, held in found)
-    actors = [held.suspicion.actor for _, held in found if _open(held) == best]
-    return len({actor.id if actor else "" for actor in actors}) > 1
-
-
-def _open(held: Accusation) -> int:
-    """How many explanations of the write nobody could exclude: bytes that came again accuse less than new ones."""
-    return sum(item.answer is not Checked.EXCLUDED for item in held.checklist if item.name in META.required)
+        found = [
+            Suspect(loaded, held, _about_the_act(case, act, loaded.path, effect[0], now))
+            for loaded in case.loaded()
+            if (held := _written(case, loaded, act, effect[0], now)) is not None
+        ]
+        if not found:
+            continue
+        best = max(found, key=lambda each: (-each.open, each.held.suspicion.cause.event_time, each.held.suspicion.cause.id))
+        if not any(item.answer is Checked.CONFIRMED for item in best.about):
+            # Where several people's bytes were loaded nothing may tell whose did it.
+            several = len({each.actor_id for each in found if each.open == best.open}) > 1
+            yield _raised(case, act, effect, best, several=several)
+            return
 
 
 def _signals(case: Case) -> list[Act]:
@@ -138,7 +155,7 @@ def _effect(case: Case, act: Act) -> tuple[int, tuple[Evidence, ...]] | None:
     return None
 
 
-def _written(case: Case, loaded: Loaded, act: Act, effect_time: int, now: Watermarks) -> tuple[Loaded, Accusation] | None:
+def _written(case: Case, loaded: Loaded, act: Act, effect_time: int, now: Watermarks) -> Accusation | None:
     """Who wrote last what was loaded before the act; nobody when the bytes are those that its run saved."""
     event, _, signal = act
     ago_ms = event.event_time - loaded.event.event_time
@@ -149,18 +166,23 @@ def _written(case: Case, loaded: Loaded, act: Act, effect_time: int, now: Waterm
     own = saved_itself(loaded, case.attempt.job)
     if own is not None and own not in others:
         return None
-    # From the first save of other bytes on: a later one may be what the writer printed in a job of his own (saved_again).
-    other = None if others else loaded.other
-    writes = writes_of(loaded, other.event_time) if other is not None else writes_since_saved(loaded, others, own)
+    # From the first save, or load, of other bytes on: a later one may be what the writer printed in a job of his own.
+    writes = (() if others else _since_others(loaded)) or writes_since_saved(loaded, others, own)
     held = accusation(OF_THE_WRITE, case, writes, effect_time, now)
     if held is not None and saves and not others and not held.of_anothers_file:
         return None  # nobody says that it ever had other bytes, nor the kernel that it was not the writer's own
-    return (loaded, held) if held is not None else None
+    return held
 
 
-def _about_the_act(case: Case, act: Act, effect_time: int, now: Watermarks) -> tuple[Explanation, ...]:
+def _since_others(loaded: Loaded) -> Sequence[Event]:
+    """The writes behind the last load of other bytes; where that lies behind them all, behind the one before (loaded_since)."""
+    others = [each for each in (loaded.other, loaded.untouched) if each is not None]
+    return next((writes for other in others if (writes := writes_of(loaded, other.event_time))), ())
+
+
+def _about_the_act(case: Case, act: Act, path: str, effect_time: int, now: Watermarks) -> tuple[Explanation, ...]:
     """Explanations of the end, beside those of the write."""
-    suspicion = Suspicion(case.owner, act[0], effect_time, host=act[0].host, target_pid=act[1])
+    suspicion = Suspicion(case.owner, act[0], effect_time, host=act[0].host, target_pid=act[1], path=path)
     return answered(OF_THE_ACT, case, suspicion, now)
 
 
@@ -168,13 +190,11 @@ def _raised(
     case: Case,
     act: Act,
     effect: tuple[int, tuple[Evidence, ...]],
-    loaded: Loaded,
-    held: Accusation,
-    about: tuple[Explanation, ...],
+    of: Suspect,
     *,
     several: bool,
 ) -> Finding:
-    event, target, signal = act
+    (event, target, signal), (loaded, held, about) = act, of
     did = f"signal {signal} to process {target}, from inside the job" if signal else f"process {target} exited without a word"
     load = evidence("loaded", loaded.event, f"loaded {loaded.path}")
     return raised(

@@ -10,7 +10,7 @@ any signal, which the controller does not write down: of a job that fails by one
 from collections.abc import Iterator
 
 from pipeline.detect import benign, benign_kubernetes, workload
-from pipeline.detect.benign import Suspicion
+from pipeline.detect.benign import COMMAND_MS, Suspicion
 from pipeline.detect.case import Cancel, Case, evidence
 from pipeline.detect.detector import CITED_MAX, Hit, Meta, answered, explained, hit, raised, several
 from pipeline.model.actor import actor_of, relation
@@ -48,7 +48,7 @@ def mistyped_number(case: Case, suspicion: Suspicion, now: Watermarks) -> Explan
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=5,
+    version=6,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -62,6 +62,7 @@ META = Meta(
         benign.out_of_memory,
         benign.hardware_fault,
         benign.admin_ticket,
+        benign.root_without_login,
         benign_kubernetes.controller_of_cluster,
         benign_kubernetes.node_drain,
         benign_kubernetes.over_before,
@@ -74,7 +75,7 @@ META = Meta(
         "mistyped_number",
     ),
     blind_spots=(
-        "A cancel from the owner's borrowed login looks like the owner: P17.",
+        "A cancel from the owner's borrowed login looks like the owner: P17; one by root's timer, whoever made that, like the system.",
         "`scancel --ctld` with filters leaves no line per job at the default log level: then accounting alone tells who, hours later.",
         "A request for a whole collection of Kubernetes, or a Command of Volcano (`vcctl job suspend`), names no job.",
         "Who makes an object of another kind under the job's name owns, as far as is known, the pods that are taken from then on.",
@@ -95,7 +96,6 @@ META = Meta(
 OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, mistyped_number)
 TRIES_MIN, TRIES_MS = 3, 600_000
 ONE_TRY_MS = 1_000  # the controller refuses one request in two lines
-COMMAND_MS = 30_000  # the command runs a moment before the controller logs the request
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
@@ -302,7 +302,7 @@ def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
     cited: list[Evidence] = []
     for event, run in case.of(ProcessRun):
         runner = actor_of(case.site.directory, event)
-        if runner and actor and runner.id == actor.id and at - COMMAND_MS <= event.event_time <= at + COMMAND_MS:
+        if runner and actor and runner.id == actor.id and abs(event.event_time - at) <= COMMAND_MS:
             cited += evidence("cause", event, f"command {run.exe or 'scancel'} on {event.host}")
     return cited
 

@@ -23,7 +23,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p06_checkpoint_tamper",
-    version=4,
+    version=5,
     title="Checkpoint changed by somebody else between save and load",
     subject="job",
     severity=Severity.CRITICAL,
@@ -39,12 +39,13 @@ META = Meta(
         benign.allowed_writer,
         benign.admin_ticket,
         benign_artefacts.known_bytes,
+        benign_artefacts.loaded_since,
     ),
-    required=("owner_or_service", "saver", "saved_again", "own_file", "allowed_writer", "admin_ticket", "known_bytes"),
+    required=("owner_or_service", "saver", "saved_again", "own_file", "allowed_writer", "admin_ticket", "known_bytes", "loaded_since"),
     blind_spots=(
         "Jobs that do not use the probe have no hashes.",
         "A write from another client of shared storage without audit rules leaves no record; the storage's changelog would.",
-        "Saves, and loads of the same bytes before, are told by jobs' output: whoever prints them lowers the hit below the gate.",
+        "Saves, loads of the same bytes before, and of others since, are told by jobs' output: printed, they lower the hit below the gate.",
         "A tamper by the owner's own login, or by malware under it, looks like the owner.",
     ),
     runbook="Compare the file with the saved hash, and find every other job that loaded it since the write.",

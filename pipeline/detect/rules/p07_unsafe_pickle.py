@@ -27,7 +27,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p07_unsafe_pickle",
-    version=3,
+    version=4,
     title="A loaded file opened a shell or a door in a training job",
     subject="job",
     severity=Severity.CRITICAL,
@@ -42,18 +42,21 @@ META = Meta(
         benign.own_file,
         benign.saved_again,
         benign_artefacts.known_bytes,
+        benign_artefacts.loaded_since,
         benign_artefacts.ordinary_library,
     ),
-    required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "saved_again", "known_bytes", "ordinary_library"),
+    required=(
+        "owner_or_service", "allowed_writer", "admin_ticket", "own_file", "saved_again", "known_bytes", "loaded_since", "ordinary_library",
+    ),
     blind_spots=(
         "A back door that names only what is allowed, or that runs without a child process, a port or a key.",
         "A file that was loaded outside the probe, and a program that was started by code in C.",
-        "A key that is added after the job has ended, or on another host: P17 sees the login.",
-        "Saves are told by jobs' output: who prints one behind his write stays the suspect, and lowers the hit below the gate.",
+        "A key that is added after the job has ended, on another host, or by a job that was started from a login: P17 sees who comes in.",
+        "Saves and loads are told by jobs' output: who prints one behind his write stays the suspect, and lowers the hit below the gate.",
     ),
     runbook="Do not load the file: disassemble it (pickletools, fickling).  Then the keys and logins of the job's owner since the load.",
     harms=frozenset({"shell_from_pickle"}),
-)
+)  # fmt: skip
 _JOINED = frozenset(";|&`$<>\n")  # characters by which a shell does more than start one program
 
 
@@ -98,7 +101,8 @@ def _doors(case: Case, odd: Odd) -> list[tuple[Event, str]]:
         if start <= event.event_time <= soon and (said := _opens(body, set(allowed(windows.child_programs_allowed, event.event_time))))
     ]
     for event, body, _ in case.befell(FileTouched):
-        if start <= event.event_time <= later and body.uid == case.owner_uid and watched.path(body.path) == "key":
+        by_job = body.uid == case.owner_uid and body.auid is None  # from a login it is the owner himself
+        if by_job and start <= event.event_time <= later and watched.path(body.path) == "key":
             found.append((event, f"{body.path} was {body.action}"))
     if odd.dangerous:  # ordinary jobs bind ports, too
         found += [

@@ -41,7 +41,7 @@ def saved_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
 
 META = Meta(
     id="p08_checkpoint_removed",
-    version=2,
+    version=3,
     title="Checkpoints taken away by somebody else; the job went on from an older one",
     subject="job",
     severity=Severity.HIGH,
@@ -69,6 +69,7 @@ META = Meta(
     runbook="List the run's folder and its backups, and ask who needed the space; then compare the steps that were trained twice.",
     harms=frozenset({"resumed_from_older"}),
 )
+NEVER = 2**62
 NOTE_MS = 1_800_000  # a framework says which step it loads about when the probe says which file
 
 
@@ -83,32 +84,36 @@ class Lost(msgspec.Struct, frozen=True):
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
-    """One finding per folder, on the first load from it."""
-    done: set[str] = set()
+    """One finding per folder, on the first load that is not as far as the run had come; a launcher may begin anew, and load again."""
+    before: dict[str, int] = {}  # when the attempt loaded from the folder last: what was gone by then it had felt, or not missed
     for loaded in case.loaded(CheckpointLoaded):
         folder, step = run_of(loaded.path)
-        if folder in done or not folder or (step is None and loaded.sha256):
+        since = before.get(folder, -1)
+        if not folder or (step is None and loaded.sha256) or since == NEVER:
             continue
-        done.add(folder)
-        if (lost := _lost(case, loaded, folder, step or 0)) is None:  # a load of nothing: it begins anew
+        before[folder] = loaded.event.event_time
+        lost = _lost(case, loaded, folder, step or 0, since) if loaded.removed else None  # a load of nothing: it begins anew
+        if lost is None:
             continue
         held = accusation(META.benign, case, lost.removed, loaded.event.event_time, now, apart=True)
         if held is not None:
+            before[folder] = NEVER
             yield _raised(case, loaded, lost, held)
 
 
-def _lost(case: Case, loaded: Loaded, folder: str, step: int) -> Lost | None:
-    """None: the job went on from the newest that the run had, or nobody removed anything newer."""
+def _lost(case: Case, loaded: Loaded, folder: str, step: int, before: int) -> Lost | None:
+    """None: the job went on from the newest that the run had, or nobody removed anything newer since it loaded from there before."""
     load = loaded.event
     note = _note(case, load)
     resumed = step if note is None or note[1].iteration is None else min(step, note[1].iteration)
-    since = load.event_time - case.site.windows.removal_window_seconds * 1000
+    newer = resumed if resumed < step else resumed + 1  # an older one that was moved over the newest went from where it had been
+    since = max(load.event_time - case.site.windows.removal_window_seconds * 1000, before + 1)
     saves = [(each, _step(each)) for each in (*loaded.beside, *loaded.saves)]
     removed = tuple(
         each
         for each in loaded.removed
         if since <= each.event_time <= load.event_time
-        and _step(each, resumed + 1) >= resumed
+        and _step(each, resumed + 1) >= newer
         and not any(
             save.job == case.attempt.job and save.event_time > each.event_time and at >= _step(each, resumed + 1) for save, at in saves
         )

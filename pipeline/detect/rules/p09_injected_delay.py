@@ -45,6 +45,7 @@ META = Meta(
         "Delays below one part in twenty.",
         "Attempts that tell fewer than eight samples of their pace, as most do that end within the hour; and fewer than three others.",
         "Three attempts beside fewer than nine others, four beside fewer than six: too few to tell from chance, below the gate.",
+        "Where 3 attempts in 10 straggle, less than 4 acts in 5 of +50 % in fewer than 3 attempts beside 12, +30 %: 4 / 16, +20 %: 8 / 20.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
         "Bytes loaded only beside another hand's, and these only beside them: which of both it was stays below the gate.",
     ),

@@ -164,6 +164,8 @@ def _with_displaced(case: IdentityCase, runs: Sequence[Run]) -> Burst:
 
 def _bursts(case: IdentityCase) -> Iterator[Burst]:
     """The greatest bursts that displaced enough others and share no job; one for each UTC day."""
+    if len(case.displaced) < case.site.windows.flood_victims_min:
+        return  # as with most accounts at most times: their jobs need not be looked at
     ordered = _by_submit(case.runs)
     found: dict[int, tuple[int, int]] = {}
     for start, end in sorted(_harmful(case, ordered), key=lambda span: (span[0] - span[1], span[0])):

@@ -12,7 +12,9 @@ read often enough to be asked about: a look is wrong about at most one team in 1
 Others who stand out as well are no measure of what is usual, while they are few.
 """
 
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -141,7 +143,8 @@ def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
         )
 
 
-def rounds_of(case: IdentityCase) -> list[Rounds]:
+@lru_cache(maxsize=2)  # the judge and two explanations ask, of a case and its proven half
+def rounds_of(case: IdentityCase) -> Sequence[Rounds]:
     """Each member's sittings of reading with what followed; by identity id."""
     window = case.site.windows.diagnosis_window_seconds * 1000
     people: dict[str, tuple[Identity, list[Event], list[Event]]] = {}
@@ -155,19 +158,17 @@ def rounds_of(case: IdentityCase) -> list[Rounds]:
                 reads.append(event)
         elif is_foreign(case.site, who, event):
             writes.append(event)
-    found = []
-    for name in sorted(people):
-        who, reads, writes = people[name]
-        paired: list[tuple[Event, Event | None]] = []
-        used: set[str] = set()
-        for read in reads:
-            write = next((each for each in writes if each.id not in used and 0 < each.event_time - read.event_time <= window), None)
-            if write is not None:
-                used.add(write.id)
-            paired.append((read, write))
-        if reads:
-            found.append(Rounds(who, tuple(paired)))
-    return found
+    return [Rounds(who, tuple(_paired(reads, writes, window))) for _, (who, reads, writes) in sorted(people.items()) if reads]
+
+
+def _paired(reads: Sequence[Event], writes: Sequence[Event], window_ms: int) -> Iterator[tuple[Event, Event | None]]:
+    """Each read with the first write behind it that follows no read before; both by time."""
+    times, at = [write.event_time for write in writes], 0
+    for read in reads:
+        at = max(at, bisect_right(times, read.event_time))
+        follows = at < len(times) and times[at] - read.event_time <= window_ms
+        yield read, writes[at] if follows else None
+        at += follows
 
 
 def is_read(event: Event) -> bool:

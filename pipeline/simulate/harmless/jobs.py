@@ -4,6 +4,7 @@ from pipeline.simulate import deeds
 from pipeline.simulate.clock import Process
 from pipeline.simulate.endings import SIGTERM
 from pipeline.simulate.lines_access import Program, Subject
+from pipeline.simulate.lines_training import SCRIPT
 from pipeline.simulate.scene import Scene
 from pipeline.simulate.training import RANK_PROGRAM
 from pipeline.simulate.wares import ProjectJob
@@ -27,6 +28,7 @@ def loader_cleaned_up(scene: Scene) -> Process:
     share = job.shares[0]
     rank, worker = share.ranks[0], share.host.process()
     fields = {"pid": rank.pid, "uid": job.owner.uid, "means": "os.kill", "signal": SIGTERM, "target_pid": worker}
+    fields["through"] = [f"{job.run.folder}/{SCRIPT}"]
     scene.site.training.probe(share.host, "signal_requested", job, **fields)
     subject = Subject.daemon(job.owner.uid, job.owner.gid)
     pids = (share.agent_pid or share.stepd_pid, rank.pid)

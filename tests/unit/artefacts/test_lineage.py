@@ -56,7 +56,7 @@ def _load(dice: random.Random, at: float, sha: str, path: str, job: str) -> Even
 def lineage(events: list[Event], of: Event) -> Before:
     """What is worth telling of a load, if these are known."""
     path = getattr(of.body, "path", "")
-    history = History(dataset=path == SHARD)
+    history = History(all_writes=path == SHARD)
     for event in events:
         history.add(event, b"", event.id, foreign=SITE.is_foreign(event, path))
     known = history.known(of.id)

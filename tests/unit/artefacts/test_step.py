@@ -292,7 +292,12 @@ HISTORIES: dict[str, tuple[list[Event], list[tuple[str, str]]]] = {
     "a write by who may not": ([changed(40), imported(90)], [BY_COLLEAGUE]),
     "a write by who may": ([changed(40, WRITER), imported(90)], []),
     "a write behind the import": ([imported(90), changed(95)], []),
-    "a write before the bytes that others imported": ([changed(5), imported(10, job="6"), imported(90, "b")], [OTHER_BYTES]),
+    "a write before the bytes that others imported": (
+        [imported(2, job="5"), changed(5, WRITER), imported(10, "c", job="6"), imported(90, "b")], [OTHER_BYTES],
+    ),
+    "a write before the first bytes that anybody imported": (
+        [changed(5), imported(10, job="6"), imported(90, "b")], [BY_COLLEAGUE, OTHER_BYTES],
+    ),
     "a write between others' bytes and these": (
         [imported(10, job="6"), changed(40), changed(50, WRITER), imported(90, "b")], [BY_COLLEAGUE, WITH_LEAVE, OTHER_BYTES],
     ),

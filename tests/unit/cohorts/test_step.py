@@ -65,12 +65,14 @@ def test_a_later_word_takes_it_back() -> None:
     assert taken["status"] == "retracted"
 
 
-def test_a_large_cohort_is_judged_once_an_hour() -> None:
-    """What was told meanwhile is not lost: it counts when the hour is over."""
-    state, many = fresh(), [paced(number, 1020.0) for number in range(20, 120)]
+@pytest.mark.parametrize(("members", "wait"), [(100, 3600), (200, 7200), (3000, 43_200)])
+def test_a_large_cohort_is_judged_the_more_seldom_the_larger_it_is(members: int, wait: int) -> None:
+    """What was told meanwhile is not lost: it counts when the hours are over."""
+    state, many = fresh(), [paced(number, 1020.0) for number in range(20, 11 + members)]
     assert len(run(state, map(fact, [*MEMBERS, *many]))) == 1
     assert run(state, [fact(paced(number, 1020.0), revision=2) for number in (3, 4, 5)]) == []
-    (taken,) = run(state, [], until=10 * build.DAY + 3600)
+    assert run(state, [], until=10 * build.DAY + wait - 1) == []
+    (taken,) = run(state, [], until=10 * build.DAY + wait)
     assert taken["status"] == "retracted"
 
 

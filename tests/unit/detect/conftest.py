@@ -3,16 +3,14 @@
 Every test file of a detector is held to it by itself, once all its tests have run: where some were left out nothing is asked.
 """
 
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import pytest
 
 from pipeline.detect import detector
 from pipeline.detect.doubts import DOUBTS, SETTLED
-from pipeline.model.finding import Checked, Explanation
+from pipeline.model.finding import Checked
 
 Answers = Counter[tuple[str, Checked]]
 
@@ -26,10 +24,7 @@ def _each_explanation_is_shown(request: pytest.FixtureRequest) -> Iterator[None]
         yield
         return
     answers: Answers = Counter()
-    answered, heard = detector.answered, _heard(detector.answered, answers)
-    with pytest.MonkeyPatch.context() as patch:
-        for module in [each for each in sys.modules.values() if getattr(each, "answered", None) is answered]:
-            patch.setattr(module, "answered", heard)
+    with detector.witnessed(lambda _, __, said: answers.update((each.name, each.answer) for each in said)):
         yield
     if _is_whole(request):
         for explain in judged[0].benign:
@@ -37,15 +32,6 @@ def _each_explanation_is_shown(request: pytest.FixtureRequest) -> Iterator[None]
             assert not missing, f"{name}: no test in which {explain.__name__} is {' or '.join(missing)}"
             acquits = answers[explain.__name__, Checked.CONFIRMED] > 0
             assert not acquits or explain.__name__ not in DOUBTS, f"{explain.__name__} acquits: it is no doubt"
-
-
-def _heard(answered: Callable[..., tuple[Explanation, ...]], answers: Answers) -> Callable[..., tuple[Explanation, ...]]:
-    def listening(checks: Iterable[Callable[..., Explanation]], *rest: Any) -> tuple[Explanation, ...]:
-        found = answered(checks, *rest)
-        answers.update((each.name, each.answer) for each in found)
-        return found
-
-    return listening
 
 
 def _must_answer(judging: str, explanation: str) -> set[Checked]:

@@ -25,6 +25,7 @@ from tests.build import (
     MODULE,
     OTHER,
     OWNER,
+    PATH,
     PID,
     SERVICE,
     WRITER,
@@ -44,6 +45,7 @@ from tests.build import (
     requested,
     save,
     ticket,
+    unpickled,
     write,
     xid,
 )
@@ -70,19 +72,20 @@ class Row(NamedTuple):
     findings: int
 
 
-TRAP = [save(10), write(40), load(90)]
+TRAP = [save(10), write(40), load(90), unpickled(90.1)]
 ENDED = [rank_failed(98), job_end(100)]
 CLOSED = [*TRAP, process_started(1), error_line(94), rank_failed(95, pid=4712, signal=None, exit_code=1), closing(96), requested(97, 15)]
 CLOSED_END = [rank_failed(98, signal=15), job_end(100)]
 STORY = [*TRAP, requested(97), *ENDED]
+OF_MODULE, OF_HOOK = requested(97, through=("<string>", MODULE)), requested(97, through=(HOOK,))
 MODULES = [imported(10, "a", job="6"), write(40, path=MODULE), imported(90)]
 FIRING = [
     Row("a checkpoint, told by the probe", STORY, 1),
     Row("a checkpoint, told by the kernel", [*TRAP, by_itself(97), *ENDED], 1),
     Row("told by both", [*TRAP, requested(97), by_itself(97), *ENDED], 1),
-    Row("a module", [*MODULES, requested(97), *ENDED], 1),
-    Row("a module that nobody had imported before", [*MODULES[1:], requested(97), *ENDED], 1),
-    Row("a hook", [write(40, path=HOOK, file_uid=OWNER), hook(90), requested(97), *ENDED], 1),
+    Row("a module", [*MODULES, OF_MODULE, *ENDED], 1),
+    Row("a module that nobody had imported before", [*MODULES[1:], OF_MODULE, *ENDED], 1),
+    Row("a hook", [write(40, path=HOOK, file_uid=OWNER), hook(90), OF_HOOK, *ENDED], 1),
     Row("a checkpoint that nobody saved under the probe", [write(40), load(90), requested(97), *ENDED], 1),
     Row("the whole process group", [*TRAP, requested(97, target=-PID), *ENDED], 1),
     Row("a sibling", [*TRAP, process_started(1, pid=4712), requested(97, target=4712), rank_failed(98, pid=4712), job_end(100)], 1),
@@ -176,6 +179,59 @@ def test_who_prints_a_save_behind_his_write_stays_the_suspect(before: list[Event
     assert (finding.alert, finding.suspect, answer(finding, "saved_again").answer) == (False, "u099", Checked.NOT_CHECKED)
 
 
+LOADED_SINCE = {
+    "a checkpoint that nobody saved under the probe": [write(40), load(50, "c", job="66"), load(90)],
+    "a module that others had imported before": [*MODULES[:2], imported(50, "c", job="66"), imported(90)],
+    "a module that nobody had imported before": [write(40, path=MODULE), imported(50, "c", job="66"), imported(90)],
+    "and who wrote before did not write these": [
+        write(20, 5098, path=MODULE), imported(30, "a", job="6"), write(40, path=MODULE), imported(50, "c", job="66"), imported(90)],
+    "saved before, too": [save(10), write(40), load(50, "c", job="66"), load(90)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("events", LOADED_SINCE.values(), ids=LOADED_SINCE)
+def test_who_prints_a_load_behind_his_write_stays_the_suspect(events: Sequence[Event]) -> None:
+    """By loaded_since: then these bytes may be another's, so nobody is named; and nobody hides by saying so."""
+    for order in permutations(events):
+        (finding,) = judge(*order, requested(97, through=(PATH, MODULE)), *ENDED)
+        assert (finding.gate, finding.actor, finding.suspect) == ("not checked: loaded_since", "", "u099")
+        assert answer(finding, "loaded_since").answer is Checked.NOT_CHECKED
+
+
+def test_bytes_that_differ_as_compiled_only_doubt_nothing() -> None:
+    """Interpreters compile a module anew; the source that others imported since is the one that was written."""
+    (finding,) = judge(write(40, path=MODULE), imported(50, cached="y", job="8"), imported(90, cached="x"), OF_MODULE, *ENDED)
+    assert (finding.alert, answer(finding, "loaded_since").answer) == (True, Checked.EXCLUDED)
+
+
+OWN_CODE = {
+    "the call came out of the job's script": requested(97, 15, through=("/home/u012/train.py",)),
+    "of a library that nobody wrote": requested(97, 15, through=("/usr/lib/python3.11/threading.py", "/home/u012/train.py")),
+    "the kernel alone saw it, as when compiled code aborts": by_itself(97, 15),
+    "an older probe, that does not say": requested(97, 15, through=()),
+    "another call, of another signal": requested(97, 15, through=("/home/u012/train.py", "/ckpt/other.py")),
+}
+
+
+@pytest.mark.parametrize("act", OWN_CODE.values(), ids=OWN_CODE)
+def test_a_job_that_ends_itself_accuses_nobody_of_what_it_had_loaded(act: Event) -> None:
+    """By own_code: a colleague changed a library, and the job stops itself at its deadline."""
+    ended = [rank_failed(98, signal=15), job_end(100, derived_signal=15)]
+    for loaded in (MODULES, [save(10), write(40), load(90)]):
+        (finding,) = judge(*loaded, act, *ended)
+        assert (finding.gate, finding.actor, finding.suspect) == ("not checked: own_code", "", "u099")
+        assert answer(finding, "own_code").answer is Checked.NOT_CHECKED
+
+
+def test_the_file_that_the_call_came_out_of_leads_to_its_writer() -> None:
+    """Whoever else wrote what the job had loaded, and later."""
+    other = [imported(10, "a", path="/ckpt/x.py", job="6"), write(60, OTHER, path="/ckpt/x.py"), imported(91, path="/ckpt/x.py")]
+    (finding,) = judge(*MODULES, *other, OF_MODULE, *ENDED)
+    assert (finding.alert, finding.actor) == (True, "u099")
+    (finding,) = judge(*MODULES, *other, requested(97, through=(MODULE, "/ckpt/x.py")), *ENDED)
+    assert (finding.actor, finding.actor_withheld) == ("", "several identities acted; see the evidence")
+
+
 @pytest.mark.parametrize("told", [[], [save(10, job="6")], [save(80 + each / 100, "c", job=f"{60 + each}") for each in range(100)]])
 def test_what_the_job_saved_itself_was_written_by_nobody_else(told: list[Event]) -> None:
     """Whatever others say that they saved: else they would hold it against whoever wrote there before."""
@@ -261,7 +317,7 @@ def test_without_the_source_an_absence_means_nothing(source: Source, name: str, 
 
 def test_of_two_artefacts_by_two_hands_nobody_knows_which_did_it() -> None:
     """The finding is about the last one written, and names neither: whoever wrote the other may have done it."""
-    (finding,) = judge(*TRAP, write(60, OTHER, path=MODULE), imported(91), requested(97), *ENDED)
+    (finding,) = judge(*TRAP, write(60, OTHER, path=MODULE), imported(91), OF_MODULE, *ENDED)
     assert "/nn.py" in finding.summary
     assert (finding.alert, finding.actor, finding.suspect) == (True, "", "")
     assert finding.actor_withheld.startswith("several identities")

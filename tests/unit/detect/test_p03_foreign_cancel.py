@@ -14,7 +14,7 @@ import pytest
 
 from pipeline.detect.detector import registry
 from pipeline.jobs.index import JobIndex
-from pipeline.model.events import Event, JobUpdate, KubernetesRequest, ObjectEvent
+from pipeline.model.events import Event, JobUpdate, KubernetesRequest, ObjectEvent, ProcessRun
 from pipeline.model.finding import Checked, Finding, Severity
 from pipeline.model.source import Source
 from pipeline.settings import IdentitySettings
@@ -52,6 +52,13 @@ def end(at: float = 100, state: str = "CANCELLED", **fields: Any) -> Event:
     return job_end(at, state, **fields)
 
 
+def by_root(at: float, login: int | None = None) -> Event:
+    """The kernel saw root cancel, from a login or without one."""
+    return build.event(
+        at, Source.AUDITD, ProcessRun(serial=round(at * 10), arguments=("scancel", build.JOB), success=True, uid=0, auid=login)
+    )
+
+
 class Row(NamedTuple):
     """A story, and how many findings it gives."""
 
@@ -65,6 +72,9 @@ FIRING = [
     Row("an unknown uid", [cancel_request(98, 7777), end()], 1),
     Row("an admin without a ticket", [cancel_request(98, ADMIN), end()], 1),
     Row("root without a ticket", [cancel_request(98, 0), end()], 1),
+    Row("root by sudo, says the kernel", [by_root(97, ADMIN), cancel_request(98, 0), end()], 1),
+    Row("root's timer long before", [by_root(60), cancel_request(98, 0), end()], 1),
+    Row("a colleague, beside root's timer", [by_root(97), cancel_request(98), end()], 1),
     Row("the colleague first, the owner after", [cancel_request(97), cancel_request(99, OWNER), end()], 1),
     Row("accounting alone", [end(), end(source=Source.SACCT, cancelled_by_uid=COLLEAGUE)], 1),
     Row("accounting names another than asked", [cancel_request(98), end(), end(source=Source.SACCT, cancelled_by_uid=OTHER)], 1),
@@ -93,6 +103,7 @@ BOUNDARY = [
     Row("a moment more is not", [cancel_request(101.001), end()], 0),
 ]
 HARMLESS = [
+    Row("root_without_login: the site ends what idles", [by_root(97), cancel_request(98, 0), end()], 0),
     Row("owner_or_service", [cancel_request(98, SERVICE), end()], 0),
     Row("preempted, says the controller", [cancel_request(98), controller(97, "preempted"), end()], 0),
     Row("time_limit, says the controller", [cancel_request(98), controller(97, "time_limit"), end()], 0),
@@ -271,6 +282,15 @@ def test_fires(row: Row) -> None:
     (finding,) = judge(*row.events)
     assert (finding.detector, finding.effect, finding.severity) == (ID, "cancelled", Severity.HIGH)
     assert {item.role for item in finding.evidence} == {"cause", "effect"}
+
+
+def test_a_person_with_another_login_is_still_the_owner() -> None:
+    """A second entry with the same id says so."""
+    entry = {"id": "u012", "uid": OWNER, "team": "red"}
+    old = IdentitySettings.model_validate({**entry, "login": "u012", "valid_to": build.ms(50) / 1000})
+    new = IdentitySettings.model_validate({**entry, "login": "u112", "valid_from": build.ms(50) / 1000})
+    others = [each for each in build.IDENTITIES if each.id != "u012"]
+    assert build.judge(ID, cancel_request(98, OWNER), end(), at=build.site(identities=(*others, old, new))) == []
 
 
 def test_which_signal_was_asked_for_nobody_says() -> None:

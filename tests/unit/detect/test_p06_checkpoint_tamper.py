@@ -156,6 +156,16 @@ def test_many_jobs_that_say_they_saved_it_hide_nothing(forged: list[Event]) -> N
         assert answer(finding, "saver").answer is not Checked.CONFIRMED
 
 
+def test_other_bytes_that_a_job_says_it_loaded_since_lower_the_hit() -> None:
+    """By loaded_since: then somebody else made these, or so the writer printed; the same bytes doubt nothing."""
+    (finding,) = judge(*STORY, load(50, "c", job="66"))
+    assert (finding.alert, finding.actor, finding.suspect) == (False, "", "u099")
+    assert answer(finding, "loaded_since").answer is Checked.NOT_CHECKED
+    for told in (load(50, job="66"), load(30, "c", job="66")):
+        (finding,) = judge(*STORY, told)
+        assert answer(finding, "loaded_since").answer is Checked.EXCLUDED
+
+
 def test_many_jobs_that_saved_it_accuse_nobody() -> None:
     """Whoever wrote last may write there, or nobody wrote; what the loading job saved itself is believed."""
     many = [save(20 + at, "b", job=f"{60 + at}") for at in range(SAVES_MAX)]

@@ -46,9 +46,9 @@ def judge(*events: Event) -> list[Finding]:
     return build.judge(ID, *events)
 
 
-def key_added(at: float, uid: int = OWNER) -> Event:
+def key_added(at: float, uid: int = OWNER, login: int | None = None) -> Event:
     """On the node, from inside the job: nobody is logged in."""
-    added = write(at, uid, auid=None, path="/home/u012/.ssh/authorized_keys", action="written")
+    added = write(at, uid, auid=login, path="/home/u012/.ssh/authorized_keys", action="written")
     return msgspec.structs.replace(added, host=HOST)
 
 
@@ -92,6 +92,7 @@ SILENT = [
     Row("a port, behind an unknown class", [*TRAP[:3], unpickled(90.1, "teamlib.config.Config"), bound(95)], 0),
     Row("a connection is no door", [*TRAP, bound(95, action="connect")], 0),
     Row("somebody else added a key on the node", [*TRAP, key_added(96, COLLEAGUE)], 0),
+    Row("the owner added one from his own login", [*TRAP, key_added(96, login=OWNER)], 0),
     Row("the owner's own checkpoint", [save(10), write(40, OWNER), load(90), unpickled(90.1), CURL], 0),
     Row("the owner wrote last", [save(10), write(40), write(50, OWNER), load(90), unpickled(90.1), CURL], 0),
 ]
@@ -194,6 +195,12 @@ def test_a_forged_save_neither_acquits_nor_accuses() -> None:
     (finding,) = judge(save(10), write(40), save(50, "b", job="66"), load(90), unpickled(90.1), CURL)
     assert answer(finding, "saved_again").answer is Checked.NOT_CHECKED
     assert (finding.alert, finding.actor) == (False, "")
+
+
+def test_other_bytes_that_a_job_says_it_loaded_since_lower_the_hit() -> None:
+    """By loaded_since: then somebody else made these, or so the writer printed."""
+    (finding,) = judge(save(10), write(40), load(50, "c", job="66"), load(90), unpickled(90.1), CURL)
+    assert (finding.alert, finding.suspect, answer(finding, "loaded_since").answer) == (False, "u099", Checked.NOT_CHECKED)
 
 
 def test_who_wrote_only_his_own_files_is_not_accused() -> None:

@@ -86,6 +86,12 @@ FIRING = [
     Row("days before", [saved(-6 * DAY, 200), removed(-5 * DAY, 200), resumed(90, 100)], 1),
     Row("steps are trained a second time", [*STORY, iteration(95, 150)], 1),
     Row("loaded by every rank", [*STORY, resumed(91, 100), resumed(92, 100)], 1),
+    Row("the attempt loads once more: its launcher had begun anew", [resumed(2, 50), *STORY], 1),
+    Row(
+        "and had gone back itself before",
+        [saved(1, 100), resumed(2, 50), saved(3, 60, job=build.JOB), *RUN, removed(40, 200), resumed(90, 60)],
+        1,
+    ),
 ]
 SHARDED = "/ckpt/u012/iter_0000200/mp_rank_00/model.pt"
 SILENT = [
@@ -98,6 +104,8 @@ SILENT = [
     Row("trained further since, by the job itself", [*RUN, removed(40, 200), saved(50, 300, job=build.JOB), resumed(90, 100)], 0),
     Row("in another run's folder", [*RUN, removed(40, 200, path=at_step(200, "/ckpt/u098/")), resumed(90, 100)], 0),
     Row("a removal that failed", [*RUN, removed(40, 200, success=False), resumed(90, 100)], 0),
+    Row("an older one is loaded behind the newest", [*RUN, saved(11, 300), removed(40, 200), resumed(90, 300), resumed(91, 100)], 0),
+    Row("of the step that it loads a part was deleted", [*RUN, removed(40, 100), resumed(90, 100)], 0),
     Row("rights changed", [*RUN, removed(40, 200, action="attributes"), resumed(90, 100)], 0),
     Row("a file of no run", [*RUN, removed(40, 200, path="/ckpt/u012/notes.txt"), resumed(90, 100)], 0),
 ]  # fmt: skip
@@ -131,6 +139,22 @@ def test_fires(row: Row) -> None:
 def test_counts(row: Row) -> None:
     """Silent, at the edges of the window, cleared by a record, and by what only looks like one."""
     assert len(judge(*row.events)) == row.findings
+
+
+@pytest.mark.parametrize("step", [50, 100, 200, 300])
+def test_who_prints_a_save_hides_no_removal(step: int) -> None:
+    """Nobody else says that he saved anything: it stays a doubt (failed_save, saved_since), in every order of arrival."""
+    for order in permutations([removed(40, 200), saved(50, step, job="666"), resumed(90, 100)]):
+        (finding,) = judge(*order)
+        assert (finding.alert, finding.actor, finding.suspect) == (False, "", "u099")
+
+
+def test_how_far_another_run_had_come_is_no_word_on_this_one() -> None:
+    """By failed_save: the attempt loads from, and saves in, the folders of several runs."""
+    other = "/ckpt/u012/ema/"
+    told = [save(20, path=at_step(900, other), job="6"), load(80, "a", path=at_step(900, other))]
+    (finding,) = judge(saved(5, 100), removed(40, 200), *told, resumed(90, 100))
+    assert (finding.alert, finding.actor, answer(finding, "failed_save").answer) == (False, "", Checked.NOT_CHECKED)
 
 
 def test_that_another_job_got_as_far_since_is_a_doubt() -> None:

@@ -1,5 +1,6 @@
 """P09: steps slower in every attempt that loaded what somebody else wrote."""
 
+import random
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -209,6 +210,22 @@ def test_paces_that_anybody_may_have_sent_name_nobody() -> None:
     assert [each.actor for each in judge(ID, [*clean, *slow])] == [WRITER]
     forged_ones = [*map(unauthenticated, slow[1:]), slow[0]]
     assert {each.actor for each in judge(ID, [*clean, *forged_ones])} <= {""}
+
+
+@pytest.mark.parametrize(("delay", "exposed", "others"), [(1.5, 3, 12), (1.3, 4, 16), (1.2, 8, 20), (1.1, 15, 40), (1.0, 8, 20)])
+def test_what_is_found_among_stragglers_is_what_the_blind_spots_say(delay: float, exposed: int, others: int) -> None:
+    """Four in five where three attempts in ten straggle by 5 to 35 %; of bytes that do nothing hardly one."""
+    dice, draws = random.Random(f"{delay}"), 50
+
+    def attempt(number: int, slower: float = 1.0, *, loaded: bool = False) -> JobSummary:
+        straggles = dice.uniform(1.05, 1.35) if dice.random() < 0.3 else 1.0
+        return paced(number, 1000 * (straggles * dice.uniform(0.998, 1.002) + slower - 1), exposed=loaded)
+
+    found = 0
+    for _ in range(draws):
+        members = [*(attempt(n, delay, loaded=True) for n in range(exposed)), *(attempt(exposed + n) for n in range(others))]
+        found += any(finding.alert for finding in judge(ID, members))
+    assert found <= draws // 20 if delay == 1.0 else found >= draws * 0.7
 
 
 def test_two_writers_are_two_findings() -> None:

@@ -90,8 +90,8 @@ def test_the_effects_that_decide_a_verdict_are_raised(detector: Detector) -> Non
 def test_its_own_test_has_all_three_kinds_of_rows(detector: Detector) -> None:
     """Firing, silent, boundary, harmless; that each explanation answers all that it can, conftest.py asks when they have run."""
     module = importlib.import_module(f"tests.unit.detect.test_{detector.meta.id}")
-    for rows in ("FIRING", "SILENT", "BOUNDARY", "HARMLESS"):
-        assert len(getattr(module, rows)) >= 3, rows
+    for rows, least in (("FIRING", 3), ("SILENT", 5), ("BOUNDARY", 3), ("HARMLESS", 3)):
+        assert len(getattr(module, rows)) >= least, rows
 
 
 def test_doubts_are_explanations() -> None:

@@ -466,6 +466,27 @@ def test_what_is_packed_is_opened_for_a_late_fact(restart: bool) -> None:
     assert hosts.last == base.last
 
 
+@pytest.mark.parametrize("restart", [False, True])
+def test_no_more_is_opened_than_a_late_fact_asks_for(restart: bool) -> None:
+    """The end of a job of last week costs that week, whatever else the host remembers."""
+    hosts, base = Hosts(), Hosts()
+    early, late, ended = oom(50), oom(10 * DAY), job_end(10 * DAY + 100, start=10 * DAY - 100)
+    hosts.take(*facts(early, heard(90)), at=now(DAY))
+    hosts.take(*facts(heard(5 * DAY)), at=now(5 * DAY))
+    hosts.take(*facts(late), at=now(11 * DAY))
+    hosts.take(*facts(heard(20 * DAY)), at=now(20 * DAY))
+    case = host_case(CLUSTER, HOST)
+    untils = [pack.until for pack in hosts.cases.packs(case)]
+    if restart:
+        hosts = Hosts(cases=hosts.cases, said=hosts.said)
+    hosts.take(*facts(ended), at=now(20 * DAY))
+    base.take(*facts(early, late, heard(90), heard(5 * DAY), heard(20 * DAY), ended))
+    assert touches(hosts.last) == touches(base.last) == [("OomKill", "7", "host")]
+    if not restart:  # behind one it is swept at once
+        assert hosts.state.indexes[case].since == untils[1] < untils[2]
+        assert [timed.id for timed in hosts.state.indexes[case].node_events.between(0, build.ms(30 * DAY))] == [late.id]
+
+
 def test_packed_facts_go_with_the_retention_unopened() -> None:
     """What the packs hold is forgotten by their time."""
     hosts = Hosts()

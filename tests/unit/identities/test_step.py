@@ -13,6 +13,8 @@ from pipeline.identities.step import build_state, step
 from pipeline.model.conduct import Conduct, Folder
 from pipeline.model.events import Event
 from pipeline.model.facts import Fact
+from pipeline.model.incident import LOGINS, LoggedIn, decode_in_case
+from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.told import Displaced
 from pipeline.settings import Settings
@@ -144,7 +146,7 @@ def test_a_restart_says_nothing_again_and_goes_on() -> None:
     _, first = step(build_state(settings(), cases), told, now(60))
     _, again = step(build_state(settings(), Cases(cases.facts())), told, now(60))
     _, later = step(build_state(settings(), Cases(cases.facts())), [], now(DAY))
-    assert (len(public(first)), len(again), len(public(later))) == (1, 0, 1)
+    assert (len(public(first)), len(public(again)), len(public(later))) == (1, 0, 1)
     assert [orjson.loads(body)["status"] for body in bodies(later).values()] == ["final"]
 
 
@@ -167,10 +169,25 @@ def test_what_is_forgotten_is_neither_judged_nor_taken_back() -> None:
     assert len(public(first)) == 1
     state, then = step(state, [], now(100 * DAY))
     state, behind = step(state, facts(login(101 * DAY)), now(102 * DAY))
-    assert then == behind == []
+    assert public(then) == public(behind) == []
     assert len(state.index(facts(login(0))[0].case).told) == 2
     _, restarted = step(build_state(settings(), Cases(cases.facts())), facts(login(102 * DAY)), now(102 * DAY))
-    assert restarted == []
+    assert public(restarted) == []
+
+
+def test_incidents_are_told_on_which_days_an_account_was_entered() -> None:
+    """Once for each day; neither by a refused login, nor by a key that is none of the owner's where these are known."""
+    refused = msgspec.structs.replace(login(DAY), body=msgspec.structs.replace(login(DAY).body, outcome="failed"))
+    state, first = step(
+        build_state(settings(), Cases()), facts(login(0), login(60), refused, login(DAY, key="SHA256:nobodys")), now(2 * DAY)
+    )
+    state, second = step(state, facts(login(3 * DAY)), now(4 * DAY))
+    state, third = step(state, facts(login(3 * DAY + 60)), now(5 * DAY))
+    told = [[tell.fact for tell in each if isinstance(tell, Tell) and tell.fact.id.startswith(LOGINS)] for each in (first, second, third)]
+    day = build.T0 // DAY_MS
+    assert [[decode_in_case(fact.body) for fact in each] for each in told] == [[LoggedIn((day,))], [LoggedIn((day, day + 3))], []]
+    assert {fact.id for each in told for fact in each} == {f"{LOGINS}u012"}
+    assert told[0][0].rank < told[1][0].rank
 
 
 def test_a_flood_of_a_day_does_not_push_out_other_days() -> None:

@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from pipeline.detect.detector import witnessed
 from pipeline.runtime.local import Results
-from pipeline.score.checked import Checklist, checklist_of, open_in
+from pipeline.score.checked import Checklist, Ended, checklist_of, open_in
 from pipeline.score.truth import Job, Truth
+from tests.build import SERVICE, WRITER, judge, load, save, write
 
 T0 = 1_767_571_200_000
 
@@ -52,6 +54,17 @@ def test_a_gate_names_what_is_open() -> None:
     below = finding("a", alert=False, gate="not checked: oom, hardware")
     of = asked(results(below, finding("b", alert=False, gate="suppressed until 2026-04-01: known"), finding("c")))
     assert of.open == {"hardware": 1, "oom": 1, "suppressed or withheld": 1}
+
+
+def test_a_suspicion_that_an_explanation_ended_is_counted_once() -> None:
+    """By explanation, however often the case is judged; one that a finding came of is not among them."""
+    ended = Ended()
+    with witnessed(ended.look):
+        for _ in range(2):
+            judge("p06_checkpoint_tamper", save(10), write(40, SERVICE), write(41, WRITER), load(90))
+        judge("p06_checkpoint_tamper", save(10), write(40), load(90))
+    judge("p06_checkpoint_tamper", save(10), write(40, 0, auid=None), load(90))
+    assert ended.counts() == {"allowed_writer": 1, "owner_or_service": 1}
 
 
 def test_what_was_taken_back_is_counted_and_asked_nothing_else() -> None:

@@ -44,6 +44,7 @@ def test_what_could_have_erred_is_counted(scored: SeedScore) -> None:
     assert 0 < scored.patterns["p01"].at_risk < scored.patterns["p17"].at_risk < scored.records
     assert sum(each.simulated for each in scored.look_alikes.values()) > 0
     assert all(each.alerted <= each.seen <= each.simulated for each in scored.look_alikes.values())
+    assert scored.checklist.ended.keys() >= {"owner_or_service", "system_daemon"}
     assert sum(scored.checklist.acquitted.values()) + sum(scored.checklist.not_acquitted.values()) == scored.ended_badly
     assert sum(scored.transport.dead_letters.values()) == scored.dead_letters == sum(scored.transport.planted.broken.values())
 

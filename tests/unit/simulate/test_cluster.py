@@ -21,7 +21,7 @@ from tests.unit.simulate.test_command import read
 
 SMALL = Plan(seed=5, days=2, gpus=96, acts={"p01": 1, "p04": 1, "p06": 1}, members=24)
 HARDWARE = ("hardware", "node_fail")
-OWN = ("script_error", "cuda_error", "network_hang", "oom", "owner_kill", "launch_failure", *HARDWARE)
+OWN = ("script_error", "cuda_error", "network_hang", "oom", "owner_kill", "stops_itself", "launch_failure", *HARDWARE)
 
 
 def digest(records: Iterable[Record]) -> str:
