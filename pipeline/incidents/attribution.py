@@ -12,7 +12,8 @@ A name is given only when all of this holds, and what fails is said:
     a member finding names X, which takes its own gate             X is one known person's account, of no service
     two independent sources say who acted, one out of X's reach    no finding says that X's account was borrowed
     not all of them are logs of one host (origins.py)
-    logins were heard on the days of the acts                      the gap is wide enough, more so the more candidates there are
+    logins were heard on the days of the acts                      X was logged in, or had been within the week before, on each of them
+    the gap is wide enough, more so the more candidates there are
 
 Holds: the same campaign gives the same body; neither leader nor name depends on the order of members; a name rests neither on one source
 nor on one host.
@@ -48,6 +49,7 @@ class Known(msgspec.Struct, frozen=True):
     role: Callable[[str], str]  # of an identity id: member, admin, service; empty: the identity map does not know it
     signals: Mapping[str, Sequence[Finding]]  # identity id -> findings that its account was used by others
     logins_heard: Callable[[int], bool]  # were logins recorded on the day that begins so?
+    entered: Callable[[str, int], bool]  # is a login of this account on record, on that day or within a week before?
 
 
 def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes = b"") -> Attribution:
@@ -127,6 +129,11 @@ class Candidate:
         """Were logins recorded on all of these days?"""
         return all(self._known.logins_heard(day) for day in self.days)
 
+    @property
+    def entered(self) -> bool:
+        """Was the account logged in on all of these days?  Timers, and whoever is root, act under it without."""
+        return all(self._known.entered(self.who, day) for day in self.days)
+
     def hypotheses(self) -> list[Hypothesis]:
         """The holder, and somebody else with the account."""
         same = list(self._acted())
@@ -137,6 +144,8 @@ class Candidate:
             borrowed = [weighed("signal", _cited(clear))]
         elif self.signals and self.heard:
             borrowed = [weighed("open_sign", _cited(self.signals))]
+        elif self.heard and not self.entered:
+            borrowed = [weighed("no_login", ())]
         if self.shared:
             borrowed.append(weighed("shared", ()))
         return [hypothesis("did", self.who, [*same, *doubt]), hypothesis("borrowed", self.who, [*same, *borrowed])]
@@ -169,6 +178,8 @@ class Candidate:
             yield "several people can use the account"
         if self.signals:
             yield "a finding says that the account was borrowed"
+        if self.heard and not self.entered:
+            yield "logins were recorded, but none of this account on each day of the acts or the week before: who used it nobody knows"
 
     def reasons(self, hypotheses: Iterable[Hypothesis], needed: float) -> Iterator[str]:
         """Why the leading candidate is not named."""
@@ -256,6 +267,8 @@ def _decides(members: Sequence[Finding], views: Sequence[Candidate]) -> Iterator
     """Sources that were missing and would tell."""
     if any(not view.heard for view in views):
         yield Deciding(Source.SSHD.value, "logins on the days of the acts: whether the account was borrowed")
+    if any(view.heard and not view.entered for view in views):
+        yield Deciding(Source.AUDITD.value, "the processes behind the acts: of a session, a timer, a job, or started by root")
     for view in views:
         if view.alerts and not view.attested:
             have = {GROUPS.get(item.source, item.source) for item in view.records}

@@ -38,7 +38,9 @@ SEVERITIES = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 ALWAYS = (
     "Hypotheses do not exclude one another: several people may have acted, together or apart.",
     "Ratios that no publication gives are assumptions; none of them names anybody.",
+    "A record names an account. Whoever holds its key, its token or an open session of it leaves the same records as its owner.",
     "Whoever is root on a host may have written its logs, and whoever holds a shipper's account may have named another host.",
+    "Whoever is root on a host may act there under any account, and with the scheduler's key give orders in anybody's name.",
     "What no source recorded stands nowhere here.",
 )
 
@@ -195,7 +197,7 @@ class Whole:
             yield f"Of {len(self._said.hypotheses)} hypotheses the {bounds.hypotheses} leading ones are listed; all were weighed."
         if around.full:
             yield "The oldest attempts that ended may no longer be held: counts of the scope are of the newest."
-        if not attempts.by_name:
+        if not len(attempts):
             yield "No attempt is known to have ended: the scope rests on findings alone."
 
 

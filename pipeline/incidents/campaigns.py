@@ -16,6 +16,7 @@ campaign, another year's trouble is not.  More findings may merge campaigns, and
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from operator import attrgetter
 
 import msgspec
 
@@ -27,8 +28,7 @@ from pipeline.model.instants import DAY_MS
 GAP_MS = 45 * DAY_MS  # the campaign of the patterns paused for weeks and lasted two months
 NEAR_MS = 7 * DAY_MS  # means and victim alone are worth little, and nothing after a week
 CAUSING = frozenset({"cause", "written", "act", "hook", "unpickled"})  # roles of the records that did it
-Key = tuple[str, ...]
-Keys = tuple[tuple[Key, int], ...]  # (what ties, within which time)
+Keys = tuple[tuple[str, int], ...]  # (what ties, within which time)
 SCANNED_MAX = 200  # neighbours on either side of which one may be fit to be joined
 
 LINKS = {
@@ -52,17 +52,19 @@ class Linked(msgspec.Struct, frozen=True, gc=False):
     founds: str  # id of the incident whose earliest finding it is
     strong: Keys
     weak: Keys
+    order: tuple[int, str]  # by time of the effect; the first of a campaign founds it
 
     @property
-    def order(self) -> tuple[int, str]:
-        """Canonical; the first of a campaign founds it."""
-        return self.finding.effect_time, self.id
+    def ties(self) -> tuple[object, ...]:
+        """All that decides with which others it is one campaign."""
+        return self.strong, self.weak, self.order, self.finding.suspect
 
 
 def linked(finding: Finding) -> Linked:
     """With all that is worked out of it once."""
     name = finding.id
-    return Linked(finding, name, incident_id(finding.subject.cluster, name), tuple(_strong(finding)), tuple(_weak(finding)))
+    founds, order = incident_id(finding.subject.cluster, name), (finding.effect_time, name)
+    return Linked(finding, name, founds, tuple(_strong(finding)), tuple(_weak(finding)), order)
 
 
 def artefacts_of(finding: Finding) -> frozenset[str]:
@@ -75,11 +77,10 @@ def artefacts_of(finding: Finding) -> frozenset[str]:
 
 def cluster_findings(findings: Iterable[Linked]) -> list[tuple[Linked, ...]]:
     """Campaigns, each in canonical order, by their founders.  One finding per id."""
-    ordered = sorted(findings, key=lambda each: each.order)
+    ordered = sorted(findings, key=attrgetter("order"))
     groups = Groups(len(ordered))
-    for pairs in _by_key(ordered, lambda each: each.strong).values():
-        for one, other in pairs:
-            groups.union(one, other)
+    for _, one, other in _neighbours(ordered, attrgetter("strong")):
+        groups.union(one, other)
     lonely = [place for place in range(len(ordered)) if groups.size(place) == 1]
     for place, target in _attachments(ordered, lonely):
         groups.union(place, target)
@@ -97,58 +98,65 @@ def window_of(campaign: Sequence[Linked]) -> tuple[int, int]:
 def links_of(campaign: Sequence[Linked]) -> dict[str, tuple[str, ...]]:
     """Finding id -> what ties it to others of the campaign, by name of the link."""
     found: dict[str, set[str]] = {each.id: set() for each in campaign}
-    for key, pairs in _by_key(campaign, lambda each: each.strong + each.weak).items():
-        for pair in pairs:
-            for place in pair:
-                found[campaign[place].id].add(key[0])
+    for key, *pair in _neighbours(campaign, lambda each: each.strong + each.weak):
+        for place in pair:
+            found[campaign[place].id].add(_link(key))
     return {name: tuple(link for link in LINKS if link in links) for name, links in found.items()}
 
 
 # --- inside -----------------------------------------------------------------------------------------------------------------------
 
 
-def _strong(finding: Finding) -> Iterator[tuple[Key, int]]:
+def _strong(finding: Finding) -> Iterator[tuple[str, int]]:
     """(what ties, within which time)."""
     for item in finding.evidence:
         if item.role in CAUSING:
-            yield ("record", item.event_id), 2**62
+            yield _key("record", item.event_id), 2**62
     for path in artefacts_of(finding):
-        yield ("artefact", path), GAP_MS
+        yield _key("artefact", path), GAP_MS
     if who := finding.suspect:
         if finding.alert:
-            yield ("suspect+alert", who), GAP_MS
-        yield ("suspect+means", who, family_of(finding).means), GAP_MS
+            yield _key("suspect+alert", who), GAP_MS
+        yield _key("suspect+means", who, family_of(finding).means), GAP_MS
         if finding.owner:
-            yield ("suspect+victim", who, finding.owner), GAP_MS
+            yield _key("suspect+victim", who, finding.owner), GAP_MS
 
 
-def _weak(finding: Finding) -> Iterator[tuple[Key, int]]:
+def _weak(finding: Finding) -> Iterator[tuple[str, int]]:
     if finding.attempt is not None:
-        yield ("attempt", finding.attempt.name), 2**62
+        yield _key("attempt", finding.attempt.name), 2**62
     if finding.suspect:
-        yield ("suspect", finding.suspect), GAP_MS
+        yield _key("suspect", finding.suspect), GAP_MS
     if finding.subject.kind == "identity":  # what befell an account belongs to what was done with it
-        yield ("suspect", finding.subject.name), GAP_MS
+        yield _key("suspect", finding.subject.name), GAP_MS
     if finding.owner:
-        yield ("means+victim", family_of(finding).means, finding.owner), NEAR_MS
+        yield _key("means+victim", family_of(finding).means, finding.owner), NEAR_MS
 
 
-def _by_key(ordered: Sequence[Linked], keys_of: Callable[[Linked], Keys]) -> dict[Key, list[tuple[int, int]]]:
-    """Neighbours in time that share a key, near enough; ties between all follow from those between neighbours."""
-    last: dict[Key, int] = {}
-    found: dict[Key, list[tuple[int, int]]] = {}
+def _key(link: str, *of: str) -> str:
+    """As text, which is hashed once and not whenever it is looked up."""
+    return "\x1f".join((link, *of))
+
+
+def _link(key: str) -> str:
+    return key.partition("\x1f")[0]
+
+
+def _neighbours(ordered: Sequence[Linked], keys_of: Callable[[Linked], Keys]) -> Iterator[tuple[str, int, int]]:
+    """(key, places) of neighbours in time that share a key, near enough; ties between all follow from those between neighbours."""
+    last: dict[str, tuple[int, int]] = {}
     for place, each in enumerate(ordered):
+        time = each.order[0]
         for key, within in keys_of(each):
             before = last.get(key)
-            if before is not None and before != place and each.finding.effect_time - ordered[before].finding.effect_time <= within:
-                found.setdefault(key, []).append((before, place))
-            last[key] = place
-    return found
+            if before is not None and before[1] != place and time - before[0] <= within:
+                yield key, before[1], place
+            last[key] = time, place
 
 
 def _attachments(ordered: Sequence[Linked], lonely: Sequence[int]) -> Iterator[tuple[int, int]]:
     """Where each finding without a strong link belongs: to its nearest by the best weak link, unless another is suspected there."""
-    by_key: dict[Key, list[int]] = {}
+    by_key: dict[str, list[int]] = {}
     wanted = {key for place in lonely for key, _ in ordered[place].weak}
     for place, each in enumerate(ordered):
         for key, _ in each.weak:
@@ -156,7 +164,7 @@ def _attachments(ordered: Sequence[Linked], lonely: Sequence[int]) -> Iterator[t
                 by_key.setdefault(key, []).append(place)
     for place in lonely:
         keys = ordered[place].weak
-        found = [(WEAK.index(key[0]), *near) for key, within in keys if (near := _nearest(ordered, by_key[key], place, within))]
+        found = [(WEAK.index(_link(key)), *near) for key, within in keys if (near := _nearest(ordered, by_key[key], place, within))]
         if found:
             yield place, min(found)[2]
 

@@ -29,6 +29,11 @@ class Family(msgspec.Struct, frozen=True):
     code: bool = False
     of_run: bool = False
 
+    @property
+    def shared_code(self) -> bool:
+        """May what was altered run in many jobs, so that what it does shows in them?"""
+        return self.code and not self.of_run
+
 
 FAMILIES = {
     "p01_foreign_kill": Family("signals", END),

@@ -5,11 +5,11 @@ arrival: the newest stay.
 """
 
 from pipeline.incidents.attempts import Attempts, time_of
-from pipeline.incidents.campaigns import Linked, linked
+from pipeline.incidents.campaigns import Linked, cluster_findings, linked
 from pipeline.incidents.families import is_signal
 from pipeline.incidents.looks import Looks
 from pipeline.model.finding import Finding
-from pipeline.model.incident import Found, decode_in_case
+from pipeline.model.incident import LOGINS, Found, LoggedIn, decode_in_case
 from pipeline.model.told import Emitted
 
 HEARD = "heard/"  # begins the ids of facts about days on which a source was heard
@@ -22,10 +22,13 @@ class IncidentsIndex:
     def __init__(self, facts_max: int) -> None:
         self._facts_max = facts_max
         self.findings: dict[str, Linked] = {}  # by fact id
+        self._grouped: list[tuple[Linked, ...]] | None = None  # campaigns as they were found last
+        self.signals: dict[str, Finding] = {}  # of these, that an account was in others' hands
         self.attempts = Attempts()  # by fact id too, which is the attempt's name
         self.emitted: dict[str, Emitted] = {}
         self.heard: set[str] = set()
-        self.looks = Looks()
+        self.logins: dict[str, frozenset[int]] = {}  # account -> days on which somebody entered it
+        self.looks = Looks(self.attempts.questions)
 
     def add(self, fact_id: str, body: bytes) -> str:
         """Take one fact in.  Answers with the id of the attempt that the bound pushes out, or ""."""
@@ -36,13 +39,23 @@ class IncidentsIndex:
         if isinstance(told, Emitted):
             self.emitted[told.subject] = told
             return ""
+        if isinstance(told, LoggedIn):
+            account = fact_id.removeprefix(LOGINS)
+            self.logins[account] = frozenset(told.days)
+            self.looks.login(account)
+            return ""
         if isinstance(told, Found):
             self._changed(told.finding, fact_id)
-            self.findings[fact_id] = linked(told.finding)
+            known, new = self.findings.get(fact_id), linked(told.finding)
+            self.findings[fact_id] = new
+            if known is None or known.ties != new.ties:
+                self._grouped = None
+            if is_signal(told.finding):
+                self.signals[fact_id] = told.finding
             return ""
         self.attempts.put(fact_id, told)
         self.looks.attempt(time_of(told))
-        if len(self.attempts.by_name) <= self._facts_max:
+        if len(self.attempts) <= self._facts_max:
             return ""
         out = self.attempts.oldest()
         self.attempts.drop(out)
@@ -54,17 +67,24 @@ class IncidentsIndex:
         if known is not None:
             self._changed(known.finding, fact_id)
             del self.findings[fact_id]
+            self._grouped = None
         else:
             self.attempts.drop(fact_id)
             self.looks.attempt(0)
 
+    def campaigns(self) -> list[tuple[Linked, ...]]:
+        """Grouped anew when what ties findings has changed; most words on a finding change other things."""
+        if self._grouped is None:
+            self._grouped = cluster_findings(self.findings.values())
+        else:
+            self._grouped = [tuple(self.findings[each.id] for each in members) for members in self._grouped]
+        return self._grouped
+
     def _changed(self, finding: Finding, fact_id: str) -> None:
-        """What says of an account that others had it is weighed in every incident in which its holder stands."""
-        known = self.findings.get(fact_id)
-        everywhere = is_signal(finding) or (known is not None and is_signal(known.finding))
-        self.looks.finding(finding.effect_time, everywhere=everywhere)
+        said = [each for each in (finding, self.signals.pop(fact_id, None)) if each is not None and is_signal(each)]
+        self.looks.finding(finding.effect_time, [each.subject.name for each in said])
 
     @property
     def full(self) -> bool:
         """Are as many attempts held as the settings allow?"""
-        return len(self.attempts.by_name) >= self._facts_max
+        return len(self.attempts) >= self._facts_max

@@ -6,20 +6,23 @@ are looked at, after a while too.  A campaign of 5,000 findings over two months 
 
     new, merged, split, a twentieth changed      at once             3 findings and a fourth           at once
     anything else; a window closes; a day ends   after a while       1,000 in a month and one more     within 16 hours
-    an account proves to be borrowed             all at once
+    an account proves to be borrowed             at once, wherever its holder is suspected
+    attempts changed that it rests on            after a while       other attempts than those        never
 
 Waits are counted from the newest content, so that they have passed when the marks of all that was read have.  The last day of a campaign is
 looked at again when it is over: until then nobody can say on which sources it was silent.
 Holds: nothing in here must survive; whoever is not built anew was said before; what waits has asked to be looked at again.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from pipeline.incidents.asked import Asked, Questions
 from pipeline.incidents.campaigns import Linked
 from pipeline.model.incident import Incident
 from pipeline.model.instants import DAY_MS
+from pipeline.model.source import Source
 
 LOOK_MS = 600_000
 WAIT_MS_MAX = 57_600_000  # 16 h: less than the day by which a channel that ends is ahead of what was read from it
@@ -27,6 +30,15 @@ LASTED = 10  # a campaign waits for this part of the time that it has lasted
 COST = 50  # so many findings and attempts in all campaigns are worth one LOOK_MS more
 SHARE = 20  # one finding of a campaign in so many must have changed for it to be built at once
 GROUPED_SHARE = 500  # and of a cluster for campaigns to be grouped at once
+
+
+class Rests(msgspec.Struct, frozen=True):
+    """What an incident rests on beside its findings."""
+
+    asked: Asked  # of the attempts
+    suspects: frozenset[str]
+    unheard: frozenset[tuple[Source, int]]  # days on which a source was not heard
+    around: tuple[object, ...]  # what is the same for all incidents, and changes seldom
 
 
 class Built(msgspec.Struct, frozen=True):
@@ -37,23 +49,32 @@ class Built(msgspec.Struct, frozen=True):
     wait_ms: int
     cost: int  # findings and attempts that were looked at
     closes_at: int  # when a window of it closes, and its last day is over; 0: all were closed
+    rests: Rests
 
 
 class Looks:
     """Of one cluster."""
 
-    def __init__(self) -> None:
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
         self._built: dict[str, Built] = {}  # by founder
         self._home: dict[str, str] = {}  # finding -> founder of the campaign in which it was built
         self._newest = 0  # event time of what is known
         self._findings = self._attempts = 0  # that changed since they were looked at
         self._grouped = self._looked = 0  # event times up to which things were known then
-        self._everywhere = False  # did something change that is weighed in all campaigns?
+        self._accounts: set[str] = set()  # of which it changed whether others had them
+        self._entered: set[str] = set()  # accounts of which further logins are known
         self._cost = 0  # of all that is built
 
-    def finding(self, time: int, *, everywhere: bool) -> None:
-        """One has changed; `everywhere`: it is weighed in other campaigns than its own."""
-        self._newest, self._findings, self._everywhere = max(self._newest, time), self._findings + 1, self._everywhere or everywhere
+    def finding(self, time: int, accounts: Iterable[str]) -> None:
+        """One has changed; it says of these accounts that others had them, which is weighed wherever their holders are suspected."""
+        self._newest, self._findings = max(self._newest, time), self._findings + 1
+        self._accounts.update(accounts)
+
+    def login(self, account: str) -> None:
+        """More logins are known of an account; which is asked for with the attempts, since everybody logs in."""
+        self._attempts += 1
+        self._entered.add(account)
 
     def attempt(self, time: int) -> None:
         """One has changed; 0 when it was taken back."""
@@ -64,19 +85,23 @@ class Looks:
         return self._grouped + LOOK_MS if 0 < self._findings * GROUPED_SHARE < findings else 0
 
     def all_at(self) -> int | None:
-        """When all campaigns want to be built anew, since ended attempts have changed; None: nothing has that concerns all."""
-        if self._everywhere:
+        """When it is asked of all campaigns whether they rest on what has changed; None: nothing has but findings of their own."""
+        if self._accounts:
             return 0
         wait_ms = min(LOOK_MS * (1 + self._cost // COST), WAIT_MS_MAX)
         return self._looked + wait_ms if self._attempts else None
 
-    def begin(self, joint: int, *, everything: bool) -> None:
-        """Campaigns are grouped now."""
+    def begin(self, joint: int, *, asks: bool, holds: Callable[[Rests], bool]) -> None:
+        """Campaigns are grouped now.  `asks`: those are built anew that rest on what no longer `holds`."""
         known = min(self._newest, joint)
         self._findings, self._grouped = 0, known
-        if everything:
-            self._attempts, self._looked, self._everywhere = 0, known, False
-            self.keep(())
+        if asks:
+            for founder, built in [*self._built.items()]:
+                if built.rests.suspects & (self._accounts | self._entered) or not (built.rests.asked.holds and holds(built.rests)):
+                    self._forget(founder)
+            self._attempts, self._looked = 0, known
+            self._accounts.clear()
+            self._entered.clear()
 
     def build_at(self, members: Sequence[Linked]) -> int | None:
         """When a campaign wants to be built anew: 0 is at once; None: it is as it was."""
@@ -94,7 +119,7 @@ class Looks:
             return waited
         return max(waited, built.closes_at) if built.closes_at else None
 
-    def done(self, members: Sequence[Linked], said: Incident, joint: int) -> None:
+    def done(self, members: Sequence[Linked], said: Incident, rests: Rests, joint: int) -> None:
         """A campaign was built."""
         self._forget(members[0].id)
         cost = len(members) + said.scope.examined
@@ -107,6 +132,7 @@ class Looks:
             wait_ms=min((said.last - said.first) // LASTED, WAIT_MS_MAX),
             cost=cost,
             closes_at=closes_at if closes_at > joint else 0,
+            rests=rests,
         )
 
     def keep(self, founders: Iterable[str]) -> None:
@@ -118,6 +144,7 @@ class Looks:
         built = self._built.pop(founder, None)
         if built is not None:
             self._cost -= built.cost
+            self._questions.forget(built.rests.asked)
             for name in built.members:
                 if self._home.get(name) == founder:
                     del self._home[name]

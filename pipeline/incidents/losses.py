@@ -13,14 +13,16 @@ records, never from other findings: so incidents that are put together claim tog
 
     lost progress      back to the later of: the last save that its framework told, the save that its next run loaded; without any, back to
                        its start: in low where its next run went on from something older, or anew as both tell, in middle where it told
-                       steps at least (else half an hour), and in high
+                       steps at least (else half an hour), and in high; of a run whose save was removed middle counts half, where no record
+                       says when what was taken up instead had been saved
     restart            the next attempt of the owner at the same work that was submitted, or requeued, behind the end, within a week
     hang               the last step lies more than three of its usual distances, and ten minutes, before the end
     altered code       where three or more of those that loaded it can be compared and are slow in the median (P09 asks the same), middle
                        counts the slow-down, and where it killed one of them from inside, or they break more often than others at their
-                       work (Fisher, 1 in 20; of modules also over all that one hand altered), the ends: what code does it shows, and
-                       that it spoils results besides, high alone counts; so of a checkpoint that named what opens shells when it was
-                       unpickled.  Data that was altered shows nothing: middle counts the whole run
+                       work (Fisher, 1 in 20; of modules also over all that one hand altered; ends that a record explains count on neither
+                       side), the ends: what code does it shows, and that it spoils results besides, high alone counts; so of a checkpoint
+                       that named what opens shells when it was unpickled.  Data that was altered shows nothing: middle counts the whole
+                       run, and whoever went on from it by record
 
 Left out, and said: attempts that run or are no longer held, GPUs or nodes that no record states (where only GPUs are missing the high
 reading takes whole nodes), and families of findings without a formula.
@@ -30,11 +32,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from pipeline.incidents.attempts import BROKE, NOTHING_SHOWN, Attempts
+from pipeline.incidents.attempts import FINE, NOTHING_SHOWN, Attempts, broke_down
 from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REFUSED, REMOVED, family_of
 from pipeline.incidents.losses_beside import beside
-from pipeline.incidents.losses_ended import FINE, Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known, left_alone
-from pipeline.incidents.losses_lineage import lineage
+from pipeline.incidents.losses_ended import Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known, left_alone
+from pipeline.incidents.losses_lineage import lineage, resting
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import Claim
 from pipeline.loss.ledger import DIRECT, INDIRECT, ledgers
@@ -52,9 +54,15 @@ REMOVED_WITHIN_MS = 7 * DAY_MS  # in which a run had come as far as what was rem
 def loss_of(members: Sequence[Finding], attempts: Attempts, pricing: Pricing, ids: Iterable[str]) -> Loss:
     """Of an incident with these findings; `ids`: its own, and those that were merged into it."""
     left_out: LeftOut = {}
-    claimed = (each for finding in members for each in _claims(finding, attempts, pricing, left_out))
+    claimed = [(finding, [*_claims(finding, attempts, pricing, left_out)]) for finding in members]
+    spoilt = [each for finding, made in claimed if not family_of(finding).shared_code for each in made]
     claims = claim.joined(
-        [*claimed, *_traced(members, attempts, pricing, left_out), *lineage(members, _altered, attempts, pricing, left_out)]
+        [
+            *(each for _, made in claimed for each in made),
+            *_traced(members, attempts, pricing, left_out),
+            *resting(spoilt, attempts, pricing, left_out),
+            *lineage(members, _altered, attempts, pricing, left_out),
+        ]
     )
     mine = set(ids)
     counted = ledgers(claims, pricing.prices, pricing.gpus_per_node, (staff for name, staff in pricing.staff if name in mine))
@@ -94,15 +102,14 @@ def _loaded(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]
     family = family_of(finding)
     shown = attempts.shown_by(finding.suspect, finding.anchor) if family.code else NOTHING_SHOWN
     loaded = min((item.event_time for item in finding.evidence if item.role in LOADED), default=finding.effect_time)
-    doubt = family.doubt or (family.code and finding.anchor in held.each.code_in)
-    breaks = shown.ends or (family.code and not family.of_run and attempts.break_by(finding.suspect))
+    doubt = family.doubt or shown.opens or (family.code and finding.anchor in held.each.code_in)
+    breaks = shown.ends or (family.shared_code and attempts.break_by(finding.suspect))
     why = claim.SLOWS if shown.slower else claim.KILLS if shown.kills else claim.BREAKS if breaks else claim.CODE if doubt else ""
     yield from (claim.below_gate(made, why) if why else made for made in _invalid(finding, held, loaded, diverged=False))
     if shown.slower:
         yield from list(_slowed(finding, held, loaded, attempts)) or [gated(held.gate, _at_share(finding, held, loaded, shown.slower))]
     if held.each.state != FINE:  # then what it had done before the load is lost, too
-        once = family.of_run and held.each.verdict == "benign"  # what is unpickled runs at the load; a record explains the end
-        broke = held.each.state in BROKE and why not in ("", claim.SLOWS) and not once
+        broke = why not in ("", claim.SLOWS) and broke_down(held.each)
         made_by_end = (made for made in ended(finding, held, attempts) if made.kind == "lost_progress")
         yield from (made if broke else claim.below_gate(made) for made in made_by_end)
 
@@ -122,7 +129,7 @@ def _altered(finding: Finding) -> bool:
 
 def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: LeftOut) -> Iterator[Claim]:
     """The attempt that saved last what was removed: its work since the save from which the run went on is done again."""
-    later = attempts.by_name.get(finding.attempt.name) if finding.attempt else None
+    later = attempts.get(finding.attempt.name) if finding.attempt else None
     newest = max(((item.event_time, item.event_id) for item in finding.evidence if item.role == "saved"), default=None)
     ran = attempts.running(later, newest[0]) if later and newest else []
     if later is None or newest is None or len(ran) != 1:
@@ -133,11 +140,9 @@ def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate,
         went_on = max(later.resumed[1].time, held.began) if later.resumed else None  # None: nothing says where it went on
         evidence = known(*cited(finding), newest[1], later.resumed[1].event_id if later.resumed else "", ran[0].record)
         of = (ran[0].attempt, ran[0].nodes, held.gpus)
-        made = claim.lost_progress(
-            *of, saved=went_on, began=held.began, failed=newest[0], evidence=evidence,
-            told=ran[0].last_step is not None, unused=left_alone(ran[0], later, held.began),
-        )  # fmt: skip
-        yield gated(held.gate, msgspec.structs.replace(made, note=claim.TAKEN) if made.note == claim.UNSAVED else made)
+        unused = left_alone(ran[0], later, held.began)
+        made = claim.lost_progress(*of, saved=went_on, began=held.began, failed=newest[0], evidence=evidence, unused=unused)
+        yield gated(held.gate, made if unused or made.low else claim.half_of(made))
     # The run may have needed several attempts to come as far as what was removed: which of them did how much no record says.  What had been
     # done before the save from which it went on is in that save.
     before = Gate(low=False, middle=False, why=claim.BEFORE_REMOVAL)

@@ -18,9 +18,9 @@ Which attempts these are follows from nodes, accounts and times of their own rec
 
 from collections.abc import Container, Iterator
 
-from pipeline.incidents.attempts import Attempts
+from pipeline.incidents.attempts import FINE, Attempts
 from pipeline.incidents.families import BORROWED, FLOODED, ON_NODE
-from pipeline.incidents.losses_ended import FINE, Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known
+from pipeline.incidents.losses_ended import Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import Claim
 from pipeline.model.finding import Finding
@@ -67,7 +67,7 @@ def beside(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, le
                 yield from _on_node(finding, of, attempts, accused)
     elif cost == BORROWED:
         at = finding.effect_time
-        for each in attempts.of_owner(finding.subject.name):
+        for each in attempts.of_owner(finding.subject.name, at + CANCELLED_MS):
             if each.state == "CANCELLED" and at <= (each.end or 0) <= at + CANCELLED_MS and (of := held(each, nearby)) is not None:
                 yield from ended(finding, of, attempts)
         if finding.effect == AFTER_END:

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.incidents.attempts import Attempts
+from pipeline.incidents.attempts import FINE, Attempts
 from pipeline.incidents.campaigns import CAUSING
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import EVIDENCE_MAX, Claim
@@ -25,7 +25,6 @@ from pipeline.settings import LossSettings
 HANG_MS_MIN = 600_000  # a watchdog of collectives notices after ten minutes at the earliest
 HANG_DISTANCES = 3
 CITED_MAX = 4  # records of one finding on one line
-FINE = "COMPLETED"
 LeftOut = dict[str, set[str]]  # why -> what
 
 
@@ -66,7 +65,7 @@ class Held(NamedTuple):
 
 def held_of(name: str, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: LeftOut) -> Held | None:
     """None: not enough is known of it, which is noted."""
-    each = attempts.by_name.get(name)
+    each = attempts.get(name)
     if each is None or each.end is None:
         left_out.setdefault("end", set()).add(name)
         return None

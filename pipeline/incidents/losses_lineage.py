@@ -4,10 +4,11 @@
       │                                          └─── C goes on with the same work later, and no record says from what
       └───── D began meanwhile at the work of somebody who loaded it, and no record says what D loaded
 
-B, C and D count in the high reading alone: nothing shows that their results are wrong, and nothing excludes it.  What a record excludes is
-left out: D began after other bytes had been written to that place, as a later load shows; D is of another owner, and the bytes are a
-checkpoint; C and A tell what they load, and C told of no checkpoint; C goes on from D and is of another size or configuration.  An attempt
-that saved nothing behind its load leaves nothing to its followers.
+B, C and D count in the high reading alone: nothing shows that their results are wrong, and nothing excludes it; but B in the middle, too,
+where A does and no module was altered (`resting`).  What a record excludes is left out: D began after other bytes had been written to that
+place, as a later load shows; D is of another owner, and the bytes are a checkpoint; C and A tell what they load, and C told of no
+checkpoint; C goes on from D and is of another size or configuration.  An attempt that saved nothing behind its load leaves nothing to its
+followers.
 
 Holds: incidents that are put together claim together what they claimed apart, for whom one write has reached another need not reach again:
 the claim is the same.  So the cost grows with attempts and writes, and not with their product: a sweep has thousands of attempts.
@@ -46,6 +47,28 @@ def lineage(
                 of = (each.attempt, each.nodes, held.gpus)
                 made = claim.invalid(*of, loaded=held.began, end=held.end, diverged=False, evidence=known(write, each.record))
                 yield gated(gate, made)
+
+
+def resting(claimed: Iterable[Claim], attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:
+    """Who went on, by record, from what was saved after results had become invalid, and so on: middle counts these as it counts those.
+    Not of modules, which spoil results seldom, by all that is known."""
+    gate, seen = Gate(low=False, middle=True), dict[Attempt, int]()
+    open_ones = [(each.middle.start, each.attempt) for each in claimed if each.kind == "invalid" and each.middle]
+    while open_ones:
+        since, attempt = open_ones.pop()
+        source = attempts.get(attempt.name)
+        if source is None or since >= seen.get(attempt, 2**62):
+            continue
+        seen[attempt] = since
+        for each in attempts.went_on_from(attempt.job):
+            if each.resumed is None or each.attempt == attempt or not since <= each.resumed[1].time <= (source.end or 2**62):
+                continue
+            if (held := held_of(each.attempt.name, attempts, pricing, gate, left_out)) is not None:
+                evidence = known(each.resumed[1].event_id, each.record)
+                of = (each.attempt, each.nodes, held.gpus)
+                made = claim.invalid(*of, loaded=held.began, end=held.end, diverged=False, evidence=evidence)
+                yield gated(held.gate, made)
+            open_ones.append((each.attempt.start, each.attempt))
 
 
 def _loads(members: Iterable[Finding], attempts: Attempts) -> dict[str, list[Loaded]]:
@@ -96,8 +119,8 @@ class Followed:
                 yield each, claim.UNTOLD
         while open_ones:
             _, name, since, recorded = heappop(open_ones)
-            source = self._attempts.by_name[name]
-            if since >= min(self._reached.get((source.attempt, one), 2**62) for one in {recorded, True}):
+            source = self._attempts.get(name)
+            if source is None or since >= min(self._reached.get((source.attempt, one), 2**62) for one in {recorded, True}):
                 continue
             self._reached[source.attempt, recorded] = since
             for each in self._went_on(source, since, recorded=recorded):
@@ -136,7 +159,4 @@ class Followed:
         work = (source.owner, source.task, *kind) if source.task else (source.attempt.job, *kind)
         if source.saved is not None and since <= source.saved.time < self._asked.get(work, 2**62):
             self._asked[work] = source.saved.time
-            for each in self._attempts.same_work(source, source.saved.time, 2**62, alike=not recorded):
-                told = each.resumed is not None or (each.loads_told and source.loads_told)
-                if not told and each.attempt.start >= source.saved.time:
-                    yield each
+            yield from self._attempts.untold_after(source, source.saved.time, alike=not recorded)

@@ -4,6 +4,8 @@ It reads as a careful examiner would write: what was seen, what follows, what do
 prints, is read by screen readers, and follows light and dark.  Whatever comes from records is escaped (report_text.py).
 """
 
+from collections.abc import Iterator
+
 import msgspec
 import orjson
 
@@ -31,12 +33,12 @@ h1{font-size:1.6rem}h2{font-size:1.25rem;border-bottom:1px solid var(--line);mar
 .skip{position:absolute;left:-99rem}.skip:focus{left:1rem}
 .wide{overflow-x:auto}table{border-collapse:collapse;width:100%;font-size:.9rem}caption{text-align:left;font-weight:600;padding:.3rem 0}
 th,td{border:1px solid var(--line);padding:.25rem .5rem;text-align:left;vertical-align:top;max-width:24rem}
-th{background:var(--soft)}th,td{overflow-wrap:break-word}
+th{background:var(--soft);overflow-wrap:break-word}td{overflow-wrap:anywhere;min-width:5rem}.n{white-space:nowrap}
 .said{background:var(--soft);border-left:4px solid var(--mark);padding:.5rem 1rem}code{font-size:.85rem;overflow-wrap:anywhere}
 svg{width:100%;height:auto}svg rect{fill:var(--soft);stroke:var(--line)}svg path{fill:none;stroke:var(--mark)}
 svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .head{font-weight:700}
 @media print{:root{--ink:#000;--paper:#fff;--soft:#eee;--line:#777;--mark:#000;--link:#000}.wide{overflow:visible}
-tr,svg{break-inside:avoid}body{max-width:none}}
+tr,svg{break-inside:avoid}body{max-width:none}table{font-size:.7rem}td{min-width:0}}
 """
 SECTIONS = (
     ("seen", "What was seen"), ("follows", "What follows"), ("not", "What does not follow"), ("who", "Candidates and hypotheses"),
@@ -51,7 +53,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     at: int  # UTC ms
     operator: str
-    action: str  # status | assign | note | reply
+    action: str  # status | assign | note | reply | label: of one of its findings, whose id begins the value
     value: str
     text: str
 
@@ -173,12 +175,25 @@ def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
     else:
         items.append(f"Who did it. Naming is withheld: {safe(said.withheld)}.")
         items.append("That an account which stands in a line as received was in its holder's hands, or that the line is true by itself.")
+    items += _found_harmless(incident, journal)
     items.append("That nothing else happened. What no source recorded stands nowhere here.")
     if incident.scope.unexplained:
         items.append(f"That the {incident.scope.unexplained} attempts whose end no record explains were harmed, or were not.")
     if incident.status is not Status.FINAL:
         items.append("That this is the last word: records of the time may still come.")
     return f'<div class="said">{listed(items)}</div>'
+
+
+def _found_harmless(incident: Incident, journal: tuple[Entry, ...]) -> Iterator[str]:
+    """Findings that people labelled false or benign, by the newest word on each: the pipeline counts them on."""
+    newest_of = {each.value.split()[0]: each for each in journal if each.action == "label"}
+    for finding, each in newest_of.items():
+        word = each.value.removeprefix(finding).strip()
+        if word != "true":
+            what = next((f"{member.detector}, {member.subject}" for member in incident.members if member.finding.startswith(finding)), "")
+            said = f"{safe(each.operator)} labelled it {safe(word)} ({moment(each.at)})"
+            note = f": “{safe(each.text, ENTRY_MAX)}”" if each.text else ""
+            yield f"That finding {safe(finding)} ({safe(what)}) was interference. {said}{note}"
 
 
 def _replied(reply: Entry, named: str) -> str:
@@ -300,14 +315,14 @@ def _scope(incident: Incident) -> str:
 def _loss(report: Report) -> str:
     loss = report.incident.loss
     totals = [
-        ("Direct: GPU-hours", *figures(loss.direct_gpu_hours)),
-        (f"Direct: {safe(loss.currency or 'money (no prices are set)')}", *figures(loss.direct_money)),
-        (f"Indirect: {safe(loss.currency or 'money')}", *figures(loss.indirect_money)),
+        ("Direct: GPU-hours", *_unbroken(loss.direct_gpu_hours)),
+        (f"Direct: {safe(loss.currency or 'money (no prices are set)')}", *_unbroken(loss.direct_money)),
+        (f"Indirect: {safe(loss.currency or 'money')}", *_unbroken(loss.indirect_money)),
     ]
     rows = [
         (
-            safe(line.ledger), safe(line.kind), safe(line.attempt.name if line.attempt else "-"), *figures(line.gpu_hours),
-            *figures(line.money), safe(line.method), safe(line.formula), safe(line.note), _ids(line.evidence),
+            safe(line.ledger), safe(line.kind), safe(line.attempt.name if line.attempt else "-"), *_unbroken(line.gpu_hours),
+            *_unbroken(line.money), safe(line.method), safe(line.formula), safe(line.note), _ids(line.evidence),
         )
         for line in loss.lines
     ]  # fmt: skip
@@ -328,6 +343,11 @@ def figures(amount: Range) -> tuple[str, str, str]:
     """Low, middle, high for people."""
     low, middle, high = (f"{each:,.2f}" for each in (amount.low, amount.middle, amount.high))
     return low, middle, high
+
+
+def _unbroken(amount: Range) -> Iterator[str]:
+    """Half a figure in the next line reads as another one."""
+    return (f'<span class="n">{each}</span>' for each in figures(amount))
 
 
 def _ids(ids: tuple[str, ...]) -> str:

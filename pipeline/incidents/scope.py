@@ -59,7 +59,7 @@ def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
     open_ones: list[tuple[int, str, str]] = []  # (since when it is in doubt, attempt, after what)
     for artefact in traced:
         for name in artefact.loaded_by:
-            if (known := attempts.by_name.get(name)) is not None:
+            if (known := attempts.get(name)) is not None:
                 loads = [exposure.load.event_time for exposure in known.exposures if exposure.path == artefact.path]
                 open_ones.append((min(loads, default=known.attempt.start), name, artefact.path))
     heapify(open_ones)
@@ -70,7 +70,9 @@ def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
         if name in followed:
             continue
         followed.add(name)
-        attempt = attempts.by_name[name]
+        attempt = attempts.get(name)
+        if attempt is None:
+            continue
         end = attempt.end if attempt.end is not None else 2**62
         went_on = [(each, each.resumed[1]) for each in attempts.went_on_from(attempt.attempt.job) if each.resumed and each is not attempt]
         went_on = [(each, save) for each, save in went_on if since <= save.time <= end]
@@ -118,7 +120,7 @@ def scope_of(
     untouched = [(each, each.verdict) for each in inside if each.attempt.name not in touched]
     fine = [each for each, verdict in untouched if verdict == "benign"]
     open_ones = [each for each, verdict in untouched if verdict == "unexplained"]
-    hurt = [attempts.by_name[name] for name in sorted(touched) if name in attempts.by_name]
+    hurt = [known for name in sorted(touched) if (known := attempts.get(name)) is not None]
     users = {each.owner for each in members if each.owner and each.attempt is not None} | {each.owner for each in hurt if each.owner}
     projects = {each.project for each in hurt if each.project}
     fine_users = {each.owner for each in fine if each.owner} - users - {each.owner for each in open_ones}

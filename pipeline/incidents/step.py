@@ -12,29 +12,28 @@ anew, so that incidents are those of the set, whatever the order:
     likelihoods.py the table of ratios                     report.py       what people read
     losses.py      what it cost, by                        families.py     the table of detectors
     attempts.py    attempts, looked up                     presence.py     for a search by people; nothing here asks it
-    origins.py     who could have written what is cited
+    origins.py     who could have written what is cited      asked.py        what an incident rests on, so that others need not be built
 
-On which days logins were heard is remembered as facts of the case, because coverage is forgotten sooner than a campaign.  Retention forgets
-whole incidents, and takes nothing back.
+On which days logins were heard is remembered as facts of the case, because coverage is forgotten sooner than a campaign; on which days each
+account was entered the stage identities tells.  Retention forgets whole incidents, and takes nothing back.
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.detect.site import site_of
 from pipeline.incidents import building
-from pipeline.incidents.attempts import time_of
 from pipeline.incidents.attribution import Known
 from pipeline.incidents.building import Surroundings, days_of
-from pipeline.incidents.campaigns import GAP_MS, Linked, cluster_findings, window_of
-from pipeline.incidents.families import is_signal
+from pipeline.incidents.campaigns import GAP_MS, Linked, window_of
 from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex
+from pipeline.incidents.looks import Rests
 from pipeline.incidents.losses_ended import Pricing
 from pipeline.incidents.publishing import IncidentPublisher
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding
 from pipeline.model.ids import rank
-from pipeline.model.incident import Incident
+from pipeline.model.incident import LOGINS, Incident
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish
 from pipeline.model.source import Source
@@ -45,6 +44,7 @@ from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
 SWEEP_CASES_MAX = 1  # in one step: a cluster has one
+SESSION_DAYS = 7  # so long somebody stays in a session that nobody saw him leave
 WATCHED = (Source.SSHD, Source.AUDITD, Source.SLURMCTLD, Source.JOBCOMP, Source.KERNEL)  # whose silent days an incident tells
 
 
@@ -126,23 +126,29 @@ def _judge(state: IncidentsState, case: bytes, now: Watermarks, *, everything: b
     index, (cluster, _) = state.index(case), case_name(case)
     looks, joint = index.looks, now.joint(cluster)
     all_at, group_at = looks.all_at(), looks.group_at(len(index.findings))
-    everything = everything or (all_at is not None and all_at <= joint)
-    if not everything:
+    if not everything and (all_at is None or all_at > joint):
         if all_at is not None:
             state.agenda.plan(case, all_at)
         if group_at > joint:
             state.agenda.plan(case, group_at)
             return
-    campaigns = cluster_findings(index.findings.values())
+    campaigns = index.campaigns()
     homes = {each.id: members[0].founds for members in campaigns for each in members}
-    signals = [each.finding for each in index.findings.values() if is_signal(each.finding)]
-    looks.begin(joint, everything=everything)
+    around = (index.full, len(index.attempts) > 0, *(now.known(cluster, source) for source in WATCHED))
+    asks = everything or (all_at is not None and all_at <= joint)
+
+    def holds(rests: Rests) -> bool:
+        heard = (_heard(state, case, source, day, now) for source, day in rests.unheard)
+        return not everything and rests.around == around and not any(heard)
+
+    looks.begin(joint, asks=asks, holds=holds)
     incidents = []
     for members in campaigns:
         at = looks.build_at(members)
         if at is not None and at <= joint:
-            incidents.append(_incident(state, case, members, signals, now))
-            looks.done(members, incidents[-1], joint)
+            incident, rests = _incident(state, case, members, around, now)
+            incidents.append(incident)
+            looks.done(members, incident, rests, joint)
             at = looks.build_at(members)
         if at is not None:
             state.agenda.plan(case, at)
@@ -150,20 +156,34 @@ def _judge(state: IncidentsState, case: bytes, now: Watermarks, *, everything: b
     yield from state.publisher.settle(case, index.emitted, incidents, homes, now)
 
 
-def _incident(state: IncidentsState, case: bytes, members: Sequence[Linked], signals: Sequence[Finding], now: Watermarks) -> Incident:
+def _incident(
+    state: IncidentsState, case: bytes, members: Sequence[Linked], around: tuple[object, ...], now: Watermarks
+) -> tuple[Incident, Rests]:
     index, (cluster, _) = state.index(case), case_name(case)
+    unheard: set[tuple[Source, int]] = set()
+
+    def heard(source: Source, day: int) -> bool:
+        found = _heard(state, case, source, day, now)
+        if not found:
+            unheard.add((source, day))
+        return found
+
     first, last = window_of(members)
     silent = {}
     for source in WATCHED:
-        days = [name for start, name in days_of(first, last) if not _heard(state, case, source, start, now)]
+        days = [name for start, name in days_of(first, last) if not heard(source, start)]
         if days and (source is Source.SSHD or now.known(cluster, source)):  # what a site does not ship is no gap, logins always are
             silent[source.value] = days
     known = Known(
         role=lambda who: state.roles.get(who, ""),
-        signals=_signals(signals, first, last),
-        logins_heard=lambda day: _heard(state, case, Source.SSHD, day, now),
+        signals=_signals(index.signals.values(), first, last),
+        logins_heard=lambda day: heard(Source.SSHD, day),
+        entered=lambda who, day: not index.logins.get(who, frozenset()).isdisjoint(range(day // DAY_MS - SESSION_DAYS, day // DAY_MS + 1)),
     )
-    return building.build(cluster, members, Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing))
+    with index.attempts.questions.working() as asked:
+        built = building.build(cluster, members, Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing))
+    suspects = frozenset(each.finding.suspect for each in members if each.finding.suspect)
+    return built, Rests(asked, suspects, frozenset(unheard), around)
 
 
 def _heard(state: IncidentsState, case: bytes, source: Source, day: int, now: Watermarks) -> bool:
@@ -175,7 +195,7 @@ def _heard(state: IncidentsState, case: bytes, source: Source, day: int, now: Wa
     return name in index.heard
 
 
-def _signals(signals: Sequence[Finding], first: int, last: int) -> dict[str, list[Finding]]:
+def _signals(signals: Iterable[Finding], first: int, last: int) -> dict[str, list[Finding]]:
     """Those that are near enough in time, by identity; whichever incident they belong to."""
     found: dict[str, list[Finding]] = {}
     for each in sorted(signals, key=lambda each: (each.effect_time, each.id)):
@@ -188,7 +208,7 @@ def _forget(state: IncidentsState, case: bytes, before: int) -> bool:
     """Drop incidents of which nothing was heard since `before`, with what was said of them, and attempts that no other incident spans."""
     index = state.index(case)
     oldest, dropped = before, False
-    for members in cluster_findings(index.findings.values()):
+    for members in index.campaigns():
         if max(max(each.finding.effect_time, each.finding.closes_at) for each in members) >= before:
             oldest = min(oldest, window_of(members)[0])
             continue
@@ -198,10 +218,13 @@ def _forget(state: IncidentsState, case: bytes, before: int) -> bool:
             index.void(each.id)
             if index.emitted.pop(each.founds, None) is not None:
                 state.cases.drop(case, f"{EMITTED}{each.founds}")
-    for fact_id in [name for name, each in index.attempts.by_name.items() if time_of(each) < oldest]:
+    for fact_id in index.attempts.before(oldest):
         state.cases.drop(case, fact_id)
         index.void(fact_id)
     for name in [name for name in index.heard if int(name.rpartition("/")[2]) < oldest - DAY_MS]:
         state.cases.drop(case, name)
         index.heard.discard(name)
+    for account in [name for name, days in index.logins.items() if (max(days) + SESSION_DAYS + 1) * DAY_MS < oldest]:
+        state.cases.drop(case, f"{LOGINS}{account}")
+        del index.logins[account]
     return dropped

@@ -31,7 +31,7 @@ NEARBY = "nothing but time and place ties its end to the act: high alone counts 
 UNSEEN_END = "no record explains its end, and the log that would was switched off: low counts nothing"
 AMONG = "more such attempts ended so than do by themselves, and which of them by what was written nothing shows: low counts nothing"
 UNSAVED = "it told steps and no checkpoint: low counts nothing"
-TAKEN = "it told steps, what it had saved was removed, and no record says what was taken up instead: low counts nothing"
+TAKEN = "what it had saved was removed, and no record says when what was taken up instead had been: low counts nothing, middle half"
 UNTOLD_SAVES = "no record says what of its work was kept: middle counts half an hour, high from its start"
 KILLS = "these bytes killed from inside, and nothing shows that results differ: high alone counts all of it"
 BREAKS = "what ran this code breaks more often than others, and nothing shows that results differ: high alone counts all of it"
@@ -101,6 +101,13 @@ def lost_progress(
     middle = span if told or unused else Span(max(began, failed - SAVED_AGO_MS), failed)
     note = "" if unused else UNSAVED if told else UNTOLD_SAVES
     return _claim("lost_progress", attempt, nodes, gpus, span if unused else None, middle, span, evidence, note)
+
+
+def half_of(claim: Claim) -> Claim:
+    """What was taken up instead of something removed had been saved at some time between the start and what was removed: the middle."""
+    whole = claim.high
+    half = Span((whole.start + whole.end) // 2, whole.end) if whole else None
+    return msgspec.structs.replace(claim, low=None, middle=half, note=TAKEN)
 
 
 def hang(attempt: Attempt, nodes: Sequence[str], gpus: int, *, last_step: int, ended: int, evidence: Sequence[str]) -> Claim:

@@ -82,7 +82,7 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
     for place, claim in enumerate(ordered):
         hours = [sum(amount for _, amount in shares[reading].get(place, ())) for reading in range(3)]
         money = [0.0, 0.0, 0.0]
-        formulas: list[str] = []
+        priced: tuple[list[str], ...] = ([], [], [])  # by reading: how its hours are priced
         for reading in range(3):
             for time, amount in shares[reading].get(place, ()):
                 price = prices.at(time)
@@ -90,8 +90,9 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
                     unpriced += amount if reading == 1 else 0.0
                     continue
                 money[reading] += amount * price.of_hour(reading)
-                if reading == 1 and price.formula(1) not in formulas:
-                    formulas.append(price.formula(1))
+                if price.formula(reading) not in priced[reading]:
+                    priced[reading].append(price.formula(reading))
+        formulas = priced[1] or priced[2]
         method = " + ".join(sorted({price.method for price in prices.periods})) if formulas else "hours only"
         lines.append(
             LossLine(

@@ -36,6 +36,12 @@ class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
     path: str = ""  # of a file that was saved; empty: of none, or a release before said it
 
 
+class LoggedIn(msgspec.Struct, frozen=True, gc=False, tag="logged_in", tag_field="told"):
+    """On which days somebody entered an account, as a source tells that anybody could not have written."""
+
+    days: tuple[int, ...]  # since 1970, ascending
+
+
 class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examined", tag_field="told"):
     """An attempt that ended, whatever came of it, or that loaded what others had written."""
 
@@ -62,9 +68,11 @@ class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examine
     pace: float | None = None  # ms a step
     record: str = ""  # event id of the scheduler's word on it
     code_in: tuple[str, ...] = ()  # files whose unpickling named what opens shells, sockets or files: the alteration was code
+    unexplained: bool | None = None  # does no record explain its end but what it had loaded?  None: a release before did not say
 
 
-InCase = Found | Examined | Emitted
+InCase = Found | Examined | LoggedIn | Emitted
+LOGINS = "logins/"  # begins the ids of facts about accounts
 encode_in_case = msgspec.msgpack.Encoder().encode
 decode_in_case = msgspec.msgpack.Decoder(InCase).decode
 

@@ -19,7 +19,9 @@ from pipeline.errors import FatalError
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.partition import Source
 
-FACTS = 2  # raised when `model.told` says what an older worker would take for something else; a field that it may ignore does not count
+# Raised when `model.told` or `model.incident` says what an older worker would take for something else; a field that it may ignore does not
+# count.
+FACTS = 3
 
 
 class Shares(RoundRobinPartitionAssignor):

@@ -6,9 +6,10 @@ from typing import Any
 import msgspec
 
 from pipeline.incidents.attribution import Known, attribute
+from pipeline.model.facts import Fact, incidents_case
 from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, Status, Subject, subject_of
-from pipeline.model.ids import digest
-from pipeline.model.incident import Attribution, Examined
+from pipeline.model.ids import digest, rank
+from pipeline.model.incident import LOGINS, Attribution, Examined, LoggedIn, encode_in_case
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
@@ -133,14 +134,22 @@ def examined(job: str, day: float, *, verdict: str = "benign", owner: str = "u05
     return msgspec.structs.replace(value, **changes)
 
 
+def entered(*accounts: str, days: Iterable[int] = range(-1, 120)) -> list[Fact]:
+    """What the stage identities tells of logins, days from T0."""
+    told = tuple(T0 // DAY + day for day in days)
+    return [Fact(incidents_case(CLUSTER), f"{LOGINS}{who}", rank(told[-1], len(told)), encode_in_case(LoggedIn(told))) for who in accounts]
+
+
 def weigh(
     members: Iterable[Finding],
     *,
     services: Iterable[str] = (),
     signals: Iterable[Finding] = (),
     heard: bool = True,
+    entered: Iterable[int] = range(-7, 60),
 ) -> Attribution:
-    """What attribution says of them."""
+    """What attribution says of them; `entered`: days on which all accounts were."""
+    days = set(entered)
     by_account: dict[str, list[Finding]] = {}
     for each in signals:
         by_account.setdefault(each.subject.name, []).append(each)
@@ -148,5 +157,6 @@ def weigh(
         role=lambda who: "" if ":" in who else "service" if who in services else "member",
         signals=by_account,
         logins_heard=lambda day: heard,  # noqa: ARG005
+        entered=lambda who, day: (day - T0) // DAY in days,  # noqa: ARG005
     )
     return attribute(CLUSTER, sorted(members, key=lambda each: (each.effect_time, each.id)), known)

@@ -42,6 +42,8 @@ FRAMED: list[tuple[str, Attribution, str]] = [
     ("the account is shared", weigh(STORY, services=["u099"]), "several people"),
     ("the account is shared in secret: it came from two places", weigh(STORY, signals=[borrowed(9, "u099")]), "was borrowed"),
     ("logins were not recorded", weigh(STORY, heard=False), "logins were not recorded"),
+    ("a timer, or root, acted under the account: nobody had logged in", weigh(STORY, entered=()), "none of this account on each day"),
+    ("nobody had logged in for weeks when the last act was done", weigh(STORY, entered=range(10)), "none of this account on each day"),
     ("presence alone, no record of an act", weigh([kill(day, str(day), "") for day in range(5)]), "no record says who acted"),
     ("one source, forged: the kernel's", weigh([kill(day, str(day), "u099") for day in range(9)]), "only one independent source"),
     ("one source, forged: the controller's", weigh([cancel(day, str(day), "u099") for day in range(9)]), "only one independent source"),

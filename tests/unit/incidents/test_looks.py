@@ -12,11 +12,13 @@ from pipeline.incidents import looks
 from pipeline.incidents.step import IncidentsState, step
 from pipeline.model.facts import VOID, Fact
 from pipeline.model.ids import rank
+from pipeline.model.incident import Examined, Mark
 from pipeline.model.source import Source
+from pipeline.model.summary import Exposure
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 from tests import build
-from tests.unit.incidents.campaign import CLUSTER, DAY, T0, borrowed, cancel, examined, kill, tamper
+from tests.unit.incidents.campaign import CLUSTER, DAY, T0, borrowed, cancel, examined, kill, record, slowed, tamper
 from tests.unit.incidents.test_bounds import canonical
 from tests.unit.incidents.test_step import CASE, fact, fresh
 
@@ -28,7 +30,21 @@ POOL = [
     borrowed(5, "u099"),
     *(msgspec.structs.replace(borrowed(day, "u099"), suspect="u051", effect=f"opened-{day}") for day in (7, 8)),  # incidents of their own
 ]  # fmt: skip
-ENDED = [examined(str(number), number / 2, verdict="benign" if number % 3 else "unexplained") for number in range(8)]
+WORK: dict[str, Any] = {"owner": "u012", "task": "llm", "configuration": "c", "nodes": ("gpu-012",), "gpus": 8, "state": "FAILED"}
+LOADED = [Exposure("/ckpt/a.pt", who, T0, record("written", f"w-{who}", T0), record("loaded", f"l-{who}", T0)) for who in ("u098", "u099")]
+ENDED = [
+    *(examined(str(number), number / 2, verdict="benign" if number % 3 else "unexplained") for number in range(8)),
+    # What the findings are about, what went on from it, what stands beside it: by work, by loads, by pace.
+    *(examined(f"{day}{who}", day, **WORK, saved=Mark(T0 + day * DAY - 600_000, f"s{day}")) for day, who in ((0, "u099"), (2, "u098"))),
+    *(examined(f"{day}{who}", day, **WORK, exposures=(LOADED[who == "u099"],)) for day, who in ((3, "u098"), (4, "u099"), (30, "u050"))),
+    *(examined(f"later-{day}", day, **WORK, exposures=(LOADED[day % 2],), pace=900.0 + day) for day in (5, 8, 12, 29)),
+    *(
+        examined(f"beside-{day}", day, **{**WORK, "owner": f"u01{day % 5}"}, pace=600.0, loads_told=day % 3 > 0)
+        for day in (1, 6, 9, 14, 28)
+    ),
+    *(examined(f"resumed-{day}", day, **WORK, resumed=("0u099", Mark(T0 - 600_000, "s0"))) for day in (7, 11)),
+]
+ENDED += [msgspec.structs.replace(each, end=None, verdict="", state="") for each in ENDED[8:13]]  # while they run
 PASSED = T0 + 100 * DAY
 HOUR = 3_600_000
 
@@ -58,7 +74,7 @@ def standing(said: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 CHANGES = st.lists(
-    st.tuples(st.integers(0, len(POOL) - 1), st.booleans()) | st.tuples(st.integers(0, len(ENDED) - 1), st.none()), min_size=1, max_size=25
+    st.tuples(st.integers(0, len(POOL) - 1), st.booleans()) | st.tuples(st.integers(0, len(ENDED) - 1), st.none()), min_size=1, max_size=30
 )
 
 
@@ -111,3 +127,45 @@ def test_a_day_that_goes_on_after_a_window_has_closed_is_waited_for(hour: int) -
     assert said == words(fresh(), told, T0 + 2 * DAY, [hour])
     assert not any("was not heard" in limit for body in said.values() for limit in body["limits"])
     assert words(fresh(Cases(state.cases.facts())), [], T0 + 2 * DAY, [hour]) == {}
+
+
+NEAR = [
+    kill(0, "killed", "u099"),
+    tamper(2, "altered", "u098"),
+    msgspec.structs.replace(tamper(2, "shared", "u097", path="/env/a.py", owner="u013"), detector="p04_environment_tamper"),
+    slowed(1, "gpu-020", "u096"),
+    borrowed(1, "u061"),
+]
+ALTERED = Exposure("/ckpt/a.pt", "u098", T0 + 2 * DAY, record("written", "w1", T0), record("loaded", "l1", T0 + 2 * DAY))
+SHARED = msgspec.structs.replace(ALTERED, path="/env/a.py", writer="u097", write=record("written", "w2", T0))
+SAVED = Mark(T0 + 3 * DAY, "saved")
+THEIRS = [
+    examined("killed", 0, **{**WORK, "owner": "u016"}, end=T0 + DAY // 24),
+    examined("altered", 2, **WORK, exposures=(ALTERED,), end=T0 + 4 * DAY, saved=SAVED),
+    examined("shared", 2, **{**WORK, "owner": "u013"}, exposures=(SHARED,), end=T0 + 4 * DAY, saved=SAVED),
+    examined("slow", 1.02, **{**WORK, "nodes": ("gpu-020",), "task": ""}, pace=900.0),
+    *(examined(f"beside-{day}", day, **{**WORK, "task": ""}, pace=600.0 + day) for day in (7, 9)),
+]
+LATER = [
+    *THEIRS,
+    examined("next", 0.3, **{**WORK, "owner": "u016"}),
+    examined("killed", 0.3, **{**WORK, "owner": "u016", "task": "other"}),
+    examined("load", 10, **{**WORK, "owner": "u014", "task": "vision"}, exposures=(SHARED,)),
+    examined("resumed", 9, **{**WORK, "owner": "u015", "task": "other"}, resumed=("altered", SAVED)),
+    examined("after", 9, **WORK, loads_told=False),
+    examined("meanwhile", 2.5, **{**WORK, "owner": "u014"}, loads_told=False),
+    examined("sibling", 20, **{**WORK, "task": ""}, pace=300.0),
+    examined("cancelled", 1.2, owner="u061", nodes=("gpu-001",), state="CANCELLED"),
+]
+
+
+@pytest.mark.parametrize("late", LATER, ids=[f"{place}-{each.attempt.job}" for place, each in enumerate(LATER)])
+def test_an_attempt_that_comes_last_is_reckoned_with(late: Examined) -> None:
+    """However far from the acts: incidents that rest on it are built anew, whatever they had asked for it by."""
+    told = [*map(fact, NEAR), *(fact(each) for each in THEIRS if each is not late)]
+    state = fresh()
+    before = words(state, told, PASSED)
+    changed = words(state, [fact(late)], PASSED + DAY)
+    assert changed, "nothing rests on it: the case shows nothing"
+    assert len(changed) < len(before)
+    assert standing(before | changed) == standing(words(fresh(), [*told, fact(late)], PASSED + DAY))

@@ -221,8 +221,8 @@ ALL = round(256 * 50 / 60, 6)
 @pytest.mark.parametrize(
     ("tells_loads", "tells_steps", "hours", "note"),
     [
-        (False, False, Range(0.0, 128.0, ALL), claim.UNTOLD_SAVES),
-        (False, True, Range(0.0, ALL, ALL), claim.TAKEN),
+        (False, False, Range(0.0, round(ALL / 2, 6), ALL), claim.TAKEN),
+        (False, True, Range(0.0, round(ALL / 2, 6), ALL), claim.TAKEN),
         (True, False, Range(ALL, ALL, ALL), ""),
     ],
     ids=["nobody says from what", "nor from what, and it had told its steps", "from nothing that was left of it, as both tell"],
@@ -230,8 +230,7 @@ ALL = round(256 * 50 / 60, 6)
 def test_what_is_lost_of_a_run_that_went_on_from_something_unknown(
     *, tells_loads: bool, tells_steps: bool, hours: Range, note: str
 ) -> None:
-    """Job 7 had saved after 50 minutes, and that was removed; as with a run that was ended, what its successor took up decides.  Of a
-    run whose checkpoint was removed no line says that it told none."""
+    """Job 7 had saved after 50 minutes, and that was removed: what its successor took up decides, which may have been saved at any time."""
     saved = record("saved", "newest", FAILED.attempt.start + 50 * MINUTE, "probe")
     said = about(finding("p08_checkpoint_removed", 0, "8", "u099", evidence=(record("removed", "r", END), saved)), AGAIN)
     step = Mark(saved.event_time, digest("step")) if tells_steps else None
@@ -304,9 +303,9 @@ SHOWN = [
     ("a checkpoint that named what opens shells", WEIGHTS, {"state": "COMPLETED", "code_in": BACK_DOOR}, {},
      {"invalid": (0.0, 0.0, 1024.0)}),
     ("and the attempt failed, which no record explains", WEIGHTS,
-     {"saved": Mark(T0 + HOUR, "s"), "code_in": BACK_DOOR, "verdict": "unexplained"}, {},
+     {"saved": Mark(T0 + HOUR, "s"), "code_in": BACK_DOOR, "unexplained": True}, {},
      {"lost_progress": (0.0, 512.0, 0.0), "invalid": (0.0, 0.0, 1024.0)}),
-    ("and an error of its own explains it", WEIGHTS, {"saved": Mark(T0 + HOUR, "s"), "code_in": BACK_DOOR, "verdict": "benign"}, {},
+    ("and an error of its own explains it", WEIGHTS, {"saved": Mark(T0 + HOUR, "s"), "code_in": BACK_DOOR, "unexplained": False}, {},
      {"invalid": (0.0, 0.0, 1024.0)}),
     ("another file of its named it", WEIGHTS, {"state": "COMPLETED", "code_in": ("/other.pt",)}, {}, {"invalid": (0.0, 1024.0, 1024.0)}),
     ("a dataset kills nobody", "p11_dataset_tamper", {"state": "COMPLETED"}, {"cause": "killed_from_inside"},
@@ -338,23 +337,32 @@ def test_code_shows_what_it_does(
 
 
 @pytest.mark.parametrize(
-    ("large", "broke_beside", "expected"),
+    ("large", "broke_beside", "explained", "expected"),
     [
-        (True, 1, {"invalid": (0.0, 0.0, 1024.0)}),
-        (True, 6, {"invalid": (0.0, 1024.0, 1024.0)}),
-        (False, 1, {"invalid": (0.0, 0.0, 1024.0)}),
+        (True, 1, (None, None), {"invalid": (0.0, 0.0, 1024.0)}),
+        (True, 6, (None, None), {"invalid": (0.0, 1024.0, 1024.0)}),
+        (True, 6, (True, False), {"invalid": (0.0, 0.0, 1024.0)}),
+        (True, 1, (False, False), {"invalid": (0.0, 1024.0, 1024.0)}),
+        (False, 1, (None, None), {"invalid": (0.0, 0.0, 1024.0)}),
     ],
-    ids=["more than others", "as often as others", "more than others, of large ones alone"],
-)
-def test_code_after_which_attempts_break_shows_that(*, large: bool, broke_beside: int, expected: dict[str, Any]) -> None:
-    """Of an attempt that ended well high alone counts all, where what else loaded the bytes breaks as others at its work do not."""
+    ids=[
+        "more than others", "as often as others", "as often, but theirs by errors of their own", "more, but by errors of their own",
+        "more than others, of large ones alone",
+    ],
+)  # fmt: skip
+def test_code_after_which_attempts_break_shows_that(
+    *, large: bool, broke_beside: int, explained: tuple[bool | None, bool | None], expected: dict[str, Any]
+) -> None:
+    """Of an attempt that ended well high alone counts all, where what else loaded the bytes breaks as others at its work do not; ends that
+    a record explains count on neither side, where it is known which."""
     fine = [run(f"7{n}", ran=0.1, gpus=8, exposures=LOADER.exposures, state="COMPLETED") for n in range(0 if large else 4)]
-    loaders = [run(f"8{n}", ran=0.1, exposures=LOADER.exposures, owner="u015") for n in range(5)]
-    others = [run(f"9{n}", start=T0 - n * HOUR, state="FAILED" if n < broke_beside else "COMPLETED") for n in range(9)]
+    mine, theirs = (dict[str, Any](unexplained=each) for each in explained)
+    loaders = [run(f"8{n}", ran=0.1, exposures=LOADER.exposures, owner="u015", **mine) for n in range(5)]
+    others = [run(f"9{n}", start=T0 - n * HOUR, state="FAILED" if n < broke_beside else "COMPLETED", **theirs) for n in range(9)]
     first = msgspec.structs.replace(LOADER, state="COMPLETED")
     loss = worked([altered(detector=MODULE, anchor=LOADER.exposures[0].path)], [first, *fine, *loaders, *others])
-    mine = msgspec.structs.replace(loss, lines=tuple(line for line in loss.lines if line.attempt == first.attempt))
-    assert kinds(mine) == expected
+    of_first = msgspec.structs.replace(loss, lines=tuple(line for line in loss.lines if line.attempt == first.attempt))
+    assert kinds(of_first) == expected
 
 
 @pytest.mark.parametrize(("detector", "middle"), [(MODULE, 0.0), (WEIGHTS, 1024.0)])

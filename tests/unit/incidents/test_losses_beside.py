@@ -10,7 +10,7 @@ from pipeline.incidents.losses import loss_of
 from pipeline.incidents.losses_lineage import lineage
 from pipeline.loss import claims as claim
 from pipeline.model.finding import Evidence, Finding, Subject
-from pipeline.model.incident import Examined, Loss, Mark
+from pipeline.model.incident import Examined, Loss, Mark, Range
 from pipeline.model.told import Attempt
 from tests.unit.incidents.campaign import CLUSTER, T0, finding, record, tamper
 from tests.unit.incidents.test_losses import FAILED, HOUR, MINUTE, PRICING, about, exposed, kinds, run, worked
@@ -127,6 +127,16 @@ def test_who_may_have_built_on_altered_bytes(changes: dict[str, Any], hours: flo
     assert high_of(worked([MODULE], [TAMPERED, later]), "60") == hours
 
 
+def test_who_went_on_by_record_counts_as_what_it_went_on_from() -> None:
+    """In the middle reading, too, and so on from there; not behind a module, nor where the finding is below its gate."""
+    later = run("60", start=T0 + 2 * HOUR, state="COMPLETED", resumed=("7", Mark(T0, "save")), saved=Mark(T0 + 150 * MINUTE, "s"), **SMALL)
+    last = run("61", start=T0 + 4 * HOUR, state="COMPLETED", resumed=("60", Mark(T0 + 150 * MINUTE, "s")), **SMALL)
+    for said, middle in ((SAID, 8.0), (MODULE, 0.0), (msgspec.structs.replace(SAID, alert=False), 0.0)):
+        loss = worked([said], [TAMPERED, later, last])
+        of = {line.attempt.job: line.gpu_hours for line in loss.lines if line.attempt}
+        assert (of["60"], of["61"]) == (Range(0.0, middle, 8.0), Range(0.0, middle, 8.0))
+
+
 def test_a_checkpoint_is_loaded_by_who_owns_the_run() -> None:
     """A module by anybody at that work: of him no record may tell it."""
     later = run("60", start=T0 + 2 * HOUR, state="COMPLETED", owner="u013", loads_told=False, **SMALL)
@@ -194,9 +204,9 @@ class Counting(Attempts):
 
     asked = 0
 
-    def same_work(self, like: Examined, since: int, until: int, *, alike: bool = False) -> list[Examined]:
+    def untold_after(self, like: Examined, since: int, *, alike: bool) -> list[Examined]:
         self.asked += 1
-        return super().same_work(like, since, until, alike=alike)
+        return super().untold_after(like, since, alike=alike)
 
 
 def test_whoever_saved_first_leaves_most() -> None:

@@ -7,7 +7,7 @@ import msgspec
 import orjson
 import pytest
 
-from pipeline.incidents.report import KINDS, SECTIONS, as_json, page
+from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, page
 from pipeline.incidents.report_graph import drawn, graph_of
 from pipeline.model.incident import Incident, canonical_incident
 from tests.unit.incidents.campaign import kill
@@ -102,6 +102,23 @@ def test_a_reply_under_another_name_is_not_called_none() -> None:
         text = page(msgspec.structs.replace(made, journal=spoken)).partition('<section id="not"')[2].partition("</section>")[0]
         assert "no reply of whoever is named" not in text
         assert "I was on leave." in text
+
+
+def test_what_people_found_harmless_does_not_follow() -> None:
+    """The newest word on a finding counts; one that was called true again is disputed by nobody."""
+    made = report()
+    one, other = (each.finding[:12] for each in made.incident.members[:2])
+    words = ((one, "true"), (one, "benign because admin_ticket"), (other, "false"), (other, "true"))
+    said = [
+        Entry(at=number, operator="u101@ops", action="label", value=" ".join(each), text="CHG-17 <b>") for number, each in enumerate(words)
+    ]
+    whole = page(msgspec.structs.replace(made, journal=(*made.journal, *said)))
+    text = whole.partition('<section id="not"')[2].partition("</section>")[0]
+    assert f"That finding {one} ({made.incident.members[0].detector}, " in text
+    assert "was interference. u101@ops labelled it benign because admin_ticket" in text
+    assert "“CHG-17 &lt;b&gt;”" in text
+    assert other not in text
+    assert f"{other} false" in whole
 
 
 def test_a_reply_stands_to_its_end() -> None:

@@ -17,7 +17,7 @@ from pipeline.model.source import Source
 from pipeline.model.summary import Exposure
 from pipeline.stream.cases import Cases
 from tests import build
-from tests.unit.incidents.campaign import CLUSTER, T0, attempt_of, cancel, examined, kill, marks, record, tamper
+from tests.unit.incidents.campaign import CLUSTER, DAY, T0, attempt_of, cancel, entered, examined, kill, marks, record, tamper
 
 CASE = incidents_case(CLUSTER)
 UNTIL = 60 * build.DAY
@@ -32,7 +32,12 @@ def fact(told: Finding | Examined, revision: int = 1) -> Fact:
 
 
 def fresh(cases: Cases | None = None, **settings: Any) -> IncidentsState:
-    return build_state(build.settings(**settings), cases or Cases())
+    """A state in which everybody whom these stories suspect was logged in all the time."""
+    if cases is None:
+        cases = Cases()
+        for each in entered("u050", "u096", "u097", "u098", "u099"):
+            cases.merge(each)
+    return build_state(build.settings(**settings), cases)
 
 
 def run(state: IncidentsState, facts: Iterable[Fact], until: float = UNTIL) -> dict[str, dict[str, Any]]:
@@ -156,8 +161,24 @@ def test_logins_once_heard_stay_heard() -> None:
     assert {f"heard/sshd/{T0 + day * 86_400_000}" for day in (0, 10, 19)} <= again.index(CASE).heard
 
 
+def test_a_name_waits_for_a_login_of_the_account() -> None:
+    """Logins were heard and none was of the account: a timer, or root, may have acted under it; until one is known, however late."""
+    state = fresh(Cases())
+    told = [list(map(fact, STORY)), entered("u098"), entered("u099")]
+    said = [[canonical(out) for out in step(state, each, marks(60 + day))[1] if isinstance(out, Publish)] for day, each in enumerate(told)]
+    assert [[body["attribution"]["named"] for body in each] for each in said] == [[""], [], ["u099"]]
+    assert "none of this account" in said[0][0]["attribution"]["withheld"]
+    assert said[0][0]["attribution"]["leader"].startswith("did/")
+
+
 def _named(out: Publish) -> str:
-    return str(orjson.loads(out.value)["unmapped"]["trainwatch"]["canonical"]["attribution"]["named"])
+    return str(canonical(out)["attribution"]["named"])
+
+
+def canonical(out: Publish) -> dict[str, Any]:
+    """The body that is published."""
+    body: dict[str, Any] = orjson.loads(out.value)["unmapped"]["trainwatch"]["canonical"]
+    return body
 
 
 def test_a_gap_in_telemetry_is_said() -> None:
@@ -184,4 +205,4 @@ def test_a_full_case_keeps_the_newest_attempts() -> None:
     for order in (told, told[::-1]):
         state = fresh(retention={"case_facts_max": 100})
         run(state, order)
-        assert min(int(each.attempt.job) for each in state.index(CASE).attempts.by_name.values()) == 5
+        assert min(int(each.attempt.job) for each in state.index(CASE).attempts.within(T0, T0 + 200 * DAY)) == 5

@@ -41,6 +41,14 @@ def test_a_kill_of_a_large_job() -> None:
     assert (money.low, money.middle, money.high) == pytest.approx((128 * 12.0, 170.666667 * 20, 170.666667 * 50))
 
 
+def test_what_high_alone_counts_names_its_price() -> None:
+    """Money stands in no line without how it came about."""
+    run = claims.below_gate(claims.invalid(attempt(), NODES, 256, loaded=0, end=HOUR, diverged=True, evidence=["e"]))
+    (line,) = ledgers([run], RENT, 8).lines
+    assert (line.money, line.method) == (Range(0.0, 0.0, 12_800.0), "rent")
+    assert line.formula == "GPUs x (end - load of altered bytes); 50 CNY per GPU-hour (rent)"
+
+
 def test_three_a_day_for_forty_days() -> None:
     """20.5 thousand GPU-hours: pure kills are cheap."""
     all_of_them = []

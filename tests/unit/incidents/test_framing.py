@@ -1,0 +1,141 @@
+"""Attempts to have a colleague named for what somebody else did: from the log lines that are left behind to the incident.
+
+Jobs 7 and 8 of u012 are killed and cancelled.  u099 did it in the first story and is named; in all others u098, or nobody knows who, did it
+so that records point at u099.  Nobody who did not do it may be named, whatever else is found.
+
+What cannot be told from its owner, and is said in every report: a key or an agent that is used from where he works, and root of a host who
+also gives orders to the scheduler.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import orjson
+import pytest
+
+from pipeline.runtime.local import LocalRuntime
+from pipeline.settings import IdentitySettings
+from tests import build
+from tests.build import COLLEAGUE, OTHER, UNSET
+from tests.scenario.lines import Line, Site, ship
+
+SITE = Site()
+HOUR = 3600
+KILLED, CANCELLED = "7", "8"
+SOURCES = ("slurmctld", "auditd", "kernel", "sshd")
+HUM = [line for at in range(-4_200, HOUR + 8_000, 300) for line in SITE.hum(at, SOURCES, (build.HOST, "login-001"))]
+KEYS = {who: IdentitySettings(id=who, uid=uid, login=who, team="blue", names={"key": (f"SHA256:own-of-{who}",)})
+        for who, uid in (("u099", COLLEAGUE), ("u098", OTHER))}  # fmt: skip
+THEIRS = [*SITE.login(-300, "u099", "own-of-u099", "10.20.1.9"), *SITE.login(-200, "u098", "own-of-u098", "10.20.1.8")]
+ONLY_U098 = SITE.login(-200, "u098", "own-of-u098", "10.20.1.8")
+
+
+def killed(by: int = COLLEAGUE, *, uid: int | None = None, login: bool = True, host: str = build.HOST, at: float = 0) -> list[Line]:
+    """Job 7, by a signal that the kernel's audit tells."""
+    end = SITE.end(at + 100, KILLED, "FAILED", at, signal=9)
+    signal = SITE.kill(at + 97, by, uid=uid, login=login, host=host)
+    return [*SITE.start(at, KILLED), *SITE.rank(at + 1, KILLED), *signal, *SITE.rank_failed(at + 98, KILLED), *end]
+
+
+def cancelled(uid: int = COLLEAGUE, *beside: Line) -> list[Line]:
+    """Job 8, by an order that the controller tells; `beside`: what other logs say of it."""
+    end = [*SITE.step_cancelled(HOUR + 99, CANCELLED), *SITE.end(HOUR + 100, CANCELLED, "CANCELLED", HOUR)]
+    return [*SITE.start(HOUR, CANCELLED), *SITE.cancel(HOUR + 98, CANCELLED, uid, command=False), *beside, *end]
+
+
+def scancel(auid: int, uid: int = COLLEAGUE) -> list[Line]:
+    """As the kernel's audit of the login host tells it."""
+    lines = SITE._scancel(HOUR + 97, CANCELLED, uid)
+    return [line._replace(text=line.text.replace(f"auid={uid}", f"auid={auid}")) for line in lines]
+
+
+def run_as(command: str, at: float = HOUR + 96) -> Line:
+    """u098 runs it as u099 by sudo."""
+    text = f"    u098 : TTY=pts/0 ; PWD=/home/u098 ; USER=u099 ; COMMAND={command}"
+    return SITE._system(at, "login-001", "sudo", text)
+
+
+def named(lines: Iterable[Line], identities: Sequence[IdentitySettings] = tuple(KEYS.values()), **settings: Any) -> set[str]:
+    """Whom incidents name."""
+    own = {each.id for each in identities}
+    people = (*(each for each in build.IDENTITIES if each.id not in own), *identities)
+    runtime = LocalRuntime(build.settings(identities=people, **settings))
+    records = list(ship([*HUM, *lines]))
+    for at in range(0, len(records), 50):
+        runtime.feed(records[at : at + 50])
+        runtime.checkpoint()
+    said = [orjson.loads(body) for body in runtime.finish().canonical_incidents().values()]
+    assert said, "no incident: the story shows nothing"
+    return {body["attribution"]["named"] for body in said} - {""}
+
+
+def test_who_did_it_is_named() -> None:
+    """What all attempts below imitate: two sources, logins heard, and his own among them."""
+    assert named([*THEIRS, *killed(), *cancelled()]) == {"u099"}
+
+
+SECONDS = build.ms(-HOUR) / 1000
+LEFT = IdentitySettings(id="u099", uid=COLLEAGUE, login="u099", valid_to=SECONDS)
+ATTEMPTS: dict[str, list[Line]] = {
+    "su": [*THEIRS, *SITE.become(50, "u098", "u099"), *killed(OTHER, uid=COLLEAGUE), *cancelled(COLLEAGUE, *scancel(OTHER))],
+    "sudo -u": [*THEIRS, run_as("/usr/bin/bash", 50), *killed(OTHER, uid=COLLEAGUE), *cancelled(COLLEAGUE, run_as("/usr/bin/scancel 8"))],
+    "root becomes the user": [*ONLY_U098, *SITE.become(50, "root", "u099"), *killed(), *cancelled(COLLEAGUE, *scancel(UNSET))],
+    "a timer that somebody left in the account": [*ONLY_U098, *killed(), *cancelled(COLLEAGUE, *scancel(COLLEAGUE))],
+    "a daemon's process under the uid": [*ONLY_U098, *killed(login=False), *cancelled(COLLEAGUE, *scancel(UNSET))],
+    "a key of the other's in the account": [*SITE.login(-100, "u099", "own-of-u098"), *killed(), *cancelled()],
+    "a key that nobody knows in the account": [*SITE.login(-100, "u099", "nobodys"), *killed(), *cancelled()],
+    "a key that was copied, used from abroad while its owner works": [
+        *SITE.login(-4_000, "u099", "own-of-u099", "10.20.1.9"), *SITE.login(20, "u099", "own-of-u099", "10.20.1.9"),
+        *SITE.login(40, "u099", "own-of-u099", "198.51.100.23"), *killed(), *cancelled(),
+    ],
+    "audit records and system log of one host, by its root": [
+        *THEIRS, *killed(), *SITE.sudo(60, "/usr/bin/nvidia-smi -pl 100", "u099", audited=COLLEAGUE),
+    ],
+    "audit records of two hosts, handed in by one": [
+        *THEIRS, *killed(), *[line._replace(host=build.HOST) for line in SITE.kill(HOUR, host="gpu-002")],
+    ],
+    "bytes in a file that belongs to him": [
+        *THEIRS, *SITE.start(0, "60", submit=-60), *SITE.save(10, job="60"), *SITE.write(50, OTHER, of=COLLEAGUE), *SITE.end(90, "60"),
+        *SITE.start(200, "61", submit=140), *SITE.load(210, job="61"), *SITE.end(400, "61", "FAILED", 200, submit=140),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", ATTEMPTS.values(), ids=ATTEMPTS)
+def test_he_is_not_named_for_what_another_did(lines: list[Line]) -> None:
+    """Whoever else may be: the records point at u099, and something in them, or missing, says that it need not have been him."""
+    assert "u099" not in named(lines)
+
+
+@pytest.mark.parametrize(
+    ("identities", "expected"),
+    [
+        ((LEFT, KEYS["u098"]), set[str]()),
+        ((LEFT, IdentitySettings(id="u200", uid=COLLEAGUE, login="u200", valid_from=SECONDS)), {"u200"}),
+        (
+            (LEFT.model_copy(update={"login": "u099"}), IdentitySettings(id="u300", uid=COLLEAGUE, login="u099", valid_from=SECONDS)),
+            {"u300"},
+        ),
+    ],
+    ids=["nobody has the uid now", "the uid was given to another", "so was the login"],
+)
+def test_who_had_left_is_not_named_for_who_came(identities: tuple[IdentitySettings, ...], expected: set[str]) -> None:
+    """By the map as it was valid at the time of the acts; acts before belong to who was there before."""
+    lines = [*SITE.login(-100, "u200", "new"), *SITE.login(-100, "u099", "new"), *killed(), *cancelled()]
+    assert named(lines, identities) == expected
+
+
+def test_who_is_impersonated_at_the_api_is_not_named() -> None:
+    """Two jobs are deleted by u098, who calls himself u099 there: the API server says both, and the first acted."""
+    people = [KEYS[who].model_copy(update={"names": {"kubernetes": (f"{who}@example.org",)}}) for who in KEYS]
+    owner = IdentitySettings(id="u012", uid=5012, login="u012", team="red", names={"kubernetes": ("u012@example.org",)})
+    lines = [*THEIRS]
+    for at, name in ((0, "one"), (HOUR, "two")):
+        lines += SITE.api(at, "u012@example.org", "create", name, code=201)
+        (deleted,) = SITE.api(at + 500, "u098@example.org", "delete", name)
+        lines.append(
+            deleted._replace(
+                text=orjson.dumps({**orjson.loads(deleted.text), "impersonatedUser": {"username": "u099@example.org"}}).decode()
+            )
+        )
+    assert "u099" not in named(lines, (*people, owner))
