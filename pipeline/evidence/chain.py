@@ -45,6 +45,14 @@ class Sealer:
     def seal(self, where: Range, records: Sequence[Record], rows: Sequence[Any], last: ChainHead, time: int) -> Sealed:
         """The range, behind `last`.  `time`: UTC ms, now."""
         leaves = leaves_of(records, rows)
+        root = root_of(list(map(leaf_hash, leaves))).hex()
+        return self._signed(where, root, len(leaves), last, time, b"\n".join(leaves).decode())
+
+    def again(self, where: Range, root: str, count: int, last: ChainHead, time: int) -> Sealed:
+        """The range as somebody sealed it before, who had all its records: the same head.  Its leaves are with his row."""
+        return self._signed(where, root, count, last, time, "")
+
+    def _signed(self, where: Range, root: str, count: int, last: ChainHead, time: int, leaves: str) -> Sealed:
         statement = {
             "v": 1,
             "topic": where.topic,
@@ -53,8 +61,8 @@ class Sealer:
             "number": last.number + 1,
             "lo": where.lo,
             "hi": where.hi,
-            "count": len(leaves),
-            "root": root_of(list(map(leaf_hash, leaves))).hex(),
+            "count": count,
+            "root": root,
             "previous": last.digest,
         }
         seal = {
@@ -67,7 +75,7 @@ class Sealer:
         }
         signature = self._signer.sign(SEAL_CONTEXT + canonical(seal))
         del statement["v"]
-        return Sealed(**{**statement, **seal}, signature=signature, leaves=b"\n".join(leaves).decode())  # type: ignore[arg-type]
+        return Sealed(**{**statement, **seal}, signature=signature, leaves=leaves)  # type: ignore[arg-type]
 
 
 def entry_of(sealed: Sealed) -> dict[str, Any]:

@@ -479,6 +479,8 @@ def read_bundle(path: Path) -> dict[str, bytes]:
     """The files of a folder or zip, by name.  Raises Unreadable."""
     try:
         if path.is_dir():
+            if link := next((each for each in path.rglob("*") if each.is_symlink()), None):
+                raise Unreadable(f"{link} is a link: what it leads to is no part of a bundle")
             return {each.relative_to(path).as_posix(): each.read_bytes() for each in sorted(path.rglob("*")) if each.is_file()}
         with zipfile.ZipFile(path) as archive:
             infos = archive.infolist()

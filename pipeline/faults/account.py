@@ -28,6 +28,7 @@ from pipeline.sink.verify import FILTERED
 
 FED_AT_ONCE = 2000
 NAMED_MAX = 5
+FORK = "EVIDENCE FORK"  # a worker's log, where Kafka gives other records than were sealed
 CONTROL = "control"
 
 At = tuple[str, int, int]  # topic, partition, offset
@@ -103,6 +104,8 @@ def take(
     listed = _offsets(site, account, {(each.topic, each.partition, each.offset) for each in there}, deleted)
     _dead_letters(site, account, listed)
     _verify(site, account, gone)
+    if site.settings.evidence.key_file is not None:
+        _evidence(site, account)
     should = expected(site.settings, sent)
     _judgements(site, account, should if judged is sent else expected(site.settings, judged), gaps=doubts or bool(gone))
     _outcomes(site, account, should, listed, codes, ends)
@@ -168,6 +171,18 @@ def _verify(site: Site, account: Account, gone: frozenset[At]) -> None:
             account.wrong.append(f"verify: {name}: {violations}")
         if each["pending"] or each["in_flight"]:
             account.wrong.append(f"verify: {name}: {each['pending']} records were not read, {each['in_flight']} not committed")
+
+
+def _evidence(site: Site, account: Account) -> None:
+    """One chain, and each stored line under a root."""
+    told = site.command("evidence", "verify", "--json")
+    try:
+        problems = msgspec.json.decode(told.stdout)["problems"]
+    except (msgspec.MsgspecError, KeyError):
+        problems = [f"ended with code {told.returncode}: {told.stderr.decode(errors='replace')[-1000:]}"]
+    account.wrong += [f"evidence verify: {problem}" for problem in problems[:NAMED_MAX]]
+    if FORK in site.logs():
+        account.wrong.append("a worker took it for a fork")
 
 
 def ends_of(settings: Settings) -> dict[tuple[str, int], int]:

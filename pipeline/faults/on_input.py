@@ -184,6 +184,11 @@ def delete_unread(run: Run) -> None:
     run.sent = run.judged = _left(run)
 
 
+def with_a_key(run: Run) -> None:
+    """Evidence is kept."""
+    run.site.keep_evidence()
+
+
 def overtaken_behind_a_kill(run: Run) -> None:
     """A worker is killed whose rows have left, or were about to, and no state tells of it; some of these records are deleted.
 

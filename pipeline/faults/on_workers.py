@@ -55,7 +55,7 @@ def kill_at_checkpoint_steps(run: Run) -> None:
     for number, step in enumerate(steps, 1):
         run.feed.allow(number / (len(steps) + 1))
         run.dies(run.start(at=step))
-        run.seen[step] += 1
+        run.died[step] = run.site.folded_by()
 
 
 def kill_at_take_over_steps(run: Run) -> None:

@@ -104,6 +104,7 @@ class Run:
         self.deleted: set[account.At] = set()  # offsets deleted after they were read
         self.doubts = False  # what was deleted had been told before: who reads on cannot know
         self.seen: Counter[str] = Counter()  # whatever shows that the fault bit
+        self.died: dict[str, int] = {}  # step at which a worker was killed -> how many batches were folded until then
         self.transactions = False
         self.restarts = self.crashes = 0
         self.proxy: Proxy | None = None
@@ -251,6 +252,10 @@ class Run:
         """Offsets that ingest folded more than once."""
         return sum(times > 1 for times in self.site.folded().values())
 
+    def replayed_behind(self) -> set[str]:
+        """The steps behind whose kill something was folded again."""
+        return {step for step, at in self.died.items() if self.site.folded(until=at).keys() & self.site.folded(since=at).keys()}
+
     def retries(self) -> int:
         """Inserts that were tried again."""
         return self.site.logs().count(RETRIED)
@@ -307,12 +312,12 @@ def execute(fault: Fault, seed: int, attempt: int, servers: Servers, folder: Pat
 def carry_out(run: Run) -> None:
     """The fault, and the end of the work."""
     fault, site = run.fault, run.site
+    if fault.prepare is not None:
+        fault.prepare(run)
     if fault.proxied:
         run.proxy = Proxy(site.settings.clickhouse.port, site.settings.clickhouse.host)
         through = site.settings.clickhouse.model_copy(update={"host": "127.0.0.1", "port": run.proxy.port})
         site.write_settings(site.settings.model_copy(update={"clickhouse": through}))
-    if fault.prepare is not None:
-        fault.prepare(run)
     run.feed.start(fault.share)
     fault.act(run)
     run.finish()

@@ -9,11 +9,10 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -23,6 +22,8 @@ from kafka import KafkaAdminClient
 from kafka.errors import KafkaError
 
 from pipeline.errors import FatalError, TransientError
+from pipeline.evidence.signing import make_key
+from pipeline.faults.born import Born
 from pipeline.faults.worker import Spec
 from pipeline.model.outcome import Record
 from pipeline.runtime.admin import Admin
@@ -51,10 +52,9 @@ COMMAND_SECONDS = 60.0
 class Process:
     """One worker process and its log."""
 
-    def __init__(self, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
+    def __init__(self, spec: str, log: Path, environment: Mapping[str, str]) -> None:
         self.path = log
-        with log.open("ab") as out:  # appended to, so that it can be cut while it is written
-            self._process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=dict(environment))
+        self._process = Born("pipeline.faults.worker", [spec], environment, log)
 
     @property
     def pid(self) -> int:
@@ -150,6 +150,14 @@ class Site:
         except (TransientError, FatalError, KafkaError):
             return
 
+    def keep_evidence(self) -> None:
+        """Workers seal what they read, and the account has it checked."""
+        key_file = self.folder / "evidence.key"
+        make_key(key_file, round(1000 * time.time()))
+        self.settings = self.settings.model_copy(update={"evidence": self.settings.evidence.model_copy(update={"key_file": key_file})})
+        self.write_settings(self.settings)
+        shutil.copy(self._file, self._tools)
+
     def write_settings(self, settings: Settings) -> None:
         """What workers started from now on read."""
         content = settings.model_dump(mode="json", exclude={"embedded"})
@@ -161,18 +169,22 @@ class Site:
     def start(self, *, instance: str = "w1", **spec: Any) -> Process:
         """A worker; an empty instance makes it a dynamic member of the group."""
         wanted = Spec(settings=str(self._file), folded=str(self._folded), **spec)
-        command = [sys.executable, "-m", "pipeline.faults.worker", msgspec.json.encode(wanted).decode()]
         environment = {**_environment(), f"{ENVIRONMENT_PREFIX}WORKER__INSTANCE_ID": instance}
-        process = Process(command, self.folder / f"worker-{len(self.processes)}.log", environment)
+        process = Process(msgspec.json.encode(wanted).decode(), self.folder / f"worker-{len(self.processes)}.log", environment)
         self.processes.append(process)
         return process
 
     def command(self, *words: str) -> "subprocess.CompletedProcess[bytes]":
         """What an operator asks, with the way to the servers that no fault touches."""
-        command = [sys.executable, "-m", "pipeline", "--settings", str(self._tools), *words]
-        return subprocess.run(
-            command, capture_output=True, stdin=subprocess.DEVNULL, env=_environment(), timeout=COMMAND_SECONDS, check=False
-        )
+        out, errors = self.folder / "command.out", self.folder / "command.err"
+        for path in (out, errors):
+            path.unlink(missing_ok=True)
+        asked = Born("pipeline", ["--settings", str(self._tools), *words], _environment(), out, errors)
+        try:
+            code = asked.wait(COMMAND_SECONDS)
+        finally:
+            asked.kill()
+        return subprocess.CompletedProcess(asked.args, code, out.read_bytes(), errors.read_bytes())
 
     def logs(self) -> str:
         """All logs."""
@@ -180,10 +192,10 @@ class Site:
 
     # --- what can be seen from outside
 
-    def folded(self) -> Counter[tuple[str, int, int]]:
-        """How often ingest has folded each offset."""
+    def folded(self, since: int = 0, until: int | None = None) -> Counter[tuple[str, int, int]]:
+        """How often ingest has folded each offset, in these batches."""
         counts: Counter[tuple[str, int, int]] = Counter()
-        for line in self._folded.read_text(encoding="utf-8").splitlines():
+        for line in self._folded.read_text(encoding="utf-8").splitlines()[since:until]:
             _, topic, partition, first, last = line.split()
             counts.update((topic, int(partition), offset) for offset in range(int(first), int(last) + 1))
         return counts

@@ -39,9 +39,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="kill_at_checkpoint_steps",
         does="SIGKILL at each step of the checkpoint, in random order",
-        bites="it died at every step, and offsets are folded again",
+        bites="it died at every step, and offsets are folded again behind each before the state is written",
         act=on_workers.kill_at_checkpoint_steps,
-        bit=lambda run: set(run.seen) == set(STEPS) and run.replayed() > 0,
+        bit=lambda run: set(run.died) == set(STEPS) and run.replayed_behind() >= set(on_workers.REPLAYED_AT),
         share=0.0,
     ),
     Fault(
@@ -264,8 +264,9 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="overtaken_behind_a_kill",
-        does="a worker is killed with an open intent, of which ClickHouse has all rows or none; then some of its records are deleted",
+        does="a worker that seals is killed with an open intent, of which ClickHouse has all rows or none; some of its records are deleted",
         bites="records of an open intent are gone",
+        prepare=on_input.with_a_key,
         act=on_input.overtaken_behind_a_kill,
         bit=lambda run: run.seen["again"] > 0,
         share=0.4,

@@ -27,13 +27,15 @@ from typing import Any, Protocol, TypeVar
 
 from pipeline.errors import ConfigError, TransientError
 from pipeline.evidence.chain import Range, Sealer, value_of
-from pipeline.model.outcome import OVERTAKEN, Publish, Record
+from pipeline.model.outcome import Publish, Record
+from pipeline.model.sealed import Sealed
 from pipeline.runtime.abandoned import Abandoned, Cancelled
 from pipeline.runtime.dead_letter import dead_letter
 from pipeline.runtime.partition import Groups, Partition, Source, Work
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender
 from pipeline.runtime.state_log import Write
+from pipeline.runtime.state_record import Intent
 from pipeline.runtime.state_topic import StateTopics
 from pipeline.runtime.witness import Witness
 from pipeline.sink.rows import TABLES, RowsRefused, refused
@@ -190,6 +192,8 @@ class Checkpoint:
     async def _intend(self, parts: Mapping[Source, Partition], works: Mapping[Source, Work]) -> None:
         """Say what is about to leave, and prove that it may."""
         intents: dict[Source, list[Write]] = {}
+        for source, work in works.items():
+            work.noted = work.overtaken and await self._noted(parts[source])
         groups = await self._call(partial(self._prepared, parts, works)) if works else {}
         for source, work in works.items():
             part = parts[source]
@@ -200,8 +204,6 @@ class Checkpoint:
                     *(source, work.lo, work.hi - 1),
                 )
                 part.reconcile(work, await self._landed(part.incarnation, work))
-            if any(why == OVERTAKEN for _, _, why in work.gaps):
-                work.noted = await self._noted(part, work)
             if write := part.intent_write(work):
                 intents[source] = [write]
         await self._state.write(intents)
@@ -224,26 +226,38 @@ class Checkpoint:
     def _seal(self, sealer: Sealer, part: Partition, work: Work) -> None:
         """Hash and sign the range, in a thread: the hot path only kept the records.
 
-        After a crash the same range must come out the same, or the broker has other records than it had.
+        After a crash the same range must come out the same, or the broker has other records than it had.  Unless it says itself that it
+        has deleted some: what was sealed of them all stands, if it was noted, and else we seal what is left.
         """
         if part.saved is None:
             return
         where = Range(work.source.topic, work.source.partition, part.incarnation, work.lo, work.hi)
-        sealed = sealer.seal(where, work.records, work.rows, part.saved.head, round(1000 * time.time()))
-        before = part.intent
+        before, now = part.intent, round(1000 * time.time())
+        if before is not None and work.noted:
+            sealed = sealer.again(where, before.root, before.count, part.saved.head, now)
+        else:
+            sealed = sealer.seal(where, work.records, work.rows, part.saved.head, now)
         if before is not None and before.root not in ("", sealed.root):
-            forked = (before.settings_digest, before.software) == (sealed.settings, sealed.software)
-            self._log.log(
-                logging.CRITICAL if forked else logging.WARNING,
-                "%s: %s at offsets %d to %d than before the crash: root %s, now %s",
-                work.source,
-                "EVIDENCE FORK: other records" if forked else "evidence: other lines, by another release or other settings,",
-                *(work.lo, work.hi - 1, before.root, sealed.root),
-            )
-            if forked:
-                self.forked(work.source.topic)
+            self._sealed_otherwise(work, before, sealed)
         work.seal(sealed, part.owner)
         work.published.append(Publish("evidence", f"{sealed.topic}/{sealed.partition}".encode(), sealed.head, value_of(sealed)))
+
+    def _sealed_otherwise(self, work: Work, before: Intent, sealed: Sealed) -> None:
+        """Say why, as far as we know.  That records were deleted is Kafka's word; nothing in ClickHouse can make a fork look like it."""
+        forked = False
+        if work.overtaken:
+            what = "evidence: fewer records, since Kafka deleted some, and their seal had not left,"
+        elif (before.settings_digest, before.software) != (sealed.settings, sealed.software):
+            what = "evidence: other lines, by another release or other settings,"
+        else:
+            what, forked = "EVIDENCE FORK: other records", True
+        self._log.log(
+            logging.CRITICAL if forked else logging.WARNING,
+            "%s: %s at offsets %d to %d than before the crash: root %s, now %s",
+            *(work.source, what, work.lo, work.hi - 1, before.root, sealed.root),
+        )
+        if forked:
+            self.forked(work.source.topic)
 
     async def _landed(self, incarnation: str, work: Work) -> dict[str, int]:
         landed = {}
@@ -253,18 +267,18 @@ class Checkpoint:
                 landed[table] = await self._patiently(partial(self._sink.landed, table, topic, partition, lo, hi, incarnation))
         return landed
 
-    async def _noted(self, part: Partition, work: Work) -> bool:
-        """Has the former owner noted the range, who saw records of it that were deleted since?
+    async def _noted(self, part: Partition) -> bool:
+        """Has the former owner noted the range, who saw records of it that were deleted since?  Then all its rows are in, and its seal.
 
-        Where evidence is kept it is noted anew all the same: a new root would be of no range.
+        Where evidence is kept and he did not keep it, the range is noted anew all the same: a new root would be of no range.
         """
-        if part.intent is None or work.intent != part.intent or work.sealed is not None:
+        intent = part.intent
+        if intent is None or (self._sealer is not None and part.seals and intent.count < 0):
             return False
-        place = *work.source, part.intent.lo, part.intent.hi, part.incarnation
         try:
-            return await self._patiently(partial(self._sink.noted, *place))
+            return await self._patiently(partial(self._sink.noted, *part.source, intent.lo, intent.hi, part.incarnation))
         except ConfigError as why:  # roles of an earlier release may not look there, which must not end us at each start
-            self._log.warning("%s: whether offsets %d to %d were noted before is not known: %s", work.source, work.lo, work.hi - 1, why)
+            self._log.warning("%s: whether offsets %d to %d were noted before is not known: %s", part.source, intent.lo, intent.hi - 1, why)
             return False
 
     async def _insert(self, part: Partition, work: Work) -> None:

@@ -81,6 +81,11 @@ class Work:
         self.noted = False  # and so has the row of the range, which knows more than we do when records of it were deleted since
 
     @property
+    def overtaken(self) -> bool:
+        """Has Kafka deleted records of it before we read them?"""
+        return any(why == OVERTAKEN for _, _, why in self.gaps)
+
+    @property
     def needs_intent(self) -> bool:
         """Something of this range must be found again after a crash: what was published of it, by judging the same facts again."""
         return bool(self.published) or self._leaves_rows or (self.accounted and self.hi > self.lo)
@@ -383,7 +388,7 @@ class Partition:
             ENCODER_VERSION, self.incarnation, self.source.topic, self.source.partition, lo, hi, table
         )
         tables = {name: TableIntent(len(rows), tokens.get(name) or token(name)) for name, rows in sorted(work.groups.items())}
-        root, software = (work.sealed.root, work.sealed.software) if work.sealed else ("", "")
+        root, software, count = (work.sealed.root, work.sealed.software, work.sealed.count) if work.sealed else ("", "", -1)
         whole = self.intent.token if self.intent else token("")
         families = tuple(sorted(self.marks.own_marks())) if self.observes else ()
-        return Intent(lo, hi, tables, work.written, whole, self._settings_digest, root, software, families)
+        return Intent(lo, hi, tables, work.written, whole, self._settings_digest, root, software, families, count)

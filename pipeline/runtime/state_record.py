@@ -75,6 +75,7 @@ class Intent(msgspec.Struct, frozen=True, array_like=True):
     root: str = ""  # of the range, where evidence is kept: what comes of it after a crash must be the same
     software: str = ""  # that made the root
     families: tuple[str, ...] = ()  # cluster SEP family, of which the partition speaks from now on: see Partition.adopt
+    count: int = -1  # of the records under the root; with it the head of the range is known
 
 
 class Claim(msgspec.Struct, frozen=True, array_like=True):

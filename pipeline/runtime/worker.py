@@ -46,7 +46,7 @@ from pipeline.runtime.witness import Witness
 from pipeline.settings import Settings
 from pipeline.topology import PUBLIC, Topology
 
-FOLD_SECONDS = 0.03  # folded in one go, about: nothing else runs meanwhile
+FOLD_SECONDS = 0.1  # folded in one go at most, about: nothing else runs meanwhile; small pieces tell the same things often (decision 0009)
 PIECE_RECORDS_MIN, PIECE_RECORDS_MAX = 500, 20_000
 SEND_SECONDS = 0.03  # facts leave this often
 REST_SHARE = 0.25  # of the interval that is left between two checkpoints, however long one takes
@@ -125,7 +125,7 @@ class Worker:
         size = self._piece.get(stage, PIECE_RECORDS_MIN)
         if seconds > FOLD_SECONDS:
             self._piece[stage] = max(size // 2, PIECE_RECORDS_MIN)
-        elif records == size and seconds < FOLD_SECONDS / 3:
+        elif records == size and seconds < FOLD_SECONDS / 2:
             self._piece[stage] = min(2 * size, PIECE_RECORDS_MAX)
 
     async def _note(self, checkpoint: Checkpoint, part: Partition, error: BaseException) -> None:

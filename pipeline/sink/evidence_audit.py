@@ -21,6 +21,7 @@ from pipeline.errors import ErrorCode
 from pipeline.evidence.chain import entry_of
 from pipeline.evidence.erasure import check_erasure
 from pipeline.evidence.verify import ODD, Leaf, Problem, Ring, check_chain, check_leaves, check_lines, check_witness, is_readable, read_leaf
+from pipeline.model.outcome import OVERTAKEN
 from pipeline.model.sealed import Sealed
 from pipeline.sink.clickhouse import Database
 from pipeline.sink.erasure import erasures_in
@@ -223,11 +224,13 @@ def _rows(
             yield Problem("line_changed", at, f"line {index}: its row says sha256 {said}, its bytes have {computed}")
         if offset in leaves and leaves[offset].timestamp != kafka_time:
             yield Problem("time_changed", at, f"sealed with time {leaves[offset].timestamp}, its row says {kafka_time}")
-    excused = _refused(database, span)
+    excused, overtaken = _refused(database, span), _overtaken(database, span)
     for offset in sorted(leaves.keys() | lines.keys()):
         at = f"{where['topic']}/{where['partition']}@{offset}"
         if offset not in leaves:
-            yield Problem("line_added", at, "a row of a record that was never sealed")
+            said = "; its range says that Kafka deleted it before it was sealed, which nobody signed"
+            why = said if any(lo <= offset < hi for lo, hi in overtaken) else ""
+            yield Problem("line_added", at, f"a row of a record that was never sealed{why}")
         elif offset in lines or not (aged or offset in excused):
             yield from check_lines(leaves[offset], lines.get(offset, []), at)
 
@@ -254,3 +257,14 @@ def _refused(database: Database, span: Mapping[str, Any]) -> frozenset[int]:
         {**span, "code": ErrorCode.INSERT_REFUSED.value},
     )
     return frozenset(offset for (offset,) in found)
+
+
+def _overtaken(database: Database, span: Mapping[str, Any]) -> list[tuple[int, int]]:
+    """Runs that Kafka had deleted when they were to be read, or read again after a crash."""
+    found = database.query(
+        "SELECT DISTINCT gap_lo, gap_hi FROM {db}.sink_ranges ARRAY JOIN gap_los AS gap_lo, gap_his AS gap_hi, gap_codes AS code "
+        "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s "
+        "AND lo < %(hi)s AND hi > %(lo)s AND code = %(code)s",
+        {**span, "code": OVERTAKEN},
+    )
+    return [(lo, hi) for lo, hi in found]

@@ -15,7 +15,7 @@ that is ahead of this release is accepted, because migrations only add and come 
 
 import hashlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from pipeline.settings import ClickHouseSettings, schemas_folder
 from pipeline.sink.clickhouse import Database
 
 FILE_NAME = re.compile(r"^(?P<number>\d{4})_(?P<name>[a-z0-9]+(?:_[a-z0-9]+)+)\.(?P<direction>up|down)\.sql$")
+DROPPED = re.compile(r"^DROP TABLE IF EXISTS \{database\}\.(\w+)", re.MULTILINE)
 PLACEHOLDER = re.compile(r"\{([a-z_]+)\}")
 DEDUPLICATION_WINDOW = 100_000  # blocks per table: days of checkpoints
 RETENTION = re.compile(r"_inserted \+ toIntervalDay\((\d+)\)")
@@ -202,6 +203,17 @@ def down(database: Database, to: int, *, say: Say, dry_run: bool = False, migrat
     for migration in todo:
         _run(database, migration, migration.down, State.REVERTED, say=say, dry_run=dry_run)
     return todo
+
+
+def dropped(migrations: Iterable[Migration]) -> set[str]:
+    """Tables that go when these are reverted."""
+    return {name for migration in migrations for name in DROPPED.findall(migration.down)}
+
+
+def rows_of(database: Database, tables: Collection[str]) -> dict[str, int]:
+    """Those that hold rows, and how many."""
+    found = database.query("SELECT name, total_rows FROM system.tables WHERE database = '{db}' AND total_rows > 0 ORDER BY name")
+    return {name: rows for name, rows in found if name in tables}
 
 
 def _run(database: Database, migration: Migration, text: str, end: State, *, say: Say, dry_run: bool) -> None:

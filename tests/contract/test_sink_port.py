@@ -7,9 +7,7 @@ import msgspec
 import pytest
 
 from pipeline.runtime.ports import Sink
-from pipeline.settings import Settings
-from pipeline.sink import migrate
-from pipeline.sink.clickhouse import ClickHouseSink
+from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.memory import MemorySink
 from pipeline.sink.rows import RowsRefused
 from tests.unit.sink.build import event, events, finding, range_row, record, rows_of
@@ -19,10 +17,9 @@ PORTS: tuple[type[Sink], ...] = (MemorySink, ClickHouseSink)  # checked by mypy
 
 
 @pytest.fixture
-def clickhouse(servers: Settings) -> Iterator[ClickHouseSink]:
-    """The real one, on a database of this test's own."""
-    with ClickHouseSink(servers.clickhouse) as sink:
-        migrate.up(sink.database, say=lambda _: None)
+def clickhouse(migrated: Database) -> Iterator[ClickHouseSink]:
+    """The real one, without rows."""
+    with ClickHouseSink(migrated.settings) as sink:
         yield sink
 
 

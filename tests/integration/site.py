@@ -1,8 +1,7 @@
 """A site for tests of the runtime: real topics and tables, a feeder, workers as processes, and the truth to compare with."""
 
+import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter, defaultdict
@@ -14,6 +13,7 @@ from typing import Any
 import msgspec
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
+from pipeline.faults.born import Born
 from pipeline.model.facts import Fact
 from pipeline.runtime.admin import Admin
 from pipeline.runtime.state_log import LogReader
@@ -38,7 +38,7 @@ class Site:
         self.topics = settings.kafka.access_topics
         self.truth: dict[tuple[str, int], list[str]] = defaultdict(list)  # values by partition, in offset order
         self.database = Database(settings.clickhouse)
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Born] = []
         self._number = 0
         self._lock = threading.Lock()
         self._producer: Any = None
@@ -112,17 +112,16 @@ class Site:
         settings["clickhouse"]["password"] = ""
         return Spec(settings=settings, topics=self.topics, folded=str(self.folder / "folded"), **changes)
 
-    def start(self, *, instance: str = "w1", **changes: Any) -> subprocess.Popen[bytes]:
+    def start(self, *, instance: str = "w1", **changes: Any) -> Born:
         """A worker process; an empty instance makes it a dynamic member."""
         spec = self.spec(**changes)
         spec.settings["worker"] = {"instance_id": instance}
-        command = [sys.executable, "-m", "tests.integration.fault_worker", msgspec.json.encode(spec).decode()]
-        with (self.folder / f"worker-{len(self.workers)}.log").open("wb") as log:
-            worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        words = [msgspec.json.encode(spec).decode()]
+        worker = Born("tests.integration.fault_worker", words, os.environ, self.folder / f"worker-{len(self.workers)}.log")
         self.workers.append(worker)
         return worker
 
-    def stop(self, worker: "subprocess.Popen[bytes]") -> int:
+    def stop(self, worker: Born) -> int:
         """SIGTERM; answers with the exit code."""
         worker.send_signal(signal.SIGTERM)
         return worker.wait(timeout=PATIENCE_SECONDS)
@@ -156,11 +155,9 @@ class Site:
             batches.append({(topic, partition, offset) for offset in range(int(first), int(last) + 1)})
         return batches
 
-    def replayed(self, since: int = 0) -> int:
-        """How many offsets were folded both before and after the batch of that number; 0: more than once at all."""
+    def replayed(self) -> int:
+        """How many offsets were folded more than once."""
         batches = self.folded()
-        if since:
-            return len(set().union(*batches[:since]) & set().union(*batches[since:]))
         return sum(map(len, batches)) - len(set().union(*batches))
 
     def check_rows(self) -> None:
@@ -270,7 +267,7 @@ def open_site(servers: Settings, folder: Path, **sections: dict[str, object]) ->
         site.close()
 
 
-def running(worker: "subprocess.Popen[bytes]") -> bool:
+def running(worker: Born) -> bool:
     """Is it there, and not stopped by a signal?"""
     state = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0] if worker.poll() is None else "X"
     return state not in "TXZ"

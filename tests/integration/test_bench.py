@@ -23,6 +23,13 @@ from pipeline.sink.clickhouse import Database
 pytestmark = pytest.mark.servers
 
 MISSED = 3
+SITES = mix.SITES
+
+
+@pytest.fixture(autouse=True)
+def few_sites(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Access logs of two sites are enough for tiny loads; those of all take five seconds to make."""
+    monkeypatch.setattr(mix, "SITES", 2)
 
 
 def run(servers: Settings, folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
@@ -111,11 +118,12 @@ def test_idle(servers: Settings, tmp_path: Path) -> None:
     assert figures["seconds"] >= 2
 
 
-def test_loads_are_functions_of_their_seed() -> None:
+def test_loads_are_functions_of_their_seed(monkeypatch: pytest.MonkeyPatch) -> None:
     """The same seed gives the same records, another seed others, and the mix has its shares."""
     for build in (lambda seed: mix.build(seed, 3000).records, lambda seed: join.build(seed, 1000).facts):
         assert build(1) == build(1) != build(2)
     assert [*bare.records(1, 50, "t", 2)] == [*bare.records(1, 50, "t", 2)] != [*bare.records(2, 50, "t", 2)]
+    monkeypatch.setattr(mix, "SITES", SITES)
     shares = mix.build(1, 50_000).shares()
     assert shares == pytest.approx({mix.ACCESS: 0.9, mix.TRAINING: 0.09, mix.SCHEDULER: 0.01}, abs=0.01)
 

@@ -1,11 +1,10 @@
 """Health of a worker on the real broker and the real ClickHouse: what it says of itself, when it ends itself, how soon it is back."""
 
 import json
+import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 import time
 import urllib.error
 import urllib.request
@@ -16,10 +15,11 @@ import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pipeline.faults.born import Born
 from pipeline.runtime.retention import seconds_by_topic
 from pipeline.runtime.watchdog import EXIT_STUCK
 from pipeline.settings import Settings
-from tests.integration.site import ROOT, Site, open_site
+from tests.integration.site import Site, open_site
 
 pytestmark = pytest.mark.servers
 
@@ -45,9 +45,9 @@ class Watched:
             longer = site.settings.kafka.model_copy(update={"session_timeout_seconds": session_seconds})
             spec.settings["kafka"] = longer.model_dump(mode="json")
         spec.settings["worker"] = {**QUICK, "instance_id": "w1", "health_port": self.port, **worker}
-        command = [sys.executable, "-m", "tests.integration.health_worker", msgspec.json.encode(spec).decode()]
-        with (site.folder / f"worker-{len(site.workers)}.log").open("wb") as log:
-            self.process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        words = [msgspec.json.encode(spec).decode()]
+        log = site.folder / f"worker-{len(site.workers)}.log"
+        self.process = Born("tests.integration.health_worker", words, os.environ, log)
         self.number = len(site.workers)
         site.workers.append(self.process)
         self._site = site
@@ -176,11 +176,13 @@ def test_a_blocked_loop_is_reported_and_ends_the_worker(site: Site) -> None:
 
 
 def test_no_progress_with_lag_ends_the_worker(site: Site) -> None:
-    """The loop turns and checkpoints end, and yet nothing is folded."""
-    worker = Watched(site, stuck_seconds=6.0)
+    """The loop turns and checkpoints end, and yet nothing is folded: /healthz fails first."""
+    worker = Watched(site, stuck_seconds=10.0)
     site.until(worker.ready, "readiness")
+    assert worker.reasons() == ""
     (site.folder / "wait").touch()
     site.send(100)
+    site.until(lambda: "records to go" in worker.reasons(), "ill health")
     assert worker.process.wait(timeout=60) == EXIT_STUCK
     assert "records to go" in worker.log()
     assert "no checkpoint" not in worker.log()

@@ -1,8 +1,6 @@
 """The real topology on the real servers: the same findings as in memory, whatever happens to the worker or stands in the records."""
 
-import signal
-import subprocess
-import sys
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -14,14 +12,14 @@ import orjson
 import pytest
 
 from pipeline import settings as settings_module
+from pipeline.faults.born import Born
 from pipeline.model.outcome import Record
 from pipeline.runtime import replay
 from pipeline.runtime.admin import Admin
-from pipeline.runtime.checkpoint import STEPS
 from pipeline.runtime.following import caught_up
 from pipeline.runtime.local import LocalRuntime
 from pipeline.settings import Settings
-from pipeline.simulate import Scale, Week, simulate
+from pipeline.simulate import Scale, Week
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
@@ -30,7 +28,6 @@ from tests.integration.pipeline_worker import Spec
 
 pytestmark = pytest.mark.servers
 
-ROOT = Path(__file__).parents[2]
 PATIENCE_SECONDS = 120.0
 SMALL = Scale(gpu_hosts=6, members=10, jobs_per_day=60.0, acts_per_kind=(1, 1))
 
@@ -42,20 +39,19 @@ class Site:
         self.settings, self.folder = settings, folder
         self.topology = build_topology(settings)
         self.database = Database(settings.clickhouse)
-        self.workers: list[subprocess.Popen[bytes]] = []
+        self.workers: list[Born] = []
         migrate.up(self.database, say=lambda _: None)
         with Admin(settings, self.topology) as admin:
             admin.ensure()
         self.folded = folder / "folded"
         self.folded.touch()
 
-    def start(self, **changes: Any) -> "subprocess.Popen[bytes]":
+    def start(self, **changes: Any) -> Born:
         spec = Spec(settings=self.settings.model_dump(mode="json"), folded=str(self.folded), **changes)
         spec.settings["clickhouse"] = {**self.settings.clickhouse.model_dump(mode="json"), "password": ""}
         spec.settings["worker"] = {"instance_id": "w1"}
-        command = [sys.executable, "-m", "tests.integration.pipeline_worker", msgspec.json.encode(spec).decode()]
-        with (self.folder / f"worker-{len(self.workers)}.log").open("wb") as log:
-            worker = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
+        words = [msgspec.json.encode(spec).decode()]
+        worker = Born("tests.integration.pipeline_worker", words, os.environ, self.folder / f"worker-{len(self.workers)}.log")
         self.workers.append(worker)
         return worker
 
@@ -139,39 +135,6 @@ def in_memory(settings: Settings, records: Sequence[Record]) -> LocalRuntime:
         local.checkpoint()
     local.finish()
     return local
-
-
-def test_killed_at_each_step_of_the_checkpoint_it_finds_the_same(servers: Settings, tmp_path: Path) -> None:
-    """SIGKILL at every step under load, one after the other: canonical bodies equal those of the run in memory, each offset stored once."""
-    week = simulate(3, 1.0, scale=SMALL)
-    with open_site(servers, tmp_path, week.settings) as site:
-        records = as_records(week, site.settings)
-        share = len(records) // (len(STEPS) + 1)
-        kills: dict[str, int] = {}
-        for number, step in enumerate(STEPS):
-            replay.send(site.settings, records[number * share : (number + 1) * share])
-            assert site.start(step=step).wait(PATIENCE_SECONDS) == -signal.SIGKILL
-            kills[step] = len(site.batches())
-        replay.send(site.settings, records[len(STEPS) * share :], final=True)
-        worker = site.start()
-        site.until(lambda: caught_up(site.settings, site.topology).done, "the end of the input")
-        worker.send_signal(signal.SIGTERM)
-        assert worker.wait(PATIENCE_SECONDS) == 0
-
-        batches = site.batches()
-        again = {step for step, at in kills.items() if set().union(*batches[:at]) & set().union(*batches[at:])}
-        assert again >= set(STEPS[: STEPS.index("state")]), "nothing was replayed: the test shows nothing"
-
-        expected = in_memory(site.settings, records).results
-        assert expected.canonical_findings()
-        assert site.canonical("findings_current") == expected.canonical_findings()
-        assert site.canonical("verdicts_current") == expected.canonical_verdicts()
-        stored = site.database.query("SELECT count(), uniqExact(_topic, _partition, _offset, _index) FROM {db}.events")
-        assert stored[0][0] == stored[0][1]
-        read, written, listed = site.database.query(
-            "SELECT sum(hi - lo), sum(offsets_written), sum(length(listed_offsets)) FROM {db}.sink_ranges FINAL WHERE topic LIKE '%.logs.%'"
-        )[0]
-        assert read == written + listed == len(records) + 6  # the ends of channels are records too
 
 
 def test_a_quiet_cluster_still_gets_its_last_verdict(servers: Settings, tmp_path: Path) -> None:

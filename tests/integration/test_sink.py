@@ -63,8 +63,15 @@ def database(servers: Settings) -> Iterator[Database]:
 
 
 @pytest.fixture
-def sink(servers: Settings) -> Iterator[ClickHouseSink]:
-    """The sink on a migrated database."""
+def sink(migrated: Database) -> Iterator[ClickHouseSink]:
+    """The sink on tables without rows."""
+    with ClickHouseSink(migrated.settings) as opened:
+        yield opened
+
+
+@pytest.fixture
+def own_sink(servers: Settings) -> Iterator[ClickHouseSink]:
+    """The same, on a database of this test's own."""
     with ClickHouseSink(servers.clickhouse) as opened:
         migrate.up(opened.database, say=quiet)
         yield opened
@@ -184,10 +191,9 @@ def test_retention_follows_the_setting(servers: Settings) -> None:
 
 
 @pytest.mark.parametrize("table", TABLES.values(), ids=lambda table: str(table.name))
-def test_columns_of_the_database_are_those_of_rows_py(database: Database, table: rows.Table) -> None:
+def test_columns_of_the_database_are_those_of_rows_py(migrated: Database, table: rows.Table) -> None:
     """Names and order; beyond them only what the sink or the server fills."""
-    migrate.up(database, say=quiet)
-    there = [name for name in database.columns(table.name) if (table.name, name) != ("events", "truncated")]  # made from attrs
+    there = [name for name in migrated.columns(table.name) if (table.name, name) != ("events", "truncated")]  # made from attrs
     filled = [SERVER_FILLS] if table in (rows.RANGES, rows.ROOTS, rows.STANDINGS) else [INCARNATION, SERVER_FILLS]
     made_from = {"attrs": "attrs_json"} if "attrs_json" in table.names else {}
     assert there == [*(name.removesuffix("_json") for name in table.names), *filled, *made_from.values()]
@@ -332,11 +338,11 @@ def test_a_database_without_tables_is_fatal(servers: Settings) -> None:
     assert "trainwatch migrate" in refusal.value.advice
 
 
-def test_a_missing_column_is_fatal(sink: ClickHouseSink) -> None:
+def test_a_missing_column_is_fatal(own_sink: ClickHouseSink) -> None:
     """A database behind the encoder stops the worker."""
-    sink.database.command(f"ALTER TABLE {sink.database.name}.events DROP COLUMN actor")
+    own_sink.database.command(f"ALTER TABLE {own_sink.database.name}.events DROP COLUMN actor")
     with pytest.raises(MigrationMissing):
-        sink.insert("events", events(0, 1), "t")
+        own_sink.insert("events", events(0, 1), "t")
 
 
 def test_a_server_that_is_away_is_waited_for(servers: Settings) -> None:
@@ -345,8 +351,9 @@ def test_a_server_that_is_away_is_waited_for(servers: Settings) -> None:
         sink.insert("events", events(0, 1), "t")
 
 
-def test_too_many_parts_are_overload(sink: ClickHouseSink) -> None:
+def test_too_many_parts_are_overload(own_sink: ClickHouseSink) -> None:
     """The server refuses, nothing is lost, the same insert goes through later."""
+    sink = own_sink
     name = f"{sink.database.name}.events"
     sink.database.command(f"SYSTEM STOP MERGES {name}")
     sink.database.command(f"ALTER TABLE {name} MODIFY SETTING parts_to_throw_insert = 2, parts_to_delay_insert = 0")
@@ -546,7 +553,7 @@ def trainwatch(servers: Settings, tmp_path: Path) -> Callable[..., Result]:
 
 
 def test_migrate_tells_where_it_is(trainwatch: Callable[..., Result], database: Database) -> None:
-    """status exits 3 until up has run; down needs to be told how far."""
+    """status exits 3 until up has run; down needs to be told how far, and that what is in the tables may go."""
     count = len(read_migrations())
     assert trainwatch("migrate", "status").exit_code == 3
     assert trainwatch("migrate", "--dry-run").exit_code == 0
@@ -554,24 +561,28 @@ def test_migrate_tells_where_it_is(trainwatch: Callable[..., Result], database: 
     assert len(json.loads(trainwatch("migrate", "--json").stdout)["migrations"]) == count
     assert trainwatch("migrate", "status").exit_code == 0
     assert trainwatch("migrate", "down").exit_code == 2
-    assert len(json.loads(trainwatch("migrate", "down", "--to", "1", "--json").stdout)["migrations"]) == count - 1
+    database.insert("incident_journal", {"incident_id": ["a378b78a07ce"], "action": ["note"], "text": ["of somebody"]}, async_insert=0)
+    refused = trainwatch("migrate", "down", "--to", "1")
+    assert (refused.exit_code, "incident_journal goes with 1 rows" in refused.stderr) == (3, True)
+    assert trainwatch("migrate", "status").exit_code == 0
+    assert len(json.loads(trainwatch("migrate", "down", "--to", "1", "--yes", "--json").stdout)["migrations"]) == count - 1
     lines = json.loads(trainwatch("migrate", "status", "--json").stdout)["migrations"]
     assert [line["state"] for line in lines] == ["applied"] + ["reverted"] * (count - 1)
 
 
-def test_verify_compares_kafka_with_clickhouse(trainwatch: Callable[..., Result], sink: ClickHouseSink, servers: Settings) -> None:
+def test_verify_compares_kafka_with_clickhouse(trainwatch: Callable[..., Result], own_sink: ClickHouseSink, servers: Settings) -> None:
     """Offsets come from the broker: what nobody has read is pending, what was lost is named, and exit codes say so."""
     topic = servers.kafka.access_topics[0]
     send(servers, topic, 12)
-    sink.insert("events", events(0, 10, topic=topic), "token-0-10", incarnation="i1")
-    sink.write_ranges([range_row(0, 10, topic=topic)])
+    own_sink.insert("events", events(0, 10, topic=topic), "token-0-10", incarnation="i1")
+    own_sink.write_ranges([range_row(0, 10, topic=topic)])
     done = trainwatch("verify", "--json")
     assert done.exit_code == 0, done.output
     report = json.loads(done.stdout)
     (partition,) = report["partitions"]
     assert (partition["topic"], partition["read"], partition["pending"], partition["end"]) == (topic, 10, 2, 12)
     assert trainwatch("verify", "--caught-up").exit_code == 1
-    sink.database.command(f"DELETE FROM {sink.database.name}.events WHERE _offset = 4")  # noqa: S608  a name of this test's own
+    own_sink.database.command(f"DELETE FROM {own_sink.database.name}.events WHERE _offset = 4")  # noqa: S608  a name of this test's own
     done = trainwatch("verify")
     assert done.exit_code == 1
     assert f"{topic}/0: without row: 4" in done.output

@@ -48,6 +48,7 @@ from tests.unit.evidence.build import (
     sealed_range,
 )
 from tests.unit.runtime.build import OWNER, partition
+from tests.unit.sink.build import range_row
 
 LATER = Owner(2, 2, "n2")
 
@@ -248,6 +249,40 @@ def test_a_range_that_comes_out_otherwise_after_a_crash_is_an_alarm(root: str, s
     checkpoint._seal(checkpoint._sealer, part, work)  # type: ignore[arg-type]
     assert told == ([work.source.topic] if forked else [])
     assert [each.content for each in work.published] == ["evidence"]
+    checkpoint.close()
+
+
+OVERTAKEN_RANGE = [
+    pytest.param(True, Settings().digest(), id="noted"),
+    pytest.param(False, Settings().digest(), id="not noted"),
+    pytest.param(True, "other settings", id="noted under other settings"),
+]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("noted", "settings"), OVERTAKEN_RANGE)
+async def test_records_that_kafka_deleted_behind_a_crash_are_no_fork(noted: bool, settings: str, caplog: pytest.LogCaptureFixture) -> None:
+    """His seal stands when his range was noted; else what is left is sealed."""
+    his = sealed_range(0, 5, ChainHead())
+    part = owned(Meta(VERSION, 0, 0, LIFE, Intent(0, 5, {}, 5, "token", settings, his.root, his.software, count=his.count)))
+    part.seals, part.log_start = True, 3
+    left = [record(3), record(4)]
+    part.folded(left, [])
+    part.rows = [row for each in left for row in rows(each)]
+    work = part.snapshot()
+    assert work is not None
+    told: list[str] = []
+    checkpoint = sealing(told)
+    if noted:
+        checkpoint._sink.write_ranges([range_row(0, 5, topic=part.source.topic, partition=part.source.partition, incarnation=LIFE)])
+    work.noted = await checkpoint._noted(part)
+    assert work.noted is noted
+    checkpoint._seal(checkpoint._sealer, part, work)  # type: ignore[arg-type]
+    assert told == []
+    assert work.sealed is not None
+    assert (work.sealed.root == his.root, work.sealed.count, work.sealed.number) == (noted, 5 if noted else 2, his.number)
+    assert verify.head_of(entry_of(work.sealed)["statement"]) == work.sealed.head
+    assert ("their seal had not left" in caplog.text) is not noted
     checkpoint.close()
 
 

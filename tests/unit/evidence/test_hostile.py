@@ -126,6 +126,15 @@ def test_an_archive_that_would_harm_whoever_unpacks_it_is_refused(tmp_path: Path
         read_bundle(tmp_path / "b.zip")
 
 
+def test_a_folder_with_a_link_in_it_is_refused(tmp_path: Path) -> None:
+    """What it leads to is no part of what was handed over, and may be a file of whoever checks."""
+    folder = written(tmp_path, "bundle")
+    (tmp_path / "private").write_text("of whoever checks")
+    (folder / "notes.txt").symlink_to(tmp_path / "private")
+    with pytest.raises(Unreadable, match=r"notes\.txt"):
+        read_bundle(folder)
+
+
 def test_the_command_and_the_file_alone_say_the_same(tmp_path: Path) -> None:
     """The file is what somebody outside has: one line on standard error or verdicts on standard output, and an exit code."""
     folder = written(tmp_path, "bundle")
