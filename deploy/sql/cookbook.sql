@@ -141,12 +141,13 @@ ORDER BY accepted DESC, failed DESC
 LIMIT 50;
 
 -- 11. What is found and open, the gravest first?
--- why: the list to work through; an empty actor says in `actor_withheld` why nobody is named.
--- cost: small (findings, incidents).   rows: yes
+-- why: the list to work through; an empty actor says in `actor_withheld` why nobody is named.  What people labelled false or benign is done.
+-- cost: small (findings, incidents, labels).   rows: yes
 SELECT finding_id, severity, detector, status, subject, subject_name, owner, actor, actor_withheld, round(confidence, 2) AS sure,
     cause_time, summary
 FROM trainwatch.findings_told
 WHERE status != 'retracted' AND alert
+    AND finding_id NOT IN (SELECT finding_id FROM trainwatch.labels_current WHERE label IN ('false', 'benign'))
 ORDER BY indexOf(['critical', 'high', 'medium', 'low'], severity), cause_time DESC;
 
 -- 12. Which findings stayed below the gate, and why?
@@ -202,7 +203,8 @@ ORDER BY detector;
 WITH '9d936a3dde4da38361dcd7a1fdf5e202' AS the_finding
 SELECT i.incident_id AS incident_id, i.title AS title, i.status AS status, i.named AS named, i.withheld AS withheld,
     a.position AS position, a.kind AS kind, a.who AS who,
-    round(a.low, 2) AS low, round(a.high, 2) AS high, i.gap_low AS gap_low, i.gap_needed AS gap_needed, a.evidence AS evidence
+    round(a.low, 2) AS low, round(a.high, 2) AS high, i.gap_low AS gap_low,
+    if(i.second = replaceOne(i.leader, 'did/', 'borrowed/'), 0.5, i.gap_needed) AS gap_needed, a.evidence AS evidence
 FROM trainwatch.incident_findings_current AS m
 INNER JOIN trainwatch.incidents_current AS i ON i.incident_id = m.incident_id
 LEFT JOIN trainwatch.attribution_current AS a ON a.incident_id = i.incident_id

@@ -15,6 +15,7 @@ import orjson
 from pipeline.cli import Options, examples, say
 from pipeline.cli.console import build_table, invocation, moment, safe, stdout
 from pipeline.cli.looking import on_record
+from pipeline.cli.meter import meter
 from pipeline.cli.output import write_file
 from pipeline.cli.times import now_ms
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 PANELS_FAILED = 3
 SERVER = "clickhouse"
 FINDING = "finding"
-SUBJECTS = (FINDING, "job", "entity")  # variables that a page is about, also when nobody chose
+SUBJECTS = (FINDING, "job", "kind", "entity")  # variables that a page is about, also when nobody chose
 
 
 @click.command(epilog=examples("dashboard overview --open", "dashboard job --var job=48344 --from -2d --out job.html"))
@@ -76,7 +77,11 @@ def dashboard(
         choices = query.choose(board, given, shown, reader)
         if start is None and end is None:
             shown = query.span(choices, shown, reader)
-        answered = list(query.answers(board, choices, shown, reader))
+        answered = []
+        with meter("asking ClickHouse", quiet=as_json) as line:
+            for each in query.answers(board, choices, shown, reader):
+                answered.append(each)
+                line.count("asking ClickHouse", "panels", len(answered), len(board.panels))
         marked = query.moments(board, choices, shown, reader)
         named = ", ".join(f"{name}={', '.join(values)}" for name, values in given.items() if name != render.CLUSTER)
         if named and query.says_nothing(answer for _, answer in answered) and not any(answer.error for _, answer in answered):
@@ -123,7 +128,10 @@ def _list(known: "dict[str, Dashboard]", *, as_json: bool) -> None:
 
 
 def _subject(chosen: "Mapping[str, Sequence[str]]", given: "Collection[str]") -> str:
-    """Of a page, as the custody log names it: a finding by its id, like the commands that show one; else `job 48344`, or all."""
+    """Of a page, as the custody log names it: a finding by its id, like the commands that show one; else `job 48344`, or all.
+
+    Of an entity with its kind, chosen or not: a host may be called as a person is.
+    """
     shown = [(name, value) for name, values in chosen.items() if name in SUBJECTS or name in given for value in values if value]
     return ", ".join(value if name == FINDING else f"{name} {value}" for name, value in shown) or "all"
 

@@ -120,24 +120,27 @@ def _print(found: Sequence[Row], *, as_json: bool, heading: bool) -> None:
 
 
 def table_of(found: Sequence[Row], *, heading: bool = True) -> Any:
-    """Findings as a table."""
-    table = build_table("", "effect", "id", "severity", "detector", "status", "about", "owner", "actor", "sure", "what", "label")
+    """Findings as a table.  On a narrow terminal words wrap, and what a reader pastes or looks for stays in one piece."""
+    table = build_table("", "effect", "id", "severity", "about", "actor", "sure", "what")
     table.show_header = heading
+    for column in table.columns:
+        column.no_wrap = column.header in ("id", "severity", "sure")
+    table.columns[0].width, table.columns[3].max_width, table.columns[4].min_width = 10, 13, 8  # date, job 48344, withheld
     for row in found:
         withheld = "" if row["actor"] else row["actor_withheld"] or "unknown"
         status = row["status"] if row["alert"] else f"{row['status']}, below gate"
+        about = f"{row['subject']} {row['subject_name']}"
+        if row["owner"] not in ("", row["subject_name"]):
+            about += f" of {row['owner']}"
+        said = f"; labelled {row['label']}" if row["label"] else ""
         table.add_row(
             moment(row["effect_time"]),
             safe(str(row["finding_id"])[:SHORT]),
             safe(row["severity"]),
-            safe(row["detector"]),
-            safe(status),
-            safe(f"{row['subject']} {row['subject_name']}"),
-            safe(row["owner"]),
+            safe(about),
             safe(row["actor"] or "withheld"),
             f"{row['confidence']:.2f}" + ("*" if withheld else ""),
-            safe(row["summary"], SUMMARY_MAX),
-            safe(row["label"] or ""),
+            safe(f"{row['detector']} ({status}): ") + safe(row["summary"], SUMMARY_MAX) + safe(said),
         )
     if any(not row["actor"] for row in found):
         table.caption = "* in the act; nobody is named: `finding show` says why"

@@ -62,6 +62,12 @@ SELECT incident_id, toUnixTimestamp64Milli(at) AS at, operator, action, value, t
 WHERE incident_id IN %(ids)s ORDER BY at, entry_id
 """
 
+LABELS = """
+SELECT toUnixTimestamp64Milli(at) AS at, account AS operator, 'label' AS action,
+    concat(left(finding_id, 12), ' ', label, if(because = '', '', concat(' because ', because))) AS value, note AS text
+FROM {db}.labels WHERE finding_id IN %(ids)s ORDER BY at, label_id
+"""
+
 
 @click.group()
 def incident() -> None:
@@ -104,7 +110,7 @@ def _list(rows: list[asking.Row], *, as_json: bool, heading: bool) -> None:
     if not rows and not heading:
         return
     table = build_table("Incidents" if heading else "", "id", "last", "severity", "what", "attempts", "leading", "state", "assigned to")
-    table.show_header = heading
+    table.show_header, table.columns[0].no_wrap = heading, True  # an id is pasted
     for row in rows:
         shown = (row["incident_id"][:12], f"{row['last_time']:%Y-%m-%d %H:%M}Z", row["severity"], row["title"], row["attempts"])
         table.add_row(*map(safe, shown), safe(row["named"] or row["leader"]), safe(row["state"]), safe(row["assignee"] or "-"))
@@ -256,11 +262,13 @@ def read(database: "Database", incident_id: str) -> Report:
     """Everything that is known of an incident."""
     ((canonical, revision, aliases),) = database.query(BODY, {"id": incident_id})
     body = msgspec.json.decode(canonical, type=Incident)
-    findings = database.query(FINDINGS, {"ids": [member.finding for member in body.members] or [""]})
+    members = [member.finding for member in body.members] or [""]
+    findings = database.query(FINDINGS, {"ids": members})
     lines = database.query(LINES, {"ids": sorted({each.event_id for each in body.timeline}) or [""]})
     merged = [name for (name,) in database.query(MERGED, {"id": incident_id})]  # aliases of a large one are told in part
     journal = _journals(database, sorted({incident_id, *aliases, *merged}))
-    entries = sorted((entry for each in journal.values() for entry in each), key=lambda entry: entry.at)
+    labels = [Entry(**row) for row in asking.rows(database, LABELS, {"ids": members})]  # what people found harmless must not go untold
+    entries = sorted([*labels, *(entry for each in journal.values() for entry in each)], key=lambda entry: entry.at)
     return Report(
         incident=body,
         revision=revision,

@@ -7,7 +7,7 @@ import click
 import orjson
 
 from pipeline.cli import Options, examples
-from pipeline.cli.asking import NOT_FOUND, clickhouse, evidence, rows
+from pipeline.cli.asking import NOT_FOUND, SHORT, clickhouse, evidence, rows
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout
 from pipeline.cli.looking import on_record
 
@@ -25,8 +25,11 @@ SELECT attempt, owner, state, verdict, cause, status, by_event_id, by_source, by
 FROM {db}.verdicts_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY end_time
 """
 FINDINGS = """
-SELECT finding_id, attempt, detector, severity, status, owner, actor, actor_withheld, summary, confidence, alert, gate, checklist
-FROM {db}.findings_told WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY cause_time
+SELECT f.finding_id AS finding_id, attempt, f.detector AS detector, severity, status, owner, actor, actor_withheld, summary, confidence,
+    alert, gate, checklist, label, because
+FROM (SELECT * FROM {db}.findings_told WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s)) AS f
+LEFT JOIN (SELECT finding_id, label, because FROM {db}.labels_current) AS l ON l.finding_id = f.finding_id
+ORDER BY cause_time
 """
 LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
 TIMELINE = """
@@ -106,6 +109,9 @@ def show(console: "Console", job_id: str, found: dict[str, Any]) -> None:
         sure = confidence(row["confidence"], "" if row["actor"] else row["actor_withheld"] or "unknown")
         console.print(f"[bold]{safe(row['detector'])}[/bold] {safe(row['severity'])}, {safe(row['status'])}: {safe(row['summary'], 400)}")
         console.print(f"  actor {safe(row['actor'] or 'withheld')}; confidence {sure}; {'alert' if row['alert'] else safe(row['gate'])}")
+        because = f" because {safe(row['because'])}" if row["because"] else ""
+        labelled = f"; labelled [bold]{safe(row['label'])}[/bold]{because}" if row["label"] else ""
+        console.print(f"  finding {safe(str(row['finding_id'])[:SHORT])}{labelled}")
         _show_checklist(console, row["checklist"])
         table = build_table("", "role", "time", "source", "what", "line")
         for item in found["evidence"]:

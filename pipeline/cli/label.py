@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from pipeline.cli import Options, examples, say
-from pipeline.cli.asking import account, clickhouse, finding_of
+from pipeline.cli.asking import SHORT, account, clickhouse, finding_of
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.times import now_ms
 from pipeline.errors import TransientError
@@ -151,8 +151,9 @@ def _show_labels(found: Sequence[labels.Label], *, as_json: bool) -> None:
             click.echo(msgspec.json.encode(each).decode())
         return
     table = build_table("", "time", "finding", "detector", "label", "because", "by", "for", "note")
+    table.columns[1].no_wrap = True  # an id is pasted
     for each in found:
-        cells = (each.finding_id, each.detector, each.label, each.because, each.account, each.on_behalf_of)
+        cells = (each.finding_id[:SHORT], each.detector, each.label, each.because, each.account, each.on_behalf_of)
         table.add_row(moment(each.time), *(safe(cell) for cell in cells), safe(each.note, 400))
     stdout().print(table)
 

@@ -47,8 +47,9 @@ svg{width:100%;height:100%;display:block}svg text{font:11px system-ui,sans-serif
 .grid{stroke:var(--line);stroke-width:1}.void{fill:var(--bg)}
 table{border-collapse:collapse;width:100%;font-size:12px}th{text-align:left;position:sticky;top:0;background:var(--panel);color:var(--dim)}
 th,td{padding:3px 10px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}
-td.w,td.l{overflow-wrap:anywhere}
-th,.n,.t{white-space:nowrap}th.n,.n{text-align:right}td.w{min-width:min(240px,24cqw)}td.l{min-width:min(460px,36cqw)}
+td.w,td.l,td.f{overflow-wrap:anywhere}
+th,.n,.t{white-space:nowrap}th.n,.n{text-align:right}td.w{min-width:min(240px,24cqw)}td.l{min-width:min(440px,36cqw)}
+td.f{width:var(--w);min-width:min(var(--w),36cqw)}
 .link summary{display:inline;border-bottom:1px dotted var(--dim);cursor:pointer}
 .link code{display:block;min-width:200px;padding:4px;background:var(--bg);white-space:normal;overflow-wrap:anywhere;text-align:left;
 user-select:all}
@@ -244,8 +245,12 @@ def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[
             continue
         written = shown(value, field)
         kind = "n" if _is_number(value) else next((name for name, most in CELL_CLASSES.items() if len(written) <= most), "l")
-        color = mapped_color(written, field)
-        styled = f' style="color:{color}"' if color and color != "none" else ""
+        color, width = mapped_color(written, field), field.get("custom.width")
+        styles = [f"color:{color}"] if color and color != "none" else []
+        if width and kind != "n":
+            kind = "f"
+            styles.append(f"--w:{width}px")
+        styled = f' style="{";".join(styles)}"' if styles else ""
         body = escaped(written)
         if written and (links := field.get("links")):
             leads = _command(str(links[0]["url"]), written, dict(zip(columns, row, strict=True)), place)

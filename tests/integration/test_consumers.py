@@ -250,6 +250,7 @@ def test_what_nobody_acknowledges_goes_to_the_next(day: Day, hook: Hook, tmp_pat
         assert due >= critical
         for acknowledged in due - critical:
             book.answer(acknowledged, now=later, account="u101@ops", action=ACK)
+        assert (notifier.tell(later, lambda: True), hook.requests) == ((0, 0), [])  # who is to end begins no delivery
         notifier.tell(later)
         notifier.metrics.waits(book.undelivered(settings.notify, later), later)
         with closing_server(notifier) as url, urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  of ours

@@ -7,9 +7,10 @@ import json
 import re
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
@@ -147,6 +148,37 @@ def test_annotations_have_time_and_text(filled: Filled) -> None:
             assert answer.error == ""
             assert answer.columns == ("time", "title", "text", "tags")
             assert answer.rows
+
+
+def test_what_people_found_harmless_counts_against_nobody(filled: Filled) -> None:
+    """It stays in the lists with what they said of it, and calls for no action; a later `true` brings it back."""
+
+    def shown() -> tuple[Any, ...]:
+        def rows(board: str, title: str) -> tuple[tuple[Any, ...], ...]:
+            sql = expand(filled.boards[board].panel(title).sql[0], filled.period, choices.values, choices.everything)
+            return filled.reader.ask(sql).rows
+
+        ((calls,),), ((named,),) = rows("overview", "How many findings call for action?"), rows("entity", "How many findings name it?")
+        risk = sum(row[2] for row in rows("overview", "Which people, hosts and files stand out?") if row[1] == actor)
+        (label,) = (row[-3] for row in rows("overview", "Which findings need a look?") if row[-1] == finding)
+        return calls, round(risk, 6), label, named
+
+    with Database(filled.settings.clickhouse) as database:
+        (finding, actor), *_ = database.query(
+            "SELECT finding_id, actor FROM {db}.findings_told WHERE alert AND actor != '' AND status != 'retracted' ORDER BY finding_id"
+        )
+        choices = choose(filled.boards["entity"], {"kind": ("identity",), "entity": (actor,)}, filled.period, filled.reader)
+        seen = []
+        for number, label in enumerate(("true", "benign", "true")):  # above what others said of it before
+            at = datetime.now(UTC) + timedelta(minutes=number + 1)
+            database.insert("labels", {"finding_id": [finding], "at": [at], "label": [label], "account": ["u101@test"]}, async_insert=0)
+            seen.append(shown())
+        database.query("DELETE FROM {db}.labels WHERE account = 'u101@test'")
+    before, harmless, after = seen
+    assert [label for _, _, label, _ in seen] == ["true", "benign", "true"]
+    assert (harmless[0], harmless[3]) == (before[0] - 1, before[3] - 1)
+    assert harmless[1] < before[1]
+    assert after == before
 
 
 @pytest.mark.parametrize("rule", alerts.RULES, ids=lambda rule: rule.uid)

@@ -97,9 +97,12 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, mon
         ("reply", now, "I was on leave.", "--from", "u099"),
     ):
         assert site.run(*words).exit_code == 0
+    with Database(servers.clickhouse) as database:
+        label = {"finding_id": [STORY[0].id], "account": ["u101@ops"], "label": ["benign"], "because": ["admin_ticket"], "note": ["CHG-17"]}
+        database.insert("labels", label, async_insert=0)
     found = orjson.loads(site.run("show", old, "--json").output)
     assert found["id"] == now
-    assert [entry["action"] for entry in found["journal"]] == ["assign", "note", "assign", "status", "reply"]
+    assert [entry["action"] for entry in found["journal"]] == ["assign", "note", "assign", "status", "reply", "label"]
     assert all(entry["operator"] for entry in found["journal"])
     assert len(found["findings"]) == 3
     assert "contained" in site.run("list").output
@@ -112,6 +115,8 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, mon
     assert site.run("report", now, "--out", str(body), "--json").exit_code == 0
     text = page.read_text(encoding="utf-8")
     assert "I was on leave." in text
+    assert f"That finding {STORY[0].id[:12]} (" in text
+    assert "was interference. u101@ops labelled it benign because admin_ticket" in text
     assert HOSTILE not in text
     assert orjson.loads(body.read_bytes())["incident"]["attribution"]["named"] == "u099"
 
@@ -142,13 +147,14 @@ def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> 
 
 
 def test_hours_that_two_incidents_claim_count_once_in_their_sum(servers: Settings) -> None:
-    """By attempt: the largest claim in low and middle, of each kind in high; what stands by no attempt stands in full, what was taken back
-    nowhere."""
+    """By attempt: the largest claim in low and middle, of each kind in high, and no more than it held while it ran; what stands by
+    no attempt stands in full, what was taken back nowhere."""
     lines = (
         ("a", "direct", "invalid", "main/1", (4, 6, 8)), ("a", "direct", "restart", "main/1", (0, 1, 2)),
         ("b", "direct", "invalid", "main/1", (4, 4, 10)), ("b", "direct", "hang", "main/2", (1, 1, 1)),
         ("a", "direct", "others", "", (3, 3, 3)), ("b", "direct", "others", "", (2, 2, 2)), ("a", "indirect", "staff", "", (0, 0, 0)),
-        ("gone", "direct", "invalid", "main/1", (99, 99, 99)),
+        ("gone", "direct", "invalid", "main/1", (99, 99, 99)), ("a", "direct", "invalid", "main/3", (0, 0, 6)),
+        ("b", "direct", "lost_progress", "main/3", (1, 2, 5)), ("b", "direct", "restart", "main/3", (0, 0, 1)),
     )  # fmt: skip
     named = "incident_id, position, ledger, kind, attempt, gpu_hours_low, gpu_hours_middle, gpu_hours_high, money_high, currency, _version"
     rows = ", ".join(
@@ -164,6 +170,8 @@ def test_hours_that_two_incidents_claim_count_once_in_their_sum(servers: Setting
         name = database.name
         database.command(f"INSERT INTO {name}.loss_lines ({named}) VALUES {rows}")  # noqa: S608  names of this test's own
         database.command(f"INSERT INTO {name}.incidents (incident_id, status, _version, cluster, first_time, last_time) VALUES {states}")  # noqa: S608  same
+        ran = "(attempt, start_time, end_time, gpus) VALUES ('main/3', '2026-03-02 01:00:00', '2026-03-02 02:00:00', 8)"
+        database.command(f"INSERT INTO {name}.verdicts {ran}")
         found = database.query(
             "SELECT ledger, attempt, arraySort(incidents), gpu_hours_low, gpu_hours_middle, gpu_hours_high, money_high,"
             " toDayOfMonth(first_time), toDayOfMonth(last_time) FROM {db}.losses_once ORDER BY ledger, attempt, incidents"
@@ -173,6 +181,7 @@ def test_hours_that_two_incidents_claim_count_once_in_their_sum(servers: Setting
         ("direct", "", ["b"], 2, 2, 2, 20, 3, 5),
         ("direct", "main/1", ["a", "b"], 4, 7, 12, 120, 2, 5),
         ("direct", "main/2", ["b"], 1, 1, 1, 10, 3, 5),
+        ("direct", "main/3", ["a", "b"], 1, 2, 9, 90, 2, 5),
         ("indirect", "", ["a"], 0, 0, 0, 7, 2, 4),
     ]
 

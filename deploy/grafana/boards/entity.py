@@ -5,6 +5,9 @@ from deploy.grafana.panels import (
     ENDED,
     GREEN,
     IN_CLUSTER,
+    LABEL_COLORS,
+    LABELS,
+    NOT_DISMISSED,
     ORANGE,
     RED,
     SEVERITIES,
@@ -54,10 +57,11 @@ WHERE name != '' GROUP BY name ORDER BY max(named) DESC, name LIMIT 1000
 )  # fmt: skip
 AS_ACTOR = Panel(
     kind="stat", title="How many findings name it?", width=6, height=4, thresholds=((None, GREEN), (1, RED)), no_value="None",
-    description="As the actor, where an incident names it, or as what the finding is about; those taken back left out.",
+    description="As the actor, where an incident names it, or as what the finding is about; left out are those taken back, and those that "
+    "people labelled false or benign.",
     sql=f"""
 SELECT count() AS findings FROM findings_told
-WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
+WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND {NOT_DISMISSED}
     AND (({KIND} = 'identity' AND actor = {NAME}) OR (subject = {KIND} AND subject_name = {NAME}) OR anchor = {NAME})
 """,
 )  # fmt: skip
@@ -73,8 +77,8 @@ WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND 
 )  # fmt: skip
 FOREIGN = Panel(
     kind="stat", title="How many jobs of others did it touch?", width=6, height=4, thresholds=((None, GREEN), (1, YELLOW)), no_value="None",
-    description="Distinct jobs whose owner is foreign to the one who acted. Most touches are harmless.",
-    sql=f"SELECT uniqExact(job_id) AS jobs {TOUCHED} AND relation = 'foreign'",
+    description="Distinct jobs of anybody else, of the own team too. Most touches are harmless.",
+    sql=f"SELECT uniqExact(job_id) AS jobs {TOUCHED} AND relation IN ('foreign', 'team')",
 )  # fmt: skip
 HEARD = Panel(
     kind="stat", title="How many records tell of it?", width=6, height=4, no_value="None",
@@ -84,19 +88,21 @@ FINDINGS = Panel(
     kind="table", title="What is said of it?", width=24, no_value="No finding names it in this period", expects_rows=False,
     description="Findings in which it acts, suffers, or is the subject, or which cite it.",
     columns={
-        "finding": Column(link=to("incident", finding="${__value.raw}")), "severity": Column(colors=SEVERITIES),
+        "id": Column(link=to("incident", finding="${__data.fields.finding}")), "finding": Column(hidden=True),
+        "severity": Column(colors=SEVERITIES),
         "job": Column(link=to("job", job="${__value.raw}")), "confidence": Column(unit="percentunit", decimals=0),
+        "label": Column(colors=LABEL_COLORS),
     },
     sql=f"""
-SELECT effect_time AS time, multiIf(actor = {NAME}, 'acts', owner = {NAME}, 'suffers', finding_id IN ({CITING}), 'cites it', 'subject')
-    AS part, severity, detector,
-    job_id AS job,
-    owner, actor, actor_withheld AS why_no_actor, confidence, status, alert, summary, finding_id AS finding
-FROM findings_told
+SELECT effect_time AS time, multiIf(actor = {NAME}, 'acts', owner = {NAME}, 'suffers', finding_id IN ({CITING}), 'cites it',
+        {NAME} IN (subject_name, anchor), 'subject', 'host of the job') AS part, severity, detector, job_id AS job, owner,
+    actor, actor_withheld AS why_no_actor, confidence, status, alert, summary, label, left(finding_id, 12) AS id, finding_id AS finding
+FROM (SELECT * FROM findings_told
 WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
     AND (({KIND} = 'identity' AND (actor = {NAME} OR owner = {NAME})) OR (subject = {KIND} AND subject_name = {NAME}) OR anchor = {NAME}
         OR finding_id IN ({CITING})
-        OR ({KIND} = 'host' AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter(end_time) AND has(nodes, {NAME}))))
+        OR ({KIND} = 'host' AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter(end_time) AND has(nodes, {NAME})))))
+    AS f {LABELS}
 ORDER BY effect_time DESC LIMIT 200
 """,
 )  # fmt: skip
@@ -127,7 +133,8 @@ SELECT job_id AS job, owner, relation, kind, matched AS by, count() AS times, mi
 )  # fmt: skip
 LINES = Panel(
     kind="table", title="Which records tell of it?", width=24, no_value="None in this period",
-    description="The newest two hundred lines as they were received, with their place in Kafka.", columns={"line": Column(width=500)},
+    description="The newest two hundred lines as they were received, with their place in Kafka.",
+    columns={"job": Column(link=to("job", job="${__value.raw}")), "line": Column(width=500), "sha256": Column(width=140)},
     sql=f"""
 SELECT ts AS time, source, kind, host, actor, job_id AS job, raw AS line, _topic AS topic, _partition AS partition, _offset AS offset,
     sha256

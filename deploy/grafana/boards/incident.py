@@ -6,6 +6,8 @@ from deploy.grafana.panels import (
     GREEN,
     GREY,
     IN_CLUSTER,
+    LABEL_COLORS,
+    LABELS,
     ORANGE,
     RED,
     YELLOW,
@@ -15,10 +17,13 @@ from deploy.grafana.panels import (
     Variable,
     to,
 )  # fmt: skip
+from pipeline.incidents.likelihoods import BORROWED_GAP_MIN
 
 FINDING = "${finding:singlequote}"
 OF_FINDING = f"finding_id = {FINDING}"
 JOBS = f"SELECT job_id FROM findings WHERE {OF_FINDING} AND job_id != ''"
+SAID = f"""(SELECT any(concat(label, if(because = '', '', concat(' because ', because)), ', by ', account))
+    FROM labels_current WHERE {OF_FINDING})"""
 INCIDENTS = f"SELECT incident_id FROM incident_findings_current WHERE {OF_FINDING}"
 # The lines of the events that the finding cites: the weeks of their times, and there what the filter on ids lets through.
 CITED = f"""ts >= (SELECT min(event_time) FROM finding_evidence WHERE {OF_FINDING})
@@ -46,14 +51,16 @@ ARRAY JOIN [('summary', summary), ('detector', concat(detector, ': ', title)), (
     ('actor', if(actor = '', concat('withheld: ', actor_withheld), actor)),
     ('confidence', toString(round(confidence, 2))), ('alert', if(alert, 'yes', concat('no: ', gate))),
     ('cause', toString(cause_time)), ('effect', toString(effect_time)), ('ATT&CK', arrayStringConcat(attack, ', ')),
-    ('sources never heard', arrayStringConcat(silent, ', '))] AS line
+    ('sources never heard', arrayStringConcat(silent, ', ')), ('labelled', {SAID})] AS line
 WHERE {OF_FINDING} AND {IN_CLUSTER} AND line.2 != ''
 """,
 )  # fmt: skip
 HIT = Panel(
     kind="table", title="What did it hit?", width=12, height=11, no_value="It is about no job",
     description="The attempts of the job that the finding is about, with GPUs times run time: what they held, not what was lost.",
-    columns={"held": Column(unit="h", decimals=1), "job": Column(link=to("job", job="${__value.raw}"))},
+    columns={
+        "held": Column(unit="h", decimals=1), "job": Column(link=to("job", job="${__value.raw}")), "hosts": Column(width=70),
+    },
     expects_rows=False,
     sql=f"""
 SELECT job_id AS job, owner, state, verdict, gpus, gpus * dateDiff('second', start_time, end_time) / 3600 AS held, start_time AS start,
@@ -74,16 +81,17 @@ EVIDENCE = Panel(
     "covers its place in Kafka (topic, partition, offset). Signatures and order are checked by `trainwatch evidence verify`. "
     "The event leads to the raw record.",
     columns={
-        "role": Column(width=90, colors={"cause": RED, "effect": ORANGE, "owner": GREY}), "sha256": Column(width=160),
-        "checked": Column(colors=CHECKED), "event": Column(link=to("entity", kind="event", entity="${__value.raw}")),
+        "role": Column(colors={"cause": RED, "effect": ORANGE, "owner": GREY}), "checked": Column(colors=CHECKED),
+        "summary": Column(width=150), "sha256": Column(width=140), "event_id": Column(hidden=True),
+        "event": Column(link=to("entity", kind="event", entity="${__data.fields.event_id}")),
         "host": Column(link=to("entity", kind="host", entity="${__value.raw}")),
     },
     sql=f"""
-SELECT e.position AS number, e.role AS role, e.event_time AS time, e.source AS source,
+SELECT e.role AS role, e.event_time AS time, e.source AS source,
     multiIf(r.raw = '', 'not stored', lower(hex(SHA256(r.raw))) != e.sha256, 'CHANGED', s.seals > 0, 'same line, sealed',
         'same line, not sealed') AS checked,
     e.summary AS summary, r.raw AS line, r.host AS host, if(r.topic = '', '', concat(r.topic, '/', r.partition, ' ', r.offset)) AS place,
-    e.sha256 AS sha256, e.event_id AS event
+    left(e.event_id, 12) AS event, e.sha256 AS sha256, e.event_id AS event_id
 FROM (SELECT * FROM finding_evidence_current WHERE {OF_FINDING}) AS e
 LEFT JOIN
 (
@@ -101,7 +109,7 @@ LEFT JOIN
     WHERE k._offset >= q.lo AND k._offset < q.hi
     GROUP BY event_id
 ) AS s ON s.event_id = e.event_id
-ORDER BY number
+ORDER BY e.position
 """,
 )  # fmt: skip
 CHECKLIST = Panel(
@@ -123,11 +131,12 @@ WHERE {OF_FINDING} AND {IN_CLUSTER} ORDER BY part
 )  # fmt: skip
 INCIDENT = Panel(
     kind="table", title="Which incident is it a part of?", width=24, height=4, expects_rows=False,
-    description="Findings of one cause. The gap is the decimal logarithm of the ratio between the leading hypothesis and the next.",
-    no_value="It is a part of no incident", columns={"incident": Column(width=290)},
+    description="Findings of one cause. The gap is the decimal logarithm of the ratio between the leading hypothesis and the next. So much "
+    "is needed for a name: less over the same account in others' hands, and more the more candidates there are.",
+    no_value="It is a part of no incident",
     sql=f"""
-SELECT incident_id AS incident, title, severity, status, findings, attempts, exposed, gpus_max AS gpus, named, withheld, leader, second,
-    gap_low AS gap, gap_needed
+SELECT left(incident_id, 12) AS incident, title, severity, status, findings, attempts, exposed, gpus_max AS gpus, named, withheld, leader,
+    second, gap_low AS gap, if(second = replaceOne(leader, 'did/', 'borrowed/'), {BORROWED_GAP_MIN}, gap_needed) AS needed
 FROM incidents_current WHERE incident_id IN ({INCIDENTS}) AND {IN_CLUSTER} ORDER BY status, first_time
 """,
 )  # fmt: skip
@@ -143,10 +152,14 @@ FROM attribution_current WHERE incident_id IN ({INCIDENTS}) ORDER BY incident_id
 RELATED = Panel(
     kind="table", title="What else belongs to the incident?", width=14, height=6, expects_rows=False, no_value="Nothing else",
     description="The other findings of the same incident, and what ties them.",
-    columns={"finding": Column(link=to("incident", finding="${__value.raw}"))},
+    columns={
+        "id": Column(link=to("incident", finding="${__data.fields.finding}")), "finding": Column(hidden=True),
+        "label": Column(colors=LABEL_COLORS),
+    },
     sql=f"""
-SELECT effect_time AS time, detector, alert, arrayStringConcat(links, ', ') AS tied_by, finding_id AS finding
-FROM incident_findings_current WHERE incident_id IN ({INCIDENTS}) AND finding_id != {FINDING} ORDER BY time
+SELECT effect_time AS time, detector, alert, arrayStringConcat(links, ', ') AS tied_by, label,
+    left(finding_id, 12) AS id, finding_id AS finding
+FROM (SELECT * FROM incident_findings_current WHERE incident_id IN ({INCIDENTS}) AND finding_id != {FINDING}) AS m {LABELS} ORDER BY time
 """,
 )  # fmt: skip
 

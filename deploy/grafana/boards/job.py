@@ -7,6 +7,8 @@ from deploy.grafana.panels import (
     ENDED,
     GREEN,
     IN_CLUSTER,
+    LABEL_COLORS,
+    LABELS,
     ORANGE,
     RED,
     YELLOW,
@@ -40,18 +42,22 @@ VERDICT = Panel(
     sql=f"""
 SELECT verdict, cause, status, state, owner, gpus, gpus * dateDiff('second', start_time, end_time) / 3600 AS gpu_hours,
     submit_time AS submit,
-    start_time AS start, end_time AS end, arrayStringConcat(nodes, ' ') AS hosts, by_source, by_summary AS proof
+    start_time AS start, end_time AS end, arrayStringConcat(nodes, ' ') AS hosts, by_source,
+    if(verdict = 'interference', concat('finding ', arrayStringConcat(arrayMap(id -> left(id, 12), findings), ', ')), by_summary) AS proof
 FROM verdicts_current WHERE {OF_JOB} ORDER BY end_time
 """,
 )  # fmt: skip
 FINDINGS = Panel(
     kind="table", title="Which findings is it under?", width=24, height=4, no_value="None", expects_rows=False,
     description="Findings about this job, those taken back left out. Whoever acted is named where an incident names them.",
-    columns={"finding": Column(link=to("incident", finding="${__value.raw}")), "confidence": Column(unit="percentunit", decimals=0)},
+    columns={
+        "finding": Column(link=to("incident", finding="${__value.raw}")), "confidence": Column(unit="percentunit", decimals=0),
+        "label": Column(colors=LABEL_COLORS),
+    },
     sql=f"""
 SELECT effect_time AS time, detector, severity, actor, actor_withheld AS why_no_actor, confidence, status, alert, summary,
-    finding_id AS finding
-FROM findings_told WHERE {OF_JOB} AND status != 'retracted' ORDER BY effect_time
+    label, finding_id AS finding
+FROM (SELECT * FROM findings_told WHERE {OF_JOB} AND status != 'retracted') AS f {LABELS} ORDER BY effect_time
 """,
 )  # fmt: skip
 AXIS = Panel(

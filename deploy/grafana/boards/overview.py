@@ -6,6 +6,9 @@ from deploy.grafana.panels import (
     ENDED,
     GREEN,
     IN_CLUSTER,
+    LABEL_COLORS,
+    LABELS,
+    NOT_DISMISSED,
     ORANGE,
     RED,
     SEVERITIES,
@@ -43,8 +46,9 @@ SEVERITY_WEIGHT = "transform(severity, ['critical', 'high', 'medium', 'low'], [8
 
 ALERTS = Panel(
     kind="stat", title="How many findings call for action?", width=6, height=4, thresholds=((None, GREEN), (1, RED)),
-    description="Findings above their gate whose effect lies in the period, those taken back left out.",
-    no_value="No findings", sql=f"SELECT countIf(alert) AS findings {FINDINGS}",
+    description="Findings above their gate whose effect lies in the period; left out are those taken back, and those that people labelled "
+    "false or benign.",
+    no_value="No findings", sql=f"SELECT countIf(alert) AS findings {FINDINGS} AND {NOT_DISMISSED}",
 )  # fmt: skip
 INCIDENTS = Panel(
     kind="stat", title="How many incidents are open?", width=6, height=4, thresholds=((None, GREEN), (1, ORANGE)), no_value="No incidents",
@@ -135,32 +139,35 @@ SELECT first_time AS time, severity, title AS what, if(state = '', 'open', state
 )  # fmt: skip
 LIST = Panel(
     kind="table", title="Which findings need a look?", width=24, height=9, no_value="No findings in this period",
-    description="Newest first. Whoever acted is named where an incident names them; otherwise the reason stands beside it.",
+    description="Newest first, those that people labelled false or benign at the end. Whoever acted is named where an incident names "
+    "them; otherwise the reason stands behind what was found.",
     columns={
         "id": Column(link=to("incident", finding="${__data.fields.finding}")), "finding": Column(hidden=True),
         "confidence": Column(unit="percentunit", decimals=0),
-        "severity": Column(colors=SEVERITIES), "actor": Column(link=to("entity", kind="identity", entity="${__value.raw}")),
+        "severity": Column(colors=SEVERITIES), "label": Column(colors=LABEL_COLORS),
+        "actor": Column(link=to("entity", kind="identity", entity="${__value.raw}")),
         "owner": Column(link=to("entity", kind="identity", entity="${__value.raw}")), "job": Column(link=to("job", job="${__value.raw}")),
     },
     sql=f"""
-SELECT effect_time AS time, severity, detector, if(subject = 'job', '', concat(subject, ' ', subject_name)) AS about, job_id AS job, owner,
-    actor, confidence, status, alert, summary, if(alert, actor_withheld, gate) AS why_not, left(finding_id, 12) AS id,
-    finding_id AS finding
-{TOLD} ORDER BY alert DESC, effect_time DESC LIMIT 200
+SELECT effect_time AS time, severity, detector, job_id AS job, owner, actor, confidence, status, alert,
+    concat(if(subject = 'job', '', concat(subject, ' ', subject_name, ': ')), summary,
+        multiIf(NOT alert, concat('; below the gate: ', gate), actor = '', concat('; nobody is named: ', actor_withheld), '')) AS what,
+    label, left(finding_id, 12) AS id, finding_id AS finding
+FROM (SELECT * {TOLD}) AS f {LABELS} ORDER BY alert AND label NOT IN ('false', 'benign') DESC, effect_time DESC LIMIT 200
 """,
 )  # fmt: skip
 RISK = Panel(
-    kind="table", title="Which people, hosts and files stand out?", width=12, height=9, no_value="Nobody and nothing",
+    kind="table", title="Which people, hosts and files stand out?", width=12, height=9, no_value="Nobody and nothing", expects_rows=False,
     description="Sum of severity weight (critical 8, high 4, medium 2, low 1) times confidence over the findings above their gate: of "
     "people those in which an incident names them, of hosts and files those about them. Not whose account was borrowed: that is done to "
-    "them. A reason to look, not a measure of guilt.",
+    "them; nor by what people labelled false or benign. A reason to look, not a measure of guilt.",
     columns={
         "risk": Column(decimals=1), "name": Column(link=to("entity", kind="${__data.fields.kind}", entity="${__value.raw}")),
     },
     sql=f"""
 SELECT entity.1 AS kind, entity.2 AS name, sum({SEVERITY_WEIGHT} * confidence) AS risk, count() AS findings, max(effect_time) AS last
 FROM (SELECT severity, confidence, effect_time, [('identity', actor), (toString(subject), if(subject IN ('host', 'artefact'), subject_name,
-    ''))] AS entities {TOLD} AND alert)
+    ''))] AS entities {TOLD} AND alert AND {NOT_DISMISSED})
 ARRAY JOIN entities AS entity WHERE entity.2 != ''
 GROUP BY kind, name ORDER BY risk DESC LIMIT 20
 """,

@@ -22,9 +22,9 @@ ROW: dict[str, Any] = {
 HOSTILE = "[red]x[/red] \x1b[2J\x07 \u202e \r\nowned"
 
 
-def page(thing: Any) -> str:
+def page(thing: Any, width: int = 220) -> str:
     text = io.StringIO()
-    console = Console(file=text, width=220, highlight=False)
+    console = Console(file=text, width=width, highlight=False)
     if callable(thing):
         thing(console)
     else:
@@ -47,6 +47,16 @@ def test_a_list_says_when_nobody_is_named() -> None:
 def test_a_list_says_what_is_below_the_gate() -> None:
     """It is no alert, and looks like one otherwise."""
     assert "final, below gate" in page(table_of([{**ROW, "alert": False}]))
+
+
+@pytest.mark.parametrize("width", [80, 100, 160])
+def test_a_narrow_terminal_keeps_what_is_pasted_in_one_piece(width: int) -> None:
+    """The id is what the next command takes; words wrap instead, and no line is longer than the terminal."""
+    found = page(
+        table_of([{**ROW, "label": "benign", "summary": "job 48213 of u017 was cancelled on the request of somebody else"}]), width
+    )
+    assert all(part in found for part in ("aaaaaaaaaaaa", "2026-03-02", "06:12:34Z", "high", "u042", "benign"))
+    assert max(map(len, found.splitlines())) <= width
 
 
 @pytest.mark.parametrize("field", ["summary", "subject_name", "owner", "actor", "gate", "title", "actor_withheld"])

@@ -22,6 +22,8 @@ FINDING = {
     "alert": True,
     "gate": "",
     "checklist": [],
+    "label": "",
+    "because": "",
 }
 
 
@@ -62,6 +64,12 @@ def test_a_withheld_name_is_explained() -> None:
     """The number beside it is confidence in the act."""
     assert "actor withheld; confidence 0.90 in the act; no name: only one independent source: scheduler" in shown(findings=[FINDING])
     assert "actor u017; confidence 0.90;" in shown(findings=[{**FINDING, "actor": "u017", "actor_withheld": ""}])
+
+
+def test_what_people_said_of_a_finding_stands_beside_it() -> None:
+    """Whoever was named by what proved harmless is not shown without that; the id is what `finding show` takes."""
+    assert "finding f1\n" in shown(findings=[FINDING])
+    assert "finding f1; labelled benign because admin_ticket" in shown(findings=[{**FINDING, "label": "benign", "because": "admin_ticket"}])
 
 
 def test_all_and_a_number_of_rows_exclude_one_another() -> None:

@@ -158,6 +158,14 @@ def test_cells_say_how_they_wrap() -> None:
     assert [attrs["class"] for tag, attrs in found.elements if tag == "td"] == ["n", "t", "t", "w", "l"]
 
 
+def test_a_column_keeps_the_width_that_the_board_gives_it() -> None:
+    """As in Grafana: a hash of 64 characters wraps within it, and does not push what stands beside it out of the picture."""
+    text = page(board(panel("table", columns={"sha256": Column(width=140)})), Answer(("sha256", "line"), (("ab" * 32, "long " * 40),)))
+    cells = [(attrs["class"], attrs.get("style")) for tag, attrs in Page(text).elements if tag == "td"]
+    assert cells == [("f", "--w:140px"), ("l", None)]
+    assert "td.f{width:var(--w)" in text
+
+
 def test_a_hidden_column_serves_links_alone() -> None:
     """Neither its heading nor its values are there; a link of another column is filled from it."""
     columns = {"id": Column(link=to("incident", finding="${__data.fields.finding}")), "finding": Column(hidden=True)}
