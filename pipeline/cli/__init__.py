@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 COMMANDS: Mapping[str, tuple[str, str]] = {
     "up": ("servers:up", "Start Kafka and ClickHouse here, or check those of the settings."),
     "down": ("servers:down", "Stop the servers that `up` started; data stay."),
-    "status": ("servers:status", "Tell which servers run."),
+    "status": ("status:status", "Which servers run, how far each stage is, what was not stored."),
     "migrate": ("migrate:migrate", "Bring the tables in ClickHouse to this release, or back."),
     "verify": ("verify:verify", "Is any record lost or doubled? From Kafka and ClickHouse alone."),
     "evidence": ("evidence:evidence", "Sealed records: keys, signed heads, bundles, holds, custody."),

@@ -1,7 +1,6 @@
-"""`trainwatch up | down | status`: the servers of this machine, or checks of those that settings name."""
+"""`trainwatch up | down`: the servers of this machine, or checks of those that settings name."""
 
 import click
-import msgspec
 
 from pipeline.cli import Options, examples, say
 
@@ -34,24 +33,3 @@ def down(options: Options) -> None:
     from pipeline.embedded import servers  # noqa: PLC0415
 
     servers.down(options.settings, say=say)
-
-
-@click.command(epilog=examples("status", "status --json | jq ."))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
-@click.pass_context
-def status(ctx: click.Context, as_json: bool) -> None:
-    """Tell which servers run.  Exit 0: both run, or answer where settings name them; 3: at least one does not."""
-    from pipeline.embedded import files, servers  # noqa: PLC0415
-
-    options = ctx.ensure_object(Options)
-    found = servers.status(options.settings)
-    if as_json:
-        click.echo(msgspec.json.encode(found).decode())
-    else:
-        logs = files.Layout(options.settings.embedded.directory)
-        for name, server in (("kafka", found.kafka), ("clickhouse", found.clickhouse)):
-            process = f"pid {server.pid}  {server.data_mib} MiB" if server.pid else ""
-            if server.restarts:
-                process += f"  restarted {server.restarts}x, see {logs.output(name)}"
-            click.echo(f"{name:<11} {server.state:<20} {' '.join(server.addresses):<40} {process}".rstrip())
-    ctx.exit(0 if found.all_running else 3)

@@ -1,0 +1,141 @@
+"""`trainwatch status`: do the servers run, how far is each stage, and what was not stored?
+
+Servers are asked themselves; stages and records are as workers noted them in ClickHouse (`standings` every 15 s, `range_accounts`), so that
+whoever reaches ClickHouse can look, from any machine.
+"""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+import click
+import msgspec
+
+from pipeline.cli import Options, examples, say
+from pipeline.cli.times import Since
+from pipeline.errors import FatalError, TransientError
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+POLL_SECONDS = 2.0
+SILENT_SECONDS = 60  # four notes of a worker were due
+HOUR_MS = 3_600_000
+MIB = 1 << 20
+STAGES = """
+SELECT stage, count() AS partitions, uniqExact(worker) AS workers, sum(behind) AS lag, max(age) AS lag_seconds, sum(bytes) AS state_bytes,
+    min(noted) AS noted_at, countIf(noted < now() - %(silent)s) AS silent
+FROM
+(
+    SELECT stage, topic, partition, argMax(worker, _inserted) AS worker, argMax(lag, _inserted) AS behind,
+        argMax(lag_seconds, _inserted) AS age, argMax(state_bytes, _inserted) AS bytes, max(_inserted) AS noted
+    FROM {db}.standings WHERE _inserted >= fromUnixTimestamp64Milli(%(since)s) GROUP BY stage, topic, partition
+)
+GROUP BY stage ORDER BY indexOf(%(order)s, stage)
+"""
+RECORDS = """
+SELECT topic, toUInt64(sum(read)) AS read, toUInt64(sum(written)) AS written, sum(unaccounted) AS unaccounted,
+    arrayFlatten(groupArray(codes)) AS codes
+FROM (SELECT DISTINCT * EXCEPT stored FROM {db}.range_accounts WHERE stored >= fromUnixTimestamp64Milli(%(since)s))
+GROUP BY topic ORDER BY topic
+"""
+
+
+@click.command(epilog=examples("status", "status --follow", "status --since 24h --json | jq .stages"))
+@click.option("--since", type=Since(), help="What workers noted since then: 30m, 2h, 7d, or a time with its offset.  [default: 1h]")
+@click.option("--follow", is_flag=True, help="Go on, and show it again every two seconds.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output; with --follow one a line.")
+@click.pass_context
+def status(ctx: click.Context, since: int | None, follow: bool, as_json: bool) -> None:
+    """Tell which servers run, how far each stage is, and which records were not stored.
+
+    Exit 0: both servers run, or answer where settings name them; 3: at least one does not.  Whether nothing is lost: `trainwatch verify`;
+    whether settings fit: `trainwatch check`.
+    """
+    options = ctx.ensure_object(Options)
+    if not follow:
+        found = _look(options, since)
+        _tell(found, options, as_json=as_json)
+        ctx.exit(0 if found["all_running"] else 3)
+    with suppress(KeyboardInterrupt):
+        _follow(options, since, as_json=as_json)
+
+
+def _look(options: Options, since: int | None) -> "dict[str, Any]":
+    """All that is told, as `--json` has it.  Stages and records are absent where ClickHouse does not answer, and `why` says so."""
+    from pipeline.cli.asking import clickhouse, rows  # noqa: PLC0415  keeps --help quick
+    from pipeline.embedded import servers  # noqa: PLC0415
+    from pipeline.topology import build_topology  # noqa: PLC0415
+
+    found = servers.status(options.settings)
+    said = {**msgspec.to_builtins(found), "all_running": found.all_running}
+    order = [stage.name for stage in build_topology(options.settings).stages]
+    asked = {"since": round(1000 * time.time()) - HOUR_MS if since is None else since, "silent": SILENT_SECONDS, "order": order}
+    try:
+        with clickhouse(options) as database:
+            said["stages"] = [{**row, "noted_at": row["noted_at"].isoformat()} for row in rows(database, STAGES, asked)]
+            said["records"] = [{**row, "codes": dict(Counter(row["codes"]).most_common())} for row in rows(database, RECORDS, asked)]
+    except (FatalError, TransientError) as error:
+        said["why"] = str(error)
+    return said
+
+
+def _follow(options: Options, since: int | None, *, as_json: bool) -> None:
+    """Until Ctrl-C: in place on a terminal, else one after the other."""
+    from rich.live import Live  # noqa: PLC0415
+
+    from pipeline.cli.console import stdout  # noqa: PLC0415
+
+    console = stdout()
+    if as_json or not console.is_terminal:
+        while True:
+            _tell(_look(options, since), options, as_json=as_json)
+            time.sleep(POLL_SECONDS)
+    with Live(console=console, auto_refresh=False, screen=False) as live:
+        while True:
+            live.update(_shown(_look(options, since), options), refresh=True)
+            time.sleep(POLL_SECONDS)
+
+
+def _tell(found: "Mapping[str, Any]", options: Options, *, as_json: bool) -> None:
+    from pipeline.cli.console import stdout  # noqa: PLC0415
+
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    stdout().print(_shown(found, options))
+    if "why" in found:
+        say(f"stages and records are not known: {found['why']}")
+
+
+def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
+    """As tables."""
+    from rich.console import Group  # noqa: PLC0415
+
+    from pipeline.cli.console import build_table, safe  # noqa: PLC0415
+    from pipeline.embedded import files  # noqa: PLC0415
+
+    logs = files.Layout(options.settings.embedded.directory)
+    running = build_table("Servers", "server", "state", "address", "process")
+    for name in ("kafka", "clickhouse"):
+        server = found[name]
+        process = f"pid {server['pid']}, {server['data_mib']} MiB" if server["pid"] else ""
+        if server["restarts"]:
+            process += f", restarted {server['restarts']}x, see {logs.output(name)}"
+        running.add_row(name, server["state"], " ".join(server["addresses"]), safe(process))
+    if "why" in found:
+        return Group(running)
+    stages = build_table("Stages, as their workers noted", "stage", "partitions", "workers", "records that wait", "behind", "remembers", "")
+    for stage in found["stages"]:
+        silent = f"nobody notes {stage['silent']} of them any more" if stage["silent"] else ""
+        behind = "-" if stage["lag_seconds"] is None else f"{stage['lag_seconds']:,} s"
+        remembers = f"{stage['state_bytes'] / MIB:,.1f} MiB"
+        stages.add_row(stage["stage"], *map(str, (stage["partitions"], stage["workers"])), f"{stage['lag']:,}", behind, remembers, silent)
+    records = build_table("Records", "topic", "read", "stored", "not stored, and why", "not accounted for")
+    for topic in found["records"]:
+        codes = ", ".join(f"{safe(code)} {count:,}" for code, count in topic["codes"].items())
+        records.add_row(safe(topic["topic"]), f"{topic['read']:,}", f"{topic['written']:,}", codes, f"{topic['unaccounted']:,}")
+    none = [] if found["stages"] else ["No worker noted anything: is one running (`trainwatch worker`)?  --since looks back further."]
+    return Group(running, stages, records, *none)
