@@ -113,7 +113,10 @@ class SinkUnavailable(TransientError):
     """ClickHouse does not answer, or the outcome of an insert is unknown."""
 
     code = ErrorCode.SINK_UNAVAILABLE
-    advice = "Check that ClickHouse runs (`trainwatch status`). Nothing is lost: the batch is kept and consumption pauses."
+    advice = (
+        "Check that ClickHouse runs (`trainwatch status`), and that clickhouse.port is its native one (9000; with TLS 9440, and "
+        "clickhouse.secure). Nothing is lost: the batch is kept and consumption pauses."
+    )
 
 
 class SinkOverloaded(TransientError):

@@ -34,6 +34,7 @@ Say = Callable[[str], None]
 PARTITIONS = 4
 SESSION_SECONDS = 30.0
 APPEARS_SECONDS = 15.0
+DROPPED_SECONDS = 600.0
 
 
 class Site:
@@ -62,7 +63,9 @@ class Site:
             with suppress(UnknownTopicOrPartitionError):  # on its way out already
                 self._admin.delete_topics([topic])
         self._await(lambda: not self._made(prefix))
-        with Database(self.settings.clickhouse) as database:
+        # Nothing is heard until all files are gone.
+        patient = self.settings.clickhouse.model_copy(update={"timeout_seconds": DROPPED_SECONDS})
+        with Database(patient) as database:
             for (found,) in database.query("SELECT name FROM system.databases WHERE startsWith(name, %(prefix)s)", {"prefix": prefix}):
                 database.command(f"DROP DATABASE {found} SYNC")
 

@@ -1,5 +1,6 @@
 """`trainwatch evidence erase`: the bytes of lines go, their hashes stay, and it stands on record who did it and why."""
 
+import sys
 from typing import TYPE_CHECKING
 
 import click
@@ -40,14 +41,15 @@ MUTATION_SECONDS = 600.0  # longest wait for one
 @click.option("--until", type=Since(), default=FOREVER, help="Only events before then.")
 @click.option("--reason", required=True, help="Why, e.g. the number of the request; it stands in every check of the chain.")
 @click.option("--dry-run", is_flag=True, help="Say what would be erased.")
+@click.option("--yes", is_flag=True, help="Erase without asking.")
 @click.pass_obj
-def erase(options: Options, events: tuple[str, ...], actor: str, since: int, until: int, reason: str, *, dry_run: bool) -> None:
+def erase(options: Options, events: tuple[str, ...], actor: str, since: int, until: int, reason: str, *, dry_run: bool, yes: bool) -> None:
     """Empty stored lines on request: their bytes and fields go, their places and hashes stay, and `evidence verify` goes on to hold.
 
     What is on hold, or cited by a finding whose incident is not closed, is left and named. Kafka and backups keep their copies as long as
-    they are set to.
+    they are set to. On a terminal it asks, since nothing brings a line back.
 
-    Exit 0: all of it is erased, or would be; 3: some or all of it stays, and why is said; 4: there is nothing.
+    Exit 0: all of it is erased, or would be; 1: not confirmed; 3: some or all of it stays, and why is said; 4: there is nothing.
     """
     if not events and not actor:
         raise click.UsageError("say what to erase: --event or --actor")
@@ -66,6 +68,8 @@ def erase(options: Options, events: tuple[str, ...], actor: str, since: int, unt
         going, staying = store.counts(database, wanted)
         for each in store.staying(database, wanted, SHOWN_MAX) if staying else ():
             say(f"event {safe(each.event_id)} stays: {each.kept_because}")
+        if going and not dry_run and not yes and sys.stdin.isatty() and not click.confirm(f"Erase {going} lines for ever?", err=True):
+            raise click.ClickException("nothing was erased")
         if going and not dry_run:
             what, who = actor or f"{len(events)} events", account()
             note(database, Custody(now_ms(), who, "erasing", what, f"{going} lines: {reason}"))

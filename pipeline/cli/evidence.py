@@ -41,7 +41,7 @@ def evidence() -> None:
     """Sealed records: keys, signed heads, verifiable bundles, holds."""
 
 
-@evidence.command(epilog=examples("evidence keygen --file /etc/trainwatch/evidence.key", "evidence keygen --rotate"))
+@evidence.command(epilog=examples("evidence keygen --file /etc/trainwatch/keys/evidence.key", "evidence keygen --rotate"))
 @click.option("--file", "file", type=click.Path(path_type=Path, dir_okay=False), help="Private key; default evidence.key_file.")
 @click.option("--rotate", is_flag=True, help="A new key in place of the present one, signed by it.")
 @click.pass_obj

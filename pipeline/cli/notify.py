@@ -74,7 +74,7 @@ def notify(ctx: click.Context, *, once: bool) -> None:
         quiet = 0
         while not ended():
             try:
-                done = notifier.round(POLL_SECONDS)
+                done = notifier.round(POLL_SECONDS, ended)
             except BrokerUnavailable as error:
                 if once:
                     raise
@@ -101,7 +101,7 @@ def _serve(notifier: "Notifier", settings: "NotifySettings") -> "HealthServer | 
 
 @contextmanager
 def asked_to_end() -> Iterator[Callable[[], bool]]:
-    """SIGTERM and Ctrl-C end after the round under way."""
+    """SIGTERM and Ctrl-C end after what is under way."""
     asked = []
 
     def note(*_: object) -> None:

@@ -10,8 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from pipeline.errors import ServerFailed
+
 MIB = 1024 * 1024
 LOG_BYTES_MAX = 10 * MIB
+PRIVATE = 0o700
 Say = Callable[[str], None]
 
 
@@ -39,6 +42,18 @@ class Layout:
     def output(self, name: str) -> Path:
         """What the server `name` printed."""
         return self.logs / f"{name}.out"
+
+
+def private(folder: Path) -> None:
+    """Make a folder that nobody else may enter, or close it; one of another account is left as it is.  Raises ServerFailed."""
+    try:
+        folder.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ServerFailed(
+            f"cannot make {folder}: {error.strerror}", advice="Set embedded.directory to a folder that may be made."
+        ) from error
+    with suppress(PermissionError):
+        folder.chmod(PRIVATE)
 
 
 @contextmanager

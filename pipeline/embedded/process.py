@@ -36,7 +36,7 @@ def read_note(path: Path) -> Note | None:
     """The note at `path`; None when there is none or it is not readable as one, which a crash of the machine can cause."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=Note)
-    except (FileNotFoundError, msgspec.MsgspecError, UnicodeDecodeError):
+    except (FileNotFoundError, NotADirectoryError, msgspec.MsgspecError, UnicodeDecodeError):
         return None
 
 

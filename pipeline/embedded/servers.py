@@ -27,7 +27,7 @@ import psutil
 
 from pipeline.embedded import ports, process
 from pipeline.embedded.clickhouse import HTTP, NATIVE, ClickHouseServer, says_hello
-from pipeline.embedded.files import MIB, Layout, Say, exclusive, free_mib, rotate, tail, used_mib, write_atomically
+from pipeline.embedded.files import MIB, Layout, Say, exclusive, free_mib, private, rotate, tail, used_mib, write_atomically
 from pipeline.embedded.kafka import BROKER, KafkaServer, brokers
 from pipeline.embedded.process import Note
 from pipeline.errors import BrokerUnavailable, ServerFailed
@@ -142,6 +142,7 @@ def up(settings: Settings, *, say: Say) -> Addresses:
     _check_external(settings, say=say)
     embedded = _embedded(settings, layout)
     if embedded:
+        private(layout.root)  # records, and rows made of them
         with exclusive(layout.lock, say=say):
             _start_missing(embedded, settings, layout, say=say)
     return _addresses(connected(settings))

@@ -17,6 +17,7 @@ from pipeline.runtime.access import answering, client
 from pipeline.settings import KafkaSettings
 
 ENDS_MS = 30_000
+GOODBYE_MS = 2000  # for leaving a group; the client's own 30 s would outlast the patience of whoever ends us
 
 
 @contextmanager
@@ -27,18 +28,18 @@ def consumer(settings: KafkaSettings, **options: Any) -> Iterator[Any]:
         try:
             yield made
         finally:
-            made.close()
+            made.close(timeout_ms=GOODBYE_MS)
 
 
-def ends_of(reader: Any, parts: Iterable[Any], *, begins: bool = False) -> dict[Any, int]:
-    """Where each partition ends, or begins.  Raises KafkaError, also when one has no leader for ENDS_MS.
+def ends_of(reader: Any, parts: Iterable[Any], *, begins: bool = False, wait_ms: int = ENDS_MS) -> dict[Any, int]:
+    """Where each partition ends, or begins.  Raises KafkaError, also when one has no leader for `wait_ms`.
 
     Of several, the client forgets those whose leader it does not know, and ends with a KeyError as a rule; of one it waits for the leader.
     """
     ask, parts, found = (reader.beginning_offsets if begins else reader.end_offsets), list(parts), {}
     with suppress(KeyError):
-        found = ask(parts, timeout_ms=ENDS_MS)
-    return {part: int(found[part] if part in found else ask([part], timeout_ms=ENDS_MS)[part]) for part in parts}
+        found = ask(parts, timeout_ms=wait_ms)
+    return {part: int(found[part] if part in found else ask([part], timeout_ms=wait_ms)[part]) for part in parts}
 
 
 def offsets_at(reader: Any, parts: Iterable[Any], moment: int, ends: Mapping[Any, int]) -> dict[Any, int]:

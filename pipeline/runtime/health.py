@@ -157,7 +157,7 @@ class Health:
         return "; ".join(self._reasons(limit_seconds, excused=True))
 
     def _reasons(self, limit: float, *, excused: bool) -> list[str]:
-        reasons = []
+        reasons = [] if excused else self._causes(limit)
         floor = self._away_until if excused else 0.0
         if self._recovered and self._owned and not (excused and self._away()):
             reasons += self._standing(limit, floor)
@@ -165,8 +165,11 @@ class Health:
                 reasons.append(f"no checkpoint has ended for {age:.0f} s")
         if not self._recovered and not (excused and self._taking_over) and (age := self._age(self._unassigned_since)) > limit:
             reasons.append(f"no assignment is recovered for {age:.0f} s")
-        if excused:
-            return reasons
+        return reasons
+
+    def _causes(self, limit: float) -> list[str]:
+        """What makes everything else stand, so it is said first."""
+        reasons = []
         if (blocked := self._blocked()) > limit:
             reasons.append(f"the event loop has not turned for {blocked:.0f} s")
         if (age := self.sink_failing_seconds()) > limit:

@@ -12,6 +12,7 @@ Holds: an offset is committed only after its word is in the book; a value that i
 import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
+from itertools import takewhile
 from typing import Any, NamedTuple, Self
 
 import orjson
@@ -36,6 +37,7 @@ UNREAD = "findings cannot be read"
 CLIENT = "trainwatch-notify"
 ROUND_MAX = 20  # deliveries before the topics are polled again
 ROUND_SECONDS = 60.0  # which a round may take beside its deliveries
+ANSWER_MS = 5000  # longest wait for Kafka where a round asks it: who ends the notifier waits as long
 
 Say = Callable[[str], None]
 Post = Callable[[Address, Mapping[str, str], bytes], Answer]
@@ -97,13 +99,13 @@ class Notifier:
         """Leave the group."""
         self._opened.close()
 
-    def round(self, seconds: float) -> Round:
-        """Wait at most `seconds` for words, then tell what is due.  Raises BrokerUnavailable or FatalError."""
+    def round(self, seconds: float, ended: Callable[[], bool] = lambda: False) -> Round:
+        """Wait at most `seconds` for words, then tell what is due, until `ended`.  Raises BrokerUnavailable or FatalError."""
         self._book.forget(now_ms())
         taken, refused = self._take(seconds)
-        told, failed = self.tell(now_ms())
+        told, failed = self.tell(now_ms(), ended)
         self.metrics.round(taken, refused, self._lag())
-        if self.metrics.looks():
+        if not ended() and self.metrics.looks():
             self.metrics.waits(self._book.undelivered(self._settings, now_ms()), now_ms())
             self._ask()
             self.metrics.answered()
@@ -119,13 +121,15 @@ class Notifier:
         """Of what the last answers of the brokers said; nothing is asked."""
         with answering(self._kafka, UNREAD):
             ends = {part: self._consumer.highwater(part) for part in self._consumer.assignment()}
-            return sum(max(0, end - self._consumer.position(part)) for part, end in ends.items() if end is not None)
+            places = {part: self._consumer.position(part, timeout_ms=ANSWER_MS) for part, end in ends.items() if end is not None}
+            return sum(max(0, ends[part] - at) for part, at in places.items() if at is not None)
 
     def _ask(self) -> None:
         """Something: a poll that no broker answers looks like one that finds nothing.  Raises BrokerUnavailable."""
         with answering(self._kafka, UNREAD):
             numbers = {topic: sorted(self._consumer.partitions_for_topic(topic) or ()) for topic in self._topics}
-            ends_of(self._consumer, [TopicPartition(topic, number) for topic in self._topics for number in numbers[topic]])
+            parts = [TopicPartition(topic, number) for topic in self._topics for number in numbers[topic]]
+            ends_of(self._consumer, parts, wait_ms=ANSWER_MS)
 
     def _take(self, seconds: float) -> tuple[int, int]:
         taken = refused = 0
@@ -140,7 +144,7 @@ class Notifier:
                         taken += 1
                     else:
                         refused += 1
-            self._consumer.commit()
+            self._consumer.commit(timeout_ms=ANSWER_MS)
         except CommitFailedError:  # the partition went to another notifier: its words are in the book, and taking them again is harmless
             pass
         except KafkaError as error:
@@ -157,10 +161,10 @@ class Notifier:
         self._book.take(notice, record.value, epoch=epoch_of(record.headers), offset=record.offset, now=now, aged=aged)
         return True
 
-    def tell(self, now: int) -> tuple[int, int]:
-        """Send what is due, a bounded number; (told, failed)."""
+    def tell(self, now: int, ended: Callable[[], bool] = lambda: False) -> tuple[int, int]:
+        """Send what is due, a bounded number, until `ended`; (told, failed)."""
         told = failed = 0
-        for due in self._book.due(self._settings, now)[:ROUND_MAX]:
+        for due in takewhile(lambda _: not ended(), self._book.due(self._settings, now)[:ROUND_MAX]):
             target, notice = self._targets[due.target.name], due.word.notice
             answer = self._post(target.address, *request_of(target, due, now))
             named = f"{due.target.name}: {notice.kind} {notice.id[:12]} revision {notice.revision}"

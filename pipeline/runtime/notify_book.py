@@ -88,7 +88,7 @@ class Book:
         self._quiet_until = 0  # ... before this
         self._forgets_at = 0
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             path.touch(mode=0o600, exist_ok=True)
             with ExitStack() as unless_refused:
                 self._file = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)

@@ -13,6 +13,7 @@ import stat
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
+from re import _parser  # type: ignore[attr-defined]  # what `re` itself makes of a pattern, since 3.11
 from typing import Any
 
 import msgspec
@@ -129,6 +130,26 @@ def references(settings: Settings) -> list[Line]:
     return lines
 
 
+def patterns(settings: Settings) -> Iterator[Line]:
+    """Expressions for which a name can be made that takes hours: who runs a job chooses where it prints."""
+    for source in settings.sources:
+        for field in ("file", "hosts", "job_pattern"):
+            pattern = getattr(source, field)
+            if _repeats_within(_parser.parse(pattern)):
+                advice = "A name that was made for it may take hours, in which the worker stands: write it without, say [^/]+/ for .*/."
+                yield warn("settings", f"source {source.name} {field}", f"{pattern}: a repeat within a repeat", advice)
+
+
+def _repeats_within(parsed: Any, *, within: bool = False) -> bool:
+    """Of what `re` made of a pattern: does a part that repeats without an end hold another?"""
+    if isinstance(parsed, tuple) and len(parsed) == 2 and parsed[0] in (_parser.MAX_REPEAT, _parser.MIN_REPEAT):
+        _, most, body = parsed[1]
+        endless = most is _parser.MAXREPEAT
+        return (endless and within) or _repeats_within(body, within=within or endless)
+    inner = parsed if isinstance(parsed, list | tuple | _parser.SubPattern) else ()
+    return any(_repeats_within(each, within=within) for each in inner)
+
+
 def prices(settings: Settings, now_ms: int) -> Line:
     """Is there a price that holds today?"""
     begun = [price.since_ms for price in settings.loss.prices if price.since_ms <= now_ms]
@@ -201,7 +222,10 @@ def group(found: Group, counts: Mapping[str, int], needed: frozenset[str]) -> Li
     unread = sorted({(name, number) for name, count in counts.items() for number in range(count)} - found.read)
     if unread and found.stable:
         shown = ", ".join(f"{name}/{number}" for name, number in unread[:3])
-        advice = "Stop all workers, wait kafka.session_timeout_seconds, start them: deploy/runbooks/partition-growth.md."
+        advice = (
+            "If a topic has just grown, wait: workers look for it every five minutes. Otherwise stop all workers, wait "
+            "kafka.session_timeout_seconds, start them: deploy/runbooks/partition-growth.md."
+        )
         return fail("kafka", "group", f"nobody reads {len(unread)} partitions: {shown}", advice)
     state = "" if found.stable else ", which share the partitions anew just now"
     return ok("kafka", "group", f"{found.workers} workers{state}")

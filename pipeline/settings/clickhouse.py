@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
-from pipeline.settings.part import Part, one_place, secret_of
+from pipeline.settings.part import Part, host_name, one_place, secret_of
 
 
 class ClickHouseSettings(Part):
     """The database."""
 
-    host: str = Field("", description="host name; empty: the embedded server")
+    host: Annotated[str, AfterValidator(host_name)] = Field("", description="host name; empty: the embedded server")
     port: int = Field(9000, ge=1, le=65535, description="native protocol port")
     http_port: int = Field(8123, ge=1, le=65535, description="HTTP port, shown to people")
     database: str = Field("trainwatch", pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", description="database of all tables")

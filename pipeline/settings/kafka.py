@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from pipeline.settings.part import Part, one_place
+from pipeline.settings.part import Part, host_name, one_place
 
 
 def _is_loopback(host: str) -> bool:
@@ -54,6 +54,7 @@ class KafkaSettings(Part):
                 raise ValueError(f"{part!r} is a URL; write host:port")
             if not re.fullmatch(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", host) or not port.isdecimal() or not 0 < int(port) < 65_536:
                 raise ValueError(f"{part!r} is not host:port; write for example broker-1:9092,broker-2:9092")
+            host_name(host)
         return ",".join(parts)
 
     @model_validator(mode="after")

@@ -47,6 +47,15 @@ def readable(name: str, file: Path) -> str:
     return str(file)
 
 
+def host_name(value: str) -> str:
+    """A name that can be looked up, or none; what cannot would end a client with an error of the resolver.  Raises ValueError."""
+    try:
+        value.encode("idna")
+    except UnicodeError:
+        raise ValueError(f"{value!r} is no host name") from None
+    return value
+
+
 def one_place(name: str, given: SecretStr, file: Path | None) -> None:
     if given.get_secret_value() and file is not None:
         raise ValueError(f"{name} and {name}_file both hold it: leave one of them out")

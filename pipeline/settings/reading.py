@@ -79,7 +79,10 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
     try:
         return Settings(**_merged(content, overrides or {}))
     except ValidationError as error:
-        lines = [_located(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), lines_of) for item in error.errors()]
+        lines = [
+            _located(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), lines_of) + _variable(item["loc"])
+            for item in error.errors()
+        ]
         where = path or "settings"
         raise ConfigError(f"{where}: " + "; ".join(lines), advice="See schemas/SETTINGS.md.") from error
 
@@ -90,6 +93,13 @@ _ENTRY = re.compile(r"\b([a-z_]+\.[0-9]+)(?:\.[a-z_0-9]+)*")
 def _located(message: str, lines_of: Mapping[str, int]) -> str:
     """The message, with the line behind each entry of a list that it names."""
     return _ENTRY.sub(lambda found: f"{found[0]} (line {lines_of[found[1]]})" if found[1] in lines_of else found[0], message)
+
+
+def _variable(place: tuple[int | str, ...]) -> str:
+    """By which variable a value came that is wrong, in parentheses: nobody finds it in the file."""
+    names = (ENVIRONMENT_PREFIX + "__".join(map(str, place[:length])).upper() for length in range(len(place), 0, -1))
+    found = next((name for name in names if name in os.environ), "")  # noqa: TID251  see above
+    return f" (by {found} in the environment)" if found else ""
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class Spec(msgspec.Struct, kw_only=True):
     step: str = ""  # of the checkpoint at which to fault
     times: int = 1  # the n-th time that it is reached
     fault: str = "kill"  # kill | stop
-    raises_at: str = ""  # "ingest" or "counts" raises at a record or fact with the case "boom"
+    raises: bool = False  # the second stage, at a fact of the case "boom"
 
 
 class State:
@@ -57,7 +57,7 @@ def build_state(settings: Settings, cases: Cases) -> State:
     return State(cases)
 
 
-def ingest_step(note: Callable[[Sequence[Record]], None], *, raises: bool) -> Callable[..., tuple[State, list[Outcome]]]:
+def ingest_step(note: Callable[[Sequence[Record]], None]) -> Callable[..., tuple[State, list[Outcome]]]:
     """The first stage."""
 
     def step(state: State, batch: Sequence[Record], now: Watermarks) -> tuple[State, list[Outcome]]:
@@ -68,8 +68,6 @@ def ingest_step(note: Callable[[Sequence[Record]], None], *, raises: bool) -> Ca
                 outcomes.append(Filtered(record.offset, ErrorCode.CONTROL))
                 continue
             case, number, time = (record.value or b"").decode().split(",")
-            if raises and case == "boom":
-                raise RuntimeError("boom")
             if case == "bad":
                 outcomes.append(Rejected(record.offset, ErrorCode.DECODE_ERROR, f"number {number}"))
             elif case == "skip":
@@ -135,8 +133,8 @@ def topology(spec: Spec, prefix: str) -> Topology:
     facts = f"{prefix}facts.count.v1"
     return Topology(
         (
-            Stage("ingest", spec.topics, "records", build_state, ingest_step(note, raises=spec.raises_at == "ingest"), tells=("counts",)),
-            Stage("counts", (facts,), "facts", build_state, counts_step(raises=spec.raises_at == "counts"), upstream=spec.topics),
+            Stage("ingest", spec.topics, "records", build_state, ingest_step(note), tells=("counts",)),
+            Stage("counts", (facts,), "facts", build_state, counts_step(raises=spec.raises), upstream=spec.topics),
         ),
         prefix,
     )

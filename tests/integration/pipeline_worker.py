@@ -25,8 +25,7 @@ class Spec(msgspec.Struct, kw_only=True):
 
     settings: dict[str, object]
     folded: str  # file to which folded ranges are appended
-    step: str = ""  # of the checkpoint at which to kill
-    times: int = 1  # the n-th time that it is reached with something at stake
+    step: str = ""  # of the checkpoint at which to kill, when something is at stake
 
 
 class Load:
@@ -56,16 +55,12 @@ def noted(stage: Stage, path: Path, load: Load) -> Stage:
 def main() -> int:
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
     settings = Settings.model_validate(spec.settings)
-    left = spec.times
     load = Load()
 
     def reached(step: str) -> None:
-        nonlocal left
         load.reached(step)
         if step == spec.step and load.carried:
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
 
     real = build_topology(settings)
     first, *rest = real.stages

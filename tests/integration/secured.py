@@ -9,6 +9,8 @@ The authority `admin` is a super user by its certificate, and makes the accounts
 import asyncio
 import datetime as dt
 import ipaddress
+import signal
+import socket
 import ssl
 import subprocess
 import threading
@@ -105,9 +107,11 @@ class SecureBroker:
             assert self._process.poll() is None, (self.folder / "broker.out").read_text()[-3000:]
             assert time.monotonic() < deadline, "the broker does not answer"
             try:
+                # A client that reaches nobody leaves sockets behind.
+                socket.create_connection((HOST, self._numbers["MTLS"]), timeout=1).close()
                 with self.admin() as admin:
                     admin.describe_topics()
-            except KafkaError:
+            except (OSError, KafkaError):
                 time.sleep(0.2)
             else:
                 return
@@ -116,6 +120,16 @@ class SecureBroker:
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    @contextmanager
+    def silent(self) -> Iterator[None]:
+        """Within, it takes connections and answers nobody."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
         self.start()

@@ -214,12 +214,13 @@ def test_a_topic_nobody_made_is_not_made_by_asking(own: Settings) -> None:
 
 
 def test_nothing_listens_beyond_the_loopback_address(own: Settings) -> None:
-    """No password guards these ports."""
+    """No password guards these ports; and nobody else enters the folder, where records lie."""
     servers.up(own, say=print)
     for each in (psutil.Process(pids(own)["kafka"]), engine(own)):
         listening = {c.laddr.ip.removeprefix("::ffff:") for c in each.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN}
         assert all(address.startswith("127.") for address in listening)
         assert listening
+    assert own.embedded.directory.stat().st_mode & 0o077 == 0
 
 
 def test_servers_that_settings_name_are_checked_and_never_started(own: Settings, tmp_path: Path) -> None:

@@ -438,3 +438,37 @@ def test_settings_hide_what_is_secret(file_of: Callable[..., Path], monkeypatch:
     assert os.environ["TRAINWATCH_KAFKA__PASSWORD"]
     for words in (("settings",), ("settings", "--json"), ("topics", "list")):
         assert run(path, *words).exit_code in (0, 3)
+
+
+def test_state_is_saved_and_put_back_by_the_worker_s_account(worked: Settings, broker: SecureBroker, file_of: Callable[..., Path]) -> None:
+    """It reads and writes it anyway."""
+    saved = broker.folder / "state.tw"
+    for words in (("save", str(saved)), ("restore", str(saved), "--yes")):
+        done = run(file_of("worker"), "state", *words)
+        assert done.exit_code == 0, (words, done.output)
+
+
+def test_a_notifier_ends_soon_though_kafka_says_nothing(worked: Settings, broker: SecureBroker, file_of: Callable[..., Path]) -> None:
+    """A service manager that waits half a minute need not kill it: neither its questions nor its farewell outlast a few seconds."""
+    path, group = file_of("notifier"), worked.kafka.group + GROUP_SUFFIX
+    told = {
+        "targets": [{"name": "oncall", "url": "http://127.0.0.1:9/"}],
+        "state_file": str(broker.folder / "notify.sqlite"),
+        "health_port": 0,
+    }
+    path.write_text(path.read_text() + yaml.safe_dump({"notify": told}))
+    log = broker.folder / "notifier.log"
+    with log.open("wb") as out:
+        notifier = subprocess.Popen([sys.executable, "-m", "pipeline", "--settings", str(path), "notify"], cwd=ROOT, stdout=out, stderr=out)
+    try:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        with broker.admin() as admin:
+            while (found := admin.describe_groups([group])[group])["group_state"] != "Stable" or not found["members"]:
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.2)
+        with broker.silent():
+            notifier.terminate()
+            assert notifier.wait(2 * QUICK_SECONDS) == 0, log.read_text()
+    finally:
+        notifier.kill()
+        notifier.wait()

@@ -203,7 +203,7 @@ def test_who_looks_is_on_record(site: Site) -> None:
     looks = (
         ("finding", "show", found), ("job", "explain", number), ("incident", "show", case), ("incident", "report", case, "--out", "x"),
         ("dashboard", "incident", "--var", f"finding={found[:12]}", "--out", "y", *PERIOD),
-        ("dashboard", "overview", "--out", "z", *PERIOD),
+        ("dashboard", "overview", "--out", "z", *PERIOD), ("dashboard", "entity", "--var", f"entity={NAMED}", "--out", "e", *PERIOD),
     )  # fmt: skip
     with Database(site.settings.clickhouse) as database:
         before = len(evidence.custody(database))
@@ -213,7 +213,7 @@ def test_who_looks_is_on_record(site: Site) -> None:
         assert entries == {
             ("looked", found, "finding show"), ("looked", f"job {number}", "job explain"), ("looked", found, "job explain"),
             ("looked", case, "incident show"), ("looked", case, "incident report"), ("looked", found, "dashboard incident"),
-            ("looked", "all", "dashboard overview"),
+            ("looked", "all", "dashboard overview"), ("looked", f"kind identity, entity {NAMED}", "dashboard entity"),
         }  # fmt: skip
         database.command(f"DROP TABLE {database.name}.custody_log SYNC")
     for words in (each for each in looks if each[:2] != ("dashboard", "incident")):  # a panel of that one shows the log itself

@@ -1,5 +1,6 @@
 """From an earlier release to this one, on real servers: what it left is read, and what it had begun to judge is judged to its end."""
 
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ def test_this_release_goes_on_where_the_one_before_stopped(release: Kept, runnin
         replay.send(settings, records(release.rest), final=True)
         worker = site.start()
         site.until(lambda: caught_up(settings, site.topology).done, "the end of the input")
-        worker.terminate()
+        worker.send_signal(signal.SIGTERM)
         assert worker.wait(60) == 0
         expected = in_memory(settings, sorted(records(release.inputs + release.rest), key=lambda each: each.timestamp)).results
         assert site.canonical("findings_current") == expected.canonical_findings()

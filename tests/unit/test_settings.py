@@ -94,6 +94,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown role": ({"identities": [{**IDENTITY, "role": "boss"}]}, "identities.0.role"),
     "broker without a port": ({"kafka": {"bootstrap_servers": "broker-1"}}, "'broker-1' is not host:port"),
     "second broker without a port": ({"kafka": {"bootstrap_servers": "broker-1:9092,broker-2"}}, "'broker-2' is not host:port"),
+    "broker with an empty label": ({"kafka": {"bootstrap_servers": "broker..example:9092"}}, "'broker..example' is no host name"),
+    "database with an empty label": ({"clickhouse": {"host": "db..example"}}, "'db..example' is no host name"),
     "port without a broker": ({"kafka": {"bootstrap_servers": ":9092"}}, "':9092' is not host:port"),
     "port that is none": ({"kafka": {"bootstrap_servers": "broker-1:70000"}}, "kafka.bootstrap_servers"),
     "address without brackets": ({"kafka": {"bootstrap_servers": "::1:9092"}}, "kafka.bootstrap_servers"),
@@ -195,10 +197,12 @@ def test_an_empty_file_is_all_defaults() -> None:
     assert load(written("# nothing yet\n")) == load()
 
 
-@pytest.mark.parametrize("name", ["TRAINWATCH_TMIE__GRACE_SECONDS", "TRAINWATCH_GRACE"])
-def test_an_unknown_variable_is_refused(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """A typo in the environment would be a silent default otherwise."""
-    monkeypatch.setenv(name, "1")
+@pytest.mark.parametrize(
+    "name", ["TRAINWATCH_TMIE__GRACE_SECONDS", "TRAINWATCH_GRACE", "TRAINWATCH_TIME__GRACE_SECNODS", "TRAINWATCH_TIME__GRACE_SECONDS"]
+)
+def test_a_variable_that_is_wrong_is_named(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A typo in the environment would be a silent default otherwise; it is not said of the file, where nobody finds it."""
+    monkeypatch.setenv(name, "soon")
     with pytest.raises(ConfigError, match=name):
         load()
 

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).parents[3] / "deploy" / "runbooks"
 PLANNED = {"backup-and-restore", "partition-growth", "dead-letter-replay", "upgrade"}
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
 TOOLS = {
-    *("auditctl", "clickhouse-client", "cp", "curl", "docker", "export", "install", "journalctl", "kafka-configs.sh"),
+    *("alias", "auditctl", "cd", "clickhouse-client", "cp", "curl", "docker", "export", "install", "journalctl", "kafka-configs.sh"),
     *("kafka-consumer-groups.sh", "kafka-topics.sh", "kubectl", "ls", "set", "systemctl", "tar", "top", "trainwatch"),
 }
 

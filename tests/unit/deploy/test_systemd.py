@@ -6,6 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from prometheus_client import ProcessCollector
 
 from tests.unit.deploy.existing import check_command, check_variable
 
@@ -49,17 +50,34 @@ def test_what_it_starts_exists(path: Path) -> None:
         check_variable(setting.partition("=")[0])
 
 
-def test_evidence_is_held_before_it_is_checked() -> None:
-    """What does not check fails the unit: what open incidents cite is safe by then."""
-    starts = _values(FOLDER / "trainwatch-evidence.service", "ExecStart")
-    assert [start.removeprefix(f"{PROGRAM} evidence ") for start in starts] == ["hold --open", "release --closed", "verify"]
-    files = _values(FOLDER / "trainwatch-evidence.service", "EnvironmentFile")
-    assert files == ["-/etc/trainwatch/secrets", "-/etc/trainwatch/evidence.env"]  # the later wins: an account that may read lines
-    for variable in re.findall(
-        r"^# +(TRAINWATCH_\w+)=", (FOLDER / "trainwatch-evidence.service").read_text(encoding="utf-8"), re.MULTILINE
-    ):
+def test_evidence_is_held_and_then_checked_whatever_became_of_the_hold() -> None:
+    """Two units in this order, of which the second does not require the first: each that fails is an alarm of its own."""
+    hold, verify = FOLDER / "trainwatch-evidence.service", FOLDER / "trainwatch-evidence-verify.service"
+    starts = [start.removeprefix(f"{PROGRAM} evidence ") for path in (hold, verify) for start in _values(path, "ExecStart")]
+    assert starts == ["hold --open", "release --closed", "verify"]
+    assert verify.name in _values(hold, "Wants")[0].split()
+    assert hold.name in _values(verify, "After")[0].split()
+    assert [_values(verify, key) for key in ("Requires", "Requisite", "BindsTo", "PartOf")] == [[]] * 4
+    for path in (hold, verify):  # the later wins: an account that may read lines
+        assert _values(path, "EnvironmentFile") == ["-/etc/trainwatch/secrets", "-/etc/trainwatch/evidence.env"]
+    for variable in re.findall(r"^# +(TRAINWATCH_\w+)=", hold.read_text(encoding="utf-8"), re.MULTILINE):
         check_variable(variable)
     assert _values(FOLDER / "trainwatch-evidence.timer", "OnCalendar") == ["*-*-* 03:30:00 UTC"]
+
+
+@pytest.mark.parametrize("name", ["trainwatch-worker@", "trainwatch-notify"])
+def test_who_waits_for_kafka_waits_for_ever(name: str) -> None:
+    """A start without a broker ends after a quarter of a minute: a limit of starts would be reached in a short outage, and outlast it."""
+    path = FOLDER / f"{name}.service"
+    assert (_values(path, "Restart"), _values(path, "StartLimitIntervalSec")) == (["always"], ["0"])
+
+
+@pytest.mark.parametrize("name", ["trainwatch-worker@", "trainwatch-notify"])
+def test_who_serves_metrics_sees_what_they_are_made_of(name: str, tmp_path: Path) -> None:
+    """Where prometheus_client sees no /proc/stat, as within ProcSubset=pid, it tells nothing: TrainwatchMemory would never fire."""
+    (tmp_path / "self").symlink_to("/proc/self")
+    assert list(ProcessCollector(proc=str(tmp_path), registry=None).collect()) == []
+    assert _values(FOLDER / f"{name}.service", "ProcSubset") == []
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)

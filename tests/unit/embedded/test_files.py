@@ -6,6 +6,7 @@ import pytest
 
 from pipeline.embedded import files
 from pipeline.embedded.files import MIB
+from pipeline.errors import ServerFailed
 
 
 def test_a_long_log_becomes_the_one_older_log(tmp_path: Path) -> None:
@@ -61,3 +62,16 @@ def test_a_second_holder_of_a_lock_is_told_to_wait(tmp_path: Path) -> None:
     with files.exclusive(lock, say=stop):
         assert len(told) == 1
     assert str(lock) in told[0]
+
+
+def test_the_folder_of_the_servers_is_closed_to_others(tmp_path: Path) -> None:
+    """Records lie there; one that was open before is closed, and a file in its place is told."""
+    (tmp_path / "open").mkdir(mode=0o755)
+    for name in ("open", "new"):
+        files.private(tmp_path / name)
+        assert (tmp_path / name).stat().st_mode & 0o777 == 0o700
+    (tmp_path / "file").touch()
+    for taken in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(ServerFailed, match="cannot make") as refused:
+            files.private(taken)
+        assert "embedded.directory" in refused.value.advice

@@ -33,6 +33,12 @@ def test_a_small_site_takes_one_worker() -> None:
     assert plan.middle("workers", "memory of a worker") == pytest.approx(capacity.IDLE_WORKER.value + capacity.STATE_MEMORY.value * 0.05)
 
 
+def test_the_rate_of_a_core_is_the_one_that_readme_tells() -> None:
+    """Measured anew there, plans and the page follow."""
+    [told] = re.findall(r"^\| the whole path: .*? \| ([0-9,]+) \|", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert int(told.replace(",", "")) == capacity.PER_CORE.value
+
+
 def test_bytes_are_rate_times_size_times_days() -> None:
     """By hand: 1,000 records a second of 57 bytes are 4.9 GB a day."""
     plan = planned(1000)

@@ -38,7 +38,8 @@ class Client:
             raise KafkaError("nobody there")
         Client.opened += 1
 
-    def close(self) -> None:
+    def close(self, timeout_ms: int) -> None:
+        assert 0 < timeout_ms <= 5000  # who ends a tool does not wait for a broker that is away
         Client.opened -= 1
 
     def __getattr__(self, name: str) -> Callable[..., Any]:

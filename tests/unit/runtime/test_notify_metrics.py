@@ -110,7 +110,7 @@ class Client:
 
     def subscribe(self, _: list[str]) -> None: ...
 
-    def close(self) -> None: ...
+    def close(self, timeout_ms: int) -> None: ...
 
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
         return {}
@@ -118,7 +118,7 @@ class Client:
     def highwater(self, _: TopicPartition) -> int:
         return 4
 
-    def position(self, _: TopicPartition) -> int:
+    def position(self, _: TopicPartition, timeout_ms: int) -> int:
         return 2
 
     def end_offsets(self, parts: list[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:

@@ -46,6 +46,24 @@ def with_config(topic: Topic, **changes: str) -> Found:
     return msgspec.structs.replace(whole, config={**whole.config, **{name.replace("_", "."): value for name, value in changes.items()}})
 
 
+@pytest.mark.parametrize(
+    ("pattern", "mark"),
+    [
+        (r"^(?:.*/)*slurm-\d+\.out$", Mark.WARN),
+        (r"(a+)+$", Mark.WARN),
+        (r"((?:x|y*)z?){2,}", Mark.WARN),
+        (r"^(?:gpu|cpu)-\d+$", None),
+        (r"^/lustre/[^/]+/.*\.out$", None),
+        (r"(?:-[0-9]{1,3}){1,4}", None),
+    ],
+)
+def test_a_pattern_that_a_file_name_can_be_made_for_is_told(pattern: str, mark: Mark | None) -> None:
+    """Whoever chooses where his job prints chooses the name, and a repeat within a repeat takes twice as long with each letter."""
+    settings = Settings.model_validate({"sources": [{"name": "a", "file": pattern}, {"name": "b", "hosts": pattern}]})
+    lines = [*soundness.patterns(settings)]
+    assert [(line.what, line.mark) for line in lines] == ([("source a file", mark), ("source b hosts", mark)] if mark else [])
+
+
 def test_a_site_as_it_should_be_is_all_ok() -> None:
     """Every topic of the plan."""
     lines = soundness.topics(PLAN, {topic.name: found(topic) for topic in PLAN}, workers=1, needed=NEEDED)

@@ -39,6 +39,7 @@ def test_addresses_that_are_used(url: str, expected: Address) -> None:
         "", "hooks.example/a", "ftp://hooks.example/", "file:///etc/passwd", "https://", "http://hooks.example/", "http://10.0.0.7/",
         "http://127.0.0.1.hooks.example/", "http://localhost.hooks.example/", "https://u:p@hooks.example/", "https://hooks.example:99999/",
         "https://hooks.example/a b", "https://hooks.example/\r\nHost: x", "https://hööks.example/",
+        "https://hooks..example/a", f"https://{'a' * 64}.example/", "https://hooks\x01.example/", "https://hooks.example/\x7f",
     ],
 )  # fmt: skip
 def test_addresses_that_are_refused(url: str) -> None:
