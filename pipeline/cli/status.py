@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 2.0
 SILENT_SECONDS = 60  # four notes of a worker were due
-HOUR_MS = 3_600_000
 MIB = 1 << 20
 STAGES = """
 SELECT stage, count() AS partitions, uniqExact(worker) AS workers, sum(behind) AS lag, max(age) AS lag_seconds, sum(bytes) AS state_bytes,
@@ -44,11 +43,13 @@ GROUP BY topic ORDER BY topic
 
 
 @click.command(epilog=examples("status", "status --follow", "status --since 24h --json | jq .stages"))
-@click.option("--since", type=Since(), help="What workers noted since then: 30m, 2h, 7d, or a time with its offset.  [default: 1h]")
+@click.option(
+    "--since", type=Since(), default="1h", show_default=True, help="What workers noted since then: 30m, 2h, 7d, or a time with offset."
+)
 @click.option("--follow", is_flag=True, help="Go on, and show it again every two seconds.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output; with --follow one a line.")
 @click.pass_context
-def status(ctx: click.Context, since: int | None, follow: bool, as_json: bool) -> None:
+def status(ctx: click.Context, since: int, follow: bool, as_json: bool) -> None:
     """Tell which servers run, how far each stage is, and which records were not stored.
 
     Exit 0: both servers run, or answer where settings name them; 3: at least one does not.  Whether nothing is lost: `trainwatch verify`;
@@ -63,7 +64,7 @@ def status(ctx: click.Context, since: int | None, follow: bool, as_json: bool) -
         _follow(options, since, as_json=as_json)
 
 
-def _look(options: Options, since: int | None) -> "dict[str, Any]":
+def _look(options: Options, since: int) -> "dict[str, Any]":
     """All that is told, as `--json` has it.  Stages and records are absent where ClickHouse does not answer, and `why` says so."""
     from pipeline.cli.asking import clickhouse, rows  # noqa: PLC0415  keeps --help quick
     from pipeline.embedded import servers  # noqa: PLC0415
@@ -72,7 +73,7 @@ def _look(options: Options, since: int | None) -> "dict[str, Any]":
     found = servers.status(options.settings)
     said = {**msgspec.to_builtins(found), "all_running": found.all_running}
     order = [stage.name for stage in build_topology(options.settings).stages]
-    asked = {"since": round(1000 * time.time()) - HOUR_MS if since is None else since, "silent": SILENT_SECONDS, "order": order}
+    asked = {"since": since, "silent": SILENT_SECONDS, "order": order}
     try:
         with clickhouse(options) as database:
             said["stages"] = [{**row, "noted_at": row["noted_at"].isoformat()} for row in rows(database, STAGES, asked)]
@@ -82,7 +83,7 @@ def _look(options: Options, since: int | None) -> "dict[str, Any]":
     return said
 
 
-def _follow(options: Options, since: int | None, *, as_json: bool) -> None:
+def _follow(options: Options, since: int, *, as_json: bool) -> None:
     """Until Ctrl-C: in place on a terminal, else one after the other."""
     from rich.live import Live  # noqa: PLC0415
 
