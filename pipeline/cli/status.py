@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 POLL_SECONDS = 2.0
 SILENT_SECONDS = 60  # four notes of a worker were due
 MIB = 1 << 20
+UNKNOWN = "stages and records are not known: "
 STAGES = """
 SELECT stage, count() AS partitions, uniqExact(worker) AS workers, sum(behind) AS lag, max(age) AS lag_seconds, sum(bytes) AS state_bytes,
     min(noted) AS noted_at, countIf(noted < now() - %(silent)s) AS silent
@@ -85,18 +86,21 @@ def _look(options: Options, since: int) -> "dict[str, Any]":
 
 def _follow(options: Options, since: int, *, as_json: bool) -> None:
     """Until Ctrl-C: in place on a terminal, else one after the other."""
+    from rich.console import Group  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
 
-    from pipeline.cli.console import stdout  # noqa: PLC0415
+    from pipeline.cli.console import safe, stdout  # noqa: PLC0415
 
     console = stdout()
     if as_json or not console.is_terminal:
         while True:
             _tell(_look(options, since), options, as_json=as_json)
             time.sleep(POLL_SECONDS)
-    with Live(console=console, auto_refresh=False, screen=False) as live:
+    with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(_shown(_look(options, since), options), refresh=True)
+            found = _look(options, since)
+            why = [safe(UNKNOWN + found["why"])] if "why" in found else []
+            live.update(Group(_shown(found, options), *why), refresh=True)
             time.sleep(POLL_SECONDS)
 
 
@@ -108,7 +112,7 @@ def _tell(found: "Mapping[str, Any]", options: Options, *, as_json: bool) -> Non
         return
     stdout().print(_shown(found, options))
     if "why" in found:
-        say(f"stages and records are not known: {found['why']}")
+        say(UNKNOWN + found["why"])
 
 
 def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
