@@ -29,7 +29,7 @@ class IdentityIndex:
         self.told: dict[str, Event | Displaced | Worked] = {}
         self.emitted: dict[str, Emitted] = {}
         self.horizon = 0  # what was before is forgotten
-        self.entered: tuple[int, ...] = ()  # days of logins that incidents were told since the start
+        self.entered: dict[int, tuple[int, ...]] = {}  # block -> days of logins that incidents were told since the start
         self._day_facts_max = day_facts_max
         self._days: dict[tuple[str, int], SortedSet] = {}  # (kind, day) -> (time, fact id)
 

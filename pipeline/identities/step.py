@@ -23,7 +23,7 @@ from pipeline.model.facts import Fact, case_name, incidents_case
 from pipeline.model.finding import Finding
 from pipeline.model.identity import KEY
 from pipeline.model.ids import rank
-from pipeline.model.incident import LOGINS, LoggedIn, encode_in_case
+from pipeline.model.incident import BLOCK_DAYS, LoggedIn, encode_in_case, entered_id
 from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.told import Tombstone, decode_told, encode_told
@@ -127,11 +127,23 @@ def _judge(state: IdentitiesState, key: bytes, now: Watermarks) -> Iterator[Publ
         judged += (finding for finding in detector.judge(case, now) if finding.closes_at >= kept_from)
     again = state.agenda.plan
     yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: again(key, time), kept_from=kept_from)
-    days = tuple(sorted({event.event_time // DAY_MS for event, login in case.proven.logins if _may_be_own(case, login)}))
-    if days and days != index.entered:  # what is forgotten here later stays known there: its rank is lower
-        index.entered = days
-        fact = Fact(incidents_case(index.cluster), f"{LOGINS}{index.name}", rank(days[-1], len(days)), encode_in_case(LoggedIn(days)))
-        yield Tell("incidents", fact)
+    yield from _entered(index, case)
+
+
+def _entered(index: IdentityIndex, case: IdentityCase) -> Iterator[Tell]:
+    """On which days the account was entered, a fact for each block of days that has another one.
+
+    Days that are forgotten here stay known there: what is left of their block has a lower rank.
+    """
+    blocks: dict[int, list[int]] = {}
+    for day in sorted({event.event_time // DAY_MS for event, login in case.proven.logins if _may_be_own(case, login)}):
+        blocks.setdefault(day // BLOCK_DAYS, []).append(day)
+    for block, days in blocks.items():
+        told = tuple(days)
+        if index.entered.get(block) != told:
+            index.entered[block] = told
+            case_id, fact_id = incidents_case(index.cluster), entered_id(index.name, block)
+            yield Tell("incidents", Fact(case_id, fact_id, rank(days[-1], len(days)), encode_in_case(LoggedIn(told))))
 
 
 def _may_be_own(case: IdentityCase, login: Login) -> bool:

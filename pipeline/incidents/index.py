@@ -4,12 +4,14 @@ Derived from the stage's cases and built again after a restart.  Which attempts 
 arrival: the newest stay.
 """
 
+from collections.abc import Iterable, Iterator
+
 from pipeline.incidents.attempts import Attempts, time_of
 from pipeline.incidents.campaigns import Linked, cluster_findings, linked
 from pipeline.incidents.families import is_signal
 from pipeline.incidents.looks import Looks
 from pipeline.model.finding import Finding
-from pipeline.model.incident import LOGINS, Found, LoggedIn, decode_in_case
+from pipeline.model.incident import Found, LoggedIn, account_of, decode_in_case
 from pipeline.model.told import Emitted
 
 HEARD = "heard/"  # begins the ids of facts about days on which a source was heard
@@ -27,7 +29,7 @@ class IncidentsIndex:
         self.attempts = Attempts()  # by fact id too, which is the attempt's name
         self.emitted: dict[str, Emitted] = {}
         self.heard: set[str] = set()
-        self.logins: dict[str, frozenset[int]] = {}  # account -> days on which somebody entered it
+        self.logins: dict[str, dict[str, frozenset[int]]] = {}  # account -> fact id -> days on which somebody entered it
         self.looks = Looks(self.attempts.questions)
 
     def add(self, fact_id: str, body: bytes) -> str:
@@ -40,8 +42,8 @@ class IncidentsIndex:
             self.emitted[told.subject] = told
             return ""
         if isinstance(told, LoggedIn):
-            account = fact_id.removeprefix(LOGINS)
-            self.logins[account] = frozenset(told.days)
+            account = account_of(fact_id)
+            self.logins.setdefault(account, {})[fact_id] = frozenset(told.days)
             self.looks.login(account)
             return ""
         if isinstance(told, Found):
@@ -71,6 +73,19 @@ class IncidentsIndex:
         else:
             self.attempts.drop(fact_id)
             self.looks.attempt(0)
+
+    def entered(self, account: str, days: Iterable[int]) -> bool:
+        """Did somebody enter the account on one of these days?"""
+        return any(not known.isdisjoint(days) for known in self.logins.get(account, {}).values())
+
+    def logins_before(self, day: int) -> Iterator[str]:
+        """Forget the blocks of logins that end before this day; yields the fact ids to drop."""
+        for account, blocks in [*self.logins.items()]:
+            for fact_id in [name for name, days in blocks.items() if max(days) < day]:
+                del blocks[fact_id]
+                yield fact_id
+            if not blocks:
+                del self.logins[account]
 
     def campaigns(self) -> list[tuple[Linked, ...]]:
         """Grouped anew when what ties findings has changed; most words on a finding change other things."""

@@ -33,7 +33,7 @@ from pipeline.incidents.publishing import IncidentPublisher
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding
 from pipeline.model.ids import rank
-from pipeline.model.incident import LOGINS, Incident
+from pipeline.model.incident import Incident
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish
 from pipeline.model.source import Source
@@ -178,7 +178,7 @@ def _incident(
         role=lambda who: state.roles.get(who, ""),
         signals=_signals(index.signals.values(), first, last),
         logins_heard=lambda day: heard(Source.SSHD, day),
-        entered=lambda who, day: not index.logins.get(who, frozenset()).isdisjoint(range(day // DAY_MS - SESSION_DAYS, day // DAY_MS + 1)),
+        entered=lambda who, day: index.entered(who, range(day // DAY_MS - SESSION_DAYS, day // DAY_MS + 1)),
     )
     with index.attempts.questions.working() as asked:
         built = building.build(cluster, members, Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing))
@@ -224,7 +224,6 @@ def _forget(state: IncidentsState, case: bytes, before: int) -> bool:
     for name in [name for name in index.heard if int(name.rpartition("/")[2]) < oldest - DAY_MS]:
         state.cases.drop(case, name)
         index.heard.discard(name)
-    for account in [name for name, days in index.logins.items() if (max(days) + SESSION_DAYS + 1) * DAY_MS < oldest]:
-        state.cases.drop(case, f"{LOGINS}{account}")
-        del index.logins[account]
+    for fact_id in index.logins_before(oldest // DAY_MS - SESSION_DAYS):
+        state.cases.drop(case, fact_id)
     return dropped

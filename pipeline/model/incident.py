@@ -72,7 +72,22 @@ class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examine
 
 
 InCase = Found | Examined | LoggedIn | Emitted
-LOGINS = "logins/"  # begins the ids of facts about accounts
+LOGINS = "logins/"  # begins the ids of facts about accounts, of all their days: as a release before told them
+ENTERED = "entered/"  # and of BLOCK_DAYS of them: entered/<block>/<account>
+BLOCK_DAYS = 28
+
+
+def entered_id(account: str, block: int) -> str:
+    """Id of the fact on which days of a block an account was entered.  The stage that tells forgets sooner than a campaign ends: a block
+    that it has forgotten stays as it was told."""
+    return f"{ENTERED}{block}/{account}"
+
+
+def account_of(fact_id: str) -> str:
+    """Whose logins a fact with this id tells."""
+    return fact_id.removeprefix(LOGINS) if fact_id.startswith(LOGINS) else fact_id.removeprefix(ENTERED).partition("/")[2]
+
+
 encode_in_case = msgspec.msgpack.Encoder().encode
 decode_in_case = msgspec.msgpack.Decoder(InCase).decode
 

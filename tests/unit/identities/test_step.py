@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import orjson
@@ -12,8 +12,8 @@ from pipeline.identities.index import IdentityIndex
 from pipeline.identities.step import build_state, step
 from pipeline.model.conduct import Conduct, Folder
 from pipeline.model.events import Event
-from pipeline.model.facts import Fact
-from pipeline.model.incident import LOGINS, LoggedIn, decode_in_case
+from pipeline.model.facts import Fact, incidents_case
+from pipeline.model.incident import BLOCK_DAYS, ENTERED, LoggedIn, decode_in_case, entered_id
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.told import Displaced
@@ -183,11 +183,24 @@ def test_incidents_are_told_on_which_days_an_account_was_entered() -> None:
     )
     state, second = step(state, facts(login(3 * DAY)), now(4 * DAY))
     state, third = step(state, facts(login(3 * DAY + 60)), now(5 * DAY))
-    told = [[tell.fact for tell in each if isinstance(tell, Tell) and tell.fact.id.startswith(LOGINS)] for each in (first, second, third)]
+    told = [[tell.fact for tell in each if isinstance(tell, Tell) and tell.fact.id.startswith(ENTERED)] for each in (first, second, third)]
     day = build.T0 // DAY_MS
     assert [[decode_in_case(fact.body) for fact in each] for each in told] == [[LoggedIn((day,))], [LoggedIn((day, day + 3))], []]
-    assert {fact.id for each in told for fact in each} == {f"{LOGINS}u012"}
+    assert {fact.id for each in told for fact in each} == {entered_id("u012", day // BLOCK_DAYS)}
     assert told[0][0].rank < told[1][0].rank
+
+
+def test_logins_that_are_forgotten_here_stay_known_to_incidents() -> None:
+    """A campaign may last longer than logins are kept: each block of days is a fact of its own, and a later one does not replace it."""
+    memory = Cases()
+    state = build_state(settings(), Cases())
+    for day in (0, 10, 40, 80, 120, 160):
+        state, told = step(state, facts(login(day * DAY)), now((day + 1) * DAY))
+        for each in told:
+            if isinstance(each, Tell) and each.fact.id.startswith(ENTERED):
+                memory.merge(each.fact)
+    known = [day for _, body in memory.of(incidents_case("main")).values() for day in cast("LoggedIn", decode_in_case(body)).days]
+    assert sorted(day - build.T0 // DAY_MS for day in known) == [0, 10, 40, 80, 120, 160]
 
 
 def test_a_flood_of_a_day_does_not_push_out_other_days() -> None:

@@ -9,7 +9,7 @@ from pipeline.incidents.attribution import Known, attribute
 from pipeline.model.facts import Fact, incidents_case
 from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, Status, Subject, subject_of
 from pipeline.model.ids import digest, rank
-from pipeline.model.incident import LOGINS, Attribution, Examined, LoggedIn, encode_in_case
+from pipeline.model.incident import BLOCK_DAYS, Attribution, Examined, LoggedIn, encode_in_case, entered_id
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
@@ -136,8 +136,14 @@ def examined(job: str, day: float, *, verdict: str = "benign", owner: str = "u05
 
 def entered(*accounts: str, days: Iterable[int] = range(-1, 120)) -> list[Fact]:
     """What the stage identities tells of logins, days from T0."""
-    told = tuple(T0 // DAY + day for day in days)
-    return [Fact(incidents_case(CLUSTER), f"{LOGINS}{who}", rank(told[-1], len(told)), encode_in_case(LoggedIn(told))) for who in accounts]
+    blocks: dict[int, list[int]] = {}
+    for day in days:
+        blocks.setdefault((T0 // DAY + day) // BLOCK_DAYS, []).append(T0 // DAY + day)
+    return [
+        Fact(incidents_case(CLUSTER), entered_id(who, block), rank(told[-1], len(told)), encode_in_case(LoggedIn(tuple(told))))
+        for who in accounts
+        for block, told in blocks.items()
+    ]
 
 
 def weigh(

@@ -11,7 +11,7 @@ from pipeline.incidents.step import IncidentsState, build_state, step
 from pipeline.model.facts import VOID, Fact, incidents_case
 from pipeline.model.finding import Finding
 from pipeline.model.ids import rank
-from pipeline.model.incident import Examined, Found, encode_in_case, incident_id
+from pipeline.model.incident import LOGINS, Examined, Found, LoggedIn, account_of, encode_in_case, entered_id, incident_id
 from pipeline.model.outcome import Publish
 from pipeline.model.source import Source
 from pipeline.model.summary import Exposure
@@ -169,6 +169,20 @@ def test_a_name_waits_for_a_login_of_the_account() -> None:
     assert [[body["attribution"]["named"] for body in each] for each in said] == [[""], [], ["u099"]]
     assert "none of this account" in said[0][0]["attribution"]["withheld"]
     assert said[0][0]["attribution"]["leader"].startswith("did/")
+
+
+def test_logins_that_a_release_before_told_count() -> None:
+    """In one fact for all days, under the account alone."""
+    days = tuple(T0 // DAY + day for day in range(-1, 60))
+    old = Fact(CASE, f"{LOGINS}u099", rank(days[-1], len(days)), encode_in_case(LoggedIn(days)))
+    said = step(fresh(Cases()), [old, *map(fact, STORY)], marks(60))[1]
+    assert [_named(out) for out in said if isinstance(out, Publish)] == ["u099"]
+
+
+def test_an_account_may_be_called_anything() -> None:
+    """What is no block is the name's."""
+    for account in ("u099", "arn:aws:iam::1:user/u099/5", "entered/3/u099"):
+        assert account_of(entered_id(account, 700)) == account_of(f"{LOGINS}{account}") == account
 
 
 def _named(out: Publish) -> str:
