@@ -9,7 +9,6 @@ without a recovery store, which is left out in its favour.
 """
 
 import asyncio
-import gc
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ import clickhouse_driver
 
 from pipeline.bench import bare
 from pipeline.bench.task import READY, Task
-from pipeline.runtime.app import GC_THRESHOLDS
+from pipeline.runtime.garbage import collect_seldom
 
 BLOCK_ROWS = 100_000
 BLOCK_SECONDS = 1.0
@@ -31,7 +30,7 @@ class Table:
     """The table, over a connection of its own."""
 
     def __init__(self, task: Task) -> None:
-        gc.set_threshold(*GC_THRESHOLDS)
+        collect_seldom()
         where = task.site().clickhouse
         self._client = clickhouse_driver.Client(
             host=where.host, port=where.port, user=where.user, password=where.password.get_secret_value(), secure=where.secure

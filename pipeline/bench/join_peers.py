@@ -7,7 +7,6 @@ its sides come.  State is in memory and lost with the process, except in Quix St
 """
 
 import asyncio
-import gc
 import signal
 import time
 from bisect import bisect_left, insort
@@ -19,7 +18,7 @@ import msgspec
 from pipeline.bench import join
 from pipeline.bench.bare_peers import FETCH_BYTES, FETCH_WAIT_MS, bytewax_source, librdkafka, ready
 from pipeline.bench.task import Task
-from pipeline.runtime.app import GC_THRESHOLDS
+from pipeline.runtime.garbage import collect_seldom
 
 PRUNE_EVERY = 50_000  # facts
 COMMIT_SECONDS = 1.0
@@ -97,7 +96,7 @@ def by_hand(task: Task) -> None:
 async def _by_hand(task: Task) -> None:
     from aiokafka import AIOKafkaConsumer, AIOKafkaProducer  # noqa: PLC0415
 
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
     kafka = task.site().kafka
     producer = AIOKafkaProducer(bootstrap_servers=kafka.bootstrap_servers, acks="all", max_batch_size=256 << 10)
     consumer = AIOKafkaConsumer(
@@ -145,7 +144,7 @@ def confluent(task: Task) -> None:
     """By hand on confluent-kafka."""
     from confluent_kafka import Consumer, Producer  # noqa: PLC0415  optional
 
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
     consumer, producer = Consumer(librdkafka(task)), Producer(_producing(task))
     consumer.subscribe(list(task.topics))
     ready()

@@ -23,7 +23,7 @@ import msgspec
 from pipeline.bench.mix import Mix, build
 from pipeline.ingest import step as ingest
 from pipeline.model.outcome import EventRow, Outcome, Record
-from pipeline.runtime.app import GC_THRESHOLDS
+from pipeline.runtime.garbage import collect_seldom
 from pipeline.runtime.local import LocalRuntime
 from pipeline.settings import Settings
 from pipeline.sink import rows as layout
@@ -84,7 +84,7 @@ def measure(size: int, seed: int, *, say: Callable[[str], None], profile: str = 
     mix = build(seed, size, partitions=1)
     settings = Settings(**mix.settings)
     say(f"{len(mix.records)} records built: " + ", ".join(f"{topic} {share:.1%}" for topic, share in mix.shares().items()))
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
     gc.collect()
     gc.freeze()  # the load itself is no work of the pipeline
     stages: list[StageTime] = []

@@ -13,7 +13,6 @@ Written over new is what a checkpoint writes per byte of the facts that were tol
 Holds: the same size gives the same facts.
 """
 
-import gc
 import random
 import subprocess
 import sys
@@ -46,7 +45,7 @@ from pipeline.model.ids import rank
 from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import Attempt, Emitted, Heard, HostCoverage, encode_told
-from pipeline.runtime.app import GC_THRESHOLDS
+from pipeline.runtime.garbage import collect_seldom
 from pipeline.runtime.partition import Partition
 from pipeline.runtime.partition import Source as Input
 from pipeline.runtime.producer import partition_of
@@ -302,7 +301,7 @@ class _Log:
 
 def make(scale: float, path: Path) -> Made:
     """A state of this share of the full size, as one file of live records."""
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
     began, made = time.monotonic(), Made()
     topology = build_topology(SETTINGS)
     logs = {
@@ -360,7 +359,7 @@ def _seal(log: _Log) -> None:
 
 def read(path: Path) -> Read:
     """Take the file over as a worker takes its state topics over."""
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
     found, process, began = Read(), psutil.Process(), time.process_time()
     topology = build_topology(SETTINGS)
     readers: dict[tuple[str, int], LogReader] = {}

@@ -5,7 +5,6 @@ no log: there are no guarantees, all in its favour.  Steps, outcomes, marks and 
 """
 
 import asyncio
-import gc
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from pipeline.bench.ours import hosts_topology, topology_of
 from pipeline.bench.task import Task
 from pipeline.model.facts import Fact, encode_fact
 from pipeline.model.outcome import Record
-from pipeline.runtime.app import GC_THRESHOLDS
+from pipeline.runtime.garbage import collect_seldom
 from pipeline.runtime.guard import Guard
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.state_record import Owner
@@ -36,7 +35,7 @@ log = logging.getLogger("trainwatch.bench")
 
 def build_app(task: Task) -> Any:
     """An app without tables and web server."""
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
     kafka = task.site().kafka
     return faust.App(
         kafka.group,

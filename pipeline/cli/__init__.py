@@ -26,6 +26,7 @@ import click
 
 from pipeline import __version__
 from pipeline.errors import ConfigError, TrainwatchError
+from pipeline.runtime.garbage import collect_seldom
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
@@ -111,6 +112,7 @@ class Commands(click.Group):
         return Deferred(cmd_name) if cmd_name in COMMANDS else None
 
     def invoke(self, ctx: click.Context) -> Any:
+        collect_seldom()
         try:
             with unwinding():
                 return super().invoke(ctx)

@@ -6,7 +6,6 @@ environment beats the constructor: a stray BROKER_URL in a container would win i
 """
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -26,6 +25,7 @@ from pipeline.runtime.abandoned import Abandoned, Cancelled
 from pipeline.runtime.access import RIGHTS, RIGHTS_ADVICE, reaching
 from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport
 from pipeline.runtime.complaints import hold_back
+from pipeline.runtime.garbage import collect_seldom
 from pipeline.runtime.instance import Instance, claim, twin
 from pipeline.runtime.membership import Shares
 from pipeline.runtime.partition import Source
@@ -39,7 +39,6 @@ from pipeline.topology import Topology
 QUEUE_BATCHES = 4  # fetched batches that wait for a stage, per topic: a bound on memory
 FETCH_WAIT_MS = 500  # long poll; other requests to the same broker wait behind it
 REQUEST_SECONDS = 90.0  # Faust demands more than the session timeout
-GC_THRESHOLDS = (100_000, 50, 50)  # many objects live for one batch: 79 k -> 141 k events per CPU second, measured
 EXIT_CRASHED = 1
 BEAT_SECONDS = 0.5
 NEVER_SECONDS = 1e6
@@ -248,7 +247,7 @@ def _agent(app: App) -> Callable[[Any], Any]:
 
 def run(app: App, *, level: int = logging.INFO) -> int:
     """Run in the foreground until a signal or a crash.  0: stopped in order; EXIT_CRASHED, with the reason in `app.failure`."""
-    gc.set_threshold(*GC_THRESHOLDS)
+    collect_seldom()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=LOG_FORMAT)
     log.setLevel(level)
     hold_back()
