@@ -38,7 +38,7 @@ GRANT INSERT, SELECT(_topic, _partition, _offset, _incarnation) ON trainwatch.in
 GRANT INSERT, SELECT(_topic, _partition, _offset, _incarnation) ON trainwatch.attribution TO trainwatch_writer;
 GRANT INSERT, SELECT(_topic, _partition, _offset, _incarnation) ON trainwatch.loss_lines TO trainwatch_writer;
 GRANT INSERT, SELECT(topic, incarnation, partition, lo, hi) ON trainwatch.sink_ranges TO trainwatch_writer;
-GRANT INSERT ON trainwatch.evidence_roots TO trainwatch_writer;
+GRANT INSERT, SELECT(topic, incarnation, partition, lo, hi, root) ON trainwatch.evidence_roots TO trainwatch_writer;
 GRANT INSERT ON trainwatch.standings TO trainwatch_writer;
 GRANT SELECT ON trainwatch.migrations TO trainwatch_writer;
 

@@ -115,9 +115,7 @@ def take(
 def _offsets(site: Site, account: Account, there: set[At], deleted: frozenset[At]) -> dict[At, str]:
     """Every offset is stored or listed; answers with the listed ones and their codes."""
     query = site.database.query
-    stored = {
-        (topic, partition, offset) for topic, partition, offset in query("SELECT DISTINCT _topic, _partition, _offset FROM {db}.events")
-    }
+    stored = site.stored()
     listed = {
         (topic, partition, offset): str(code)
         for topic, partition, offset, code in query(

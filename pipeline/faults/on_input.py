@@ -1,6 +1,7 @@
 """What is done to the input: transactions and holes, duplicates, poison, records deleted before they were read, or before they were read
 again; and to the state."""
 
+import signal
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
@@ -11,14 +12,17 @@ from kafka.admin import ConfigResource, ConfigResourceType
 
 from pipeline.faults import account, state_v1
 from pipeline.faults.on_workers import REPLAYED_AT
-from pipeline.faults.run import NotBitten, Run
+from pipeline.faults.run import LOG_CHARACTERS, NotBitten, Run, Stuck
 from pipeline.faults.site import wait
 from pipeline.faults.worker import POISON
 from pipeline.model.instants import HOUR_MS
 from pipeline.model.outcome import Record
+from pipeline.runtime.app import EXIT_CRASHED
 from pipeline.runtime.state_log import LogReader
+from pipeline.runtime.worker import TAKE_OVER_STEPS
 
 COMPACTED_SECONDS = 45
+POISONED_LIVES_MAX = 8  # until a step is reached: each ends at twice as many facts that raise in a row as the one before
 FLOOD = 40  # records, each of which tells a fact at which a stage raises
 BROKER_ID = "1"  # of the embedded broker
 
@@ -144,6 +148,33 @@ def poisoned_jobs(run: Run) -> None:
     run.seen["crashes"], run.seen["aside"] = crashes, _asides(run)
 
 
+def poisoned_take_over(run: Run) -> None:
+    """Poison in what is recovered: each step of a take-over kills a worker, behind a life that had folded some of it and told nobody."""
+    steps = [*TAKE_OVER_STEPS]
+    run.dice.shuffle(steps)
+    for number, step in enumerate(steps, 1):
+        run.feed.allow(number / (len(steps) + 1))
+        _killed(run, run.dice.choice(REPLAYED_AT))
+        _killed(run, step)
+        run.seen[step] += 1
+    run.start(poison="jobs")
+    run.feed.allow(1.0)
+    run.until(lambda: _asides(run) > 0, "a fact that is set aside")
+    run.seen["aside"] = _asides(run)
+
+
+def _killed(run: Run, step: str) -> None:
+    """By itself, at this step, in one of the lives that the poison allows."""
+    for _ in range(POISONED_LIVES_MAX):
+        worker = run.start(poison="jobs", at=step)
+        if (code := run.ends(worker)) == -signal.SIGKILL:
+            return
+        if code != EXIT_CRASHED:
+            raise Stuck(f"a poisoned worker ended with code {code}\n{worker.log()[-LOG_CHARACTERS:]}")
+        run.seen["crashes"] += 1
+    raise Stuck(f"{step} was not reached in {POISONED_LIVES_MAX} lives\n{worker.log()[-LOG_CHARACTERS:]}")
+
+
 def _asides(run: Run) -> int:
     letters = account.read(run.site.settings, [run.site.topology.public_topic("dead-letter")])
     return sum(dict(letter.headers)["x-dlq-code"] == b"step_raised" for letter in letters)
@@ -192,12 +223,13 @@ def with_a_key(run: Run) -> None:
 def overtaken_behind_a_kill(run: Run) -> None:
     """A worker is killed whose rows have left, or were about to, and no state tells of it; some of these records are deleted.
 
-    Its rows are in and all is published, or ClickHouse has let none of them in; facts were told in both cases.
+    Its rows are in and all is published; or they are in under their root, and no range says so; or ClickHouse has let none of them in.
+    Facts were told in all cases.
     """
-    landed = run.dice.random() < 0.5
-    run.seen["landed" if landed else "refused"] += 1
-    if landed:
-        run.dies(run.start(at="published"))
+    came_to = run.dice.choice(("published", "rooted", "refused"))
+    run.seen[came_to] += 1
+    if came_to != "refused":
+        run.dies(run.start(at=came_to))
     else:
         worker = run.start()
         run.folds(worker, 4)
@@ -213,8 +245,8 @@ def overtaken_behind_a_kill(run: Run) -> None:
     cut = {at: run.dice.randint(intent.lo + 1, intent.hi) for at, intent in intents.items()}
     _delete(run, cut)
     again = {(*at, offset) for at, intent in intents.items() for offset in range(intent.lo, cut[at])}
-    run.deleted = {(*at, offset) for at, end in cut.items() for offset in range(end)} - (set() if landed else again)
-    run.gone = set() if landed else again
+    run.gone = set() if came_to == "published" else again - run.site.stored()  # the letters of what was refused had not left
+    run.deleted = {(*at, offset) for at, end in cut.items() for offset in range(end)} - run.gone
     run.seen["again"], run.doubts = len(again), True
     run.sent = _left(run)
 

@@ -5,7 +5,7 @@ Steps are reached under load: each life of a worker is given a share of the reco
 
 import signal
 
-from pipeline.faults.run import LOG_CHARACTERS, Run, Stuck
+from pipeline.faults.run import Run
 from pipeline.runtime.checkpoint import STEPS
 from pipeline.runtime.worker import LEAVING_STEPS, TAKE_OVER_STEPS
 
@@ -42,9 +42,7 @@ def stop_at_steps(run: Run) -> None:
     steps = run.dice.sample([*STEPS, *TAKE_OVER_STEPS], STOPS)
     for number, step in enumerate(steps, 1):
         run.feed.allow(number / (len(steps) + 1))
-        code = run.ends(run.start(at=step, signal=signal.SIGTERM))
-        if code != 0:
-            raise Stuck(f"SIGTERM at {step} ended a worker with code {code}\n{run.site.processes[-1].log()[-LOG_CHARACTERS:]}")
+        run.ends_in_order(run.start(at=step, signal=signal.SIGTERM), step)
         run.seen[step] += 1
 
 
@@ -83,6 +81,23 @@ def kill_while_leaving(run: Run) -> None:
         else:
             leaving.signal(signal.SIGTERM)
             run.dies(leaving)
+        run.seen[step] += 1
+
+
+def stop_while_leaving(run: Run) -> None:
+    """SIGTERM in a rebalance or, a second one, in a shutdown, before and behind the last checkpoint: exit 0 all the same."""
+    for number, step in enumerate(LEAVING_STEPS, 1):
+        run.feed.allow(number / (len(LEAVING_STEPS) + 1))
+        leaving = run.start(instance=f"a{number}", at=step, signal=signal.SIGTERM)
+        run.folds(leaving)
+        if step != "hurried" or run.dice.random() < 0.5:
+            other = run.start(instance=f"b{number}")
+            run.ends_in_order(leaving, step)
+            run.takes_over(other)
+            run.stop(other)
+        else:
+            leaving.signal(signal.SIGTERM)
+            run.ends_in_order(leaving, step)
         run.seen[step] += 1
 
 

@@ -177,6 +177,12 @@ class Run:
         self._expected_ends.add(worker.pid)
         return worker.wait(PATIENCE_SECONDS)
 
+    def ends_in_order(self, worker: Process, step: str) -> None:
+        """Wait until a worker that was told to stop at a step has ended with exit code 0."""
+        code = self.ends(worker)
+        if code != 0:
+            raise Stuck(f"SIGTERM at {step} ended a worker with code {code}\n{worker.log()[-LOG_CHARACTERS:]}")
+
     def takes_over(self, worker: Process, times: int = 1) -> None:
         """Wait until a worker has taken partitions over so often."""
         self.until(lambda: worker.take_overs() >= times, "the take-over", of=worker)

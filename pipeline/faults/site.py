@@ -205,6 +205,10 @@ class Site:
         mark = f"{process.pid} " if process else ""
         return sum(line.startswith(mark) for line in self._folded.read_text(encoding="utf-8").splitlines())
 
+    def stored(self) -> set[tuple[str, int, int]]:
+        """Offsets that have rows."""
+        return set(self.database.query("SELECT DISTINCT _topic, _partition, _offset FROM {db}.events"))
+
     def reached(self) -> dict[tuple[str, int], int]:
         """The offset behind the last finished range of each partition; nothing while ClickHouse does not answer."""
         try:

@@ -62,6 +62,14 @@ FAULTS: tuple[Fault, ...] = (
         changes={"kafka": {"session_timeout_seconds": 6.0}},
     ),
     Fault(
+        name="stop_while_leaving",
+        does="SIGTERM in a rebalance or shutdown, before and behind the last checkpoint: exit 0",
+        bites="it was stopped at both steps, and nothing is folded again",
+        act=on_workers.stop_while_leaving,
+        bit=lambda run: set(run.seen) == set(LEAVING_STEPS) and run.replayed() == 0,
+        share=0.0,
+    ),
+    Fault(
         name="join_and_leave",
         does="a second and a third worker join under load; one is stopped, one killed",
         bites="partitions were taken over in several generations",
@@ -255,6 +263,16 @@ FAULTS: tuple[Fault, ...] = (
         may_crash=True,
     ),
     Fault(
+        name="poisoned_take_over",
+        does="the keyed stage raises, as above, while workers are killed at each step of a take-over: what is folded again is poisoned too",
+        bites="workers died at every step, one ended by what its step raised, offsets are folded again, and facts were set aside",
+        prepare=on_input.with_a_flood,
+        act=on_input.poisoned_take_over,
+        bit=lambda run: run.seen.keys() >= {*TAKE_OVER_STEPS, "crashes"} and run.seen["aside"] > 0 and _replayed(run),
+        share=0.0,
+        may_crash=True,
+    ),
+    Fault(
         name="overtaken_by_retention",
         does="records are deleted from the inputs while the only worker is stopped",
         bites="offsets beyond the applied ones are gone",
@@ -264,7 +282,8 @@ FAULTS: tuple[Fault, ...] = (
     ),
     Fault(
         name="overtaken_behind_a_kill",
-        does="a worker that seals is killed with an open intent, of which ClickHouse has all rows or none; some of its records are deleted",
+        does="a worker that seals is killed with an open intent; ClickHouse has all rows, or none, or all but the range; some of its "
+        "records are deleted",
         bites="records of an open intent are gone",
         prepare=on_input.with_a_key,
         act=on_input.overtaken_behind_a_kill,

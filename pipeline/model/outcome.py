@@ -8,7 +8,6 @@ import msgspec
 
 from pipeline.errors import ErrorCode
 from pipeline.model.facts import Fact
-from pipeline.model.sealed import Sealed
 from pipeline.model.source import Source
 
 
@@ -134,4 +133,3 @@ class RangeRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     settings_digest: str
     token: str
     gaps: tuple[tuple[int, int, str], ...] = ()  # (lo, hi, ABSENT or OVERTAKEN): runs of offsets that held no record when read
-    sealed: Sealed | None = None  # where evidence is kept

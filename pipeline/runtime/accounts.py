@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 from pipeline.runtime.rights import DESCRIBE_CONFIGS, READ, rights
 from pipeline.settings import Settings
-from pipeline.sink.rows import BLOCK_TABLES, RANGES, TABLES
+from pipeline.sink.rows import BLOCK_TABLES, RANGES, ROOTS, TABLES
 from pipeline.topology import Topology
 
 WORKER = "worker"
 LANDED = ("_topic", "_partition", "_offset", "_incarnation")  # what `ClickHouseSink.landed` reads
-NOTED = ("topic", "incarnation", "partition", "lo", "hi")  # what `ClickHouseSink.noted` reads
+NOTED = ("topic", "incarnation", "partition", "lo", "hi")  # what `ClickHouseSink.noted` reads, and `rooted`, which reads the root too
 WRITTEN_BY_PEOPLE = ("labels", "incident_journal", "custody_log")
 HELD = ("events_held", "records_held", "evidence_roots_held")
 OF_THE_SERVER = ("parts", "merges", "disks", "events", "errors", "merge_tree_settings")
@@ -74,6 +74,7 @@ def _grants(role: str) -> Iterator[tuple[str, str]]:
         yield from (("INSERT", table) for table in TABLES)
         yield from (("SELECT({})".format(", ".join(LANDED)), table.name) for table in BLOCK_TABLES)
         yield f"SELECT({', '.join(NOTED)})", RANGES.name
+        yield f"SELECT({', '.join((*NOTED, 'root'))})", ROOTS.name
     elif role == "owner":
         yield from ((what, "*") for what in ("CREATE TABLE", "CREATE VIEW", "ALTER TABLE", "DROP TABLE", "INSERT", "SELECT"))
     elif role == "reader":

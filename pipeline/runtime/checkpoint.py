@@ -46,7 +46,7 @@ HURRY_SECONDS = 4.0  # for the checkpoint that a rebalance or shutdown waits for
 PAUSE_SECONDS_MAX = 5.0  # between two tries of an insert
 POLL_SECONDS = 0.25
 SINK_THREADS = 3  # inserts of different partitions wait for the database side by side
-STEPS = ("packed", "intent", "fenced", "inserted", "ranged", "published", "state", "committed", "deleted")
+STEPS = ("packed", "intent", "fenced", "inserted", "rooted", "ranged", "published", "state", "committed", "deleted")
 
 T = TypeVar("T")
 Originals = Callable[[Source, Sequence[int]], Awaitable[list[Record]]]  # the records at offsets, read again
@@ -157,6 +157,9 @@ class Checkpoint:
             self._facts.say((self._topology.facts_topic(stage) for stage in stages), vector)
         await _all(self._insert(parts[work.source], work) for work in works.values())
         self.reached("inserted")
+        if sealed := [work.sealed for work in works.values() if work.sealed and not work.rooted]:
+            await self._patiently(partial(self._sink.write_roots, sealed))  # before the range: what is noted as done has its root
+        self.reached("rooted")
         if ranges := [row for work in works.values() if (row := work.range_row(parts[work.source].incarnation))]:
             await self._patiently(partial(self._sink.write_ranges, ranges))
         self.reached("ranged")
@@ -193,7 +196,8 @@ class Checkpoint:
         """Say what is about to leave, and prove that it may."""
         intents: dict[Source, list[Write]] = {}
         for source, work in works.items():
-            work.noted = work.overtaken and await self._noted(parts[source])
+            if work.overtaken:
+                await self._look_behind(parts[source], work)
         groups = await self._call(partial(self._prepared, parts, works)) if works else {}
         for source, work in works.items():
             part = parts[source]
@@ -204,6 +208,8 @@ class Checkpoint:
                     *(source, work.lo, work.hi - 1),
                 )
                 part.reconcile(work, await self._landed(part.incarnation, work))
+                if work.landed and work.overtaken and (work.rooted or not part.seals):
+                    work.read_before(await self._patiently(partial(self._sink.stored, *source, work.lo, work.hi, part.incarnation)))
             if write := part.intent_write(work):
                 intents[source] = [write]
         await self._state.write(intents)
@@ -227,13 +233,13 @@ class Checkpoint:
         """Hash and sign the range, in a thread: the hot path only kept the records.
 
         After a crash the same range must come out the same, or the broker has other records than it had.  Unless it says itself that it
-        has deleted some: what was sealed of them all stands, if it was noted, and else we seal what is left.
+        has deleted some: what was sealed of them all stands, if it had come so far, and else we seal what is left.
         """
         if part.saved is None:
             return
         where = Range(work.source.topic, work.source.partition, part.incarnation, work.lo, work.hi)
         before, now = part.intent, round(1000 * time.time())
-        if before is not None and work.noted:
+        if before is not None and work.rooted:
             sealed = sealer.again(where, before.root, before.count, part.saved.head, now)
         else:
             sealed = sealer.seal(where, work.records, work.rows, part.saved.head, now)
@@ -267,6 +273,11 @@ class Checkpoint:
                 landed[table] = await self._patiently(partial(self._sink.landed, table, topic, partition, lo, hi, incarnation))
         return landed
 
+    async def _look_behind(self, part: Partition, work: Work) -> None:
+        """How far had the former owner come with a range of which records were deleted since?"""
+        work.noted = await self._noted(part)
+        work.rooted = work.noted or await self._rooted(part)
+
     async def _noted(self, part: Partition) -> bool:
         """Has the former owner noted the range, who saw records of it that were deleted since?  Then all its rows are in, and its seal.
 
@@ -275,8 +286,19 @@ class Checkpoint:
         intent = part.intent
         if intent is None or (self._sealer is not None and part.seals and intent.count < 0):
             return False
+        return await self._known(part, intent, partial(self._sink.noted, *part.source, intent.lo, intent.hi, part.incarnation))
+
+    async def _rooted(self, part: Partition) -> bool:
+        """Has he kept what he sealed it as, and died a moment before he noted it?  Then all its rows are in too."""
+        intent = part.intent
+        if intent is None or self._sealer is None or not part.seals or intent.count < 0:
+            return False
+        where = *part.source, intent.lo, intent.hi, part.incarnation, intent.root
+        return await self._known(part, intent, partial(self._sink.rooted, *where))
+
+    async def _known(self, part: Partition, intent: Intent, ask: Callable[[], bool]) -> bool:
         try:
-            return await self._patiently(partial(self._sink.noted, *part.source, intent.lo, intent.hi, part.incarnation))
+            return await self._patiently(ask)
         except ConfigError as why:  # roles of an earlier release may not look there, which must not end us at each start
             self._log.warning("%s: whether offsets %d to %d were noted before is not known: %s", part.source, intent.lo, intent.hi - 1, why)
             return False

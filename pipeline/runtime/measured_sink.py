@@ -5,13 +5,14 @@ thread, so what it tells must bear that.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 import msgspec
 
 from pipeline.errors import TrainwatchError, TransientError
 from pipeline.model.outcome import RangeRow
+from pipeline.model.sealed import Sealed
 from pipeline.runtime.health import Health
 from pipeline.runtime.metrics import Metrics
 from pipeline.runtime.ports import Sink
@@ -42,6 +43,18 @@ class MeasuredSink:
     def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         """As the sink has it."""
         self._measured("write_ranges", lambda: self._sink.write_ranges(ranges))
+
+    def write_roots(self, sealed: Sequence[Sealed]) -> None:
+        """As the sink has it."""
+        self._measured("write_roots", lambda: self._sink.write_roots(sealed))
+
+    def rooted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str, root: str) -> bool:
+        """As the sink has it."""
+        return self._measured("rooted", lambda: self._sink.rooted(topic, partition, lo, hi, incarnation, root))
+
+    def stored(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> Collection[int]:
+        """As the sink has it."""
+        return self._measured("stored", lambda: self._sink.stored(topic, partition, lo, hi, incarnation))
 
     def noted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> bool:
         """As the sink has it."""

@@ -14,7 +14,7 @@ records of one contiguous range.  No Kafka and no clock, so that the replay rule
 Holds: rows of an open intent leave as one block or not at all; `applied` is behind all that is folded and ahead of nothing else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -79,6 +79,7 @@ class Work:
         self.recovered = False  # the intent is of a former owner: its rows may have landed
         self.landed = False  # they have: nothing to insert
         self.noted = False  # and so has the row of the range, which knows more than we do when records of it were deleted since
+        self.rooted = False  # and so has what it was sealed as, which knows all of it
 
     @property
     def overtaken(self) -> bool:
@@ -105,6 +106,15 @@ class Work:
         self.written -= len(offsets)
         return sorted(offsets)
 
+    def read_before(self, stored: Collection[int]) -> None:
+        """These have rows: they were read before Kafka deleted them, and are no gap."""
+        gaps, self.gaps = self.gaps, []
+        for lo, hi, why in gaps:
+            at = lo
+            for end in (*sorted(offset for offset in stored if lo <= offset < hi), hi):
+                self.gaps += [(at, end, why)] if end > at else []
+                at = end + 1
+
     def range_row(self, incarnation: str) -> RangeRow | None:
         """The audit row of the range."""
         if self.noted or self.intent is None or not (self._leaves_rows or self.accounted or self.intent.tables):
@@ -121,7 +131,6 @@ class Work:
             settings_digest=self.intent.settings_digest,
             token=self.intent.token,
             gaps=tuple(self.gaps),
-            sealed=self.sealed,
         )
 
     def seal(self, sealed: Sealed, owner: Owner) -> None:

@@ -4,12 +4,13 @@ All methods block and are called from a few threads, never from the event loop. 
 so the checkpoint repeats it with the same token until it is in.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 import msgspec
 
 from pipeline.model.outcome import RangeRow
+from pipeline.model.sealed import Sealed
 from pipeline.sink.rows import StandingRow
 
 
@@ -31,6 +32,15 @@ class Sink(Protocol):
 
     def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         """Note finished ranges for audits.  To note one again changes nothing.  Raises like `insert`."""
+
+    def write_roots(self, sealed: Sequence[Sealed]) -> None:
+        """Keep what ranges were sealed as, before they are noted.  Harmless when repeated.  Raises like `insert`."""
+
+    def rooted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str, root: str) -> bool:
+        """Is this very range kept as sealed under this root?  Raises TransientError."""
+
+    def stored(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> Collection[int]:
+        """Offsets of the range that have rows of `events`.  Raises TransientError."""
 
     def noted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> bool:
         """Is this very range noted as finished?  Raises TransientError."""

@@ -33,9 +33,10 @@ from clickhouse_driver import errors as driver
 from pipeline.errors import ConfigError, FatalError, InvariantViolation, MigrationMissing, SinkOverloaded, SinkUnavailable, require
 from pipeline.model.ids import digest
 from pipeline.model.outcome import RangeRow
+from pipeline.model.sealed import Sealed
 from pipeline.settings import ClickHouseSettings, readable
 from pipeline.sink import rows as layout
-from pipeline.sink.rows import INCARNATION, RANGES, ROOTS, STANDINGS, TABLES, RowsRefused, StandingRow, Table
+from pipeline.sink.rows import EVENTS, INCARNATION, RANGES, ROOTS, STANDINGS, TABLES, RowsRefused, StandingRow, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -267,10 +268,11 @@ class ClickHouseSink:
 
     def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         """The audit copies of ranges; harmless when repeated, in whatever company: the table keeps one of each."""
-        sealed = [each.sealed for each in ranges if each.sealed is not None]
-        if sealed:  # before the range: what is noted as done has its root
-            self._insert(ROOTS, sealed, f"roots-{digest(*(each.signature for each in sealed))}", {})
         self._insert(RANGES, ranges, f"ranges-{digest(*(each.token for each in ranges))}", {})
+
+    def write_roots(self, sealed: Sequence[Sealed]) -> None:
+        """What ranges were sealed as; harmless when repeated: the same head is the same row."""
+        self._insert(ROOTS, sealed, f"roots-{digest(*(each.signature for each in sealed))}", {})
 
     def write_standings(self, rows: Sequence[StandingRow]) -> None:
         """Where a worker stands.  One try: what was lost is not missed."""
@@ -293,12 +295,25 @@ class ClickHouseSink:
 
     def noted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> bool:
         """Is this very range noted?"""
-        sql = (
-            f"SELECT count() FROM {{db}}.{RANGES.name} WHERE topic = %(topic)s AND incarnation = %(incarnation)s "  # noqa: S608  same
-            "AND partition = %(partition)s AND lo = %(lo)s AND hi = %(hi)s"
+        return self._holds(RANGES, {"topic": topic, "incarnation": incarnation, "partition": partition, "lo": lo, "hi": hi})
+
+    def rooted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str, root: str) -> bool:
+        """Is this very range kept as sealed under this root?"""
+        return self._holds(ROOTS, {"topic": topic, "incarnation": incarnation, "partition": partition, "lo": lo, "hi": hi, "root": root})
+
+    def stored(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> frozenset[int]:
+        """Offsets of the range that have rows of `events`."""
+        found = self.database.query(
+            f"SELECT DISTINCT _offset FROM {{db}}.{EVENTS.name} WHERE _topic = %(topic)s AND _partition = %(partition)s "  # noqa: S608  same
+            f"AND _offset >= %(lo)s AND _offset < %(hi)s AND {INCARNATION} = %(incarnation)s",
+            {"topic": topic, "partition": partition, "lo": lo, "hi": hi, "incarnation": incarnation},
         )
-        parameters = {"topic": topic, "incarnation": incarnation, "partition": partition, "lo": lo, "hi": hi}
-        return bool(self.database.query(sql, parameters)[0][0])
+        return frozenset(offset for (offset,) in found)
+
+    def _holds(self, table: Table, row: Mapping[str, Any]) -> bool:
+        """Is there a row with these values?"""
+        sql = f"SELECT count() FROM {{db}}.{table.name} WHERE " + " AND ".join(f"{name} = %({name})s" for name in row)  # noqa: S608  same
+        return bool(self.database.query(sql, row)[0][0])
 
     def _insert(self, table: Table, rows: Sequence[msgspec.Struct], token: str, constant: Mapping[str, list[str]]) -> None:
         require(len(rows) <= BLOCK_ROWS_MAX, f"{len(rows)} rows for {table.name}: more than one block")

@@ -5,13 +5,14 @@ insert are; a block is taken whole or not at all; a wrong value is refused by th
 by the greatest version when it likes, this one keeps all and leaves the choice to `current`, as the views do.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import msgspec
 
 from pipeline.errors import require
 from pipeline.model.outcome import EventRow, RangeRow
+from pipeline.model.sealed import Sealed
 from pipeline.sink import rows as layout
 from pipeline.sink.rows import TABLES, RowsRefused, StandingRow
 
@@ -24,6 +25,7 @@ class MemorySink:
     def __init__(self) -> None:
         self._blocks: dict[str, dict[str, tuple[str, list[msgspec.Struct]]]] = {}  # table -> token -> (incarnation, rows)
         self._ranges: dict[tuple[str, str, int, int, int], RangeRow] = {}
+        self._roots: set[tuple[str, str, int, int, int, str]] = set()
         self.standings: list[StandingRow] = []
 
     def tables(self, rows: Sequence[msgspec.Struct]) -> dict[str, list[msgspec.Struct]]:
@@ -41,18 +43,34 @@ class MemorySink:
 
     def landed(self, table: str, topic: str, partition: int, lo: int, hi: int, incarnation: str = "") -> int:
         """How many rows of the range are stored."""
-        return sum(
-            row.topic == topic and row.partition == partition and lo <= row.offset < hi
-            for stored, block in self._blocks.get(table, {}).values()
-            if not incarnation or stored == incarnation
-            for row in block
-            if isinstance(row, layout.SinkRow | EventRow)
-        )
+        return sum(1 for _ in self._stored(table, topic, partition, lo, hi, incarnation))
+
+    def _stored(self, table: str, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> Iterator[Any]:
+        for life, block in self._blocks.get(table, {}).values():
+            for row in block if incarnation in ("", life) else ():
+                if (
+                    isinstance(row, layout.SinkRow | EventRow)
+                    and (row.topic, row.partition) == (topic, partition)
+                    and lo <= row.offset < hi
+                ):
+                    yield row
 
     def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         """The audit copies of ranges; harmless when repeated."""
         for each in ranges:
             self._ranges[each.topic, each.incarnation, each.partition, each.lo, each.hi] = each
+
+    def write_roots(self, sealed: Sequence[Sealed]) -> None:
+        """What ranges were sealed as; harmless when repeated."""
+        self._roots.update((each.topic, each.incarnation, each.partition, each.lo, each.hi, each.root) for each in sealed)
+
+    def rooted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str, root: str) -> bool:
+        """Is this very range kept as sealed under this root?"""
+        return (topic, incarnation, partition, lo, hi, root) in self._roots
+
+    def stored(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> frozenset[int]:
+        """Offsets of the range that have rows of `events`."""
+        return frozenset(row.offset for row in self._stored("events", topic, partition, lo, hi, incarnation))
 
     def noted(self, topic: str, partition: int, lo: int, hi: int, incarnation: str) -> bool:
         """Is this very range noted?"""

@@ -6,10 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from pipeline.model.sealed import ChainHead
 from pipeline.runtime.ports import Sink
 from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.memory import MemorySink
 from pipeline.sink.rows import RowsRefused
+from tests.unit.evidence.build import LIFE, PARTITION, TOPIC, sealed_range
 from tests.unit.sink.build import event, events, finding, range_row, record, rows_of
 
 LOGS = ("logs.access", 0)
@@ -118,6 +120,27 @@ def test_a_range_may_be_noted_twice(sink: Sink) -> None:
     assert ranges_of(sink) == [(0, 10, [3]), (10, 12, [10, 11])]
     asked = [sink.noted(*LOGS, lo, hi, life) for lo, hi, life in ((0, 10, "i1"), (0, 10, "i2"), (0, 11, "i1"))]
     assert asked == [True, False, False]
+
+
+def test_a_seal_may_be_kept_twice(sink: Sink) -> None:
+    """It is known by its bounds, its incarnation and its root."""
+    sealed = sealed_range(0, 10, ChainHead())
+    for _ in range(2):
+        sink.write_roots([sealed])
+    asked = [
+        sink.rooted(TOPIC, PARTITION, lo, hi, life, root)
+        for lo, hi, life, root in (
+            (0, 10, LIFE, sealed.root), (0, 10, LIFE, "00"), (0, 10, "another", sealed.root), (0, 9, LIFE, sealed.root),
+        )
+    ]  # fmt: skip
+    assert asked == [True, False, False, False]
+
+
+def test_offsets_that_have_rows(sink: Sink) -> None:
+    """Of the range that is asked for, and of one life of the topic."""
+    sink.insert("events", [*events(0, 4), *events(7, 9)], "token-0-10", "i1")
+    assert sink.stored(*LOGS, 1, 8, "i1") == {1, 2, 3, 7}
+    assert sink.stored(*LOGS, 1, 8, "i2") == frozenset()
 
 
 @pytest.mark.parametrize("name", ["memory", pytest.param("clickhouse", marks=pytest.mark.servers)])

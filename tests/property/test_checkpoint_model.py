@@ -23,6 +23,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from pipeline.errors import ConfigError, ErrorCode, SinkUnavailable
 from pipeline.model.facts import Fact
 from pipeline.model.outcome import OVERTAKEN, Filtered, Outcome, RangeRow, Record, Rejected
+from pipeline.model.sealed import Sealed
 from pipeline.runtime import state_log
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.checkpoint import Checkpoint
@@ -207,6 +208,15 @@ class Process:
 
     def noted(self, *arguments: Any) -> bool:
         return self.world.sink.noted(*arguments)
+
+    def write_roots(self, sealed: Sequence[Sealed]) -> None:
+        self.world.sink.write_roots(sealed)
+
+    def rooted(self, *arguments: Any) -> bool:
+        return self.world.sink.rooted(*arguments)
+
+    def stored(self, *arguments: Any) -> frozenset[int]:
+        return self.world.sink.stored(*arguments)
 
     def write_ranges(self, ranges: Sequence[RangeRow]) -> None:
         self.world.sink.write_ranges(ranges)

@@ -253,16 +253,17 @@ def test_a_range_that_comes_out_otherwise_after_a_crash_is_an_alarm(root: str, s
 
 
 OVERTAKEN_RANGE = [
-    pytest.param(True, Settings().digest(), id="noted"),
-    pytest.param(False, Settings().digest(), id="not noted"),
-    pytest.param(True, "other settings", id="noted under other settings"),
+    pytest.param("noted", Settings().digest(), id="noted"),
+    pytest.param("rooted", Settings().digest(), id="sealed, and killed before it was noted"),
+    pytest.param("", Settings().digest(), id="not noted"),
+    pytest.param("noted", "other settings", id="noted under other settings"),
 ]
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(("noted", "settings"), OVERTAKEN_RANGE)
-async def test_records_that_kafka_deleted_behind_a_crash_are_no_fork(noted: bool, settings: str, caplog: pytest.LogCaptureFixture) -> None:
-    """His seal stands when his range was noted; else what is left is sealed."""
+@pytest.mark.parametrize(("came_to", "settings"), OVERTAKEN_RANGE)
+async def test_records_that_kafka_deleted_behind_a_crash_are_no_fork(came_to: str, settings: str, caplog: pytest.LogCaptureFixture) -> None:
+    """His seal stands when it had left, and there is one head; else what is left is sealed.  A range that he noted is not noted again."""
     his = sealed_range(0, 5, ChainHead())
     part = owned(Meta(VERSION, 0, 0, LIFE, Intent(0, 5, {}, 5, "token", settings, his.root, his.software, count=his.count)))
     part.seals, part.log_start = True, 3
@@ -273,16 +274,19 @@ async def test_records_that_kafka_deleted_behind_a_crash_are_no_fork(noted: bool
     assert work is not None
     told: list[str] = []
     checkpoint = sealing(told)
-    if noted:
+    stands = came_to != ""
+    if stands:
+        checkpoint._sink.write_roots([msgspec.structs.replace(his, topic=part.source.topic, partition=part.source.partition)])
+    if came_to == "noted":
         checkpoint._sink.write_ranges([range_row(0, 5, topic=part.source.topic, partition=part.source.partition, incarnation=LIFE)])
-    work.noted = await checkpoint._noted(part)
-    assert work.noted is noted
+    await checkpoint._look_behind(part, work)
+    assert (work.noted, work.rooted) == (came_to == "noted", stands)
     checkpoint._seal(checkpoint._sealer, part, work)  # type: ignore[arg-type]
     assert told == []
     assert work.sealed is not None
-    assert (work.sealed.root == his.root, work.sealed.count, work.sealed.number) == (noted, 5 if noted else 2, his.number)
+    assert (work.sealed.root == his.root, work.sealed.count, work.sealed.number) == (stands, 5 if stands else 2, his.number)
     assert verify.head_of(entry_of(work.sealed)["statement"]) == work.sealed.head
-    assert ("their seal had not left" in caplog.text) is not noted
+    assert ("their seal had not left" in caplog.text) is not stands
     checkpoint.close()
 
 

@@ -57,3 +57,23 @@ def test_the_next_range_begins_without_gaps() -> None:
     second = part.snapshot()
     assert second is not None
     assert (first.gaps, second.gaps) == ([(1, 2, ABSENT)], [])
+
+
+@pytest.mark.parametrize(
+    ("stored", "gaps"),
+    [
+        ((), [(0, 6, OVERTAKEN), (8, 9, ABSENT)]),
+        ((0, 1, 2, 3, 4, 5), [(8, 9, ABSENT)]),
+        ((1, 4, 7), [(0, 1, OVERTAKEN), (2, 4, OVERTAKEN), (5, 6, OVERTAKEN), (8, 9, ABSENT)]),
+    ],
+    ids=["none", "all", "some"],
+)
+def test_what_has_rows_was_read_before_kafka_deleted_it(stored: tuple[int, ...], gaps: list[Gap]) -> None:
+    """A former owner wrote them: only the rest of the run was lost."""
+    part = partition()
+    part.log_start = 6
+    part.folded(records(6, 7, 9), [])
+    work = part.snapshot()
+    assert work is not None
+    work.read_before(stored)
+    assert work.gaps == gaps
