@@ -364,7 +364,7 @@ def read(path: Path) -> Read:
     topology = build_topology(SETTINGS)
     readers: dict[tuple[str, int], LogReader] = {}
     clock = _Clock(found)
-    for stage, number, name, value in _records(path):
+    for stage, number, name, value in records_of(path):
         reader = readers.get((stage, number))
         if reader is None:
             reader = readers[stage, number] = LogReader(keep=False)
@@ -372,7 +372,7 @@ def read(path: Path) -> Read:
     for reader in readers.values():
         reader.take(key(CLAIM, NEXT), pack(Claim()))
     found.take_seconds = clock.lap()
-    for stage, number, name, value in _records(path):
+    for stage, number, name, value in records_of(path):
         readers[stage, number].unpack(name, value)
         clock.turn()
     give_back()
@@ -435,7 +435,8 @@ def hear_all(parts: Sequence[Partition]) -> None:
             part.state, _ = part.stage.step(part.state, facts, part.marks.view())
 
 
-def _records(path: Path) -> Iterator[tuple[str, int, str, bytes]]:
+def records_of(path: Path) -> Iterator[tuple[str, int, str, bytes]]:
+    """(stage, partition, key, value) of the live records of a made state, in the order of their logs."""
     decode = msgspec.msgpack.Decoder(tuple[str, int, str, bytes]).decode
     with path.open("rb") as file:
         while length := file.read(4):

@@ -246,6 +246,17 @@ def scale(ctx: click.Context, /, records: int, workers: int, rounds: int, seed: 
     _run(ctx, [lambda site: job_scale.run(site, records, workers, rounds, seed=seed)], as_json=as_json)
 
 
+@bench.command(epilog=examples("bench rebalance --scale 0.1"))
+@click.option("--scale", type=Number(0.001, 10), default=1.0, show_default=True, help="Share of the state of 45 days.")
+@_json
+@click.pass_context
+def rebalance(ctx: click.Context, /, scale: float, as_json: bool) -> None:
+    """How long a second worker, and the first, stand still when it comes, with the state of 45 days."""
+    from pipeline.bench import job_rebalance  # noqa: PLC0415  keeps --help quick
+
+    _run(ctx, [lambda site: job_rebalance.run(site, scale)], as_json=as_json)
+
+
 @bench.command(epilog=examples("bench idle --seconds 60"))
 @click.option("--seconds", type=Number(min=1), default=30.0, show_default=True, help="Time under the meter.")
 @_json

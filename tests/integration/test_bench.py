@@ -110,6 +110,14 @@ def test_scale(servers: Settings, tmp_path: Path) -> None:
     assert left(servers) == set()
 
 
+def test_rebalance(servers: Settings, tmp_path: Path) -> None:
+    """Two workers share a state that one had taken over whole."""
+    _, report = run(servers, tmp_path, "rebalance", "--scale", "0.002")
+    assert [each["what"] for each in report["requirements"]] == ["recovery of one worker, s"]
+    assert all(value > 0 for value in report["figures"].values())
+    assert left(servers) == set()
+
+
 def test_idle(servers: Settings, tmp_path: Path) -> None:
     """The share follows from CPU seconds and seconds."""
     _, report = run(servers, tmp_path, "idle", "--seconds", "2")
