@@ -46,7 +46,8 @@ NOT_RUN = {
     "python pipeline/probe/measure.py": "measures for a minute",
     "helm install trainwatch deploy/helm/trainwatch -f site.yaml": "needs a cluster: tests/unit/deploy/test_helm.py reads the chart",
     "trainwatch bench": _BENCH,
-    "trainwatch bench ingest | full-json | full-auditd | mix | join [--disordered | --hosts] | latency | scale | rebalance": f"a choice; {_BENCH}",
+    "trainwatch bench ingest | full-json | full-auditd | mix | join [--disordered | --hosts] | latency | scale | rebalance":
+        f"a choice; {_BENCH}",
     "trainwatch bench idle | state | formats | dashboards | seal": f"a choice; {_BENCH}",
     "trainwatch bench seal": _BENCH,
     "trainwatch bench mix --local --profile whole": _BENCH,
