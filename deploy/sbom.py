@@ -1,4 +1,6 @@
-"""requirements.lock in; a CycloneDX 1.6 document of what trainwatch runs with out, the same bytes for the same lock and release.
+"""requirements.lock, and what the package carries of others, in; a CycloneDX 1.6 document of what trainwatch runs with out.
+
+The same bytes for the same lock, files and release.
 
     python3 deploy/sbom.py [SECONDS] > trainwatch.cdx.json      SECONDS since 1970 become its time; without, it has none
 
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[1]
+CARRIED = [ROOT / "pipeline" / "dashboard" / "echarts" / "about.json"]  # files of others inside the package
 NAMESPACE = uuid.uuid5(uuid.NAMESPACE_URL, "https://cyclonedx.org/trainwatch")
 REQUIREMENT = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)")
 HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
@@ -38,17 +41,25 @@ def component(name: str, version: str, **more: Any) -> dict[str, Any]:
     return {"type": "library", "bom-ref": url, "name": name, "version": version, "purl": url, **more}
 
 
+def carried(about: dict[str, str]) -> dict[str, Any]:
+    """A file of somebody else's that lies in the package."""
+    hashes = [{"alg": "SHA-256", "content": about["sha256"]}]
+    named = {key: about[key] for key in ("name", "version", "purl")}
+    return {"type": "library", "bom-ref": about["purl"], **named, "licenses": [{"license": {"id": about["license"]}}], "hashes": hashes}
+
+
 def document(lock: str, direct: list[str], version: str, epoch: int | None) -> dict[str, Any]:
     """The whole of it."""
     parts = [
         component(name, number, hashes=[{"alg": "SHA-256", "content": each} for each in hashes]) for name, number, hashes in packages(lock)
     ]
+    inside = [carried(json.loads(path.read_text(encoding="utf-8"))) for path in CARRIED]
     refs = {part["name"]: part["bom-ref"] for part in parts}
     main = component("trainwatch", version, licenses=[{"license": {"id": "Apache-2.0"}}]) | {"type": "application"}
     metadata: dict[str, Any] = {"component": main}
     if epoch is not None:
         metadata["timestamp"] = datetime.fromtimestamp(epoch, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    wanted = sorted({refs[name] for name in map(normalised, direct)})
+    wanted = sorted({refs[name] for name in map(normalised, direct)} | {part["bom-ref"] for part in inside})
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
         "bomFormat": "CycloneDX",
@@ -56,7 +67,7 @@ def document(lock: str, direct: list[str], version: str, epoch: int | None) -> d
         "serialNumber": f"urn:uuid:{uuid.uuid5(NAMESPACE, f'{version} {lock}')}",
         "version": 1,
         "metadata": metadata,
-        "components": parts,
+        "components": [*parts, *inside],
         "dependencies": [{"ref": main["bom-ref"], "dependsOn": wanted}],
     }
 

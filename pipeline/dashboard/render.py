@@ -1,10 +1,12 @@
 """A dashboard with its answers in, one self-contained HTML page out.
 
-Panels lie on Grafana's grid of 24 columns.  No script, no address of anything outside, and a content security policy that would refuse
-both; links to other dashboards become the command that shows them, which unfolds below the value and can be copied.  A panel says what it
-asks, why it is empty or that it failed.
+Panels lie on Grafana's grid of 24 columns.  No address of anything outside, and a content security policy that lets the two scripts of
+`script.py` draw the charts and refuses everything else; links to other dashboards become the command that shows them, which unfolds below
+the value and can be copied.  A panel says what it asks, why it is empty or that it failed.  Without script each chart is the table of its
+values.
 
-Holds: nothing but `escaped` text and our own numbers goes into the page; the same answers give the same bytes.
+Holds: nothing but `escaped` text and our own numbers goes into the page's HTML, data of charts only as JSON without a `<`; the same answers
+give the same bytes.
 """
 
 import re
@@ -13,18 +15,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from pipeline.dashboard import charts
-from pipeline.dashboard.charts import Box, Moment, Series, State
+from pipeline.dashboard import charts, script
+from pipeline.dashboard.charts import Chart, Moment, Series, State
 from pipeline.dashboard.definition import ALL, Dashboard, Panel
 from pipeline.dashboard.period import Period
 from pipeline.dashboard.query import Answer, Choices
 from pipeline.dashboard.text import color_of, escaped, mapped_color, moment, shown, threshold_color
 
-COLUMN_PX, ROW_PX = 61, 38  # of a window of 1500 pixels
-HEAD_PX, LEGEND_PX = 34, 24
 CLUSTER = "cluster"  # the variable that links take along
 TABLE_ROWS_MAX = 500
-SERIES_MAX = 60
+CHARTS = ("timeseries", "barchart", "heatmap", "state-timeline")
 CELL_CLASSES = {"t": 40, "w": 120}  # characters: on one line, narrow; longer text gets a wide column
 
 STYLE = """
@@ -35,16 +35,16 @@ body{margin:0;padding:12px;background:var(--bg);color:var(--ink);font:13px/1.4 s
 header{padding:0 4px 10px}h1{font-size:20px;margin:0 0 2px}header p{margin:2px 0;color:var(--dim)}header b{color:var(--ink)}
 main{display:grid;grid-template-columns:repeat(24,minmax(0,1fr));grid-auto-rows:30px;gap:8px}
 section{background:var(--panel);border:1px solid var(--line);border-radius:3px;padding:6px 10px;overflow:hidden;display:flex;
-flex-direction:column;min-width:0}
+flex-direction:column;min-width:0;position:relative}
 h2{font-size:13px;margin:0 0 4px;font-weight:600;flex:none}h2[title]{cursor:help}
 .body{flex:1;min-height:0;overflow:auto;container-type:inline-size}
 .empty,.failed{color:var(--dim);padding:12px 0;text-align:center}.failed{color:#d44a3a;text-align:left}
 .stat{font-size:30px;font-weight:600;height:100%;display:flex;align-items:center;justify-content:space-evenly;text-align:center}
 .stat small{display:block;font-size:12px;font-weight:400;color:var(--dim);line-height:1.2}
-.legend{flex:none;color:var(--dim);max-height:38px;overflow:hidden}.legend span{display:inline-block;white-space:nowrap}
-.legend i{display:inline-block;width:10px;height:10px;margin:0 4px 0 10px}
-svg{width:100%;height:100%;display:block}svg text{font:11px system-ui,sans-serif;fill:var(--dim)}svg text.in{fill:#fff}
-.grid{stroke:var(--line);stroke-width:1}.void{fill:var(--bg)}
+.chart.drawn{height:100%}.values>summary{color:var(--dim);cursor:pointer;text-align:right}
+.drawn+.values>summary{position:absolute;top:6px;right:10px}
+.drawn+.values[open]{position:absolute;inset:30px 0 0;padding:0 10px;overflow:auto;background:var(--panel);z-index:1}
+.drawn+.values[open]>summary{top:0}
 table{border-collapse:collapse;width:100%;font-size:12px}th{text-align:left;position:sticky;top:0;background:var(--panel);color:var(--dim)}
 th,td{padding:3px 10px 3px 0;border-bottom:1px solid var(--line);vertical-align:top}
 td.w,td.l,td.f{overflow-wrap:anywhere}
@@ -53,8 +53,12 @@ td.f{width:var(--w);min-width:min(var(--w),36cqw)}
 .link summary{display:inline;border-bottom:1px dotted var(--dim);cursor:pointer}
 .link code{display:block;min-width:200px;padding:4px;background:var(--bg);white-space:normal;overflow-wrap:anywhere;text-align:left;
 user-select:all}
+@media print{:root{color-scheme:light;--bg:#fff;--panel:#fff;--ink:#22252b;--dim:#555;--line:#d9dce3}body{padding:0}
+section{break-inside:avoid;print-color-adjust:exact}.drawn+.values{display:none}
+.drawn div,.drawn svg{width:100%!important;height:100%!important}}
 """
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+HINT_LINKS = "Click an underlined value: the command that shows it unfolds."
+HINT_CHARTS = "Drag across a chart to zoom into its time, double-click for all of it; click a name below it to hide that."
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +81,26 @@ def page(
 ) -> str:
     """The page.  `command` is how a reader calls the program on this site, for what links lead to."""
     place = Place(period, command, _further(choices, period), moments)
-    panels = "\n".join(_section(panel, answer, place) for panel, answer in answered)
+    drawings: list[Mapping[str, Any]] = []
+    sections = []
+    for panel, answer in answered:
+        chart = _chart(panel, answer, place) if panel.kind in CHARTS and answer.rows and not answer.error else None
+        sections.append(_section(panel, answer, place, "" if chart is None else _drawn(chart, len(drawings))))
+        drawings += [] if chart is None else [chart.drawing]
+    panels = "\n".join(sections)
     from_, to = (moment(datetime.fromtimestamp(each / 1000, UTC)) for each in (period.from_ms, period.to_ms))
     chosen = " · ".join(
         f"{escaped(variable.label)} <b>{escaped(_chosen(choices.values[variable.name]))}</b>" for variable in dashboard.variables
     )
-    how = "<p>Click an underlined value: the command that shows it unfolds.</p>" if '<details class="link">' in panels else ""
+    hints = [HINT_LINKS] * ('<details class="link">' in panels) + [HINT_CHARTS] * bool(drawings)
+    how = f"<p>{' '.join(hints)}</p>" if hints else ""
+    policy, drawing = script.policy(charts=bool(drawings)), script.scripts(drawings) if drawings else ""
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="referrer" content="no-referrer"><meta name="viewport" content="width=device-width">'
         f"<title>{escaped(dashboard.title)}</title><style>{STYLE}</style></head>\n"
         f"<body><header><h1>{escaped(dashboard.title)}</h1><p>{escaped(dashboard.description)}</p>"
-        f"<p>{from_} to {to} UTC{' · ' if chosen else ''}{chosen}</p>{how}</header>\n<main>\n{panels}\n</main></body></html>\n"
+        f"<p>{from_} to {to} UTC{' · ' if chosen else ''}{chosen}</p>{how}</header>\n<main>\n{panels}\n</main>\n{drawing}</body></html>\n"
     )
 
 
@@ -103,14 +115,14 @@ def _chosen(values: Sequence[str]) -> str:
     return "all" if tuple(values) == (ALL,) else ", ".join(values) or "none"
 
 
-def _section(panel: Panel, answer: Answer, place: Place) -> str:
+def _section(panel: Panel, answer: Answer, place: Place, drawn: str) -> str:
     grid = f"grid-column:{panel.x + 1}/span {panel.width};grid-row:{panel.y + 1}/span {panel.height}"
     if answer.error:
         state, body = "failed", f'<div class="failed">{escaped(answer.error)}</div>'
     elif is_empty(panel, answer):
         state, body = "empty", f'<div class="empty">{escaped(panel.no_value)}</div>'
     else:
-        state, body = "filled", _body(panel, answer, place)
+        state, body = "filled", drawn or _body(panel, answer, place)
     return (
         f'<section style="{grid}" data-kind="{escaped(panel.kind)}" data-state="{state}">'
         f'<h2 title="{escaped(panel.description)}">{escaped(panel.title)}</h2>{body}</section>'
@@ -118,42 +130,44 @@ def _section(panel: Panel, answer: Answer, place: Place) -> str:
 
 
 def _body(panel: Panel, answer: Answer, place: Place) -> str:
-    period = place.period
-    if panel.kind == "stat":
-        return _stat(panel, answer)
-    if panel.kind == "table":
-        return f'<div class="body">{_table(panel, answer, place)}</div>'
-    box = Box(panel.width * COLUMN_PX - 22, panel.height * ROW_PX - 8 - HEAD_PX - LEGEND_PX)
+    return _stat(panel, answer) if panel.kind == "stat" else f'<div class="body">{_table(panel, answer, place)}</div>'
+
+
+def _chart(panel: Panel, answer: Answer, place: Place) -> Chart:
+    period, options, custom = place.period, panel.options, panel.defaults.get("custom", {})
     if panel.kind == "state-timeline":
-        lanes = _lanes(panel, answer)
-        return f'<div class="body">{charts.state_timeline(lanes, period, box, place.moments)}</div>{_legend(_states(lanes))}'
+        return charts.state_timeline(_lanes(panel, answer), period, place.moments)
     if panel.kind == "barchart":
         names, series = _categories(panel, answer)
-        options = panel.options
-        drawn = charts.bars(
-            names, series, box, unit=_unit(panel), stacked=options.get("stacking") == "normal",
+        return charts.bars(
+            names, series, unit=_unit(panel), stacked=options.get("stacking") == "normal",
             horizontal=options.get("orientation") == "horizontal", maximum=panel.defaults.get("max"),
         )  # fmt: skip
-        return f'<div class="body">{drawn}</div>{_legend(series)}'
     series = series_of(panel, answer)
     if panel.kind == "heatmap":
-        even = [Series(each.name, color_of("green"), each.points) for each in series]
-        return f'<div class="body">{charts.heat_map(even, period, box, _unit(panel))}</div>'
-    custom = panel.defaults.get("custom", {})
-    drawn = charts.time_series(
-        series, period, box, unit=_unit(panel), bars=custom.get("drawStyle") == "bars",
+        return charts.heat_map([Series(each.name, color_of("green"), each.points) for each in series], period, _unit(panel))
+    return charts.time_series(
+        series, period, unit=_unit(panel), bars=custom.get("drawStyle") == "bars",
         stacked=custom.get("stacking", {}).get("mode") == "normal", moments=place.moments,
     )  # fmt: skip
-    return f'<div class="body">{drawn}</div>{_legend(series)}'
+
+
+def _drawn(chart: Chart, number: int) -> str:
+    """The place of a chart, and its values as a table: open until the script has drawn it, and where none runs."""
+    head = "".join(f"<th>{escaped(each)}</th>" for each in chart.columns)
+    rows = "".join(f"<tr>{''.join(f'<td>{escaped(cell)}</td>' for cell in row)}</tr>" for row in chart.rows[:TABLE_ROWS_MAX])
+    return (
+        f'<div class="body"><div class="chart" data-chart="{number}"></div><details class="values" open><summary>values</summary>'
+        f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{_further_rows(len(chart.rows))}</details></div>"
+    )
+
+
+def _further_rows(count: int) -> str:
+    return f"<p>{count - TABLE_ROWS_MAX} further rows are not shown.</p>" if count > TABLE_ROWS_MAX else ""
 
 
 def _unit(panel: Panel) -> str:
     return str(panel.defaults.get("unit", "short"))
-
-
-def _legend(series: Sequence[Series]) -> str:
-    items = "".join(f'<span><i style="background:{each.color}"></i>{escaped(each.name, 40)}</span>' for each in series[:SERIES_MAX])
-    return f'<div class="legend">{items}</div>'
 
 
 def _stat(panel: Panel, answer: Answer) -> str:
@@ -212,13 +226,6 @@ def _lanes(panel: Panel, answer: Answer) -> dict[str, list[State]]:
     return lanes
 
 
-def _states(lanes: Mapping[str, Sequence[State]]) -> list[Series]:
-    """Each state once, in the order in which it comes, for the legend."""
-    return [
-        Series(text, color, ()) for text, color in {each.text: each.color for lane in lanes.values() for each in lane if each.text}.items()
-    ]
-
-
 # --- tables ---------------------------------------------------------------------------------------------------------------------------
 
 
@@ -229,9 +236,7 @@ def _table(panel: Panel, answer: Answer, place: Place) -> str:
     names = [escaped(answer.columns[at].replace("_", " ")) for at in seen]
     head = "".join(f"<th{kind}>{name}</th>" for kind, name in zip(classes, names, strict=True))
     rows = "".join(f"<tr>{_cells(answer.columns, row, fields, place)}</tr>" for row in answer.rows[:TABLE_ROWS_MAX])
-    more = len(answer.rows) - TABLE_ROWS_MAX
-    foot = f"<p>{more} further rows are not shown.</p>" if more > 0 else ""
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{foot}"
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{_further_rows(len(answer.rows))}"
 
 
 def _is_number(value: object) -> bool:

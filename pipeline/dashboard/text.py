@@ -1,7 +1,7 @@
 """Values in, text for a page out: escaped, in the unit that the panel names.
 
-Log content is written by attackers: everything that goes into the page passes `escaped`, control characters and what turns the direction
-of text included.
+Log content is written by attackers: everything that goes into the page passes `escaped`, or `cleaned` where it goes in as JSON; control
+characters and what turns the direction of text included.
 """
 
 import html
@@ -33,12 +33,16 @@ PALETTE = (
 
 
 def escaped(value: object, length: int = CELL_MAX) -> str:
-    """Harmless in an element and in a quoted attribute; one line; cut at `length`."""
+    """`cleaned`, and harmless in an element and in a quoted attribute."""
+    return html.escape(cleaned(value, length), quote=True)
+
+
+def cleaned(value: object, length: int = CELL_MAX) -> str:
+    """One line without what moves a cursor or turns text around; cut at `length`."""
     plain = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
     if len(plain) > length:
         plain = plain[: length - 1] + "…"
-    clean = "".join(" " if char in "\t\r\n" else char if unicodedata.category(char)[0] != "C" else "�" for char in plain)
-    return html.escape(clean, quote=True)
+    return "".join(" " if char in "\t\r\n" else char if unicodedata.category(char)[0] != "C" else "�" for char in plain)
 
 
 def color_of(name: str, number: int = 0) -> str:
@@ -85,7 +89,7 @@ def number(value: float, unit: str, decimals: int | None = None) -> str:
 def _plain(value: float, decimals: int | None) -> str:
     if decimals is not None:
         return f"{value:,.{decimals}f}"
-    return f"{value:,.0f}" if value == int(value) else f"{value:,.4g}"
+    return f"{value:,.0f}" if value == int(value) or abs(value) >= 1000 else f"{value:.4g}"
 
 
 def _scaled(value: float, base: int, names: tuple[str, ...], decimals: int | None) -> str:

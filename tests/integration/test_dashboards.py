@@ -27,7 +27,7 @@ from pipeline.dashboard.period import Period, parse_period
 from pipeline.dashboard.query import Answer, Choices, Reader, choose
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import Database
-from tests.browser import CHROMIUM, NONE_HERE, show
+from tests.browser import CHROMIUM, NONE_HERE, opened, show
 from tests.integration.day import Day
 
 pytestmark = pytest.mark.servers
@@ -310,11 +310,16 @@ def test_the_preview_of_what_is_cut_or_unknown(filled: Filled, pages: dict[str, 
 
 @pytest.mark.skipif(CHROMIUM is None, reason=NONE_HERE)
 def test_a_browser_shows_every_panel(pages: dict[str, Path], tmp_path: Path) -> None:
-    """Headless Chromium: nothing on the console, not even of the page's own policy, and a picture that is not blank."""
+    """Headless Chromium: nothing on the console, not even of the page's own policy, a picture that is not blank, every chart drawn."""
     for name, path in pages.items():
         shown = show(path, tmp_path / f"{name}.png")
         assert shown.console == []
         assert shown.picture.stat().st_size > 20_000, "the page is blank"
+        with opened(path, tmp_path / f"{name}-profile") as tab:
+            counts = tab.ask("[...document.querySelectorAll('.chart')].map(each => each.querySelectorAll('svg path, svg rect').length)")
+            assert len(counts) == path.read_text(encoding="utf-8").count('class="chart"')
+            assert min(counts, default=3) >= 3, "a chart is blank"
+            assert tab.console == []
 
 
 def test_a_query_that_fails_is_one_panel(filled: Filled) -> None:

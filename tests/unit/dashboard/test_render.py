@@ -1,5 +1,8 @@
 """The page: every kind of panel drawn, hostile text harmless, nothing from outside, the same bytes each time."""
 
+import base64
+import hashlib
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -8,8 +11,8 @@ from typing import Any
 import pytest
 
 from deploy.grafana.panels import Board, Column, Kind, Panel, Variable, to
-from pipeline.dashboard import charts, render
-from pipeline.dashboard.charts import Box, Moment, Series, State
+from pipeline.dashboard import charts, render, script
+from pipeline.dashboard.charts import Moment, Series, State
 from pipeline.dashboard.definition import Dashboard, _dashboard
 from pipeline.dashboard.period import Period
 from pipeline.dashboard.query import Answer, Choices
@@ -41,6 +44,7 @@ class Page(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.text = self.panels = ""
         self.codes: list[str] = []  # commands that a reader can copy
+        self.charts: list[dict[str, Any]] = []  # what the script draws
         self.feed(text)
         self.close()
         assert self.open == []
@@ -57,6 +61,9 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
+        if self.open[-1:] == ["script"]:
+            self.charts = self.charts or (json.loads(data) if data.startswith("[") else [])
+            return
         self.text += data
         if self.open[-1:] == ["code"]:
             self.codes.append(data)
@@ -91,7 +98,8 @@ def test_hostile_text_stays_text(kind: Kind) -> None:
     text = page(board(panel(kind)), ROWS[kind])
     found = Page(text)
     assert "<script>alert(1)</script>" in found.panels
-    assert {tag for tag, _ in found.elements} & {"script", "img", "iframe", "a", "form", "object"} == set()
+    assert {tag for tag, _ in found.elements} & {"img", "iframe", "a", "form", "object"} == set()
+    assert [tag for tag, _ in found.elements].count("script") == (0 if kind in ("stat", "table") else 3)
     names = {name for _, attrs in found.elements for name in attrs}
     assert not any(name.startswith("on") or name in ("src", "xlink:href") for name in names)
     assert "\x1b" not in text
@@ -103,23 +111,54 @@ def test_nothing_comes_from_outside() -> None:
     """The policy refuses all but the page's own style; no address of anything stands in it."""
     text = page(board(*map(panel, ROWS)), *ROWS.values())
     found = Page(text)
-    policy = next(
-        attrs["content"] for tag, attrs in found.elements if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"
-    )
-    assert policy is not None
-    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'")
+    policy = policy_of(found)
+    assert policy.startswith("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; script-src 'sha256-")
+    assert "unsafe" not in policy.partition("script-src")[2]
     assert [tag for tag, attrs in found.elements if {"href", "src"} & attrs.keys()] == []
     for word in ("http://", "https://", "url(", "@import"):
-        assert word not in text
+        assert word not in text.replace(script.LIBRARY.read_text(encoding="utf-8"), "")
+
+
+def policy_of(found: Page) -> str:
+    """What the page lets a browser do."""
+    [policy] = [attrs["content"] for tag, attrs in found.elements if tag == "meta" and attrs.get("http-equiv") == "Content-Security-Policy"]
+    assert policy is not None
+    return policy
+
+
+def test_two_scripts_may_run_and_no_other() -> None:
+    """The policy names the hashes of what stands between the tags: the library as shipped, and our drawing; without charts, none."""
+    text = page(board(panel("timeseries")), ROWS["timeseries"])
+    sources = re.findall(r"<script>(.*?)</script>", text, re.DOTALL)
+    assert sources == [path.read_text(encoding="utf-8") for path in (script.LIBRARY, script.DRAWING)]
+    hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()).decode() for each in sources]
+    assert policy_of(Page(text)).endswith(f"; script-src 'sha256-{hashes[0]}' 'sha256-{hashes[1]}'")
+    plain = page(board(panel("table")), ROWS["table"])
+    assert "<script" not in plain
+    assert "script-src" not in policy_of(Page(plain))
+
+
+def test_the_library_is_the_one_that_is_named() -> None:
+    """By its hash, its version, and with its licence beside it; nothing in it ends a script element."""
+    about = json.loads((script.LIBRARY.parent / "about.json").read_text(encoding="utf-8"))
+    source = script.LIBRARY.read_bytes()
+    assert (about["file"], about["sha256"]) == (script.LIBRARY.name, hashlib.sha256(source).hexdigest())
+    assert f't.version="{about["version"]}"'.encode() in source
+    assert not re.search(rb"</script|<!--|<script|\r", source, re.IGNORECASE)
+    assert "Apache License" in (script.LIBRARY.parent / "LICENSE").read_text(encoding="utf-8")
+    assert "Apache ECharts" in (script.LIBRARY.parent / "NOTICE").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", list(ROWS))
 def test_each_kind_is_drawn(kind: Kind) -> None:
-    """As SVG, a table or a number."""
+    """As a chart with the table of its values, a table or a number."""
     found = Page(page(board(panel(kind)), ROWS[kind]))
     assert [each["data-state"] for each in found.sections()] == ["filled"]
-    drawn = {"table": "table", "stat": "div"}.get(kind, "svg")
-    assert drawn in {tag for tag, _ in found.elements}
+    drawn = kind not in ("table", "stat")
+    assert len(found.charts) == drawn
+    assert ({"data-chart": "0", "class": "chart"} in [attrs for _, attrs in found.elements]) is drawn
+    assert ({"class": "values", "open": None} in [attrs for _, attrs in found.elements]) is drawn
+    assert ("table" in {tag for tag, _ in found.elements}) is (kind != "stat")
 
 
 @pytest.mark.parametrize("kind", list(ROWS))
@@ -199,11 +238,11 @@ def test_moments_are_marked_within_the_period(kind: Kind) -> None:
     moments = [Moment(HOUR.from_ms + 60_000, HOSTILE, "#d44a3a"), Moment(HOUR.to_ms + 1, "later", "#d44a3a")]
     made = board(panel(kind))
     text = render.page(made, [(made.panels[0], ROWS[kind])], Choices({"job": ("1",)}, {}), HOUR, "trainwatch", moments)
-    assert text.count('stroke-dasharray="3 3"') == 1
-    assert kind == "timeseries" or text.index("stroke-dasharray") > text.rindex("<rect")
-    assert "11:01" in Page(text).text
+    [chart] = Page(text).charts
+    assert [each[0] for each in chart["moments"]] == [HOUR.from_ms + 60_000]
+    assert "<script>alert(1)</script>" in chart["moments"][0][1]
     assert "later" not in text
-    assert "<script" not in text
+    assert "<script>alert" not in text
 
 
 def test_the_same_answers_give_the_same_bytes() -> None:
@@ -243,34 +282,38 @@ def test_a_number_takes_the_colour_of_its_step() -> None:
 
 
 def test_states_last_until_the_next_one() -> None:
-    """An empty text ends a state; what lies outside of the period is not drawn."""
+    """An empty text ends a state; what lies outside of the period is cut."""
     start = HOUR.from_ms
     states = [State(start - 10, "before", "#111"), State(start + 600_000, "", "none"), State(start + 1_800_000, "running", "#222")]
-    drawn = charts.state_timeline({"job": states}, HOUR, Box(1000, 200))
-    widths = [float(part.split('width="')[1].split('"')[0]) for part in drawn.split("<rect ")[1:]]
-    inner = 1000 - 40 - 12
-    assert [round(width / inner, 2) for width in widths] == [0.17, 0.5]
+    chart = charts.state_timeline({"job": states}, HOUR)
+    assert [each["spans"] for each in chart.drawing["series"]] == [[[start, start + 600_000, 0]], [[start + 1_800_000, HOUR.to_ms, 0]]]
+    assert [row[2:] for row in chart.rows] == [("job", "before"), ("job", "running")]
 
 
-def test_stacked_bars_stand_on_one_another() -> None:
-    """The second begins where the first ends."""
-    points = [(HOUR.from_ms, 2.0)]
-    series = [Series("a", "#111", points), Series("b", "#222", points)]
-    drawn = charts.time_series(series, HOUR, Box(600, 230), unit="short", bars=True, stacked=True)
-    first, second = (
-        {key: float(value) for key, value in (item.split('="') for item in part.split('" fill')[0].split('" '))}
-        for part in drawn.split("<rect ")[1:]
-    )
-    assert second["y"] + second["height"] == pytest.approx(first["y"], abs=0.2)
+def test_bars_that_stand_on_one_another_have_the_same_times() -> None:
+    """The library stacks by position: a series without a value there has a gap."""
+    first, second = Series("a", "#111", [(HOUR.from_ms, 2.0)]), Series("b", "#222", [(HOUR.from_ms, 1.0), (HOUR.from_ms + 60_000, 3.0)])
+    chart = charts.time_series([first, second], HOUR, unit="short", bars=True, stacked=True)
+    times = [HOUR.from_ms, HOUR.from_ms + 60_000]
+    assert [[at for at, _ in each["points"]] for each in chart.drawing["series"]] == [times, times]
+    assert chart.drawing["series"][0]["points"][1] == [times[1], None]
+    assert chart.drawing["step"] == 60_000
+    assert chart.rows == [["2026-03-02 11:00:00Z", "2", "1"], ["2026-03-02 11:01:00Z", "", "3"]]
 
 
-@pytest.mark.parametrize("values", [[0.0], [5.0, 5.0], [-3.0, 7.0], [1e-9], [1e12, 2e12], [float("nan")], []])
-def test_every_range_has_an_axis(values: list[float]) -> None:
-    """Constant, negative, tiny, huge, and no values at all."""
-    points = [(HOUR.from_ms + number * 60_000, value) for number, value in enumerate(values)]
-    drawn = charts.time_series([Series("a", "#111", points)], HOUR, Box(600, 230), unit="short", bars=False, stacked=False)
-    assert drawn.count('class="grid"') > 3
-    assert "nan" not in drawn
+def test_a_darker_cell_is_more() -> None:
+    """By the square root; nothing and no number are no cell."""
+    points = [(HOUR.from_ms, 1.0), (HOUR.from_ms + 60_000, 4.0), (HOUR.from_ms + 120_000, 0.0), (HOUR.from_ms + 180_000, float("nan"))]
+    cells = charts.heat_map([Series("a", "#111", points)], HOUR, "short").drawing["cells"]
+    assert [(cell[2:]) for cell in cells] == [[0, 1.0, 0.575], [0, 4.0, 1.0]]
+
+
+def test_what_is_no_number_is_a_gap() -> None:
+    """JSON has neither NaN nor infinity."""
+    points = [(HOUR.from_ms, float("nan")), (HOUR.from_ms + 1, float("inf")), (HOUR.from_ms + 2, 1.0)]
+    chart = charts.time_series([Series("a", "#111", points)], HOUR, unit="short", bars=False, stacked=False)
+    assert [value for _, value in chart.drawing["series"][0]["points"]] == [None, None, 1.0]
+    assert "NaN" not in script.scripts([chart.drawing]).replace(script.LIBRARY.read_text(encoding="utf-8"), "").split("</script>")[0]
 
 
 def test_several_values_of_a_stat_have_names() -> None:
@@ -287,20 +330,18 @@ def test_numbers_and_their_headings_are_on_one_side() -> None:
     assert '<th class="n">count</th>' in text
 
 
-def test_states_are_explained_below_their_timeline() -> None:
-    """Each state once, with its colour; no state has none."""
+def test_each_state_is_once_in_the_legend() -> None:
+    """With its colour; no state has none."""
     rows = ((T0, "running"), (T0 + timedelta(minutes=5), ""), (T0 + timedelta(minutes=9), "running"))
-    text = page(board(panel("state-timeline", states={"running": "green"})), Answer(("time", "job"), rows))
-    legend = text[text.index('class="legend"') :]
-    assert legend.count("running") == 1
-    assert "#3d9950" in legend
+    [chart] = Page(page(board(panel("state-timeline", states={"running": "green"})), Answer(("time", "job"), rows))).charts
+    assert [(each["name"], each["color"], len(each["spans"])) for each in chart["series"]] == [("running", "#3d9950", 2)]
 
 
 def test_counts_have_whole_steps() -> None:
-    """No half a finding on the axis; shares keep their fractions, and the last label of the time stays in the picture."""
-    two = [Series("a", "#000", [(HOUR.from_ms, 1.0), (HOUR.to_ms, 2.0)])]
-    counts = charts.time_series(two, HOUR, Box(400, 200), unit="short", bars=True, stacked=True)
-    assert ">0.5<" not in counts
-    assert ">1.5<" in charts.time_series(two, HOUR, Box(400, 200), unit="short", bars=False, stacked=False)
-    labels = [float(x) for x in re.findall(r'<text x="([\d.]+)" y="[\d.]+" text-anchor="middle">', counts)]
-    assert max(labels) <= 400 - 5 * charts.CHAR_WIDTH / 2
+    """Half a finding is not on an axis; shares keep their fractions."""
+    counts = [Series("a", "#000", [(HOUR.from_ms, 1.0), (HOUR.to_ms, 2.0)])]
+    shares = [Series("a", "#000", [(HOUR.from_ms, 1.5)])]
+    assert [charts.time_series(each, HOUR, unit="short", bars=True, stacked=True).drawing["whole"] for each in (counts, shares)] == [
+        True,
+        False,
+    ]

@@ -1,5 +1,6 @@
 """Release, bill of materials: what is refused, and that the same lock gives the same document."""
 
+import hashlib
 import shutil
 import subprocess
 from pathlib import Path
@@ -18,8 +19,9 @@ def test_the_bill_names_every_locked_package() -> None:
     """With version, package URL and hashes, and what trainwatch itself asks for."""
     made = sbom.document(LOCK, ["faust-streaming", "PyYAML"], "1.2.3", 1_700_000_000)
     locked = {line.split("==")[0].lower().replace("_", "-") for line in LOCK.splitlines() if "==" in line}
-    assert {part["name"] for part in made["components"]} == locked
-    for part in made["components"]:
+    *parts, carried = made["components"]
+    assert {part["name"] for part in parts} == locked
+    for part in parts:
         assert part["purl"] == part["bom-ref"] == f"pkg:pypi/{part['name']}@{part['version']}"
         assert part["hashes"]
         assert all(len(each["content"]) == 64 for each in part["hashes"])
@@ -27,7 +29,10 @@ def test_the_bill_names_every_locked_package() -> None:
     assert len(refs) == len(set(refs))
     [root] = made["dependencies"]
     assert root["ref"] == "pkg:pypi/trainwatch@1.2.3"
-    assert [ref.partition("@")[0] for ref in root["dependsOn"]] == ["pkg:pypi/faust-streaming", "pkg:pypi/pyyaml"]
+    assert [ref.partition("@")[0] for ref in root["dependsOn"]] == ["pkg:npm/echarts", "pkg:pypi/faust-streaming", "pkg:pypi/pyyaml"]
+    library = (ROOT / "pipeline" / "dashboard" / "echarts" / "echarts.min.js").read_bytes()
+    assert carried["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(library).hexdigest()}]
+    assert carried["licenses"] == [{"license": {"id": "Apache-2.0"}}]
     assert made["metadata"]["timestamp"] == "2023-11-14T22:13:20Z"
 
 
