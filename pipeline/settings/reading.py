@@ -22,7 +22,8 @@ OTHER_VARIABLES = frozenset({"TRAINWATCH_SETTINGS", "TRAINWATCH_PYTHON"})
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that stands twice in one mapping: YAML forbids it, PyYAML keeps the last, and a section would be lost in silence.
+    """Refuses a key that stands twice in one mapping: YAML forbids it, PyYAML keeps the last, and a section would be lost in silence;
+    and "\\0" in a text, which no path, name or address can hold.
 
     `entries` says in which line each entry of a list at the top begins: `identities.3` -> 41.
     """
@@ -37,6 +38,12 @@ class _Loader(yaml.SafeLoader):
             for number, entry in enumerate(value.value if isinstance(value, yaml.SequenceNode) else ()):
                 self.entries[f"{key.value}.{number}"] = entry.start_mark.line + 1
         return root
+
+    def compose_scalar_node(self, anchor: dict[Any, yaml.Node]) -> yaml.ScalarNode:
+        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
+        if "\0" in node.value:
+            raise ConfigError(f"{self.name}, line {node.start_mark.line + 1}: a text with \\0 in it", advice="Delete the \\0.")
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)

@@ -139,6 +139,12 @@ def test_a_file_that_is_no_mapping_is_refused(content: str) -> None:
         load(written(content))
 
 
+def test_a_text_that_no_path_can_hold_is_refused() -> None:
+    """Whatever opens it would raise what nobody expects."""
+    with pytest.raises(ConfigError, match=r"site\.yaml, line 2: a text with \\0 in it"):
+        load(written('evidence:\n  key_file: "a\\0b"\n'))
+
+
 @pytest.mark.parametrize(
     ("content", "lines"),
     [
