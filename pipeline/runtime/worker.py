@@ -54,6 +54,7 @@ LOOK_SECONDS = 3.0  # offsets are looked at this often
 QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
 OFFSETS_SECONDS = 5.0  # longest wait for the offsets of a look at silences, which is skipped then
 TAKE_OVER_SECONDS = 30.0  # and of a take-over, which ends the worker then
+REJOIN_LOOKS, REJOIN_LOOK_SECONDS = 600, 0.1  # for the group's next generation, where a take-over found us no longer a member of it
 READ_AGAIN_MS = 5000  # longest wait for one record that is read again
 HOMES_LOOKED_AT = 1000  # cases of a partition; of a topic that has grown by one partition half are elsewhere
 UNSENT_BYTES_MAX = 32 << 20  # of facts; more, and folding waits
@@ -173,7 +174,7 @@ class Worker:
         try:
             parts = await self._take_over(state, generation)
         except Abandoned as why:
-            if self.membership.current() == generation:
+            if not await self._superseded(generation):
                 raise
             self._log.info("take-over abandoned: %s", why)
             return
@@ -187,6 +188,14 @@ class Worker:
         self._vitals.recovered(len(parts), self.membership.member())
         self._log.info("generation %d: %d partitions taken over: %s", generation, len(parts), ", ".join(map(str, parts)))
         checkpoint.reached("recovered")
+
+    async def _superseded(self, generation: int) -> bool:
+        """Does the group go on without us?  Whose session has ended joins again at once, but hears of it only when all others have."""
+        for _ in range(REJOIN_LOOKS):
+            if self._app.should_stop or self.membership.current() != generation:
+                return True
+            await asyncio.sleep(REJOIN_LOOK_SECONDS)
+        return False
 
     async def _wake_all(self, checkpoint: Checkpoint, part: Partition) -> None:
         """All that is to be looked at, while it is ours."""

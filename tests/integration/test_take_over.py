@@ -1,6 +1,7 @@
 """What a worker makes of a group that has offsets and a partition that has no state, or members of another release, on the real broker."""
 
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.faults.feed import Feed
-from pipeline.faults.site import PARTITIONS, Site, as_records, simulated, wait
+from pipeline.faults.site import PARTITIONS, Process, Site, as_records, simulated, wait
 from pipeline.runtime.state_record import CLAIM, Claim, Owner, key, pack
 from pipeline.settings import Settings
 
@@ -75,6 +76,30 @@ def test_a_claim_without_state_is_taken_over(site: Site) -> None:
     assert site.database.query("SELECT uniqExact(topic, partition) FROM {db}.sink_ranges WHERE topic LIKE '%logs.%'")[0][0] == len(
         inputs(site)
     )
+
+
+def test_a_session_that_ends_in_a_take_over_does_not_end_the_worker(servers: Settings, tmp_path: Path) -> None:
+    """A machine that stands still for longer than the session: the group forgets the worker, which joins it again."""
+    with Site(servers, WEEK, tmp_path / "site", {"kafka": {"session_timeout_seconds": 6.0}}) as site:
+        first = site.start()
+        reached(first, lambda: first.take_overs() > 0)
+        first.signal(signal.SIGTERM)
+        assert first.wait(30) == 0
+        worker = site.start(at="assigned", signal=signal.SIGSTOP)
+        reached(worker, lambda: worker.frozen)
+        wait(9.0)
+        worker.signal(signal.SIGCONT)
+        reached(worker, lambda: not worker.alive or worker.take_overs() > 0)
+        assert worker.alive, worker.log()[-3000:]
+
+
+def reached(worker: Process, there: Callable[[], bool]) -> None:
+    """Wait for it, and fail when it does not come."""
+    for _ in range(PATIENCE):
+        if there():
+            return
+        wait(0.2)
+    raise AssertionError(worker.log()[-3000:])
 
 
 def test_offsets_without_any_state_are_refused_by_every_worker(site: Site) -> None:
