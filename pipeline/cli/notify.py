@@ -53,7 +53,7 @@ def notify(ctx: click.Context, *, once: bool) -> None:
     Run one notifier for a site: what it told stands in notify.state_file. It serves /healthz, /readyz and /metrics on notify.health_port.
 
     Exit 0: ended as asked; 1: the broker does not answer at the start, or with --once: without it, it is waited for later; 2: wrong
-    settings; 3: with --once, something could not be told.
+    settings; 3: with --once, something could not be told, at a second try neither.
     """
     if ctx.invoked_subcommand is not None:
         return
@@ -61,7 +61,6 @@ def notify(ctx: click.Context, *, once: bool) -> None:
     from pipeline.runtime.notify_book import Book  # noqa: PLC0415
 
     settings = with_broker(ctx.ensure_object(Options).settings)
-    failed = 0
     with (
         Book(settings.notify.state_file) as book,
         Notifier(settings, book, say) as notifier,
@@ -81,12 +80,12 @@ def notify(ctx: click.Context, *, once: bool) -> None:
                 say(f"{error}; trying again")
                 time.sleep(error.retry_after_seconds)
                 continue
-            failed += done.failed
             # The first answers of a group may be empty while partitions are handed out.
             quiet = 0 if done.taken or done.told else quiet + 1
             if once and quiet > 2 and notifier.caught_up():
                 break
-    ctx.exit(FAILED if once and failed else 0)
+        untold = notifier.untold
+    ctx.exit(FAILED if once and untold else 0)
 
 
 def _serve(notifier: "Notifier", settings: "NotifySettings") -> "HealthServer | None":
@@ -200,8 +199,14 @@ def list_(options: Options, since: int, limit: int, *, unanswered: bool, failed:
     if as_json:
         for each in standings:
             click.echo(msgspec.json.encode(each).decode())
-    else:
+    elif standings:
         _show(standings, settings.tries_max)
+    else:
+        say(
+            "every target took what it was to hear"
+            if failed and not failing
+            else "the notifier has heard of nothing that these options choose"
+        )
     raise SystemExit(FAILED if failed and failing else 0)
 
 

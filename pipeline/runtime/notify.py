@@ -74,6 +74,7 @@ class Notifier:
         self._settings, self._kafka, self._book, self._say = settings.notify, settings.kafka, book, say
         self._targets = targets_of(settings.notify)
         timeout = settings.notify.timeout_seconds
+        self.untold: set[tuple[str, str]] = set()  # target and id of what this notifier tried to tell, and has not told since
         self.metrics = NotifierMetrics(self._targets, ROUND_SECONDS + ROUND_MAX * timeout)
         self._post: Post = post or (lambda address, headers, body: webhook.post(address, headers, body, timeout_seconds=timeout))
         self._contents = {public_topic(settings.kafka.topic_prefix, content): content for content in (FINDINGS, INCIDENTS)}
@@ -171,10 +172,12 @@ class Notifier:
             self.metrics.delivery(due.target.name, told=answer.taken)
             if answer.taken:
                 self._book.delivered(due, now)
+                self.untold.discard((due.target.name, notice.id))
                 told += 1
                 self._say(f"{named}: told, {notice.status}")
                 continue
             failed += 1
+            self.untold.add((due.target.name, notice.id))
             again = self._book.failed(due, now, answer.why, self._settings, retry_after_seconds=answer.retry_after_seconds)
             self._say(f"{named}: {answer.why}; " + ("tried again later" if again else "given up: cure it, then `trainwatch notify retry`"))
         return told, failed

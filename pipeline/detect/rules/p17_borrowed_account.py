@@ -7,7 +7,7 @@ used it, it is precisely not known that it was the owner, and who enrolled a key
                                             job from before ends@150: harmless
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sized
 
 import msgspec
 
@@ -99,7 +99,7 @@ def _after_end(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             hits,
             effect="access_after_end",
             anchor=str(end),
-            summary=f"the account was used {len(hits)} times after the validity of its owner had ended",
+            summary=f"the account was used {_often(hits)} after the validity of its owner had ended",
             cited=cited,
             parts=(("the identity map states the end", 0.95),),
         )
@@ -122,7 +122,7 @@ def _foreign_keys(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             hits,
             effect="opened_with_foreign_key",
             anchor=case.site.directory.label("key", key),
-            summary=f"the account was opened {len(hits)} times with a key that somebody else enrolled",
+            summary=f"the account was opened {_often(hits)} with a key that somebody else enrolled",
             cited=cited,
             parts=(("the identity map states the key's holder", 0.95),),
         )
@@ -187,10 +187,14 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             hits,
             effect="entered_by_other",
             anchor=case.site.directory.label("by", user),
-            summary=f"somebody else became the account's user {len(hits)} times",
+            summary=f"somebody else became the account's user {_often(hits)}",
             cited=cited,
             parts=(("the system log tells who became whom", 0.9),),
         )
+
+
+def _often(hits: Sized) -> str:
+    return "once" if len(hits) == 1 else f"{len(hits)} times"
 
 
 def _suspect(case: IdentityCase, suspicion: Suspicion, now: Watermarks, aside: tuple[str, ...]) -> tuple[Explanation, ...] | None:

@@ -79,6 +79,7 @@ def test_nobody_is_named(row: Row) -> None:
     assert (finding.actor, finding.actor_withheld) == ("", WITHHELD)
     assert finding.subject.name == row.account
     assert "u099" not in finding.summary
+    assert "1 times" not in finding.summary
 
 
 def only(*events: Event, account: str = "u012", **settings: object) -> Finding:
