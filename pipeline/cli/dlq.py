@@ -5,8 +5,9 @@ Reading disturbs no worker, and nothing is sent before somebody has said yes.
 
 import re
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -16,6 +17,7 @@ import msgspec
 
 from pipeline.cli import Options, examples, say
 from pipeline.cli.console import safe
+from pipeline.cli.following import POLL_SECONDS
 from pipeline.cli.letters import (
     REFUSED_SHOWN,
     SHOWN_CHARS,
@@ -31,10 +33,11 @@ from pipeline.cli.meter import meter
 from pipeline.cli.output import private
 from pipeline.cli.replay import with_broker
 from pipeline.cli.times import Since
-from pipeline.errors import ConfigError, ErrorCode
+from pipeline.errors import ConfigError, ErrorCode, TransientError
 
 if TYPE_CHECKING:
-    from pipeline.runtime.dead_letters import Letters, Place, Selection, Survey
+    from pipeline.runtime.dead_letter import Letter
+    from pipeline.runtime.dead_letters import Letters, Place, Resent, Selection, Survey
     from pipeline.runtime.resend import Plan, Sent
 
 NOT_ALL = 3
@@ -109,31 +112,56 @@ def dlq() -> None:
     """Records that were refused, on the dead-letter topic: look at them, and send them again."""
 
 
-@dlq.command("list", epilog=examples("dlq list", "dlq list --code unknown_format --since 2h --unsent", "dlq list --summary --json"))
+@dlq.command(
+    "list",
+    epilog=examples("dlq list", "dlq list --code unknown_format --since 2h --unsent", "dlq list --summary --json", "dlq list --follow"),
+)
 @selecting
 @click.option("--summary", is_flag=True, help="Only the counts.")
 @click.option("--unsent", is_flag=True, help="Only letters that were not sent again yet.")
 @click.option("--limit", type=click.IntRange(0, LIST_ROWS_MAX), default=LIST_ROWS, show_default=True, help="Letters shown, the newest.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
+@click.option("--follow", is_flag=True, help="Go on, and print each letter as it is set aside; ends with Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output; with --follow one letter a line.")
 @click.pass_obj
-def list_(options: Options, /, *, summary: bool, unsent: bool, limit: int, as_json: bool, **chosen: Any) -> None:
+def list_(options: Options, /, *, summary: bool, unsent: bool, limit: int, follow: bool, as_json: bool, **chosen: Any) -> None:
     """Count dead letters by code and source, and show the newest.
 
     Exit 0: also when there are none; 1: the broker does not answer; 2: wrong usage or settings.
     """
+    selection = _selection(**chosen)
     with _letters(options) as letters:
-        found = _survey(letters, _selection(**chosen), keep=0 if summary else limit, unsent=unsent)
-        topic = letters.topic
-    if as_json:
-        click.echo(
-            msgspec.json.encode(
-                {"topic": topic, **counted(found), "letters": [as_json_object(each, found.resent) for each in found.letters]}
-            ).decode()
-        )
-        return
-    show_counts(topic, found)
-    if found.letters:
-        show_letters(found, shown_of=sum(count.letters for count in found.counts))
+        found = _survey(letters, selection, keep=0 if summary else limit, unsent=unsent)
+        if as_json and follow:
+            _lines(found.letters[::-1], found.resent)
+        elif as_json:
+            shown = [as_json_object(each, found.resent) for each in found.letters]
+            click.echo(msgspec.json.encode({"topic": letters.topic, **counted(found), "letters": shown}).decode())
+        else:
+            show_counts(letters.topic, found)
+            if found.letters:
+                show_letters(
+                    f"The newest {len(found.letters)} of {sum(count.letters for count in found.counts)}", found.letters, found.resent
+                )
+        if follow:
+            _follow(letters, selection, as_json=as_json)
+
+
+def _follow(letters: "Letters", selection: "Selection", *, as_json: bool) -> None:
+    """What comes, until Ctrl-C; a broker that is away is asked again."""
+    with suppress(KeyboardInterrupt):
+        while True:
+            try:
+                for come in letters.come():
+                    if chosen := [letter for letter in come if selection.takes(letter)]:
+                        _lines(chosen, {}) if as_json else show_letters("", chosen, {})
+            except TransientError as error:
+                say(f"{error}; asking again")
+                time.sleep(POLL_SECONDS)
+
+
+def _lines(letters: "Sequence[Letter]", resent: "dict[Place, Resent]") -> None:
+    for each in letters:
+        click.echo(msgspec.json.encode(as_json_object(each, resent)).decode())
 
 
 @dlq.command(epilog=examples("dlq show 1:204", "dlq show 1:204 --raw record.bin"))

@@ -1,15 +1,21 @@
-"""Rows that ClickHouse answers with, asked for again and again in; those that say something new out, until Ctrl-C: for `list --follow`."""
+"""What servers answer with, asked for again and again in; what is new, or all of it anew, out, until Ctrl-C: for `--follow`."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
+from typing import TYPE_CHECKING, TypeVar
 
 from pipeline.cli import say
 from pipeline.cli.asking import Row
 from pipeline.errors import TransientError
 
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+
 ROWS_MAX = 100_000  # among which news are looked for: an old one may become final, or be taken back
 POLL_SECONDS = 2.0
+
+Found = TypeVar("Found")
 
 
 class Seen:
@@ -38,3 +44,32 @@ def follow(ask: Callable[[], list[Row]], show: Callable[[list[Row]], None], seen
                 show(list(seen.news(ask())))
             except TransientError as error:
                 say(f"{error}; asking again")
+
+
+def watch(
+    look: Callable[[], Found],
+    tell: Callable[[Found], None],
+    shown: Callable[[Found], "RenderableType"],
+    *,
+    console: "Console | None" = None,
+    seconds: float = POLL_SECONDS,
+) -> Found | None:
+    """Look again every so many seconds until Ctrl-C; answers with what was seen last.
+
+    With a terminal as `console` it is `shown` there in place; else each look is told after the other.
+    """
+    from rich.live import Live  # noqa: PLC0415  keeps --help quick
+
+    found: Found | None = None
+    with suppress(KeyboardInterrupt), Live(console=console, auto_refresh=False) if console else nullcontext() as live:
+        while True:
+            try:
+                found = look()
+                if live is None:
+                    tell(found)
+                else:
+                    live.update(shown(found), refresh=True)
+            except TransientError as error:
+                say(f"{error}; asking again")
+            time.sleep(seconds)
+    return found

@@ -7,9 +7,12 @@ import click
 import orjson
 
 from pipeline.cli import Options, examples
-from pipeline.cli.asking import NOT_FOUND, SHORT, clickhouse, evidence, rows
+from pipeline.cli.asking import NOT_FOUND, SHORT, Row, clickhouse, evidence, rows
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout
+from pipeline.cli.following import Seen
+from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
+from pipeline.cli.times import Since
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -19,6 +22,11 @@ if TYPE_CHECKING:
 TIMELINE_ROWS = 40
 TIMELINE_ROWS_MAX = 10_000
 NO_LIMIT = 2**63 - 1
+NEWS = {  # of each part: what makes a row another one
+    "verdicts": ("attempt", "verdict", "cause", "status", "by_event_id"),
+    "findings": ("finding_id", "status", "severity", "actor", "alert", "label"),
+    "timeline": ("ts", "what", "source", "kind", "host", "actor", "text"),
+}
 
 VERDICTS = """
 SELECT attempt, owner, state, verdict, cause, status, by_event_id, by_source, by_summary, findings, end_time, gpus, checklist
@@ -34,10 +42,12 @@ ORDER BY cause_time
 LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
 TIMELINE = """
 SELECT ts, what, source, kind, host, actor, relation, text FROM {db}.job_timeline
-WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY ts, what, id LIMIT %(limit)s
+WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) AND ts >= fromUnixTimestamp64Milli(%(since)s)
+ORDER BY ts, what, id LIMIT %(limit)s
 """
 TIMELINE_LENGTH = """
-SELECT count() FROM {db}.job_timeline WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s)
+SELECT count() FROM {db}.job_timeline
+WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) AND ts >= fromUnixTimestamp64Milli(%(since)s)
 """
 
 
@@ -46,14 +56,18 @@ def job() -> None:
     """What is known of one job."""
 
 
-@job.command(epilog=examples("job explain 48344", "job explain 48344 --all", "job explain 48344 --json | jq .verdicts"))
+@job.command(epilog=examples("job explain 48344", "job explain 48344 --all", "job explain 48344 --since 1h --follow"))
 @click.argument("job_id")
 @click.option("--cluster", default="", help="Only this cluster; default all.")
 @click.option("--timeline", type=click.IntRange(0, TIMELINE_ROWS_MAX), help=f"Rows of it; default {TIMELINE_ROWS}, with --json all.")
 @click.option("--all", "everything", is_flag=True, help="The whole timeline.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+@click.option("--since", type=Since(), default=0, help="Only this part of the timeline: 30m, 2h, 7d, or a time with offset.")
+@click.option("--follow", is_flag=True, help="Go on, and print what is new of it and of what is said of the job; ends with Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables; with --follow one a line.")
 @click.pass_obj
-def explain(options: Options, job_id: str, cluster: str, timeline: int | None, *, everything: bool, as_json: bool) -> None:
+def explain(
+    options: Options, job_id: str, cluster: str, timeline: int | None, since: int, *, everything: bool, follow: bool, as_json: bool
+) -> None:
     """Say why job JOB_ID (raw id) ended, with the records that prove it.
 
     Whoever acted is named where an incident names them. The look goes into the custody log.
@@ -65,21 +79,59 @@ def explain(options: Options, job_id: str, cluster: str, timeline: int | None, *
     if timeline is None:
         timeline = NO_LIMIT if everything or as_json else TIMELINE_ROWS
     with clickhouse(options) as database:
-        found = _ask(database, job_id, cluster, timeline)
-        if found["evidence"] or found["timeline"]:
-            on_record(database, "job explain", [f"job {job_id}", *(str(row["finding_id"]) for row in found["findings"])])
-    known = found["verdicts"] or found["findings"] or found["timeline_length"]
-    if as_json:
-        click.echo(orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2).decode())
-    elif known:
-        show(stdout(), job_id, found)
+        asked = {"job": job_id, "cluster": cluster, "since": since, "limit": timeline}
+        everything_known = _ask(database, {**asked, "limit": NO_LIMIT if follow else timeline})
+        found = {**everything_known, "timeline": everything_known["timeline"][:timeline]}
+        _on_record(database, job_id, found)
+        known = found["verdicts"] or found["findings"] or found["timeline_length"]
+        if as_json:
+            click.echo(orjson.dumps(found, default=str, option=0 if follow else orjson.OPT_INDENT_2).decode())
+        elif known:
+            show(stdout(), job_id, found)
+        if known and follow:
+            _follow(database, job_id, asked, everything_known, as_json=as_json)
     if not known:
         click.echo(f"nothing is known of job {safe(job_id)}: check the id, and `trainwatch status`", err=True)
         raise SystemExit(NOT_FOUND)
 
 
-def _ask(database: "Database", job_id: str, cluster: str, timeline: int) -> dict[str, Any]:
-    asked = {"job": job_id, "cluster": cluster}
+def _follow(database: "Database", job_id: str, asked: dict[str, Any], known: dict[str, Any], *, as_json: bool) -> None:
+    """News, each among rows of its kind."""
+
+    def ask() -> list[Row]:
+        return _rows(_ask(database, {**asked, "limit": NO_LIMIT}))
+
+    def tell(news: list[Row]) -> None:
+        if not news:
+            return
+        found: dict[str, Any] = {part: [each["row"] for each in news if each["part"] == part] for part in NEWS}
+        ids = {row["finding_id"] for row in found["findings"]}
+        found["evidence"] = [item for item in news[0]["proofs"] if item["finding_id"] in ids]
+        found["timeline_length"] = len(found["timeline"])
+        _on_record(database, job_id, found)
+        if as_json:
+            click.echo(orjson.dumps(found, default=str).decode())
+        else:
+            show(stdout(), job_id, found)
+
+    follow_rows(ask, tell, Seen("said", ()), _rows(known))
+
+
+def _rows(found: dict[str, Any]) -> list[Row]:
+    proofs = found["evidence"]
+    return [
+        {"part": part, "row": row, "proofs": proofs, "said": (part, *(str(row[name]) for name in names))}
+        for part, names in NEWS.items()
+        for row in found[part]
+    ]
+
+
+def _on_record(database: "Database", job_id: str, found: dict[str, Any]) -> None:
+    if found["evidence"] or found["timeline"]:
+        on_record(database, "job explain", [f"job {job_id}", *(str(row["finding_id"]) for row in found["findings"])])
+
+
+def _ask(database: "Database", asked: dict[str, Any]) -> dict[str, Any]:
     verdicts = rows(database, VERDICTS, asked)
     findings = rows(database, FINDINGS, asked)
     ((length,),) = database.query(TIMELINE_LENGTH, asked)
@@ -90,7 +142,7 @@ def _ask(database: "Database", job_id: str, cluster: str, timeline: int) -> dict
         "verdicts": verdicts,
         "findings": findings,
         "evidence": evidence(database, [str(row["finding_id"]) for row in findings]),
-        "timeline": rows(database, TIMELINE, {**asked, "limit": timeline}) if timeline else [],
+        "timeline": rows(database, TIMELINE, asked) if asked["limit"] else [],
         "timeline_length": length,
     }
 

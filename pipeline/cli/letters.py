@@ -82,11 +82,13 @@ def show_counts(topic: str, found: "Survey") -> None:
             console.print(f"{safe(code)}: {safe(HINTS[code])}")
 
 
-def show_letters(found: "Survey", shown_of: int) -> None:
-    table = build_table(f"The newest {len(found.letters)} of {shown_of}", "letter", "set aside", "code", "from", "tries", "reason", "value")
-    for letter in found.letters:
+def show_letters(title: str, letters: "Sequence[Letter]", resent: "dict[Place, Resent]") -> None:
+    """As a table; of letters that come later it has no title and no heading, as they go on from the one before."""
+    table = build_table(title, "letter", "set aside", "code", "from", "tries", "reason", "value")
+    table.show_header = bool(title)
+    for letter in letters:
         source = f"{letter.topic}/{letter.source_partition} @ {letter.source_offset}"
-        state = state_of(found.resent.get(letter.place))
+        state = state_of(resent.get(letter.place))
         table.add_row(
             f"{letter.partition}:{letter.offset}",
             moment(letter.time),

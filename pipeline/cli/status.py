@@ -4,10 +4,9 @@ Servers are asked themselves; stages and records are as workers noted them in Cl
 whoever reaches ClickHouse can look, from any machine.
 """
 
-import time
 from collections import Counter
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -20,7 +19,6 @@ from pipeline.errors import FatalError, TransientError
 if TYPE_CHECKING:
     from rich.console import Group
 
-POLL_SECONDS = 2.0
 SILENT_SECONDS = 60  # four notes of a worker were due
 MIB = 1 << 20
 UNKNOWN = "stages and records are not known: "
@@ -61,8 +59,7 @@ def status(ctx: click.Context, since: int, follow: bool, as_json: bool) -> None:
         found = _look(options, since)
         _tell(found, options, as_json=as_json)
         ctx.exit(0 if found["all_running"] else 3)
-    with suppress(KeyboardInterrupt):
-        _follow(options, since, as_json=as_json)
+    _follow(options, since, as_json=as_json)
 
 
 def _look(options: Options, since: int) -> "dict[str, Any]":
@@ -87,21 +84,16 @@ def _look(options: Options, since: int) -> "dict[str, Any]":
 def _follow(options: Options, since: int, *, as_json: bool) -> None:
     """Until Ctrl-C: in place on a terminal, else one after the other."""
     from rich.console import Group  # noqa: PLC0415
-    from rich.live import Live  # noqa: PLC0415
 
     from pipeline.cli.console import safe, stdout  # noqa: PLC0415
+    from pipeline.cli.following import watch  # noqa: PLC0415
+
+    def shown(found: "Mapping[str, Any]") -> "Group":
+        return Group(_shown(found, options), *([safe(UNKNOWN + found["why"])] if "why" in found else []))
 
     console = stdout()
-    if as_json or not console.is_terminal:
-        while True:
-            _tell(_look(options, since), options, as_json=as_json)
-            time.sleep(POLL_SECONDS)
-    with Live(console=console, auto_refresh=False) as live:
-        while True:
-            found = _look(options, since)
-            why = [safe(UNKNOWN + found["why"])] if "why" in found else []
-            live.update(Group(_shown(found, options), *why), refresh=True)
-            time.sleep(POLL_SECONDS)
+    live = console if console.is_terminal and not as_json else None
+    watch(partial(_look, options, since), partial(_tell, options=options, as_json=as_json), shown, console=live)
 
 
 def _tell(found: "Mapping[str, Any]", options: Options, *, as_json: bool) -> None:

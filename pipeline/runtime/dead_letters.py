@@ -137,6 +137,7 @@ class Letters:
         self.topic = public_topic(settings.topic_prefix, "dead-letter")
         self._settings = settings
         self.strangers = 0  # records that are no dead letters
+        self._ends: dict[Any, int] = {}  # where reading ended
         self._consumer = client(
             KafkaConsumer,
             settings,
@@ -174,7 +175,8 @@ class Letters:
                 first = ends_of(self._consumer, parts, begins=True)
             else:
                 first = offsets_at(self._consumer, parts, since, ends_of(self._consumer, parts))
-        for record in self._records(first, progress):
+            self._ends = ends_of(self._consumer, parts)
+        for record in self._records(first, progress, self._ends):
             if any(name == NOTE_HEADER for name, _ in record.headers):
                 yield from _told(record)
             elif letter := read_letter(record):
@@ -182,6 +184,19 @@ class Letters:
                     yield letter
             else:
                 self.strangers += 1
+
+    def come(self) -> Iterator[list[Letter]]:
+        """Letters that were set aside after those that were `read`, as they come, without end; an empty list where none came."""
+        with self._reading():
+            self._consumer.assign(list(self._ends))
+            for part, end in self._ends.items():
+                self._consumer.seek(part, end)
+        while True:
+            with self._reading():
+                fetched = self._consumer.poll(timeout_ms=500)
+            for part, records in fetched.items():
+                self._ends[part] = records[-1].offset + 1
+            yield [letter for records in fetched.values() for record in records if (letter := read_letter(record))]
 
     def at(self, places: Sequence[Place]) -> Iterator[Letter]:
         """The letters at these places, in the order of the topic; places that hold none are passed over."""

@@ -130,6 +130,12 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     violations: tuple[str, ...] = ()
 
 
+def noted_within(ranges: Sequence[Range], seconds: int) -> Sequence[Range]:
+    """From the first range on that was noted so many seconds ago or later; those behind it belong to it, also when they are older."""
+    first = next((at for at, judged in enumerate(ranges) if judged.age_seconds <= seconds), len(ranges))
+    return ranges[first:]
+
+
 def account(
     offsets: Offsets,
     incarnation: str,

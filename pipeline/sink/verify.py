@@ -27,6 +27,7 @@ from pipeline.sink.account import (
     account,
     differs,
     listed_in,
+    noted_within,
 )
 from pipeline.sink.clickhouse import Database
 
@@ -64,13 +65,14 @@ def verify(
     sparse: Iterable[str] = (),
     letters: Letters | None = None,
     ends: Ends | None = None,
+    within_seconds: int | None = None,
     progress: Progress = lambda _, __: None,
 ) -> list[Account]:
     """The account of every partition.
 
     Rows are compared for the topics in `inputs`, whose rows stand in `events`; topics in `sparse` have ranges only where something was
     refused.  `letters` looks for dead letters and `ends` asks for end offsets, both after ClickHouse was asked; without them dead letters
-    are not checked and the ends are those of `offsets`.
+    are not checked and the ends are those of `offsets`.  `within_seconds` leaves out what stands before the first range noted so long ago.
     """
     counted, thin = frozenset(inputs), frozenset(sparse)
     found = []
@@ -81,7 +83,7 @@ def verify(
 
     for item in sorted(offsets, key=lambda item: (item.topic, item.partition)):
         tell(0)
-        found.append(_of_partition(database, item, rows_count=item.topic in counted, progress=tell))
+        found.append(_of_partition(database, item, rows_count=item.topic in counted, within=within_seconds, progress=tell))
         done += _width(item) if item.topic in counted else 0
     newer = ends() if ends is not None else {}
     wanted = {(each.offsets.topic, each.offsets.partition): each.wanted for each in found if each.wanted}
@@ -108,7 +110,7 @@ def _width(offsets: Offsets) -> int:
     return max(0, (offsets.committed or offsets.end) - offsets.begin)
 
 
-def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, progress: Callable[[int], None]) -> Found:
+def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, within: int | None, progress: Callable[[int], None]) -> Found:
     # The server may drop old parts of one table before those of the other: ranges of that age prove nothing.
     days = max(1, database.settings.kept_days("events", "sink_ranges") - TTL_MARGIN_DAYS)
     where: dict[str, Any] = {"topic": offsets.topic, "partition": offsets.partition, "days": days}
@@ -118,9 +120,10 @@ def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, pro
         where,
     )
     where["incarnation"], aged = newest[0] if newest else ("", False)
-    ranges = _ranges(database, where)
-    if aged:
-        first = ranges[0].lo if ranges else offsets.committed
+    known = _ranges(database, where)
+    ranges = known if within is None else tuple(noted_within(known, within))
+    if aged or ranges != known:
+        first = ranges[0].lo if ranges else known[-1].hi if known else offsets.committed
         offsets = msgspec.structs.replace(offsets, begin=max(offsets.begin, first or offsets.begin))
     if not rows_count:
         return Found(offsets, where["incarnation"], ranges)
@@ -130,7 +133,9 @@ def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, pro
         progress(max(0, chunk[-1].hi - offsets.begin))
     wrong = [judged for judged in ranges if differs(judged, stored.get(judged.lo, NOTHING))]
     details = {judged.lo: _detail(database, where, judged) for judged in wrong[:NAMED_MAX]}
-    return Found(offsets, where["incarnation"], ranges, stored, details, _outside(database, where, offsets, ranges, aged=bool(aged)))
+    return Found(
+        offsets, where["incarnation"], ranges, stored, details, _outside(database, where, offsets, ranges, aged=aged or ranges != known)
+    )
 
 
 def _ranges(database: Database, where: Mapping[str, Any]) -> tuple[Range, ...]:

@@ -197,6 +197,39 @@ def test_the_view_and_what_is_told_without_a_server_agree(site: Site) -> None:
     assert stored[FOUND[ALONE].id] == ("", NOBODY_YET)
 
 
+def test_a_job_is_followed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known of it, then what is new: here, that somebody labelled its finding.  Nothing is told twice."""
+    found, number = FOUND[NAMED], job_of(NAMED)
+
+    def label() -> None:
+        values = {"finding_id": [found.id], "account": ["u101@ops"], "label": ["true"], "because": [""], "note": [""]}
+        with Database(site.settings.clickhouse) as database:
+            database.insert("labels", values, async_insert=0)
+
+    waits = iter([lambda: None, label])
+
+    def wait(_: float) -> None:
+        if (do := next(waits, None)) is None:
+            raise KeyboardInterrupt
+        do()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.cli.following.time.sleep", wait)
+        first, *later = map(orjson.loads, site.run("job", "explain", number, "--follow", "--json").splitlines())
+    assert [(each["finding_id"], each["label"]) for each in first["findings"]] == [(found.id, "")]
+    assert [[(each["finding_id"], each["label"]) for each in news["findings"]] for news in later] == [[(found.id, "true")]]
+    assert [news["verdicts"] for news in later] == [[]]
+
+
+def test_a_part_of_a_job_s_timeline(site: Site) -> None:
+    """From --since on; what is said of the job stays whole."""
+    whole, none = (
+        orjson.loads(site.run("job", "explain", job_of(NAMED), "--since", since, "--json")) for since in ("2020-01-01", "2100-01-01")
+    )
+    assert (whole["timeline_length"] > 0, none["timeline_length"], none["timeline"]) == (True, 0, [])
+    assert whole["findings"] == none["findings"]
+
+
 def test_who_looks_is_on_record(site: Site) -> None:
     """Of commands that show lines as received, before they do; without the right to note it they go on, and say so."""
     found, number, case = FOUND[NAMED].id, job_of(NAMED), site.incident_of(FOUND[NAMED])

@@ -2,6 +2,9 @@
 
 import io
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +21,7 @@ from rich.console import Console
 
 from pipeline.cli import main, meter
 from pipeline.settings import Settings
+from tests.conftest import ROOT
 from tests.integration.site import BASE_MS, PATIENCE_SECONDS, Site, open_site
 
 TRANSACTIONS = 6
@@ -160,6 +164,39 @@ def test_a_deleted_row_is_named(audited: Audited, monkeypatch: pytest.MonkeyPatc
     assert done.exit_code == 1
     assert f"{topic}/0: without row: {offset}\n" in done.output
     assert audited.wrong() == {}
+
+
+def test_since_leaves_out_what_was_noted_before(audited: Audited) -> None:
+    """A row that was deleted long ago is somebody else's question; that it was not asked is said."""
+    topic = audited.site.topics[1]
+    offset = written(audited.site, topic, behind="20")
+    with tampered(audited.site, offset, topic, copies=0):
+        assert audited.verify("--since", "1h").exit_code == 1
+        late = audited.verify("--since", "0s")
+    assert late.exit_code == 0, late.output
+    assert "not checked: what workers noted before --since" in late.stderr
+    partitions = json.loads(audited.verify("--since", "0s", "--json").stdout)["partitions"]
+    assert sum(each["read"] for each in partitions) == 0
+    whole, hour = (json.loads(audited.verify(*words, "--json").stdout) for words in ((), ("--since", "1h")))
+    assert whole == hour
+
+
+def test_followed_it_says_when_something_becomes_wrong(audited: Audited) -> None:
+    """One object a line; Ctrl-C ends it with the code of the last comparison."""
+    topic = audited.site.topics[1]
+    offset = written(audited.site, topic, behind="20")
+    command = [sys.executable, "-m", "pipeline", "--settings", str(audited.file), "verify", "--follow", "--json"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
+        try:
+            assert follower.stdout is not None
+            assert json.loads(follower.stdout.readline())["ok"]
+            with tampered(audited.site, offset, topic, copies=0):
+                assert any(not json.loads(follower.stdout.readline())["ok"] for _ in range(3))
+            follower.send_signal(signal.SIGINT)
+            said = follower.communicate(timeout=30)[0].splitlines()
+            assert follower.returncode == (0 if said and json.loads(said[-1])["ok"] else 1)
+        finally:
+            follower.kill()
 
 
 def test_a_deleted_row_among_holes_is_named_and_no_hole_is(audited: Audited) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from pipeline.model.outcome import ABSENT, OVERTAKEN
-from pipeline.sink.account import CLOCK_MARGIN_SECONDS, NAMED_MAX, Account, Detail, Offsets, Range, Sighted, Stored, account
+from pipeline.sink.account import CLOCK_MARGIN_SECONDS, NAMED_MAX, Account, Detail, Offsets, Range, Sighted, Stored, account, noted_within
 
 EMPTY = ((3, "empty"),)
 NOW = 1_760_000_000_000
@@ -99,6 +99,14 @@ def test_violations_are_named_and_nothing_else_is(row: Row) -> None:
     if row.name != "more offsets than it has":
         assert found.missing == row.missing
     assert found.extra == row.extra
+
+
+def test_what_was_noted_of_late_has_no_hole() -> None:
+    """From the first range of that age on, in the order of the offsets; one behind it may be older, as after a second note of the first."""
+    old, again, between, new = (Range(at, at + 10, 10, 10, age_seconds=age) for at, age in ((0, 900), (10, 30), (20, 800), (30, 5)))
+    assert noted_within([old, again, between, new], 60) == [again, between, new]
+    assert noted_within([old, again, between, new], 5) == [new]
+    assert noted_within([old, again, between, new], 4) == noted_within([], 60) == []
 
 
 def test_the_identity_and_the_counts() -> None:
