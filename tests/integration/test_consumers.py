@@ -293,8 +293,8 @@ def test_people_answer_by_command(day: Day, hook: Hook, tmp_path: Path) -> None:
     assert finding[:12] in trainwatch("list").stdout
     for words, code in ((("ack", "0123456789"), 4), (("ack", "x"), 2), (("snooze", finding, "soon"), 2), (("test", "nobody"), 2)):
         assert trainwatch(*words).exit_code == code, words
-    for answers, code in (([(500, {})], 0), ([(500, {})] * 100, 3)):
-        hook.answers = answers
+    for refusals, code in ((1, 0), (100, 3)):
+        hook.answers = [(500, {})] * refusals
         (tmp_path / "notify.sqlite").unlink()
         kafka["group"] += ".again"
         path.write_text(yaml.safe_dump({"kafka": kafka, "notify": settings.notify.model_dump(mode="json", exclude={"urls", "secrets"})}))
