@@ -141,7 +141,7 @@ def _log(source: Any, part: TopicPartition) -> tuple[dict[str, bytes], int]:
         if not polled and source.position(part) < end:  # compaction leaves batches without records
             raise BrokerUnavailable(f"{part.topic}/{part.partition}: nothing came for {SILENCE_MS // 1000} s")
         for record in polled:
-            name = record.key.decode()
+            name = record.key.decode(errors="backslashreplace")
             log.pop(name, None)  # the last value of a key stands where it was written
             if record.value is not None:
                 log[name] = record.value

@@ -52,6 +52,14 @@ def give_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
+def _unreadable(record: Any, why: StateIncompatible) -> StateIncompatible:
+    """With the place: whoever looks for what is wrong with a log of thousands of records begins there."""
+    return StateIncompatible(
+        f"{record.topic}/{record.partition}@{record.offset}: {why}",
+        advice=f"{why.advice} If somebody else wrote it, delete the topic and restore it: deploy/runbooks/backup-and-restore.md.",
+    )
+
+
 class StateTopics:
     """The state of all input partitions of this worker.  `topic_of` names the state topic of an input topic."""
 
@@ -152,8 +160,11 @@ class StateTopics:
                 source = sources[partition]
                 take = takers[source]
                 for record in records:
-                    name = record.key.decode()
-                    take(name, record.value)
+                    try:
+                        name = record.key.decode(errors="backslashreplace")  # which is no key of ours then
+                        take(name, record.value)
+                    except StateIncompatible as why:
+                        raise _unreadable(record, why) from why
                     if name == until[source]:
                         missing.discard(partition)
                     if time.monotonic() - began > SLICE_SECONDS:

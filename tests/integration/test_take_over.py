@@ -111,6 +111,28 @@ def test_offsets_without_any_state_are_refused_by_every_worker(site: Site) -> No
         assert "there is no state" in worker.log()
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [(b"\xff\xfe", b"{}"), (b"a tool's own key", b"{}"), (b"meta/1-1-aa", b"\x93\x63\x01\x01"), (b"delta/1-1-aa/1", b"\xc1")],
+    ids=["no text", "no key of ours", "another version", "no record"],
+)
+def test_a_record_of_state_that_cannot_be_read_is_named(site: Site, name: bytes, value: bytes) -> None:
+    """Whoever wrote it: nothing is folded before somebody has looked at it."""
+    claim(site)
+    topic = site.topology.state_topic(site.settings.kafka.access_topics[0])
+    producer: Any = KafkaProducer(bootstrap_servers=site.settings.kafka.bootstrap_servers.split(","))
+    try:
+        at = producer.send(topic, value, name, partition=1).get(30)
+    finally:
+        producer.close()
+    worker = site.start()
+    assert worker.wait(60.0) == 1
+    log = worker.log()
+    assert f"{topic}/1@{at.offset}" in log
+    assert "what to do: " in log
+    assert not site.folded()
+
+
 def test_a_worker_does_not_join_workers_that_speak_otherwise(site: Site) -> None:
     """The broker refuses it, it says what to do, and the other one goes on; when that has left, the worker has the partitions."""
     older: Any = KafkaConsumer(
