@@ -151,6 +151,8 @@ def test_a_worker_adds_rows_and_nothing_else(server: int) -> None:
             if table not in (RANGES, ROOTS, STANDINGS):
                 assert sink.landed(name, "t", 0, 0, 1) == 0
         assert not sink.noted("t", 0, 0, 1, "first")
+        assert not sink.rooted("t", 0, 0, 1, "first", "root")
+        assert not sink.stored("t", 0, 0, 1, "first")
         sink.database.insert("events", {"event_id": ["e1"], "cluster": ["main"], "raw": ["line"]})
         sink.database.insert("events", {"event_id": ["e2"], "cluster": ["other"], "raw": ["line"]})
         for table in TABLES.values():
