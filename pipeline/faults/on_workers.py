@@ -9,7 +9,6 @@ from pipeline.faults.run import Run
 from pipeline.runtime.checkpoint import STEPS
 from pipeline.runtime.worker import LEAVING_STEPS, TAKE_OVER_STEPS
 
-STOPS = 4
 REPLAYED_AT = STEPS[: STEPS.index("state")]  # killed there, its batch is folded again
 
 
@@ -38,8 +37,9 @@ def stop_at_random(run: Run) -> None:
 
 
 def stop_at_steps(run: Run) -> None:
-    """SIGTERM at some of the steps of checkpoint and take-over: what has begun is ended in order, and the next goes on from there."""
-    steps = run.dice.sample([*STEPS, *TAKE_OVER_STEPS], STOPS)
+    """SIGTERM at each step of checkpoint and take-over: what has begun is ended in order, and the next goes on from there."""
+    # Steps of a take-over later: there is a state to prove then.
+    steps = [*run.dice.sample(STEPS, len(STEPS)), *run.dice.sample(TAKE_OVER_STEPS, len(TAKE_OVER_STEPS))]
     for number, step in enumerate(steps, 1):
         run.feed.allow(number / (len(steps) + 1))
         run.ends_in_order(run.start(at=step, signal=signal.SIGTERM), step)
