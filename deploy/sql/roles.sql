@@ -11,9 +11,9 @@
 --     trainwatch_investigator  all that there is; labels, journal, custody and holds, nothing else, are written; people, and the nightly check
 --     trainwatch_privacy       erases lines on request: `trainwatch evidence erase`
 --
--- What was tried: each statement is parsed, and the grants and row policies are in force on a real ClickHouse 26.7, where each role does its
--- own work and is refused the rest (tests/integration/test_roles.py).  CREATE USER, CREATE ROLE, quotas, settings profiles and ON CLUSTER
--- are parsed only, since the embedded server has no place to keep accounts: not verified here.
+-- What was tried: each statement is parsed, and grants, row policies, settings profiles and quotas are in force on a real ClickHouse 26.7, where
+-- each role does its own work and is refused the rest (tests/integration/test_roles.py), written there as users.xml, since the embedded server
+-- has no place to keep accounts.  As SQL, CREATE USER, ROLE, QUOTA and SETTINGS PROFILE, and ON CLUSTER, are parsed only: not verified here.
 
 -- --- roles ------------------------------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,8 @@
 """deploy/sql/roles.sql on a real ClickHouse: each role does its work and is refused the rest.
 
-The embedded server keeps no accounts, but reads users from a file.  A user per role is written there with the grants and row policies of
-the SQL as they stand, so that what is tried is what a site runs; statements of other kinds are parsed.
+The embedded server keeps no accounts, but reads users from a file.  A user per role is written there with the grants, row policies,
+settings profile and quota of the SQL as they stand, so that what is tried is what a site runs; statements that make a role or a user are
+parsed.
 """
 
 import re
@@ -48,6 +49,11 @@ GRANT = re.compile(r"GRANT (?P<what>.+) ON (?P<on>((?P<database>trainwatch|syste
 POLICY = re.compile(
     r"CREATE ROW POLICY IF NOT EXISTS \w+ ON trainwatch\.(?P<table>\w+) FOR SELECT USING (?P<rows>.+) TO (?P<role>trainwatch_\w+)"
 )
+PROFILE = re.compile(r"CREATE SETTINGS PROFILE IF NOT EXISTS (?P<name>\w+) SETTINGS (?P<settings>.+) TO (?P<roles>[\w, ]+)")
+SETTING = re.compile(r"(?P<name>\w+) = (?P<value>\d+)(?: MAX (?P<most>\d+))?(?P<changeable> CHANGEABLE_IN_READONLY)?")
+QUOTA = re.compile(
+    r"CREATE QUOTA IF NOT EXISTS (?P<name>\w+) KEYED BY user_name FOR INTERVAL 1 hour MAX (?P<limits>.+) TO (?P<roles>[\w, ]+)"
+)
 ROLES = ("owner", "writer", "dashboards", "reader", "reader_main", "investigator", "privacy")
 PATIENCE_SECONDS = 60.0
 SERVE = """
@@ -62,6 +68,8 @@ sys.exit(clickhouse_server.serve({library!r}, [arguments[0], "--config-file=" + 
 def users() -> str:
     """users.xml: a user for each role, and one that may do everything."""
     ours = {f"trainwatch_{role}": ("", "") for role in ROLES}
+    profile, quota = dict.fromkeys(ours, "default"), dict.fromkeys(ours, "default")
+    profiles = quotas = "<default/>"
     for statement in STATEMENTS:
         if found := GRANT.fullmatch(statement):
             for role in re.split(r",\s*", found["roles"]):
@@ -71,13 +79,34 @@ def users() -> str:
         elif found := POLICY.fullmatch(statement):
             grants, rows = ours[found["role"]]
             ours[found["role"]] = grants, f"{rows}<{found['table']}><filter>{escape(found['rows'])}</filter></{found['table']}>"
-    common = "<password></password><networks><ip>::/0</ip></networks><profile>default</profile><quota>default</quota>"
+        elif found := PROFILE.fullmatch(statement):
+            profiles += f"<{found['name']}>{settings_of(found['settings'])}</{found['name']}>"
+            profile |= dict.fromkeys(found["roles"].split(", "), found["name"])
+        elif found := QUOTA.fullmatch(statement):
+            limits = "".join(f"<{name}>{value}</{name}>" for name, value in re.findall(r"(\w+) = (\d+)", found["limits"]))
+            interval = f"<interval><duration>3600</duration>{limits}</interval>"
+            quotas += f"<{found['name']}><keyed/>{interval}</{found['name']}>"
+            quota |= dict.fromkeys(found["roles"].split(", "), found["name"])
+    common = "<password></password><networks><ip>::/0</ip></networks>"
     every = "".join(
-        f"<{name}>{common}<grants>{grants}</grants><databases><trainwatch>{rows}</trainwatch></databases></{name}>"
+        f"<{name}>{common}<profile>{profile[name]}</profile><quota>{quota[name]}</quota><grants>{grants}</grants>"
+        f"<databases><trainwatch>{rows}</trainwatch></databases></{name}>"
         for name, (grants, rows) in ours.items()
     )
-    root = f"<default>{common}<access_management>1</access_management></default>"
-    return f"<clickhouse><profiles><default/></profiles><quotas><default/></quotas><users>{root}{every}</users></clickhouse>"
+    root = f"<default>{common}<profile>default</profile><quota>default</quota><access_management>1</access_management></default>"
+    return f"<clickhouse><profiles>{profiles}</profiles><quotas>{quotas}</quotas><users>{root}{every}</users></clickhouse>"
+
+
+def settings_of(listed: str) -> str:
+    """The settings of a profile, and how far they may be changed, as users.xml has them."""
+    found = list(SETTING.finditer(listed))
+    values = "".join(f"<{each['name']}>{each['value']}</{each['name']}>" for each in found)
+    bounds = "".join(
+        f"<{each['name']}><max>{each['most']}</max>{'<changeable_in_readonly/>' if each['changeable'] else ''}</{each['name']}>"
+        for each in found
+        if each["most"]
+    )
+    return f"{values}<constraints>{bounds}</constraints>"
 
 
 @pytest.fixture(scope="module")
@@ -313,3 +342,39 @@ def test_who_investigates_writes_what_people_say(server: int) -> None:
         whose = {"account": "ops", "reason": "request 17", "event_id": "p1", "sha256": "", "topic": "", "incarnation": ""}
         erasure.erase(database, [Erasure(time=1, partition=0, offset=17, line=0, **whose)])
         assert erasure.counts(database, wanted) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("role", "allowed", "refused"),
+    [
+        (
+            "reader",
+            ("SELECT 1 SETTINGS max_execution_time = 120",),
+            ("max_execution_time = 301", "max_memory_usage = 1", "max_threads = 1"),
+        ),
+        ("reader_main", ("SELECT 1 SETTINGS max_execution_time = 120",), ("max_execution_time = 301", "readonly = 0")),
+        ("dashboards", ("SELECT 1 SETTINGS max_execution_time = 120, max_threads = 1",), ("max_execution_time = 301", "readonly = 0")),
+    ],
+)
+def test_who_reads_raises_no_bound(server: int, role: str, allowed: tuple[str, ...], refused: tuple[str, ...]) -> None:
+    """Profiles of the SQL are in force: Grafana may send settings, and shorten or lengthen a query within bounds; nobody may write."""
+    with as_role(role, server) as database:
+        for statement in allowed:
+            assert database.query(statement) == [(1,)]
+        for setting in refused:
+            with pytest.raises(ConfigError) as caught:
+                database.query(f"SELECT 1 SETTINGS {setting}")
+            assert "roles.sql" in caught.value.advice
+        with pytest.raises(ConfigError, match=r"readonly|privileges"):
+            database.insert("labels", {"note": ["x"]})
+
+
+@pytest.mark.parametrize(("role", "quota"), [("reader", 6000), ("investigator", 6000), ("dashboards", None), ("writer", None)])
+def test_notebooks_have_a_quota(server: int, role: str, quota: int | None) -> None:
+    """The SQL's own, which counts; workers and dashboards are never held back by one."""
+    with as_role(role, server) as database:
+        if quota:  # questions to system tables do not count
+            database.query("SELECT count() FROM trainwatch.migrations")
+        ((queries, most),) = database.query("SELECT queries, max_queries FROM system.quota_usage")
+    assert most == quota
+    assert quota is None or queries > 0
