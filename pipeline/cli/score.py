@@ -159,12 +159,14 @@ def reached(table: "Table") -> bool:
 def show(console: "Console", table: "Table") -> None:
     """Tables for people."""
     title = f"{len(table.seeds)} periods, {table.days:g} days together"
-    rows = build_table(title, "pattern", "acts", "recall", "also below the gate", "named", "precision", "false/M at risk", "delay, h", "")
+    counted = ("acts", "recall", "where all sources tell", "also below the gate", "named", "precision", "false/M at risk", "delay, h")
+    rows = build_table(title, "pattern", *counted, "")
     for row in table.rows:
         rows.add_row(
             row.pattern,
             str(row.recall.n),
             _rate(row.recall),
+            "" if row.shown == row.recall else f"{row.shown.k} of {row.shown.n}",
             _rate(row.seen),
             _rate(row.named),
             _rate(row.precision),

@@ -33,6 +33,8 @@ class OfPattern(msgspec.Struct):
 
     acts: int = 0  # that had an effect
     found: int = 0  # by an alert
+    shown: int = 0  # of the acts, those of which each source shows what it should
+    shown_found: int = 0
     seen: int = 0  # also below the gate
     named: int = 0  # with the right name
     attributable: int = 0
@@ -204,11 +206,13 @@ def _of_patterns(
             continue
         row = patterns.setdefault(act.pattern, OfPattern())
         row.acts += 1
+        row.shown += not act.missing
         row.attributable += act.attributable
         found = matched.found[act.id]
         row.seen += bool(all_matched.found[act.id])
         if found:
             row.found += 1
+            row.shown_found += not act.missing
             row.named += any(finding.actor == act.actor for finding in found)
             times = [finding.alerted_ms for finding in found if finding.alerted_ms is not None]
             if times and act.first_effect_ms is not None:

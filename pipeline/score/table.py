@@ -91,6 +91,7 @@ class Row(msgspec.Struct, frozen=True):
     false_per_million_records: float
     median_delay_hours: float | None
     false_at_risk: Rate = Rate(0, 0)  # false alerts of the events that could have begun one (at_risk.py)
+    shown: Rate = Rate(0, 0)  # recall of the acts of which each source shows what it should: full telemetry
 
     @property
     def bar(self) -> float:
@@ -98,7 +99,9 @@ class Row(msgspec.Struct, frozen=True):
 
     @property
     def reached(self) -> bool:
-        return (self.recall.value or 0.0) >= self.bar
+        """By the acts that all sources show; where there are none, as with a silent family, by all."""
+        judged = self.shown if self.shown.n else self.recall
+        return (judged.value or 0.0) >= self.bar
 
 
 class LookAlikeRow(msgspec.Struct, frozen=True):
@@ -208,6 +211,7 @@ def table_of(scores: Sequence[SeedScore]) -> Table:
                 round((alerts - true) * 1e6 / records, 3),
                 round(median(delays) / 3_600_000, 2) if delays else None,
                 Rate(alerts - true, sum(each.at_risk for each in of)),
+                Rate(sum(each.shown_found for each in of), sum(each.shown for each in of)),
             )
         )
     verdicts: dict[str, Counter[str]] = {}

@@ -34,6 +34,7 @@ class Act(msgspec.Struct, frozen=True):
     after_revert: tuple[Harmed, ...] = ()  # loaded the old bytes, which the actor had put back: the last hand is foreign
     also: tuple[str, ...] = ()  # patterns that the same traces fit
     shows: dict[str, str] = {}  # what sources that arrive show of it
+    missing: tuple[str, ...] = ()  # sources that would show it, and do not: they do not arrive, or the jobs ran without the probe
     detail: dict[str, str] = {}
 
 

@@ -127,6 +127,7 @@ class Victim:
     owner: str
     time_ms: int
     effect: str
+    probe: bool  # did it run with the probe, which says what it loads?
 
 
 @dataclass(slots=True, eq=False)
@@ -162,21 +163,26 @@ class Deed:
     def befell(self, job: Job, time: int, effect: str) -> None:
         """The act took effect on a job, which is counted once."""
         if all((victim.job, victim.submit_ms) != (str(job.id), job.submit) for victim in self.victims):
-            self.victims.append(Victim(CLUSTER, str(job.id), job.submit, job.start, job.owner.id, time, effect))
+            self.victims.append(Victim(CLUSTER, str(job.id), job.submit, job.start, job.owner.id, time, effect, job.has_probe))
 
     def was_loaded(self, job: Job, time: int, artefact: str, *, reverted: bool = False) -> None:
         """A job loads what the act has altered, or altered and put back."""
         known = self.after_revert if reverted else self.exposed
         if all((each.job, each.submit_ms) != (str(job.id), job.submit) for each in known):
-            known.append(Victim(CLUSTER, str(job.id), job.submit, job.start, job.owner.id, time, artefact))
+            known.append(Victim(CLUSTER, str(job.id), job.submit, job.start, job.owner.id, time, artefact, job.has_probe))
 
     @property
     def is_content(self) -> bool:
         return len(self.victims) >= self.wanted
 
     def as_json(self, silent: frozenset[str]) -> dict[str, Any]:
-        """The act as it stands in the truth file."""
-        shown = SHOWS[self.pattern]
+        """The act as it stands in the truth file.
+
+        Files that only jobs without the probe met, the probe does not show.
+        """
+        shown, met = SHOWS[self.pattern], (*self.victims, *self.exposed)
+        if self.artefacts and met and not any(each.probe for each in met):
+            silent = silent | {"probe"}
         return {
             "truth": "act",
             "id": self.id,

@@ -26,10 +26,19 @@ def period(seed: int, *, false_on_jobs: int = 0, named_wrongly: int = 0, **patte
     )  # fmt: skip
 
 
-def good(acts: int = 100, found: int = 100) -> OfPattern:
-    """So many acts, and those that were found."""
+def good(acts: int = 100, found: int = 100, shown: int = 0, shown_found: int = 0) -> OfPattern:
+    """So many acts, and those that were found; of those that all sources show, too."""
     return OfPattern(
-        acts=acts, found=found, seen=found, named=found, attributable=acts, alerts=found, true=found, delays_ms=[HOUR, 3 * HOUR]
+        acts=acts,
+        found=found,
+        shown=shown,
+        shown_found=shown_found,
+        seen=found,
+        named=found,
+        attributable=acts,
+        alerts=found,
+        true=found,
+        delays_ms=[HOUR, 3 * HOUR],
     )
 
 
@@ -58,12 +67,25 @@ def test_periods_are_added() -> None:
         ([period(1, p01=good(100, 94))], False),
         ([period(1, p09=good(100, 80))], True),
         ([period(1, p09=good(100, 79))], False),
+        ([period(1, p05=good(100, 94, shown=97, shown_found=94))], True),
+        ([period(1, p05=good(100, 94, shown=99, shown_found=94))], False),
         ([period(1, p01=good(), false_on_jobs=1)], True),
         ([period(1, p01=good(), false_on_jobs=2)], False),
         ([period(1, p01=good(), named_wrongly=1)], False),
         ([period(1, p01=good(0, 0))], True),
     ],
-    ids=["high bar", "below it", "other bar", "below that", "one in 10,000, one a week", "two", "an innocent name", "no acts"],
+    ids=[
+        "high bar",
+        "below it",
+        "other bar",
+        "below that",
+        "full telemetry",
+        "below with it",
+        "one in 10,000, one a week",
+        "two",
+        "an innocent name",
+        "no acts",
+    ],
 )
 def test_bars(scores: list[SeedScore], is_reached: bool) -> None:
     """Recall by pattern, false alerts on jobs by rate and by week, no wrong name at all."""
