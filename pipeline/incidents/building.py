@@ -179,7 +179,8 @@ class Whole:
         yield from ALWAYS
         for source in sorted(around.silent_days):
             if days := around.silent_days[source]:
-                yield f"{source} was not heard on {len(days)} days, the first of them {days[0]}: absence proves nothing there."
+                when = f"{len(days)} days, the first of them {days[0]}" if len(days) > 1 else days[0]
+                yield f"{source} was not heard on {when}: absence proves nothing there."
         notes = sorted({item.note for each in self._findings for item in each.checklist if item.name == history.NAME})
         yield from (cut(note) for note in notes[:HISTORY_MAX])
         if others:

@@ -12,7 +12,7 @@ import orjson
 from pipeline import __version__
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
-from pipeline.incidents.report_text import listed, moment, ratio, safe, table
+from pipeline.incidents.report_text import listed, many, moment, ratio, safe, table
 from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
 from pipeline.model.finding import Finding, Status
@@ -120,8 +120,8 @@ def _seen(incident: Incident) -> str:
         for member in incident.members
     ]  # fmt: skip
     return (
-        f"<p>{findings} findings, {alerts} of them above their gate, on {scope.affected or len(scope.attempts)} attempts of "
-        f"{scope.affected_users or len(scope.users)} owners. {incident.records or len(incident.timeline)} records are cited.</p>"
+        f"<p>{many(findings, 'finding')}, {alerts} above the gate, on {many(scope.affected or len(scope.attempts), 'attempt')} of "
+        f"{many(scope.affected_users or len(scope.users), 'owner')}. Records cited: {incident.records or len(incident.timeline)}.</p>"
         + _told(incident, findings)
         + table("Findings", ("Effect", "Detector", "About", "What", "Gate", "Tied by"), rows)
     )
@@ -178,7 +178,7 @@ def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
     items += _found_harmless(incident, journal)
     items.append("That nothing else happened. What no source recorded stands nowhere here.")
     if incident.scope.unexplained:
-        items.append(f"That the {incident.scope.unexplained} attempts whose end no record explains were harmed, or were not.")
+        items.append(f"That {many(incident.scope.unexplained, 'attempt')} whose end no record explains came to harm, or came to none.")
     if incident.status is not Status.FINAL:
         items.append("That this is the last word: records of the time may still come.")
     return f'<div class="said">{listed(items)}</div>'

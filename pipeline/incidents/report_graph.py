@@ -67,7 +67,7 @@ def drawn(graph: Graph) -> str:
             shapes.append(f'<text x="{x + 8}" y="{y + 20}">{safe(_short(name))}<title>{safe(name)}</title></text>')
     lines = [_line(places, edge) for edge in graph.edges if edge.source in places and edge.target in places]
     height = TOP + ROW * max(1, *(min(len(names), COLUMN_MAX) for names in columns)) + 10
-    note = f"<p>{left_out} nodes are left out of the picture; the table has all.</p>" if left_out else ""
+    note = f"<p>Nodes left out of the picture: {left_out}. The table has all.</p>" if left_out else ""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="graph-title graph-text">'
         '<title id="graph-title">Who touched what</title>'

@@ -70,6 +70,7 @@ def test_the_right_person_is_named_with_the_right_reservations(story: Story) -> 
     assert {each["detector"][:3] for each in incident["members"] if each["alert"]} == {"p01", "p04", "p06", "p14"}
     assert incident["scope"]["gpus_max"] == 256
     assert any("auditd was not heard on 7 days" in line for line in incident["limits"])
+    assert "slurm_jobcomp was not heard on 2026-03-11: absence proves nothing there." in incident["limits"]
     assert [(each["action"], each["value"]) for each in story.report["journal"]] == [("reply", story.actor)]
     assert f"{story.bystander} is a candidate of none" in story.said
     assert DENIAL.format(story.bystander) in story.page

@@ -84,6 +84,12 @@ def test_it_says_what_was_seen_what_follows_and_what_does_not() -> None:
     assert "Naming is withheld" not in text
 
 
+def test_one_of_a_kind_is_one() -> None:
+    """The report of a single finding, which most are, counts in words that agree."""
+    assert "1 finding, 1 above the gate, on 1 attempt of 1 owner. Records cited: 2." in Page(page(report([kill(0, "1", "u099")]))).text
+    assert "That 1 attempt whose end no record explains came to harm" in Page(page(report())).text
+
+
 def test_whoever_is_named_is_heard() -> None:
     """The reply stands beside the name, and where there is none that is said; large factors are no numbers that anybody could stand for."""
     made = report()
@@ -155,14 +161,14 @@ def test_the_picture_leaves_out_and_says_so() -> None:
     made = report([kill(0, str(number), "u099") for number in range(30)])
     graph = graph_of(made.incident)
     assert len(graph.attempts) == 30
-    assert "18 nodes are left out" in drawn(graph)
+    assert "Nodes left out of the picture: 18." in drawn(graph)
 
 
 def test_a_large_campaign_is_counted_whole_and_shown_in_part() -> None:
     """Whoever reads it learns how many there are, and that not all of them are in it."""
     made = report([kill(number / 10, str(number), "u099") for number in range(230)])
     shown = page(made)
-    assert "230 findings, 230 of them above their gate, on 230 attempts of 1 owners. 460 records are cited." in shown
+    assert "230 findings, 230 above the gate, on 230 attempts of 1 owner. Records cited: 460." in shown
     assert "200 findings and 300 records are shown" in shown
     assert "All findings, by detector" in shown
     assert "Of 230 findings 200 are listed" in shown
@@ -178,7 +184,7 @@ def test_what_an_older_release_said_is_shown() -> None:
     body["timeline"] = [{name: value for name, value in each.items() if name != "cited_by"} for each in body["timeline"]]
     older = msgspec.json.decode(orjson.dumps(body), type=Incident)
     shown = page(msgspec.structs.replace(made, incident=older))
-    assert "3 findings, 3 of them above their gate, on 3 attempts" in shown
+    assert "3 findings, 3 above the gate, on 3 attempts" in shown
     assert "All findings, by detector" not in shown
 
 
