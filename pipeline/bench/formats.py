@@ -28,8 +28,8 @@ JSON_RATE, LINE_RATE = 150_000, 100_000
 RATES = {"sshd": LINE_RATE, "slurmctld": LINE_RATE, "megatron": LINE_RATE, "auditd": LINE_RATE}
 SNIFFED_SHARE = 0.05
 TURN_LINES = 250
-# Objects that hold one event, and are the event: what the rate for JSON events means.  LAUREL's and sacct's hold several records.
-SEVERAL = frozenset({"laurel", "auditbeat", "sacct_json"})
+# The rate for JSON events means objects that hold one event.  LAUREL's hold several records: three of them in the lines of the bench.
+SEVERAL = frozenset({"laurel"})
 
 
 class FormatSpeed(msgspec.Struct, frozen=True):

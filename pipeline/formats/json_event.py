@@ -10,7 +10,7 @@ programs of the format are believed.
 Holds: an absent field is None or empty, one of another type than promised raises SchemaMismatch with its name; texts are bounded.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -57,6 +57,24 @@ def as_usual(value: object, usual: type[Usual]) -> Usual | None:
     try:
         return msgspec.convert(value, usual)
     except msgspec.ValidationError:
+        return None
+
+
+def usual_line(line: Line, decode: Callable[[bytes], Usual]) -> Usual | None:
+    """A line that is the object as a struct of its usual types, decoded at once; None: it must be read field by field.
+
+    Only lines that are no longer than a text may be; whether other programs wrote the line is asked by who reads it otherwise.
+    """
+    if line.payload[:1] != b"{" or (line.program and not line.file) or len(line.payload) > TEXT_CHARACTERS_MAX:
+        return None
+    return usual(line.payload, decode)
+
+
+def usual(payload: bytes, decode: Callable[[bytes], Usual]) -> Usual | None:
+    """The same of any JSON."""
+    try:
+        return decode(payload)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 
