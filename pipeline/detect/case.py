@@ -7,6 +7,7 @@ judged once more, so that nobody acquits himself by records of his own making (d
 """
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
 from typing import TypeVar
 
 import msgspec
@@ -119,6 +120,12 @@ class Loaded(msgspec.Struct, frozen=True):
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
     resumed: tuple[Event, ...] = ()  # the loads above, and where something was removed, the last from the folder behind it
     removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
+
+    def told(self) -> Iterator[Event]:
+        """What came before it and is worth telling, each once; of a checkpoint the load, too."""
+        own = (self.event,) if isinstance(self.event.body, CheckpointLoaded) else ()
+        ones = (each for each in (self.overwritten, self.other, self.untouched, self.same, self.earlier) if each is not None)
+        yield from {each.id: each for each in chain(own, self.saves, self.writes, ones, self.beside, self.removed, self.resumed)}.values()
 
     @property
     def others_differ(self) -> bool:

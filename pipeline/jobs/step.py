@@ -27,7 +27,7 @@ from pipeline.jobs.index import SUMMARY, JobIndex
 from pipeline.jobs.summary import cohorts_of, examine, summarise
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.attributes import attributes
-from pipeline.model.events import Event, Iteration
+from pipeline.model.events import Event, Iteration, TrainingLine
 from pipeline.model.facts import VOID, Fact, case_name, cohort_case, incidents_case
 from pipeline.model.finding import Enriched, Finding, Transport, Verdict, canonical_digest
 from pipeline.model.ids import digest, rank
@@ -121,7 +121,7 @@ def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Jobs
             if pushed_out:
                 state.cases.drop(fact.case, pushed_out)
             if isinstance(told, Event) and isinstance(told.body, Iteration):
-                state.agenda.plan(fact.case, told.event_time - told.event_time % HOUR_MS + HOUR_MS)
+                state.agenda.plan(fact.case, _hour_ends(told))
                 continue  # the last step of an hour takes the place of the others, and nobody is judged by it: once is enough
         else:
             index.void(fact.id)
@@ -159,20 +159,25 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish | 
     cases = index.cases(state.site, joint)
     judged: list[Finding | Verdict] = []
     enriched: list[Publish] = []
+    held: set[int] = set()
     for case in cases:
         findings = [history.noted(case, finding) for detector in registry("job") for finding in detector.judge(case, now)]
         judged += findings
         if (ended := verdict.judge(case, findings, now)) is not None:
             judged.append(history.noted(case, ended))
-        enriched += _enrich(index, case)
+        said, waits = _enrich(index, case, joint)
+        enriched += said
+        held |= waits
         direct = [finding for finding in findings if finding.detector in state.direct]
         apart = ended if direct == findings else verdict.judge(case, direct, now)
         yield from _tell_cohorts(state, key, index, case, ended, apart)
+    for time in sorted(held):
+        state.agenda.plan(key, time)
     yield from _take_back(state, key, index, cases)
     yield from enriched
     # A second look when the sources that prove an absence have had their time.
     yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: state.agenda.plan(key, time), (0, state.gap_ms))
-    _retire(state, key, index, cases, max((value.closes_at + state.gap_ms for value in judged), default=0), now)
+    _retire(state, key, index, cases, max([0, *held, *(value.closes_at + state.gap_ms for value in judged)]), now)
 
 
 def _tell_cohorts(
@@ -222,9 +227,17 @@ def _remember(state: JobsState, key: bytes, index: JobIndex, emitted: Emitted) -
 # --- enriched events ------------------------------------------------------------------------------------------------------------
 
 
-def _enrich(index: JobIndex, case: Case) -> Iterator[Publish]:
-    """Every event that touches the attempt, with owner and relation; each once per body and process."""
-    for event, matched in _touching(case):
+def _enrich(index: JobIndex, case: Case, joint: int) -> tuple[list[Publish], set[int]]:
+    """Every event that touches the attempt, with owner and relation, each once per body and process; and the times that others wait for.
+
+    Nothing takes an enriched event back: what another one may still take the place of, within grace, is held until that time has passed.
+    """
+    said: list[Publish] = []
+    held: set[int] = set()
+    for event, matched, settled in _touching(case):
+        if settled > joint:
+            held.add(settled)
+            continue
         key = (case.attempt, event.id)
         known = index.enriched.get(key)
         if known is not None and known[0] is event and known[1] == matched and known[2] == case.owner:
@@ -233,25 +246,32 @@ def _enrich(index: JobIndex, case: Case) -> Iterator[Publish]:
         body = canonical_digest(value)
         index.enriched[key] = (event, matched, case.owner, body)
         if known is None or known[3] != body:
-            said = ocsf.enriched_value(value, Transport(revision=1))
-            yield Publish("enriched", case.attempt.name.encode(), f"{value.id}/{body}", said)  # corrected, it is another value
+            content = ocsf.enriched_value(value, Transport(revision=1))
+            said.append(Publish("enriched", case.attempt.name.encode(), f"{value.id}/{body}", content))  # corrected, it is another value
+    return said, held
 
 
-def _touching(case: Case) -> Iterator[tuple[Event, str]]:
-    last_steps = {event.event_time // HOUR_MS: event.id for event, _ in case.of(Iteration)}
+def _touching(case: Case) -> Iterator[tuple[Event, str, int]]:
+    """Event, how it touches, and the time by which it is sure to be this one; 0: it is."""
+    last_steps = {_hour_ends(event): event.id for event, _ in case.of(Iteration)}
     for event in case.all_events():
-        if (
-            not isinstance(event.body, Iteration) or last_steps[event.event_time // HOUR_MS] == event.id
-        ):  # the samples are for comparing only
-            yield event, "job"
+        if isinstance(event.body, Iteration):
+            if last_steps[_hour_ends(event)] == event.id:  # the samples are for comparing only
+                yield event, "job", _hour_ends(event)
+        else:  # of the same line, printed by several ranks, the first is kept
+            yield event, "job", event.event_time + 1 if isinstance(event.body, TrainingLine) else 0
     for touch in case.touches:
         if _certain(case, touch.event, by_pid=touch.matched == "pid"):
-            yield touch.event, touch.matched
+            yield touch.event, touch.matched, 0
     for befallen in case.node_touches:
         if _certain(case, befallen.event, by_pid=befallen.job_pid):
-            yield befallen.event, "pid" if befallen.job_pid else "host"
-    for use in case.uses:
-        yield use.before or use.load, "artefact"
+            yield befallen.event, "pid" if befallen.job_pid else "host", 0
+    for loaded in case.loaded():  # which saves and writes are worth telling follows from all that came before the load
+        yield from ((event, "artefact", loaded.event.event_time + 1) for event in loaded.told())
+
+
+def _hour_ends(event: Event) -> int:
+    return event.event_time - event.event_time % HOUR_MS + HOUR_MS
 
 
 def _certain(case: Case, event: Event, *, by_pid: bool) -> bool:
