@@ -178,11 +178,12 @@ def _incident(
         role=lambda who: state.roles.get(who, ""),
         signals=_signals(index.signals.values(), first, last),
         logins_heard=lambda day: heard(Source.SSHD, day),
-        entered=lambda who, day: index.entered(who, range(day // DAY_MS - SESSION_DAYS, day // DAY_MS + 1)),
+        entered=lambda who, day: _entered(state, index, who, day),
     )
     with index.attempts.questions.working() as asked:
         built = building.build(cluster, members, Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing))
-    suspects = frozenset(each.finding.suspect for each in members if each.finding.suspect)
+    found = [each.finding for each in members if each.finding.suspect]
+    suspects = frozenset(account for each in found for account in state.directory.told_as(each.suspect, each.effect_time))
     return built, Rests(asked, suspects, frozenset(unheard), around)
 
 
@@ -193,6 +194,12 @@ def _heard(state: IncidentsState, case: bytes, source: Source, day: int, now: Wa
         state.cases.merge(Fact(case, name, rank(1), b"\x01"))
         index.heard.add(name)
     return name in index.heard
+
+
+def _entered(state: IncidentsState, index: IncidentsIndex, who: str, day: int) -> bool:
+    """Did somebody enter the account on this day, or in the days before it that a session may last?"""
+    days = range(day // DAY_MS - SESSION_DAYS, day // DAY_MS + 1)
+    return any(index.entered(account, days) for account in state.directory.told_as(who, day))
 
 
 def _signals(signals: Iterable[Finding], first: int, last: int) -> dict[str, list[Finding]]:

@@ -51,6 +51,10 @@ def _unknown_uid(uid: int) -> Identity:
     return Identity(id=f"uid:{uid}", uid=uid) if uid else ROOT
 
 
+def _unknown_login(login: str) -> Identity:
+    return Identity(id=f"login:{login}", login=login)
+
+
 class Ticket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """A change ticket or maintenance window."""
 
@@ -72,7 +76,9 @@ class Directory:
         self.identities, self.key = tuple(identities), key
         self._by_uid: dict[int, list[Identity]] = {}
         self._by_name: dict[tuple[str, str], list[Identity]] = {}
+        self._by_id: dict[str, list[Identity]] = {}
         for identity in identities:
+            self._by_id.setdefault(identity.id, []).append(identity)
             if identity.uid is not None:
                 self._by_uid.setdefault(identity.uid, []).append(identity)
             for kind, name in names_of(identity):
@@ -104,7 +110,7 @@ class Directory:
             return found
         if kind != LOGIN:
             return Identity(id=f"{kind}:{name}")
-        return ROOT if name == "root" else Identity(id=f"login:{name}", login=name)
+        return ROOT if name == "root" else _unknown_login(name)
 
     def known(self, kind: str, name: str, at: int) -> Identity | None:
         """The same; None where the map does not know the name."""
@@ -113,6 +119,16 @@ class Directory:
                 if identity.valid_from <= at < identity.valid_to:
                     return identity
         return None
+
+    def told_as(self, identity_id: str, at: int) -> Iterator[str]:
+        """Ids under which logins of an identity at event time `at` may have been told: its own, and those of a map before a correction,
+        which did not know the login yet, or knew it under an id that nobody has now."""
+        yield identity_id
+        for identity in self._by_id.get(identity_id, ()):
+            if identity.login and identity.valid_from <= at < identity.valid_to:
+                yield _unknown_login(identity.login).id
+                if identity.login not in self._by_id:
+                    yield identity.login
 
     def former(self, uid: int | None, login: str, at: int) -> Identity | None:
         """Who had the uid, or else the login, last before `at`: of an account that nobody has by then, its last owner."""

@@ -19,7 +19,7 @@ from tests import build
 from tests.unit.cohorts.test_step import MEMBERS
 from tests.unit.cohorts.test_step import fact as of_cohort
 from tests.unit.detect.cohorts import FILE
-from tests.unit.incidents.campaign import CLUSTER, attempt_of, borrowed, examined, kill, marks, record, tamper
+from tests.unit.incidents.campaign import CLUSTER, attempt_of, borrowed, entered, examined, kill, marks, record, tamper
 from tests.unit.incidents.test_bounds import canonical
 from tests.unit.incidents.test_step import CASE, STORY, fact, fresh, run
 
@@ -78,6 +78,22 @@ def test_a_corrected_identity_map_judges_anew(identities: list[dict[str, Any]], 
     assert said["id"] == of(STORY[0])
     assert said["attribution"]["named"] == named
     assert why in said["attribution"]["withheld"]
+
+
+@pytest.mark.parametrize(
+    ("login", "told", "named"),
+    [("u099", "login:u099", "u090"), ("u099", "u099", "u090"), ("u099", "login:u098", ""), ("u050", "u050", "")],
+    ids=["unknown", "by an old id", "of another account", "by an id that somebody has"],
+)
+def test_logins_told_before_a_correction_count_for_whoever_has_the_account_now(login: str, told: str, named: str) -> None:
+    """They are not told again under the id that the corrected map gives; another account's are not his, whatever its id."""
+    map_now = [{"id": "u090", "uid": 5099, "login": login}, {"id": "u050", "uid": 5050, "login": "u051"}]
+    cases = Cases()
+    for each in entered(told):
+        cases.merge(each)
+    story = [msgspec.structs.replace(each, suspect="u090", actor="u090") for each in STORY]
+    (said,) = map(canonical, step(fresh(cases, identities=map_now), list(map(fact, story)), marks(60))[1])
+    assert said["attribution"]["named"] == named
 
 
 def test_artefacts_are_traced_to_what_was_derived_from_them() -> None:
