@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
 from pipeline.errors import ConfigError
 from pipeline.settings.tree import ENVIRONMENT_PREFIX, Settings
@@ -85,6 +86,10 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
             raise ConfigError(f"{path}: expected a mapping at the top level", advice="See schemas/SETTINGS.md.")
     try:
         return Settings(**_merged(content, overrides or {}))
+    except SettingsError as error:  # of a variable that has to be JSON; the reason says where, and not what stands there
+        raise ConfigError(
+            f"environment: {error}: {error.__cause__}", advice="Write mappings and lists as JSON in variables, or in the file."
+        ) from error
     except ValidationError as error:
         lines = [
             _located(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), lines_of) + _variable(item["loc"])

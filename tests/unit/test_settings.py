@@ -139,6 +139,18 @@ def test_a_file_that_is_no_mapping_is_refused(content: str) -> None:
         load(written(content))
 
 
+@pytest.mark.parametrize(
+    ("name", "field"), [("CLICKHOUSE", "clickhouse"), ("ARTEFACT_ROOTS", "artefact_roots"), ("NOTIFY__TARGETS", "notify")]
+)
+def test_a_variable_that_is_no_json_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, field: str) -> None:
+    """By the field's name, without the value, which may hold a password."""
+    monkeypatch.setenv(f"TRAINWATCH_{name}", '{"password": "s3cret"')
+    with pytest.raises(ConfigError, match=rf'environment: .*"{field}".*: .*line 1') as caught:
+        load()
+    assert "JSON" in caught.value.advice
+    assert "s3cret" not in str(caught.value)
+
+
 def test_a_text_that_no_path_can_hold_is_refused() -> None:
     """Whatever opens it would raise what nobody expects."""
     with pytest.raises(ConfigError, match=r"site\.yaml, line 2: a text with \\0 in it"):
