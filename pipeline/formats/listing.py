@@ -10,6 +10,7 @@ Which of them a text is, it tells itself.  Steps and jobs that are over are left
 Holds: a row that cannot be read is told and does not hide the others; scripts, command lines and environments are not passed on.
 """
 
+import codecs
 import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -30,7 +31,7 @@ from pipeline.formats.fields import (
 )
 from pipeline.formats.json_event import at, int_at, text_at
 from pipeline.formats.line import Line, Reading
-from pipeline.formats.listing_kubernetes import OWNER_NAMES, workloads
+from pipeline.formats.listing_kubernetes import OWNER_NAMES, REFUSED_MAX, workloads
 from pipeline.formats.payloads import sacct, sacct_json
 from pipeline.formats.payloads.bootstrap import NODES_MAX, ListedJob
 from pipeline.model.events import JobRecord, Parsed
@@ -42,7 +43,6 @@ COMMANDS = {
     "squeue": f"SLURM_TIME_FORMAT='{TIME_FORMAT}' squeue -a -o '{SQUEUE_FORMAT}'",
     "kubernetes": "kubectl get pods,jobs --all-namespaces -o json",
 }
-REFUSED_MAX = 1000
 Row = TypeVar("Row")
 
 _UTC = Reading(zone=ZoneInfo("UTC"), reference_time=0)
@@ -63,6 +63,7 @@ class Listing(NamedTuple):
 
 def read_listing(text: bytes, reading: Reading, owner_names: Sequence[str] = OWNER_NAMES) -> Listing:
     """The jobs of a list that are not over, by id.  Raises ConfigError when it is no list that we know."""
+    text = text.removeprefix(codecs.BOM_UTF8)
     start = text.lstrip()[:1]
     if start == b"{":
         return _of_json(text, owner_names)

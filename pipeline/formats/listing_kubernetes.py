@@ -13,7 +13,7 @@ for it because nothing better is in a list.  An environment, a command line or a
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.errors import RejectedRecord
+from pipeline.errors import RejectedRecord, SchemaMismatch
 from pipeline.formats.json_event import at, list_at, text_at, time_at
 from pipeline.formats.payloads.bootstrap import NODES_MAX, ListedJob
 from pipeline.model.workload import JOB_KINDS, job_of, kind_of
@@ -23,6 +23,7 @@ GPU_RESOURCES = ("nvidia.com/gpu", "amd.com/gpu")
 _OVER = frozenset({"Succeeded", "Failed"})
 _NO_JOBS = frozenset({"daemonset", "node", "replicaset", "replicationcontroller"})
 _ENDED = frozenset({"Complete", "Completed", "Failed", "Succeeded"})
+REFUSED_MAX = 1000  # told of a list
 _CONTAINERS_MAX = 256
 _DIGITS_MAX = 6
 
@@ -61,19 +62,24 @@ def workloads(items: Sequence[Any], kind: str, owner_names: Sequence[str]) -> tu
     refused: list[str] = []
     for item in sorted(items, key=lambda item: at(item, "kind") == "Pod"):  # the workloads' own objects first
         try:
+            if not isinstance(item, dict):
+                raise SchemaMismatch("it is no object")
             if kind_of(text_at(item, "kind") or kind) == "pod":
                 _add_pod(jobs, item, owner_names)
             else:
                 _add_workload(jobs, over, item, text_at(item, "kind") or kind, owner_names)
         except RejectedRecord as error:
-            refused.append(f"{at(item, 'kind')} {at(item, 'metadata', 'name')}"[:200] + f": {error}")
+            if len(refused) < REFUSED_MAX:
+                refused.append(f"{at(item, 'kind') or kind} {at(item, 'metadata', 'name')}"[:200] + f": {error}")
     return tuple(jobs[job].listed(job) for job in sorted(jobs.keys() - over)), tuple(refused)
 
 
 def _add_workload(jobs: dict[str, _Job], over: set[str], item: Any, kind: str, owner_names: Sequence[str]) -> None:
-    key = job_of(text_at(item, "metadata", "namespace"), kind, text_at(item, "metadata", "name"))
-    if not key or kind_of(kind) not in JOB_KINDS:
+    if kind_of(kind) not in JOB_KINDS:
         return
+    key = job_of(text_at(item, "metadata", "namespace"), kind, text_at(item, "metadata", "name"))
+    if not key:
+        raise SchemaMismatch("it has no name")
     held = [text_at(each, "type") for each in list_at(item, "status", "conditions") if text_at(each, "status") == "True"]
     if not _ENDED.isdisjoint(held):
         over.add(key)
@@ -96,7 +102,7 @@ def _add_pod(jobs: dict[str, _Job], item: Any, owner_names: Sequence[str]) -> No
     by_controller = job_of(namespace, kind, text_at(controller, "name")) if kind_of(kind) in JOB_KINDS else ""
     key = by_controller or job_of(namespace, "Pod", text_at(item, "metadata", "name"))
     if not key:
-        return
+        raise SchemaMismatch("it has no name")
     job = jobs.setdefault(key, _Job())
     if (created := time_at(item, "metadata", "creationTimestamp")) is not None:
         job.pods_created.append(created)

@@ -303,6 +303,21 @@ def test_ids_name_the_list_and_the_attempt() -> None:
     assert first == again != later
 
 
+def test_items_of_a_list_that_are_no_objects_are_told() -> None:
+    """Else a list that something has mangled would look whole."""
+    pod = {"metadata": {"name": "p", "namespace": "llm"}, "status": {"phase": "Pending"}}
+    listing = read({"kind": "PodList", "items": [pod, None, {"metadata": None}, {"kind": "Job", "metadata": {"namespace": "llm"}}]})
+    assert [job.job for job in listing.jobs] == ["llm/p"]
+    assert len(listing.refused) == 3
+    assert len(read({"kind": "List", "items": [None]}).refused) == 1
+
+
+@pytest.mark.parametrize("text", [f"{HEADER}\n{RUNNING}", json.dumps({"kind": "PodList", "items": []})])
+def test_a_byte_order_mark_is_no_part_of_a_list(text: str) -> None:
+    """Some shells write one in front of what they redirect."""
+    assert read("\ufeff" + text) == read(text)
+
+
 @pytest.mark.parametrize(
     "change",
     [
