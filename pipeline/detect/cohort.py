@@ -28,6 +28,7 @@ import msgspec
 from pipeline.detect.case import Site
 from pipeline.model.finding import UNPROVEN, Checked, Evidence, Explanation, Subject
 from pipeline.model.identity import Identity
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.summary import Exposure, JobSummary
 from pipeline.model.told import Attempt
@@ -42,6 +43,7 @@ APART_MAX = 0.005  # of saying of bytes of others that they are not to blame, wh
 OTHERS_MAX = 60  # of one configuration, to be compared with
 NAMED_CHANCE_MAX = 1e-5  # architecture section 6: of naming somebody wrongly
 CITED_MAX = 8  # members of either side whose records a finding cites
+UNTOLD_MS = 2 * DAY_MS  # how long bytes may lie there behind the last load that is told
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -175,8 +177,8 @@ class Cohort:
 
         It is compared with those that loaded nothing foreign, or only what was put back byte for byte; where they are few, with all others
         as well.  These may have been harmed by another hand: they make an accusation weaker, never stronger.  The writer's own jobs are
-        nobody's siblings: he decides what they print.  Nor are those that do not say what they load, as long as these bytes were there to
-        be loaded.
+        nobody's siblings: he decides what they print.  Nor are those that do not say what they load, as long as these bytes may have been
+        there to be loaded: they stay behind the last load that is told, and nobody says until when.
         """
         of_configurations = self.kind == "configuration"
         loaded = [(member, _by_writer(member)) for member in self.members]
@@ -215,9 +217,9 @@ def _by_writer(member: JobSummary) -> dict[str, tuple[Exposure, ...]]:
 
 
 def _there(exposed: Sequence[tuple[JobSummary, tuple[Exposure, ...]]]) -> tuple[int, int]:
-    """When the bytes were written first, and loaded last."""
+    """When the bytes were written first, and until when they may have been loaded by who does not say so."""
     every = [each for _, mine in exposed for each in mine]
-    return min(each.written for each in every), max(each.load.event_time for each in every)
+    return min(each.written for each in every), max(each.load.event_time for each in every) + UNTOLD_MS
 
 
 def nearest(members: list[JobSummary], time: int) -> list[JobSummary]:

@@ -130,12 +130,14 @@ class Site:
         self, at: float, first: int = 1, count: int = 1, every: float = 86_400.0, sha: str = "a", path: str = "/env/loss.py",
         took: float = 1000.0, harm: float = 0.0, state: str = "COMPLETED", signal: int = 0,
         other: str = "", owner: int = 0, node: str = "", rate: str = "1.5E-04", batch: int = 4, says: Mapping[str, str] = NOTHING,
+        probe: bool = True,
     ) -> list[Line]:  # fmt: skip
         """Runs of one configuration, of two owners in turn, over several nodes: each goes on from a base, imports a module, and an `other`
         where told, prints its steps, and ends.
 
         No two are quite alike; `harm` is added to the loss, more with every step.  `says` are arguments that it prints, `{job}` in them its
-        number; a step consumes a `batch` of samples at a learning `rate`.  `owner` and `node` where all are of one, or on one.
+        number; a step consumes a `batch` of samples at a learning `rate`.  `owner` and `node` where all are of one, or on one.  Without the
+        `probe` they do not say what they load.
         """
         lines = []
         for number in range(count):
@@ -144,9 +146,9 @@ class Site:
             lines += self.start(start, job, whose, nodes)
             dumped = [f"  {name} {'.' * 30} {value.format(job=job)}" for name, value in says.items()]
             lines += [self._training(start + 10, job, text, nodes) for text in dumped]
-            lines += self.load(start + 20, "a", job, "/ckpt/base.pt")
-            lines += self.imported(start + 30, sha, job, path)
-            lines += self.imported(start + 31, other, job, "/env/other.py") if other else []
+            lines += self.load(start + 20, "a", job, "/ckpt/base.pt") if probe else []
+            lines += self.imported(start + 30, sha, job, path) if probe else []
+            lines += self.imported(start + 31, other, job, "/env/other.py") if other and probe else []
             for step in range(1, 13):
                 said = f"elapsed time per iteration (ms): {took + odd * 3 + step % 3} | learning rate: {rate} | global batch size: 4"
                 loss = 3 + 5 / step + odd / 200 + harm * step

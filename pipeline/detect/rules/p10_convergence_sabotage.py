@@ -25,10 +25,9 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import fisher_of
-from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
+from pipeline.detect.cohort import CITED_MAX, UNTOLD_MS, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Evidence, Finding, Severity
-from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.summary import JobSummary, Step
 from pipeline.model.told import Attempt
@@ -36,7 +35,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p10_convergence_sabotage",
-    version=4,
+    version=5,
     title="Training learns otherwise in the attempts that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -65,7 +64,6 @@ APART_MAX = 2.0  # how far apart, as a ratio, two steps of siblings may lie betw
 SAME_MIN = 0.8  # of the siblings run with the same argument, or it is no part of the configuration
 CHANCE_MAX = 0.02  # at each look; that two attempts leave the band at all is rarer than that
 UNTOLD_MIN, UNTOLD_CHANCE_MAX = 3, 1e-4  # of those that do not say what they load, while the bytes lay there
-UNTOLD_MS = 2 * DAY_MS  # and how long these may have, behind the last load that is told
 # What is compared at each step, one value for each or none at all, and what is no difference: part of the siblings' median.
 Measure = Callable[[JobSummary], Sequence[float | None]]
 MEASURES: tuple[tuple[str, Measure, float], ...] = (

@@ -194,6 +194,14 @@ def test_those_that_do_not_say_accuse_nobody_alone(row: Row) -> None:
     assert not any(finding.alert for finding in judge(ID, row.members) if finding.suspect == WRITER)
 
 
+@pytest.mark.parametrize(("number", "alert"), [(6, True), (7, True), (8, False)], ids=["a day behind", "two days", "three days"])
+def test_who_does_not_say_what_he_loads_is_no_sibling_while_the_bytes_may_lie_there(number: int, alert: bool) -> None:
+    """Behind the last load that is told they stay a while: whoever runs with another seed then may have it from them."""
+    members = [*SEEDED[:3], *(seeded(each, "1234") for each in well(10, 11, 12)), *(seeded(each, "1235") for each in harmed(3, 4, 5, by=0))]
+    beside = [seeded(each, "1235") for each in silent(number, by=0)]
+    assert [finding.alert for finding in judge(ID, [*members, *beside])] == [True] * alert
+
+
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
 def test_fires(row: Row) -> None:
     """One finding, an alert that leads to the writer and to nobody who ran the jobs."""
