@@ -90,10 +90,10 @@ build_environment() {
     rm -rf .venv
     "$python" -m venv .venv
   fi
-  say "environment: installing what $* list"
+  say "environment: installing from $*; minutes where downloads are slow"
   for lock in "$@"; do requirements+=(-r "$lock"); done
   .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes "${requirements[@]}" </dev/null ||
-    fail "pip could not install what $* list" "check the network and pip's configuration (mirror, proxy, certificates), then try again."
+    fail "pip could not install from $*" "check the network and pip's configuration (mirror, proxy, certificates), then try again."
   # The checkout itself, without a build: it is on the path, and the command stands beside the interpreter.
   printf '%s\n' "$PWD" >"$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/trainwatch.pth"
   cat >.venv/bin/trainwatch <<'END'
