@@ -10,7 +10,7 @@ is its rate times these seconds.  The state is the one that `state.py` makes, wi
 import tempfile
 import time
 from collections.abc import Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from pipeline.settings import Settings
 from pipeline.topology import Topology
 
 PATIENCE_SECONDS = 300.0
+GOODBYE_SECONDS = 2.0  # everything is acknowledged by then, or nobody waits for it any more
 LOADED = 10_000  # records between two looks at what the broker has
 
 
@@ -42,6 +43,7 @@ def run(site: Site, scale: float) -> JobReport:
     topology = topology_of(settings)
     site.prepare(settings, topology)
     path = site.folder / "state"
+    site.say("making the state: many minutes at its full size")
     state.make(scale, path)
     records, size = _load(settings, topology, path)
     path.unlink()
@@ -81,9 +83,9 @@ def _load(settings: Settings, topology: Topology, path: Path) -> tuple[int, int]
     """Send the live records of a made state to the state topics; answers with their number and bytes.  Raises KafkaError."""
     read = {stage.name: topology.state_topic(stage.reads[0]) for stage in topology.stages}
     count = size = 0
-    with closing(
-        client(KafkaProducer, settings.kafka, client_id="trainwatch-bench", acks="all", linger_ms=20, batch_size=1 << 18)
-    ) as producer:
+    with ExitStack() as stack:
+        producer = client(KafkaProducer, settings.kafka, client_id="trainwatch-bench", acks="all", linger_ms=20, batch_size=1 << 18)
+        stack.callback(producer.close, timeout=GOODBYE_SECONDS)
         sent = []
         for stage, number, name, value in state.records_of(path):
             content = _from_the_start(name, value)
