@@ -164,9 +164,15 @@ def kind_of(look_alike: LookAlike | None) -> str:
 
 
 def fell_for(finding: Found, look_alikes: Iterable[LookAlike]) -> LookAlike | None:
-    """The look-alike that a false finding is about, as far as one can be told: of several one of its pattern, and the nearest in time."""
-    about = [each for each in look_alikes if _is_about(finding, each)]
-    return min(about, key=lambda each: (each.pattern != finding.detector[:3], abs(each.time_ms - finding.effect_time)), default=None)
+    """The look-alike that a false finding is about, as far as one can be told.
+
+    Of several one of its pattern; of these one from before the effect, since nobody loads what is written later; and the nearest in time.
+    """
+
+    def unlike(each: LookAlike) -> tuple[bool, bool, int]:
+        return each.pattern != finding.detector[:3], each.time_ms > finding.effect_time, abs(each.time_ms - finding.effect_time)
+
+    return min((each for each in look_alikes if _is_about(finding, each)), key=unlike, default=None)
 
 
 def _is_about(finding: Found, each: LookAlike) -> bool:

@@ -132,6 +132,18 @@ def test_of_several_look_alikes_one_of_the_pattern_is_meant() -> None:
     assert about is edits[1]
 
 
+@pytest.mark.parametrize(("hours", "is_true"), [(1, True), (-1, False)])
+def test_what_is_written_after_the_load_was_not_loaded(hours: int, *, is_true: bool) -> None:
+    """The maintainer's release an hour after says nothing of it; that of an hour before lay there, and not the colleague's edit."""
+    edit = LookAlike("harmless_edit", "u031", T0 - 9 * HOUR, artefact="/shared/b.py", pattern="p04")
+    release = LookAlike("release", "u046", T0 + hours * HOUR, artefact="/shared/b.py", pattern="p04")
+    of_edit = finding(name="9", actor="u031", cited=("/shared/b.py written",))
+    matched = match([of_edit], truth(look_alikes=(edit, release)))
+    assert [about for _, about in matched.harmless] == [edit] * is_true
+    assert [about for _, about in matched.false] == [release] * (not is_true)
+    assert matched.named_wrongly == [of_edit] * (not is_true)
+
+
 EDIT = LookAlike("harmless_edit", "u031", T0, artefact="/shared/b.py", pattern="p04")
 EDITED = ("/shared/b.py written",)
 OF_AN_EDIT = [
