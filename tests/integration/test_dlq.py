@@ -22,6 +22,7 @@ from pipeline.sink import migrate
 from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
 from tests.conftest import ROOT
+from tests.integration.following import following
 
 pytestmark = pytest.mark.servers
 
@@ -242,23 +243,20 @@ def test_what_is_no_letter_of_ours_is_counted_and_never_sent(night: Night) -> No
 
 def test_letters_are_followed_as_they_are_set_aside(night: Night) -> None:
     """First the newest that lie there, then those that come and are chosen; Ctrl-C ends it with 0."""
-    command = [sys.executable, "-m", "pipeline", "--settings", str(night.folder / "trainwatch.yaml"), "dlq", "list", "--code", "empty"]
-    with subprocess.Popen([*command, "--follow", "--json", "--limit", "1"], cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
-        try:
-            assert follower.stdout is not None
-            assert json.loads(follower.stdout.readline())["code"] == "empty"
-            producer: Any = KafkaProducer(bootstrap_servers=night.settings.kafka.bootstrap_servers)
-            topic, place = f"{night.settings.kafka.topic_prefix}dead-letter.v1", {"topic": night.topic, "timestamp": str(AT)}
-            for number, code in ((91_000, "decode_error"), (91_001, "empty")):
-                producer.send(topic, b"it came", headers=own_headers(**place, offset=str(number), code=code), partition=1)
-                producer.flush()
-            producer.close()
-            come = json.loads(follower.stdout.readline())
-            assert (come["source_offset"], come["preview"]) == (91_001, "it came")
-            follower.send_signal(signal.SIGINT)
-            assert follower.wait(30) == 0
-        finally:
-            follower.kill()
+    words = ("dlq", "list", "--code", "empty", "--follow", "--json", "--limit", "1")
+    with following(night.folder / "trainwatch.yaml", *words) as follower:
+        assert follower.stdout is not None
+        assert json.loads(follower.stdout.readline())["code"] == "empty"
+        producer: Any = KafkaProducer(bootstrap_servers=night.settings.kafka.bootstrap_servers)
+        topic, place = f"{night.settings.kafka.topic_prefix}dead-letter.v1", {"topic": night.topic, "timestamp": str(AT)}
+        for number, code in ((91_000, "decode_error"), (91_001, "empty")):
+            producer.send(topic, b"it came", headers=own_headers(**place, offset=str(number), code=code), partition=1)
+            producer.flush()
+        producer.close()
+        come = json.loads(follower.stdout.readline())
+        assert (come["source_offset"], come["preview"]) == (91_001, "it came")
+        follower.send_signal(signal.SIGINT)
+        assert follower.wait(30) == 0
 
 
 def test_a_site_without_the_topic_is_an_error_with_advice(night: Night, tmp_path: Path) -> None:

@@ -3,8 +3,6 @@
 import io
 import json
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,7 +19,7 @@ from rich.console import Console
 
 from pipeline.cli import main, meter
 from pipeline.settings import Settings
-from tests.conftest import ROOT
+from tests.integration.following import following
 from tests.integration.site import BASE_MS, PATIENCE_SECONDS, Site, open_site
 
 TRANSACTIONS = 6
@@ -185,18 +183,14 @@ def test_followed_it_says_when_something_becomes_wrong(audited: Audited) -> None
     """One object a line; Ctrl-C ends it with the code of the last comparison."""
     topic = audited.site.topics[1]
     offset = written(audited.site, topic, behind="20")
-    command = [sys.executable, "-m", "pipeline", "--settings", str(audited.file), "verify", "--follow", "--json"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as follower:
-        try:
-            assert follower.stdout is not None
-            assert json.loads(follower.stdout.readline())["ok"]
-            with tampered(audited.site, offset, topic, copies=0):
-                assert any(not json.loads(follower.stdout.readline())["ok"] for _ in range(3))
-            follower.send_signal(signal.SIGINT)
-            said = follower.communicate(timeout=30)[0].splitlines()
-            assert follower.returncode == (0 if said and json.loads(said[-1])["ok"] else 1)
-        finally:
-            follower.kill()
+    with following(audited.file, "verify", "--follow", "--json") as follower:
+        assert follower.stdout is not None
+        assert json.loads(follower.stdout.readline())["ok"]
+        with tampered(audited.site, offset, topic, copies=0):
+            assert any(not json.loads(follower.stdout.readline())["ok"] for _ in range(3))
+        follower.send_signal(signal.SIGINT)
+        said = follower.communicate(timeout=30)[0].splitlines()
+        assert follower.returncode == (0 if said and json.loads(said[-1])["ok"] else 1)
 
 
 def test_a_deleted_row_among_holes_is_named_and_no_hole_is(audited: Audited) -> None:
