@@ -157,9 +157,14 @@ def poisoned_take_over(run: Run) -> None:
         _killed(run, run.dice.choice(REPLAYED_AT))
         _killed(run, step)
         run.seen[step] += 1
-    run.start(poison="jobs")
     run.feed.allow(1.0)
-    run.until(lambda: _asides(run) > 0, "a fact that is set aside")
+    for _ in range(POISONED_LIVES_MAX):
+        worker = run.start(poison="jobs")
+        run.until(lambda worker=worker: not worker.alive or _asides(run) > 0, "a fact that is set aside")  # type: ignore[misc]
+        if worker.alive:
+            break
+        run.ends(worker)
+        run.seen["crashes"] += 1
     run.seen["aside"] = _asides(run)
 
 
