@@ -31,6 +31,7 @@ from pipeline.formats.envelopes.raw import said_by
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.split_lines import PIECE_BYTES_MAX
 from pipeline.ingest.facts import PLACED, TELLING, facts_of, spoken_for
+from pipeline.ingest.feeds import Feeds, feed_key
 from pipeline.ingest.rates import Rates
 from pipeline.ingest.reading import SourceReader, SourceReading, short_host
 from pipeline.ingest.splits import Place, Splits
@@ -59,6 +60,7 @@ JOB_SOURCES = frozenset({Source.TRAINING, Source.PROBE})
 EVENTS_MAX = 50_000  # of a record; with its refused lines they are numbered in 16 bits
 MLPERF = "mllog"  # its records are in UTC
 TWO_CLOCKS = frozenset({MLPERF, "slurmstepd", "torchrun"})  # formats whose lines stand in one file, and show whether its zone is right
+UNREAD = frozenset({ErrorCode.DECODE_ERROR, ErrorCode.UNKNOWN_FORMAT, ErrorCode.SCHEMA_MISMATCH, ErrorCode.TIMESTAMP_OUT_OF_RANGE})
 REFUSED = "refused"  # the source of lines of a batch that could not be kept
 REASONS_MAX, REASON_CHARACTERS_MAX = 3, 200
 _NO_HEADERS: Mapping[str, bytes] = MappingProxyType({})
@@ -85,6 +87,7 @@ class IngestState:
         self.conduct = Conduct(self.directory, [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
         self.zones, self.rates = Zones(), Rates((source.name, source.expected_per_hour) for source in settings.sources)
         self.splits = Splits(cases)
+        self.feeds = Feeds(cases, settings.ingest.failing_percent, settings.ingest.failing_records)
         self.heard: set[tuple[str, str, Source, int]] = set()  # told already; telling again would be harmless
         self._digesters: dict[tuple[str, ...], Digester] = {}
         self._origins: dict[tuple[str, str, str, str, int], Origin] = {}
@@ -116,12 +119,22 @@ class IngestState:
 class Origin:
     """What does not depend on a line but on where it comes from: topic, host, program and file, and the cluster that its shipper names."""
 
-    __slots__ = ("file", "job", "program", "proven", "source")
+    __slots__ = ("feed", "file", "job", "program", "proven", "source", "unnamed")
 
     def __init__(self, state: IngestState, topic: str, line: Line, named: int) -> None:
-        self.source = state.reader.reading_of(topic, line, named)
+        self.source = source = state.reader.reading_of(topic, line, named)
         self.proven = state.is_proven(topic)
+        # As its shipper names the host, and where nobody knows who did; empty: output of a job, of which nobody concludes anything.
+        self.feed = self.unnamed = ""
+        if not source.job and not source.allowed <= JOB_SOURCES:
+            self.unnamed = feed_key(topic, source.cluster, source.host, "", line.file)
+            self.feed = feed_key(topic, source.cluster, source.host, source.host, line.file) if self.believed else self.unnamed
         self.job, self.file, self.program = map(state.veil.text, (self.source.job, line.file, line.program))  # as they are told
+
+    @property
+    def believed(self) -> bool:
+        """Is the shipper's word on its host more than anybody's?  Not where anybody may send, or jobs print among the rest."""
+        return self.proven and JOB_SOURCES.isdisjoint(self.source.allowed)
 
 
 Losses = dict[tuple[str, Source, str], set[int]]  # cluster, family, host -> buckets in which something of it was lost
@@ -222,6 +235,7 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
         outcomes += refused
     if state.splits.files:
         state.splits.forget(progress)
+    state.feeds.keep(progress)
     if batch:
         state.rates.progress(collected_time(batch[0].timestamp, dict(batch[0].headers)), progress)
     outcomes += _observed(state, heard.values())
@@ -255,13 +269,22 @@ def decode_record(
         raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"{len(value)} bytes, at most {state.record_bytes_max}")
     if not value or value.isspace():
         raise _rejected(ErrorCode.EMPTY, "the record is empty")
-    lines = registry.unwrap(value, headers)
+    try:
+        lines = registry.unwrap(value, headers)
+    except RejectedRecord as error:
+        host, program, file, offset, collected = said_by(headers)
+        line = Line(payload=value, host=host, program=program, file=file, file_offset=offset, collected_time=collected)
+        _note_unread(state, record, headers, line, error, lost)
+        raise
     decoded: list[tuple[Event, EventRow]] = []
     if len(lines) == 1:
         try:
             decode_line(state, record, headers, lines[0], lost, decoded, None)
         except SplitLine as error:
             return [], [_refused_row(state, record, headers, 0, lines[0], error, 0)]
+        except RejectedRecord as error:
+            _note_unread(state, record, headers, lines[0], error, lost)
+            raise
         return decoded, []
     refused: list[tuple[int, Line, RejectedRecord]] = []
     twins = Twins()
@@ -272,6 +295,7 @@ def decode_record(
         except RejectedRecord as error:
             del decoded[before:]
             refused.append((number, line, error))
+            _note_unread(state, record, headers, line, error, lost)
         twins.next_line()
         if len(decoded) > EVENTS_MAX:
             raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"more than {EVENTS_MAX} events in one record")
@@ -291,22 +315,15 @@ def decode_line(
     twins: Twins | None,
 ) -> None:
     """Adds the events of one line, with their rows.  Raises RejectedRecord."""
-    value, payload = record.value or b"", line.payload
+    payload = line.payload
     if line.broken:
         raise DecodeError(line.broken)
     if not payload or payload.isspace():
         raise _rejected(ErrorCode.EMPTY, "the line is empty")
     if len(payload) > state.record_bytes_max:  # inflated
         raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"a line of {len(payload)} bytes, at most {state.record_bytes_max}")
-    named = state.reader.named(line, headers) if state.reader.names_clusters else 0
-    shipper = line.host
-    if headers and (value[:1] == b"{" or not value.startswith(payload)):
-        shipper = said_by(headers)[0] or shipper
-        line = _as_shipped(state, record, line, headers, named)
-    origin = state.origin(record.topic, line, named)
-    source = origin.source
-    shipper = source.host if shipper == line.host else short_host(shipper)
-    collected = _collected(line, record)
+    line, origin, shipper = _origin(state, record, headers, line)
+    source, collected = origin.source, _collected(line, record)
     reading = Reading(
         zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys, columns=source.columns
     )
@@ -321,6 +338,10 @@ def decode_line(
         if error.format:
             _lose(state, lost, registry.by_name(error.format).source, source, collected)
         raise
+    if events and origin.feed:
+        key = _feed(record, headers, line, origin, shipper)
+        if state.feeds.is_news(key, events[0].source, collected):
+            state.feeds.read(key, events[0].source, collected)
     sha256 = hashlib.sha256(payload).hexdigest()
     raw, heard = payload.decode("utf-8", "surrogateescape"), False
     for parsed in events:
@@ -344,6 +365,18 @@ def decode_line(
         state.rates.note(source.name, source.host, collected)
 
 
+def _origin(state: IngestState, record: Record, headers: Mapping[str, bytes], line: Line) -> tuple[Line, Origin, str]:
+    """The line as its shipper says it, where it comes from, and the shipper's host."""
+    value = record.value or b""
+    named = state.reader.named(line, headers) if state.reader.names_clusters else 0
+    shipper = line.host
+    if headers and (value[:1] == b"{" or not value.startswith(line.payload)):
+        shipper = said_by(headers)[0] or shipper
+        line = _as_shipped(state, record, line, headers, named)
+    origin = state.origin(record.topic, line, named)
+    return line, origin, origin.source.host if shipper == line.host else short_host(shipper)
+
+
 def _note_clocks(state: IngestState, origin: Origin, utc: bool, file: str, events: Sequence[Parsed]) -> None:
     """For the check of zones: records in UTC, and local times that stand beside them."""
     if not origin.proven and Source.TRAINING in state.reader.authenticated:
@@ -359,6 +392,33 @@ def _note_clocks(state: IngestState, origin: Origin, utc: bool, file: str, event
             state.zones.note_local(clock, file, "cancelled", time)
         elif isinstance(body, TrainingLine) and body.what == "timing_run":
             state.zones.note_local(clock, file, body.text.partition(" ")[0], time)
+
+
+# --- feeds ----------------------------------------------------------------------------------------------------------------------
+
+
+def _note_unread(state: IngestState, record: Record, headers: Mapping[str, bytes], line: Line, error: RejectedRecord, lost: Losses) -> None:
+    """A line is lost that nobody could read; where most of its feed is, so is all that the feed used to say."""
+    if error.code not in UNREAD:
+        return
+    line, origin, shipper = _origin(state, record, headers, line)
+    if not origin.feed:
+        return
+    collected = _collected(line, record)
+    collected = min(collected, record.timestamp) if record.timestamp > 0 else collected
+    families, since = state.feeds.unread(_feed(record, headers, line, origin, shipper), collected)
+    for family in families:
+        _lose(state, lost, family, origin.source, collected, since)
+
+
+def _feed(record: Record, headers: Mapping[str, bytes], line: Line, origin: Origin, shipper: str) -> str:
+    """Whose line it is, by the word of its shipper; a frame of syslog without one has the host that its author likes."""
+    if (not headers or "host" not in headers) and (record.value or b"")[:1] != b"{":
+        return origin.unnamed
+    source = origin.source
+    if shipper == source.host or not origin.believed:
+        return origin.feed
+    return feed_key(record.topic, source.cluster, source.host, shipper, line.file)
 
 
 # --- split lines ----------------------------------------------------------------------------------------------------------------
@@ -469,8 +529,8 @@ def _refused_row(
     )
 
 
-def _lose(state: IngestState, lost: Losses, family: Source, source: SourceReading, collected: int) -> None:
-    """Note that a line of the family was lost shortly before it was collected.
+def _lose(state: IngestState, lost: Losses, family: Source, source: SourceReading, collected: int, since: int | None = None) -> None:
+    """Note that a line of the family was lost shortly before it was collected, or lines that were collected from then on.
 
     A job's output is left out: whoever runs a job could blind everybody by printing half a line.
     """
@@ -478,7 +538,8 @@ def _lose(state: IngestState, lost: Losses, family: Source, source: SourceReadin
         return
     host = source.host if family in PER_HOST else ""
     buckets = lost.setdefault((source.cluster, family, host), set())
-    buckets.update(range(bucket_of(collected - state.grace_ms, state.bucket_ms), collected + 1, state.bucket_ms))
+    first = bucket_of((collected if since is None else since) - state.grace_ms, state.bucket_ms)
+    buckets.update(range(first, collected + 1, state.bucket_ms))
 
 
 def _as_shipped(state: IngestState, record: Record, line: Line, headers: Mapping[str, bytes], named: int) -> Line:

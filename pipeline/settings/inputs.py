@@ -76,3 +76,19 @@ class IngestSettings(Part):
         (), description="inputs that only known senders may write to, by ACL: what others send counts less; empty: all count alike"
     )
     future_seconds_rejected: int = Field(86_400, ge=0, description="times further ahead of collection are dead-lettered")
+    failing_percent: int = Field(
+        50, ge=5, le=95, description="of the lines of a source that was read before: more that cannot be read, and it fails: it is a gap"
+    )
+    failing_records: int = Field(
+        20, ge=5, le=100_000, description="so many unread lines in a row, or as many above that, and it fails"
+    )
+    failing_hosts: int = Field(
+        3, ge=0, description="sources of so many hosts, and of half of all, that fail at one time stop the worker; 0: it goes on regardless"
+    )
+
+    @field_validator("failing_hosts")
+    @classmethod
+    def _beyond_one_author(cls, hosts: int) -> int:
+        if hosts in (1, 2):
+            raise ValueError("one or two hosts may be one log author's, who could stop the worker: 0, or 3 and more")
+        return hosts
