@@ -6,7 +6,7 @@
       TransientError    the world is unwell: back off, retry, then backpressure
         BrokerUnavailable | SinkUnavailable | SinkOverloaded
       FatalError        going on would lose or corrupt data: commit nothing, exit non-zero
-        ConfigError | MigrationMissing | StateIncompatible | InvariantViolation | ServerFailed
+        ConfigError | MigrationMissing | StateIncompatible | SourcesFailing | InvariantViolation | ServerFailed
 
 Each class has a `code` from the closed enum below.  The code is the metric label and the dead letter's reason; exception text
 never is.  `advice` tells an operator what to do next.
@@ -36,6 +36,7 @@ class ErrorCode(StrEnum):
     CONFIG_ERROR = "config_error"
     MIGRATION_MISSING = "migration_missing"
     STATE_INCOMPATIBLE = "state_incompatible"
+    SOURCES_FAILING = "sources_failing"
     INVARIANT_VIOLATION = "invariant_violation"
     SERVER_FAILED = "server_failed"
 
@@ -154,6 +155,17 @@ class StateIncompatible(FatalError):
 
     code = ErrorCode.STATE_INCOMPATIBLE
     advice = "Run the release that wrote the state, or rebuild the state from the topics."
+
+
+class SourcesFailing(FatalError):
+    """Most lines of many hosts, which were read until now, cannot be read: by our own fault, or by a change at all of them."""
+
+    code = ErrorCode.SOURCES_FAILING
+    advice = (
+        "Nothing of this was committed. `trainwatch dlq list` shows what was set aside before. After an upgrade of trainwatch run the "
+        "former release; where the sources were upgraded, add to `sources` what `trainwatch sniff` proposes. ingest.failing_hosts: 0 goes "
+        "on regardless, and what is not read is a gap."
+    )
 
 
 class InvariantViolation(FatalError):

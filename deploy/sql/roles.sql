@@ -40,6 +40,7 @@ GRANT INSERT, SELECT(_topic, _partition, _offset, _incarnation) ON trainwatch.lo
 GRANT INSERT, SELECT(topic, incarnation, partition, lo, hi) ON trainwatch.sink_ranges TO trainwatch_writer;
 GRANT INSERT, SELECT(topic, incarnation, partition, lo, hi, root) ON trainwatch.evidence_roots TO trainwatch_writer;
 GRANT INSERT ON trainwatch.standings TO trainwatch_writer;
+GRANT INSERT ON trainwatch.unreadable_sources TO trainwatch_writer;
 GRANT SELECT ON trainwatch.migrations TO trainwatch_writer;
 
 -- Views ask with the rights of who reads them, so the columns behind them are granted.  Left out: raw and attrs of lines, canonical bodies,
@@ -53,6 +54,7 @@ GRANT SELECT ON trainwatch.incident_findings TO trainwatch_reader;
 GRANT SELECT ON trainwatch.loss_lines TO trainwatch_reader;
 GRANT SELECT ON trainwatch.sink_ranges TO trainwatch_reader;
 GRANT SELECT ON trainwatch.standings TO trainwatch_reader;
+GRANT SELECT ON trainwatch.unreadable_sources TO trainwatch_reader;
 GRANT SELECT ON trainwatch.migrations TO trainwatch_reader;
 GRANT SELECT(ts, cluster, job_id, attempt, enriched_id, event_id, owner, source, kind, host, actor, relation, matched, sha256, revision) ON trainwatch.enriched_current TO trainwatch_reader;
 GRANT SELECT(end_time, cluster, job_id, attempt, submit_time, start_time, verdict_id, owner, owner_uid, state, verdict, cause, status, by_role, by_event_id, by_sha256, by_source, by_time, findings, nodes, gpus, closes_at, revision, watermarks, silent) ON trainwatch.verdicts_current TO trainwatch_reader;
@@ -65,6 +67,7 @@ GRANT SELECT ON trainwatch.range_accounts TO trainwatch_reader;
 GRANT SELECT ON trainwatch.coverage TO trainwatch_reader;
 GRANT SELECT ON trainwatch.coverage_by_host TO trainwatch_reader;
 GRANT SELECT ON trainwatch.coverage_by_topic TO trainwatch_reader;
+GRANT SELECT ON trainwatch.coverage_gaps TO trainwatch_reader;
 GRANT SELECT ON trainwatch.traffic TO trainwatch_reader;
 GRANT SELECT ON trainwatch.detection_times TO trainwatch_reader;
 

@@ -152,6 +152,7 @@ def as_object(results: "Results") -> Body:
         "published": results.published,
         "wrong_zones": msgspec.to_builtins(results.sources.wrong_zones),
         "under_rate": msgspec.to_builtins(results.sources.under),
+        "unreadable": msgspec.to_builtins(results.sources.failing),
     }
 
 
@@ -163,7 +164,8 @@ def show(console: "Console", results: "Results", *, with_verdicts: bool) -> None
     for title, counts in (("dead letters", _dead_letters(results)), ("filtered", _filtered(results))):
         if counts:
             console.print(f"{title}: " + ", ".join(f"{safe(code)} {count}" for code, count in counts.items()))
-    for text in (*(each.text for each in results.sources.wrong_zones), *(each.text for each in results.sources.under)):
+    sources = results.sources
+    for text in [each.text for some in (sources.wrong_zones, sources.under, sources.failing) for each in some]:
         console.print(f"[bold]look at the source:[/bold] {safe(text, LINE_MAX)}", soft_wrap=True)
     say(f"{results.records} records, {len(results.verdicts)} ended jobs, {len(findings)} findings")
 

@@ -62,6 +62,7 @@ def _lines(options: Options, account: str) -> "Iterator[Line]":
     yield soundness.ok("settings", "settings", f"{path or 'defaults and environment'}, digest {settings.digest()}")
     yield from soundness.references(settings)
     yield from soundness.patterns(settings)
+    yield soundness.unreadable(settings)
     yield soundness.prices(settings, now_ms())
     yield from soundness.excuses(settings, now_ms())
     yield from examine.files(settings, path)

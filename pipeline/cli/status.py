@@ -1,7 +1,7 @@
-"""`trainwatch status`: do the servers run, how far is each stage, and what was not stored?
+"""`trainwatch status`: do the servers run, how far is each stage, what was not stored, and which sources cannot be read?
 
-Servers are asked themselves; stages and records are as workers noted them in ClickHouse (`standings` every 15 s, `range_accounts`), so that
-whoever reaches ClickHouse can look, from any machine.
+Servers are asked themselves; the rest is as workers noted it in ClickHouse (`standings`, `coverage_gaps` every 15 s, `range_accounts`), so
+that whoever reaches ClickHouse can look, from any machine.
 """
 
 from collections import Counter
@@ -40,6 +40,13 @@ FROM (SELECT DISTINCT * EXCEPT stored FROM {db}.range_accounts WHERE stored >= f
 GROUP BY topic ORDER BY topic
 """
 
+GAPS = """
+SELECT cluster, source, host, sum(unread) AS unread, min(first_time) AS first_time, max(last_time) AS last_time
+FROM {db}.coverage_gaps WHERE hour >= toStartOfHour(fromUnixTimestamp64Milli(%(since)s))
+GROUP BY cluster, source, host ORDER BY source, cluster, host
+"""
+GAPS_SHOWN = 20
+
 
 @click.command(epilog=examples("status", "status --follow", "status --since 24h --json | jq .stages"))
 @click.option(
@@ -75,6 +82,8 @@ def _look(options: Options, since: int) -> "dict[str, Any]":
     try:
         with clickhouse(options) as database:
             said["stages"] = [{**row, "noted_at": row["noted_at"].isoformat()} for row in rows(database, STAGES, asked)]
+            times = ("first_time", "last_time")
+            said["unreadable"] = [{**row, **{name: row[name].isoformat() for name in times}} for row in rows(database, GAPS, asked)]
             said["records"] = [{**row, "codes": dict(Counter(row["codes"]).most_common())} for row in rows(database, RECORDS, asked)]
     except (FatalError, TransientError) as error:
         said["why"] = str(error)
@@ -135,4 +144,10 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
         codes = ", ".join(f"{safe(code)} {count:,}" for code, count in topic["codes"].items())
         records.add_row(safe(topic["topic"]), f"{topic['read']:,}", f"{topic['written']:,}", codes, f"{topic['unaccounted']:,}")
     none = [] if found["stages"] else ["No worker noted anything: is one running (`trainwatch worker`)?  --since looks back further."]
-    return Group(running, stages, records, *none)
+    gaps = build_table("Sources that cannot be read any more", "source", "host", "lines, at least", "first", "last")
+    for gap in found["unreadable"][:GAPS_SHOWN]:
+        times = (safe(gap[name][:19]) for name in ("first_time", "last_time"))
+        gaps.add_row(safe(gap["source"]), safe(gap["host"]), f"{gap['unread']:,}", *times)
+    more = len(found["unreadable"]) - GAPS_SHOWN
+    left_out = [f"and {more} more: --json shows all"] if more > 0 else []
+    return Group(running, stages, records, *none, *([gaps] if found["unreadable"] else []), *left_out)

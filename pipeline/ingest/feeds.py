@@ -86,6 +86,18 @@ class Failing(NamedTuple):
         return f"{what}; what it did not say there proves nothing. `trainwatch dlq list` shows them"
 
 
+class Gap(msgspec.Struct):
+    """What of a failing feed was not read in an hour of collection: at least this, for people."""
+
+    cluster: str
+    host: str
+    families: tuple[Source, ...]
+    hour: int  # UTC ms
+    first: int
+    last: int
+    unread: int = 0
+
+
 class Feeds:
     """Of one partition; what must survive is in its cases."""
 
@@ -96,7 +108,9 @@ class Feeds:
         self._count = int.from_bytes(known[-1][1][0], "big") if known else 0
         self._hosts = Counter(map(_owner, self.known))
         self._touched: dict[str, None] = {}
-        self.newest = 0  # collected time that was read
+        self._gaps: dict[tuple[str, int], Gap] = {}
+        self._untold: dict[tuple[str, int], None] = {}
+        self.newest = max((max(feed.last, feed.day * DAY_MS) for feed in self.known.values()), default=0)  # collected time that was read
         self.began = any(feed.failing for feed in self.known.values())  # some began to fail, and nobody looked yet
 
     def is_news(self, key: str, family: Source, collected: int) -> bool:
@@ -140,9 +154,12 @@ class Feeds:
         if feed.score < self._fails_at and not feed.failing:
             return (), 0
         if feed.failing:
+            self._note(key, feed, collected, collected, 1)
             return feed.families, collected
         feed.failing = self.began = True
-        return feed.families, min(max(feed.since, feed.last - DAY_MS), collected)
+        since = min(max(feed.since, feed.last - DAY_MS), collected)
+        self._note(key, feed, since, collected, feed.missed)
+        return feed.families, since
 
     def keep(self, newest: int) -> None:
         """At the end of a batch that came to this collected time."""
@@ -173,6 +190,25 @@ class Feeds:
         for key, feed in self.known.items():
             if feed.steady and feed.day >= self.newest // DAY_MS - 1 and OPEN_TO_USERS.isdisjoint(feed.families):
                 yield key.split(SEPARATOR)[3]
+
+    def take_gaps(self) -> list[Gap]:
+        """Those of which more is known than when they were taken last."""
+        taken = [self._gaps[place] for place in self._untold]
+        self._untold.clear()
+        for place in [place for place in self._gaps if place[1] < self.newest - 2 * HOUR_MS]:
+            del self._gaps[place]
+        return taken
+
+    def _note(self, key: str, feed: Feed, first: int, last: int, unread: int) -> None:
+        place = key, last - last % HOUR_MS
+        gap = self._gaps.get(place)
+        if gap is None:
+            if len(self._gaps) >= FEEDS_MAX:
+                return
+            _, cluster, host, _, _ = key.split(SEPARATOR)
+            gap = self._gaps[place] = Gap(cluster, host, feed.families, place[1], first, last)
+        gap.first, gap.last, gap.unread = min(gap.first, first), max(gap.last, last), gap.unread + unread
+        self._untold[place] = None
 
     def _feed(self, key: str) -> Feed:
         feed = self.known.get(key)

@@ -46,7 +46,7 @@ class Results:
         self.dead_letters: list[DeadLetter] = []
         self.listed: list[tuple[str, int, str]] = []  # (topic/partition, offset, code)
         self.records = 0
-        self.sources = Seen([], [], {})  # wrong zones, and who fell under its rate
+        self.sources = Seen([], [], {}, [])  # wrong zones, who fell under its rate, who cannot be read
 
     def canonical_findings(self) -> dict[str, bytes]:
         """Finding id -> canonical body; retracted ones equal those never raised and are left out."""

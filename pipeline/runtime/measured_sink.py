@@ -16,7 +16,7 @@ from pipeline.model.sealed import Sealed
 from pipeline.runtime.health import Health
 from pipeline.runtime.metrics import Metrics
 from pipeline.runtime.ports import Sink
-from pipeline.sink.rows import StandingRow
+from pipeline.sink.rows import StandingRow, UnreadableRow
 
 T = TypeVar("T")
 
@@ -63,6 +63,10 @@ class MeasuredSink:
     def write_standings(self, rows: Sequence[StandingRow]) -> None:
         """As the sink has it: no record waits for it, so neither stopwatch nor health is told."""
         self._sink.write_standings(rows)
+
+    def write_unreadable(self, rows: Sequence[UnreadableRow]) -> None:
+        """As the sink has it."""
+        self._sink.write_unreadable(rows)
 
     def _measured(self, call: str, run: Callable[[], T]) -> T:
         started = time.monotonic()

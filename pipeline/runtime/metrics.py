@@ -128,6 +128,14 @@ METRICS = (
         "that were heard before and fell under `expected_per_hour` in that hour",
         "above 0: the log names them",
     ),
+    Row(
+        "trainwatch_source_hosts_unreadable",
+        "gauge",
+        "hosts",
+        ("family",),
+        "whose lines were read and now mostly cannot be, owned partitions; absent when there are none",
+        "above 0: the log names them",
+    ),
     Row("trainwatch_checkpoint_step_seconds", "histogram", "seconds", ("step",), "each step of a checkpoint"),
     Row("trainwatch_checkpoint_seconds", "histogram", "seconds", (), "a whole checkpoint", "p99 above 10"),
     Row("trainwatch_checkpoint_age_seconds", "gauge", "seconds", (), "since the last one ended, while partitions are owned", "above 60"),
@@ -277,6 +285,13 @@ ALERTS = (
         15,
         "ticket",
         "A source says less than settings expect; the worker's log names the hosts. What they do not say proves nothing.",
+    ),
+    Alert(
+        "TrainwatchSourceUnreadable",
+        "sum by (family) (trainwatch_source_hosts_unreadable) > 0",
+        5,
+        "ticket",
+        "A source that was read before cannot be read any more; the worker's log names the hosts. What they do not say proves nothing.",
     ),
     Alert(
         "TrainwatchJudgementLate",

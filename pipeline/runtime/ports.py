@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.model.outcome import RangeRow
 from pipeline.model.sealed import Sealed
-from pipeline.sink.rows import StandingRow
+from pipeline.sink.rows import StandingRow, UnreadableRow
 
 
 class Sink(Protocol):
@@ -47,3 +47,6 @@ class Sink(Protocol):
 
     def write_standings(self, rows: Sequence[StandingRow]) -> None:
         """Note where a worker stands, for people.  Raises TrainwatchError; nobody tries it again."""
+
+    def write_unreadable(self, rows: Sequence[UnreadableRow]) -> None:
+        """Note what of sources could not be read, for people.  Raises TrainwatchError; nobody tries it again."""

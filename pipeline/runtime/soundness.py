@@ -150,6 +150,14 @@ def _repeats_within(parsed: Any, *, within: bool = False) -> bool:
     return any(_repeats_within(each, within=within) for each in inner)
 
 
+def unreadable(settings: Settings) -> Line:
+    """Does a worker end when it can read nothing any more?"""
+    if hosts := settings.ingest.failing_hosts:
+        return ok("settings", "ingest.failing_hosts", f"a worker ends when it can read {hosts} hosts, and half of all, no more")
+    advice = "Set it back to 3 when what went wrong is mended: all evidence of a day may become dead letters meanwhile."
+    return warn("settings", "ingest.failing_hosts", "0: a worker goes on also when it can read nothing any more", advice)
+
+
 def prices(settings: Settings, now_ms: int) -> Line:
     """Is there a price that holds today?"""
     begun = [price.since_ms for price in settings.loss.prices if price.since_ms <= now_ms]

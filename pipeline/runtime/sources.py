@@ -1,24 +1,28 @@
-"""What the input partitions of a worker know of their sources in; wrong zones and silent hosts, as gauges and as lines of the log, out.
+"""What the input partitions of a worker know of their sources in; wrong zones, silent hosts and unread lines, as gauges and log lines, out.
 
-    ingest ── Zones, Rates per partition ──► merged over partitions ──► gauges    every LOOK_SECONDS
-                                                                  └──► one line for each that is new, one when it is over
+    ingest ── Zones, Rates, Feeds per partition ──► merged over partitions ──► gauges    every LOOK_SECONDS
+                                                                         └──► one line for each that is new, one when it is over
 
 A partition that has nothing more to read has come as far as the clock; one with lag as far as what it read, since the rest may be in the
-backlog.  Nothing is judged by this and nothing is corrected: it is for people.
+backlog.  Nothing is judged by this and nothing is corrected: it is for people.  But when many hosts cannot be read any more, it is our own
+fault or a change at all of them: the worker ends, before the evidence of a day becomes dead letters.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from logging import Logger
 from typing import NamedTuple
 
-from pipeline.ingest import rates, zones
+from pipeline.errors import SourcesFailing
+from pipeline.ingest import feeds, rates, zones
+from pipeline.ingest.feeds import Failing
 from pipeline.ingest.rates import Under
 from pipeline.ingest.step import IngestState
 from pipeline.ingest.zones import WrongZone
 from pipeline.runtime.partition import Partition, Source
 
 LOOK_SECONDS = 30.0
+SHOWN_MAX = 5
 TOLD_MAX = 1_000  # of each kind; more are counted in the gauges
 Gauges = Mapping[str, Mapping[tuple[str, ...], float]]
 
@@ -29,6 +33,7 @@ class Seen(NamedTuple):
     wrong_zones: list[WrongZone]
     under: list[Under]
     lines: dict[str, int]  # of sources with a rate, in the last hour that is over
+    failing: list[Failing]  # most of whose lines cannot be read
 
 
 def seen(parts: Iterable[Partition], reached: Mapping[Source, int]) -> Seen:
@@ -36,7 +41,18 @@ def seen(parts: Iterable[Partition], reached: Mapping[Source, int]) -> Seen:
     states = [(part.source, part.state) for part in parts if isinstance(part.state, IngestState)]
     wrong = zones.merged(suspect for source, state in states for suspect in state.zones.suspects(source.topic))
     under, lines = rates.merged((state.rates, max(state.rates.newest, reached.get(source, 0))) for source, state in states)
-    return Seen(wrong, under, lines)
+    return Seen(wrong, under, lines, feeds.merged(state.feeds for _, state in states))
+
+
+def require_read(part: Partition, parts: Iterable[Partition], hosts_min: int) -> None:
+    """To be asked when `part` was folded.  Raises SourcesFailing when, since it was asked last, so many hosts have come to fail."""
+    state = part.state
+    if not isinstance(state, IngestState) or not state.feeds.began:
+        return
+    state.feeds.began = False
+    if hosts := feeds.together((each.state.feeds for each in parts if isinstance(each.state, IngestState)), hosts_min):
+        shown = ", ".join(hosts[:SHOWN_MAX]) + (" ..." if len(hosts) > SHOWN_MAX else "")
+        raise SourcesFailing(f"most lines of {len(hosts)} hosts that were read until now cannot be read: {shown}")
 
 
 class SourceWatch:
@@ -48,6 +64,7 @@ class SourceWatch:
         self._gauges: Gauges = {}
         self._zones: set[tuple[str, str, str, int]] = set()  # told of
         self._under: set[tuple[str, str]] = set()
+        self._failing: dict[tuple[str, str, tuple[str, ...]], str] = {}
 
     def look(self, parts: Collection[Partition], idle: Collection[Source], now: float) -> Gauges:
         """Gauges; `idle` partitions have no lag at `now`, seconds since 1970."""
@@ -63,6 +80,9 @@ class SourceWatch:
         for name, count in found.lines.items():
             gauges["trainwatch_source_lines"][(name,)] = count
             gauges["trainwatch_source_hosts_under_rate"][(name,)] = sum(under.source == name for under in found.under)
+        hosts = {(family, each.cluster, each.host) for each in found.failing for family in each.families}
+        for family, count in Counter(family for family, _, _ in hosts).items():
+            gauges["trainwatch_source_hosts_unreadable"][(family,)] = count
         self._gauges = gauges
         return gauges
 
@@ -75,4 +95,9 @@ class SourceWatch:
             self._log.warning("under its rate: %s", under_news[under])
         for source, host in sorted(self._under - under_news.keys()):
             self._log.info("source %s on %s has its rate again, or is no longer looked at", source, host or "an unknown host")
-        self._zones, self._under = set(zone_news), set(under_news)
+        failing_news = {(each.cluster, each.host, each.families): each.text for each in found.failing[:TOLD_MAX]}
+        for failing in sorted(failing_news.keys() - self._failing.keys()):
+            self._log.warning("cannot be read: %s", failing_news[failing])
+        for _, host, families in sorted(self._failing.keys() - failing_news.keys()):
+            self._log.info("%s on %s is read again, or is silent", ", ".join(families), host or "an unknown host")
+        self._zones, self._under, self._failing = set(zone_news), set(under_news), failing_news

@@ -1,4 +1,5 @@
 """Where a worker's partitions stand in, rows of `standings` in ClickHouse out: lag and state for who looks there and not at the metrics.
+With them go rows of `unreadable_sources`: what could not be read of sources that were read before.
 
 A thread of its own inserts, so that neither the event loop nor a checkpoint waits; while one insert is under way the next one is left out,
 and an insert that fails is told in the log once and not repeated: the next row says what matters.  Written every NOTE_SECONDS, and once
@@ -15,10 +16,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 
 from pipeline.errors import TrainwatchError
+from pipeline.ingest.step import IngestState
 from pipeline.runtime.health import Reading
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
-from pipeline.sink.rows import StandingRow
+from pipeline.sink.rows import StandingRow, UnreadableRow
 
 NOTE_SECONDS = 15.0
 LEAVE_SECONDS = 5.0  # for the last rows of a worker that ends
@@ -29,7 +31,7 @@ class Standings:
 
     def __init__(self, worker: str, log: logging.Logger) -> None:
         self._worker, self._log = worker, log
-        self._queue: queue.Queue[list[StandingRow] | None] = queue.Queue(maxsize=2)
+        self._queue: queue.Queue[tuple[list[StandingRow], list[UnreadableRow]] | None] = queue.Queue(maxsize=2)
         self._thread: threading.Thread | None = None
         self._looked_at: tuple[Mapping[Source, Partition], Sequence[Reading]] = ({}, ())
         self._due = 0.0
@@ -45,7 +47,7 @@ class Standings:
         self._looked_at = (dict(parts), readings)
         if time.monotonic() >= self._due:
             self._due = time.monotonic() + NOTE_SECONDS
-            self._note(self.rows(parts, readings, last_time, now))
+            self._note(self.rows(parts, readings, last_time, now), parts)
 
     def leave(self, last_time: Mapping[Source, int], now: float) -> None:
         """The last checkpoint has run: what is left to read is counted from there, up to the ends of the last look."""
@@ -57,7 +59,7 @@ class Standings:
             if reading.source in parts and (saved := parts[reading.source].saved)
         ]
         if left:
-            self._note(self.rows(parts, left, last_time, now))
+            self._note(self.rows(parts, left, last_time, now), parts)
 
     def close(self) -> None:
         """Waits a moment for what was noted last."""
@@ -91,21 +93,45 @@ class Standings:
             )
         return found
 
-    def _note(self, rows: list[StandingRow]) -> None:
+    def _note(self, rows: list[StandingRow], parts: Mapping[Source, Partition]) -> None:
         if not rows or self._thread is None:
             return
         try:
-            self._queue.put_nowait(rows)
+            self._queue.put_nowait((rows, unreadable(parts)))
         except queue.Full:  # ClickHouse is away
             self._log.debug("standings: left out, since those before wait")
 
     def _write(self, sink: Sink) -> None:
-        while (rows := self._queue.get()) is not None:
+        while (noted := self._queue.get()) is not None:
+            rows, unread = noted
             try:
                 sink.write_standings(rows)
+                if unread:
+                    sink.write_unreadable(unread)
             except TrainwatchError as why:
                 if self._failed != why.code:
                     self._log.warning("standings: not written, and not tried again: %s %s", why, why.advice)
                 self._failed = why.code
             else:
                 self._failed = ""
+
+
+def unreadable(parts: Mapping[Source, Partition]) -> list[UnreadableRow]:
+    """What became known since it was asked last, one row for each family and hour."""
+    return [
+        UnreadableRow(
+            hour=gap.hour,
+            cluster=gap.cluster,
+            source=family.value,
+            host=gap.host,
+            topic=source.topic,
+            partition=source.partition,
+            first_time=gap.first,
+            last_time=gap.last,
+            unread=gap.unread,
+        )
+        for source, part in parts.items()
+        if isinstance(part.state, IngestState)
+        for gap in part.state.feeds.take_gaps()
+        for family in gap.families
+    ]

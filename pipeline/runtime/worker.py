@@ -39,6 +39,7 @@ from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender, build_producer, partition_of
 from pipeline.runtime.silence import Silence
+from pipeline.runtime.sources import require_read
 from pipeline.runtime.state_record import META, RAISED, key, pack
 from pipeline.runtime.state_topic import StateTopics
 from pipeline.runtime.vitals import Vitals
@@ -108,6 +109,7 @@ class Worker:
                     now, left = now[:done], now[done:]
                     self._pace(part.stage.name, done, time.perf_counter() - started)
                     self._vitals.folded(part, now, before)
+                    require_read(part, checkpoint.parts.values(), self._settings.ingest.failing_hosts)
                 part.folded(now, () if left else rest)
             except BaseException as error:
                 checkpoint.drop()  # a half-folded batch must not reach the checkpoint that the shutdown runs

@@ -79,9 +79,7 @@ class IngestSettings(Part):
     failing_percent: int = Field(
         50, ge=5, le=95, description="of the lines of a source that was read before: more that cannot be read, and it fails: it is a gap"
     )
-    failing_records: int = Field(
-        20, ge=5, le=100_000, description="so many unread lines in a row, or as many above that, and it fails"
-    )
+    failing_records: int = Field(20, ge=5, le=100_000, description="so many unread lines in a row, or as many above that, and it fails")
     failing_hosts: int = Field(
         3, ge=0, description="sources of so many hosts, and of half of all, that fail at one time stop the worker; 0: it goes on regardless"
     )

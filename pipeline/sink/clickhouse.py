@@ -36,7 +36,19 @@ from pipeline.model.outcome import RangeRow
 from pipeline.model.sealed import Sealed
 from pipeline.settings import ClickHouseSettings, readable
 from pipeline.sink import rows as layout
-from pipeline.sink.rows import EVENTS, INCARNATION, RANGES, ROOTS, STANDINGS, TABLES, RowsRefused, StandingRow, Table
+from pipeline.sink.rows import (
+    EVENTS,
+    INCARNATION,
+    RANGES,
+    ROOTS,
+    STANDINGS,
+    TABLES,
+    UNREADABLE,
+    RowsRefused,
+    StandingRow,
+    Table,
+    UnreadableRow,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -279,6 +291,10 @@ class ClickHouseSink:
     def write_standings(self, rows: Sequence[StandingRow]) -> None:
         """Where a worker stands.  One try: what was lost is not missed."""
         self._insert(STANDINGS, rows, f"standings-{uuid.uuid4().hex}", {})
+
+    def write_unreadable(self, rows: Sequence[UnreadableRow]) -> None:
+        """What of sources could not be read.  One try; the greatest count of an hour stays."""
+        self._insert(UNREADABLE, rows, f"unreadable-{uuid.uuid4().hex}", {})
 
     def landed(self, table: str, topic: str, partition: int, lo: int, hi: int, incarnation: str = "") -> int:
         """How many rows of the range are stored.

@@ -14,7 +14,7 @@ from pipeline.errors import require
 from pipeline.model.outcome import EventRow, RangeRow
 from pipeline.model.sealed import Sealed
 from pipeline.sink import rows as layout
-from pipeline.sink.rows import TABLES, RowsRefused, StandingRow
+from pipeline.sink.rows import TABLES, RowsRefused, StandingRow, UnreadableRow
 
 IDS = {"enriched_events": "enriched_id", "verdicts": "verdict_id", "findings": "finding_id", "incidents": "incident_id"}
 
@@ -27,6 +27,7 @@ class MemorySink:
         self._ranges: dict[tuple[str, str, int, int, int], RangeRow] = {}
         self._roots: set[tuple[str, str, int, int, int, str]] = set()
         self.standings: list[StandingRow] = []
+        self.unreadable: list[UnreadableRow] = []
 
     def tables(self, rows: Sequence[msgspec.Struct]) -> dict[str, list[msgspec.Struct]]:
         """The rows per table, in their order."""
@@ -79,6 +80,10 @@ class MemorySink:
     def write_standings(self, rows: Sequence[StandingRow]) -> None:
         """Where a worker stands: the last rows alone."""
         self.standings = list(rows)
+
+    def write_unreadable(self, rows: Sequence[UnreadableRow]) -> None:
+        """What of sources could not be read."""
+        self.unreadable += rows
 
     # --- for the local runtime and tests
 

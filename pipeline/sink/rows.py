@@ -233,6 +233,20 @@ class RowsRefused(RejectedRecord):
         self.positions = positions
 
 
+class UnreadableRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+    """One row of `unreadable_sources`: what of a source that was read before could not be read in an hour, on one partition."""
+
+    hour: int
+    cluster: str
+    source: str
+    host: str
+    topic: str
+    partition: int
+    first_time: int
+    last_time: int
+    unread: int
+
+
 class StandingRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """One row of `standings`: where a worker stood on one partition, by the server's clock."""
 
@@ -629,9 +643,24 @@ STANDINGS = Table(
     ),
 )
 
+UNREADABLE = Table(
+    "unreadable_sources",
+    UnreadableRow,
+    _columns(
+        {
+            "hour": TIME,
+            **_texts_named("cluster", "source", "host", "topic"),
+            "partition": U16,
+            **dict.fromkeys(("first_time", "last_time"), TIME),
+            "unread": U64,
+        },
+        {},
+    ),
+)
+
 # Rows of records, inserted by offset range.
 BLOCK_TABLES = (EVENTS, ENRICHED, VERDICTS, FINDINGS, EVIDENCE, INCIDENTS, INCIDENT_FINDINGS, ATTRIBUTION, LOSS_LINES)
-TABLES: Mapping[str, Table] = {table.name: table for table in (*BLOCK_TABLES, RANGES, ROOTS, STANDINGS)}
+TABLES: Mapping[str, Table] = {table.name: table for table in (*BLOCK_TABLES, RANGES, ROOTS, STANDINGS, UNREADABLE)}
 _NAME_OF_CLASS = {table.row: table.name for table in BLOCK_TABLES}
 
 

@@ -130,6 +130,8 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (soundness.file_mode("key", Path("/k"), status(0o600)), Mark.OK, ""),
         (soundness.file_mode("key", Path("/k"), status(0o640)), Mark.FAIL, "chmod 600"),
         (soundness.prices(SETTINGS, NOW), Mark.OK, ""),
+        (soundness.unreadable(SETTINGS), Mark.OK, "3 hosts"),
+        (soundness.unreadable(Settings(ingest={"failing_hosts": 0})), Mark.WARN, "Set it back to 3"),
         (soundness.references(SETTINGS)[0], Mark.WARN, "identities"),
     ],
 )  # fmt: skip
