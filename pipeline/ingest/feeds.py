@@ -110,19 +110,20 @@ class Feeds:
         self._touched: dict[str, None] = {}
         self._gaps: dict[tuple[str, int], Gap] = {}
         self._untold: dict[tuple[str, int], None] = {}
+        self.uneasy = {key for key, feed in self.known.items() if feed.score}
         self.newest = max((max(feed.last, feed.day * DAY_MS) for feed in self.known.values()), default=0)  # collected time that was read
         self.began = any(feed.failing for feed in self.known.values())  # some began to fail, and nobody looked yet
 
     def is_news(self, key: str, family: Source, collected: int) -> bool:
         """Does a line that was read say anything new of its feed?  Asked of each: seldom yes."""
         feed = self.known.get(key)
-        return feed is None or feed.score > 0 or feed.learnt < LEARNT or feed.day != collected // DAY_MS or family not in feed.families
+        return feed is None or feed.score > 0 or feed.learnt < LEARNT or feed.day < collected // DAY_MS or family not in feed.families
 
     def read(self, key: str, family: Source, collected: int) -> None:
         """A format read a line."""
         feed = self._feed(key)
         if collected - feed.last > HOUR_MS:
-            _calm(feed)
+            self._calm(key, feed)
         feed.day = max(feed.day, collected // DAY_MS)
         if family not in feed.families:
             feed.families = tuple(sorted((*feed.families, family)))
@@ -132,7 +133,7 @@ class Feeds:
             feed.read += 1
             feed.score = max(feed.score - self._good, 0)
             if not feed.score:
-                _calm(feed)
+                self._calm(key, feed)
 
     def unread(self, key: str, collected: int) -> tuple[tuple[Source, ...], int]:
         """Nobody could read a line: families that are lost by that, and since when (UTC ms).  None, where nothing is concluded."""
@@ -142,13 +143,14 @@ class Feeds:
         if not feed.steady:
             return (), 0
         if collected - feed.last > HOUR_MS:
-            _calm(feed)
+            self._calm(key, feed)
         if not feed.score:
+            self.uneasy.add(key)
             feed.since, feed.missed, feed.read = collected, 0, 0
         feed.last, feed.missed = max(feed.last, collected), feed.missed + 1
         feed.score = min(feed.score + self._bad, self._fails_at * CAP_PERCENT // 100)
         if feed.failing and feed.last - feed.since > DAY_MS and feed.read * BY_NATURE > feed.missed + feed.read:
-            _calm(feed)
+            self._calm(key, feed)
             feed.unread = LEARNT
             return (), 0
         if feed.score < self._fails_at and not feed.failing:
@@ -161,21 +163,24 @@ class Feeds:
         self._note(key, feed, since, collected, feed.missed)
         return feed.families, since
 
-    def keep(self, newest: int) -> None:
-        """At the end of a batch that came to this collected time."""
+    def keep(self, newest: int) -> bool:
+        """At the end of a batch that came to this collected time.  True: some were forgotten."""
         self.newest = max(self.newest, newest)
         for key in self._touched:
             self._count += 1
             feed = self.known[key] = self.known.pop(key)
             self._cases.merge(Fact(FEEDS, key, rank(self._count), _encode(feed)))
         self._touched.clear()
+        before = len(self.known)
         while self.known:
             key = next(iter(self.known))
             if len(self.known) <= FEEDS_MAX and self.known[key].day >= self.newest // DAY_MS - FORGOTTEN_DAYS:
                 break
             del self.known[key]
             self._hosts -= Counter([_owner(key)])
+            self.uneasy.discard(key)
             self._cases.drop(FEEDS, key)
+        return len(self.known) < before
 
     def failing(self) -> Iterator[Failing]:
         """Those that fail now."""
@@ -209,6 +214,11 @@ class Feeds:
             gap = self._gaps[place] = Gap(cluster, host, feed.families, place[1], first, last)
         gap.first, gap.last, gap.unread = min(gap.first, first), max(gap.last, last), gap.unread + unread
         self._untold[place] = None
+
+    def _calm(self, key: str, feed: Feed) -> None:
+        feed.score = feed.missed = feed.read = feed.since = 0
+        feed.failing = False
+        self.uneasy.discard(key)
 
     def _feed(self, key: str) -> Feed:
         feed = self.known.get(key)
@@ -248,11 +258,6 @@ def together(parts: Iterable[Feeds], hosts_min: int) -> list[str]:
     failing = {each.sender for each in merged(parts) if closed.isdisjoint(each.families)}
     every = failing.union(*(feeds.senders() for feeds in parts))
     return sorted(failing) if hosts_min and len(failing) >= hosts_min and 2 * len(failing) >= len(every) else []
-
-
-def _calm(feed: Feed) -> None:
-    feed.score = feed.missed = feed.read = feed.since = 0
-    feed.failing = False
 
 
 _encode = msgspec.msgpack.Encoder().encode

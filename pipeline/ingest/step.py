@@ -90,7 +90,7 @@ class IngestState:
         self.feeds = Feeds(cases, settings.ingest.failing_percent, settings.ingest.failing_records)
         self.heard: set[tuple[str, str, Source, int]] = set()  # told already; telling again would be harmless
         self._digesters: dict[tuple[str, ...], Digester] = {}
-        self._origins: dict[tuple[str, str, str, str, int], Origin] = {}
+        self._origins: dict[tuple[str, str, str, str, int, bool], Origin] = {}
 
     def is_proven(self, topic: str) -> bool:
         """May only known senders write there, as far as the site says?"""
@@ -105,36 +105,36 @@ class IngestState:
             known = self._digesters[begin] = Digester(*begin)
         return known
 
-    def origin(self, topic: str, line: Line, named: int) -> "Origin":
-        """What all lines like this one share."""
-        key = (topic, line.host, line.program, line.file, named)
+    def forget_origins(self) -> None:
+        """They believe to know feeds that are forgotten."""
+        self._origins.clear()
+
+    def origin(self, topic: str, line: Line, named: int, *, said: bool) -> "Origin":
+        """What all lines like this one share.  `said`: their shipper names the host, and no line does."""
+        key = (topic, line.host, line.program, line.file, named, said)
         known = self._origins.get(key)
         if known is None:
             if len(self._origins) >= CACHE_MAX:
                 self._origins.clear()
-            known = self._origins[key] = Origin(self, topic, line, named)
+            known = self._origins[key] = Origin(self, topic, line, named, said=said)
         return known
 
 
 class Origin:
     """What does not depend on a line but on where it comes from: topic, host, program and file, and the cluster that its shipper names."""
 
-    __slots__ = ("feed", "file", "job", "program", "proven", "source", "unnamed")
+    __slots__ = ("feed", "file", "job", "program", "proven", "read", "source", "until")
 
-    def __init__(self, state: IngestState, topic: str, line: Line, named: int) -> None:
+    def __init__(self, state: IngestState, topic: str, line: Line, named: int, *, said: bool) -> None:
         self.source = source = state.reader.reading_of(topic, line, named)
         self.proven = state.is_proven(topic)
-        # As its shipper names the host, and where nobody knows who did; empty: output of a job, of which nobody concludes anything.
-        self.feed = self.unnamed = ""
-        if not source.job and not source.allowed <= JOB_SOURCES:
-            self.unnamed = feed_key(topic, source.cluster, source.host, "", line.file)
-            self.feed = feed_key(topic, source.cluster, source.host, source.host, line.file) if self.believed else self.unnamed
+        self.feed, self.until = "", 0
+        self.read: frozenset[Source] = frozenset()  # families of which it is known until then that they are read there
+        if not source.job and not source.allowed <= JOB_SOURCES:  # of a job's output nobody concludes anything
+            # The shipper's word on its host is no more than anybody's where anybody may send, or where jobs print among the rest.
+            said = said and self.proven and JOB_SOURCES.isdisjoint(source.allowed)
+            self.feed = feed_key(topic, source.cluster, source.host, source.host if said else "", line.file)
         self.job, self.file, self.program = map(state.veil.text, (self.source.job, line.file, line.program))  # as they are told
-
-    @property
-    def believed(self) -> bool:
-        """Is the shipper's word on its host more than anybody's?  Not where anybody may send, or jobs print among the rest."""
-        return self.proven and JOB_SOURCES.isdisjoint(self.source.allowed)
 
 
 Losses = dict[tuple[str, Source, str], set[int]]  # cluster, family, host -> buckets in which something of it was lost
@@ -235,7 +235,8 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
         outcomes += refused
     if state.splits.files:
         state.splits.forget(progress)
-    state.feeds.keep(progress)
+    if state.feeds.keep(progress):
+        state.forget_origins()
     if batch:
         state.rates.progress(collected_time(batch[0].timestamp, dict(batch[0].headers)), progress)
     outcomes += _observed(state, heard.values())
@@ -272,9 +273,7 @@ def decode_record(
     try:
         lines = registry.unwrap(value, headers)
     except RejectedRecord as error:
-        host, program, file, offset, collected = said_by(headers)
-        line = Line(payload=value, host=host, program=program, file=file, file_offset=offset, collected_time=collected)
-        _note_unread(state, record, headers, line, error, lost)
+        _note_broken(state, record, headers, error, lost)
         raise
     decoded: list[tuple[Event, EventRow]] = []
     if len(lines) == 1:
@@ -282,9 +281,6 @@ def decode_record(
             decode_line(state, record, headers, lines[0], lost, decoded, None)
         except SplitLine as error:
             return [], [_refused_row(state, record, headers, 0, lines[0], error, 0)]
-        except RejectedRecord as error:
-            _note_unread(state, record, headers, lines[0], error, lost)
-            raise
         return decoded, []
     refused: list[tuple[int, Line, RejectedRecord]] = []
     twins = Twins()
@@ -295,7 +291,6 @@ def decode_record(
         except RejectedRecord as error:
             del decoded[before:]
             refused.append((number, line, error))
-            _note_unread(state, record, headers, line, error, lost)
         twins.next_line()
         if len(decoded) > EVENTS_MAX:
             raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"more than {EVENTS_MAX} events in one record")
@@ -315,15 +310,25 @@ def decode_line(
     twins: Twins | None,
 ) -> None:
     """Adds the events of one line, with their rows.  Raises RejectedRecord."""
-    payload = line.payload
+    value, payload = record.value or b"", line.payload
     if line.broken:
-        raise DecodeError(line.broken)
+        error = DecodeError(line.broken)
+        _note_broken(state, record, headers, error, lost)
+        raise error
     if not payload or payload.isspace():
         raise _rejected(ErrorCode.EMPTY, "the line is empty")
     if len(payload) > state.record_bytes_max:  # inflated
         raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"a line of {len(payload)} bytes, at most {state.record_bytes_max}")
-    line, origin, shipper = _origin(state, record, headers, line)
-    source, collected = origin.source, _collected(line, record)
+    named = state.reader.named(line, headers) if state.reader.names_clusters else 0
+    shipper = line.host
+    if headers and (value[:1] == b"{" or not value.startswith(payload)):
+        shipper = said_by(headers)[0] or shipper
+        line = _as_shipped(state, record, line, headers, named)
+    said = (headers and "host" in headers) or value[:1] == b"{"
+    origin = state.origin(record.topic, line, named, said=said and shipper == line.host)
+    source = origin.source
+    shipper = source.host if shipper == line.host else short_host(shipper)
+    collected = _collected(line, record)
     reading = Reading(
         zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys, columns=source.columns
     )
@@ -337,11 +342,10 @@ def decode_line(
     except RejectedRecord as error:
         if error.format:
             _lose(state, lost, registry.by_name(error.format).source, source, collected)
+        _note_unread(state, record, origin, collected, error, lost)
         raise
-    if events and origin.feed:
-        key = _feed(record, headers, line, origin, shipper)
-        if state.feeds.is_news(key, events[0].source, collected):
-            state.feeds.read(key, events[0].source, collected)
+    if (events and origin.feed) and (collected >= origin.until or events[0].source not in origin.read or state.feeds.uneasy):
+        _note_read(state, origin, events[0].source, collected)
     sha256 = hashlib.sha256(payload).hexdigest()
     raw, heard = payload.decode("utf-8", "surrogateescape"), False
     for parsed in events:
@@ -350,8 +354,9 @@ def decode_line(
             event = twins.told_apart(event)
         try:
             future = _is_ahead(state, event.event_time, collected, record.timestamp)
-        except TimestampOutOfRange:
+        except TimestampOutOfRange as error:
             _lose(state, lost, event.source, source, collected)
+            _note_unread(state, record, origin, collected, error, lost)
             raise
         if line.truncated:  # what is absent behind the cut proves nothing
             _lose(state, lost, event.source, source, collected)
@@ -363,18 +368,6 @@ def decode_line(
             state.zones.note((event.source, event.host or line.file, source.zone.key), event.event_time, collected)
     if source.expected and heard:
         state.rates.note(source.name, source.host, collected)
-
-
-def _origin(state: IngestState, record: Record, headers: Mapping[str, bytes], line: Line) -> tuple[Line, Origin, str]:
-    """The line as its shipper says it, where it comes from, and the shipper's host."""
-    value = record.value or b""
-    named = state.reader.named(line, headers) if state.reader.names_clusters else 0
-    shipper = line.host
-    if headers and (value[:1] == b"{" or not value.startswith(line.payload)):
-        shipper = said_by(headers)[0] or shipper
-        line = _as_shipped(state, record, line, headers, named)
-    origin = state.origin(record.topic, line, named)
-    return line, origin, origin.source.host if shipper == line.host else short_host(shipper)
 
 
 def _note_clocks(state: IngestState, origin: Origin, utc: bool, file: str, events: Sequence[Parsed]) -> None:
@@ -397,28 +390,30 @@ def _note_clocks(state: IngestState, origin: Origin, utc: bool, file: str, event
 # --- feeds ----------------------------------------------------------------------------------------------------------------------
 
 
-def _note_unread(state: IngestState, record: Record, headers: Mapping[str, bytes], line: Line, error: RejectedRecord, lost: Losses) -> None:
+def _note_read(state: IngestState, origin: Origin, family: Source, collected: int) -> None:
+    """A line was read that may say something new of its feed."""
+    feeds, key = state.feeds, origin.feed
+    if feeds.is_news(key, family, collected):
+        feeds.read(key, family, collected)
+    if not feeds.is_news(key, family, collected):
+        origin.read, origin.until = origin.read | {family}, collected - collected % DAY_MS + DAY_MS
+
+
+def _note_unread(state: IngestState, record: Record, origin: Origin, collected: int, error: RejectedRecord, lost: Losses) -> None:
     """A line is lost that nobody could read; where most of its feed is, so is all that the feed used to say."""
-    if error.code not in UNREAD:
+    if not origin.feed or error.code not in UNREAD:
         return
-    line, origin, shipper = _origin(state, record, headers, line)
-    if not origin.feed:
-        return
-    collected = _collected(line, record)
     collected = min(collected, record.timestamp) if record.timestamp > 0 else collected
-    families, since = state.feeds.unread(_feed(record, headers, line, origin, shipper), collected)
+    families, since = state.feeds.unread(origin.feed, collected)
     for family in families:
         _lose(state, lost, family, origin.source, collected, since)
 
 
-def _feed(record: Record, headers: Mapping[str, bytes], line: Line, origin: Origin, shipper: str) -> str:
-    """Whose line it is, by the word of its shipper; a frame of syslog without one has the host that its author likes."""
-    if (not headers or "host" not in headers) and (record.value or b"")[:1] != b"{":
-        return origin.unnamed
-    source = origin.source
-    if shipper == source.host or not origin.believed:
-        return origin.feed
-    return feed_key(record.topic, source.cluster, source.host, shipper, line.file)
+def _note_broken(state: IngestState, record: Record, headers: Mapping[str, bytes], error: RejectedRecord, lost: Losses) -> None:
+    """Not even its envelope could be read: only the headers say whose it is."""
+    host, program, file, offset, collected = said_by(headers)
+    line = Line(payload=b"", host=host, program=program, file=file, file_offset=offset, collected_time=collected)
+    _note_unread(state, record, state.origin(record.topic, line, 0, said=bool(host)), _collected(line, record), error, lost)
 
 
 # --- split lines ----------------------------------------------------------------------------------------------------------------
