@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from kafka import KafkaProducer
 
+from pipeline.model.instants import HOUR_MS
 from pipeline.model.outcome import Publish, RangeRow, Record, Row
 from pipeline.runtime.admin import Admin
 from pipeline.runtime.dead_letter import DeadLetter
@@ -19,11 +20,12 @@ from pipeline.settings import Settings
 from pipeline.simulate import Scale, Week, simulate
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import ClickHouseSink, Database
-from pipeline.sink.rows import StandingRow
+from pipeline.sink.rows import StandingRow, UnreadableRow
 from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
 from pipeline.topology import Topology, build_topology
+from tests.build import T0
 
 SMALL = Scale(gpu_hosts=6, members=10, jobs_per_day=60.0, acts_per_kind=(1, 1))
 SEED, DAYS = 3, 1.0
@@ -121,6 +123,7 @@ def _store(settings: Settings, topology: Topology, results: _Keeping) -> None:
         ranges = _ranges(results)
         sink.write_ranges(ranges)
         sink.write_standings([_standing(each) for each in ranges])
+        sink.write_unreadable([_unreadable(each, unread) for each in ranges[:1] for unread in (7, 30, 20)])
 
 
 def _ranges(results: _Keeping) -> list[RangeRow]:
@@ -152,6 +155,15 @@ def _standing(reached: RangeRow) -> StandingRow:
     return StandingRow(
         topic=reached.topic, partition=reached.partition, stage="ingest", worker=INCARNATION, durable=reached.hi, lag=0, lag_seconds=0,
         state_bytes=1000 + reached.hi, state_cases=8,
+    )  # fmt: skip
+
+
+def _unreadable(reached: RangeRow, unread: int) -> UnreadableRow:
+    """An hour before the day of a source that nobody could read, as a worker notes it now and again, also behind a restart."""
+    hour = T0 - HOUR_MS
+    return UnreadableRow(
+        hour=hour, cluster="main", source="kernel", host="gpu-900", topic=reached.topic, partition=reached.partition,
+        first_time=hour + 1000, last_time=hour + 1000 * unread, unread=unread,
     )  # fmt: skip
 
 

@@ -40,6 +40,14 @@ def test_stages_and_records_are_told(day: Day, tmp_path: Path) -> None:
     assert all(topic["topic"] in shown for topic in said["records"])
 
 
+def test_what_cannot_be_read_is_told(day: Day, tmp_path: Path) -> None:
+    """By family and host, with the most that any note knew; only what is asked for."""
+    (gap,) = orjson.loads(asked(day, tmp_path, "--since", "3650d", "--json").stdout)["unreadable"]
+    assert (gap["source"], gap["host"], gap["unread"]) == ("kernel", "gpu-900", 30)
+    assert "gpu-900" in asked(day, tmp_path, "--since", "3650d").output
+    assert orjson.loads(asked(day, tmp_path, "--json").stdout)["unreadable"] == []
+
+
 def test_a_database_that_is_away_is_told_and_hides_no_broker(day: Day, tmp_path: Path) -> None:
     """The broker answers, ClickHouse does not: exit 3, and a word on why nothing is known of stages."""
     result = asked(day, tmp_path, port=1)
