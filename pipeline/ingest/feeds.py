@@ -37,6 +37,7 @@ from pipeline.model.source import FAMILIES, Source
 from pipeline.stream.cases import Cases
 
 FEEDS = b"\x00feeds"  # reserved case: no subject's key begins with a zero byte
+NEVER_KEPT = (b"", b"")
 SEPARATOR = "\x1f"
 FEEDS_MAX, HOST_FEEDS_MAX = 8_192, 64
 LEARNT = 100  # lines by which a feed is known
@@ -163,6 +164,21 @@ class Feeds:
         self._note(key, feed, since, collected, feed.missed)
         return feed.families, since
 
+    def begin(self) -> bool:
+        """Before a batch.  True: the one before did not come to its end, and what it noted is taken back: its records come again."""
+        taken_back = bool(self._touched)
+        for key in self._touched:
+            _, body = self._cases.of(FEEDS).get(key, NEVER_KEPT)
+            self.uneasy.discard(key)
+            if not body:
+                self._forget(key)
+                continue
+            feed = self.known[key] = _decode(body)
+            if feed.score:
+                self.uneasy.add(key)
+        self._touched.clear()
+        return taken_back
+
     def keep(self, newest: int) -> bool:
         """At the end of a batch that came to this collected time.  True: some were forgotten."""
         self.newest = max(self.newest, newest)
@@ -176,9 +192,7 @@ class Feeds:
             key = next(iter(self.known))
             if len(self.known) <= FEEDS_MAX and self.known[key].day >= self.newest // DAY_MS - FORGOTTEN_DAYS:
                 break
-            del self.known[key]
-            self._hosts -= Counter([_owner(key)])
-            self.uneasy.discard(key)
+            self._forget(key)
             self._cases.drop(FEEDS, key)
         return len(self.known) < before
 
@@ -214,6 +228,11 @@ class Feeds:
             gap = self._gaps[place] = Gap(cluster, host, feed.families, place[1], first, last)
         gap.first, gap.last, gap.unread = min(gap.first, first), max(gap.last, last), gap.unread + unread
         self._untold[place] = None
+
+    def _forget(self, key: str) -> None:
+        del self.known[key]
+        self._hosts -= Counter([_owner(key)])
+        self.uneasy.discard(key)
 
     def _calm(self, key: str, feed: Feed) -> None:
         feed.score = feed.missed = feed.read = feed.since = 0

@@ -191,6 +191,8 @@ def step(state: IngestState, batch: Sequence[Record], now: Watermarks) -> tuple[
 
 def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: Decode) -> tuple[IngestState, list[Outcome]]:
     """The step, with its way to decode one record."""
+    if state.feeds.begin():
+        state.forget_origins()
     outcomes: list[Outcome] = []
     heard: dict[tuple[str, Source, str], OnHost] = {}
     lost: Losses = {}

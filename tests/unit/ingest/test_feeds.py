@@ -143,6 +143,27 @@ def test_whoever_names_files_as_he_likes_takes_no_place_from_others() -> None:
     assert lost(fold(unread(2 * FROM, 20), state)[1])
 
 
+def test_a_batch_that_breaks_in_the_middle_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The guard folds its records again, one by one: they are no more than they were."""
+    records = [*learnt(), *unread(FROM, 15)]
+    straight, _ = fold(records)
+    state, _ = fold(records[:50])
+    with monkeypatch.context() as patch:
+        patch.setattr(Feeds, "keep", None)
+        with pytest.raises(TypeError):
+            fold(records[50:], state)
+    for record in records[50:]:
+        fold([record], state)
+    assert state.feeds.known == straight.feeds.known
+    assert state.feeds.uneasy == straight.feeds.uneasy != set()
+    other, _ = fold([line(5, host="gpu-009")])
+    with monkeypatch.context() as patch:
+        patch.setattr(Feeds, "keep", None)
+        with pytest.raises(TypeError):
+            fold([line(6)], other)
+    assert fold([], other)[0].feeds.known.keys() == fold([line(5, host="gpu-009")])[0].feeds.known.keys()
+
+
 # --- held for all inputs ------------------------------------------------------------------------------------------------------------
 
 WORDS = st.lists(st.tuples(st.sampled_from(["gpu-001", "gpu-002"]), st.booleans(), st.integers(-30, 400)), min_size=30, max_size=250)
