@@ -52,19 +52,22 @@ class Known(msgspec.Struct, frozen=True):
     entered: Callable[[str, int], bool]  # is a login of this account on record, on that day or within a week before?
 
 
-def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes = b"") -> Attribution:
-    """Who may have done it."""
-    candidates = sorted({each.suspect for each in members if each.suspect})
-    views = [Candidate(who, members, known) for who in candidates]
+def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes = b"", rivals: Sequence[Finding] = ()) -> Attribution:
+    """Who may have done it.  `rivals`: what others are suspected of at the same artefacts, which is weighed and names nobody here."""
+    own = {each.suspect for each in members if each.suspect}
+    candidates = sorted(own | {each.suspect for each in rivals})
+    views = [Candidate(who, (*members, *rivals), known) for who in candidates]
     hypotheses = [hypothesis for view in views for hypothesis in view.hypotheses()]
     hypotheses += [_nobody(members), _other(members, views)]
-    hypotheses.sort(key=lambda each: (-(each.low + each.high), KIND_ORDER.index(each.kind), each.who))
+    hypotheses.sort(key=lambda each: (-(each.low + each.high), KIND_ORDER.index(each.kind), each.who not in own, each.who))
     leader = hypotheses[0]
     gaps = sorted((gap(leader, each), KIND_ORDER.index(each.kind), each.who, place) for place, each in enumerate(hypotheses) if place)
     (gap_low, gap_high), _, _, place = gaps[0]
     needed = GAP_MIN + log10(max(1, len(candidates)))
     view = next((each for each in views if each.who == leader.who), None)
-    if view and leader.kind == "did":
+    if view and view.who not in own:
+        reasons = ["the leading candidate is suspected of other acts at the same artefacts: an incident of their own is about these"]
+    elif view and leader.kind == "did":
         reasons = list(view.reasons(hypotheses, needed))
     else:
         reasons = [_no_leader(leader), *(view.doubts() if view else ())]
@@ -81,7 +84,7 @@ def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes
         gap_needed=round(needed, 2),
         candidates=len(candidates),
         hypotheses=tuple(said),
-        clears=tuple(_clears(leader, members)),
+        clears=tuple(_clears(leader, (*members, *rivals))),
         decides=tuple(_decides(members, views)),
     )
 

@@ -54,6 +54,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     full: bool  # as many attempts are held as the settings allow
     attempts: Attempts
     pricing: Pricing
+    rivals: Sequence[Finding] = ()  # what others are suspected of at the same artefacts, the first of each
 
 
 class Bounds(msgspec.Struct, frozen=True):
@@ -91,8 +92,9 @@ class Whole:
         self._cluster, self._campaign, self._around = cluster, campaign, around
         self._findings = findings = [each.finding for each in campaign]
         self._window = window_of(campaign)
-        self._said = attribute(cluster, findings, around.known, around.directory.key)
-        self._hide = Hiding(cluster, {each.suspect for each in findings if each.suspect}, self._said, around.directory)
+        self._said = attribute(cluster, findings, around.known, around.directory.key, around.rivals)
+        suspects = {each.suspect for each in (*findings, *around.rivals) if each.suspect}
+        self._hide = Hiding(cluster, suspects, self._said, around.directory)
         self._traced = trace(findings, around.attempts)
         self._derived = derive(self._traced, around.attempts)
         self._scope = scope_of(findings, around.attempts, self._traced, self._derived, self._window, around.silent_days)
@@ -198,6 +200,9 @@ class Whole:
             yield f"Of {len(self._said.hypotheses)} hypotheses the {bounds.hypotheses} leading ones are listed; all were weighed."
         if around.full:
             yield "The oldest attempts that ended may no longer be held: counts of the scope are of the newest."
+        if others_there := len({each.suspect for each in around.rivals}):
+            whom = "Another account is" if others_there == 1 else f"{others_there} other accounts are"
+            yield f"{whom} suspected of acts at the same artefacts: incidents of their own are about these."
         if not len(attempts):
             yield "No attempt is known to have ended: the scope rests on findings alone."
 

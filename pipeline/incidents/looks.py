@@ -9,8 +9,8 @@ are looked at, after a while too.  A campaign of 5,000 findings over two months 
     an account proves to be borrowed             at once, wherever its holder is suspected
     attempts changed that it rests on            after a while       other attempts than those        never
 
-Waits are counted from the newest content, so that they have passed when the marks of all that was read have.  The last day of a campaign is
-looked at again when it is over: until then nobody can say on which sources it was silent.
+Waits are counted from the newest content, so that they have passed when the marks of all that was read have.  The last day of a campaign
+and of its rivals is looked at again when it is over: until then nobody can say on which sources it was silent.
 Holds: nothing in here must survive; whoever is not built anew was said before; what waits has asked to be looked at again.
 """
 
@@ -45,6 +45,7 @@ class Built(msgspec.Struct, frozen=True):
     """A campaign as it was built last."""
 
     members: dict[str, Linked]
+    rivals: tuple[Linked, ...]
     at: int  # event time up to which things were known
     wait_ms: int
     cost: int  # findings and attempts that were looked at
@@ -103,8 +104,8 @@ class Looks:
             self._accounts.clear()
             self._entered.clear()
 
-    def build_at(self, members: Sequence[Linked]) -> int | None:
-        """When a campaign wants to be built anew: 0 is at once; None: it is as it was."""
+    def build_at(self, members: Sequence[Linked], rivals: tuple[Linked, ...] = ()) -> int | None:
+        """When a campaign wants to be built anew: 0 is at once; None: it is as it was, and so are its rivals."""
         built = self._built.get(members[0].id)
         if built is None:
             return 0
@@ -115,19 +116,21 @@ class Looks:
         if split or merged or (changed and changed * SHARE >= len(members)):
             return 0
         waited = built.at + built.wait_ms
-        if changed:
+        if changed or built.rivals != rivals:
             return waited
         return max(waited, built.closes_at) if built.closes_at else None
 
-    def done(self, members: Sequence[Linked], said: Incident, rests: Rests, joint: int) -> None:
+    def done(self, members: Sequence[Linked], rivals: tuple[Linked, ...], said: Incident, rests: Rests, joint: int) -> None:
         """A campaign was built."""
         self._forget(members[0].id)
         cost = len(members) + said.scope.examined
-        closes_at = max(said.closes_at, (said.last // DAY_MS + 1) * DAY_MS)
+        last = max(said.last, *(each.finding.effect_time for each in rivals)) if rivals else said.last
+        closes_at = max(said.closes_at, (last // DAY_MS + 1) * DAY_MS)
         self._cost += cost
         self._home.update((each.id, members[0].id) for each in members)
         self._built[members[0].id] = Built(
             members={each.id: each for each in members},
+            rivals=rivals,
             at=min(self._newest, joint),
             wait_ms=min((said.last - said.first) // LASTED, WAIT_MS_MAX),
             cost=cost,

@@ -23,9 +23,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.detect.site import site_of
 from pipeline.incidents import building
-from pipeline.incidents.attribution import Known
+from pipeline.incidents.attribution import Known, counts
 from pipeline.incidents.building import Surroundings, days_of
-from pipeline.incidents.campaigns import GAP_MS, Linked, window_of
+from pipeline.incidents.campaigns import GAP_MS, Linked, rivals_of, window_of
 from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex
 from pipeline.incidents.looks import Rests
 from pipeline.incidents.losses_ended import Pricing
@@ -142,14 +142,15 @@ def _judge(state: IncidentsState, case: bytes, now: Watermarks, *, everything: b
         return not everything and rests.around == around and not any(heard)
 
     looks.begin(joint, asks=asks, holds=holds)
-    incidents = []
+    incidents, rivalry = [], rivals_of(campaigns, counts)
     for members in campaigns:
-        at = looks.build_at(members)
+        rivals = rivalry.get(members[0].id, ())
+        at = looks.build_at(members, rivals)
         if at is not None and at <= joint:
-            incident, rests = _incident(state, case, members, around, now)
+            incident, rests = _incident(state, case, members, rivals, around, now)
             incidents.append(incident)
-            looks.done(members, incident, rests, joint)
-            at = looks.build_at(members)
+            looks.done(members, rivals, incident, rests, joint)
+            at = looks.build_at(members, rivals)
         if at is not None:
             state.agenda.plan(case, at)
     looks.keep(members[0].id for members in campaigns)
@@ -157,7 +158,7 @@ def _judge(state: IncidentsState, case: bytes, now: Watermarks, *, everything: b
 
 
 def _incident(
-    state: IncidentsState, case: bytes, members: Sequence[Linked], around: tuple[object, ...], now: Watermarks
+    state: IncidentsState, case: bytes, members: Sequence[Linked], rivals: Sequence[Linked], around: tuple[object, ...], now: Watermarks
 ) -> tuple[Incident, Rests]:
     index, (cluster, _) = state.index(case), case_name(case)
     unheard: set[tuple[Source, int]] = set()
@@ -181,8 +182,10 @@ def _incident(
         entered=lambda who, day: _entered(state, index, who, day),
     )
     with index.attempts.questions.working() as asked:
-        built = building.build(cluster, members, Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing))
-    found = [each.finding for each in members if each.finding.suspect]
+        others = [each.finding for each in rivals]
+        around_it = Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing, others)
+        built = building.build(cluster, members, around_it)
+    found = [each.finding for each in (*members, *rivals) if each.finding.suspect]
     suspects = frozenset(account for each in found for account in state.directory.told_as(each.suspect, each.effect_time))
     return built, Rests(asked, suspects, frozenset(unheard), around)
 

@@ -153,6 +153,7 @@ def weigh(
     signals: Iterable[Finding] = (),
     heard: bool = True,
     entered: Iterable[int] = range(-7, 60),
+    rivals: Iterable[Finding] = (),
 ) -> Attribution:
     """What attribution says of them; `entered`: days on which all accounts were."""
     days = set(entered)
@@ -165,4 +166,5 @@ def weigh(
         logins_heard=lambda day: heard,  # noqa: ARG005
         entered=lambda who, day: (day - T0) // DAY in days,  # noqa: ARG005
     )
-    return attribute(CLUSTER, sorted(members, key=lambda each: (each.effect_time, each.id)), known)
+    ordered = sorted(members, key=lambda each: (each.effect_time, each.id))
+    return attribute(CLUSTER, ordered, known, rivals=sorted(rivals, key=lambda each: (each.effect_time, each.id)))

@@ -110,6 +110,15 @@ def test_a_colleague_who_debugged_the_damage_is_not_named() -> None:
     assert said.gap_needed > 1
 
 
+def test_a_colleague_who_debugged_is_not_named_in_the_incident_of_his_own_acts() -> None:
+    """What he rewrote is a campaign of its own: that another had altered it before stands beside, leads, and is named there alone."""
+    mine = [tamper(40, "5", "u098"), cancel(41, "6", "u098"), kill(42, "7", "u098", owner="u013")]
+    alone, beside = weigh(mine), weigh(mine, rivals=[tamper(20, "3", "u099")])
+    assert (alone.named, alone.candidates) == ("u098", 1)
+    assert (beside.named, beside.candidates) == ("", 2)
+    assert not {"u098", "u099"} & {each.who for each in beside.hypotheses}
+
+
 def test_a_colleague_who_debugged_is_not_named_when_he_is_all_there_is() -> None:
     """The first hand left a finding that one source alone shows; the colleague's later writes are on two."""
     first = tamper(0, "1", "u099")

@@ -130,7 +130,7 @@ def test_what_ties_a_large_campaign_to_another_is_told_at_once() -> None:
     """A merge changes who is accused of what."""
     state = fresh()
     findings = campaign(240, days=20)
-    other = tamper(10, "other", "u050", "/ckpt/other.pt", owner="u900")
+    other = tamper(10, "other", "", "/ckpt/other.pt", owner="u900")
     now = up_to(findings[-1].effect_time)
     assert len(step(state, [*map(fact, [*findings, other])], now)[1]) == 2
     said = step(state, [fact(tamper(20, "tie", "u099", "/ckpt/other.pt"))], now)[1]

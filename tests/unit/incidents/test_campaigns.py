@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.detect.detector import registry
-from pipeline.incidents.campaigns import Linked, cluster_findings, linked, links_of
+from pipeline.incidents.attribution import counts
+from pipeline.incidents.campaigns import RIVAL_MAX, Linked, cluster_findings, linked, links_of, rivals_of
 from pipeline.incidents.families import FAMILIES, WORDS
 from pipeline.model.finding import Finding
 from tests.unit.incidents.campaign import borrowed, cancel, kill, tamper
@@ -30,7 +31,8 @@ ROWS = [
     ("one suspect, the same victim, two means", [kill(0, "1", "x", named=False), tamper(5, "2", "x")], [["1", "2"]]),
     ("one suspect above the gate, nothing else in common", [kill(0, "1", "x"), tamper(5, "2", "x", owner="u013")], [["1", "2"]]),
     ("two suspects, the same victim", [kill(0, "1", "x"), kill(1, "2", "y")], [["1"], ["2"]]),
-    ("two suspects, one artefact", [tamper(0, "1", "x"), tamper(1, "2", "y", owner="u013")], [["1", "2"]]),
+    ("two suspects, one artefact", [tamper(0, "1", "x"), tamper(1, "2", "y", owner="u013")], [["1"], ["2"]]),
+    ("nobody suspected, one artefact", [tamper(0, "1", "x"), tamper(1, "2", "", owner="u013")], [["1", "2"]]),
     ("one write, two jobs", [tamper(0, "1", "", written="w"), tamper(1, "2", "", "/ckpt/b.pt", written="w", owner="u9")], [["1", "2"]]),
     ("nobody known, the same means and victim within a week", [kill(0, "1", ""), kill(5, "2", "")], [["1", "2"]]),
     ("the same, a month apart", [kill(0, "1", ""), kill(30, "2", "")], [["1"], ["2"]]),
@@ -60,11 +62,33 @@ def test_a_victim_of_two_keeps_two_campaigns_apart() -> None:
 
 
 def test_a_later_finding_merges_and_its_retraction_splits() -> None:
-    """As evidence asks for it: the artefact ties what had nothing in common."""
-    one, other = tamper(0, "1", "x", "/ckpt/a.pt"), tamper(1, "2", "y", "/ckpt/b.pt", owner="u013")
-    tie = tamper(2, "3", "x", "/ckpt/b.pt", owner="u014")
+    """As evidence asks for it: by what one account did between, two stretches of trouble are one campaign."""
+    one, other = tamper(0, "1", "x", "/ckpt/a.pt"), tamper(50, "2", "x", "/ckpt/b.pt", owner="u013")
+    tie = tamper(25, "3", "x", "/ckpt/b.pt", owner="u014")
     assert jobs([one, other]) == [["1"], ["2"]]
-    assert jobs([one, other, tie]) == [["1", "2", "3"]]
+    assert jobs([one, other, tie]) == [["1", "3", "2"]]
+
+
+def test_what_suspects_nobody_ties_no_two_people() -> None:
+    """Effects of one file that nobody is suspected of go together to whoever is nearest, also where another wrote it, too."""
+    wrote = [tamper(0, "1", "x", owner="u013"), tamper(10, "2", "y", owner="u014")]
+    slow = [tamper(day, str(day), "", owner="u015") for day in (3, 5, 7)]
+    assert jobs([*wrote, *slow]) == [["1", "3", "5", "7"], ["2"]]
+    assert jobs([wrote[1], *slow]) == [["3", "5", "7", "2"]]
+
+
+def test_rivals_are_those_who_acted_on_the_same_artefact() -> None:
+    """Each campaign knows the first acts of the others there, whatever else they did, and nothing from another year."""
+    mine = [tamper(0, "1", "x"), kill(1, "2", "x")]
+    theirs = [tamper(day, str(10 + day), "y", owner="u013") for day in range(1, 8)]
+    below = tamper(2, "30", "z", owner="u014", named=False)
+    campaigns = grouped([*mine, *theirs, below, tamper(300, "40", "z", owner="u016")])
+    rivals: dict[str, list[str]] = {}
+    found = rivals_of(campaigns, counts)
+    for members in campaigns:
+        rivals.setdefault(members[0].finding.suspect, []).extend(each.id for each in found.get(members[0].id, ()))
+    assert rivals["x"] == [each.id for each in theirs[:RIVAL_MAX]]
+    assert rivals["y"] == [mine[0].id]
 
 
 def test_each_member_says_what_ties_it() -> None:
@@ -106,3 +130,11 @@ def test_order_does_not_matter(findings: list[Finding], chance: random.Random) -
     shuffled = [*findings, *findings[:3]]
     chance.shuffle(shuffled)
     assert grouped(shuffled) == grouped(findings)
+
+
+@given(FINDINGS)
+def test_a_campaign_suspects_one_account_or_none(findings: list[Finding]) -> None:
+    """However findings hang together; and each of them is in one campaign."""
+    campaigns = grouped(findings)
+    assert sorted(each.id for members in campaigns for each in members) == sorted(each.id for each in findings)
+    assert all(len({each.finding.suspect for each in members} - {""}) <= 1 for members in campaigns)

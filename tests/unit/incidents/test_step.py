@@ -85,7 +85,7 @@ def test_an_earlier_finding_takes_the_incident_over() -> None:
 
 def test_a_finding_taken_back_splits() -> None:
     """What it tied stands apart again."""
-    tie = [tamper(0, "1", "u099"), tamper(1, "2", "u098", "/ckpt/b.pt", owner="u013"), tamper(2, "3", "u099", "/ckpt/b.pt", owner="u014")]
+    tie = [tamper(0, "1", "u099"), tamper(50, "2", "u099", "/ckpt/b.pt", owner="u013"), tamper(25, "3", "u099", "/ckpt/b.pt", owner="u014")]
     state = fresh()
     assert len(run(state, map(fact, tie))) == 1
     said = run(state, [Fact(CASE, tie[2].id, rank(1, 2), VOID)])

@@ -24,9 +24,9 @@ from tests.unit.incidents.test_bounds import canonical
 from tests.unit.incidents.test_step import CASE, STORY, fact, fresh, run
 
 ONE = tamper(0, "1", "u099")
-OTHER = tamper(1, "2", "u098", "/ckpt/b.pt", owner="u013")
-TIE = tamper(2, "3", "u099", "/ckpt/b.pt", owner="u014")  # by the first hand, on what the other had altered
-CORRECTED = msgspec.structs.replace(TIE, suspect="u098", actor="u098")  # it was the other's account
+TIE = tamper(25, "3", "u099", "/ckpt/b.pt", owner="u014")
+OTHER = tamper(50, "2", "u099", "/ckpt/b.pt", owner="u013")  # too long behind the first for one campaign, were there nothing between
+CORRECTED = msgspec.structs.replace(TIE, suspect="u098", actor="u098")  # it was another's account
 
 
 def of(finding: Finding) -> str:
@@ -35,16 +35,16 @@ def of(finding: Finding) -> str:
 
 
 def test_a_corrected_finding_splits_what_it_had_tied() -> None:
-    """Whom it suspects was corrected: it goes to the other, under ids that both had before they were merged."""
+    """Whom it suspects was corrected: three incidents, under ids that they had before they were merged."""
     state = fresh()
     run(state, map(fact, [ONE, OTHER]))
     merged = run(state, [fact(TIE)])
     assert (merged[of(ONE)]["findings"], merged[of(OTHER)]["merged_into"]) == (3, of(ONE))
     assert {of(OTHER), of(TIE)} == set(merged[of(ONE)]["aliases"])
     split = run(state, [fact(CORRECTED, revision=2)])
-    assert [member["finding"] for member in split[of(ONE)]["members"]] == [ONE.id]
-    assert [member["finding"] for member in split[of(OTHER)]["members"]] == [OTHER.id, TIE.id]
-    assert split[of(ONE)]["aliases"] == []
+    for each in (ONE, TIE, OTHER):
+        assert [member["finding"] for member in split[of(each)]["members"]] == [each.id]
+        assert split[of(each)]["aliases"] == []
     assert {body["status"] for body in split.values()} == {"final"}
 
 
