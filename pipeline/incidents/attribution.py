@@ -20,7 +20,7 @@ nor on one host.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import log10
+from math import inf, log10
 
 import msgspec
 
@@ -40,6 +40,7 @@ COMPARED = frozenset({SLOWED, DIVERGED, ENDINGS})  # that the act had a part in 
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
 DAYS_MIN = 3
 CITED_MAX = 5
+OF_ACTS = frozenset({"act", "act_below_gate", "bytes"})  # rows that a rival's hypothesis has
 KIND_ORDER = ("did", "borrowed", "nobody", "other")
 
 
@@ -53,11 +54,12 @@ class Known(msgspec.Struct, frozen=True):
 
 
 def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes = b"", rivals: Sequence[Finding] = ()) -> Attribution:
-    """Who may have done it.  `rivals`: what others are suspected of at the same artefacts, which is weighed and names nobody here."""
-    own = {each.suspect for each in members if each.suspect}
-    candidates = sorted(own | {each.suspect for each in rivals})
-    views = [Candidate(who, (*members, *rivals), known) for who in candidates]
+    """Who may have done it.  `rivals`: what others are suspected of at the same artefacts; none of them is named here."""
+    own = sorted({each.suspect for each in members if each.suspect})
+    candidates = sorted({*own, *(each.suspect for each in rivals)})
+    views = [Candidate(who, (*members, *rivals), known) for who in own]
     hypotheses = [hypothesis for view in views for hypothesis in view.hypotheses()]
+    hypotheses += [Candidate(who, rivals, known).as_rival() for who in candidates if who not in own]
     hypotheses += [_nobody(members), _other(members, views)]
     hypotheses.sort(key=lambda each: (-(each.low + each.high), KIND_ORDER.index(each.kind), each.who not in own, each.who))
     leader = hypotheses[0]
@@ -65,8 +67,8 @@ def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes
     (gap_low, gap_high), _, _, place = gaps[0]
     needed = GAP_MIN + log10(max(1, len(candidates)))
     view = next((each for each in views if each.who == leader.who), None)
-    if view and view.who not in own:
-        reasons = ["the leading candidate is suspected of other acts at the same artefacts: an incident of their own is about these"]
+    if leader.who and not view:
+        reasons = ["the leading candidate is suspected of other acts, at the same artefacts: an incident of its own is about these"]
     elif view and leader.kind == "did":
         reasons = list(view.reasons(hypotheses, needed))
     else:
@@ -167,13 +169,18 @@ class Candidate:
             yield weighed("reads", _cited(reads))
         if self._came_after():
             yield weighed("came_after", _cited(self.acts))
-            altered = {path for each in self.others for path in artefacts_of(each)}
-            if all(artefacts_of(each) and artefacts_of(each) <= altered for each in self.acts):
-                yield weighed("debugged", _cited(self.acts))
+
+    def as_rival(self) -> Hypothesis:
+        """Of what he did elsewhere only the acts weigh here, not what more is known of the account."""
+        return hypothesis("did", self.who, [row for row in self._acted() if row.kind in OF_ACTS])
 
     def _came_after(self) -> bool:
-        begun = min((each.effect_time for each in self.others), default=None)
-        return begun is not None and all(each.cause_time > begun for each in self.acts)
+        """Was each act done to something that another hand had altered before, so that the harm may be the other's?"""
+        begun: dict[str, int] = {}
+        for each in self.others:
+            for path in artefacts_of(each):
+                begun[path] = min(each.effect_time, begun.get(path, each.effect_time))
+        return all(any(begun.get(path, inf) < each.cause_time for path in artefacts_of(each)) for each in self.acts)
 
     def doubts(self) -> Iterator[str]:
         """Why the account need not be its holder."""
@@ -196,7 +203,7 @@ class Candidate:
         if not self.heard:
             yield "logins were not recorded on every day of the acts, so that a borrowed account cannot be told"
         if self._came_after():
-            yield "everything under this account came after the harm had begun by another hand"
+            yield "everything under this account was done where the harm had begun by another hand"
         mine = next(each for each in hypotheses if each.kind == "did" and each.who == self.who)
         for each in hypotheses:
             bar = BORROWED_GAP_MIN if (each.kind, each.who) == ("borrowed", self.who) else needed

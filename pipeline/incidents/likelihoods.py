@@ -41,8 +41,7 @@ _TABLE = (
     Kind("second_source", "a second source, which the person could not write, shows acts under the same account", 10.0, 1e2),
     Kind("days", "acts under this account on three days or more", 2.0, 20.0),
     Kind("reads", "diagnoses were read under this account, and changes followed", 1.0, 10.0),
-    Kind("came_after", "every act under this account came after the harm had begun by another hand", 1e-2, 0.3),
-    Kind("debugged", "the acts under this account touch only what another hand had altered before", 1e-2, 0.5),
+    Kind("came_after", "each act under this account was done to what another hand had altered before, with effect", 1e-2, 0.3),
     # --- the account in others' hands
     Kind("no_sign", "logins were recorded, and none looks borrowed; a copied key would not show", 0.03, 0.3),
     Kind("unheard", "logins were not recorded throughout: whether the account was borrowed cannot be told", 0.3, 3.0),

@@ -9,8 +9,8 @@ are looked at, after a while too.  A campaign of 5,000 findings over two months 
     an account proves to be borrowed             at once, wherever its holder is suspected
     attempts changed that it rests on            after a while       other attempts than those        never
 
-Waits are counted from the newest content, so that they have passed when the marks of all that was read have.  The last day of a campaign
-and of its rivals is looked at again when it is over: until then nobody can say on which sources it was silent.
+Waits are counted from the newest content, so that they have passed when the marks of all that was read have.  The last day of a campaign is
+looked at again when it is over: until then nobody can say on which sources it was silent.
 Holds: nothing in here must survive; whoever is not built anew was said before; what waits has asked to be looked at again.
 """
 
@@ -124,8 +124,7 @@ class Looks:
         """A campaign was built."""
         self._forget(members[0].id)
         cost = len(members) + said.scope.examined
-        last = max(said.last, *(each.finding.effect_time for each in rivals)) if rivals else said.last
-        closes_at = max(said.closes_at, (last // DAY_MS + 1) * DAY_MS)
+        closes_at = max(said.closes_at, (said.last // DAY_MS + 1) * DAY_MS)
         self._cost += cost
         self._home.update((each.id, members[0].id) for each in members)
         self._built[members[0].id] = Built(

@@ -185,7 +185,7 @@ def _incident(
         others = [each.finding for each in rivals]
         around_it = Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing, others)
         built = building.build(cluster, members, around_it)
-    found = [each.finding for each in (*members, *rivals) if each.finding.suspect]
+    found = [each.finding for each in members if each.finding.suspect]
     suspects = frozenset(account for each in found for account in state.directory.told_as(each.suspect, each.effect_time))
     return built, Rests(asked, suspects, frozenset(unheard), around)
 
