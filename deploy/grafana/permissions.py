@@ -10,6 +10,8 @@ to any of its data sources, by Grafana's HTTP interface too.  Keep people out by
 source with the account trainwatch_grafana; another one, for who runs the pipeline, has the folder `trainwatch operation` and a data
 source with the account trainwatch_grafana_pipeline, which sees neither lines nor suspects (deploy/sql/roles.sql).  Or by a data source's
 own permissions, which Grafana Enterprise has.
+
+Not verified here: there was no Grafana; a test looks at what would be set, and asks nobody.
 """
 
 import argparse
