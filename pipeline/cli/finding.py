@@ -28,6 +28,7 @@ ROWS = 50
 NEWS = ("status", "alert", "actor", "label")
 LINE_MAX = 400
 SUMMARY_MAX = 120
+VERIFY = "whether records arrive and are judged is said by `trainwatch verify`"
 
 # An id that is quoted as the newest word of its finding; `since` in UTC milliseconds of the effect.
 LIST = """
@@ -94,13 +95,25 @@ def list_(options: Options, /, *, follow: bool, as_json: bool, limit: int, **cho
         def ask(limit: int) -> list[Row]:
             return rows(database, LIST, {**chosen, "limit": limit})[::-1]
 
-        tell(ask, limit, follow=follow, as_json=as_json)
+        def earlier() -> list[Row]:
+            return rows(database, LIST, {**chosen, "since": 0, "limit": 1})
+
+        tell(ask, limit, follow=follow, as_json=as_json, earlier=earlier if chosen["since"] else None)
 
 
-def tell(ask: Callable[[int], list[Row]], limit: int, *, follow: bool, as_json: bool) -> None:
-    """Print the newest, then what is new among all: an old finding may become final, or be taken back."""
+def tell(
+    ask: Callable[[int], list[Row]], limit: int, *, follow: bool, as_json: bool, earlier: Callable[[], list[Row]] | None = None
+) -> None:
+    """Print the newest, then what is new among all: an old finding may become final, or be taken back.
+
+    `earlier` gives the newest of all times, for when none is since then.
+    """
     found = ask(ROWS_MAX if follow else limit)
     _print(found[-limit:], as_json=as_json, heading=True)
+    if not found and not as_json:
+        before = earlier() if earlier else []
+        told = f"the newest before is of {moment(before[0]['effect_time'])}" if before else VERIFY
+        say(f"no findings; {told}")
     if not follow:
         if not as_json and len(found) == limit:
             say(f"the newest {limit}; --limit shows more")
@@ -115,8 +128,6 @@ def _print(found: Sequence[Row], *, as_json: bool, heading: bool) -> None:
         return
     if found:
         stdout().print(table_of(found, heading=heading))
-    elif heading:
-        say("no findings; whether records arrive and are judged is said by `trainwatch verify`")
 
 
 def table_of(found: Sequence[Row], *, heading: bool = True) -> Any:

@@ -154,6 +154,7 @@ def test_findings_are_listed(day: Day, trainwatch: Callable[..., Result]) -> Non
     one = trainwatch("finding", "list", "--json", "--detector", "p03_foreign_cancel", "--alert").stdout.splitlines()
     assert {json.loads(line)["detector"] for line in one} == {"p03_foreign_cancel"}
     assert trainwatch("finding", "list", "--json", "--since", "2030-01-01T00:00:00Z").stdout == ""
+    assert "the newest before is of 20" in trainwatch("finding", "list", "--since", "2030-01-01T00:00:00Z").stderr
     assert "there is no detector 'p99'" in trainwatch("finding", "list", "--detector", "p99").stderr
 
 
