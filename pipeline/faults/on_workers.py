@@ -46,6 +46,21 @@ def stop_at_steps(run: Run) -> None:
         run.seen[step] += 1
 
 
+def rolling_restart(run: Run) -> None:
+    """As another release goes in: one of three workers after the other is stopped, and started again under its name before the next."""
+    lives = {name: run.start(instance=name) for name in "abc"}
+    for worker in lives.values():
+        run.takes_over(worker)
+    for number, name in enumerate(lives, 1):
+        before = run.site.folded_by()
+        run.feed.allow(number / (len(lives) + 1))
+        run.until(lambda before=before: run.site.folded_by() > before, "the next batch")  # type: ignore[misc]
+        run.stop(lives[name])
+        lives[name] = run.start(instance=name)
+        run.takes_over(lives[name])
+        run.seen[name] += 1
+
+
 def kill_at_checkpoint_steps(run: Run) -> None:
     """SIGKILL at each step of the checkpoint, in a random order."""
     steps = [*STEPS]

@@ -37,6 +37,15 @@ FAULTS: tuple[Fault, ...] = (
         share=0.0,
     ),
     Fault(
+        name="rolling_restart",
+        does="three workers, one after the other stopped and started again under its name: exit 0",
+        bites="each took partitions over again, and nothing is folded again",
+        act=on_workers.rolling_restart,
+        bit=lambda run: len(run.seen) == 3 and run.replayed() == 0,
+        seconds=6.0,
+        share=0.0,
+    ),
+    Fault(
         name="kill_at_checkpoint_steps",
         does="SIGKILL at each step of the checkpoint, in random order",
         bites="it died at every step, and offsets are folded again behind each before the state is written",
