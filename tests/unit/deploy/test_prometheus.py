@@ -76,7 +76,10 @@ def test_the_stories_notice_a_rule_that_misses_the_first_count(tmp_path: Path) -
 
 
 @needs_promtool
-def test_the_scrape_configuration_is_one() -> None:
-    """And so are the rules that it names."""
-    done = promtool("check", "config", "prometheus.yaml")
+@pytest.mark.parametrize("folder", [FOLDER, DEPLOY / "compose"], ids=lambda folder: folder.name)
+def test_the_scrape_configuration_is_one(folder: Path, tmp_path: Path) -> None:
+    """And so are the rules that it names, which compose mounts beside it."""
+    for path in (folder / "prometheus.yaml", FOLDER / "alerts.yaml"):
+        shutil.copy(path, tmp_path)
+    done = promtool("check", "config", tmp_path / "prometheus.yaml")
     assert done.returncode == 0, done.stdout + done.stderr

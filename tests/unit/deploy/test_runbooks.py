@@ -6,6 +6,7 @@ from pathlib import Path
 import click
 import pytest
 
+import pipeline
 from deploy.grafana.alerts import RULES
 from pipeline import settings
 from pipeline.cli import main
@@ -93,3 +94,21 @@ def test_settings_metrics_rules_and_pages_that_are_named_exist(name: str) -> Non
     assert set(re.findall(r"`(trainwatch_[a-z_]+)`", text)) <= metrics
     assert set(re.findall(r"`(trainwatch: [^`]+)`", text)) <= {rule.title for rule in RULES}
     assert {link.removesuffix(".md") for link in re.findall(r"\]\(([^)]+)\)", text)} <= set(PAGES)
+
+
+SAID = " ".join(" ".join(path.read_text(encoding="utf-8") for path in sorted(Path(pipeline.__file__).parent.rglob("*.py"))).split())
+
+
+@pytest.mark.parametrize(
+    "line", sorted({line for text in PAGES.values() for line in commands(text) if "journalctl" in line or "kafka-configs" in line})
+)
+def test_what_is_looked_for_would_be_found(line: str) -> None:
+    """Words of the log are words that we say, each on one line of it: of a traceback the first line alone says nothing.
+
+    A topic that has no retention of its own shows that of the broker only when it is asked for all.
+    """
+    for words in re.findall(r"-g '([^']+)'", line):
+        assert words in SAID, words
+        assert words != "Traceback"
+    if "kafka-configs.sh" in line and "--describe" in line:
+        assert line.endswith(" --all")
