@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -188,10 +189,13 @@ def test_no_progress_with_lag_ends_the_worker(site: Site) -> None:
     assert "no checkpoint" not in worker.log()
 
 
-def test_an_idle_worker_is_well(site: Site) -> None:
-    """No input, no lag, no complaint."""
+def test_an_idle_worker_is_well_and_heard_on_this_machine_alone(site: Site) -> None:
+    """No input, no lag, no complaint; and no port but that of its health, which nobody told it to open to others."""
     worker = Watched(site, stuck_seconds=3.0, unhealthy_seconds=2.0)
     site.until(worker.ready, "readiness")
+    listening = [c.laddr for c in psutil.Process(worker.process.pid).net_connections(kind="inet") if c.status == psutil.CONN_LISTEN]
+    assert [f"http://{address.ip}:{address.port}" for address in listening] == [worker.url()]
+    assert listening[0].ip == "127.0.0.1"
     time.sleep(8.0)  # beyond all limits
     assert worker.reasons() == ""
     assert worker.end() == 0
