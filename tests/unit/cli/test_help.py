@@ -1,9 +1,13 @@
 """What a person waits for who only asks how a command is used."""
 
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 
-from pipeline.cli import COMMANDS
+import click
+
+from pipeline.cli import COMMANDS, main
 
 # Each takes a tenth of a second or more to import, and none is needed to say which words a command takes.
 SLOW = ("faust", "aiokafka", "kafka", "clickhouse_driver", "pydantic", "psutil", "pipeline.detect.detector")
@@ -24,3 +28,22 @@ def test_help_imports_nothing_slow() -> None:
     words = [word for word in COMMANDS if word not in KNOWN_SLOW]
     done = subprocess.run([sys.executable, "-c", PROGRAM % (SLOW,), *words], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+def below(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
+    """A command and all below it, by what is typed."""
+    with click.Context(command, info_name=path) as ctx:
+        command = command.make_context(path, [], parent=ctx, resilient_parsing=True).command
+        yield path, command
+        if isinstance(command, click.Group):
+            for word in command.list_commands(ctx):
+                found = command.get_command(ctx, word)
+                assert found is not None, word
+                yield from below(found, f"{path} {word}")
+
+
+def test_no_option_takes_a_secret() -> None:
+    """Whoever lists processes reads arguments: secrets come from files and the environment."""
+    asked = {path: [name for each in command.params for name in each.opts] for path, command in below(main, "trainwatch")}
+    assert len(asked) > 60
+    assert {path: names for path, names in asked.items() if re.search(r"password|secret|token|\bkey\b", " ".join(names))} == {}
