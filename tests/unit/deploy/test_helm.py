@@ -95,13 +95,18 @@ def test_keys_are_mounted_as_we_take_them() -> None:
     assert [name for name, text in TEMPLATES.items() if "initContainers" in text] == ["migrate.yaml"]
 
 
-def _rendered(**changes: str) -> list[dict[str, Any]]:
-    """What Helm makes of the chart.  Skips where there is none."""
+def _template(**changes: str) -> subprocess.CompletedProcess[str]:
+    """`helm template` with these values.  Skips where there is none."""
     helm = tool("helm", HELM)
     sets = [word for name, value in changes.items() for word in ("--set", f"{name}={value}")]
-    done = subprocess.run(
+    return subprocess.run(
         [helm, "template", "site", CHART, "--kube-version", "1.31.0", *sets], capture_output=True, text=True, timeout=60, check=False
     )
+
+
+def _rendered(**changes: str) -> list[dict[str, Any]]:
+    """What Helm makes of the chart."""
+    done = _template(**changes)
     assert done.returncode == 0, done.stderr
     return [each for each in yaml.safe_load_all(done.stdout) if each]
 
@@ -202,3 +207,20 @@ def test_rendered_objects_find_one_another(changes: dict[str, str]) -> None:
     assert [trigger["metadata"]["topic"] for each in scaled for trigger in each["spec"]["triggers"]] == (
         list(settings.Settings().kafka.input_topics) if changes else []
     )
+
+
+@pytest.mark.parametrize(
+    ("part", "changes", "port"),
+    [
+        ("kafka", {"settings.kafka.bootstrap_servers": r"k1:9092\,k2:9093"}, "9093"),
+        ("clickhouse", {"settings.clickhouse.port": "9440"}, "9440"),
+    ],
+    ids=["kafka", "clickhouse"],
+)
+def test_a_port_that_the_policy_shuts_is_told(part: str, changes: dict[str, str], port: str) -> None:
+    """Before the release: behind it workers would time out, and nothing would name the policy."""
+    shut = _template(**changes)
+    assert shut.returncode != 0
+    assert f"networkPolicy.{part}.ports lacks {port}" in shut.stderr
+    assert _template(**changes, **{f"networkPolicy.{part}.ports": f"{{9092,{port}}}"}).returncode == 0
+    assert _template(**changes, **{"networkPolicy.enabled": "false"}).returncode == 0

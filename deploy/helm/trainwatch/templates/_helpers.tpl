@@ -32,6 +32,21 @@ trainwatch.yaml: |
 {{- toYaml (dict "Values" (pick $values "settings" "secret" "keys")) }}
 {{- end }}
 
+{{/* A port that the policy shuts would be a time-out that names nobody: (list "kafka" PORTS ADDRESSES). */}}
+{{- define "trainwatch.reached" -}}
+{{- $ports := list }}
+{{- range index . 1 }}
+{{- $ports = append $ports (toString .) }}
+{{- end }}
+{{- $part := index . 0 }}
+{{- range index . 2 }}
+{{- $port := toString . | splitList ":" | last | trim }}
+{{- if not (has $port $ports) }}
+{{- fail (printf "networkPolicy.%s.ports lacks %s, which settings.%s names" $part $port $part) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{/* What all pods have: no token, no root, and no service links, since trainwatch refuses variables TRAINWATCH_* that it does not know. */}}
 {{- define "trainwatch.pod" -}}
 automountServiceAccountToken: false
