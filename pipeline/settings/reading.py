@@ -4,9 +4,10 @@ Nothing else reads the environment.  An unknown name, in the file or in the envi
 default.
 """
 
+import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +93,31 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         ) from error
     except ValidationError as error:
         lines = [
-            _located(f"{'.'.join(map(str, item['loc']))}: {item['msg']}".removeprefix(": "), lines_of) + _variable(item["loc"])
+            _located(f"{'.'.join(map(str, item['loc']))}: {_said(item)}".removeprefix(": "), lines_of) + _variable(item["loc"])
             for item in error.errors()
         ]
         where = path or "settings"
         raise ConfigError(f"{where}: " + "; ".join(lines), advice="See schemas/SETTINGS.md.") from error
+
+
+def _said(item: Any) -> str:
+    """What pydantic says of a value; of a name that there is not, the nearest that there is."""
+    if item["type"] != "extra_forbidden":
+        return str(item["msg"])
+    *place, name = item["loc"]
+    close = difflib.get_close_matches(str(name), _names_at(place), n=1)
+    return f"no such setting, did you mean {close[0]}?" if close else "no such setting"
+
+
+def _names_at(place: Sequence[int | str]) -> Sequence[str]:
+    """What may stand at a place of the tree, such as sources.0, by its schema."""
+    whole = Settings.model_json_schema()
+    node = whole
+    for step in place:
+        node = node.get("items", {}) if isinstance(step, int) else node.get("properties", {}).get(step, {})
+        if "$ref" in node:
+            node = whole["$defs"][node["$ref"].rpartition("/")[2]]
+    return list(node.get("properties", ()))
 
 
 _ENTRY = re.compile(r"\b([a-z_]+\.[0-9]+)(?:\.[a-z_0-9]+)*")

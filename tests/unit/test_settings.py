@@ -132,6 +132,25 @@ def test_a_wrong_setting_is_named(content: dict[str, Any], named: str) -> None:
     assert caught.value.advice
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"clickhouse": {"passwrd": "hunter2"}}, "clickhouse.passwrd: no such setting, did you mean password?"),
+        ({"clickhous": {"host": "ch1"}}, "clickhous: no such setting, did you mean clickhouse?"),
+        ({"sources": [{"name": "audit", "progam": "auditd"}]}, "sources.0.progam (line"),
+        ({"sources": [{"name": "audit", "progam": "auditd"}]}, "no such setting, did you mean program?"),
+        ({"identities": [{"id": "u017", "valid_form": "2026-01-01T00:00:00Z"}]}, "no such setting, did you mean valid_from?"),
+        ({"kafka": {"xyzzy": 1}}, "kafka.xyzzy: no such setting"),
+    ],
+)
+def test_a_misspelt_name_is_told_what_was_meant(content: dict[str, Any], said: str) -> None:
+    """A person who mistypes at night need not look through a table; and the value is not repeated."""
+    with pytest.raises(ConfigError) as caught:
+        load(written(content))
+    assert said in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
 @pytest.mark.parametrize("content", ["[1, 2]", "a: [", "just words"], ids=["list", "broken", "text"])
 def test_a_file_that_is_no_mapping_is_refused(content: str) -> None:
     """It says which file, and what was expected or what is broken."""
