@@ -1,7 +1,8 @@
 """What sealing costs: the ingest stage with and without an evidence key, in turns, over the records of job_full.
 
-With a key every record is hashed into a Merkle leaf, every range gets a signed root, and roots go to their topic and to ClickHouse.  Both
-are ours, so the ratio tells the cost alone; what was sealed is counted before a figure is told.
+With a key records are kept until the checkpoint and hashed into Merkle leaves, each of a run of them; every range gets a signed root, and
+roots go to their topic and to ClickHouse.  Both are ours, so the ratio tells the cost alone; what was sealed is counted before a figure is
+told.
 """
 
 from pathlib import Path

@@ -21,7 +21,7 @@ from pipeline.cli.meter import meter
 from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError, TrainwatchError
 from pipeline.evidence import verify as checker
-from pipeline.evidence.bundle import Case, Exhibit, build, leaf_of, write
+from pipeline.evidence.bundle import Case, Exhibit, build, told_of, write
 from pipeline.evidence.chain import entry_of, identities_digest
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key, rotate_key
 from pipeline.model.instants import DAY_MS
@@ -328,7 +328,7 @@ def _with_originals(settings: "Settings", found: Found, *, kafka: bool) -> Found
 
 
 def _is_sealed(exhibit: Exhibit, value: bytes) -> bool:
-    return checker.read_leaf(leaf_of(exhibit.sealed, exhibit.offset)).sha256 == hashlib.sha256(value).hexdigest()
+    return told_of(exhibit.sealed, exhibit.offset).sha256 == hashlib.sha256(value).hexdigest()
 
 
 def _place(exhibit: Exhibit) -> Place:

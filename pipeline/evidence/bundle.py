@@ -1,11 +1,14 @@
 """What a report cites, the records behind it and their chains in; the files of a bundle out, and onto the disk.
 
     report.json     findings as published, what each cites, what could not be put in and why
-    records.jsonl   each cited record: bytes, key, headers, times, stored lines, leaf, place in its range, inclusion proof
+    records.jsonl   each cited record: bytes, key, headers, times, stored lines, place in its range, leaf, inclusion proof of the leaf
     chain.jsonl     statements with seals: the ranges of these records and all between them, or their neighbours where these are too many
     keys.json       public keys with validity        custody.jsonl   who did what with this evidence
     verify.py       the checker                      README.txt      how to use it
     manifest.json   sha256 of all these, signed with the site's key where the exporter has it
+
+A leaf is of a run of records, so the proof of one shows key, headers, times and digests of those beside it, and no line of theirs; the
+digest of an erased line, too.
 
 Holds: the same input gives the same bytes, also as a zip; nothing here reads a clock, a server, or a private key.
 """
@@ -29,7 +32,7 @@ from pipeline.evidence import verify
 from pipeline.evidence.chain import value_of
 from pipeline.evidence.merkle import inclusion_proof, leaf_hash, levels_of
 from pipeline.evidence.signing import Signer
-from pipeline.evidence.verify import MANIFEST_CONTEXT, canonical, fingerprint, read_leaf
+from pipeline.evidence.verify import MANIFEST_CONTEXT, Told, canonical, fingerprint, read_leaf
 from pipeline.model.sealed import Sealed
 
 ZIP_TIME = (1980, 1, 1, 0, 0, 0)
@@ -42,6 +45,7 @@ README = """trainwatch evidence bundle
 It needs Python 3.9 or later and the package cryptography, and no network. Exit code 0: nothing is wrong; 1: something is, and it is named.
 The head of verify.py says what is proved, what is not, and how every hash is made: take that file from a release of trainwatch rather than
 from here if you do not trust whoever handed you the bundle.
+A leaf tells of up to 15 records beside the one that it proves: keys, headers, times and hashes. Hand it to nobody who may not know these.
 """
 
 
@@ -90,36 +94,37 @@ class _Tree(msgspec.Struct, frozen=True):
     """The leaves of a range, read once for all of its records."""
 
     leaves: list[str]
-    positions: dict[int, int]  # offset -> of its leaf
+    places: dict[int, tuple[int, int]]  # offset -> number of its leaf, and of the record in the leaf
     levels: list[list[bytes]]
 
 
 @lru_cache(maxsize=4)  # records come in the order of their ranges
 def _tree(text: str) -> _Tree:
     leaves = text.split("\n")
-    positions: dict[int, int] = {}
-    for position, leaf in enumerate(leaves):
+    places: dict[int, tuple[int, int]] = {}
+    for number, leaf in enumerate(leaves):
         with suppress(*verify.ODD):  # one that cannot be read speaks of nothing; the check of the chain names it
-            positions.setdefault(read_leaf(leaf).offset, position)
-    return _Tree(leaves, positions, levels_of([leaf_hash(each.encode()) for each in leaves]))
+            for at, told in enumerate(read_leaf(leaf).told):
+                places.setdefault(told.offset, (number, at))
+    return _Tree(leaves, places, levels_of([leaf_hash(each.encode()) for each in leaves]))
 
 
-def leaf_of(sealed: Sealed, offset: int) -> str:
-    """The leaf that speaks of the offset, which must be one of the range."""
+def is_told(sealed: Sealed, offset: int) -> bool:
+    """Does a leaf of the range tell of the offset?"""
+    return offset in _tree(sealed.leaves).places
+
+
+def told_of(sealed: Sealed, offset: int) -> Told:
+    """What a leaf tells of the offset, which must be one of the range."""
     tree = _tree(sealed.leaves)
-    require(offset in tree.positions, f"offset {offset} is not in the range from {sealed.lo} to {sealed.hi}")
-    return tree.leaves[tree.positions[offset]]
+    require(offset in tree.places, f"offset {offset} is not in the range from {sealed.lo} to {sealed.hi}")
+    number, at = tree.places[offset]
+    return read_leaf(tree.leaves[number]).told[at]
 
 
-def position_of(sealed: Sealed, offset: int) -> int | None:
-    """Which leaf of the range speaks of the offset."""
-    return _tree(sealed.leaves).positions.get(offset)
-
-
-def value_from_lines(leaf: str, lines: Iterable[Line]) -> bytes | None:
+def value_from_lines(told: Told, lines: Iterable[Line]) -> bytes | None:
     """The record's bytes, where a stored line is the whole record."""
-    wanted = read_leaf(leaf).sha256
-    return next((line.raw for line in lines if hashlib.sha256(line.raw).hexdigest() == wanted), None)
+    return next((line.raw for line in lines if hashlib.sha256(line.raw).hexdigest() == told.sha256), None)
 
 
 def build(case: Case, signer: Signer | None = None) -> dict[str, bytes]:
@@ -188,15 +193,15 @@ def _private(path: str, flags: int) -> int:
 
 
 def _record(exhibit: Exhibit) -> dict[str, Any]:
-    sealed, text = exhibit.sealed, leaf_of(exhibit.sealed, exhibit.offset)
-    position, leaf = position_of(sealed, exhibit.offset) or 0, read_leaf(text)
-    proof = inclusion_proof(_tree(sealed.leaves).levels, position)
+    sealed, told, tree = exhibit.sealed, told_of(exhibit.sealed, exhibit.offset), _tree(exhibit.sealed.leaves)
+    number, at = tree.places[exhibit.offset]
+    text = tree.leaves[number]
     return {
         **{name: getattr(sealed, name) for name in ("topic", "partition", "incarnation", "lo", "hi")},
         "offset": exhibit.offset,
-        "timestamp": leaf.timestamp,
-        "key": leaf.key,
-        "headers": leaf.headers,
+        "timestamp": told.timestamp,
+        "key": told.key,
+        "headers": told.headers,
         "value": None if exhibit.value is None else base64.b64encode(exhibit.value).decode(),
         "value_from": exhibit.value_from,
         "lines": [
@@ -204,8 +209,8 @@ def _record(exhibit: Exhibit) -> dict[str, Any]:
             for line in exhibit.lines
         ],
         "leaf": text,
-        "position": position,
-        "proof": [each.hex() for each in proof],
+        "position": number * read_leaf(text).run + at,
+        "proof": [each.hex() for each in inclusion_proof(tree.levels, number)],
     }
 
 

@@ -46,7 +46,7 @@ class Sealer:
         """The range, behind `last`.  `time`: UTC ms, now."""
         leaves = leaves_of(records, rows)
         root = root_of(list(map(leaf_hash, leaves))).hex()
-        return self._signed(where, root, len(leaves), last, time, b"\n".join(leaves).decode())
+        return self._signed(where, root, len(records), last, time, b"\n".join(leaves).decode())
 
     def again(self, where: Range, root: str, count: int, last: ChainHead, time: int) -> Sealed:
         """The range as somebody sealed it before, who had all its records: the same head.  Its leaves are with his row."""

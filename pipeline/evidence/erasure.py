@@ -1,6 +1,7 @@
 """A line that is to be forgotten in; a signed statement that it was erased, and what its sha256 was, out.
 
-The leaf of a range holds the sha256 of each line, not the line, so a chain can be checked without the bytes.  What is missing then must be
+A leaf holds the sha256 of each line, not the line, so a chain can be checked without the bytes; and a bundle that proves a record beside it
+still shows that sha256, by which who knows the line can tell that it was there.  What is missing then must be
 told from what somebody destroyed: an erasure is a statement with a reason, signed with the site's key, which whoever may merely write into
 the tables does not have.  It excuses this one line, as long as nothing else stands in its place.
 """

@@ -3,9 +3,10 @@
 This file and the package `cryptography` are enough: `python verify.py BUNDLE [--trust FINGERPRINT] [--witness FILE]`, or
 `trainwatch evidence verify BUNDLE`.  It defines all formats, and trainwatch writes them by it:
 
-    leaf        one record of a range, as a JSON text:
-                [offset, timestamp, key, [[header, value], ...], sha256 of the value, rows]       key and header values in base64
+    record      [offset, timestamp, key, [[header, value], ...], sha256 of the value, rows]       key and header values in base64
                 rows: what was stored of it, in order: event time where the value itself is the line, else [event time, sha256 of the line]
+    leaf        RUN records of a range in order, the last leaf of a range those that are left, as a JSON text: [2, [record, ...]]
+                of the first form: the text of one record alone; both are under roots that are good, never in one range
     root        Merkle tree of RFC 6962 over the leaves of a range: sha256(00 leaf), sha256(01 left right)
     statement   {v, topic, partition, incarnation, number, lo, hi, count, root, previous}: this range follows the one with head `previous`
     head        sha256(02 statement): names the range and all before it
@@ -16,6 +17,7 @@ This file and the package `cryptography` are enough: `python verify.py BUNDLE [-
 What a good bundle proves: these bytes were record N of that topic when the range was sealed; nothing was put between, taken out or moved
 since; the seal was made with this key.  It does not prove that the record was true when it was written, nor, without a witness or a
 fingerprint that you got elsewhere, that the holder of the key did not make two histories.
+A leaf tells also of the records beside the one that it proves: keys, headers, times and digests, no line.
 
 Texts are canonical JSON: keys sorted, no spaces, ASCII.  Times are milliseconds since 1970-01-01 UTC.
 """
@@ -38,6 +40,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 LEAF, NODE, HEAD = b"\0", b"\1", b"\2"
+FORM, RUN = 2, 16  # of the leaves that are made now; records in each, which belongs to the form
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 SEAL_CONTEXT = b"trainwatch evidence seal v1\n"
 KEY_CONTEXT = b"trainwatch evidence key v1\n"
@@ -79,7 +82,7 @@ CODES = {
     "range_wrong": "a range with impossible numbers",
     "incarnation_changed": "a statement of another life of the topic",
     "time_backwards": "a range was sealed before the one that it follows",
-    "count_changed": "another number of leaves than the statement says",
+    "count_changed": "another number of records than the statement, or the form of the leaves, says",
     "leaf_unreadable": "a leaf is not what a leaf looks like",
     "leaves_changed": "the leaves do not give the root",
     "leaves_disordered": "leaves are not in the order of their offsets",
@@ -198,8 +201,8 @@ def is_consistent(earlier: int, earlier_root: bytes, count: int, root: bytes, pr
     return last == 0 and old == earlier_root and new == root
 
 
-class Leaf(NamedTuple):
-    """A leaf, taken apart."""
+class Told(NamedTuple):
+    """What a leaf tells of one record."""
 
     offset: int
     timestamp: int
@@ -209,19 +212,37 @@ class Leaf(NamedTuple):
     rows: list[tuple[int, str]]  # event time, sha256 of the line
 
 
+class Leaf(NamedTuple):
+    """A leaf, taken apart."""
+
+    run: int  # records that it has room for
+    told: list[Told]
+
+
 def read_leaf(text: str) -> Leaf:
-    """Raises ValueError when it is none."""
+    """Of either form.  Raises ValueError when it is none."""
     fields = json.loads(text)
+    if not isinstance(fields, list) or len(fields) not in (2, 6):
+        raise ValueError("a leaf has two fields, of the first form six")
+    if len(fields) == 6:
+        return Leaf(1, [_told(fields)])
+    form, records = fields
+    if form != FORM or not isinstance(records, list) or not 0 < len(records) <= RUN:
+        raise ValueError(f"no leaf of form {FORM} with 1 to {RUN} records")
+    return Leaf(RUN, [_told(record) for record in records])
+
+
+def _told(fields: Any) -> Told:
     if not isinstance(fields, list) or len(fields) != 6:
-        raise ValueError("a leaf has six fields")
-    offset, timestamp, key, headers, sha256, told = fields
-    if not isinstance(offset, int) or not isinstance(timestamp, int) or not isinstance(told, list) or not isinstance(headers, list):
+        raise ValueError("a leaf tells six things of a record")
+    offset, timestamp, key, headers, sha256, stored = fields
+    if not isinstance(offset, int) or not isinstance(timestamp, int) or not isinstance(stored, list) or not isinstance(headers, list):
         raise ValueError("a field of a leaf has a wrong type")
     rows = []
-    for row in told:
+    for row in stored:
         time, line = (row, sha256) if isinstance(row, int) else row
         rows.append((time, line))
-    return Leaf(offset, timestamp, key, headers, sha256, rows)
+    return Told(offset, timestamp, key, headers, sha256, rows)
 
 
 # --- keys ---------------------------------------------------------------------------------------------------------------------------
@@ -353,28 +374,33 @@ def _check_step(last: Entry, entry: Entry) -> Iterator[Problem]:
         yield Problem("time_backwards", where, f"sealed at {entry['seal']['time']}, the one before at {last['seal']['time']}")
 
 
-def check_leaves(statement: Mapping[str, Any], leaves: Sequence[str]) -> Iterator[Problem]:
+def check_leaves(statement: Mapping[str, Any], texts: Sequence[str]) -> Iterator[Problem]:
     """All leaves of a range against its root."""
     where = place_of(statement)
-    if len(leaves) != statement["count"]:
-        yield Problem("count_changed", where, f"{len(leaves)} leaves, sealed {statement['count']}")
-    level = [hashlib.sha256(LEAF + leaf.encode()).digest() for leaf in leaves]
+    level = [hashlib.sha256(LEAF + text.encode()).digest() for text in texts]
     while len(level) > 1:
         odd = level[-1:] if len(level) % 2 else []
         level = [hashlib.sha256(NODE + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)] + odd
     if (level[0] if level else EMPTY_ROOT).hex() != statement["root"]:
         yield Problem("leaves_changed", where, "a leaf was changed, added, dropped or moved")
-    last = -1
-    for number, leaf in enumerate(leaves):
+    leaves: list[Leaf] = []
+    for number, text in enumerate(texts):
         try:
-            offset = read_leaf(leaf).offset
+            leaves.append(read_leaf(text))
         except ODD as error:
             yield Problem("leaf_unreadable", f"{where}, leaf {number}", str(error))
             return
-        if offset <= last or not statement["lo"] <= offset < statement["hi"]:
-            yield Problem("leaves_disordered", where, f"offset {offset} behind {last}")
+    count, run = sum(len(leaf.told) for leaf in leaves), leaves[0].run if leaves else 1
+    if count != statement["count"]:
+        yield Problem("count_changed", where, f"leaves tell of {count} records, sealed {statement['count']}")
+    if any((leaf.run, len(leaf.told)) != (run, run) for leaf in leaves[:-1]) or any(leaf.run != run for leaf in leaves[-1:]):
+        yield Problem("count_changed", where, f"leaves of several forms, or one before the last with other than {run} records")
+    last = -1
+    for told in (told for leaf in leaves for told in leaf.told):
+        if told.offset <= last or not statement["lo"] <= told.offset < statement["hi"]:
+            yield Problem("leaves_disordered", where, f"offset {told.offset} behind {last}")
             return
-        last = offset
+        last = told.offset
 
 
 def check_witness(entries: Iterable[Entry], heads: Iterable[Any], segments: Sequence[Mapping[str, Any]] | None = None) -> Iterator[Problem]:
@@ -408,43 +434,48 @@ def _within(statement: Mapping[str, Any], segment: Mapping[str, Any]) -> bool:
 def check_record(record: Mapping[str, Any], statements: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> Iterator[Problem]:
     """One record of a bundle: what it says of itself against its leaf, and the leaf against the signed root."""
     where = f"{record['topic']}/{record['partition']}@{record['offset']}"
-    statement = statements.get((record["topic"], record["partition"], record["incarnation"], record["lo"], record["hi"]))
-    if statement is None:
-        yield Problem("root_missing", where, f"no statement on [{record['lo']}, {record['hi']})")
-    elif not is_included(record["leaf"].encode(), record["position"], statement["count"], record["proof"], statement["root"]):
-        yield Problem("proof_wrong", where, f"leaf {record['position']} of {place_of(statement)}")
     try:
         leaf = read_leaf(record["leaf"])
     except ODD as error:
         yield Problem("leaf_unreadable", where, str(error))
         return
-    if leaf.offset != record["offset"]:
-        yield Problem("offset_changed", where, f"sealed as offset {leaf.offset}")
-    if leaf.timestamp != record["timestamp"]:
-        yield Problem("time_changed", where, f"sealed with time {leaf.timestamp}")
-    if leaf.key != record["key"]:
-        yield Problem("record_key_changed", where, f"sealed with key {leaf.key}")
-    if leaf.headers != record["headers"]:
+    place, at = divmod(record["position"], leaf.run)
+    statement = statements.get((record["topic"], record["partition"], record["incarnation"], record["lo"], record["hi"]))
+    if statement is None:
+        yield Problem("root_missing", where, f"no statement on [{record['lo']}, {record['hi']})")
+    elif not is_included(record["leaf"].encode(), place, -(-statement["count"] // leaf.run), record["proof"], statement["root"]):
+        yield Problem("proof_wrong", where, f"leaf {place} of {place_of(statement)}")
+    if at >= len(leaf.told):
+        yield Problem("offset_changed", where, f"its leaf tells of {len(leaf.told)} records, it is said to be number {at}, from 0")
+        return
+    told = leaf.told[at]
+    if told.offset != record["offset"]:
+        yield Problem("offset_changed", where, f"sealed as offset {told.offset}")
+    if told.timestamp != record["timestamp"]:
+        yield Problem("time_changed", where, f"sealed with time {told.timestamp}")
+    if told.key != record["key"]:
+        yield Problem("record_key_changed", where, f"sealed with key {told.key}")
+    if told.headers != record["headers"]:
         yield Problem("headers_changed", where, "sealed with other headers")
-    if record["value"] is not None and _sha256(record["value"]) != leaf.sha256:
-        yield Problem("record_changed", where, f"sealed with sha256 {leaf.sha256}")
-    yield from check_lines(leaf, [(line["index"], line["time"], _sha256(line["raw"])) for line in record["lines"]], where)
+    if record["value"] is not None and _sha256(record["value"]) != told.sha256:
+        yield Problem("record_changed", where, f"sealed with sha256 {told.sha256}")
+    yield from check_lines(told, [(line["index"], line["time"], _sha256(line["raw"])) for line in record["lines"]], where)
 
 
-def check_lines(leaf: Leaf, lines: Sequence[tuple[int, int, str]], where: str) -> Iterator[Problem]:
+def check_lines(told: Told, lines: Sequence[tuple[int, int, str]], where: str) -> Iterator[Problem]:
     """Stored lines (number in the record, event time, sha256) against what was sealed of them."""
     seen = set()
     for index, time, sha256 in lines:
-        if not 0 <= index < len(leaf.rows) or index in seen:
-            yield Problem("line_added", where, f"line {index} of {len(leaf.rows)}")
+        if not 0 <= index < len(told.rows) or index in seen:
+            yield Problem("line_added", where, f"line {index} of {len(told.rows)}")
             continue
         seen.add(index)
-        if leaf.rows[index][1] != sha256:
-            yield Problem("line_changed", where, f"line {index}: sealed with sha256 {leaf.rows[index][1]}, is {sha256}")
-        if leaf.rows[index][0] != time:
-            yield Problem("line_time_changed", where, f"line {index}: sealed with event time {leaf.rows[index][0]}, is {time}")
-    if missing := set(range(len(leaf.rows))) - seen:
-        yield Problem("line_missing", where, f"line {min(missing)} of {len(leaf.rows)}")
+        if told.rows[index][1] != sha256:
+            yield Problem("line_changed", where, f"line {index}: sealed with sha256 {told.rows[index][1]}, is {sha256}")
+        if told.rows[index][0] != time:
+            yield Problem("line_time_changed", where, f"line {index}: sealed with event time {told.rows[index][0]}, is {time}")
+    if missing := set(range(len(told.rows))) - seen:
+        yield Problem("line_missing", where, f"line {min(missing)} of {len(told.rows)}")
 
 
 def _sha256(text: str) -> str:

@@ -15,7 +15,7 @@ import msgspec
 import orjson
 
 from pipeline import __version__
-from pipeline.evidence.bundle import Exhibit, Line, leaf_of, position_of, value_from_lines
+from pipeline.evidence.bundle import Exhibit, Line, is_told, told_of, value_from_lines
 from pipeline.model.sealed import Sealed
 from pipeline.sink.erasure import CLOSED, reasons
 
@@ -211,7 +211,7 @@ def _roots(database: "Database", places: Iterable[Place]) -> dict[Place, Sealed]
         if not near:
             where = {"topic": topic, "partition": partition, "life": life, "offset": offset}
             near = known = ranges(database, "lo <= %(offset)s AND hi > %(offset)s", where, leaves=True)
-        fitting = [each for each in near if position_of(each, offset) is not None]
+        fitting = [each for each in near if is_told(each, offset)]
         if fitting:
             found[place] = fitting[0]
     return found
@@ -262,7 +262,7 @@ def _joined(spans: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
 def _exhibit(database: "Database", place: Place, lines: tuple[Line, ...], sealed: Sealed) -> Exhibit:
     """With the record's bytes where a line is all of it, or where they were put on hold."""
     offset = place[3]
-    value = value_from_lines(leaf_of(sealed, offset), lines)
+    value = value_from_lines(told_of(sealed, offset), lines)
     if value is not None:
         return Exhibit(sealed, offset, lines, value, "events")
     sql = (

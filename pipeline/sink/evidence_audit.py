@@ -20,7 +20,7 @@ import msgspec
 from pipeline.errors import ErrorCode
 from pipeline.evidence.chain import entry_of
 from pipeline.evidence.erasure import check_erasure
-from pipeline.evidence.verify import ODD, Leaf, Problem, Ring, check_chain, check_leaves, check_lines, check_witness, is_readable, read_leaf
+from pipeline.evidence.verify import ODD, Problem, Ring, Told, check_chain, check_leaves, check_lines, check_witness, is_readable, read_leaf
 from pipeline.model.outcome import OVERTAKEN
 from pipeline.model.sealed import Sealed
 from pipeline.sink.clickhouse import Database
@@ -192,7 +192,7 @@ def _same_records(one: Sealed, other: Sealed) -> bool:
     same = (one.lo, one.hi, one.previous, one.count) == (other.lo, other.hi, other.previous, other.count)
     otherwise_read = (one.software, one.settings) != (other.software, other.settings)
     try:
-        mine, theirs = ([read_leaf(leaf)[:5] for leaf in each.leaves.split("\n") if leaf] for each in (one, other))
+        mine, theirs = ([told[:5] for leaf in each.leaves.split("\n") if leaf for told in read_leaf(leaf).told] for each in (one, other))
     except ODD:
         return False
     return same and otherwise_read and mine == theirs
@@ -204,7 +204,7 @@ def _rows(
     """Stored lines against leaves, both ways."""
     if not chunk:
         return
-    leaves = _leaves(chunk)
+    sealed = _told(chunk)
     span = {**where, "lo": chunk[0].lo, "hi": chunk[-1].hi}
     stored = database.query(
         "SELECT _offset, _index, toUnixTimestamp64Milli(ts), toUnixTimestamp64Milli(kafka_time), sha256, lower(hex(SHA256(raw))) "
@@ -222,29 +222,29 @@ def _rows(
         lines.setdefault(offset, []).append((index, time, said if erasure else computed))
         if said != computed and not erasure:
             yield Problem("line_changed", at, f"line {index}: its row says sha256 {said}, its bytes have {computed}")
-        if offset in leaves and leaves[offset].timestamp != kafka_time:
-            yield Problem("time_changed", at, f"sealed with time {leaves[offset].timestamp}, its row says {kafka_time}")
+        if offset in sealed and sealed[offset].timestamp != kafka_time:
+            yield Problem("time_changed", at, f"sealed with time {sealed[offset].timestamp}, its row says {kafka_time}")
     excused, overtaken = _refused(database, span), _overtaken(database, span)
-    for offset in sorted(leaves.keys() | lines.keys()):
+    for offset in sorted(sealed.keys() | lines.keys()):
         at = f"{where['topic']}/{where['partition']}@{offset}"
-        if offset not in leaves:
+        if offset not in sealed:
             said = "; its range says that Kafka deleted it before it was sealed, which nobody signed"
             why = said if any(lo <= offset < hi for lo, hi in overtaken) else ""
             yield Problem("line_added", at, f"a row of a record that was never sealed{why}")
         elif offset in lines or not (aged or offset in excused):
-            yield from check_lines(leaves[offset], lines.get(offset, []), at)
+            yield from check_lines(sealed[offset], lines.get(offset, []), at)
 
 
-def _leaves(chunk: Sequence[Sealed]) -> dict[int, Leaf]:
-    """Offset -> leaf; those that cannot be read are told by the check of the leaves."""
-    found: dict[int, Leaf] = {}
+def _told(chunk: Sequence[Sealed]) -> dict[int, Told]:
+    """Offset -> what its leaf tells of it; leaves that cannot be read are named by their own check."""
+    found: dict[int, Told] = {}
     for each in chunk:
         for text in each.leaves.split("\n") if each.leaves else ():
             try:
                 leaf = read_leaf(text)
             except ODD:
                 continue
-            found[leaf.offset] = leaf
+            found.update((told.offset, told) for told in leaf.told)
     return found
 
 

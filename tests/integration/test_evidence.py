@@ -24,12 +24,15 @@ from rich.console import Console
 
 from pipeline.cli import main, meter
 from pipeline.evidence import verify
-from pipeline.evidence.signing import make_key
+from pipeline.evidence.signing import load_signer, make_key
 from pipeline.model.finding import Evidence
+from pipeline.model.sealed import ChainHead
 from pipeline.settings import EvidenceSettings, Settings
 from pipeline.sink import erasure
 from pipeline.sink.clickhouse import ClickHouseSink
 from tests.integration.test_pipeline import Site
+from tests.unit.evidence import build
+from tests.unit.evidence.build import WIDTH
 from tests.unit.sink.build import finding, record, rows_of
 
 pytestmark = pytest.mark.servers
@@ -251,6 +254,7 @@ def test_the_topic_tells_the_same_heads(sealed: Sealed) -> None:
 
 ROOT_OF = "topic = '{topic}' AND partition = 1 AND number = 2"
 ROW_OF = "_topic = '{topic}' AND _partition = 1 AND _offset = 20"
+FIRST_LEAF_GONE = "if(position(leaves, char(10)) > 0, substring(leaves, position(leaves, char(10)) + 1), '')"
 
 
 @dataclass(frozen=True)
@@ -289,7 +293,7 @@ SITE_TAMPERING = [
     Tamper("a line added", "line_added", "events", ROW_OF, {}, copies=2),
     root("a root", "head_wrong", root="repeat('0', 64)"),
     root("leaves", "leaves_changed", leaves="replaceOne(leaves, 'Z3B1LTAxMg==', 'Z3B1LTAxMw==')"),
-    root("a leaf dropped", "count_changed", leaves="substring(leaves, position(leaves, char(10)) + 1)"),
+    root("a leaf dropped", "count_changed", leaves=FIRST_LEAF_GONE),
     root("leaves in another order", "leaves_changed", leaves="arrayStringConcat(arrayReverse(splitByChar(char(10), leaves)), char(10))"),
     root("a count", "head_wrong", records="records - 1"),
     root("a bound", "range_gap", lo="lo + 1"),
@@ -317,7 +321,7 @@ def test_a_row_under_no_root_may_have_been_overtaken(sealed: Sealed) -> None:
     """It is told all the same, with what its range says: whoever may write rows may write that, too."""
     command, name = sealed.site.database.command, sealed.name
     where = ROOT_OF.replace("{topic}", sealed.topic)
-    with changed(sealed, "evidence_roots", ROOT_OF, leaves="substring(leaves, position(leaves, char(10)) + 1)"):
+    with changed(sealed, "evidence_roots", ROOT_OF, leaves=FIRST_LEAF_GONE):
         command(
             f"INSERT INTO {name}.sink_ranges (topic, incarnation, partition, lo, hi, token, gap_los, gap_his, gap_codes) "  # noqa: S608  names of this test's own
             "SELECT topic, incarnation, partition, lo, lo + 1, 'gap', [lo], [lo + 1], ['overtaken'] "
@@ -325,9 +329,33 @@ def test_a_row_under_no_root_may_have_been_overtaken(sealed: Sealed) -> None:
         )
         problems = json.loads(sealed.run("verify", "--json").stdout)["problems"]
         command(f"DELETE FROM {name}.sink_ranges WHERE token = 'gap'")  # noqa: S608  same
-    (added,) = [problem["text"] for problem in problems if problem["code"] == "line_added"]
-    assert "Kafka deleted it before it was sealed, which nobody signed" in added
+    added = [problem["text"] for problem in problems if problem["code"] == "line_added"]
+    assert "Kafka deleted it before it was sealed, which nobody signed" in added[0]
+    assert not any("Kafka" in text for text in added[1:])
     assert sealed.codes() == set()
+
+
+def test_a_chain_that_an_earlier_release_began_is_checked_to_its_end(sealed: Sealed) -> None:
+    """A leaf for each record, then leaves of many: both hold, and a line of either is named by its offset."""
+    signer, last, now = load_signer(sealed.site.folder / "evidence.key"), ChainHead(), round(time.time() * 1000)
+    made = []
+    for number, form in enumerate((1, 1, verify.FORM)):
+        made.append(build.sealed_range(number * WIDTH, (number + 1) * WIDTH, last, signer=signer, time=now, form=form))
+        last = made[-1].chain_head
+    lines = [row for offset in range(3 * WIDTH) for row in build.rows(build.record(offset))]
+    where = f"_topic = '{build.TOPIC}' AND _incarnation = '{build.LIFE}'"
+    with ClickHouseSink(sealed.site.settings.clickhouse) as sink:
+        sink.insert("events", lines, "two-forms", build.LIFE)
+        sink.write_roots(made)
+    try:
+        assert sealed.codes() == set()
+        for offset in (WIDTH + 5, 2 * WIDTH + 20):
+            with changed(sealed, "events", f"{where} AND _offset = {offset}", raw="'nothing happened'"):
+                problems = json.loads(sealed.run("verify", "--json").stdout)["problems"]
+            assert {(each["code"], each["where"]) for each in problems} == {("line_changed", f"{build.TOPIC}/{build.PARTITION}@{offset}")}
+    finally:
+        sealed.site.database.command(f"DELETE FROM {sealed.name}.events WHERE {where}")  # noqa: S608  names of this test's own
+        sealed.site.database.command(f"DELETE FROM {sealed.name}.evidence_roots WHERE incarnation = '{build.LIFE}'")  # noqa: S608  same
 
 
 def test_the_newest_range_is_missed_too(sealed: Sealed) -> None:

@@ -7,12 +7,15 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pipeline.evidence import bundle, verify
 from pipeline.evidence.bundle import Case, Exhibit, Line
 from pipeline.evidence.chain import Range, Sealer
+from pipeline.evidence.merkle import leaf_hash, root_of
 from pipeline.evidence.signing import Signer
+from pipeline.evidence.verify import FORM
 from pipeline.model.outcome import EventRow, Record
 from pipeline.model.sealed import ChainHead, Sealed
 from pipeline.settings import Settings
@@ -22,9 +25,11 @@ T0 = 1_760_000_000_000
 OLD, NEW, STRANGER = (Signer(Ed25519PrivateKey.from_private_bytes(bytes([number]) * 32)) for number in (1, 2, 3))
 ROTATED = T0 + 60_000
 RING = [OLD.ring_entry(T0 - 1000), NEW.ring_entry(ROTATED, OLD)]
-WIDTH = 5  # records in a range
-WRAPPED = 7  # the offset of a record that wraps two lines
-FILTERED = 8  # ... of one that nothing was stored of
+WIDTH = 40  # records in a range: two full leaves and half a one
+PLAIN, BEHIND = 46, 138  # offsets of records that are their line: in the first leaf of range 2, in the second of range 4
+WRAPPED = 47  # the offset of a record that wraps two lines
+FILTERED = 48  # ... of one that nothing was stored of
+FORMS = (1, FORM)  # of leaves: a record each, as earlier releases made them, and ours
 
 Edit = Callable[[dict[str, bytes]], None]
 
@@ -85,34 +90,49 @@ def event_id(offset: int, index: int = 0) -> str:
     return f"event-{offset}-{index}"
 
 
-def sealed_range(lo: int, hi: int, last: ChainHead, *, signer: Signer = OLD, time: int = T0 + 10_000) -> Sealed:
+def sealed_range(lo: int, hi: int, last: ChainHead, *, signer: Signer = OLD, time: int = T0 + 10_000, form: int = FORM) -> Sealed:
     """Records [lo, hi), sealed behind `last`."""
     records = [record(offset) for offset in range(lo, hi)]
     told = [row for each in records for row in rows(each)]
-    return Sealer(signer, Settings()).seal(Range(TOPIC, PARTITION, LIFE, lo, hi), records, told, last, time)
+    where, sealer = Range(TOPIC, PARTITION, LIFE, lo, hi), Sealer(signer, Settings())
+    sealed = sealer.seal(where, records, told, last, time)
+    if form == FORM:
+        return sealed
+    return with_leaves([compact(told) for leaf in sealed.leaves.split("\n") for told in json.loads(leaf)[1]], where, sealer, last, time)
+
+
+def with_leaves(leaves: Sequence[str], where: Range, sealer: Sealer, last: ChainHead, time: int) -> Sealed:
+    """A range of `hi - lo` records that is sealed with other leaves than ours."""
+    root = root_of([leaf_hash(leaf.encode()) for leaf in leaves]).hex()
+    return msgspec.structs.replace(sealer.again(where, root, where.hi - where.lo, last, time), leaves="\n".join(leaves))
+
+
+def compact(value: Any) -> str:
+    """As a leaf is written."""
+    return json.dumps(value, separators=(",", ":"))
 
 
 @lru_cache
-def chain(count: int = 5) -> tuple[Sealed, ...]:
+def chain(form: int = FORM, count: int = 5) -> tuple[Sealed, ...]:
     """Ranges of WIDTH records, the last two with the new key."""
     found: list[Sealed] = []
     last = ChainHead()
     for number in range(count):
         new = number >= count - 2
         time = (ROTATED if new else T0) + 1000 * number
-        found.append(sealed_range(number * WIDTH, (number + 1) * WIDTH, last, signer=NEW if new else OLD, time=time))
+        found.append(sealed_range(number * WIDTH, (number + 1) * WIDTH, last, signer=NEW if new else OLD, time=time, form=form))
         last = found[-1].chain_head
     return tuple(found)
 
 
-def exhibit(offset: int, *, whole: bool = True) -> Exhibit:
+def exhibit(offset: int, *, whole: bool = True, form: int = FORM) -> Exhibit:
     """A record with its range."""
     of = record(offset)
     lines = tuple(Line(row.index, row.event_id, row.event_time, row.raw.encode()) for row in rows(of))
-    return Exhibit(chain()[offset // WIDTH], offset, lines, of.value if whole else None, "events" if whole else "nowhere")
+    return Exhibit(chain(form)[offset // WIDTH], offset, lines, of.value if whole else None, "events" if whole else "nowhere")
 
 
-def case(offsets: Sequence[int] = (6, WRAPPED, 16), *, whole: bool = True) -> Case:
+def case(offsets: Sequence[int] = (PLAIN, WRAPPED, BEHIND), *, whole: bool = True, form: int = FORM) -> Case:
     """A finding that cites these records."""
     cites = [
         {
@@ -131,8 +151,8 @@ def case(offsets: Sequence[int] = (6, WRAPPED, 16), *, whole: bool = True) -> Ca
         findings=[{"id": "f1", "title": "a job was killed"}],
         evidence=cites,
         unavailable=[{"event_id": "event-gone", "why": "older than what the site keeps"}],
-        exhibits=[exhibit(offset, whole=whole) for offset in offsets],
-        chain=chain(),
+        exhibits=[exhibit(offset, whole=whole, form=form) for offset in offsets],
+        chain=chain(form),
         custody=[{"time": T0, "account": "u900@ops", "action": "exported", "subject": "f1", "detail": "", "sha256": "", "software": "0"}],
         ring=RING,
         created=ROTATED + 100_000,

@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from pipeline.evidence import verify
-from pipeline.evidence.bundle import position_of, value_from_lines, write
+from pipeline.evidence.bundle import is_told, told_of, value_from_lines, write
 from pipeline.evidence.chain import Range, Sealer, entry_of
 from pipeline.evidence.leaves import leaves_of
-from pipeline.evidence.verify import read_leaf
+from pipeline.evidence.verify import RUN, read_leaf
 from pipeline.model.outcome import Record
 from pipeline.model.sealed import ChainHead, Sealed
 from pipeline.runtime.checkpoint import Checkpoint
@@ -28,17 +28,21 @@ from pipeline.settings import DetectSettings, EvidenceSettings, Settings
 from pipeline.sink.memory import MemorySink
 from pipeline.topology import build_topology
 from tests.unit.evidence.build import (
+    BEHIND,
     FILTERED,
     LIFE,
     NEW,
     OLD,
     PARTITION,
+    PLAIN,
     ROTATED,
     T0,
     TOPIC,
+    WIDTH,
     WRAPPED,
     case,
     chain,
+    compact,
     event_id,
     exhibit,
     files_of,
@@ -46,6 +50,7 @@ from tests.unit.evidence.build import (
     record,
     rows,
     sealed_range,
+    with_leaves,
 )
 from tests.unit.runtime.build import OWNER, partition
 from tests.unit.sink.build import range_row
@@ -53,15 +58,16 @@ from tests.unit.sink.build import range_row
 LATER = Owner(2, 2, "n2")
 
 
-def leaf(of: Record) -> verify.Leaf:
-    """Of one record."""
-    return read_leaf(leaves_of([of], rows(of))[0].decode())
+def leaf(of: Record) -> verify.Told:
+    """What it tells of one record."""
+    (told,) = read_leaf(leaves_of([of], rows(of))[0].decode()).told
+    return told
 
 
 # --- leaves -----------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("offset", range(10))
+@pytest.mark.parametrize("offset", range(40, 50))
 def test_a_leaf_holds_the_digest_of_the_value(offset: int) -> None:
     """Whether it was taken over from ingest or made anew; also of a record of which nothing was stored."""
     of = record(offset)
@@ -84,7 +90,7 @@ def test_lines_of_a_record_that_wraps_them_have_digests_of_their_own() -> None:
 def test_any_value_has_a_leaf(value: bytes | None) -> None:
     """Key and headers may be anything, too."""
     of = Record(topic=TOPIC, partition=0, offset=1, timestamp=-1, value=value, key=b"\xff", headers=(("h\u00e4", b"\0"), ("h\u00e4", b"")))
-    found = read_leaf(leaves_of([of], [])[0].decode())
+    (found,) = read_leaf(leaves_of([of], [])[0].decode()).told
     assert found.sha256 == (None if value is None else hashlib.sha256(value).hexdigest())
     assert found.headers == [["h\u00e4", "AA=="], ["h\u00e4", ""]]
 
@@ -94,7 +100,50 @@ def test_a_digest_is_not_taken_over_from_a_line_of_the_same_length() -> None:
     of = msgspec.structs.replace(record(1), value=b"#" * len(line_at(1)))
     assert leaf(of).sha256 == hashlib.sha256(of.value or b"").hexdigest()
     row = msgspec.structs.replace(rows(record(1))[0])
-    assert read_leaf(leaves_of([of], [row])[0].decode()).rows == [(row.event_time, row.sha256)]
+    assert read_leaf(leaves_of([of], [row])[0].decode()).told[0].rows == [(row.event_time, row.sha256)]
+
+
+@pytest.mark.parametrize("count", [0, 1, RUN - 1, RUN, RUN + 1, 3 * RUN])
+def test_leaves_are_full_but_for_the_last(count: int) -> None:
+    """Records in order, none left out, whatever their number; so the count of a range tells how many leaves it has."""
+    found = [read_leaf(text.decode()).told for text in leaves_of([record(offset) for offset in range(count)], [])]
+    assert [told.offset for leaf in found for told in leaf] == list(range(count))
+    assert [len(leaf) for leaf in found] == [min(RUN, count - begin) for begin in range(0, count, RUN)]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "codes"),
+    [
+        ([RUN, RUN, 8], set()),
+        ([1] * WIDTH, {"count_changed"}),
+        ([RUN, 8, RUN], {"count_changed"}),
+        ([RUN, RUN, 7], {"count_changed"}),
+        ([RUN, 0, RUN, 8], {"leaf_unreadable"}),
+        ([40], {"leaf_unreadable"}),
+    ],
+    ids=["ours", "one each", "the last is full", "one is missing", "one is empty", "one for all"],
+)
+def test_leaves_that_are_not_full_are_named_though_they_are_signed(sizes: list[int], codes: set[str]) -> None:
+    """Else a proof of one range would hold at several places."""
+    told = [told for leaf in chain()[0].leaves.split("\n") for told in json.loads(leaf)[1]]
+    leaves = [compact([verify.FORM, [told.pop(0) for _ in range(size)]]) for size in sizes]
+    where = Range(TOPIC, PARTITION, LIFE, 0, WIDTH)
+    entry = entry_of(with_leaves(leaves, where, Sealer(OLD, Settings()), ChainHead(), T0))
+    assert {problem.code for problem in verify.check_leaves(entry["statement"], leaves)} == codes
+
+
+def test_leaves_of_two_forms_are_in_no_range() -> None:
+    """In whichever order; of either form alone they are good."""
+    ours, first = (chain(form)[0].leaves.split("\n") for form in (verify.FORM, 1))
+    where = Range(TOPIC, PARTITION, LIFE, 0, WIDTH)
+    for leaves, codes in (
+        (first, set()),
+        (ours, set()),
+        (ours[:1] + first[RUN:], {"count_changed"}),
+        (first[:-8] + ours[-1:], {"count_changed"}),
+    ):
+        entry = entry_of(with_leaves(leaves, where, Sealer(OLD, Settings()), ChainHead(), T0))
+        assert {problem.code for problem in verify.check_leaves(entry["statement"], leaves)} == codes
 
 
 # --- ranges -----------------------------------------------------------------------------------------------------------------------
@@ -103,10 +152,10 @@ def test_a_digest_is_not_taken_over_from_a_line_of_the_same_length() -> None:
 def test_the_head_depends_on_content_alone() -> None:
     """Sealed again after a crash, later, with a newer key, under other settings: the same head."""
     again = Sealer(NEW, Settings(detect=DetectSettings(kill_window_seconds=1)))
-    records = [record(offset) for offset in range(5)]
+    records = [record(offset) for offset in range(WIDTH)]
     told = [row for each in records for row in rows(each)]
     first = chain()[0]
-    second = again.seal(Range(TOPIC, PARTITION, LIFE, 0, 5), records, told, ChainHead(), ROTATED)
+    second = again.seal(Range(TOPIC, PARTITION, LIFE, 0, WIDTH), records, told, ChainHead(), ROTATED)
     assert first.head == second.head
     assert (first.key, first.settings, first.time) != (second.key, second.settings, second.time)
 
@@ -114,11 +163,11 @@ def test_the_head_depends_on_content_alone() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        sealed_range(0, 4, ChainHead()),
-        sealed_range(1, 5, ChainHead()),
-        sealed_range(0, 5, ChainHead(1, "ab" * 32)),
-        Sealer(OLD, Settings()).seal(Range(TOPIC, 0, LIFE, 0, 5), [], [], ChainHead(), T0),
-        Sealer(OLD, Settings()).seal(Range(TOPIC, PARTITION, "deadbeef", 0, 5), [], [], ChainHead(), T0),
+        sealed_range(0, WIDTH - 1, ChainHead()),
+        sealed_range(1, WIDTH, ChainHead()),
+        sealed_range(0, WIDTH, ChainHead(1, "ab" * 32)),
+        Sealer(OLD, Settings()).seal(Range(TOPIC, 0, LIFE, 0, WIDTH), [], [], ChainHead(), T0),
+        Sealer(OLD, Settings()).seal(Range(TOPIC, PARTITION, "deadbeef", 0, WIDTH), [], [], ChainHead(), T0),
     ],
     ids=["shorter", "later", "behind another", "another partition", "another life"],
 )
@@ -343,17 +392,15 @@ def test_the_same_case_gives_the_same_bundle(tmp_path: Path) -> None:
 
 def test_a_record_is_whole_where_a_line_is_all_of_it() -> None:
     """Found by its digest among the stored lines."""
-    plain, wrapped = exhibit(6), exhibit(WRAPPED)
-    leaves = plain.sealed.leaves.split("\n")
-    assert value_from_lines(leaves[1], plain.lines) == line_at(6)
-    assert value_from_lines(leaves[2], wrapped.lines) is None
-    assert position_of(plain.sealed, 6) == 1
-    assert position_of(plain.sealed, 99) is None
+    plain, wrapped = exhibit(PLAIN), exhibit(WRAPPED)
+    assert value_from_lines(told_of(plain.sealed, PLAIN), plain.lines) == line_at(PLAIN)
+    assert value_from_lines(told_of(plain.sealed, WRAPPED), wrapped.lines) is None
+    assert (is_told(plain.sealed, PLAIN), is_told(plain.sealed, 5 * WIDTH)) == (True, False)
 
 
 def test_segments_are_what_is_there() -> None:
     """A chain with a hole that the exporter left on purpose is two segments, and right."""
-    few = msgspec.structs.replace(case((16,)), chain=[chain()[0], chain()[3], chain()[4]])
+    few = msgspec.structs.replace(case((BEHIND,)), chain=[chain()[0], chain()[3], chain()[4]])
     files = files_of(few)
     segments = json.loads(files[verify.MANIFEST])["segments"]
     assert [(each["first"], each["last"]) for each in segments] == [(1, 1), (4, 5)]

@@ -10,13 +10,29 @@ import pytest
 
 from pipeline.evidence import verify
 from pipeline.evidence.chain import entry_of, value_of
-from pipeline.evidence.verify import CHAIN, CUSTODY, KEYS, MANIFEST, MANIFEST_SIGNATURE, RECORDS, REPORT, SEAL_CONTEXT, canonical, head_of
+from pipeline.evidence.verify import (
+    CHAIN,
+    CUSTODY,
+    KEYS,
+    MANIFEST,
+    MANIFEST_SIGNATURE,
+    RECORDS,
+    REPORT,
+    RUN,
+    SEAL_CONTEXT,
+    canonical,
+    head_of,
+)
 from pipeline.model.sealed import ChainHead
+from tests.releases import kept
 from tests.unit.evidence.build import (
+    BEHIND,
+    FORMS,
     LIFE,
     NEW,
     OLD,
     PARTITION,
+    PLAIN,
     ROTATED,
     STRANGER,
     T0,
@@ -26,12 +42,15 @@ from tests.unit.evidence.build import (
     case,
     chain,
     codes,
+    compact,
     files_of,
     on_json,
     on_lines,
     resealed,
     sealed_range,
 )
+
+FIRST_FORM = kept.FOLDER / "0.1.0-74e13af28318.zip"
 
 
 @dataclass(frozen=True)
@@ -116,15 +135,16 @@ def other_line(found: list[Any]) -> None:
 def leaf_and_record(found: list[Any]) -> None:
     """Record and leaf agree on another value."""
     leaf = json.loads(found[0]["leaf"])
+    told = leaf if len(leaf) == 6 else leaf[1][PLAIN - WIDTH]
     found[0]["value"] = b64(b"nothing happened")
-    leaf[4] = hashlib.sha256(b"nothing happened").hexdigest()
-    found[0]["leaf"] = json.dumps(leaf, separators=(",", ":"))
+    told[4] = hashlib.sha256(b"nothing happened").hexdigest()
+    found[0]["leaf"] = compact(leaf)
     found[0]["lines"][0]["raw"] = b64(b"nothing happened")
 
 
 def forked(found: list[Any]) -> None:
     """A second history of range 2, signed with the real key by who holds it."""
-    other = sealed_range(5, 10, ChainHead(1, "ab" * 32), time=T0 + 2000)
+    other = sealed_range(WIDTH, 2 * WIDTH, ChainHead(1, "ab" * 32), time=T0 + 2000)
     found.insert(2, entry_of(other))
 
 
@@ -162,8 +182,8 @@ TAMPERING = [
     Tamper("a record dropped", records(lambda found: found.pop(0)), "evidence_missing"),
     Tamper("a record twice", records(lambda found: found.insert(0, found[0])), "record_doubled"),
     Tamper("records in another order", records(swap(0, 2)), "record_disordered"),
-    Tamper("a record of another place", records(lambda found: found.append({**found[2], "offset": 17})), "offset_changed"),
-    Tamper("an offset", records(first("offset", 5)), "offset_changed"),
+    Tamper("a record of another place", records(lambda found: found.append({**found[2], "offset": BEHIND + 1})), "offset_changed"),
+    Tamper("an offset", records(first("offset", PLAIN - 1)), "offset_changed"),
     Tamper("the time of a record", records(first("timestamp", T0 - 3_600_000)), "time_changed"),
     Tamper("the key of a record", records(first("key", b64(b"another"))), "record_key_changed"),
     Tamper("a header of a record", records(first("headers", [["host", b64(b"gpu-013")]])), "headers_changed"),
@@ -180,17 +200,17 @@ TAMPERING = [
     Tamper("the partition of a record", records(first("partition", 0)), "root_missing"),
     Tamper("the range of a record", records(first("lo", 0)), "root_missing"),
     Tamper("a proof", records(lambda found: found[0]["proof"].reverse()), "proof_wrong"),
-    Tamper("the place in the range", records(lambda found: found[0].update(position=0)), "proof_wrong"),
+    Tamper("the place in the range", records(lambda found: found[0].update(position=PLAIN - WIDTH + RUN)), "proof_wrong"),
     Tamper("a leaf that is none", records(first("leaf", "{}")), "leaf_unreadable"),
     # roots, heads, chain
     Tamper("a root", entries(stated(1, root="00" * 32)), "head_wrong"),
     Tamper("a root and its head", entries(stated_and_headed(1, root="00" * 32)), "signature_wrong"),
     Tamper("a head", entries(lambda found: found[1]["seal"].update(head="00" * 32)), "head_wrong"),
     Tamper("a previous head", entries(stated_and_headed(2, previous="00" * 32)), "chain_broken"),
-    Tamper("a count", entries(stated_and_headed(1, count=4)), "signature_wrong"),
-    Tamper("an impossible count", entries(stated_and_headed(1, count=6)), "range_wrong"),
-    Tamper("a bound of a range", entries(stated_and_headed(1, hi=9)), "range_gap"),
-    Tamper("a bound over the next range", entries(stated_and_headed(1, hi=11)), "range_overlap"),
+    Tamper("a count", entries(stated_and_headed(1, count=WIDTH - 1)), "signature_wrong"),
+    Tamper("an impossible count", entries(stated_and_headed(1, count=WIDTH + 1)), "range_wrong"),
+    Tamper("a bound of a range", entries(stated_and_headed(1, hi=2 * WIDTH - 1)), "range_gap"),
+    Tamper("a bound over the next range", entries(stated_and_headed(1, hi=2 * WIDTH + 1)), "range_overlap"),
     Tamper("a number", entries(stated_and_headed(1, number=7)), "signature_wrong"),
     Tamper("an incarnation in the chain", entries(stated_and_headed(1, incarnation="deadbeef")), "chain_disordered"),
     Tamper("a range dropped", entries(lambda found: found.pop(2)), "chain_missing"),
@@ -226,10 +246,11 @@ TAMPERING = [
 ]
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.name)
-def test_tampering_is_named_although_the_manifest_fits(tamper: Tamper) -> None:
+def test_tampering_is_named_although_the_manifest_fits(tamper: Tamper, form: int) -> None:
     """Whoever changes a part and makes all digests fit again is found by what he cannot make."""
-    files = files_of()
+    files = files_of(case(form=form))
     tamper.edit(files)
     assert tamper.code in codes(resealed(files) if MANIFEST in files else files)
 
@@ -248,14 +269,60 @@ def test_there_are_enough_kinds() -> None:
     assert {tamper.code for tamper in TAMPERING} <= verify.CODES.keys()
 
 
+@pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("whole", [True, False], ids=["whole records", "lines alone"])
-def test_an_untouched_bundle_is_fine(whole: bool) -> None:
+def test_an_untouched_bundle_is_fine(whole: bool, form: int) -> None:
     """Also where the whole records are gone and lines are all there is."""
-    verdict = verify.verify_bundle(files_of(case(whole=whole)), trust=OLD.fingerprint)
+    verdict = verify.verify_bundle(files_of(case(whole=whole, form=form)), trust=OLD.fingerprint)
     assert verdict.ok, verdict.problems
     assert (verdict.records, verdict.ranges) == (3, 5)
     assert any("whole bytes are gone" in note for note in verdict.notes) is not whole
     assert any("event-gone" in note for note in verdict.notes)
+
+
+def test_a_bundle_of_an_earlier_release_is_fine() -> None:
+    """As release 0.1.0 at 74e13af28318 wrote it, a leaf for each record, with a checker of its own that we do not run."""
+    verdict = verify.verify_bundle(verify.read_bundle(FIRST_FORM), trust=OLD.fingerprint)
+    assert (verdict.problems, verdict.records, verdict.ranges) == ([], 3, 5)
+
+
+def in_leaf(change: Any) -> Edit:
+    """On what the leaf of the first record holds: the whole of it, and its records."""
+
+    def edit(found: list[Any]) -> None:
+        leaf = json.loads(found[0]["leaf"])
+        found[0]["leaf"] = compact(change(leaf, leaf[1]))
+
+    return records(edit)
+
+
+NEIGHBOURS = [
+    ("another record of the leaf is changed", in_leaf(lambda leaf, told: [leaf[0], [[*told[0][:5], []], *told[1:]]]), "proof_wrong"),
+    ("records of the leaf in another order", in_leaf(lambda leaf, told: [leaf[0], [told[1], told[0], *told[2:]]]), "proof_wrong"),
+    ("another record of the leaf dropped", in_leaf(lambda leaf, told: [leaf[0], told[:-1]]), "proof_wrong"),
+    ("the record alone, as if it were a leaf of the first form", in_leaf(lambda _, told: told[PLAIN - WIDTH]), "proof_wrong"),
+    ("more records than a leaf has", in_leaf(lambda leaf, told: [leaf[0], told + told]), "leaf_unreadable"),
+    ("a leaf without records", in_leaf(lambda leaf, _: [leaf[0], []]), "leaf_unreadable"),
+    ("a form of which nobody knows", in_leaf(lambda leaf, told: [leaf[0] + 1, told]), "leaf_unreadable"),
+    ("the place in the leaf", records(lambda found: found[0].update(position=PLAIN - WIDTH + 1)), "offset_changed"),
+    ("a place behind the last of the leaf", records(lambda f: f[0].update(f[2], position=WIDTH, leaf=last_leaf(3))), "offset_changed"),
+    ("a record shown by the entry of its neighbour", records(lambda f: f[0].update(offset=PLAIN - 1)), "offset_changed"),
+]  # fmt: skip
+
+
+def last_leaf(number: int) -> str:
+    """Of a range: it has room."""
+    return chain()[number].leaves.split("\n")[-1]
+
+
+@pytest.mark.parametrize(("edit", "code"), [row[1:] for row in NEIGHBOURS], ids=[row[0] for row in NEIGHBOURS])
+def test_what_is_done_to_neighbours_in_a_leaf_is_named(edit: Edit, code: str) -> None:
+    """By the record whose proof it spoils."""
+    files = files_of()
+    edit(files)
+    found = [problem for problem in verify.verify_bundle(resealed(files)).problems if problem.code == code]
+    record = verify.lines_of(files[RECORDS])[0]
+    assert [problem.where for problem in found] == [f"{TOPIC}/{PARTITION}@{record['offset']}"]
 
 
 def test_a_changed_line_is_found_where_the_record_is_gone() -> None:
@@ -293,16 +360,16 @@ def test_a_forger_with_keys_of_his_own_is_found_by_whoever_knows_the_real_one() 
 
 def test_a_second_history_with_the_real_key_is_found_by_the_witness() -> None:
     """The holder of the key may rewrite all of it, and cannot rewrite what he told others."""
-    files = files_of(case((16,)))
+    files = files_of(case((BEHIND,)))
     another_history(files)
     witnessed = [entry_of(sealed) for sealed in chain()]
     assert "witness_differs" in codes(resealed(files), witness=witnessed)
-    assert codes(files_of(case((16,))), witness=witnessed) == set()
+    assert codes(files_of(case((BEHIND,))), witness=witnessed) == set()
 
 
 def test_a_range_that_only_the_witness_knows_is_named() -> None:
     """Heads outside of the segments that the bundle promises are nobody's fault."""
-    beyond = entry_of(sealed_range(25, 30, chain()[-1].chain_head, signer=NEW, time=ROTATED + 9000))
+    beyond = entry_of(sealed_range(5 * WIDTH, 6 * WIDTH, chain()[-1].chain_head, signer=NEW, time=ROTATED + 9000))
     assert codes(files_of(), witness=[beyond]) == set()
     files = files_of()
     on_lines(CHAIN, lambda found: found.pop(2))(files)
