@@ -1,7 +1,7 @@
 """Records of a range and the rows that were made of them in; leaves out, each of a run of records.
 
 A leaf for each record would cost two hashes a record, its own and that of a node, and what a hash costs is the call: over a few KB it is
-cheap (`decisions/0023-a-leaf-of-many-records.md`).
+cheap (`decisions/0024-a-leaf-of-many-records.md`).
 
 The value's own bytes are hashed, unless its only line is the value: then ingest has hashed them already, and that digest is taken.  Key and
 headers stand in the leaf as they are, since they say host and file and are short; so a record whose line is its value can be shown whole
