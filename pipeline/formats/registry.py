@@ -203,12 +203,14 @@ def parse(
     except KeyError:
         candidates = _arranged(allowed)
     # Whether a line is its own that a format cannot read, and broken, is found below.
-    match, told = candidates.offered[payload[0] if payload else 0]
-    if found := match(payload):
-        format_ = told[found.lastindex]
+    where, named, match, told = candidates.offered[payload[0] if payload else 0]
+    first = named.get(payload[where]) if named else None
+    if first is None and (found := match(payload)) is not None:
+        first = told[found.lastindex]
+    if first is not None:
         try:
-            if not line.tagged or not _is_anothers(line, format_):
-                return format_, format_.parse(line, reading)
+            if not line.tagged or not _is_anothers(line, first):
+                return first, first.parse(line, reading)
         except RejectedRecord:
             pass
     if payload[:1] == b"<" and allowed <= _OF_JOBS and (carried := _carried(line, reading, candidates)) is not None:

@@ -36,7 +36,11 @@ FIRST = [
     ("access", b"7" * 64 + b" ckpt [02/Mar/2026:19:40:41 +0000] ", "s3_access"),
     ("scheduler", b"2026-03-02T19:40:41.318+00:00 ctl-1 slurmctld[9]: x", "slurmctld"),
     ("scheduler", b"[2026-03-02T19:40:41.318] launch task x", "slurmd"),
-    ("scheduler", b"[2026-03-02T19:40:41.318] launched", ""),
+    ("scheduler", b"[2026-03-02T19:40:41.318] launched", "slurmd"),  # six bytes tell
+    ("scheduler", b"[2026-03-02T19:40:41] launched", ""),
+    ("scheduler", b"[2026-03-02T19:40:41] launch task x", "slurmd"),
+    ("scheduler", b'{"job_id":7}', "sacct_json"),
+    ("scheduler", b'{"kind":"Command","apiVersion":"bus.volcano.sh/v1alpha1"}', "volcano"),
     ("scheduler", b"03/02/2026 19:40:41;D;48213", "pbs"),
     ("scheduler", b"7_3|9|a|u017", "sacct"),
     ("training", b"[2026-03-02 19:40:41,765] [INFO] x", "deepspeed"),
@@ -63,12 +67,17 @@ FIRST = [
 ]
 
 
+def first_of(candidates: Candidates, payload: bytes) -> Payload | None:
+    """As the registry asks."""
+    where, named, match, told = candidates.offered[payload[0] if payload else 0]
+    found = match(payload)
+    return named.get(payload[where]) or (told[found.lastindex] if found else None)
+
+
 def offered(payload: bytes, allowed: frozenset[Source]) -> Payload | None:
     """Who is offered the line first."""
     candidates = registry._ARRANGED.get(allowed) or registry._arranged(allowed)
-    match, told = candidates.offered[payload[0] if payload else 0]
-    found = match(payload)
-    return told[found.lastindex] if found else None
+    return first_of(candidates, payload)
 
 
 @pytest.mark.parametrize(("family", "payload", "name"), FIRST, ids=[payload[:30].decode() for _, payload, _ in FIRST])
@@ -209,10 +218,9 @@ def test_the_longest_beginning_is_tried_first() -> None:
     """Of beginnings that share their first bytes the more telling one wins, also behind a time."""
     candidates = Candidates([Spy("short", begins=(b"] [",)), Spy("long", begins=(b"] [INFO] ",))], frozenset())
     for line in (b"[2026-03-02 19:40:41,765] [INFO] x", b"] [INFO] x"):
-        match, told = candidates.offered[line[0]]
-        found = match(line)
-        assert found is not None
-        assert told[found.lastindex].name == "long"
+        first = first_of(candidates, line)
+        assert first is not None
+        assert first.name == "long"
 
 
 @pytest.mark.parametrize("format_", [each for each in registry.PAYLOADS if hasattr(each, "shape")], ids=lambda each: each.name)
