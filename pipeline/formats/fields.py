@@ -66,12 +66,23 @@ def iso_time(text: str, reading: Reading) -> int:
 
 def utc_time(text: str) -> int:
     """The same, for sources that write UTC without saying so."""
-    if len(text) == SECONDS_LENGTH and (second := _SECONDS.get(text[16:])) is not None:
+    length, second = len(text), _SECONDS.get(text[16:19])
+    if length == SECONDS_LENGTH and second is not None:
         time = _minute(text[:16]) + second
+    elif (
+        second is not None
+        and text[-1] == "Z"
+        and (millisecond := _MILLISECONDS.get(text[19:23])) is not None
+        and (length == _MILLISECONDS_LENGTH or (length <= _NANOSECONDS_LENGTH and text.isascii() and text[23:-1].isdigit()))
+    ):
+        time = _minute(text[:16]) + second + millisecond
     else:
         time, offset = _read(text)
         time -= offset or 0
     return time if EVENT_TIME_MIN <= time < EVENT_TIME_MAX else checked_time(time)
+
+
+_MILLISECONDS_LENGTH, _NANOSECONDS_LENGTH = len("2026-03-02T19:40:41.318Z"), len("2026-03-02T19:40:41.318546829Z")
 
 
 def _read(text: str) -> tuple[int, int | None]:

@@ -11,13 +11,13 @@ Holds: an absent field is None or empty, one of another type than promised raise
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
 from pipeline.formats import syslog
-from pipeline.formats.fields import json_object, utc_time
+from pipeline.formats.fields import UNMAPPED_TEXT_LENGTH_MAX, json_object, utc_time
 from pipeline.formats.line import Line, Reading
 
 TEXT_CHARACTERS_MAX = 4096  # Linux' longest path; the whole line is kept as evidence anyway
@@ -29,6 +29,11 @@ UID_UNSET = 0xFFFFFFFF
 _COOKIE = "@cee: "
 
 Usual = TypeVar("Usual", bound=msgspec.Struct)
+# Of structs that forbid other keys than theirs: what passes through as it is, and a list as long as a field takes.
+Passing = (
+    Annotated[str, msgspec.Meta(max_length=UNMAPPED_TEXT_LENGTH_MAX)] | Annotated[int, msgspec.Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)] | None
+)
+Texts = Annotated[tuple[str, ...], msgspec.Meta(max_length=LIST_MAX)]
 
 
 def event_object(line: Line, reading: Reading, programs: Sequence[str]) -> tuple[dict[str, Any], str]:
@@ -76,6 +81,11 @@ def usual(payload: bytes, decode: Callable[[bytes], Usual]) -> Usual | None:
         return decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def passed(names: Sequence[str], fields: Sequence[Passing]) -> dict[str, str]:
+    """Such fields as `unmapped` has them."""
+    return {name: field if type(field) is str else repr(field) for name, field in zip(names, fields, strict=False) if field is not None}
 
 
 def _believed(program: str, programs: Sequence[str]) -> None:

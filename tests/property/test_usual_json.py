@@ -15,7 +15,7 @@ from pipeline.errors import RejectedRecord
 from pipeline.formats import registry
 from pipeline.formats.json_event import TEXT_CHARACTERS_MAX
 from pipeline.formats.line import Line, Reading
-from pipeline.formats.payloads import auditbeat, sacct_json
+from pipeline.formats.payloads import auditbeat, falco, sacct_json, teleport
 from pipeline.model.events import Parsed
 
 READING = Reading(zone=ZoneInfo("UTC"), reference_time=1_772_600_000_000)
@@ -46,7 +46,7 @@ def payloads(draw: st.DrawFn, name: str) -> bytes:
     return (text[:-1] + "," + text[1:] if draw(st.integers(0, 9)) == 0 and len(value) else text).encode()
 
 
-LINES = {name: lines_of(name, 20) for name in ("auditbeat", "sacct_json")}
+LINES = {name: lines_of(name, 20) for name in ("auditbeat", "sacct_json", "falco", "teleport")}
 
 
 def read(name: str, payload: bytes) -> Sequence[Parsed] | None:
@@ -57,11 +57,13 @@ def read(name: str, payload: bytes) -> Sequence[Parsed] | None:
         return None
 
 
+@pytest.mark.parametrize("name", sorted(LINES.keys() - {"sacct_json"}))
 @settings(max_examples=300)
-@given(payload=payloads("auditbeat"))
-def test_auditbeat(payload: bytes) -> None:
+@given(data=st.data())
+def test_an_object(name: str, data: st.DataObject) -> None:
     """Blanks behind the object make it longer than what is decoded at once."""
-    assert read("auditbeat", payload) == read("auditbeat", payload + b" " * TEXT_CHARACTERS_MAX)
+    payload = data.draw(payloads(name))
+    assert read(name, payload) == read(name, payload + b" " * TEXT_CHARACTERS_MAX)
 
 
 @settings(max_examples=300)
@@ -71,7 +73,7 @@ def test_sacct(payload: bytes) -> None:
     assert read("sacct_json", payload) == read("sacct_json", payload[:-1] + b',"jobs":0}')
 
 
-@pytest.mark.parametrize("module", [auditbeat, sacct_json])
+@pytest.mark.parametrize("module", [auditbeat, sacct_json, falco, teleport])
 def test_the_usual_is_decoded_at_once(module: ModuleType) -> None:
     """Else the other tests would compare something with itself."""
     assert all(module.decode_usual(line) is not None for line in LINES[module.FORMAT.name])

@@ -12,12 +12,13 @@ Layout: https://falco.org/docs/concepts/outputs/formatting/ and the design's exa
 """
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Any
 
 import msgspec
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import unmapped, utc_time
+from pipeline.formats.fields import UNMAPPED_TEXT_LENGTH_MAX, shown, unmapped, utc_time
 from pipeline.formats.json_event import (
     PID_MAX,
     UID_MAX,
@@ -28,6 +29,7 @@ from pipeline.formats.json_event import (
     text_at,
     texts_of,
     uid_at,
+    usual_line,
 )
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX
@@ -58,6 +60,8 @@ class Falco:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One alert."""
+        if (found := usual_line(line, decode_usual)) is not None and (event := _usual(found)) is not None:
+            return (event,)
         value, host = event_object(line, reading, PROGRAMS)
         if "rule" not in value or "priority" not in value or "output" not in value:
             raise UnknownFormat("an object that is no alert")
@@ -77,28 +81,30 @@ class Falco:
 
 
 _Pid = Annotated[int, msgspec.Meta(ge=0, le=PID_MAX)] | None
+_Text = str | None  # some rules name fields that the call has not
+_Passing = Annotated[str, msgspec.Meta(max_length=UNMAPPED_TEXT_LENGTH_MAX)]
 _Uid = Annotated[int, msgspec.Meta(ge=-1, le=UID_UNSET)] | None
 
 
 class _Fields(msgspec.Struct, frozen=True, gc=False):
     """The usual types of what is read of an alert's fields."""
 
-    call: str = msgspec.field(default="", name="evt.type")
-    path: str = msgspec.field(default="", name="fd.name")
-    user: str = msgspec.field(default="", name="user.name")
-    user_of_audit: str = msgspec.field(default="", name="ka.user.name")
+    call: _Text = msgspec.field(default="", name="evt.type")
+    path: _Text = msgspec.field(default="", name="fd.name")
+    user: _Text = msgspec.field(default="", name="user.name")
+    user_of_audit: _Text = msgspec.field(default="", name="ka.user.name")
     uid: _Uid = msgspec.field(default=None, name="user.uid")
     auid: _Uid = msgspec.field(default=None, name="user.loginuid")
     pid: _Pid = msgspec.field(default=None, name="proc.pid")
     ppid: _Pid = msgspec.field(default=None, name="proc.ppid")
-    comm: str = msgspec.field(default="", name="proc.name")
-    command: str = msgspec.field(default="", name="proc.cmdline")
-    exe: str = msgspec.field(default="", name="proc.exepath")
-    container: str = msgspec.field(default="", name="container.id")
-    namespace: str = msgspec.field(default="", name="k8s.ns.name")
-    namespace_of_audit: str = msgspec.field(default="", name="ka.target.namespace")
-    pod: str = msgspec.field(default="", name="k8s.pod.name")
-    pod_of_audit: str = msgspec.field(default="", name="ka.target.name")
+    comm: _Text = msgspec.field(default="", name="proc.name")
+    command: _Text = msgspec.field(default="", name="proc.cmdline")
+    exe: _Text = msgspec.field(default="", name="proc.exepath")
+    container: _Text = msgspec.field(default="", name="container.id")
+    namespace: _Text = msgspec.field(default="", name="k8s.ns.name")
+    namespace_of_audit: _Text = msgspec.field(default="", name="ka.target.namespace")
+    pod: _Text = msgspec.field(default="", name="k8s.pod.name")
+    pod_of_audit: _Text = msgspec.field(default="", name="ka.target.name")
 
 
 class _Alert(msgspec.Struct, frozen=True, gc=False):
@@ -111,6 +117,69 @@ class _Alert(msgspec.Struct, frozen=True, gc=False):
     uuid: str = ""
     hostname: str = ""
     output_fields: _Fields = _Fields()
+
+
+class _UsualFields(_Fields, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The same where the rest is what the rules that Falco comes with add."""
+
+    time: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="evt.time")
+    iso_time: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="evt.time.iso8601")
+    parent: _Passing | None = msgspec.field(default="", name="proc.pname")
+    terminal: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = msgspec.field(default=None, name="proc.tty")
+    flags: _Passing | None = msgspec.field(default="", name="evt.arg.flags")
+    container_name: _Passing | None = msgspec.field(default="", name="container.name")
+    image: _Passing | None = msgspec.field(default="", name="container.image.repository")
+    image_tag: _Passing | None = msgspec.field(default="", name="container.image.tag")
+
+
+class _UsualAlert(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """No key but Falco's own."""
+
+    rule: str
+    priority: str
+    output: str
+    time: str = ""
+    uuid: str = ""
+    hostname: str = ""
+    output_fields: _UsualFields = _UsualFields()
+    source: _Passing | None = None
+    tags: tuple[str, ...] | None = None
+
+
+decode_usual = msgspec.json.Decoder(_UsualAlert).decode
+
+
+def _usual(alert: _UsualAlert) -> Parsed | None:
+    """An alert of the usual types; None where a text means that there is none."""
+    some = alert.output_fields
+    texts = (
+        some.call, some.path, some.user, some.user_of_audit, some.comm, some.command, some.exe, some.container, some.namespace,
+        some.namespace_of_audit, some.pod, some.pod_of_audit, some.parent, some.flags, some.container_name, some.image, some.image_tag,
+    )  # fmt: skip
+    if "<NA>" in texts or "N/A" in texts:
+        return None
+    rest = {"proc.pname": some.parent} if some.parent else {}
+    if some.terminal is not None:
+        rest["proc.tty"] = str(some.terminal)
+    if some.flags or some.container_name or some.image or some.image_tag:
+        rest |= {
+            name: text for name, text in zip(_PASSING, (some.flags, some.container_name, some.image, some.image_tag), strict=True) if text
+        }
+    if alert.source is not None:
+        rest["source"] = alert.source
+    if alert.tags is not None:
+        rest["tags"] = _shown(alert.tags)
+    time = utc_time(alert.time) if alert.time else None
+    return Parsed(Source.FALCO, _alert(alert, some), time, alert.hostname, alert.uuid, rest)
+
+
+_PASSING = "evt.arg.flags", "container.name", "container.image.repository", "container.image.tag"
+
+
+@lru_cache(maxsize=256)
+def _shown(tags: tuple[str, ...]) -> str:
+    """They are the rule's."""
+    return shown(tags)
 
 
 def _field_by_field(value: dict[str, Any], fields: dict[str, Any]) -> _Alert:
@@ -137,25 +206,25 @@ def _field_by_field(value: dict[str, Any], fields: dict[str, Any]) -> _Alert:
     return _Alert(rule, priority, output, time, uuid, hostname, read)
 
 
-def _alert(alert: _Alert, fields: _Fields) -> RuntimeAlert:
+def _alert(alert: _Alert | _UsualAlert, fields: _Fields) -> RuntimeAlert:
     uid, auid = fields.uid, fields.auid
     return RuntimeAlert(  # in the order of its fields: by name it takes ten times as long
         alert.rule,
         alert.priority.lower(),
         alert.output[:TEXT_CHARACTERS_MAX],
-        fields.call,
-        fields.path,
-        fields.user or fields.user_of_audit,
+        fields.call or "",
+        fields.path or "",
+        fields.user or fields.user_of_audit or "",
         uid if uid is None or 0 <= uid <= UID_MAX else None,
         auid if auid is None or 0 <= auid <= UID_MAX else None,
         fields.pid,
         fields.ppid,
-        fields.comm,
-        fields.command,
-        fields.exe,
-        fields.container,
-        fields.namespace or fields.namespace_of_audit,
-        fields.pod or fields.pod_of_audit,
+        fields.comm or "",
+        fields.command or "",
+        fields.exe or "",
+        fields.container or "",
+        fields.namespace or fields.namespace_of_audit or "",
+        fields.pod or fields.pod_of_audit or "",
     )
 
 

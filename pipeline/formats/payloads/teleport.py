@@ -17,11 +17,27 @@ Layout: https://goteleport.com/docs/reference/audit-events/, github.com/gravitat
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from pipeline.errors import UnknownFormat
-from pipeline.formats.fields import unmapped
-from pipeline.formats.json_event import PID_MAX, TEXT_CHARACTERS_MAX, bool_at, event_object, int_at, number_of, text_at, texts_at, time_at
+from pipeline.formats.fields import unmapped, utc_time
+from pipeline.formats.json_event import (
+    PID_MAX,
+    TEXT_CHARACTERS_MAX,
+    Passing,
+    Texts,
+    bool_at,
+    event_object,
+    int_at,
+    number_of,
+    passed,
+    text_at,
+    texts_at,
+    time_at,
+    usual_line,
+)
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import AccessLine, KubernetesRequest, Login, Parsed, SessionChanged, SessionCommand
 from pipeline.model.source import Source
@@ -35,6 +51,38 @@ _TAKEN = frozenset({
 _SESSIONS = {"session.start": "opened", "session.join": "opened", "session.end": "closed", "session.leave": "closed"}
 _COMMANDS = frozenset({"session.command", "exec", "scp", "sftp"})
 _PORT_MAX = 65_535
+_PASSING = "ei", "cluster_name", "namespace", "server_id", "server_addr", "cgroup_id"
+
+_Pid = Annotated[int, msgspec.Meta(ge=0, le=PID_MAX)] | None
+
+
+class _Command(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A `session.command` of the usual types: as many of them come as processes start."""
+
+    event: Literal["session.command"]
+    code: str
+    uid: str
+    time: str = ""
+    user: str = ""
+    login: str = ""
+    sid: str = ""
+    host: str = msgspec.field(default="", name="server_hostname")
+    address: str = msgspec.field(default="", name="addr.remote")
+    pid: _Pid = None
+    ppid: _Pid = None
+    path: str = ""
+    program: str = ""
+    argv: Texts = ()
+    return_code: Annotated[int, msgspec.Meta(ge=-1, le=0xFFFFFFFF)] | None = None
+    ei: Passing = None
+    cluster_name: Passing = None
+    namespace: Passing = None
+    server_id: Passing = None
+    server_addr: Passing = None
+    cgroup_id: Passing = None
+
+
+decode_usual = msgspec.json.Decoder(_Command).decode
 
 
 class Teleport:
@@ -51,6 +99,8 @@ class Teleport:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One event.  Raises UnknownFormat for an object whose code is not one of Teleport's."""
+        if (found := usual_line(line, decode_usual)) is not None and found.code[:1] == "T":
+            return (_usual(found),)
         value, host = event_object(line, reading, PROGRAMS)
         event, code, uid = (value.get(name) for name in ("event", "code", "uid"))
         if not (isinstance(event, str) and isinstance(code, str) and isinstance(uid, str)) or code[:1] != "T":
@@ -59,6 +109,25 @@ class Teleport:
         rest.update(unmapped(value, _TAKEN))
         host = text_at(value, "server_hostname") or host
         return (Parsed(Source.TELEPORT, _body(value, event), time_at(value, "time"), host, uid[:TEXT_CHARACTERS_MAX], rest),)
+
+
+def _usual(found: _Command) -> Parsed:
+    code, path = found.return_code, found.path
+    address, _ = _address(found.address)
+    body = SessionCommand(
+        found.user,
+        " ".join((found.program or path, *found.argv)).strip()[:TEXT_CHARACTERS_MAX],
+        found.login,
+        found.sid,
+        found.pid,
+        found.ppid,
+        path,
+        None if code == -1 else code,
+        address,
+    )
+    fields = found.ei, found.cluster_name, found.namespace, found.server_id, found.server_addr, found.cgroup_id
+    rest = {"code": found.code[:64]} | passed(_PASSING, fields)
+    return Parsed(Source.TELEPORT, body, utc_time(found.time) if found.time else None, found.host, found.uid, rest)
 
 
 def _body(value: dict[str, Any], event: str) -> Login | SessionChanged | SessionCommand | KubernetesRequest | AccessLine:
