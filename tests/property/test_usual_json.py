@@ -15,7 +15,19 @@ from pipeline.errors import RejectedRecord
 from pipeline.formats import registry
 from pipeline.formats.json_event import TEXT_CHARACTERS_MAX
 from pipeline.formats.line import Line, Reading
-from pipeline.formats.payloads import auditbeat, falco, sacct_json, teleport
+from pipeline.formats.payloads import (
+    auditbeat,
+    cloudtrail,
+    falco,
+    git_push,
+    kubernetes_audit,
+    minio,
+    osquery,
+    sacct_json,
+    teleport,
+    tetragon,
+    wazuh,
+)
 from pipeline.model.events import Parsed
 
 READING = Reading(zone=ZoneInfo("UTC"), reference_time=1_772_600_000_000)
@@ -24,7 +36,29 @@ ODD = st.sampled_from([
     {"a": 1}, {"id": 7}, {"name": 5}, {"name": "gpu-002", "os": {"family": "x"}}, {"set": True, "infinite": False, "number": 3},
 ])  # fmt: skip
 NAMES = st.sampled_from(
-    ["related", "zz", "ppid", "opid", "hostname", "host", "args", "paths", "syscall", "stdout", "steps", "het", "array", "id"]
+    [
+        "related",
+        "tags",
+        "source",
+        "arn",
+        "objects",
+        "level",
+        "errorCode",
+        "readOnly",
+        "zz",
+        "ppid",
+        "opid",
+        "hostname",
+        "host",
+        "args",
+        "paths",
+        "syscall",
+        "stdout",
+        "steps",
+        "het",
+        "array",
+        "id",
+    ]
 )
 
 
@@ -46,7 +80,8 @@ def payloads(draw: st.DrawFn, name: str) -> bytes:
     return (text[:-1] + "," + text[1:] if draw(st.integers(0, 9)) == 0 and len(value) else text).encode()
 
 
-LINES = {name: lines_of(name, 20) for name in ("auditbeat", "sacct_json", "falco", "teleport")}
+MODULES = auditbeat, cloudtrail, falco, git_push, kubernetes_audit, minio, osquery, sacct_json, teleport, tetragon, wazuh
+LINES = {module.FORMAT.name: lines_of(module.FORMAT.name, 20) for module in MODULES}
 
 
 def read(name: str, payload: bytes) -> Sequence[Parsed] | None:
@@ -73,7 +108,7 @@ def test_sacct(payload: bytes) -> None:
     assert read("sacct_json", payload) == read("sacct_json", payload[:-1] + b',"jobs":0}')
 
 
-@pytest.mark.parametrize("module", [auditbeat, sacct_json, falco, teleport])
+@pytest.mark.parametrize("module", MODULES)
 def test_the_usual_is_decoded_at_once(module: ModuleType) -> None:
     """Else the other tests would compare something with itself."""
     assert all(module.decode_usual(line) is not None for line in LINES[module.FORMAT.name])

@@ -15,14 +15,15 @@ Layout: https://docs.aws.amazon.com/awscloudtrail/latest/userguide/cloudtrail-ev
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
+import msgspec
 import orjson
 
 from pipeline.errors import DecodeError, SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import UNMAPPED_TEXT_LENGTH_MAX, unmapped
-from pipeline.formats.json_event import at, event_object, list_at, text_at, time_at
+from pipeline.formats.fields import UNMAPPED_TEXT_LENGTH_MAX, shown, unmapped, utc_time
+from pipeline.formats.json_event import Passing, at, event_object, list_at, passed, text_at, time_at, usual_line
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import CloudRequest, ObjectAccess, Parsed
 from pipeline.model.source import Source
@@ -45,6 +46,57 @@ ACTIONS = {
 }  # fmt: skip
 
 
+_PASSING = (
+    "awsRegion", "requestID", "eventType", "recipientAccountId", "eventCategory", "sharedEventID", "vpcEndpointId", "errorMessage",
+)  # fmt: skip
+_SHOWN = "readOnly", "managementEvent", "additionalEventData", "resources", "tlsDetails"
+
+
+class _Identity(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+    arn: str = ""
+    invoked_by: str = ""
+    principal_id: str = ""
+    user_name: str = ""
+
+
+class _Asked(msgspec.Struct, frozen=True, gc=False):
+    bucket: str = msgspec.field(default="", name="bucketName")
+    key: str = ""
+    origin: str = msgspec.field(default="", name="x-amz-copy-source")
+
+
+class _Record(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A record of the store, alone and of the usual types."""
+
+    event_version: msgspec.Raw = msgspec.Raw()
+    identity: _Identity = msgspec.field(name="userIdentity")
+    time: str = msgspec.field(default="", name="eventTime")
+    service: Literal["s3.amazonaws.com"] = msgspec.field(name="eventSource")
+    operation: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(name="eventName")
+    aws_region: Passing = None
+    address: str = msgspec.field(default="", name="sourceIPAddress")
+    agent: str = msgspec.field(default="", name="userAgent")
+    code: str = msgspec.field(default="", name="errorCode")
+    error_message: Passing = None
+    asked: _Asked | None = msgspec.field(default=None, name="requestParameters")
+    response_elements: msgspec.Raw = msgspec.Raw()
+    additional_event_data: dict[str, Passing | float] | None = None
+    request_id: Passing = msgspec.field(default=None, name="requestID")
+    own_id: str = msgspec.field(default="", name="eventID")
+    read_only: bool | None = None
+    resources: list[dict[str, str]] | None = None
+    event_type: Passing = None
+    management_event: bool | None = None
+    recipient_account_id: Passing = None
+    shared_event_id: Passing = msgspec.field(default=None, name="sharedEventID")
+    vpc_endpoint_id: Passing = None
+    event_category: Passing = None
+    tls_details: dict[str, str] | None = None
+
+
+decode_usual = msgspec.json.Decoder(_Record).decode
+
+
 class CloudTrail:
     """A record, or a list of them."""
 
@@ -60,6 +112,8 @@ class CloudTrail:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The records' events."""
+        if (found := usual_line(line, decode_usual)) is not None:
+            return (_usual(found),)
         value, _ = event_object(line, reading, PROGRAMS)
         records = list_at(value, "Records") if "Records" in value else [value]
         if len(records) > RECORDS_MAX:
@@ -79,6 +133,33 @@ def _events(records: list[Any]) -> Iterator[Parsed]:
             body=_stored(record, operation) if service == _STORE else _asked(record, service, operation),
             unmapped={**_short_name(record), **unmapped(record, _TAKEN)},
         )
+
+
+def _usual(record: _Record) -> Parsed:
+    """What the next and its callers make of it."""
+    identity, asked, code = record.identity, record.asked or _Asked(), record.code
+    origin = unquote(asked.origin, errors="replace").lstrip("/") if asked.origin else ""
+    body = ObjectAccess(
+        ACTIONS.get(record.operation, "other"),
+        record.operation,
+        f"s3://{asked.bucket}/{asked.key}" if asked.bucket else "",
+        f"s3://{origin}" if origin else "",
+        identity.arn or identity.invoked_by or identity.principal_id,
+        None,
+        record.address,
+        record.agent,
+        not code,
+        code,
+    )
+    name = identity.user_name or identity.arn.partition("/")[2].rpartition("/")[2]
+    rest = {"user_name": name[:UNMAPPED_TEXT_LENGTH_MAX]} if name else {}
+    rest |= passed(_PASSING, (
+        record.aws_region, record.request_id, record.event_type, record.recipient_account_id, record.event_category, record.shared_event_id,
+        record.vpc_endpoint_id, record.error_message,
+    ))  # fmt: skip
+    others = record.read_only, record.management_event, record.additional_event_data, record.resources, record.tls_details
+    rest |= {name: shown(other) for name, other in zip(_SHOWN, others, strict=True) if other is not None}
+    return Parsed(Source.CLOUDTRAIL, body, utc_time(record.time) if record.time else None, "", record.own_id, rest)
 
 
 def _stored(record: dict[str, Any], operation: str) -> ObjectAccess:

@@ -13,12 +13,26 @@ lines.  Layout: https://docs.github.com/webhooks/webhook-events-and-payloads#pus
 https://docs.gitlab.com/user/project/integrations/webhook_events/, https://docs.gitea.com/usage/webhooks
 """
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Annotated, Any
+
+import msgspec
 
 from pipeline.errors import UnknownFormat
 from pipeline.formats.fields import checked_time, unmapped
-from pipeline.formats.json_event import LIST_MAX, at, bool_at, event_object, int_at, list_at, text_at
+from pipeline.formats.json_event import (
+    LIST_MAX,
+    NUMBER_MAX,
+    Passing,
+    at,
+    bool_at,
+    event_object,
+    int_at,
+    list_at,
+    passed,
+    text_at,
+    usual_line,
+)
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import CodePushed, Parsed
 from pipeline.model.source import Source
@@ -29,6 +43,46 @@ _TAKEN = frozenset({
     "ref", "before", "after", "created", "deleted", "forced", "commits", "head_commit", "repository", "project", "pusher", "sender",
     "user_username", "object_kind", "event_name", "total_commits_count", "organization", "secret",
 })  # fmt: skip
+
+
+class _Home(msgspec.Struct, frozen=True, gc=False):
+    full_name: str = ""
+    pushed_at: Annotated[int, msgspec.Meta(ge=-NUMBER_MAX, le=NUMBER_MAX)] | None = None
+
+
+class _Somebody(msgspec.Struct, frozen=True, gc=False):
+    login: str = ""
+    name: str = ""
+
+
+class _Commit(msgspec.Struct, frozen=True, gc=False):
+    added: list[str] = []
+    modified: list[str] = []
+    removed: list[str] = []
+
+
+class _Push(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A push to GitHub or Gitea of the usual types."""
+
+    ref: str
+    before: str
+    after: str
+    repository: _Home
+    pusher: _Somebody = _Somebody()
+    sender: _Somebody = _Somebody()
+    created: bool | None = None
+    deleted: bool | None = None
+    forced: bool | None = None
+    base_ref: Passing = None
+    compare: Passing = None
+    compare_url: Passing = None
+    commits: list[_Commit] = []
+    head_commit: msgspec.Raw = msgspec.Raw()
+    organization: msgspec.Raw = msgspec.Raw()
+
+
+_PASSING = "base_ref", "compare", "compare_url"
+decode_usual = msgspec.json.Decoder(_Push).decode
 
 
 class GitPush:
@@ -46,6 +100,8 @@ class GitPush:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One push."""
+        if (found := usual_line(line, decode_usual)) is not None:
+            return (_usual(found),)
         value, _ = event_object(line, reading, PROGRAMS)
         lab = value.get("object_kind") in ("push", "tag_push")
         home = value.get("project" if lab else "repository")
@@ -69,29 +125,50 @@ class GitPush:
                     ref=ref,
                     before=before,
                     after=after,
-                    change=_change(value, before, after),
+                    change=_change(bool_at(value, "deleted"), bool_at(value, "created"), bool_at(value, "forced"), before, after),
                     commits=len(commits) if total is None else total,
-                    files=tuple(_files(commits)),
+                    files=tuple(_files([at(commit, kind) for kind in _KINDS] for commit in commits[:COMMITS_MAX])),
                 ),
                 unmapped=unmapped(value, _TAKEN),
             ),
         )
 
 
-def _change(value: dict[str, Any], before: str, after: str) -> str:
-    if bool_at(value, "deleted") or (after and not after.strip("0")):
+def _usual(push: _Push) -> Parsed:
+    """What `parse` makes of it."""
+    ref, before, after, home = push.ref, push.before, push.after, push.repository
+    pushed = home.pushed_at
+    time = None if pushed is None else checked_time(pushed * 1000)
+    body = CodePushed(
+        push.sender.login or push.pusher.name or push.pusher.login,
+        home.full_name,
+        ref,
+        before,
+        after,
+        _change(push.deleted, push.created, push.forced, before, after),
+        len(push.commits),
+        tuple(_files((commit.added, commit.modified, commit.removed) for commit in push.commits[:COMMITS_MAX])),
+    )
+    own_id = f"{home.full_name}/{ref}/{before}/{after}/{pushed}" if time else ""
+    return Parsed(Source.GIT_PUSH, body, time, "", own_id, passed(_PASSING, (push.base_ref, push.compare, push.compare_url)))
+
+
+def _change(deleted: bool | None, created: bool | None, forced: bool | None, before: str, after: str) -> str:
+    if deleted or (after and not after.strip("0")):
         return "deleted"
-    if bool_at(value, "created") or (before and not before.strip("0")):
+    if created or (before and not before.strip("0")):
         return "created"
-    return "forced" if bool_at(value, "forced") else "pushed"
+    return "forced" if forced else "pushed"
 
 
-def _files(commits: list[Any]) -> Iterator[str]:
-    """As many files as a field takes, each once."""
+_KINDS = "added", "modified", "removed"
+
+
+def _files(commits: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """As many files as a field takes, each once, of the commits' lists by kind."""
     seen: set[str] = set()
-    for commit in commits[:COMMITS_MAX]:
-        for kind in ("added", "modified", "removed"):
-            found = at(commit, kind)
+    for kinds in commits:
+        for found in kinds:
             for name in found if isinstance(found, list) else ():
                 if isinstance(name, str) and name not in seen:
                     seen.add(name)

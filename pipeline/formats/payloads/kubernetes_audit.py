@@ -30,8 +30,19 @@ from urllib.parse import parse_qs
 import msgspec
 
 from pipeline.errors import UnknownFormat
-from pipeline.formats.fields import unmapped, utc_time
-from pipeline.formats.json_event import LIST_MAX, TEXT_CHARACTERS_MAX, as_usual, event_object, int_at, text_at, texts_at, texts_of
+from pipeline.formats.fields import UNMAPPED_TEXT_LENGTH_MAX, shown, unmapped, utc_time
+from pipeline.formats.json_event import (
+    TEXT_CHARACTERS_MAX,
+    Passing,
+    Texts,
+    as_usual,
+    event_object,
+    int_at,
+    text_at,
+    texts_at,
+    texts_of,
+    usual_line,
+)
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import KubernetesRequest, Parsed
 from pipeline.model.source import Source
@@ -61,16 +72,28 @@ class KubernetesAudit:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One request."""
+        if (
+            (found := usual_line(line, decode_usual)) is not None
+            and found.audit_id
+            and found.stage
+            and found.object.resource != VOLCANO_COMMANDS
+        ):
+            return (_usual(found),)
         value, _ = event_object(line, reading, PROGRAMS)
         usual = as_usual(value, _Request) if len(line.payload) <= TEXT_CHARACTERS_MAX else None
         told = usual or _field_by_field(value)
         if not told.audit_id or not told.stage:
             raise UnknownFormat("an object that is no audit event")
-        text = told.stage_time or told.received or told.timestamp  # before v1 an event had one time of whole seconds
-        body, rest = _request(told, _trial(told, value.get("requestObject"))), unmapped(value, _TAKEN)
+        body = _request(told, told.annotations.decision, _trial(told, value.get("requestObject")))
+        rest = unmapped(value, _TAKEN)
         if body.resource == VOLCANO_COMMANDS:
             rest.update(_commanded(value.get("requestObject")))
-        return (Parsed(Source.KUBERNETES_AUDIT, body, utc_time(text) if text else None, "", f"{told.audit_id}/{told.stage}", rest),)
+        return (_parsed(told, body, rest),)
+
+
+def _parsed(told: "_Told", body: KubernetesRequest, rest: dict[str, str]) -> Parsed:
+    time = told.stage_time or told.received or told.timestamp  # before v1 an event had one time of whole seconds
+    return Parsed(Source.KUBERNETES_AUDIT, body, utc_time(time) if time else None, "", f"{told.audit_id}/{told.stage}", rest)
 
 
 def _commanded(value: object) -> dict[str, str]:
@@ -79,12 +102,9 @@ def _commanded(value: object) -> dict[str, str]:
     return {field: text for field, text in told.items() if text}
 
 
-_Texts = Annotated[tuple[str, ...], msgspec.Meta(max_length=LIST_MAX)]
-
-
 class _User(msgspec.Struct, frozen=True, gc=False):
     username: str = ""
-    groups: _Texts = ()
+    groups: Texts = ()
 
 
 class _Object(msgspec.Struct, frozen=True, gc=False, rename="camel"):
@@ -104,7 +124,7 @@ class _Annotations(msgspec.Struct, frozen=True, gc=False):
     decision: str = msgspec.field(default="", name="authorization.k8s.io/decision")
 
 
-class _Request(msgspec.Struct, frozen=True, gc=False):
+class _Told(msgspec.Struct, frozen=True, gc=False):
     """The usual types of what is read of an event."""
 
     audit_id: str = msgspec.field(default="", name="auditID")
@@ -115,12 +135,44 @@ class _Request(msgspec.Struct, frozen=True, gc=False):
     stage_time: str = msgspec.field(default="", name="stageTimestamp")
     received: str = msgspec.field(default="", name="requestReceivedTimestamp")
     timestamp: str = ""
-    addresses: _Texts = msgspec.field(default=(), name="sourceIPs")
+    addresses: Texts = msgspec.field(default=(), name="sourceIPs")
     user: _User = _User()
     impersonated: _User = msgspec.field(default=_User(), name="impersonatedUser")
     object: _Object = msgspec.field(default=_Object(), name="objectRef")
     status: _Status = msgspec.field(default=_Status(), name="responseStatus")
+
+
+class _Request(_Told, frozen=True, gc=False):
+    """With what else it may say."""
+
     annotations: _Annotations = _Annotations()
+
+
+class _UsualRequest(_Told, frozen=True, gc=False, forbid_unknown_fields=True):
+    """A request whose body was not logged, and no key but the server's own."""
+
+    kind: msgspec.Raw = msgspec.Raw()
+    version: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="apiVersion")
+    metadata: msgspec.Raw = msgspec.Raw()
+    answer: msgspec.Raw = msgspec.field(default=msgspec.Raw(), name="responseObject")
+    level: Passing = None
+    received: Annotated[str, msgspec.Meta(min_length=1)] = msgspec.field(default="", name="requestReceivedTimestamp")
+    annotations: dict[str, str] | None = None
+
+
+decode_usual = msgspec.json.Decoder(_UsualRequest).decode
+
+
+def _usual(told: _UsualRequest) -> Parsed:
+    annotations, rest = told.annotations, dict[str, str]()
+    if told.level is not None:
+        rest["level"] = str(told.level)
+    if told.received:
+        rest["requestReceivedTimestamp"] = told.received[:UNMAPPED_TEXT_LENGTH_MAX]
+    if annotations is not None:
+        rest["annotations"] = shown(annotations)
+    decision = annotations.get("authorization.k8s.io/decision", "") if annotations else ""
+    return _parsed(told, _request(told, decision, _trial(told, None)), rest)
 
 
 def _field_by_field(value: dict[str, Any]) -> _Request:
@@ -147,7 +199,7 @@ def _field_by_field(value: dict[str, Any]) -> _Request:
     )
 
 
-def _trial(told: _Request, asked: object) -> str:
+def _trial(told: _Told, asked: object) -> str:
     """yes | claimed; empty: it was meant.  `asked` is the body of the request, where the site's policy has it logged."""
     said = _DRY_RUN.search(told.uri) is not None
     if told.verb != "delete":
@@ -157,7 +209,7 @@ def _trial(told: _Request, asked: object) -> str:
     return "claimed" if said else ""
 
 
-def _request(told: _Request, trial: str) -> KubernetesRequest:
+def _request(told: _Told, decision: str, trial: str) -> KubernetesRequest:
     about, user, addresses = told.object, told.user, told.addresses
     # Whoever enters writes the address: it is bounded by its length alone, since no number of parameters may hide that he did.
     query = parse_qs(told.uri[:TEXT_CHARACTERS_MAX].partition("?")[2]) if about.subresource in ENTERING else _NOTHING
@@ -170,7 +222,7 @@ def _request(told: _Request, trial: str) -> KubernetesRequest:
         about.name,
         about.uid,
         told.status.code,
-        told.annotations.decision,
+        decision,
         told.stage,
         told.impersonated.username,
         user.groups,

@@ -15,12 +15,14 @@ https://docs.aws.amazon.com/AmazonS3/latest/userguide/notification-content-struc
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any
 from urllib.parse import unquote_plus
 
+import msgspec
+
 from pipeline.errors import SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import unmapped
-from pipeline.formats.json_event import at, event_object, int_at, list_at, text_at, time_at
+from pipeline.formats.fields import unmapped, utc_time
+from pipeline.formats.json_event import Passing, at, event_object, int_at, list_at, passed, text_at, time_at, usual_line
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.payloads.cloudtrail import ACTIONS
 from pipeline.model.events import ObjectAccess, Parsed
@@ -45,6 +47,41 @@ _NOTIFIED = {
 }  # fmt: skip
 
 
+class _Call(msgspec.Struct, frozen=True, gc=False):
+    name: str = ""
+    bucket: str = ""
+    object: str = ""
+    code: Annotated[int, msgspec.Meta(ge=0, le=999)] | None = msgspec.field(default=None, name="statusCode")
+    objects: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET  # of a deletion of several
+
+
+class _Entry(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """An audit entry about one object, of the usual types."""
+
+    version: msgspec.Raw = msgspec.Raw()
+    deployment: str = msgspec.field(default="", name="deploymentid")
+    time: str = ""
+    event: Passing = None
+    trigger: Passing = None
+    api: _Call
+    address: str = msgspec.field(default="", name="remotehost")
+    request: str = msgspec.field(name="requestID")
+    agent: str = msgspec.field(default="", name="userAgent")
+    request_path: Passing = None
+    request_host: Passing = None
+    request_node: Passing = None
+    request_claims: msgspec.Raw = msgspec.Raw()
+    request_query: msgspec.Raw = msgspec.Raw()
+    request_header: msgspec.Raw = msgspec.Raw()
+    response_header: msgspec.Raw = msgspec.Raw()
+    key: str = msgspec.field(default="", name="accessKey")
+    parent: str = msgspec.field(default="", name="parentUser")
+
+
+_PASSING = "event", "trigger", "requestPath", "requestHost", "requestNode"
+decode_usual = msgspec.json.Decoder(_Entry).decode
+
+
 class Minio:
     """Audit entries and notifications."""
 
@@ -62,6 +99,8 @@ class Minio:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One event per object."""
+        if (found := usual_line(line, decode_usual)) is not None and found.api.objects is msgspec.UNSET:
+            return (_usual(found),)
         value, _ = event_object(line, reading, PROGRAMS)
         if isinstance(value.get("api"), dict) and "requestID" in value:
             return tuple(_audited(value))
@@ -71,6 +110,27 @@ class Minio:
         if not records or not all(isinstance(at(record, "s3"), dict) for record in records):
             raise UnknownFormat("neither an audit entry nor a notification")
         return tuple(map(_notified, records))
+
+
+def _usual(entry: _Entry) -> Parsed:
+    """What the next makes of it."""
+    api, request = entry.api, entry.request
+    operation, name, code = api.name, api.object, api.code
+    body = ObjectAccess(
+        ACTIONS.get(operation) or _OWN_ACTIONS.get(operation, "other"),
+        operation,
+        f"s3://{api.bucket}/{name}" if api.bucket else "",
+        "",
+        entry.parent or entry.key,
+        None,
+        entry.address,
+        entry.agent,
+        None if code is None else code < 400,
+        "" if code is None else str(code),
+    )
+    own_id = f"audit/{entry.deployment}/{request}/{name}" if request else ""
+    rest = passed(_PASSING, (entry.event, entry.trigger, entry.request_path, entry.request_host, entry.request_node))
+    return Parsed(Source.MINIO, body, utc_time(entry.time) if entry.time else None, "", own_id, rest)
 
 
 def _audited(value: dict[str, Any]) -> Iterator[Parsed]:

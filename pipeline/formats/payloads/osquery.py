@@ -21,11 +21,13 @@ https://osquery.readthedocs.io/en/stable/deployment/logging/
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from pipeline.errors import SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import checked_time, unmapped
-from pipeline.formats.json_event import event_object, int_at, pid_at, text_at, uid_at
+from pipeline.formats.fields import checked_time, shown, unmapped
+from pipeline.formats.json_event import Passing, event_object, int_at, number_of, passed, pid_at, text_at, uid_at, usual_line
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.syslog import TEXT_CHARACTERS_MAX
 from pipeline.model.events import AccessLine, FileIntegrity, KernelCall, Parsed, ProcessRun
@@ -48,6 +50,50 @@ _TAKEN_COLUMNS = _SECRET | frozenset({
 })  # fmt: skip
 
 
+_PASSING = "epoch", "counter"
+_PASSING_COLUMNS = "category", "md5", "sha1", "transaction_id", "hashed", "mode", "mtime", "atime", "ctime", "gid", "inode"
+
+
+class _FileEvent(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The columns of `file_events`."""
+
+    target_path: Annotated[str, msgspec.Meta(min_length=1)]
+    action: Annotated[str, msgspec.Meta(min_length=1)]
+    category: Passing = None
+    md5: Passing = None
+    sha1: Passing = None
+    sha256: str = ""
+    transaction_id: Passing = None
+    hashed: Passing = None
+    size: str = ""
+    mode: Passing = None
+    mtime: Passing = None
+    atime: Passing = None
+    ctime: Passing = None
+    gid: Passing = None
+    inode: Passing = None
+    uid: str = ""
+    eid: str = ""
+    time: str = ""
+
+
+class _Row(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """A changed file of the usual types."""
+
+    name: str = ""
+    host: str = msgspec.field(name="hostIdentifier")
+    calendar_time: msgspec.Raw = msgspec.Raw()
+    unix_time: Annotated[int, msgspec.Meta(ge=0, le=2**40)] | None = None
+    epoch: Passing = None
+    counter: Passing = None
+    numerics: bool | None = None
+    columns: _FileEvent
+    action: Literal["added"]
+
+
+decode_usual = msgspec.json.Decoder(_Row).decode
+
+
 class Osquery:
     """One object per row of an event table."""
 
@@ -62,6 +108,8 @@ class Osquery:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One event; nothing for a row that went away."""
+        if (found := usual_line(line, decode_usual)) is not None:
+            return (_usual(found),)
         value, host = event_object(line, reading, PROGRAMS)
         columns = value.get("columns")
         if not isinstance(columns, dict) or "hostIdentifier" not in value:
@@ -85,6 +133,32 @@ class Osquery:
                 unmapped={**unmapped(columns, taken), **unmapped(value, _TAKEN)},
             ),
         )
+
+
+def _usual(row: _Row) -> Parsed:
+    columns = row.columns
+    seconds = number_of(columns.time, "time", 2**40)
+    if seconds is None:
+        seconds = row.unix_time
+    body = FileIntegrity(
+        _ACTIONS.get(columns.action, "written"),
+        columns.target_path,
+        "events",
+        columns.sha256.lower(),
+        "",
+        number_of(columns.size, "size"),
+        (),
+        columns.uid,
+    )
+    some = (
+        columns.category, columns.md5, columns.sha1, columns.transaction_id, columns.hashed, columns.mode, columns.mtime, columns.atime,
+        columns.ctime, columns.gid, columns.inode,
+    )  # fmt: skip
+    rest = passed(_PASSING_COLUMNS, [None if each == "" else each for each in some]) | passed(_PASSING, (row.epoch, row.counter))
+    if row.numerics is not None:
+        rest["numerics"] = shown(row.numerics)
+    own_id = f"{row.host}/{row.name}/{columns.eid}/{seconds}" if columns.eid else ""
+    return Parsed(Source.OSQUERY, body, None if seconds is None else checked_time(seconds * 1000), row.host, own_id, rest)
 
 
 def _body(query: str, columns: dict[str, Any]) -> FileIntegrity | ProcessRun | KernelCall | AccessLine:

@@ -19,13 +19,28 @@ https://tetragon.io/docs/concepts/tracing-policy/hooks/
 
 import posixpath
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import orjson
 
 from pipeline.errors import DecodeError, SchemaMismatch, UnknownFormat
-from pipeline.formats.fields import UNMAPPED_TEXT_LENGTH_MAX, unmapped
-from pipeline.formats.json_event import LIST_MAX, at, event_object, int_at, list_at, pid_at, text_at, time_at, uid_at
+from pipeline.formats.fields import UNMAPPED_TEXT_LENGTH_MAX, unmapped, utc_time
+from pipeline.formats.json_event import (
+    LIST_MAX,
+    PID_MAX,
+    UID_UNSET,
+    Passing,
+    at,
+    event_object,
+    int_at,
+    list_at,
+    pid_at,
+    text_at,
+    time_at,
+    uid_at,
+    usual_line,
+)
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import KernelCall, Parsed, ProcessEnded, ProcessRun, SignalSent
 from pipeline.model.source import Source
@@ -40,6 +55,41 @@ _MARKS = tuple(f'"{kind}"'.encode() for kind in _KINDS)
 _SIGNALS = {"kill": (0, 1), "tkill": (0, 1), "tgkill": (0, 2), "rt_sigqueueinfo": (0, 1), "rt_tgsigqueueinfo": (0, 2)}
 _CALL_PREFIXES = ("__x64_sys_", "__arm64_sys_", "__ia32_sys_", "sys_enter_", "sys_")
 _TAKEN = frozenset({*_KINDS, "node_name", "time"})
+
+
+_Pid = Annotated[int, msgspec.Meta(ge=0, le=PID_MAX)] | None
+_Uid = Annotated[int, msgspec.Meta(ge=0, le=UID_UNSET)] | None
+
+
+class _Process(msgspec.Struct, frozen=True, gc=False):
+    exec_id: str = ""
+    pid: _Pid = None
+    uid: _Uid = None
+    auid: _Uid = None
+    binary: str = ""
+    arguments: str = ""
+    start_time: str = ""
+
+
+class _Parent(msgspec.Struct, frozen=True, gc=False):
+    pid: _Pid = None
+
+
+class _Exec(msgspec.Struct, frozen=True, gc=False):
+    process: _Process
+    parent: _Parent = _Parent()
+
+
+class _Event(msgspec.Struct, frozen=True, gc=False, kw_only=True, forbid_unknown_fields=True):
+    """A process that was run, of the usual types: most of what comes."""
+
+    process_exec: _Exec
+    node_name: str = ""
+    cluster_name: Passing = None
+    time: str = ""
+
+
+decode_usual = msgspec.json.Decoder(_Event).decode
 
 
 class Tetragon:
@@ -59,6 +109,8 @@ class Tetragon:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One event.  Raises UnknownFormat for the kinds that say nothing about a process."""
+        if (found := usual_line(line, decode_usual)) is not None:
+            return (_usual(found),)
         value, host = event_object(line, reading, PROGRAMS)
         kind = next((name for name in _KINDS if isinstance(value.get(name), dict)), "")
         if not kind:
@@ -79,6 +131,26 @@ class Tetragon:
                 unmapped=unmapped(value, _TAKEN),
             ),
         )
+
+
+def _usual(event: _Event) -> Parsed:
+    process = event.process_exec.process
+    text, uid, auid = event.time or process.start_time, process.uid, process.auid
+    time = utc_time(text) if text else None
+    body = ProcessRun(
+        0,
+        (process.binary, *_split(process.arguments)),
+        True,
+        process.pid,
+        event.process_exec.parent.pid,
+        None if uid == UID_UNSET else uid,
+        None if auid == UID_UNSET else auid,
+        None,
+        process.binary,
+    )
+    own_id = f"{process.exec_id}/process_exec/{time}" if process.exec_id else ""
+    rest = {} if event.cluster_name is None else {"cluster_name": str(event.cluster_name)}
+    return Parsed(Source.TETRAGON, body, time, event.node_name, own_id, rest)
 
 
 def _body(kind: str, event: dict[str, Any]) -> ProcessRun | ProcessEnded | SignalSent | KernelCall:
