@@ -15,7 +15,7 @@ All are optional: a format without them is always asked.
     Mar  2 19:40:41 login-1 sshd[9]: Accepted ..     [2026-03-02T19:40:41.318] launch task ..     {"jobid":7,..     3: :::MLLOG {..
                            ^ begins here                                     ^                    ^                 a shape
 
-Beginnings and shapes of all formats are one pattern for each first byte.  Up to six bytes are looked up before it, of objects, behind a
+Beginnings and shapes of all formats are one pattern for each first byte.  Up to eight bytes are looked up before it, of objects, behind a
 time in brackets, and where a first byte stands before no time: without the match sniffing takes a third to two thirds as long.  To check
 instead whether the format of the line before may be asked again saves a tenth of a microsecond of an object, costs as much where formats
 take turns, and gains nothing behind a time (measured).
@@ -47,7 +47,7 @@ _HEADS = (
 )
 
 _OBJECT, _BRACKET = ord("{"), ord("[")
-_NAME_BYTES = 6
+_NAME_BYTES = {_OBJECT: 8, _BRACKET: 6}
 _BEHIND_TIME = len("[2026-03-02T19:40:41.318")
 _BEFORE_TIME = b"".join(first_bytes for first_bytes, head, _ in _HEADS if head)
 
@@ -109,10 +109,12 @@ def _named(byte: int, begins: Sequence[Begin]) -> tuple[slice, dict[bytes, Paylo
     some = [(begin, format_) for begin, format_ in begins if begin[0] == lead]
     if not some or (byte in _BEFORE_TIME and byte != _BRACKET):
         return slice(0), {}
-    length = _NAME_BYTES if byte in (_OBJECT, _BRACKET) else min(_NAME_BYTES, *(len(begin) for begin, _ in some))
+    length = _NAME_BYTES[byte] if byte in _NAME_BYTES else min(6, *(len(begin) for begin, _ in some))
     named: dict[bytes, set[Payload]] = {}
     for begin, format_ in some:
-        named.setdefault(begin[:length], set()).add(format_)
+        # Behind a whole key stands a colon.
+        for name in {(begin + more)[:length] for more in ((b':"', b": ") if begin[-1:] == b'"' else (b"",))}:
+            named.setdefault(name, set()).add(format_)
     short = tuple(name for name in named if len(name) < length)
     alone = {name: formats.pop() for name, formats in named.items() if len(formats) == 1 and not name.startswith(short)}
     return slice(start, start + length), alone
