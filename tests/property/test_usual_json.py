@@ -21,9 +21,11 @@ from pipeline.formats.payloads import (
     falco,
     git_push,
     kubernetes_audit,
+    kubernetes_events,
     minio,
     osquery,
     sacct_json,
+    slurm_jobcomp,
     teleport,
     tetragon,
     wazuh,
@@ -80,7 +82,21 @@ def payloads(draw: st.DrawFn, name: str) -> bytes:
     return (text[:-1] + "," + text[1:] if draw(st.integers(0, 9)) == 0 and len(value) else text).encode()
 
 
-MODULES = auditbeat, cloudtrail, falco, git_push, kubernetes_audit, minio, osquery, sacct_json, teleport, tetragon, wazuh
+MODULES = (
+    auditbeat,
+    cloudtrail,
+    falco,
+    git_push,
+    kubernetes_audit,
+    kubernetes_events,
+    minio,
+    osquery,
+    sacct_json,
+    slurm_jobcomp,
+    teleport,
+    tetragon,
+    wazuh,
+)
 LINES = {module.FORMAT.name: lines_of(module.FORMAT.name, 20) for module in MODULES}
 
 

@@ -21,11 +21,13 @@ Holds: linear time; a list stops at ITEMS_MAX.
 
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
+
+import msgspec
 
 from pipeline.errors import UnknownFormat
-from pipeline.formats.fields import json_object
-from pipeline.formats.json_event import at, int_at, list_at, number_of, text_at, texts_of, time_at
+from pipeline.formats.fields import json_object, utc_time
+from pipeline.formats.json_event import at, int_at, list_at, number_of, text_at, texts_of, time_at, usual_line
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import ObjectEvent, Parsed
 from pipeline.model.source import Source
@@ -35,6 +37,47 @@ COUNT_MAX = 2**31
 _BENEFICIARY = re.compile(r"(?:accommodate a workload|for workload|Preempted by|by) \(?(?:UID: )?([a-z0-9][a-z0-9./-]{1,300})")
 _TOLD = frozenset({"Evicted", "Preempted", "Finished", "Admitted", "QuotaReserved", "PodsReady", "Requeued", "DeactivationTarget"})
 _NODE_KINDS = frozenset({"Node"})
+
+
+class _Meta(msgspec.Struct, frozen=True, gc=False):
+    name: str = ""
+    uid: str = ""
+    created: str = msgspec.field(default="", name="creationTimestamp")
+
+
+class _About(msgspec.Struct, frozen=True, gc=False):
+    kind: str = ""
+    name: str = ""
+    namespace: str = ""
+    uid: str = ""
+    path: str = msgspec.field(default="", name="fieldPath")
+
+
+class _Source(msgspec.Struct, frozen=True, gc=False):
+    component: str = ""
+    host: str = ""
+
+
+class _Usual(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel", forbid_unknown_fields=True):
+    """An Event of the core group, of the usual types.  Nothing of one passes through, but another key may be one that is read."""
+
+    kind: Literal["Event"]
+    version: Literal["v1"] = msgspec.field(name="apiVersion")
+    metadata: _Meta = _Meta()
+    about: _About = msgspec.field(name="involvedObject")
+    reason: Annotated[str, msgspec.Meta(min_length=1)]
+    message: str = ""
+    source: _Source = _Source()
+    first_timestamp: str | None = None
+    last_timestamp: str | None = None
+    count: Annotated[int, msgspec.Meta(ge=0, le=COUNT_MAX)] | None = None
+    type: str = ""
+    event_time: None = None
+    reporting_component: str = ""
+    reporting_instance: str = ""
+
+
+decode_usual = msgspec.json.Decoder(_Usual).decode
 
 
 class KubernetesEvents:
@@ -54,6 +97,8 @@ class KubernetesEvents:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:  # noqa: ARG002 - its clock is UTC
         """An event each.  Raises UnknownFormat for other objects."""
+        if (found := usual_line(line, decode_usual)) is not None:
+            return (_usual(found),)
         value = json_object(line.payload)
         events = [event for each in _objects(value) for event in _of_object(each)]
         if not events and not list_at(at(value, "status"), "conditions"):
@@ -75,6 +120,29 @@ def _of_object(value: Any) -> Iterator[Parsed]:
         yield _event(value, about)
     elif text_at(value, "kind") == "Workload" and text_at(value, "apiVersion").startswith("kueue.x-k8s.io/"):
         yield from _conditions(value)
+
+
+def _usual(event: _Usual) -> Parsed:
+    """What the next makes of it."""
+    about, source, metadata, first, last = event.about, event.source, event.metadata, event.first_timestamp, event.last_timestamp
+    count, uid, happened = event.count or 1, metadata.uid or metadata.name, last or metadata.created
+    time = utc_time(happened) if happened else None
+    body = ObjectEvent(
+        about.kind,
+        about.name,
+        event.reason,
+        about.namespace,
+        about.uid,
+        event.message,
+        event.type,
+        event.reporting_component or source.component,
+        source.host or (about.name if about.kind in _NODE_KINDS else ""),
+        count,
+        None if not first else time if first == last else utc_time(first),
+        _beneficiary(event.reason, event.message),
+    )
+    own_id = f"{uid}/{count}/{time or ''}" if uid else ""
+    return Parsed(Source.KUBERNETES_EVENTS, body, time, "", own_id, {"field": about.path} if about.path else {})
 
 
 def _event(value: dict[str, Any], about: dict[str, Any]) -> Parsed:

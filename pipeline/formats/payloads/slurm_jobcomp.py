@@ -16,9 +16,22 @@ from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
+import orjson
 
 from pipeline.errors import UnknownFormat
-from pipeline.formats.fields import ENDED_STATES, code_and_signal, expand_nodes, gpus_of, job_state, json_object, typed, unmapped, utc_time
+from pipeline.formats.fields import (
+    ENDED_STATES,
+    UNMAPPED_TEXT_LENGTH_MAX,
+    code_and_signal,
+    expand_nodes,
+    gpus_of,
+    job_state,
+    json_object,
+    typed,
+    unmapped,
+    utc_time,
+)
+from pipeline.formats.json_event import Passing, usual_line
 from pipeline.formats.line import Line, Reading
 from pipeline.model.events import JobRecord, Parsed
 from pipeline.model.source import Source
@@ -55,6 +68,40 @@ class _Wire(msgspec.Struct, frozen=True, gc=False, rename={"submit": "@submit", 
     het_job_offset: _Number | None = None
 
 
+class _Usual(_Wire, frozen=True, gc=False, forbid_unknown_fields=True):
+    """The object with no key but those that the plugin is known to write."""
+
+    script: msgspec.Raw = msgspec.Raw()
+    cpu_hours: Passing | float = None
+    container: Passing = None
+    groupname: Passing = None
+    group_id: Passing = None
+    elapsed: Passing = None
+    total_cpus: Passing = None
+    total_nodes: Passing = None
+    failed_node: Passing = None
+    eligible: Passing = msgspec.field(default=None, name="@eligible")
+    queue_wait: Passing = msgspec.field(default=None, name="@queue_wait")
+    cluster: Passing = None
+    ntasks: Passing = None
+    ntasks_per_node: Passing = None
+    ntasks_per_tres: Passing = None
+    cpus_per_task: Passing = None
+    priority: Passing = None
+    reservation_name: Passing = None
+    wc_key: Passing = None
+    parent_accounts: Passing = None
+    tres_req: Passing = None
+    tres_req_raw: Passing = None
+    tres_alloc_raw: Passing = None
+    std_err: Passing = None
+    std_in: Passing = None
+    sluid: Passing = None
+    original_sluid: Passing = None
+
+
+_PASSING = tuple(field.encode_name for field in msgspec.structs.fields(_Usual))[len(msgspec.structs.fields(_Wire)) + 2 :]
+decode_usual = msgspec.json.Decoder(_Usual).decode
 _TAKEN = frozenset(field.encode_name for field in msgspec.structs.fields(_Wire))
 _NO_TIME = frozenset({"Unknown", "None"})
 _NOT_PASSED = _TAKEN - {"tres_alloc"} | {"script"}
@@ -75,6 +122,9 @@ class SlurmJobcomp:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:  # noqa: ARG002 - UTC, complete and without host
         """One JobRecord."""
+        if (found := usual_line(line, decode_usual)) is not None:
+            record = _body(found)
+            return (Parsed(Source.JOBCOMP, record, _event_time(record), "", own_id(record), _passed(found)),)
         if line.payload[:1] != b"{":
             raise UnknownFormat("not an object")
         value = json_object(line.payload)
@@ -85,6 +135,17 @@ class SlurmJobcomp:
             value = document
         record = _body(typed(value, _Wire))
         return (Parsed(Source.JOBCOMP, record, _event_time(record), "", own_id(record), unmapped(value, _NOT_PASSED)),)
+
+
+def _passed(found: _Usual) -> dict[str, str]:
+    """As `unmapped` has it."""
+    fields = msgspec.structs.astuple(found)[-len(_PASSING) :]
+    rest = {name: field if type(field) is str else repr(field) for name, field in zip(_PASSING, fields, strict=True) if field is not None}
+    if found.tres_alloc is not None:
+        rest["tres_alloc"] = found.tres_alloc[:UNMAPPED_TEXT_LENGTH_MAX]
+    if (hours := found.cpu_hours) is not None:
+        rest["cpu_hours"] = hours if type(hours) is str else orjson.dumps(hours).decode()
+    return rest
 
 
 def own_id(record: JobRecord) -> str:
