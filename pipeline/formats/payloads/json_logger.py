@@ -60,7 +60,9 @@ class JsonLogger:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The iteration.  Raises UnknownFormat for an object of another kind, and for what is no object."""
-        text, _, _ = unlabelled(text_of(line.payload))
+        text = text_of(line.payload)
+        if text[:1] != "{":
+            text = unlabelled(text).text
         start = text.find('{"', 0, PREFIX_CHARACTERS_MAX)
         if start < 0:
             raise UnknownFormat("no object")
@@ -90,18 +92,17 @@ class _Keys:
     """The fields of an object by what they mean."""
 
     def __init__(self, value: dict[str, Any], named: Mapping[str, Sequence[str]]) -> None:
-        self._value, self._named, self._found = value, named, set[str]()
-        self._nested: dict[str, Any] | None = None
+        self._value, self._named, self._inner, self._found = value, named, _inner(value), set[str]()
 
     def raw(self, meaning: str) -> object:
         """The first field of that meaning; those that the settings name come first."""
         names = (*self._named.get(meaning, ()), *DEFAULT_KEYS[meaning]) if self._named else DEFAULT_KEYS[meaning]
-        value, inner = self._value, self._flat()
+        value, inner = self._value, self._inner
         for name in names:
             found = value.get(name)
             if found is None and inner:
                 found = inner.get(name)
-            if found is not None and not isinstance(found, dict | list | bool):
+            if found is not None and type(found) in _PLAIN:
                 self._found.add(name)
                 return found
         return None
@@ -109,25 +110,28 @@ class _Keys:
     def number(self, meaning: str) -> float | None:
         """The same as a number, also where it is written as text."""
         found = self.raw(meaning)
-        if isinstance(found, str) and _NUMBER.fullmatch(found):
-            return float(found)
-        if isinstance(found, float) or (isinstance(found, int) and abs(found) <= WHOLE_MAX):
-            return float(found)
-        return None
+        if type(found) is float:
+            return found
+        if type(found) is int:
+            return float(found) if abs(found) <= WHOLE_MAX else None
+        return float(found) if type(found) is str and _NUMBER.fullmatch(found) else None
 
     def taken(self) -> frozenset[str]:
         return frozenset(self._found)
 
-    def _flat(self) -> dict[str, Any]:
-        """The fields of inner objects, by their name and by `outer.inner`."""
-        if self._nested is None:
-            self._nested = {}
-            for outer, inner in self._value.items():
-                if isinstance(inner, dict) and len(self._nested) < 2 * NESTED_MAX:
-                    for name, value in list(inner.items())[:NESTED_MAX]:
-                        self._nested[f"{outer}.{name}"] = value
-                        self._nested.setdefault(name, value)
-        return self._nested
+
+_PLAIN = frozenset({str, int, float})
+
+
+def _inner(value: dict[str, Any]) -> dict[str, Any]:
+    """The fields of inner objects, by their name and by `outer.inner`."""
+    nested: dict[str, Any] = {}
+    for outer, inner in value.items():
+        if type(inner) is dict and len(nested) < 2 * NESTED_MAX:
+            for name, field in list(inner.items())[:NESTED_MAX]:
+                nested[f"{outer}.{name}"] = field
+                nested.setdefault(name, field)
+    return nested
 
 
 def _time(value: object, reading: Reading) -> int | None:
