@@ -147,6 +147,8 @@ def _body(text: str) -> _Body:
         if not colon:
             break
         if level in _DEBUG:
+            if rest.lstrip(" ").startswith(_OF_THE_NODE):
+                raise UnknownFormat("a refusal that slurmd tells at this level")
             return ControllerNote(note="debug")
         if level not in _LEVELS:
             break
@@ -167,6 +169,7 @@ _LEVELS = {
     "error": "", "info": "", "verbose": "", "sched": "scheduler", "sched/backfill": "scheduler", "sched/builtin": "scheduler",
     "backfill": "scheduler",
 }  # fmt: skip
+_OF_THE_NODE = "kill req from uid "
 _DEBUG = frozenset({"debug", "debug1", "debug2", "debug3", "debug4", "debug5"})
 
 # First words of lines that tell nothing about anybody.

@@ -3,10 +3,11 @@
 import pytest
 
 from pipeline.errors import UnknownFormat
+from pipeline.formats import registry
 from pipeline.formats.line import Line
 from pipeline.formats.payloads.slurmd import FORMAT
 from pipeline.model.events import AnyBody, DaemonNote, KillRequest, Parsed, StepCancelled, StepOom
-from pipeline.model.source import Source
+from pipeline.model.source import FAMILIES, Source
 from tests.unit.formats.training_lines import AT, READING
 
 STAMP = "[2026-03-02T19:40:41.318] "
@@ -74,6 +75,13 @@ PREFIXES = [
     ("slurmd: ", None),
     ("slurmd-gpu-001: ", None),
 ]
+
+
+@pytest.mark.parametrize(("text", "body"), ROWS)
+def test_lines_among_the_controllers(text: str, body: AnyBody) -> None:
+    """Both daemons' lines begin alike: on a topic with both of them a line of this one is not taken for a note of the other."""
+    format_, (event,) = registry.parse(Line(payload=(STAMP + text).encode()), READING, allowed=FAMILIES["scheduler"])
+    assert (format_.name, event.body) == ("slurmd", body)
 
 
 @pytest.mark.parametrize(("prefix", "time"), PREFIXES)
