@@ -26,7 +26,7 @@ from pipeline.model.events import JobRecord, Parsed
 from pipeline.model.source import Source
 
 TEXT_CHARACTERS_MAX = 4096
-_HEAD = re.compile(r"JobId=([0-9]{1,10}) UserId=([^\s()=]{0,128})\(([0-9]{1,10})\) GroupId=([^()=]{0,128})\([0-9]{1,10}\) Name=")
+_HEAD = re.compile(r"JobId=([0-9]{1,10}) UserId=([^()=]{0,128})\(([0-9]{1,10})\) GroupId=([^()=]{0,128})\([0-9]{1,10}\) Name=")
 _MIDDLE = re.compile(
     r" JobState=([A-Z_]{1,40}) Partition=(\S{0,256}) TimeLimit=(\S{1,20}) StartTime=(\S{1,32}) EndTime=(\S{1,32}) "
     r"NodeList=(\S*) NodeCnt=[0-9]{1,10} (?:ProcCnt=[0-9]{1,10} )?WorkDir="

@@ -78,6 +78,14 @@ def test_variants() -> None:
     assert record(text(state="RESIZING")).phase == "other"
 
 
+def test_a_users_name_with_a_blank() -> None:
+    """Directories of other systems have them; it ends at the uid, and what could pass for one is refused."""
+    body = record(text().replace("UserId=u017(", "UserId=LLM\\u 017("))
+    assert (body.owner, body.owner_uid) == ("LLM\\u 017", 5017)
+    with pytest.raises(UnknownFormat):
+        FORMAT.parse(Line(payload=text().replace("UserId=u017(", "UserId=u099(5099) u017(").encode()), READING)
+
+
 def test_an_old_version() -> None:
     """`Gres=` in the place of `Tres=`, and nothing behind it."""
     line = "JobId=7 UserId=u017(5017) GroupId=llm(5000) Name=a" + MIDDLE.format(
