@@ -26,7 +26,7 @@ import msgspec
 
 from pipeline.detect.gates import GROUPS, name_or_reason
 from pipeline.incidents.campaigns import CAUSING, artefacts_of
-from pipeline.incidents.families import DIVERGED, ENDINGS, REFUSED, SLOWED, family_of
+from pipeline.incidents.families import DIVERGED, ENDINGS, SLOWED, counts, family_of
 from pipeline.incidents.likelihoods import BORROWED_GAP_MIN, GAP_MIN, KINDS
 from pipeline.incidents.origins import too_few
 from pipeline.model.finding import Checked, Evidence, Finding
@@ -210,11 +210,6 @@ class Candidate:
             if each is not mine and gap(mine, each)[0] < bar:
                 yield f"the gap to {_words(each)} is below a factor of {10**bar:.0f}"
                 return
-
-
-def counts(finding: Finding) -> bool:
-    """Does it show an act?  A refused try of which the detector names nobody may be a mistyped number."""
-    return finding.alert and (finding.effect not in REFUSED or bool(finding.actor))
 
 
 def roles_of(finding: Finding) -> set[str]:

@@ -72,3 +72,8 @@ def family_of(finding: Finding) -> Family:
 def is_signal(finding: Finding) -> bool:
     """Does it say that an account was in others' hands?"""
     return family_of(finding).means == "accounts" and finding.subject.kind == "identity"
+
+
+def counts(finding: Finding) -> bool:
+    """Does it show an act?  A refused try of which the detector names nobody may be a mistyped number."""
+    return finding.alert and (finding.effect not in REFUSED or bool(finding.actor))

@@ -7,8 +7,9 @@ arrival: the newest stay.
 from collections.abc import Iterable, Iterator
 
 from pipeline.incidents.attempts import Attempts, time_of
-from pipeline.incidents.campaigns import Linked, cluster_findings, linked
+from pipeline.incidents.campaigns import Linked, linked
 from pipeline.incidents.families import is_signal
+from pipeline.incidents.grouping import Grouping
 from pipeline.incidents.looks import Looks
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Found, LoggedIn, account_of, decode_in_case
@@ -24,7 +25,7 @@ class IncidentsIndex:
     def __init__(self, facts_max: int) -> None:
         self._facts_max = facts_max
         self.findings: dict[str, Linked] = {}  # by fact id
-        self._grouped: list[tuple[Linked, ...]] | None = None  # campaigns as they were found last
+        self.grouping = Grouping()
         self.signals: dict[str, Finding] = {}  # of these, that an account was in others' hands
         self.attempts = Attempts()  # by fact id too, which is the attempt's name
         self.emitted: dict[str, Emitted] = {}
@@ -48,10 +49,8 @@ class IncidentsIndex:
             return ""
         if isinstance(told, Found):
             self._changed(told.finding, fact_id)
-            known, new = self.findings.get(fact_id), linked(told.finding)
-            self.findings[fact_id] = new
-            if known is None or known.ties != new.ties:
-                self._grouped = None
+            self.findings[fact_id] = new = linked(told.finding)
+            self.grouping.put(new)
             if is_signal(told.finding):
                 self.signals[fact_id] = told.finding
             return ""
@@ -69,7 +68,7 @@ class IncidentsIndex:
         if known is not None:
             self._changed(known.finding, fact_id)
             del self.findings[fact_id]
-            self._grouped = None
+            self.grouping.drop(known.id)
         else:
             self.attempts.drop(fact_id)
             self.looks.attempt(0)
@@ -86,14 +85,6 @@ class IncidentsIndex:
                 yield fact_id
             if not blocks:
                 del self.logins[account]
-
-    def campaigns(self) -> list[tuple[Linked, ...]]:
-        """Grouped anew when what ties findings has changed; most words on a finding change other things."""
-        if self._grouped is None:
-            self._grouped = cluster_findings(self.findings.values())
-        else:
-            self._grouped = [tuple(self.findings[each.id] for each in members) for members in self._grouped]
-        return self._grouped
 
     def _changed(self, finding: Finding, fact_id: str) -> None:
         said = [each for each in (finding, self.signals.pop(fact_id, None)) if each is not None and is_signal(each)]

@@ -44,6 +44,7 @@ class Rests(msgspec.Struct, frozen=True):
 class Built(msgspec.Struct, frozen=True):
     """A campaign as it was built last."""
 
+    campaign: Sequence[Linked]
     members: dict[str, Linked]
     rivals: tuple[Linked, ...]
     at: int  # event time up to which things were known
@@ -109,6 +110,8 @@ class Looks:
         built = self._built.get(members[0].id)
         if built is None:
             return 0
+        if built.campaign is members and built.rivals == rivals:
+            return max(built.at + built.wait_ms, built.closes_at) if built.closes_at else None
         fresh = [each for each in members if each.id not in built.members]
         changed = sum(built.members.get(each.id) is not each for each in members)
         split = len(built.members) > len(members) - len(fresh)
@@ -128,6 +131,7 @@ class Looks:
         self._cost += cost
         self._home.update((each.id, members[0].id) for each in members)
         self._built[members[0].id] = Built(
+            campaign=members,
             members={each.id: each for each in members},
             rivals=rivals,
             at=min(self._newest, joint),

@@ -6,7 +6,8 @@ anew, so that incidents are those of the set, whatever the order:
     finding 1, suspect X ──┐
     finding 2, suspect X ──┴─ incident A     finding 3 ── incident B     finding 4: 3 and 1 are one artefact  ->  A updated, B merged into A
 
-    campaigns.py   which findings belong together          scope.py        what was touched, what is fine, what cannot be told
+    campaigns.py   what ties findings, and by              scope.py        what was touched, what is fine, what cannot be told
+    grouping.py    which of them belong together
     looks.py       what is built anew, and what waits      building.py     the canonical body, within bounds
     attribution.py hypotheses about who, by                publishing.py   what changed goes out, and is remembered
     likelihoods.py the table of ratios                     report.py       what people read
@@ -23,9 +24,9 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.detect.site import site_of
 from pipeline.incidents import building
-from pipeline.incidents.attribution import Known, counts
+from pipeline.incidents.attribution import Known
 from pipeline.incidents.building import Surroundings, days_of
-from pipeline.incidents.campaigns import GAP_MS, Linked, rivals_of, window_of
+from pipeline.incidents.campaigns import GAP_MS, Linked, window_of
 from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex
 from pipeline.incidents.looks import Rests
 from pipeline.incidents.losses_ended import Pricing
@@ -132,7 +133,7 @@ def _judge(state: IncidentsState, case: bytes, now: Watermarks, *, everything: b
         if group_at > joint:
             state.agenda.plan(case, group_at)
             return
-    campaigns = index.campaigns()
+    campaigns = index.grouping.campaigns()
     homes = {each.id: members[0].founds for members in campaigns for each in members}
     around = (index.full, len(index.attempts) > 0, *(now.known(cluster, source) for source in WATCHED))
     asks = everything or (all_at is not None and all_at <= joint)
@@ -142,7 +143,7 @@ def _judge(state: IncidentsState, case: bytes, now: Watermarks, *, everything: b
         return not everything and rests.around == around and not any(heard)
 
     looks.begin(joint, asks=asks, holds=holds)
-    incidents, rivalry = [], rivals_of(campaigns, counts)
+    incidents, rivalry = [], index.grouping.rivals()
     for members in campaigns:
         rivals = rivalry.get(members[0].id, ())
         at = looks.build_at(members, rivals)
@@ -218,7 +219,7 @@ def _forget(state: IncidentsState, case: bytes, before: int) -> bool:
     """Drop incidents of which nothing was heard since `before`, with what was said of them, and attempts that no other incident spans."""
     index = state.index(case)
     oldest, dropped = before, False
-    for members in index.campaigns():
+    for members in index.grouping.campaigns():
         if max(max(each.finding.effect_time, each.finding.closes_at) for each in members) >= before:
             oldest = min(oldest, window_of(members)[0])
             continue

@@ -8,16 +8,24 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.detect.detector import registry
-from pipeline.incidents.attribution import counts
-from pipeline.incidents.campaigns import RIVAL_MAX, Linked, cluster_findings, linked, links_of, rivals_of
+from pipeline.incidents.campaigns import Linked, linked, links_of
 from pipeline.incidents.families import FAMILIES, WORDS
+from pipeline.incidents.grouping import RIVAL_MAX, Grouping
 from pipeline.model.finding import Finding
 from tests.unit.incidents.campaign import borrowed, cancel, kill, tamper
 
 
 def grouped(findings: Sequence[Finding]) -> list[tuple[Linked, ...]]:
-    """Campaigns, of one finding per id, as the stage holds them."""
-    return cluster_findings({each.id: linked(each) for each in findings}.values())
+    """Campaigns, of the last word under each id."""
+    return grouping_of(findings).campaigns()
+
+
+def grouping_of(findings: Sequence[Finding]) -> Grouping:
+    """As the stage holds them."""
+    grouping = Grouping()
+    for each in findings:
+        grouping.put(linked(each))
+    return grouping
 
 
 def jobs(findings: Sequence[Finding]) -> list[list[str]]:
@@ -82,13 +90,12 @@ def test_rivals_are_those_who_acted_on_the_same_artefact() -> None:
     mine = [tamper(0, "1", "x"), kill(1, "2", "x")]
     theirs = [tamper(day, str(10 + day), "y", owner="u013") for day in range(1, 8)]
     below = tamper(2, "30", "z", owner="u014", named=False)
-    campaigns = grouped([*mine, *theirs, below, tamper(300, "40", "z", owner="u016")])
-    rivals: dict[str, list[str]] = {}
-    found = rivals_of(campaigns, counts)
-    for members in campaigns:
-        rivals.setdefault(members[0].finding.suspect, []).extend(each.id for each in found.get(members[0].id, ()))
+    grouping = grouping_of([*mine, *theirs, below, tamper(300, "40", "z", owner="u016")])
+    suspects = {members[0].id: members[0].finding.suspect for members in grouping.campaigns()}
+    rivals = {suspects[founder]: [each.id for each in others] for founder, others in grouping.rivals().items()}
     assert rivals["x"] == [each.id for each in theirs[:RIVAL_MAX]]
     assert rivals["y"] == [mine[0].id]
+    assert rivals["z"] == [mine[0].id, *(each.id for each in theirs[:RIVAL_MAX])]
 
 
 def test_each_member_says_what_ties_it() -> None:
@@ -138,3 +145,27 @@ def test_a_campaign_suspects_one_account_or_none(findings: list[Finding]) -> Non
     campaigns = grouped(findings)
     assert sorted(each.id for members in campaigns for each in members) == sorted(each.id for each in findings)
     assert all(len({each.finding.suspect for each in members} - {""}) <= 1 for members in campaigns)
+
+
+CHANGES = st.lists(st.tuples(st.integers(0, 11), st.sampled_from(["put", "drop", "ask"])), max_size=40)
+
+
+@given(FINDINGS, FINDINGS, CHANGES)
+def test_what_is_kept_between_changes_does_not_show(
+    findings: list[Finding], corrected: list[Finding], changes: list[tuple[int, str]]
+) -> None:
+    """Found, corrected, taken back and asked for in any order: campaigns and rivals are those of the set that is left."""
+    pool, grouping, held = [*findings, *corrected], Grouping(), dict[str, Finding]()
+    for place, change in changes:
+        if change == "ask":
+            grouping.campaigns()
+            grouping.rivals()
+        elif place < len(pool) and change == "put":
+            held[pool[place].id] = pool[place]
+            grouping.put(linked(pool[place]))
+        elif place < len(pool):
+            held.pop(pool[place].id, None)
+            grouping.drop(pool[place].id)
+    fresh = grouping_of([*held.values()])
+    assert grouping.campaigns() == fresh.campaigns()
+    assert grouping.rivals() == fresh.rivals()
