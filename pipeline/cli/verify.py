@@ -105,7 +105,7 @@ def _look(asked: Asked) -> Found:
     return Found(shown, wrong, absent, nothing=len(absent) == len(inputs))
 
 
-def _sighted(settings: "Settings", progress: "Progress", wanted: "Wanted") -> "Sighted":
+def _sighted(settings: "Settings", progress: "Progress", wanted: "Wanted", since: int) -> "Sighted":
     """Dead letters found; where there is no topic of them, none is."""
     from pipeline.errors import ConfigError  # noqa: PLC0415
     from pipeline.runtime.dead_letters import Letters  # noqa: PLC0415
@@ -113,7 +113,7 @@ def _sighted(settings: "Settings", progress: "Progress", wanted: "Wanted") -> "S
 
     try:
         with Letters(settings.kafka) as letters:
-            return letters.sighted(wanted, progress)
+            return letters.sighted(wanted, since, progress)
     except ConfigError as error:
         say(f"{error}: no dead letter was found")
         return Sighted({})

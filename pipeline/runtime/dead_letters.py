@@ -36,6 +36,7 @@ PREVIEW_BYTES = 300
 UNSENT_LOOKED_AT = 100_000  # newest letters among which those that were not sent again are looked for
 
 Place = tuple[int, int]  # partition and offset on the dead-letter topic
+Source = tuple[str, int]  # topic and partition that a letter came from
 Progress = Callable[[int, int], None]  # records read, records in all
 
 
@@ -237,14 +238,23 @@ class Letters:
 
     # --- for verify
 
-    def sighted(self, wanted: Wanted, progress: Progress = lambda _, __: None) -> Sighted:
-        """Which of the wanted source offsets have a dead letter, and since when the topic may not have deleted any."""
+    def sighted(self, wanted: Wanted, since: int | None = None, progress: Progress = lambda _, __: None) -> Sighted:
+        """Which of the wanted source offsets have a dead letter, and since when the topic may not have deleted any.
+
+        Letters from `since` (UTC ms) on are read first.  The ones before them only if some are missing then: a clock may have been wrong,
+        and what is told as lost must not be there.
+        """
         kept_seconds, kept_from = self._kept()
-        seen: dict[tuple[str, int], set[int]] = {place: set() for place in wanted}
-        if wanted:
-            for each in self.read(progress=progress):
-                if isinstance(each, Letter) and (source := (each.topic, each.source_partition)) in seen:
-                    seen[source].add(each.source_offset)
+        seen: dict[Source, set[int]] = {place: set() for place in wanted}
+        parts = [TopicPartition(self.topic, number) for number in self._partitions]
+        with self._reading():
+            begins, ends = ends_of(self._consumer, parts, begins=True), ends_of(self._consumer, parts)
+            middle = begins if since is None else offsets_at(self._consumer, parts, since, ends)
+        for first, until in (middle, ends), (begins, middle):
+            missing = {place: offsets - seen[place] for place, offsets in wanted.items()}
+            for record in self._records(first, progress, until) if any(missing.values()) else ():
+                if (letter := read_letter(record)) and letter.source_offset in missing.get((letter.topic, letter.source_partition), ()):
+                    seen[letter.topic, letter.source_partition].add(letter.source_offset)
         return Sighted({place: frozenset(found) for place, found in seen.items()}, kept_seconds, kept_from)
 
     def _kept(self) -> tuple[float, int | None]:

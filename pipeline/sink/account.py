@@ -297,6 +297,12 @@ def _overtaken(offsets: Offsets, ranges: Sequence[Range]) -> Iterator[str]:
         yield f"offsets {lo} to {hi - 1} were deleted by Kafka before they were read"
 
 
+def settled(offsets: Offsets, ranges: Sequence[Range]) -> Sequence[Range]:
+    """Ranges whose dead letters must be there.  Those of a last one in flight may be on their way, those before it were there."""
+    in_flight = bool(ranges) and offsets.committed is not None and ranges[-1].hi > offsets.committed
+    return ranges[:-1] if in_flight else ranges
+
+
 def _letters(offsets: Offsets, ranges: Sequence[Range], sighted: Sighted | None, now: int) -> tuple[list[int], int]:
     """Rejected offsets whose dead letter should be there and is not; and how many could not be checked."""
     if sighted is None:
@@ -304,9 +310,7 @@ def _letters(offsets: Offsets, ranges: Sequence[Range], sighted: Sighted | None,
     seen = sighted.seen.get((offsets.topic, offsets.partition), frozenset())
     unsent: list[int] = []
     not_checked = 0
-    for judged in ranges:
-        if judged is ranges[-1] and offsets.committed is not None and judged.hi > offsets.committed:
-            continue  # in flight: its letters may be on their way; those of a range before it were there when it was noted
+    for judged in settled(offsets, ranges):
         missing = [offset for offset, code in judged.listed if code not in FILTERED and offset not in seen]
         noted = now - 1000 * judged.age_seconds
         kept_from = max(now - 1000 * sighted.kept_seconds, sighted.kept_from or 0)

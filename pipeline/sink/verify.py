@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from pipeline.sink.account import (
+    CLOCK_MARGIN_SECONDS,
     FILTERED,
     NAMED_MAX,
     NOTHING,
@@ -28,6 +29,7 @@ from pipeline.sink.account import (
     differs,
     listed_in,
     noted_within,
+    settled,
 )
 from pipeline.sink.clickhouse import Database
 
@@ -37,7 +39,7 @@ CHUNK_OFFSETS = 1_000_000  # compared by one query, which needs some 150 bytes f
 TTL_MARGIN_DAYS = 8  # parts of one week are dropped together
 
 Progress = Callable[[int, int], None]  # offsets compared, of how many
-Letters = Callable[[Wanted], Sighted]
+Letters = Callable[[Wanted, int], Sighted]  # what is looked for; when the first of its ranges was noted, UTC ms, less a margin
 Ends = Callable[[], Mapping[Place, int]]
 
 
@@ -54,7 +56,13 @@ class Found(msgspec.Struct, frozen=True):
     @property
     def wanted(self) -> frozenset[int]:
         """Offsets that should have a dead letter."""
-        return frozenset(offset for offset, code in listed_in(self.ranges) if code not in FILTERED)
+        return frozenset(offset for offset, code in listed_in(settled(self.offsets, self.ranges)) if code not in FILTERED)
+
+    @property
+    def age_seconds(self) -> int:
+        """Since the first range with such an offset was noted; its letters were sent after that."""
+        listed = (each.age_seconds for each in settled(self.offsets, self.ranges) if any(code not in FILTERED for _, code in each.listed))
+        return max(listed, default=0)
 
 
 def verify(
@@ -87,8 +95,9 @@ def verify(
         done += _width(item) if item.topic in counted else 0
     newer = ends() if ends is not None else {}
     wanted = {(each.offsets.topic, each.offsets.partition): each.wanted for each in found if each.wanted}
-    sighted = letters(wanted) if letters is not None else None
     now = int(database.query("SELECT toUnixTimestamp(now())")[0][0]) * 1000
+    noted = now - 1000 * (max((each.age_seconds for each in found), default=0) + CLOCK_MARGIN_SECONDS)
+    sighted = letters(wanted, noted) if letters is not None else None
     return [
         account(
             msgspec.structs.replace(each.offsets, end=newer.get((each.offsets.topic, each.offsets.partition), each.offsets.end)),

@@ -14,10 +14,14 @@ import pytest
 import yaml
 from click.testing import CliRunner, Result
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from rich.console import Console
 
 from pipeline.cli import main, meter
+from pipeline.errors import ErrorCode
+from pipeline.model.outcome import Record
+from pipeline.runtime.dead_letter import dead_letter
+from pipeline.runtime.dead_letters import Letters
 from pipeline.settings import Settings
 from tests.integration.following import following
 from tests.integration.site import BASE_MS, PATIENCE_SECONDS, Site, open_site
@@ -229,6 +233,32 @@ def test_a_forgotten_range_is_named(audited: Audited) -> None:
     assert f"offsets {lo} to {hi - 1} are in no range" in found["violations"]
     assert any("rows outside of any range" in said for said in found["violations"])
     assert audited.wrong() == {}
+
+
+def test_letters_are_looked_for_from_when_their_range_was_noted(running_servers: Settings) -> None:
+    """A million old letters are not read for a new one; one that a wrong clock stamped is found all the same."""
+    kafka = running_servers.kafka.model_copy(update={"topic_prefix": f"old{time.time_ns() % 10**9}."})
+    now, source = int(time.time() * 1000), ("logs.access", 0)
+    topic = f"{kafka.topic_prefix}dead-letter.v1"
+    admin: Any = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    admin.create_topics([NewTopic(topic, 1, 1)])
+    admin.close()
+    producer: Any = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    for offset in range(40):
+        record = Record(topic=source[0], partition=source[1], offset=offset, timestamp=now, value=b"?")
+        kept = dead_letter("ingest", record, ErrorCode.UNKNOWN_FORMAT, "no format")
+        stamp = now if offset >= 30 else now - 2 * 86_400_000
+        producer.send(topic, kept.value, headers=list(kept.headers), timestamp_ms=stamp, partition=0)
+    producer.close()
+    read: list[int] = []
+    with Letters(kafka) as letters:
+        for offset, records in (35, [10]), (5, [10, 30]), (99, [10, 30]):
+            wanted = {source: frozenset({offset})}
+            found = letters.sighted(wanted, now - 3_600_000, lambda _, total: read.append(total))
+            assert found.seen == ({source: frozenset({offset})} if offset < 40 else {source: frozenset()})
+            assert sorted(set(read)) == records
+            read.clear()
+        assert letters.sighted({source: frozenset({5})}).seen == {source: frozenset({5})}
 
 
 def test_a_removed_dead_letter_is_named(audited: Audited) -> None:
