@@ -20,6 +20,7 @@ from pipeline.cli.meter import FilesRead
 from pipeline.cli.replay import file_options, metered, reading_options
 from pipeline.cli.times import Number
 from pipeline.incidents.telling import told_bodies
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -124,7 +125,7 @@ def _say_dossier(made: "Dossier") -> bool:
     say(f"{made.folder}: {safe(said.named) or f'no name: {safe(said.withheld, LINE_MAX)}'}; leading {safe(said.leader)}")
     for line in made.verdict.problems:
         say(f"   {safe(line.code)}: {safe(line.where)}")
-    say(f"   bundle of {made.records} records {'verified' if made.verdict.ok else 'DOES NOT VERIFY'}")
+    say(f"   bundle of {many(made.records, 'record')} {'verified' if made.verdict.ok else 'DOES NOT VERIFY'}")
     return made.verdict.ok
 
 
@@ -167,7 +168,7 @@ def show(console: "Console", results: "Results", *, with_verdicts: bool) -> None
     sources = results.sources
     for text in [each.text for some in (sources.wrong_zones, sources.under, sources.failing) for each in some]:
         console.print(f"[bold]look at the source:[/bold] {safe(text, LINE_MAX)}", soft_wrap=True)
-    say(f"{results.records} records, {len(results.verdicts)} ended jobs, {len(findings)} findings")
+    say(f"{many(results.records, 'record')}, {len(results.verdicts)} ended jobs, {many(len(findings), 'finding')}")
 
 
 def show_findings(console: "Console", findings: Sequence[Body]) -> None:

@@ -21,6 +21,7 @@ from pipeline.cli.asking import detector_ids
 from pipeline.cli.console import build_table, moment, safe, stderr, stdout
 from pipeline.cli.times import Day, Duration
 from pipeline.errors import ConfigError
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -330,7 +331,7 @@ def _show_missing(console: Any, frame: "Frame", history: "History", found: "Sequ
     if letters := _dead_letters(history, found[0]):
         codes = ", ".join(f"{safe(code)} {count}" for code, count in letters.items())
         console.print(
-            f"{sum(letters.values()):,} offsets of the range are listed as dead letters ({codes}); they were not judged then either"
+            f"listed as dead letters: {many(sum(letters.values()), 'offset')} of the range ({codes}); they were not judged then either"
         )
     for gap in history.gaps:
         console.print(f"missing: {safe(gap)}", soft_wrap=True)
@@ -339,7 +340,7 @@ def _show_missing(console: Any, frame: "Frame", history: "History", found: "Sequ
     if differ := _verdicts_differ(found):
         console.print(f"verdicts on jobs that differ, too: {differ:,}")
     begins = f"; history begins at {moment(frame.begins)}" if frame.begins is not None else ""
-    say(f"{runs.records:,} records read{begins}")
+    say(f"{many(runs.records, 'record')} read{begins}")
 
 
 def _row(change: "Change") -> tuple[str, ...]:

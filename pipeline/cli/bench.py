@@ -19,6 +19,7 @@ import msgspec
 from pipeline.cli import Options, examples, say
 from pipeline.cli.console import stdout
 from pipeline.cli.times import Number
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from pipeline.bench.report import JobReport
@@ -337,7 +338,7 @@ def fuzz(ctx: click.Context, /, minutes: float, named: str, samples: tuple[Path,
         click.echo(msgspec.json.encode(report).decode())
     else:
         stdout().print(fuzzing.table(report))
-        say("every promise was kept" if report.clean else f"{len(report.violations)} promises were BROKEN")
+        say("every promise was kept" if report.clean else f"BROKEN: {many(len(report.violations), 'promise')}")
     ctx.exit(0 if report.clean else 1)
 
 

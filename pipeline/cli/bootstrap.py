@@ -19,6 +19,7 @@ from pipeline.cli.console import moment, safe
 from pipeline.cli.output import write_file
 from pipeline.cli.replay import REFUSED, report, with_broker
 from pipeline.cli.times import Moment, Zone
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from pipeline.runtime.bootstrap import ColdStart
@@ -105,7 +106,10 @@ def sum_up(read: "ColdStart") -> None:
     hosts = {node for job in read.jobs for node in job.nodes}
     unowned = sum(not job.owner and job.owner_uid is None for job in read.jobs)
     counts = ", ".join(f"{count} {safe(state)}" for state, count in sorted(states.items())) or "none"
-    say(f"cluster {safe(read.cluster)}: {len(read.jobs)} jobs ({counts}) on {len(hosts)} hosts; history begins at {moment(read.taken)}")
+    say(
+        f"cluster {safe(read.cluster)}: {many(len(read.jobs), 'job')} ({counts}) on {many(len(hosts), 'host')}"
+        f"; history begins at {moment(read.taken)}"
+    )
     if unowned:
         say(f"{unowned} of them without an owner: nobody can be called foreign to them; see --owner-label")
     for line in read.refused[:NAMED_MAX]:

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
+
+from pipeline.cli.fitting import Fitted
 
 CELL_MAX = 200
 FILE_WIDTH = 160
@@ -49,9 +50,9 @@ def moment(time: datetime | int | None) -> str:
     return f"{datetime.fromtimestamp(time / 1000, UTC) if isinstance(time, int) else time:%Y-%m-%d %H:%M:%S}Z"
 
 
-def build_table(title: str, *columns: str) -> Table:
-    """A table whose cells wrap."""
-    table = Table(title=title, title_justify="left", title_style="bold", expand=False)
+def build_table(title: str, *columns: str) -> Fitted:
+    """A table whose cells wrap, or stand below one another where it is too narrow for them."""
+    table = Fitted(title=title, title_justify="left", title_style="bold", expand=False)
     for column in columns:
         table.add_column(column, overflow="fold")
     return table

@@ -35,6 +35,7 @@ from pipeline.embedded import servers
 from pipeline.errors import ConfigError, FatalError
 from pipeline.evidence.signing import make_key
 from pipeline.model.outcome import Record
+from pipeline.model.words import many
 from pipeline.runtime import admin, replay
 from pipeline.runtime.following import Follower, caught_up
 from pipeline.settings import Settings
@@ -78,7 +79,7 @@ def demo(options: Options, seed: int, days: float, *, stop: bool, again: bool) -
     if not again:
         _ask(folder)
     week = simulate(seed, days)
-    say.print(f"simulated {days:g} days: {len(week.records):,} records, {len(week.jobs):,} jobs")
+    say.print(f"simulated {days:g} days: {many(len(week.records), 'record')}, {many(len(week.jobs), 'job')}")
     _empty(folder, own, say)
     with _ended(folder, own, say, stop=stop):
         site = _prepare(folder, week, say)
@@ -196,7 +197,7 @@ def _stream(site: Settings, week: Week, say: Console) -> None:
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while not (state := caught_up(site, topology)).done:
             if time.monotonic() > deadline:
-                raise FatalError(f"{state.lag} records are still waiting", advice="Read worker.log in the demo folder.")
+                raise FatalError(f"{many(state.lag, 'record')} are still waiting", advice="Read worker.log in the demo folder.")
             progress.update(judging, completed=total - min(state.input_lag, total))
             announcer.announce(POLL_SECONDS)
         progress.update(judging, completed=total)
@@ -258,7 +259,7 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
     for detector, job, owner, actor, cause_time, score, finding_id, withheld in findings:
         cited = dict.fromkeys(f"{role}: {summary} ({source})" for role, source, summary in evidence.get(finding_id, ()))
         table.add_row(
-            f"{cause_time:%m-%d %H:%M:%S}", safe(detector), safe(job), safe(owner), safe(actor or "withheld"),
+            moment(cause_time), safe(detector), safe(job), safe(owner), safe(actor or "withheld"),
             confidence(score, "" if actor else withheld or "unknown"),
             "\n".join(safe(line) for line in cited),
         )  # fmt: skip
@@ -270,7 +271,7 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
     # Whom the records name is compared; whom people are told is in the table.
     raised = {(str(detector), str(job), str(actor)) for detector, job, actor in alerts}
     planted = {(str(each.detector), str(each.job), str(each.actor)) for each in week.expected_findings()}
-    out.print(f"{stored[0]:,} events of {stored[1]:,} records stored; {seconds:.0f} s in all")
+    out.print(f"{many(stored[0], 'event')} of {many(stored[1], 'record')} stored; {seconds:.0f} s in all")
     for name, rows in (("not found", planted - raised), ("not planted", raised - planted)):
         for row in sorted(rows):
             out.print(f"[red]{name}[/red]: {safe(', '.join(filter(None, row)))}")

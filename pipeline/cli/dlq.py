@@ -34,6 +34,7 @@ from pipeline.cli.output import private
 from pipeline.cli.replay import with_broker
 from pipeline.cli.times import Since
 from pipeline.errors import ConfigError, ErrorCode, TransientError
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from pipeline.runtime.dead_letter import Letter
@@ -264,7 +265,7 @@ def replay(
 
 
 def _confirmed(count: int) -> bool:
-    return sys.stdin.isatty() and click.confirm(f"Send {count} records?", err=True)
+    return sys.stdin.isatty() and click.confirm(f"Send {many(count, 'record')}?", err=True)
 
 
 def _report(plan: "Plan", sent: "Sent | None", lost: "Sequence[Place]", *, as_json: bool, dry_run: bool) -> None:
@@ -275,7 +276,7 @@ def _report(plan: "Plan", sent: "Sent | None", lost: "Sequence[Place]", *, as_js
         )
     elif sent is not None:
         for topic, count in sorted(sent.by_topic.items()):
-            click.echo(f"{safe(topic)}  {count} records sent")
+            click.echo(f"{safe(topic)}  {many(count, 'record')} sent")
         for refused in sent.refused[:REFUSED_SHOWN]:
             say(f"{refused.partition}:{refused.offset} was not sent: {plain(refused.reason)}")
         say("what is refused again comes back with one attempt more: see `trainwatch dlq list --unsent` in a minute")
@@ -316,4 +317,4 @@ def _write_raw(path: Path, value: bytes) -> None:
         raise ConfigError(f"{path} is there already", advice="Name a new file.") from error
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}", advice="Name a file that can be written.") from error
-    say(f"{len(value)} bytes in {path}")
+    say(f"{many(len(value), 'byte')} in {path}")

@@ -32,6 +32,7 @@ from pipeline.loss.rumour import Rumour, check
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident, label_of
 from pipeline.model.outcome import EventRow, Record
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from pipeline.runtime.local import Results
@@ -195,7 +196,7 @@ def _cites(item: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _custody(now: int, name: str, shown: Sequence[object]) -> dict[str, Any]:
-    detail = f"{len(shown)} records; {SEALED_NOW}"
+    detail = f"{many(len(shown), 'record')}; {SEALED_NOW}"
     return {
         "time": now,
         "account": account(),

@@ -12,6 +12,7 @@ from pipeline.cli.times import Since, now_ms
 from pipeline.errors import ConfigError
 from pipeline.evidence.erasure import Erasure
 from pipeline.evidence.signing import load_signer
+from pipeline.model.words import many
 from pipeline.sink import erasure as store
 from pipeline.sink.erasure import Wanted
 from pipeline.sink.evidence import Custody, note
@@ -68,18 +69,18 @@ def erase(options: Options, events: tuple[str, ...], actor: str, since: int, unt
         going, staying = store.counts(database, wanted)
         for each in store.staying(database, wanted, SHOWN_MAX) if staying else ():
             say(f"event {safe(each.event_id)} stays: {each.kept_because}")
-        if going and not dry_run and not yes and sys.stdin.isatty() and not click.confirm(f"Erase {going} lines for ever?", err=True):
+        if going and not dry_run and not yes and sys.stdin.isatty() and not click.confirm(f"Erase {many(going, 'line')}?", err=True):
             raise click.ClickException("nothing was erased")
         if going and not dry_run:
-            what, who = actor or f"{len(events)} events", account()
-            note(database, Custody(now_ms(), who, "erasing", what, f"{going} lines: {reason}"))
+            what, who = actor or many(len(events), "event"), account()
+            note(database, Custody(now_ms(), who, "erasing", what, f"{many(going, 'line')}: {reason}"))
             going = _erase(database, wanted, reason, who, signer)
-            note(database, Custody(now_ms(), who, "erased", what, f"{going} lines: {reason}"))
+            note(database, Custody(now_ms(), who, "erased", what, f"{many(going, 'line')}: {reason}"))
             left, staying = store.counts(database, wanted)
             if left:
                 say(f"{left} more lines came meanwhile: ask again, or say --until when")
                 staying += left
-    click.echo(f"{going} lines {'would be ' if dry_run else ''}erased, {staying} stay")
+    click.echo(f"{many(going, 'line')} {'would be ' if dry_run else ''}erased, {staying} stay")
     raise SystemExit(KEPT if staying else 0 if going else NOTHING)
 
 
@@ -98,5 +99,5 @@ def _erase(database: "Database", wanted: Wanted, reason: str, who: str, signer: 
         store.erase(database, [each.signed(signer) if signer else each for each in made])
         done, rests = done + len(lines), rests + (len(lines) < store.AT_ONCE)
         if done > len(lines):
-            say(f"{done} lines erased")
+            say(f"{many(done, 'line')} erased")
     return done

@@ -25,6 +25,7 @@ from pipeline.evidence.bundle import Case, Exhibit, build, told_of, write
 from pipeline.evidence.chain import entry_of, identities_digest
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key, rotate_key
 from pipeline.model.instants import DAY_MS
+from pipeline.model.words import many
 from pipeline.sink import evidence as store
 from pipeline.sink.evidence import Custody, Found, Place
 
@@ -104,7 +105,7 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
             raise SystemExit(NOT_FOUND)
         subject, found = known[0], _with_originals(settings, known[1], kafka=not no_kafka)
         created, who = now_ms(), account()
-        store.note(database, Custody(created, who, "exporting", subject, f"{len(found.exhibits)} records"))
+        store.note(database, Custody(created, who, "exporting", subject, many(len(found.exhibits), "record")))
         case = Case(
             subject=subject,
             findings=found.findings,
@@ -122,10 +123,13 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
         )
         path = output or Path(f"evidence-{subject}.zip")
         sha256 = write(build(case, signer), path)
-        store.note(database, Custody(now_ms(), who, "exported", subject, f"{len(found.exhibits)} records to {path.name}", sha256))
+        store.note(database, Custody(now_ms(), who, "exported", subject, f"{many(len(found.exhibits), 'record')} to {path.name}", sha256))
     whole = sum(each.value is not None for each in found.exhibits)
     click.echo(f"{path}\nsha256 {sha256}")
-    say(f"{len(found.exhibits)} records, {whole} of them whole, {len(found.chain)} ranges, {len(found.unavailable)} events unavailable")
+    say(
+        f"{many(len(found.exhibits), 'record')}, {whole} of them whole, "
+        f"{many(len(found.chain), 'range')}, {many(len(found.unavailable), 'event')} unavailable"
+    )
     for each in found.unavailable:
         say(f"event {safe(each['event_id'])}: {each['why']}")
 
@@ -176,7 +180,10 @@ def _verify_site(options: Options, trust: str, kept: Sequence[object], *, quiet:
     with clickhouse(options) as database, meter("reading what is sealed", quiet=quiet) as line:
         tell = partial(line.count, "checking", "records")
         found = audit(database, ring, inputs=options.settings.kafka.input_topics, witness=kept, progress=tell)
-        store.note(database, Custody(now_ms(), account(), "verified", "site", f"{found.ranges} ranges, {len(found.problems)} problems"))
+        store.note(
+            database,
+            Custody(now_ms(), account(), "verified", "site", f"{many(found.ranges, 'range')}, {many(len(found.problems), 'problem')}"),
+        )
     return checker.Verdict(found.problems, found.notes, ring.fingerprints, found.records, found.ranges)
 
 
@@ -211,14 +218,16 @@ def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bo
             subject, found = known[0], _with_originals(options.settings, known[1], kafka=not no_kafka)
             originals = {_place(each): each.value for each in found.exhibits if each.value is not None and each.value_from != "events"}
             how_long = "" if asked in named else store.WHILE_OPEN
-            store.note(database, Custody(now_ms(), account(), "held", subject, f"{len(found.exhibits)} records{how_long}"))
+            store.note(database, Custody(now_ms(), account(), "held", subject, f"{many(len(found.exhibits), 'record')}{how_long}"))
             count = store.hold(database, subject, found, originals)
             told = {"subject": subject, "records": count, "unavailable": len(found.unavailable)}
-            text = f"{safe(subject)}: {count} records held, {len(found.unavailable)} events unavailable"
+            text = f"{safe(subject)}: {many(count, 'record')} held, {many(len(found.unavailable), 'event')} unavailable"
             click.echo(orjson.dumps(told).decode() if as_json else text)
         if not subjects and not every:
             for subject, rows in store.holds(database):
-                click.echo(orjson.dumps({"subject": subject, "rows": rows}).decode() if as_json else f"{safe(subject)}: {rows} rows")
+                click.echo(
+                    orjson.dumps({"subject": subject, "rows": rows}).decode() if as_json else f"{safe(subject)}: {many(rows, 'row')}"
+                )
     raise SystemExit(NOT_FOUND if unknown else 0)
 
 
@@ -248,7 +257,7 @@ def release(options: Options, subject: str, *, every: bool, days: int, reason: s
                 store.release(database, known)
                 click.echo(f"{safe(known)}: released")  # why stands in the chain of custody: a case's journal is for no log of a host
             if not over:
-                say(f"nothing is held for what was closed {days} days ago and more")
+                say(f"nothing is held for what was closed {many(days, 'day')} ago and more")
             return
         held = [each for each, _ in store.holds(database)]
         begun = [each for each in held if each.startswith(subject)] if len(subject) >= store.PREFIX_MIN else []

@@ -16,6 +16,7 @@ import msgspec
 
 from pipeline.cli import Options, examples, say
 from pipeline.cli.console import build_table, stdout
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,7 +60,7 @@ def faults(
     done = suite.finished(results)
     known = {(each.fault, each.seed) for each in done}
     open_runs = [(fault, seed) for fault, seed in wanted if (fault.name, seed) not in known]
-    say(f"{len(wanted)} runs, {len(wanted) - len(open_runs)} of them finished before")
+    say(f"{many(len(wanted), 'run')}, {len(wanted) - len(open_runs)} of them finished before")
     if open_runs:
         with own_servers(ctx.ensure_object(Options), "faults") as (servers, folder):
             for number, (fault, seed) in enumerate(open_runs, 1):

@@ -131,12 +131,9 @@ def _print(found: Sequence[Row], *, as_json: bool, heading: bool) -> None:
 
 
 def table_of(found: Sequence[Row], *, heading: bool = True) -> Any:
-    """Findings as a table.  On a narrow terminal words wrap, and what a reader pastes or looks for stays in one piece."""
+    """Findings as a table."""
     table = build_table("", "effect", "id", "severity", "about", "actor", "sure", "what")
     table.show_header = heading
-    for column in table.columns:
-        column.no_wrap = column.header in ("id", "severity", "sure")
-    table.columns[0].width, table.columns[3].max_width, table.columns[4].min_width = 10, 13, 8  # date, job 48344, withheld
     for row in found:
         withheld = "" if row["actor"] else row["actor_withheld"] or "unknown"
         status = row["status"] if row["alert"] else f"{row['status']}, below gate"

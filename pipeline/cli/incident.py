@@ -24,11 +24,12 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.report import ENTRY_MAX, Entry, Report, as_json, figures, newest, page
+from pipeline.incidents.report import ENTRY_MAX, Entry, Report, as_json, figures, newest, page, unnamed
 from pipeline.incidents.report_text import ratio
 from pipeline.loss.rumour import Checked, Rumour, check
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident, Loss, Range
+from pipeline.model.words import many
 from pipeline.sink.evidence import pages
 
 if TYPE_CHECKING:
@@ -110,10 +111,10 @@ def _list(rows: list[asking.Row], *, as_json: bool, heading: bool) -> None:
     if not rows and not heading:
         return
     table = build_table("Incidents" if heading else "", "id", "last", "severity", "what", "attempts", "leading", "state", "assigned to")
-    table.show_header, table.columns[0].no_wrap = heading, True  # an id is pasted
+    table.show_header = heading
     for row in rows:
         shown = (row["incident_id"][:12], f"{row['last_time']:%Y-%m-%d %H:%M}Z", row["severity"], row["title"], row["attempts"])
-        table.add_row(*map(safe, shown), safe(row["named"] or row["leader"]), safe(row["state"]), safe(row["assignee"] or "-"))
+        table.add_row(*map(safe, shown), safe(row["named"] or unnamed(row["leader"])), safe(row["state"]), safe(row["assignee"] or "-"))
     stdout().print(table)
 
 
@@ -150,7 +151,7 @@ def report(options: Options, incident_id: str, out: Path, *, as_json_too: bool) 
     found = _looked_at(options, incident_id, "incident report")
     body = as_json(found) if as_json_too else page(found).encode()
     write_file(out, body)
-    say(f"{out}: {len(body):,} bytes; it holds names and log lines, so mind who reads it")
+    say(f"{out}: {many(len(body), 'byte')}; it holds names and log lines, so mind who reads it")
 
 
 @incident.command(epilog=examples("incident rumour 5f0c2e --gpus 8000 --days 61"))
@@ -315,9 +316,8 @@ def print_report(console: Console, found: Report) -> None:
         f"  state {safe(newest(found.journal, 'status') or STATES[0])}, assigned to {safe(newest(found.journal, 'assign') or '-')}"
     )
     name = f"named: [bold]{safe(said.named)}[/bold]" if said.named else f"no name: {safe(said.withheld, 400)}"
-    console.print(
-        f"  leading: {safe(said.leader)}, then {safe(said.second)}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}"
-    )
+    leading = f"leading: {safe(said.named or unnamed(said.leader))}; next: {safe(unnamed(said.second))}"
+    console.print(f"  {leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
     table = build_table("Findings", "effect", "detector", "about", "what", "gate")
     for member in body.members:
         gate = "alert" if member.alert else member.gate
@@ -329,7 +329,7 @@ def print_report(console: Console, found: Report) -> None:
         table.add_row(*map(safe, (each.kind, each.who or "-", ratio(each.low), ratio(each.high), kinds)))
     console.print(table)
     console.print(
-        f"Scope: {scope.affected or len(scope.attempts)} attempts of {scope.affected_users or len(scope.users)} owners, "
+        f"Scope: {many(scope.affected or len(scope.attempts), 'attempt')} of {many(scope.affected_users or len(scope.users), 'owner')}, "
         f"{scope.exposed} more loaded suspect artefacts, {scope.derived} went on from what these saved; "
         f"{scope.unaffected} of {scope.examined} that ended are unaffected, {scope.unexplained} unexplained"
     )

@@ -183,6 +183,10 @@ def show(console: "Console", job_id: str, found: dict[str, Any]) -> None:
 
 
 def _show_checklist(console: "Console", checklist: Sequence[tuple[Any, ...]]) -> None:
+    if not checklist:
+        return
+    table = build_table("", "explanation", "answer", "why")
     for name, answer, _, note, missing in checklist:
         why = f"missing: {', '.join(map(str, missing))}" if missing else str(note)
-        console.print(f"    {safe(name):<20} {safe(answer):<12} {safe(why)}")
+        table.add_row(safe(name), safe(answer), safe(why))
+    console.print(table)

@@ -15,6 +15,7 @@ from pipeline.cli.asking import SHORT, account, clickhouse, finding_of
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.times import now_ms
 from pipeline.errors import TransientError
+from pipeline.model.words import many
 from pipeline.sink import labels
 from pipeline.sink.labels import Quality, Said, Word, custody_of, explanations, refusal
 
@@ -135,13 +136,13 @@ def _take(options: Options, database: "Database", *, once: bool) -> int:
                 continue
             refused += told.refused
             if told.noted:
-                say(f"{told.noted} labels noted")
+                say(f"{many(told.noted, 'label')} noted")
             # The first answers of a group may be empty while partitions are handed out.
             quiet = 0 if any(told) else quiet + 1
             if once and quiet > 2 and labeller.caught_up():
                 break
         if labeller.waiting:
-            say(f"{len(labeller.waiting)} labels wait for their findings, and are read again next time")
+            say(f"waiting for their findings, to be read again next time: {many(len(labeller.waiting), 'label')}")
     return FAILED if once and refused else 0
 
 

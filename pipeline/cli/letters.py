@@ -12,6 +12,7 @@ import msgspec
 from pipeline.cli import say
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.errors import ErrorCode
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from pipeline.runtime.dead_letter import Letter
@@ -69,7 +70,7 @@ def show_counts(topic: str, found: "Survey") -> None:
     console = stdout()
     sums = counted(found)
     stranger = f"; {found.strangers} other records" if found.strangers else ""
-    console.print(f"{safe(topic)}: {sums['total']} dead letters, {sums['resent']} of them sent again{stranger}")
+    console.print(f"{safe(topic)}: {many(sums['total'], 'dead letter')}, {sums['resent']} of them sent again{stranger}")
     if not found.counts:
         return
     table = build_table("", "code", "stage", "from", "letters", "sent again", "attempts", "first", "last")
@@ -125,7 +126,8 @@ def show_letter(letter: "Letter", resent: "Resent | None", chars: int | None) ->
     if letter.headers_left_out:
         click.echo(f"{'header':<14}({letter.headers_left_out} more did not fit)")
     cut = f", cut from {letter.truncated}" if letter.truncated is not None else ""
-    click.echo(f"{'value':<14}{'none' if letter.value is None else f'{len(value)} bytes{cut}'}")
+    size = "none" if letter.value is None else f"{many(len(value), 'byte')}{cut}"
+    click.echo(f"{'value':<14}{size}")
     text = escaped(value)
     for line in text[:chars].split("\n") if value else ():
         click.echo(f"  | {line}")
@@ -135,14 +137,14 @@ def show_letter(letter: "Letter", resent: "Resent | None", chars: int | None) ->
 
 def show_plan(plan: "Plan", lost: "Sequence[Place]") -> None:
     console = stdout()
-    console.print(f"{len(plan.send)} records to send")
+    console.print(f"{many(len(plan.send), 'record')} to send")
     for topic, count in sorted(plan.by_topic.items()):
         console.print(f"  to {safe(topic)}  {count}")
     for code, count in sorted(plan.by_code.items()):
         console.print(f"  refused as {safe(code)}  {count}")
     left_out = {
-        f"{plan.sent_before} were sent again before (--again sends them once more)": plan.sent_before,
-        f"{plan.twice} are second letters of the same record": plan.twice,
+        f"{plan.sent_before} sent again before (--again sends once more)": plan.sent_before,
+        f"{many(plan.twice, 'second letter')} of the same record": plan.twice,
     }
     for text, count in left_out.items():
         if count:
@@ -154,9 +156,9 @@ def show_plan(plan: "Plan", lost: "Sequence[Place]") -> None:
     for partition, offset in lost[:REFUSED_SHOWN]:
         console.print(f"not found: {partition}:{offset}")
     warnings = {
-        f"{plan.again} were sent before: they become second rows, counted as duplicates; findings stay as they are": plan.again,
+        f"{plan.again} sent before: what goes again becomes a second row, counted as a duplicate; findings stay as they are": plan.again,
         f"{plan.unsure} may have been sent by a replay that broke off; a second delivery changes no finding": plan.unsure,
-        f"{plan.parked} are parked: refused too often (dead_letters.attempts_max); cure the cause, then --parked sends them": plan.parked,
+        f"{plan.parked} parked: refused too often (dead_letters.attempts_max); cure the cause, then --parked sends it": plan.parked,
     }
     for text, count in warnings.items():
         if count:

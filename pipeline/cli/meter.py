@@ -30,7 +30,7 @@ class Meter:
         """The same, of `unit`s that are counted from 0: with their rate.  Another total begins anew."""
         if total != self._bar.tasks[0].total:
             self._begun = time.monotonic()
-        self.tell(f"{doing}: {done:,} of {total:,} {unit}, {self.rate(done)} {unit}/s", done, total)
+        self.tell(f"{doing}: {done:,} of {total:,} {unit}, {self.rate(done)}/s", done, total)
 
     def rate(self, done: int) -> str:
         """So many in a second."""

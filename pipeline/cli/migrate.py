@@ -7,6 +7,7 @@ import click
 import msgspec
 
 from pipeline.cli import Options, examples, say
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from pipeline.sink.clickhouse import Database
@@ -68,5 +69,7 @@ def _confirmed(database: "Database", to: int) -> bool:
         return True
     rows = runner.rows_of(database, runner.dropped(todo))
     for name, count in rows.items():
-        say(f"{name} goes with {count} rows")
-    return sys.stdin.isatty() and click.confirm(f"Revert {len(todo)} migrations? What is in their tables and columns is lost.", err=True)
+        say(f"{name} goes with {many(count, 'row')}")
+    return sys.stdin.isatty() and click.confirm(
+        f"Revert {many(len(todo), 'migration')}? What their tables and columns hold is lost.", err=True
+    )

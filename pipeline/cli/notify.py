@@ -20,6 +20,7 @@ from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.replay import with_broker
 from pipeline.cli.times import UNITS, Duration, Since, now_ms
 from pipeline.errors import BrokerUnavailable, ConfigError
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from pipeline.runtime.health import HealthServer
@@ -170,7 +171,7 @@ def retry(options: Options, subject: str) -> None:
     Exit 0: noted; 4: the notifier has not heard of it.
     """
     with _book(options) as book:
-        click.echo(f"{book.retry(_known(book, subject) if subject else '')} deliveries are tried again")
+        click.echo(f"to be tried again: {many(book.retry(_known(book, subject) if subject else ''), 'delivery', 'deliveries')}")
 
 
 @notify.command(

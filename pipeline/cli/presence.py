@@ -16,6 +16,7 @@ from pipeline.incidents.presence import HOUR_MS, Design, Presence, everybody
 from pipeline.model.identity import Directory
 from pipeline.model.incident import label_of
 from pipeline.model.source import FAMILIES
+from pipeline.model.words import many
 from pipeline.sink.evidence import Custody, note
 
 ENDED_MAX = 20_000  # the newest ones: what is compared must fit into memory and patience
@@ -57,7 +58,7 @@ def presence(options: Options, incident_id: str, *, as_json_too: bool) -> None:
         ended = database.query(ENDED, window)
         design = Design.of((end, _team(directory, owner, end), nodes, gpus, bool(bad)) for end, owner, nodes, gpus, bad in ended)
         bad = sum(trial.bad for trial in design.trials)
-        said = f"presence: design {design.digest}, {len(design.trials)} attempts, {bad} ended badly"
+        said = f"presence: design {design.digest}, {many(len(design.trials), 'attempt')}, {bad} ended badly"
         note(database, Custody(now_ms(), account(), "examining", known, said))
         asked = {**window, "sources": sorted(source.value for source in FAMILIES["access"])}
         people = {str(who): frozenset(hours) for who, hours in database.query(ABOUT, asked)}

@@ -16,6 +16,7 @@ from pipeline.cli import Options, complain, examples, say
 from pipeline.cli.meter import FilesRead, meter
 from pipeline.cli.times import Moment, Number
 from pipeline.errors import RecordTooLarge
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from pipeline.model.outcome import Record
@@ -103,7 +104,7 @@ def metered(doing: str, records: Iterable["Record"], read: FilesRead | None = No
             for number, record in enumerate(records, start=1):
                 size += len(record.value or b"")
                 if number % DRAWN_EVERY == 0:
-                    text = f"{doing}: {number:,} records, {size / MIB:,.1f} MiB, {line.rate(number)} records/s"
+                    text = f"{doing}: {many(number, 'record')}, {size / MIB:,.1f} MiB, {line.rate(number)} records/s"
                     line.tell(text, *((read.done, read.total) if read else ()))
                 yield record
 
@@ -117,10 +118,13 @@ def report(sent: "Sent", seconds: float, *, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode({"seconds": round(seconds, 3), **msgspec.to_builtins(sent)}).decode())
         return
-    say(f"{sent.records} records, {sent.bytes / MIB:.1f} MiB in {seconds:.1f} s, {sent.records / max(seconds, 0.001):.0f} records/s")
+    say(
+        f"{many(sent.records, 'record')}, {sent.bytes / MIB:.1f} MiB in {seconds:.1f} s, "
+        f"{sent.records / max(seconds, 0.001):,.0f} records/s"
+    )
     for topic, count in sent.by_topic.items():
         if count:
-            click.echo(f"{topic}  {count} records")
+            click.echo(f"{topic}  {many(count, 'record')}")
     if sent.final:
         say("all partitions of the input topics are ended")
 
@@ -128,6 +132,6 @@ def report(sent: "Sent", seconds: float, *, as_json: bool) -> None:
 def _error(refused: "Refused") -> RecordTooLarge:
     where = f"{refused.file or refused.topic}, byte {refused.offset or '?'}"
     return RecordTooLarge(
-        f"{where}: a record of {refused.bytes} bytes was not sent: {refused.topic} accepts {refused.limit}",
+        f"{where}: a record of {many(refused.bytes, 'byte')} was not sent: {refused.topic} accepts {refused.limit}",
         advice="Raise max.message.bytes of the topic, or leave the line out; trainwatch dead-letters lines above ingest.record_bytes_max.",
     )

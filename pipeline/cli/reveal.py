@@ -21,6 +21,7 @@ from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError, TrainwatchError
 from pipeline.incidents.report import Report, as_json, newest
 from pipeline.model.privacy import Pseudonyms
+from pipeline.model.words import many
 from pipeline.sink.evidence import Custody, note
 
 REFUSED, NOT_FOUND = 3, 4  # exit codes
@@ -65,7 +66,7 @@ def reveal(options: Options, incident_id: str, pseudonym: str, reason: str, *, a
         else:
             uid = pseudonyms.uid_behind(int(pseudonym.removeprefix("uid:")))
             names = [f"uid {uid}", *sorted({name for each in options.settings.identities if each.uid == uid for name in each.all_names()})]
-        note(database, Custody(now_ms(), account(), "revealed", known, f"{pseudonym}: {len(names)} names told"))
+        note(database, Custody(now_ms(), account(), "revealed", known, f"{pseudonym}: {many(len(names), 'name')} told"))
     if as_json_too:
         click.echo(orjson.dumps({"pseudonym": pseudonym, "incident": known, "names": names}).decode())
     else:

@@ -20,6 +20,7 @@ from pipeline.cli import examples, say
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.times import DAYS_MAX, Number
 from pipeline.errors import FatalError
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +87,7 @@ def score(
     scores = finished(results, plan)
     wanted = range(first_seed, first_seed + seeds)
     left = [plan_of(seed) for seed in wanted if seed not in {each.seed for each in scores}]
-    say(f"{seeds} periods of {days:g} days, {seeds - len(left)} of them finished before")
+    say(f"{many(seeds, 'period')} of {days:g} days, {seeds - len(left)} of them finished before")
     if workers > 1 and results is not None:
         _in_processes(left, workers, results)
         scores = finished(results, plan)
@@ -113,14 +114,15 @@ def _one(plan: "Plan", results: Path | None) -> "SeedScore":
     def progress(records: int) -> None:
         nonlocal done
         if done // PROGRESS_RECORDS != (done + records) // PROGRESS_RECORDS:
-            say(f"seed {plan.seed}: {done + records} records")
+            say(f"seed {plan.seed}: {many(done + records, 'record')}")
         done += records
 
     found = judge(plan, progress)
     if results is not None:
         note(results, found)
     say(
-        f"seed {found.seed}: {found.records} records, {found.jobs} attempts, {found.alerts} alerts, {found.false_alerts} of them false, "
+        f"seed {found.seed}: {many(found.records, 'record')}, {many(found.jobs, 'attempt')}, {many(found.alerts, 'alert')}, "
+        f"{found.false_alerts} of them false, "
         f"{len(found.named_wrongly)} named wrongly; missed: {', '.join(found.missed) or 'none'}"
     )
     return found
@@ -158,7 +160,7 @@ def reached(table: "Table") -> bool:
 
 def show(console: "Console", table: "Table") -> None:
     """Tables for people."""
-    title = f"{len(table.seeds)} periods, {table.days:g} days together"
+    title = f"{many(len(table.seeds), 'period')}, {table.days:g} days together"
     counted = ("acts", "recall", "where all sources tell", "also below the gate", "named", "precision", "false/M at risk", "delay, h")
     rows = build_table(title, "pattern", *counted, "")
     for row in table.rows:
@@ -176,7 +178,7 @@ def show(console: "Console", table: "Table") -> None:
         )
     console.print(rows)
     console.print(
-        f"false alerts on jobs: {table.false_on_jobs.k} of {table.false_on_jobs.n} attempts that failed or were cancelled, "
+        f"false alerts on jobs: {table.false_on_jobs.k} of {many(table.false_on_jobs.n, 'attempt')} that failed or were cancelled, "
         f"{table.false_per_week:g} a week; named wrongly: {table.named_wrongly}; "
         f"of edits without leave that did no harm: {table.harmless_alerts}"
     )
@@ -195,8 +197,8 @@ def show(console: "Console", table: "Table") -> None:
     console.print(said)
     way = table.transport
     console.print(
-        f"transport: {way.records} records, {way.duplicates} of them twice; broken: {_counts(way.broken)}; held back: "
-        f"{_counts(way.held_back)}, {way.late} events late by more than grace; dead letters: {_counts(way.dead_letters)}"
+        f"transport: {many(way.records, 'record')}, {way.duplicates} of them twice; broken: {_counts(way.broken)}; held back: "
+        f"{_counts(way.held_back)}, {many(way.late, 'event')} late by more than grace; dead letters: {_counts(way.dead_letters)}"
     )
 
 
@@ -241,7 +243,7 @@ def show_incidents(console: "Console", of: "IncidentTable") -> None:
     console.print(wide)
     left_out = f", {of.left_out} found and in none" if of.left_out else ""
     console.print(
-        f"{of.acts} acts in {of.incidents} incidents{left_out}, {of.fragments} fragments; leaders: {leaders or 'none'}; "
+        f"{many(of.acts, 'act')} in {of.incidents} incidents{left_out}, {of.fragments} fragments; leaders: {leaders or 'none'}; "
         f"named wrongly: {of.named_wrongly}"
     )
 

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pipeline import settings as settings_module
 from pipeline.cli import Options, examples
 from pipeline.cli.console import build_table, safe, stdout
+from pipeline.model.words import many
 
 
 @click.command(epilog=examples("settings", "settings --json | jq .kafka"))
@@ -53,7 +54,7 @@ def _values(part: BaseModel, prefix: str) -> list[tuple[str, str]]:
         if isinstance(value, BaseModel):
             found += _values(value, f"{prefix}{name}.")
         elif isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
-            found.append((f"{prefix}{name}", f"{len(value)} entries"))
+            found.append((f"{prefix}{name}", many(len(value), "entry", "entries")))
         else:
             found.append((f"{prefix}{name}", str(value)))
     return found

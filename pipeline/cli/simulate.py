@@ -24,6 +24,7 @@ import yaml
 from pipeline.cli import examples, say
 from pipeline.cli.times import DAYS_MAX, Number
 from pipeline.errors import ConfigError
+from pipeline.model.words import many
 from pipeline.simulate import TOPICS, Record, Week
 from pipeline.simulate import simulate as run
 from pipeline.simulate.cluster import Run
@@ -88,13 +89,16 @@ def simulate(
         click.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
         return
     for topic in TOPICS:
-        click.echo(f"{out / topic}.jsonl  {summary['records'][topic]} records")
-    click.echo(f"{summary['truth']}  {summary['acts']} acts, {summary['jobs']} jobs")
+        click.echo(f"{out / topic}.jsonl  {many(summary['records'][topic], 'record')}")
+    click.echo(f"{summary['truth']}  {many(summary['acts'], 'act')}, {many(summary['jobs'], 'job')}")
     click.echo(f"{out / 'trainwatch.yaml'}  settings of the simulated site")
 
 
 def _write_week(week: Week, days: float, folder: Path) -> dict[str, Any]:
-    say(f"simulated {days:g} days: {len(week.records)} records, {len(week.jobs)} jobs, {len(week.acts)} acts of interference")
+    say(
+        f"simulated {days:g} days: {many(len(week.records), 'record')}, {many(len(week.jobs), 'job')}, "
+        f"{many(len(week.acts), 'act')} of interference"
+    )
     write(week, folder)
     truth = str(folder / "truth.json")
     return {"records": week.counts, "acts": len(week.acts), "jobs": len(week.jobs), "truth": truth, "seed": week.seed}

@@ -18,6 +18,7 @@ from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.replay import metered, with_broker
 from pipeline.cli.times import Moment, Zone, now_ms
 from pipeline.errors import ConfigError
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -164,7 +165,9 @@ def _show(console: "Console", name: str, report: "Report", origin: "Origin", set
     from pipeline.formats.sniff_settings import settings_lines  # noqa: PLC0415  keeps --help quick
 
     first = f", the {'newest' if origin.topic else 'first'} {limit:,}" if report.records >= limit else ""
-    console.print(f"[bold]{safe(name)}[/bold]: {report.records:,} records{first}, {report.lines:,} lines; confidence {report.confidence}")
+    console.print(
+        f"[bold]{safe(name)}[/bold]: {many(report.records, 'record')}{first}, {many(report.lines, 'line')}; confidence {report.confidence}"
+    )
     if not report.lines:
         console.print("no line holds any text")
         return
@@ -193,7 +196,7 @@ def _notes(report: "Report") -> Iterator[str]:
     )
     for field, words in odd:
         if count := getattr(report, field):
-            yield f"{count:,} lines {words}"
+            yield f"{many(count, 'line')} {words}"
     if report.document:
         yield "this looks like one JSON document over many lines; a record is one line: jq -c . FILE, or jq -c '.[]' FILE for a list"
     if len(report.families) > 1:
@@ -245,7 +248,7 @@ def _show_times(console: "Console", report: "Report") -> None:
     if times.without_year:
         parts.append(f"{times.without_year:,} without year")
     if times.none:
-        parts.append(f"{times.none:,} events without time")
+        parts.append(f"{many(times.none, 'event')} without time")
     if times.likely_offset_minutes is not None:
         parts.append(f"those without zone were likely written at {offset_text(times.likely_offset_minutes)}")
     if parts:

@@ -7,6 +7,7 @@ import click
 
 from pipeline.cli import Options, examples, say
 from pipeline.cli.replay import with_broker
+from pipeline.model.words import many
 
 NOT_DONE = 3
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -32,7 +33,7 @@ def save(options: Options, file: Path) -> None:
 
     settings = with_broker(options.settings)
     records = state_backup.save(settings, build_topology(settings), file, lambda topic: say(f"saved {topic}"))
-    click.echo(f"{records} records, {file.stat().st_size} bytes in {file}")
+    click.echo(f"{many(records, 'record')}, {many(file.stat().st_size, 'byte')} in {file}")
 
 
 @state.command(epilog=examples("state restore trainwatch.state", "state restore trainwatch.state --new-topics --yes"))
@@ -56,4 +57,4 @@ def restore(options: Options, file: Path, *, new_topics: bool, yes: bool) -> Non
         say("nothing was changed: --yes replaces it")
         raise SystemExit(NOT_DONE)
     done = state_backup.restore(settings, build_topology(settings), file, anew=new_topics, progress=lambda part: say(f"restored {part}"))
-    click.echo(f"{len(done)} partitions restored; workers will read {sum(part.behind for part in done)} records again")
+    click.echo(f"{many(len(done), 'partition')} restored; workers will read {many(sum(part.behind for part in done), 'record')} again")

@@ -15,6 +15,7 @@ import msgspec
 from pipeline.cli import Options, examples, say
 from pipeline.cli.times import Since
 from pipeline.errors import FatalError, TransientError
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -135,7 +136,7 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
         return Group(running)
     stages = build_table("Stages, as their workers noted", "stage", "partitions", "workers", "records that wait", "behind", "remembers", "")
     for stage in found["stages"]:
-        silent = f"nobody notes {stage['silent']} of them any more" if stage["silent"] else ""
+        silent = f"no worker reports on {many(stage['silent'], 'partition')}" if stage["silent"] else ""
         behind = "-" if stage["lag_seconds"] is None else f"{stage['lag_seconds']:,} s"
         remembers = f"{stage['state_bytes'] / MIB:,.1f} MiB"
         stages.add_row(stage["stage"], *map(str, (stage["partitions"], stage["workers"])), f"{stage['lag']:,}", behind, remembers, silent)

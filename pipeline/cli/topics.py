@@ -4,6 +4,7 @@ import click
 import msgspec
 
 from pipeline.cli import Options, examples, say
+from pipeline.model.words import many
 
 
 @click.command(epilog=examples("topics list", "topics create", "topics acl --role reader --principal reader=User:siem"))
@@ -40,7 +41,7 @@ def topics(ctx: click.Context, action: str, as_json: bool, roles: tuple[str, ...
     if as_json:
         click.echo(msgspec.json.encode({"created": created, "missing": missing, "topics": found}).decode())
     elif action == "create":
-        say(f"{len(created)} topics created, {len(found) - len(created)} were there" if created else "all topics are there")
+        say(f"{many(len(created), 'topic')} created, {len(found) - len(created)} were there" if created else "all topics are there")
     else:
         for topic in found:
             click.echo(f"{topic.role:<8}{topic.partitions or 'missing':>8}  {topic.name}")

@@ -10,6 +10,7 @@ import msgspec
 from pipeline.cli import Options, examples, say
 from pipeline.cli.meter import meter
 from pipeline.cli.times import Since, now_ms
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -150,15 +151,19 @@ def _absent(topic: str) -> str:
 
 
 def _table(accounts: "Sequence[Account]") -> "Table":
-    from rich.table import Column, Table  # noqa: PLC0415
+    from pipeline.cli.console import build_table  # noqa: PLC0415  keeps --help quick
 
-    heads = ("read", "written", "filtered", "dead-lettered", "rows", "holes", "in flight", "pending")
-    numbers = [Column(head, justify="right", overflow="fold") for head in heads]
-    table = Table(Column("partition", overflow="fold"), *numbers, "", box=None, pad_edge=False)
+    table = build_table("", "partition", "read", "written", "filtered", "dead-lettered", "rows", "holes", "in flight", "pending", "")
+    for column in table.columns[1:-1]:
+        column.justify = "right"
     for account in accounts:
         counts = (account.read, account.written, account.filtered, account.dead_lettered, account.rows, account.holes)
         waiting = (account.in_flight, account.pending)
-        table.add_row(f"{account.topic}/{account.partition}", *map(str, (*counts, *waiting)), "WRONG" if account.violations else "ok")
+        table.add_row(
+            f"{account.topic}/{account.partition}",
+            *(f"{number:,}" for number in (*counts, *waiting)),
+            "WRONG" if account.violations else "ok",
+        )
     return table
 
 
@@ -174,7 +179,7 @@ def _unchecked(asked: Asked, accounts: "Sequence[Account]") -> Iterator[str]:
     """What is not wrong, and not proved either."""
     unchecked = sum(account.not_checked for account in accounts)
     if unchecked:
-        yield f"not checked: {unchecked} dead letters are older than what the dead-letter topic keeps"
+        yield f"not checked: {many(unchecked, 'dead letter')}, older than what the dead-letter topic keeps"
     if not asked.letters:
         yield "not checked: whether rejected records have their dead letters (--no-letters)"
     if asked.since is not None:
@@ -183,4 +188,4 @@ def _unchecked(asked: Asked, accounts: "Sequence[Account]") -> Iterator[str]:
     if behind:
         pending, in_flight = sum(account.pending for account in behind), sum(account.in_flight for account in behind)
         word = "behind" if asked.caught_up else "behind, which is not wrong"
-        yield f"{len(behind)} partitions are {word}: {pending} records not read yet, {in_flight} not committed"
+        yield f"{word}: {many(len(behind), 'partition')}, {many(pending, 'record')} not read yet, {in_flight:,} not committed"

@@ -32,6 +32,7 @@ from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.summary import Exposure, JobSummary
 from pipeline.model.told import Attempt
+from pipeline.model.words import many
 from pipeline.stream.watermark import Watermarks
 
 EXPLAINED = frozenset({"node_fail", "hardware", "out_of_memory", "time_limit", "preempted", "requeued"})  # causes of a verdict
@@ -300,7 +301,7 @@ def one_owner(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  
     """All harmed are one person's, who could have ended them so: ends without a word are easily made."""
     owners = {each.owner for each in seen.harmed}
     if len(owners) > 1:
-        return Explanation("one_owner", Checked.EXCLUDED, note=f"of {len(owners)} owners")
+        return Explanation("one_owner", Checked.EXCLUDED, note=f"of {many(len(owners), 'owner')}")
     return Explanation("one_owner", Checked.NOT_CHECKED, note="all of them are of one owner")
 
 
@@ -310,7 +311,7 @@ def machines(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  #
     if not bad or not good:
         return Explanation("machines", Checked.NOT_CHECKED, note="no record says on which nodes they ran", missing=(Source.JOBCOMP,))
     if bad & good or not set.intersection(*(set(each.nodes) for each in seen.harmed)):
-        return Explanation("machines", Checked.EXCLUDED, note=f"on {len(bad)} nodes, of which {len(bad & good)} served others well")
+        return Explanation("machines", Checked.EXCLUDED, note=f"on {many(len(bad), 'node')}, of which {len(bad & good)} served others well")
     return Explanation("machines", Checked.NOT_CHECKED, note="all harmed ran on one node that served nobody else")
 
 
@@ -344,7 +345,7 @@ def changed_for_all(case: Cohort, seen: Comparison, now: Watermarks) -> Explanat
     after = [each for each in seen.fine if each.attempt.start >= since]
     if after:
         by = next((each.record.event_id for each in after if each.record), "")
-        return Explanation("changed_for_all", Checked.EXCLUDED, by, f"{len(after)} others went well meanwhile")
+        return Explanation("changed_for_all", Checked.EXCLUDED, by, f"{many(len(after), 'other')} went well meanwhile")
     note = "nobody without these bytes ran since: something else may have changed"
     return Explanation("changed_for_all", Checked.NOT_CHECKED, note=note)
 

@@ -59,7 +59,7 @@ OF_COHORTS = frozenset({SLOWED, DIVERGED, ENDINGS})
 REFUSED = frozenset({"cancel_refused", "spec_change_refused"})  # effects: nothing came of it
 BESIDE = frozenset({FLOODED, ON_NODE, UNHEARD, BORROWED})
 WORDS = {
-    "signals": "processes killed", "bytes": "files altered", "orders": "jobs ordered about", "queue": "queue flooded",
+    "signals": "processes killed", "bytes": "files altered", "orders": "jobs cancelled or changed", "queue": "queue flooded",
     "nodes": "nodes slowed", "reading": "diagnoses followed", "accounts": "accounts borrowed", "telemetry": "telemetry silenced",
 }  # fmt: skip
 

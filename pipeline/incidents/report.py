@@ -12,11 +12,12 @@ import orjson
 from pipeline import __version__
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
-from pipeline.incidents.report_text import listed, many, moment, ratio, safe, table
+from pipeline.incidents.report_text import listed, moment, ratio, safe, table
 from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
 from pipeline.model.finding import Finding, Status
 from pipeline.model.incident import Attribution, Hypothesis, Incident, Range
+from pipeline.model.words import many
 
 KINDS = {
     "did": "The holder of the account did it",
@@ -133,7 +134,8 @@ def _told(incident: Incident, findings: int) -> str:
         return ""
     rows = [(safe(detector), str(count), str(alerts)) for detector, count, alerts in incident.detectors]
     return (
-        f"<p>{len(incident.members)} findings and {len(incident.timeline)} records are shown: the first of every kind, then the second "
+        f"<p>{many(len(incident.members), 'finding')} and {many(len(incident.timeline), 'record')} stand here: "
+        "the first of every kind, then the second "
         "of every kind, and so on, and the last of all. All were weighed, and all are counted here.</p>"
         + table("All findings, by detector", ("Detector", "Findings", "Above the gate"), rows)
     )
@@ -372,6 +374,13 @@ def _journal(report: Report) -> str:
         (moment(each.at), safe(each.operator), safe(each.action), safe(each.value), safe(each.text, ENTRY_MAX)) for each in report.journal
     ]
     return table("Who did what with this incident", ("Time", "Operator", "What", "Value", "Text"), rows, empty="nothing yet.")
+
+
+def unnamed(title: str) -> str:
+    """A hypothesis in a word or two, for a table: `person-0d2367c8, unnamed`."""
+    kind, _, who = title.partition("/")
+    words = {"did": "unnamed", "borrowed": "account in others' hands"}.get(kind, "")
+    return ", ".join(filter(None, (who or kind, words if who else "")))
 
 
 def _called(title: str) -> str:

@@ -22,11 +22,6 @@ def safe(value: object, length: int = CELL_MAX) -> str:
     return escape(shown)
 
 
-def many(count: int, noun: str) -> str:
-    """A number and its noun, whose plural takes an s: `1 job`, `2 jobs`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
 def moment(time_ms: int) -> str:
     """UTC, to the second, as an element that says so."""
     try:

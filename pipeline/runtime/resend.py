@@ -25,6 +25,7 @@ from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
 
 from pipeline.errors import BrokerUnavailable
+from pipeline.model.words import many
 from pipeline.runtime.access import client
 from pipeline.runtime.dead_letter import Letter, headers_again
 from pipeline.runtime.dead_letters import NOTE_HEADER, Note, Place, Resent, encode_note
@@ -102,9 +103,12 @@ def refusal(letter: Letter, targets: Targets, topology: Topology, *, public: boo
     if letter.topic not in targets:
         return Why.NO_TOPIC, f"the topic {letter.topic} does not exist"
     if letter.truncated is not None:
-        return Why.CUT, f"the value was cut from {letter.truncated} bytes: send it again from its source"
+        return Why.CUT, f"the value was cut from {many(letter.truncated, 'byte')}: send it again from its source"
     if letter.headers_left_out:
-        return Why.HEADERS_LEFT_OUT, f"{letter.headers_left_out} headers did not fit: without them it may be read as somebody else's"
+        return (
+            Why.HEADERS_LEFT_OUT,
+            f"{many(letter.headers_left_out, 'header')} did not fit: without, it may be read as somebody else's",
+        )
     if letter.value is None:
         return Why.NO_VALUE, "it has no value, and no release takes that"
     if letter.key is None and letter.topic in _facts(topology):
@@ -183,12 +187,12 @@ def send(
             broken = next((why for _, why in failed if not isinstance(why, TOO_LARGE)), None)
             if broken is not None:
                 raise BrokerUnavailable(
-                    f"{counts.total()} records were sent and noted, then the broker failed: {broken!r}",
+                    f"sent and noted: {many(counts.total(), 'record')}; then the broker failed: {broken!r}",
                     advice="Run the same command again: what was sent is left out.",
                 )
             progress(counts.total())
     except KafkaError as error:
-        raise BrokerUnavailable(f"{counts.total()} records were sent, then the broker failed: {error!r}") from error
+        raise BrokerUnavailable(f"sent: {many(counts.total(), 'record')}; then the broker failed: {error!r}") from error
     finally:
         producer.close()
     return Sent(counts.total(), dict(counts), tuple(refused))

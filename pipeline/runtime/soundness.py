@@ -21,6 +21,7 @@ import msgspec
 from pipeline.detect.site import require_known_detectors
 from pipeline.errors import ConfigError
 from pipeline.model.instants import DAY_MS
+from pipeline.model.words import many
 from pipeline.runtime.admin import Topic
 from pipeline.settings import AllowedSettings, ClickHouseSettings, Settings, SuppressionSettings, others_may
 
@@ -167,8 +168,10 @@ def prices(settings: Settings, now_ms: int) -> Line:
         return warn("settings", "prices", "all begin in the future", "Add an entry to loss.prices that begins before today.")
     age = (now_ms - max(begun)) // DAY_MS
     if age > PRICE_DAYS_MAX:
-        return warn("settings", "prices", f"the one in force is {age} days old", "Look whether loss.prices still holds, and add an entry.")
-    return ok("settings", "prices", f"{len(settings.loss.prices)}, the one in force is {age} days old")
+        return warn(
+            "settings", "prices", f"the one in force is {many(age, 'day')} old", "Look whether loss.prices still holds, and add an entry."
+        )
+    return ok("settings", "prices", f"{len(settings.loss.prices)}, the one in force is {many(age, 'day')} old")
 
 
 def excuses(settings: Settings, now_ms: int) -> Iterator[Line]:
@@ -234,9 +237,9 @@ def group(found: Group, counts: Mapping[str, int], needed: frozenset[str]) -> Li
             "If a topic has just grown, wait: workers look for it every five minutes. Otherwise stop all workers, wait "
             "kafka.session_timeout_seconds, start them: deploy/runbooks/partition-growth.md."
         )
-        return fail("kafka", "group", f"nobody reads {len(unread)} partitions: {shown}", advice)
+        return fail("kafka", "group", f"nobody reads {many(len(unread), 'partition')}: {shown}", advice)
     state = "" if found.stable else ", which share the partitions anew just now"
-    return ok("kafka", "group", f"{found.workers} workers{state}")
+    return ok("kafka", "group", f"{many(found.workers, 'worker')}{state}")
 
 
 def own_group(name: str, found: Group, needed: frozenset[str]) -> Line:
@@ -245,7 +248,7 @@ def own_group(name: str, found: Group, needed: frozenset[str]) -> Line:
     if not found.asked or (found.rights is not None and needed - found.rights):
         shown = f"this account may not {', '.join(sorted(needed))} it, or the broker cannot tell yet"
         return fail("kafka", what, shown, "`trainwatch topics acl` lists what the account needs: have it granted.")
-    return ok("kafka", what, f"{found.workers} members")
+    return ok("kafka", what, many(found.workers, "member"))
 
 
 def notifier(found: Group, behind: int | None) -> Line:
@@ -255,7 +258,7 @@ def notifier(found: Group, behind: int | None) -> Line:
         return Line("kafka", what, Mark.SKIP, "this account may not ask for its group; `check --as notifier` may")
     if behind is None:
         return warn("kafka", what, "none has run", "Start `trainwatch notify` on one machine: nobody is told.")
-    shown = f"{behind} values behind"
+    shown = f"{many(behind, 'value')} behind"
     if not found.workers:
         return warn("kafka", what, f"none runs, {shown}", "Start `trainwatch notify` on one machine, or let cron run it with --once.")
     if found.workers > 1:
@@ -275,7 +278,7 @@ def _topic(topic: Topic, found: Found | None, workers: int, needed: frozenset[st
     what = f"{topic.role} {topic.name}"
     if found is None:
         return fail("kafka", what, "does not exist, or may not be seen", "`trainwatch topics create` makes it; `topics acl` lists rights.")
-    shown = f"{found.partitions} partitions"
+    shown = many(found.partitions, "partition")
     if topic.role == "state" and found.partitions != topic.partitions:
         advice = "deploy/runbooks/partition-growth.md: the state topic of an input grows with it; facts topics never grow."
         return fail("kafka", what, f"{shown}, what it is of has {topic.partitions}", advice)
@@ -307,7 +310,7 @@ def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str) -> Li
             return fail("kafka", what, "cleanup.policy=compact", "Set cleanup.policy=delete: compaction deletes unread lines.")
         if workers and found.partitions < workers:
             advice = "Some workers have nothing to read of it. deploy/runbooks/partition-growth.md says how it grows."
-            return warn("kafka", what, f"{shown} for {workers} workers; {PARTITIONS_PER_WORKER} for each are good", advice)
+            return warn("kafka", what, f"{shown} for {many(workers, 'worker')}; {PARTITIONS_PER_WORKER} for each are good", advice)
     if found.replicas == 1 and topic.role != "input":
         return ok("kafka", what, f"{shown}, one replica")
     return ok("kafka", what, shown)
@@ -377,15 +380,17 @@ def tables(engines: Mapping[str, str], needing: Collection[str], window: int) ->
     if short:
         advice = f"ALTER TABLE ... MODIFY SETTING non_replicated_deduplication_window = {window}: a repeated insert would double rows."
         return fail("clickhouse", "deduplication", f"{', '.join(short)} remember fewer blocks", advice)
-    return ok("clickhouse", "deduplication", f"{len(needing & engines.keys())} tables remember {window} blocks")
+    return ok("clickhouse", "deduplication", f"{window:,} blocks are remembered, by {many(len(needing & engines.keys()), 'table')}")
 
 
 def retention(days: Mapping[str, int], settings: ClickHouseSettings) -> Line:
     """Does the server delete when the settings say?"""
     if other := {name: found for name, found in days.items() if found != settings.kept_days(name)}:
-        shown = ", ".join(f"{name} {found} days, settings say {settings.kept_days(name)}" for name, found in sorted(other.items())[:3])
+        shown = ", ".join(f"{name} {found} d, settings say {settings.kept_days(name)} d" for name, found in sorted(other.items())[:3])
         return warn("clickhouse", "retention", shown, "`trainwatch migrate up` sets it.")
-    return ok("clickhouse", "retention", f"{settings.retention_days} days, but for {len(settings.retention_days_by_table)} tables")
+    return ok(
+        "clickhouse", "retention", f"{many(settings.retention_days, 'day')}, but for {many(len(settings.retention_days_by_table), 'table')}"
+    )
 
 
 def parts(most: int, limit: int) -> Line:

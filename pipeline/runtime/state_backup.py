@@ -36,6 +36,7 @@ from kafka.errors import GroupAuthorizationFailedError, GroupIdNotFoundError, Re
 from pipeline import __version__
 from pipeline.errors import BrokerUnavailable, ConfigError, StateIncompatible
 from pipeline.model.sealed import ChainHead
+from pipeline.model.words import many
 from pipeline.runtime.access import answering, client
 from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.runtime.state_log import LogReader, LogWriter, Write
@@ -171,7 +172,10 @@ def _require_nobody(settings: KafkaSettings, seconds: float) -> None:
             if time.monotonic() > deadline:
                 if members is None:
                     raise BrokerUnavailable(f"{asking}: group {settings.group} has no coordinator")
-                raise ConfigError(f"{members} workers of group {settings.group} run", advice="Stop them; Kafka keeps what comes meanwhile.")
+                raise ConfigError(
+                    f"still at work in group {settings.group}: {many(members, 'worker')}",
+                    advice="Stop them; Kafka keeps what comes meanwhile.",
+                )
             time.sleep(POLL_SECONDS)
 
 
@@ -320,7 +324,7 @@ def _check(source: Any, topology: Topology, part: Part) -> None:
     grows = any(part.topic in stage.reads for stage in topology.stages if stage.takes == "records")
     if count < part.partitions or (count > part.partitions and not grows):
         raise StateIncompatible(
-            f"{part.topic} has {count} partitions, and had {part.partitions} when its state was saved",
+            f"{part.topic} has {many(count, 'partition')}, and had {part.partitions} when its state was saved",
             advice="Facts of one case must stay in one partition: make the topics with the old count, then restore.",
         )
 

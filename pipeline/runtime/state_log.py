@@ -23,6 +23,7 @@ import msgspec
 
 from pipeline.errors import StateIncompatible, require
 from pipeline.model.facts import Fact
+from pipeline.model.words import many
 from pipeline.runtime.state_record import (
     BASE,
     BUCKETS,
@@ -122,7 +123,7 @@ class LogReader:
         for _ in self.unpacking():
             pass
         if self.left or self._cases is None:
-            raise StateIncompatible(f"{self.left} records of the state are gone from its topic")
+            raise StateIncompatible(f"state is incomplete: {many(self.left, 'record')} gone from its topic")
         return self._cases
 
     @property

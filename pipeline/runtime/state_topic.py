@@ -28,6 +28,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.structs import TopicPartition
 
 from pipeline.errors import ConfigError, StateIncompatible
+from pipeline.model.words import many
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.access import reaching
 from pipeline.runtime.partition import Source
@@ -125,7 +126,7 @@ class StateTopics:
             await consumer.stop()
         for source, read in states.items():
             if read.left:
-                raise StateIncompatible(f"{source}: {read.left} records of its state are gone")
+                raise StateIncompatible(f"{source}: gone from its state: {many(read.left, 'record')}")
         give_back()
         return {source: (owners[source], read) for source, read in states.items()}
 
@@ -137,7 +138,7 @@ class StateTopics:
                 await self._producer.client.force_metadata_update()  # it may have grown since the producer looked
             if partition not in (found := await self._producer.partitions_for(topic)):
                 raise ConfigError(
-                    f"{source}: the topic has grown, and {topic} has {len(found)} partitions",
+                    f"{source}: the topic has grown, and {topic} has {many(len(found), 'partition')}",
                     advice="Let the state of an input grow to the same count, then start again: deploy/runbooks/partition-growth.md.",
                 )
 

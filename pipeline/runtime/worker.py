@@ -28,6 +28,7 @@ from pipeline.evidence.chain import Sealer
 from pipeline.evidence.signing import load_signer
 from pipeline.model.facts import Fact, encode_fact
 from pipeline.model.outcome import Record
+from pipeline.model.words import many
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.access import reaching
 from pipeline.runtime.channel import silence
@@ -224,7 +225,7 @@ class Worker:
             first, end = await self._topic_offsets(sources, patience_seconds=TAKE_OVER_SECONDS)
         except TimeoutError as why:
             raise BrokerUnavailable(
-                f"no offsets of the {len(sources)} partitions that are taken over came in {TAKE_OVER_SECONDS:.0f} s",
+                f"no offsets of what is taken over, {many(len(sources), 'partition')}, came in {TAKE_OVER_SECONDS:.0f} s",
                 advice="Look for partitions without a leader (`trainwatch check`), then start it again: nothing uncommitted is lost.",
             ) from why
         parts = {}

@@ -23,6 +23,7 @@ from pipeline.evidence.erasure import check_erasure
 from pipeline.evidence.verify import ODD, Problem, Ring, Told, check_chain, check_leaves, check_lines, check_witness, is_readable, read_leaf
 from pipeline.model.outcome import OVERTAKEN
 from pipeline.model.sealed import Sealed
+from pipeline.model.words import many
 from pipeline.sink.clickhouse import Database
 from pipeline.sink.erasure import erasures_in
 from pipeline.sink.evidence import partitions, ranges
@@ -78,7 +79,7 @@ def audit(
             return found
     if not witness:
         found.notes.append(NO_WITNESS)
-    found.notes += [f"{lines} lines were erased: {reason}" for reason, lines in sorted(found.erased.items())]
+    found.notes += [f"erased: {many(lines, 'line')}, {reason}" for reason, lines in sorted(found.erased.items())]
     return found
 
 
@@ -157,18 +158,20 @@ def _unsealed(database: Database, where: Mapping[str, Any]) -> Iterator[Problem]
 
 
 def _chainless(database: Database, inputs: Sequence[str], found: Audit, witnessed: bool) -> Iterator[Problem]:
-    """Finished ranges of partitions that have no root at all: missed behind the first day of sealing, and told before it."""
+    """Finished ranges of partitions that without a root at all: missed behind the first day of sealing, and told before it."""
     early = []
     for topic, partition, lo, hi, count, missed in database.query(CHAINLESS, {"inputs": [*inputs, ""], "days": _days(database)}):
         if missed:
-            text = f"{count} finished ranges have no root, nor has any other, a day and more after others were sealed"
+            text = f"{count} finished ranges without a root, nor has any other, a day and more after others were sealed"
             yield Problem("chain_missing", f"{topic}/{partition} [{lo}, {hi})", text)
         else:
             early.append((f"{topic}/{partition}", count))
     if early:
         named = ", ".join(sorted({place for place, _ in early})[:PLACES_MAX]) + (", ..." if len(early) > PLACES_MAX else "")
         why = "evidence was not kept then" + ("" if witnessed else ", or whole chains were taken away: only heads kept outside can tell")
-        found.notes.append(f"{sum(count for _, count in early)} finished ranges of {len(early)} partitions have no root ({named}): {why}")
+        found.notes.append(
+            f"{many(sum(count for _, count in early), 'finished range')} of {many(len(early), 'partition')} without a root ({named}): {why}"
+        )
 
 
 def _without_rereadings(found: Sequence[Sealed]) -> tuple[list[Sealed], list[str]]:

@@ -109,7 +109,7 @@ def test_restored_tables_and_state_make_up_for_what_came_since(lost: Lost, monke
     site.check_cases()
     site.check_verdicts()
     monkeypatch.setattr(state_backup, "SESSION_SLACK_SECONDS", -lost.settings.kafka.session_timeout_seconds)  # it waits no longer
-    with pytest.raises(ConfigError, match="1 workers of group"):
+    with pytest.raises(ConfigError, match="1 worker still in group"):
         lost.restore()
     assert site.stop(worker) == 0, site.log()
 

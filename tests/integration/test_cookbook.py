@@ -227,7 +227,7 @@ def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Call
 
     done = trainwatch("label", "--from-topic", "--once")
     assert (done.exit_code, done.stderr.count("passed over")) == (3, 1), done.output
-    assert "2 labels wait for their findings" in done.stderr
+    assert "waiting for their findings, to be read again next time: 2 labels" in done.stderr
     noted = [(each.label, each.because, each.note) for each in labels.history(database, finding["id"])]
     assert noted == [("true", "", said["note"]), ("benign", "admin_ticket", "CHG-17")]
     custody = [(each.account, each.detail) for each in evidence.custody(database, finding["id"]) if each.action == "labelled"]

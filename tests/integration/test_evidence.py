@@ -214,7 +214,7 @@ def test_a_terminal_is_told_how_much_was_checked(sealed: Sealed, monkeypatch: py
     monkeypatch.setattr(meter, "stderr", lambda: Console(file=page, width=160, force_terminal=True, color_system=None))
     assert sealed.run("verify").exit_code == 0
     assert f"checking: {SENT:,} of {SENT:,} records" in page.getvalue()
-    assert "records/s" in page.getvalue()
+    assert "/s " in page.getvalue()
 
 
 def test_killed_workers_leave_one_chain(sealed: Sealed) -> None:
@@ -384,14 +384,14 @@ def test_ranges_without_a_chain_are_told_without_a_witness(sealed: Sealed) -> No
     """Where others were sealed a day before they are missed; else they may be older than the key, and what tells is said."""
     command, name = sealed.site.database.command, sealed.name
     with changed(sealed, "evidence_roots", "topic = '{topic}' AND partition = 1", drop=True):
-        assert f"of 1 partitions have no root ({sealed.topic}/1)" in sealed.notes()[0]
+        assert f"of 1 partition without a root ({sealed.topic}/1)" in sealed.notes()[0]
         assert len(sealed.notes("--witness", str(sealed.witness))) == 1
         later = "* REPLACE (100000 AS lo, 100001 AS hi, now() + toIntervalDay(2) AS _inserted)"
         command(f"INSERT INTO {name}.sink_ranges SELECT {later} FROM {name}.sink_ranges WHERE partition = 1 LIMIT 1")  # noqa: S608  names of this test's own
         assert sealed.codes() == {"chain_missing"}
         command(f"DELETE FROM {name}.sink_ranges WHERE lo = 100000")  # noqa: S608  same
         command(f"TRUNCATE TABLE {name}.evidence_roots SYNC")
-        assert "of 2 partitions have no root" in sealed.notes()[0]
+        assert "of 2 partitions without a root" in sealed.notes()[0]
     assert ["--witness" in note for note in sealed.notes()] == [True]
     assert sealed.notes("--witness", str(sealed.witness)) == []
 
@@ -578,7 +578,7 @@ def test_what_is_erased_is_gone_and_the_chain_holds(sealed: Sealed) -> None:
     )
     assert found == [("", {}, "", "", "gpu-012", 64)]
     report = json.loads(sealed.run("verify", "--json").stdout)
-    assert (report["problems"], report["notes"][-1]) == ([], "1 lines were erased: request 17")
+    assert (report["problems"], report["notes"][-1]) == ([], "erased: 1 line, request 17")
     actions = [json.loads(line)["action"] for line in sealed.run("log", "--json").output.splitlines()]
     assert actions.index("erasing") < actions.index("erased")
     assert erased(sealed, "--event", event).exit_code == 4, "what is gone is not erased again"

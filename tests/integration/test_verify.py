@@ -159,7 +159,7 @@ def test_a_deleted_row_is_named(audited: Audited, monkeypatch: pytest.MonkeyPatc
         wrong = audited.wrong()
         assert not page.getvalue()
         done = audited.verify()
-    assert "records/s" in page.getvalue()
+    assert "/s " in page.getvalue()
     assert "100%" in page.getvalue()
     assert list(wrong) == [f"{topic}/0"]
     assert wrong[f"{topic}/0"]["missing"] == [offset]

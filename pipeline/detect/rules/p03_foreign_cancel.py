@@ -18,6 +18,7 @@ from pipeline.model.events import Event, JobUpdate, KillRequest, KubernetesReque
 from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
+from pipeline.model.words import many
 from pipeline.stream.watermark import Watermarks
 
 
@@ -130,7 +131,7 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
         cited = [*evidence("cause", event, "request to cancel")]
         cited += evidence("effect", case.end_record[0], "job ended CANCELLED")
         for each in case.cancelled_by():
-            cited += evidence("cause", each.event, f"{each.event.source}: who cancelled") if each.uid == request.uid else ()
+            cited += evidence("cause", each.event, "record of who cancelled") if each.uid == request.uid else ()
         cited += _commands(case, actor, event.event_time)
         twice = len(cited) > 2
         for ended, step in case.of(StepCancelled):
@@ -224,7 +225,7 @@ def _ended(case: Case, cancel: Cancel) -> bool:
 
 def _says_who(case: Case, of: Cancel) -> list[Evidence]:
     same = [each for each in case.cancelled_by() if (each.uid, each.name) == (of.uid, of.name)]
-    return [item for each in same for item in evidence("cause", each.event, f"{each.event.source}: who cancelled")]
+    return [item for each in same for item in evidence("cause", each.event, "record of who cancelled")]
 
 
 def _pods(case: Case, now: Watermarks) -> Iterator[Finding]:
@@ -253,7 +254,7 @@ def _pods(case: Case, now: Watermarks) -> Iterator[Finding]:
         suspicion,
         checklist,
         effect="pods_deleted",
-        summary=f"somebody else took {len(hits)} parts of the running job {case.attempt.job} of {case.owner_id} away",
+        summary=f"somebody else took {many(len(hits), 'part')} of the running job {case.attempt.job} of {case.owner_id} away",
         cited=cited,
         parts=(("the API server granted it", 0.95),),
         closes_at=last + case.site.grace_ms,

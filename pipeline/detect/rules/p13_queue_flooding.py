@@ -28,6 +28,7 @@ from pipeline.model.finding import Checked, Explanation, Finding, Severity, Subj
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt, Displaced
+from pipeline.model.words import many
 from pipeline.stream.watermark import Watermarks
 
 WORKED_SHARE = 0.2  # of a burst that is seen at work, above which it is work
@@ -123,7 +124,7 @@ def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             effect="queue_flooded",
             about=Subject("cohort", case.cluster, f"queue/{_queue(burst.runs)}"),
             anchor=case.site.directory.label("flood", case.name, str(first.submit // DAY_MS)),
-            summary=f"{len(burst.runs)} jobs within the span; {_told(burst)}",
+            summary=f"{many(len(burst.runs), 'job')} within the span; {_told(burst)}",
             cited=cited,
             parts=(("others' attempts made room for these jobs", 0.9), ("far more jobs than usual", 0.8)),
             closes_at=last + DAY_MS + case.site.grace_ms,
@@ -133,9 +134,9 @@ def judge(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
 
 def _told(burst: Burst) -> str:
     """What others felt of it."""
-    preempted = burst.preempted
+    preempted, others = burst.preempted, {each.victim_uid for each in burst.preempted}
     waited = [each for each in burst.displaced if each.waited]
-    said = [f"{len(preempted)} attempts of {len({each.victim_uid for each in preempted})} others preempted for them"] if preempted else []
+    said = [f"{many(len(preempted), 'attempt')} of {many(len(others), 'other')} preempted for them"] if preempted else []
     said += [f"{len(waited)} of {len({each.victim_uid for each in waited})} others kept waiting"] if waited else []
     return ", ".join(said)
 

@@ -142,7 +142,7 @@ def test_what_is_printed_is_harmless(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "\x1b[31m" not in page
     for part in ("[red]7", "0.90 → 0.45", "preempted: excluded → not_checked", "no: not checked: [link]", "left out: p01_foreign_kill"):
         assert part in page
-    assert "3 offsets of the range are listed as dead letters (decode_error 3)" in page
+    assert "listed as dead letters: 3 offsets of the range (decode_error 3)" in page
     assert "missing: logs.access/0: records below offset 7 are deleted [bold]" in page
 
 

@@ -35,7 +35,7 @@ def test_text_in_text_out() -> None:
     value = json.loads(record["value"])
     assert (value["trainwatch_bootstrap"], value["taken"], value["listed_by"]) == (1, 1_772_409_600_000, "squeue")
     assert (value["job"]["job"], value["job"]["nodes"], value["job"]["start"]) == ("48213", ["gpu-001", "gpu-002"], 1_772_395_260_000)
-    assert "cluster main: 1 jobs (1 RUNNING) on 2 hosts; history begins at 2026-03-02 00:00:00Z" in done.stderr
+    assert "cluster main: 1 job (1 RUNNING) on 2 hosts; history begins at 2026-03-02 00:00:00Z" in done.stderr
 
 
 def test_what_it_writes_is_read_by_analyse() -> None:

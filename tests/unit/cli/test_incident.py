@@ -24,7 +24,7 @@ def test_a_named_candidate_is_shown_with_the_second_best() -> None:
     """And with what people did."""
     text = shown(report())
     assert "named: u099" in text
-    assert "then borrowed/u099" in text
+    assert "leading: u099; next: u099, account in others' hands" in text
     assert "reply u099 I was on leave." in text
     assert "state open, assigned to -" in text
 

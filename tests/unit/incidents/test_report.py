@@ -7,7 +7,7 @@ import msgspec
 import orjson
 import pytest
 
-from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, page
+from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, page, unnamed
 from pipeline.incidents.report_graph import drawn, graph_of
 from pipeline.model.incident import Incident, canonical_incident
 from tests.unit.incidents.campaign import kill
@@ -169,7 +169,7 @@ def test_a_large_campaign_is_counted_whole_and_shown_in_part() -> None:
     made = report([kill(number / 10, str(number), "u099") for number in range(230)])
     shown = page(made)
     assert "230 findings, 230 above the gate, on 230 attempts of 1 owner. Records cited: 460." in shown
-    assert "200 findings and 300 records are shown" in shown
+    assert "200 findings and 300 records stand here" in shown
     assert "All findings, by detector" in shown
     assert "Of 230 findings 200 are listed" in shown
 
@@ -199,3 +199,17 @@ def test_every_kind_of_hypothesis_has_words() -> None:
     """None is shown by its code."""
     assert {each.kind for each in report().incident.attribution.hypotheses} <= KINDS.keys()
     assert EVIL not in KINDS
+
+
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [
+        ("did/person-0d2367c8", "person-0d2367c8, unnamed"),
+        ("borrowed/person-0d2367c8", "person-0d2367c8, account in others' hands"),
+        ("nobody", "nobody"),
+        ("", ""),
+    ],
+)
+def test_a_hypothesis_in_a_table_is_no_code(title: str, said: str) -> None:
+    """Whoever is not named stands there under the name of the report."""
+    assert unnamed(title) == said

@@ -97,7 +97,7 @@ ROWS = [
     Row("a public value", letter(topic="trainwatch.findings.v1"), "newest of its id"),
     Row("a public value, wanted", letter(topic="trainwatch.findings.v1"), public=True),
     Row("a topic that is gone", letter(topic="logs.scheduler"), "does not exist"),
-    Row("a value that was cut", letter(value=b"x" * (VALUE_BYTES_MAX + 1)), "was cut from 900001 bytes"),
+    Row("a value that was cut", letter(value=b"x" * (VALUE_BYTES_MAX + 1)), "was cut from 900,001 bytes"),
     Row("headers that did not fit", letter(headers=(("a", b"1"), ("b", b"x" * HEADER_BYTES_MAX), ("c", b"3"))), "2 headers did not fit"),
     Row("a tombstone", letter(value=None), "no value"),
     Row("a vector of watermarks", letter(topic=FACT, key=None), "taken for watermarks"),

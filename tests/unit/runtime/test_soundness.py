@@ -94,7 +94,7 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (soundness.group(Group(asked=False), {"logs.access": 2}, READ), Mark.SKIP, ""),
         (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 2}, READ), Mark.FAIL, "logs.access/1"),
         (soundness.group(Group(workers=1, stable=False), {"logs.access": 2}, READ), Mark.OK, "just now"),
-        (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 1}, READ), Mark.OK, "1 workers"),
+        (soundness.group(Group(workers=1, read=frozenset({("logs.access", 0)})), {"logs.access": 1}, READ), Mark.OK, "1 worker"),
         (soundness.group(Group(workers=1, rights=frozenset({"DESCRIBE"})), {}, READ), Mark.FAIL, "READ"),
         (soundness.own_group("g", Group(asked=False), READ), Mark.FAIL, "topics acl"),
         (soundness.own_group("g", Group(rights=frozenset({"DESCRIBE"})), READ), Mark.FAIL, "topics acl"),

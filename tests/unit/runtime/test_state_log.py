@@ -199,7 +199,7 @@ def test_state_of_which_a_record_is_gone_is_refused() -> None:
     for pair in log:
         read.take(*pair)
     read.unpack(*log[1])
-    with pytest.raises(StateIncompatible, match="1 records"):
+    with pytest.raises(StateIncompatible, match="1 record gone from its topic"):
         _ = read.cases
 
 
