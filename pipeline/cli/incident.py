@@ -24,7 +24,7 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.report import ENTRY_MAX, Entry, Report, as_json, figures, newest, page, unnamed
+from pipeline.incidents.report import ENTRY_MAX, Entry, Report, as_json, called, figures, newest, page, unnamed
 from pipeline.incidents.report_text import ratio
 from pipeline.loss.rumour import Checked, Rumour, check
 from pipeline.model.finding import Finding
@@ -321,7 +321,7 @@ def print_report(console: Console, found: Report) -> None:
     table = build_table("Findings", "effect", "detector", "about", "what", "gate")
     for member in body.members:
         gate = "alert" if member.alert else member.gate
-        table.add_row(moment(member.effect_time), *map(safe, (member.detector, member.subject, member.summary, gate)))
+        table.add_row(moment(member.effect_time), *map(safe, (member.detector, called(member.subject), member.summary, gate)))
     console.print(table)
     table = build_table("Hypotheses", "kind", "who", "low", "high", "evidence")
     for each in said.hypotheses:
@@ -342,13 +342,13 @@ def print_report(console: Console, found: Report) -> None:
 
 def _print_loss(console: Console, loss: Loss) -> None:
     """Totals, and the first lines of them."""
-    console.print(f"Loss: {_between(loss.direct_gpu_hours)} GPU-hours of at most {loss.gpus} GPUs")
+    console.print(f"Loss, low / middle / high: {_between(loss.direct_gpu_hours)} GPU-hours of at most {many(loss.gpus, 'GPU')}")
     if loss.currency:
         console.print(f"  direct {_between(loss.direct_money)} {safe(loss.currency)}, indirect {_between(loss.indirect_money)}, kept apart")
     if loss.lines:
-        table = build_table("Loss", "kind", "attempt", "GPU-hours", safe(loss.currency or "money"), "formula", "note")
+        table = build_table("Loss", "kind", "of", "GPU-hours", safe(loss.currency or "money"), "formula", "note")
         for line in loss.lines[:LOSS_LINES_SHOWN]:
-            attempt = line.attempt.name if line.attempt else "-"
+            attempt = called(line.attempt.name) if line.attempt else "-"
             table.add_row(*map(safe, (line.kind, attempt, _between(line.gpu_hours), _between(line.money), line.formula, line.note)))
         console.print(table)
     if len(loss.lines) > LOSS_LINES_SHOWN:

@@ -13,6 +13,7 @@ from pipeline.cli.following import Seen
 from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
 from pipeline.cli.times import Since
+from pipeline.model.words import many
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,7 +30,7 @@ NEWS = {  # of each part: what makes a row another one
 }
 
 VERDICTS = """
-SELECT attempt, owner, state, verdict, cause, status, by_event_id, by_source, by_summary, findings, end_time, gpus, checklist
+SELECT attempt, owner, state, verdict, cause, status, by_event_id, by_source, by_summary, findings, start_time, end_time, gpus, checklist
 FROM {db}.verdicts_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY end_time
 """
 FINDINGS = """
@@ -150,8 +151,9 @@ def _ask(database: "Database", asked: dict[str, Any]) -> dict[str, Any]:
 def show(console: "Console", job_id: str, found: dict[str, Any]) -> None:
     """Everything for people."""
     for row in found["verdicts"]:
-        console.print(f"[bold]Job {safe(job_id)}[/bold] of {safe(row['owner'])}, attempt {safe(row['attempt'])}")
-        console.print(f"  ended {moment(row['end_time'])} as {safe(row['state'])}, {row['gpus'] or '?'} GPUs")
+        console.print(f"[bold]Job {safe(job_id)}[/bold] of {safe(row['owner'])}, attempt {safe(row['attempt'])}", soft_wrap=True)
+        gpus = many(row["gpus"], "GPU") if row["gpus"] else "GPUs unknown"
+        console.print(f"  ran {moment(row['start_time'])} to {moment(row['end_time'])}, ended as {safe(row['state'])}, {gpus}")
         console.print(f"  verdict: [bold]{safe(row['verdict'])}[/bold], {safe(row['cause'])} ({safe(row['status'])})")
         if row["by_event_id"]:
             console.print(f"  proved by {safe(row['by_source'])}: {safe(row['by_summary'])}")

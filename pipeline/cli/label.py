@@ -112,7 +112,7 @@ def _said(finding: str, word: str | None, because: str, note: str, on_behalf_of:
         return None
     said = Said(finding=finding, label=Word(word), account=account(), because=because, note=note, on_behalf_of=on_behalf_of)
     if why := refusal(said):
-        raise click.UsageError(f"{why}. Options: --because NAME, --note, --as.")
+        raise click.UsageError(f"{why}. Write --because NAME: `trainwatch finding show {finding}` lists what was looked at.")
     return said
 
 

@@ -28,7 +28,7 @@ class Meter:
 
     def count(self, doing: str, unit: str, done: int, total: int) -> None:
         """The same, of `unit`s that are counted from 0: with their rate.  Another total begins anew."""
-        if total != self._bar.tasks[0].total:
+        if self._bar.tasks[0].total not in (None, total):
             self._begun = time.monotonic()
         self.tell(f"{doing}: {done:,} of {total:,} {unit}, {self.rate(done)}/s", done, total)
 

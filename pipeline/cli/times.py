@@ -24,6 +24,7 @@ class Moment(click.ParamType):
     """An ISO 8601 time with an offset, as UTC milliseconds."""
 
     name = "time"
+    example = "2026-03-09T08:00:00+08:00 or 2026-03-09T00:00:00Z"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, int):
@@ -31,14 +32,16 @@ class Moment(click.ParamType):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no ISO 8601 time", param, ctx)
+            self.fail(f"{value!r} is no time; write for example {self.example}", param, ctx)
         if moment.tzinfo is None:
-            self.fail(f"{value!r} has no offset; write for example 2026-03-09T08:00:00+08:00 or 2026-03-09T00:00:00Z", param, ctx)
+            self.fail(f"{value!r} has no offset; write for example {Moment.example}", param, ctx)
         return round(moment.timestamp() * 1000)
 
 
 class Day(Moment):
     """A time with an offset, or a date."""
+
+    example = f"2026-03-09, or {Moment.example}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         is_day = isinstance(value, str) and _DAY.fullmatch(value)
@@ -49,6 +52,7 @@ class Since(Day):
     """A time, a date, or how long ago: `2h`."""
 
     name = "time|age"
+    example = f"2h, 7d, {Day.example}"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
         if isinstance(value, str) and (found := _AGE.fullmatch(value)):

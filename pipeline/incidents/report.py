@@ -4,6 +4,7 @@ It reads as a careful examiner would write: what was seen, what follows, what do
 prints, is read by screen readers, and follows light and dark.  Whatever comes from records is escaped (report_text.py).
 """
 
+import re
 from collections.abc import Iterator
 
 import msgspec
@@ -374,6 +375,18 @@ def _journal(report: Report) -> str:
         (moment(each.at), safe(each.operator), safe(each.action), safe(each.value), safe(each.text, ENTRY_MAX)) for each in report.journal
     ]
     return table("Who did what with this incident", ("Time", "Operator", "What", "Value", "Text"), rows, empty="nothing yet.")
+
+
+ATTEMPT = re.compile(r"[^/]+/([^/]+)/[0-9]+/[0-9]+")  # cluster/job/submit/start
+SUBJECT = re.compile(r"(\w+):[^/]+/(.+)")  # kind:cluster/name
+
+
+def called(subject: str) -> str:
+    """What a finding is about, as people say it: `job 48344`, `host gpu-012`.  Anything else stays as it is."""
+    if job := ATTEMPT.fullmatch(subject):
+        return f"job {job[1]}"
+    other = SUBJECT.fullmatch(subject)
+    return f"{other[1]} {other[2]}" if other else subject
 
 
 def unnamed(title: str) -> str:

@@ -7,6 +7,7 @@ Holds: rows are only ever added; the newest of a finding counts, and the older o
 as whoever exports does, written first, so that there is no label without its entry.
 """
 
+import difflib
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from functools import cache
@@ -122,9 +123,10 @@ def exactly(database: "Database", ids: Iterable[str]) -> list[Labelled]:
 def refusal(said: Said) -> str:
     """Why it is no label, for whoever said it; empty: it is one."""
     if (said.label is Word.BENIGN) != bool(said.because):
-        return f"benign needs an explanation, the others none; explanations: {', '.join(explanations())}"
+        return "benign needs an explanation, the others none"
     if said.because and said.because not in explanations():
-        return f"{said.because!r} is no explanation that detectors know; explanations: {', '.join(explanations())}"
+        near = difflib.get_close_matches(said.because, explanations(), n=3) or explanations()
+        return f"{said.because!r} is no explanation that detectors know; known are {', '.join(near)}"
     if len(said.note) > NOTE_MAX or max(len(said.account), len(said.on_behalf_of)) > NAME_MAX:
         return f"a note takes {NOTE_MAX} characters, a name {NAME_MAX}"
     return ""

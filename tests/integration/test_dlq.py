@@ -164,7 +164,7 @@ def test_nothing_is_sent_without_a_yes(night: Night) -> None:
     done = night.run("dlq", "replay", "--all")
     assert done.exit_code == 3
     assert f"{GOOD + 2} records to send" in done.output
-    assert "was cut from 1000000 bytes" in done.output
+    assert "was cut from 1,000,000 bytes" in done.output
     assert night.listed()["resent"] == 0
     assert night.run("dlq", "replay", "--topic", "elsewhere").exit_code == 4
     assert night.run("dlq", "replay", "0:999", "--dry-run").exit_code == 4

@@ -570,9 +570,9 @@ def event_at(sealed: Sealed, offset: int) -> str:
 def test_what_is_erased_is_gone_and_the_chain_holds(sealed: Sealed) -> None:
     """Bytes and fields are empty, the row, its hash and the account stay; the check says so with the reason; it is on record."""
     event = event_at(sealed, 40)
-    assert erased(sealed, "--event", event, "--dry-run").output.endswith("1 lines would be erased, 0 stay\n")
+    assert erased(sealed, "--event", event, "--dry-run").output.endswith("1 line would be erased, 0 stay\n")
     done = erased(sealed, "--event", event)
-    assert (done.exit_code, done.output) == (0, "1 lines erased, 0 stay\n")
+    assert (done.exit_code, done.output) == (0, "1 line erased, 0 stay\n")
     found = sealed.site.database.query(
         "SELECT raw, attrs, actor, file, host, length(sha256) FROM {db}.events WHERE event_id = %(id)s", {"id": event}
     )
@@ -637,7 +637,7 @@ def test_all_lines_of_a_person_are_erased_in_a_few_steps(sealed: Sealed, monkeyp
     ((begun,),) = query(mutations)
     done = erased(sealed, "--actor", "login:u017")
     [(stay,)] = query(count)
-    assert (done.exit_code, done.output.splitlines()[-1]) == (3, f"{before - stay} lines erased, {stay} stay")
+    assert (done.exit_code, done.output.splitlines()[-1]) == (3, f"{before - stay:,} lines erased, {stay} stay")
     assert stay <= 3, "two are on hold, and one is cited by a finding without an incident"
     assert query(mutations) == [(begun + -(-(before - stay) // few),)]
     assert sealed.codes() == set()

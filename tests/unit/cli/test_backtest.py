@@ -82,7 +82,7 @@ def test_another_file(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--since", "2026-03-01T00:00:00"], "has no offset"),
-        (["--since", "yesterday"], "no ISO 8601 time"),
+        (["--since", "yesterday"], "no time; write for example 2026-03-09"),
         (["--since", "2026-03-01", "--until", "2026-03-01"], "not later than"),
         (["--since", "2026-03-01", "--warm-up", "7"], "no duration"),
         (["--since", "2026-03-01", "--rule", "p99"], "there is no detector"),

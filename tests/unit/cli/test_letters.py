@@ -35,7 +35,7 @@ WRONG = [
     (["replay", "0:0-999999999"], "at most"),
     (["replay", "--offset", "7-3"], "1204-1210"),
     (["list", "--code", "nonsense"], "nonsense"),
-    (["list", "--since", "yesterday"], "ISO 8601"),
+    (["list", "--since", "yesterday"], "write for example 2h"),
     (["list", "--since", "2026-03-02T00:00:00"], "no offset"),
 ]
 

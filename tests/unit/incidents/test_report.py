@@ -7,7 +7,7 @@ import msgspec
 import orjson
 import pytest
 
-from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, page, unnamed
+from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, called, page, unnamed
 from pipeline.incidents.report_graph import drawn, graph_of
 from pipeline.model.incident import Incident, canonical_incident
 from tests.unit.incidents.campaign import kill
@@ -213,3 +213,16 @@ def test_every_kind_of_hypothesis_has_words() -> None:
 def test_a_hypothesis_in_a_table_is_no_code(title: str, said: str) -> None:
     """Whoever is not named stands there under the name of the report."""
     assert unnamed(title) == said
+
+
+@pytest.mark.parametrize(
+    ("subject", "said"),
+    [
+        ("main/48484/1772573665000/1772573667000", "job 48484"),
+        ("identity:main/u024", "identity u024"),
+        ("artefact:main//env/torch/x.py", "artefact /env/torch/x.py"),
+        ("some/thing", "some/thing"),
+    ],
+)
+def test_what_a_finding_is_about_reads_as_people_say_it(subject: str, said: str) -> None:
+    assert called(subject) == said
