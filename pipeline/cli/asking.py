@@ -105,6 +105,13 @@ def detector_ids(names: Sequence[str]) -> frozenset[str]:
     return frozenset(known.get(name, name) for name in names)
 
 
+def complete_detector(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  a signature of click
+    """Ids of detectors that begin so, for a shell."""
+    from pipeline.detect.detector import registry  # noqa: PLC0415  keeps --help quick
+
+    return [each.meta.id for each in registry() if each.meta.id.startswith(incomplete)]
+
+
 def account() -> str:
     """Account and machine, as the custody log has them."""
     return f"{user()}@{socket.gethostname()}"

@@ -17,7 +17,7 @@ import msgspec
 import orjson
 
 from pipeline.cli import Options, examples, say
-from pipeline.cli.asking import detector_ids
+from pipeline.cli.asking import complete_detector, detector_ids
 from pipeline.cli.console import build_table, moment, safe, stderr, stdout
 from pipeline.cli.times import Day, Duration
 from pipeline.errors import ConfigError
@@ -59,7 +59,14 @@ WHERE status != 'retracted' AND effect_time >= fromUnixTimestamp64Milli(toInt64(
 @click.option(
     "--settings-file", type=click.Path(exists=True, dir_okay=False), help="Other settings: all that judging depends on is taken from it."
 )
-@click.option("--rule", "rules", multiple=True, metavar="DETECTOR", help="Only findings of this detector; may be given again.")
+@click.option(
+    "--rule",
+    "rules",
+    multiple=True,
+    metavar="DETECTOR",
+    shell_complete=complete_detector,
+    help="Only findings of this detector; may be given again.",
+)
 @click.option("--warm-up", type=Duration(), help="How much before --since is read to know the state; default: the longest window.")
 @click.option("--fail-on-difference", is_flag=True, help="Exit 3 when a finding was raised, dropped or changed.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output, with canonical bodies.")

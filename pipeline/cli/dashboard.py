@@ -32,8 +32,14 @@ FINDING = "finding"
 SUBJECTS = (FINDING, "job", "kind", "entity")  # variables that a page is about, also when nobody chose
 
 
+def _complete_name(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  a signature of click
+    from pipeline.dashboard import definition  # noqa: PLC0415  keeps --help quick
+
+    return [name for name in definition.dashboards() if name.startswith(incomplete)]
+
+
 @click.command(epilog=examples("dashboard overview --open", "dashboard job --var job=48344 --from -2d --out job.html"))
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_complete_name)
 @click.option("--from", "start", help="Begin: -7d, now-6h, 2026-03-02T21:00:00Z. Default: that of the job, else the dashboard's.")
 @click.option("--to", "end", help="End; default now, or the newest event.")
 @click.option("--var", "variables", multiple=True, metavar="NAME=VALUE", help="Value of a variable; may be repeated.")

@@ -14,7 +14,7 @@ import orjson
 from rich.console import Console
 
 from pipeline.cli import Options, examples, say
-from pipeline.cli.asking import SHORT, Row, clickhouse, detector_ids, evidence, finding_of, rows
+from pipeline.cli.asking import SHORT, Row, clickhouse, complete_detector, detector_ids, evidence, finding_of, rows
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout
 from pipeline.cli.following import ROWS_MAX, Seen
 from pipeline.cli.following import follow as follow_rows
@@ -63,19 +63,13 @@ def finding() -> None:
     """Suspected interference: what was found, and what proves it."""
 
 
-def _complete_detector(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  a signature of click
-    from pipeline.detect.detector import registry  # noqa: PLC0415  keeps --help quick
-
-    return [each.meta.id for each in registry() if each.meta.id.startswith(incomplete)]
-
-
 @finding.command("list", epilog=LIST_EXAMPLES)
 @click.option("--since", type=Since(), default=0, help="Effects since then: 30m, 2h, 7d, or a time with offset.")
 @click.option(
     "--detector",
     "detectors",
     multiple=True,
-    shell_complete=_complete_detector,
+    shell_complete=complete_detector,
     help="Only of this detector, p03 or p03_foreign_cancel; may be repeated.",
 )
 @click.option("--alert", is_flag=True, help="Only those above their gate.")

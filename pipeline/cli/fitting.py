@@ -47,9 +47,9 @@ class Fitted(Table):
             yield from (text(self.caption),) if self.caption else ()
 
     def _narrow(self, heads: Sequence[Text], cells: Sequence[Sequence[Text]], widths: Sequence[int], room: int) -> Iterator[RenderableType]:
-        """Rows of what stands beside one another, each with what stands above and below it."""
+        """Rows of what stands beside one another, each with what stands above and below it; columns that say nothing are left out."""
         rugged = {at for at, each in enumerate(cells) if any("\n" in cell.plain for cell in each)}
-        beside = dict(enumerate(widths))
+        beside = {at: width for at, width in enumerate(widths) if any(cell.plain for cell in cells[at])}
         while len(beside) > 1 and (rugged & beside.keys() or sum(beside.values()) + GAP * (len(beside) - 1) > room):
             del beside[max(beside, key=lambda at: (at in rugged, beside[at], at))]
         below = [at for at in range(1, len(widths)) if at not in beside]

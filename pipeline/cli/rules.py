@@ -7,7 +7,7 @@ import click
 import orjson
 
 from pipeline.cli import Options, examples
-from pipeline.cli.asking import detector_ids
+from pipeline.cli.asking import complete_detector, detector_ids
 from pipeline.cli.console import build_table, safe, stdout
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ LINE_MAX = 1000
 
 
 @click.command(epilog=examples("rules", "rules p09", "rules p03_foreign_cancel --json | jq .blind_spots"))
-@click.argument("rule_id", metavar="[ID]", required=False, default="")
+@click.argument("rule_id", metavar="[ID]", required=False, default="", shell_complete=complete_detector)
 @click.option("--json", "as_json", is_flag=True, help="JSON on standard output: an array, or with ID one object.")
 @click.pass_obj
 def rules(options: Options, rule_id: str, *, as_json: bool) -> None:

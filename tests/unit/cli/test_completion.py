@@ -15,6 +15,9 @@ from pipeline.cli import main
         (["finding", "list", "--detector"], "p03", {"p03_foreign_cancel"}),
         (["label", "a378b78a07ce"], "", {"true", "false", "benign"}),
         (["label", "a378b78a07ce", "benign", "--because"], "admin", {"admin_ticket"}),
+        (["dashboard"], "o", {"overview"}),
+        (["rules"], "p17", {"p17_borrowed_account"}),
+        (["backtest", "--rule"], "p17", {"p17_borrowed_account"}),
         (["notify"], "", {"ack", "list", "retry", "snooze", "test"}),
     ],
 )

@@ -81,3 +81,9 @@ def test_an_empty_cell_has_no_line() -> None:
     table.add_row("ingest", "")
     table.add_row("hosts", "no worker reports on 4 partitions, and that is long")
     assert printed(table, 30)[:3] == ["stage", "ingest", "hosts"]
+
+
+def test_a_column_that_says_nothing_takes_no_room() -> None:
+    table = build_table("", "heard", "id", "waiting", "answer", "title")
+    table.add_row("2026-11-27 03:20:17Z", "059fa83fba9f", "", "", "cancelled by a non-owner")
+    assert printed(table, 50)[:2] == ["heard                 id", "2026-11-27 03:20:17Z  059fa83fba9f"]
