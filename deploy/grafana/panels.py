@@ -116,7 +116,7 @@ class Panel:
         return {}
 
     def _options(self) -> Json:
-        legend = {"displayMode": "list", "placement": "bottom", "showLegend": True}
+        legend = {"calcs": [], "displayMode": "list", "placement": "bottom", "showLegend": True}
         tooltip = {"mode": "multi", "sort": "desc"}
         if self.kind == "stat":
             return {
@@ -124,7 +124,7 @@ class Panel:
                 "reduceOptions": {"calcs": ["lastNotNull"], "fields": "/.*/", "values": False},
             }  # fmt: skip
         if self.kind == "table":
-            return {"showHeader": True, "cellHeight": "sm", "footer": {"show": False, "reducer": [], "fields": ""}}
+            return {"showHeader": True, "cellHeight": "sm"}
         if self.kind == "barchart":
             return {
                 "orientation": "horizontal" if self.horizontal else "vertical", "stacking": "normal" if self.stacked else "none",
@@ -132,8 +132,10 @@ class Panel:
             }  # fmt: skip
         if self.kind == "heatmap":
             return {
-                "calculate": False, "color": {"mode": "scheme", "scheme": "Greens", "steps": 64, "reverse": True, "scale": "exponential",
-                "exponent": 0.5}, "cellGap": 1, "rowsFrame": {"layout": "auto", "value": "events"}, "yAxis": {"axisPlacement": "left"},
+                "calculate": False, "color": {
+                    "mode": "scheme", "scheme": "Greens", "steps": 64, "reverse": True, "scale": "exponential", "exponent": 0.5,
+                    "fill": "dark-green",
+                }, "cellGap": 1, "rowsFrame": {"layout": "auto", "value": "events"}, "yAxis": {"axisPlacement": "left"},
                 "legend": {"show": True}, "tooltip": {"mode": "single", "yHistogram": False}, "showValue": "never",
                 "filterValues": {"le": 0},
             }  # fmt: skip

@@ -676,7 +676,9 @@ def told(verdict: Verdict) -> str:
     """For people.  Escaped: texts in a bundle may have been written by an attacker."""
     lines = [*map(str, verdict.problems), *(f"note: {note}" for note in verdict.notes)]
     lines += [f"key {each}" for each in verdict.fingerprints]
-    lines.append(f"{'OK' if verdict.ok else 'WRONG'}: {verdict.records} records, {verdict.ranges} ranges, {len(verdict.problems)} problems")
+    found = {"record": verdict.records, "range": verdict.ranges, "problem": len(verdict.problems)}
+    counts = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for noun, count in found.items())
+    lines.append(f"{'OK' if verdict.ok else 'WRONG'}: {counts}")
     return "".join(f"{ascii(line)[1:-1]}\n" for line in lines)
 
 

@@ -70,14 +70,14 @@ RUNNING = Panel(
 )  # fmt: skip
 QUERIES = Panel(
     kind="table", title="Which queries read most?", width=12, no_value="No query is known",
-    description="Those that run now and, where the server keeps `query_log`, those that ended, by rows read.",
+    description="Those that run now and, where the server keeps `query_log`, those that ended, by rows read; not the server's own.",
     columns={
         "memory_usage": Column(unit="bytes"), "elapsed": Column(unit="s"), "query_duration_ms": Column(unit="ms"),
         "query": Column(width=500),
     },
     sql="""
 SELECT COLUMNS('^(event_time|user|query_duration_ms|elapsed|read_rows|memory_usage|query)$')
-FROM merge('system', '^(query_log|processes)$') ORDER BY read_rows DESC LIMIT 50
+FROM merge('system', '^(query_log|processes)$') WHERE user != '' ORDER BY read_rows DESC LIMIT 50
 """,
 )  # fmt: skip
 ERRORS = Panel(

@@ -76,7 +76,7 @@ AXIS = Panel(
 )  # fmt: skip
 CHECKED = {"same line, sealed": GREEN, "same line, not sealed": YELLOW, "not stored": ORANGE, "CHANGED": RED}
 EVIDENCE = Panel(
-    kind="table", title="Which records prove it, and are they as they came?", width=24, height=9, no_value="No such finding",
+    kind="table", title="Which records prove it, and are they as they came?", width=24, height=12, no_value="No such finding",
     description="In the finding's own order. Checked: the line is hashed again and held against the hash that was cited, and a signed seal "
     "covers its place in Kafka (topic, partition, offset). Signatures and order are checked by `trainwatch evidence verify`. "
     "The event leads to the raw record.",

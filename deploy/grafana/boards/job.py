@@ -36,11 +36,11 @@ VERDICT = Panel(
     kind="table", title="How did it end, and why?", width=24, height=4, no_value="No verdict: it runs, or nothing is known of it",
     description="One line per attempt, with the record that proves the verdict.",
     columns={
-        "verdict": Column(colors={"benign": GREEN, "unexplained": YELLOW, "interference": RED}), "gpu_hours": Column(unit="h", decimals=1),
+        "verdict": Column(colors={"benign": GREEN, "unexplained": YELLOW, "interference": RED}), "GPU-hours": Column(unit="h", decimals=1),
         "owner": Column(link=to("entity", kind="identity", entity="${__value.raw}")),
     },
     sql=f"""
-SELECT verdict, cause, status, state, owner, gpus, gpus * dateDiff('second', start_time, end_time) / 3600 AS gpu_hours,
+SELECT verdict, cause, status, state, owner, gpus, gpus * dateDiff('second', start_time, end_time) / 3600 AS "GPU-hours",
     submit_time AS submit,
     start_time AS start, end_time AS end, arrayStringConcat(nodes, ' ') AS hosts, by_source,
     if(verdict = 'interference', concat('finding ', arrayStringConcat(arrayMap(id -> left(id, 12), findings), ', ')), by_summary) AS proof

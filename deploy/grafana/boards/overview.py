@@ -51,7 +51,8 @@ ALERTS = Panel(
     no_value="No findings", sql=f"SELECT countIf(alert) AS findings {FINDINGS} AND {NOT_DISMISSED}",
 )  # fmt: skip
 INCIDENTS = Panel(
-    kind="stat", title="How many incidents are open?", width=6, height=4, thresholds=((None, GREEN), (1, ORANGE)), no_value="No incidents",
+    kind="stat", title="How many incidents call for action?", width=6, height=4, thresholds=((None, GREEN), (1, ORANGE)),
+    no_value="No incidents",
     description="Findings of one cause count once. Those with a finding above its gate that nobody closed: `trainwatch incident status`.",
     sql=f"SELECT countIf(alert AND state != 'closed') AS incidents {CASES}",
 )  # fmt: skip
@@ -123,17 +124,17 @@ SELECT detector, countIf(severity = 'critical') AS critical, countIf(severity = 
 """,
 )  # fmt: skip
 OPEN = Panel(
-    kind="table", title="Which incidents are there?", width=24, height=7, no_value="No incidents in this period",
+    kind="table", title="Which incidents are there?", width=24, height=9, no_value="No incidents in this period",
     description="Findings of one cause, those with an alert first. An empty name: naming is withheld, and the reason stands beside it.",
     columns={
         "severity": Column(colors=SEVERITIES), "what": Column(link=to("incident", finding="${__data.fields.founder}")),
-        "named": Column(link=to("entity", kind="identity", entity="${__value.raw}")), "gpu_hours": Column(unit="h", decimals=1),
+        "named": Column(link=to("entity", kind="identity", entity="${__value.raw}")), "GPU-hours": Column(unit="h", decimals=1),
         "state": Column(colors={"open": RED, "investigating": ORANGE, "contained": YELLOW, "closed": GREEN}),
         "founder": Column(hidden=True),
     },
     sql=f"""
 SELECT first_time AS time, severity, title AS what, if(state = '', 'open', state) AS state, assignee, alert, findings,
-    attempts, exposed, hours_middle AS gpu_hours, named, withheld, arrayStringConcat(users, ', ') AS victims, i.founder AS founder
+    attempts, exposed, hours_middle AS "GPU-hours", named, withheld, arrayStringConcat(users, ', ') AS victims, i.founder AS founder
 {CASES} ORDER BY alert DESC, first_time DESC LIMIT 100
 """,
 )  # fmt: skip
