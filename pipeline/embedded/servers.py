@@ -415,7 +415,8 @@ def _await_start(server: Server, note: Note, layout: Layout, patience_seconds: f
         if process.is_alive(note):
             process.stop(note, patience_seconds=STOP_SECONDS)
             layout.note(server.name).unlink(missing_ok=True)
-            raise _failure(server, layout, f"did not answer within {patience_seconds:g} s and was stopped again")
+            advice = f"If this machine is busy, raise embedded.ready_timeout_seconds; the logs in {layout.logs} tell more."
+            raise _failure(server, layout, f"did not answer within {patience_seconds:g} s and was stopped again", advice=advice)
         if attempt < STARTS_MAX and _lost_its_port(server, note):
             say(f"{server.name}: another program took its port; trying another one")
             numbers = _choose_ports([server], layout)[server.name]

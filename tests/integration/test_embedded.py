@@ -316,6 +316,15 @@ def test_a_server_that_ends_at_its_start_is_told_with_its_log(installed: None, t
     servers.down(Settings(embedded=EmbeddedSettings(directory=tmp_path)), say=print)
 
 
+def test_a_server_that_is_slow_to_start_is_told_with_the_setting(installed: None, tmp_path: Path) -> None:
+    """A busy machine is no broken one; what was started is stopped again."""
+    settings = Settings(embedded=EmbeddedSettings(directory=tmp_path, ready_timeout_seconds=0.01, kafka_heap_mib=256))
+    with pytest.raises(ServerFailed, match="did not answer within") as caught:
+        servers.up(settings, say=lambda _: None)
+    assert "raise embedded.ready_timeout_seconds" in caught.value.advice
+    assert not servers.status(settings).kafka.pid
+
+
 def test_down_ends_its_own_servers_and_no_others(own: Settings, tmp_path: Path) -> None:
     """A second pair on the same machine goes on; ports come back with the next `up`."""
     addresses = servers.up(own, say=print)
