@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
+from rich.text import Text
 
 from pipeline.cli.fitting import Fitted
 
@@ -56,6 +57,13 @@ def build_table(title: str, *columns: str) -> Fitted:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def write(console: Console, markup: str, indent: int = 2) -> None:
+    """A paragraph, all lines of which begin at the same place."""
+    for line in Text.from_markup(markup, emoji=False).wrap(console, max(console.width - indent, 1), overflow="fold"):
+        line.rstrip()
+        console.print(Text(" " * indent).append_text(line), soft_wrap=True)
 
 
 def stdout() -> Console:

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import SHORT, Row, clickhouse, complete_detector, detector_ids, evidence, finding_of, rows
-from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout
+from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout, write
 from pipeline.cli.following import ROWS_MAX, Seen
 from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
@@ -207,21 +207,21 @@ def show_finding(console: Console, found: Row, command: str) -> None:
     console.print(
         f"[bold]{safe(found['title'])}[/bold]  {safe(found['detector'])} v{found['detector_version']}, {safe(found['finding_id'])}"
     )
-    console.print(f"  {safe(found['summary'], LINE_MAX)}")
-    console.print(f"  {safe(found['severity'])}, {safe(found['status'])}, revision {found['revision']}; {gate}")
-    console.print(f"  about {safe(found['subject'])} {safe(found['subject_name'], LINE_MAX)} of {safe(found['owner'] or 'nobody known')}")
+    write(console, safe(found["summary"], LINE_MAX))
+    write(console, f"{safe(found['severity'])}, {safe(found['status'])}, revision {found['revision']}; {gate}")
+    write(console, f"about {safe(found['subject'])} {safe(found['subject_name'], LINE_MAX)} of {safe(found['owner'] or 'nobody known')}")
     withheld = "" if found["actor"] else str(found["actor_withheld"] or "unknown")
-    console.print(f"  actor {safe(found['actor'] or 'withheld')}; confidence {confidence(found['confidence'], withheld)}")
+    write(console, f"actor {safe(found['actor'] or 'withheld')}; confidence {confidence(found['confidence'], withheld)}")
     parts = ", ".join(f"{safe(name)} {value:.2f}" for name, value in dict(found["confidence_parts"]).items())
-    console.print(f"    = {parts}" if parts else "    of one part")
-    console.print(f"  cause {moment(found['cause_time'])}, effect {moment(found['effect_time'])}, closes {moment(found['closes_at'])}")
+    write(console, f"= {parts}" if parts else "of one part", 4)
+    write(console, f"cause {moment(found['cause_time'])}, effect {moment(found['effect_time'])}, closes {moment(found['closes_at'])}")
     if found["silent"]:
-        console.print(f"  never heard: {safe(', '.join(found['silent']))}")
+        write(console, f"never heard: {safe(', '.join(found['silent']))}")
     for each in found["incidents"]:
-        console.print(f"  in incident {safe(each['incident_id'])}: {safe(each['title'])} ({safe(each['status'])})")
+        write(console, f"in incident {safe(each['incident_id'])}: {safe(each['title'])} ({safe(each['status'])})")
     for each in found["labels"]:
         because = f" because {safe(each['because'])}" if each["because"] else ""
-        console.print(f"  labelled [bold]{safe(each['label'])}[/bold]{because} by {safe(each['account'])}: {safe(each['note'], LINE_MAX)}")
+        write(console, f"labelled [bold]{safe(each['label'])}[/bold]{because} by {safe(each['account'])}: {safe(each['note'], LINE_MAX)}")
     checks = build_table("Harmless explanations", "explanation", "answer", "why")
     for item in found["checklist"]:
         why = f"missing: {', '.join(map(str, item['missing']))}" if item["missing"] else str(item["note"])
@@ -237,7 +237,7 @@ def show_finding(console: Console, found: Row, command: str) -> None:
     if said:
         console.print(f"[bold]First[/bold] {safe(said['runbook'], 1000)}")
         for blind in said["blind_spots"]:
-            console.print(f"  blind spot: {safe(blind, LINE_MAX)}")
+            write(console, f"blind spot: {safe(blind, LINE_MAX)}")
     command, short = safe(command, LINE_MAX), safe(str(found["finding_id"])[:SHORT])
     console.print("[bold]Next[/bold]")
     if found["job_id"]:

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from pipeline.cli import Options, asking, examples, following, say
 from pipeline.cli.asking import clickhouse
-from pipeline.cli.console import build_table, moment, safe, stdout
+from pipeline.cli.console import build_table, moment, safe, stdout, write
 from pipeline.cli.looking import on_record
 from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
@@ -311,13 +311,13 @@ def print_report(console: Console, found: Report) -> None:
     """The main of it for a terminal; the report has everything."""
     body, said, scope = found.incident, found.incident.attribution, found.incident.scope
     console.print(f"[bold]Incident {safe(body.id)}[/bold] {safe(body.title)}")
-    console.print(f"  {safe(body.severity)}, {safe(body.status)}, {moment(body.first)} to {moment(body.last)}, revision {found.revision}")
+    write(console, f"{safe(body.severity)}, {safe(body.status)}, {moment(body.first)} to {moment(body.last)}, revision {found.revision}")
     console.print(
         f"  state {safe(newest(found.journal, 'status') or STATES[0])}, assigned to {safe(newest(found.journal, 'assign') or '-')}"
     )
     name = f"named: [bold]{safe(said.named)}[/bold]" if said.named else f"no name: {safe(said.withheld, 400)}"
     leading = f"leading: {safe(said.named or unnamed(said.leader))}; next: {safe(unnamed(said.second))}"
-    console.print(f"  {leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
+    write(console, f"{leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
     table = build_table("Findings", "effect", "detector", "about", "what", "gate")
     for member in body.members:
         gate = "alert" if member.alert else member.gate
@@ -334,17 +334,17 @@ def print_report(console: Console, found: Report) -> None:
         f"{scope.unaffected} of {scope.examined} that ended are unaffected, {scope.unexplained} unexplained"
     )
     for line in body.limits:
-        console.print(f"  {safe(line, 400)}")
+        write(console, safe(line, 400))
     _print_loss(console, body.loss)
     for entry in found.journal:
-        console.print(f"  {moment(entry.at)} {safe(entry.operator)}: {safe(entry.action)} {safe(entry.value)} {safe(entry.text, 400)}")
+        write(console, f"{moment(entry.at)} {safe(entry.operator)}: {safe(entry.action)} {safe(entry.value)} {safe(entry.text, 400)}")
 
 
 def _print_loss(console: Console, loss: Loss) -> None:
     """Totals, and the first lines of them."""
     console.print(f"Loss, low / middle / high: {_between(loss.direct_gpu_hours)} GPU-hours of at most {many(loss.gpus, 'GPU')}")
     if loss.currency:
-        console.print(f"  direct {_between(loss.direct_money)} {safe(loss.currency)}, indirect {_between(loss.indirect_money)}, kept apart")
+        write(console, f"direct {_between(loss.direct_money)} {safe(loss.currency)}, indirect {_between(loss.indirect_money)}, kept apart")
     if loss.lines:
         table = build_table("Loss", "kind", "of", "GPU-hours", safe(loss.currency or "money"), "formula", "note")
         for line in loss.lines[:LOSS_LINES_SHOWN]:
@@ -352,9 +352,9 @@ def _print_loss(console: Console, loss: Loss) -> None:
             table.add_row(*map(safe, (line.kind, attempt, _between(line.gpu_hours), _between(line.money), line.formula, line.note)))
         console.print(table)
     if len(loss.lines) > LOSS_LINES_SHOWN:
-        console.print(f"  and {len(loss.lines) - LOSS_LINES_SHOWN} further lines: see the report")
+        write(console, f"and {len(loss.lines) - LOSS_LINES_SHOWN} further lines: see the report")
     for line_left_out in loss.unknown:
-        console.print(f"  {safe(line_left_out, 400)}")
+        write(console, safe(line_left_out, 400))
 
 
 def _print_checked(console: Console, checked: Checked, currency: str) -> None:
@@ -370,7 +370,7 @@ def _print_checked(console: Console, checked: Checked, currency: str) -> None:
     else:
         console.print(f"What is said is {checked.times_too_large:,.2f} times the high reading of the records.")
     for line in checked.unknown:
-        console.print(f"  {safe(line, 400)}")
+        write(console, safe(line, 400))
 
 
 def _between(amount: Range) -> str:

@@ -8,7 +8,7 @@ import orjson
 
 from pipeline.cli import Options, examples
 from pipeline.cli.asking import NOT_FOUND, SHORT, Row, clickhouse, evidence, rows
-from pipeline.cli.console import build_table, confidence, moment, safe, stdout
+from pipeline.cli.console import build_table, confidence, moment, safe, stdout, write
 from pipeline.cli.following import Seen
 from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
@@ -153,19 +153,19 @@ def show(console: "Console", job_id: str, found: dict[str, Any]) -> None:
     for row in found["verdicts"]:
         console.print(f"[bold]Job {safe(job_id)}[/bold] of {safe(row['owner'])}, attempt {safe(row['attempt'])}", soft_wrap=True)
         gpus = many(row["gpus"], "GPU") if row["gpus"] else "GPUs unknown"
-        console.print(f"  ran {moment(row['start_time'])} to {moment(row['end_time'])}, ended as {safe(row['state'])}, {gpus}")
-        console.print(f"  verdict: [bold]{safe(row['verdict'])}[/bold], {safe(row['cause'])} ({safe(row['status'])})")
+        write(console, f"ran {moment(row['start_time'])} to {moment(row['end_time'])}, ended as {safe(row['state'])}, {gpus}")
+        write(console, f"verdict: [bold]{safe(row['verdict'])}[/bold], {safe(row['cause'])} ({safe(row['status'])})")
         if row["by_event_id"]:
-            console.print(f"  proved by {safe(row['by_source'])}: {safe(row['by_summary'])}")
-            console.print(f"    {safe(row['by_raw'], 400)}")
+            write(console, f"proved by {safe(row['by_source'])}: {safe(row['by_summary'])}")
+            write(console, safe(row["by_raw"], 400), 4)
         _show_checklist(console, row["checklist"])
     for row in found["findings"]:
         sure = confidence(row["confidence"], "" if row["actor"] else row["actor_withheld"] or "unknown")
         console.print(f"[bold]{safe(row['detector'])}[/bold] {safe(row['severity'])}, {safe(row['status'])}: {safe(row['summary'], 400)}")
-        console.print(f"  actor {safe(row['actor'] or 'withheld')}; confidence {sure}; {'alert' if row['alert'] else safe(row['gate'])}")
+        write(console, f"actor {safe(row['actor'] or 'withheld')}; confidence {sure}; {'alert' if row['alert'] else safe(row['gate'])}")
         because = f" because {safe(row['because'])}" if row["because"] else ""
         labelled = f"; labelled [bold]{safe(row['label'])}[/bold]{because}" if row["label"] else ""
-        console.print(f"  finding {safe(str(row['finding_id'])[:SHORT])}{labelled}")
+        write(console, f"finding {safe(str(row['finding_id'])[:SHORT])}{labelled}")
         _show_checklist(console, row["checklist"])
         table = build_table("", "role", "time", "source", "what", "line")
         for item in found["evidence"]:

@@ -1,12 +1,14 @@
 """What every command prints for people."""
 
+import io
 import shlex
 import sys
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
-from pipeline.cli.console import confidence, invocation
+from pipeline.cli.console import confidence, invocation, write
 
 
 @pytest.mark.parametrize(
@@ -60,3 +62,9 @@ def test_a_hint_names_the_module_where_that_was_run(monkeypatch: pytest.MonkeyPa
     """`python -m pipeline` has no program of its own."""
     monkeypatch.setattr(sys, "argv", ["/srv/pipeline/__main__.py"])
     assert invocation() == f"{shlex.quote(sys.executable)} -m pipeline"
+
+
+def test_a_paragraph_keeps_its_indent() -> None:
+    page = io.StringIO()
+    write(Console(file=page, width=24), "actor withheld; [bold]confidence[/bold] 0.97 in the act")
+    assert page.getvalue().splitlines() == ["  actor withheld;", "  confidence 0.97 in the", "  act"]
