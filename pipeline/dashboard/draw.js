@@ -71,7 +71,7 @@
   function moments(chart) {
     if (!chart.moments.length) return [];
     return [{
-      type: "custom", name: "moments", clip: true, z: 5, data: chart.moments.map(([time]) => [time, 0]), encode: { x: 0 },
+      type: "custom", name: "moments", clip: true, z: 5, data: chart.moments.map(([time]) => [time]), encode: { x: 0 },
       tooltip: { formatter: (at) => literal(`${clock(chart.moments[at.dataIndex][0])}\n${chart.moments[at.dataIndex][1]}`) },
       renderItem: ({ coordSys, dataIndex }, api) => {
         const x = api.coord([api.value(0), 0])[0];

@@ -116,7 +116,7 @@ def _seen(incident: Incident) -> str:
     findings, alerts = sum(count for _, count, _ in counts), sum(alerts for _, _, alerts in counts)
     rows = [
         (
-            moment(member.effect_time), safe(member.detector), safe(member.subject), safe(member.summary),
+            moment(member.effect_time), safe(member.detector), safe(called(member.subject)), safe(member.summary),
             "above" if member.alert else f"below: {safe(member.gate)}", safe(", ".join(member.links)),
         )
         for member in incident.members
@@ -193,7 +193,9 @@ def _found_harmless(incident: Incident, journal: tuple[Entry, ...]) -> Iterator[
     for finding, each in newest_of.items():
         word = each.value.removeprefix(finding).strip()
         if word != "true":
-            what = next((f"{member.detector}, {member.subject}" for member in incident.members if member.finding.startswith(finding)), "")
+            what = next(
+                (f"{member.detector}, {called(member.subject)}" for member in incident.members if member.finding.startswith(finding)), ""
+            )
             said = f"{safe(each.operator)} labelled it {safe(word)} ({moment(each.at)})"
             note = f": “{safe(each.text, ENTRY_MAX)}”" if each.text else ""
             yield f"That finding {safe(finding)} ({safe(what)}) was interference. {said}{note}"
@@ -324,7 +326,7 @@ def _loss(report: Report) -> str:
     ]
     rows = [
         (
-            safe(line.ledger), safe(line.kind), safe(line.attempt.name if line.attempt else "-"), *_unbroken(line.gpu_hours),
+            safe(line.ledger), safe(line.kind), safe(called(line.attempt.name) if line.attempt else "-"), *_unbroken(line.gpu_hours),
             *_unbroken(line.money), safe(line.method), safe(line.formula), safe(line.note), _ids(line.evidence),
         )
         for line in loss.lines

@@ -134,6 +134,22 @@ def test_a_drag_zooms_all_charts_and_a_double_click_ends_it(tmp_path: Path) -> N
     visit(text, tmp_path, steps)
 
 
+def test_a_mark_does_not_widen_the_axis_of_values(tmp_path: Path) -> None:
+    """A loss between 6.3 and 6.4 is a line with a shape, also where a moment is marked."""
+    rows = tuple((T0 + timedelta(minutes=at), "loss", 6.3 + at / 600) for at in range(0, 61, 5))
+    made, moments = board(panel("timeseries")), [Moment(HOUR.from_ms + 1_800_000, "killed", "#d44a3a")]
+    text = render.page(
+        made, [(made.panels[0], Answer(("time", "name", "value"), rows))], Choices({"job": ("1",)}, {}), HOUR, "trainwatch", moments
+    )
+    red = "[...document.querySelectorAll('svg path')].filter(e => e.getAttribute('stroke') === '#d44a3a').length"
+
+    def steps(tab: Tab) -> None:
+        assert not {"0", "2", "8"} & set(tab.texts())
+        assert tab.ask(red) == 1
+
+    visit(text, tmp_path, steps)
+
+
 def test_a_name_in_the_legend_hides_its_series(tmp_path: Path) -> None:
     """And the axis fits what is left."""
     rows = tuple((T0 + timedelta(minutes=at), name, value) for at in range(0, 61, 5) for name, value in (("small", 2.0), ("large", 900.0)))
