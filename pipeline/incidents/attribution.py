@@ -59,7 +59,10 @@ def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes
     candidates = sorted({*own, *(each.suspect for each in rivals)})
     views = [Candidate(who, (*members, *rivals), known) for who in own]
     hypotheses = [hypothesis for view in views for hypothesis in view.hypotheses()]
-    hypotheses += [Candidate(who, rivals, known).as_rival() for who in candidates if who not in own]
+    theirs: dict[str, list[Finding]] = {who: [] for who in candidates if who not in own}
+    for each in rivals:
+        theirs[each.suspect].append(each)
+    hypotheses += [Candidate(who, acts, known).as_rival() for who, acts in theirs.items()]
     hypotheses += [_nobody(members), _other(members, views)]
     hypotheses.sort(key=lambda each: (-(each.low + each.high), KIND_ORDER.index(each.kind), each.who not in own, each.who))
     leader = hypotheses[0]

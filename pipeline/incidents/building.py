@@ -22,6 +22,7 @@ from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.attribution import Known, attribute
 from pipeline.incidents.campaigns import Linked, links_of, window_of
 from pipeline.incidents.families import WORDS, family_of
+from pipeline.incidents.grouping import RIVALS_MAX
 from pipeline.incidents.losses import listed_loss, loss_of
 from pipeline.incidents.losses_ended import Pricing
 from pipeline.incidents.scope import derive, scope_of, trace
@@ -167,7 +168,7 @@ class Whole:
             detector=each.detector,
             version=each.detector_version,
             severity=each.severity,
-            subject=cut(self._hide(each.about) if each.subject.kind == "identity" else each.about),
+            subject=cut(self._subject(each)),
             who=who_of(self._cluster, each.suspect, self._said.named, self._around.directory.key),
             effect_time=each.effect_time,
             summary=cut(self._hide(each.summary)),
@@ -175,6 +176,13 @@ class Whole:
             gate=each.gate,
             links=self._links[linked.id],
         )
+
+    def _subject(self, finding: Finding) -> str:
+        """What it is about.  Behind a slash, as in a path, no name is hidden; so an account's is, by itself."""
+        subject = finding.subject
+        if subject.kind != "identity":
+            return finding.about
+        return finding.about.removesuffix(subject.name) + self._hide(subject.name)
 
     def _limits(self, bounds: Bounds, listed: int, others: int, moments: int) -> Iterator[str]:
         around, attempts = self._around, self._around.attempts
@@ -201,7 +209,8 @@ class Whole:
         if around.full:
             yield "The oldest attempts that ended may no longer be held: counts of the scope are of the newest."
         if others_there := len({each.suspect for each in around.rivals}):
-            whom = "Another account is" if others_there == 1 else f"{others_there} other accounts are"
+            least = "At least " if others_there >= RIVALS_MAX else ""
+            whom = "Another account is" if others_there == 1 else f"{least}{others_there} other accounts are"
             yield f"{whom} suspected of acts at the same artefacts: incidents of their own are about these."
         if not len(attempts):
             yield "No attempt is known to have ended: the scope rests on findings alone."

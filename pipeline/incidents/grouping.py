@@ -20,6 +20,7 @@ from pipeline.incidents.families import counts
 
 T = TypeVar("T")
 RIVAL_MAX = 5  # findings of a rival at one artefact
+RIVALS_MAX = 20  # whose acts at one artefact are looked at, the first ones: a file that all may write must not cost the square of them
 SCANNED_MAX = 200  # neighbours on either side of which one may be fit to be joined
 
 Tied = tuple[Linked, ...]  # in canonical order
@@ -28,7 +29,7 @@ _order = attrgetter("order")
 
 
 class Acts(msgspec.Struct, frozen=True):
-    """What one account is suspected of at an artefact, GAP_MS from one to the next of anybody's at most."""
+    """What one account is suspected of at an artefact, GAP_MS from one to the next at most, so that it is of one campaign."""
 
     suspect: str
     id: str  # of its first finding there
@@ -62,16 +63,20 @@ class Grouping:
     def drop(self, name: str) -> None:
         """As if it had never been told."""
         if (old := self._known.pop(name, None)) is not None:
-            del self._by_suspect[old.finding.suspect][name]
+            _take_out(self._by_suspect, old.finding.suspect, name)
             for key in _keys(old):
-                del self._by_key[key][name]
+                _take_out(self._by_key, key, name)
             self._place.pop(name, None)
             self._changed(old, -1)
 
     def campaigns(self) -> list[Tied]:
         """Each in canonical order, by their founders.  What has not changed is the same object as before."""
         for suspect in self._stale:
-            self._tied[suspect] = tied = _tied(sorted(self._by_suspect[suspect].values(), key=_order))
+            tied = _tied(sorted(self._by_suspect.get(suspect, {}).values(), key=_order))
+            if tied:
+                self._tied[suspect] = tied
+            else:
+                self._tied.pop(suspect, None)
             self._place.update((each.id, (suspect, number)) for number, group in enumerate(tied) for each in group)
         self._stale.clear()
         parts = {(suspect, number): group for suspect, tied in self._tied.items() for number, group in enumerate(tied)}
@@ -97,8 +102,9 @@ class Grouping:
             if key not in self._acts:
                 self._acts[key] = [*_stretches(self._bucket(key))]
             for stretch in self._acts[key]:
+                leading = [each for each in stretch if each.first][: RIVALS_MAX + 1]
                 for mine in stretch:
-                    others = (each for theirs in stretch if theirs.suspect != mine.suspect for each in theirs.first)
+                    others = (each for theirs in leading if theirs.suspect != mine.suspect for each in theirs.first)
                     found.setdefault(self._founder[self._place[mine.id]], {}).update((each.id, each) for each in others)
         return {founder: tuple(sorted(others.values(), key=_order)) for founder, others in found.items() if others}
 
@@ -112,11 +118,13 @@ class Grouping:
                 hands = self._hands.setdefault(key, {})
                 hands[suspect] = hands.get(suspect, 0) + by
                 if not hands[suspect]:
-                    del hands[suspect]
+                    _take_out(self._hands, key, suspect)
 
     def _bucket(self, key: str) -> list[Linked]:
+        if key not in self._by_key:
+            return []
         if key not in self._sorted:
-            self._sorted[key] = sorted(self._by_key.get(key, {}).values(), key=_order)
+            self._sorted[key] = sorted(self._by_key[key].values(), key=_order)
         return self._sorted[key]
 
     def _homes(self) -> Iterator[tuple[Place, Linked]]:
@@ -152,6 +160,13 @@ def _keys(one: Linked) -> set[str]:
     return {key for key, _ in ((*one.shared, *one.weak) if one.finding.suspect else one.weak)}
 
 
+def _take_out(held: dict[str, dict[str, T]], key: str, name: str) -> None:
+    """What is empty goes: keys are as many as there ever were records and files."""
+    del held[key][name]
+    if not held[key]:
+        del held[key]
+
+
 def _tied(ordered: Sequence[Linked]) -> list[Tied]:
     """What one account is suspected of, by strong links."""
     groups = Groups(range(len(ordered)))
@@ -176,22 +191,26 @@ def _nearest(bucket: Sequence[Linked], one: Linked, within: int, fits: Callable[
 
 
 def _stretches(bucket: Iterable[Linked]) -> Iterator[list[Acts]]:
-    """Findings at one artefact, in time, cut where nothing was for GAP_MS; by suspect."""
-    mine: dict[str, list[Linked]] = {}
+    """Findings at one artefact, in time, cut where nobody's was for GAP_MS; of each suspect, where none of his own was."""
+    acts: list[list[Linked]] = []
+    mine: dict[str, list[Linked]] = {}  # the newest of each
     last = 0
     for each in bucket:
-        if mine and each.order[0] - last > GAP_MS:
-            yield [_acts(suspect, cited) for suspect, cited in mine.items()]
-            mine = {}
-        last = each.order[0]
-        mine.setdefault(each.finding.suspect, []).append(each)
-    if mine:
-        yield [_acts(suspect, cited) for suspect, cited in mine.items()]
+        if acts and each.order[0] - last > GAP_MS:
+            yield [*map(_acts, acts)]
+            acts, mine = [], {}
+        last, suspect = each.order[0], each.finding.suspect
+        if suspect not in mine or last - mine[suspect][-1].order[0] > GAP_MS:
+            mine[suspect] = []
+            acts.append(mine[suspect])
+        mine[suspect].append(each)
+    if acts:
+        yield [*map(_acts, acts)]
 
 
-def _acts(suspect: str, cited: Sequence[Linked]) -> Acts:
+def _acts(cited: Sequence[Linked]) -> Acts:
     first = [each for each in cited if counts(each.finding)][:RIVAL_MAX]
-    return Acts(suspect, cited[0].id, tuple(first))
+    return Acts(cited[0].finding.suspect, cited[0].id, tuple(first))
 
 
 class Groups(Generic[T]):

@@ -7,6 +7,7 @@ are looked at, after a while too.  A campaign of 5,000 findings over two months 
     new, merged, split, a twentieth changed      at once             3 findings and a fourth           at once
     anything else; a window closes; a day ends   after a while       1,000 in a month and one more     within 16 hours
     an account proves to be borrowed             at once, wherever its holder is suspected
+    another account acted at the same artefact   at once: whoever was named may not be any more
     attempts changed that it rests on            after a while       other attempts than those        never
 
 Waits are counted from the newest content, so that they have passed when the marks of all that was read have.  The last day of a campaign is
@@ -116,7 +117,8 @@ class Looks:
         changed = sum(built.members.get(each.id) is not each for each in members)
         split = len(built.members) > len(members) - len(fresh)
         merged = any(each.id in self._home for each in fresh)
-        if split or merged or (changed and changed * SHARE >= len(members)):
+        joined = built.rivals != rivals and {each.finding.suspect for each in rivals} - {each.finding.suspect for each in built.rivals}
+        if split or merged or joined or (changed and changed * SHARE >= len(members)):
             return 0
         waited = built.at + built.wait_ms
         if changed or built.rivals != rivals:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.detect.detector import registry
 from pipeline.incidents.campaigns import Linked, linked, links_of
 from pipeline.incidents.families import FAMILIES, WORDS
-from pipeline.incidents.grouping import RIVAL_MAX, Grouping
+from pipeline.incidents.grouping import RIVAL_MAX, RIVALS_MAX, Grouping
 from pipeline.model.finding import Finding
 from tests.unit.incidents.campaign import borrowed, cancel, kill, tamper
 
@@ -96,6 +96,39 @@ def test_rivals_are_those_who_acted_on_the_same_artefact() -> None:
     assert rivals["x"] == [each.id for each in theirs[:RIVAL_MAX]]
     assert rivals["y"] == [mine[0].id]
     assert rivals["z"] == [mine[0].id, *(each.id for each in theirs[:RIVAL_MAX])]
+
+
+def test_each_of_two_campaigns_of_one_account_knows_the_rival_between_them() -> None:
+    """Who acted within the gap of both is the rival of both."""
+    first, between, second = tamper(0, "1", "x"), tamper(40, "2", "y", owner="u013"), tamper(80, "3", "x")
+    grouping = grouping_of([first, between, second])
+    assert [[each.id for each in members] for members in grouping.campaigns()] == [[first.id], [between.id], [second.id]]
+    rivals = {founder: [each.id for each in others] for founder, others in grouping.rivals().items()}
+    assert rivals == {first.id: [between.id], between.id: [first.id, second.id], second.id: [between.id]}
+
+
+def test_of_a_file_that_all_wrote_the_first_others_are_rivals() -> None:
+    """Else each of them would weigh all of them."""
+    wrote = [tamper(number / 100, str(number), f"s{number:02}", owner="u013") for number in range(RIVALS_MAX + 5)]
+    grouping = grouping_of(wrote)
+    grouping.campaigns()
+    found = [{each.finding.suspect for each in others} for others in grouping.rivals().values()]
+    assert len(found) == len(wrote)
+    assert found[0] == {f"s{number:02}" for number in range(1, RIVALS_MAX + 1)}
+    assert found[-1] == {f"s{number:02}" for number in range(RIVALS_MAX + 1)}
+
+
+def test_nothing_is_left_of_what_was_taken_back() -> None:
+    """A worker runs for months, and each finding has records and files of its own."""
+    grouping = Grouping()
+    for number, suspect in enumerate(["x", "y", ""] * 4):
+        told = linked(tamper(number, str(number), suspect, f"/ckpt/{number}.pt"))
+        grouping.put(told)
+        grouping.campaigns()
+        grouping.rivals()
+        grouping.drop(told.id)
+    assert grouping.campaigns() == []
+    assert not any(vars(grouping).values())
 
 
 def test_each_member_says_what_ties_it() -> None:

@@ -17,7 +17,7 @@ from pipeline.model.source import Source
 from pipeline.model.summary import Exposure
 from pipeline.stream.cases import Cases
 from tests import build
-from tests.unit.incidents.campaign import CLUSTER, DAY, T0, attempt_of, cancel, entered, examined, kill, marks, record, tamper
+from tests.unit.incidents.campaign import CLUSTER, DAY, T0, attempt_of, borrowed, cancel, entered, examined, kill, marks, record, tamper
 
 CASE = incidents_case(CLUSTER)
 UNTIL = 60 * build.DAY
@@ -148,6 +148,22 @@ def test_whoever_is_not_named_stands_nowhere() -> None:
     assert "u099" not in text
     assert "5099" not in text
     assert "u012" in text
+
+
+def test_nor_as_what_a_finding_is_about() -> None:
+    """That an account was borrowed is a finding about the account, and of the campaign of which it is suspected."""
+    (said,) = run(fresh(), [fact(kill(0, "1", "u099")), fact(borrowed(1, "u099"))]).values()
+    assert said["findings"] == 2
+    assert said["attribution"]["named"] == ""
+    assert "u099" not in orjson.dumps(said).decode()
+
+
+def test_whoever_acted_at_the_same_artefact_counts_at_once() -> None:
+    """A name must not stand for hours when somebody else turns out to have been there before."""
+    state, mine = fresh(), [tamper(day, str(day), "u099") for day in range(40)]
+    run(state, map(fact, mine), until=39.1 * build.DAY)
+    said = run(state, [fact(tamper(0.5, "90", "u098", owner="u013"))], until=39.1 * build.DAY)
+    assert said[incident_id(CLUSTER, mine[0].id)]["attribution"]["candidates"] == 2
 
 
 def test_logins_once_heard_stay_heard() -> None:
