@@ -109,6 +109,7 @@ class Feeds:
         self._count = int.from_bytes(known[-1][1][0], "big") if known else 0
         self._hosts = Counter(map(_owner, self.known))
         self._touched: dict[str, None] = {}
+        self._noted: list[tuple[str, tuple[Source, ...], int, int, int]] = []  # in this batch
         self._gaps: dict[tuple[str, int], Gap] = {}
         self._untold: dict[tuple[str, int], None] = {}
         self.uneasy = {key for key, feed in self.known.items() if feed.score}
@@ -157,11 +158,11 @@ class Feeds:
         if feed.score < self._fails_at and not feed.failing:
             return (), 0
         if feed.failing:
-            self._note(key, feed, collected, collected, 1)
+            self._noted.append((key, feed.families, collected, collected, 1))
             return feed.families, collected
         feed.failing = self.began = True
         since = min(max(feed.since, feed.last - DAY_MS), collected)
-        self._note(key, feed, since, collected, feed.missed)
+        self._noted.append((key, feed.families, since, collected, feed.missed))
         return feed.families, since
 
     def begin(self) -> bool:
@@ -177,6 +178,7 @@ class Feeds:
             if feed.score:
                 self.uneasy.add(key)
         self._touched.clear()
+        self._noted.clear()
         return taken_back
 
     def keep(self, newest: int) -> bool:
@@ -187,6 +189,9 @@ class Feeds:
             feed = self.known[key] = self.known.pop(key)
             self._cases.merge(Fact(FEEDS, key, rank(self._count), _encode(feed)))
         self._touched.clear()
+        for noted in self._noted:
+            self._note(*noted)
+        self._noted.clear()
         before = len(self.known)
         while self.known:
             key = next(iter(self.known))
@@ -218,14 +223,14 @@ class Feeds:
             del self._gaps[place]
         return taken
 
-    def _note(self, key: str, feed: Feed, first: int, last: int, unread: int) -> None:
+    def _note(self, key: str, families: tuple[Source, ...], first: int, last: int, unread: int) -> None:
         place = key, last - last % HOUR_MS
         gap = self._gaps.get(place)
         if gap is None:
             if len(self._gaps) >= FEEDS_MAX:
                 return
             _, cluster, host, _, _ = key.split(SEPARATOR)
-            gap = self._gaps[place] = Gap(cluster, host, feed.families, place[1], first, last)
+            gap = self._gaps[place] = Gap(cluster, host, families, place[1], first, last)
         gap.first, gap.last, gap.unread = min(gap.first, first), max(gap.last, last), gap.unread + unread
         self._untold[place] = None
 

@@ -347,7 +347,7 @@ def decode_line(
         _note_unread(state, record, origin, collected, error, lost)
         raise
     if (events and origin.feed) and (collected >= origin.until or events[0].source not in origin.read or state.feeds.uneasy):
-        _note_read(state, origin, events[0].source, collected)
+        _note_read(state, record, origin, events[0].source, collected)
     sha256 = hashlib.sha256(payload).hexdigest()
     raw, heard = payload.decode("utf-8", "surrogateescape"), False
     for parsed in events:
@@ -392,9 +392,9 @@ def _note_clocks(state: IngestState, origin: Origin, utc: bool, file: str, event
 # --- feeds ----------------------------------------------------------------------------------------------------------------------
 
 
-def _note_read(state: IngestState, origin: Origin, family: Source, collected: int) -> None:
+def _note_read(state: IngestState, record: Record, origin: Origin, family: Source, collected: int) -> None:
     """A line was read that may say something new of its feed."""
-    feeds, key = state.feeds, origin.feed
+    feeds, key, collected = state.feeds, origin.feed, _when_known(record, collected)
     if feeds.is_news(key, family, collected):
         feeds.read(key, family, collected)
     if not feeds.is_news(key, family, collected):
@@ -405,10 +405,15 @@ def _note_unread(state: IngestState, record: Record, origin: Origin, collected: 
     """A line is lost that nobody could read; where most of its feed is, so is all that the feed used to say."""
     if not origin.feed or error.code not in UNREAD:
         return
-    collected = min(collected, record.timestamp) if record.timestamp > 0 else collected
+    collected = _when_known(record, collected)
     families, since = state.feeds.unread(origin.feed, collected)
     for family in families:
         _lose(state, lost, family, origin.source, collected, since)
+
+
+def _when_known(record: Record, collected: int) -> int:
+    """A shipper whose clock is years ahead would make all other feeds look forgotten."""
+    return min(collected, record.timestamp) if record.timestamp > 0 else collected
 
 
 def _note_broken(state: IngestState, record: Record, headers: Mapping[str, bytes], error: RejectedRecord, lost: Losses) -> None:

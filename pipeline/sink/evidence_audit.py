@@ -158,11 +158,11 @@ def _unsealed(database: Database, where: Mapping[str, Any]) -> Iterator[Problem]
 
 
 def _chainless(database: Database, inputs: Sequence[str], found: Audit, witnessed: bool) -> Iterator[Problem]:
-    """Finished ranges of partitions that without a root at all: missed behind the first day of sealing, and told before it."""
+    """Finished ranges of partitions without any root: missed behind the first day of sealing, and told before it."""
     early = []
     for topic, partition, lo, hi, count, missed in database.query(CHAINLESS, {"inputs": [*inputs, ""], "days": _days(database)}):
         if missed:
-            text = f"{count} finished ranges without a root, nor has any other, a day and more after others were sealed"
+            text = f"{many(count, 'finished range')} without a root, as all of the partition, a day and more after others were sealed"
             yield Problem("chain_missing", f"{topic}/{partition} [{lo}, {hi})", text)
         else:
             early.append((f"{topic}/{partition}", count))

@@ -1,5 +1,6 @@
 """Sources most of whose lines nobody can read any more: from when on they are a gap, for whom, and what stays as it was."""
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -143,6 +144,22 @@ def test_whoever_names_files_as_he_likes_takes_no_place_from_others() -> None:
     assert lost(fold(unread(2 * FROM, 20), state)[1])
 
 
+def test_nor_does_a_shipper_whose_clock_is_years_ahead() -> None:
+    """Also not after a restart, which knows how far time has come by what the feeds were."""
+    wrapped = {
+        "message": audit(5).decode(),
+        "host": {"name": "gpu-002"},
+        "log": {"file": {"path": AUDIT}},
+        "@timestamp": "2090-01-01T00:00:00Z",
+    }
+    ahead = build.record(json.dumps(wrapped).encode(), 5, topic="logs.access", at=FROM)
+    state, _ = fold([*learnt(), ahead])
+    assert len(state.feeds.known) == 2
+    again, _ = fold([line(FROM)], build_state(build.settings(), Cases(state.feeds._cases.facts())))
+    assert again.feeds.known.keys() == state.feeds.known.keys()
+    assert lost(fold(unread(FROM + EVERY, 20), again)[1])
+
+
 def test_a_batch_that_breaks_in_the_middle_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The guard folds its records again, one by one: they are no more than they were."""
     records = [*learnt(), *unread(FROM, 15)]
@@ -156,6 +173,12 @@ def test_a_batch_that_breaks_in_the_middle_is_counted_once(monkeypatch: pytest.M
         fold([record], state)
     assert state.feeds.known == straight.feeds.known
     assert state.feeds.uneasy == straight.feeds.uneasy != set()
+    failing = unread(FROM + 15 * EVERY, 15)
+    with monkeypatch.context() as patch:
+        patch.setattr(Feeds, "keep", None)
+        with pytest.raises(TypeError):
+            fold(failing, state)
+    assert sum(gap.unread for gap in fold(failing, state)[0].feeds.take_gaps()) == 30
     other, _ = fold([line(5, host="gpu-009")])
     with monkeypatch.context() as patch:
         patch.setattr(Feeds, "keep", None)
