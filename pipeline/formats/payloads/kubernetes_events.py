@@ -78,6 +78,7 @@ class _Usual(msgspec.Struct, frozen=True, gc=False, kw_only=True, rename="camel"
 
 
 decode_usual = msgspec.json.Decoder(_Usual).decode
+_NOTHING = _About()
 
 
 class KubernetesEvents:
@@ -97,7 +98,7 @@ class KubernetesEvents:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:  # noqa: ARG002 - its clock is UTC
         """An event each.  Raises UnknownFormat for other objects."""
-        if (found := usual_line(line, decode_usual)) is not None:
+        if (found := usual_line(line, decode_usual)) is not None and found.about != _NOTHING:
             return (_usual(found),)
         value = json_object(line.payload)
         events = [event for each in _objects(value) for event in _of_object(each)]

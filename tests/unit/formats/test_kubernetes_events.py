@@ -168,6 +168,7 @@ def test_a_workload_of_which_nothing_holds() -> None:
 
 REFUSED = [
     ({"kind": "Pod", "reason": "involvedObject", "involvedObject": "x"}, UnknownFormat),
+    ({**CORE, "involvedObject": {}}, UnknownFormat),
     ({**CORE, "count": "many"}, SchemaMismatch),
     ({**CORE, "lastTimestamp": "yesterday"}, DecodeError),
     ({**CORE, "involvedObject": {"kind": ["Pod"]}}, SchemaMismatch),
