@@ -72,12 +72,7 @@ class KubernetesAudit:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One request."""
-        if (
-            (found := usual_line(line, decode_usual)) is not None
-            and found.audit_id
-            and found.stage
-            and found.object.resource != VOLCANO_COMMANDS
-        ):
+        if (found := usual_line(line, decode_usual)) is not None and found.audit_id and found.stage:
             return (_usual(found),)
         value, _ = event_object(line, reading, PROGRAMS)
         usual = as_usual(value, _Request) if len(line.payload) <= TEXT_CHARACTERS_MAX else None
