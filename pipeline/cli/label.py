@@ -112,7 +112,9 @@ def _said(finding: str, word: str | None, because: str, note: str, on_behalf_of:
         return None
     said = Said(finding=finding, label=Word(word), account=account(), because=because, note=note, on_behalf_of=on_behalf_of)
     if why := refusal(said):
-        raise click.UsageError(f"{why}. Write --because NAME: `trainwatch finding show {finding}` lists what was looked at.")
+        if said.label is Word.BENIGN and not because:
+            why += f". Write --because NAME: `trainwatch finding show {finding}` lists what was looked at"
+        raise click.UsageError(f"{why}.")
     return said
 
 
