@@ -168,7 +168,7 @@ def show(console: "Console", results: "Results", *, with_verdicts: bool) -> None
     sources = results.sources
     for text in [each.text for some in (sources.wrong_zones, sources.under, sources.failing) for each in some]:
         console.print(f"[bold]look at the source:[/bold] {safe(text, LINE_MAX)}", soft_wrap=True)
-    say(f"{many(results.records, 'record')}, {len(results.verdicts)} ended jobs, {many(len(findings), 'finding')}")
+    say(f"{many(results.records, 'record')}, {many(len(results.verdicts), 'ended job')}, {many(len(findings), 'finding')}")
 
 
 def show_findings(console: "Console", findings: Sequence[Body]) -> None:

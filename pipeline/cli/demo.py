@@ -197,7 +197,7 @@ def _stream(site: Settings, week: Week, say: Console) -> None:
         deadline = time.monotonic() + WAIT_SECONDS_MAX
         while not (state := caught_up(site, topology)).done:
             if time.monotonic() > deadline:
-                raise FatalError(f"{many(state.lag, 'record')} are still waiting", advice="Read worker.log in the demo folder.")
+                raise FatalError(f"still waiting: {many(state.lag, 'record')}", advice="Read worker.log in the demo folder.")
             progress.update(judging, completed=total - min(state.input_lag, total))
             announcer.announce(POLL_SECONDS)
         progress.update(judging, completed=total)

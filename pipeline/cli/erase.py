@@ -69,7 +69,13 @@ def erase(options: Options, events: tuple[str, ...], actor: str, since: int, unt
         going, staying = store.counts(database, wanted)
         for each in store.staying(database, wanted, SHOWN_MAX) if staying else ():
             say(f"event {safe(each.event_id)} stays: {each.kept_because}")
-        if going and not dry_run and not yes and sys.stdin.isatty() and not click.confirm(f"Erase {many(going, 'line')}?", err=True):
+        if (
+            going
+            and not dry_run
+            and not yes
+            and sys.stdin.isatty()
+            and not click.confirm(f"Erase {many(going, 'line')} for ever?", err=True)
+        ):
             raise click.ClickException("nothing was erased")
         if going and not dry_run:
             what, who = actor or many(len(events), "event"), account()
@@ -78,7 +84,7 @@ def erase(options: Options, events: tuple[str, ...], actor: str, since: int, unt
             note(database, Custody(now_ms(), who, "erased", what, f"{many(going, 'line')}: {reason}"))
             left, staying = store.counts(database, wanted)
             if left:
-                say(f"{left} more lines came meanwhile: ask again, or say --until when")
+                say(f"{many(left, 'further line')} came meanwhile: ask again, or say --until when")
                 staying += left
     click.echo(f"{many(going, 'line')} {'would be ' if dry_run else ''}erased, {staying} stay")
     raise SystemExit(KEPT if staying else 0 if going else NOTHING)

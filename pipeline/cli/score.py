@@ -243,7 +243,8 @@ def show_incidents(console: "Console", of: "IncidentTable") -> None:
     console.print(wide)
     left_out = f", {of.left_out} found and in none" if of.left_out else ""
     console.print(
-        f"{many(of.acts, 'act')} in {of.incidents} incidents{left_out}, {of.fragments} fragments; leaders: {leaders or 'none'}; "
+        f"{many(of.acts, 'act')} in {many(of.incidents, 'incident')}{left_out}, {many(of.fragments, 'fragment')}; "
+        f"leaders: {leaders or 'none'}; "
         f"named wrongly: {of.named_wrongly}"
     )
 

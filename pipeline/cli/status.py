@@ -6,6 +6,7 @@ that whoever reaches ClickHouse can look, from any machine.
 
 from collections import Counter
 from collections.abc import Mapping
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -121,7 +122,7 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
     """As tables."""
     from rich.console import Group  # noqa: PLC0415
 
-    from pipeline.cli.console import build_table, safe  # noqa: PLC0415
+    from pipeline.cli.console import build_table, moment, safe  # noqa: PLC0415
     from pipeline.embedded import files  # noqa: PLC0415
 
     logs = files.Layout(options.settings.embedded.directory)
@@ -145,10 +146,10 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
         codes = ", ".join(f"{safe(code)} {count:,}" for code, count in topic["codes"].items())
         records.add_row(safe(topic["topic"]), f"{topic['read']:,}", f"{topic['written']:,}", codes, f"{topic['unaccounted']:,}")
     none = [] if found["stages"] else ["No worker noted anything: is one running (`trainwatch worker`)?  --since looks back further."]
-    gaps = build_table("Sources that cannot be read any more", "source", "host", "lines, at least", "first", "last")
+    gaps = build_table("Sources that cannot be read any more", "cluster", "source", "host", "lines, at least", "first", "last")
     for gap in found["unreadable"][:GAPS_SHOWN]:
-        times = (safe(gap[name][:19]) for name in ("first_time", "last_time"))
-        gaps.add_row(safe(gap["source"]), safe(gap["host"]), f"{gap['unread']:,}", *times)
+        times = (moment(datetime.fromisoformat(gap[name])) for name in ("first_time", "last_time"))
+        gaps.add_row(*(safe(gap[name]) for name in ("cluster", "source", "host")), f"{gap['unread']:,}", *times)
     more = len(found["unreadable"]) - GAPS_SHOWN
     left_out = [f"and {more} more: --json shows all"] if more > 0 else []
     return Group(running, stages, records, *none, *([gaps] if found["unreadable"] else []), *left_out)

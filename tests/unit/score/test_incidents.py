@@ -231,4 +231,4 @@ def test_they_are_shown_with_their_bars() -> None:
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert ["high / low", "1", "3", "3", "3", "3", "3"] in [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.splitlines()]
     assert "below 0.9" in shown
-    assert "1 acts in 1 incidents, 0 fragments; leaders: wrong 1; named wrongly: 0" in shown
+    assert "1 act in 1 incident, 0 fragments; leaders: wrong 1; named wrongly: 0" in shown
