@@ -49,7 +49,7 @@ def mistyped_number(case: Case, suspicion: Suspicion, now: Watermarks) -> Explan
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=6,
+    version=7,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
