@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SILENT_SECONDS = 60  # four notes of a worker were due
 MIB = 1 << 20
-UNKNOWN = "stages and records are not known: "
+UNKNOWN = "not all is known: "
 STAGES = """
 SELECT stage, count() AS partitions, uniqExact(worker) AS workers, sum(behind) AS lag, max(age) AS lag_seconds, sum(bytes) AS state_bytes,
     min(noted) AS noted_at, countIf(noted < now() - %(silent)s) AS silent
@@ -72,7 +72,7 @@ def status(ctx: click.Context, since: int, follow: bool, as_json: bool) -> None:
 
 
 def _look(options: Options, since: int) -> "dict[str, Any]":
-    """All that is told, as `--json` has it.  Stages and records are absent where ClickHouse does not answer, and `why` says so."""
+    """All that is told, as `--json` has it.  What ClickHouse does not answer is absent, and `why` says so."""
     from pipeline.cli.asking import clickhouse, rows  # noqa: PLC0415  keeps --help quick
     from pipeline.embedded import servers  # noqa: PLC0415
     from pipeline.topology import build_topology  # noqa: PLC0415
@@ -84,9 +84,9 @@ def _look(options: Options, since: int) -> "dict[str, Any]":
     try:
         with clickhouse(options) as database:
             said["stages"] = [{**row, "noted_at": row["noted_at"].isoformat()} for row in rows(database, STAGES, asked)]
-            times = ("first_time", "last_time")
-            said["unreadable"] = [{**row, **{name: row[name].isoformat() for name in times}} for row in rows(database, GAPS, asked)]
             said["records"] = [{**row, "codes": dict(Counter(row["codes"]).most_common())} for row in rows(database, RECORDS, asked)]
+            times = ("first_time", "last_time")  # asked last: before its migration the rest is told all the same
+            said["unreadable"] = [{**row, **{name: row[name].isoformat() for name in times}} for row in rows(database, GAPS, asked)]
     except (FatalError, TransientError) as error:
         said["why"] = str(error)
     return said
@@ -133,7 +133,7 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
         if server["restarts"]:
             process += f", restarted {server['restarts']}x, see {logs.output(name)}"
         running.add_row(name, server["state"], " ".join(server["addresses"]), safe(process))
-    if "why" in found:
+    if "records" not in found:
         return Group(running)
     stages = build_table("Stages, as their workers noted", "stage", "partitions", "workers", "records that wait", "behind", "remembers", "")
     for stage in found["stages"]:
@@ -147,9 +147,10 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
         records.add_row(safe(topic["topic"]), f"{topic['read']:,}", f"{topic['written']:,}", codes, f"{topic['unaccounted']:,}")
     none = [] if found["stages"] else ["No worker noted anything: is one running (`trainwatch worker`)?  --since looks back further."]
     gaps = build_table("Sources that cannot be read any more", "cluster", "source", "host", "lines, at least", "first", "last")
-    for gap in found["unreadable"][:GAPS_SHOWN]:
+    unreadable = found.get("unreadable", [])
+    for gap in unreadable[:GAPS_SHOWN]:
         times = (moment(datetime.fromisoformat(gap[name])) for name in ("first_time", "last_time"))
         gaps.add_row(*(safe(gap[name]) for name in ("cluster", "source", "host")), f"{gap['unread']:,}", *times)
-    more = len(found["unreadable"]) - GAPS_SHOWN
+    more = len(unreadable) - GAPS_SHOWN
     left_out = [f"and {more} more: --json shows all"] if more > 0 else []
-    return Group(running, stages, records, *none, *([gaps] if found["unreadable"] else []), *left_out)
+    return Group(running, stages, records, *none, *([gaps] if unreadable else []), *left_out)
