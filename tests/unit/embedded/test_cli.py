@@ -71,7 +71,7 @@ def test_status_of_stopped_servers_exits_with_3(settings_file: str) -> None:
     done = run("--settings", settings_file, "status")
     assert done.exit_code == 3
     assert [line.split()[1:4:2] for line in done.stdout.splitlines() if "│" in line] == [["kafka", "stopped"], ["clickhouse", "stopped"]]
-    assert "stages and records are not known: the embedded clickhouse server does not run" in done.stderr
+    assert "not all is known: the embedded clickhouse server does not run" in done.stderr
 
 
 def test_status_as_json_is_one_object(settings_file: str) -> None:
