@@ -14,6 +14,8 @@ tells these apart.
     failing                       # # # # # # # # #
 
 From the first of these unread lines on, all families that were ever read in the feed are lost: they spoke, and nobody knows what they said.
+Of a feed that any user of its host may write to, as a system log, only those that each host has for itself: by two lines of `logger` in
+another's name, and some that nobody can read, he would silence a family of the whole cluster.
 A feed that has failed for a day and is read in part all the while is so by nature, and no longer steady.
 
 Output of jobs is no feed: whoever runs a job could blind everybody by printing.  For the same reason it is for people to find that several
@@ -33,7 +35,7 @@ import msgspec
 from pipeline.model.facts import Fact
 from pipeline.model.ids import rank
 from pipeline.model.instants import DAY_MS, HOUR_MS
-from pipeline.model.source import FAMILIES, Source
+from pipeline.model.source import FAMILIES, PER_HOST, Source
 from pipeline.stream.cases import Cases
 
 FEEDS = b"\x00feeds"  # reserved case: no subject's key begins with a zero byte
@@ -68,6 +70,11 @@ class Feed(msgspec.Struct, array_like=True):
         """Is it usually read?"""
         return self.learnt >= LEARNT and self.unread <= UNREAD_MAX
 
+    @property
+    def lost(self) -> tuple[Source, ...]:
+        """Families that are lost with it: where any user may have written, those that are lost on this host alone."""
+        return self.families if OPEN_TO_USERS.isdisjoint(self.families) else tuple(each for each in self.families if each in PER_HOST)
+
 
 class Failing(NamedTuple):
     """A source most of whose lines cannot be read, for people."""
@@ -92,6 +99,7 @@ class Gap(msgspec.Struct):
 
     cluster: str
     host: str
+    file: str  # # for each number in its name
     families: tuple[Source, ...]
     hour: int  # UTC ms
     first: int
@@ -158,12 +166,12 @@ class Feeds:
         if feed.score < self._fails_at and not feed.failing:
             return (), 0
         if feed.failing:
-            self._noted.append((key, feed.families, collected, collected, 1))
-            return feed.families, collected
+            self._noted.append((key, feed.lost, collected, collected, 1))
+            return feed.lost, collected
         feed.failing = self.began = True
         since = min(max(feed.since, feed.last - DAY_MS), collected)
-        self._noted.append((key, feed.families, since, collected, feed.missed))
-        return feed.families, since
+        self._noted.append((key, feed.lost, since, collected, feed.missed))
+        return feed.lost, since
 
     def begin(self) -> bool:
         """Before a batch.  True: the one before did not come to its end, and what it noted is taken back: its records come again."""
@@ -229,8 +237,8 @@ class Feeds:
         if gap is None:
             if len(self._gaps) >= FEEDS_MAX:
                 return
-            _, cluster, host, _, _ = key.split(SEPARATOR)
-            gap = self._gaps[place] = Gap(cluster, host, families, place[1], first, last)
+            _, cluster, host, _, file = key.split(SEPARATOR)
+            gap = self._gaps[place] = Gap(cluster, host, file, families, place[1], first, last)
         gap.first, gap.last, gap.unread = min(gap.first, first), max(gap.last, last), gap.unread + unread
         self._untold[place] = None
 

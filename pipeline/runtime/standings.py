@@ -24,6 +24,7 @@ from pipeline.sink.rows import StandingRow, UnreadableRow
 
 NOTE_SECONDS = 15.0
 LEAVE_SECONDS = 5.0  # for the last rows of a worker that ends
+UNWRITTEN_MAX = 10_000  # gaps that wait for ClickHouse, the newest; standings are told anew
 
 
 class Standings:
@@ -96,18 +97,21 @@ class Standings:
     def _note(self, rows: list[StandingRow], parts: Mapping[Source, Partition]) -> None:
         if not rows or self._thread is None:
             return
-        try:
-            self._queue.put_nowait((rows, unreadable(parts)))
-        except queue.Full:  # ClickHouse is away
+        if self._queue.full():  # ClickHouse is away: gaps stay untold, and nobody else fills the queue meanwhile
             self._log.debug("standings: left out, since those before wait")
+            return
+        self._queue.put_nowait((rows, unreadable(parts)))
 
     def _write(self, sink: Sink) -> None:
+        unwritten: list[UnreadableRow] = []
         while (noted := self._queue.get()) is not None:
             rows, unread = noted
+            unwritten = [*unwritten, *unread][-UNWRITTEN_MAX:]
             try:
                 sink.write_standings(rows)
-                if unread:
-                    sink.write_unreadable(unread)
+                if unwritten:
+                    sink.write_unreadable(unwritten)
+                    unwritten = []
             except TrainwatchError as why:
                 if self._failed != why.code:
                     self._log.warning("standings: not written, and not tried again: %s %s", why, why.advice)
@@ -126,6 +130,7 @@ def unreadable(parts: Mapping[Source, Partition]) -> list[UnreadableRow]:
             host=gap.host,
             topic=source.topic,
             partition=source.partition,
+            file=gap.file,
             first_time=gap.first,
             last_time=gap.last,
             unread=gap.unread,

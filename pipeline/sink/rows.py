@@ -242,6 +242,7 @@ class UnreadableRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     host: str
     topic: str
     partition: int
+    file: str
     first_time: int
     last_time: int
     unread: int

@@ -8,14 +8,15 @@ CREATE TABLE IF NOT EXISTS {database}.unreadable_sources{on_cluster}
     host LowCardinality(String) COMMENT 'host; empty: its shipper does not say',
     topic LowCardinality(String) COMMENT 'input topic',
     partition UInt16 COMMENT 'its partition',
+    file LowCardinality(String) COMMENT 'file that the shipper read, # for each number in its name',
     first_time DateTime64(3, 'UTC') COMMENT 'when the first line that could not be read was collected' CODEC(DoubleDelta, ZSTD(1)),
     last_time DateTime64(3, 'UTC') COMMENT 'the last one' CODEC(DoubleDelta, ZSTD(1)),
     unread UInt64 COMMENT 'lines that could not be read, at least' CODEC(T64, ZSTD(1)),
     _inserted DateTime('UTC') DEFAULT now() COMMENT 'when, by the clock of the server' CODEC(DoubleDelta, ZSTD(1))
 )
-ENGINE = {replicated}ReplacingMergeTree(unread)
+ENGINE = {replicated}MergeTree
 PARTITION BY toMonday(hour)
-ORDER BY (cluster, source, host, hour, topic, partition)
+ORDER BY (cluster, source, host, hour, topic, partition, file)
 TTL _inserted + toIntervalDay({retention_days})
 SETTINGS ttl_only_drop_parts = 1
 COMMENT 'Hours in which most lines of a source, that was read before, could not be read, as workers noted.';
@@ -41,9 +42,9 @@ AS SELECT
     max(g.last) AS last_time
 FROM
 (
-    SELECT cluster, source, host, hour, topic, partition, max(unread) AS most, min(first_time) AS first, max(last_time) AS last
+    SELECT cluster, source, host, hour, topic, partition, file, max(unread) AS most, min(first_time) AS first, max(last_time) AS last
     FROM {database}.unreadable_sources
-    GROUP BY cluster, source, host, hour, topic, partition
+    GROUP BY cluster, source, host, hour, topic, partition, file
 ) AS g
 GROUP BY g.cluster, g.source, g.host, g.hour
 COMMENT 'Per source, host and hour: most of what it said could not be read, so that no absence there proves anything.';

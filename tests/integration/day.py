@@ -162,7 +162,7 @@ def _unreadable(reached: RangeRow, unread: int) -> UnreadableRow:
     """An hour before the day of a source that nobody could read, as a worker notes it now and again, also behind a restart."""
     hour = T0 - HOUR_MS
     return UnreadableRow(
-        hour=hour, cluster="main", source="kernel", host="gpu-900", topic=reached.topic, partition=reached.partition,
+        hour=hour, cluster="main", source="kernel", host="gpu-900", topic=reached.topic, partition=reached.partition, file="/var/log/kern#",
         first_time=hour + 1000, last_time=hour + 1000 * unread, unread=unread,
     )  # fmt: skip
 

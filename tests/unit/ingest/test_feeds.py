@@ -235,6 +235,17 @@ def test_what_one_source_says_is_no_gap_of_another(words: list[tuple[str, bool, 
         assert lost(fold(alone, failing_records=8)[1]) == {key: buckets for key, buckets in both.items() if key[1] == host}
 
 
+def test_who_writes_to_a_system_log_blinds_no_family_of_the_cluster() -> None:
+    """By `logger` in another's name, and then lines that nobody can read: what each host has for itself is lost there, and no more."""
+    feeds, key = Feeds(Cases(), 50, 20), feed_key("logs.access", "main", HOST, HOST, "/var/log/secure")
+    for _ in range(LEARNT):
+        feeds.read(key, Source.SSHD, ms(0))
+    feeds.read(key, Source.HDFS_AUDIT, ms(1))
+    assert [feeds.unread(key, ms(2 + at)) for at in range(20)][-1] == ((Source.SSHD,), ms(2))
+    feeds.keep(ms(30))
+    assert [gap.families for gap in feeds.take_gaps()] == [(Source.SSHD,)]
+
+
 # --- together -----------------------------------------------------------------------------------------------------------------------
 
 

@@ -7,10 +7,15 @@ import msgspec
 import pytest
 
 from pipeline.errors import SinkUnavailable
+from pipeline.ingest.feeds import LEARNT, Feeds, feed_key
+from pipeline.ingest.step import build_state
+from pipeline.model.source import Source
 from pipeline.runtime.health import Reading
 from pipeline.runtime.standings import Standings
 from pipeline.sink.memory import MemorySink
 from pipeline.sink.rows import STANDINGS, StandingRow, refused
+from pipeline.stream.cases import Cases
+from tests import build
 from tests.unit.runtime.build import SOURCE, partition
 
 LOG = logging.getLogger("test")
@@ -74,3 +79,27 @@ def test_a_database_that_is_away_is_told_once(caplog: pytest.LogCaptureFixture) 
     told.close()
     assert 1 < len(sink.blocks) <= 4
     assert [record.levelname for record in caplog.records if "not written" in record.message] == ["WARNING"]
+
+
+def test_gaps_wait_for_a_database_that_is_away() -> None:
+    """Standings are told anew; a gap is known once."""
+    part, sink = partition(), Keeping(failures=1)
+    part.state = state = build_state(build.settings(), Cases())
+    told = Standings("w", LOG)
+    told.start(sink)
+    fail(state.feeds, "gpu-001")
+    told.look({SOURCE: part}, [Reading(SOURCE, 0, 40, 100)], {}, 1.0)
+    fail(state.feeds, "gpu-002")
+    told.leave({}, 2.0)
+    told.close()
+    assert [(row.host, row.file, row.unread) for row in sink.unreadable] == [(host, "/audit.log", 20) for host in ("gpu-001", "gpu-002")]
+
+
+def fail(feeds: Feeds, host: str) -> None:
+    """A steady feed of the host whose lines nobody can read any more."""
+    key = feed_key("logs.access", "main", host, host, "/audit.log")
+    for _ in range(LEARNT):
+        feeds.read(key, Source.AUDITD, build.ms(0))
+    for at in range(20):
+        feeds.unread(key, build.ms(at))
+    feeds.keep(build.ms(30))
