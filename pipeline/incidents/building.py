@@ -55,7 +55,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     full: bool  # as many attempts are held as the settings allow
     attempts: Attempts
     pricing: Pricing
-    rivals: Sequence[Finding] = ()  # what others are suspected of at the same artefacts, the first of each
+    rivals: Sequence[Finding] = ()  # the first that others are suspected of at the same artefacts
 
 
 class Bounds(msgspec.Struct, frozen=True):

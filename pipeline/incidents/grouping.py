@@ -33,7 +33,8 @@ class Acts(msgspec.Struct, frozen=True):
 
     suspect: str
     id: str  # of its first finding there
-    first: Tied  # that count, RIVAL_MAX at most: they change seldom
+    first: Tied  # that count, RIVAL_MAX at most: they change seldom; where none does, its first finding
+    counts: bool
 
 
 class Grouping:
@@ -102,7 +103,7 @@ class Grouping:
             if key not in self._acts:
                 self._acts[key] = [*_stretches(self._bucket(key))]
             for stretch in self._acts[key]:
-                leading = [each for each in stretch if each.first][: RIVALS_MAX + 1]
+                leading = sorted(stretch, key=lambda each: not each.counts)[: RIVALS_MAX + 1]
                 for mine in stretch:
                     others = (each for theirs in leading if theirs.suspect != mine.suspect for each in theirs.first)
                     found.setdefault(self._founder[self._place[mine.id]], {}).update((each.id, each) for each in others)
@@ -210,7 +211,7 @@ def _stretches(bucket: Iterable[Linked]) -> Iterator[list[Acts]]:
 
 def _acts(cited: Sequence[Linked]) -> Acts:
     first = [each for each in cited if counts(each.finding)][:RIVAL_MAX]
-    return Acts(cited[0].finding.suspect, cited[0].id, tuple(first))
+    return Acts(cited[0].finding.suspect, cited[0].id, tuple(first or cited[:1]), bool(first))
 
 
 class Groups(Generic[T]):
