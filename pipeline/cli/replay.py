@@ -132,6 +132,6 @@ def report(sent: "Sent", seconds: float, *, as_json: bool) -> None:
 def _error(refused: "Refused") -> RecordTooLarge:
     where = f"{refused.file or refused.topic}, byte {refused.offset or '?'}"
     return RecordTooLarge(
-        f"{where}: a record of {many(refused.bytes, 'byte')} was not sent: {refused.topic} accepts {refused.limit}",
+        f"{where}: a record of {many(refused.bytes, 'byte')} was not sent: {refused.topic} accepts {refused.limit:,}",
         advice="Raise max.message.bytes of the topic, or leave the line out; trainwatch dead-letters lines above ingest.record_bytes_max.",
     )

@@ -131,7 +131,7 @@ def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> 
             " FROM {db}.loss_lines_current"
         )
     assert lines == [(now, "lost_progress", "1", 4.0, 4.0, 80.0, "CNY", 1)]
-    assert "Loss: 4.00 GPU-hours of at most 8 GPUs" in site.run("show", now).output
+    assert "Loss, low / middle / high: 4.00 GPU-hours of at most 8 GPUs" in site.run("show", now).output
     page = tmp_path / "report.html"
     site.run("report", now, "--out", str(page))
     assert "GPUs x (failure - last good checkpoint); 20 CNY per GPU-hour (rent)" in page.read_text(encoding="utf-8")

@@ -131,7 +131,7 @@ def test_too_large_record_is_named_and_left_out(site: Settings, tmp_path: Path) 
     path = log_file(tmp_path, [LINE % 1, b"x" * (LIMIT + 1), LINE % 2])
     result = run(site, tmp_path, path)
     assert result.exit_code == 3
-    assert f"auth.log, byte {len(LINE % 1) + 1}: a record of {LIMIT + 1} bytes was not sent" in result.stderr
+    assert f"auth.log, byte {len(LINE % 1) + 1}: a record of {LIMIT + 1:,} bytes was not sent" in result.stderr
     values = [record.value for records in arrived(site, site.kafka.access_topics[0]) for record in records]
     assert sorted(values) == [LINE % 1, LINE % 2]
 
