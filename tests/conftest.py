@@ -23,6 +23,8 @@ from pathlib import Path
 from typing import Any, Never
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from pipeline.embedded import install, process
 from pipeline.embedded import servers as embedded
@@ -34,6 +36,9 @@ from pipeline.sink.clickhouse import Database
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
 SERVERS_FOLDER = "servers"
+# No property holds or fails by the clock, however busy the machine is.
+hypothesis_settings.register_profile("trainwatch", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("trainwatch")
 
 
 @pytest.fixture(autouse=True)
