@@ -17,7 +17,7 @@ What anybody may have sent, at a site that authenticates others, takes nothing f
 neither its owner nor its end, nor whose process it is.  What follows from it alone is marked as such (step.py).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import msgspec
 
@@ -359,6 +359,10 @@ class HostIndex:
         told = _last_of_one_owner(known)
         # A claim that proves to be older may be the last no more: that weighs, too.
         return (told, told or _last_of_one_owner(anybodys)), sum(LATEST - start for start, _ in claims), weight
+
+    def words_on(self, attempt: Attempt) -> Collection[str]:
+        """Fact ids of all records of an attempt."""
+        return self._records.get(attempt, NO_RECORDS)
 
     def horizon(self, oldest: int) -> Iterator[str]:
         """Forget what happened before `oldest`; yields the fact ids to drop."""

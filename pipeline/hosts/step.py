@@ -15,7 +15,7 @@ What happened more than OPEN_MS before the watermark is packed and not at hand. 
 for it, until the next sweep: a week for the end of a job that ran a week, whatever else the host remembers.
 """
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -24,14 +24,14 @@ from pipeline.hosts.judging import Judging
 from pipeline.hosts.spans import Allocation, Timed
 from pipeline.model import watched
 from pipeline.model.conduct import Conduct, Folder
-from pipeline.model.events import Event, FileTouched, ProcessEnded, ProcessRun, SignalSent
+from pipeline.model.events import Event, FileTouched, JobRecord, ProcessEnded, ProcessRun, SignalSent
 from pipeline.model.facts import VOID, Fact, artefact_case, case_name, job_case
 from pipeline.model.ids import digest, rank
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Tell
 from pipeline.model.runs import in_folder, removal_of
 from pipeline.model.source import PER_HOST, Source
-from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Touch, buckets_in, decode_told, encode_told
+from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Told, Touch, attempt_of, buckets_in, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from pipeline.stream.sweep import Sweep
@@ -141,7 +141,22 @@ def _fold(state: HostsState, case: bytes, facts: Sequence[Fact]) -> tuple[HostIn
         merge(Fact(case, fact_id, rank(count), encode_told(heard)))
     for needless in new.needless:
         state.cases.drop(case, needless)
+    if packs := state.cases.packs(case):
+        until = max(pack.until for pack in packs)
+        state.cases.pack(case, [name for each in told for name in _past(index, each, until)], until)
     return index, new
+
+
+def _past(index: HostIndex, told: Told, until: int) -> Collection[str]:
+    """Of a late word on an attempt that ended before this: all words on it, which are packed together.
+
+    A start that is at hand without the end, since that is packed, would go on for ever behind a restart.
+    """
+    if not isinstance(told, Event) or not isinstance(told.body, JobRecord):
+        return ()
+    attempt = attempt_of(told.cluster, told.body)
+    held = index.allocations.get(attempt) if attempt is not None else None
+    return index.words_on(held.attempt) if held is not None and held.end < until else ()
 
 
 def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:

@@ -390,5 +390,20 @@ def test_a_claim_that_proves_to_be_older_takes_the_touch_back() -> None:
     assert [(told.attempt.job, told.matched) for told in touched] == [("7", "pid")]
 
 
+def test_a_late_word_on_what_is_packed_has_it_opened_after_a_restart() -> None:
+    """The end of an attempt is packed, its start comes late, and then a restart: the attempt has ended all the same."""
+    host = Hosts()
+    host.begin()
+    host.time_passes(3)
+    host.time_passes(3)
+    host._take([to_host(job_end(-2.5 * DAY, submit=-4 * DAY, start=-3 * DAY))])
+    host.restart()
+    host._take([to_host(kill_parts(-2.7 * DAY, serial=1, target=4713)[1])])
+    host._take([to_host(allocation(-3 * DAY, submit=-4 * DAY))])
+    host.restart()
+    host._take([to_host(kill_parts(130, serial=4)[0])])
+    host.the_last_words_are_the_models()
+
+
 TestHosts = Hosts.TestCase
 TestHosts.settings = examples(150, steps=20)
