@@ -652,6 +652,7 @@ UNREADABLE = Table(
             "hour": TIME,
             **_texts_named("cluster", "source", "host", "topic"),
             "partition": U16,
+            **_texts_named("file"),
             **dict.fromkeys(("first_time", "last_time"), TIME),
             "unread": U64,
         },
