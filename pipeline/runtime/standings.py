@@ -2,8 +2,9 @@
 With them go rows of `unreadable_sources`: what could not be read of sources that were read before.
 
 A thread of its own inserts, so that neither the event loop nor a checkpoint waits; while one insert is under way the next one is left out,
-and an insert that fails is told in the log once and not repeated: the next row says what matters.  Written every NOTE_SECONDS, and once
-more when partitions are taken away or the worker ends, so that the last row of a worker that caught up says so.
+and an insert that fails is told in the log once.  Standings are not written again: the next row says what matters.  Unread lines are, with
+the next, since each is told once.  Written every NOTE_SECONDS, and once more when partitions are taken away or the worker ends, so that
+the last row of a worker that caught up says so.
 
 Holds: nothing here raises into the worker, and nothing keeps its process alive.
 """
@@ -114,7 +115,7 @@ class Standings:
                     unwritten = []
             except TrainwatchError as why:
                 if self._failed != why.code:
-                    self._log.warning("standings: not written, and not tried again: %s %s", why, why.advice)
+                    self._log.warning("standings: not written: %s %s", why, why.advice)
                 self._failed = why.code
             else:
                 self._failed = ""

@@ -261,6 +261,8 @@ class Cases:
         return self.forget(fact.case, until)
 
     def _pack(self, case: bytes, digests: Sequence[int], until: int) -> bool:
+        if not digests:  # asked with each batch, where there is mostly nothing to pack
+            return False
         known, wanted = self._cases.get(case, EMPTY), set(digests)
         facts = {fact_id: pair for fact_id, pair in known.items() if _digest(fact_id) in wanted}
         if not facts:
