@@ -21,6 +21,9 @@ A feed that has failed for a day and is read in part all the while is so by natu
 Output of jobs is no feed: whoever runs a job could blind everybody by printing.  For the same reason it is for people to find that several
 feeds fail at once by our own fault (`together`): what any user of a host may write, as to its system log, does not count there.
 
+Time is what two shippers agree on: the one whose clock is furthest ahead is not asked, unless it is alone.  Else one record from the future
+would make all other feeds look silent, and forgotten.
+
 Holds: the same lines in the same order give the same answer, cut into any batches, after any restart; FEEDS_MAX are remembered.
 """
 
@@ -28,6 +31,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
+from heapq import nlargest
 from typing import NamedTuple
 
 import msgspec
@@ -107,6 +111,15 @@ class Gap(msgspec.Struct):
     unread: int = 0
 
 
+class Clock:
+    """How far one shipper has come, UTC ms of collection."""
+
+    __slots__ = ("time",)
+
+    def __init__(self) -> None:
+        self.time = 0
+
+
 class Feeds:
     """Of one partition; what must survive is in its cases."""
 
@@ -121,7 +134,9 @@ class Feeds:
         self._gaps: dict[tuple[str, int], Gap] = {}
         self._untold: dict[tuple[str, int], None] = {}
         self.uneasy = {key for key, feed in self.known.items() if feed.score}
-        self.newest = max((max(feed.last, feed.day * DAY_MS) for feed in self.known.values()), default=0)  # collected time that was read
+        self.clocks: dict[str, Clock] = {}  # sender -> how far it has come
+        for key, feed in self.known.items():
+            self._hear(key, max(feed.last, feed.day * DAY_MS))
         self.began = any(feed.failing for feed in self.known.values())  # some began to fail, and nobody looked yet
 
     def is_news(self, key: str, family: Source, collected: int) -> bool:
@@ -132,6 +147,7 @@ class Feeds:
     def read(self, key: str, family: Source, collected: int) -> None:
         """A format read a line."""
         feed = self._feed(key)
+        self._hear(key, collected)
         if collected - feed.last > HOUR_MS:
             self._calm(key, feed)
         feed.day = max(feed.day, collected // DAY_MS)
@@ -148,6 +164,7 @@ class Feeds:
     def unread(self, key: str, collected: int) -> tuple[tuple[Source, ...], int]:
         """Nobody could read a line: families that are lost by that, and since when (UTC ms).  None, where nothing is concluded."""
         feed = self._feed(key)
+        self._hear(key, collected)
         if feed.learnt < LEARNT:
             feed.learnt, feed.unread = feed.learnt + 1, feed.unread + 1
         if not feed.steady:
@@ -189,9 +206,8 @@ class Feeds:
         self._noted.clear()
         return taken_back
 
-    def keep(self, newest: int) -> bool:
-        """At the end of a batch that came to this collected time.  True: some were forgotten."""
-        self.newest = max(self.newest, newest)
+    def keep(self) -> bool:
+        """At the end of a batch.  True: some were forgotten."""
         for key in self._touched:
             self._count += 1
             feed = self.known[key] = self.known.pop(key)
@@ -200,34 +216,45 @@ class Feeds:
         for noted in self._noted:
             self._note(*noted)
         self._noted.clear()
-        before = len(self.known)
+        before, oldest = len(self.known), agreed([self]) // DAY_MS - FORGOTTEN_DAYS
         while self.known:
             key = next(iter(self.known))
-            if len(self.known) <= FEEDS_MAX and self.known[key].day >= self.newest // DAY_MS - FORGOTTEN_DAYS:
+            if len(self.known) <= FEEDS_MAX and self.known[key].day >= oldest:
                 break
             self._forget(key)
             self._cases.drop(FEEDS, key)
         return len(self.known) < before
 
-    def failing(self) -> Iterator[Failing]:
-        """Those that fail now."""
+    def clock(self, sender: str) -> Clock:
+        """Whoever reads its lines moves it."""
+        clock = self.clocks.get(sender)
+        if clock is None:
+            clock = Clock()
+            if len(self.clocks) < FEEDS_MAX:
+                self.clocks[sender] = clock
+        return clock
+
+    def failing(self, now: int) -> Iterator[Failing]:
+        """Those that fail, as far as this partition has come: no further than `now`, UTC ms."""
+        now = min(now, max((clock.time for clock in self.clocks.values()), default=0))
         for key, feed in self.known.items():
-            if feed.failing and self.newest - feed.last <= HOUR_MS:
+            if feed.failing and now - feed.last <= HOUR_MS:
                 _, cluster, host, sender, _ = key.split(SEPARATOR)
                 families = tuple(family.value for family in feed.families)
                 yield Failing(cluster, host, sender, families, feed.since, feed.last, feed.missed)
 
-    def senders(self) -> Iterator[str]:
-        """Of steady feeds that no user of a host may write to, and that were read today or yesterday."""
+    def senders(self, now: int) -> Iterator[str]:
+        """Of steady feeds that no user of a host may write to, and that were read on the day of `now` or the day before."""
         for key, feed in self.known.items():
-            if feed.steady and feed.day >= self.newest // DAY_MS - 1 and OPEN_TO_USERS.isdisjoint(feed.families):
+            if feed.steady and feed.day >= now // DAY_MS - 1 and OPEN_TO_USERS.isdisjoint(feed.families):
                 yield key.split(SEPARATOR)[3]
 
     def take_gaps(self) -> list[Gap]:
         """Those of which more is known than when they were taken last."""
         taken = [self._gaps[place] for place in self._untold]
         self._untold.clear()
-        for place in [place for place in self._gaps if place[1] < self.newest - 2 * HOUR_MS]:
+        settled = agreed([self]) - 2 * HOUR_MS
+        for place in [place for place in self._gaps if place[1] < settled]:
             del self._gaps[place]
         return taken
 
@@ -252,6 +279,10 @@ class Feeds:
         feed.failing = False
         self.uneasy.discard(key)
 
+    def _hear(self, key: str, collected: int) -> None:
+        clock = self.clock(key.split(SEPARATOR)[3])
+        clock.time = max(clock.time, collected)
+
     def _feed(self, key: str) -> Feed:
         feed = self.known.get(key)
         if feed is None:
@@ -275,9 +306,18 @@ def _owner(key: str) -> str:
     return key.rpartition(SEPARATOR)[0]
 
 
-def merged(parts: Iterable[Feeds]) -> list[Failing]:
-    """All that fail, the longest first."""
-    return sorted((each for feeds in parts for each in feeds.failing()), key=lambda each: (each.since, each))
+def agreed(parts: Iterable[Feeds]) -> int:
+    """UTC ms of collection that two shippers have reached, or the only one; 0: none was heard."""
+    times: dict[str, int] = {}
+    for feeds in parts:
+        for sender, clock in feeds.clocks.items():
+            times[sender] = max(times.get(sender, 0), clock.time)
+    return min(nlargest(2, times.values()), default=0)
+
+
+def merged(parts: Iterable[Feeds], now: int) -> list[Failing]:
+    """All that fail, the longest first.  No part has come further than `now`, UTC ms, whatever clocks its shippers have."""
+    return sorted((each for feeds in parts for each in feeds.failing(now)), key=lambda each: (each.since, each))
 
 
 def together(parts: Iterable[Feeds], hosts_min: int) -> list[str]:
@@ -285,10 +325,10 @@ def together(parts: Iterable[Feeds], hosts_min: int) -> list[str]:
 
     Of what any user of a host may write nothing counts, and all that names no shipper counts as one.
     """
-    parts = list(parts)
+    now = agreed(parts := list(parts))
     closed = {family.value for family in OPEN_TO_USERS}
-    failing = {each.sender for each in merged(parts) if closed.isdisjoint(each.families)}
-    every = failing.union(*(feeds.senders() for feeds in parts))
+    failing = {each.sender for each in merged(parts, now) if closed.isdisjoint(each.families)}
+    every = failing.union(*(feeds.senders(now) for feeds in parts))
     return sorted(failing) if hosts_min and len(failing) >= hosts_min and 2 * len(failing) >= len(every) else []
 
 

@@ -123,7 +123,7 @@ class IngestState:
 class Origin:
     """What does not depend on a line but on where it comes from: topic, host, program and file, and the cluster that its shipper names."""
 
-    __slots__ = ("feed", "file", "job", "program", "proven", "read", "source", "until")
+    __slots__ = ("clock", "feed", "file", "job", "program", "proven", "read", "source", "until")
 
     def __init__(self, state: IngestState, topic: str, line: Line, named: int, *, said: bool) -> None:
         self.source = source = state.reader.reading_of(topic, line, named)
@@ -132,8 +132,8 @@ class Origin:
         self.read: frozenset[Source] = frozenset()  # families of which it is known until then that they are read there
         if not source.job and not source.allowed <= JOB_SOURCES:  # of a job's output nobody concludes anything
             # The shipper's word on its host is no more than anybody's where anybody may send, or where jobs print among the rest.
-            said = said and self.proven and JOB_SOURCES.isdisjoint(source.allowed)
-            self.feed = feed_key(topic, source.cluster, source.host, source.host if said else "", line.file)
+            sender = source.host if said and self.proven and JOB_SOURCES.isdisjoint(source.allowed) else ""
+            self.feed, self.clock = feed_key(topic, source.cluster, source.host, sender, line.file), state.feeds.clock(sender)
         self.job, self.file, self.program = map(state.veil.text, (self.source.job, line.file, line.program))  # as they are told
 
 
@@ -237,7 +237,7 @@ def fold(state: IngestState, batch: Sequence[Record], now: Watermarks, decode: D
         outcomes += refused
     if state.splits.files:
         state.splits.forget(progress)
-    if state.feeds.keep(progress):
+    if state.feeds.keep():
         state.forget_origins()
     if batch:
         state.rates.progress(collected_time(batch[0].timestamp, dict(batch[0].headers)), progress)
@@ -346,8 +346,12 @@ def decode_line(
             _lose(state, lost, registry.by_name(error.format).source, source, collected)
         _note_unread(state, record, origin, collected, error, lost)
         raise
-    if (events and origin.feed) and (collected >= origin.until or events[0].source not in origin.read or state.feeds.uneasy):
-        _note_read(state, record, origin, events[0].source, collected)
+    if events and origin.feed:
+        known = _when_known(record, collected)
+        if known > origin.clock.time:
+            origin.clock.time = known
+        if known >= origin.until or events[0].source not in origin.read or state.feeds.uneasy:
+            _note_read(state, origin, events[0].source, known)
     sha256 = hashlib.sha256(payload).hexdigest()
     raw, heard = payload.decode("utf-8", "surrogateescape"), False
     for parsed in events:
@@ -392,9 +396,9 @@ def _note_clocks(state: IngestState, origin: Origin, utc: bool, file: str, event
 # --- feeds ----------------------------------------------------------------------------------------------------------------------
 
 
-def _note_read(state: IngestState, record: Record, origin: Origin, family: Source, collected: int) -> None:
+def _note_read(state: IngestState, origin: Origin, family: Source, collected: int) -> None:
     """A line was read that may say something new of its feed."""
-    feeds, key, collected = state.feeds, origin.feed, _when_known(record, collected)
+    feeds, key = state.feeds, origin.feed
     if feeds.is_news(key, family, collected):
         feeds.read(key, family, collected)
     if not feeds.is_news(key, family, collected):

@@ -4,10 +4,13 @@
                                                                          └──► one line for each that is new, one when it is over
 
 A partition that has nothing more to read has come as far as the clock; one with lag as far as what it read, since the rest may be in the
-backlog.  Nothing is judged by this and nothing is corrected: it is for people.  But when many hosts cannot be read any more, it is our own
-fault or a change at all of them: the worker ends, before the evidence of a day becomes dead letters.
+backlog; none further than the clock, or one producer whose clock is ahead would make all sources look silent.
+
+Nothing is judged by this and nothing is corrected: it is for people.  But when many hosts cannot be read any more, it is our own fault or a
+change at all of them: the worker ends, before the evidence of a day becomes dead letters.
 """
 
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping
 from logging import Logger
@@ -36,12 +39,12 @@ class Seen(NamedTuple):
     failing: list[Failing]  # most of whose lines cannot be read
 
 
-def seen(parts: Iterable[Partition], reached: Mapping[Source, int]) -> Seen:
-    """`reached`: UTC ms to which partitions without lag have come by the clock."""
+def seen(parts: Iterable[Partition], reached: Mapping[Source, int], now: int = sys.maxsize) -> Seen:
+    """`reached`: UTC ms to which partitions without lag have come by the clock.  `now`: the clock, where no record can be of later."""
     states = [(part.source, part.state) for part in parts if isinstance(part.state, IngestState)]
     wrong = zones.merged(suspect for source, state in states for suspect in state.zones.suspects(source.topic))
-    under, lines = rates.merged((state.rates, max(state.rates.newest, reached.get(source, 0))) for source, state in states)
-    return Seen(wrong, under, lines, feeds.merged(state.feeds for _, state in states))
+    under, lines = rates.merged((state.rates, max(min(state.rates.newest, now), reached.get(source, 0))) for source, state in states)
+    return Seen(wrong, under, lines, feeds.merged((state.feeds for _, state in states), now))
 
 
 def require_read(part: Partition, parts: Iterable[Partition], hosts_min: int) -> None:
@@ -71,7 +74,8 @@ class SourceWatch:
         if now - self._looked < LOOK_SECONDS:
             return self._gauges
         self._looked = now
-        found = seen(parts, dict.fromkeys(idle, int(now * 1000)))
+        now_ms = int(now * 1000)
+        found = seen(parts, dict.fromkeys(idle, now_ms), now_ms)
         self._tell(found)
         gauges: dict[str, dict[tuple[str, ...], float]] = defaultdict(dict)
         for suspect in found.wrong_zones:

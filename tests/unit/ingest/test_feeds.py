@@ -1,6 +1,7 @@
 """Sources most of whose lines nobody can read any more: from when on they are a gap, for whom, and what stays as it was."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from pipeline.ingest.feeds import FEEDS, HOST_FEEDS_MAX, LEARNT, Feeds, feed_key, together
+from pipeline.ingest.feeds import FEEDS, HOST_FEEDS_MAX, LEARNT, Failing, Feeds, agreed, feed_key, merged, together
 from pipeline.ingest.step import IngestState, build_state, step
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import EventRow, Lost, Record, Rejected
@@ -51,6 +52,10 @@ def lost(outcomes: Sequence[Any]) -> dict[tuple[Source, str], tuple[int, ...]]:
     return {(out.source, out.host): out.buckets for out in outcomes if isinstance(out, Lost)}
 
 
+def failing(state: IngestState, now: int = sys.maxsize) -> list[Failing]:
+    return merged([state.feeds], now)
+
+
 def test_the_records_are_what_they_are_said_to_be() -> None:
     """Else nothing below is tested."""
     assert all(isinstance(out, EventRow) for out in fold([line(5)])[1][:1])
@@ -63,7 +68,7 @@ def test_a_source_that_was_read_and_is_not_any_more_is_a_gap_from_the_first_such
     first, last = ms(FROM) - 120_000, ms(FROM + 19 * EVERY)
     assert lost(outcomes) == {(Source.AUDITD, HOST): tuple(range(first - first % BUCKET_MS, last + 1, BUCKET_MS))}
     state, _ = fold([*learnt(), *unread(FROM, 20)])
-    (told,) = state.feeds.failing()
+    (told,) = failing(state)
     assert (told.families, told.host, told.since, told.missed) == (("auditd",), HOST, ms(FROM), 20)
     assert "auditd on gpu-001: 20 lines" in told.text
 
@@ -88,10 +93,10 @@ def test_it_is_over_when_it_is_read_again() -> None:
     """Soon: the score is bounded.  What is lost afterwards is a new matter."""
     broken = [*learnt(), *unread(FROM, 500)]
     state, _ = fold(broken)
-    assert list(state.feeds.failing())
+    assert failing(state)
     after = FROM + 500 * EVERY
     state, outcomes = fold([line(after + at * EVERY) for at in range(25)], state)
-    assert not list(state.feeds.failing())
+    assert not failing(state)
     assert lost(outcomes) == {}
     assert lost(fold([line(after + 260, NOBODYS)], state)[1]) == {}
 
@@ -123,12 +128,12 @@ def test_after_a_day_in_which_it_was_read_in_part_it_is_so_by_nature() -> None:
     """Say a daemon was set up that writes to the same file; else its host would be blind for ever."""
     mixed = [line(FROM + at * EVERY, NOBODYS if at % 4 else None) for at in range(2 * DAY_MS // 1000 // EVERY)]
     state, outcomes = fold([*learnt(), *mixed])
-    assert not list(state.feeds.failing())
+    assert not failing(state)
     (buckets,) = lost(outcomes).values()
     assert max(buckets) < ms(FROM) + DAY_MS + BUCKET_MS
     gone = unread(FROM, 2 * DAY_MS // 1000 // 600, file=AUDIT)
     state, _ = fold([*learnt(), *gone])
-    assert list(state.feeds.failing())  # and one of which nothing is read fails for as long as it takes
+    assert failing(state)  # and one of which nothing is read fails for as long as it takes
 
 
 def test_a_rotated_file_is_the_same_source() -> None:
@@ -158,6 +163,20 @@ def test_nor_does_a_shipper_whose_clock_is_years_ahead() -> None:
     again, _ = fold([line(FROM)], build_state(build.settings(), Cases(state.feeds._cases.facts())))
     assert again.feeds.known.keys() == state.feeds.known.keys()
     assert lost(fold(unread(FROM + EVERY, 20), again)[1])
+
+
+@pytest.mark.parametrize("days", [0.1, 1_000])
+def test_nor_does_a_record_whose_own_time_is_ahead(days: float) -> None:
+    """The producer's clock: one source fails all the same, the others are as known as before, also after a restart."""
+    ahead = build.record(
+        audit(FROM), 5, topic="logs.access", at=FROM + days * DAY_MS / 1000, headers=[("host", b"gpu-002"), ("file", b"/a")]
+    )
+    state, _ = fold([*learnt(), *learnt(host="gpu-003"), *unread(FROM, 20), ahead])
+    assert [each.host for each in failing(state, ms(FROM + 300))] == [HOST]
+    assert {*state.feeds.senders(agreed([state.feeds]))} == {HOST, "gpu-003"}
+    again, _ = fold([line(FROM + 300, host="gpu-003")], build_state(build.settings(), Cases(state.feeds._cases.facts())))
+    assert len(again.feeds.known) == 3
+    assert [each.host for each in failing(again, ms(FROM + 300))] == [HOST]
 
 
 def test_a_batch_that_breaks_in_the_middle_is_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -242,7 +261,7 @@ def test_who_writes_to_a_system_log_blinds_no_family_of_the_cluster() -> None:
         feeds.read(key, Source.SSHD, ms(0))
     feeds.read(key, Source.HDFS_AUDIT, ms(1))
     assert [feeds.unread(key, ms(2 + at)) for at in range(20)][-1] == ((Source.SSHD,), ms(2))
-    feeds.keep(ms(30))
+    feeds.keep()
     assert [gap.families for gap in feeds.take_gaps()] == [(Source.SSHD,)]
 
 
@@ -259,7 +278,7 @@ def feeds_of(healthy: int, failing: int, family: Source = Source.AUDITD, sender:
             feeds.read(key, family, ms(0))
         for at in range(20 if number < failing else 0):
             feeds.unread(key, ms(at))
-    feeds.keep(ms(30))
+    feeds.keep()
     return feeds
 
 
@@ -267,6 +286,14 @@ def feeds_of(healthy: int, failing: int, family: Source = Source.AUDITD, sender:
 def test_three_hosts_and_half_of_all_are_no_authors_doing(healthy: int, failing: int, stops: bool) -> None:
     """One or two may be one author's; some among many, too."""
     assert bool(together([feeds_of(healthy, failing)], 3)) is stops
+
+
+def test_a_clock_that_is_ahead_stops_no_worker_and_spares_none() -> None:
+    """By it all others would have been silent for long."""
+    for failing, stops in ((3, True), (2, False)):
+        feeds = feeds_of(3, failing)
+        feeds.read(feed_key("logs.access", "main", "gpu-900", "gpu-900", AUDIT), Source.AUDITD, ms(0) + 1_000 * DAY_MS)
+        assert bool(together([feeds], 3)) is stops
 
 
 def test_hosts_of_all_partitions_count_together() -> None:
@@ -279,7 +306,7 @@ def test_hosts_of_all_partitions_count_together() -> None:
     assert together([one, other], 3) == []
     for at in range(20):
         other.unread(key, ms(at))
-    other.keep(ms(30))
+    other.keep()
     assert together([one, other], 3) == ["gpu-000", "gpu-001", "gpu-900"]
     assert together([one, other], 0) == []
 

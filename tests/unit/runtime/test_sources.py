@@ -17,7 +17,7 @@ from tests.build import ms
 
 TOPIC = "logs.scheduler"
 LOG = logging.getLogger("test.sources")
-HOUR = 3_600
+HOUR, DAY = 3_600, 86_400
 
 
 def line(at: int, host: str = "ctl-001", ahead: int = 0, partition: int = 0) -> Record:
@@ -72,6 +72,16 @@ def test_hosts_under_their_rate_come_and_go(caplog: pytest.LogCaptureFixture) ->
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("idle", [True, False])
+def test_a_record_from_the_future_makes_nobody_silent(idle: bool) -> None:
+    """One producer's clock is ahead: the hour that it names is not over for all others."""
+    ahead = build.record("no such line", 5, topic=TOPIC, at=3 * DAY, headers=[("host", b"ctl-009")])
+    parts = runtime([*steady(5), *steady(5, "ctl-002"), ahead])._parts.values()
+    gauges = SourceWatch(LOG).look(parts, (Source(TOPIC, 0),) if idle else (), ms(5 * HOUR) / 1000)
+    assert gauges["trainwatch_source_hosts_under_rate"] == {("ctl",): 0}
+    assert gauges["trainwatch_source_lines"] == {("ctl",): 120}
+
+
 def test_between_two_looks_nothing_is_counted_again() -> None:
     """Looks are asked for every few seconds, and take their time."""
     watch = SourceWatch(LOG)
@@ -85,7 +95,7 @@ def test_between_two_looks_nothing_is_counted_again() -> None:
 def test_every_gauge_is_in_the_table() -> None:
     """With as many labels."""
     parts = runtime([*steady(4, ahead=8 * HOUR), *steady(4, "ctl-002")])._parts.values()
-    gauges = SourceWatch(LOG).look(parts, (), 0.0)
+    gauges = SourceWatch(LOG).look(parts, (), ms(5 * HOUR) / 1000)
     assert set(gauges) == {"trainwatch_zone_offset_minutes", "trainwatch_source_lines", "trainwatch_source_hosts_under_rate"}
     for name, values in gauges.items():
         assert {len(labels) for labels in values} == {len(BY_NAME[name].labels)}

@@ -102,4 +102,4 @@ def fail(feeds: Feeds, host: str) -> None:
         feeds.read(key, Source.AUDITD, build.ms(0))
     for at in range(20):
         feeds.unread(key, build.ms(at))
-    feeds.keep(build.ms(30))
+    feeds.keep()
