@@ -20,21 +20,26 @@ class Meter:
 
     def __init__(self, bar: "Progress", task: "TaskID") -> None:
         self._bar, self._task = bar, task
-        self._begun = time.monotonic()
+        self.begin()
+
+    def begin(self, done: int = 0) -> None:
+        """From here on rates are told: what was done before, and how long it took, counts for none."""
+        self._begun, self._before = time.monotonic(), done
 
     def tell(self, text: str, done: int = 0, total: int | None = None) -> None:
         """What is being done, and how far; where it will end is unknown without `total`."""
         self._bar.update(self._task, description=text, completed=done, total=total)
 
     def count(self, doing: str, unit: str, done: int, total: int) -> None:
-        """The same, of `unit`s that are counted from 0: with their rate.  Another total begins anew."""
-        if self._bar.tasks[0].total not in (None, total):
-            self._begun = time.monotonic()
-        self.tell(f"{doing}: {done:,} of {total:,} {unit}, {self.rate(done)}/s", done, total)
+        """The same, of `unit`s: with their rate, once there are two numbers to tell it.  Another total begins anew."""
+        if self._bar.tasks[0].total != total:
+            self.begin(done)
+        rate = f", {self.rate(done)}/s" if done != self._before else ""
+        self.tell(f"{doing}: {done:,} of {total:,} {unit}{rate}", done, total)
 
     def rate(self, done: int) -> str:
         """So many in a second."""
-        return f"{done / max(time.monotonic() - self._begun, 0.001):,.0f}"
+        return f"{(done - self._before) / max(time.monotonic() - self._begun, 0.001):,.0f}"
 
 
 class FilesRead:

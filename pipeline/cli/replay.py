@@ -101,6 +101,7 @@ def metered(doing: str, records: Iterable["Record"], read: FilesRead | None = No
 
         def counted() -> Iterator["Record"]:
             size = 0
+            line.begin()
             for number, record in enumerate(records, start=1):
                 size += len(record.value or b"")
                 if number % DRAWN_EVERY == 0:

@@ -3,6 +3,7 @@
 import io
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
@@ -35,6 +36,29 @@ def test_a_count_tells_share_rate_and_the_time_that_is_left(page: io.StringIO) -
     assert re.search(r"of 10 records, [0-9,]+/s ", shown)
     assert "100%" in shown
     assert "100% 0:00:00 0:00:00" in shown  # so long, and so long still
+
+
+def test_a_rate_is_that_of_the_work(page: io.StringIO, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What it took to connect before is none of it; by one number alone none is known."""
+    now, shown = 0.0, []
+    monkeypatch.setattr(metering, "time", SimpleNamespace(monotonic=lambda: now))
+    with meter("asking") as line:
+        for passed, doing, done, total in ((100, "rows", 7, 400), (2, "rows", 27, 400), (100, "letters", 0, 50), (1, "letters", 5, 50)):
+            now += passed
+            line.count("comparing", doing, done, total)
+            shown.append(line._bar.tasks[0].description)
+    assert shown == [
+        "comparing: 7 of 400 rows", "comparing: 27 of 400 rows, 10/s", "comparing: 0 of 50 letters", "comparing: 5 of 50 letters, 5/s",
+    ]  # fmt: skip
+    file = tmp_path / "a.log"
+    file.write_text("".join(LINE.format(number) for number in range(DRAWN_EVERY)))
+    options = file_options(source="", host="gpu-012", topic="", collected=None)
+    with metered("sending", read_files([file], options, Settings())) as records:
+        now += 100
+        next(records)
+        now += 0.5
+        assert sum(1 for _ in records) == DRAWN_EVERY - 1
+    assert f", {2 * DRAWN_EVERY:,} records/s" in page.getvalue()
 
 
 def test_nothing_is_shown_to_a_program(page: io.StringIO, monkeypatch: pytest.MonkeyPatch) -> None:
