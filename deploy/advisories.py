@@ -17,6 +17,7 @@ import yaml
 from packaging.version import InvalidVersion, Version
 
 LOCKED = re.compile(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", re.MULTILINE)
+ENDS_FIRST = ("fixed", "introduced", "last_affected")  # of one version
 OLD = timedelta(days=7)  # advisories come every day: a folder without one of this age is not kept up
 
 
@@ -46,17 +47,15 @@ def version_of(text: str) -> Version | None:
 
 
 def in_range(version: Version, events: Iterable[Mapping[str, str]]) -> bool:
-    """Whether the last event at or before the version began the fault; `last_affected` ends it behind itself."""
+    """Whether the last event at or before the version began the fault; `last_affected` ends it behind itself.
+
+    Events come in any order, as the schema allows.
+    """
+    dated = [(version_of(text), ENDS_FIRST.index(kind)) for event in events for kind, text in event.items() if kind in ENDS_FIRST]
     inside = False
-    for event in events:
-        [(kind, text)] = list(event.items())[:1]
-        at = Version("0") if text == "0" else version_of(text)
-        if at is None:
-            continue
-        if kind == "introduced" and version >= at:
-            inside = True
-        elif (kind == "fixed" and version >= at) or (kind == "last_affected" and version > at):
-            inside = False
+    for at, kind in sorted((at, kind) for at, kind in dated if at is not None):
+        if version > at or (version == at and ENDS_FIRST[kind] != "last_affected"):
+            inside = ENDS_FIRST[kind] == "introduced"
     return inside
 
 
