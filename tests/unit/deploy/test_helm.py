@@ -224,3 +224,11 @@ def test_a_port_that_the_policy_shuts_is_told(part: str, changes: dict[str, str]
     assert f"networkPolicy.{part}.ports lacks {port}" in shut.stderr
     assert _template(**changes, **{f"networkPolicy.{part}.ports": f"{{9092,{port}}}"}).returncode == 0
     assert _template(**changes, **{"networkPolicy.enabled": "false"}).returncode == 0
+
+
+@pytest.mark.parametrize("servers", ["k2", r"k1:9092\, k2", "[::1]"])
+def test_a_broker_without_port_is_told(servers: str) -> None:
+    """By what it is, not as a port of that name that the policy lacks."""
+    said = _template(**{"settings.kafka.bootstrap_servers": servers})
+    assert said.returncode != 0
+    assert f'settings.kafka: "{servers.rpartition(" ")[2]}" names no port; write host:port' in said.stderr

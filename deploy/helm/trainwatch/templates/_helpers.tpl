@@ -40,7 +40,10 @@ trainwatch.yaml: |
 {{- end }}
 {{- $part := index . 0 }}
 {{- range index . 2 }}
-{{- $port := toString . | splitList ":" | last | trim }}
+{{- $port := trim . | regexFind ":[0-9]+$" | trimPrefix ":" }}
+{{- if not $port }}
+{{- fail (printf "settings.%s: %q names no port; write host:port" $part (trim .)) }}
+{{- end }}
 {{- if not (has $port $ports) }}
 {{- fail (printf "networkPolicy.%s.ports lacks %s, which settings.%s names" $part $port $part) }}
 {{- end }}
