@@ -37,7 +37,7 @@ class Measured(NamedTuple):
 
 PER_CORE = Measured(15_400, "records per CPU second, whole path", BENCH, 2.0)
 IDLE_WORKER = Measured(0.23, "GB of memory of a worker with little state", "an idle worker after `trainwatch demo`", 1.5)
-STATE_MEMORY = Measured(0.57, "GB of memory for 2,000 hosts, 100,000 ended jobs and 20,000 artefacts", f"{BENCH}, less an idle worker", 3.0)
+STATE_MEMORY = Measured(1.05, "GB of memory for 2,000 hosts, 100,000 ended jobs and 20,000 artefacts", f"{BENCH}, less an idle worker", 3.0)
 STATE_BYTES = Measured(1.6e9, "bytes of facts for the same", STATE, 3.0)
 STATE_WRITTEN = Measured(1.98, "bytes written per byte of new facts", STATE, 1.5)
 TAKE_OVER = Measured(6.9, "CPU seconds to recover the same", STATE, 2.0)
