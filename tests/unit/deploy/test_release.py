@@ -107,3 +107,9 @@ def test_kept_releases_are_small_and_named(path: Path) -> None:
     """Where the procedure speaks of them."""
     assert path.stat().st_size < 200_000
     assert f"`{path.stem.partition('-')[2]}`" in (DEPLOY / "RELEASE.md").read_text(encoding="utf-8")
+
+
+def test_what_operators_read_fits_their_terminal() -> None:
+    """No line of the changes is wider than 152 columns."""
+    lines = (DEPLOY / "CHANGES.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 152] == []
