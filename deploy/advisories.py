@@ -7,6 +7,7 @@ for PyPI that osv.dev gives away, unpacked.  For machines that reach no advisory
 import json
 import re
 import sys
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -59,22 +60,30 @@ def in_range(version: Version, events: Iterable[Mapping[str, str]]) -> bool:
     return inside
 
 
+def locked(lock: str) -> list[tuple[str, str]]:
+    """Names and versions of a lock, or of several one after the other: each once."""
+    return sorted({(normalised(name), text) for name, text in LOCKED.findall(lock)})
+
+
 def known(lock: str, records: Iterable[Mapping[str, Any]]) -> Iterator[Known]:
     """What the records say of the locked versions.  Withdrawn ones say nothing; a git range tells of no release."""
-    locked = {normalised(name): text for name, text in LOCKED.findall(lock)}
+    versions = defaultdict(list)
+    for name, text in locked(lock):
+        versions[name].append(text)
     for record in records:
         if record.get("withdrawn"):
             continue
         for affected in record.get("affected", ()):
             package = affected.get("package", {})
-            name = normalised(str(package.get("name", "")))
-            if package.get("ecosystem") != "PyPI" or name not in locked or (version := version_of(locked[name])) is None:
+            if package.get("ecosystem") != "PyPI":
                 continue
             ranges = [each.get("events", ()) for each in affected.get("ranges", ()) if each.get("type") == "ECOSYSTEM"]
-            listed = version in {version_of(str(each)) for each in affected.get("versions", ())}
-            if listed or any(in_range(version, events) for events in ranges):
-                fixed = (event["fixed"] for events in ranges for event in events if "fixed" in event)
-                yield Known(name, locked[name], str(record["id"]), tuple(fixed))
+            listed = {version_of(str(each)) for each in affected.get("versions", ())}
+            for text in versions.get(name := normalised(str(package.get("name", ""))), ()):
+                version = version_of(text)
+                if version and (version in listed or any(in_range(version, events) for events in ranges)):
+                    fixed = (event["fixed"] for events in ranges for event in events if "fixed" in event)
+                    yield Known(name, text, str(record["id"]), tuple(fixed))
 
 
 def records_below(folder: Path) -> Iterator[Mapping[str, Any]]:
@@ -100,7 +109,7 @@ def report(lock: str, folder: Path, now: datetime) -> int:
     found = list(known(lock, records))
     for each in found:
         click.echo(each)
-    click.echo(f"{len(LOCKED.findall(lock))} packages looked up in {len(records)} advisories, {len(found)} vulnerabilities known")
+    click.echo(f"{len(locked(lock))} packages looked up in {len(records)} advisories, {len(found)} vulnerabilities known")
     newest = max((moment(each["modified"]) for each in records if "modified" in each), default=None)
     if found:
         return 1

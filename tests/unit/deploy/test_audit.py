@@ -72,6 +72,16 @@ def test_a_folder_is_asked(ending: str, tmp_path: Path, capsys: pytest.CaptureFi
     assert advisories.report(LOCK.replace("3.9.1", "3.9.2"), tmp_path, NOW) == 0
 
 
+def test_what_stands_in_two_locks_is_one_package(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Unless they pin two versions of it: then each is looked up."""
+    advisory = record("aiohttp", {"introduced": "0"}, {"fixed": "3.9.2"})
+    (tmp_path / "PYSEC-1.json").write_text(json.dumps(advisory), encoding="utf-8")
+    for other, packages, code in ((LOCK, 2, 1), (LOCK.replace("3.9.1", "3.9.2"), 3, 1)):
+        for both in (LOCK + other, other + LOCK):
+            assert advisories.report(both, tmp_path, NOW) == code
+            assert f"{packages} packages looked up in 1 advisories, 1 vulnerabilities known" in capsys.readouterr().out
+
+
 def test_old_advisories_clear_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What was found since stands in none of them; nor does an empty folder know anything."""
     assert advisories.report(LOCK, tmp_path, NOW) == 3
