@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from difflib import get_close_matches
 from errno import EDQUOT, ENOSPC
 from functools import cached_property
 from importlib import import_module
@@ -65,6 +66,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 
+EXAMPLES = "\b\nExamples:\n"
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 ECHO_SECONDS = 1.0  # a shell hands on the SIGHUP that the terminal has sent already: it must not cut the unwinding short
 
@@ -111,6 +113,15 @@ class Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  same
         return Deferred(cmd_name) if cmd_name in COMMANDS else None
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """That of the word; one that is nearly a word of the table is told which.  Raises UsageError."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = get_close_matches(args[0], COMMANDS, n=3)
+            error.message += f" Did you mean {' or '.join(near)}?" if near else ""
+            raise
+
     def invoke(self, ctx: click.Context) -> Any:
         collect_seldom()
         try:
@@ -125,6 +136,15 @@ class Commands(click.Group):
             raise click.ClickException(f"cannot write {error.filename or 'what was asked for'}: {error.strerror}") from error
         except UnicodeEncodeError as error:  # bytes of the command line stand as lone surrogates in its words
             raise click.UsageError(f"a word of the command is no UTF-8: {error.object[error.start : error.end]!r}") from error
+
+
+class Verbs(click.Group):
+    """A word with words of its own and nothing to do without: its help ends with the first example of each."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        firsts = [(each.epilog or "").removeprefix(EXAMPLES).splitlines()[:1] for each in self.commands.values()]
+        self.epilog = EXAMPLES + "\n".join(line for lines in firsts for line in lines)
+        super().format_epilog(ctx, formatter)
 
 
 class _Ended(KeyboardInterrupt):
@@ -177,10 +197,18 @@ def say(line: str) -> None:
 
 def examples(*lines: str) -> str:
     """The end of a command's `--help`: what to type behind `trainwatch`, with a comment where that is not plain."""
-    return "\b\nExamples:\n" + "".join(f"  trainwatch {line}\n" for line in lines)
+    return EXAMPLES + "".join(f"  trainwatch {line}\n" for line in lines)
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+FIRST_STEPS = examples(
+    "demo                             # everything on this machine, over a simulated week",
+    "finding list --alert --since 7d",
+    "job explain 48344",
+    "analyse slurmctld.log audit.log  # no servers",
+)
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=FIRST_STEPS)
 @click.option("--settings", "path", type=click.Path(path_type=Path, dir_okay=False), help="Settings file; default ./trainwatch.yaml.")
 @click.version_option(__version__, prog_name="trainwatch")
 @click.pass_context

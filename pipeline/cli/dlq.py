@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, Verbs, examples, say
 from pipeline.cli.console import safe
 from pipeline.cli.following import POLL_SECONDS
 from pipeline.cli.letters import (
@@ -108,7 +108,7 @@ def _selection(places: "Sequence[tuple[Place, ...]]" = (), **chosen: Any) -> "Se
     )
 
 
-@click.group()
+@click.group(cls=Verbs)
 def dlq() -> None:
     """Records that were refused, on the dead-letter topic: look at them, and send them again."""
 

@@ -13,7 +13,7 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, Verbs, examples, say
 from pipeline.cli.asking import NOT_FOUND, account, clickhouse, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.erase import erase
@@ -37,7 +37,7 @@ CLOSED_DAYS = 30  # in which somebody who was named, or his lawyer, may ask for 
 REPORT_FILES = {".html": "report.html", ".json": "incident.json", ".pdf": "report.pdf"}
 
 
-@click.group()
+@click.group(cls=Verbs)
 def evidence() -> None:
     """Sealed records: keys, signed heads, verifiable bundles, holds."""
 

@@ -13,7 +13,7 @@ import click
 import orjson
 from rich.console import Console
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, Verbs, examples, say
 from pipeline.cli.asking import SHORT, Row, clickhouse, complete_detector, detector_ids, evidence, finding_of, rows
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout, write
 from pipeline.cli.following import ROWS_MAX, Seen
@@ -58,7 +58,7 @@ LIST_EXAMPLES = examples(
 SHOW_EXAMPLES = examples("finding show a378b78a07ce", "finding show a378b78a07ce --json | jq '.evidence[].raw'")
 
 
-@click.group()
+@click.group(cls=Verbs)
 def finding() -> None:
     """Suspected interference: what was found, and what proves it."""
 

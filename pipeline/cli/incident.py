@@ -16,7 +16,7 @@ import msgspec
 import orjson
 from rich.console import Console
 
-from pipeline.cli import Options, asking, examples, following, say
+from pipeline.cli import Options, Verbs, asking, examples, following, say
 from pipeline.cli.asking import clickhouse
 from pipeline.cli.console import build_table, moment, safe, stdout, write
 from pipeline.cli.looking import on_record
@@ -70,7 +70,7 @@ FROM {db}.labels WHERE finding_id IN %(ids)s ORDER BY at, label_id
 """
 
 
-@click.group()
+@click.group(cls=Verbs)
 def incident() -> None:
     """Findings of one cause, who may have done it, and what it touched."""
 

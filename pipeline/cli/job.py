@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from pipeline.cli import Options, examples
+from pipeline.cli import Options, Verbs, examples
 from pipeline.cli.asking import NOT_FOUND, SHORT, Row, clickhouse, evidence, rows
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout, write
 from pipeline.cli.following import Seen
@@ -42,17 +42,21 @@ ORDER BY cause_time
 """
 LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
 TIMELINE = """
-SELECT ts, what, source, kind, host, actor, relation, text FROM {db}.job_timeline
-WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) AND ts >= fromUnixTimestamp64Milli(%(since)s)
-ORDER BY ts, what, id LIMIT %(limit)s
-"""
+SELECT * EXCEPT id FROM
+(
+    SELECT ts, what, source, kind, host, actor, relation, text, id FROM {db}.job_timeline
+    WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) AND ts >= fromUnixTimestamp64Milli(%(since)s)
+    ORDER BY ts DESC, what DESC, id DESC LIMIT %(limit)s
+)
+ORDER BY ts, what, id
+"""  # of a long one its end: there stands why
 TIMELINE_LENGTH = """
 SELECT count() FROM {db}.job_timeline
 WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) AND ts >= fromUnixTimestamp64Milli(%(since)s)
 """
 
 
-@click.group()
+@click.group(cls=Verbs)
 def job() -> None:
     """What is known of one job."""
 
@@ -60,7 +64,7 @@ def job() -> None:
 @job.command(epilog=examples("job explain 48344", "job explain 48344 --all", "job explain 48344 --since 1h --follow"))
 @click.argument("job_id")
 @click.option("--cluster", default="", help="Only this cluster; default all.")
-@click.option("--timeline", type=click.IntRange(0, TIMELINE_ROWS_MAX), help=f"Rows of it; default {TIMELINE_ROWS}, with --json all.")
+@click.option("--timeline", type=click.IntRange(0, TIMELINE_ROWS_MAX), help=f"Its last rows; default {TIMELINE_ROWS}, with --json all.")
 @click.option("--all", "everything", is_flag=True, help="The whole timeline.")
 @click.option("--since", type=Since(), default=0, help="Only this part of the timeline: 30m, 2h, 7d, or a time with offset.")
 @click.option("--follow", is_flag=True, help="Go on, and print what is new of it and of what is said of the job; ends with Ctrl-C.")
@@ -82,7 +86,7 @@ def explain(
     with clickhouse(options) as database:
         asked = {"job": job_id, "cluster": cluster, "since": since, "limit": timeline}
         everything_known = _ask(database, {**asked, "limit": NO_LIMIT if follow else timeline})
-        found = {**everything_known, "timeline": everything_known["timeline"][:timeline]}
+        found = {**everything_known, "timeline": _last(everything_known["timeline"], timeline)}
         _on_record(database, job_id, found)
         known = found["verdicts"] or found["findings"] or found["timeline_length"]
         if as_json:
@@ -94,6 +98,10 @@ def explain(
     if not known:
         click.echo(f"nothing is known of job {safe(job_id)}: check the id, and `trainwatch status`", err=True)
         raise SystemExit(NOT_FOUND)
+
+
+def _last(timeline: list[Row], length: int) -> list[Row]:
+    return timeline[max(0, len(timeline) - length) :]
 
 
 def _follow(database: "Database", job_id: str, asked: dict[str, Any], known: dict[str, Any], *, as_json: bool) -> None:
@@ -181,7 +189,7 @@ def show(console: "Console", job_id: str, found: dict[str, Any]) -> None:
             table.add_row(moment(row["ts"]), *(safe(cell, 120) for cell in cells))
         console.print(table)
     if (shown := len(found["timeline"])) < found["timeline_length"]:
-        console.print(f"{shown} of {found['timeline_length']:,} rows of the timeline; --all shows the rest")
+        console.print(f"{shown} of {found['timeline_length']:,} rows of the timeline, its end; --all shows the rest")
 
 
 def _show_checklist(console: "Console", checklist: Sequence[tuple[Any, ...]]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, Verbs, examples, say
 from pipeline.cli.replay import with_broker
 from pipeline.model.words import many
 
@@ -13,7 +13,7 @@ NOT_DONE = 3
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-@click.group()
+@click.group(cls=Verbs)
 def state() -> None:
     """Back up what workers remember; deploy/runbooks/backup-and-restore.md has the whole procedure."""
 

@@ -33,6 +33,7 @@ from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
+from tests.integration.day import Day
 from tests.unit.incidents.campaign import T0, kill, marks
 from tests.unit.incidents.test_step import STORY, fact, fresh
 from tests.unit.sink.build import record as finding_record
@@ -228,6 +229,20 @@ def test_a_part_of_a_job_s_timeline(site: Site) -> None:
     )
     assert (whole["timeline_length"] > 0, none["timeline_length"], none["timeline"]) == (True, 0, [])
     assert whole["findings"] == none["findings"]
+
+
+def test_a_long_timeline_is_cut_to_its_end(day: Day) -> None:
+    """In order; there stands why the job ended."""
+    number = next(each["subject"][2] for each in day.findings if each["detector"] == "p01_foreign_kill")
+    options = Options()
+    options.__dict__["settings"] = day.settings
+
+    def asked(*more: str) -> Any:
+        return orjson.loads(CliRunner().invoke(job, ["explain", number, "--json", *more], obj=options).stdout)
+
+    whole, cut = asked(), asked("--timeline", "7")
+    assert whole["timeline_length"] == cut["timeline_length"] == len(whole["timeline"]) > 40
+    assert cut["timeline"] == whole["timeline"][-7:]
 
 
 def test_who_looks_is_on_record(site: Site) -> None:

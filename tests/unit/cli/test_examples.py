@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from pipeline.cli import Deferred, Options, examples, main
 from tests.conftest import ROOT
@@ -57,6 +58,7 @@ def parse(line: str) -> tuple[str, ...]:
 
 
 COMMANDS = dict(commands(main))
+GROUPS = [words for words in {words[:-1] for words in COMMANDS} if words not in COMMANDS]
 LINES = [(words, line.strip()) for words, command in COMMANDS.items() for line in (command.epilog or "").removeprefix(HEAD).splitlines()]
 
 
@@ -68,6 +70,16 @@ def test_every_command_has_examples(words: tuple[str, ...]) -> None:
     assert told == examples(*lines)
     assert 1 <= len(lines) <= 7
     assert all(line.startswith(" ".join(words)) for line in lines)
+
+
+@pytest.mark.parametrize("words", sorted(GROUPS), ids=lambda words: " ".join(words) or "trainwatch")
+def test_the_help_of_a_group_ends_with_examples(words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of its members; a reader of `dlq --help` need not ask each of them."""
+    monkeypatch.chdir(tmp_path)
+    text = CliRunner().invoke(main, [*words, "--help"]).output
+    lines = [line.strip() for line in text.partition("Examples:\n")[2].splitlines()]
+    assert 1 <= len(lines) <= 12
+    assert all(parse(line)[: len(words)] == words for line in lines)
 
 
 @pytest.mark.parametrize(("words", "line"), LINES, ids=[line for _, line in LINES])

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 
 import click
+import pytest
+from click.testing import CliRunner
 
 from pipeline.cli import COMMANDS, main
 
@@ -47,3 +49,14 @@ def test_no_option_takes_a_secret() -> None:
     asked = {path: [name for each in command.params for name in each.opts] for path, command in below(main, "trainwatch")}
     assert len(asked) > 60
     assert {path: names for path, names in asked.items() if re.search(r"password|secret|token|\bkey\b", " ".join(names))} == {}
+
+
+@pytest.mark.parametrize(
+    ("typed", "told"), [("statsu", "Did you mean status"), ("findings", "Did you mean finding?"), ("qqq", "No such command")]
+)
+def test_a_mistyped_command_is_told_which_there_is(typed: str, told: str) -> None:
+    """Or that there is none like it."""
+    done = CliRunner().invoke(main, [typed])
+    assert done.exit_code == 2
+    assert told in done.stderr
+    assert ("mean" in done.stderr) is ("mean" in told)

@@ -51,7 +51,7 @@ def test_a_cut_timeline_says_so() -> None:
     """And how to see the rest; the last line of a busy job is what one looks for."""
     page = shown(timeline=[line(number) for number in range(40)], timeline_length=1312)
     assert "line-39" in page
-    assert "40 of 1,312 rows of the timeline; --all shows the rest" in page
+    assert "40 of 1,312 rows of the timeline, its end; --all shows the rest" in page
 
 
 @pytest.mark.parametrize("rows", [0, 3])
