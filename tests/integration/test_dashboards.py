@@ -140,6 +140,24 @@ def test_every_kind_of_entity_is_offered(filled: Filled, kind: str) -> None:
     assert answer.rows[0][0] > 0
 
 
+def test_a_file_is_followed_to_who_wrote_it(filled: Filled) -> None:
+    """The kernel's records of its writes stand beside the probe's, the touches say whose they were, and a harmed file stands out."""
+
+    def rows(board: str, title: str) -> tuple[dict[str, Any], ...]:
+        sql = expand(filled.boards[board].panel(title).sql[0], filled.period, choices.values, choices.everything)
+        answer = filled.reader.ask(sql)
+        return tuple(dict(zip(answer.columns, row, strict=True)) for row in answer.rows)
+
+    (harmed,) = {
+        row[0] for row in filled.reader.ask("SELECT anchor FROM findings_told WHERE detector = 'p06_checkpoint_tamper' AND alert").rows
+    }
+    choices = choose(filled.boards["entity"], {"kind": ("artefact",), "entity": (harmed,)}, filled.period, filled.reader)
+    assert {row["source"] for row in rows("entity", "Which records tell of it?")} == {"auditd", "probe"}
+    assert {"owner", "foreign"} <= {row["relation"] for row in rows("entity", "Which jobs did it touch, and how?") if row["actor"]}
+    (standing,) = (row for row in rows("overview", "Which people, hosts and files stand out?") if row["name"] == harmed)
+    assert (standing["kind"], standing["findings"]) == ("artefact", 1)
+
+
 def test_annotations_have_time_and_text(filled: Filled) -> None:
     """The columns that Grafana reads, and something to mark."""
     for board in BOARDS:

@@ -280,6 +280,14 @@ def test_the_timeline_of_a_job_is_in_order_and_without_doubles(sink: ClickHouseS
     assert found[1][3] == "kill request"
 
 
+def test_a_touch_of_many_lines_is_told_by_its_fields(sink: ClickHouseSink) -> None:
+    """No single line says it: a signal is put together from a system call and its target."""
+    fields = {"arguments": "scancel,48213", "uid": "5004"}
+    insert(sink, record(enriched(attrs=fields), 1))
+    found = sink.database.query("SELECT what, text FROM {db}.job_timeline WHERE cluster = 'main' AND job_id = '48213'")
+    assert found == [("touch", "arguments=scancel,48213 uid=5004")]
+
+
 def test_coverage_counts_what_was_heard(sink: ClickHouseSink) -> None:
     """Per source and hour: events, late, future, events that came more than once, and lines that their shipper cut."""
     cut = event(4000, attrs={"truncated": "by its shipper", "comm": "x"})

@@ -22,7 +22,8 @@ from deploy.grafana.panels import (
 
 KIND, NAME = "${kind:singlequote}", "${entity:singlequote}"
 OF_EVENT = f"""(({KIND} = 'identity' AND actor = {NAME}) OR ({KIND} = 'host' AND host = {NAME})
-        OR ({KIND} = 'artefact' AND attrs['path'] = {NAME}) OR ({KIND} = 'event' AND event_id = {NAME}))"""
+        OR ({KIND} = 'artefact' AND (attrs['path'] = {NAME} OR (attrs['record_type'] = 'PATH' AND attrs['name'] = {NAME})))
+        OR ({KIND} = 'event' AND event_id = {NAME}))"""
 CITING = f"SELECT finding_id FROM finding_evidence WHERE {KIND} = 'event' AND event_id = {NAME}"
 EVENTS = f"FROM events WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {OF_EVENT}"
 # The view reads whole rows of the period before it can tell the newest of each: the few in question are found in the table first.
@@ -125,10 +126,13 @@ GROUP BY cause ORDER BY count() DESC, cause LIMIT 20
 )  # fmt: skip
 TOUCHES = Panel(
     kind="table", title="Which jobs did it touch, and how?", width=24, no_value="None in this period", expects_rows=False,
-    description="Per job, relation and kind of act; those of others first.", columns={"job": Column(link=to("job", job="${__value.raw}"))},
+    description="Per job, person and kind of act; those of others first.",
+    columns={
+        "job": Column(link=to("job", job="${__value.raw}")), "actor": Column(link=to("entity", kind="identity", entity="${__value.raw}")),
+    },
     sql=f"""
-SELECT job_id AS job, owner, relation, kind, matched AS by, count() AS times, min(ts) AS first, max(ts) AS last
-{TOUCHED} GROUP BY job, owner, relation, kind, by ORDER BY relation IN ('foreign', 'team') DESC, last DESC LIMIT 200
+SELECT job_id AS job, owner, actor, relation, kind, matched AS by, count() AS times, min(ts) AS first, max(ts) AS last
+{TOUCHED} GROUP BY job, owner, actor, relation, kind, by ORDER BY relation IN ('foreign', 'team') DESC, last DESC LIMIT 200
 """,
 )  # fmt: skip
 LINES = Panel(

@@ -160,15 +160,15 @@ FROM (SELECT * {TOLD}) AS f {LABELS} ORDER BY alert AND label NOT IN ('false', '
 RISK = Panel(
     kind="table", title="Which people, hosts and files stand out?", width=12, height=9, no_value="Nobody and nothing", expects_rows=False,
     description="Sum of severity weight (critical 8, high 4, medium 2, low 1) times confidence over the findings above their gate: of "
-    "people those in which an incident names them, of hosts and files those about them. Not whose account was borrowed: that is done to "
-    "them; nor by what people labelled false or benign. A reason to look, not a measure of guilt.",
+    "people those in which an incident names them, of hosts those about them, of files those about their bytes. Not whose account was "
+    "borrowed: that is done to them; nor by what people labelled false or benign. A reason to look, not a measure of guilt.",
     columns={
         "risk": Column(decimals=1), "name": Column(link=to("entity", kind="${__data.fields.kind}", entity="${__value.raw}")),
     },
     sql=f"""
 SELECT entity.1 AS kind, entity.2 AS name, sum({SEVERITY_WEIGHT} * confidence) AS risk, count() AS findings, max(effect_time) AS last
-FROM (SELECT severity, confidence, effect_time, [('identity', actor), (toString(subject), if(subject IN ('host', 'artefact'), subject_name,
-    ''))] AS entities {TOLD} AND alert AND {NOT_DISMISSED})
+FROM (SELECT severity, confidence, effect_time, [('identity', actor), ('host', if(subject = 'host', subject_name, '')),
+    ('artefact', if(anchor LIKE '/%', anchor, ''))] AS entities {TOLD} AND alert AND {NOT_DISMISSED})
 ARRAY JOIN entities AS entity WHERE entity.2 != ''
 GROUP BY kind, name ORDER BY risk DESC LIMIT 20
 """,

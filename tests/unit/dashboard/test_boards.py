@@ -225,5 +225,6 @@ def test_no_query_tells_a_name_that_no_incident_gives() -> None:
 def test_a_borrowed_account_does_not_stand_out() -> None:
     """What a finding is about it was done to: of people only those stand out whom an incident names."""
     (panel,) = (panel for board in BOARDS for panel in board.panels if "stand out" in panel.title)
-    assert "subject IN ('host', 'artefact')" in panel.sql
+    assert "('identity', actor)" in panel.sql
+    assert "('host', if(subject = 'host', subject_name, ''))" in panel.sql
     assert "FROM findings_told" in panel.sql
