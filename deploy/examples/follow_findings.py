@@ -19,8 +19,9 @@ def main(servers: str, topic: str = "trainwatch.findings.v1", seconds: float = f
     for record in consumer:
         finding = json.loads(record.value)  # an OCSF 1.5.0 Detection Finding
         ours = finding["unmapped"]["trainwatch"]["canonical"]
+        kind, _, name = ours["subject"]  # an account, a host: not every message names it
         # What stands in a finding came from logs: without control characters it is safe on a terminal.
-        message = "".join(char if char.isprintable() else " " for char in finding["message"])
+        message = "".join(char if char.isprintable() else " " for char in f"{kind} {name}  {finding['message']}")
         print(finding["severity"], finding["status_detail"], ours["detector"], message, sep="  ", flush=True)
     consumer.close()
 

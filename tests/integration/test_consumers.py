@@ -134,7 +134,8 @@ def test_the_examples_do_what_they_say(day: Day, hook: Hook) -> None:
 
     standing = [each for each in day.findings if each["status"] != "retracted"]
     assert len(said["follow_findings"]) == sum(word.content == "findings" for word in day.published)
-    assert all(any(each["detector"] in line for line in said["follow_findings"]) for each in standing)
+    about = {each["id"]: f"{each['detector']}  {each['subject'][0]} {each['subject'][2]}  " for each in standing}
+    assert all(any(words in line for line in said["follow_findings"]) for words in about.values())
     by_id = {found["id"]: found["status"] for found in map(json.loads, said["findings_by_id"])}
     assert by_id == {each["id"]: each["status"] for each in standing}
     incidents = {found["id"]: found for found in map(json.loads, said["incidents_by_id"])}

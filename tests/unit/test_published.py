@@ -11,7 +11,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from deploy import asyncapi, check_schemas
+from deploy import asyncapi, check_schemas, refusals
 from pipeline.settings import schemas_folder
 from tests.conftest import ROOT
 
@@ -178,6 +178,11 @@ def test_the_command_fails_with_the_list(tmp_path: Path) -> None:
 def test_the_description_is_what_the_schemas_give() -> None:
     """Renew it with `.venv/bin/python -m deploy.asyncapi`."""
     assert (SCHEMAS / "asyncapi.yaml").read_text(encoding="utf-8") == asyncapi.render()
+
+
+def test_the_errors_of_invalid_examples_are_told_as_they_are_given() -> None:
+    """Renew it with `.venv/bin/python -m deploy.refusals`."""
+    assert (SCHEMAS / "examples" / "REFUSED.md").read_text(encoding="utf-8") == refusals.render()
 
 
 def test_the_description_holds_together() -> None:
