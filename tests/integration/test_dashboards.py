@@ -158,6 +158,19 @@ def test_a_file_is_followed_to_who_wrote_it(filled: Filled) -> None:
     assert (standing["kind"], standing["findings"]) == ("artefact", 1)
 
 
+def test_the_rank_that_failed_first_is_told(filled: Filled, day: Day) -> None:
+    """Of torchrun's block, whose lines came one by one, from several partitions."""
+    number = next(each["subject"][2] for each in day.findings if each["detector"] == "p01_foreign_kill" and each["status"] != "retracted")
+    choices = choose(filled.boards["job"], {"job": (number,)}, filled.period, filled.reader)
+    panel = filled.boards["job"].panel("Which ranks failed, and which first?")
+    answer = filled.reader.ask(expand(panel.sql[0], filled.period, choices.values, choices.everything))
+    rows = [dict(zip(answer.columns, row, strict=True)) for row in answer.rows]
+    ((rank, line),) = {(row["rank"], row["line"]) for row in rows if row["first"]}
+    assert rank.isdigit()
+    assert "exitcode" in line
+    assert {row["kind"] for row in rows} <= {"rank_failed", "task_ended", "step_oom", "step_cancelled", "collective_timeout"}
+
+
 def test_annotations_have_time_and_text(filled: Filled) -> None:
     """The columns that Grafana reads, and something to mark."""
     for board in BOARDS:

@@ -100,12 +100,23 @@ LOGGED = Panel(
 RANKS = Panel(
     kind="table", title="Which ranks failed, and which first?", width=24, height=5, expects_rows=False,
     no_value="No rank failed in this period",
-    description="What launchers and srun say about ranks, oldest first. The first failure is the one to explain.",
+    description="What launchers and srun say about ranks, oldest first. The first failure is the one to explain. Of torchrun's block, "
+    "whose lines come one by one, rank and heading are those above in the same file.",
     columns={"host": Column(link=to("entity", kind="host", entity="${__value.raw}"))},
     sql=f"""
-SELECT ts AS time, kind, host, attrs['rank'] AS rank, attrs['exit_code'] AS code, attrs['signal'] AS signal, attrs['first'] AS first,
-    raw AS line
-{LINES} AND kind IN ('rank_failed', 'task_ended', 'step_oom', 'step_cancelled', 'collective_timeout') ORDER BY ts LIMIT 200
+SELECT time, kind, host, rank, local_rank, code, signal, first, line
+FROM
+(
+    SELECT ts AS time, kind, host, raw AS line, file_offset AS place, attrs['local_rank'] AS local_rank, attrs['exit_code'] AS code,
+        attrs['signal'] AS signal, kind = 'rank_failed' AND match(attrs['text'], '^-?[0-9]+ *[(]pid:') AS in_block,
+        if(in_block, ifNull(anyLast(nullIf(if(kind = 'training_line', attrs['rank'], ''), '')) OVER above, ''), attrs['rank']) AS rank,
+        if(in_block AND ifNull(anyLast(if(kind = 'training_line' AND match(attrs['text'], '^(Root Cause|Failures:)'), attrs['text'], NULL))
+            OVER above, '') LIKE 'Root Cause%', 'first', if(attrs['first'] = 'true', 'first', '')) AS first
+    {LINES} AND kind IN ('rank_failed', 'task_ended', 'step_oom', 'step_cancelled', 'collective_timeout', 'training_line')
+        AND (kind != 'training_line' OR attrs['what'] = 'failure_block')
+    WINDOW above AS (PARTITION BY host, file ORDER BY file_offset ROWS BETWEEN UNBOUNDED PRECEDING AND CURRENT ROW)
+)
+WHERE kind != 'training_line' ORDER BY time, place LIMIT 200
 """,
 )  # fmt: skip
 SCHEDULER = Panel(
