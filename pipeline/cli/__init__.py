@@ -67,6 +67,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 
 EXAMPLES = "\b\nExamples:\n"
+SETTINGS = "--settings"
 ENDING = (signal.SIGTERM, signal.SIGHUP)
 ECHO_SECONDS = 1.0  # a shell hands on the SIGHUP that the terminal has sent already: it must not cut the unwinding short
 
@@ -130,6 +131,10 @@ class Commands(click.Group):
         except TrainwatchError as error:
             complain(error)
             ctx.exit(2 if isinstance(error, ConfigError) else 1)
+        except click.NoSuchOption as error:
+            if error.option_name == SETTINGS:
+                error.message += f". It stands before the command: trainwatch {SETTINGS} FILE {ctx.invoked_subcommand} ..."
+            raise
         except OSError as error:
             if error.errno not in (ENOSPC, EDQUOT):
                 raise
@@ -209,7 +214,7 @@ FIRST_STEPS = examples(
 
 
 @click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]}, epilog=FIRST_STEPS)
-@click.option("--settings", "path", type=click.Path(path_type=Path, dir_okay=False), help="Settings file; default ./trainwatch.yaml.")
+@click.option(SETTINGS, "path", type=click.Path(path_type=Path, dir_okay=False), help="Settings file; default ./trainwatch.yaml.")
 @click.version_option(__version__, prog_name="trainwatch")
 @click.pass_context
 def main(ctx: click.Context, path: Path | None) -> None:

@@ -60,3 +60,11 @@ def test_a_mistyped_command_is_told_which_there_is(typed: str, told: str) -> Non
     assert done.exit_code == 2
     assert told in done.stderr
     assert ("mean" in done.stderr) is ("mean" in told)
+
+
+@pytest.mark.parametrize("words", ["notify --settings x.yaml", "finding list --settings x.yaml", "job --settings=x explain"])
+def test_settings_behind_the_command_are_told_where_they_stand(words: str) -> None:
+    """Before it: whoever copies an example adds them at its end."""
+    done = CliRunner().invoke(main, words.split())
+    assert done.exit_code == 2
+    assert f"trainwatch --settings FILE {words.split()[0]}" in done.stderr
