@@ -10,28 +10,29 @@ SELECT
     argMax(t.host, t.priority) AS host,
     argMax(t.actor, t.priority) AS actor,
     argMax(t.relation, t.priority) AS relation,
-    if(max(t.text) != '', max(t.text), arrayStringConcat(arrayMap((name, value) -> concat(name, '=', value),
-        mapKeys(argMax(t.attrs, t.priority)), mapValues(argMax(t.attrs, t.priority))), ' ')) AS text,
+    if(max(t.text) = '', max(t.fields), max(t.text)) AS text,
     argMax(t.attrs, t.priority) AS attrs,
     t.id AS id
 FROM
 (
     SELECT cluster, job_id, ts, 'event' AS what, toString(source) AS source, toString(kind) AS kind, toString(host) AS host, actor,
-        '' AS relation, raw AS text, CAST(attrs, 'Map(String, String)') AS attrs, event_id AS id, 0 AS priority
+        '' AS relation, raw AS text, '' AS fields, CAST(attrs, 'Map(String, String)') AS attrs, event_id AS id, 0 AS priority
     FROM {database}.events
     WHERE job_id != ''
     UNION ALL
     SELECT cluster, job_id, ts, 'touch' AS what, toString(source) AS source, toString(kind) AS kind, toString(host) AS host, actor,
-        toString(relation) AS relation, '' AS text, CAST(attrs, 'Map(String, String)') AS attrs, event_id AS id, 1 AS priority
+        toString(relation) AS relation, '' AS text,
+        arrayStringConcat(arrayMap((name, value) -> concat(name, '=', value), mapKeys(attrs), mapValues(attrs)), ' ') AS fields,
+        CAST(attrs, 'Map(String, String)') AS attrs, event_id AS id, 1 AS priority
     FROM {database}.enriched_current
     UNION ALL
     SELECT cluster, job_id, end_time AS ts, 'verdict' AS what, toString(by_source) AS source, toString(verdict) AS kind, '' AS host,
-        '' AS actor, '' AS relation, concat(status, ': ', cause, if(by_summary = '', '', concat(', ', by_summary))) AS text,
+        '' AS actor, '' AS relation, concat(status, ': ', cause, if(by_summary = '', '', concat(', ', by_summary))) AS text, '' AS fields,
         CAST(map(), 'Map(String, String)') AS attrs, verdict_id AS id, 2 AS priority
     FROM {database}.verdicts_current
     UNION ALL
     SELECT cluster, job_id, effect_time AS ts, 'finding' AS what, '' AS source, toString(detector) AS kind, '' AS host, actor,
-        '' AS relation, concat(status, ': ', summary) AS text, CAST(map(), 'Map(String, String)') AS attrs, finding_id AS id,
+        '' AS relation, concat(status, ': ', summary) AS text, '' AS fields, CAST(map(), 'Map(String, String)') AS attrs, finding_id AS id,
         3 AS priority
     FROM {database}.findings_told
 ) AS t
