@@ -67,4 +67,4 @@ def test_settings_behind_the_command_are_told_where_they_stand(words: str) -> No
     """Before it: whoever copies an example adds them at its end."""
     done = CliRunner().invoke(main, words.split())
     assert done.exit_code == 2
-    assert f"trainwatch --settings FILE {words.split()[0]}" in done.stderr
+    assert f"trainwatch --settings FILE {words.split(maxsplit=1)[0]}" in done.stderr
