@@ -26,6 +26,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from pipeline.detect.case import Site
+from pipeline.detect.gates import alert_or_reason
 from pipeline.model.finding import UNPROVEN, Checked, Evidence, Explanation, Subject
 from pipeline.model.identity import Identity
 from pipeline.model.instants import DAY_MS
@@ -39,6 +40,7 @@ EXPLAINED = frozenset({"node_fail", "hardware", "out_of_memory", "time_limit", "
 ALONE_MIN = 2
 HARMLESS_MIN, HARMLESS_SHARE = 3, 0.75  # of those that loaded what somebody wrote went well: it is not what does the harm
 CLEAN_MIN = 5  # and no fewer than the exposed: with so many that loaded nothing foreign no others are asked
+OTHER_WRITERS = "other_writers"
 VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
 APART_MAX = 0.005  # of saying of bytes of others that they are not to blame, when they are; at each look
 OTHERS_MAX = 60  # of one configuration, to be compared with
@@ -234,13 +236,14 @@ def nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
     return sorted(chosen, key=lambda each: (each.attempt, each.seen))
 
 
-def cited(group: Group, members: Sequence[JobSummary]) -> list[Evidence]:
-    """Writes, loads and runs of these exposed members, the first ones."""
+def cited(group: Group, members: Sequence[JobSummary], *, beside: bool = False) -> list[Evidence]:
+    """Writes, loads and runs of these exposed members, the first ones; `beside`: what they loaded of other hands as well."""
     chosen = set(sorted(member.attempt for member in members)[:CITED_MAX])
     found: list[Evidence] = []
     for member, exposures in group.exposed:
         if member.attempt in chosen:
-            found += [item for exposure in exposures for item in (exposure.write, exposure.load)]
+            loaded = [each for each in member.exposures if not each.restored] if beside else exposures
+            found += [item for exposure in loaded for item in (exposure.write, exposure.load)]
             found += [member.record] if member.record else []
     return found
 
@@ -255,6 +258,27 @@ class Comparison(msgspec.Struct, frozen=True):
     chance_max: float
     beside: Sequence[JobSummary] = ()  # of all that loaded none of it, those that tell how they went; none: the group's others
     apart: float = 1.0  # that it would look like this if what all loaded alike of other hands did it
+
+
+class Weighed(msgspec.Struct, frozen=True):
+    """What speaks against the writer of a group's bytes, and what may explain it."""
+
+    group: Group
+    harmed: Sequence[JobSummary]
+    checklist: Sequence[Explanation]
+
+    @property
+    def is_open(self) -> bool:
+        """May another hand's bytes have done it?"""
+        return any(item.name == OTHER_WRITERS and item.answer is not Checked.EXCLUDED for item in self.checklist)
+
+
+def one_of_several(weighed: Sequence[Weighed]) -> list[bool]:
+    """Of each: did one hand of several do it, or all together, and nothing tells which?  Not where one's bytes are shown to do it alone."""
+    alone = {each.group.writer.id for each in weighed if alert_or_reason(each.checklist, REQUIRED)[0]}
+    return [
+        each.is_open and alone.isdisjoint(piece[0] for member in each.harmed for piece in by_others(member, each.group)) for each in weighed
+    ]
 
 
 def unnamed(chance: float) -> str:
@@ -321,14 +345,14 @@ def other_writers(case: Cohort, seen: Comparison, now: Watermarks) -> Explanatio
     alone = [each for each in seen.harmed if not by_others(each, seen.group)]
     if len(alone) < enough and seen.apart <= APART_MAX:
         note = f"they go worse than others that loaded the same bytes of other hands; if those did it, p = {seen.apart:.2g}"
-        return Explanation("other_writers", Checked.EXCLUDED, note=note)
+        return Explanation(OTHER_WRITERS, Checked.EXCLUDED, note=note)
     cleared = {piece for each in seen.fine for piece in by_others(each, seen.group) if _is_harmless(piece, seen)}
     alone = [each for each in seen.harmed if by_others(each, seen.group) <= cleared]
     if len(alone) >= enough:
         by = next((each.record.event_id for each in alone if each.record), "")
-        return Explanation("other_writers", Checked.EXCLUDED, by, f"{len(alone)} of {of} loaded no other bytes that may do harm")
+        return Explanation(OTHER_WRITERS, Checked.EXCLUDED, by, f"{len(alone)} of {of} loaded no other bytes that may do harm")
     note = f"only {len(alone)} of {of} loaded no other bytes that may do harm"
-    return Explanation("other_writers", Checked.NOT_CHECKED, note=note)
+    return Explanation(OTHER_WRITERS, Checked.NOT_CHECKED, note=note)
 
 
 def _is_harmless(piece: Bytes, seen: Comparison) -> bool:

@@ -9,7 +9,7 @@ What is found without it stands; an explanation that rests on it is a doubt and 
 
 import importlib
 import pkgutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import cache
@@ -255,18 +255,20 @@ def found(
     withheld: str = "",
     about: Subject | None = None,
     files: Sequence[str] = (),
+    aside: Collection[str] = (),
 ) -> Finding:
     """A finding with gates applied and evidence in canonical order.
 
     Gates decide on names, so neither anchor nor summary, neither evidence nor notes may hold the actor's.  `withheld` says why the detector
     would not name anybody, whatever the gates say.  `about` takes the place of the case's subject where that is the very account that is
-    suspected.  `files` are those that it is about, where the anchor is none.
+    suspected.  `files` are those that it is about, where the anchor is none.  `aside` are explanations that this finding need not exclude,
+    although the detector asks for it elsewhere.
     """
     score = 1.0
     for _, part in parts:
         score *= part
     subject, owner = about or case.subject, "" if about else case.owner_id
-    alert, gate = gates.alert_or_reason(checklist, meta.required)
+    alert, gate = gates.alert_or_reason(checklist, [each for each in meta.required if each not in aside])
     if alert:
         files = files or [each for each in (anchor, case.work_dir) if "/" in each][:1]
         gate = gates.suppressed(case.site.windows.suppressions, meta.id, subject=subject, files=files, owner=owner, effect_time=effect_time)

@@ -40,6 +40,9 @@ COMPARED = frozenset({SLOWED, DIVERGED, ENDINGS})  # that the act had a part in 
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
 DAYS_MIN = 3
 CITED_MAX = 5
+SESSION_DAYS = 7  # so long somebody stays in a session that nobody saw him leave
+SESSION_MS = SESSION_DAYS * DAY_MS
+AFTER_END = "access_after_end"  # what P17 calls it
 OF_ACTS = frozenset({"act", "act_below_gate", "bytes"})  # rows that a rival's hypothesis has
 KIND_ORDER = ("did", "borrowed", "nobody", "other")
 
@@ -146,10 +149,13 @@ class Candidate:
         """The holder, and somebody else with the account."""
         same = list(self._acted())
         clear = [each for each in self.signals if each.alert]
-        doubt = [weighed("owner_less", _cited(clear))] if clear or self.shared else []
+        near = [each for each in clear if self._is_near(each)]
+        doubt = [weighed("owner_less", _cited(near))] if near or self.shared else []
         borrowed = [weighed("no_sign" if self.heard else "unheard", ())]
-        if clear:
-            borrowed = [weighed("signal", _cited(clear))]
+        if near:
+            borrowed = [weighed("signal", _cited(near))]
+        elif clear and self.heard:
+            borrowed = [weighed("signal_apart", _cited(clear))]
         elif self.signals and self.heard:
             borrowed = [weighed("open_sign", _cited(self.signals))]
         elif self.heard and not self.entered:
@@ -157,6 +163,12 @@ class Candidate:
         if self.shared:
             borrowed.append(weighed("shared", ()))
         return [hypothesis("did", self.who, [*same, *doubt]), hypothesis("borrowed", self.who, [*same, *borrowed])]
+
+    def _is_near(self, signal: Finding) -> bool:
+        """Was an act done while others used the account, or so soon before or after that their session may have lasted?"""
+        since, until = signal.effect_time - SESSION_MS, signal.closes_at + SESSION_MS
+        for_good = signal.effect == AFTER_END  # its owner has left and comes back to none of the later acts
+        return any(since <= each.cause_time and (for_good or each.cause_time <= until) for each in self.acts)
 
     def _acted(self) -> Iterator[Weighed]:
         """What is known of the account, whoever used it."""

@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.detect.site import site_of
 from pipeline.incidents import building
-from pipeline.incidents.attribution import Known
+from pipeline.incidents.attribution import SESSION_DAYS, Known
 from pipeline.incidents.building import Surroundings, days_of
 from pipeline.incidents.campaigns import GAP_MS, Linked, window_of
 from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex
@@ -45,7 +45,6 @@ from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
 SWEEP_CASES_MAX = 1  # in one step: a cluster has one
-SESSION_DAYS = 7  # so long somebody stays in a session that nobody saw him leave
 WATCHED = (Source.SSHD, Source.AUDITD, Source.SLURMCTLD, Source.JOBCOMP, Source.KERNEL)  # whose silent days an incident tells
 
 

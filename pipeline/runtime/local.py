@@ -8,7 +8,7 @@ folds what it was told, in data order, then speaks its watermarks.  `finish` end
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from zlib import crc32
 
 import msgspec
@@ -109,9 +109,14 @@ class LocalRuntime:
             self.results.records += len(batch)
             self._fold(source, batch)
 
-    def checkpoint(self) -> None:
-        """Speak watermarks, let every keyed stage fold what it was told, collect what came out."""
+    def checkpoint(self, waiting: Collection[str] = ()) -> None:
+        """Speak watermarks, let every keyed stage fold what it was told, collect what came out.
+
+        What stages that are `waiting` are told is kept for them until the next checkpoint at which they are not.
+        """
         for stage in self._stages:
+            if stage.name in waiting:
+                continue
             for topic in stage.reads:
                 for number in range(self._partitions):
                     source = Source(topic, number)

@@ -19,7 +19,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import rank_sum
-from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
+from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, Weighed, by_others, cited, unnamed, unnamed_beside
 from pipeline.detect.detector import Meta, explained
 from pipeline.detect.detector import found as finding_of
 from pipeline.model.finding import Finding, Severity
@@ -29,7 +29,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=6,
+    version=7,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -47,7 +47,7 @@ META = Meta(
         "Three attempts beside fewer than nine others, four beside fewer than six: too few to tell from chance, below the gate.",
         "Where 3 attempts in 10 straggle, less than 4 acts in 5 of +50 % in fewer than 3 attempts beside 12, +30 %: 4 / 16, +20 %: 8 / 20.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
-        "Bytes loaded only beside another hand's, and these only beside them: which of both it was stays below the gate.",
+        "Bytes loaded only beside another hand's, and these only beside them: nothing tells which of both it was, and nobody is suspected.",
     ),
     runbook="Compare the file with its wheel or image; run one attempt with a clean copy on the same nodes, at the same size. "
     "By chance alone about 1 in 100 whose harmless bytes three such attempts loaded is the subject of an alert at some time, unnamed.",
@@ -60,7 +60,6 @@ CHANCE_MAX = 0.005  # at each look, of which there is one whenever a job ends th
 
 
 Kind = tuple[str, int | None]  # configuration, GPUs
-Paces = Sequence[tuple[JobSummary, float]]  # beside what is usual
 
 
 class Slowed(msgspec.Struct, frozen=True):
@@ -76,17 +75,26 @@ class Slowed(msgspec.Struct, frozen=True):
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     """One finding per writer."""
     if case.kind == "configuration":
-        for group in case.groups():
-            usual, asked = _usual(group.others), group.narrowed()
-            slowed = [_slowed(case, each, usual) for each in asked]
-            chances = group.corrected([each.chance if each else 1.0 for each in slowed])
-            found = [(chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True)) if each]
-            clearest = slowed[min(found)[2]] if found else None
-            if clearest is not None:
-                chance, _, number = min(found)
-                apart = group.corrected([_apart(each.group) if each is clearest else 1.0 for each in slowed])[number]
-                beside = [(each, each.pace.mean / usual[_kind(each)]) for each in group.beside if each.pace and _kind(each) in usual]
-                yield _raised(case, clearest, chance, apart, beside, now)
+        seen = [*_judged(case, now)]
+        for each, several in zip(seen, cohort.one_of_several([weighed for _, _, weighed in seen]), strict=True):
+            yield _raised(case, *each, several=several)
+
+
+def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Weighed]]:
+    """Of each writer the clearest of what is asked, how often it would be so by chance, and what may explain it."""
+    for group in case.groups():
+        usual, asked = _usual(group.others), group.narrowed()
+        slowed = [_slowed(case, each, usual) for each in asked]
+        chances = group.corrected([each.chance if each else 1.0 for each in slowed])
+        found = [(chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True)) if each]
+        clearest = slowed[min(found)[2]] if found else None
+        if clearest is not None:
+            chance, _, number = min(found)
+            apart = group.corrected([_apart(each.group) if each is clearest else 1.0 for each in slowed])[number]
+            paces = [(each, each.pace.mean / usual[_kind(each)]) for each in group.beside if each.pace and _kind(each) in usual]
+            fine, beside = [each for each, pace in paces if pace < SLOWER_MIN], [each for each, _ in paces]
+            compared = Comparison(clearest.group, clearest.harmed, fine, chance, CHANCE_MAX, beside, apart)
+            yield clearest, chance, Weighed(clearest.group, clearest.harmed, explained(META, case, compared, now)[0])
 
 
 def _apart(group: Group) -> float:
@@ -132,18 +140,16 @@ def _slowed(case: Cohort, group: Group, usual: Mapping[Kind, float]) -> Slowed |
     return Slowed(group, harmed, len(others), ratio, chance) if ratio >= SLOWER_MIN else None
 
 
-def _raised(case: Cohort, slowed: Slowed, chance: float, apart: float, paces: Paces, now: Watermarks) -> Finding:
+def _raised(case: Cohort, slowed: Slowed, chance: float, weighed: Weighed, *, several: bool) -> Finding:
     group, harmed = slowed.group, slowed.harmed
-    fine = [each for each, pace in paces if pace < SLOWER_MIN]
-    checklist, _ = explained(META, case, Comparison(group, harmed, fine, chance, CHANCE_MAX, [each for each, _ in paces], apart), now)
-    pieces = cited(group, harmed)
+    pieces = cited(group, harmed, beside=several)
     for each in harmed[:CITED_MAX]:
         pieces += [each.pace.first, each.pace.slowest] if each.pace else []
     return finding_of(
         META,
         case,
         group.writer,
-        checklist,
+        weighed.checklist,
         effect="slowed",
         anchor=case.anchor(group),
         files=group.files,
@@ -155,4 +161,6 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, apart: float, paces: Pa
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
         withheld=unnamed(chance) or unnamed_beside(group, harmed),
+        several_actors=several,
+        aside=[cohort.OTHER_WRITERS] if several else (),
     )

@@ -25,7 +25,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import fisher_of
-from pipeline.detect.cohort import CITED_MAX, UNTOLD_MS, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
+from pipeline.detect.cohort import CITED_MAX, UNTOLD_MS, Cohort, Comparison, Group, Weighed, by_others, cited, unnamed, unnamed_beside
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.source import Source
@@ -35,7 +35,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p10_convergence_sabotage",
-    version=5,
+    version=6,
     title="Training learns otherwise in the attempts that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -143,16 +143,24 @@ class Diverged(msgspec.Struct, frozen=True):
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     """One finding per writer."""
     if case.kind == "configuration":
-        for group in case.groups():
-            siblings, asked = _families(group), group.narrowed()
-            seen = [_diverged(case, each, siblings) for each in asked]
-            clearest = _clearest(group, seen)
-            if siblings and (clearest is None or clearest[0] > CHANCE_MAX):
-                meanwhile = [_meanwhile(case, each, siblings) for each in asked]
-                clearest = _clearest(group, meanwhile) or clearest
-            if clearest is not None:
-                apart = group.corrected([_apart(each, siblings) if each is clearest[1] else 1.0 for each in seen])
-                yield _raised(case, clearest[1], clearest[0], min(apart), siblings, now)
+        seen = [*_judged(case, now)]
+        for each, several in zip(seen, cohort.one_of_several([weighed for _, _, weighed in seen]), strict=True):
+            yield _raised(case, *each, several=several)
+
+
+def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Diverged, float, Weighed]]:
+    """Of each writer the clearest of what is asked, how often it would be so by chance, and what may explain it."""
+    for group in case.groups():
+        siblings, asked = _families(group), group.narrowed()
+        seen = [_diverged(case, each, siblings) for each in asked]
+        clearest = _clearest(group, seen)
+        if siblings and (clearest is None or clearest[0] > CHANCE_MAX):
+            meanwhile = [_meanwhile(case, each, siblings) for each in asked]
+            clearest = _clearest(group, meanwhile) or clearest
+        if clearest is not None:
+            chance, diverged = clearest
+            apart = group.corrected([_apart(each, siblings) if each is diverged else 1.0 for each in seen])
+            yield diverged, chance, _weighed(case, diverged, chance, min(apart), siblings, now)
 
 
 def _apart(diverged: Diverged, families: Mapping[str, Siblings]) -> float:
@@ -286,9 +294,8 @@ def _by_configuration(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) 
             yield first, second
 
 
-def _raised(case: Cohort, diverged: Diverged, chance: float, apart: float, families: Mapping[str, Siblings], now: Watermarks) -> Finding:
+def _weighed(case: Cohort, diverged: Diverged, chance: float, apart: float, families: Mapping[str, Siblings], now: Watermarks) -> Weighed:
     group, members = diverged.group, [member for member, _, _ in diverged.harmed]
-    withheld = unnamed(chance) or unnamed_beside(group, members)
     chance_max = UNTOLD_CHANCE_MAX if diverged.untold else CHANCE_MAX
     beside = [
         each for each in group.beside
@@ -298,7 +305,13 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, apart: float, famil
     if diverged.untold:
         beside, fine = [], list(diverged.fine)
     checklist, _ = explained(META, case, Comparison(group, members, fine, chance, chance_max, beside, apart), now)
-    pieces = cited(group, members)
+    return Weighed(group, members, checklist)
+
+
+def _raised(case: Cohort, diverged: Diverged, chance: float, weighed: Weighed, *, several: bool) -> Finding:
+    group, members = diverged.group, weighed.harmed
+    withheld = unnamed(chance) or unnamed_beside(group, members)
+    pieces = cited(group, members, beside=several)
     for _, _, shown in diverged.harmed[:CITED_MAX]:
         pieces += shown
     what = ", ".join(sorted({measure for _, measure, _ in diverged.harmed}))
@@ -308,7 +321,7 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, apart: float, famil
         META,
         case,
         group.writer,
-        checklist,
+        weighed.checklist,
         effect="learns_otherwise",
         anchor=case.anchor(group),
         files=group.files,
@@ -320,6 +333,8 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, apart: float, famil
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
         withheld="most of those that differ did not say what they loaded" if diverged.untold else withheld,
+        several_actors=several,
+        aside=[cohort.OTHER_WRITERS] if several else (),
     )
 
 

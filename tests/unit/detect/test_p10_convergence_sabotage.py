@@ -261,8 +261,8 @@ def test_ends_that_a_record_explains_are_told() -> None:
     assert (said.answer, said.note) == (Checked.NOT_CHECKED, "some ended by hardware")
 
 
-def test_who_wrote_beside_the_harm_is_a_doubt() -> None:
-    """other_writers: either may have done it."""
+def test_who_wrote_beside_the_harm_is_not_suspected() -> None:
+    """other_writers: either may have done it, which is told of neither."""
     found = judge(ID, [*well(0, 1, 2, 7, 8, 9), *beside(harmed(3, 4, 5))])
-    assert [finding.suspect for finding in found] == ["u088", WRITER]
-    assert [(finding.alert, answer(finding, "other_writers").answer) for finding in found] == [(False, Checked.NOT_CHECKED)] * 2
+    assert [(finding.alert, finding.suspect, finding.actor) for finding in found] == [(True, "", "")] * 2
+    assert [answer(finding, "other_writers").answer for finding in found] == [Checked.NOT_CHECKED] * 2

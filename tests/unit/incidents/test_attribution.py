@@ -195,3 +195,13 @@ def test_a_sign_that_is_still_open_does_not_lead() -> None:
     assert (open_sign.named, open_sign.leader.partition("/")[0]) == ("", "did")
     assert "was borrowed" in open_sign.withheld
     assert clear.leader.partition("/")[0] == "borrowed"
+
+
+def test_who_used_the_account_at_another_time_need_not_have_done_this() -> None:
+    """More than a week from every act: its holder leads, and is not named; he whose owner has left comes back to none of them."""
+    after = [borrowed(38, "u099")]
+    gone = [msgspec.structs.replace(borrowed(-9, "u099"), effect="access_after_end")]
+    apart, near, left = weigh(STORY, signals=after), weigh(STORY, signals=[borrowed(36, "u099")]), weigh(STORY, signals=gone)
+    assert (apart.leader, apart.named) == (f"did/{X}", "")
+    assert "was borrowed" in apart.withheld
+    assert (near.leader, left.leader) == (f"borrowed/{X}", f"borrowed/{X}")
