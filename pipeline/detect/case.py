@@ -77,7 +77,10 @@ class Site(msgspec.Struct, frozen=True):
 
     def root_of(self, path: str) -> Root:
         """The innermost root decides: whoever owns a folder has no leave in one below it that is another's.  Below none: NO_ROOT."""
-        return next((root for root in self.roots if path.startswith(root.path)), NO_ROOT)
+        for root in self.roots:  # as a generator it took twice as long, and is asked of every touch
+            if path.startswith(root.path):
+                return root
+        return NO_ROOT
 
     def has_leave(self, who: Identity | None, path: str) -> bool:
         """Do the settings let this identity write there?"""

@@ -130,6 +130,9 @@ class Victim:
     probe: bool  # did it run with the probe, which says what it loads?
 
 
+Run = tuple[str, int]  # job, submit: an attempt loads what there is once
+
+
 @dataclass(slots=True, eq=False)
 class Deed:
     """One planted act: of which pattern, by whom, on whom, with what.  Grows while the period goes on."""
@@ -142,8 +145,8 @@ class Deed:
     attributable: bool = True
     why_not: str = ""
     victims: list[Victim] = field(default_factory=list)
-    exposed: list[Victim] = field(default_factory=list)  # loaded what the actor had altered, whether or not it did anything to them
-    after_revert: list[Victim] = field(default_factory=list)  # loaded the old bytes, which the actor had put back: the last hand is foreign
+    exposed: dict[Run, Victim] = field(default_factory=dict)  # loaded what the actor had altered, whether or not it did anything to them
+    after_revert: dict[Run, Victim] = field(default_factory=dict)  # loaded the old bytes, put back by the actor: the last hand is foreign
     artefacts: list[str] = field(default_factory=list)
     hosts: list[str] = field(default_factory=list)
     times_ms: list[int] = field(default_factory=list)
@@ -167,9 +170,9 @@ class Deed:
 
     def was_loaded(self, job: Job, time: int, artefact: str, *, reverted: bool = False) -> None:
         """A job loads what the act has altered, or altered and put back."""
-        known = self.after_revert if reverted else self.exposed
-        if all((each.job, each.submit_ms) != (str(job.id), job.submit) for each in known):
-            known.append(Victim(CLUSTER, str(job.id), job.submit, job.start, job.owner.id, time, artefact, job.has_probe))
+        known, run = self.after_revert if reverted else self.exposed, (str(job.id), job.submit)
+        if run not in known:
+            known[run] = Victim(CLUSTER, *run, job.start, job.owner.id, time, artefact, job.has_probe)
 
     @property
     def is_content(self) -> bool:
@@ -180,7 +183,7 @@ class Deed:
 
         Files that only jobs without the probe met, the probe does not show.
         """
-        shown, met = SHOWS[self.pattern], (*self.victims, *self.exposed)
+        shown, met = SHOWS[self.pattern], (*self.victims, *self.exposed.values())
         if self.artefacts and met and not any(each.probe for each in met):
             silent = silent | {"probe"}
         return {
@@ -193,8 +196,8 @@ class Deed:
             "why_not": self.why_not,
             "effective": bool(self.victims),
             "victims": [asdict(victim) for victim in self.victims],
-            "exposed": [asdict(each) for each in self.exposed],
-            "after_revert": [asdict(each) for each in self.after_revert],
+            "exposed": [asdict(each) for each in self.exposed.values()],
+            "after_revert": [asdict(each) for each in self.after_revert.values()],
             "artefacts": self.artefacts,
             "hosts": self.hosts,
             "times_ms": sorted(self.times_ms),
