@@ -149,7 +149,7 @@ class Candidate:
         """The holder, and somebody else with the account."""
         same = list(self._acted())
         clear = [each for each in self.signals if each.alert]
-        near = [each for each in clear if self._is_near(each)]
+        near = [each for each in clear if not self.alerts or self._is_near(each)]  # without an act that counts it is about these
         doubt = [weighed("owner_less", _cited(near))] if near or self.shared else []
         borrowed = [weighed("no_sign" if self.heard else "unheard", ())]
         if near:

@@ -205,3 +205,5 @@ def test_who_used_the_account_at_another_time_need_not_have_done_this() -> None:
     assert (apart.leader, apart.named) == (f"did/{X}", "")
     assert "was borrowed" in apart.withheld
     assert (near.leader, left.leader) == (f"borrowed/{X}", f"borrowed/{X}")
+    slip = msgspec.structs.replace(cancel(0, "1", "u099", named=False), alert=False, gate="not checked: mistyped_number")
+    assert weigh([slip], signals=after).leader == f"borrowed/{X}"  # where nothing else counts it is about the others' use
