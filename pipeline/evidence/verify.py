@@ -64,10 +64,11 @@ CODES = {
     "file_added": "a file that the manifest does not name",
     "file_changed": "a file has another sha256 than the manifest says",
     "manifest_signature_wrong": "the manifest was changed after it had been signed",
+    "manifest_unsigned": "nobody signed the manifest, although you asked for a key that you trust: findings and custody log are anybody's",
     "key_changed": "a public key does not fit its id, or its entry was changed",
     "key_rotation_wrong": "a key was not signed by the one before it",
     "key_unknown": "signed with a key that is not in the ring",
-    "key_untrusted": "the ring does not begin with, or hold, the key that you trust",
+    "key_untrusted": "the ring does not hold the key that you trust, or this was signed by a key that stands before it",
     "key_outside_validity": "signed before the key was valid, or after the next one had replaced it",
     "signature_wrong": "the seal was changed, or signed by somebody else",
     "head_wrong": "the statement was changed after it had been sealed",
@@ -249,7 +250,10 @@ def _told(fields: Any) -> Told:
 
 
 class Ring:
-    """The public keys of a site, and since when each is valid.  A broken entry is a problem and no key."""
+    """The public keys of a site, and since when each is valid.  A broken entry is a problem and no key.
+
+    Whom you trust vouches for himself and the keys after him: anybody may sign a public key as the one that follows his own.
+    """
 
     def __init__(self, entries: Sequence[Mapping[str, Any]], trust: str = "") -> None:
         self.problems: list[Problem] = []
@@ -277,8 +281,11 @@ class Ring:
             self._keys[name] = public, start, None
             self.fingerprints.append(fingerprint(public))
             before = name
-        wanted = trust.lower().replace(":", "").strip()
-        if wanted and not any(each.startswith(wanted) for each in self.fingerprints if len(wanted) >= KEY_ID_DIGITS):
+        wanted, names = trust.lower().replace(":", "").strip(), [*self._keys]
+        there = [each.startswith(wanted) for each in self.fingerprints if len(wanted) >= KEY_ID_DIGITS]
+        self._before_trust = frozenset(names[: there.index(True)] if wanted and any(there) else ())
+        self._first = self.fingerprints[0] if self.fingerprints else ""
+        if wanted and not any(there):
             self.problems.append(Problem("key_untrusted", "keys.json", f"no key has the fingerprint {wanted}"))
 
     def check(self, name: str, time: int | None, signature: str, text: bytes, where: str, code: str) -> Iterator[Problem]:
@@ -287,6 +294,9 @@ class Ring:
             yield Problem("key_unknown", where, f"signed with key {name}")
             return
         public, start, end = self._keys[name]
+        if name in self._before_trust:
+            first = f"ask the site whether its first key is {self._first}"
+            yield Problem("key_untrusted", where, f"key {name} stands before the one that you trust: {first}")
         if not is_signed(public, signature, text):
             yield Problem(code, where, f"key {name} did not sign this")
         elif time is not None and (time < start - CLOCKS_MS or (end is not None and time > end)):
@@ -567,6 +577,10 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
         lines_of(files[CUSTODY])
         ring = Ring(keys["keys"], trust)
         problems = [*_check_files(files, manifest, ring), *ring.problems]
+        if trust and MANIFEST_SIGNATURE not in files:
+            problems.append(
+                Problem("manifest_unsigned", MANIFEST, "its signature is not there: whoever exported had no key, or somebody took it away")
+            )
         problems += _check_chains(chain, manifest["segments"], ring)
         statements = {_ranged(entry["statement"]): entry["statement"] for entry in chain if is_readable(entry)}
         problems += _check_order(records)
@@ -576,6 +590,8 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
         if witness:
             problems += check_witness((entry for entry in chain if is_readable(entry)), witness, manifest["segments"])
         notes = list(_notes(files, report, records, trust=trust, witness=witness))
+        if witness:
+            notes.append(_witnessed(chain, witness))
     except ODD as error:
         return Verdict([Problem("bundle_unreadable", "a file of the bundle", f"{type(error).__name__}: {error}")], [], [])
     return Verdict(problems, notes, ring.fingerprints, len(records), len(chain))
@@ -593,6 +609,15 @@ def _notes(files: Mapping[str, bytes], report: Mapping[str, Any], records: Seque
         yield f"of {bare} records the whole bytes are gone: proved is that the site read these lines from a record with the sealed sha256"
     for each in report["unavailable"]:
         yield f"event {each['event_id']} is cited and not in the bundle: {each['why']}"
+
+
+def _witnessed(chain: Iterable[Any], witness: Iterable[Any]) -> str:
+    """How far a witness vouches for the chain: a second history may bear another incarnation, or lie behind his last head."""
+    kept = {_numbered(each["statement"]) for each in witness if is_readable(each)}
+    ours = [_numbered(entry["statement"]) for entry in chain if is_readable(entry)]
+    known = sum(each in kept for each in ours)
+    heads = f"the witness knows {known or 'none'} of the {len(ours)} ranges"
+    return heads if known == len(ours) else f"{heads}: the others the holder of the key could have made anew"
 
 
 def _check_files(files: Mapping[str, bytes], manifest: Mapping[str, Any], ring: Ring) -> Iterator[Problem]:

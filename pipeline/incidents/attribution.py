@@ -20,6 +20,7 @@ nor on one host.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
 from math import inf, log10
 
 import msgspec
@@ -130,10 +131,16 @@ class Candidate:
         """Can several people use the account?  The identity map gives a name to one person at a time, or to a service."""
         return self.role == "service"
 
+    @cached_property
+    def times(self) -> frozenset[int]:
+        """Of all acts, UTC ms: a finding may be about several."""
+        told = {item.event_time for each in self.acts for item in each.evidence if item.role in WHO}
+        return frozenset(told | {each.cause_time for each in self.acts})
+
     @property
     def days(self) -> list[int]:
         """Starts of days with acts, UTC ms."""
-        return sorted({each.cause_time // DAY_MS * DAY_MS for each in self.acts})
+        return sorted({time // DAY_MS * DAY_MS for time in self.times})
 
     @property
     def heard(self) -> bool:
@@ -168,7 +175,7 @@ class Candidate:
         """Was an act done while others used the account, or so soon before or after that their session may have lasted?"""
         since, until = signal.effect_time - SESSION_MS, signal.closes_at + SESSION_MS
         for_good = signal.effect == AFTER_END  # its owner has left and comes back to none of the later acts
-        return any(since <= each.cause_time and (for_good or each.cause_time <= until) for each in self.acts)
+        return any(since <= time and (for_good or time <= until) for time in self.times)
 
     def _acted(self) -> Iterator[Weighed]:
         """What is known of the account, whoever used it."""

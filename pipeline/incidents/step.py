@@ -24,7 +24,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.detect.site import site_of
 from pipeline.incidents import building
-from pipeline.incidents.attribution import SESSION_DAYS, Known
+from pipeline.incidents.attribution import AFTER_END, SESSION_DAYS, Known
 from pipeline.incidents.building import Surroundings, days_of
 from pipeline.incidents.campaigns import GAP_MS, Linked, window_of
 from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex
@@ -206,10 +206,10 @@ def _entered(state: IncidentsState, index: IncidentsIndex, who: str, day: int) -
 
 
 def _signals(signals: Iterable[Finding], first: int, last: int) -> dict[str, list[Finding]]:
-    """Those that are near enough in time, by identity; whichever incident they belong to."""
+    """Those that are near enough in time, by identity; whichever incident they belong to.  One tells of all uses, from the first on."""
     found: dict[str, list[Finding]] = {}
     for each in sorted(signals, key=lambda each: (each.effect_time, each.id)):
-        if first - GAP_MS <= each.effect_time <= last + GAP_MS:
+        if each.effect_time <= last + GAP_MS and (each.effect == AFTER_END or each.closes_at >= first - GAP_MS):
             found.setdefault(each.subject.name, []).append(each)
     return found
 

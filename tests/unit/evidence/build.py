@@ -175,13 +175,16 @@ def codes(files: Mapping[str, bytes], **asked: Any) -> set[str]:
 # --- tampering: whoever has no key can still make the digests of the manifest fit again, by leaving its signature out
 
 
-def resealed(files: dict[str, bytes]) -> dict[str, bytes]:
-    """The manifest made to fit what is there, unsigned."""
+def resealed(files: dict[str, bytes], signer: Signer | None = None) -> dict[str, bytes]:
+    """The manifest made to fit what is there, and signed by a key that somebody has; unsigned without one."""
     manifest = json.loads(files[verify.MANIFEST])
     names = sorted(files.keys() - {verify.MANIFEST, verify.MANIFEST_SIGNATURE})
     manifest["files"] = {name: hashlib.sha256(files[name]).hexdigest() for name in names}
     files[verify.MANIFEST] = json.dumps(manifest).encode()
     files.pop(verify.MANIFEST_SIGNATURE, None)
+    if signer is not None:
+        signature = signer.sign(verify.MANIFEST_CONTEXT + files[verify.MANIFEST])
+        files[verify.MANIFEST_SIGNATURE] = json.dumps({"key": signer.key, "signature": signature}).encode()
     return files
 
 

@@ -353,9 +353,42 @@ def test_a_forger_with_keys_of_his_own_is_found_by_whoever_knows_the_real_one() 
     """The bundle alone cannot tell: hence the fingerprint."""
     files = files_of()
     own_keys(files)
-    resealed(files)
-    assert codes(files) == set()
+    assert codes(resealed(files, STRANGER)) == set()
     assert codes(files, trust=OLD.fingerprint) == {"key_untrusted"}
+
+
+def test_a_forger_who_puts_the_real_key_behind_his_own_is_found() -> None:
+    """Anybody may sign a public key as his next one: it says nothing of what stands before it in the ring."""
+    files = files_of()
+    own_keys(files)
+    files[KEYS] = json.dumps({"v": 1, "keys": [STRANGER.ring_entry(T0 - 1000), OLD.ring_entry(ROTATED, STRANGER)]}).encode()
+    assert codes(resealed(files, STRANGER)) == set()
+    assert codes(files, trust=OLD.fingerprint) == {"key_untrusted"}
+
+
+def test_the_key_after_rotation_vouches_for_what_it_signed() -> None:
+    """And not for the key before it: who knows the new one alone is told to ask for the first."""
+    files = files_of()
+    assert codes(files, trust=OLD.fingerprint) == set()
+    found = verify.verify_bundle(files, trust=NEW.fingerprint).problems
+    assert {(problem.code, OLD.key in problem.text) for problem in found} == {("key_untrusted", True)}
+    assert len(found) == len([sealed for sealed in chain() if sealed.key == OLD.key])
+
+
+def test_a_signature_that_was_taken_away_is_missed_by_whoever_trusts_a_key() -> None:
+    """Findings and custody log are under no leaf: without it anybody may have written them anew."""
+    files = files_of()
+    on_json(REPORT, lambda report: report["findings"].clear())(files)
+    assert codes(resealed(files)) == set()
+    assert codes(files, trust=OLD.fingerprint) == {"manifest_unsigned"}
+
+
+def test_a_witness_who_knows_none_of_the_ranges_does_not_vouch_for_them() -> None:
+    """Another life of the topic, or a history that he was never told."""
+    other = [{**entry_of(sealed), "statement": {**entry_of(sealed)["statement"], "incarnation": "deadbeef"}} for sealed in chain()]
+    none, some = (verify.verify_bundle(files_of(), witness=heads).notes for heads in (other, [entry_of(chain()[1])]))
+    assert any("the witness knows none of the 5 ranges" in note for note in none)
+    assert any("the witness knows 1 of the 5 ranges" in note for note in some)
 
 
 def test_a_second_history_with_the_real_key_is_found_by_the_witness() -> None:

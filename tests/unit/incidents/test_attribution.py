@@ -7,7 +7,7 @@ from pipeline.detect.rules.p15_slow_campaign import ALPHA, BETA
 from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
 from pipeline.model.finding import UNPROVEN, Finding
 from pipeline.model.incident import Attribution, label_of
-from tests.unit.incidents.campaign import CLUSTER, borrowed, cancel, finding, kill, on, record, slowed, tamper, weigh
+from tests.unit.incidents.campaign import CLUSTER, DAY, T0, borrowed, cancel, finding, kill, on, record, slowed, tamper, weigh
 
 X, Y = label_of(CLUSTER, "u099"), label_of(CLUSTER, "u098")
 STORY = [kill(0, "1", "u099"), cancel(10, "2", "u099"), tamper(20, "3", "u099"), kill(30, "4", "u099", owner="u013")]
@@ -207,3 +207,19 @@ def test_who_used_the_account_at_another_time_need_not_have_done_this() -> None:
     assert (near.leader, left.leader) == (f"borrowed/{X}", f"borrowed/{X}")
     slip = msgspec.structs.replace(cancel(0, "1", "u099", named=False), alert=False, gate="not checked: mistyped_number")
     assert weigh([slip], signals=after).leader == f"borrowed/{X}"  # where nothing else counts it is about the others' use
+
+
+def test_of_many_acts_in_one_finding_each_counts() -> None:
+    """A finding of rounds begins with the first; others had the account when a later one was written."""
+    rounds = [record(role, f"{role}-{day}", T0 + day * DAY) for day in (0, 20, 40) for role in ("read", "written")]
+    followed = finding("p16_reads_diagnoses", 0, "9", "u099", evidence=tuple(rounds))
+    said = [weigh([followed], signals=[borrowed(day, "u099")]).leader for day in (20, 30)]
+    assert said == [f"borrowed/{X}", f"did/{X}"]
+
+
+def test_logins_are_asked_of_every_act_of_a_finding() -> None:
+    """One finding of two acts, the second when nobody had logged in for a week: a timer may have done it."""
+    twice = kill(0, "1", "u099", evidence=(record("cause", "one", T0), record("cause", "other", T0 + 20 * DAY)))
+    assert weigh([twice, cancel(1, "2", "u099")], entered=range(21)).named == "u099"
+    later = weigh([twice, cancel(1, "2", "u099")], entered=range(12))
+    assert (later.named, "none of this account on each day" in later.withheld) == ("", True)

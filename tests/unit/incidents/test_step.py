@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from itertools import permutations
 from typing import Any
 
+import msgspec
 import orjson
 import pytest
 
@@ -156,6 +157,20 @@ def test_nor_as_what_a_finding_is_about() -> None:
     assert said["findings"] == 2
     assert said["attribution"]["named"] == ""
     assert "u099" not in orjson.dumps(said).decode()
+
+
+def test_who_was_borrowed_long_before_may_be_still() -> None:
+    """One finding tells of all uses of a foreign key, and one of all after the owner had left: the first may lie months before the acts."""
+    acts = [fact(each) for each in (kill(50, "1", "u099"), cancel(52, "2", "u099"), kill(54, "3", "u099"))]
+    again = msgspec.structs.replace(borrowed(1, "u099"), closes_at=T0 + 53 * DAY)
+    left = msgspec.structs.replace(borrowed(1, "u099"), effect="access_after_end")
+    before = borrowed(1, "u099")
+    said = [step(fresh(), [*acts, fact(each)], marks(60))[1] for each in (again, left, before)]
+    bodies = [[canonical(out) for out in outcomes if isinstance(out, Publish)] for outcomes in said]
+    attributions = [next(body["attribution"] for body in found if body["findings"] == len(acts)) for found in bodies]
+    assert [each["named"] for each in attributions] == ["", "", "u099"]
+    assert all("was borrowed" in each["withheld"] for each in attributions[:2])
+    assert all(each["leader"].startswith("borrowed/") for each in attributions[:2])
 
 
 def test_whoever_acted_at_the_same_artefact_counts_at_once() -> None:
