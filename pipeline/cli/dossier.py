@@ -27,10 +27,10 @@ from pipeline.evidence.bundle import Case, build, write
 from pipeline.evidence.chain import Sealer, identities_digest
 from pipeline.evidence.from_files import Exhibits, seal_all
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key
-from pipeline.incidents.report import Entry, Report, as_json, page
+from pipeline.incidents.report import Entry, Report, as_json, candidate_of, page
 from pipeline.loss.rumour import Rumour, check
 from pipeline.model.finding import Finding
-from pipeline.model.incident import Incident, label_of
+from pipeline.model.incident import Incident
 from pipeline.model.outcome import EventRow, Record
 from pipeline.model.words import many
 
@@ -81,7 +81,7 @@ def write_all(
     now = now_ms()
     signer, rows = load_signer(key_file), [row for row in results.rows if isinstance(row, EventRow)]
     chain = seal_all(records, rows, Sealer(signer, settings), now)
-    exhibits, unlisted, made = Exhibits(records, rows, chain), unlisted_of(results), []
+    exhibits, unlisted, made, secret = Exhibits(records, rows, chain), unlisted_of(results), [], site_of(settings).directory.key
     for name in sorted(results.incidents):
         body = results.incidents[name]
         if not body["alert"] or body["status"] == "retracted":
@@ -111,7 +111,7 @@ def write_all(
         )
         made.append(_written(case, signer, incident, target, files, told))
     for who, _ in told.replies:
-        if not any(_called(settings, each.incident, who) for each in made):
+        if not any(candidate_of(each.incident, who, secret) for each in made):
             say(f"{who} is a candidate of none of these incidents: the reply stands nowhere")
     return made
 
@@ -173,16 +173,9 @@ def _report(
         journal=tuple(
             Entry(at=now, operator=user(), action="reply", value=called, text=text)
             for who, text in told.replies
-            if (called := _called(settings, incident, who))
+            if (called := candidate_of(incident, who, site_of(settings).directory.key))
         ),
     )
-
-
-def _called(settings: "Settings", incident: Incident, who: str) -> str:
-    """As the incident calls this candidate: a reply tells no name that is withheld.  Empty: this person is none."""
-    names = (who, label_of(incident.cluster, who, site_of(settings).directory.key)) if who else ()
-    known = {each.who for each in incident.attribution.hypotheses}
-    return next((name for name in names if name in known), "")
 
 
 def _evidence(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -24,7 +24,8 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.report import ENTRY_MAX, Entry, Report, as_json, called, figures, newest, page, unnamed
+from pipeline.detect.site import site_of
+from pipeline.incidents.report import ENTRY_MAX, Entry, Report, as_json, called, candidate_of, figures, newest, page, unnamed
 from pipeline.incidents.report_text import ratio
 from pipeline.loss.rumour import Checked, Rumour, check
 from pipeline.model.finding import Finding
@@ -256,7 +257,14 @@ def _looked_at(options: Options, asked: str, command: str) -> Report:
     with clickhouse(options) as database:
         found = read(database, resolve(database, asked))
         on_record(database, command, [found.incident.id])
-    return found
+    key = site_of(options.settings).directory.key
+    entries = [
+        msgspec.structs.replace(each, value=candidate_of(found.incident, each.value.strip(), key) or each.value)
+        if each.action == "reply"
+        else each
+        for each in found.journal
+    ]
+    return msgspec.structs.replace(found, journal=tuple(entries))
 
 
 def read(database: "Database", incident_id: str) -> Report:

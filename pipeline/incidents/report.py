@@ -17,7 +17,7 @@ from pipeline.incidents.report_text import listed, moment, ratio, safe, table
 from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
 from pipeline.model.finding import Finding, Status
-from pipeline.model.incident import Attribution, Hypothesis, Incident, Range
+from pipeline.model.incident import Attribution, Hypothesis, Incident, Range, label_of
 from pipeline.model.words import many
 
 KINDS = {
@@ -69,6 +69,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     lines: dict[str, str]  # event id -> the line as received
     journal: tuple[Entry, ...]
     software: str = __version__
+
+
+def candidate_of(incident: Incident, who: str, key: bytes) -> str:
+    """As the incident calls this candidate, so that a reply tells no name that is withheld; empty: whoever replied is none."""
+    known = {each.who for each in incident.attribution.hypotheses}
+    return next((name for name in (who, label_of(incident.cluster, who, key)) if who and name in known), "")
 
 
 def as_json(report: Report) -> bytes:

@@ -1,6 +1,6 @@
 """`trainwatch incident` on a real ClickHouse: values of the topic in, what people ask out, a journal that is only added to."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -15,7 +15,8 @@ from pipeline.cli.incident import _journals, incident
 from pipeline.cli.reveal import REFUSED
 from pipeline.errors import ConfigError
 from pipeline.incidents.step import step as judge
-from pipeline.model.incident import Mark
+from pipeline.model.finding import Finding
+from pipeline.model.incident import Mark, label_of
 from pipeline.model.outcome import Publish, Record
 from pipeline.settings import PrivacySettings, Settings
 from pipeline.sink import migrate
@@ -25,7 +26,7 @@ from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
 from tests import build
-from tests.unit.incidents.campaign import T0, examined, marks
+from tests.unit.incidents.campaign import CLUSTER, T0, examined, kill, marks
 from tests.unit.incidents.test_step import STORY, fact, fresh
 from tests.unit.sink.build import record as finding_record
 
@@ -36,7 +37,7 @@ HOSTILE = "<script>alert(1)</script>"
 class Site:
     """A database with a campaign whose earliest finding came late, so that its first incident was merged into another."""
 
-    def __init__(self, settings: Settings, renamed: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self, settings: Settings, renamed: Mapping[str, str] = MappingProxyType({}), story: Sequence[Finding] = STORY) -> None:
         self.options = Options()
         self.options.__dict__["settings"] = settings
         self.ids: list[str] = []
@@ -47,9 +48,9 @@ class Site:
         killed = examined("1", 0, verdict="interference", state="FAILED", nodes=("gpu-001",), gpus=8, saved=Mark(T0 - 1_800_000, "s"))
         with ClickHouseSink(settings.clickhouse) as sink:
             self._sink, self._offset = sink, 0
-            for batch in ([fact(STORY[1])], [*map(fact, STORY), fact(killed), fact(examined("70", 5))]):
+            for batch in ([fact(story[1])], [*map(fact, story), fact(killed), fact(examined("70", 5))]):
                 self._store(out for out in judge(state, batch, marks(60))[1] if isinstance(out, Publish))
-            for each in STORY:
+            for each in story:
                 self._insert(finding_record(each, self._offset))
 
     def _store(self, published: Iterable[Publish]) -> None:
@@ -119,6 +120,20 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, mon
     assert "was interference. u101@ops labelled it benign because admin_ticket" in text
     assert HOSTILE not in text
     assert orjson.loads(body.read_bytes())["incident"]["attribution"]["named"] == "u099"
+
+
+def test_a_reply_of_whoever_is_not_named_names_nobody(servers: Settings, tmp_path: Path) -> None:
+    """It stands under the label of the candidate, on the screen and in the report; that of counsel as it was given."""
+    site = Site(servers, story=[kill(day, str(day), "u099") for day in range(3)])
+    for who in ("u099", "counsel"):
+        assert site.run("reply", site.ids[1], "I was on leave.", "--from", who).exit_code == 0
+    page = tmp_path / "report.html"
+    assert site.run("report", site.ids[1], "--out", str(page)).exit_code == 0
+    shown = [page.read_text(encoding="utf-8"), site.run("show", site.ids[1]).output, site.run("show", site.ids[1], "--json").output]
+    for text in shown:
+        assert "u099" not in text
+        assert label_of(CLUSTER, "u099") in text
+        assert "counsel" in text
 
 
 def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> None:
