@@ -20,7 +20,6 @@ from pipeline.cli import say
 from pipeline.cli.asking import account, user
 from pipeline.cli.output import write_file
 from pipeline.cli.times import now_ms
-from pipeline.detect.site import site_of
 from pipeline.errors import ConfigError, require
 from pipeline.evidence import verify
 from pipeline.evidence.bundle import Case, build, write
@@ -81,7 +80,7 @@ def write_all(
     now = now_ms()
     signer, rows = load_signer(key_file), [row for row in results.rows if isinstance(row, EventRow)]
     chain = seal_all(records, rows, Sealer(signer, settings), now)
-    exhibits, unlisted, made, secret = Exhibits(records, rows, chain), unlisted_of(results), [], site_of(settings).directory.key
+    exhibits, unlisted, made = Exhibits(records, rows, chain), unlisted_of(results), []
     for name in sorted(results.incidents):
         body = results.incidents[name]
         if not body["alert"] or body["status"] == "retracted":
@@ -111,7 +110,7 @@ def write_all(
         )
         made.append(_written(case, signer, incident, target, files, told))
     for who, _ in told.replies:
-        if not any(candidate_of(each.incident, who, secret) for each in made):
+        if not any(_called(settings, each.incident, who) for each in made):
             say(f"{who} is a candidate of none of these incidents: the reply stands nowhere")
     return made
 
@@ -173,9 +172,14 @@ def _report(
         journal=tuple(
             Entry(at=now, operator=user(), action="reply", value=called, text=text)
             for who, text in told.replies
-            if (called := candidate_of(incident, who, site_of(settings).directory.key))
+            if (called := _called(settings, incident, who))
         ),
     )
+
+
+def _called(settings: "Settings", incident: Incident, who: str) -> str:
+    pseudonyms = settings.veil().pseudonyms
+    return candidate_of(incident, who, settings.directory().key, pseudonyms.name if pseudonyms else str)
 
 
 def _evidence(body: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:

@@ -24,7 +24,7 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.detect.site import site_of
+from pipeline.errors import ConfigError
 from pipeline.incidents.report import ENTRY_MAX, Entry, Report, as_json, called, candidate_of, figures, newest, page, unnamed
 from pipeline.incidents.report_text import ratio
 from pipeline.loss.rumour import Checked, Rumour, check
@@ -42,6 +42,7 @@ STATES = ("open", "investigating", "contained", "closed")
 ID_MIN = 6  # digits of an id that are enough
 MERGES_MAX = 100
 LOSS_LINES_SHOWN = 40
+UNTOLD = "not told without the key"  # of the site: by it alone one sees whether a name is withheld
 NEWS = ("severity", "status", "alert", "attempts", "named", "state", "assignee")
 
 LIST = """
@@ -257,14 +258,24 @@ def _looked_at(options: Options, asked: str, command: str) -> Report:
     with clickhouse(options) as database:
         found = read(database, resolve(database, asked))
         on_record(database, command, [found.incident.id])
-    key = site_of(options.settings).directory.key
     entries = [
-        msgspec.structs.replace(each, value=candidate_of(found.incident, each.value.strip(), key) or each.value)
+        msgspec.structs.replace(each, value=_replied_as(options.settings, found.incident, each.value.strip()))
         if each.action == "reply"
         else each
         for each in found.journal
     ]
     return msgspec.structs.replace(found, journal=tuple(entries))
+
+
+def _replied_as(settings: "Settings", incident: Incident, who: str) -> str:
+    """Who replied, where that tells no name that is withheld; whoever has not the site's key cannot know whether it does."""
+    if who == incident.attribution.named:
+        return who
+    try:
+        pseudonyms, key = settings.veil().pseudonyms, settings.directory().key
+    except ConfigError:
+        return UNTOLD
+    return candidate_of(incident, who, key, pseudonyms.name if pseudonyms else str) or who
 
 
 def read(database: "Database", incident_id: str) -> Report:

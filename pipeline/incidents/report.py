@@ -5,7 +5,7 @@ prints, is read by screen readers, and follows light and dark.  Whatever comes f
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import orjson
@@ -71,10 +71,14 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     software: str = __version__
 
 
-def candidate_of(incident: Incident, who: str, key: bytes) -> str:
-    """As the incident calls this candidate, so that a reply tells no name that is withheld; empty: whoever replied is none."""
+def candidate_of(incident: Incident, who: str, key: bytes, pseudonym: Callable[[str], str] = str) -> str:
+    """As the incident calls this candidate, so that a reply tells no name that is withheld; empty: whoever replied is none.
+
+    `pseudonym`: what the site calls this person.
+    """
     known = {each.who for each in incident.attribution.hypotheses}
-    return next((name for name in (who, label_of(incident.cluster, who, key)) if who and name in known), "")
+    ids = (who, pseudonym(who)) if who else ()
+    return next((name for each in ids for name in (each, label_of(incident.cluster, each, key)) if name in known), "")
 
 
 def as_json(report: Report) -> bytes:

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import Options
 from pipeline.cli.asking import NOT_FOUND
-from pipeline.cli.incident import _journals, incident
+from pipeline.cli.incident import UNTOLD, _journals, incident
 from pipeline.cli.reveal import REFUSED
 from pipeline.errors import ConfigError
 from pipeline.incidents.step import step as judge
@@ -44,7 +44,8 @@ class Site:
         self._renamed = renamed
         with Database(settings.clickhouse) as database:
             migrate.up(database, say=lambda _: None)
-        state = fresh(loss={"prices": [{"from": "2026-01-01", "currency": "CNY", "gpu_hour": [12, 20, 50]}]})
+        prices = [{"from": "2026-01-01", "currency": "CNY", "gpu_hour": [12, 20, 50]}]
+        state = fresh(loss={"prices": prices}, privacy=settings.privacy)
         killed = examined("1", 0, verdict="interference", state="FAILED", nodes=("gpu-001",), gpus=8, saved=Mark(T0 - 1_800_000, "s"))
         with ClickHouseSink(settings.clickhouse) as sink:
             self._sink, self._offset = sink, 0
@@ -122,18 +123,33 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, mon
     assert orjson.loads(body.read_bytes())["incident"]["attribution"]["named"] == "u099"
 
 
-def test_a_reply_of_whoever_is_not_named_names_nobody(servers: Settings, tmp_path: Path) -> None:
-    """It stands under the label of the candidate, on the screen and in the report; that of counsel as it was given."""
-    site = Site(servers, story=[kill(day, str(day), "u099") for day in range(3)])
+@pytest.mark.parametrize("has", ["no pseudonyms", "pseudonyms", "no key"])
+def test_a_reply_of_whoever_is_not_named_names_nobody(servers: Settings, tmp_path: Path, has: str) -> None:
+    """It stands under the label of the candidate, on the screen and in the report; that of counsel as it was given.
+
+    Pseudonyms are those of the names that people type; who has not their key is told of nobody.
+    """
+    key_file = None if has == "no pseudonyms" else tmp_path / "key"
+    privacy = PrivacySettings(pseudonyms=key_file is not None, key_file=key_file)
+    settings, known = servers.model_copy(update={"privacy": privacy}), "u099"
+    if key_file is not None:
+        key_file.write_bytes(b"a key for tests alone, and long enough")
+        key_file.chmod(0o600)
+        pseudonyms = settings.veil().pseudonyms
+        assert pseudonyms is not None
+        known = pseudonyms.name("u099")
+    site, label = Site(settings, story=[kill(day, str(day), known) for day in range(3)]), label_of(CLUSTER, known, settings.directory().key)
     for who in ("u099", "counsel"):
         assert site.run("reply", site.ids[1], "I was on leave.", "--from", who).exit_code == 0
+    if key_file is not None and has == "no key":
+        key_file.unlink()
     page = tmp_path / "report.html"
     assert site.run("report", site.ids[1], "--out", str(page)).exit_code == 0
-    shown = [page.read_text(encoding="utf-8"), site.run("show", site.ids[1]).output, site.run("show", site.ids[1], "--json").output]
-    for text in shown:
+    for text in (page.read_text(encoding="utf-8"), site.run("show", site.ids[1]).output, site.run("show", site.ids[1], "--json").output):
         assert "u099" not in text
-        assert label_of(CLUSTER, "u099") in text
-        assert "counsel" in text
+        assert text.count("I was on leave.") == 2
+        assert label in text
+        assert ("counsel" in text, UNTOLD in text) == ((False, True) if has == "no key" else (True, False))
 
 
 def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> None:
