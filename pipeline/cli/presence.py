@@ -47,9 +47,8 @@ def presence(options: Options, incident_id: str, *, as_json_too: bool) -> None:
     Exit 0: tested; 4: nothing is known under this id; 5: several begin so.
     """
     from pipeline.cli.incident import read, resolve  # noqa: PLC0415  it holds this command
-    from pipeline.detect.site import site_of  # noqa: PLC0415  keeps --help quick
 
-    directory = site_of(options.settings).directory
+    directory = options.settings.veiled().directory()
     with clickhouse(options) as database:
         known = resolve(database, incident_id)
         body = read(database, known).incident

@@ -6,7 +6,7 @@ import orjson
 import pytest
 
 from pipeline.model.incident import label_of
-from pipeline.settings import Settings
+from pipeline.settings import IdentitySettings, PrivacySettings, Settings
 from pipeline.sink.clickhouse import Database
 from pipeline.sink.evidence import custody
 from tests.integration.test_incident import Site
@@ -61,3 +61,33 @@ def test_presence_of_everybody_is_held_against_all_ends(servers: Settings) -> No
 
 def _moment(time: int) -> datetime:
     return datetime.fromtimestamp(time / 1000, UTC)
+
+
+def test_teams_are_compared_under_pseudonyms_too(servers: Settings) -> None:
+    """The design is the same whatever owners are called: who shares a team is what matters."""
+    people = tuple(IdentitySettings(id=who, login=who, team="red") for who in ("u012", "u013"))
+    plain = servers.model_copy(update={"identities": people})
+    privacy = PrivacySettings.model_validate({"pseudonyms": True, "key": "a key for tests alone"})
+    hidden = plain.model_copy(update={"privacy": privacy})
+    site, designs = Site(plain), []
+    for each in (plain, hidden):
+        pseudonyms, times = each.veil().pseudonyms, [T0 + hour * HOUR for hour in range(1, 20)]
+        owners = [people[number % 2].id for number in range(len(times))]
+        with Database(servers.clickhouse) as database:
+            database.command(f"TRUNCATE TABLE {database.name}.verdicts")
+            database.insert(
+                "verdicts",
+                {
+                    "end_time": [_moment(time) for time in times],
+                    "verdict_id": [f"v{time}" for time in times],
+                    "attempt": [f"a{time}" for time in times],
+                    "cluster": [CLUSTER] * len(times),
+                    "owner": [pseudonyms.name(owner) if pseudonyms else owner for owner in owners],
+                    "verdict": ["benign"] * len(times),
+                    "status": ["final"] * len(times),
+                    "_version": [1] * len(times),
+                },
+            )
+        site.options.__dict__["settings"] = each
+        designs.append(orjson.loads(site.run("presence", site.ids[-1], "--json").output.strip().splitlines()[-1])["design"])
+    assert designs[0] == designs[1]
