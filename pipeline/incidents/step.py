@@ -177,7 +177,7 @@ def _incident(
             silent[source.value] = days
     known = Known(
         role=lambda who: state.roles.get(who, ""),
-        signals=_signals(index.signals.values(), first, last),
+        signals=_signals(state, index, {each.finding.suspect for each in members} - {""}, first, last),
         logins_heard=lambda day: heard(Source.SSHD, day),
         entered=lambda who, day: _entered(state, index, who, day),
     )
@@ -205,12 +205,14 @@ def _entered(state: IncidentsState, index: IncidentsIndex, who: str, day: int) -
     return any(index.entered(account, days) for account in state.directory.told_as(who, day))
 
 
-def _signals(signals: Iterable[Finding], first: int, last: int) -> dict[str, list[Finding]]:
-    """Those that are near enough in time, by identity; whichever incident they belong to.  One tells of all uses, from the first on."""
+def _signals(state: IncidentsState, index: IncidentsIndex, whose: Iterable[str], first: int, last: int) -> dict[str, list[Finding]]:
+    """Those that are near enough in time, by suspect; whichever incident they belong to.  One tells of all uses, from the first on."""
     found: dict[str, list[Finding]] = {}
-    for each in sorted(signals, key=lambda each: (each.effect_time, each.id)):
+    for each in sorted(index.signals.values(), key=lambda each: (each.effect_time, each.id)):
         if each.effect_time <= last + GAP_MS and (each.effect == AFTER_END or each.closes_at >= first - GAP_MS):
-            found.setdefault(each.subject.name, []).append(each)
+            for who in whose:
+                if each.subject.name in state.directory.told_as(who, each.effect_time):
+                    found.setdefault(who, []).append(each)
     return found
 
 

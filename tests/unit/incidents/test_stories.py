@@ -96,6 +96,20 @@ def test_logins_told_before_a_correction_count_for_whoever_has_the_account_now(l
     assert said["attribution"]["named"] == named
 
 
+@pytest.mark.parametrize("told", ["u090", "login:u099", "u099"], ids=["by the id of now", "unknown", "by an old id"])
+def test_a_borrowed_account_stays_borrowed_under_a_corrected_map(told: str) -> None:
+    """What befell the account was told under the id of then, and is not told again; another account's is not held for his."""
+    cases = Cases()
+    for each in entered("u090"):
+        cases.merge(each)
+    map_now = [{"id": "u090", "uid": 5099, "login": "u099"}]
+    story = [msgspec.structs.replace(each, suspect="u090", actor="u090") for each in STORY]
+    for account, named in ((told, ""), ("login:u050", "u090")):
+        state = fresh(Cases(cases.facts()), identities=map_now)
+        found = map(canonical, step(state, [*map(fact, story), fact(borrowed(1, account))], marks(60))[1])
+        assert {body["attribution"]["named"] for body in found if body["id"] == of(STORY[0])} == {named}
+
+
 def test_artefacts_are_traced_to_what_was_derived_from_them() -> None:
     """In the incident itself: a job that went on from the checkpoint of one that had loaded altered bytes is in doubt, not unaffected."""
     write = STORY[2].evidence[0]
