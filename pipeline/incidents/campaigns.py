@@ -2,8 +2,9 @@
 
 Strong links connect, weak ones only attach.  Two findings that suspect one account are tied strongly by the same causing record, by one
 artefact, or by the suspect together with an alert on both sides, the same means, or the same victim.  Those that suspect nobody are tied
-among themselves by record and artefact, and join, together, the campaign that is nearest by these.  What only shares an attempt, a bare
-suspect, or means and victim, is weak: a finding without any strong link joins the one other finding to which it is tied best.
+among themselves by record and artefact, and join, together, the campaign that is nearest by these; where they cite acts of several people,
+which of them it was is not told, and they stay apart.  What only shares an attempt, a bare suspect, or means and victim, is weak: a finding
+without any strong link joins the one other finding to which it is tied best.
 
     strong   X kills u012's job ─── X kills u012's job ─── X writes a.pt ─── job 9 loads a.pt
     weak     someone kills job 9 ........................................... (same attempt: joins, and ends there)

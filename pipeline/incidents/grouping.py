@@ -9,7 +9,7 @@ Holds: campaigns and rivals follow from the set of findings; how it came to be d
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from operator import attrgetter, itemgetter
 from typing import Generic, TypeVar
 
@@ -82,11 +82,16 @@ class Grouping:
         self._stale.clear()
         parts = {(suspect, number): group for suspect, tied in self._tied.items() for number, group in enumerate(tied)}
         groups = Groups(parts, label=itemgetter(0))
+        apart: set[Place] = set()
         for place, home in [*self._homes()]:
-            groups.union(place, self._place[home.id])
-        lonely = sorted((group[0] for place, group in parts.items() if len(group) == 1 and groups.is_alone(place)), key=_order)
+            if home is None:
+                apart.add(place)
+            else:
+                groups.union(place, self._place[home.id])
+        alone = (place for place, group in parts.items() if len(group) == 1 and place not in apart and groups.is_alone(place))
+        lonely = sorted((parts[place][0] for place in alone), key=_order)
         for each in lonely:
-            if groups.is_alone(self._place[each.id]) and (target := self._attachment(each, groups)) is not None:
+            if groups.is_alone(self._place[each.id]) and (target := self._attachment(each, groups, apart)) is not None:
                 groups.union(self._place[each.id], self._place[target.id])
         found = []
         self._founder.clear()
@@ -128,8 +133,11 @@ class Grouping:
             self._sorted[key] = sorted(self._by_key[key].values(), key=_order)
         return self._sorted[key]
 
-    def _homes(self) -> Iterator[tuple[Place, Linked]]:
-        """Where what suspects nobody belongs: by one of its findings, to the nearest that suspects somebody, by the best link."""
+    def _homes(self) -> Iterator[tuple[Place, Linked | None]]:
+        """Where what suspects nobody belongs: by one of its findings, to the nearest that suspects somebody, by the best link.
+
+        None: it cites acts of several people, and tells of none that they are his; so it is laid at nobody's door.
+        """
         for number, group in enumerate(self._tied.get("", ())):
             near = [
                 (ANYBODY.index(link_of(key)), apart, each.order, target)
@@ -137,14 +145,16 @@ class Grouping:
                 for key, within in each.shared
                 for apart, target in _nearest(self._bucket(key), each, within, lambda _: True)
             ]
-            if near:
+            if len({target.finding.suspect for link, _, _, target in near if ANYBODY[link] == "record"}) > 1:
+                yield ("", number), None
+            elif near:
                 yield ("", number), min(near, key=lambda each: (*each[:3], each[3].order))[3]
 
-    def _attachment(self, one: Linked, groups: "Groups[Place]") -> Linked | None:
-        """The nearest by the best weak link, where no other is suspected."""
+    def _attachment(self, one: Linked, groups: "Groups[Place]", apart: Collection[Place]) -> Linked | None:
+        """The nearest by the best weak link, where no other is suspected, nor one of several."""
 
         def fits(other: Linked) -> bool:
-            return groups.agree(self._place[one.id], self._place[other.id])
+            return self._place[other.id] not in apart and groups.agree(self._place[one.id], self._place[other.id])
 
         near = [
             (WEAK.index(link_of(key)), apart, target)

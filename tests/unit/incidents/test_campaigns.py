@@ -3,6 +3,7 @@
 import random
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -75,6 +76,16 @@ def test_a_later_finding_merges_and_its_retraction_splits() -> None:
     tie = tamper(25, "3", "x", "/ckpt/b.pt", owner="u014")
     assert jobs([one, other]) == [["1"], ["2"]]
     assert jobs([one, other, tie]) == [["1", "3", "2"]]
+
+
+def test_what_one_of_several_did_is_laid_at_nobody_s_door() -> None:
+    """A finding that cites the acts of two people and suspects neither joins neither, whoever is nearer; with the acts of one it joins."""
+    mine, theirs = tamper(0, "1", "x", written="w1"), tamper(5, "2", "y", "/ckpt/b.pt", owner="u013", written="w2")
+    both = kill(6, "3", "", owner="u014", evidence=(mine.evidence[0], theirs.evidence[0]))
+    again = kill(7, "4", "", owner="u014", evidence=(theirs.evidence[0], mine.evidence[0]))
+    assert jobs([mine, theirs, both, again]) == [["1"], ["2"], ["3", "4"]]
+    assert jobs([mine, theirs, msgspec.structs.replace(both, attempt=theirs.attempt)]) == [["1"], ["2"], ["2"]]
+    assert jobs([mine, both]) == [["1", "3"]]
 
 
 def test_what_suspects_nobody_ties_no_two_people() -> None:
