@@ -48,8 +48,19 @@ SELECT DISTINCT id FROM
 (
     SELECT finding_id AS id FROM {db}.findings WHERE startsWith(finding_id, %(begun)s)
     UNION ALL SELECT incident_id AS id FROM {db}.incident_findings_current WHERE startsWith(incident_id, %(begun)s)
+    UNION ALL SELECT incident_id AS id FROM {db}.incidents_current
+        WHERE status != 'retracted' AND arrayExists(each -> startsWith(each, %(begun)s), aliases)
 )
 ORDER BY id LIMIT 5
+"""
+CUSTODY = """
+SELECT toUnixTimestamp64Milli(time), account, action, subject, detail, sha256, software FROM {db}.custody_log
+WHERE startsWith(subject, %(subject)s) OR subject IN
+(
+    SELECT arrayJoin(aliases) FROM {db}.incidents_current WHERE startsWith(incident_id, %(subject)s)
+    UNION ALL SELECT incident_id FROM {db}.incidents_current WHERE merged_into != '' AND startsWith(merged_into, %(subject)s)
+)
+ORDER BY time, account, action
 """
 # An incident lists some thousands of its findings and counts all.  The others are in no list of any incident, for each finding is in one;
 # should two such incidents overlap in time, one takes those of the other too: better held twice than not at all.
@@ -125,7 +136,7 @@ def findings_of(database: "Database", subject: str) -> list[str]:
 
 
 def subjects(database: "Database", begun: str) -> list[str]:
-    """Ids of findings and incidents: that one, or else those that begin so."""
+    """Ids of findings and incidents: that one, or else those that begin so, or that an incident which begins so was merged into."""
     if len(begun) < PREFIX_MIN or findings_of(database, begun):
         return [begun]
     return [str(found) for (found,) in database.query(SUBJECTS, {"begun": begun})]
@@ -305,12 +316,8 @@ def note(database: "Database", entry: Custody) -> None:
 
 
 def custody(database: "Database", subject: str = "") -> list[Custody]:
-    """The log, oldest first; of subjects that begin so, or all."""
-    found = database.query(
-        "SELECT toUnixTimestamp64Milli(time), account, action, subject, detail, sha256, software FROM {db}.custody_log "
-        "WHERE startsWith(subject, %(subject)s) ORDER BY time, account, action",
-        {"subject": subject},
-    )
+    """The log, oldest first; of subjects that begin so, and of incidents that were merged into these, or all."""
+    found = database.query(CUSTODY, {"subject": subject})
     return [Custody(*row) for row in found]
 
 

@@ -21,7 +21,7 @@ from pipeline.model.outcome import Publish, Record
 from pipeline.settings import PrivacySettings, Settings
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import ClickHouseSink, Database
-from pipeline.sink.evidence import custody
+from pipeline.sink.evidence import Custody, custody, note, subjects
 from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
@@ -102,6 +102,9 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, mon
     with Database(servers.clickhouse) as database:
         label = {"finding_id": [STORY[0].id], "account": ["u101@ops"], "label": ["benign"], "because": ["admin_ticket"], "note": ["CHG-17"]}
         database.insert("labels", label, async_insert=0)
+        note(database, Custody(0, "u101@ops", "exported", old))
+        assert [each.action for each in custody(database, now) if each.subject == old] == ["exported"]
+        assert subjects(database, old) == subjects(database, old[:8]) == subjects(database, now) == [now]
     found = orjson.loads(site.run("show", old, "--json").output)
     assert found["id"] == now
     assert [entry["action"] for entry in found["journal"]] == ["assign", "note", "assign", "status", "reply", "label"]
