@@ -590,7 +590,7 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
         if witness:
             problems += check_witness((entry for entry in chain if is_readable(entry)), witness, manifest["segments"])
         notes = list(_notes(files, report, records, trust=trust, witness=witness))
-        notes += _unwitnessed(chain, witness) if witness else []
+        notes += _unwitnessed(chain, manifest["segments"], witness) if witness else []
     except ODD as error:
         return Verdict([Problem("bundle_unreadable", "a file of the bundle", f"{type(error).__name__}: {error}")], [], [])
     return Verdict(problems, notes, ring.fingerprints, len(records), len(chain))
@@ -610,13 +610,17 @@ def _notes(files: Mapping[str, bytes], report: Mapping[str, Any], records: Seque
         yield f"event {each['event_id']} is cited and not in the bundle: {each['why']}"
 
 
-def _unwitnessed(chain: Iterable[Any], witness: Iterable[Any]) -> Iterator[str]:
-    """What no witness vouches for: a second history may bear another incarnation, or lie behind his last head."""
+def _unwitnessed(chain: Iterable[Any], segments: Iterable[Mapping[str, Any]], witness: Iterable[Any]) -> Iterator[str]:
+    """What no witness vouches for: a second history may bear another incarnation, or lie behind the last head that he knows."""
     kept = {_numbered(each["statement"]) for each in witness if is_readable(each)}
-    ours = [_numbered(entry["statement"]) for entry in chain if is_readable(entry)]
-    known = sum(each in kept for each in ours)
+    ours = [entry["statement"] for entry in chain if is_readable(entry)]
+    known = 0
+    for segment in segments:
+        inside = [statement for statement in ours if _within(statement, segment)]
+        last = max((statement["number"] for statement in inside if _numbered(statement) in kept), default=0)
+        known += sum(statement["number"] <= last for statement in inside)
     if known < len(ours):
-        yield f"the witness knows {known or 'none'} of the {len(ours)} ranges: the others the holder of the key could have made anew"
+        yield f"the witness vouches for {known or 'none'} of the {len(ours)} ranges: the others the holder of the key could have made anew"
 
 
 def _check_files(files: Mapping[str, bytes], manifest: Mapping[str, Any], ring: Ring) -> Iterator[Problem]:
