@@ -170,6 +170,7 @@ def _incident(
         return found
 
     first, last = window_of(members)
+    accused = {each.finding.suspect for each in members} - {""}
     silent = {}
     for source in WATCHED:
         days = [name for start, name in days_of(first, last) if not heard(source, start)]
@@ -177,7 +178,7 @@ def _incident(
             silent[source.value] = days
     known = Known(
         role=lambda who: state.roles.get(who, ""),
-        signals=_signals(state, index, {each.finding.suspect for each in members} - {""}, first, last),
+        signals=_signals(state, index, accused, first, last),
         logins_heard=lambda day: heard(Source.SSHD, day),
         entered=lambda who, day: _entered(state, index, who, day),
     )
@@ -185,8 +186,7 @@ def _incident(
         others = [each.finding for each in rivals]
         around_it = Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing, others)
         built = building.build(cluster, members, around_it)
-    found = [each.finding for each in members if each.finding.suspect]
-    suspects = frozenset(account for each in found for account in state.directory.told_as(each.suspect, each.effect_time))
+    suspects = frozenset(account for who in accused for account in state.directory.told_as(who))
     return built, Rests(asked, suspects, frozenset(unheard), around)
 
 

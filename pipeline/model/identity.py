@@ -120,12 +120,12 @@ class Directory:
                     return identity
         return None
 
-    def told_as(self, identity_id: str, at: int) -> Iterator[str]:
-        """Ids under which logins of an identity at event time `at` may have been told: its own, and those of a map before a correction,
-        which did not know the login yet, or knew it under an id that nobody has now."""
+    def told_as(self, identity_id: str, at: int | None = None) -> Iterator[str]:
+        """Ids under which logins of an identity at event time `at`, or ever, may have been told: its own, and those of a map before a
+        correction, which did not know the login yet, or knew it under an id that nobody has now."""
         yield identity_id
         for identity in self._by_id.get(identity_id, ()):
-            if identity.login and identity.valid_from <= at < identity.valid_to:
+            if identity.login and (at is None or identity.valid_from <= at < identity.valid_to):
                 yield _unknown_login(identity.login).id
                 if identity.login not in self._by_id:
                     yield identity.login
