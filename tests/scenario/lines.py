@@ -208,9 +208,9 @@ class Site:
         """A rank starts under the probe."""
         return [self._probe(at, job, pid, host, {"kind": "process_started", "rank": 0, "uid": OWNER})]
 
-    def save(self, at: float, sha: str = "a", job: str = JOB, path: str = PATH) -> list[Line]:
+    def save(self, at: float, sha: str = "a", job: str = JOB, path: str = PATH, uid: int = OWNER) -> list[Line]:
         """The job saves a checkpoint under the probe."""
-        return [self._probe(at, job, PID, HOST, {"kind": "checkpoint_saved", "uid": OWNER, "path": path, "sha256": sha * 64})]
+        return [self._probe(at, job, PID, HOST, {"kind": "checkpoint_saved", "uid": uid, "path": path, "sha256": sha * 64})]
 
     def load(self, at: float, sha: str = "b", job: str = JOB, path: str = PATH) -> list[Line]:
         """The job loads a checkpoint under the probe."""
