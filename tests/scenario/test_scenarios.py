@@ -13,14 +13,16 @@
               no_alert: what looks like a pattern and is none, by detector: a job, the first of several runs, a host, account or file of
               the story, and why.  A detector named there raises no alert but those that are expected
 
-Of each pattern there are at least three alerts, and five that are silent: under `no_alert`, or findings with `alert: false`.
+Of each pattern there are at least three alerts, and five that are silent: under `no_alert`, or findings with `alert: false`.  Each harmless
+explanation of a detector ends a suspicion alone in one story, or, where it is only a doubt, keeps a finding from being an alert; of an alert
+of another it is excluded.
 
 The whole pipeline runs in memory: bytes in, canonical bodies out.  Each story is told in order and in a shuffled order over four
 partitions, and must come out the same.
 """
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,7 +32,9 @@ import orjson
 import pytest
 import yaml
 
-from pipeline.detect.detector import registry
+from pipeline.detect.detector import registry, witnessed
+from pipeline.detect.doubts import DOUBTS, SETTLED
+from pipeline.model.finding import Checked, Explanation
 from pipeline.model.outcome import Record
 from pipeline.runtime.local import LocalRuntime, Results
 from tests import build
@@ -41,6 +45,18 @@ STORIES = sorted(FOLDER.glob("*.yaml"))
 HUM_SECONDS = 300
 HUM_BEFORE, HUM_AFTER = 4_200, 7_200
 SHUFFLE_SECONDS = 60
+# What explanations acquit before a detector asks, since the stages open no case of it: the story, and whom its `no_alert` tells of.
+LEFT_OUT = {
+    ("p01_foreign_kill", "launcher_cleanup"): ("p01_explained", "9"),
+    ("p13_queue_flooding", "service_account"): ("p13_explained", "2000"),
+    ("p14_node_degraded", "by_system"): ("p14_slow_for_other_reasons", "gpu-003"),
+    ("p16_reads_diagnoses", "service_or_daemon"): ("p16_explained", "5801"),
+    ("p17_borrowed_account", "service_account"): ("p17_ordinary_accounts", "svc"),
+    ("p18_telemetry_tamper", "by_system"): ("p18_explained", "gpu-001"),
+}
+ACQUITS, DOUBTS_IT, EXCLUDED = "acquits", "doubts", "is excluded from an alert"
+Shown = set[tuple[str, str, str]]  # (detector, explanation, what it does)
+_SHOWN: dict[Path, Shown] = {}
 
 
 @cache
@@ -127,6 +143,37 @@ def _names(body: Mapping[str, Any]) -> set[str]:
     return {body["attempt"][1] if body["attempt"] else "", (body.get("subject") or ["", "", ""])[2], body["anchor"]}
 
 
+def run_of(path: Path) -> Results:
+    """A story in order; what its explanations did is kept."""
+    story, shown = story_in(path), _SHOWN.setdefault(path, set())
+
+    def look(_: Any, __: Any, answers: Sequence[Explanation]) -> None:
+        if len(confirmed := [each.name for each in answers if each.answer is Checked.CONFIRMED]) == 1:
+            shown.update((detector, confirmed[0], ACQUITS) for detector in _asking([each.name for each in answers]))
+
+    with witnessed(look):
+        results = run(list(ship(lines_of(story))), 1, 20, settings_of(story))
+    for body in map(orjson.loads, results.canonical_findings().values()):
+        for item in body["checklist"]:
+            if item["answer"] == Checked.NOT_CHECKED and (not body["alert"] or item["name"] not in _required(body["detector"])):
+                shown.add((body["detector"], item["name"], DOUBTS_IT))
+            if item["answer"] == Checked.EXCLUDED and body["alert"]:
+                shown.add((body["detector"], item["name"], EXCLUDED))
+    return results
+
+
+def _asking(names: Sequence[str]) -> list[str]:
+    """The detectors whose checklist this is, or else a part of whose it is."""
+    asked = {each.meta.id: [explain.__name__ for explain in each.meta.benign] for each in registry()}
+    whole = [detector for detector, every in asked.items() if every == names]
+    return whole or [detector for detector, every in asked.items() if set(names) <= set(every)]
+
+
+@cache
+def _required(detector: str) -> tuple[str, ...]:
+    return next(each.meta.required for each in registry() if each.meta.id == detector)
+
+
 def _count(story: Mapping[str, Any], detector: str, *, alert: bool) -> int:
     """How many findings of a detector, alerts or below the gate, a story expects."""
     return sum(each["detector"] == detector and each.get("alert") is alert for each in story["expect"].get("findings", ()))
@@ -135,10 +182,8 @@ def _count(story: Mapping[str, Any], detector: str, *, alert: bool) -> int:
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
 def test_story(path: Path) -> None:
     """What is expected is found, and nothing else; in any order, over any number of partitions."""
-    story = story_in(path)
-    records = list(ship(lines_of(story)))
-    results = run(records, 1, 20, settings_of(story))
-    expect = story["expect"]
+    story, results = story_in(path), run_of(path)
+    records, expect = list(ship(lines_of(story))), story["expect"]
     bodies = {
         "findings": [orjson.loads(body) for body in results.canonical_findings().values()],
         "verdicts": [orjson.loads(body) for body in results.canonical_verdicts().values()],
@@ -156,8 +201,9 @@ def test_story(path: Path) -> None:
     for detector, cases in expect.get("no_alert", {}).items():
         alerts = [body for body in bodies["findings"] if body["detector"] == detector and body["alert"]]
         assert len(alerts) == _count(story, detector, alert=True), f"alerts of {detector} that nobody expected: {alerts}"
-        about = set(map(str, cases))
-        assert about <= _words(story), f"{detector}: the story does not tell of {about - _words(story)}"
+        about, told = set(map(str, cases)), _words(story)
+        told |= {f"llm/{word}" for word in told}  # of Kubernetes, whose words in `lines.Site` have one namespace
+        assert about <= told, f"{detector}: the story does not tell of {about - told}"
         assert about.isdisjoint(name for body in alerts for name in _names(body))
     if "incidents" in expect:
         assert [_about(orjson.loads(body)) for body in results.canonical_incidents().values()] == expect["incidents"]
@@ -184,3 +230,21 @@ def test_each_pattern_has_its_stories(detector: str) -> None:
     silent = [len(story["expect"].get("no_alert", {}).get(detector, ())) + _count(story, detector, alert=False) for story in stories]
     assert sum(_count(story, detector, alert=True) for story in stories) >= 3
     assert sum(silent) >= 5
+
+
+@pytest.mark.parametrize("detector", [each.meta.id for each in registry()])
+def test_each_explanation_has_its_stories(detector: str) -> None:
+    """One where it ends a suspicion, or keeps a finding from being an alert, and one where it does not."""
+    for path in STORIES:
+        if path not in _SHOWN:
+            run_of(path)
+    shown = set().union(*_SHOWN.values())
+    asked = [explain.__name__ for each in registry() if each.meta.id == detector for explain in each.meta.benign]
+    for name in asked:
+        assert (detector, name, EXCLUDED) in shown, f"{name} is excluded from no alert"
+        if (detector, name) in LEFT_OUT:
+            story, about = LEFT_OUT[detector, name]
+            assert about in story_in(FOLDER / f"{story}.yaml")["expect"]["no_alert"][detector]
+        elif (detector, name) not in SETTLED:
+            does = DOUBTS_IT if name in DOUBTS else ACQUITS
+            assert (detector, name, does) in shown, f"no story in which {name} {does}"
