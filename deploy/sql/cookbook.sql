@@ -21,7 +21,7 @@
 WITH '48344' AS the_job
 SELECT attempt, owner, state, verdict, cause, status, by_source, by_time, by_summary, findings, end_time
 FROM trainwatch.verdicts_current
-WHERE job_id = the_job
+WHERE job_id = the_job AND status != 'retracted'
 ORDER BY end_time;
 
 -- 2. What happened to this job, in order?
@@ -57,7 +57,7 @@ WITH '/lustre/ckpt/u005/run3/iter_0001840.pt' AS the_path, toDateTime('2026-03-0
 SELECT e.ts AS ts, e.job_id AS job_id, e.actor AS actor, e.host AS host, e.kind AS kind, e.attrs['sha256'] AS loaded_sha256,
     v.verdict AS verdict, v.cause AS cause
 FROM trainwatch.events AS e
-LEFT JOIN (SELECT cluster, job_id, verdict, cause FROM trainwatch.verdicts_current) AS v ON v.cluster = e.cluster AND v.job_id = e.job_id
+LEFT JOIN (SELECT cluster, job_id, verdict, cause FROM trainwatch.verdicts_current WHERE status != 'retracted') AS v ON v.cluster = e.cluster AND v.job_id = e.job_id
 WHERE e.source = 'probe' AND e.kind IN ('checkpoint_loaded', 'module_imported', 'hook_found') AND e.attrs['path'] = the_path
     AND e.ts >= since
 ORDER BY ts;
@@ -101,7 +101,7 @@ LIMIT 500;
 WITH 'gpu-003' AS the_host, toDateTime('2026-03-06 22:20:05', 'UTC') AS the_moment
 SELECT job_id, owner, start_time, end_time, state, verdict, cause, nodes
 FROM trainwatch.verdicts_current
-WHERE has(nodes, the_host) AND start_time <= the_moment AND end_time >= the_moment - INTERVAL 1 HOUR
+WHERE has(nodes, the_host) AND start_time <= the_moment AND end_time >= the_moment - INTERVAL 1 HOUR AND status != 'retracted'
 ORDER BY start_time;
 
 -- 8. When and from where did this person log in?

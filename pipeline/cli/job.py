@@ -31,7 +31,8 @@ NEWS = {  # of each part: what makes a row another one
 
 VERDICTS = """
 SELECT attempt, owner, state, verdict, cause, status, by_event_id, by_source, by_summary, findings, start_time, end_time, gpus, checklist
-FROM {db}.verdicts_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s) ORDER BY end_time
+FROM {db}.verdicts_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s)
+AND status != 'retracted' ORDER BY end_time
 """
 FINDINGS = """
 SELECT f.finding_id AS finding_id, attempt, f.detector AS detector, severity, status, owner, actor, actor_withheld, summary, confidence,

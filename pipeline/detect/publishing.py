@@ -6,7 +6,8 @@ are published, and after a crash the same bodies come again under the same ids a
     judged: a, b      emitted: a, c       ->  a changed? update : nothing      b  create      c  retract
 
 A retraction says why: records that came later, another version of the detector, or other settings.  That stands in the transport block,
-since a finding taken back equals one never raised.
+since a finding taken back equals one never raised.  A verdict is taken back where its attempt is none by now: a later record said when it
+was submitted or started, and it is another.
 
 Incidents are told each finding's last word, with whom it suspects, also below the gate: it belongs to the case file.
 
@@ -14,6 +15,7 @@ Holds: a value whose canonical body was published last is not published again; a
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
@@ -26,12 +28,26 @@ from pipeline.model.ids import rank
 from pipeline.model.incident import Found, encode_in_case
 from pipeline.model.outcome import Publish, Tell
 from pipeline.model.source import Source
-from pipeline.model.told import Emitted, emitted_name, encode_told
+from pipeline.model.told import Attempt, Emitted, emitted_name, encode_told
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 
 LATER = "records that came later do not support it"
-_decode = msgspec.msgpack.Decoder(Finding).decode
+
+
+class _Ended(NamedTuple):
+    """Of a verdict, what it was on: so much is told again when it is taken back."""
+
+    attempt: Attempt
+    owner: str
+    owner_uid: int | None
+    state: str
+    end: int
+    gpus: int | None
+    closes_at: int
+
+
+_decode = msgspec.msgpack.Decoder(Finding | _Ended).decode
 _encode = msgspec.msgpack.Encoder().encode
 
 
@@ -70,25 +86,30 @@ class Publisher:
 
     def _publish(self, case: bytes, emitted: dict[str, Emitted], value: Finding | Verdict, now: Watermarks) -> Iterator[Publish | Tell]:
         digest, last = canonical_digest(value), emitted.get(value.id)
-        body = _encode(value) if isinstance(value, Finding) else b""
+        body = _encode(value if isinstance(value, Finding) else _ended(value))
         if last is not None and last.digest == digest and last.body == body:
             return
         revision = last.revision + 1 if last else 1
         self._remember(case, emitted, Emitted(value.id, revision, digest, body, settings=self._digest))
         if isinstance(value, Finding):
             yield _told(value, revision, encode_in_case(Found(value)))
-            if last is None or last.digest != digest:  # else only who is suspected has changed, which is in no body
-                yield self._finding(value, revision, now)
-        else:
-            transport = self._transport(value.attempt.cluster, revision, now)
-            yield Publish("verdicts", value.attempt.name.encode(), f"{value.id}/{revision}", ocsf.verdict_value(value, transport))
+        if last is not None and last.digest == digest:
+            return  # only who is suspected has changed, which is in no body; or an earlier release did not keep what a verdict was on
+        yield self._finding(value, revision, now) if isinstance(value, Finding) else self._verdict(value, revision, now)
 
     def _retract(self, case: bytes, emitted: dict[str, Emitted], subject: str, now: Watermarks, kept_from: int) -> Iterator[Publish | Tell]:
-        """A finding that the facts no longer support."""
+        """A finding that the facts no longer support, or a verdict on an attempt that is none by now or has not ended."""
         last = emitted[subject]
         if last.retracted or not last.body:
             return
         value = _decode(last.body)
+        if not isinstance(value, Finding):
+            none = _no_verdict(value)
+            revision = last.revision + 1
+            said = Emitted(subject, revision, canonical_digest(none), last.body, retracted=True, settings=self._digest)
+            self._remember(case, emitted, said)
+            yield self._verdict(none, revision, now)
+            return
         if value.closes_at < kept_from:
             return
         if not value.subject.name and value.attempt is not None:  # said by a release whose findings were about jobs only
@@ -119,6 +140,10 @@ class Publisher:
         body = ocsf.detection_finding(value, transport, value.effect_time)
         return Publish("findings", value.about.encode(), f"{value.id}/{revision}", body)
 
+    def _verdict(self, value: Verdict, revision: int, now: Watermarks) -> Publish:
+        transport = self._transport(value.attempt.cluster, revision, now)
+        return Publish("verdicts", value.attempt.name.encode(), f"{value.id}/{revision}", ocsf.verdict_value(value, transport))
+
     def _remember(self, case: bytes, emitted: dict[str, Emitted], value: Emitted) -> None:
         self._cases.merge(Fact(case, emitted_name(value.subject), rank(value.revision), encode_told(value)))
         emitted[value.subject] = value
@@ -129,6 +154,18 @@ class Publisher:
         return Transport(
             revision=revision, detector_version=version, watermarks=marks, silent=silent, settings=self._digest, software=__version__
         )
+
+
+def _ended(verdict: Verdict) -> _Ended:
+    return _Ended(*(getattr(verdict, name) for name in _Ended._fields))
+
+
+def _no_verdict(ended: _Ended) -> Verdict:
+    """What is said of an attempt on which there is nothing to say."""
+    return Verdict(
+        **ended._asdict(), verdict="unexplained", cause="no_record", by=None, findings=(), checklist=(), nodes=(),
+        status=Status.RETRACTED,
+    )  # fmt: skip
 
 
 def last_said(emitted: Mapping[str, Emitted]) -> tuple[tuple[str, str], ...]:

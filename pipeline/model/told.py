@@ -114,7 +114,7 @@ class Emitted(msgspec.Struct, frozen=True, gc=False, tag="emitted", tag_field="t
     subject: str  # id of a finding, verdict or incident; of what jobs tell of an attempt, its name
     revision: int
     digest: str  # of the canonical body
-    body: bytes = b""  # of a finding, encoded: what a retraction takes back
+    body: bytes = b""  # of a finding, or what a verdict was on, encoded: what a retraction takes back
     retracted: bool = False
     settings: str = ""  # digest of those under which a finding or verdict was said
 

@@ -73,6 +73,8 @@ class Results:
         if out.content == "verdicts":
             body = orjson.loads(out.value)["canonical"]
             self.verdicts[str(body["id"])] = body
+            if body["status"] == "retracted":
+                del self.verdicts[str(body["id"])]
         if out.content == "incidents":
             body = orjson.loads(out.value)["unmapped"]["trainwatch"]["canonical"]
             self.incidents[str(body["id"])] = body

@@ -13,9 +13,9 @@
               no_alert: what looks like a pattern and is none, by detector: a job, the first of several runs, a host, account or file of
               the story, and why.  A detector named there raises no alert but those that are expected
 
-Of each pattern there are at least three alerts, and five that are silent: under `no_alert`, or findings with `alert: false`.  Each
-harmless explanation of a detector ends a suspicion alone in one story, or, where it is only a doubt, keeps a finding from being an alert; of
-an alert of another it is excluded.
+Of each pattern there are at least three alerts, and five that are silent: under `no_alert`, or findings with `alert: false`.
+Each harmless explanation of a detector ends a suspicion alone in one story, or, where it is only a doubt, keeps a finding from being an
+alert; of an alert of another story it is excluded.
 
 The whole pipeline runs in memory: bytes in, canonical bodies out.  Each story is told in order and in a shuffled order over four
 partitions, and must come out the same.

@@ -109,7 +109,7 @@ BENIGN = Panel(
     description="Benign causes of ended attempts, by the record that proved them.", no_value="No job ended in this period",
     sql=f"""
 SELECT cause, count() AS jobs FROM verdicts_current
-WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND verdict = 'benign' GROUP BY cause ORDER BY jobs DESC LIMIT 20
+WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND verdict = 'benign' AND status != 'retracted' GROUP BY cause ORDER BY jobs DESC LIMIT 20
 """,
 )  # fmt: skip
 

@@ -120,7 +120,8 @@ ENDS = Panel(
 SELECT cause, countIf(verdict = 'benign') AS benign, countIf(verdict = 'unexplained') AS unexplained,
     countIf(verdict = 'interference') AS interference
 FROM verdicts_current
-WHERE {ENDED} AND {IN_CLUSTER} AND (({KIND} = 'identity' AND owner = {NAME}) OR ({KIND} = 'host' AND has(nodes, {NAME})))
+WHERE {ENDED} AND {IN_CLUSTER} AND status != 'retracted'
+    AND (({KIND} = 'identity' AND owner = {NAME}) OR ({KIND} = 'host' AND has(nodes, {NAME})))
 GROUP BY cause ORDER BY count() DESC, cause LIMIT 20
 """,
 )  # fmt: skip

@@ -65,7 +65,7 @@ HIT = Panel(
     sql=f"""
 SELECT job_id AS job, owner, state, verdict, gpus, gpus * dateDiff('second', start_time, end_time) / 3600 AS held, start_time AS start,
     end_time AS end, arrayStringConcat(nodes, ' ') AS hosts
-FROM verdicts_current WHERE job_id IN ({JOBS}) AND {IN_CLUSTER} ORDER BY end_time
+FROM verdicts_current WHERE job_id IN ({JOBS}) AND {IN_CLUSTER} AND status != 'retracted' ORDER BY end_time
 """,
 )  # fmt: skip
 AXIS = Panel(

@@ -44,7 +44,7 @@ SELECT verdict, cause, status, state, owner, gpus, gpus * dateDiff('second', sta
     submit_time AS submit,
     start_time AS start, end_time AS end, arrayStringConcat(nodes, ' ') AS hosts, by_source,
     if(verdict = 'interference', concat('finding ', arrayStringConcat(arrayMap(id -> left(id, 12), findings), ', ')), by_summary) AS proof
-FROM verdicts_current WHERE {OF_JOB} ORDER BY end_time
+FROM verdicts_current WHERE {OF_JOB} AND status != 'retracted' ORDER BY end_time
 """,
 )  # fmt: skip
 FINDINGS = Panel(

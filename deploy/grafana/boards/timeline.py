@@ -45,7 +45,7 @@ FROM
     FROM verdicts_current AS v
     ARRAY JOIN [(v.submit_time, 'pending'), (coalesce(v.start_time, v.submit_time), if(v.start_time IS NULL, 'pending', 'running')),
         (v.end_time, toString(v.state))] AS step
-    WHERE job_id IN ({jobs}) AND {IN_CLUSTER}
+    WHERE job_id IN ({jobs}) AND {IN_CLUSTER} AND status != 'retracted'
     UNION ALL
     SELECT lane, step.1 AS at, step.2 AS what
     FROM

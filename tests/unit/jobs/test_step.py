@@ -139,6 +139,22 @@ def test_an_attempt_that_proves_to_be_another_takes_its_verdict_back() -> None:
     assert last_words([sacct, jobcomp]) == last_words([jobcomp, sacct])
 
 
+def test_a_verdict_on_an_attempt_that_is_none_by_now_is_taken_back() -> None:
+    """By a later record that says when it started; after a restart, too, and once."""
+    waiting = fact(job_end(100, "CANCELLED", source=Source.SACCT, start=None, cancelled_by_uid=OWNER))
+    ran = fact(job_end(100, "CANCELLED", start=50))
+    jobs = Jobs()
+    (first,) = jobs.take(waiting, until=DAY)
+    again = Jobs(cases=jobs.cases)
+    said = again.take(ran, until=DAY)
+    assert [(body["id"] == first["id"], body["status"]) for body in said] == [(False, "final"), (True, "retracted")]
+    kept = ("attempt", "owner", "owner_uid", "state", "end", "gpus", "closes_at")
+    assert [said[1][name] for name in kept] == [first[name] for name in kept]
+    assert (said[1]["findings"], said[1]["by"], said[1]["checklist"]) == ([], None, [])
+    assert last_words([waiting, ran]) == last_words([ran, waiting])
+    assert again.take(ran, until=2 * DAY) == []
+
+
 def test_a_second_look_follows_when_the_sources_that_prove_an_absence_have_had_their_time() -> None:
     """The controller's log is heard again an hour and a bucket behind the end: not checked turns into excluded without a further fact."""
 
