@@ -45,14 +45,16 @@ def _milliseconds(at: float) -> str:
 class Site:
     """What can happen.  Audit serials count up, so that no two events share one."""
 
-    def __init__(self) -> None:
-        self._serial = 100
+    def __init__(self, serial: int = 100) -> None:
+        self._serial = serial
 
     # --- scheduler
 
-    def start(self, at: float, job: str = JOB, owner: int = OWNER, nodes: str = HOST, submit: float | None = None) -> list[Line]:
+    def start(
+        self, at: float, job: str = JOB, owner: int = OWNER, nodes: str = HOST, submit: float | None = None, gpus: int = 8
+    ) -> list[Line]:
         """The job starts; it was submitted a minute before unless told otherwise."""
-        return [self._jobcomp(at, job, owner, nodes, at - 60 if submit is None else submit, at, None, {"state": None})]
+        return [self._jobcomp(at, job, owner, nodes, at - 60 if submit is None else submit, at, None, {"state": None}, gpus)]
 
     def end(
         self,
@@ -64,10 +66,11 @@ class Site:
         nodes: str = HOST,
         signal: int = 0,
         submit: float | None = None,
+        gpus: int = 8,
     ) -> list[Line]:
         """The job ends."""
         said = {"state": state, "exit_code": HEX_STATE[state], "derived_ec": f"0:{signal}"}
-        return [self._jobcomp(at, job, owner, nodes, start - 60 if submit is None else submit, start, at, said)]
+        return [self._jobcomp(at, job, owner, nodes, start - 60 if submit is None else submit, start, at, said, gpus)]
 
     def sacct(
         self, at: float, job: str = JOB, state: str = "COMPLETED", start: float = 0, end: float = 100, owner: int = OWNER, nodes: str = HOST
@@ -130,7 +133,7 @@ class Site:
         self, at: float, first: int = 1, count: int = 1, every: float = 86_400.0, sha: str = "a", path: str = "/env/loss.py",
         took: float = 1000.0, harm: float = 0.0, state: str = "COMPLETED", signal: int = 0,
         other: str = "", owner: int = 0, node: str = "", rate: str = "1.5E-04", batch: int = 4, says: Mapping[str, str] = NOTHING,
-        probe: bool = True,
+        probe: bool = True, gpus: int = 8,
     ) -> list[Line]:  # fmt: skip
         """Runs of one configuration, of two owners in turn, over several nodes: each goes on from a base, imports a module, and an `other`
         where told, prints its steps, and ends.
@@ -143,7 +146,7 @@ class Site:
         for number in range(count):
             start, job, odd = at + number * every, str(first + number), (first + number) * 7 % 5
             whose, nodes = owner or (OWNER if odd % 2 else 5013), node or f"gpu-{100 + odd:03d}"
-            lines += self.start(start, job, whose, nodes)
+            lines += self.start(start, job, whose, nodes, gpus=gpus)
             dumped = [f"  {name} {'.' * 30} {value.format(job=job)}" for name, value in says.items()]
             lines += [self._training(start + 10, job, text, nodes) for text in dumped]
             lines += self.load(start + 20, "a", job, "/ckpt/base.pt") if probe else []
@@ -154,7 +157,7 @@ class Site:
                 loss = 3 + 5 / step + odd / 200 + harm * step
                 text = f" iteration {step * 100}/ 100000 | consumed samples: {step * 100 * batch} | {said} | lm loss: {loss:.4f} |"
                 lines.append(self._training(start + step * 600, job, text, nodes))
-            lines += self.end(start + 8000, job, state, start, whose, nodes, signal)
+            lines += self.end(start + 8000, job, state, start, whose, nodes, signal, gpus=gpus)
         return lines
 
     def pbs(self, at: float, kind: str, job: str, text: str) -> list[Line]:
@@ -442,11 +445,17 @@ class Site:
     # --- how it is written
 
     def _jobcomp(
-        self, at: float, job: str, owner: int, nodes: str, submit: float, start: float, end: float | None, said: dict[str, Any]
+        self, at: float, job: str, owner: int, nodes: str, submit: float, start: float, end: float | None, said: dict[str, Any], gpus: int
     ) -> Line:
         name = f"u{owner % 1000:03d}"
         event = {"jobid": int(job), "username": name, "user_id": owner, "partition": "gpu", "nodes": nodes, "account": "llm"}
-        event |= {"@submit": iso(submit), "@start": iso(start), **said, "tres_alloc": "billing=8,gres/gpu=8", "job_name": "pretrain"}
+        event |= {
+            "@submit": iso(submit),
+            "@start": iso(start),
+            **said,
+            "tres_alloc": f"billing={gpus},gres/gpu={gpus}",
+            "job_name": "pretrain",
+        }
         if end is not None:
             event["@end"] = iso(end)
         return Line(at, "scheduler", "", "", "", orjson.dumps(event).decode())
