@@ -45,6 +45,8 @@ _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:[.,][0-9]{1,9})?(?:Z
 _TAG = re.compile(r"(?:((?:[A-Za-z0-9_.%-]|:(?! )){1,255}) )?([A-Za-z0-9_./@-]{1,64})(?:\([A-Za-z0-9_-]{1,32}\))?(?:\[([0-9]{1,10})\])?: ?")
 # As rsyslog's imfile writes it unless its tag is set with a colon; too weak to say that a line is one of the system log.
 _TAG_WITHOUT_COLON = re.compile(r"([A-Za-z0-9_.%:-]{1,255}) ([A-Za-z0-9_./@-]{1,64})(?:\[([0-9]{1,10})\])? ")
+# The same where what stands behind it begins as lines of files do, and system log lines do not.
+_TAG_OF_A_FILE = re.compile(_TAG_WITHOUT_COLON.pattern + r"(?=\[[0-9A-Z ]|\{\"|type=|node=)")
 _RFC5424 = re.compile(r"1 (\S{1,64}) (\S{1,255}) (\S{1,64}) (\S{1,128}) \S{1,64} ")
 _PID = re.compile(r"[0-9]{1,10}")
 _ELEMENT = re.compile(r'\[(?:[^"\]\\]|\\.|"(?:[^"\\]|\\.)*+")*+\]')
@@ -88,7 +90,7 @@ def split(line: Line, reading: Reading, tags: re.Pattern[str] = _TAG) -> SyslogL
         return SyslogLine(None, line.host, line.program, None, text[start:].lstrip(" "), priority)
     else:
         return None
-    tag = tags.match(text, head.end())
+    tag = tags.match(text, head.end()) or _TAG_OF_A_FILE.match(text, head.end())
     if tag is None:
         return None
     host, program, pid = tag.groups()
@@ -101,7 +103,7 @@ def program_of(text: str) -> str:
     if start and (framed := _RFC5424.match(text, start)):
         return framed[3]
     head = _RFC3164.match(text, start) or _ISO.match(text, start)
-    tag = _TAG.match(text, head.end()) if head else None
+    tag = _TAG.match(text, head.end()) or _TAG_OF_A_FILE.match(text, head.end()) if head else None
     return tag[2] if tag else ""
 
 

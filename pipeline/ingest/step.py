@@ -30,8 +30,9 @@ from pipeline.formats import registry
 from pipeline.formats.envelopes.raw import said_by
 from pipeline.formats.line import Line, Reading
 from pipeline.formats.split_lines import PIECE_BYTES_MAX
+from pipeline.formats.syslog import program_of, text_of
 from pipeline.ingest.facts import PLACED, TELLING, facts_of, spoken_for
-from pipeline.ingest.feeds import Feeds, feed_key
+from pipeline.ingest.feeds import OPEN_TO_USERS, Feeds, feed_key
 from pipeline.ingest.rates import Rates
 from pipeline.ingest.reading import SourceReader, SourceReading, short_host
 from pipeline.ingest.splits import Place, Splits
@@ -58,6 +59,7 @@ YEAR_2000_MS, YEAR_2100_MS = 946_684_800_000, 4_102_444_800_000
 CACHE_MAX = HEARD_CACHE_MAX = 50_000
 JOB_SOURCES = frozenset({Source.TRAINING, Source.PROBE})
 EVENTS_MAX = 50_000  # of a record; with its refused lines they are numbered in 16 bits
+HEAD_BYTES = 1024  # in which the prefix of a system log line stands
 MLPERF = "mllog"  # its records are in UTC
 TWO_CLOCKS = frozenset({MLPERF, "slurmstepd", "torchrun"})  # formats whose lines stand in one file, and show whether its zone is right
 UNREAD = frozenset({ErrorCode.DECODE_ERROR, ErrorCode.UNKNOWN_FORMAT, ErrorCode.SCHEMA_MISMATCH, ErrorCode.TIMESTAMP_OUT_OF_RANGE})
@@ -269,6 +271,7 @@ def decode_record(
     if value is None:
         raise _rejected(ErrorCode.TOMBSTONE, "the record has no value")
     if len(value) > state.record_bytes_max:
+        _note_too_large(state, record, _said_of(value, headers), 0, lost)
         raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"{len(value)} bytes, at most {state.record_bytes_max}")
     if not value or value.isspace():
         raise _rejected(ErrorCode.EMPTY, "the record is empty")
@@ -319,9 +322,10 @@ def decode_line(
         raise error
     if not payload or payload.isspace():
         raise _rejected(ErrorCode.EMPTY, "the line is empty")
-    if len(payload) > state.record_bytes_max:  # inflated
-        raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"a line of {len(payload)} bytes, at most {state.record_bytes_max}")
     named = state.reader.named(line, headers) if state.reader.names_clusters else 0
+    if len(payload) > state.record_bytes_max:  # inflated
+        _note_too_large(state, record, line, named, lost)
+        raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"a line of {len(payload)} bytes, at most {state.record_bytes_max}")
     shipper = line.host
     if headers and (value[:1] == b"{" or not value.startswith(payload)):
         shipper = said_by(headers)[0] or shipper
@@ -422,9 +426,22 @@ def _when_known(record: Record, collected: int) -> int:
 
 def _note_broken(state: IngestState, record: Record, headers: Mapping[str, bytes], error: RejectedRecord, lost: Losses) -> None:
     """Not even its envelope could be read: only the headers say whose it is."""
+    line = _said_of(b"", headers)
+    _note_unread(state, record, state.origin(record.topic, line, 0, said=bool(line.host)), _collected(line, record), error, lost)
+
+
+def _said_of(payload: bytes, headers: Mapping[str, bytes]) -> Line:
+    """A line of which the headers alone tell."""
     host, program, file, offset, collected = said_by(headers)
-    line = Line(payload=b"", host=host, program=program, file=file, file_offset=offset, collected_time=collected)
-    _note_unread(state, record, state.origin(record.topic, line, 0, said=bool(host)), _collected(line, record), error, lost)
+    return Line(payload=payload, host=host, program=program, file=file, file_offset=offset, collected_time=collected)
+
+
+def _note_too_large(state: IngestState, record: Record, line: Line, named: int, lost: Losses) -> None:
+    """Nothing of it is read: whose it is, a format may claim by the look of it, and not where any user may have written it."""
+    source = state.reader.reading_of(record.topic, line, named)
+    format_ = registry.by_name(source.format) if source.format else registry.claimant(line.payload, source.allowed)
+    if format_ is not None and format_.source not in OPEN_TO_USERS and not program_of(text_of(line.payload[:HEAD_BYTES])):
+        _lose(state, lost, format_.source, source, _collected(line, record))
 
 
 # --- split lines ----------------------------------------------------------------------------------------------------------------
@@ -550,10 +567,9 @@ def _lose(state: IngestState, lost: Losses, family: Source, source: SourceReadin
 
 def _as_shipped(state: IngestState, record: Record, line: Line, headers: Mapping[str, bytes], named: int) -> Line:
     """The line, with what the headers say of it where they name a job's output: a job may print what looks like an envelope."""
-    host, program, file, offset, collected = said_by(headers)
-    if not file or file == line.file:
+    if said_by(headers)[2] in ("", line.file):
         return line
-    shipped = Line(payload=line.payload, host=host, program=program, file=file, file_offset=offset, collected_time=collected)
+    shipped = _said_of(line.payload, headers)
     return shipped if state.reader.reading_of(record.topic, shipped, named).job else line
 
 

@@ -109,7 +109,7 @@ class Slurmctld:
 
 _PREFIX = re.compile(rb"\[(?:[0-9]{4}-[0-9]{2}-[0-9]{2}T|[A-Z][a-z]{2} [0-9 ][0-9] [0-9]{2}:[0-9]{2}:[0-9]{2}[.\]]| *[0-9]{1,18}\] )")
 # The program's tag in a system log line: `slurmctld[12]: `, or a field of RFC 5424.
-_TAGGED = re.compile(rb"[ >]slurmctld(?:\[[0-9]{1,10}\])?(?:: | [0-9-]{1,10} )")
+_TAGGED = re.compile(rb"[ >]slurmctld(?:\[[0-9]{1,10}\])?(?:: | [0-9-]{1,10} | \[)")
 _PRINTED = "slurmctld: "
 _UNTIMED = re.compile(
     rb"slurmctld: |(?:(?:error|sched|sched/backfill): )?_(?:slurm_rpc_[a-z_]{1,40}[:( ]|job_complete: |update_job: "

@@ -36,7 +36,7 @@ _STEP_PREFIX = re.compile(r"\[([0-9]{1,10})\.([A-Za-z0-9+_-]{1,32})\] ")
 _LEVEL = re.compile(r"(error|fatal|info|verbose|debug[1-5]?): {1,2}")
 _STEP = r"(?:StepId=|step |job )([0-9]{1,10})(?:\.([A-Za-z0-9+_]{1,32}))?"
 _CLAIM = re.compile(rb"\[[^\]]{8,60}\] (?:\[[0-9]{1,10}\.|[a-z]{1,12}[0-9]?: |[a-z_]|[A-Z])")
-_TAGGED = re.compile(rb"[ >]slurm(?:d|stepd)(?:\[[0-9]{1,10}\])?(?:: | [0-9-]{1,10} )")
+_TAGGED = re.compile(rb"[ >]slurm(?:d|stepd)(?:\[[0-9]{1,10}\])?(?:: | [0-9-]{1,10} | \[)")
 _Build = Callable[[re.Match[str]], AnyBody]
 
 

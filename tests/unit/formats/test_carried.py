@@ -77,6 +77,30 @@ def test_a_tag_without_a_colon(name: str, frame: str) -> None:
         read(frame.format("u017", TEXTS[name]), family(name))
 
 
+# What stands in the logs of daemons that speak for themselves, and who writes them.
+OF_DAEMONS = [
+    ("slurmctld", "slurmctld", "[2026-03-02T19:40:41.318] error: Nodes gpu-001 not responding"),
+    *[(name, program, TEXTS[name]) for name, program in (
+        ("slurmd", "slurmd"), ("auditd", "auditd"), ("laurel", "laurel"), ("falco", "falco"), ("teleport", "teleport"),
+        ("wazuh", "wazuh"), ("osquery", "osqueryd"),
+    )],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "frame", ["<133>Mar  2 19:40:41 nn-1 {} {}", "Mar  2 19:40:41 nn-1 {}[9] {}", "2026-03-02T19:40:41+00:00 nn-1 {} {}"]
+)
+@pytest.mark.parametrize(("name", "program", "text"), OF_DAEMONS, ids=[name for name, *_ in OF_DAEMONS])
+def test_a_file_of_a_daemon_behind_a_tag_without_a_colon(name: str, program: str, text: str, frame: str) -> None:
+    """The line's own beginning ends the tag; behind another's tag it is a text."""
+    bare = read(text, family(name))[1]
+    found, events = read(frame.format(program, text), family(name))
+    assert (found, [event.body for event in events]) == (name, [event.body for event in bare])
+    for another in ("u017", f"u017: {program}", f"sshd[9]: {program}"):
+        with pytest.raises(RejectedRecord):
+            read(frame.format(another, text), family(name))
+
+
 def test_tabs_that_rsyslog_escapes() -> None:
     """A relay writes `#011` for each, and in a name it stays what it is where no relay did."""
     text = TEXTS["hdfs_audit"]

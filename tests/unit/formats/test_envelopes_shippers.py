@@ -419,6 +419,7 @@ WHOLE_LINES = {
     "sshd, behind a blank": f" Mar  2 12:00:00 login-9 sshd[9]: {ACCEPTED}",
     "sshd, behind a priority": f"<38>2026-03-02T12:00:00Z login-9 sshd: {ACCEPTED}",
     "sudo, as RFC 5424": f"<86>1 2026-03-02T12:00:00Z gpu-009 sudo 9 - - {SUDO}",
+    "the audit daemon's file, a tag without a colon": "Mar  2 12:00:00 gpu-009 auditd type=LOGIN msg=audit(1772452800.318:7): pid=9 uid=0",
     "the kernel": f"Mar  2 12:00:00 gpu-009 kernel: {KERNEL}",
     "the kernel, with its priority": f"<3>Mar  2 12:00:00 gpu-009 kernel: {KERNEL}",
 }

@@ -1,5 +1,6 @@
 """Ingest: each record ends as exactly one of written, filtered, rejected; the rest is a function of its bytes and the settings."""
 
+import gzip
 from collections.abc import Sequence
 from typing import Any
 
@@ -490,6 +491,32 @@ def test_a_line_that_its_own_format_cannot_read_is_a_gap(value: bytes, topic: st
     for out in found:
         assert out.buckets[0] <= ms(3000 - 120) < out.buckets[1]
         assert out.buckets[-1] <= ms(3000) < out.buckets[-1] + out.buckets[1] - out.buckets[0]
+
+
+_RECORD = b"type=EXECVE msg=audit(1772480441.318:78): argc=1 a0="
+_REQUEST = b'{"kind":"Event","apiVersion":"audit.k8s.io/v1","auditID":"a","stage":"ResponseComplete","verb":"delete","responseObject":"%s"}'
+_JOB = b'{"jobid":7,"username":"u017","state":"COMPLETED","script":"%s"}'
+_PADDING = b"x" * 2_000_000
+TOO_LARGE: dict[str, tuple[bytes, str, list[tuple[str, str]]]] = {
+    "arguments": (_RECORD + _PADDING, "logs.access", [("auditd", "gpu-001")]),
+    "a request with its response": (_REQUEST % _PADDING, "logs.access", [("kubernetes_audit", "")]),
+    "a batch of requests": (b'{"kind":"EventList","items":[' + _REQUEST % _PADDING + b"]}", "logs.access", [("kubernetes_audit", "")]),
+    "a job with its script": (_JOB % _PADDING, "logs.scheduler", [("slurm_jobcomp", "")]),
+    "inflated": (gzip.compress(_REQUEST % _PADDING), "logs.access", [("kubernetes_audit", "")]),
+    "a job's output": (b'{"trainwatch_probe":1,"kind":"' + _PADDING, "logs.training", []),
+    "through the system log": (b"Mar  3 03:40:41 gpu-001 audit[1]: " + _RECORD + _PADDING, "logs.access", []),
+    "of a program of the system log": (b"Mar  3 03:40:41 gpu-001 sudo[9]: u017 : COMMAND=" + _PADDING, "logs.access", []),
+    "nobody's": (_PADDING, "logs.access", []),
+}
+
+
+@pytest.mark.parametrize(("value", "topic", "wanted"), TOO_LARGE.values(), ids=TOO_LARGE)
+def test_a_record_that_is_too_large_is_a_gap_of_whose_it_is(value: bytes, topic: str, wanted: list[tuple[str, str]]) -> None:
+    """Scripts, responses and arguments are as long as somebody makes them: what hides behind one was said all the same."""
+    record = build.record(value, topic=topic, at=3000, headers=[("host", b"gpu-001")])
+    outcomes = step(build_state(build.settings(), Cases()), [record], NOTHING)[1]
+    assert [out.code for out in outcomes if isinstance(out, Rejected)] == [ErrorCode.RECORD_TOO_LARGE]
+    assert [(out.source.value, out.host) for out in outcomes if isinstance(out, Lost)] == wanted
 
 
 @pytest.mark.parametrize(
