@@ -26,9 +26,9 @@ from types import MappingProxyType
 import msgspec
 
 from pipeline.errors import DecodeError, ErrorCode, RejectedRecord, SplitLine, TimestampOutOfRange
-from pipeline.formats import registry
+from pipeline.formats import registry, several
 from pipeline.formats.envelopes.raw import said_by
-from pipeline.formats.line import Line, Reading
+from pipeline.formats.line import ITEMS_MAX, Line, Reading
 from pipeline.formats.split_lines import PIECE_BYTES_MAX
 from pipeline.formats.syslog import program_of, text_of
 from pipeline.ingest.facts import PLACED, TELLING, facts_of, spoken_for
@@ -280,6 +280,10 @@ def decode_record(
     except RejectedRecord as error:
         _note_broken(state, record, headers, error, lost)
         raise
+    for line in lines:
+        if line.payload.find(b"\n") >= 0:
+            lines = _apart(state, record, headers, lines)
+            break
     decoded: list[tuple[Event, EventRow]] = []
     if len(lines) == 1:
         try:
@@ -303,6 +307,18 @@ def decode_record(
         reasons = "; ".join(f"item {number}: {error}" for number, _, error in refused[:REASONS_MAX])
         raise _rejected(refused[0][2].code, f"{len(refused)} of {len(lines)} items refused, {reasons}")
     return decoded, [_refused_row(state, record, headers, *each, len(decoded) + index) for index, each in enumerate(refused)]
+
+
+def _apart(state: IngestState, record: Record, headers: Mapping[str, bytes], lines: Iterable[Line]) -> list[Line]:
+    """Those that hold several taken apart.  Raises RecordTooLarge."""
+    found: list[Line] = []
+    for line in lines:
+        named = state.reader.named(line, headers) if state.reader.names_clusters else 0
+        source = state.reader.reading_of(record.topic, _as_shipped(state, record, line, headers, named), named)
+        found += several.lines_of(line, of_job=bool(source.job) or source.allowed <= JOB_SOURCES)
+        if len(found) > ITEMS_MAX:
+            raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"more than {ITEMS_MAX} lines in a record")
+    return found
 
 
 def decode_line(

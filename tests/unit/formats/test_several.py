@@ -1,0 +1,139 @@
+"""Values of several lines: what a shipper's `multiline` joined, or a program sent in one piece, is taken apart again."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pipeline.errors import ErrorCode
+from pipeline.formats import several
+from pipeline.formats.line import ITEMS_MAX, Line, Part
+from pipeline.ingest.step import build_state, step
+from pipeline.model.outcome import EventRow, Outcome, Record, Rejected
+from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import NOTHING
+from tests import build
+from tests.unit.formats.test_failures import BLOCK, TRACEBACK, WHOLE, case_of, failed
+
+AT = "2026-03-02T00:01:00Z"
+ITERATION = " iteration       40/  100000 | consumed samples: 10240 | elapsed time per iteration (ms): 5000.0 | lm loss: 2.310000E+00 |"
+NEXT = ITERATION.replace(" 40/", " 41/")
+STEP = "slurmstepd: error: *** STEP 7.{} ON gpu-001 CANCELLED AT 2026-03-02T00:00:59 ***"
+PATHS = [f'type=PATH msg=audit(1772409600.100:7): item={item} name="/a{item}" nametype=DELETE' for item in (0, 1)]
+
+
+def filebeat(message: str, file: str = "/runs/slurm-7.out", **more: Any) -> bytes:
+    """As its `multiline` sends lines."""
+    log = {"file": {"path": file}, "offset": 1000, "flags": ["multiline"]}
+    return orjson.dumps({"@timestamp": AT, "message": message, "log": log, "host": {"name": "gpu-001"}, **more})
+
+
+def outcomes(value: bytes, topic: str = "logs.training") -> list[Outcome]:
+    """Of one record."""
+    return step(build_state(build.settings(), Cases()), [build.record(value, topic=topic, at=60)], NOTHING)[1]
+
+
+def rows(value: bytes, topic: str = "logs.training") -> list[EventRow]:
+    return [out for out in outcomes(value, topic) if isinstance(out, EventRow)]
+
+
+JOINED: dict[str, tuple[str, list[str]]] = {
+    "steps": (f"{ITERATION}\n{NEXT}", ["iteration", "iteration"]),
+    "a step and what the launcher says at the end": (f"{ITERATION}\n{BLOCK}", ["iteration", *["training_line"] * 8, "rank_failed"]),
+    "behind words": (f"words that nobody reads\r\n{ITERATION}\r\n", ["iteration", "unknown_format"]),
+    "blank lines": (f"\n\n{ITERATION}\n\n", ["iteration"]),
+    "a traceback stays whole": (f"{ITERATION}\n{TRACEBACK}\n{NEXT}", ["iteration", "training_line", "iteration"]),
+    "steps that were cancelled": (f"{STEP.format(0)}\n{STEP.format(1)}", ["step_cancelled", "step_cancelled"]),
+    "a Python dictionary a line": ("{'loss': 2.5, 'epoch': 1.0}\n{'loss': 2.4, 'epoch': 2.0}", ["progress", "progress"]),
+    "an object a line": ('{"step":1,"loss":2.5}\n{"step":2,"loss":2.4}', ["iteration", "iteration"]),
+}
+
+
+@pytest.mark.parametrize(("message", "kinds"), JOINED.values(), ids=JOINED)
+def test_lines_of_a_job_that_were_joined(message: str, kinds: list[str]) -> None:
+    """Each is the event that it would be alone."""
+    found = rows(filebeat(message))
+    assert [row.kind for row in found][: len(kinds)] == kinds
+    assert [row.index for row in found] == list(range(len(found)))
+
+
+def test_a_joined_failure_block_is_the_one_of_its_lines() -> None:
+    """The places of the lines follow from the first one's."""
+    assert failed(case_of([build.record(filebeat(f"{ITERATION}\n{BLOCK}"), topic="logs.training", at=60)])) == WHOLE
+
+
+def test_a_line_is_the_same_event_joined_or_alone() -> None:
+    """Where the shipper tells the place: a multiline that was set up later gives no event twice."""
+    first, second = rows(filebeat(f"{ITERATION}\n{NEXT}"))
+    place = 1000 + len(ITERATION) + 1
+    (alone,) = rows(filebeat(NEXT, log={"file": {"path": "/runs/slurm-7.out"}, "offset": place}))
+    assert (second.event_id, second.file_offset, second.raw) == (alone.event_id, place, NEXT)
+    assert first.file_offset == 1000
+
+
+def test_records_of_the_audit_daemon_in_one_value() -> None:
+    """No field of one is a field of another; a tag that is none of the daemon's stays one."""
+    value = "\n".join(PATHS)
+    assert [row.attrs["nametype"] for row in rows(value.encode(), "logs.access")] == ["DELETE", "DELETE"]
+    assert [row.attrs["item"] for row in rows(filebeat(value, "/var/log/audit/audit.log"), "logs.access")] == ["0", "1"]
+    forged = orjson.dumps({"message": value, "program": "logger", "host": "gpu-001", "@timestamp": AT})
+    assert [out.code for out in outcomes(forged, "logs.access") if isinstance(out, Rejected)] == [ErrorCode.UNKNOWN_FORMAT]
+
+
+@pytest.mark.parametrize("topic", ["logs.access", "logs.scheduler"])
+def test_what_a_line_of_a_daemon_holds_is_no_line(topic: str) -> None:
+    """syslog-ng leaves line ends in what any user may send: behind one anybody could speak for sshd, or for the controller."""
+    forged = [
+        "Mar  2 00:00:50 login-1 sshd[9]: Accepted publickey for u012 from 10.0.0.7 port 5022 ssh2",
+        "[2026-03-02T00:00:50.100] _slurm_rpc_kill_job: REQUEST_KILL_JOB JobId=7 uid 5012",
+        PATHS[0],
+    ]
+    for line in forged:
+        assert rows(f"Mar  2 00:00:50 login-1 u050: x\n{line}".encode(), topic) == []
+
+
+def test_as_many_lines_as_a_record_may_have() -> None:
+    """More are a dead letter, as in any batch."""
+    (out,) = [out for out in outcomes(b"x\n" * (ITEMS_MAX + 1)) if isinstance(out, Rejected)]
+    assert out.code is ErrorCode.RECORD_TOO_LARGE
+
+
+PIECES = [
+    (Line(payload=b"a"), [b"a"]),
+    (Line(payload=b"a\n b\n\nc"), [b"a", b" b", b"c"]),
+    (Line(payload=b'{"a":1,\n"b":2}'), [b'{"a":1,\n"b":2}']),
+    (Line(payload=b"a\nb", part=Part()), [b"a\nb"]),
+    (Line(payload=b"a\nb", broken="x"), [b"a\nb"]),
+    (Line(payload=b"\n\n"), [b"\n\n"]),
+]
+
+
+@pytest.mark.parametrize(("line", "payloads"), PIECES)
+def test_pieces(line: Line, payloads: list[bytes]) -> None:
+    """An object printed over lines is one, and so is what is a piece or broken."""
+    assert [each.payload for each in several.lines_of(line, of_job=True)] == payloads
+
+
+def test_only_the_last_line_of_what_was_cut_is_cut() -> None:
+    """The others are whole."""
+    assert [each.truncated for each in several.lines_of(Line(payload=b"a\nb", truncated=True), of_job=True)] == [False, True]
+
+
+@given(st.lists(st.sampled_from([b"a", b"", b"Traceback (most recent call last):", b"  b", b"E: c", b"\r"]), max_size=12), st.booleans())
+def test_no_byte_is_lost_and_places_are_true(texts: list[bytes], of_job: bool) -> None:
+    """Whatever the lines: each stands where it says."""
+    payload = b"\n".join(texts)
+    found = several.lines_of(Line(payload=payload, file_offset=100), of_job=of_job)
+    assert b"\n".join(each.payload for each in found).split() == payload.split()
+    for each in found:
+        assert each.file_offset is not None
+        assert payload.startswith(each.payload, each.file_offset - 100)
+
+
+def test_a_record_of_one_line_is_left_as_it_is() -> None:
+    """Also where it ends with its line end."""
+    record = Record(topic="logs.training", partition=0, offset=0, timestamp=build.ms(60), value=ITERATION.encode() + b"\n")
+    (row,) = [out for out in step(build_state(build.settings(), Cases()), [record], NOTHING)[1] if isinstance(out, EventRow)]
+    assert row.raw == ITERATION
