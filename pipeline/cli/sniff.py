@@ -93,7 +93,7 @@ def _sniffed(
     zone_is_known = zone is not None or source.zone.key != DEFAULT.zone
     known = Known(
         zone=zone or source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys,
-        columns=source.columns,
+        columns=source.columns, of_job=source.of_job,
     )  # fmt: skip
     sniffer = Sniffer(known)
     headers = (("file", os.fsencode(file)),) if file else ()

@@ -28,7 +28,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from pipeline.errors import DecodeError, RejectedRecord, UnknownFormat
-from pipeline.formats import registry
+from pipeline.formats import registry, several
 from pipeline.formats.line import Headers, Line, Payload, Reading
 from pipeline.model.attributes import attributes
 from pipeline.model.events import AccessLine, ControllerNote, KernelLine, Parsed, TrainingLine
@@ -67,6 +67,7 @@ class Known(msgspec.Struct, frozen=True):
     job: str = ""
     json_keys: Mapping[str, Sequence[str]] | None = None
     columns: Sequence[str] = ()
+    of_job: bool = False  # they are output of jobs, and nothing else
 
 
 class Count(msgspec.Struct, frozen=True):
@@ -206,7 +207,7 @@ class Sniffer:
             self._first = value.strip()
         name = _envelope_of(value, headers)
         try:
-            lines = registry.unwrap(value, headers)
+            lines = [each for line in registry.unwrap(value, headers) for each in several.lines_of(line, of_job=self._known.of_job)]
         except RejectedRecord as error:
             self._counts["lines"] += 1
             self._lose(name, error, value)

@@ -51,6 +51,11 @@ class SourceReading(msgspec.Struct, frozen=True):
     columns: tuple[str, ...] = ()
     array: bool = False  # the file is of a task of an array: `job` is the array's id, not the task's
 
+    @property
+    def of_job(self) -> bool:
+        """Are its lines the output of jobs, and nothing else?"""
+        return bool(self.job) or (bool(self.allowed) and self.allowed <= FAMILIES["training"])
+
     def is_of(self, job: str) -> bool:
         """May a line of this file speak for the job?  Every one where the name tells no job."""
         if not self.job or job == self.job or _NUMBER_FIRST.split(job, maxsplit=1)[0] == self.job:

@@ -132,7 +132,7 @@ class Origin:
         self.proven = state.is_proven(topic)
         self.feed, self.until = "", 0
         self.read: frozenset[Source] = frozenset()  # families of which it is known until then that they are read there
-        if not source.job and not source.allowed <= JOB_SOURCES:  # of a job's output nobody concludes anything
+        if not source.of_job:  # of a job's output nobody concludes anything
             # The shipper's word on its host is no more than anybody's where anybody may send, or where jobs print among the rest.
             sender = source.host if said and self.proven and JOB_SOURCES.isdisjoint(source.allowed) else ""
             self.feed, self.clock = feed_key(topic, source.cluster, source.host, sender, line.file), state.feeds.clock(sender)
@@ -315,7 +315,7 @@ def _apart(state: IngestState, record: Record, headers: Mapping[str, bytes], lin
     for line in lines:
         named = state.reader.named(line, headers) if state.reader.names_clusters else 0
         source = state.reader.reading_of(record.topic, _as_shipped(state, record, line, headers, named), named)
-        found += several.lines_of(line, of_job=bool(source.job) or source.allowed <= JOB_SOURCES)
+        found += several.lines_of(line, of_job=source.of_job)
         if len(found) > ITEMS_MAX:
             raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"more than {ITEMS_MAX} lines in a record")
     return found

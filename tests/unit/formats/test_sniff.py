@@ -59,6 +59,14 @@ def test_counts_add_up() -> None:
     assert [(each.name, each.count) for each in report.hosts] == [("login-1", 2)]
 
 
+@pytest.mark.parametrize(("of_job", "lines"), [(True, 2), (False, 1)])
+def test_lines_that_a_shipper_joined(of_job: bool, lines: int) -> None:
+    """Taken apart where the pipeline takes them apart."""
+    cancelled = b"slurmstepd: error: *** STEP 7.0 ON gpu-001 CANCELLED AT 2026-03-02T00:00:59 ***"
+    report = sniff([cancelled + b"\n" + cancelled], Known(of_job=of_job))
+    assert (report.records, report.lines) == (1, lines)
+
+
 ZONES: Sequence[tuple[str, bytes, tuple[int, int, int, int]]] = (
     ("neither zone nor year", LOGIN, (0, 1, 1, 0)),
     ("no zone", b"[2026-03-02T19:40:41.318] error: Nodes gpu-001 not responding", (0, 1, 0, 0)),
