@@ -88,11 +88,11 @@ OF_DAEMONS = [
 
 
 @pytest.mark.parametrize(
-    "frame", ["<133>Mar  2 19:40:41 nn-1 {} {}", "Mar  2 19:40:41 nn-1 {}[9] {}", "2026-03-02T19:40:41+00:00 nn-1 {} {}"]
+    "frame", ["<133>Mar  2 19:40:41 nn-1 {} {}", "Mar  2 19:40:41 nn-1 {}[9] {}", "2026-03-02T19:40:41+00:00 nn-1 {} {}", *FRAMES]
 )
 @pytest.mark.parametrize(("name", "program", "text"), OF_DAEMONS, ids=[name for name, *_ in OF_DAEMONS])
-def test_a_file_of_a_daemon_behind_a_tag_without_a_colon(name: str, program: str, text: str, frame: str) -> None:
-    """The line's own beginning ends the tag; behind another's tag it is a text."""
+def test_a_file_of_a_daemon_behind_a_tag(name: str, program: str, text: str, frame: str) -> None:
+    """With a colon or without: then the line's own beginning ends it; behind another's tag it is a text."""
     bare = read(text, family(name))[1]
     found, events = read(frame.format(program, text), family(name))
     assert (found, [event.body for event in events]) == (name, [event.body for event in bare])

@@ -51,6 +51,13 @@ def test_a_deletion() -> None:
     assert event.unmapped["level"] == "Request"
 
 
+def test_an_event_that_the_api_server_cut() -> None:
+    """Over its limit it leaves out what was sent and answered, and says so: who did what is all there."""
+    event = parse({**DELETE, "annotations": {**DELETE["annotations"], "audit.k8s.io/truncated": "true"}})
+    assert event.body == parse(DELETE).body
+    assert "audit.k8s.io/truncated" in event.unmapped["annotations"]
+
+
 ROWS = [
     ("get", "pods/exec over WebSocket", {"subresource": "exec", "resource": "pods"}, "?command=tar&command=xf&container=c", ("tar", "xf")),
     ("create", "pods/exec over SPDY", {"subresource": "exec", "resource": "pods"}, "?command=kill%20-9&stdin=true", ("kill -9",)),
