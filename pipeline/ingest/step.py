@@ -19,6 +19,7 @@ closed topic.  A host that a line names (`node=`, the system log's prefix) is be
 hosts: the row says `shipped_by`, UNKNOWN_HOST where nobody said it.
 """
 
+import contextlib
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -27,6 +28,7 @@ import msgspec
 
 from pipeline.errors import DecodeError, ErrorCode, RejectedRecord, SplitLine, TimestampOutOfRange
 from pipeline.formats import registry, several
+from pipeline.formats.envelopes.compressed import INFLATED_BYTES_MAX
 from pipeline.formats.envelopes.raw import said_by
 from pipeline.formats.line import ITEMS_MAX, Line, Reading
 from pipeline.formats.split_lines import PIECE_BYTES_MAX
@@ -271,7 +273,7 @@ def decode_record(
     if value is None:
         raise _rejected(ErrorCode.TOMBSTONE, "the record has no value")
     if len(value) > state.record_bytes_max:
-        _note_too_large(state, record, _said_of(value, headers), 0, lost)
+        _note_whose(state, record, headers, value, lost)
         raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"{len(value)} bytes, at most {state.record_bytes_max}")
     if not value or value.isspace():
         raise _rejected(ErrorCode.EMPTY, "the record is empty")
@@ -452,9 +454,21 @@ def _said_of(payload: bytes, headers: Mapping[str, bytes]) -> Line:
     return Line(payload=payload, host=host, program=program, file=file, file_offset=offset, collected_time=collected)
 
 
+def _note_whose(state: IngestState, record: Record, headers: Mapping[str, bytes], value: bytes, lost: Losses) -> None:
+    """Nothing is kept of a record that is too large, and its lines are only looked at to see what was lost with it."""
+    lines = [_said_of(value, headers)]
+    if len(value) <= INFLATED_BYTES_MAX:
+        with contextlib.suppress(RejectedRecord):
+            lines = registry.unwrap(value, headers)
+    for line in lines:
+        _note_too_large(state, record, line, state.reader.named(line, headers) if state.reader.names_clusters else 0, lost)
+
+
 def _note_too_large(state: IngestState, record: Record, line: Line, named: int, lost: Losses) -> None:
-    """Nothing of it is read: whose it is, a format may claim by the look of it, and not where any user may have written it."""
+    """Whose a line is, a format may claim by the look of it, and not where any user may have written it."""
     source = state.reader.reading_of(record.topic, line, named)
+    if source.job or (line.tagged and not line.file):
+        return
     format_ = registry.by_name(source.format) if source.format else registry.claimant(line.payload, source.allowed)
     if format_ is not None and format_.source not in OPEN_TO_USERS and not program_of(text_of(line.payload[:HEAD_BYTES])):
         _lose(state, lost, format_.source, source, _collected(line, record))

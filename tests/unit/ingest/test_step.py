@@ -503,6 +503,27 @@ TOO_LARGE: dict[str, tuple[bytes, str, list[tuple[str, str]]]] = {
     "a batch of requests": (b'{"kind":"EventList","items":[' + _REQUEST % _PADDING + b"]}", "logs.access", [("kubernetes_audit", "")]),
     "a job with its script": (_JOB % _PADDING, "logs.scheduler", [("slurm_jobcomp", "")]),
     "inflated": (gzip.compress(_REQUEST % _PADDING), "logs.access", [("kubernetes_audit", "")]),
+    "in a shipper's object": (
+        orjson.dumps({"message": (_RECORD + _PADDING).decode(), "host": "gpu-002", "file": "/var/log/audit/audit.log"}),
+        "logs.access",
+        [("auditd", "gpu-002")],
+    ),
+    "in an object, in another's name": (
+        orjson.dumps({"message": (_RECORD + _PADDING).decode(), "host": "gpu-002", "program": "logger"}),
+        "logs.access",
+        [],
+    ),
+    "a batch of OpenTelemetry": (
+        orjson.dumps(
+            {
+                "resourceLogs": [
+                    {"scopeLogs": [{"logRecords": [{"body": {"stringValue": text}} for text in (_PADDING.decode(), _RECORD.decode())]}]}
+                ]
+            }
+        ),
+        "logs.access",
+        [("auditd", "gpu-001")],
+    ),
     "a job's output": (b'{"trainwatch_probe":1,"kind":"' + _PADDING, "logs.training", []),
     "through the system log": (b"Mar  3 03:40:41 gpu-001 audit[1]: " + _RECORD + _PADDING, "logs.access", []),
     "of a program of the system log": (b"Mar  3 03:40:41 gpu-001 sudo[9]: u017 : COMMAND=" + _PADDING, "logs.access", []),
