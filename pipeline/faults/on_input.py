@@ -106,13 +106,15 @@ BAD: tuple[bytes | None, ...] = (
 
 
 def with_bad_bytes(run: Run) -> None:
-    """Bad values of every kind in the middle of batches."""
-    _insert(run, [run.dice.choice(BAD) for _ in range(200)])
+    """Bad values of every kind in the middle of batches; those that are too large are gaps, of which verdicts tell."""
+    bad = _insert(run, [run.dice.choice(BAD) for _ in range(200)])
+    judged = {id(record) for record in (*run.judged, *bad)}
+    run.judged = [record for record in run.sent if id(record) in judged]
     run.seen["bad"] = 200
 
 
 def with_all_of_it(run: Run) -> None:
-    """Transactions, duplicates and bad values; findings are those of the records alone, whatever else is sent."""
+    """Transactions, duplicates and bad values; findings are those of the records once each, whatever else is sent."""
     with_duplicates(run)
     with_bad_bytes(run)
     by_transactions(run)
@@ -185,14 +187,16 @@ def _asides(run: Run) -> int:
     return sum(dict(letter.headers)["x-dlq-code"] == b"step_raised" for letter in letters)
 
 
-def _insert(run: Run, values: list[bytes | None]) -> None:
-    """Between the records, in places drawn at random."""
-    sent = list(run.sent)
+def _insert(run: Run, values: list[bytes | None]) -> list[Record]:
+    """Between the records, in places drawn at random; answers with what they are as records."""
+    sent, inserted = list(run.sent), []
     for value in values:
         at = run.dice.randrange(len(sent) // 10, len(sent) - len(sent) // 10)
         there = sent[at]
-        sent.insert(at, msgspec.structs.replace(there, value=value, headers=(), key=b"a key" if value is None else None))
+        inserted.append(msgspec.structs.replace(there, value=value, headers=(), key=b"a key" if value is None else None))
+        sent.insert(at, inserted[-1])
     run.sent = sent
+    return inserted
 
 
 # --- retention and old state

@@ -13,15 +13,18 @@ from typing import Any
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import BrokerResponseError, PolicyViolationError
 
 from pipeline.errors import require
 from pipeline.faults.account import read
+from pipeline.faults.site import wait
 from pipeline.runtime.state_log import LogReader
 from pipeline.settings import Settings
 from pipeline.topology import Topology
 
 VERSION = 1
 FACTS_AT_ONCE = 500
+DELETE_TRIES = 60
 
 _pack = msgspec.msgpack.Encoder().encode
 
@@ -67,11 +70,18 @@ def _records(reader: LogReader) -> list[tuple[str, bytes]]:
 
 
 def _delete(settings: Settings, topics: list[str], ends: dict[tuple[str, int], int]) -> None:
-    """A topic that is only compacted refuses to delete."""
+    """A topic that is only compacted refuses to delete; and for a moment after it was told that it is so no more."""
     admin: Any = KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap_servers.split(","))
     try:
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": "delete"}) for name in topics])
-        admin.delete_records({TopicPartition(*at): end for at, end in ends.items()})
+        for left in reversed(range(DELETE_TRIES)):
+            try:
+                admin.delete_records({TopicPartition(*at): end for at, end in ends.items()})
+                break
+            except BrokerResponseError as error:
+                if not left or PolicyViolationError.__name__ not in str(error):
+                    raise
+                wait(0.5)
         admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, name, {"cleanup.policy": "compact"}) for name in topics])
     finally:
         admin.close()
