@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pipeline.simulate import lines_training as text
 from pipeline.simulate.chronicle import Chronicle
 from pipeline.simulate.clock import HOUR, MINUTE, Process, local_ms
+from pipeline.simulate.plan import ITERATIONS_THIN_MAX
 from pipeline.simulate.training import Training
 from pipeline.simulate.wares import Effect, Environment, File, ProjectJob, ProjectRun, Recipe
 from pipeline.simulate.work import Checkpoint, Job, Rank
@@ -152,7 +153,7 @@ class ClusterTraining(Training):
     def _character(self, job: ProjectJob) -> None:
         """How this job is slower than its siblings, for no reason of anybody's."""
         dice = self.dice
-        gap = LINE_GAP * min(self._thin, 3)
+        gap = LINE_GAP * min(self._thin, ITERATIONS_THIN_MAX)
         job.log_every = max((every for every in LOG_INTERVALS if every * job.run.step_ms <= 1.5 * gap), default=LOG_INTERVALS[0])
         job.slowness = dice.uniform(1.05, 1.35) if dice.random() < PERSISTENT_STRAGGLERS else 1.0
         if job.slowness > 1.2:

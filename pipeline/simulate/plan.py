@@ -22,6 +22,7 @@ PLOTS = ("campaign",)
 START = datetime(2026, 3, 2, tzinfo=UTC)
 GPUS_PER_HOST = 8
 LINES_MAX = 5_000_000
+ITERATIONS_THIN_MAX = 3  # whatever else is thinned: of too few of them no pace can be told
 DAYS_MIN = 1.0
 _ACT = re.compile(r"(p[0-9]{2})=([0-9]{1,4})")
 
@@ -93,7 +94,7 @@ class Plan:
         thin = self.thinning
         return {
             "host_heartbeats": self.heartbeat_minutes // 10,
-            "iteration_lines": thin,
+            "iteration_lines": min(thin, ITERATIONS_THIN_MAX),
             "lines_of_each_rank": thin,
             "visitors_and_scanners": thin,
         }
