@@ -334,14 +334,27 @@ def _start_missing(servers: Sequence[Server], settings: Settings, layout: Layout
     commands = {server.name: server.command(numbers[server.name]) for server in missing}
     started = time.monotonic()
     launched = {server.name: _launch(server, numbers[server.name], commands[server.name], layout, say=say) for server in missing}
-    for server in servers:
-        if server.name in launched:
-            note = _await_start(server, launched[server.name], layout, patience, say=say)
-            say(f"{server.name}: answers after {time.monotonic() - started:.1f} s at {' '.join(server.addresses(note.ports))}")
-        elif (running := notes[server.name]) is not None:
-            _await_running(server, running, layout, patience)
-            say(f"{server.name}: runs already (pid {running.pid}) at {' '.join(server.addresses(running.ports))}")
-            _tell_moved(server, running, say=say)
+    try:
+        for server in servers:
+            if server.name in launched:
+                note = _await_start(server, launched[server.name], layout, patience, say=say)
+                say(f"{server.name}: answers after {time.monotonic() - started:.1f} s at {' '.join(server.addresses(note.ports))}")
+            elif (running := notes[server.name]) is not None:
+                _await_running(server, running, layout, patience)
+                say(f"{server.name}: runs already (pid {running.pid}) at {' '.join(server.addresses(running.ports))}")
+                _tell_moved(server, running, say=say)
+    except ServerFailed:
+        for name in launched:
+            _stop(name, layout)
+        raise
+
+
+def _stop(name: str, layout: Layout) -> None:
+    """One that was started for nothing, since the other failed."""
+    note = process.read_note(layout.note(name))
+    if note is not None:
+        process.stop(note, patience_seconds=STOP_SECONDS)
+        layout.note(name).unlink(missing_ok=True)
 
 
 def _check_room(missing: Sequence[Server], settings: Settings, layout: Layout) -> None:

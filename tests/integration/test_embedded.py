@@ -322,7 +322,8 @@ def test_a_server_that_is_slow_to_start_is_told_with_the_setting(installed: None
     with pytest.raises(ServerFailed, match="did not answer within") as caught:
         servers.up(settings, say=lambda _: None)
     assert "raise embedded.ready_timeout_seconds" in caught.value.advice
-    assert not servers.status(settings).kafka.pid
+    assert servers.pids(settings) == ()
+    assert {each.state for each in (servers.status(settings).kafka, servers.status(settings).clickhouse)} == {State.STOPPED}
 
 
 def test_down_ends_its_own_servers_and_no_others(own: Settings, tmp_path: Path) -> None:
