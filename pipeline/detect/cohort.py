@@ -260,7 +260,7 @@ class Comparison(msgspec.Struct, frozen=True):
     apart: float = 1.0  # that it would look like this if what all loaded alike of other hands did it
 
 
-class Weighed(msgspec.Struct, frozen=True):
+class Blamed(msgspec.Struct, frozen=True):
     """What speaks against the writer of a group's bytes, and what may explain it."""
 
     group: Group
@@ -273,11 +273,11 @@ class Weighed(msgspec.Struct, frozen=True):
         return any(item.name == OTHER_WRITERS and item.answer is not Checked.EXCLUDED for item in self.checklist)
 
 
-def one_of_several(weighed: Sequence[Weighed]) -> list[bool]:
+def one_of_several(blamed: Sequence[Blamed]) -> list[bool]:
     """Of each: did one hand of several do it, or all together, and nothing tells which?  Not where one's bytes are shown to do it alone."""
-    alone = {each.group.writer.id for each in weighed if alert_or_reason(each.checklist, REQUIRED)[0]}
+    alone = {each.group.writer.id for each in blamed if alert_or_reason(each.checklist, REQUIRED)[0]}
     return [
-        each.is_open and alone.isdisjoint(piece[0] for member in each.harmed for piece in by_others(member, each.group)) for each in weighed
+        each.is_open and alone.isdisjoint(piece[0] for member in each.harmed for piece in by_others(member, each.group)) for each in blamed
     ]
 
 

@@ -19,7 +19,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import rank_sum
-from pipeline.detect.cohort import CITED_MAX, Cohort, Comparison, Group, Weighed, by_others, cited, unnamed, unnamed_beside
+from pipeline.detect.cohort import CITED_MAX, Blamed, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
 from pipeline.detect.detector import Meta, explained
 from pipeline.detect.detector import found as finding_of
 from pipeline.model.finding import Finding, Severity
@@ -76,11 +76,11 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     """One finding per writer."""
     if case.kind == "configuration":
         seen = [*_judged(case, now)]
-        for each, several in zip(seen, cohort.one_of_several([weighed for _, _, weighed in seen]), strict=True):
+        for each, several in zip(seen, cohort.one_of_several([blamed for _, _, blamed in seen]), strict=True):
             yield _raised(case, *each, several=several)
 
 
-def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Weighed]]:
+def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blamed]]:
     """Of each writer the clearest of what is asked, how often it would be so by chance, and what may explain it."""
     for group in case.groups():
         usual, asked = _usual(group.others), group.narrowed()
@@ -94,7 +94,7 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Weig
             paces = [(each, each.pace.mean / usual[_kind(each)]) for each in group.beside if each.pace and _kind(each) in usual]
             fine, beside = [each for each, pace in paces if pace < SLOWER_MIN], [each for each, _ in paces]
             compared = Comparison(clearest.group, clearest.harmed, fine, chance, CHANCE_MAX, beside, apart)
-            yield clearest, chance, Weighed(clearest.group, clearest.harmed, explained(META, case, compared, now)[0])
+            yield clearest, chance, Blamed(clearest.group, clearest.harmed, explained(META, case, compared, now)[0])
 
 
 def _apart(group: Group) -> float:
@@ -140,7 +140,7 @@ def _slowed(case: Cohort, group: Group, usual: Mapping[Kind, float]) -> Slowed |
     return Slowed(group, harmed, len(others), ratio, chance) if ratio >= SLOWER_MIN else None
 
 
-def _raised(case: Cohort, slowed: Slowed, chance: float, weighed: Weighed, *, several: bool) -> Finding:
+def _raised(case: Cohort, slowed: Slowed, chance: float, blamed: Blamed, *, several: bool) -> Finding:
     group, harmed = slowed.group, slowed.harmed
     pieces = cited(group, harmed, beside=several)
     for each in harmed[:CITED_MAX]:
@@ -149,7 +149,7 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, weighed: Weighed, *, se
         META,
         case,
         group.writer,
-        weighed.checklist,
+        blamed.checklist,
         effect="slowed",
         anchor=case.anchor(group),
         files=group.files,

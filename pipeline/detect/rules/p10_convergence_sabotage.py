@@ -25,7 +25,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import fisher_of
-from pipeline.detect.cohort import CITED_MAX, UNTOLD_MS, Cohort, Comparison, Group, Weighed, by_others, cited, unnamed, unnamed_beside
+from pipeline.detect.cohort import CITED_MAX, UNTOLD_MS, Blamed, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.source import Source
@@ -144,11 +144,11 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     """One finding per writer."""
     if case.kind == "configuration":
         seen = [*_judged(case, now)]
-        for each, several in zip(seen, cohort.one_of_several([weighed for _, _, weighed in seen]), strict=True):
+        for each, several in zip(seen, cohort.one_of_several([blamed for _, _, blamed in seen]), strict=True):
             yield _raised(case, *each, several=several)
 
 
-def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Diverged, float, Weighed]]:
+def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Diverged, float, Blamed]]:
     """Of each writer the clearest of what is asked, how often it would be so by chance, and what may explain it."""
     for group in case.groups():
         siblings, asked = _families(group), group.narrowed()
@@ -160,7 +160,7 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Diverged, float, We
         if clearest is not None:
             chance, diverged = clearest
             apart = group.corrected([_apart(each, siblings) if each is diverged else 1.0 for each in seen])
-            yield diverged, chance, _weighed(case, diverged, chance, min(apart), siblings, now)
+            yield diverged, chance, _blamed(case, diverged, chance, min(apart), siblings, now)
 
 
 def _apart(diverged: Diverged, families: Mapping[str, Siblings]) -> float:
@@ -294,7 +294,7 @@ def _by_configuration(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) 
             yield first, second
 
 
-def _weighed(case: Cohort, diverged: Diverged, chance: float, apart: float, families: Mapping[str, Siblings], now: Watermarks) -> Weighed:
+def _blamed(case: Cohort, diverged: Diverged, chance: float, apart: float, families: Mapping[str, Siblings], now: Watermarks) -> Blamed:
     group, members = diverged.group, [member for member, _, _ in diverged.harmed]
     chance_max = UNTOLD_CHANCE_MAX if diverged.untold else CHANCE_MAX
     beside = [
@@ -305,11 +305,11 @@ def _weighed(case: Cohort, diverged: Diverged, chance: float, apart: float, fami
     if diverged.untold:
         beside, fine = [], list(diverged.fine)
     checklist, _ = explained(META, case, Comparison(group, members, fine, chance, chance_max, beside, apart), now)
-    return Weighed(group, members, checklist)
+    return Blamed(group, members, checklist)
 
 
-def _raised(case: Cohort, diverged: Diverged, chance: float, weighed: Weighed, *, several: bool) -> Finding:
-    group, members = diverged.group, weighed.harmed
+def _raised(case: Cohort, diverged: Diverged, chance: float, blamed: Blamed, *, several: bool) -> Finding:
+    group, members = diverged.group, blamed.harmed
     withheld = unnamed(chance) or unnamed_beside(group, members)
     pieces = cited(group, members, beside=several)
     for _, _, shown in diverged.harmed[:CITED_MAX]:
@@ -321,7 +321,7 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, weighed: Weighed, *
         META,
         case,
         group.writer,
-        weighed.checklist,
+        blamed.checklist,
         effect="learns_otherwise",
         anchor=case.anchor(group),
         files=group.files,
