@@ -4,6 +4,7 @@
            ◄── answers ◄──                   slow     every answer waits
                                              lost     the answer to an insert is swallowed and the connection cut: the rows are in
                                              late     the answer to an insert comes when the client has long given up
+                                             half     the rows of an insert stay on the way: the server runs it and waits for them
                                              silent   connections are accepted, and nothing is ever said
                                              refuse   connections are closed at once
 
@@ -98,6 +99,9 @@ class _Link:
                     self._inserting, self._asked, self._rows = True, False, False
                 elif self._inserting and self._asked:
                     self._rows = True
+                    if self._proxy.mode == "half":
+                        self._proxy.touched += 1
+                        self._linger("half")
                 self._server.sendall(data)
         self._end()
 
@@ -114,9 +118,7 @@ class _Link:
         proxy, answer = self._proxy, self._inserting and self._rows
         if proxy.mode == "silent":
             proxy.touched += 1
-            deadline = time.monotonic() + LINGER_SECONDS
-            while proxy.mode == "silent" and time.monotonic() < deadline and self._client.fileno() != -1:
-                time.sleep(0.05)
+            self._linger("silent")
             return False
         if proxy.mode == "slow":
             proxy.touched += 1
@@ -133,6 +135,12 @@ class _Link:
             self._inserting = False
         self._client.sendall(data)
         return True
+
+    def _linger(self, mode: str) -> None:
+        """Until the mode is another or the client is gone."""
+        deadline = time.monotonic() + LINGER_SECONDS
+        while self._proxy.mode == mode and time.monotonic() < deadline and self._client.fileno() != -1:
+            time.sleep(0.05)
 
     def _end(self) -> None:
         for each in (self._client, self._server):

@@ -16,7 +16,6 @@ Holds: one query at a time on a connection, and a connection for each thread; ne
 query and again after any error; the columns of an insert are those of `rows.py`.
 """
 
-import itertools
 import logging
 import ssl
 import struct
@@ -249,7 +248,6 @@ class ClickHouseSink:
     def __init__(self, settings: ClickHouseSettings) -> None:
         self._settings, self._own = settings, threading.local()
         self._opened: list[Database] = []
-        self._attempts = itertools.count(1)
 
     @property
     def database(self) -> Database:
@@ -344,7 +342,7 @@ class ClickHouseSink:
                     block,
                     columnar=True,
                     settings={**INSERT_SETTINGS, "insert_deduplication_token": token},
-                    query_id=f"{token}-{next(self._attempts)}",
+                    query_id=f"{token}-{uuid.uuid4().hex}",  # of this try alone: another worker's try of the token may still run
                 )
         except (RowsRefused, AttributeError, TypeError, ValueError, struct.error) as error:
             # What the driver raises on a value of a wrong type depends on the type.

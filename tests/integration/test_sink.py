@@ -26,6 +26,7 @@ from pipeline.errors import (
     SinkOverloaded,
     SinkUnavailable,
 )
+from pipeline.faults.proxy import Proxy
 from pipeline.model.finding import Status
 from pipeline.model.outcome import Record
 from pipeline.settings import ClickHouseSettings, Settings
@@ -451,6 +452,27 @@ def test_an_insert_whose_answer_was_lost_is_absorbed(sink: ClickHouseSink) -> No
             lost.result(30)
     sink.insert("events", block, "lost")
     assert sink.landed("events", "logs.access", 0, 0, 2000) == 2000
+
+
+def test_a_try_does_not_wait_for_another_workers_try(sink: ClickHouseSink) -> None:
+    """The server still runs an insert of a frozen worker; its successor sends the same block as its own first try, and is served."""
+    proxy = Proxy(sink.database.settings.port, sink.database.settings.host)
+    running = "SELECT count() FROM system.processes WHERE query LIKE %(insert)s"
+    with (
+        changed(sink.database.settings, host="127.0.0.1", port=proxy.port) as frozen,
+        ThreadPoolExecutor(1) as executor,
+    ):
+        proxy.set("half")
+        held = executor.submit(frozen.insert, "events", events(0, 10), "both")
+        deadline = time.monotonic() + 30
+        while not (proxy.touched and sink.database.query(running, {"insert": f"INSERT INTO {sink.database.name}.events%"})[0][0]):
+            assert time.monotonic() < deadline, "the insert did not reach the server"
+            time.sleep(0.01)
+        sink.insert("events", events(0, 10), "both")
+        proxy.close()
+        with pytest.raises(SinkUnavailable):
+            held.result(30)
+    assert sink.landed("events", "logs.access", 0, 0, 10) == 10
 
 
 def test_a_token_survives_other_inserts(sink: ClickHouseSink) -> None:

@@ -96,3 +96,14 @@ def test_refused_connections_end_at_once(proxy: Proxy) -> None:
     except ConnectionError:
         answer = b""
     assert answer == b""
+
+
+def test_an_insert_stays_half_way(proxy: Proxy, echo: Echo) -> None:
+    """The server was asked and waits; its rows come when everything passes again."""
+    proxy.set("half")
+    with pytest.raises(TimeoutError):
+        insert(proxy, 0.3)
+    assert proxy.touched == 1
+    assert not echo.inserted.is_set()
+    proxy.set("pass")
+    assert echo.inserted.wait(30)
