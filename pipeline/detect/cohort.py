@@ -58,10 +58,14 @@ class Group(msgspec.Struct, frozen=True):
     telling: tuple[JobSummary, ...] = ()  # all that say what they loaded, and loaded none of it: others' bytes perhaps
 
     @staticmethod
-    def corrected(chances: Sequence[float]) -> list[float]:
-        """What each answer is worth when several were asked: half of the chance of error is the first one's, the rest is shared."""
-        rest = len(chances) - 1
-        return [min(1.0, chance * (1 if not rest else 2 if number == 0 else 2 * rest)) for number, chance in enumerate(chances)]
+    def corrected(chances: Sequence[float | None]) -> list[float]:
+        """What each answer is worth when several were asked: half of the chance of error is the first one's, the rest is shared.
+
+        None: too few to show anything, however they went.  Such a question costs the others nothing (Tarone, Biometrics 46, 515).
+        """
+        rest = sum(chance is not None for chance in chances[1:])
+        shares = (1 if not rest else 2 if number == 0 else 2 * rest for number in range(len(chances)))
+        return [1.0 if chance is None else min(1.0, chance * share) for chance, share in zip(chances, shares, strict=True)]
 
     def by_size(self) -> list["Group"]:
         """The group itself, and its attempts from each size on; every set of members once."""

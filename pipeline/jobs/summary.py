@@ -38,7 +38,7 @@ from pipeline.model.incident import Examined, Mark
 from pipeline.model.source import Source
 from pipeline.model.summary import Exposure, JobSummary, Pace, Step
 
-SAMPLES_MIN = 8
+SAMPLES_MIN = 5
 STEPS_MAX = 100
 LAUNCHERS_WORD = "ChildFailedError"  # torchrun's own error behind every failure of a rank (torch/distributed/elastic)
 EXPOSURES_MAX = 50

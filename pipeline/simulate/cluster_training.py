@@ -14,11 +14,10 @@ from pipeline.simulate.chronicle import Chronicle
 from pipeline.simulate.clock import HOUR, MINUTE, Process, local_ms
 from pipeline.simulate.plan import ITERATIONS_THIN_MAX
 from pipeline.simulate.training import Training
-from pipeline.simulate.wares import Effect, Environment, File, ProjectJob, ProjectRun, Recipe
+from pipeline.simulate.wares import NUMBERS, Effect, Environment, File, ProjectJob, ProjectRun, Recipe
 from pipeline.simulate.work import Checkpoint, Job, Rank
 from pipeline.simulate.world import World
 
-NUMBERS = frozenset({"sleep", "diverge", "learning_rate", "batch", "seed", "loss"})
 LINES_BEFORE_IT_SHOWS = 3
 LINE_GAP = 100_000  # ms between iteration lines, before thinning
 LOG_INTERVALS = (10, 20, 50)

@@ -26,6 +26,9 @@ MODULES = (
     "megatron/training/checkpointing.py",
 )
 SHARDS = 4
+NUMBERS = frozenset(
+    {"sleep", "diverge", "learning_rate", "batch", "seed", "loss"}
+)  # that change how a job goes, as long as the bytes are there
 NAMES = ("alder", "birch", "cedar", "elm", "fir", "hazel", "juniper", "larch", "maple", "oak", "pine", "rowan")
 
 
@@ -40,9 +43,9 @@ class Effect:
     strength: float = 1.0
 
     def strikes(self, job: Job, dice: Random) -> bool:
-        """Does it befall this job?  Never the actor's own, nor more jobs than it is meant for."""
+        """Does it befall this job?  Never the actor's own, nor, where it ends them, more jobs than it is meant for."""
         deed = self.deed
-        if deed.is_content or job.owner is deed.actor or job.gpus < self.gpus_min or job.protected:
+        if (deed.is_content and self.kind not in NUMBERS) or job.owner is deed.actor or job.gpus < self.gpus_min or job.protected:
             return False
         return self.share >= 1 or dice.random() < self.share
 

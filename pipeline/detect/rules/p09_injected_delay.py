@@ -29,7 +29,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=7,
+    version=8,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -43,7 +43,7 @@ META = Meta(
         "A configuration that never ran without the bytes has nothing to be compared with.",
         "Jobs that do not use the probe do not say which files they loaded.",
         "Delays below one part in twenty.",
-        "Attempts that tell fewer than eight samples of their pace, as most do that end within the hour; and fewer than three others.",
+        "Attempts that tell fewer than five samples of their pace; and fewer than three others.",
         "Three attempts beside fewer than nine others, four beside fewer than six: too few to tell from chance, below the gate.",
         "Where 3 attempts in 10 straggle, less than 4 acts in 5 of +50 % in fewer than 3 attempts beside 12, +30 %: 4 / 16, +20 %: 8 / 20.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
@@ -69,7 +69,7 @@ class Slowed(msgspec.Struct, frozen=True):
     harmed: tuple[JobSummary, ...]
     others: int
     ratio: float
-    chance: float
+    chance: float  # 1: it shows nothing
 
 
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
@@ -85,12 +85,13 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blam
     for group in case.groups():
         usual, asked = _usual(group.others), group.narrowed()
         slowed = [_slowed(case, each, usual) for each in asked]
-        chances = group.corrected([each.chance if each else 1.0 for each in slowed])
-        found = [(chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True)) if each]
+        chances = group.corrected([each.chance if each else None for each in slowed])
+        found = [(chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True))
+                 if each and each.chance < 1]  # fmt: skip
         clearest = slowed[min(found)[2]] if found else None
         if clearest is not None:
             chance, _, number = min(found)
-            apart = group.corrected([_apart(each.group) if each is clearest else 1.0 for each in slowed])[number]
+            apart = group.corrected([(_apart(each.group) if each is clearest else 1.0) if each else None for each in slowed])[number]
             paces = [(each, each.pace.mean / usual[_kind(each)]) for each in group.beside if each.pace and _kind(each) in usual]
             fine, beside = [each for each, pace in paces if pace < SLOWER_MIN], [each for each, _ in paces]
             compared = Comparison(clearest.group, clearest.harmed, fine, chance, CHANCE_MAX, beside, apart)
@@ -124,20 +125,22 @@ def _kind(member: JobSummary) -> Kind:
 
 
 def _slowed(case: Cohort, group: Group, usual: Mapping[Kind, float]) -> Slowed | None:
+    """None: too few to be compared, however slow they are."""
     window_ms = case.site.windows.delay_window_seconds * 1000
     recent = [member for member, exposures in group.exposed if any(member.seen - each.written <= window_ms for each in exposures)]
     exposed = [(each, each.pace.mean / usual[_kind(each)]) for each in recent if each.pace and _kind(each) in usual]
     others = [(each, each.pace.mean / usual[_kind(each)]) for each in group.others if each.pace and _kind(each) in usual]
-    harmed = tuple(member for member, ratio in exposed if ratio >= SLOWER_MIN)
-    if len(harmed) < EXPOSED_MIN or len(others) < OTHERS_MIN:
+    if len(exposed) < EXPOSED_MIN or len(others) < OTHERS_MIN:
         return None
+    harmed = tuple(member for member, ratio in exposed if ratio >= SLOWER_MIN)
     ratio = median(ratio for _, ratio in exposed)
+    if len(harmed) < EXPOSED_MIN or ratio < SLOWER_MIN:
+        return Slowed(group, harmed, len(others), ratio, 1.0)
     strata: dict[str, tuple[list[float], list[float]]] = {}
     for side, members in enumerate((exposed[:EXPOSED_MAX], others)):
         for member, pace in members:
             strata.setdefault(member.configuration, ([], []))[side].append(pace)
-    chance = rank_sum(list(strata.values()))
-    return Slowed(group, harmed, len(others), ratio, chance) if ratio >= SLOWER_MIN else None
+    return Slowed(group, harmed, len(others), ratio, rank_sum(list(strata.values())))
 
 
 def _raised(case: Cohort, slowed: Slowed, chance: float, blamed: Blamed, *, several: bool) -> Finding:
