@@ -228,6 +228,16 @@ def test_what_is_found_among_stragglers_is_what_the_blind_spots_say(delay: float
     assert found <= draws // 20 if delay == 1.0 else found >= draws * 0.7
 
 
+def test_bytes_that_hardly_anybody_loaded_hide_nothing() -> None:
+    """He writes eighteen versions more, which one job each loads: whatever these show, nothing is asked of one, so it costs nothing."""
+    single = [paced(number, 1000 + number, exposed=version(number, f"v{number}")) for number in range(10, 28)]
+    slow = slowed(3, 4, 5, 6)
+    (finding,) = judge(ID, [*EARLIER, *without(0, 1, 2, 7, 8, 9), *slow, *single])
+    assert finding.alert, finding.gate
+    (alone,) = judge(ID, [*EARLIER, *without(0, 1, 2, 7, 8, 9), *slow])
+    assert finding.summary.partition(",")[0] == alone.summary.partition(",")[0]
+
+
 def test_two_writers_are_two_findings() -> None:
     """Each is compared with those that did not load his bytes."""
     other = [paced(number, 1500, exposed=[exposure(str(number), writer="u088", path="/shared/env/b.py")]) for number in (10, 11, 12)]

@@ -8,6 +8,7 @@ import pytest
 from pipeline.simulate.chronicle import Deed
 from pipeline.simulate.people import make_people
 from pipeline.simulate.truth import JobTruth
+from pipeline.simulate.wares import Effect
 from pipeline.simulate.waste import Waste
 from pipeline.simulate.work import Checkpoint, Fate, Job, Run
 
@@ -65,6 +66,15 @@ def test_what_ends_no_attempt_costs_no_end(effect: str) -> None:
     waste, each = Waste(), job(1, run(), T0)
     waste.began(each)
     assert told(waste, deed(each, effect=effect), (each, T0 + HOUR)) == []
+
+
+@pytest.mark.parametrize(("effect", "goes_on"), [("sleep", True), ("diverge", True), ("loss", True), ("kill", False), ("crash", False)])
+def test_bytes_that_change_numbers_do_so_until_they_are_put_back(effect: str, goes_on: bool) -> None:
+    """Who kills stops when enough are dead; a module that sleeps knows nothing of enough."""
+    first, second = job(1, run(), T0), job(2, run(), T0)
+    act = deed(first)
+    assert act.is_content
+    assert Effect(effect, act).strikes(second, Random(1)) is goes_on
 
 
 def test_whoever_goes_on_from_spoiled_work_is_spoiled() -> None:
