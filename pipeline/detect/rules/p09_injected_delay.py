@@ -11,7 +11,7 @@ little, and together much.  Asked is whether those with the bytes stand higher t
 version and of jobs from each size on.  The more is asked, the less each answer is worth.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from statistics import median, median_low
 
@@ -91,21 +91,29 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blam
         clearest = slowed[min(found)[2]] if found else None
         if clearest is not None:
             chance, _, number = min(found)
-            apart = group.corrected([(_apart(each.group) if each is clearest else 1.0) if each else None for each in slowed])[number]
+            apart = group.corrected([(_apart(each) if each is clearest else 1.0) if each else None for each in slowed])[number]
             paces = [(each, each.pace.mean / usual[_kind(each)]) for each in group.beside if each.pace and _kind(each) in usual]
             fine, beside = [each for each, pace in paces if pace < SLOWER_MIN], [each for each, _ in paces]
             compared = Comparison(clearest.group, clearest.harmed, fine, chance, CHANCE_MAX, beside, apart)
             yield clearest, chance, Blamed(clearest.group, clearest.harmed, explained(META, case, compared, now)[0])
 
 
-def _apart(group: Group) -> float:
-    """How often they would be as slow beside those of their kind that loaded the same bytes of other hands, if these were to blame."""
+def _apart(slowed: Slowed) -> float:
+    """How often they would be as slow beside those of their kind that loaded the same bytes of other hands, if these were to blame.
+
+    That most of the slow ones have somebody to be compared with is asked for: others' harmless bytes say nothing of theirs.
+    """
+    group, harmed = slowed.group, {each.attempt for each in slowed.harmed}
     strata: defaultdict[tuple[Kind, frozenset[cohort.Bytes]], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    slow: Counter[tuple[Kind, frozenset[cohort.Bytes]]] = Counter()
     for side, members in enumerate(([member for member, _ in group.exposed[:EXPOSED_MAX]], group.telling)):
         for each in members:
             if each.pace:
-                strata[_kind(each), by_others(each, group)][side].append(each.pace.mean)
-    return rank_sum(list(strata.values()))
+                stratum = _kind(each), by_others(each, group)
+                strata[stratum][side].append(each.pace.mean)
+                slow[stratum] += each.attempt in harmed
+    compared = sum(slow[stratum] for stratum, (_, beside) in strata.items() if beside)
+    return rank_sum(list(strata.values())) if 2 * compared >= len(harmed) else 1.0
 
 
 def _usual(others: Sequence[JobSummary]) -> Mapping[Kind, float]:

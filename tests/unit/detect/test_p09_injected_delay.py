@@ -296,6 +296,16 @@ def test_who_hides_behind_an_edit_that_stays_is_found_and_its_author_is_not() ->
     assert [(each.actor, "act together" in each.actor_withheld) for each in judge(ID, sure) if each.suspect == WRITER] == [("", True)]
 
 
+def test_harmless_bytes_beside_say_nothing_of_the_slow_ones() -> None:
+    """u088's bytes are slow, and only ever loaded beside the writer's; small jobs with u087's and the writer's differ by one in a hundred."""
+    slow = with_theirs(slowed(3, 5, 7, 9))
+    third = [exposure("x", writer="u087", path="/shared/c.py")]
+    quick = [paced(each, 1020 + each, exposed=third, gpus=8) for each in range(10, 16)]
+    hardly = [paced(each, 1030 + each, exposed=[exposure(str(each)), *third], gpus=8) for each in range(16, 22)]
+    found = judge(ID, [*EARLIER, *without(0, 2, 4, 6, 8), *slow, *quick, *hardly])
+    assert [each.suspect for each in found if each.alert] == ["", ""]
+
+
 def test_whose_edit_slows_is_found_and_who_wrote_beside_is_not() -> None:
     """u088's bytes are the slow ones, with the writer's and without them."""
     theirs = with_theirs([paced(each, USUAL[each % 7] * 1.3) for each in (3, 5, 7, 9)])
