@@ -5,6 +5,7 @@ Nothing is changed or deleted: a finding keeps what it says, and a later label o
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -14,7 +15,7 @@ from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import SHORT, account, clickhouse, finding_of
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.times import now_ms
-from pipeline.errors import TransientError
+from pipeline.errors import TrainwatchError, TransientError
 from pipeline.model.words import many
 from pipeline.sink import labels
 from pipeline.sink.labels import Quality, Said, Word, custody_of, explanations, refusal
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.sink.clickhouse import Database
 
 POLL_SECONDS = 1.0
+COMPLETE_SECONDS = 2.0  # which a shell waits when somebody presses the tabulator key
 ROWS = 20
 ROWS_MAX = 100_000
 
@@ -36,7 +38,19 @@ EXAMPLES = examples(
 
 
 def _complete_explanation(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001  a signature of click
-    return [name for name in explanations() if name.startswith(incomplete)]
+    """Of the finding's own detector, where ClickHouse says at once which that is; else of all."""
+    from pipeline.embedded import servers  # noqa: PLC0415  keeps --help quick
+    from pipeline.sink.clickhouse import Database  # noqa: PLC0415
+
+    typed, found = (
+        ctx.params.get("finding") or next(iter(ctx.args), ""),
+        [],
+    )  # click leaves words in `args` before an option without a value
+    with suppress(TrainwatchError):
+        settings = servers.connected(Options(ctx.find_root().params.get("path")).settings, kafka=False).clickhouse
+        with Database(settings.model_copy(update={"timeout_seconds": COMPLETE_SECONDS})) as database:
+            found = labels.find(database, typed)
+    return [name for name in explanations(found[0].detector if len(found) == 1 else "") if name.startswith(incomplete)]
 
 
 @click.command(epilog=EXAMPLES)
@@ -99,6 +113,8 @@ def label(  # noqa: PLR0913, RUF100  one parameter an option
             _show_labels(labels.history(database, found, limit=limit), as_json=as_json)
         else:
             chosen = finding_of(database, finding)
+            if why := refusal(said, chosen.detector):
+                raise click.UsageError(f"{why}.")
             custody = custody_of(said, chosen, said.account, now_ms())
             labels.add(database, chosen, said, custody)
             told = {"finding": chosen.finding_id, "detector": chosen.detector, "label": said.label, "because": because, "by": said.account}

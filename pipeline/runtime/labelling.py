@@ -5,6 +5,8 @@
     poll ──► finding there? ── yes ──► entry in the custody log ──► label ──► offsets committed
                    └─ no ──► kept, and asked for again; after a day given up: an entry in the custody log says so
 
+A benign one by an explanation that the finding's detector does not know is given up at once.
+
 A label may be quicker than its finding, which has to come through the pipeline: those behind one that waits are noted meanwhile, and the
 offset that is committed stays before it, so that whoever reads next has it again.
 
@@ -226,25 +228,26 @@ class Labeller:
         self._asked = now
         there = {each.finding_id: each for each in labels.exactly(self._database, self.waiting.findings())}
         ready, over = self.waiting.settled(there, now)
-        noted = sum([self._note(record, said, there[said.finding]) for record, said in ready])
-        for record, said in over:
-            self._give_up(record, said, now)
+        told = [self._note(record, said, there[said.finding], now) for record, said in ready]
+        told += [self._give_up(record, said, now, missing(record, said, now)) for record, said in over]
         self.waiting.forget([*ready, *over])
-        return Told(noted, len(ready) - noted, len(over))
+        return Told(*map(sum, zip(*told, strict=True)))
 
-    def _note(self, record: Record, said: labels.Said, finding: labels.Labelled) -> bool:
+    def _note(self, record: Record, said: labels.Said, finding: labels.Labelled, now: int) -> Told:
         label_id = id_of(record, said)
         if labels.is_noted(self._database, said.finding, label_id):
-            return False
+            return Told(known=1)
+        if why := labels.refusal(said, finding.detector):
+            return self._give_up(record, said, now, why)
         custody = labels.custody_of(said, finding, self._sender(said), now_ms())
         at = datetime.fromtimestamp(said_at(record, custody.time) / 1000, UTC)
         labels.add(self._database, finding, said, custody, more={"label_id": label_id, "at": at})
-        return True
+        return Told(noted=1)
 
-    def _give_up(self, record: Record, said: labels.Said, now: int) -> None:
-        why = missing(record, said, now)
+    def _give_up(self, record: Record, said: labels.Said, now: int, why: str) -> Told:
         self._say(f"{record.topic}/{record.partition}@{record.offset}: given up: {why}")
         labels.give_up(self._database, said, self._sender(said), now, why)
+        return Told(refused=1)
 
     def _sender(self, said: labels.Said) -> str:
         return f"{said.account} through {self.topic}"

@@ -27,7 +27,9 @@ from pipeline.settings import AllowedSettings, ClickHouseSettings, Settings, Sup
 
 SKEW_SECONDS_MAX = 5.0  # clocks of servers that are kept by NTP differ by milliseconds
 INPUT_DAYS_MIN = 3  # a long weekend without anybody
+AHEAD_MS_MAX, AHEAD_MS = DAY_MS, 3_600_000  # that a record's time may lie before the broker's; what Kafka sets by itself since 4.0
 FACTS_BYTES_MIN = 1_000_000  # `producer.VALUE_BYTES_MAX` and its frame
+AHEAD = "message.timestamp.after.max.ms"
 PARTITIONS_PER_WORKER = 4
 BEHIND_MAX = 1000  # values that a notifier has not taken: minutes of it
 DISK_FREE_WARN, DISK_FREE_FAIL = 0.2, 0.1
@@ -311,9 +313,21 @@ def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str) -> Li
         if workers and found.partitions < workers:
             advice = "Some workers have nothing to read of it. deploy/runbooks/partition-growth.md says how it grows."
             return warn("kafka", what, f"{shown} for {many(workers, 'worker')}; {PARTITIONS_PER_WORKER} for each are good", advice)
+        if _may_be_ahead(found.config):
+            advice = (
+                f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.name} --add-config {AHEAD}={AHEAD_MS}: what is "
+                "further ahead is refused to its sender. Else one record from the future moves the marks of its partition, and windows "
+                "close early."
+            )
+            return warn("kafka", what, f"{shown}; senders write its times, and no {AHEAD} bounds them", advice)
     if found.replicas == 1 and topic.role != "input":
         return ok("kafka", what, f"{shown}, one replica")
     return ok("kafka", what, shown)
+
+
+def _may_be_ahead(config: Mapping[str, str]) -> bool:
+    """May a sender's time lie as far ahead as he likes?  A broker before 3.6 has no bound for that, and one may not be asked."""
+    return config.get("message.timestamp.type") == "CreateTime" and int(config.get(AHEAD, 0)) > AHEAD_MS_MAX
 
 
 def _differs(name: str, value: str, config: Mapping[str, str]) -> bool:

@@ -120,24 +120,27 @@ def exactly(database: "Database", ids: Iterable[str]) -> list[Labelled]:
     return [Labelled(*row) for page in evidence.pages(list(ids)) for row in database.query(EXACTLY, {"ids": page})]
 
 
-def refusal(said: Said) -> str:
-    """Why it is no label, for whoever said it; empty: it is one."""
+def refusal(said: Said, detector: str = "") -> str:
+    """Why it is no label, for whoever said it; empty: it is one.  `detector`: whose finding it is of, once that is known."""
     if (said.label is Word.BENIGN) != bool(said.because):
         return "benign needs an explanation, the others none"
-    if said.because and said.because not in explanations():
-        near = difflib.get_close_matches(said.because, explanations(), n=3) or explanations()
-        return f"{said.because!r} is no explanation that detectors know; known are {', '.join(near)}"
+    known = explanations(detector)
+    if said.because and said.because not in known:
+        shown = known if detector else difflib.get_close_matches(said.because, known, n=3) or known
+        whose = f"{detector} knows" if detector else "detectors know"
+        return f"{said.because!r} is no explanation that {whose}; known are {', '.join(shown)}"
     if len(said.note) > NOTE_MAX or max(len(said.account), len(said.on_behalf_of)) > NAME_MAX:
         return f"a note takes {NOTE_MAX} characters, a name {NAME_MAX}"
     return ""
 
 
 @cache
-def explanations() -> tuple[str, ...]:
-    """Names under which detectors know what is harmless."""
+def explanations(detector: str = "") -> tuple[str, ...]:
+    """Names under which a detector knows what is harmless; those of all, where none is named or this release has none of that name."""
     from pipeline.detect.detector import registry  # noqa: PLC0415  it imports all detectors, which `--help` needs not
 
-    return tuple(sorted({each.__name__ for detector in registry() for each in detector.meta.benign}))
+    asked = [each.meta for each in registry() if each.meta.id == detector] or [each.meta for each in registry()]
+    return tuple(sorted({each.__name__ for meta in asked for each in meta.benign}))
 
 
 def custody_of(said: Said, finding: Labelled, account: str, time: int) -> Custody:
@@ -152,7 +155,7 @@ def _words(said: Said) -> str:
 
 def add(database: "Database", finding: Labelled, said: Said, custody: Custody, *, more: Mapping[str, object] | None = None) -> None:
     """Note who says it, then say it.  `more`: columns that the server would fill in itself."""
-    why = refusal(said)
+    why = refusal(said, finding.detector)
     require(not why, why)
     evidence.note(database, custody)
     row: dict[str, object] = {

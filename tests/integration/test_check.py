@@ -104,6 +104,22 @@ def test_a_good_site_passes_and_a_broken_one_is_told_how_to_mend_it(place: Place
     assert "message.timestamp.type=LogAppendTime" in lines[f"kafka facts {broken}"]["advice"]
 
 
+def test_an_input_whose_times_nothing_bounds_is_told(place: Place) -> None:
+    """What its line says to type ends it; so does a broker that stamps records itself."""
+    kafka = place.settings.kafka
+    bounded, stamped, left = kafka.training_topics[0], kafka.access_topics[0], kafka.scheduler_topics[0]
+    _, lines, _ = place.check("--json")
+    told = [lines[f"kafka input {name}"] for name in (bounded, stamped, left)]
+    assert {line["mark"] for line in told} == {"warn"}
+    typed = told[0]["advice"].partition("--add-config ")[2].partition(": ")[0]
+    admin: Any = KafkaAdminClient(bootstrap_servers=place.settings.kafka.bootstrap_servers)
+    for topic, (name, value) in ((bounded, typed.split("=")), (stamped, ("message.timestamp.type", "LogAppendTime"))):
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, {name: value})])
+    admin.close()
+    _, lines, _ = place.check("--json")
+    assert [lines[f"kafka input {name}"]["mark"] for name in (bounded, stamped, left)] == ["ok", "ok", "warn"]
+
+
 def test_what_does_not_answer_costs_its_own_lines_alone(place: Place) -> None:
     """And wrong settings are one line, not a traceback."""
     nobody = 1  # nothing of ours listens there

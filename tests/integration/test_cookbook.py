@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from click.shell_completion import ShellComplete
 from click.testing import CliRunner, Result
 from kafka import KafkaAdminClient, KafkaProducer
 
@@ -52,13 +53,19 @@ def labelled(day: Day, trainwatch: Callable[..., Result]) -> Day:
 
 
 @pytest.fixture(scope="module")
-def trainwatch(day: Day, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Result]:
-    """The command on the day's tables."""
+def settings_file(day: Day, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the day's servers."""
     path: Path = tmp_path_factory.mktemp("settings") / "trainwatch.yaml"
     clickhouse = {**day.settings.clickhouse.model_dump(mode="json"), "password": ""}
     kafka = {name: getattr(day.settings.kafka, name) for name in ("bootstrap_servers", "topic_prefix", "group")}
     path.write_text(yaml.safe_dump({"clickhouse": clickhouse, "kafka": kafka}))
-    return lambda *words: CliRunner(env={"COLUMNS": "200"}).invoke(main, ["--settings", str(path), *words])
+    return path
+
+
+@pytest.fixture(scope="module")
+def trainwatch(settings_file: Path) -> Callable[..., Result]:
+    """The command on the day's tables."""
+    return lambda *words: CliRunner(env={"COLUMNS": "200"}).invoke(main, ["--settings", str(settings_file), *words])
 
 
 # --- cookbook ---------------------------------------------------------------------------------------------------------------------
@@ -208,6 +215,21 @@ def test_a_label_stands_above_the_earlier_one_and_deletes_nothing(day: Day, trai
     assert "p01_foreign_kill" in trainwatch("label", "--summary").stdout
 
 
+def test_a_finding_is_benign_by_what_its_detector_knows(
+    day: Day, trainwatch: Callable[..., Result], database: Database, settings_file: Path
+) -> None:
+    """Another explanation is refused, and a shell offers none."""
+    finding = next(each for each in day.findings if each["detector"] == "p03_foreign_cancel")
+    before = labels.history(database, finding["id"])
+    done = trainwatch("label", finding["id"], "benign", "--because", "saver")
+    assert done.exit_code == 2
+    assert "no explanation that p03_foreign_cancel knows; known are admin_ticket, " in " ".join(done.stderr.split())
+    assert labels.history(database, finding["id"]) == before
+    words = ["--settings", str(settings_file), "label", finding["id"][:10], "benign", "--because"]
+    offered = ShellComplete(main, {}, "trainwatch", "_TRAINWATCH_COMPLETE").get_completions(words, "")
+    assert tuple(each.value for each in offered) == labels.explanations("p03_foreign_cancel")
+
+
 def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
     """With the same row and the same entry in the custody log; one that comes again, or that is none, changes nothing; one that came before
     its finding is noted when that is there, and one whose finding never comes is given up, on record."""
@@ -219,6 +241,7 @@ def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Call
     values = [(said, b"review-1"), (said, b"review-1"), ({**said, "label": "?"}, b"review-3")]
     early, never = "e" * 32, "0" * 32
     values += [({**said, "finding": each}, b"review-2") for each in (early, never)]
+    values += [({**said, "label": "benign", "because": "trial_run"}, b"review-4")]  # of a cancel, and this is of a checkpoint
     producer = KafkaProducer(bootstrap_servers=day.settings.kafka.bootstrap_servers)
     for value, name in values:
         producer.send(topic, json.dumps(value).encode(), key=finding["id"].encode(), headers=[("ce_id", name)])
@@ -232,6 +255,8 @@ def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Call
     assert noted == [("true", "", said["note"]), ("benign", "admin_ticket", "CHG-17")]
     custody = [(each.account, each.detail) for each in evidence.custody(database, finding["id"]) if each.action == "labelled"]
     assert custody == [(f"u101 through {topic}", "benign because admin_ticket"), (f"u101 through {topic}", "true")]
+    (given_up,) = [each.detail for each in evidence.custody(database, finding["id"]) if each.action == "not labelled"]
+    assert "'trial_run' is no explanation that p06_checkpoint_tamper knows; known are admin_ticket, " in given_up
 
     database.insert("findings", {"finding_id": [early], "detector": ["p06_checkpoint_tamper"]}, async_insert=0)
     monkeypatch.setattr(labelling, "WAIT_MS", 0)
@@ -240,7 +265,7 @@ def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Call
         rounds = [again.round(0.5)]
         while not again.caught_up() or not any(map(any, rounds)):
             rounds.append(again.round(0.5))
-    assert Told(*map(sum, zip(*rounds, strict=True))) == Told(noted=1, known=3, refused=2)
+    assert Told(*map(sum, zip(*rounds, strict=True))) == Told(noted=1, known=3, refused=3)
     assert len(labels.history(database, finding["id"])) == 2
     assert [each.label for each in labels.history(database, early)] == ["true"]
     assert [(each.action, each.detail) for each in evidence.custody(database, never)] == [

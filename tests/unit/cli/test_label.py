@@ -5,7 +5,7 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.detect.chance import wilson
-from pipeline.sink.labels import Quality, explanations
+from pipeline.sink.labels import Quality, Said, Word, explanations, refusal
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,16 @@ def test_a_label_that_says_nothing_is_wrong_usage(words: tuple[str, ...], told: 
 def test_explanations_are_those_of_the_detectors() -> None:
     """So that a label and a checklist speak of the same thing."""
     assert {"admin_ticket", "owner_or_service", "system_daemon"} <= set(explanations())
+
+
+def test_a_finding_is_benign_by_what_its_own_detector_knows() -> None:
+    """Whoever names another one is told those; of a detector that this release does not have, any may be right."""
+    said = Said(finding="0123456789", label=Word.BENIGN, account="u101", because="saver")
+    assert refusal(said) == refusal(said, "p06_checkpoint_tamper") == refusal(said, "p99_of_a_later_release") == ""
+    told = refusal(said, "p03_foreign_cancel")
+    assert told.startswith("'saver' is no explanation that p03_foreign_cancel knows; known are admin_ticket, controller_of_cluster, ")
+    assert set(explanations("p03_foreign_cancel")) < set(explanations())
+    assert all(name in told for name in explanations("p03_foreign_cancel"))
 
 
 @pytest.mark.parametrize(

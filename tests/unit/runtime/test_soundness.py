@@ -46,6 +46,11 @@ def with_config(topic: Topic, **changes: str) -> Found:
     return msgspec.structs.replace(whole, config={**whole.config, **{name.replace("_", "."): value for name, value in changes.items()}})
 
 
+def ahead(milliseconds: int, stamps: str = "CreateTime") -> Found:
+    """An input whose times may lie so far ahead."""
+    return with_config(INPUT, message_timestamp_type=stamps, message_timestamp_after_max_ms=str(milliseconds))
+
+
 @pytest.mark.parametrize(
     ("pattern", "mark"),
     [
@@ -89,6 +94,11 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (judged(INPUT, with_config(INPUT, cleanup_policy="compact,delete")), Mark.FAIL, "compaction"),
         (judged(INPUT, found(INPUT), workers=INPUT.partitions + 1), Mark.WARN, "partition-growth"),
         (judged(INPUT, found(INPUT, config={})), Mark.OK, ""),
+        (judged(INPUT, ahead(2**63 - 1)), Mark.WARN, f"--entity-name {INPUT.name} --add-config message.timestamp.after.max.ms=3600000"),
+        (judged(INPUT, ahead(30 * DAY_MS)), Mark.WARN, "from the future"),
+        (judged(INPUT, ahead(DAY_MS)), Mark.OK, ""),
+        (judged(INPUT, ahead(2**63 - 1, "LogAppendTime")), Mark.OK, ""),
+        (judged(INPUT, with_config(INPUT, message_timestamp_type="CreateTime")), Mark.OK, ""),
         (soundness.brokers(1, 3), Mark.FAIL, "replication_factor"),
         (soundness.group(Group(), {"logs.access": 2}, READ), Mark.WARN, "trainwatch worker"),
         (soundness.group(Group(asked=False), {"logs.access": 2}, READ), Mark.SKIP, ""),
