@@ -21,7 +21,7 @@ In: summaries of attempts.  Out: typed, sorted, without trace of arrival.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -240,14 +240,14 @@ def nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
     return sorted(chosen, key=lambda each: (each.attempt, each.seen))
 
 
-def cited(group: Group, members: Sequence[JobSummary], *, beside: bool = False) -> list[Evidence]:
-    """Writes, loads and runs of these exposed members, the first ones; `beside`: what they loaded of other hands as well."""
+def cited(group: Group, members: Sequence[JobSummary], *, beside: Collection["Bytes"] = ()) -> list[Evidence]:
+    """Writes, loads and runs of these exposed members, the first ones; `beside`: of the bytes of other hands those of which they tell."""
     chosen = set(sorted(member.attempt for member in members)[:CITED_MAX])
     found: list[Evidence] = []
     for member, exposures in group.exposed:
         if member.attempt in chosen:
-            loaded = [each for each in member.exposures if not each.restored] if beside else exposures
-            found += [item for exposure in loaded for item in (exposure.write, exposure.load)]
+            others = [each for each in member.exposures if not each.restored and _bytes(each) in beside]
+            found += [item for exposure in (*exposures, *others) for item in (exposure.write, exposure.load)]
             found += [member.record] if member.record else []
     return found
 
@@ -267,14 +267,27 @@ class Comparison(msgspec.Struct, frozen=True):
 class Blamed(msgspec.Struct, frozen=True):
     """What speaks against the writer of a group's bytes, and what may explain it."""
 
-    group: Group
-    harmed: Sequence[JobSummary]
+    seen: Comparison
     checklist: Sequence[Explanation]
+
+    @property
+    def group(self) -> Group:
+        """The writer's."""
+        return self.seen.group
+
+    @property
+    def harmed(self) -> Sequence[JobSummary]:
+        """Of the exposed."""
+        return self.seen.harmed
 
     @property
     def is_open(self) -> bool:
         """May another hand's bytes have done it?"""
         return any(item.name == OTHER_WRITERS and item.answer is not Checked.EXCLUDED for item in self.checklist)
+
+    def beside(self) -> frozenset["Bytes"]:
+        """Bytes of other hands that may have done it; of a hand whose bytes are cleared nothing is cited as of one of several."""
+        return frozenset(piece for each in self.harmed for piece in by_others(each, self.group)) - _cleared(self.seen)
 
 
 def one_of_several(blamed: Sequence[Blamed]) -> list[bool]:
@@ -297,8 +310,11 @@ Bytes = tuple[str, str, str]  # writer, path, SHA-256
 
 def by_others(member: JobSummary, group: Group) -> frozenset[Bytes]:
     """What it loaded of hands other than the group's writer's that was not put back."""
-    others = (each for each in member.exposures if not each.restored and each.writer != group.writer.id)
-    return frozenset((each.writer, each.path, each.sha256) for each in others)
+    return frozenset(_bytes(each) for each in member.exposures if not each.restored and each.writer != group.writer.id)
+
+
+def _bytes(exposure: Exposure) -> Bytes:
+    return exposure.writer, exposure.path, exposure.sha256
 
 
 def unnamed_beside(group: Group, harmed: Sequence[JobSummary]) -> str:
@@ -350,13 +366,18 @@ def other_writers(case: Cohort, seen: Comparison, now: Watermarks) -> Explanatio
     if len(alone) < enough and seen.apart <= APART_MAX:
         note = f"they go worse than others that loaded the same bytes of other hands; if those did it, p = {seen.apart:.2g}"
         return Explanation(OTHER_WRITERS, Checked.EXCLUDED, note=note)
-    cleared = {piece for each in seen.fine for piece in by_others(each, seen.group) if _is_harmless(piece, seen)}
+    cleared = _cleared(seen)
     alone = [each for each in seen.harmed if by_others(each, seen.group) <= cleared]
     if len(alone) >= enough:
         by = next((each.record.event_id for each in alone if each.record), "")
         return Explanation(OTHER_WRITERS, Checked.EXCLUDED, by, f"{len(alone)} of {of} loaded no other bytes that may do harm")
     note = f"only {len(alone)} of {of} loaded no other bytes that may do harm"
     return Explanation(OTHER_WRITERS, Checked.NOT_CHECKED, note=note)
+
+
+def _cleared(seen: Comparison) -> frozenset[Bytes]:
+    """Bytes of other hands that do no harm."""
+    return frozenset(piece for each in seen.fine for piece in by_others(each, seen.group) if _is_harmless(piece, seen))
 
 
 def _is_harmless(piece: Bytes, seen: Comparison) -> bool:

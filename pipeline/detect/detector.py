@@ -21,7 +21,7 @@ from pipeline.detect import gates, rules
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import Site
 from pipeline.errors import require
-from pipeline.model.finding import UNPROVEN, Checked, Confidence, Evidence, Explanation, Finding, Severity, Subject
+from pipeline.model.finding import SEVERAL, UNPROVEN, Checked, Confidence, Evidence, Explanation, Finding, Severity, Subject
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt
@@ -277,7 +277,7 @@ def found(
     if name and case.owner_unproven:
         name, reason = "", "only senders that nobody authenticated tell whose it is"
     if several_actors:
-        name, reason = "", "several identities acted; see the evidence"
+        name, reason = "", f"{SEVERAL}; see the evidence"
     if name and withheld:
         name, reason = "", withheld
     if name and not alert:

@@ -26,7 +26,7 @@ from math import inf, log10
 import msgspec
 
 from pipeline.detect.gates import GROUPS, name_or_reason
-from pipeline.incidents.campaigns import CAUSING, artefacts_of
+from pipeline.incidents.campaigns import CAUSING, artefacts_of, of_several
 from pipeline.incidents.families import DIVERGED, ENDINGS, SLOWED, counts, family_of
 from pipeline.incidents.likelihoods import BORROWED_GAP_MIN, GAP_MIN, KINDS
 from pipeline.incidents.origins import too_few
@@ -271,7 +271,7 @@ def _other(members: Sequence[Finding], views: Sequence[Candidate]) -> Hypothesis
     acting = [view for view in views if view.alerts]
     if acting and not any(view.attested for view in acting):
         rows.append(weighed("one_source", ()))
-    if several := [each for each in members if each.actor_withheld.startswith("several")]:
+    if several := [each for each in members if of_several(each)]:
         rows.append(weighed("several_hands", _cited(several)))
     return hypothesis("other", "", rows)
 

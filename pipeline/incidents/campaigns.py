@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from pipeline.incidents.families import family_of
-from pipeline.model.finding import Finding
+from pipeline.model.finding import SEVERAL, Finding
 from pipeline.model.incident import incident_id
 from pipeline.model.instants import DAY_MS
 
@@ -62,6 +62,11 @@ def linked(finding: Finding) -> Linked:
     shared = tuple(_shared(finding))
     strong = (*((_key(key, finding.suspect), within) for key, within in shared), *_strong(finding))
     return Linked(finding, name, founds, shared, strong, tuple(_weak(finding)), order)
+
+
+def of_several(finding: Finding) -> bool:
+    """Does it cite acts of several people, and suspect none of them?"""
+    return finding.actor_withheld.startswith(SEVERAL) and not finding.suspect
 
 
 def artefacts_of(finding: Finding) -> frozenset[str]:

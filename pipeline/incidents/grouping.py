@@ -15,7 +15,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from pipeline.incidents.campaigns import ANYBODY, GAP_MS, WEAK, Linked, link_of, neighbours
+from pipeline.incidents.campaigns import ANYBODY, GAP_MS, WEAK, Linked, link_of, neighbours, of_several
 from pipeline.incidents.families import counts
 
 T = TypeVar("T")
@@ -136,9 +136,13 @@ class Grouping:
     def _homes(self) -> Iterator[tuple[Place, Linked | None]]:
         """Where what suspects nobody belongs: by one of its findings, to the nearest that suspects somebody, by the best link.
 
-        None: it cites acts of several people, and tells of none that they are his; so it is laid at nobody's door.
+        None: it cites acts of several people, and tells of none that they are his; so it is laid at nobody's door, also where no finding
+        suspects the others of theirs: whoever is the only one that is looked at did not act alone.
         """
         for number, group in enumerate(self._tied.get("", ())):
+            if any(of_several(each.finding) for each in group):
+                yield ("", number), None
+                continue
             near = [
                 (ANYBODY.index(link_of(key)), apart, each.order, target)
                 for each in group

@@ -54,6 +54,7 @@ def subject_of(attempt: Attempt) -> Subject:
 
 
 UNPROVEN = " (its sender is not authenticated)"  # behind the summary of a record that anybody may have sent
+SEVERAL = "several identities acted"  # how the reason begins for which such a finding names nobody
 
 
 class Evidence(msgspec.Struct, frozen=True, gc=False, order=True, omit_defaults=True):

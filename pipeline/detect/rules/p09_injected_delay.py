@@ -95,7 +95,7 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blam
             paces = [(each, each.pace.mean / usual[_kind(each)]) for each in group.beside if each.pace and _kind(each) in usual]
             fine, beside = [each for each, pace in paces if pace < SLOWER_MIN], [each for each, _ in paces]
             compared = Comparison(clearest.group, clearest.harmed, fine, chance, CHANCE_MAX, beside, apart)
-            yield clearest, chance, Blamed(clearest.group, clearest.harmed, explained(META, case, compared, now)[0])
+            yield clearest, chance, Blamed(compared, explained(META, case, compared, now)[0])
 
 
 def _apart(slowed: Slowed) -> float:
@@ -153,7 +153,7 @@ def _slowed(case: Cohort, group: Group, usual: Mapping[Kind, float]) -> Slowed |
 
 def _raised(case: Cohort, slowed: Slowed, chance: float, blamed: Blamed, *, several: bool) -> Finding:
     group, harmed = slowed.group, slowed.harmed
-    pieces = cited(group, harmed, beside=several)
+    pieces = cited(group, harmed, beside=blamed.beside() if several else ())
     for each in harmed[:CITED_MAX]:
         pieces += [each.pace.first, each.pace.slowest] if each.pace else []
     return finding_of(

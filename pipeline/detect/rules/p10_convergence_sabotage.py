@@ -304,14 +304,14 @@ def _blamed(case: Cohort, diverged: Diverged, chance: float, apart: float, famil
     fine = [each for each in beside if _differs(each, families[each.configuration]) is None]
     if diverged.untold:
         beside, fine = [], list(diverged.fine)
-    checklist, _ = explained(META, case, Comparison(group, members, fine, chance, chance_max, beside, apart), now)
-    return Blamed(group, members, checklist)
+    compared = Comparison(group, members, fine, chance, chance_max, beside, apart)
+    return Blamed(compared, explained(META, case, compared, now)[0])
 
 
 def _raised(case: Cohort, diverged: Diverged, chance: float, blamed: Blamed, *, several: bool) -> Finding:
     group, members = diverged.group, blamed.harmed
     withheld = unnamed(chance) or unnamed_beside(group, members)
-    pieces = cited(group, members, beside=several)
+    pieces = cited(group, members, beside=blamed.beside() if several else ())
     for _, _, shown in diverged.harmed[:CITED_MAX]:
         pieces += shown
     what = ", ".join(sorted({measure for _, measure, _ in diverged.harmed}))

@@ -257,6 +257,18 @@ def test_who_wrote_beside_the_harm_is_not_named() -> None:
     assert {item.event_id for item in found[0].evidence} == {item.event_id for item in found[1].evidence}
 
 
+def test_who_is_cleared_is_not_cited_as_one_of_several() -> None:
+    """The slow attempts loaded what three people wrote; what u077 wrote others loaded alone, and are quick."""
+    theirs = [exposure("x", writer="u077", path="/shared/c.py")]
+    slow = [msgspec.structs.replace(each, exposures=(*each.exposures, *theirs)) for each in with_theirs(slowed(3, 4, 5, 10, 11))]
+    quick = [paced(each, USUAL[each % len(USUAL)], exposed=theirs) for each in (15, 16, 17)]
+    found = [each for each in judge(ID, [*EARLIER, *without(0, 1, 2, 7, 8, 9), *slow, *quick]) if each.alert]
+    assert len(found) == 2
+    wrote = {item.event_id for finding in found for item in finding.evidence if item.role == "written"}
+    assert wrote == {f"written-{WRITER}/shared/env/train/loss.py", "written-u088/shared/b.py"}
+    assert all("several identities" in finding.actor_withheld for finding in found)
+
+
 def test_a_colleague_whose_bytes_do_no_harm_is_cleared_by_them() -> None:
     """u088 wrote too: the attempts that loaded that alone are quick."""
     both = [paced(each, 1400, exposed=[exposure(str(each)), exposure(str(each), writer="u088", path="/shared/b.py")]) for each in (3, 4)]

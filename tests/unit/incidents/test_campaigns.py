@@ -12,7 +12,7 @@ from pipeline.detect.detector import registry
 from pipeline.incidents.campaigns import Linked, linked, links_of
 from pipeline.incidents.families import FAMILIES, WORDS
 from pipeline.incidents.grouping import RIVAL_MAX, RIVALS_MAX, Grouping
-from pipeline.model.finding import Finding
+from pipeline.model.finding import SEVERAL, Finding
 from tests.unit.incidents.campaign import borrowed, cancel, kill, tamper
 
 
@@ -79,13 +79,19 @@ def test_a_later_finding_merges_and_its_retraction_splits() -> None:
 
 
 def test_what_one_of_several_did_is_laid_at_nobody_s_door() -> None:
-    """A finding that cites the acts of two people and suspects neither joins neither, whoever is nearer; with the acts of one it joins."""
+    """A finding that cites the acts of two people and suspects neither joins neither, whoever is nearer; with the acts of one it joins.
+
+    Nor does it where it is the only one that tells of the other's act.
+    """
     mine, theirs = tamper(0, "1", "x", written="w1"), tamper(5, "2", "y", "/ckpt/b.pt", owner="u013", written="w2")
     both = kill(6, "3", "", owner="u014", evidence=(mine.evidence[0], theirs.evidence[0]))
     again = kill(7, "4", "", owner="u014", evidence=(theirs.evidence[0], mine.evidence[0]))
     assert jobs([mine, theirs, both, again]) == [["1"], ["2"], ["3", "4"]]
     assert jobs([mine, theirs, msgspec.structs.replace(both, attempt=theirs.attempt)]) == [["1"], ["2"], ["2"]]
-    assert jobs([mine, both]) == [["1", "3"]]
+    assert jobs([mine, msgspec.structs.replace(both, evidence=mine.evidence[:1])]) == [["1", "3"]]
+    told = msgspec.structs.replace(both, actor_withheld=f"{SEVERAL}; see the evidence")
+    assert jobs([mine, told]) == jobs([mine, theirs, told])[::2] == [["1"], ["3"]]
+    assert jobs([mine, msgspec.structs.replace(told, attempt=mine.attempt, evidence=())]) == [["1"], ["1"]]
 
 
 def test_what_suspects_nobody_ties_no_two_people() -> None:
