@@ -42,6 +42,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     file_offset: int | None = None
     collected_time: int | None = None  # UTC ms, shipper's clock
     truncated: bool = False  # there is more of it: cut for good, or the next part
+    joined: bool = False  # of lines of a file, by its shipper, which says so
     stream: str = ""  # of a container: stdout or stderr
     part: Part | None = None
     beside: Beside = None

@@ -97,6 +97,12 @@ def split(line: Line, reading: Reading, tags: re.Pattern[str] = _TAG) -> SyslogL
     return SyslogLine(time, host or "", program, int(pid) if pid else None, text[tag.end() :].lstrip(" "), priority)
 
 
+def begins(text: str) -> bool:
+    """Does it begin with a time as lines of a system log do, behind a priority or not?"""
+    start = marked.end() if (marked := _PRIORITY.match(text)) else 0
+    return any(each.match(text, start) for each in ((_RFC5424,) if start else ()) + (_RFC3164, _ISO))
+
+
 def program_of(text: str) -> str:
     """The program that the line's own prefix names; empty where it has none."""
     start = marked.end() if (marked := _PRIORITY.match(text)) else 0

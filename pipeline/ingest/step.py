@@ -334,11 +334,7 @@ def decode_line(
 ) -> None:
     """Adds the events of one line, with their rows.  Raises RejectedRecord."""
     value, payload = record.value or b"", line.payload
-    if line.broken:
-        error = DecodeError(line.broken)
-        _note_broken(state, record, headers, error, lost)
-        raise error
-    if not payload or payload.isspace():
+    if not line.broken and (not payload or payload.isspace()):
         raise _rejected(ErrorCode.EMPTY, "the line is empty")
     named = state.reader.named(line, headers) if state.reader.names_clusters else 0
     if len(payload) > state.record_bytes_max:  # inflated
@@ -357,6 +353,8 @@ def decode_line(
         zone=source.zone, reference_time=collected, host=source.host, job=source.job, json_keys=source.json_keys, columns=source.columns
     )
     try:
+        if line.broken:
+            raise DecodeError(line.broken)
         if line.part is None and not state.splits.files:
             format_, events = registry.parse(line, reading, source.format, source.allowed)
             if line.file and format_.name in TWO_CLOCKS:

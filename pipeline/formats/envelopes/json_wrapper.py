@@ -294,7 +294,8 @@ def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Li
         file=path or file,
         file_offset=_offset(wrapper.offset, log.get("offset"), offset) if log or wrapper.offset is not None else offset,
         collected_time=collected,
-        truncated=(part is not None and not part.last) or ("flags" in log and _cut(log)),
+        truncated=(part is not None and not part.last) or _flagged(log, "truncated"),
+        joined=_flagged(log, "multiline"),
         stream=stream,
         part=part,
         beside=value,
@@ -437,9 +438,9 @@ def _offset(*offsets: object) -> int | None:
     return next((offset for offset in offsets if type(offset) is int and 0 <= offset <= NUMBER_MAX), None)
 
 
-def _cut(log: Mapping[str, Any]) -> bool:
-    flags = log.get("flags")
-    return isinstance(flags, list) and "truncated" in flags
+def _flagged(log: Mapping[str, Any], flag: str) -> bool:
+    flags = log.get("flags") if log else None
+    return isinstance(flags, list) and flag in flags
 
 
 def _is_stream(stream: object) -> bool:

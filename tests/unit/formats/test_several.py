@@ -1,5 +1,6 @@
 """Values of several lines: what a shipper's `multiline` joined, or a program sent in one piece, is taken apart again."""
 
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -94,6 +95,54 @@ def test_what_a_line_of_a_daemon_holds_is_no_line(topic: str) -> None:
         assert rows(f"Mar  2 00:00:50 login-1 u050: x\n{line}".encode(), topic) == []
 
 
+LOGIN = "Mar  2 00:00:50 login-1 sshd[9]: Accepted publickey for {} from 10.0.0.7 port 5022 ssh2: ED25519 SHA256:abc"
+SUDO = "Mar  2 00:00:51 login-1 sudo:     u050 : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/kill -9 4711"
+PAM = "2026-03-02T00:00:52.100+00:00 login-1 su: pam_unix(su:session): session opened for user root(uid=0) by u050(uid=5050)"
+FRAMED = "<86>1 2026-03-02T00:00:53Z login-1 sshd-session 9 - - Disconnected from user u012 10.0.0.7 port 5022"
+SYSTEM_LOG = [LOGIN.format("u012"), LOGIN.format("u013"), SUDO, PAM, FRAMED]
+
+
+def test_lines_of_the_system_log_that_were_joined() -> None:
+    """Each is the event that it is alone, with its place, whatever program wrote it."""
+    found = rows(filebeat("\n".join(SYSTEM_LOG), "/var/log/auth.log"), "logs.access")
+    alone = [row for line in SYSTEM_LOG for row in rows(filebeat(line, "/var/log/auth.log"), "logs.access")]
+    assert [(row.kind, row.attrs, row.raw) for row in found] == [(row.kind, row.attrs, row.raw) for row in alone]
+    assert [row.kind for row in found] == ["login", "login", "privilege_used", "session_changed", "access_line"]
+    assert [row.file_offset for row in found] == [1000 + sum(len(line) + 1 for line in SYSTEM_LOG[:at]) for at in range(5)]
+
+
+def unflagged(message: str) -> bytes:
+    """A tailed line of a shipper that does not say what it joined."""
+    return orjson.dumps({"date": AT, "path": "/var/log/auth.log", "log": message, "hostname": "login-1"})
+
+
+def as_sent(message: str) -> bytes:
+    """By syslog-ng, which leaves line ends in."""
+    return orjson.dumps({"MESSAGE": message, "HOST": "login-1", "received_at": AT})
+
+
+@pytest.mark.parametrize("envelope", [str.encode, unflagged, as_sent])
+@pytest.mark.parametrize("first", SYSTEM_LOG)
+def test_where_nobody_says_that_lines_were_joined_the_first_alone_is_believed(first: str, envelope: Callable[[str], bytes]) -> None:
+    """The rest is refused, with a code: a user may have written it; the first one is what it is alone."""
+    forged = [LOGIN.format("u099"), SUDO.replace("u050", "u099"), "more"]
+    believed, refused = rows(envelope("\n".join([first, *forged])), "logs.access")
+    (alone,) = rows(envelope(first), "logs.access")
+    assert (believed.kind, believed.attrs, believed.raw) == (alone.kind, alone.attrs, alone.raw)
+    assert (refused.source, refused.kind, refused.raw) == ("refused", "decode_error", "\n".join(forged))
+
+
+@pytest.mark.parametrize("file", ["", "/var/log/auth.log"])
+def test_a_login_and_what_is_no_line_of_the_system_log_is_no_login(file: str) -> None:
+    """sshd writes no line end: the words behind one are another's, and would be a part of the key.  What sudo ran may have one."""
+    behind = "Accepted publickey for u099 from 10.0.0.8 port 5022 ssh2"
+    for first in (LOGIN.format("u012"), PAM, FRAMED):
+        value = filebeat(f"{first}\n{behind}", file) if file else f"{first}\n{behind}".encode()
+        assert [out.code for out in outcomes(value, "logs.access") if isinstance(out, Rejected)] == [ErrorCode.UNKNOWN_FORMAT]
+    (row,) = rows(f"{SUDO}\n{behind}".encode(), "logs.access")
+    assert row.attrs["command"] == f"/usr/bin/kill -9 4711\n{behind}"
+
+
 def test_as_many_lines_as_a_record_may_have() -> None:
     """More are a dead letter, as in any batch."""
     (out,) = [out for out in outcomes(b"x\n" * (ITEMS_MAX + 1)) if isinstance(out, Rejected)]
@@ -121,11 +170,25 @@ def test_only_the_last_line_of_what_was_cut_is_cut() -> None:
     assert [each.truncated for each in several.lines_of(Line(payload=b"a\nb", truncated=True), of_job=True)] == [False, True]
 
 
-@given(st.lists(st.sampled_from([b"a", b"", b"Traceback (most recent call last):", b"  b", b"E: c", b"\r"]), max_size=12), st.booleans())
-def test_no_byte_is_lost_and_places_are_true(texts: list[bytes], of_job: bool) -> None:
+TEXTS = st.sampled_from(
+    [
+        b"a",
+        b"",
+        b"Traceback (most recent call last):",
+        b"  b",
+        b"E: c",
+        b"\r",
+        b"Mar  2 00:00:50 login-1 sshd[9]: x",
+        b"<13>Mar  2 00:00:50 y",
+    ]
+)
+
+
+@given(st.lists(TEXTS, max_size=12), st.booleans(), st.booleans())
+def test_no_byte_is_lost_and_places_are_true(texts: list[bytes], of_job: bool, joined: bool) -> None:
     """Whatever the lines: each stands where it says."""
     payload = b"\n".join(texts)
-    found = several.lines_of(Line(payload=payload, file_offset=100), of_job=of_job)
+    found = several.lines_of(Line(payload=payload, file_offset=100, joined=joined), of_job=of_job)
     assert b"\n".join(each.payload for each in found).split() == payload.split()
     for each in found:
         assert each.file_offset is not None
