@@ -11,6 +11,10 @@ In fields that hold a name every name is replaced, known or not.  In free text t
 stand: home folders, e-mail addresses, key fingerprints, `uid=`, `user=`, and the names that the same event holds in a field of its own.
 A stranger's name in the middle of a sentence is not found: such fields can be masked.  Hosts and addresses are left as they are.
 
+Somebody may be called as things are.  Such a login (`WORDS`) is looked for only where names stand, else no path would be left whole:
+
+    /data/train ─► /data/train      /home/data/run ─► /home/p-1b2c3d4e5f/run      uid=5099(data) ─► uid=731204466(p-1b2c3d4e5f)
+
 Holds: a function of the text and the key alone; the raw line is not touched.
 """
 
@@ -35,6 +39,18 @@ DIGITS = 10  # 40 bits: two of ten thousand names share one in 1 of 20,000 sites
 SHORTEST, LONGEST = 3, 256  # letters of a name that is looked for in text, and remembered; whoever writes a line writes its names
 # What may stand before a name and is none itself, beside what stands there in the identity map.
 KINDS = frozenset({"", "ad", "github", "http", "https", "iam", "krb", "ldap", "oidc", "saml", "sso", "uid"})
+# Words of paths and log lines as which somebody may log in.
+WORDS = frozenset({
+    "adm", "admin", "apps", "archive", "backup", "batch", "bench", "bin", "build", "cache", "checkpoint", "checkpoints", "ckpt",
+    "cluster", "code", "conda", "config", "core", "cpu", "cuda", "data", "dataset", "datasets", "debug", "demo", "deploy", "dev",
+    "docker", "env", "envs", "error", "etc", "eval", "exp", "experiments", "export", "fail", "failed", "file", "files", "git", "gpfs",
+    "gpu", "group", "guest", "home", "host", "info", "init", "job", "jobs", "kill", "killed", "lib", "lib64", "local", "log", "login",
+    "logs", "loss", "lustre", "main", "mnt", "model", "models", "net", "nfs", "node", "opt", "out", "output", "pip", "proc", "prod",
+    "project", "projects", "python", "rank", "ray", "research", "root", "run", "runs", "save", "scratch", "script", "scripts",
+    "service", "share", "shared", "site", "slurm", "software", "srv", "staff", "step", "storage", "store", "student", "support", "sys",
+    "system", "team", "temp", "test", "tests", "tmp", "tools", "torch", "train", "trainer", "training", "user", "users", "usr", "var",
+    "venv", "volume", "work", "worker", "workspace",
+})  # fmt: skip
 PEOPLE_FROM, NOBODY_UID = 1000, 65_534  # login.defs: UID_MIN
 ROUNDS = 6
 
@@ -55,10 +71,16 @@ _CHUNK = _PLAIN_NAME = re.compile(r"[^\s()=,;]+")
 _KEY = re.compile(r"(SHA256|MD5):[A-Za-z0-9+/=:._-]+")
 _EMAIL = re.compile(r"(?<![A-Za-z0-9._%+-])[A-Za-z0-9._%+-]{1,64}@[A-Za-z0-9-]{1,63}(?:\.[A-Za-z0-9-]{1,63}){1,8}")
 _AT_HOST = re.compile(r"(?<!\S)([A-Za-z_][A-Za-z0-9._-]{0,63})@(?=[A-Za-z0-9._-]+(?::|\s|$))")  # ssh, scp, rsync
-_HOME = re.compile(r"(/(?:home|Users)/|(?<![\w.])~)([A-Za-z_][A-Za-z0-9._-]{0,63})")
+_HOME = re.compile(r"(/(?:homes?|[Uu]sers)/|(?<![\w.])~)([A-Za-z_][A-Za-z0-9._-]{0,63})")
+# What else may lie there is no home: `/user/hive`, `/home/d/`.
+_HOME_OF_KNOWN = re.compile(
+    r"((?:(?<![A-Za-z_.-])/(?:u|user|people)|/(?:homes?|[Uu]sers)/([A-Za-z0-9]{1,2}))/)([A-Za-z_][A-Za-z0-9._-]{0,63})"
+)
 _UID = re.compile(r"(?i)(\b(?:(?:oa|fs|[aeslor])?[ug]id|user|cancelled by)[\"']?(?: ?[=:] ?| )[\"']?)([0-9]{4,10})\b")
+# A uid also as `id` and enriched audit records have it.
 _USER = re.compile(
-    r"(?i)(\b(?:r?user(?:_?(?:name|id))?|logname|login|acct|owner)(?: ?= ?[\"']?|[\"']: ?[\"']))([A-Za-z_][A-Za-z0-9._@\\-]{0,63})"
+    r"(?i)(\b(?:(?:r?user(?:_?(?:name|id))?|logname|login|acct|owner)(?: ?= ?[\"']?|[\"']: ?[\"'])"
+    r"|(?:fs|[aeso])?uid ?= ?(?:[\"']|[0-9]{1,10}\()?))([A-Za-z_][A-Za-z0-9._@\\-]{0,63})"
 )
 _BESIDE = re.compile(r"(p-[0-9a-f]{10}\()([0-9]{4,10})(?=\))")  # Slurm: UserId=u017(5017)
 _WORD = re.compile(r"[A-Za-z0-9]+")
@@ -76,8 +98,9 @@ class Pseudonyms:
         self._kinds = KINDS | {name.rpartition(":")[0] for name in people}
         self._starts: dict[str, list[str]] = {}  # first word of a known name -> names, the longest first
         known = {short for name in people for short in (name, _short(name))} - self._services
-        for name in sorted(known, key=lambda each: (-len(each), each)):
-            if len(name) >= SHORTEST and (first := _WORD.match(name)):
+        self._only_in_place = {name for name in known if name in WORDS or len(name) < SHORTEST}
+        for name in sorted(known - self._only_in_place, key=lambda each: (-len(each), each)):
+            if first := _WORD.match(name):
                 self._starts.setdefault(first.group(), []).append(name)
         self._remembered = lru_cache(maxsize=65_536)(self._name)
         self.uid = lru_cache(maxsize=65_536)(self._uid)
@@ -163,14 +186,24 @@ class Pseudonyms:
             text = _EMAIL.sub(lambda found: found[0] if _PSEUDONYM.fullmatch(found[0]) else self._of_email(found[0]), text)
             text = _AT_HOST.sub(lambda found: found[0] if _PSEUDONYM.fullmatch(found[1]) else self.name(found[1]) + "@", text)
         if "/" in text or "~" in text:
-            text = _HOME.sub(lambda found: found[1] + self.name(found[2]), text)
+            text = _HOME_OF_KNOWN.sub(self._of_known, text) if self._only_in_place else text
+            text = _HOME.sub(lambda found: found[1] + self._anew(found[2]), text)
         text = _UID.sub(lambda found: found[1] + str(self.uid(int(found[2]))), text)
-        text = _USER.sub(lambda found: found[1] + (found[2] if _PSEUDONYM.match(found[2]) else self.name(found[2])), text)
+        text = _USER.sub(lambda found: found[1] + self._anew(found[2]), text)
         for name in also:
-            if SHORTEST <= len(name) <= LONGEST and name in text:
+            if name not in WORDS and SHORTEST <= len(name) <= LONGEST and name in text:
                 text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", self.name(name), text)
         text = self._known(text) if self._starts else text
         return _BESIDE.sub(lambda found: found[1] + str(self.uid(int(found[2]))), text) if "(" in text else text
+
+    def _of_known(self, found: re.Match[str]) -> str:
+        """A home that lies in a folder of homes, and not in a person's."""
+        before, above, name = found.groups()
+        return before + self.name(name) if name in self._only_in_place and above not in self._only_in_place else found[0]
+
+    def _anew(self, name: str) -> str:
+        """The name's pseudonym, unless it is one."""
+        return name if _PSEUDONYM.match(name) else self.name(name)
 
     def _known(self, text: str) -> str:
         found: list[str] = []

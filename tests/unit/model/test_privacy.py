@@ -5,7 +5,7 @@ import typing
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from pipeline.model.events import (
@@ -86,6 +86,7 @@ def test_what_is_no_person_keeps_its_name(name: str) -> None:
 TEXTS = [
     "/home/u345/run", "~u345/run", "u017-dev/x", "a_u017_b", "rm /scratch/u017/x", "CANCELLED by uid 5017", "auid=5017", "UID:5017 pages",
     '"uid": 5017', "user 5017", "mail stranger.one@example.org", "key SHA256:abc/def+1", "user=u345 rhost", '"userName":"u345"',
+    "/users/u345/run", "/homes/u345", "/user/u017/x", 'AUID="u345"', "uid=5017(u345)", "/home/g/u017",
     "logname=u345", "UserId=u345(5017) GroupId=llm", "owner u017(5017)", "CANCELLED by 5017", "scp u345@gpu-012:/tmp/x .",
 ]  # fmt: skip
 
@@ -110,6 +111,32 @@ def test_no_known_name_stands_in_a_text(parts: list[str]) -> None:
     """Whatever stands beside it, as long as it is a word of its own."""
     left = re.findall(r"[A-Za-z0-9]+", pseudonyms().text("".join(parts)))
     assert not {"u017", "u099"} & set(left)
+
+
+CALLED = ("u017", "ab", "data", "train", "home", "model-7", "user", "run")
+ROOTS = ("/home/", "/homes/", "/users/", "/Users/", "/u/", "/user/", "/home/d/", "/nfs/home/", "/gpfs/users/", "~")
+PLACES = [*ROOTS, "uid=5017(", 'AUID="', "auid=", "user=", "acct="]
+
+
+@given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(CALLED), st.sampled_from(["", "/run", "/data/train", ") ", '" ']))))
+@examples(300)
+def test_no_known_name_stands_where_names_do(places: list[tuple[str, str, str]]) -> None:
+    """Whatever it is: as short as it may be, and as common a word.  Nor does a number, and what is no name stays."""
+    told = Pseudonyms(b"a key for tests alone", CALLED, ())
+    text = told.text(" ".join(f"{place}{name}{behind} uid=5017 auid=5099" for place, name, behind in places))
+    known = "|".join(map(re.escape, CALLED))
+    assert not re.search(rf"(?:{'|'.join(map(re.escape, PLACES))})(?:{known})\b", text), text
+    assert not re.search(r"uid=(?:5017|5099)\b", text)
+    assert text.count("/data/train") == sum(behind == "/data/train" for _, _, behind in places)
+
+
+@given(st.lists(st.sampled_from(["data", "train", "home", "run", "user", "/", "/", " ", "-", "_", ".", "7"]), max_size=12))
+@examples(300)
+def test_ordinary_words_are_left_alone(parts: list[str]) -> None:
+    """Somebody is called so: his name must not take paths apart, nor what the same event says of him."""
+    text = "/lustre/" + "".join(parts).replace("/home/", "/").replace("/user/", "/")
+    assume(not re.search("/(?:home|user)/", text))
+    assert Pseudonyms(b"a key for tests alone", CALLED, ()).text(text, ("data", "train")) == text
 
 
 @given(st.integers(0, UNSET_UID))
