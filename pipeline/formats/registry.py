@@ -22,6 +22,7 @@ from pipeline.formats.envelopes import (
     cloudwatch,
     compressed,
     container,
+    gelf,
     json_array,
     json_lines,
     json_wrapper,
@@ -82,18 +83,19 @@ from pipeline.model.source import FAMILIES, Source
 
 # What may stand inside another envelope is less than what may be a record: nothing nests without end.
 _RAW = first_of(raw.ENVELOPE)
+_WRAPPERS: tuple[Envelope, ...] = (json_wrapper.ENVELOPE, gelf.ENVELOPE)  # an object that carries one line
 _CLOUD_RECORDS = cloud_records.CloudRecords(_RAW)
-_WRAPPER_OR_EVENT = first_of(json_wrapper.ENVELOPE, _CLOUD_RECORDS, raw.ENVELOPE)
+_WRAPPER_OR_EVENT = first_of(*_WRAPPERS, _CLOUD_RECORDS, raw.ENVELOPE)
 _BATCHES = (otlp.Otlp(_WRAPPER_OR_EVENT), cloudwatch.ENVELOPE, kubernetes_list.KubernetesList(_RAW), _CLOUD_RECORDS)
-_JSON_LINES = json_lines.JsonLines(first_of(json_wrapper.ENVELOPE, *_BATCHES, raw.ENVELOPE))
+_JSON_LINES = json_lines.JsonLines(first_of(*_WRAPPERS, *_BATCHES, raw.ENVELOPE))
 _JSON_ARRAY, _OTLP_PROTOBUF = json_array.JsonArray(_WRAPPER_OR_EVENT), otlp_protobuf.OtlpProtobuf(_WRAPPER_OR_EVENT)
 _MSGPACK = msgpack.Msgpack(_WRAPPER_OR_EVENT)
 _COMPRESSED = compressed.Compressed(
-    first_of(json_wrapper.ENVELOPE, *_BATCHES, _JSON_LINES, _JSON_ARRAY, _OTLP_PROTOBUF, syslog_wire.ENVELOPE, raw.ENVELOPE)
+    first_of(*_WRAPPERS, *_BATCHES, _JSON_LINES, _JSON_ARRAY, _OTLP_PROTOBUF, syslog_wire.ENVELOPE, raw.ENVELOPE)
 )
 
 ENVELOPES: tuple[Envelope, ...] = (
-    json_wrapper.ENVELOPE,
+    *_WRAPPERS,
     *_BATCHES,
     _JSON_LINES,
     _JSON_ARRAY,
@@ -160,7 +162,7 @@ _OBJECTS = frozenset({
 _ARRANGED: dict[frozenset[Source], Candidates] = {}
 _BY_NAME = {format_.name: format_ for format_ in PAYLOADS}
 _ASKED = by_beginning((
-    json_wrapper.ENVELOPE, Batches(*_BATCHES, _JSON_LINES), _JSON_ARRAY, _OTLP_PROTOBUF, _MSGPACK, _COMPRESSED, syslog_wire.ENVELOPE,
+    *_WRAPPERS, Batches(*_BATCHES, _JSON_LINES), _JSON_ARRAY, _OTLP_PROTOBUF, _MSGPACK, _COMPRESSED, syslog_wire.ENVELOPE,
     raw.ENVELOPE,
 )) | {b"20": (Dated(container.ENVELOPE, syslog_wire.ENVELOPE), raw.ENVELOPE)}  # fmt: skip
 _ONLY_RAW = (raw.ENVELOPE,)

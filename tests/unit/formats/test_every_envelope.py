@@ -36,6 +36,8 @@ ENVELOPES: dict[str, Callable[[str], bytes]] = {
     "Fluent Bit": lambda text: wrapped(**{"@timestamp": 1_772_480_460.0, "log": f"{text}\n", "stream": "stdout", "kubernetes": POD}),
     "Fluentd": lambda text: wrapped(time=AT, path=FILE, message=text),
     "Vector": lambda text: wrapped(file=FILE, host="h", message=text, source_type="file", timestamp=AT),
+    "GELF": lambda text: wrapped(version="1.1", host="h", short_message=text, timestamp=1_772_480_460.5, _path=FILE),
+    "GELF of two messages": lambda text: wrapped(_path=FILE, full_message=text, host="h", short_message=text[:9], version="1.1"),
     "Docker": lambda text: wrapped(log=f"{text}\n", stream="stdout", time=AT),
     "CRI": lambda text: f"{AT} stdout F {text}".encode(),
     "OTLP": lambda text: orjson.dumps(batch(record(text, log__file__path=FILE))),
@@ -45,6 +47,7 @@ ENVELOPES: dict[str, Callable[[str], bytes]] = {
     "an array": lambda text: b"[%s,%s]" % (wrapped(message=text, file=FILE), OTHER),
     "one a line": lambda text: b"%s\n%s\n" % (wrapped(message=text, file=FILE), OTHER),
     "gzip": lambda text: gzip.compress(text.encode()),
+    "GELF, compressed": lambda text: gzip.compress(wrapped(version="1.1", short_message=text, _path=FILE)),
     "gzip of an array": lambda text: gzip.compress(b"[%s]" % wrapped(message=text, file=FILE)),
     "MessagePack": lambda text: pack({"log": text, "path": FILE}),
 }
