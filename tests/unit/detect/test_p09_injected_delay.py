@@ -309,7 +309,7 @@ def test_who_hides_behind_an_edit_that_stays_is_found_and_its_author_is_not() ->
 
 
 def test_harmless_bytes_beside_say_nothing_of_the_slow_ones() -> None:
-    """u088's bytes are slow, and only ever loaded beside the writer's; small jobs with u087's and the writer's differ by one in a hundred."""
+    """u088's bytes are slow, and never without the writer's; small jobs with u087's and the writer's differ by one in a hundred."""
     slow = with_theirs(slowed(3, 5, 7, 9))
     third = [exposure("x", writer="u087", path="/shared/c.py")]
     quick = [paced(each, 1020 + each, exposed=third, gpus=8) for each in range(10, 16)]
