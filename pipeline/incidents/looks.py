@@ -8,6 +8,7 @@ are looked at, after a while too.  A campaign of 5,000 findings over two months 
     anything else; a window closes; a day ends   after a while       1,000 in a month and one more     within 16 hours
     an account proves to be borrowed             at once, wherever its holder is suspected
     another account acted at the same artefact   at once: whoever was named may not be any more
+    a source is heard for the first time         at once, all of them
     attempts changed that it rests on            after a while       other attempts than those        never
 
 Waits are counted from the newest content, so that they have passed when the marks of all that was read have.  The last day of a campaign is
@@ -67,6 +68,8 @@ class Looks:
         self._grouped = self._looked = 0  # event times up to which things were known then
         self._accounts: set[str] = set()  # of which it changed whether others had them
         self._entered: set[str] = set()  # accounts of which further logins are known
+        self._around: tuple[object, ...] = ()  # what is the same for all incidents
+        self._moved = False  # it is another than it was
         self._cost = 0  # of all that is built
 
     def finding(self, time: int, accounts: Iterable[str]) -> None:
@@ -83,13 +86,19 @@ class Looks:
         """One has changed; 0 when it was taken back."""
         self._newest, self._attempts = max(self._newest, time), self._attempts + 1
 
+    def surrounded(self, around: tuple[object, ...]) -> bool:
+        """What is the same for all incidents; True when it is another than when incidents were built."""
+        if around != self._around:
+            self._around, self._moved = around, self._moved or bool(self._built)
+        return self._moved
+
     def group_at(self, findings: int) -> int:
         """When campaigns want to be grouped anew."""
         return self._grouped + LOOK_MS if 0 < self._findings * GROUPED_SHARE < findings else 0
 
     def all_at(self) -> int | None:
         """When it is asked of all campaigns whether they rest on what has changed; None: nothing has but findings of their own."""
-        if self._accounts:
+        if self._accounts or self._moved:
             return 0
         wait_ms = min(LOOK_MS * (1 + self._cost // COST), WAIT_MS_MAX)
         return self._looked + wait_ms if self._attempts else None
@@ -102,7 +111,7 @@ class Looks:
             for founder, built in [*self._built.items()]:
                 if built.rests.suspects & (self._accounts | self._entered) or not (built.rests.asked.holds and holds(built.rests)):
                     self._forget(founder)
-            self._attempts, self._looked = 0, known
+            self._attempts, self._looked, self._moved = 0, known, False
             self._accounts.clear()
             self._entered.clear()
 

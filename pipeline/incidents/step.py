@@ -91,6 +91,9 @@ def step(state: IncidentsState, batch: Sequence[Fact], now: Watermarks) -> tuple
             dirty.setdefault(fact.case, False)
     for case in state.agenda.take_due(now):
         dirty.setdefault(case, False)
+    for case, index in state.indexes.items():
+        if index.looks.surrounded(_around(index, case, now)):
+            dirty.setdefault(case, False)
     for _ in range(len(state.unseen)):
         dirty[state.unseen.popleft()] = True
     for case, floor in state.sweep.due(state.cases, now):
@@ -122,6 +125,12 @@ def _fold(state: IncidentsState, fact: Fact) -> bool:
     return False
 
 
+def _around(index: IncidentsIndex, case: bytes, now: Watermarks) -> tuple[object, ...]:
+    """What all incidents of a cluster rest on."""
+    cluster, _ = case_name(case)
+    return index.full, len(index.attempts) > 0, *(now.known(cluster, source) for source in WATCHED)
+
+
 def _judge(state: IncidentsState, case: bytes, now: Watermarks, *, everything: bool) -> Iterator[Publish]:
     index, (cluster, _) = state.index(case), case_name(case)
     looks, joint = index.looks, now.joint(cluster)
@@ -134,7 +143,7 @@ def _judge(state: IncidentsState, case: bytes, now: Watermarks, *, everything: b
             return
     campaigns = index.grouping.campaigns()
     homes = {each.id: members[0].founds for members in campaigns for each in members}
-    around = (index.full, len(index.attempts) > 0, *(now.known(cluster, source) for source in WATCHED))
+    around = _around(index, case, now)
     asks = everything or (all_at is not None and all_at <= joint)
 
     def holds(rests: Rests) -> bool:

@@ -4,11 +4,18 @@ For models of stages: their state goes through the real `LogWriter` and `LogRead
 restart forgets shows in what the stage says afterwards.
 
     save   delta (base) meta            reopen   claim ... meta, copied         crash   the same, but what was not saved is gone
+
+`Restarted` is the whole pipeline in memory, each partition with such a log.
 """
 
+from typing import Any
+
 from pipeline.runtime import state_log
+from pipeline.runtime.local import LocalRuntime
+from pipeline.runtime.partition import Partition
 from pipeline.runtime.state_log import LogReader, LogWriter, Write
 from pipeline.runtime.state_record import CLAIM, META, VERSION, Claim, Meta, Owner, key, pack
+from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 
 BASES_FROM_BYTES = 2_000  # so that bases are written in a test, too
@@ -43,10 +50,40 @@ class Durable:
         self.owner = Owner(self.epoch, self.epoch, f"n{self.epoch}")
         claim = (key(CLAIM, self.owner), pack(Claim()))
         read.take(*claim)
-        self.cases = read.cases
+        self.read, self.cases = read, read.cases
         self.writer = LogWriter(self.owner, read)
         self.records += [claim, self._meta()]
         return self.cases
 
     def _meta(self) -> Write:
         return key(META, self.owner), pack(Meta(VERSION, self.writer.seq, 0, "life"))
+
+
+class Restarted(LocalRuntime):
+    """Saves at each checkpoint; `restart` drops everything else and goes on from what was saved."""
+
+    def __init__(self, settings: Settings, partitions: int = 1, **rest: Any) -> None:
+        super().__init__(settings, partitions, **rest)
+        self._settings = settings
+        self._saved = {source: Durable() for source in self._parts}
+        self._reopen()
+
+    def restart(self) -> None:
+        """Behind a checkpoint: nothing is read again."""
+        for saved in self._saved.values():
+            saved.reopen()
+        self._reopen()
+
+    def _reopen(self) -> None:
+        for source, saved in self._saved.items():
+            applied, part = (
+                self._parts[source].applied,
+                Partition(source, self._parts[source].stage, self._settings, saved.owner, saved.read),
+            )
+            part.applied, self._parts[source] = applied, part
+            while self._guard.wake(part):
+                pass
+
+    def _collect(self, part: Partition) -> None:
+        self._saved[part.source].save()
+        super()._collect(part)

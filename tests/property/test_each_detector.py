@@ -52,7 +52,7 @@ def told(detector: str) -> Told:
     story = min(alerting, key=lambda each: (sum(1 for _ in lines_of(each)), each["title"]))
     lines, site = list(lines_of(story)), Site(SERIALS)
     last = max(line.at for line in lines)
-    days = [_heard(site, last + number * QUIET_HOURS * HOUR) for number in range(1, DAYS + 1)]
+    days = [heard(site, last + number * QUIET_HOURS * HOUR) for number in range(1, DAYS + 1)]
     records = list(ship([*lines, *(line for day in days for line in day)]))
     ends = build.ms(last + (QUIET_HOURS - 1) * HOUR)
     return Told(
@@ -64,7 +64,7 @@ def _alerts(story: Mapping[str, Any], detector: str) -> bool:
     return any(each["detector"] == detector and each.get("alert") for each in story["expect"].get("findings", ()))
 
 
-def _heard(site: Site, at: float) -> list[Line]:
+def heard(site: Site, at: float) -> list[Line]:
     """An ordinary line of every source."""
     of_hosts = site.hum(at, ["slurmctld", "auditd", "kernel", "sshd"])
     return [*of_hosts, *site.error(at, "999999"), *site.start(at, "999998", nodes="gpu-777")]

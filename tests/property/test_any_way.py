@@ -1,0 +1,55 @@
+"""Each story, and behind it lines of all sources, read in any way within grace: the same canonical bodies.
+
+    in order, each record by itself                                             ->  findings, verdicts and incidents   =  base
+    displaced by up to a grace, in batches of any size, with restarts between       =  base, byte for byte
+
+Some stories are of a site that ships little: of the other sources the first word comes behind the story.
+"""
+
+import random
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from pipeline.model.outcome import Record
+from pipeline.runtime.local import Results
+from pipeline.settings import Settings
+from tests import build
+from tests.property.durable import Restarted
+from tests.property.test_determinism import spread_out
+from tests.property.test_each_detector import HOUR, QUIET_HOURS, SERIALS, heard
+from tests.scenario.lines import Site, ship
+from tests.scenario.test_scenarios import STORIES, lines_of, settings_of, story_in
+
+MOMENTS = 6
+SIZES = (1, 7, 60, 1_000)
+RESTARTS = 6  # of a story, about
+
+
+def read(settings: Settings, records: Sequence[Record], partitions: int, dice: random.Random | None = None) -> Results:
+    """Through the whole pipeline: without dice one by one."""
+    runtime, at = Restarted(settings, partitions), 0
+    while at < len(records):
+        size = dice.choice(SIZES) if dice else 1
+        runtime.feed(records[at : at + size])
+        runtime.checkpoint()
+        at += size
+        if dice and dice.random() * len(records) < RESTARTS * size:
+            runtime.restart()
+    return runtime.finish()
+
+
+@pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)
+def test_a_story_may_be_read_in_any_way(path: Path) -> None:
+    """What is said last depends on what was read, and on nothing else."""
+    lines, site, dice = list(lines_of(story_in(path))), Site(SERIALS), random.Random(path.stem)
+    last = max(line.at for line in lines)
+    for number in range(1, MOMENTS + 1):
+        lines += heard(site, last + number * QUIET_HOURS * HOUR)
+    settings, records = build.settings(**settings_of(story_in(path))), list(ship(lines))
+    base = read(settings, records, 1)
+    results = read(settings, spread_out(settings, records, 2, dice), 2, dice)
+    assert results.canonical_findings() == base.canonical_findings()
+    assert results.canonical_verdicts() == base.canonical_verdicts()
+    assert results.canonical_incidents() == base.canonical_incidents()
