@@ -84,8 +84,8 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     required: tuple[str, ...]  # explanations that must be excluded before a hit is an alert
     blind_spots: tuple[str, ...]
     runbook: str  # what to look at first
-    ends: frozenset[str] = frozenset()  # effects that end a job, or make it worthless: they decide its verdict
-    harms: frozenset[str] = frozenset()  # ... of which less is known: only an alert does
+    ends: frozenset[str] = frozenset()  # effects that end a job, or make it worthless: an alert with one decides its verdict
+    harms: frozenset[str] = frozenset()  # ... behind which a job may have gone on
     direct: bool = False  # what it sees was done to the job itself, not through a file that it loaded
 
 

@@ -61,13 +61,13 @@ def judge(case: Case, findings: Sequence[Finding], now: Watermarks) -> Verdict |
 
 
 def _harms(case: Case, finding: Finding) -> bool:
-    """Does the finding say how the attempt ended?  A job that lost pods and went on ends by something else."""
+    """Does the finding say how the attempt ended?  Not below its gate; and a job that lost pods and went on ends by something else."""
+    if not finding.alert:
+        return False
     meta = next(each.meta for each in registry("job") if each.meta.id == finding.detector)
-    if finding.effect in meta.ends:
-        return True
     window_ms = case.site.windows.kill_window_seconds * 1000
     went_on = meta.direct and (case.state != "FAILED" or (case.end or 0) - finding.effect_time > window_ms)
-    return finding.alert and finding.effect in meta.harms and not went_on
+    return finding.effect in meta.ends or (finding.effect in meta.harms and not went_on)
 
 
 def _acquitted(case: Case, now: Watermarks) -> Found | None:

@@ -7,11 +7,13 @@ import importlib
 import inspect
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.detect import rules, verdict
-from pipeline.detect.detector import Detector, registry
+from pipeline.detect.detector import Detector, Meta, found, registry
 from pipeline.detect.doubts import DOUBTS, SETTLED
+from pipeline.model.finding import Checked, Explanation
 from pipeline.model.told import Told
 from pipeline.settings import Settings
 from tests import build
@@ -151,6 +153,34 @@ def test_the_benign_corpus_is_silent(detector: Detector, story: list[Told]) -> N
 @pytest.mark.parametrize("story", BENIGN_CORPUS.values(), ids=BENIGN_CORPUS)
 def test_the_benign_corpus_accuses_nobody(story: list[Told]) -> None:
     """Its verdicts are benign, or at worst unexplained."""
-    found = verdict.judge(case(allocation(), *story, at=build.site(tickets=(ticket(0, 200),))), [], build.now())
-    assert found is not None
-    assert found.verdict in ("benign", "unexplained")
+    said = verdict.judge(case(allocation(), *story, at=build.site(tickets=(ticket(0, 200),))), [], build.now())
+    assert said is not None
+    assert said.verdict in ("benign", "unexplained")
+
+
+DECISIVE = [
+    pytest.param(each.meta, effect, id=f"{each.meta.id}: {effect}")
+    for each in registry("job")
+    for effect in sorted(each.meta.ends | each.meta.harms)
+]
+
+
+@pytest.mark.parametrize("events", [[job_end(100)], [error_line(98), job_end(100)]], ids=["unexplained", "benign"])
+@pytest.mark.parametrize("passed", [True, False])
+@pytest.mark.parametrize(("meta", "effect"), DECISIVE)
+def test_only_what_passed_its_gate_decides_a_verdict(meta: Meta, effect: str, passed: bool, events: list[Told]) -> None:
+    """Below it a hit is listed, and the verdict is what it would be without."""
+    looked = case(allocation(), *events)
+    checklist = [Explanation(name, Checked.EXCLUDED if passed else Checked.NOT_CHECKED) for name in meta.required]
+    hit = found(
+        meta, looked, None, checklist, effect=effect, summary="", cited=(), parts=(), effect_time=build.ms(100), cause_time=build.ms(97),
+        closes_at=build.ms(220),
+    )  # fmt: skip
+    with_it, without = verdict.judge(looked, [hit], build.now()), verdict.judge(looked, [], build.now())
+    assert with_it is not None
+    assert without is not None
+    assert with_it.findings == (hit.id,)
+    if passed:
+        assert (with_it.verdict, with_it.cause, with_it.by) == ("interference", effect, None)
+    else:
+        assert msgspec.structs.replace(with_it, findings=()) == without

@@ -422,11 +422,12 @@ def test_a_pending_record_alone_is_no_end() -> None:
 def test_a_new_suppression_revises_what_was_said_and_its_end_brings_it_back() -> None:
     """After the restart that another digest takes; a finding that is held back is the same finding, never taken back."""
     jobs = Jobs()
-    (alert, _) = jobs.take(*KILLED, until=DAY)
-    assert (alert["alert"], alert["actor"]) == (True, "u099")
+    (alert, verdict) = jobs.take(*KILLED, until=DAY)
+    assert (alert["alert"], alert["actor"], verdict["verdict"]) == (True, "u099", "interference")
     excuse = {"detector": alert["detector"], "subject": JOB, "because": "a test of the kill switch"}
     held, ended = (DetectSettings.model_validate({"suppressions": [{**excuse, "until": ms(until) / 1000}]}) for until in (DAY, 0))
-    (said,) = Jobs(cases=jobs.cases, detect=held).take(until=DAY)
+    (said, without) = Jobs(cases=jobs.cases, detect=held).take(until=DAY)
     assert (said["id"], said["status"], said["alert"], said["actor"]) == (alert["id"], "final", False, "")
     assert said["gate"].endswith("a test of the kill switch")
-    assert Jobs(cases=jobs.cases, detect=ended).take(until=DAY) == [alert]
+    assert (without["id"], without["verdict"], without["findings"]) == (verdict["id"], "unexplained", [said["id"]])
+    assert Jobs(cases=jobs.cases, detect=ended).take(until=DAY) == [alert, verdict]
