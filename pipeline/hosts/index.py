@@ -13,6 +13,9 @@ Of a host that runs for months only the last days are at hand; `since` says from
 Whose process a number was is said by the probe, that is by a job's own output, where anybody may claim any number.  So a claim counts
 only while the scheduler has the claimant on this host, and never against the owner that the kernel names.
 
+Words are ranked by what they rest on, so that must never be less than it was.  Hence what an event at hand rests on is not packed before
+the event is, however old (`rests_on`); and what was packed before the event came counts for nothing, also when it is opened again (`past`).
+
 What anybody may have sent, at a site that authenticates others, takes nothing from what known senders say of the same attempt or process:
 neither its owner nor its end, nor whose process it is.  What follows from it alone is marked as such (step.py).
 """
@@ -53,7 +56,8 @@ from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt, Emitted, Heard, Told, attempt_of, buckets_in
 
-Claimant = tuple[str, bool]  # job; whether anybody may have sent the claim
+Claimant = tuple[str, bool, int]  # job; whether anybody may have sent the claim; on which day
+CLAIM_MS = DAY_MS  # so much older than an attempt may the claim be by which a process is its own: the first of that day is kept
 OPEN_END = 2**62
 LATEST = 2**42  # ms: above all event times
 PARTS_MAX = 512  # of one audit event; the arguments of the longest command have some three hundred
@@ -104,6 +108,8 @@ class HostIndex:
         self.paces: dict[str, Event] = {}  # fact id -> a step of a job whose log is written here, one in five minutes
         self.emitted: dict[str, Emitted] = {}  # what was said of the host
         self._heard_ids: list[tuple[int, str]] = []  # of single buckets, as an older release kept them
+        self.past: set[Attempt | str] = set()  # attempts, and ids of claims, that are packed
+        self.packed_until = 0  # what happens from then on came when these were
         self.told: dict[Attempt, dict[str, Timed]] = {}
         self.covered: dict[Attempt, set[str]] = {}
         self._attempts: dict[str, set[Attempt]] = {}  # job -> its attempts on this host
@@ -118,8 +124,8 @@ class HostIndex:
 
     # --- folding
 
-    def add(self, fact_id: str, told: Told, new: Changes) -> None:
-        """Take one fact, and note what must be joined again."""
+    def add(self, fact_id: str, told: Told, new: Changes, *, packed: bool = False) -> None:
+        """Take one fact, and note what must be joined again.  `packed`: it was at hand no more."""
         if not isinstance(told, Event):
             if isinstance(told, Heard):
                 if not told.bits and not fact_id.startswith(HEARD_DAY):
@@ -144,10 +150,12 @@ class HostIndex:
             attempt = self._allocate(fact_id, told)
             if attempt is not None:
                 new.attempts[attempt] = None
+                self.past.update([attempt] if packed else ())
         elif isinstance(body, Iteration):
             self.paces[fact_id] = told
         elif isinstance(body, ProcessStarted):
             self._claim(fact_id, told, body.pid, new)
+            self.past.update([fact_id] if packed else ())
         elif isinstance(body, SignalSent):
             timed = Timed(told.event_time, told.id, told, 1)
             self._sent(timed)
@@ -193,8 +201,11 @@ class HostIndex:
         return bool(self.heard.get(source, NO_DAYS).get(day, 0) >> (bucket - day) // self.bucket_ms & 1)
 
     def _claim(self, fact_id: str, event: Event, pid: int, new: Changes) -> None:
-        """Of what a job says about one number the first word counts: saying it a million times must not cost a million facts."""
-        claims, claimant = self.processes.setdefault(pid, {}), (event.job, event.unproven)
+        """Of what a job says about one number the first word of a day counts: a million of them must not cost a million facts.
+
+        One of all days would not do: a job comes again under its number, and what its first attempt claimed is packed some day.
+        """
+        claims, claimant = self.processes.setdefault(pid, {}), (event.job, event.unproven, event.event_time // DAY_MS)
         known, claim = claims.get(claimant), (event.event_time, fact_id)
         if known is not None and known < claim:
             new.needless.append(fact_id)
@@ -347,25 +358,32 @@ class HostIndex:
         claimed = self.processes.get(pid)
         if not claimed:
             return ("", ""), 0, 0
-        claims = sorted((start, claimant) for claimant, (start, _) in claimed.items() if start <= at)
-        weight, known, anybodys = 0, [], []
-        for _, (job, unproven) in claims:
-            held = [self.allocations[attempt] for attempt in self._attempts.get(job, ())]
+        past = self.past if at >= self.packed_until else ()
+        claims = sorted((start, claimant) for claimant, (start, name) in claimed.items() if start <= at and name not in past)
+        weight = 0
+        known: dict[Attempt, Allocation] = {}  # in the order of the first claim of each
+        anybodys: dict[Attempt, Allocation] = {}
+        for start, (job, unproven, _) in claims:
+            held = [self.allocations[attempt] for attempt in self._attempts.get(job, ()) if attempt not in past]
             weight += sum(each.weight for each in held)
-            holding = [each for each in held if each.start - slack <= at <= each.end + slack]
+            holding = [each for each in held if each.start - slack <= at <= each.end + slack and each.start - CLAIM_MS <= start]
             fitting = [each for each in holding if uid is None or each.owner_uid is None or each.owner_uid == uid]
-            known += [each for each in fitting if not unproven and not each.unproven]
-            anybodys += fitting
-        told = _last_of_one_owner(known)
+            known.update((each.attempt, each) for each in fitting if not unproven and not each.unproven)
+            anybodys.update((each.attempt, each) for each in fitting)
+        told = _last_of_one_owner([*known.values()])
         # A claim that proves to be older may be the last no more: that weighs, too.
-        return (told, told or _last_of_one_owner(anybodys)), sum(LATEST - start for start, _ in claims), weight
+        return (told, told or _last_of_one_owner([*anybodys.values()])), sum(LATEST - start for start, _ in claims), weight
 
     def words_on(self, attempt: Attempt) -> Collection[str]:
         """Fact ids of all records of an attempt."""
         return self._records.get(attempt, NO_RECORDS)
 
+    def rests_on(self, job: str) -> bool:
+        """Does what is said of an event at hand rest on this job: has it claimed a process that the event names?"""
+        return any(pid in self._naming for pid in self._pids.get(job, ()))
+
     def horizon(self, oldest: int) -> Iterator[str]:
-        """Forget what happened before `oldest`; yields the fact ids to drop."""
+        """Forget what happened before `oldest`, and what no later event rests on; yields the fact ids to drop."""
         for key in [key for key in self._parts if key[0] < oldest]:
             yield from self._parts.pop(key)
             self._made.pop(key, None)
@@ -384,23 +402,25 @@ class HostIndex:
                 yield f"{HEARD_DAY}{source}/{day}"
         yield from (fact_id for bucket, fact_id in self._heard_ids if bucket + DAY_MS <= oldest)
         self._heard_ids = [(bucket, fact_id) for bucket, fact_id in self._heard_ids if bucket + DAY_MS > oldest]
-        for attempt in [attempt for attempt, held in self.allocations.items() if held.end < oldest]:
+        for attempt in [each for each, held in self.allocations.items() if held.end < oldest and not self.rests_on(each.job)]:
             self.held.remove(self.allocations.pop(attempt))
             for name in list(self.told.get(attempt, ())):
                 self.void(attempt, name)
             self.told.pop(attempt, None)
             self.covered.pop(attempt, None)
             self._attempts[attempt.job].discard(attempt)
+            self.past.discard(attempt)
             yield from self._records.pop(attempt)
-        for pid, claims in list(self.processes.items()):
+        for pid, claims in [(pid, claims) for pid, claims in self.processes.items() if pid not in self._naming]:
             for claimant in [each for each, (start, _) in claims.items() if start < oldest and not self._attempts.get(each[0])]:
+                self.past.discard(claims[claimant][1])
                 yield claims.pop(claimant)[1]
             if not claims:
                 del self.processes[pid]
         self._attempts = {job: attempts for job, attempts in self._attempts.items() if attempts}
         self._pids = {}
         for pid, claims in self.processes.items():
-            for job, _ in claims:
+            for job, _, _ in claims:
                 self._pids.setdefault(job, set()).add(pid)
 
 

@@ -19,7 +19,7 @@ from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
 import msgspec
 
-from pipeline.hosts.index import HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
+from pipeline.hosts.index import CLAIM_MS, HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
 from pipeline.hosts.judging import Judging
 from pipeline.hosts.spans import Allocation, Timed
 from pipeline.model import watched
@@ -60,7 +60,7 @@ class HostsState:
         self.judging = Judging(settings, cases)
         self.conduct = Conduct(settings.directory(), [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
         self.sweep = Sweep(SWEEP_MS, SWEEP_CASES_MAX)
-        self.looks_back_ms = self.kill_ms + self.hardware_ms + 2 * self.bucket_ms + CLOCK_MS
+        self.looks_back_ms = max(self.kill_ms + self.hardware_ms + 2 * self.bucket_ms + CLOCK_MS, CLAIM_MS)
 
     def index(self, case: bytes, at: int = OPEN_END) -> HostIndex:
         """The index of a host, built from its case when first asked for; reaching further back when the time lies before what is open."""
@@ -73,9 +73,10 @@ class HostsState:
 
     def _build(self, case: bytes, since: int, facts: Mapping[str, tuple[bytes, bytes]]) -> HostIndex:
         index = HostIndex(*case_name(case), self.bucket_ms, since)
-        new = Changes()
+        new, is_open = Changes(), self.cases.open(case)
+        index.packed_until = max((pack.until for pack in self.cases.packs(case)), default=0)
         for fact_id, (_, body) in facts.items():
-            index.add(fact_id, decode_told(body), new)
+            index.add(fact_id, decode_told(body), new, packed=fact_id not in is_open)
         for key in new.audit:
             index.assembled(key)
         for held in index.allocations.values():  # what this state supports was told before it was saved
@@ -142,21 +143,28 @@ def _fold(state: HostsState, case: bytes, facts: Sequence[Fact]) -> tuple[HostIn
     for needless in new.needless:
         state.cases.drop(case, needless)
     if packs := state.cases.packs(case):
-        until = max(pack.until for pack in packs)
-        state.cases.pack(case, [name for each in told for name in _past(index, each, until)], until)
+        until, is_open = max(pack.until for pack in packs), state.cases.open(case)
+        state.cases.pack(case, [name for each in told for name in _past(index, each, until, is_open)], until)
     return index, new
 
 
-def _past(index: HostIndex, told: Told, until: int) -> Collection[str]:
+def _past(index: HostIndex, told: Told, until: int, is_open: Container[str]) -> Collection[str]:
     """Of a late word on an attempt that ended before this: all words on it, which are packed together.
 
-    A start that is at hand without the end, since that is packed, would go on for ever behind a restart.
+    A start that is at hand without the end, since that is packed, would go on for ever behind a restart.  While none is packed, and
+    something at hand rests on them, they stay so.
     """
     if not isinstance(told, Event) or not isinstance(told.body, JobRecord):
         return ()
     attempt = attempt_of(told.cluster, told.body)
     held = index.allocations.get(attempt) if attempt is not None else None
-    return index.words_on(held.attempt) if held is not None and held.end < until else ()
+    if held is None or held.end >= until:
+        return ()
+    words = index.words_on(held.attempt)
+    if index.rests_on(held.attempt.job) and all(name in is_open for name in words):
+        return ()
+    index.past.add(held.attempt)
+    return words
 
 
 def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
@@ -354,6 +362,7 @@ def _pack(state: HostsState, case: bytes, floor: int) -> None:
             state.cases.drop(case, fact_id)
         state.cases.pack(case, list(index.horizon(open_from)), open_from)
         index.since = max(index.since, open_from)
+        index.packed_until = max(index.packed_until, open_from)
         state.judging.forget(case, index, oldest)
     if case not in state.cases:
         state.indexes.pop(case, None)

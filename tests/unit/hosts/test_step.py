@@ -470,7 +470,7 @@ def test_what_is_packed_is_opened_for_a_late_fact(restart: bool) -> None:
 def test_no_more_is_opened_than_a_late_fact_asks_for(restart: bool) -> None:
     """The end of a job of last week costs that week, whatever else the host remembers."""
     hosts, base = Hosts(), Hosts()
-    early, late, ended = oom(50), oom(10 * DAY), job_end(10 * DAY + 100, start=10 * DAY - 100)
+    early, late, ended = oom(50), oom(10.5 * DAY), job_end(10.5 * DAY + 100, start=10.5 * DAY - 100)
     hosts.take(*facts(early, heard(90)), at=now(DAY))
     hosts.take(*facts(heard(5 * DAY)), at=now(5 * DAY))
     hosts.take(*facts(late), at=now(11 * DAY))
