@@ -22,7 +22,7 @@ from pipeline.ingest.step import FINAL_HEADER
 from pipeline.model.outcome import Record
 
 TICK_SECONDS = 0.05
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0
 ABORTED_SHARE = 0.3  # of slices that are sent once for nothing before they are sent
 SLICE = 400  # records of one transaction
 

@@ -31,7 +31,7 @@ from pipeline.faults.site import RETRIED, STOP_SECONDS, Process, Site, as_record
 from pipeline.model.outcome import Record
 from pipeline.simulate import Week
 
-PATIENCE_SECONDS = 90.0
+PATIENCE_SECONDS = 240.0  # far more than a busy machine needs: no result hangs on it
 LOOK_SECONDS = 0.2
 RESTARTS_MAX = 12
 LOG_CHARACTERS = 6000

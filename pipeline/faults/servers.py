@@ -15,7 +15,7 @@ from pipeline.errors import ServerFailed
 from pipeline.settings import Settings
 
 KAFKA, CLICKHOUSE = "kafka", "clickhouse"
-DIES_SECONDS = 10.0
+DIES_SECONDS = 60.0
 
 
 class Servers:

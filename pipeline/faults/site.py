@@ -45,8 +45,8 @@ SMALL = Scale(gpu_hosts=2, members=6, jobs_per_day=12.0, acts_per_kind=(1, 1), b
 TAKEN_OVER = "partitions taken over"  # the worker's log, when it begins to read
 RETRIED = "again in"  # the worker's log, at an insert that is tried again
 PACKAGE = Path(__file__).parents[2]
-STOP_SECONDS = 40.0
-COMMAND_SECONDS = 60.0
+STOP_SECONDS = 120.0
+COMMAND_SECONDS = 240.0
 
 
 class Process:

@@ -17,6 +17,7 @@ from faust.types import TP
 from mode import Service
 
 from pipeline.runtime.batch_transport import PRIVATE_NAMES, BatchApp, BatchConsumer, BatchSchema
+from tests.patience import PATIENCE_SECONDS
 
 LOGS = TP("logs.access", 0)
 OTHER = TP("logs.access", 1)
@@ -244,7 +245,7 @@ async def test_a_full_queue_ends_with_the_flow(bench: Bench) -> None:
     await bench.fetch(LOGS, 0, 1)
     assert bench.delivered == []
     bench.consumer.stop_flow()
-    await asyncio.wait_for(bench.consumer._idle.wait(), 5)
+    await asyncio.wait_for(bench.consumer._idle.wait(), PATIENCE_SECONDS)
     assert bench.delivered == []
 
 

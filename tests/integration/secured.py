@@ -33,8 +33,8 @@ from pipeline.embedded import install, kafka, ports
 from pipeline.embedded.ports import HOST
 from pipeline.runtime.access import reaching
 from pipeline.settings import KafkaSettings
+from tests.patience import PATIENCE_SECONDS
 
-PATIENCE_SECONDS = 60.0
 LISTENERS = ("TLS", "MTLS", "SASL", "CLEAR")
 
 
@@ -208,11 +208,11 @@ class TlsProxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self.port = asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(10)
+        self.port = asyncio.run_coroutine_threadsafe(self._serve(), self._loop).result(PATIENCE_SECONDS)
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result(PATIENCE_SECONDS)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()

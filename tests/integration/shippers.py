@@ -21,10 +21,10 @@ from typing import NamedTuple
 import pytest
 
 from pipeline.settings import Settings, cache_folder
+from tests.patience import PATIENCE_SECONDS
 
 SHIPPED = Path(__file__).parents[2] / "deploy" / "shippers"
 UNPACKED = cache_folder() / "shippers"
-PATIENCE_SECONDS = 30.0
 COMPLAINT = re.compile(r"error|fail|warn|could not", re.IGNORECASE)
 
 

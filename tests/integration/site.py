@@ -21,12 +21,12 @@ from pipeline.settings import Settings
 from pipeline.sink import migrate
 from pipeline.sink.clickhouse import Database
 from tests.integration.fault_worker import CLUSTER, FINAL, Spec, topology
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
 PARTITIONS = 2
 BASE_MS = 1_760_000_000_000
 CASES = 12
-PATIENCE_SECONDS = 60.0
 
 
 class Site:

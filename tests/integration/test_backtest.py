@@ -27,10 +27,10 @@ from pipeline.simulate import DEFAULT_START, TOPICS
 from pipeline.simulate.cluster import simulate
 from tests.cluster import PLAN, RAISED_MIN, period
 from tests.integration.test_pipeline import Site, as_records, open_site
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
-PATIENCE_SECONDS = 120.0
 ALL = Span(0, None)
 SERVERS = ("kafka", "clickhouse", "embedded")
 Said = tuple[dict[str, bytes], dict[str, bytes], dict[str, bytes]]  # canonical findings, verdicts and incidents

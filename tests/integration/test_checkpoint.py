@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.settings import Settings
 from tests.integration.site import Site, open_site, running
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
@@ -51,7 +52,7 @@ def test_frozen_worker_wakes_up_too_late(servers: Settings, tmp_path: Path) -> N
             site.until(lambda: "checkpoint abandoned" in site.log(0), "the frozen worker's discovery")
             assert site.stop(second) == 0, site.log(1)
             frozen.send_signal(signal.SIGTERM)
-            frozen.wait(60)
+            frozen.wait(PATIENCE_SECONDS)
         finish(site)
         check(site)
 
@@ -61,7 +62,7 @@ def test_a_keyed_step_that_raises_ends_the_worker_and_commits_nothing(site: Site
     site.send(200)
     site.send(1, values=iter([f"boom,0,{1_760_000_000_000}"]))
     site.send(200)
-    assert site.start(raises=True).wait(60) == 1
+    assert site.start(raises=True).wait(PATIENCE_SECONDS) == 1
     assert "stage counts raised" in site.log()
     finish(site)
     check(site)

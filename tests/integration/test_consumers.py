@@ -42,11 +42,12 @@ from pipeline.settings import NotifySettings, Settings, TargetSettings
 from pipeline.topology import build_topology
 from tests.conftest import ROOT
 from tests.integration.day import Day
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
 EXAMPLES = ROOT / "deploy" / "examples"
-WAIT = "6"  # seconds of silence after which an example that follows ends
+WAIT = "15"  # seconds of silence after which an example that follows ends, also before the first word comes
 KEY = "key-of-the-test"
 
 
@@ -128,7 +129,7 @@ def test_the_examples_do_what_they_say(day: Day, hook: Hook) -> None:
     }
     said = {}
     for name, run in runs.items():
-        out, errors = run.communicate(timeout=60)
+        out, errors = run.communicate(timeout=PATIENCE_SECONDS)
         assert run.returncode == 0, f"{name}: {errors}"
         said[name] = out.splitlines()
 
@@ -170,7 +171,7 @@ def settings_of(day: Day, hook: Hook, group: str, folder: Path, *, more: Sequenc
     return day.settings.model_copy(update={"kafka": kafka, "notify": notify})
 
 
-def run(settings: Settings, said: list[str], rounds: int = 60) -> notifying.Round:
+def run(settings: Settings, said: list[str], rounds: int = 2 * round(PATIENCE_SECONDS)) -> notifying.Round:
     """Rounds until all is taken and nothing is due; answers with the sums."""
     total = notifying.Round()
     with Book(settings.notify.state_file) as book, notifying.Notifier(settings, book, said.append) as notifier:
@@ -254,7 +255,7 @@ def test_what_nobody_acknowledges_goes_to_the_next(day: Day, hook: Hook, tmp_pat
         assert (notifier.tell(later, lambda: True), hook.requests) == ((0, 0), [])  # who is to end begins no delivery
         notifier.tell(later)
         notifier.metrics.waits(book.undelivered(settings.notify, later), later)
-        with closing_server(notifier) as url, urllib.request.urlopen(f"{url}/metrics", timeout=10) as answer:  # noqa: S310  of ours
+        with closing_server(notifier) as url, urllib.request.urlopen(f"{url}/metrics", timeout=PATIENCE_SECONDS) as answer:  # noqa: S310  of ours
             page = answer.read().decode()
     waiting = {
         name: float(value) for name, value in re.findall(r'^trainwatch_notify_oldest_seconds{target="(.+)"} (.+)$', page, re.MULTILINE)
@@ -328,13 +329,13 @@ def test_a_webhook_whose_certificate_nobody_trusts_is_told_nothing(tmp_path: Pat
     secure = Hook(context)
     try:
         port = int(secure.url.rpartition(":")[2].split("/")[0])
-        refused = webhook.post(Address(True, "127.0.0.1", port, "/"), {}, b"{}", timeout_seconds=5)
+        refused = webhook.post(Address(True, "127.0.0.1", port, "/"), {}, b"{}", timeout_seconds=PATIENCE_SECONDS)
         assert (refused.taken, refused.why) == (False, "no answer: SSLCertVerificationError")
         monkeypatch.setenv("SSL_CERT_FILE", str(pem))
-        misnamed = webhook.post(Address(True, "localhost", port, "/"), {}, b"{}", timeout_seconds=5)
+        misnamed = webhook.post(Address(True, "localhost", port, "/"), {}, b"{}", timeout_seconds=PATIENCE_SECONDS)
         assert (misnamed.taken, misnamed.why) == (False, "no answer: SSLCertVerificationError")
         assert secure.requests == []
-        assert webhook.post(Address(True, "127.0.0.1", port, "/"), {}, b"{}", timeout_seconds=5).taken
+        assert webhook.post(Address(True, "127.0.0.1", port, "/"), {}, b"{}", timeout_seconds=PATIENCE_SECONDS).taken
         assert len(secure.requests) == 1
     finally:
         secure.close()
@@ -345,5 +346,5 @@ def test_a_receiver_that_asks_for_time_is_heard(hook: Hook) -> None:
     host, port = hook.url.removeprefix("http://").split("/")[0].split(":")
     address = Address(False, host, int(port), "/")
     hook.answers = [(429, {"Retry-After": "7"}), (503, {"Retry-After": "Wed, 21 Oct 2026 07:28:00 GMT"}), (204, {})]
-    answers = [webhook.post(address, {}, b"{}", timeout_seconds=5) for _ in range(3)]
+    answers = [webhook.post(address, {}, b"{}", timeout_seconds=PATIENCE_SECONDS) for _ in range(3)]
     assert [(each.taken, each.retry_after_seconds) for each in answers] == [(False, 7.0), (False, 0.0), (True, 0.0)]

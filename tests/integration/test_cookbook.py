@@ -28,6 +28,7 @@ from pipeline.sink.clickhouse import Database
 from pipeline.topology import public_topic
 from tests.conftest import ROOT
 from tests.integration.day import Day
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
@@ -236,7 +237,7 @@ def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Call
     finding = next(each for each in day.findings if each["detector"] == "p06_checkpoint_tamper")
     topic = public_topic(day.settings.kafka.topic_prefix, "labels")
     example = [sys.executable, "-W", "ignore", str(ROOT / "deploy" / "examples" / "send_label.py"), day.settings.kafka.bootstrap_servers]
-    subprocess.run([*example, finding["id"], "benign", "u101", "CHG-17", "admin_ticket", topic], check=True, timeout=60)
+    subprocess.run([*example, finding["id"], "benign", "u101", "CHG-17", "admin_ticket", topic], check=True, timeout=PATIENCE_SECONDS)
     said = {"finding": finding["id"], "label": "true", "note": "seen on the node", "account": "u101"}
     values = [(said, b"review-1"), (said, b"review-1"), ({**said, "label": "?"}, b"review-3")]
     early, never = "e" * 32, "0" * 32
@@ -280,7 +281,7 @@ def test_a_labeller_that_has_nothing_to_read_is_done(day: Day, database: Databas
     kafka = day.settings.kafka.model_copy(update={"topic_prefix": f"{day.settings.kafka.topic_prefix}-narrow"})
     with closing(KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)) as admin:
         admin.create_topics({public_topic(kafka.topic_prefix, "labels"): {"num_partitions": 1, "replication_factor": 1}})
-    settings, deadline = day.settings.model_copy(update={"kafka": kafka}), time.monotonic() + 60
+    settings, deadline = day.settings.model_copy(update={"kafka": kafka}), time.monotonic() + PATIENCE_SECONDS
     with Labeller(settings, database, print) as one, Labeller(settings, database, print) as other:
         assert not other.caught_up()
         while not (one.caught_up() and other.caught_up()):

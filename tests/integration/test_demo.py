@@ -28,6 +28,7 @@ from pipeline.settings import Settings
 from pipeline.sink.clickhouse import Database
 from tests.conftest import ROOT
 from tests.integration.test_consumers import Hook
+from tests.patience import PATIENCE_SECONDS
 from tests.readme import NOT_RUN, README, commands
 
 pytestmark = pytest.mark.servers
@@ -182,7 +183,7 @@ class Reader:
         environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "pipeline" / "probe")))}
         folder = ROOT if line.startswith("deploy/") else self._folder
         ran = subprocess.run(
-            ["/bin/bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+            ["/bin/bash", "-c", line], cwd=folder, env=environment, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False
         )
         return ran.returncode, ran.stdout + ran.stderr
 

@@ -23,11 +23,11 @@ from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
 from tests.conftest import ROOT
 from tests.integration.following import following
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
 AT = 1_772_451_641_000
-PATIENCE_SECONDS = 60.0
 GOOD = 12
 EVIL = b"\x1b[2J\x1b]0;owned\x07[red]not a line\xff\nsecond"
 HEADERS = [("host", b"login-1"), ("file", b"/var/log/\x1b[31mauth.log")]
@@ -65,7 +65,7 @@ class Night:
                 assert worker.poll() is None, (self.folder / "worker.log").read_text(errors="replace")[-3000:]
                 time.sleep(0.2)
             worker.send_signal(signal.SIGTERM)
-            assert worker.wait(30) == 0
+            assert worker.wait(PATIENCE_SECONDS) == 0
         finally:
             if worker.poll() is None:
                 worker.kill()
@@ -256,7 +256,7 @@ def test_letters_are_followed_as_they_are_set_aside(night: Night) -> None:
         come = json.loads(follower.stdout.readline())
         assert (come["source_offset"], come["preview"]) == (91_001, "it came")
         follower.send_signal(signal.SIGINT)
-        assert follower.wait(30) == 0
+        assert follower.wait(PATIENCE_SECONDS) == 0
 
 
 def test_a_site_without_the_topic_is_an_error_with_advice(night: Night, tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from pipeline.embedded.servers import State
 from pipeline.errors import ServerFailed
 from pipeline.settings import ClickHouseSettings, EmbeddedSettings, KafkaSettings, Settings
 from tests.conftest import ROOT, watch
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
@@ -53,7 +54,7 @@ def pids(settings: Settings) -> dict[str, int]:
 
 def query(address: servers.Addresses, sql: str) -> str:
     url = f"http://{address.clickhouse_host}:{address.clickhouse_http_port}/?query={urllib.parse.quote(sql)}"
-    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=30) as answer:
+    with urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=PATIENCE_SECONDS) as answer:
         return str(answer.read().decode()).strip()
 
 
@@ -76,8 +77,8 @@ def test_data_and_addresses_survive_kill_9(own: Settings) -> None:
     admin.create_topics([NewTopic("survivor", 1, 1)])
     admin.close()
     producer = KafkaProducer(bootstrap_servers=addresses.kafka, max_request_size=7_000_000)
-    producer.send("survivor", b"before").get(30)
-    producer.send("survivor", record).get(30)
+    producer.send("survivor", b"before").get(PATIENCE_SECONDS)
+    producer.send("survivor", record).get(PATIENCE_SECONDS)
     producer.close()
     query(addresses, "CREATE DATABASE d")
     query(addresses, "CREATE TABLE d.t (n UInt64) ENGINE = MergeTree ORDER BY n")
@@ -85,7 +86,7 @@ def test_data_and_addresses_survive_kill_9(own: Settings) -> None:
 
     for pid in pids(own).values():
         os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while {servers.status(own).kafka.state, servers.status(own).clickhouse.state} != {State.STALE}:
         assert time.monotonic() < deadline
     with pytest.raises(ServerFailed, match="does not run"):
@@ -93,7 +94,8 @@ def test_data_and_addresses_survive_kill_9(own: Settings) -> None:
 
     assert servers.up(own, say=print) == addresses
     assert query(addresses, "SELECT count() FROM d.t") == "1000"
-    consumer = KafkaConsumer("survivor", bootstrap_servers=addresses.kafka, auto_offset_reset="earliest", consumer_timeout_ms=20_000)
+    patience_ms = round(1000 * PATIENCE_SECONDS)
+    consumer = KafkaConsumer("survivor", bootstrap_servers=addresses.kafka, auto_offset_reset="earliest", consumer_timeout_ms=patience_ms)
     assert [next(consumer).value for _ in range(2)] == [b"before", record]
     consumer.close()
 
@@ -104,9 +106,9 @@ def engine(settings: Settings) -> psutil.Process:
     return child
 
 
-def answering(addresses: servers.Addresses, sql: str, *, seconds: float = 60.0) -> str:
+def answering(addresses: servers.Addresses, sql: str) -> str:
     """The answer, once there is one."""
-    deadline = time.monotonic() + seconds
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return query(addresses, sql)
@@ -165,7 +167,7 @@ def test_clickhouse_is_back_after_what_ends_it(own: Settings) -> None:
 
     first = engine(own)
     first.send_signal(signal.SIGABRT)
-    first.wait(30)
+    first.wait(PATIENCE_SECONDS)
     assert answering(addresses, "SELECT count() FROM d2.t") == "1000"
     # A hello that breaks off ends this release of the library; should a later one live on, that is as good.
     second = engine(own)
@@ -188,7 +190,7 @@ def test_down_and_kill_9_leave_no_part_of_clickhouse(own: Settings) -> None:
             servers.down(own, say=print)
         else:
             os.kill(pids(own)["clickhouse"], signal.SIGKILL)
-        child.wait(30)
+        child.wait(PATIENCE_SECONDS)
     servers.up(own, say=print)
 
 
@@ -272,7 +274,7 @@ def test_a_broker_that_does_not_answer_is_told_soon(tmp_path: Path) -> None:
     running = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for command in commands]
     with subprocess.Popen([sys.executable, "-c", PATIENT], cwd=ROOT) as patient:
         for each in running:
-            said = each.communicate(timeout=300)[1]
+            said = each.communicate(timeout=PATIENCE_SECONDS)[1]
             assert each.returncode == 1
             assert f"no answer from Kafka at {closed}" in said
             assert "what to do: Check that the broker runs" in said

@@ -31,6 +31,7 @@ from pipeline.settings import EvidenceSettings, Settings
 from pipeline.sink import erasure
 from pipeline.sink.clickhouse import ClickHouseSink
 from tests.integration.test_pipeline import Site
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.evidence import build
 from tests.unit.evidence.build import WIDTH
 from tests.unit.sink.build import finding, record, rows_of
@@ -111,7 +112,7 @@ def sealed(running_servers: Settings, tmp_path_factory: pytest.TempPathFactory) 
         with closing(KafkaProducer(bootstrap_servers=kafka.bootstrap_servers, linger_ms=5)) as producer:
             for step in ("fenced", "ranged", "published", "state"):
                 sent = send(producer, kafka.access_topics[0], sent)
-                killed.append(site.start(step=step).wait(60))
+                killed.append(site.start(step=step).wait(PATIENCE_SECONDS))
                 if step == "published":
                     forget(settings, noted(site))
             worker = site.start()
@@ -119,7 +120,7 @@ def sealed(running_servers: Settings, tmp_path_factory: pytest.TempPathFactory) 
                 sent = send(producer, kafka.access_topics[0], sent)
                 site.until(partial(all_sealed, site, sent), "a range")
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(60) == 0
+        assert worker.wait(PATIENCE_SECONDS) == 0
         yield with_finding(Sealed(site, file, witness, signer.fingerprint, "", (), (0, 0), killed))
     finally:
         site.database.command(f"DROP DATABASE IF EXISTS {tag} SYNC")

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.evidence.signing import make_key
 from tests.conftest import ROOT
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers  # for the connections, which come to nothing: none is started
 
@@ -45,7 +46,7 @@ def test_servers_that_do_not_answer_are_exit_1(tmp_path: Path) -> None:
     make_key(tmp_path / "key", 1_772_420_000_000)
     (tmp_path / "trainwatch.yaml").write_text(SETTINGS)
     command = [sys.executable, "-c", PROGRAM, json.dumps(AWAY), str(ROOT)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True, timeout=PATIENCE_SECONDS)
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert [words for words, *_ in told] == AWAY
     assert [each for each in told if each[1] != 1 or "127.0.0.1:1" not in each[2] or "what to do: " not in each[2]] == []

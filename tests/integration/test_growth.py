@@ -13,6 +13,7 @@ from pipeline.runtime.admin import Admin
 from pipeline.settings import Settings
 from tests.integration import site as sites
 from tests.integration.site import Site, open_site
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
@@ -60,7 +61,7 @@ def test_inputs_grow_with_their_state_and_facts_do_not(site: Site, monkeypatch: 
     assert worker.poll() is None, site.log()
 
     grow(site, 4, *site.topics)
-    assert worker.wait(60) == 1
+    assert worker.wait(PATIENCE_SECONDS) == 1
     assert "the topic has grown" in site.log()
     with Admin(site.settings, site._topology) as admin, pytest.raises(ConfigError, match="has 3 partitions; what it is the state of has 4"):
         admin.check()
@@ -79,5 +80,5 @@ def test_inputs_grow_with_their_state_and_facts_do_not(site: Site, monkeypatch: 
     facts = site._topology.facts_topic("counts")
     grow(site, 3, facts, site._topology.state_topic(facts))
     worker = site.start(instance="w2")
-    assert worker.wait(60) == 1
+    assert worker.wait(PATIENCE_SECONDS) == 1
     assert "its cases belong to other partitions" in site.log()

@@ -25,10 +25,10 @@ from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
 from tests.cluster import Period
 from tests.integration.pipeline_worker import Spec
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
-PATIENCE_SECONDS = 120.0
 SMALL = Scale(gpu_hosts=6, members=10, jobs_per_day=60.0, acts_per_kind=(1, 1))
 
 

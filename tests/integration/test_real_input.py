@@ -26,11 +26,11 @@ from pipeline.cli import main
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import Database
 from tests.conftest import ROOT, SHARED_DATA
+from tests.patience import PATIENCE_SECONDS
 from tests.real_input import CHECKS, SOURCES, Check, Found, Row, files_of, names
 
 pytestmark = [pytest.mark.servers, pytest.mark.shared_data]
 
-PATIENCE_SECONDS = 90.0
 Place = tuple[str, int, int]  # topic, partition, offset
 
 

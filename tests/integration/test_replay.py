@@ -21,6 +21,7 @@ from pipeline.runtime.files import FileOptions, read_files
 from pipeline.runtime.replay import send
 from pipeline.settings import Settings
 from tests.conftest import ROOT
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
@@ -38,7 +39,7 @@ def site(servers: Settings) -> Iterator[Settings]:
     limits = {servers.kafka.access_topics[0]: {"max.message.bytes": str(LIMIT)}}
     topics = [NewTopic(name, PARTITIONS, 1, topic_configs=limits.get(name)) for name in servers.kafka.input_topics]
     admin.create_topics(topics)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not {topic["name"] for topic in admin.describe_topics()} >= set(servers.kafka.input_topics):
         assert time.monotonic() < deadline, "the broker does not tell of its new topics"
         time.sleep(0.1)
@@ -173,7 +174,7 @@ def test_no_broker(servers: Settings, tmp_path: Path) -> None:
     """An address at which nothing listens is an error with advice, not a hang.  In a process of its own: the client leaks its sockets."""
     site = servers.model_copy(update={"kafka": servers.kafka.model_copy(update={"bootstrap_servers": "127.0.0.1:9"})})
     command = [sys.executable, "-m", "pipeline", *arguments_of(site, tmp_path), str(log_file(tmp_path, [LINE % 1]))]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_SECONDS, check=False)
     assert done.returncode == 1
     assert "127.0.0.1:9" in done.stderr
     assert "trainwatch status" in done.stderr

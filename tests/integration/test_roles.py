@@ -36,6 +36,7 @@ from pipeline.sink import erasure, migrate
 from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.rows import BLOCK_TABLES, RANGES, ROOTS, STANDINGS, TABLES, UNREADABLE
 from tests.integration.site import ROOT
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
@@ -55,7 +56,6 @@ QUOTA = re.compile(
     r"CREATE QUOTA IF NOT EXISTS (?P<name>\w+) KEYED BY user_name FOR INTERVAL 1 hour MAX (?P<limits>.+) TO (?P<roles>[\w, ]+)"
 )
 ROLES = ("owner", "writer", "dashboards", "reader", "reader_main", "investigator", "privacy")
-PATIENCE_SECONDS = 60.0
 SERVE = """
 import sys
 sys.path.insert(0, {root!r})

@@ -39,6 +39,7 @@ from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
 from tests.integration.secured import Authority, SecureBroker, TlsProxy
 from tests.integration.site import ROOT
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
@@ -46,8 +47,8 @@ JOBS = 20
 ROW = "{0}|{0}|u017|5017|llm|gpu|normal|RUNNING|2026-03-01T20:00:00|2026-03-01T20:01:00|2-00:00:00|gpu-012|gres:gpu:8|/d|pretrain\n"
 OTHER = "somebody.elses"
 STRANGER = "stranger"
-QUICK_SECONDS = 8.0  # before a client's own patience is up
-PATIENCE_SECONDS = 90.0
+CLIENT_MS = 600_000  # a client's own patience here: who waits for it does not come back in time
+SERVICE_SECONDS = 30.0  # of a service manager, which kills then
 
 
 def secret(name: str) -> str:
@@ -191,8 +192,8 @@ def test_who_is_refused_learns_why_at_once(broker: SecureBroker, listener: str, 
         fields = {**fields, "bootstrap_servers": broker.address(listener).replace(HOST, fields["bootstrap_servers"])}
     began = time.monotonic()
     with pytest.raises(ConfigError, match=why) as caught:
-        client(KafkaAdminClient, reach(broker, listener, fields))
-    assert time.monotonic() - began < QUICK_SECONDS
+        client(KafkaAdminClient, reach(broker, listener, fields), bootstrap_timeout_ms=CLIENT_MS)
+    assert time.monotonic() - began < PATIENCE_SECONDS
     assert advice in caught.value.advice
     assert "secret-of-eve" not in f"{caught.value} {caught.value.advice}"
 
@@ -200,9 +201,7 @@ def test_who_is_refused_learns_why_at_once(broker: SecureBroker, listener: str, 
 def test_a_command_says_it_too(broker: SecureBroker, file_of: Callable[..., Path]) -> None:
     """Exit 2, what is wrong and what to do, without the secret."""
     (broker.folder / "wrong.password").write_text("secret-of-eve\n")
-    began = time.monotonic()
     done = run(file_of("worker", password_file=str(broker.folder / "wrong.password")), "topics", "list")
-    assert time.monotonic() - began < QUICK_SECONDS
     assert done.exit_code == 2
     assert "refuses the user worker by SCRAM-SHA-512" in done.stderr
     assert "kafka.password_file" in done.stderr
@@ -342,7 +341,7 @@ def test_others_read_what_is_published(worked: Settings, file_of: Callable[..., 
 def send(kafka: KafkaSettings, topic: str) -> None:
     producer = client(KafkaProducer, kafka, acks=1, enable_idempotence=False)
     try:
-        producer.send(topic, b"forged", partition=0).get(10)
+        producer.send(topic, b"forged", partition=0).get(PATIENCE_SECONDS)
     finally:
         producer.close()
 
@@ -355,7 +354,7 @@ def fetch(kafka: KafkaSettings, topic: str, group: str | None = None) -> None:
             consumer.assign([TopicPartition(topic, 0)])
         else:
             consumer.subscribe([topic])
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             consumer.poll(timeout_ms=200)
     finally:
@@ -468,7 +467,7 @@ def test_a_notifier_ends_soon_though_kafka_says_nothing(worked: Settings, broker
                 time.sleep(0.2)
         with broker.silent():
             notifier.terminate()
-            assert notifier.wait(2 * QUICK_SECONDS) == 0, log.read_text()
+            assert notifier.wait(SERVICE_SECONDS) == 0, log.read_text()
     finally:
         notifier.kill()
         notifier.wait()

@@ -24,6 +24,7 @@ from tests import build
 from tests.integration import shippers
 from tests.integration.shippers import Daemon, Host
 from tests.integration.test_pipeline import Site, in_memory, open_site
+from tests.patience import PATIENCE_SECONDS
 from tests.scenario.lines import Line, ship
 from tests.scenario.test_scenarios import FOLDER, lines_of
 
@@ -86,7 +87,7 @@ def run(daemon: Daemon, site: Site, story: list[Line], host: Host) -> tuple[list
 
 def arrived(site: Site, count: int) -> list[Record]:
     """All records, once there are so many."""
-    deadline = time.monotonic() + shippers.PATIENCE_SECONDS
+    deadline = time.monotonic() + PATIENCE_SECONDS
     kafka = site.settings.kafka
     while len(found := [record for topic in kafka.input_topics for record in newest(kafka, topic, 10_000)]) < count:
         assert time.monotonic() < deadline, f"{len(found)} of {count} records came"

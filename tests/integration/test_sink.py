@@ -35,6 +35,7 @@ from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.migrate import Migration, read_migrations
 from pipeline.sink.rows import INCARNATION, TABLES
 from pipeline.sink.verify import Offsets, verify
+from tests.patience import PATIENCE_SECONDS
 from tests.unit.sink.build import (
     T0,
     enriched,
@@ -444,12 +445,12 @@ def test_an_insert_whose_answer_was_lost_is_absorbed(sink: ClickHouseSink) -> No
         ThreadPoolExecutor(1) as executor,
     ):
         lost = executor.submit(through.insert, "events", block, "lost")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while sink.landed("events", "logs.access", 0, 0, 2000) < 2000:
             assert time.monotonic() < deadline, "the insert did not reach the server"
         proxy.close()
         with pytest.raises(SinkUnavailable):
-            lost.result(30)
+            lost.result(PATIENCE_SECONDS)
     sink.insert("events", block, "lost")
     assert sink.landed("events", "logs.access", 0, 0, 2000) == 2000
 
@@ -464,14 +465,14 @@ def test_a_try_does_not_wait_for_another_workers_try(sink: ClickHouseSink) -> No
     ):
         proxy.set("half")
         held = executor.submit(frozen.insert, "events", events(0, 10), "both")
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while not (proxy.touched and sink.database.query(running, {"insert": f"INSERT INTO {sink.database.name}.events%"})[0][0]):
             assert time.monotonic() < deadline, "the insert did not reach the server"
             time.sleep(0.01)
         sink.insert("events", events(0, 10), "both")
         proxy.close()
         with pytest.raises(SinkUnavailable):
-            held.result(30)
+            held.result(PATIENCE_SECONDS)
     assert sink.landed("events", "logs.access", 0, 0, 10) == 10
 
 
@@ -635,6 +636,6 @@ def send(servers: Settings, topic: str, count: int) -> None:
     producer = KafkaProducer(bootstrap_servers=servers.kafka.bootstrap_servers)
     try:
         for future in [producer.send(topic, b"line", partition=0) for _ in range(count)]:
-            future.get(30)
+            future.get(PATIENCE_SECONDS)
     finally:
         producer.close()

@@ -16,6 +16,7 @@ from pipeline.cli import main
 from pipeline.errors import ConfigError
 from pipeline.runtime.sampling import newest
 from pipeline.settings import Settings
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
@@ -31,7 +32,7 @@ def site(servers: Settings) -> Iterator[Settings]:
     """A topic whose last partition is empty, with lines of sshd a minute apart."""
     admin: Any = KafkaAdminClient(bootstrap_servers=servers.kafka.bootstrap_servers)
     admin.create_topics([NewTopic(TOPIC, PARTITIONS, 1)])
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while TOPIC not in {topic["name"] for topic in admin.describe_topics()}:
         assert time.monotonic() < deadline, "the broker does not tell of its new topic"
         time.sleep(0.1)

@@ -14,12 +14,14 @@ from pipeline.faults.feed import Feed
 from pipeline.faults.site import PARTITIONS, Process, Site, as_records, simulated, wait
 from pipeline.runtime.state_record import CLAIM, Claim, Owner, key, pack
 from pipeline.settings import Settings
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
 WEEK = simulated(1)
 FEW = 400
-PATIENCE = 300  # looks, five a second
+LOOK_SECONDS = 0.2
+LOOKS = round(PATIENCE_SECONDS / LOOK_SECONDS)
 
 
 @pytest.fixture
@@ -65,10 +67,10 @@ def test_a_claim_without_state_is_taken_over(site: Site) -> None:
     try:
         feed.start()
         feed.finish()
-        for _ in range(PATIENCE):
+        for _ in range(LOOKS):
             if not worker.alive or site.done():
                 break
-            wait(0.2)
+            wait(LOOK_SECONDS)
     finally:
         feed.stop()
     assert worker.alive, worker.log()[-3000:]
@@ -84,7 +86,7 @@ def test_a_session_that_ends_in_a_take_over_does_not_end_the_worker(servers: Set
         first = site.start()
         reached(first, lambda: first.take_overs() > 0)
         first.signal(signal.SIGTERM)
-        assert first.wait(30) == 0
+        assert first.wait(PATIENCE_SECONDS) == 0
         worker = site.start(at="assigned", signal=signal.SIGSTOP)
         reached(worker, lambda: worker.frozen)
         wait(9.0)
@@ -95,10 +97,10 @@ def test_a_session_that_ends_in_a_take_over_does_not_end_the_worker(servers: Set
 
 def reached(worker: Process, there: Callable[[], bool]) -> None:
     """Wait for it, and fail when it does not come."""
-    for _ in range(PATIENCE):
+    for _ in range(LOOKS):
         if there():
             return
-        wait(0.2)
+        wait(LOOK_SECONDS)
     raise AssertionError(worker.log()[-3000:])
 
 
@@ -107,7 +109,7 @@ def test_offsets_without_any_state_are_refused_by_every_worker(site: Site) -> No
     commit(site)
     for _ in range(2):
         worker = site.start()
-        assert worker.wait(60.0) == 1
+        assert worker.wait(PATIENCE_SECONDS) == 1
         assert "there is no state" in worker.log()
 
 
@@ -122,11 +124,11 @@ def test_a_record_of_state_that_cannot_be_read_is_named(site: Site, name: bytes,
     topic = site.topology.state_topic(site.settings.kafka.access_topics[0])
     producer: Any = KafkaProducer(bootstrap_servers=site.settings.kafka.bootstrap_servers.split(","))
     try:
-        at = producer.send(topic, value, name, partition=1).get(30)
+        at = producer.send(topic, value, name, partition=1).get(PATIENCE_SECONDS)
     finally:
         producer.close()
     worker = site.start()
-    assert worker.wait(60.0) == 1
+    assert worker.wait(PATIENCE_SECONDS) == 1
     log = worker.log()
     assert f"{topic}/1@{at.offset}" in log
     assert "what to do: " in log
@@ -143,20 +145,20 @@ def test_a_worker_does_not_join_workers_that_speak_otherwise(site: Site) -> None
         enable_auto_commit=False,
     )
     try:
-        for _ in range(PATIENCE):
+        for _ in range(LOOKS):
             older.poll(timeout_ms=200)
             if older.assignment():
                 break
         worker = site.start()
-        assert worker.wait(60.0) == 1
+        assert worker.wait(PATIENCE_SECONDS) == 1
         assert "a release that speaks otherwise" in worker.log()
         assert "Stop all workers of the other one" in worker.log()
         assert older.assignment() == set(inputs(site))
     finally:
         older.close()  # leaves at once; a worker's place is kept until its session has passed
     worker = site.start()
-    for _ in range(PATIENCE):
+    for _ in range(LOOKS):
         if worker.take_overs():
             break
-        wait(0.2)
+        wait(LOOK_SECONDS)
     assert worker.take_overs(), worker.log()[-3000:]

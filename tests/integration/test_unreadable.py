@@ -11,6 +11,7 @@ from pipeline.runtime import replay
 from pipeline.runtime.following import caught_up
 from pipeline.settings import Settings
 from tests.integration.test_pipeline import open_site
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
@@ -59,9 +60,9 @@ def test_two_sources_are_gaps_and_all_of_them_end_the_worker(servers: Settings, 
         assert gaps() == [("auditd", host, BROKEN) for host in HOSTS[:2]]
 
         replay.send(site.settings, list(told(topic, HOSTS, range(LEARNT + BROKEN, LEARNT + 2 * BROKEN))))
-        assert site.workers[-1].wait(60) == ENDED
+        assert site.workers[-1].wait(PATIENCE_SECONDS) == ENDED
         site.start()
-        assert site.workers[-1].wait(60) == ENDED
+        assert site.workers[-1].wait(PATIENCE_SECONDS) == ENDED
         assert "most lines of" in (tmp_path / "worker-1.log").read_text(errors="replace")
         assert rejected() < 6 * BROKEN
 

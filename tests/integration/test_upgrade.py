@@ -13,6 +13,7 @@ from pipeline.runtime.following import caught_up
 from pipeline.settings import Settings
 from pipeline.sink import migrate
 from tests.integration.test_pipeline import Site, in_memory
+from tests.patience import PATIENCE_SECONDS
 from tests.releases.kept import FILES, Kept, KeptTopic, kept, load
 
 pytestmark = pytest.mark.servers
@@ -41,7 +42,7 @@ def test_this_release_goes_on_where_the_one_before_stopped(release: Kept, runnin
         worker = site.start()
         site.until(lambda: caught_up(settings, site.topology).done, "the end of the input")
         worker.send_signal(signal.SIGTERM)
-        assert worker.wait(60) == 0
+        assert worker.wait(PATIENCE_SECONDS) == 0
         expected = in_memory(settings, sorted(records(release.inputs + release.rest), key=lambda each: each.timestamp)).results
         assert site.canonical("findings_current") == expected.canonical_findings()
         assert site.canonical("verdicts_current") == expected.canonical_verdicts()

@@ -24,7 +24,8 @@ from pipeline.runtime.dead_letter import dead_letter
 from pipeline.runtime.dead_letters import Letters
 from pipeline.settings import Settings
 from tests.integration.following import following
-from tests.integration.site import BASE_MS, PATIENCE_SECONDS, Site, open_site
+from tests.integration.site import BASE_MS, Site, open_site
+from tests.patience import PATIENCE_SECONDS
 
 TRANSACTIONS = 6
 pytestmark = pytest.mark.servers
@@ -193,7 +194,7 @@ def test_followed_it_says_when_something_becomes_wrong(audited: Audited) -> None
         with tampered(audited.site, offset, topic, copies=0):
             assert any(not json.loads(follower.stdout.readline())["ok"] for _ in range(3))
         follower.send_signal(signal.SIGINT)
-        said = follower.communicate(timeout=30)[0].splitlines()
+        said = follower.communicate(timeout=PATIENCE_SECONDS)[0].splitlines()
         assert follower.returncode == (0 if said and json.loads(said[-1])["ok"] else 1)
 
 

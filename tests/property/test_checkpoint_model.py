@@ -38,6 +38,7 @@ from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
 from pipeline.topology import Stage, Topology
 from tests.integration.fault_worker import event_row
+from tests.patience import PATIENCE_SECONDS
 
 SETTINGS = Settings()
 SOURCE = Source("logs.access", 0)
@@ -344,7 +345,7 @@ class Faults(RuleBasedStateMachine):
         """Run until the checkpoint ends or freezes."""
         task = asyncio.create_task(self._guarded(process))
         frozen = asyncio.create_task(process.stands.wait())
-        await asyncio.wait([task, frozen], timeout=5, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([task, frozen], timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         assert task.done() or frozen.done()
         frozen.cancel()
         return task
@@ -354,7 +355,7 @@ class Faults(RuleBasedStateMachine):
             await process.checkpoint.run()
 
     async def _wait(self, task: "asyncio.Task[None]") -> None:
-        await asyncio.wait_for(task, 5)
+        await asyncio.wait_for(task, PATIENCE_SECONDS)
 
     async def _end(self) -> None:
         for process, task in self.frozen:

@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.embedded import process
 from pipeline.embedded.process import Note
+from tests.patience import PATIENCE_SECONDS
 
 OWN = process.note_of(os.getpid(), {})
 NO_PID = 2**22 + 1  # above the largest pid of Linux
@@ -95,8 +96,8 @@ def test_stopping_spares_a_process_that_took_over_the_pid(tmp_path: Path) -> Non
         os.kill(pid, signal.SIGKILL)
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)

@@ -14,6 +14,7 @@ import pytest
 
 from pipeline.embedded import supervisor
 from tests.conftest import ROOT
+from tests.patience import PATIENCE_SECONDS
 
 QUICK = "from pipeline.embedded import supervisor; supervisor.PAUSE_SECONDS_MIN = supervisor.PAUSE_SECONDS_MAX = 0.01; supervisor.main()"
 
@@ -34,7 +35,7 @@ def child_of(parent: "subprocess.Popen[str]", folder: Path, restarts: int = 0) -
 
 def told(parent: "subprocess.Popen[str]") -> str:
     """Its log, once it has ended."""
-    return parent.communicate(timeout=20)[1]
+    return parent.communicate(timeout=PATIENCE_SECONDS)[1]
 
 
 @pytest.mark.parametrize("number", [signal.SIGABRT, signal.SIGSEGV, signal.SIGKILL])
@@ -91,8 +92,8 @@ def is_over(child: psutil.Process) -> bool:
     return True
 
 
-def _wait_for(condition: Callable[[], bool], seconds: float = 10.0) -> None:
-    deadline = time.monotonic() + seconds
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"
         time.sleep(0.01)

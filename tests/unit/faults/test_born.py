@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.faults.born import Born
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.mark.parametrize(("words", "code"), [(["2026", "2"], 0), (["--nonsense"], 2)], ids=["right", "wrong"])
@@ -15,7 +16,7 @@ def test_it_runs_a_module_with_an_output_and_an_exit_code_of_its_own(words: list
     """What it says stands in the files that were named, behind what stood there."""
     out, errors = tmp_path / "out", tmp_path / "errors"
     out.write_text("before\n")
-    assert Born("calendar", words, os.environ, out, errors).wait(60) == code
+    assert Born("calendar", words, os.environ, out, errors).wait(PATIENCE_SECONDS) == code
     assert ("February 2026" in out.read_text()) == (code == 0)
     assert out.read_text().startswith("before\n")
     assert ("--nonsense" in errors.read_text()) == (code == 2)
@@ -23,7 +24,7 @@ def test_it_runs_a_module_with_an_output_and_an_exit_code_of_its_own(words: list
 
 def test_it_has_the_environment_that_it_is_given(tmp_path: Path) -> None:
     """And nothing of ours."""
-    Born("site", ["--user-site"], {"PYTHONUSERBASE": str(tmp_path), "HOME": "/"}, tmp_path / "out").wait(60)
+    Born("site", ["--user-site"], {"PYTHONUSERBASE": str(tmp_path), "HOME": "/"}, tmp_path / "out").wait(PATIENCE_SECONDS)
     assert str(tmp_path) in (tmp_path / "out").read_text()
 
 
@@ -35,4 +36,4 @@ def test_a_signal_is_its_exit_code(tmp_path: Path) -> None:
         born.wait(0.2)
     assert born.poll() is None
     born.kill()
-    assert born.wait(60) == -signal.SIGKILL
+    assert born.wait(PATIENCE_SECONDS) == -signal.SIGKILL

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipeline.faults.proxy import Proxy
+from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers  # for the loopback address; no server is needed
 
@@ -106,4 +107,4 @@ def test_an_insert_stays_half_way(proxy: Proxy, echo: Echo) -> None:
     assert proxy.touched == 1
     assert not echo.inserted.is_set()
     proxy.set("pass")
-    assert echo.inserted.wait(30)
+    assert echo.inserted.wait(PATIENCE_SECONDS)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.runtime.watchdog import EXIT_STUCK
+from tests.patience import PATIENCE_SECONDS
 
 PROGRAM = """
 import asyncio, logging, re, sys, time
@@ -36,7 +37,7 @@ async def waits_in_the_loop():
     await asyncio.sleep(60)
 
 async def behaves():
-    for _ in range(20):
+    for _ in range(50):
         await asyncio.sleep(0.1)
 
 async def main():
@@ -50,7 +51,7 @@ watchdog.close()
 """
 
 
-def start(act: str, limit: float = 0.6, stderr: int = subprocess.PIPE) -> "subprocess.Popen[bytes]":
+def start(act: str, limit: float, stderr: int = subprocess.PIPE) -> "subprocess.Popen[bytes]":
     program = PROGRAM.format(act=act, limit=limit)
     return subprocess.Popen([sys.executable, "-c", program], cwd=Path(__file__).parents[3], stdout=subprocess.PIPE, stderr=stderr)
 
@@ -58,7 +59,7 @@ def start(act: str, limit: float = 0.6, stderr: int = subprocess.PIPE) -> "subpr
 def finished(process: "subprocess.Popen[bytes]") -> tuple[int, str]:
     """Exit code and what it said; a process that does not end is killed, and fails the test by its code."""
     try:
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=PATIENCE_SECONDS)
     except subprocess.TimeoutExpired:
         process.kill()
         _, errors = process.communicate()
@@ -69,25 +70,30 @@ CASES = {
     "blocked loop": ("blocks_in_python()", EXIT_STUCK, ("in blocks_in_python", "the event loop has not turned")),
     "interpreter held": ("holds_the_interpreter()", 1, ("in holds_the_interpreter", "Timeout")),
     "no progress": ("await waits_in_the_loop()", EXIT_STUCK, ("logs.access/0 stands still", "in _end")),
-    "all is well": ("await behaves()", 0, ()),
 }
 
 
 @pytest.mark.parametrize(("act", "code", "said"), CASES.values(), ids=CASES)
 def test_it_ends_what_hangs_and_says_where(act: str, code: int, said: tuple[str, ...]) -> None:
     """With a traceback that names the function, whatever holds the process."""
-    ended, errors = finished(start(act))
+    ended, errors = finished(start(act, limit=0.6))
     assert ended == code, errors
     assert [words for words in said if words not in errors] == []
 
 
+def test_what_behaves_longer_than_the_limit_goes_on_to_its_end() -> None:
+    """The limit is one that a busy machine keeps."""
+    code, errors = finished(start("await behaves()", limit=4.0))
+    assert code == 0, errors
+
+
 def test_being_frozen_is_no_hang() -> None:
     """Stopped for longer than the limit and woken up, the process goes on to its end."""
-    process = start("await behaves()", limit=3.0)
+    process = start("await behaves()", limit=4.0)
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGSTOP)
-    time.sleep(4.0)  # longer than the limit; the timer of last resort, at twice that, does not know about freezing
+    time.sleep(5.0)  # longer than the limit; the timer of last resort, at twice that, does not know about freezing
     process.send_signal(signal.SIGCONT)
     code, errors = finished(process)
     assert code == 0, errors
@@ -103,7 +109,7 @@ def test_a_log_that_nobody_reads_does_not_keep_it_alive() -> None:
     except BlockingIOError:
         os.set_blocking(writing, True)
     try:
-        code, _ = finished(start("blocks_in_python()", stderr=writing))
+        code, _ = finished(start("blocks_in_python()", limit=0.6, stderr=writing))
     finally:
         os.close(reading)
         os.close(writing)
