@@ -41,6 +41,7 @@ FETCH_WAIT_MS = 500  # long poll; other requests to the same broker wait behind 
 REQUEST_SECONDS = 90.0  # Faust demands more than the session timeout
 EXIT_CRASHED = 1
 BEAT_SECONDS = 0.5
+LAST_SECONDS = 0.05
 NEVER_SECONDS = 1e6
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
@@ -245,13 +246,21 @@ def _agent(app: App) -> Callable[[Any], Any]:
     return fold
 
 
+class Foreground(faust.Worker):
+    """The process around the app."""
+
+    async def _sentinel_task(self) -> None:
+        """All tasks have ended: a moment in which connections close.  The stock one sleeps for a second at every end of a process."""
+        await asyncio.sleep(LAST_SECONDS)
+
+
 def run(app: App, *, level: int = logging.INFO) -> int:
     """Run in the foreground until a signal or a crash.  0: stopped in order; EXIT_CRASHED, with the reason in `app.failure`."""
     collect_seldom()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=LOG_FORMAT)
     log.setLevel(level)
     hold_back()
-    worker = faust.Worker(app, quiet=True, override_logging=False, redirect_stdouts=False, loglevel="WARN")
+    worker = Foreground(app, quiet=True, override_logging=False, redirect_stdouts=False, loglevel="WARN")
     worker.spinner = None  # writes terminal codes to standard output
     app.vitals.start()
     try:

@@ -31,6 +31,7 @@ from pipeline.model.outcome import Record
 from pipeline.model.words import many
 from pipeline.runtime.abandoned import Abandoned
 from pipeline.runtime.access import reaching
+from pipeline.runtime.bounds import bounds_of
 from pipeline.runtime.channel import silence
 from pipeline.runtime.checkpoint import Checkpoint
 from pipeline.runtime.guard import Guard, StepRaised
@@ -373,13 +374,10 @@ class Worker:
 
     async def _topic_offsets(
         self, sources: Sequence[Source], patience_seconds: float = OFFSETS_SECONDS
-    ) -> tuple[dict[Source, int], dict[Source, int]]:
-        """First and end offsets: one request each for all partitions.  Raises TimeoutError, KafkaError."""
-        pairs = [TopicPartition(*source) for source in sources]
+    ) -> tuple[Mapping[Source, int], Mapping[Source, int]]:
+        """First and end offsets.  Raises TimeoutError, KafkaError."""
         async with asyncio.timeout(patience_seconds):
-            first = await self._offsets.beginning_offsets(pairs)
-            end = await self._offsets.end_offsets(pairs)
-        return {Source(*pair): offset for pair, offset in first.items()}, {Source(*pair): offset for pair, offset in end.items()}
+            return await bounds_of(self._offsets, sources)
 
     async def _read_again(self, source: Source, offsets: Sequence[int]) -> list[Record]:
         """Records at offsets, from the topic; those that are gone are left out."""

@@ -5,9 +5,12 @@ import inspect
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, NamedTuple
 
+import mode
 import pytest
 import pytest_asyncio
 from aiokafka import AIOKafkaConsumer
+from aiokafka.client import AIOKafkaClient
+from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.app import App
 from faust.transport.conductor import Conductor
@@ -291,6 +294,11 @@ AROUND_THE_CLIENT = [
     (Conductor, "self._tp_index"),
     (App, "def _new_transport(self)"),
     (App, "def _create_directories(self)"),
+    (mode.Worker, "async def _sentinel_task(self) -> None:"),
+    (mode.Worker, "fut = asyncio.ensure_future(self._sentinel_task(), loop=self.loop)"),
+    (AIOKafkaClient, "def add_topic(self, topic):"),
+    (AIOKafkaConsumer, "self._client = AIOKafkaClient("),
+    (Fetcher, "await self._client._maybe_wait_metadata()"),
 ]
 
 

@@ -1,17 +1,21 @@
 """What a worker makes of a group that has offsets and a partition that has no state, or members of another release, on the real broker."""
 
+import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from kafka.structs import OffsetAndMetadata
 
 from pipeline.faults.feed import Feed
 from pipeline.faults.site import PARTITIONS, Process, Site, as_records, simulated, wait
+from pipeline.runtime.bounds import bounds_of
+from pipeline.runtime.partition import Source
 from pipeline.runtime.state_record import CLAIM, Claim, Owner, key, pack
 from pipeline.settings import Settings
 from tests.patience import PATIENCE_SECONDS
@@ -162,3 +166,21 @@ def test_a_worker_does_not_join_workers_that_speak_otherwise(site: Site) -> None
             break
         wait(LOOK_SECONDS)
     assert worker.take_overs(), worker.log()[-3000:]
+
+
+def test_offsets_of_topics_that_a_client_does_not_know_take_no_try_each(site: Site) -> None:
+    """A client whose pause between two tries is longer than any patience has the answer all the same."""
+    sources = [Source(*part) for part in inputs(site)]
+
+    async def asked() -> tuple[Mapping[Source, int], Mapping[Source, int]]:
+        servers = site.settings.kafka.bootstrap_servers
+        client = AIOKafkaConsumer(bootstrap_servers=servers, enable_auto_commit=False, retry_backoff_ms=round(2000 * PATIENCE_SECONDS))
+        await client.start()
+        try:
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                return await bounds_of(client, sources)
+        finally:
+            await client.stop()
+
+    first, end = asyncio.run(asked())
+    assert first == end == dict.fromkeys(sources, 0)
