@@ -30,7 +30,7 @@ from pipeline.embedded import install, process
 from pipeline.embedded import servers as embedded
 from pipeline.errors import ServerFailed
 from pipeline.settings import EmbeddedSettings, Settings
-from pipeline.sink import migrate
+from pipeline.sink import copied
 from pipeline.sink.clickhouse import Database
 
 ROOT = Path(__file__).parents[1]
@@ -143,7 +143,7 @@ def shared_database(running_servers: Settings) -> Iterator[Database]:
     """A migrated database for those tests of a module that leave its tables as they are, see `migrated`."""
     clickhouse = running_servers.clickhouse.model_copy(update={"database": f"t{uuid.uuid4().hex[:10]}"})
     with Database(clickhouse) as connection:
-        migrate.up(connection, say=_silent)
+        copied.make(connection)
         yield connection
         connection.command(f"DROP DATABASE {connection.name} SYNC")
 

@@ -26,7 +26,7 @@ from pipeline.runtime import replay
 from pipeline.runtime.admin import Admin
 from pipeline.runtime.consuming import ends_of
 from pipeline.settings import Settings
-from pipeline.sink import migrate
+from pipeline.sink import copied
 from pipeline.sink.clickhouse import Database
 from pipeline.topology import Topology
 
@@ -150,14 +150,10 @@ class Site:
     def prepare(self, settings: Settings, topology: Topology | None) -> None:
         """Tables and topics of one run."""
         with Database(settings.clickhouse) as database:
-            migrate.up(database, say=_quietly)
+            copied.make(database)
         if topology is not None:
             with Admin(settings, topology) as admin:
                 admin.ensure()
-
-
-def _quietly(_: str) -> None:
-    """Migrations of an empty database are of no interest here."""
 
 
 @contextmanager

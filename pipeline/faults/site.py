@@ -30,7 +30,7 @@ from pipeline.runtime.admin import Admin
 from pipeline.runtime.following import caught_up
 from pipeline.settings import ENVIRONMENT_PREFIX, Settings
 from pipeline.simulate import Scale, Week, simulate
-from pipeline.sink import migrate
+from pipeline.sink import copied
 from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
 
@@ -125,7 +125,7 @@ class Site:
         self._folded.touch()
         self.write_settings(self.settings)
         shutil.copy(self._file, self._tools)
-        migrate.up(self.database, say=_silent)
+        copied.make(self.database)
         with Admin(self.settings, self.topology) as admin:
             admin.ensure()
         return self
@@ -271,7 +271,3 @@ def _settings(servers: Settings, week: Week, tag: str, changes: Mapping[str, Map
     for name in {*QUICK, *own, *changes}:
         content[name] = {**content.get(name, {}), **own.get(name, {}), **QUICK.get(name, {}), **changes.get(name, {})}
     return Settings.model_validate(content)
-
-
-def _silent(_: str) -> None:
-    """Migrations need no lines here."""

@@ -86,6 +86,7 @@ FAULTS: tuple[Fault, ...] = (
         bit=lambda run: run.take_overs() >= 5,
         seconds=5.0,
         share=0.25,
+        changes={"kafka": {"session_timeout_seconds": 6.0}},
     ),
     Fault(
         name="freeze",

@@ -18,7 +18,7 @@ from pipeline.model.facts import Fact
 from pipeline.runtime.admin import Admin
 from pipeline.runtime.state_log import LogReader
 from pipeline.settings import Settings
-from pipeline.sink import migrate
+from pipeline.sink import copied
 from pipeline.sink.clickhouse import Database
 from tests.integration.fault_worker import CLUSTER, FINAL, Spec, topology
 from tests.patience import PATIENCE_SECONDS
@@ -46,7 +46,7 @@ class Site:
 
     def open(self) -> None:
         """Make tables and topics."""
-        migrate.up(self.database, say=lambda _: None)
+        copied.make(self.database)
         with Admin(self.settings, self._topology) as admin:
             admin.ensure()
         (self.folder / "folded").touch()

@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner
 from kafka import KafkaAdminClient
 
-from pipeline.bench import bare, join, mix
+from pipeline.bench import bare, job_latency, join, mix
 from pipeline.bench.report import Measured, demand, lines
 from pipeline.cli import main
 from pipeline.settings import Settings
@@ -86,8 +86,9 @@ def test_contest(
     assert list(here.iterdir()) == []
 
 
-def test_latency(servers: Settings, tmp_path: Path) -> None:
+def test_latency(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """All records of a steady stream become visible, in ascending percentiles, and a finding comes without further records."""
+    monkeypatch.setattr(job_latency, "WARM_UP_SECONDS", 0.5)  # four times; no figure is looked at
     _, report = run(servers, tmp_path, "latency", "--seconds", "1", "--rate", "200", "--findings", "1", "--peers", "aiokafka")
     figures = report["figures"]
     for interval in ("1", "0.2"):

@@ -18,7 +18,7 @@ from pipeline.cli import main
 from pipeline.runtime.admin import Admin
 from pipeline.runtime.dead_letters import NOTE_HEADER
 from pipeline.settings import Settings
-from pipeline.sink import migrate
+from pipeline.sink import copied
 from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
 from tests.conftest import ROOT
@@ -93,7 +93,7 @@ def night(running_servers: Settings, tmp_path_factory: pytest.TempPathFactory) -
         update={"kafka": kafka, "clickhouse": running_servers.clickhouse.model_copy(update={"database": tag})}
     )
     night = Night(settings, folder)
-    migrate.up(night.database, say=lambda _: None)
+    copied.make(night.database)
     with Admin(settings, build_topology(settings)) as admin:
         admin.ensure()
     night.file(sources=[{"name": "wrong", "topic": night.topic, "format": "slurmctld"}])

@@ -19,7 +19,7 @@ from pipeline.model.finding import Finding
 from pipeline.model.incident import Mark, label_of
 from pipeline.model.outcome import Publish, Record
 from pipeline.settings import PrivacySettings, Settings
-from pipeline.sink import migrate
+from pipeline.sink import copied
 from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.evidence import Custody, custody, note, subjects
 from pipeline.sink.step import build_state, step
@@ -43,7 +43,7 @@ class Site:
         self.ids: list[str] = []
         self._renamed = renamed
         with Database(settings.clickhouse) as database:
-            migrate.up(database, say=lambda _: None)
+            copied.make(database)
         prices = [{"from": "2026-01-01", "currency": "CNY", "gpu_hour": [12, 20, 50]}]
         state = fresh(loss={"prices": prices}, privacy=settings.privacy)
         killed = examined("1", 0, verdict="interference", state="FAILED", nodes=("gpu-001",), gpus=8, saved=Mark(T0 - 1_800_000, "s"))
@@ -200,7 +200,7 @@ def test_hours_that_two_incidents_claim_count_once_in_their_sum(servers: Setting
         for each, status, day in (("a", "final", 2), ("b", "final", 3), ("gone", "retracted", 1))
     )
     with Database(servers.clickhouse) as database:
-        migrate.up(database, say=lambda _: None)
+        copied.make(database)
         name = database.name
         database.command(f"INSERT INTO {name}.loss_lines ({named}) VALUES {rows}")  # noqa: S608  names of this test's own
         database.command(f"INSERT INTO {name}.incidents (incident_id, status, _version, cluster, first_time, last_time) VALUES {states}")  # noqa: S608  same

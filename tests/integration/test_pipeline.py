@@ -20,7 +20,7 @@ from pipeline.runtime.following import caught_up
 from pipeline.runtime.local import LocalRuntime
 from pipeline.settings import Settings
 from pipeline.simulate import Scale, Week
-from pipeline.sink import migrate
+from pipeline.sink import copied
 from pipeline.sink.clickhouse import Database
 from pipeline.topology import build_topology
 from tests.cluster import Period
@@ -40,7 +40,7 @@ class Site:
         self.topology = build_topology(settings)
         self.database = Database(settings.clickhouse)
         self.workers: list[Born] = []
-        migrate.up(self.database, say=lambda _: None)
+        copied.make(self.database)
         with Admin(settings, self.topology) as admin:
             admin.ensure()
         self.folded = folder / "folded"

@@ -30,7 +30,7 @@ from pipeline.faults.proxy import Proxy
 from pipeline.model.finding import Status
 from pipeline.model.outcome import Record
 from pipeline.settings import ClickHouseSettings, Settings
-from pipeline.sink import migrate, rows
+from pipeline.sink import copied, migrate, rows
 from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.migrate import Migration, read_migrations
 from pipeline.sink.rows import INCARNATION, TABLES
@@ -75,7 +75,7 @@ def sink(migrated: Database) -> Iterator[ClickHouseSink]:
 def own_sink(servers: Settings) -> Iterator[ClickHouseSink]:
     """The same, on a database of this test's own."""
     with ClickHouseSink(servers.clickhouse) as opened:
-        migrate.up(opened.database, say=quiet)
+        copied.make(opened.database)
         yield opened
 
 
@@ -92,6 +92,23 @@ def tables_of(database: Database) -> set[str]:
     """Tables and views there are."""
     found = database.query("SELECT name FROM system.tables WHERE database = %(name)s", {"name": database.name})
     return {str(name) for (name,) in found}
+
+
+def test_copied_tables_are_those_of_the_migrations(servers: Settings, database: Database) -> None:
+    """Tables, views and what is noted of the migrations, word for word; a worker and `migrate` find nothing to do."""
+    asked = {
+        "tables": "SELECT replaceAll(create_table_query, '{db}.', '') AS made FROM system.tables WHERE database = '{db}' ORDER BY made",
+        "migrations": "SELECT number, name, state, checksum, release FROM {db}.migrations ORDER BY ALL",
+    }
+    migrate.up(database, say=quiet)
+    for number in (1, 2):
+        with Database(servers.clickhouse.model_copy(update={"database": f"{database.name}x{number}"})) as copy:
+            copied.make(copy)
+            for what, sql in asked.items():
+                assert copy.query(sql) == database.query(sql), what
+            migrate.check(copy)
+            assert migrate.up(copy, say=quiet) == []
+            copy.command(f"DROP DATABASE {copy.name} SYNC")
 
 
 def test_up_and_down_leave_nothing_behind(database: Database) -> None:

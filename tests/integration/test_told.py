@@ -28,7 +28,7 @@ from pipeline.model.finding import Finding
 from pipeline.model.outcome import Publish, Record
 from pipeline.runtime.notices import FINDINGS, FORMS, INCIDENTS, Circumstances, payload, read
 from pipeline.settings import Settings
-from pipeline.sink import evidence, migrate
+from pipeline.sink import copied, evidence
 from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.step import build_state, step
 from pipeline.stream.cases import Cases
@@ -55,7 +55,7 @@ class Site:
         outcomes = judge(fresh(), [*map(fact, STORY), fact(FOUND[DOUBTED])], marks(60))[1]
         self.incidents = {out.key.decode(): out.value for out in outcomes if isinstance(out, Publish)}
         with Database(settings.clickhouse) as database:
-            migrate.up(database, say=lambda _: None)
+            copied.make(database)
         values = [("findings", value) for value in self.findings] + [("incidents", value) for value in self.incidents.values()]
         with ClickHouseSink(settings.clickhouse) as sink:
             for offset, (content, value) in enumerate(values):
