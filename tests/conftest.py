@@ -13,7 +13,6 @@ import os
 import shutil
 import socket
 import sys
-import urllib.error
 import urllib.parse
 import urllib.request
 import uuid
@@ -32,6 +31,7 @@ from pipeline.errors import ServerFailed
 from pipeline.settings import EmbeddedSettings, Settings
 from pipeline.sink import copied
 from pipeline.sink.clickhouse import Database
+from tests.patience import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[1]
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -67,10 +67,21 @@ LOST_SOCKETS = "ignore:unclosed <socket:ResourceWarning"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on the real servers bear the client's lost sockets; the others do not."""
+    """Tests on the real servers bear the client's lost sockets; the others do not.
+
+    Files with and without them take turns, each kind in its order: the former mostly wait, the latter compute, so that a run of all of them
+    would first leave cores idle and then want more.  The last fifth of those without is left for the end, for all workers.
+    """
+    kinds: dict[bool, dict[Path, None]] = {True: {}, False: {}}
     for item in items:
         if item.get_closest_marker("servers") is not None:
             item.add_marker(pytest.mark.filterwarnings(LOST_SOCKETS))
+            kinds[True][item.path] = None
+    for item in items:
+        if item.path not in kinds[True]:
+            kinds[False][item.path] = None
+    turns = {path: number / len(kind) * (0.8 if kind is kinds[True] else 1) for kind in kinds.values() for number, path in enumerate(kind)}
+    items.sort(key=lambda item: turns[item.path])  # stable: what stands in a file stays in its order
 
 
 def pytest_collection_finish() -> None:
@@ -107,7 +118,7 @@ def running_servers(installed: None, tmp_path_factory: pytest.TempPathFactory) -
     base = tmp_path_factory.getbasetemp()
     in_worker = "PYTEST_XDIST_WORKER" in os.environ
     folder = (base.parent if in_worker else base) / SERVERS_FOLDER
-    settings = Settings(embedded=EmbeddedSettings(directory=folder, kafka_heap_mib=768))
+    settings = Settings(embedded=EmbeddedSettings(directory=folder, kafka_heap_mib=768, ready_timeout_seconds=PATIENCE_SECONDS))
     # Watched before they start, since a run is most often broken off while one waits.
     watch(folder)
     embedded.up(settings, say=_say)
@@ -132,8 +143,8 @@ def servers(running_servers: Settings) -> Iterator[Settings]:
     query = urllib.parse.quote(f"DROP DATABASE IF EXISTS {tag} SYNC")
     address = f"http://{clickhouse.host}:{clickhouse.http_port}/?query={query}"
     try:
-        urllib.request.urlopen(urllib.request.Request(address, method="POST"), timeout=30).close()
-    except urllib.error.URLError as error:
+        urllib.request.urlopen(urllib.request.Request(address, method="POST"), timeout=PATIENCE_SECONDS).close()
+    except OSError as error:
         # A test may have ended the server; the folder goes with the run anyway.
         _say(f"database {tag} stays: {error}")
 

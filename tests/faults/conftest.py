@@ -8,6 +8,7 @@ import pytest
 from pipeline.embedded import servers as embedded
 from pipeline.settings import EmbeddedSettings, Settings
 from tests.conftest import SERVERS_FOLDER, watch
+from tests.patience import PATIENCE_SECONDS
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def shared(running_servers: Settings) -> Settings:
 def breakable(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """A pair that tests of one module may kill."""
     directory: Path = tmp_path_factory.mktemp("breakable") / SERVERS_FOLDER
-    settings = Settings(embedded=EmbeddedSettings(directory=directory, kafka_heap_mib=384))
+    settings = Settings(embedded=EmbeddedSettings(directory=directory, kafka_heap_mib=384, ready_timeout_seconds=PATIENCE_SECONDS))
     watch(directory)
     embedded.up(settings, say=print)
     yield settings

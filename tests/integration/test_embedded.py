@@ -39,7 +39,7 @@ pytestmark = pytest.mark.servers
 def own(installed: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
     """Settings of a pair of servers that tests may kill."""
     directory = tmp_path_factory.mktemp("embedded")
-    settings = Settings(embedded=EmbeddedSettings(directory=directory, kafka_heap_mib=256))
+    settings = Settings(embedded=EmbeddedSettings(directory=directory, kafka_heap_mib=256, ready_timeout_seconds=PATIENCE_SECONDS))
     watch(directory)
     yield settings
     servers.down(settings, say=print)

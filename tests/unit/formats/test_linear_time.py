@@ -4,8 +4,8 @@ A good line of the format is filled, at several places, with what is worst for a
 also gets it as the text of each of its fields, as items of its lists and as further fields.  All fillings are tried at two lengths, and
 those that look as if they grew faster than the line are measured again, with care:
 
-    8 KiB             32 KiB            quick look: 4 times as long, and more than LOOK times as much?
-    8 KiB  16 KiB     32 KiB            measured: twice as long, and more than DOUBLED times as much, both times?
+    4 KiB             16 KiB            quick look: 4 times as long, and more than LOOK times as much?
+    4 KiB  8 KiB      16 KiB            measured: twice as long, and more than DOUBLED times as much, both times?
 
 Only ratios of process CPU time are compared, the least of several runs each, and a failure must repeat itself.
 """
@@ -28,8 +28,8 @@ from tests.unit.formats.test_registry import some_lines
 
 READING = Reading(zone=ZoneInfo("Europe/Berlin"), reference_time=1_772_600_000_000)
 KIB = 1024
-SMALL, LARGE = 8 * KIB, 32 * KIB
-SIZES = (8 * KIB, 16 * KIB, 32 * KIB)
+SMALL, LARGE = 4 * KIB, 16 * KIB
+SIZES = (4 * KIB, 8 * KIB, 16 * KIB)
 LOOK, DOUBLED = 8.0, 3.2
 RUNS, TRIES = 4, 2
 LINES, PLACES, FIELDS = 40, 3, 14

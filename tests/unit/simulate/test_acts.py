@@ -57,7 +57,7 @@ def test_a_foreign_kill_leaves_its_signal_its_death_and_no_request(told: Told) -
 def test_a_slow_kill_shows_after_the_watchdog() -> None:
     """Some victim without torchrun dies only when NCCL gives up, ten or thirty minutes later."""
     slow = []
-    for seed in range(11, 17):
+    for seed in (11, 14):
         week = simulate(seed, 2)
         ends = {(job.job, job.submit_ms): job.end_ms for job in week.jobs}
         for act in week.acts:

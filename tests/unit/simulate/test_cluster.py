@@ -35,7 +35,7 @@ def digest(records: Iterable[Record]) -> str:
 @pytest.fixture(scope="module")
 def large() -> Told:
     """A week of a cluster of full size, thinned, with an act or two of some patterns."""
-    return Told(Plan(seed=3, days=7, gpus=2000, thin=6, acts={"p13": 1, "p03": 2}))
+    return Told(Plan(seed=3, days=7, gpus=2000, thin=12, acts={"p13": 1, "p03": 2}))
 
 
 def test_same_plan_same_bytes_other_seed_other_bytes() -> None:
