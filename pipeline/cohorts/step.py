@@ -8,14 +8,15 @@ changes and again when the windows of its findings close.
 
 What one attempt says of itself last counts, whoever said it: the epoch of the claim under which it was said comes first (Tell.last_word).
 Members are forgotten one by one, and a finding that cites one of them stands as it was said last.  So does a finding of which the bound
-took members away, unless those that it cites and that are left speak against it: who floods a cohort takes back nothing.
+took members away, unless those that it cites and that are left speak against it: who floods a cohort takes back nothing, and what is left
+of an alert does not make it less than one.
 
 A cohort of which nothing was heard for a day is packed (stream/cases.py), so that versions of artefacts that all its members loaded stand
 there about once.
 """
 
 from collections import deque
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -162,19 +163,24 @@ def _judge(state: CohortsState, key: bytes, now: Watermarks) -> Iterator[Publish
         return
     members, unproven = state.whole.of(key, index, state.cases)
     cohort = Cohort(state.site, *case_name(key), members, unproven=unproven)
-    judged = [finding for detector in registry("cohort") for finding in detector.judge(cohort, now)]
+    judged = {finding.id: finding for detector in registry("cohort") for finding in detector.judge(cohort, now)}
     kept_from = now.floor(case_name(key)[0]) - state.keep_ms(key)
-    judged += _standing(index, {finding.id for finding in judged}, kept_from, members)
-    yield from state.publisher.settle(key, index.emitted, judged, now, lambda time: state.agenda.plan(key, time), kept_from=kept_from)
+    for said in _standing(index, kept_from, members):
+        if said.id not in judged or (said.alert and not judged[said.id].alert):
+            judged[said.id] = said
+    yield from state.publisher.settle(
+        key, index.emitted, [*judged.values()], now, lambda time: state.agenda.plan(key, time), kept_from=kept_from
+    )
 
 
-def _standing(index: CohortIndex, judged: Collection[str], before: int, members: Sequence[JobSummary]) -> Iterator[Finding]:
-    """Findings that rest on members which are forgotten: without these they would be taken back, and nothing has spoken against them.
+def _standing(index: CohortIndex, before: int, members: Sequence[JobSummary]) -> Iterator[Finding]:
+    """Findings as they were said, that rest on members which are forgotten: without these they would be taken back, or be no alert any
+    more, and nothing has spoken against them.
 
     Members that were pushed out are forgotten, too; but somebody may see to that, so that a word against the finding counts still.
     """
     for subject, said in index.emitted.items():
-        if subject not in judged and said.body and not said.retracted:
+        if said.body and not said.retracted:
             finding = decode_finding(said.body)
             old = any(item.role == "run" and item.event_time < before for item in finding.evidence)
             if old or (subject in index.shortened and not _corrected(finding, members)):

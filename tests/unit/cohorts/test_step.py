@@ -215,6 +215,18 @@ def test_what_the_bound_takes_away_takes_no_finding_back() -> None:
     assert not said.retracted
 
 
+def test_what_is_left_of_an_alert_is_no_word_against_it() -> None:
+    """Of its siblings the bound leaves some that are as slow: the comparison of what is left shows less, and the alert stands as it was."""
+    state = bounded(20)
+    (said,) = run(state, map(fact, [*MEMBERS, *(paced(number, 1010.0 - number) for number in range(-9, 0))]))
+    assert said["alert"]
+    later = [paced(100 + number, 1000.0 + 400 * (number % 3 == 0)) for number in range(60)]
+    assert [each for each in run(state, map(fact, later)) if each["id"] == said["id"] and not each["alert"]] == []
+    assert run(bounded(20, Cases(state.cases.facts())), []) == []
+    (taken,) = run(state, [fact(paced(number, 1400.0), revision=2) for number in (3, 4, 5)])
+    assert taken["status"] == "retracted"
+
+
 def test_what_speaks_against_it_does_all_the_same() -> None:
     """Those that it cites, and that are left, prove to have loaded nothing foreign."""
     state = shortened()
