@@ -182,4 +182,4 @@ def test_offsets_are_asked_for_in_one_place() -> None:
     asks = re.compile(r"\.(end_offsets|beginning_offsets|offsets_for_times)\b")
     package = Path(consuming.__file__).parents[1]
     found = {path.relative_to(package).as_posix() for path in package.rglob("*.py") if asks.search(path.read_text())}
-    assert found == {"runtime/consuming.py", "runtime/worker.py"}
+    assert found == {"runtime/consuming.py", "runtime/bounds.py"}
