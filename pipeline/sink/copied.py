@@ -26,7 +26,10 @@ class Copy(msgspec.Struct, frozen=True):
 
 
 def make(database: Database) -> None:
-    """Tables in a database that has none.  Raises what `migrate.up` raises."""
+    """Tables in a database; one that has some, of an older release perhaps, is migrated.  Raises what `migrate.up` raises."""
+    if database.query("SELECT count() FROM system.databases WHERE name = '{db}'")[0][0]:
+        migrate.up(database, say=_silent)
+        return
     kind = str(database.settings.model_copy(update={"database": ""}))
     known = _known.get(kind)
     if known is None:

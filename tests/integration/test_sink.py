@@ -111,6 +111,16 @@ def test_copied_tables_are_those_of_the_migrations(servers: Settings, database: 
             copy.command(f"DROP DATABASE {copy.name} SYNC")
 
 
+def test_what_an_older_release_left_is_migrated_and_not_copied(own_sink: ClickHouseSink) -> None:
+    """Its rows stay."""
+    database = own_sink.database
+    own_sink.insert("events", events(0, 3), "t")
+    migrate.down(database, len(read_migrations()) - 1, say=quiet)
+    copied.make(database)
+    migrate.check(database)
+    assert own_sink.landed("events", "logs.access", 0, 0, 10) == 3
+
+
 def test_up_and_down_leave_nothing_behind(database: Database) -> None:
     """Every migration can be reverted, one by one and all together, and applied again."""
     migrations = read_migrations()
