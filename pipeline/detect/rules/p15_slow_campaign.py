@@ -13,9 +13,11 @@ Pauses do not matter, since nobody is exposed in them; a small rerun that goes w
 
 from collections.abc import Iterator
 
+import msgspec
+
 from pipeline.detect import cohort
 from pipeline.detect.chance import sequential
-from pipeline.detect.cohort import Cohort, Comparison, Group, cited, unnamed
+from pipeline.detect.cohort import Blamed, Cohort, Comparison, Group, cited, unnamed
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Finding, Severity
 from pipeline.model.instants import DAY_MS
@@ -25,7 +27,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p15_slow_campaign",
-    version=5,
+    version=6,
     title="Large jobs that loaded what somebody else wrote keep ending without explanation",
     subject="cohort",
     severity=Severity.CRITICAL,
@@ -39,6 +41,7 @@ META = Meta(
         "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
         "Fewer than four large jobs that loaded the bytes and ended so.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
+        "Bytes loaded only beside another hand's, and these only beside them: nothing tells which of both it was, and nobody is suspected.",
     ),
     runbook="Take the listed attempts together: which lines of the written file run only at that size? "
     "By chance alone at most 1 in 1,000 whose harmless bytes such jobs loaded is the subject of an alert, unnamed.",
@@ -51,51 +54,74 @@ DAYS_MIN = 3  # between the first bad end and the last: a bad day is an incident
 RAN_FULLY = frozenset({"completed", "time_limit"})  # causes of a verdict
 
 
+class Campaign(msgspec.Struct, frozen=True):
+    """What one group shows."""
+
+    group: Group
+    bad: tuple[JobSummary, ...]  # of the exposed
+    exposed: int
+    usual: float  # rate of bad ends of the others
+
+
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     """One finding per writer: of all his bytes, or of jobs from a size on, whichever shows most."""
     if case.kind == "size":
-        for group in case.groups():
-            asked = group.by_size()
-            # Half of the chance of error is the whole group's, where harm shows first; the rest is shared, as P09 and P10 share theirs.
-            shares = [ALPHA / 2, *[ALPHA / 2 / max(1, len(asked) - 1)] * (len(asked) - 1)] if len(asked) > 1 else [ALPHA]
-            seen = [finding for each, share in zip(asked, shares, strict=True) for finding in _campaign(case, each, share, now)]
-            if seen:
-                yield max(seen, key=lambda each: len(each.evidence))
+        seen = [*_judged(case, now)]
+        for each, several in zip(seen, cohort.one_of_several([blamed for _, blamed in seen]), strict=True):
+            yield _raised(case, *each, several=several)
 
 
-def _campaign(case: Cohort, group: Group, alpha: float, now: Watermarks) -> Iterator[Finding]:
+def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Campaign, Blamed]]:
+    for group in case.groups():
+        asked = group.by_size()
+        # Half of the chance of error is the whole group's, where harm shows first; the rest is shared, as P09 and P10 share theirs.
+        shares = [ALPHA / 2, *[ALPHA / 2 / max(1, len(asked) - 1)] * (len(asked) - 1)] if len(asked) > 1 else [ALPHA]
+        shown = [campaign for each, share in zip(asked, shares, strict=True) if (campaign := _campaign(case, each, share)) is not None]
+        if shown:
+            most = max(shown, key=lambda each: len(each.bad))
+            beside = [member for member in group.beside if _counts(member)]
+            compared = Comparison(most.group, most.bad, [each for each in beside if not _is_bad(each)], ALPHA, ALPHA, beside)
+            yield most, Blamed(compared, explained(META, case, compared, now)[0])
+
+
+def _campaign(case: Cohort, group: Group, alpha: float) -> Campaign | None:
     window_ms = case.site.windows.campaign_window_seconds * 1000
     exposed = sorted(
         (m for m, exposures in group.exposed if _counts(m) and any((m.end or 0) - each.written <= window_ms for each in exposures)),
         key=lambda each: (each.end or 0, each.attempt),
     )
     others = [member for member in group.others if _counts(member)]
-    bad = [member for member in exposed if _is_bad(member)]
+    bad = tuple(member for member in exposed if _is_bad(member))
     if len(bad) < BAD_MIN or len(others) < OTHERS_MIN or (bad[-1].end or 0) - (bad[0].end or 0) < DAYS_MIN * DAY_MS:
-        return
+        return None
     usual = min(max((sum(map(_is_bad, others)) + 1) / (len(others) + 2), USUAL_MIN), USUAL_MAX)
     outcomes, part = [_is_bad(member) for member in exposed], alpha / len(HARMS)
     if all(sequential(outcomes, usual, min(usual + harm, 0.95), part, BETA) is None for harm in HARMS):
-        return
-    fine = [member for member in others if not _is_bad(member)]
-    checklist, _ = explained(META, case, Comparison(group, bad, fine, ALPHA, ALPHA), now)
+        return None
+    return Campaign(group, bad, len(exposed), usual)
+
+
+def _raised(case: Cohort, campaign: Campaign, blamed: Blamed, *, several: bool) -> Finding:
+    group, bad = campaign.group, campaign.bad
     last = bad[-1].end or 0
-    yield found(
+    return found(
         META,
         case,
         group.writer,
-        checklist,
+        blamed.checklist,
         effect="ends_without_explanation",
         anchor=case.anchor(group),
         files=group.files,
-        summary=f"{len(bad)} of {len(exposed)} large attempts that loaded what a foreign hand wrote ended without explanation; "
-        f"usual here: {usual:.0%}",
-        cited=cited(group, bad),
+        summary=f"{len(bad)} of {campaign.exposed} large attempts that loaded what a foreign hand wrote ended without explanation; "
+        f"usual here: {campaign.usual:.0%}",
+        cited=cited(group, bad, beside=blamed.beside() if several else ()),
         parts=(("sequential test", 1 - ALPHA), ("compared with jobs of its size", 0.9)),
         effect_time=last,
         cause_time=group.since,
         closes_at=last + case.site.grace_ms,
         withheld=unnamed(ALPHA),
+        several_actors=several,
+        aside=[cohort.OTHER_WRITERS] if several else (),
     )
 
 

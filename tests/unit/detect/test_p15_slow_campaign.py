@@ -132,8 +132,19 @@ def test_a_harmless_writer_is_seldom_accused() -> None:
     assert accused <= 1
 
 
-def test_who_wrote_beside_the_harm_is_a_doubt() -> None:
-    """other_writers: either may have done it."""
+def test_who_wrote_beside_the_harm_is_not_suspected() -> None:
+    """All that end badly loaded what two people wrote: that is told, and neither is suspected: either may have done it."""
     found = judge(ID, [*others(), *beside(campaign("xxxxxx"))], "size")
-    assert [finding.suspect for finding in found] == ["u088", WRITER]
-    assert [(finding.alert, answer(finding, "other_writers").answer) for finding in found] == [(False, Checked.NOT_CHECKED)] * 2
+    assert len(found) == 2
+    for finding in found:
+        assert (finding.alert, finding.actor, finding.suspect) == (True, "", "")
+        assert "several identities" in finding.actor_withheld
+        assert answer(finding, "other_writers").answer is Checked.NOT_CHECKED
+    assert {item.event_id for item in found[0].evidence} == {item.event_id for item in found[1].evidence}
+
+
+def test_a_colleague_whose_bytes_do_no_harm_is_neither_suspected_nor_cited() -> None:
+    """Large jobs that loaded only what u088 wrote go well."""
+    well = [ended(2 * number, bad=False, exposed=[exposure(str(number), writer="u088", path="/shared/b.py")]) for number in range(40, 50)]
+    found = judge(ID, [*others(), *well, *beside(campaign("xxxxxx"))], "size")
+    assert [finding.suspect for finding in found if finding.alert] == [WRITER]
