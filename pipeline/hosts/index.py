@@ -15,6 +15,8 @@ only while the scheduler has the claimant on this host, and never against the ow
 
 Words are ranked by what they rest on, so that must never be less than it was.  Hence what an event at hand rests on is not packed before
 the event is, however old (`rests_on`); and what was packed before the event came counts for nothing, also when it is opened again (`past`).
+So claims are packed with the attempt whose they are: many a scheduler tells of a job when it has ended, after a week perhaps.  Retention
+waits for nobody: else who claims a number that is named every day would have all his claims kept for ever.
 
 What anybody may have sent, at a site that authenticates others, takes nothing from what known senders say of the same attempt or process:
 neither its owner nor its end, nor whose process it is.  What follows from it alone is marked as such (step.py).
@@ -58,6 +60,7 @@ from pipeline.model.told import Attempt, Emitted, Heard, Told, attempt_of, bucke
 
 Claimant = tuple[str, bool, int]  # job; whether anybody may have sent the claim; on which day
 CLAIM_MS = DAY_MS  # so much older than an attempt may the claim be by which a process is its own: the first of that day is kept
+UNTOLD_MS = 30 * DAY_MS  # so long may a job run of which the scheduler tells nothing before its end: what it claims stays at hand
 OPEN_END = 2**62
 LATEST = 2**42  # ms: above all event times
 PARTS_MAX = 512  # of one audit event; the arguments of the longest command have some three hundred
@@ -382,8 +385,8 @@ class HostIndex:
         """Does what is said of an event at hand rest on this job: has it claimed a process that the event names?"""
         return any(pid in self._naming for pid in self._pids.get(job, ()))
 
-    def horizon(self, oldest: int) -> Iterator[str]:
-        """Forget what happened before `oldest`, and what no later event rests on; yields the fact ids to drop."""
+    def horizon(self, oldest: int, *, for_good: bool = False) -> Iterator[str]:
+        """Forget what happened before `oldest`; yields the fact ids to drop.  `for_good`: also that on which a later event rests."""
         for key in [key for key in self._parts if key[0] < oldest]:
             yield from self._parts.pop(key)
             self._made.pop(key, None)
@@ -402,7 +405,8 @@ class HostIndex:
                 yield f"{HEARD_DAY}{source}/{day}"
         yield from (fact_id for bucket, fact_id in self._heard_ids if bucket + DAY_MS <= oldest)
         self._heard_ids = [(bucket, fact_id) for bucket, fact_id in self._heard_ids if bucket + DAY_MS > oldest]
-        for attempt in [each for each, held in self.allocations.items() if held.end < oldest and not self.rests_on(each.job)]:
+        ended = [each for each, held in self.allocations.items() if held.end < oldest and (for_good or not self.rests_on(each.job))]
+        for attempt in ended:
             self.held.remove(self.allocations.pop(attempt))
             for name in list(self.told.get(attempt, ())):
                 self.void(attempt, name)
@@ -411,8 +415,11 @@ class HostIndex:
             self._attempts[attempt.job].discard(attempt)
             self.past.discard(attempt)
             yield from self._records.pop(attempt)
-        for pid, claims in [(pid, claims) for pid, claims in self.processes.items() if pid not in self._naming]:
+        over = {attempt.job for attempt in ended}
+        for pid, claims in [(pid, claims) for pid, claims in self.processes.items() if for_good or pid not in self._naming]:
             for claimant in [each for each, (start, _) in claims.items() if start < oldest and not self._attempts.get(each[0])]:
+                if not for_good and claimant[0] not in over and claims[claimant][0] >= oldest - UNTOLD_MS:
+                    continue
                 self.past.discard(claims[claimant][1])
                 yield claims.pop(claimant)[1]
             if not claims:

@@ -358,7 +358,7 @@ def _pack(state: HostsState, case: bytes, floor: int) -> None:
     if case in state.cases:
         index = state.index(case)
         is_open = state.cases.open(case).keys()
-        for fact_id in [fact_id for fact_id in index.horizon(oldest) if fact_id in is_open]:
+        for fact_id in [fact_id for fact_id in index.horizon(oldest, for_good=True) if fact_id in is_open]:
             state.cases.drop(case, fact_id)
         state.cases.pack(case, list(index.horizon(open_from)), open_from)
         index.since = max(index.since, open_from)

@@ -453,7 +453,8 @@ def test_what_is_packed_is_opened_for_a_late_fact(restart: bool) -> None:
     hosts.take(*sides, at=now(DAY))
     hosts.take(last, at=now(10 * DAY))
     case = host_case(CLUSTER, HOST)
-    assert [len(each) for each in (hosts.cases.packs(case), hosts.cases.open(case))] == [1, 1]
+    assert len(hosts.cases.packs(case)) == 1
+    assert len(hosts.cases.open(case)) == 2  # what was heard on the last day, and whose process the number is
     assert not hosts.state.indexes[case].signals
     if restart:
         hosts = Hosts(cases=hosts.cases, said=hosts.said)
@@ -485,6 +486,34 @@ def test_no_more_is_opened_than_a_late_fact_asks_for(restart: bool) -> None:
     if not restart:  # behind one it is swept at once
         assert hosts.state.indexes[case].since == untils[1] < untils[2]
         assert [timed.id for timed in hosts.state.indexes[case].node_events.between(0, build.ms(30 * DAY))] == [late.id]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+@pytest.mark.parametrize("days", [1, 3, 7, 20])
+def test_a_job_that_is_told_of_at_its_end_has_its_own_processes(days: int, restart: bool) -> None:
+    """However long it ran: what it claimed when it began is at hand when its record comes."""
+    hosts = Hosts()
+    hosts.take(*facts(process_started(1)), at=now(100))
+    for day in range(1, days + 1):
+        hosts.take(*facts(heard(day * DAY)), at=now(day * DAY))
+    hosts.take(*facts(*kill_parts(days * DAY + 97)), at=now(days * DAY + 99))
+    if restart:
+        hosts = Hosts(cases=hosts.cases, said=hosts.said)
+    hosts.take(*facts(job_end(days * DAY + 100)), at=now(days * DAY + 200))
+    assert touches(hosts.last) == [("SignalSent", "7", "pid")]
+    hosts.take(at=now((days + 5) * DAY))
+    assert to_host(process_started(1)).id not in hosts.cases.open(host_case(CLUSTER, HOST))
+
+
+def test_a_number_that_is_named_every_day_keeps_nothing_for_ever() -> None:
+    """Its claims, and the attempts whose they are, go with the retention as all else does."""
+    hosts, kept = Hosts(), []
+    for day in range(0, 200, 2):
+        start, job = day * DAY, str(day)
+        told = process_started(start + 1, job=job), *kill_parts(start + 97, serial=day), job_end(start + 100, start=start, job=job)
+        hosts.take(*facts(*told), at=now(start + 200))
+        kept.append(len(hosts.cases.open(host_case(CLUSTER, HOST))))
+    assert max(kept[60:]) <= kept[48]
 
 
 def test_packed_facts_go_with_the_retention_unopened() -> None:
