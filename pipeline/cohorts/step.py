@@ -24,6 +24,7 @@ from pipeline.cohorts.index import SIZE, VOLUME, CohortIndex, Whole, kept
 from pipeline.detect.case import Site
 from pipeline.detect.cohort import Cohort
 from pipeline.detect.detector import registry
+from pipeline.detect.gates import SUPPRESSED
 from pipeline.detect.publishing import Publisher
 from pipeline.detect.site import site_of
 from pipeline.model.facts import Fact, case_name
@@ -166,7 +167,7 @@ def _judge(state: CohortsState, key: bytes, now: Watermarks) -> Iterator[Publish
     judged = {finding.id: finding for detector in registry("cohort") for finding in detector.judge(cohort, now)}
     kept_from = now.floor(case_name(key)[0]) - state.keep_ms(key)
     for said in _standing(index, kept_from, members):
-        if said.id not in judged or (said.alert and not judged[said.id].alert):
+        if said.id not in judged or _is_left_of(said, judged[said.id], members):
             judged[said.id] = said
     yield from state.publisher.settle(
         key, index.emitted, [*judged.values()], now, lambda time: state.agenda.plan(key, time), kept_from=kept_from
@@ -185,6 +186,11 @@ def _standing(index: CohortIndex, before: int, members: Sequence[JobSummary]) ->
             old = any(item.role == "run" and item.event_time < before for item in finding.evidence)
             if old or (subject in index.shortened and not _corrected(finding, members)):
                 yield finding
+
+
+def _is_left_of(said: Finding, found: Finding, members: Sequence[JobSummary]) -> bool:
+    """Is what is found less than the alert that was said, and neither the site's word nor one that it cites speaks against that?"""
+    return said.alert and not found.alert and not found.gate.startswith(SUPPRESSED) and not _corrected(said, members)
 
 
 def _corrected(finding: Finding, members: Sequence[JobSummary]) -> bool:

@@ -227,6 +227,32 @@ def test_what_is_left_of_an_alert_is_no_word_against_it() -> None:
     assert taken["status"] == "retracted"
 
 
+def test_what_the_site_puts_up_with_is_no_alert_though_the_bound_took_members() -> None:
+    """An operator's word is none of what the bound has taken."""
+    state, siblings = bounded(20), [paced(number, 1010.0 - number) for number in range(-9, 0)]
+    run(state, map(fact, [*MEMBERS, *siblings]))
+    run(state, [fact(paced(number, 1000.0)) for number in range(20, 26)])
+    (said,) = state.index(CASE).shortened
+    borne = {"detector": "p09_injected_delay", "because": "known", "subject": COHORT, "until": 4_000_000_000}
+    retention = build.settings().retention.model_copy(update={"cohort_members_max": 20})
+    settings = build.settings(detect={"suppressions": [borne]}, retention=retention)
+    (held,) = run(build_state(settings, Cases(state.cases.facts())), [])
+    assert (held["id"], held["alert"], held["gate"].partition(" until")[0]) == (said, False, "suppressed")
+
+
+def test_a_word_against_it_counts_though_one_that_it_cites_is_forgotten() -> None:
+    """Of five slow ones one proves to have loaded nothing foreign when the first is forgotten: what is left is no alert."""
+    state, siblings = fresh(), [paced(number, 1000.0 + number) for number in range(20, 25)]
+    slow = [paced(number, 1400.0, exposed=True) for number in (3, 4, 5, 10, 11)]
+    (said,) = run(state, map(fact, [*siblings, *slow]))
+    assert said["alert"]
+    later = {"until": 3 * 86_400 + 72_001 + build.settings().retention.cohort_days * 86_400}
+    assert all(each["alert"] for each in run(state, [], **later))
+    assert len(state.index(CASE).members) == 9
+    corrected = fact(paced(11, 1400.0), revision=2)
+    assert [(each["id"], each["alert"]) for each in run(state, [corrected], **later)] == [(said["id"], False)]
+
+
 def test_what_speaks_against_it_does_all_the_same() -> None:
     """Those that it cites, and that are left, prove to have loaded nothing foreign."""
     state = shortened()
