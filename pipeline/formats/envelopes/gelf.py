@@ -28,6 +28,8 @@ VERSIONS = frozenset({"1.0", "1.1"})
 _KEY = b'"short_message"'
 _POD = "kubernetes_"
 _SAID = frozenset({"pod_name", "namespace_name", "pod_id", "container_name", "host"})
+# By these an object is known as an event itself, or holds its line elsewhere; a program may call a field of its own so (`_jobid`).
+_NO_LINE = frozenset({"event", "jobid", "log", "node_state", "object_kind", "trainwatch_probe"})
 _PLAIN = (str, int, float)
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -52,6 +54,8 @@ class Gelf:
 def _object(said: Mapping[str, Any]) -> bytes:
     """As Fluent Bit would have written the same record without GELF."""
     fields: dict[str, Any] = {key[1:]: each for key, each in said.items() if key[:1] == "_" and isinstance(each, _PLAIN)}
+    for name in _NO_LINE & fields.keys():
+        del fields[name]
     pod = {key.removeprefix(_POD): each for key, each in fields.items() if key.startswith(_POD)}
     if pod := {key: each for key, each in pod.items() if key in _SAID}:
         fields["kubernetes"] = pod

@@ -100,3 +100,12 @@ def test_no_field_makes_a_line_unreadable(more: bytes) -> None:
     """Whoever names things must not hide a line."""
     (line,) = registry.unwrap(b'{"version":"1.1","short_message":"x",%s}' % more, ())
     assert line.payload == b"x"
+
+
+@pytest.mark.parametrize("more", [
+    {"_jobid": 7}, {"_trainwatch_probe": 1}, {"_object_kind": "x"}, {"_node_state": "x"}, {"_event": "x", "_code": "x", "_uid": "x"},
+    {"_log": "Accepted publickey for u099", "_stream": "stdout"},
+])  # fmt: skip
+def test_no_field_takes_the_place_of_the_line(more: dict[str, Any]) -> None:
+    """What says in an object of another shipper that it is an event, or where the line is, is in GELF a field like others."""
+    assert unwrapped(**more).payload.decode() == ACCEPTED
