@@ -101,7 +101,8 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blam
 def _apart(slowed: Slowed) -> float:
     """How often they would be as slow beside those of their kind that loaded the same bytes of other hands, if these were to blame.
 
-    That most of the slow ones have somebody to be compared with is asked for: others' harmless bytes say nothing of theirs.
+    That most of the slow ones have somebody to be compared with is asked for, of as many as are looked at: others' harmless bytes say
+    nothing of theirs.
     """
     group, harmed = slowed.group, {each.attempt for each in slowed.harmed}
     strata: defaultdict[tuple[Kind, frozenset[cohort.Bytes]], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
@@ -113,7 +114,7 @@ def _apart(slowed: Slowed) -> float:
                 strata[stratum][side].append(each.pace.mean)
                 slow[stratum] += each.attempt in harmed
     compared = sum(slow[stratum] for stratum, (_, beside) in strata.items() if beside)
-    return rank_sum(list(strata.values())) if 2 * compared >= len(harmed) else 1.0
+    return rank_sum(list(strata.values())) if 2 * compared >= min(len(harmed), EXPOSED_MAX) else 1.0
 
 
 def _usual(others: Sequence[JobSummary]) -> Mapping[Kind, float]:

@@ -308,6 +308,16 @@ def test_who_hides_behind_an_edit_that_stays_is_found_and_its_author_is_not() ->
     assert [(each.actor, "act together" in each.actor_withheld) for each in judge(ID, sure) if each.suspect == WRITER] == [("", True)]
 
 
+@pytest.mark.parametrize("slow", [20, 60, 150])
+def test_who_hides_so_is_found_however_many_are_slow(slow: int) -> None:
+    """The first of them are looked at, and of these each has two to be compared with."""
+    theirs = with_theirs([paced(number, 1018.0 + number) for number in (0, 2)])
+    harmed = [msgspec.structs.replace(each, attempt=msgspec.structs.replace(each.attempt, job=str(90_000 + number)))
+              for number in range(slow) for each in slowed(3 + number % 20)]  # fmt: skip
+    found = judge(ID, [*EARLIER, *theirs, *with_theirs(harmed)])
+    assert [each.suspect for each in found if each.alert] == [WRITER]
+
+
 def test_harmless_bytes_beside_say_nothing_of_the_slow_ones() -> None:
     """u088's bytes are slow, and never without the writer's; small jobs with u087's and the writer's differ by one in a hundred."""
     slow = with_theirs(slowed(3, 5, 7, 9))
