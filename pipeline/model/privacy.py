@@ -82,6 +82,8 @@ _USER = re.compile(
     r"(?i)(\b(?:(?:r?user(?:_?(?:name|id))?|logname|login|acct|owner)(?: ?= ?[\"']?|[\"']: ?[\"'])"
     r"|(?:fs|[aeso])?uid ?= ?(?:[\"']|[0-9]{1,10}\()?))([A-Za-z_][A-Za-z0-9._@\\-]{0,63})"
 )
+# ... and behind a group's number, since a person's own is called as he is, or before an id: `gid=5099(data)`, `user data(uid=5099)`.
+_AT_ID = re.compile(r"([=,][0-9]{4,10}\(|(?<![\w.-])(?=[A-Za-z_][A-Za-z0-9._-]{0,63}\(uid=))([A-Za-z_][A-Za-z0-9._-]{0,63})")
 _BESIDE = re.compile(r"(p-[0-9a-f]{10}\()([0-9]{4,10})(?=\))")  # Slurm: UserId=u017(5017)
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _AUDIT_UID = re.compile(r"(?:.*[ug]id|id)", re.IGNORECASE)
@@ -193,6 +195,8 @@ class Pseudonyms:
         for name in also:
             if name not in WORDS and SHORTEST <= len(name) <= LONGEST and name in text:
                 text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", self.name(name), text)
+        if self._only_in_place and "(" in text:
+            text = _AT_ID.sub(lambda found: found[1] + self.name(found[2]) if found[2] in self._only_in_place else found[0], text)
         text = self._known(text) if self._starts else text
         return _BESIDE.sub(lambda found: found[1] + str(self.uid(int(found[2]))), text) if "(" in text else text
 

@@ -115,7 +115,7 @@ def test_no_known_name_stands_in_a_text(parts: list[str]) -> None:
 
 CALLED = ("u017", "ab", "data", "train", "home", "model-7", "user", "run")
 ROOTS = ("/home/", "/homes/", "/users/", "/Users/", "/u/", "/user/", "/home/d/", "/nfs/home/", "/gpfs/users/", "~")
-PLACES = [*ROOTS, "uid=5017(", 'AUID="', "auid=", "user=", "acct="]
+PLACES = [*ROOTS, "uid=5017(", "gid=5017(", "groups=100(users),5017(", 'AUID="', "auid=", "user=", "acct="]
 
 
 @given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(CALLED), st.sampled_from(["", "/run", "/data/train", ") ", '" ']))))
@@ -128,6 +128,12 @@ def test_no_known_name_stands_where_names_do(places: list[tuple[str, str, str]])
     assert not re.search(rf"(?:{'|'.join(map(re.escape, PLACES))})(?:{known})\b", text), text
     assert not re.search(r"uid=(?:5017|5099)\b", text)
     assert text.count("/data/train") == sum(behind == "/data/train" for _, _, behind in places)
+
+
+@pytest.mark.parametrize("text", ["session opened for user data(uid=5017) by (uid=0)", "data(uid=5017)", "owner ab(uid=5017)"])
+def test_a_name_before_its_number_is_one(text: str) -> None:
+    """As PAM writes it: beside the number in clear text he would be known by the other one, too."""
+    assert not re.search(r"\b(?:data|ab|5017)\b", Pseudonyms(b"a key for tests alone", CALLED, ()).text(text))
 
 
 @given(st.lists(st.sampled_from(["data", "train", "home", "run", "user", "/", "/", " ", "-", "_", ".", "7"]), max_size=12))
