@@ -315,9 +315,8 @@ def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str) -> Li
             return warn("kafka", what, f"{shown} for {many(workers, 'worker')}; {PARTITIONS_PER_WORKER} for each are good", advice)
         if _may_be_ahead(found.config):
             advice = (
-                f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.name} --add-config {AHEAD}={AHEAD_MS}: what is "
-                "further ahead is refused to its sender. Else one record from the future moves the marks of its partition, and windows "
-                "close early."
+                f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.name} --add-config {AHEAD}={AHEAD_MS}: else a record "
+                "from the future closes windows early."
             )
             return warn("kafka", what, f"{shown}; senders write its times, and no {AHEAD} bounds them", advice)
     if found.replicas == 1 and topic.role != "input":
