@@ -42,10 +42,8 @@ def _complete_explanation(ctx: click.Context, param: click.Parameter, incomplete
     from pipeline.embedded import servers  # noqa: PLC0415  keeps --help quick
     from pipeline.sink.clickhouse import Database  # noqa: PLC0415
 
-    typed, found = (
-        ctx.params.get("finding") or next(iter(ctx.args), ""),
-        [],
-    )  # click leaves words in `args` before an option without a value
+    typed = ctx.params.get("finding") or next(iter(ctx.args), "")  # click leaves words in `args` before an option without a value
+    found: Sequence[labels.Labelled] = ()
     with suppress(TrainwatchError):
         settings = servers.connected(Options(ctx.find_root().params.get("path")).settings, kafka=False).clickhouse
         with Database(settings.model_copy(update={"timeout_seconds": COMPLETE_SECONDS})) as database:

@@ -9,6 +9,7 @@ order in which they ended, against the rate of those that had not, and the count
 
 Ends that a record explains - hardware, a cancel, an error in the owner's own code - count on neither side: they came before any harm could.
 Pauses do not matter, since nobody is exposed in them; a small rerun that goes well does not clear anything, since it is no member.
+Where those that ended so loaded another hand's bytes as well, and nothing tells which did it, that is told and nobody is suspected.
 """
 
 from collections.abc import Iterator
@@ -72,6 +73,7 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
 
 
 def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Campaign, Blamed]]:
+    """Of each writer what shows most, and what may explain it."""
     for group in case.groups():
         asked = group.by_size()
         # Half of the chance of error is the whole group's, where harm shows first; the rest is shared, as P09 and P10 share theirs.

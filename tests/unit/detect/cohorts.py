@@ -7,10 +7,11 @@ import msgspec
 
 from pipeline.detect.cohort import Cohort
 from pipeline.detect.detector import registry
-from pipeline.model.finding import Evidence, Finding
+from pipeline.model.finding import Checked, Evidence, Finding
 from pipeline.model.summary import Exposure, JobSummary, Pace, Step
 from pipeline.model.told import Attempt
 from tests import build
+from tests.build import answer
 
 HOUR, DAY = 3_600_000, 86_400_000
 T0 = build.T0
@@ -100,3 +101,13 @@ def judge(detector: str, members: Iterable[JobSummary], kind: str = "configurati
     """What a detector says of a cohort."""
     (found,) = [each for each in registry("cohort") if each.meta.id == detector]
     return list(found.judge(Cohort(build.site(), "main", f"{kind}/x", members), build.now()))
+
+
+def told_of_several(found: Sequence[Finding]) -> None:
+    """An alert for each of two hands, on the same acts: either may have done it, and nobody is suspected."""
+    assert len(found) == 2
+    for finding in found:
+        assert (finding.alert, finding.actor, finding.suspect) == (True, "", "")
+        assert "several identities" in finding.actor_withheld
+        assert answer(finding, "other_writers").answer is Checked.NOT_CHECKED
+    assert {item.event_id for item in found[0].evidence} == {item.event_id for item in found[1].evidence}

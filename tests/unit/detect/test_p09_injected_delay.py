@@ -10,7 +10,7 @@ import pytest
 from pipeline.model.finding import UNPROVEN, Checked
 from pipeline.model.summary import Exposure, JobSummary
 from tests.build import answer
-from tests.unit.detect.cohorts import WRITER, exposure, judge, own, paced, told
+from tests.unit.detect.cohorts import WRITER, exposure, judge, own, paced, told, told_of_several
 
 ID = "p09_injected_delay"
 
@@ -249,12 +249,7 @@ def test_two_writers_are_two_findings() -> None:
 def test_who_wrote_beside_the_harm_is_not_named() -> None:
     """All slow attempts loaded what two people wrote: that is told, with both writes; neither is suspected: either may have done it."""
     found = judge(ID, [*EARLIER, *without(0, 1, 2, 7, 8, 9), *with_theirs(slowed(3, 4, 5, 10, 11))])
-    assert len(found) == 2
-    for finding in found:
-        assert (finding.alert, finding.actor, finding.suspect) == (True, "", "")
-        assert "several identities" in finding.actor_withheld
-        assert answer(finding, "other_writers").answer is Checked.NOT_CHECKED
-    assert {item.event_id for item in found[0].evidence} == {item.event_id for item in found[1].evidence}
+    told_of_several(found)
 
 
 def test_who_is_cleared_is_not_cited_as_one_of_several() -> None:

@@ -9,7 +9,7 @@ import pytest
 from pipeline.model.finding import Checked
 from pipeline.model.summary import JobSummary
 from tests.build import answer
-from tests.unit.detect.cohorts import WRITER, beside, ended, exposure, judge, own
+from tests.unit.detect.cohorts import WRITER, beside, ended, exposure, judge, own, told_of_several
 
 ID = "p15_slow_campaign"
 
@@ -135,12 +135,7 @@ def test_a_harmless_writer_is_seldom_accused() -> None:
 def test_who_wrote_beside_the_harm_is_not_suspected() -> None:
     """All that end badly loaded what two people wrote: that is told, and neither is suspected: either may have done it."""
     found = judge(ID, [*others(), *beside(campaign("xxxxxx"))], "size")
-    assert len(found) == 2
-    for finding in found:
-        assert (finding.alert, finding.actor, finding.suspect) == (True, "", "")
-        assert "several identities" in finding.actor_withheld
-        assert answer(finding, "other_writers").answer is Checked.NOT_CHECKED
-    assert {item.event_id for item in found[0].evidence} == {item.event_id for item in found[1].evidence}
+    told_of_several(found)
 
 
 def test_a_colleague_whose_bytes_do_no_harm_is_neither_suspected_nor_cited() -> None:
