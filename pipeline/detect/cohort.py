@@ -164,6 +164,14 @@ class Cohort:
             self._proven.whole = self
         return self._proven
 
+    def without(self, writers: Collection[str]) -> "Cohort":
+        """The same but for members that loaded what these identities wrote."""
+        left = [each for each in self.members if _by_writer(each).keys().isdisjoint(writers)]
+        rest = Cohort(self.site, self.subject.cluster, self.subject.name, left)
+        if self.whole is not self:
+            rest.whole = self.whole.without(writers)
+        return rest
+
     @property
     def kind(self) -> str:
         """configuration | size"""
@@ -281,6 +289,11 @@ class Blamed(msgspec.Struct, frozen=True):
         return self.seen.harmed
 
     @property
+    def is_shown(self) -> bool:
+        """Did the writer's bytes do it, whatever others wrote?"""
+        return alert_or_reason(self.checklist, REQUIRED)[0]
+
+    @property
     def is_open(self) -> bool:
         """May another hand's bytes have done it?"""
         return any(item.name == OTHER_WRITERS and item.answer is not Checked.EXCLUDED for item in self.checklist)
@@ -292,7 +305,7 @@ class Blamed(msgspec.Struct, frozen=True):
 
 def one_of_several(blamed: Sequence[Blamed]) -> list[bool]:
     """Of each: did one hand of several do it, or all together, and nothing tells which?  Not where one's bytes are shown to do it alone."""
-    alone = {each.group.writer.id for each in blamed if alert_or_reason(each.checklist, REQUIRED)[0]}
+    alone = {each.group.writer.id for each in blamed if each.is_shown}
     return [
         each.is_open and alone.isdisjoint(piece[0] for member in each.harmed for piece in by_others(member, each.group)) for each in blamed
     ]

@@ -9,7 +9,11 @@ order in which they ended, against the rate of those that had not, and the count
 
 Ends that a record explains - hardware, a cancel, an error in the owner's own code - count on neither side: they came before any harm could.
 Pauses do not matter, since nobody is exposed in them; a small rerun that goes well does not clear anything, since it is no member.
-Where those that ended so loaded another hand's bytes as well, and nothing tells which did it, that is told and nobody is suspected.
+Where those that ended so loaded another hand's bytes as well, and nothing tells which did it, that is told and nobody is suspected.  Where
+one is shown to do it without the others, these are asked again, without the attempts that loaded what that one wrote:
+
+    u011's      x x . x x x x x          shown
+    u026's      . x x . x x . x x        of six bad ends two are u011's as well: four of seven count
 """
 
 from collections.abc import Iterator
@@ -28,7 +32,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p15_slow_campaign",
-    version=6,
+    version=7,
     title="Large jobs that loaded what somebody else wrote keep ending without explanation",
     subject="cohort",
     severity=Severity.CRITICAL,
@@ -48,6 +52,7 @@ META = Meta(
     "By chance alone at most 1 in 1,000 whose harmless bytes such jobs loaded is the subject of an alert, unnamed.",
 )
 ALPHA, BETA = 1e-3, 0.1  # chance to accuse a harmless writer's bytes; chance to give up on harmful ones
+PARTS = (3 / 4, 1 / 8, 1 / 16, 1 / 32)  # of ALPHA: of what is asked first, and of what is asked again
 USUAL_MIN, USUAL_MAX = 0.05, 0.5
 HARMS = (0.3, 0.6)  # added to the usual rate: by what strikes now and then, by what nearly always does.  Each test has its part of ALPHA
 BAD_MIN, OTHERS_MIN = 4, 8
@@ -67,17 +72,35 @@ class Campaign(msgspec.Struct, frozen=True):
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
     """One finding per writer: of all his bytes, or of jobs from a size on, whichever shows most."""
     if case.kind == "size":
-        seen = [*_judged(case, now)]
+        seen = _in_turn(case, now)
         for each, several in zip(seen, cohort.one_of_several([blamed for _, blamed in seen]), strict=True):
             yield _raised(case, *each, several=several)
 
 
-def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Campaign, Blamed]]:
+def _in_turn(case: Cohort, now: Watermarks) -> list[tuple[Campaign, Blamed]]:
+    """Of each writer what shows most.
+
+    What one hand is shown to do speaks against nobody else, nor does it hide what another did: the others are asked again without it.
+    """
+    found: dict[str, tuple[Campaign, Blamed]] = {}
+    shown: dict[str, tuple[Campaign, Blamed]] = {}
+    for part in PARTS:
+        left = case.without(shown.keys()) if shown else case
+        seen = {each[1].group.writer.id: each for each in _judged(left, part * ALPHA, now)}
+        found |= seen
+        more = {writer: each for writer, each in seen.items() if each[1].is_shown}
+        if not more:
+            break
+        shown |= more
+    return [each for _, each in sorted((found | shown).items())]
+
+
+def _judged(case: Cohort, alpha: float, now: Watermarks) -> Iterator[tuple[Campaign, Blamed]]:
     """Of each writer what shows most, and what may explain it."""
     for group in case.groups():
         asked = group.by_size()
         # Half of the chance of error is the whole group's, where harm shows first; the rest is shared, as P09 and P10 share theirs.
-        shares = [ALPHA / 2, *[ALPHA / 2 / max(1, len(asked) - 1)] * (len(asked) - 1)] if len(asked) > 1 else [ALPHA]
+        shares = [alpha / 2, *[alpha / 2 / max(1, len(asked) - 1)] * (len(asked) - 1)] if len(asked) > 1 else [alpha]
         shown = [campaign for each, share in zip(asked, shares, strict=True) if (campaign := _campaign(case, each, share)) is not None]
         if shown:
             most = max(shown, key=lambda each: len(each.bad))

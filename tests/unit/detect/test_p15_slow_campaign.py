@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from random import Random
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from pipeline.model.finding import Checked
@@ -29,6 +30,11 @@ def others(count: int = 30, bad: int = 3) -> list[JobSummary]:
 def campaign(outcomes: str, every: int = 2) -> list[JobSummary]:
     """Large jobs with the bytes, in order: x ended without explanation."""
     return [ended(every * number + 1, bad=each == "x", exposed=True) for number, each in enumerate(outcomes)]
+
+
+def shifted(members: Sequence[JobSummary], by: int) -> list[JobSummary]:
+    """The same so many days later, on jobs of their own."""
+    return [ended(int(each.attempt.job) - 48_000 + by, bad=each.verdict == "unexplained", exposed=True) for each in members]
 
 
 FIRING = [
@@ -142,4 +148,25 @@ def test_a_colleague_whose_bytes_do_no_harm_is_neither_suspected_nor_cited() -> 
     """Large jobs that loaded only what u088 wrote go well."""
     well = [ended(2 * number, bad=False, exposed=[exposure(str(number), writer="u088", path="/shared/b.py")]) for number in range(40, 50)]
     found = judge(ID, [*others(), *well, *beside(campaign("xxxxxx"))], "size")
+    assert [finding.suspect for finding in found if finding.alert] == [WRITER]
+
+
+def theirs(members: Sequence[JobSummary]) -> list[JobSummary]:
+    """The same, that loaded what u088 had written and nothing of the writer's."""
+    each_loaded = (exposure(each.attempt.job, writer="u088", path="/shared/b.py") for each in members)
+    return [msgspec.structs.replace(each, exposures=(loaded,)) for each, loaded in zip(members, each_loaded, strict=True)]
+
+
+def test_two_campaigns_in_the_same_jobs_are_both_told() -> None:
+    """Most that ended so beside u088's bytes had loaded the writer's as well; without these, too, they keep ending so."""
+    both, mine, other = beside(campaign("x" * 9)), shifted(campaign("x" * 10), by=20), shifted(campaign("x" * 7), by=42)
+    found = judge(ID, [*others(), *both, *mine, *theirs(other)], "size")
+    assert {finding.suspect for finding in found if finding.alert} == {WRITER, "u088"}
+    assert all(finding.summary.startswith(f"{7 if finding.suspect == 'u088' else 19} of ") for finding in found)
+
+
+def test_a_colleague_in_the_same_jobs_is_not_told_of() -> None:
+    """What the writer is shown to have done says nothing of u088, whose bytes lay beside his, and elsewhere do no harm."""
+    both, mine, other = beside(campaign("x" * 9)), shifted(campaign("x" * 10), by=20), shifted(campaign(".x....."), by=42)
+    found = judge(ID, [*others(), *both, *mine, *theirs(other)], "size")
     assert [finding.suspect for finding in found if finding.alert] == [WRITER]
