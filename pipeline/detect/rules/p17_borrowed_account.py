@@ -1,7 +1,8 @@
 """P17: an account was used after its owner had left, with a key of somebody else, from two places at once, or by who became its user.
 
 In: logins, jobs and orders of one account.  Out: up to four kinds of findings about the account.  None names anybody as actor: whoever
-used it, it is precisely not known that it was the owner, and who enrolled a key may have lost it.
+used it, it is precisely not known that it was the owner, and who enrolled a key may have lost it.  Who became the account's user is
+on record, and suspected for incidents to weigh, where it was always the same.
 
     valid_to 100 |  login@97   job submitted@98        login@130  job submitted@140     ->  access_after_end
                                             job from before ends@150: harmless
@@ -24,7 +25,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p17_borrowed_account",
-    version=1,
+    version=2,
     title="Account used by others, or after its owner had left",
     subject="identity",
     severity=Severity.HIGH,
@@ -178,6 +179,7 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             by_whom.setdefault(body.user, []).append((suspicion, checklist))
     for user in sorted(by_whom):
         hits = by_whom[user]
+        entered = {hit.actor.id for hit, _ in hits if hit.actor is not None}
         cited = [item for hit, _ in hits[:CITED_MAX] for item in evidence("cause", hit.cause, _said(hit.cause))]
         for hit, _ in hits[:CITED_MAX]:
             for order in benign_people.orders_behind(case, hit.cause.event_time):
@@ -190,6 +192,7 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             summary=f"somebody else became the account's user {_often(hits)}",
             cited=cited,
             parts=(("the system log tells who became whom", 0.9),),
+            suspect=entered.pop() if len(entered) == 1 else "",
         )
 
 
@@ -214,6 +217,7 @@ def _finding(
     cited: list[Evidence],
     parts: tuple[tuple[str, float], ...],
     severity: Severity | None = None,
+    suspect: str = "",
 ) -> Finding:
     first, checklist = hits[0]
     last = max(suspicion.effect_time for suspicion, _ in hits)
@@ -222,7 +226,7 @@ def _finding(
         META, case, nobody, checklist, effect=effect, anchor=anchor, summary=summary, cited=cited, parts=parts,
         closes_at=last + benign_people.PRESENT_MS + case.site.grace_ms, severity=severity,
     )  # fmt: skip
-    return msgspec.structs.replace(found, actor="", actor_withheld=WITHHELD)
+    return msgspec.structs.replace(found, actor="", actor_withheld=WITHHELD, suspect=suspect)
 
 
 def _said(event: Event) -> str:

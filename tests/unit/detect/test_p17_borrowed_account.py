@@ -82,6 +82,21 @@ def test_nobody_is_named(row: Row) -> None:
     assert "1 times" not in finding.summary
 
 
+@pytest.mark.parametrize(
+    ("told", "suspects"),
+    [
+        ([entered(60), order(120)], {"u099"}),
+        ([entered(60), entered(90, "u055"), order(120)], {"u099", "u055"}),
+        ([login(60, key=FOREIGN)], {""}),
+        ([*DAYS, login(NOW), login(NOW + 600, address=ABROAD)], {""}),
+    ],
+    ids=["one who entered", "two who entered", "the holder of a key may have lost it", "nobody knows who came from there"],
+)
+def test_who_entered_is_suspected(told: list[Event], suspects: set[str]) -> None:
+    """The system's log says who became the account's user; nothing says who came by a key or from another place."""
+    assert {each.suspect for each in judge_identity(ID, "u012", *told)} == suspects
+
+
 def only(*events: Event, account: str = "u012", **settings: object) -> Finding:
     (finding,) = judge_identity(ID, account, *events, at=site(**settings))
     return finding
