@@ -2,8 +2,9 @@
 
 An act belongs to the incident that holds most of the findings about it, alerts first; an incident that no act belongs to is a fragment,
 which is asked for its name alone.  Two acts may harm one job: where a finding fits several, it is about those of its own pattern, and those
-whose files it cites; and one that cites a file of another act is about that one.  One on a queue is about the flood of whose
-jobs it cites most.
+whose files it cites; and one that cites a file of another act is about that one.  Where the truth knows the write that it cites, it is
+about nothing else: about the act of which that is a step, or none where it was harmless.  One on a queue is about the flood of whose jobs
+it cites most.
 
     attributable   one of its acts is, by the truth, and a source that shows who acted arrives: whatever we made of it
     leader         right: an actor of its acts, as "did"; borrowed: an actor's account, or a victim's, in others' hands;
@@ -20,8 +21,9 @@ The simulator's GPU-hours come from its own causes (simulate/waste.py), not from
 ended is left out by both.
 """
 
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from math import inf
 from typing import Any
@@ -39,6 +41,7 @@ TELLS_WHO_ELSE = frozenset({"auditd", "sshd", "slurmctld", "git_push"})
 RIGHT, BORROWED, OPEN, WRONG, WITHHELD = "right", "borrowed", "open", "wrong", "withheld"
 # The truth is in milliseconds; records of the scheduler state whole seconds, and log lines are stamped a moment after what they tell.
 SLACK_SHARE, SLACK_HOURS = 0.02, 0.1
+MOMENT_MS = 5_000  # at most between what wrote, and the record of it
 Name = tuple[str, int]
 
 
@@ -117,17 +120,36 @@ def _closest(pairs: Iterable[tuple[Found, Act]], truth: Truth) -> list[tuple[Fou
     fitting: dict[str, tuple[Found, list[Act]]] = {}
     for finding, act in pairs:
         fitting.setdefault(finding.id, (finding, []))[1].append(act)
+    writes = _writes(truth)
     found = []
     for finding, acts in fitting.values():
         near = [act for act in acts if is_own(finding, act) or _is_of(finding, act)]
         if near or any(_is_of(finding, act) for act in truth.acts):
             acts = near
+        if wrote := set(_writers(finding, writes)):
+            acts = [act for act in acts if act.id in wrote]
         if finding.name.startswith("queue/"):
             jobs = {word for text in finding.cited for word in text.split()}
             cited = Counter(each.act for each in truth.waste if each.kind == "held" and each.job in jobs)
             acts = [act for act in acts if cited[act.id] == max(cited.values(), default=0)]
         found += [(finding, act) for act in acts]
     return found
+
+
+def _writes(truth: Truth) -> list[tuple[int, str, str]]:
+    """(when, which file, by which act) of all that altered one, in order of time; no act: by something harmless."""
+    by_acts = ((time, path, act.id) for act in truth.acts for time in act.times_ms for path in act.artefacts)
+    return sorted([*by_acts, *((each.time_ms, each.artefact, "") for each in truth.look_alikes if each.artefact)])
+
+
+def _writers(finding: Found, writes: Sequence[tuple[int, str, str]]) -> Iterator[str]:
+    """By which acts the writes were that it cites; none: the truth does not know them."""
+    for time in finding.written:
+        first = bisect_left(writes, (time - MOMENT_MS,))
+        behind = bisect_left(writes, (time + MOMENT_MS + 1,))
+        for _, path, act in writes[first:behind]:
+            if path == finding.anchor or any(path in text for text in (finding.name, *finding.cited)):
+                yield act
 
 
 def _homes(known: Sequence[Mapping[str, Any]], about: Sequence[Sequence[tuple[Found, Act]]]) -> dict[str, int]:

@@ -41,6 +41,7 @@ class Found(msgspec.Struct, frozen=True):
     cited: tuple[str, ...]  # summaries of its evidence
     alerted_ms: int | None  # how far collection had come then
     anchor: str = ""  # the file that it is about, or what else tells two of a kind apart
+    written: tuple[int, ...] = ()  # event times of the writes that it cites, UTC ms
 
 
 class Matched(msgspec.Struct, frozen=True):
@@ -69,6 +70,7 @@ def found_of(body: Mapping[str, Any], alerted_ms: int | None) -> Found:
         tuple(each["summary"] for each in body["evidence"]),
         alerted_ms,
         body["anchor"],
+        tuple(each["event_time"] for each in body["evidence"] if each["role"] == "written"),
     )
 
 

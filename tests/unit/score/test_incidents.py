@@ -16,8 +16,8 @@ from pipeline.score.incidents import Judged, OfActor, hours_of, is_attributable,
 from pipeline.score.match import Found
 from pipeline.score.seed import SeedScore
 from pipeline.score.table import Rate, Spread, incident_table
-from pipeline.score.truth import Act, Truth, Wasted
-from tests.unit.score.test_match import T0, act, finding, harmed
+from pipeline.score.truth import Act, LookAlike, Truth, Wasted
+from tests.unit.score.test_match import MODULE, T0, act, finding, harmed
 from tests.unit.score.test_table import period
 
 HOUR = 3_600_000
@@ -124,6 +124,28 @@ def test_everybody_who_acted_is_judged(
     (said,) = judged([body], findings, BOTH, KEY)
     assert {each.actor: each.leader for each in said.by_actor} == leaders
     assert said.leader == "right"  # which tells nothing of the second
+
+
+WRITTEN_BY_COLLEAGUE = T0 + 9 * HOUR
+AGAIN = seen(act("p09", actor=COLLEAGUE, victims=(), exposed=(harmed("7"),), times_ms=(WRITTEN_BY_COLLEAGUE,)))
+EDITED = LookAlike("harmless_edit", "u044", WRITTEN_BY_COLLEAGUE, artefact=MODULE, pattern="p04")
+
+
+@pytest.mark.parametrize(
+    ("truth", "acts"),
+    [
+        (Truth((ONE, AGAIN), (), ()), (AGAIN.id,)),
+        (Truth((ONE,), (EDITED,), ()), ()),
+        (Truth((ONE,), (msgspec.structs.replace(EDITED, time_ms=T0 + HOUR),), ()), (ONE.id,)),
+        (Truth((ONE,), (msgspec.structs.replace(EDITED, artefact="/shared/other.py"),), ()), (ONE.id,)),
+    ],
+    ids=["of another act", "harmless", "harmless, at another time", "harmless, of another file"],
+)
+def test_a_finding_is_about_the_write_that_it_cites(truth: Truth, acts: tuple[str, ...]) -> None:
+    """The job loaded what two people had written; the finding cites the write of one of them."""
+    found = finding(anchor=MODULE, cited=(MODULE,), written=(WRITTEN_BY_COLLEAGUE + 900,))
+    (said,) = judged([incident("i", found.id, leader=f"did/{COLLEAGUE}")], [found], truth, KEY)
+    assert said.acts == acts
 
 
 def test_a_flood_is_told_by_its_jobs() -> None:
