@@ -73,8 +73,23 @@ class Group(msgspec.Struct, frozen=True):
 
     def narrowed(self) -> list["Group"]:
         """The group itself, each version of the bytes alone, and of each the attempts from a size on; every set of members once."""
-        versions = sorted({(exposure.path, exposure.sha256) for _, mine in self.exposed for exposure in mine})
-        return self._narrowed((None, *versions[:VERSIONS_MAX]))
+        return self._narrowed((None, *sorted(self._versions())[:VERSIONS_MAX]))
+
+    def is_apart_from(self, other: "Group") -> bool:
+        """Is it about one version of the bytes, which the other is not about?"""
+        versions = self._versions()
+        return len(versions) == 1 and versions.isdisjoint(other._versions())
+
+    def joined(self, other: "Group") -> "Group":
+        """The same writer's, about the versions of both."""
+        mine: dict[Attempt, tuple[JobSummary, tuple[Exposure, ...]]] = {}
+        for member, exposures in (*self.exposed, *other.exposed):
+            _, known = mine.get(member.attempt, (member, ()))
+            mine[member.attempt] = member, tuple(sorted({*known, *exposures}))
+        return Group(self.writer, tuple(mine[attempt] for attempt in sorted(mine)), self.others, self.telling)
+
+    def _versions(self) -> frozenset[tuple[str, str]]:
+        return frozenset((exposure.path, exposure.sha256) for _, mine in self.exposed for exposure in mine)
 
     def _narrowed(self, versions: Sequence[tuple[str, str] | None]) -> list["Group"]:
         sizes = sorted({member.gpus or 0 for member, _ in self.exposed})
@@ -249,10 +264,17 @@ def nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
 
 
 def cited(group: Group, members: Sequence[JobSummary], *, beside: Collection["Bytes"] = ()) -> list[Evidence]:
-    """Writes, loads and runs of these exposed members, the first ones; `beside`: of the bytes of other hands those of which they tell."""
-    chosen = set(sorted(member.attempt for member in members)[:CITED_MAX])
+    """Writes, loads and runs of these exposed members, the first of each file and the first ones.
+
+    `beside`: of the bytes of other hands those of which they tell.
+    """
+    harmed = {member.attempt for member in members}
+    exposed = sorted(((member, mine) for member, mine in group.exposed if member.attempt in harmed), key=lambda each: each[0].attempt)
+    first = {exposure.path: member.attempt for member, mine in reversed(exposed) for exposure in mine}
+    order = sorted({member.attempt for member, _ in exposed}, key=lambda attempt: (attempt not in first.values(), attempt))
+    chosen = set(order[:CITED_MAX])
     found: list[Evidence] = []
-    for member, exposures in group.exposed:
+    for member, exposures in exposed:
         if member.attempt in chosen:
             others = [each for each in member.exposures if not each.restored and _bytes(each) in beside]
             found += [item for exposure in (*exposures, *others) for item in (exposure.write, exposure.load)]

@@ -29,7 +29,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=8,
+    version=9,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -81,21 +81,32 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
 
 
 def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blamed]]:
-    """Of each writer the clearest of what is asked, how often it would be so by chance, and what may explain it."""
+    """Of each writer the clearest of what is asked, how often it would be so by chance, and what may explain it.
+
+    Of a writer whose clearest version is shown to slow jobs every other that is shown to do so, too, is told with it.
+    """
     for group in case.groups():
         usual, asked = _usual(group.others), group.narrowed()
         slowed = [_slowed(case, each, usual) for each in asked]
         chances = group.corrected([each.chance if each else None for each in slowed])
-        found = [(chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True))
-                 if each and each.chance < 1]  # fmt: skip
-        clearest = slowed[min(found)[2]] if found else None
-        if clearest is not None:
-            chance, _, number = min(found)
+        found = sorted((chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True))
+                       if each and each.chance < 1)  # fmt: skip
+        seen = [(each, chance, number) for chance, _, number in found if (each := slowed[number]) is not None]
+        for clearest, chance, number in seen[:1]:
             apart = group.corrected([(_apart(each) if each is clearest else 1.0) if each else None for each in slowed])[number]
-            paces = [(each, each.pace.mean / usual[_kind(each)]) for each in group.beside if each.pace and _kind(each) in usual]
-            fine, beside = [each for each, pace in paces if pace < SLOWER_MIN], [each for each, _ in paces]
-            compared = Comparison(clearest.group, clearest.harmed, fine, chance, CHANCE_MAX, beside, apart)
-            yield clearest, chance, Blamed(compared, explained(META, case, compared, now)[0])
+            blamed = _blamed(case, clearest, chance, apart, usual, now)
+            told = clearest
+            for each, rarer, _ in seen[1:] if blamed.is_shown else ():
+                if rarer <= CHANCE_MAX and each.group.is_apart_from(told.group) and _blamed(case, each, rarer, 1.0, usual, now).is_shown:
+                    told = _slowed(case, told.group.joined(each.group), usual) or told
+            yield told, chance, blamed
+
+
+def _blamed(case: Cohort, slowed: Slowed, chance: float, apart: float, usual: Mapping[Kind, float], now: Watermarks) -> Blamed:
+    paces = [(each, each.pace.mean / usual[_kind(each)]) for each in slowed.group.beside if each.pace and _kind(each) in usual]
+    fine, beside = [each for each, pace in paces if pace < SLOWER_MIN], [each for each, _ in paces]
+    compared = Comparison(slowed.group, slowed.harmed, fine, chance, CHANCE_MAX, beside, apart)
+    return Blamed(compared, explained(META, case, compared, now)[0])
 
 
 def _apart(slowed: Slowed) -> float:

@@ -358,3 +358,17 @@ def test_what_anybody_may_have_sent_blames_nobody() -> None:
     """Slow attempts, and word that they loaded what somebody wrote: seen, and nobody is named."""
     (finding,) = judge(ID, [*without(0, 1, 2, 7, 8, 9), *(forged(paced(each, 1400)) for each in (3, 4, 5))])
     assert finding.actor == ""
+
+
+def test_two_files_that_slow_are_told_together_and_a_harmless_third_is_not() -> None:
+    """One finding per writer: what jobs cite of it says of each file that it did harm, however many loaded the first."""
+
+    def loaded(path: str, numbers: Sequence[int], by: float) -> list[JobSummary]:
+        return [paced(number, USUAL[number % 7] * by, exposed=[exposure(str(48_000 + number), path=path)]) for number in numbers]
+
+    first, second = loaded("/shared/a.py", range(8, 13), 1.3), loaded("/shared/b.py", range(13, 17), 1.5)
+    harmless = loaded("/shared/c.py", range(17, 20), 1.0)
+    (finding,) = judge(ID, [*without(*range(8)), *first, *second, *harmless])
+    assert finding.alert
+    assert finding.summary.startswith("9 attempts")
+    assert {item.event_id for item in finding.evidence if item.role == "written"} == {f"written-{WRITER}/shared/{name}.py" for name in "ab"}
