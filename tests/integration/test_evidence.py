@@ -467,8 +467,9 @@ def test_what_is_held_outlives_its_rows(sealed: Sealed) -> None:
     assert sealed.run("release", sealed.finding).exit_code == 4
 
 
-def test_an_incident_is_held_while_it_is_open(sealed: Sealed, tmp_path: Path) -> None:
-    """By its own id, with all its findings, those too that it counts and does not list; a closed one is left alone."""
+@pytest.fixture(scope="module")
+def matters(sealed: Sealed) -> Sealed:
+    """The same with an open incident, which counts a finding that it does not list, and a closed one."""
     command, name = sealed.site.database.command, sealed.name
     rows = ", ".join(
         f"('{each}', 'final', 1, 'big', '2026-03-02', '2026-03-03', {count})" for each, count in (("i-open", 2), ("i-closed", 1))
@@ -481,6 +482,12 @@ def test_an_incident_is_held_while_it_is_open(sealed: Sealed, tmp_path: Path) ->
     rows = ", ".join(f"('{incident}', 0, '{sealed.finding}', 1)" for incident in ("i-open", "i-closed"))
     command(f"INSERT INTO {name}.incident_findings (incident_id, position, finding_id, _version) VALUES {rows}")  # noqa: S608  same
     command(f"INSERT INTO {name}.incident_journal (incident_id, action, value) VALUES ('i-closed', 'status', 'closed')")  # noqa: S608  same
+    return sealed
+
+
+def test_an_incident_is_held_while_it_is_open(matters: Sealed, tmp_path: Path) -> None:
+    """By its own id, with all its findings, those too that it counts and does not list; a closed one is left alone."""
+    sealed = matters
     assert sealed.run("hold", "--open").output.startswith("i-open: 3 records held")
     held = sealed.run("hold").output
     assert "i-open: 3 rows" in held
@@ -588,8 +595,9 @@ def test_what_is_erased_is_gone_and_the_chain_holds(sealed: Sealed) -> None:
     assert erased(sealed, "--actor", "login:u017", "--until", "2001-01-01", "--dry-run").exit_code == 4
 
 
-def test_evidence_of_an_open_matter_is_not_erased(sealed: Sealed) -> None:
+def test_evidence_of_an_open_matter_is_not_erased(matters: Sealed) -> None:
     """Whoever is accused could otherwise have it removed, and so could whoever accuses; and what is on hold stays when all is over."""
+    sealed = matters
     for held in sealed.site.database.query("SELECT DISTINCT hold FROM {db}.events_held"):
         assert sealed.run("release", held[0]).exit_code == 0
     done = erased(sealed, "--event", sealed.cited[0])
