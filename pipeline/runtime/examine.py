@@ -165,7 +165,7 @@ def _kafka(admin: Any, settings: Settings, topology: Topology, needs: Needs) -> 
     )
     if settings.notify.targets:
         yield _notifier(admin, settings)
-    yield from soundness.topics(wanted, found, group.workers, needs.topics)
+    yield from soundness.topics(wanted, found, group.workers, needs.topics, settings.kafka.bootstrap_servers)
 
 
 def _found(topic: Any, config: dict[str, str]) -> Found:

@@ -270,13 +270,18 @@ def notifier(found: Group, behind: int | None) -> Line:
     return ok("kafka", what, f"it runs, {shown}")
 
 
-def topics(wanted: Sequence[Topic], found: Mapping[str, Found], workers: int, needed: Mapping[str, frozenset[str]]) -> list[Line]:
-    """Each topic of the plan that `needed` names: there, with its partitions, kept as it must be, and ours to use as that says."""
+def topics(
+    wanted: Sequence[Topic], found: Mapping[str, Found], workers: int, needed: Mapping[str, frozenset[str]], address: str
+) -> list[Line]:
+    """Each topic of the plan that `needed` names: there, with its partitions, kept as it must be, and ours to use as that says.
+
+    `address`: of the broker, so that what is advised can be typed as it stands.
+    """
     ours = [topic for topic in wanted if topic.name in needed]
-    return [_topic(topic, found.get(topic.name), workers, needed[topic.name]) for topic in ours]
+    return [_topic(topic, found.get(topic.name), workers, needed[topic.name], address) for topic in ours]
 
 
-def _topic(topic: Topic, found: Found | None, workers: int, needed: frozenset[str]) -> Line:
+def _topic(topic: Topic, found: Found | None, workers: int, needed: frozenset[str], address: str) -> Line:
     what = f"{topic.role} {topic.name}"
     if found is None:
         return fail("kafka", what, "does not exist, or may not be seen", "`trainwatch topics create` makes it; `topics acl` lists rights.")
@@ -293,15 +298,19 @@ def _topic(topic: Topic, found: Found | None, workers: int, needed: frozenset[st
     if other := {name: value for name, value in topic.config.items() if _differs(name, value, found.config)}:
         shown = "; ".join(f"{name}={found.config[name]}, not {value}" for name, value in other.items())
         values = ",".join(f"{name}={value}" for name, value in other.items())
-        advice = f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.name} --add-config {values}"
-        return (fail if other.keys() & GRAVE else warn)("kafka", what, shown, advice)
+        return (fail if other.keys() & GRAVE else warn)("kafka", what, shown, _altered(topic, values, address))
     if topic.role in ("facts", "state") and 0 <= int(found.config.get("max.message.bytes", -1)) < FACTS_BYTES_MIN:
         size = found.config["max.message.bytes"]
         return fail("kafka", what, f"max.message.bytes={size}", f"Set it to {FACTS_BYTES_MIN + 48_576}: larger facts stop the worker.")
-    return _kept(topic, found, workers, what, shown)
+    return _kept(topic, found, workers, what, shown, address)
 
 
-def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str) -> Line:
+def _altered(topic: Topic, values: str, address: str) -> str:
+    """What to type; `values`: NAME=VALUE, ..."""
+    return f"kafka-configs.sh --bootstrap-server {address} --alter --entity-type topics --entity-name {topic.name} --add-config {values}"
+
+
+def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str, address: str) -> Line:
     """Inputs belong to the site: what is odd about them is told."""
     if topic.role == "input":
         keeps = int(found.config.get("retention.ms", -1))
@@ -314,10 +323,7 @@ def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str) -> Li
             advice = "Some workers have nothing to read of it. deploy/runbooks/partition-growth.md says how it grows."
             return warn("kafka", what, f"{shown} for {many(workers, 'worker')}; {PARTITIONS_PER_WORKER} for each are good", advice)
         if _may_be_ahead(found.config):
-            advice = (
-                f"kafka-configs.sh --alter --entity-type topics --entity-name {topic.name} --add-config {AHEAD}={AHEAD_MS}: else a record "
-                "from the future closes windows early."
-            )
+            advice = f"{_altered(topic, f'{AHEAD}={AHEAD_MS}', address)}: else a record from the future closes windows early."
             return warn("kafka", what, f"{shown}; senders write its times, and no {AHEAD} bounds them", advice)
     if found.replicas == 1 and topic.role != "input":
         return ok("kafka", what, f"{shown}, one replica")
@@ -369,7 +375,7 @@ def clock(seconds_ahead: float) -> Line:
     if abs(seconds_ahead) > SKEW_SECONDS_MAX:
         advice = "Set both clocks by NTP: retention and alerts go by the server's."
         return fail("clickhouse", "clock", f"{seconds_ahead:+.1f} s from this machine", advice)
-    return ok("clickhouse", "clock", f"{seconds_ahead:+.1f} s from this machine")
+    return ok("clickhouse", "clock", f"{abs(seconds_ahead):.1f} s from this machine")
 
 
 def rights(lacking: Sequence[str], database: str, user: str, account: str, role: str, may: str) -> Line:
@@ -401,9 +407,8 @@ def retention(days: Mapping[str, int], settings: ClickHouseSettings) -> Line:
     if other := {name: found for name, found in days.items() if found != settings.kept_days(name)}:
         shown = ", ".join(f"{name} {found} d, settings say {settings.kept_days(name)} d" for name, found in sorted(other.items())[:3])
         return warn("clickhouse", "retention", shown, "`trainwatch migrate up` sets it.")
-    return ok(
-        "clickhouse", "retention", f"{many(settings.retention_days, 'day')}, but for {many(len(settings.retention_days_by_table), 'table')}"
-    )
+    others = f", but for {many(len(settings.retention_days_by_table), 'table')}" if settings.retention_days_by_table else ""
+    return ok("clickhouse", "retention", f"{many(settings.retention_days, 'day')}{others}")
 
 
 def parts(most: int, limit: int) -> Line:

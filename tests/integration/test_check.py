@@ -111,6 +111,7 @@ def test_an_input_whose_times_nothing_bounds_is_told(place: Place) -> None:
     _, lines, _ = place.check("--json")
     told = [lines[f"kafka input {name}"] for name in (bounded, stamped, left)]
     assert {line["mark"] for line in told} == {"warn"}
+    assert f"--bootstrap-server {kafka.bootstrap_servers} " in told[0]["advice"]
     typed = told[0]["advice"].partition("--add-config ")[2].partition(": ")[0]
     admin: Any = KafkaAdminClient(bootstrap_servers=place.settings.kafka.bootstrap_servers)
     for topic, (name, value) in ((bounded, typed.split("=")), (stamped, ("message.timestamp.type", "LogAppendTime"))):

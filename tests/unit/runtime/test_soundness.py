@@ -23,6 +23,7 @@ READ = frozenset({"READ"})
 AS_WORKER = ("worker", "writer", "add rows")
 NOW = 1_772_451_641_000
 DAY_MS = 86_400_000
+ALTER = "kafka-configs.sh --bootstrap-server k1:9093 --alter --entity-type topics --entity-name"
 
 
 def found(topic: Topic, **changes: Any) -> Found:
@@ -37,7 +38,7 @@ def status(mode: int, owner: int | None = None) -> os.stat_result:
 
 
 def judged(topic: Topic, there: Found | None, workers: int = 0) -> Line:
-    [line] = soundness.topics([topic], {} if there is None else {topic.name: there}, workers, NEEDED)
+    [line] = soundness.topics([topic], {} if there is None else {topic.name: there}, workers, NEEDED, "k1:9093")
     return line
 
 
@@ -71,7 +72,7 @@ def test_a_pattern_that_a_file_name_can_be_made_for_is_told(pattern: str, mark: 
 
 def test_a_site_as_it_should_be_is_all_ok() -> None:
     """Every topic of the plan."""
-    lines = soundness.topics(PLAN, {topic.name: found(topic) for topic in PLAN}, workers=1, needed=NEEDED)
+    lines = soundness.topics(PLAN, {topic.name: found(topic) for topic in PLAN}, workers=1, needed=NEEDED, address="k1:9093")
     assert [line.mark for line in lines] == [Mark.OK for topic in PLAN if topic.role != "labels"]  # which no worker reads
 
 
@@ -85,6 +86,7 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (judged(FACTS, found(FACTS, rights=None)), Mark.OK, ""),
         (judged(FACTS, found(FACTS, leaderless=frozenset({1}))), Mark.FAIL, "without a leader: 1"),
         (judged(STATE, with_config(STATE, cleanup_policy="delete")), Mark.FAIL, "cleanup.policy=compact"),
+        (judged(FACTS, with_config(FACTS, message_timestamp_type="CreateTime")), Mark.FAIL, f"{ALTER} {FACTS.name} "),
         (judged(FACTS, with_config(FACTS, message_timestamp_type="CreateTime")), Mark.FAIL, "LogAppendTime"),
         (judged(FACTS, with_config(FACTS, max_message_bytes="500000")), Mark.FAIL, "larger facts"),
         (judged(PUBLIC, with_config(PUBLIC, retention_ms="3600000")), Mark.WARN, "retention.ms"),
@@ -94,7 +96,7 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (judged(INPUT, with_config(INPUT, cleanup_policy="compact,delete")), Mark.FAIL, "compaction"),
         (judged(INPUT, found(INPUT), workers=INPUT.partitions + 1), Mark.WARN, "partition-growth"),
         (judged(INPUT, found(INPUT, config={})), Mark.OK, ""),
-        (judged(INPUT, ahead(2**63 - 1)), Mark.WARN, f"--entity-name {INPUT.name} --add-config message.timestamp.after.max.ms=3600000"),
+        (judged(INPUT, ahead(2**63 - 1)), Mark.WARN, f"{ALTER} {INPUT.name} --add-config message.timestamp.after.max.ms=3600000"),
         (judged(INPUT, ahead(30 * DAY_MS)), Mark.WARN, "from the future"),
         (judged(INPUT, ahead(DAY_MS)), Mark.OK, ""),
         (judged(INPUT, ahead(2**63 - 1, "LogAppendTime")), Mark.OK, ""),
@@ -150,6 +152,12 @@ def test_what_would_hurt_is_told_with_what_to_do(line: Line, mark: Mark, word: s
     assert line.mark is mark, line
     assert bool(line.advice) == (mark in (Mark.WARN, Mark.FAIL))
     assert word in f"{line.found} {line.advice}"
+
+
+def test_nothing_is_said_of_what_is_not_there() -> None:
+    """No exceptions, no minus before a nought."""
+    assert soundness.retention({"events": 365}, SETTINGS.clickhouse).found == "365 days"
+    assert soundness.clock(-0.01).found == "0.0 s from this machine"
 
 
 @pytest.mark.parametrize(
