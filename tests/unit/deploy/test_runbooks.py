@@ -17,7 +17,7 @@ PLANNED = {"backup-and-restore", "partition-growth", "dead-letter-replay", "upgr
 PAGES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(FOLDER.glob("*.md"))}
 TOOLS = {
     *("alias", "auditctl", "cd", "clickhouse-client", "cp", "curl", "docker", "export", "install", "journalctl", "kafka-configs.sh"),
-    *("kafka-consumer-groups.sh", "kafka-topics.sh", "kubectl", "ls", "set", "systemctl", "tar", "top", "trainwatch"),
+    *("kafka-consumer-groups.sh", "kafka-topics.sh", "kubectl", "K", "ls", "set", "systemctl", "tar", "top", "trainwatch"),
 }
 
 
@@ -112,3 +112,17 @@ def test_what_is_looked_for_would_be_found(line: str) -> None:
         assert words != "Traceback"
     if "kafka-configs.sh" in line and "--describe" in line:
         assert line.endswith(" --all")
+
+
+@pytest.mark.parametrize("line", sorted({line for text in PAGES.values() for line in commands(text)}))
+def test_a_block_can_be_pasted(line: str) -> None:
+    """Whoever was just woken pastes it whole: the broker's address is in it, of metrics some are shown, and nothing deletes.
+
+    A retention that is shorter than the topic's deletes at once, so none stands there.
+    """
+    if line.startswith("kafka-"):
+        assert " --bootstrap-server $K " in line
+    if "/metrics" in line:
+        (pattern,) = re.findall(r"/metrics \| grep -E '(\S+)'", line)
+        assert any(re.search(pattern, f"{metric.name}{suffix}") for metric in METRICS for suffix in ("", "_sum"))
+    assert not re.search(r"retention\.\w+=-?\d", line)
