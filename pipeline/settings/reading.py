@@ -81,6 +81,8 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
                 loader = _Loader(stream)
                 content = loader.get_single_data() or {}
                 lines_of = loader.entries
+        except yaml.MarkedYAMLError as error:
+            raise ConfigError(_broken(path, error), advice="Correct it there, or put the file back as it was.") from error
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
         if not isinstance(content, dict):
@@ -98,6 +100,14 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         ]
         where = path or "settings"
         raise ConfigError(f"{where}: " + "; ".join(lines), advice="See schemas/SETTINGS.md.") from error
+
+
+def _broken(path: Path, error: yaml.MarkedYAMLError) -> str:
+    """Where it is no YAML, the line first; what was opened and never closed began before it."""
+    line, begun = (mark.line + 1 if mark else 0 for mark in (error.problem_mark, error.context_mark))
+    at = f", line {line}" if line else ""
+    context = f"{error.context} that begins in line {begun}: " if error.context and begun else ""
+    return f"{path}{at}: {context}{error.problem}"
 
 
 def _said(item: Any) -> str:

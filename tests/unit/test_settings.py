@@ -159,6 +159,26 @@ def test_a_file_that_is_no_mapping_is_refused(content: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("kafka:\n  group: a\n  user: {b: 1\n", "site.yaml, line 4: while parsing a flow mapping that begins in line 3: expected"),
+        ("kafka:\n  group: a\n\tuser: b\n", "site.yaml, line 3: "),
+        (
+            "kafka: {password: hunter2",
+            "site.yaml, line 1: while parsing a flow mapping that begins in line 1: expected ',' or '}', but got '<stream end>'",
+        ),
+    ],
+)
+def test_broken_yaml_is_told_with_its_line(content: str, said: str) -> None:
+    """In few words, the line first: `check` shows the beginning alone.  Nothing of what stands there."""
+    with pytest.raises(ConfigError) as caught:
+        load(written(content))
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
     ("name", "field"), [("CLICKHOUSE", "clickhouse"), ("ARTEFACT_ROOTS", "artefact_roots"), ("NOTIFY__TARGETS", "notify")]
 )
 def test_a_variable_that_is_no_json_is_refused(monkeypatch: pytest.MonkeyPatch, name: str, field: str) -> None:
