@@ -1,5 +1,6 @@
 """`trainwatch job explain ID`: why a job ended, from ClickHouse: verdict, findings, the lines that prove it, and its timeline."""
 
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 TIMELINE_ROWS = 40
 TIMELINE_ROWS_MAX = 10_000
+ALIKE_MAX = 25  # rows read for each that is shown, since those that are alike are shown as one
 NO_LIMIT = 2**63 - 1
 NEWS = {  # of each part: what makes a row another one
     "verdicts": ("attempt", "verdict", "cause", "status", "by_event_id"),
@@ -65,7 +67,11 @@ def job() -> None:
 @job.command(epilog=examples("job explain 48344", "job explain 48344 --all", "job explain 48344 --since 1h --follow"))
 @click.argument("job_id")
 @click.option("--cluster", default="", help="Only this cluster; default all.")
-@click.option("--timeline", type=click.IntRange(0, TIMELINE_ROWS_MAX), help=f"Its last rows; default {TIMELINE_ROWS}, with --json all.")
+@click.option(
+    "--timeline",
+    type=click.IntRange(0, TIMELINE_ROWS_MAX),
+    help=f"Its last rows, alike ones as one; default {TIMELINE_ROWS}, with --json each.",
+)
 @click.option("--all", "everything", is_flag=True, help="The whole timeline.")
 @click.option("--since", type=Since(), default=0, help="Only this part of the timeline: 30m, 2h, 7d, or a time with offset.")
 @click.option("--follow", is_flag=True, help="Go on, and print what is new of it and of what is said of the job; ends with Ctrl-C.")
@@ -85,15 +91,16 @@ def explain(
     if timeline is None:
         timeline = NO_LIMIT if everything or as_json else TIMELINE_ROWS
     with clickhouse(options) as database:
-        asked = {"job": job_id, "cluster": cluster, "since": since, "limit": timeline}
-        everything_known = _ask(database, {**asked, "limit": NO_LIMIT if follow else timeline})
-        found = {**everything_known, "timeline": _last(everything_known["timeline"], timeline)}
+        read = timeline if as_json else min(timeline * ALIKE_MAX, NO_LIMIT)
+        asked = {"job": job_id, "cluster": cluster, "since": since, "limit": read}
+        everything_known = _ask(database, {**asked, "limit": NO_LIMIT if follow else read})
+        found = {**everything_known, "timeline": _last(everything_known["timeline"], read)}
         _on_record(database, job_id, found)
         known = found["verdicts"] or found["findings"] or found["timeline_length"]
         if as_json:
             click.echo(orjson.dumps(found, default=str, option=0 if follow else orjson.OPT_INDENT_2).decode())
         elif known:
-            show(stdout(), job_id, found)
+            show(stdout(), job_id, found, timeline)
         if known and follow:
             _follow(database, job_id, asked, everything_known, as_json=as_json)
     if not known:
@@ -101,8 +108,17 @@ def explain(
         raise SystemExit(NOT_FOUND)
 
 
-def _last(timeline: list[Row], length: int) -> list[Row]:
-    return timeline[max(0, len(timeline) - length) :]
+def _last(rows: list[Any], length: int) -> list[Any]:
+    return rows[max(0, len(rows) - length) :]
+
+
+def _alike(timeline: list[Row]) -> list[list[Row]]:
+    """Rows of one moment that differ only in numbers of three digits and more, as of processes: a signal to each would hide who sent it."""
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for row in timeline:
+        same = *(row[name] for name in NEWS["timeline"] if name != "text"), re.sub(r"\d{3,}", "0", str(row["text"]))
+        found.setdefault(same, []).append(row)
+    return list(found.values())
 
 
 def _follow(database: "Database", job_id: str, asked: dict[str, Any], known: dict[str, Any], *, as_json: bool) -> None:
@@ -157,8 +173,8 @@ def _ask(database: "Database", asked: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def show(console: "Console", job_id: str, found: dict[str, Any]) -> None:
-    """Everything for people."""
+def show(console: "Console", job_id: str, found: dict[str, Any], lines: int = NO_LIMIT) -> None:
+    """Everything for people; of the timeline its last `lines`."""
     for row in found["verdicts"]:
         console.print(f"[bold]Job {safe(job_id)}[/bold] of {safe(row['owner'])}, attempt {safe(row['attempt'])}", soft_wrap=True)
         gpus = many(row["gpus"], "GPU") if row["gpus"] else "GPUs unknown"
@@ -183,13 +199,15 @@ def show(console: "Console", job_id: str, found: dict[str, Any]) -> None:
                     safe(item["role"]), moment(item["event_time"]), safe(item["source"]), safe(item["summary"]), safe(item["raw"])
                 )
         console.print(table)
-    if found["timeline"]:
+    timeline = _last(_alike(found["timeline"]), lines)
+    if timeline:
         table = build_table("Timeline", "time", "what", "source", "kind", "host", "actor", "text")
-        for row in found["timeline"]:
-            cells = (row["what"], row["source"], row["kind"], row["host"], row["actor"], row["text"])
+        for row, *others in timeline:
+            text = f"{len(others) + 1} alike, the first: {row['text']}" if others else row["text"]
+            cells = (row["what"], row["source"], row["kind"], row["host"], row["actor"], text)
             table.add_row(moment(row["ts"]), *(safe(cell, 120) for cell in cells))
         console.print(table)
-    if (shown := len(found["timeline"])) < found["timeline_length"]:
+    if (shown := sum(map(len, timeline))) < found["timeline_length"]:
         console.print(f"{shown} of {found['timeline_length']:,} rows of the timeline, its end; --all shows the rest")
 
 

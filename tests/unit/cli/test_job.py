@@ -54,6 +54,21 @@ def test_a_cut_timeline_says_so() -> None:
     assert "40 of 1,312 rows of the timeline, its end; --all shows the rest" in page
 
 
+def test_what_is_alike_is_one_line() -> None:
+    """A signal to each of forty processes does not push the request to cancel out of sight; signals of other numbers are told apart."""
+    sent = [
+        {**line(7), "kind": "signal_sent", "text": f"signal={signal} target_pid={pid}"} for pid in range(100, 140) for signal in (15, 18)
+    ]
+    asked = {**line(6), "kind": "kill_request", "text": "REQUEST_KILL_JOB JobId=48660"}
+    page = io.StringIO()
+    found = {"verdicts": [], "findings": [], "evidence": [], "timeline": [line(5), asked, *sent], "timeline_length": 82}
+    show(Console(file=page, width=200, highlight=False), "48660", found, 3)
+    assert page.getvalue().count("40 alike, the first: signal=") == 2
+    assert "REQUEST_KILL_JOB" in page.getvalue()
+    assert "line-5" not in page.getvalue()
+    assert "81 of 82 rows of the timeline" in page.getvalue()
+
+
 @pytest.mark.parametrize("rows", [0, 3])
 def test_a_whole_timeline_says_nothing_of_a_rest(rows: int) -> None:
     """Nor does one that is empty."""
