@@ -38,7 +38,8 @@ section{background:var(--panel);border:1px solid var(--line);border-radius:3px;p
 flex-direction:column;min-width:0;position:relative}
 h2{font-size:13px;margin:0 0 4px;font-weight:600;flex:none}h2[title]{cursor:help}
 .body{flex:1;min-height:0;overflow:auto;container-type:inline-size}
-.empty,.failed{color:var(--dim);padding:12px 0;text-align:center}.failed{color:#d44a3a;text-align:left}
+td,.stat>div,.failed{color:color-mix(in srgb,var(--c,var(--ink)) 65%,var(--ink))}.failed{--c:#d44a3a;padding:12px 0}
+.empty{color:var(--dim);padding:12px 0;text-align:center}
 .stat{font-size:30px;font-weight:600;height:100%;display:flex;align-items:center;justify-content:space-evenly;text-align:center}
 .stat small{display:block;font-size:12px;font-weight:400;color:var(--dim);line-height:1.2}
 .chart.drawn{height:100%}.values>summary{color:var(--dim);cursor:pointer;text-align:right}
@@ -88,7 +89,7 @@ def page(
         sections.append(_section(panel, answer, place, "" if chart is None else _drawn(chart, len(drawings))))
         drawings += [] if chart is None else [chart.drawing]
     panels = "\n".join(sections)
-    from_, to = (moment(datetime.fromtimestamp(each / 1000, UTC)) for each in (period.from_ms, period.to_ms))
+    from_, to = (moment(datetime.fromtimestamp(each // 1000, UTC)) for each in (period.from_ms, period.to_ms))
     chosen = " · ".join(
         f"{escaped(variable.label)} <b>{escaped(_chosen(choices.values[variable.name]))}</b>" for variable in dashboard.variables
     )
@@ -175,9 +176,9 @@ def _stat(panel: Panel, answer: Answer) -> str:
     cells = []
     for name, value in zip(answer.columns, answer.rows[0], strict=True):
         field = panel.of(name)
-        color = threshold_color(float(value), field) if isinstance(value, int | float) else "inherit"
+        styled = f' style="--c:{threshold_color(float(value), field)}"' if isinstance(value, int | float) else ""
         under = f"<small>{escaped(name.replace('_', ' '))}</small>" if len(answer.columns) > 1 else ""
-        cells.append(f'<div style="color:{color}">{escaped(shown(value, field)) or "-"}{under}</div>')
+        cells.append(f"<div{styled}>{escaped(shown(value, field)) or '-'}{under}</div>")
     return f'<div class="stat">{"".join(cells)}</div>'
 
 
@@ -251,7 +252,7 @@ def _cells(columns: Sequence[str], row: Sequence[Any], fields: Sequence[Mapping[
         written = shown(value, field)
         kind = "n" if _is_number(value) else next((name for name, most in CELL_CLASSES.items() if len(written) <= most), "l")
         color, width = mapped_color(written, field), field.get("custom.width")
-        styles = [f"color:{color}"] if color and color != "none" else []
+        styles = [f"--c:{color}"] if color and color != "none" else []
         if width and kind != "n":
             kind = "f"
             styles.append(f"--w:{width}px")

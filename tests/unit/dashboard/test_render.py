@@ -16,7 +16,7 @@ from pipeline.dashboard.charts import Moment, Series, State
 from pipeline.dashboard.definition import Dashboard, _dashboard
 from pipeline.dashboard.period import Period
 from pipeline.dashboard.query import Answer, Choices
-from pipeline.dashboard.text import escaped, number, shown, threshold_color
+from pipeline.dashboard.text import COLORS, escaped, number, shown, threshold_color
 
 T0 = datetime(2026, 3, 2, 11, tzinfo=UTC)
 HOUR = Period(int(T0.timestamp() * 1000), int(T0.timestamp() * 1000) + 3_600_000)
@@ -279,6 +279,45 @@ def test_a_number_takes_the_colour_of_its_step() -> None:
     """The highest that it reaches."""
     field = {"thresholds": {"steps": [{"value": None, "color": "green"}, {"value": 1, "color": "red"}]}}
     assert threshold_color(0.5, field) != threshold_color(1, field)
+
+
+def _light(red: float, green: float, blue: float) -> float:
+    """Relative luminance of WCAG 2, of channels from 0 to 1."""
+    linear = (each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in (red, green, blue))
+    return sum(share * each for share, each in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def _channels(hexadecimal: str) -> list[float]:
+    wide = hexadecimal if len(hexadecimal) == 7 else "#" + "".join(each * 2 for each in hexadecimal[1:])
+    return [int(wide[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+
+
+@pytest.mark.parametrize("color", [each for each in COLORS.values() if each != "none"])
+@pytest.mark.parametrize("theme", [0, 1], ids=["light", "dark"])
+def test_coloured_words_can_be_read(color: str, theme: int) -> None:
+    """WCAG 2.1 asks for 4.5 between text and ground: Grafana's purple on dark has 2.9, its yellow on white 2.6."""
+    ground, ink = (_channels(re.findall(rf"--{name}:(#\w+)", render.STYLE)[theme]) for name in ("panel", "ink"))
+    (percent,) = re.findall(r"color-mix\(in srgb,var\(--c,var\(--ink\)\) (\d+)%,var\(--ink\)\)", render.STYLE)
+    share = int(percent) / 100
+    red, green, blue = (share * one + (1 - share) * other for one, other in zip(_channels(color), ink, strict=True))
+    darker, lighter = sorted((_light(red, green, blue), _light(*ground)))
+    assert (lighter + 0.05) / (darker + 0.05) >= 4.5
+
+
+def test_colours_of_words_are_mixed_by_the_style() -> None:
+    """As its variable: a fixed colour would pass it by.  A text beside a number has none."""
+    text = page(board(panel("stat")), Answer(("value", "currency"), ((3, "CNY"),)))
+    assert len(re.findall(r'<div style="--c:#[0-9a-f]{6}">', text)) == 1
+    assert "<div>CNY" in text
+    assert 'style="color:' not in text
+
+
+def test_the_period_is_told_to_the_second() -> None:
+    """Its milliseconds are nobody's question; links keep them."""
+    choices = Choices({"job": ("48344",)}, {})
+    dashboard, period = board(panel("table")), Period(HOUR.from_ms + 886, HOUR.to_ms + 886)
+    text = render.page(dashboard, [(dashboard.panels[0], ROWS["table"])], choices, period, "trainwatch")
+    assert "<p>2026-03-02 11:00:00 to 2026-03-02 12:00:00 UTC" in text
 
 
 def test_states_last_until_the_next_one() -> None:
