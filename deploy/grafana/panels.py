@@ -28,7 +28,7 @@ SEVERITIES = {"critical": PURPLE, "high": RED, "medium": ORANGE, "low": YELLOW}
 IN_CLUSTER = "$__conditionalAll(cluster IN (${cluster:singlequote}), $cluster)"
 # Attempts that ended in the period.  A view of the newest versions reads all of them before it can tell their end: the jobs in question are
 # found in the weeks of the table first.
-ENDED = "$__timeFilter(end_time) AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter(end_time))"
+ENDED = "$__timeFilter_ms(end_time) AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter_ms(end_time))"
 
 # What people said of findings, the newest word of each: a finding that somebody looked at and found harmless accuses nobody.
 LABELS = "LEFT JOIN (SELECT finding_id, label FROM labels_current) AS l USING (finding_id)"

@@ -15,7 +15,7 @@ from deploy.grafana.panels import (
     named_series,
 )  # fmt: skip
 
-IN_PERIOD = f"FROM findings_current AS f WHERE $__timeFilter(effect_time) AND {IN_CLUSTER}"
+IN_PERIOD = f"FROM findings_current AS f WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER}"
 TOLD = IN_PERIOD.replace("findings_current", "findings_told")
 OUTCOMES = {"alert": RED, "below_gate": YELLOW, "suppressed": BLUE, "retracted": GREY}
 SUPPRESSED = "startsWith(f.gate, 'suppressed until ')"
@@ -69,7 +69,7 @@ UNCHECKED = Panel(
     sql=f"""
 SELECT detector, item.1 AS explanation, arrayStringConcat(item.5, ', ') AS missing, count() AS findings
 FROM findings_current ARRAY JOIN checklist AS item
-WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND item.2 = 'not_checked'
+WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND item.2 = 'not_checked'
 GROUP BY detector, explanation, missing ORDER BY findings DESC LIMIT 100
 """,
 )  # fmt: skip
@@ -109,7 +109,8 @@ BENIGN = Panel(
     description="Benign causes of ended attempts, by the record that proved them.", no_value="No job ended in this period",
     sql=f"""
 SELECT cause, count() AS jobs FROM verdicts_current
-WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND verdict = 'benign' AND status != 'retracted' GROUP BY cause ORDER BY jobs DESC LIMIT 20
+WHERE $__timeFilter_ms(end_time) AND {IN_CLUSTER} AND verdict = 'benign' AND status != 'retracted'
+GROUP BY cause ORDER BY jobs DESC LIMIT 20
 """,
 )  # fmt: skip
 
@@ -121,7 +122,7 @@ BOARD = Board(
         Annotation(
             name="New versions and settings", color="blue",
             sql=f"SELECT min(effect_time) AS time, concat('settings ', settings_digest) AS title, concat('software ', software) AS text, "
-            f"['settings'] AS tags FROM findings WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} GROUP BY settings_digest, software",
+            f"['settings'] AS tags FROM findings WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} GROUP BY settings_digest, software",
         ),
     ),
     rows=((SUMMARY,), (OUTCOME, WEEKS), (LABELS,), (LOST, BENIGN), (GATES, UNCHECKED), (WITHHELD,)),

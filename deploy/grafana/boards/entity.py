@@ -25,11 +25,11 @@ OF_EVENT = f"""(({KIND} = 'identity' AND actor = {NAME}) OR ({KIND} = 'host' AND
         OR ({KIND} = 'artefact' AND (attrs['path'] = {NAME} OR (attrs['record_type'] = 'PATH' AND attrs['name'] = {NAME})))
         OR ({KIND} = 'event' AND event_id = {NAME}))"""
 CITING = f"SELECT finding_id FROM finding_evidence WHERE {KIND} = 'event' AND event_id = {NAME}"
-EVENTS = f"FROM events WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {OF_EVENT}"
+EVENTS = f"FROM events WHERE $__timeFilter_ms(ts) AND {IN_CLUSTER} AND {OF_EVENT}"
 # The view reads whole rows of the period before it can tell the newest of each: the few in question are found in the table first.
 TOUCHED = f"""FROM enriched_current
-WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {OF_EVENT}
-    AND enriched_id IN (SELECT enriched_id FROM enriched_events WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {OF_EVENT})"""
+WHERE $__timeFilter_ms(ts) AND {IN_CLUSTER} AND {OF_EVENT}
+    AND enriched_id IN (SELECT enriched_id FROM enriched_events WHERE $__timeFilter_ms(ts) AND {IN_CLUSTER} AND {OF_EVENT})"""
 
 KINDS = Variable(name="kind", label="Kind", description="What is looked at.", values=("identity", "host", "artefact", "event"))
 CHOICE = Variable(
@@ -37,21 +37,22 @@ CHOICE = Variable(
     sql=f"""
 SELECT name FROM
 (
-    SELECT subject_name AS name, 1 AS named FROM findings_current WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND subject = {KIND}
+    SELECT subject_name AS name, 1 AS named FROM findings_current WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND subject = {KIND}
     UNION ALL
     SELECT actor, 2 FROM findings_told
-    WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND {KIND} = 'identity' AND alert AND status != 'retracted'
+    WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND {KIND} = 'identity' AND alert AND status != 'retracted'
     UNION ALL
-    SELECT owner, 0 FROM verdicts WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND {KIND} = 'identity'
+    SELECT owner, 0 FROM verdicts WHERE $__timeFilter_ms(end_time) AND {IN_CLUSTER} AND {KIND} = 'identity'
     UNION ALL
-    SELECT arrayJoin(nodes), 0 FROM verdicts WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND {KIND} = 'host'
+    SELECT arrayJoin(nodes), 0 FROM verdicts WHERE $__timeFilter_ms(end_time) AND {IN_CLUSTER} AND {KIND} = 'host'
     UNION ALL
-    SELECT anchor, 1 FROM findings_current WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND {KIND} = 'artefact' AND anchor LIKE '%/%'
+    SELECT anchor, 1 FROM findings_current
+    WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND {KIND} = 'artefact' AND anchor LIKE '%/%'
     UNION ALL
     SELECT attrs['path'], 0 FROM events
-    WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND {KIND} = 'artefact' AND source = 'probe' AND kind = 'checkpoint_saved'
+    WHERE $__timeFilter_ms(ts) AND {IN_CLUSTER} AND {KIND} = 'artefact' AND source = 'probe' AND kind = 'checkpoint_saved'
     UNION ALL
-    SELECT event_id, 1 FROM finding_evidence WHERE {KIND} = 'event' AND $__timeFilter(event_time)
+    SELECT event_id, 1 FROM finding_evidence WHERE {KIND} = 'event' AND $__timeFilter_ms(event_time)
 )
 WHERE name != '' GROUP BY name ORDER BY max(named) DESC, name LIMIT 1000
 """,
@@ -62,7 +63,7 @@ AS_ACTOR = Panel(
     "people labelled false or benign.",
     sql=f"""
 SELECT count() AS findings FROM findings_told
-WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND {NOT_DISMISSED}
+WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND {NOT_DISMISSED}
     AND (({KIND} = 'identity' AND actor = {NAME}) OR (subject = {KIND} AND subject_name = {NAME}) OR anchor = {NAME})
 """,
 )  # fmt: skip
@@ -71,9 +72,9 @@ AS_VICTIM = Panel(
     description="Findings about jobs that it owns or hosts.",
     sql=f"""
 SELECT count() AS findings FROM findings_current
-WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND job_id != ''
+WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND job_id != ''
     AND (({KIND} = 'identity' AND owner = {NAME})
-        OR ({KIND} = 'host' AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter(end_time) AND has(nodes, {NAME}))))
+        OR ({KIND} = 'host' AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter_ms(end_time) AND has(nodes, {NAME}))))
 """,
 )  # fmt: skip
 FOREIGN = Panel(
@@ -99,10 +100,10 @@ SELECT effect_time AS time, multiIf(actor = {NAME}, 'acts', owner = {NAME}, 'suf
         {NAME} IN (subject_name, anchor), 'subject', 'host of the job') AS part, severity, detector, job_id AS job, owner,
     actor, actor_withheld AS why_no_actor, confidence, status, alert, summary, label, left(finding_id, 12) AS id, finding_id AS finding
 FROM (SELECT * FROM findings_told
-WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
+WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
     AND (({KIND} = 'identity' AND (actor = {NAME} OR owner = {NAME})) OR (subject = {KIND} AND subject_name = {NAME}) OR anchor = {NAME}
         OR finding_id IN ({CITING})
-        OR ({KIND} = 'host' AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter(end_time) AND has(nodes, {NAME})))))
+        OR ({KIND} = 'host' AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter_ms(end_time) AND has(nodes, {NAME})))))
     AS f {LABELS}
 ORDER BY effect_time DESC LIMIT 200
 """,

@@ -34,7 +34,7 @@ CHOICE = Variable(
     name="finding", label="Finding", description="The finding that is looked at; newest first.",
     sql=f"""
 SELECT finding_id, concat(formatDateTime(effect_time, '%F %R'), ' ', detector, ' ', subject_name) AS label
-FROM findings_current WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
+FROM findings_current WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND status != 'retracted'
 ORDER BY alert DESC, effect_time DESC LIMIT 500
 """,
 )  # fmt: skip

@@ -22,7 +22,7 @@ from deploy.grafana.panels import (
 
 JOB = "${job:singlequote}"
 OF_JOB = f"{IN_CLUSTER} AND job_id = {JOB}"
-LINES = f"FROM events WHERE $__timeFilter(ts) AND {OF_JOB}"
+LINES = f"FROM events WHERE $__timeFilter_ms(ts) AND {OF_JOB}"
 STEPS = f"{LINES} AND source = 'training' AND kind = 'iteration'"
 
 CHOICE = Variable(
@@ -137,7 +137,7 @@ TOUCHES = Panel(
     sql=f"""
 SELECT ts AS time, actor, relation, matched AS by, kind, source, host, attrs['comm'] AS command, attrs['signal'] AS signal,
     attrs['path'] AS path
-FROM enriched_current WHERE $__timeFilter(ts) AND {OF_JOB}
+FROM enriched_current WHERE $__timeFilter_ms(ts) AND {OF_JOB}
     AND kind IN ('signal_sent', 'process_run', 'file_touched', 'kill_request', 'job_update', 'privilege_used', 'login')
 ORDER BY relation IN ('foreign', 'unknown', 'team') DESC, ts LIMIT 200
 """,
@@ -156,7 +156,7 @@ TIMELINE = Panel(
     kind="table", title="What is known of it, in order?", width=24, height=12, no_value="Nothing in this period",
     description="Its own lines, what others did, verdicts and findings; the first thousand.",
     columns={"time": Column(width=190), "text": Column(width=700)},
-    sql=f"SELECT ts AS time, what, source, kind, host, actor, relation, text FROM job_timeline WHERE $__timeFilter(ts) AND {OF_JOB} "
+    sql=f"SELECT ts AS time, what, source, kind, host, actor, relation, text FROM job_timeline WHERE $__timeFilter_ms(ts) AND {OF_JOB} "
     "ORDER BY ts, what LIMIT 1000",
 )  # fmt: skip
 
@@ -168,7 +168,7 @@ BOARD = Board(
         Annotation(
             name="Findings", color="red",
             sql=f"SELECT effect_time AS time, title, summary AS text, [toString(detector)] AS tags FROM findings_current "
-            f"WHERE {OF_JOB} AND $__timeFilter(effect_time) AND status != 'retracted'",
+            f"WHERE {OF_JOB} AND $__timeFilter_ms(effect_time) AND status != 'retracted'",
         ),
     ),
     rows=(

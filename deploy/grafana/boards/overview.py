@@ -21,14 +21,14 @@ from deploy.grafana.panels import (
     to,
 )  # fmt: skip
 
-FINDINGS = f"FROM findings_current WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted'"
+FINDINGS = f"FROM findings_current WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND status != 'retracted'"
 TOLD = FINDINGS.replace("findings_current", "findings_told")
 # Incidents of the period, with what people say of their state and what they cost; both are small tables.
 CASES = f"""
 FROM
 (
     SELECT * FROM incidents_current
-    WHERE last_time >= $__fromTime AND first_time <= $__toTime AND {IN_CLUSTER} AND status != 'retracted'
+    WHERE last_time >= $__fromTime_ms AND first_time <= $__toTime_ms AND {IN_CLUSTER} AND status != 'retracted'
 ) AS i
 LEFT JOIN
 (
@@ -41,7 +41,7 @@ LEFT JOIN
 ) AS l ON l.incident_id = i.incident_id
 WHERE i.incident_id != ''
 """
-LOSSES = f"FROM losses_once WHERE last_time >= $__fromTime AND first_time <= $__toTime AND {IN_CLUSTER}"
+LOSSES = f"FROM losses_once WHERE last_time >= $__fromTime_ms AND first_time <= $__toTime_ms AND {IN_CLUSTER}"
 SEVERITY_WEIGHT = "transform(severity, ['critical', 'high', 'medium', 'low'], [8., 4., 2., 1.], 1.)"
 
 ALERTS = Panel(
@@ -64,7 +64,7 @@ TIME_TO_DETECT = Panel(
     sql=f"""
 SELECT ifNotFinite(quantile(0.5)(seconds_to_first), NULL) AS to_first_word,
     ifNotFinite(quantile(0.5)(seconds_to_final), NULL) AS to_final_word
-FROM detection_times WHERE $__timeFilter(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND alert
+FROM detection_times WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND status != 'retracted' AND alert
 """,
 )  # fmt: skip
 LOST = Panel(

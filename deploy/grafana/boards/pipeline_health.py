@@ -14,7 +14,7 @@ from deploy.grafana.panels import (
     named_series,
 )  # fmt: skip
 
-EVENTS = f"FROM events WHERE $__timeFilter(ts) AND {IN_CLUSTER}"
+EVENTS = f"FROM events WHERE $__timeFilter_ms(ts) AND {IN_CLUSTER}"
 # Counts alone, of which the server keeps sums per minute.
 TRAFFIC = f"FROM traffic AS t WHERE $__timeFilter(minute) AND {IN_CLUSTER}"
 # A backlog or a replay arrives long after what it tells of: both the period and the last day are of interest.  There is a range a second
@@ -80,7 +80,11 @@ BEHIND = Panel(
     description="From the end of the period, or now, back to where the newest judgement stood. Nothing is final before all have passed.",
     sql=f"""
 SELECT source, greatest(dateDiff('second', fromUnixTimestamp64Milli(passed), least($__toTime, now())), 0) AS seconds
-FROM (SELECT argMax(watermarks, _version) AS newest FROM verdicts WHERE $__timeFilter(end_time) AND {IN_CLUSTER} AND notEmpty(watermarks))
+FROM
+(
+    SELECT argMax(watermarks, _version) AS newest FROM verdicts
+    WHERE $__timeFilter_ms(end_time) AND {IN_CLUSTER} AND notEmpty(watermarks)
+)
 ARRAY JOIN mapKeys(newest) AS source, mapValues(newest) AS passed
 ORDER BY source
 """,
@@ -167,7 +171,7 @@ IDENTITY = Panel(
     description="Share of touches on jobs by people whose identity is not known: `identities` of the settings lack them.",
     sql=f"""
 SELECT source, avg(relation = 'unknown') AS unknown, avg(relation != 'unknown') AS known
-FROM enriched_current WHERE $__timeFilter(ts) AND {IN_CLUSTER} AND kind IN ('signal_sent', 'process_run', 'file_touched',
+FROM enriched_current WHERE $__timeFilter_ms(ts) AND {IN_CLUSTER} AND kind IN ('signal_sent', 'process_run', 'file_touched',
     'kill_request', 'login', 'privilege_used')
 GROUP BY source ORDER BY source
 """,

@@ -27,11 +27,11 @@ WITH acts AS
         multiIf(kind = 'kill_request', if(attrs['refused'] = 'true', 'cancel refused', 'cancel requested'),
         kind = 'job_update', concat('changed ', attrs['change']), attrs['change']) AS act
     FROM events
-    WHERE $__timeFilter(ts) AND job_id IN ({jobs}) AND source = 'slurmctld' AND kind IN ('kill_request', 'job_update', 'controller_job')
+    WHERE $__timeFilter_ms(ts) AND job_id IN ({jobs}) AND source = 'slurmctld' AND kind IN ('kill_request', 'job_update', 'controller_job')
     UNION ALL
     SELECT 'access' AS lane, ts AS at, concat('by ', relation) AS act
     FROM enriched_current
-    WHERE $__timeFilter(ts) AND job_id IN ({jobs}) AND source NOT IN ('slurmctld', 'sacct', 'slurm_jobcomp', 'training', 'probe')
+    WHERE $__timeFilter_ms(ts) AND job_id IN ({jobs}) AND source NOT IN ('slurmctld', 'sacct', 'slurm_jobcomp', 'training', 'probe')
     UNION ALL
     SELECT 'evidence' AS lane, event_time AS at, toString(role) AS act
     FROM finding_evidence_current
