@@ -38,7 +38,8 @@ section{background:var(--panel);border:1px solid var(--line);border-radius:3px;p
 flex-direction:column;min-width:0;position:relative}
 h2{font-size:13px;margin:0 0 4px;font-weight:600;flex:none}h2[title]{cursor:help}
 .body{flex:1;min-height:0;overflow:auto;container-type:inline-size}
-td,.stat>div,.failed{color:color-mix(in srgb,var(--c,var(--ink)) 65%,var(--ink))}.failed{--c:#d44a3a;padding:12px 0}
+td,.failed{color:color-mix(in srgb,var(--c,var(--ink)) 65%,var(--ink))}.failed{--c:#d44a3a;padding:12px 0}
+.stat>div{color:color-mix(in srgb,var(--c,var(--ink)) 85%,var(--ink))}
 .empty{color:var(--dim);padding:12px 0;text-align:center}
 .stat{font-size:30px;font-weight:600;height:100%;display:flex;align-items:center;justify-content:space-evenly;text-align:center}
 .stat small{display:block;font-size:12px;font-weight:400;color:var(--dim);line-height:1.2}
@@ -54,6 +55,8 @@ td.f{width:var(--w);min-width:min(var(--w),36cqw)}
 .link summary{display:inline;border-bottom:1px dotted var(--dim);cursor:pointer}
 .link code{display:block;min-width:200px;padding:4px;background:var(--bg);white-space:normal;overflow-wrap:anywhere;text-align:left;
 user-select:all}
+@media screen and (max-width:900px){main{grid-template-columns:minmax(0,1fr)}
+section{grid-column:1!important;grid-row:auto/span var(--h)!important}}
 @media print{:root{color-scheme:light;--bg:#fff;--panel:#fff;--ink:#22252b;--dim:#555;--line:#d9dce3}body{padding:0}
 section{break-inside:avoid;print-color-adjust:exact}.drawn+.values{display:none}
 .drawn div,.drawn svg{width:100%!important;height:100%!important}}
@@ -117,7 +120,7 @@ def _chosen(values: Sequence[str]) -> str:
 
 
 def _section(panel: Panel, answer: Answer, place: Place, drawn: str) -> str:
-    grid = f"grid-column:{panel.x + 1}/span {panel.width};grid-row:{panel.y + 1}/span {panel.height}"
+    grid = f"grid-column:{panel.x + 1}/span {panel.width};grid-row:{panel.y + 1}/span {panel.height};--h:{panel.height}"
     if answer.error:
         state, body = "failed", f'<div class="failed">{escaped(answer.error)}</div>'
     elif is_empty(panel, answer):

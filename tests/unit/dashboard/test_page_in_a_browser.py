@@ -4,6 +4,7 @@ import re
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,22 @@ def test_every_kind_is_drawn_and_described(tmp_path: Path) -> None:
         assert tab.console == []
 
     visit(page(board(*map(panel, CHARTS)), *(ROWS[kind] for kind in CHARTS)), tmp_path, steps)
+
+
+def test_on_a_narrow_screen_panels_stand_below_one_another(tmp_path: Path) -> None:
+    """Each over the whole width and as high as before: a quarter of it would cut numbers off."""
+
+    def steps(tab: Tab) -> None:
+        places = tab.ask(
+            "[...document.querySelectorAll('section')].map(e => e.getBoundingClientRect()).map(r => [r.left, r.top, r.width, r.height])"
+        )
+        assert {left for left, *_ in places} == {12}
+        assert all(width > 500 for _, _, width, _ in places)
+        assert all(one[1] + one[3] < other[1] for one, other in pairwise(places))
+        assert places[0][3] == pytest.approx(4 * 30 + 3 * 8, abs=1)
+
+    stats = [panel("stat", height=4, width=6) for _ in range(4)]
+    visit(page(board(*stats), *[ROWS["stat"]] * 4), tmp_path, steps, "--window-size=600,1600")
 
 
 def test_without_script_the_values_are_a_table(tmp_path: Path) -> None:
