@@ -55,7 +55,7 @@ ORDER BY incident_id
 LIST_EXAMPLES = examples(
     "finding list --alert --since 7d", "finding list --detector p03_foreign_cancel --json | jq .actor", "finding list --follow"
 )
-SHOW_EXAMPLES = examples("finding show a378b78a07ce", "finding show a378b78a07ce --json | jq '.evidence[].raw'")
+SHOW_EXAMPLES = examples("finding show 059fa83fba9f", "finding show 059fa83fba9f --json | jq '.evidence[].raw'")
 
 
 @click.group(cls=Verbs)
@@ -106,7 +106,7 @@ def tell(
     _print(found[-limit:], as_json=as_json, heading=True)
     if not found and not as_json:
         before = earlier() if earlier else []
-        told = f"the newest before is of {moment(before[0]['effect_time'])}" if before else VERIFY
+        told = f"the newest before is of {moment(before[0]['effect_time'])}: give an earlier --since" if before else VERIFY
         say(f"no findings; {told}")
     if not follow:
         if not as_json and len(found) == limit:
@@ -235,7 +235,7 @@ def show_finding(console: Console, found: Row, command: str) -> None:
     console.print(lines)
     said = found["detector_says"]
     if said:
-        console.print(f"[bold]First[/bold] {safe(said['runbook'], 1000)}")
+        console.print(f"[bold]First:[/bold] {safe(said['runbook'], 1000)}")
         for blind in said["blind_spots"]:
             write(console, f"blind spot: {safe(blind, LINE_MAX)}")
     command, short = safe(command, LINE_MAX), safe(str(found["finding_id"])[:SHORT])

@@ -135,12 +135,16 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
         running.add_row(name, server["state"], " ".join(server["addresses"]), safe(process))
     if "records" not in found:
         return Group(running)
-    stages = build_table("Stages, as their workers noted", "stage", "partitions", "workers", "records that wait", "behind", "remembers", "")
+    heads = ("stage", "partitions", "workers", "records that wait", "behind", "remembers")
+    warned = any(stage["silent"] for stage in found["stages"])
+    stages = build_table("Stages, as their workers noted", *heads, *[""] * warned)
     for stage in found["stages"]:
         silent = f"no worker reports on {many(stage['silent'], 'partition')}" if stage["silent"] else ""
         behind = "-" if stage["lag_seconds"] is None else f"{stage['lag_seconds']:,} s"
         remembers = f"{stage['state_bytes'] / MIB:,.1f} MiB"
-        stages.add_row(stage["stage"], *map(str, (stage["partitions"], stage["workers"])), f"{stage['lag']:,}", behind, remembers, silent)
+        stages.add_row(
+            stage["stage"], *map(str, (stage["partitions"], stage["workers"])), f"{stage['lag']:,}", behind, remembers, *[silent] * warned
+        )
     records = build_table("Records", "topic", "read", "stored", "not stored, and why", "not accounted for")
     for topic in found["records"]:
         codes = ", ".join(f"{safe(code)} {count:,}" for code, count in topic["codes"].items())

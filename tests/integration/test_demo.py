@@ -165,7 +165,7 @@ class Reader:
         for (other,) in others:  # to hold all would only take longer
             assert self.typed(f"trainwatch incident status {other} closed").exit_code == 0
         return {
-            r"\b48344\b": str(job), r"\ba378b78a07ce\b": str(finding)[:12], r"\bID\b": str(incident),
+            r"\b48344\b": str(job), r"\b059fa83fba9f\b": str(finding)[:12], r"\bID\b": str(incident),
             r"\bFINGERPRINT\b": orjson.loads(heads.splitlines()[0])["seal"]["key"],
             r"\b1:204\b": f"{letter['partition']}:{letter['offset']}",
             r"(?<= )/(?=var/log/|etc/trainwatch/)": "", r"\blogs\.unknown\b": "logs.access",

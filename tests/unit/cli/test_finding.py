@@ -113,7 +113,7 @@ def test_following_prints_what_is_new_and_no_older_row(monkeypatch: pytest.Monke
 def test_an_empty_list_says_of_when_the_newest_is(capsys: pytest.CaptureFixture[str]) -> None:
     """Of history that was sent in, or of the demo, `--since 7d` shows nothing: that is no word on whether anything was found."""
     tell(lambda _: [], 1, follow=False, as_json=False, earlier=lambda: [ROW])
-    assert "the newest before is of 2026-03-02 06:12:34Z" in capsys.readouterr().err
+    assert "the newest before is of 2026-03-02 06:12:34Z: give an earlier --since" in capsys.readouterr().err
     for earlier in (None, list):
         tell(lambda _: [], 1, follow=False, as_json=False, earlier=earlier)
         assert "trainwatch verify" in capsys.readouterr().err
