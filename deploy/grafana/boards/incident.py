@@ -136,14 +136,14 @@ INCIDENT = Panel(
     no_value="It is a part of no incident",
     sql=f"""
 SELECT left(incident_id, 12) AS incident, title, severity, status, findings, attempts, exposed, gpus_max AS gpus, named, withheld, leader,
-    second, gap_low AS log10_gap, if(second = replaceOne(leader, 'did/', 'borrowed/'), {BORROWED_GAP_MIN}, gap_needed) AS log10_needed
+    second, gap_low AS gap, if(second = replaceOne(leader, 'did/', 'borrowed/'), {BORROWED_GAP_MIN}, gap_needed) AS needed
 FROM incidents_current WHERE incident_id IN ({INCIDENTS}) AND {IN_CLUSTER} ORDER BY status, first_time
 """,
 )  # fmt: skip
 CANDIDATES = Panel(
     kind="table", title="Who may have done it?", width=10, height=6, expects_rows=False, no_value="No hypotheses: part of no incident",
     description="Hypotheses with the decimal logarithm of their likelihood ratio, low and high. Nobody, and somebody else, are among them.",
-    columns={"log10_low": Column(decimals=2), "log10_high": Column(decimals=2)},
+    columns={"log10_low": Column(decimals=2), "log10_high": Column(decimals=2), "weighed": Column(width=120)},
     sql=f"""
 SELECT position + 1 AS place, kind, who, low AS log10_low, high AS log10_high, arrayStringConcat(evidence, ', ') AS weighed
 FROM attribution_current WHERE incident_id IN ({INCIDENTS}) ORDER BY incident_id, position
