@@ -126,7 +126,7 @@ def _seen(incident: Incident) -> str:
     findings, alerts = sum(count for _, count, _ in counts), sum(alerts for _, _, alerts in counts)
     rows = [
         (
-            moment(member.effect_time), safe(member.detector), safe(called(member.subject)), safe(member.summary),
+            moment(member.effect_time), _word(member.detector), safe(called(member.subject)), safe(member.summary),
             "above" if member.alert else f"below: {safe(member.gate)}", safe(", ".join(member.links)),
         )
         for member in incident.members
@@ -139,11 +139,16 @@ def _seen(incident: Incident) -> str:
     )
 
 
+def _word(text: str) -> str:
+    """Escaped, on one line."""
+    return f'<span class="n">{safe(text)}</span>'
+
+
 def _told(incident: Incident, findings: int) -> str:
     """What of a large campaign stands in the report."""
     if findings == len(incident.members):
         return ""
-    rows = [(safe(detector), str(count), str(alerts)) for detector, count, alerts in incident.detectors]
+    rows = [(_word(detector), str(count), str(alerts)) for detector, count, alerts in incident.detectors]
     return (
         f"<p>{many(len(incident.members), 'finding')} and {many(len(incident.timeline), 'record')} stand here: "
         "the first of every kind, then the second "
@@ -265,7 +270,7 @@ def _benign(report: Report) -> str:
     rows = [(safe(name), str(excluded), str(open_ones)) for name, excluded, open_ones in report.incident.checklist]
     details = [
         (
-            safe(finding.detector),
+            _word(finding.detector),
             safe(finding.about),
             safe(item.name),
             safe(item.answer),

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.incidents.report import SECTIONS, Report, page
-from tests.browser import CHROMIUM, DARK, NONE_HERE, show
+from tests.browser import CHROMIUM, DARK, NONE_HERE, opened, show
 from tests.unit.incidents.reports import hostile, report
 
 LIGHT_PAPER, DARK_PAPER = (255, 255, 255), (0x14, 0x18, 0x1D)
@@ -63,3 +63,15 @@ def test_what_a_log_author_would_get_in_is_seen(tmp_path: Path) -> None:
     file = tmp_path / "report.html"
     file.write_text(page(report()).replace("<main", "<script>alert(1)</script><main"), encoding="utf-8")
     assert any("Content Security Policy" in line for line in show(file, tmp_path / "report.png").console)
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason=NONE_HERE)
+def test_a_detector_is_one_word(tmp_path: Path) -> None:
+    """Its name is typed into `trainwatch rules`: none is broken at the end of a line."""
+    file = tmp_path / "report.html"
+    file.write_text(page(report()), encoding="utf-8")
+    lines = """[...document.querySelectorAll('td')].filter(e => /^p\\d\\d_\\w+$/.test(e.textContent)).map(e => {
+        const words = document.createRange(); words.selectNodeContents(e);
+        return new Set([...words.getClientRects()].map(r => r.top)).size })"""
+    with opened(file, tmp_path / "profile", "--window-size=700,1600") as tab:
+        assert set(tab.ask(lines)) == {1}
