@@ -238,7 +238,7 @@ class Wrapping:
     def of(self, payload: bytes) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
         """(value, headers)."""
         headers = (("host", b"gpu-001"), ("source", b"x"), ("file", b"/scratch/slurm-48213.out"), ("offset", b"7"))
-        which = self._dice.randrange(6)
+        which = self._dice.randrange(7)
         if which < 3:
             return payload, headers if which else ()
         text = payload.decode("utf-8", "replace")
@@ -246,6 +246,7 @@ class Wrapping:
             3: {"message": text, "host": {"name": "gpu-001"}, "log": {"file": {"path": "/x"}, "offset": 7}},
             4: {"@timestamp": 1_772_480_441.318, "log": text, "stream": "stderr", "kubernetes": {"pod_name": "u017-0"}},
             5: {"MESSAGE": text, "HOST": "login-1", "PROGRAM": "sshd", "PID": "9", "ISODATE": "2026-03-02T19:40:41+00:00"},
+            6: {"version": "1.1", "host": "login-1", "short_message": text, "timestamp": 1_772_480_441.318, "_program": "sshd"},
         }
         return orjson.dumps(wrappers[which]), ()
 

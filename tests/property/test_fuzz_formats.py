@@ -43,7 +43,7 @@ def broken(format_: Payload, payload: bytes) -> list[tuple[str, str]]:
 @examples(25)
 @given(seed=st.integers(0, 2**32))
 def test_mutations(format_: Payload, seed: int) -> None:
-    """Twenty changed lines a throw, bare and in a wrapper."""
+    """Twenty changed lines a throw, bare and in a wrapper, which is changed, too."""
     dice = random.Random(seed)
     mutator, wrapping = Mutator(dice, STOCK), Wrapping(dice)
     for _ in range(20):
@@ -51,6 +51,7 @@ def test_mutations(format_: Payload, seed: int) -> None:
         assert broken(format_, payload) == []
         value, headers = wrapping.of(payload)
         assert list(EXAMINER.examine_record(format_, value, headers)) == []
+        assert list(EXAMINER.examine_record(format_, mutator.changed(value), headers)) == []
 
 
 @FORMATS

@@ -21,7 +21,7 @@ import orjson
 
 from pipeline.formats.envelopes import json_wrapper
 from pipeline.formats.envelopes.json_lines import decoded
-from pipeline.formats.envelopes.said import NUMBER_DIGITS_MAX, iso, moment
+from pipeline.formats.envelopes.said import NUMBER_DIGITS_MAX, iso, moment, text
 from pipeline.formats.line import Headers, Line
 
 VERSIONS = frozenset({"1.0", "1.1"})
@@ -45,7 +45,7 @@ class Gelf:
         if value[:1] != b"{" or _KEY not in value:
             return None
         said = decoded(_decode, value)
-        if said is None or not isinstance(said.get("short_message"), str) or said.get("version") not in VERSIONS:
+        if said is None or not isinstance(said.get("short_message"), str) or text(said.get("version")) not in VERSIONS:
             return None
         lines = json_wrapper.ENVELOPE.unwrap(_object(said), headers)
         return None if lines is None else [msgspec.structs.replace(line, beside=value) for line in lines]
@@ -61,7 +61,7 @@ def _object(said: Mapping[str, Any]) -> bytes:
         fields["kubernetes"] = pod
     full = said.get("full_message")
     fields["message"] = full if isinstance(full, str) and full else said["short_message"]
-    fields |= {"host": said.get("host"), "timestamp": _time(said.get("timestamp"))}
+    fields |= {"host": text(said.get("host")), "timestamp": _time(said.get("timestamp"))}
     try:
         return orjson.dumps(fields)
     except orjson.JSONEncodeError:  # half of a surrogate pair, or a number of more than 64 bits

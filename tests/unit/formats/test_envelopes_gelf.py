@@ -81,6 +81,8 @@ NOT = [
     {"short_message": "x"},
     {"short_message": 7, "version": "1.1"},
     {"short_message": "x", "version": "2"},
+    {"short_message": "x", "version": []},
+    {"short_message": "x", "version": {"a": 1}},
     {"x": "short_message", "version": "1.1"},
 ]
 
@@ -100,6 +102,11 @@ def test_no_field_makes_a_line_unreadable(more: bytes) -> None:
     """Whoever names things must not hide a line."""
     (line,) = registry.unwrap(b'{"version":"1.1","short_message":"x",%s}' % more, ())
     assert line.payload == b"x"
+
+
+def test_a_host_is_a_name() -> None:
+    """An object is none, whatever it holds."""
+    assert unwrapped(host={"name": "gpu-099"}).host == ""
 
 
 @pytest.mark.parametrize("more", [
