@@ -19,26 +19,34 @@ what takes syslog from a wire leave it in what any user may send, and behind one
 
 So there only what stands before a line that begins as one of the system log is believed, since the daemon's own prefix comes first, and
 the rest is refused: a row with its code, and unread of its feed.  Also where it was a shipper without such a flag that joined them
-(Fluent Bit, Vector): nothing tells the two apart.
+(Fluent Bit, Vector): nothing tells the two apart.  The same holds of what other daemons write (accounting, audit logs of storage), where
+a line begins as one that the first one's format claims: a relay that sends a whole file as one value is told so, and none of its lines
+becomes a part of the name of the first.
 
 Holds: no byte is lost but line ends; of a line whose place in its file is known each piece's is; at most as many pieces as lines.
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from pipeline.errors import RecordTooLarge
-from pipeline.formats import syslog
+from pipeline.formats import registry, syslog
 from pipeline.formats.envelopes import json_lines
 from pipeline.formats.line import ITEMS_MAX, Line
+from pipeline.model.source import FAMILIES, Source
 
 HEAD_BYTES = 600  # in which the tag of a line of the system log stands
-UNTOLD = "behind a line end within a line of the system log: nothing tells who wrote it"
+UNTOLD = "behind a line end within another line: nothing tells who wrote it"
 _TRACEBACK = b"Traceback (most recent call last)"
 _AUDIT = (b"type=", b"node=")
 
 
-def lines_of(line: Line, *, of_job: bool) -> list[Line]:
-    """The lines that it holds, or itself.  `of_job`: it is the output of a job.  Raises RecordTooLarge for more than ITEMS_MAX."""
+def lines_of(line: Line, *, of_job: bool, allowed: frozenset[Source] = frozenset(Source), pinned: str = "") -> list[Line]:
+    """The lines that it holds, or itself.  `of_job`: it is the output of a job.  Raises RecordTooLarge for more than ITEMS_MAX.
+
+    `allowed`, `pinned`: as `registry.parse` takes them.
+    """
     payload, why = line.payload, ""
     if payload.find(b"\n") < 0 or line.part is not None or line.broken:
         return [line]
@@ -51,21 +59,35 @@ def lines_of(line: Line, *, of_job: bool) -> list[Line]:
         groups = _with_tracebacks(texts)
     elif all(text.startswith(_AUDIT) for text in texts if text):
         groups = texts
-    elif syslog.program_of(next(filter(None, texts), b"")[:HEAD_BYTES].decode("utf-8", "replace")):
-        groups = _of_system_log(texts, first_alone=not line.joined)
+    elif begins := _begins(next((text for text in texts if text and not text.isspace()), b""), allowed, pinned):
+        groups = _of_daemon(texts, begins, first_alone=not line.joined)
         why = "" if line.joined else UNTOLD
     else:
         return [line]
     pieces, place = list[Line](), 0
     for text in groups:
-        if text and not text.isspace():
-            offset = None if line.file_offset is None else line.file_offset + place
-            piece = msgspec.structs.replace(line, payload=text.removesuffix(b"\r"), file_offset=offset, truncated=False)
+        if bare := text.strip(b"\r\n") if not text.isspace() else b"":
+            offset = None if line.file_offset is None else line.file_offset + place + text.index(bare)
+            piece = msgspec.structs.replace(line, payload=bare, file_offset=offset, truncated=False)
             pieces.append(msgspec.structs.replace(piece, broken=why) if pieces and why else piece)
         place += len(text) + 1
     if line.truncated and pieces:
         pieces[-1] = msgspec.structs.replace(pieces[-1], truncated=True)
     return pieces or [line]
+
+
+def _begins(first: bytes, allowed: frozenset[Source], pinned: str) -> Callable[[bytes], bool] | None:
+    """Does another line begin there?  None: nobody can say it of lines like the first."""
+    if syslog.program_of(_head(first)):
+        return lambda text: syslog.begins(_head(text))
+    if first.startswith(b"{"):  # printed over several lines
+        return None
+    format_ = registry.by_name(pinned) if pinned else registry.claimant(first, allowed)
+    return None if format_ is None or format_.source in FAMILIES["training"] else format_.claims
+
+
+def _head(text: bytes) -> str:
+    return text[:HEAD_BYTES].decode("utf-8", "replace")
 
 
 def _with_tracebacks(texts: list[bytes]) -> list[bytes]:
@@ -81,13 +103,14 @@ def _with_tracebacks(texts: list[bytes]) -> list[bytes]:
     return [b"\n".join(each) for each in found]
 
 
-def _of_system_log(texts: list[bytes], *, first_alone: bool) -> list[bytes]:
-    """The same lines, each with those behind it that begin as none of the system log; `first_alone`: the first one, and all behind it."""
-    found = [texts[:1]]
+def _of_daemon(texts: list[bytes], begins: Callable[[bytes], bool], *, first_alone: bool) -> list[bytes]:
+    """The same lines, each with those behind it that begin as none; `first_alone`: the first one, and all behind it."""
+    found, words = [texts[:1]], bool(texts[0].strip())
     for text in texts[1:]:
-        may_begin = not first_alone or len(found) == 1
-        if may_begin and syslog.begins(text[:HEAD_BYTES].decode("utf-8", "replace")) and any(found[-1]):
+        may_begin = words and (not first_alone or len(found) == 1)
+        if may_begin and begins(text):
             found.append([text])
         else:
             found[-1].append(text)
+            words = words or bool(text.strip())
     return [b"\n".join(each) for each in found]

@@ -317,7 +317,7 @@ def _apart(state: IngestState, record: Record, headers: Mapping[str, bytes], lin
     for line in lines:
         named = state.reader.named(line, headers) if state.reader.names_clusters else 0
         source = state.reader.reading_of(record.topic, _as_shipped(state, record, line, headers, named), named)
-        found += several.lines_of(line, of_job=source.of_job)
+        found += several.lines_of(line, of_job=source.of_job, allowed=source.allowed, pinned=source.format)
         if len(found) > ITEMS_MAX:
             raise _rejected(ErrorCode.RECORD_TOO_LARGE, f"more than {ITEMS_MAX} lines in a record")
     return found

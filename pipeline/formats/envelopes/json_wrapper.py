@@ -295,7 +295,7 @@ def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Li
         file_offset=_offset(wrapper.offset, log.get("offset"), offset) if log or wrapper.offset is not None else offset,
         collected_time=collected,
         truncated=(part is not None and not part.last) or _flagged(log, "truncated"),
-        joined=_flagged(log, "multiline"),
+        joined=_flagged(log, "multiline") and bool(nested(log, "file", "path")),  # of the journal it joins what anybody wrote, too
         stream=stream,
         part=part,
         beside=value,

@@ -9,14 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ErrorCode
-from pipeline.formats import several
+from pipeline.formats import registry, several
 from pipeline.formats.line import ITEMS_MAX, Line, Part
 from pipeline.ingest.step import build_state, step
 from pipeline.model.outcome import EventRow, Outcome, Record, Rejected
+from pipeline.model.source import FAMILIES
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import NOTHING
 from tests import build
 from tests.unit.formats.test_failures import BLOCK, TRACEBACK, WHOLE, case_of, failed
+from tests.unit.formats.test_registry import LINES as REGISTERED
 
 AT = "2026-03-02T00:01:00Z"
 ITERATION = " iteration       40/  100000 | consumed samples: 10240 | elapsed time per iteration (ms): 5000.0 | lm loss: 2.310000E+00 |"
@@ -141,6 +143,41 @@ def test_a_login_and_what_is_no_line_of_the_system_log_is_no_login(file: str) ->
         assert [out.code for out in outcomes(value, "logs.access") if isinstance(out, Rejected)] == [ErrorCode.UNKNOWN_FORMAT]
     (row,) = rows(f"{SUDO}\n{behind}".encode(), "logs.access")
     assert row.attrs["command"] == f"/usr/bin/kill -9 4711\n{behind}"
+
+
+@pytest.mark.parametrize("more", [
+    {"journald": {"uid": 5050}, "syslog": {"identifier": "u050"}}, {"log": {"flags": ["multiline"], "syslog": {"appname": "u050"}}},
+    {"file": "/var/log/auth.log"},
+])  # fmt: skip
+def test_what_was_joined_is_no_file_unless_the_shipper_names_it(more: dict[str, Any]) -> None:
+    """Filebeat joins messages of the journal, too, and in those anybody may write what looks like a line."""
+    forged = LOGIN.format("u099")
+    value = orjson.dumps({"@timestamp": AT, "message": f"{SUDO}\n{forged}", "log": {"flags": ["multiline"]}, "host": {"name": "n"}, **more})
+    found = outcomes(value, "logs.access")
+    assert [out.raw for out in found if isinstance(out, EventRow) and out.kind == "login"] == []
+    assert any(isinstance(out, Rejected) or (isinstance(out, EventRow) and out.kind == "decode_error") for out in found)
+
+
+def test_blank_lines_are_nobodys_words() -> None:
+    """Neither before nor behind a line."""
+    for around in ("\n{}", "{}\n\n", "\r\n{}\r\n\r\n"):
+        (row,) = rows(around.format(LOGIN.format("u012")).encode(), "logs.access")
+        assert (row.kind, row.raw) == ("login", LOGIN.format("u012"))
+
+
+DAEMONS = [(name, text) for name, text in REGISTERED if registry.by_name(name).source in FAMILIES["access"] | FAMILIES["scheduler"]]
+
+
+@pytest.mark.parametrize(("name", "text"), [each for each in DAEMONS if each[1][:1] != "{"], ids=lambda value: str(value)[:20])
+def test_no_line_of_a_daemon_is_a_part_of_another(name: str, text: str) -> None:
+    """Where a program or a relay sends several in one value, none is lost without a word."""
+    topic = "logs.access" if registry.by_name(name).source in FAMILIES["access"] else "logs.scheduler"
+    alone = rows(text.encode(), topic)
+    found = rows(f"{text}\n{text}".encode(), topic)
+    assert found[0].raw == text
+    assert (found[0].kind, found[0].attrs) == (alone[0].kind, alone[0].attrs)
+    assert found[-1].raw == text
+    assert len(found) == 2
 
 
 def test_as_many_lines_as_a_record_may_have() -> None:
