@@ -29,7 +29,8 @@ SKEW_SECONDS_MAX = 5.0  # clocks of servers that are kept by NTP differ by milli
 INPUT_DAYS_MIN = 3  # a long weekend without anybody
 AHEAD_MS_MAX, AHEAD_MS = DAY_MS, 3_600_000  # that a record's time may lie before the broker's; what Kafka sets by itself since 4.0
 FACTS_BYTES_MIN = 1_000_000  # `producer.VALUE_BYTES_MAX` and its frame
-AHEAD = "message.timestamp.after.max.ms"
+AHEAD, AROUND = "message.timestamp.after.max.ms", "message.timestamp.difference.max.ms"
+UNBOUNDED = 2**63 - 1
 PARTITIONS_PER_WORKER = 4
 BEHIND_MAX = 1000  # values that a notifier has not taken: minutes of it
 DISK_FREE_WARN, DISK_FREE_FAIL = 0.2, 0.1
@@ -323,7 +324,9 @@ def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str, addre
             advice = "Some workers have nothing to read of it. deploy/runbooks/partition-growth.md says how it grows."
             return warn("kafka", what, f"{shown} for {many(workers, 'worker')}; {PARTITIONS_PER_WORKER} for each are good", advice)
         if _may_be_ahead(found.config):
-            advice = f"{_altered(topic, f'{AHEAD}={AHEAD_MS}', address)}: else a record from the future closes windows early."
+            # A bound both ways, which is all that brokers before 3.6 have, would refuse what a shipper sends after a long outage.
+            value = f"{AHEAD}={AHEAD_MS}" if AHEAD in found.config else "message.timestamp.type=LogAppendTime"
+            advice = f"{_altered(topic, value, address)}: else a record from the future closes windows early."
             return warn("kafka", what, f"{shown}; senders write its times, and no {AHEAD} bounds them", advice)
     if found.replicas == 1 and topic.role != "input":
         return ok("kafka", what, f"{shown}, one replica")
@@ -331,8 +334,10 @@ def _kept(topic: Topic, found: Found, workers: int, what: str, shown: str, addre
 
 
 def _may_be_ahead(config: Mapping[str, str]) -> bool:
-    """May a sender's time lie as far ahead as he likes?  A broker before 3.6 has no bound for that, and one may not be asked."""
-    return config.get("message.timestamp.type") == "CreateTime" and int(config.get(AHEAD, 0)) > AHEAD_MS_MAX
+    """May a sender's time lie as far ahead as he likes?  The bound both ways counts where the other is not set; one may not be asked."""
+    bounds = [int(config[name]) for name in (AHEAD, AROUND) if name in config]
+    bound = next((each for each in bounds if each < UNBOUNDED), UNBOUNDED if bounds else 0)
+    return config.get("message.timestamp.type") == "CreateTime" and bound > AHEAD_MS_MAX
 
 
 def _differs(name: str, value: str, config: Mapping[str, str]) -> bool:

@@ -52,6 +52,11 @@ def ahead(milliseconds: int, stamps: str = "CreateTime") -> Found:
     return with_config(INPUT, message_timestamp_type=stamps, message_timestamp_after_max_ms=str(milliseconds))
 
 
+def around(milliseconds: int, **changes: str) -> Found:
+    """One on a broker that knows a bound both ways, as all did before 3.6."""
+    return with_config(INPUT, message_timestamp_type="CreateTime", message_timestamp_difference_max_ms=str(milliseconds), **changes)
+
+
 @pytest.mark.parametrize(
     ("pattern", "mark"),
     [
@@ -101,6 +106,10 @@ def test_a_site_as_it_should_be_is_all_ok() -> None:
         (judged(INPUT, ahead(DAY_MS)), Mark.OK, ""),
         (judged(INPUT, ahead(2**63 - 1, "LogAppendTime")), Mark.OK, ""),
         (judged(INPUT, with_config(INPUT, message_timestamp_type="CreateTime")), Mark.OK, ""),
+        (judged(INPUT, around(2**63 - 1)), Mark.WARN, "--add-config message.timestamp.type=LogAppendTime"),
+        (judged(INPUT, around(DAY_MS)), Mark.OK, ""),
+        (judged(INPUT, around(DAY_MS, message_timestamp_after_max_ms=str(2**63 - 1))), Mark.OK, ""),
+        (judged(INPUT, around(2**63 - 1, message_timestamp_after_max_ms=str(DAY_MS))), Mark.OK, ""),
         (soundness.brokers(1, 3), Mark.FAIL, "replication_factor"),
         (soundness.group(Group(), {"logs.access": 2}, READ), Mark.WARN, "trainwatch worker"),
         (soundness.group(Group(asked=False), {"logs.access": 2}, READ), Mark.SKIP, ""),
