@@ -84,7 +84,8 @@ _USER = re.compile(
 )
 # ... and behind a group's number, since a person's own is called as he is, or before an id: `gid=5099(data)`, `user data(uid=5099)`.
 _AT_ID = re.compile(r"([=,][0-9]{4,10}\(|(?<![\w.-])(?=[A-Za-z_][A-Za-z0-9._-]{0,63}\(uid=))([A-Za-z_][A-Za-z0-9._-]{0,63})")
-_BESIDE = re.compile(r"(p-[0-9a-f]{10}\()([0-9]{4,10})(?=\))")  # Slurm: UserId=u017(5017)
+# Slurm: UserId=u017(5017); `id`: groups=100(users),5017(u017).
+_BESIDE = re.compile(r"(p-[0-9a-f]{10}\(|(?<![0-9A-Za-z])groups=|\),)([0-9]{4,10})(?=\)|\(p-[0-9a-f]{10}\))")
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _AUDIT_UID = re.compile(r"(?:.*[ug]id|id)", re.IGNORECASE)
 _AUDIT_ARGUMENT = re.compile(r"a[0-9]+(?:\[[0-9]+\])?")

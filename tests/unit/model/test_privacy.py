@@ -88,6 +88,7 @@ TEXTS = [
     '"uid": 5017', "user 5017", "mail stranger.one@example.org", "key SHA256:abc/def+1", "user=u345 rhost", '"userName":"u345"',
     "/users/u345/run", "/homes/u345", "/user/u017/x", 'AUID="u345"', "uid=5017(u345)", "/home/g/u017",
     "logname=u345", "UserId=u345(5017) GroupId=llm", "owner u017(5017)", "CANCELLED by 5017", "scp u345@gpu-012:/tmp/x .",
+    "groups=5017(u017)", "groups=100(users),5017(u017),27(sudo)",
 ]  # fmt: skip
 
 
@@ -130,9 +131,12 @@ def test_no_known_name_stands_where_names_do(places: list[tuple[str, str, str]])
     assert text.count("/data/train") == sum(behind == "/data/train" for _, _, behind in places)
 
 
-@pytest.mark.parametrize("text", ["session opened for user data(uid=5017) by (uid=0)", "data(uid=5017)", "owner ab(uid=5017)"])
-def test_a_name_before_its_number_is_one(text: str) -> None:
-    """As PAM writes it: beside the number in clear text he would be known by the other one, too."""
+@pytest.mark.parametrize(
+    "text",
+    ["session opened for user data(uid=5017) by (uid=0)", "data(uid=5017)", "owner ab(uid=5017)", "uid=0(root) groups=0(root),5017(data)"],
+)
+def test_a_name_beside_its_number_is_one(text: str) -> None:
+    """As PAM and `id` write it: beside the number in clear text he would be known by the other one, too."""
     assert not re.search(r"\b(?:data|ab|5017)\b", Pseudonyms(b"a key for tests alone", CALLED, ()).text(text))
 
 
