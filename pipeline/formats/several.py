@@ -7,6 +7,11 @@ at once.  The format that reads the first line would take the rest for a part of
     joined     iteration 40 ..\\n===..\\ntrain.py FAILED\\n  rank : 5 ..       offset 1000
     apart      iteration 40 ..    ===..    train.py FAILED    rank : 5 ..   offsets 1000, 1017, ..
 
+Progress bars end without a line end, so that what is printed next stands on their line; what Slurm and torchrun print is a line of its own
+there, too, or a cancel would be the fortieth step:
+
+    12%|#2   | 40/333 [00:51<06:17,  0.78it/s]slurmstepd: error: *** JOB 7 ON gpu-001 CANCELLED AT 2026-03-02T19:40:41 ***
+
 Taken apart are lines of jobs, and audit records where each line is one.  A Python traceback stays whole, as its format reads it; so does
 an object that is printed over several lines.
 
@@ -26,6 +31,7 @@ becomes a part of the name of the first.
 Holds: no byte is lost but line ends; of a line whose place in its file is known each piece's is; at most as many pieces as lines.
 """
 
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -40,6 +46,14 @@ HEAD_BYTES = 600  # in which the tag of a line of the system log stands
 UNTOLD = "behind a line end within another line: nothing tells who wrote it"
 _TRACEBACK = b"Traceback (most recent call last)"
 _AUDIT = (b"type=", b"node=")
+_GLUED = re.compile(
+    rb"\](?=slurmstepd: |srun: |(?:INFO|WARNING|ERROR):torch\.|[IWEF][0-9]{4} [0-9]{2}:|Traceback \(most recent call last\))"
+)
+
+
+def may_be(payload: bytes) -> bool:
+    """May it be several lines, if it is the output of a job?"""
+    return b"\n" in payload or ((b"it/s" in payload or b"s/it" in payload) and _GLUED.search(payload) is not None)
 
 
 def lines_of(line: Line, *, of_job: bool, allowed: frozenset[Source] = frozenset(Source), pinned: str = "") -> list[Line]:
@@ -48,7 +62,7 @@ def lines_of(line: Line, *, of_job: bool, allowed: frozenset[Source] = frozenset
     `allowed`, `pinned`: as `registry.parse` takes them.
     """
     payload, why = line.payload, ""
-    if payload.find(b"\n") < 0 or line.part is not None or line.broken:
+    if line.part is not None or line.broken or not (may_be(payload) if of_job else b"\n" in payload):
         return [line]
     texts = payload.split(b"\n")
     if len(texts) > 2 * ITEMS_MAX:
@@ -65,12 +79,13 @@ def lines_of(line: Line, *, of_job: bool, allowed: frozenset[Source] = frozenset
     else:
         return [line]
     pieces, place = list[Line](), 0
-    for text in groups:
-        if bare := text.strip(b"\r\n") if not text.isspace() else b"":
+    for text, gap in (each for group in groups for each in (_unglued(group) if of_job else [(group, 1)])):
+        if text and not text.isspace():
+            bare = text.removesuffix(b"\r") if of_job else text.strip(b"\r\n")  # a bar begins with one
             offset = None if line.file_offset is None else line.file_offset + place + text.index(bare)
             piece = msgspec.structs.replace(line, payload=bare, file_offset=offset, truncated=False)
             pieces.append(msgspec.structs.replace(piece, broken=why) if pieces and why else piece)
-        place += len(text) + 1
+        place += len(text) + gap
     if line.truncated and pieces:
         pieces[-1] = msgspec.structs.replace(pieces[-1], truncated=True)
     return pieces or [line]
@@ -99,8 +114,16 @@ def _with_tracebacks(texts: list[bytes]) -> list[bytes]:
             begun = text[:1] == b" "
         else:
             found.append([text])
-            begun = text.startswith(_TRACEBACK)
+            begun = text.startswith(_TRACEBACK) or b"]" + _TRACEBACK in text
     return [b"\n".join(each) for each in found]
+
+
+def _unglued(text: bytes) -> list[tuple[bytes, int]]:
+    """What stands behind bars on its first line is apart, with how many bytes lie behind each piece that are in none."""
+    end = text.find(b"\n")
+    starts = [found.end() for found in _GLUED.finditer(text, 0, len(text) if end < 0 else end)]
+    pieces = [text[start:stop] for start, stop in zip([0, *starts], [*starts, len(text)], strict=True)]
+    return [*((piece, 0) for piece in pieces[:-1]), (pieces[-1], 1)]
 
 
 def _of_daemon(texts: list[bytes], begins: Callable[[bytes], bool], *, first_alone: bool) -> list[bytes]:

@@ -283,7 +283,7 @@ def decode_record(
         _note_broken(state, record, headers, error, lost)
         raise
     for line in lines:
-        if line.payload.find(b"\n") >= 0:
+        if several.may_be(line.payload):
             lines = _apart(state, record, headers, lines)
             break
     decoded: list[tuple[Event, EventRow]] = []

@@ -67,6 +67,31 @@ def test_a_joined_failure_block_is_the_one_of_its_lines() -> None:
     assert failed(case_of([build.record(filebeat(f"{ITERATION}\n{BLOCK}"), topic="logs.training", at=60)])) == WHOLE
 
 
+BARS = "\r 12%|#2        | 40/333 [00:51<06:17,  0.78it/s]"
+BEHIND = {
+    "a cancel": (STEP.format(0), "step_cancelled"),
+    "a task's end": ("srun: error: gpu-003: task 17: Killed", "task_ended"),
+    "what the agent does": (
+        "WARNING:torch.distributed.elastic.multiprocessing.api:Sending process 143 closing signal SIGTERM",
+        "ranks_closed",
+    ),
+    "the same since 2024": (
+        "W0501 22:04:48.360000 139692 torch/distributed/elastic/multiprocessing/api.py:906] Sending process 227 closing signal SIGTERM",
+        "ranks_closed",
+    ),
+    "a traceback": (TRACEBACK, "training_line"),
+}
+
+
+@pytest.mark.parametrize(("text", "kind"), BEHIND.values(), ids=BEHIND)
+def test_behind_a_progress_bar_stands_a_line_of_its_own(text: str, kind: str) -> None:
+    """A bar ends without a line end: what is printed next stands on its line."""
+    bar, behind = rows(filebeat(BARS + BARS + text))
+    (alone,) = rows(filebeat(text, log={"file": {"path": "/runs/slurm-7.out"}, "offset": 1000 + 2 * len(BARS)}))
+    assert (bar.kind, bar.raw) == ("progress", BARS + BARS)
+    assert (behind.event_id, behind.kind, behind.file_offset, behind.raw) == (alone.event_id, kind, alone.file_offset, text)
+
+
 def test_a_line_is_the_same_event_joined_or_alone() -> None:
     """Where the shipper tells the place: a multiline that was set up later gives no event twice."""
     first, second = rows(filebeat(f"{ITERATION}\n{NEXT}"))
