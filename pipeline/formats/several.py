@@ -53,7 +53,7 @@ _GLUED = re.compile(
 
 def may_be(payload: bytes) -> bool:
     """May it be several lines, if it is the output of a job?"""
-    return b"\n" in payload or ((b"it/s" in payload or b"s/it" in payload) and _GLUED.search(payload) is not None)
+    return b"\n" in payload or (payload[:1] != b"{" and _GLUED.search(payload) is not None)
 
 
 def lines_of(line: Line, *, of_job: bool, allowed: frozenset[Source] = frozenset(Source), pinned: str = "") -> list[Line]:
