@@ -6,7 +6,7 @@ A vector speaks for one partition of one topic.  A stage takes, per (cluster, fa
 waits until each has spoken, because a quick partition must not close a window for a slow one.  Each family has two marks: *observed*
 (greatest event time less the bound of disorder; true for ever once said) and *advanced* (what idleness adds; it may close windows, but
 proves nothing and evicts nothing).  A partition in which a family was never seen holds it back by its progress, the collected time of
-what it read; a partition that is empty holds nothing back.
+what it read; a partition that was always empty holds nothing back.
 
     logs.access/0   auditd 90   sshd 70
     logs.access/1   auditd 60   progress 80          auditd min(90, 60) = 60      sshd min(70, 80) = 70
@@ -358,11 +358,15 @@ class Marks:
                 self._cases.drop(COVERAGE, name)
 
     def speak(self, topic: str, partition: int, partitions: int, *, empty: bool = False) -> Vector | None:
-        """The vector to send on, or None when nothing changed.  `empty`: the partition has no records at all."""
+        """The vector to send on, or None when nothing changed.
+
+        `empty`: the partition has no records.  One that was read before they were deleted has a progress all the same: who heard of it
+        would wait for more for ever.
+        """
         if self._still == empty:
             return None
         marks = self._minimum()
-        progress = EMPTY if empty else self._progress()
+        progress = self._progress() or (EMPTY if empty else NEVER)
         coverage = self._to_say()
         self._still = None if self._unsaid else empty
         if not coverage and self._spoken == (progress, marks):

@@ -128,6 +128,21 @@ def test_all_partitions_empty_is_empty() -> None:
     assert (said.progress, said.marks) == (EMPTY, {})
 
 
+def test_a_partition_whose_records_were_all_deleted_goes_on_by_its_progress() -> None:
+    """It was read, and has been silent since: those behind know its progress, and would wait for more of it for ever."""
+    speaker = Marks(Cases(), 10)
+    speaker.progress(50)
+    before = speaker.speak(TOPIC, 1, 2)
+    assert before is not None
+    marks = hearer(vector(0, partitions=2, auditd=90), before)
+    assert mark(marks.view()) == (50, 50)
+    speaker.advance({"": 80})
+    behind = speaker.speak(TOPIC, 1, 2, empty=True)
+    assert behind is not None
+    marks.hear(behind)
+    assert mark(marks.view()) == (80, 80)
+
+
 def test_a_partition_that_was_empty_holds_back_from_its_first_record_on() -> None:
     """Topics are empty when they are made; what has passed stays passed."""
     marks = hearer(vector(0, partitions=2, auditd=60), vector(1, EMPTY, 2))
