@@ -5,6 +5,9 @@ and there is no state log.  `feed` takes records in arrival order and `checkpoin
 folds what it was told, in data order, then speaks its watermarks.  `finish` ends all channels.
 
     feed(records) -> ingest;   checkpoint() -> hosts -> artefacts -> jobs;   finish() -> all windows close
+
+A partition to which nothing was fed counts as empty, which holds nothing back.  In order within grace that is harmless; who feeds one
+partition far ahead of another names first what is to come, as a broker knows it: `expect`.
 """
 
 import logging
@@ -99,13 +102,18 @@ class LocalRuntime:
         }
         self._waiting: dict[Source, list[Record]] = {source: [] for source in self._parts}
         self._next: dict[Source, int] = dict.fromkeys(self._parts, 0)
+        self._expected: set[Source] = set()
         self.found: list[dict[str, object]] = []  # canonical bodies of findings, in order of publication
+
+    def expect(self, records: Iterable[Record]) -> None:
+        """These wait to be fed: their partitions are not empty, and hold back all marks until they are read."""
+        self._expected.update(map(self._source, records))
 
     def feed(self, records: Iterable[Record]) -> None:
         """Raw records in arrival order; each goes to the partition it names, modulo the number of partitions here."""
         batches: dict[Source, list[Record]] = {}
         for record in records:
-            source = Source(record.topic, record.partition % self._partitions)
+            source = self._source(record)
             batches.setdefault(source, []).append(self._at(source, record))
         for source, batch in batches.items():
             self.results.records += len(batch)
@@ -147,7 +155,7 @@ class LocalRuntime:
 
     def _speak(self, stage: Stage, source: Source) -> None:
         part = self._parts[source]
-        empty = not stage.upstream and self._next[source] == 0
+        empty = not stage.upstream and self._next[source] == 0 and source not in self._expected
         vector = part.marks.speak(source.topic, source.partition, self._partitions, empty=empty)
         if vector is None:
             return
@@ -175,6 +183,9 @@ class LocalRuntime:
     def _append(self, source: Source, key: bytes | None, value: bytes) -> None:
         record = Record(topic=source.topic, partition=source.partition, offset=0, timestamp=0, value=value, key=key)
         self._waiting[source].append(self._at(source, record))
+
+    def _source(self, record: Record) -> Source:
+        return Source(record.topic, record.partition % self._partitions)
 
     def _at(self, source: Source, record: Record) -> Record:
         offset = self._next[source]

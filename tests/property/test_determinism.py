@@ -61,10 +61,12 @@ def day() -> Day:
     return Day(settings, records, week.expected_findings(), run(settings, records, 1, 500))
 
 
-def run(settings: Settings, records: Sequence[Record], partitions: int, every: int) -> Whole:
-    """Through the whole pipeline with a checkpoint every so many records."""
+def run(settings: Settings, records: Sequence[Record], partitions: int, every: int, *, waiting: bool = False) -> Whole:
+    """Through the whole pipeline with a checkpoint every so many records; `waiting`: from a broker that holds all of them."""
     runtime = LocalRuntime(settings, partitions, keep_rows=True)
     runtime.results = results = Whole()
+    if waiting:
+        runtime.expect(records)
     for at in range(0, len(records), every):
         runtime.feed(records[at : at + every])
         runtime.checkpoint()
@@ -139,14 +141,15 @@ def test_nor_do_they_where_nearly_all_patterns_are_played() -> None:
     assert len({orjson.loads(body)["detector"] for body in base.canonical_findings().values()}) >= RAISED_MIN
     assert len(base.canonical_incidents()) > 1
     assert_same(run(settings, spread_out(settings, records, 4, dice), 4, 1000), base)
-    assert_same(run(settings, uneven(records, 2, 3000, random.Random(2)), 2, 300), base, within_grace=False)
+    assert_same(run(settings, uneven(records, 2, 3000, random.Random(2)), 2, 300, waiting=True), base, within_grace=False)
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_partitions_may_be_read_at_any_speed(seed: int) -> None:
     """A worker that takes over reads one partition hours ahead of another: far beyond grace, but each is in order in itself."""
     dice = random.Random(seed)
-    assert_same(run(day().settings, uneven(day().records, 4, 400, dice), 4, dice.choice((150, 900))), within_grace=False)
+    spread = uneven(day().records, 4, 400, dice)
+    assert_same(run(day().settings, spread, 4, dice.choice((150, 900)), waiting=True), within_grace=False)
 
 
 @pytest.mark.parametrize("every", [100, 2_000, 1_000_000])
