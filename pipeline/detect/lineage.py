@@ -286,12 +286,16 @@ class History:
         return last if last is not None and last.time >= time else None
 
     def repeated(self, before: int) -> list[str]:
-        """Facts of imports before that time that repeat what was imported before and since: each path of a site has one a job."""
+        """Facts of imports before that time that repeat what was imported before and since: each path of a site has one a job.
+
+        What is asked for later is kept: of the same bytes the first, the last by then, and the last before each write by who may not.
+        """
         gone = []
         for alike in self._loads_of.values():
             for loads in ([each for each in alike if each.event.unproven is unproven] for unproven in (False, True)):
                 end = bisect_left(loads, before, key=lambda known: known.time)
-                gone += [known.name for known in loads[1 : min(end, len(loads) - 1)] if isinstance(known.event.body, QUIETLY)]
+                kept = {0, end - 1, *(bisect_left(loads, write) - 1 for write in self.foreign_changes)}
+                gone += [load.name for at, load in enumerate(loads[:end]) if at not in kept and isinstance(load.event.body, QUIETLY)]
         return gone
 
     # --- the loads before which it is worth telling ---------------------------------------------------------------------------

@@ -345,16 +345,34 @@ def test_a_write_that_proves_to_be_with_leave_is_taken_back() -> None:
         assert before(again) == [OTHER_BYTES]
 
 
-def test_of_a_module_that_everybody_imports_alike_two_imports_are_kept() -> None:
+def test_of_a_module_that_everybody_imports_alike_two_old_imports_are_kept() -> None:
     """A job has thousands of modules, and a site thousands of jobs: the first and the last of the same bytes, once they are old."""
     case = artefact_case(CLUSTER, MODULE)
     artefacts = run(to_module(*(imported(number, job=str(number)) for number in range(50)), imported(5 * DAY, job="99")))
     assert len(artefacts.cases.of(case)) == 51
     artefacts.take(at=now(4 * DAY))
     artefacts.take(*to_module(imported(5 * DAY + 1, job="98")), at=now(5.5 * DAY))
-    assert len(artefacts.cases.of(case)) == 3
+    assert len(artefacts.cases.of(case)) == 4
     artefacts.take(*to_module(changed(5.1 * DAY), imported(5.2 * DAY, "b")))
     assert before(artefacts) == [BY_COLLEAGUE, ("ModuleImported", "98")]
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        pytest.param([changed(40), imported(3 * DAY, job="7"), imported(5 * DAY, "b")], id="before the last foreign write"),
+        pytest.param([imported(5 * DAY, job="7"), changed(4.5 * DAY), imported(4.6 * DAY, "b")], id="one partition is read ahead"),
+    ],
+)
+def test_when_old_imports_are_forgotten_changes_nothing(later: list[Event]) -> None:
+    """The last import before a foreign write is told each load of other bytes, whatever was imported alike since."""
+    *first, last = to_module(*(imported(at, job=str(at)) for at in (10, 20, 30)), *later)
+    whole, artefacts = run(first), run(first)
+    artefacts.take(at=now(4 * DAY))
+    assert len(artefacts.cases.of(artefact_case(CLUSTER, MODULE))) < len(first)
+    for each in (whole, artefacts):
+        each.take(last)
+    assert artefacts.uses() == whole.uses()
 
 
 def test_a_hook_has_a_history_as_a_module_has() -> None:
