@@ -183,7 +183,7 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, blamed: Blamed, *, seve
         effect_time=group.last,
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
-        withheld=unnamed(chance) or unnamed_beside(group, harmed),
+        withheld=unnamed(chance) or unnamed_beside(blamed.group, blamed.harmed),  # `chance` is the clearest version's alone
         several_actors=several,
         aside=[cohort.OTHER_WRITERS] if several else (),
     )

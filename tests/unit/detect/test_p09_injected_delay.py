@@ -9,8 +9,9 @@ import pytest
 
 from pipeline.model.finding import UNPROVEN, Checked
 from pipeline.model.summary import Exposure, JobSummary
+from pipeline.model.told import Attempt
 from tests.build import answer
-from tests.unit.detect.cohorts import WRITER, exposure, judge, own, paced, told, told_of_several
+from tests.unit.detect.cohorts import HOUR, T0, WRITER, exposure, judge, own, paced, told, told_of_several
 
 ID = "p09_injected_delay"
 
@@ -372,3 +373,20 @@ def test_two_files_that_slow_are_told_together_and_a_harmless_third_is_not() -> 
     assert finding.alert
     assert finding.summary.startswith("9 attempts")
     assert {item.event_id for item in finding.evidence if item.role == "written"} == {f"written-{WRITER}/shared/{name}.py" for name in "ab"}
+
+
+def test_a_second_file_lends_the_first_no_name() -> None:
+    """Most of the clearest loaded what another wrote as well; what the second file shows alone is too little for a name."""
+
+    def loaded(job: int, hour: int, mean: float, *files: tuple[str, str]) -> JobSummary:
+        start, exposed = T0 + hour * HOUR, [exposure(str(job), writer=writer, path=path) for writer, path in files]
+        return paced(job, mean, exposed=exposed, attempt=Attempt("main", str(job), start, start), seen=start, end=start + HOUR)
+
+    mine, other = (WRITER, "/shared/a.py"), ("u088", "/shared/b.py")
+    usual = [loaded(number, 2 * number, (1300.0 if number % 5 == 0 else 1000.0) + number) for number in range(40)]
+    well = [loaded(100 + number, 3 * number, 1000.0 + number, other) for number in range(6)]
+    clearest = [loaded(200 + number, 5 * number, 1600.0 + number, mine, other) for number in range(8)]
+    second = [loaded(300 + number, 4 * number, 1085.0 + number, (WRITER, "/shared/c.py")) for number in range(12)]
+    for more in (clearest, second, [*clearest, *second]):
+        (finding,) = [each for each in judge(ID, [*usual, *well, *more]) if each.suspect == WRITER]
+        assert (finding.alert, finding.actor) == (True, "")
