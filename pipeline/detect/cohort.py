@@ -75,10 +75,11 @@ class Group(msgspec.Struct, frozen=True):
         """The group itself, each version of the bytes alone, and of each the attempts from a size on; every set of members once."""
         return self._narrowed((None, *sorted(self._versions())[:VERSIONS_MAX]))
 
-    def is_apart_from(self, other: "Group") -> bool:
-        """Is it about one version of the bytes, which the other is not about?"""
-        versions = self._versions()
-        return len(versions) == 1 and versions.isdisjoint(other._versions())
+    def apart_from(self, other: "Group") -> "Group":
+        """Of one version of the bytes, attempts that loaded none that the other is about; of several nobody."""
+        theirs, left = other._versions(), self.exposed if len(self._versions()) == 1 else ()
+        kept = tuple(each for each in left if theirs.isdisjoint(_versions(_by_writer(each[0])[self.writer.id])))
+        return Group(self.writer, kept, self.others, self.telling)
 
     def joined(self, other: "Group") -> "Group":
         """The same writer's, about the versions of both."""
@@ -89,7 +90,7 @@ class Group(msgspec.Struct, frozen=True):
         return Group(self.writer, tuple(mine[attempt] for attempt in sorted(mine)), self.others, self.telling)
 
     def _versions(self) -> frozenset[tuple[str, str]]:
-        return frozenset((exposure.path, exposure.sha256) for _, mine in self.exposed for exposure in mine)
+        return _versions(exposure for _, mine in self.exposed for exposure in mine)
 
     def _narrowed(self, versions: Sequence[tuple[str, str] | None]) -> list["Group"]:
         sizes = sorted({member.gpus or 0 for member, _ in self.exposed})
@@ -235,6 +236,10 @@ class Cohort:
             if of_configurations:
                 siblings, telling = nearest(siblings, since), nearest(telling, since)
             yield Group(Identity(id=writer), tuple(exposed), tuple(siblings), tuple(telling))
+
+
+def _versions(exposures: Iterable[Exposure]) -> frozenset[tuple[str, str]]:
+    return frozenset((each.path, each.sha256) for each in exposures)
 
 
 def _by_writer(member: JobSummary) -> dict[str, tuple[Exposure, ...]]:

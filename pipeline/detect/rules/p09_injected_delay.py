@@ -83,7 +83,7 @@ def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
 def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blamed]]:
     """Of each writer the clearest of what is asked, how often it would be so by chance, and what may explain it.
 
-    Of a writer whose clearest version is shown to slow jobs every other that is shown to do so, too, is told with it.
+    Of a writer whose clearest version is shown to slow jobs every other is told with it that is shown to do so where it lay alone.
     """
     for group in case.groups():
         usual, asked = _usual(group.others), group.narrowed()
@@ -97,7 +97,8 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blam
             blamed = _blamed(case, clearest, chance, apart, usual, now)
             told = clearest
             for each, rarer, _ in seen[1:] if blamed.is_shown else ():
-                if rarer <= CHANCE_MAX and each.group.is_apart_from(told.group) and _blamed(case, each, rarer, 1.0, usual, now).is_shown:
+                alone = _slowed(case, each.group.apart_from(told.group), usual) if rarer <= CHANCE_MAX else None
+                if alone and _blamed(case, alone, alone.chance * rarer / each.chance, 1.0, usual, now).is_shown:
                     told = _slowed(case, told.group.joined(each.group), usual) or told
             yield told, chance, blamed
 

@@ -390,3 +390,16 @@ def test_a_second_file_lends_the_first_no_name() -> None:
     for more in (clearest, second, [*clearest, *second]):
         (finding,) = [each for each in judge(ID, [*usual, *well, *more]) if each.suspect == WRITER]
         assert (finding.alert, finding.actor) == (True, "")
+
+
+def test_what_lay_only_beside_a_file_that_slows_is_not_told_with_it() -> None:
+    """Jobs that loaded the one are slow, whether they loaded the other as well or not."""
+
+    def loaded(names: str, numbers: Sequence[int], by: float) -> list[JobSummary]:
+        exposed = [exposure(names, path=f"/shared/{name}.py") for name in names]
+        return [paced(number, USUAL[number % 7] * by, exposed=exposed) for number in numbers]
+
+    slow = [*loaded("a", range(10, 16), 1.3), *loaded("ab", range(16, 24), 1.3)]
+    (finding,) = judge(ID, [*without(*range(10)), *slow, *loaded("b", range(24, 27), 1.0)])
+    assert finding.alert
+    assert {item.event_id for item in finding.evidence if item.role == "written"} == {f"written-{WRITER}/shared/a.py"}
