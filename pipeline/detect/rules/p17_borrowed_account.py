@@ -179,7 +179,7 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             by_whom.setdefault(body.user, []).append((suspicion, checklist))
     for user in sorted(by_whom):
         hits = by_whom[user]
-        entered = {hit.actor.id for hit, _ in hits if hit.actor is not None}
+        entered = {hit.actor.id for hit, _ in hits if hit.actor is not None and hit.actor.role not in ("root", "daemon")}
         cited = [item for hit, _ in hits[:CITED_MAX] for item in evidence("cause", hit.cause, _said(hit.cause))]
         for hit, _ in hits[:CITED_MAX]:
             for order in benign_people.orders_behind(case, hit.cause.event_time):

@@ -87,10 +87,17 @@ def test_nobody_is_named(row: Row) -> None:
     [
         ([entered(60), order(120)], {"u099"}),
         ([entered(60), entered(90, "adm1"), order(120)], {"u099", "adm1"}),
+        ([entered(60, "root"), order(120)], {""}),
         ([login(60, key=FOREIGN)], {""}),
         ([*DAYS, login(NOW), login(NOW + 600, address=ABROAD)], {""}),
     ],
-    ids=["one who entered", "two who entered", "the holder of a key may have lost it", "nobody knows who came from there"],
+    ids=[
+        "one who entered",
+        "two who entered",
+        "root is nobody",
+        "the holder of a key may have lost it",
+        "nobody knows who came from there",
+    ],
 )
 def test_who_entered_is_suspected(told: list[Event], suspects: set[str]) -> None:
     """The system's log says who became the account's user; nothing says who came by a key or from another place."""
