@@ -28,7 +28,8 @@ the rest is refused: a row with its code, and unread of its feed.  Also where it
 a line begins as one that the first one's format claims: a relay that sends a whole file as one value is told so, and none of its lines
 becomes a part of the name of the first.
 
-Holds: no byte is lost but line ends; of a line whose place in its file is known each piece's is; at most as many pieces as lines.
+Holds: no byte is lost but line ends; of a line whose place in its file is known each piece's is; at most two pieces a line, since who
+prints a great many in one would have all that came with it refused.
 """
 
 import re
@@ -53,7 +54,7 @@ _GLUED = re.compile(
 
 def may_be(payload: bytes) -> bool:
     """May it be several lines, if it is the output of a job?"""
-    return b"\n" in payload or (payload[:1] != b"{" and _GLUED.search(payload) is not None)
+    return b"\n" in payload or _glued(payload) > 0
 
 
 def lines_of(line: Line, *, of_job: bool, allowed: frozenset[Source] = frozenset(Source), pinned: str = "") -> list[Line]:
@@ -114,16 +115,23 @@ def _with_tracebacks(texts: list[bytes]) -> list[bytes]:
             begun = text[:1] == b" "
         else:
             found.append([text])
-            begun = text.startswith(_TRACEBACK) or b"]" + _TRACEBACK in text
+            begun = text.startswith(_TRACEBACK, _glued(text))
     return [b"\n".join(each) for each in found]
 
 
-def _unglued(text: bytes) -> list[tuple[bytes, int]]:
-    """What stands behind bars on its first line is apart, with how many bytes lie behind each piece that are in none."""
+def _glued(text: bytes) -> int:
+    """Where the line behind bars begins, on the first line; 0: there is none.  An object quotes what looks so."""
+    if text[:1] == b"{":
+        return 0
     end = text.find(b"\n")
-    starts = [found.end() for found in _GLUED.finditer(text, 0, len(text) if end < 0 else end)]
-    pieces = [text[start:stop] for start, stop in zip([0, *starts], [*starts, len(text)], strict=True)]
-    return [*((piece, 0) for piece in pieces[:-1]), (pieces[-1], 1)]
+    found = _GLUED.search(text, 0, len(text) if end < 0 else end)
+    return found.end() if found else 0
+
+
+def _unglued(text: bytes) -> list[tuple[bytes, int]]:
+    """What stands behind bars is apart, with how many bytes lie behind each piece that are in none."""
+    start = _glued(text)
+    return [(text[:start], 0), (text[start:], 1)] if start else [(text, 1)]
 
 
 def _of_daemon(texts: list[bytes], begins: Callable[[bytes], bool], *, first_alone: bool) -> list[bytes]:

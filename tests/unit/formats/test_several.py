@@ -92,6 +92,19 @@ def test_behind_a_progress_bar_stands_a_line_of_its_own(text: str, kind: str) ->
     assert (behind.event_id, behind.kind, behind.file_offset, behind.raw) == (alone.event_id, kind, alone.file_offset, text)
 
 
+@pytest.mark.parametrize("said", ["srun: error: gpu-003: task 17: Killed", "Traceback (most recent call last)"])
+def test_an_object_only_quotes_what_looks_like_a_line_behind_a_bar(said: str) -> None:
+    """Among joined lines, too: it stays whole, and takes no line with it."""
+    quotes = orjson.dumps({"step": 40, "loss": 2.5, "said": f"12%]{said}"}).decode()
+    assert [row.raw for row in rows(filebeat(f"{ITERATION}\n{quotes}\n{NEXT}"))] == [ITERATION, quotes, NEXT]
+
+
+def test_nobody_prints_so_many_lines_behind_a_bar_that_others_are_refused() -> None:
+    """Shippers send lines of several jobs in one record."""
+    sent = [orjson.loads(filebeat(text, f"/runs/slurm-{job}.out")) for job, text in ((7, "]srun: " * (ITEMS_MAX + 1)), (8, ITERATION))]
+    assert "iteration" in [row.kind for row in rows(orjson.dumps(sent))]
+
+
 def test_a_line_is_the_same_event_joined_or_alone() -> None:
     """Where the shipper tells the place: a multiline that was set up later gives no event twice."""
     first, second = rows(filebeat(f"{ITERATION}\n{NEXT}"))
