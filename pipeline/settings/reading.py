@@ -23,6 +23,9 @@ SETTINGS_FILE = "trainwatch.yaml"
 OTHER_VARIABLES = frozenset({"TRAINWATCH_SETTINGS", "TRAINWATCH_PYTHON"})
 
 
+_QUOTED = re.compile(r"\"[^\"]*\"|'[^']*'")
+
+
 class _Loader(yaml.SafeLoader):
     """Refuses a key that stands twice in one mapping: YAML forbids it, PyYAML keeps the last, and a section would be lost in silence;
     and "\\0" in a text, which no path, name or address can hold.
@@ -103,11 +106,15 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 
 
 def _broken(path: Path, error: yaml.MarkedYAMLError) -> str:
-    """Where it is no YAML, the line first; what was opened and never closed began before it."""
+    """Where it is no YAML, the line first; what was opened and never closed began before it.
+
+    It quotes single signs and tokens (`'<stream end>'`), no names: a password that begins with `*`, `&` or `!` is read as one of YAML's.
+    """
     line, begun = (mark.line + 1 if mark else 0 for mark in (error.problem_mark, error.context_mark))
     at = f", line {line}" if line else ""
     context = f"{error.context} that begins in line {begun}: " if error.context and begun else ""
-    return f"{path}{at}: {context}{error.problem}"
+    said = _QUOTED.sub(lambda found: found[0] if len(found[0]) == 3 or found[0][1] == "<" else "'..'", f"{context}{error.problem}")
+    return f"{path}{at}: {said}"
 
 
 def _said(item: Any) -> str:

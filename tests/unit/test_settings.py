@@ -167,6 +167,10 @@ def test_a_file_that_is_no_mapping_is_refused(content: str) -> None:
             "kafka: {password: hunter2",
             "site.yaml, line 1: while parsing a flow mapping that begins in line 1: expected ',' or '}', but got '<stream end>'",
         ),
+        ("kafka:\n  password: *hunter2\n", "site.yaml, line 2: found undefined alias"),
+        ("kafka:\n  password: !hunter2 x\n", "site.yaml, line 2: could not determine a constructor for the tag"),
+        ("kafka:\n  password: !it'shunter2 x\n", "site.yaml, line 2: could not determine a constructor for the tag"),
+        ("kafka: {password: &hunter2 a, group: &hunter2 a}", "site.yaml, line 1: found duplicate anchor"),
     ],
 )
 def test_broken_yaml_is_told_with_its_line(content: str, said: str) -> None:
@@ -225,7 +229,7 @@ identities:
 
 def test_yaml_makes_no_objects() -> None:
     """The file may come from elsewhere: a tag that would run code is an error."""
-    with pytest.raises(ConfigError, match="python/object"):
+    with pytest.raises(ConfigError, match="line 1: could not determine a constructor for the tag"):
         load(written("kafka: !!python/object/apply:os.getcwd []\n"))
 
 
