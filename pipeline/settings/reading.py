@@ -88,6 +88,8 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
             raise ConfigError(_broken(path, error), advice="Correct it there, or put the file back as it was.") from error
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
+        except ValueError as error:  # 2026-02-30
+            raise ConfigError(f"{path}: a date or a number that there is not", advice="Correct it, or quote what is a text.") from error
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: expected a mapping at the top level", advice="See schemas/SETTINGS.md.")
     try:

@@ -216,6 +216,13 @@ def test_a_key_that_stands_twice_is_refused(content: str, lines: tuple[int, int]
     assert caught.value.advice
 
 
+@pytest.mark.parametrize("value", ["2026-02-30", "!!int hunter2"])
+def test_a_date_that_there_is_not_is_told_so(value: str) -> None:
+    """PyYAML raises what its parts raise."""
+    with pytest.raises(ConfigError, match="a date or a number that there is not"):
+        load(written(f"kafka:\n  group: {value}\n"))
+
+
 def test_sections_may_share_their_fields() -> None:
     """A merge (`<<`) that is overridden is no key that stands twice, and different sections have the same keys."""
     content = """
