@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 TIMELINE_ROWS = 40
 TIMELINE_ROWS_MAX = 10_000
 ALIKE_MAX = 25  # rows read for each that is shown, since those that are alike are shown as one
+NUMBER = re.compile(r"(?<![\w.-])\d{3,}(?!\.?[\w-])")
 NO_LIMIT = 2**63 - 1
 NEWS = {  # of each part: what makes a row another one
     "verdicts": ("attempt", "verdict", "cause", "status", "by_event_id"),
@@ -113,10 +114,13 @@ def _last(rows: list[Any], length: int) -> list[Any]:
 
 
 def _alike(timeline: list[Row]) -> list[list[Row]]:
-    """Rows of one moment that differ only in numbers of three digits and more, as of processes: a signal to each would hide who sent it."""
+    """Rows of one moment that differ only in numbers of three digits and more, as of processes: a signal to each would hide who sent it.
+
+    What is part of a name (`u017`, `gpu-012`) is no number.
+    """
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in timeline:
-        same = *(row[name] for name in NEWS["timeline"] if name != "text"), re.sub(r"\d{3,}", "0", str(row["text"]))
+        same = *(row[name] for name in NEWS["timeline"] if name != "text"), NUMBER.sub("0", str(row["text"]))
         found.setdefault(same, []).append(row)
     return list(found.values())
 

@@ -69,6 +69,13 @@ def test_what_is_alike_is_one_line() -> None:
     assert "81 of 82 rows of the timeline" in page.getvalue()
 
 
+@pytest.mark.parametrize("told", [["path=/data/u017/a.py", "path=/data/u018/a.py"], ["loss: 2.310", "loss: 2.990"], ["gpu-012", "gpu-013"]])
+def test_what_differs_in_a_name_or_behind_a_point_is_not_alike(told: list[str]) -> None:
+    """People, nodes and losses are what one looks for."""
+    page = shown(timeline=[{**line(7), "text": each} for each in told], timeline_length=2)
+    assert [each for each in told if each in page] == told
+
+
 @pytest.mark.parametrize("rows", [0, 3])
 def test_a_whole_timeline_says_nothing_of_a_rest(rows: int) -> None:
     """Nor does one that is empty."""
