@@ -25,7 +25,7 @@ what takes syslog from a wire leave it in what any user may send, and behind one
 So there only what stands before a line that begins as one of the system log is believed, since the daemon's own prefix comes first, and
 the rest is refused: a row with its code, and unread of its feed.  Also where it was a shipper without such a flag that joined them
 (Fluent Bit, Vector): nothing tells the two apart.  The same holds of what other daemons write (accounting, audit logs of storage), where
-a line begins as one that the first one's format claims: a relay that sends a whole file as one value is told so, and none of its lines
+a line begins as one that a format claims: a relay that sends a whole file as one value, or lines of several, is told so, and none of them
 becomes a part of the name of the first.
 
 Holds: no byte is lost but line ends; of a line whose place in its file is known each piece's is; at most two pieces a line, since who
@@ -93,13 +93,15 @@ def lines_of(line: Line, *, of_job: bool, allowed: frozenset[Source] = frozenset
 
 
 def _begins(first: bytes, allowed: frozenset[Source], pinned: str) -> Callable[[bytes], bool] | None:
-    """Does another line begin there?  None: nobody can say it of lines like the first."""
+    """Does another line begin there, also one of another daemon?  None: nobody can say it of lines like the first."""
     if syslog.program_of(_head(first)):
         return lambda text: syslog.begins(_head(text))
     if first.startswith(b"{"):  # printed over several lines
         return None
     format_ = registry.by_name(pinned) if pinned else registry.claimant(first, allowed)
-    return None if format_ is None or format_.source in FAMILIES["training"] else format_.claims
+    if format_ is None or format_.source in FAMILIES["training"]:
+        return None
+    return format_.claims if pinned else lambda text: syslog.begins(_head(text)) or registry.claimant(text, allowed) is not None
 
 
 def _head(text: bytes) -> str:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import ErrorCode
-from pipeline.formats import registry, several
+from pipeline.formats import registry, several, syslog
 from pipeline.formats.line import ITEMS_MAX, Line, Part
 from pipeline.ingest.step import build_state, step
 from pipeline.model.outcome import EventRow, Outcome, Record, Rejected
@@ -216,6 +216,16 @@ def test_no_line_of_a_daemon_is_a_part_of_another(name: str, text: str) -> None:
     assert (found[0].kind, found[0].attrs) == (alone[0].kind, alone[0].attrs)
     assert found[-1].raw == text
     assert len(found) == 2
+
+
+@pytest.mark.parametrize(("name", "text"), [each for each in DAEMONS if each[1][:1] != "{" and not syslog.program_of(each[1])])
+def test_nor_of_one_of_another_daemon(name: str, text: str) -> None:
+    """A relay reads several files."""
+    family = "access" if registry.by_name(name).source in FAMILIES["access"] else "scheduler"
+    for other, behind in DAEMONS:
+        if other != name and behind[:1] != "{" and registry.by_name(other).source in FAMILIES[family]:
+            told = [out for out in outcomes(f"{text}\n{behind}".encode(), f"logs.{family}") if isinstance(out, EventRow | Rejected)]
+            assert len(told) == 2, other
 
 
 def test_as_many_lines_as_a_record_may_have() -> None:
