@@ -416,16 +416,18 @@ def other_writers(case: Cohort, seen: Comparison, now: Watermarks) -> Explanatio
 
 
 def _cleared(seen: Comparison) -> frozenset[Bytes]:
-    """Bytes of other hands that do no harm."""
-    return frozenset(piece for each in seen.fine for piece in by_others(each, seen.group) if _is_harmless(piece, seen))
-
-
-def _is_harmless(piece: Bytes, seen: Comparison) -> bool:
-    """Did nearly all that loaded these bytes, and nothing of the accused, go well, at sizes at which those did not that loaded both?"""
-    sizes = {each.gpus for each in seen.harmed if piece in by_others(each, seen.group)}
-    sides = (seen.beside or seen.group.others, seen.fine)
-    loaded, well = (sum(each.gpus in sizes and piece in by_others(each, seen.group) for each in side) for side in sides)
-    return well >= HARMLESS_MIN and well >= HARMLESS_SHARE * loaded
+    """Bytes of other hands that do no harm: nearly all that loaded them, and nothing of the accused, went well, at sizes at which those did
+    not that loaded both.
+    """
+    sizes: dict[Bytes, set[int | None]] = {}
+    for each in seen.harmed:
+        for piece in by_others(each, seen.group):
+            sizes.setdefault(piece, set()).add(each.gpus)
+    loaded, well = (
+        Counter(piece for each in side for piece in by_others(each, seen.group) if each.gpus in sizes.get(piece, ()))
+        for side in (seen.beside or seen.group.others, seen.fine)
+    )
+    return frozenset(piece for piece, count in well.items() if count >= max(HARMLESS_MIN, HARMLESS_SHARE * loaded[piece]))
 
 
 def changed_for_all(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
