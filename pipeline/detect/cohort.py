@@ -276,7 +276,8 @@ def cited(group: Group, members: Sequence[JobSummary], *, beside: Collection["By
     harmed = {member.attempt for member in members}
     exposed = sorted(((member, mine) for member, mine in group.exposed if member.attempt in harmed), key=lambda each: each[0].attempt)
     first = {exposure.path: member.attempt for member, mine in reversed(exposed) for exposure in mine}
-    order = sorted({member.attempt for member, _ in exposed}, key=lambda attempt: (attempt not in first.values(), attempt))
+    begin = set(first.values())
+    order = sorted({member.attempt for member, _ in exposed}, key=lambda attempt: (attempt not in begin, attempt))
     chosen = set(order[:CITED_MAX])
     found: list[Evidence] = []
     for member, exposures in exposed:
