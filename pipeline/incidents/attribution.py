@@ -27,7 +27,7 @@ import msgspec
 
 from pipeline.detect.gates import GROUPS, name_or_reason
 from pipeline.incidents.campaigns import CAUSING, artefacts_of, of_several
-from pipeline.incidents.families import DIVERGED, ENDINGS, SLOWED, counts, family_of
+from pipeline.incidents.families import DIVERGED, ENDINGS, SLOWED, counts, family_of, is_signal
 from pipeline.incidents.likelihoods import BORROWED_GAP_MIN, GAP_MIN, KINDS
 from pipeline.incidents.origins import too_few
 from pipeline.model.finding import Checked, Evidence, Finding
@@ -117,7 +117,8 @@ class Candidate:
     def __init__(self, who: str, members: Sequence[Finding], known: Known) -> None:
         self.who, self._known = who, known
         self.acts = [each for each in members if each.suspect == who]
-        self.alerts = [each for each in self.acts if counts(each)]
+        # Whose user somebody became says of no harm that he did it: it is no second word on who acted.
+        self.alerts = [each for each in self.acts if counts(each) and not is_signal(each)]
         self.others = [each for each in members if each.suspect and each.suspect != who and counts(each)]
         self.role = known.role(who)
         self.signals = tuple(known.signals.get(who, ()))

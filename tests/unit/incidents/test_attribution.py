@@ -22,6 +22,17 @@ def test_the_right_one_is_named_on_two_sources() -> None:
     assert said.clears
 
 
+def test_who_became_the_user_of_an_account_is_not_named_by_it() -> None:
+    """That somebody entered it says nothing of who killed: his own act on one source stays on one."""
+    entered = on("login-001", msgspec.structs.replace(borrowed(1, "u012"), effect="entered_by_other", suspect="u099"))
+    alone, beside = weigh([entered]), weigh([kill(0, "1", "u099"), entered, kill(2, "2", "u099")])
+    assert (alone.named, alone.leader) == ("", f"did/{X}")
+    assert (beside.named, beside.leader) == ("", f"did/{X}")
+    assert "only one independent source: kernel audit" in beside.withheld
+    assert not {"second_source", "days"} & {row.kind for each in beside.hypotheses for row in each.weighed}
+    assert weigh([*STORY, entered]).named == "u099"
+
+
 @pytest.mark.parametrize("elsewhere", [slowed(1, "gpu-013", "u099"), on("login-01", slowed(1, "gpu-012", "u099"))])
 def test_logs_of_two_hosts_are_two_origins(elsewhere: Finding) -> None:
     """Nobody is root on both, as far as is known: the acts that each tells of are held against one person."""

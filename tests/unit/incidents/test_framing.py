@@ -91,6 +91,9 @@ ATTEMPTS: dict[str, list[Line]] = {
     "audit records and system log of one host, by its root": [
         *THEIRS, *killed(), *SITE.sudo(60, "/usr/bin/nvidia-smi -pl 100", "u099", audited=COLLEAGUE),
     ],
+    "audit records of one host, and a line of the system log that he became the owner's user": [
+        *THEIRS, *killed(), *SITE.become(HOUR - 600, "u099", "u012"), *cancelled(5012),
+    ],
     "audit records of two hosts, handed in by one": [
         *THEIRS, *killed(), *[line._replace(host=build.HOST) for line in SITE.kill(HOUR, host="gpu-002")],
     ],
