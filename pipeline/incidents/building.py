@@ -21,7 +21,7 @@ from pipeline.detect import history
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.attribution import Known, attribute
 from pipeline.incidents.campaigns import Linked, links_of, window_of
-from pipeline.incidents.families import WORDS, family_of
+from pipeline.incidents.families import WORDS, family_of, is_signal
 from pipeline.incidents.grouping import RIVALS_MAX
 from pipeline.incidents.losses import listed_loss, loss_of
 from pipeline.incidents.losses_ended import Pricing
@@ -163,13 +163,15 @@ class Whole:
 
     def _member(self, linked: Linked) -> Member:
         each = linked.finding
+        # Whoever became an account's user is named for that nowhere, although other acts name him here.
+        suspect = "" if is_signal(each) and each.suspect == self._said.named else each.suspect
         return Member(
             finding=linked.id,
             detector=each.detector,
             version=each.detector_version,
             severity=each.severity,
             subject=cut(self._subject(each)),
-            who=who_of(self._cluster, each.suspect, self._said.named, self._around.directory.key),
+            who=who_of(self._cluster, suspect, self._said.named, self._around.directory.key),
             effect_time=each.effect_time,
             summary=cut(self._hide(each.summary)),
             alert=each.alert,

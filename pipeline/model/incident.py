@@ -198,7 +198,7 @@ class Member(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     version: int
     severity: Severity
     subject: str
-    who: str  # label of whom it suspects, identity id where that one is named; empty: nobody is known
+    who: str  # label of whom it suspects, identity id where that one is named; empty: nobody is known, or nobody told
     effect_time: int
     summary: str
     alert: bool

@@ -251,3 +251,12 @@ def test_a_full_case_keeps_the_newest_attempts() -> None:
         state = fresh(retention={"case_facts_max": 100})
         run(state, order)
         assert min(int(each.attempt.job) for each in state.index(CASE).attempts.within(T0, T0 + 200 * DAY)) == 5
+
+
+def test_who_became_the_user_of_an_account_is_named_for_that_in_no_incident() -> None:
+    """Also where other acts name him: of the account that was used nobody is told, as the finding itself tells nobody."""
+    entered_it = msgspec.structs.replace(borrowed(1, "u012"), effect="entered_by_other", suspect="u099")
+    outcomes = step(fresh(), [*map(fact, [*STORY, entered_it])], marks(60))[1]
+    (said,) = (orjson.loads(out.value)["unmapped"]["trainwatch"]["canonical"] for out in outcomes if isinstance(out, Publish))
+    assert said["attribution"]["named"] == "u099"
+    assert {member["who"] for member in said["members"] if member["detector"] == "p17_borrowed_account"} == {""}
