@@ -17,6 +17,7 @@ from pipeline.cli import Options, Verbs, examples, say
 from pipeline.cli.asking import NOT_FOUND, account, clickhouse, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.erase import erase
+from pipeline.cli.incident import told
 from pipeline.cli.meter import meter
 from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError, TrainwatchError
@@ -24,6 +25,7 @@ from pipeline.evidence import verify as checker
 from pipeline.evidence.bundle import Case, Exhibit, build, told_of, write
 from pipeline.evidence.chain import entry_of, identities_digest
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key, rotate_key
+from pipeline.incidents.report import as_json, page
 from pipeline.model.instants import DAY_MS
 from pipeline.model.words import many
 from pipeline.sink import evidence as store
@@ -87,10 +89,13 @@ def heads(options: Options, *, as_json: bool) -> None:
 @click.argument("subject")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A .zip, or a folder; default evidence-SUBJECT.zip.")
 @click.option("--report", "reports", type=click.Path(path_type=Path, exists=True, dir_okay=False), multiple=True, help="A report to add.")
+@click.option("--no-report", is_flag=True, help="Leave out the incident's own report, with its journal; so does --report.")
 @click.option("--no-kafka", is_flag=True, help="Do not look in Kafka for whole records that ClickHouse has not.")
 @click.pass_obj
-def export(options: Options, subject: str, output: Path | None, reports: Sequence[Path], *, no_kafka: bool) -> None:
+def export(options: Options, subject: str, output: Path | None, reports: Sequence[Path], *, no_report: bool, no_kafka: bool) -> None:
     """Write a bundle of everything that proves finding or incident SUBJECT, to be checked anywhere: `evidence verify`.
+
+    Of an incident its report stands in it, HTML and JSON.
 
     Exit 0: written; 4: nothing is known of SUBJECT, or several begin so.
     """
@@ -119,7 +124,8 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
             by=who,
             settings=settings.digest(),
             identities=identities_digest(settings),
-            extra={name: path.read_bytes() for name, path in _report_names(reports).items()},
+            extra={name: path.read_bytes() for name, path in _report_names(reports).items()}
+            or ({} if no_report else _own_report(settings, database, subject)),
         )
         path = output or Path(f"evidence-{subject}.zip")
         sha256 = write(build(case, signer), path)
@@ -300,6 +306,14 @@ def _found(database: "Database", asked: str) -> tuple[str, Found] | None:
         return ids[0], store.gather(database, findings)
     say(f"{safe(asked)} begins several: {', '.join(ids)}" if len(ids) > 1 else f"{safe(asked)} is no finding and no incident: check the id")
     return None
+
+
+def _own_report(settings: "Settings", database: "Database", subject: str) -> dict[str, bytes]:
+    """Of an incident; of a finding there is none."""
+    if not store.is_incident(database, subject):
+        return {}
+    report = told(settings, database, subject)
+    return {REPORT_FILES[".html"]: page(report).encode(), REPORT_FILES[".json"]: as_json(report)}
 
 
 def _report_names(reports: Iterable[Path]) -> dict[str, Path]:

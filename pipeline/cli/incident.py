@@ -256,12 +256,16 @@ def resolve(database: "Database", asked: str) -> str:
 
 def _looked_at(options: Options, asked: str, command: str) -> Report:
     with clickhouse(options) as database:
-        found = read(database, resolve(database, asked))
+        found = told(options.settings, database, resolve(database, asked))
         on_record(database, command, [found.incident.id])
+    return found
+
+
+def told(settings: "Settings", database: "Database", incident_id: str) -> Report:
+    """What is known of an incident, as people are told it: no reply tells a name that is withheld."""
+    found = read(database, incident_id)
     entries = [
-        msgspec.structs.replace(each, value=_replied_as(options.settings, found.incident, each.value.strip()))
-        if each.action == "reply"
-        else each
+        msgspec.structs.replace(each, value=_replied_as(settings, found.incident, each.value.strip())) if each.action == "reply" else each
         for each in found.journal
     ]
     return msgspec.structs.replace(found, journal=tuple(entries))

@@ -142,6 +142,11 @@ def subjects(database: "Database", begun: str) -> list[str]:
     return [str(found) for (found,) in database.query(SUBJECTS, {"begun": begun})]
 
 
+def is_incident(database: "Database", subject: str) -> bool:
+    """Is it the id of an incident, as it was published?"""
+    return bool(database.query("SELECT 1 FROM {db}.incidents_current WHERE incident_id = %(id)s LIMIT 1", {"id": subject}))
+
+
 def open_incidents(database: "Database") -> list[str]:
     """Ids of incidents that nobody has closed."""
     found = database.query(

@@ -11,14 +11,17 @@ from click.testing import CliRunner, Result
 
 from pipeline.cli import Options
 from pipeline.cli.asking import NOT_FOUND
+from pipeline.cli.evidence import evidence
 from pipeline.cli.incident import UNTOLD, _journals, incident
 from pipeline.cli.reveal import REFUSED
 from pipeline.errors import ConfigError
+from pipeline.evidence.signing import make_key
+from pipeline.evidence.verify import read_bundle, verify_bundle
 from pipeline.incidents.step import step as judge
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Mark, label_of
 from pipeline.model.outcome import Publish, Record
-from pipeline.settings import PrivacySettings, Settings
+from pipeline.settings import EvidenceSettings, PrivacySettings, Settings
 from pipeline.sink import copied
 from pipeline.sink.clickhouse import ClickHouseSink, Database
 from pipeline.sink.evidence import Custody, custody, note, subjects
@@ -124,6 +127,31 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, mon
     assert "was interference. u101@ops labelled it benign because admin_ticket" in text
     assert HOSTILE not in text
     assert orjson.loads(body.read_bytes())["incident"]["attribution"]["named"] == "u099"
+
+
+def test_the_bundle_of_an_incident_holds_its_report(servers: Settings, tmp_path: Path) -> None:
+    """As HTML and as JSON, as `incident report` writes them; not where another is given, or none is wanted."""
+    make_key(tmp_path / "evidence.key", T0)
+    site = Site(servers.model_copy(update={"evidence": EvidenceSettings(key_file=tmp_path / "evidence.key")}))
+    now, page = site.ids[1], tmp_path / "given.html"
+    site.run("reply", now, "I was on leave.", "--from", "u099")
+    site.run("report", now, "--out", str(page))
+
+    def files(of: str, *words: str) -> dict[str, bytes]:
+        bundle = tmp_path / f"{of}{''.join(words[:1])}.zip"
+        done = CliRunner().invoke(evidence, ["export", of, "-o", str(bundle), *words], obj=site.options, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        assert verify_bundle(read_bundle(bundle)).problems == []
+        return dict(read_bundle(bundle))
+
+    found, other = files(now), tmp_path / "evidence.key.ring.json"
+    assert found["report.html"] == page.read_bytes()
+    assert "I was on leave." in found["report.html"].decode()
+    assert orjson.loads(found["incident.json"])["id"] == now
+    given = files(now, "--report", str(other))
+    assert ("report.html" in given, given["incident.json"]) == (False, other.read_bytes())
+    for without in (files(now, "--no-report"), files(STORY[0].id)):
+        assert not {"report.html", "incident.json"} & {*without}
 
 
 @pytest.mark.parametrize("has", ["no pseudonyms", "pseudonyms", "no key"])
