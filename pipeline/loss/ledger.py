@@ -92,7 +92,7 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
                 money[reading] += amount * price.of_hour(reading)
                 if price.formula(reading) not in priced[reading]:
                     priced[reading].append(price.formula(reading))
-        formulas = priced[1] or priced[2]
+        formulas = priced[1] or priced[2] or priced[0]
         method = " + ".join(sorted({price.method for price in prices.periods})) if formulas else "hours only"
         lines.append(
             LossLine(

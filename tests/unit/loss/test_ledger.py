@@ -49,6 +49,15 @@ def test_what_high_alone_counts_names_its_price() -> None:
     assert line.formula == "GPUs x (end - load of altered bytes); 50 CNY per GPU-hour (rent)"
 
 
+def test_what_low_alone_counts_names_its_price() -> None:
+    """Hours that stand under altered bytes in the other readings, and under the kill where nothing shows that results differ."""
+    run = claims.invalid(attempt(), NODES, 256, loaded=0, end=HOUR, diverged=False, evidence=["e"])
+    lost = claims.lost_progress(attempt(), NODES, 256, saved=0, began=0, failed=HOUR, evidence=["e"])
+    found = {line.kind: line for line in ledgers([run, lost], RENT, 8).lines}
+    assert (found["lost_progress"].money, found["lost_progress"].method) == (Range(3072.0, 0.0, 0.0), "rent")
+    assert found["lost_progress"].formula == "GPUs x (failure - last good checkpoint); 12 CNY per GPU-hour (rent)"
+
+
 def test_three_a_day_for_forty_days() -> None:
     """20.5 thousand GPU-hours: pure kills are cheap."""
     all_of_them = []
