@@ -5,12 +5,13 @@ prints, is read by screen readers, and follows light and dark.  Whatever comes f
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 import orjson
 
 from pipeline import __version__
+from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_text import listed, moment, ratio, safe, table
@@ -136,12 +137,20 @@ def _seen(incident: Incident) -> str:
         f"{many(scope.affected_users or len(scope.users), 'owner')}. Records cited: {incident.records or len(incident.timeline)}.</p>"
         + _told(incident, findings)
         + table("Findings", ("Effect", "Detector", "About", "What", "Gate", "Tied by"), rows)
+        + _ties(incident)
     )
 
 
 def _word(text: str) -> str:
     """Escaped, on one line."""
     return f'<span class="n">{safe(text)}</span>'
+
+
+def _ties(incident: Incident) -> str:
+    """The column “Tied by” in words."""
+    used = {link for member in incident.members for link in member.links}
+    words = "; ".join(f"{link}: {said}" for link, said in LINKS.items() if link in used)
+    return f"<p>Tied by: {safe(words)}.</p>" if words else ""
 
 
 def _told(incident: Incident, findings: int) -> str:
@@ -288,7 +297,7 @@ def _benign(report: Report) -> str:
 def _scope(incident: Incident) -> str:
     scope = incident.scope
     rows = [
-        ("Attempts of findings, above or below their gate", str(scope.affected or len(scope.attempts)), safe(", ".join(scope.attempts))),
+        ("Attempts of findings, above or below their gate", str(scope.affected or len(scope.attempts)), _jobs(scope.attempts)),
         ("Their owners", str(scope.affected_users or len(scope.users)), safe(", ".join(scope.users))),
         ("Their projects", str(scope.affected_projects or len(scope.projects)), safe(", ".join(scope.projects))),
         ("GPUs of the largest", str(scope.gpus_max), ""),
@@ -308,12 +317,18 @@ def _scope(incident: Incident) -> str:
         ),
         ("Ended without explanation", str(scope.unexplained), ""),
     ]
-    unjudged = [(safe(each.source), safe(each.what), str(each.amount), safe(", ".join(each.examples))) for each in scope.unjudged]
-    traced = [(safe(each.path), moment(each.since), str(each.loads), safe(", ".join(each.loaded_by))) for each in incident.traced]
+    alike: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
+    for gap in scope.unjudged:
+        alike.setdefault((gap.what, gap.amount, gap.examples), []).append(gap.source)
+    unjudged = [
+        (safe(sources[0] + (f" and {len(sources) - 1} more" if len(sources) > 1 else "")), safe(what), str(amount), _jobs(examples))
+        for (what, amount, examples), sources in alike.items()
+    ]
+    traced = [(safe(each.path), moment(each.since), str(each.loads), _jobs(each.loaded_by)) for each in incident.traced]
     derived = [
         (
-            safe(each.path or f"whatever {each.attempt} saved"), moment(each.saved), safe(", ".join(each.saved_by or (each.attempt,))),
-            safe(each.after), str(each.loads), safe(", ".join(each.loaded_by)),
+            safe(each.path or f"whatever {each.attempt} saved"), moment(each.saved), _jobs(each.saved_by or (each.attempt,)),
+            safe(each.after), str(each.loads), _jobs(each.loaded_by),
         )
         for each in incident.derived
     ]  # fmt: skip
@@ -392,6 +407,14 @@ def _journal(report: Report) -> str:
         (moment(each.at), safe(each.operator), safe(each.action), safe(each.value), safe(each.text, ENTRY_MAX)) for each in report.journal
     ]
     return table("Who did what with this incident", ("Time", "Operator", "What", "Value", "Text"), rows, empty="nothing yet.")
+
+
+def _jobs(names: Sequence[str]) -> str:
+    """Attempts as people say them, each job once, so that a cell has room for all; anything else stays as it is."""
+    if not all(map(ATTEMPT.fullmatch, names)):
+        return safe(", ".join(names))
+    jobs = dict.fromkeys(called(each).removeprefix("job ") for each in names)
+    return safe(f"job{'s' * (len(jobs) > 1)} {', '.join(jobs)}" if jobs else "")
 
 
 ATTEMPT = re.compile(r"[^/]+/([^/]+)/[0-9]+/[0-9]+")  # cluster/job/submit/start

@@ -9,8 +9,8 @@ import pytest
 
 from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, called, page, unnamed
 from pipeline.incidents.report_graph import drawn, graph_of
-from pipeline.model.incident import Incident, canonical_incident
-from tests.unit.incidents.campaign import kill
+from pipeline.model.incident import Incident, Unjudged, canonical_incident
+from tests.unit.incidents.campaign import attempt_of, kill
 from tests.unit.incidents.reports import EVIL, hostile, report
 
 VOID = {"meta", "br", "img", "link", "input"}
@@ -226,3 +226,30 @@ def test_a_hypothesis_in_a_table_is_no_code(title: str, said: str) -> None:
 )
 def test_what_a_finding_is_about_reads_as_people_say_it(subject: str, said: str) -> None:
     assert called(subject) == said
+
+
+def test_attempts_of_the_scope_are_told_to_the_last() -> None:
+    """As people call jobs: in full they would be cut off in their cell."""
+    made = report()
+    names = tuple(attempt_of(str(48_000 + number), number).name for number in range(60))
+    scope = msgspec.structs.replace(made.incident.scope, attempts=names, affected=60)
+    text = page(msgspec.structs.replace(made, incident=msgspec.structs.replace(made.incident, scope=scope)))
+    assert "jobs 48000, 48001, 48002" in text
+    assert "48059</td>" in text
+
+
+def test_a_gap_of_many_hosts_is_one_row() -> None:
+    """Of whom the same is missing is told together."""
+    made = report()
+    gaps = tuple(Unjudged(f"auditd on gpu-{number:03}", "attempts", 1, (attempt_of("7", 1).name,)) for number in range(32))
+    scope = msgspec.structs.replace(made.incident.scope, unjudged=(*gaps, Unjudged("auditd", "days", 2, ("2026-03-02",))))
+    text = page(msgspec.structs.replace(made, incident=msgspec.structs.replace(made.incident, scope=scope)))
+    assert "<td>auditd on gpu-000 and 31 more</td><td>attempts</td><td>1</td><td>job 7</td>" in text
+    assert "<td>auditd</td><td>days</td><td>2</td><td>2026-03-02</td>" in text
+
+
+def test_what_ties_findings_is_said_in_words() -> None:
+    """Of what stands in the column, and no more."""
+    text = page(report())
+    assert "suspect+alert: the same suspect, both above the gate" in text
+    assert "means+victim:" not in text
