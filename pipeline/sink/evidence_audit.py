@@ -5,6 +5,7 @@
     events ─────────── is each stored line one that was sealed, with its times, and is each sealed line there?
     erasures ───────── or, where a line is gone, did the site sign that it was erased, and why?
     sink_ranges ────── does each finished range have a root?  All of a partition are missed where others were sealed a day before
+    events ─────────── does each row lie between the first and the last range that was noted or sealed?
 
 The rules are those of `verify.py`, which judges bundles.  Nothing is changed; ranges and rows near the end of their retention, which the
 server may drop one before the other, are not missed.  May run beside workers: what is not noted as finished is not missed either.  What
@@ -32,6 +33,7 @@ from pipeline.sink.verify import TTL_MARGIN_DAYS
 CHUNK_RANGES = 200  # with their leaves and rows in memory at once
 PROBLEMS_MAX = 1000  # named; the rest is counted by nobody, since that many are one fault
 
+IN_FLIGHT_SECONDS = 600
 PLACES_MAX = 5
 NO_WITNESS = (
     "no witness was asked: the holder of the key could have sealed a second history, and what was taken away together with all that "
@@ -45,6 +47,25 @@ FROM {db}.sink_ranges
 WHERE topic IN %(inputs)s AND hi > lo AND _inserted > now() - toIntervalDay(%(days)s)
     AND (topic, partition, incarnation) NOT IN (SELECT topic, partition, incarnation FROM {db}.evidence_roots)
 GROUP BY topic, partition, incarnation ORDER BY topic, partition
+"""
+
+# Rows come before the note of their range.  A worker that died between has it noted when it is back.
+OUTSIDE = """
+SELECT _topic, _partition, _incarnation, count(), min(_offset), max(_offset)
+FROM {db}.events AS e
+LEFT JOIN
+(
+    SELECT topic, partition, incarnation, min(lo) AS first, max(hi) AS behind
+    FROM
+    (
+        SELECT topic, partition, incarnation, lo, hi FROM {db}.sink_ranges
+        UNION ALL SELECT topic, partition, incarnation, lo, hi FROM {db}.evidence_roots
+    )
+    GROUP BY topic, partition, incarnation
+) AS r ON r.topic = e._topic AND r.partition = e._partition AND r.incarnation = e._incarnation
+WHERE (_offset < first OR _offset >= behind)
+    AND _inserted > now() - toIntervalDay(%(days)s) AND (_inserted < now() - %(in_flight)s OR _inserted > now() + %(in_flight)s)
+GROUP BY _topic, _partition, _incarnation ORDER BY _topic, _partition, _incarnation
 """
 
 Entry = Mapping[str, Any]
@@ -72,7 +93,8 @@ def audit(
 ) -> Audit:
     """Every chain of the site.  `inputs`: topics of which each finished range should have a root; `progress` hears of records."""
     found = Audit(problems=list(ring.problems))
-    for problem in chain(_problems(database, ring, found, witness, progress), _chainless(database, inputs, found, bool(witness))):
+    of_chains, of_none = _problems(database, ring, found, witness, progress), _chainless(database, inputs, found, bool(witness))
+    for problem in chain(of_chains, of_none, _outside(database)):
         found.problems.append(problem)
         if len(found.problems) >= PROBLEMS_MAX:
             found.notes.append(f"more than {PROBLEMS_MAX} problems: not looked further")
@@ -172,6 +194,14 @@ def _chainless(database: Database, inputs: Sequence[str], found: Audit, witnesse
         found.notes.append(
             f"{many(sum(count for _, count in early), 'finished range')} of {many(len(early), 'partition')} without a root ({named}): {why}"
         )
+
+
+def _outside(database: Database) -> Iterator[Problem]:
+    """Rows of which no range speaks: before the first that was noted, behind the last, or of a partition that has none."""
+    rows = database.query(OUTSIDE, {"days": _days(database), "in_flight": IN_FLIGHT_SECONDS})
+    for topic, partition, _, count, first, last in rows:
+        at = f"{topic}/{partition}@{first}" + (f" to {last}" if last > first else "")
+        yield Problem("line_added", at, f"{many(count, 'row')} outside of all ranges that were noted or sealed")
 
 
 def _without_rereadings(found: Sequence[Sealed]) -> tuple[list[Sealed], list[str]]:

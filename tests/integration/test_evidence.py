@@ -318,6 +318,26 @@ def test_what_is_changed_in_clickhouse_is_named(sealed: Sealed, tamper: Tamper) 
     assert sealed.codes() == set()
 
 
+@pytest.mark.parametrize(
+    ("place", "at"),
+    [("900000 AS _offset", "/1@900000"), ("900000 AS _offset, now() + toIntervalDay(9) AS _inserted", "/1@900000"),
+     ("7 AS _partition", "/7@20"), ("'deadbeef' AS _incarnation, 'n' AS event_id", "/1@20")],
+    ids=["behind the last range", "stored in the future", "of a partition without a range", "of another life of the topic"],
+)  # fmt: skip
+def test_a_row_outside_of_all_ranges_is_named(sealed: Sealed, place: str, at: str) -> None:
+    """By its offset, where it is older than what a worker may have under way."""
+    command, name, where = sealed.site.database.command, sealed.name, ROW_OF.replace("{topic}", sealed.topic)
+    stored = place if "_inserted" in place else f"{place}, now() - toIntervalHour(1) AS _inserted"
+    command(
+        f"INSERT INTO {name}.events SELECT * REPLACE ({stored}, 'added' AS file) "  # noqa: S608  names of this test's own
+        f"FROM (SELECT * FROM {name}.events WHERE {where})"
+    )
+    problems = json.loads(sealed.run("verify", "--json").stdout)["problems"]
+    command(f"DELETE FROM {name}.events WHERE file = 'added'")  # noqa: S608  same
+    assert [(each["code"], each["where"]) for each in problems] == [("line_added", f"{sealed.topic}{at}")]
+    assert sealed.codes() == set()
+
+
 def test_a_row_under_no_root_may_have_been_overtaken(sealed: Sealed) -> None:
     """It is told all the same, with what its range says: whoever may write rows may write that, too."""
     command, name = sealed.site.database.command, sealed.name
@@ -492,7 +512,7 @@ def test_an_incident_is_held_while_it_is_open(matters: Sealed, tmp_path: Path) -
     held = sealed.run("hold").output
     assert "i-open: 3 rows" in held
     assert "i-closed" not in held
-    assert sealed.run("export", "i-closed", "-o", str(tmp_path / "case")).exit_code == 0
+    assert sealed.run("export", "i-closed", "--no-report", "-o", str(tmp_path / "case")).exit_code == 0
     assert verify.verify_bundle(verify.read_bundle(tmp_path / "case")).ok
 
 
