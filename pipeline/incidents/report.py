@@ -328,7 +328,7 @@ def _scope(incident: Incident) -> str:
     derived = [
         (
             safe(each.path or f"whatever {each.attempt} saved"), moment(each.saved), _jobs(each.saved_by or (each.attempt,)),
-            safe(each.after), str(each.loads), _jobs(each.loaded_by),
+            _jobs((each.after,)), str(each.loads), _jobs(each.loaded_by),
         )
         for each in incident.derived
     ]  # fmt: skip
