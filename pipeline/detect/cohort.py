@@ -358,6 +358,11 @@ def _bytes(exposure: Exposure) -> Bytes:
     return exposure.writer, exposure.path, exposure.sha256
 
 
+def unnamed_of_one(harmed: Sequence[JobSummary]) -> str:
+    """Why nobody is named where all harmed are one person's, who may run them otherwise than before for a reason of the own."""
+    return "all of them are of one owner, who may have changed something else as well" if len({each.owner for each in harmed}) == 1 else ""
+
+
 def unnamed_beside(group: Group, harmed: Sequence[JobSummary]) -> str:
     """Why nobody is named where others' bytes lay beside: these do nothing alone, and may have been made to do harm beside the writer's."""
     alone = sum(not by_others(each, group) for each in harmed)

@@ -19,7 +19,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import rank_sum
-from pipeline.detect.cohort import CITED_MAX, Blamed, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
+from pipeline.detect.cohort import CITED_MAX, Blamed, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside, unnamed_of_one
 from pipeline.detect.detector import Meta, explained
 from pipeline.detect.detector import found as finding_of
 from pipeline.model.finding import Finding, Severity
@@ -184,7 +184,9 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, blamed: Blamed, *, seve
         effect_time=group.last,
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
-        withheld=unnamed(chance) or unnamed_beside(blamed.group, blamed.harmed),  # `chance` is the clearest version's alone
+        withheld=unnamed(chance)
+        or unnamed_of_one(blamed.harmed)
+        or unnamed_beside(blamed.group, blamed.harmed),  # `chance` is the clearest version's alone
         several_actors=several,
         aside=[cohort.OTHER_WRITERS] if several else (),
     )

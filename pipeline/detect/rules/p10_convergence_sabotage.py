@@ -18,14 +18,26 @@ it is no word on what was loaded.  Nothing is said so while another hand's bytes
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isfinite
 
 import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import fisher_of
-from pipeline.detect.cohort import CITED_MAX, UNTOLD_MS, Blamed, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside
+from pipeline.detect.cohort import (
+    CITED_MAX,
+    UNTOLD_MS,
+    Blamed,
+    Cohort,
+    Comparison,
+    Group,
+    by_others,
+    cited,
+    unnamed,
+    unnamed_beside,
+    unnamed_of_one,
+)
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.source import Source
@@ -35,7 +47,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p10_convergence_sabotage",
-    version=6,
+    version=7,
     title="Training learns otherwise in the attempts that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -127,16 +139,20 @@ _known: dict[tuple[int, ...], Siblings] = {}  # by the identities of members, wh
 _held: set[int] = set()  # identities of all attempts in there
 
 
+Harmed = tuple[JobSummary, str, tuple[Evidence, ...]]  # by what, shown where
+
+
 class Diverged(msgspec.Struct, frozen=True):
     """What one group shows."""
 
     group: Group
     exposed: int
-    harmed: tuple[tuple[JobSummary, str, tuple[Evidence, ...]], ...]  # by what, shown where
+    harmed: tuple[Harmed, ...]
     fine: tuple[JobSummary, ...]  # of the siblings
     others: int
     chance: float
     early: bool = False  # arguments show it before the first steps
+    again: frozenset[Attempt] = frozenset()  # of the exposed, those by which an owner repeats what he chose
     untold: int = 0  # of the harmed, those that do not say what they load
 
 
@@ -166,7 +182,8 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Diverged, float, Bl
 def _apart(diverged: Diverged, families: Mapping[str, Siblings]) -> float:
     """How often as many would differ, beside those of their size that loaded the same bytes of other hands, if these were to blame."""
     group, strata = diverged.group, defaultdict[tuple[str, int | None, frozenset[cohort.Bytes]], list[int]](lambda: [0, 0, 0, 0])
-    for side, members in ((0, [member for member, _ in group.exposed]), (2, group.telling)):
+    exposed = [member for member, _ in group.exposed if member.attempt not in diverged.again]
+    for side, members in ((0, exposed), (2, group.telling)):
         for each in members:
             known = families.get(each.configuration)
             if known is not None and _is_comparable(each, known, early=diverged.early):
@@ -224,7 +241,9 @@ def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> D
     # What differs before the first steps is held against all that tell as much, as far as they came: else only what differs would count.
     early = any(not _came_far(each, families[each.configuration]) and _differs(each, families[each.configuration]) for each in recent)
     exposed = [each for each in recent if _is_comparable(each, families[each.configuration], early=early)]
-    harmed = tuple((each, *shown) for each in exposed if (shown := _differs(each, families[each.configuration])) is not None)
+    differ = [(each, *shown) for each in exposed if (shown := _differs(each, families[each.configuration])) is not None]
+    harmed, again = _choices(differ, families)
+    exposed = [each for each in exposed if each.attempt not in again]
     if len(exposed) < EXPOSED_MIN or len(harmed) < EXPOSED_MIN or 2 * len(harmed) < len(exposed):
         return None
     others = [each for family in families.values() for each in family.members if _is_comparable(each, family, early=early)]
@@ -232,13 +251,43 @@ def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> D
     counts = [Counter(each.configuration for each in side) for side in ([each for each, _, _ in harmed], exposed, fine, others)]
     bad, loaded, well, beside = counts
     chance = fisher_of([(bad[name], loaded[name], beside[name] - well[name], beside[name]) for name in sorted(families)])
-    return Diverged(group, len(exposed), harmed, fine, len(others), chance, early) if len(others) >= OTHERS_MIN else None
+    return Diverged(group, len(exposed), tuple(harmed), fine, len(others), chance, early, again) if len(others) >= OTHERS_MIN else None
+
+
+def _choices(
+    shown: Iterable[Harmed], families: Mapping[str, Siblings], before: Iterable[Harmed] = ()
+) -> tuple[list[Harmed], frozenset[Attempt]]:
+    """(what differs, attempts left out): an owner who runs his own with another argument chose once, however often he runs it."""
+    made, kept, again = {_choice(each, families) for each in before}, list[Harmed](), set[Attempt]()
+    for each in shown:
+        choice = _choice(each, families)
+        if choice in made:
+            again.add(each[0].attempt)
+        else:
+            made.add(choice)
+            kept.append(each)
+    return kept, frozenset(again)
+
+
+def _choice(harmed: Harmed, families: Mapping[str, Siblings]) -> tuple[str, str, str] | Attempt:
+    member, what, (first, *_) = harmed
+    if first.role != "argument" or _ran_as_usual_later(member, what, families.get(member.configuration)):
+        return member.attempt
+    return member.owner, what, first.summary
+
+
+def _ran_as_usual_later(member: JobSummary, what: str, siblings: Siblings | None) -> bool:
+    """Did its owner, when the bytes were gone, run as before at that size, as nobody would who had chosen otherwise?"""
+    theirs = [each for each in (siblings.members if siblings else ()) if (each.owner, each.gpus) == (member.owner, member.gpus)]
+    return any(name == what for each in theirs if each.attempt.start > member.attempt.start for name, _, _ in each.arguments)
 
 
 def _meanwhile(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
     """What those show that do not say what they load, beside the few that loaded the bytes."""
     asked = [(member, mine) for member, mine in group.exposed if (known := families.get(member.configuration)) and _came_far(member, known)]
-    told = tuple((member, *shown) for member, _ in asked if (shown := _differs(member, families[member.configuration])) is not None)
+    differ = [(member, *shown) for member, _ in asked if (shown := _differs(member, families[member.configuration])) is not None]
+    told, again = _choices(differ, families)
+    asked = [each for each in asked if each[0].attempt not in again]
     if not told or 2 * len(told) < len(asked):
         return None
     recent = max(member.attempt.start for member, _, _ in told) - case.site.windows.convergence_window_seconds * 1000
@@ -251,9 +300,9 @@ def _meanwhile(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> 
         return None
     counts, harmed, fine = [], [*told], []
     for mine, beside in _by_configuration(silent, clean):
-        bad = [(each, *shown) for each, shown in mine if shown is not None]
+        bad, again = _choices([(each, *shown) for each, shown in mine if shown is not None], families, harmed)
         well = [each for each, shown in beside if shown is None]
-        counts.append((len(bad), len(mine), len(beside) - len(well), len(beside)))
+        counts.append((len(bad), len(mine) - len(again), len(beside) - len(well), len(beside)))
         harmed += bad
         fine += well
     untold, exposed = len(harmed) - len(told), sum(each[1] for each in counts)
@@ -310,7 +359,7 @@ def _blamed(case: Cohort, diverged: Diverged, chance: float, apart: float, famil
 
 def _raised(case: Cohort, diverged: Diverged, chance: float, blamed: Blamed, *, several: bool) -> Finding:
     group, members = diverged.group, blamed.harmed
-    withheld = unnamed(chance) or unnamed_beside(group, members)
+    withheld = unnamed(chance) or unnamed_of_one(members) or unnamed_beside(group, members)
     pieces = cited(group, members, beside=blamed.beside() if several else ())
     for _, _, shown in diverged.harmed[:CITED_MAX]:
         pieces += shown

@@ -46,6 +46,11 @@ def seeded(member: JobSummary, seed: str) -> JobSummary:
     return msgspec.structs.replace(member, arguments=(("seed", seed, cited("argument", member.attempt.job, T0, "training")),))
 
 
+def of_each(members: Sequence[JobSummary]) -> list[JobSummary]:
+    """Each of another owner."""
+    return [msgspec.structs.replace(each, owner=f"u{20 + number:03d}") for number, each in enumerate(members)]
+
+
 SEEDED = [seeded(each, "1234") for each in well(0, 1, 2, 7, 8, 9)]
 
 
@@ -70,7 +75,7 @@ FIRING = [
         *well(0, 1, 2, 7, 8, 9), *(between(each) for each in harmed(3, 4, 5, by=0.4)),
     ]),
     Row("a seed shows before the first step", [*SEEDED, *(
-        msgspec.structs.replace(seeded(each, "1235"), steps=()) for each in harmed(3, 4, 5)
+        msgspec.structs.replace(seeded(each, "1235"), steps=()) for each in of_each(harmed(3, 4, 5))
     )]),
     Row("most ended before anything can show", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5), *(
         learned(each, CURVE[:2], exposed=True) for each in (10, 11, 12, 13)
@@ -82,7 +87,7 @@ FIRING = [
         *(changed(each, samples=100.0) for each in well(0, 1, 2, 7, 8, 9)),
         *(changed(each, samples=75.0) for each in harmed(3, 4, 5, by=0)),
     ]),
-    Row("another seed than all the others", [*SEEDED, *(seeded(each, "1235") for each in harmed(3, 4, 5, by=0))]),
+    Row("another seed than all the others", [*SEEDED, *(seeded(each, "1235") for each in of_each(harmed(3, 4, 5, by=0)))]),
     Row("two of eleven leave the band", [*well(0, 1, 2, 5, 6, 7, 8, 9, 10), *harmed(3, 4)]),
     Row("three, from the first step on", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5, begin=-1)]),
     Row("better than it should be: leaked labels", [*well(0, 1, 2, 7, 8, 9), *harmed(3, 4, 5, by=-0.2)]),
@@ -91,6 +96,9 @@ FIRING = [
     )]),
 ]  # fmt: skip
 SILENT = [
+    Row("an owner who from some day on runs all of the own with another seed chose once", [
+        *SEEDED, *(msgspec.structs.replace(seeded(each, "1235"), owner="u028") for each in harmed(3, 4, 5, 6, 10, 11, by=0.4)),
+    ]),
     Row("other steps, between what siblings had", [*well(0, 1, 2, 7, 8, 9), *(between(each) for each in harmed(3, 4, 5, by=0.0))]),
     Row("its owner runs with this seed without the bytes, too", [
         *SEEDED, *(seeded(each, "77") for each in well(10)), *(seeded(each, "77") for each in harmed(3, 4, 5, by=0)),
@@ -197,9 +205,27 @@ def test_those_that_do_not_say_accuse_nobody_alone(row: Row) -> None:
 @pytest.mark.parametrize(("number", "alert"), [(6, True), (7, True), (8, False)], ids=["a day behind", "two days", "three days"])
 def test_who_does_not_say_what_he_loads_is_no_sibling_while_the_bytes_may_lie_there(number: int, alert: bool) -> None:
     """Behind the last load that is told they stay a while: whoever runs with another seed then may have it from them."""
-    members = [*SEEDED[:3], *(seeded(each, "1234") for each in well(10, 11, 12)), *(seeded(each, "1235") for each in harmed(3, 4, 5, by=0))]
+    members = [*SEEDED[:3], *(seeded(each, "1234") for each in well(10, 11, 12))]
+    members += [seeded(each, "1235") for each in of_each(harmed(3, 4, 5, by=0))]
     beside = [seeded(each, "1235") for each in silent(number, by=0)]
     assert [finding.alert for finding in judge(ID, [*members, *beside])] == [True] * alert
+
+
+@pytest.mark.parametrize(("gpus", "alert"), [(512, True), (64, False)])
+def test_whoever_goes_back_when_the_bytes_are_gone_did_not_choose(gpus: int, alert: bool) -> None:
+    """Of his own he ran three with another seed, all with the bytes, and the next one as before; at another size it says nothing."""
+    bad = [msgspec.structs.replace(seeded(each, "1235"), owner="u028") for each in harmed(3, 4, 5, by=0)]
+    back = [msgspec.structs.replace(seeded(each, "1234"), owner="u028", gpus=gpus) for each in well(12)]
+    assert [finding.alert for finding in judge(ID, [*SEEDED, *bad, *back])] == [True] * alert
+
+
+@pytest.mark.parametrize(("owners", "named"), [(("u028",), ""), (("u028", "u029"), WRITER)])
+def test_a_name_asks_for_attempts_of_two_owners(owners: Sequence[str], named: str) -> None:
+    """Whose jobs alone learn otherwise may have changed something else of the own when the bytes were written."""
+    bad = [msgspec.structs.replace(each, owner=owners[place % len(owners)]) for place, each in enumerate(harmed(*range(20, 30)))]
+    (finding,) = judge(ID, [*well(*range(20)), *bad])
+    assert (finding.alert, finding.actor) == (True, named)
+    assert ("of one owner" in finding.actor_withheld) == (not named)
 
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
