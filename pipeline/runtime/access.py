@@ -125,6 +125,11 @@ def told(settings: KafkaSettings, error: BaseException, doing: str = "") -> Trai
             f"Kafka at {where} does not let {settings.user or 'this account'} do it: {doing or 'no right'}: {_plain(error)}",
             advice=RIGHTS_ADVICE,
         )
+    if isinstance(error, sync.InvalidReplicationFactorError):
+        return ConfigError(
+            f"{doing}: Kafka at {where} has fewer brokers than kafka.replication_factor, {settings.replication_factor}: {_plain(error)}",
+            advice="Start the others, or set kafka.replication_factor to at most the number of brokers.",
+        )
     return BrokerUnavailable(f"{doing or f'no answer from Kafka at {where}'}: {error!r}")
 
 

@@ -12,7 +12,7 @@ from typing import Any, Self
 import msgspec
 from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import InvalidReplicationFactorError, TopicAlreadyExistsError
 
 from pipeline.errors import ConfigError
 from pipeline.model.instants import DAY_MS
@@ -24,6 +24,7 @@ COMPACTION_LAG_MS = 60_000  # a frozen owner may overwrite its meta: the good on
 STATE_SEGMENT_BYTES = 16 << 20  # only closed segments are compacted
 STATE_SEGMENT_MS = 600_000
 APPEARS_SECONDS = 15.0
+UNFENCED_SECONDS = 30.0
 DEAD_LETTER = "dead-letter"
 # Incidents as long as their state (retention.incident_days), which says nothing of one while there is no news of it.
 RETENTION_DAYS = {"enriched": 7, "verdicts": 90, "findings": 90, "incidents": 180, "evidence": 730, DEAD_LETTER: 30}
@@ -128,7 +129,7 @@ class Admin:
             new = NewTopic(topic.name, topic.partitions, self._kafka.replication_factor, topic_configs=topic.config)
             # Another worker may be quicker; `check` looks at what it made.
             with answering(self._kafka, f"cannot create {topic.name}"), suppress(TopicAlreadyExistsError):
-                self._client.create_topics([new])
+                create(self._client, new)
 
     def _await(self, topics: Iterable[Topic]) -> None:
         """A broker tells of a new topic a moment after it has agreed to make it."""
@@ -141,6 +142,23 @@ class Admin:
         with answering(self._kafka, "cannot list topics"):
             found = self._client.describe_topics()
         return {_name(topic): len(topic["partitions"]) for topic in found}
+
+
+def create(client: KafkaAdminClient, new: NewTopic, *, pause_seconds: float = 0.5) -> None:
+    """Ask again while all brokers are fenced: one that was slow for a moment is, until its controller has heard of it again.
+
+    Raises what the client raises, InvalidReplicationFactorError where there are too few brokers or they stay fenced.
+    """
+    deadline = time.monotonic() + UNFENCED_SECONDS
+    while True:
+        try:
+            client.create_topics([new])
+        except InvalidReplicationFactorError as error:
+            if "fenced" not in str(error) or time.monotonic() >= deadline:
+                raise
+        else:
+            return
+        time.sleep(pause_seconds)
 
 
 def _name(topic: Mapping[str, Any]) -> str:

@@ -1,8 +1,10 @@
 """Which topics a site needs, by name, count and policy."""
 
 import pytest
+from kafka.admin import NewTopic
+from kafka.errors import InvalidReplicationFactorError
 
-from pipeline.runtime.admin import COMPACTION_LAG_MS, RETENTION_DAYS, plan
+from pipeline.runtime.admin import COMPACTION_LAG_MS, RETENTION_DAYS, create, plan
 from pipeline.settings import KafkaSettings, Settings
 from pipeline.topology import build_topology
 
@@ -42,3 +44,27 @@ def test_policies(role: str, policy: str | None) -> None:
 def test_an_incident_without_news_stays_on_its_topic() -> None:
     """As long as it is remembered: until then nothing says it again."""
     assert RETENTION_DAYS["incidents"] >= Settings().retention.incident_days
+
+
+class Answers:
+    """What a client of Kafka raises, one after the other; then it makes the topic."""
+
+    def __init__(self, *said: str) -> None:
+        self.left, self.made = list(said), list[str]()
+
+    def create_topics(self, topics: list[NewTopic]) -> None:
+        """Of the client."""
+        if self.left:
+            raise InvalidReplicationFactorError(self.left.pop(0))
+        self.made += [topic.name for topic in topics]
+
+
+def test_a_broker_that_is_fenced_for_a_moment_is_asked_again() -> None:
+    """Its controller had not heard of it in time; a broker that is not there is no reason to wait."""
+    fenced = "Unable to replicate the partition 1 time(s): All brokers are currently fenced."
+    client = Answers(fenced, fenced)
+    create(client, NewTopic("a", 1, 1), pause_seconds=0)
+    assert client.made == ["a"]
+    few = Answers("The target replication factor of 3 cannot be reached because only 1 broker(s) are registered.")
+    with pytest.raises(InvalidReplicationFactorError):
+        create(few, NewTopic("a", 1, 3), pause_seconds=0)
