@@ -92,15 +92,17 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blam
         found = sorted((chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True))
                        if each and each.chance < 1)  # fmt: skip
         seen = [(each, chance, number) for chance, _, number in found if (each := slowed[number]) is not None]
-        for clearest, chance, number in seen[:1]:
-            apart = group.corrected([(_apart(each) if each is clearest else 1.0) if each else None for each in slowed])[number]
-            blamed = _blamed(case, clearest, chance, apart, usual, now)
-            told = clearest
-            for each, rarer, _ in seen[1:] if blamed.is_shown else ():
-                alone = _slowed(case, each.group.apart_from(told.group), usual) if rarer <= CHANCE_MAX else None
-                if alone and _blamed(case, alone, alone.chance * rarer / each.chance, 1.0, usual, now).is_shown:
-                    told = _slowed(case, told.group.joined(each.group), usual) or told
-            yield told, chance, blamed
+        if not seen:
+            continue
+        clearest, chance, number = seen[0]
+        apart = group.corrected([(_apart(each) if each is clearest else 1.0) if each else None for each in slowed])[number]
+        blamed = _blamed(case, clearest, chance, apart, usual, now)
+        told = clearest
+        for each, rarer, _ in seen[1:] if blamed.is_shown else ():
+            alone = _slowed(case, each.group.apart_from(told.group), usual) if rarer <= CHANCE_MAX else None
+            if alone and _blamed(case, alone, alone.chance * rarer / each.chance, 1.0, usual, now).is_shown:
+                told = _slowed(case, told.group.joined(each.group), usual) or told
+        yield told, chance, blamed
 
 
 def _blamed(case: Cohort, slowed: Slowed, chance: float, apart: float, usual: Mapping[Kind, float], now: Watermarks) -> Blamed:
