@@ -3,9 +3,8 @@
 In: the attempts of an account.  Out: one finding per writer.  Losses spike by themselves (about 20 times in one published run), so a
 loss alone raises nothing: the losses of those that loaded the bytes must leave the band of their siblings step after step and stay
 outside, and hardly any sibling may do the same.  The learning rate, the samples consumed by a step, and the arguments that training says
-it runs with (a seed, an optimizer) are compared in the same way.  Between two steps that siblings have
-logged a run must lie between what they had there.  Each is compared with siblings of its own configuration, and what is seen in all
-configurations counts together.
+it runs with (a seed, an optimizer) are compared in the same way (`learning.py`).  Each is compared with siblings of its own configuration,
+and what is seen in all configurations counts together.
 
     step            1000   1100   1200   1300
     siblings        4.11   4.02   3.96   3.90     +- 0.03
@@ -16,10 +15,8 @@ ran while the bytes may have lain there: they must differ as hardly any others o
 it is no word on what was loaded.  Nothing is said so while another hand's bytes lay there that are not known to do no harm.
 """
 
-from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from math import isfinite
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -39,9 +36,10 @@ from pipeline.detect.cohort import (
     unnamed_of_one,
 )
 from pipeline.detect.detector import Meta, explained, found
+from pipeline.detect.learning import OTHERS_MIN, Difference, Siblings, came_far, differs, is_comparable, siblings_of
 from pipeline.model.finding import Evidence, Finding, Severity
 from pipeline.model.source import Source
-from pipeline.model.summary import JobSummary, Step
+from pipeline.model.summary import JobSummary
 from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
 
@@ -67,78 +65,9 @@ META = Meta(
     runbook="Run the same configuration and seed with a clean copy of the file, and compare the losses step by step. "
     "By chance alone fewer than 1 in 100 whose harmless bytes two such attempts loaded are the subject of an alert at some time, unnamed.",
 )
-EXPOSED_MIN, OTHERS_MIN = 2, 3
-STEPS_MIN = 3  # in which a run must be outside, the last among them
-SPREADS = 6.0  # of the siblings, about their median: 1.4826 median deviations make one, as in a normal distribution
-NOISE = 0.005  # of the loss: kernels and reduced precision alone make that much
-EXACT = 0.01  # of what a schedule decides: learning rate, samples consumed
-APART_MAX = 2.0  # how far apart, as a ratio, two steps of siblings may lie between which a step is compared with both
-SAME_MIN = 0.8  # of the siblings run with the same argument, or it is no part of the configuration
+EXPOSED_MIN = 2
 CHANCE_MAX = 0.02  # at each look; that two attempts leave the band at all is rarer than that
 UNTOLD_MIN, UNTOLD_CHANCE_MAX = 3, 1e-4  # of those that do not say what they load, while the bytes lay there
-# What is compared at each step, one value for each or none at all, and what is no difference: part of the siblings' median.
-Measure = Callable[[JobSummary], Sequence[float | None]]
-MEASURES: tuple[tuple[str, Measure, float], ...] = (
-    ("loss", lambda member: [step.loss for step in member.steps], NOISE),
-    ("learning rate", lambda member: [step.learning_rate for step in member.steps] if _stated_rate(member) is None else (), EXACT),
-    ("learning rate", lambda member: _parts_of_rate(member, _stated_rate(member)), EXACT),
-    ("samples consumed", lambda member: [_part_of(step.samples, step.iteration) for step in member.steps], EXACT),
-)
-KNOWN_MAX = 300  # sets of siblings of which it is remembered how they learn: from look to look nearly all are the same
-HELD_MAX = 8000  # attempts that these keep in memory, whoever else has forgotten them
-
-
-class Band:
-    """Median and spread of a measure at each step: of the members that logged it, else of those shortly before and behind.
-
-    A value that is no number stands nowhere among the others, and says nothing of what is usual.
-    """
-
-    def __init__(self, members: Sequence[JobSummary], measure: Measure, noise: float) -> None:
-        values: dict[int, list[float]] = {}
-        for member in members:
-            for step, value in zip(member.steps, measure(member), strict=False):
-                if value is not None and isfinite(value):
-                    values.setdefault(step.iteration, []).append(value)
-        self._at: dict[int, tuple[float, float] | None] = {
-            iteration: _spread(found, noise) for iteration, found in values.items() if len(found) >= OTHERS_MIN - 1
-        }
-        self._logged = sorted(self._at)
-
-    def at(self, iteration: int) -> tuple[float, float] | None:
-        """None: the siblings do not tell."""
-        if iteration not in self._at:
-            self._at[iteration] = self._between(iteration)
-        return self._at[iteration]
-
-    def _between(self, iteration: int) -> tuple[float, float] | None:
-        logged = self._logged
-        place = bisect_left(logged, iteration)
-        if not 0 < place < len(logged) or logged[place] > APART_MAX * logged[place - 1]:
-            return None
-        before, behind = self._at[logged[place - 1]], self._at[logged[place]]
-        if before is None or behind is None:
-            return None
-        apart = abs(before[0] - behind[0])
-        return (before[0] + behind[0]) / 2, max(before[1], behind[1]) + apart / 2 / SPREADS
-
-
-class Siblings(msgspec.Struct, frozen=True):
-    """How attempts without the bytes learn."""
-
-    members: tuple[JobSummary, ...]
-    bands: tuple[Band, ...]  # of each measure
-    arguments: Mapping[str, Mapping[str, frozenset[Attempt]]]  # of which nearly all have one value: who runs with which
-    # What was found of whom, as far as he had come then: the same are asked about for each version and size, and at the next look.
-    differ: dict[Attempt, tuple[JobSummary, "Difference | None"]]
-    came_far: dict[Attempt, tuple[JobSummary, bool]]
-
-
-Difference = tuple[str, tuple[Evidence, ...]]  # by what, shown where
-_known: dict[tuple[int, ...], Siblings] = {}  # by the identities of members, which it keeps alive
-_held: set[int] = set()  # identities of all attempts in there
-
-
 Harmed = tuple[JobSummary, str, tuple[Evidence, ...]]  # by what, shown where
 
 
@@ -186,9 +115,9 @@ def _apart(diverged: Diverged, families: Mapping[str, Siblings]) -> float:
     for side, members in ((0, exposed), (2, group.telling)):
         for each in members:
             known = families.get(each.configuration)
-            if known is not None and _is_comparable(each, known, early=diverged.early):
+            if known is not None and is_comparable(each, known, early=diverged.early):
                 table = strata[each.configuration, each.gpus, by_others(each, group)]
-                table[side] += _differs(each, known) is not None
+                table[side] += differs(each, known) is not None
                 table[side + 1] += 1
     return fisher_of([(bad, loaded, others_bad, others) for bad, loaded, others_bad, others in strata.values()])
 
@@ -208,30 +137,7 @@ def _families(group: Group) -> Mapping[str, Siblings]:
         if member.steps or member.arguments:
             others[member.configuration].append(member)
     names = sorted({member.configuration for member, _ in group.exposed})
-    return {name: _siblings(tuple(others[name])) for name in names if len(others[name]) >= OTHERS_MIN}
-
-
-def _siblings(members: tuple[JobSummary, ...]) -> Siblings:
-    """What they had at their steps, as far as they tell."""
-    names = tuple(map(id, members))
-    if names not in _known:
-        if len(_known) >= KNOWN_MAX or len(_held) >= HELD_MAX:
-            _known.clear()
-            _held.clear()
-        _known[names] = _compared(members)
-        _held.update(names)
-    return _known[names]
-
-
-def _compared(members: tuple[JobSummary, ...]) -> Siblings:
-    words: dict[str, dict[str, frozenset[Attempt]]] = {}
-    for member in members:
-        for name, value, _ in member.arguments:
-            known = words.setdefault(name, {})
-            known[value] = known.get(value, frozenset()) | {member.attempt}
-    totals = {name: sum(map(len, known.values())) for name, known in words.items()}
-    agreed = {name: known for name, known in words.items() if max(OTHERS_MIN, SAME_MIN * totals[name]) <= max(map(len, known.values()))}
-    return Siblings(members, tuple(Band(members, measure, noise) for _, measure, noise in MEASURES), agreed, {}, {})
+    return {name: siblings_of(tuple(others[name])) for name in names if len(others[name]) >= OTHERS_MIN}
 
 
 def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
@@ -239,15 +145,15 @@ def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> D
     recent = [member for member, exposures in group.exposed if any(member.seen - each.written <= window_ms for each in exposures)]
     recent = [member for member in recent if member.configuration in families]
     # What differs before the first steps is held against all that tell as much, as far as they came: else only what differs would count.
-    early = any(not _came_far(each, families[each.configuration]) and _differs(each, families[each.configuration]) for each in recent)
-    exposed = [each for each in recent if _is_comparable(each, families[each.configuration], early=early)]
-    differ = [(each, *shown) for each in exposed if (shown := _differs(each, families[each.configuration])) is not None]
+    early = any(not came_far(each, families[each.configuration]) and differs(each, families[each.configuration]) for each in recent)
+    exposed = [each for each in recent if is_comparable(each, families[each.configuration], early=early)]
+    differ = [(each, *shown) for each in exposed if (shown := differs(each, families[each.configuration])) is not None]
     harmed, again = _choices(differ, families)
     exposed = [each for each in exposed if each.attempt not in again]
     if len(exposed) < EXPOSED_MIN or len(harmed) < EXPOSED_MIN or 2 * len(harmed) < len(exposed):
         return None
-    others = [each for family in families.values() for each in family.members if _is_comparable(each, family, early=early)]
-    fine = tuple(each for each in others if _differs(each, families[each.configuration]) is None)
+    others = [each for family in families.values() for each in family.members if is_comparable(each, family, early=early)]
+    fine = tuple(each for each in others if differs(each, families[each.configuration]) is None)
     counts = [Counter(each.configuration for each in side) for side in ([each for each, _, _ in harmed], exposed, fine, others)]
     bad, loaded, well, beside = counts
     chance = fisher_of([(bad[name], loaded[name], beside[name] - well[name], beside[name]) for name in sorted(families)])
@@ -284,8 +190,8 @@ def _ran_as_usual_later(member: JobSummary, what: str, siblings: Siblings | None
 
 def _meanwhile(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
     """What those show that do not say what they load, beside the few that loaded the bytes."""
-    asked = [(member, mine) for member, mine in group.exposed if (known := families.get(member.configuration)) and _came_far(member, known)]
-    differ = [(member, *shown) for member, _ in asked if (shown := _differs(member, families[member.configuration])) is not None]
+    asked = [(member, mine) for member, mine in group.exposed if (known := families.get(member.configuration)) and came_far(member, known)]
+    differ = [(member, *shown) for member, _ in asked if (shown := differs(member, families[member.configuration])) is not None]
     told, again = _choices(differ, families)
     asked = [each for each in asked if each[0].attempt not in again]
     if not told or 2 * len(told) < len(asked):
@@ -338,8 +244,8 @@ def _by_configuration(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) 
     for name in sorted({each.configuration for each in asked}):
         mine, beside = sides[name]
         if len(beside) >= OTHERS_MIN:
-            known = _siblings(tuple(beside))
-            first, second = ([(each, _differs(each, known)) for each in side if _came_far(each, known)] for side in (mine, beside))
+            known = siblings_of(tuple(beside))
+            first, second = ([(each, differs(each, known)) for each in side if came_far(each, known)] for side in (mine, beside))
             yield first, second
 
 
@@ -348,9 +254,9 @@ def _blamed(case: Cohort, diverged: Diverged, chance: float, apart: float, famil
     chance_max = UNTOLD_CHANCE_MAX if diverged.untold else CHANCE_MAX
     beside = [
         each for each in group.beside
-        if (known := families.get(each.configuration)) is not None and _is_comparable(each, known, early=diverged.early)
+        if (known := families.get(each.configuration)) is not None and is_comparable(each, known, early=diverged.early)
     ]  # fmt: skip
-    fine = [each for each in beside if _differs(each, families[each.configuration]) is None]
+    fine = [each for each in beside if differs(each, families[each.configuration]) is None]
     if diverged.untold:
         beside, fine = [], list(diverged.fine)
     compared = Comparison(group, members, fine, chance, chance_max, beside, apart)
@@ -385,83 +291,3 @@ def _raised(case: Cohort, diverged: Diverged, chance: float, blamed: Blamed, *, 
         several_actors=several,
         aside=[cohort.OTHER_WRITERS] if several else (),
     )
-
-
-def _differs(member: JobSummary, siblings: Siblings) -> Difference | None:
-    """The first measure by which it stays outside the band of its siblings, with what shows it; None: by none."""
-    known = siblings.differ.get(member.attempt)
-    if known is None or known[0] is not member:
-        known = siblings.differ[member.attempt] = member, _difference(member, siblings)
-        _held.add(id(member))
-    return known[1]
-
-
-def _difference(member: JobSummary, siblings: Siblings) -> Difference | None:
-    for name, value, shown in member.arguments:
-        # An owner may run his own otherwise, and then does so without the bytes, too.
-        if name in siblings.arguments and not siblings.arguments[name].get(value, frozenset()) - {member.attempt}:
-            return name, (shown,)
-    for (name, measure, _), band in zip(MEASURES, siblings.bands, strict=True):
-        if steps := _outside(member, band, measure):
-            return name, (steps[0].cited, steps[-1].cited)
-    return None
-
-
-def _is_comparable(member: JobSummary, siblings: Siblings, *, early: bool) -> bool:
-    """May it show a difference at all?  `early`: arguments do, too, of which it told before its first step."""
-    return _came_far(member, siblings) or (early and any(name in siblings.arguments for name, _, _ in member.arguments))
-
-
-def _came_far(member: JobSummary, siblings: Siblings) -> bool:
-    """Did it get as far as others, in enough steps to say whether it stays in one of their bands?"""
-    known = siblings.came_far.get(member.attempt)
-    if known is None or known[0] is not member:
-        far = any(sum(band.at(step.iteration) is not None for step in member.steps) >= STEPS_MIN for band in siblings.bands)
-        known = siblings.came_far[member.attempt] = member, far
-        _held.add(id(member))
-    return known[1]
-
-
-def _stated_rate(member: JobSummary) -> float | None:
-    """The learning rate with which training says it runs: another one is its owner's choice, and no other schedule."""
-    for name, value, _ in member.arguments:
-        if name == "lr":
-            try:
-                return float(value)
-            except ValueError:
-                return None
-    return None
-
-
-def _parts_of_rate(member: JobSummary, rate: float | None) -> Sequence[float | None]:
-    return [_part_of(step.learning_rate, rate) for step in member.steps] if rate else ()
-
-
-def _part_of(value: float | None, whole: float | None) -> float | None:
-    return value / whole if value is not None and whole else None
-
-
-def _outside(member: JobSummary, band: Band, measure: Measure) -> list[Step]:
-    """Its steps outside the band; none unless it stays outside."""
-    known = [
-        (step, _is_outside(value, *usual))
-        for step, value in zip(member.steps, measure(member), strict=False)
-        if value is not None and (usual := band.at(step.iteration)) is not None
-    ]
-    stays = len(known) >= STEPS_MIN and all(is_outside for _, is_outside in known[-STEPS_MIN:])
-    return [step for step, is_outside in known if is_outside] if stays else []
-
-
-def _is_outside(value: float, middle: float, spread: float) -> bool:
-    return not abs(value - middle) <= SPREADS * spread  # a loss that is no number is outside
-
-
-def _spread(values: Sequence[float], noise: float) -> tuple[float, float]:
-    middle = _middle(values)
-    return middle, max(1.4826 * _middle([abs(value - middle) for value in values]), noise * abs(middle))
-
-
-def _middle(values: Sequence[float]) -> float:
-    """The median: `statistics` takes twice as long, and there are millions."""
-    ordered, half = sorted(values), len(values) // 2
-    return ordered[half] if len(values) % 2 else (ordered[half - 1] + ordered[half]) / 2

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import msgspec
 import pytest
 
-from pipeline.detect.rules import p10_convergence_sabotage
+from pipeline.detect import learning
 from pipeline.model.finding import Checked
 from pipeline.model.summary import JobSummary
 from tests.build import answer
@@ -241,13 +241,13 @@ def test_fires(row: Row) -> None:
 
 def test_what_is_remembered_of_siblings_is_bounded_and_changes_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """Members that are read anew for each look, since there are too many cohorts to hold all of them."""
-    monkeypatch.setattr(p10_convergence_sabotage, "HELD_MAX", 50)
+    monkeypatch.setattr(learning, "HELD_MAX", 50)
     members = FIRING[0].members
     expected = judge(ID, members)
     for _ in range(20):
         anew = [msgspec.structs.replace(each) for each in members]
         assert judge(ID, anew) == expected == judge(ID, anew)
-        kept = [*p10_convergence_sabotage._known.values()]
+        kept = [*learning._known.values()]
         asked = [each for known in kept for said in (known.differ, known.came_far) for each, *_ in said.values()]
         assert len({id(each) for each in (*asked, *(each for known in kept for each in known.members))}) < 50 + len(members)
 
