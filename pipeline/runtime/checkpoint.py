@@ -102,6 +102,7 @@ class Checkpoint:
         self.parts: dict[Source, Partition] = {}
         self.lock = asyncio.Lock()
         self.changed: Callable[[], None] = lambda: None  # told when buffers have emptied or partitions are gone
+        self.overtaken: Callable[[Source, int, int], None] = lambda *_: None  # told which offsets Kafka deleted before they were read
         self.forked: Callable[[str], None] = _ignore  # told the topic of a range whose records are not those of before a crash
         self.reached: Callable[[str], None] = _ignore  # told after each step: for timings and fault tests
 
@@ -162,6 +163,9 @@ class Checkpoint:
         self.reached("rooted")
         if ranges := [row for work in works.values() if (row := work.range_row(parts[work.source].incarnation))]:
             await self._patiently(partial(self._sink.write_ranges, ranges))
+        for work in works.values():
+            for lo, hi in work.lost:
+                self.overtaken(work.source, lo, hi)
         self.reached("ranged")
         await self._publish(parts, works.values())
         self.reached("published")

@@ -87,6 +87,11 @@ class Work:
         return any(why == OVERTAKEN for _, _, why in self.gaps)
 
     @property
+    def lost(self) -> list[tuple[int, int]]:
+        """What of it nobody has read; who noted the range before us has told of that."""
+        return [] if self.noted else [(lo, hi) for lo, hi, why in self.gaps if why == OVERTAKEN]
+
+    @property
     def needs_intent(self) -> bool:
         """Something of this range must be found again after a crash: what was published of it, by judging the same facts again."""
         return bool(self.published) or self._leaves_rows or (self.accounted and self.hi > self.lo)

@@ -48,7 +48,7 @@ class Vitals:
         self._server: HealthServer | None = None
         self._assigned_at: float | None = None
         self._begun = self._last_step = 0.0
-        self._overtaken: dict[Source, int] = {}
+        self._overtaken: dict[Source, int] = {}  # counted up to here
 
     def measured(self, sink: Sink) -> Sink:
         """The sink with a stopwatch, which is told where partitions stand from now on."""
@@ -115,6 +115,13 @@ class Vitals:
         """The broker did not tell where its topics end."""
         self.health.unread(repr(why))
 
+    def overtaken(self, source: Source, lo: int, hi: int) -> None:
+        """Kafka has deleted these offsets before they were read: counted once, whether a look or a checkpoint comes first."""
+        lo = max(lo, self._overtaken.get(source, 0))
+        if hi > lo:
+            self.metrics.overtaken(source.topic, hi - lo)
+            self._overtaken[source] = hi
+
     def look(self, parts: Mapping[Source, Partition], readings: Iterable[Reading], unsent_bytes: int) -> None:
         """Where all owned partitions stand."""
         readings = list(readings)
@@ -126,8 +133,9 @@ class Vitals:
         gauges["trainwatch_buffered_rows"][()] = sum(part.buffered for part in parts.values())
         for reading in readings:
             self._lag(gauges, reading, now)
-            self._count_overtaken(reading)
         for part in parts.values():
+            if part.intent is None:  # what belongs to one may have been read by the owner before
+                self.overtaken(part.source, part.applied, part.log_start)
             stage = (part.stage.name,)
             for name, value in (("partitions", 1), ("state_cases", len(part.cases)), ("state_bytes", part.state_bytes)):
                 gauges[f"trainwatch_{name}"][stage] = gauges[f"trainwatch_{name}"].get(stage, 0) + value
@@ -151,12 +159,6 @@ class Vitals:
         ages[topic] = max(ages[topic], age)
         if keeps := self.retention_seconds.get(reading.source.topic):
             _least(gauges["trainwatch_retention_headroom_seconds"], topic, max(0.0, keeps - age))
-
-    def _count_overtaken(self, reading: Reading) -> None:
-        counted = max(reading.durable, self._overtaken.get(reading.source, 0))
-        if reading.first > counted:
-            self.metrics.overtaken(reading.source.topic, reading.first - counted)
-            self._overtaken[reading.source] = reading.first
 
 
 def _least(values: dict[tuple[str, ...], float], labels: tuple[str, ...], value: float) -> None:

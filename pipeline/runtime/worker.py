@@ -425,6 +425,7 @@ class Worker:
                 witness=self._witness,
             )
             self.checkpoint.changed = self._update_room
+            self.checkpoint.overtaken = self._vitals.overtaken
             self.checkpoint.forked = self._vitals.metrics.forked
             self.checkpoint.reached = self._reached
         return self.checkpoint, self._state

@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import psutil
 import pytest
+from kafka import KafkaAdminClient, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.faults.born import Born
@@ -128,6 +129,28 @@ def test_metrics_agree_with_what_was_sent(site: Site) -> None:
     assert worker.metric("trainwatch_checkpoint_step_seconds_count", step="inserted") > 0
     assert worker.metric("trainwatch_healthy") == worker.metric("trainwatch_ready") == 1
     assert worker.metric("process_resident_memory_bytes") > 1e7
+    assert worker.end() == 0, worker.log()
+
+
+def test_what_retention_took_while_nobody_read_is_counted(site: Site) -> None:
+    """However soon the worker has moved on: `verify` says of which offsets, and an alert asks this counter alone."""
+    first = Watched(site)
+    site.until(first.ready, "readiness")
+    site.send(100)
+    site.until(site.done, "the first records")
+    assert first.end() == 0, first.log()
+    site.send(100)
+    cut = {TopicPartition(*place): len(values) - 3 for place, values in site.truth.items()}
+    admin = KafkaAdminClient(bootstrap_servers=site.settings.kafka.bootstrap_servers)
+    admin.delete_records(cut)
+    admin.close()
+    worker = Watched(site)
+    site.until(site.done, "the end of the input")
+    gone = "SELECT sum(arraySum(arrayMap((lo, hi) -> hi - lo, gap_los, gap_his))) FROM {db}.sink_ranges"
+    lost = int(site.database.query(gone)[0][0])
+    assert lost > 60
+    site.until(lambda: worker.metric("trainwatch_partitions") == 6, "a look at where partitions stand")
+    assert worker.metric("trainwatch_overtaken_records_total") == lost
     assert worker.end() == 0, worker.log()
 
 

@@ -88,11 +88,15 @@ def test_lag_and_distance_to_retention() -> None:
 
 
 def test_what_retention_took_is_counted_once() -> None:
-    """However often one looks before the worker has moved on."""
-    told = vitals()
+    """However often one looks before the worker has moved on, and whatever the checkpoint says of it then."""
+    told, part = vitals(), partition()
+    part.applied = 40
     for first in (50, 50, 60):
-        told.look({}, [Reading(SOURCE, first, 40, 100)], unsent_bytes=0)
+        part.log_start = first
+        told.look({SOURCE: part}, [Reading(SOURCE, first, 30, 100)], unsent_bytes=0)  # what is folded and not durable was read
     assert value(told.metrics, "trainwatch_overtaken_records_total", topic=SOURCE.topic) == 20
+    told.overtaken(SOURCE, 40, 65)
+    assert value(told.metrics, "trainwatch_overtaken_records_total", topic=SOURCE.topic) == 25
 
 
 def test_a_partition_that_went_away_takes_its_values_with_it() -> None:
