@@ -37,6 +37,7 @@ __all__ = ["FILTERED", "Account", "Offsets", "Place", "Sighted", "Wanted", "veri
 
 CHUNK_OFFSETS = 1_000_000  # compared by one query, which needs some 150 bytes for each
 TTL_MARGIN_DAYS = 8  # parts of one week are dropped together
+IN_FLIGHT_SECONDS = 600  # rows come before the note of their range
 
 Progress = Callable[[int, int], None]  # offsets compared, of how many
 Letters = Callable[[Wanted, int], Sighted]  # what is looked for; when the first of its ranges was noted, UTC ms, less a margin
@@ -52,6 +53,10 @@ class Found(msgspec.Struct, frozen=True):
     stored: dict[int, Stored] | None = None
     details: dict[int, dict[int, dict[int, int]]] = {}
     outside: tuple[int, ...] = ()
+
+    @property
+    def place(self) -> Place:
+        return self.offsets.topic, self.offsets.partition
 
     @property
     def wanted(self) -> frozenset[int]:
@@ -93,19 +98,22 @@ def verify(
         tell(0)
         found.append(_of_partition(database, item, rows_count=item.topic in counted, within=within_seconds, progress=tell))
         done += _width(item) if item.topic in counted else 0
+    behind = _behind(database, within_seconds)
     newer = ends() if ends is not None else {}
-    wanted = {(each.offsets.topic, each.offsets.partition): each.wanted for each in found if each.wanted}
+    strangers = _strangers(found, behind, newer)
+    found += [Found(Offsets(*place, 0, 0), "", ()) for place in sorted(strangers.keys() - {each.place for each in found})]
+    wanted = {each.place: each.wanted for each in found if each.wanted}
     now = int(database.query("SELECT toUnixTimestamp(now())")[0][0]) * 1000
     noted = now - 1000 * (max((each.age_seconds for each in found), default=0) + CLOCK_MARGIN_SECONDS)
     sighted = letters(wanted, noted) if letters is not None else None
     return [
         account(
-            msgspec.structs.replace(each.offsets, end=newer.get((each.offsets.topic, each.offsets.partition), each.offsets.end)),
+            msgspec.structs.replace(each.offsets, end=newer.get(each.place, each.offsets.end)),
             each.incarnation,
             each.ranges,
             each.stored,
             details=each.details,
-            outside=each.outside,
+            outside=(*each.outside, *strangers.get(each.place, ())),
             letters=sighted,
             sparse=each.offsets.topic in thin,
             now=now,
@@ -114,15 +122,46 @@ def verify(
     ]
 
 
+def _strangers(found: Iterable[Found], behind: Iterable[tuple[Place, bool, int]], ends: Mapping[Place, int]) -> dict[Place, list[int]]:
+    """Offsets of rows of which no range will ever speak: of a place or a life of a topic that has none, or behind Kafka's end.
+
+    Others behind the last range, or in a place of Kafka that has no range yet, may be of a worker that died before it could note them.
+    """
+    places = {each.place: each for each in found}
+    strangers: dict[Place, list[int]] = {}
+    for place, known, offset in behind:
+        there = places.get(place)
+        if there is None or (offset >= ends.get(place, there.offsets.end) if known else there.ranges):
+            strangers.setdefault(place, []).insert(0, offset)
+    return strangers
+
+
+def _behind(database: Database, within: int | None) -> list[tuple[Place, bool, int]]:
+    """The last offsets that have rows behind all ranges of their life of the topic, and have had them for a while; known: it has ranges."""
+    oldest = 86_400 * _days(database)
+    found = database.query(
+        "SELECT DISTINCT _topic, _partition, r.topic != '', _offset FROM {db}.events LEFT JOIN "
+        "(SELECT topic, partition, incarnation, max(hi) AS behind FROM {db}.sink_ranges GROUP BY ALL) AS r "
+        "ON r.topic = _topic AND r.partition = _partition AND r.incarnation = _incarnation "
+        "WHERE _offset >= behind AND _inserted > now() - %(oldest)s AND (_inserted < now() - %(young)s OR _inserted > now() + %(young)s) "
+        "ORDER BY _offset DESC LIMIT %(most)s BY _topic, _partition",
+        {"most": NAMED_MAX + 1, "oldest": oldest if within is None else min(oldest, within), "young": IN_FLIGHT_SECONDS},
+    )
+    return [((topic, partition), bool(known), offset) for topic, partition, known, offset in found]
+
+
+def _days(database: Database) -> int:
+    """The server may drop old parts of one table before those of the other: what is older proves nothing."""
+    return max(1, database.settings.kept_days("events", "sink_ranges") - TTL_MARGIN_DAYS)
+
+
 def _width(offsets: Offsets) -> int:
     """How many offsets are compared."""
     return max(0, (offsets.committed or offsets.end) - offsets.begin)
 
 
 def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, within: int | None, progress: Callable[[int], None]) -> Found:
-    # The server may drop old parts of one table before those of the other: ranges of that age prove nothing.
-    days = max(1, database.settings.kept_days("events", "sink_ranges") - TTL_MARGIN_DAYS)
-    where: dict[str, Any] = {"topic": offsets.topic, "partition": offsets.partition, "days": days}
+    where: dict[str, Any] = {"topic": offsets.topic, "partition": offsets.partition, "days": _days(database)}
     newest = database.query(
         "SELECT incarnation, min(_inserted) <= now() - toIntervalDay(%(days)s) FROM {db}.sink_ranges "
         "WHERE topic = %(topic)s AND partition = %(partition)s GROUP BY incarnation ORDER BY max(_inserted) DESC LIMIT 1",

@@ -220,6 +220,31 @@ def test_a_doubled_row_is_named(audited: Audited) -> None:
     assert audited.wrong() == {}
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("_incarnation", "'another'"), ("_partition", "99"), ("_topic", "'logs.elsewhere'"), ("_offset", "1000000")],
+    ids=["life", "partition", "topic", "offset"],
+)
+def test_a_copy_that_stands_elsewhere_is_named(audited: Audited, column: str, value: str) -> None:
+    """Whoever asks `events` counts it: of a life of the topic that no range knows, of a place that Kafka has not, or behind its end."""
+    site, topic = audited.site, audited.site.topics[1]
+    offset, name = written(site, topic, behind="30"), site.database.name
+    where = f"_topic = '{topic}' AND _partition = 0 AND _offset = {offset}"
+    anew = f"{value} AS {column}, now() - toIntervalHour(1) AS _inserted, 'a copy' AS event_id"
+    site.database.command(
+        f"INSERT INTO {name}.events SELECT * REPLACE ({anew}) FROM (SELECT * FROM {name}.events WHERE {where})"  # noqa: S608  same
+    )
+    try:
+        at = {"_topic": "logs.elsewhere/0", "_partition": f"{topic}/99"}.get(column, f"{topic}/0")
+        extra = 1_000_000 if column == "_offset" else offset
+        assert {name: each["extra"] for name, each in audited.wrong().items()} == {at: [extra]}
+        assert f"{at}: rows outside of any range, at offsets {extra}" in audited.verify().output
+        assert audited.verify("--since", "30m").exit_code == 0
+    finally:
+        site.database.command(f"DELETE FROM {name}.events WHERE event_id = 'a copy'")  # noqa: S608  same
+    assert audited.wrong() == {}
+
+
 def test_a_forgotten_range_is_named(audited: Audited) -> None:
     """Somebody deletes the note of a range; its rows are in no range then."""
     site, topic = audited.site, audited.site.topics[1]
