@@ -95,6 +95,8 @@ class Worker:
         """Fold one fetched batch in pieces, so that facts leave and checkpoints run meanwhile.  Waits while buffers are full."""
         checkpoint = self.checkpoint
         part = checkpoint.parts.get(source) if checkpoint else None
+        if part is not None and records and part.applied < records[0].offset and not await self._knows_start(part):
+            return
         while records and checkpoint is not None and part is not None:
             await self._room.wait()
             # Not ours any more, or ours again since a rebalance: whoever owns it now reads it from where its state stands.
@@ -124,6 +126,22 @@ class Worker:
             await asyncio.sleep(0)
         if checkpoint is not None and part is not None and part.raised is not None:  # its state may have been made again
             await self._wake_all(checkpoint, part)
+
+    async def _knows_start(self, part: Partition) -> bool:
+        """Before a hole: does the topic begin behind it by now?  What was deleted since the last look would pass for markers.
+
+        Within what was fetched at once all holes are markers.  False: the partition is not ours any more, or the worker ends.
+        """
+        while not self._app.should_stop and self.checkpoint is not None and self.checkpoint.parts.get(part.source) is part:
+            try:
+                first, _ = await self._topic_offsets([part.source])
+            except (KafkaError, TimeoutError) as why:
+                self._log.info("%s: where it begins is not known, asking again: %r", part.source, why)
+                await asyncio.sleep(SEND_SECONDS)
+            else:
+                part.log_start = first[part.source]
+                return True
+        return False
 
     def _pace(self, stage: str, records: int, seconds: float) -> None:
         """Pieces of a stage grow and shrink with what its records take."""

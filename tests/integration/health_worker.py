@@ -4,6 +4,7 @@ Files in the folder of the test are the switches, looked at while it runs:
 
     hang    the next step of ingest never returns: the event loop stands still
     wait    the next batch is never folded, though the loop turns
+    blind   looked at when it starts: it looks at offsets once in ten minutes
     deaf    the sink answers as ClickHouse does when it is away
 """
 
@@ -19,6 +20,7 @@ import msgspec
 from pipeline.errors import SinkUnavailable
 from pipeline.model.outcome import Outcome
 from pipeline.runtime import app as runtime
+from pipeline.runtime import worker
 from pipeline.runtime.instance import Instance, claim
 from pipeline.runtime.retention import seconds_by_topic
 from pipeline.settings import Settings
@@ -55,6 +57,8 @@ def main() -> int:
     settings, folder = Settings.model_validate(spec.settings), Path(spec.folded).parent
     whole = topology(spec, settings.kafka.topic_prefix)
     first, *rest = whole.stages
+    if (folder / "blind").exists():
+        worker.LOOK_SECONDS = 600.0
     with DeafSink(settings.clickhouse) as sink:
         sink.switch = folder / "deaf"
         # A twin is on another machine, where nobody of this host can tell that its name is in use.

@@ -18,6 +18,7 @@ from kafka import KafkaAdminClient, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.faults.born import Born
+from pipeline.runtime.app import FETCH_WAIT_MS
 from pipeline.runtime.retention import seconds_by_topic
 from pipeline.runtime.watchdog import EXIT_STUCK
 from pipeline.settings import Settings
@@ -132,6 +133,17 @@ def test_metrics_agree_with_what_was_sent(site: Site) -> None:
     assert worker.end() == 0, worker.log()
 
 
+def send_and_delete(site: Site) -> int:
+    """Some more records, of which only the last few stay; how many did not."""
+    before = {place: len(values) for place, values in site.truth.items()}
+    site.send(100)
+    cut = {place: len(values) - 3 for place, values in site.truth.items()}
+    admin = KafkaAdminClient(bootstrap_servers=site.settings.kafka.bootstrap_servers)
+    admin.delete_records({TopicPartition(*place): offset for place, offset in cut.items()})
+    admin.close()
+    return sum(cut[place] - before[place] for place in cut)
+
+
 def test_what_retention_took_while_nobody_read_is_counted(site: Site) -> None:
     """However soon the worker has moved on: `verify` says of which offsets, and an alert asks this counter alone."""
     first = Watched(site)
@@ -139,17 +151,30 @@ def test_what_retention_took_while_nobody_read_is_counted(site: Site) -> None:
     site.send(100)
     site.until(site.done, "the first records")
     assert first.end() == 0, first.log()
-    site.send(100)
-    cut = {TopicPartition(*place): len(values) - 3 for place, values in site.truth.items()}
-    admin = KafkaAdminClient(bootstrap_servers=site.settings.kafka.bootstrap_servers)
-    admin.delete_records(cut)
-    admin.close()
+    lost = send_and_delete(site)
     worker = Watched(site)
     site.until(site.done, "the end of the input")
-    gone = "SELECT sum(arraySum(arrayMap((lo, hi) -> hi - lo, gap_los, gap_his))) FROM {db}.sink_ranges"
-    lost = int(site.database.query(gone)[0][0])
-    assert lost > 60
     site.until(lambda: worker.metric("trainwatch_partitions") == 6, "a look at where partitions stand")
+    assert worker.metric("trainwatch_overtaken_records_total") == lost
+    assert worker.end() == 0, worker.log()
+
+
+def test_what_retention_took_under_a_running_worker_is_no_hole(site: Site) -> None:
+    """It is told to read on behind what is gone, before it has looked at where the topic begins now."""
+    (site.folder / "blind").touch()
+    worker = Watched(site)
+    site.until(worker.ready, "readiness")
+    site.send(100)
+    site.until(site.done, "the first records")
+    worker.process.send_signal(signal.SIGSTOP)
+    site.send(12)
+    time.sleep(4 * FETCH_WAIT_MS / 1000)  # the fetch that was under way has its answer, and brings these
+    lost = send_and_delete(site)
+    worker.process.send_signal(signal.SIGCONT)
+    site.until(site.done, "the end of the input")
+    gaps = "SELECT sum(hi - lo) FROM {db}.sink_ranges ARRAY JOIN gap_los AS lo, gap_his AS hi, gap_codes AS why WHERE why = 'overtaken'"
+    accounted = "SELECT sum(hi - lo - offsets_written - length(listed_offsets)) FROM {db}.sink_ranges"
+    assert site.database.query(gaps) == site.database.query(accounted) == [(lost,)]
     assert worker.metric("trainwatch_overtaken_records_total") == lost
     assert worker.end() == 0, worker.log()
 
