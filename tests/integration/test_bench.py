@@ -11,10 +11,10 @@ from typing import Any
 import orjson
 import pytest
 import yaml
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 from kafka import KafkaAdminClient
 
-from pipeline.bench import bare, job_latency, join, mix
+from pipeline.bench import bare, job_full, job_latency, job_mix, join, mix
 from pipeline.bench.report import Measured, demand, lines
 from pipeline.cli import main
 from pipeline.settings import Settings
@@ -32,13 +32,18 @@ def few_sites(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(mix, "SITES", 2)
 
 
-def run(servers: Settings, folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
-    """Exit code and the report of the only job."""
+def invoke(servers: Settings, folder: Path, *arguments: str) -> Result:
+    """The command, on the running servers."""
     path = folder / "site.yaml"
     clickhouse = servers.clickhouse.model_dump(mode="json", include={"host", "port", "http_port"})
     content = {"kafka": {"bootstrap_servers": servers.kafka.bootstrap_servers}, "clickhouse": clickhouse}
     path.write_text(yaml.safe_dump(content))
-    result = CliRunner().invoke(main, ["--settings", str(path), "bench", *arguments, "--json"])
+    return CliRunner().invoke(main, ["--settings", str(path), "bench", *arguments, "--json"])
+
+
+def run(servers: Settings, folder: Path, *arguments: str) -> tuple[int, dict[str, Any]]:
+    """Exit code and the report of the only job."""
+    result = invoke(servers, folder, *arguments)
     assert result.exit_code in {0, MISSED}, result.output + str(result.exception)
     answer = orjson.loads(result.stdout)
     (report,) = answer["jobs"]
@@ -84,6 +89,36 @@ def test_contest(
         assert line["peak_mib"] > 10
     assert left(servers) == set()
     assert list(here.iterdir()) == []
+
+
+def one_off(answer: Any) -> Any:
+    """A reference that differs from the load in one figure, or in one body."""
+    if isinstance(answer, tuple):
+        return (*answer[:-1], answer[-1] + 1)
+    changed = {name: value for name, value in answer.items() if name not in {"rows", "verdicts"}}
+    if "rows" in answer:
+        return {**changed, "rows": one_off(answer["rows"])}
+    first, *rest = answer["verdicts"].items()
+    return {**changed, "verdicts": dict([(first[0], "{}"), *rest])}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "reference"),
+    [(("ingest",), bare, "reference"), (("full-auditd",), job_full, "reference"), (("mix", "--records", "20000"), job_mix, "expected_of")],
+    ids=["ingest", "full-auditd", "mix"],
+)
+def test_a_result_that_is_not_that_of_the_load_is_told_no_speed(
+    servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: Sequence[str], module: Any, reference: str
+) -> None:
+    """Rows, their bytes and the bodies of verdicts are compared with what is worked out offline: one that differs ends it."""
+    real = getattr(module, reference)
+    monkeypatch.setattr(module, reference, lambda *words: one_off(real(*words)))
+    few = ("--records", "2000", "--rounds", "1", "--no-warm-up", "--peers", "trainwatch")
+    result = invoke(servers, tmp_path, arguments[0], *few, *arguments[1:])
+    assert result.exit_code == 1
+    assert "trainwatch came out wrong" in result.stderr
+    assert not result.stdout
+    assert left(servers) == set()
 
 
 def test_latency(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
