@@ -44,6 +44,7 @@ class Account(msgspec.Struct, kw_only=True):
     findings_equal: bool = True
     verdicts_equal: bool = True
     incidents_equal: bool = True
+    owned_up: int = 0  # bodies that say of more sources that they are missing, where records were lost
     holes: int = 0  # offsets that hold no committed record
     wrong: list[str] = []
 
@@ -209,7 +210,9 @@ def _judgements(site: Site, account: Account, should: Results, *, gaps: bool) ->
         }
         differ = {key for key in found.keys() | expected_bodies.keys() if found.get(key) != expected_bodies.get(key)}
         if gaps:
-            differ = {key for key in differ if not _owns_up(found.get(key), expected_bodies.get(key))}
+            owning_up = {key for key in differ if _owns_up(found.get(key), expected_bodies.get(key))}
+            account.owned_up += len(owning_up)
+            differ -= owning_up
         setattr(account, f"{name}_equal", not differ)
         if name == "findings":
             account.findings = len(expected_bodies)

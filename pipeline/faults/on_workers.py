@@ -138,7 +138,7 @@ def join_and_leave(run: Run) -> None:
 
 def freeze(run: Run) -> None:
     """SIGSTOP at a random moment, or at a step, for longer than the session; another takes over; then it is woken."""
-    step = run.dice.choice(("", "", "packed", "intent", "fenced", "published", "state", "claimed", "proved"))
+    step = run.dice.choice(("", "", "", *STEPS, *TAKE_OVER_STEPS))
     if step in TAKE_OVER_STEPS:  # behind a life that leaves something to prove and to recover
         run.dies(run.start(at=run.dice.choice(REPLAYED_AT)))
     frozen = run.start(instance="a", at=step, signal=signal.SIGSTOP)
@@ -152,8 +152,9 @@ def freeze(run: Run) -> None:
     run.feed.allow(0.8)
     run.folds(second)
     run.seen["frozen"] += 1
+    before = frozen.take_overs()
     frozen.signal(signal.SIGCONT)
-    run.until(lambda: not frozen.alive or frozen.take_overs() > (0 if step in TAKE_OVER_STEPS else 1), "the return of the frozen worker")
+    run.until(lambda: not frozen.alive or frozen.take_overs() > before, "the return of the frozen worker")
     run.seen["woken"] += 1
 
 

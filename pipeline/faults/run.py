@@ -283,6 +283,7 @@ def execute(fault: Fault, seed: int, attempt: int, servers: Servers, folder: Pat
             carry_out(run)
             gone, deleted = frozenset(run.gone), frozenset(run.deleted)
             found = account.take(site, run.sent, run.judged, codes=run.codes, gone=gone, deleted=deleted, doubts=run.doubts)
+            run.seen["owned up"] = found.owned_up
         except NotBitten as why:
             missed = str(why)
         except (TrainwatchError, TimeoutError, KafkaError, FeedError, subprocess.TimeoutExpired) as error:

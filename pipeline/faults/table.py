@@ -285,9 +285,9 @@ FAULTS: tuple[Fault, ...] = (
     Fault(
         name="overtaken_by_retention",
         does="records are deleted from the inputs while the only worker is stopped",
-        bites="offsets beyond the applied ones are gone",
+        bites="offsets beyond the applied ones are gone, and verdicts say what is missing since",
         act=on_input.overtaken,
-        bit=lambda run: bool(run.gone),
+        bit=lambda run: bool(run.gone) and run.seen["owned up"] > 0,
         share=0.4,
     ),
     Fault(
