@@ -127,10 +127,10 @@ def host_case(
     )
 
 
-def judge_host(detector: str, *told: Event | Held, until: float = 10 * DAY, **more: Any) -> list[Finding]:
+def judge_host(detector: str, *told: Event | Held, until: float = 10 * DAY, silent: Iterable[Source] = (), **more: Any) -> list[Finding]:
     """What one detector says of a host."""
     (found,) = [each for each in registry("host") if each.meta.id == detector]
-    return list(found.judge(host_case(*told, **more), now(until)))
+    return list(found.judge(host_case(*told, silent=silent, **more), now(until, silent)))
 
 
 # --- accounts -------------------------------------------------------------------------------------------------------------------
@@ -200,17 +200,20 @@ def identity_case(name: str, *told: Event | Displaced | Worked, at: Any = None) 
     return IdentityCase(at or site(), CLUSTER, name, events, [each for each in told if not isinstance(each, Event)])
 
 
-def judge_identity(detector: str, name: str, *told: Event | Displaced | Worked, until: float = 100 * DAY, at: Any = None) -> list[Finding]:
+def judge_identity(
+    detector: str, name: str, *told: Event | Displaced | Worked, until: float = 100 * DAY, at: Any = None, silent: Iterable[Source] = ()
+) -> list[Finding]:
     """What one detector says of an account."""
     (found,) = [each for each in registry("identity") if each.meta.id == detector]
-    return list(found.judge(identity_case(name, *told, at=at), now(until)))
+    return list(found.judge(identity_case(name, *told, at=at), now(until, silent)))
 
 
-def now(until: float) -> Watermarks:
-    """All families have passed `until`."""
-    heard = frozenset(range(bucket_of(ms(-DAY), BUCKET_MS), ms(DAY), BUCKET_MS))
+def now(until: float, silent: Iterable[Source] = ()) -> Watermarks:
+    """All families have passed `until` and were heard for weeks, but those in `silent`, of which nothing was ever heard."""
+    families = [source for source in Source if source not in set(silent)]
+    heard = frozenset(range(bucket_of(ms(-DAY), BUCKET_MS), ms(min(until, 40 * DAY)), BUCKET_MS))
     return Watermarks(
-        {(CLUSTER, source): (ms(until), ms(until)) for source in Source}, {(CLUSTER, source): heard for source in Source}, BUCKET_MS
+        {(CLUSTER, source): (ms(until), ms(until)) for source in families}, {(CLUSTER, source): heard for source in families}, BUCKET_MS
     )
 
 

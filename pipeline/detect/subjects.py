@@ -227,6 +227,16 @@ class IdentityCase:
     def actor(self, event: Event) -> Identity | None:
         return actor_of(self.site.directory, event)
 
+    def missing(self, now: Watermarks, source: Source, start: int, end: int) -> tuple[str, ...]:
+        """The source, where it was not heard shortly before start and shortly behind end, or has not passed the end.
+
+        A flood may leave nobody else room to train: while it lasts the cluster is silent, and what is heard on both sides proves the way.
+        """
+        gap, width = self.site.windows.coverage_gap_seconds * 1000, self.site.bucket_ms
+        before = now.heard_within(self.cluster, source, bucket_of(max(start - gap, 0), width), start)
+        behind = now.heard_within(self.cluster, source, bucket_of(end, width), end + gap)
+        return () if before and behind and now.passed(self.cluster, source, end) else (str(source),)
+
 
 def _in_order(events: Iterable[Event]) -> tuple[Event, ...]:
     return tuple(sorted(events, key=attrgetter("event_time", "id")))

@@ -58,8 +58,8 @@ def evaluation(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Exp
     return Explanation(name, Checked.EXCLUDED, note=f"{len(ended) - len(short)} of {len(ended)} held their GPUs longer")
 
 
-def at_work(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """The jobs train: a sweep, a rush before a deadline."""
+def at_work(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
+    """The jobs train: a sweep, a rush before a deadline.  While nobody's output arrives, all jobs look idle."""
     name, runs = "at_work", burst_at(case, suspicion).runs
     mine = {_attempt(case, run) for run in runs}
     worked = [attempt for attempt in sorted(case.worked) if attempt in mine]
@@ -68,7 +68,11 @@ def at_work(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     if len(case.worked) - len(worked) < SEEN_BEFORE_MIN:
         note = "steps of the account's other jobs are not seen either"
         return Explanation(name, Checked.NOT_CHECKED, note=note, missing=(Source.TRAINING,))
-    return Explanation(name, Checked.EXCLUDED, note=f"{len(worked)} of {len(runs)} wrote steps; the account's other jobs do")
+    told = f"{len(worked)} of {len(runs)} wrote steps; the account's other jobs do"
+    started = [run.start for run in runs if run.start is not None]
+    last = max([suspicion.effect_time, *(run.record.end for run in runs if run.record.end is not None)])
+    missing = case.missing(now, Source.TRAINING, min(started, default=runs[0].submit), last)
+    return Explanation(name, Checked.NOT_CHECKED if missing else Checked.EXCLUDED, note=told, missing=missing)
 
 
 def usual_for_the_account(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -86,7 +90,7 @@ def usual_for_the_account(case: IdentityCase, suspicion: Suspicion, now: Waterma
 
 META = Meta(
     id="p13_queue_flooding",
-    version=3,
+    version=4,
     title="Queue flooded with jobs that hold GPUs and do no work",
     subject="identity",
     severity=Severity.MEDIUM,

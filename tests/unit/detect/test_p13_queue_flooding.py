@@ -12,6 +12,7 @@ import pytest
 
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding, Severity
+from pipeline.model.source import Source
 from pipeline.model.told import Displaced, Worked
 from pipeline.settings import Role
 from tests import build
@@ -130,6 +131,15 @@ def test_what_is_not_known_stays_below_the_gate(told: list[Told], explanation: s
     """Steps that are written elsewhere, an account without a past."""
     finding = only(*told)
     assert (finding.alert, build.answer(finding, explanation).answer) == (False, Checked.NOT_CHECKED)
+
+
+def test_idle_means_nothing_while_no_output_arrives() -> None:
+    """Of nobody at all; or not yet, of the hours in which they ran."""
+    (finding,) = judge_identity(ID, "u012", *usual(), *flood(), silent=[Source.TRAINING])
+    assert (finding.alert, build.answer(finding, "at_work").answer) == (False, Checked.NOT_CHECKED)
+    assert build.answer(finding, "at_work").missing == ("training",)
+    (finding,) = judge_identity(ID, "u012", *usual(), *flood(), until=AT + 2 * HOUR)
+    assert not finding.alert
 
 
 def test_evaluation_is_not_known_while_the_jobs_run() -> None:
