@@ -68,7 +68,7 @@ def put_back(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanati
     return Explanation(name, Checked.EXCLUDED, note="no record says that it was put back")
 
 
-def restarted(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def restarted(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The host was going down, or came up: then everything stops, and starts again.
 
     The system does that; who switched recording off by hand before it may have made the host start, too.
@@ -82,6 +82,8 @@ def restarted(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanat
             return Explanation(name, Checked.NOT_CHECKED, event.id, "the host was started or shut down; by a login it was silenced before")
     if not any(case.heard_between(source, suspicion.effect_time, end) for source in PER_HOST):
         return Explanation(name, Checked.NOT_CHECKED, note="nothing was heard of the host any more")
+    if missing := _kernel_missing(case, now, suspicion.effect_time + PUT_BACK_MS):
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="the host was heard, and does not speak of a start")
 
 
@@ -99,14 +101,21 @@ def cut_off(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanatio
     return Explanation(name, Checked.NOT_CHECKED, note="no other source of the host was heard meanwhile", missing=tuple(others))
 
 
-def overflow(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def overflow(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The kernel could not keep up and lost records by itself: load makes gaps, too."""
     name = "overflow"
     window = case.site.windows.telemetry_window_seconds * 1000
     for event in case.between(suspicion.cause.event_time - window, suspicion.effect_time + window):
         if isinstance(event.body, KernelLine) and ("backlog" in event.body.text or "audit_lost" in event.body.text):
             return Explanation(name, Checked.NOT_CHECKED, event.id, "the kernel lost audit records for want of room")
+    if missing := _kernel_missing(case, now, suspicion.effect_time + PUT_BACK_MS):
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="no line of the kernel speaks of lost audit records")
+
+
+def _kernel_missing(case: HostCase, now: Watermarks, time: int) -> tuple[str, ...]:
+    """The kernel's log, where it has not passed this time.  That of a healthy host says little: none of its lines need be from here."""
+    return () if now.passed(case.cluster, Source.KERNEL, time) else (f"{Source.KERNEL} on {case.host}",)
 
 
 def still_heard(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
@@ -161,14 +170,13 @@ def thermal_or_hardware(case: HostCase, suspicion: Suspicion, now: Watermarks) -
             return Explanation(name, Checked.CONFIRMED, event.id, f"Xid {body.code}")
         if isinstance(body, KernelLine) and "throttled" in body.text:
             return Explanation(name, Checked.CONFIRMED, event.id, "throttled by heat or power")
-    # The kernel of a healthy host says little: it counts as heard when it has passed, and something else of the host was heard.
-    heard = now.passed(case.cluster, Source.KERNEL, end) and any(case.heard_between(source, start, end) for source in PER_HOST)
-    if not heard:
-        return Explanation(name, Checked.NOT_CHECKED, missing=(f"{Source.KERNEL} on {case.host}",))
+    missing = _kernel_missing(case, now, end)
+    if missing or not any(case.heard_between(source, start, end) for source in PER_HOST):
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing or (f"{Source.KERNEL} on {case.host}",))
     return Explanation(name, Checked.EXCLUDED, note="the kernel log shows neither a fault nor throttling")
 
 
-def lemon_node(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def lemon_node(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The node is known to fail: then it may be slow by itself."""
     name = "lemon_node"
     faults = [
@@ -176,6 +184,8 @@ def lemon_node(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explana
     ]
     if len({event.event_time // DAY_MS for event in faults}) >= LEMON_XIDS:
         return Explanation(name, Checked.NOT_CHECKED, faults[-1].id, "hardware faults on several days before")
+    if missing := _kernel_missing(case, now, suspicion.cause.event_time):
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="no hardware faults on several days before")
 
 

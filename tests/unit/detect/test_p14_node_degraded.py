@@ -12,7 +12,8 @@ import pytest
 
 from pipeline.detect.subjects import Held
 from pipeline.model.events import Event
-from pipeline.model.finding import Checked, Finding, Severity
+from pipeline.model.finding import Checked, Explanation, Finding, Severity
+from pipeline.model.source import Source
 from tests import build
 from tests.build import ADMIN, COLLEAGUE, DAY
 from tests.build_subjects import command, held, judge_host, kernel, site, step, steps, sudo, xid
@@ -123,6 +124,13 @@ def test_boundary(row: Row, alert: bool) -> None:
     """Without an effect on record the hit is kept, below the gate."""
     (finding,) = judge(row)
     assert finding.alert is alert
+
+
+def test_without_the_kernel_nobody_knows_of_faults() -> None:
+    """Neither now nor before."""
+    (finding,) = judge_host(ID, held(), CAP, *SLOWER, silent=[Source.KERNEL])
+    for name in ("thermal_or_hardware", "lemon_node"):
+        assert build.answer(finding, name) == Explanation(name, Checked.NOT_CHECKED, missing=("kernel on gpu-001",))
 
 
 def test_lemon_node_stays_below_the_gate() -> None:

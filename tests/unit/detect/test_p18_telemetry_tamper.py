@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.detect.subjects import Held
 from pipeline.model.events import Event, SignalSent
-from pipeline.model.finding import Checked, Finding
+from pipeline.model.finding import Checked, Explanation, Finding
 from pipeline.model.source import Source
 from tests import build
 from tests.build import ADMIN, COLLEAGUE, OWNER
@@ -155,6 +155,15 @@ def test_a_log_is_cleared_when_the_kernel_says_so(beside: list[Event], alert: bo
     """Sudo writes down what it was asked for, and anybody can write such a line with `logger`: alone it proves nothing."""
     (finding,) = judge_host(ID, sudo(AT, "/usr/bin/truncate -s 0 /var/log/secure"), *beside)
     assert (finding.alert, finding.effect) == (alert, "telemetry_silenced" if alert else "telemetry_touched")
+
+
+@pytest.mark.parametrize("act", [switched_off(AT), command(AT, "auditctl", "-e", "0")], ids=["recorded", "with a gap"])
+def test_without_the_kernel_nobody_knows_of_an_overflow_or_a_start(act: Event) -> None:
+    """Only its log would tell: not checked is another answer than no."""
+    (finding,) = judge_host(ID, act, gaps=GAP, silent=[Source.KERNEL])
+    assert (finding.alert, finding.effect) == (False, "telemetry_silenced")
+    for name in ("overflow", "restarted"):
+        assert build.answer(finding, name) == Explanation(name, Checked.NOT_CHECKED, missing=("kernel on gpu-001",))
 
 
 def test_while_the_hour_behind_it_is_open_nothing_is_an_effect() -> None:
