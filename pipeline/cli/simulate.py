@@ -12,7 +12,7 @@ A record is {"timestamp", "key", "headers", "value"}; a value that is no UTF-8 s
 """
 
 import base64
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -22,17 +22,20 @@ import orjson
 import yaml
 
 from pipeline.cli import examples, say
+from pipeline.cli.meter import meter
 from pipeline.cli.times import DAYS_MAX, Number
 from pipeline.errors import ConfigError
+from pipeline.model.instants import DAY_MS
 from pipeline.model.words import many
 from pipeline.simulate import TOPICS, Record, Week
 from pipeline.simulate import simulate as run
 from pipeline.simulate.cluster import Run
 from pipeline.simulate.cluster import simulate as happen
-from pipeline.simulate.plan import FAMILIES, PLOTS, Plan, parse_acts, plan_of_plot
+from pipeline.simulate.plan import FAMILIES, GPUS_PER_HOST, PLOTS, Plan, parse_acts, plan_of_plot
 
 WEEK_DAYS = 7.0
 CLUSTER_DAYS, CLUSTER_GPUS = 60.0, 2000
+SHOWN_EVERY = 10_000  # records
 
 
 @click.command(
@@ -42,7 +45,7 @@ CLUSTER_DAYS, CLUSTER_GPUS = 60.0, 2000
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="The same seed gives the same bytes.")
 @click.option("--days", type=Number(1, DAYS_MAX), default=None, help="Length of the period; 7, and 60 for a cluster.")
-@click.option("--gpus", type=click.IntRange(32, 8000), default=None, help="A cluster of so many GPUs; 2000 with --acts.")
+@click.option("--gpus", type=click.IntRange(32, 8000), default=None, help="A cluster of so many GPUs, 8 a node; 2000 with --acts.")
 @click.option("--acts", default=None, help="How many acts of which pattern: p01=3,p09=2 or all=5.")
 @click.option("--plot", type=click.Choice(PLOTS), default=None, help="A story of two months instead of acts; trainwatch.yaml goes with it.")
 @click.option("--intensity", type=Number(0.1, 10), default=1.0, show_default=True, help="Scales what acts do.")
@@ -64,6 +67,8 @@ def simulate(
     as_json: bool,
 ) -> None:
     """Write the log records of a simulated cluster, with the truth about them.
+
+    Without --gpus, --acts and --plot it is a week of a small site, with acts of its own, as `demo` plays it.
 
     Exit 0: written; 1: the disk is full; 2: wrong usage, or the folder cannot be written.
     """
@@ -95,19 +100,28 @@ def simulate(
 
 
 def _write_week(week: Week, days: float, folder: Path) -> dict[str, Any]:
-    say(
-        f"simulated {days:g} days: {many(len(week.records), 'record')}, {many(len(week.jobs), 'job')}, "
-        f"{many(len(week.acts), 'act')} of interference"
-    )
     write(week, folder)
-    truth = str(folder / "truth.json")
-    return {"records": week.counts, "acts": len(week.acts), "jobs": len(week.jobs), "truth": truth, "seed": week.seed}
+    summary = {
+        "records": week.counts,
+        "acts": len(week.acts),
+        "jobs": len(week.jobs),
+        "truth": str(folder / "truth.json"),
+        "seed": week.seed,
+    }
+    _say(days, "", summary)
+    return summary
+
+
+def _say(days: float, of: str, summary: dict[str, Any]) -> None:
+    records, jobs, acts = sum(summary["records"].values()), many(summary["jobs"], "job"), many(summary["acts"], "act")
+    say(f"simulated {days:g} {'day' if days == 1 else 'days'}{of}: {many(records, 'record')}, {jobs}, {acts} of interference")
 
 
 def write(week: Week, folder: Path) -> None:
     """Write all files of a simulated period into `folder`.  Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_records(week.records, folder)
+    (folder / "truth.jsonl").unlink(missing_ok=True)  # of a cluster that was written here before
     (folder / "truth.json").write_bytes(orjson.dumps(week.truth(), option=orjson.OPT_INDENT_2))
     _write_settings(week.settings, folder)
 
@@ -115,7 +129,8 @@ def write(week: Week, folder: Path) -> None:
 def write_run(happening: Run, folder: Path) -> dict[str, Any]:
     """Let a cluster's period happen, writing its records as they come, then truth and settings; returns a summary.  Raises OSError."""
     folder.mkdir(parents=True, exist_ok=True)
-    _write_records(happening, folder)
+    _write_records(_shown(happening), folder)
+    (folder / "truth.json").unlink(missing_ok=True)  # of a week that was written here before
     path = folder / "truth.jsonl"
     first: dict[str, Any] = {}
     acts = jobs = 0
@@ -126,8 +141,24 @@ def write_run(happening: Run, folder: Path) -> dict[str, Any]:
             jobs += line["truth"] == "job"
             stream.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
     _write_settings(happening.settings(), folder)
+    thinned = "" if first["thin"] == 1 else f", one harmless bulk line for {first['thin']}"
     told = ("seed", "gpus", "records", "broken", "duplicates", "thin", "thinned", "silent", "acts_planned", "acts_effective", "causes")
-    return {**{name: first[name] for name in told}, "acts": acts, "jobs": jobs, "truth": str(path)}
+    summary = {**{name: first[name] for name in told}, "acts": acts, "jobs": jobs, "truth": str(path)}
+    _say(happening.plan.days, f" of {first['gpus']} GPUs{thinned}", summary)
+    return summary
+
+
+def _shown(happening: Run) -> Iterator[Record]:
+    """Its records, and on a terminal how far the period is."""
+    plan = happening.plan
+    begun, whole, text = round(plan.start.timestamp() * 1000), round(plan.days * DAY_MS), f"simulating {plan.hosts * GPUS_PER_HOST} GPUs"
+    with meter(text) as line:
+        for number, record in enumerate(happening):
+            yield record
+            if number % SHOWN_EVERY == 0:
+                done = min(max(record.timestamp - begun, 0), whole)
+                day = min(done // DAY_MS + 1, round(plan.days))
+                line.tell(f"{text}: day {day} of {plan.days:g}, {number + 1:,} records", done, whole)
 
 
 def _write_records(records: Iterable[Record], folder: Path) -> None:
