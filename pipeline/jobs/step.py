@@ -141,6 +141,9 @@ def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Jobs
         state.at = case
         if case in state.cases:
             outcomes.extend(_judge(state, case, now))
+    for case in {fact.case for fact in batch}:  # told again, or late: logs that are shipped twice must not unpack all that is over
+        if state.cases.sealed(case):
+            state.indexes.pop(case, None)
     return state, outcomes
 
 

@@ -151,6 +151,8 @@ def test_a_quiet_artefact_is_sealed_and_opened_for_a_late_load() -> None:
     artefacts.take(at=now(4 * DAY))
     assert artefacts.cases.sealed(case)
     assert case not in artefacts.state.histories
+    artefacts.take(FACTS[0], at=now(4 * DAY))
+    assert case not in artefacts.state.histories, "what is told again as it was opens nothing"
     artefacts.take(FACTS[5], at=now(4 * DAY))
     assert artefacts.seen() == run(FACTS).seen()
     artefacts.take(at=now(6 * DAY))

@@ -319,6 +319,8 @@ def test_late_facts_of_a_forgotten_attempt_are_not_judged_and_not_kept() -> None
     """Half the evidence is no evidence, and it must not pile up behind the tombstone."""
     jobs = Jobs()
     jobs.take(*KILLED, until=100 + KEEP)
+    assert jobs.take(fact(cancel_request(98)), until=100 + KEEP) == []
+    assert KEY not in jobs.state.indexes
     for _ in range(2):
         assert jobs.take(*KILLED, fact(cancel_request(98)), until=100 + KEEP) == []
         assert set(jobs.cases.of(KEY)) == {"tombstone"}
@@ -356,6 +358,7 @@ def test_a_settled_case_is_sealed_until_its_retention_ends() -> None:
     assert jobs.cases.sealed(KEY) == ms(100 + KEEP)
     assert KEY not in jobs.state.indexes
     assert jobs.take(ended, until=2 * DAY) == []
+    assert KEY not in jobs.state.indexes, "what is told again as it was opens nothing"
     assert "interference" in {body.get("verdict") for body in jobs.take(touched, until=2 * DAY)}
     assert jobs.cases.sealed(KEY)
     assert jobs.take(until=100 + KEEP) == []
