@@ -346,16 +346,23 @@ class Marks:
 
     def _forget(self, view: Watermarks) -> None:
         """Once a day of event time, let go of coverage that no case can ask for any more; only observed marks may do that."""
-        for key, buckets in self._heard.items():
+        due: dict[str, int] = {}
+        for key in self._heard:
             oldest = view.floor(_family(key)[0]) - self._keep_ms
-            if oldest < self._forgotten.get(key, 0) + DAY_MS:
-                continue
-            self._forgotten[key] = oldest
+            if oldest >= self._forgotten.get(key, 0) + DAY_MS:
+                due[key] = oldest
+        if not due:
+            return
+        for name in [name for name in self._cases.of(COVERAGE) if _ends(name) <= due.get(name.rpartition(SEPARATOR)[0], NEVER)]:
+            self._cases.drop(COVERAGE, name)
+        for key, oldest in due.items():
+            buckets = self._heard[key]
             buckets.forget(oldest)
+            self._forgotten[key] = oldest
             if key in self._unsaid:
                 self._unsaid[key] = {bucket for bucket in self._unsaid[key] if bucket >= oldest}
-            for name in [name for name in self._cases.of(COVERAGE) if name.startswith(key) and _ends(name) <= oldest]:
-                self._cases.drop(COVERAGE, name)
+            if not buckets:  # of a host that is gone for good
+                del self._heard[key], self._forgotten[key]
 
     def speak(self, topic: str, partition: int, partitions: int, *, empty: bool = False) -> Vector | None:
         """The vector to send on, or None when nothing changed.

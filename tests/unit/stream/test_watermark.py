@@ -354,6 +354,19 @@ def test_coverage_older_than_the_retention_is_forgotten() -> None:
     assert not Marks(Cases(cases.facts()), day).view().covered(C, Source.AUDITD, day, day)
 
 
+def test_hosts_that_are_gone_for_good_leave_nothing() -> None:
+    """Machines come and go under new names: neither memory nor a look at what is heard must grow with all that ever were."""
+    day = 86_400_000
+    marks = Marks(Cases(), day, (), 2 * day)
+    for number in range(1, 10):
+        marks.progress(number * day)
+        marks.observe(Observed(C, Source.AUDITD, number * day, (number * day,)), 0)
+        marks.lose(Lost(C, Source.AUDITD, f"pod-{number}", (number * day,)))
+        assert marks.view().lost(C, Source.AUDITD, f"pod-{number}", number * day, number * day)
+    assert {key.rpartition("-")[2] for key in marks._heard if "pod" in key} == {"7", "8", "9"}
+    assert {key.partition("pod-")[2][:1] for key in marks._cases.of(COVERAGE) if "pod" in key} == {"7", "8", "9"}
+
+
 # --- what was lost --------------------------------------------------------------------------------------------------------------
 
 
