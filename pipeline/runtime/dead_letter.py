@@ -1,8 +1,8 @@
 """A rejected record in; the same record with the reason in its headers out, for the dead-letter topic; and back again.
 
-Key, value and headers stay as they came and the time is kept in a header, so that the record can be sent again.  What the log author
-wrote is never trusted in our own headers: the reason is bounded and printable.  A record that was a dead letter before keeps the time of
-its first failure, and its attempts count up.
+Key, value and headers stay as they came, within bounds, and the time is kept in a header, so that the record can be sent again.  What the
+log author wrote is never trusted in our own headers: the reason is bounded and printable.  A record that was a dead letter before keeps
+the time of its first failure, and its attempts count up.
 
     record ── dead_letter ──► topic ── read_letter ──► Letter ── headers_again ──► the original topic, attempts 1
                                                                                     └── refused again: attempts 2
@@ -21,6 +21,7 @@ from pipeline.model.outcome import Record
 REASON_CHARS_MAX = 200
 VALUE_BYTES_MAX = 900_000  # below the broker's usual limit of 1 MiB, headers included
 HEADER_BYTES_MAX = 32_000  # of the original headers that are kept
+KEY_BYTES_MAX = 64_000  # all three together fit into a message: one that does not would end each worker that reads the record
 OWN_PREFIX = "x-dlq-"
 ATTEMPTS, FIRST_FAILED_AT = f"{OWN_PREFIX}attempts", f"{OWN_PREFIX}first-failed-at"
 NUMBER_DIGITS_MAX = 19
@@ -53,7 +54,7 @@ class Letter(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     first_failed_at: int  # UTC ms
     attempts: int
     version: str
-    truncated: int | None  # original length of a value that was cut
+    truncated: int | None  # original length of the value, where it or the key was cut
     headers_left_out: int
     key: bytes | None
     value: bytes | None
@@ -93,14 +94,14 @@ def dead_letter(stage: str, record: Record, code: ErrorCode, reason: str) -> Dea
         "attempts": int(attempts) + 1 if attempts.isdigit() and len(attempts) < 9 else 1,
         "version": __version__,
     }
-    value = record.value
-    if value is not None and len(value) > VALUE_BYTES_MAX:
-        own["truncated"] = len(value)
-        value = value[:VALUE_BYTES_MAX]
+    key, value = record.key, record.value
+    if len(key or b"") > KEY_BYTES_MAX or len(value or b"") > VALUE_BYTES_MAX:
+        own["truncated"] = len(value or b"")
+        key, value = key and key[:KEY_BYTES_MAX], value and value[:VALUE_BYTES_MAX]
     if left_out:
         own["headers-left-out"] = left_out
     headers = kept + [(f"{OWN_PREFIX}{name}", str(content).encode("utf-8", "backslashreplace")) for name, content in own.items()]
-    return DeadLetter(record.partition, record.key, value, tuple(headers))
+    return DeadLetter(record.partition, key, value, tuple(headers))
 
 
 def _kept(record: Record) -> tuple[Headers, int]:

@@ -103,7 +103,7 @@ def refusal(letter: Letter, targets: Targets, topology: Topology, *, public: boo
     if letter.topic not in targets:
         return Why.NO_TOPIC, f"the topic {letter.topic} does not exist"
     if letter.truncated is not None:
-        return Why.CUT, f"the value was cut from {many(letter.truncated, 'byte')}: send it again from its source"
+        return Why.CUT, f"the value was cut from {many(letter.truncated, 'byte')}, or the key was cut: send it again from its source"
     if letter.headers_left_out:
         return (
             Why.HEADERS_LEFT_OUT,

@@ -5,7 +5,7 @@ import pytest
 from pipeline import __version__
 from pipeline.errors import ErrorCode
 from pipeline.model.outcome import Record
-from pipeline.runtime.dead_letter import HEADER_BYTES_MAX, REASON_CHARS_MAX, VALUE_BYTES_MAX, dead_letter, printable
+from pipeline.runtime.dead_letter import HEADER_BYTES_MAX, KEY_BYTES_MAX, REASON_CHARS_MAX, VALUE_BYTES_MAX, dead_letter, printable
 from tests.unit.runtime.build import records
 
 
@@ -49,6 +49,23 @@ def test_a_large_value_is_cut_and_says_so() -> None:
     assert value is not None
     assert len(value) == VALUE_BYTES_MAX
     assert headers["x-dlq-truncated"] == str(VALUE_BYTES_MAX + 5).encode()
+
+
+def test_whatever_came_fits_into_a_message() -> None:
+    """A broker takes a megabyte as a rule.  A letter that it refuses would end each worker that reads the record."""
+    given = records(1, key=b"k" * 5_000_000, value=b"x" * 5_000_000, headers=(("a", b"h" * HEADER_BYTES_MAX), ("b", b"1")))[0]
+    letter = dead_letter("ingest", given, ErrorCode.RECORD_TOO_LARGE, "\0" * 5_000)
+    size = len(letter.key or b"") + len(letter.value or b"") + sum(len(name) + len(value) for name, value in letter.headers)
+    assert size < 1_040_000
+    assert dict(letter.headers)["x-dlq-truncated"] == b"5000000"
+
+
+@pytest.mark.parametrize("value", [b"line", None])
+def test_a_large_key_is_cut_and_says_so(value: bytes | None) -> None:
+    """Such a record is not sent again: it would be another one."""
+    letter = dead_letter("ingest", records(1, key=b"k" * (KEY_BYTES_MAX + 1), value=value)[0], ErrorCode.DECODE_ERROR, "")
+    assert (letter.key, letter.value) == (b"k" * KEY_BYTES_MAX, value)
+    assert dict(letter.headers)["x-dlq-truncated"] == str(len(value or b"")).encode()
 
 
 def test_headers_of_the_record_are_bounded() -> None:
