@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, FatalError, TrainwatchError
 from pipeline.runtime.abandoned import Abandoned, Cancelled
 from pipeline.runtime.access import RIGHTS, RIGHTS_ADVICE, reaching
 from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport
-from pipeline.runtime.complaints import hold_back
+from pipeline.runtime.complaints import Plain, hold_back
 from pipeline.runtime.garbage import collect_seldom
 from pipeline.runtime.instance import Instance, claim, twin
 from pipeline.runtime.membership import Shares
@@ -257,7 +257,9 @@ class Foreground(faust.Worker):
 def run(app: App, *, level: int = logging.INFO) -> int:
     """Run in the foreground until a signal or a crash.  0: stopped in order; EXIT_CRASHED, with the reason in `app.failure`."""
     collect_seldom()
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format=LOG_FORMAT)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(Plain(LOG_FORMAT))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(level)
     hold_back()
     worker = Foreground(app, quiet=True, override_logging=False, redirect_stdouts=False, loglevel="WARN")

@@ -1,14 +1,17 @@
-"""Log records of the libraries in; those that an operator should see out.
+"""Log records, those of the libraries too, in; those that an operator should see, as lines that cannot act on his terminal, out.
 
 Some complaints are part of a day without trouble: a group's coordinator is not known for a moment after a broker was set up, members are
 asked to join again whenever another one comes, a checkpoint may outlast the timer that starts it.  What is told about them instead: each
 take-over is a line of our own, as is a checkpoint that was abandoned, and one that does not end is what /healthz reports.  A coordinator
 that stays away is no trifle, so that complaint is only held back for a while.
+
+What is logged names hosts, files and errors that quote records, and authors of logs choose those: control characters could rewrite the
+screen of whoever reads, a line feed could forge a line.
 """
 
 import asyncio
 import logging
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 HOLD_BACK_SECONDS = 10.0
 FORGET_SECONDS = 60.0  # of silence: the next complaint is a new one
@@ -54,6 +57,20 @@ class HoldBackCancelled(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         return not (record.exc_info and record.exc_info[0] is asyncio.CancelledError)
+
+
+class Plain(logging.Formatter):
+    """A record is one line of text that only shows; its traceback is as many as it has."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  logging's name
+        return _shown(super().formatMessage(record).replace("\n", " "))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  same
+        return "\n".join(map(_shown, super().formatException(ei).split("\n")))
+
+
+def _shown(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def hold_back() -> None:

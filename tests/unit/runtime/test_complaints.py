@@ -1,10 +1,10 @@
-"""Harmless complaints of libraries are held back; lasting ones and all others come through."""
+"""Harmless complaints of libraries are held back; lasting ones and all others come through, as lines that only show."""
 
 import logging
 
 import pytest
 
-from pipeline.runtime.complaints import HARMLESS, HoldBack
+from pipeline.runtime.complaints import HARMLESS, HoldBack, Plain
 
 COORDINATOR = next(harmless for harmless in HARMLESS if harmless.hold_back_seconds)
 TIMER = next(harmless for harmless in HARMLESS if harmless.hold_back_seconds is None)
@@ -36,3 +36,23 @@ def test_a_complaint_is_shown_when_it_lasts(harmless: object, times: tuple[float
 def test_other_messages_come_through() -> None:
     """From the same logger."""
     assert HoldBack(TIMER).filter(record("Timer %s woke up too late", 0))
+
+
+def test_what_records_say_cannot_act_on_a_terminal() -> None:
+    """A host may be called anything: no sequence rewrites the screen, no line feed forges a line, right-to-left marks turn nothing."""
+    hostile = record("under its rate: %s", 0)
+    hostile.args = ("gpu\x1b[2J\x9b1m\u202e\r\nCRITICAL all is well",)
+    assert Plain().format(hostile) == "under its rate: gpu\ufffd[2J\ufffd1m\ufffd\ufffd CRITICAL all is well"
+
+
+def test_a_traceback_keeps_its_lines_and_nothing_else_that_acts() -> None:
+    """What raised may quote the record."""
+    failed = record("stage ingest raised", 0)
+    try:
+        raise ValueError("no number: \x1b]0;owned\x07")
+    except ValueError as error:
+        failed.exc_info = (ValueError, error, error.__traceback__)
+    shown = Plain().format(failed).splitlines()
+    assert shown[0] == "stage ingest raised"
+    assert shown[1].startswith("Traceback")
+    assert shown[-1] == "ValueError: no number: \ufffd]0;owned\ufffd"
