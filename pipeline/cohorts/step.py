@@ -36,7 +36,7 @@ from pipeline.model.summary import JobSummary
 from pipeline.model.told import Tombstone, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
-from pipeline.stream.cases import Cases
+from pipeline.stream.cases import FULL, Cases
 from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
@@ -142,7 +142,7 @@ def _fold(state: CohortsState, fact: Fact) -> bool:
     if not body:
         index.drop(fact.id)
     elif (pushed_out := index.add(fact.id, body)) is not None:
-        state.cases.drop(fact.case, pushed_out[0])
+        state.cases.leave_out(fact.case, pushed_out[0], FULL)
         state.whole.forget(fact.case, pushed_out[0])
         _shorten(state, fact.case, index, pushed_out[1].attempt.start)
     return True

@@ -29,7 +29,7 @@ from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.told import Tombstone, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
-from pipeline.stream.cases import Cases
+from pipeline.stream.cases import FULL, Cases
 from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
@@ -89,7 +89,7 @@ def step(state: IdentitiesState, batch: Sequence[Fact], now: Watermarks) -> tupl
         if not fact.body:
             index.void(fact.id)
         elif pushed_out := index.add(fact.id, decode_told(fact.body)):
-            state.cases.drop(fact.case, pushed_out)
+            state.cases.leave_out(fact.case, pushed_out, FULL)
         dirty[fact.case] = None
     for _ in range(min(UNSEEN_MAX, len(state.unseen))):
         dirty[state.unseen.popleft()] = None

@@ -40,7 +40,7 @@ from pipeline.model.outcome import Outcome, Publish
 from pipeline.model.source import Source
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
-from pipeline.stream.cases import Cases
+from pipeline.stream.cases import FULL, Cases
 from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
@@ -117,7 +117,7 @@ def _fold(state: IncidentsState, fact: Fact) -> bool:
     if not fact.body:
         index.void(fact.id)
     elif pushed_out := index.add(fact.id, fact.body):
-        state.cases.drop(fact.case, pushed_out)
+        state.cases.leave_out(fact.case, pushed_out, FULL)
     if known or fact.id in index.findings:
         return True
     if (at := index.looks.all_at()) is not None:

@@ -65,7 +65,6 @@ class JobIndex:
         self.enriched: dict[tuple[Attempt, str], tuple[Event, str, Identity | None, str]] = {}
         # kind -> (time, fact id), to bound a flood of one kind; sorted when there is one: few cases have any, and many kinds one fact
         self._order: dict[str, set[tuple[int, str]] | SortedSet] = {}
-        self.dropped = 0
 
     def add(self, fact_id: str, told: Told) -> str:
         """Take one fact in.  Answers with the id of a fact that the bound of its kind pushes out, or "".
@@ -92,7 +91,6 @@ class JobIndex:
         if not isinstance(order, SortedSet):
             order = self._order[kind] = SortedSet(order)
         _, out = order.pop()
-        self.dropped += 1
         del self.told[out]
         self._pieces.pop(out, None)
         return str(out)

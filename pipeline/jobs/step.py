@@ -38,7 +38,7 @@ from pipeline.model.summary import encode_summary
 from pipeline.model.told import Emitted, Tombstone, decode_told, emitted_name, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
-from pipeline.stream.cases import Cases
+from pipeline.stream.cases import FULL, LATE, Cases
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
 RETRACTED = 2**62  # rank part of a tombstone
@@ -119,7 +119,7 @@ def step(state: JobsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Jobs
             told = decode_told(fact.body)
             pushed_out = index.add(fact.id, told)
             if pushed_out:
-                state.cases.drop(fact.case, pushed_out)
+                state.cases.leave_out(fact.case, pushed_out, FULL)
             if isinstance(told, Event) and isinstance(told.body, Iteration):
                 state.agenda.plan(fact.case, _hour_ends(told))
                 continue  # the last step of an hour takes the place of the others, and nobody is judged by it: once is enough
@@ -154,7 +154,7 @@ def _judge(state: JobsState, key: bytes, now: Watermarks) -> Iterator[Publish | 
     index = state.index(key)
     for late in index.late():  # of evicted attempts: never judged on half the evidence
         index.void(late)
-        state.cases.drop(key, late)
+        state.cases.leave_out(key, late, LATE)
     joint = now.joint(index.cluster)
     for time in index.waits():
         if time >= joint:

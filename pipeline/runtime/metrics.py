@@ -53,6 +53,14 @@ METRICS = (
     ),
     Row("trainwatch_messages_sent_total", "counter", "messages", ("topic",), "facts, watermark vectors, public values and dead letters"),
     Row("trainwatch_dead_letters_total", "counter", "records", ("stage",), "records set aside", "share of records above what is usual"),
+    Row(
+        "trainwatch_facts_left_out_total",
+        "counter",
+        "facts",
+        ("stage", "why"),
+        "not judged: `full`, a case holds as many of their kind as it may; `late`, their attempt was forgotten (`backtest` judges them)",
+        "`full` increases: somebody floods, or `retention.case_facts_max` is low",
+    ),
     Row("trainwatch_rebalances_total", "counter", "", (), "assignments taken over", "more than a few an hour"),
     Row("trainwatch_takeover_seconds", "histogram", "seconds", (), "from an assignment to recovered state"),
     Row("trainwatch_partitions", "gauge", "partitions", ("stage",), "owned now"),
@@ -375,6 +383,9 @@ class Metrics:
         for code, count in Counts(code for _, code in part.listed[before.listed :]).items():
             self._add("trainwatch_outcomes_total", (*labels, ErrorCode(code).value), count)
         self._add("trainwatch_dead_letters_total", labels[:1], len(part.dead_letters) - before.dead_letters)
+        left_out, part.cases.left_out = part.cases.left_out, Counts()
+        for why, count in left_out.items():
+            self._add("trainwatch_facts_left_out_total", (part.stage.name, why), count)
         if records:  # what a step did may have been taken back
             self.last_time[part.source] = records[-1].timestamp
 

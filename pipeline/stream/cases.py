@@ -23,6 +23,7 @@ Holds: `of` is the same whether packed or not; asking changes nothing.
 import zlib
 from array import array
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
@@ -35,6 +36,7 @@ DROPPED = b"\xff" * 9  # the fact, or with an empty id the case, was forgotten
 SEALED = b"\xff" * 10  # the whole case was packed
 PACKED = b"\xff" * 11  # the facts with these digests were
 UNPACKED = b"\xff" * 12  # packs that end by then were forgotten
+FULL, LATE = "full", "late"  # why facts are left out
 EMPTY: Mapping[str, tuple[bytes, bytes]] = MappingProxyType({})
 NOTHING = (b"", b"")
 LEVEL = 1  # 5 times smaller in a third of the time that the default takes for 6 times
@@ -91,6 +93,8 @@ class Cases:
         self._news: list[Fact] = []
         self._before: dict[bytes, tuple[dict[str, tuple[bytes, bytes]], tuple[Pack, ...]]] | None = None  # what changed since `begin`
         self._told = 0  # news before that
+        self.left_out: Counter[str] = Counter()  # why -> facts; for whoever counts them, who takes them away
+        self._left_before = self.left_out
         self.aside: frozenset[bytes] = frozenset()  # kept, and out of the sight of the stage, which does not bear them
         for fact in facts:
             self.merge(fact)
@@ -163,6 +167,11 @@ class Cases:
         self._news.append(Fact(case, fact_id, DROPPED, b""))
         return True
 
+    def leave_out(self, case: bytes, fact_id: str, why: str) -> bool:
+        """Forget a fact for which there is no room (FULL), or which came when its attempt was forgotten (LATE).  Counted."""
+        self.left_out[why] += 1
+        return self.drop(case, fact_id)
+
     # --- packing
 
     def seal(self, case: bytes, until: int) -> bool:
@@ -213,6 +222,7 @@ class Cases:
     def begin(self) -> None:
         """From here on, until `end` or `undo`, what changes can be taken back."""
         self._before, self._told = {}, len(self._news)
+        self._left_before = self.left_out.copy()
 
     def end(self) -> None:
         """It stays."""
@@ -221,6 +231,7 @@ class Cases:
     def undo(self) -> None:
         """All is as it was at `begin`."""
         before, self._before = self._before or {}, None
+        self.left_out = self._left_before
         for case, (facts, packs) in before.items():
             self._cases.pop(case, None)
             self._release(case)

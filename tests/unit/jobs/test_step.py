@@ -287,6 +287,7 @@ def test_a_full_case_still_judges() -> None:
     jobs.take(*flood, *KILLED, until=DAY)
     assert {body.get("effect", body.get("verdict")) for body in jobs.last.values()} == {"ranks_killed", "interference"}
     assert len(jobs.cases.of(KEY)) < 120
+    assert jobs.cases.left_out == {"full": 101}
 
 
 def test_a_long_job_does_not_fill_its_case() -> None:
@@ -321,6 +322,7 @@ def test_late_facts_of_a_forgotten_attempt_are_not_judged_and_not_kept() -> None
     jobs.take(*KILLED, until=100 + KEEP)
     assert jobs.take(fact(cancel_request(98)), until=100 + KEEP) == []
     assert KEY not in jobs.state.indexes
+    assert jobs.cases.left_out == {"late": 1}
     for _ in range(2):
         assert jobs.take(*KILLED, fact(cancel_request(98)), until=100 + KEEP) == []
         assert set(jobs.cases.of(KEY)) == {"tombstone"}

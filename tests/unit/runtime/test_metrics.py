@@ -17,6 +17,7 @@ from pipeline.runtime.instance import Instance
 from pipeline.runtime.metrics import ALERTS, METRICS, NOTIFIER, Metrics, alert_rules, table
 from pipeline.runtime.vitals import Vitals
 from pipeline.settings import Settings
+from pipeline.stream.cases import FULL
 from tests.unit.runtime.build import SOURCE, partition, records, row, stage
 
 LOG = logging.getLogger("test")
@@ -53,6 +54,16 @@ def test_a_batch_is_counted_by_what_it_left_behind() -> None:
     assert value(metrics, "trainwatch_record_bytes_total", **LABELS) == 8 * len(b"line")
     assert value(metrics, "trainwatch_dead_letters_total", stage="test") == 2
     assert metrics.last_time == {SOURCE: 77_000}
+
+
+def test_facts_that_are_left_out_are_counted_once() -> None:
+    """By stage and reason."""
+    metrics, part = Metrics(), partition()
+    part.cases.leave_out(b"case", "a", FULL)
+    part.cases.leave_out(b"case", "b", FULL)
+    for _ in range(2):
+        metrics.folded(part, records(0), metrics.before(part))
+    assert value(metrics, "trainwatch_facts_left_out_total", stage="test", why="full") == 2
 
 
 def test_records_without_a_value_have_no_bytes() -> None:
