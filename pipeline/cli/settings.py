@@ -12,14 +12,19 @@ from pipeline.cli.console import build_table, safe, stdout
 from pipeline.model.words import many
 
 
-@click.command(epilog=examples("settings", "settings --json | jq .kafka"))
+@click.command(epilog=examples("settings", "settings --json | jq .kafka", "settings --schema > trainwatch.schema.json   # for an editor"))
 @click.option("--markdown", is_flag=True, help="The page schemas/SETTINGS.md: names, defaults, meanings.")
+@click.option("--schema", is_flag=True, help="A JSON Schema of the file, by which editors complete and check it.")
 @click.option("--json", "as_json", is_flag=True, help="Effective values as one JSON object.")
 @click.pass_obj
-def settings(options: Options, *, markdown: bool, as_json: bool) -> None:
+def settings(options: Options, *, markdown: bool, schema: bool, as_json: bool) -> None:
     """Show the settings in force.  Exit 0; 2 when they are wrong."""
     if markdown:
         click.echo(markdown_page(), nl=False)
+        return
+    if schema:
+        described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **settings_module.Settings.model_json_schema()}
+        click.echo(orjson.dumps(described, option=orjson.OPT_INDENT_2).decode())
         return
     effective = options.settings
     if as_json:

@@ -70,7 +70,7 @@ def _settings_file(path: Path) -> Line:
     status = path.stat()
     if soundness.secrets_within(yaml.safe_load(path.read_bytes())):
         return soundness.file_mode("settings, with a secret in them", path, status)
-    return ok("files", "settings", f"{path}, no secret in it")
+    return soundness.settings_mode(path, status)
 
 
 def _secret_files(part: BaseModel, prefix: str) -> Iterator[tuple[str, Path]]:

@@ -105,6 +105,17 @@ def file_mode(what: str, path: Path, status: os.stat_result) -> Line:
     return ok("files", what, shown)
 
 
+def settings_mode(path: Path, status: os.stat_result) -> Line:
+    """Settings without a secret: what raises no alert, and from how much on, is nothing for whoever might be the one to be found."""
+    shown = f"{path} {stat.S_IMODE(status.st_mode):04o}, no secret in it"
+    if status.st_mode & stat.S_IWOTH:
+        return fail("files", "settings", f"{shown}: everybody may change it", f"chmod o= {path}; see whether anybody has changed it.")
+    if status.st_mode & stat.S_IROTH:
+        advice = f"chmod o= {path}: windows, suppressions and allow-lists tell a colleague what goes unseen."
+        return warn("files", "settings", f"{shown}: everybody on this machine may read it", advice)
+    return ok("files", "settings", shown)
+
+
 def secrets_within(content: object) -> bool:
     """Does a settings file hold a secret itself?"""
     if isinstance(content, Mapping):

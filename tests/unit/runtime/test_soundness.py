@@ -231,6 +231,15 @@ def test_a_settings_file_with_a_secret_is_known(content: object, secret: bool) -
     assert soundness.secrets_within(content) is secret
 
 
+@pytest.mark.parametrize(("mode", "mark"), [(0o640, Mark.OK), (0o644, Mark.WARN), (0o666, Mark.FAIL)])
+def test_settings_are_for_the_operators(tmp_path: Path, mode: int, mark: Mark) -> None:
+    """Whoever interferes may be a colleague: he need not read what is suppressed, nor add to it."""
+    path = tmp_path / "trainwatch.yaml"
+    path.touch()
+    path.chmod(mode)
+    assert soundness.settings_mode(path, path.stat()).mark is mark
+
+
 def test_one_fail_is_enough() -> None:
     """For the exit code, and for scripts."""
     lines = [soundness.ok("kafka", "x", "y"), soundness.warn("kafka", "x", "y", "z")]
