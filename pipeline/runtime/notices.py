@@ -128,10 +128,11 @@ class Circumstances(msgspec.Struct, frozen=True):
 
     escalated_minutes: int = 0  # nobody acknowledged it for so long; 0: told at once
     acknowledged_by: str = ""
+    held_back: int = 0  # findings of the same detector that wait, since the target has heard of as many as it may in an hour
 
 
 def payload(form: str, notice: Notice, value: bytes, known: Circumstances) -> bytes:
-    """The body of the request; the same bytes at every try."""
+    """The body of the request; of one word and the same circumstances the same bytes."""
     if form == "ocsf":
         return unnamed(value) if notice.kind == KINDS[FINDINGS] else value
     return orjson.dumps(FORMS[form](notice, known), option=orjson.OPT_SORT_KEYS)
@@ -154,6 +155,7 @@ def _json(notice: Notice, known: Circumstances) -> dict[str, Any]:
         **msgspec.to_builtins(notice),
         "escalated_minutes": known.escalated_minutes,
         "acknowledged_by": known.acknowledged_by,
+        "held_back": known.held_back,
     }
 
 
@@ -171,6 +173,8 @@ def text(notice: Notice, known: Circumstances) -> str:
         lines.insert(0, f"nobody has acknowledged this for {known.escalated_minutes} minutes")
     if known.acknowledged_by:
         lines.append(f"acknowledged by {known.acknowledged_by}")
+    if known.held_back:
+        lines.append(f"{known.held_back:,} more of {notice.detector} wait: trainwatch finding list --alert")
     return "\n".join(inert(line) for line in lines)[:TEXT_MAX]
 
 

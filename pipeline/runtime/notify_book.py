@@ -8,11 +8,12 @@ target may be told twice, with the same id, and never not at all.  The commands 
 processes.
 
 Holds: `due` reads no clock; of one id the word with the greatest (epoch, offset) counts, whatever came in between; a target that was never
-told of something is not told that it was taken back.
+told of something is not told that it was taken back; no detector has more than `hourly_max` findings told to a target in an hour, the
+gravest and oldest first, and what is held back is told when there is room again.
 """
 
 import sqlite3
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import Any, Self
 import msgspec
 
 from pipeline.errors import ConfigError, FatalError
-from pipeline.model.instants import DAY_MS, MINUTE_MS
+from pipeline.model.instants import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.runtime.notices import FINDINGS, KINDS, LEVELS, RETRACTED, UNTOLD, Circumstances, Notice
 from pipeline.settings import NotifySettings, TargetSettings
 
@@ -206,36 +207,61 @@ class Book:
         state = (settings, self._file.total_changes, *self._file.execute("PRAGMA data_version").fetchone())
         if state == self._quiet and now < self._quiet_until:
             return []
-        found = self._due(settings, now)
+        found, _ = self._due(settings, now)
         self._quiet, self._quiet_until = (None, 0) if found else (state, self._next_moment(settings, now))
-        return sorted(
-            found, key=lambda each: (-LEVELS.index(each.word.notice.severity), each.word.since, each.word.notice.id, each.target.name)
-        )
+        return found
 
     def _next_moment(self, settings: NotifySettings, now: int) -> int:
-        """Before which nothing becomes due by itself: a next try, the end of a snooze, or an escalation."""
+        """Before which nothing becomes due by itself: a next try, the end of a snooze, an escalation, or room for what is held back."""
         waits = {minutes * MINUTE_MS for target in settings.targets for minutes in target.after_minutes.values()}
         sql = (
             "SELECT min(moment) FROM (SELECT next AS moment FROM tries UNION ALL SELECT until FROM answers "
-            "UNION ALL SELECT since + ? FROM words) WHERE moment > ?"
+            "UNION ALL SELECT since + ? FROM words UNION ALL SELECT at + ? FROM told) WHERE moment > ?"
         )
-        moments = [self._file.execute(sql, (wait, now)).fetchone()[0] for wait in waits or {0}]
+        moments = [self._file.execute(sql, (wait, HOUR_MS, now)).fetchone()[0] for wait in waits or {0}]
         return min((moment for moment in moments if moment is not None), default=NEVER)
 
-    def _due(self, settings: NotifySettings, now: int) -> list[Due]:
-        seen = self._seen()
-        return [
+    def _due(self, settings: NotifySettings, now: int) -> tuple[list[Due], set[tuple[str, str]]]:
+        """(what is to be sent, the gravest first; id and target of what is held back)."""
+        seen, may, held = self._seen(), list[Due](), list[Due]()
+        told = self._told_lately(now)
+        ready = (
             each for each in self._untold(settings, now, seen) if seen.ready(each.word.notice, each.target.name, settings.tries_max, now)
-        ]
+        )
+        for each in sorted(ready, key=_order):
+            notice, target = each.word.notice, each.target.name
+            bounded = settings.hourly_max and notice.detector and target not in seen.told[notice.id]
+            if bounded and told[target, notice.detector] >= settings.hourly_max:
+                held.append(each)
+                continue
+            told[target, notice.detector] += 1
+            may.append(each)
+        waiting = Counter((each.target.name, each.word.notice.detector) for each in held)
+        for number, each in enumerate(may):
+            if count := waiting[each.target.name, each.word.notice.detector]:
+                may[number] = msgspec.structs.replace(each, known=msgspec.structs.replace(each.known, held_back=count))
+        return may, {(each.word.notice.id, each.target.name) for each in held}
+
+    def _told_lately(self, now: int) -> Counter[tuple[str, str]]:
+        """How many findings of each detector each target heard of in the last hour."""
+        sql = (
+            "SELECT target, json_extract(CAST(notice AS TEXT), '$.detector'), count(*) FROM told JOIN words USING (id) "
+            "WHERE at > ? GROUP BY 1, 2"
+        )
+        return Counter({(target, detector): count for target, detector, count in self._file.execute(sql, (now - HOUR_MS,))})
 
     def undelivered(self, settings: NotifySettings, now: int) -> dict[tuple[str, str], int]:
-        """Since when, UTC ms, by id and target, something is to be told; of a change to what was told, `now`: its time is not kept."""
-        seen = self._seen()
+        """Since when, UTC ms, by id and target, something is to be told; of a change to what was told, `now`: its time is not kept.
+
+        What is held back is not: nobody has failed to take it.
+        """
+        seen, (_, held) = self._seen(), self._due(settings, now)
         return {
             (each.word.notice.id, each.target.name): now
             if each.target.name in seen.told[each.word.notice.id]
             else each.word.since + each.known.escalated_minutes * MINUTE_MS
             for each in self._untold(settings, now, seen)
+            if (each.word.notice.id, each.target.name) not in held
         }
 
     def failing(self, settings: NotifySettings, now: int) -> list[Due]:
@@ -311,6 +337,11 @@ class _Seen:
         """Whether this revision was refused."""
         revision, tries, _, _ = self.tries[notice.id].get(target, (-1, 0, 0, ""))
         return bool(revision == notice.revision and tries)
+
+
+def _order(due: Due) -> tuple[int, int, str, str]:
+    notice = due.word.notice
+    return -LEVELS.index(notice.severity), due.word.since, notice.id, due.target.name
 
 
 def _is_first(minutes: int | None, notice: Notice) -> bool:

@@ -41,6 +41,12 @@ class NotifySettings(Part):
     tries_max: int = Field(12, ge=1, le=100, description="then a delivery is given up, and reported")
     backoff_seconds: float = Field(2.0, ge=0.01, le=600, description="wait after the first failure; doubled by each further one")
     backoff_seconds_max: float = Field(600.0, ge=0.01, le=86_400, description="longest wait between two tries")
+    hourly_max: int = Field(
+        30,
+        ge=0,
+        le=10_000,
+        description="findings of one detector that a target hears of in an hour; the rest wait; 0: no bound",
+    )
     health_host: str = Field("127.0.0.1", min_length=1, description="address that serves /healthz, /readyz and /metrics of the notifier")
     health_port: int = Field(9440, ge=0, le=65_000, description="their port; 0: off")
     age_hours_max: int = Field(72, ge=1, le=8760, description="words older than this on the topic are noted and not told")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import ConfigError
-from pipeline.model.instants import DAY_MS, MINUTE_MS
+from pipeline.model.instants import DAY_MS, HOUR_MS, MINUTE_MS
 from pipeline.runtime.notices import Circumstances, Notice
 from pipeline.runtime.notify_book import ACK, KEPT_DAYS, SNOOZE, UNACK, Book, Due, Word, backoff
 from pipeline.settings import NotifySettings, TargetSettings
@@ -216,6 +216,43 @@ def test_the_gravest_is_told_first(book: Book) -> None:
     take(book, notice(id="c" * 32), now=T0 - 9)
     take(book, notice(id="d" * 32, severity="critical"), now=T0)
     assert [each.word.notice.id[0] for each in book.due(SETTINGS, T0)] == ["d", "c", "b"]
+
+
+def test_a_detector_that_finds_very_much_is_held_back(book: Book) -> None:
+    """A target hears of so many of its findings in an hour, and how many more wait; of others, incidents and changes it hears at once."""
+    settings = NotifySettings(targets=(ONCALL,), hourly_max=2)
+    for number in range(5):
+        take(book, notice(id=f"{number:032}", detector="p04_environment_tamper"), now=T0 + number)
+    take(book, notice(id="a" * 32, detector="p01_foreign_kill"), now=T0 + 9)
+    take(book, notice(id="b" * 32, kind="incident", detector=""), now=T0 + 9)
+    told = []
+    for now in (T0 + 10, T0 + 11, T0 + 11 + HOUR_MS):
+        due = book.due(settings, now)
+        told.append([(each.word.notice.id[-1], each.known.held_back) for each in due])
+        for each in due:
+            book.delivered(each, now)
+        assert not book.undelivered(settings, now), "the webhook has taken what there was"
+        take(book, notice(id="0" * 32, detector="p04_environment_tamper", status="retracted", revision=3), offset=2)
+    assert told == [[("0", 3), ("1", 3), ("a", 0), ("b", 0)], [("0", 3)], [("2", 1), ("3", 1)]]
+
+
+def test_without_a_bound_nothing_is_held_back(book: Book) -> None:
+    """As a site may want it."""
+    for number in range(50):
+        take(book, notice(id=f"{number:032}"))
+    assert len(names(book, settings=NotifySettings(targets=(ONCALL,), hourly_max=0))) == 50
+    assert len(names(book, settings=NotifySettings(targets=(ONCALL,)))) == 30
+
+
+def test_what_a_target_refuses_takes_no_place(book: Book) -> None:
+    """Else a few bodies that a webhook does not like would keep all others from being told."""
+    settings = NotifySettings(targets=(ONCALL,), hourly_max=1)
+    for number in range(2):
+        take(book, notice(id=f"{number:032}"), now=T0 + number)
+    (first,) = book.due(settings, T0 + 5)
+    book.failed(first, T0 + 5, "400", settings)
+    (second,) = book.due(settings, T0 + 6)
+    assert (first.word.notice.id[-1], second.word.notice.id[-1]) == ("0", "1")
 
 
 def test_what_it_knows_survives_a_restart(tmp_path: Path) -> None:
