@@ -55,6 +55,7 @@ _FOLDERS: dict[str, tuple[str, ...]] = {
     "symlinkat": ("a1",),
 }  # fmt: skip
 _EXECUTIONS = frozenset({"execve", "execveat"})
+_OF_RUNS = frozenset({"SYSCALL", "EXECVE", "CWD", "PATH"})
 _WATCHED = frozenset(_SIGNALS) | frozenset(_OPENS) | frozenset(_ACTIONS) | _EXECUTIONS
 
 _SQUASHED = "65534"  # whom a mount shows as the owner when it does not know him, or its server says nobody's name: anybody's file
@@ -245,6 +246,18 @@ def _execution(call: AuditRecord, records: Sequence[AuditRecord]) -> ProcessRun:
         session=_identity(fields.get("ses")),
         exe=fields.get("exe", ""),
         keys=call.keys,
+    )
+
+
+def is_whole_run(records: Sequence[AuditRecord]) -> bool:
+    """Can no further record change what these say of a program's start?  Of long arguments, which come in pieces, nobody knows."""
+    told = [record.fields for record in records if record.record_type == "EXECVE"]
+    count = _based(told[0].get("argc", ""), 10) if len(told) == 1 else None
+    return (
+        count is not None
+        and all(record.record_type in _OF_RUNS for record in records)
+        and any(record.record_type == "SYSCALL" for record in records)
+        and set(told[0]) == {"argc", *(f"a{number}" for number in range(min(count, len(told[0]))))}
     )
 
 

@@ -27,7 +27,7 @@ from collections.abc import Collection, Iterator, Sequence
 import msgspec
 
 from pipeline.detect.case import based
-from pipeline.formats.assembly import assemble
+from pipeline.formats.assembly import assemble, is_whole_run
 from pipeline.hosts.spans import Allocation, Allocations, Timed, Timeline
 from pipeline.model import watched
 from pipeline.model.events import (
@@ -283,6 +283,15 @@ class HostIndex:
         if kept:
             self._made[key] = tuple(kept)
         return made, [msgspec.structs.replace(timed, weight=weight) for timed in gone]
+
+    def dismiss(self, key: tuple[int, int]) -> Collection[str]:
+        """Fact ids of the parts of an audit event that says all it can and concerns nobody: nothing is kept of it."""
+        self._made.pop(key, None)
+        return self._parts.pop(key, {})
+
+    def is_idle_run(self, key: tuple[int, int]) -> bool:
+        """Is it the start of a program by which nothing befell the node, and will it stay so?  Most of what auditd tells is."""
+        return key not in self._made and is_whole_run([part.record for part in self._parts[key].values()])
 
     def _name(self, timed: Timed) -> None:
         if (pid := target_of(timed.event)) is not None:

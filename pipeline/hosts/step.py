@@ -11,6 +11,8 @@ side says more, and is voided when a later word of the scheduler puts the attemp
 put it here, or say whose process it was, the touch is as unproven as if they had sent the event.  Whether it is harmless the stage of jobs
 judges; here only what was done to the host itself is judged (judging.py).
 
+Nearly all audit events are starts of programs by people who log in, and concern nobody: they are forgotten as soon as they are whole.
+
 What happened more than OPEN_MS before the watermark is packed and not at hand.  A fact that looks back further has the host opened so far
 for it, until the next sweep: a week for the end of a job that ran a week, whatever else the host remembers.
 """
@@ -25,7 +27,7 @@ from pipeline.hosts.spans import Allocation, Timed
 from pipeline.model import watched
 from pipeline.model.conduct import Conduct, Folder
 from pipeline.model.events import Event, FileTouched, JobRecord, ProcessEnded, ProcessRun, SignalSent
-from pipeline.model.facts import VOID, Fact, artefact_case, case_name, job_case
+from pipeline.model.facts import VOID, Fact, artefact_case, case_name, host_case, job_case
 from pipeline.model.ids import digest, rank
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Tell
@@ -187,9 +189,13 @@ def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
                 again[timed.id] = timed
                 near.update(_about(index, timed))
             else:
-                told += _told_of(state, index, timed)
+                said = [*_told_of(state, index, timed)]
+                told += said
                 if index.node_events.get(timed.id) is not None:
                     again[timed.id] = timed
+                if not said and isinstance(timed.event.body, ProcessRun) and index.is_idle_run(key):
+                    for name in index.dismiss(key):
+                        state.cases.drop(host_case(index.cluster, index.host), name)
     for timed in again.values():
         told += _touches_of(index, timed, new.attempts)
     for attempt in new.attempts:

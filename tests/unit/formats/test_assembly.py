@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.formats.assembly import Assembled, assemble, is_part
+from pipeline.formats.assembly import Assembled, assemble, is_part, is_whole_run
 from pipeline.model.events import AuditRecord, FileTouched, ProcessRun, SignalSent
 
 SERIAL = 9001
@@ -179,6 +179,27 @@ def test_executions(name: str, records: list[AuditRecord], expected: tuple[str, 
     assert isinstance(body, ProcessRun)
     assert body.arguments == expected
     assert (body.auid, body.exe, body.success) == (5099, "/usr/bin/bash", True)
+
+
+WHOLE = [
+    ([call("execve"), record("EXECVE", argc="2", a0="ls", a1="-l")], True),
+    ([call("execve"), record("EXECVE", argc="2", a0="ls", a1="-l"), record("CWD"), path("NORMAL", "/usr/bin/ls")], True),
+    ([call("execve"), record("EXECVE", argc="0")], True),
+    ([record("EXECVE", argc="1", a0="ls")], False),  # who?
+    ([call("execve")], False),
+    ([call("execve"), record("EXECVE", argc="3", a0="ls", a1="-l")], False),
+    ([call("execve"), record("EXECVE", argc="1", a0="ls"), record("EXECVE", a1="-l")], False),
+    ([call("execve"), record("EXECVE", argc="2", a0="ls", a1_len="5000")], False),
+    ([call("execve"), record("EXECVE", argc="99999999", a0="ls")], False),
+    ([call("execve"), record("EXECVE", argc="many", a0="ls")], False),
+    ([call("execve"), record("EXECVE", argc="1", a0="ls"), record("OBJ_PID")], False),  # what is this?
+]
+
+
+@pytest.mark.parametrize(("records", "expected"), WHOLE)
+def test_whole_executions(records: list[AuditRecord], expected: bool) -> None:
+    """No record that may still come changes what they say; where that is not sure they are not."""
+    assert is_whole_run(records) is expected
 
 
 PARTS = [

@@ -442,6 +442,41 @@ def test_within_the_retention_everything_is_kept_and_running_jobs_always() -> No
     assert touches(long.last) == [("SignalSent", "7", "pid")]
 
 
+def start_parts(*words: str, at: float = 50) -> list[Event]:
+    """The raw records of a program's start."""
+    where: Any = {"host": HOST, "serial": round(at * 10)}
+    arguments: Any = {"argc": str(len(words)), **{f"a{number}": word for number, word in enumerate(words)}}
+    return [
+        build.audit(at, "SYSCALL", syscall_name="execve", success="yes", pid="900", uid=str(COLLEAGUE), auid=str(COLLEAGUE), **where),
+        build.audit(at, "EXECVE", **where, **arguments),
+        build.audit(at, "CWD", cwd="/home/u099", **where),
+        build.audit(at, "PATH", name="/usr/bin/" + words[0], nametype="NORMAL", **where),
+    ]
+
+
+@pytest.mark.parametrize("cut", [0, 1])
+def test_of_starts_of_programs_that_concern_nobody_nothing_is_kept(cut: int) -> None:
+    """A login node has millions in a retention.  What is watched stays, and so does what may still prove to be."""
+    hosts = Hosts()
+    parts = facts(*start_parts("ls", "-l"))
+    for some in (parts[:cut], parts[cut:], parts):  # and told again
+        hosts.take(*some)
+        assert len(hosts.cases.of(host_case(CLUSTER, HOST))) == (len(some) if len(some) == cut else 0)
+    assert hosts.last == {}
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [start_parts("nvidia-smi", "-pl", "100"), start_parts("scancel", "7"), start_parts("ls", "-l")[:1], start_parts("ls", "-l")[1:]],
+    ids=["watched", "a cancel", "its arguments are to come", "who ran it is to come"],
+)
+def test_other_starts_are_kept(parts: Sequence[Event]) -> None:
+    """All that is known of them."""
+    hosts = Hosts()
+    hosts.take(*facts(*parts))
+    assert len(hosts.cases.of(host_case(CLUSTER, HOST))) == len(parts)
+
+
 @pytest.mark.parametrize("restart", [False, True])
 def test_what_is_packed_is_opened_for_a_late_fact(restart: bool) -> None:
     """Ten days later the kill is packed, and its index gone; the job's record finds it all the same, and a later word voids it."""
