@@ -28,7 +28,6 @@ from pipeline.model.events import (
     KubernetesRequest,
     ModuleImported,
     ObjectEvent,
-    ProbeNote,
     RankFailed,
     StepCancelled,
     TrainingLine,
@@ -348,10 +347,6 @@ class Case:
     def _is_ours(self, event: Event) -> bool:
         """Did the owner act, a service or the system?  The settings may not list them as writers; a foreign hand they are none."""
         return relation(actor_of(self.site.directory, event), self.owner) in ("owner", "service", "daemon", "root")
-
-    def probe_stopped(self) -> Sequence[tuple[Event, ProbeNote]]:
-        """Where the probe said that it left something out or failed; that a process ended in the ordinary way is no such word."""
-        return [(event, body) for event, body in self.of(ProbeNote) if body.what in ("left_out", "failed")]
 
     def failed_ranks(self) -> Sequence[tuple[Event, RankFailed]]:
         """Ranks that the launcher says ended, by time; with rank, host and whether it was the first where its block's lines are known."""

@@ -1,6 +1,6 @@
 """Leaf hashes in; the root of their tree, and proofs against it, out: the tree of RFC 6962, section 2.1.
 
-    root of 5           inclusion of c: d, ab, e         consistency of 3 with 5: c, d, ab, e
+    root of 5           inclusion of c: d, ab, e
          abcde
         /     \\         Leaves and nodes are hashed with different first bytes, so that no node passes for a leaf.
       abcd     e        Level by level, an odd last node is carried up as it is, which gives the same tree as the
@@ -41,23 +41,6 @@ def inclusion_proof(levels: Sequence[Sequence[bytes]], position: int) -> list[by
     require(0 <= position < len(levels[0]), f"no leaf {position} in a tree of {len(levels[0])}")
     siblings = ((level, (position >> height) ^ 1) for height, level in enumerate(levels))
     return [level[sibling] for level, sibling in siblings if sibling < len(level)]
-
-
-def consistency_proof(hashes: Sequence[bytes], earlier: int) -> list[bytes]:
-    """That the tree of the first `earlier` leaves is how this tree began."""
-    require(0 < earlier <= len(hashes), f"a tree of {len(hashes)} has no beginning of {earlier}")
-    return _subproof(hashes, earlier, whole=True)
-
-
-def _subproof(hashes: Sequence[bytes], earlier: int, *, whole: bool) -> list[bytes]:
-    """RFC 6962, 2.1.2.  `whole`: the earlier tree is known to the reader by its root, so that need not be said."""
-    count = len(hashes)
-    if earlier == count:
-        return [] if whole else [root_of(hashes)]
-    half = 1 << (count - 1).bit_length() - 1
-    if earlier <= half:
-        return [*_subproof(hashes[:half], earlier, whole=whole), root_of(hashes[half:])]
-    return [*_subproof(hashes[half:], earlier - half, whole=False), root_of(hashes[:half])]
 
 
 def _above(level: list[bytes]) -> list[bytes]:

@@ -176,32 +176,6 @@ def is_included(leaf: bytes, position: int, count: int, proof: Sequence[str], ro
     return not siblings and found.hex() == root
 
 
-def is_consistent(earlier: int, earlier_root: bytes, count: int, root: bytes, proof: Sequence[bytes]) -> bool:
-    """Is the tree of `earlier` leaves how the tree of `count` began?  RFC 9162, 2.1.4.2."""
-    if not 0 < earlier <= count:
-        return False
-    if earlier == count:
-        return not proof and earlier_root == root
-    path = [earlier_root, *proof] if earlier & (earlier - 1) == 0 else list(proof)
-    if not path:
-        return False
-    at, last = earlier - 1, count - 1
-    while at % 2:
-        at, last = at // 2, last // 2
-    old = new = path[0]
-    for node in path[1:]:
-        if last == 0:
-            return False
-        if at % 2 or at == last:
-            old, new = hashlib.sha256(NODE + node + old).digest(), hashlib.sha256(NODE + node + new).digest()
-            while at and not at % 2:
-                at, last = at // 2, last // 2
-        else:
-            new = hashlib.sha256(NODE + new + node).digest()
-        at, last = at // 2, last // 2
-    return last == 0 and old == earlier_root and new == root
-
-
 class Told(NamedTuple):
     """What a leaf tells of one record."""
 

@@ -5,10 +5,6 @@ An id never depends on partition, offset, arrival or clock, so that every replay
 
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NewType
-
-EventId = NewType("EventId", str)
-FindingId = NewType("FindingId", str)
 
 DIGEST_BYTES, KEY_BYTES_MAX = 16, 64
 UNSET_UID = 0xFFFFFFFF  # auditd's "nobody logged in": daemons, cron, most job processes

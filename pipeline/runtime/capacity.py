@@ -65,7 +65,7 @@ MEASURED = (
     *KAFKA.values(),
     *CLICKHOUSE.values(),
 )
-SITE_HOSTS, SITE_JOBS, SITE_DAYS = 2_000, 100_000, 45  # that the numbers on state are of
+SITE_HOSTS, SITE_JOBS = 2_000, 100_000  # that the numbers on state are of
 
 BUSY = 0.6  # of a core that is used at that rate; the rest catches up after a pause
 PARTITIONS_PER_WORKER = 4

@@ -27,7 +27,6 @@ from pipeline.simulate.plan import Plan
 CHECKPOINT_RECORDS = 5000
 CHECKPOINT_MS = 1_800_000  # of collection: delays are known as exactly as that
 INCIDENTS_MS = 3 * DAY_MS  # of collection: only their last word is asked, which follows from the set; the others took half of the time
-HARM = "interference"  # begins the causes in the truth that are acts
 
 
 class OfPattern(msgspec.Struct):

@@ -33,7 +33,6 @@ SHARES: tuple[tuple[str, float, float, float], ...] = (
     ("admin_cancel", 0.3, 10, 240),
     ("admin_kill", 0.3, 10, 240),
 )
-AWAY_DAYS = (3, 10)
 
 
 class Away:
@@ -58,7 +57,6 @@ class ClusterDemand(Demand):
 
     def __init__(self, site: Site, projects: list[Project], away: Away) -> None:
         super().__init__(site)
-        self._projects = projects
         self._away = away
         self._of = {
             person.id: [project for project in projects if person in project.members] or [projects[0]]

@@ -21,7 +21,6 @@ FAMILIES = ("jobcomp", "sacct", "slurmctld", "training", "probe", "auditd", "ssh
 PLOTS = ("campaign",)
 START = datetime(2026, 3, 2, tzinfo=UTC)
 GPUS_PER_HOST = 8
-LINES_MAX = 5_000_000
 ITERATIONS_THIN_MAX = 3  # whatever else is thinned: of too few of them no pace can be told
 DAYS_MIN = 1.0
 _ACT = re.compile(r"(p[0-9]{2})=([0-9]{1,4})")
@@ -79,7 +78,7 @@ class Plan:
 
     @property
     def thinning(self) -> int:
-        """The factor, chosen if need be so that the period has fewer than LINES_MAX lines."""
+        """The factor: as asked for, else by the size, so that a large period stays at a few million lines."""
         if self.thin:
             return self.thin
         return 1 if self.days * self.hosts < 1000 else 3 if self.days * self.hosts < 5000 else 6

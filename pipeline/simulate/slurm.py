@@ -44,7 +44,6 @@ class Slurm:
         self.running: dict[int, Job] = {}
         self._ended: list[Job] = []
         self.starts_untold = 0  # of so many jobs one has no start event: its nodes are known when it ends
-        self.gpu_ms = 0  # GPU time of all jobs that have ended
         dice, shipper, host = world.dice("shipping"), world.shipper, world.controller.name
         self._ctld = Filebeat(shipper, dice, SCHEDULER, (1000, 5000), host=host, file="/var/log/slurm/slurmctld.log", family="slurmctld")
         self._jobcomp = Events(shipper, dice, SCHEDULER, (500, 3000), "jobcomp")
@@ -114,7 +113,6 @@ class Slurm:
         job.end = self._second()
         job.state, job.exit_code, job.derived = state, exit_code, derived
         job.run.busy = job.keeps_run
-        self.gpu_ms += 0 if job.start is None else (job.end - job.start) * job.gpus
         self._jobcomp.write(self._world.now, jobcomp(job, CLUSTER, finished=True))
         self._ended.append(job)
         self._world.ledger.job(job)

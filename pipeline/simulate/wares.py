@@ -137,7 +137,6 @@ class ProjectRun(Run):
     recipe: Recipe | None = None
     nodes: int = 1
     gpus_per_node: int = 1
-    script_owner: Person | None = None  # who edited the launch script last, when it was not the owner
     rate_factor: float = 1.0  # what the arguments of the script say, against the recipe
     script_version: str = ""  # who edited it last, and when
     script_effect: Effect | None = None

@@ -83,7 +83,7 @@ def _script(scene: Scene, deed: Deed) -> Process:
     deed.did(world.now, path, session.host.name)
     yield scene.soon(30, 300)
     scene.push(deed.actor, run.project, (f"runs/{run.owner.login}/run{run.number}/{lines_training.SCRIPT}",))
-    run.rate_factor, run.script_owner, run.script_version = 10.0, deed.actor, f"{deed.actor.id} {world.now}"
+    run.rate_factor, run.script_version = 10.0, f"{deed.actor.id} {world.now}"
     deed.also.append("p04")  # the script is a module, too
     run.script_effect = Effect("arguments", deed)
     deed.detail.update({"change": "learning rate", "factor": "10"})

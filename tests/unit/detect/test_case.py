@@ -15,7 +15,6 @@ from pipeline.model.events import (
     ModuleImported,
     ObjectEvent,
     PrivilegeUsed,
-    ProbeNote,
     ProcessRun,
 )
 from pipeline.model.identity import Identity
@@ -23,7 +22,7 @@ from pipeline.model.source import Source
 from pipeline.model.told import ArtefactUse, Attempt, NodeTouch, Told, Tombstone
 from pipeline.settings import IdentitySettings
 from tests import build
-from tests.build import CLUSTER, COLLEAGUE, HOST, JOB, OWNER, allocation, job_end, load, ms, save, uses, write
+from tests.build import CLUSTER, COLLEAGUE, HOST, JOB, allocation, job_end, load, ms, save, uses, write
 
 POD = "llm/pretrain"
 
@@ -191,14 +190,6 @@ def test_the_innermost_root_says_who_may_write(path: str, root: str, who: str, l
     roots = ({"path": "/env", "owner": "u070"}, {"path": "/env/red/", "writers": ("u012",)}, {"path": "/env/open"})
     site = build.site(artefact_roots=roots)
     assert (site.root_of(path).path, site.has_leave(Identity(id=who), path)) == (root, leave)
-
-
-def test_the_probe_says_when_it_stopped_telling() -> None:
-    """That a process ended in the ordinary way is no gap."""
-    notes = [build.event(at, Source.PROBE, ProbeNote(job=JOB, what=what), job=JOB) for at, what in ((10, "left_out"), (20, "exiting"))]
-    (case,) = cases(allocation(), *notes)
-    assert [event.id for event, _ in case.probe_stopped()] == [notes[0].id]
-    assert case.owner_uid == OWNER
 
 
 def test_a_job_is_its_submitter_s_although_the_uid_was_given_away_before_it_started() -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.errors import InvariantViolation
-from pipeline.evidence.merkle import consistency_proof, inclusion_proof, leaf_hash, levels_of, root_of
-from pipeline.evidence.verify import is_consistent, is_included
+from pipeline.evidence.merkle import inclusion_proof, leaf_hash, levels_of, root_of
+from pipeline.evidence.verify import is_included
 
 # Leaves and roots that implementations of Certificate Transparency test with.
 KNOWN = [b"", b"\0", b"\x10", b"\x20\x21", b"\x30\x31", b"\x40\x41\x42\x43", bytes(range(0x50, 0x58)), bytes(range(0x60, 0x70))]
@@ -64,22 +64,6 @@ def test_a_leaf_is_proved_where_it_is_and_nowhere_else(values: list[bytes], data
         assert not is_included(values[at], at, count, [*proof[:changed], "11" * 32, *proof[changed + 1 :]], root)
 
 
-@given(leaves, st.data())
-def test_a_beginning_is_proved_to_be_one(values: list[bytes], data: st.DataObject) -> None:
-    """A tree that grew is consistent with what it was; another beginning is not."""
-    hashes = [leaf_hash(value) for value in values]
-    root, count = root_of(hashes), len(values)
-    earlier = data.draw(st.integers(1, count))
-    proof = consistency_proof(hashes, earlier)
-    before = root_of(hashes[:earlier])
-    assert is_consistent(earlier, before, count, root, proof)
-    assert not is_consistent(earlier, sha256(before).digest(), count, root, proof)
-    assert not is_consistent(earlier, before, count, root, [*proof, b"\0" * 32])
-    if earlier < count:
-        assert not is_consistent(earlier, before, count, sha256(root).digest(), proof)
-        assert not is_consistent(earlier, before, count, root, proof[1:])
-
-
 def test_a_node_is_no_leaf() -> None:
     """Two leaves cannot be passed off as one whose bytes are their hashes."""
     first, second = leaf_hash(b"a"), leaf_hash(b"b")
@@ -90,5 +74,3 @@ def test_a_leaf_that_is_not_there_has_no_proof() -> None:
     """Asking for one is a fault of ours."""
     with pytest.raises(InvariantViolation):
         inclusion_proof(levels_of([leaf_hash(b"a")]), 1)
-    with pytest.raises(InvariantViolation):
-        consistency_proof([leaf_hash(b"a")], 2)
