@@ -17,7 +17,7 @@ from pipeline.cli import Options, Verbs, examples, say
 from pipeline.cli.asking import NOT_FOUND, account, clickhouse, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.erase import erase
-from pipeline.cli.incident import told
+from pipeline.cli.incident_read import told
 from pipeline.cli.meter import meter
 from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError, TrainwatchError

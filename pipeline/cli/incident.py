@@ -5,7 +5,6 @@ added to: who, when, what; nothing in it changes what is judged.  A merged incid
 findings now, and the entries of all its ids are shown with it.
 """
 
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -19,30 +18,23 @@ from rich.console import Console
 from pipeline.cli import Options, Verbs, asking, examples, following, say
 from pipeline.cli.asking import clickhouse
 from pipeline.cli.console import build_table, moment, safe, stdout, write
+from pipeline.cli.incident_read import journals, read, resolve, told
 from pipeline.cli.looking import on_record
 from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.errors import ConfigError
-from pipeline.incidents.report import ENTRY_MAX, Entry, Report, as_json, called, candidate_of, figures, newest, page, unnamed
+from pipeline.incidents.report import ENTRY_MAX, Report, as_json, called, figures, newest, page, unnamed
 from pipeline.incidents.report_text import ratio
 from pipeline.loss.rumour import Checked, Rumour, check
-from pipeline.model.finding import Finding
-from pipeline.model.incident import Incident, Loss, Range
+from pipeline.model.incident import Loss, Range
 from pipeline.model.words import many
-from pipeline.sink.evidence import pages
 
 if TYPE_CHECKING:
     from pipeline.settings import Settings
-    from pipeline.sink.clickhouse import Database
 
-SEVERAL = 5
 STATES = ("open", "investigating", "contained", "closed")
-ID_MIN = 6  # digits of an id that are enough
-MERGES_MAX = 100
 LOSS_LINES_SHOWN = 40
-UNTOLD = "not told without the key"  # of the site: by it alone one sees whether a name is withheld
 NEWS = ("severity", "status", "alert", "attempts", "named", "state", "assignee")
 
 LIST = """
@@ -51,24 +43,6 @@ FROM {db}.incidents_current WHERE status != 'retracted' AND (%(cluster)s = '' OR
     AND last_time >= fromUnixTimestamp64Milli(%(since)s)
 ORDER BY alert DESC, last_time DESC
 LIMIT %(limit)s
-"""
-FIND = """
-SELECT incident_id, status, merged_into, incident_id = %(id)s AS exact FROM {db}.incidents_current
-WHERE startsWith(incident_id, %(id)s) OR has(aliases, %(id)s) ORDER BY exact DESC, incident_id
-"""
-BODY = "SELECT canonical, revision, aliases FROM {db}.incidents_current WHERE incident_id = %(id)s"
-FINDINGS = "SELECT canonical FROM {db}.findings_current WHERE finding_id IN %(ids)s ORDER BY effect_time, finding_id"
-LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
-MERGED = "SELECT incident_id FROM {db}.incidents_current WHERE merged_into = %(id)s"
-JOURNAL = """
-SELECT incident_id, toUnixTimestamp64Milli(at) AS at, operator, action, value, text FROM {db}.incident_journal
-WHERE incident_id IN %(ids)s ORDER BY at, entry_id
-"""
-
-LABELS = """
-SELECT toUnixTimestamp64Milli(at) AS at, account AS operator, 'label' AS action,
-    concat(left(finding_id, 12), ' ', label, if(because = '', '', concat(' because ', because))) AS value, note AS text
-FROM {db}.labels WHERE finding_id IN %(ids)s ORDER BY at, label_id
 """
 
 
@@ -92,7 +66,7 @@ def list_(options: Options, since: int, cluster: str, limit: int, *, follow: boo
 
         def ask(limit: int) -> list[asking.Row]:
             rows = asking.rows(database, LIST, {"since": since, "cluster": cluster, "limit": limit})
-            entries = _journals(database, [name for row in rows for name in (row["incident_id"], *row["aliases"])])
+            entries = journals(database, [name for row in rows for name in (row["incident_id"], *row["aliases"])])
             for row in rows:
                 mine = tuple(entry for name in (row["incident_id"], *row.pop("aliases")) for entry in entries.get(name, ()))
                 row["state"], row["assignee"] = newest(mine, "status") or STATES[0], newest(mine, "assign")
@@ -234,79 +208,11 @@ incident.add_command(presence)
 # --- asking -----------------------------------------------------------------------------------------------------------------------
 
 
-def resolve(database: "Database", asked: str) -> str:
-    """The id of the incident that has these findings now.  Exits 4 when there is none, 5 when several begin so."""
-    name = asked.strip().lower()
-    for _ in range(MERGES_MAX):
-        found = asking.rows(database, FIND, {"id": name}) if len(name) >= ID_MIN else []
-        exact = [row for row in found if row["exact"]]
-        live = [row for row in found if row["status"] != "retracted"]
-        chosen = exact[:1] or live or found
-        if not chosen:
-            say(f"nothing is known under {safe(asked)}: `trainwatch incident list` shows ids, whose first {ID_MIN} digits are enough")
-            raise SystemExit(asking.NOT_FOUND)
-        if len(chosen) > 1:
-            click.echo(f"several incidents begin with {safe(asked)}: {', '.join(row['incident_id'][:16] for row in chosen[:5])}", err=True)
-            raise SystemExit(SEVERAL)
-        if not chosen[0]["merged_into"]:
-            return str(chosen[0]["incident_id"])
-        name = str(chosen[0]["merged_into"])
-    return name
-
-
 def _looked_at(options: Options, asked: str, command: str) -> Report:
     with clickhouse(options) as database:
         found = told(options.settings, database, resolve(database, asked))
         on_record(database, command, [found.incident.id])
     return found
-
-
-def told(settings: "Settings", database: "Database", incident_id: str) -> Report:
-    """What is known of an incident, as people are told it: no reply tells a name that is withheld."""
-    found = read(database, incident_id)
-    entries = [
-        msgspec.structs.replace(each, value=_replied_as(settings, found.incident, each.value.strip())) if each.action == "reply" else each
-        for each in found.journal
-    ]
-    return msgspec.structs.replace(found, journal=tuple(entries))
-
-
-def _replied_as(settings: "Settings", incident: Incident, who: str) -> str:
-    """Who replied, where that tells no name that is withheld; whoever has not the site's key cannot know whether it does."""
-    if who == incident.attribution.named:
-        return who
-    try:
-        pseudonyms, key = settings.veil().pseudonyms, settings.directory().key
-    except ConfigError:
-        return UNTOLD
-    return candidate_of(incident, who, key, pseudonyms.name if pseudonyms else str) or who
-
-
-def read(database: "Database", incident_id: str) -> Report:
-    """Everything that is known of an incident."""
-    ((canonical, revision, aliases),) = database.query(BODY, {"id": incident_id})
-    body = msgspec.json.decode(canonical, type=Incident)
-    members = [member.finding for member in body.members] or [""]
-    findings = database.query(FINDINGS, {"ids": members})
-    lines = database.query(LINES, {"ids": sorted({each.event_id for each in body.timeline}) or [""]})
-    merged = [name for (name,) in database.query(MERGED, {"id": incident_id})]  # aliases of a large one are told in part
-    journal = _journals(database, sorted({incident_id, *aliases, *merged}))
-    labels = [Entry(**row) for row in asking.rows(database, LABELS, {"ids": members})]  # what people found harmless must not go untold
-    entries = sorted([*labels, *(entry for each in journal.values() for entry in each)], key=lambda entry: entry.at)
-    return Report(
-        incident=body,
-        revision=revision,
-        findings=tuple(msgspec.json.decode(text, type=Finding) for (text,) in findings),
-        lines={str(event_id): asking.text_of(raw) for event_id, raw in lines},
-        journal=tuple(entries),
-    )
-
-
-def _journals(database: "Database", ids: Sequence[str]) -> dict[str, tuple[Entry, ...]]:
-    found: dict[str, list[Entry]] = {}
-    for row in (row for some in pages(ids) for row in asking.rows(database, JOURNAL, {"ids": some})):
-        found.setdefault(str(row.pop("incident_id")), []).append(Entry(**row))
-    return {name: tuple(entries) for name, entries in found.items()}
 
 
 def _write(options: Options, asked: str, action: str, value: str, text: str) -> None:

@@ -11,6 +11,7 @@ import orjson
 from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import build_table, safe, stdout
+from pipeline.cli.incident_read import read, resolve
 from pipeline.cli.times import now_ms
 from pipeline.incidents.presence import HOUR_MS, Design, Presence, everybody
 from pipeline.model.identity import Directory
@@ -46,8 +47,6 @@ def presence(options: Options, incident_id: str, *, as_json_too: bool) -> None:
 
     Exit 0: tested; 4: nothing is known under this id; 5: several begin so.
     """
-    from pipeline.cli.incident import read, resolve  # noqa: PLC0415  it holds this command
-
     directory = options.settings.veiled().directory()
     with clickhouse(options) as database:
         known = resolve(database, incident_id)

@@ -17,6 +17,7 @@ import orjson
 from pipeline.cli import Options, examples, say
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import safe
+from pipeline.cli.incident_read import read, resolve
 from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError, TrainwatchError
 from pipeline.incidents.report import Report, as_json, newest
@@ -46,8 +47,6 @@ def reveal(options: Options, incident_id: str, pseudonym: str, reason: str, *, a
 
     Exit 0: told; 3: refused; 4: nothing is known under the id, or nobody is found behind the pseudonym; 5: several ids begin so.
     """
-    from pipeline.cli.incident import read, resolve  # noqa: PLC0415  it holds this command
-
     if not TOKEN.fullmatch(pseudonym) or not reason.strip():
         raise click.UsageError("a pseudonym looks like p-7f3a90c1d2 or uid:2893471120, and --reason must say something")
     pseudonyms = _pseudonyms(options, f"{pseudonym}: {reason}", incident_id)

@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from pipeline.cli import Options
 from pipeline.cli.asking import NOT_FOUND
 from pipeline.cli.evidence import evidence
-from pipeline.cli.incident import UNTOLD, _journals, incident
+from pipeline.cli.incident import incident
+from pipeline.cli.incident_read import UNTOLD, journals
 from pipeline.cli.reveal import REFUSED
 from pipeline.errors import ConfigError
 from pipeline.evidence.signing import make_key
@@ -116,7 +117,7 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, mon
     assert "contained" in site.run("list").output
     with Database(servers.clickhouse) as database:  # a list of large campaigns asks for more former ids than one statement takes
         former = [f"{number:032x}" for number in range(9000)]
-        assert len(_journals(database, [*former, now])[now]) == 5
+        assert len(journals(database, [*former, now])[now]) == 5
 
     page, body = tmp_path / "report.html", tmp_path / "report.json"
     assert site.run("report", now[:6], "--out", str(page)).exit_code == 0
