@@ -17,7 +17,7 @@ from typing import Any
 import clickhouse_driver
 
 from pipeline.bench import bare
-from pipeline.bench.task import READY, Task
+from pipeline.bench.task import Task, ready
 from pipeline.runtime.garbage import collect_seldom
 
 BLOCK_ROWS = 100_000
@@ -42,11 +42,6 @@ class Table:
         """One block."""
         if rows:
             self._client.execute(self._statement, bare.columns(rows), columnar=True, settings={"async_insert": 0})
-
-
-def ready() -> None:
-    """Tell whoever measures."""
-    print(READY, flush=True)  # noqa: T201  that is how
 
 
 def librdkafka(task: Task) -> dict[str, Any]:

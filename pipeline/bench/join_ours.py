@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from pipeline.bench import join
-from pipeline.bench.join_peers import Buffers, Told, decode_told, encode_pair
+from pipeline.bench.buffers import Buffers, Told, decode_told, encode_pair
 from pipeline.model.facts import Fact
 from pipeline.model.outcome import Outcome, Tell
 from pipeline.settings import Settings

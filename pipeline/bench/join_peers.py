@@ -1,7 +1,6 @@
 """How others do the interval join of `join.py`: the same bytes, decoded only as far as they need, pairs to a topic.
 
-Buffers are those of the product's join, by host and from both sides, forgotten behind the horizon; so a match is found in whatever order
-its sides come.  State is in memory and lost with the process, except in Quix Streams (RocksDB; its changelog is off in its favour).
+State (`buffers.py`) is in memory and lost with the process, except in Quix Streams (RocksDB; its changelog is off in its favour).
 
     confluent, by_hand, bytewax, stock    `Buffers` on one topic       quix    its own `join_interval` on two topics, having no other
 """
@@ -9,83 +8,16 @@ its sides come.  State is in memory and lost with the process, except in Quix St
 import asyncio
 import signal
 import time
-from bisect import bisect_left, insort
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from pipeline.bench import join
-from pipeline.bench.bare_peers import FETCH_BYTES, FETCH_WAIT_MS, bytewax_source, librdkafka, ready
-from pipeline.bench.task import Task
+from pipeline.bench.bare_peers import FETCH_BYTES, FETCH_WAIT_MS, bytewax_source, librdkafka
+from pipeline.bench.buffers import Buffers, Pair, decode_fact, decode_told, encode_pair
+from pipeline.bench.task import Task, ready
 from pipeline.runtime.garbage import collect_seldom
 
-PRUNE_EVERY = 50_000  # facts
 COMMIT_SECONDS = 1.0
-Pair = tuple[int, str]
-
-
-class Body(msgspec.Struct, frozen=True, gc=False):
-    """Of both kinds of events what a join needs."""
-
-    serial: int = 0
-    job: str = ""
-    start: int = 0
-    end: int = 0
-
-
-class Told(msgspec.Struct, frozen=True, gc=False):
-    event_time: int
-    body: Body
-
-
-class Fact(msgspec.Struct, frozen=True, gc=False, array_like=True):
-    case: bytes
-    id: str
-    rank: bytes
-    body: bytes
-
-
-decode_fact = msgspec.msgpack.Decoder(Fact).decode
-decode_told = msgspec.msgpack.Decoder(Told).decode
-encode_pair = msgspec.json.Encoder().encode
-
-
-class Buffers:
-    """Both sides of all hosts."""
-
-    def __init__(self) -> None:
-        self._signals: dict[bytes, list[tuple[int, int]]] = {}
-        self._allocations: dict[bytes, list[tuple[int, int, str]]] = {}
-        self._latest = self._taken = 0
-
-    def take(self, host: bytes, told: Told) -> Sequence[Pair]:
-        """The pairs that a fact completes."""
-        body, time = told.body, told.event_time
-        pairs: Sequence[Pair] = ()
-        if body.serial:
-            insort(self._signals.setdefault(host, []), (time, body.serial))
-            ended = self._allocations.get(host, ())
-            if ended and ended[-1][0] >= time - join.SLACK_MS:  # most are sent before their job ends
-                first = bisect_left(ended, (time - join.SLACK_MS, 0, ""))
-                pairs = [(body.serial, job) for _, start, job in ended[first:] if start - join.SLACK_MS <= time]
-        else:
-            insort(self._allocations.setdefault(host, []), (body.end, body.start, body.job))
-            signals = self._signals.get(host, [])
-            first, last = bisect_left(signals, (body.start - join.SLACK_MS, 0)), bisect_left(signals, (body.end + join.SLACK_MS + 1, 0))
-            pairs = [(serial, body.job) for _, serial in signals[first:last]]
-        self._latest = max(self._latest, time)
-        self._taken += 1
-        if self._taken % PRUNE_EVERY == 0:
-            self._prune()
-        return pairs
-
-    def _prune(self) -> None:
-        oldest = self._latest - join.HORIZON_MS
-        for signals in self._signals.values():
-            del signals[: bisect_left(signals, (oldest, 0))]
-        for allocations in self._allocations.values():
-            del allocations[: bisect_left(allocations, (oldest, 0, ""))]
 
 
 def by_hand(task: Task) -> None:

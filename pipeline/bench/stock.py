@@ -13,9 +13,8 @@ from typing import Any
 
 import faust
 
-from pipeline.bench.bare_peers import ready
 from pipeline.bench.ours import hosts_topology, topology_of
-from pipeline.bench.task import Task
+from pipeline.bench.task import Task, ready
 from pipeline.model.facts import Fact, encode_fact
 from pipeline.model.outcome import Record
 from pipeline.runtime.garbage import collect_seldom

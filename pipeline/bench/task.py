@@ -29,3 +29,8 @@ def dumped(settings: Settings) -> dict[str, Any]:
     content = settings.model_dump(mode="json")
     content["clickhouse"]["password"] = settings.clickhouse.password.get_secret_value()
     return content
+
+
+def ready() -> None:
+    """Tell whoever measures that this process is about to read."""
+    print(READY, flush=True)  # noqa: T201  that is how
