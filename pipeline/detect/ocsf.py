@@ -33,20 +33,13 @@ FIRST_REVISION = 1
 
 def detection_finding(finding: Finding, transport: Transport, time_ms: int) -> bytes:
     """The value of `findings`: `time_ms` is the event time at which the finding was judged."""
-    activity = activity_of(finding, transport)
     retracted = finding.status is Status.RETRACTED
+    activity = activity_of(transport, retracted=retracted)
     status_id = RESOLVED if retracted else NEW
     severity_id, severity = SEVERITIES[finding.severity]
     confidence_id, confidence = next((number, name) for low, number, name in CONFIDENCE_BANDS if finding.confidence.score >= low)
     value: dict[str, Any] = {
-        "activity_id": activity,
-        "activity_name": ACTIVITY_NAMES[activity],
-        "category_uid": 2,
-        "category_name": "Findings",
-        "class_uid": CLASS_UID,
-        "class_name": "Detection Finding",
-        "type_uid": CLASS_UID * 100 + activity,
-        "type_name": f"Detection Finding: {ACTIVITY_NAMES[activity]}",
+        **classified(CLASS_UID, "Detection Finding", activity),
         "time": time_ms,
         "start_time": min(finding.cause_time, finding.effect_time),
         "end_time": max(finding.cause_time, finding.effect_time),
@@ -60,12 +53,7 @@ def detection_finding(finding: Finding, transport: Transport, time_ms: int) -> b
         "status_detail": finding.status.value,
         "is_alert": finding.alert and not retracted,
         "message": finding.summary,
-        "metadata": {
-            "version": OCSF_VERSION,
-            "uid": f"{finding.id}-{transport.revision}",
-            "event_code": finding.detector,
-            "product": {"name": "trainwatch", "vendor_name": "trainwatch", "version": transport.software or __version__},
-        },
+        "metadata": metadata(finding.id, finding.detector, transport),
         "finding_info": _finding_info(finding),
         "evidences": [_evidence(evidence) for evidence in finding.evidence],
         "resources": [_resource(finding)],
@@ -85,11 +73,35 @@ def enriched_value(enriched: Enriched, transport: Transport) -> bytes:
     return _dump(_blocks(enriched, transport))
 
 
-def activity_of(finding: Finding, transport: Transport) -> int:
+def activity_of(transport: Transport, *, retracted: bool) -> int:
     """OCSF's activity: create, update or close."""
-    if finding.status is Status.RETRACTED:
+    if retracted:
         return CLOSE
     return CREATE if transport.revision <= FIRST_REVISION else UPDATE
+
+
+def classified(class_uid: int, name: str, activity: int) -> dict[str, Any]:
+    """The fields by which OCSF says what an event is: one of its finding classes, and what happened to it."""
+    return {
+        "activity_id": activity,
+        "activity_name": ACTIVITY_NAMES[activity],
+        "category_uid": 2,
+        "category_name": "Findings",
+        "class_uid": class_uid,
+        "class_name": name,
+        "type_uid": class_uid * 100 + activity,
+        "type_name": f"{name}: {ACTIVITY_NAMES[activity]}",
+    }
+
+
+def metadata(name: str, event_code: str, transport: Transport) -> dict[str, Any]:
+    """OCSF's `metadata` of one revision of what is called `name`."""
+    return {
+        "version": OCSF_VERSION,
+        "uid": f"{name}-{transport.revision}",
+        "event_code": event_code,
+        "product": {"name": "trainwatch", "vendor_name": "trainwatch", "version": transport.software or __version__},
+    }
 
 
 def _dump(value: Any) -> bytes:

@@ -10,8 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from pipeline import __version__
-from pipeline.detect.ocsf import ACTIVITY_NAMES, CLOSE, CREATE, FIRST_REVISION, OCSF_VERSION, SEVERITIES, UPDATE
+from pipeline.detect.ocsf import SEVERITIES, activity_of, classified, metadata
 from pipeline.model.finding import Status, Transport
 from pipeline.model.incident import Incident, Member, canonical_incident
 
@@ -23,18 +22,10 @@ ASSIGNEES = "investigators"  # OCSF wants somebody; to whom it is assigned stand
 def incident_finding(incident: Incident, transport: Transport) -> bytes:
     """The value of `incidents`."""
     retracted = incident.status is Status.RETRACTED
-    activity = CLOSE if retracted else CREATE if transport.revision <= FIRST_REVISION else UPDATE
     severity_id, severity = SEVERITIES[incident.severity]
     status_id, status = (CLOSED, "Closed") if retracted else (NEW, "New")
     value: dict[str, Any] = {
-        "activity_id": activity,
-        "activity_name": ACTIVITY_NAMES[activity],
-        "category_uid": 2,
-        "category_name": "Findings",
-        "class_uid": CLASS_UID,
-        "class_name": "Incident Finding",
-        "type_uid": CLASS_UID * 100 + activity,
-        "type_name": f"Incident Finding: {ACTIVITY_NAMES[activity]}",
+        **classified(CLASS_UID, "Incident Finding", activity_of(transport, retracted=retracted)),
         "time": incident.last,
         "start_time": incident.first,
         "end_time": incident.last,
@@ -47,12 +38,7 @@ def incident_finding(incident: Incident, transport: Transport) -> bytes:
         "message": incident.title,
         "desc": incident.title,
         "assignee_group": {"name": ASSIGNEES},
-        "metadata": {
-            "version": OCSF_VERSION,
-            "uid": f"{incident.id}-{transport.revision}",
-            "event_code": "incident",
-            "product": {"name": "trainwatch", "vendor_name": "trainwatch", "version": transport.software or __version__},
-        },
+        "metadata": metadata(incident.id, "incident", transport),
         "finding_info_list": [_finding(member) for member in incident.members] or [{"uid": incident.founder, "title": incident.title}],
         "unmapped": {
             "trainwatch": {
