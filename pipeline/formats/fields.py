@@ -213,6 +213,14 @@ _UNTYPED_GPUS = re.compile(r"(?:^|,)gres/gpu=([0-9]{1,9})(?:,|$)")
 
 
 @lru_cache(maxsize=1024)  # jobs of a site ask for few kinds of allocations
+def limit_seconds(found: re.Match[str] | None) -> int | None:
+    """Days, hours, minutes and seconds of Slurm's `D-HH:MM:SS`, as four groups; None for a limit that is none (UNLIMITED, empty)."""
+    if found is None:
+        return None
+    days, hours, minutes, seconds = (int(part or 0) for part in found.groups())
+    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
+
+
 def gpus_of(tres: str | None) -> int | None:
     """GPUs of a TRES list.  The untyped entry already counts the typed ones, so they are never added up."""
     match = _UNTYPED_GPUS.search(tres) if tres else None

@@ -27,6 +27,7 @@ from pipeline.formats.fields import (
     iso_time,
     job_state,
     json_object,
+    limit_seconds,
     optional_int,
 )
 from pipeline.formats.json_event import at, int_at, text_at
@@ -161,7 +162,7 @@ def _squeue_row(row: bytes, reading: Reading) -> ListedJob | None:
             start=_local(start, reading),
             nodes=names,
             gpus=int(per_node[1]) * len(names) if per_node and names else None,
-            time_limit_seconds=_seconds(limit),
+            time_limit_seconds=limit_seconds(_LIMIT.fullmatch(limit)),
             work_dir=work_dir,
             array=shown if "_" in shown else "",
             het=shown if "+" in shown else "",
@@ -171,14 +172,6 @@ def _squeue_row(row: bytes, reading: Reading) -> ListedJob | None:
 
 def _local(text: str, reading: Reading) -> int | None:
     return None if text in {"", "N/A", "Unknown", "None"} else iso_time(text, reading)
-
-
-def _seconds(limit: str) -> int | None:
-    match = _LIMIT.fullmatch(limit)
-    if match is None:
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 def _listed(record: JobRecord) -> ListedJob | None:

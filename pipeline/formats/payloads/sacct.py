@@ -33,6 +33,7 @@ from pipeline.formats.fields import (
     gpus_of,
     iso_time,
     job_state,
+    limit_seconds,
     optional_int,
     text_of,
 )
@@ -191,7 +192,7 @@ def _job(
         cancelled_by_uid=cancelled_by,
         gpus=gpus_of(fields[18]),
         restarts=optional_int(fields[19]),
-        time_limit_seconds=_seconds(fields[15]),
+        time_limit_seconds=limit_seconds(_LIMIT.fullmatch(fields[15])),
         work_dir=work_dir,
         array=shown[0] if shown[1] else "",
         het=shown[0] if shown[2] else "",
@@ -204,15 +205,6 @@ def _step(job: str, step: str, fields: list[str], start: int | None, end: int | 
     return JobStep(
         job=job, step=step, state=state, start=start, end=end, nodes=expand_nodes(fields[17]), exit_code=code, exit_signal=signal
     )
-
-
-def _seconds(limit: str) -> int | None:
-    """`D-HH:MM:SS`; None for a limit that is none (UNLIMITED, Partition_Limit, empty)."""
-    match = _LIMIT.fullmatch(limit)
-    if match is None:
-        return None
-    days, hours, minutes, seconds = (int(part or 0) for part in match.groups())
-    return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
 
 
 FORMAT = Sacct()
