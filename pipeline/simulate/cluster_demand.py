@@ -120,12 +120,7 @@ class ClusterDemand(Demand):
         dice = self._dice
         kind, _, low, high = dice.choices(SHARES, [share for _, share, _, _ in SHARES])[0]
         stretch = 1.0 if kind not in ("completed", "owner_cancel") else STRETCH_LARGE if run.nodes > 8 else STRETCH
-        fate = Fate(kind, round((low + (high - low) * dice.betavariate(1.1, 3.2)) * MINUTE * stretch))
-        limit = math.ceil(fate.after / MINUTE) * 60
-        if fate.kind == "time_limit":
-            fate = Fate(fate.kind, limit * SECOND)
-        else:
-            limit = max(3600, math.ceil(limit * dice.uniform(1.5, 4) / 3600) * 3600)
+        fate, limit = self._limited(Fate(kind, round((low + (high - low) * dice.betavariate(1.1, 3.2)) * MINUTE * stretch)))
         return ProjectJob(
             id=self._site.slurm.new_id(),
             owner=run.owner,

@@ -15,7 +15,7 @@ from pipeline.simulate.clock import HOUR, MINUTE, Process, local_ms
 from pipeline.simulate.plan import ITERATIONS_THIN_MAX
 from pipeline.simulate.training import Training
 from pipeline.simulate.wares import NUMBERS, Effect, Environment, File, ProjectJob, ProjectRun, Recipe
-from pipeline.simulate.work import Checkpoint, Job, Rank
+from pipeline.simulate.work import Checkpoint, Job
 from pipeline.simulate.world import World
 
 LINES_BEFORE_IT_SHOWS = 3
@@ -181,21 +181,7 @@ class ClusterTraining(Training):
             run.script_effect = None
 
     def _start_processes(self, job: Job) -> None:
-        number = 0
-        for share in job.shares:
-            host = share.host
-            share.stepd_pid = host.process(hold=True)
-            if job.launcher == "torchrun":
-                share.agent_pid = host.process(hold=True)
-            for local in range(share.gpus):
-                share.ranks.append(Rank(number, local, host.process(hold=True)))
-                number += 1
-            for rank in share.told:
-                if job.has_probe:
-                    fields = {"rank": rank.rank, "local_rank": rank.local_rank, "pid": rank.pid, "uid": job.owner.uid}
-                    self.probe(host, "process_started", job, **fields)
-                else:
-                    self.print(job, text.nccl_start(share, rank))
+        self._start_ranks(job)
         run = job.run
         if isinstance(run, ProjectRun) and run.project is not None and isinstance(job, ProjectJob):
             self._import(job, run.project.environment)

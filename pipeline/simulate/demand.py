@@ -82,15 +82,18 @@ class Demand:
         runs.append(run)
         return run
 
+    def _limited(self, fate: Fate) -> tuple[Fate, int]:
+        """The fate, and the time limit in seconds: exact where it ends the job, else generous and in whole hours, as people ask for it."""
+        limit = math.ceil(fate.after / MINUTE) * 60
+        if fate.kind == "time_limit":
+            return Fate(fate.kind, limit * SECOND), limit
+        return fate, max(3600, math.ceil(limit * self._dice.uniform(1.5, 4) / 3600) * 3600)
+
     def _job(self, run: Run) -> Job:
         dice, person = self._dice, run.owner
         nodes, gpus, _ = dice.choices(SHAPES, [weight for _, _, weight in SHAPES])[0]
         fate = draw_fate(dice)
-        limit = math.ceil(fate.after / MINUTE) * 60
-        if fate.kind == "time_limit":
-            fate = Fate(fate.kind, limit * SECOND)
-        else:
-            limit = max(3600, math.ceil(limit * dice.uniform(1.5, 4) / 3600) * 3600)
+        fate, limit = self._limited(fate)
         return Job(
             id=self._site.slurm.new_id(),
             owner=person,

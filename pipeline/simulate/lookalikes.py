@@ -13,7 +13,7 @@ from pipeline.simulate.deeds import EACCES, EPERM, Writer
 from pipeline.simulate.demand import Demand
 from pipeline.simulate.endings import SIGKILL, SIGTERM, Site
 from pipeline.simulate.lines_access import Program, Subject
-from pipeline.simulate.work import PYTHON, Checkpoint, Run
+from pipeline.simulate.work import PYTHON, Checkpoint, Job, Run
 
 # what happens, and how often a day
 Story = Callable[[Site, Demand], Process]
@@ -50,14 +50,18 @@ def tidy_up_on_login_node(site: Site, _: Demand) -> Process:
     deeds.log_out(session)
 
 
+def _running_job(site: Site) -> Job | None:
+    jobs = [job for job in site.slurm.running.values() if not job.over and job.shares[0].ranks]
+    return site.world.dice("lookalikes").choice(jobs) if jobs else None
+
+
 def is_it_alive(site: Site, _: Demand) -> Process:
     """`kill -0`: the owner, or an admin as root, asks whether a rank lives."""
     world = site.world
     dice = world.dice("lookalikes")
-    jobs = [job for job in site.slurm.running.values() if not job.over and job.shares[0].ranks]
-    if not jobs:
+    job = _running_job(site)
+    if job is None:
         return
-    job = dice.choice(jobs)
     by_admin = dice.random() < 0.5
     person = dice.choice(world.people.admins) if by_admin else job.owner
     share = job.shares[0]
@@ -80,10 +84,9 @@ def careless_pkill(site: Site, _: Demand) -> Process:
     """pkill by pattern on a node: the kernel refuses for everybody else's ranks."""
     world = site.world
     dice = world.dice("lookalikes")
-    jobs = [job for job in site.slurm.running.values() if not job.over and job.shares[0].ranks]
-    if not jobs:
+    job = _running_job(site)
+    if job is None:
         return
-    job = dice.choice(jobs)
     host = job.shares[0].host
     present = [other.owner for other in site.slurm.jobs_on(host)]
     person = dice.choice([person for person in world.staff if person not in present])

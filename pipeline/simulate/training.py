@@ -85,7 +85,7 @@ class Training:
         norm = abs(dice.gauss(1.1, 0.25)) + 6 * run.loss_shift
         return text.iteration(job, self.world.now, loss, norm, run.step_ms * slowness)
 
-    def _start_processes(self, job: Job) -> None:
+    def _start_ranks(self, job: Job) -> None:
         number = 0
         for share in job.shares:
             host = share.host
@@ -95,12 +95,15 @@ class Training:
             for local in range(share.gpus):
                 share.ranks.append(Rank(number, local, host.process(hold=True)))
                 number += 1
-            for rank in share.ranks:
+            for rank in share.told:
                 if job.has_probe:
                     fields = {"rank": rank.rank, "local_rank": rank.local_rank, "pid": rank.pid, "uid": job.owner.uid}
                     self.probe(host, "process_started", job, **fields)
                 else:
                     self.print(job, text.nccl_start(share, rank))
+
+    def _start_processes(self, job: Job) -> None:
+        self._start_ranks(job)
         if job.has_probe:
             first = job.shares[0]
             for module, file in MODULES:
