@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from pipeline.faults.born import Born
 from pipeline.model.facts import Fact
@@ -20,6 +20,7 @@ from pipeline.runtime.state_log import LogReader
 from pipeline.settings import Settings
 from pipeline.sink import copied
 from pipeline.sink.clickhouse import Database
+from tests.integration import topics
 from tests.integration.fault_worker import CLUSTER, FINAL, Spec, topology
 from tests.patience import PATIENCE_SECONDS
 
@@ -218,19 +219,7 @@ class Site:
 
     def read(self, topic: str) -> list[Any]:
         """All records of a topic, partition by partition."""
-        consumer: Any = KafkaConsumer(bootstrap_servers=self.settings.kafka.bootstrap_servers, enable_auto_commit=False)
-        try:
-            partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
-            consumer.assign(partitions)
-            consumer.seek_to_beginning(*partitions)
-            ends = consumer.end_offsets(partitions)
-            records: list[Any] = []
-            while any(consumer.position(partition) < end for partition, end in ends.items()):
-                for found in consumer.poll(timeout_ms=500).values():
-                    records += found
-        finally:
-            consumer.close()
-        return records
+        return topics.read(self.settings, topic)
 
     def _numbers(self) -> dict[str, set[str]]:
         numbers: dict[str, set[str]] = defaultdict(set)

@@ -9,7 +9,8 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.settings import Settings
-from tests.integration.test_replay import PARTITIONS, arrived, site
+from tests.integration.test_replay import PARTITIONS, site
+from tests.integration.topics import read
 
 __all__ = ["site"]  # the fixture
 pytestmark = pytest.mark.servers
@@ -31,7 +32,7 @@ def test_listed_jobs_arrive(site: Settings, tmp_path: Path) -> None:
     )
     assert result.exit_code == 0, result.output
     assert orjson.loads(result.stdout)["records"] == len(jobs)
-    records = [record for partition in arrived(site, site.kafka.scheduler_topics[0]) for record in partition]
+    records = read(site, site.kafka.scheduler_topics[0])
     assert sorted(orjson.loads(record.value)["job"]["job"] for record in records) == jobs
     assert {record.timestamp for record in records} == {TAKEN}
     assert all(record.key == orjson.loads(record.value)["job"]["job"].encode() for record in records)

@@ -19,7 +19,7 @@ import cryptography
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from rich.console import Console
 
 from pipeline.cli import main, meter
@@ -30,6 +30,7 @@ from pipeline.model.sealed import ChainHead
 from pipeline.settings import EvidenceSettings, Settings
 from pipeline.sink import erasure
 from pipeline.sink.clickhouse import ClickHouseSink
+from tests.integration import topics
 from tests.integration.test_pipeline import Site
 from tests.patience import PATIENCE_SECONDS
 from tests.unit.evidence import build
@@ -240,15 +241,7 @@ def test_the_topic_tells_the_same_heads(sealed: Sealed) -> None:
     """Consumers and the table see one history; what was published twice is the same head."""
     there = {head for (head,) in sealed.site.database.query("SELECT head FROM {db}.evidence_roots")}
     topic = f"{sealed.site.settings.kafka.topic_prefix}evidence.v1"
-    consumer: Any = KafkaConsumer(bootstrap_servers=sealed.site.settings.kafka.bootstrap_servers, enable_auto_commit=False)
-    pairs = [TopicPartition(topic, number) for number in consumer.partitions_for_topic(topic)]
-    consumer.assign(pairs)
-    consumer.seek_to_beginning(*pairs)
-    ends, values = consumer.end_offsets(pairs), []
-    while any(consumer.position(pair) < end for pair, end in ends.items()):
-        values += [found.value for some in consumer.poll(timeout_ms=500).values() for found in some]
-    consumer.close()
-    published = [verify.head_of(json.loads(value)["statement"]) for value in values]
+    published = [verify.head_of(json.loads(found.value)["statement"]) for found in topics.read(sealed.site.settings, topic)]
     assert set(published) == there
     assert len(published) >= len(there)
 

@@ -19,13 +19,13 @@ import orjson
 import pytest
 import yaml
 from click.testing import CliRunner
-from kafka import KafkaConsumer, TopicPartition
 
 from pipeline import settings as settings_module
 from pipeline.cli import main
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import Database
 from tests.conftest import ROOT, SHARED_DATA
+from tests.integration.topics import read
 from tests.patience import PATIENCE_SECONDS
 from tests.real_input import CHECKS, SOURCES, Check, Found, Row, files_of, names
 
@@ -80,7 +80,7 @@ def test_dead_letters_carry_the_lines(site: Site) -> None:
     """Each line that gave no event and was not filtered is in the dead-letter topic, as it was, with its code and place."""
     kafka = site.settings.kafka
     letters: dict[Place, tuple[str, bytes]] = {}
-    for record in _read(site.settings, f"{kafka.topic_prefix}dead-letter.v1"):
+    for record in read(site.settings, f"{kafka.topic_prefix}dead-letter.v1"):
         headers = dict(record.headers)
         place = headers["x-dlq-topic"].decode(), int(headers["x-dlq-partition"]), int(headers["x-dlq-offset"])
         letters[place] = headers["x-dlq-code"].decode(), record.value
@@ -90,7 +90,7 @@ def test_dead_letters_carry_the_lines(site: Site) -> None:
     sent = {
         (record.topic, record.partition, record.offset): record.value
         for topic in kafka.input_topics
-        for record in _read(site.settings, topic)
+        for record in read(site.settings, topic)
     }
     assert all(sent[place] == value for place, (_, value) in letters.items())
 
@@ -199,7 +199,7 @@ def _places(settings: Settings) -> dict[Place, str]:
     """The file of each input record, as its headers say."""
     places = {}
     for topic in settings.kafka.input_topics:
-        for record in _read(settings, topic):
+        for record in read(settings, topic):
             places[record.topic, record.partition, record.offset] = dict(record.headers).get("file", b"").decode()
     return places
 
@@ -215,20 +215,3 @@ def _codes(database: Database, places: Mapping[Place, str]) -> Counter[tuple[str
         "SELECT DISTINCT topic, partition, offset, code FROM {db}.sink_ranges ARRAY JOIN listed_offsets AS offset, listed_codes AS code"
     )
     return Counter((file, code) for *place, code in listed if (file := places[tuple(place)]))
-
-
-def _read(settings: Settings, topic: str) -> list[Any]:
-    """All records of a topic."""
-    consumer: Any = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers, enable_auto_commit=False)
-    try:
-        partitions = [TopicPartition(topic, number) for number in sorted(consumer.partitions_for_topic(topic))]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        records: list[Any] = []
-        while any(consumer.position(partition) < end for partition, end in ends.items()):
-            for found in consumer.poll(timeout_ms=500).values():
-                records += found
-    finally:
-        consumer.close()
-    return records

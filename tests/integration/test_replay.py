@@ -11,7 +11,7 @@ import orjson
 import pytest
 import yaml
 from click.testing import CliRunner, Result
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
+from kafka import KafkaAdminClient
 from kafka.admin import NewTopic
 
 from pipeline.cli import main
@@ -21,6 +21,7 @@ from pipeline.runtime.files import FileOptions, read_files
 from pipeline.runtime.replay import send
 from pipeline.settings import Settings
 from tests.conftest import ROOT
+from tests.integration.topics import partitions_read
 from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
@@ -61,23 +62,6 @@ def arguments_of(settings: Settings, folder: Path) -> list[str]:
     return ["--settings", str(path), "replay"]
 
 
-def arrived(settings: Settings, topic: str) -> list[list[Any]]:
-    """The records of each partition."""
-    consumer: Any = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers, enable_auto_commit=False)
-    try:
-        partitions = [TopicPartition(topic, number) for number in range(PARTITIONS)]
-        consumer.assign(partitions)
-        consumer.seek_to_beginning(*partitions)
-        ends = consumer.end_offsets(partitions)
-        found: dict[Any, list[Any]] = {partition: [] for partition in partitions}
-        while any(consumer.position(partition) < end for partition, end in ends.items()):
-            for partition, records in consumer.poll(timeout_ms=500).items():
-                found[partition] += records
-    finally:
-        consumer.close()
-    return list(found.values())
-
-
 def as_read(record: Any) -> tuple[Any, ...]:
     """What must not change on the way."""
     return record.timestamp, record.key, record.value, tuple(record.headers)
@@ -107,7 +91,7 @@ def test_what_arrives_is_what_analyse_reads(site: Settings, tmp_path: Path) -> N
     expected: list[list[Record]] = [[] for _ in range(PARTITIONS)]
     for record in read_files([raw, keyed], FileOptions(), site):
         expected[record.partition % PARTITIONS].append(record)
-    for got, wanted in zip(arrived(site, topic), expected, strict=True):
+    for got, wanted in zip(partitions_read(site, topic), expected, strict=True):
         *records, end = got
         assert list(map(as_read, records)) == list(map(as_read, wanted))
         assert (end.value, end.headers, end.timestamp) == (b"", [FINAL], max(record.timestamp for wanted in expected for record in wanted))
@@ -117,14 +101,14 @@ def test_final_ends_every_partition_of_every_topic(site: Settings) -> None:
     """Topics that got no record are ended too: they must not hold back the others."""
     assert send(site, [], final=True).final
     for topic in site.kafka.input_topics:
-        assert [[tuple(record.headers) for record in records] for records in arrived(site, topic)] == [[(FINAL,)]] * PARTITIONS
+        assert [[tuple(record.headers) for record in records] for records in partitions_read(site, topic)] == [[(FINAL,)]] * PARTITIONS
 
 
 def test_record_without_value(site: Settings) -> None:
     """A tombstone travels as one."""
     topic = site.kafka.training_topics[0]
     send(site, [Record(topic=topic, partition=4, offset=0, timestamp=AT, value=None, key=b"k")])
-    assert [list(map(as_read, records)) for records in arrived(site, topic)] == [[], [(AT, b"k", None, ())], []]
+    assert [list(map(as_read, records)) for records in partitions_read(site, topic)] == [[], [(AT, b"k", None, ())], []]
 
 
 def test_too_large_record_is_named_and_left_out(site: Settings, tmp_path: Path) -> None:
@@ -133,7 +117,7 @@ def test_too_large_record_is_named_and_left_out(site: Settings, tmp_path: Path) 
     result = run(site, tmp_path, path)
     assert result.exit_code == 3
     assert f"auth.log, byte {len(LINE % 1) + 1}: a record of {LIMIT + 1:,} bytes was not sent" in result.stderr
-    values = [record.value for records in arrived(site, site.kafka.access_topics[0]) for record in records]
+    values = [record.value for records in partitions_read(site, site.kafka.access_topics[0]) for record in records]
     assert sorted(values) == [LINE % 1, LINE % 2]
 
 
@@ -143,7 +127,7 @@ def test_rate(site: Settings, tmp_path: Path) -> None:
     begun = time.monotonic()
     assert run(site, tmp_path, path, "--rate", "60").exit_code == 0
     assert time.monotonic() - begun >= 0.9
-    assert sum(map(len, arrived(site, site.kafka.access_topics[0]))) == 60
+    assert sum(map(len, partitions_read(site, site.kafka.access_topics[0]))) == 60
 
 
 def test_progress_is_told(site: Settings) -> None:
