@@ -48,7 +48,7 @@ def version_of(text: str) -> Version | None:
 
 
 def in_range(version: Version, events: Iterable[Mapping[str, str]]) -> bool:
-    """Whether the last event at or before the version began the fault; `last_affected` ends it behind itself.
+    """Whether the last event at or before the version began the fault; `last_affected` ends it after itself.
 
     Events come in any order, as the schema allows.
     """

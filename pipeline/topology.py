@@ -53,7 +53,7 @@ class Stage(NamedTuple):
 
 
 class Topology(NamedTuple):
-    """All stages in data order, and the names of the topics between and behind them."""
+    """All stages in data order, and the names of the topics between and after them."""
 
     stages: tuple[Stage, ...]
     prefix: str

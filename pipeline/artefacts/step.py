@@ -4,7 +4,7 @@
     import(a) by job 1 @10   write @40   import(b) by job 2 @90    ->  job 2: (import a, import b), (write, import b)
 
 Days may lie between, and the record of the write may come last: each pair is told when both its sides are known, in whatever order
-they came.  Which save was the last, and who wrote behind it, is for the judge, since a late record can change it.
+they came.  Which save was the last, and who wrote after it, is for the judge, since a late record can change it.
 
 What is worth telling is said in one place (detect/lineage.py): the judge asks there, too.
 
@@ -101,7 +101,7 @@ def _quietly(load: Known) -> bool:
 
 
 def _uses(history: History, new: Known) -> Iterator[tuple[Known, Known | None]]:
-    """What the news tells: a load what came before it, and whatever it is the loads behind it."""
+    """What the news tells: a load what came before it, and whatever it is the loads after it."""
     if _is_load(new):
         if not _quietly(new):
             yield new, None
@@ -137,7 +137,7 @@ def _holders(history: History, old: Known) -> dict[str, Known]:
 def _replaced(history: History, new: Known, was: Mapping[str, Known], holders: Mapping[str, Known]) -> Iterator[Fact]:
     """What proves to be another: of a load an earlier rank's word, which came late, of a write one that says who wrote.
 
-    What the load was told that no longer came before it is void, and so is what loads behind were told of the word that was replaced.
+    What the load was told that no longer came before it is void, and so is what later loads were told of the word that was replaced.
     """
     still = _named(_before(history, new)) if was else {}
     yield from (_use(new, before, void=True) for name, before in was.items() if name not in still)

@@ -4,7 +4,7 @@
     quix        bytes through, a batching sink           bytewax   lots of messages, a sink that buffers
     stock       an agent of stock Faust on single records, as in its documentation
 
-All insert blocks of about `BLOCK_ROWS` rows or a second's worth, and commit behind the insert: at least once.  Bytewax commits nothing
+All insert blocks of about `BLOCK_ROWS` rows or a second's worth, and commit after the insert: at least once.  Bytewax commits nothing
 without a recovery store, which is left out in its favour.
 """
 

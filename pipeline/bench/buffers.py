@@ -1,6 +1,6 @@
 """Facts of hosts in, the pairs that they complete out: the interval join of `join.py`, shared by ours and by others that have none.
 
-Both sides are kept by host and forgotten behind the horizon, so a match is found in whatever order its sides come.
+Both sides are kept by host and forgotten beyond the horizon, so a match is found in whatever order its sides come.
 """
 
 from bisect import bisect_left, insort

@@ -98,7 +98,7 @@ def _demand(figures: dict[str, float]) -> list[Requirement]:
 
 
 def _visible(site: Site, load: mix.Mix, interval: float, rate: int) -> list[float]:
-    """Seconds until each record behind the warm-up was visible."""
+    """Seconds until each record after the warm-up was visible."""
     name = f"{site.name}.latency{interval:g}"
     topics = topics_of(name)
     content = mix.placed(load, topics)
@@ -133,7 +133,7 @@ def _bare(site: Site, peer: str, seconds: float, seed: int, rate: int) -> Delay:
 
 
 def _watched(site: Site, running: Running, watch: "Watch", records: Sequence[Record], rate: int) -> list[float]:
-    """Produce at a steady rate, and look until all is visible; seconds of each record behind the warm-up."""
+    """Produce at a steady rate, and look until all is visible; seconds of each record after the warm-up."""
     sent = watch.sent
     producer = threading.Thread(target=lambda: asyncio.run(_produce(site, records, rate, sent)))
     producer.start()
@@ -209,7 +209,7 @@ class Watch:
         return sum(len(order) - self._reached[place] for place, order in self._order.items())
 
     def latencies(self, warm: int) -> list[float]:
-        """Of the records behind the first `warm`."""
+        """Of the records after the first `warm`."""
         return [seen - sent for seen, sent in zip(self._seen[warm:], self.sent[warm:], strict=True)]
 
 
@@ -229,7 +229,7 @@ class BareWatch(Watch):
 
 
 def _findings(site: Site, seed: int, count: int) -> list[tuple[float, float]]:
-    """(seconds to the topic, seconds to ClickHouse) of some findings, behind the record that completes them."""
+    """(seconds to the topic, seconds to ClickHouse) of some findings, after the record that completes them."""
     name = f"{site.name}.finding"
     topics = topics_of(name)
     load = mix.placed(mix.of_site(seed, PARTITIONS), topics)

@@ -1,6 +1,6 @@
 """The whole path: all stages and detectors on the mix, from Kafka into ClickHouse, against the same steps under stock agents.
 
-The load is preloaded with the end of all channels behind it, so that every job is judged; a run is done when no record, fact or public
+The load is preloaded with the end of all channels after it, so that every job is judged; a run is done when no record, fact or public
 value waits any more.  The reference is the same topology in memory: rows of events, findings and verdicts, byte for byte for ours.
 
 The stock agents read a tenth, being slow: the first tenth of the same period, so they hold fewer cases.

@@ -1,7 +1,7 @@
 """Our own part of the interval join: facts in, pairs out, by the `Buffers` of the others in a stage of our worker.
 
 What a stage must not forget is facts in its cases, and so it is here: what came of a host in one batch is one of them, until it lies
-behind the horizon.  They go into the state log with the offsets, and a worker that takes over builds its buffers from them; those of
+beyond the horizon.  They go into the state log with the offsets, and a worker that takes over builds its buffers from them; those of
 the others are lost with the process.  Pairs are told to the next stage as facts.
 """
 
@@ -45,7 +45,7 @@ class JoinState:
                 self._number = max(self._number, int(fact_id))
 
     def keep(self, came: dict[bytes, list[Told]]) -> None:
-        """Remember a batch, forget what is behind the horizon."""
+        """Remember a batch, forget what is beyond the horizon."""
         self._number += 1
         for host, told in came.items():
             self.cases.merge(Fact(host, str(self._number), b"", _encode(told)))

@@ -201,7 +201,7 @@ def say(line: str) -> None:
 
 
 def examples(*lines: str) -> str:
-    """The end of a command's `--help`: what to type behind `trainwatch`, with a comment where that is not plain."""
+    """The end of a command's `--help`: what to type after `trainwatch`, with a comment where that is not plain."""
     return EXAMPLES + "".join(f"  trainwatch {line}\n" for line in lines)
 
 

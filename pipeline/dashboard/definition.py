@@ -77,7 +77,7 @@ class Annotation:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """One dashboard.  `name` is the word by which the command knows it: the uid behind its prefix."""
+    """One dashboard.  `name` is the word by which the command knows it: the uid after its prefix."""
 
     name: str
     title: str

@@ -131,7 +131,7 @@ def _macro(name: str, given: str, period: Period) -> str:
 
 
 def _arguments(sql: str, opening: int) -> tuple[str, int]:
-    """What stands between a bracket and its partner, and the position behind that."""
+    """What stands between a bracket and its partner, and the position after that."""
     depth = 0
     for at in range(opening, len(sql)):
         depth += {"(": 1, ")": -1}.get(sql[at], 0)

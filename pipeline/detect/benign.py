@@ -165,7 +165,7 @@ def _said_by_event(name: str, event: Event, body: ObjectEvent) -> Explanation:
 
 
 def object_event(case: Case, suspicion: Suspicion, *reasons: str) -> tuple[Event, ObjectEvent] | None:
-    """What a controller said of the job's objects shortly before the act; behind it, it may be what the act did."""
+    """What a controller said of the job's objects shortly before the act; after it, it may be what the act did."""
     at = suspicion.cause.event_time
     start = at - case.site.windows.hardware_window_seconds * 1000
     return next(((event, body) for event, body in case.object_events(*reasons) if start <= event.event_time <= at + CLOCK_MS), None)
@@ -303,14 +303,14 @@ def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
 
 
 def saved_again(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """Another job says that it saved the file behind the write, or that it saved the very bytes that were loaded.
+    """Another job says that it saved the file after the write, or that it saved the very bytes that were loaded.
 
     It may have, in a folder that people share.  Or whoever changed the file prints so, in a job of his own.
     """
     name = "saved_again"
     path = getattr(suspicion.cause.body, "path", "")
     loads = [use.load for use in case.uses if use.load.event_time <= suspicion.effect_time and getattr(use.load.body, "path", "") == path]
-    last = max((load.event_time for load in loads), default=0)  # the effect may come behind the load
+    last = max((load.event_time for load in loads), default=0)  # the effect may come after the load
     loaded = {load.body.sha256 for load in loads if isinstance(load.body, CheckpointLoaded) and load.event_time == last}
     for save in case.saves_before(path, suspicion.effect_time)[-1:]:
         same = isinstance(save.body, CheckpointSaved) and save.body.sha256 in loaded

@@ -72,7 +72,7 @@ def known_bytes(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
 
 
 def loaded_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """Others loaded still other bytes behind the write: then something else made these, whoever's that was.
+    """Others loaded still other bytes after the write: then something else made these, whoever's that was.
 
     A job says so, and it may be the writer's: nobody is cleared by it, and nobody accused.
     """
@@ -199,7 +199,7 @@ def _said_by_launcher(case: Case, suspicion: Suspicion, ranks: Collection[int | 
     by_rank = sender is None or sender == target or sender in ranks or (whole and sender == -(target or 0))
     for event, rank in case.failed_ranks():
         mine = rank.pid in (None, target) or rank.pid in asked or (whole and event.event_time >= cause.event_time)
-        # What fails behind a rank's own act, on other nodes too, fails because of it; a launcher tells of the first failure last.
+        # What fails after a rank's own act, on other nodes too, fails because of it; a launcher tells of the first failure last.
         if not mine and (event.event_time < cause.event_time or not by_rank):
             return event, f"process {rank.pid} had failed before"
     return None

@@ -16,7 +16,7 @@ from pipeline.model.finding import Checked, Explanation
 from pipeline.model.workload import kind_of
 from pipeline.stream.watermark import Watermarks
 
-# Not `system:admin` and `system:anonymous`: behind those are people.
+# Not `system:admin` and `system:anonymous`: after those are people.
 _COMPONENTS = ("system:node:", "system:kube-", "system:apiserver", "system:aggregator", "system:cloud-")
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 # Nor the accounts under which people's notebooks and pipelines run there.
@@ -104,14 +104,14 @@ def stands_beside(case: Case, start: int, end: int) -> bool:
 
 
 def lived_on(case: Case) -> bool:
-    """Does the job's output go on long behind an end that only an event of the cluster tells?"""
+    """Does the job's output go on long after an end that only an event of the cluster tells?"""
     if case.end is None or case.end_record is None or not isinstance(case.end_record[0].body, ObjectEvent):
         return False
     return any(event.event_time > case.end + WENT_ON_MS for event, _ in case.of(Iteration))
 
 
 def deleted_behind_end(case: Case) -> Event | None:
-    """The deletion by such a person of a job of which only an event says that it was over: soon behind it, or while its output goes on."""
+    """The deletion by such a person of a job of which only an event says that it was over: soon after it, or while its output goes on."""
     if case.end is None or case.owner is None or case.end_record is None or not isinstance(case.end_record[0].body, ObjectEvent):
         return None
     first = next((event for event, body in case.kubernetes("delete") if workload.ends(body) and event.event_time >= case.end), None)

@@ -149,7 +149,7 @@ def _seen_by_kernel(case: HostCase, cause: Event) -> Event | None:
 
 
 def gap_after(case: HostCase, source: Source, time: int, now: Watermarks) -> int | None:
-    """When the source fell silent behind a time, if it was heard before; None: it did not, or nobody can know yet."""
+    """When the source fell silent after a time, if it was heard before; None: it did not, or nobody can know yet."""
     width = case.site.bucket_ms
     window = case.site.windows.telemetry_window_seconds * 1000
     if not now.passed(case.cluster, source, time + window) or now.lost(case.cluster, source, case.host, time, time + window):
@@ -303,7 +303,7 @@ def nothing_done(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> E
 
 
 def orders_behind(case: IdentityCase, time: int) -> list[Event]:
-    """Requests in the account's name within the hour behind a time, until its owner comes in: from then on they are the owner's own."""
+    """Requests in the account's name within the hour after a time, until its owner comes in: from then on they are the owner's own."""
     own = (event.event_time for event, login in case.logins if event.event_time > time and not borrowed(case, event, login))
     until = min(time + PRESENT_MS, min(own, default=time + PRESENT_MS))
     return [event for event in case.orders if time <= event.event_time <= until]

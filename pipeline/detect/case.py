@@ -57,7 +57,7 @@ ANSWER_MS = 60_000  # a busy controller may take this long from a request to its
 class Root(msgspec.Struct, frozen=True):
     """A folder of artefacts."""
 
-    path: str  # with a slash behind
+    path: str  # with a slash at its end
     kind: str = ""  # checkpoint | environment | framework | hook | dataset ...
     writers: frozenset[str] = frozenset()  # identity ids that may write there; none: the settings do not say
 
@@ -114,13 +114,13 @@ class Loaded(msgspec.Struct, frozen=True):
     sha256: str
     saves: tuple[Event, ...] = ()  # body: CheckpointSaved; of each job the last
     writes: tuple[Event, ...] = ()  # body: FileTouched; of modules and hooks by who may not write there, and the last if it is behind those
-    overwritten: Event | None = None  # the last write before the first of the saves, where who may not wrote nothing behind it
+    overwritten: Event | None = None  # the last write before the first of the saves, where who may not wrote nothing after it
     other: Event | None = None  # the last load of other bytes of the same path, by whatever job
-    untouched: Event | None = None  # where it lies behind the last write by who may not: the last load of other bytes before that
+    untouched: Event | None = None  # where it lies after the last write by who may not: the last load of other bytes before that
     same: Event | None = None  # the first load of the same bytes, where these came back
-    earlier: Event | None = None  # the last write behind which `same` was loaded, by a foreign hand that may not
+    earlier: Event | None = None  # the last write after which `same` was loaded, by a foreign hand that may not
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
-    resumed: tuple[Event, ...] = ()  # the loads above, and where something was removed, the last from the folder behind it
+    resumed: tuple[Event, ...] = ()  # the loads above, and where something was removed, the last from the folder after it
     removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
 
     def told(self) -> Iterator[Event]:

@@ -46,7 +46,7 @@ APART_MAX = 0.005  # of saying of bytes of others that they are not to blame, wh
 OTHERS_MAX = 60  # of one configuration, to be compared with
 NAMED_CHANCE_MAX = 1e-5  # architecture section 6: of naming somebody wrongly
 CITED_MAX = 8  # members of either side whose records a finding cites
-UNTOLD_MS = 2 * DAY_MS  # how long bytes may lie there behind the last load that is told
+UNTOLD_MS = 2 * DAY_MS  # how long bytes may lie there after the last load that is told
 
 
 class Group(msgspec.Struct, frozen=True):

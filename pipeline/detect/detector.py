@@ -85,7 +85,7 @@ class Meta(msgspec.Struct, frozen=True, kw_only=True):
     blind_spots: tuple[str, ...]
     runbook: str  # what to look at first
     ends: frozenset[str] = frozenset()  # effects that end a job, or make it worthless: an alert with one decides its verdict
-    harms: frozenset[str] = frozenset()  # ... behind which a job may have gone on
+    harms: frozenset[str] = frozenset()  # ... after which a job may have gone on
     direct: bool = False  # what it sees was done to the job itself, not through a file that it loaded
 
 

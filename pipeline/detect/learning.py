@@ -43,7 +43,7 @@ Difference = tuple[str, tuple[Evidence, ...]]  # by what, shown where
 
 
 class Band:
-    """Median and spread of a measure at each step: of the members that logged it, else of those shortly before and behind.
+    """Median and spread of a measure at each step: of the members that logged it, else of those shortly before and after.
 
     A value that is no number stands nowhere among the others, and says nothing of what is usual.
     """

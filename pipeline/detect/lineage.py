@@ -6,9 +6,9 @@ Two look at a load in this way: the stage of the artefact, which has the whole h
 That may be more than is worth telling by now, as it was told while less was known.  So both ask here, and the judge sees the same.
 
 Nobody saves a module or a hook: what a job loaded is compared with the last other bytes that anybody loaded from there, and told only
-where there were any within a week, or where somebody wrote there who may not, behind them: then with the last other bytes of the time for
+where there were any within a week, or where somebody wrote there who may not, after them: then with the last other bytes of the time for
 which artefacts are kept, since a run may rest for weeks between two jobs.  A job loads thousands of modules, and of most there is nothing
-to tell.  Whoever wrote there can print in a job of his own that he loaded still other bytes: so where the last other bytes lie behind the
+to tell.  Whoever wrote there can print in a job of his own that he loaded still other bytes: so where the last other bytes lie after the
 last such write, those before it are told, too, and where there are none, that write.
 
 Of the saves of one job the last is told: its output can say a million times that it saved, and must not push out what others saved.
@@ -38,7 +38,7 @@ LOOKED_AT = 16  # loads, before all bytes are
 LATEST = 2**62
 OTHER_MS = 7 * DAY_MS  # how long other bytes of the same path are worth telling: of modules and hooks that nobody wrote meanwhile,
 READ_MS = 90 * DAY_MS  # of those that somebody did, and of checkpoints and datasets
-WRITTEN_MS = 30 * DAY_MS  # how long a write behind which a module was imported is
+WRITTEN_MS = 30 * DAY_MS  # how long a write after which a module was imported is
 LOADS = (CheckpointLoaded, ModuleImported, HookFound)
 QUIETLY = (ModuleImported, HookFound)  # told only where there is something to tell
 Save = TypeVar("Save")
@@ -81,11 +81,11 @@ class Before(NamedTuple):
     saves: Sequence[Known] = ()  # of each job the last, of these the newest and its own
     writes: Sequence[Known] = ()  # of modules and hooks by who may not, and the last of all
     other: Known | None = None  # the last load of other bytes
-    untouched: Known | None = None  # where it lies behind the last write by who may not: the last load of other bytes before that
+    untouched: Known | None = None  # where it lies after the last write by who may not: the last load of other bytes before that
     same: Known | None = None  # the first load of the same bytes: before the other ones, or before the last write by who may not
     earlier: Known | None = None  # the last write by who may not before `same`
     overwritten: Known | None = None  # where nobody who may not wrote since the first of the saves: the last write before
-    resumed: Known | None = None  # where something was removed: the last load behind that
+    resumed: Known | None = None  # where something was removed: the last load after that
     shown: tuple[Known, ...] = ()  # what the rest was judged by
 
     def every(self) -> Iterator[Known]:
@@ -270,7 +270,7 @@ class History:
         return first if first < load else None
 
     def _made(self, first: Known, load: Known) -> tuple[Known | None, Known | None]:
-        """(the first write behind other bytes by who may not, the last load of these bytes between: no such write made them)."""
+        """(the first write after other bytes by who may not, the last load of these bytes between: no such write made them)."""
         at = bisect_right(self.foreign_changes, first)
         opening = self.foreign_changes[at] if at < len(self.foreign_changes) else None
         if opening is None or opening.time > load.time:
@@ -280,7 +280,7 @@ class History:
         return opening, loads[place - 1] if place and first < loads[place - 1] else None
 
     def _last_since(self, time: int, load: Known) -> Known | None:
-        """The last load behind that time, before this one: in a run's folder of any of its files."""
+        """The last load after that time, before this one: in a run's folder of any of its files."""
         at = bisect_left(self.loads, load)
         last = self.loads[at - 1] if at else None
         return last if last is not None and last.time >= time else None
@@ -301,7 +301,7 @@ class History:
     # --- the loads before which it is worth telling ---------------------------------------------------------------------------
 
     def behind(self, new: Known) -> list[Known]:
-        """Loads behind news that may be worth telling them: a flood must not be weighed against every load, nor against itself.
+        """Loads after news that may be worth telling them: a flood must not be weighed against every load, nor against itself.
 
         A save is until its job saves again, a write until so many others came, and a load until it is no more the last of other bytes.
         """
@@ -317,7 +317,7 @@ class History:
         return [*found, *self._opened(new)] if new.changes else found
 
     def _opened(self, new: Known) -> Iterator[Known]:
-        """Loads for which it is the first foreign write behind other bytes: these were loaded since the write before."""
+        """Loads for which it is the first foreign write after other bytes: these were loaded since the write before."""
         at, place = bisect_left(self.foreign_changes, new), bisect_left(self.loads, new)
         last = self.loads[place - 1] if place else None
         before = self._other_before(last, READ_MS) if last is not None else None
@@ -389,6 +389,6 @@ def _last(side: Sequence[Known], start: int, end: int, most: int) -> Sequence[Kn
 
 
 def _after(side: Sequence[Known], known: Known, number: int) -> int:
-    """When the so many-th of them came behind that one."""
+    """When the so many-th of them came after that one."""
     at = bisect_right(side, known) + number - 1
     return side[at].time if at < len(side) else LATEST

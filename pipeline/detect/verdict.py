@@ -207,7 +207,7 @@ def _own_signal(case: Case) -> Found | None:
 def _app_error(case: Case) -> Found | None:
     """The program itself failed: an error line, or a plain exit code without any signal.
 
-    What comes behind a rank's death by a signal is the word of those that were left, and of whoever writes there.
+    What comes after a rank's death by a signal is the word of those that were left, and of whoever writes there.
     """
     died = min((event.event_time for event, rank in case.failed_ranks() if rank.signal), default=NEVER)
     for event, line in case.of(TrainingLine):

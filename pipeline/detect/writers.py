@@ -1,7 +1,7 @@
 """Who wrote last what a job loaded: the writes before a load in, the accusation that is left out.
 
 An artefact's bytes come from its last write.  When that one is the owner's, or something explains it, nobody before it made these bytes;
-so a foreign write accuses only while no explained one lies behind it:
+so a foreign write accuses only while no explained one lies after it:
 
     write by u099 @40                        load @90    u099
     write by u099 @40    owner's @60         load @90    nobody: the bytes are the owner's
@@ -57,7 +57,7 @@ def said_of(write: Event) -> str:
 
 
 def writes_of(loaded: Loaded, since: int, actions: frozenset[str] = WRITING) -> list[Event]:
-    """Writes of the file itself behind `since`, up to its load, that succeeded."""
+    """Writes of the file itself after `since`, up to its load, that succeeded."""
     return [each for each in loaded.writes if _is_write(each, loaded, actions) and since < each.event_time <= loaded.event.event_time]
 
 

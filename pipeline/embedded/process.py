@@ -106,7 +106,7 @@ def _look(pid: int) -> _Look | None:
         boot = BOOT_ID.read_text(encoding="ascii").strip() if BOOT_ID.exists() else ""
     except (FileNotFoundError, ProcessLookupError):
         return None
-    # The name, in parentheses, may hold anything; the fields behind it are state (3rd of all), ..., threads (20th), start (22nd).
+    # The name, in parentheses, may hold anything; the fields after it are state (3rd of all), ..., threads (20th), start (22nd).
     fields = told.rpartition(")")[2].split()
     state, threads, start = fields[0], int(fields[17]), fields[19]
     # A killed Java process is a zombie while its other threads still hold ports and file locks: it has not ended yet.

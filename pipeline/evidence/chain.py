@@ -43,7 +43,7 @@ class Sealer:
         self._signer, self._settings, self._identities = signer, settings.digest(), identities_digest(settings)
 
     def seal(self, where: Range, records: Sequence[Record], rows: Sequence[Any], last: ChainHead, time: int) -> Sealed:
-        """The range, behind `last`.  `time`: UTC ms, now."""
+        """The range, after `last`.  `time`: UTC ms, now."""
         leaves = leaves_of(records, rows)
         root = root_of(list(map(leaf_hash, leaves))).hex()
         return self._signed(where, root, len(records), last, time, b"\n".join(leaves).decode())

@@ -585,7 +585,7 @@ def _notes(files: Mapping[str, bytes], report: Mapping[str, Any], records: Seque
 
 
 def _unwitnessed(chain: Iterable[Any], segments: Iterable[Mapping[str, Any]], witness: Iterable[Any]) -> Iterator[str]:
-    """What no witness vouches for: a second history may bear another incarnation, or lie behind the last head that he knows."""
+    """What no witness vouches for: a second history may bear another incarnation, or lie after the last head that he knows."""
     kept = {_numbered(each["statement"]) for each in witness if is_readable(each)}
     ours = [entry["statement"] for entry in chain if is_readable(entry)]
     known = 0

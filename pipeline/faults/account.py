@@ -185,7 +185,7 @@ def _evidence(site: Site, account: Account) -> None:
 
 
 def ends_of(settings: Settings) -> dict[tuple[str, int], int]:
-    """The offset behind the last of each input partition."""
+    """The offset after the last of each input partition."""
     consumer: Any = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap_servers.split(","), enable_auto_commit=False)
     try:
         topics = settings.kafka.input_topics

@@ -139,7 +139,7 @@ class Feed:
         return await asyncio.gather(*futures)
 
     async def _end_channels(self) -> None:
-        """By a producer without transactions, whose markers would stand behind the last record."""
+        """By a producer without transactions, whose markers would stand after the last record."""
         latest = max(record.timestamp for record in self._records)
         producer = self._producer()
         await producer.start()

@@ -43,7 +43,7 @@ def kill_once(run: Run) -> None:
 
 
 def with_superseded(run: Run) -> None:
-    """Every record gets a key of its own, and some stand behind a worse one of the same key, which compaction will remove."""
+    """Every record gets a key of its own, and some stand after a worse one of the same key, which compaction will remove."""
     keyed = [msgspec.structs.replace(record, key=b"k%d" % number) for number, record in enumerate(run.sent)]
     run.sent = run.judged = keyed
     head = len(keyed) // 3
@@ -165,7 +165,7 @@ def poisoned_jobs(run: Run) -> None:
 
 
 def poisoned_take_over(run: Run) -> None:
-    """Poison in what is recovered: each step of a take-over kills a worker, behind a life that had folded some of it and told nobody."""
+    """Poison in what is recovered: each step of a take-over kills a worker, after a life that had folded some of it and told nobody."""
     steps = [*TAKE_OVER_STEPS]
     run.dice.shuffle(steps)
     for number, step in enumerate(steps, 1):
@@ -299,7 +299,7 @@ def _left(run: Run) -> list[Record]:
 
 
 def _committed(run: Run) -> dict[tuple[str, int], int]:
-    """Offsets behind what the stopped worker has finished."""
+    """Offsets after what the stopped worker has finished."""
     reached, kafka = run.site.reached(), run.site.settings.kafka
     parts = [(topic, partition) for topic in kafka.input_topics for partition in range(kafka.partitions)]
     return {part: reached.get(part, 0) for part in parts}

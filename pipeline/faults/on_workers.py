@@ -72,7 +72,7 @@ def kill_at_checkpoint_steps(run: Run) -> None:
 
 
 def kill_at_take_over_steps(run: Run) -> None:
-    """SIGKILL at each step of a take-over, each behind a life that leaves something to recover."""
+    """SIGKILL at each step of a take-over, each after a life that leaves something to recover."""
     steps = [*TAKE_OVER_STEPS]
     run.dice.shuffle(steps)
     for number, step in enumerate(steps, 1):
@@ -83,7 +83,7 @@ def kill_at_take_over_steps(run: Run) -> None:
 
 
 def kill_while_leaving(run: Run) -> None:
-    """SIGKILL in a rebalance or shutdown, before and behind the last checkpoint: because another joins, or because it was stopped."""
+    """SIGKILL in a rebalance or shutdown, before and after the last checkpoint: because another joins, or because it was stopped."""
     for number, step in enumerate(LEAVING_STEPS, 1):
         run.feed.allow(number / (len(LEAVING_STEPS) + 1))
         leaving = run.start(instance=f"a{number}", at=step)
@@ -100,7 +100,7 @@ def kill_while_leaving(run: Run) -> None:
 
 
 def stop_while_leaving(run: Run) -> None:
-    """SIGTERM in a rebalance or, a second one, in a shutdown, before and behind the last checkpoint: exit 0 all the same."""
+    """SIGTERM in a rebalance or, a second one, in a shutdown, before and after the last checkpoint: exit 0 all the same."""
     for number, step in enumerate(LEAVING_STEPS, 1):
         run.feed.allow(number / (len(LEAVING_STEPS) + 1))
         leaving = run.start(instance=f"a{number}", at=step, signal=signal.SIGTERM)
@@ -139,7 +139,7 @@ def join_and_leave(run: Run) -> None:
 def freeze(run: Run) -> None:
     """SIGSTOP at a random moment, or at a step, for longer than the session; another takes over; then it is woken."""
     step = run.dice.choice(("", "", "", *STEPS, *TAKE_OVER_STEPS))
-    if step in TAKE_OVER_STEPS:  # behind a life that leaves something to prove and to recover
+    if step in TAKE_OVER_STEPS:  # after a life that leaves something to prove and to recover
         run.dies(run.start(at=run.dice.choice(REPLAYED_AT)))
     frozen = run.start(instance="a", at=step, signal=signal.SIGSTOP)
     if not step:

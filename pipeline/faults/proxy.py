@@ -9,7 +9,7 @@
                                              refuse   connections are closed at once
 
 Threads and blocking sockets, since a run has one or two connections.  An insert is known by its text in the client's bytes: the server
-first answers with an empty block, then the client sends its rows; what the server says behind these is the answer that matters.
+first answers with an empty block, then the client sends its rows; what the server says after these is the answer that matters.
 
 Holds: in mode `pass` no byte is changed; `touched` counts what was done to answers and connections.
 """

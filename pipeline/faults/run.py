@@ -259,7 +259,7 @@ class Run:
         return sum(times > 1 for times in self.site.folded().values())
 
     def replayed_behind(self) -> set[str]:
-        """The steps behind whose kill something was folded again."""
+        """The steps after whose kill something was folded again."""
         return {step for step, at in self.died.items() if self.site.folded(until=at).keys() & self.site.folded(since=at).keys()}
 
     def retries(self) -> int:

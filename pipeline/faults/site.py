@@ -210,7 +210,7 @@ class Site:
         return set(self.database.query("SELECT DISTINCT _topic, _partition, _offset FROM {db}.events"))
 
     def reached(self) -> dict[tuple[str, int], int]:
-        """The offset behind the last finished range of each partition; nothing while ClickHouse does not answer."""
+        """The offset after the last finished range of each partition; nothing while ClickHouse does not answer."""
         try:
             found = self.database.query("SELECT topic, partition, max(hi) FROM {db}.sink_ranges GROUP BY ALL")
         except TransientError:

@@ -3,10 +3,10 @@
 Asking forty formats costs more than reading the line, and to remember which format a file had would make the answer depend on what came
 before.  So the line itself is looked at, once, for what formats say of their own lines:
 
-    begins       the line begins with one of these, or what stands behind its time and host does, and with that it is this format's alone.
+    begins       the line begins with one of these, or what stands after its time and host does, and with that it is this format's alone.
                  Such a format is offered the line first, without `claims`: its `parse` must be strict enough to know a line that is not
                  its own.  Where two ranks' lines run into one another, the first of them is read
-    shape        the same as a pattern for the start of the line, behind the bytes with which that may begin
+    shape        the same as a pattern for the start of the line, after the bytes with which that may begin
     first_bytes  the line begins with one of these bytes, else it is not asked
     in_object    the line holds a `{`, else it is not asked
 
@@ -15,10 +15,10 @@ All are optional: a format without them is always asked.
     Mar  2 19:40:41 login-1 sshd[9]: Accepted ..     [2026-03-02T19:40:41.318] launch task ..     {"jobid":7,..     3: :::MLLOG {..
                            ^ begins here                                     ^                    ^                 a shape
 
-Beginnings and shapes of all formats are one pattern for each first byte.  Up to eight bytes are looked up before it, of objects, behind a
+Beginnings and shapes of all formats are one pattern for each first byte.  Up to eight bytes are looked up before it, of objects, after a
 time in brackets, and where a first byte stands before no time: without the match sniffing takes a third to two thirds as long.  To check
 instead whether the format of the line before may be asked again saves a tenth of a microsecond of an object, costs as much where formats
-take turns, and gains nothing behind a time (measured).
+take turns, and gains nothing after a time (measured).
 
 Holds: the answer is a function of the line and the formats; who is offered a line first is told by a head of bounded length.
 """
@@ -84,7 +84,7 @@ class Candidates:
 
 
 def _telling_first(begins: Sequence[Begin]) -> list[Begin]:
-    """In the order of the formats; behind another where it is the beginning of that one."""
+    """In the order of the formats; but where one is the beginning of another, the longer goes first."""
     return sorted(begins, key=lambda entry: sum(begin.startswith(entry[0]) for begin, _ in begins))
 
 
@@ -112,7 +112,7 @@ def _named(byte: int, begins: Sequence[Begin]) -> tuple[slice, dict[bytes, Paylo
     length = _NAME_BYTES[byte] if byte in _NAME_BYTES else min(6, *(len(begin) for begin, _ in some))
     named: dict[bytes, set[Payload]] = {}
     for begin, format_ in some:
-        # Behind a whole key stands a colon.
+        # After a whole key stands a colon.
         for name in {(begin + more)[:length] for more in ((b':"', b": ") if begin[-1:] == b'"' else (b"",))}:
             named.setdefault(name, set()).add(format_)
     short = tuple(name for name in named if len(name) < length)

@@ -1,10 +1,10 @@
 """An object that is itself the event in; its fields out, each checked for what its name promises.
 
-What the JSON formats share.  Such an object comes whole as a record, as the text of a wrapper, or behind the prefix of a syslog daemon:
+What the JSON formats share.  Such an object comes whole as a record, as the text of a wrapper, or after the prefix of a syslog daemon:
 
     {"uuid":"..","output":".."}        Mar  2 19:40:41 gpu-001 falco[812]: {"uuid":"..","output":".."}        @cee: {"ID":".."}
 
-Any user can send a line to syslog, so behind a prefix, or beside a program that an envelope names without naming a file, only the
+Any user can send a line to syslog, so after a prefix, or beside a program that an envelope names without naming a file, only the
 programs of the format are believed.
 
 Holds: an absent field is None or empty, one of another type than promised raises SchemaMismatch with its name; texts are bounded.

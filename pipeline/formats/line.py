@@ -77,7 +77,7 @@ class Payload(Protocol):
     """One log format.
 
     It may say of its lines what saves asking it, or asks it first: `begins`, `shape`, `first_bytes`, `in_object` (choosing.py).
-    `programs` are parts of names of programs behind whose syslog frame its lines are believed (registry.py); without, they are not.
+    `programs` are parts of names of programs after whose syslog frame its lines are believed (registry.py); without, they are not.
     Neither method may take more than linear time in the length of the line: its author may be an attacker.
     """
 

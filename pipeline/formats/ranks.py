@@ -11,7 +11,7 @@
 | `kubectl logs --prefix` | `[pod/u017-train-0/main] ` | a pod |
 | pdsh, as DeepSpeed starts nodes by it | `gpu-001: ` | a host; only before what a framework logs, since any word may precede a colon |
 
-Two of them may stand behind one another: `3: [rank3]: text`.  The global rank that PyTorch names wins over the launcher's number.
+Two of them may follow one another: `3: [rank3]: text`.  The global rank that PyTorch names wins over the launcher's number.
 `mpiexec`'s `[3] text` is left alone: programs print that too.
 """
 
@@ -42,7 +42,7 @@ class Labelled(NamedTuple):
 
 
 def unlabelled(text: str) -> Labelled:
-    """The text behind at most two labels."""
+    """The text after at most two labels."""
     label = _LABEL.match(text)
     if label is None:
         return Labelled(text, None, None)

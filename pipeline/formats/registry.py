@@ -234,10 +234,10 @@ def claimant(payload: bytes, allowed: frozenset[Source]) -> Payload | None:
     return next((format_ for format_ in candidates.of(payload) if format_.claims(payload)), None)
 
 
-# --- behind a frame of syslog -----------------------------------------------------------------------------------------------------
+# --- after a frame of syslog -----------------------------------------------------------------------------------------------------
 #
 # Daemons carry any file's lines (`<133>1 2026-03-02T.. nn1 hdfs-audit - - - 2026-03-02 19:40:41,161 INFO FSNamesystem.audit: ..`).  Asked
-# only about a line that nobody reads as it is, so others pay nothing, and never for formats that live in the system log: behind a frame
+# only about a line that nobody reads as it is, so others pay nothing, and never for formats that live in the system log: after a frame
 # there may be a whole line of sshd that somebody made up.  Anybody can send a line to syslog, so the frame's program must be one of the
 # format's, unless the settings pin it; of a job's output nobody expects a name.
 

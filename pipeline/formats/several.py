@@ -18,7 +18,7 @@ an object that is printed over several lines.
 Lines of the system log are taken apart where their shipper says that it joined lines of a file (Filebeat's flag `multiline`), before each
 that begins with a time.  That believes nobody more than the file does: without `multiline` the same lines would have come one by one, and
 sshd and rsyslog write what a user put into a name as `\\n` or `#012`.  Elsewhere a line end is no line's end: syslog-ng, the journal and
-what takes syslog from a wire leave it in what any user may send, and behind one he could speak for another program:
+what takes syslog from a wire leave it in what any user may send, and after one he could speak for another program:
 
     logger $'x\\nMar  2 00:00:50 login-1 sshd[9]: Accepted publickey for u012 ..'
 
@@ -109,7 +109,7 @@ def _head(text: bytes) -> str:
 
 
 def _with_tracebacks(texts: list[bytes]) -> list[bytes]:
-    """The same lines, but each traceback one: what is indented behind its first line, and the error behind that."""
+    """The same lines, but each traceback one: what is indented after its first line, and the error after that."""
     found, begun = list[list[bytes]](), False
     for text in texts:
         if begun:
@@ -122,7 +122,7 @@ def _with_tracebacks(texts: list[bytes]) -> list[bytes]:
 
 
 def _glued(text: bytes) -> int:
-    """Where the line behind bars begins, on the first line; 0: there is none.  An object quotes what looks so."""
+    """Where the line after bars begins, on the first line; 0: there is none.  An object quotes what looks so."""
     if text[:1] == b"{":
         return 0
     end = text.find(b"\n")
@@ -137,7 +137,7 @@ def _unglued(text: bytes) -> list[tuple[bytes, int]]:
 
 
 def _of_daemon(texts: list[bytes], begins: Callable[[bytes], bool], *, first_alone: bool) -> list[bytes]:
-    """The same lines, each with those behind it that begin as none; `first_alone`: the first one, and all behind it."""
+    """The same lines, each with those after it that begin as none; `first_alone`: the first one, and all after it."""
     found, words = [texts[:1]], bool(texts[0].strip())
     for text in texts[1:]:
         may_begin = words and (not first_alone or len(found) == 1)

@@ -1,6 +1,6 @@
 """What sniffing found in; the lines for `trainwatch.yaml` out, with a comment where only a person knows the value.
 
-The lines can be pasted as they are: every value is valid, and what must be looked at says so behind it.  Texts that come from records are
+The lines can be pasted as they are: every value is valid, and what must be looked at says so after it.  Texts that come from records are
 written as JSON strings of ASCII, which are YAML too, so that no name can end its own line or act on a terminal.
 
 Holds: a function of the report, the sample's origin and the input topics.

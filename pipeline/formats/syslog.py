@@ -2,7 +2,7 @@
 
 Four shapes exist in practice: the traditional `Mar  2 19:40:41 host prog[1]: text`, the same with an ISO time, RFC 5424 with its
 structured data, and the bare text of a shipper that cut the prefix off and says the program beside it.  The first three may stand
-behind a `<priority>`.  An offset in the line wins over the setting.
+after a `<priority>`.  An offset in the line wins over the setting.
 
 The traditional time has neither zone nor year.  The year is the latest in which the line is not ahead of its own collection, since
 logs are read after they were written: the *nearest* year would put a line of March, read in November, into next spring.  A clock may
@@ -45,7 +45,7 @@ _ISO = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}(?:[.,][0-9]{1,9})?(?:Z
 _TAG = re.compile(r"(?:((?:[A-Za-z0-9_.%-]|:(?! )){1,255}) )?([A-Za-z0-9_./@-]{1,64})(?:\([A-Za-z0-9_-]{1,32}\))?(?:\[([0-9]{1,10})\])?: ?")
 # As rsyslog's imfile writes it unless its tag is set with a colon; too weak to say that a line is one of the system log.
 _TAG_WITHOUT_COLON = re.compile(r"([A-Za-z0-9_.%:-]{1,255}) ([A-Za-z0-9_./@-]{1,64})(?:\[([0-9]{1,10})\])? ")
-# The same where what stands behind it begins as lines of files do, and system log lines do not.
+# The same where what stands after it begins as lines of files do, and system log lines do not.
 _TAG_OF_A_FILE = re.compile(_TAG_WITHOUT_COLON.pattern + r"(?=\[[0-9A-Z ]|\{\"|type=|node=)")
 _RFC5424 = re.compile(r"1 (\S{1,64}) (\S{1,255}) (\S{1,64}) (\S{1,128}) \S{1,64} ")
 _PID = re.compile(r"[0-9]{1,10}")
@@ -98,7 +98,7 @@ def split(line: Line, reading: Reading, tags: re.Pattern[str] = _TAG) -> SyslogL
 
 
 def begins(text: str) -> bool:
-    """Does it begin with a time as lines of a system log do, behind a priority or not?"""
+    """Does it begin with a time as lines of a system log do, after a priority or not?"""
     start = marked.end() if (marked := _PRIORITY.match(text)) else 0
     return any(each.match(text, start) for each in ((_RFC5424,) if start else ()) + (_RFC3164, _ISO))
 

@@ -124,5 +124,5 @@ class Allocations:
         for number in range(at, len(self._held)):
             reach = max(reach, self._held[number].end)
             if self._reach[number] == reach:
-                return  # and so for all behind it: no host must cost the square of what is told of it
+                return  # and so for all after it: no host must cost the square of what is told of it
             self._reach[number] = reach

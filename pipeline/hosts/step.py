@@ -153,7 +153,7 @@ def _fold(state: HostsState, case: bytes, facts: Sequence[Fact]) -> tuple[HostIn
 def _past(index: HostIndex, told: Told, until: int, is_open: Container[str]) -> Collection[str]:
     """Of a late word on an attempt that ended before this: all words on it, which are packed together.
 
-    A start that is at hand without the end, since that is packed, would go on for ever behind a restart.  While none is packed, and
+    A start that is at hand without the end, since that is packed, would go on for ever after a restart.  While none is packed, and
     something at hand rests on them, they stay so.
     """
     if not isinstance(told, Event) or not isinstance(told.body, JobRecord):

@@ -99,7 +99,7 @@ def step(state: IdentitiesState, batch: Sequence[Fact], now: Watermarks) -> tupl
         state.at = case
         if case in state.cases and not _waits(state, case, now):
             outcomes += _judge(state, case, now)
-    for case, floor in state.sweep.due(state.cases, now):  # behind judging: what is forgotten was judged before
+    for case, floor in state.sweep.due(state.cases, now):  # after judging: what is forgotten was judged before
         state.at = case
         if case in state.cases:
             _forget(state, case, floor)

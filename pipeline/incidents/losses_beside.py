@@ -99,7 +99,7 @@ def _burst(finding: Finding, attempts: Attempts) -> tuple[list[Examined], list[E
 
 
 def _within(span: int, times: list[int], attempts: Attempts) -> list[Examined]:
-    """That ended so soon behind any of these times, each once."""
+    """That ended so soon after any of these times, each once."""
     found = {each.attempt.name: each for time in sorted(set(times)) for each in attempts.within(time, time + span)}
     return [found[name] for name in sorted(found)]
 

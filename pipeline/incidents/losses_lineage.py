@@ -7,7 +7,7 @@
 B, C and D count in the high reading alone: nothing shows that their results are wrong, and nothing excludes it; but B in the middle, too,
 where A does and no module was altered (`resting`).  What a record excludes is left out: D began after other bytes had been written to that
 place, as a later load shows; D is of another owner, and the bytes are a checkpoint; C and A tell what they load, and C told of no
-checkpoint; C goes on from D and is of another size or configuration.  An attempt that saved nothing behind its load leaves nothing to its
+checkpoint; C goes on from D and is of another size or configuration.  An attempt that saved nothing after its load leaves nothing to its
 followers.
 
 Holds: incidents that are put together claim together what they claimed apart, for whom one write has reached another need not reach again:
@@ -29,7 +29,7 @@ from pipeline.model.instants import DAY_MS
 from pipeline.model.summary import Exposure
 from pipeline.model.told import Attempt
 
-UNTOLD_MS = DAY_MS  # behind the last load that is known, within which others may have loaded the same
+UNTOLD_MS = DAY_MS  # after the last load that is known, within which others may have loaded the same
 Loaded = tuple[Examined, Exposure]
 
 
@@ -103,7 +103,7 @@ class Followed:
         self._looked: dict[Hashable, list[tuple[int, int]]] = {}  # work -> windows in which it was looked through for the untold
         self._untold: set[Attempt] = set()
         self._reached: dict[tuple[Attempt, bool], int] = {}  # (source, is it one by record) -> since when its saves were followed
-        self._asked: dict[Hashable, int] = {}  # work -> since when it was asked for; who began behind a later save began behind that, too
+        self._asked: dict[Hashable, int] = {}  # work -> since when it was asked for; who began after a later save began after that, too
 
     def from_write(self, loaded: Sequence[Loaded], *, shared: bool) -> Iterator[tuple[Examined, str]]:
         """Who may have loaded the bytes as well, and who may have gone on from what came of it.  `shared`: can others than the owners of
@@ -150,7 +150,7 @@ class Followed:
         return written[after] if after < len(written) else 2**62
 
     def _went_on(self, source: Examined, since: int, *, recorded: bool) -> Iterator[Examined]:
-        """From what it saved behind `since`: by record, or at the same work where none says from what.  Where the source may itself be
+        """From what it saved after `since`: by record, or at the same work where none says from what.  Where the source may itself be
         none, it must be of the same configuration and size as well: two conjectures are worth less than one."""
         for each in self._attempts.went_on_from(source.attempt.job):
             if each.resumed is not None and since <= each.resumed[1].time <= (source.end or 2**62):

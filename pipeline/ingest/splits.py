@@ -27,7 +27,7 @@ from pipeline.stream.cases import Cases
 
 SPLITS = b"\x00splits"  # reserved case: no subject's key begins with a zero byte
 OPEN_MAX = 4_096
-FORGET_MS = 3_600_000  # behind the newest of the partition: other files may lag
+FORGET_MS = 3_600_000  # after the newest of the partition: other files may lag
 
 
 class Place(NamedTuple):

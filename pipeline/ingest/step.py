@@ -384,7 +384,7 @@ def decode_line(
             _lose(state, lost, event.source, source, collected)
             _note_unread(state, record, origin, collected, error, lost)
             raise
-        if line.truncated:  # what is absent behind the cut proves nothing
+        if line.truncated:  # what is absent after the cut proves nothing
             _lose(state, lost, event.source, source, collected)
         decoded.append((event, _row(state, event, parsed, line, origin, record, len(decoded), raw, future=future)))
         if event.unproven and event.source in state.reader.authenticated:

@@ -150,7 +150,7 @@ class Zones:
         beside.local.clear()
 
     def note_local(self, clock: Clock, file: str, kind: str, time: int) -> None:
-        """A line of this file in local time, read in the zone of the clock, that comes soon behind or before a record in UTC."""
+        """A line of this file in local time, read in the zone of the clock, that comes soon after or before a record in UTC."""
         beside = self._two_clocks(clock, file)
         if kind in beside.paired:
             return

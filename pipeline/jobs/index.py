@@ -8,7 +8,7 @@ facts that name an attempt go to it, the others to the attempt that was running,
     events            15->1     30->1      55->1           65->2       80->2
 
 Of a job of Kubernetes nobody writes a record: an attempt begins with each creation of the job.  What precedes them all, or has none, is
-of an attempt that began at time 0, or behind what was evicted.  Objects of several kinds may have one name, and owners of their own: what
+of an attempt that began at time 0, or after what was evicted.  Objects of several kinds may have one name, and owners of their own: what
 names a kind goes to the last that was created of it, so that nobody owns another's job by making something that is called so.
 """
 
@@ -186,7 +186,7 @@ class JobIndex:
         return self.tombstone.attempts if self.tombstone else ()
 
     def late(self) -> list[str]:
-        """Ids of facts that came for forgotten attempts: they would pile up behind the tombstone."""
+        """Ids of facts that came for forgotten attempts: they would pile up after the tombstone."""
         stone = self.tombstone
         if stone is None:
             return []
@@ -224,7 +224,7 @@ def _attempt_named(told: Told) -> Attempt | None:
 
 
 def _kind_and_time(told: Told) -> tuple[str, int]:
-    """The kind has a bound of its own: twenty thousand harmless signals, or requests, must not push out one deadly signal behind them.
+    """The kind has a bound of its own: twenty thousand harmless signals, or requests, must not push out one deadly signal after them.
 
     Nor must what anybody may send push out what known senders do, nor what befell others on a node what befell the job.
     """

@@ -8,7 +8,7 @@ A case is judged when direct evidence arrives (provisional), when its window clo
 
 What was last published is itself a fact of the case, so only changes are published, and after a crash the same bodies come again under
 the same ids.  Windows close by the joint watermark; sources that come hours late revise.  A second look follows when the sources that
-prove an absence have had their time.  Behind that the case is sealed until its retention ends: packed, without an index, at hand again
+prove an absence have had their time.  After that the case is sealed until its retention ends: packed, without an index, at hand again
 when a late fact comes.
 
 After a restart open cases are looked at, some a step; sealed ones only when they were judged by another release or other settings.
@@ -281,7 +281,7 @@ def _certain(case: Case, event: Event, *, by_pid: bool) -> bool:
     """May it be published that this befell the attempt?  What is published is read by people and cannot be called back.
 
     While an attempt runs, hosts must take everything on its nodes for a touch; only its own processes are certain.  Once the end is
-    known, what came behind it is none.
+    known, what came after it is none.
     """
     return by_pid if case.end is None else event.event_time <= case.end + CLOCK_MS
 

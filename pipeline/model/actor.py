@@ -76,7 +76,7 @@ def with_uids(directory: Directory, record: JobRecord, at: int) -> JobRecord:
 
 
 def _key(fingerprint: str) -> str:
-    """`SHA256:...` of what sshd writes: its type before it, and a certificate's names behind."""
+    """`SHA256:...` of what sshd writes: its type before it, and a certificate's names after."""
     return next((word for word in fingerprint.split(" ", 2)[:2] if word.startswith(("SHA256:", "MD5:"))), "")
 
 

@@ -57,7 +57,7 @@ TEAM = "team:"  # begins the name of a team's case; no identity is called so, si
 class Folder(msgspec.Struct, frozen=True):
     """An artefact root, as far as conduct is concerned."""
 
-    path: str  # with a slash behind
+    path: str  # with a slash at its end
     kind: str
 
 

@@ -828,5 +828,5 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
     @property
     def mark(self) -> str:
-        """Stands behind the name of a fact, or of a bound: what anybody may have sent takes no place of what known senders tell."""
+        """Stands after the name of a fact, or of a bound: what anybody may have sent takes no place of what known senders tell."""
         return "/unproven" if self.unproven else ""

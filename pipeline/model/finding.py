@@ -53,7 +53,7 @@ def subject_of(attempt: Attempt) -> Subject:
     return Subject("job", attempt.cluster, attempt.job)
 
 
-UNPROVEN = " (its sender is not authenticated)"  # behind the summary of a record that anybody may have sent
+UNPROVEN = " (its sender is not authenticated)"  # after the summary of a record that anybody may have sent
 SEVERAL = "several identities acted"  # how the reason begins for which such a finding names nobody
 
 

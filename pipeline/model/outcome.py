@@ -36,7 +36,7 @@ class Rejected(msgspec.Struct, frozen=True, gc=False):
 
 
 class Tell(msgspec.Struct, frozen=True, gc=False):
-    """A fact for a stage behind: hosts, artefacts, identities, jobs, cohorts, incidents."""
+    """A fact for a later stage: hosts, artefacts, identities, jobs, cohorts, incidents."""
 
     stage: str
     fact: Fact
@@ -126,7 +126,7 @@ class RangeRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     partition: int
     incarnation: str  # of the topic: a recreated one counts from 0 again
     lo: int
-    hi: int  # behind the last
+    hi: int  # after the last
     rows: int
     offsets_written: int  # distinct offsets with at least one row
     listed: tuple[tuple[int, str], ...]  # (offset, code) of filtered and rejected records, ascending

@@ -3,7 +3,7 @@
     u017 ─► p-7f3a90c1d2      u017@example.org ─► p-51c0ffee42@masked      SHA256:m2T... ─► SHA256:p-0a1b2c3d4e      uid 5017 ─► 2893471120
 
 A pseudonym is an HMAC-SHA-256 of the name, cut to ten hex digits, so whoever has no key can neither read nor guess it.  The identity map
-of the settings is renamed by the same function, and everything behind ingest therefore works as it did, in a world with other names: roles,
+of the settings is renamed by the same function, and everything after ingest therefore works as it did, in a world with other names: roles,
 teams, tickets and validity are found as before, and findings are the same but for the names.  Numeric ids are permuted (Feistel over 32
 bits): no two people share one.  Ids below 1000, root, names that begin with `system:`, and identities whose role is service are no people.
 
@@ -82,7 +82,7 @@ _USER = re.compile(
     r"(?i)(\b(?:(?:r?user(?:_?(?:name|id))?|logname|login|acct|owner)(?: ?= ?[\"']?|[\"']: ?[\"'])"
     r"|(?:fs|[aeso])?uid ?= ?(?:[\"']|[0-9]{1,10}\()?))([A-Za-z_][A-Za-z0-9._@\\-]{0,63})"
 )
-# ... and behind a group's number, since a person's own is called as he is, or before an id: `gid=5099(data)`, `user data(uid=5099)`.
+# ... and after a group's number, since a person's own is called as he is, or before an id: `gid=5099(data)`, `user data(uid=5099)`.
 _AT_ID = re.compile(r"([=,][0-9]{4,10}\(|(?<![\w.-])(?=[A-Za-z_][A-Za-z0-9._-]{0,63}\(uid=))([A-Za-z_][A-Za-z0-9._-]{0,63})")
 # Slurm: UserId=u017(5017); `id`: groups=100(users),5017(u017).
 _BESIDE = re.compile(r"(p-[0-9a-f]{10}\(|(?<![0-9A-Za-z])groups=|\),)([0-9]{4,10})(?=\)|\(p-[0-9a-f]{10}\))")
@@ -130,7 +130,7 @@ class Pseudonyms:
         if name.startswith("arn:"):
             kind, *parts = last.split("/")
             return f"{before}:{'/'.join([kind, *map(self._name, parts)])}"
-        if before not in self._kinds:  # somebody typed his password behind his name, say
+        if before not in self._kinds:  # somebody typed his password after his name, say
             before = ":".join(each if each in KINDS else self._digest(each) for each in before.split(":"))
         if "@" in last:
             return before + mark + self._of_email(last)

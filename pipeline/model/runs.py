@@ -24,7 +24,7 @@ _LATEST = ("latest", "last.", "last_checkpoint")
 
 
 def run_of(path: str) -> tuple[str, int | None]:
-    """(folder with a slash behind, step); ("", None) for a file of no run."""
+    """(folder with a slash at its end, step); ("", None) for a file of no run."""
     folder, slash, rest = "", "", path
     while True:
         part, slash, rest = rest.partition("/")

@@ -154,7 +154,7 @@ class _Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
     exposures: tuple[_Exposure, ...]
     arguments: tuple[tuple[str, str, _Cite], ...]
     loads_told: bool = True
-    hosts: tuple[str, ...] = ()  # of each of the words, whose own log it is; behind all else, so that the release before reads it
+    hosts: tuple[str, ...] = ()  # of each of the words, whose own log it is; after all else, so that the release before reads it
 
 
 class _Head(msgspec.Struct, frozen=True, gc=False, array_like=True):

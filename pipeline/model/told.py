@@ -81,7 +81,7 @@ class HostCoverage(msgspec.Struct, frozen=True, gc=False, tag="host_coverage", t
 class ArtefactUse(msgspec.Struct, frozen=True, gc=False, tag="artefact_use", tag_field="told"):
     """A load, with one save, one write, or the last load of other bytes that came before it.
 
-    The judge picks the last save and the writes behind it; of modules and hooks nobody tells a save.
+    The judge picks the last save and the writes after it; of modules and hooks nobody tells a save.
     """
 
     load: Event  # body: CheckpointLoaded, ModuleImported, HookFound

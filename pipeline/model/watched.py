@@ -213,7 +213,7 @@ def jobs_cancelled(arguments: Sequence[str]) -> tuple[str, ...]:
 
 
 def bare(arguments: Sequence[str]) -> Sequence[str]:
-    """The command behind `sudo -u root`, `env A=b` or `sh -c`."""
+    """The command after `sudo -u root`, `env A=b` or `sh -c`."""
     words: Sequence[str] = arguments[:ARGUMENTS_MAX]
     for _ in range(4):
         if not words:

@@ -20,7 +20,7 @@ JOB_KINDS = frozenset({
 })  # fmt: skip
 _PARTS = frozenset({"pod", "workload", "podgroup", "configmap", "persistentvolumeclaim", "secret"})
 NAME_CHARACTERS_MAX = 253
-# What controllers put behind a job's name; the letters of random ends are the ones that Kubernetes uses (apimachinery util/rand).
+# What controllers put after a job's name; the letters of random ends are the ones that Kubernetes uses (apimachinery util/rand).
 _RANDOM = "[bcdfghjklmnpqrstvwxz2456789]{5}"
 _POD = re.compile(
     rf"-(?:(?:master|worker|launcher|chief|ps|evaluator|leader|head|node|task|driver)(?:-group)?(?:-[0-9]+){{0,2}}(?:-{_RANDOM})?"

@@ -24,7 +24,7 @@ class Account(NamedTuple):
     """Its roles; empty where it has nothing to do."""
 
     kafka: str = ""  # of `rights.ROLES`
-    clickhouse: str = ""  # of deploy/sql/roles.sql, behind `trainwatch_`
+    clickhouse: str = ""  # of deploy/sql/roles.sql, after `trainwatch_`
     may: str = ""  # what that role is for, in words
 
 

@@ -169,7 +169,7 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
         web_enabled=False,  # binds 0.0.0.0 without authentication
         store="memory://",
         processing_guarantee="at_least_once",  # exactly_once doubles and only logs its errors
-        agent_supervisor="mode.supervisors:CrashingSupervisor",  # the default goes on behind an unacknowledged record
+        agent_supervisor="mode.supervisors:CrashingSupervisor",  # the default goes on after an unacknowledged record
         stream_wait_empty=True,
         topic_allow_declare=False,
         topic_disable_leader=True,

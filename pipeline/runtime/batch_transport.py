@@ -77,7 +77,7 @@ class BatchConsumer(driver.Consumer):
     """Consumer that delivers one message per (partition, fetched records) for topics with a BatchSchema."""
 
     _n_acked: int  # of faust
-    pause_seconds = 0.0  # behind a small fetch, so that the next one is larger: a batch costs the same however few records it has
+    pause_seconds = 0.0  # after a small fetch, so that the next one is larger: a batch costs the same however few records it has
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._inflight: defaultdict[TP, deque[tuple[Any, int]]] = defaultdict(deque)  # (message, next offset), in delivery order

@@ -1,7 +1,7 @@
 """Lists of jobs that a scheduler printed in; records for its input topic out.
 
 One record a job, its key the job, its time when the list was taken.  They travel as every other record does, so that nothing about a cold
-start is special behind ingest: the same list gives the same events, however often it is sent.
+start is special after ingest: the same list gives the same events, however often it is sent.
 """
 
 import json

@@ -3,7 +3,7 @@
 Pure arithmetic over numbers that were measured, each with where it is from.  What was not measured is marked as assumed, and every
 amount has a low and a high beside it, since a machine, a mix of lines and a codec easily make a factor of two.
 
-    rate ──► workers ──► groups (a vector goes from each partition to each of the stages behind: P² a checkpoint) ──► partitions
+    rate ──► workers ──► groups (a vector goes from each partition to each of the later stages: P² a checkpoint) ──► partitions
          ──► bytes on Kafka and in ClickHouse, by retention
     site ──► state: hosts and jobs that are remembered ──► memory, state topics
 
@@ -123,7 +123,7 @@ def vectors_per_partition_pair(topology: Topology) -> int:
 
 
 def group_workers_max(topology: Topology, interval_seconds: float) -> int:
-    """Workers of one group at which vectors take their share: with P partitions, P² go to each stage behind at each checkpoint."""
+    """Workers of one group at which vectors take their share: with P partitions, P² go to each later stage at each checkpoint."""
     cost = vectors_per_partition_pair(topology) * PARTITIONS_PER_WORKER**2 * FACT_SECONDS.value / interval_seconds
     return max(1, int(VECTOR_SHARE / cost))
 

@@ -2,7 +2,7 @@
 
     1 pack      in one loop turn: swap out rows, pack state, word watermark vectors
     2 intent    meta with the old offset and what is about to leave; then a commit of the old offsets proves that we still own it; vectors
-                are spoken, behind all facts
+                are spoken, after all facts
     3 insert    rows and range rows, repeated until they are in; folding goes on into fresh, bounded buffers
     4 publish   dead letters and public outputs; await these, and the facts
     5 state     deltas, bases, meta
@@ -10,7 +10,7 @@
     7 delete    what the new bases replace
 
 Runs on the worker's own timer, also without input, and once more when a rebalance or shutdown waits.  Nothing fences a frozen worker's
-writes, so the order of the log decides: an intent before the next owner's claim is repeated by it under its token; one behind the claim is
+writes, so the order of the log decides: an intent before the next owner's claim is repeated by it under its token; one after the claim is
 void, and then the proof fails before a row leaves.  (Left out on purpose in a fault run, 1,120 rows doubled.)
 
 Holds: no row leaves before its intent is in the log and the coordinator has confirmed us; nothing is deleted before it has again; after
@@ -371,7 +371,7 @@ class Checkpoint:
     async def _commit(self, parts: Mapping[Source, Partition], deletions: Mapping[Source, object]) -> None:
         """After a take-over also without input, or the report of a worker that died before it could stays behind for ever.
 
-        Before a deletion in any case: what a worker that froze has replaced behind the claim of the next owner is still in use there.
+        Before a deletion in any case: what a worker that froze has replaced after the claim of the next owner is still in use there.
         """
         offsets = {
             source: part.saved.applied

@@ -43,7 +43,7 @@ def ends_of(reader: Any, parts: Iterable[Any], *, begins: bool = False, wait_ms:
 
 
 def offsets_at(reader: Any, parts: Iterable[Any], moment: int, ends: Mapping[Any, int]) -> dict[Any, int]:
-    """The first offset of each partition at or behind a moment (UTC ms), else its end.  Raises KafkaError.
+    """The first offset of each partition at or after a moment (UTC ms), else its end.  Raises KafkaError.
 
     Of several, the client answers None for one without a leader as for one without such a record: that one is asked for again, alone.
     """

@@ -5,7 +5,7 @@
     /metrics   for Prometheus
 
 Served by prometheus_client's WSGI application under the standard library's server, in threads of its own: a web framework in the event
-loop would fall silent just when it is asked whether the loop turns, and Faust starts its own server only behind recovery.
+loop would fall silent just when it is asked whether the loop turns, and Faust starts its own server only after recovery.
 
 Progress means that what is *durable* moves: folding alone would look well while no checkpoint ends.  An unreachable sink is unhealthy
 but never a hang; nor is a broker of which we have not heard the end offsets lately: to begin again would help neither.  Take-over has no
@@ -54,7 +54,7 @@ class Reading(NamedTuple):
     source: Source
     first: int  # of the log
     durable: int  # next offset that a restart would read
-    end: int  # to reach; not more than `durable` when only transaction markers are behind it
+    end: int  # to reach; not more than `durable` when only transaction markers are after it
 
     @property
     def lag(self) -> int:

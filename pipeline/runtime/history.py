@@ -51,7 +51,7 @@ class Span(NamedTuple):
     """A range of Kafka's timestamps, UTC ms."""
 
     begin: int
-    end: int | None  # behind the last; None: all there is
+    end: int | None  # after the last; None: all there is
 
 
 class Batch(NamedTuple):
@@ -118,7 +118,7 @@ class KafkaHistory:
             yield Batch([record_of(each) for each in some if not any(name == FINAL_HEADER for name, _ in each.headers)], len(some))
 
     def _bounds(self, parts: Sequence[Any], span: Span) -> tuple[dict[Any, int], dict[Any, int]]:
-        """First offset, and the one behind the last, of each partition."""
+        """First offset, and the one after the last, of each partition."""
         ends = ends_of(self._consumer, parts)
         first = offsets_at(self._consumer, parts, span.begin, ends)
         behind = ends if span.end is None else offsets_at(self._consumer, parts, span.end, ends)
@@ -152,7 +152,7 @@ class KafkaHistory:
                 self._consumer.seek(part, self._first[part])
             while self._first[part] < self._end[part]:
                 records = self._consumer.poll(timeout_ms=500).get(part, ())
-                self._first[part] = self._consumer.position(part)  # behind what holds no record, too: transactions, compaction
+                self._first[part] = self._consumer.position(part)  # after what holds no record, too: transactions, compaction
                 if found := deque(record for record in records if record.offset < self._end[part]):
                     return found
                 if time.monotonic() - heard > SILENCE_SECONDS:

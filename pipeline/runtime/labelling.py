@@ -7,7 +7,7 @@
 
 A benign one by an explanation that the finding's detector does not know is given up at once.
 
-A label may be quicker than its finding, which has to come through the pipeline: those behind one that waits are noted meanwhile, and the
+A label may be quicker than its finding, which has to come through the pipeline: those after one that waits are noted meanwhile, and the
 offset that is committed stays before it, so that whoever reads next has it again.
 
 Who may write the topic may label, under whatever name: the rights on the topic are the gate, and the log says that a label came through it.

@@ -53,7 +53,7 @@ class NotifierMetrics:
         self._lag.set(lag)
 
     def answered(self) -> None:
-        """Kafka did, behind a round."""
+        """Kafka did, after a round."""
         self._ended, self._ready = self._now(), True
 
     def looks(self) -> bool:
@@ -72,7 +72,7 @@ class NotifierMetrics:
             self._oldest.labels(target).set(max(0, now_ms - min(times)) / 1000 if times else 0)
 
     def answer(self, path: str) -> tuple[str, bytes] | None:
-        """As `Health.answer`: 503 while Kafka does not answer, or a round takes too long; ready behind the first one."""
+        """As `Health.answer`: 503 while Kafka does not answer, or a round takes too long; ready after the first one."""
         late = self._age() > self._limit
         reasons = [f"no round has ended for {self._age():.0f} s"] if late or not self._ready else []
         if path == "/healthz":

@@ -30,7 +30,7 @@ def read_offsets(settings: KafkaSettings, topics: Iterable[str]) -> list[Offsets
 
 
 def read_ends(settings: KafkaSettings, places: Sequence[Place]) -> Mapping[Place, int]:
-    """The offset behind the last, per partition.  Raises BrokerUnavailable."""
+    """The offset after the last, per partition.  Raises BrokerUnavailable."""
     with consumer(settings) as found:
         ends = ends_of(found, (TopicPartition(*place) for place in places))
     return {(part.topic, part.partition): end for part, end in ends.items()}

@@ -195,7 +195,7 @@ class Partition:
         `end` is the end offset of the topic partition.  Raises StateIncompatible when the state is of another topic.
 
         What the former owner has spoken of must be spoken of again, even if the records that told of it were deleted since: the stages
-        behind wait for each family that a partition has ever named.  Its marks begin anew; silence moves them, to what was read.
+        after wait for each family that a partition has ever named.  Its marks begin anew; silence moves them, to what was read.
         """
         for name in self.intent.families if self.intent else ():
             cluster, _, family = name.partition(SEPARATOR)

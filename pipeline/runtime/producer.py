@@ -72,7 +72,7 @@ class Sender:
         self._append(topic, unkeyed % count if key is None else partition_of(key, count), key, value, headers or [])
 
     def say(self, topics: Iterable[str], vector: Vector) -> None:
-        """A vector to every partition of the topics, behind everything added before."""
+        """A vector to every partition of the topics, after everything added before."""
         value = encode_vector(vector)
         for topic in topics:
             for partition in range(self._counts[topic]):

@@ -185,7 +185,7 @@ class Replay:
             await asyncio.gather(*done)
 
     async def _end_channels(self) -> None:
-        """Behind everything else in each partition; at the last collected time, since it must not move progress by itself."""
+        """After everything else in each partition; at the last collected time, since it must not move progress by itself."""
         for topic in self._topics.values():
             for partition in range(topic.partitions):
                 batch = self._producer.create_batch()

@@ -235,7 +235,7 @@ def partition_for(letter: Letter, count: int) -> int:
 
 
 def _note(producer: Any, topic: str, state: str, letters: Collection[Letter]) -> None:
-    """In the partition of the letters, behind them.  Raises KafkaError."""
+    """In the partition of the letters, after them.  Raises KafkaError."""
     by_partition: dict[int, list[int]] = {}
     for letter in letters:
         by_partition.setdefault(letter.partition, []).append(letter.offset)

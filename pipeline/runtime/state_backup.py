@@ -6,7 +6,7 @@ restored together: workers then read on from there, and everything since is judg
     stop workers ──► save, BACKUP DATABASE ──► start workers     ...     stop ──► RESTORE DATABASE, restore ──► start ──► verify
 
 Restoring appends: a claim above all claims, so that epochs go on and whoever had the partition is void; the whole state as bases; and the
-meta, which makes it count.  What stood there before is deleted behind that.  Broken off anywhere, a partition has its old state or its new
+meta, which makes it count.  What stood there before is deleted after that.  Broken off anywhere, a partition has its old state or its new
 one, and the command is run again.  A partition that was first read after the file was made has rows that went with the tables: its state
 goes too, and it is read from the start.
 
@@ -132,7 +132,7 @@ def _put(file: gzip.GzipFile, what: msgspec.Struct) -> None:
 
 
 def _log(source: Any, part: TopicPartition) -> tuple[dict[str, bytes], int]:
-    """The records that are not deleted, in log order, and the offset behind the last.  Raises BrokerUnavailable."""
+    """The records that are not deleted, in log order, and the offset after the last.  Raises BrokerUnavailable."""
     log: dict[str, bytes] = {}
     source.assign([part])
     end, first = _end(source, part), _first(source, part)
@@ -180,7 +180,7 @@ def _require_nobody(settings: KafkaSettings, seconds: float) -> None:
 
 
 def _require_untouched(settings: KafkaSettings, source: Any, ends: Mapping[TopicPartition, int]) -> None:
-    """Raises ConfigError when somebody wrote state behind these offsets, or runs."""
+    """Raises ConfigError when somebody wrote state after these offsets, or runs."""
     for part, end in ends.items():
         if _end(source, part) != end:
             raise _meanwhile(part)

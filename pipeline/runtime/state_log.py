@@ -11,7 +11,7 @@ Only the end of a log tells what of it counts.  So it is read twice: once for th
 record by record.  What is known is there once, never beside the bytes that it came from, and whoever reads can do something else in
 between.  A state of a gigabyte kept as bytes until its end is known would be twice the memory, for a second of reading saved.
 
-Holds: what is read back is the state exactly as of `meta.applied`; a record of a former owner behind a claim counts for nothing;
+Holds: what is read back is the state exactly as of `meta.applied`; a record of a former owner after a claim counts for nothing;
 nothing is listed for deletion that a reader could still need.
 """
 
@@ -145,7 +145,7 @@ class LogReader:
                 yield
 
     def unpack(self, name: str, value: bytes | None) -> None:
-        """A record once more, in log order: it becomes state if it counts.  Nothing new can be taken behind that."""
+        """A record once more, in log order: it becomes state if it counts.  Nothing new can be taken after that."""
         cases = self._begin()
         entry = self._left.pop(name, None)
         if entry is None or value is None:
@@ -173,7 +173,7 @@ class LogReader:
         return self._cases
 
     def garbage(self) -> list[str]:
-        """Keys that the present owner may delete once its membership is proven behind a checkpoint of its own."""
+        """Keys that the present owner may delete once its membership is proven after a checkpoint of its own."""
         applied = self.meta.applied if self.meta else 0
         passed = [name for name, it in self._raised.items() if it is not self.raised or (it.hi <= applied and not (it.aside or it.cases))]
         used = {parse_key(name)[1] for entries in (self.deltas, *self.bases, self._raised.keys() - passed) for name in entries}
@@ -238,7 +238,7 @@ class LogWriter:
         return sum(entry.size for entry in self._deltas) + sum(entry.size for base in self._bases for entry in base)
 
     def append(self, news: list[Fact], cases: Cases) -> tuple[list[Write], list[str]]:
-        """(records for what is new, keys to delete once they are safe).  The caller's meta goes behind them."""
+        """(records for what is new, keys to delete once they are safe).  The caller's meta goes after them."""
         writes: list[Write] = []
         dead, self.garbage = self.garbage, []
         if news:
@@ -251,7 +251,7 @@ class LogWriter:
         return writes, dead
 
     def whole(self, cases: Cases) -> list[Write]:
-        """Records for all that is known, a base for each bucket.  The caller's meta goes behind them."""
+        """Records for all that is known, a base for each bucket.  The caller's meta goes after them."""
         writes: list[Write] = []
         for _ in range(BUCKETS):
             self._write_base(writes, cases)

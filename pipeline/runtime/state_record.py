@@ -3,10 +3,10 @@
 A record's key is `kind/owner/sequence`; an owner is `epoch-generation-nonce`.  In log order:
 
     look    marks how far the log must be read before a claim; says nothing
-    claim   a worker took the partition over; what former owners write behind it is void (a frozen worker may wake up and write)
+    claim   a worker took the partition over; what former owners write after it is void (a frozen worker may wake up and write)
     delta   facts merged since the previous checkpoint, all buckets together
     base    one bucket in full, packs as they are; a delta older than the bases of all buckets is deleted
-    meta    applied offset and open intent; behind what it covers, so it is the commit record
+    meta    applied offset and open intent; after what it covers, so it is the commit record
     raised  where a step raised; written before the worker ends, so that a second time is known as one
 
 Every value starts with the version of its layout, so that a release can refuse what it cannot read before it reads it:

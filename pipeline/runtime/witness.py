@@ -8,7 +8,7 @@ now and then, and that covers all before it.
     file:    appended to a file, best on storage that only appends
     kafka:   a topic of another cluster, keyed by partition
 
-Told behind the commit, so that nobody witnesses what was never durable.  A witness who does not answer holds nothing up: the heads are in
+Told after the commit, so that nobody witnesses what was never durable.  A witness who does not answer holds nothing up: the heads are in
 `evidence_roots` and on the topic, and the next telling covers them; that he was not reached is logged.
 """
 

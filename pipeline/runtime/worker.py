@@ -299,7 +299,7 @@ class Worker:
         while not self._app.should_stop:
             urgent = self.checkpoint is not None and self.checkpoint.urgent
             await self._app.sleep(max(0.0 if urgent else due - time.monotonic(), REST_SHARE * interval))
-            if self._app.should_stop:  # behind the last one, clients are closed under it
+            if self._app.should_stop:  # after the last one, clients are closed under it
                 return
             due = time.monotonic() + interval
             await self._app.consumer.commit()
@@ -380,7 +380,7 @@ class Worker:
             part.empty = first[source] == end[source] and bool(still)
 
     async def _end(self, part: Partition, end: int) -> int:
-        """The end to reach: transaction markers behind the last record are not delivered, so a position past them counts."""
+        """The end to reach: transaction markers after the last record are not delivered, so a position past them counts."""
         consumer = self._app.consumer
         if part.applied < end and not consumer.in_flight(part.source):
             before = part.applied

@@ -36,7 +36,7 @@ def finished(path: Path | None, plan: Plan) -> list[SeedScore]:
 
 
 def note(path: Path, found: SeedScore) -> None:
-    """Append, on a line of its own also behind one that was cut off."""
+    """Append, on a line of its own also after one that was cut off."""
     with path.open("a+b") as file:
         file.seek(max(0, file.tell() - 1))
         cut_off = file.read(1) not in (b"", b"\n")

@@ -143,7 +143,7 @@ def signal_ranks(
 
 
 def run_command(session: Session, argv: tuple[str, ...], exe: str, *, as_root: bool = False) -> int:
-    """execve(2) of a command in a login, or as root behind sudo; returns its pid."""
+    """execve(2) of a command in a login, or as root by sudo; returns its pid."""
     subject = session.subject(0, 0) if as_root else session.subject()
     return execute(session.host, subject, session.shell_pid, argv, exe, f"/home/{session.person.login}")
 

@@ -51,7 +51,7 @@ def delete(writer: Writer, path: str, owner: Person, inode: int, *, key: str = S
 
 
 def writer_of(session: Session, argv: tuple[str, ...], exe: str, *, as_root: bool = False, gid: int | None = None) -> Writer:
-    """A program that somebody runs in a login, as themselves or behind sudo."""
+    """A program that somebody runs in a login, as themselves or by sudo."""
     program = Program(exe.rsplit("/", 1)[1], exe, argv)
     home = f"/home/{session.person.login}"
     if as_root:

@@ -81,7 +81,7 @@ def syscall(
 
 
 def enrichment(number: int, subject: Subject, names: dict[int, str]) -> str:
-    """What auditd's ENRICHED format appends to SYSCALL, behind a group separator."""
+    """What auditd's ENRICHED format appends to SYSCALL, after a group separator."""
     auid = names.get(subject.auid, "unset")
     user, group = names.get(subject.uid, "unknown"), "unknown"
     return (

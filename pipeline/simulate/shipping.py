@@ -113,7 +113,7 @@ class Channel:
             collected = self.held_until + int(self._dice.random() * 2000)
             self._shipper.late["cut_off"] += lines
         if late:
-            # A spool that came back later: it does not hold up the lines behind it.
+            # A spool that came back later: it does not hold up the lines after it.
             self._shipper.late["spooled"] += lines
             return collected + late
         self._latest = max(self._latest, collected)

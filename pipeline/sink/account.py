@@ -39,7 +39,7 @@ Wanted = Mapping[Place, frozenset[int]]
 
 
 class Offsets(msgspec.Struct, frozen=True):
-    """What Kafka says of one partition: first offset that is kept, the one behind the last, and the next that the group would read."""
+    """What Kafka says of one partition: first offset that is kept, the one after the last, and the next that the group would read."""
 
     topic: str
     partition: int
@@ -131,7 +131,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def noted_within(ranges: Sequence[Range], seconds: int) -> Sequence[Range]:
-    """From the first range on that was noted so many seconds ago or later; those behind it belong to it, also when they are older."""
+    """From the first range on that was noted so many seconds ago or later; those after it belong to it, also when they are older."""
     first = next((at for at, judged in enumerate(ranges) if judged.age_seconds <= seconds), len(ranges))
     return ranges[first:]
 

@@ -21,7 +21,7 @@ class Copy(msgspec.Struct, frozen=True):
     """How a database came out."""
 
     name: str
-    statements: Sequence[str]  # each behind those that it needs
+    statements: Sequence[str]  # each after those that it needs
     migrations: dict[str, list[object]]  # column -> values
 
 
@@ -51,7 +51,7 @@ def _taken(database: Database) -> Copy:
 
 
 def _in_order(made: dict[str, str], name: str) -> list[tuple[str, str]]:
-    """Views behind the tables and views that they read."""
+    """Views after the tables and views that they read."""
     waiting, ready = dict(made), dict[str, str]()
     while waiting:
         for each, text in list(waiting.items()):

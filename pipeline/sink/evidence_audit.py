@@ -167,7 +167,7 @@ def _segment(where: Mapping[str, Any], first: int, last: int) -> dict[str, Any]:
 
 
 def _unsealed(database: Database, where: Mapping[str, Any]) -> Iterator[Problem]:
-    """Finished ranges behind the first root without one of their own."""
+    """Finished ranges after the first root without one of their own."""
     one = "topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s"
     missing = database.query(
         f"SELECT DISTINCT lo, hi FROM {{db}}.sink_ranges WHERE {one} AND _inserted > now() - toIntervalDay(%(days)s) "  # noqa: S608  our own text
@@ -180,7 +180,7 @@ def _unsealed(database: Database, where: Mapping[str, Any]) -> Iterator[Problem]
 
 
 def _chainless(database: Database, inputs: Sequence[str], found: Audit, witnessed: bool) -> Iterator[Problem]:
-    """Finished ranges of partitions without any root: missed behind the first day of sealing, and told before it."""
+    """Finished ranges of partitions without any root: missed after the first day of sealing, and told before it."""
     early = []
     for topic, partition, lo, hi, count, missed in database.query(CHAINLESS, {"inputs": [*inputs, ""], "days": _days(database)}):
         if missed:
@@ -197,7 +197,7 @@ def _chainless(database: Database, inputs: Sequence[str], found: Audit, witnesse
 
 
 def _outside(database: Database) -> Iterator[Problem]:
-    """Rows of which no range speaks: before the first that was noted, behind the last, or of a partition that has none."""
+    """Rows of which no range speaks: before the first that was noted, after the last, or of a partition that has none."""
     rows = database.query(OUTSIDE, {"days": _days(database), "in_flight": IN_FLIGHT_SECONDS})
     for topic, partition, _, count, first, last in rows:
         at = f"{topic}/{partition}@{first}" + (f" to {last}" if last > first else "")

@@ -53,7 +53,7 @@ NOTHING_LOST: Mapping[tuple[str, Source, str], AbstractSet[int]] = MappingProxyT
 
 
 class Vector(msgspec.Struct, frozen=True, array_like=True):
-    """What one partition of one topic has come to.  Sent to every partition of the stages behind, after all facts it covers."""
+    """What one partition of one topic has come to.  Sent to every partition of the later stages, after all facts it covers."""
 
     topic: str
     partition: int

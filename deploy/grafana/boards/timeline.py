@@ -19,7 +19,7 @@ STATES = {
 
 
 def one_axis(jobs: str, evidence_of: str) -> str:
-    """SQL with a column per lane.  `jobs` selects job ids, `evidence_of` finding ids; both are what stands behind IN."""
+    """SQL with a column per lane.  `jobs` selects job ids, `evidence_of` finding ids; both are what stands after IN."""
     return f"""
 WITH acts AS
 (

@@ -175,7 +175,7 @@ def _written(case: Case, loaded: Loaded, act: Act, effect_time: int, now: Waterm
 
 
 def _since_others(loaded: Loaded) -> Sequence[Event]:
-    """The writes behind the last load of other bytes; where that lies behind them all, behind the one before (loaded_since)."""
+    """The writes after the last load of other bytes; where that lies after them all, after the one before (loaded_since)."""
     others = [each for each in (loaded.other, loaded.untouched) if each is not None]
     return next((writes for other in others if (writes := writes_of(loaded, other.event_time))), ())
 

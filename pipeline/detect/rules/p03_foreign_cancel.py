@@ -4,7 +4,7 @@ In: all facts on one attempt.  Out: findings.  Slurm's controller logs a request
 an attempt: the effect is the end record, and who did it is confirmed by sacct's `CANCELLED by` or the kernel's record of the command.
 PBS and the API server of Kubernetes say who deleted a job once it is granted; who deletes pods, or evicts them, ends a job by its parts.
 A refused request is an attempt and is said to be one, below the gate as long as a mistyped number looks the same.  A request may be for
-any signal, which the controller does not write down: of a job that fails by one behind somebody's request that is said, below the gate.
+any signal, which the controller does not write down: of a job that fails by one after somebody's request that is said, below the gate.
 """
 
 from collections.abc import Iterator
@@ -103,7 +103,7 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     """One finding for a cancel that took effect, one for parts that were taken away, and one per identity whose requests were refused.
 
     And one for a deletion of which it is not known that it ended anything: the job was over, or it was a dry run; and for a request for
-    some signal, behind which the job failed by one.
+    some signal, after which the job failed by one.
     """
     yield from _cancelled(case, now)
     yield from _signalled(case, now)

@@ -4,8 +4,8 @@ In: all facts on one attempt, among them each import worth telling with what cam
 
     import(a) by job 6 @10    write by u099 @40    import(b) by job 7 @90     a != b, u099 neither maintains the environment nor owns job 7
 
-What the maintainer writes behind that makes the bytes the maintainer's, and nobody is accused.  A first import has nothing to be compared
-with, unless a watcher hashed the file before and behind the write.  Where a job says that it imported still other bytes behind the write
+What the maintainer writes after that makes the bytes the maintainer's, and nobody is accused.  A first import has nothing to be compared
+with, unless a watcher hashed the file before and after the write.  Where a job says that it imported still other bytes after the write
 the hit stays, below the gate: it may be so, and it may be what u099 printed.
 """
 

@@ -6,7 +6,7 @@ clock limit: save, write and load may be days apart, and the record of the write
     save(hash a)  ....  write by u017  ....  load(hash b)       a != b, u017 neither owner nor allowed writer
 
 When another job says that it saved the file since the hit stays, below the gate: it may be so, and it may be what u017 printed.  Where as
-many jobs say so as are told of, who saved it first is not known, and any foreign write behind which nobody else wrote is such a hit.
+many jobs say so as are told of, who saved it first is not known, and any foreign write after which nobody else wrote is such a hit.
 """
 
 from collections.abc import Iterator

@@ -92,7 +92,7 @@ def _odd(case: Case) -> Iterator[Odd]:
 
 
 def _doors(case: Case, odd: Odd) -> list[tuple[Event, str]]:
-    """What the job did behind it that opens something, by time."""
+    """What the job did after it that opens something, by time."""
     windows, start = case.site.windows, odd.event.event_time
     soon, later = start + windows.unpickle_window_seconds * 1000, start + windows.door_window_seconds * 1000
     found = [

@@ -25,7 +25,7 @@ from pipeline.stream.watermark import Watermarks
 
 
 def saved_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
-    """The run was saved again, as far or further, behind the removal: then something else made the job go back.
+    """The run was saved again, as far or further, after the removal: then something else made the job go back.
 
     Another job says so in its output, where whoever removed the checkpoint can say it, too.
     """
@@ -79,7 +79,7 @@ class Lost(msgspec.Struct, frozen=True):
     folder: str
     resumed: int
     reached: int
-    removed: tuple[Event, ...]  # behind which nothing was saved again
+    removed: tuple[Event, ...]  # after which nothing was saved again
     shown: tuple[Evidence, ...]
 
 

@@ -5,7 +5,7 @@ the window does, too; what publishes it is told as a save where that ran under t
 
     read(a) by job 6 @10 ....... write by u099, day 40 ....... read(b) by job 7, day 41       a != b, u099 did not publish it
 
-Where a job says that it read still other bytes behind the write, or that it published these in the place of another's, the hit stays, below
+Where a job says that it read still other bytes after the write, or that it published these in the place of another's, the hit stays, below
 the gate: it may be so, and it may be what u099 printed.
 """
 

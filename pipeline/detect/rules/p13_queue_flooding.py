@@ -7,7 +7,7 @@ lack one of the three.
 
     submitted   40 jobs in 20 minutes, by an account whose busiest hour had 6
     displaced   9 attempts of 4 others, each followed within two minutes by one of the 40 on the same host
-    or          7 of 4 others, that had waited for 45 minutes and more, each begun on the same host within two minutes behind one of the 40
+    or          7 of 4 others, that had waited for 45 minutes and more, each begun on the same host within two minutes after one of the 40
     steps       none of the 40; 31 of the 33 jobs before them
 
 Who only waits may do so for reasons of his own: several people must, and the finding weighs less.
@@ -209,7 +209,7 @@ def _counted(each: Displaced) -> Iterator[tuple[int, Hashable]]:
 
 
 def _spans(ordered: Sequence[Run], window: int) -> Iterator[tuple[int, int]]:
-    """For each job, [its place, the place behind the last that was submitted within the window]."""
+    """For each job, [its place, the place after the last that was submitted within the window]."""
     end = 0
     for start, run in enumerate(ordered):
         while end < len(ordered) and ordered[end].submit <= run.submit + window:

@@ -1,14 +1,14 @@
 """P14: somebody slowed a node on which others' jobs ran, and they ran slower.
 
 In: what befell one host, who held it, and how long training steps took there.  Out: at most one finding for each day, with the act and the
-effect.  The effect is the median step of the hour before against the hour behind the act; without one, or where no job wrote its steps on
+effect.  The effect is the median step of the hour before against the hour after the act; without one, or where no job wrote its steps on
 this node, the hit stays below the gate, since nodes are slow for many reasons (fail-slow is normal at scale).
 
     sudo nvidia-smi -lgc 510    |@97
     steps of job 7, u012        2.1 2.0 2.1 | 4.0 4.1 4.0     1.9 times slower: an effect
 
-A job that began minutes before the act tells little of how fast it was: then all the steps of an hour behind it must be as much slower.
-One that began behind the act shows it when the same hand undoes it: it gets as much quicker.
+A job that began minutes before the act tells little of how fast it was: then all the steps of an hour after it must be as much slower.
+One that began after the act shows it when the same hand undoes it: it gets as much quicker.
 """
 
 from collections.abc import Iterator, Sequence
@@ -71,7 +71,7 @@ META = Meta(
     runbook="Ask the node for its clocks, power limits and queues (nvidia-smi -q, tc qdisc show), and reset them; then ask the actor why.",
 )
 STEPS_MIN = 3  # on either side
-MANY_MIN = 6  # behind the act, where fewer are known before it
+MANY_MIN = 6  # after the act, where fewer are known before it
 SAME_ACT_MS = 600_000  # what sudo, the audit and the shell tell of one command
 
 
@@ -109,7 +109,7 @@ def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
 
 
 def shift_of(case: HostCase, held: Held, at: int) -> tuple[Event, float, Event] | None:
-    """(last step before, how many times as long the median step takes behind the act, first step behind); None: too few are known."""
+    """(last step before, how many times as long the median step takes after the act, first step after); None: too few are known."""
     window = case.site.windows.degrade_window_seconds * 1000
     before = case.steps(held.attempt, at - window, at - 1)
     after = case.steps(held.attempt, at, at + window)
@@ -120,7 +120,7 @@ def shift_of(case: HostCase, held: Held, at: int) -> tuple[Event, float, Event] 
 
 
 def _is_clear(before: Sequence[tuple[Event, float]], after: Sequence[tuple[Event, float]], ratio_min: float) -> bool:
-    """Are all steps behind the act, but the one that may have begun before it, slower by so much than all that are known before?"""
+    """Are all steps after the act, but the one that may have begun before it, slower by so much than all that are known before?"""
     if not before or len(after) < MANY_MIN:
         return False
     return min(took for _, took in after[1:]) >= ratio_min * max(took for _, took in before)

@@ -39,7 +39,7 @@ READS_APART_MS = 6 * 3_600_000  # reads of one sitting are one
 
 
 class Rounds(msgspec.Struct, frozen=True):
-    """One member: each sitting of reading, and the first foreign write behind it, within the window, if there was one."""
+    """One member: each sitting of reading, and the first foreign write after it, within the window, if there was one."""
 
     who: Identity
     reads: tuple[tuple[Event, Event | None], ...]
@@ -162,7 +162,7 @@ def rounds_of(case: IdentityCase) -> Sequence[Rounds]:
 
 
 def _paired(reads: Sequence[Event], writes: Sequence[Event], window_ms: int) -> Iterator[tuple[Event, Event | None]]:
-    """Each read with the first write behind it that follows no read before; both by time."""
+    """Each read with the first write after it that follows no read before; both by time."""
     times, at = [write.event_time for write in writes], 0
     for read in reads:
         at = max(at, bisect_right(times, read.event_time))

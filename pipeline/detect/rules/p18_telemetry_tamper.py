@@ -2,7 +2,7 @@
 
 In: what befell one host, and when its sources were heard.  Out: at most one finding for each spell of acts.  A gap alone accuses nobody:
 hosts restart, networks break, kernels lose records under load.  An act alone is said, and is an alert only when the audit system itself
-records that it took effect, or the source fell silent behind it.
+records that it took effect, or the source fell silent after it.
 
     auditd      heard heard heard |act@97| .... .... .... ....      gap: the act had its effect
     sshd        heard ....  heard          heard .... heard         the host was there, and so was the network
@@ -59,7 +59,7 @@ def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
         accused = [each for each in asked if each is not None]
         if not accused:
             continue
-        # The act that is best established speaks for the spell: proved by the audit system, else by the gap behind it.
+        # The act that is best established speaks for the spell: proved by the audit system, else by the gap after it.
         suspicion, checklist = min(accused, key=lambda each: each.open)
         effective = all(item.answer is Checked.EXCLUDED for item in checklist if item.name == "still_heard")
         kinds = sorted({acts.on_telemetry(each.cause) for each, _ in accused})

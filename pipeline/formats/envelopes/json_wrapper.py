@@ -12,7 +12,7 @@
 | Docker json-file | `log` | | | `time` |
 
 An object that *is* the event (jobcomp, our probe, a webhook) is not a wrapper, also when a field of it is called `message`: None is
-answered, and the envelopes behind are asked.  One into which Fluent Bit merged what it says of the pod is both.
+answered, and the envelopes after it are asked.  One into which Fluent Bit merged what it says of the pod is both.
 
 Who writes a line may choose keys beside it: fields of the journal without a `_` in front, and keys of his JSON where the shipper merges
 them.  So what the journal knows, `log.file` and the pod come first.

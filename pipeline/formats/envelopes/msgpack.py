@@ -3,7 +3,7 @@
     8n  aa "@timestamp"  cb <double seconds>  a3 "log"  .. "<line>"  ..        one map, the time first; JSON of the same has the same keys
 
 It is read as the JSON that Fluent Bit would have written (json_wrapper.py).  A value is taken for one when it is one map and nothing
-behind it, whose keys are texts: no text in UTF-8 begins so, and what begins so and is none is left to the other envelopes.
+after it, whose keys are texts: no text in UTF-8 begins so, and what begins so and is none is left to the other envelopes.
 
 Fluent Bit passes on bytes of a line that are no UTF-8 as they are, in what it calls a text; they become U+FFFD, as in JSON.
 
@@ -110,7 +110,7 @@ def _item(data: bytes, at: int, room: int) -> tuple[Any, int]:
         return data[at : at + size].decode("utf-8", "replace"), at + size
     if kind <= 0xC6:
         return data[at : at + size], at + size
-    return None, at + size + 1  # behind the type of an extension
+    return None, at + size + 1  # after the type of an extension
 
 
 def _items(data: bytes, at: int, size: int, room: int, *, of_pairs: bool) -> tuple[Any, int]:

@@ -2,7 +2,7 @@
 
     <34>Oct 11 22:14:15 login-1 sshd[12]: text                                       RFC 3164
     <165>1 2026-03-02T12:00:00.318Z login-1 sshd 12 ID47 [origin ip="10.0.0.7"] text     RFC 5424
-    104 <165>1 2026-03-02T ...                                                       RFC 6587: behind the number of its octets
+    104 <165>1 2026-03-02T ...                                                       RFC 6587: after the number of its octets
 
 The payload is the line with its priority, as it came: formats/syslog.py takes it apart, once, when a format reads it.  Here only its
 head is looked at, so that settings can tell sources by program and host.  The headers of the record win; and where they name a file,
@@ -34,7 +34,7 @@ _HEAD = re.compile(
 
 
 class SyslogOnTheWire:
-    """A line behind a priority."""
+    """A line after a priority."""
 
     name = "syslog"
     begins: Sequence[bytes] = (b"<", b"1", b"2", b"3", b"4", b"5", b"6", b"7", b"8", b"9")

@@ -7,7 +7,7 @@ and get lost.  Here each line is read alone:
          |                 |          |          `- fields: quoted text is literal, unquoted hex of a text field is encoded
          type              epoch UTC  serial                                                  upper case: auditd's own translations
 
-A line may stand behind `node=HOST` or the prefix of a syslog daemon, of which only the audit daemons' tags are believed: any user can
+A line may stand after `node=HOST` or the prefix of a syslog daemon, of which only the audit daemons' tags are believed: any user can
 write a syslog line that contains `type=SYSCALL msg=audit(..)`.  Fields that user space wrote (`msg='..'`) never replace fields of the
 kernel.  Numbers stay as the kernel wrote them (`a0` hex); added are `result` (success, fail) and `syscall_name`, since numbers mean
 different calls on different machines.  `?` and `(null)` mean absent.
@@ -162,7 +162,7 @@ class Auditd:
 
 
 def _unprefixed(line: Line, reading: Reading) -> tuple[str, str]:
-    """Host and record of a line behind `audit[1]: ` or a whole syslog prefix."""
+    """Host and record of a line after `audit[1]: ` or a whole syslog prefix."""
     found = syslog.split(line, reading)
     if found is None:
         program, mark, text = syslog.text_of(line.payload).partition(": ")

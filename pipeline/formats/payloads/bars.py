@@ -1,4 +1,4 @@
-"""The text of a progress bar in; how far it came, and what stands behind it, out.
+"""The text of a progress bar in; how far it came, and what stands after it, out.
 
 tqdm draws over its own line with carriage returns, so that a log line holds hundreds of updates glued together, and whatever another
 logger printed in between.  Only the last whole update is read, from the end of the line: the others are older news.

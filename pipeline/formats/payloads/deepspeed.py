@@ -88,7 +88,7 @@ class DeepSpeed:
             return (Parsed(source=Source.TRAINING, body=bare),)
         prefix = _PREFIX.match(text)
         if prefix is None and "] [deepspeed] " in text:
-            prefix = _PREFIX.search(text)  # behind a progress bar
+            prefix = _PREFIX.search(text)  # after a progress bar
         if prefix is None or any(words in text for words in _LEFT):
             raise UnknownFormat("no line of DeepSpeed")
         if rank is None and prefix[6] is not None and prefix[6][0] != "-":

@@ -55,7 +55,7 @@ class Falco:
     in_object = True
 
     def claims(self, payload: bytes) -> bool:
-        """An object with rule, priority and output, also behind a prefix."""
+        """An object with rule, priority and output, also after a prefix."""
         return b'"rule"' in payload and b'"priority"' in payload and b'"output"' in payload
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:

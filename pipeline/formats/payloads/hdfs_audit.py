@@ -8,7 +8,7 @@ The fields come in one order.  A path and the caller's context are the client's,
 `ambiguous`.  Copies of logs lose their tabs: blanks are taken for them then.  A proxy (`u017 (auth:TOKEN) via hive/..`) acts for the user
 named first.  `rename` has the old path as `src`; `null` is nothing.
 
-Holds: linear time; time is local, milliseconds behind a comma.  Verified on the 17 real lines of apache/eagle (tests, where present), all
+Holds: linear time; time is local, milliseconds after a comma.  Verified on the 17 real lines of apache/eagle (tests, where present), all
 with tabs.  Layout: org.apache.hadoop.hdfs.server.namenode.FSNamesystem, DefaultAuditLogger.
 """
 

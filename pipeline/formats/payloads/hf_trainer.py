@@ -7,7 +7,7 @@
 
 The dictionaries are Python, not JSON: single quotes, bare `nan` and `inf`; since version 5 the numbers are quoted too.  They are read by
 a pattern, since no literal parser takes `nan`.  They carry an epoch but no step, and so are `Progress`; only where a step stands beside
-the loss is it an `Iteration`.  The summary at the end comes once per node: one run, not four.  A dictionary is often glued behind a
+the loss is it an `Iteration`.  The summary at the end comes once per node: one run, not four.  A dictionary is often glued after a
 progress bar.  The logger's time is local; a dictionary has none.
 
 Configurations that the library prints as JSON over many lines are typed by their shape: `"loss_scale": 0` in one is no measurement.

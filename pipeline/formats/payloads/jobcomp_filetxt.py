@@ -50,7 +50,7 @@ class JobcompFiletxt:
         return payload.startswith(b"JobId=") and b" UserId=" in payload[:32]
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
-        """One JobRecord.  Raises DecodeError where a user's text imitates the fields behind it."""
+        """One JobRecord.  Raises DecodeError where a user's text imitates the fields after it."""
         text = text_of(line.payload)
         head = _HEAD.match(text)
         if head is None:

@@ -55,7 +55,7 @@ class JsonLogger:
     in_object = True
 
     def claims(self, payload: bytes) -> bool:
-        """An object at the start, or behind a short prefix and up to the end."""
+        """An object at the start, or after a short prefix and up to the end."""
         return payload[:2] == b'{"' or (payload.find(b'{"', 0, PREFIX_CHARACTERS_MAX) > 0 and payload.rstrip().endswith(b"}"))
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:

@@ -90,7 +90,7 @@ class JumpServer:
 
 
 def _said(line: Line, reading: Reading) -> tuple[str, str]:
-    """The text behind the program, and the host of the prefix."""
+    """The text after the program, and the host of the prefix."""
     text = syslog.text_of(line.payload)
     if bare := _BARE.match(text):
         return text[bare.end() :], ""

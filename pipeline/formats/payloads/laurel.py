@@ -61,7 +61,7 @@ class Laurel:
     in_object = True
 
     def claims(self, payload: bytes) -> bool:
-        """An object with an audit stamp near its start, also behind a cookie, a prefix, or what a shipper put in front."""
+        """An object with an audit stamp near its start, also after a cookie, a prefix, or what a shipper put in front."""
         return payload.find(b'"ID":', 0, HEAD_BYTES) >= 0 and _STAMPED.search(payload, 0, HEAD_BYTES) is not None
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:

@@ -50,7 +50,7 @@ _ACTIONS = {
 
 
 class LustreChangelog:
-    """Records as `lfs changelog` prints them, also behind the target's name."""
+    """Records as `lfs changelog` prints them, also after the target's name."""
 
     name = "lustre_changelog"
     source = Source.LUSTRE_CHANGELOG
@@ -99,7 +99,7 @@ class LustreChangelog:
 
 
 def _label(text: str, start: int) -> tuple[str, int, str]:
-    """The job's label, where it ends, and what is doubtful of the fields behind it."""
+    """The job's label, where it ends, and what is doubtful of the fields after it."""
     if not text.startswith(" j=", start):
         return "", start, ""
     start += 3

@@ -3,7 +3,7 @@
     0: :::MLLOG {"namespace": "", "time_ms": 1772480441318, "event_type": "POINT_IN_TIME", "key": "train_loss", "value": 1.29,
                  "metadata": {"file": "..", "lineno": 77, "samples_count": 4096}}
 
-The record is JSON behind a marker, with UTC milliseconds: a job's only absolute clock, which also shows whether its zone is right.  It
+The record is JSON after a marker, with UTC milliseconds: a job's only absolute clock, which also shows whether its zone is right.  It
 may stand anywhere in a line, since progress bars have no line end, and the same record comes once per rank.  A loss becomes an
 `Iteration` where the record numbers the step; where it counts samples only it is `Progress`, for no step is made up from a batch size.
 Python's encoder writes a diverged loss as NaN, which is no JSON and is read all the same.

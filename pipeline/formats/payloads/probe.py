@@ -1,7 +1,7 @@
 """A JSON line of trainwatch's own probe in; one event out: a rank started, bytes were saved, loaded or imported, or code did something.
 
 The probe runs inside the job and prints to the job's own output, so its lines come through whatever collects that output, possibly
-behind the label of `srun -l` or torchrun's `[default0]:`.  It is the only source of hashes.  It is also only as trustworthy as the
+after the label of `srun -l` or torchrun's `[default0]:`.  It is the only source of hashes.  It is also only as trustworthy as the
 job: a user can print such a line, and a finding that rests on the probe alone says so.
 
     {"trainwatch_probe":1,"kind":"checkpoint_saved","time_ms":1772480441318,"host":"gpu-001","job":"48213","pid":4711,"uid":5012,
@@ -173,7 +173,7 @@ class Probe:
     in_object = True
 
     def claims(self, payload: bytes) -> bool:
-        """An object that says it is one of ours, also behind a launcher's label."""
+        """An object that says it is one of ours, also after a launcher's label."""
         if payload[:1] == b"{":
             return b'"trainwatch_probe"' in payload
         return _MARK in payload[:64]

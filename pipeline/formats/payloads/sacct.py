@@ -11,9 +11,9 @@ offset, which is read too, in the zone of the source.  `-p`, with its `|` at the
 
 Exports overlap by design, so a row comes again and again: its own id is made of job, attempt and state.
 
-The delimiter is `|`, or the unit separator of `--delimiter=$'\\x1f'`: whichever stands behind the job's id, which no owner chooses.  Of the
+The delimiter is `|`, or the unit separator of `--delimiter=$'\\x1f'`: whichever stands after the job's id, which no owner chooses.  Of the
 columns below only the job's name is its owner's free text, and it may hold the delimiter: columns after it are counted from the end, so
-that no name can shift the state or the uid behind it.  With several such columns a row with too many delimiters is refused.
+that no name can shift the state or the uid after it.  With several such columns a row with too many delimiters is refused.
 
 What nobody can see is a line end in a name: sacct prints it as it is, and the next line is a row of the name's owner's making.
 """
@@ -121,7 +121,7 @@ def layout(columns: tuple[str, ...]) -> Layout:
     advice = f"Name the columns of the export in their order, for example those of README: {','.join(COLUMNS)}."
     if names[0] not in _IDS or not set(NEEDED) <= set(names) or len(set(names)) < len(names) or len(names) > COLUMNS_MAX:
         raise ConfigError(f"columns of sacct begin with JobID or JobIDRaw and hold {', '.join(NEEDED)}, each once", advice=advice)
-    for name in names:  # or a free text would be taken for none, and its owner could shift what stands behind it
+    for name in names:  # or a free text would be taken for none, and its owner could shift what stands after it
         if (printed := _AS_PRINTED.get(name.partition("%")[0].lower(), name)) != name:
             raise ConfigError(f"column {name!r} of sacct is not written as its header line has it: {printed}", advice=advice)
     if names[-1] not in _NEVER_EMPTY and names != COLUMNS:
@@ -149,7 +149,7 @@ def _split(payload: bytes, columns: Layout) -> tuple[list[str], dict[str, str]]:
     fields = text_of(payload).split(delimiter)
     surplus = len(fields) - len(columns.names)
     if surplus > 0 and not fields[-1] and (not columns.may_be_empty or not fields[-2] or fields[-2].isdigit()):
-        del fields[-1]  # -p: a delimiter behind the last column, which holds something, or a number or nothing (Restarts)
+        del fields[-1]  # -p: a delimiter after the last column, which holds something, or a number or nothing (Restarts)
         surplus -= 1
     if surplus < 0:
         raise UnknownFormat("too few columns for a row of sacct, or others than the settings name")

@@ -10,7 +10,7 @@ This log is where a cancel has an actor.  Its traps:
 
 The time is local without zone (`iso8601_ms`, the default) or has an offset (`rfc5424_ms`, `rfc3339`), has no year (`short`,
 `thread_id`), or is none (`clock`, `omit`); or the line went through syslog, which puts its own time before the text; or it was printed to a
-terminal or the journal behind `slurmctld: `.  Without time only texts are sniffed that no other program begins a line with.
+terminal or the journal after `slurmctld: `.  Without time only texts are sniffed that no other program begins a line with.
 `JobId=7_3(10)` is task 3 of array 7 with the raw id 10; without the part in parentheses the raw id is not known, and the job is
 called as the line calls it, `7_3`.
 

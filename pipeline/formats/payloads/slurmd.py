@@ -4,7 +4,7 @@
     [2026-03-02T19:40:41.318] [7.0] error: *** STEP 7.0 ON gpu-001 CANCELLED AT 2026-03-02T19:40:41 DUE TO TIME LIMIT ***
     [2026-03-02T19:40:41.318] debug:  kill req from uid 5099 for StepId=7.0 owned by uid 5017
 
-slurmstepd writes here too, behind the step in brackets.  Unlike the job's own output this file is not the job's to write, so that its
+slurmstepd writes here too, after the step in brackets.  Unlike the job's own output this file is not the job's to write, so that its
 `CANCELLED` is the scheduler's word.  A signal to a step goes straight to this daemon and never to the controller: `kill req` stands here
 only when it was refused, and only at debug level; a permitted one leaves `Sent signal` behind, without who sent it.
 

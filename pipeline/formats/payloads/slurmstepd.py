@@ -82,7 +82,7 @@ class Slurmstepd:
 
 
 def of_daemon(labelled: Labelled, text: str, reading: Reading) -> tuple[AnyBody, int | None]:
-    """What slurmstepd says behind its name, and the time within its text."""
+    """What slurmstepd says after its name, and the time within its text."""
     if end := _END.match(text):
         kind, name, host, at, due, failed, detail = end.groups()
         job, dot, step = name.rpartition(".")
