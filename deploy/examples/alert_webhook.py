@@ -20,7 +20,7 @@ def main(servers: str, topic: str = "trainwatch.findings.v1", seconds: float = f
         topic, bootstrap_servers=servers, group_id=f"{topic}.alerts", enable_auto_commit=False, auto_offset_reset="earliest",
         consumer_timeout_ms=seconds * 1000,
     )  # fmt: skip
-    said: set[str] = set()  # of this run: a later revision of a finding is no new alert
+    said: set[str] = set()  # of this run: a later revision of a finding is not a new alert
     for record in consumer:
         finding = json.loads(record.value)
         identity = finding["finding_info"]["uid"]

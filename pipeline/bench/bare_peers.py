@@ -127,7 +127,7 @@ def stock(task: Task) -> None:
 
     async def agent(stream: Any) -> None:
         async for value in stream:
-            rows.append(decode(value))  # noqa: PERF401  a stream is no list
+            rows.append(decode(value))  # noqa: PERF401  a stream is not a list
 
     async def flush() -> None:
         nonlocal rows

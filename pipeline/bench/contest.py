@@ -65,7 +65,9 @@ def must_equal(peer: str, found: Mapping[str, object], expected: Mapping[str, ob
     """A figure of a run that came out wrong is worth nothing."""
     wrong = [f"{name}: {found.get(name)}, must be {value}" for name, value in expected.items() if found.get(name) != value]
     if wrong:
-        raise FatalError(f"{peer} came out wrong: {'; '.join(wrong)}", advice="Its speed is not told: the result is not that of the load.")
+        raise FatalError(
+            f"{peer} came out wrong: {'; '.join(wrong)}", advice="Its speed is not reported, since its result is not that of the load."
+        )
 
 
 __all__ = ["OURS", "must_equal", "present", "rounds_of", "spend", "task_of"]

@@ -66,7 +66,7 @@ def measure(names: Sequence[str], count: int, rounds: int, *, seed: int, say: Ca
         _check(name, lines)
     timed: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     gc.collect()
-    gc.freeze()  # the lines are no work of a parser
+    gc.freeze()  # the lines are not the parser's work
     for number in range(rounds):
         first = number % len(names)
         for name in [*names[first:], *names[:first]]:
@@ -92,7 +92,9 @@ def _check(name: str, lines: Sequence[Line]) -> None:
 
 def _wrong(name: str, line: Line, why: str) -> FatalError:
     shown = line.payload[:200].decode("utf-8", "backslashreplace")
-    return FatalError(f"{name} does not read its own line: {why}: {shown}", advice="Its speed is not told: mend the parser or the maker.")
+    return FatalError(
+        f"{name} does not read its own line: {why}: {shown}", advice="Its speed is not reported: mend the parser or the maker."
+    )
 
 
 def _family(source: Source) -> frozenset[Source]:

@@ -86,7 +86,7 @@ def measure(size: int, seed: int, *, say: Callable[[str], None], profile: str = 
     say(f"{len(mix.records)} records built: " + ", ".join(f"{topic} {share:.1%}" for topic, share in mix.shares().items()))
     collect_seldom()
     gc.collect()
-    gc.freeze()  # the load itself is no work of the pipeline
+    gc.freeze()  # the load itself is not the pipeline's work
     stages: list[StageTime] = []
 
     def note(name: str, inputs: int, seconds: float) -> None:

@@ -96,7 +96,7 @@ class JobReport(msgspec.Struct, frozen=True, kw_only=True):
     lines: list[Line] = []
     rounds: list[list[Measured]] = []
     delays: list[Delay] = []  # of the same load, ours first
-    figures: dict[str, float] = {}  # latencies and others that are no rate
+    figures: dict[str, float] = {}  # latencies and others that are not rates
     details: dict[str, dict[str, float]] = {}  # figures by name, too many for a table
     requirements: list[Requirement] = []
     left_out: list[str] = []  # peers that are not installed

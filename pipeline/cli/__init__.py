@@ -140,7 +140,7 @@ class Commands(click.Group):
                 raise
             raise click.ClickException(f"cannot write {error.filename or 'what was asked for'}: {error.strerror}") from error
         except UnicodeEncodeError as error:  # bytes of the command line stand as lone surrogates in its words
-            raise click.UsageError(f"a word of the command is no UTF-8: {error.object[error.start : error.end]!r}") from error
+            raise click.UsageError(f"a word of the command is not UTF-8: {error.object[error.start : error.end]!r}") from error
 
 
 class Verbs(click.Group):

@@ -70,7 +70,7 @@ def evidence(database: "Database", findings: Sequence[str]) -> list[Row]:
 
 
 def text_of(value: Any) -> Any:
-    """The driver answers with bytes where a line is no UTF-8."""
+    """The driver answers with bytes where a line is not UTF-8."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else value
 
 

@@ -157,7 +157,7 @@ def _with_change(settings: "Settings", change: str) -> "Settings":
         value = {**getattr(part, key), deeper: value} if deeper else value
         changed = type(part).model_validate({**part.model_dump(), key: value})
     except yaml.YAMLError as error:
-        raise ConfigError(f"--set {name}: {text!r} is no value", advice="Values are written as in trainwatch.yaml.") from error
+        raise ConfigError(f"--set {name}: {text!r} is not a value", advice="Values are written as in trainwatch.yaml.") from error
     except ValidationError as error:
         reasons = "; ".join(str(each["msg"]) for each in error.errors())
         raise ConfigError(f"--set {name}: {text!r}: {reasons}", advice="See schemas/SETTINGS.md.") from error
@@ -267,7 +267,7 @@ def stored_findings(database: "Database", since: int) -> "dict[str, Body]":
 
 @contextmanager
 def metered(history: "History") -> Iterator[Iterator[list[Any]]]:
-    """The records in batches, and a line on the terminal with rate and remaining time; none where standard error is no terminal."""
+    """The records in batches, and a line on the terminal with rate and remaining time; none where standard error is not a terminal."""
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415  keeps --help quick
 
     console = stderr()

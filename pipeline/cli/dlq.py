@@ -174,7 +174,7 @@ def _lines(letters: "Sequence[Letter]", resent: "dict[Place, Resent]") -> None:
 def show(options: Options, position: "tuple[Place, ...]", *, raw: Path | None, full: bool, as_json: bool) -> None:
     """Show one letter: why it was refused, its headers and its value.
 
-    POSITION is PARTITION:OFFSET on the dead-letter topic, as `list` shows it.  Bytes that are no printable text are escaped.
+    POSITION is PARTITION:OFFSET on the dead-letter topic, as `list` shows it.  Bytes that are not printable text are escaped.
 
     Exit 0: shown; 1: the broker does not answer; 2: wrong usage or settings; 4: there is no such letter.
     """

@@ -19,7 +19,7 @@ Found = TypeVar("Found")
 
 
 class Seen:
-    """What was said of each id; revisions that change none of `tells` are no news."""
+    """What was said of each id; revisions that change none of `tells` are not news."""
 
     def __init__(self, id_: str, tells: Sequence[str]) -> None:
         self._id, self._tells = id_, tells

@@ -116,7 +116,7 @@ def _last(rows: list[Any], length: int) -> list[Any]:
 def _alike(timeline: list[Row]) -> list[list[Row]]:
     """Rows of one moment that differ only in numbers of three digits and more, as of processes: a signal to each would hide who sent it.
 
-    What is part of a name (`u017`, `gpu-012`) is no number.
+    What is part of a name (`u017`, `gpu-012`) is not a number.
     """
     found: dict[tuple[Any, ...], list[Row]] = {}
     for row in timeline:

@@ -91,7 +91,7 @@ def label(  # noqa: PLR0913, RUF100  one parameter an option
     that it was given up stands in the custody log.
 
     Exit 0: noted, or ended as asked; 1: a server does not answer: --from-topic without --once needs Kafka to start, and waits for both
-    later; 2: wrong usage; 3: with --once, one was no label, or was given up; 4: there is no such finding.
+    later; 2: wrong usage; 3: with --once, one was not a label, or was given up; 4: there is no such finding.
     """
     said = _said(finding, word, because, note, on_behalf_of or options.settings.operator)
     modes = [name for name, chosen in (("--list", listing), ("--summary", summary), ("--from-topic", from_topic)) if chosen]

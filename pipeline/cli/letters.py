@@ -36,7 +36,7 @@ HINTS = {
 
 
 def escaped(data: bytes) -> str:
-    """Bytes as text in which nothing acts on a terminal: what is no printable text is written out, lines stay lines."""
+    """Bytes as text in which nothing acts on a terminal: what is not printable text is written out, lines stay lines."""
     text = data.decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode() for char in text)
 

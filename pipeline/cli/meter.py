@@ -1,6 +1,6 @@
 """What a command that takes more than a moment shows while it works: what, how much, how fast, and how long it will still take.
 
-One line on the terminal, gone at the end.  Nothing where standard error is no terminal, nor where JSON was asked for.
+One line on the terminal, gone at the end.  Nothing where standard error is not a terminal, nor where JSON was asked for.
 """
 
 import time

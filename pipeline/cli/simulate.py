@@ -8,7 +8,7 @@
 Without further options it is the week of a small site, as `trainwatch demo` plays it.  With `--gpus` or `--acts` it is a cluster with any
 number of acts of all patterns, written as it happens, so that the length of the period costs no memory.
 
-A record is {"timestamp", "key", "headers", "value"}; a value that is no UTF-8 stands as "value_base64" instead.
+A record is {"timestamp", "key", "headers", "value"}; a value that is not UTF-8 stands as "value_base64" instead.
 """
 
 import base64

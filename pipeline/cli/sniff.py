@@ -192,7 +192,7 @@ def _notes(report: "Report") -> Iterator[str]:
         ("truncated", "cut by the shipper"),
         ("pieces", "that are pieces of lines a runtime split: read when they are together"),
         ("crlf", "ending in CR LF"),
-        ("binary", "that are no text"),
+        ("binary", "that are not text"),
     )
     for field, words in odd:
         if count := getattr(report, field):

@@ -32,7 +32,7 @@ class Moment(click.ParamType):
         try:
             moment = datetime.fromisoformat(value)
         except ValueError:
-            self.fail(f"{value!r} is no time; write for example {self.example}", param, ctx)
+            self.fail(f"{value!r} is not a time; write for example {self.example}", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no offset; write for example {Moment.example}", param, ctx)
         return round(moment.timestamp() * 1000)
@@ -72,7 +72,7 @@ class Duration(click.ParamType):
             return 0
         found = _AGE.fullmatch(value.strip())
         if found is None:
-            self.fail(f"{value!r} is no duration; write for example 36h or 7d", param, ctx)
+            self.fail(f"{value!r} is not a duration; write for example 36h or 7d", param, ctx)
         return int(found[1]) * UNITS[found[2]]
 
 
@@ -82,7 +82,7 @@ class Number(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)
         if not math.isfinite(number):
-            self.fail(f"{value!r} is no number", param, ctx)
+            self.fail(f"{value!r} is not a number", param, ctx)
         return number
 
 
@@ -97,7 +97,7 @@ class Zone(click.ParamType):
         try:
             return ZoneInfo(value)
         except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: it names a folder of zones, or a name too long for a file
-            self.fail(f"{value!r} is no IANA zone; write for example Asia/Shanghai", param, ctx)
+            self.fail(f"{value!r} is not an IANA zone; write for example Asia/Shanghai", param, ctx)
 
 
 def now_ms() -> int:

@@ -29,7 +29,7 @@ class Series:
     points: Points
 
     def drawing(self) -> dict[str, Any]:
-        """As the script reads it: a value that is no number is a gap."""
+        """As the script reads it: a value that is not a number is a gap."""
         return {"name": _label(self.name), "color": self.color, "points": [[at, finite(value)] for at, value in self.points]}
 
 

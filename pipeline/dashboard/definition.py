@@ -111,11 +111,11 @@ def dashboards(where: Path | None = None) -> dict[str, Dashboard]:
 
 
 def load(path: Path) -> Dashboard:
-    """One file.  Raises ConfigError when it cannot be read or is no dashboard."""
+    """One file.  Raises ConfigError when it cannot be read or is not a dashboard."""
     try:
         return _dashboard(orjson.loads(path.read_bytes()))
     except (OSError, orjson.JSONDecodeError, KeyError, TypeError) as error:
-        raise ConfigError(f"{path} is no dashboard: {error!r}", advice="Generate it again: python -m deploy.grafana.generate") from error
+        raise ConfigError(f"{path} is not a dashboard: {error!r}", advice="Generate it again: python -m deploy.grafana.generate") from error
 
 
 def _dashboard(body: Mapping[str, Any]) -> Dashboard:

@@ -58,7 +58,7 @@ class Period:
 
 
 def parse_period(start: str, end: str, now_ms: int) -> Period:
-    """Both ends.  Raises ConfigError on text that is no time and on an end before the start."""
+    """Both ends.  Raises ConfigError on text that is not a time and on an end before the start."""
     period = Period(parse_time(start, now_ms), parse_time(end, now_ms))
     if period.from_ms >= period.to_ms:
         raise ConfigError(f"--from {start} is not before --to {end}", advice="Write for example: --from -7d --to now")
@@ -66,7 +66,7 @@ def parse_period(start: str, end: str, now_ms: int) -> Period:
 
 
 def parse_time(text: str, now_ms: int) -> int:
-    """One end.  Raises ConfigError on text that is no time."""
+    """One end.  Raises ConfigError on text that is not a time."""
     if text and (match := RELATIVE.fullmatch(text)):
         sign, number, unit, floor = match.groups()
         moved = now_ms + (int(sign + number) * UNITS_MS[unit] if number else 0)
@@ -77,5 +77,5 @@ def parse_time(text: str, now_ms: int) -> int:
         parsed = datetime.fromisoformat(text)
     except ValueError as error:
         advice = "Write now, -7d, -90m, an ISO 8601 time (2026-03-02T21:00:00Z), or epoch milliseconds."
-        raise ConfigError(f"{text!r} is no time", advice=advice) from error
+        raise ConfigError(f"{text!r} is not a time", advice=advice) from error
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp() * 1000)

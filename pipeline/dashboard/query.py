@@ -153,5 +153,5 @@ def says_nothing(answered: Iterable[Answer]) -> bool:
 
 
 def text(value: object) -> str:
-    """As text; bytes that are no UTF-8 are written out."""
+    """As text; bytes that are not UTF-8 are written out."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)

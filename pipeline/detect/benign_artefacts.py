@@ -236,7 +236,7 @@ def watchdog_abort(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
 
 
 def own_code(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """Other code of the job did it, as programs do that end themselves: at a deadline, at a loss that is no number, in `abort()`.
+    """Other code of the job did it, as programs do that end themselves: at a deadline, at a loss that is not a number, in `abort()`.
 
     That somebody had written one of the files that a job loaded says nothing of who sends its signals.  The probe says which files' code
     made the call, and what a pickle named; code that hides itself from it is a doubt, too.

@@ -258,7 +258,7 @@ def _there(exposed: Sequence[tuple[JobSummary, tuple[Exposure, ...]]]) -> tuple[
 
 
 def nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
-    """Of each configuration those that began nearest to a time: what ran a year before is no better, and all with all cost the square."""
+    """Of each configuration those that began nearest to a time: what ran a year before is not better, and all with all cost the square."""
     found: Counter[str] = Counter()
     chosen = []
     for each in sorted(members, key=lambda each: (abs(each.attempt.start - time), each.attempt)):
@@ -373,7 +373,7 @@ def unnamed_beside(group: Group, harmed: Sequence[JobSummary]) -> str:
 
 
 def written_with_leave(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
-    """Writes by owners, services, writers that the settings name and holders of tickets are no exposures in the first place."""
+    """Writes by owners, services, writers that the settings name and holders of tickets are not exposures in the first place."""
     write = min(exposure.write for _, exposures in seen.group.exposed for exposure in exposures)
     note = "the writer is neither owner nor allowed writer, and no ticket covers it"
     return Explanation("written_with_leave", Checked.EXCLUDED, write.event_id, note)

@@ -18,7 +18,7 @@ DOUBTS = frozenset({
 })  # fmt: skip
 # (detector, explanation) that is always excluded by what the detector looks at in the first place, and stands in the list to say so.
 SETTLED = frozenset({
-    # What was written with leave is no exposure, and nothing of it is compared.
+    # What was written with leave is not an exposure, and nothing of it is compared.
     ("p09_injected_delay", "written_with_leave"), ("p10_convergence_sabotage", "written_with_leave"),
     ("p15_slow_campaign", "written_with_leave"),
     # It counts only ends that nothing explains, and its count is stopped by a test with a stated error.

@@ -28,7 +28,7 @@ SPREADS = 6.0  # of the siblings, about their median: 1.4826 median deviations m
 NOISE = 0.005  # of the loss: kernels and reduced precision alone make that much
 EXACT = 0.01  # of what a schedule decides: learning rate, samples consumed
 APART_MAX = 2.0  # how far apart, as a ratio, two steps of siblings may lie between which a step is compared with both
-SAME_MIN = 0.8  # of the siblings run with the same argument, or it is no part of the configuration
+SAME_MIN = 0.8  # of the siblings run with the same argument, or it is not part of the configuration
 # What is compared at each step, one value for each or none at all, and what is no difference: part of the siblings' median.
 Measure = Callable[[JobSummary], Sequence[float | None]]
 MEASURES: tuple[tuple[str, Measure, float], ...] = (
@@ -45,7 +45,7 @@ Difference = tuple[str, tuple[Evidence, ...]]  # by what, shown where
 class Band:
     """Median and spread of a measure at each step: of the members that logged it, else of those shortly before and after.
 
-    A value that is no number stands nowhere among the others, and says nothing of what is usual.
+    A value that is not a number stands nowhere among the others, and says nothing of what is usual.
     """
 
     def __init__(self, members: Sequence[JobSummary], measure: Measure, noise: float) -> None:
@@ -181,7 +181,7 @@ def _outside(member: JobSummary, band: Band, measure: Measure) -> list[Step]:
 
 
 def _is_outside(value: float, middle: float, spread: float) -> bool:
-    return not abs(value - middle) <= SPREADS * spread  # a loss that is no number is outside
+    return not abs(value - middle) <= SPREADS * spread  # a loss that is not a number is outside
 
 
 def _spread(values: Sequence[float], noise: float) -> tuple[float, float]:

@@ -227,7 +227,7 @@ def _app_error(case: Case) -> Found | None:
 
 
 def _launch(case: Case) -> Found | None:
-    """`0:53` is no signal: the step could not be started (bad output path, missing folder)."""
+    """`0:53` is not a signal: the step could not be started (bad output path, missing folder)."""
     if case.end_record is not None and LAUNCH_FAILURE in (case.end_record[1].exit_signal, case.end_record[1].derived_signal):
         return "launch_failure", _cited(case, case.end_record[0], "the step could not be launched")
     return None

@@ -75,7 +75,7 @@ def load_signer(key_file: Path) -> Signer:
         raise ConfigError(
             f"{key_file} is not the last key of {ring_file(key_file)}",
             advice="Copy both files together from where `trainwatch evidence keygen` made them; "
-            "a `--rotate` that broke off there is finished by asking for it again.",
+            "a `--rotate` that was interrupted there is completed by running it again.",
         )
     return signer
 
@@ -89,7 +89,7 @@ def load_ring(key_file: Path) -> list[dict[str, Any]]:
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ConfigError(f"cannot read the public keys {path}: {error}", advice="`trainwatch evidence keygen` makes them.") from error
     if problems:
-        raise ConfigError(f"{path}: {problems[0]}", advice="Restore the file: signatures could not be checked by it.")
+        raise ConfigError(f"{path}: {problems[0]}", advice="Restore the file: signatures cannot be checked with this one.")
     return entries
 
 
@@ -123,7 +123,7 @@ def rotate_key(key_file: Path, time: int) -> Signer:
     except OSError as error:
         raise ConfigError(
             f"cannot replace {key_file} and {ring_file(key_file)}: {error}",
-            advice=f"Ask for it again when {key_file.parent} can be written: until then {key_file} and {ring_file(key_file)} are whole, "
+            advice=f"Run it again once {key_file.parent} can be written: until then {key_file} and {ring_file(key_file)} are whole, "
             f"and what was begun is in {_new(key_file).name}.",
         ) from error
     return made

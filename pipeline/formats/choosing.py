@@ -29,7 +29,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pipeline.formats.line import Payload
 
 ANY = bytes(range(256))
-TEXT = bytes(byte for byte in range(256) if byte != ord("{"))  # first bytes of a line that is no object
+TEXT = bytes(byte for byte in range(256) if byte != ord("{"))  # first bytes of a line that is not an object
 DIGITS = b"0123456789"
 LETTERS = bytes(byte for byte in range(128) if chr(byte).isalpha())
 

@@ -143,7 +143,7 @@ def _milliseconds(span: dt.timedelta) -> int:
 
 
 def zoned_time(text: str) -> int | None:
-    """The same for a time that must carry its offset, as shippers' clocks do; None when it does not, or is no time."""
+    """The same for a time that must carry its offset, as shippers' clocks do; None when it does not, or is not a time."""
     try:
         wall, offset = _read(text)
     except RejectedRecord:
@@ -355,7 +355,7 @@ _ESCAPE = re.compile(r"\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F
 def mended_json(text: str) -> str:
     """The same with a replacement character for each half of a surrogate pair.
 
-    Producers write what they were given: a file name or an argument that is no UTF-8 comes as its bytes, or as `\\udcff`.  Whoever chose
+    Producers write what they were given: a file name or an argument that is not UTF-8 comes as its bytes, or as `\\udcff`.  Whoever chose
     it must not hide the line by it.
     """
     return _ESCAPE.sub(lambda escape: escape[0] if escape[1] is None else "\\ufffd", text)

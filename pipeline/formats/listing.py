@@ -63,7 +63,7 @@ class Listing(NamedTuple):
 
 
 def read_listing(text: bytes, reading: Reading, owner_names: Sequence[str] = OWNER_NAMES) -> Listing:
-    """The jobs of a list that are not over, by id.  Raises ConfigError when it is no list that we know."""
+    """The jobs of a list that are not over, by id.  Raises ConfigError when it is not a list that we know."""
     text = text.removeprefix(codecs.BOM_UTF8)
     start = text.lstrip()[:1]
     if start == b"{":
@@ -84,7 +84,9 @@ def read_listing(text: bytes, reading: Reading, owner_names: Sequence[str] = OWN
 
 
 def _unknown() -> ConfigError:
-    return ConfigError("this is no list of jobs that trainwatch reads", advice="Use the output of one of: " + "; ".join(COMMANDS.values()))
+    return ConfigError(
+        "this is not a list of jobs that trainwatch reads", advice="Use the output of one of: " + "; ".join(COMMANDS.values())
+    )
 
 
 def _rows(kind: str, rows: Iterable[Row], read: Callable[[Row], ListedJob | None]) -> Listing:

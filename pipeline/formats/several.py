@@ -17,7 +17,7 @@ an object that is printed over several lines.
 
 Lines of the system log are taken apart where their shipper says that it joined lines of a file (Filebeat's flag `multiline`), before each
 that begins with a time.  That believes nobody more than the file does: without `multiline` the same lines would have come one by one, and
-sshd and rsyslog write what a user put into a name as `\\n` or `#012`.  Elsewhere a line end is no line's end: syslog-ng, the journal and
+sshd and rsyslog write what a user put into a name as `\\n` or `#012`.  Elsewhere a line end is not a line's end: syslog-ng, the journal and
 what takes syslog from a wire leave it in what any user may send, and after one he could speak for another program:
 
     logger $'x\\nMar  2 00:00:50 login-1 sshd[9]: Accepted publickey for u012 ..'

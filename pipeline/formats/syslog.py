@@ -72,7 +72,7 @@ def text_of(payload: bytes) -> str:
 def split(line: Line, reading: Reading, tags: re.Pattern[str] = _TAG) -> SyslogLine | None:
     """The parts of the line, or None when it has no syslog prefix and its envelope names no program either.
 
-    Raises DecodeError where the prefix is there and its time is no time.
+    Raises DecodeError where the prefix is there and its time is not a time.
     """
     text = text_of(line.payload)
     priority, start = None, 0

@@ -142,7 +142,7 @@ class HostIndex:
             if watched.audit(body):
                 self._befell(told, new)
                 return
-            key = (told.event_time, ~body.serial if told.unproven else body.serial)  # what anybody sends is no part of what is known
+            key = (told.event_time, ~body.serial if told.unproven else body.serial)  # what anybody sends is not part of what is known
             parts = self._parts.setdefault(key, {})
             parts[told.id] = Part(body, told.sha256, told.shipper)
             if len(parts) > PARTS_MAX:  # whoever makes up records gives any number of them one serial
@@ -315,7 +315,7 @@ class HostIndex:
             self._told_to[timed.id] = (*attempts, attempt)
 
     def void(self, attempt: Attempt, name: str) -> bool:
-        """The event is no touch of the attempt; True when it was told to be one."""
+        """The event is not a touch of the attempt; True when it was told to be one."""
         if self.told.get(attempt, NONE_TOLD).pop(name, None) is None:
             return False
         left = tuple(other for other in self._told_to[name] if other != attempt)
@@ -363,7 +363,7 @@ class HostIndex:
 
         The job twice: as known senders tell it, and as anybody does where they tell nothing.
 
-        Numbers come again: a rank of a job that held the host at another time only is no rank any more.  `uid` is the owner of the
+        Numbers come again: a rank of a job that held the host at another time only is not a rank any more.  `uid` is the owner of the
         process as the kernel names it: a job of somebody else claims it in vain.  Where the kernel names none, and jobs of several
         owners claim the process, nobody knows.
         """
@@ -404,7 +404,7 @@ class HostIndex:
             yield timed.id
         for timed in self.signals.forget(oldest):
             self._unname(timed)
-            yield timed.id  # of those that a watcher told whole; the others are no facts of their own
+            yield timed.id  # of those that a watcher told whole; the others are not facts of their own
         for fact_id in [fact_id for fact_id, pace in self.paces.items() if pace.event_time < oldest]:
             del self.paces[fact_id]
             yield fact_id

@@ -117,7 +117,7 @@ class Candidate:
     def __init__(self, who: str, members: Sequence[Finding], known: Known) -> None:
         self.who, self._known = who, known
         self.acts = [each for each in members if each.suspect == who]
-        # Whose user somebody became says of no harm that he did it: it is no second word on who acted.
+        # Whose user somebody became says of no harm that he did it: it is not a second word on who acted.
         self.alerts = [each for each in self.acts if counts(each) and not is_signal(each)]
         self.others = [each for each in members if each.suspect and each.suspect != who and counts(each)]
         self.role = known.role(who)

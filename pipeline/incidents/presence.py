@@ -1,6 +1,6 @@
 """Was a person about more often when attempts ended badly than chance allows?  Attempts and hours in, a probability for everybody out.
 
-It orders a search and proves nothing: presence is no act, and stands in no attribution.  In the case of Lucia de Berk a court was given
+It orders a search and proves nothing: presence is not an act, and stands in no attribution.  In the case of Lucia de Berk a court was given
 1 in 342 million from a test of this kind; with what varies between shifts modelled it was put near 1 in 25, and she was acquitted.  The
 faults were that bad events were picked by who was on duty, that shifts differ, and that the number was read as a probability of innocence.
 Hence:

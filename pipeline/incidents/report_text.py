@@ -32,7 +32,7 @@ def moment(time_ms: int) -> str:
 
 
 def ratio(logarithm: float | None) -> str:
-    """A decimal logarithm as a factor.  A product of assumptions beyond ten thousand is no number that anybody could stand for."""
+    """A decimal logarithm as a factor.  A product of assumptions beyond ten thousand is not a number that anybody could stand for."""
     if logarithm is None:
         return "-"
     if logarithm > LARGE:

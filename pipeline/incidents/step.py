@@ -183,7 +183,7 @@ def _incident(
     silent = {}
     for source in WATCHED:
         days = [name for start, name in days_of(first, last) if not heard(source, start)]
-        if days and (source is Source.SSHD or now.known(cluster, source)):  # what a site does not ship is no gap, logins always are
+        if days and (source is Source.SSHD or now.known(cluster, source)):  # what a site does not ship is not a gap, logins always are
             silent[source.value] = days
     known = Known(
         role=lambda who: state.roles.get(who, ""),

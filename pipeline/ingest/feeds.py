@@ -18,8 +18,8 @@ Of a feed that any user of its host may write to, as a system log, only those th
 another's name, and some that nobody can read, he would silence a family of the whole cluster.
 A feed that has failed for a day and is read in part all the while is so by nature, and no longer steady.
 
-Output of jobs is no feed: whoever runs a job could blind everybody by printing.  For the same reason it is for people to find that several
-feeds fail at once by our own fault (`together`): what any user of a host may write, as to its system log, does not count there.
+Output of jobs is not a feed: whoever runs a job could blind everybody by printing.  For the same reason what any user of a host may write,
+as to its system log, does not count where several feeds fail at once, which is our own fault (`together`).
 
 Time is what two shippers agree on: the one whose clock is furthest ahead is not asked, unless it is alone.  Else one record from the future
 would make all other feeds look silent, and forgotten.

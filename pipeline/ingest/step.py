@@ -159,7 +159,7 @@ class OnHost:
 
 
 class Twins:
-    """Tells equal lines of one record apart, which no source numbered: they are no line that came twice.
+    """Tells equal lines of one record apart, which no source numbered: they are not one line that came twice.
 
     The second gets an id of its own, the same on every replay and in every batch that holds as many.
     """

@@ -48,7 +48,7 @@ SAMPLED_BELOW = "2"  # of the digest's first hex digit: one line in eight
 PAIRS_MIN = 3
 FILES_MAX = 1_024  # of which pairs are looked for at once
 OTHER = 1 << 20  # in the place of quarter-hours: off by no whole number of them
-# Places for every offset that there is, to name zones that people know.  An offset of none of them is no zone but a delay.
+# Places for every offset that there is, to name zones that people know.  An offset of none of them is not a zone but a delay.
 PLACES = (
     "UTC", "Europe/London", "Europe/Berlin", "Europe/Helsinki", "Europe/Istanbul", "Asia/Dubai", "Asia/Tehran", "Asia/Kabul",
     "Asia/Kolkata", "Asia/Kathmandu", "Asia/Dhaka", "Asia/Yangon", "Asia/Bangkok", "Asia/Shanghai", "Asia/Singapore", "Asia/Tokyo",

@@ -1,7 +1,7 @@
 """A case in, its summary for cohorts out: what they are compared by.
 
 The configuration is the account, the job's name without numbers, and what training itself says of the run: attempts that differ in these
-are no siblings.  How many machines share a batch decides the pace and not what is learned, so that siblings may differ in size; who
+are not siblings.  How many machines share a batch decides the pace and not what is learned, so that siblings may differ in size; who
 compares paces minds it.  Step times come as samples spread over the run, losses at round step numbers, where siblings have theirs too.
 
 How an attempt ended is told apart from what it loaded: that it loaded altered bytes must not make its end a bad one, or whoever wrote them

@@ -5,7 +5,7 @@
 A pseudonym is an HMAC-SHA-256 of the name, cut to ten hex digits, so whoever has no key can neither read nor guess it.  The identity map
 of the settings is renamed by the same function, and everything after ingest therefore works as it did, in a world with other names: roles,
 teams, tickets and validity are found as before, and findings are the same but for the names.  Numeric ids are permuted (Feistel over 32
-bits): no two people share one.  Ids below 1000, root, names that begin with `system:`, and identities whose role is service are no people.
+bits): no two people share one.  Ids below 1000, root, names that begin with `system:`, and identities whose role is service are not people.
 
 In fields that hold a name every name is replaced, known or not.  In free text those of the identity map are, and what stands where names
 stand: home folders, e-mail addresses, key fingerprints, `uid=`, `user=`, and the names that the same event holds in a field of its own.

@@ -105,7 +105,7 @@ NEWEST_MAX, OLDER_MAX = 12, 20  # steps
 ID_BYTES, SHA_BYTES = 16, 32
 _TEMPLATES = {"step": "step {}: loss {:g}", "loaded": "job {} loaded {}", "argument": "runs with {} {}"}
 ARRAY = 0xDC  # how an array of more than 15 begins; whatever else is told is a map
-NO_TEXT = b"\xff"  # a byte that UTF-8 has not: ends ids that are no hash, since a source may give its own
+NO_TEXT = b"\xff"  # a byte that UTF-8 has not: ends ids that are not hashes, since a source may give its own
 
 
 class _Cite(msgspec.Struct, frozen=True, gc=False, array_like=True):

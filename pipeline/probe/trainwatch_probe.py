@@ -184,7 +184,7 @@ def plain(text: object, length_max: int) -> str:
     cut = str(text)[:length_max].replace("\x00", "\ufffd")
     try:
         return cut.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-    except UnicodeEncodeError:  # half a pair, which is no byte of a name
+    except UnicodeEncodeError:  # half a pair, which is not a byte of a name
         return cut.encode("utf-8", "replace").decode("utf-8")
 
 

@@ -134,13 +134,13 @@ def told(settings: KafkaSettings, error: BaseException, doing: str = "") -> Trai
 
 
 def _misunderstood(settings: KafkaSettings, why: TrainwatchError) -> TrainwatchError:
-    """`why`, unless somebody answers there who wants to be spoken to otherwise."""
+    """`why`, unless a server answers there that expects TLS or an account."""
     if settings.protocol.startswith("sasl") or not (greeting := _greeting(settings)):
         return why
     if greeting.startswith(TLS_ALERT):
         said = f"Kafka at {settings.bootstrap_servers} speaks TLS, and we do not"
         return ConfigError(said, advice="Set kafka.ca_file, or kafka.security_protocol: ssl.")
-    advice = "Somebody answers there, and hangs up on who has no account: does it need kafka.user and kafka.password_file?"
+    advice = "A server answers there and hangs up on clients without an account: does it need kafka.user and kafka.password_file?"
     return BrokerUnavailable(str(why), advice=advice)
 
 

@@ -112,7 +112,7 @@ class Admin:
                 raise absent(self._kafka, status.name)
             if status.partitions != status.wanted:
                 raise ConfigError(
-                    f"the topic {status.name} has {status.partitions} partitions; what it is the state of has {status.wanted}",
+                    f"the topic {status.name} has {status.partitions} partitions, and the topic whose state it holds has {status.wanted}",
                     advice="A topic has grown; its state grows with it, unless it holds facts: see deploy/runbooks/partition-growth.md.",
                 )
 

@@ -271,7 +271,7 @@ def run(app: App, *, level: int = logging.INFO) -> int:
         app.failure = app.failure or worker.crash_reason
         if not end.code and app.failure is None:
             return 0
-    except asyncio.CancelledError as end:  # mode lets the reason of a crash through when it is no Exception
+    except asyncio.CancelledError as end:  # mode lets the reason of a crash through when it is not an Exception
         app.failure = app.failure or end
     finally:
         app.vitals.close()

@@ -3,7 +3,7 @@
 Some complaints are part of a day without trouble: a group's coordinator is not known for a moment after a broker was set up, members are
 asked to join again whenever another one comes, a checkpoint may outlast the timer that starts it.  What is told about them instead: each
 take-over is a line of our own, as is a checkpoint that was abandoned, and one that does not end is what /healthz reports.  A coordinator
-that stays away is no trifle, so that complaint is only held back for a while.
+that stays away is serious, so that complaint is only held back for a while.
 
 What is logged names hosts, files and errors that quote records, and authors of logs choose those: control characters could rewrite the
 screen of whoever reads, a line feed could forge a line.

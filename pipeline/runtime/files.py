@@ -36,7 +36,7 @@ from pipeline.model.source import FAMILIES
 from pipeline.settings import Settings
 
 BLOCK_BYTES = 256 << 10
-LINE_BYTES_MAX = 64 << 20  # more is no log line; it would have to be held in memory as one
+LINE_BYTES_MAX = 64 << 20  # more is not a log line; it would have to be held in memory as one
 SNIFFED_LINES = 2000  # looked at for the family of a file
 SNIFFED_CLAIMS = 25  # claimed lines that settle it
 # Two collections so far apart that a time without year falls into different years; a clock set back moves it by hours at most.

@@ -290,7 +290,7 @@ def _said_by(part: Partition, told: Tell) -> Fact:
 
 
 def _as_record(part: Partition, key: bytes, value: bytes | None) -> Record:
-    """What is no record of the partition, said in the form of one."""
+    """What is not a record of the partition, said in the form of one."""
     return Record(topic=part.source.topic, partition=part.source.partition, offset=max(part.applied, 0), timestamp=0, key=key, value=value)
 
 

@@ -106,7 +106,7 @@ kafka.kafka_errors.setdefault(FencedInstance.errno, FencedInstance)
 def twin(name: str) -> ConfigError:
     """What to tell of it."""
     return ConfigError(
-        f"another live process is instance {name} of this group: each puts the other out",
+        f"another live process is instance {name} of this group, and each pushes the other out",
         advice="Give each worker an instance id of its own (worker.instance_id), or each machine a host name of its own.",
     )
 

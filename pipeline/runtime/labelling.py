@@ -55,11 +55,11 @@ class Told(NamedTuple):
 
     noted: int = 0
     known: int = 0  # came before
-    refused: int = 0  # was no label, or its finding never came
+    refused: int = 0  # was not a label, or its finding never came
 
 
 def read(value: bytes) -> labels.Said:
-    """Raises DecodeError or SchemaMismatch: it is no label."""
+    """Raises DecodeError or SchemaMismatch: it is not a label."""
     try:
         said = msgspec.json.decode(value, type=labels.Said)
     except msgspec.ValidationError as error:

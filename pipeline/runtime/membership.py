@@ -56,8 +56,8 @@ class GroupMembership:
         error: BaseException | None = getattr(coordinator, "_pending_exception", None)
         if isinstance(error, InconsistentGroupProtocolError):
             return FatalError(
-                f"workers of a release that speaks otherwise are in the group {self._app.conf.id}, or were until a moment ago",
-                advice="Releases that tell facts otherwise never run side by side. Stop all workers of the other one, wait "
+                f"workers of an incompatible release are in the group {self._app.conf.id}, or were until a moment ago",
+                advice="Releases that tell facts differently never run side by side. Stop all workers of the other one, wait "
                 "kafka.session_timeout_seconds, then start this one: nothing is lost meanwhile. deploy/CHANGES.md says which releases. "
                 "No other consumer may use this group.",
             )

@@ -196,7 +196,7 @@ class Book:
     def ids(self, prefix: str) -> list[str]:
         """Ids of which words came, that begin so.  Raises ConfigError on a prefix that is too short to mean one."""
         if len(prefix) < PREFIX_MIN or not prefix.isalnum():
-            raise ConfigError(f"{prefix!r} is no id", advice=f"Give at least its first {PREFIX_MIN} digits.")
+            raise ConfigError(f"{prefix!r} is not an id", advice=f"Give at least its first {PREFIX_MIN} digits.")
         found = self._file.execute("SELECT id FROM words WHERE substr(id, 1, ?) = ? ORDER BY id LIMIT 20", (len(prefix), prefix))
         return [id_ for (id_,) in found]
 

@@ -112,7 +112,7 @@ class Work:
         return sorted(offsets)
 
     def read_before(self, stored: Collection[int]) -> None:
-        """These have rows: they were read before Kafka deleted them, and are no gap."""
+        """These have rows: they were read before Kafka deleted them, and are not a gap."""
         gaps, self.gaps = self.gaps, []
         for lo, hi, why in gaps:
             at = lo

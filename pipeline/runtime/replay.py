@@ -155,7 +155,7 @@ class Replay:
     async def _add(self, record: Record) -> None:
         topic = self._topics.get(record.topic)
         if topic is None:
-            raise ConfigError(f"{record.topic} is no input topic", advice=f"Use one of: {', '.join(self._topics)}.")
+            raise ConfigError(f"{record.topic} is not an input topic", advice=f"Use one of: {', '.join(self._topics)}.")
         size = len(record.value or b"") + len(record.key or b"") + sum(len(name) + len(data) for name, data in record.headers)
         if size + OVERHEAD_BYTES > topic.record_bytes_max:
             headers = {name: data.decode("utf-8", "replace") for name, data in record.headers}

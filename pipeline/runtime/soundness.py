@@ -151,7 +151,7 @@ def patterns(settings: Settings) -> Iterator[Line]:
         for field in ("file", "hosts", "job_pattern"):
             pattern = getattr(source, field)
             if _repeats_within(_parser.parse(pattern)):
-                advice = "A name that was made for it may take hours, in which the worker stands: write it without, say [^/]+/ for .*/."
+                advice = "A name made for it may keep the worker busy for hours: write it without that repeat, say [^/]+/ for .*/."
                 yield warn("settings", f"source {source.name} {field}", f"{pattern}: a repeat within a repeat", advice)
 
 

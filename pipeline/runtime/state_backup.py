@@ -292,7 +292,7 @@ def _opened(path: Path) -> Iterator[gzip.GzipFile]:
     try:
         with gzip.open(path, "rb") as file:
             if file.read(len(MAGIC)) != MAGIC:
-                raise ConfigError(f"{path} is no saved state", advice="Name a file that `trainwatch state save` made.")
+                raise ConfigError(f"{path} is not a saved state", advice="Name a file that `trainwatch state save` made.")
             yield file
     except (OSError, EOFError, zlib.error, msgspec.MsgspecError, struct.error) as error:
         raise ConfigError(f"{path} cannot be read: {error!r}", advice="It is broken or cut short: take another copy.") from error

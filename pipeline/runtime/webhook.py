@@ -48,9 +48,9 @@ def address_of(target: TargetSettings, settings: NotifySettings) -> Address:
         port = parts.port
         (parts.hostname or "").encode("idna")  # as the resolver does, which would raise at each delivery
     except ValueError as error:
-        raise ConfigError(f"{named}: its address is none", advice=ADVICE) from error
+        raise ConfigError(f"{named}: its address is not a valid URL", advice=ADVICE) from error
     if parts.scheme not in ("http", "https") or not parts.hostname or not url.isascii() or not url.isprintable() or " " in url:
-        raise ConfigError(f"{named}: its address is none", advice=ADVICE)
+        raise ConfigError(f"{named}: its address is not a valid URL", advice=ADVICE)
     if parts.username is not None or parts.password is not None:
         raise ConfigError(f"{named}: its address has a password in it", advice="Use secret_file: what is sent is signed with it.")
     secure = parts.scheme == "https"

@@ -244,7 +244,7 @@ class Worker:
             first, end = await self._topic_offsets(sources, patience_seconds=TAKE_OVER_SECONDS)
         except TimeoutError as why:
             raise BrokerUnavailable(
-                f"no offsets of what is taken over, {many(len(sources), 'partition')}, came in {TAKE_OVER_SECONDS:.0f} s",
+                f"Kafka told no offsets of {many(len(sources), 'partition')} to take over within {TAKE_OVER_SECONDS:.0f} s",
                 advice="Look for partitions without a leader (`trainwatch check`), then start it again: nothing uncommitted is lost.",
             ) from why
         parts = {}
@@ -258,12 +258,12 @@ class Worker:
         return parts
 
     def _require_home(self, part: Partition) -> None:
-        """New facts go where their case is.  Raises StateIncompatible when that is another partition: the topic had another count."""
+        """New facts go where their case is.  Raises StateIncompatible when that is another partition, because the topic has grown."""
         count = self._facts.count(part.source.topic) if self._facts and part.stage.takes == "facts" else 0
         cases = (case for case in part.cases.every() if count and case[:1] != b"\x00")  # those begin what is reserved
         if any(partition_of(case, count) != part.source.partition for case in islice(cases, HOMES_LOOKED_AT)):
             raise StateIncompatible(
-                f"{part.source}: its cases belong to other partitions, since the topic had another count than {count} when they were told",
+                f"{part.source}: its cases belong to other partitions, since the topic did not have {count} partitions when they were told",
                 advice="Topics of facts never grow. deploy/runbooks/partition-growth.md says what to do now.",
             )
 

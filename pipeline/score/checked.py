@@ -3,7 +3,7 @@
     acquitted   attempts that failed or were cancelled and were not harmed, by the cause whose record acquits them
     harmed      attempts that an act harmed and a record acquits all the same: by their job alone nobody would have looked
     not_...     of those that were not harmed: unexplained, under a finding, or still without verdict
-    open        findings that are no alerts, by the explanation that could not be excluded: each of them once
+    open        findings that are not alerts, by the explanation that could not be excluded: each of them once
     taken back  findings that were raised and did not last, by detector
     told        findings of detectors that read a silent family; and of them those that say that it was missing
     ended       suspicions that an explanation ended before there was a finding, by it: each act against each subject once
@@ -25,7 +25,7 @@ from pipeline.score.truth import Truth
 
 ENDED_BADLY = frozenset({"FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "BOOT_FAIL", "DEADLINE"})
 NAMES = {"jobcomp": "slurm_jobcomp"}  # of families that the simulator calls otherwise
-NOT_CHECKED = "not checked: "  # begins the gate of a finding that is no alert
+NOT_CHECKED = "not checked: "  # begins the gate of a finding that is not an alert
 OTHER_GATE = "suppressed or withheld"
 
 

@@ -8,7 +8,7 @@
     on a team                it cites a file that an act of its pattern altered
     on a queue               an act of its pattern happened within two days
 
-A finding that fits no act, and says of somebody just what he did without leave and without harm, is counted apart: it is no false word, and
+A finding that fits no act, and says of somebody just what he did without leave and without harm, is counted apart: it is not false, and
 no act was found.  A finding that fits an act is true whatever its pattern: the same traces fit several.  An act counts as found only by a
 finding of its own pattern, or of one that its traces fit as well.  A name is right when it is the actor's of an act that the finding fits.
 """

@@ -22,7 +22,7 @@ class TargetSettings(Part):
         "json", description="what is sent: json, ocsf (the value of the topic; of a finding without its actor), slack, feishu, dingtalk"
     )
     severity_min: SeverityName = Field("high", description="told from this severity on")
-    below_gate: bool = Field(False, description="also of findings that are no alert")
+    below_gate: bool = Field(False, description="also of findings that are not alerts")
     tells: Literal["both", "findings", "incidents"] = Field("both", description="of what; incidents alone are fewer, and come later")
     after_minutes: dict[SeverityName, int] = Field(
         default_factory=dict, description="told only of what nobody has acknowledged after so many minutes, by severity; empty: at once"
@@ -57,5 +57,5 @@ class NotifySettings(Part):
         if len(names) != len(set(names)):
             raise ValueError("two targets of notify share a name")
         if stray := sorted({*self.urls, *self.secrets} - set(names)):
-            raise ValueError(f"notify.urls or notify.secrets name {', '.join(stray)}, which is no target")
+            raise ValueError(f"notify.urls or notify.secrets name {', '.join(stray)}, which is not a target")
         return self

@@ -31,7 +31,7 @@ def secret_of(name: str, given: SecretStr, file: Path | None) -> str:
     try:
         found = file.read_text(encoding="utf-8").split("\n", 1)[0].removesuffix("\r")
     except (OSError, UnicodeDecodeError) as error:
-        why = getattr(error, "strerror", None) or "it is no text"
+        why = getattr(error, "strerror", None) or "it is not text"
         raise ConfigError(f"{name}: cannot read {file}: {why}", advice="Name a readable file whose first line is the secret.") from None
     if not found:
         raise ConfigError(f"{name}: the first line of {file} is empty", advice="Write the secret into its first line.")
@@ -52,7 +52,7 @@ def host_name(value: str) -> str:
     try:
         value.encode("idna")
     except UnicodeError:
-        raise ValueError(f"{value!r} is no host name") from None
+        raise ValueError(f"{value!r} is not a host name") from None
     return value
 
 

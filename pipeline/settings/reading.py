@@ -89,7 +89,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise ConfigError(f"cannot read {path}: {error}", advice="Name a readable YAML file with --settings.") from error
         except ValueError as error:  # 2026-02-30
-            raise ConfigError(f"{path}: a date or a number that there is not", advice="Correct it, or quote what is a text.") from error
+            raise ConfigError(f"{path}: a date or a number that does not exist", advice="Correct it, or quote what is a text.") from error
         if not isinstance(content, dict):
             raise ConfigError(f"{path}: expected a mapping at the top level", advice="See schemas/SETTINGS.md.")
     try:
@@ -108,7 +108,7 @@ def load(path: Path | None = None, overrides: Mapping[str, Any] | None = None) -
 
 
 def _broken(path: Path, error: yaml.MarkedYAMLError) -> str:
-    """Where it is no YAML, the line first; what was opened and never closed began before it.
+    """Where it is not YAML, the line first; what was opened and never closed began before it.
 
     It quotes single signs and tokens (`'<stream end>'`), no names: a password that begins with `*`, `&` or `!` is read as one of YAML's.
     """

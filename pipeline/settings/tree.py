@@ -77,7 +77,9 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _authenticated_inputs(self) -> "Settings":
         if stray := sorted({*self.ingest.authenticated_topics} - {*self.kafka.input_topics}):
-            raise ValueError(f"ingest.authenticated_topics names {', '.join(stray)}, which is no input: everything would count as unproven")
+            raise ValueError(
+                f"ingest.authenticated_topics names {', '.join(stray)}, which is not an input: everything would count as unproven"
+            )
         return self
 
     @model_validator(mode="after")

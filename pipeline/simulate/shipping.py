@@ -57,7 +57,7 @@ class Shipper:
             self.duplicates += 1
 
     def damage(self, count: int) -> dict[str, int]:
-        """Add `count` broken values: JSON cut off before its message, or bytes that are no text.  Returns how many of which."""
+        """Add `count` broken values: JSON cut off before its message, or bytes that are not text.  Returns how many of which."""
         made = {"truncated_json": 0, "binary": 0}
         originals = [self._kept[self._dice.randrange(len(self._kept))] for _ in range(count * 3)]
         for number, original in enumerate(originals[:count]):

@@ -9,7 +9,7 @@ it went on, and what altered its numbers.
     slowed      the part of its time that the act had added
     held        it only kept GPUs from others
 
-Time in which nobody's work was on the GPUs, such as a wait in the queue, is no GPU time.  A line of the truth file is a stretch of one
+Time in which nobody's work was on the GPUs, such as a wait in the queue, is not GPU time.  A line of the truth file is a stretch of one
 attempt: {"truth": "waste", "act", "kind", "job", "submit_ms", "gpus", "start_ms", "end_ms", "share"}.
 """
 

@@ -142,7 +142,7 @@ def sorted_error(error: driver.Error) -> Exception:
         )
     return InvariantViolation(
         f"ClickHouse answers with error {code}: {text}",
-        advice="Nothing was committed. Look the code up in ClickHouse's documentation; when it is cured, start the worker again.",
+        advice="Nothing was committed. Look the code up in ClickHouse's documentation; once the cause is gone, start the worker again.",
     )
 
 

@@ -121,7 +121,7 @@ def exactly(database: "Database", ids: Iterable[str]) -> list[Labelled]:
 
 
 def refusal(said: Said, detector: str = "") -> str:
-    """Why it is no label, for whoever said it; empty: it is one.  `detector`: whose finding it is of, once that is known."""
+    """Why it is not a label, for whoever said it; empty: it is one.  `detector`: whose finding it is of, once that is known."""
     if (said.label is Word.BENIGN) != bool(said.because):
         return "benign needs an explanation, the others none"
     known = explanations(detector)

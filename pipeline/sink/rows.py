@@ -309,7 +309,7 @@ def _texts(column: list[Sequence[str]]) -> list[Any]:
 
 
 def _attributes(column: list[dict[str, str]]) -> list[bytes]:
-    """As JSON, from which the table makes its map.  JSON is text: a byte that is no UTF-8 is written out, as `\\xff`; `raw` has it."""
+    """As JSON, from which the table makes its map.  JSON is text: a byte that is not UTF-8 is written out, as `\\xff`; `raw` has it."""
     try:
         return list(map(_encode_json, column))
     except UnicodeEncodeError:

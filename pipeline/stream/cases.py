@@ -31,7 +31,7 @@ import msgspec
 
 from pipeline.model.facts import Fact
 
-# Ranks of what is no fact but is done to a case, in the log; each greater than any rank of a content.
+# Ranks of what is not a fact but is done to a case, in the log; each greater than any rank of a content.
 DROPPED = b"\xff" * 9  # the fact, or with an empty id the case, was forgotten
 SEALED = b"\xff" * 10  # the whole case was packed
 PACKED = b"\xff" * 11  # the facts with these digests were

@@ -63,7 +63,10 @@ def test_inputs_grow_with_their_state_and_facts_do_not(site: Site, monkeypatch: 
     grow(site, 4, *site.topics)
     assert worker.wait(PATIENCE_SECONDS) == 1
     assert "the topic has grown" in site.log()
-    with Admin(site.settings, site._topology) as admin, pytest.raises(ConfigError, match="has 3 partitions; what it is the state of has 4"):
+    with (
+        Admin(site.settings, site._topology) as admin,
+        pytest.raises(ConfigError, match="has 3 partitions, and the topic whose state it holds has 4"),
+    ):
         admin.check()
     grow(site, 4, *states)
     send_to_all(site, monkeypatch, 4)

@@ -150,7 +150,7 @@ def test_missing_topic(servers: Settings, tmp_path: Path) -> None:
 
 def test_foreign_topic(site: Settings) -> None:
     """A record for a topic that trainwatch does not read is refused."""
-    with pytest.raises(ConfigError, match="elsewhere is no input topic"):
+    with pytest.raises(ConfigError, match="elsewhere is not an input topic"):
         send(site, [Record(topic="elsewhere", partition=0, offset=0, timestamp=AT, value=b"x")])
 
 

@@ -155,7 +155,7 @@ def test_a_worker_does_not_join_workers_that_speak_otherwise(site: Site) -> None
                 break
         worker = site.start()
         assert worker.wait(PATIENCE_SECONDS) == 1
-        assert "a release that speaks otherwise" in worker.log()
+        assert "an incompatible release" in worker.log()
         assert "Stop all workers of the other one" in worker.log()
         assert older.assignment() == set(inputs(site))
     finally:

@@ -86,7 +86,7 @@ def test_a_secret_comes_from_its_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "why"), [(None, "No such file"), (b"", "is empty"), (b"\n", "is empty"), (b"\xff\xfe", "it is no text")], ids=str
+    ("content", "why"), [(None, "No such file"), (b"", "is empty"), (b"\n", "is empty"), (b"\xff\xfe", "it is not text")], ids=str
 )
 def test_a_file_without_a_secret_is_named(content: bytes | None, why: str, tmp_path: Path) -> None:
     """The setting, the file, and what is wrong with it; not what is in it."""

@@ -94,8 +94,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown role": ({"identities": [{**IDENTITY, "role": "boss"}]}, "identities.0.role"),
     "broker without a port": ({"kafka": {"bootstrap_servers": "broker-1"}}, "'broker-1' is not host:port"),
     "second broker without a port": ({"kafka": {"bootstrap_servers": "broker-1:9092,broker-2"}}, "'broker-2' is not host:port"),
-    "broker with an empty label": ({"kafka": {"bootstrap_servers": "broker..example:9092"}}, "'broker..example' is no host name"),
-    "database with an empty label": ({"clickhouse": {"host": "db..example"}}, "'db..example' is no host name"),
+    "broker with an empty label": ({"kafka": {"bootstrap_servers": "broker..example:9092"}}, "'broker..example' is not a host name"),
+    "database with an empty label": ({"clickhouse": {"host": "db..example"}}, "'db..example' is not a host name"),
     "port without a broker": ({"kafka": {"bootstrap_servers": ":9092"}}, "':9092' is not host:port"),
     "port that is none": ({"kafka": {"bootstrap_servers": "broker-1:70000"}}, "kafka.bootstrap_servers"),
     "address without brackets": ({"kafka": {"bootstrap_servers": "::1:9092"}}, "kafka.bootstrap_servers"),
@@ -219,7 +219,7 @@ def test_a_key_that_stands_twice_is_refused(content: str, lines: tuple[int, int]
 @pytest.mark.parametrize("value", ["2026-02-30", "!!int hunter2"])
 def test_a_date_that_there_is_not_is_told_so(value: str) -> None:
     """PyYAML raises what its parts raise."""
-    with pytest.raises(ConfigError, match="a date or a number that there is not"):
+    with pytest.raises(ConfigError, match="a date or a number that does not exist"):
         load(written(f"kafka:\n  group: {value}\n"))
 
 

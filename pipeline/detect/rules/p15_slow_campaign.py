@@ -8,7 +8,7 @@ order in which they ended, against the rate of those that had not, and the count
     others      . . . x . . . . . .      usual rate 0.17; the test says "harmful" at the 7th: wrongly at most once in 1,000 writers
 
 Ends that a record explains - hardware, a cancel, an error in the owner's own code - count on neither side: they came before any harm could.
-Pauses do not matter, since nobody is exposed in them; a small rerun that goes well does not clear anything, since it is no member.
+Pauses do not matter, since nobody is exposed in them; a small rerun that goes well does not clear anything, since it is not a member.
 Where those that ended so loaded another hand's bytes as well, and nothing tells which did it, that is told and nobody is suspected.  Where
 one is shown to do it without the others, these are asked again, without the attempts that loaded what that one wrote:
 

@@ -9,7 +9,7 @@ to what one owns or may write do not count, and one round proves nothing.
 
 The chance is the hypergeometric tail (Fisher's exact test, one-sided) over all reads of the team, corrected for the number of members who
 read often enough to be asked about: a look is wrong about at most one team in 1,000, and a team is looked at with each reading.
-Others who stand out as well are no measure of what is usual, while they are few.
+Others who stand out as well do not tell what is usual while they are few.
 """
 
 from bisect import bisect_right

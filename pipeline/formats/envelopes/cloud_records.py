@@ -6,7 +6,7 @@
 Azure puts what a control plane printed, the audit events of AKS among it, as a text into `properties.log`; a record of that kind may also
 come alone.  MinIO's notifications have `Records` too and say in one object what happened: they stay whole.
 
-Holds: at most ITEMS_MAX records; one is the bytes that came, unless they had to be mended; one that is no object is refused alone.
+Holds: at most ITEMS_MAX records; one is the bytes that came, unless they had to be mended; one that is not an object is refused alone.
 """
 
 from collections.abc import Sequence

@@ -69,7 +69,7 @@ def _object(said: Mapping[str, Any]) -> bytes:
 
 
 def _time(seconds: object) -> str | None:
-    """Some write the number as text.  None: it is no time."""
+    """Some write the number as text.  None: it is not a time."""
     if isinstance(seconds, str) and seconds.isascii() and len(seconds) <= NUMBER_DIGITS_MAX and seconds.replace(".", "", 1).isdecimal():
         seconds = float(seconds)
     found = moment(seconds)

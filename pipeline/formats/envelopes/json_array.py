@@ -4,9 +4,9 @@
 
 HTTP outputs (Fluent Bit's `format json`, Vector's batches) and webhook relays send such values.
 
-Many logs have lines that begin with a bracket, and programs print lists: what is no array of objects is not this envelope's.
+Many logs have lines that begin with a bracket, and programs print lists: what is not an array of objects is not this envelope's.
 
-Holds: at most ITEMS_MAX items; an item is the bytes that came, unless they had to be mended; one that is no object is refused alone.
+Holds: at most ITEMS_MAX items; an item is the bytes that came, unless they had to be mended; one that is not an object is refused alone.
 """
 
 import re

@@ -5,7 +5,7 @@
 HTTP bridges and `kcat` on a file send such values.  Each line is unwrapped as if it were a record of its own.  An object that
 is printed over several lines is one object.
 
-Holds: at most ITEMS_MAX lines; a line that is no object is refused alone; what one line holds does not depend on the others.
+Holds: at most ITEMS_MAX lines; a line that is not an object is refused alone; what one line holds does not depend on the others.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,7 +50,7 @@ def are(value: bytes) -> bool:
 
 
 def decoded(decode: Callable[[bytes], Value], value: bytes) -> Value | None:
-    """What a batch is, None if it is broken.  NaN and what is no UTF-8 is mended, or one item would hide the others."""
+    """What a batch is, None if it is broken.  NaN and what is not UTF-8 is mended, or one item would hide the others."""
     try:
         return decode(value)
     except _BROKEN:

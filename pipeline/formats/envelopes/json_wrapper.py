@@ -28,7 +28,7 @@ Lines that a container runtime split say that they are parts: `logtag` or `_p` o
 of Vector, a `log` of Docker without line end.
 
 Holds: a value that starts like a JSON object and is none raises DecodeError, but for what producers write all the same (NaN, bytes that
-are no UTF-8, halves of surrogate pairs); of a doubled key the last one holds; no field of a wrapper makes a line unreadable, it only
+are not UTF-8, halves of surrogate pairs); of a doubled key the last one holds; no field of a wrapper makes a line unreadable, it only
 counts as absent, but for one that is nested deeper than decoders go.
 """
 
@@ -196,7 +196,7 @@ class JsonWrapper:
     begins: Sequence[bytes] = (b"{",)
 
     def unwrap(self, value: bytes, headers: Headers) -> list[Line] | None:
-        """One line, or None for a value that is no object or is itself the event.  Raises DecodeError on broken JSON."""
+        """One line, or None for a value that is not an object or is itself the event.  Raises DecodeError on broken JSON."""
         if not headers and value.startswith(_TAILED) and (line := _tailed(value)) is not None:
             return [line]
         # `{'` opens the text of a Python dictionary, which frameworks print: a raw line.

@@ -5,7 +5,7 @@
 It is read as the JSON that Fluent Bit would have written (json_wrapper.py).  A value is taken for one when it is one map and nothing
 after it, whose keys are texts: no text in UTF-8 begins so, and what begins so and is none is left to the other envelopes.
 
-Fluent Bit passes on bytes of a line that are no UTF-8 as they are, in what it calls a text; they become U+FFFD, as in JSON.
+Fluent Bit passes on bytes of a line that are not UTF-8 as they are, in what it calls a text; they become U+FFFD, as in JSON.
 
 Holds: linear time, nesting bounded by DEPTH_MAX, or by msgspec; no size that the value promises is believed before the bytes are there.
 Layout: plugins/out_kafka/kafka.c of Fluent Bit and github.com/msgpack/msgpack spec.md.
@@ -73,7 +73,7 @@ def _as_text(value: object) -> object:
 
 
 def _tolerant(value: bytes) -> object:
-    """The value, with texts that are no UTF-8; None where it is no MessagePack.  Raises DecodeError when it is nested too deeply."""
+    """The value, with texts that are not UTF-8; None where it is not MessagePack.  Raises DecodeError when it is nested too deeply."""
     try:
         found, end = _item(value, 0, DEPTH_MAX)
     except (IndexError, struct.error):

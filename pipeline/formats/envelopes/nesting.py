@@ -3,7 +3,7 @@
 Batches hold wrappers, compressed values hold batches.  Who may hold what is said once, where envelopes are listed (formats/registry.py):
 each is given the function for what may be inside it, which is always less than what it is itself, so that nothing nests without end.
 
-Most objects are no batches, and to ask each kind of batch costs more than to read the object.  A batch's names stand near its beginning,
+Most objects are not batches, and to ask each kind of batch costs more than to read the object.  A batch's names stand near its beginning,
 so one look there tells whether any is to be asked.  `by_beginning` and `Dated` spare lines of text the same.
 """
 

@@ -127,7 +127,7 @@ def sender(program: str, uid: object, executable: object, message: str, transpor
     """The program under whose name a log daemon has a line, if who sent it may have that name; else a name that nobody believes.
 
     Anybody chooses his identifier (`logger -t sshd`), nobody his uid.  A person speaks for a daemon only through its own executable, by
-    its whole name (`ssh -y` is no sshd); of a process that is gone nobody knows it.  And as what he runs does what he likes
+    its whole name (`ssh -y` is not an sshd); of a process that is gone nobody knows it.  And as what he runs does what he likes
     (`LD_PRELOAD`) unless it runs as root, only for
 
         sudo, su, passwd, chage    what they log, and not what they print where the journal reads it (`systemd-cat -t sudo sudo -S -p ..`)
@@ -162,7 +162,7 @@ def composed(message: str, written: str, host: str, program: str, pid: object, *
     """The line whole again; the message alone where it has a prefix of its own, or where there is nothing to make one of.
 
     A prefix that names another program is a text of this one: `logger` sends whatever one likes, as the kernel of another host, too.
-    Not so where the program is no tag but what the shipper calls the source of the record in a header.
+    Not so where the program is not a tag but what the shipper calls the source of the record in a header.
     """
     own = _OWN_PREFIX.match(message)
     if own is not None and not (program == "kernel" and own[0].endswith("[")):

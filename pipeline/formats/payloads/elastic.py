@@ -114,7 +114,7 @@ def _parsed(body: AnyBody, time: int | None = None, rest: dict[str, str] | None 
 
 
 def _time(value: object, milliseconds: int) -> int | None:
-    """A number, also as text; 0 and what no calendar has are no time."""
+    """A number, also as text; 0 and what no calendar has are not times."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 15:
         value = int(value)
     if not isinstance(value, int) or isinstance(value, bool):

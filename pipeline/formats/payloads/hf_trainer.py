@@ -10,7 +10,7 @@ a pattern, since no literal parser takes `nan`.  They carry an epoch but no step
 the loss is it an `Iteration`.  The summary at the end comes once per node: one run, not four.  A dictionary is often glued after a
 progress bar.  The logger's time is local; a dictionary has none.
 
-Configurations that the library prints as JSON over many lines are typed by their shape: `"loss_scale": 0` in one is no measurement.
+Configurations that the library prints as JSON over many lines are typed by their shape: `"loss_scale": 0` in one is not a measurement.
 
 Sources: github.com/huggingface/transformers src/transformers/trainer.py, trainer_callback.py (ProgressCallback, PrinterCallback),
 utils/logging.py; hiyouga/LLaMA-Factory extras/logging.py; pull request 9613 of transformers for the older form with a step.

@@ -6,7 +6,7 @@
 
 No two programs call these fields the same, so a source's settings may name them (`json_keys`), and what they name is asked before the
 names below.  An object needs a step and a loss; any other is not this format's, for a job prints objects of many kinds.  One level of
-nesting is looked into, by `outer.inner`.  Numbers may be texts (fairseq) and NaN or Infinity (Python), which are no JSON.
+nesting is looked into, by `outer.inner`.  Numbers may be texts (fairseq) and NaN or Infinity (Python), which are not JSON.
 
 The time is the object's own: seconds, milliseconds, microseconds or nanoseconds by size, or ISO 8601.  A time that is none of these leaves
 the event without one, rather than losing the step.
@@ -59,7 +59,7 @@ class JsonLogger:
         return payload[:2] == b'{"' or (payload.find(b'{"', 0, PREFIX_CHARACTERS_MAX) > 0 and payload.rstrip().endswith(b"}"))
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
-        """The iteration.  Raises UnknownFormat for an object of another kind, and for what is no object."""
+        """The iteration.  Raises UnknownFormat for an object of another kind, and for what is not an object."""
         text = text_of(line.payload)
         if text[:1] != "{":
             text = unlabelled(text).text

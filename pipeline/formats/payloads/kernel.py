@@ -6,7 +6,7 @@
 
 These lines acquit, so only the kernel's own tag is believed: a job can print such text, and any user can write it to the system log
 under another tag.  Where the line carries a syslog priority, its facility must be the kernel's, which user space cannot set.
-Process names are chosen by users: numbers are taken from where a name cannot reach.  The seconds since boot in brackets are no time; the
+Process names are chosen by users: numbers are taken from where a name cannot reach.  The seconds since boot in brackets are not a time; the
 day and time of `dmesg -T` are.  What `dmesg` prints has no tag: it is believed from a file that is called so and is no job's output, or
 where the shipper names the program `kernel`.
 """

@@ -7,7 +7,7 @@ raw records anyway, and because a record gets the id that it has when it comes r
      "OBJ_PID":[{"opid":4711,..}],"EXECVE":{"argc":2,"ARGV":["kill","-9"]},"PROCTITLE":{"ARGV":[..]}}
 
 Numbers that the kernel writes in hex or octal have a prefix here and lose it again, except of modes.  Texts are percent-encoded where
-they hold bytes that are no text, or `%` or `+`.  Upper-case names are LAUREL's or auditd's own words and never replace the kernel's.
+they hold bytes that are not text, or `%` or `+`.  Upper-case names are LAUREL's or auditd's own words and never replace the kernel's.
 
 Layout: https://github.com/threathunters-io/laurel/blob/master/json-format.md and man/laurel-about.7.md there (its example event).
 Not verified on real lines: no sample exists here but that documented example, which the tests are modelled on.
@@ -164,7 +164,7 @@ def _bare(name: str, text: str) -> str:
 
 
 def _text(value: object) -> str:
-    """Bytes that are no text stand as `%FF`, and so do `%` and `+` themselves."""
+    """Bytes that are not text stand as `%FF`, and so do `%` and `+` themselves."""
     text = value if isinstance(value, str) else shown(value)
     return unquote(text, errors="replace") if "%" in text else text
 

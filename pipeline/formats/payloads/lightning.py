@@ -106,7 +106,7 @@ _FIRST = frozenset(words[:1] for words in _STARTS)  # most lines begin otherwise
 
 
 def _printed(text: str, rank: int | None, rest: dict[str, str]) -> AnyBody | None:
-    """NeMo's printer, which replaces the bar where the output is no terminal.  It prints the global step whole."""
+    """NeMo's printer, which replaces the bar where the output is not a terminal.  It prints the global step whole."""
     head = _PRINTED.match(text)
     if head is None:
         return None

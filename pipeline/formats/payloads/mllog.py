@@ -6,7 +6,7 @@
 The record is JSON after a marker, with UTC milliseconds: a job's only absolute clock, which also shows whether its zone is right.  It
 may stand anywhere in a line, since progress bars have no line end, and the same record comes once per rank.  A loss becomes an
 `Iteration` where the record numbers the step; where it counts samples only it is `Progress`, for no step is made up from a batch size.
-Python's encoder writes a diverged loss as NaN, which is no JSON and is read all the same.
+Python's encoder writes a diverged loss as NaN, which is not JSON and is read all the same.
 
 Around the records stand the lines of the reference run scripts (`Run vars:`, `num_gpus=`, `Beginning trial 1 of 1`, numactl's usage when
 a node has other cores than the script thinks) and the older markers (`:::MLPv0.5.0`, `:::DLPAL`, `:::SYSJSON`): typed by shape.

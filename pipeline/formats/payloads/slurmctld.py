@@ -5,7 +5,7 @@ This log is where a cancel has an actor.  Its traps:
 * `REQUEST_KILL_JOB` is written before permission is checked: alone it is an attempt.  A refusal follows in the same millisecond as
   two more lines; each of the three is an event of its own, and the stage that joins them decides.
 * Who changed a job and what was changed stand on different lines; submissions and node states name nobody.
-* `WTERMSIG 126` and `WTERMSIG 53` are no signals: an interactive job that ended, and a launch that failed.
+* `WTERMSIG 126` and `WTERMSIG 53` are not signals: an interactive job that ended, and a launch that failed.
 * A restart replays state (`Recovered JobId=..`): notes, not events of the jobs.
 
 The time is local without zone (`iso8601_ms`, the default) or has an offset (`rfc5424_ms`, `rfc3339`), has no year (`short`,

@@ -21,7 +21,7 @@ def running(scene: Scene, *, probe: bool = True) -> ProjectJob | None:
 
 
 def loader_cleaned_up(scene: Scene) -> Process:
-    """A rank ends a worker of its own data loader: a signal from inside, to a process that is no rank."""
+    """A rank ends a worker of its own data loader: a signal from inside, to a process that is not a rank."""
     job = running(scene)
     if job is None:
         return

@@ -52,7 +52,7 @@ def test_set(change: str, section: str, name: str, value: Any) -> None:
         ("detect.kill_window_seconds", "no value", "NAME=VALUE"),
         ("detect.kill_window_seconds=soon", "valid integer", "SETTINGS.md"),
         ("detect.kill_window_seconds=0", "greater than or equal to 1", "SETTINGS.md"),
-        ("detect.kill_window_seconds=[", "is no value", "trainwatch.yaml"),
+        ("detect.kill_window_seconds=[", "is not a value", "trainwatch.yaml"),
         ("kafka.group=other", "changes nothing that is found", "detect"),
         ("identities=[]", "is a list", "--settings-file"),
     ],
@@ -82,7 +82,7 @@ def test_another_file(tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         (["--since", "2026-03-01T00:00:00"], "has no offset"),
-        (["--since", "yesterday"], "no time; write for example 2026-03-09"),
+        (["--since", "yesterday"], "not a time; write for example 2026-03-09"),
         (["--since", "2026-03-01", "--until", "2026-03-01"], "not later than"),
         (["--since", "2026-03-01", "--warm-up", "7"], "no duration"),
         (["--since", "2026-03-01", "--rule", "p99"], "there is no detector"),

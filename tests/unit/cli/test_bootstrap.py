@@ -76,7 +76,7 @@ def test_rows_that_cannot_be_read_are_named() -> None:
         ([], "an ordinary sentence", "squeue -a -o"),
         (["--topic", "logs.access"], ROW, "logs.scheduler"),
         (["--zone", "Mars/Base"], ROW, "IANA"),
-        (["--taken", "yesterday"], ROW, "no time; write for example"),
+        (["--taken", "yesterday"], ROW, "not a time; write for example"),
         (["nowhere.txt"], ROW, "nowhere.txt"),
     ],
     ids=["no list", "another family's topic", "no zone", "no time", "no file"],

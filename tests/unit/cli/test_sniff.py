@@ -96,7 +96,7 @@ def test_binary(log: Path) -> None:
     log.write_bytes(bytes(range(256)) * 20)
     result = sniff(log)
     assert result.exit_code == 1
-    assert "that are no text" in result.stdout
+    assert "that are not text" in result.stdout
 
 
 @pytest.mark.parametrize("content", [b"", b"\n\n"])
