@@ -74,7 +74,7 @@ def test_quiet_input(tmp_path: Path) -> None:
         (b"nothing that any format reads\n", [], "--topic"),
         (b"nothing that any format reads\n", ["--topic", "access"], "--collected"),
         (LINE, ["--collected", "2026-03-09T08:00:00"], "has no offset"),
-        (LINE, ["--collected", "yesterday"], "no time; write for example"),
+        (LINE, ["--collected", "yesterday"], "not a time; write for example"),
     ],
     ids=["no format", "no time", "no offset", "no moment"],
 )

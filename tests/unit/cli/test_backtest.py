@@ -84,7 +84,7 @@ def test_another_file(tmp_path: Path) -> None:
         (["--since", "2026-03-01T00:00:00"], "has no offset"),
         (["--since", "yesterday"], "not a time; write for example 2026-03-09"),
         (["--since", "2026-03-01", "--until", "2026-03-01"], "not later than"),
-        (["--since", "2026-03-01", "--warm-up", "7"], "no duration"),
+        (["--since", "2026-03-01", "--warm-up", "7"], "not a duration"),
         (["--since", "2026-03-01", "--rule", "p99"], "there is no detector"),
         (["--since", "2026-03-01", "--set", "detect.nothing=1"], "there is no setting"),
         ([], "--since"),
