@@ -17,7 +17,7 @@ from statistics import median, median_low
 
 import msgspec
 
-from pipeline.detect import cohort
+from pipeline.detect import benign_cohort, cohort
 from pipeline.detect.chance import rank_sum
 from pipeline.detect.cohort import CITED_MAX, Blamed, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside, unnamed_of_one
 from pipeline.detect.detector import Meta, explained
@@ -36,7 +36,7 @@ META = Meta(
     attack=("T1565.003", "T1499", "AML.T0029"),
     needs=(Source.TRAINING, Source.PROBE, Source.AUDITD, Source.JOBCOMP),
     window_seconds="detect.delay_window_seconds",
-    benign=cohort.BENIGN,
+    benign=benign_cohort.BENIGN,
     required=cohort.REQUIRED,
     blind_spots=(
         "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",

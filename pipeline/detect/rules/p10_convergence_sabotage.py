@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from pipeline.detect import cohort
+from pipeline.detect import benign_cohort, cohort
 from pipeline.detect.chance import fisher_of
 from pipeline.detect.cohort import (
     CITED_MAX,
@@ -52,7 +52,7 @@ META = Meta(
     attack=("T1565.003", "T1554", "AML.T0031"),
     needs=(Source.TRAINING, Source.PROBE, Source.AUDITD, Source.JOBCOMP),
     window_seconds="detect.convergence_window_seconds",
-    benign=cohort.BENIGN,
+    benign=benign_cohort.BENIGN,
     required=cohort.REQUIRED,
     blind_spots=(
         "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from pipeline.detect import cohort
+from pipeline.detect import benign_cohort, cohort
 from pipeline.detect.chance import sequential
 from pipeline.detect.cohort import Blamed, Cohort, Comparison, Group, cited, unnamed
 from pipeline.detect.detector import Meta, explained, found
@@ -39,7 +39,7 @@ META = Meta(
     attack=("T1480", "T1497.003", "AML.T0031"),
     needs=(Source.JOBCOMP, Source.PROBE, Source.AUDITD, Source.KERNEL),
     window_seconds="detect.campaign_window_seconds",
-    benign=(*cohort.BENIGN, cohort.one_owner),
+    benign=(*benign_cohort.BENIGN, benign_cohort.one_owner),
     required=(*cohort.REQUIRED, "one_owner"),
     blind_spots=(
         "Code that prints an error of another file before it ends the job: that end counts as an error of the owner's.",
