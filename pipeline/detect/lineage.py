@@ -2,19 +2,20 @@
 
     import(a) by job 6 @10    write by u099 @40    import(b) by job 7 @90     ->  other: a@10    writes: @40
 
-Two look at a load in this way: the stage of the artefact, which has the whole history, and the judge, who has what his job was told of it.
-That may be more than is worth telling by now, as it was told while less was known.  So both ask here, and the judge sees the same.
+Two places look at a load in this way: the stage of the artefact, which has the whole history, and the judge, who has what his job was
+told.  The latter may be more than is worth telling by now, since it was told while less was known.  So both ask here, and the judge sees
+the same.
 
-Nobody saves a module or a hook: what a job loaded is compared with the last other bytes that anybody loaded from there, and told only
-where there were any within a week, or where somebody wrote there who may not, after them: then with the last other bytes of the time for
-which artefacts are kept, since a run may rest for weeks between two jobs.  A job loads thousands of modules, and of most there is nothing
-to tell.  Whoever wrote there can print in a job of his own that he loaded still other bytes: so where the last other bytes lie after the
-last such write, those before it are told, too, and where there are none, that write.
+Nobody saves a module or a hook, so what a job loaded is compared with the last other bytes that anybody loaded from the same path.  A job
+loads thousands of modules, and for most there is nothing to tell: a load is told only where there were other bytes within a week, or where
+somebody who may not write there wrote after the last other bytes.  In the second case the other bytes may be as old as artefacts are kept,
+since a run may rest for weeks between two jobs.  Whoever wrote there can print in a job of his own that he loaded still other bytes: so
+where the last other bytes were loaded after the last such write, those before it are told too, and where there are none, that write.
 
-Of the saves of one job the last is told: its output can say a million times that it saved, and must not push out what others saved.
-Where as many jobs say so as are told, who saved before them is not known, and all writes are told.  None of them pushes out what the
-loading job says of itself: nobody else prints its output.
-Of the writes that are told, those that may have changed the bytes come first: setting a file's times again and again hides no write.
+Of the saves of one job only the last is told: its output can say a million times that it saved, and must not push out what others saved.
+When the number of jobs that say so reaches the bound, nobody knows who saved before them, and all writes are told.  Nothing pushes out
+what the loading job says of itself, since nobody else prints its output.  Of the writes that are told, those that may have changed the
+bytes come first: setting a file's times again and again hides no write.
 
 Holds: of all that is known, and of any part of it in which nothing is missing that is worth telling, the same is worth telling.
 """

@@ -13,10 +13,10 @@ Of a host that runs for months only the last days are at hand; `since` says from
 Whose process a number was is said by the probe, that is by a job's own output, where anybody may claim any number.  So a claim counts
 only while the scheduler has the claimant on this host, and never against the owner that the kernel names.
 
-Words are ranked by what they rest on, so that must never be less than it was.  Hence what an event at hand rests on is not packed before
-the event is, however old (`rests_on`); and what was packed before the event came counts for nothing, also when it is opened again (`past`).
-So claims are packed with the attempt whose they are: many a scheduler tells of a job when it has ended, after a week perhaps.  Retention
-waits for nobody: else who claims a number that is named every day would have all his claims kept for ever.
+A derived fact is ranked by what it rests on, so that must never become less.  Hence what an event at hand rests on is not packed before
+the event is, however old it is (`rests_on`); and what was packed before the event came counts for nothing, even when it is opened again
+(`past`).  Claims are packed with their attempt, since many schedulers tell of a job only when it has ended, perhaps after a week.
+Retention waits for nothing: otherwise somebody who claims a number that is named every day would have all his claims kept for ever.
 
 What anybody may have sent, at a site that authenticates others, takes nothing from what known senders say of the same attempt or process:
 neither its owner nor its end, nor whose process it is.  What follows from it alone is marked as such (step.py).

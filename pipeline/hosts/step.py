@@ -6,15 +6,15 @@ when a job ends, so events wait for allocations as allocations wait for events:
     access        kill@97 ........... kept
     scheduler                          [50 --------- 120] record@121   ->  touch(kill@97, attempt)
 
-A touch is a derived fact: its id names the signal and the attempt, its rank what it rests on, so it may be sent again whenever either
-side says more, and is voided when a later word of the scheduler puts the attempt elsewhere.  Where only senders that nobody authenticated
-put it here, or say whose process it was, the touch is as unproven as if they had sent the event.  Whether it is harmless the stage of jobs
-judges; here only what was done to the host itself is judged (judging.py).
+A touch is a derived fact: its id names the signal and the attempt, its rank what it rests on, so it may be sent again whenever either side
+says more, and is voided when a later word of the scheduler puts the attempt elsewhere.  Where only senders that nobody authenticated put
+it here, or say whose process it was, the touch is as unproven as if they had sent the event.  The stage of jobs judges whether it is
+harmless; only what was done to the host itself is judged here (judging.py).
 
 Nearly all audit events are starts of programs by people who log in, and concern nobody: they are forgotten as soon as they are whole.
 
-What happened more than OPEN_MS before the watermark is packed and not at hand.  A fact that looks back further has the host opened so far
-for it, until the next sweep: a week for the end of a job that ran a week, whatever else the host remembers.
+What happened more than OPEN_MS before the watermark is packed and not at hand.  A fact that looks back further opens the host's packs as
+far as it needs, until the next sweep: one week for the end of a job that ran a week, however much more the host remembers.
 """
 
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence

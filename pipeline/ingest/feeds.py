@@ -1,8 +1,8 @@
-"""Which lines a format read in; sources most of whose lines nobody can read any more, and what of them is not heard by that, out.
+"""Which lines a format could read in; sources most of whose lines can no longer be read, and what is therefore not heard from them, out.
 
-A line that a format knows for its own and cannot read is a gap of its family at once (step.py).  One that no format claims has no family:
-a daemon that nobody asked about, as a rule; or all of an audit log, since an update changed how it is written.  What a source was before
-tells these apart.
+A line that a format knows as its own and cannot read is a gap of its family at once (step.py).  One that no format claims has no family:
+as a rule it is of a daemon that nobody asked about; but it may be a whole audit log, because an update changed how it is written.  What
+the source was before tells the two apart.
 
     feed      lines that one shipper sends of one file; digits of its name are left out, since files are rotated
     steady    of its first LEARNT lines nine in ten were read; a whole system log seldom is, and of such a feed nothing is concluded
@@ -13,10 +13,10 @@ tells these apart.
     score     0 0 0 1 0 0 1 2 1 2 3 4 4 4 4 4 3 2 1 0 0 0        percent 50, records 3, in units of 50; it stops a little above
     failing                       # # # # # # # # #
 
-From the first of these unread lines on, all families that were ever read in the feed are lost: they spoke, and nobody knows what they said.
-Of a feed that any user of its host may write to, as a system log, only those that each host has for itself: by two lines of `logger` in
-another's name, and some that nobody can read, he would silence a family of the whole cluster.
-A feed that has failed for a day and is read in part all the while is so by nature, and no longer steady.
+From the first of these unread lines on, all families that were ever read in the feed are lost: they spoke, and nobody knows what they
+said.  Where any user of the host may write to the feed, as to a system log, only the families that each host has for itself are lost:
+otherwise a user could silence a family of the whole cluster by two lines of `logger` in another's name and some unreadable ones.  A feed
+that has failed for a day and is read in part all the while is so by nature, and no longer steady.
 
 Output of jobs is not a feed: whoever runs a job could blind everybody by printing.  For the same reason what any user of a host may write,
 as to its system log, does not count where several feeds fail at once, which is our own fault (`together`).

@@ -6,12 +6,12 @@ settings may state how many lines an hour each host of a source has at least (`s
     expected 60     hour      9      10      11      12
     gpu-001                  71      64      12       0      ->  11: 12 of 60     12: silent
 
-By collected time, so that a backlog, and a replay, fall into the hours in which they were shipped.  An hour is looked at when it is over by
-SETTLED_MS, for the whole of a partition; the first hour of a host has begun before we listened, and is not.  A host that was never
-heard is unknown here, but Prometheus sees that of a whole source (`trainwatch_source_lines`).
+Hours are those of collected time, so that a backlog, and a replay, fall into the hours in which they were shipped.  An hour is looked at
+once it has been over for SETTLED_MS in the whole partition; the first hour of a host is never looked at, since it began before we
+listened.  A host that was never heard is unknown here, but Prometheus sees that of a whole source (`trainwatch_source_lines`).
 
-Counted per partition: with the host as the key of records, as the README advises, a host has one.  Without, `merged` adds up what the
-partitions of one worker saw.
+Lines are counted per partition.  With the host as the key of records, as the README advises, a host has one partition; without, `merged`
+adds up what the partitions of one worker saw.
 
 What anybody may send is no sign of life of a source that has an authenticated topic: whoever cuts a host off could hum in its place.
 

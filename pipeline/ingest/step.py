@@ -2,21 +2,21 @@
 
     record -> envelope -> line -> payload -> events -> row + facts
 
-Decoding is a function of record bytes, headers, Kafka timestamp and settings, so that a replay gives the same events; alone of a line
-that a container runtime split, what stood before it in its file tells where it belongs (splits.py).  One
-unreadable record is one outcome, never the end of the batch.  Three times are kept: the line's own, the shipper's, the broker's; a line
-whose time is ahead of its collection is flagged and moves no watermark, since one wrong clock must not close everybody's windows.
+Decoding is a function of record bytes, headers, Kafka timestamp and settings, so that a replay gives the same events.  There is one
+exception: where a container runtime split a line, the lines before it in its file tell where a piece belongs (splits.py).  One unreadable
+record is one outcome, never the end of the batch.  Three times are kept: the line's own, the shipper's, the broker's; a line whose time is
+ahead of its collection is flagged and moves no watermark, since one wrong clock must not close everybody's windows.
 
-A record may hold many lines (a batch of OpenTelemetry, an audit webhook's list).  Its rows are numbered; of equal lines that no source
-numbered the second has another id.  A line of it that cannot be kept is a row of its own, source `refused`, that says which and why; where
-none can be kept the record is a dead letter that names them.
+A record may hold many lines (a batch of OpenTelemetry, an audit webhook's list).  Its rows are numbered; a second equal line that no
+source numbered gets another id.  A line that cannot be kept is a row of its own, with source `refused`, which says which line and why;
+where no line can be kept the record is a dead letter that names them.
 
 Authors of lines lie.  A line in the output of one job that speaks for another is a row that says so, and no fact; a JSON object that a job
 printed does not replace the shipper's word on whose output it is; a time long past what was observed proves nothing was heard then.  Where
-the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  Of topics that anybody may write to,
-where the site says that others are closed, events are marked as unproven; they count neither as heard nor as lost where the source has a
-closed topic.  A host that a line names (`node=`, the system log's prefix) is believed over the shipper's, because logs come through central
-hosts: the row says `shipped_by`, UNKNOWN_HOST where nobody said it.
+the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  Where the site says that some topics
+are closed, events of the others, to which anybody may write, are marked as unproven; they count neither as heard nor as lost where their
+source has a closed topic.  A host that a line names (`node=`, the system log's prefix) is believed over the shipper's, because logs come
+through central hosts: the row says `shipped_by`, UNKNOWN_HOST where nobody said it.
 """
 
 import contextlib

@@ -7,9 +7,10 @@ facts that name an attempt go to it, the others to the attempt that was running,
     attempt 2                                    submit 60   start 70 ..........
     events            15->1     30->1      55->1           65->2       80->2
 
-Of a job of Kubernetes nobody writes a record: an attempt begins with each creation of the job.  What precedes them all, or has none, is
-of an attempt that began at time 0, or after what was evicted.  Objects of several kinds may have one name, and owners of their own: what
-names a kind goes to the last that was created of it, so that nobody owns another's job by making something that is called so.
+For a job of Kubernetes there is no such record: an attempt begins with each creation of the job.  Facts before the first creation belong
+to an attempt that began at time 0, or after what was evicted.  Objects of several kinds may share a name and have different owners: a fact
+that names a kind goes to the last object created of that kind, so that nobody takes over another's job by creating something of the same
+name.
 """
 
 import posixpath

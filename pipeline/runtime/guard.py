@@ -5,21 +5,23 @@
     Rejected  -> listed, and a dead letter        Observed -> marks
 
 Bad data is an outcome, not an exception.  A step that raises all the same is our fault: nothing it was given may be committed, and the
-worker ends.  Except that the author of a log line must not be able to switch detection off: a stage that takes raw records is asked
-again record by record, and the ones that raise become dead letters.  A keyed stage cannot just be asked again, because its state is half
-folded.  That it raised is noted in the state log before the worker ends, and from then on what its step does is taken back when it raises:
+worker ends.  But the author of a log line must not be able to switch detection off.  So a stage that takes raw records is asked again
+record by record, and the records on which it raises become dead letters.  A keyed stage cannot simply be asked again, because its state is
+half folded.  That it raised is noted in the state log before the worker ends, and from then on whatever its step did is taken back when it
+raises:
 
     raised at 20 to 60   restart, one fact at a time   raised at 41: taken back, a dead letter   raised at 47: the same   the rest is folded
 
-Its state is made again from the cases then, as after a restart.  The fact is known by its content: told again by a stage before, it
-comes again at another offset.  That does not help against a case that raises whenever it is judged, by a watermark or after a restart.
-The step says at which case it is; one at which it raises twice without having been told anything of it is set aside whole, is a dead
-letter by its key, and keeps what is known of it for the release that bears it.  What is told of it meanwhile becomes dead letters.  More
-cases than can be noted, thousands, end the worker at each start.  A process that is killed notes nothing: that counts for nobody.
+Its state is then built again from the cases, as after a restart.  The fact is recognised by its content, since an earlier stage may tell
+it again at another offset.  That does not help against a case that raises whenever it is judged, by a watermark or after a restart.  So
+the step says at which case it is.  A case at which it raises twice without a new fact about it is set aside as a whole: its key becomes a
+dead letter, and what is known of it is kept for a release that can handle it.  Facts about it become dead letters meanwhile.  When more
+cases raise than can be noted (thousands), the worker ends at each start.  A process that is killed notes nothing, and no case is blamed
+for that.
 
-Where nothing gets through between them the fault may be ours after all, and a day of evidence would become dead letters in silence: the
-worker ends at the eighth in a row, the next one at the sixteenth, and so on.  One source cannot stop all others: a flood of a thousand
-costs eight restarts, or one when anything else comes in between.
+When nothing gets through between failures the fault may be ours after all, and a day of evidence would silently become dead letters: so
+the worker ends at the eighth failure in a row, the next one at the sixteenth, and so on.  Still, one source cannot stop all others: a
+flood of a thousand costs eight restarts, or one when anything else gets through in between.
 
 This is the only place with `except Exception`.
 """

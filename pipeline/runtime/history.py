@@ -8,8 +8,8 @@ The range is that of Kafka's timestamps, which a reader can ask both for.  From 
 offset, index); from Kafka a partition keeps its own order.  What follows does not depend on it within grace.  Controls that end a channel
 are left out: the end of the range does that.
 
-Dead letters have no row.  Read again they are refused again, but where a format knew the line, ingest notes that something was lost then:
-without them an absence could be taken for a proof, and a finding come out otherwise than it did.
+Dead letters have no row.  They are read again and refused again; but where a format knows the line, ingest notes that something was lost
+at that time.  Without them an absence could be taken for a proof, and a finding could differ from the stored one.
 
 Holds: nothing is written; in memory are a chunk of rows and the dead letters of the range, or WAITING_MAX records a partition; equal ranges
 give equal records.

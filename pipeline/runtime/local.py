@@ -6,8 +6,8 @@ folds what it was told, in data order, then speaks its watermarks.  `finish` end
 
     feed(records) -> ingest;   checkpoint() -> hosts -> artefacts -> jobs;   finish() -> all windows close
 
-A partition to which nothing was fed counts as empty, which holds nothing back.  In order within grace that is harmless; who feeds one
-partition far ahead of another names first what is to come, as a broker knows it: `expect`.
+A partition to which nothing was fed counts as empty, which holds nothing back.  As long as records come in order within grace that is
+harmless.  A caller who feeds one partition far ahead of another must say first what is to come, as a broker would know it: `expect`.
 """
 
 import logging

@@ -10,9 +10,10 @@ and what is seen in all configurations counts together.
     siblings        4.11   4.02   3.96   3.90     +- 0.03
     with the bytes  4.12   4.31   4.55   4.71     leaves the band and stays outside
 
-Many attempts do not say what they load.  Where too few say that they loaded the bytes, and differ, those are asked that say nothing and
-ran while the bytes may have lain there: they must differ as hardly any others of their configurations do; nobody is named, since most of
-it is no word on what was loaded.  Nothing is said so while another hand's bytes lay there that are not known to do no harm.
+Many attempts do not say what they load.  Where too few attempts say that they loaded the bytes and differ, those that say nothing and ran
+while the bytes may have lain there are looked at too: they must differ as hardly any others of their configurations do.  Nobody is named
+then, since most of this does not show what was loaded.  And nothing is found in this way while bytes of another hand lay there, unless
+these are known to do no harm.
 """
 
 from collections import Counter, defaultdict
