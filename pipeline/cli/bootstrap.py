@@ -64,8 +64,8 @@ def bootstrap(
     LISTS are files with what sacct, squeue or kubectl printed (see --commands); none, or -, is standard input.  With --output the
     records go to a file that `replay` and `analyse` read; call it after the topic: logs.scheduler.jsonl.
 
-    Exit 0: all sent or written; 1: the broker does not answer; 2: a list is none; 3: all but jobs that could not be read or were larger
-    than the broker accepts, which are named.
+    Exit 0: all sent or written; 1: the broker does not answer; 2: a file is not such a list; 3: done, except for jobs that
+    could not be read or are larger than the broker accepts, which are named.
     """
     from pipeline.formats.listing import COMMANDS  # noqa: PLC0415  keeps --help quick
     from pipeline.runtime import bootstrap as cold  # noqa: PLC0415

@@ -33,7 +33,7 @@ def check(ctx: click.Context, account: str, as_json: bool, problems: bool) -> No
     Looks at modes of secrets, rights of the accounts, topics and how they are kept, clocks, tables, parts and disks.  Changes nothing,
     sends nothing, and prints no secret.  --as names whose work the account is for: a server on which it has none is not asked.
 
-    Exit 0: nothing fails, though something may be warned of; 1: something fails, and its line says what to do.
+    Exit 0: nothing fails, though there may be warnings; 1: something fails, and its line says what to do.
     """
     from pipeline.runtime import soundness  # noqa: PLC0415  keeps --help quick
 

@@ -221,7 +221,7 @@ def replay(
     as_json: bool,
     **chosen: Any,
 ) -> None:
-    """Send dead letters back to the topics that they came from, as they came, after what was wrong is cured.
+    """Send dead letters back, unchanged, to the topics that they came from, once their cause is gone.
 
     POSITIONS are PARTITION:OFFSET or PARTITION:FIRST-LAST on the dead-letter topic; or choose by the options.  Shows what it would do and
     asks; without a terminal nothing is sent unless --yes is given.  What was sent is noted on the topic and left out the next time.

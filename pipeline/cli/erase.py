@@ -45,7 +45,7 @@ MUTATION_SECONDS = 600.0  # longest wait for one
 @click.option("--yes", is_flag=True, help="Erase without asking.")
 @click.pass_obj
 def erase(options: Options, events: tuple[str, ...], actor: str, since: int, until: int, reason: str, *, dry_run: bool, yes: bool) -> None:
-    """Empty stored lines on request: their bytes and fields go, their places and hashes stay, and `evidence verify` goes on to hold.
+    """Empty stored lines on request: their bytes and fields go, their places and hashes stay, and `evidence verify` still succeeds.
 
     What is on hold, or cited by a finding whose incident is not closed, is left and named. Kafka and backups keep their copies as long as
     they are set to. On a terminal it asks, since nothing brings a line back.

@@ -95,7 +95,7 @@ def heads(options: Options, *, as_json: bool) -> None:
 def export(options: Options, subject: str, output: Path | None, reports: Sequence[Path], *, no_report: bool, no_kafka: bool) -> None:
     """Write a bundle of everything that proves finding or incident SUBJECT, to be checked anywhere: `evidence verify`.
 
-    Of an incident its report stands in it, HTML and JSON.
+    The bundle of an incident holds its report, as HTML and JSON.
 
     Exit 0: written; 4: nothing is known of SUBJECT, or several begin so.
     """
@@ -156,7 +156,7 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
 def verify(ctx: click.Context, bundle: Path | None, trust: str, witness: Path | None, *, as_json: bool) -> None:
     """Check BUNDLE, offline and without settings; without it, everything that is sealed in this site's ClickHouse.
 
-    What was taken away together with all that speaks of it, only heads that somebody outside kept can show: --witness.
+    When records were taken away together with all that tells of them, only heads that somebody outside kept can show it: --witness.
 
     Exit 0: nothing is wrong; 1: something is, and it is named, or ClickHouse does not answer.
     """
@@ -206,7 +206,7 @@ def _verify_site(options: Options, trust: str, kept: Sequence[object], *, quiet:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object for each subject, one a line.")
 @click.pass_obj
 def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bool, as_json: bool) -> None:
-    """Keep what findings or incidents SUBJECTS cite without an end: rows, ranges, and whole records; without SUBJECTS, list what is held.
+    """Keep what findings or incidents SUBJECTS cite until it is released: rows, ranges, whole records; without SUBJECTS, list what is held.
 
     Hold while a matter is open, again when findings were added, and release it afterwards.
 
@@ -248,8 +248,8 @@ def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bo
 def release(options: Options, subject: str, *, every: bool, days: int, reason: str) -> None:
     """Let go of a hold: the copies are deleted, and retention counts again.
 
-    With --closed of all that were held because they were open, and were closed DAYS ago and more: until then somebody may answer. What was
-    held by name stays until it is released by name.
+    With --closed: of all incidents that were held because they were open, and that were closed DAYS ago or earlier: until then somebody
+    may answer. What was held by name stays until it is released by name.
 
     Exit 0: released; 4: SUBJECT (its id, or how it begins) is not on hold.
     """

@@ -86,9 +86,9 @@ def label(  # noqa: PLR0913, RUF100  one parameter an option
 ) -> None:
     """Say whether FINDING (an id, or how it begins) was true, false, or benign because of something.
 
-    Labels feed the precision of detectors, are never deleted, and stand in the custody log. Tools that cannot run this command send them to
-    the topic trainwatch.labels.v1; one `--from-topic` of a site notes them. One whose finding is not there waits for it, a day at most;
-    that it was given up stands in the custody log.
+    Labels feed the precision of detectors, are never deleted, and stand in the custody log. Tools that cannot run this command send them
+    to the topic trainwatch.labels.v1; one `--from-topic` of a site notes them. A label whose finding is not there yet waits for it, a day
+    at most; if it is given up, the custody log says so.
 
     Exit 0: noted, or ended as asked; 1: a server does not answer: --from-topic without --once needs Kafka to start, and waits for both
     later; 2: wrong usage; 3: with --once, one was not a label, or was given up; 4: there is no such finding.

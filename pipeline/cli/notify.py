@@ -53,8 +53,8 @@ def notify(ctx: click.Context, *, once: bool) -> None:
 
     Run one notifier for a site: what it told stands in notify.state_file. It serves /healthz, /readyz and /metrics on notify.health_port.
 
-    Exit 0: ended as asked; 1: the broker does not answer at the start, or with --once: without it, it is waited for later; 2: wrong
-    settings; 3: with --once, something could not be told, at a second try neither.
+    Exit 0: ended as asked; 1: the broker does not answer at the start, or with --once at any time; without --once the
+    notifier waits for it later; 2: wrong settings; 3: with --once, something could not be told, not even at a second try.
     """
     if ctx.invoked_subcommand is not None:
         return

@@ -43,7 +43,7 @@ PROVES_NOTHING = (
 @click.option("--json", "as_json_too", is_flag=True, help="One JSON object with everybody.")
 @click.pass_obj
 def presence(options: Options, incident_id: str, *, as_json_too: bool) -> None:
-    """Test for everybody whether attempts ended badly more often while he was about, in the window of INCIDENT_ID.
+    """Test for everybody whether attempts ended badly more often while that person was about, in the window of INCIDENT_ID.
 
     Exit 0: tested; 4: nothing is known under this id; 5: several begin so.
     """

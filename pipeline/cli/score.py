@@ -70,7 +70,7 @@ def score(
     *,
     as_json: bool,
 ) -> None:
-    """Recall, precision, false findings and delays of the detectors, and whom and what incidents tell, on simulated clusters.
+    """Measure the detectors on simulated clusters: recall, precision, false findings, delays, and whom incidents name at what cost.
 
     Exit 0: all bars reached; 1: a bar was missed, or a period did not finish; 2: wrong usage.
     """

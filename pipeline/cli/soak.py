@@ -30,7 +30,7 @@ def soak(ctx: click.Context, /, minutes: float, rate: float, seed: int, as_json:
     """Kill, stop, join and freeze workers, slow and cut ClickHouse, delete and rotate, while a site runs; then account for every record.
 
     On embedded servers of its own, removed at the end.  Exit 0: nothing lost, nothing doubled, the same findings as in memory, and open
-    files did not grow; 1: not so; 2: wrong usage; 3: all that, but memory grew, which a soak of an hour or more can tell.
+    files did not grow; 1: one of these is not so; 2: wrong usage; 3: all that, but memory grew, which a soak of an hour or more can tell.
     """
     from pipeline.faults import soak as soaking  # noqa: PLC0415  keeps --help quick
 

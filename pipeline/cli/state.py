@@ -47,7 +47,7 @@ def restore(options: Options, file: Path, *, new_topics: bool, yes: bool) -> Non
     Restore the backup of ClickHouse of the same moment first. Workers then read everything since that moment again.
 
     Exit 0; 1: the broker does not answer, or FILE is of another site or of other topics; 2: workers run, or were started meanwhile: run it
-    again; FILE is none, or settings are wrong; 3: not confirmed.
+    again; FILE is not a saved state, or settings are wrong; 3: not confirmed.
     """
     from pipeline.runtime import state_backup  # noqa: PLC0415  keeps --help quick
     from pipeline.topology import build_topology  # noqa: PLC0415
