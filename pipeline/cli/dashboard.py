@@ -22,9 +22,9 @@ from pipeline.cli.times import now_ms
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pipeline.dashboard.definition import Dashboard
+    from pipeline.dashboard.definition import Dashboard, Panel
     from pipeline.dashboard.period import Period
-    from pipeline.dashboard.query import Reader
+    from pipeline.dashboard.query import Answer, Reader
 
 PANELS_FAILED = 3
 SERVER = "clickhouse"
@@ -89,26 +89,21 @@ def dashboard(
                 answered.append(each)
                 line.count("asking ClickHouse", "panels", len(answered), len(board.panels))
         marked = query.moments(board, choices, shown, reader)
-        named = ", ".join(f"{name}={', '.join(values)}" for name, values in given.items() if name != render.CLUSTER)
-        if named and query.says_nothing(answer for _, answer in answered) and not any(answer.error for _, answer in answered):
-            period = " to ".join(f"{moment(each)}" for each in (shown.from_ms, shown.to_ms))
-            raise click.ClickException(
-                f"nothing is known of {safe(named)}, {period}. No page was written; --from and --to choose another time."
-            )
+        _require_something(given, shown, answered)
         on_record(database, f"dashboard {name}", [_subject(choices.values, given)])
     path_of_settings = chosen(options.path)
     command = invocation() if path_of_settings is None else f"{invocation()} --settings {shlex.quote(str(path_of_settings))}"
     text = render.page(board, answered, choices, shown, command, marked)
     path = out or Path(f"trainwatch-{board.name}.html")
     write_file(path, text.encode())
-    failed = [(panel.title, answer.error) for panel, answer in answered if answer.error]
-    for title, reason in failed:
+    failed = {panel.title: answer.error for panel, answer in answered if answer.error}
+    for title, reason in failed.items():
         say(f"panel failed: {title} {safe(reason)}")
     if as_json:
         empty = [panel.title for panel, answer in answered if not answer.error and render.is_empty(panel, answer)]
         found = {
             "file": str(path), "from_ms": shown.from_ms, "to_ms": shown.to_ms, "variables": choices.values, "panels": len(answered),
-            "empty": empty, "failed": dict(failed),
+            "empty": empty, "failed": failed,
         }  # fmt: skip
         click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
     else:
@@ -117,6 +112,19 @@ def dashboard(
         say(f"no browser was found: open {path} yourself")
     if failed:
         raise SystemExit(PANELS_FAILED)
+
+
+def _require_something(given: "Mapping[str, Sequence[str]]", shown: "Period", answered: "Sequence[tuple[Panel, Answer]]") -> None:
+    """Raises ClickException when no panel knows anything of what was asked for by name: an empty page would look like a quiet one."""
+    from pipeline.dashboard import query, render  # noqa: PLC0415  keeps --help quick
+
+    named = ", ".join(f"{name}={', '.join(values)}" for name, values in given.items() if name != render.CLUSTER)
+    answers = [answer for _, answer in answered]
+    if named and query.says_nothing(answers) and not any(answer.error for answer in answers):
+        period = f"{moment(shown.from_ms)} to {moment(shown.to_ms)}"
+        raise click.ClickException(
+            f"nothing is known of {safe(named)}, {period}. No page was written; --from and --to choose another time."
+        )
 
 
 def _list(known: "dict[str, Dashboard]", *, as_json: bool) -> None:

@@ -18,11 +18,11 @@ records, never from other findings: so incidents that are put together claim tog
     restart            the next attempt of the owner at the same work that was submitted, or requeued, after the end, within a week
     hang               the last step lies more than three of its usual distances, and ten minutes, before the end
     altered code       where three or more of those that loaded it can be compared and are slow in the median (P09 asks the same), middle
-                       counts the slow-down, and where it killed one of them from inside, or they break more often than others at their
-                       work (Fisher, 1 in 20; of modules also over all that one hand altered; ends that a record explains count on neither
-                       side), the ends: what code does it shows, and that it spoils results besides, high alone counts; so of a checkpoint
-                       that named what opens shells when it was unpickled.  Data that was altered shows nothing: middle counts the whole
-                       run, and whoever went on from it by record
+                       counts the slow-down.  Where it killed one of them from inside, or they break more often than others at their
+                       work (Fisher, 1 in 20; of modules also over all that one hand altered; ends that a record explains count on
+                       neither side), middle counts the ends.  So middle counts what the code is shown to do, and high alone that it
+                       spoils results besides; likewise of a checkpoint that named what opens shells when it was unpickled.
+    altered data       shows nothing by itself: middle counts the whole run, and every run that is on record as going on from it
 
 Left out, and said: attempts that run or are no longer held, GPUs or nodes that no record states (where only GPUs are missing the high
 reading takes whole nodes), and families of findings without a formula.
