@@ -173,8 +173,11 @@ class Candidate:
         return [hypothesis("did", self.who, [*same, *doubt]), hypothesis("borrowed", self.who, [*same, *borrowed])]
 
     def _is_near(self, signal: Finding) -> bool:
-        """Was an act done while others used the account, or so soon before or after that their session may have lasted?"""
-        since, until = signal.effect_time - SESSION_MS, signal.closes_at + SESSION_MS
+        """Was an act done while others used the account, or so soon after that their session may have lasted?
+
+        Their use begins with a login, and that is the sign: what was done days before it was not done in that session.
+        """
+        since, until = signal.effect_time - DAY_MS, signal.closes_at + SESSION_MS
         for_good = signal.effect == AFTER_END  # its owner has left and comes back to none of the later acts
         return any(since <= time and (for_good or time <= until) for time in self.times)
 
