@@ -200,6 +200,18 @@ def say(line: str) -> None:
     click.echo("".join(char if char.isprintable() or char == "\n" else "\ufffd" for char in line), err=True)
 
 
+def say_json(text: bytes) -> None:
+    """For programs, on standard output; a terminal shows it too, so characters that act on one are escaped, as JSON has it."""
+    click.echo("\n".join(line if line.isprintable() else "".join(map(_escaped, line)) for line in text.decode().split("\n")))
+
+
+def _escaped(char: str) -> str:
+    if char.isprintable():
+        return char
+    units = char.encode("utf-16-be")  # beyond 16 bits a pair
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))
+
+
 def examples(*lines: str) -> str:
     """The end of a command's `--help`: what to type after `trainwatch`, with a comment where that is not plain."""
     return EXAMPLES + "".join(f"  trainwatch {line}\n" for line in lines)

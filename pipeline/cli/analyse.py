@@ -14,7 +14,7 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout
 from pipeline.cli.meter import FilesRead
 from pipeline.cli.replay import file_options, metered, reading_options
@@ -102,7 +102,7 @@ def analyse(
         results = run(settings, counted, partitions, keep_rows=cases is not None)
     findings = _in_order(results)
     if as_json:
-        click.echo(orjson.dumps(as_object(results), option=orjson.OPT_SORT_KEYS).decode())
+        say_json(orjson.dumps(as_object(results), option=orjson.OPT_SORT_KEYS))
     else:
         show(stdout(), results, with_verdicts=with_verdicts)
     if cases is not None:

@@ -16,7 +16,7 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.asking import complete_detector, detector_ids
 from pipeline.cli.console import build_table, moment, safe, stderr, stdout
 from pipeline.cli.times import Day, Duration
@@ -117,7 +117,7 @@ def backtest(
     frame = Frame(since=since, until=until, begins=history.begins, heard=runs.heard, stored=changed is None, windows=windows, rules=only)
     comparison = compare(before, bodies(found[-1]), frame)
     if as_json:
-        click.echo(orjson.dumps(as_object(comparison, frame, history, found, runs), option=orjson.OPT_SORT_KEYS).decode())
+        say_json(orjson.dumps(as_object(comparison, frame, history, found, runs), option=orjson.OPT_SORT_KEYS))
     else:
         show(comparison, frame, history, found, runs)
     ctx.exit(DIFFERENT if fail_on_difference and comparison.changes else 0)

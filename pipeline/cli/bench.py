@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.console import stdout
 from pipeline.cli.times import Number
 from pipeline.model.words import many
@@ -174,7 +174,10 @@ def mix(
         raise click.UsageError("--profile goes with --local")
     if local:
         report = in_memory.measure(records, seed, say=say, profile=profile or "")
-        click.echo(msgspec.json.encode(report).decode() if as_json else "\n".join(in_memory.lines(report)))
+        if as_json:
+            say_json(msgspec.json.encode(report))
+        else:
+            click.echo("\n".join(in_memory.lines(report)))
         return
     names = _chosen(peers, job_mix.PEERS)
     _run(ctx, [lambda site: job_mix.run(site, records, rounds, seed=seed, peers=names)], as_json=as_json)
@@ -309,7 +312,7 @@ def formats_(ctx: click.Context, /, count: int, rounds: int, names: str, seed: i
         raise click.UsageError(f"unknown format {min(unknown)}; known: {', '.join(formats.ALL)}")
     speeds = formats.measure(chosen, count, rounds, seed=seed, say=say)
     if as_json:
-        click.echo(msgspec.json.encode(speeds).decode())
+        say_json(msgspec.json.encode(speeds))
     else:
         stdout().print(formats.table(speeds))
         within = sum(each.sniffing_reached for each in speeds.formats)
@@ -335,7 +338,7 @@ def fuzz(ctx: click.Context, /, minutes: float, named: str, samples: tuple[Path,
     lines = [line for each in samples for line in fuzzing.sample_lines(each, seed)]
     report = fuzzing.run(_chosen_formats(named, fuzzing.ALL), 60 * minutes, seed=seed, samples=lines, keep=keep, say=say)
     if as_json:
-        click.echo(msgspec.json.encode(report).decode())
+        say_json(msgspec.json.encode(report))
     else:
         stdout().print(fuzzing.table(report))
         say("every promise was kept" if report.clean else f"BROKEN: {many(len(report.violations), 'promise')}")
@@ -374,7 +377,7 @@ def _tell(ctx: click.Context, reports: "Sequence[JobReport]", *, as_json: bool) 
 
     reached = all(report.reached for report in reports)
     if as_json:
-        click.echo(msgspec.json.encode({"jobs": reports, "reached": reached}).decode())
+        say_json(msgspec.json.encode({"jobs": reports, "reached": reached}))
     else:
         for report in reports:
             for table in tables(report):

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.console import moment, safe
 from pipeline.cli.output import write_file
 from pipeline.cli.replay import REFUSED, report, with_broker
@@ -89,7 +89,7 @@ def bootstrap(
             write_file(output, lines.getvalue().encode())
         if as_json and output != STDOUT:
             told = {"cluster": read.cluster, "taken": read.taken, "jobs": len(read.jobs), "refused": read.refused}
-            click.echo(msgspec.json.encode(told).decode())
+            say_json(msgspec.json.encode(told))
     else:
         from pipeline.runtime.replay import send  # noqa: PLC0415
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, examples
+from pipeline.cli import Options, examples, say_json
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.times import now_ms
 from pipeline.errors import TrainwatchError
@@ -40,7 +40,7 @@ def check(ctx: click.Context, account: str, as_json: bool, problems: bool) -> No
     lines = list(_lines(ctx.ensure_object(Options), account))
     counts = soundness.counted(lines)
     if as_json:
-        click.echo(msgspec.json.encode({"as": account, **soundness.as_json(lines)}).decode())
+        say_json(msgspec.json.encode({"as": account, **soundness.as_json(lines)}))
     else:
         _show([line for line in lines if not problems or line.mark is not soundness.Mark.OK])
         click.echo(", ".join(f"{count} {mark.value}" for mark, count in counts.items() if count))

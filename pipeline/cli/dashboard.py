@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 import orjson
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.console import build_table, invocation, moment, safe, stdout
 from pipeline.cli.looking import on_record
 from pipeline.cli.meter import meter
@@ -105,7 +105,7 @@ def dashboard(
             "file": str(path), "from_ms": shown.from_ms, "to_ms": shown.to_ms, "variables": choices.values, "panels": len(answered),
             "empty": empty, "failed": failed,
         }  # fmt: skip
-        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        say_json(orjson.dumps(found, option=orjson.OPT_INDENT_2))
     else:
         click.echo(str(path))
     if in_browser and not webbrowser.open(path.resolve().as_uri()):
@@ -133,7 +133,7 @@ def _list(known: "dict[str, Dashboard]", *, as_json: bool) -> None:
             {"name": each.name, "title": each.title, "description": each.description, "variables": [item.name for item in each.variables]}
             for each in known.values()
         ]
-        click.echo(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+        say_json(orjson.dumps(found, option=orjson.OPT_INDENT_2))
         return
     table = build_table("Dashboards", "name", "shows", "variables", "panels")
     for each in known.values():

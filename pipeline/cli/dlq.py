@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from pipeline.cli import Options, Verbs, examples, say
+from pipeline.cli import Options, Verbs, examples, say, say_json
 from pipeline.cli.console import safe
 from pipeline.cli.following import POLL_SECONDS
 from pipeline.cli.letters import (
@@ -136,7 +136,7 @@ def list_(options: Options, /, *, summary: bool, unsent: bool, limit: int, follo
             _lines(found.letters[::-1], found.resent)
         elif as_json:
             shown = [as_json_object(each, found.resent) for each in found.letters]
-            click.echo(msgspec.json.encode({"topic": letters.topic, **counted(found), "letters": shown}).decode())
+            say_json(msgspec.json.encode({"topic": letters.topic, **counted(found), "letters": shown}))
         else:
             show_counts(letters.topic, found)
             if found.letters:
@@ -162,7 +162,7 @@ def _follow(letters: "Letters", selection: "Selection", *, as_json: bool) -> Non
 
 def _lines(letters: "Sequence[Letter]", resent: "dict[Place, Resent]") -> None:
     for each in letters:
-        click.echo(msgspec.json.encode(as_json_object(each, resent)).decode())
+        say_json(msgspec.json.encode(as_json_object(each, resent)))
 
 
 @dlq.command(epilog=examples("dlq show 1:204", "dlq show 1:204 --raw record.bin"))
@@ -191,7 +191,7 @@ def show(options: Options, position: "tuple[Place, ...]", *, raw: Path | None, f
         _write_raw(raw, letter.value or b"")
     elif as_json:
         value = {"value": letter.value, "headers": [(name, content) for name, content in letter.headers], "key": letter.key}
-        click.echo(msgspec.json.encode({**as_json_object(letter, resent), **value}).decode())
+        say_json(msgspec.json.encode({**as_json_object(letter, resent), **value}))
     else:
         show_letter(letter, resent.get(letter.place), None if full else SHOWN_CHARS)
 
@@ -271,9 +271,8 @@ def _confirmed(count: int) -> bool:
 def _report(plan: "Plan", sent: "Sent | None", lost: "Sequence[Place]", *, as_json: bool, dry_run: bool) -> None:
     """What was sent, and what to look at next; ends the command."""
     if as_json:
-        click.echo(
-            msgspec.json.encode({"dry_run": dry_run, "plan": plan, "sent": sent, "not_found": [f"{at}:{of}" for at, of in lost]}).decode()
-        )
+        not_found = [f"{at}:{of}" for at, of in lost]
+        say_json(msgspec.json.encode({"dry_run": dry_run, "plan": plan, "sent": sent, "not_found": not_found}))
     elif sent is not None:
         for topic, count in sorted(sent.by_topic.items()):
             click.echo(f"{safe(topic)}  {many(count, 'record')} sent")

@@ -13,7 +13,7 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, Verbs, examples, say
+from pipeline.cli import Options, Verbs, examples, say, say_json
 from pipeline.cli.asking import NOT_FOUND, account, clickhouse, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.erase import erase
@@ -227,13 +227,16 @@ def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bo
             store.note(database, Custody(now_ms(), account(), "held", subject, f"{many(len(found.exhibits), 'record')}{how_long}"))
             count = store.hold(database, subject, found, originals)
             told = {"subject": subject, "records": count, "unavailable": len(found.unavailable)}
-            text = f"{safe(subject)}: {many(count, 'record')} held, {many(len(found.unavailable), 'event')} unavailable"
-            click.echo(orjson.dumps(told).decode() if as_json else text)
+            if as_json:
+                say_json(orjson.dumps(told))
+            else:
+                click.echo(f"{safe(subject)}: {many(count, 'record')} held, {many(len(found.unavailable), 'event')} unavailable")
         if not subjects and not every:
             for subject, rows in store.holds(database):
-                click.echo(
-                    orjson.dumps({"subject": subject, "rows": rows}).decode() if as_json else f"{safe(subject)}: {many(rows, 'row')}"
-                )
+                if as_json:
+                    say_json(orjson.dumps({"subject": subject, "rows": rows}))
+                else:
+                    click.echo(f"{safe(subject)}: {many(rows, 'row')}")
     raise SystemExit(NOT_FOUND if unknown else 0)
 
 
@@ -287,7 +290,7 @@ def log(options: Options, subject: str, *, as_json: bool) -> None:
         entries = store.custody(database, subject)
     if as_json:
         for entry in entries:
-            click.echo(msgspec.json.encode(entry).decode())
+            say_json(msgspec.json.encode(entry))
         return
     table = build_table("", "time", "who", "did", "subject", "what", "sha256")
     for entry in entries:

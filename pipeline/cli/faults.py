@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.console import build_table, stdout
 from pipeline.model.words import many
 
@@ -71,7 +71,7 @@ def faults(
     table = suite.rows([each for each in done if (each.fault, each.seed) in {(fault.name, seed) for fault, seed in wanted}], chosen)
     right = all(row.right for row in table)
     if as_json:
-        click.echo(msgspec.json.encode({"ok": right, "faults": table}).decode())
+        say_json(msgspec.json.encode({"ok": right, "faults": table}))
     else:
         _show(table)
     ctx.exit(0 if right else WRONG)

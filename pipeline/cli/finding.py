@@ -13,7 +13,7 @@ import click
 import orjson
 from rich.console import Console
 
-from pipeline.cli import Options, Verbs, examples, say
+from pipeline.cli import Options, Verbs, examples, say, say_json
 from pipeline.cli.asking import SHORT, Row, clickhouse, complete_detector, detector_ids, evidence, finding_of, rows
 from pipeline.cli.console import build_table, confidence, invocation, moment, safe, stdout, write
 from pipeline.cli.following import ROWS_MAX, Seen
@@ -118,7 +118,7 @@ def tell(
 def _print(found: Sequence[Row], *, as_json: bool, heading: bool) -> None:
     if as_json:
         for row in found:
-            click.echo(orjson.dumps(row, default=str).decode())
+            say_json(orjson.dumps(row, default=str))
         return
     if found:
         stdout().print(table_of(found, heading=heading))
@@ -165,7 +165,7 @@ def show(options: Options, finding_id: str, *, as_json: bool) -> None:
         found = _ask(database, finding_id)
         on_record(database, "finding show", [finding_id])
     if as_json:
-        click.echo(orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2).decode())
+        say_json(orjson.dumps(found, default=str, option=orjson.OPT_INDENT_2))
     else:
         show_finding(stdout(), found, command_on(options.path))
 

@@ -15,7 +15,7 @@ import msgspec
 import orjson
 from rich.console import Console
 
-from pipeline.cli import Options, Verbs, asking, examples, following, say
+from pipeline.cli import Options, Verbs, asking, examples, following, say, say_json
 from pipeline.cli.asking import clickhouse
 from pipeline.cli.console import build_table, moment, safe, stdout, write
 from pipeline.cli.incident_read import journals, read, resolve, told
@@ -82,7 +82,7 @@ def list_(options: Options, since: int, cluster: str, limit: int, *, follow: boo
 def _list(rows: list[asking.Row], *, as_json: bool, heading: bool) -> None:
     if as_json:
         for row in rows:
-            click.echo(orjson.dumps(row, default=str).decode())
+            say_json(orjson.dumps(row, default=str))
         return
     if not rows and not heading:
         return
@@ -107,7 +107,7 @@ def show(options: Options, incident_id: str, *, as_json_too: bool) -> None:
     """
     found = _looked_at(options, incident_id, "incident show")
     if as_json_too:
-        click.echo(as_json(found).decode())
+        say_json(as_json(found))
     else:
         print_report(stdout(), found)
 
@@ -146,7 +146,7 @@ def rumour(options: Options, incident_id: str, gpus: int, days: float, money: fl
         body = read(database, resolve(database, incident_id)).incident
     checked = check(Rumour(gpus=gpus, days=days, money=money), body.loss, body.limits)
     if as_json_too:
-        click.echo(orjson.dumps(msgspec.to_builtins(checked)).decode())
+        say_json(orjson.dumps(msgspec.to_builtins(checked)))
     else:
         _print_checked(stdout(), checked, body.loss.currency)
 

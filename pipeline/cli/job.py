@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from pipeline.cli import Options, Verbs, examples
+from pipeline.cli import Options, Verbs, examples, say_json
 from pipeline.cli.asking import NOT_FOUND, SHORT, Row, clickhouse, evidence, rows
 from pipeline.cli.console import build_table, confidence, moment, safe, stdout, write
 from pipeline.cli.following import Seen
@@ -99,7 +99,7 @@ def explain(
         _on_record(database, job_id, found)
         known = found["verdicts"] or found["findings"] or found["timeline_length"]
         if as_json:
-            click.echo(orjson.dumps(found, default=str, option=0 if follow else orjson.OPT_INDENT_2).decode())
+            say_json(orjson.dumps(found, default=str, option=0 if follow else orjson.OPT_INDENT_2))
         elif known:
             show(stdout(), job_id, found, timeline)
         if known and follow:
@@ -140,7 +140,7 @@ def _follow(database: "Database", job_id: str, asked: dict[str, Any], known: dic
         found["timeline_length"] = len(found["timeline"])
         _on_record(database, job_id, found)
         if as_json:
-            click.echo(orjson.dumps(found, default=str).decode())
+            say_json(orjson.dumps(found, default=str))
         else:
             show(stdout(), job_id, found)
 

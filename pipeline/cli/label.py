@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.asking import SHORT, account, clickhouse, finding_of
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.times import now_ms
@@ -116,8 +116,10 @@ def label(  # noqa: PLR0913, RUF100  one parameter an option
             custody = custody_of(said, chosen, said.account, now_ms())
             labels.add(database, chosen, said, custody)
             told = {"finding": chosen.finding_id, "detector": chosen.detector, "label": said.label, "because": because, "by": said.account}
-            text = f"{chosen.finding_id} {safe(chosen.detector)}: {custody.detail}, by {safe(said.account)}"
-            click.echo(msgspec.json.encode(told).decode() if as_json else text)
+            if as_json:
+                say_json(msgspec.json.encode(told))
+            else:
+                click.echo(f"{chosen.finding_id} {safe(chosen.detector)}: {custody.detail}, by {safe(said.account)}")
 
 
 def _said(finding: str, word: str | None, because: str, note: str, on_behalf_of: str) -> Said | None:
@@ -165,7 +167,7 @@ def _take(options: Options, database: "Database", *, once: bool) -> int:
 def _show_labels(found: Sequence[labels.Label], *, as_json: bool) -> None:
     if as_json:
         for each in found:
-            click.echo(msgspec.json.encode(each).decode())
+            say_json(msgspec.json.encode(each))
         return
     table = build_table("", "time", "finding", "detector", "label", "because", "by", "for", "note")
     table.columns[1].no_wrap = True  # an id is pasted
@@ -178,7 +180,7 @@ def _show_labels(found: Sequence[labels.Label], *, as_json: bool) -> None:
 def _show_quality(found: Sequence[Quality], *, as_json: bool) -> None:
     if as_json:
         for each in found:
-            click.echo(msgspec.json.encode({**msgspec.to_builtins(each), "precision": each.precision, "bounds": each.bounds}).decode())
+            say_json(msgspec.json.encode({**msgspec.to_builtins(each), "precision": each.precision, "bounds": each.bounds}))
         return
     table = build_table("", "detector", "findings", "alerts", "labelled", "true", "false", "benign", "precision", "95 %")
     for each in found:

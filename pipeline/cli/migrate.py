@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.model.words import many
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def migrate(ctx: click.Context, action: str, to: int | None, dry_run: bool, yes:
             lines = runner.status(database)
             behind = any(line.state is not runner.State.APPLIED for line in lines)
             if as_json:
-                click.echo(msgspec.json.encode({"database": database.name, "behind": behind, "migrations": lines}).decode())
+                say_json(msgspec.json.encode({"database": database.name, "behind": behind, "migrations": lines}))
             else:
                 for line in lines:
                     click.echo(
@@ -55,7 +55,7 @@ def migrate(ctx: click.Context, action: str, to: int | None, dry_run: bool, yes:
         done = runner.up(database, say=say, dry_run=dry_run) if to is None else runner.down(database, to, say=say, dry_run=dry_run)
         if as_json:
             report = {"database": database.name, "action": action, "dry_run": dry_run, "migrations": [step.title for step in done]}
-            click.echo(msgspec.json.encode(report).decode())
+            say_json(msgspec.json.encode(report))
         elif not done:
             click.echo(f"database {database.name}: nothing to do")
 

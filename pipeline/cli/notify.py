@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.asking import account, the_one
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.replay import with_broker
@@ -199,7 +199,7 @@ def list_(options: Options, since: int, limit: int, *, unanswered: bool, failed:
         ][:limit]
     if as_json:
         for each in standings:
-            click.echo(msgspec.json.encode(each).decode())
+            say_json(msgspec.json.encode(each))
     elif standings:
         _show(standings, settings.tries_max)
     else:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, examples
+from pipeline.cli import Options, examples, say_json
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.times import Number
 
@@ -64,7 +64,7 @@ def plan(
     )
     made = capacity.plan(demand, settings, build_topology(settings))
     if as_json:
-        click.echo(msgspec.json.encode(made).decode())
+        say_json(msgspec.json.encode(made))
     elif markdown:
         click.echo(page(made), nl=False)
     else:

@@ -8,7 +8,7 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.incident_read import read, resolve
@@ -68,7 +68,7 @@ def presence(options: Options, incident_id: str, *, as_json_too: bool) -> None:
     ]
     if as_json_too:
         body_said = {"incident": known, "design": design.digest, "attempts": len(design.trials), "bad": bad, "people": found}
-        click.echo(orjson.dumps(msgspec.to_builtins(body_said)).decode())
+        say_json(orjson.dumps(msgspec.to_builtins(body_said)))
         return
     _print(found, said)
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 import msgspec
 
-from pipeline.cli import Options, complain, examples, say
+from pipeline.cli import Options, complain, examples, say, say_json
 from pipeline.cli.meter import FilesRead, meter
 from pipeline.cli.times import Moment, Number
 from pipeline.errors import RecordTooLarge
@@ -117,7 +117,7 @@ def report(sent: "Sent", seconds: float, *, as_json: bool) -> None:
     for refused in sent.refused:
         complain(_error(refused))
     if as_json:
-        click.echo(msgspec.json.encode({"seconds": round(seconds, 3), **msgspec.to_builtins(sent)}).decode())
+        say_json(msgspec.json.encode({"seconds": round(seconds, 3), **msgspec.to_builtins(sent)}))
         return
     say(
         f"{many(sent.records, 'record')}, {sent.bytes / MIB:.1f} MiB in {seconds:.1f} s, "

@@ -14,7 +14,7 @@ import click
 import msgspec
 import orjson
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import safe
 from pipeline.cli.incident_read import read, resolve
@@ -67,7 +67,7 @@ def reveal(options: Options, incident_id: str, pseudonym: str, reason: str, *, a
             names = [f"uid {uid}", *sorted({name for each in options.settings.identities if each.uid == uid for name in each.all_names()})]
         note(database, Custody(now_ms(), account(), "revealed", known, f"{pseudonym}: {many(len(names), 'name')} told"))
     if as_json_too:
-        click.echo(orjson.dumps({"pseudonym": pseudonym, "incident": known, "names": names}).decode())
+        say_json(orjson.dumps({"pseudonym": pseudonym, "incident": known, "names": names}))
     else:
         for name in names:
             click.echo(safe(name))

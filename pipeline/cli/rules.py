@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import orjson
 
-from pipeline.cli import Options, examples
+from pipeline.cli import Options, examples, say_json
 from pipeline.cli.asking import complete_detector, detector_ids
 from pipeline.cli.console import build_table, safe, stdout
 
@@ -36,7 +36,7 @@ def rules(options: Options, rule_id: str, *, as_json: bool) -> None:
         chosen = detector_ids([rule_id])
         described = [each for each in described if each["id"] in chosen]
     if as_json:
-        click.echo(orjson.dumps(described[0] if rule_id else described, option=orjson.OPT_INDENT_2).decode())
+        say_json(orjson.dumps(described[0] if rule_id else described, option=orjson.OPT_INDENT_2))
     elif rule_id:
         show_one(stdout(), described[0])
     else:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import examples, say
+from pipeline.cli import examples, say, say_json
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.cli.times import DAYS_MAX, Number
 from pipeline.errors import FatalError
@@ -99,7 +99,7 @@ def score(
         raise FatalError(broken, advice="What ended them stands above; the same command goes on with those that are missing.")
     table = table_of(scores)
     if as_json:
-        click.echo(msgspec.json.encode(table).decode())
+        say_json(msgspec.json.encode(table))
     else:
         show(stdout(), table)
     ctx.exit(0 if reached(table) else MISSED)

@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel
 
 from pipeline import settings as settings_module
-from pipeline.cli import Options, examples
+from pipeline.cli import Options, examples, say_json
 from pipeline.cli.console import build_table, safe, stdout
 from pipeline.model.words import many
 
@@ -24,11 +24,11 @@ def settings(options: Options, *, markdown: bool, schema: bool, as_json: bool) -
         return
     if schema:
         described = {"$schema": "https://json-schema.org/draft/2020-12/schema", **settings_module.Settings.model_json_schema()}
-        click.echo(orjson.dumps(described, option=orjson.OPT_INDENT_2).decode())
+        say_json(orjson.dumps(described, option=orjson.OPT_INDENT_2))
         return
     effective = options.settings
     if as_json:
-        click.echo(orjson.dumps(effective.model_dump(mode="json"), option=orjson.OPT_INDENT_2).decode())
+        say_json(orjson.dumps(effective.model_dump(mode="json"), option=orjson.OPT_INDENT_2))
         return
     values = dict(_values(effective, ""))
     table = build_table("Settings", "name", "value", "default", "meaning")

@@ -21,7 +21,7 @@ import click
 import orjson
 import yaml
 
-from pipeline.cli import examples, say
+from pipeline.cli import examples, say, say_json
 from pipeline.cli.meter import meter
 from pipeline.cli.times import DAYS_MAX, Number
 from pipeline.errors import ConfigError
@@ -91,7 +91,7 @@ def simulate(
     except OSError as error:
         raise ConfigError(f"cannot write {out}: {error}", advice="Name a folder that you may write, with --out.") from error
     if as_json:
-        click.echo(orjson.dumps(summary, option=orjson.OPT_INDENT_2).decode())
+        say_json(orjson.dumps(summary, option=orjson.OPT_INDENT_2))
         return
     for topic in TOPICS:
         click.echo(f"{out / topic}.jsonl  {many(summary['records'][topic], 'record')}")

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.console import build_table, moment, safe, stdout
 from pipeline.cli.replay import metered, with_broker
 from pipeline.cli.times import Moment, Zone, now_ms
@@ -74,7 +74,7 @@ def sniff(
     else:
         results = [_sniffed(islice(_read(file), limit), str(file), settings, zone, told, file=_name_of(file)) for file in files]
     if as_json:
-        click.echo(msgspec.json.encode({"samples": [_as_object(*result, settings) for result in results]}).decode())
+        say_json(msgspec.json.encode({"samples": [_as_object(*result, settings) for result in results]}))
     else:
         for name, report, origin in results:
             _show(stdout(), name, report, origin, settings, limit)

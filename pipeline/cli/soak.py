@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.console import build_table, stdout
 from pipeline.cli.faults import own_servers
 from pipeline.cli.times import Number
@@ -47,7 +47,7 @@ def soak(ctx: click.Context, /, minutes: float, rate: float, seed: int, as_json:
             "flat": soaked.flat,
             "soak": soaked,
         }
-        click.echo(msgspec.json.encode(said).decode())
+        say_json(msgspec.json.encode(said))
     else:
         _show(soaked)
     ctx.exit(WRONG if not right else GROWS if soaked.flat is False else 0)

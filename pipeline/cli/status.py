@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.times import Since
 from pipeline.errors import FatalError, TransientError
 from pipeline.model.words import many
@@ -111,7 +111,7 @@ def _tell(found: "Mapping[str, Any]", options: Options, *, as_json: bool) -> Non
     from pipeline.cli.console import stdout  # noqa: PLC0415
 
     if as_json:
-        click.echo(msgspec.json.encode(found).decode())
+        say_json(msgspec.json.encode(found))
         return
     stdout().print(_shown(found, options))
     if "why" in found:

@@ -3,7 +3,7 @@
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.model.words import many
 
 
@@ -39,7 +39,7 @@ def topics(ctx: click.Context, action: str, as_json: bool, roles: tuple[str, ...
         found = admin.describe()
     missing = [topic.name for topic in found if topic.partitions == 0]
     if as_json:
-        click.echo(msgspec.json.encode({"created": created, "missing": missing, "topics": found}).decode())
+        say_json(msgspec.json.encode({"created": created, "missing": missing, "topics": found}))
     elif action == "create":
         say(f"{many(len(created), 'topic')} created, {len(found) - len(created)} were there" if created else "all topics are there")
     else:
@@ -61,7 +61,7 @@ def _print_rights(options: Options, roles: tuple[str, ...], named: tuple[str, ..
     who = {role: principal for role, principal in who.items() if role in roles or not roles}
     found = rights.rights(options.settings, build_topology(options.settings), who)
     if as_json:
-        click.echo(msgspec.json.encode({"rights": found}).decode())
+        say_json(msgspec.json.encode({"rights": found}))
         return
     for line in rights.commands(found, options.settings.kafka.bootstrap_servers or "BROKER:9093"):
         click.echo(line)

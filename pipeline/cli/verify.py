@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 import msgspec
 
-from pipeline.cli import Options, examples, say
+from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.meter import meter
 from pipeline.cli.times import Since, now_ms
 from pipeline.model.words import many
@@ -127,7 +127,7 @@ def _tell(asked: Asked, found: Found, *, as_json: bool) -> None:
         say(_absent(topic))
     if as_json:
         said = {"ok": not found.wrong, "letters_checked": asked.letters, "partitions": found.accounts}
-        click.echo(msgspec.json.encode(said).decode())
+        say_json(msgspec.json.encode(said))
         return
     stdout().print(_table(found.accounts))
     for text in _violations(found.accounts):

@@ -1,13 +1,21 @@
 """What every command prints for people."""
 
 import io
+import re
 import shlex
 import sys
 from pathlib import Path
 
+import click
+import orjson
 import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.console import Console
 
+from pipeline import cli
+from pipeline.cli import say_json
 from pipeline.cli.console import confidence, invocation, write
 
 
@@ -68,3 +76,21 @@ def test_a_paragraph_keeps_its_indent() -> None:
     page = io.StringIO()
     write(Console(file=page, width=24), "actor withheld; [bold]confidence[/bold] 0.97 in the act")
     assert page.getvalue().splitlines() == ["  actor withheld;", "  confidence 0.97 in the", "  act"]
+
+
+TEXT = st.text(st.characters(codec="utf-8"))  # also such as act
+
+
+@given(st.recursive(TEXT, lambda inner: st.lists(inner) | st.dictionaries(TEXT, inner)), st.booleans())
+def test_json_says_the_same_and_acts_on_no_terminal(value: object, pretty: bool) -> None:
+    """What records say is printed on a terminal, too: what turns, hides or rewrites text there is escaped, as JSON has it."""
+    text = orjson.dumps(value, option=orjson.OPT_INDENT_2 if pretty else 0)
+    page = CliRunner().invoke(click.command()(lambda: say_json(text)), catch_exceptions=False).stdout
+    assert orjson.loads(page) == value
+    assert all(line.isprintable() for line in page.split("\n"))
+
+
+@pytest.mark.parametrize("path", sorted(Path(cli.__file__).parent.glob("*.py")), ids=lambda path: str(path.name))
+def test_commands_print_json_in_one_way(path: Path) -> None:
+    """The one that escapes."""
+    assert not re.search(r"echo\([^\n]*(dumps|encode|as_json)\(", path.read_text())
