@@ -16,10 +16,11 @@ from pipeline.model.identity import KEY, Identity
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import PER_HOST, Source
 from pipeline.settings import allowed
-from pipeline.stream.watermark import Watermarks
+from pipeline.stream.watermark import Watermarks, bucket_of
 
 SAME_ACT_MS = 60_000  # what sudo and the kernel tell of one command
 PUT_BACK_MS = 180_000  # a package upgrade stops an agent and starts it again
+KERNEL_SAYS_MS = 7 * DAY_MS  # so long none of a site's kernels may say anything while their logs are shipped
 REBOOT_BEFORE_MS, REBOOT_AFTER_MS = 300_000, 900_000
 PRESENT_MS = 3_600_000
 LEMON_XIDS = 2
@@ -114,8 +115,12 @@ def overflow(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanati
 
 
 def _kernel_missing(case: HostCase, now: Watermarks, time: int) -> tuple[str, ...]:
-    """The kernel's log, where it has not passed this time.  That of a healthy host says little: none of its lines need be from here."""
-    return () if now.passed(case.cluster, Source.KERNEL, time) else (f"{Source.KERNEL} on {case.host}",)
+    """The kernel's log, where it has not passed this time, or was not shipped by then.
+
+    That of a healthy host says little: none of its lines need be from here.
+    """
+    shipped = now.heard_within(case.cluster, Source.KERNEL, bucket_of(max(time - KERNEL_SAYS_MS, 0), case.site.bucket_ms), time)
+    return () if shipped and now.passed(case.cluster, Source.KERNEL, time) else (f"{Source.KERNEL} on {case.host}",)
 
 
 def still_heard(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:

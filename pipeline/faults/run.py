@@ -104,6 +104,7 @@ class Run:
         self.deleted: set[account.At] = set()  # offsets deleted after they were read
         self.doubts = False  # what was deleted had been told before: who reads on cannot know
         self.seen: Counter[str] = Counter()  # whatever shows that the fault bit
+        self.owned_up = 0  # bodies that say what they miss, where records were lost
         self.died: dict[str, int] = {}  # step at which a worker was killed -> how many batches were folded until then
         self.transactions = False
         self.restarts = self.crashes = 0
@@ -283,7 +284,7 @@ def execute(fault: Fault, seed: int, attempt: int, servers: Servers, folder: Pat
             carry_out(run)
             gone, deleted = frozenset(run.gone), frozenset(run.deleted)
             found = account.take(site, run.sent, run.judged, codes=run.codes, gone=gone, deleted=deleted, doubts=run.doubts)
-            run.seen["owned up"] = found.owned_up
+            run.owned_up = found.owned_up
         except NotBitten as why:
             missed = str(why)
         except (TrainwatchError, TimeoutError, KafkaError, FeedError, subprocess.TimeoutExpired) as error:

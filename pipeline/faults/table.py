@@ -287,7 +287,7 @@ FAULTS: tuple[Fault, ...] = (
         does="records are deleted from the inputs while the only worker is stopped",
         bites="offsets beyond the applied ones are gone, and verdicts say what is missing since",
         act=on_input.overtaken,
-        bit=lambda run: bool(run.gone) and run.seen["owned up"] > 0,
+        bit=lambda run: bool(run.gone) and run.owned_up > 0,
         share=0.4,
     ),
     Fault(

@@ -302,4 +302,4 @@ def test_a_word_that_is_no_text_is_wrong_usage(day: Day, trainwatch: Callable[..
     """Bytes of another encoding, from a terminal or a script: no traceback."""
     done = trainwatch("label", day.findings[0]["id"], "true", "--note", "caf\udce9")
     assert done.exit_code == 2
-    assert r"no UTF-8: '\udce9'" in done.stderr
+    assert r"is not UTF-8: '\udce9'" in done.stderr
