@@ -70,7 +70,9 @@ def at_work(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
         return Explanation(name, Checked.NOT_CHECKED, note=note, missing=(Source.TRAINING,))
     told = f"{len(worked)} of {len(runs)} wrote steps; the account's other jobs do"
     started = [run.start for run in runs if run.start is not None]
-    last = max([suspicion.effect_time, *(run.record.end for run in runs if run.record.end is not None)])
+    # No later than what is known when the window closes, after which nobody looks again.
+    until = suspicion.effect_time + max(DAY_MS - case.site.windows.coverage_gap_seconds * 1000, 0)
+    last = max([suspicion.effect_time, *(min(run.record.end, until) for run in runs if run.record.end is not None)])
     missing = case.missing(now, Source.TRAINING, min(started, default=runs[0].submit), last)
     return Explanation(name, Checked.NOT_CHECKED if missing else Checked.EXCLUDED, note=told, missing=missing)
 

@@ -142,6 +142,14 @@ def test_idle_means_nothing_while_no_output_arrives() -> None:
     assert not finding.alert
 
 
+def test_what_ends_days_later_changes_nothing() -> None:
+    """When the window has closed nobody looks again: an end that no watermark has passed yet would leave the flood below the gate."""
+    long = flood(took=3 * DAY)
+    for until in (AT + 2 * DAY, AT + 3 * DAY + 100, AT + 10 * DAY):
+        (finding,) = judge_identity(ID, "u012", *usual(), *long, until=until)
+        assert (finding.alert, build.answer(finding, "at_work").answer) == (True, Checked.EXCLUDED)
+
+
 def test_evaluation_is_not_known_while_the_jobs_run() -> None:
     """A short job and a long one begin alike."""
     still = [run(AT + number, AT + 100 + number, job=str(9000 + number)) for number in range(25)]
