@@ -8,8 +8,9 @@ target may be told twice, with the same id, and never not at all.  The commands 
 processes.
 
 Holds: `due` reads no clock; of one id the word with the greatest (epoch, offset) counts, whatever came in between; a target that was never
-told of something is not told that it was taken back; no detector has more than `hourly_max` findings told to a target in an hour, the
-gravest and oldest first, and what is held back is told when there is room again.
+told of something is not told that it was taken back; no detector has more than `hourly_max` new findings told to a target in an hour, the
+gravest and oldest first, and what is held back is told when there is room again.  Changes of what was told wait for nothing, and take no
+room.
 """
 
 import sqlite3
@@ -145,7 +146,9 @@ class Book:
         notice = due.word.notice
         with self.at_once():
             self._file.execute(
-                "INSERT OR REPLACE INTO told VALUES (?, ?, ?, ?, ?)", (notice.id, due.target.name, notice.revision, notice.says, now)
+                "INSERT INTO told VALUES (?, ?, ?, ?, ?) ON CONFLICT (id, target) DO UPDATE SET "  # `at` stays that of the first time
+                "revision=excluded.revision, says=excluded.says",
+                (notice.id, due.target.name, notice.revision, notice.says, now),
             )
             self._file.execute("DELETE FROM tries WHERE id = ? AND target = ?", (notice.id, due.target.name))
 
@@ -234,7 +237,7 @@ class Book:
             if bounded and told[target, notice.detector] >= settings.hourly_max:
                 held.append(each)
                 continue
-            told[target, notice.detector] += 1
+            told[target, notice.detector] += bool(bounded)
             may.append(each)
         waiting = Counter((each.target.name, each.word.notice.detector) for each in held)
         for number, each in enumerate(may):
@@ -243,7 +246,7 @@ class Book:
         return may, {(each.word.notice.id, each.target.name) for each in held}
 
     def _told_lately(self, now: int) -> Counter[tuple[str, str]]:
-        """How many findings of each detector each target heard of in the last hour."""
+        """How many findings of each detector each target heard of for the first time in the last hour."""
         sql = (
             "SELECT target, json_extract(CAST(notice AS TEXT), '$.detector'), count(*) FROM told JOIN words USING (id) "
             "WHERE at > ? GROUP BY 1, 2"

@@ -45,7 +45,7 @@ class NotifySettings(Part):
         30,
         ge=0,
         le=10_000,
-        description="findings of one detector that a target hears of in an hour; the rest wait; 0: no bound",
+        description="new findings of one detector that a target hears of in an hour; the rest wait; 0: no bound",
     )
     health_host: str = Field("127.0.0.1", min_length=1, description="address that serves /healthz, /readyz and /metrics of the notifier")
     health_port: int = Field(9440, ge=0, le=65_000, description="their port; 0: off")

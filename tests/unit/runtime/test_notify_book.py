@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from pipeline.errors import ConfigError
@@ -234,6 +235,25 @@ def test_a_detector_that_finds_very_much_is_held_back(book: Book) -> None:
         assert not book.undelivered(settings, now), "the webhook has taken what there was"
         take(book, notice(id="0" * 32, detector="p04_environment_tamper", status="retracted", revision=3), offset=2)
     assert told == [[("0", 3), ("1", 3), ("a", 0), ("b", 0)], [("0", 3)], [("2", 1), ("3", 1)]]
+
+
+def test_changes_take_no_place_of_what_is_new(book: Book) -> None:
+    """Each finding becomes final once: what was told before would keep new ones back for as long as others follow."""
+    settings = NotifySettings(targets=(ONCALL,), hourly_max=2)
+    first, second = (notice(id=f"{number:032}", status="provisional", revision=1) for number in range(2))
+    for at, word in ((T0, first), (T0 + HOUR_MS, second)):
+        take(book, word, now=at)
+        for each in book.due(settings, at):
+            book.delivered(each, at)
+    for offset, word in enumerate((first, second), 2):
+        take(book, msgspec.structs.replace(word, status="final", revision=2), offset=offset)
+    take(book, notice(id="9" * 32), now=T0 + HOUR_MS)
+    due = book.due(settings, T0 + 2 * HOUR_MS)
+    assert {each.word.notice.id[-1]: each.known.held_back for each in due} == {"0": 0, "1": 0, "9": 0}
+    for each in due:
+        book.delivered(each, T0 + 2 * HOUR_MS)
+    take(book, notice(id="8" * 32), now=T0 + 2 * HOUR_MS)
+    assert [each.word.notice.id[-1] for each in book.due(settings, T0 + 2 * HOUR_MS + 1)] == ["8"], "one is new, two were told before"
 
 
 def test_without_a_bound_nothing_is_held_back(book: Book) -> None:
