@@ -16,7 +16,7 @@ from pipeline.model.finding import Checked, Explanation
 from pipeline.model.workload import kind_of
 from pipeline.stream.watermark import Watermarks
 
-# Not `system:admin` and `system:anonymous`: after those are people.
+# Not `system:admin` and `system:anonymous`: behind those are people.
 _COMPONENTS = ("system:node:", "system:kube-", "system:apiserver", "system:aggregator", "system:cloud-")
 _SERVICE_ACCOUNT = "system:serviceaccount:"
 # Nor the accounts under which people's notebooks and pipelines run there.

@@ -254,7 +254,7 @@ def _there(exposed: Sequence[tuple[JobSummary, tuple[Exposure, ...]]]) -> tuple[
 
 
 def nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
-    """Of each configuration those that began nearest to a time: what ran a year before is not better, and all with all cost the square."""
+    """Of each configuration those that began nearest to a time: what ran a year before tells no more, and all with all cost the square."""
     found: Counter[str] = Counter()
     chosen = []
     for each in sorted(members, key=lambda each: (abs(each.attempt.start - time), each.attempt)):

@@ -39,7 +39,7 @@ def granted(request: KubernetesRequest) -> bool:
 
 
 def refused(request: KubernetesRequest) -> bool:
-    """Was it forbidden?  What found nothing, came too late or met a server in trouble had no effect: no attempt, and nor is a trial."""
+    """Was it forbidden?  What found nothing, came too late or met a server in trouble is not an attempt, nor is a trial."""
     if request.trial == "yes":
         return False
     denied = request.code is not None and REFUSED_FROM <= request.code < FAILED_FROM and request.code not in NO_EFFECT

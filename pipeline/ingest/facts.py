@@ -100,7 +100,7 @@ RUNS_FIRST = frozenset({"LD_PRELOAD", "LD_AUDIT", "PYTHONSTARTUP", "BASH_ENV", "
 _SEPARATORS = re.compile(r"[:\s]+")
 EPHEMERAL_PORT = 32_768  # from here on ports are drawn, and tell nothing
 PLACED = (TrainingLine, RankFailed, LinePart)  # of whose lines it matters what stood beside them
-Roots = tuple[str, ...]  # folders of artefacts, with a slash at its end
+Roots = tuple[str, ...]  # folders of artefacts, each with a slash at its end
 Facts = Callable[[Event, Any], Sequence[Tell]]
 RootedFacts = Callable[[Event, Any, Roots], Sequence[Tell]]
 

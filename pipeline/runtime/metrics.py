@@ -1,7 +1,7 @@
 """What the worker tells after each batch, checkpoint step and sink call in; Prometheus metrics, their table and alert rules out.
 
 Nothing is counted per record: a call into the client library costs more than decoding a line.  Counts are taken from what a batch left
-after.  Gauges that describe partitions are a snapshot, made every few seconds in the event loop and given out whole, so that a scrape
+behind.  Gauges that describe partitions are a snapshot, made every few seconds in the event loop and given out whole, so that a scrape
 never sees half of a rebalance and a partition that went away takes its values with it.
 
 Holds: labels come from closed sets (topology, settings, error codes, source families), never from what a log says; the registry is our

@@ -194,8 +194,8 @@ class Partition:
         Its former owner, frozen, may still overwrite its own; the compaction lag keeps the good one until this copy is there.
         `end` is the end offset of the topic partition.  Raises StateIncompatible when the state is of another topic.
 
-        What the former owner has spoken of must be spoken of again, even if the records that told of it were deleted since: the stages
-        after wait for each family that a partition has ever named.  Its marks begin anew; silence moves them, to what was read.
+        What the former owner has spoken of must be spoken of again, even if the records that told of it were deleted since: the later
+        stages wait for each family that a partition has ever named.  Its marks begin anew; silence moves them, to what was read.
         """
         for name in self.intent.families if self.intent else ():
             cluster, _, family = name.partition(SEPARATOR)
