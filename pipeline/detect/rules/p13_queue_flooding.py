@@ -25,13 +25,14 @@ from pipeline.detect.case import evidence
 from pipeline.detect.detector import CITED_MAX, Meta, explained, raised
 from pipeline.detect.subjects import IdentityCase, Run, felt_at
 from pipeline.model.finding import Checked, Explanation, Finding, Severity, Subject
-from pipeline.model.instants import DAY_MS
+from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt, Displaced
 from pipeline.model.words import many
 from pipeline.stream.watermark import Watermarks
 
 WORKED_SHARE = 0.2  # of a burst that is seen at work, above which it is work
+STEPS_SEEN_MS = HOUR_MS  # after which the steps of jobs that train would have arrived
 SEEN_BEFORE_MIN = 3  # other jobs of the account that were seen at work, or steps of its jobs are not written where we read
 
 
@@ -70,8 +71,7 @@ def at_work(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
         return Explanation(name, Checked.NOT_CHECKED, note=note, missing=(Source.TRAINING,))
     told = f"{len(worked)} of {len(runs)} wrote steps; the account's other jobs do"
     started = [run.start for run in runs if run.start is not None]
-    # No later than what is known when the window closes, after which nobody looks again.
-    until = suspicion.effect_time + max(DAY_MS - case.site.windows.coverage_gap_seconds * 1000, 0)
+    until = suspicion.effect_time + STEPS_SEEN_MS
     last = max([suspicion.effect_time, *(min(run.record.end, until) for run in runs if run.record.end is not None)])
     missing = case.missing(now, Source.TRAINING, min(started, default=runs[0].submit), last)
     return Explanation(name, Checked.NOT_CHECKED if missing else Checked.EXCLUDED, note=told, missing=missing)

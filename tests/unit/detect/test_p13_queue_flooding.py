@@ -134,18 +134,18 @@ def test_what_is_not_known_stays_below_the_gate(told: list[Told], explanation: s
 
 
 def test_idle_means_nothing_while_no_output_arrives() -> None:
-    """Of nobody at all; or not yet, of the hours in which they ran."""
+    """Of nobody at all; or not yet, of the first hour in which they ran."""
     (finding,) = judge_identity(ID, "u012", *usual(), *flood(), silent=[Source.TRAINING])
     assert (finding.alert, build.answer(finding, "at_work").answer) == (False, Checked.NOT_CHECKED)
     assert build.answer(finding, "at_work").missing == ("training",)
-    (finding,) = judge_identity(ID, "u012", *usual(), *flood(), until=AT + 2 * HOUR)
+    (finding,) = judge_identity(ID, "u012", *usual(), *flood(), until=AT + HOUR)
     assert not finding.alert
 
 
 def test_what_ends_days_later_changes_nothing() -> None:
     """When the window has closed nobody looks again: an end that no watermark has passed yet would leave the flood below the gate."""
     long = flood(took=3 * DAY)
-    for until in (AT + 2 * DAY, AT + 3 * DAY + 100, AT + 10 * DAY):
+    for until in (AT + 2 * HOUR, AT + 2 * DAY, AT + 3 * DAY + 100, AT + 10 * DAY):
         (finding,) = judge_identity(ID, "u012", *usual(), *long, until=until)
         assert (finding.alert, build.answer(finding, "at_work").answer) == (True, Checked.EXCLUDED)
 
