@@ -16,7 +16,7 @@ from pipeline.model.identity import KEY, Identity
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import PER_HOST, Source
 from pipeline.settings import allowed
-from pipeline.stream.watermark import Watermarks, bucket_of
+from pipeline.stream.watermark import Watermarks
 
 SAME_ACT_MS = 60_000  # what sudo and the kernel tell of one command
 PUT_BACK_MS = 180_000  # a package upgrade stops an agent and starts it again
@@ -119,8 +119,9 @@ def _kernel_missing(case: HostCase, now: Watermarks, time: int) -> tuple[str, ..
 
     That of a healthy host says little: none of its lines need be from here.
     """
-    shipped = now.heard_within(case.cluster, Source.KERNEL, bucket_of(max(time - KERNEL_SAYS_MS, 0), case.site.bucket_ms), time)
-    return () if shipped and now.passed(case.cluster, Source.KERNEL, time) else (f"{Source.KERNEL} on {case.host}",)
+    has_passed = now.passed(case.cluster, Source.KERNEL, time)
+    shipped = has_passed and now.heard_within(case.cluster, Source.KERNEL, max(time - KERNEL_SAYS_MS, 0), time)
+    return () if shipped else (f"{Source.KERNEL} on {case.host}",)
 
 
 def still_heard(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:

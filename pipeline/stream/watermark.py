@@ -115,8 +115,7 @@ class Watermarks:
     def heard_within(self, cluster: str, source: Source, start: int, end: int) -> bool:
         """Was the family heard somewhere in the cluster in any bucket that begins in [start, end]?"""
         heard = self._coverage.get((cluster, source), frozenset())
-        first = bucket_of(start + self._bucket_ms - 1, self._bucket_ms)
-        return any(bucket in heard for bucket in range(first, end + 1, self._bucket_ms))
+        return heard.any_within(start, end) if isinstance(heard, Buckets) else any(start <= bucket <= end for bucket in heard)
 
     def lost(self, cluster: str, source: Source, host: str, start: int, end: int) -> bool:
         """Was something of the family lost in a bucket that [start, end] touches: of this host, or of one that nobody knows?"""
@@ -195,6 +194,15 @@ class Buckets(AbstractSet[int]):
         for day, bits in self._days.items():
             if day + DAY_MS > start:
                 yield from (bucket for number in _set_bits(bits) if (bucket := day + number * self._width) >= start)
+
+    def any_within(self, start: int, end: int) -> bool:
+        """Does one begin in [start, end]?"""
+        for day in range(start - start % DAY_MS, end + 1, DAY_MS):
+            if bits := self._days.get(day, 0):
+                low, high = max(0, -((day - start) // self._width)), (end - day) // self._width
+                if bits >> low & (1 << max(high - low + 1, 0)) - 1:
+                    return True
+        return False
 
     def newest(self) -> int:
         """The last one; 0 when there is none."""

@@ -17,6 +17,7 @@ from pipeline.stream.watermark import (
     EMPTY,
     NOTHING,
     SAID_MAX,
+    Buckets,
     Marks,
     Vector,
     Watermarks,
@@ -411,3 +412,16 @@ def test_a_loss_survives_a_restart() -> None:
     again = Marks(Cases(marks._cases.facts()), 10)
     assert again.view().lost(C, Source.AUDITD, "gpu-001", 90, 90)
     assert again.own_marks() == marks.own_marks()
+
+
+@given(st.sampled_from([60_000, 600_000, 3_600_000]), st.lists(st.integers(0, 400)), st.integers(0, 4 * 86_400_000), st.integers(-1, 10**8))
+def test_whether_something_was_heard_within_a_time_is_told_by_the_day(width: int, numbers: list[int], start: int, length: int) -> None:
+    """A week in one look for each day of it."""
+    heard = Buckets(width)
+    for number in numbers:
+        heard.add(number * width)
+    expected = any(start <= number * width <= start + length for number in numbers)
+    assert heard.any_within(start, start + length) is expected
+    for coverage in (heard, frozenset(heard)):
+        view = Watermarks({}, {(C, Source.AUDITD): coverage}, width)
+        assert view.heard_within(C, Source.AUDITD, start, start + length) is expected
