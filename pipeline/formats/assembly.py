@@ -19,6 +19,8 @@ import posixpath
 import re
 from collections.abc import Iterator, Sequence
 
+import msgspec
+
 from pipeline.model.events import AuditRecord, FileTouched, ProcessRun, SignalSent
 
 Assembled = SignalSent | FileTouched | ProcessRun
@@ -100,6 +102,52 @@ def assemble(parts: Sequence[tuple[str, AuditRecord]]) -> tuple[Assembled, ...]:
 
 
 # --- signals --------------------------------------------------------------------------------------------------------------------
+
+
+class SignalCall(msgspec.Struct, frozen=True, gc=False):
+    """A call that sends a signal, as its SYSCALL alone says it: numbers stay text, since most are only compared."""
+
+    auid: str
+    uid: str
+    euid: str
+    target: str  # hexadecimal; empty: a file descriptor says it
+    signal: str  # hexadecimal; 0, too
+    done: bool
+
+    @property
+    def number(self) -> int:
+        """Of the signal, as the kernel reads it."""
+        return (_based(self.signal, 16) or 0) & 0xFFFFFFFF
+
+    @property
+    def is_to_group(self) -> bool:
+        target = _based(self.target, 16)
+        return target is not None and _signed(target) <= 0
+
+    @property
+    def identities(self) -> tuple[int | None, int | None, int | None]:
+        """Login, uid, effective uid."""
+        return _identity(self.auid), _identity(self.uid), _identity(self.euid)
+
+
+def signal_call(record: AuditRecord) -> SignalCall | None:
+    """The call that sends a signal, where the record is one."""
+    fields = record.fields
+    known = _SIGNALS.get(fields.get("syscall_name", "")) if record.record_type == "SYSCALL" else None
+    if known is None:
+        return None
+    where, which = known
+    get = fields.get
+    uid = get("uid", "")
+    return SignalCall(
+        get("auid", ""), uid, get("euid", uid), get(where, "") if where is not None else "", get(which, ""), _succeeded(record)
+    )
+
+
+def call_of(sent: SignalSent) -> SignalCall:
+    """The same of a signal that a watcher tells whole."""
+    auid, uid = ("" if each is None else str(each) for each in (sent.auid, sent.uid))
+    return SignalCall(auid, uid, uid, f"{sent.target_pid & 0xFFFFFFFF:x}", f"{sent.signal:x}", sent.success)
 
 
 def _signals(call: AuditRecord, name: str, records: Sequence[AuditRecord]) -> Iterator[SignalSent]:

@@ -27,7 +27,8 @@ from collections.abc import Collection, Iterator, Sequence
 import msgspec
 
 from pipeline.detect.case import based
-from pipeline.formats.assembly import assemble, is_whole_run
+from pipeline.formats.assembly import assemble, call_of, is_whole_run, signal_call
+from pipeline.hosts.room import Room, Sent
 from pipeline.hosts.spans import Allocation, Allocations, Timed, Timeline
 from pipeline.model import watched
 from pipeline.model.events import (
@@ -68,6 +69,8 @@ HEARD_DAY = "heard/day/"  # begins the ids of facts that say a day
 NO_DAYS: dict[int, int] = {}
 NONE_TOLD: dict[str, Timed] = {}
 NO_RECORDS: dict[str, Event] = {}
+NO_PARTS: dict[str, "Part"] = {}
+LEFT_OUT = 2 * PARTS_MAX  # weight of an event that is forgotten: above all that its parts can have
 # What befalls a node, and with it whatever runs there; ingest tells of them only those that may matter (model/watched.py).
 NODE_EVENTS = (
     OomKill, Xid, NodeState, ObjectEvent, RuntimeAlert, KernelCall, KernelLine, ProcessEnded, ProcessRun, PrivilegeUsed, SessionCommand,
@@ -86,7 +89,7 @@ class Part(msgspec.Struct, frozen=True, gc=False):
 class Changes:
     """What facts made new: what must be joined again."""
 
-    __slots__ = ("attempts", "audit", "heard", "needless", "node_events", "pids", "signals")
+    __slots__ = ("attempts", "audit", "heard", "left_out", "needless", "node_events", "pids", "signals")
 
     def __init__(self) -> None:
         self.audit: dict[tuple[int, int], None] = {}
@@ -96,13 +99,14 @@ class Changes:
         self.signals: list[Timed] = []  # that a watcher tells whole
         self.heard: list[int] = []  # buckets
         self.needless: list[str] = []  # ids of facts that say nothing more
+        self.left_out: dict[Sent, None] = {}  # signals for which there is no room
 
 
 class HostIndex:
     """The join side of one host."""
 
-    def __init__(self, cluster: str, host: str, bucket_ms: int, since: int = 0) -> None:
-        self.cluster, self.host, self.bucket_ms, self.since = cluster, host, bucket_ms, since
+    def __init__(self, cluster: str, host: str, bucket_ms: int, room: Room, since: int = 0) -> None:
+        self.cluster, self.host, self.bucket_ms, self.room, self.since = cluster, host, bucket_ms, room, since
         self.allocations: dict[Attempt, Allocation] = {}
         self.held = Allocations()
         self.signals, self.suspects, self.node_events = Timeline(), Timeline(), Timeline()
@@ -143,6 +147,8 @@ class HostIndex:
                 self._befell(told, new)
                 return
             key = (told.event_time, ~body.serial if told.unproven else body.serial)  # what anybody sends is not part of what is known
+            if (call := signal_call(body)) is not None and (out := self.room.take((*key, ""), call, unproven=told.unproven)):
+                new.left_out.update(dict.fromkeys(out))
             parts = self._parts.setdefault(key, {})
             parts[told.id] = Part(body, told.sha256, told.shipper)
             if len(parts) > PARTS_MAX:  # whoever makes up records gives any number of them one serial
@@ -162,6 +168,7 @@ class HostIndex:
         elif isinstance(body, SignalSent):
             timed = Timed(told.event_time, told.id, told, 1)
             self._sent(timed)
+            new.left_out.update(dict.fromkeys(self.room.take((told.event_time, 0, told.id), call_of(body), unproven=told.unproven)))
             new.signals.append(timed)
             new.node_events += [timed] if is_watched(body) else ()
         elif isinstance(body, NODE_EVENTS):
@@ -274,7 +281,7 @@ class HostIndex:
             elif is_watched(body):
                 kept.append(timed.id)
                 self.node_events.put(timed)
-        lost = sorted(set(before or ()).difference(kept))
+        lost = sorted(set(before).difference(kept)) if before else ()
         gone = [known for name in lost if (known := self.signals.get(name) or self.node_events.get(name))]
         for timed in gone:
             self.signals.remove(timed)
@@ -288,6 +295,18 @@ class HostIndex:
         """Fact ids of the parts of an audit event that says all it can and concerns nobody: nothing is kept of it."""
         self._made.pop(key, None)
         return self._parts.pop(key, {})
+
+    def leave_out(self, sent: Sent) -> tuple[Collection[str], list[Timed]]:
+        """(fact ids of a signal for which there is no room, what it was told to be).  What was told of it is outranked."""
+        time, serial, name = sent
+        names: Collection[str] = (name,) if name else self._parts.pop((time, serial), NO_PARTS)
+        made = (name,) if name else self._made.pop((time, serial), ())
+        gone = [known for each in made if (known := self.signals.get(each)) is not None]
+        for timed in gone:
+            self.signals.remove(timed)
+            self.node_events.remove(timed)
+            self._unname(timed)
+        return names, [msgspec.structs.replace(timed, weight=LEFT_OUT) for timed in gone]
 
     def is_idle_run(self, key: tuple[int, int]) -> bool:
         """Is it the start of a program by which nothing befell the node, and will it stay so?  Most of what auditd tells is."""
@@ -408,6 +427,7 @@ class HostIndex:
         for fact_id in [fact_id for fact_id, pace in self.paces.items() if pace.event_time < oldest]:
             del self.paces[fact_id]
             yield fact_id
+        self.room.forget(oldest)
         for source, days in self.heard.items():
             for day in [day for day in sorted(days) if day + DAY_MS <= oldest]:
                 del days[day]

@@ -12,6 +12,7 @@ it here, or say whose process it was, the touch is as unproven as if they had se
 harmless; only what was done to the host itself is judged here (judging.py).
 
 Nearly all audit events are starts of programs by people who log in, and concern nobody: they are forgotten as soon as they are whole.
+Of signals so many are kept as room.py says; coverage that was told around one that is left out stays, since it is true.
 
 What happened more than OPEN_MS before the watermark is packed and not at hand.  A fact that looks back further opens the host's packs as
 far as it needs, until the next sweep: one week for the end of a job that ran a week, however much more the host remembers.
@@ -23,6 +24,7 @@ import msgspec
 
 from pipeline.hosts.index import CLAIM_MS, HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
 from pipeline.hosts.judging import Judging
+from pipeline.hosts.room import Room
 from pipeline.hosts.spans import Allocation, Timed
 from pipeline.model import watched
 from pipeline.model.conduct import Conduct, Folder
@@ -35,7 +37,7 @@ from pipeline.model.runs import in_folder, removal_of
 from pipeline.model.source import PER_HOST, Source
 from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Told, Touch, attempt_of, buckets_in, decode_told, encode_told
 from pipeline.settings import Settings
-from pipeline.stream.cases import Cases
+from pipeline.stream.cases import ALIKE, Cases
 from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import Watermarks, bucket_of
 
@@ -60,7 +62,10 @@ class HostsState:
         self.hardware_ms = settings.detect.hardware_window_seconds * 1000
         self.keep_ms = settings.retention.host_days * DAY_MS
         self.judging = Judging(settings, cases)
-        self.conduct = Conduct(settings.directory(), [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
+        directory = settings.directory()
+        self.signals_max = settings.retention.host_signals_max
+        self.people = frozenset(each.uid for each in directory.identities if each.uid is not None)
+        self.conduct = Conduct(directory, [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
         self.sweep = Sweep(SWEEP_MS, SWEEP_CASES_MAX)
         self.looks_back_ms = max(self.kill_ms + self.hardware_ms + 2 * self.bucket_ms + CLOCK_MS, CLAIM_MS)
 
@@ -74,7 +79,7 @@ class HostsState:
         return known
 
     def _build(self, case: bytes, since: int, facts: Mapping[str, tuple[bytes, bytes]]) -> HostIndex:
-        index = HostIndex(*case_name(case), self.bucket_ms, since)
+        index = HostIndex(*case_name(case), self.bucket_ms, Room(self.signals_max, self.people), since)
         new, is_open = Changes(), self.cases.open(case)
         index.packed_until = max((pack.until for pack in self.cases.packs(case)), default=0)
         for fact_id, (_, body) in facts.items():
@@ -170,7 +175,7 @@ def _past(index: HostIndex, told: Told, until: int, is_open: Container[str]) -> 
 
 
 def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
-    told: list[Outcome] = []
+    told: list[Outcome] = _left_out(state, index, new) if new.left_out else []
     again = {timed.id: timed for timed in (*new.node_events, *new.signals)}
     for pid in new.pids:
         again.update((timed.id, timed) for timed in index.naming(pid))
@@ -204,6 +209,24 @@ def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
     near.update((held.attempt, held) for held in _near(state, index, new.heard))
     for held in near.values():
         told += _coverage_of(state, index, held)
+    return told
+
+
+def _left_out(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
+    """Forget the signals for which there is no room, and void what was told of them."""
+    told: list[Outcome] = []
+    case = host_case(index.cluster, index.host)
+    for sent in new.left_out:
+        names, gone = index.leave_out(sent)
+        for timed in gone:
+            told += _taken_back(index, timed)
+        for name in names:
+            state.cases.leave_out(case, name, ALIKE)
+        if not sent[2]:
+            new.audit.pop(sent[:2], None)
+    names = {name for _, _, name in new.left_out}
+    new.signals = [timed for timed in new.signals if timed.id not in names]
+    new.node_events = [timed for timed in new.node_events if timed.id not in names]
     return told
 
 

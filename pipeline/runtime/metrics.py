@@ -58,8 +58,9 @@ METRICS = (
         "counter",
         "facts",
         ("stage", "why"),
-        "not judged: `full`, a case holds as many of their kind as it may; `late`, their attempt was forgotten (`backtest` judges them)",
-        "`full` increases: somebody floods, or `retention.case_facts_max` is low",
+        "not judged: `full`, a case holds as many of their kind as it may; `late`, their attempt was forgotten (`backtest` judges them); "
+        "`alike`, records of signals of which a host has as many as it may",
+        "`full` increases: somebody floods, or `retention.case_facts_max` is low; `alike`: somebody signals in a loop",
     ),
     Row("trainwatch_rebalances_total", "counter", "", (), "assignments taken over", "more than a few an hour"),
     Row("trainwatch_takeover_seconds", "histogram", "seconds", (), "from an assignment to recovered state"),

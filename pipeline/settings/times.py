@@ -28,3 +28,6 @@ class RetentionSettings(Part):
     cohort_days: int = Field(60, ge=1, le=3650, description="attempts of one configuration, compared with one another, after the last word")
     cohort_members_max: int = Field(2000, ge=10, le=100_000, description="attempts in one cohort; of whoever has the most, the newest stay")
     case_facts_max: int = Field(20_000, ge=100, description="facts of one kind on a job, ended attempts of a cluster; the rest is counted")
+    host_signals_max: int = Field(
+        5000, ge=50, description="signals a day and host by one who reaches only himself; like ones a 50th an hour"
+    )

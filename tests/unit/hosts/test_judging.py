@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from pipeline.hosts.index import LATEST, Changes, HostIndex
+from pipeline.hosts.room import Room
 from pipeline.hosts.step import build_state, step
 from pipeline.model.events import Event, SignalSent
 from pipeline.model.facts import Fact
@@ -163,7 +164,7 @@ def test_a_daemon_that_is_killed_by_its_number_makes_a_host_to_watch() -> None:
     named = audit(AT, "OBJ_PID", host=HOST, serial=round(AT * 10), opid="812", ouid="0", ocomm="auditd")
     for events in ([kill_parts(AT, uid=0, target=812)[0], named], [build.event(AT, Source.TETRAGON, body, host=HOST)]):
         assert list(found(run(*map(to_host, events)))) == ["telemetry_touched"]
-        index = HostIndex(CLUSTER, HOST, BUCKET_MS)
+        index = HostIndex(CLUSTER, HOST, BUCKET_MS, Room(100))
         new = Changes()
         for each in events:
             index.add(each.id, each, new)

@@ -26,7 +26,7 @@ from pipeline.model.facts import Fact, case_name, host_case
 from pipeline.model.outcome import Tell
 from pipeline.model.source import Source
 from pipeline.model.told import HostCoverage, NodeTouch, Told, Touch, decode_told
-from pipeline.stream.cases import Cases
+from pipeline.stream.cases import ALIKE, Cases
 from pipeline.stream.watermark import NOTHING, Watermarks
 from tests import build
 from tests.build import (
@@ -583,6 +583,26 @@ def test_idleness_forgets_nothing() -> None:
     hosts = Hosts()
     hosts.take(*facts(*KILL), at=now(100 * DAY, observed=DAY))
     assert len(hosts.cases.of(host_case(CLUSTER, HOST))) == len(KILL)
+
+
+LOOP = 6_000  # signals of a loop
+
+
+@pytest.mark.parametrize("where", [{"target": 4_000}, {"spread": True}, {"spread": True, "uid": 100_001}])
+def test_a_loop_of_signals_to_oneself_neither_fills_the_memory_nor_hides_a_kill(where: dict[str, Any]) -> None:
+    """To one process or to thousands, from a name space of his own or not: what he then does as root, and as the owner, is touched."""
+    hosts = Hosts(retention={"host_signals_max": 500})
+    spread = where.pop("spread", False)
+    for start in range(0, LOOP, 500):
+        numbers = range(start, start + 500)
+        more = [{**where, "target": 10_000 + number} if spread else where for number in numbers]
+        hosts.take(*facts(*(part for number, each in zip(numbers, more, strict=True)
+                            for part in kill_parts(10 + number / 1000, serial=number + 1, target_uid=COLLEAGUE, **each))))  # fmt: skip
+    case = host_case(CLUSTER, HOST)
+    assert len(hosts.cases.of(case)) <= 2 * 500
+    assert hosts.cases.left_out[ALIKE] == 2 * LOOP - len(hosts.cases.of(case))
+    hosts.take(*facts(*kill_parts(97, uid=0, serial=LOOP + 1), *kill_parts(98, uid=OWNER, serial=LOOP + 2), ENDED))
+    assert touches(hosts.last) == [("SignalSent", "7", "owner")] * 2
 
 
 def test_audit_records_stay_raw_in_the_case() -> None:
