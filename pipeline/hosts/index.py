@@ -14,8 +14,10 @@ Whose process a number was is said by the probe, that is by a job's own output, 
 only while the scheduler has the claimant on this host, and never against the owner that the kernel names.
 
 A derived fact is ranked by what it rests on, so that must never become less.  Hence what an event at hand rests on is not packed before
-the event is, however old it is (`rests_on`); and what was packed before the event came counts for nothing, even when it is opened again
-(`past`).  Claims are packed with their attempt, since many schedulers tell of a job only when it has ended, perhaps after a week.
+the event is, however old it is (`rests_on`); and what was packed until a day before the event counts for nothing, even when it is
+opened (`past`): once it is, for something older in the same batch, and once it is not.  What was packed later is opened whenever the
+event is looked at anew.  Claims are packed with their attempt, since many schedulers tell of a job only when it has ended, perhaps after
+a week.
 Retention waits for nothing: otherwise somebody who claims a number that is named every day would have all his claims kept for ever.
 
 What anybody may have sent, at a site that authenticates others, takes nothing from what known senders say of the same attempt or process:
@@ -115,8 +117,7 @@ class HostIndex:
         self.paces: dict[str, Event] = {}  # fact id -> a step of a job whose log is written here, one in five minutes
         self.emitted: dict[str, Emitted] = {}  # what was said of the host
         self._heard_ids: list[tuple[int, str]] = []  # of single buckets, as an older release kept them
-        self.past: set[Attempt | str] = set()  # attempts, and ids of claims, that are packed
-        self.packed_until = 0  # what happens from then on came when these were
+        self.past: dict[Attempt | str, int] = {}  # attempts, and ids of claims, that are packed -> until when
         self.told: dict[Attempt, dict[str, Timed]] = {}
         self.covered: dict[Attempt, set[str]] = {}
         self._attempts: dict[str, set[Attempt]] = {}  # job -> its attempts on this host
@@ -131,8 +132,8 @@ class HostIndex:
 
     # --- folding
 
-    def add(self, fact_id: str, told: Told, new: Changes, *, packed: bool = False) -> None:
-        """Take one fact, and note what must be joined again.  `packed`: it was at hand no more."""
+    def add(self, fact_id: str, told: Told, new: Changes, *, packed: int = 0) -> None:
+        """Take one fact, and note what must be joined again.  `packed`: until when, if it was at hand no more."""
         if not isinstance(told, Event):
             if isinstance(told, Heard):
                 if not told.bits and not fact_id.startswith(HEARD_DAY):
@@ -159,12 +160,12 @@ class HostIndex:
             attempt = self._allocate(fact_id, told)
             if attempt is not None:
                 new.attempts[attempt] = None
-                self.past.update([attempt] if packed else ())
+                self._pack(attempt, packed)
         elif isinstance(body, Iteration):
             self.paces[fact_id] = told
         elif isinstance(body, ProcessStarted):
             self._claim(fact_id, told, body.pid, new)
-            self.past.update([fact_id] if packed else ())
+            self._pack(fact_id, packed)
         elif isinstance(body, SignalSent):
             timed = Timed(told.event_time, told.id, told, 1)
             self._sent(timed)
@@ -173,6 +174,14 @@ class HostIndex:
             new.node_events += [timed] if is_watched(body) else ()
         elif isinstance(body, NODE_EVENTS):
             self._befell(told, new)
+
+    def _pack(self, name: Attempt | str, until: int) -> None:
+        if until:
+            self.past[name] = max(until, self.past.get(name, 0))
+
+    def _is_past(self, name: Attempt | str, at: int) -> bool:
+        """Was it packed so long before that what happened then does not have it opened?"""
+        return self.past.get(name, OPEN_END) <= at - CLAIM_MS
 
     def _befell(self, event: Event, new: Changes) -> None:
         timed = Timed(event.event_time, event.id, event, 1)
@@ -389,13 +398,12 @@ class HostIndex:
         claimed = self.processes.get(pid)
         if not claimed:
             return ("", ""), 0, 0
-        past = self.past if at >= self.packed_until else ()
-        claims = sorted((start, claimant) for claimant, (start, name) in claimed.items() if start <= at and name not in past)
+        claims = sorted((start, claimant) for claimant, (start, name) in claimed.items() if start <= at and not self._is_past(name, at))
         weight = 0
         known: dict[Attempt, Allocation] = {}  # in the order of the first claim of each
         anybodys: dict[Attempt, Allocation] = {}
         for start, (job, unproven, _) in claims:
-            held = [self.allocations[attempt] for attempt in self._attempts.get(job, ()) if attempt not in past]
+            held = [self.allocations[attempt] for attempt in self._attempts.get(job, ()) if not self._is_past(attempt, at)]
             weight += sum(each.weight for each in held)
             holding = [each for each in held if each.start - slack <= at <= each.end + slack and each.start - CLAIM_MS <= start]
             fitting = [each for each in holding if uid is None or each.owner_uid is None or each.owner_uid == uid]
@@ -442,14 +450,14 @@ class HostIndex:
             self.told.pop(attempt, None)
             self.covered.pop(attempt, None)
             self._attempts[attempt.job].discard(attempt)
-            self.past.discard(attempt)
+            self.past.pop(attempt, None)
             yield from self._records.pop(attempt)
         over = {attempt.job for attempt in ended}
         for pid, claims in [(pid, claims) for pid, claims in self.processes.items() if for_good or pid not in self._naming]:
             for claimant in [each for each, (start, _) in claims.items() if start < oldest and not self._attempts.get(each[0])]:
                 if not for_good and claimant[0] not in over and claims[claimant][0] >= oldest - UNTOLD_MS:
                     continue
-                self.past.discard(claims[claimant][1])
+                self.past.pop(claims[claimant][1], None)
                 yield claims.pop(claimant)[1]
             if not claims:
                 del self.processes[pid]

@@ -18,7 +18,7 @@ What happened more than OPEN_MS before the watermark is packed and not at hand. 
 far as it needs, until the next sweep: one week for the end of a job that ran a week, however much more the host remembers.
 """
 
-from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 
 import msgspec
 
@@ -80,10 +80,9 @@ class HostsState:
 
     def _build(self, case: bytes, since: int, facts: Mapping[str, tuple[bytes, bytes]]) -> HostIndex:
         index = HostIndex(*case_name(case), self.bucket_ms, Room(self.signals_max, self.people), since)
-        new, is_open = Changes(), self.cases.open(case)
-        index.packed_until = max((pack.until for pack in self.cases.packs(case)), default=0)
+        new, until = Changes(), self.cases.until(case, facts)
         for fact_id, (_, body) in facts.items():
-            index.add(fact_id, decode_told(body), new, packed=fact_id not in is_open)
+            index.add(fact_id, decode_told(body), new, packed=until.get(fact_id, 0))
         for key in new.audit:
             index.assembled(key)
         for held in index.allocations.values():  # what this state supports was told before it was saved
@@ -151,27 +150,34 @@ def _fold(state: HostsState, case: bytes, facts: Sequence[Fact]) -> tuple[HostIn
         state.cases.drop(case, needless)
     if packs := state.cases.packs(case):
         until, is_open = max(pack.until for pack in packs), state.cases.open(case)
-        state.cases.pack(case, [name for each in told for name in _past(index, each, until, is_open)], until)
+        late: dict[int, list[str]] = {}
+        for each in told:
+            for name, end in _past(index, each, until, is_open):
+                late.setdefault(end, []).append(name)
+        for end, words in late.items():
+            state.cases.pack(case, words, end)
     return index, new
 
 
-def _past(index: HostIndex, told: Told, until: int, is_open: Container[str]) -> Collection[str]:
-    """Of a late word on an attempt that ended before this: all words on it, which are packed together.
+def _past(index: HostIndex, told: Told, until: int, is_open: Container[str]) -> list[tuple[str, int]]:
+    """Of a late word on an attempt that ended before this: all words on it, which are packed together, and until when.
 
     A start that is at hand without the end, since that is packed, would go on for ever after a restart.  While none is packed, and
     something at hand rests on them, they stay so.
     """
     if not isinstance(told, Event) or not isinstance(told.body, JobRecord):
-        return ()
+        return []
     attempt = attempt_of(told.cluster, told.body)
     held = index.allocations.get(attempt) if attempt is not None else None
     if held is None or held.end >= until:
-        return ()
+        return []
     words = index.words_on(held.attempt)
     if index.rests_on(held.attempt.job) and all(name in is_open for name in words):
-        return ()
-    index.past.add(held.attempt)
-    return words
+        return []
+    if (known := index.past.get(held.attempt, 0)) > held.end:  # none is opened without the others
+        until = known
+    index.past[held.attempt] = until
+    return [(name, until) for name in words]
 
 
 def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
@@ -391,7 +397,6 @@ def _pack(state: HostsState, case: bytes, floor: int) -> None:
             state.cases.drop(case, fact_id)
         state.cases.pack(case, list(index.horizon(open_from)), open_from)
         index.since = max(index.since, open_from)
-        index.packed_until = max(index.packed_until, open_from)
         state.judging.forget(case, index, oldest)
     if case not in state.cases:
         state.indexes.pop(case, None)

@@ -127,6 +127,12 @@ class Cases:
         """The facts that are not packed."""
         return self._cases.get(case, EMPTY)
 
+    def until(self, case: bytes, fact_ids: Iterable[str]) -> dict[str, int]:
+        """Of these facts of one case those that are packed, and until when."""
+        packs, is_open = sorted(self._packs.get(case, ()), key=lambda pack: pack.until), self.open(case)
+        ends = {digest: pack.until for pack in packs for digest in _array(pack.digests)}
+        return {name: ends[_digest(name)] for name in fact_ids if name not in is_open and _digest(name) in ends}
+
     def merge(self, fact: Fact) -> bool:
         """Take the fact if it says more than what is known; True when the case changed."""
         if fact.rank >= DROPPED:

@@ -434,6 +434,28 @@ def test_a_word_is_taken_back_though_the_first_run_of_a_job_was_packed(restarts:
     host.the_last_words_are_the_models()
 
 
+@pytest.mark.parametrize("claimed", [False, True])
+@pytest.mark.parametrize(
+    "late", [heard(-2.5 * DAY - 900, Source.AUDITD), to_host(allocation(-3 * DAY, submit=-4 * DAY))], ids=["another fact", "its start"]
+)
+def test_a_run_that_was_packed_long_before_the_signal_weighs_nothing(late: Fact, claimed: bool) -> None:
+    """A job held the host twice, days apart, perhaps with one number; its first run is opened once, for what comes late, and then no more.
+
+    That another job has the process outranks what was said before all the same.
+    """
+    host = Hosts()
+    host.begin()
+    first = [job_end(-2.5 * DAY, submit=-4 * DAY, start=-3 * DAY), *([process_started(-3 * DAY + 3)] if claimed else [])]
+    host._take([*map(to_host, [*first, job_end(100), process_started(45, job="8")])])
+    for days in (0.1, 1, 1, 1, 1, 3):
+        host.time_passes(days)
+    host.restart()
+    host._take([late, to_host(kill_parts(50, serial=3, uid=OTHER, auid=OTHER)[0]), to_host(process_started(1))])
+    host.the_last_words_are_the_models()
+    host._take([to_host(allocation(40, job="8", submit=30))])
+    host.the_last_words_are_the_models()
+
+
 def test_the_second_run_of_a_job_has_its_own_claims() -> None:
     """It is known by its end alone, when what the first run claimed has been packed."""
     host = Hosts()
