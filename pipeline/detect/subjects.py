@@ -228,7 +228,7 @@ class IdentityCase:
         return actor_of(self.site.directory, event)
 
     def missing(self, now: Watermarks, source: Source, start: int, end: int) -> tuple[str, ...]:
-        """The source, where it was not heard shortly before start and shortly behind end, or has not passed the end.
+        """The source, where it was not heard shortly before start and shortly after end, or has not passed the end.
 
         A flood may leave nobody else room to train: while it lasts the cluster is silent, and what is heard on both sides proves the way.
         """

@@ -1,9 +1,9 @@
 """Was a person about more often when attempts ended badly than chance allows?  Attempts and hours in, a probability for everybody out.
 
-It orders a search and proves nothing: presence is not an act, and stands in no attribution.  In the case of Lucia de Berk a court was given
-1 in 342 million from a test of this kind; with what varies between shifts modelled it was put near 1 in 25, and she was acquitted.  The
-faults were that bad events were picked by who was on duty, that shifts differ, and that the number was read as a probability of innocence.
-Hence:
+It orders a search and proves nothing: presence is not an act, and stands in no attribution.  A court was once given 1 in 342 million from
+a test of this kind; with what varies between shifts modelled it was put near 1 in 25, and the accused was acquitted (Gill, Groeneboom
+and de Jong, Elementary Statistics on Trial).  The faults were that bad events were picked by who was on duty, that shifts differ, and that
+the number was read as a probability of innocence.  Hence:
 
     what is bad is chosen by how attempts ended, all of a cluster and a window, never by an incident, which is grouped by whom it suspects
     attempts are compared within a stratum only: hours of the day and weekend, team, node where there is but one, size

@@ -187,7 +187,7 @@ class JobIndex:
         return self.tombstone.attempts if self.tombstone else ()
 
     def late(self) -> list[str]:
-        """Ids of facts that came for forgotten attempts: they would pile up after the tombstone."""
+        """Ids of facts that came for forgotten attempts: they would pile up beside the tombstone."""
         stone = self.tombstone
         if stone is None:
             return []

@@ -128,7 +128,7 @@ class Worker:
             await self._wake_all(checkpoint, part)
 
     async def _knows_start(self, part: Partition) -> bool:
-        """Before a hole: does the topic begin behind it by now?  What was deleted since the last look would pass for markers.
+        """Before a hole: does the topic begin after it by now?  What was deleted since the last look would pass for markers.
 
         Within what was fetched at once all holes are markers.  False: the partition is not ours any more, or the worker ends.
         """
@@ -137,7 +137,7 @@ class Worker:
                 first, _ = await self._topic_offsets([part.source])
             except (KafkaError, TimeoutError) as why:
                 self._log.info("%s: where it begins is not known, asking again: %r", part.source, why)
-                await asyncio.sleep(SEND_SECONDS)
+                await self._app.sleep(LOOK_SECONDS)
             else:
                 part.log_start = first[part.source]
                 return True
