@@ -106,7 +106,7 @@ def file_mode(what: str, path: Path, status: os.stat_result) -> Line:
 
 
 def settings_mode(path: Path, status: os.stat_result) -> Line:
-    """Settings without a secret: what raises no alert, and from how much on, is nothing for whoever might be the one to be found."""
+    """Settings without a secret: they tell what raises no alert, which whoever may be found must not know, nor change."""
     shown = f"{path} {stat.S_IMODE(status.st_mode):04o}, no secret in it"
     if status.st_mode & stat.S_IWOTH:
         return fail("files", "settings", f"{shown}: everybody may change it", f"chmod o= {path}; see whether anybody has changed it.")
