@@ -6,11 +6,11 @@ a group says when its work is done.
 Holds: what Kafka's client raises within is BrokerUnavailable or ConfigError to whoever asked.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from kafka import KafkaConsumer
+from kafka import ConsumerRebalanceListener, KafkaConsumer
 
 from pipeline.model.outcome import Record
 from pipeline.runtime.access import answering, client
@@ -29,6 +29,32 @@ def consumer(settings: KafkaSettings, **options: Any) -> Iterator[Any]:
             yield made
         finally:
             made.close(timeout_ms=GOODBYE_MS)
+
+
+class Group(ConsumerRebalanceListener):
+    """A reader in its consumer group, which shares out the partitions of topics.  `joined`: it has said what is ours, if anything."""
+
+    def __init__(self, reader: Any, topics: Sequence[str]) -> None:
+        self.joined = False
+        self._reader = reader
+        reader.subscribe(topics, listener=self)
+
+    def on_partitions_revoked(self, revoked: object) -> None:  # noqa: ARG002  a signature of the library
+        self.joined = False
+
+    def on_partitions_assigned(self, assigned: object) -> None:  # noqa: ARG002  same
+        self.joined = True
+
+    def poll(self, seconds: float) -> dict[Any, list[Any]]:
+        """What came within `seconds`, by partition.  Raises KafkaError.
+
+        Where new metadata made the client join again (kafka-python 3.0.12: `need_rejoin` is false from the assignment on) and a poll ends
+        before the group has answered, no later one takes the answer: nothing is assigned, no heartbeat goes out, and nothing says so.
+        """
+        fetched: dict[Any, list[Any]] = self._reader.poll(timeout_ms=round(seconds * 1000))
+        if not self.joined:
+            self._reader._coordinator.request_rejoin()  # nothing public asks for it; the join under way is taken up
+        return fetched
 
 
 def ends_of(reader: Any, parts: Iterable[Any], *, begins: bool = False, wait_ms: int = ENDS_MS) -> dict[Any, int]:

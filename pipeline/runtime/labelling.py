@@ -27,13 +27,13 @@ from typing import Any, NamedTuple, Self
 from uuid import UUID
 
 import msgspec
-from kafka import ConsumerRebalanceListener, OffsetAndMetadata, TopicPartition
+from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 
 from pipeline.errors import BrokerUnavailable, ConfigError, DecodeError, RejectedRecord, SchemaMismatch
 from pipeline.model.outcome import Record
 from pipeline.runtime.admin import LABELS
-from pipeline.runtime.consuming import consumer, ends_of, record_of
+from pipeline.runtime.consuming import Group, consumer, ends_of, record_of
 from pipeline.runtime.notify import now_ms
 from pipeline.settings import Settings
 from pipeline.sink import labels
@@ -151,19 +151,6 @@ class Waiting:
         return done
 
 
-class _Joined(ConsumerRebalanceListener):
-    """Whether the group has said what is ours, be it nothing."""
-
-    def __init__(self) -> None:
-        self.joined = False
-
-    def on_partitions_revoked(self, revoked: object) -> None:  # noqa: ARG002  a signature of the library
-        self.joined = False
-
-    def on_partitions_assigned(self, assigned: object) -> None:  # noqa: ARG002  same
-        self.joined = True
-
-
 class Labeller:
     """Use as a context manager.  Raises BrokerUnavailable; ConfigError when the topic is missing."""
 
@@ -171,13 +158,13 @@ class Labeller:
         self._database, self._say = database, say
         self.topic = public_topic(settings.kafka.topic_prefix, LABELS)
         self.waiting = Waiting()
-        self._group, self._asked = _Joined(), 0
+        self._asked = 0
         options = {"client_id": CLIENT, "group_id": settings.kafka.group + GROUP_SUFFIX, "auto_offset_reset": "earliest"}
         with ExitStack() as opened:
             self._consumer: Any = opened.enter_context(consumer(settings.kafka, **options))
             if self.topic not in self._consumer.topics():
                 raise ConfigError(f"the topic {self.topic} does not exist", advice="Run `trainwatch topics create`.")
-            self._consumer.subscribe([self.topic], listener=self._group)
+            self._group = Group(self._consumer, [self.topic])
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -192,7 +179,7 @@ class Labeller:
         Raises TransientError or FatalError: then nothing of the round is committed, and the next one tries it again.
         """
         try:
-            fetched = self._consumer.poll(timeout_ms=round(seconds * 1000))
+            fetched = self._group.poll(seconds)
             self.waiting.only({part.partition for part in self._consumer.assignment()})
             refused = sum(not self._read(record_of(each)) for some in fetched.values() for each in some)
             told = self._settle(anew=bool(fetched))

@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, RejectedRecord
 from pipeline.model.instants import HOUR_MS
 from pipeline.runtime import webhook
 from pipeline.runtime.access import absent, answering, told
-from pipeline.runtime.consuming import consumer, ends_of
+from pipeline.runtime.consuming import Group, consumer, ends_of
 from pipeline.runtime.notices import FINDINGS, INCIDENTS, Circumstances, Notice, payload, read, signature
 from pipeline.runtime.notify_book import Book, Due, Word
 from pipeline.runtime.notify_metrics import NotifierMetrics
@@ -87,7 +87,7 @@ class Notifier:
             if findings not in there:
                 raise absent(settings.kafka, findings)
             self._topics = sorted(there)
-            self._consumer.subscribe(self._topics)
+            self._group = Group(self._consumer, self._topics)
             self._opened = opened.pop_all()
 
     def __enter__(self) -> Self:
@@ -135,7 +135,7 @@ class Notifier:
     def _take(self, seconds: float) -> tuple[int, int]:
         taken = refused = 0
         try:
-            fetched = self._consumer.poll(timeout_ms=round(seconds * 1000))
+            fetched = self._group.poll(seconds)
             if not fetched:
                 return 0, 0
             now = now_ms()

@@ -32,6 +32,7 @@ from pipeline.errors import ConfigError
 from pipeline.evidence.signing import make_key
 from pipeline.runtime.access import client
 from pipeline.runtime.accounts import ACCOUNTS
+from pipeline.runtime.consuming import Group
 from pipeline.runtime.notify import GROUP_SUFFIX
 from pipeline.runtime.rights import ROLES, Right, principals, rights
 from pipeline.settings import ClickHouseSettings, KafkaSettings, Settings, load
@@ -325,14 +326,14 @@ def test_tools_need_no_more(worked: Settings, file_of: Callable[..., Path]) -> N
 def test_others_read_what_is_published(worked: Settings, file_of: Callable[..., Path]) -> None:
     """A reader under a group named after the topic, the notifier under its own."""
     topic = build_topology(worked).public_topic("findings")
-    for role, group in (("reader", f"{topic}.alerts"), ("notifier", worked.kafka.group + GROUP_SUFFIX)):
-        consumer = client(KafkaConsumer, load(file_of(role)).kafka, group_id=group, auto_offset_reset="earliest")
+    for role, name in (("reader", f"{topic}.alerts"), ("notifier", worked.kafka.group + GROUP_SUFFIX)):
+        consumer = client(KafkaConsumer, load(file_of(role)).kafka, group_id=name, auto_offset_reset="earliest")
         try:
-            consumer.subscribe([topic])
+            group = Group(consumer, [topic])
             deadline = time.monotonic() + PATIENCE_SECONDS
             while not consumer.assignment():
                 assert time.monotonic() < deadline
-                consumer.poll(timeout_ms=100)
+                group.poll(0.1)
             consumer.commit()
         finally:
             consumer.close()
