@@ -114,6 +114,8 @@ SHOWS: dict[str, dict[str, str]] = {
         "training": "a rank ends by a signal that no audit record tells",
     },
 }
+# Patterns of which the probe tells in a job that was harmed, and in no other.
+SHOWN_BY_VICTIMS = frozenset({"p02"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,9 +183,10 @@ class Deed:
     def as_json(self, silent: frozenset[str]) -> dict[str, Any]:
         """The act as it stands in the truth file.
 
-        Files that only jobs without the probe met, the probe does not show.
+        Files that only jobs without the probe met, the probe does not show; nor a signal, but in the job that it ended.
         """
-        shown, met = SHOWS[self.pattern], (*self.victims, *self.exposed.values())
+        shown = SHOWS[self.pattern]
+        met = self.victims if self.pattern in SHOWN_BY_VICTIMS else [*self.victims, *self.exposed.values()]
         if self.artefacts and met and not any(each.probe for each in met):
             silent = silent | {"probe"}
         return {

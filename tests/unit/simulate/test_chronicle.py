@@ -29,15 +29,25 @@ def job(number: int, *, probe: bool) -> Job:
         ("p05", (True,), (True,), []),
         ("p05", (), (), []),
         ("p12", (False,), (), []),
+        ("p02", (False,), (False, True), ["probe"]),
+        ("p02", (False, True), (False, True), []),
     ],
-    ids=["no job with the probe", "one that was not harmed", "all with it", "no job at all", "an act without files"],
+    ids=[
+        "no job with the probe",
+        "one that was not harmed",
+        "all with it",
+        "no job at all",
+        "an act without files",
+        "a signal, told in the job that it ended",
+        "one of two that it ended",
+    ],
 )
 def test_the_probe_shows_only_jobs_that_run_with_it(
     pattern: str, harmed: tuple[bool, ...], loaded: tuple[bool, ...], missing: list[str]
 ) -> None:
     """An act that met no job with the probe says that the probe is missing; its other sources stay."""
     act = Deed(f"{pattern}-001", pattern, ACTOR, T0, 3)
-    if pattern == "p05":
+    if pattern != "p12":
         act.did(T0, "/env/sitecustomize.py")
     for number, probe in enumerate(harmed):
         act.befell(job(number, probe=probe), T0, "exit /env/sitecustomize.py")
