@@ -43,6 +43,7 @@ EXIT_CRASHED = 1
 BEAT_SECONDS = 0.5
 LAST_SECONDS = 0.05
 NEVER_SECONDS = 1e6
+FOREVER_SECONDS = 1e9  # thirty years
 LOG_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 
 log = logging.getLogger("trainwatch.worker")
@@ -179,6 +180,9 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
         broker_max_poll_records=None,  # a number starves some partitions
         broker_session_timeout=settings.kafka.session_timeout_seconds,
         broker_heartbeat_interval=min(3.0, settings.kafka.session_timeout_seconds / 3),
+        # Who fetches nothing for so long leaves the group for good, a worker for which no partition is left first of all
+        # (https://github.com/aio-libs/aiokafka/issues/1187).  A worker that hangs is the watchdog's.
+        broker_max_poll_interval=FOREVER_SECONDS,
         broker_request_timeout=max(REQUEST_SECONDS, settings.kafka.session_timeout_seconds),
         consumer_max_fetch_size=settings.worker.max_fetch_bytes,
         consumer_auto_offset_reset="earliest",

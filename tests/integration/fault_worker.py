@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
+from aiokafka.consumer.subscription_state import SubscriptionState
 
 from pipeline.errors import ErrorCode
 from pipeline.model.facts import Fact
@@ -43,6 +44,7 @@ class Spec(msgspec.Struct, kw_only=True):
     times: int = 1  # the n-th time that it is reached
     fault: str = "kill"  # kill | stop
     raises: bool = False  # the second stage, at a fact of the case "boom"
+    idle_seconds: float = 0.0  # for so long the client says that it has not fetched, while it does not fetch; 0: for as long as it has not
 
 
 class State:
@@ -144,6 +146,9 @@ def main() -> int:
     spec = msgspec.json.decode(sys.argv[1], type=Spec)
     settings = Settings.model_validate(spec.settings)
     left = spec.times
+    if spec.idle_seconds:
+        idle = property(lambda client: 0.0 if client._fetch_count else spec.idle_seconds)
+        SubscriptionState.fetcher_idle_time = idle  # hours in no time
 
     def reached(step: str) -> None:
         nonlocal left

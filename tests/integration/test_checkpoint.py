@@ -3,13 +3,16 @@
 On a tiny topology, of which the state is known case by case; kills, stops, joins and poison on the real one are in tests/faults.
 """
 
+import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from pipeline.settings import Settings
+from tests.integration import site as sites
 from tests.integration.site import Site, open_site, running
 from tests.patience import PATIENCE_SECONDS
 
@@ -54,6 +57,29 @@ def test_frozen_worker_wakes_up_too_late(servers: Settings, tmp_path: Path) -> N
             frozen.send_signal(signal.SIGTERM)
             frozen.wait(PATIENCE_SECONDS)
         finish(site)
+        check(site)
+
+
+def test_a_spare_worker_takes_over_after_any_time(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker for which no partition is left has nothing to fetch, for days, and is there when another one ends."""
+    monkeypatch.setattr(sites, "PARTITIONS", 1)
+    with open_site(servers, tmp_path, kafka={"partitions": 1, "session_timeout_seconds": 6.0}) as site:
+        workers = [site.start(instance=f"w{number}", idle_seconds=86_400.0) for number in range(4)]
+
+        def spares() -> list[int]:
+            shares = [re.findall(r"(\d+) partitions taken over", site.log(number)) for number in range(4)]
+            return [number for number, counts in enumerate(shares) if all(shares) and counts[-1] == "0"]
+
+        site.until(lambda: len(spares()) == 1, "one of four workers without any of three partitions")
+        spare = spares()[0]
+        time.sleep(4.0)  # some heartbeats of a client that has been idle for too long
+        for number, worker in enumerate(workers):
+            if number != spare:
+                worker.kill()
+        site.send(120)
+        site.end_channels()
+        site.until(lambda: site.done() and not site.missing_verdicts(), "the end, by the spare worker")
+        assert site.stop(workers[spare]) == 0, site.log(spare)
         check(site)
 
 
