@@ -9,43 +9,17 @@ any signal, which the controller does not write down: of a job that fails by one
 
 from collections.abc import Iterator
 
-from pipeline.detect import benign, benign_kubernetes, workload
+from pipeline.detect import benign, benign_cancel, benign_kubernetes, workload
 from pipeline.detect.benign import COMMAND_MS, Suspicion
 from pipeline.detect.case import Cancel, Case, evidence
 from pipeline.detect.detector import CITED_MAX, Hit, Meta, answered, explained, hit, raised, several
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import Event, JobUpdate, KillRequest, KubernetesRequest, ProcessRun, StepCancelled
-from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
+from pipeline.model.events import Event, JobUpdate, KubernetesRequest, ProcessRun, StepCancelled
+from pipeline.model.finding import Checked, Evidence, Finding, Severity
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.model.words import many
 from pipeline.stream.watermark import Watermarks
-
-
-def which_signal(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
-    """The request was for a signal that ends nobody, such as one for a checkpoint, and the job failed by something else."""
-    name, cause = "which_signal", suspicion.cause
-    if not isinstance(cause.body, KillRequest) or case.state != "FAILED":
-        return Explanation(name, Checked.EXCLUDED, cause.id, "the job ended as it was asked for")
-    return Explanation(name, Checked.NOT_CHECKED, cause.id, "the controller does not say which signal was asked for")
-
-
-def mistyped_number(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
-    """Somebody meant another job.  Whoever mistypes its number reads the answer, and does not go on for minutes.
-
-    What anybody may have sent makes no more tries of one that somebody known told.
-    """
-    name, cause = "mistyped_number", suspicion.cause
-    tries = _tries(case).get(_id(suspicion.actor), [])
-    if all(each.id != cause.id for each in tries):
-        return Explanation(name, Checked.EXCLUDED, cause.id, "it was not refused")
-    times = [each.event_time for each in tries if cause.unproven or not each.unproven]
-    count, over = _count(times), times[-1] - times[0]
-    tried = f"tries: {count}, in {over // 60_000} minutes"
-    if count >= TRIES_MIN and over >= TRIES_MS:
-        return Explanation(name, Checked.EXCLUDED, cause.id, tried)
-    return Explanation(name, Checked.NOT_CHECKED, cause.id, f"{tried}; {TRIES_MIN} over {TRIES_MS // 60_000} minutes are no slip")
-
 
 META = Meta(
     id="p03_foreign_cancel",
@@ -68,8 +42,8 @@ META = Meta(
         benign_kubernetes.node_drain,
         benign_kubernetes.over_before,
         benign_kubernetes.trial_run,
-        which_signal,
-        mistyped_number,
+        benign_cancel.which_signal,
+        benign_cancel.mistyped_number,
     ),
     required=(
         "owner_or_service", "time_limit", "preempted", "controller_of_cluster", "node_drain", "over_before", "trial_run", "which_signal",
@@ -94,9 +68,7 @@ META = Meta(
     harms=frozenset({"pods_deleted"}),
     direct=True,
 )  # fmt: skip
-OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, mistyped_number)
-TRIES_MIN, TRIES_MS = 3, 600_000
-ONE_TRY_MS = 1_000  # the controller refuses one request in two lines
+OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, benign_cancel.mistyped_number)
 
 
 def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
@@ -308,35 +280,8 @@ def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
     return cited
 
 
-def _tries(case: Case) -> dict[str, list[Event]]:
-    """Requests of others than the owner that were refused, by identity, in order of time."""
-    tries: dict[str, list[Event]] = {}
-    asked = [event for event, request in case.of(KillRequest) if request.refused]
-    if case.owner is not None:
-        tried = case.kubernetes("delete", "eviction", granted=False)
-        asked += [event for event, body in tried if workload.ends(body) or workload.stops(body)]
-    for event in sorted(asked, key=lambda each: (each.event_time, each.id)):
-        actor = actor_of(case.site.directory, event)
-        if relation(actor, case.owner) != "owner":
-            tries.setdefault(_id(actor), []).append(event)
-    return tries
-
-
-def _id(actor: Identity | None) -> str:
-    return actor.id if actor else ""
-
-
-def _count(times: list[int]) -> int:
-    """How many tries leave lines at these times."""
-    begun: list[int] = []
-    for at in times:
-        if not begun or at - begun[-1] > ONE_TRY_MS:
-            begun.append(at)
-    return len(begun)
-
-
 def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
-    for identity, tries in sorted(_tries(case).items()):
+    for identity, tries in sorted(benign_cancel.tries(case).items()):
         actor = actor_of(case.site.directory, tries[0])
         suspicion = Suspicion(actor, tries[0], tries[-1].event_time)
         checklist = answered(OF_A_TRY, case, suspicion, now)
@@ -344,7 +289,7 @@ def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
             continue
         cited = [item for event in tries for item in evidence("cause", event, f"refused: {_asked(event)}")]
         cited += _commands(case, actor, tries[0].event_time)
-        slip = any(item.name == mistyped_number.__name__ and item.answer is not Checked.EXCLUDED for item in checklist)
+        slip = any(item.name == benign_cancel.mistyped_number.__name__ and item.answer is not Checked.EXCLUDED for item in checklist)
         summary = f"somebody tried to cancel job {case.attempt.job} of {case.owner_id} and was refused"
         yield raised(
             META,

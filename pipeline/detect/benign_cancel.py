@@ -1,0 +1,68 @@
+"""The harmless explanations of what is asked of a scheduler to end a job, in the form of `benign.py`.
+
+In: a case and a suspicion whose cause is a request to cancel.  Out: an `Explanation`; and who was refused how often.
+"""
+
+from pipeline.detect import workload
+from pipeline.detect.benign import Suspicion
+from pipeline.detect.case import Case
+from pipeline.model.actor import actor_of, relation
+from pipeline.model.events import Event, KillRequest
+from pipeline.model.finding import Checked, Explanation
+from pipeline.model.identity import Identity
+from pipeline.stream.watermark import Watermarks
+
+TRIES_MIN, TRIES_MS = 3, 600_000
+ONE_TRY_MS = 1_000  # the controller refuses one request in two lines
+
+
+def which_signal(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """The request was for a signal that ends nobody, such as one for a checkpoint, and the job failed by something else."""
+    name, cause = "which_signal", suspicion.cause
+    if not isinstance(cause.body, KillRequest) or case.state != "FAILED":
+        return Explanation(name, Checked.EXCLUDED, cause.id, "the job ended as it was asked for")
+    return Explanation(name, Checked.NOT_CHECKED, cause.id, "the controller does not say which signal was asked for")
+
+
+def mistyped_number(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+    """Somebody meant another job.  Whoever mistypes its number reads the answer, and does not go on for minutes.
+
+    What anybody may have sent makes no more tries of one that somebody known told.
+    """
+    name, cause = "mistyped_number", suspicion.cause
+    made = tries(case).get(_id(suspicion.actor), [])
+    if all(each.id != cause.id for each in made):
+        return Explanation(name, Checked.EXCLUDED, cause.id, "it was not refused")
+    times = [each.event_time for each in made if cause.unproven or not each.unproven]
+    count, over = _count(times), times[-1] - times[0]
+    tried = f"tries: {count}, in {over // 60_000} minutes"
+    if count >= TRIES_MIN and over >= TRIES_MS:
+        return Explanation(name, Checked.EXCLUDED, cause.id, tried)
+    return Explanation(name, Checked.NOT_CHECKED, cause.id, f"{tried}; {TRIES_MIN} over {TRIES_MS // 60_000} minutes are no slip")
+
+
+def tries(case: Case) -> dict[str, list[Event]]:
+    """Requests of others than the owner that were refused, by identity, in order of time."""
+    made: dict[str, list[Event]] = {}
+    asked = [event for event, request in case.of(KillRequest) if request.refused]
+    if case.owner is not None:
+        tried = case.kubernetes("delete", "eviction", granted=False)
+        asked += [event for event, body in tried if workload.ends(body) or workload.stops(body)]
+    for event in sorted(asked, key=lambda each: (each.event_time, each.id)):
+        actor = actor_of(case.site.directory, event)
+        if relation(actor, case.owner) != "owner":
+            made.setdefault(_id(actor), []).append(event)
+    return made
+
+
+def _id(actor: Identity | None) -> str:
+    return actor.id if actor else ""
+
+
+def _count(times: list[int]) -> int:
+    """How many tries leave lines at these times."""
+    begun: list[int] = []
+    for at in times:
+        if not begun or at - begun[-1] > ONE_TRY_MS:
+            begun.append(at)
+    return len(begun)
