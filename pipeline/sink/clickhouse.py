@@ -2,7 +2,8 @@
 
 A block is one insert of one table, one source partition and one contiguous offset range, under a token that ClickHouse remembers: the
 same block sent twice is stored once, also after a crash on either side.  That holds only if the server gets it as one block, so a
-block stays below the driver's and the server's block size, and asynchronous inserts (the default since 26.7) are off.
+block stays below the driver's and the server's block size, and asynchronous inserts (the default since 26.7) are off.  `deduplicate_insert`
+overrides `insert_deduplicate` since 26.2; servers before it pass over a setting that they do not know.
 
     insert(token) --- lost answer ---> insert(token) again --- absorbed ---> stored once
 
@@ -59,7 +60,12 @@ logging.getLogger("clickhouse_driver").setLevel(logging.CRITICAL)
 # is no longer the block of its token.
 BLOCK_ROWS_MAX = 1_000_000
 CONNECT_SECONDS = 10.0
-INSERT_SETTINGS: Mapping[str, Any] = {"async_insert": 0, "max_partitions_per_insert_block": 0, "insert_deduplicate": 1}
+INSERT_SETTINGS: Mapping[str, Any] = {
+    "async_insert": 0,
+    "max_partitions_per_insert_block": 0,
+    "insert_deduplicate": 1,
+    "deduplicate_insert": "enable",
+}
 
 # Codes of ClickHouse's src/Common/ErrorCodes.cpp.
 OVERLOADED = {

@@ -403,6 +403,15 @@ def test_too_many_parts_are_overload(own_sink: ClickHouseSink) -> None:
     assert sink.landed("events", "logs.access", 0, 0, 10) == 3
 
 
+@pytest.mark.parametrize("said", ["insert_deduplicate = 0", "deduplicate_insert = 'disable'", "async_insert = 1"])
+def test_a_profile_does_not_double_rows(sink: ClickHouseSink, said: str) -> None:
+    """Whatever a site's profile says of inserts: a block that is sent again is absorbed."""
+    sink.database.command(f"SET {said}")
+    for _ in range(2):
+        sink.insert("events", events(0, 10), "t")
+    assert sink.database.query("SELECT count() FROM {db}.events") == [(10,)]
+
+
 def test_an_unknown_error_stops(sink: ClickHouseSink) -> None:
     """What nobody thought of is not retried for ever."""
     with pytest.raises(InvariantViolation, match="395"):
