@@ -4,14 +4,13 @@ Built on kafka-python, without a group of their own, so that they never disturb 
 """
 
 from collections.abc import Iterator
-from contextlib import closing
-from typing import Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
-from kafka.errors import RetriableError
+from kafka import KafkaConsumer, TopicPartition
 
 from pipeline.runtime.access import answering, client
 from pipeline.runtime.consuming import consumer, ends_of
+from pipeline.runtime.offsets import committed
 from pipeline.settings import Settings
 from pipeline.topology import Topology
 
@@ -54,20 +53,11 @@ class Backlog(NamedTuple):
 def caught_up(settings: Settings, topology: Topology) -> Backlog:
     """Compare committed offsets with ends, ends asked before and after: facts in flight would move them.  Raises BrokerUnavailable."""
     topics = [topic for stage in topology.stages for topic in stage.reads]
-    with consumer(settings.kafka) as reader, closing(client(KafkaAdminClient, settings.kafka)) as admin:
+    with consumer(settings.kafka) as reader:
         parts = [TopicPartition(topic, number) for topic in topics for number in reader.partitions_for_topic(topic) or ()]
         before = ends_of(reader, parts)
-        committed = _committed(admin, settings.kafka.group)
+        known = committed(settings.kafka)
         after = ends_of(reader, parts)
-    behind = {part: max(after[part] - committed.get(part, 0), 0) for part in parts}
+    behind = {part: max(after[part] - known.get(part, 0), 0) for part in parts}
     inputs = set(settings.kafka.input_topics)
     return Backlog(sum(behind.values()), sum(lag for part, lag in behind.items() if part.topic in inputs), before == after)
-
-
-def _committed(admin: Any, group: str) -> dict[Any, int]:
-    """Offsets of the group; none while its coordinator is not there yet, as in the first seconds of a broker."""
-    try:
-        found = admin.list_group_offsets(group)
-    except RetriableError:
-        return {}
-    return {part: offset.offset for part, offset in found.get(group, {}).items()}

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from kafka import TopicPartition
-from kafka.errors import KafkaError
+from kafka.errors import CoordinatorLoadInProgressError, KafkaError
 
 from pipeline.errors import BrokerUnavailable, ConfigError
-from pipeline.runtime import consuming
+from pipeline.runtime import consuming, offsets
 from pipeline.runtime.consuming import consumer, ends_of, offsets_at, record_of
 from pipeline.runtime.history import KafkaHistory, Span
 from pipeline.runtime.notify import Notifier
@@ -175,6 +175,44 @@ def test_no_partition_is_left_out(raises: bool) -> None:
 def test_a_moment_has_an_offset_in_each_partition(moment: int, offset: int) -> None:
     """Also here one without a leader would be taken for one in which nothing is left to read."""
     assert offsets_at(Forgetful(), PARTS, moment, ends_of(Forgetful(), PARTS)) == dict.fromkeys(PARTS, offset)
+
+
+class Loading:
+    """An administrator's client of a broker whose coordinator still reads what groups have committed, so many questions long."""
+
+    questions = 0
+    closed = 0
+
+    def __init__(self, **_: Any) -> None: ...
+
+    def list_group_offsets(self, group: str) -> dict[str, dict[TopicPartition, Any]]:
+        Loading.questions -= 1
+        if Loading.questions >= 0:
+            raise CoordinatorLoadInProgressError
+        return {group: {PARTS[0]: SimpleNamespace(offset=5)}}
+
+    def close(self) -> None:
+        Loading.closed += 1
+
+
+@pytest.mark.parametrize("questions", [0, 2])
+def test_a_group_has_its_offsets_also_just_after_a_start(monkeypatch: pytest.MonkeyPatch, questions: int) -> None:
+    """One whose coordinator does not tell yet would else be taken for one that has read nothing."""
+    monkeypatch.setattr(offsets, "KafkaAdminClient", Loading)
+    monkeypatch.setattr(offsets, "PAUSE_SECONDS", 0)
+    monkeypatch.setattr(Loading, "questions", questions)
+    monkeypatch.setattr(Loading, "closed", 0)
+    assert offsets.committed(KAFKA) == {PARTS[0]: 5}
+    assert Loading.closed == questions + 1
+
+
+def test_a_coordinator_that_never_tells_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`verify` must not call right what it could not compare."""
+    monkeypatch.setattr(offsets, "KafkaAdminClient", Loading)
+    monkeypatch.setattr(offsets, "COORDINATOR_SECONDS", 0)
+    monkeypatch.setattr(Loading, "questions", 2)
+    with pytest.raises(BrokerUnavailable, match=r"what the group .* has read cannot be asked"):
+        offsets.committed(KAFKA)
 
 
 def test_offsets_are_asked_for_in_one_place() -> None:
