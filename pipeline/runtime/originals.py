@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from kafka import TopicPartition
 
+from pipeline.errors import BrokerUnavailable
 from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.settings import KafkaSettings
 
@@ -27,7 +28,10 @@ def read_originals(settings: KafkaSettings, spots: Iterable[Spot]) -> dict[Spot,
                 continue
             reader.assign([pair])
             reader.seek(pair, offset)
-            for record in reader.poll(timeout_ms=READ_MS, max_records=1).get(pair, ()):
+            records = reader.poll(timeout_ms=READ_MS, max_records=1).get(pair, ())
+            if not records and reader.position(pair) == offset:  # behind it, where a marker stands or a record was compacted
+                raise BrokerUnavailable(f"{topic}/{partition}: nothing came from offset {offset} in {READ_MS // 1000} s")
+            for record in records:
                 if record.offset == offset and record.value is not None:
                     found[topic, partition, offset] = record.value
     return found

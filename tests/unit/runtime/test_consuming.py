@@ -177,6 +177,46 @@ def test_a_moment_has_an_offset_in_each_partition(moment: int, offset: int) -> N
     assert offsets_at(Forgetful(), PARTS, moment, ends_of(Forgetful(), PARTS)) == dict.fromkeys(PARTS, offset)
 
 
+class Still:
+    """A client whose polls end without a record; `steps`: how far its position goes meanwhile."""
+
+    steps = 0
+
+    def __init__(self, **_: Any) -> None: ...
+
+    def close(self, timeout_ms: int) -> None: ...
+
+    def partitions_for_topic(self, topic: str) -> set[int]:
+        return {0}
+
+    def beginning_offsets(self, parts: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        return dict.fromkeys(parts, 0)
+
+    def end_offsets(self, parts: Sequence[TopicPartition], timeout_ms: int) -> dict[TopicPartition, int]:
+        return dict.fromkeys(parts, 5)
+
+    def assign(self, parts: Sequence[TopicPartition]) -> None: ...
+
+    def seek(self, part: TopicPartition, offset: int) -> None:
+        self.at = offset
+
+    def poll(self, timeout_ms: int, max_records: int) -> dict[TopicPartition, list[Any]]:
+        self.at += Still.steps
+        return {}
+
+    def position(self, part: TopicPartition) -> int:
+        return self.at
+
+
+def test_an_original_that_did_not_come_in_time_is_not_taken_for_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is there by its offset; what a client went past is no record any more."""
+    monkeypatch.setattr(consuming, "KafkaConsumer", Still)
+    with pytest.raises(BrokerUnavailable, match=r"logs\.slurm/0: nothing came from offset 3"):
+        read_originals(KAFKA, [("logs.slurm", 0, 3)])
+    monkeypatch.setattr(Still, "steps", 1)
+    assert read_originals(KAFKA, [("logs.slurm", 0, 3)]) == {}
+
+
 class Loading:
     """An administrator's client of a broker whose coordinator still reads what groups have committed, so many questions long."""
 
