@@ -227,13 +227,14 @@ class Letters:
             with self._reading():
                 fetched = self._consumer.poll(timeout_ms=500)
             for part, records in fetched.items():
-                heard = time.monotonic()
                 read += len(records)
                 yield from (record for record in records if part in left and record.offset < left[part])
             progress(read, total)
             with self._reading():
                 left = {part: end for part, end in left.items() if self._consumer.position(part) < end}
-            if time.monotonic() - heard > SILENCE_SECONDS:
+            if fetched:
+                heard = time.monotonic()  # from here on: whoever takes letters may have been longer at it
+            elif left and time.monotonic() - heard > SILENCE_SECONDS:
                 raise BrokerUnavailable(f"{self.topic}: {total - read} of {total} records did not come in {SILENCE_SECONDS:.0f} s")
 
     # --- for verify

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from rich.console import Console
 from pipeline.cli import main, meter
 from pipeline.errors import ErrorCode
 from pipeline.model.outcome import Record
+from pipeline.runtime import dead_letters
 from pipeline.runtime.dead_letter import dead_letter
 from pipeline.runtime.dead_letters import Letters
 from pipeline.settings import Settings
@@ -285,6 +287,29 @@ def test_letters_are_looked_for_from_when_their_range_was_noted(running_servers:
             assert sorted(set(read)) == records
             read.clear()
         assert letters.sighted({source: frozenset({5})}).seen == {source: frozenset({5})}
+
+
+def test_letters_may_be_taken_slowly(running_servers: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever sends them back waits for the broker between two of them: that is no silence of the broker."""
+    kafka = running_servers.kafka.model_copy(update={"topic_prefix": f"slow{time.time_ns() % 10**9}."})
+    topic = f"{kafka.topic_prefix}dead-letter.v1"
+    admin: Any = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+    admin.create_topics([NewTopic(topic, 1, 1)])
+    admin.close()
+    record = Record(topic="logs.access", partition=0, offset=1, timestamp=1, value=b"?")
+    kept = dead_letter("ingest", record, ErrorCode.UNKNOWN_FORMAT, "no format")
+    producer: Any = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    for _ in range(3):
+        producer.send(topic, kept.value, headers=list(kept.headers), partition=0)
+    producer.close()
+    clock = [0.0]
+    monkeypatch.setattr(dead_letters, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    with Letters(kafka) as letters:
+        places = []
+        for letter in letters.at([(0, offset) for offset in range(3)]):
+            places.append(letter.place)
+            clock[0] += 3600
+    assert places == [(0, offset) for offset in range(3)]
 
 
 def test_a_removed_dead_letter_is_named(audited: Audited) -> None:
