@@ -259,13 +259,17 @@ class Letters:
         return Sighted({place: frozenset(found) for place, found in seen.items()}, kept_seconds, kept_from)
 
     def _kept(self) -> tuple[float, int | None]:
-        """For how long, and from when on if the topic is also bounded by size and has come to that bound."""
+        """For how long, and from when on if the topic is also bounded by size and has come to that bound, or may have.
+
+        Brokers tell their sizes to who may describe the cluster, and nothing, not even an error, to who may not.
+        """
         config = self._config()
         milliseconds, size = int(config.get("retention.ms", -1)), int(config.get("retention.bytes", -1))
         kept_seconds = float("inf") if milliseconds < 0 else milliseconds / 1000
         if size < 0:
             return kept_seconds, None
-        full = [part for part, held in self._sizes().items() if held >= size]
+        sizes, parts = self._sizes(), (TopicPartition(self.topic, number) for number in self._partitions)
+        full = [part for part in parts if sizes.get(part, size) >= size]
         times = [self._first_time(part) for part in full]
         return kept_seconds, max((at for at in times if at is not None), default=None)
 
@@ -276,7 +280,7 @@ class Letters:
         return {name: entry["value"] for name, entry in found["topic"][self.topic].items()}
 
     def _sizes(self) -> dict[TopicPartition, int]:
-        """Bytes of each partition; after a deletion by size one holds at least what it may keep."""
+        """Bytes of each partition of which that is told; after a deletion by size one holds at least what it may keep."""
         with self._reading(), self._admin() as admin:
             brokers = admin.describe_log_dirs([self.topic])
         sizes: dict[TopicPartition, int] = {}

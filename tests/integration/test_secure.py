@@ -32,7 +32,9 @@ from pipeline.errors import ConfigError
 from pipeline.evidence.signing import make_key
 from pipeline.runtime.access import client
 from pipeline.runtime.accounts import ACCOUNTS
+from pipeline.runtime.admin import DEAD_LETTER
 from pipeline.runtime.consuming import Group
+from pipeline.runtime.dead_letters import Letters
 from pipeline.runtime.notify import GROUP_SUFFIX
 from pipeline.runtime.rights import ROLES, Right, principals, rights
 from pipeline.settings import ClickHouseSettings, KafkaSettings, Settings, load
@@ -321,6 +323,20 @@ def test_tools_need_no_more(worked: Settings, file_of: Callable[..., Path]) -> N
     for words in (("topics", "list"), ("dlq", "list"), ("sniff", "--topic", topic)):
         done = run(file_of("investigator"), *words)
         assert done.exit_code == 0, (words, done.output)
+
+
+def test_sizes_that_are_not_told_are_not_taken_for_room(granted: Settings, broker: SecureBroker, file_of: Callable[..., Path]) -> None:
+    """Brokers tell an investigator no sizes, and no error: what a bound by size may have deleted would be called lost."""
+    topic, at = build_topology(granted).public_topic(DEAD_LETTER), 1_772_451_641_000
+    with broker.admin() as admin:
+        admin.alter_configs([ConfigResource("topic", topic, {"retention.bytes": "1000000000", "retention.ms": "-1"})])
+        producer = client(KafkaProducer, load(file_of("operator")).kafka)
+        for number in range(2):
+            producer.send(topic, b"?", partition=0, timestamp_ms=at + number)
+        producer.close()
+        admin.delete_records({TopicPartition(topic, 0): 1})
+    with Letters(load(file_of("investigator")).kafka) as letters:
+        assert letters.sighted({}).kept_from == at + 1
 
 
 def test_others_read_what_is_published(worked: Settings, file_of: Callable[..., Path]) -> None:
