@@ -34,7 +34,7 @@ from pipeline.errors import BrokerUnavailable, ConfigError, DecodeError, Rejecte
 from pipeline.model.outcome import Record
 from pipeline.runtime.admin import LABELS
 from pipeline.runtime.consuming import Group, consumer, ends_of, record_of
-from pipeline.runtime.notify import now_ms
+from pipeline.runtime.notify import ANSWER_MS, now_ms
 from pipeline.settings import Settings
 from pipeline.sink import labels
 from pipeline.sink.clickhouse import Database
@@ -240,6 +240,8 @@ class Labeller:
         return f"{said.account} through {self.topic}"
 
     def _commit(self) -> None:
-        parts = {part.partition: self._consumer.position(part) for part in self._consumer.assignment()}
-        done = self.waiting.reached(parts)
-        self._consumer.commit({TopicPartition(self.topic, number): OffsetAndMetadata(offset) for number, offset in done.items()})
+        """Also while a partition has no leader: where it is to be read from is not known then, and nothing of it is done."""
+        places = {part.partition: self._consumer.position(part, timeout_ms=0) for part in self._consumer.assignment()}
+        done = self.waiting.reached({number: at for number, at in places.items() if at is not None})
+        offsets = {TopicPartition(self.topic, number): OffsetAndMetadata(offset) for number, offset in done.items()}
+        self._consumer.commit(offsets, timeout_ms=ANSWER_MS)

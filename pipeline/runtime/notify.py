@@ -122,7 +122,7 @@ class Notifier:
         """Of what the last answers of the brokers said; nothing is asked."""
         with answering(self._kafka, UNREAD):
             ends = {part: self._consumer.highwater(part) for part in self._consumer.assignment()}
-            places = {part: self._consumer.position(part, timeout_ms=ANSWER_MS) for part, end in ends.items() if end is not None}
+            places = {part: self._consumer.position(part, timeout_ms=0) for part, end in ends.items() if end is not None}
             return sum(max(0, ends[part] - at) for part, at in places.items() if at is not None)
 
     def _ask(self) -> None:

@@ -1,22 +1,28 @@
 """Labels on the topic: what is one, and by what one that comes again is known."""
 
 import json
+from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
 from jsonschema import Draft202012Validator
+from kafka import OffsetAndMetadata, TopicPartition
 
 from pipeline.errors import DecodeError, RejectedRecord, SchemaMismatch
 from pipeline.model.outcome import Record
-from pipeline.runtime import labelling
-from pipeline.runtime.labelling import HOUR_MS, WAIT_MS, Waiting, id_of, read, said_at
-from pipeline.settings import schemas_folder
+from pipeline.runtime import consuming, labelling
+from pipeline.runtime.labelling import HOUR_MS, WAIT_MS, Labeller, Waiting, id_of, read, said_at
+from pipeline.settings import Settings, schemas_folder
+from pipeline.sink.clickhouse import Database
 from pipeline.sink.labels import Said, Word
 
 FINDING = "a378b78a07ce" + "0" * 20
 SAID = {"finding": FINDING, "label": "benign", "because": "admin_ticket", "note": "CHG-17", "account": "u101"}
 SCHEMA = Draft202012Validator(json.loads((schemas_folder() / "events" / "trainwatch.labels.v1.schema.json").read_text()))
+
+PARTS = [TopicPartition("trainwatch.labels.v1", number) for number in range(2)]
 
 
 def test_a_label_is_read() -> None:
@@ -154,3 +160,43 @@ def test_a_label_of_a_time_that_cannot_be_does_not_wait(timestamp: int, over: bo
 def test_a_label_that_is_given_up_says_why(timestamp: int, why: str) -> None:
     """In the custody log, for whoever sent it."""
     assert why in labelling.missing(sent(timestamp=timestamp), said(), 10**13)
+
+
+class HalfLed:
+    """A client with a partition whose leader is known, and one of which nobody tells where it is to be read from."""
+
+    committed: dict[TopicPartition, Any]
+
+    def __init__(self, **_: Any) -> None:
+        self._coordinator = SimpleNamespace(request_rejoin=lambda: None)
+
+    def topics(self) -> set[str]:
+        return {"trainwatch.labels.v1"}
+
+    def subscribe(self, topics: Sequence[str], listener: Any) -> None:
+        listener.on_partitions_assigned(topics)
+
+    def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
+        place = {"topic": PARTS[0].topic, "partition": 0, "offset": 6, "timestamp": timeout_ms, "key": None}
+        return {PARTS[0]: [SimpleNamespace(**place, value=b"no label", headers=[])]}
+
+    def assignment(self) -> set[TopicPartition]:
+        return set(PARTS)
+
+    def position(self, part: TopicPartition, timeout_ms: int) -> int | None:
+        return 7 + timeout_ms if part == PARTS[0] else None
+
+    def commit(self, offsets: dict[TopicPartition, Any], timeout_ms: int) -> None:
+        assert timeout_ms > 0
+        HalfLed.committed = offsets
+
+    def close(self, timeout_ms: int) -> None: ...
+
+
+def test_a_partition_without_a_leader_holds_back_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was done of the others is committed, and nobody waits for it."""
+    monkeypatch.setattr(consuming, "KafkaConsumer", HalfLed)
+    settings = Settings()
+    with Labeller(settings, Database(settings.clickhouse), lambda _: None) as labeller:
+        assert labeller.round(0.0).refused == 1
+    assert HalfLed.committed == {PARTS[0]: OffsetAndMetadata(7)}
