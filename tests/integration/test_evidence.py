@@ -591,6 +591,8 @@ def event_at(sealed: Sealed, offset: int) -> str:
 def test_what_is_erased_is_gone_and_the_chain_holds(sealed: Sealed) -> None:
     """Bytes and fields are empty, the row, its hash and the account stay; the check says so with the reason; it is on record."""
     event = event_at(sealed, 40)
+    copy = {"event_id": [event], "cluster": ["c"], "job_id": ["48213"], "attrs_json": ['{"actor": "u017"}']}
+    sealed.site.database.insert("enriched_events", copy, async_insert=0)
     assert erased(sealed, "--event", event, "--dry-run").output.endswith("1 line would be erased, 0 stay\n")
     done = erased(sealed, "--event", event)
     assert (done.exit_code, done.output) == (0, "1 line erased, 0 stay\n")
@@ -598,6 +600,8 @@ def test_what_is_erased_is_gone_and_the_chain_holds(sealed: Sealed) -> None:
         "SELECT raw, attrs, actor, file, host, length(sha256) FROM {db}.events WHERE event_id = %(id)s", {"id": event}
     )
     assert found == [("", {}, "", "", "gpu-012", 64)]
+    copies = "SELECT count() FROM {db}.enriched_events WHERE event_id = %(id)s SETTINGS apply_deleted_mask = 0"
+    assert sealed.site.database.query(copies, {"id": event}) == [(0,)], "gone, and not only hidden"
     report = json.loads(sealed.run("verify", "--json").stdout)
     assert (report["problems"], report["notes"][-1]) == ([], "erased: 1 line, request 17")
     actions = [json.loads(line)["action"] for line in sealed.run("log", "--json").output.splitlines()]
