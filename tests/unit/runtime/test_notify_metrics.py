@@ -108,7 +108,8 @@ class Client:
     def assignment(self) -> set[TopicPartition]:
         return {TopicPartition("trainwatch.findings.v1", 0)}
 
-    def subscribe(self, _: list[str]) -> None: ...
+    def subscribe(self, topics: list[str], listener: Any) -> None:
+        listener.on_partitions_assigned(topics)
 
     def close(self, timeout_ms: int) -> None: ...
 
