@@ -174,7 +174,9 @@ class Case:
         touched = sorted(touches, key=lambda each: (each.event.event_time, each.event.id))
         self.touches: tuple[Touch, ...] = tuple(each for each in touched if isinstance(each, Touch))
         self.node_touches: tuple[NodeTouch, ...] = tuple(each for each in touched if isinstance(each, NodeTouch))
-        self._heard = {(told.host, told.source): frozenset(told.buckets) for told in coverage}
+        self._heard: dict[tuple[str, Source], set[int]] = {}  # told by the day
+        for told in coverage:
+            self._heard.setdefault((told.host, told.source), set()).update(told.buckets)
         self.uses: tuple[ArtefactUse, ...] = tuple(uses)
         records = self.of(JobRecord)
         if is_workload(attempt.job):  # a list may tell of its start; nobody records its end

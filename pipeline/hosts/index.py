@@ -5,7 +5,7 @@ Derived from the case and built again after a restart: nothing in here is state.
     allocations   attempt -> [start, end)      signals, node events   by time      processes   pid -> job -> (time, fact id)
     held          the same by time             suspects   the signals that neither the system nor nobody sent
     told          attempt -> events of which a touch was told, so that it can be voided
-    covered       attempt -> names of coverage facts that were told, for the same reason
+    covered       attempt -> (source, day) of coverage that was told, for the same reason
     heard         source -> day -> bits, one a bucket: a set of them would be most of the memory of a site
 
 Of a host that runs for months only the last days are at hand; `since` says from when on the index knows all.
@@ -16,8 +16,9 @@ only while the scheduler has the claimant on this host, and never against the ow
 A derived fact is ranked by what it rests on, so that must never become less.  Hence what an event at hand rests on is not packed before
 the event is, however old it is (`rests_on`); and what was packed until a day before the event counts for nothing, even when it is
 opened (`past`): once it is, for something older in the same batch, and once it is not.  What was packed later is opened whenever the
-event is looked at anew.  Claims are packed with their attempt, since many schedulers tell of a job only when it has ended, perhaps after
-a week.
+event is looked at anew: that is when something is told of the time until then, so nobody looks at events before what is new.  Claims are
+packed with their attempt, since many schedulers tell of a job only when it has ended, perhaps after a week.  An attempt that proves to end
+after the hour of its pack has its words and claims at hand again (`outlasted`).
 Retention waits for nothing: otherwise somebody who claims a number that is named every day would have all his claims kept for ever.
 
 What anybody may have sent, at a site that authenticates others, takes nothing from what known senders say of the same attempt or process:
@@ -96,7 +97,7 @@ class Changes:
     def __init__(self) -> None:
         self.audit: dict[tuple[int, int], None] = {}
         self.attempts: dict[Attempt, None] = {}
-        self.pids: dict[int, None] = {}
+        self.pids: dict[int, int] = {}  # that were claimed -> since when
         self.node_events: list[Timed] = []
         self.signals: list[Timed] = []  # that a watcher tells whole
         self.heard: list[int] = []  # buckets
@@ -119,7 +120,7 @@ class HostIndex:
         self._heard_ids: list[tuple[int, str]] = []  # of single buckets, as an older release kept them
         self.past: dict[Attempt | str, int] = {}  # attempts, and ids of claims, that are packed -> until when
         self.told: dict[Attempt, dict[str, Timed]] = {}
-        self.covered: dict[Attempt, set[str]] = {}
+        self.covered: dict[Attempt, set[tuple[Source, int]]] = {}
         self._attempts: dict[str, set[Attempt]] = {}  # job -> its attempts on this host
         self._pids: dict[str, set[int]] = {}  # job -> its processes
         # Of each event there is one in the next four: what holds no containers is none of the garbage collector's business.
@@ -147,7 +148,7 @@ class HostIndex:
             if watched.audit(body):
                 self._befell(told, new)
                 return
-            key = (told.event_time, ~body.serial if told.unproven else body.serial)  # what anybody sends is not part of what is known
+            key = audit_key(told, body)
             if (call := signal_call(body)) is not None and (out := self.room.take((*key, ""), call, unproven=told.unproven)):
                 new.left_out.update(dict.fromkeys(out))
             parts = self._parts.setdefault(key, {})
@@ -233,7 +234,7 @@ class HostIndex:
             new.needless.append(known[1])
         claims[claimant] = claim
         self._pids.setdefault(event.job, set()).add(pid)
-        new.pids[pid] = None
+        new.pids[pid] = min(event.event_time, new.pids.get(pid, LATEST))
 
     def _allocate(self, fact_id: str, event: Event) -> Attempt | None:
         attempt = attempt_of(event.cluster, event.body) if isinstance(event.body, JobRecord) else None
@@ -375,16 +376,17 @@ class HostIndex:
         ordered = based([records[name] for name in sorted(records)])
         return [(event, event.body) for event in ordered if isinstance(event.body, JobRecord)]
 
-    def naming(self, pid: int) -> Iterator[Timed]:
-        """Events that name this process as their target."""
+    def naming(self, pid: int, since: int) -> Iterator[Timed]:
+        """Events since a time that name this process as their target."""
         for name in self._naming.get(pid, ()):
-            if (timed := self.signals.get(name) or self.node_events.get(name)) is not None:
+            timed = self.signals.get(name) or self.node_events.get(name)
+            if timed is not None and timed.time >= since:
                 yield timed
 
-    def naming_job(self, job: str) -> Iterator[Timed]:
-        """Events that name a process of this job, or one that had its number."""
+    def naming_job(self, job: str, since: int) -> Iterator[Timed]:
+        """Events since a time that name a process of this job, or one that had its number."""
         for pid in self._pids.get(job, ()):
-            yield from self.naming(pid)
+            yield from self.naming(pid, since)
 
     def job_of(self, pid: int, at: int, slack: int, uid: int | None) -> tuple[tuple[str, str], int, int]:
         """(job of the process that had this pid at that time or "", weight of claims, weight of allocations it rests on).
@@ -416,6 +418,21 @@ class HostIndex:
     def words_on(self, attempt: Attempt) -> Collection[str]:
         """Fact ids of all records of an attempt."""
         return self._records.get(attempt, NO_RECORDS)
+
+    def outlasted(self, held: Allocation) -> list[str]:
+        """Fact ids of what an attempt rests on and what is packed until an hour that it outlasts; from now on they count as at hand."""
+        attempt, past = held.attempt, self.past
+        names: list[str] = []
+        if 0 < past.get(attempt, 0) <= held.end:
+            del past[attempt]
+            names += self.words_on(attempt)
+        claims = (each for pid in self._pids.get(attempt.job, ()) for each in self.processes[pid].items())
+        mine = [name for (job, _, _), (start, name) in claims if job == attempt.job and attempt.start - CLAIM_MS <= start]
+        for name in mine:
+            if 0 < past.get(name, 0) <= held.end:
+                del past[name]
+                names.append(name)
+        return names
 
     def rests_on(self, job: str) -> bool:
         """Does what is said of an event at hand rest on this job: has it claimed a process that the event names?"""
@@ -471,6 +488,11 @@ class HostIndex:
 def _last_of_one_owner(claiming: Sequence[Allocation]) -> str:
     """The job that claimed a process last; "" where none did, or jobs of several owners."""
     return claiming[-1].attempt.job if len({each.owner_uid for each in claiming}) == 1 else ""
+
+
+def audit_key(event: Event, body: AuditRecord) -> tuple[int, int]:
+    """Which audit event a record is part of; what anybody sends is not part of what is known."""
+    return event.event_time, ~body.serial if event.unproven else body.serial
 
 
 def begins(told: Told) -> int:

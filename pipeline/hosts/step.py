@@ -22,20 +22,31 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 
 import msgspec
 
-from pipeline.hosts.index import CLAIM_MS, HEARD_DAY, OPEN_END, Changes, HostIndex, begins, owner_of_target, sender, target_of
+from pipeline.hosts.index import (
+    CLAIM_MS,
+    HEARD_DAY,
+    OPEN_END,
+    Changes,
+    HostIndex,
+    audit_key,
+    begins,
+    owner_of_target,
+    sender,
+    target_of,
+)
 from pipeline.hosts.judging import Judging
 from pipeline.hosts.room import Room
 from pipeline.hosts.spans import Allocation, Timed
 from pipeline.model import watched
 from pipeline.model.conduct import Conduct, Folder
-from pipeline.model.events import Event, FileTouched, JobRecord, ProcessEnded, ProcessRun, SignalSent
+from pipeline.model.events import AuditRecord, Event, FileTouched, ProcessEnded, ProcessRun, SignalSent
 from pipeline.model.facts import VOID, Fact, artefact_case, case_name, host_case, job_case
 from pipeline.model.ids import digest, rank
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Tell
 from pipeline.model.runs import in_folder, removal_of
 from pipeline.model.source import PER_HOST, Source
-from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Told, Touch, attempt_of, buckets_in, decode_told, encode_told
+from pipeline.model.told import Attempt, Heard, HostCoverage, NodeTouch, Told, Touch, buckets_in, decode_told, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.cases import ALIKE, Cases
 from pipeline.stream.sweep import Sweep
@@ -46,6 +57,7 @@ NO_JOBS = ("", "")
 OPEN_MS = 2 * DAY_MS  # of a host that are at hand
 SWEEP_MS = 2 * DAY_MS  # of event time between two looks at what is older
 SWEEP_CASES_MAX = 5  # in one step
+IDLE_MAX = 20_000
 
 
 class HostsState:
@@ -67,7 +79,9 @@ class HostsState:
         self.people = frozenset(each.uid for each in directory.identities if each.uid is not None)
         self.conduct = Conduct(directory, [Folder(root.path.rstrip("/") + "/", root.kind) for root in settings.artefact_roots])
         self.sweep = Sweep(SWEEP_MS, SWEEP_CASES_MAX)
-        self.looks_back_ms = max(self.kill_ms + self.hardware_ms + 2 * self.bucket_ms + CLOCK_MS, CLAIM_MS)
+        # So long before what is new lies what it is looked at with: claims, and the coverage of whole days.
+        self.looks_back_ms = max(CLAIM_MS, DAY_MS) + 2 * (self.kill_ms + self.hardware_ms + 2 * self.bucket_ms) + CLOCK_MS
+        self.idle: set[tuple[bytes, int, int]] = set()  # audit events that were forgotten; parts may be behind in another partition
 
     def index(self, case: bytes, at: int = OPEN_END) -> HostIndex:
         """The index of a host, built from its case when first asked for; reaching further back when the time lies before what is open."""
@@ -141,7 +155,7 @@ def _fold(state: HostsState, case: bytes, facts: Sequence[Fact]) -> tuple[HostIn
                 if index.hear(each.source, bucket):
                     new.heard.append(bucket)
                     days[each.source, bucket - bucket % DAY_MS] = None
-        elif merge(fact):
+        elif not _is_of_idle(state, case, each) and merge(fact):
             index.add(fact.id, each, new)
     for source, day in days:  # kept by the day: a bucket as a fact of its own would be the greatest part of the state of a site
         fact_id, count, heard = index.heard_on(source, day)
@@ -149,27 +163,40 @@ def _fold(state: HostsState, case: bytes, facts: Sequence[Fact]) -> tuple[HostIn
     for needless in new.needless:
         state.cases.drop(case, needless)
     if packs := state.cases.packs(case):
-        until, is_open = max(pack.until for pack in packs), state.cases.open(case)
+        until = max(pack.until for pack in packs)
         late: dict[int, list[str]] = {}
-        for each in told:
-            for name, end in _past(index, each, until, is_open):
+        for attempt in new.attempts:
+            held = index.allocations[attempt]
+            _bring_back(state, case, index.outlasted(held))
+            for name, end in _past(index, held, until, state.cases.open(case)):
                 late.setdefault(end, []).append(name)
         for end, words in late.items():
             state.cases.pack(case, words, end)
     return index, new
 
 
-def _past(index: HostIndex, told: Told, until: int, is_open: Container[str]) -> list[tuple[str, int]]:
+def _is_of_idle(state: HostsState, case: bytes, told: Told) -> bool:
+    """Is it a part that says nothing more of the start of a program, which was forgotten when it was whole without this one?"""
+    if not isinstance(told, Event) or not isinstance(body := told.body, AuditRecord):
+        return False
+    return body.record_type in ("CWD", "PATH") and (case, *audit_key(told, body)) in state.idle
+
+
+def _bring_back(state: HostsState, case: bytes, names: Sequence[str]) -> None:
+    """Have packed facts at hand again: told once more, at a rank that is higher by a byte, they stand beside their packs."""
+    known = state.cases.of(case) if names else {}
+    for name in set(names).difference(state.cases.open(case)):
+        order, body = known[name]
+        state.cases.merge(Fact(case, name, order + b"\0", body))
+
+
+def _past(index: HostIndex, held: Allocation, until: int, is_open: Container[str]) -> list[tuple[str, int]]:
     """Of a late word on an attempt that ended before this: all words on it, which are packed together, and until when.
 
     A start that is at hand without the end, since that is packed, would go on for ever after a restart.  While none is packed, and
     something at hand rests on them, they stay so.
     """
-    if not isinstance(told, Event) or not isinstance(told.body, JobRecord):
-        return []
-    attempt = attempt_of(told.cluster, told.body)
-    held = index.allocations.get(attempt) if attempt is not None else None
-    if held is None or held.end >= until:
+    if held.end >= until:
         return []
     words = index.words_on(held.attempt)
     if index.rests_on(held.attempt.job) and all(name in is_open for name in words):
@@ -182,11 +209,12 @@ def _past(index: HostIndex, told: Told, until: int, is_open: Container[str]) -> 
 
 def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
     told: list[Outcome] = _left_out(state, index, new) if new.left_out else []
+    case = host_case(index.cluster, index.host)
     again = {timed.id: timed for timed in (*new.node_events, *new.signals)}
-    for pid in new.pids:
-        again.update((timed.id, timed) for timed in index.naming(pid))
+    for pid, since in new.pids.items():
+        again.update((timed.id, timed) for timed in index.naming(pid, since))
     for attempt in new.attempts:  # whose process it was depends on when its job held the host
-        again.update((timed.id, timed) for timed in index.naming_job(attempt.job))
+        again.update((timed.id, timed) for timed in index.naming_job(attempt.job, attempt.start - CLOCK_MS))
     near: dict[Attempt, Allocation] = {}
     for timed in new.signals:
         near.update(_about(index, timed))
@@ -205,8 +233,11 @@ def _join(state: HostsState, index: HostIndex, new: Changes) -> list[Outcome]:
                 if index.node_events.get(timed.id) is not None:
                     again[timed.id] = timed
                 if not said and isinstance(timed.event.body, ProcessRun) and index.is_idle_run(key):
+                    if len(state.idle) >= IDLE_MAX:
+                        state.idle.clear()
+                    state.idle.add((case, *key))
                     for name in index.dismiss(key):
-                        state.cases.drop(host_case(index.cluster, index.host), name)
+                        state.cases.drop(case, name)
     for timed in again.values():
         told += _touches_of(index, timed, new.attempts)
     for attempt in new.attempts:
@@ -367,18 +398,27 @@ def _spans(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[tu
 
 
 def _coverage_of(state: HostsState, index: HostIndex, held: Allocation) -> Iterator[Tell]:
-    """For each source, the buckets in which it was heard on this host, as far as a judge may ask; one more on either side."""
+    """For each source, the buckets in which it was heard on this host, as far as a judge may ask; one more on either side.
+
+    A fact a day: of days of which something is not at hand nothing is new, and what was told of them stands.
+    """
     width = state.bucket_ms
     wanted: set[int] = set()
     for start, end in _spans(state, index, held):
         wanted.update(range(bucket_of(max(start, width), width) - width, bucket_of(end, width) + width + 1, width))
-    for source in sorted(PER_HOST):
-        buckets = tuple(sorted(bucket for bucket in wanted if index.was_heard(source, bucket)))
-        name = f"coverage/{index.host}/{source}/{held.attempt.name}"
-        covered = index.covered.setdefault(held.attempt, set())
-        if not buckets and name not in covered:
+    whole_from = index.since and index.since + state.kill_ms + 2 * width
+    covered = index.covered.setdefault(held.attempt, set())
+    found: dict[tuple[Source, int], list[int]] = {each: [] for each in covered}  # void where nothing was heard after all
+    for bucket in sorted(wanted):
+        for source in PER_HOST:
+            if index.was_heard(source, bucket):
+                found.setdefault((source, bucket - bucket % DAY_MS), []).append(bucket)
+    for source, day in sorted(found):
+        if day < whole_from:
             continue
-        covered.add(name)  # void when the end proves to be where nothing was heard
+        covered.add((source, day))
+        buckets = tuple(found[source, day])
+        name = f"coverage/{index.host}/{source}/{held.attempt.name}/{day // DAY_MS}"
         body = encode_told(HostCoverage(held.attempt, index.host, source, buckets)) if buckets else VOID
         yield Tell("jobs", Fact(job_case(index.cluster, held.attempt.job), name, rank(held.weight, len(buckets)), body))
 

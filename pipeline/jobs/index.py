@@ -40,6 +40,7 @@ from pipeline.model.events import (
     TrainingLine,
 )
 from pipeline.model.identity import Identity
+from pipeline.model.instants import DAY_MS
 from pipeline.model.privacy import Veil
 from pipeline.model.told import ArtefactUse, Attempt, Emitted, HostCoverage, NodeTouch, Told, Tombstone, Touch, attempt_of
 from pipeline.model.workload import is_workload, kind_of
@@ -239,7 +240,8 @@ def _kind_and_time(told: Told) -> tuple[str, int]:
         load, before = told.load, told.before
         sent = load.mark or (before.mark if before else "")
         return f"ArtefactUse/{type(load.body).__name__}/{type(before.body).__name__ if before else ''}{sent}", load.event_time
-    return type(told).__name__, 0
+    # Told by the day: a long job on many hosts must not lose what was heard on some of them to what was heard on other days.
+    return f"HostCoverage/{min(told.buckets, default=0) // DAY_MS}" if isinstance(told, HostCoverage) else type(told).__name__, 0
 
 
 def _whose(event: Event) -> str:

@@ -8,7 +8,7 @@ After every batch, the last word of each derived fact must be the model's; void 
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import msgspec
 import pytest
@@ -115,6 +115,8 @@ STORY: list[Event] = [
     oom(99),
     xid(98, pid=PID),
     xid(1 * DAY),
+    *kill_parts(1.3 * DAY, serial=9),
+    job_end(1.5 * DAY, job="9", submit=-4 * DAY, start=-3 * DAY, owner_uid=None, source=Source.SACCT),
     node_down(96),
     build.event(97.5, Source.TETRAGON, SignalSent(signal=9, target_pid=PID, success=True, serial=0, uid=OTHER, auid=OTHER), host=HOST),
     build.event(98.5, Source.TETRAGON, ProcessEnded(pid=PID, uid=OWNER, signal="SIGKILL"), host=HOST),
@@ -126,7 +128,9 @@ STORY: list[Event] = [
     *write_parts(70, host=HOST),
     *scancel_parts(71, COLLEAGUE, "7", "9", host=HOST),
 ]
-HEARD = [heard(at, source) for source in (Source.KERNEL, Source.AUDITD) for at in (-2.5 * DAY - 900, -1_200, 0, 700, 2_500, 1 * DAY)]
+HEARD = [
+    heard(at, source) for source in (Source.KERNEL, Source.AUDITD) for at in (-2.5 * DAY - 900, -1_200, 0, 700, 2_500, 1 * DAY, 1.3 * DAY)
+]
 NAMED = {_name(fact): fact for fact in [*map(to_host, STORY), *HEARD]}  # so that a counterexample can be read
 
 
@@ -256,9 +260,10 @@ class Naive:
                 for near in (-BUCKET_MS, 0, BUCKET_MS)
             }
             for source in PER_HOST:
-                if buckets := tuple(sorted(bucket for bucket in wanted if (source, bucket) in self.heard)):
-                    name = f"coverage/{HOST}/{source}/{attempt.name}"
-                    yield self._to_job(attempt.job, name), HostCoverage(attempt, HOST, source, buckets)
+                heard_in = sorted(bucket for bucket in wanted if (source, bucket) in self.heard)
+                for day, buckets in groupby(heard_in, lambda bucket: bucket // DAY_MS):
+                    name = f"coverage/{HOST}/{source}/{attempt.name}/{day}"
+                    yield self._to_job(attempt.job, name), HostCoverage(attempt, HOST, source, tuple(buckets))
 
     def _spans(self, attempt: Attempt) -> Iterator[tuple[int, int]]:
         """Before the end, and around every signal that neither owner nor system sent."""
@@ -472,6 +477,94 @@ def test_the_second_run_of_a_job_has_its_own_claims() -> None:
     for each in (job_end(2 * DAY, job="9", submit=5, start=95), *kill_parts(130, serial=4)):
         host._take([to_host(each)])
     host.the_last_words_are_the_models()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_an_attempt_that_outlasts_its_pack_is_not_known_by_half(restarts: bool) -> None:
+    """Whose it was is said by a record that is packed; another one says later that it ended days after that."""
+    host = Hosts()
+    host.begin()
+    host._take([to_host(job_end(-2.6 * DAY, job="9", submit=-4 * DAY, start=-3 * DAY))])
+    host.time_passes(3)
+    host.time_passes(3)
+    host._take([to_host(job_end(1 * DAY, job="9", submit=-4 * DAY, start=-3 * DAY, owner_uid=None, source=Source.SACCT))])
+    if restarts:
+        host.restart()
+    host._take([*map(to_host, kill_parts(0.9 * DAY, serial=2))])
+    host.the_last_words_are_the_models()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_a_word_that_takes_back_what_rested_on_two_packs_outranks_it(restarts: bool) -> None:
+    """What was said of an attempt that outlasts its pack had the weight of all its records."""
+    host = Hosts()
+    host.begin()
+    host._take([to_host(job_end(-2.6 * DAY, job="9", submit=-4 * DAY, start=-3 * DAY))])
+    host.time_passes(3)
+    host.time_passes(3)
+    host._take([to_host(job_end(1 * DAY, job="9", submit=-4 * DAY, start=-3 * DAY, source=Source.SACCT))])
+    host._take([*map(to_host, kill_parts(0.9 * DAY, serial=2))])
+    if restarts:
+        host.restart()
+    for each in (allocation(0.8 * DAY, job="8", submit=30), process_started(0.8 * DAY + 1, job="8")):
+        host._take([to_host(each)])
+    host.the_last_words_are_the_models()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("told", [[], [process_started(-3 * DAY + 3)]], ids=["another day", "the same day"])
+def test_what_a_job_claimed_counts_when_its_run_outlasts_the_pack(told: list[Event], restarts: bool) -> None:
+    """A job is queued again as soon as it ends, and its second run is told of only when that has ended, too, days later."""
+    host = Hosts()
+    host.begin()
+    first = [allocation(-0.5 * DAY, job="9", submit=5), job_end(0, job="9", submit=5, start=-0.5 * DAY), *told]
+    host._take([*map(to_host, [*first, process_started(96, job="9")])])
+    for days in (3, 1, 3):
+        host.time_passes(days)
+    host._take([to_host(job_end(2.5 * DAY, job="9", submit=5, start=95))])
+    if restarts:
+        host.restart()
+    host._take([to_host(kill_parts(2.4 * DAY, serial=2)[0])])
+    host.the_last_words_are_the_models()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+@pytest.mark.parametrize("claimed", [False, True])
+def test_events_before_what_is_new_are_not_looked_at_without_their_packs(claimed: bool, restarts: bool) -> None:
+    """A job had the process, and is packed; another one claims its number, or comes again under its own, days later."""
+    host = Hosts()
+    host.begin()
+    packed = (
+        allocation(-3 * DAY, submit=-4 * DAY),
+        allocation(-3 * DAY, job="9", submit=-4 * DAY),
+        job_end(-2.6 * DAY, job="9", submit=-4 * DAY, start=-3 * DAY),
+        process_started(-3 * DAY + 2, job="9"),
+    )
+    host._take([*map(to_host, [*packed, *([process_started(1 * DAY)] if claimed else [])])])
+    host.time_passes(3)
+    host.time_passes(3)
+    host._take([to_host(kill_parts(-2.7 * DAY, serial=1)[0])])
+    if restarts:
+        host.restart()
+    host._take([to_host(allocation(1.2 * DAY, submit=1.1 * DAY) if claimed else process_started(1.2 * DAY))])
+    host.the_last_words_are_the_models()
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+def test_coverage_of_a_run_of_days_is_that_around_all_signals(restarts: bool) -> None:
+    """Somebody signals on the first day, which is packed, and again on the fourth."""
+    host = Hosts()
+    host.begin()
+    for at, serial in ((-2.7 * DAY, 1), (1.3 * DAY, 2)):
+        for each in (to_host(allocation(-3 * DAY, submit=-4 * DAY)), *map(to_host, kill_parts(at, serial=serial))):
+            host._take([each])
+        for number in range(-6, 6):
+            host._take([heard(at + 600 * number, Source.AUDITD)])
+        host.the_last_words_are_the_models()
+        host.time_passes(3)
+        host.time_passes(3)
+        if restarts:
+            host.restart()
 
 
 TestHosts = Hosts.TestCase

@@ -171,7 +171,7 @@ def test_a_daemon_that_is_killed_by_its_number_makes_a_host_to_watch() -> None:
         for key in new.audit:
             index.assembled(key)
         assert set(index.horizon(LATEST)) >= {each.id for each in events}
-        assert list(index.naming(812)) == []
+        assert list(index.naming(812, 0)) == []
 
 
 # --- what identities are told ---------------------------------------------------------------------------------------------------

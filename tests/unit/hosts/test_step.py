@@ -356,9 +356,9 @@ def test_coverage_around_the_end_is_told_in_every_order() -> None:
     told = [heard(at) for at in (far - 1200, first, middle, last, behind)]
     expected = tuple(build.ms(at) // BUCKET_MS * BUCKET_MS for at in (first, middle, last))
     for order in permutations([*told, to_host(ENDED)]):
-        (only,) = run(order).values()
-        assert isinstance(only, HostCoverage)
-        assert (only.source, only.host, only.attempt, only.buckets) == (Source.KERNEL, HOST, attempt(), expected)
+        told_of = [each for each in run(order).values() if isinstance(each, HostCoverage)]
+        assert {(each.source, each.host, each.attempt) for each in told_of} == {(Source.KERNEL, HOST, attempt())}
+        assert sorted(bucket for each in told_of for bucket in each.buckets) == sorted(expected)
 
 
 def test_coverage_of_a_running_job_is_not_told() -> None:
@@ -454,14 +454,17 @@ def start_parts(*words: str, at: float = 50) -> list[Event]:
     ]
 
 
-@pytest.mark.parametrize("cut", [0, 1])
+@pytest.mark.parametrize("cut", range(4))
 def test_of_starts_of_programs_that_concern_nobody_nothing_is_kept(cut: int) -> None:
-    """A login node has millions in a retention.  What is watched stays, and so does what may still prove to be."""
+    """A login node has millions in a retention.  What is watched stays, and so does what may still prove to be.
+
+    Folder and file may come after the start was forgotten, when they were read from another partition.
+    """
     hosts = Hosts()
     parts = facts(*start_parts("ls", "-l"))
     for some in (parts[:cut], parts[cut:], parts):  # and told again
         hosts.take(*some)
-        assert len(hosts.cases.of(host_case(CLUSTER, HOST))) == (len(some) if len(some) == cut else 0)
+        assert len(hosts.cases.of(host_case(CLUSTER, HOST))) == (some == parts[:1])
     assert hosts.last == {}
 
 
