@@ -164,14 +164,21 @@ def _judge(state: CohortsState, key: bytes, now: Watermarks) -> Iterator[Publish
         return
     members, unproven = state.whole.of(key, index, state.cases)
     cohort = Cohort(state.site, *case_name(key), members, unproven=unproven)
-    judged = {finding.id: finding for detector in registry("cohort") for finding in detector.judge(cohort, now)}
     kept_from = now.floor(case_name(key)[0]) - state.keep_ms(key)
+    found = (finding for detector in registry("cohort") for finding in detector.judge(cohort, now))
+    judged = {each.id: each for each in found if each.closes_at >= kept_from or not _is_shortened(index, each.id)}
     for said in _standing(index, kept_from, members):
         if said.id not in judged or _is_left_of(said, judged[said.id], members):
             judged[said.id] = said
     yield from state.publisher.settle(
         key, index.emitted, [*judged.values()], now, lambda time: state.agenda.plan(key, time), kept_from=kept_from
     )
+
+
+def _is_shortened(index: CohortIndex, subject: str) -> bool:
+    """Was it said so long ago that it stands, whatever is told of it?"""
+    said = index.emitted.get(subject)
+    return said is not None and not said.body
 
 
 def _standing(index: CohortIndex, before: int, members: Sequence[JobSummary]) -> Iterator[Finding]:
@@ -208,6 +215,7 @@ def _corrected(finding: Finding, members: Sequence[JobSummary]) -> bool:
 def _forget(state: CohortsState, case: bytes, before: int) -> bool:
     """Drop members that nothing was heard of since `before`; of a cohort without members all."""
     index = state.index(case)
+    state.publisher.shorten(case, index.emitted, before - state.keep_ms(case))  # a member that it cites may have been heard of since
     old = [fact_id for fact_id, member in index.members.items() if member.seen < before]
     for fact_id in old:
         state.cases.drop(case, fact_id)

@@ -84,6 +84,17 @@ class Publisher:
         for subject in sorted(emitted.keys() - found.keys()):
             yield from self._retract(case, emitted, subject, now, kept_from)
 
+    def shorten(self, case: bytes, emitted: dict[str, Emitted], before: int) -> None:
+        """Of findings that closed before a time remember only that they were said, and how often: nothing takes them back any more.
+
+        A later one under the same id, on what came since, goes on counting from there.
+        """
+        for last in list(emitted.values()):
+            value = _decode(last.body) if last.body else None
+            if isinstance(value, Finding) and value.closes_at < before:
+                self._cases.drop(case, emitted_name(last.subject))
+                self._remember(case, emitted, msgspec.structs.replace(last, body=b""))
+
     def _publish(self, case: bytes, emitted: dict[str, Emitted], value: Finding | Verdict, now: Watermarks) -> Iterator[Publish | Tell]:
         digest, last = canonical_digest(value), emitted.get(value.id)
         body = _encode(value if isinstance(value, Finding) else _ended(value))

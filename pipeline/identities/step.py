@@ -68,6 +68,10 @@ class IdentitiesState:
                     known.add(fact_id, decode_told(body))
         return known
 
+    def kept_from(self, index: IdentityIndex) -> int:
+        """What was said and closed before stands."""
+        return index.horizon + self.reach_ms if index.horizon else 0
+
 
 def build_state(settings: Settings, cases: Cases) -> IdentitiesState:
     """State of one partition."""
@@ -121,7 +125,7 @@ def _waits(state: IdentitiesState, case: bytes, now: Watermarks) -> bool:
 def _judge(state: IdentitiesState, key: bytes, now: Watermarks) -> Iterator[Publish | Tell]:
     index = state.index(key)
     case = index.case(state.site)
-    kept_from = index.horizon + state.reach_ms if index.horizon else 0
+    kept_from = state.kept_from(index)
     judged: list[Finding] = []
     for detector in registry("identity"):
         judged += (finding for finding in detector.judge(case, now) if finding.closes_at >= kept_from)
@@ -171,6 +175,7 @@ def _forget(state: IdentitiesState, case: bytes, floor: int) -> None:
     if old:
         index.horizon = horizon
         state.cases.merge(Fact(case, HORIZON, rank(horizon), encode_told(Tombstone((), (), horizon))))
+    state.publisher.shorten(case, index.emitted, state.kept_from(index))
     if index.newest() + QUIET_MS <= floor:
         state.cases.seal(case, floor + state.keep_ms // 4)
         state.indexes.pop(case, None)

@@ -110,6 +110,22 @@ def test_forgetting_day_by_day_takes_nothing_back() -> None:
     assert CASE not in state.cases
 
 
+def test_of_what_was_said_long_ago_only_that_is_remembered() -> None:
+    """The cohort lives on; its finding stands, takes a few bytes, and is neither taken back nor said again."""
+    state = fresh()
+    said = run(state, map(fact, MEMBERS))
+    remembered = []
+    for day in range(0, 3 * build.settings().retention.cohort_days, 10):
+        said += run(state, [fact(paced(20 + 24 * day, 1000.0 + day))], until=(4 + day) * build.DAY)
+        (only,) = state.index(CASE).emitted.values()
+        remembered.append((len(said), len(only.body)))
+        state = fresh(Cases(state.cases.facts()))
+    assert {each["id"] for each in said} == {only.subject}
+    assert {each["status"] for each in said} <= {"provisional", "final"}
+    assert remembered[0][1] > 1000
+    assert remembered[-1] == (remembered[7][0], 0)
+
+
 def test_retention_forgets_members_and_takes_nothing_back() -> None:
     """What rested on them stands as it was said."""
     state = fresh()

@@ -175,6 +175,20 @@ def test_what_is_forgotten_is_neither_judged_nor_taken_back() -> None:
     assert public(restarted) == []
 
 
+def test_what_is_said_again_after_the_retention_goes_on_counting() -> None:
+    """Of what was said ninety days ago only that is remembered: a later word under the same id is not behind it."""
+    state = build_state(settings(), Cases())
+    state, first = step(state, facts(login(0, key=FOREIGN), login(80 * DAY)), now(DAY))
+    state, _ = step(state, [], now(100 * DAY))
+    (only,) = state.index(facts(login(0))[0].case).emitted.values()
+    assert only.body == b""
+    state = build_state(settings(), Cases(state.cases.facts()))
+    _, again = step(state, facts(login(101 * DAY, key=FOREIGN)), now(102 * DAY))
+    said = [orjson.loads(out.value)["unmapped"]["trainwatch"] for out in public([*first, *again])]
+    assert len({each["canonical"]["id"] for each in said}) == 1
+    assert [each["transport"]["revision"] for each in said] == [1, 2]
+
+
 def test_incidents_are_told_on_which_days_an_account_was_entered() -> None:
     """Once for each day; neither by a refused login, nor by a key that is none of the owner's where these are known."""
     refused = msgspec.structs.replace(login(DAY), body=msgspec.structs.replace(login(DAY).body, outcome="failed"))
