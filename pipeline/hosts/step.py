@@ -57,7 +57,7 @@ NO_JOBS = ("", "")
 OPEN_MS = 2 * DAY_MS  # of a host that are at hand
 SWEEP_MS = 2 * DAY_MS  # of event time between two looks at what is older
 SWEEP_CASES_MAX = 5  # in one step
-IDLE_MAX = 20_000
+IDLE_MAX = 5_000  # the parts of one come within seconds, if from several partitions
 
 
 class HostsState:
@@ -81,7 +81,7 @@ class HostsState:
         self.sweep = Sweep(SWEEP_MS, SWEEP_CASES_MAX)
         # So long before what is new lies what it is looked at with: claims, and the coverage of whole days.
         self.looks_back_ms = max(CLAIM_MS, DAY_MS) + 2 * (self.kill_ms + self.hardware_ms + 2 * self.bucket_ms) + CLOCK_MS
-        self.idle: set[tuple[bytes, int, int]] = set()  # audit events that were forgotten; parts may be behind in another partition
+        self.idle: set[tuple[bytes, int, int]] = set()  # audit events that were forgotten: a part that comes later need not be kept
 
     def index(self, case: bytes, at: int = OPEN_END) -> HostIndex:
         """The index of a host, built from its case when first asked for; reaching further back when the time lies before what is open."""

@@ -70,7 +70,7 @@ class NodeTouch(msgspec.Struct, frozen=True, gc=False, tag="node_touch", tag_fie
 
 
 class HostCoverage(msgspec.Struct, frozen=True, gc=False, tag="host_coverage", tag_field="told"):
-    """The buckets around an attempt's end, and around others' signals, in which a source was heard on one of its hosts."""
+    """The buckets of a day, around an attempt's end and others' signals, in which a source was heard on one of its hosts."""
 
     attempt: Attempt
     host: str

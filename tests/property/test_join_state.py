@@ -567,5 +567,23 @@ def test_coverage_of_a_run_of_days_is_that_around_all_signals(restarts: bool) ->
             host.restart()
 
 
+def test_a_restart_packs_nothing_that_counted_before_it() -> None:
+    """A worker died after it had told a touch; the next one looks at what is old before it reads the signal again."""
+    host = Hosts()
+    host.begin()
+    first = [job_end(-2.6 * DAY, job="9", submit=-4 * DAY, start=-3 * DAY), process_started(-3 * DAY + 3, job="9")]
+    host._take([*map(to_host, [*first, allocation(0), process_started(45, job="8")])])
+    host.time_passes(3)
+    host.time_passes(1.9)
+    host.save()
+    host._take([to_host(oom(99))])
+    host.durable.reopen()
+    host._open()
+    host._take([])
+    host._take([to_host(oom(99))])
+    host._take([to_host(job_end(3_000, job="8", submit=30, start=40))])
+    host.the_last_words_are_the_models()
+
+
 TestHosts = Hosts.TestCase
 TestHosts.settings = examples(150, steps=20)

@@ -262,7 +262,7 @@ def test_a_word_against_it_counts_though_one_that_it_cites_is_forgotten() -> Non
     slow = [paced(number, 1400.0, exposed=True) for number in (3, 4, 5, 10, 11)]
     (said,) = run(state, map(fact, [*siblings, *slow]))
     assert said["alert"]
-    later = {"until": 3 * 86_400 + 72_001 + build.settings().retention.cohort_days * 86_400}
+    later = {"until": (4 + build.settings().retention.cohort_days) * 86_400}
     assert all(each["alert"] for each in run(state, [], **later))
     assert len(state.index(CASE).members) == 9
     corrected = fact(paced(11, 1400.0), revision=2)

@@ -20,7 +20,7 @@ def test_all_cases_of_the_cluster_get_their_turn_once() -> None:
     sweep = Sweep(100, 2)
     turns = [list(sweep.due(cases, at(150))) for _ in range(4)]
     assert [len(turn) for turn in turns] == [2, 2, 1, 0]
-    assert sorted(case for turn in turns for case, floor in turn if floor == 150) == HOSTS
+    assert sorted(case for turn in turns for case, floor in turn if floor == 100) == HOSTS
 
 
 def test_silence_sweeps_nothing() -> None:
