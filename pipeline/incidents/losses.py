@@ -7,9 +7,11 @@
     P09                          siblings were quicker        slowdown
     P13 P14 P17 P18              it ran beside the act        losses_beside.py
 
-Low and middle rest on findings above their gate; what is below counts in the high reading alone, and so does an attempt that loaded the
-altered bytes without a finding of its own, or may have built on them (losses_lineage.py).  What an attempt lost is read from its own
-records, never from other findings: so incidents that are put together claim together what they claimed apart, and never more.
+Low and middle rest on findings above their gate.  High counts besides what one open thing leaves possible: a finding below its gate; an
+attempt that loaded the altered bytes without a finding of its own, or may have loaded or built on them (losses_lineage.py); code of which
+nobody saw what it did.  Of hours at which two things are open none is counted, as their like would be without end.  What an attempt lost is
+read from its own records, never from other findings: so incidents that are put together claim together what they claimed apart, and never
+more.  Where high is more than twice low, the loss says which lines make it so, and what would narrow it (loss/width.py).
 
     lost progress      back to the later of: the last save that its framework told, the save that its next run loaded; without any, back to
                        its start: in low where its next run went on from something older, or anew as both tell, in middle where it told
@@ -20,9 +22,13 @@ records, never from other findings: so incidents that are put together claim tog
     altered code       where three or more of those that loaded it can be compared and are slow in the median (P09 asks the same), middle
                        counts the slow-down.  Where it killed one of them from inside, or they break more often than others at their
                        work (Fisher, 1 in 20; of modules also over all that one hand altered; ends that a record explains count on
-                       neither side), middle counts the ends.  So middle counts what the code is shown to do, and high alone that it
-                       spoils results besides; likewise of a checkpoint that named what opens shells when it was unpickled.
+                       neither side), middle counts the ends.  High counts the same harm, also of whoever loaded the code without a
+                       finding of its own; that it spoils results besides is a second act, which nothing suggests.  Of a checkpoint that
+                       named what opens shells when it was unpickled, as of a foreign hook, no harm is seen: high counts the whole run.
     altered data       shows nothing by itself: middle counts the whole run, and every run that is on record as going on from it
+
+Sources: loss/claims.py; that results are wrong of all runs that loaded tampered bytes, less those shown unaffected, is our own, as no
+published formula was found: a run whose code was seen to do something else, and that ended well at its pace, is shown so.
 
 Left out, and said: attempts that run or are no longer held, GPUs or nodes that no record states (where only GPUs are missing the high
 reading takes whole nodes), and families of findings without a formula.
@@ -32,7 +38,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from pipeline.incidents.attempts import FINE, NOTHING_SHOWN, Attempts, broke_down
+from pipeline.incidents.attempts import FINE, NOTHING_SHOWN, Attempts, Shown, broke_down
 from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REFUSED, REMOVED, family_of
 from pipeline.incidents.losses_beside import beside
 from pipeline.incidents.losses_ended import Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known, left_alone
@@ -41,6 +47,7 @@ from pipeline.loss import claims as claim
 from pipeline.loss.claims import Claim
 from pipeline.loss.ledger import DIRECT, INDIRECT, ledgers
 from pipeline.loss.prices import READINGS
+from pipeline.loss.width import said_of_width
 from pipeline.model.finding import Finding
 from pipeline.model.incident import NONE, Loss, Range
 from pipeline.model.instants import DAY_MS
@@ -48,6 +55,7 @@ from pipeline.model.summary import Exposure
 
 RESTORED = frozenset({"imported_restored_module", "read_restored_dataset"})  # the bytes are former ones: results hold
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
+HARM = "harm"  # code killed, broke or slowed what loaded it
 REMOVED_WITHIN_MS = 7 * DAY_MS  # in which a run had come as far as what was removed
 
 
@@ -56,17 +64,21 @@ def loss_of(members: Sequence[Finding], attempts: Attempts, pricing: Pricing, id
     left_out: LeftOut = {}
     claimed = [(finding, [*_claims(finding, attempts, pricing, left_out)]) for finding in members]
     spoilt = [each for finding, made in claimed if not family_of(finding).shared_code for each in made]
+    accusing = [each for each in members if each.suspect and each.alert and _altered(each)]
+    doubted = [each for each in accusing if _unspoilt(each, attempts)]
+    firm = [each for each in accusing if each not in doubted]
     claims = claim.joined(
         [
             *(each for _, made in claimed for each in made),
             *_traced(members, attempts, pricing, left_out),
             *resting(spoilt, attempts, pricing, left_out),
-            *lineage(members, _altered, attempts, pricing, left_out),
+            *lineage(firm, doubted, attempts, pricing, left_out),
         ]
     )
     mine = set(ids)
     counted = ledgers(claims, pricing.prices, pricing.gpus_per_node, (staff for name, staff in pricing.staff if name in mine))
-    loss = counted.loss(pricing.prices.currency, _unknown(left_out, counted.unpriced_hours))
+    width = said_of_width(counted.lines)
+    loss = counted.loss(pricing.prices.currency, [*_unknown(left_out, counted.unpriced_hours), *([width] if width else [])])
     lines = [line for line in counted.lines if line.ledger == INDIRECT or line.gpu_hours != NONE]
     return msgspec.structs.replace(loss, lines=tuple(lines))
 
@@ -82,10 +94,11 @@ def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: Le
         return
     if family.cost == END and finding.attempt is not None:
         if (held := held_of(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
-            yield from ended(finding, held, attempts)
+            yield from ended(cited(finding), held, attempts)
     elif family.cost == ALTERED and finding.attempt is not None:
         if (held := held_of(finding.attempt.name, attempts, pricing, Gate(low=False, middle=finding.alert), left_out)) is not None:
-            yield from _loaded(finding, held, attempts)
+            loaded = min((item.event_time for item in finding.evidence if item.role in LOADED), default=finding.effect_time)
+            yield from _loaded(finding, held, loaded, attempts)
     elif family.cost == REMOVED and finding.attempt is not None:
         yield from _removed(finding, attempts, pricing, gate, left_out)
     elif family.cost in OF_COHORTS:
@@ -96,22 +109,35 @@ def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: Le
         left_out.setdefault("formula", set()).add(finding.detector)
 
 
-def _loaded(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
-    """Middle counts the whole run from the load on.  But where all that ran these bytes are slow, the slow-down; and where they killed one
-    of these from inside, or what they hold is code of which nobody saw that it did harm, its bad end alone, unless a record explains it."""
-    family = family_of(finding)
-    shown = attempts.shown_by(finding.suspect, finding.anchor) if family.code else NOTHING_SHOWN
-    loaded = min((item.event_time for item in finding.evidence if item.role in LOADED), default=finding.effect_time)
-    doubt = family.doubt or shown.opens or (family.code and finding.anchor in held.each.code_in)
-    breaks = shown.ends or (family.shared_code and attempts.break_by(finding.suspect))
-    why = claim.SLOWS if shown.slower else claim.KILLS if shown.kills else claim.BREAKS if breaks else claim.CODE if doubt else ""
-    yield from (claim.below_gate(made, why) if why else made for made in _invalid(finding, held, loaded, diverged=False))
+def _loaded(finding: Finding, held: Held, loaded: int, attempts: Attempts, load: str = "") -> Iterator[Claim]:
+    """Middle counts the whole run from the load on.  Of code of which a harm was seen all readings count that: the slow-down, or the bad
+    end, unless a record explains it; of code of which nobody saw what it did middle counts the bad end, and high the whole run, if the
+    finding is above its gate: else two things are open."""
+    shown, why = _shown(finding, attempts), _unspoilt(finding, attempts)
+    if not why or (why == claim.CODE and finding.alert):
+        made_by_load = _invalid(finding, held, loaded, diverged=False, load=load)
+        yield from (claim.below_gate(made, why) if why else made for made in made_by_load)
     if shown.slower:
         yield from list(_slowed(finding, held, loaded, attempts)) or [gated(held.gate, _at_share(finding, held, loaded, shown.slower))]
     if held.each.state != FINE:  # then what it had done before the load is lost, too
-        broke = why not in ("", claim.SLOWS) and broke_down(held.each)
-        made_by_end = (made for made in ended(finding, held, attempts) if made.kind == "lost_progress")
-        yield from (made if broke else claim.below_gate(made) for made in made_by_end)
+        broke = bool(why) and not shown.slower and broke_down(held.each)
+        if broke or (not load and (finding.alert or not why)):
+            made_by_end = (made for made in ended(cited(finding), held, attempts) if made.kind == "lost_progress")
+            yield from (made if broke else claim.below_gate(made) for made in made_by_end)
+
+
+def _shown(finding: Finding, attempts: Attempts) -> Shown:
+    return attempts.shown_by(finding.suspect, finding.anchor) if family_of(finding).code else NOTHING_SHOWN
+
+
+def _unspoilt(finding: Finding, attempts: Attempts) -> str:
+    """Why nothing suggests that results differ of whoever loaded its bytes: these are code of which another harm was seen, or none; or
+    empty."""
+    family, shown = family_of(finding), _shown(finding, attempts)
+    if shown.slower or shown.kills or shown.ends or (family.shared_code and attempts.break_by(finding.suspect)):
+        return HARM
+    held = attempts.get(finding.attempt.name) if finding.attempt and family.code else None
+    return claim.CODE if family.doubt or shown.opens or (held is not None and finding.anchor in held.code_in) else ""
 
 
 def _invalid(finding: Finding, held: Held, loaded: int, *, diverged: bool, load: str = "") -> Iterator[Claim]:
@@ -154,18 +180,23 @@ def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate,
 
 
 def _traced(members: Iterable[Finding], attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:
-    """Attempts that loaded the same altered bytes, whatever came of it: for each file that somebody altered his earliest act speaks."""
-    earliest: dict[tuple[str, str], Finding] = {}
-    written: dict[tuple[str, str], set[str]] = {}
+    """Attempts that loaded the same altered bytes, whatever came of it: for each file that somebody altered his earliest act speaks,
+    of each kind.  Of a bad end that nothing but the load explains see `_loaded`."""
+    earliest: dict[tuple[str, str, str], Finding] = {}
+    written: dict[tuple[str, str, str], set[str]] = {}
     for finding in members:
-        if family_of(finding).cost == ALTERED and finding.effect not in REFUSED | RESTORED:
-            key = finding.suspect, finding.anchor
+        if (
+            family_of(finding).cost == ALTERED
+            and finding.effect not in REFUSED | RESTORED
+            and (finding.alert or _unspoilt(finding, attempts) != claim.CODE)
+        ):
+            key = finding.suspect, finding.anchor, finding.detector
             if key not in earliest or _earlier(finding, earliest[key]):
                 earliest[key] = finding
             written.setdefault(key, set()).update(item.event_id for item in finding.evidence if item.role == "written")
     gate = Gate(low=False, middle=False, why=claim.TRACED)
-    for (suspect, path), finding in sorted(earliest.items()):
-        by = written[suspect, path]
+    for (suspect, path, detector), finding in sorted(earliest.items()):
+        by = written[suspect, path, detector]
         for each in attempts.loaded([path, *by]):
             mine = [
                 exposure
@@ -180,7 +211,7 @@ def _traced(members: Iterable[Finding], attempts: Attempts, pricing: Pricing, le
                 and (held := held_of(each.attempt.name, attempts, pricing, gate, left_out)) is not None
             ):
                 first = min(mine, key=lambda exposure: (exposure.load.event_time, exposure.load.event_id)).load
-                yield from _invalid(finding, held, first.event_time, diverged=False, load=first.event_id)
+                yield from _loaded(finding, held, first.event_time, attempts, first.event_id)
 
 
 def _earlier(one: Finding, other: Finding) -> bool:
@@ -217,7 +248,7 @@ def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing
         if cost == DIVERGED:
             yield from _invalid(finding, held, first.event_time, diverged=each in named, load=first.event_id)
         elif cost == ENDINGS:
-            yield from (claim.noted(made, claim.AMONG) for made in ended(finding, held, attempts))
+            yield from (claim.noted(made, claim.AMONG) for made in ended(cited(finding), held, attempts))
         else:
             made = list(_slowed(finding, held, first.event_time, attempts))
             slowed += made

@@ -55,7 +55,7 @@ def beside(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, le
                     yield gated(gate, made)
             for each in _displaced(burst, attempts):
                 if (of := held(each, gate)) is not None:
-                    yield from ended(finding, of, attempts)
+                    yield from ended(cited(finding), of, attempts)
     elif cost == ON_NODE:
         node, at = finding.subject.name, finding.cause_time
         there = [each for each in attempts.on_node(node, at, at + 2 * DAY_MS) if each.attempt.start < at + DAY_MS]
@@ -69,11 +69,11 @@ def beside(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, le
         at = finding.effect_time
         for each in attempts.of_owner(finding.subject.name, at + CANCELLED_MS):
             if each.state == "CANCELLED" and at <= (each.end or 0) <= at + CANCELLED_MS and (of := held(each, nearby)) is not None:
-                yield from ended(finding, of, attempts)
+                yield from ended(cited(finding), of, attempts)
         if finding.effect == AFTER_END:
             for each in _within(ENTERED_MS, [item.event_time for item in finding.evidence if item.role == "cause"], attempts):
                 if each.state == "CANCELLED" and each.owner != finding.subject.name and (of := held(each, nearby)) is not None:
-                    yield from ended(finding, of, attempts)
+                    yield from ended(cited(finding), of, attempts)
     else:
         at, node = finding.cause_time, finding.subject.name
         for each in attempts.on_node(node, at, at + DAY_MS):
@@ -82,7 +82,7 @@ def beside(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, le
             unseen = finding.alert and silent and each.verdict == "unexplained"
             gate = Gate(low=False, middle=True) if unseen else nearby
             if each.state not in (FINE, "") and not ordered and each.owner != finding.suspect and (of := held(each, gate)) is not None:
-                yield from (claim.noted(made, claim.UNSEEN_END) if unseen else made for made in ended(finding, of, attempts))
+                yield from (claim.noted(made, claim.UNSEEN_END) if unseen else made for made in ended(cited(finding), of, attempts))
 
 
 def _burst(finding: Finding, attempts: Attempts) -> tuple[list[Examined], list[Examined]]:

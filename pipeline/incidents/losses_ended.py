@@ -7,7 +7,7 @@
 Holds: what an attempt lost is read from its own records, never from a finding; what is not known is noted in `left_out`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -81,13 +81,13 @@ def held_of(name: str, attempts: Attempts, pricing: Pricing, gate: Gate, left_ou
     return Held(each, each.attempt.start, each.end, each.gpus, gate) if each.gpus else None
 
 
-def ended(finding: Finding, held: Held, attempts: Attempts) -> Iterator[Claim]:
-    """What an end cost that was brought about."""
+def ended(did: Sequence[str], held: Held, attempts: Attempts) -> Iterator[Claim]:
+    """What an end cost that was brought about.  `did`: the records that say by what."""
     each = held.each
     if each.state == FINE:
         return
     of = (each.attempt, each.nodes, held.gpus)
-    told = [*cited(finding), each.record]
+    told = [*did, each.record]
     after = attempts.next_of(each)
     saves = [each.saved] if each.saved else []
     if after is not None and after.resumed is not None and after.resumed[0] == each.attempt.job:

@@ -4,23 +4,29 @@
       │                                          └─── C goes on with the same work later, and no record says from what
       └───── D began meanwhile at the work of somebody who loaded it, and no record says what D loaded
 
-B, C and D count in the high reading alone: nothing shows that their results are wrong, and nothing excludes it; but B in the middle, too,
-where A does and no module was altered (`resting`).  What a record excludes is left out: D began after other bytes had been written to that
-place, as a later load shows; D is of another owner, and the bytes are a checkpoint; C and A tell what they load, and C told of no
-checkpoint; C goes on from D and is of another size or configuration.  An attempt that saved nothing after its load leaves nothing to its
-followers.
+B, C and D count in the high reading alone: nothing shows that their results are wrong, and one thing is open; but B in the middle, too,
+where A does and no module was altered (`resting`).  Whoever went on from C or D is left out, as two things would be open: did C, and did
+what came after it.  So is everybody behind a finding below its gate, and behind code whose results were never seen to differ, with one
+exception: where D broke down, that is seen, and high counts what D lost by its end.
+
+What a record excludes is left out: D began after other bytes had been written to that place, as a later load shows; D is of another owner,
+and the bytes are a checkpoint; C and A tell what they load, and C told of no checkpoint.  An attempt that saved nothing after its load
+leaves nothing to its followers.
+
+Source: that all runs count that loaded tampered bytes, less those shown unaffected, is our own, as no published formula was found; and so
+is that one thing may be open, and not two.
 
 Holds: incidents that are put together claim together what they claimed apart, for whom one write has reached another need not reach again:
 the claim is the same.  So the cost grows with attempts and writes, and not with their product: a sweep has thousands of attempts.
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Collection, Hashable, Iterable, Iterator, Sequence
 from heapq import heappop, heappush
 
-from pipeline.incidents.attempts import Attempts
+from pipeline.incidents.attempts import Attempts, broke_down
 from pipeline.incidents.families import family_of
-from pipeline.incidents.losses_ended import Gate, LeftOut, Pricing, gated, held_of, known
+from pipeline.incidents.losses_ended import Gate, LeftOut, Pricing, ended, gated, held_of, known
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import Claim
 from pipeline.model.finding import Finding
@@ -34,12 +40,11 @@ Loaded = tuple[Examined, Exposure]
 
 
 def lineage(
-    members: Sequence[Finding], counts: Callable[[Finding], bool], attempts: Attempts, pricing: Pricing, left_out: LeftOut
+    firm: Sequence[Finding], doubted: Sequence[Finding], attempts: Attempts, pricing: Pricing, left_out: LeftOut
 ) -> Iterator[Claim]:
-    """Claims for all of them; `counts`: does a finding say that bytes were altered?"""
-    accusing = [each for each in members if each.suspect and counts(each)]
-    loads, followed = _loads(accusing, attempts), Followed(attempts)
-    shared = _loads([each for each in accusing if not family_of(each).of_run], attempts).keys()
+    """Claims for all of them.  `firm`: findings above their gate on bytes that may spoil results; `doubted`: on code of which nobody saw
+    that it spoils any."""
+    loads, followed, shared = _loads(firm, attempts), Followed(attempts), _shared(firm, attempts)
     for write in sorted(loads):
         for each, why in followed.from_write(loads[write], shared=write in shared):
             gate = Gate(low=False, middle=False, why=why)
@@ -47,6 +52,12 @@ def lineage(
                 of = (each.attempt, each.nodes, held.gpus)
                 made = claim.invalid(*of, loaded=held.began, end=held.end, diverged=False, evidence=known(write, each.record))
                 yield gated(gate, made)
+    loads, followed, shared = _loads(doubted, attempts), Followed(attempts), _shared(doubted, attempts)
+    gate = Gate(low=False, middle=False, why=claim.UNTOLD)
+    for write in sorted(loads):
+        for each in followed.at_their_work(loads[write], shared=write in shared):
+            if broke_down(each) and (held := held_of(each.attempt.name, attempts, pricing, gate, left_out)) is not None:
+                yield from (made for made in ended([write], held, attempts) if made.kind == "lost_progress")
 
 
 def resting(claimed: Iterable[Claim], attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:
@@ -90,8 +101,9 @@ def _loads(members: Iterable[Finding], attempts: Attempts) -> dict[str, list[Loa
     return found
 
 
-def _put(open_ones: list[tuple[int, str, int, bool]], each: Examined, since: int, *, recorded: bool) -> None:
-    heappush(open_ones, (each.saved.time if each.saved else 2**62, each.attempt.name, since, recorded))
+def _shared(members: Sequence[Finding], attempts: Attempts) -> Collection[str]:
+    """Writes that others than the owners of the known loads can have loaded."""
+    return _loads([each for each in members if not family_of(each).of_run], attempts).keys()
 
 
 class Followed:
@@ -102,43 +114,42 @@ class Followed:
         self._written: dict[str, list[int]] = {}  # by path: when what was loaded from there had been written
         self._looked: dict[Hashable, list[tuple[int, int]]] = {}  # work -> windows in which it was looked through for the untold
         self._untold: set[Attempt] = set()
-        self._reached: dict[tuple[Attempt, bool], int] = {}  # (source, is it one by record) -> since when its saves were followed
+        self._reached: dict[Attempt, int] = {}  # source -> since when its saves were followed
         self._asked: dict[Hashable, int] = {}  # work -> since when it was asked for; who began after a later save began after that, too
 
     def from_write(self, loaded: Sequence[Loaded], *, shared: bool) -> Iterator[tuple[Examined, str]]:
         """Who may have loaded the bytes as well, and who may have gone on from what came of it.  `shared`: can others than the owners of
         the known loads have loaded them?"""
+        yield from ((each, claim.UNTOLD) for each in self.at_their_work(loaded, shared=shared))
         seen: set[Attempt] = set()  # a load by record does not excuse: it may have gone on from what was spoilt before, too
-        open_ones: list[tuple[int, str, int, bool]] = []  # whoever saved first is followed first
+        open_ones: list[tuple[int, str, int]] = []  # whoever saved first is followed first
         for attempt, exposure in loaded:
-            _put(open_ones, attempt, exposure.load.event_time, recorded=True)
-        for each in self._at_their_work(loaded, shared=shared):
-            if each.attempt not in self._untold:
-                self._untold.add(each.attempt)
-                _put(open_ones, each, each.attempt.start, recorded=False)
-                yield each, claim.UNTOLD
+            heappush(open_ones, (_saved(attempt), attempt.attempt.name, exposure.load.event_time))
         while open_ones:
-            _, name, since, recorded = heappop(open_ones)
+            _, name, since = heappop(open_ones)
             source = self._attempts.get(name)
-            if source is None or since >= min(self._reached.get((source.attempt, one), 2**62) for one in {recorded, True}):
+            if source is None or since >= self._reached.get(source.attempt, 2**62):
                 continue
-            self._reached[source.attempt, recorded] = since
-            for each in self._went_on(source, since, recorded=recorded):
-                if each.attempt not in seen and each.attempt != source.attempt:
+            self._reached[source.attempt] = since
+            for each, on_record in self._went_on(source, since):
+                if each.attempt != source.attempt and on_record:
+                    heappush(open_ones, (_saved(each), each.attempt.name, each.attempt.start))
+                if each.attempt != source.attempt and each.attempt not in seen:
                     seen.add(each.attempt)
-                    _put(open_ones, each, each.attempt.start, recorded=recorded and each.resumed is not None)
                     yield each, claim.DERIVED
 
-    def _at_their_work(self, loaded: Sequence[Loaded], *, shared: bool) -> Iterator[Examined]:
-        """Of whom no record tells what they loaded, before other bytes were there."""
+    def at_their_work(self, loaded: Sequence[Loaded], *, shared: bool) -> Iterator[Examined]:
+        """Of whom no record tells what they loaded, before other bytes were there; each once."""
         since, until = loaded[0][1].written, max(exposure.load.event_time for _, exposure in loaded) + UNTOLD_MS
         until, owners = min(until, self._replaced(loaded[0][1])), frozenset() if shared else frozenset(each.owner for each, _ in loaded)
         for task in sorted({attempt.task for attempt, _ in loaded if attempt.task}):
             looked = self._looked.setdefault((task, owners), [])
             if not any(first <= since and until <= last for first, last in looked):
                 looked.append((since, until))
-                same = self._attempts.of_task(task, since, until)
-                yield from (each for each in same if not each.loads_told and (shared or each.owner in owners))
+                for each in self._attempts.of_task(task, since, until):
+                    if not each.loads_told and (shared or each.owner in owners) and each.attempt not in self._untold:
+                        self._untold.add(each.attempt)
+                        yield each
 
     def _replaced(self, exposure: Exposure) -> int:
         """When other bytes were written to that place, as far as loads tell; or never."""
@@ -149,14 +160,16 @@ class Followed:
         after = bisect_right(written, exposure.written)
         return written[after] if after < len(written) else 2**62
 
-    def _went_on(self, source: Examined, since: int, *, recorded: bool) -> Iterator[Examined]:
-        """From what it saved after `since`: by record, or at the same work where none says from what.  Where the source may itself be
-        none, it must be of the same configuration and size as well: two conjectures are worth less than one."""
+    def _went_on(self, source: Examined, since: int) -> Iterator[tuple[Examined, bool]]:
+        """From what it saved after `since`: by record, or at the same work where none says from what."""
         for each in self._attempts.went_on_from(source.attempt.job):
             if each.resumed is not None and since <= each.resumed[1].time <= (source.end or 2**62):
-                yield each
-        kind = (source.loads_told,) if recorded else (source.loads_told, source.configuration, source.gpus)
-        work = (source.owner, source.task, *kind) if source.task else (source.attempt.job, *kind)
+                yield each, True
+        work = (source.owner, source.task, source.loads_told) if source.task else (source.attempt.job, source.loads_told)
         if source.saved is not None and since <= source.saved.time < self._asked.get(work, 2**62):
             self._asked[work] = source.saved.time
-            yield from self._attempts.untold_after(source, source.saved.time, alike=not recorded)
+            yield from ((each, False) for each in self._attempts.untold_after(source, source.saved.time))
+
+
+def _saved(each: Examined) -> int:
+    return each.saved.time if each.saved else 2**62

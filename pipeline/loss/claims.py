@@ -33,15 +33,12 @@ AMONG = "more such attempts ended so than do by themselves, and which of them by
 UNSAVED = "it told steps and no checkpoint: low counts nothing"
 TAKEN = "what it had saved was removed, and no record says when what was taken up instead had been: low counts nothing, middle half"
 UNTOLD_SAVES = "no record says what of its work was kept: middle counts half an hour, high from its start"
-KILLS = "these bytes killed from inside, and nothing shows that results differ: high alone counts all of it"
-BREAKS = "what ran this code breaks more often than others, and nothing shows that results differ: high alone counts all of it"
-SLOWS = "what ran this code is slow, and nothing shows that its results differ: high alone counts all of it"
 CODE = "foreign code ran in it, and nobody saw that it did harm: high alone counts all of it"
 WITHIN_HOURS = "it held GPUs within hours of the burst, and is not like it: high alone counts it"
 BEGAN_LATER = "it began there after the slow steps that are cited: high alone counts it"
 ALONE = "no sibling is known: high alone counts it, as if it had stood still"
 HIGH_ALONE = frozenset({
-    BELOW, TRACED, DERIVED, UNTOLD, BEFORE_REMOVAL, UNMEASURED, NEARBY, KILLS, BREAKS, SLOWS, CODE, WITHIN_HOURS, BEGAN_LATER, ALONE,
+    BELOW, TRACED, DERIVED, UNTOLD, BEFORE_REMOVAL, UNMEASURED, NEARBY, CODE, WITHIN_HOURS, BEGAN_LATER, ALONE,
 })  # fmt: skip
 EVIDENCE_MAX = 12
 SAVED_AGO_MS = 1_800_000  # half an hour since a checkpoint that nobody told of: an assumption, no publication gives one
@@ -207,7 +204,7 @@ def _notes(each: Claim) -> str:
         "",
         *((NOT_SEEN, UNSAVED, TAKEN, UNTOLD_SAVES, UNSEEN_END, AMONG) if each.low or not each.middle else ()),
         *(HIGH_ALONE if each.middle else ()),
-        *((TRACED,) if {BELOW, KILLS, BREAKS, SLOWS, CODE} & {*each.note.split("; ")} else ()),  # they are of a finding of its own
+        *((TRACED,) if {BELOW, CODE} & {*each.note.split("; ")} else ()),  # they are of a finding of its own
     }
     return "; ".join(sorted({*each.note.split("; ")} - settled))
 

@@ -184,7 +184,7 @@ class Loss(msgspec.Struct, frozen=True, kw_only=True):
     unpriced_gpu_hours: float = 0.0  # of the middle reading, before the first price
     gpus: int = 0  # different GPUs that were concerned, at most
     lines: tuple[LossLine, ...] = ()
-    unknown: tuple[str, ...] = ()  # what was left out, and why
+    unknown: tuple[str, ...] = ()  # what was left out, and why; what makes a wide range wide
 
 
 # --- incident ---------------------------------------------------------------------------------------------------------------------

@@ -281,9 +281,18 @@ def test_restored_bytes_spoil_nothing() -> None:
 
 
 def test_a_foreign_hook_may_have_spoilt_results() -> None:
-    """Nobody saw that it did: high alone."""
-    fine = msgspec.structs.replace(LOADER, state="COMPLETED")
-    assert kinds(worked([altered(detector="p05_startup_hook")], [fine])) == {"invalid": (0.0, 0.0, 1024.0)}
+    """Nobody saw that it did: high alone.  Below its gate two things are open, so that nothing is counted."""
+    fine, other = (msgspec.structs.replace(each, state="COMPLETED") for each in (LOADER, OTHER))
+    hook = altered(detector="p05_startup_hook")
+    assert kinds(worked([hook], [fine, other])) == {"invalid": (0.0, 0.0, 1024.0 + 3 * 8)}
+    assert worked([msgspec.structs.replace(hook, alert=False)], [fine, other]).lines == ()
+
+
+@pytest.mark.parametrize(("unexplained", "expected"), [(True, {"lost_progress": (0.0, 0.0, 512.0)}), (False, {})])
+def test_below_its_gate_a_hook_counts_a_bad_end_that_nothing_explains(*, unexplained: bool, expected: dict[str, Any]) -> None:
+    """Since its last save, in high."""
+    bad = msgspec.structs.replace(LOADER, saved=Mark(T0 + HOUR, "s"), unexplained=unexplained)
+    assert kinds(worked([altered(detector="p05_startup_hook", alert=False)], [bad])) == expected
 
 
 MODULE, WEIGHTS = "p04_environment_tamper", "p06_checkpoint_tamper"
@@ -295,10 +304,9 @@ SHOWN = [
     ("a hook, and its owner cancelled it", "p05_startup_hook", {"saved": Mark(T0 + HOUR, "s"), "state": "CANCELLED"}, {},
      {"invalid": (0.0, 0.0, 1024.0)}),
     ("a module", MODULE, {"state": "COMPLETED"}, {}, {"invalid": (0.0, 1024.0, 1024.0)}),
-    ("a module that killed another from inside", MODULE, {"state": "COMPLETED"}, {"cause": "killed_from_inside"},
-     {"invalid": (0.0, 0.0, 1024.0)}),
+    ("a module that killed another from inside", MODULE, {"state": "COMPLETED"}, {"cause": "killed_from_inside"}, {}),
     ("and the attempt failed as well", MODULE, {"saved": Mark(T0 + HOUR, "s")}, {"cause": "killed_from_inside"},
-     {"lost_progress": (0.0, 512.0, 0.0), "invalid": (0.0, 0.0, 1024.0)}),
+     {"lost_progress": (0.0, 512.0, 512.0)}),
     ("a checkpoint of which nothing shows what was altered", WEIGHTS, {"state": "COMPLETED"}, {}, {"invalid": (0.0, 1024.0, 1024.0)}),
     ("a checkpoint that named what opens shells", WEIGHTS, {"state": "COMPLETED", "code_in": BACK_DOOR}, {},
      {"invalid": (0.0, 0.0, 1024.0)}),
@@ -310,10 +318,10 @@ SHOWN = [
     ("another file of its named it", WEIGHTS, {"state": "COMPLETED", "code_in": ("/other.pt",)}, {}, {"invalid": (0.0, 1024.0, 1024.0)}),
     ("a dataset kills nobody", "p11_dataset_tamper", {"state": "COMPLETED"}, {"cause": "killed_from_inside"},
      {"invalid": (0.0, 1024.0, 1024.0)}),
-    ("a module that slows all", MODULE, {"state": "COMPLETED", "pace": 1250.0}, {"pace": 1250.0},
-     {"invalid": (0.0, 0.0, 1024.0), "slowdown": (0.0, 204.8, 0.0)}),
-    ("an attempt beside them that told too few steps", MODULE, {"state": "COMPLETED"}, {"pace": 1250.0},
-     {"invalid": (0.0, 0.0, 1024.0), "slowdown": (0.0, 204.8, 0.0)}),
+    ("a module that slows all", MODULE, {"state": "COMPLETED", "pace": 1250.0}, {"pace": 1250.0, "state": "COMPLETED"},
+     {"slowdown": (0.0, 204.8, 204.8)}),
+    ("an attempt beside them that told too few steps", MODULE, {"state": "COMPLETED"}, {"pace": 1250.0, "state": "COMPLETED"},
+     {"slowdown": (0.0, 204.8, 204.8)}),
     ("a module after which some are slow, as always", MODULE, {"state": "COMPLETED", "pace": 1250.0}, {"pace": 1010.0},
      {"invalid": (0.0, 1024.0, 1024.0)}),
 ]  # fmt: skip
@@ -323,7 +331,7 @@ SHOWN = [
 def test_code_shows_what_it_does(
     detector: str, changes: dict[str, Any], beside: dict[str, Any], expected: dict[str, tuple[float, float, float]]
 ) -> None:
-    """By all that loaded it; what it did not show besides counts in high."""
+    """By all that loaded it: of code the harm that was seen, and of what showed none the whole run, in high."""
     path = LOADER.exposures[0].path
     siblings = [
         run(f"9{number}", start=T0 - 90 * HOUR, configuration="c1", pace=1000.0, state="COMPLETED", owner="u014") for number in "12"
@@ -339,11 +347,11 @@ def test_code_shows_what_it_does(
 @pytest.mark.parametrize(
     ("large", "broke_beside", "explained", "expected"),
     [
-        (True, 1, (None, None), {"invalid": (0.0, 0.0, 1024.0)}),
+        (True, 1, (None, None), {}),
         (True, 6, (None, None), {"invalid": (0.0, 1024.0, 1024.0)}),
-        (True, 6, (True, False), {"invalid": (0.0, 0.0, 1024.0)}),
+        (True, 6, (True, False), {}),
         (True, 1, (False, False), {"invalid": (0.0, 1024.0, 1024.0)}),
-        (False, 1, (None, None), {"invalid": (0.0, 0.0, 1024.0)}),
+        (False, 1, (None, None), {}),
     ],
     ids=[
         "more than others", "as often as others", "as often, but theirs by errors of their own", "more, but by errors of their own",
@@ -353,8 +361,8 @@ def test_code_shows_what_it_does(
 def test_code_after_which_attempts_break_shows_that(
     *, large: bool, broke_beside: int, explained: tuple[bool | None, bool | None], expected: dict[str, Any]
 ) -> None:
-    """Of an attempt that ended well high alone counts all, where what else loaded the bytes breaks as others at its work do not; ends that
-    a record explains count on neither side, where it is known which."""
+    """An attempt that ended well lost nothing, where what else loaded the bytes breaks as others at its work do not; ends that a record
+    explains count on neither side, where it is known which."""
     fine = [run(f"7{n}", ran=0.1, gpus=8, exposures=LOADER.exposures, state="COMPLETED") for n in range(0 if large else 4)]
     mine, theirs = (dict[str, Any](unexplained=each) for each in explained)
     loaders = [run(f"8{n}", ran=0.1, exposures=LOADER.exposures, owner="u015", **mine) for n in range(5)]
