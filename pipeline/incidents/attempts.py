@@ -148,12 +148,13 @@ class Attempts:
         same = self._all(Key("work", (like.owner, like.task)) if like.task else Key("job", (like.attempt.job,)), until)
         return [each for each in same if each.attempt != like.attempt and each.end is not None and since <= each.end <= until]
 
-    def untold_after(self, like: Examined, since: int) -> list[Examined]:
+    def untold_after(self, like: Examined, since: int, *, alike: bool) -> list[Examined]:
         """Other attempts at the same work that began later, ended, and of which nothing tells what they went on from: neither a record
-        nor, where both tell what they load, that there is none."""
+        nor, where both tell what they load, that there is none.  `alike`: of the same configuration and size."""
         work = (like.owner, like.task) if like.task else (like.attempt.job,)
+        kind = (like.configuration, like.gpus) if alike and like.task else ()
         told = (False,) if like.loads_told else (False, True)
-        found = [each for one in told for each in self._began(Key("untold", (one, work)), since, EVER)]
+        found = [each for one in told for each in self._began(Key("untold", (one, work, kind)), since, EVER)]
         return sorted(
             (each for each in found if each.attempt != like.attempt and each.end is not None and since <= each.end),
             key=lambda each: each.attempt.name,
@@ -303,7 +304,8 @@ def _keys(each: Examined) -> Iterator[Key]:
         yield Key("from", (each.resumed[0],))
     else:
         for work in [(each.owner, each.task)] * bool(each.owner and each.task) + [(each.attempt.job,)]:
-            yield Key("untold", (each.loads_told, work))
+            for kind in ((), (each.configuration, each.gpus)):
+                yield Key("untold", (each.loads_told, work, kind))
     for exposure in each.exposures:
         yield Key("load", (exposure.path,))
         yield Key("load", (exposure.write.event_id,))

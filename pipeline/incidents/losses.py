@@ -9,9 +9,9 @@
 
 Low and middle rest on findings above their gate.  High counts besides what one open thing leaves possible: a finding below its gate; an
 attempt that loaded the altered bytes without a finding of its own, or may have loaded or built on them (losses_lineage.py); code of which
-nobody saw what it did.  Of hours at which two things are open none is counted, as their like would be without end.  What an attempt lost is
-read from its own records, never from other findings: so incidents that are put together claim together what they claimed apart, and never
-more.  Where high is more than twice low, the loss says which lines make it so, and what would narrow it (loss/width.py).
+nobody saw what it did.  Of hours at which two things are open none is counted, but for what may have been made of altered data.  What an
+attempt lost is read from its own records, never from other findings: so incidents that are put together claim together what they claimed
+apart, and never more.  Where high is more than twice low, the loss says which lines make it so, and what would narrow it (loss/width.py).
 
     lost progress      back to the later of: the last save that its framework told, the save that its next run loaded; without any, back to
                        its start: in low where its next run went on from something older, or anew as both tell, in middle where it told
@@ -41,7 +41,7 @@ import msgspec
 from pipeline.incidents.attempts import FINE, NOTHING_SHOWN, Attempts, Shown, broke_down
 from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REFUSED, REMOVED, family_of
 from pipeline.incidents.losses_beside import beside
-from pipeline.incidents.losses_ended import Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known, left_alone
+from pipeline.incidents.losses_ended import Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known, left_alone, slowed
 from pipeline.incidents.losses_lineage import lineage, resting
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import Claim
@@ -64,15 +64,17 @@ def loss_of(members: Sequence[Finding], attempts: Attempts, pricing: Pricing, id
     left_out: LeftOut = {}
     claimed = [(finding, [*_claims(finding, attempts, pricing, left_out)]) for finding in members]
     spoilt = [each for finding, made in claimed if not family_of(finding).shared_code for each in made]
-    accusing = [each for each in members if each.suspect and each.alert and _altered(each)]
-    doubted = [each for each in accusing if _unspoilt(each, attempts)]
-    firm = [each for each in accusing if each not in doubted]
+    firm: list[Finding] = []
+    harming: list[Finding] = []
+    for each in members:
+        if each.suspect and each.alert and _altered(each):
+            (harming if _unspoilt(each, attempts) else firm).append(each)
     claims = claim.joined(
         [
             *(each for _, made in claimed for each in made),
             *_traced(members, attempts, pricing, left_out),
             *resting(spoilt, attempts, pricing, left_out),
-            *lineage(firm, doubted, attempts, pricing, left_out),
+            *lineage(firm, harming, attempts, pricing, left_out),
         ]
     )
     mine = set(ids)
@@ -118,7 +120,9 @@ def _loaded(finding: Finding, held: Held, loaded: int, attempts: Attempts, load:
         made_by_load = _invalid(finding, held, loaded, diverged=False, load=load)
         yield from (claim.below_gate(made, why) if why else made for made in made_by_load)
     if shown.slower:
-        yield from list(_slowed(finding, held, loaded, attempts)) or [gated(held.gate, _at_share(finding, held, loaded, shown.slower))]
+        yield from list(slowed(cited(finding), finding.suspect, held, loaded, attempts)) or [
+            gated(held.gate, _at_share(finding, held, loaded, shown.slower))
+        ]
     if held.each.state != FINE:  # then what it had done before the load is lost, too
         broke = bool(why) and not shown.slower and broke_down(held.each)
         if broke or (not load and (finding.alert or not why)):
@@ -232,7 +236,7 @@ def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing
     named = [each for each in members if any(exposure.load.event_id in told for exposure in mine[each.attempt.name])]
     bytes_of = {_bytes(exposure) for each in named for exposure in mine[each.attempt.name] if exposure.load.event_id in told}
     size = min((each.gpus or 0 for each in named), default=0)
-    slowed: list[Claim] = []
+    slow: list[Claim] = []
     unmeasured: list[tuple[Held, int]] = []
     for each in members:
         exposures = mine[each.attempt.name]
@@ -250,12 +254,12 @@ def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing
         elif cost == ENDINGS:
             yield from (claim.noted(made, claim.AMONG) for made in ended(cited(finding), held, attempts))
         else:
-            made = list(_slowed(finding, held, first.event_time, attempts))
-            slowed += made
+            made = list(slowed(cited(finding), finding.suspect, held, first.event_time, attempts))
+            slow += made
             unmeasured += [(held, first.event_time)] if not made else []
     # An attempt that told too few steps was slowed as well; how much only the others show.
-    share = max((made.high.share for made in slowed if made.high), default=0.0)
-    yield from slowed
+    share = max((made.high.share for made in slow if made.high), default=0.0)
+    yield from slow
     for held, since in unmeasured if share else ():
         yield claim.below_gate(_at_share(finding, held, since, share), claim.UNMEASURED)
 
@@ -266,18 +270,6 @@ def _at_share(finding: Finding, held: Held, since: int, share: float) -> Claim:
     return claim.slowdown(
         *of, start=start, end=held.end, pace_ms=1.0, usual_ms=[1 - share], evidence=known(*cited(finding), held.each.record)
     )
-
-
-def _slowed(finding: Finding, held: Held, loaded: int, attempts: Attempts) -> Iterator[Claim]:
-    """Against siblings, as far as there are any."""
-    each = held.each
-    usual = attempts.paces_beside(each, finding.suspect) if each.pace else []
-    if each.pace and usual:
-        evidence = known(*cited(finding), each.record, each.last_step.event_id if each.last_step else "")
-        start = min(max(loaded, held.began), held.end)
-        of = (each.attempt, each.nodes, held.gpus)
-        made = claim.slowdown(*of, start=start, end=held.end, pace_ms=each.pace, usual_ms=usual, evidence=evidence)
-        yield gated(held.gate, made)
 
 
 def _bytes(exposure: Exposure) -> tuple[str, str]:

@@ -110,6 +110,18 @@ def ended(did: Sequence[str], held: Held, attempts: Attempts) -> Iterator[Claim]
         yield gated(held.gate, claim.restart(*of, failed=held.end, resumed=after.attempt.start, evidence=evidence))
 
 
+def slowed(did: Sequence[str], writer: str, held: Held, loaded: int, attempts: Attempts) -> Iterator[Claim]:
+    """Since the load, against siblings that loaded nothing of the writer's, as far as there are any."""
+    each = held.each
+    usual = attempts.paces_beside(each, writer) if each.pace else []
+    if each.pace and usual:
+        evidence = known(*did, each.record, each.last_step.event_id if each.last_step else "")
+        start = min(max(loaded, held.began), held.end)
+        of = (each.attempt, each.nodes, held.gpus)
+        made = claim.slowdown(*of, start=start, end=held.end, pace_ms=each.pace, usual_ms=usual, evidence=evidence)
+        yield gated(held.gate, made)
+
+
 def left_alone(each: Examined, after: Examined, began: int) -> bool:
     """Did the next run go on from something older; or from nothing that either is known to have saved, where both tell of their files?"""
     if after.resumed is not None:

@@ -5,9 +5,10 @@
       └───── D began meanwhile at the work of somebody who loaded it, and no record says what D loaded
 
 B, C and D count in the high reading alone: nothing shows that their results are wrong, and one thing is open; but B in the middle, too,
-where A does and no module was altered (`resting`).  Whoever went on from C or D is left out, as two things would be open: did C, and did
-what came after it.  So is everybody behind a finding below its gate, and behind code whose results were never seen to differ, with one
-exception: where D broke down, that is seen, and high counts what D lost by its end.
+where A does and no module was altered (`resting`).  Of data and checkpoints, which spoil whatever is made of them, high counts also who may
+have gone on from C and D.  Of modules it does not: they spoil results seldom, so that two things would be open.  So they are behind a
+finding below its gate, whose followers are left out, and behind code whose results were never seen to differ: of D high counts then what
+is seen, that it was slow as others were, or what it lost when it broke down.
 
 What a record excludes is left out: D began after other bytes had been written to that place, as a later load shows; D is of another owner,
 and the bytes are a checkpoint; C and A tell what they load, and C told of no checkpoint.  An attempt that saved nothing after its load
@@ -26,7 +27,7 @@ from heapq import heappop, heappush
 
 from pipeline.incidents.attempts import Attempts, broke_down
 from pipeline.incidents.families import family_of
-from pipeline.incidents.losses_ended import Gate, LeftOut, Pricing, ended, gated, held_of, known
+from pipeline.incidents.losses_ended import Gate, LeftOut, Pricing, ended, gated, held_of, known, slowed
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import Claim
 from pipeline.model.finding import Finding
@@ -40,23 +41,36 @@ Loaded = tuple[Examined, Exposure]
 
 
 def lineage(
-    firm: Sequence[Finding], doubted: Sequence[Finding], attempts: Attempts, pricing: Pricing, left_out: LeftOut
+    firm: Sequence[Finding], harming: Sequence[Finding], attempts: Attempts, pricing: Pricing, left_out: LeftOut
 ) -> Iterator[Claim]:
-    """Claims for all of them.  `firm`: findings above their gate on bytes that may spoil results; `doubted`: on code of which nobody saw
-    that it spoils any."""
-    loads, followed, shared = _loads(firm, attempts), Followed(attempts), _shared(firm, attempts)
-    for write in sorted(loads):
-        for each, why in followed.from_write(loads[write], shared=write in shared):
-            gate = Gate(low=False, middle=False, why=why)
-            if (held := held_of(each.attempt.name, attempts, pricing, gate, left_out)) is not None:
-                of = (each.attempt, each.nodes, held.gpus)
-                made = claim.invalid(*of, loaded=held.began, end=held.end, diverged=False, evidence=known(write, each.record))
-                yield gated(gate, made)
-    loads, followed, shared = _loads(doubted, attempts), Followed(attempts), _shared(doubted, attempts)
+    """Claims for all of them.  `firm`: findings above their gate on bytes that may spoil results; `harming`: on code of which something
+    else was seen, or nothing."""
+    for code in (True, False):
+        members = [each for each in firm if family_of(each).shared_code is code]
+        loads, followed, shared = _loads(members, attempts), Followed(attempts, beyond=not code), _shared(members, attempts)
+        for write in sorted(loads):
+            for each, why in followed.from_write(loads[write], shared=write in shared):
+                gate = Gate(low=False, middle=False, why=why)
+                if (held := held_of(each.attempt.name, attempts, pricing, gate, left_out)) is not None:
+                    of = (each.attempt, each.nodes, held.gpus)
+                    made = claim.invalid(*of, loaded=held.began, end=held.end, diverged=False, evidence=known(write, each.record))
+                    yield gated(gate, made)
+    for slow in (True, False):
+        members = [each for each in harming if (attempts.shown_by(each.suspect, each.anchor).slower > 0) is slow]
+        yield from _harmed(members, attempts, pricing, left_out, slow=slow)
+
+
+def _harmed(members: Sequence[Finding], attempts: Attempts, pricing: Pricing, left_out: LeftOut, *, slow: bool) -> Iterator[Claim]:
+    """Who may have loaded their code, and shows what it does: is slow beside others, or broke down."""
+    loads, followed, shared = _loads(members, attempts), Followed(attempts, beyond=False), _shared(members, attempts)
     gate = Gate(low=False, middle=False, why=claim.UNTOLD)
     for write in sorted(loads):
         for each in followed.at_their_work(loads[write], shared=write in shared):
-            if broke_down(each) and (held := held_of(each.attempt.name, attempts, pricing, gate, left_out)) is not None:
+            if (held := held_of(each.attempt.name, attempts, pricing, gate, left_out)) is None:
+                continue
+            if slow:
+                yield from slowed([write], loads[write][0][1].writer, held, held.began, attempts)
+            elif broke_down(each):
                 yield from (made for made in ended([write], held, attempts) if made.kind == "lost_progress")
 
 
@@ -107,36 +121,43 @@ def _shared(members: Sequence[Finding], attempts: Attempts) -> Collection[str]:
 
 
 class Followed:
-    """What was found of one write after the other; whom one has reached the next need not follow again."""
+    """What was found of one write after the other; whom one has reached the next need not follow again.  `beyond`: does it matter who went
+    on from whom no record puts there?"""
 
-    def __init__(self, attempts: Attempts) -> None:
-        self._attempts = attempts
+    def __init__(self, attempts: Attempts, *, beyond: bool) -> None:
+        self._attempts, self._beyond = attempts, beyond
         self._written: dict[str, list[int]] = {}  # by path: when what was loaded from there had been written
         self._looked: dict[Hashable, list[tuple[int, int]]] = {}  # work -> windows in which it was looked through for the untold
         self._untold: set[Attempt] = set()
-        self._reached: dict[Attempt, int] = {}  # source -> since when its saves were followed
+        self._reached: dict[tuple[Attempt, bool], int] = {}  # (source, is it one by record) -> since when its saves were followed
         self._asked: dict[Hashable, int] = {}  # work -> since when it was asked for; who began after a later save began after that, too
 
     def from_write(self, loaded: Sequence[Loaded], *, shared: bool) -> Iterator[tuple[Examined, str]]:
         """Who may have loaded the bytes as well, and who may have gone on from what came of it.  `shared`: can others than the owners of
         the known loads have loaded them?"""
-        yield from ((each, claim.UNTOLD) for each in self.at_their_work(loaded, shared=shared))
         seen: set[Attempt] = set()  # a load by record does not excuse: it may have gone on from what was spoilt before, too
-        open_ones: list[tuple[int, str, int]] = []  # whoever saved first is followed first
+        open_ones: list[tuple[int, str, int, bool]] = []  # whoever saved first is followed first
         for attempt, exposure in loaded:
-            heappush(open_ones, (_saved(attempt), attempt.attempt.name, exposure.load.event_time))
+            self._put(open_ones, attempt, exposure.load.event_time, recorded=True)
+        for each in self.at_their_work(loaded, shared=shared):
+            self._put(open_ones, each, each.attempt.start, recorded=False)
+            yield each, claim.UNTOLD
         while open_ones:
-            _, name, since = heappop(open_ones)
+            _, name, since, recorded = heappop(open_ones)
             source = self._attempts.get(name)
-            if source is None or since >= self._reached.get(source.attempt, 2**62):
+            if source is None or since >= min(self._reached.get((source.attempt, one), 2**62) for one in {recorded, True}):
                 continue
-            self._reached[source.attempt] = since
-            for each, on_record in self._went_on(source, since):
-                if each.attempt != source.attempt and on_record:
-                    heappush(open_ones, (_saved(each), each.attempt.name, each.attempt.start))
-                if each.attempt != source.attempt and each.attempt not in seen:
-                    seen.add(each.attempt)
-                    yield each, claim.DERIVED
+            self._reached[source.attempt, recorded] = since
+            for each, on_record in self._went_on(source, since, recorded=recorded):
+                if each.attempt != source.attempt:
+                    self._put(open_ones, each, each.attempt.start, recorded=recorded and on_record)
+                    if each.attempt not in seen:
+                        seen.add(each.attempt)
+                        yield each, claim.DERIVED
+
+    def _put(self, open_ones: list[tuple[int, str, int, bool]], each: Examined, since: int, *, recorded: bool) -> None:
+        if recorded or self._beyond:
+            heappush(open_ones, (each.saved.time if each.saved else 2**62, each.attempt.name, since, recorded))
 
     def at_their_work(self, loaded: Sequence[Loaded], *, shared: bool) -> Iterator[Examined]:
         """Of whom no record tells what they loaded, before other bytes were there; each once."""
@@ -160,16 +181,14 @@ class Followed:
         after = bisect_right(written, exposure.written)
         return written[after] if after < len(written) else 2**62
 
-    def _went_on(self, source: Examined, since: int) -> Iterator[tuple[Examined, bool]]:
-        """From what it saved after `since`: by record, or at the same work where none says from what."""
+    def _went_on(self, source: Examined, since: int, *, recorded: bool) -> Iterator[tuple[Examined, bool]]:
+        """From what it saved after `since`: by record, or at the same work where none says from what.  Where the source may itself be
+        none, it must be of the same configuration and size as well: two conjectures are worth less than one."""
         for each in self._attempts.went_on_from(source.attempt.job):
             if each.resumed is not None and since <= each.resumed[1].time <= (source.end or 2**62):
                 yield each, True
-        work = (source.owner, source.task, source.loads_told) if source.task else (source.attempt.job, source.loads_told)
+        kind = (source.loads_told,) if recorded else (source.loads_told, source.configuration, source.gpus)
+        work = (source.owner, source.task, *kind) if source.task else (source.attempt.job, *kind)
         if source.saved is not None and since <= source.saved.time < self._asked.get(work, 2**62):
             self._asked[work] = source.saved.time
-            yield from ((each, False) for each in self._attempts.untold_after(source, source.saved.time))
-
-
-def _saved(each: Examined) -> int:
-    return each.saved.time if each.saved else 2**62
+            yield from ((each, False) for each in self._attempts.untold_after(source, source.saved.time, alike=not recorded))
