@@ -159,8 +159,9 @@ def held(attempt: Attempt, nodes: Sequence[str], gpus: int, *, began: int, ended
 
 
 def below_gate(claim: Claim, why: str = BELOW) -> Claim:
-    """The same in the high reading alone."""
-    return noted(msgspec.structs.replace(claim, low=None, middle=None), why)
+    """The same in the high reading alone; of a restart as long as one is likely to take: that it took longer would be open, too."""
+    high = claim.middle if claim.kind == "restart" else claim.high
+    return noted(msgspec.structs.replace(claim, low=None, middle=None, high=high), why)
 
 
 def noted(claim: Claim, why: str) -> Claim:
@@ -171,11 +172,12 @@ def noted(claim: Claim, why: str) -> Claim:
 def joined(claims: Iterable[Claim]) -> list[Claim]:
     """One claim for each kind, attempt and end: in each reading all of the time that any of them claims.
 
-    Claims that end together claim one stretch together.  Slow-down stays apart: its shares differ.
+    Claims that end together claim one stretch together, and restarts that begin together.  Slow-down stays apart: its shares differ.
     """
     found: dict[tuple[str, Attempt, int, int], Claim] = {}
     for number, each in enumerate(claims):
-        key = (each.kind, each.attempt, each.high.end if each.high else -1, number if each.kind == "slowdown" else -1)
+        border = -1 if each.high is None else each.high.start if each.kind == "restart" else each.high.end
+        key = (each.kind, each.attempt, border, number if each.kind == "slowdown" else -1)
         found[key] = _both(found[key], each) if key in found else each
     return [
         msgspec.structs.replace(each, evidence=tuple(sorted(set(each.evidence)))[:EVIDENCE_MAX], note=_notes(each))

@@ -178,6 +178,18 @@ def test_what_is_below_the_gate_counts_in_high_alone() -> None:
     assert [line.note for line in both.lines] == ["", ""]
 
 
+def test_below_the_gate_a_restart_counts_as_long_as_one_is_likely_to_take() -> None:
+    """Whether the end was an act is open; that the GPUs then stood idle for an hour would be a second thing.  Ten minutes of two days; with
+    a finding above its gate 68, in one line."""
+    after = msgspec.structs.replace(AGAIN, attempt=Attempt(CLUSTER, "8", END + MINUTE, END + 48 * HOUR))
+    held = [msgspec.structs.replace(FAILED, saved=SAVED), after]
+    below, above = about(kill(0, "7", "u099", named=False), FAILED), about(cancel(0, "7", "u099"), FAILED)
+    assert kinds(worked([below], held))["restart"] == (0.0, 0.0, 42.7)
+    both = worked([below, above], held)
+    assert kinds(both)["restart"] == (0.0, 42.7, 290.1)
+    assert len(both.lines) == 2
+
+
 def test_what_is_left_out_is_said() -> None:
     """Attempts that run, GPUs and nodes that nobody states, findings without a formula, hours before the first price."""
     late = Pricing(Prices([msgspec.structs.replace(RENT, since=END)]), 8, ())
