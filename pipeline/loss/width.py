@@ -16,9 +16,9 @@ WORDS: Mapping[str, str] = {
     "invalid": "the runs", "held": "the runs", "hang": "the time without a step", "lost_progress": "the work since the last save",
     "slowdown": "the slow time", "restart": "the time until the next start",
 }  # fmt: skip
-RERUN = "one of these runs done again, or evaluated"
-LOADS = "the probe in these jobs, or auditd's reads of these files"
-SAVES = "the probe in these jobs, or the lines that tell their saves"
+RERUN = "doing one of these runs again or evaluating it"
+LOADS = "the probe in these jobs or auditd's reads of these files"
+SAVES = "the probe in these jobs or the lines that tell their saves"
 ENDS = "auditd or the scheduler's log of those hours"
 NARROWED_BY: Mapping[str, str] = {  # what is open -> what would tell; of several the first that is noted
     claim.BELOW: "what the findings' checklists call not checked",
