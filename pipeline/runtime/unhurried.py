@@ -5,45 +5,40 @@ While a partition has no leader aiokafka asks for metadata, and a broker that ha
 """
 
 import asyncio
-from collections import deque
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
 
 PAUSE_SECONDS = 0.1  # Java's retry.backoff.ms
-BURST = 100  # metadata is asked for so often without a pause: for each topic of a producer that has just started
 
 
 def slow_metadata(client: AIOKafkaClient) -> None:
     """Of a client that has started."""
-    ask = client._metadata_update
-    asked: deque[float] = deque(maxlen=BURST)
-
-    async def run(*args: Any) -> Any:
-        loop = asyncio.get_running_loop()
-        found = await ask(*args)
-        if len(asked) == BURST and loop.time() < asked[0] + BURST * PAUSE_SECONDS:
-            await asyncio.sleep(PAUSE_SECONDS)
-        asked.append(loop.time())
-        return found
-
-    client._metadata_update = run
+    client._metadata_update = _unhurried(client._metadata_update, unless=None)
 
 
 def slow_fetches(fetcher: Fetcher) -> None:
     """Those that bring nothing; the broker holds an empty answer back for longer than the pause, when all is well."""
-    fetch = fetcher._proc_fetch_request
+    fetch = _unhurried(fetcher._proc_fetch_request, unless=True)
 
+    async def run(*args: Any) -> Any:
+        try:
+            return await fetch(*args)
+        except asyncio.CancelledError:  # whoever closes the fetcher awaits this, and does not look for what it raises
+            return False
+
+    fetcher._proc_fetch_request = run
+
+
+def _unhurried(ask: Callable[..., Awaitable[Any]], *, unless: Any) -> Callable[..., Awaitable[Any]]:
     async def run(*args: Any) -> Any:
         loop = asyncio.get_running_loop()
         again = loop.time() + PAUSE_SECONDS
-        try:
-            found = await fetch(*args)
-            if not found and (left := again - loop.time()) > 0:
-                await asyncio.sleep(left)
-        except asyncio.CancelledError:  # whoever closes the fetcher awaits this, and does not look for what it raises
-            return False
+        found = await ask(*args)
+        if found is not unless and (left := again - loop.time()) > 0:
+            await asyncio.sleep(left)
         return found
 
-    fetcher._proc_fetch_request = run
+    return run
