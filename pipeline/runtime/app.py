@@ -24,13 +24,12 @@ from pipeline.errors import ConfigError, FatalError, TrainwatchError
 from pipeline.runtime.abandoned import Abandoned, Cancelled
 from pipeline.runtime.access import RIGHTS, RIGHTS_ADVICE, absent, reaching
 from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport, FetchedRecord
-from pipeline.runtime.complaints import Plain, Seldom, hold_back
+from pipeline.runtime.complaints import Plain, hold_back
 from pipeline.runtime.garbage import collect_seldom
 from pipeline.runtime.instance import Instance, claim, twin
 from pipeline.runtime.membership import Shares
 from pipeline.runtime.partition import Source, made_again
 from pipeline.runtime.ports import Sink
-from pipeline.runtime.unhurried import slow_fetches, slow_metadata
 from pipeline.runtime.vitals import Vitals
 from pipeline.runtime.watchdog import EXIT_STUCK
 from pipeline.runtime.worker import Worker
@@ -60,12 +59,6 @@ class WorkerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._partition_assignment_strategy = [Shares]
         return consumer
-
-    async def on_start(self) -> None:
-        await super().on_start()
-        consumer = self._ensure_consumer()
-        slow_metadata(consumer._client)
-        slow_fetches(consumer._fetcher)
 
     async def _commit(self, offsets: Mapping[TP, int]) -> bool:
         # For a topic that is gone aiokafka tries without end (https://github.com/aio-libs/aiokafka/issues/1095), and a rebalance waits.
@@ -291,7 +284,6 @@ def run(app: App, *, level: int = logging.INFO) -> int:
     collect_seldom()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Plain(LOG_FORMAT))
-    handler.addFilter(Seldom())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(level)
     hold_back()

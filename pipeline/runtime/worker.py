@@ -45,7 +45,6 @@ from pipeline.runtime.silence import Silence
 from pipeline.runtime.sources import require_read
 from pipeline.runtime.state_record import META, RAISED, key, pack
 from pipeline.runtime.state_topic import StateTopics
-from pipeline.runtime.unhurried import slow_metadata
 from pipeline.runtime.vitals import Vitals
 from pipeline.runtime.witness import Witness
 from pipeline.settings import Settings
@@ -431,7 +430,6 @@ class Worker:
             kafka = self._settings.kafka
             self._producer = build_producer(kafka)
             await self._producer.start()
-            slow_metadata(self._producer.client)
             self._offsets = AIOKafkaConsumer(**reaching(kafka), isolation_level="read_committed", enable_auto_commit=False)
             await self._offsets.start()
             self._facts, outputs = Sender(self._producer), Sender(self._producer)

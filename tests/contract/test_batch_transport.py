@@ -303,11 +303,7 @@ AROUND_THE_CLIENT = [
     (mode.Worker, "fut = asyncio.ensure_future(self._sentinel_task(), loop=self.loop)"),
     (AIOKafkaClient, "def add_topic(self, topic):"),
     (AIOKafkaClient, "return asyncio.shield(self._md_update_fut)"),
-    (AIOKafkaClient, "ret = await self._metadata_update(self.cluster, topics)"),
     (AIOKafkaConsumer, "self._client = AIOKafkaClient("),
-    (Fetcher, "self._proc_fetch_request(assignment, node_id, request),"),
-    (Fetcher, "            x.cancel()\n            await x"),
-    (Fetcher, "has_new_data = any(fut.result() for fut in done_pending)"),
     (Fetcher, "await self._client._maybe_wait_metadata()"),
 ]
 
