@@ -49,19 +49,6 @@ class GroupMembership:
         """The id under which the coordinator knows us; a new one each time that it has to make our acquaintance."""
         return str(self._app.consumer._thread._consumer._coordinator.member_id)
 
-    def watch(self) -> None:
-        """Look for new partitions from now on, whoever leads the group; they are shared out when the leader has joined it again.
-
-        aiokafka leaves that to the leader, and one that came back under its name is not told that it still is: the broker says so only to
-        those who ask in a newer way (https://cwiki.apache.org/confluence/display/KAFKA/KIP-814).
-        """
-        coordinator = self._app.consumer._thread._consumer._coordinator
-        if coordinator._group_subscription is None:
-            topics = set(coordinator._subscription.subscription.topics)
-            known = {topic: coordinator._cluster.partitions_for_topic(topic) or () for topic in topics}
-            coordinator._metadata_snapshot = {topic: len(partitions) for topic, partitions in known.items()}
-            coordinator._group_subscription = topics  # from here on its thread compares
-
     def ended(self) -> BaseException | None:
         """What has ended our membership; aiokafka keeps it until somebody fetches, which before the first assignment nobody does."""
         thread = getattr(self._app.consumer, "_thread", None)

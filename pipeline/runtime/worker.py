@@ -194,7 +194,6 @@ class Worker:
         async with checkpoint.lock:  # a checkpoint that outlived the revoke ends before we claim
             checkpoint.drop()
         self.membership.generation = generation
-        self.membership.watch()
         self._reached("assigned")
         try:
             parts = await self._take_over(state, generation)

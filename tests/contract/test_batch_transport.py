@@ -11,7 +11,7 @@ import pytest_asyncio
 from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
-from aiokafka.consumer.group_coordinator import BaseCoordinator, GroupCoordinator
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from faust.app import App
 from faust.transport.conductor import Conductor
 from faust.transport.consumer import Consumer
@@ -291,9 +291,6 @@ AROUND_THE_CLIENT = [
     (AIOKafkaConsumer, "self._coordinator = GroupCoordinator("),
     (driver.AIOKafkaConsumerThread, "async def _commit(self, offsets: Mapping[TP, int]) -> bool:"),
     (driver.AIOKafkaConsumerThread, "return await self.call_thread(self._commit, offsets)"),
-    (BaseCoordinator, "and self._group_subscription is not None"),
-    (BaseCoordinator, "if self._metadata_snapshot != metadata_snapshot:"),
-    (BaseCoordinator, "partitions_per_topic[topic] = len(partitions)"),
     (GroupCoordinator, "self._pending_exception = exc"),
     (GroupCoordinator, "self.generation = "),
     (Conductor, "self._tp_index"),
