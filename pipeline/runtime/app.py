@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from typing import Any
@@ -22,13 +22,13 @@ from faust.types import TP
 
 from pipeline.errors import ConfigError, FatalError, TrainwatchError
 from pipeline.runtime.abandoned import Abandoned, Cancelled
-from pipeline.runtime.access import RIGHTS, RIGHTS_ADVICE, absent, reaching
-from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport, FetchedRecord
+from pipeline.runtime.access import RIGHTS, RIGHTS_ADVICE, reaching
+from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport
 from pipeline.runtime.complaints import Plain, hold_back
 from pipeline.runtime.garbage import collect_seldom
 from pipeline.runtime.instance import Instance, claim, twin
 from pipeline.runtime.membership import Shares
-from pipeline.runtime.partition import Source, made_again
+from pipeline.runtime.partition import Source
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.vitals import Vitals
 from pipeline.runtime.watchdog import EXIT_STUCK
@@ -41,7 +41,6 @@ FETCH_WAIT_MS = 500  # long poll; other requests to the same broker wait behind 
 REQUEST_SECONDS = 90.0  # Faust demands more than the session timeout
 EXIT_CRASHED = 1
 BEAT_SECONDS = 0.5
-COMMIT_LOOK_SECONDS = 5.0  # whether there still is what a commit is about, which takes that long
 LAST_SECONDS = 0.05
 NEVER_SECONDS = 1e6
 FOREVER_SECONDS = 1e9  # thirty years
@@ -59,17 +58,6 @@ class WorkerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         consumer._partition_assignment_strategy = [Shares]
         return consumer
-
-    async def _commit(self, offsets: Mapping[TP, int]) -> bool:
-        # For a topic that is gone aiokafka tries without end (https://github.com/aio-libs/aiokafka/issues/1095), and a rebalance waits.
-        commit: asyncio.Future[bool] = asyncio.ensure_future(super()._commit(offsets))
-        try:
-            while not (await asyncio.wait([commit], timeout=COMMIT_LOOK_SECONDS))[0]:
-                if gone := sorted({tp.topic for tp in offsets} - self._ensure_consumer()._client.cluster.topics()):
-                    raise absent(self.app.kafka, gone[0])
-            return commit.result()
-        finally:
-            commit.cancel()
 
 
 class WorkerConsumer(BatchConsumer):
@@ -95,14 +83,6 @@ class WorkerConsumer(BatchConsumer):
         await self.seek_wait(applied)
         return {**committed, **applied}
 
-    async def _deliver_batch(self, tp: TP, records: Sequence[FetchedRecord], generation: int) -> None:
-        # Where its position is past the end, the client begins anew; what it finds there would be taken for what was read before.
-        read = self._read_offset[tp]
-        if read is not None and records[0].offset < read:
-            with self.app.noting_failure():
-                raise made_again(Source(*tp), read, f"Kafka goes on at {records[0].offset}")
-        await super()._deliver_batch(tp, records, generation)
-
     async def wait_empty(self) -> None:
         if self.app.worker.checkpoint is not None:
             self.app.worker.checkpoint.hurry()  # a rebalance or shutdown waits for us
@@ -121,7 +101,6 @@ class App(BatchApp):
     transport_class = WorkerTransport
     worker: Worker
     vitals: Vitals
-    kafka: KafkaSettings
     failure: BaseException | None = None
     _ending: asyncio.Task[None] | None = None
     shutdown_seconds = 20.0
@@ -211,7 +190,7 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
         worker_redirect_stdouts=False,
     )
     app.shutdown_seconds = settings.checkpoint.shutdown_seconds
-    app.kafka, app.vitals = settings.kafka, Vitals(settings, instance, log)
+    app.vitals = Vitals(settings, instance, log)
     worker = app.worker = Worker(app, settings, topology, sink, app.vitals, log)
     for stage in topology.stages:
         for topic in stage.reads:
@@ -226,7 +205,7 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
 
     app.on_rebalance_complete.connect(assigned, weak=False)  # before the seek, while heartbeats run
     app.on_partitions_revoked.connect(revoked, weak=False)  # after the last commit
-    for task in (worker.run_checkpoints, worker.send_facts, worker.watch_silences, worker.watch_offsets, worker.watch_brokers):
+    for task in (worker.run_checkpoints, worker.send_facts, worker.watch_silences, worker.watch_offsets):
         app.task(lasting(app, task))
     return app
 

@@ -57,14 +57,6 @@ class Source(NamedTuple):
         return f"{self.topic}/{self.partition}"
 
 
-def made_again(source: Source, reached: int, but: str) -> StateIncompatible:
-    """A topic that is not the one that was read, as an error with advice; `but`: what shows it."""
-    return StateIncompatible(
-        f"{source}: read up to offset {reached}, but {but}: it was made again, or lost its newest records",
-        advice="Delete the state topic of this input too, or point kafka.topic_prefix at a new one.",
-    )
-
-
 class Work:
     """One partition's share of a checkpoint: all that was folded in [lo, hi)."""
 
@@ -214,7 +206,10 @@ class Partition:
             self.saved = Meta(VERSION, 0, first, incarnation)
         reached = max(self.applied, self.intent.hi if self.intent else 0)
         if end < reached:
-            raise made_again(self.source, reached, f"the topic ends at {end}")
+            raise StateIncompatible(
+                f"{self.source}: read up to offset {reached}, but the topic ends at {end}: it was made again, or lost its newest records",
+                advice="Delete the state topic of this input too, or point kafka.topic_prefix at a new one.",
+            )
         return self.saved
 
     @property

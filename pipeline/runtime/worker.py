@@ -34,7 +34,6 @@ from pipeline.runtime.access import reaching
 from pipeline.runtime.bounds import bounds_of
 from pipeline.runtime.channel import silence
 from pipeline.runtime.checkpoint import Checkpoint
-from pipeline.runtime.elsewhere import require_brokers
 from pipeline.runtime.guard import Guard, StepRaised
 from pipeline.runtime.health import Reading
 from pipeline.runtime.membership import GroupMembership
@@ -54,7 +53,6 @@ FOLD_SECONDS = 0.1  # folded in one go at most, about: nothing else runs meanwhi
 PIECE_RECORDS_MIN, PIECE_RECORDS_MAX = 500, 20_000
 SEND_SECONDS = 0.03  # facts leave this often
 REST_SHARE = 0.25  # of the interval that is left between two checkpoints, however long one takes
-BROKERS_SECONDS = 10.0  # brokers are looked for this often
 LOOK_SECONDS = 3.0  # offsets are looked at this often
 QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
 OFFSETS_SECONDS = 5.0  # longest wait for the offsets of a look at silences, which is skipped then
@@ -342,13 +340,6 @@ class Worker:
                 self._vitals.unread(why)
             else:
                 self._vitals.look(parts, readings, self._facts.unsent_bytes if self._facts else 0)
-
-    async def watch_brokers(self) -> None:
-        """Whether they still are where they were, every few seconds, until the app stops.  Raises BrokerUnavailable when none is."""
-        while not self._app.should_stop:
-            await self._app.sleep(BROKERS_SECONDS)
-            if self._offsets is not None and not self._app.should_stop:
-                await require_brokers(self._offsets._client, self._settings.kafka)
 
     async def _readings(self, parts: Mapping[Source, Partition]) -> list[Reading]:
         first, end = await self._topic_offsets(list(parts))

@@ -289,8 +289,6 @@ AROUND_THE_CLIENT = [
     (AIOKafkaConsumer, "self._fetch_max_wait_ms = fetch_max_wait_ms"),
     (AIOKafkaConsumer, "assignors=self._partition_assignment_strategy,"),
     (AIOKafkaConsumer, "self._coordinator = GroupCoordinator("),
-    (driver.AIOKafkaConsumerThread, "async def _commit(self, offsets: Mapping[TP, int]) -> bool:"),
-    (driver.AIOKafkaConsumerThread, "return await self.call_thread(self._commit, offsets)"),
     (GroupCoordinator, "self._pending_exception = exc"),
     (GroupCoordinator, "self.generation = "),
     (Conductor, "self._tp_index"),
@@ -299,7 +297,6 @@ AROUND_THE_CLIENT = [
     (mode.Worker, "async def _sentinel_task(self) -> None:"),
     (mode.Worker, "fut = asyncio.ensure_future(self._sentinel_task(), loop=self.loop)"),
     (AIOKafkaClient, "def add_topic(self, topic):"),
-    (AIOKafkaClient, "return asyncio.shield(self._md_update_fut)"),
     (AIOKafkaConsumer, "self._client = AIOKafkaClient("),
     (Fetcher, "await self._client._maybe_wait_metadata()"),
 ]
