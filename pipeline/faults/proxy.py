@@ -49,6 +49,10 @@ class Proxy:
         """From now on, also for connections that are open."""
         self.mode, self.seconds = mode, seconds
 
+    def target(self, port: int) -> None:
+        """Where new connections go from now on."""
+        self._target = (self._target[0], port)
+
     def cut(self) -> None:
         """Cut what is open."""
         for each in list(self._open):

@@ -205,7 +205,7 @@ def build_app(settings: Settings, topology: Topology, sink: Sink, instance: Inst
 
     app.on_rebalance_complete.connect(assigned, weak=False)  # before the seek, while heartbeats run
     app.on_partitions_revoked.connect(revoked, weak=False)  # after the last commit
-    for task in (worker.run_checkpoints, worker.send_facts, worker.watch_silences, worker.watch_offsets):
+    for task in (worker.run_checkpoints, worker.send_facts, worker.watch_silences, worker.watch_offsets, worker.watch_inputs):
         app.task(lasting(app, task))
     return app
 

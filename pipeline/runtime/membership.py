@@ -49,6 +49,16 @@ class GroupMembership:
         """The id under which the coordinator knows us; a new one each time that it has to make our acquaintance."""
         return str(self._app.consumer._thread._consumer._coordinator.member_id)
 
+    def join_again(self) -> None:
+        """Have all partitions that there are shared out anew, if it is we who lead the group; nothing comes of it otherwise."""
+        thread = self._app.consumer._thread
+        consumer = thread._consumer
+
+        def ask() -> None:  # the leader shares out what its client knows of
+            consumer._client.force_metadata_update().add_done_callback(lambda _: consumer._coordinator.request_rejoin())
+
+        thread.thread_loop.call_soon_threadsafe(ask)
+
     def ended(self) -> BaseException | None:
         """What has ended our membership; aiokafka keeps it until somebody fetches, which before the first assignment nobody does."""
         thread = getattr(self._app.consumer, "_thread", None)

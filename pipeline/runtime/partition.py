@@ -57,6 +57,14 @@ class Source(NamedTuple):
         return f"{self.topic}/{self.partition}"
 
 
+def made_again(source: Source, reached: int, but: str) -> StateIncompatible:
+    """A topic that is not the one that was read, as an error with advice; `but`: what shows it."""
+    return StateIncompatible(
+        f"{source}: read up to offset {reached}, but {but}: it was made again, or lost its newest records",
+        advice="Delete the state topic of this input too, or point kafka.topic_prefix at a new one.",
+    )
+
+
 class Work:
     """One partition's share of a checkpoint: all that was folded in [lo, hi)."""
 
@@ -188,11 +196,12 @@ class Partition:
 
     # --- taking over
 
-    def adopt(self, first: int, end: int, incarnation: str) -> Meta:
+    def adopt(self, first: int, end: int, incarnation: str, topic_id: str = "") -> Meta:
         """The meta to write under our own key: a copy of what we found, or the start of a new state at offset `first`.
 
         Its former owner, frozen, may still overwrite its own; the compaction lag keeps the good one until this copy is there.
-        `end` is the end offset of the topic partition.  Raises StateIncompatible when the state is of another topic.
+        `end` is the end offset of the topic partition, `topic_id` what Kafka calls the topic itself, empty when it does not tell.  Raises
+        StateIncompatible when the state is of another topic.
 
         What the former owner has spoken of must be spoken of again, even if the records that told of it were deleted since: the later
         stages wait for each family that a partition has ever named.  Its marks begin anew; silence moves them, to what was read.
@@ -204,13 +213,21 @@ class Partition:
         if self.saved is None:
             self.applied = first
             self.saved = Meta(VERSION, 0, first, incarnation)
-        reached = max(self.applied, self.intent.hi if self.intent else 0)
-        if end < reached:
-            raise StateIncompatible(
-                f"{self.source}: read up to offset {reached}, but the topic ends at {end}: it was made again, or lost its newest records",
-                advice="Delete the state topic of this input too, or point kafka.topic_prefix at a new one.",
-            )
+        if end < self._reached:
+            raise made_again(self.source, self._reached, f"the topic ends at {end}")
+        if self.is_another(topic_id):
+            raise made_again(self.source, self._reached, f"its id is {topic_id} now")
+        if topic_id != self.saved.topic_id and topic_id:
+            self.saved = msgspec.structs.replace(self.saved, topic_id=topic_id)
         return self.saved
+
+    @property
+    def _reached(self) -> int:
+        return max(self.applied, self.intent.hi if self.intent else 0)
+
+    def is_another(self, topic_id: str) -> bool:
+        """Does this id name another topic than the one that was read?  Nothing was read of one that held nothing; no id says nothing."""
+        return self.saved is not None and self._reached > 0 and "" != self.saved.topic_id != topic_id != ""
 
     @property
     def incarnation(self) -> str:
@@ -331,7 +348,8 @@ class Partition:
         work.gaps, self.gaps = self.gaps, []
         work.records, self.records = self.records, []
         writes, work.deletions = self._log.append(news, self.cases)
-        work.meta = Meta(VERSION, self._log.seq, self.applied, self.saved.incarnation, head=self.saved.head)
+        saved = self.saved
+        work.meta = Meta(VERSION, self._log.seq, self.applied, saved.incarnation, head=saved.head, topic_id=saved.topic_id)
         if self.raised is not None and (self.raised is not self._noted or self.raised.untold != self.untold):
             self.raised = self._noted = msgspec.structs.replace(self.raised, untold=self.untold)  # the dead letters leave with this work
             writes.append((key(RAISED, self.owner), pack(self.raised)))

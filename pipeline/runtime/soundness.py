@@ -248,7 +248,7 @@ def group(found: Group, counts: Mapping[str, int], needed: frozenset[str]) -> Li
     if unread and found.stable:
         shown = ", ".join(f"{name}/{number}" for name, number in unread[:3])
         advice = (
-            "If a topic has just grown, wait: workers look for it every five minutes. Otherwise stop all workers, wait "
+            "If a topic has just grown, wait: workers look for it every few seconds. Otherwise stop all workers, wait "
             "kafka.session_timeout_seconds, start them: deploy/runbooks/partition-growth.md."
         )
         return fail("kafka", "group", f"nobody reads {many(len(unread), 'partition')}: {shown}", advice)

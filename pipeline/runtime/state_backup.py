@@ -28,6 +28,7 @@ from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import msgspec
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
@@ -35,12 +36,12 @@ from kafka.errors import GroupAuthorizationFailedError, GroupIdNotFoundError, Re
 
 from pipeline import __version__
 from pipeline.errors import BrokerUnavailable, ConfigError, StateIncompatible
-from pipeline.model.sealed import ChainHead
 from pipeline.model.words import many
 from pipeline.runtime.access import answering, client
 from pipeline.runtime.consuming import consumer, ends_of
 from pipeline.runtime.state_log import LogReader, LogWriter, Write
 from pipeline.runtime.state_record import CLAIM, META, NOBODY, RAISED, VERSION, Claim, Meta, Owner, key, pack
+from pipeline.runtime.topic_ids import shown_id
 from pipeline.settings import KafkaSettings, Settings
 from pipeline.topology import Topology
 
@@ -204,6 +205,14 @@ def cluster_id(settings: KafkaSettings) -> str:
         return str(admin.describe_cluster().get("cluster_id") or "")
 
 
+def _topic_ids(settings: KafkaSettings, topology: Topology) -> dict[str, str]:
+    """By input, as in `runtime.topic_ids`; without those that Kafka does not tell.  Raises BrokerUnavailable."""
+    names = sorted({topic for stage in topology.stages for topic in stage.reads})
+    with closing(_admin(settings)) as admin, answering(settings):
+        found = admin.describe_topics(names)
+    return {topic["name"]: shown_id(UUID(str(topic["topic_id"])).bytes) for topic in found if topic.get("topic_id")}
+
+
 def _members(admin: Any, group: str) -> int | None:
     """None: nobody can tell yet, as in the first seconds of a broker.  Raises KafkaError."""
     try:
@@ -233,8 +242,9 @@ def restore(
         _require_same_site(_need(file, Head), settings.kafka, topology, anew=anew)
     require_no_worker(settings.kafka)
     ends: dict[TopicPartition, int] = {}
+    ids = {} if anew else _topic_ids(settings.kafka, topology)
     with consumer(settings.kafka) as source:
-        later = _look_through(source, topology, path, anew=anew)
+        later = _look_through(source, topology, path, ids, anew=anew)
         done = []
         producer = client(KafkaProducer, settings.kafka, client_id="trainwatch-state", acks="all", max_in_flight_requests_per_connection=1)
         try:
@@ -264,10 +274,10 @@ def _require_same_site(head: Head, kafka: KafkaSettings, topology: Topology, *, 
         )
 
 
-def _look_through(source: Any, topology: Topology, path: Path, *, anew: bool) -> list[Part]:
+def _look_through(source: Any, topology: Topology, path: Path, ids: Mapping[str, str], *, anew: bool) -> list[Part]:
     """Read the file once, before anything is changed; answers with the partitions that it does not have.
 
-    Raises ConfigError or StateIncompatible.
+    `ids` are those of the topics as they are.  Raises ConfigError or StateIncompatible.
     """
     counts: Counter[tuple[str, int]] = Counter()
     for part, log in _read(path):
@@ -275,6 +285,8 @@ def _look_through(source: Any, topology: Topology, path: Path, *, anew: bool) ->
         counts[part.topic, part.partitions] += 1
         if (meta := _taken(log).meta) is not None:
             _meta(source, part, meta, anew)
+            if "" != meta.topic_id != ids.get(part.topic, "") != "":
+                raise _another(f"{part.topic} has the id {ids[part.topic]}, and had {meta.topic_id} when its state was saved")
     short = sorted(topic for (topic, wanted), found in counts.items() if found != wanted)
     if short or not counts:
         raise ConfigError(f"{path} lacks partitions of {', '.join(short) or 'all topics'}", advice="It is cut short: take another copy.")
@@ -364,14 +376,18 @@ def _taken(log: Mapping[str, bytes], *, keep: bool = False) -> LogReader:
 
 def _meta(source: Any, part: Part, meta: Meta, anew: bool) -> Meta:
     if anew:
-        return msgspec.structs.replace(meta, applied=_first(source, part), incarnation=secrets.token_hex(4), intent=None, head=ChainHead())
+        return Meta(meta.version, meta.seq, _first(source, part), secrets.token_hex(4))
     reached = max(meta.applied, meta.intent.hi if meta.intent else 0)
     if _end(source, part) < reached:
-        raise StateIncompatible(
-            f"{part.topic}/{part.partition} ends before offset {reached}, up to which it was read when its state was saved",
-            advice="It is another topic of that name. --new-topics takes over what is remembered, and reads the topics from their start.",
-        )
+        raise _another(f"{part.topic}/{part.partition} ends before offset {reached}, up to which it was read when its state was saved")
     return meta
+
+
+def _another(shown: str) -> StateIncompatible:
+    return StateIncompatible(
+        shown,
+        advice="It is another topic of that name. --new-topics takes over what is remembered, and reads the topics from their start.",
+    )
 
 
 def _first(source: Any, part: Part | TopicPartition) -> int:

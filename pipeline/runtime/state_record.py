@@ -128,6 +128,7 @@ class Meta(msgspec.Struct, frozen=True, array_like=True):
     incarnation: str
     intent: Intent | None = None
     head: ChainHead = ChainHead()  # of what was sealed; an older release leaves it out, and a new chain begins
+    topic_id: str = ""  # of the input, as Kafka tells it; empty: it did not, or an older release wrote this
 
 
 class Raised(msgspec.Struct, frozen=True, array_like=True):

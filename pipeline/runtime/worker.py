@@ -23,19 +23,20 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
-from pipeline.errors import BrokerUnavailable, StateIncompatible
+from pipeline.errors import BrokerUnavailable, StateIncompatible, TrainwatchError
 from pipeline.evidence.chain import Sealer
 from pipeline.evidence.signing import load_signer
 from pipeline.model.facts import Fact, encode_fact
 from pipeline.model.outcome import Record
 from pipeline.model.words import many
 from pipeline.runtime.abandoned import Abandoned
-from pipeline.runtime.access import reaching
+from pipeline.runtime.access import RIGHTS, reaching
 from pipeline.runtime.bounds import bounds_of
 from pipeline.runtime.channel import silence
 from pipeline.runtime.checkpoint import Checkpoint
 from pipeline.runtime.guard import Guard, StepRaised
 from pipeline.runtime.health import Reading
+from pipeline.runtime.inputs import Inputs
 from pipeline.runtime.membership import GroupMembership
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
@@ -44,6 +45,7 @@ from pipeline.runtime.silence import Silence
 from pipeline.runtime.sources import require_read
 from pipeline.runtime.state_record import META, RAISED, key, pack
 from pipeline.runtime.state_topic import StateTopics
+from pipeline.runtime.topic_ids import topics_of
 from pipeline.runtime.vitals import Vitals
 from pipeline.runtime.witness import Witness
 from pipeline.settings import Settings
@@ -54,6 +56,7 @@ PIECE_RECORDS_MIN, PIECE_RECORDS_MAX = 500, 20_000
 SEND_SECONDS = 0.03  # facts leave this often
 REST_SHARE = 0.25  # of the interval that is left between two checkpoints, however long one takes
 LOOK_SECONDS = 3.0  # offsets are looked at this often
+INPUTS_SECONDS = 5.0  # and the topics themselves this often
 QUIET_SECONDS = 3.0  # silences are looked at this often, or at half the patience when that is shorter
 OFFSETS_SECONDS = 5.0  # longest wait for the offsets of a look at silences, which is skipped then
 TAKE_OVER_SECONDS = 30.0  # and of a take-over, which ends the worker then
@@ -77,6 +80,7 @@ class Worker:
         self._piece: dict[str, int] = {}  # stage -> records that are folded in one go
         self._homes = {stage: topology.facts_topic(stage) for each in topology.stages for stage in each.tells}
         self.membership = GroupMembership(app)
+        self._inputs = Inputs(settings.kafka, (topic for stage in topology.stages for topic in stage.reads), self.membership)
         self._silence = Silence(settings.time.idle_seconds)
         self._producer: Any = None
         self._offsets: Any = None  # a plain consumer that only asks for offsets: ours would queue behind its long poll
@@ -242,6 +246,7 @@ class Worker:
         self._reached("claimed")
         try:
             first, end = await self._topic_offsets(sources, patience_seconds=TAKE_OVER_SECONDS)
+            ids = await self._topic_ids(sources)
         except TimeoutError as why:
             raise BrokerUnavailable(
                 f"Kafka told no offsets of {many(len(sources), 'partition')} to take over within {TAKE_OVER_SECONDS:.0f} s",
@@ -252,7 +257,10 @@ class Worker:
             parts[source] = part = Partition(source, self._topology.stage_of(source.topic), self._settings, owner, read)
             part.seals = self._sealer is not None and part.observes
             self._require_home(part)
-        metas = {source: part.adopt(first[source], end[source], secrets.token_hex(4)) for source, part in parts.items()}
+        metas = {
+            source: part.adopt(first[source], end[source], secrets.token_hex(4), ids.get(source.topic, ""))
+            for source, part in parts.items()
+        }
         await state.write({source: [(key(META, parts[source].owner), pack(meta))] for source, meta in metas.items()})
         self._reached("adopted")
         return parts
@@ -341,6 +349,19 @@ class Worker:
             else:
                 self._vitals.look(parts, readings, self._facts.unsent_bytes if self._facts else 0)
 
+    async def watch_inputs(self) -> None:
+        """Whether inputs are the ones that were read, every few seconds, until the app stops.  Raises what `Inputs.look` does."""
+        while not self._app.should_stop:
+            await self._app.sleep(INPUTS_SECONDS)
+            checkpoint = self.checkpoint
+            if checkpoint is None or self._offsets is None or self._app.should_stop:
+                continue
+            try:
+                await self._inputs.look(self._offsets._client, dict(checkpoint.parts))
+            except TrainwatchError:
+                checkpoint.drop()  # a commit for a topic that is gone does not end
+                raise
+
     async def _readings(self, parts: Mapping[Source, Partition]) -> list[Reading]:
         first, end = await self._topic_offsets(list(parts))
         readings = []
@@ -396,6 +417,20 @@ class Worker:
         """First and end offsets.  Raises TimeoutError, KafkaError."""
         async with asyncio.timeout(patience_seconds):
             return await bounds_of(self._offsets, sources)
+
+    async def _topic_ids(self, sources: Sequence[Source]) -> Mapping[str, str]:
+        """Waits for brokers that are away.  Raises TimeoutError, or what says that we have no right."""
+        names = sorted({source.topic for source in sources})
+        async with asyncio.timeout(TAKE_OVER_SECONDS):
+            while True:
+                try:
+                    async with asyncio.timeout(OFFSETS_SECONDS):
+                        return {name: topic.id for name, topic in (await topics_of(self._offsets._client, names)).items()}
+                except RIGHTS:
+                    raise
+                except (KafkaError, TimeoutError) as why:
+                    self._log.info("ids of topics are not told, asking again: %r", why)
+                    await asyncio.sleep(REJOIN_LOOK_SECONDS)
 
     async def _read_again(self, source: Source, offsets: Sequence[int]) -> list[Record]:
         """Records at offsets, from the topic; those that are gone are left out."""

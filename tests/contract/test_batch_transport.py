@@ -12,6 +12,7 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.client import AIOKafkaClient
 from aiokafka.consumer.fetcher import Fetcher
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.protocol.api import RequestStruct
 from faust.app import App
 from faust.transport.conductor import Conductor
 from faust.transport.consumer import Consumer
@@ -291,12 +292,19 @@ AROUND_THE_CLIENT = [
     (AIOKafkaConsumer, "self._coordinator = GroupCoordinator("),
     (GroupCoordinator, "self._pending_exception = exc"),
     (GroupCoordinator, "self.generation = "),
+    (GroupCoordinator, "def request_rejoin(self):"),
+    (GroupCoordinator, "await self._client._maybe_wait_metadata()"),
     (Conductor, "self._tp_index"),
     (App, "def _new_transport(self)"),
     (App, "def _create_directories(self)"),
     (mode.Worker, "async def _sentinel_task(self) -> None:"),
     (mode.Worker, "fut = asyncio.ensure_future(self._sentinel_task(), loop=self.loop)"),
     (AIOKafkaClient, "def add_topic(self, topic):"),
+    (AIOKafkaClient, "return asyncio.shield(self._md_update_fut)"),
+    (AIOKafkaClient, "def get_random_node(self):"),
+    (AIOKafkaClient, "return resp.coordinator_id"),
+    (RequestStruct, "return ResponseHeader_v1.decode(read_buffer)"),
+    (mode.threads.ServiceThread, "self.thread_loop = thread_loop or asyncio.new_event_loop()"),
     (AIOKafkaConsumer, "self._client = AIOKafkaClient("),
     (Fetcher, "await self._client._maybe_wait_metadata()"),
 ]

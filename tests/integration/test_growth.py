@@ -17,12 +17,9 @@ from tests.patience import PATIENCE_SECONDS
 
 pytestmark = pytest.mark.servers
 
-METADATA_MS = 1000  # how often a worker asks which partitions there are; 5 minutes by itself
-
 
 @pytest.fixture
-def site(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
-    monkeypatch.setenv("TRAINWATCH_FAUST_CONSUMER_METADATA_MAX_AGE_MS", str(METADATA_MS))
+def site(servers: Settings, tmp_path: Path) -> Iterator[Site]:
     with open_site(servers, tmp_path, kafka={"session_timeout_seconds": 6}) as site:
         yield site
 
@@ -85,3 +82,23 @@ def test_inputs_grow_with_their_state_and_facts_do_not(site: Site, monkeypatch: 
     worker = site.start(instance="w2")
     assert worker.wait(PATIENCE_SECONDS) == 1
     assert "its cases belong to other partitions" in site.log()
+
+
+def test_an_input_grows_behind_a_leader_that_came_back(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under its name it is given what it had, and not told that it still leads the group: no client would look."""
+    with open_site(servers, tmp_path, kafka={"session_timeout_seconds": 60}) as site:
+        site.send(200)
+        leader = site.start()
+        site.until(site.done, "the end of the input")
+        other = site.start(instance="w2")
+        site.until(lambda: "partitions taken over" in site.log(), "two workers")
+        assert site.stop(leader) == 0, site.log(0)
+        grow(site, 3, *(site._topology.state_topic(topic) for topic in site.topics))
+        grow(site, 3, *site.topics)
+        leader = site.start()
+        site.until(lambda: "partitions taken over" in site.log(), "the same generation again")
+        send_to_all(site, monkeypatch, 3)
+        site.until(site.done, "the end of the input in new partitions")
+        assert [site.stop(worker) for worker in (leader, other)] == [0, 0], site.log()
+        site.check_rows()
+        site.check_cases()

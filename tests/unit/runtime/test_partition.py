@@ -1,5 +1,6 @@
 """The replay rules of one input partition, row by row; what no order of faults reaches easily is held here."""
 
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import msgspec
@@ -190,6 +191,32 @@ def test_state_of_another_topic_is_refused(end: int, fine: bool) -> None:
         with pytest.raises(StateIncompatible, match="read up to offset 14, but the topic ends at") as caught:
             partition(read=log_with(intent(10, 14, events=1), 10), end=end)
         assert caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("read", "told", "fine"),
+    [
+        (1, "of another", False),
+        (1, "of it", True),
+        (1, "", True),  # not told, by an old broker
+        (0, "of another", True),  # it held nothing
+    ],
+)
+def test_a_topic_made_again_under_its_name_is_known_by_its_id(read: int, told: str, *, fine: bool) -> None:
+    """However long it is by now; and the id is kept with the state."""
+    part = Partition(SOURCE, partition().stage, Settings(), OWNER)
+    part.adopt(0, 100, "life", "of it")
+    part.folded(records(*range(read)), [])
+    work = part.snapshot()
+    meta = part.saved if work is None else work.meta
+    assert meta is not None
+    assert meta.topic_id == "of it"
+    log = LogReader()
+    log.take(key(CLAIM, OWNER), pack(Claim()))
+    log.take(key(META, OWNER), pack(meta))
+    later = Partition(SOURCE, part.stage, Settings(), OWNER, log)
+    with nullcontext() if fine else pytest.raises(StateIncompatible, match="read up to offset 1, but its id is of another now"):
+        assert later.adopt(0, 100, "another life", told).topic_id == (told or "of it")
 
 
 def test_the_intent_names_the_settings_it_depends_on() -> None:

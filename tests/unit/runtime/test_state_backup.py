@@ -108,13 +108,13 @@ def test_a_file_that_lacks_partitions_is_refused(tmp_path: Path, numbers: list[i
     """Before anything is changed."""
     path = _file(tmp_path / "state.tw", [Part("logs.access", number, 2, 0) for number in numbers])
     with pytest.raises(ConfigError, match="lacks partitions"):
-        state_backup._look_through(Source(), TOPOLOGY, path, anew=False)
+        state_backup._look_through(Source(), TOPOLOGY, path, {}, anew=False)
 
 
 def test_partitions_that_came_later_are_known(tmp_path: Path) -> None:
     """An input that grew from one partition to two, and all topics that the file does not have."""
     path = _file(tmp_path / "state.tw", [Part("logs.access", 0, 1, 0)])
-    later = {(part.topic, part.partition) for part in state_backup._look_through(Source(), TOPOLOGY, path, anew=False)}
+    later = {(part.topic, part.partition) for part in state_backup._look_through(Source(), TOPOLOGY, path, {}, anew=False)}
     assert ("logs.access", 1) in later
     assert ("logs.access", 0) not in later
     assert {("logs.training", 0), ("logs.training", 1)} < later
