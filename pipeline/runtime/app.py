@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, FatalError, TrainwatchError
 from pipeline.runtime.abandoned import Abandoned, Cancelled
 from pipeline.runtime.access import RIGHTS, RIGHTS_ADVICE, reaching
 from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchema, BatchTransport
-from pipeline.runtime.complaints import Plain, hold_back
+from pipeline.runtime.complaints import Plain, Seldom, hold_back
 from pipeline.runtime.garbage import collect_seldom
 from pipeline.runtime.instance import Instance, claim, twin
 from pipeline.runtime.membership import Shares
@@ -263,6 +263,7 @@ def run(app: App, *, level: int = logging.INFO) -> int:
     collect_seldom()
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(Plain(LOG_FORMAT))
+    handler.addFilter(Seldom())
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     log.setLevel(level)
     hold_back()

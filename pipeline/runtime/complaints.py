@@ -5,6 +5,9 @@ asked to join again whenever another one comes, a checkpoint may outlast the tim
 take-over is a line of our own, as is a checkpoint that was abandoned, and one that does not end is what /healthz reports.  A coordinator
 that stays away is serious, so that complaint is only held back for a while.
 
+While a broker is away each client complains at each try, a hundred times a second together, a gigabyte a day: one of a kind in ten
+seconds is enough, and the next one says how many it stands for.
+
 What is logged names hosts, files and errors that quote records, and authors of logs choose those: control characters could rewrite the
 screen of whoever reads, a line feed could forge a line.
 """
@@ -15,6 +18,7 @@ from typing import Any, NamedTuple
 
 HOLD_BACK_SECONDS = 10.0
 FORGET_SECONDS = 60.0  # of silence: the next complaint is a new one
+SELDOM, SELDOM_SECONDS = "aiokafka", 10.0
 
 
 class Harmless(NamedTuple):
@@ -50,6 +54,27 @@ class HoldBack(logging.Filter):
         self._last = record.created
         patience = self._harmless.hold_back_seconds
         return patience is not None and record.created - self._first >= patience
+
+
+class Seldom(logging.Filter):
+    """Of a handler: one complaint of a kind, by its text before values are put in, in so many seconds."""
+
+    def __init__(self) -> None:
+        super().__init__(SELDOM)
+        self._kinds: dict[tuple[str, str], tuple[float, int]] = {}  # (when the last one was shown, how many were not since)
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not super().filter(record):  # of another library
+            return True
+        kind = record.name, str(record.msg)
+        shown, left_out = self._kinds.get(kind, (float("-inf"), 0))
+        if record.created - shown < SELDOM_SECONDS:
+            self._kinds[kind] = shown, left_out + 1
+            return False
+        self._kinds[kind] = record.created, 0
+        if left_out:
+            record.msg = f"{record.msg} (and {left_out} like it)"
+        return True
 
 
 class HoldBackCancelled(logging.Filter):

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from pipeline.runtime.complaints import HARMLESS, HoldBack, Plain
+from pipeline.runtime.complaints import HARMLESS, HoldBack, Plain, Seldom
 
 COORDINATOR = next(harmless for harmless in HARMLESS if harmless.hold_back_seconds)
 TIMER = next(harmless for harmless in HARMLESS if harmless.hold_back_seconds is None)
@@ -36,6 +36,23 @@ def test_a_complaint_is_shown_when_it_lasts(harmless: object, times: tuple[float
 def test_other_messages_come_through() -> None:
     """From the same logger."""
     assert HoldBack(TIMER).filter(record("Timer %s woke up too late", 0))
+
+
+def test_what_a_client_repeats_is_shown_seldom_and_counted() -> None:
+    """Hours without a broker are a few lines a minute; our own lines, and other complaints, all come through."""
+    seldom = Seldom()
+
+    def shown(name: str, message: str, at: float) -> str:
+        made = record(message, at)
+        made.name, made.args = name, (f"node {at}",)
+        return made.getMessage() if seldom.filter(made) else ""
+
+    assert shown("aiokafka", "Unable connect to %s", 0) == "Unable connect to node 0"
+    assert [shown("aiokafka", "Unable connect to %s", 0.1 * number) for number in range(1, 100)] == [""] * 99
+    assert shown("aiokafka.consumer.fetcher", "Failed fetch from %s", 5) == "Failed fetch from node 5"
+    assert shown("aiokafka", "Unable connect to %s", 10) == "Unable connect to node 10 (and 99 like it)"
+    assert shown("aiokafka", "Unable connect to %s", 30) == "Unable connect to node 30"
+    assert [shown("trainwatch.worker", "taking over %s", at) for at in (1, 2)] == ["taking over node 1", "taking over node 2"]
 
 
 def test_what_records_say_cannot_act_on_a_terminal() -> None:
