@@ -80,7 +80,9 @@ class Inputs:
 
     def _share_out(self, unread: list[Source]) -> None:
         """Once for the same partitions: where it does not help, it would stop the whole group again and again."""
-        if unread and unread == self._unread != self._shared_out:
+        if not unread:
+            self._shared_out = []
+        elif unread == self._unread != self._shared_out:
             shown = ", ".join(map(str, unread[:SHOWN]))
             log.info("nobody reads %s, asking the group to share them out: %s", many(len(unread), "partition"), shown)
             self._shared_out = unread
@@ -115,7 +117,8 @@ async def _unread(client: AIOKafkaClient, group: str, topics: Mapping[str, Topic
     error, _, state, _, _, members = answer.groups[0][:6]
     if error or state != "Stable":
         return []
-    read = {Source(*pair) for *_, assignment in members for pair in ConsumerProtocol.ASSIGNMENT.decode(assignment).partitions()}
+    shares = [ConsumerProtocol.ASSIGNMENT.decode(share) for *_, share in members if share]
+    read = {Source(*pair) for share in shares for pair in share.partitions()}
     there = {Source(name, number) for name, topic in topics.items() for number in range(topic.partitions)}
     return sorted(there - read)
 
