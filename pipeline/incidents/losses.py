@@ -48,6 +48,7 @@ from pipeline.loss.claims import Claim
 from pipeline.loss.ledger import DIRECT, INDIRECT, ledgers
 from pipeline.loss.prices import READINGS
 from pipeline.loss.width import said_of_width
+from pipeline.model.facts import compared_with
 from pipeline.model.finding import Finding
 from pipeline.model.incident import NONE, Loss, Range
 from pipeline.model.instants import DAY_MS
@@ -224,27 +225,36 @@ def _earlier(one: Finding, other: Finding) -> bool:
 
 
 def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, left_out: LeftOut) -> Iterator[Claim]:
-    """What is said of a cohort holds for the members that it cites; for others that loaded the same bytes in the middle reading, for all
-    that loaded what the writer had written in the high one.  Of ends low counts none: some of them would have come by themselves."""
+    """What is said of a cohort holds for the members that it cites; for others of their configurations that loaded the same bytes in the
+    middle reading, for all of these that loaded what the writer had written in the high one.  Of ends low counts none: some of them would
+    have come by themselves.  High counts the same bytes in other configurations, too, of which too few ran to compare; where they spoil
+    results, in other cohorts as well."""
     told = {item.event_id for item in finding.evidence}
-    kind, _, name = finding.subject.name.partition("/")
-    members = [each for each in attempts.exposed_to(finding.suspect) if kind == "size" or each.configuration == name]
+    cohort = finding.subject.name
+    of_size = cohort.startswith("size/")
+    exposed = attempts.exposed_to(finding.suspect)
     mine = {
         each.attempt.name: [exposure for exposure in each.exposures if exposure.writer == finding.suspect and not exposure.restored]
-        for each in members
+        for each in exposed
     }
+    members = [each for each in exposed if of_size or compared_with(each.project, each.configuration) == cohort]
     named = [each for each in members if any(exposure.load.event_id in told for exposure in mine[each.attempt.name])]
     bytes_of = {_bytes(exposure) for each in named for exposure in mine[each.attempt.name] if exposure.load.event_id in told}
-    size = min((each.gpus or 0 for each in named), default=0)
+    configurations, size = {each.configuration for each in named}, min((each.gpus or 0 for each in named), default=0)
     slow: list[Claim] = []
     unmeasured: list[tuple[Held, int]] = []
-    for each in members:
+    for each in exposed if cost == DIVERGED and finding.alert else members:
         exposures = mine[each.attempt.name]
+        alike = any(_bytes(exposure) in bytes_of for exposure in exposures)
+        compared = of_size or each.configuration in configurations
+        if not compared and not (alike and finding.alert):  # below its gate two things would be open
+            continue
         inside = min(exposure.written for exposure in exposures) >= finding.cause_time and (each.end or 0) <= finding.effect_time
-        alike = inside and (each.gpus or 0) >= size and any(_bytes(exposure) in bytes_of for exposure in exposures)
-        gate = Gate(finding.alert and each in named and cost != ENDINGS, finding.alert and (each in named or alike))
-        if kind == "size" and ((each.gpus or 0) < size or each.verdict == "benign" or not inside):
+        if of_size and ((each.gpus or 0) < size or each.verdict == "benign" or not inside):
             continue  # it ended well, or is of a size that was not accused
+        likely = each in named or (alike and compared and inside and (each.gpus or 0) >= size)
+        why = claim.BELOW if compared else claim.COMPARED_ELSEWHERE
+        gate = Gate(finding.alert and each in named and cost != ENDINGS, finding.alert and likely, why)
         held = held_of(each.attempt.name, attempts, pricing, gate, left_out)
         if held is None:
             continue
@@ -256,7 +266,7 @@ def _of_cohort(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing
         else:
             made = list(slowed(cited(finding), finding.suspect, held, first.event_time, attempts))
             slow += made
-            unmeasured += [(held, first.event_time)] if not made else []
+            unmeasured += [(held, first.event_time)] if compared and not made else []
     # An attempt that told too few steps was slowed as well; how much only the others show.
     share = max((made.high.share for made in slow if made.high), default=0.0)
     yield from slow

@@ -31,6 +31,7 @@ from pipeline.model.events import (
     TrainingLine,
     is_round,
 )
+from pipeline.model.facts import compared_with
 from pipeline.model.finding import Evidence, Verdict
 from pipeline.model.identity import Identity
 from pipeline.model.ids import digest
@@ -79,14 +80,10 @@ def summarise(case: Case, verdict: Verdict | None) -> JobSummary | None:
 
 
 def cohorts_of(case: Case, summary: JobSummary) -> list[str]:
-    """Where the summary belongs: with those of its account, when training told anything, and with all that are as large as it.
-
-    What somebody wrote is loaded by attempts of all configurations of an account; without one, its own configuration is all that is known.
-    """
+    """Where the summary belongs: with those of its account, when training told anything, and with all that are as large as it."""
     large = case.site.windows.large_job_gpus
     accounts = sorted({record.account for _, record in case.records if record.account})
-    name = digest("account", accounts[0]) if accounts else summary.configuration
-    found = [f"configuration/{name}"] if summary.pace or summary.steps else []
+    found = [compared_with(accounts[0] if accounts else "", summary.configuration)] if summary.pace or summary.steps else []
     return [*found, f"size/{large}"] if (summary.gpus or 0) >= large else found
 
 

@@ -25,6 +25,7 @@ BELOW = "no finding above its gate says so: high alone counts it"
 TRACED = "it loaded the altered bytes without a finding of its own: high alone counts it"
 DERIVED = "it may have gone on from what had been saved after altered bytes were loaded: high alone counts it"
 UNTOLD = "no record says what it loaded, and others at its work loaded altered bytes: high alone counts it"
+COMPARED_ELSEWHERE = "it loaded the bytes by which results of another configuration differ: high alone counts it"
 BEFORE_REMOVAL = "its work may have led to what was removed: high alone counts it"
 UNMEASURED = "it told too few steps: high alone counts it, as slow as the slowest"
 NEARBY = "nothing but time and place ties its end to the act: high alone counts it"
@@ -38,7 +39,7 @@ WITHIN_HOURS = "it held GPUs within hours of the burst, and is not like it: high
 BEGAN_LATER = "it began there after the slow steps that are cited: high alone counts it"
 ALONE = "no sibling is known: high alone counts it, as if it had stood still"
 HIGH_ALONE = frozenset({
-    BELOW, TRACED, DERIVED, UNTOLD, BEFORE_REMOVAL, UNMEASURED, NEARBY, CODE, WITHIN_HOURS, BEGAN_LATER, ALONE,
+    BELOW, TRACED, DERIVED, UNTOLD, COMPARED_ELSEWHERE, BEFORE_REMOVAL, UNMEASURED, NEARBY, CODE, WITHIN_HOURS, BEGAN_LATER, ALONE,
 })  # fmt: skip
 EVIDENCE_MAX = 12
 SAVED_AGO_MS = 1_800_000  # half an hour since a checkpoint that nobody told of: an assumption, no publication gives one

@@ -25,6 +25,7 @@ NARROWED_BY: Mapping[str, str] = {  # what is open -> what would tell; of severa
     claim.UNTOLD: LOADS,
     claim.DERIVED: RERUN,
     claim.TRACED: RERUN,
+    claim.COMPARED_ELSEWHERE: RERUN,
     claim.CODE: "what this code does, which its bytes tell",
     claim.NOT_SEEN: RERUN,
     claim.BEFORE_REMOVAL: SAVES,

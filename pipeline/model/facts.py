@@ -11,6 +11,8 @@ body of the then higher rank takes its place.  Empty equals absent.
 
 import msgspec
 
+from pipeline.model.ids import digest
+
 VOID = b""
 
 
@@ -50,6 +52,12 @@ def identity_case(cluster: str, identity_id: str) -> bytes:
 def cohort_case(cluster: str, cohort: str) -> bytes:
     """Key of a cohort's case: configuration/<digest> or size/<GPUs>."""
     return f"{cluster}\x1f{cohort}".encode()
+
+
+def compared_with(account: str, configuration: str) -> str:
+    """The cohort of an attempt: all configurations of its account, since what somebody wrote is loaded by them all; without an account its
+    own configuration is all that is known."""
+    return f"configuration/{digest('account', account) if account else configuration}"
 
 
 def incidents_case(cluster: str) -> bytes:

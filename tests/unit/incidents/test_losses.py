@@ -16,6 +16,7 @@ from pipeline.incidents.losses_ended import Pricing
 from pipeline.loss import claims as claim
 from pipeline.loss.ledger import Staff
 from pipeline.loss.prices import READINGS, Price, Prices
+from pipeline.model.facts import compared_with
 from pipeline.model.finding import Finding, Subject
 from pipeline.model.ids import digest
 from pipeline.model.incident import Examined, Loss, Mark, Range, incident_id
@@ -77,6 +78,9 @@ def exposed(writer: str, written: int, loaded: int, path: str = "/ckpt/a.pt", sh
     """Bytes of a foreign hand."""
     name = f"{writer}-{path}-{written}-{loaded}"
     return Exposure(path, writer, written, record("written", f"w-{name}", written), record("loaded", f"l-{name}", loaded, "probe"), sha256)
+
+
+COMPARED = compared_with("llm", "")
 
 
 def of_cohort(detector: str, name: str, *harmed: Examined, suspect: str = "u099", **changes: Any) -> Finding:
@@ -429,17 +433,31 @@ def test_divergence_proves_what_was_loaded() -> None:
     )  # fmt: skip
     alike = msgspec.structs.replace(alike, exposures=(exposed("u099", WRITTEN + 1, T0 - HOUR),))
     unlike = msgspec.structs.replace(unlike, exposures=(exposed("u099", WRITTEN + 2, T0 - HOUR, sha256="c"),))
-    said = of_cohort("p10_convergence_sabotage", "configuration/c1", own)
+    said = of_cohort("p10_convergence_sabotage", COMPARED, own)
     loss = worked([said], [own, alike, unlike])
     assert kinds(loss) == {"invalid": (16.0, 32.0, 48.0)}
-    assert worked([said], [msgspec.structs.replace(own, configuration="c2")]).lines == ()
+    assert worked([said], [msgspec.structs.replace(own, project="speech")]).lines == ()  # of another account
+
+
+def test_bytes_that_spoil_one_configuration_may_spoil_another() -> None:
+    """Of which too few ran to compare: high alone counts who loaded the same bytes, and nobody else; nor does it below the gate."""
+    own, elsewhere, otherwise = (
+        run(str(30 + number), ran=2, gpus=8, nodes=NODES[number : number + 1], configuration=f"c{number}", exposures=(bytes_,))
+        for number, bytes_ in enumerate([exposed("u099", WRITTEN, T0 - HOUR), exposed("u099", WRITTEN + 1, T0 - HOUR),
+                                         exposed("u099", WRITTEN + 2, T0 - HOUR, sha256="c")])
+    )  # fmt: skip
+    said = of_cohort("p10_convergence_sabotage", COMPARED, own)
+    loss = worked([said], [own, elsewhere, otherwise])
+    assert kinds(loss) == {"invalid": (16.0, 16.0, 32.0)}
+    assert [line.note for line in loss.lines if line.attempt and line.attempt.job == "31"] == [claim.COMPARED_ELSEWHERE]
+    assert kinds(worked([msgspec.structs.replace(said, alert=False)], [own, elsewhere])) == {"invalid": (0.0, 0.0, 16.0)}
 
 
 def test_slow_down_is_against_clean_siblings_of_its_size() -> None:
     """A step of 1,250 ms where siblings take 1,000: a fifth of the time; another size is no measure."""
     siblings = [run(str(40 + number), configuration="c1", pace=1000.0) for number in range(3)]
     slow = msgspec.structs.replace(LOADER, configuration="c1", pace=1250.0)
-    said = of_cohort("p09_injected_delay", "configuration/c1", slow)
+    said = of_cohort("p09_injected_delay", COMPARED, slow)
     assert kinds(worked([said], [slow, *siblings])) == {"slowdown": (204.8, 204.8, 204.8)}
     assert worked([said], [slow, *(msgspec.structs.replace(each, gpus=8) for each in siblings)]).lines == ()
 
@@ -517,7 +535,7 @@ def any_finding(draw: st.DrawFn) -> Finding:
     detector, of, named = draw(st.sampled_from(MADE)), draw(st.sampled_from(POOL)), draw(st.booleans())
     suspect = draw(st.sampled_from(["u098", "u099"]))
     if detector in ("p09_injected_delay", "p10_convergence_sabotage", "p15_slow_campaign"):
-        name = "size/16" if detector.startswith("p15") else "configuration/c1"
+        name = "size/16" if detector.startswith("p15") else COMPARED
         return of_cohort(detector, name, of, suspect=suspect, alert=named)
     if detector in SUBJECTS:
         said = finding(detector, of.attempt.start, "0", "u012" if detector.startswith("p13") else suspect, alert=named)
