@@ -31,11 +31,14 @@ _UNDOING = frozenset({
     "-rgc", "-rmc", "-rac", "--reset-gpu-clocks", "--reset-memory-clocks", "--reset-applications-clocks", "del", "delete", "flush",
 })  # fmt: skip
 _READING = frozenset({"-q", "--query", "-L", "list", "show", "status"})
+# Whose words these are.  To other programs they may be anything: a comment, an alias, a process that does not exist.
+_UNDOERS = frozenset({"nvidia-smi", "tc", "ip", "nft"})
+_READERS = frozenset({"nvidia-smi", "rocm-smi", "dcgmi", "tc", "ip", "systemctl", "service", "rc-service"})
 # What sets something all the same, whatever stands beside it: one command may lock a clock and reset another.
 _SETTING = (
     "-lgc", "-lmc", "-pl", "-ac", "--lock-gpu-clocks", "--lock-memory-clocks", "--applications-clocks", "--power-limit", "--set",
 )  # fmt: skip
-_ADDING = frozenset({"add", "change", "replace"})
+_ADDING = frozenset({"add", "change", "replace", "insert", "set"})
 
 
 def words_of(event: Event) -> tuple[str, ...]:
@@ -107,10 +110,12 @@ def on_node(event: Event) -> str:
     """slow | load; empty: no such act."""
     words = words_of(event)
     kind = watched.command(words) if words else ""
-    if kind == "load":
-        return "load"
-    reads = _READING & set(words) and not _sets(words)
-    return "slow" if kind == "node" and not reads and named(event) not in HARMLESS else ""
+    if kind != "node":
+        return kind if kind == "load" else ""
+    if watched.turns_knob(words):
+        return "slow"  # whatever the same line says or does beside it
+    reads = named(event) in _READERS and _READING & set(words) and not _sets(words)
+    return "slow" if not reads and named(event) not in HARMLESS else ""
 
 
 def _sets(words: Sequence[str]) -> bool:
@@ -119,10 +124,11 @@ def _sets(words: Sequence[str]) -> bool:
 
 def undoes(event: Event) -> bool:
     """Does the command take back what slows: clocks and queues reset, persistence on, swap off?  Whoever repairs a node slows nobody."""
-    words = watched.bare(words_of(event))
-    if _sets(words):
+    words, name = watched.bare(words_of(event)), named(event)
+    if _sets(words) or watched.turns_knob(words_of(event)):
         return False
-    return bool(_UNDOING & set(words)) or ("-pm", "1") in pairwise(words) or named(event) == "swapoff"
+    resets = bool(_UNDOING & set(words)) or ("-pm", "1") in pairwise(words)
+    return (resets and name in _UNDOERS) or name == "swapoff"
 
 
 def named(event: Event) -> str:
@@ -147,11 +153,19 @@ def _recorded(body: AuditRecord) -> str:
         return "off"
     operation = fields.get("op", "").strip('"')
     excludes = operation in ("add_rule", "add rule") and fields.get("list") == EXCLUDING
-    limits = fields.get("audit_rate_limit", "0") != "0" and fields.get("old") == "0"
+    limits = _is_less(fields.get("audit_rate_limit", "0"), fields.get("old", ""))
     return "rules" if excludes or limits or operation in ("remove_rule", "remove rule") else ""
 
 
+def _is_less(now: str, before: str) -> bool:
+    """Of limits, 0 being none."""
+    if not (now.isdecimal() and before.isdecimal()) or int(now) == 0:
+        return False
+    return int(before) == 0 or int(now) < int(before)
+
+
 def _auditctl(words: Sequence[str]) -> str:
+    words = watched.options_apart(words)
     if ("-e", "0") in pairwise(words):
         return "off"
     leaves_out = any(option in ("-a", "-A") and ("never" in rule or "exclude" in rule) for option, rule in pairwise(words))

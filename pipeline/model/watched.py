@@ -62,6 +62,7 @@ _TELEMETRY: dict[str, tuple[str, ...]] = {
     "ntpd": ("-g", "-gq", "-q"), "journalctl": ("--rotate", "--relinquish-var"), "dmesg": ("-c", "-C", "-n", "-D"), "chattr": (),
     "setenforce": (), "bpftool": ("detach",),
 }  # fmt: skip
+_AUDITCTL_FLAGS = frozenset("hicslDvt")  # options without a value
 _KNOBS = ("/sys/fs/cgroup/", "/sys/devices/", "/sys/class/net/", "/sys/block/", "/proc/sys/", "/proc/irq/")
 _SERVICE = frozenset({"stop", "disable", "mask", "kill", "restart", "reload", "set-property"})
 _ENDING = frozenset({"kill", "pkill", "killall", "skill", "scancel", "scontrol", "bkill", "qdel", "kubectl"})
@@ -120,12 +121,14 @@ def command(arguments: Sequence[str]) -> str:
     """Why the command is told: telemetry | node | load; empty: it is not."""
     if not arguments or arguments[0].rpartition("/")[2] not in _ANY:
         return ""  # nearly all
-    if _turns_knob(arguments):
+    if turns_knob(arguments):
         return "node"
     words = bare(arguments)
     if not words:
         return ""
     name, rest = posixpath.basename(words[0]), words[1:ARGUMENTS_MAX]
+    if name == "auditctl":
+        rest = options_apart(rest)
     if (wanted := _NODE.get(name)) is not None:
         return "node" if not wanted or _has(rest, wanted) else ""
     if (wanted := _TELEMETRY.get(name)) is not None:
@@ -159,6 +162,9 @@ def emptied(arguments: Sequence[str]) -> Sequence[str]:
 
 def is_record(name: str) -> bool:
     """Is a file, or holds it, what tells who did what on the host?"""
+    if "/." in name or "//" in name:
+        name = posixpath.normpath(name)
+        name = f"/{name.lstrip('/')}" if name.startswith("/") else name  # POSIX lets two slashes at the beginning stand
     return name in _ALL_RECORDS or name.startswith(_RECORDS) or name.endswith(".bash_history")
 
 
@@ -231,7 +237,22 @@ def bare(arguments: Sequence[str]) -> Sequence[str]:
     return words
 
 
-def _turns_knob(arguments: Sequence[str]) -> bool:
+def options_apart(words: Sequence[str]) -> Sequence[str]:
+    """The words of `auditctl`, where an option may hold others and its value: `-De0` is `-D -e 0` (getopt(3))."""
+    apart: list[str] = []
+    for word in words:
+        if len(word) < 3 or word[0] != "-" or word[1] == "-":
+            apart.append(word)
+            continue
+        for at, letter in enumerate(word[1:], 2):
+            apart.append(f"-{letter}")
+            if letter not in _AUDITCTL_FLAGS:
+                apart += [word[at:]] if word[at:] else []
+                break
+    return apart
+
+
+def turns_knob(arguments: Sequence[str]) -> bool:
     """Is something written to a file by which the kernel is steered: `sh -c "echo 20000 > /sys/fs/cgroup/.../cpu.max"`?"""
     if not any(knob in word for word in arguments[:ARGUMENTS_MAX] for knob in _KNOBS):
         return False

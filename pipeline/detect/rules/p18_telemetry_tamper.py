@@ -23,7 +23,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p18_telemetry_tamper",
-    version=5,
+    version=6,
     title="Recording on a host switched off or cut down by a person",
     subject="host",
     severity=Severity.HIGH,

@@ -58,6 +58,19 @@ FIRING = [
             command(3 * AT, "nvidia-smi", "-pl", "700"),
         ],
     ),
+    *(
+        Row(f"a word that the program does not know: {' '.join(words)}", [held(), sudo(AT, " ".join(words)), *SLOWER])
+        for words in (
+            ("sh", "-c", "'echo 1000 > /sys/fs/cgroup/x/cpu.max # del'"),
+            ("sh", "-c", "'echo 1000 > /sys/fs/cgroup/x/cpu.max # show'"),
+            ("sh", "-c", "'mount -a; echo 1000 > /sys/fs/cgroup/x/cpu.max'"),
+            ("sh", "-c", "'nvidia-smi -q; echo 1000 > /sys/fs/cgroup/x/cpu.max'"),
+            ("renice", "19", "-p", "4711", "show"),
+            ("cgset", "-r", "cpu.max=1000", "flush"),
+            ("iptables", "-A", "INPUT", "-m", "comment", "--comment", "list", "-j", "DROP"),
+            ("ip", "link", "set", "dev", "eth0", "mtu", "100", "alias", "del"),
+        )
+    ),
 ]
 SILENT = [
     Row("nobody's job runs there", [CAP, *SLOWER]),
