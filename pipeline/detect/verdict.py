@@ -107,6 +107,7 @@ def _cancelled(case: Case, now: Watermarks) -> Found | None:
         return None
     start, cancelled = case.end - case.site.windows.cancel_window_seconds * 1000, case.state == "CANCELLED"
     requests = case.requests() if cancelled else ()  # by one to Slurm a job ends CANCELLED, or goes on
+    requests = [each for each in requests if case.cancelled_by_uid in (None, each[1].uid)]  # others were for another signal
     asked = [(event, actor_of(case.site.directory, event)) for event, _ in requests if start <= event.event_time <= case.end + 1_000]
     asked += [(each.event, each.identity) for each in case.cancelled_by() if cancelled or start <= each.event.event_time <= case.end]
     for event, who in asked:

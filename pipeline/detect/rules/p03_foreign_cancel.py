@@ -23,7 +23,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=7,
+    version=8,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -91,11 +91,11 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
             break
         if not case.end - window_ms <= event.event_time <= case.end + 1_000:
             continue
+        if case.cancelled_by_uid is not None and case.cancelled_by_uid != request.uid:
+            continue  # it was for another signal: accounting says by whose request the job ended
         actor = actor_of(case.site.directory, event)
         if relation(actor, case.owner) == "owner":
             return  # the owner asked first: whoever asked again changed nothing
-        if case.cancelled_by_uid is not None and case.cancelled_by_uid != request.uid:
-            continue
         suspicion = Suspicion(actor, event, case.end)
         checklist, harmless = explained(META, case, suspicion, now)
         if harmless:
