@@ -30,6 +30,7 @@ from pipeline.model.events import (
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
+from pipeline.model.told import NodeTouch
 from pipeline.model.workload import is_workload
 from pipeline.stream.watermark import Watermarks
 
@@ -104,7 +105,7 @@ def preempted(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
             return Explanation("preempted", Checked.EXCLUDED, found[0].id, "it was put back in the queue behind the signal")
         if found is None and case.state == "REQUEUED":
             return Explanation("preempted", Checked.NOT_CHECKED, note="no record says when it was put back", missing=(Source.SLURMCTLD,))
-    return _scheduler_said(case, suspicion, now, "preempted", ("PREEMPTED", "REQUEUED"), _id(found), _id(step))
+    return _scheduler_said(case, suspicion, now, "preempted", ("PREEMPTED", "REQUEUED"), found, step)
 
 
 def time_limit(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
@@ -112,29 +113,49 @@ def time_limit(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation
     if is_workload(case.attempt.job):
         return _controllers_said(case, suspicion, now, "time_limit", DEADLINES)
     found, step = case.controller("time_limit"), case.step_cancelled("time_limit")
-    return _scheduler_said(case, suspicion, now, "time_limit", ("TIMEOUT", "DEADLINE"), _id(found), _id(step))
+    return _scheduler_said(case, suspicion, now, "time_limit", ("TIMEOUT", "DEADLINE"), found, step)
 
 
-def _id(found: tuple[Event, Body] | None) -> str:
-    return found[0].id if found else ""
+def _before(last: int, found: tuple[Event, Body] | None) -> str:
+    return found[0].id if found and found[0].event_time <= last else ""
+
+
+def _explains_until(case: Case, suspicion: Suspicion) -> int:
+    """Until when an end may still explain the effect: a launcher starts a rank again, and the job ends by something else, hours later."""
+    return suspicion.effect_time + case.site.windows.hardware_window_seconds * 1000
+
+
+def _ended(case: Case, suspicion: Suspicion, *states: str) -> Event | None:
+    """The record of an end in one of these states, and soon enough to explain the effect."""
+    if case.end_record is None or case.end is None or case.state not in states:
+        return None
+    return case.end_record[0] if case.end <= _explains_until(case, suspicion) else None
 
 
 def _scheduler_said(
-    case: Case, suspicion: Suspicion, now: Watermarks, name: str, states: tuple[str, ...], by: str, printed: str
+    case: Case,
+    suspicion: Suspicion,
+    now: Watermarks,
+    name: str,
+    states: tuple[str, ...],
+    found: tuple[Event, Body] | None,
+    step: tuple[Event, Body] | None,
 ) -> Explanation:
     """An end state proves it, or rules it out; without an end record only the controller log can.
 
-    `printed` is the step daemon's line in the job's output, where anybody may have written it who can write there: it keeps a hit below
+    `step` is the step daemon's line in the job's output, where anybody may have written it who can write there: it keeps a hit below
     the gate, and acquits nobody against the scheduler's own silence.
     """
-    if case.end_record is not None and case.state in states:
-        return Explanation(name, Checked.CONFIRMED, by or printed or case.end_record[0].id, f"state {case.state}")
+    until, ended = _explains_until(case, suspicion), _ended(case, suspicion, *states)
+    by, printed = _before(until, found), _before(until, step)
+    if ended is not None or (by and case.state in states):
+        return Explanation(name, Checked.CONFIRMED, by or printed or (ended.id if ended else ""), f"state {case.state}")
     if by:
         return Explanation(name, Checked.CONFIRMED, by)
     if printed:
         return Explanation(name, Checked.NOT_CHECKED, printed, "only the job's own output says so, no record of the scheduler")
     if case.end_record is not None:
-        return Explanation(name, Checked.EXCLUDED, case.end_record[0].id, f"state {case.state}")
+        return Explanation(name, Checked.EXCLUDED, case.end_record[0].id, f"state {case.state}{', long after it' * (case.state in states)}")
     if case.attempt.start < 0:
         return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "it never ran")
     missing = case.missing(now, Source.SLURMCTLD, suspicion.cause.event_time, suspicion.effect_time)
@@ -190,16 +211,14 @@ def scheduler_cancel(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
 def out_of_memory(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The kernel's out-of-memory killer ended the process."""
     name = "out_of_memory"
-    if case.state == "OUT_OF_MEMORY" and case.end_record:
-        return Explanation(name, Checked.CONFIRMED, case.end_record[0].id, "state OUT_OF_MEMORY")
+    if (ended := _ended(case, suspicion, "OUT_OF_MEMORY")) is not None:
+        return Explanation(name, Checked.CONFIRMED, ended.id, "state OUT_OF_MEMORY")
     cause = suspicion.cause
     start = min(cause.event_time, suspicion.effect_time) - case.site.windows.hardware_window_seconds * 1000
     for touch in case.node_touches:
         body = touch.event.body
-        if isinstance(body, OomKill) and start <= touch.event.event_time <= suspicion.effect_time:
-            mine = body.pid == suspicion.target_pid if suspicion.target_pid is not None else touch.job_pid
-            if mine:
-                return Explanation(name, Checked.CONFIRMED, touch.event.id, f"process {body.pid}")
+        if isinstance(body, OomKill) and start <= touch.event.event_time <= suspicion.effect_time and _fits(case, suspicion, touch, body):
+            return Explanation(name, Checked.CONFIRMED, touch.event.id, f"process {body.pid}")
     if found := object_event(case, suspicion, *OUT_OF_MEMORY):
         return _said_by_event(name, *found)
     missing = case.missing(now, Source.KERNEL, start, suspicion.effect_time, (suspicion.host,) if suspicion.host else case.nodes)
@@ -208,11 +227,24 @@ def out_of_memory(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
     return Explanation(name, Checked.EXCLUDED, note="the kernel log was heard and names no such process")
 
 
+def _fits(case: Case, suspicion: Suspicion, touch: NodeTouch, body: OomKill) -> bool:
+    """Did it befall the process that the suspicion is about; where it is about none, one of the job's?
+
+    A number is another process's on another node, and comes again on its own.  Hosts are compared where the scheduler names the
+    suspicion's, too; in a container a job may run as root.
+    """
+    if suspicion.target_pid is None:
+        return touch.job_pid
+    elsewhere = suspicion.host in case.nodes and touch.event.host != suspicion.host
+    whose = None in (body.uid, case.owner_uid) or body.uid in (0, case.owner_uid)
+    return body.pid == suspicion.target_pid and not elsewhere and whose
+
+
 def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """A GPU, link or node failed in the quarter of an hour before."""
     name = "hardware_fault"
-    if case.state in ("NODE_FAIL", "BOOT_FAIL") and case.end_record:
-        return Explanation(name, Checked.CONFIRMED, case.end_record[0].id, f"state {case.state}")
+    if (ended := _ended(case, suspicion, "NODE_FAIL", "BOOT_FAIL")) is not None:
+        return Explanation(name, Checked.CONFIRMED, ended.id, f"state {case.state}")
     cause = suspicion.cause
     before = cause.event_time if isinstance(cause.body, SignalSent) else suspicion.effect_time
     start = before - case.site.windows.hardware_window_seconds * 1000

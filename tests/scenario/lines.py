@@ -20,7 +20,10 @@ from tests.build import COLLEAGUE, HOST, JOB, OWNER, PATH, PID, UNSET, ms
 TOPICS = {"training": "logs.training", "scheduler": "logs.scheduler", "access": "logs.access"}
 SHIPPING_SECONDS = 2
 NOTHING: Mapping[str, str] = MappingProxyType({})
-HEX_STATE = {"COMPLETED": "0:0", "FAILED": "1:0", "CANCELLED": "0:15", "TIMEOUT": "0:0", "NODE_FAIL": "0:0", "PREEMPTED": "0:0"}
+HEX_STATE = {
+    "COMPLETED": "0:0", "FAILED": "1:0", "CANCELLED": "0:15", "TIMEOUT": "0:0", "NODE_FAIL": "0:0", "PREEMPTED": "0:0",
+    "OUT_OF_MEMORY": "0:125",
+}  # fmt: skip
 
 
 class Line(NamedTuple):
@@ -416,10 +419,10 @@ class Site:
         """Somebody writes a file, so many times."""
         return [line for number in range(times) for line in self.write(at + number * every, by, path)]
 
-    def oom(self, at: float, pid: int = PID, host: str = HOST) -> list[Line]:
-        """The kernel ends a process for want of memory."""
+    def oom(self, at: float, pid: int = PID, host: str = HOST, of: int = OWNER) -> list[Line]:
+        """The kernel ends somebody's process for want of memory."""
         sizes = "total-vm:187000kB, anon-rss:130000kB, file-rss:4kB"
-        return [self._kernel(at, host, f"Memory cgroup out of memory: Killed process {pid} (python3) {sizes}, UID:{OWNER} pgtables:16kB")]
+        return [self._kernel(at, host, f"Memory cgroup out of memory: Killed process {pid} (python3) {sizes}, UID:{of} pgtables:16kB")]
 
     def xid(self, at: float, code: int = 79, host: str = HOST) -> list[Line]:
         """The GPU driver reports an error."""

@@ -20,7 +20,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p01_foreign_kill",
-    version=2,
+    version=3,
     title="Rank of a training job killed by somebody else",
     subject="job",
     severity=Severity.HIGH,
