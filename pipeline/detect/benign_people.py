@@ -9,7 +9,7 @@ from ipaddress import ip_address
 from pipeline.detect import acts
 from pipeline.detect.benign import HARDWARE_XIDS, Suspicion
 from pipeline.detect.subjects import HostCase, IdentityCase
-from pipeline.model.actor import actor_of
+from pipeline.model.actor import actor_of, key_of
 from pipeline.model.events import AuditRecord, Event, JobRecord, KernelLine, Login, ProcessRun, Xid
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import KEY, Identity
@@ -245,7 +245,7 @@ def own_key(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     if not isinstance(cause.body, Login):
         return Explanation(name, Checked.EXCLUDED, cause.id, "no login")
     enrolled = {key for each in case.validities for kind, key in each.names if kind == KEY}
-    if any(key in cause.body.fingerprint for key in enrolled):
+    if key_of(cause.body.fingerprint) in enrolled:
         return Explanation(name, Checked.CONFIRMED, cause.id, "enrolled for the account")
     hand = actor_of(case.site.directory, cause)
     if hand is not None and hand.id != case.name and cause.body.fingerprint:

@@ -17,6 +17,7 @@ from pipeline.detect.publishing import Publisher
 from pipeline.detect.site import site_of
 from pipeline.detect.subjects import IdentityCase
 from pipeline.identities.index import IdentityIndex
+from pipeline.model.actor import key_of
 from pipeline.model.conduct import TEAM
 from pipeline.model.events import Login
 from pipeline.model.facts import Fact, case_name, incidents_case
@@ -153,7 +154,7 @@ def _entered(index: IdentityIndex, case: IdentityCase) -> Iterator[Tell]:
 def _may_be_own(case: IdentityCase, login: Login) -> bool:
     """Could the account's owner have entered so?  Not by a key, where his own are known and it is none of them."""
     enrolled = {name for each in case.validities for kind, name in each.names if kind == KEY}
-    by_own = not enrolled or not login.fingerprint or any(key in login.fingerprint for key in enrolled)
+    by_own = not enrolled or not login.fingerprint or key_of(login.fingerprint) in enrolled
     return login.outcome == "accepted" and by_own
 
 

@@ -53,7 +53,7 @@ def actor_of(directory: Directory, event: Event) -> Identity | None:
 
 def _named(directory: Directory, event: Event) -> Identity | None:
     body, at = event.body, event.event_time
-    if isinstance(body, Login) and body.outcome == "accepted" and (holder := directory.known(KEY, _key(body.fingerprint), at)):
+    if isinstance(body, Login) and body.outcome == "accepted" and (holder := directory.known(KEY, key_of(body.fingerprint), at)):
         return holder
     kind = _KINDS.get(event.source, LOGIN)
     name = getattr(body, "user", "")
@@ -75,8 +75,8 @@ def with_uids(directory: Directory, record: JobRecord, at: int) -> JobRecord:
     return msgspec.structs.replace(record, **found) if found else record
 
 
-def _key(fingerprint: str) -> str:
-    """`SHA256:...` of what sshd writes: its type before it, and a certificate's names after."""
+def key_of(fingerprint: str) -> str:
+    """`SHA256:...` of what sshd writes: its type before it, and a certificate's names after, which may be anybody's."""
     return next((word for word in fingerprint.split(" ", 2)[:2] if word.startswith(("SHA256:", "MD5:"))), "")
 
 

@@ -25,7 +25,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p17_borrowed_account",
-    version=2,
+    version=3,
     title="Account used by others, or after its owner had left",
     subject="identity",
     severity=Severity.HIGH,

@@ -15,12 +15,13 @@ from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding
 from tests import build
 from tests.build import DAY
-from tests.build_subjects import ABROAD, FOREIGN, HOME, HOUR, entered, identity_case, judge_identity, login, order, run, site
+from tests.build_subjects import ABROAD, FOREIGN, HOME, HOUR, KEY, entered, identity_case, judge_identity, login, order, run, site
 
 ID = "p17_borrowed_account"
 LEFT_UID = 5011
 DAYS = [login(number * DAY) for number in range(5)]  # u012 comes from the office every day
 NOW = 5 * DAY
+NAMED_AS_OWN = f"ED25519-CERT {FOREIGN} ID {KEY} (serial 1) CA ED25519 SHA256:of-the-ca"
 
 
 class Row(NamedTuple):
@@ -37,6 +38,7 @@ FIRING = [
     Row("a job submitted after it", "u011", [run(60, 90, owner=LEFT_UID)], ("access_after_end",)),
     Row("a cancel after it", "u011", [order(60, LEFT_UID)], ("access_after_end",)),
     Row("a key of somebody else", "u012", [login(60, key=FOREIGN)], ("opened_with_foreign_key",)),
+    Row("a certificate for that key, named after the account's own", "u012", [login(60, key=NAMED_AS_OWN)], ("opened_with_foreign_key",)),
     Row("from the office, and from abroad within the hour", "u012", [*DAYS, login(NOW), login(NOW + 600, address=ABROAD)], ("two_places",)),
     Row("a colleague becomes its user and cancels", "u012", [entered(60), order(120)], ("entered_by_other",)),
 ]
