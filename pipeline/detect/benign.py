@@ -12,6 +12,7 @@ import msgspec
 
 from pipeline.detect.case import CLOCK_MS, Case
 from pipeline.detect.lineage import SAVES_MAX
+from pipeline.model import watched
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import (
     Body,
@@ -99,13 +100,18 @@ def preempted(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
         return _controllers_said(case, suspicion, now, "preempted", (*PREEMPTIONS, *NODE_LOST))
     found, step = case.controller("preempted", "requeued"), case.step_cancelled("preemption", "requeue")
     cause, preempted_before = suspicion.cause, case.controller("preempted")
-    if isinstance(cause.body, SignalSent) and cause.body.auid is not None and case.state != "PREEMPTED" and preempted_before is None:
-        # Many jobs put themselves back in the queue when a rank dies: that is what a login's signal did, and no reason for it.
+    if isinstance(cause.body, SignalSent) and not _is_systems(cause.body) and case.state != "PREEMPTED" and preempted_before is None:
+        # Many jobs put themselves back in the queue when a rank dies: that is what somebody's signal did, and no reason for it.
         if found is not None and found[0].event_time > cause.event_time:
             return Explanation("preempted", Checked.EXCLUDED, found[0].id, "it was put back in the queue behind the signal")
         if found is None and case.state == "REQUEUED":
             return Explanation("preempted", Checked.NOT_CHECKED, note="no record says when it was put back", missing=(Source.SLURMCTLD,))
     return _scheduler_said(case, suspicion, now, "preempted", ("PREEMPTED", "REQUEUED"), found, step)
+
+
+def _is_systems(sent: SignalSent) -> bool:
+    """Did an account of the system send it, or nobody who is named, without a login?  A colleague's cron or container is no scheduler."""
+    return sent.auid is None and (sent.uid is None or sent.uid in watched.SYSTEM_UIDS)
 
 
 def time_limit(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:

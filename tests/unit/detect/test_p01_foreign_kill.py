@@ -71,6 +71,11 @@ FIRING = [
     Row("a real-time signal", [kill(97, signal=34), rank_failed(98, signal=34)], 1),
     Row("TSTP, and the collective times out", [kill(97, signal=20), collective_timeout(1_900), job_end(1_910, derived_signal=6)], 1),
     Row("the job puts itself back in the queue", [kill(97), rank_failed(98), controller(99, "requeued"), job_end(100, "REQUEUED")], 1),
+    Row(
+        "the same, and nobody was logged in who did it",
+        [kill(97, auid=None), rank_failed(98), controller(99, "requeued"), job_end(100, "REQUEUED")],
+        1,
+    ),
     Row("the owner had it checkpoint before", [cancel_request(90, OWNER), kill(97), rank_failed(98), job_end(100)], 1),
     Row("STOP, and the collective times out", [kill(97, signal=19), collective_timeout(1_900), job_end(1_910, derived_signal=6)], 1),
     Row("an unknown colleague", [kill(97, uid=7777, auid=7777), job_end(100)], 1),
