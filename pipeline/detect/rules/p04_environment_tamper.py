@@ -46,6 +46,7 @@ META = Meta(
         "A module that nobody imported under the probe in the three months before the write.",
         "Jobs that do not use the probe: that their tracebacks name the file is told to nobody here.",
         "A folder that was renamed or mounted over: the files in it were never written.",
+        "A write through a link that lies elsewhere: audit records tell the name by which a file was opened, not where it lies.",
         "Who prints, in a job of his own, that he imported still other bytes, hides a module that nobody had imported before the write.",
         "Who prints so before the write, of the very bytes that he will write: only a watcher's hashes keep that hit, below the gate.",
     ),

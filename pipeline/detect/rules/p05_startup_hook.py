@@ -44,6 +44,7 @@ META = Meta(
         "Shell profiles and module files, which the probe does not see run: only what they set, when it names a file below a root.",
         "A folder that PYTHONPATH puts before what is installed: its modules are P04's, once somebody imported others from there.",
         "A hook that takes itself away before the probe begins.",
+        "A write through a link that lies elsewhere: audit records tell the name by which a file was opened, not where it lies.",
         "Hooks outside the artefact roots, and those that were written longer ago than the window.",
     ),
     runbook="Read the hook, and list all jobs that found it; then who may write into that folder, and why.",

@@ -44,6 +44,7 @@ META = Meta(
     blind_spots=(
         "Shards that the probe does not hash: of an unknown suffix, or read through a stream.",
         "Samples that were bad when the dataset was published.",
+        "A write through a link that lies elsewhere: audit records tell the name by which a file was opened, not where it lies.",
         "An index or a mixture that names other shards: that is a job specification.",
         "A shard that nobody read under the probe in the 90 days before the write, and that was published without it.",
         "Who prints that he published these very bytes, where nobody had before and no record says that the shard was another's.",
