@@ -62,7 +62,7 @@ METRICS = (
         "`alike`, records of signals of which a host has as many as it may",
         "`full` increases: somebody floods, or `retention.case_facts_max` is low; `alike`: somebody signals in a loop",
     ),
-    Row("trainwatch_rebalances_total", "counter", "", (), "assignments taken over", "more than a few an hour"),
+    Row("trainwatch_rebalances_total", "counter", "assignments", (), "taken over", "more than a few an hour"),
     Row("trainwatch_takeover_seconds", "histogram", "seconds", (), "from an assignment to recovered state"),
     Row("trainwatch_partitions", "gauge", "partitions", ("stage",), "owned now"),
     Row(
@@ -216,15 +216,39 @@ class Alert(NamedTuple):
     summary: str
 
 
+LATELY_STARTED = "time() - process_start_time_seconds < 3600"
+
+
 def _any_of_late(series: str) -> str:
-    """A counter with labels begins at its first count, and `increase` does not see how a series begins."""
-    return f"increase({series}[1h]) > 0 or ({series} > 0 unless {series} offset 1h)"
+    """A counter with labels begins at its first count, and `increase` does not see how a series begins.
+
+    Nor does it see 1 after 1: one fault ends a worker, and the next is counted at the start of the process after it.
+    """
+    begun, started = f"{series} > 0 unless {series} offset 1h", f"{series} > 0 and on (job, instance) {LATELY_STARTED}"
+    return f"increase({series}[1h]) > 0 or ({begun}) or ({started})"
+
+
+def _restarting(job: str) -> str:
+    """Who ends soon after each start is seen alive in between: no `for` is ever over."""
+    return f'changes(process_start_time_seconds{{job="{job}"}}[1h]) > 5'
+
+
+def _gone(job: str) -> str:
+    """Seen in the last day, and not even looked for now: whoever finds its targets finds none where it waits for a place to run."""
+    return f'absent(up{{job="{job}"}}) and on () count_over_time(up{{job="{job}"}}[1d])'
 
 
 ALERTS = (
     Alert("TrainwatchUnhealthy", "trainwatch_healthy == 0", 2, "page", "A worker makes no progress; its /healthz says why."),
     Alert("TrainwatchDown", "absent(trainwatch_healthy)", 5, "page", "No worker answers: nothing is detected."),
     Alert("TrainwatchWorkerDown", 'up{job="trainwatch"} == 0', 10, "ticket", "One worker does not answer; the others do its work."),
+    Alert(
+        "TrainwatchRestarting",
+        _restarting("trainwatch"),
+        0,
+        "page",
+        "A worker ends again and again, soon after its start; its log says why.",
+    ),
     Alert(
         "TrainwatchAboutToLoseRecords",
         "min by (topic) (trainwatch_retention_headroom_seconds) < 6 * 3600",
@@ -328,7 +352,8 @@ ALERTS = (
     ),
     Alert(
         "TrainwatchNotifierDown",
-        'up{job="trainwatch-notify"} == 0 or trainwatch_notify_round_age_seconds > 300',
+        'up{job="trainwatch-notify"} == 0 or trainwatch_notify_round_age_seconds > 300 '
+        f"or {_restarting('trainwatch-notify')} or ({_gone('trainwatch-notify')})",
         5,
         "page",
         "The notifier does not answer, or does not get on: nobody is told of findings.",
