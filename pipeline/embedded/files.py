@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from pipeline.errors import ServerFailed
+from pipeline.errors import ConfigError, ServerFailed
 
 MIB = 1024 * 1024
 LOG_BYTES_MAX = 10 * MIB
@@ -19,10 +19,13 @@ Say = Callable[[str], None]
 
 
 class Layout:
-    """Where things lie below the directory of the embedded servers."""
+    """Where things lie below the directory of the embedded servers.  Raises ConfigError when that is below no folder any more."""
 
     def __init__(self, directory: Path) -> None:
-        self.root = directory.expanduser().absolute()
+        try:
+            self.root = directory.expanduser().absolute()
+        except FileNotFoundError as error:
+            raise ConfigError("the current folder was deleted", advice="Go to another one, and try again.") from error
         self.logs = self.root / "logs"
         self.lock = self.root / "run" / "lock"
         self.ports = self.root / "run" / "ports.json"

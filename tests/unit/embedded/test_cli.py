@@ -81,6 +81,25 @@ def test_status_as_json_is_one_object(settings_file: str) -> None:
     assert json.loads(done.stdout)["kafka"]["state"] == "stopped"
 
 
+def test_who_forgot_the_settings_is_reminded_of_them(settings_file: str) -> None:
+    """On a machine of a site, to start servers of its own would be the last thing to do."""
+    done = run("--settings", settings_file, "topics", "list")
+    assert done.exit_code == 1
+    assert "the embedded kafka server does not run" in done.stderr
+    assert "--settings FILE" in done.stderr
+
+
+def test_a_folder_that_was_deleted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a shell that still stands in it."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    done = run("status")
+    monkeypatch.chdir(tmp_path)
+    assert (done.exit_code, "the current folder was deleted" in done.stderr) == (2, True)
+
+
 def test_down_of_stopped_servers_is_fine(settings_file: str) -> None:
     """Safe to run twice."""
     assert run("--settings", settings_file, "down").exit_code == 0
