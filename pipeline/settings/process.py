@@ -42,7 +42,9 @@ class CheckpointSettings(Part):
 
     interval_seconds: float = Field(1.0, ge=0.05, le=60, description="time between checkpoints")
     rows_max: int = Field(200_000, ge=1000, le=900_000, description="buffered rows above which folding waits")
-    shutdown_seconds: float = Field(20.0, ge=1, le=300, description="a worker that has not stopped by then ends itself")
+    shutdown_seconds: float = Field(
+        20.0, ge=1, le=300, description="a worker that has not stopped by then ends itself; its supervisor waits for longer"
+    )
 
 
 class DeadLetterSettings(Part):

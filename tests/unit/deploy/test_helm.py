@@ -209,6 +209,28 @@ def test_rendered_objects_find_one_another(changes: dict[str, str]) -> None:
     )
 
 
+def test_settings_of_a_site_do_not_part_a_pod_from_its_probes() -> None:
+    """Ports are those of the chart, whatever the settings say, and Kubernetes waits for longer than a worker waits for itself."""
+    pods = dict(
+        _pods(
+            _rendered(
+                **EVERYTHING,
+                **{
+                    "settings.worker.health_port": "8080",
+                    "settings.notify.health_port": "0",
+                    "settings.checkpoint.shutdown_seconds": "60.5",
+                },
+            )
+        )
+    )
+    for name, kind in (("worker", "StatefulSet"), ("notify", "Deployment")):
+        [container] = next(pod for each, pod in pods.items() if each.startswith(kind))["containers"]
+        env = {each["name"]: each.get("value") for each in container["env"]}
+        assert env[f"TRAINWATCH_{name.upper()}__HEALTH_PORT"] == str(container["ports"][0]["containerPort"])
+    assert pods["StatefulSet site-worker"]["terminationGracePeriodSeconds"] > 60.5
+    assert dict(_pods(_rendered()))["StatefulSet site-worker"]["terminationGracePeriodSeconds"] == 30
+
+
 @pytest.mark.parametrize(
     ("part", "changes", "port"),
     [

@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 from prometheus_client import ProcessCollector
 
+from pipeline.settings import CheckpointSettings
 from tests.unit.deploy.existing import check_command, check_variable
 
 FOLDER = Path(__file__).parents[3] / "deploy" / "systemd"
+COMPOSE = FOLDER.parent / "compose" / "compose.yaml"
 SERVICES = sorted(FOLDER.glob("*.service"))
 PROGRAM = "/opt/trainwatch/.venv/bin/trainwatch"
 
@@ -78,6 +80,14 @@ def test_who_serves_metrics_sees_what_they_are_made_of(name: str, tmp_path: Path
     (tmp_path / "self").symlink_to("/proc/self")
     assert list(ProcessCollector(proc=str(tmp_path), registry=None).collect()) == []
     assert _values(FOLDER / f"{name}.service", "ProcSubset") == []
+
+
+def test_a_worker_that_does_not_stop_ends_itself_and_says_so() -> None:
+    """Before systemd kills it, or compose."""
+    [seconds] = _values(FOLDER / "trainwatch-worker@.service", "TimeoutStopSec")
+    assert int(seconds) > CheckpointSettings().shutdown_seconds
+    graces = re.findall(r"^x-worker:.*?stop_grace_period: (\d+)s$", COMPOSE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    assert [int(grace) > CheckpointSettings().shutdown_seconds for grace in graces] == [True]
 
 
 @pytest.mark.parametrize("path", SERVICES, ids=lambda path: path.name)
