@@ -1,18 +1,21 @@
 """README and the reference of settings against the code."""
 
+import ast
 import re
 from pathlib import Path
 
+import click
 import pytest
 
 from pipeline import settings
-from pipeline.cli import COMMANDS
+from pipeline.cli import COMMANDS, main
 from pipeline.cli.settings import markdown_page
 from pipeline.detect.detector import registry
 from pipeline.formats.payloads import sacct
 from tests.readme import NOT_RUN, README, commands
 
 ROOT = Path(__file__).parents[2]
+FOLDERS = {"trainwatch operation"}  # of Grafana
 SETTINGS = (ROOT / "schemas" / "SETTINGS.md").read_text(encoding="utf-8")
 
 
@@ -26,6 +29,44 @@ def test_every_command_that_is_shown_exists() -> None:
     words = {match[1] for command in commands() for match in re.finditer(r"^trainwatch (?:--settings \S+ )?([a-z]+)", command)}
     assert len(words) > 20
     assert words <= set(COMMANDS)
+
+
+def named() -> dict[str, str]:
+    """Commands of ours in any document, help or advice, each with a place where it stands; of what is filled in later an X."""
+    found: dict[str, str] = {}
+    for path in sorted(path for folder in ("deploy", "pipeline", "schemas") for path in (ROOT / folder).rglob("*.*")):
+        texts = []
+        if path.suffix == ".md":
+            texts = [path.read_text(encoding="utf-8")]
+        elif path.suffix == ".py":
+            nodes = [*ast.walk(ast.parse(path.read_bytes()))]
+            texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+            parts = [node.values for node in nodes if isinstance(node, ast.JoinedStr)]
+            texts += ["".join(part.value if isinstance(part, ast.Constant) else "X" for part in each) for each in parts]
+        spoken = {" ".join(each.split()) for text in texts for each in re.findall(r"`(trainwatch [^`]+)`", text)}
+        found |= dict.fromkeys(spoken, str(path.relative_to(ROOT)))
+    return found
+
+
+def test_every_command_that_is_named_anywhere_is_understood() -> None:
+    """Its words and its options: advice that cannot be typed costs an hour at night."""
+    spoken = named() | dict.fromkeys((each for each in commands() if each.startswith("trainwatch ")), "README.md")
+    assert len(spoken) > 100
+    assert {where: wrong for each, where in spoken.items() if (wrong := _not_understood(each)) and each not in FOLDERS} == {}
+
+
+def _not_understood(line: str) -> str:
+    words = [word.strip("[],.") for word in line.partition(" # ")[0].partition(" |")[0].split()[1:]]
+    command: click.Command = main
+    if words[0] == "--settings":
+        del words[:2]
+    with click.Context(command, info_name="trainwatch") as ctx:
+        while isinstance(command, click.Group) and words and words[0].isalpha() and words[0].islower():
+            if (found := command.get_command(ctx, words[0])) is None:
+                return f"{line}: no {words[0]}"
+            command = found.make_context(words.pop(0), [], parent=ctx, resilient_parsing=True).command
+        known = {option for each in command.params for option in each.opts} | {"--help", "--version"}
+    return "".join(f"{line}: no {word}" for word in words if re.fullmatch(r"--[a-z-]+", word) and word not in known)
 
 
 def test_what_no_test_runs_is_still_shown_and_has_a_reason() -> None:
