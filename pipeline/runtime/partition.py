@@ -61,7 +61,7 @@ def made_again(source: Source, reached: int, but: str) -> StateIncompatible:
     """A topic that is not the one that was read, as an error with advice; `but`: what shows it."""
     return StateIncompatible(
         f"{source}: read up to offset {reached}, but {but}: it was made again, or lost its newest records",
-        advice="Delete the state topic of this input too, or point kafka.topic_prefix at a new one.",
+        advice="Begin it anew, without its state and the offsets of the group: deploy/runbooks/backup-and-restore.md.",
     )
 
 

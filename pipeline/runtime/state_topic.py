@@ -105,7 +105,7 @@ class StateTopics:
                 if read.last == NOBODY and await began(source):
                     raise StateIncompatible(
                         f"{source}: offsets are committed for this group, but there is no state",
-                        advice="Use another kafka.group, or delete the group's offsets to begin anew.",
+                        advice="deploy/runbooks/backup-and-restore.md: put back what was saved, or begin an input anew.",
                     )
                 if read.last != NOBODY and read.meta is None:
                     log.warning("%s: claimed before, and no state stands behind the claim: it begins where its topic begins", source)

@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from kafka.admin import NewTopic
-from kafka.errors import TopicAlreadyExistsError
+from kafka.errors import GroupSubscribedToTopicError, TopicAlreadyExistsError
 
 from pipeline.embedded import ports
 from pipeline.embedded import servers as embedded
 from pipeline.faults.proxy import Proxy
 from pipeline.faults.servers import KAFKA, Servers
+from pipeline.runtime.admin import Admin
 from pipeline.runtime.app import EXIT_CRASHED
 from pipeline.runtime.watchdog import EXIT_STUCK
 from pipeline.settings import EmbeddedSettings, Settings
@@ -78,6 +79,40 @@ def test_an_input_that_was_made_again_and_has_outgrown_the_one_before_is_not_rea
         worker = site.start()
         assert worker.wait(PATIENCE_SECONDS) == EXIT_CRASHED
         assert AGAIN in site.log()
+
+
+def test_after_an_input_was_made_again_the_advice_helps(servers: Settings, tmp_path: Path) -> None:
+    """Without state and offsets of the one before, the new one is read from its start, and all others from where they were.
+
+    A worker that runs meanwhile commits the old offsets for the new topic, so that the state alone is not enough.
+    """
+    with open_site(servers, tmp_path, kafka={"session_timeout_seconds": 6}) as site:
+        site.send(400)
+        worker = site.start()
+        site.until(site.done, "the end of the input")
+        make_again(site)
+        for partition in range(sites.PARTITIONS):
+            site.truth[site.topics[0], partition].clear()
+        site.send(1000)
+        assert worker.wait(PATIENCE_SECONDS) in ENDS
+        assert AGAIN in site.log()
+        with administering(site) as admin:
+            admin.delete_topics([site._topology.state_topic(site.topics[0])])
+            forget_offsets(admin, site)
+        with Admin(site.settings, site._topology) as made:
+            made.ensure()
+        worker = site.start()
+        site.until(site.done, "the end of the new input")
+        assert site.stop(worker) == 0, site.log()
+
+
+def forget_offsets(admin: Any, site: Site) -> None:
+    """As soon as the broker has heard long enough of no member."""
+    parts = [TopicPartition(site.topics[0], number) for number in range(sites.PARTITIONS)]
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while any(error is GroupSubscribedToTopicError for error in admin.delete_group_offsets(site.settings.kafka.group, parts).values()):
+        assert time.monotonic() < deadline
+        time.sleep(0.5)
 
 
 def make_again(site: Site) -> None:
