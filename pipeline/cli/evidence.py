@@ -160,14 +160,16 @@ def verify(ctx: click.Context, bundle: Path | None, trust: str, witness: Path | 
 
     Exit 0: nothing is wrong; 1: something is, and it is named, or ClickHouse does not answer.
     """
+    read = witness
     try:
         kept = checker.lines_of(witness.read_bytes()) if witness else []
+        read = bundle or witness
         if bundle is not None:
             verdict = checker.verify_bundle(checker.read_bundle(bundle), trust=trust, witness=kept)
         else:
             verdict = _verify_site(ctx.ensure_object(Options), trust, kept, quiet=as_json)
     except (checker.Unreadable, ValueError, OSError, RecursionError) as error:
-        verdict = checker.Verdict([checker.Problem("bundle_unreadable", str(bundle or witness), str(error))], [], [])
+        verdict = checker.Verdict([checker.Problem("bundle_unreadable", str(read), str(error).removeprefix(f"{read}: "))], [], [])
     if as_json:
         problems = [problem._asdict() for problem in verdict.problems]
         click.echo(checker.canonical({**verdict._asdict(), "problems": problems, "ok": verdict.ok}))  # ASCII: texts may hold anything

@@ -42,7 +42,7 @@ def named() -> dict[str, str]:
             nodes = [*ast.walk(ast.parse(path.read_bytes()))]
             texts = [node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)]
             parts = [node.values for node in nodes if isinstance(node, ast.JoinedStr)]
-            texts += ["".join(part.value if isinstance(part, ast.Constant) else "X" for part in each) for each in parts]
+            texts += ["".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in each) for each in parts]
         spoken = {" ".join(each.split()) for text in texts for each in re.findall(r"`(trainwatch [^`]+)`", text)}
         found |= dict.fromkeys(spoken, str(path.relative_to(ROOT)))
     return found

@@ -57,6 +57,7 @@ def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path, content: bytes) ->
     (folder / "manifest.json").write_bytes(content)
     for done in (run("verify", str(path)), run("verify", str(folder)), *([whole] if content else [])):
         assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
+    assert not content or f"bundle_unreadable: {path}: " in whole.output  # not the bundle, which is whole
 
 
 def test_no_report_takes_the_name_of_another(tmp_path: Path) -> None:
