@@ -84,13 +84,21 @@ def candidate_of(incident: Incident, who: str, key: bytes, pseudonym: Callable[[
 
 def as_json(report: Report) -> bytes:
     """The same for machines."""
-    said = report.incident.attribution
+    said, about = report.incident.attribution, _subjects(report)
     body = {"id": report.incident.id, **msgspec.to_builtins(report)}
     for finding, value in zip(report.findings, body["findings"], strict=True):
         del value["suspect"]
+        if finding.subject.kind == "identity":
+            value["subject"][2] = about[finding.id].partition("/")[2]
         value["id"] = finding.id
         value["actor"], value["actor_withheld"] = told(finding.actor, finding.actor_withheld, [(said.named, said.withheld)])
     return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS, default=str)
+
+
+def _subjects(report: Report) -> dict[str, str]:
+    """What each finding is about, as its incident tells it: an account under a label where its holder is a candidate who is not named."""
+    told = {each.finding: each.subject for each in report.incident.members}
+    return {each.id: told.get(each.id, "identity:" if each.subject.kind == "identity" else each.about) for each in report.findings}
 
 
 def page(report: Report) -> str:
@@ -185,7 +193,7 @@ def _follows(incident: Incident) -> str:
         loads = sum(each.loads for each in incident.traced)
         more = f" by the {len(incident.traced)} that are listed" if incident.artefacts > len(incident.traced) else ""
         items.append(
-            f"Suspect artefacts: {max(incident.artefacts, len(incident.traced))}, loaded {loads} times{more} behind a suspect write: "
+            f"Suspect artefacts: {max(incident.artefacts, len(incident.traced))}, loaded {many(loads, 'time')}{more} behind a suspect write: "
             "whether results differ by it, loading alone does not show."
         )
     return f'<div class="said">{listed(items)}</div>'
@@ -240,7 +248,7 @@ def _who(said: Attribution) -> str:
         "no odds that anybody did it.</p>"
         + table("Hypotheses, ratios against “somebody of whom no record tells”", ("Hypothesis", "Who", "Low", "High", "Evidence"), rows)
         + "<h3>What would clear the leading candidate</h3>"
-        + listed([safe(each) for each in said.clears])
+        + (listed([safe(each) for each in said.clears]) if said.clears else "<p>Nobody leads who could be cleared.</p>")
         + "<h3>Which missing source would decide</h3>"
         + listed([f"{safe(each.source)}: {safe(each.why)}" for each in said.decides])
     )
@@ -277,10 +285,11 @@ def _timeline(report: Report) -> str:
 
 def _benign(report: Report) -> str:
     rows = [(safe(name), str(excluded), str(open_ones)) for name, excluded, open_ones in report.incident.checklist]
+    about = _subjects(report)
     details = [
         (
             _word(finding.detector),
-            safe(finding.about),
+            safe(about[finding.id]),
             safe(item.name),
             safe(item.answer),
             safe(item.note or ", ".join(item.missing)),

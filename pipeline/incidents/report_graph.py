@@ -9,11 +9,13 @@ import msgspec
 
 from pipeline.incidents.report_text import safe
 from pipeline.model.incident import Incident
+from pipeline.model.words import many
 
 COLUMN_MAX = 12  # nodes in one column; what is left out is said
 ROW, WIDTH, BOX, TOP = 44, 960, 250, 40
 NAME_MAX = 30  # characters that a box holds
 COLUMNS = (10, 355, 700)
+UNKNOWN = "not known who"  # "nobody" would say that no person did it
 
 
 class Edge(msgspec.Struct, frozen=True, order=True):
@@ -37,7 +39,7 @@ def graph_of(incident: Incident) -> Graph:
     """Candidates wrote artefacts that attempts loaded, or harmed attempts at once."""
     edges: set[Edge] = set()
     for member in incident.members:
-        who = member.who or "nobody known"
+        who = member.who or UNKNOWN
         for traced in incident.traced:
             if member.subject in traced.loaded_by:
                 edges.add(Edge(who, traced.path, "wrote"))
@@ -71,8 +73,9 @@ def drawn(graph: Graph) -> str:
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="graph-title graph-text">'
         '<title id="graph-title">Who touched what</title>'
-        f'<desc id="graph-text">{len(graph.people)} candidates, {len(graph.artefacts)} artefacts, {len(graph.attempts)} jobs and others, '
-        f"{len(graph.edges)} ties; the table below says the same.</desc>{''.join(lines)}{''.join(shapes)}</svg>{note}"
+        f'<desc id="graph-text">{many(len({*graph.people} - {UNKNOWN}), "candidate")}, {many(len(graph.artefacts), "artefact")}, '
+        f"{many(len(graph.attempts), 'job or other', 'jobs and others')}, {many(len(graph.edges), 'tie')}; the table below says the same."
+        f"</desc>{''.join(lines)}{''.join(shapes)}</svg>{note}"
     )
 
 

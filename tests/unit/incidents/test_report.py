@@ -10,7 +10,7 @@ import pytest
 from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, called, page, unnamed
 from pipeline.incidents.report_graph import drawn, graph_of
 from pipeline.model.incident import Incident, Unjudged, canonical_incident
-from tests.unit.incidents.campaign import attempt_of, kill
+from tests.unit.incidents.campaign import attempt_of, borrowed, kill, tamper
 from tests.unit.incidents.reports import EVIL, hostile, report
 
 VOID = {"meta", "br", "img", "link", "input"}
@@ -88,6 +88,9 @@ def test_one_of_a_kind_is_one() -> None:
     """The report of a single finding, which most are, counts in words that agree."""
     assert "1 finding, 1 above the gate, on 1 attempt of 1 owner. Records cited: 2." in Page(page(report([kill(0, "1", "u099")]))).text
     assert "That 1 attempt whose end no record explains came to harm" in Page(page(report())).text
+    one = report([tamper(0, "1", "u099")])
+    assert "Suspect artefacts: 1, loaded 1 time behind a suspect write" in Page(page(one)).text
+    assert "1 candidate, 1 artefact, 1 job or other, 2 ties" in Page(page(one)).text
 
 
 def test_whoever_is_named_is_heard() -> None:
@@ -145,6 +148,24 @@ def test_without_a_name_it_says_why() -> None:
     text = page(made)
     assert "Naming is withheld: " in text
     assert "u099" not in text.replace("<td>u099</td><td>I was on leave.</td>", "")
+
+
+def test_an_account_that_a_finding_is_about_is_no_way_to_a_withheld_name() -> None:
+    """That the account was borrowed is why its holder is not named: neither the page nor its JSON says whose account it is."""
+    made = report([kill(0, "1", "u099"), borrowed(0.1, "u099")], journal=())
+    label = made.incident.members[1].subject.rpartition("/")[2]
+    assert made.incident.attribution.named == ""
+    for text in (page(made), as_json(made).decode()):
+        assert "u099" not in text
+        assert label in text
+
+
+def test_where_nobody_leads_nothing_could_clear_him() -> None:
+    """“None” would read as if no record could ever clear somebody."""
+    made = report([kill(0, "1", "", named=False)])
+    assert made.incident.attribution.clears == ()
+    assert "0 candidates, 0 artefacts, 1 job or other, 1 tie" in Page(page(made)).text
+    assert "Nobody leads who could be cleared." in page(made)
 
 
 def test_json_is_the_same() -> None:
