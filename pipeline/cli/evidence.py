@@ -147,22 +147,25 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
     )
 )
 @click.argument("bundle", type=click.Path(path_type=Path, exists=True), required=False)
-@click.option("--trust", default="", help="Fingerprint of a key of the site, 16 digits or more, that you got elsewhere.")
+@click.option("--trust", help="Fingerprint of a key of the site, 16 digits or more, that you got elsewhere.")
 @click.option(
     "--witness", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Heads that somebody outside kept, JSON lines."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
-def verify(ctx: click.Context, bundle: Path | None, trust: str, witness: Path | None, *, as_json: bool) -> None:
+def verify(ctx: click.Context, bundle: Path | None, trust: str | None, witness: Path | None, *, as_json: bool) -> None:
     """Check BUNDLE, offline and without settings; without it, everything that is sealed in this site's ClickHouse.
 
     When records were taken away together with all that tells of them, only heads that somebody outside kept can show it: --witness.
 
     Exit 0: nothing is wrong; 1: something is, and it is named, or ClickHouse does not answer.
     """
+    if trust is not None and not trust.strip():
+        raise click.UsageError(checker.NO_FINGERPRINT)
+    trust = trust or ""
     read = witness
     try:
-        kept = checker.lines_of(witness.read_bytes()) if witness else []
+        kept = checker.heads_of(witness.read_bytes()) if witness else []
         read = bundle or witness
         if bundle is not None:
             verdict = checker.verify_bundle(checker.read_bundle(bundle), trust=trust, witness=kept)

@@ -54,6 +54,7 @@ REQUIRED = (MANIFEST, REPORT, RECORDS, CHAIN, KEYS, CUSTODY)
 FILE_BYTES_MAX = 4 << 30
 ODD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)  # what values raise that are none of a bundle
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
+NO_FINGERPRINT = "--trust is empty: leave it out, or name a fingerprint"  # e.g. a variable that a script forgot to set
 DRIVE = re.compile(r"[A-Za-z]:")
 
 Entry = Mapping[str, Any]  # one line of chain.jsonl: statement, seal, signature
@@ -246,6 +247,9 @@ class Ring:
                 self.problems.append(Problem("key_changed", where, f"the id is {name}, that of the key {key_id(public)}"))
                 continue
             signer = self._keys[by][0] if by in self._keys else public if by == name and not before else b""
+            if name in self._keys:
+                self.problems.append(Problem("key_rotation_wrong", where, f"{name} stands twice"))
+                continue
             if by != (before or name) or not is_signed(signer or public, signature, text):
                 self.problems.append(Problem("key_rotation_wrong", where, f"{name} is not signed by {before or 'itself'}"))
                 continue
@@ -259,7 +263,7 @@ class Ring:
         there = [each.startswith(wanted) for each in self.fingerprints if len(wanted) >= KEY_ID_DIGITS]
         self._before_trust = frozenset(names[: there.index(True)] if wanted and any(there) else ())
         self._first = self.fingerprints[0] if self.fingerprints else ""
-        if wanted and not any(there):
+        if trust and not any(there):
             self.problems.append(Problem("key_untrusted", "keys.json", f"no key has the fingerprint {wanted}"))
 
     def check(self, name: str, time: int | None, signature: str, text: bytes, where: str, code: str) -> Iterator[Problem]:
@@ -424,11 +428,17 @@ def check_record(record: Mapping[str, Any], statements: Mapping[tuple[Any, ...],
         yield Problem("leaf_unreadable", where, str(error))
         return
     place, at = divmod(record["position"], leaf.run)
+    offsets = [told.offset for told in leaf.told]
     statement = statements.get((record["topic"], record["partition"], record["incarnation"], record["lo"], record["hi"]))
     if statement is None:
         yield Problem("root_missing", where, f"no statement on [{record['lo']}, {record['hi']})")
     elif not is_included(record["leaf"].encode(), place, -(-statement["count"] // leaf.run), record["proof"], statement["root"]):
         yield Problem("proof_wrong", where, f"leaf {place} of {place_of(statement)}")
+    elif offsets != sorted(
+        each for each in {*offsets} if statement["lo"] <= each < statement["hi"]
+    ):  # else a later range could tell it anew
+        text = f"its leaf tells of offsets {offsets[0]} to {offsets[-1]}, which are out of order or not in {place_of(statement)}"
+        yield Problem("leaves_disordered", where, text)
     if at >= len(leaf.told):
         yield Problem("offset_changed", where, f"its leaf tells of {len(leaf.told)} records, it is said to be number {at}, from 0")
         return
@@ -523,7 +533,27 @@ def _require_harmless(info: zipfile.ZipInfo) -> None:
 
 def lines_of(content: bytes) -> list[Any]:
     """JSON lines.  Raises ValueError or RecursionError."""
-    return [json.loads(line) for line in content.splitlines() if line]
+    return [_json(line) for line in content.splitlines() if line]
+
+
+def heads_of(content: bytes) -> list[Any]:
+    """What a witness kept.  Raises ValueError, also where he kept nothing: whoever asks him must not take that for an answer."""
+    heads = lines_of(content)
+    if not heads:
+        raise ValueError("the witness kept no head")
+    return heads
+
+
+def _json(content: bytes) -> Any:
+    return json.loads(content, object_pairs_hook=_once)
+
+
+def _once(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """Of two values under one name another reader may take the one that was not checked."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in an object")
+    return found
 
 
 class Verdict(NamedTuple):
@@ -546,7 +576,7 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
     if missing:
         return Verdict([Problem("file_missing", name, "every bundle has it") for name in missing], [], [])
     try:
-        manifest, report, keys = (json.loads(files[name]) for name in (MANIFEST, REPORT, KEYS))
+        manifest, report, keys = (_json(files[name]) for name in (MANIFEST, REPORT, KEYS))
         records, chain = lines_of(files[RECORDS]), lines_of(files[CHAIN])
         lines_of(files[CUSTODY])
         ring = Ring(keys["keys"], trust)
@@ -556,6 +586,7 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
                 Problem("manifest_unsigned", MANIFEST, "its signature is not there: whoever exported had no key, or somebody took it away")
             )
         problems += _check_chains(chain, manifest["segments"], ring)
+        problems += _check_created(manifest["created"], chain)
         statements = {_ranged(entry["statement"]): entry["statement"] for entry in chain if is_readable(entry)}
         problems += _check_order(records)
         for record in records:
@@ -607,7 +638,7 @@ def _check_files(files: Mapping[str, bytes], manifest: Mapping[str, Any], ring: 
         if hashlib.sha256(files[name]).hexdigest() != named[name]:
             yield Problem("file_changed", name, "its sha256 is another than in the manifest")
     if MANIFEST_SIGNATURE in files:
-        signed = json.loads(files[MANIFEST_SIGNATURE])
+        signed = _json(files[MANIFEST_SIGNATURE])
         text = MANIFEST_CONTEXT + files[MANIFEST]
         yield from ring.check(signed["key"], manifest["created"], signed["signature"], text, MANIFEST, "manifest_signature_wrong")
 
@@ -631,6 +662,24 @@ def _check_chains(chain: Sequence[Any], segments: Sequence[Mapping[str, Any]], r
         else:
             yield Problem("bundle_unreadable", "an entry of the chain", "it is no statement with a seal")
     yield from _forks(chain)
+    yield from _check_apart(chain)
+
+
+def _check_created(created: int, chain: Sequence[Any]) -> Iterator[Problem]:
+    """Whoever has an old key may write an old date: a bundle is no older than what is in it."""
+    newest = max((entry["seal"]["time"] for entry in chain if is_readable(entry)), default=created)
+    if created < newest - CLOCKS_MS:
+        yield Problem("time_backwards", MANIFEST, f"made at {created}, and a range in it was sealed at {newest}")
+
+
+def _check_apart(chain: Sequence[Any]) -> Iterator[Problem]:
+    """Ranges with others between them that are not there share no offsets either; of neighbours see `_check_step`."""
+    last: dict[tuple[Any, ...], Mapping[str, Any]] = {}
+    for new in sorted((entry["statement"] for entry in chain if is_readable(entry)), key=_numbered):
+        old = last.get(_numbered(new)[:-1], new)
+        if new["number"] > old["number"] + 1 and new["lo"] < old["hi"]:
+            yield Problem("range_overlap", place_of(new), f"number {old['number']}, before it, ends at {old['hi']}")
+        last[_numbered(new)[:-1]] = new
 
 
 def _forks(chain: Sequence[Any]) -> Iterator[Problem]:
@@ -661,12 +710,14 @@ def main(words: Sequence[str] | None = None) -> int:
     """The command.  0: nothing is wrong; 1: something is; 2: it cannot be read."""
     parser = argparse.ArgumentParser(description="Check a trainwatch evidence bundle, offline.")
     parser.add_argument("bundle", type=Path)
-    parser.add_argument("--trust", default="", help="fingerprint of a key of the site, 16 digits or more, that you got elsewhere")
+    parser.add_argument("--trust", help="fingerprint of a key of the site, 16 digits or more, that you got elsewhere")
     parser.add_argument("--witness", type=Path, help="heads that somebody else kept, JSON lines")
     wanted = parser.parse_args(words)
+    if wanted.trust is not None and not wanted.trust.strip():
+        parser.error(NO_FINGERPRINT)
     try:
-        witness = lines_of(wanted.witness.read_bytes()) if wanted.witness else []
-        verdict = verify_bundle(read_bundle(wanted.bundle), trust=wanted.trust, witness=witness)
+        witness = heads_of(wanted.witness.read_bytes()) if wanted.witness else []
+        verdict = verify_bundle(read_bundle(wanted.bundle), trust=wanted.trust or "", witness=witness)
     except (Unreadable, OSError, ValueError, RecursionError) as error:
         sys.stderr.write(f"bundle_unreadable: {ascii(str(error))[1:-1]}\n")
         return 2

@@ -190,10 +190,10 @@ def _follows(incident: Incident) -> str:
             "as under the nearest other, by ratios of which most are assumptions."
         )
     if incident.traced:
-        loads = sum(each.loads for each in incident.traced)
+        loads = many(sum(each.loads for each in incident.traced), "time")
         more = f" by the {len(incident.traced)} that are listed" if incident.artefacts > len(incident.traced) else ""
         items.append(
-            f"Suspect artefacts: {max(incident.artefacts, len(incident.traced))}, loaded {many(loads, 'time')}{more} behind a suspect write: "
+            f"Suspect artefacts: {max(incident.artefacts, len(incident.traced))}, loaded {loads}{more} behind a suspect write: "
             "whether results differ by it, loading alone does not show."
         )
     return f'<div class="said">{listed(items)}</div>'

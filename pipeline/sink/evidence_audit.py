@@ -126,30 +126,44 @@ def _of_chain(
     database: Database, ring: Ring, where: dict[str, Any], found: Audit, witness: Sequence[Any], progress: Callable[[], None]
 ) -> Iterator[Problem]:  # fmt: skip
     days = _days(database)
-    first, last, aged = database.query(
-        "SELECT min(number), max(number), min(_inserted) <= now() - toIntervalDay(%(days)s) FROM {db}.evidence_roots "
-        "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s",
+    # What has aged is told by the time of sealing, which is signed: when a row was stored whoever writes rows may write, too.
+    first, last, sealed, since = database.query(
+        "SELECT min(number), max(number), toUnixTimestamp64Milli(argMin(sealed_time, number)), "
+        "toUnixTimestamp(now() - toIntervalDay(%(days)s)) * 1000 "
+        "FROM {db}.evidence_roots WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s",
         {**where, "days": days},
     )[0]
-    if first != 1 and not aged:
+    if first != 1 and sealed >= since:
         yield Problem("chain_missing", f"{where['topic']}/{where['partition']}", f"numbers 1 to {first - 1} are not there")
     yield from _unsealed(database, {**where, "days": days})
     before: Entry | None = None
     ours = [each for each in witness if _place(each) == tuple(where.values())]
-    for begin in range(first, last + 1, CHUNK_RANGES):
-        span = {**where, "first": begin, "last": begin + CHUNK_RANGES - 1}
+    begin = first
+    while begin <= last:
+        end = min(last, begin + CHUNK_RANGES - 1)
+        span = {**where, "first": begin, "last": end}
         chunk, notes = _without_rereadings(ranges(database, "number >= %(first)s AND number <= %(last)s", span, leaves=True))
+        if not chunk:  # somebody may have written a number that no chain ever reaches
+            end = _next_number(database, span) - 1
         found.notes += notes
         entries = [entry_of(each) for each in chunk]
         yield from check_chain(entries, ring, before=before)
-        yield from check_witness(entries, ours, [_segment(where, begin, min(span["last"], last))])
+        yield from check_witness(entries, ours, [_segment(where, begin, end)])
         before = entries[-1] if entries else before
         for each, entry in zip(chunk, entries, strict=True):
             found.ranges, found.records = found.ranges + 1, found.records + each.count
             yield from check_leaves(entry["statement"], each.leaves.split("\n") if each.leaves else [])
-        yield from _rows(database, ring, where, chunk, found, aged=bool(aged))
+        yield from _rows(database, ring, where, chunk, found, since)
         progress()
+        begin = end + 1
     yield from check_witness((), (each for each in ours if each["statement"]["number"] > last))
+
+
+def _next_number(database: Database, span: Mapping[str, Any]) -> int:
+    """The first number behind `last` of the span, where there is one."""
+    one = "topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND number > %(last)s"
+    ((number,),) = database.query(f"SELECT min(number) FROM {{db}}.evidence_roots WHERE {one}", span)  # noqa: S608  our own text
+    return int(number)
 
 
 def _place(witnessed: Any) -> tuple[Any, ...]:
@@ -231,13 +245,11 @@ def _same_records(one: Sealed, other: Sealed) -> bool:
     return same and otherwise_read and mine == theirs
 
 
-def _rows(
-    database: Database, ring: Ring, where: Mapping[str, Any], chunk: Sequence[Sealed], found: Audit, *, aged: bool
-) -> Iterator[Problem]:
-    """Stored lines against leaves, both ways."""
+def _rows(database: Database, ring: Ring, where: Mapping[str, Any], chunk: Sequence[Sealed], found: Audit, since: int) -> Iterator[Problem]:
+    """Stored lines against leaves, both ways.  Of ranges that were sealed before `since`, UTC ms, retention may have taken the rows."""
     if not chunk:
         return
-    sealed = _told(chunk)
+    sealed, kept = _told(chunk), _told([each for each in chunk if each.time >= since])
     span = {**where, "lo": chunk[0].lo, "hi": chunk[-1].hi}
     stored = database.query(
         "SELECT _offset, _index, toUnixTimestamp64Milli(ts), toUnixTimestamp64Milli(kafka_time), sha256, lower(hex(SHA256(raw))) "
@@ -264,7 +276,7 @@ def _rows(
             said = "; its range says that Kafka deleted it before it was sealed, which nobody signed"
             why = said if any(lo <= offset < hi for lo, hi in overtaken) else ""
             yield Problem("line_added", at, f"a row of a record that was never sealed{why}")
-        elif offset in lines or not (aged or offset in excused):
+        elif offset in lines or (offset in kept and offset not in excused):
             yield from check_lines(sealed[offset], lines.get(offset, []), at)
 
 

@@ -311,6 +311,26 @@ def test_what_is_changed_in_clickhouse_is_named(sealed: Sealed, tamper: Tamper) 
     assert sealed.codes() == set()
 
 
+def test_an_old_range_excuses_nothing_in_the_others(sealed: Sealed) -> None:
+    """Retention takes rows of old ranges; what was sealed since is missed, whenever the tables say that it was stored."""
+    command, name = sealed.site.database.command, sealed.name
+    old = f"INSERT INTO {name}.evidence_roots SELECT * REPLACE (now() - toIntervalDay(360) AS _inserted) FROM {name}.evidence_roots WHERE "  # noqa: S608  names of this test's own
+    with changed(sealed, "events", ROW_OF, drop=True):
+        command(old + ROOT_OF.replace("{topic}", sealed.topic))
+        assert sealed.codes() == {"line_missing"}
+        command(f"DELETE FROM {name}.evidence_roots WHERE _inserted < now() - toIntervalDay(300)")  # noqa: S608  same
+    with changed(sealed, "evidence_roots", ROOT_OF.replace("= 2", "= 1"), drop=True):
+        command(old + ROOT_OF.replace("{topic}", sealed.topic))
+        assert sealed.codes() == {"chain_missing"}
+    assert sealed.codes() == set()
+
+
+def test_a_number_that_no_chain_reaches_ends_no_check(sealed: Sealed) -> None:
+    """Whoever may write rows must not keep anybody from an answer."""
+    with changed(sealed, "evidence_roots", ROOT_OF, copies=2, number="18446744073709551615"):
+        assert "chain_missing" in sealed.codes()
+
+
 @pytest.mark.parametrize(
     ("place", "at"),
     [("900000 AS _offset", "/1@900000"), ("900000 AS _offset, now() + toIntervalDay(9) AS _inserted", "/1@900000"),

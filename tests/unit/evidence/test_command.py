@@ -47,6 +47,12 @@ def test_a_bundle_is_checked_by_the_command(tmp_path: Path) -> None:
     assert [each["code"] for each in json.loads(done.stdout)["problems"]] == ["key_untrusted"]
 
 
+def test_an_empty_fingerprint_is_a_mistake(tmp_path: Path) -> None:
+    """A script whose variable is not set must not be told that all is well."""
+    done = run("verify", str(written(tmp_path)), "--trust", "")
+    assert (done.exit_code, "--trust is empty" in done.output) == (2, True)
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{", b"[1,", b"[" * 200_000, b"PK\x03\x04"])
 def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path, content: bytes) -> None:
     """Whoever sends it chose the bytes: as a bundle, as its manifest, as the file of a witness. No traceback."""
@@ -55,7 +61,7 @@ def test_what_is_no_bundle_is_said_to_be_none(tmp_path: Path, content: bytes) ->
     folder = written(tmp_path, "bundle")
     whole = run("verify", str(folder), "--witness", str(path))
     (folder / "manifest.json").write_bytes(content)
-    for done in (run("verify", str(path)), run("verify", str(folder)), *([whole] if content else [])):
+    for done in (run("verify", str(path)), run("verify", str(folder)), whole):
         assert (done.exit_code, type(done.exception)) == (1, SystemExit), done.output
     assert not content or f"bundle_unreadable: {path}: " in whole.output  # not the bundle, which is whole
 

@@ -3,16 +3,20 @@
 import base64
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import pytest
 
 from pipeline.evidence import verify
-from pipeline.evidence.chain import entry_of, value_of
+from pipeline.evidence.bundle import Exhibit, Line
+from pipeline.evidence.chain import Range, Sealer, entry_of, value_of
 from pipeline.evidence.verify import (
     CHAIN,
     CUSTODY,
+    FORM,
     KEYS,
     MANIFEST,
     MANIFEST_SIGNATURE,
@@ -23,7 +27,8 @@ from pipeline.evidence.verify import (
     canonical,
     head_of,
 )
-from pipeline.model.sealed import ChainHead
+from pipeline.model.sealed import ChainHead, Sealed
+from pipeline.settings import Settings
 from tests.releases import kept
 from tests.unit.evidence.build import (
     BEHIND,
@@ -48,6 +53,7 @@ from tests.unit.evidence.build import (
     on_lines,
     resealed,
     sealed_range,
+    with_leaves,
 )
 
 FIRST_FORM = kept.FOLDER / "0.1.0-74e13af28318.zip"
@@ -237,11 +243,19 @@ TAMPERING = [
         "key_rotation_wrong",
     ),
     Tamper("a key dropped", on_json(KEYS, lambda keys: keys["keys"].pop(0)), "key_rotation_wrong"),
+    Tamper(
+        "a key twice in the ring", on_json(KEYS, lambda keys: keys["keys"].append(OLD.ring_entry(ROTATED + 1, NEW))), "key_rotation_wrong"
+    ),
     # the report
     Tamper("a citation changed", on_json(REPORT, lambda report: report["evidence"][0].update(sha256="00" * 32)), "evidence_changed"),
     Tamper("another event cited", on_json(REPORT, lambda report: report["evidence"][0].update(event_id="event-9-0")), "evidence_missing"),
     Tamper("a citation dropped", on_json(REPORT, lambda report: report["evidence"].pop(0)), "record_uncited"),
     Tamper("a file missing", lambda files: files.__delitem__(CHAIN), "file_missing"),
+    Tamper(
+        "a value that stands twice",
+        lambda files: files.update({RECORDS: files[RECORDS].replace(b'"value":', b'"value": "bm90aGluZw==", "value":', 1)}),
+        "bundle_unreadable",
+    ),
     Tamper("a file that is none", lambda files: files.update({RECORDS: b"{"}), "bundle_unreadable"),
 ]
 
@@ -408,6 +422,43 @@ def test_a_range_that_only_the_witness_knows_is_named() -> None:
     files = files_of()
     on_lines(CHAIN, lambda found: found.pop(2))(files)
     assert "witness_unknown" in codes(files, witness=[entry_of(chain()[2])])
+
+
+def again(offsets: Sequence[int], signer: Any = NEW) -> Sealed:
+    """The holder of the key seals a range behind all others, whose leaf tells of these offsets."""
+    told = [[offset, T0, None, [], hashlib.sha256(b"nothing happened").hexdigest(), [T0]] for offset in offsets]
+    where = Range(TOPIC, PARTITION, LIFE, 5 * WIDTH, 5 * WIDTH + len(told))
+    return with_leaves([compact([FORM, told])], where, Sealer(signer, Settings()), chain()[-1].chain_head, ROTATED + 9000)
+
+
+@pytest.mark.parametrize("offsets", [(PLAIN,), (5 * WIDTH, PLAIN), (5 * WIDTH + 1, 5 * WIDTH), (5 * WIDTH, 5 * WIDTH)])
+def test_no_record_is_told_anew_by_a_later_range(offsets: tuple[int, ...]) -> None:
+    """The chain goes on as it should and a witness knows it: but a leaf speaks of offsets of its range alone, each once."""
+    sealed, lines = again(offsets), (Line(0, "event-new", T0, b"nothing happened"),)
+    shown = Exhibit(sealed, offsets[-1], lines, b"nothing happened", "events")
+    cites = [{"finding_id": "f1", "role": "cause", "event_id": "event-new", "sha256": hashlib.sha256(b"nothing happened").hexdigest()}]
+    made = msgspec.structs.replace(case(()), evidence=cites, exhibits=[shown], chain=[*chain(), sealed])
+    assert "leaves_disordered" in codes(files_of(made), witness=[entry_of(each) for each in made.chain])
+
+
+def test_ranges_far_apart_share_no_offsets() -> None:
+    """Those between them are not in the bundle: whoever sealed some offsets twice could else show the one or the other."""
+    later = sealed_range(WIDTH // 2, WIDTH + WIDTH // 2, ChainHead(8, "ab" * 32), time=ROTATED)
+    made = msgspec.structs.replace(case((5,)), chain=[chain()[0], later])
+    assert codes(files_of(made)) == {"range_overlap"}
+
+
+def test_a_bundle_is_not_older_than_what_is_in_it() -> None:
+    """Whoever took the key that was replaced can sign a manifest, and write any date into it."""
+    files = files_of()
+    on_json(MANIFEST, lambda manifest: manifest.update(created=ROTATED - 70_000))(files)
+    assert codes(resealed(files, OLD)) == {"time_backwards"}
+
+
+@pytest.mark.parametrize("trust", [" ", ":"])
+def test_trust_in_nothing_is_no_trust(trust: str) -> None:
+    """As where a script has not got the fingerprint."""
+    assert codes(files_of(), trust=trust) == {"key_untrusted"}
 
 
 def test_names_of_the_build_are_those_of_the_chain() -> None:
