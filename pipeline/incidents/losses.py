@@ -53,6 +53,7 @@ from pipeline.model.finding import Finding
 from pipeline.model.incident import NONE, Loss, Range
 from pipeline.model.instants import DAY_MS
 from pipeline.model.summary import Exposure
+from pipeline.model.words import many
 
 RESTORED = frozenset({"imported_restored_module", "read_restored_dataset"})  # the bytes are former ones: results hold
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
@@ -81,7 +82,7 @@ def loss_of(members: Sequence[Finding], attempts: Attempts, pricing: Pricing, id
     mine = set(ids)
     counted = ledgers(claims, pricing.prices, pricing.gpus_per_node, (staff for name, staff in pricing.staff if name in mine))
     width = said_of_width(counted.lines)
-    loss = counted.loss(pricing.prices.currency, [*_unknown(left_out, counted.unpriced_hours), *([width] if width else [])])
+    loss = counted.loss(pricing.prices.currency, [*_unknown(left_out, counted.unpriced), *([width] if width else [])])
     lines = [line for line in counted.lines if line.ledger == INDIRECT or line.gpu_hours != NONE]
     return msgspec.structs.replace(loss, lines=tuple(lines))
 
@@ -315,18 +316,20 @@ def _sum(ranges: Sequence[Range]) -> Range:
     return Range.of([sum(getattr(each, reading) for each in ranges) for reading in READINGS])
 
 
-def _unknown(left_out: Mapping[str, set[str]], unpriced: float) -> Iterator[str]:
+def _unknown(left_out: Mapping[str, set[str]], unpriced: Range) -> Iterator[str]:
     words = {
-        "end": "{} attempts of its findings run or are no longer held: nothing is counted for them.",
-        "nodes": "Of {} attempts no record says where they ran: nothing is counted for them.",
-        "gpus": "Of {} attempts no record states the GPUs: high alone counts them, with whole nodes.",
+        "end": "Nothing is counted for {} of its findings: running, or no longer held.",
+        "nodes": "Nothing is counted for {} of which no record says on which nodes.",
+        "gpus": "High alone counts {} of which no record states the GPUs, with whole nodes.",
     }
     for kind, sentence in words.items():
         if names := left_out.get(kind):
-            yield sentence.format(len(names))
+            yield sentence.format(many(len(names), "attempt"))
     if names := left_out.get("removed"):
-        yield f"Of {len(names)} removals of checkpoints no record says which attempt had saved them: nothing is counted for them."
+        yield f"Nothing is counted for {many(len(names), 'removal')} of checkpoints: no record says which attempt had saved them."
     if detectors := left_out.get("formula"):
         yield f"No formula is used for what these findings cost: {', '.join(sorted(detectors))}."
-    if unpriced:
-        yield f"{unpriced:g} GPU-hours of the middle reading lie before the first price: they are counted, and cost nothing."
+    for reading in ("middle", "high", "low"):
+        if hours := getattr(unpriced, reading):
+            yield f"{hours:g} GPU-hours of the {reading} reading lie before the first price: they are counted, and cost nothing."
+            return

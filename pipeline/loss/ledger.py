@@ -48,7 +48,7 @@ class Ledgers(msgspec.Struct, frozen=True):
     """Both, kept apart; and what is not known."""
 
     lines: tuple[LossLine, ...]
-    unpriced_hours: float  # of the middle reading, before the first price
+    unpriced: Range  # hours before the first price, where there is one
     gpus: int  # different GPUs that were concerned, at most: the sum over nodes
 
     def total(self, ledger: str) -> tuple[Range, Range]:
@@ -66,7 +66,7 @@ class Ledgers(msgspec.Struct, frozen=True):
             direct_gpu_hours=hours,
             direct_money=money,
             indirect_money=self.total(INDIRECT)[1],
-            unpriced_gpu_hours=self.unpriced_hours,
+            unpriced_gpu_hours=self.unpriced.middle,
             gpus=self.gpus,
             lines=self.lines,
             unknown=tuple(unknown),
@@ -78,7 +78,7 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
     ordered = sorted(set(claims), key=lambda each: (KINDS.index(each.kind), each.attempt, msgspec.msgpack.encode(each)))
     shares = [_allotted(ordered, reading, gpus_per_node, prices) for reading in range(3)]
     lines = []
-    unpriced = 0.0
+    unpriced = [0.0, 0.0, 0.0]
     for place, claim in enumerate(ordered):
         hours = [sum(amount for _, amount in shares[reading].get(place, ())) for reading in range(3)]
         money = [0.0, 0.0, 0.0]
@@ -87,7 +87,7 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
             for time, amount in shares[reading].get(place, ()):
                 price = prices.at(time)
                 if price is None:
-                    unpriced += amount if reading == 1 else 0.0
+                    unpriced[reading] += amount if prices.periods else 0.0
                     continue
                 money[reading] += amount * price.of_hour(reading)
                 if price.formula(reading) not in priced[reading]:
@@ -128,7 +128,7 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
     for claim in ordered:
         for node in claim.nodes:
             nodes[node] = max(nodes[node], -(-claim.gpus // max(1, len(claim.nodes))))
-    return Ledgers(tuple(lines), round(unpriced, 6), sum(min(held, gpus_per_node) for held in nodes.values()))
+    return Ledgers(tuple(lines), Range.of(unpriced), sum(min(held, gpus_per_node) for held in nodes.values()))
 
 
 # --- the sweep ------------------------------------------------------------------------------------------------------------------

@@ -208,13 +208,17 @@ def test_what_is_left_out_is_said() -> None:
     held[0] = msgspec.structs.replace(FAILED, saved=SAVED)
     text = " ".join(worked(said, held, late).unknown)
     for words in (
-        "1 attempts of its findings run",
-        "Of 1 attempts no record says where",
-        "states the GPUs",
+        "for 1 attempt of its findings: running",
+        "for 1 attempt of which no record says on which nodes",
+        "counts 1 attempt of which no record states the GPUs",
         "p16_reads",
         "before the first",
     ):
         assert words in text
+    high = worked([about(kill(0, "7", "u099", named=False), FAILED)], [FAILED], late)
+    assert (high.direct_gpu_hours.middle, high.direct_gpu_hours.high > 0) == (0.0, True)
+    assert "of the high reading lie before the first price" in " ".join(high.unknown)
+    assert "first price" not in " ".join(worked(said, held, Pricing(Prices([]), 8, ())).unknown)
 
 
 def test_removed_checkpoints_cost_what_is_trained_again() -> None:
@@ -228,7 +232,7 @@ def test_removed_checkpoints_cost_what_is_trained_again() -> None:
     killed = about(kill(0, "7", "u099"), FAILED)  # its last ten minutes are lost beside, by another hand
     at_work = [msgspec.structs.replace(FAILED, saved=Mark(saved.event_time, saved.event_id)), went_on]
     assert kinds(worked([said, killed], at_work))["lost_progress"][1] == round(256 * 40 / 60, 1)
-    assert "1 removals" in worked([said], [went_on]).unknown[0]
+    assert "1 removal of checkpoints" in worked([said], [went_on]).unknown[0]
 
 
 ALL = round(256 * 50 / 60, 6)

@@ -127,7 +127,8 @@ def test_prices_change_in_the_middle() -> None:
     run = claims.invalid(attempt(), NODES[:1], 1, loaded=0, end=3 * HOUR, diverged=True, evidence=["e"])
     found = ledgers([run], prices, 8)
     assert found.total(DIRECT)[1].middle == 40.0
-    assert found.unpriced_hours == 1.0
+    assert found.unpriced == Range(1.0, 1.0, 1.0)
+    assert ledgers([run], FREE, 8).unpriced == Range(0.0, 0.0, 0.0), "where no price is set, none is the first"
 
 
 def test_slow_down_is_read_against_all_siblings() -> None:
