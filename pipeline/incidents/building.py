@@ -7,7 +7,8 @@ body is still too large, because its texts are long, all bounds are halved until
     findings 5,000 = members 200, in full + others 4,800, by id            detectors: p01 1,667 ...; they add up to 5,000
 
 Whoever is not named stands in no text of the body: labels take the place of identity ids, logins and uids in what findings say of a
-candidate.  That a candidate is also an owner of affected jobs is said under his own name, since it accuses nobody.
+candidate, and in what the site wrote of it.  That a candidate is also an owner of affected jobs is said under his own name, since it
+accuses nobody.
 """
 
 import re
@@ -134,7 +135,9 @@ class Whole:
                 for each in self._traced[: bounds.artefacts]
             ),
             scope=_cut_scope(self._scope, bounds.names),
-            attribution=msgspec.structs.replace(self._said, hypotheses=self._said.hypotheses[: bounds.hypotheses]),
+            attribution=msgspec.structs.replace(
+                self._said, withheld=self._hide(self._said.withheld), hypotheses=self._said.hypotheses[: bounds.hypotheses]
+            ),
             checklist=tuple(_checklist(findings)),
             limits=tuple(self._limits(bounds, len(listed), len(others), len(moments))),
             loss=listed_loss(self._loss, bounds.losses),
@@ -175,7 +178,7 @@ class Whole:
             effect_time=each.effect_time,
             summary=cut(self._hide(each.summary)),
             alert=each.alert,
-            gate=each.gate,
+            gate=self._hide(each.gate),
             links=self._links[linked.id],
         )
 

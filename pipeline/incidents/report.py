@@ -85,6 +85,7 @@ def candidate_of(incident: Incident, who: str, key: bytes, pseudonym: Callable[[
 def as_json(report: Report) -> bytes:
     """The same for machines."""
     said, about = report.incident.attribution, _subjects(report)
+    gates = {each.finding: each.gate for each in report.incident.members}
     body = {"id": report.incident.id, **msgspec.to_builtins(report)}
     for finding, value in zip(report.findings, body["findings"], strict=True):
         del value["suspect"]
@@ -92,6 +93,9 @@ def as_json(report: Report) -> bytes:
             value["subject"][2] = about[finding.id].partition("/")[2]
         value["id"] = finding.id
         value["actor"], value["actor_withheld"] = told(finding.actor, finding.actor_withheld, [(said.named, said.withheld)])
+        if finding.gate:  # the site's own words, in which somebody may be named
+            value["gate"] = gates.get(finding.id, "")
+            value["actor_withheld"] = value["actor_withheld"].replace(finding.gate, value["gate"])
     return orjson.dumps(body, option=orjson.OPT_INDENT_2 | orjson.OPT_SORT_KEYS, default=str)
 
 

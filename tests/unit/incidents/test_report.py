@@ -160,6 +160,15 @@ def test_an_account_that_a_finding_is_about_is_no_way_to_a_withheld_name() -> No
         assert label in text
 
 
+def test_nor_are_the_words_of_the_site() -> None:
+    """Why it puts up with something is told in its own words, without whom they name."""
+    gate = "suppressed until 2026-12-31: agreed with u099"
+    made = report([kill(0, "1", "u099", actor="", alert=False, gate=gate, actor_withheld=f"below the gate: {gate}")], journal=())
+    for text in (page(made), as_json(made).decode()):
+        assert "agreed with person-" in text
+        assert "u099" not in text
+
+
 def test_where_nobody_leads_nothing_could_clear_him() -> None:
     """“None” would read as if no record could ever clear somebody."""
     made = report([kill(0, "1", "", named=False)])

@@ -151,6 +151,16 @@ def test_whoever_is_not_named_stands_nowhere() -> None:
     assert "u012" in text
 
 
+def test_nor_in_what_the_site_wrote_of_it() -> None:
+    """Why the site puts up with something is free text, and stands where a finding says why it is no alert and names nobody."""
+    gate = "suppressed until 2026-12-31: agreed with u099"
+    below = kill(0, "1", "u099", actor="", alert=False, gate=gate, actor_withheld=f"below the gate: {gate}")
+    (said,) = run(fresh(), [fact(below)]).values()
+    assert "agreed with person-" in said["members"][0]["gate"]
+    assert "agreed with person-" in said["attribution"]["withheld"]
+    assert "u099" not in orjson.dumps(said).decode()
+
+
 def test_nor_as_what_a_finding_is_about() -> None:
     """That an account was borrowed is a finding about the account, and of the campaign of which it is suspected."""
     (said,) = run(fresh(), [fact(kill(0, "1", "u099")), fact(borrowed(1, "u099"))]).values()
