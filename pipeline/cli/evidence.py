@@ -311,7 +311,7 @@ def _found(database: "Database", asked: str) -> tuple[str, Found] | None:
     ids = store.subjects(database, asked)
     findings = store.findings_of(database, ids[0]) if len(ids) == 1 else []
     if findings:
-        return ids[0], store.gather(database, findings)
+        return ids[0], store.gather(database, findings, ids[0])
     say(f"{safe(asked)} begins several: {', '.join(ids)}" if len(ids) > 1 else f"{safe(asked)} is no finding and no incident: check the id")
     return None
 

@@ -8,6 +8,7 @@ record is changed here; `custody_log` gets a row for every look, hold and export
 
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -38,6 +39,7 @@ CITED = (
     "SELECT finding_id, role, event_id, sha256, source, toUnixTimestamp64Milli(event_time), summary FROM {db}.finding_evidence_current "
     "WHERE finding_id IN %(ids)s ORDER BY finding_id, position"
 )
+CLAIMED = "SELECT DISTINCT arrayJoin(evidence) FROM {db}.loss_lines_current WHERE incident_id = %(id)s AND ledger = 'direct'"
 ROWS = """
 SELECT DISTINCT _topic, _partition, _incarnation, _offset, _index, event_id, toUnixTimestamp64Milli(ts), base64Encode(raw) FROM {db}.%s
 WHERE (_topic, _partition, _offset) IN (SELECT _topic, _partition, _offset FROM {db}.%s WHERE event_id IN %%(ids)s)
@@ -59,6 +61,8 @@ WHERE startsWith(subject, %(subject)s) OR subject IN
 (
     SELECT arrayJoin(aliases) FROM {db}.incidents_current WHERE startsWith(incident_id, %(subject)s)
     UNION ALL SELECT incident_id FROM {db}.incidents_current WHERE merged_into != '' AND startsWith(merged_into, %(subject)s)
+    UNION ALL SELECT finding_id FROM {db}.incident_findings_current WHERE startsWith(incident_id, %(subject)s)
+    UNION ALL SELECT incident_id FROM {db}.incident_findings_current WHERE startsWith(finding_id, %(subject)s)
 )
 ORDER BY time, account, action
 """
@@ -156,8 +160,9 @@ def open_incidents(database: "Database") -> list[str]:
     return [str(incident) for (incident,) in found]
 
 
-def gather(database: "Database", findings: Sequence[str]) -> Found:
-    """Everything that proves what the findings cite, as far as it is there."""
+def gather(database: "Database", findings: Sequence[str], subject: str = "") -> Found:
+    """Everything that proves what the findings cite, as far as it is there: the records of their effects and causes, those that ruled a
+    harmless explanation out, and those from which the loss of `subject`, an incident, was worked out."""
     told = [row for ids in pages(findings) for row in database.query(FINDINGS, {"ids": ids})]
     bodies = [
         {"canonical": orjson.loads(canonical), "software": software, "settings": settings, "revision": revision}
@@ -165,7 +170,15 @@ def gather(database: "Database", findings: Sequence[str]) -> Found:
     ]
     names = ("finding_id", "role", "event_id", "sha256", "source", "event_time", "summary")
     evidence = [dict(zip(names, row, strict=True)) for page in pages(findings) for row in database.query(CITED, {"ids": page})]
-    ids = sorted({str(each["event_id"]) for each in evidence})
+    known = {str(each["event_id"]) for each in evidence}
+    beside = {str(event_id): (subject, "loss") for (event_id,) in database.query(CLAIMED, {"id": subject})}
+    beside |= {
+        item["by"]: (row[0], f"explanation {item['name']}")
+        for row, body in zip(told, bodies, strict=True)
+        for item in body["canonical"].get("checklist", ())
+        if item["by"]
+    }
+    ids = sorted({*known, *beside})
     records = _records(database, ids)
     records, erased = _without_erased(database, records)
     found: dict[str, list[Place]] = {}
@@ -180,12 +193,22 @@ def gather(database: "Database", findings: Sequence[str]) -> Found:
         proved = [place for place in places if place in roots]
         if proved:
             chosen[proved[0]] = None  # one that came twice is proved once
+            if event_id not in known:
+                evidence.append(_cited_beside(*beside[event_id], next(line for line in records[proved[0]] if line.event_id == event_id)))
         else:
             why = "no sealed range holds it: evidence was not kept then" if places else "its row is not in ClickHouse any more"
             why = f"it was erased: {erased[event_id]}" if event_id in erased else why
             unavailable.append({"event_id": event_id, "why": why})
     exhibits = [_exhibit(database, place, records[place], roots[place]) for place in sorted(chosen)]  # range by range
     return Found(bodies, evidence, unavailable, exhibits, chain_around(database, [each.sealed for each in exhibits]))
+
+
+def _cited_beside(by: str, role: str, line: Line) -> dict[str, Any]:
+    """A citation as those of findings are."""
+    digest = sha256(line.raw).hexdigest()
+    return {
+        "finding_id": by, "role": role, "event_id": line.event_id, "sha256": digest, "source": "", "event_time": line.time, "summary": "",
+    }  # fmt: skip
 
 
 def _without_erased(
@@ -245,7 +268,9 @@ def ranges(database: "Database", condition: str, where: Mapping[str, Any], *, le
             if isinstance(values["leaves"], bytes):
                 values["leaves"] = values["leaves"].decode("utf-8", "replace")
             sealed = Sealed(**values)
-            found[sealed.number, sealed.lo, sealed.hi, sealed.head] = sealed
+            key = sealed.number, sealed.lo, sealed.hi, sealed.head
+            if key not in found or sealed.leaves:  # one hold keeps the leaves, another may have the range as a neighbour alone
+                found[key] = sealed
     return [found[key] for key in sorted(found)]
 
 
@@ -321,7 +346,8 @@ def note(database: "Database", entry: Custody) -> None:
 
 
 def custody(database: "Database", subject: str = "") -> list[Custody]:
-    """The log, oldest first; of subjects that begin so, and of incidents that were merged into these, or all."""
+    """The log, oldest first; of subjects that begin so, of incidents that were merged into these, and, since it is the same evidence, of
+    an incident's findings and a finding's incidents; or all."""
     found = database.query(CUSTODY, {"subject": subject})
     return [Custody(*row) for row in found]
 
@@ -330,7 +356,8 @@ def custody(database: "Database", subject: str = "") -> list[Custody]:
 
 
 def hold(database: "Database", subject: str, found: Found, originals: Mapping[Place, bytes]) -> int:
-    """Copy rows, ranges and whole records to where no retention reaches.  To hold again adds what is new.  Answers with records."""
+    """Copy rows, ranges and whole records to where no retention reaches, from other holds where it has been already: these may be let go
+    of.  To hold again adds what is new.  Answers with records."""
     offsets: dict[tuple[str, int, str], list[int]] = {}
     for each in found.exhibits:
         offsets.setdefault((each.sealed.topic, each.sealed.partition, each.sealed.incarnation), []).append(each.offset)
@@ -339,7 +366,9 @@ def hold(database: "Database", subject: str, found: Found, originals: Mapping[Pl
         for page in pages(some):
             database.query(
                 f"INSERT INTO {{db}}.events_held (hold, {HELD_COLUMNS}) "  # noqa: S608  our own names
-                f"SELECT %(hold)s, {HELD_COLUMNS} FROM {{db}}.events WHERE {place}",
+                f"SELECT DISTINCT %(hold)s, {HELD_COLUMNS} FROM "
+                f"(SELECT {HELD_COLUMNS} FROM {{db}}.events WHERE {place} "
+                f"UNION ALL SELECT {HELD_COLUMNS} FROM {{db}}.events_held WHERE {place})",
                 {"topic": topic, "partition": partition, "life": life, "offsets": page, "hold": subject},
             )
     _hold_ranges(database, subject, found)
@@ -356,16 +385,19 @@ def _hold_ranges(database: "Database", subject: str, found: Found) -> None:
         "identities_digest, software, signature"
     )
     proving = {each.sealed.head for each in found.exhibits}
+    one = "topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND head IN %(heads)s"
     heads: dict[tuple[str, int, str], list[str]] = {}
     for each in found.chain:
         heads.setdefault((each.topic, each.partition, each.incarnation), []).append(each.head)
     for (topic, partition, life), some in sorted(heads.items()):
-        for page in pages(some, PAGE // 2):  # which stand twice in the statement
+        for page in pages(some, PAGE // 3):  # which stand three times in the statement
             where = {"topic": topic, "partition": partition, "life": life, "heads": page, "hold": subject}
             database.query(
                 f"INSERT INTO {{db}}.evidence_roots_held (hold, {names}, leaves) "  # noqa: S608  our own names
-                f"SELECT %(hold)s, {names}, if(head IN %(proving)s, leaves, '') FROM {{db}}.evidence_roots "
-                "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND head IN %(heads)s",
+                f"SELECT %(hold)s, {names}, if(head IN %(proving)s, leaves, '') FROM "
+                f"(SELECT {names}, leaves FROM {{db}}.evidence_roots WHERE {one} "
+                f"UNION ALL SELECT {names}, leaves FROM {{db}}.evidence_roots_held WHERE {one}) "
+                "ORDER BY length(leaves) DESC LIMIT 1 BY topic, incarnation, partition, number, lo, hi, head",
                 {**where, "proving": [*proving.intersection(page), ""]},
             )
 

@@ -502,16 +502,20 @@ def test_what_is_held_outlives_its_rows(sealed: Sealed) -> None:
 
 @pytest.fixture(scope="module")
 def matters(sealed: Sealed) -> Sealed:
-    """The same with an open incident, which counts a finding that it does not list, and a closed one."""
+    """The same with an open incident, which counts a finding that it does not list, and a closed one.  The finding rules something out by
+    one record, and the loss of the incident rests on another."""
     command, name = sealed.site.database.command, sealed.name
     rows = ", ".join(
         f"('{each}', 'final', 1, 'big', '2026-03-02', '2026-03-03', {count})" for each, count in (("i-open", 2), ("i-closed", 1))
     )
     command(f"INSERT INTO {name}.incidents (incident_id, status, _version, cluster, first_time, last_time, findings) VALUES {rows}")  # noqa: S608  names of this test's own
-    unlisted = "'f-unlisted', '{}', 'big', '2026-03-02 12:00:00', 'final', 1"
+    body = json.dumps({"checklist": [{"name": "preempted", "by": event_at(sealed, 54)}, {"name": "time_limit", "by": ""}]})
+    unlisted = f"'f-unlisted', '{body}', 'big', '2026-03-02 12:00:00', 'final', 1"
     command(f"INSERT INTO {name}.findings (finding_id, canonical, cluster, effect_time, status, _version) VALUES ({unlisted})")  # noqa: S608  same
-    cites = f"SELECT 'f-unlisted', 'cause', '{event_at(sealed, 50)}', 1"
-    command(f"INSERT INTO {name}.finding_evidence (finding_id, role, event_id, _version) {cites}")
+    cites = f"SELECT 'f-unlisted', 'cause', event_id, sha256, 1 FROM {name}.events WHERE event_id = '{event_at(sealed, 50)}'"  # noqa: S608  same
+    command(f"INSERT INTO {name}.finding_evidence (finding_id, role, event_id, sha256, _version) {cites}")
+    claimed = f"'i-open', 'direct', ['{event_at(sealed, 52)}', '{event_at(sealed, 50)}'], 1"
+    command(f"INSERT INTO {name}.loss_lines (incident_id, ledger, evidence, _version) VALUES ({claimed})")  # noqa: S608  same
     rows = ", ".join(f"('{incident}', 0, '{sealed.finding}', 1)" for incident in ("i-open", "i-closed"))
     command(f"INSERT INTO {name}.incident_findings (incident_id, position, finding_id, _version) VALUES {rows}")  # noqa: S608  same
     command(f"INSERT INTO {name}.incident_journal (incident_id, action, value) VALUES ('i-closed', 'status', 'closed')")  # noqa: S608  same
@@ -519,14 +523,54 @@ def matters(sealed: Sealed) -> Sealed:
 
 
 def test_an_incident_is_held_while_it_is_open(matters: Sealed, tmp_path: Path) -> None:
-    """By its own id, with all its findings, those too that it counts and does not list; a closed one is left alone."""
+    """By its own id, with all its findings, those too that it counts and does not list, what they ruled out, and its loss; a closed one is
+    left alone."""
     sealed = matters
-    assert sealed.run("hold", "--open").output.startswith("i-open: 3 records held")
+    assert sealed.run("hold", "--open").output.startswith("i-open: 5 records held")
     held = sealed.run("hold").output
-    assert "i-open: 3 rows" in held
+    assert "i-open: 5 rows" in held
+    assert sealed.run("export", "i-open", "--no-report", "-o", str(tmp_path / "open")).exit_code == 0
+    files = verify.read_bundle(tmp_path / "open")
+    assert verify.verify_bundle(files).ok
+    roles = {each["event_id"]: (each["finding_id"], each["role"]) for each in json.loads(files[verify.REPORT])["evidence"]}
+    assert roles[event_at(sealed, 52)] == ("i-open", "loss")
+    assert roles[event_at(sealed, 54)] == ("f-unlisted", "explanation preempted")
+    assert roles[event_at(sealed, 50)] == ("f-unlisted", "cause")
     assert "i-closed" not in held
     assert sealed.run("export", "i-closed", "--no-report", "-o", str(tmp_path / "case")).exit_code == 0
     assert verify.verify_bundle(verify.read_bundle(tmp_path / "case")).ok
+
+
+def test_custody_of_an_incident_is_that_of_its_findings(matters: Sealed, tmp_path: Path) -> None:
+    """The same records leave the house under either id."""
+    one, other = (tmp_path / name for name in ("finding", "incident"))
+    assert matters.run("export", matters.finding, "-o", str(one)).exit_code == 0
+    assert matters.run("export", "i-closed", "--no-report", "-o", str(other)).exit_code == 0
+    assert f"to {one.name}" in verify.read_bundle(other)[verify.CUSTODY].decode()
+    assert f"to {other.name}" in matters.run("log", matters.finding, "--json").output
+
+
+def test_a_hold_does_not_lean_on_another(sealed: Sealed, tmp_path: Path) -> None:
+    """What is a neighbour in one hold is proved by another; and what was held first may be let go of first, though retention was there."""
+    command, name, same = sealed.site.database.command, sealed.name, sealed.offsets[0]
+    for known, offset in (("f-same", same), ("f-late", 700)):
+        command(f"INSERT INTO {name}.findings (finding_id, canonical, status, _version) VALUES ('{known}', '{{}}', 'final', 1)")  # noqa: S608  names of this test's own
+        cites = f"SELECT '{known}', 'cause', event_id, sha256, 1 FROM {name}.events WHERE event_id = '{event_at(sealed, offset)}'"  # noqa: S608  same
+        command(f"INSERT INTO {name}.finding_evidence (finding_id, role, event_id, sha256, _version) {cites}")
+    assert sealed.run("hold", "f-late", sealed.finding).exit_code == 0
+    with changed(sealed, "events", "_topic = '{topic}' AND _partition = 1", drop=True):
+        command(f"CREATE TABLE {name}.roots ENGINE = Memory AS SELECT * FROM {name}.evidence_roots")  # noqa: S608  same
+        command(f"TRUNCATE TABLE {name}.evidence_roots SYNC")
+        assert sealed.run("hold", "f-same").exit_code == 0
+        assert sealed.run("release", sealed.finding).exit_code == 0
+        found = {each: sealed.run("export", each, "--no-kafka", "-o", str(tmp_path / each)) for each in ("f-late", "f-same")}
+        names = ", ".join(sealed.site.database.columns("roots"))
+        command(f"INSERT INTO {name}.evidence_roots ({names}) SETTINGS insert_deduplicate = 0 SELECT {names} FROM {name}.roots")  # noqa: S608  same
+        command(f"DROP TABLE {name}.roots SYNC")
+    for each, done in found.items():
+        assert "1 record, 1 of them whole" in done.output, (each, done.output)
+        assert verify.verify_bundle(verify.read_bundle(tmp_path / each)).ok
+    assert [sealed.run("release", each).exit_code for each in found] == [0, 0]
 
 
 def test_a_hold_ends_with_its_incident(sealed: Sealed) -> None:
