@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import cryptography
+import msgspec
 import pytest
 import yaml
 from click.testing import CliRunner, Result
@@ -35,7 +36,7 @@ from tests.integration.test_pipeline import Site
 from tests.patience import PATIENCE_SECONDS
 from tests.unit.evidence import build
 from tests.unit.evidence.build import WIDTH
-from tests.unit.sink.build import finding, record, rows_of
+from tests.unit.sink.build import CHECKLIST, finding, record, rows_of
 
 pytestmark = pytest.mark.servers
 
@@ -173,7 +174,8 @@ def with_finding(sealed: Sealed) -> Sealed:
             {"topic": sealed.topic, "offset": offset},
         )
         cites.append(Evidence(role, event_id, sha256, "sshd", BASE_MS, role))
-    body = finding(evidence=tuple(cites))
+    ruled_out = msgspec.structs.replace(CHECKLIST[0], by=cites[0].event_id)
+    body = finding(evidence=tuple(cites), checklist=(ruled_out, *CHECKLIST[1:]))
     with ClickHouseSink(sealed.site.settings.clickhouse) as sink:
         for table, rows in sink.tables(rows_of(record(body))).items():
             sink.insert(table, rows, f"{table}-{sealed.name}")

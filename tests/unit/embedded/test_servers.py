@@ -75,7 +75,8 @@ def test_connected_without_servers_says_how_to_start_them(settings: Settings) ->
     note(settings, "kafka", this_process(KAFKA_PORTS))
     with pytest.raises(ServerFailed, match="clickhouse") as caught:
         servers.connected(settings)
-    assert caught.value.advice == "Run `trainwatch up`."
+    assert "run `trainwatch up`" in caught.value.advice
+    assert "--settings" in caught.value.advice
 
 
 @pytest.mark.parametrize(("runs", "needs"), [("kafka", {"clickhouse": False}), ("clickhouse", {"kafka": False})])
