@@ -61,6 +61,7 @@ def _lines(options: Options, account: str) -> "Iterator[Line]":
     path = chosen(options.path)
     yield soundness.ok("settings", "settings", f"{path or 'defaults and environment'}, digest {settings.digest()}")
     yield from soundness.references(settings)
+    yield from soundness.clusters(settings)
     yield from soundness.patterns(settings)
     yield soundness.unreadable(settings)
     yield soundness.prices(settings, now_ms())

@@ -277,8 +277,9 @@ def admin_ticket(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
     name = "admin_ticket"
     if suspicion.actor is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
-    cause = suspicion.cause
-    ticket = case.site.directory.ticket_for(suspicion.actor, cause.event_time, host=suspicion.host or cause.host, job=case.attempt.job)
+    cause, attempt = suspicion.cause, case.attempt
+    where = {"cluster": attempt.cluster, "host": suspicion.host or cause.host, "job": attempt.job}
+    ticket = case.site.directory.ticket_for(suspicion.actor, cause.event_time, **where)
     if ticket is not None:
         return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
     return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers actor, time and place")

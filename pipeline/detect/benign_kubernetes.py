@@ -92,7 +92,8 @@ def is_persons(case: Case, event: Event) -> bool:
     who = actor_of(case.site.directory, event)
     if controllers(event) or relation(who, case.owner) in ("owner", "service"):
         return False
-    return who is None or case.site.directory.ticket_for(who, event.event_time, job=case.attempt.job) is None
+    attempt = case.attempt
+    return who is None or case.site.directory.ticket_for(who, event.event_time, cluster=attempt.cluster, job=attempt.job) is None
 
 
 def stands_beside(case: Case, start: int, end: int) -> bool:

@@ -14,6 +14,7 @@ from pipeline.model.events import AuditRecord, Event, JobRecord, KernelLine, Log
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import KEY, Identity
 from pipeline.model.instants import DAY_MS
+from pipeline.model.networks import is_in
 from pipeline.model.source import PER_HOST, Source
 from pipeline.settings import allowed
 from pipeline.stream.watermark import Watermarks
@@ -46,7 +47,7 @@ def change_ticket(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Expl
     name, who, cause = "change_ticket", suspicion.actor, suspicion.cause
     if who is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
-    ticket = case.site.directory.ticket_for(who, cause.event_time, host=case.host)
+    ticket = case.site.directory.ticket_for(who, cause.event_time, cluster=case.cluster, host=case.host)
     if ticket is not None:
         return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
     return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers actor, time and host")
@@ -215,7 +216,7 @@ def written_agreement(case: IdentityCase, suspicion: Suspicion, now: Watermarks)
     hand = actor_of(case.site.directory, cause)
     people = [*case.validities, *((hand,) if hand is not None else ()), Identity(id=case.name)]
     for who in people:
-        ticket = case.site.directory.ticket_for(who, cause.event_time, host=cause.host, job=cause.job)
+        ticket = case.site.directory.ticket_for(who, cause.event_time, cluster=case.cluster, host=cause.host, job=cause.job)
         if ticket is not None and who.id in ticket.identities:
             return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
     return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers person and time")
@@ -269,7 +270,7 @@ def roaming(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     """One of the addresses belongs to a VPN or a gateway: a person roams between them."""
     name, address = "roaming", getattr(suspicion.cause.body, "address", "")
     networks = case.site.windows.roaming_networks
-    if any(address.startswith(each) for each in allowed(networks, suspicion.cause.event_time)):
+    if any(is_in(address, each) for each in allowed(networks, suspicion.cause.event_time)):
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "from a network that the settings call roaming")
     if not networks:
         return Explanation(name, Checked.NOT_CHECKED, note="the settings name no network of VPN or gateways")

@@ -83,6 +83,7 @@ def suppressed(
     for each in suppressions:
         if (
             each.detector == detector
+            and each.cluster in ("", subject.cluster)
             and each.subject in ("", subject.name)
             and each.owner in ("", owner)
             and (not each.path or (bool(files) and all(f"{file}/".startswith(f"{each.path.rstrip('/')}/") for file in files)))

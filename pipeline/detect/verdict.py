@@ -114,7 +114,9 @@ def _cancelled(case: Case, now: Watermarks) -> Found | None:
         bond = relation(who, case.owner)
         if bond in ("owner", "service"):
             return f"{bond}_cancel", _cited(case, event, f"cancelled by {'its owner' if bond == 'owner' else 'a service'}")
-        if who is not None and (ticket := case.site.directory.ticket_for(who, event.event_time, job=case.attempt.job)):
+        if who is not None and (
+            ticket := case.site.directory.ticket_for(who, event.event_time, cluster=case.attempt.cluster, job=case.attempt.job)
+        ):
             return "admin_cancel", _cited(case, event, f"cancelled under ticket {ticket.id}")
         if who is not None and controllers(event):
             return "service_cancel", _cited(case, event, "cancelled by a controller of the cluster")
@@ -197,9 +199,8 @@ def _own_signal(case: Case) -> Found | None:
         login = body.auid is not None
         if bond == "owner" and login:
             return "owner_kill", _cited(case, touch.event, f"signal {body.signal} by the owner's login")
-        ticket = (
-            case.site.directory.ticket_for(actor, touch.event.event_time, host=touch.event.host, job=case.attempt.job) if actor else None
-        )
+        where = {"cluster": case.attempt.cluster, "host": touch.event.host, "job": case.attempt.job}
+        ticket = case.site.directory.ticket_for(actor, touch.event.event_time, **where) if actor else None
         if ticket is not None:
             return "admin_kill", _cited(case, touch.event, f"signal {body.signal} under ticket {ticket.id}")
     return None

@@ -292,4 +292,5 @@ def _foreign(case: Case, writer: Identity, path: str, write: Event) -> bool:
         return False
     if case.site.has_leave(writer, path):
         return False
-    return case.site.directory.ticket_for(writer, write.event_time, host=write.host, job=case.attempt.job) is None
+    where = {"cluster": case.attempt.cluster, "host": write.host, "job": case.attempt.job}
+    return case.site.directory.ticket_for(writer, write.event_time, **where) is None

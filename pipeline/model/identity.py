@@ -62,6 +62,7 @@ class Ticket(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     start: int
     end: int
     identities: frozenset[str] = frozenset()
+    cluster: str = ""  # empty: every
     hosts: frozenset[str] = frozenset()
     jobs: frozenset[str] = frozenset()
 
@@ -138,14 +139,21 @@ class Directory:
                 return max(left, key=lambda identity: (identity.valid_to, identity.id))
         return None
 
-    def ticket_for(self, identity: Identity, at: int, *, host: str = "", job: str = "") -> Ticket | None:
-        """The first ticket that covers the act, or None.  A ticket without identities covers admins and root only."""
+    def ticket_for(self, identity: Identity, at: int, *, cluster: str, host: str = "", job: str = "") -> Ticket | None:
+        """The first ticket that covers the act, or None.  A ticket without identities covers admins and root only.
+
+        `cluster` is where host and job are: two clusters have jobs of one number, and often hosts of one name.
+        """
         for ticket in self._tickets:
             if not ticket.start <= at < ticket.end:
                 continue
             if identity.id not in ticket.identities and (ticket.identities or identity.role not in ("admin", "root")):
                 continue
-            if (ticket.hosts and host not in ticket.hosts) or (ticket.jobs and job not in ticket.jobs):
+            if (
+                ticket.cluster not in ("", cluster)
+                or (ticket.hosts and host not in ticket.hosts)
+                or (ticket.jobs and job not in ticket.jobs)
+            ):
                 continue
             return ticket
         return None

@@ -23,7 +23,7 @@ from pipeline.errors import ConfigError
 from pipeline.model.instants import DAY_MS
 from pipeline.model.words import many
 from pipeline.runtime.admin import Topic
-from pipeline.settings import AllowedSettings, ClickHouseSettings, Settings, SuppressionSettings, others_may
+from pipeline.settings import AllowedSettings, ClickHouseSettings, Settings, SourceSettings, SuppressionSettings, others_may
 
 SKEW_SECONDS_MAX = 5.0  # clocks of servers that are kept by NTP differ by milliseconds
 INPUT_DAYS_MIN = 3  # a long weekend without anybody
@@ -143,6 +143,16 @@ def references(settings: Settings) -> list[Line]:
     else:
         lines.append(ok("settings", "identities", f"{len(known)}, all names of roots, tickets and suppressions are known"))
     return lines
+
+
+def clusters(settings: Settings) -> Iterator[Line]:
+    """Clusters that tickets and suppressions speak of and no source has: they would hold for nothing."""
+    known = {SourceSettings(name="any").cluster, *(source.cluster for source in settings.sources)}
+    named = [(f"suppression {each.about}", each.cluster) for each in settings.detect.suppressions]
+    named += [(f"ticket {ticket.id}", ticket.cluster) for ticket in settings.tickets]
+    if stray := [f"{cluster} ({where})" for where, cluster in named if cluster and cluster not in known]:
+        advice = "Correct the name, or give the sources of that cluster their `cluster`."
+        yield fail("settings", "clusters", f"{len(stray)} that no source has: {', '.join(stray[:5])}", advice)
 
 
 def patterns(settings: Settings) -> Iterator[Line]:

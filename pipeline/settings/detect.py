@@ -1,7 +1,8 @@
 """Section `detect`: windows and bounds of the detectors, what they take for harmless, and which alerts are suppressed."""
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
+from pipeline.model.networks import network_of
 from pipeline.settings.excused import Allowed, SuppressionSettings, no_two_at_once
 from pipeline.settings.part import Part
 
@@ -25,7 +26,9 @@ class DetectSettings(Part):
     telemetry_window_seconds: int = Field(3600, ge=600, description="a gap that begins this long after an act on the audit belongs to it")
     offboarding_grace_seconds: int = Field(0, ge=0, description="access this long after valid_to is hand-over; others need a ticket")
     two_places_window_seconds: int = Field(3600, ge=60, description="logins from two networks in turn within this are two places at once")
-    roaming_networks: tuple[Allowed, ...] = Field((), description="address prefixes of VPN and gateways: to come from there is no place")
+    roaming_networks: tuple[Allowed, ...] = Field(
+        (), description="networks of VPN and gateways, e.g. 10.21.0.0/16: to come from there is no place"
+    )
     flood_window_seconds: int = Field(3600, ge=60, description="span in which a flood of jobs displaces others (sliding)")
     flood_jobs_min: int = Field(20, ge=2, description="jobs in that span below which nobody floods: sweeps of a team stay below")
     flood_own_factor: float = Field(2.0, ge=1, description="and this many times the person's own busiest span of the weeks before")
@@ -63,8 +66,15 @@ class DetectSettings(Part):
         1e-3, gt=0, le=0.05, description="chance of the rounds, if writes came at any time, above which not"
     )
     suppressions: tuple[SuppressionSettings, ...] = Field(
-        (), description="alerts that stay below the gate: detector, subject, path or owner, because, until, from"
+        (), description="alerts that stay below the gate: detector, cluster, subject, path or owner, because, until, from"
     )
+
+    @field_validator("roaming_networks")
+    @classmethod
+    def _are_networks(cls, entries: tuple[Allowed, ...]) -> tuple[Allowed, ...]:
+        for entry in entries:
+            network_of(entry if isinstance(entry, str) else entry.value)
+        return entries
 
     @model_validator(mode="after")
     def _one_reason(self) -> "DetectSettings":

@@ -68,6 +68,7 @@ class SuppressionSettings(Excused):
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
 
     detector: str = Field(min_length=1, description="id of the detector, as in `trainwatch rules`")
+    cluster: str = Field("", description="cluster of its subject, path or owner; empty: every")
     subject: str = Field("", description="number of the job, host, account or cohort that findings are about: their subject_name")
     path: str = Field(
         "",
@@ -88,7 +89,7 @@ class SuppressionSettings(Excused):
     @property
     def about(self) -> str:
         """What it holds back, in a line."""
-        places = ("subject", self.subject), ("path", self.path), ("owner", self.owner)
+        places = ("cluster", self.cluster), ("subject", self.subject), ("path", self.path), ("owner", self.owner)
         return " ".join([self.detector, *(f"{name}={value}" for name, value in places if value)])
 
     def renamed(self, pseudonyms: Pseudonyms) -> "SuppressionSettings":
@@ -104,9 +105,11 @@ class SuppressionSettings(Excused):
 
 def no_two_at_once(suppressions: Iterable[SuppressionSettings]) -> None:
     """Of two reasons for one thing at one time nobody could say which holds."""
-    known: dict[str, list[SuppressionSettings]] = {}
+    known: dict[tuple[str, ...], list[SuppressionSettings]] = {}
     for each in suppressions:
-        for other in known.setdefault(each.about, []):
-            if each.since_ms < other.until_ms and other.since_ms < each.until_ms:
+        others = known.setdefault((each.detector, each.subject, each.path, each.owner), [])
+        for other in others:
+            meet = each.since_ms < other.until_ms and other.since_ms < each.until_ms
+            if meet and (each.cluster == other.cluster or "" in (each.cluster, other.cluster)):
                 raise ValueError(f"two suppressions of {each.about} hold at one time: delete one, or let it begin when the other ends")
-        known[each.about].append(each)
+        others.append(each)

@@ -84,6 +84,7 @@ class TicketSettings(Part):
     identities: tuple[str, ...] = Field((), description="identity ids that act under it; empty: any admin")
     start: datetime = Field(description="start of the window, with offset")
     end: datetime = Field(description="end of the window, with offset")
+    cluster: str = Field("", description="cluster of its hosts and jobs; empty: every")
     hosts: tuple[str, ...] = Field((), description="hosts concerned; empty: all")
     jobs: tuple[str, ...] = Field((), description="raw job ids concerned; empty: all")
 

@@ -70,7 +70,9 @@ class Settings(BaseSettings):
     operator: str = Field("", max_length=100, description="who works with incidents here; stands in their journal beside the system user")
     sources: tuple[SourceSettings, ...] = Field((), description="per-source settings; the first that fits wins")
     identities: tuple[IdentitySettings, ...] = Field((), description="who is who, valid from and to")
-    tickets: tuple[TicketSettings, ...] = Field((), description="change tickets and maintenance windows")
+    tickets: tuple[TicketSettings, ...] = Field(
+        (), description="change tickets and maintenance windows: id, start, end, identities, cluster, hosts, jobs"
+    )
     artefact_roots: tuple[ArtefactRootSettings, ...] = Field((), description="folders whose files are artefacts")
     _veiled: tuple[Veil, str] | None = PrivateAttr(None)  # of a copy under other names: by what they were changed, digest of the original
 
@@ -133,6 +135,7 @@ class Settings(BaseSettings):
                     start=milliseconds(entry.start, 0),
                     end=milliseconds(entry.end, 0),
                     identities=frozenset(entry.identities),
+                    cluster=entry.cluster,
                     hosts=frozenset(entry.hosts),
                     jobs=frozenset(entry.jobs),
                 )
@@ -174,7 +177,9 @@ class Settings(BaseSettings):
         renamed = self.model_copy(
             update={
                 "identities": tuple(entry.renamed(pseudonyms) for entry in self.identities),
-                "tickets": tuple(each.model_copy(update={"identities": tuple(map(name, each.identities))}) for each in self.tickets),
+                "tickets": tuple(
+                    each.model_copy(update={"id": text(each.id), "identities": tuple(map(name, each.identities))}) for each in self.tickets
+                ),
                 "artefact_roots": tuple(
                     root.model_copy(update={"path": text(root.path), "owner": name(root.owner), "writers": tuple(map(name, root.writers))})
                     for root in self.artefact_roots

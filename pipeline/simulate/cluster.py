@@ -154,7 +154,7 @@ class Run:
             ]
         settings["artefact_roots"].append({"path": OPERATIONS, "kind": "diagnostics", "owner": "", "writers": ["u101", "u102"]})
         settings["artefact_roots"].append({"path": FOLDERS, "kind": "environment", "owner": "", "writers": []})
-        settings["detect"] = {"roaming_networks": [ROAMING], "large_job_gpus": min(LARGE_GPUS, self.plan.gpus // LARGE_PART)}
+        settings["detect"] = {"roaming_networks": [f"{ROAMING}0.0/16"], "large_job_gpus": min(LARGE_GPUS, self.plan.gpus // LARGE_PART)}
         settings["time"] = {"coverage_bucket_seconds": self.plan.heartbeat_minutes * 60}
         if self.plan.plot:  # as invented as everything else: no offer of anybody
             settings["loss"] = {"prices": [{"from": "2026-01-01", "currency": "CNY", "method": "rent", "gpu_hour": [10, 20, 40]}]}

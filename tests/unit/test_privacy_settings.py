@@ -70,6 +70,15 @@ def test_stages_see_nobody_of_the_map() -> None:
     assert seen.digest() == settings.digest()
 
 
+def test_a_ticket_named_after_a_person_is_told_under_another_name() -> None:
+    """Its number stands in the checklist of every finding that it explains."""
+    ticket = build.ticket(0, 60, id="stand-in for u099")
+    settings = build.settings(privacy={"pseudonyms": True, "key": KEY}, tickets=(ticket,))
+    pseudonyms = settings.veil().pseudonyms
+    assert pseudonyms is not None
+    assert [each.id for each in settings.veiled().tickets] == [f"stand-in for {pseudonyms.name('u099')}"]
+
+
 def test_without_pseudonyms_nothing_is_changed() -> None:
     """The same object, the same digest."""
     settings = site()

@@ -117,6 +117,17 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"detect": {"suppressions": [excuse(), excuse(**{"from": "2026-05-31T00:00:00Z", "until": "2026-07-01T00:00:00Z"})]}},
         "two suppressions of p04 path=/env",
     ),
+    "two suppressions of one thing, one of them on every cluster": (
+        {"detect": {"suppressions": [excuse(cluster="west"), excuse(cluster="")]}},
+        "two suppressions of p04 path=/env",
+    ),
+    "suppression of a whole cluster": (excused(path="", cluster="west"), "name subject, path or owner"),
+    "the beginning of an address": ({"detect": {"roaming_networks": ["10.1"]}}, "'10.1' is no network: write 10.1.0.0/16"),
+    "an address with a length": ({"detect": {"roaming_networks": ["10.1.2.3/16"]}}, "write 10.1.0.0/16"),
+    "a name of a gateway": (
+        {"detect": {"roaming_networks": [{"value": "vpn-1", "because": "x", "until": "2026-06-01T00:00:00Z"}]}},
+        "'vpn-1' is no network",
+    ),
     "allowed for a while without a reason": ({"detect": {"hooks_allowed": [{"value": "a", "until": "2026-06-01T00:00:00Z"}]}}, "because"),
     "the unset uid": ({"identities": [{**IDENTITY, "uid": 0xFFFFFFFF}]}, "identities.0.uid"),
 }
@@ -293,6 +304,13 @@ def test_a_suppression_may_begin_when_another_ends() -> None:
     assert len(load(written({"detect": {"suppressions": excuses}})).detect.suppressions) == 3
 
 
+def test_what_is_put_up_with_on_two_clusters_is_two_things() -> None:
+    """Each with its own reason."""
+    excuses = [excuse(cluster="west"), excuse(cluster="east")]
+    found = load(written({"detect": {"suppressions": excuses}})).detect.suppressions
+    assert [each.about for each in found] == ["p04 cluster=west path=/env", "p04 cluster=east path=/env"]
+
+
 def test_identities_hold_from_and_to() -> None:
     """Half open: at the end of validity the uid is nobody's."""
     directory = load(
@@ -309,7 +327,18 @@ def test_a_ticket_without_identities_covers_admins_only() -> None:
     member, admin = directory.by_uid(5017, ms(10)), directory.by_uid(5900, ms(10))
     assert member is not None
     assert admin is not None
-    assert [bool(directory.ticket_for(who, ms(at))) for who, at in ((member, 10), (admin, 10), (admin, 3600))] == [False, True, False]
+    covered = [bool(directory.ticket_for(who, ms(at), cluster="main")) for who, at in ((member, 10), (admin, 10), (admin, 3600))]
+    assert covered == [False, True, False]
+
+
+@pytest.mark.parametrize(("named", "covered"), [("", {"main", "west"}), ("west", {"west"})])
+def test_a_ticket_covers_the_cluster_that_it_names(named: str, covered: set[str]) -> None:
+    """Two clusters have jobs of one number; without a name it covers all, as settings from before do."""
+    ticket = {**WINDOW, "jobs": ["123"], "hosts": ["gpu-001"], **({"cluster": named} if named else {})}
+    directory = load(overrides={"identities": [{"id": "adm1", "uid": 5900, "role": "admin"}], "tickets": [ticket]}).directory()
+    admin = directory.by_uid(5900, ms(10))
+    assert admin is not None
+    assert {each for each in ("main", "west") if directory.ticket_for(admin, ms(10), cluster=each, host="gpu-001", job="123")} == covered
 
 
 def test_secrets_are_not_shown() -> None:

@@ -62,7 +62,8 @@ def repairs_under_ticket(case: IdentityCase, suspicion: Suspicion, now: Watermar
     name, who = "repairs_under_ticket", suspicion.actor
     rounds = next((each for each in rounds_of(case) if who is not None and each.who.id == who.id), None)
     writes = [write for _, write in rounds.reads if write is not None] if rounds else []
-    covered = [write for write in writes if who is not None and case.site.directory.ticket_for(who, write.event_time, host=write.host)]
+    ticket_for, cluster = case.site.directory.ticket_for, case.cluster
+    covered = [write for write in writes if who is not None and ticket_for(who, write.event_time, cluster=cluster, host=write.host)]
     if covered and len(covered) * 2 >= len(writes):
         return Explanation(name, Checked.CONFIRMED, covered[0].id, f"tickets cover {len(covered)} of {len(writes)} writes")
     return Explanation(name, Checked.EXCLUDED, note="no tickets in the settings cover most of the writes")

@@ -124,6 +124,8 @@ def test_written_agreement_acquits(identities: tuple[str, ...]) -> None:
     ticket = build.ticket(0, 100, identities=identities)
     assert judge_identity(ID, "u012", login(60, key=FOREIGN), at=site(tickets=(ticket,))) == []
     assert judge_identity(ID, "u012", login(160, key=FOREIGN), at=site(tickets=(ticket,))) != []
+    elsewhere = build.ticket(0, 100, identities=identities, cluster="west")
+    assert judge_identity(ID, "u012", login(60, key=FOREIGN), at=site(tickets=(elsewhere,))) != []
 
 
 def test_within_grace_acquits() -> None:
@@ -139,6 +141,13 @@ def test_roaming_acquits() -> None:
     windows = site().windows.model_copy(update={"roaming_networks": ("10.21.",)})
     assert judge_identity(ID, "u012", *story, at=site(detect=windows)) == []
     assert not only(*story).alert
+
+
+@pytest.mark.parametrize(("network", "findings"), [("10.21.", 0), ("10.21.0.0/16", 0), (HOME, 0), ("10.2.0.0/16", 1), ("10.21.3.0/31", 1)])
+def test_a_network_is_one_of_addresses_and_not_of_texts(network: str, findings: int) -> None:
+    """The second login came from 10.21.3.3."""
+    story = [*DAYS, login(NOW), login(NOW + 600, address=HOME)]
+    assert len(judge_identity(ID, "u012", *story, at=site(detect={"roaming_networks": (network,)}))) == findings
 
 
 def test_a_gateway_that_is_given_up_is_a_place_again() -> None:

@@ -63,6 +63,9 @@ HOLDS_BACK = [
     (suppression(path="/data"), False),
     (suppression(subject=build.JOB), True),
     (suppression(subject="6"), False),
+    (suppression(subject=build.JOB, cluster=build.CLUSTER), True),
+    (suppression(subject=build.JOB, cluster="west"), False),  # which has a job of that number, too
+    (suppression(path="/ckpt/env", cluster="west"), False),
     (suppression(owner="u012"), True),
     (suppression(owner="u099"), False),  # who is suspected is not who is asked for
     (suppression(owner="u012", path="/data"), False),

@@ -32,7 +32,12 @@ def summary(*events: Event) -> JobSummary:
 def test_a_ticket_for_the_host_of_the_write_is_leave() -> None:
     """As for the detectors of one job: who writes under a ticket exposes nobody."""
     where = {"identities": ("u099",), "hosts": ("login-001",)}
-    for ticket, exposures in ((build.ticket(0, 100, **where), 0), (build.ticket(0, 100, identities=("u099",), hosts=("gpu-001",)), 1)):
+    other = {"identities": ("u099",), "hosts": ("gpu-001",)}
+    for ticket, exposures in (
+        (build.ticket(0, 100, **where), 0),
+        (build.ticket(0, 100, **where, cluster="west"), 1),
+        (build.ticket(0, 100, **other), 1),
+    ):
         case = build.case(build.allocation(gpus=512), *LOADED, at=build.site(tickets=(ticket,)))
         told = summarise(case, None)
         assert told is not None
