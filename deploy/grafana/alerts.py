@@ -1,6 +1,8 @@
 """Alert rules on the pipeline's health, as Grafana provisions them.  Findings do not alert from here but from their topic.
 
 Every query gives one row with one number, 0 when all is well: an empty answer would be `NoData`, which is kept for a server that is away.
+They ask ClickHouse alone, which knows what was stored: that a worker ends again and again, or that nobody tells people, only the processes'
+own metrics say (deploy/prometheus), which in turn know nothing of ClickHouse's disk.  Neither list is a copy of the other: run both.
 Times are the clock's, not event times: a rule asks how things are now.
 """
 

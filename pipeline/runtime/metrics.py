@@ -193,7 +193,13 @@ NOTIFIER = (  # of `trainwatch notify`, at its own port
         ("target", "outcome"),
         "`told`, or `failed`: to be tried again or given up",
     ),
-    Row("trainwatch_notify_waiting", "gauge", "notices", ("target",), "still to be delivered: due now, before their next try, or given up"),
+    Row(
+        "trainwatch_notify_waiting_notices",
+        "gauge",
+        "notices",
+        ("target",),
+        "still to be delivered: due now, before their next try, or given up",
+    ),
     Row(
         "trainwatch_notify_oldest_seconds", "gauge", "seconds", ("target",), "since the oldest of them was due; 0: none waits", "above 900"
     ),

@@ -29,7 +29,7 @@ class NotifierMetrics:
         gauges = {row.name: Gauge(row.name, row.meaning, row.labels, registry=self.registry) for row in NOTIFIER if row.kind == "gauge"}
         ProcessCollector(registry=self.registry)
         self._words, self._deliveries = counters["trainwatch_notify_words_total"], counters["trainwatch_notify_deliveries_total"]
-        self._waiting, self._oldest = gauges["trainwatch_notify_waiting"], gauges["trainwatch_notify_oldest_seconds"]
+        self._waiting, self._oldest = gauges["trainwatch_notify_waiting_notices"], gauges["trainwatch_notify_oldest_seconds"]
         self._lag = gauges["trainwatch_notify_lag_records"]
         self._targets, self._limit, self._now = tuple(targets), limit_seconds, now
         self._since: dict[tuple[str, str], int] = {}

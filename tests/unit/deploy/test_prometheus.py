@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from pipeline.runtime.metrics import ALERTS, METRICS, NOTIFIER, Alert, Metrics, alert_rules
+from pipeline.runtime.metrics import ALERTS, METRICS, NOTIFIER, Alert, Metrics, Row, alert_rules
 from pipeline.settings import NotifySettings, WorkerSettings, cache_folder
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
@@ -36,6 +36,14 @@ def test_an_alert_is_over_metrics_that_exist_and_has_a_page(alert: Alert) -> Non
     assert named <= known
     assert named or "up{" in alert.expression
     assert (DEPLOY / "runbooks" / f"{alert.name}.md").is_file()
+
+
+@pytest.mark.parametrize(
+    "row", [row for row in METRICS + NOTIFIER if row.kind == "gauge" and "1" not in row.unit], ids=lambda row: row.name
+)
+def test_a_gauge_says_in_its_name_what_it_counts(row: Row) -> None:
+    """Whoever meets it in a query has no table beside him; counters are named after what they count, and end in `_total`."""
+    assert row.unit in row.name.split("_")
 
 
 def test_each_alert_is_seen_firing_and_seen_silent() -> None:

@@ -61,10 +61,10 @@ def test_the_oldest_that_waits_is_told_and_forgotten_when_it_was_taken() -> None
     """Also of a change, whose time is not kept: from the first look on, however often it changes again."""
     told = metrics()
     told.waits({("a", "oncall"): T0, ("b", "oncall"): T0 + 1000, ("a", "lead"): T0 + 2000}, T0 + 2000)
-    assert (value(told, "waiting", target="oncall"), value(told, "oldest_seconds", target="oncall")) == (2, 2)
-    assert (value(told, "waiting", target="lead"), value(told, "oldest_seconds", target="lead")) == (1, 0)
+    assert (value(told, "waiting_notices", target="oncall"), value(told, "oldest_seconds", target="oncall")) == (2, 2)
+    assert (value(told, "waiting_notices", target="lead"), value(told, "oldest_seconds", target="lead")) == (1, 0)
     told.waits({("a", "lead"): T0 + 60_000}, T0 + 62_000)
-    assert (value(told, "waiting", target="oncall"), value(told, "oldest_seconds", target="oncall")) == (0, 0)
+    assert (value(told, "waiting_notices", target="oncall"), value(told, "oldest_seconds", target="oncall")) == (0, 0)
     assert value(told, "oldest_seconds", target="lead") == 60
 
 
