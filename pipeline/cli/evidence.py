@@ -24,7 +24,7 @@ from pipeline.errors import ConfigError, TrainwatchError
 from pipeline.evidence import verify as checker
 from pipeline.evidence.bundle import Case, Exhibit, build, told_of, write
 from pipeline.evidence.chain import entry_of, identities_digest
-from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key, rotate_key
+from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key, ring_file, rotate_key
 from pipeline.incidents.report import as_json, page
 from pipeline.model.instants import DAY_MS
 from pipeline.model.words import many
@@ -105,7 +105,7 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
         raise ConfigError("no evidence.key_file is set", advice="Set it to where the ring of public keys lies, beside the private key.")
     ring, signer = load_ring(key_file), _signer(key_file)
     with clickhouse(options) as database:
-        known = _found(database, subject)
+        known = _found(database, subject, checker.Ring(ring))
         if known is None:
             raise SystemExit(NOT_FOUND)
         subject, found = known[0], _with_originals(settings, known[1], kafka=not no_kafka)
@@ -217,12 +217,12 @@ def hold(options: Options, subjects: Sequence[str], *, every: bool, no_kafka: bo
 
     Exit 0: held; 4: nothing is known of one of SUBJECTS, or several begin so, and the others are held.
     """
-    named, unknown = frozenset(subjects), 0
+    named, unknown, ring = frozenset(subjects), 0, _ring(options.settings.evidence.key_file)
     # What was named is held until somebody lets go of it; the rest as long as it is open: `release --closed`.
     with clickhouse(options) as database:
         subjects = [*subjects, *(store.open_incidents(database) if every else ())]
         for asked in subjects:
-            known = _found(database, asked)
+            known = _found(database, asked, ring)
             if known is None:
                 unknown += asked in named  # of an open incident retention may have taken all, which nobody can mend
                 continue
@@ -306,12 +306,17 @@ def log(options: Options, subject: str, *, as_json: bool) -> None:
 # --- parts ----------------------------------------------------------------------------------------------------------------------------
 
 
-def _found(database: "Database", asked: str) -> tuple[str, Found] | None:
+def _ring(key_file: Path | None) -> checker.Ring | None:
+    """The site's keys, where they are here: whoever puts something on hold need not have them."""
+    return checker.Ring(load_ring(key_file)) if key_file is not None and ring_file(key_file).exists() else None
+
+
+def _found(database: "Database", asked: str, ring: checker.Ring | None) -> tuple[str, Found] | None:
     """The finding or incident whose id begins so, and what proves it; None, and said, when there is none, or several."""
     ids = store.subjects(database, asked)
     findings = store.findings_of(database, ids[0]) if len(ids) == 1 else []
     if findings:
-        return ids[0], store.gather(database, findings, ids[0])
+        return ids[0], store.gather(database, findings, ids[0], ring)
     say(f"{safe(asked)} begins several: {', '.join(ids)}" if len(ids) > 1 else f"{safe(asked)} is no finding and no incident: check the id")
     return None
 

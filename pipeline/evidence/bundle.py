@@ -78,7 +78,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     findings: Sequence[Mapping[str, Any]]
     evidence: Sequence[Mapping[str, Any]]  # finding_id, role, event_id, sha256 ...
-    unavailable: Sequence[Mapping[str, str]]  # event_id, why
+    unavailable: Sequence[Mapping[str, Any]]  # event_id, why; of a line that was erased also the erasure
     exhibits: Sequence[Exhibit]
     chain: Sequence[Sealed]
     custody: Sequence[Mapping[str, Any]]

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 import msgspec
 
 from pipeline.evidence.signing import Signer
-from pipeline.evidence.verify import Problem, Ring, canonical
+from pipeline.evidence.verify import Problem, Ring, erasure_text
 
-ERASURE_CONTEXT = b"trainwatch evidence erasure v1\n"
 NOTHING = hashlib.sha256(b"").hexdigest()  # of the bytes that stand in place of an erased line
 
 
@@ -36,11 +35,16 @@ class Erasure(msgspec.Struct, frozen=True, kw_only=True):
 
     def text(self) -> bytes:
         """What is signed."""
-        return ERASURE_CONTEXT + canonical({**msgspec.structs.asdict(self), "signing_key": "", "signature": ""})
+        return erasure_text(msgspec.structs.asdict(self))
 
     def signed(self, signer: Signer) -> "Erasure":
         """The statement as the site makes it."""
         return msgspec.structs.replace(self, signing_key=signer.key, signature=signer.sign(self.text()))
+
+
+def is_of_site(erasure: Erasure, ring: Ring) -> bool:
+    """Did a key of the site sign it?"""
+    return not any(ring.check(erasure.signing_key, erasure.time, erasure.signature, erasure.text(), "", "erasure_wrong"))
 
 
 def check_erasure(erasure: Erasure, ring: Ring, said: str, computed: str) -> Iterator[Problem]:

@@ -13,6 +13,7 @@ This file and the package `cryptography` are enough: `python verify.py BUNDLE [-
     seal        {head, key, time, settings, identities, software}, signed with Ed25519
     key         {id, public, from, by, signature}: the next key is signed by the one before, the first by itself
     manifest    {files: name -> sha256, segments, ...}: signed when the exporter had the key
+    erasure     {time, account, reason, place and sha256 of a line, ...}: why a line is gone, signed with the site's key
 
 What a good bundle proves: these bytes were record N of that topic when the range was sealed; nothing was put between, taken out or moved
 since; the seal was made with this key.  It does not prove that the record was true when it was written, nor, without a witness or a
@@ -45,6 +46,7 @@ EMPTY_ROOT = hashlib.sha256(b"").digest()
 SEAL_CONTEXT = b"trainwatch evidence seal v1\n"
 KEY_CONTEXT = b"trainwatch evidence key v1\n"
 MANIFEST_CONTEXT = b"trainwatch evidence manifest v1\n"
+ERASURE_CONTEXT = b"trainwatch evidence erasure v1\n"
 KEY_ID_DIGITS = 16
 OVERLAP_MS = 86_400_000  # a key may still sign this long after the next one is valid: workers are restarted one by one
 CLOCKS_MS = 60_000  # clocks of two workers may differ by this much
@@ -151,6 +153,11 @@ def fingerprint(public: bytes) -> str:
 def key_text(entry: Mapping[str, Any]) -> bytes:
     """What the key before signs of a key."""
     return KEY_CONTEXT + canonical({name: entry[name] for name in ("id", "public", "from", "by")})
+
+
+def erasure_text(erasure: Mapping[str, Any]) -> bytes:
+    """What the site signs of an erasure."""
+    return ERASURE_CONTEXT + canonical({**erasure, "signing_key": "", "signature": ""})
 
 
 def is_signed(public: bytes, signature: str, text: bytes) -> bool:
@@ -497,6 +504,18 @@ def check_citations(report: Mapping[str, Any], records: Sequence[Mapping[str, An
             yield Problem("evidence_changed", f"finding {each['finding_id']}", f"event {each['event_id']} is cited as {each['sha256']}")
 
 
+def check_erased(report: Mapping[str, Any], ring: Ring) -> Iterator[Problem]:
+    """What is said to have been erased: by the site, and of that very event?"""
+    for each in report["unavailable"]:
+        erasure, where = each.get("erasure"), f"event {each['event_id']}"
+        if erasure is None:
+            continue
+        if erasure["event_id"] != each["event_id"]:
+            yield Problem("erasure_wrong", where, f"the erasure is of event {erasure['event_id']}")
+        text = erasure_text(erasure)
+        yield from ring.check(erasure["signing_key"], erasure["time"], erasure["signature"], text, where, "erasure_wrong")
+
+
 # --- bundles ------------------------------------------------------------------------------------------------------------------------
 
 
@@ -592,6 +611,7 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
         for record in records:
             problems += check_record(record, statements)
         problems += check_citations(report, records)
+        problems += check_erased(report, ring)
         if witness:
             problems += check_witness((entry for entry in chain if is_readable(entry)), witness, manifest["segments"])
         notes = list(_notes(files, report, records, trust=trust, witness=witness))

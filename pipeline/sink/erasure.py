@@ -28,8 +28,9 @@ if TYPE_CHECKING:
     from pipeline.sink.clickhouse import Database
 
 AT_ONCE = 200_000  # lines emptied by one mutation: as many as are held in memory
-REASONS_AT_ONCE = 2000
+EVENTS_AT_ONCE = 2000
 FIELDS = tuple(field.name for field in msgspec.structs.fields(Erasure))
+COLUMNS = ", ".join("toUnixTimestamp64Milli(time)" if name == "time" else name for name in FIELDS)
 CLOSED = """
 SELECT incident_id FROM {db}.incident_journal WHERE action = 'status' GROUP BY incident_id HAVING argMax(value, at) = 'closed'
 """
@@ -143,17 +144,20 @@ def erase(database: "Database", erasures: Sequence[Erasure]) -> None:
 
 def erasures_in(database: "Database", span: Mapping[str, Any]) -> dict[tuple[int, int], Erasure]:
     """(offset, index) -> what was erased there, of one partition (`topic`, `partition`, `life`, `lo`, `hi` in `span`)."""
-    columns = ", ".join("toUnixTimestamp64Milli(time)" if name == "time" else name for name in FIELDS)
     found = database.query(
-        f"SELECT {columns} FROM {{db}}.erasures WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s "  # noqa: S608  our own names
+        f"SELECT {COLUMNS} FROM {{db}}.erasures WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s "  # noqa: S608  our own names
         "AND offset >= %(lo)s AND offset < %(hi)s ORDER BY time",
         span,
     )
-    return {(each.offset, each.line): each for each in (Erasure(**dict(zip(FIELDS, row, strict=True))) for row in found)}
+    return {(each.offset, each.line): each for each in map(_erasure, found)}
 
 
-def reasons(database: "Database", ids: Iterable[str]) -> dict[str, str]:
-    """Event id -> why its line was erased."""
-    sql, some = "SELECT event_id, any(reason) FROM {db}.erasures WHERE event_id IN %(ids)s GROUP BY event_id", list(ids)
-    pages = (some[begin : begin + REASONS_AT_ONCE] for begin in range(0, len(some), REASONS_AT_ONCE))
-    return {event: why for page in pages for event, why in database.query(sql, {"ids": page})}
+def erasures_of(database: "Database", ids: Iterable[str]) -> list[Erasure]:
+    """What is said of events with these ids, by whomever: nobody has looked yet whether the site signed it."""
+    sql, some = f"SELECT {COLUMNS} FROM {{db}}.erasures WHERE event_id IN %(ids)s ORDER BY time", list(ids)  # noqa: S608  our own names
+    pages = (some[begin : begin + EVENTS_AT_ONCE] for begin in range(0, len(some), EVENTS_AT_ONCE))
+    return [_erasure(row) for page in pages for row in database.query(sql, {"ids": page})]
+
+
+def _erasure(row: Sequence[Any]) -> Erasure:
+    return Erasure(**dict(zip(FIELDS, row, strict=True)))

@@ -14,11 +14,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 import orjson
+from msgspec.structs import asdict
 
 from pipeline import __version__
 from pipeline.evidence.bundle import Exhibit, Line, is_told, told_of, value_from_lines
+from pipeline.evidence.erasure import is_of_site
+from pipeline.evidence.verify import Ring
 from pipeline.model.sealed import Sealed
-from pipeline.sink.erasure import CLOSED, reasons
+from pipeline.sink.erasure import CLOSED, erasures_of
 
 if TYPE_CHECKING:
     from pipeline.sink.clickhouse import Database
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 CHAIN_MAX = 10_000  # ranges of one partition in a bundle; more, and only neighbours are taken
 PREFIX_MIN = 6  # digits of an id that mean one
 NEIGHBOURS = 100  # ranges on each side of one that proves a record: with a witness told every minute, he knows one of them
+ROOTS = ("evidence_roots_held", "evidence_roots")
 SEALED_FIELDS = tuple(field.name for field in msgspec.structs.fields(Sealed))
 SEALED_COLUMNS = (
     "topic, partition, incarnation, number, lo, hi, records, root, previous, head, signing_key, toUnixTimestamp64Milli(sealed_time), "
@@ -117,7 +121,7 @@ class Found(msgspec.Struct, frozen=True):
 
     findings: list[dict[str, Any]]
     evidence: list[dict[str, Any]]
-    unavailable: list[dict[str, str]]
+    unavailable: list[dict[str, Any]]  # event_id, why; of a line that was erased also the erasure
     exhibits: list[Exhibit]
     chain: list[Sealed]
 
@@ -160,9 +164,13 @@ def open_incidents(database: "Database") -> list[str]:
     return [str(incident) for (incident,) in found]
 
 
-def gather(database: "Database", findings: Sequence[str], subject: str = "") -> Found:
+def gather(database: "Database", findings: Sequence[str], subject: str = "", ring: Ring | None = None) -> Found:
     """Everything that proves what the findings cite, as far as it is there: the records of their effects and causes, those that ruled a
-    harmless explanation out, and those from which the loss of `subject`, an incident, was worked out."""
+    harmless explanation out, and those from which the loss of `subject`, an incident, was worked out.
+
+    `ring`: the site's keys.  What these did not sign is no erasure: the record is taken as it stands, and whoever checks it sees that its
+    line was changed.  None, where no ring is at hand and nothing leaves the house: whatever is said to be erased is.
+    """
     told = [row for ids in pages(findings) for row in database.query(FINDINGS, {"ids": ids})]
     bodies = [
         {"canonical": orjson.loads(canonical), "software": software, "settings": settings, "revision": revision}
@@ -180,14 +188,15 @@ def gather(database: "Database", findings: Sequence[str], subject: str = "") -> 
     }
     ids = sorted({*known, *beside})
     records = _records(database, ids)
-    records, erased = _without_erased(database, records)
+    records, erased = _without_erased(database, records, ring)
+    roots = _roots(database, records)
+    records = {place: _as_sealed(roots[place], place, lines) if place in roots else lines for place, lines in records.items()}
     found: dict[str, list[Place]] = {}
     for place, lines in records.items():
         for event_id in {line.event_id for line in lines}:
             found.setdefault(event_id, []).append(place)
     chosen: dict[Place, None] = {}
     unavailable = []
-    roots = _roots(database, records)
     for event_id in ids:
         places = found.get(event_id, [])
         proved = [place for place in places if place in roots]
@@ -197,8 +206,7 @@ def gather(database: "Database", findings: Sequence[str], subject: str = "") -> 
                 evidence.append(_cited_beside(*beside[event_id], next(line for line in records[proved[0]] if line.event_id == event_id)))
         else:
             why = "no sealed range holds it: evidence was not kept then" if places else "its row is not in ClickHouse any more"
-            why = f"it was erased: {erased[event_id]}" if event_id in erased else why
-            unavailable.append({"event_id": event_id, "why": why})
+            unavailable.append({"event_id": event_id, "why": why, **erased.get(event_id, {})})
     exhibits = [_exhibit(database, place, records[place], roots[place]) for place in sorted(chosen)]  # range by range
     return Found(bodies, evidence, unavailable, exhibits, chain_around(database, [each.sealed for each in exhibits]))
 
@@ -212,28 +220,50 @@ def _cited_beside(by: str, role: str, line: Line) -> dict[str, Any]:
 
 
 def _without_erased(
-    database: "Database", records: Mapping[Place, tuple[Line, ...]]
-) -> tuple[dict[Place, tuple[Line, ...]], dict[str, str]]:
-    """Records of which nothing was erased; and why their lines are missing, by event, of the others."""
-    why = reasons(database, (line.event_id for lines in records.values() for line in lines if not line.raw))
-    whole, erased = {}, {}
+    database: "Database", records: Mapping[Place, tuple[Line, ...]], ring: Ring | None
+) -> tuple[dict[Place, tuple[Line, ...]], dict[str, dict[str, Any]]]:
+    """Records of which nothing was erased; and what is to be said of the events of the others."""
+    said = erasures_of(database, {line.event_id for lines in records.values() for line in lines if not line.raw})
+    known = {
+        (each.topic, each.partition, each.incarnation, each.offset, each.line): each
+        for each in said
+        if ring is None or is_of_site(each, ring)
+    }
+    whole: dict[Place, tuple[Line, ...]] = {}
+    erased: dict[str, dict[str, Any]] = {}
     for place, lines in records.items():
-        gone = [why[line.event_id] for line in lines if line.event_id in why]
-        if gone:
-            erased.update(dict.fromkeys((line.event_id for line in lines), gone[0]))
-        else:
+        gone = {line.event_id: known[*place, line.index] for line in lines if not line.raw and (*place, line.index) in known}
+        if not gone:
             whole[place] = lines
+            continue
+        reason = next(iter(gone.values())).reason
+        erased |= {line.event_id: {"why": f"a line of its record was erased: {reason}"} for line in lines}
+        erased |= {event: {"why": f"it was erased: {each.reason}", "erasure": asdict(each)} for event, each in gone.items()}
     return whole, erased
 
 
 def _records(database: "Database", ids: Sequence[str]) -> dict[Place, tuple[Line, ...]]:
-    """Place -> all its stored lines, of records with one of these events; held copies included."""
-    lines: dict[Place, dict[int, Line]] = {}
+    """Place -> all its stored lines, of records with one of these events; held copies included, beside the row where they differ."""
+    lines: dict[Place, dict[Line, None]] = {}
     for table, page in ((table, page) for table in ("events_held", "events") for page in pages(ids)):
         for topic, partition, life, offset, index, event_id, time, raw in database.query(ROWS % (table, table), {"ids": page}):
-            record = lines.setdefault((topic, partition, life, offset), {})
-            record[index] = Line(index, event_id, time, b64decode(raw))
-    return {place: tuple(found[index] for index in sorted(found)) for place, found in sorted(lines.items())}
+            lines.setdefault((topic, partition, life, offset), {})[Line(index, event_id, time, b64decode(raw))] = None
+    return {place: tuple(sorted(found, key=lambda line: line.index)) for place, found in sorted(lines.items())}
+
+
+def _as_sealed(sealed: Sealed, place: Place, lines: tuple[Line, ...]) -> tuple[Line, ...]:
+    """Each line once: of a copy and a row that differ the one that was sealed, else the row.  What is on hold stands by its own."""
+    rows = told_of(sealed, place[3]).rows
+    chosen: dict[int, Line] = {}
+    for line in lines:  # of one number the row comes last
+        was = chosen.get(line.index)
+        if was is None or line.index >= len(rows) or not _is_line(was, rows[line.index]):
+            chosen[line.index] = line
+    return tuple(chosen.values())
+
+
+def _is_line(line: Line, told: tuple[int, str]) -> bool:
+    return told == (line.time, sha256(line.raw).hexdigest())
 
 
 def _roots(database: "Database", places: Iterable[Place]) -> dict[Place, Sealed]:
@@ -256,12 +286,14 @@ def _roots(database: "Database", places: Iterable[Place]) -> dict[Place, Sealed]
     return found
 
 
-def ranges(database: "Database", condition: str, where: Mapping[str, Any], *, leaves: bool = False) -> list[Sealed]:
+def ranges(
+    database: "Database", condition: str, where: Mapping[str, Any], *, leaves: bool = False, tables: Sequence[str] = ROOTS
+) -> list[Sealed]:
     """Ranges of one partition (`topic`, `partition`, `life` in `where`), each head once, by number."""
     columns = SEALED_COLUMNS + ("leaves" if leaves else "''")
     one = "topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND (" + condition + ")"
     found: dict[tuple[Any, ...], Sealed] = {}
-    for table in ("evidence_roots_held", "evidence_roots"):
+    for table in tables:
         sql = f"SELECT {columns} FROM {{db}}.{table} WHERE {one} ORDER BY number, lo, hi, head, sealed_time"  # noqa: S608  our own names
         for row in database.query(sql, where):
             values = dict(zip(SEALED_FIELDS, row, strict=True))
@@ -341,7 +373,7 @@ def newest_heads(database: "Database") -> list[Sealed]:
 
 def note(database: "Database", entry: Custody) -> None:
     """A row of the log."""
-    row = {name: [value] for name, value in msgspec.structs.asdict(entry).items()}
+    row = {name: [value] for name, value in asdict(entry).items()}
     database.insert("custody_log", row, async_insert=0)
 
 

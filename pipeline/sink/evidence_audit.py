@@ -6,6 +6,7 @@
     erasures ───────── or, where a line is gone, did the site sign that it was erased, and why?
     sink_ranges ────── does each finished range have a root?  All of a partition are missed where others were sealed a day before
     events ─────────── does each row lie between the first and the last range that was noted or sealed?
+    what is on hold ── is each copy what was sealed, by the range that is held with it?
 
 The rules are those of `verify.py`, which judges bundles.  Nothing is changed; ranges and rows near the end of their retention, which the
 server may drop one before the other, are not missed.  May run beside workers: what is not noted as finished is not missed either.  What
@@ -21,13 +22,25 @@ import msgspec
 from pipeline.errors import ErrorCode
 from pipeline.evidence.chain import entry_of
 from pipeline.evidence.erasure import check_erasure
-from pipeline.evidence.verify import ODD, Problem, Ring, Told, check_chain, check_leaves, check_lines, check_witness, is_readable, read_leaf
+from pipeline.evidence.verify import (
+    ODD,
+    Problem,
+    Ring,
+    Told,
+    check_chain,
+    check_entry,
+    check_leaves,
+    check_lines,
+    check_witness,
+    is_readable,
+    read_leaf,
+)
 from pipeline.model.outcome import OVERTAKEN
 from pipeline.model.sealed import Sealed
 from pipeline.model.words import many
 from pipeline.sink.clickhouse import Database
 from pipeline.sink.erasure import erasures_in
-from pipeline.sink.evidence import partitions, ranges
+from pipeline.sink.evidence import pages, partitions, ranges
 from pipeline.sink.verify import TTL_MARGIN_DAYS
 
 CHUNK_RANGES = 200  # with their leaves and rows in memory at once
@@ -38,6 +51,10 @@ PLACES_MAX = 5
 NO_WITNESS = (
     "no witness was asked: the holder of the key could have sealed a second history, and what was taken away together with all that "
     "speaks of it leaves no gap (--witness)"
+)
+REFUSED = (
+    "their ranges say that ClickHouse refused these, which nobody signed, so whoever took the rows may have written it; "
+    "each has a dead letter, insert_refused, as long as these are kept"
 )
 # Workers are started again one by one when a key is new, so not all partitions are sealed from one moment on.
 CHAINLESS = """
@@ -68,6 +85,19 @@ WHERE (_offset < first OR _offset >= behind)
 GROUP BY _topic, _partition, _incarnation ORDER BY _topic, _partition, _incarnation
 """
 
+HELD_LINES = """
+SELECT DISTINCT _offset, _index, toUnixTimestamp64Milli(ts), lower(hex(SHA256(raw))) FROM {db}.events_held
+WHERE _topic = %(topic)s AND _partition = %(partition)s AND _incarnation = %(life)s ORDER BY _offset, _index
+"""
+HELD_RECORDS = """
+SELECT offset, groupUniqArray(lower(hex(SHA256(value)))) FROM {db}.records_held
+WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s GROUP BY offset
+"""
+HELD_RANGES = """
+SELECT DISTINCT number FROM {db}.evidence_roots_held
+WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s AND leaves != '' ORDER BY number
+"""
+
 Entry = Mapping[str, Any]
 Progress = Callable[[int, int], None]  # records checked, of how many
 
@@ -81,6 +111,7 @@ class Audit(msgspec.Struct):
     ranges: int = 0
     records: int = 0
     erased: dict[str, int] = {}  # reason -> lines
+    refused: list[str] = []  # where a record has no row, and only an unsigned note says why
 
 
 def audit(
@@ -94,13 +125,16 @@ def audit(
     """Every chain of the site.  `inputs`: topics of which each finished range should have a root; `progress` hears of records."""
     found = Audit(problems=list(ring.problems))
     of_chains, of_none = _problems(database, ring, found, witness, progress), _chainless(database, inputs, found, bool(witness))
-    for problem in chain(of_chains, of_none, _outside(database)):
+    for problem in chain(of_chains, of_none, _outside(database), _held(database, ring)):
         found.problems.append(problem)
         if len(found.problems) >= PROBLEMS_MAX:
             found.notes.append(f"more than {PROBLEMS_MAX} problems: not looked further")
             return found
     if not witness:
         found.notes.append(NO_WITNESS)
+    if found.refused:
+        named = ", ".join(found.refused[:PLACES_MAX]) + (", ..." if len(found.refused) > PLACES_MAX else "")
+        found.notes.append(f"{many(len(found.refused), 'record')} without rows ({named}): {REFUSED}")
     found.notes += [f"erased: {many(lines, 'line')}, {reason}" for reason, lines in sorted(found.erased.items())]
     return found
 
@@ -218,6 +252,34 @@ def _outside(database: Database) -> Iterator[Problem]:
         yield Problem("line_added", at, f"{many(count, 'row')} outside of all ranges that were noted or sealed")
 
 
+def _held(database: Database, ring: Ring) -> Iterator[Problem]:
+    """Copies on hold, which outlive rows and ranges: they must not first be looked at when somebody needs them."""
+    for topic, partition, life in database.query("SELECT DISTINCT _topic, _partition, _incarnation FROM {db}.events_held ORDER BY ALL"):
+        where = {"topic": topic, "partition": partition, "life": life}
+        lines: dict[int, list[tuple[int, int, str]]] = {}
+        for offset, index, time, computed in database.query(HELD_LINES, where):
+            lines.setdefault(offset, []).append((index, time, computed))
+        told: dict[int, list[Told]] = {}
+        for some in pages([number for (number,) in database.query(HELD_RANGES, where)], CHUNK_RANGES):
+            span = {**where, "numbers": some}
+            for each in ranges(database, "number IN %(numbers)s AND leaves != ''", span, leaves=True, tables=("evidence_roots_held",)):
+                entry = entry_of(each)
+                yield from check_entry(entry, ring)
+                yield from check_leaves(entry["statement"], each.leaves.split("\n"))
+                for offset, one in _told([each]).items():
+                    if offset in lines:
+                        told.setdefault(offset, []).append(one)
+        values = dict(database.query(HELD_RECORDS, where))
+        for offset, found in lines.items():
+            at, known = f"{topic}/{partition}@{offset}, on hold", told.get(offset, [])
+            if not known:
+                yield Problem("root_missing", at, "no range that is held with it tells of it")
+                continue
+            yield from min((list(check_lines(one, found, at)) for one in known), key=len)  # it may have been read in two ways
+            if unknown := set(values.get(offset, ())) - {one.sha256 for one in known}:
+                yield Problem("record_changed", at, f"sealed with sha256 {known[0].sha256}, is {min(unknown)}")
+
+
 def _without_rereadings(found: Sequence[Sealed]) -> tuple[list[Sealed], list[str]]:
     """Where one number has two heads over the same records, read into other lines by another release or settings: the later one."""
     kept: list[Sealed] = []
@@ -278,6 +340,8 @@ def _rows(database: Database, ring: Ring, where: Mapping[str, Any], chunk: Seque
             yield Problem("line_added", at, f"a row of a record that was never sealed{why}")
         elif offset in lines or (offset in kept and offset not in excused):
             yield from check_lines(sealed[offset], lines.get(offset, []), at)
+        elif offset in kept and sealed[offset].rows:
+            found.refused.append(at)
 
 
 def _told(chunk: Sequence[Sealed]) -> dict[int, Told]:
@@ -294,7 +358,10 @@ def _told(chunk: Sequence[Sealed]) -> dict[int, Told]:
 
 
 def _refused(database: Database, span: Mapping[str, Any]) -> frozenset[int]:
-    """Offsets whose rows no column took: dead letters, read but not stored."""
+    """Offsets whose rows, by the note of their range, no column took: dead letters, read but not stored.
+
+    A range is sealed before its rows are inserted, so nothing that is signed tells of them.
+    """
     found = database.query(
         "SELECT DISTINCT offset FROM {db}.sink_ranges ARRAY JOIN listed_offsets AS offset, listed_codes AS code "
         "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(life)s "

@@ -720,6 +720,96 @@ def test_tampering_is_no_erasure(sealed: Sealed) -> None:
         assert "line_changed" in sealed.codes()
 
 
+@pytest.fixture
+def of_erased(sealed: Sealed) -> Iterator[str]:
+    """A finding that cites the line that was erased on request."""
+    command, name = sealed.site.database.command, sealed.name
+    command(f"INSERT INTO {name}.findings (finding_id, canonical, status, _version) VALUES ('f-erased', '{{}}', 'final', 1)")  # noqa: S608  names of this test's own
+    cites = f"SELECT 'f-erased', 'cause', event_id, sha256, 1 FROM {name}.events WHERE event_id = '{event_at(sealed, 40)}'"  # noqa: S608  same
+    command(f"INSERT INTO {name}.finding_evidence (finding_id, role, event_id, sha256, _version) {cites}")
+    yield "f-erased"
+    for table in ("findings", "finding_evidence"):
+        command(f"DELETE FROM {name}.{table} WHERE finding_id = 'f-erased'")  # noqa: S608  same
+
+
+def test_an_erased_line_is_told_with_the_word_of_the_site(sealed: Sealed, of_erased: str, tmp_path: Path) -> None:
+    """Whoever checks the bundle sees who signed it."""
+    assert sealed.run("export", of_erased, "--no-kafka", "-o", str(tmp_path / "signed")).exit_code == 0
+    files = verify.read_bundle(tmp_path / "signed")
+    verdict = verify.verify_bundle(files, trust=sealed.fingerprint)
+    (gone,) = json.loads(files[verify.REPORT])["unavailable"]
+    assert (verdict.problems, gone["why"], gone["erasure"]["event_id"]) == ([], "it was erased: request 17", gone["event_id"])
+
+
+def test_an_erasure_that_nobody_signed_excuses_nothing_in_a_bundle(sealed: Sealed, tmp_path: Path) -> None:
+    """A line that an insider emptied shows that it was changed, whatever he writes beside it."""
+    name, columns = sealed.name, "time, topic, incarnation, partition, offset, line, event_id, sha256, reason"
+    said = "SELECT now64(3), _topic, _incarnation, _partition, _offset, _index, event_id, sha256, 'r'"
+    with changed(sealed, "events", ROW_OF, raw="''"):
+        command = sealed.site.database.command
+        command(f"INSERT INTO {name}.erasures ({columns}) {said} FROM {name}.events WHERE {ROW_OF.replace('{topic}', sealed.topic)}")
+        done = sealed.run("export", sealed.finding, "--no-kafka", "-o", str(tmp_path / "forged"))
+        command(f"DELETE FROM {name}.erasures WHERE reason = 'r'")  # noqa: S608  names of this test's own
+    assert (done.exit_code, "it was erased" in done.output) == (0, False)
+    codes = {problem.code for problem in verify.verify_bundle(verify.read_bundle(tmp_path / "forged")).problems}
+    assert codes == {"line_changed", "evidence_changed"}
+
+
+def test_what_a_note_alone_excuses_is_told(sealed: Sealed) -> None:
+    """Rows that ClickHouse refused are listed by a worker, after the range was sealed; whoever removes a row can write that, too."""
+    command, name = sealed.site.database.command, sealed.name
+    where = f"topic = '{sealed.topic}' AND partition = 1 AND lo <= 20 AND hi > 20"
+    with changed(sealed, "events", ROW_OF, drop=True):
+        assert sealed.codes() == {"line_missing"}
+        command(
+            f"INSERT INTO {name}.sink_ranges (topic, incarnation, partition, lo, hi, token, listed_offsets, listed_codes) "  # noqa: S608  names of this test's own
+            f"SELECT topic, incarnation, partition, lo, hi, 'refused', [20], ['insert_refused'] FROM {name}.evidence_roots WHERE {where}"
+        )
+        notes = [note for note in sealed.notes() if "which nobody signed" in note]
+        command(f"DELETE FROM {name}.sink_ranges WHERE token = 'refused'")  # noqa: S608  same
+    assert [note.startswith(f"1 record without rows ({sealed.topic}/1@20)") for note in notes] == [True]
+    assert not any("without rows" in note for note in sealed.notes())
+
+
+def test_a_copy_on_hold_stands_for_a_row_that_was_changed(sealed: Sealed, tmp_path: Path) -> None:
+    """The check of the tables names the row; the bundle is right."""
+    assert sealed.run("hold", sealed.finding).exit_code == 0
+    with changed(sealed, "events", ROW_OF, raw="'nothing happened'"):
+        assert sealed.codes() == {"line_changed"}
+        assert sealed.run("export", sealed.finding, "--no-kafka", "-o", str(tmp_path / "case")).exit_code == 0
+    assert sealed.run("release", sealed.finding).exit_code == 0
+    assert verify.verify_bundle(verify.read_bundle(tmp_path / "case")).problems == []
+
+
+HELD_ROW = "_topic = '{topic}' AND _partition = 1 AND _offset = 20"
+HELD_RECORD = "topic = '{topic}' AND partition = 1 AND offset = 21"
+HELD_TAMPERING = [
+    Tamper("a line", "line_changed", "events_held", HELD_ROW, {"raw": "'nothing happened'"}),
+    Tamper("its time", "line_time_changed", "events_held", HELD_ROW, {"ts": "ts - 3600"}),
+    Tamper("an offset", "line_changed", "events_held", HELD_ROW, {"_offset": "22"}),
+    Tamper("a line added", "root_missing", "events_held", HELD_ROW, {"_offset": "900000"}, copies=2),
+    Tamper("a whole record", "record_changed", "records_held", HELD_RECORD, {"value": "'nothing happened'"}),
+    Tamper("leaves", "leaves_changed", "evidence_roots_held", "leaves != ''", {"leaves": FIRST_LEAF_GONE}),
+    Tamper("a signature", "signature_wrong", "evidence_roots_held", "leaves != ''", {"signature": "repeat('0', 128)"}),
+    Tamper("a range dropped", "root_missing", "evidence_roots_held", "leaves != ''", {}, drop=True),
+]
+
+
+@pytest.fixture(scope="module")
+def on_hold(sealed: Sealed) -> Iterator[Sealed]:
+    assert sealed.run("hold", sealed.finding).exit_code == 0
+    yield sealed
+    assert sealed.run("release", sealed.finding).exit_code == 0
+
+
+@pytest.mark.parametrize("tamper", HELD_TAMPERING, ids=lambda tamper: tamper.name)
+def test_what_is_changed_on_hold_is_named(on_hold: Sealed, tamper: Tamper) -> None:
+    """Its row may be gone by then, and nobody looks at a copy before it is needed."""
+    with changed(on_hold, tamper.table, tamper.where, drop=tamper.drop, copies=tamper.copies, **tamper.columns):
+        assert tamper.code in on_hold.codes()
+    assert on_hold.codes() == set()
+
+
 def test_all_lines_of_a_person_are_erased_in_a_few_steps(sealed: Sealed, monkeypatch: pytest.MonkeyPatch) -> None:
     """A mutation takes many lines, and the next ones are asked for until there are none; what must stay does, and the chain holds."""
     count = "SELECT count() FROM {db}.events WHERE actor = 'login:u017' AND raw != ''"

@@ -26,7 +26,7 @@ def held(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return 1
 
     monkeypatch.setattr(command, "clickhouse", nowhere)
-    monkeypatch.setattr(command, "_found", lambda _, asked: None if asked == "gone" else (asked, Found([], [], [], [], [])))
+    monkeypatch.setattr(command, "_found", lambda _, asked, __: None if asked == "gone" else (asked, Found([], [], [], [], [])))
     monkeypatch.setattr(store, "open_incidents", lambda _: ["gone", "here"])
     monkeypatch.setattr(store, "note", lambda *_: None)
     monkeypatch.setattr(store, "hold", hold)

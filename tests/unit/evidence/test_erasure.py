@@ -5,7 +5,8 @@ import pytest
 
 from pipeline.evidence.erasure import NOTHING, Erasure, check_erasure
 from pipeline.evidence.verify import CODES, Ring
-from tests.unit.evidence.build import NEW, OLD, RING, T0
+from tests.unit.evidence import build
+from tests.unit.evidence.build import NEW, OLD, RING, STRANGER, T0
 
 LINE = "ab" * 32
 SIGNED = Erasure(
@@ -39,6 +40,21 @@ def test_every_field_is_signed(field: str) -> None:
     value = getattr(SIGNED, field)
     other = msgspec.structs.replace(SIGNED, **{field: value + 1 if isinstance(value, int) else f"{value}0"})
     assert "erasure_wrong" in codes(other, said=other.sha256)
+
+
+def bundle_codes(erasure: Erasure, event_id: str = "e1") -> set[str]:
+    """Of a bundle from which a line is missing that is said to have been erased."""
+    gone = {"event_id": event_id, "why": "it was erased: request 17", "erasure": msgspec.structs.asdict(erasure)}
+    return build.codes(build.files_of(msgspec.structs.replace(build.case(), unavailable=[gone])))
+
+
+def test_a_bundle_shows_who_signed_an_erasure() -> None:
+    """Whoever checks it offline need not believe whoever exported it: not by another key, not without one, not of another event."""
+    assert bundle_codes(SIGNED) == set()
+    assert bundle_codes(SIGNED.signed(STRANGER)) == {"key_unknown"}
+    assert bundle_codes(msgspec.structs.replace(SIGNED, signing_key="", signature="")) == {"key_unknown"}
+    assert bundle_codes(msgspec.structs.replace(SIGNED, reason="request 18")) == {"erasure_wrong"}
+    assert bundle_codes(SIGNED, "e2") == {"erasure_wrong"}
 
 
 def test_only_the_sites_keys_sign() -> None:
