@@ -338,11 +338,13 @@ def test_a_second_request_without_effect_does_not_undo_the_first() -> None:
 
 
 def test_an_admin_under_a_ticket_is_acquitted() -> None:
-    """The ticket may name the job; one for another job acquits nobody."""
+    """The ticket may name the job and its cluster; one for another job, or that of another cluster, acquits nobody."""
     story = [cancel_request(98, ADMIN), end()]
-    assert build.judge(ID, *story, at=build.site(tickets=(ticket(0, 200, jobs=("7",)),))) == []
-    (finding,) = build.judge(ID, *story, at=build.site(tickets=(ticket(0, 200, jobs=("8",)),)))
-    assert answer(finding, "admin_ticket").answer is Checked.EXCLUDED
+    for cluster in ("", build.CLUSTER):
+        assert build.judge(ID, *story, at=build.site(tickets=(ticket(0, 200, jobs=("7",), cluster=cluster),))) == []
+    for job, cluster in (("8", ""), ("7", "west")):
+        (finding,) = build.judge(ID, *story, at=build.site(tickets=(ticket(0, 200, jobs=(job,), cluster=cluster),)))
+        assert answer(finding, "admin_ticket").answer is Checked.EXCLUDED
 
 
 def test_with_all_sources_every_explanation_is_excluded() -> None:

@@ -117,9 +117,9 @@ def test_what_is_rare_and_not_rare_enough_stays_below_the_gate() -> None:
 
 def test_repairs_under_ticket_acquit() -> None:
     """Somebody was asked to repair what the diagnoses are about."""
-    tickets = (build.ticket(0, 30 * DAY, identities=("u099",)),)
-    assert judge(*rounds(), *readers(), tickets=tickets) == []
-    assert judge(*rounds(), *readers(), tickets=(build.ticket(0, DAY, identities=("u099",)),)) != []
+    for days, cluster, acquits in ((30, "", True), (30, build.CLUSTER, True), (1, "", False), (30, "west", False)):
+        ticket = build.ticket(0, days * DAY, identities=("u099",), cluster=cluster)
+        assert (judge(*rounds(), *readers(), tickets=(ticket,)) == []) is acquits
 
 
 def test_two_members_are_two_findings() -> None:

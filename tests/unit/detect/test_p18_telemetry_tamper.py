@@ -191,10 +191,15 @@ def test_overflow_stays_below_the_gate() -> None:
 
 
 def test_change_ticket_acquits() -> None:
-    """For this host; one for another acquits nobody."""
-    mine, other = (build.ticket(0, 9000, identities=("adm1",), hosts=(host,)) for host in ("gpu-001", "gpu-002"))
-    assert judge_host(ID, switched_off(AT, ADMIN), at=site(tickets=(mine,))) == []
-    assert judge_host(ID, switched_off(AT, ADMIN), at=site(tickets=(other,))) != []
+    """For this host; one for another, or for that of another cluster, acquits nobody."""
+    for host, cluster, acquits in (
+        ("gpu-001", "", True),
+        ("gpu-001", build.CLUSTER, True),
+        ("gpu-002", "", False),
+        ("gpu-001", "west", False),
+    ):
+        ticket = build.ticket(0, 9000, identities=("adm1",), hosts=(host,), cluster=cluster)
+        assert (judge_host(ID, switched_off(AT, ADMIN), at=site(tickets=(ticket,))) == []) is acquits
 
 
 def test_logs_of_the_host_alone_name_nobody() -> None:

@@ -112,10 +112,11 @@ def test_a_record_acquits(row: Row) -> None:
     [("admin_cancel", [cancel_request(98, ADMIN), job_end(100, "CANCELLED")]), ("admin_kill", [KILLED_BY_ADMIN, job_end(100)])],
 )
 def test_an_admin_is_acquitted_by_a_ticket_only(cause: str, events: Sequence[Event]) -> None:
-    """With it benign, without it under a finding."""
-    found = said(*events, tickets=(ticket(0, 200),))
-    assert (found.verdict, found.cause, found.by.event_id if found.by else "") == ("benign", cause, events[0].id)
-    assert said(*events).verdict == "interference"
+    """With it benign, without it, or with one of another cluster, under a finding."""
+    for cluster in ("", build.CLUSTER):
+        found = said(*events, tickets=(ticket(0, 200, cluster=cluster),))
+        assert (found.verdict, found.cause, found.by.event_id if found.by else "") == ("benign", cause, events[0].id)
+    assert said(*events).verdict == said(*events, tickets=(ticket(0, 200, cluster="west"),)).verdict == "interference"
 
 
 UNEXPLAINED = [
