@@ -71,12 +71,12 @@ def owner_or_service(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
     bond = relation(suspicion.actor, case.owner)
     if bond in ("owner", "service"):
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"the actor is the {bond}")
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, f"the actor is the {bond}")
     if is_workload(case.attempt.job) and (case.owner.role == "service" or ":serviceaccount:" in case.owner.id):
         return Explanation(name, Checked.NOT_CHECKED, note="a service made the job: for whom, nobody says")
     if not _comparable(suspicion.actor, case.owner):
         return Explanation(name, Checked.NOT_CHECKED, note="no identity map says whether the actor is the owner")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, f"relation of actor to owner: {bond}")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, f"relation of actor to owner: {bond}")
 
 
 def _comparable(one: Identity, other: Identity) -> bool:
@@ -90,8 +90,8 @@ def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
     if suspicion.actor is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
     if suspicion.actor.role == "daemon":
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "root without a login")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "a login is attached to the act")
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, "root without a login")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "a login is attached to the act")
 
 
 def preempted(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
@@ -103,7 +103,7 @@ def preempted(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     if isinstance(cause.body, SignalSent) and not _is_systems(cause.body) and case.state != "PREEMPTED" and preempted_before is None:
         # Many jobs put themselves back in the queue when a rank dies: that is what somebody's signal did, and no reason for it.
         if found is not None and found[0].event_time > cause.event_time:
-            return Explanation("preempted", Checked.EXCLUDED, found[0].id, "it was put back in the queue behind the signal")
+            return Explanation("preempted", Checked.EXCLUDED, found[0].record, "it was put back in the queue behind the signal")
         if found is None and case.state == "REQUEUED":
             return Explanation("preempted", Checked.NOT_CHECKED, note="no record says when it was put back", missing=(Source.SLURMCTLD,))
     return _scheduler_said(case, suspicion, now, "preempted", ("PREEMPTED", "REQUEUED"), found, step)
@@ -161,9 +161,11 @@ def _scheduler_said(
     if printed:
         return Explanation(name, Checked.NOT_CHECKED, printed, "only the job's own output says so, no record of the scheduler")
     if case.end_record is not None:
-        return Explanation(name, Checked.EXCLUDED, case.end_record[0].id, f"state {case.state}{', long after it' * (case.state in states)}")
+        return Explanation(
+            name, Checked.EXCLUDED, case.end_record[0].record, f"state {case.state}{', long after it' * (case.state in states)}"
+        )
     if case.attempt.start < 0:
-        return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "it never ran")
+        return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "it never ran")
     missing = case.missing(now, Source.SLURMCTLD, suspicion.cause.event_time, suspicion.effect_time)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=(*missing, Source.JOBCOMP))
@@ -180,7 +182,7 @@ def _controllers_said(case: Case, suspicion: Suspicion, now: Watermarks, name: s
     if found := object_event(case, suspicion, *reasons):
         return _said_by_event(name, *found)
     if isinstance(cause.body, KubernetesRequest):
-        return Explanation(name, Checked.EXCLUDED, cause.id, "the API server says who asked, and no controller said it before")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "the API server says who asked, and no controller said it before")
     missing = case.missing(now, Source.KUBERNETES_EVENTS, cause.event_time, suspicion.effect_time)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
@@ -188,7 +190,7 @@ def _controllers_said(case: Case, suspicion: Suspicion, now: Watermarks, name: s
 
 
 def _said_by_event(name: str, event: Event, body: ObjectEvent) -> Explanation:
-    return Explanation(name, Checked.NOT_CHECKED, event.id, f"{body.kind} {body.reason}: {EVENT_ALONE}")
+    return Explanation(name, Checked.NOT_CHECKED, event.record, f"{body.kind} {body.reason}: {EVENT_ALONE}")
 
 
 def object_event(case: Case, suspicion: Suspicion, *reasons: str) -> tuple[Event, ObjectEvent] | None:
@@ -207,7 +209,7 @@ def scheduler_cancel(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
     start = suspicion.cause.event_time - case.site.windows.cancel_window_seconds * 1000
     for event, _ in case.requests():
         if case.state in ("", "CANCELLED") and start <= event.event_time <= suspicion.cause.event_time:
-            return Explanation(name, Checked.CONFIRMED, event.id, "a request to the controller came first")
+            return Explanation(name, Checked.CONFIRMED, event.record, "a request to the controller came first")
     missing = case.missing(now, Source.SLURMCTLD, start, suspicion.effect_time)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
@@ -218,13 +220,13 @@ def out_of_memory(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
     """The kernel's out-of-memory killer ended the process."""
     name = "out_of_memory"
     if (ended := _ended(case, suspicion, "OUT_OF_MEMORY")) is not None:
-        return Explanation(name, Checked.CONFIRMED, ended.id, "state OUT_OF_MEMORY")
+        return Explanation(name, Checked.CONFIRMED, ended.record, "state OUT_OF_MEMORY")
     cause = suspicion.cause
     start = min(cause.event_time, suspicion.effect_time) - case.site.windows.hardware_window_seconds * 1000
     for touch in case.node_touches:
         body = touch.event.body
         if isinstance(body, OomKill) and start <= touch.event.event_time <= suspicion.effect_time and _fits(case, suspicion, touch, body):
-            return Explanation(name, Checked.CONFIRMED, touch.event.id, f"process {body.pid}")
+            return Explanation(name, Checked.CONFIRMED, touch.event.record, f"process {body.pid}")
     if found := object_event(case, suspicion, *OUT_OF_MEMORY):
         return _said_by_event(name, *found)
     missing = case.missing(now, Source.KERNEL, start, suspicion.effect_time, (suspicion.host,) if suspicion.host else case.nodes)
@@ -250,7 +252,7 @@ def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
     """A GPU, link or node failed in the quarter of an hour before."""
     name = "hardware_fault"
     if (ended := _ended(case, suspicion, "NODE_FAIL", "BOOT_FAIL")) is not None:
-        return Explanation(name, Checked.CONFIRMED, ended.id, f"state {case.state}")
+        return Explanation(name, Checked.CONFIRMED, ended.record, f"state {case.state}")
     cause = suspicion.cause
     before = cause.event_time if isinstance(cause.body, SignalSent) else suspicion.effect_time
     start = before - case.site.windows.hardware_window_seconds * 1000
@@ -261,7 +263,7 @@ def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
         )
         if failed and start <= touch.event.event_time <= before:
             what = f"Xid {body.code}" if isinstance(body, Xid) else "node not responding"
-            return Explanation(name, Checked.CONFIRMED, touch.event.id, what)
+            return Explanation(name, Checked.CONFIRMED, touch.event.record, what)
     if found := object_event(case, suspicion, *NODE_LOST):
         return _said_by_event(name, *found)
     # Two sources tell: the kernel of a GPU, the controller of a node.  Each must have been heard for as long as one looks back.
@@ -281,7 +283,7 @@ def admin_ticket(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
     where = {"cluster": attempt.cluster, "host": suspicion.host or cause.host, "job": attempt.job}
     ticket = case.site.directory.ticket_for(suspicion.actor, cause.event_time, **where)
     if ticket is not None:
-        return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
+        return Explanation(name, Checked.CONFIRMED, cause.record, f"ticket {ticket.id}")
     return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers actor, time and place")
 
 
@@ -289,14 +291,14 @@ def root_without_login(case: Case, suspicion: Suspicion, now: Watermarks) -> Exp
     """The site's own timer or health check ran `scancel` as root: the kernel saw it run, and nobody was logged in behind it."""
     name, cause = "root_without_login", suspicion.cause
     if suspicion.actor is None or suspicion.actor.role != "root":
-        return Explanation(name, Checked.EXCLUDED, cause.id, "it was not root")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "it was not root")
     near = [event for event, _ in case.of(ProcessRun) if abs(event.event_time - cause.event_time) <= COMMAND_MS]
     ran = [(event, actor_of(case.site.directory, event)) for event in near if event.source is Source.AUDITD]
     by_hand = next((event for event, who in ran if who is None or who.role != "daemon"), None)
     if by_hand is not None:
-        return Explanation(name, Checked.EXCLUDED, by_hand.id, "somebody ran the command about that time who was logged in")
+        return Explanation(name, Checked.EXCLUDED, by_hand.record, "somebody ran the command about that time who was logged in")
     if ran:
-        return Explanation(name, Checked.CONFIRMED, ran[0][0].id, "root ran the command, and no login is attached to it")
+        return Explanation(name, Checked.CONFIRMED, ran[0][0].record, "root ran the command, and no login is attached to it")
     return Explanation(name, Checked.NOT_CHECKED, note="no record shows how root's command was run", missing=(Source.AUDITD,))
 
 
@@ -305,15 +307,15 @@ def launcher_cleanup(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
     name = "launcher_cleanup"
     cause = suspicion.cause
     if not isinstance(cause.body, SignalSent):
-        return Explanation(name, Checked.EXCLUDED, cause.id, "the act is no signal")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "the act is no signal")
     if cause.body.uid is None:
         return Explanation(
             name, Checked.NOT_CHECKED, missing=case.missing(now, Source.AUDITD, cause.event_time, cause.event_time, (cause.host,))
         )
     own = cause.body.uid == case.owner_uid and cause.body.auid in (None, case.owner_uid)
     if own:
-        return Explanation(name, Checked.CONFIRMED, cause.id, "sent under the owner's own uid")
-    return Explanation(name, Checked.EXCLUDED, cause.id, "the sender is not under the owner's uid and login")
+        return Explanation(name, Checked.CONFIRMED, cause.record, "sent under the owner's own uid")
+    return Explanation(name, Checked.EXCLUDED, cause.record, "the sender is not under the owner's uid and login")
 
 
 def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
@@ -331,14 +333,14 @@ def saver(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     people = [case.site.directory.by_uid(uid, save.event_time) for uid, save in zip(uids, saves, strict=True)]
     own = [relation(suspicion.actor, who) == "owner" for who in people]
     if all(own) and own_file(case, suspicion, now).answer is Checked.EXCLUDED:
-        return Explanation(name, Checked.NOT_CHECKED, saves[-1].id, "so says a job; the kernel says that it was another's file")
+        return Explanation(name, Checked.NOT_CHECKED, saves[-1].record, "so says a job; the kernel says that it was another's file")
     if all(own) and len(saves) == SAVES_MAX:
-        return Explanation(name, Checked.NOT_CHECKED, saves[-1].id, "so many jobs say so that who saved it first is not known")
+        return Explanation(name, Checked.NOT_CHECKED, saves[-1].record, "so many jobs say so that who saved it first is not known")
     if all(own):
-        return Explanation(name, Checked.CONFIRMED, saves[-1].id, "saved and written by the same identity")
+        return Explanation(name, Checked.CONFIRMED, saves[-1].record, "saved and written by the same identity")
     if any(own):
-        return Explanation(name, Checked.NOT_CHECKED, saves[-1].id, "saved by several identities, the writer among them")
-    return Explanation(name, Checked.EXCLUDED, saves[-1].id, "saved by somebody else")
+        return Explanation(name, Checked.NOT_CHECKED, saves[-1].record, "saved by several identities, the writer among them")
+    return Explanation(name, Checked.EXCLUDED, saves[-1].record, "saved by somebody else")
 
 
 def saved_again(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -354,7 +356,7 @@ def saved_again(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
     for save in case.saves_before(path, suspicion.effect_time)[-1:]:
         same = isinstance(save.body, CheckpointSaved) and save.body.sha256 in loaded
         if same or save.event_time >= suspicion.cause.event_time:
-            return Explanation(name, Checked.NOT_CHECKED, save.id, f"job {save.job} says in its output that it saved the file")
+            return Explanation(name, Checked.NOT_CHECKED, save.record, f"job {save.job} says in its output that it saved the file")
     return Explanation(name, Checked.EXCLUDED, note="no job says that it saved the file since, or that it saved the bytes that were loaded")
 
 
@@ -374,7 +376,7 @@ def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation: 
             continue
         who = actor_of(directory, touched)
         if who is not None and who.id == actor.id and relation(directory.by_uid(body.file_uid, touched.event_time), actor) != "owner":
-            return Explanation(name, Checked.EXCLUDED, touched.id, "the file belonged to somebody else")
+            return Explanation(name, Checked.EXCLUDED, touched.record, "the file belonged to somebody else")
     return Explanation(name, Checked.NOT_CHECKED, note="no record shows that the file was somebody else's")
 
 
@@ -385,5 +387,5 @@ def allowed_writer(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who wrote")
     path = getattr(suspicion.cause.body, "path", "")
     if case.site.has_leave(suspicion.actor, path):
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"writer of {case.site.root_of(path).path}")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "not among the writers of the artefact's root")
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, f"writer of {case.site.root_of(path).path}")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "not among the writers of the artefact's root")

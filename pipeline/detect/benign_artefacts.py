@@ -67,8 +67,10 @@ def known_bytes(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
     if loaded is None or loaded.same is None:
         return Explanation(name, Checked.EXCLUDED, note="nobody loaded these bytes before the others")
     if loaded.earlier is not None:
-        return Explanation(name, Checked.EXCLUDED, loaded.earlier.id, "when these bytes came first, a foreign hand had written them, too")
-    return Explanation(name, Checked.NOT_CHECKED, loaded.same.id, f"job {loaded.same.job} says that it loaded the same bytes before")
+        return Explanation(
+            name, Checked.EXCLUDED, loaded.earlier.record, "when these bytes came first, a foreign hand had written them, too"
+        )
+    return Explanation(name, Checked.NOT_CHECKED, loaded.same.record, f"job {loaded.same.job} says that it loaded the same bytes before")
 
 
 def loaded_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -80,7 +82,7 @@ def loaded_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
     other = loaded.other if loaded is not None and loaded.others_differ else None
     if other is not None and other.event_time >= suspicion.cause.event_time:
         said = f"job {other.job} says that it loaded still other bytes behind the write"
-        return Explanation(name, Checked.NOT_CHECKED, other.id, said)
+        return Explanation(name, Checked.NOT_CHECKED, other.record, said)
     return Explanation(name, Checked.EXCLUDED, note="nobody says that he loaded still other bytes behind the write")
 
 
@@ -88,12 +90,12 @@ def generated_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
     """A compiler made the file from inside a job: nobody was logged in who wrote it."""
     name, body = "generated_file", suspicion.cause.body
     if not isinstance(body, FileTouched) or not any(part in body.path for part in _GENERATED):
-        return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "not in a folder of compiled files")
+        return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "not in a folder of compiled files")
     if suspicion.cause.source is Source.AUDITD and body.uid is not None and body.auid is None:
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "compiled by a job: no login is attached to the write")
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, "compiled by a job: no login is attached to the write")
     if body.auid is None:
-        return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.id, "the source does not say whether somebody was logged in")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "written from a login")
+        return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.record, "the source does not say whether somebody was logged in")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "written from a login")
 
 
 def ordinary_library(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -101,7 +103,7 @@ def ordinary_library(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
     name, path = "ordinary_library", getattr(suspicion.cause.body, "path", "")
     for event, body in case.of(GlobalUnpickled):
         if body.path == path and body.module.partition(".")[0] not in DATA_LIBRARIES:
-            return Explanation(name, Checked.EXCLUDED, event.id, f"it named {body.module}.{body.name}")
+            return Explanation(name, Checked.EXCLUDED, event.record, f"it named {body.module}.{body.name}")
     return Explanation(name, Checked.NOT_CHECKED, note="what it named holds data, as far as its name says")
 
 
@@ -114,7 +116,7 @@ def own_place(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     if loaded is not None and isinstance(loaded.event.body, HookFound):
         root = case.site.root_of(loaded.path)
         if root.writers:
-            return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, f"the settings say whose {root.path} is")
+            return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, f"the settings say whose {root.path} is")
     return msgspec.structs.replace(benign.own_file(case, suspicion, now), name=name)
 
 
@@ -129,25 +131,27 @@ def known_hook(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation
     if loaded is None or not isinstance(body, HookFound):
         return Explanation(name, Checked.NOT_CHECKED, missing=(Source.PROBE,))
     if body.sha256 and body.sha256 in allowed(windows.hooks_allowed, loaded.event.event_time):
-        return Explanation(name, Checked.CONFIRMED, loaded.event.id, "its bytes are allowed in the settings")
+        return Explanation(name, Checked.CONFIRMED, loaded.event.record, "its bytes are allowed in the settings")
     if body.hook == "pth" and body.executes is False:
-        return Explanation(name, Checked.NOT_CHECKED, loaded.event.id, "it names folders only; what they hold is not known")
+        return Explanation(name, Checked.NOT_CHECKED, loaded.event.record, "it names folders only; what they hold is not known")
     file = body.path.rpartition("/")[2]
     if any(fnmatchcase(file, pattern) for pattern in allowed(windows.hook_names_known, loaded.event.event_time)):
-        return Explanation(name, Checked.NOT_CHECKED, loaded.event.id, f"{file} is the name of an ordinary hook; its bytes are not known")
-    return Explanation(name, Checked.EXCLUDED, loaded.event.id, "neither bytes nor name are those of an ordinary hook")
+        return Explanation(
+            name, Checked.NOT_CHECKED, loaded.event.record, f"{file} is the name of an ordinary hook; its bytes are not known"
+        )
+    return Explanation(name, Checked.EXCLUDED, loaded.event.record, "neither bytes nor name are those of an ordinary hook")
 
 
 def failed_save(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
     """What was removed was no checkpoint but what a failed save had left: no job ever said that its run had come so far."""
     name, (folder, step) = "failed_save", run_of(getattr(suspicion.cause.body, "path", ""))
     if step is None:
-        return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "it says which checkpoint is the latest")
+        return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "it says which checkpoint is the latest")
     for save in (each for loaded in case.loaded() for each in (*loaded.saves, *loaded.beside)):
         known, saved = run_of(save.body.path) if isinstance(save.body, CheckpointSaved) else ("", None)
         # Of a job's saves the last is told: who had saved a later step had got beyond this one.
         if known == folder and saved is not None and saved >= step:
-            return Explanation(name, Checked.EXCLUDED, save.id, f"job {save.job} had saved this step, or a later one")
+            return Explanation(name, Checked.EXCLUDED, save.record, f"job {save.job} had saved this step, or a later one")
     return Explanation(name, Checked.NOT_CHECKED, note="no job said that it saved the removed file", missing=(Source.PROBE,))
 
 
@@ -163,7 +167,7 @@ def felt_before(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
         for known in loaded.resumed:
             others = known.job != attempt.job or known.event_time < attempt.start
             if others and known.event_time > suspicion.cause.event_time:
-                return Explanation(name, Checked.NOT_CHECKED, known.id, f"job {known.job} says that it went on from this folder before")
+                return Explanation(name, Checked.NOT_CHECKED, known.record, f"job {known.job} says that it went on from this folder before")
     return Explanation(name, Checked.EXCLUDED, note="no job says that it went on from this folder since the removal")
 
 
@@ -178,8 +182,8 @@ def sibling_first(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
     if (said := _said_by_launcher(case, suspicion, ranks)) is not None:
         event, what = said
         if _seen_from_outside(case, suspicion, {*ranks, suspicion.target_pid} - {None}):
-            return Explanation(name, Checked.CONFIRMED, event.id, what)
-        return Explanation(name, Checked.NOT_CHECKED, event.id, f"only the job's own output says so: {what}")
+            return Explanation(name, Checked.CONFIRMED, event.record, what)
+        return Explanation(name, Checked.NOT_CHECKED, event.record, f"only the job's own output says so: {what}")
     missing = case.missing(now, Source.TRAINING, cause.event_time, suspicion.effect_time)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
@@ -224,11 +228,13 @@ def watchdog_abort(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
     """
     name, cause = "watchdog_abort", suspicion.cause
     if getattr(cause.body, "signal", None) != ABORT:
-        return Explanation(name, Checked.EXCLUDED, cause.id, "a watchdog aborts: this was no abort")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "a watchdog aborts: this was no abort")
     start = cause.event_time - case.site.windows.hardware_window_seconds * 1000
     for event, _ in case.of(CollectiveTimeout):
         if start <= event.event_time <= cause.event_time:
-            return Explanation(name, Checked.NOT_CHECKED, event.id, "only the job's own output says that a collective operation timed out")
+            return Explanation(
+                name, Checked.NOT_CHECKED, event.record, "only the job's own output says that a collective operation timed out"
+            )
     missing = case.missing(now, Source.TRAINING, start, cause.event_time)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
@@ -244,7 +250,7 @@ def own_code(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation: 
     name, cause, path = "own_code", suspicion.cause, suspicion.path
     for event, body in case.of(GlobalUnpickled):
         if body.path == path and body.module.partition(".")[0] in DANGEROUS and event.event_time <= cause.event_time:
-            return Explanation(name, Checked.EXCLUDED, event.id, f"the file named {body.module}.{body.name} as it was loaded")
+            return Explanation(name, Checked.EXCLUDED, event.record, f"the file named {body.module}.{body.name} as it was loaded")
     said = [
         (event, body)
         for event, body in case.of(SignalRequested)
@@ -252,9 +258,9 @@ def own_code(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation: 
     ]
     for event, call in said:
         if path in call.through:
-            return Explanation(name, Checked.EXCLUDED, event.id, "the call came out of the file")
+            return Explanation(name, Checked.EXCLUDED, event.record, "the call came out of the file")
     if said:
-        return Explanation(name, Checked.NOT_CHECKED, said[0][0].id, f"the call came out of {said[0][1].through[0]}, not of the file")
+        return Explanation(name, Checked.NOT_CHECKED, said[0][0].record, f"the call came out of {said[0][1].through[0]}, not of the file")
     return Explanation(name, Checked.NOT_CHECKED, note="nobody says which code sent the signal", missing=(Source.PROBE,))
 
 
@@ -262,5 +268,5 @@ def ordinary_exit(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
     """The program ended itself, as programs do."""
     name, cause = "ordinary_exit", suspicion.cause
     if isinstance(cause.body, RankFailed):
-        return Explanation(name, Checked.NOT_CHECKED, cause.id, "it exited without an error line: nobody says why")
-    return Explanation(name, Checked.EXCLUDED, cause.id, "it was ended by a signal from inside")
+        return Explanation(name, Checked.NOT_CHECKED, cause.record, "it exited without an error line: nobody says why")
+    return Explanation(name, Checked.EXCLUDED, cause.record, "it was ended by a signal from inside")

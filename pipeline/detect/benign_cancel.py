@@ -20,8 +20,8 @@ def which_signal(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
     """The request was for a signal that ends nobody, such as one for a checkpoint, and the job failed by something else."""
     name, cause = "which_signal", suspicion.cause
     if not isinstance(cause.body, KillRequest) or case.state != "FAILED":
-        return Explanation(name, Checked.EXCLUDED, cause.id, "the job ended as it was asked for")
-    return Explanation(name, Checked.NOT_CHECKED, cause.id, "the controller does not say which signal was asked for")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "the job ended as it was asked for")
+    return Explanation(name, Checked.NOT_CHECKED, cause.record, "the controller does not say which signal was asked for")
 
 
 def mistyped_number(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
@@ -32,13 +32,13 @@ def mistyped_number(case: Case, suspicion: Suspicion, now: Watermarks) -> Explan
     name, cause = "mistyped_number", suspicion.cause
     made = tries(case).get(_id(suspicion.actor), [])
     if all(each.id != cause.id for each in made):
-        return Explanation(name, Checked.EXCLUDED, cause.id, "it was not refused")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "it was not refused")
     times = [each.event_time for each in made if cause.unproven or not each.unproven]
     count, over = _count(times), times[-1] - times[0]
     tried = f"tries: {count}, in {over // 60_000} minutes"
     if count >= TRIES_MIN and over >= TRIES_MS:
-        return Explanation(name, Checked.EXCLUDED, cause.id, tried)
-    return Explanation(name, Checked.NOT_CHECKED, cause.id, f"{tried}; {TRIES_MIN} over {TRIES_MS // 60_000} minutes are no slip")
+        return Explanation(name, Checked.EXCLUDED, cause.record, tried)
+    return Explanation(name, Checked.NOT_CHECKED, cause.record, f"{tried}; {TRIES_MIN} over {TRIES_MS // 60_000} minutes are no slip")
 
 
 def tries(case: Case) -> dict[str, list[Event]]:

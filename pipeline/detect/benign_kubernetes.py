@@ -34,17 +34,17 @@ def controller_of_cluster(case: Case, suspicion: Suspicion, now: Watermarks) -> 
     """A controller of Kubernetes did it: garbage collection, the job's own controller, a queue, the life of nodes, an autoscaler."""
     name, cause = "controller_of_cluster", suspicion.cause
     if not isinstance(cause.body, KubernetesRequest):
-        return Explanation(name, Checked.EXCLUDED, cause.id, "no request to the API server")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "no request to the API server")
     if controllers(cause):
-        return Explanation(name, Checked.CONFIRMED, cause.id, "an account of the cluster's own controllers")
+        return Explanation(name, Checked.CONFIRMED, cause.record, "an account of the cluster's own controllers")
     if (before := _asked_before(case, cause, cause.body)) is not None:
         if (again := _put_back(case, before, cause, cause.body)) is not None:
             note = "a controller, a service or the owner had asked for the same before; since then, says an event, it was put back"
-            return Explanation(name, Checked.NOT_CHECKED, again.id, note)
-        return Explanation(name, Checked.CONFIRMED, before.id, "a controller, a service or the owner had asked for the same before")
+            return Explanation(name, Checked.NOT_CHECKED, again.record, note)
+        return Explanation(name, Checked.CONFIRMED, before.record, "a controller, a service or the owner had asked for the same before")
     if cause.body.user.startswith(_SERVICE_ACCOUNT) and not cause.body.impersonated:
-        return Explanation(name, Checked.NOT_CHECKED, cause.id, "a service account that every pod of its namespace may use")
-    return Explanation(name, Checked.EXCLUDED, cause.id, "the account is no controller's")
+        return Explanation(name, Checked.NOT_CHECKED, cause.record, "a service account that every pod of its namespace may use")
+    return Explanation(name, Checked.EXCLUDED, cause.record, "the account is no controller's")
 
 
 def controllers(event: Event) -> bool:
@@ -125,21 +125,21 @@ def over_before(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
     """The job was over when it was deleted, and was tidied away."""
     name, end = "over_before", case.end_record[0] if case.end_record is not None else None
     if end is None or not isinstance(end.body, ObjectEvent) or end.event_time > suspicion.cause.event_time:
-        return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "no record says that it was over before")
-    return Explanation(name, Checked.NOT_CHECKED, end.id, f"{end.body.kind} {end.body.reason}: only an event of the cluster says so")
+        return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "no record says that it was over before")
+    return Explanation(name, Checked.NOT_CHECKED, end.record, f"{end.body.kind} {end.body.reason}: only an event of the cluster says so")
 
 
 def trial_run(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
     """A dry run, which is answered like the deletion: the audit log need not hold the options by which they differ."""
     name, cause = "trial_run", suspicion.cause
     if not isinstance(cause.body, KubernetesRequest) or not workload.ends(cause.body):
-        return Explanation(name, Checked.EXCLUDED, cause.id, "no deletion of a job of Kubernetes")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "no deletion of a job of Kubernetes")
     if cause.body.trial:
-        return Explanation(name, Checked.NOT_CHECKED, cause.id, "its address says so, and its body is not on record")
+        return Explanation(name, Checked.NOT_CHECKED, cause.record, "its address says so, and its body is not on record")
     for event, _ in case.of(Iteration):
         if event.event_time > cause.event_time + WENT_ON_MS:
-            return Explanation(name, Checked.NOT_CHECKED, event.id, "the job's output goes on long behind it, or came late")
-    return Explanation(name, Checked.EXCLUDED, cause.id, "nothing is known of the job behind it")
+            return Explanation(name, Checked.NOT_CHECKED, event.record, "the job's output goes on long behind it, or came late")
+    return Explanation(name, Checked.EXCLUDED, cause.record, "nothing is known of the job behind it")
 
 
 def node_drain(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -147,7 +147,7 @@ def node_drain(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation
     name, cause, who = "node_drain", suspicion.cause, suspicion.actor
     body = cause.body
     if not isinstance(body, KubernetesRequest) or body.subresource != "eviction":
-        return Explanation(name, Checked.EXCLUDED, cause.id, "no eviction")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "no eviction")
     if who is None or who.role not in ("admin", ""):
-        return Explanation(name, Checked.EXCLUDED, cause.id, "not by an admin")
-    return Explanation(name, Checked.NOT_CHECKED, cause.id, "by an admin, or nobody that the map knows, as a drain does it")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "not by an admin")
+    return Explanation(name, Checked.NOT_CHECKED, cause.record, "by an admin, or nobody that the map knows, as a drain does it")

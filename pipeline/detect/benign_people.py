@@ -38,8 +38,8 @@ def by_system(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanat
     if who is None:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
     if who.role in ("daemon", "service"):
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"the actor is a {who.role}")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "a login is attached to the act")
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, f"the actor is a {who.role}")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "a login is attached to the act")
 
 
 def change_ticket(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -49,7 +49,7 @@ def change_ticket(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Expl
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
     ticket = case.site.directory.ticket_for(who, cause.event_time, cluster=case.cluster, host=case.host)
     if ticket is not None:
-        return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
+        return Explanation(name, Checked.CONFIRMED, cause.record, f"ticket {ticket.id}")
     return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers actor, time and host")
 
 
@@ -63,7 +63,7 @@ def put_back(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanati
     for event in case.between(start, last):
         if acts.puts_back(event):
             return Explanation(
-                name, Checked.NOT_CHECKED, event.id, f"{acts.named(event)} soon behind it; what was done meanwhile is not known"
+                name, Checked.NOT_CHECKED, event.record, f"{acts.named(event)} soon behind it; what was done meanwhile is not known"
             )
     if not now.passed(case.cluster, Source.AUDITD, last):
         return Explanation(name, Checked.NOT_CHECKED, missing=(Source.AUDITD,))
@@ -81,7 +81,9 @@ def restarted(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanat
         body = event.body
         boots = isinstance(body, AuditRecord) and body.record_type in ("SYSTEM_BOOT", "SYSTEM_SHUTDOWN")
         if boots or (isinstance(body, KernelLine) and "Linux version" in body.text):
-            return Explanation(name, Checked.NOT_CHECKED, event.id, "the host was started or shut down; by a login it was silenced before")
+            return Explanation(
+                name, Checked.NOT_CHECKED, event.record, "the host was started or shut down; by a login it was silenced before"
+            )
     if not any(case.heard_between(source, suspicion.effect_time, end) for source in PER_HOST):
         return Explanation(name, Checked.NOT_CHECKED, note="nothing was heard of the host any more")
     if missing := _kernel_missing(case, now, suspicion.effect_time + PUT_BACK_MS):
@@ -93,7 +95,7 @@ def cut_off(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanatio
     """The host was cut off from the network: then all its sources fall silent together."""
     name = "cut_off"
     if acts.recorded_by_kernel(suspicion.cause) or acts.on_telemetry(suspicion.cause) == "clear":
-        return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "the act is on record, whatever was heard behind it")
+        return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "the act is on record, whatever was heard behind it")
     last = suspicion.effect_time + case.site.windows.telemetry_window_seconds * 1000
     silenced = acts.silences(suspicion.cause)
     others = [source for source in sorted(PER_HOST) if source not in silenced]
@@ -109,7 +111,7 @@ def overflow(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanati
     window = case.site.windows.telemetry_window_seconds * 1000
     for event in case.between(suspicion.cause.event_time - window, suspicion.effect_time + window):
         if isinstance(event.body, KernelLine) and ("backlog" in event.body.text or "audit_lost" in event.body.text):
-            return Explanation(name, Checked.NOT_CHECKED, event.id, "the kernel lost audit records for want of room")
+            return Explanation(name, Checked.NOT_CHECKED, event.record, "the kernel lost audit records for want of room")
     if missing := _kernel_missing(case, now, suspicion.effect_time + PUT_BACK_MS):
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="no line of the kernel speaks of lost audit records")
@@ -130,11 +132,11 @@ def still_heard(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explan
     name, cause = "still_heard", suspicion.cause
     kind = acts.on_telemetry(cause)
     if acts.recorded_by_kernel(cause):
-        return Explanation(name, Checked.EXCLUDED, cause.id, "the record says that it took effect")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "the record says that it took effect")
     if kind == "clear":
         if (by := _seen_by_kernel(case, cause)) is not None:
-            return Explanation(name, Checked.EXCLUDED, by.id, "the kernel saw it done")
-        return Explanation(name, Checked.NOT_CHECKED, cause.id, "only what was asked for is on record, as anybody may write it")
+            return Explanation(name, Checked.EXCLUDED, by.record, "the kernel saw it done")
+        return Explanation(name, Checked.NOT_CHECKED, cause.record, "only what was asked for is on record, as anybody may write it")
     window = case.site.windows.telemetry_window_seconds * 1000
     for source in acts.silences(cause):
         if gap_after(case, source, suspicion.effect_time, now) is not None:
@@ -174,9 +176,9 @@ def thermal_or_hardware(case: HostCase, suspicion: Suspicion, now: Watermarks) -
     for event in case.between(start, end):
         body = event.body
         if isinstance(body, Xid) and body.code in HARDWARE_XIDS:
-            return Explanation(name, Checked.CONFIRMED, event.id, f"Xid {body.code}")
+            return Explanation(name, Checked.CONFIRMED, event.record, f"Xid {body.code}")
         if isinstance(body, KernelLine) and "throttled" in body.text:
-            return Explanation(name, Checked.CONFIRMED, event.id, "throttled by heat or power")
+            return Explanation(name, Checked.CONFIRMED, event.record, "throttled by heat or power")
     missing = _kernel_missing(case, now, end)
     if missing or not any(case.heard_between(source, start, end) for source in PER_HOST):
         return Explanation(name, Checked.NOT_CHECKED, missing=missing or (f"{Source.KERNEL} on {case.host}",))
@@ -190,7 +192,7 @@ def lemon_node(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explana
         event for event in case.between(0, suspicion.cause.event_time) if isinstance(event.body, Xid) and event.body.code in HARDWARE_XIDS
     ]
     if len({event.event_time // DAY_MS for event in faults}) >= LEMON_XIDS:
-        return Explanation(name, Checked.NOT_CHECKED, faults[-1].id, "hardware faults on several days before")
+        return Explanation(name, Checked.NOT_CHECKED, faults[-1].record, "hardware faults on several days before")
     if missing := _kernel_missing(case, now, suspicion.cause.event_time):
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="no hardware faults on several days before")
@@ -206,7 +208,9 @@ def service_account(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -
         return Explanation(name, Checked.NOT_CHECKED, note="the identity map does not say whose account it is")
     hand = actor_of(case.site.directory, cause)
     if any(each.role == "service" for each in case.validities) or (hand is not None and hand.role == "service"):
-        return Explanation(name, Checked.CONFIRMED, cause.id, "a service identity")
+        return Explanation(name, Checked.CONFIRMED, cause.record, "a service identity")
+    if any(each.role == "shared" for each in case.validities):
+        return Explanation(name, Checked.CONFIRMED, cause.record, "an account that several people use")
     return Explanation(name, Checked.EXCLUDED, note="the identity map says that it is a person's")
 
 
@@ -218,7 +222,7 @@ def written_agreement(case: IdentityCase, suspicion: Suspicion, now: Watermarks)
     for who in people:
         ticket = case.site.directory.ticket_for(who, cause.event_time, cluster=case.cluster, host=cause.host, job=cause.job)
         if ticket is not None and who.id in ticket.identities:
-            return Explanation(name, Checked.CONFIRMED, cause.id, f"ticket {ticket.id}")
+            return Explanation(name, Checked.CONFIRMED, cause.record, f"ticket {ticket.id}")
     return Explanation(name, Checked.EXCLUDED, note="no ticket in the settings covers person and time")
 
 
@@ -228,32 +232,32 @@ def within_grace(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> E
     grace = case.site.windows.offboarding_grace_seconds * 1000
     left = max((each.valid_to for each in case.validities if each.valid_to <= time), default=None)
     if left is not None and time < left + grace:
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"within {grace // 1000} s of the end")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "later than the site's grace")
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, f"within {grace // 1000} s of the end")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "later than the site's grace")
 
 
 def job_from_before(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
     """It is a job that was submitted before the end and still ran."""
     name, cause = "job_from_before", suspicion.cause
     if isinstance(cause.body, JobRecord) and cause.body.submit is not None and case.valid_at(cause.body.submit) is not None:
-        return Explanation(name, Checked.CONFIRMED, cause.id, "submitted before the end")
-    return Explanation(name, Checked.EXCLUDED, cause.id, "an access of its own")
+        return Explanation(name, Checked.CONFIRMED, cause.record, "submitted before the end")
+    return Explanation(name, Checked.EXCLUDED, cause.record, "an access of its own")
 
 
 def own_key(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
     """The key is the account's own."""
     name, cause = "own_key", suspicion.cause
     if not isinstance(cause.body, Login):
-        return Explanation(name, Checked.EXCLUDED, cause.id, "no login")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "no login")
     enrolled = {key for each in case.validities for kind, key in each.names if kind == KEY}
     if key_of(cause.body.fingerprint) in enrolled:
-        return Explanation(name, Checked.CONFIRMED, cause.id, "enrolled for the account")
+        return Explanation(name, Checked.CONFIRMED, cause.record, "enrolled for the account")
     hand = actor_of(case.site.directory, cause)
     if hand is not None and hand.id != case.name and cause.body.fingerprint:
-        return Explanation(name, Checked.EXCLUDED, cause.id, "enrolled by somebody else")
+        return Explanation(name, Checked.EXCLUDED, cause.record, "enrolled by somebody else")
     if not enrolled:
         return Explanation(name, Checked.NOT_CHECKED, note="the identity map names no key of the account")
-    return Explanation(name, Checked.EXCLUDED, cause.id, "not among the keys that are enrolled for the account")
+    return Explanation(name, Checked.EXCLUDED, cause.record, "not among the keys that are enrolled for the account")
 
 
 def debugging_together(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -262,7 +266,7 @@ def debugging_together(case: IdentityCase, suspicion: Suspicion, now: Watermarks
     for event, login in case.logins:
         near = abs(event.event_time - cause.event_time) <= PRESENT_MS and event.id != cause.id
         if near and login.address == getattr(cause.body, "address", "") and not borrowed(case, event, login):
-            return Explanation(name, Checked.NOT_CHECKED, event.id, "the account's own login came from the same address")
+            return Explanation(name, Checked.NOT_CHECKED, event.record, "the account's own login came from the same address")
     return Explanation(name, Checked.EXCLUDED, note="no login of the account itself came from there about that time")
 
 
@@ -271,10 +275,10 @@ def roaming(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     name, address = "roaming", getattr(suspicion.cause.body, "address", "")
     networks = case.site.windows.roaming_networks
     if any(is_in(address, each) for each in allowed(networks, suspicion.cause.event_time)):
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, "from a network that the settings call roaming")
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, "from a network that the settings call roaming")
     if not networks:
         return Explanation(name, Checked.NOT_CHECKED, note="the settings name no network of VPN or gateways")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "from no network that the settings call roaming")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "from no network that the settings call roaming")
 
 
 def usual_network(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -286,18 +290,18 @@ def usual_network(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> 
         return Explanation(name, Checked.NOT_CHECKED, note="the account is not known long enough")
     for event, login in case.logins:
         if event.event_time < cause.event_time - PRESENT_MS and network(login.address) == network(address):
-            return Explanation(name, Checked.CONFIRMED, event.id, "it came from this network before")
+            return Explanation(name, Checked.CONFIRMED, event.record, "it came from this network before")
     if is_private(address):
         return Explanation(name, Checked.NOT_CHECKED, note="an address of a private network may be another host of the site")
-    return Explanation(name, Checked.EXCLUDED, cause.id, "a network from which the account never came before")
+    return Explanation(name, Checked.EXCLUDED, cause.record, "a network from which the account never came before")
 
 
 def support(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
     """An admin looks after the account's user, or does what its user asked for."""
     name, who = "support", suspicion.actor
     if who is None or who.role == "" or who.role == "admin":
-        return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.id, "an admin, or nobody that the identity map knows")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "not an admin")
+        return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.record, "an admin, or nobody that the identity map knows")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "not an admin")
 
 
 def nothing_done(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -305,7 +309,7 @@ def nothing_done(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> E
     name = "nothing_done"
     orders = orders_behind(case, suspicion.cause.event_time)
     if orders:
-        return Explanation(name, Checked.EXCLUDED, orders[0].id, "a request in the account's name came behind it")
+        return Explanation(name, Checked.EXCLUDED, orders[0].record, "a request in the account's name came behind it")
     return Explanation(name, Checked.NOT_CHECKED, note="no request in the account's name is known behind it")
 
 

@@ -35,5 +35,5 @@ def noted(case: Case, said: Said) -> Said:
         return said
     event, at = since
     text = f"{datetime.fromtimestamp(at / 1000, UTC):%Y-%m-%dT%H:%M:%SZ}"
-    note = Explanation(NAME, Checked.NOT_CHECKED, event.id, f"history begins at {text}: nothing before it was read")
+    note = Explanation(NAME, Checked.NOT_CHECKED, event.record, f"history begins at {text}: nothing before it was read")
     return msgspec.structs.replace(said, checklist=(*said.checklist, note))

@@ -827,6 +827,11 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     unproven: bool = False  # anybody may have sent it, where the site says of other topics that their senders are authenticated
 
     @property
+    def record(self) -> str:
+        """What names it to people: an assembled event has no row of its own, the first of its records has."""
+        return self.parts[0][0] if self.parts else self.id
+
+    @property
     def mark(self) -> str:
         """Stands after the name of a fact, or of a bound: what anybody may have sent takes no place of what known senders tell."""
         return "/unproven" if self.unproven else ""

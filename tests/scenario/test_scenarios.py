@@ -35,7 +35,7 @@ import yaml
 from pipeline.detect.detector import registry, witnessed
 from pipeline.detect.doubts import DOUBTS, SETTLED
 from pipeline.model.finding import Checked, Explanation
-from pipeline.model.outcome import Record
+from pipeline.model.outcome import EventRow, Record
 from pipeline.runtime.local import LocalRuntime, Results
 from tests import build
 from tests.scenario.lines import TOPICS, Line, Site, ship, what
@@ -205,6 +205,10 @@ def test_story(path: Path) -> None:
         told |= {f"llm/{word}" for word in told}  # of Kubernetes, whose words in `lines.Site` have one namespace
         assert about <= told, f"{detector}: the story does not tell of {about - told}"
         assert about.isdisjoint(name for body in alerts for name in _names(body))
+    stored = {row.event_id for row in results.rows if isinstance(row, EventRow)} | {""}
+    for body in bodies["findings"]:
+        assert {each["event_id"] for each in body["evidence"]} <= stored
+        assert {each["by"] for each in body["checklist"]} <= stored, "an explanation names a record that nobody can look up"
     if "incidents" in expect:
         assert [_about(orjson.loads(body)) for body in results.canonical_incidents().values()] == expect["incidents"]
     counts = {

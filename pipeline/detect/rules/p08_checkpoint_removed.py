@@ -35,7 +35,7 @@ def saved_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
             continue
         for save in (*loaded.beside, *loaded.saves):
             if removal.event_time < save.event_time <= suspicion.effect_time and _step(save) >= _step(removal):
-                return Explanation(name, Checked.NOT_CHECKED, save.id, f"job {save.job} says that it saved step {_step(save)} since")
+                return Explanation(name, Checked.NOT_CHECKED, save.record, f"job {save.job} says that it saved step {_step(save)} since")
     return Explanation(name, Checked.EXCLUDED, note="no job says that it got as far again")
 
 

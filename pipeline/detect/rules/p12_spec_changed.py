@@ -30,8 +30,8 @@ def nothing_that_runs(case: Case, suspicion: Suspicion, now: Watermarks) -> Expl
     if not changes:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says what was changed")
     if all(body.change in HARMLESS for _, body in changes):
-        return Explanation(name, Checked.CONFIRMED, changes[0][0].id, "nothing that the job runs with")
-    return Explanation(name, Checked.EXCLUDED, changes[0][0].id, f"{', '.join(sorted({body.change for _, body in changes}))} changed")
+        return Explanation(name, Checked.CONFIRMED, changes[0][0].record, "nothing that the job runs with")
+    return Explanation(name, Checked.EXCLUDED, changes[0][0].record, f"{', '.join(sorted({body.change for _, body in changes}))} changed")
 
 
 META = Meta(

@@ -53,7 +53,7 @@ def evaluation(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Exp
     ended = [run.ran_ms for run in runs if run.ran_ms is not None]
     short = [took for took in ended if took <= case.site.windows.flood_short_seconds * 1000]
     if ended and len(short) * 2 >= len(ended):
-        return Explanation(name, Checked.CONFIRMED, runs[0].event.id, f"{len(short)} of {len(ended)} ended within half an hour or so")
+        return Explanation(name, Checked.CONFIRMED, runs[0].event.record, f"{len(short)} of {len(ended)} ended within half an hour or so")
     if len(ended) * 2 < len(runs):
         return Explanation(name, Checked.NOT_CHECKED, note="most of the jobs have not ended yet")
     return Explanation(name, Checked.EXCLUDED, note=f"{len(ended) - len(short)} of {len(ended)} held their GPUs longer")
@@ -65,7 +65,7 @@ def at_work(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     mine = {_attempt(case, run) for run in runs}
     worked = [attempt for attempt in sorted(case.worked) if attempt in mine]
     if len(worked) >= WORKED_SHARE * len(runs):
-        return Explanation(name, Checked.CONFIRMED, case.worked[worked[0]].id, f"{len(worked)} of {len(runs)} wrote steps of training")
+        return Explanation(name, Checked.CONFIRMED, case.worked[worked[0]].record, f"{len(worked)} of {len(runs)} wrote steps of training")
     if len(case.worked) - len(worked) < SEEN_BEFORE_MIN:
         note = "steps of the account's other jobs are not seen either"
         return Explanation(name, Checked.NOT_CHECKED, note=note, missing=(Source.TRAINING,))
@@ -86,7 +86,7 @@ def usual_for_the_account(case: IdentityCase, suspicion: Suspicion, now: Waterma
         return Explanation(name, Checked.NOT_CHECKED, note="nothing is known of the account before")
     busiest = max(end - start for start, end in _spans(before, window))
     if len(runs) < case.site.windows.flood_own_factor * busiest:
-        return Explanation(name, Checked.CONFIRMED, runs[0].event.id, f"{len(runs)} against {busiest} in its busiest span before")
+        return Explanation(name, Checked.CONFIRMED, runs[0].event.record, f"{len(runs)} against {busiest} in its busiest span before")
     return Explanation(name, Checked.EXCLUDED, note=f"{len(runs)} against {busiest} in its busiest span before")
 
 

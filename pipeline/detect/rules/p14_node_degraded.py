@@ -40,7 +40,7 @@ def steps_as_before(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Ex
     if not shifts:
         return Explanation(name, Checked.NOT_CHECKED, note="no steps are known on both sides of the act", missing=(Source.TRAINING,))
     if now.passed(case.cluster, Source.TRAINING, suspicion.cause.event_time + window):
-        return Explanation(name, Checked.CONFIRMED, shifts[0][2].id, "steps took as long as before")
+        return Explanation(name, Checked.CONFIRMED, shifts[0][2].record, "steps took as long as before")
     return Explanation(name, Checked.NOT_CHECKED, note="the hour behind the act is not over")
 
 

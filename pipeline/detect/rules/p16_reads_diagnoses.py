@@ -53,8 +53,8 @@ def service_or_daemon(case: IdentityCase, suspicion: Suspicion, now: Watermarks)
     """A service reads and writes as it is made to."""
     name, who = "service_or_daemon", suspicion.actor
     if who is not None and who.role in ("service", "daemon", "root"):
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, f"the actor is a {who.role}")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.id, "a person")
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, f"the actor is a {who.role}")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "a person")
 
 
 def repairs_under_ticket(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
@@ -65,7 +65,7 @@ def repairs_under_ticket(case: IdentityCase, suspicion: Suspicion, now: Watermar
     ticket_for, cluster = case.site.directory.ticket_for, case.cluster
     covered = [write for write in writes if who is not None and ticket_for(who, write.event_time, cluster=cluster, host=write.host)]
     if covered and len(covered) * 2 >= len(writes):
-        return Explanation(name, Checked.CONFIRMED, covered[0].id, f"tickets cover {len(covered)} of {len(writes)} writes")
+        return Explanation(name, Checked.CONFIRMED, covered[0].record, f"tickets cover {len(covered)} of {len(writes)} writes")
     return Explanation(name, Checked.EXCLUDED, note="no tickets in the settings cover most of the writes")
 
 
@@ -86,9 +86,9 @@ def as_the_team_does(case: IdentityCase, suspicion: Suspicion, now: Watermarks) 
     chance = min(1.0, fisher(mine.followed, len(mine.reads), followed, reads) * asked)
     told = f"{mine.followed} of {len(mine.reads)} reads against {followed} of {reads}: chance {chance:.1e}"
     if chance > ORDINARY:
-        return Explanation(name, Checked.CONFIRMED, suspicion.cause.id, told)
+        return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, told)
     if chance > case.site.windows.diagnosis_chance_max:
-        return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.id, told)
+        return Explanation(name, Checked.NOT_CHECKED, suspicion.cause.record, told)
     return Explanation(name, Checked.EXCLUDED, note=told)
 
 
