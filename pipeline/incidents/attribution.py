@@ -129,8 +129,8 @@ class Candidate:
 
     @property
     def shared(self) -> bool:
-        """Can several people use the account?  The identity map gives a name to one person at a time, or to a service."""
-        return self.role == "service"
+        """Can several people use the account?"""
+        return self.role in ("service", "shared")
 
     @cached_property
     def times(self) -> frozenset[int]:

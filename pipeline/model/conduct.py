@@ -144,7 +144,7 @@ class Conduct:
 
     def _to_team(self, event: Event, *what: str) -> Sequence[Tell]:
         who = actor_of(self._directory, event)
-        if who is None or who.role not in ("member", "admin"):
+        if who is None or who.role not in ("member", "admin", "shared"):
             return ()
         group = msgspec.structs.replace(who, id=f"{TEAM}{who.team}") if who.team else who
         return self._first(group, event, digest("touched", who.id, event.event_time // HOUR_MS, *what))

@@ -38,7 +38,7 @@ class Identity(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     login: str = ""
     names: tuple[tuple[str, str], ...] = ()  # (kind, name): further ones
     team: str = ""
-    role: str = ""  # member | admin | service | root | "" (unknown)
+    role: str = ""  # member | admin | service | shared | root | "" (unknown)
     valid_from: int = 0  # UTC ms
     valid_to: int = 2**62
 

@@ -23,6 +23,7 @@ class Role(StrEnum):
     MEMBER = "member"
     ADMIN = "admin"
     SERVICE = "service"
+    SHARED = "shared"
 
 
 NameKind = Literal["login", "kubernetes", "cloud", "bastion", "git", "key", "email"]
@@ -40,7 +41,11 @@ class IdentitySettings(Part):
         "key (SHA256:...), email, login",
     )
     team: str = Field("", description="team, for the relation `team` between actor and owner")
-    role: Role = Field(Role.MEMBER, description="member, admin or service")
+    role: Role = Field(
+        Role.MEMBER,
+        description="member, admin, service, or shared: an account that several people use; what is done with it is judged as a "
+        "person's act, and it is never named",
+    )
     valid_from: datetime | None = Field(None, description="start of validity, with offset; empty: always")
     valid_to: datetime | None = Field(None, description="end of validity, exclusive; empty: still")
 

@@ -13,9 +13,10 @@ import pytest
 from pipeline.detect.rules.p17_borrowed_account import WITHHELD
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding
+from pipeline.settings import IdentitySettings, Role
 from tests import build
 from tests.build import DAY
-from tests.build_subjects import ABROAD, FOREIGN, HOME, HOUR, KEY, entered, identity_case, judge_identity, login, order, run, site
+from tests.build_subjects import ABROAD, FOREIGN, HOME, HOUR, KEY, PEOPLE, entered, identity_case, judge_identity, login, order, run, site
 
 ID = "p17_borrowed_account"
 LEFT_UID = 5011
@@ -177,6 +178,14 @@ def test_debugging_together_stays_below_the_gate() -> None:
 def test_service_account_acquits() -> None:
     """A service may be opened by whom it serves."""
     assert judge_identity(ID, "svc", login(60, "svc", FOREIGN)) == []
+
+
+def test_an_account_that_several_people_use_acquits() -> None:
+    """Whose key opens it says nothing."""
+    lab = IdentitySettings(id="lab", uid=5200, login="lab", role=Role.SHARED)
+    assert judge_identity(ID, "lab", login(60, "lab", FOREIGN), at=site(identities=(*PEOPLE, lab))) == []
+    lab = lab.model_copy(update={"role": Role.MEMBER})
+    assert judge_identity(ID, "lab", login(60, "lab", FOREIGN), at=site(identities=(*PEOPLE, lab))) != []
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from pipeline.runtime.local import LocalRuntime
-from pipeline.settings import IdentitySettings
+from pipeline.settings import IdentitySettings, Role
 from tests import build
 from tests.build import COLLEAGUE, OTHER, UNSET
 from tests.scenario.lines import Line, Site, ship
@@ -77,6 +77,8 @@ def test_who_did_it_is_named() -> None:
 SECONDS = build.ms(-HOUR) / 1000
 LEFT = IdentitySettings(id="u099", uid=COLLEAGUE, login="u099", valid_to=SECONDS)
 ATTEMPTS: dict[str, list[Line]] = {
+    "one log alone, the kernel's": [*THEIRS, *killed()],
+    "one log alone, the controller's": [*THEIRS, *cancelled()],
     "su": [*THEIRS, *SITE.become(50, "u098", "u099"), *killed(OTHER, uid=COLLEAGUE), *cancelled(COLLEAGUE, *scancel(OTHER))],
     "sudo -u": [*THEIRS, run_as("/usr/bin/bash", 50), *killed(OTHER, uid=COLLEAGUE), *cancelled(COLLEAGUE, run_as("/usr/bin/scancel 8"))],
     "root becomes the user": [*ONLY_U098, *SITE.become(50, "root", "u099"), *killed(), *cancelled(COLLEAGUE, *scancel(UNSET))],
@@ -126,6 +128,12 @@ def test_who_had_left_is_not_named_for_who_came(identities: tuple[IdentitySettin
     """By the map as it was valid at the time of the acts; acts before belong to who was there before."""
     lines = [*SITE.login(-100, "u200", "new"), *SITE.login(-100, "u099", "new"), *killed(), *cancelled()]
     assert named(lines, identities) == expected
+
+
+def test_an_account_that_several_people_use_is_judged_and_not_named() -> None:
+    """A service's acts are explained by what it is; these are not, and whose they were no record tells."""
+    shared = KEYS["u099"].model_copy(update={"role": Role.SHARED})
+    assert named([*THEIRS, *killed(), *cancelled()], (shared, KEYS["u098"])) == set()
 
 
 def test_who_is_impersonated_at_the_api_is_not_named() -> None:
