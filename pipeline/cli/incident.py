@@ -24,8 +24,8 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.report import ENTRY_MAX, Report, as_json, called, figures, newest, page, unnamed
-from pipeline.incidents.report_text import ratio
+from pipeline.incidents.report import ENTRY_MAX, Report, as_json, figures, newest, page, unnamed
+from pipeline.incidents.report_text import called, ratio
 from pipeline.loss.rumour import Checked, Rumour, check
 from pipeline.model.incident import Loss, Range
 from pipeline.model.words import many

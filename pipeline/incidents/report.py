@@ -4,7 +4,6 @@ It reads as a careful examiner would write: what was seen, what follows, what do
 prints, is read by screen readers, and follows light and dark.  Whatever comes from records is escaped (report_text.py).
 """
 
-import re
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
@@ -14,7 +13,7 @@ from pipeline import __version__
 from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
-from pipeline.incidents.report_text import listed, moment, ratio, safe, table
+from pipeline.incidents.report_text import ATTEMPT, called, listed, moment, ratio, safe, table
 from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
 from pipeline.model.finding import Finding, Status
@@ -214,6 +213,10 @@ def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
     else:
         items.append(f"Who did it. Naming is withheld: {safe(said.withheld)}.")
         items.append("That an account which stands in a line as received was in its holder's hands, or that the line is true by itself.")
+    if any(each.action == "reply" for each in journal):
+        items.append(
+            "That anybody of whom a reply speaks had a part in it. It is the word of whoever gave it, and no record; none is weighed."
+        )
     items += _found_harmless(incident, journal)
     items.append("That nothing else happened. What no source recorded stands nowhere here.")
     if incident.scope.unexplained:
@@ -263,13 +266,14 @@ def _weighed(each: Hypothesis) -> str:
         [
             f"{safe(row.statement)}: {row.low:.3g} to {row.high:.3g} "
             + ("(<em>assumption</em>)" if row.source == ASSUMPTION else f"({safe(row.source)})")
+            + (f", by records such as {_ids(row.cites)}" if row.cites else "")
             for row in each.weighed
         ]
     )
 
 
 def _graph(report: Report) -> str:
-    graph = graph_of(report.incident)
+    graph = graph_of(report.incident, report.findings)
     return drawn(graph) + table("Who touched what", ("Who or what", "did", "Whom or what"), rows_of(graph))
 
 
@@ -316,6 +320,7 @@ def _scope(incident: Incident) -> str:
         ("GPUs of the largest", str(scope.gpus_max), ""),
         ("Loaded suspect artefacts without a finding of their own", str(scope.exposed), ""),
         ("Went on from what those had saved", str(scope.derived), ""),
+        ("Different GPUs that all these held, at most", str(max(scope.gpus, scope.gpus_max)), ""),
         ("Ended in the window", str(scope.examined), ""),
         ("Of these examined, and no sign of it found", str(scope.unaffected), ""),
         (
@@ -328,6 +333,7 @@ def _scope(incident: Incident) -> str:
             str(scope.fine_projects or len(scope.unaffected_projects)),
             safe(", ".join(scope.unaffected_projects)),
         ),
+        ("GPUs of nodes on which none but unaffected attempts ended", str(scope.fine_gpus), ""),
         ("Ended without explanation", str(scope.unexplained), ""),
     ]
     alike: dict[tuple[str, int, tuple[str, ...]], list[str]] = {}
@@ -407,12 +413,13 @@ def _evidence(report: Report) -> str:
         (
             f"<code>{safe(each.event_id)}</code>",
             safe(each.source),
+            safe(each.role),
             f"<code>{safe(each.sha256)}</code>",
             str(each.cited_by or len(each.findings)),
         )
         for each in report.incident.timeline
     ]
-    return table("Every cited record", ("Event", "Source", "sha256 of the line", "Findings"), rows)
+    return table("Cited records, in each of their roles", ("Event", "Source", "Role", "sha256 of the line", "Findings"), rows)
 
 
 def _journal(report: Report) -> str:
@@ -428,18 +435,6 @@ def _jobs(names: Sequence[str]) -> str:
         return safe(", ".join(names))
     jobs = dict.fromkeys(called(each).removeprefix("job ") for each in names)
     return safe(f"job{'s' * (len(jobs) > 1)} {', '.join(jobs)}" if jobs else "")
-
-
-ATTEMPT = re.compile(r"[^/]+/([^/]+)/[0-9]+/[0-9]+")  # cluster/job/submit/start
-SUBJECT = re.compile(r"(\w+):[^/]+/(.+)")  # kind:cluster/name
-
-
-def called(subject: str) -> str:
-    """What a finding is about, as people say it: `job 48344`, `host gpu-012`.  Anything else stays as it is."""
-    if job := ATTEMPT.fullmatch(subject):
-        return f"job {job[1]}"
-    other = SUBJECT.fullmatch(subject)
-    return f"{other[1]} {other[2]}" if other else subject
 
 
 def unnamed(title: str) -> str:

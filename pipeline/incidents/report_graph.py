@@ -3,11 +3,14 @@
 The picture adds nothing: beside it the report has the same as a table, which is what a screen reader, a printer and a doubter use.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from pipeline.incidents.report_text import safe
+from pipeline.incidents.campaigns import artefacts_of
+from pipeline.incidents.families import REMOVED, family_of
+from pipeline.incidents.report_text import called, safe
+from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident
 from pipeline.model.words import many
 
@@ -35,19 +38,19 @@ class Graph(msgspec.Struct, frozen=True):
     edges: tuple[Edge, ...]
 
 
-def graph_of(incident: Incident) -> Graph:
-    """Candidates wrote artefacts that attempts loaded, or harmed attempts at once."""
+def graph_of(incident: Incident, findings: Iterable[Finding]) -> Graph:
+    """Candidates wrote artefacts that attempts loaded, or harmed attempts at once.
+
+    Who wrote what is told by findings about that artefact: whoever killed a job has not written what it had loaded.
+    """
+    paths = {traced.path for traced in incident.traced}
+    about = {each.id: (artefacts_of(each) & paths, "removed from" if family_of(each).cost == REMOVED else "wrote") for each in findings}
     edges: set[Edge] = set()
     for member in incident.members:
-        who = member.who or UNKNOWN
-        for traced in incident.traced:
-            if member.subject in traced.loaded_by:
-                edges.add(Edge(who, traced.path, "wrote"))
-        if not any(member.subject in traced.loaded_by for traced in incident.traced):
-            edges.add(Edge(who, member.subject, member.detector))
+        who, (mine, did) = member.who or UNKNOWN, about.get(member.finding, (frozenset(), ""))
+        edges |= {Edge(who, path, did) for path in mine} or {Edge(who, member.subject, member.detector)}
     for traced in incident.traced:
         edges |= {Edge(traced.path, attempt, "loaded by") for attempt in traced.loaded_by}
-    paths = {traced.path for traced in incident.traced}
     people = sorted({edge.source for edge in edges if edge.source not in paths})
     targets = sorted({edge.target for edge in edges if edge.target not in paths})
     return Graph(tuple(people), tuple(sorted(paths)), tuple(targets), tuple(sorted(edges)))
@@ -66,7 +69,7 @@ def drawn(graph: Graph) -> str:
             y = TOP + number * ROW
             places[name] = (x, y)
             shapes.append(f'<rect x="{x}" y="{y}" width="{BOX}" height="30" rx="4"/>')
-            shapes.append(f'<text x="{x + 8}" y="{y + 20}">{safe(_short(name))}<title>{safe(name)}</title></text>')
+            shapes.append(f'<text x="{x + 8}" y="{y + 20}">{safe(_short(called(name)))}<title>{safe(name)}</title></text>')
     lines = [_line(places, edge) for edge in graph.edges if edge.source in places and edge.target in places]
     height = TOP + ROW * max(1, *(min(len(names), COLUMN_MAX) for names in columns)) + 10
     note = f"<p>Nodes left out of the picture: {left_out}. The table has all.</p>" if left_out else ""
@@ -81,7 +84,7 @@ def drawn(graph: Graph) -> str:
 
 def rows_of(graph: Graph) -> list[tuple[str, ...]]:
     """The same as cells."""
-    return [(safe(edge.source), safe(edge.what), safe(edge.target)) for edge in graph.edges]
+    return [(safe(called(edge.source)), safe(edge.what), safe(called(edge.target))) for edge in graph.edges]
 
 
 def _line(places: Mapping[str, Sequence[int]], edge: Edge) -> str:

@@ -3,6 +3,7 @@
 Log content is written by attackers: markup is escaped, and characters that would turn, hide or overwrite text are shown as what they are.
 """
 
+import re
 import unicodedata
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -55,3 +56,15 @@ def table(caption: str, headings: tuple[str, ...], rows: Sequence[tuple[str, ...
 def listed(items: list[str]) -> str:
     """A list of escaped items."""
     return "<ul>" + "".join(f"<li>{item}</li>" for item in items) + "</ul>" if items else "<p>None.</p>"
+
+
+ATTEMPT = re.compile(r"[^/]+/([^/]+)/[0-9]+/[0-9]+")  # cluster/job/submit/start
+SUBJECT = re.compile(r"(\w+):[^/]+/(.+)")  # kind:cluster/name
+
+
+def called(subject: str) -> str:
+    """What a finding is about, as people say it: `job 48344`, `host gpu-012`.  Anything else stays as it is."""
+    if job := ATTEMPT.fullmatch(subject):
+        return f"job {job[1]}"
+    other = SUBJECT.fullmatch(subject)
+    return f"{other[1]} {other[2]}" if other else subject

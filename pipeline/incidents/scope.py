@@ -4,6 +4,7 @@
     affected   attempts of findings          exposed     attempts that loaded suspect bytes, whatever came of it
     derived    went on from what an affected or exposed attempt had saved after its load, or from what such a one had saved, and so on
     fine       ended in the window, benign, without suspect bytes
+    GPUs       of these, node by node: fine are those of nodes on which none but fine attempts ended, and of which no finding tells
     untold     ended in the window, unexplained; or judged without a source that would have told; days on which a source said nothing
 
 A project is called unaffected only when attempts of it ended in the window and all of them are fine.  Rumours about scale are answered by
@@ -125,6 +126,8 @@ def scope_of(
     projects = {each.project for each in hurt if each.project}
     fine_users = {each.owner for each in fine if each.owner} - users - {each.owner for each in open_ones}
     fine_projects = {each.project for each in fine if each.project} - projects - {each.project for each in open_ones}
+    held, hosts = _held(hurt), {each.subject.name for each in members if each.subject.kind == "host"}
+    doubted = held.keys() | hosts | _held(each for each, verdict in untouched if verdict != "benign").keys()
     return Scope(
         attempts=tuple(sorted(affected)),
         users=tuple(sorted(users)),
@@ -135,6 +138,8 @@ def scope_of(
         fine_users=len(fine_users),
         fine_projects=len(fine_projects),
         gpus_max=max((each.gpus or 0 for each in hurt), default=0),
+        gpus=sum(held.values()),
+        fine_gpus=sum(gpus for node, gpus in _held(fine).items() if node not in doubted),
         exposed=len(exposed),
         derived=len(behind),
         examined=len(inside),
@@ -144,6 +149,15 @@ def scope_of(
         unexplained=len(open_ones),
         unjudged=tuple(_unjudged(inside, silent_days)),
     )
+
+
+def _held(attempts: Iterable[Examined]) -> dict[str, int]:
+    """Node -> the most GPUs that one of them held there."""
+    found: dict[str, int] = {}
+    for each in attempts:
+        for node in each.nodes:
+            found[node] = max(found.get(node, 0), -(-(each.gpus or 0) // len(each.nodes)))
+    return found
 
 
 def _unjudged(inside: Sequence[Examined], silent_days: Mapping[str, Sequence[str]]) -> Iterable[Unjudged]:

@@ -275,6 +275,8 @@ class Scope(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     fine_projects: int = 0
     derived: int = 0  # attempts that loaded nothing suspect, and went on from what such attempts had saved
     gpus_max: int  # of the largest affected attempt
+    gpus: int = 0  # different GPUs that affected, exposed and derived attempts held, at most: the sum over nodes
+    fine_gpus: int = 0  # likewise of nodes on which none but unaffected attempts ended
     exposed: int  # attempts that loaded suspect artefacts without a finding of their own
     examined: int  # attempts that ended in the window
     unaffected: int  # benign, without suspect artefacts

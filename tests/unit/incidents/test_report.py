@@ -7,8 +7,9 @@ import msgspec
 import orjson
 import pytest
 
-from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, called, page, unnamed
-from pipeline.incidents.report_graph import drawn, graph_of
+from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, page, unnamed
+from pipeline.incidents.report_graph import drawn, graph_of, rows_of
+from pipeline.incidents.report_text import called
 from pipeline.model.incident import Incident, Unjudged, canonical_incident
 from tests.unit.incidents.campaign import attempt_of, borrowed, kill, tamper
 from tests.unit.incidents.reports import EVIL, hostile, report
@@ -103,6 +104,24 @@ def test_whoever_is_named_is_heard() -> None:
     assert not re.search(r"\d{1,3},\d{3},\d{3}", unheard)
 
 
+def test_whom_a_reply_points_at_is_not_accused_by_it() -> None:
+    """A denial that names a colleague stands as it was given, and is said to be no record."""
+    assert "That anybody of whom a reply speaks had a part in it." in page(report())
+    assert "of whom a reply speaks" not in page(report(journal=()))
+
+
+def test_evidence_is_told_by_its_records() -> None:
+    """Behind each kind of evidence for a hypothesis stand records; each is in the index, in its roles."""
+    made = report()
+    shown = page(made)
+    index = shown[shown.index('id="evidence"') :]
+    cited = {name for each in made.incident.attribution.hypotheses for row in each.weighed for name in row.cites}
+    who = shown[shown.index('id="who"') : shown.index('id="graph"')]
+    assert cited
+    assert all(name in who and name in index for name in cited)
+    assert {each.role for each in made.incident.timeline} <= set(re.findall(r"<td>(\w+)</td>", index))
+
+
 def test_a_reply_under_another_name_is_not_called_none() -> None:
     """Whoever speaks for the named person may have replied: who that is nothing says, that there is no reply is untrue."""
     made = report()
@@ -189,7 +208,7 @@ def test_json_is_the_same() -> None:
 def test_the_picture_leaves_out_and_says_so() -> None:
     """A large campaign stays readable."""
     made = report([kill(0, str(number), "u099") for number in range(30)])
-    graph = graph_of(made.incident)
+    graph = graph_of(made.incident, made.findings)
     assert len(graph.attempts) == 30
     assert "Nodes left out of the picture: 18." in drawn(graph)
 
@@ -220,9 +239,24 @@ def test_what_an_older_release_said_is_shown() -> None:
 
 def test_who_wrote_is_tied_to_what_was_loaded() -> None:
     """Candidate, artefact, job."""
-    graph = graph_of(report().incident)
+    made = report()
+    graph = graph_of(made.incident, made.findings)
     assert ("u099", "/ckpt/a.pt", "wrote") in {(edge.source, edge.target, edge.what) for edge in graph.edges}
     assert any(edge.source == "/ckpt/a.pt" and edge.what == "loaded by" for edge in graph.edges)
+
+
+def test_who_killed_a_job_has_not_written_what_it_loaded() -> None:
+    """Job 3 loaded what somebody had altered, and is killed: the picture has both acts; a removal is told as one."""
+    removed = msgspec.structs.replace(tamper(1, "8", "u099", "/ckpt/run"), detector="p08_checkpoint_removed")
+    made = report([tamper(0, "3", "", "/ckpt/a.pt"), kill(0, "3", "u099"), removed])
+    graph = graph_of(made.incident, made.findings)
+    told = {(edge.source, edge.target.partition("/")[2].partition("/")[0] or edge.target, edge.what) for edge in graph.edges}
+    who = next(each.who for each in made.incident.members if each.who)
+    assert {(each.source, each.target, each.what) for each in graph.edges if each.what in ("wrote", "removed from")} == {
+        ("not known who", "/ckpt/a.pt", "wrote"), (who, "/ckpt/run", "removed from"),
+    }  # fmt: skip
+    assert (who, "3", "p01_foreign_kill") in told
+    assert (who, "p01_foreign_kill", "job 3") in rows_of(graph)
 
 
 def test_every_kind_of_hypothesis_has_words() -> None:

@@ -107,6 +107,21 @@ def test_what_went_on_from_doubtful_work_is_not_called_unaffected() -> None:
     assert (scope.fine_projects, scope.fine_users) == (1, 1)
 
 
+def test_gpus_are_told_node_by_node() -> None:
+    """Held twice they are the same ones; of a node with an end that is not benign, or of which a finding tells, none is called fine."""
+    hurt = exposed("1", 1, nodes=("n1", "n2"), gpus=16)
+    again = exposed("2", 2, nodes=("n2", "n3"), gpus=8)
+    fine = [examined(str(number), 3, nodes=(f"n{number}",), gpus=8) for number in (3, 4, 5, 6, 7, 8)]
+    others = [
+        examined(f"9{node}", 3, nodes=(node,), gpus=4, verdict=said) for node, said in (("n5", "unexplained"), ("n6", "interference"))
+    ]
+    of_host = msgspec.structs.replace(cohort_finding(), subject=Subject("host", CLUSTER, "n7"))
+    attempts = held([hurt, again, *fine, *others])
+    traced = trace([cohort_finding()], attempts)
+    scope = scope_of([cohort_finding(), of_host], attempts, traced, (), (T0, T0 + 9 * DAY), {})
+    assert (scope.gpus_max, scope.gpus, scope.fine_gpus) == (16, 8 + 8 + 4, 8 + 8)  # n1 n2 n3, and n4 n8
+
+
 def test_runs_that_take_up_one_another_in_a_circle_end() -> None:
     """Raw ids wrap: a job may seem to have gone on from itself."""
     first = saving(exposed("1", 1))
