@@ -16,6 +16,7 @@ from pipeline.loss.prices import Price, Prices
 from pipeline.loss.rumour import Rumour, check
 from pipeline.model.incident import Range
 from pipeline.model.told import Attempt
+from tests.readme import README
 
 HOUR, MINUTE, DAY = 3_600_000, 60_000, 86_400_000
 NODES = tuple(f"gpu-{number:03d}" for number in range(32))
@@ -80,15 +81,32 @@ def test_what_eight_million_yuan_are(yuan: float, expected: float) -> None:
     assert money.middle == pytest.approx(8_000_000, rel=1e-4)
 
 
+def test_a_stall_of_a_thousand_gpus() -> None:
+    """1,024 for 40 minutes: 683 GPU-hours, 650 to 1,700 at 0.95 to 2.49."""
+    nodes = [f"gpu-{number:03d}" for number in range(128)]
+    stalled = claims.hang(attempt(), nodes, 1024, last_step=0, ended=40 * MINUTE, evidence=["e"])
+    found = ledgers([stalled], Prices([Price(since=0, currency="USD", method="rent", gpu_hour=(0.95, 1.7, 2.49))]), 8)
+    money = found.total(DIRECT)[1]
+    assert (hours(found).middle, money.low, money.high) == pytest.approx((683, 650, 1700), rel=3e-3)
+
+
 def test_energy_of_an_hour() -> None:
     """1.07 to 1.51 kWh at the wall, at 0.06 to 0.12: 0.06 to 0.18 for a GPU-hour."""
-    own = Price(since=0, currency="USD", method="own", kilowatt=(0.97, 1.0, 0.97), pue=(1.1, 1.3, 1.56), kilowatt_hour=(0.06, 0.09, 0.12))
-    with pytest.raises(ConfigError, match="not low, middle, high"):
-        Prices([own])
-    own = msgspec.structs.replace(own, kilowatt=(0.97, 1.0, 1.0))
-    assert own.of_hour(0) == pytest.approx(0.064, abs=1e-3)
-    assert own.of_hour(2) == pytest.approx(0.187, abs=1e-3)
+    own = Price(since=0, currency="USD", method="own", kilowatt=(0.97, 0.97, 0.97), pue=(1.1, 1.3, 1.56), kilowatt_hour=(1.0, 1.0, 1.0))
+    assert [round(own.of_hour(reading), 2) for reading in (0, 2)] == [1.07, 1.51]
+    own = msgspec.structs.replace(own, kilowatt_hour=(0.06, 0.09, 0.12))
+    assert [round(own.of_hour(reading), 2) for reading in (0, 2)] == [0.06, 0.18]
     assert "PUE" in Prices([own]).periods[0].formula(1)
+
+
+@pytest.mark.parametrize(
+    "figures",
+    ["40/60 = 171 GPU-hours", "40 days 20,480", "400,000 GPU-hours at 20 yuan, 256 GPUs for 65 days", "11.7 M GPU-hours",
+     "683 GPU-hours, 650 to 1,700 USD at 0.95 to 2.49", "1.07 to 1.51 kWh", "0.06 to 0.18 USD at 0.06 to 0.12 a kWh"],
+)  # fmt: skip
+def test_the_readme_says_what_the_examples_here_give(figures: str) -> None:
+    """Whoever changes a formula changes both."""
+    assert figures in " ".join(README.split())
 
 
 def test_the_rumour_is_answered_from_records() -> None:
@@ -156,6 +174,7 @@ def test_indirect_loss_is_a_ledger_of_its_own() -> None:
     [
         ([Price(since=0, currency="CNY", method="rent", gpu_hour=(1, 2, 3), staff=(1, 1, 1))], "rent contains"),
         ([Price(since=0, currency="CNY", method="own", gpu_hour=(1, 2, 3))], "never both"),
+        ([Price(since=0, currency="CNY", method="own", kilowatt=(0.97, 1.0, 0.97))], "not low, middle, high"),
         ([Price(since=0, currency="CNY", method="rent"), Price(since=1, currency="USD", method="rent")], "several currencies"),
     ],
 )
