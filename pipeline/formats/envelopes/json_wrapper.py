@@ -111,6 +111,7 @@ class _Wrapper(msgspec.Struct, gc=False):
     pid: Any = None
     facility: Any = None
     facility_capital: Any = msgspec.field(default=None, name="FACILITY")
+    facility_journal: Any = msgspec.field(default=None, name="SYSLOG_FACILITY")
     transport: Any = msgspec.field(default=None, name="_TRANSPORT")
     file: Any = None
     file_name: Any = msgspec.field(default=None, name="FILE_NAME")
@@ -360,11 +361,15 @@ def _numbered(wrapper: _Wrapper) -> int | None:
 
 
 def _not_the_kernel(wrapper: _Wrapper) -> bool:
-    """Does the syslog daemon, or the journal, know better than the line?  The kernel has no uid, and no socket asks who may say `kern`."""
+    """Does the syslog daemon, or the journal, know better than the line?  The kernel has no uid, and no socket asks who may say `kern`.
+
+    What root writes to /dev/kmsg comes as the kernel's own does, but for its facility, which the kernel makes a program's.
+    """
     if wrapper.input_name == _SOCKET or _word(wrapper.uid_journal) or _word(wrapper.uid_socket):
         return True
     if isinstance(wrapper.transport, str):
-        return wrapper.transport != "kernel"
+        by_program = wrapper.facility_journal is not None and _word(wrapper.facility_journal) not in KERNEL_FACILITY
+        return by_program or wrapper.transport != "kernel"
     facility = wrapper.facility_capital if wrapper.facility is None else wrapper.facility
     return facility is not None and _word(facility) not in KERNEL_FACILITY
 

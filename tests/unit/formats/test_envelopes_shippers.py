@@ -410,6 +410,17 @@ def test_only_the_kernel_is_the_kernel(value: dict[str, Any], facility: str) -> 
         parsed(value | forged)
 
 
+@pytest.mark.parametrize(("facility", "is_kernel"), [("0", True), (0, True), ("1", False), (3, False), (["0", "1"], False)])
+def test_what_root_writes_to_the_kernels_log_is_not_the_kernels(facility: object, is_kernel: bool) -> None:
+    """`echo "kernel: .." > /dev/kmsg` comes by the kernel's transport, under its name; the kernel makes its facility a program's."""
+    value = KERNELS["the journal"][0] | {"_TRANSPORT": "kernel", "SYSLOG_FACILITY": facility}
+    if is_kernel:
+        assert parsed(value) == [OomKill.__name__]
+    else:
+        with pytest.raises(UnknownFormat):
+            parsed(value)
+
+
 @pytest.mark.parametrize(
     "known",
     [{"_uid": "5050"}, {"_uid": "0"}, {"_UID": "5050"}, {"_UID": 5050}, {"inputname": "imuxsock"}],
