@@ -25,6 +25,7 @@ KERNEL_SAYS_MS = 7 * DAY_MS  # so long none of a site's kernels may say anything
 REBOOT_BEFORE_MS, REBOOT_AFTER_MS = 300_000, 900_000
 PRESENT_MS = 3_600_000
 LEMON_XIDS = 2
+OF_ROOTS = ", says the node's log, which root there can write"
 KNOWN_DAYS = 3
 DOCUMENTED = ("192.0.2.", "198.51.100.", "203.0.113.", "2001:db8:")  # networks of examples: Python counts them as private
 
@@ -169,16 +170,19 @@ def gap_after(case: HostCase, source: Source, time: int, now: Watermarks) -> int
 
 
 def thermal_or_hardware(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
-    """The machine itself was slow: throttled by heat or power, or with a failing GPU."""
+    """The machine itself was slow: throttled by heat or power, or with a failing GPU.
+
+    Or whoever acted wrote so into the node's log, being root there; and what runs hot may be capped by who looks after it.
+    """
     name = "thermal_or_hardware"
     window = case.site.windows.hardware_window_seconds * 1000
     start, end = suspicion.cause.event_time - window, suspicion.effect_time
     for event in case.between(start, end):
         body = event.body
         if isinstance(body, Xid) and body.code in HARDWARE_XIDS:
-            return Explanation(name, Checked.CONFIRMED, event.record, f"Xid {body.code}")
+            return Explanation(name, Checked.NOT_CHECKED, event.record, f"Xid {body.code}{OF_ROOTS}")
         if isinstance(body, KernelLine) and "throttled" in body.text:
-            return Explanation(name, Checked.CONFIRMED, event.record, "throttled by heat or power")
+            return Explanation(name, Checked.NOT_CHECKED, event.record, f"throttled by heat or power{OF_ROOTS}")
     missing = _kernel_missing(case, now, end)
     if missing or not any(case.heard_between(source, start, end) for source in PER_HOST):
         return Explanation(name, Checked.NOT_CHECKED, missing=missing or (f"{Source.KERNEL} on {case.host}",))

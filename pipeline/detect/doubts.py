@@ -13,8 +13,8 @@ DOUBTS = frozenset({
     # of what many attempts show together
     "own_files", "other_writers", "machines", "changed_for_all", "by_chance", "hardware_ends", "one_owner",
     # of machines, audit and people
-    "lemon_node", "put_back", "restarted", "cut_off", "overflow", "still_heard", "debugging_together", "usual_network", "support",
-    "nothing_done",
+    "thermal_or_hardware", "lemon_node", "put_back", "restarted", "cut_off", "overflow", "still_heard", "debugging_together",
+    "usual_network", "support", "nothing_done",
 })  # fmt: skip
 # (detector, explanation) that is always excluded by what the detector looks at in the first place, and stands in the list to say so.
 SETTLED = frozenset({

@@ -46,7 +46,7 @@ def steps_as_before(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Ex
 
 META = Meta(
     id="p14_node_degraded",
-    version=5,
+    version=6,
     title="Node slowed by a person while others' jobs ran on it",
     subject="host",
     severity=Severity.HIGH,
@@ -65,6 +65,8 @@ META = Meta(
         "Steps are known only on the node where a job writes its log; a slow node elsewhere shows in the job, not here.",
         "A neighbour's job that makes load through its own programs is no command of a person.",
         "Root without a login looks like the system: a job of cron, a service that was made for it.",
+        "What a root shell writes to the kernel's files by itself (`echo` is no program), or a program of one's own sets.",
+        "Who acts on a node that runs hot, or writes so into its log, stays below the gate.",
         "Storage and switches are slowed elsewhere than on the node.",
         "A job that had not written a step before, and ends before it is undone: its owner's other jobs are not known here.",
     ),

@@ -104,9 +104,8 @@ BOUNDARY = [
 ]
 HARMLESS = [
     Row("by_system: a health check", [held(), command(AT, "nvidia-smi", "-pl", "200", by=None), *SLOWER]),
-    Row("thermal_or_hardware: throttled", [held(), CAP, kernel(AT - 60, "mce: CPU12: cpu clock throttled"), *SLOWER]),
-    Row("thermal_or_hardware: a GPU fell off the bus", [held(), CAP, xid(AT - 60), *SLOWER]),
     Row("steps_as_before: nothing is slower", [held(), CAP, *STEADY]),
+    Row("steps_as_before: load that slows nobody", [held(), command(AT, "stress-ng", "--cpu", "1"), *STEADY]),
 ]
 
 
@@ -144,6 +143,14 @@ def test_without_the_kernel_nobody_knows_of_faults() -> None:
     (finding,) = judge_host(ID, held(), CAP, *SLOWER, silent=[Source.KERNEL])
     for name in ("thermal_or_hardware", "lemon_node"):
         assert build.answer(finding, name) == Explanation(name, Checked.NOT_CHECKED, missing=("kernel on gpu-001",))
+
+
+@pytest.mark.parametrize("told", [kernel(AT - 60, "mce: CPU12: cpu clock throttled"), xid(AT - 60)], ids=["throttled", "off the bus"])
+def test_what_the_kernel_says_of_a_slow_machine_is_a_doubt(told: Event) -> None:
+    """thermal_or_hardware: an admin caps what runs hot; and who caps power is root there, and writes lines of the kernel."""
+    (finding,) = judge_host(ID, held(), CAP, told, *SLOWER)
+    said = build.answer(finding, "thermal_or_hardware")
+    assert (finding.alert, finding.actor, said.answer, said.by) == (False, "", Checked.NOT_CHECKED, told.id)
 
 
 def test_lemon_node_stays_below_the_gate() -> None:
