@@ -1,8 +1,9 @@
 """An event on a host in; what kind of act it is, for detectors of hosts, out: on the telemetry, or on what the node gives.
 
     off     recording is switched off            auditctl -e 0, CONFIG_CHANGE audit_enabled=0
-    rules   what is recorded is cut down         auditctl -D, -A never,exit ..., -r 1, CONFIG_CHANGE op=remove_rule
+    rules   what is recorded is cut down         auditctl -D, -A never,exit ..., -r 1, CONFIG_CHANGE op=remove_rule, audit_backlog_limit=1
     stop    who records or ships is stopped      systemctl stop auditd, DAEMON_END by a login, a signal to it
+    clock   what is recorded gets another time   date -s, timedatectl set-time
     clear   what was recorded is taken away      truncate -s 0 /var/log/..., cp /dev/null /var/log/..., rm ~/.bash_history
     slow    GPU clocks and power, queues of the network, control groups, priorities
     load    load on purpose: stress, fio
@@ -20,7 +21,7 @@ from pipeline.model.source import Source
 
 EXCLUDING = "5"  # list of an audit rule: what is recorded nowhere (AUDIT_FILTER_EXCLUDE)
 YES = frozenset({"1", "yes", "success"})
-STOPPING = frozenset({"stop", "disable", "mask", "kill"})
+STOPPING = frozenset({"stop", "disable", "mask", "kill", "freeze"})
 AUDIT_DAEMONS = ("auditd", "auditbeat")
 WATCHERS = ("falco", "tetragon", "osquery", "wazuh", "dcgm", "slurmd", "kubelet", "chronyd", "ntpd", "timesyncd", "trainwatch")
 # Changes of a node, or looks into its processes, that slow nobody down.
@@ -54,7 +55,7 @@ def words_of(event: Event) -> tuple[str, ...]:
 
 
 def on_telemetry(event: Event) -> str:
-    """off | rules | stop | clear; empty: no such act."""
+    """off | rules | stop | clear | clock; empty: no such act."""
     if isinstance(event.body, AuditRecord):
         return _recorded(event.body)
     if isinstance(event.body, SignalSent):
@@ -74,6 +75,8 @@ def on_telemetry(event: Event) -> str:
     return "clear" if clears and text[0] != "logrotate" else ""
 
 
+    if watched.sets_clock(words):
+        return "clock"
 def recorded_by_kernel(event: Event) -> bool:
     """Does the audit system itself say that the change took effect?"""
     return isinstance(event.body, AuditRecord)
@@ -87,6 +90,8 @@ def silences(event: Event) -> tuple[Source, ...]:
     if "auditctl" in text or any(name in text for name in AUDIT_DAEMONS):
         return (Source.AUDITD,)
     return () if any(name in text for name in WATCHERS) else (Source.AUDITD, Source.SSHD, Source.KERNEL)
+    if on_telemetry(event) == "clock":
+        return ()
 
 
 def puts_back(event: Event) -> bool:
@@ -153,7 +158,7 @@ def _recorded(body: AuditRecord) -> str:
         return "off"
     operation = fields.get("op", "").strip('"')
     excludes = operation in ("add_rule", "add rule") and fields.get("list") == EXCLUDING
-    limits = _is_less(fields.get("audit_rate_limit", "0"), fields.get("old", ""))
+    limits = any(_is_less(fields.get(each, "0"), fields.get("old", "")) for each in ("audit_rate_limit", "audit_backlog_limit"))
     return "rules" if excludes or limits or operation in ("remove_rule", "remove rule") else ""
 
 

@@ -14,6 +14,7 @@ import posixpath
 import re
 import shlex
 from collections.abc import Sequence
+from itertools import pairwise
 
 from pipeline.model.events import AuditRecord, SignalSent
 
@@ -57,14 +58,18 @@ _NODE: dict[str, tuple[str, ...]] = {
 _LOAD = frozenset({"stress", "stress-ng", "fio", "gpu_burn", "gpu-burn", "iperf", "iperf3", "ib_write_bw", "ib_read_bw", "mprime"})
 _TELEMETRY: dict[str, tuple[str, ...]] = {
     "auditctl": ("-e", "-D", "-d", "-w", "-a", "-A", "-W", "-b", "-r", "-f", "-R", "--reset-lost", "--signal"),
-    "augenrules": (), "date": ("-s", "--set"), "hwclock": ("-w", "-s", "--set", "--systohc", "--hctosys"),
+    "augenrules": (), "hwclock": ("-w", "-s", "--set", "--systohc", "--hctosys"),
     "timedatectl": ("set-time", "set-ntp", "set-timezone"), "chronyc": ("makestep", "settime", "offline", "manual"), "ntpdate": (),
     "ntpd": ("-g", "-gq", "-q"), "journalctl": ("--rotate", "--relinquish-var"), "dmesg": ("-c", "-C", "-n", "-D"), "chattr": (),
     "setenforce": (), "bpftool": ("detach",),
 }  # fmt: skip
+_SET_OPTION = re.compile(r"-[uR]*s|--set$|--set=")  # of date; `-Is` only writes
+_MOMENT = re.compile(r"[0-9]{8}(?:[0-9]{2}){0,2}(?:\.[0-9]{2})?")  # MMDDhhmm[[CC]YY][.ss], which date sets the clock to
+_OF_A_READ = frozenset({"-d", "--date", "-f", "--file", "-r", "--reference"})
+_OFF = frozenset({"no", "false", "off", "0", "n", "f"})
 _AUDITCTL_FLAGS = frozenset("hicslDvt")  # options without a value
-_KNOBS = ("/sys/fs/cgroup/", "/sys/devices/", "/sys/class/net/", "/sys/block/", "/proc/sys/", "/proc/irq/")
-_SERVICE = frozenset({"stop", "disable", "mask", "kill", "restart", "reload", "set-property"})
+_KNOBS = ("/sys/fs/cgroup/", "/sys/devices/", "/sys/bus/pci/", "/sys/class/net/", "/sys/block/", "/proc/sys/", "/proc/irq/")
+_SERVICE = frozenset({"stop", "disable", "mask", "kill", "freeze", "restart", "reload", "set-property"})
 _ENDING = frozenset({"kill", "pkill", "killall", "skill", "scancel", "scontrol", "bkill", "qdel", "kubectl"})
 _CLEARING = frozenset({"rm", "truncate", "shred", "unlink", "logrotate", "mv", "tee", "sed", "wevtutil"})
 _OVERWRITING = frozenset({"cp", "install", "ln"})  # what they name last
@@ -80,7 +85,8 @@ SYSTEM_UIDS = range(1_000)  # a process that somebody else called `auditd` tells
 _HARMLESS_SIGNALS = frozenset({0, 1, 10, 12, 17, 18, 23, 28})  # HUP and USR: reload, rotate, resume
 
 _ANY = frozenset({
-    *_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_OVERWRITING, *_PREFIXES, *SHELLS, "dd", "systemctl", "service", "rc-service",
+    *_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_OVERWRITING, *_PREFIXES, *SHELLS,
+    "date", "dd", "systemctl", "service", "rc-service",
 })  # fmt: skip
 
 # Records by which the audit system tells of itself, and of the clock (audit.h).
@@ -129,6 +135,8 @@ def command(arguments: Sequence[str]) -> str:
     name, rest = posixpath.basename(words[0]), words[1:ARGUMENTS_MAX]
     if name == "auditctl":
         rest = options_apart(rest)
+    if sets_clock(words):
+        return "telemetry"
     if (wanted := _NODE.get(name)) is not None:
         return "node" if not wanted or _has(rest, wanted) else ""
     if (wanted := _TELEMETRY.get(name)) is not None:
@@ -143,6 +151,18 @@ def command(arguments: Sequence[str]) -> str:
     if name in _CLEARING and any(each in word for word in rest for each in _LOGS):
         return "telemetry"
     return "telemetry" if any(map(is_record, emptied(arguments))) else ""
+
+
+def sets_clock(words: Sequence[str]) -> bool:
+    """Does the command, without what stands before it, set the host's clock, or cut it off from the others'?"""
+    name, rest = posixpath.basename(words[0]) if words else "", words[1:ARGUMENTS_MAX]
+    if name == "date":
+        return any(
+            _SET_OPTION.match(word) or (_MOMENT.fullmatch(word) and before not in _OF_A_READ) for before, word in pairwise(("", *rest))
+        )
+    if name == "timedatectl":
+        return "set-time" in rest or ("set-ntp" in rest and bool(_OFF & set(rest)))
+    return ("settime" in rest) if name == "chronyc" else name == "hwclock" and bool({"-s", "--hctosys"} & set(rest))
 
 
 def emptied(arguments: Sequence[str]) -> Sequence[str]:
@@ -257,7 +277,7 @@ def turns_knob(arguments: Sequence[str]) -> bool:
     if not any(knob in word for word in arguments[:ARGUMENTS_MAX] for knob in _KNOBS):
         return False
     text = " ".join(arguments[:ARGUMENTS_MAX])[:COMMAND_CHARACTERS_MAX]
-    return ">" in text or "tee " in text
+    return ">" in text or "tee " in text or any(each.startswith(_KNOBS) for each in emptied(arguments))
 
 
 def _has(rest: Sequence[str], wanted: Sequence[str]) -> bool:

@@ -23,8 +23,8 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p18_telemetry_tamper",
-    version=6,
-    title="Recording on a host switched off or cut down by a person",
+    version=7,
+    title="Recording on a host switched off or cut down by a person, or its clock set",
     subject="host",
     severity=Severity.HIGH,
     attack=("T1562", "T1562.008", "T1070.002", "T1070.006"),
@@ -47,6 +47,9 @@ META = Meta(
         "Root without a login looks like the system: a job of cron, a service that was made for it.",
         "A source whose hosts are silent for hours anyhow shows no gap.",
         "What is recorded may be filtered on its way, behind the host.",
+        "A clock that is set is told, and is no alert, since it may be set right; by a program of one's own it is not seen.",
+        "A rule that leaves one account out (`auditctl -A never,exit`) stays below the gate while others are recorded.",
+        "A full disk, a daemon that gets no processor, and `auditctl -f 0`, which hides that records are lost.",
     ),
     runbook="Compare what the host holds with what arrived, and treat whatever happened there during the gap as unknown, not as nothing.",
 )

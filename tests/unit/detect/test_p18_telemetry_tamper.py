@@ -5,6 +5,7 @@
 #   auditd   heard  |act@6000| silent from 6600 to 9600
 """
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,7 @@ import pytest
 
 from pipeline.detect.subjects import Held
 from pipeline.model.events import Event, SignalSent
-from pipeline.model.finding import Checked, Explanation, Finding
+from pipeline.model.finding import Checked, Explanation, Finding, Severity
 from pipeline.model.source import Source
 from tests import build
 from tests.build import ADMIN, COLLEAGUE, OWNER
@@ -46,6 +47,8 @@ FIRING = [
     Row("a kind of record is left out from now on", [recorded(AT, op="add_rule", list="5")]),
     Row("so many a second, and no more", [recorded(AT, op="set", audit_rate_limit="1", old="0")]),
     Row("fewer a second than the site's rules allow", [recorded(AT, op="set", audit_rate_limit="1", old="500")]),
+    Row("so few may wait, and the others are lost", [recorded(AT, op="set", audit_backlog_limit="1", old="8192")]),
+    Row("auditd is frozen, and silence", [command(AT, "systemctl", "freeze", "auditd.service")], GAP),
     Row("auditctl -e0, in one word, and silence", [command(AT, "auditctl", "-e0")], GAP),
     Row("all rules, and off, in one word", [command(AT, "auditctl", "-De", "0")], GAP),
     Row("a log by another spelling of its path", [command(AT, "truncate", "-s", "0", "/var//log/../log/secure")]),
@@ -70,6 +73,13 @@ SILENT: list[Row] = [
     Row("a rule is added", [recorded(AT, op="add_rule", list="4"), command(AT, "auditctl", "-a", "always,exit", "-S", "kill")]),
     Row("as many a second as there are", [recorded(AT, op="set", audit_rate_limit="0", old="100"), command(AT, "auditctl", "-r", "0")]),
     Row("as many a second as the site's rules allow", [recorded(AT, op="set", audit_rate_limit="500", old="500")]),
+    Row("more may wait", [recorded(AT, op="set", audit_backlog_limit="8192", old="64"), command(AT, "auditctl", "-b", "8192")]),
+    Row("lost records are told to nobody", [recorded(AT, op="set", audit_failure="0", old="1")]),
+    Row(
+        "the time is asked for", [command(AT, "date", "-Is"), command(AT, "date", "-d", "2026-03-02"), command(AT, "timedatectl", "status")]
+    ),
+    Row("the clock is brought to that of the others", [command(AT, "chronyc", "makestep"), command(AT, "timedatectl", "set-ntp", "true")]),
+    Row("by_system: the system sets the clock", [command(AT, "date", "-s", "12:00", by=None)]),
     Row("a log is read", [command(AT, "sed", "-n", "1,9p", "/var/log/secure")]),
     Row("it is switched on", [recorded(AT, op="set", audit_enabled="1", old="0")]),
     Row("it was off already", [recorded(AT, op="set", audit_enabled="0", old="0")]),
@@ -161,6 +171,31 @@ def test_a_log_is_cleared_when_the_kernel_says_so(beside: list[Event], alert: bo
     """Sudo writes down what it was asked for, and anybody can write such a line with `logger`: alone it proves nothing."""
     (finding,) = judge_host(ID, sudo(AT, "/usr/bin/truncate -s 0 /var/log/secure"), *beside)
     assert (finding.alert, finding.effect) == (alert, "telemetry_silenced" if alert else "telemetry_touched")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("date", "-s", "2026-03-01 00:00"),
+        ("date", "-us", "-1 hour"),
+        ("date", "-s@1772400000"),
+        ("date", "--set=-1 hour"),
+        ("date", "030200002026"),
+        ("timedatectl", "set-time", "2026-03-01"),
+        ("timedatectl", "set-ntp", "no"),
+        ("chronyc", "settime", "12:00"),
+        ("hwclock", "--hctosys"),
+        ("sh", "-c", "date -s -1hour"),
+    ],
+    ids=" ".join,
+)
+def test_a_clock_that_somebody_sets_is_told_and_no_alert(words: tuple[str, ...]) -> None:
+    """What is recorded there has another time from then on; or he repaired it."""
+    for act in (command(AT, *words), sudo(AT, shlex.join(words))):
+        (finding,) = judge_host(ID, act)
+        assert (finding.effect, finding.alert, finding.severity) == ("telemetry_touched", False, Severity.MEDIUM)
+        assert "clock" in finding.summary
+        assert build.answer(finding, "still_heard").answer is Checked.NOT_CHECKED
 
 
 @pytest.mark.parametrize("act", [switched_off(AT), command(AT, "auditctl", "-e", "0")], ids=["recorded", "with a gap"])
