@@ -39,6 +39,10 @@ _READERS = frozenset({"nvidia-smi", "rocm-smi", "dcgmi", "tc", "ip", "systemctl"
 _SETTING = (
     "-lgc", "-lmc", "-pl", "-ac", "--lock-gpu-clocks", "--lock-memory-clocks", "--applications-clocks", "--power-limit", "--set",
 )  # fmt: skip
+_MEMORY = (
+    "memory.max", "memory.high", "memory.swap.max", "memory.limit_in_bytes", "memory.memsw.limit_in_bytes",
+    "MemoryMax=", "MemoryHigh=", "MemoryLimit=", "MemorySwapMax=",
+)  # fmt: skip
 _ADDING = frozenset({"add", "change", "replace", "insert", "set"})
 
 
@@ -71,12 +75,12 @@ def on_telemetry(event: Event) -> str:
         return "stop" if STOPPING & set(text) else ""
     if {"pkill", "killall", "kill"} & set(text):
         return "stop"
+    if watched.sets_clock(words):
+        return "clock"
     clears = any(map(watched.is_record, watched.emptied(given))) or any(word.startswith("--vacuum") for word in text)
     return "clear" if clears and text[0] != "logrotate" else ""
 
 
-    if watched.sets_clock(words):
-        return "clock"
 def recorded_by_kernel(event: Event) -> bool:
     """Does the audit system itself say that the change took effect?"""
     return isinstance(event.body, AuditRecord)
@@ -86,12 +90,12 @@ def silences(event: Event) -> tuple[Source, ...]:
     """The sources on the host that fall silent by the act; empty where that cannot be known."""
     if isinstance(event.body, AuditRecord):
         return (Source.AUDITD,)
+    if on_telemetry(event) == "clock":
+        return ()
     text = event.body.target_comm if isinstance(event.body, SignalSent) else " ".join(words_of(event))
     if "auditctl" in text or any(name in text for name in AUDIT_DAEMONS):
         return (Source.AUDITD,)
     return () if any(name in text for name in WATCHERS) else (Source.AUDITD, Source.SSHD, Source.KERNEL)
-    if on_telemetry(event) == "clock":
-        return ()
 
 
 def puts_back(event: Event) -> bool:
@@ -121,6 +125,12 @@ def on_node(event: Event) -> str:
         return "slow"  # whatever the same line says or does beside it
     reads = named(event) in _READERS and _READING & set(words) and not _sets(words)
     return "slow" if not reads and named(event) not in HARMLESS else ""
+
+
+def limits_memory(event: Event) -> bool:
+    """Does a command set how much memory a job, or a service, may take?"""
+    words = words_of(event)
+    return bool(words) and watched.command(words) == "node" and any(each in word for word in watched.bare(words) for each in _MEMORY)
 
 
 def _sets(words: Sequence[str]) -> bool:

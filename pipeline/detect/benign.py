@@ -6,10 +6,11 @@ patterns section 2.3.  A confirmed one ends the suspicion; one not checked weake
 another answer than "no".
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import msgspec
 
+from pipeline.detect import acts
 from pipeline.detect.case import CLOCK_MS, Case
 from pipeline.detect.lineage import SAVES_MAX
 from pipeline.model import watched
@@ -20,11 +21,14 @@ from pipeline.model.events import (
     CheckpointSaved,
     Event,
     FileTouched,
+    JobUpdate,
     KubernetesRequest,
     NodeState,
     ObjectEvent,
     OomKill,
+    PrivilegeUsed,
     ProcessRun,
+    SessionCommand,
     SignalSent,
     Xid,
 )
@@ -38,12 +42,16 @@ from pipeline.stream.watermark import Watermarks
 # Application-caused or consequential Xids (the list that NVIDIA's device plugin ignores): any abrupt death, a kill included, may leave
 # one, so they never acquit.  Hardware and fabric: NVIDIA Xid catalogue.
 HARDWARE_XIDS = frozenset({48, 63, 64, 74, 79, 92, 94, 95, 119, 120, 140, *range(144, 151)})
+# Of these: what was put right, or counted, and ended no process.
+SURVIVED_XIDS = frozenset({63, 64, 92})
+CONTAINED_XID = 94  # ends the processes that it befell, and no other
 # What controllers of Kubernetes, Kueue and Volcano say of a pod, a workload or a group (pkg/kubelet/events, kueue pkg/workload, volcano).
 PREEMPTIONS = ("Preempted", "EvictedDueToPreempted", "Evicted", "Evict", "PodEvicted")
 DEADLINES = ("DeadlineExceeded",)
 OUT_OF_MEMORY = ("OOMKilled", "OOMKilling")
 NODE_LOST = ("NodeNotReady", "TaintManagerEviction", "NodeShutdown", "DeletingNode")
 COMMAND_MS = 30_000  # a command runs a moment before the controller logs its request
+MEMORY_LIMITED = "somebody else had set how much memory may be taken there"
 EVENT_ALONE = "so says an event of the cluster, which anybody may write who may make events there"
 
 
@@ -220,19 +228,53 @@ def out_of_memory(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
     """The kernel's out-of-memory killer ended the process."""
     name = "out_of_memory"
     if (ended := _ended(case, suspicion, "OUT_OF_MEMORY")) is not None:
-        return Explanation(name, Checked.CONFIRMED, ended.record, "state OUT_OF_MEMORY")
+        return _for_want_of_memory(case, ended, case.end or 0, "", "state OUT_OF_MEMORY")
     cause = suspicion.cause
     start = min(cause.event_time, suspicion.effect_time) - case.site.windows.hardware_window_seconds * 1000
     for touch in case.node_touches:
         body = touch.event.body
         if isinstance(body, OomKill) and start <= touch.event.event_time <= suspicion.effect_time and _fits(case, suspicion, touch, body):
-            return Explanation(name, Checked.CONFIRMED, touch.event.record, f"process {body.pid}")
+            return _for_want_of_memory(case, touch.event, touch.event.event_time, touch.event.host, f"process {body.pid}")
     if found := object_event(case, suspicion, *OUT_OF_MEMORY):
         return _said_by_event(name, *found)
     missing = case.missing(now, Source.KERNEL, start, suspicion.effect_time, (suspicion.host,) if suspicion.host else case.nodes)
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="the kernel log was heard and names no such process")
+
+
+def _for_want_of_memory(case: Case, said: Event, time: int, host: str, note: str) -> Explanation:
+    """It was, unless somebody else had seen to it that there was little."""
+    if (limit := memory_limited(case, time, host)) is not None:
+        return Explanation("out_of_memory", Checked.NOT_CHECKED, limit.id, MEMORY_LIMITED)
+    return Explanation("out_of_memory", Checked.CONFIRMED, said.id, note)
+
+
+def memory_limited(case: Case, until: int, host: str = "") -> Event | None:
+    """The last act by which somebody else set how much memory may be taken: on a node of the job, or of the job, by an update of it.
+
+    Not the system's own, nor one under a ticket.  How much there was before no record says; nor whose limit it is, where a path or a unit
+    does not name the job.
+    """
+    done = [event for kind in (ProcessRun, PrivilegeUsed, SessionCommand) for event, _, _ in case.befell(kind) if acts.limits_memory(event)]
+    done = [event for event in done if host in ("", event.host)] + list(_memory_updates(case))
+    foreign = [event for event in done if event.event_time <= until and _is_anothers(case, event)]
+    return max(foreign, key=lambda each: (each.event_time, each.id), default=None)
+
+
+def _memory_updates(case: Case) -> Iterator[Event]:
+    """The controller writes what it sets, and then who asked: `setting min_memory_node to 1024`, `complete JobId=7 uid=5099`."""
+    updates = case.of(JobUpdate)
+    for number, (_, body) in enumerate(updates):
+        if body.uid is None and "memory" in body.change:
+            yield from [event for event, by in updates[number:] if by.uid is not None and not by.refused][:1]
+
+
+def _is_anothers(case: Case, event: Event) -> bool:
+    who = actor_of(case.site.directory, event)
+    if who is None or relation(who, case.owner) in ("owner", "service", "daemon"):
+        return False
+    return case.site.directory.ticket_for(who, event.event_time, host=event.host, job=case.attempt.job) is None
 
 
 def _fits(case: Case, suspicion: Suspicion, touch: NodeTouch, body: OomKill) -> bool:
@@ -249,7 +291,10 @@ def _fits(case: Case, suspicion: Suspicion, touch: NodeTouch, body: OomKill) -> 
 
 
 def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
-    """A GPU, link or node failed in the quarter of an hour before."""
+    """A GPU, link or node failed in the quarter of an hour before: of any node of the job's, whose ranks wait for one another.
+
+    Of a process's end that is no reason which ends none, or ended another's.  Somebody may cancel a job for it, so there it counts.
+    """
     name = "hardware_fault"
     if (ended := _ended(case, suspicion, "NODE_FAIL", "BOOT_FAIL")) is not None:
         return Explanation(name, Checked.CONFIRMED, ended.record, f"state {case.state}")
@@ -258,7 +303,7 @@ def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
     start = before - case.site.windows.hardware_window_seconds * 1000
     for touch in case.node_touches:
         body = touch.event.body
-        failed = (isinstance(body, Xid) and body.code in HARDWARE_XIDS) or (
+        failed = (isinstance(body, Xid) and _is_fault(suspicion, touch, body)) or (
             isinstance(body, NodeState) and body.change in ("not_responding", "down")
         )
         if failed and start <= touch.event.event_time <= before:
@@ -272,6 +317,14 @@ def hardware_fault(case: Case, suspicion: Suspicion, now: Watermarks) -> Explana
     if missing:
         return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="kernel and controller log were heard and show no hardware fault")
+
+
+def _is_fault(suspicion: Suspicion, touch: NodeTouch, body: Xid) -> bool:
+    """Is it the hardware's, and where the suspicion is about a process, may it have ended that?"""
+    if suspicion.target_pid is None:
+        return body.code in HARDWARE_XIDS
+    anothers = body.code == CONTAINED_XID and body.pid not in (None, suspicion.target_pid) and not touch.job_pid
+    return body.code in HARDWARE_XIDS - SURVIVED_XIDS and not anothers
 
 
 def admin_ticket(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

@@ -7,7 +7,16 @@ an accusation.
 
 from collections.abc import Callable, Sequence
 
-from pipeline.detect.benign import HARDWARE_XIDS, NODE_LOST, OUT_OF_MEMORY, PREEMPTIONS, Suspicion, root_without_login
+from pipeline.detect.benign import (
+    HARDWARE_XIDS,
+    MEMORY_LIMITED,
+    NODE_LOST,
+    OUT_OF_MEMORY,
+    PREEMPTIONS,
+    Suspicion,
+    memory_limited,
+    root_without_login,
+)
 from pipeline.detect.benign_kubernetes import controllers, deleted_behind_end, stands_beside
 from pipeline.detect.case import Case, evidence
 from pipeline.detect.detector import registry
@@ -80,7 +89,7 @@ def _acquitted(case: Case, now: Watermarks) -> Found | None:
         "REQUEUED": lambda each: _by_controller(each, "requeued", "requeued"),
         "NODE_FAIL": lambda each: _by_controller(each, "node_fail", "node_failed"),
         "BOOT_FAIL": lambda each: _by_end(each, "node_fail"),
-        "OUT_OF_MEMORY": lambda each: _oom(each) or _by_end(each, "out_of_memory"),
+        "OUT_OF_MEMORY": lambda each: None if _limited(each) else _oom(each) or _by_end(each, "out_of_memory"),
         "CANCELLED": lambda each: _cancelled(each, now),
         "FAILED": lambda each: _failed(each, now),
     }
@@ -140,8 +149,13 @@ def _of_objects(case: Case, cause: str, reasons: tuple[str, ...]) -> Found | Non
     return None
 
 
+def _limited(case: Case) -> Event | None:
+    """What somebody else did by which memory may have been short."""
+    return memory_limited(case, case.end) if case.end is not None else None
+
+
 def _oom(case: Case) -> Found | None:
-    if case.end is None:
+    if case.end is None or _limited(case):
         return None
     start = case.end - case.site.windows.hardware_window_seconds * 1000
     pids = {rank.pid for _, rank in case.failed_ranks()}
@@ -158,7 +172,7 @@ def _counted(case: Case, now: Watermarks) -> Found | None:
     """The step daemon's count of memory kills stands in the job's output: it counts only where the kernel was not heard."""
     start = (case.end or 0) - case.site.windows.hardware_window_seconds * 1000
     for event, _ in case.of(StepOom):
-        if case.end is not None and case.missing(now, Source.KERNEL, start, case.end, case.nodes):
+        if case.end is not None and not _limited(case) and case.missing(now, Source.KERNEL, start, case.end, case.nodes):
             return "out_of_memory", _cited(case, event, "the step daemon saw an out-of-memory kill")
     return None
 
@@ -254,6 +268,8 @@ def _looked_at(case: Case, now: Watermarks) -> tuple[Explanation, ...]:
     checks = []
     if case.unproven and (said := _acquitted(case, now)) is not None:
         checks.append(Explanation(said[0], Checked.NOT_CHECKED, said[1].event_id, said[1].summary))
+    if (limit := _limited(case)) is not None:
+        checks.append(Explanation("out_of_memory", Checked.NOT_CHECKED, limit.id, MEMORY_LIMITED))
     for source in (Source.SLURMCTLD, Source.AUDITD, Source.KERNEL):
         missing = case.missing(now, source, start, case.end, case.nodes)
         answer = Checked.NOT_CHECKED if missing else Checked.EXCLUDED

@@ -20,7 +20,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p01_foreign_kill",
-    version=3,
+    version=4,
     title="Rank of a training job killed by somebody else",
     subject="job",
     severity=Severity.HIGH,
@@ -46,6 +46,9 @@ META = Meta(
         "A daemon that kills on somebody's order (`docker kill`, `crictl stop`, `systemctl kill`) is a daemon.",
         "A kill under the owner's borrowed login looks like the owner: P17.",
         "Root on the node writes its logs: the audit record that names somebody, or the OOM or Xid that explains him away, may be root's.",
+        "Where shippers tell neither a line's uid nor its facility, whoever has a login writes an OOM or Xid as the kernel (`logger`).",
+        "A node that somebody sets DOWN (`scontrol update`) looks like one that failed: the controller's log does not say who.",
+        "A memory limit that a root shell, or a program of one's own, wrote to a file of control groups: the OOM kill behind it acquits.",
     ),
     runbook="Read the audit record of the kill, then the login session (ses) of its sender in the log of another host.",
     ends=frozenset({"ranks_killed"}),

@@ -23,7 +23,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=8,
+    version=9,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -60,6 +60,7 @@ META = Meta(
         "LSF writes down that somebody signalled a job, and not for certain who.",
         "`scancel --signal` by who may is told where the job fails by a signal, and not which one was asked for.",
         "Refused tries are an alert from the third on, over ten minutes: who tries each of many jobs once stays below the gate.",
+        "A node that somebody sets DOWN (`scontrol update`) looks like one that failed: the controller's log does not say who.",
         "A cancel of one step goes straight to the node and never to the controller log.",
     ),
     runbook="Look at sacct's State of the job (CANCELLED by <uid>) and at the actor's session on the submit host; "

@@ -15,6 +15,7 @@ import pytest
 from pipeline.detect import detector
 from pipeline.detect.benign import Suspicion, launcher_cleanup
 from pipeline.detect.detector import registry
+from pipeline.model.events import Event, JobUpdate
 from pipeline.model.finding import Checked, Finding
 from pipeline.model.source import Source
 from pipeline.model.told import Told
@@ -24,6 +25,7 @@ from tests.build import (
     COLLEAGUE,
     OTHER,
     OWNER,
+    PID,
     SERVICE,
     allocation,
     answer,
@@ -34,6 +36,7 @@ from tests.build import (
     controller,
     coverage,
     job_end,
+    job_update,
     kill,
     node_down,
     oom,
@@ -44,6 +47,7 @@ from tests.build import (
     touch,
     xid,
 )
+from tests.build_subjects import command
 
 ID = "p01_foreign_kill"
 
@@ -144,6 +148,8 @@ HARMLESS = [
     Row("out_of_memory, says the kernel", [kill(97), oom(96), rank_failed(98), job_end(100)], 0),
     Row("out_of_memory, says the end", [kill(97), job_end(100, "OUT_OF_MEMORY", derived_signal=9)], 0),
     Row("hardware_fault: off the bus", [kill(97), xid(0, 79), job_end(100)], 0),
+    Row("hardware_fault: an error that was contained in the process", [kill(97), xid(96, 94, pid=PID), job_end(100)], 0),
+    Row("hardware_fault: the same, and nobody knows in which", [kill(97), xid(96, 94), job_end(100)], 0),
     Row("hardware_fault: node lost", [kill(97), node_down(90), job_end(100)], 0),
     Row("hardware_fault, says the end", [kill(97), rank_failed(98), job_end(100, "NODE_FAIL")], 0),
 ]
@@ -178,6 +184,8 @@ NOT_HARMLESS = [
     Row("a request long before neither", [kill(97), cancel_request(97 - 120.001), job_end(100)], 1),
     Row("memory ended another process", [kill(97), oom(96, pid=99), job_end(100)], 1),
     Row("an Xid that any abrupt death leaves", [kill(97), xid(96, 43), job_end(100)], 1),
+    *(Row(f"an Xid that ends no process: {code}", [kill(97), xid(96, code), job_end(100)], 1) for code in (63, 64, 92)),
+    Row("an error that was contained in another process", [kill(97), xid(96, 94, pid=99), job_end(100)], 1),
     Row("an Xid behind the kill", [kill(97), xid(98, 79), job_end(100)], 1),
     Row("an Xid more than a quarter of an hour before", [kill(97), xid(97 - 900.001, 79), job_end(100)], 1),
 ]
@@ -187,6 +195,62 @@ NOT_HARMLESS = [
 def test_what_only_looks_like_an_explanation_acquits_nobody(row: Row) -> None:
     """An explanation must come first, be the right one, and have had an effect."""
     assert len(judge(*row.events)) == row.findings
+
+
+LIMITED = [kill(97), oom(96), rank_failed(98), job_end(100)]
+LIMITS = [
+    ("tee", "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.max"),
+    ("sh", "-c", "echo 1G > /sys/fs/cgroup/memory/slurm/uid_5012/job_7/memory.limit_in_bytes"),
+    ("dd", "if=x", "of=/sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.max"),
+    ("cgset", "-r", "memory.high=1G", "job_7"),
+    ("systemctl", "set-property", "--runtime", "slurmstepd.scope", "MemoryMax=1G"),
+]
+
+
+@pytest.mark.parametrize("words", LIMITS, ids=" ".join)
+def test_memory_that_somebody_took_away_explains_no_end(words: tuple[str, ...]) -> None:
+    """The kernel ended it for want of memory since a colleague had set how much there is: a doubt, and no acquittal."""
+    limit = command(90, *words)
+    for ends in (LIMITED, [kill(97), job_end(100, "OUT_OF_MEMORY", derived_signal=9)]):
+        (finding,) = judge(touch(limit), *ends)
+        said = answer(finding, "out_of_memory")
+        assert (finding.alert, finding.actor, said.answer, said.by) == (False, "", Checked.NOT_CHECKED, limit.id)
+
+
+@pytest.mark.parametrize(
+    ("by", "what", "alert"), [(ADMIN, "min_memory_node", False), (OWNER, "min_memory_node", None), (ADMIN, "time_limit", None)]
+)
+def test_memory_that_an_update_of_the_job_took_away_explains_no_end(by: int, what: str, alert: bool | None) -> None:
+    """`scontrol update JobId=7 MinMemoryNode=1024`, before it started.  None: no finding."""
+    asked = job_update(-9.9, by)
+    changed = build.event(-10, Source.SLURMCTLD, JobUpdate(job=build.JOB, change=what, value="1024"), job=build.JOB, host="ctl-001")
+    found = judge(changed, asked, *LIMITED)
+    assert [(each.alert, answer(each, "out_of_memory").by) for each in found] == ([] if alert is None else [(alert, asked.id)])
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        command(90, *LIMITS[0], by=None),
+        command(90, *LIMITS[0], by=OWNER),
+        command(90, *LIMITS[0], by=SERVICE),
+        command(90, *LIMITS[0], success=False),
+        command(90, *LIMITS[0], host="gpu-002"),
+        command(96.001, *LIMITS[0]),
+        command(90, "cgset", "-r", "cpu.max=1000", "job_7"),
+    ],
+    ids=["the system", "the owner", "a service", "in vain", "elsewhere", "behind it", "processors"],
+)
+def test_memory_that_nobody_else_took_away_ended_it(limit: Event) -> None:
+    """Then the kernel's word stands."""
+    assert judge(touch(limit), *LIMITED) == []
+
+
+def test_memory_that_an_admin_took_away_under_a_ticket_ended_it() -> None:
+    """For this actor, at that time."""
+    limit, covered = command(90, *LIMITS[0], by=ADMIN), build.site(tickets=(ticket(80, 95),))
+    assert build.judge(ID, touch(limit), *LIMITED, at=covered) == []
+    assert len(build.judge(ID, touch(limit), *LIMITED)) == 1
 
 
 def test_the_launchers_own_signals_are_told_from_others() -> None:

@@ -45,10 +45,12 @@ from tests.build import (
     requested,
     save,
     ticket,
+    touch,
     unpickled,
     write,
     xid,
 )
+from tests.build_subjects import command
 
 ID = "p02_kill_from_inside"
 
@@ -131,6 +133,7 @@ HARMLESS = [
     Row("out_of_memory", [*TRAP, requested(97), oom(97), *ENDED], 0),
     Row("hardware_fault", [*TRAP, xid(90, 79), requested(97), *ENDED], 0),
 ]  # fmt: skip
+LIMIT = command(95, "tee", "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.max")
 NOT_HARMLESS = [
     Row(
         "sibling_first: it failed behind the act",
@@ -142,6 +145,8 @@ NOT_HARMLESS = [
     ),
     Row("watchdog_abort: a timeout before, but no abort", [*TRAP, collective_timeout(96), requested(97), *ENDED], 1),
     Row("out_of_memory: of another process", [*TRAP, requested(97), oom(97, pid=99), *ENDED], 1),
+    Row("out_of_memory: since somebody had set how much there is", [*TRAP, touch(LIMIT), requested(97), oom(97), *ENDED], 1),
+    Row("hardware_fault: an Xid that ends no process", [*TRAP, xid(90, 63), requested(97), *ENDED], 1),
     Row("hardware_fault: an Xid that any death leaves", [*TRAP, xid(97, 43), requested(97), *ENDED], 1),
     Row("allowed_writer: wrote before the colleague", [save(10), write(30, WRITER), write(40), load(90), requested(97), *ENDED], 1),
     Row("system_daemon: root behind a login", [save(10), write(40, 0, auid=COLLEAGUE), load(90), requested(97), *ENDED], 1),

@@ -37,6 +37,7 @@ from tests.build import (
     write,
     xid,
 )
+from tests.build_subjects import command
 
 
 def judge(*events: Told, silent: Sequence[Source] = (), **site: object) -> Verdict | None:
@@ -137,6 +138,18 @@ UNEXPLAINED = [
     Row("", "the owner's uid without login is the launcher", [kill(97, uid=OWNER, auid=None), job_end(100)]),
     Row("", "the owner killed some process on the node", [touch(kill(97, uid=OWNER, auid=OWNER, target=99), matched="host"), job_end(100)]),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("ends", [[oom(98), job_end(100)], [job_end(100, "OUT_OF_MEMORY")], [step_oom(98), job_end(100)]])
+def test_memory_that_somebody_else_took_away_acquits_nobody(ends: Sequence[Event]) -> None:
+    """It was no shortage of the job's; the checklist names the command."""
+    limit = command(90, "tee", "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.max")
+    silent = [Source.KERNEL] if len(ends) == 2 and ends[0].source is Source.TRAINING else []
+    assert said(*ends, silent=silent).cause == "out_of_memory"
+    found = said(touch(limit), *ends, silent=silent)
+    assert (found.verdict, found.cause, found.by) == ("unexplained", "no_record", None)
+    (told,) = [item for item in found.checklist if item.name == "out_of_memory"]
+    assert (told.answer, told.by) == (Checked.NOT_CHECKED, limit.id)
 
 
 def test_the_step_daemon_counts_where_the_kernel_is_not_heard() -> None:
