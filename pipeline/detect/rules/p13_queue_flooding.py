@@ -48,14 +48,22 @@ class Burst(msgspec.Struct, frozen=True):
 
 
 def evaluation(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
-    """Short jobs: an evaluation, a test, a crash loop."""
+    """Short jobs: an evaluation, a test, a crash loop.  What they are called says nothing, nor what was cancelled soon.
+
+    Somebody takes back what he submitted by mistake; or what has displaced others, and done its work by that.
+    """
     name, runs = "evaluation", burst_at(case, suspicion).runs
-    ended = [run.ran_ms for run in runs if run.ran_ms is not None]
-    short = [took for took in ended if took <= case.site.windows.flood_short_seconds * 1000]
-    if ended and len(short) * 2 >= len(ended):
-        return Explanation(name, Checked.CONFIRMED, runs[0].event.record, f"{len(short)} of {len(ended)} ended within half an hour or so")
+    ended = [run for run in runs if run.ran_ms is not None]
+    short = [run for run in ended if (run.ran_ms or 0) <= case.site.windows.flood_short_seconds * 1000]
+    over = [run for run in short if run.record.state != "CANCELLED"]
+    if ended and len(over) * 2 >= len(ended):
+        return Explanation(name, Checked.CONFIRMED, runs[0].event.record, f"{len(over)} of {len(ended)} ended within half an hour or so")
     if len(ended) * 2 < len(runs):
         return Explanation(name, Checked.NOT_CHECKED, note="most of the jobs have not ended yet")
+    if len(short) * 2 >= len(ended):
+        return Explanation(
+            name, Checked.NOT_CHECKED, note=f"{len(short) - len(over)} of {len(ended)} were cancelled within half an hour or so"
+        )
     return Explanation(name, Checked.EXCLUDED, note=f"{len(ended) - len(short)} of {len(ended)} held their GPUs longer")
 
 
@@ -92,7 +100,7 @@ def usual_for_the_account(case: IdentityCase, suspicion: Suspicion, now: Waterma
 
 META = Meta(
     id="p13_queue_flooding",
-    version=4,
+    version=5,
     title="Queue flooded with jobs that hold GPUs and do no work",
     subject="identity",
     severity=Severity.MEDIUM,
@@ -105,6 +113,8 @@ META = Meta(
         "Jobs that wait less than 45 minutes, begin elsewhere than where the flood ends, or are taken back before they begin.",
         "A flood that prints false steps of training looks like work; only the GPUs' own counters would tell.",
         "Several accounts that share a flood each stay below the thresholds.",
+        "Jobs most of which end by themselves within half an hour look like an evaluation, whatever they do.",
+        "Who submits as many for a while, when nobody is displaced, makes it usual for the account.",
     ),
     runbook="Look at the GPUs' utilisation of the jobs, ask their owner what they are for, and hold the queue meanwhile.",
 )

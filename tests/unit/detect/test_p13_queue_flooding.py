@@ -8,9 +8,10 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
-from pipeline.model.events import Event
+from pipeline.model.events import Event, JobRecord
 from pipeline.model.finding import Checked, Finding, Severity
 from pipeline.model.source import Source
 from pipeline.model.told import Displaced, Worked
@@ -38,6 +39,13 @@ def waiters(*people: int | None) -> list[Told]:
         by = build.attempt(str(9000 + number), AT + 100 + number, AT + number)
         told.append(Displaced(build.attempt(str(700 + number), began, submit), uid, by, record, waited=True))
     return told
+
+
+def cancelled_at(record: Event, after: float) -> Event:
+    """The same job, cancelled so many seconds behind its start."""
+    assert isinstance(record.body, JobRecord)
+    body = msgspec.structs.replace(record.body, state="CANCELLED", end=(record.body.start or 0) + round(after * 1000))
+    return msgspec.structs.replace(record, body=body)
 
 
 class Row(NamedTuple):
@@ -155,6 +163,17 @@ def test_evaluation_is_not_known_while_the_jobs_run() -> None:
     still = [run(AT + number, AT + 100 + number, job=str(9000 + number)) for number in range(25)]
     finding = only(*usual(), *still, *(each for each in flood() if isinstance(each, Displaced)))
     assert (finding.alert, build.answer(finding, "evaluation").answer) == (False, Checked.NOT_CHECKED)
+
+
+@pytest.mark.parametrize(("cancelled", "took", "alert"), [(13, 300, False), (13, 1801, True), (12, 300, None)])
+def test_jobs_that_were_cancelled_soon_are_no_evaluation(cancelled: int, took: float, alert: bool | None) -> None:
+    """Others had been preempted for them all the same: whoever floods a queue can take his jobs back.  None: no finding."""
+    told = [*usual(), *flood(took=600 if took == 300 else took)]
+    back = [each for each in told if isinstance(each, Event) and getattr(each.body, "job", "").startswith("90")][:cancelled]
+    changed = [cancelled_at(each, took) if each in back else each for each in told]
+    found = judge_identity(ID, "u012", *changed)
+    assert [each.alert for each in found] == ([] if alert is None else [alert])
+    assert all(build.answer(each, "evaluation").answer is (Checked.EXCLUDED if alert else Checked.NOT_CHECKED) for each in found)
 
 
 def test_written_agreement_acquits() -> None:
