@@ -12,7 +12,8 @@
 | read at | `observedTimeUnixNano`, else `timeUnixNano` |
 
 The attributes of a record stand before those of its resource, but for another file than the pod's.  Where a file is known a line does not
-choose its host or file by keys of its own.  The text that a syslog receiver took the prefix off gets it again.
+choose its host or file by keys of its own.  The text that a syslog receiver took the prefix off gets it again; that it is the kernel's is
+not believed where the receiver tells another facility.
 otlp_protobuf.py reads the same batch in its binary form, and shares what is below.
 
 Holds: at most ITEMS_MAX records; one without a body that can be read is refused alone; numbers are texts, as the protocol writes them, or
@@ -32,7 +33,7 @@ from pipeline.errors import DecodeError, RecordTooLarge
 from pipeline.formats.envelopes import container
 from pipeline.formats.envelopes.json_lines import Unwrap
 from pipeline.formats.envelopes.raw import NUMBER_MAX, said_by, sane_time, without_line_end
-from pipeline.formats.envelopes.said import composed, first, iso, own_file, pod_file, text
+from pipeline.formats.envelopes.said import FROM_A_USER, KERNEL_FACILITY, composed, first, iso, own_file, pod_file, text
 from pipeline.formats.fields import json_object
 from pipeline.formats.line import ITEMS_MAX, Headers, Line
 
@@ -145,6 +146,8 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
         written = time or observed
         if tag and not file and written is not None:
             body = composed(body, iso(written), host, program, said.get("proc_id"))
+        if program == "kernel" and _is_a_programs(said):
+            body = f"{FROM_A_USER}{body}"
         payload = body.encode("utf-8", "surrogatepass")
     elif isinstance(body, bytes):
         payload = body
@@ -169,6 +172,14 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
         beside=origin.resource,
         broken="" if body is not None or payload else _NO_BODY,
     )
+
+
+def _is_a_programs(said: Mapping[str, Any]) -> bool:
+    """Does a syslog receiver tell another facility than the kernel's?  Anybody's `logger` may call itself so."""
+    facility, priority = said.get("facility"), said.get("priority")
+    if facility is None and isinstance(priority, int):
+        facility = priority >> 3
+    return facility is not None and str(facility).lower() not in KERNEL_FACILITY
 
 
 def _of_object(body: dict[str, Any], unwrap_object: Unwrap) -> Line:

@@ -5,16 +5,17 @@ import importlib
 import subprocess
 import sys
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.errors import DecodeError, RecordTooLarge, RejectedRecord
+from pipeline.errors import DecodeError, RecordTooLarge, RejectedRecord, UnknownFormat
 from pipeline.formats import registry
 from pipeline.formats.envelopes.otlp_protobuf import looks_alike
-from pipeline.formats.line import ITEMS_MAX, Line, Part
+from pipeline.formats.line import ITEMS_MAX, Line, Part, Reading
 from tests.unit.formats.bare import bare
 
 LogsData: Any = importlib.import_module("opentelemetry.proto.logs.v1.logs_pb2").LogsData
@@ -289,3 +290,31 @@ def test_sites_without_opentelemetry_do_not_load_it() -> None:
         "import sys; from pipeline.formats import registry; registry.unwrap(b'\\niteration 40', ()); print('opentelemetry' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+
+
+OOM = "Out of memory: Killed process 4711 (python) total-vm:9kB, anon-rss:8kB, file-rss:0kB, UID:5012"
+
+
+@pytest.mark.parametrize(
+    ("said", "is_kernel"),
+    [
+        ({"facility": 0, "priority": 6}, True),
+        ({"priority": 6}, True),
+        ({}, True),
+        ({"facility": 1, "priority": 14}, False),
+        ({"facility": 1}, False),
+        ({"facility": "user"}, False),
+        ({"priority": 14}, False),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("body", [OOM, f"<6>Mar  2 12:00:00 gpu-001 kernel: {OOM}"], ids=["taken apart", "whole, as somebody writes it"])
+def test_only_the_kernel_is_the_kernel(said: dict[str, Any], is_kernel: bool, body: str) -> None:
+    """`logger -t kernel` has the same `appname`; a syslog receiver tells the facility beside it."""
+    (line,) = registry.unwrap(orjson.dumps(batch(record(body, appname="kernel", hostname="gpu-001", **said))), ())
+    reading = Reading(zone=ZoneInfo("UTC"), reference_time=AT)
+    if is_kernel:
+        assert [type(event.body).__name__ for event in registry.parse(line, reading)[1]] == ["OomKill"]
+    else:
+        with pytest.raises(UnknownFormat):
+            registry.parse(line, reading)
