@@ -52,6 +52,7 @@ META = Meta(
         "A back door that names only what is allowed, or that runs without a child process, a port or a key.",
         "A file that was loaded outside the probe, and a program that was started by code in C.",
         "A key that is added after the job has ended, on another host, or by a job that was started from a login: P17 sees who comes in.",
+        "A write through a link that lies elsewhere: audit records tell the name by which a file was opened, not where it lies.",
         "Saves and loads are told by jobs' output: who prints one behind his write stays the suspect, and lowers the hit below the gate.",
     ),
     runbook="Do not load the file: disassemble it (pickletools, fickling).  Then the keys and logins of the job's owner since the load.",

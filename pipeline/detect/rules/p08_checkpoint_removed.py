@@ -64,6 +64,7 @@ META = Meta(
         "Who reads from the folder behind the removal, say to evaluate, may be the one that went on: the next is judged below the gate.",
         "Checkpoints whose names carry no step, and folders that were removed or renamed as a whole.",
         "A checkpoint that was emptied by writing to it is P06's, when it is loaded.",
+        "A removal through a link that lies elsewhere: audit records tell the name by which a file was reached, not where it lies.",
         "Removals on shared storage by clients without audit rules; the storage's changelog would tell.",
     ),
     runbook="List the run's folder and its backups, and ask who needed the space; then compare the steps that were trained twice.",

@@ -105,6 +105,7 @@ META = Meta(
     required=("service_or_daemon", "repairs_under_ticket", "as_the_team_does"),
     blind_spots=(
         "Who hears a diagnosis in a meeting, or reads it on paper, reads no file.",
+        "A file that no command names by its whole path: by a relative one, a shell's `<`, an editor that was open, a page on the web.",
         "Somebody without a team, or in one that hardly reads, has nobody to be compared with.",
         "Writes to what one owns or may write do not count: an owner's own sabotage is not seen here.",
         "A team that shares folders without naming writers in the settings is judged by the owners of files alone.",

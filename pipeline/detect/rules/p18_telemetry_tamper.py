@@ -51,7 +51,8 @@ META = Meta(
         "A rule that leaves one account out (`auditctl -A never,exit`) stays below the gate while others are recorded.",
         "A full disk, a daemon that gets no processor, and `auditctl -f 0`, which hides that records are lost.",
     ),
-    runbook="Compare what the host holds with what arrived, and treat whatever happened there during the gap as unknown, not as nothing.",
+    runbook="Compare what the host holds with what arrived, and treat whatever happened there during the gap as unknown, not as nothing. "
+    "After its clock was set, go by when records were collected.",
 )
 
 
