@@ -163,7 +163,7 @@ def _scheduler_said(
     until, ended = _explains_until(case, suspicion), _ended(case, suspicion, *states)
     by, printed = _before(until, found), _before(until, step)
     if ended is not None or (by and case.state in states):
-        return Explanation(name, Checked.CONFIRMED, by or printed or (ended.id if ended else ""), f"state {case.state}")
+        return Explanation(name, Checked.CONFIRMED, by or printed or (ended.record if ended else ""), f"state {case.state}")
     if by:
         return Explanation(name, Checked.CONFIRMED, by)
     if printed:
@@ -246,8 +246,8 @@ def out_of_memory(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
 def _for_want_of_memory(case: Case, said: Event, time: int, host: str, note: str) -> Explanation:
     """It was, unless somebody else had seen to it that there was little."""
     if (limit := memory_limited(case, time, host)) is not None:
-        return Explanation("out_of_memory", Checked.NOT_CHECKED, limit.id, MEMORY_LIMITED)
-    return Explanation("out_of_memory", Checked.CONFIRMED, said.id, note)
+        return Explanation("out_of_memory", Checked.NOT_CHECKED, limit.record, MEMORY_LIMITED)
+    return Explanation("out_of_memory", Checked.CONFIRMED, said.record, note)
 
 
 def memory_limited(case: Case, until: int, host: str = "") -> Event | None:
@@ -274,7 +274,9 @@ def _is_anothers(case: Case, event: Event) -> bool:
     who = actor_of(case.site.directory, event)
     if who is None or relation(who, case.owner) in ("owner", "service", "daemon"):
         return False
-    return case.site.directory.ticket_for(who, event.event_time, host=event.host, job=case.attempt.job) is None
+    return (
+        case.site.directory.ticket_for(who, event.event_time, cluster=case.attempt.cluster, host=event.host, job=case.attempt.job) is None
+    )
 
 
 def _fits(case: Case, suspicion: Suspicion, touch: NodeTouch, body: OomKill) -> bool:

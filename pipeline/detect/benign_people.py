@@ -136,7 +136,7 @@ def still_heard(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explan
         return Explanation(name, Checked.EXCLUDED, cause.record, "the record says that it took effect")
     if kind == "clear":
         if (by := _seen_by_kernel(case, cause)) is not None:
-            return Explanation(name, Checked.EXCLUDED, by.id, "the kernel saw it done")
+            return Explanation(name, Checked.EXCLUDED, by.record, "the kernel saw it done")
         return Explanation(name, Checked.NOT_CHECKED, cause.record, "only what was asked for is on record, as anybody may write it")
     if kind == "clock":
         return Explanation(name, Checked.NOT_CHECKED, cause.record, "a clock that was wrong is set right so, too")

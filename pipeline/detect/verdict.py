@@ -269,7 +269,7 @@ def _looked_at(case: Case, now: Watermarks) -> tuple[Explanation, ...]:
     if case.unproven and (said := _acquitted(case, now)) is not None:
         checks.append(Explanation(said[0], Checked.NOT_CHECKED, said[1].event_id, said[1].summary))
     if (limit := _limited(case)) is not None:
-        checks.append(Explanation("out_of_memory", Checked.NOT_CHECKED, limit.id, MEMORY_LIMITED))
+        checks.append(Explanation("out_of_memory", Checked.NOT_CHECKED, limit.record, MEMORY_LIMITED))
     for source in (Source.SLURMCTLD, Source.AUDITD, Source.KERNEL):
         missing = case.missing(now, source, start, case.end, case.nodes)
         answer = Checked.NOT_CHECKED if missing else Checked.EXCLUDED
