@@ -30,6 +30,7 @@ from pipeline.incidents.campaigns import CAUSING, artefacts_of, of_several
 from pipeline.incidents.families import DIVERGED, ENDINGS, SLOWED, counts, family_of, is_signal
 from pipeline.incidents.likelihoods import BORROWED_GAP_MIN, GAP_MIN, KINDS
 from pipeline.incidents.origins import too_few
+from pipeline.incidents.report_text import ratio
 from pipeline.model.finding import Checked, Evidence, Finding
 from pipeline.model.identity import Identity
 from pipeline.model.incident import Attribution, Deciding, Hypothesis, Weighed, label_of
@@ -188,7 +189,8 @@ class Candidate:
         if loaded := [each for each in self.alerts if "written" in roles_of(each) and roles_of(each) & LOADED]:
             yield weighed("bytes", _cited(loaded))
         if self.attested:
-            yield weighed("second_source", _ids(self.records))
+            first = {GROUPS.get(item.source, item.source): item for item in sorted(self.records, reverse=True)}  # of each source
+            yield weighed("second_source", _ids(first.values()))
         if len({each.cause_time // DAY_MS for each in self.alerts}) >= DAYS_MIN:
             yield weighed("days", _cited(self.alerts))
         if reads := [each for each in self.acts if family_of(each).means == "reading"]:
@@ -234,7 +236,7 @@ class Candidate:
         for each in hypotheses:
             bar = BORROWED_GAP_MIN if (each.kind, each.who) == ("borrowed", self.who) else needed
             if each is not mine and gap(mine, each)[0] < bar:
-                yield f"the gap to {_words(each)} is below a factor of {10**bar:.0f}"
+                yield f"the gap to {_words(each)} is below a factor of {ratio(bar)}"
                 return
 
 

@@ -274,7 +274,7 @@ def _weighed(each: Hypothesis) -> str:
 
 def _graph(report: Report) -> str:
     graph = graph_of(report.incident, report.findings)
-    return drawn(graph) + table("Who touched what", ("Who or what", "did", "Whom or what"), rows_of(graph))
+    return drawn(graph) + table("Who touched what: accounts, whoever used them", ("Who or what", "did", "Whom or what"), rows_of(graph))
 
 
 def _timeline(report: Report) -> str:

@@ -62,7 +62,7 @@ def drawn(graph: Graph) -> str:
     shapes: list[str] = []
     left_out = 0
     columns = (graph.people, graph.artefacts, graph.attempts)
-    for x, title, names in zip(COLUMNS, ("Candidates", "Artefacts", "Jobs and others"), columns, strict=True):
+    for x, title, names in zip(COLUMNS, ("Accounts", "Artefacts", "Jobs and others"), columns, strict=True):
         shapes.append(f'<text x="{x}" y="20" class="head">{title}</text>')
         left_out += max(0, len(names) - COLUMN_MAX)
         for number, name in enumerate(names[:COLUMN_MAX]):

@@ -20,6 +20,9 @@ def test_the_right_one_is_named_on_two_sources() -> None:
     assert said.gap_low is not None
     assert said.gap_low >= 0.5
     assert said.clears
+    cites = {row.kind: set(row.cites) for row in said.hypotheses[0].weighed}
+    sources = {item.event_id: item.source for each in STORY for item in each.evidence}
+    assert {sources[event_id] for event_id in cites["second_source"]} == {"auditd", "slurmctld"}
 
 
 def test_who_became_the_user_of_an_account_is_not_named_by_it() -> None:
