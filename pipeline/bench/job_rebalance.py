@@ -4,7 +4,8 @@
                             └────────── recovery ──────────┘         └──────────────── rebalance ────────────────┘
 
 Both times begin with the process, so imports and the join of the group are in them.  Nothing flows in: what an input holds back meanwhile
-is its rate times these seconds.  The state is the one that `state.py` makes, with the inputs to be read from their start.
+is its rate times these seconds.  The state is the one that `state.py` makes, judged by the same release and settings, with the inputs to
+be read from their start.
 """
 
 import tempfile
@@ -31,6 +32,7 @@ from pipeline.settings import Settings
 from pipeline.topology import Topology
 
 PATIENCE_SECONDS = 300.0
+PATIENT = {"delivery_timeout_ms": round(1000 * PATIENCE_SECONDS)}  # by default two minutes, in which a busy broker has not taken it all
 GOODBYE_SECONDS = 2.0  # everything is acknowledged by then, or nobody waits for it any more
 LOADED = 10_000  # records between two looks at what the broker has
 
@@ -44,7 +46,7 @@ def run(site: Site, scale: float) -> JobReport:
     site.prepare(settings, topology)
     path = site.folder / "state"
     site.say("making the state: many minutes at its full size")
-    state.make(scale, path)
+    state.make(scale, path, settings)
     records, size = _load(settings, topology, path)
     path.unlink()
     site.say(f"state: {records:,} records, {size / 1e6:,.0f} MB in the state topics")
@@ -84,7 +86,9 @@ def _load(settings: Settings, topology: Topology, path: Path) -> tuple[int, int]
     read = {stage.name: topology.state_topic(stage.reads[0]) for stage in topology.stages}
     count = size = 0
     with ExitStack() as stack:
-        producer = client(KafkaProducer, settings.kafka, client_id="trainwatch-bench", acks="all", linger_ms=20, batch_size=1 << 18)
+        producer = client(
+            KafkaProducer, settings.kafka, client_id="trainwatch-bench", acks="all", linger_ms=20, batch_size=1 << 18, **PATIENT
+        )
         stack.callback(producer.close, timeout=GOODBYE_SECONDS)
         sent = []
         for stage, number, name, value in state.records_of(path):

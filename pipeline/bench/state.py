@@ -26,7 +26,7 @@ import psutil
 
 from pipeline.hosts.index import HEARD_DAY
 from pipeline.hosts.step import HostsState
-from pipeline.jobs.step import JobsState
+from pipeline.jobs.step import JUDGE, JobsState
 from pipeline.model.events import (
     AnyBody,
     AuditRecord,
@@ -53,6 +53,7 @@ from pipeline.runtime.state_log import LogReader
 from pipeline.runtime.state_record import CLAIM, META, Claim, Owner, key, pack
 from pipeline.runtime.state_topic import give_back
 from pipeline.settings import ArtefactRootSettings, Settings
+from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Vector
 from pipeline.topology import Stage, build_topology
 
@@ -299,8 +300,11 @@ class _Log:
             self.live.pop(name, None)
 
 
-def make(scale: float, path: Path) -> Made:
-    """A state of this share of the full size, as one file of live records."""
+def make(scale: float, path: Path, settings: Settings | None = None) -> Made:
+    """A state of this share of the full size, as one file of live records.
+
+    With `settings` jobs were judged under these by this release, as those of a worker that starts again; without, all are judged anew.
+    """
     collect_seldom()
     began, made = time.monotonic(), Made()
     topology = build_topology(SETTINGS)
@@ -323,6 +327,10 @@ def make(scale: float, path: Path) -> Made:
             log.fold(made)
             while hasattr(log.part.state, "sweep") and log.part.state.sweep.waiting:  # a day has steps enough for it
                 log.fold(made)
+    if settings is not None:
+        for log in logs.values():
+            _judged(log, settings)
+            log.fold(made)
     made.live_bytes = sum(len(name) + len(value) for log in logs.values() for name, value in log.live.items())
     made.make_seconds = time.monotonic() - began
     with path.open("wb") as file:
@@ -352,6 +360,13 @@ def _seal(log: _Log) -> None:
     for case in [case for case in part.cases if case[:1] != b"\x00" and not part.cases.sealed(case)]:
         if any(name.startswith("emitted/") for name in part.cases.of(case)):
             part.cases.seal(case, passed + part.state.keep_ms)
+
+
+def _judged(log: _Log, settings: Settings) -> None:
+    """What the jobs stage notes when it has looked at all cases."""
+    if isinstance(log.part.state, JobsState):
+        judge = JobsState(settings.veiled(), Cases()).judge
+        log.part.cases.merge(Fact(JUDGE, "judge", rank(1), judge))
 
 
 # --- reading --------------------------------------------------------------------------------------------------------------------
