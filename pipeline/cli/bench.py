@@ -213,10 +213,10 @@ def join(ctx: click.Context, /, records: int, rounds: int, seed: int, peers: str
 @_json
 @click.pass_context
 def seal(ctx: click.Context, /, records: int, rounds: int, seed: int, as_json: bool) -> None:
-    """Ingest with evidence sealed against the same without: 5 % at most."""
+    """Ingest, and the whole path, with evidence sealed against the same without: 5 % at most."""
     from pipeline.bench import job_seal  # noqa: PLC0415  keeps --help quick
 
-    jobs = [partial(job_seal.run, kind=kind, records=records, rounds=rounds, seed=seed) for kind in ("json", "auditd")]
+    jobs = [partial(job_seal.run, kind=kind, records=records, rounds=rounds, seed=seed) for kind in ("json", "auditd", "mix")]
     _run(ctx, jobs, as_json=as_json)
 
 
