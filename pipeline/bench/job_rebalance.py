@@ -46,7 +46,7 @@ def run(site: Site, scale: float) -> JobReport:
     site.prepare(settings, topology)
     path = site.folder / "state"
     site.say("making the state: many minutes at its full size")
-    state.make(scale, path, settings)
+    state.make(scale, path, settings, judged=True)
     records, size = _load(settings, topology, path)
     path.unlink()
     site.say(f"state: {records:,} records, {size / 1e6:,.0f} MB in the state topics")

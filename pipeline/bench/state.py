@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,7 +27,7 @@ import psutil
 
 from pipeline.hosts.index import HEARD_DAY
 from pipeline.hosts.step import HostsState
-from pipeline.jobs.step import JUDGE, JobsState
+from pipeline.jobs.step import JobsState
 from pipeline.model.events import (
     AnyBody,
     AuditRecord,
@@ -53,7 +54,6 @@ from pipeline.runtime.state_log import LogReader
 from pipeline.runtime.state_record import CLAIM, META, Claim, Owner, key, pack
 from pipeline.runtime.state_topic import give_back
 from pipeline.settings import ArtefactRootSettings, Settings
-from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Vector
 from pipeline.topology import Stage, build_topology
 
@@ -258,8 +258,8 @@ def _name(number: int) -> str:
 class _Log:
     """One partition, and the live records of its state log."""
 
-    def __init__(self, stage: Stage, number: int) -> None:
-        self.part = Partition(Input(stage.reads[0], number), stage, SETTINGS, OWNER)
+    def __init__(self, stage: Stage, number: int, settings: Settings) -> None:
+        self.part = Partition(Input(stage.reads[0], number), stage, settings, OWNER)
         self.live: dict[str, bytes] = {key(CLAIM, OWNER): pack(Claim())}
         self.live[key(META, OWNER)] = pack(self.part.adopt(0, 1 << 62, "bench"))
         self.batch: list[Fact] = []
@@ -300,16 +300,17 @@ class _Log:
             self.live.pop(name, None)
 
 
-def make(scale: float, path: Path, settings: Settings | None = None) -> Made:
+def make(scale: float, path: Path, settings: Settings = SETTINGS, *, judged: bool = False) -> Made:
     """A state of this share of the full size, as one file of live records.
 
-    With `settings` jobs were judged under these by this release, as those of a worker that starts again; without, all are judged anew.
+    With `judged`, all jobs were judged under these settings, as when a worker starts again; else whoever reads it judges all of them, as
+    after an upgrade.
     """
     collect_seldom()
     began, made = time.monotonic(), Made()
-    topology = build_topology(SETTINGS)
+    topology = build_topology(settings)
     logs = {
-        (stage.name, number): _Log(stage, number)
+        (stage.name, number): _Log(stage, number, settings)
         for stage in topology.stages
         if stage.name in ("hosts", "artefacts", "jobs")
         for number in range(PARTITIONS)
@@ -327,10 +328,13 @@ def make(scale: float, path: Path, settings: Settings | None = None) -> Made:
             log.fold(made)
             while hasattr(log.part.state, "sweep") and log.part.state.sweep.waiting:  # a day has steps enough for it
                 log.fold(made)
-    if settings is not None:
+    if judged:
         for log in logs.values():
-            _judged(log, settings)
-            log.fold(made)
+            if isinstance(log.part.state, JobsState):
+                log.part.derive()  # cases were taken as told: now they are new to the stage
+                while log.part.state.unseen or log.part.state.stale:
+                    deque(_wake(log.part), 0)
+                log.fold(made)
     made.live_bytes = sum(len(name) + len(value) for log in logs.values() for name, value in log.live.items())
     made.make_seconds = time.monotonic() - began
     with path.open("wb") as file:
@@ -360,13 +364,6 @@ def _seal(log: _Log) -> None:
     for case in [case for case in part.cases if case[:1] != b"\x00" and not part.cases.sealed(case)]:
         if any(name.startswith("emitted/") for name in part.cases.of(case)):
             part.cases.seal(case, passed + part.state.keep_ms)
-
-
-def _judged(log: _Log, settings: Settings) -> None:
-    """What the jobs stage notes when it has looked at all cases."""
-    if isinstance(log.part.state, JobsState):
-        judge = JobsState(settings.veiled(), Cases()).judge
-        log.part.cases.merge(Fact(JUDGE, "judge", rank(1), judge))
 
 
 # --- reading --------------------------------------------------------------------------------------------------------------------
