@@ -39,7 +39,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from pipeline.incidents.attempts import FINE, NOTHING_SHOWN, Attempts, Shown, broke_down
-from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REFUSED, REMOVED, family_of
+from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REFUSED, REMOVED, RESTORED, family_of
 from pipeline.incidents.losses_beside import beside
 from pipeline.incidents.losses_ended import Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known, left_alone, slowed
 from pipeline.incidents.losses_lineage import lineage, resting
@@ -55,7 +55,6 @@ from pipeline.model.instants import DAY_MS
 from pipeline.model.summary import Exposure
 from pipeline.model.words import many
 
-RESTORED = frozenset({"imported_restored_module", "read_restored_dataset"})  # the bytes are former ones: results hold
 LOADED = frozenset({"loaded", "imported", "hook", "unpickled"})
 HARM = "harm"  # code killed, broke or slowed what loaded it
 REMOVED_WITHIN_MS = 7 * DAY_MS  # in which a run had come as far as what was removed

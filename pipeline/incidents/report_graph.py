@@ -41,14 +41,20 @@ class Graph(msgspec.Struct, frozen=True):
 def graph_of(incident: Incident, findings: Iterable[Finding]) -> Graph:
     """Candidates wrote artefacts that attempts loaded, or harmed attempts at once.
 
-    Who wrote what is told by findings about that artefact: whoever killed a job has not written what it had loaded.
+    Who wrote what is told by findings about that artefact: whoever killed a job has not written what it had loaded.  What was removed
+    from a folder nobody loaded: the job missed it.
     """
-    paths = {traced.path for traced in incident.traced}
-    about = {each.id: (artefacts_of(each) & paths, "removed from" if family_of(each).cost == REMOVED else "wrote") for each in findings}
+    traced_paths = {traced.path for traced in incident.traced}
+    removed = {each.id: artefacts_of(each) for each in findings if family_of(each).cost == REMOVED}
+    wrote = {each.id: artefacts_of(each) & traced_paths for each in findings if each.id not in removed}
+    paths = traced_paths.union(*removed.values())
     edges: set[Edge] = set()
     for member in incident.members:
-        who, (mine, did) = member.who or UNKNOWN, about.get(member.finding, (frozenset(), ""))
-        edges |= {Edge(who, path, did) for path in mine} or {Edge(who, member.subject, member.detector)}
+        who, gone, mine = member.who or UNKNOWN, removed.get(member.finding, ()), wrote.get(member.finding, ())
+        edges |= {Edge(who, path, "wrote") for path in mine} | {Edge(who, path, "removed from") for path in gone}
+        edges |= {Edge(path, member.subject, "missed by") for path in gone}
+        if not gone and not mine:
+            edges.add(Edge(who, member.subject, member.detector))
     for traced in incident.traced:
         edges |= {Edge(traced.path, attempt, "loaded by") for attempt in traced.loaded_by}
     people = sorted({edge.source for edge in edges if edge.source not in paths})

@@ -7,6 +7,9 @@
     GPUs       of these, node by node: fine are those of nodes on which none but fine attempts ended, and of which no finding tells
     untold     ended in the window, unexplained; or judged without a source that would have told; days on which a source said nothing
 
+Suspect is what somebody wrote.  A folder from which newer checkpoints were removed is not: what the job took up instead nobody had touched.
+Nor are former bytes that were put back.
+
 A project is called unaffected only when attempts of it ended in the window and all of them are fine.  Rumours about scale are answered by
 these lists, and by what they say is not known.
 """
@@ -16,6 +19,7 @@ from heapq import heapify, heappop, heappush
 
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.campaigns import artefacts_of
+from pipeline.incidents.families import REMOVED, RESTORED, family_of
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Derived, Examined, Mark, Scope, Traced, Unjudged
 
@@ -28,7 +32,7 @@ def trace(members: Sequence[Finding], attempts: Attempts) -> tuple[Traced, ...]:
     writers: dict[str, set[str]] = {}
     loaded: dict[str, set[str]] = {}
     for each in members:
-        for path in artefacts_of(each):
+        for path in artefacts_of(each) if _altered(each) else ():
             since[path] = min(since.get(path, each.cause_time), each.cause_time)
             writers.setdefault(path, set()).add(each.suspect)
             if each.attempt is not None:
@@ -36,20 +40,25 @@ def trace(members: Sequence[Finding], attempts: Attempts) -> tuple[Traced, ...]:
     written = {item.event_id for each in members for item in each.evidence if item.role == "written"}
     for attempt in attempts.loaded(written):
         for exposure in attempt.exposures:
-            if exposure.write.event_id in written:
+            if exposure.write.event_id in written and not exposure.restored:
                 since[exposure.path] = min(since.get(exposure.path, exposure.written), exposure.written)
                 writers.setdefault(exposure.path, set()).add(exposure.writer)
                 loaded.setdefault(exposure.path, set()).add(attempt.attempt.name)
     for attempt in attempts.loaded(since):
         for exposure in attempt.exposures:
             path = exposure.path
-            if path in since and exposure.writer in writers[path] and exposure.written >= since[path]:
+            if path in since and exposure.writer in writers[path] and exposure.written >= since[path] and not exposure.restored:
                 loaded.setdefault(path, set()).add(attempt.attempt.name)
     return tuple(
         Traced(path=path, since=since[path], loads=len(names), loaded_by=tuple(names))
         for path in sorted(since)
         for names in (sorted(loaded.get(path, ())),)
     )
+
+
+def _altered(finding: Finding) -> bool:
+    """Is what it is about, or what an attempt loaded of it, other than it had been?"""
+    return family_of(finding).cost != REMOVED and finding.effect not in RESTORED
 
 
 def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
@@ -61,7 +70,7 @@ def derive(traced: Iterable[Traced], attempts: Attempts) -> tuple[Derived, ...]:
     for artefact in traced:
         for name in artefact.loaded_by:
             if (known := attempts.get(name)) is not None:
-                loads = [exposure.load.event_time for exposure in known.exposures if exposure.path == artefact.path]
+                loads = [each.load.event_time for each in known.exposures if each.path == artefact.path and not each.restored]
                 open_ones.append((min(loads, default=known.attempt.start), name, artefact.path))
     heapify(open_ones)
     followed: set[str] = set()

@@ -111,6 +111,16 @@ def tamper(day: float, job: str, suspect: str, path: str = "/ckpt/a.pt", *, writ
     )
 
 
+def removal(day: float, job: str, suspect: str, folder: str) -> Finding:
+    """P08: the job went on from an older file of its run's folder, for the suspect had removed the newer ones an hour before."""
+    time = T0 + round(day * DAY)
+    removed, loaded = record("removed", f"remove-{folder}-{day}", time - 3_600_000), record("loaded", f"load-{job}-{folder}", time, "probe")
+    return finding(
+        "p08_checkpoint_removed", day, job, suspect, evidence=(removed, loaded), anchor=folder, cause_time=removed.event_time,
+        effect="resumed_from_older",
+    )  # fmt: skip
+
+
 def borrowed(day: float, account: str) -> Finding:
     """P17: the account was opened with a key of somebody else."""
     time = T0 + round(day * DAY)

@@ -11,7 +11,7 @@ from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, page, unn
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_text import called
 from pipeline.model.incident import Incident, Unjudged, canonical_incident
-from tests.unit.incidents.campaign import attempt_of, borrowed, kill, tamper
+from tests.unit.incidents.campaign import attempt_of, borrowed, kill, removal, tamper
 from tests.unit.incidents.reports import EVIL, hostile, report
 
 VOID = {"meta", "br", "img", "link", "input"}
@@ -247,14 +247,15 @@ def test_who_wrote_is_tied_to_what_was_loaded() -> None:
 
 def test_who_killed_a_job_has_not_written_what_it_loaded() -> None:
     """Job 3 loaded what somebody had altered, and is killed: the picture has both acts; a removal is told as one."""
-    removed = msgspec.structs.replace(tamper(1, "8", "u099", "/ckpt/run"), detector="p08_checkpoint_removed")
-    made = report([tamper(0, "3", "", "/ckpt/a.pt"), kill(0, "3", "u099"), removed])
+    made = report([tamper(0, "3", "", "/ckpt/a.pt"), kill(0, "3", "u099"), removal(1, "8", "u099", "/ckpt/run/")])
     graph = graph_of(made.incident, made.findings)
     told = {(edge.source, edge.target.partition("/")[2].partition("/")[0] or edge.target, edge.what) for edge in graph.edges}
     who = next(each.who for each in made.incident.members if each.who)
     assert {(each.source, each.target, each.what) for each in graph.edges if each.what in ("wrote", "removed from")} == {
-        ("not known who", "/ckpt/a.pt", "wrote"), (who, "/ckpt/run", "removed from"),
+        ("not known who", "/ckpt/a.pt", "wrote"), (who, "/ckpt/run/", "removed from"),
     }  # fmt: skip
+    assert ("/ckpt/run/", "8", "missed by") in told
+    assert "/ckpt/run/" not in {each.source for each in graph.edges if each.what == "loaded by"}
     assert (who, "3", "p01_foreign_kill") in told
     assert (who, "p01_foreign_kill", "job 3") in rows_of(graph)
 

@@ -12,7 +12,7 @@ from pipeline.incidents.scope import derive, scope_of, trace
 from pipeline.model.finding import Finding, Subject
 from pipeline.model.incident import Examined, Mark
 from pipeline.model.summary import Exposure
-from tests.unit.incidents.campaign import CLUSTER, DAY, T0, attempt_of, examined, finding, record, tamper
+from tests.unit.incidents.campaign import CLUSTER, DAY, T0, attempt_of, examined, finding, record, removal, tamper
 
 LIBRARY = "/shared/env/train/loss.py"
 WRITE = record("written", "w1", T0)
@@ -136,3 +136,33 @@ def test_a_write_by_another_hand_is_another_matter() -> None:
     attempts = held([exposed("1", 1, "/ckpt/a.pt"), examined("8", 3, exposures=(msgspec.structs.replace(other, path="/ckpt/a.pt"),))])
     (found,) = trace([tamper(0.1, "1", "u099", "/ckpt/a.pt")], attempts)
     assert attempt_of("8", 3).name not in found.loaded_by
+
+
+def test_a_removal_makes_nothing_suspect_of_what_was_left() -> None:
+    """Job 8 loaded an older file that nobody had touched: neither it nor what was saved since is suspect; 8 itself has a finding."""
+    went_back = saving(examined("8", 1, owner="u012"), path="/ckpt/run/200.pt")
+    later = went_on(examined("9", 2), went_back)
+    found = removal(1, "8", "u099", "/ckpt/run/")
+    attempts = held([went_back, later])
+    traced = trace([found], attempts)
+    assert traced == ()
+    scope = scope_of([found], attempts, traced, derive(traced, attempts), (T0, T0 + 9 * DAY), {})
+    assert (scope.affected, scope.exposed, scope.derived, scope.unaffected) == (1, 0, 0, 1)
+
+
+def test_a_file_in_a_folder_from_which_somebody_removed_others_is_traced_as_before() -> None:
+    """The same hand altered what it left: who loaded that is told, whatever was removed beside it."""
+    found = [removal(1, "8", "u099", "/ckpt/run/"), tamper(2, "9", "u099", "/ckpt/run/100.pt")]
+    assert [(each.path, each.loads) for each in trace(found, held([]))] == [("/ckpt/run/100.pt", 1)]
+
+
+def test_who_loaded_former_bytes_loaded_nothing_suspect() -> None:
+    """A file was put back as it had been: results hold, as the ledger has it, and no checkpoint that was saved since is in doubt."""
+    back = record("written", "w9", T0 + DAY)
+    exposure = Exposure(LIBRARY, "u099", T0 + DAY, back, record("loaded", "l5", T0 + 5 * DAY, "probe"), "a", restored=True)
+    altered, restored = exposed("1", 0.5), saving(examined("5", 5, exposures=(exposure,)))
+    undone = tamper(5, "5", "u099", LIBRARY, written="w9", effect="imported_restored_module")
+    attempts = held([altered, restored])
+    (traced,) = trace([tamper(0.5, "1", "u099", LIBRARY, cause_time=T0), undone], attempts)
+    assert (traced.path, traced.since, traced.loaded_by) == (LIBRARY, T0, (altered.attempt.name,))
+    assert derive([traced], attempts) == ()
