@@ -18,6 +18,7 @@ import orjson
 from pipeline import __version__
 from pipeline.cli import say
 from pipeline.cli.asking import account, user
+from pipeline.cli.incident_read import told_journal
 from pipeline.cli.output import write_file
 from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError, require
@@ -169,10 +170,14 @@ def _report(
         revision=1,
         findings=tuple(sorted(findings, key=lambda each: (each.effect_time, each.id))),
         lines={row.event_id: row.raw for row in rows if row.event_id in times},
-        journal=tuple(
-            Entry(at=now, operator=user(), action="reply", value=called, text=text)
-            for who, text in told.replies
-            if (called := _called(settings, incident, who))
+        journal=told_journal(
+            settings,
+            incident,
+            [
+                Entry(at=now, operator=user(), action="reply", value=called, text=text)
+                for who, text in told.replies
+                if (called := _called(settings, incident, who))
+            ],
         ),
     )
 

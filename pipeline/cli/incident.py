@@ -196,6 +196,8 @@ def note(options: Options, incident_id: str, text: str) -> None:
 def reply(options: Options, incident_id: str, text: str, who: str) -> None:
     """Add the reply of a person whom INCIDENT_ID concerns: it stands in every report, as it was given.
 
+    A candidate who is not named stands there under a label, in TEXT too; in the journal nothing is changed.
+
     Exit 0: noted; 4: nothing is known under this id; 5: several begin so.
     """
     _write(options, incident_id, "reply", who, text)

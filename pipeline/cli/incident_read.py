@@ -1,7 +1,7 @@
 """The beginning of an incident's id in; the incident that has these findings now, and everything that is known of it, out.
 
 A merged incident leads to the one that took it over, as often as that happened, and the journals of all its ids are read together.  What
-`told` answers may be shown to anybody; what `read` answers holds replies as they were noted.
+`told` answers may be shown to anybody; what `read` answers holds the words of people as they were noted.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ import msgspec
 from pipeline.cli import asking, say
 from pipeline.cli.console import safe
 from pipeline.errors import ConfigError
+from pipeline.incidents.free_text import FreeText, untold
 from pipeline.incidents.report import Entry, Report, candidate_of
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident
@@ -68,24 +69,35 @@ def resolve(database: "Database", asked: str) -> str:
 
 
 def told(settings: "Settings", database: "Database", incident_id: str) -> Report:
-    """What is known of an incident, as people are told it: no reply tells a name that is withheld."""
+    """What is known of an incident, as people are told it: nothing that people wrote tells a name that is withheld."""
     found = read(database, incident_id)
-    entries = [
-        msgspec.structs.replace(each, value=_replied_as(settings, found.incident, each.value.strip())) if each.action == "reply" else each
-        for each in found.journal
-    ]
-    return msgspec.structs.replace(found, journal=tuple(entries))
+    return msgspec.structs.replace(found, journal=told_journal(settings, found.incident, found.journal))
 
 
-def _replied_as(settings: "Settings", incident: Incident, who: str) -> str:
-    """Who replied, where that tells no name that is withheld; whoever has not the site's key cannot know whether it does."""
-    if who == incident.attribution.named:
-        return who
+def told_journal(settings: "Settings", incident: Incident, journal: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Who replied, and what was written, without names that are withheld; whoever has not the site's key cannot know which these are."""
     try:
-        pseudonyms, key = settings.veil().pseudonyms, settings.directory().key
+        veil, directory = settings.veil(), settings.directory()
     except ConfigError:
-        return UNTOLD
-    return candidate_of(incident, who, key, pseudonyms.name if pseudonyms else str) or who
+        people = [entry.identity() for entry in settings.identities]
+        named = incident.attribution.named
+        return tuple(
+            msgspec.structs.replace(
+                each,
+                value=UNTOLD if each.action == "reply" and each.value.strip() != named else each.value,
+                text=untold(each.text, people, UNTOLD),
+            )
+            for each in journal
+        )
+    pseudonyms, text = veil.pseudonyms, FreeText(incident, directory, veil)
+
+    def who(value: str) -> str:
+        return candidate_of(incident, value, directory.key, pseudonyms.name if pseudonyms else str) or text(value)
+
+    return tuple(
+        msgspec.structs.replace(each, value=who(each.value.strip()) if each.action == "reply" else each.value, text=text(each.text))
+        for each in journal
+    )
 
 
 def read(database: "Database", incident_id: str) -> Report:

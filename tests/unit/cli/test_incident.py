@@ -2,15 +2,19 @@
 
 import getpass
 import io
+from pathlib import Path
 
 from click.testing import CliRunner
 from rich.console import Console
 
 from pipeline.cli import main
 from pipeline.cli.incident import operator, print_report
+from pipeline.cli.incident_read import UNTOLD, told_journal
 from pipeline.incidents.report import Entry, Report
+from pipeline.model.incident import label_of
+from pipeline.settings import PrivacySettings
 from tests import build
-from tests.unit.incidents.campaign import kill
+from tests.unit.incidents.campaign import CLUSTER, kill
 from tests.unit.incidents.reports import hostile, report
 
 
@@ -53,6 +57,33 @@ def test_the_operator_is_the_system_user() -> None:
     """With what the settings state beside it."""
     assert operator(build.settings()) == getpass.getuser()
     assert operator(build.settings(operator="night shift")) == f"{getpass.getuser()} (night shift)"
+
+
+WORDS = (
+    Entry(at=1, operator="op", action="note", value="", text="asked u099; u012 was there"),
+    Entry(at=2, operator="op", action="reply", value="counsel of u099", text="u099 was on leave."),
+    Entry(at=3, operator="op", action="status", value="contained", text="u099 is locked out"),
+    Entry(at=4, operator="op", action="label", value="0123456789ab false", text="u099 only looked"),
+)
+
+
+def test_what_people_write_tells_no_name_that_is_withheld() -> None:
+    """Notes, reasons, replies and labels; a name that is given stands."""
+    withheld, label = report([kill(0, "1", "u099")]).incident, label_of(CLUSTER, "u099")
+    shown = told_journal(build.settings(), withheld, WORDS)
+    assert [(each.value, each.text) for each in shown] == [
+        ("", f"asked {label}; u012 was there"), (f"counsel of {label}", f"{label} was on leave."), ("contained", f"{label} is locked out"),
+        ("0123456789ab false", f"{label} only looked"),
+    ]  # fmt: skip
+    assert told_journal(build.settings(), report().incident, WORDS) == WORDS
+
+
+def test_without_the_key_what_people_write_tells_nobody_of_the_map(tmp_path: Path) -> None:
+    """Nor who replied."""
+    settings = build.settings(privacy=PrivacySettings(pseudonyms=True, key_file=tmp_path / "none"))
+    shown = told_journal(settings, report([kill(0, "1", "u099")]).incident, WORDS)
+    assert [each.value for each in shown[:2]] == ["", UNTOLD]
+    assert [each.text for each in shown[:2]] == [f"asked {UNTOLD}; {UNTOLD} was there", f"{UNTOLD} was on leave."]
 
 
 def test_every_word_explains_itself() -> None:
