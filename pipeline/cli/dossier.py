@@ -27,7 +27,8 @@ from pipeline.evidence.bundle import Case, build, write
 from pipeline.evidence.chain import Sealer, identities_digest
 from pipeline.evidence.from_files import Exhibits, seal_all
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key
-from pipeline.incidents.report import Entry, Report, as_json, candidate_of, page
+from pipeline.incidents.report import Entry, Made, Report, as_json, candidate_of, page
+from pipeline.incidents.report_summary import clocks_of
 from pipeline.loss.rumour import Rumour, check
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident
@@ -170,6 +171,10 @@ def _report(
         revision=1,
         findings=tuple(sorted(findings, key=lambda each: (each.effect_time, each.id))),
         lines={row.event_id: row.raw for row in rows if row.event_id in times},
+        clocks=clocks_of((row.host, row.event_time, row.collected_time) for row in rows if row.event_id in times),
+        settings=settings.digest(),
+        judged_by=__version__,
+        made=Made(at=now, settings=settings.digest(), identities=identities_digest(settings)),
         journal=told_journal(
             settings,
             incident,

@@ -18,14 +18,15 @@ from rich.console import Console
 from pipeline.cli import Options, Verbs, asking, examples, following, say, say_json
 from pipeline.cli.asking import clickhouse
 from pipeline.cli.console import build_table, moment, safe, stdout, write
-from pipeline.cli.incident_read import journals, read, resolve, told
+from pipeline.cli.incident_read import body_of, journals, resolve, told
 from pipeline.cli.looking import on_record
 from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.report import ENTRY_MAX, Report, as_json, figures, newest, page, unnamed
-from pipeline.incidents.report_text import called, ratio
+from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, newest, page, unnamed
+from pipeline.incidents.report_repeats import act_of, repeats_of
+from pipeline.incidents.report_text import called, figures, ratio
 from pipeline.loss.rumour import Checked, Rumour, check
 from pipeline.model.incident import Loss, Range
 from pipeline.model.words import many
@@ -33,7 +34,7 @@ from pipeline.model.words import many
 if TYPE_CHECKING:
     from pipeline.settings import Settings
 
-STATES = ("open", "investigating", "contained", "closed")
+STATES = (OPEN, "investigating", "contained", "closed")
 LOSS_LINES_SHOWN = 40
 NEWS = ("severity", "status", "alert", "attempts", "named", "state", "assignee")
 
@@ -140,10 +141,13 @@ def report(options: Options, incident_id: str, out: Path, *, as_json_too: bool) 
 def rumour(options: Options, incident_id: str, gpus: int, days: float, money: float | None, *, as_json_too: bool) -> None:
     """Hold what people say of the scale of INCIDENT_ID against the records.
 
+    The look goes into the custody log.
+
     Exit 0: compared; 4: nothing is known under this id; 5: several begin so.
     """
     with clickhouse(options) as database:
-        body = read(database, resolve(database, incident_id)).incident
+        body = body_of(database, resolve(database, incident_id)).incident
+        on_record(database, "incident rumour", [body.id])
     checked = check(Rumour(gpus=gpus, days=days, money=money), body.loss, body.limits)
     if as_json_too:
         say_json(orjson.dumps(msgspec.to_builtins(checked)))
@@ -243,16 +247,16 @@ def print_report(console: Console, found: Report) -> None:
     body, said, scope = found.incident, found.incident.attribution, found.incident.scope
     console.print(f"[bold]Incident {safe(body.id)}[/bold] {safe(body.title)}")
     write(console, f"{safe(body.severity)}, {safe(body.status)}, {moment(body.first)} to {moment(body.last)}, revision {found.revision}")
-    console.print(
-        f"  state {safe(newest(found.journal, 'status') or STATES[0])}, assigned to {safe(newest(found.journal, 'assign') or '-')}"
-    )
+    console.print(f"  state {safe(found.state)}, assigned to {safe(found.assignee or '-')}")
     name = f"named: [bold]{safe(said.named)}[/bold]" if said.named else f"no name: {safe(said.withheld, 400)}"
     leading = f"leading: {safe(said.named or unnamed(said.leader))}; next: {safe(unnamed(said.second))}"
     write(console, f"{leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
     table = build_table("Findings", "effect", "detector", "about", "what", "gate")
-    for member in body.members:
+    by_id = {each.id: each for each in found.findings}
+    for member, others in repeats_of(body.members, found.findings):
         gate = "alert" if member.alert else member.gate
-        table.add_row(moment(member.effect_time), *map(safe, (member.detector, called(member.subject), member.summary, gate)))
+        more = f"; {len(others)} more of the same {act_of(member, by_id)}: see the report" if others else ""
+        table.add_row(moment(member.effect_time), *map(safe, (member.detector, called(member.subject), member.summary + more, gate)))
     console.print(table)
     table = build_table("Hypotheses", "kind", "who", "low", "high", "evidence")
     for each in said.hypotheses:
@@ -264,7 +268,7 @@ def print_report(console: Console, found: Report) -> None:
         f"{scope.exposed} more loaded suspect artefacts, {scope.derived} went on from what these saved; "
         f"{scope.unaffected} of {scope.examined} that ended are unaffected, {scope.unexplained} unexplained"
     )
-    for line in body.limits:
+    for line in found.limits:
         write(console, safe(line, 400))
     _print_loss(console, body.loss)
     for entry in found.journal:

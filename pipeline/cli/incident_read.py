@@ -5,16 +5,19 @@ A merged incident leads to the one that took it over, as often as that happened,
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 import msgspec
 
 from pipeline.cli import asking, say
 from pipeline.cli.console import safe
+from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError
+from pipeline.evidence.chain import identities_digest
 from pipeline.incidents.free_text import FreeText, untold
-from pipeline.incidents.report import Entry, Report, candidate_of
+from pipeline.incidents.report import Entry, Made, Report, candidate_of
+from pipeline.incidents.report_summary import clocks_of
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident
 from pipeline.sink.evidence import pages
@@ -32,9 +35,12 @@ FIND = """
 SELECT incident_id, status, merged_into, incident_id = %(id)s AS exact FROM {db}.incidents_current
 WHERE startsWith(incident_id, %(id)s) OR has(aliases, %(id)s) ORDER BY exact DESC, incident_id
 """
-BODY = "SELECT canonical, revision, aliases FROM {db}.incidents_current WHERE incident_id = %(id)s"
+BODY = "SELECT canonical, revision, aliases, settings_digest, software FROM {db}.incidents_current WHERE incident_id = %(id)s"
 FINDINGS = "SELECT canonical FROM {db}.findings_current WHERE finding_id IN %(ids)s ORDER BY effect_time, finding_id"
-LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
+LINES = """
+SELECT event_id, any(raw), any(host), any(toUnixTimestamp64Milli(ts)), any(toUnixTimestamp64Milli(collected_time))
+FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id
+"""
 MERGED = "SELECT incident_id FROM {db}.incidents_current WHERE merged_into = %(id)s"
 JOURNAL = """
 SELECT incident_id, toUnixTimestamp64Milli(at) AS at, operator, action, value, text FROM {db}.incident_journal
@@ -71,7 +77,16 @@ def resolve(database: "Database", asked: str) -> str:
 def told(settings: "Settings", database: "Database", incident_id: str) -> Report:
     """What is known of an incident, as people are told it: nothing that people wrote tells a name that is withheld."""
     found = read(database, incident_id)
-    return msgspec.structs.replace(found, journal=told_journal(settings, found.incident, found.journal))
+    return msgspec.structs.replace(found, journal=told_journal(settings, found.incident, found.journal), made=made_now(settings))
+
+
+def made_now(settings: "Settings") -> Made:
+    """A report that is made now, from these settings."""
+    try:
+        digest = settings.digest()
+    except ConfigError:
+        digest = ""
+    return Made(at=now_ms(), settings=digest, identities=identities_digest(settings))
 
 
 def told_journal(settings: "Settings", incident: Incident, journal: Sequence[Entry]) -> tuple[Entry, ...]:
@@ -100,10 +115,25 @@ def told_journal(settings: "Settings", incident: Incident, journal: Sequence[Ent
     )
 
 
+class Body(NamedTuple):
+    """An incident as it was said last, without lines and journal."""
+
+    incident: Incident
+    revision: int
+    aliases: Sequence[str]
+    settings: str
+    software: str
+
+
+def body_of(database: "Database", incident_id: str) -> Body:
+    """What the pipeline says of an incident."""
+    ((canonical, *rest),) = database.query(BODY, {"id": incident_id})
+    return Body(msgspec.json.decode(canonical, type=Incident), *rest)
+
+
 def read(database: "Database", incident_id: str) -> Report:
     """Everything that is known of an incident."""
-    ((canonical, revision, aliases),) = database.query(BODY, {"id": incident_id})
-    body = msgspec.json.decode(canonical, type=Incident)
+    body, revision, aliases, settings, software = body_of(database, incident_id)
     members = [member.finding for member in body.members] or [""]
     findings = database.query(FINDINGS, {"ids": members})
     lines = database.query(LINES, {"ids": sorted({each.event_id for each in body.timeline}) or [""]})
@@ -115,8 +145,11 @@ def read(database: "Database", incident_id: str) -> Report:
         incident=body,
         revision=revision,
         findings=tuple(msgspec.json.decode(text, type=Finding) for (text,) in findings),
-        lines={str(event_id): asking.text_of(raw) for event_id, raw in lines},
+        lines={str(event_id): asking.text_of(raw) for event_id, raw, *_ in lines},
         journal=tuple(entries),
+        clocks=clocks_of((host, ts, collected) for _, _, host, ts, collected in lines),
+        settings=settings,
+        judged_by=software,
     )
 
 

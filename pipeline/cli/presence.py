@@ -11,7 +11,7 @@ import orjson
 from pipeline.cli import Options, examples, say, say_json
 from pipeline.cli.asking import account, clickhouse
 from pipeline.cli.console import build_table, safe, stdout
-from pipeline.cli.incident_read import read, resolve
+from pipeline.cli.incident_read import body_of, resolve
 from pipeline.cli.times import now_ms
 from pipeline.incidents.presence import HOUR_MS, Design, Presence, everybody
 from pipeline.model.identity import Directory
@@ -50,7 +50,7 @@ def presence(options: Options, incident_id: str, *, as_json_too: bool) -> None:
     directory = options.settings.veiled().directory()
     with clickhouse(options) as database:
         known = resolve(database, incident_id)
-        body = read(database, known).incident
+        body = body_of(database, known).incident
         hour_before = body.first // HOUR_MS * HOUR_MS
         window = {"cluster": body.cluster, "first": hour_before, "last": body.last, "most": ENDED_MAX}
         ended = database.query(ENDED, window)

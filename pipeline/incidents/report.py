@@ -13,7 +13,9 @@ from pipeline import __version__
 from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
-from pipeline.incidents.report_text import ATTEMPT, called, listed, moment, ratio, safe, table
+from pipeline.incidents.report_repeats import act_of, repeats_of
+from pipeline.incidents.report_summary import limits_of, summary
+from pipeline.incidents.report_text import ATTEMPT, called, figures, listed, moment, ratio, safe, table
 from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
 from pipeline.model.finding import Finding, Status
@@ -43,10 +45,12 @@ svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .head{font-weight:70
 tr,svg{break-inside:avoid}body{max-width:none}table{font-size:.7rem}td{min-width:0}}
 """
 SECTIONS = (
+    ("short", "In short"),
     ("seen", "What was seen"), ("follows", "What follows"), ("not", "What does not follow"), ("who", "Candidates and hypotheses"),
     ("graph", "Who touched what"), ("time", "Timeline"), ("benign", "Benign explanations"), ("scope", "Scope"), ("loss", "Loss"),
     ("evidence", "Evidence index"), ("limits", "Limits of knowledge"), ("journal", "Journal"),
 )  # fmt: skip
+OPEN = "open"  # the state of which nobody has said anything
 ENTRY_MAX = 20_000  # characters of one entry: a reply stands here as it was given, to its end
 
 
@@ -60,6 +64,14 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     text: str
 
 
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """When and with what a report was made: whoever makes it says so, and the same report says the same again."""
+
+    at: int  # UTC ms
+    settings: str  # digest of the settings of whoever made it; empty: he had not the site's key, without which there is none
+    identities: str  # likewise of the identity map, with which names were told or withheld
+
+
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """All that a report says."""
 
@@ -69,6 +81,30 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     lines: dict[str, str]  # event id -> the line as received
     journal: tuple[Entry, ...]
     software: str = __version__
+    settings: str = ""  # digest of the settings under which it was judged
+    judged_by: str = ""  # software
+    clocks: dict[str, int] = {}  # host -> by how many ms its clock was ahead, at least
+    made: Made | None = None
+
+    @property
+    def state(self) -> str:
+        """How far work on it has come, as somebody says."""
+        return newest(self.journal, "status") or OPEN
+
+    @property
+    def assignee(self) -> str:
+        """Who works on it; empty: nobody."""
+        return newest(self.journal, "assign")
+
+    @property
+    def limits(self) -> list[str]:
+        """What is not known."""
+        return limits_of(self.incident, self.clocks)
+
+    @property
+    def summary(self) -> list[str]:
+        """In short."""
+        return summary(self.incident, replied=any(each.action == "reply" for each in self.journal))
 
 
 def candidate_of(incident: Incident, who: str, key: bytes, pseudonym: Callable[[str], str] = str) -> str:
@@ -85,7 +121,8 @@ def as_json(report: Report) -> bytes:
     """The same for machines."""
     said, about = report.incident.attribution, _subjects(report)
     gates = {each.finding: each.gate for each in report.incident.members}
-    body = {"id": report.incident.id, **msgspec.to_builtins(report)}
+    said_first = {"state": report.state, "assignee": report.assignee, "limits": report.limits, "summary": report.summary}
+    body = {"id": report.incident.id, **msgspec.to_builtins(report), **said_first}
     for finding, value in zip(report.findings, body["findings"], strict=True):
         del value["suspect"]
         if finding.subject.kind == "identity":
@@ -108,10 +145,11 @@ def page(report: Report) -> str:
     """The page."""
     incident = report.incident
     parts = {
-        "seen": _seen(incident), "follows": _follows(incident), "not": _does_not_follow(incident, report.journal),
+        "short": f"<p>{safe(' '.join(report.summary), ENTRY_MAX)}</p>",
+        "seen": _seen(report), "follows": _follows(incident), "not": _does_not_follow(incident, report.journal),
         "who": _who(incident.attribution), "graph": _graph(report), "time": _timeline(report), "benign": _benign(report),
         "scope": _scope(incident), "loss": _loss(report), "evidence": _evidence(report),
-        "limits": listed([safe(line) for line in incident.limits]), "journal": _journal(report),
+        "limits": listed([safe(line) for line in report.limits]), "journal": _journal(report),
     }  # fmt: skip
     links = "".join(f'<li><a href="#{name}">{title}</a></li>' for name, title in SECTIONS)
     body = "".join(
@@ -123,26 +161,41 @@ def page(report: Report) -> str:
         f'<meta name="referrer" content="no-referrer"><title>Incident {safe(incident.id)}</title><style>{STYLE}</style></head><body>'
         f'<a class="skip" href="#main">To the report</a><header><h1>Incident {safe(incident.id[:12])}: {safe(incident.title)}</h1>'
         f"<p>Cluster {safe(incident.cluster)}, {safe(incident.severity)}, {safe(incident.status)}, revision {report.revision}; "
-        f"{moment(incident.first)} to {moment(incident.last)}. Id <code>{safe(incident.id)}</code>.</p></header>"
+        f"{moment(incident.first)} to {moment(incident.last)}. Id <code>{safe(incident.id)}</code>.</p>"
+        f"<p>{_provenance(report)}</p></header>"
         f'<nav aria-label="Sections"><ol>{links}</ol></nav><main id="main">{body}</main>'
         f"<footer><p>trainwatch {safe(report.software)}. Times are UTC.</p></footer></body></html>\n"
     )
 
 
+def _provenance(report: Report) -> str:
+    """Who works on it, by what it was judged, and by what this report was made."""
+    said = f"State: {safe(report.state)}. Assigned to: {safe(report.assignee or 'nobody')}."
+    if report.judged_by:
+        said += f" Judged by trainwatch {safe(report.judged_by)} under settings <code>{safe(report.settings)}</code>."
+    if made := report.made:
+        said += f" Report made {moment(made.at)} by trainwatch {safe(report.software)}, identity map <code>{safe(made.identities)}</code>"
+        other = f"has other settings: <code>{safe(made.settings)}</code>" if made.settings else "had not the site's key"
+        said += f"; whoever made this report {other}." if made.settings != report.settings else "."
+    return said
+
+
 # --- what is said -----------------------------------------------------------------------------------------------------------------
 
 
-def _seen(incident: Incident) -> str:
+def _seen(report: Report) -> str:
+    incident, by_id = report.incident, {each.id: each for each in report.findings}
     scope = incident.scope
     counts = incident.detectors or tuple((each.detector, 1, int(each.alert)) for each in incident.members)
     findings, alerts = sum(count for _, count, _ in counts), sum(alerts for _, _, alerts in counts)
-    rows = [
-        (
-            moment(member.effect_time), _word(member.detector), safe(called(member.subject)), safe(member.summary),
-            "above" if member.alert else f"below: {safe(member.gate)}", safe(", ".join(member.links)),
-        )
-        for member in incident.members
-    ]  # fmt: skip
+    rows = []
+    for member, others in repeats_of(incident.members, report.findings):
+        gate, links = "above" if member.alert else f"below: {safe(member.gate)}", safe(", ".join(member.links))
+        rows.append((moment(member.effect_time), _word(member.detector), safe(called(member.subject)), safe(member.summary), gate, links))
+        if others:
+            more = f"<strong>{len(others)} more of the same {act_of(member, by_id)}</strong>: below the gate as it is"
+            last = max(each.effect_time for each in others)
+            rows.append((f"to {moment(last)}", _word(member.detector), _alike([each.subject for each in others]), more, gate, links))
     return (
         f"<p>{many(findings, 'finding')}, {alerts} above the gate, on {many(scope.affected or len(scope.attempts), 'attempt')} of "
         f"{many(scope.affected_users or len(scope.users), 'owner')}. Records cited: {incident.records or len(incident.timeline)}.</p>"
@@ -155,6 +208,13 @@ def _seen(incident: Incident) -> str:
 def _word(text: str) -> str:
     """Escaped, on one line."""
     return f'<span class="n">{safe(text)}</span>'
+
+
+def _alike(subjects: Sequence[str]) -> str:
+    """What several are about, as people say it: `jobs 102, 103`."""
+    names = [called(each) for each in subjects]
+    jobs = [each.removeprefix("job ") for each in names if each.startswith("job ")]
+    return safe(f"jobs {', '.join(jobs)}" if len(jobs) == len(names) else ", ".join(names))
 
 
 def _ties(incident: Incident) -> str:
@@ -293,19 +353,18 @@ def _timeline(report: Report) -> str:
 
 def _benign(report: Report) -> str:
     rows = [(safe(name), str(excluded), str(open_ones)) for name, excluded, open_ones in report.incident.checklist]
-    about = _subjects(report)
+    about, alike = _subjects(report), dict[tuple[str, ...], list[str]]()
+    for finding in report.findings:
+        for item in finding.checklist:
+            key = (finding.detector, item.name, item.answer, item.note or ", ".join(item.missing), item.by)
+            alike.setdefault(key, []).append(called(about[finding.id]))
     details = [
         (
-            _word(finding.detector),
-            safe(about[finding.id]),
-            safe(item.name),
-            safe(item.answer),
-            safe(item.note or ", ".join(item.missing)),
-            f"<code>{safe(item.by)}</code>",
+            _word(detector), safe(subjects[0] if len(subjects) == 1 else f"{len(subjects)}: {', '.join(subjects)}"),
+            safe(name), safe(answer), safe(why), f"<code>{safe(by)}</code>",
         )
-        for finding in report.findings
-        for item in finding.checklist
-    ]
+        for (detector, name, answer, why, by), subjects in alike.items()
+    ]  # fmt: skip
     return table("Over all findings", ("Explanation", "Excluded", "Not checked"), rows) + table(
         "In each finding", ("Detector", "About", "Explanation", "Answer", "Why", "Record"), details
     )
@@ -393,12 +452,6 @@ def _loss(report: Report) -> str:
     )
 
 
-def figures(amount: Range) -> tuple[str, str, str]:
-    """Low, middle, high for people."""
-    low, middle, high = (f"{each:,.2f}" for each in (amount.low, amount.middle, amount.high))
-    return low, middle, high
-
-
 def _unbroken(amount: Range) -> Iterator[str]:
     """Half a figure in the next line reads as another one."""
     return (f'<span class="n">{each}</span>' for each in figures(amount))
@@ -426,7 +479,13 @@ def _journal(report: Report) -> str:
     rows = [
         (moment(each.at), safe(each.operator), safe(each.action), safe(each.value), safe(each.text, ENTRY_MAX)) for each in report.journal
     ]
-    return table("Who did what with this incident", ("Time", "Operator", "What", "Value", "Text"), rows, empty="nothing yet.")
+    note = (
+        "<p>Texts are as people gave them, but that a candidate who is not named stands in them under a label. "
+        "No other name in them is a finding.</p>"
+    )
+    return (note if rows else "") + table(
+        "Who did what with this incident", ("Time", "Operator", "What", "Value", "Text"), rows, empty="nothing yet."
+    )
 
 
 def _jobs(names: Sequence[str]) -> str:

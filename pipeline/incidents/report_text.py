@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 
+from pipeline.model.incident import Range
+
 CELL_MAX = 600
 LARGE = 4  # decimal logarithm
 
@@ -21,6 +23,20 @@ def safe(value: object, length: int = CELL_MAX) -> str:
         " " if char in "\t\r\n" else char if unicodedata.category(char)[0] != "C" else "\N{REPLACEMENT CHARACTER}" for char in cut
     )
     return escape(shown)
+
+
+def day_and_time(time_ms: int) -> str:
+    """UTC, to the minute, as plain text."""
+    try:
+        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+    except (OverflowError, ValueError, OSError):
+        return "a time out of range"
+
+
+def figures(amount: Range) -> tuple[str, str, str]:
+    """Low, middle, high for people."""
+    low, middle, high = (f"{each:,.2f}" for each in (amount.low, amount.middle, amount.high))
+    return low, middle, high
 
 
 def moment(time_ms: int) -> str:

@@ -1,5 +1,6 @@
 """`trainwatch incident` on a real ClickHouse: values of the topic in, what people ask out, a journal that is only added to."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -35,6 +36,7 @@ from tests.unit.incidents.test_step import STORY, fact, fresh
 from tests.unit.sink.build import record as finding_record
 
 pytestmark = pytest.mark.servers
+MADE = re.compile(rb"Report made <time[^/]*/time>")
 HOSTILE = "<script>alert(1)</script>"
 
 
@@ -127,11 +129,12 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, mon
     assert f"That finding {STORY[0].id[:12]} (" in text
     assert "was interference. u101@ops labelled it benign because admin_ticket" in text
     assert HOSTILE not in text
+    assert "State: contained. Assigned to: op2. Judged by trainwatch " in text
     assert orjson.loads(body.read_bytes())["incident"]["attribution"]["named"] == "u099"
 
 
 def test_the_bundle_of_an_incident_holds_its_report(servers: Settings, tmp_path: Path) -> None:
-    """As HTML and as JSON, as `incident report` writes them; not where another is given, or none is wanted."""
+    """As HTML and as JSON, as `incident report` writes them, but for when; not where another is given, or none is wanted."""
     make_key(tmp_path / "evidence.key", T0)
     site = Site(servers.model_copy(update={"evidence": EvidenceSettings(key_file=tmp_path / "evidence.key")}))
     now, page = site.ids[1], tmp_path / "given.html"
@@ -146,7 +149,9 @@ def test_the_bundle_of_an_incident_holds_its_report(servers: Settings, tmp_path:
         return dict(read_bundle(bundle))
 
     found, other = files(now), tmp_path / "evidence.key.ring.json"
-    assert found["report.html"] == page.read_bytes()
+    first, again = (MADE.sub(b"", each) for each in (page.read_bytes(), found["report.html"]))
+    assert first == again
+    assert b"Report made <time" in found["report.html"]
     assert "I was on leave." in found["report.html"].decode()
     assert orjson.loads(found["incident.json"])["id"] == now
     given = files(now, "--report", str(other))
@@ -207,6 +212,10 @@ def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> 
     shown = site.run("rumour", now[:8], "--gpus", "8000", "--days", "61").output
     assert "11,712,000" in shown
     assert "times the high reading of the records" in shown
+    site.run("list")
+    with Database(servers.clickhouse) as database:
+        looks = [(entry.action, entry.subject, entry.detail) for entry in custody(database, now)]
+    assert looks == [("looked", now, f"incident {word}") for word in ("show", "report", "rumour", "rumour")]
 
 
 def test_hours_that_two_incidents_claim_count_once_in_their_sum(servers: Settings) -> None:

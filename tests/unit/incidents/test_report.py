@@ -7,10 +7,12 @@ import msgspec
 import orjson
 import pytest
 
-from pipeline.incidents.report import KINDS, SECTIONS, Entry, as_json, page, unnamed
+from pipeline.incidents.report import KINDS, SECTIONS, Entry, Made, as_json, page, unnamed
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
+from pipeline.incidents.report_summary import clocks_of
 from pipeline.incidents.report_text import called
-from pipeline.model.incident import Incident, Unjudged, canonical_incident
+from pipeline.model.finding import Status
+from pipeline.model.incident import Incident, Loss, Range, Unjudged, canonical_incident
 from tests.unit.incidents.campaign import attempt_of, borrowed, kill, removal, tamper
 from tests.unit.incidents.reports import EVIL, hostile, report
 
@@ -318,3 +320,87 @@ def test_what_ties_findings_is_said_in_words() -> None:
     text = page(report())
     assert "suspect+alert: the same suspect, both above the gate" in text
     assert "means+victim:" not in text
+
+
+def part(text: str, name: str) -> str:
+    """What a section says."""
+    return Page(text.partition(f'<section id="{name}"')[2].partition("</section>")[0].partition(">")[2]).text
+
+
+def test_the_head_says_whence_it_is() -> None:
+    """State, assignee, settings and software by which it was judged; when and with which map the report was made, if the shell says."""
+    words = ((1, "status", "contained"), (2, "assign", "op2"))
+    entries = tuple(Entry(at=at, operator="op", action=what, value=said, text="") for at, what, said in words)
+    made = report(settings="5e77", judged_by="0.0.9", journal=entries)
+    head = Page(page(made)).text.partition("To the report")[2].partition("In short")[0]
+    assert "State: contained. Assigned to: op2." in head
+    assert "Judged by trainwatch 0.0.9 under settings 5e77." in head
+    assert "Report made" not in head
+    assert "State: open. Assigned to: nobody." in Page(page(report(journal=()))).text
+    stamped = msgspec.structs.replace(made, made=Made(at=1_772_323_200_000, settings="5e77", identities="1d3a"))
+    head = Page(page(stamped)).text.partition("To the report")[2].partition("In short")[0]
+    assert f"Report made 2026-03-01 00:00:00Z by trainwatch {made.software}, identity map 1d3a." in head
+    assert page(stamped) == page(stamped)
+    said = orjson.loads(as_json(stamped))
+    assert (said["state"], said["assignee"], said["settings"], said["judged_by"]) == ("contained", "op2", "5e77", "0.0.9")
+    assert said["made"] == {"at": 1_772_323_200_000, "settings": "5e77", "identities": "1d3a"}
+    other = msgspec.structs.replace(stamped, made=Made(at=0, settings="07e4", identities="1d3a"))
+    assert "whoever made this report has other settings: 07e4" in Page(page(other)).text
+    keyless = msgspec.structs.replace(stamped, made=Made(at=0, settings="", identities="1d3a"))
+    assert "whoever made this report had not the site's key" in Page(page(keyless)).text
+
+
+def test_one_paragraph_says_it_in_short() -> None:
+    """What was seen, who is named or not and why, what it cost, what is not known; the same for machines."""
+    loss = Loss(currency="CNY", direct_gpu_hours=Range(1.0, 2.0, 40.0), direct_money=Range(10.0, 20.0, 400.0))
+    for findings, who in ((None, "The account u099 is named"), ([kill(0, "1", "u099")], "Nobody is named")):
+        made = report(findings)
+        limits = ("auditd was not heard on 2026-03-02: absence proves nothing there.",)
+        made = msgspec.structs.replace(made, incident=msgspec.structs.replace(made.incident, loss=loss, limits=limits))
+        said = orjson.loads(as_json(made))["summary"]
+        assert " ".join(said) in part(page(made), "short")
+        seen, named, cost, unknown = said
+        assert "above the gate" in seen
+        assert named.startswith(who)
+        assert "u099" in named or findings
+        assert "1.00 / 2.00 / 40.00 GPU-hours (low / middle / high), 10.00 / 20.00 / 400.00 CNY" in cost
+        assert "what happened while auditd was not heard" in unknown
+        assert ("how 1 attempt ended" in unknown) is (findings is None)
+    assert "no finding of guilt" in orjson.loads(as_json(report()))["summary"][1]
+    assert "A reply is on record." in orjson.loads(as_json(report()))["summary"][1]
+    assert made.incident.attribution.withheld in named
+    nothing = report([kill(0, "1", "u099")])
+    assert "No loss of GPU-hours could be worked out" in orjson.loads(as_json(nothing))["summary"][2]
+    known = msgspec.structs.replace(nothing, incident=msgspec.structs.replace(nothing.incident, limits=(), status=Status.FINAL))
+    assert known.summary[3] == "Not known is whatever no source recorded."
+
+
+def test_repeats_of_one_write_are_told_once() -> None:
+    """Below the gate: the first in full, the others by their jobs; what is above it stands in full."""
+    same = [tamper(0.1 * number, str(100 + number), "u099", written="w", named=False) for number in range(1, 26)]
+    made = report([*same, tamper(4, "200", "u099", written="other", named=False), *(kill(day, str(day), "u099") for day in range(3))])
+    text = part(page(made), "seen")
+    assert "24 more of the same write" in text
+    assert "jobs 102, 103, 104" in text
+    assert text.count("p06_checkpoint_tamper") == 3
+    assert text.count("p01_foreign_kill") == 3
+    assert len(orjson.loads(as_json(made))["incident"]["members"]) == 29
+    benign = part(page(made), "benign")
+    assert benign.count("p06_checkpoint_tamper") == 1
+    assert "26: job 101, job 102" in benign
+
+
+def test_how_far_clocks_are_off_is_a_limit() -> None:
+    """A line from after its collection shows a clock that is ahead; nothing shows one that is behind."""
+    clocks = clocks_of([("gpu-012", 5000, 1000), ("gpu-012", 9000, 2000), ("gpu-013", 1000, 1500), ("gpu-014", 9000, 0), ("", 9000, 1)])
+    assert clocks == {"gpu-012": 7000}
+    text = part(page(report(clocks=clocks)), "limits")
+    assert "The clock of gpu-012 was ahead by 7 s at least" in text
+    assert "Times are those of each host's own clock" in part(page(report()), "limits")
+    assert any("gpu-012" in line for line in orjson.loads(as_json(report(clocks=clocks)))["limits"])
+
+
+def test_what_stands_in_texts_of_people_is_said() -> None:
+    """Names in them are nobody's finding."""
+    assert "a candidate who is not named stands in them under a label" in part(page(report()), "journal")
+    assert "under a label" not in part(page(report(journal=())), "journal")
