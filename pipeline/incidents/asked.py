@@ -21,7 +21,7 @@ EVER = 2**62
 class Key(NamedTuple):
     """What attempts are looked up by."""
 
-    what: str  # name | ends | owner | work | task | job | paced | writer | load | from | untold
+    what: str  # name | ends | began | owner | work | task | job | paced | writer | load | from | untold
     of: tuple[Hashable, ...] = ()
 
 

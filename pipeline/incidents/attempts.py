@@ -38,6 +38,7 @@ SIDE = SIBLINGS_MAX // 2
 Placed = tuple[int, Attempt, Examined]  # by start
 
 ENDS = Key("ends")  # all, by their ends
+BEGAN = Key("began")  # all that ran
 
 
 class Shown(NamedTuple):
@@ -122,6 +123,10 @@ class Attempts:
         again = (each for each in self._began(job, end + 1, end + RESTART_MS))
         later = [found for found in (next(same, None), next(again, None)) if found is not None]
         return min(later, key=lambda each: (each.attempt.start, each.attempt), default=None)
+
+    def began(self, since: int, until: int) -> list[Examined]:
+        """That began in a window, the first one first."""
+        return [*self._began(BEGAN, since, until)]
 
     def running(self, like: Examined, time: int) -> list[Examined]:
         """Other attempts of its owner at the same work, at a time."""
@@ -295,6 +300,8 @@ def time_of(examined: Examined) -> int:
 def _keys(each: Examined) -> Iterator[Key]:
     yield Key("owner", (each.owner,))
     yield Key("job", (each.attempt.job,))
+    if each.attempt.start >= 0:
+        yield BEGAN
     if each.owner and each.task:
         yield Key("work", (each.owner, each.task))
         yield Key("task", (each.task,))

@@ -17,7 +17,8 @@ apart, and never more.  Where high is more than twice low, the loss says which l
                        its start: in low where its next run went on from something older, or anew as both tell, in middle where it told
                        steps at least (else half an hour), and in high; of a run whose save was removed middle counts half, where no record
                        says when what was taken up instead had been saved
-    restart            the next attempt of the owner at the same work that was submitted, or requeued, after the end, within a week
+    restart            the next attempt of the owner at the same work that was submitted, or requeued, after the end, within a week; a wait
+                       for it ends on each node where others began on its GPUs: what they lose is theirs, in whatever incident it stands
     hang               the last step lies more than three of its usual distances, and ten minutes, before the end
     altered code       where three or more of those that loaded it can be compared and are slow in the median (P09 asks the same), middle
                        counts the slow-down.  Where it killed one of them from inside, or they break more often than others at their

@@ -2,7 +2,7 @@
 
     saved       began ===== save ===================== end      lost progress: from the save on
     hang                          last step ~~~~~~~~~~ end      where it stood still before it ended
-    restart                                            end ---- next start
+    restart                                            end ---- next start, or until others began on these GPUs
 
 Holds: what an attempt lost is read from its own records, never from a finding; what is not known is noted in `left_out`.
 """
@@ -61,6 +61,7 @@ class Held(NamedTuple):
     end: int
     gpus: int
     gate: Gate
+    room: int  # GPUs of a node
 
 
 def held_of(name: str, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: LeftOut) -> Held | None:
@@ -77,8 +78,8 @@ def held_of(name: str, attempts: Attempts, pricing: Pricing, gate: Gate, left_ou
     if each.gpus is None:
         left_out.setdefault("gpus", set()).add(name)
         whole = Gate(low=False, middle=False, why="no record states its GPUs: high takes whole nodes")
-        return Held(each, each.attempt.start, each.end, len(each.nodes) * pricing.gpus_per_node, whole)
-    return Held(each, each.attempt.start, each.end, each.gpus, gate) if each.gpus else None
+        return Held(each, each.attempt.start, each.end, len(each.nodes) * pricing.gpus_per_node, whole, pricing.gpus_per_node)
+    return Held(each, each.attempt.start, each.end, each.gpus, gate, pricing.gpus_per_node) if each.gpus else None
 
 
 def ended(did: Sequence[str], held: Held, attempts: Attempts) -> Iterator[Claim]:
@@ -106,8 +107,36 @@ def ended(did: Sequence[str], held: Held, attempts: Attempts) -> Iterator[Claim]
             evidence = known(*told, each.last_step.event_id, each.timed_out)
             yield gated(held.gate, claim.hang(*of, last_step=each.last_step.time, ended=held.end, evidence=evidence))
     if after is not None:
-        evidence = known(*told, after.record)
-        yield gated(held.gate, claim.restart(*of, failed=held.end, resumed=after.attempt.start, evidence=evidence))
+        for nodes, until, others in _waits(held, after, attempts):
+            evidence, gpus = known(*told, after.record, others), round(held.gpus * len(nodes) / len(each.nodes))
+            made = claim.restart(each.attempt, nodes, gpus, failed=held.end, resumed=until, evidence=evidence)
+            yield gated(held.gate, claim.noted(made, claim.SERVED) if others else made)
+
+
+def _waits(held: Held, after: Examined, attempts: Attempts) -> list[tuple[list[str], int, str]]:
+    """(nodes, until when their GPUs waited, record of the others who began there then or "").  None: others began at once.
+
+    Whoever began on a node has the GPUs that waited where there was no room beside them; who holds what of a node, no record says.
+    """
+    last = min(after.attempt.start, held.end + claim.RESTART_HIGH_MS)
+    there: dict[str, list[Examined]] = {}
+    for other in attempts.began(held.end, last - 1):
+        if other.attempt not in (held.each.attempt, after.attempt) and other.gpus:
+            for node in other.nodes:
+                there.setdefault(node, []).append(other)
+    free = held.room - held.gpus / len(held.each.nodes)
+    found: dict[tuple[int, str], list[str]] = {}
+    for node in held.each.nodes:
+        others = there.get(node, ())
+        first = next((each for each in others if _taken(others, each.attempt.start) > free), None)
+        found.setdefault((first.attempt.start, first.record) if first else (after.attempt.start, ""), []).append(node)
+    return [(nodes, until, record) for (until, record), nodes in found.items() if until > held.end]
+
+
+def _taken(others: Sequence[Examined], time: int) -> float:
+    """GPUs of a node that these hold at a time."""
+    hold = (each for each in others if each.attempt.start <= time and (each.end is None or time < each.end))
+    return sum((each.gpus or 0) / len(each.nodes) for each in hold)
 
 
 def slowed(did: Sequence[str], writer: str, held: Held, loaded: int, attempts: Attempts) -> Iterator[Claim]:

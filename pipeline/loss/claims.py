@@ -2,8 +2,9 @@
 
     lost_progress   from the last good checkpoint to the failure: work that is done again
     hang            from the last step to the end that the hang had: the whole silent time
-    restart         from the failure to the next attempt's start, as long as a restart takes: the GPUs may have served others, so low is
-                    nothing, and what is longer is a wait, in the queue or for its owner, in which they do serve others
+    restart         from the failure to the next attempt's start, as long as a restart takes, or until others began on these GPUs: they may
+                    have served somebody of whom no record tells, so low is nothing, and what is longer is a wait, in the queue or for its
+                    owner, in which they do serve others
     slowdown        the share of its time that its siblings did not need
     invalid         the whole run from its load of altered bytes on; where nothing shows that its results differ, low counts nothing
     held            the whole run of a job that only kept GPUs from others
@@ -34,6 +35,7 @@ AMONG = "more such attempts ended so than do by themselves, and which of them by
 UNSAVED = "it told steps and no checkpoint: low counts nothing"
 TAKEN = "what it had saved was removed, and no record says when what was taken up instead had been: low counts nothing, middle half"
 UNTOLD_SAVES = "no record says what of its work was kept: middle counts half an hour, high from its start"
+SERVED = "others began on these GPUs before it went on: until then they are counted"
 CODE = "foreign code ran in it, and nobody saw that it did harm: high alone counts all of it"
 WITHIN_HOURS = "it held GPUs within hours of the burst, and is not like it: high alone counts it"
 BEGAN_LATER = "it began there after the slow steps that are cited: high alone counts it"
@@ -173,12 +175,14 @@ def noted(claim: Claim, why: str) -> Claim:
 def joined(claims: Iterable[Claim]) -> list[Claim]:
     """One claim for each kind, attempt and end: in each reading all of the time that any of them claims.
 
-    Claims that end together claim one stretch together, and restarts that begin together.  Slow-down stays apart: its shares differ.
+    Claims that end together claim one stretch together, and restarts that begin together on the same nodes.  Slow-down stays apart: its
+    shares differ.
     """
-    found: dict[tuple[str, Attempt, int, int], Claim] = {}
+    found: dict[tuple[str, Attempt, int, int, tuple[str, ...]], Claim] = {}
     for number, each in enumerate(claims):
         border = -1 if each.high is None else each.high.start if each.kind == "restart" else each.high.end
-        key = (each.kind, each.attempt, border, number if each.kind == "slowdown" else -1)
+        nodes = each.nodes if each.kind == "restart" else ()
+        key = (each.kind, each.attempt, border, number if each.kind == "slowdown" else -1, nodes)
         found[key] = _both(found[key], each) if key in found else each
     return [
         msgspec.structs.replace(each, evidence=tuple(sorted(set(each.evidence)))[:EVIDENCE_MAX], note=_notes(each))

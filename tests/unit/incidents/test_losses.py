@@ -182,6 +182,54 @@ def test_what_is_below_the_gate_counts_in_high_alone() -> None:
     assert [line.note for line in both.lines] == ["", ""]
 
 
+def beside(job: str, begins: int, nodes: tuple[str, ...] = NODES, gpus: int = 256, **changes: Any) -> Examined:
+    """Somebody else's run, that began so many minutes after job 7 had ended."""
+    return run(job, start=END + begins * MINUTE, nodes=nodes, gpus=gpus, owner="u044", task="other", **changes)
+
+
+WAITS = [
+    ("others began on all of its GPUs", [beside("9", 2)], (0.0, 8.5, 8.5)),
+    ("at once", [beside("9", 0)], None),
+    ("on half of its nodes", [beside("9", 2, NODES[:16], 128)], (0.0, 25.6, 25.6)),
+    ("they also ended meanwhile, and wait themselves", [beside("9", 2, ran=0.05)], (0.0, 8.5, 8.5)),
+    ("of these the first", [beside("9", 4), beside("10", 2, NODES[:16], 128)], (0.0, 12.8, 12.8)),
+    ("no record says on how many GPUs", [msgspec.structs.replace(beside("9", 2), gpus=None)], (0.0, 42.7, 42.7)),
+    ("its own next run", [], (0.0, 42.7, 42.7)),
+    ("elsewhere", [beside("9", 2, ("gpu-900",), 8)], (0.0, 42.7, 42.7)),
+    ("they had begun before", [beside("9", -2)], (0.0, 42.7, 42.7)),
+]
+
+
+@pytest.mark.parametrize(("what", "others", "hours"), WAITS, ids=[each[0] for each in WAITS])
+def test_a_wait_ends_where_others_begin_on_its_gpus(what: str, others: list[Examined], hours: tuple[float, ...] | None) -> None:
+    """They were not idle any more: what becomes of those hours is another attempt's, and may be another incident's."""
+    loss = worked([about(kill(0, "7", "u099"), FAILED)], [msgspec.structs.replace(FAILED, saved=SAVED), AGAIN, *others])
+    assert kinds(loss).get("restart") == hours
+
+
+def test_a_wait_goes_on_beside_others_for_whom_there_is_room() -> None:
+    """4 of 8 GPUs of a node: 4 may go to another, and only when these are taken a further one takes those that wait."""
+    small = run("7", gpus=4, nodes=("n1",), saved=SAVED)
+    others = [beside(job, begins, ("n1",), 4) for job, begins in (("9", 2), ("10", 5))]
+    for there, minutes in ((others[:1], 10), (others, 5), ([beside("9", 2, ("n1",), 4, ran=0.03), others[1]], 10)):
+        loss = worked([about(kill(0, "7", "u099"), FAILED)], [small, AGAIN, *there])
+        assert kinds(loss)["restart"] == (0.0, round(4 * minutes / 60, 1), round(4 * minutes / 60, 1))
+
+
+def test_incidents_of_different_attempts_on_the_same_gpus_count_no_hour_twice() -> None:
+    """One kills job 7; another altered what job 9 loaded, which began there while 7 waited: apart they cost what they cost together."""
+    nine = beside("9", 2, exposures=(exposed("u098", WRITTEN, END + 3 * MINUTE),), verdict="benign", state="COMPLETED")
+    nine = msgspec.structs.replace(nine, attempt=Attempt(CLUSTER, "9", nine.attempt.submit, nine.attempt.start))
+    killed = about(kill(0, "7", "u099"), FAILED)
+    cited = tuple(item for exposure in nine.exposures for item in (exposure.write, exposure.load))
+    spoilt = about(tamper(0, "9", "u098", evidence=cited, cause_time=WRITTEN), nine)
+    attempts = [msgspec.structs.replace(FAILED, saved=SAVED), AGAIN, nine]
+    one, other, both = (worked(each, attempts).direct_gpu_hours for each in ([killed], [spoilt], [killed, spoilt]))
+    assert other.middle > 200
+    for reading in READINGS:
+        assert getattr(both, reading) == pytest.approx(getattr(one, reading) + getattr(other, reading))
+
+
 def test_below_the_gate_a_restart_counts_as_long_as_one_is_likely_to_take() -> None:
     """Whether the end was an act is open; that the GPUs then stood idle for an hour would be a second thing.  Ten minutes of two days; with
     a finding above its gate 68, in one line."""
