@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 NOT_FOUND = 4
 SHORT = 12  # digits of an id that tell findings apart
 SHOWN_MAX = 5
+WHERE_IDS = (  # the one is often typed where the other belongs
+    "`trainwatch finding list --all` shows ids of findings, `trainwatch incident list` those of incidents; the first 6 digits are enough"
+)
 
 Row = dict[str, Any]
 
@@ -89,7 +92,7 @@ def finding_of(database: "Database", begun: str) -> "Labelled":
     from pipeline.sink import labels  # noqa: PLC0415  keeps --help quick
 
     found = {each.finding_id: each for each in labels.find(database, begun)}
-    return found[the_one([*found], begun, f"there is no finding {safe(begun)}: `trainwatch finding list --all` shows all ids")]
+    return found[the_one([*found], begun, f"there is no finding {safe(begun)}: {WHERE_IDS}")]
 
 
 def detector_ids(names: Sequence[str]) -> frozenset[str]:

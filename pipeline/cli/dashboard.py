@@ -13,6 +13,7 @@ import click
 import orjson
 
 from pipeline.cli import Options, examples, say, say_json
+from pipeline.cli.asking import WHERE_IDS
 from pipeline.cli.console import build_table, invocation, moment, safe, stdout
 from pipeline.cli.looking import on_record
 from pipeline.cli.meter import meter
@@ -124,6 +125,7 @@ def _require_something(given: "Mapping[str, Sequence[str]]", shown: "Period", an
         period = f"{moment(shown.from_ms)} to {moment(shown.to_ms)}"
         raise click.ClickException(
             f"nothing is known of {safe(named)}, {period}. No page was written; --from and --to choose another time."
+            + (f"  {WHERE_IDS}." if FINDING in given else "")
         )
 
 
@@ -175,6 +177,6 @@ def _period(board: "Dashboard", start: str | None, end: str | None, reader: "Rea
         shown = parse_period(own, "now", now)
         if newest is not None and newest < shown.from_ms:
             shown = parse_period(own, "now", newest + 60_000)
-            say("nothing newer: the period ends with the newest event; --from and --to choose another")
+            say(f"nothing is newer than {moment(newest)}: the period ends with the newest event; --from and --to choose another")
         return shown
     return parse_period(start or own, end or "now", now)

@@ -244,7 +244,8 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
     out = stdout()
     with Database(site.clickhouse) as database:
         findings = database.query(
-            "SELECT detector, job_id, owner, actor, cause_time, confidence, finding_id, actor_withheld FROM {db}.findings_told "
+            "SELECT detector, job_id, owner, actor, cause_time, confidence, finding_id, actor_withheld, alert "
+            "FROM {db}.findings_told "
             "WHERE status != 'retracted' ORDER BY cause_time"
         )
         alerts = database.query("SELECT detector, job_id, actor FROM {db}.findings_current WHERE status != 'retracted' AND alert")
@@ -256,11 +257,11 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
         verdicts = database.query("SELECT verdict, cause, count() FROM {db}.verdicts_current GROUP BY 1, 2 ORDER BY 3 DESC")
         stored, *_ = database.query("SELECT count(), uniqExact(_topic, _partition, _offset) FROM {db}.events")
     table = build_table("Findings", "time", "detector", "job", "owner", "actor", "confidence", "evidence")
-    for detector, job, owner, actor, cause_time, score, finding_id, withheld in findings:
+    for detector, job, owner, actor, cause_time, score, finding_id, withheld, alert in findings:
         cited = dict.fromkeys(f"{role}: {summary} ({source})" for role, source, summary in evidence.get(finding_id, ()))
         table.add_row(
             moment(cause_time), safe(detector), safe(job), safe(owner), safe(actor or "withheld"),
-            confidence(score, "" if actor else withheld or "unknown"),
+            confidence(score, "" if actor else withheld or "unknown") + ("" if alert else "\nbelow the gate: no alert"),
             "\n".join(safe(line) for line in cited),
         )  # fmt: skip
     out.print(table)

@@ -16,7 +16,7 @@ import orjson
 from rich.console import Console
 
 from pipeline.cli import Options, Verbs, asking, examples, following, say, say_json
-from pipeline.cli.asking import clickhouse
+from pipeline.cli.asking import SHORT, clickhouse
 from pipeline.cli.console import build_table, moment, safe, stdout, write
 from pipeline.cli.incident_read import body_of, journals, resolve, told
 from pipeline.cli.looking import on_record
@@ -251,12 +251,13 @@ def print_report(console: Console, found: Report) -> None:
     name = f"named: [bold]{safe(said.named)}[/bold]" if said.named else f"no name: {safe(said.withheld, 400)}"
     leading = f"leading: {safe(said.named or unnamed(said.leader))}; next: {safe(unnamed(said.second))}"
     write(console, f"{leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
-    table = build_table("Findings", "effect", "detector", "about", "what", "gate")
+    table = build_table("Findings", "effect", "id", "detector", "about", "what", "gate")
     by_id = {each.id: each for each in found.findings}
     for member, others in repeats_of(body.members, found.findings):
         gate = "alert" if member.alert else member.gate
         more = f"; {len(others)} more of the same {act_of(member, by_id)}: see the report" if others else ""
-        table.add_row(moment(member.effect_time), *map(safe, (member.detector, called(member.subject), member.summary + more, gate)))
+        cells = (member.finding[:SHORT], member.detector, called(member.subject), member.summary + more, gate)
+        table.add_row(moment(member.effect_time), *map(safe, cells))
     console.print(table)
     table = build_table("Hypotheses", "kind", "who", "low", "high", "evidence")
     for each in said.hypotheses:

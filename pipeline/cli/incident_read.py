@@ -63,7 +63,7 @@ def resolve(database: "Database", asked: str) -> str:
         live = [row for row in found if row["status"] != "retracted"]
         chosen = exact[:1] or live or found
         if not chosen:
-            say(f"nothing is known under {safe(asked)}: `trainwatch incident list` shows ids, whose first {ID_MIN} digits are enough")
+            say(f"nothing is known under {safe(asked)}: {asking.WHERE_IDS}")
             raise SystemExit(asking.NOT_FOUND)
         if len(chosen) > 1:
             click.echo(f"several incidents begin with {safe(asked)}: {', '.join(row['incident_id'][:16] for row in chosen[:5])}", err=True)

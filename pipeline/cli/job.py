@@ -26,6 +26,10 @@ TIMELINE_ROWS_MAX = 10_000
 ALIKE_MAX = 25  # rows read for each that is shown, since those that are alike are shown as one
 NUMBER = re.compile(r"(?<![\w.-])\d{3,}(?!\.?[\w-])")
 NO_LIMIT = 2**63 - 1
+NO_FINDING = (
+    "no finding is about this job: the records show no act of another person against it without leave; what no source recorded stands "
+    "nowhere here"
+)
 NEWS = {  # of each part: what makes a row another one
     "verdicts": ("attempt", "verdict", "cause", "status", "by_event_id"),
     "findings": ("finding_id", "status", "severity", "actor", "alert", "label"),
@@ -44,6 +48,14 @@ FROM (SELECT * FROM {db}.findings_told WHERE job_id = %(job)s AND (%(cluster)s =
 LEFT JOIN (SELECT finding_id, label, because FROM {db}.labels_current) AS l ON l.finding_id = f.finding_id
 ORDER BY cause_time
 """
+LOSSES = """
+SELECT l.incident_id AS incident_id, any(i.title) AS title, arraySort(groupUniqArray(l.kind)) AS kinds, sum(l.gpu_hours_low) AS low,
+    sum(l.gpu_hours_middle) AS middle, sum(l.gpu_hours_high) AS high, arraySort(groupUniqArrayIf(l.note, l.note != '')) AS notes
+FROM {db}.loss_lines_current AS l INNER JOIN {db}.incidents_current AS i ON i.incident_id = l.incident_id
+WHERE l.job_id = %(job)s AND l.ledger = 'direct' AND i.status != 'retracted'
+    AND (%(cluster)s = '' OR startsWith(l.attempt, concat(%(cluster)s, '/')))
+GROUP BY l.incident_id ORDER BY l.incident_id
+"""  # also of a job that nobody touched: it may have gone on from what an altered one had saved
 LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
 TIMELINE = """
 SELECT * EXCEPT id FROM
@@ -172,6 +184,7 @@ def _ask(database: "Database", asked: dict[str, Any]) -> dict[str, Any]:
         "verdicts": verdicts,
         "findings": findings,
         "evidence": evidence(database, [str(row["finding_id"]) for row in findings]),
+        "losses": rows(database, LOSSES, asked),
         "timeline": rows(database, TIMELINE, asked) if asked["limit"] else [],
         "timeline_length": length,
     }
@@ -203,6 +216,14 @@ def show(console: "Console", job_id: str, found: dict[str, Any], lines: int = NO
                     safe(item["role"]), moment(item["event_time"]), safe(item["source"]), safe(item["summary"]), safe(item["raw"])
                 )
         console.print(table)
+    if found["verdicts"] and not found["findings"] and "losses" in found:  # of news one does not know what was told before
+        write(console, NO_FINDING)
+    for row in found.get("losses", ()):
+        hours = " / ".join(f"{row[name]:,.2f}" for name in ("low", "middle", "high"))
+        counted = f"counts its loss, low / middle / high: {hours} GPU-hours ({', '.join(map(safe, row['kinds']))})"
+        write(console, f"incident {safe(row['incident_id'][:SHORT])} ({safe(row['title'])}) {counted}")
+        for note in row["notes"]:
+            write(console, safe(note, 400), 4)
     timeline = _last(_alike(found["timeline"]), lines)
     if timeline:
         table = build_table("Timeline", "time", "what", "source", "kind", "host", "actor", "text")

@@ -88,7 +88,7 @@ def _look(options: Options, since: int) -> "dict[str, Any]":
             times = ("first_time", "last_time")  # asked last: before its migration the rest is told all the same
             said["unreadable"] = [{**row, **{name: row[name].isoformat() for name in times}} for row in rows(database, GAPS, asked)]
     except (FatalError, TransientError) as error:
-        said["why"] = str(error)
+        said["why"] = f"{error}\n  what to do: {error.advice}" if error.advice else str(error)
     return said
 
 

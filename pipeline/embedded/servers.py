@@ -215,10 +215,12 @@ def _addresses(settings: Settings) -> Addresses:
 def _running(name: str, layout: Layout) -> Note:
     note = process.read_note(layout.note(name))
     if note is None or not process.is_alive(note):
+        demo = layout.root / "demo" / "trainwatch.yaml"
+        after = f"After a demo: `trainwatch --settings {demo} ...`. " if demo.is_file() else ""
         raise ServerFailed(
             f"the embedded {name} server does not run ({layout.root})",
-            advice="To try it here, run `trainwatch up`; where a site has servers, name its settings: `trainwatch --settings FILE ...`, or "
-            "TRAINWATCH_SETTINGS in the environment.",
+            advice=f"{after}To try it here, run `trainwatch up`; where a site has servers, name its settings: "
+            "`trainwatch --settings FILE ...`, or TRAINWATCH_SETTINGS in the environment.",
         )
     return note
 

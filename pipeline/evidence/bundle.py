@@ -42,7 +42,8 @@ README = """trainwatch evidence bundle
   python verify.py . --trust FINGERPRINT                a key that the site told you by another way
   python verify.py . --witness heads.jsonl              heads that somebody kept outside of the site
 
-It needs Python 3.9 or later and the package cryptography, and no network. Exit code 0: nothing is wrong; 1: something is, and it is named.
+It needs Python 3.9 or later and the package cryptography, and no network. Exit code 0: nothing is wrong; 1: something is, and it is named;
+2: it was not checked.
 The head of verify.py says what is proved, what is not, and how every hash is made: take that file from a release of trainwatch rather than
 from here if you do not trust whoever handed you the bundle.
 A leaf tells of up to 15 records beside the one that it proves: keys, headers, times and hashes. Hand it to nobody who may not know these.

@@ -37,8 +37,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+try:
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError:
+    if __name__ != "__main__":
+        raise
+    sys.stderr.write("not checked: this needs the package cryptography: python -m pip install cryptography\n")
+    sys.exit(2)  # 1 would say that something is wrong with the bundle
 
 LEAF, NODE, HEAD = b"\0", b"\1", b"\2"
 FORM, RUN = 2, 16  # of the leaves that are made now; records in each, which belongs to the form

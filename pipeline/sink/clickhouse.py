@@ -138,7 +138,8 @@ def sorted_error(error: driver.Error) -> Exception:
     if found := next((name for name in NO_TLS if name in text), None):
         return ConfigError(f"no TLS with ClickHouse: {text}", advice=NO_TLS[found])
     if not isinstance(error, driver.ServerException) or code in UNAVAILABLE:
-        return SinkUnavailable(f"no answer from ClickHouse: {text}")
+        name = UNAVAILABLE.get(code, "")  # the driver's words for a timeout are its number
+        return SinkUnavailable(f"no answer from ClickHouse: {text}" if name in text else f"no answer from ClickHouse ({name}): {text}")
     if code in MIGRATION:
         return MigrationMissing(f"the database is not what this release expects: {text}")
     if code in CONFIGURATION:

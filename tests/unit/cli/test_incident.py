@@ -40,6 +40,13 @@ def test_a_withheld_name_says_why() -> None:
     assert "u099" not in text
 
 
+def test_findings_have_ids() -> None:
+    """With which `finding show` tells the rest; of one about an account there is no job to ask for."""
+    made = report()
+    page = shown(made)
+    assert [each.finding for each in made.incident.members if each.finding[:12] not in page] == []
+
+
 def test_the_newest_entry_is_the_state() -> None:
     """Older ones stay in the journal."""
     entries = tuple(Entry(at=at, operator="op", action="status", value=value, text="") for at, value in ((1, "contained"), (2, "closed")))

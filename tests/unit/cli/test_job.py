@@ -99,3 +99,27 @@ def test_all_and_a_number_of_rows_exclude_one_another() -> None:
     done = CliRunner().invoke(main, ["job", "explain", "1", "--all", "--timeline", "5"])
     assert done.exit_code == 2
     assert "--timeline" in done.stderr
+
+
+VERDICT = {
+    "attempt": "main/48879/1/2", "owner": "u024", "start_time": 1, "end_time": 2, "state": "COMPLETED", "gpus": 32, "verdict": "benign",
+    "cause": "completed", "status": "final", "by_event_id": "", "checklist": [],
+}  # fmt: skip
+LOSS = {
+    "incident_id": "5d09ce3d4edb78b57911184c204c332a", "title": "files altered: 1 finding", "kinds": ["invalid"],
+    "low": 0.0, "middle": 181.46, "high": 181.46, "notes": ["low counts nothing"],
+}  # fmt: skip
+
+
+def test_a_job_that_only_went_on_from_altered_data_leads_to_the_incident() -> None:
+    """Nobody touched it and it completed, so neither verdict nor findings would tell that its results are in doubt."""
+    page = shown(verdicts=[VERDICT], losses=[LOSS])
+    assert "incident 5d09ce3d4edb (files altered: 1 finding) counts its loss" in page
+    assert "0.00 / 181.46 / 181.46 GPU-hours (invalid)" in page
+    assert "low counts nothing" in page
+
+
+@pytest.mark.parametrize(("found", "said"), [({"losses": []}, True), ({"losses": [], "findings": [FINDING]}, False), ({}, False)])
+def test_a_job_that_nobody_harmed_is_said_to_be_so(found: dict[str, Any], said: bool) -> None:
+    """Whoever asks whether a colleague killed it is answered in words; not beside news alone, where what came before is unknown."""
+    assert ("no finding is about this job" in shown(verdicts=[VERDICT], **found)) == said

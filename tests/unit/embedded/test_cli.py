@@ -72,6 +72,7 @@ def test_status_of_stopped_servers_exits_with_3(settings_file: str) -> None:
     assert done.exit_code == 3
     assert [line.split()[1:4:2] for line in done.stdout.splitlines() if "│" in line] == [["kafka", "stopped"], ["clickhouse", "stopped"]]
     assert "not all is known: the embedded clickhouse server does not run" in done.stderr
+    assert "what to do: To try it here, run `trainwatch up`" in done.stderr
 
 
 def test_status_as_json_is_one_object(settings_file: str) -> None:
@@ -87,6 +88,18 @@ def test_who_forgot_the_settings_is_reminded_of_them(settings_file: str) -> None
     assert done.exit_code == 1
     assert "the embedded kafka server does not run" in done.stderr
     assert "--settings FILE" in done.stderr
+    assert "After a demo" not in done.stderr
+
+
+def test_who_forgot_the_settings_of_a_demo_is_told_them(settings_file: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is the first command that somebody types who tries this, and none of these servers is the demo's."""
+    monkeypatch.setenv("TRAINWATCH_EMBEDDED__DIRECTORY", str(tmp_path))
+    of_demo = tmp_path / "demo" / "trainwatch.yaml"
+    of_demo.parent.mkdir()
+    of_demo.touch()
+    done = run("--settings", settings_file, "finding", "list")
+    assert done.exit_code == 1
+    assert f"After a demo: `trainwatch --settings {of_demo} ...`." in done.stderr
 
 
 def test_a_folder_that_was_deleted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """`trainwatch evidence keygen` and `verify BUNDLE`: what needs no server."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -51,6 +53,14 @@ def test_an_empty_fingerprint_is_a_mistake(tmp_path: Path) -> None:
     """A script whose variable is not set must not be told that all is well."""
     done = run("verify", str(written(tmp_path)), "--trust", "")
     assert (done.exit_code, "--trust is empty" in done.output) == (2, True)
+
+
+def test_whoever_lacks_the_package_is_told_so(tmp_path: Path) -> None:
+    """With an exit code that does not say that the bundle is wrong, on a machine that has Python and this file alone."""
+    words = [sys.executable, "-I", "-S", str(written(tmp_path, "bundle") / "verify.py"), "."]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (done.returncode, "pip install cryptography" in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe", b"{", b"[1,", b"[" * 200_000, b"PK\x03\x04"])

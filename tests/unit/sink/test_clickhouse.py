@@ -56,3 +56,10 @@ def test_an_error_is_sorted_by_what_to_do(name: str, error: driver.Error, expect
     assert "Stack trace" not in str(found)
     assert getattr(found, "advice", "")
     assert isinstance(found, TransientError | FatalError | RowsRefused)
+
+
+def test_a_timeout_is_called_so() -> None:
+    """The driver says its number alone, which nobody knows by heart at night."""
+    assert (
+        str(sorted_error(driver.SocketTimeoutError("(ch-1:9000)"))) == "no answer from ClickHouse (SOCKET_TIMEOUT): Code: 209. (ch-1:9000)"
+    )
