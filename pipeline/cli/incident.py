@@ -24,7 +24,7 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, newest, page, unnamed
+from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, labels_of, newest, page, unnamed
 from pipeline.incidents.report_repeats import act_of, repeats_of
 from pipeline.incidents.report_text import called, figures, ratio
 from pipeline.loss.rumour import Checked, Rumour, check
@@ -36,11 +36,17 @@ if TYPE_CHECKING:
 
 STATES = (OPEN, "investigating", "contained", "closed")
 LOSS_LINES_SHOWN = 40
-NEWS = ("severity", "status", "alert", "attempts", "named", "state", "assignee")
+NEWS = ("severity", "status", "alert", "attempts", "named", "state", "assignee", "dismissed")
 
 LIST = """
-SELECT incident_id, cluster, title, severity, status, alert, findings, attempts, named, leader, first_time, last_time, aliases
-FROM {db}.incidents_current WHERE status != 'retracted' AND (%(cluster)s = '' OR cluster = %(cluster)s)
+SELECT incident_id, cluster, title, severity, status, alert, findings, attempts, named, leader, first_time, last_time, aliases, dismissed
+FROM {db}.incidents_current AS i
+LEFT JOIN
+(
+    SELECT m.incident_id AS incident_id, count() AS dismissed FROM {db}.incident_findings_current AS m
+    WHERE m.finding_id IN (SELECT finding_id FROM {db}.labels_current WHERE label IN ('false', 'benign')) GROUP BY m.incident_id
+) AS d USING (incident_id)
+WHERE status != 'retracted' AND (%(cluster)s = '' OR cluster = %(cluster)s)
     AND last_time >= fromUnixTimestamp64Milli(%(since)s)
 ORDER BY alert DESC, last_time DESC
 LIMIT %(limit)s
@@ -90,7 +96,8 @@ def _list(rows: list[asking.Row], *, as_json: bool, heading: bool) -> None:
     table = build_table("Incidents" if heading else "", "id", "last", "severity", "what", "attempts", "leading", "state", "assigned to")
     table.show_header = heading
     for row in rows:
-        shown = (row["incident_id"][:12], f"{row['last_time']:%Y-%m-%d %H:%M}Z", row["severity"], row["title"], row["attempts"])
+        title = f"{row['title']}{_dismissed(row['dismissed'])}"
+        shown = (row["incident_id"][:12], f"{row['last_time']:%Y-%m-%d %H:%M}Z", row["severity"], title, row["attempts"])
         table.add_row(*map(safe, shown), safe(row["named"] or unnamed(row["leader"])), safe(row["state"]), safe(row["assignee"] or "-"))
     stdout().print(table)
 
@@ -251,10 +258,14 @@ def print_report(console: Console, found: Report) -> None:
     name = f"named: [bold]{safe(said.named)}[/bold]" if said.named else f"no name: {safe(said.withheld, 400)}"
     leading = f"leading: {safe(said.named or unnamed(said.leader))}; next: {safe(unnamed(said.second))}"
     write(console, f"{leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
+    labels = labels_of(found.journal)
+    if dismissed := sum(word != "true" for word in labels.values()):
+        write(console, f"of {many(body.findings or len(body.members), 'finding')}{_dismissed(dismissed)}: what stands here counts them on")
     table = build_table("Findings", "effect", "id", "detector", "about", "what", "gate")
     by_id = {each.id: each for each in found.findings}
     for member, others in repeats_of(body.members, found.findings):
-        gate = "alert" if member.alert else member.gate
+        label = labels.get(member.finding[:SHORT], "")
+        gate = ("alert" if member.alert else member.gate) + (f"; labelled {label}" if label else "")
         more = f"; {len(others)} more of the same {act_of(member, by_id)}: see the report" if others else ""
         cells = (member.finding[:SHORT], member.detector, called(member.subject), member.summary + more, gate)
         table.add_row(moment(member.effect_time), *map(safe, cells))
@@ -274,6 +285,11 @@ def print_report(console: Console, found: Report) -> None:
     _print_loss(console, body.loss)
     for entry in found.journal:
         write(console, f"{moment(entry.at)} {safe(entry.operator)}: {safe(entry.action)} {safe(entry.value)} {safe(entry.text, 400)}")
+
+
+def _dismissed(count: int) -> str:
+    """Beside whoever leads: else people that others have cleared would be accused again by whoever looks next."""
+    return f"; {count} labelled false or benign" if count else ""
 
 
 def _print_loss(console: Console, loss: Loss) -> None:

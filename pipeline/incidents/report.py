@@ -509,6 +509,12 @@ def _called(title: str) -> str:
     return f"“{safe(words[0].lower() + words[1:])}”" + (f" ({safe(who)})" if who else "")
 
 
+def labels_of(journal: tuple[Entry, ...]) -> dict[str, str]:
+    """Of findings, by the beginning of their ids, the newest word that people have said on each."""
+    said = [each.value.partition(" ") for each in sorted(journal, key=lambda each: each.at) if each.action == "label"]
+    return {finding: word.partition(" ")[0] for finding, _, word in said}
+
+
 def newest(journal: tuple[Entry, ...], action: str) -> str:
     """The last value of an action, or ""."""
     found = [each for each in journal if each.action == action]

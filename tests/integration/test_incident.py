@@ -116,7 +116,10 @@ def test_an_incident_from_topic_to_report(servers: Settings, tmp_path: Path, mon
     assert [entry["action"] for entry in found["journal"]] == ["assign", "note", "assign", "status", "reply", "label"]
     assert all(entry["operator"] for entry in found["journal"])
     assert len(found["findings"]) == 3
-    assert "contained" in site.run("list").output
+    listed = site.run("list").output
+    assert "contained" in listed
+    assert "1 labelled" in " ".join(listed.split())
+    assert orjson.loads(site.run("list", "--json").output)["dismissed"] == 1
     with Database(servers.clickhouse) as database:  # a list of large campaigns asks for more former ids than one statement takes
         former = [f"{number:032x}" for number in range(9000)]
         assert len(journals(database, [*former, now])[now]) == 5

@@ -47,6 +47,16 @@ def test_findings_have_ids() -> None:
     assert [each.finding for each in made.incident.members if each.finding[:12] not in page] == []
 
 
+def test_what_people_cleared_stands_beside_whoever_is_named() -> None:
+    """At the top and at the finding: the pipeline names on, and whoever looks next must not accuse anew.  The newest word counts."""
+    finding = report().incident.members[0].finding[:12]
+    said = ((1, f"{finding} true"), (3, f"{finding} benign because admin_ticket"), (2, f"{finding} false"))
+    text = shown(report(journal=tuple(Entry(at=at, operator="op", action="label", value=value, text="") for at, value in said)))
+    assert "of 3 findings; 1 labelled false or benign" in text
+    assert "alert; labelled benign" in text
+    assert "labelled" not in shown(report())
+
+
 def test_the_newest_entry_is_the_state() -> None:
     """Older ones stay in the journal."""
     entries = tuple(Entry(at=at, operator="op", action="status", value=value, text="") for at, value in ((1, "contained"), (2, "closed")))
