@@ -192,6 +192,8 @@ def test_what_people_found_harmless_counts_against_nobody(filled: Filled) -> Non
         ((calls,),), ((named,),) = rows("overview", "How many findings call for action?"), rows("entity", "How many findings name it?")
         risk = sum(row[2] for row in rows("overview", "Which people, hosts and files stand out?") if row[1] == actor)
         (label,) = (row[-3] for row in rows("overview", "Which findings need a look?") if row[-1] == finding)
+        cases = filled.reader.ask(filled.sql("overview", filled.boards["overview"].panel("Which incidents are there?").sql[0]))
+        dismissed.append(sum(row[cases.columns.index("dismissed")] for row in cases.rows))
         return calls, round(risk, 6), label, named
 
     with Database(filled.settings.clickhouse) as database:
@@ -199,7 +201,7 @@ def test_what_people_found_harmless_counts_against_nobody(filled: Filled) -> Non
             "SELECT finding_id, actor FROM {db}.findings_told WHERE alert AND actor != '' AND status != 'retracted' ORDER BY finding_id"
         )
         choices = choose(filled.boards["entity"], {"kind": ("identity",), "entity": (actor,)}, filled.period, filled.reader)
-        seen = []
+        seen, dismissed = [], list[int]()
         for number, label in enumerate(("true", "benign", "true")):  # above what others said of it before
             at = datetime.now(UTC) + timedelta(minutes=number + 1)
             database.insert("labels", {"finding_id": [finding], "at": [at], "label": [label], "account": ["u101@test"]}, async_insert=0)
@@ -210,6 +212,7 @@ def test_what_people_found_harmless_counts_against_nobody(filled: Filled) -> Non
     assert (harmless[0], harmless[3]) == (before[0] - 1, before[3] - 1)
     assert harmless[1] < before[1]
     assert after == before
+    assert [each - dismissed[0] for each in dismissed] == [0, 1, 0]
 
 
 @pytest.mark.parametrize("rule", alerts.RULES, ids=lambda rule: rule.uid)

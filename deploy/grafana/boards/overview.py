@@ -23,7 +23,7 @@ from deploy.grafana.panels import (
 
 FINDINGS = f"FROM findings_current WHERE $__timeFilter_ms(effect_time) AND {IN_CLUSTER} AND status != 'retracted'"
 TOLD = FINDINGS.replace("findings_current", "findings_told")
-# Incidents of the period, with what people say of their state and what they cost; both are small tables.
+# Incidents of the period, with what people say of their state and findings, and what they cost; all are small tables.
 CASES = f"""
 FROM
 (
@@ -39,6 +39,13 @@ LEFT JOIN
 (
     SELECT incident_id, sumIf(gpu_hours_middle, ledger = 'direct') AS hours_middle FROM loss_lines_current GROUP BY incident_id
 ) AS l ON l.incident_id = i.incident_id
+LEFT JOIN
+(
+    SELECT incident_id, countIf(NOT {NOT_DISMISSED}) AS dismissed, countIf(alert AND {NOT_DISMISSED}) AS standing
+    FROM incident_findings_current
+    WHERE incident_id IN (SELECT incident_id FROM incidents_current WHERE last_time >= $__fromTime_ms AND first_time <= $__toTime_ms)
+    GROUP BY incident_id
+) AS d ON d.incident_id = i.incident_id
 WHERE i.incident_id != ''
 """
 LOSSES = f"FROM losses_once WHERE last_time >= $__fromTime_ms AND first_time <= $__toTime_ms AND {IN_CLUSTER}"
@@ -53,8 +60,9 @@ ALERTS = Panel(
 INCIDENTS = Panel(
     kind="stat", title="How many incidents call for action?", width=6, height=4, thresholds=((None, GREEN), (1, ORANGE)),
     no_value="No incidents",
-    description="Findings of one cause count once. Those with a finding above its gate that nobody closed: `trainwatch incident status`.",
-    sql=f"SELECT countIf(alert AND state != 'closed') AS incidents {CASES}",
+    description="Findings of one cause count once. Those that nobody closed (`trainwatch incident status`), with a finding above its gate "
+    "that nobody labelled false or benign.",
+    sql=f"SELECT countIf(standing > 0 AND state != 'closed') AS incidents {CASES}",
 )  # fmt: skip
 TIME_TO_DETECT = Panel(
     kind="stat", title="How long from the effect to the finding?", width=8, height=4, unit="s", no_value="No findings",
@@ -125,7 +133,8 @@ SELECT detector, countIf(severity = 'critical') AS critical, countIf(severity = 
 )  # fmt: skip
 OPEN = Panel(
     kind="table", title="Which incidents are there?", width=24, height=9, no_value="No incidents in this period",
-    description="Findings of one cause, those with an alert first. An empty name: naming is withheld, and the reason stands beside it.",
+    description="Findings of one cause, those with an alert first. An empty name: naming is withheld, and the reason stands beside it. "
+    "Dismissed: how many of its findings people labelled false or benign; the name counts them on.",
     columns={
         "severity": Column(colors=SEVERITIES), "what": Column(link=to("incident", finding="${__data.fields.founder}")),
         "named": Column(link=to("entity", kind="identity", entity="${__value.raw}")), "GPU-hours": Column(unit="h", decimals=1),
@@ -134,7 +143,8 @@ OPEN = Panel(
     },
     sql=f"""
 SELECT first_time AS time, severity, title AS what, if(state = '', 'open', state) AS state, assignee, alert, findings,
-    attempts, exposed, hours_middle AS "GPU-hours", named, withheld, arrayStringConcat(users, ', ') AS victims, i.founder AS founder
+    dismissed, attempts, exposed, hours_middle AS "GPU-hours", named, withheld, arrayStringConcat(users, ', ') AS victims,
+    i.founder AS founder
 {CASES} ORDER BY alert DESC, first_time DESC LIMIT 100
 """,
 )  # fmt: skip
