@@ -58,9 +58,10 @@ def notify(ctx: click.Context, *, once: bool) -> None:
     """
     if ctx.invoked_subcommand is not None:
         return
-    from pipeline.runtime.notify import Notifier  # noqa: PLC0415  keeps --help quick
+    from pipeline.runtime.notify import Notifier, targets_of  # noqa: PLC0415  keeps --help quick
     from pipeline.runtime.notify_book import Book  # noqa: PLC0415
 
+    targets_of(ctx.ensure_object(Options).settings.notify)  # before there is a book, by which every target seems to have been told
     settings = with_broker(ctx.ensure_object(Options).settings)
     with (
         Book(settings.notify.state_file) as book,
@@ -189,7 +190,11 @@ def list_(options: Options, since: int, limit: int, *, unanswered: bool, failed:
 
     Exit 0: also when there is nothing; 3: with --failed, something waits for its next try or was given up.
     """
+    from pipeline.runtime.notify import targets_of  # noqa: PLC0415  keeps --help quick
+
     settings, now = options.settings.notify, now_ms()
+    if failed and not settings.targets:
+        targets_of(settings)  # raises: of nobody it would be true that all were told
     with _book(options) as book:
         failing = {each.word.notice.id for each in book.failing(settings, now)}
         standings = [

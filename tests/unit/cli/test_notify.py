@@ -22,6 +22,8 @@ from tests.unit.runtime.test_notices import notice
         (("snooze", "a378b78a07ce", "31d"), "longer than 30 days"),
         (("ack", "a378b78a07ce", "--note", "x" * 501), "500 characters"),
         (("test", "oncall"), "there is nobody to notify"),
+        (("--once",), "there is nobody to notify"),
+        (("list", "--failed"), "there is nobody to notify"),
     ],
 )
 def test_wrong_usage_is_said_and_leaves_no_file(words: tuple[str, ...], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -31,6 +33,15 @@ def test_wrong_usage_is_said_and_leaves_no_file(words: tuple[str, ...], told: st
     assert done.exit_code == 2
     assert told in done.stderr
     assert [*tmp_path.iterdir()] == []
+
+
+def test_a_book_without_targets_tells_no_lie(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody was told anything: for cron that is not well."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "trainwatch.yaml").write_text("notify: {state_file: n.sqlite}")
+    with Book(tmp_path / "n.sqlite"):
+        done = CliRunner().invoke(main, ["notify", "list", "--failed"])
+    assert (done.exit_code, "there is nobody to notify" in done.stderr) == (2, True)
 
 
 def test_what_could_not_be_told_ends_the_list_with_3(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
