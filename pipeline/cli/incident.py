@@ -24,7 +24,8 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, labels_of, newest, page, unnamed
+from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, newest, page, unnamed
+from pipeline.incidents.report_labels import UNWEIGHED, labels_of
 from pipeline.incidents.report_repeats import act_of, repeats_of
 from pipeline.incidents.report_text import called, figures, ratio
 from pipeline.loss.rumour import Checked, Rumour, check
@@ -259,8 +260,8 @@ def print_report(console: Console, found: Report) -> None:
     leading = f"leading: {safe(said.named or unnamed(said.leader))}; next: {safe(unnamed(said.second))}"
     write(console, f"{leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
     labels = labels_of(found.journal)
-    if dismissed := sum(word != "true" for word in labels.values()):
-        write(console, f"of {many(body.findings or len(body.members), 'finding')}{_dismissed(dismissed)}: what stands here counts them on")
+    if found.dismissed.findings:
+        write(console, f"{safe(found.dismissed, 400)}; {UNWEIGHED}")
     table = build_table("Findings", "effect", "id", "detector", "about", "what", "gate")
     by_id = {each.id: each for each in found.findings}
     for member, others in repeats_of(body.members, found.findings):

@@ -139,7 +139,8 @@ def read(database: "Database", incident_id: str) -> Report:
     lines = database.query(LINES, {"ids": sorted({each.event_id for each in body.timeline}) or [""]})
     merged = [name for (name,) in database.query(MERGED, {"id": incident_id})]  # aliases of a large one are told in part
     journal = journals(database, sorted({incident_id, *aliases, *merged}))
-    labels = [Entry(**row) for row in asking.rows(database, LABELS, {"ids": members})]  # what people found harmless must not go untold
+    ids = [*members, *(each.finding for each in body.others)]  # what people found harmless must not go untold
+    labels = [Entry(**row) for some in pages(ids) for row in asking.rows(database, LABELS, {"ids": some})]
     entries = sorted([*labels, *(entry for each in journal.values() for entry in each)], key=lambda entry: entry.at)
     return Report(
         incident=body,

@@ -13,6 +13,7 @@ from pipeline import __version__
 from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
+from pipeline.incidents.report_labels import UNWEIGHED, Dismissed, dismissed, newest_labels
 from pipeline.incidents.report_repeats import act_of, repeats_of
 from pipeline.incidents.report_summary import limits_of, summary
 from pipeline.incidents.report_text import ATTEMPT, called, figures, listed, moment, ratio, safe, table
@@ -104,7 +105,12 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def summary(self) -> list[str]:
         """In short."""
-        return summary(self.incident, replied=any(each.action == "reply" for each in self.journal))
+        return summary(self.incident, self.dismissed, replied=any(each.action == "reply" for each in self.journal))
+
+    @property
+    def dismissed(self) -> Dismissed:
+        """What people labelled false or benign."""
+        return dismissed(self.incident, self.journal)
 
 
 def candidate_of(incident: Incident, who: str, key: bytes, pseudonym: Callable[[str], str] = str) -> str:
@@ -121,7 +127,10 @@ def as_json(report: Report) -> bytes:
     """The same for machines."""
     said, about = report.incident.attribution, _subjects(report)
     gates = {each.finding: each.gate for each in report.incident.members}
-    said_first = {"state": report.state, "assignee": report.assignee, "limits": report.limits, "summary": report.summary}
+    said_first = {
+        "state": report.state, "assignee": report.assignee, "limits": report.limits, "summary": report.summary,
+        "dismissed": report.dismissed.told(),
+    }  # fmt: skip
     body = {"id": report.incident.id, **msgspec.to_builtins(report), **said_first}
     for finding, value in zip(report.findings, body["findings"], strict=True):
         del value["suspect"]
@@ -146,7 +155,7 @@ def page(report: Report) -> str:
     incident = report.incident
     parts = {
         "short": f"<p>{safe(' '.join(report.summary), ENTRY_MAX)}</p>",
-        "seen": _seen(report), "follows": _follows(incident), "not": _does_not_follow(incident, report.journal),
+        "seen": _seen(report), "follows": _follows(incident, report.dismissed), "not": _does_not_follow(incident, report.journal),
         "who": _who(incident.attribution), "graph": _graph(report), "time": _timeline(report), "benign": _benign(report),
         "scope": _scope(incident), "loss": _loss(report), "evidence": _evidence(report),
         "limits": listed([safe(line) for line in report.limits]), "journal": _journal(report),
@@ -237,16 +246,20 @@ def _told(incident: Incident, findings: int) -> str:
     )
 
 
-def _follows(incident: Incident) -> str:
+def _follows(incident: Incident, cleared: Dismissed) -> str:
     said = incident.attribution
     items = ["The findings are looked at as one case, because they share what the column “Tied by” names; one hand need not have done all."]
+    if cleared.whole:
+        items.append(f"By the word of those who looked, nothing against anybody: {safe(cleared, ENTRY_MAX)}.")
+    leading = "By records alone, without these labels, the leading hypothesis is" if cleared.whole else "The leading hypothesis is"
+    labelled = f" But {safe(cleared, ENTRY_MAX)}; {UNWEIGHED}." if cleared.findings and not cleared.whole else ""
     if said.named:
         items.append(
-            f"The leading hypothesis is that the holder of account <strong>{safe(said.named)}</strong> did it; "
-            f"the nearest other is {_called(said.second)}."
+            f"{leading} that the holder of account <strong>{safe(said.named)}</strong> did it; "
+            f"the nearest other is {_called(said.second)}.{labelled}"
         )
     else:
-        items.append(f"The leading hypothesis is {_called(said.leader)}; the nearest other is {_called(said.second)}. No name is given.")
+        items.append(f"{leading} {_called(said.leader)}; the nearest other is {_called(said.second)}. No name is given.{labelled}")
     if said.gap_low is not None and said.gap_high is not None:
         items.append(
             f"What was seen is {ratio(said.gap_low)} to {ratio(said.gap_high)} times as likely under the leading hypothesis "
@@ -288,8 +301,7 @@ def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
 
 def _found_harmless(incident: Incident, journal: tuple[Entry, ...]) -> Iterator[str]:
     """Findings that people labelled false or benign, by the newest word on each: the pipeline counts them on."""
-    newest_of = {each.value.split()[0]: each for each in journal if each.action == "label"}
-    for finding, each in newest_of.items():
+    for finding, each in newest_labels(journal).items():
         word = each.value.removeprefix(finding).strip()
         if word != "true":
             what = next(
@@ -507,12 +519,6 @@ def _called(title: str) -> str:
     kind, _, who = title.partition("/")
     words = KINDS.get(kind, kind)
     return f"“{safe(words[0].lower() + words[1:])}”" + (f" ({safe(who)})" if who else "")
-
-
-def labels_of(journal: tuple[Entry, ...]) -> dict[str, str]:
-    """Of findings, by the beginning of their ids, the newest word that people have said on each."""
-    said = [each.value.partition(" ") for each in sorted(journal, key=lambda each: each.at) if each.action == "label"]
-    return {finding: word.partition(" ")[0] for finding, _, word in said}
 
 
 def newest(journal: tuple[Entry, ...], action: str) -> str:

@@ -8,6 +8,7 @@ Text from records is not escaped here: whoever prints it does that.
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
+from pipeline.incidents.report_labels import UNWEIGHED, Dismissed
 from pipeline.incidents.report_text import day_and_time, figures, ratio
 from pipeline.model.finding import Status
 from pipeline.model.incident import NONE, Incident
@@ -23,9 +24,9 @@ CLOCKS = (
 )
 
 
-def summary(incident: Incident, *, replied: bool) -> list[str]:
+def summary(incident: Incident, cleared: Dismissed, *, replied: bool) -> list[str]:
     """Four sentences or so."""
-    return [_seen(incident), _who(incident, replied=replied), _cost(incident), _unknown(incident)]
+    return [_seen(incident), _who(incident, cleared, replied=replied), _cost(incident), _unknown(incident)]
 
 
 def limits_of(incident: Incident, clocks: Mapping[str, int]) -> list[str]:
@@ -57,18 +58,22 @@ def _seen(incident: Incident) -> str:
     )
 
 
-def _who(incident: Incident, *, replied: bool) -> str:
+def _who(incident: Incident, cleared: Dismissed, *, replied: bool) -> str:
+    """Whom people have cleared is not accused here: what they labelled comes before the name, else right behind it."""
     said = incident.attribution
+    labelled = f" But {cleared}; {UNWEIGHED}." if cleared.findings else ""
     if not said.named:
-        return f"Nobody is named. Why: {said.withheld}."
+        return f"Nobody is named. Why: {said.withheld}.{labelled.replace(' But p', ' And p')}"
+    heard = "A reply is on record." if replied else "No reply is on record."
+    if cleared.whole:
+        return f"Nobody is accused: {cleared}. That the account {said.named} is named is no conclusion any more: {UNWEIGHED}. {heard}"
     likely = (
         f"what was seen is {ratio(said.gap_low)} to {ratio(said.gap_high)} times as likely if its holder did it as by the nearest other "
         "explanation. "
         if said.gap_low is not None and said.gap_high is not None
         else ""
     )
-    heard = "A reply is on record." if replied else "No reply is on record."
-    return f"The account {said.named} is named: {likely}That is no finding of guilt. {heard}"
+    return f"The account {said.named} is named: {likely}That is no finding of guilt.{labelled} {heard}"
 
 
 def _cost(incident: Incident) -> str:

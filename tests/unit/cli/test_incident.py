@@ -52,7 +52,7 @@ def test_what_people_cleared_stands_beside_whoever_is_named() -> None:
     finding = report().incident.members[0].finding[:12]
     said = ((1, f"{finding} true"), (3, f"{finding} benign because admin_ticket"), (2, f"{finding} false"))
     text = shown(report(journal=tuple(Entry(at=at, operator="op", action="label", value=value, text="") for at, value in said)))
-    assert "of 3 findings; 1 labelled false or benign" in text
+    assert "people labelled 1 of 3 findings false or benign, 1 of the 3 above the gate (last op, 1970-01-01 00:00Z)" in text
     assert "alert; labelled benign" in text
     assert "labelled" not in shown(report())
 

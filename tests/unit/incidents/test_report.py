@@ -7,12 +7,13 @@ import msgspec
 import orjson
 import pytest
 
-from pipeline.incidents.report import KINDS, SECTIONS, Entry, Made, as_json, page, unnamed
+from pipeline.incidents.report import KINDS, SECTIONS, Entry, Made, Report, as_json, page, unnamed
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_summary import clocks_of
 from pipeline.incidents.report_text import called
 from pipeline.model.finding import Status
 from pipeline.model.incident import Incident, Loss, Range, Unjudged, canonical_incident
+from tests import build
 from tests.unit.incidents.campaign import attempt_of, borrowed, kill, removal, tamper
 from tests.unit.incidents.reports import EVIL, hostile, report
 
@@ -149,6 +150,51 @@ def test_what_people_found_harmless_does_not_follow() -> None:
     assert "“CHG-17 &lt;b&gt;”" in text
     assert other not in text
     assert f"{other} false" in whole
+
+
+def labelled(made: Report, count: int) -> Report:
+    """The same, after somebody labelled the first `count` of its findings above the gate."""
+    cleared = [each.finding for each in made.incident.members if each.alert][:count]
+    words = [f"{each[:12]} false" for each in cleared]
+    said = (Entry(at=build.T0 + number, operator="u101@ops", action="label", value=word, text="") for number, word in enumerate(words))
+    return msgspec.structs.replace(made, journal=(*made.journal, *said))
+
+
+def test_whom_people_have_cleared_is_not_accused() -> None:
+    """Once all that is above the gate is labelled false or benign, the name is no conclusion: said beside it, and first of all."""
+    alerts = sum(each.alert for each in report().incident.members)
+    made = labelled(report(), alerts)
+    how = f"people labelled {alerts} of 3 findings false or benign, {alerts} of the {alerts} above the gate (last u101@ops, 2026-03-0"
+    follows, short = part(page(made), "follows"), part(page(made), "short")
+    assert how in follows
+    assert how in short
+    assert "The leading hypothesis is that" not in follows
+    assert "By records alone, without these labels, the leading hypothesis is that the holder of account u099 did it" in follows
+    assert "Nobody is accused" in short
+    assert "That the account u099 is named is no conclusion any more: the attribution rests on records alone" in short
+    assert "times as likely if its holder did it" not in short
+    assert "A reply is on record." in short
+    found = orjson.loads(as_json(made))
+    assert how in found["summary"][1]
+    assert found["dismissed"] == {
+        "findings": alerts, "of": 3, "alerts": alerts, "of_alerts": alerts, "whole": True,
+        "by": [{"operator": "u101@ops", "at": build.T0 + alerts - 1}],
+    }  # fmt: skip
+
+
+def test_beside_a_name_stands_what_people_have_cleared_of_it() -> None:
+    """One of several: the name stands, and what was labelled and that nothing weighs it; without a label not a word."""
+    made = labelled(report(), 1)
+    for name in ("follows", "short"):
+        said = part(page(made), name)
+        assert "But people labelled 1 of 3 findings false or benign, 1 of the " in said
+        assert "does not weigh labels" in said
+        assert "label" not in part(page(report()), name)
+    assert "The account u099 is named" in part(page(made), "short")
+    assert orjson.loads(as_json(made))["dismissed"]["whole"] is False
+    nobody = labelled(report([kill(0, "1", "u099")]), 1)
+    assert "Nobody is named. Why: " in nobody.summary[1]
+    assert "And people labelled 1 of 1 finding false or benign" in nobody.summary[1]
 
 
 def test_a_reply_stands_to_its_end() -> None:
