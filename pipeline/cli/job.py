@@ -14,6 +14,7 @@ from pipeline.cli.following import Seen
 from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
 from pipeline.cli.times import Since
+from pipeline.incidents.report_labels import UNWEIGHED, Dismissed
 from pipeline.model.words import many
 
 if TYPE_CHECKING:
@@ -43,9 +44,9 @@ AND status != 'retracted' ORDER BY end_time
 """
 FINDINGS = """
 SELECT f.finding_id AS finding_id, attempt, f.detector AS detector, severity, status, owner, actor, actor_withheld, summary, confidence,
-    alert, gate, checklist, label, because
+    alert, gate, checklist, label, because, account AS labelled_by, labelled_at
 FROM (SELECT * FROM {db}.findings_told WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s)) AS f
-LEFT JOIN (SELECT finding_id, label, because FROM {db}.labels_current) AS l ON l.finding_id = f.finding_id
+LEFT JOIN (SELECT finding_id, label, because, account, labelled_at FROM {db}.labels_current) AS l ON l.finding_id = f.finding_id
 ORDER BY cause_time
 """
 LOSSES = """
@@ -56,6 +57,20 @@ WHERE l.job_id = %(job)s AND l.ledger = 'direct' AND i.status != 'retracted'
     AND (%(cluster)s = '' OR startsWith(l.attempt, concat(%(cluster)s, '/')))
 GROUP BY l.incident_id ORDER BY l.incident_id
 """  # also of a job that nobody touched: it may have gone on from what an altered one had saved
+DISMISSED = """
+SELECT m.incident_id AS incident_id, arraySort(groupArrayIf(m.finding_id, has(%(findings)s, m.finding_id))) AS of_job,
+    countIf(l.label != '') AS dismissed, count() AS findings, countIf(m.alert AND l.label != '') AS alerts_dismissed,
+    countIf(m.alert) AS alerts, maxMapIf(map(l.account, toUInt64(toUnixTimestamp64Milli(l.labelled_at))), l.label != '') AS labelled_by
+FROM {db}.incident_findings_current AS m
+INNER JOIN {db}.incidents_current AS i ON i.incident_id = m.incident_id
+LEFT JOIN (SELECT * FROM {db}.labels_current WHERE label IN ('false', 'benign')) AS l ON l.finding_id = m.finding_id
+WHERE i.status != 'retracted' AND
+(
+    has(%(incidents)s, m.incident_id)
+    OR m.incident_id IN (SELECT incident_id FROM {db}.incident_findings_current WHERE has(%(findings)s, finding_id))
+)
+GROUP BY m.incident_id HAVING dismissed > 0 ORDER BY m.incident_id
+"""  # the name that an incident gives counts on what people labelled false or benign
 LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
 TIMELINE = """
 SELECT * EXCEPT id FROM
@@ -148,7 +163,8 @@ def _follow(database: "Database", job_id: str, asked: dict[str, Any], known: dic
             return
         found: dict[str, Any] = {part: [each["row"] for each in news if each["part"] == part] for part in NEWS}
         ids = {row["finding_id"] for row in found["findings"]}
-        found["evidence"] = [item for item in news[0]["proofs"] if item["finding_id"] in ids]
+        found["evidence"] = [item for item in news[0]["evidence"] if item["finding_id"] in ids]
+        found["dismissed"] = [case for case in news[0]["dismissed"] if ids & {*case["of_job"]}]
         found["timeline_length"] = len(found["timeline"])
         _on_record(database, job_id, found)
         if as_json:
@@ -160,9 +176,9 @@ def _follow(database: "Database", job_id: str, asked: dict[str, Any], known: dic
 
 
 def _rows(found: dict[str, Any]) -> list[Row]:
-    proofs = found["evidence"]
+    beside = {name: found[name] for name in ("evidence", "dismissed")}
     return [
-        {"part": part, "row": row, "proofs": proofs, "said": (part, *(str(row[name]) for name in names))}
+        {"part": part, "row": row, **beside, "said": (part, *(str(row[name]) for name in names))}
         for part, names in NEWS.items()
         for row in found[part]
     ]
@@ -180,11 +196,14 @@ def _ask(database: "Database", asked: dict[str, Any]) -> dict[str, Any]:
     lines = dict(database.query(LINES, {"ids": [str(row["by_event_id"]) for row in verdicts] or [""]}))
     for row in verdicts:
         row["by_raw"] = lines.get(row["by_event_id"], "")
+    ids, losses = [str(row["finding_id"]) for row in findings], rows(database, LOSSES, asked)
+    cases = {"findings": ids or [""], "incidents": [str(row["incident_id"]) for row in losses] or [""]}
     return {
         "verdicts": verdicts,
         "findings": findings,
-        "evidence": evidence(database, [str(row["finding_id"]) for row in findings]),
-        "losses": rows(database, LOSSES, asked),
+        "evidence": evidence(database, ids),
+        "losses": losses,
+        "dismissed": rows(database, DISMISSED, cases),
         "timeline": rows(database, TIMELINE, asked) if asked["limit"] else [],
         "timeline_length": length,
     }
@@ -192,6 +211,7 @@ def _ask(database: "Database", asked: dict[str, Any]) -> dict[str, Any]:
 
 def show(console: "Console", job_id: str, found: dict[str, Any], lines: int = NO_LIMIT) -> None:
     """Everything for people; of the timeline its last `lines`."""
+    cleared = found.get("dismissed", ())
     for row in found["verdicts"]:
         console.print(f"[bold]Job {safe(job_id)}[/bold] of {safe(row['owner'])}, attempt {safe(row['attempt'])}", soft_wrap=True)
         gpus = many(row["gpus"], "GPU") if row["gpus"] else "GPUs unknown"
@@ -206,8 +226,10 @@ def show(console: "Console", job_id: str, found: dict[str, Any], lines: int = NO
         console.print(f"[bold]{safe(row['detector'])}[/bold] {safe(row['severity'])}, {safe(row['status'])}: {safe(row['summary'], 400)}")
         write(console, f"actor {safe(row['actor'] or 'withheld')}; confidence {sure}; {'alert' if row['alert'] else safe(row['gate'])}")
         because = f" because {safe(row['because'])}" if row["because"] else ""
-        labelled = f"; labelled [bold]{safe(row['label'])}[/bold]{because}" if row["label"] else ""
+        who = f" ({safe(row['labelled_by'])}, {moment(row['labelled_at'])})" if row.get("labelled_by") else ""
+        labelled = f"; labelled [bold]{safe(row['label'])}[/bold]{because}{who}" if row["label"] else ""
         write(console, f"finding {safe(str(row['finding_id'])[:SHORT])}{labelled}")
+        _show_dismissed(console, [case for case in cleared if row["finding_id"] in case["of_job"]])
         _show_checklist(console, row["checklist"])
         table = build_table("", "role", "time", "source", "what", "line")
         for item in found["evidence"]:
@@ -222,6 +244,7 @@ def show(console: "Console", job_id: str, found: dict[str, Any], lines: int = NO
         hours = " / ".join(f"{row[name]:,.2f}" for name in ("low", "middle", "high"))
         counted = f"counts its loss, low / middle / high: {hours} GPU-hours ({', '.join(map(safe, row['kinds']))})"
         write(console, f"incident {safe(row['incident_id'][:SHORT])} ({safe(row['title'])}) {counted}")
+        _show_dismissed(console, [case for case in cleared if row["incident_id"] == case["incident_id"]])
         for note in row["notes"]:
             write(console, safe(note, 400), 4)
     timeline = _last(_alike(found["timeline"]), lines)
@@ -234,6 +257,15 @@ def show(console: "Console", job_id: str, found: dict[str, Any], lines: int = NO
         console.print(table)
     if (shown := sum(map(len, timeline))) < found["timeline_length"]:
         console.print(f"{shown} of {found['timeline_length']:,} rows of the timeline, its end; --all shows the rest")
+
+
+def _show_dismissed(console: "Console", cases: Sequence[Row]) -> None:
+    """Beside whoever an incident names, and what it says was lost: else people that others have cleared would be accused again."""
+    for case in cases:
+        by = tuple(sorted(case["labelled_by"].items(), key=lambda each: (-each[1], each[0])))
+        cleared = Dismissed(case["dismissed"], case["findings"], case["alerts_dismissed"], case["alerts"], by)
+        none = ": by their word nobody did it" if cleared.whole else ""
+        write(console, f"incident {safe(case['incident_id'][:SHORT])}: {safe(cleared, 400)}{none}; {UNWEIGHED}")
 
 
 def _show_checklist(console: "Console", checklist: Sequence[tuple[Any, ...]]) -> None:

@@ -7,6 +7,7 @@ whose finding is in no incident yet.
 import io
 import uuid
 from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -220,6 +221,24 @@ def test_a_job_is_followed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [(each["finding_id"], each["label"]) for each in first["findings"]] == [(found.id, "")]
     assert [[(each["finding_id"], each["label"]) for each in news["findings"]] for news in later] == [[(found.id, "true")]]
     assert [news["verdicts"] for news in later] == [[]]
+
+
+def test_what_people_cleared_stands_beside_whom_a_job_names(site: Site) -> None:
+    """The incident names on: by whom its findings were cleared and when is told with the job."""
+    found, number = FOUND[NAMED], job_of(NAMED)
+    labelled_at = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)  # above what others said of it
+    values: dict[str, list[Any]] = {"finding_id": [found.id], "account": ["u102@ops"], "label": ["benign"], "at": [labelled_at]}
+    with Database(site.settings.clickhouse) as database:
+        database.insert("labels", values, async_insert=0)
+        told = orjson.loads(site.run("job", "explain", number, "--json"))
+        shown = " ".join(site.run("job", "explain", number).split())
+        database.query("DELETE FROM {db}.labels WHERE account = 'u102@ops'")
+    (case,) = told["dismissed"]
+    assert (case["incident_id"], case["of_job"]) == (site.incident_of(found), [found.id])
+    assert (case["dismissed"], case["labelled_by"]) == (1, {"u102@ops": int(labelled_at.timestamp() * 1000)})
+    assert f"labelled benign (u102@ops, {labelled_at:%Y-%m-%d %H:%M:%S}Z)" in shown
+    assert f"people labelled 1 of {case['findings']} finding" in shown
+    assert "does not weigh labels" in shown
 
 
 def test_a_part_of_a_job_s_timeline(site: Site) -> None:

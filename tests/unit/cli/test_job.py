@@ -94,6 +94,21 @@ def test_what_people_said_of_a_finding_stands_beside_it() -> None:
     assert "finding f1; labelled benign because admin_ticket" in shown(findings=[{**FINDING, "label": "benign", "because": "admin_ticket"}])
 
 
+@pytest.mark.parametrize(("alerts", "whole"), [(2, True), (3, False)])
+def test_what_people_cleared_of_an_incident_stands_beside_whom_it_names(alerts: int, whole: bool) -> None:
+    """At each of its findings and at the loss that it counts: by whom and when, and that the attribution does not weigh it."""
+    case = {
+        "incident_id": LOSS["incident_id"], "of_job": ["f1"], "dismissed": 2, "findings": 3, "alerts_dismissed": 2, "alerts": alerts,
+        "labelled_by": {"u101@ops": 1_772_323_200_000},
+    }  # fmt: skip
+    page = " ".join(shown(findings=[FINDING], losses=[LOSS], dismissed=[case]).split())
+    how = f"2 of 3 findings false or benign, 2 of the {alerts} above the gate (last u101@ops, 2026-03-01 00:00Z)"
+    assert page.count(f"incident 5d09ce3d4edb: people labelled {how}") == 2
+    assert ("by their word nobody did it" in page) == whole
+    assert "does not weigh labels" in page
+    assert "people labelled" not in shown(findings=[{**FINDING, "finding_id": "f2"}], dismissed=[case])
+
+
 def test_all_and_a_number_of_rows_exclude_one_another() -> None:
     """Exit 2, before the database is asked."""
     done = CliRunner().invoke(main, ["job", "explain", "1", "--all", "--timeline", "5"])
