@@ -215,6 +215,40 @@ def test_what_people_found_harmless_counts_against_nobody(filled: Filled) -> Non
     assert [each - dismissed[0] for each in dismissed] == [0, 1, 0]
 
 
+def test_what_people_cleared_was_not_lost(filled: Filled) -> None:
+    """Hours and money of an incident leave the sums with its last alert that stands, and come back with it."""
+
+    def lost() -> tuple[float, ...]:
+        panels = (filled.boards["overview"].panel(title) for title in ("How many GPU-hours were lost?", "What did that cost?"))
+        answers = [filled.reader.ask(filled.sql("overview", panel.sql[0])) for panel in panels]
+        assert [each.error for each in answers] == ["", ""]
+        return tuple(value for each in answers for row in each.rows for value in row if isinstance(value, float))
+
+    with Database(filled.settings.clickhouse) as database:
+
+        def label(findings: Sequence[str], word: str, minutes: int) -> None:
+            said = {"at": datetime.now(UTC) + timedelta(minutes=minutes), "label": word, "account": "u102@test"}
+            values = {"finding_id": findings, **{name: [value] * len(findings) for name, value in said.items()}}
+            database.insert("labels", values, async_insert=0)
+
+        ((alerting, hours),) = database.query(
+            "SELECT any(m.ids), sum(l.gpu_hours_middle) AS hours FROM {db}.losses_once AS l INNER JOIN "
+            "(SELECT incident_id, groupArrayIf(finding_id, alert) AS ids FROM {db}.incident_findings_current GROUP BY incident_id) AS m "
+            "ON m.incident_id = l.incidents[1] WHERE length(l.incidents) = 1 AND l.ledger = 'direct' "
+            "GROUP BY m.incident_id HAVING hours > 0 AND length(any(m.ids)) > 0 ORDER BY length(any(m.ids)) DESC, m.incident_id LIMIT 1"
+        )
+        before = lost()
+        label(alerting[1:] or alerting, "benign" if alerting[1:] else "true", 1)
+        partly = lost()
+        label(alerting, "false", 2)
+        cleared = lost()
+        database.query("DELETE FROM {db}.labels WHERE account = 'u102@test'")
+        after = lost()
+    assert partly == after == pytest.approx(before)
+    assert cleared[1] == pytest.approx(before[1] - hours)
+    assert all(now <= was for now, was in zip(cleared, before, strict=True))
+
+
 @pytest.mark.parametrize("rule", alerts.RULES, ids=lambda rule: rule.uid)
 def test_an_alert_rule_gives_one_number(filled: Filled, rule: alerts.Rule) -> None:
     """One row also when nothing came, since an empty answer would be `NoData`; what tells of loss is quiet after a clean day."""

@@ -48,7 +48,16 @@ LEFT JOIN
 ) AS d ON d.incident_id = i.incident_id
 WHERE i.incident_id != ''
 """
-LOSSES = f"FROM losses_once WHERE last_time >= $__fromTime_ms AND first_time <= $__toTime_ms AND {IN_CLUSTER}"
+# Of the period, those whose alerts people all labelled false or benign; without an alert: all of whose findings.
+CLEARED = f"""
+    SELECT incident_id FROM incident_findings_current
+    WHERE incident_id IN (SELECT incident_id FROM incidents_current WHERE last_time >= $__fromTime_ms AND first_time <= $__toTime_ms)
+    GROUP BY incident_id HAVING countIf(alert AND {NOT_DISMISSED}) = 0 AND (countIf(alert) > 0 OR countIf({NOT_DISMISSED}) = 0)
+"""
+LOSSES = f"""
+FROM losses_once WHERE last_time >= $__fromTime_ms AND first_time <= $__toTime_ms AND {IN_CLUSTER}
+    AND NOT hasAll((SELECT groupArray(incident_id) FROM ({CLEARED})), incidents)
+"""
 SEVERITY_WEIGHT = "transform(severity, ['critical', 'high', 'medium', 'low'], [8., 4., 2., 1.], 1.)"
 
 ALERTS = Panel(
@@ -79,7 +88,8 @@ LOST = Panel(
     kind="stat", title="How many GPU-hours were lost?", width=8, height=4, unit="h", decimals=1, no_value="None",
     thresholds=((None, GREEN), (1, ORANGE), (100, RED)),
     description="Over the incidents of the period, each hour once. Low: what records show beside a finding above its gate. Middle: what "
-    "such a finding makes likely. High: with findings below it. Every incident shows its lines and their formulas.",
+    "such a finding makes likely. High: with findings below it. Left out are incidents whose alerts people all labelled false or benign. "
+    "Every incident shows its lines and their formulas.",
     sql=f"""
 SELECT sum(gpu_hours_low) AS low, sum(gpu_hours_middle) AS middle, sum(gpu_hours_high) AS high {LOSSES} AND ledger = 'direct'
 """,
@@ -87,7 +97,7 @@ SELECT sum(gpu_hours_low) AS low, sum(gpu_hours_middle) AS middle, sum(gpu_hours
 MONEY = Panel(
     kind="stat", title="What did that cost?", width=8, height=4, decimals=0, thresholds=((None, BLUE),), expects_rows=False,
     description="GPU-hours at the prices of the settings (`loss.prices`), each once, and people's time as it was stated. In the currency "
-    "set last.",
+    "set last. Left out are incidents whose alerts people all labelled false or benign.",
     no_value="No prices are set: loss.prices of the settings",
     sql=f"""
 SELECT sum(money_low) AS low, sum(money_middle) AS middle, sum(money_high) AS high, currency
