@@ -2,6 +2,7 @@
 
 import difflib
 import getpass
+import math
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -42,8 +43,8 @@ ORDER BY c.finding_id, c.event_time, c.position
 
 
 @contextmanager
-def clickhouse(options: Options, patience_seconds: float = 0.0) -> "Iterator[Database]":
-    """A connection, which waits for an answer as the settings say, or as long as it is told to.
+def clickhouse(options: Options, patience_seconds: float = 0.0, *, seconds_max: float = math.inf) -> "Iterator[Database]":
+    """A connection, which waits for an answer as the settings say, or as long as it is told to, but no longer than `seconds_max`.
 
     Tables of an earlier release do as long as they have what is asked; else MigrationMissing says which are missing.
     """
@@ -52,7 +53,7 @@ def clickhouse(options: Options, patience_seconds: float = 0.0) -> "Iterator[Dat
     from pipeline.sink.clickhouse import Database  # noqa: PLC0415
 
     settings = servers.connected(options.settings, kafka=False).clickhouse
-    seconds = max(settings.timeout_seconds, patience_seconds)
+    seconds = min(max(settings.timeout_seconds, patience_seconds), seconds_max)
     with Database(settings.model_copy(update={"timeout_seconds": seconds})) as database:
         try:
             yield database

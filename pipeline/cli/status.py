@@ -4,6 +4,7 @@ Servers are asked themselves; the rest is as workers noted it in ClickHouse (`st
 that whoever reaches ClickHouse can look, from any machine.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 SILENT_SECONDS = 60  # four notes of a worker were due
+AWAY_SECONDS = 2.0  # for whoever did not answer a greeting within five
 MIB = 1 << 20
 UNKNOWN = "not all is known: "
 STAGES = """
@@ -81,8 +83,10 @@ def _look(options: Options, since: int) -> "dict[str, Any]":
     said = {**msgspec.to_builtins(found), "all_running": found.all_running}
     order = [stage.name for stage in build_topology(options.settings).stages]
     asked = {"since": since, "silent": SILENT_SECONDS, "order": order}
+    # One that hangs is asked once more, in short, for its reason: whoever runs this wants to know which server is away.
+    away = found.clickhouse.state not in (servers.State.RUNNING, servers.State.EXTERNAL_OK)
     try:
-        with clickhouse(options) as database:
+        with clickhouse(options, seconds_max=AWAY_SECONDS if away else math.inf) as database:
             said["stages"] = [{**row, "noted_at": row["noted_at"].isoformat()} for row in rows(database, STAGES, asked)]
             said["records"] = [{**row, "codes": dict(Counter(row["codes"]).most_common())} for row in rows(database, RECORDS, asked)]
             times = ("first_time", "last_time")  # asked last: before its migration the rest is told all the same

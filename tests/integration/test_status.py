@@ -1,5 +1,7 @@
 """`trainwatch status` on the real servers: a shared day whose workers have read all."""
 
+import socket
+import time
 from pathlib import Path
 
 import orjson
@@ -53,4 +55,17 @@ def test_a_database_that_is_away_is_told_and_hides_no_broker(day: Day, tmp_path:
     result = asked(day, tmp_path, port=1)
     assert result.exit_code == UNREACHABLE
     assert "not all is known" in result.output
+    assert day.settings.kafka.bootstrap_servers in result.output
+
+
+def test_a_database_that_hangs_holds_nobody_up(day: Day, tmp_path: Path) -> None:
+    """It takes the connection and says nothing, as a stopped process does: soon the broker is told, and that ClickHouse gives no answer."""
+    with socket.create_server((day.settings.clickhouse.host, 0)) as silent:
+        port = silent.getsockname()[1]
+        began = time.monotonic()
+        result = asked(day, tmp_path, port=port)
+        assert time.monotonic() - began < 25  # some 7; the settings would wait for 30, behind 5 for a greeting
+    assert result.exit_code == UNREACHABLE
+    assert "no answer from ClickHouse" in result.output
+    assert f"{port} (timed out)" in " ".join(result.output.split())
     assert day.settings.kafka.bootstrap_servers in result.output
