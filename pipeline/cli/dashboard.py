@@ -82,6 +82,8 @@ def dashboard(
         reader = query.Reader(database)
         shown = _period(board, start, end, reader)
         choices = query.choose(board, given, shown, reader)
+        if first := _first(choices.values, given):
+            say(first)
         if start is None and end is None:
             shown = query.span(choices, shown, reader)
         answered = []
@@ -150,6 +152,13 @@ def _subject(chosen: "Mapping[str, Sequence[str]]", given: "Collection[str]") ->
     """
     shown = [(name, value) for name, values in chosen.items() if name in SUBJECTS or name in given for value in values if value]
     return ", ".join(value if name == FINDING else f"{name} {value}" for name, value in shown) or "all"
+
+
+def _first(chosen: "Mapping[str, Sequence[str]]", given: "Collection[str]") -> str:
+    """Which one a page is about of which nobody said which; empty: somebody did, or it is about all.  A reader took it for his own."""
+    taken = {name: value for name, values in chosen.items() if name in SUBJECTS and name not in given for value in values if value}
+    shown = ", ".join(f"{name} {value}" for name, value in taken.items())
+    return f"shown is {shown}, the first in the list; --var {[*taken][-1]}=... chooses another" if taken else ""
 
 
 def _given(variables: tuple[str, ...]) -> dict[str, list[str]]:

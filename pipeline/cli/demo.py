@@ -85,7 +85,7 @@ def demo(options: Options, seed: int, days: float, *, stop: bool, again: bool) -
         site = _prepare(folder, week, say)
         with _worker(folder, say):
             _stream(site, week, say)
-            right = _report(site, week, folder, time.monotonic() - began)
+            right = _report(site, week, folder, time.monotonic() - began, stop=stop)
     raise SystemExit(0 if right else WRONG_FINDINGS)
 
 
@@ -239,7 +239,7 @@ def _headline(body: dict[str, Any]) -> str:
     return f"[bold]{moment(body['cause_time'])}[/bold] {safe(body['status']):<11} {safe(body['detector'])}  {about}"
 
 
-def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
+def _report(site: Settings, week: Week, folder: Path, seconds: float, *, stop: bool) -> bool:
     """Print what was found, and compare it with what was planted."""
     out = stdout()
     with Database(site.clickhouse) as database:
@@ -278,18 +278,23 @@ def _report(site: Settings, week: Week, folder: Path, seconds: float) -> bool:
             out.print(f"[red]{name}[/red]: {safe(', '.join(filter(None, row)))}")
     right = raised == planted
     out.print(f"[bold]{len(raised & planted)} of {len(planted)} planted acts found, {len(raised - planted)} false alarms[/bold]")
-    _where_to_look(out, site, folder, next((str(row[1]) for row in findings if row[1]), "ID"))  # some are about no job
+    job = next((str(row[1]) for row in findings if row[1]), "ID")  # some are about no job
+    _where_to_look(out, site, folder, job, stop=stop)
     return right
 
 
-def _where_to_look(out: Console, site: Settings, folder: Path, job: str) -> None:
+def _where_to_look(out: Console, site: Settings, folder: Path, job: str, *, stop: bool) -> None:
+    """What to look at, and with what; of servers that stop now how to start them again, as they come back at the same addresses."""
+    command = command_on(folder)
+    if stop:
+        out.print(f"\nThe servers stop now; start them again to look at the rest: {command} up", soft_wrap=True)
     out.print(f"\nClickHouse web page: http://{site.clickhouse.host}:{site.clickhouse.http_port}/play   three queries to try there:")
     for sql in QUERIES_TO_TRY:
         out.print(f"  {safe(sql.format(database=site.clickhouse.database, job=job), 500)}", soft_wrap=True)
     topology = build_topology(site)
     topics = ", ".join(topology.public_topic(name) for name in (*PUBLIC, "evidence", "dead-letter"))
     out.print(f"Kafka {site.kafka.bootstrap_servers}: {topics}", soft_wrap=True)
-    command = command_on(folder)
     out.print(f"A job in full: {command} job explain {job}", soft_wrap=True)
     out.print(f"Overview page: {command} dashboard overview --open", soft_wrap=True)
-    out.print(f"Stop the servers: {command} down", soft_wrap=True)
+    if not stop:
+        out.print(f"Stop the servers: {command} down", soft_wrap=True)

@@ -1,5 +1,6 @@
 """What the demo does with what is there already, and with servers that outlive it."""
 
+import io
 import os
 from pathlib import Path
 
@@ -89,3 +90,15 @@ def test_servers_are_stopped_also_when_it_is_broken_off(earlier: Path, capsys: p
         raise KeyboardInterrupt
     assert not process.is_alive(note)
     assert "kafka: stopped" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [True, False])
+def test_servers_that_are_gone_are_not_advertised(earlier: Path, stop: bool) -> None:
+    """With --stop no page answers afterwards: first of all stands how to have the servers again."""
+    page = io.StringIO()
+    demo._where_to_look(Console(file=page), settings_of(earlier), earlier, "48344", stop=stop)
+    text = page.getvalue()
+    up = f"The servers stop now; start them again to look at the rest: {demo.command_on(earlier)} up"
+    assert (up in text.partition("ClickHouse web page")[0]) == stop
+    assert (f"Stop the servers: {demo.command_on(earlier)} down" in text) != stop
+    assert "job explain 48344" in text

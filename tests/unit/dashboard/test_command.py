@@ -7,6 +7,7 @@ from click.testing import CliRunner, Result
 
 from deploy.grafana.boards import BOARDS
 from pipeline.cli import main
+from pipeline.cli.dashboard import _first
 
 
 def dashboard(*words: str) -> Result:
@@ -40,3 +41,20 @@ def test_wrong_usage(words: tuple[str, ...], said: str) -> None:
     assert done.exit_code == 2
     assert said in done.stderr
     assert "\x1b" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("chosen", "given", "said"),
+    [
+        ({"cluster": ("$__all",), "job": ("48344",)}, (), "shown is job 48344, the first in the list; --var job=... chooses another"),
+        ({"kind": ("identity",), "entity": ("u017",)}, ("kind",), "shown is entity u017, the first in the list; --var entity=... "),
+        ({"kind": ("identity",), "entity": ("u017",)}, (), "shown is kind identity, entity u017, the first in the list; --var entity=... "),
+        ({"job": ("48344",)}, ("job",), ""),
+        ({"job": ("",)}, (), ""),
+        ({"cluster": ("$__all",)}, (), ""),
+    ],
+)
+def test_which_one_nobody_chose_is_said(chosen: dict[str, tuple[str, ...]], given: tuple[str, ...], said: str) -> None:
+    """Whoever asks for a job's page without a job is told which one he got."""
+    assert _first(chosen, given).startswith(said)
+    assert bool(_first(chosen, given)) == bool(said)
