@@ -208,16 +208,21 @@ def lemon_node(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explana
 
 
 def service_account(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """The account is a service's or a team's, or a service used it: CI, transfers."""
+    """The account is a service's or a team's, or a service used it: CI, transfers.
+
+    Of an account that several people use nothing follows from who opens it, while they have it; what is done with it is judged.
+    """
     name, cause = "service_account", suspicion.cause
     if not case.validities:
         return Explanation(name, Checked.NOT_CHECKED, note="the identity map does not say whose account it is")
     hand = actor_of(case.site.directory, cause)
     if any(each.role == "service" for each in case.validities) or (hand is not None and hand.role == "service"):
         return Explanation(name, Checked.CONFIRMED, cause.record, "a service identity")
-    if any(each.role == "shared" for each in case.validities):
+    shared, holder = any(each.role == "shared" for each in case.validities), case.valid_at(cause.event_time)
+    if holder is not None and holder.role == "shared" and not isinstance(cause.body, JobRecord):
         return Explanation(name, Checked.CONFIRMED, cause.record, "an account that several people use")
-    return Explanation(name, Checked.EXCLUDED, note="the identity map says that it is a person's")
+    whose = "several people's" if shared else "a person's"
+    return Explanation(name, Checked.EXCLUDED, note=f"the identity map says that it is {whose}")
 
 
 def written_agreement(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

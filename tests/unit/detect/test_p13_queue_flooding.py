@@ -182,6 +182,13 @@ def test_written_agreement_acquits() -> None:
     assert judge_identity(ID, "u012", *usual(), *flood(), at=site(tickets=(ticket,))) == []
 
 
+def test_an_account_that_several_people_use_is_judged() -> None:
+    """Whose hand flooded the queue nobody knows; that several may use the account is no reason to submit so much."""
+    shared = [each.model_copy(update={"role": Role.SHARED}) for each in build.IDENTITIES if each.id == "u012"]
+    (finding,) = judge_identity(ID, "u012", *usual(), *flood(), at=site(identities=tuple(shared)))
+    assert (finding.alert, build.answer(finding, "service_account").answer) == (True, Checked.EXCLUDED)
+
+
 def test_service_account_acquits() -> None:
     """An evaluation service submits by the hundred."""
     service = [each.model_copy(update={"role": Role.SERVICE}) for each in build.IDENTITIES if each.id == "u012"]

@@ -188,6 +188,15 @@ def test_an_account_that_several_people_use_acquits() -> None:
     assert judge_identity(ID, "lab", login(60, "lab", FOREIGN), at=site(identities=(*PEOPLE, lab))) != []
 
 
+def test_an_account_that_several_people_used_is_closed_to_them_all() -> None:
+    """By its end of validity nobody has it any more, whoever had it before."""
+    lab = IdentitySettings(id="lab", uid=5200, login="lab", role=Role.SHARED, valid_to=build.ms(50) / 1000)
+    found = judge_identity(ID, "lab", login(49, "lab", FOREIGN), login(60, "lab", FOREIGN), at=site(identities=(*PEOPLE, lab)))
+    assert [each.summary for each in found if each.effect == "access_after_end"] == [
+        "the account was used once after the validity of its owner had ended"
+    ]
+
+
 @pytest.mark.parametrize(
     ("told", "alert"),
     [
