@@ -2,23 +2,24 @@
 
 Notes, replies and labels stay in their tables as they were given.  Whoever reads the report has no leave to know who is behind a label, and
 a name beside an incident accuses its holder.  So a candidate who is not named stands in these texts under the label that the incident
-gives him, whatever the identity map calls him; of what it does not know each word is held against the labels.  Where the site tells
-pseudonyms, names that people typed become these.
+gives him, whatever the identity map calls him; of what it does not know each word, and each part of one, is held against the labels, as a
+name of any kind.  Where the site tells pseudonyms, names that people typed become these.
 
     "asked u099, whose login is zhsan"    ->    "asked person-0d2367c8, whose login is person-0d2367c8"
 
-Not found: names and nicknames that no map knows, and a uid that stands alone.  Of people who are no candidates nothing is withheld: that a
-text speaks of somebody is no finding, which the report says.
+Not found: names and nicknames by which neither map nor logs know somebody, and a uid that stands alone.  Of people who are no candidates
+nothing is withheld: that a text speaks of somebody is no finding, which the report says.
 """
 
 import re
 from collections.abc import Iterable, Mapping
 
-from pipeline.model.identity import Directory, Identity
+from pipeline.model.identity import NAME_KINDS, Directory, Identity
 from pipeline.model.incident import Incident, label_of
 from pipeline.model.privacy import Veil
 
-_WORD = re.compile(r"[A-Za-z0-9_][\w.:@-]*[\w]|[A-Za-z0-9_]")
+# A word, and the parts that it may have: `user:u099`, `u099@gpu-012`, `u099.log`.
+_WORD, *_PARTS = map(re.compile, (r"[A-Za-z0-9_][\w.:@-]*[\w]|[A-Za-z0-9_]", r"[\w.-]+", r"\w+"))
 _UID = re.compile(r"(?i)\b((?:uid|user)[ =:]{1,2})([0-9]+)\b")
 
 
@@ -39,8 +40,17 @@ class FreeText:
             text = self._pattern.sub(lambda found: self._names[found[0].lower()], text)
         if self._withheld:
             text = _UID.sub(lambda found: found[1] + (self._uids.get(found[2]) or self._label(f"uid:{found[2]}") or found[2]), text)
-            text = _WORD.sub(lambda found: self._label(found[0]) or found[0], text)
+            text = _WORD.sub(lambda found: self._label_of_name(found[0]) or self._in_parts(found[0]), text)
         return self._veil.text(text)
+
+    def _in_parts(self, word: str) -> str:
+        for part in _PARTS:
+            word = part.sub(lambda found: self._label_of_name(found[0]) or found[0], word)
+        return word
+
+    def _label_of_name(self, name: str) -> str:
+        """Of one that the map knows by this id; or does not know, who is then called by the kind of his name, which nobody writes."""
+        return next(filter(None, map(self._label, (name, *(f"{kind}:{name}" for kind in NAME_KINDS)))), "")
 
     def _label(self, who: str) -> str:
         """As the incident calls this one; empty: he is no candidate, or is named."""
@@ -51,9 +61,10 @@ class FreeText:
 
 
 def untold(text: str, people: Iterable[Identity], instead: str) -> str:
-    """Without anybody whom the map knows: who has not the key cannot know whose name is withheld."""
+    """Without anybody whom the map knows, and without uids: who has not the key cannot know whose name is withheld."""
     pattern = pattern_of({name.lower(): "" for each in people for name in names_of(each)})
-    return pattern.sub(instead, text) if pattern is not None else text
+    text = pattern.sub(instead, text) if pattern is not None else text
+    return _UID.sub(lambda found: found[1] + instead, text)
 
 
 def names_of(identity: Identity) -> set[str]:

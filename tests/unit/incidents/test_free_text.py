@@ -41,6 +41,22 @@ def test_an_account_that_no_map_knows_is_found_by_its_label() -> None:
     assert FreeText(WITHHELD, Directory(), OPEN)("ask u099, u012.") == f"ask {LABEL}, u012."
 
 
+@pytest.mark.parametrize(
+    ("who", "text"),
+    [
+        ("login:zhsan", "ask zhsan, who is zhsan@gpu-012."),
+        ("login:zhsan", "that is login:zhsan"),
+        ("kubernetes:zhsan@example.org", "said zhsan@example.org: no"),
+        ("u099", "user:u099, from=u099, u099:x"),
+    ],
+)
+def test_an_account_that_no_map_knows_is_found_by_what_logs_call_it(who: str, text: str) -> None:
+    """Its id begins with the kind of its name, which nobody writes in a note."""
+    incident = report([kill(0, "1", who)]).incident
+    said, label = FreeText(incident, Directory(), OPEN)(text), label_of(CLUSTER, who)
+    assert (label in said, who.rpartition(":")[2] in said) == (True, False)
+
+
 def test_who_is_named_is_called_so() -> None:
     """Nothing of him is withheld."""
     assert FreeText(NAMED, Directory(PEOPLE), OPEN)("u099 and zhsan are one") == "u099 and zhsan are one"
@@ -60,3 +76,4 @@ def test_names_that_people_type_are_told_as_pseudonyms() -> None:
 def test_without_the_key_nobody_of_the_map_is_told() -> None:
     """Whether a name is withheld only the key tells; what was said stands."""
     assert untold("u099 was on leave, says u012.", PEOPLE, "not told") == "not told was on leave, says not told."
+    assert untold("uid 5017 did it, in job 5017", PEOPLE, "not told") == "uid not told did it, in job 5017"
