@@ -48,7 +48,7 @@ META = Meta(
         "Root on the node writes its logs: the audit record that names somebody, or the OOM or Xid that explains him away, may be root's.",
         "Where shippers tell neither a line's uid nor its facility, whoever has a login writes an OOM or Xid as the kernel (`logger`).",
         "A node that somebody sets DOWN (`scontrol update`) looks like one that failed: the controller's log does not say who.",
-        "A memory limit that a root shell, or a program of one's own, wrote to a file of control groups: the OOM kill behind it acquits.",
+        "A memory limit that a root shell or an own program wrote, or that was set on the node before the job began: its OOM kill acquits.",
     ),
     runbook="Read the audit record of the kill, then the login session (ses) of its sender in the log of another host.",
     ends=frozenset({"ranks_killed"}),

@@ -62,7 +62,7 @@ META = Meta(
         "What was loaded outside the artefact roots, or without the probe, has no writer.",
         "Saves and loads are told by jobs' output: who prints one behind his write stays the suspect, and lowers the hit below the gate.",
         "Who prints that he saved these very bytes hides a file of which nobody saved other ones, and that no record says was another's.",
-        "A memory limit that a root shell, or a program of one's own, wrote to a file of control groups: the OOM kill behind it acquits.",
+        "A memory limit that a root shell or an own program wrote, or that was set on the node before the job began: its OOM kill acquits.",
         "A write through a link that lies elsewhere: audit records tell the name by which a file was opened, not where it lies.",
         "Code that ends the process by a fault (a segmentation fault, an abort) sends no signal that anybody records.",
         "Code that stops the probe's reports before it acts, on a node without audit rules for signals.",

@@ -228,6 +228,20 @@ def test_memory_that_an_update_of_the_job_took_away_explains_no_end(by: int, wha
     assert [(each.alert, answer(each, "out_of_memory").by) for each in found] == ([] if alert is None else [(alert, asked.id)])
 
 
+@pytest.mark.parametrize(("asked", "findings"), [(-10, 1), (-5, 1), (-4.9, 0), (50, 0)])
+@pytest.mark.parametrize("tag", ["a", "b", "c", "d"])
+def test_an_update_is_told_in_one_call(asked: float, findings: int, tag: str) -> None:
+    """What it set, and within five seconds who asked; both within one millisecond, too, where nothing tells which line came first."""
+    changed = build.event(-10, Source.SLURMCTLD, JobUpdate(job=build.JOB, change="min_memory_node"), job=build.JOB, host="ctl-001", tag=tag)
+    assert len(judge(changed, job_update(asked, ADMIN), *LIMITED)) == findings
+
+
+def test_who_asked_for_something_else_limited_no_memory() -> None:
+    """The owner's call was completed before."""
+    changed = build.event(-10, Source.SLURMCTLD, JobUpdate(job=build.JOB, change="min_memory_node"), job=build.JOB, host="ctl-001")
+    assert judge(changed, job_update(-9.9, OWNER), job_update(-9.8, ADMIN), *LIMITED) == []
+
+
 @pytest.mark.parametrize(
     "limit",
     [
