@@ -7,7 +7,7 @@
 Holds: what an attempt lost is read from its own records, never from a finding; what is not known is noted in `left_out`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -107,16 +107,17 @@ def ended(did: Sequence[str], held: Held, attempts: Attempts) -> Iterator[Claim]
             evidence = known(*told, each.last_step.event_id, each.timed_out)
             yield gated(held.gate, claim.hang(*of, last_step=each.last_step.time, ended=held.end, evidence=evidence))
     if after is not None:
-        for nodes, until, others in _waits(held, after, attempts):
-            evidence, gpus = known(*told, after.record, others), round(held.gpus * len(nodes) / len(each.nodes))
+        for nodes, gpus, until, others in _waits(held, after, attempts):
+            evidence = known(*told, after.record, others)
             made = claim.restart(each.attempt, nodes, gpus, failed=held.end, resumed=until, evidence=evidence)
             yield gated(held.gate, claim.noted(made, claim.SERVED) if others else made)
 
 
-def _waits(held: Held, after: Examined, attempts: Attempts) -> list[tuple[list[str], int, str]]:
-    """(nodes, until when their GPUs waited, record of the others who began there then or "").  None: others began at once.
+def _waits(held: Held, after: Examined, attempts: Attempts) -> Iterator[tuple[list[str], int, int, str]]:
+    """(nodes, GPUs there, until when these waited, record of the others who began there then or "").  None: others began at once.
 
-    Whoever began on a node has the GPUs that waited where there was no room beside them; who holds what of a node, no record says.
+    Whoever began on a node has the GPUs that waited where there was no room beside them; who holds what of a node, no record says.  GPUs
+    of all parts are those of the whole.
     """
     last = min(after.attempt.start, held.end + claim.RESTART_HIGH_MS)
     there: dict[str, list[Examined]] = {}
@@ -127,16 +128,26 @@ def _waits(held: Held, after: Examined, attempts: Attempts) -> list[tuple[list[s
     free = held.room - held.gpus / len(held.each.nodes)
     found: dict[tuple[int, str], list[str]] = {}
     for node in held.each.nodes:
-        others = there.get(node, ())
-        first = next((each for each in others if _taken(others, each.attempt.start) > free), None)
+        first = _without_room(there.get(node, ()), free)
         found.setdefault((first.attempt.start, first.record) if first else (after.attempt.start, ""), []).append(node)
-    return [(nodes, until, record) for (until, record), nodes in found.items() if until > held.end]
+    done = before = 0
+    for (until, record), nodes in found.items():
+        done += len(nodes)
+        so_far = held.gpus * done // len(held.each.nodes)
+        gpus, before = so_far - before, so_far
+        if until > held.end and gpus:
+            yield nodes, gpus, until, record
 
 
-def _taken(others: Sequence[Examined], time: int) -> float:
-    """GPUs of a node that these hold at a time."""
-    hold = (each for each in others if each.attempt.start <= time and (each.end is None or time < each.end))
-    return sum((each.gpus or 0) / len(each.nodes) for each in hold)
+def _without_room(others: Iterable[Examined], free: float) -> Examined | None:
+    """Of those that began on a node, in this order, the first for which so many GPUs were too few beside those that still ran."""
+    running: list[Examined] = []
+    for new in others:
+        running = [each for each in running if each.end is None or new.attempt.start < each.end]
+        running.append(new)
+        if sum((each.gpus or 0) / len(each.nodes) for each in running) > free:
+            return new
+    return None
 
 
 def slowed(did: Sequence[str], writer: str, held: Held, loaded: int, attempts: Attempts) -> Iterator[Claim]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from random import Random
+from time import process_time
 from typing import Any
 
 import msgspec
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.losses import listed_loss, loss_of
-from pipeline.incidents.losses_ended import Pricing
+from pipeline.incidents.losses_ended import Gate, Pricing, ended, held_of
 from pipeline.loss import claims as claim
+from pipeline.loss.claims import Claim
 from pipeline.loss.ledger import Staff
 from pipeline.loss.prices import READINGS, Price, Prices
 from pipeline.model.facts import compared_with
@@ -214,6 +216,32 @@ def test_a_wait_goes_on_beside_others_for_whom_there_is_room() -> None:
     for there, minutes in ((others[:1], 10), (others, 5), ([beside("9", 2, ("n1",), 4, ran=0.03), others[1]], 10)):
         loss = worked([about(kill(0, "7", "u099"), FAILED)], [small, AGAIN, *there])
         assert kinds(loss)["restart"] == (0.0, round(4 * minutes / 60, 1), round(4 * minutes / 60, 1))
+
+
+def waits_of(failed: Examined, *others: Examined) -> list[Claim]:
+    """What is claimed of the wait for its next run."""
+    attempts = Attempts({each.attempt.name: each for each in (failed, AGAIN, *others)})
+    held = held_of(failed.attempt.name, attempts, PRICING, Gate(low=True, middle=True), {})
+    assert held is not None
+    return [each for each in ended(["act"], held, attempts) if each.kind == "restart"]
+
+
+@pytest.mark.parametrize(("gpus", "nodes"), [(9, 2), (6, 4), (3, 2), (2, 3)])
+def test_parts_of_a_wait_are_of_all_its_gpus_and_of_no_more(gpus: int, nodes: int) -> None:
+    """Others begin on one node after another: half a GPU must not be a whole one on each of them."""
+    failed = msgspec.structs.replace(FAILED, gpus=gpus, nodes=NODES[:nodes])
+    found = waits_of(failed, *(beside(str(10 + number), number + 2, (node,), 8) for number, node in enumerate(failed.nodes)))
+    assert sum(each.gpus for each in found) == gpus
+
+
+def test_a_node_on_which_thousands_begin_is_looked_at_once() -> None:
+    """One GPU of eight waits, and tests of less than a second come and go beside it: all with all took ten seconds."""
+    crowd = [run(str(10 + n), start=END + 60 * n, ran=0.4 / 3600, gpus=1, nodes=("n1",), owner="u044", task="test") for n in range(9900)]
+    begun = process_time()
+    (found,) = waits_of(run("7", gpus=1, nodes=("n1",)), *crowd)
+    assert found.high is not None
+    assert found.high.end == AGAIN.attempt.start  # seven at a time have room beside it
+    assert process_time() - begun < 2.0
 
 
 def test_incidents_of_different_attempts_on_the_same_gpus_count_no_hour_twice() -> None:
