@@ -63,7 +63,7 @@ _TELEMETRY: dict[str, tuple[str, ...]] = {
     "ntpd": ("-g", "-gq", "-q"), "journalctl": ("--rotate", "--relinquish-var"), "dmesg": ("-c", "-C", "-n", "-D"), "chattr": (),
     "setenforce": (), "bpftool": ("detach",),
 }  # fmt: skip
-_SET_OPTION = re.compile(r"-[uR]*s|--set$|--set=")  # of date; `-Is` only writes
+_SET_OPTION = re.compile(r"-[uR]*s|--s(?:et?)?(?:=|$)")  # of date, which takes beginnings of options, too; `-Is` only writes
 _MOMENT = re.compile(r"[0-9]{8}(?:[0-9]{2}){0,2}(?:\.[0-9]{2})?")  # MMDDhhmm[[CC]YY][.ss], which date sets the clock to
 _OF_A_READ = frozenset({"-d", "--date", "-f", "--file", "-r", "--reference"})
 _OFF = frozenset({"no", "false", "off", "0", "n", "f"})

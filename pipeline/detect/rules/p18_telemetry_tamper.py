@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from pipeline.detect import acts, benign_people
 from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import evidence
-from pipeline.detect.detector import CITED_MAX, Meta, hit, raised, several
+from pipeline.detect.detector import CITED_MAX, Hit, Meta, hit, raised, several
 from pipeline.detect.subjects import HostCase
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding, Severity
@@ -65,6 +65,7 @@ def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
             continue
         # The act that is best established speaks for the spell: proved by the audit system, else by the gap after it.
         suspicion, checklist = min(accused, key=lambda each: each.open)
+        accused = _with_the_proved(accused)
         effective = all(item.answer is Checked.EXCLUDED for item in checklist if item.name == "still_heard")
         kinds = sorted({acts.on_telemetry(each.cause) for each, _ in accused})
         last = accused[-1].suspicion.effect_time
@@ -82,6 +83,15 @@ def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
             severity=None if effective else Severity.MEDIUM,
             several_actors=several(each for each, _ in accused),
         )
+
+
+def _with_the_proved(accused: list[Hit]) -> list[Hit]:
+    """Where acts leave nothing open, these and what else the same hands did.
+
+    What others asked for that day, or a line that anybody writes says that they did, would hide who did it, or bear witness against him.
+    """
+    proved = {each.suspicion.actor for each in accused if each.open[0] == 0}
+    return [each for each in accused if each.suspicion.actor in proved] if proved else accused
 
 
 def _spells(case: HostCase) -> Iterator[Sequence[Event]]:

@@ -180,6 +180,7 @@ def test_a_log_is_cleared_when_the_kernel_says_so(beside: list[Event], alert: bo
         ("date", "-us", "-1 hour"),
         ("date", "-s@1772400000"),
         ("date", "--set=-1 hour"),
+        ("date", "--s", "-1 hour"),
         ("date", "030200002026"),
         ("timedatectl", "set-time", "2026-03-01"),
         ("timedatectl", "set-ntp", "no"),
@@ -196,6 +197,19 @@ def test_a_clock_that_somebody_sets_is_told_and_no_alert(words: tuple[str, ...])
         assert (finding.effect, finding.alert, finding.severity) == ("telemetry_touched", False, Severity.MEDIUM)
         assert "clock" in finding.summary
         assert build.answer(finding, "still_heard").answer is Checked.NOT_CHECKED
+
+
+@pytest.mark.parametrize("beside", [command(AT + 600, "date", "-s", "12:00", by=ADMIN), sudo(AT + 600, "auditctl -e 0", by="adm1")])
+def test_what_another_asked_for_hides_nobody_who_is_proved(beside: Event) -> None:
+    """The audit system says who switched it off; whoever sets the clock that day, or writes a line as sudo does, had no part in that."""
+    (finding,) = judge_host(ID, switched_off(AT), beside)
+    assert (finding.alert, finding.suspect, {each.event_id for each in finding.evidence}) == (True, "u099", {switched_off(AT).id})
+
+
+def test_two_who_are_proved_hide_one_another() -> None:
+    """Which of them silenced the host no record tells."""
+    (finding,) = judge_host(ID, switched_off(AT), switched_off(AT + 600, ADMIN))
+    assert (finding.alert, finding.suspect) == (True, "")
 
 
 @pytest.mark.parametrize("act", [switched_off(AT), command(AT, "auditctl", "-e", "0")], ids=["recorded", "with a gap"])
