@@ -99,7 +99,9 @@ class Whole:
         self._hide = Hiding(cluster, suspects, self._said, around.directory)
         self._traced = trace(findings, around.attempts)
         self._derived = derive(self._traced, around.attempts)
-        self._scope = scope_of(findings, around.attempts, self._traced, self._derived, self._window, around.silent_days)
+        self._scope = scope_of(
+            findings, around.attempts, self._traced, self._derived, self._window, around.silent_days, around.pricing.gpus_per_node
+        )
         self._links = links_of(campaign)
         self._loss = loss_of(findings, around.attempts, around.pricing, (each.founds for each in campaign))
         self._records = len({(item.event_time, item.event_id, item.role) for each in findings for item in each.evidence})

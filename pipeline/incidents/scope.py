@@ -4,7 +4,8 @@
     affected   attempts of findings          exposed     attempts that loaded suspect bytes, whatever came of it
     derived    went on from what an affected or exposed attempt had saved after its load, or from what such a one had saved, and so on
     fine       ended in the window, benign, without suspect bytes
-    GPUs       of these, node by node: fine are those of nodes on which none but fine attempts ended, and of which no finding tells
+    GPUs       of these, node by node: touched as many as its attempts held together, or the node has, since which of them no record tells;
+               fine as many as one held, of nodes on which none but fine attempts ended, and of which no finding tells
     untold     ended in the window, unexplained; or judged without a source that would have told; days on which a source said nothing
 
 Suspect is what somebody wrote.  A folder from which newer checkpoints were removed is not: what the job took up instead nobody had touched.
@@ -120,6 +121,7 @@ def scope_of(
     derived: Iterable[Derived],
     window: tuple[int, int],
     silent_days: Mapping[str, Sequence[str]],
+    gpus_per_node: int,
 ) -> Scope:
     """What a campaign touched.  `silent_days`: source -> days on which it was not heard."""
     affected = {each.attempt.name for each in members if each.attempt is not None}
@@ -147,8 +149,8 @@ def scope_of(
         fine_users=len(fine_users),
         fine_projects=len(fine_projects),
         gpus_max=max((each.gpus or 0 for each in hurt), default=0),
-        gpus=sum(held.values()),
-        fine_gpus=sum(gpus for node, gpus in _held(fine).items() if node not in doubted),
+        gpus=sum(min(sum(of_each), max(*of_each, gpus_per_node)) for of_each in held.values()),
+        fine_gpus=sum(max(of_each) for node, of_each in _held(fine).items() if node not in doubted),
         exposed=len(exposed),
         derived=len(behind),
         examined=len(inside),
@@ -160,12 +162,12 @@ def scope_of(
     )
 
 
-def _held(attempts: Iterable[Examined]) -> dict[str, int]:
-    """Node -> the most GPUs that one of them held there."""
-    found: dict[str, int] = {}
+def _held(attempts: Iterable[Examined]) -> dict[str, list[int]]:
+    """Node -> how many GPUs each of them held there."""
+    found: dict[str, list[int]] = {}
     for each in attempts:
         for node in each.nodes:
-            found[node] = max(found.get(node, 0), -(-(each.gpus or 0) // len(each.nodes)))
+            found.setdefault(node, []).append(-(-(each.gpus or 0) // len(each.nodes)))
     return found
 
 

@@ -124,11 +124,14 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
                 evidence=each.evidence,
             )
         )
-    nodes = {node: 0 for claim in ordered for node in claim.nodes}
+    held: dict[str, dict[Attempt, int]] = {}
     for claim in ordered:
         for node in claim.nodes:
-            nodes[node] = max(nodes[node], -(-claim.gpus // max(1, len(claim.nodes))))
-    return Ledgers(tuple(lines), Range.of(unpriced), sum(min(held, gpus_per_node) for held in nodes.values()))
+            of_node = held.setdefault(node, {})
+            of_node[claim.attempt] = max(of_node.get(claim.attempt, 0), -(-claim.gpus // len(claim.nodes)))
+    # Which of a node's GPUs an attempt held no record tells: two may have held different ones.
+    gpus = sum(min(sum(of_node.values()), gpus_per_node) for of_node in held.values())
+    return Ledgers(tuple(lines), Range.of(unpriced), gpus)
 
 
 # --- the sweep ------------------------------------------------------------------------------------------------------------------

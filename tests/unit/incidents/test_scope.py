@@ -101,7 +101,7 @@ def test_what_went_on_from_doubtful_work_is_not_called_unaffected() -> None:
     clean = examined("3", 2.5, project="audio", owner="u061")
     attempts = held([first, second, clean])
     traced = trace([cohort_finding()], attempts)
-    scope = scope_of([cohort_finding()], attempts, traced, derive(traced, attempts), (T0, T0 + 9 * DAY), {})
+    scope = scope_of([cohort_finding()], attempts, traced, derive(traced, attempts), (T0, T0 + 9 * DAY), {}, 8)
     assert (scope.examined, scope.exposed, scope.derived, scope.unaffected) == (3, 1, 1, 1)
     assert (scope.unaffected_projects, scope.unaffected_users) == (("audio",), ("u061",))
     assert (scope.fine_projects, scope.fine_users) == (1, 1)
@@ -118,8 +118,16 @@ def test_gpus_are_told_node_by_node() -> None:
     of_host = msgspec.structs.replace(cohort_finding(), subject=Subject("host", CLUSTER, "n7"))
     attempts = held([hurt, again, *fine, *others])
     traced = trace([cohort_finding()], attempts)
-    scope = scope_of([cohort_finding(), of_host], attempts, traced, (), (T0, T0 + 9 * DAY), {})
+    scope = scope_of([cohort_finding(), of_host], attempts, traced, (), (T0, T0 + 9 * DAY), {}, 8)
     assert (scope.gpus_max, scope.gpus, scope.fine_gpus) == (16, 8 + 8 + 4, 8 + 8)  # n1 n2 n3, and n4 n8
+
+
+@pytest.mark.parametrize(("each", "room", "most"), [(4, 8, 8), (2, 8, 6), (4, 4, 4), (8, 4, 8)])
+def test_attempts_that_share_a_node_may_have_held_different_gpus(each: int, room: int, most: int) -> None:
+    """Three of them: together they held as many as they had, or as the node has; which of them, no record tells."""
+    attempts = held([exposed(str(number), 1, nodes=("n1",), gpus=each) for number in (1, 2, 3)])
+    scope = scope_of([cohort_finding()], attempts, trace([cohort_finding()], attempts), (), (T0, T0 + 9 * DAY), {}, room)
+    assert scope.gpus == most
 
 
 def test_runs_that_take_up_one_another_in_a_circle_end() -> None:
@@ -146,7 +154,7 @@ def test_a_removal_makes_nothing_suspect_of_what_was_left() -> None:
     attempts = held([went_back, later])
     traced = trace([found], attempts)
     assert traced == ()
-    scope = scope_of([found], attempts, traced, derive(traced, attempts), (T0, T0 + 9 * DAY), {})
+    scope = scope_of([found], attempts, traced, derive(traced, attempts), (T0, T0 + 9 * DAY), {}, 8)
     assert (scope.affected, scope.exposed, scope.derived, scope.unaffected) == (1, 0, 0, 1)
 
 

@@ -129,6 +129,12 @@ def test_nothing_is_counted_twice() -> None:
     assert hours(found).middle == 48.0
 
 
+def test_attempts_that_share_a_node_may_have_held_different_gpus() -> None:
+    """How many at most: one attempt's are the same, whatever is claimed of it; together they have no more than the node."""
+    runs = [claims.hang(attempt(number), ["n1"], 4, last_step=0, ended=number * HOUR, evidence=["e"]) for number in (1, 1, 2, 3)]
+    assert [ledgers(runs[:count], RENT, 8).loss("CNY").gpus for count in (1, 2, 3, 4)] == [4, 4, 8, 8]
+
+
 def test_a_node_has_no_more_gpus_than_it_has() -> None:
     """Whoever ran there while the victim waited lost these hours, not both."""
     waiting = claims.restart(attempt(1), NODES[:1], 8, failed=0, resumed=2 * HOUR, evidence=["a"])
