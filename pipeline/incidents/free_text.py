@@ -50,7 +50,8 @@ class FreeText:
 
     def _label_of_name(self, name: str) -> str:
         """Of one that the map knows by this id; or does not know, who is then called by the kind of his name, which nobody writes."""
-        return next(filter(None, map(self._label, (name, *(f"{kind}:{name}" for kind in NAME_KINDS)))), "")
+        spelt = dict.fromkeys((name, name.lower()))
+        return next(filter(None, map(self._label, (*spelt, *(f"{kind}:{each}" for each in spelt for kind in NAME_KINDS)))), "")
 
     def _label(self, who: str) -> str:
         """As the incident calls this one; empty: he is no candidate, or is named."""

@@ -46,6 +46,7 @@ def test_an_account_that_no_map_knows_is_found_by_its_label() -> None:
     [
         ("login:zhsan", "ask zhsan, who is zhsan@gpu-012."),
         ("login:zhsan", "that is login:zhsan"),
+        ("login:zhsan", "Zhsan did it"),
         ("kubernetes:zhsan@example.org", "said zhsan@example.org: no"),
         ("u099", "user:u099, from=u099, u099:x"),
     ],
@@ -54,7 +55,7 @@ def test_an_account_that_no_map_knows_is_found_by_what_logs_call_it(who: str, te
     """Its id begins with the kind of its name, which nobody writes in a note."""
     incident = report([kill(0, "1", who)]).incident
     said, label = FreeText(incident, Directory(), OPEN)(text), label_of(CLUSTER, who)
-    assert (label in said, who.rpartition(":")[2] in said) == (True, False)
+    assert (label in said, who.rpartition(":")[2] in said.lower()) == (True, False)
 
 
 def test_who_is_named_is_called_so() -> None:
