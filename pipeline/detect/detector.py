@@ -184,7 +184,7 @@ def answered(checks: Iterable[Callable[..., Explanation]], case: Any, suspicion:
 def _answers(checks: Iterable[Callable[..., Explanation]], case: Any, suspicion: Any, now: Watermarks) -> tuple[Explanation, ...]:
     if not case.whole.unproven:
         return tuple(check(case, suspicion, now) for check in checks)
-    answers, doubted = [], {event.id for event, _ in case.whole.records if event.unproven} if case.whole.owner_unproven else ()
+    answers, doubted = [], {event.record for event, _ in case.whole.records if event.unproven} if case.whole.owner_unproven else ()
     for check in checks:
         proven, whole = check(case.proven, suspicion, now), check(case.whole, suspicion, now)
         if proven.answer is Checked.CONFIRMED and proven.by not in doubted:

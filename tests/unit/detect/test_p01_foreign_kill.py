@@ -10,6 +10,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from pipeline.detect import detector
@@ -419,3 +420,11 @@ def test_an_allocation_alone_tells_the_owner() -> None:
     """While the job runs, the start record says whose it is."""
     (finding,) = judge(allocation(), *KILLED)
     assert answer(finding, "owner_or_service").answer is Checked.EXCLUDED
+
+
+@pytest.mark.parametrize("parts", [(), (("p1", "a" * 64), ("p2", "b" * 64))], ids=["of one line", "of several"])
+def test_how_a_job_ended_that_anybody_may_have_said_acquits_nobody(parts: tuple[tuple[str, str], ...]) -> None:
+    """Nobody else says whose the job is, so the word counts for that; for want of what it ended it does not prove."""
+    ended = msgspec.structs.replace(build.unproven(job_end(100, "OUT_OF_MEMORY", derived_signal=9)), parts=parts)
+    (finding,) = judge(kill(97), ended)
+    assert answer(finding, "out_of_memory").answer is Checked.NOT_CHECKED
