@@ -5,7 +5,7 @@ explains it (out of memory, hardware, an application's error, the owner's own si
 an accusation.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.detect.benign import (
     HARDWARE_XIDS,
@@ -89,7 +89,7 @@ def _acquitted(case: Case, now: Watermarks) -> Found | None:
         "REQUEUED": lambda each: _by_controller(each, "requeued", "requeued"),
         "NODE_FAIL": lambda each: _by_controller(each, "node_fail", "node_failed"),
         "BOOT_FAIL": lambda each: _by_end(each, "node_fail"),
-        "OUT_OF_MEMORY": lambda each: None if _limited(each) else _oom(each) or _by_end(each, "out_of_memory"),
+        "OUT_OF_MEMORY": lambda each: _oom(each) or (None if _limited(each) else _by_end(each, "out_of_memory")),
         "CANCELLED": lambda each: _cancelled(each, now),
         "FAILED": lambda each: _failed(each, now),
     }
@@ -155,17 +155,24 @@ def _limited(case: Case) -> Event | None:
 
 
 def _oom(case: Case) -> Found | None:
-    if case.end is None or _limited(case):
-        return None
-    start = case.end - case.site.windows.hardware_window_seconds * 1000
+    for event, body in _killed_by_kernel(case):
+        if memory_limited(case, event.event_time, event.host) is None:
+            return "out_of_memory", _cited(case, event, f"the kernel ended process {body.pid}")
+    return None if _limited(case) else _of_objects(case, "out_of_memory", OUT_OF_MEMORY)
+
+
+def _killed_by_kernel(case: Case) -> Iterator[tuple[Event, OomKill]]:
+    """For want of memory, shortly before the end, of the job's own processes: the first on each node, since a limit holds from then on."""
+    start = (case.end or 0) - case.site.windows.hardware_window_seconds * 1000
     pids = {rank.pid for _, rank in case.failed_ranks()}
+    hosts: set[str] = set()
     for touch in case.node_touches:
-        body = touch.event.body
-        if isinstance(body, OomKill) and start <= touch.event.event_time <= case.end:
+        body, event = touch.event.body, touch.event
+        if isinstance(body, OomKill) and case.end is not None and start <= event.event_time <= case.end and event.host not in hosts:
             named = body.pid in pids and (None in (body.uid, case.owner_uid) or body.uid == case.owner_uid)  # anybody prints a number
             if touch.job_pid or named:
-                return "out_of_memory", _cited(case, touch.event, f"the kernel ended process {body.pid}")
-    return _of_objects(case, "out_of_memory", OUT_OF_MEMORY)
+                hosts.add(event.host)
+                yield event, body
 
 
 def _counted(case: Case, now: Watermarks) -> Found | None:
@@ -223,12 +230,16 @@ def _own_signal(case: Case) -> Found | None:
 def _app_error(case: Case) -> Found | None:
     """The program itself failed: an error line, or a plain exit code without any signal.
 
-    What comes after a rank's death by a signal is the word of those that were left, and of whoever writes there.
+    What comes after a rank's death by a signal, or for want of memory that somebody else took away, is the word of those that were left,
+    and of whoever writes there.
     """
-    died = min((event.event_time for event, rank in case.failed_ranks() if rank.signal), default=NEVER)
+    taken = [event.event_time for event, _ in _killed_by_kernel(case) if memory_limited(case, event.event_time, event.host) is not None]
+    died = min((*taken, *(event.event_time for event, rank in case.failed_ranks() if rank.signal)), default=NEVER)
     for event, line in case.of(TrainingLine):
         if line.what == "error" and event.event_time <= died:
             return "app_error", _cited(case, event, "error line of the program")
+    if taken:
+        return None
     for event, rank in case.failed_ranks():
         if rank.exit_code is not None and rank.exit_code > 0 and rank.signal is None:
             return "app_error", _cited(case, event, f"rank ended with exit code {rank.exit_code}")

@@ -152,6 +152,29 @@ def test_memory_that_somebody_else_took_away_acquits_nobody(ends: Sequence[Event
     assert (told.answer, told.by) == (Checked.NOT_CHECKED, limit.id)
 
 
+LEFT = [  # of the program's end, as those that were left tell it
+    ("an error line behind the kill", [error_line(99), job_end(100)], ""),
+    ("a rank's own exit code", [rank_failed(99, signal=None, exit_code=1), job_end(100, derived_signal=None)], ""),
+    ("the job's own exit code", [job_end(100, exit_code=137, derived_signal=None)], ""),
+    ("an error line before the kill", [error_line(97), job_end(100)], "app_error"),
+]
+
+
+@pytest.mark.parametrize(("what", "ends", "cause"), LEFT, ids=[each[0] for each in LEFT])
+def test_what_memory_that_was_taken_away_left_behind_acquits_nobody(what: str, ends: Sequence[Event], cause: str) -> None:
+    """The loader's process was killed, and the program stopped for that: no fault of its own."""
+    limit = command(90, "tee", "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.max")
+    assert said(touch(limit), oom(98), *ends).cause == (cause or "no_record")
+    assert said(oom(98), *ends).cause == "out_of_memory"
+
+
+@pytest.mark.parametrize(("at", "host"), [(99, build.HOST), (90, "gpu-002")], ids=["behind it", "elsewhere"])
+def test_memory_that_was_not_taken_away_there_by_then_ended_it(at: float, host: str) -> None:
+    """Somebody set a limit after the kill, or on another node."""
+    limit = command(at, "tee", "/sys/fs/cgroup/system.slice/slurmstepd.scope/job_7/memory.max", host=host)
+    assert said(touch(limit), oom(98), job_end(100)).cause == "out_of_memory"
+
+
 def test_the_step_daemon_counts_where_the_kernel_is_not_heard() -> None:
     """Then nothing contradicts it."""
     found = said(step_oom(98), job_end(100), silent=[Source.KERNEL])
