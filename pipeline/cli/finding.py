@@ -20,6 +20,7 @@ from pipeline.cli.following import ROWS_MAX, Seen
 from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
 from pipeline.cli.times import Since
+from pipeline.model.source import in_words
 
 if TYPE_CHECKING:
     from pipeline.sink.clickhouse import Database
@@ -233,6 +234,8 @@ def show_finding(console: Console, found: Row, command: str) -> None:
         cells = (item["source"], item["host"], item["summary"])
         lines.add_row(safe(item["role"]), moment(item["event_time"]), *(safe(cell) for cell in cells), safe(line, LINE_MAX))
     console.print(lines)
+    if words := in_words(item["source"] for item in found["evidence"]):
+        write(console, words)
     said = found["detector_says"]
     if said:
         console.print(f"[bold]First:[/bold] {safe(said['runbook'], 1000)}")

@@ -15,6 +15,7 @@ from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
 from pipeline.cli.times import Since
 from pipeline.incidents.report_labels import UNWEIGHED, Dismissed
+from pipeline.model.source import in_words
 from pipeline.model.words import many
 
 if TYPE_CHECKING:
@@ -255,6 +256,9 @@ def show(console: "Console", job_id: str, found: dict[str, Any], lines: int = NO
             cells = (row["what"], row["source"], row["kind"], row["host"], row["actor"], text)
             table.add_row(moment(row["ts"]), *(safe(cell, 120) for cell in cells))
         console.print(table)
+    used = [row["source"] for row in (*found["evidence"], *(row for row, *_ in timeline))]
+    if words := in_words([*used, *(row["by_source"] for row in found["verdicts"] if row["by_event_id"])]):
+        write(console, words)
     if (shown := sum(map(len, timeline))) < found["timeline_length"]:
         console.print(f"{shown} of {found['timeline_length']:,} rows of the timeline, its end; --all shows the rest")
 

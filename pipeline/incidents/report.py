@@ -21,6 +21,7 @@ from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
 from pipeline.model.finding import Finding, Status
 from pipeline.model.incident import Attribution, Hypothesis, Incident, Range, label_of
+from pipeline.model.source import in_words
 from pipeline.model.words import many
 
 KINDS = {
@@ -360,7 +361,9 @@ def _timeline(report: Report) -> str:
         )
         for each in report.incident.timeline
     ]
-    return table("Cited records over all sources", ("Time", "Source", "Role", "What", "Line as received"), rows)
+    words = in_words(each.source for each in report.incident.timeline)
+    note = f"<p>{safe(words[0].upper() + words[1:])}.</p>" if words else ""
+    return note + table("Cited records over all sources", ("Time", "Source", "Role", "What", "Line as received"), rows)
 
 
 def _benign(report: Report) -> str:

@@ -4,6 +4,7 @@ A watermark exists per (cluster, family), because families differ from seconds t
 (cluster, family); a detector names the families it needs.  The family is decided by the payload format, never by the topic.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 
@@ -33,6 +34,16 @@ class Source(StrEnum):
     OSQUERY = "osquery"
     GIT_PUSH = "git_push"
     BOOTSTRAP = "bootstrap"  # what a scheduler listed when its logs began to be read
+
+
+# Named after one of its programs: whoever looks for a line of su in sshd's log alone looks in vain.
+WIDER = {Source.SSHD: "the access log of a host (auth.log, secure or its journal): lines of sshd, su, sudo, PAM, logind and cron alike"}
+
+
+def in_words(sources: Iterable[str]) -> str:
+    """What families that are named after a part of them hold; of `sources` as they stand in a table.  Empty: there is no such one."""
+    used = {*sources}
+    return "; ".join(f"source {source} is {words}" for source, words in WIDER.items() if source in used)
 
 
 # Heard per host (an absence is judged against that host's coverage); the others are heard per cluster.  Watchers on nodes (Falco, osquery)

@@ -138,3 +138,13 @@ def test_a_job_that_only_went_on_from_altered_data_leads_to_the_incident() -> No
 def test_a_job_that_nobody_harmed_is_said_to_be_so(found: dict[str, Any], said: bool) -> None:
     """Whoever asks whether a colleague killed it is answered in words; not beside news alone, where what came before is unknown."""
     assert ("no finding is about this job" in shown(verdicts=[VERDICT], **found)) == said
+
+
+def test_where_lines_of_su_are_is_said() -> None:
+    """Their source is called after sshd: whoever looks up such a line must not look in the wrong log."""
+    became = {**line(1), "source": "sshd", "text": "su[811]: pam_unix(su:session): session opened for user u017"}
+    said = "source sshd is the access log of a host (auth.log, secure or its journal): lines of sshd, su, sudo, PAM, logind and cron alike"
+    assert said in shown(timeline=[became, line(2)], timeline_length=2)
+    cited = {"finding_id": "f1", "role": "login", "event_time": 1, "source": "sshd", "summary": "su", "raw": "su[811]: x"}
+    assert said in shown(findings=[FINDING], evidence=[cited])
+    assert "access log" not in shown(timeline=[line(2)], timeline_length=1)

@@ -450,3 +450,13 @@ def test_what_stands_in_texts_of_people_is_said() -> None:
     """Names in them are nobody's finding."""
     assert "a candidate who is not named stands in them under a label" in part(page(report()), "journal")
     assert "under a label" not in part(page(report(journal=())), "journal")
+
+
+def test_a_source_that_is_more_than_its_name_is_explained() -> None:
+    """Lines of su stand under sshd, which names the whole access log of a host."""
+    made = report()
+    moments = tuple(msgspec.structs.replace(each, source="sshd") for each in made.incident.timeline)
+    incident = msgspec.structs.replace(made.incident, timeline=moments)
+    assert "Source sshd is the access log of a host" in part(page(msgspec.structs.replace(made, incident=incident)), "time")
+    alone = tuple(msgspec.structs.replace(each, source="auditd") for each in moments)
+    assert "access log" not in part(page(msgspec.structs.replace(made, incident=msgspec.structs.replace(incident, timeline=alone))), "time")
