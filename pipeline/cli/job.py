@@ -268,7 +268,7 @@ def _show_dismissed(console: "Console", cases: Sequence[Row]) -> None:
     for case in cases:
         by = tuple(sorted(case["labelled_by"].items(), key=lambda each: (-each[1], each[0])))
         cleared = Dismissed(case["dismissed"], case["findings"], case["alerts_dismissed"], case["alerts"], by)
-        none = ": by their word nobody did it" if cleared.whole else ""
+        none = ": by their word nothing is against anybody" if cleared.whole else ""
         write(console, f"incident {safe(case['incident_id'][:SHORT])}: {safe(cleared, 400)}{none}; {UNWEIGHED}")
 
 

@@ -104,7 +104,7 @@ def test_what_people_cleared_of_an_incident_stands_beside_whom_it_names(alerts: 
     page = " ".join(shown(findings=[FINDING], losses=[LOSS], dismissed=[case]).split())
     how = f"2 of 3 findings false or benign, 2 of the {alerts} above the gate (last u101@ops, 2026-03-01 00:00Z)"
     assert page.count(f"incident 5d09ce3d4edb: people labelled {how}") == 2
-    assert ("by their word nobody did it" in page) == whole
+    assert ("by their word nothing is against anybody" in page) == whole
     assert "does not weigh labels" in page
     assert "people labelled" not in shown(findings=[{**FINDING, "finding_id": "f2"}], dismissed=[case])
 

@@ -12,7 +12,7 @@ from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_summary import clocks_of
 from pipeline.incidents.report_text import called
 from pipeline.model.finding import Status
-from pipeline.model.incident import Incident, Loss, Range, Unjudged, canonical_incident
+from pipeline.model.incident import Incident, Loss, Other, Range, Unjudged, canonical_incident
 from tests import build
 from tests.unit.incidents.campaign import attempt_of, borrowed, kill, removal, tamper
 from tests.unit.incidents.reports import EVIL, hostile, report
@@ -180,6 +180,19 @@ def test_whom_people_have_cleared_is_not_accused() -> None:
         "findings": alerts, "of": 3, "alerts": alerts, "of_alerts": alerts, "whole": True,
         "by": [{"operator": "u101@ops", "at": build.T0 + alerts - 1}],
     }  # fmt: skip
+
+
+def test_what_people_cleared_of_a_large_campaign_is_counted_whole() -> None:
+    """A finding that is told by its id alone counts, too; one that nobody looked at keeps the accusation."""
+    made = labelled(report(), 3)
+    *told, last = made.incident.members
+    counts = (("p03_foreign_cancel", 3, 3),)
+    other = Other(last.finding, 0, last.effect_time, last.alert)
+    incident = msgspec.structs.replace(made.incident, members=tuple(told), others=(other,), findings=3, detectors=counts)
+    cleared = msgspec.structs.replace(made, incident=incident).dismissed
+    assert (cleared.findings, cleared.of, cleared.alerts, cleared.of_alerts, cleared.whole) == (3, 3, 3, 3, True)
+    more = msgspec.structs.replace(incident, findings=4, detectors=(("p03_foreign_cancel", 4, 4),))
+    assert not msgspec.structs.replace(made, incident=more).dismissed.whole
 
 
 def test_beside_a_name_stands_what_people_have_cleared_of_it() -> None:
