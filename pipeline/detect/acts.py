@@ -23,6 +23,7 @@ EXCLUDING = "5"  # list of an audit rule: what is recorded nowhere (AUDIT_FILTER
 YES = frozenset({"1", "yes", "success"})
 STOPPING = frozenset({"stop", "disable", "mask", "kill", "freeze"})
 AUDIT_DAEMONS = ("auditd", "auditbeat")
+_LIMITS = ("audit_rate_limit", "audit_backlog_limit")  # records a second, and that may wait
 WATCHERS = ("falco", "tetragon", "osquery", "wazuh", "dcgm", "slurmd", "kubelet", "chronyd", "ntpd", "timesyncd", "trainwatch")
 # Changes of a node, or looks into its processes, that slow nobody down.
 HARMLESS = frozenset({
@@ -106,12 +107,13 @@ def puts_back(event: Event) -> bool:
             return True
         operation = body.fields.get("op", "").strip('"')
         adds = operation in ("add_rule", "add rule") and body.fields.get("list") != EXCLUDING
-        return body.record_type == "CONFIG_CHANGE" and (body.fields.get("audit_enabled") in ("1", "2") or adds)
+        raises = any(_is_less(body.fields.get("old", ""), body.fields[each]) for each in _LIMITS if each in body.fields)
+        return body.record_type == "CONFIG_CHANGE" and (body.fields.get("audit_enabled") in ("1", "2") or adds or raises)
     words = {posixpath.basename(word) for word in words_of(event)}
     tells = any(
         name in word for word in words for name in (*AUDIT_DAEMONS, *WATCHERS, "syslog", "journald", "filebeat", "vector", "fluent")
     )
-    starts = bool(words & {"start", "restart", "enable"} and words & {"systemctl", "service"} and tells)
+    starts = bool(words & {"start", "restart", "enable", "thaw"} and words & {"systemctl", "service"} and tells)
     return starts or {"auditctl", "-R"} <= words or "augenrules" in words
 
 
@@ -168,7 +170,7 @@ def _recorded(body: AuditRecord) -> str:
         return "off"
     operation = fields.get("op", "").strip('"')
     excludes = operation in ("add_rule", "add rule") and fields.get("list") == EXCLUDING
-    limits = any(_is_less(fields.get(each, "0"), fields.get("old", "")) for each in ("audit_rate_limit", "audit_backlog_limit"))
+    limits = any(_is_less(fields.get(each, "0"), fields.get("old", "")) for each in _LIMITS)
     return "rules" if excludes or limits or operation in ("remove_rule", "remove rule") else ""
 
 

@@ -107,6 +107,21 @@ DOUBTED = {
     "put_back, within three minutes": ("put_back", [switched_off(AT), recorded(AT + 180, op="set", audit_enabled="1")]),
     "put_back: an upgrade by hand": ("put_back", [recorded(AT, "DAEMON_END"), recorded(AT + 30, "DAEMON_START")]),
     "put_back: rules are loaded anew": ("put_back", [recorded(AT, op="remove_rule"), command(AT + 1, "augenrules", "--load")]),
+    "put_back: as many may wait as before": (
+        "put_back",
+        [
+            recorded(AT, op="set", audit_backlog_limit="64", old="8192"),
+            recorded(AT + 30, op="set", audit_backlog_limit="8192", old="64"),
+        ],
+    ),
+    "put_back: as many a second as there are": (
+        "put_back",
+        [recorded(AT, op="set", audit_rate_limit="1", old="0"), recorded(AT + 30, op="set", audit_rate_limit="0", old="1")],
+    ),
+    "put_back: the daemon runs again": (
+        "put_back",
+        [command(AT, "systemctl", "freeze", "auditd"), command(AT + 30, "systemctl", "thaw", "auditd")],
+    ),
     "restarted: within a quarter of an hour": ("restarted", [switched_off(AT), recorded(AT + 900, "SYSTEM_BOOT", by=build.UNSET)]),
     "restarted: it went down five minutes before": ("restarted", [switched_off(AT), recorded(AT - 300, "SYSTEM_SHUTDOWN", by=build.UNSET)]),
     "restarted: it came up anew": ("restarted", [switched_off(AT), kernel(AT + 300, "Linux version 6.8.0")]),
