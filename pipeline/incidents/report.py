@@ -53,7 +53,7 @@ SECTIONS = (
     ("evidence", "Evidence index"), ("limits", "Limits of knowledge"), ("journal", "Journal"),
 )  # fmt: skip
 OPEN = "open"  # the state of which nobody has said anything
-ENTRY_MAX = 20_000  # characters of one entry: a reply stands here as it was given, to its end
+ENTRY_MAX = 20_000  # characters of one entry, or of a list: a reply stands here as it was given, to its end, and so does each job
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
@@ -224,7 +224,7 @@ def _alike(subjects: Sequence[str]) -> str:
     """What several are about, as people say it: `jobs 102, 103`."""
     names = [called(each) for each in subjects]
     jobs = [each.removeprefix("job ") for each in names if each.startswith("job ")]
-    return safe(f"jobs {', '.join(jobs)}" if len(jobs) == len(names) else ", ".join(names))
+    return safe(f"jobs {', '.join(jobs)}" if len(jobs) == len(names) else ", ".join(names), ENTRY_MAX)
 
 
 def _ties(incident: Incident) -> str:
@@ -375,7 +375,7 @@ def _benign(report: Report) -> str:
             alike.setdefault(key, []).append(called(about[finding.id]))
     details = [
         (
-            _word(detector), safe(subjects[0] if len(subjects) == 1 else f"{len(subjects)}: {', '.join(subjects)}"),
+            _word(detector), safe(subjects[0] if len(subjects) == 1 else f"{len(subjects)}: {', '.join(subjects)}", ENTRY_MAX),
             safe(name), safe(answer), safe(why), f"<code>{safe(by)}</code>",
         )
         for (detector, name, answer, why, by), subjects in alike.items()
@@ -506,9 +506,9 @@ def _journal(report: Report) -> str:
 def _jobs(names: Sequence[str]) -> str:
     """Attempts as people say them, each job once, so that a cell has room for all; anything else stays as it is."""
     if not all(map(ATTEMPT.fullmatch, names)):
-        return safe(", ".join(names))
+        return safe(", ".join(names), ENTRY_MAX)
     jobs = dict.fromkeys(called(each).removeprefix("job ") for each in names)
-    return safe(f"job{'s' * (len(jobs) > 1)} {', '.join(jobs)}" if jobs else "")
+    return safe(f"job{'s' * (len(jobs) > 1)} {', '.join(jobs)}" if jobs else "", ENTRY_MAX)
 
 
 def unnamed(title: str) -> str:

@@ -449,6 +449,14 @@ def test_repeats_of_one_write_are_told_once() -> None:
     assert "26: job 101, job 102" in benign
 
 
+def test_of_many_repeats_none_is_left_out() -> None:
+    """Whose job is the hundred and fiftieth looks for it, too."""
+    many = [str(48_000 + number) for number in range(150)]
+    shown = page(report([tamper(0.01 * number, job, "u099", written="w", named=False) for number, job in enumerate(many)]))
+    for section in ("seen", "benign", "scope"):
+        assert [job for job in many if job not in part(shown, section)] == []
+
+
 def test_how_far_clocks_are_off_is_a_limit() -> None:
     """A line from after its collection shows a clock that is ahead; nothing shows one that is behind."""
     clocks = clocks_of([("gpu-012", 5000, 1000), ("gpu-012", 9000, 2000), ("gpu-013", 1000, 1500), ("gpu-014", 9000, 0), ("", 9000, 1)])
