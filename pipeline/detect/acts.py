@@ -132,7 +132,8 @@ def on_node(event: Event) -> str:
 def limits_memory(event: Event) -> bool:
     """Does a command set how much memory a job, or a service, may take?"""
     words = words_of(event)
-    return bool(words) and watched.command(words) == "node" and any(each in word for word in watched.bare(words) for each in _MEMORY)
+    text = " ".join(words)  # first, since hardly any command speaks of it and verdicts ask of all that befell a job's nodes
+    return any(each in text for each in _MEMORY) and watched.command(words) == "node"
 
 
 def _sets(words: Sequence[str]) -> bool:
