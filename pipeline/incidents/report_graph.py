@@ -3,7 +3,7 @@
 The picture adds nothing: beside it the report has the same as a table, which is what a screen reader, a printer and a doubter use.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 
@@ -38,7 +38,7 @@ class Graph(msgspec.Struct, frozen=True):
     edges: tuple[Edge, ...]
 
 
-def graph_of(incident: Incident, findings: Iterable[Finding]) -> Graph:
+def graph_of(incident: Incident, findings: Sequence[Finding]) -> Graph:
     """Candidates wrote artefacts that attempts loaded, or harmed attempts at once.
 
     Who wrote what is told by findings about that artefact: whoever killed a job has not written what it had loaded.  What was removed
