@@ -88,7 +88,8 @@ def _together(event: Event, body: RankFailed, near: Sequence[Event], *, first: b
         first=first or body.first,
     )
     cited = [said[name] for name in ("time", "host", "rank") if name in said]
-    parts = tuple((each.id, each.sha256) for each in (*cited, event)) if cited else event.parts
+    # The line that says how it ended comes first: checklists and verdicts name it.
+    parts = tuple(part for each in (event, *cited) for part in each.parts or ((each.id, each.sha256),)) if cited else event.parts
     return msgspec.structs.replace(event, body=whole, parts=parts), whole
 
 

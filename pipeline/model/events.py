@@ -828,7 +828,7 @@ class Event(msgspec.Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
 
     @property
     def record(self) -> str:
-        """What names it to people: an assembled event has no row of its own, the first of its records has."""
+        """What names it to people: an event that was put together may have no row of its own, the first of its records has."""
         return self.parts[0][0] if self.parts else self.id
 
     @property

@@ -96,6 +96,7 @@ def test_a_block_says_which_rank_failed_first_and_where() -> None:
     case = case_of(records(BLOCK))
     assert failed(case) == WHOLE
     assert [len(event.parts) for event, _ in case.failed_ranks()] == [4, 4]
+    assert [event.record for event, _ in case.failed_ranks()] == [event.id for event, _ in case.failed_ranks()]  # the line that says how
 
 
 def test_lines_may_come_in_any_order() -> None:
