@@ -50,8 +50,10 @@ class FreeText:
 
     def _label_of_name(self, name: str) -> str:
         """Of one that the map knows by this id; or does not know, who is then called by the kind of his name, which nobody writes."""
-        spelt = dict.fromkeys((name, name.lower()))
-        return next(filter(None, map(self._label, (*spelt, *(f"{kind}:{each}" for each in spelt for kind in NAME_KINDS)))), "")
+        pseudonyms = self._veil.pseudonyms
+        spelt = [*dict.fromkeys((name, name.lower()))]
+        told = [*spelt, *map(pseudonyms.name, spelt)] if pseudonyms is not None else spelt
+        return next(filter(None, map(self._label, (*spelt, *(f"{kind}:{each}" for each in told for kind in NAME_KINDS)))), "")
 
     def _label(self, who: str) -> str:
         """As the incident calls this one; empty: he is no candidate, or is named."""

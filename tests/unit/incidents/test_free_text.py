@@ -74,6 +74,14 @@ def test_names_that_people_type_are_told_as_pseudonyms() -> None:
     )
 
 
+def test_an_account_that_no_map_knows_is_found_under_its_pseudonym() -> None:
+    """Ingest tells `login:p-...` of it; people type the login."""
+    pseudonyms = Pseudonyms(KEY, ["u012"], [])
+    who = f"login:{pseudonyms.name('zhsan')}"
+    said = FreeText(report([kill(0, "1", who)]).incident, Directory(), Veil(pseudonyms))
+    assert said(f"ask zhsan, who is {pseudonyms.name('zhsan')}") == "ask {0}, who is {0}".format(label_of(CLUSTER, who))
+
+
 def test_without_the_key_nobody_of_the_map_is_told() -> None:
     """Whether a name is withheld only the key tells; what was said stands."""
     assert untold("u099 was on leave, says u012.", PEOPLE, "not told") == "not told was on leave, says not told."
