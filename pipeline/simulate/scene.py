@@ -63,11 +63,16 @@ class Scene:
         return not self.away.is_away(person, self.world.now) and (last is None or self.world.now < last)
 
     def leaves(self, person: Person) -> Process:
-        """Somebody's last day: from now on nothing new comes from them, and they have left when their last job has ended."""
+        """Somebody's last day: from now on nothing new comes from them, and they have left when their last job has ended.
+
+        A run that a story goes on with ends before, too.
+        """
         world, slurm = self.world, self.site.slurm
         self.away.goes(person, world.now, world.end + DAY)
         world.gone.add(person.id)
-        while any(job.owner is person for job in (*slurm.queue, *slurm.running.values())):
+        while any(job.owner is person for job in (*slurm.queue, *slurm.running.values())) or any(
+            run.busy for run in world.runs.get(person.id, ())
+        ):
             yield world.now + HOUR
         self.offboarded[person.id] = world.now
 

@@ -323,3 +323,12 @@ def test_intensity_scales_what_acts_do() -> None:
     few, many = (Told(Plan(seed=4, days=5, gpus=256, thin=3, intensity=intensity, acts={"p04": 1})) for intensity in (0.34, 3.0))
     assert len(few.acts("p04")[0]["victims"]) == 1
     assert len(many.acts("p04")[0]["victims"]) >= 5
+
+
+def test_who_has_left_trains_nothing_any_more(told: Told) -> None:
+    """Neither a run of theirs that a story goes on with: what an account does after its end is an act of P17, or was agreed on."""
+    left = told.of("run")[0]["offboarded_ms"]
+    assert left
+    borrowed = {victim["job"] for act in told.of("act") if act["pattern"] == "p17" for victim in act["victims"]}
+    late = [job for job in told.of("job") if job["submit_ms"] > left.get(job["owner"], job["submit_ms"])]
+    assert [job for job in late if job["job"] not in borrowed] == []
