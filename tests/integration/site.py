@@ -165,9 +165,9 @@ class Site:
         """Each source offset that is to be written is in ClickHouse once, and the ranges account for all of them."""
         rows = self.database.query("SELECT _topic, _partition, count(), uniqExact(_offset) FROM {db}.events GROUP BY ALL")
         expected = {source: sum(self._kept(value) for value in values) for source, values in self.truth.items()}
-        assert {(topic, partition): (rows, offsets) for topic, partition, rows, offsets in rows} == {
-            source: (count, count) for source, count in expected.items() if count
-        }
+        found = {(topic, partition): (rows, offsets) for topic, partition, rows, offsets in rows}
+        wanted = {source: (count, count) for source, count in expected.items() if count}
+        assert found == wanted, sorted({*found.items()} ^ {*wanted.items()})
         ranges = self.database.query(
             "SELECT DISTINCT topic, partition, lo, hi, offsets_written, length(listed_offsets) FROM {db}.sink_ranges ORDER BY ALL"
         )
