@@ -6,7 +6,6 @@ patterns section 2.3.  A confirmed one ends the suspicion; one not checked weake
 another answer than "no".
 """
 
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator
 
 import msgspec
@@ -264,17 +263,10 @@ def memory_limited(case: Case, until: int, host: str = "") -> Event | None:
 
 
 def _memory_updates(case: Case) -> Iterator[Event]:
-    """The controller writes what it sets, and then who asked: `setting min_memory_node to 1024`, `complete JobId=7 uid=5099`.
-
-    As P12 puts them together: the completion is the next one, of the same call, and may be of the same millisecond.
-    """
-    updates, call_ms = case.of(JobUpdate), case.site.windows.spec_window_seconds * 1000
-    done = [(event, body) for event, body in updates if body.uid is not None]
-    times = [event.event_time for event, _ in done]
-    for event, body in updates:
-        first = bisect_left(times, event.event_time)
-        if body.uid is None and "memory" in body.change and first < len(done) and times[first] - event.event_time <= call_ms:
-            yield from (by for by, request in done[first : bisect_right(times, times[first])] if not request.refused)
+    """Requests to change the job that took effect, and by which the controller set its memory."""
+    if any("memory" in body.change for _, body in case.of(JobUpdate)):
+        done = [event for event, body in case.of(JobUpdate) if body.uid is not None and not body.refused]
+        yield from (event for event in done if any("memory" in body.change for _, body in case.set_by(event)))
 
 
 def _is_anothers(case: Case, event: Event) -> bool:

@@ -6,6 +6,7 @@ What anybody may have sent, at a site that authenticates others, is seen, and le
 judged once more, so that nobody acquits himself by records of his own making (detector.py).
 """
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
 from typing import TypeVar
@@ -168,6 +169,7 @@ class Case:
         )
         self._failed: list[tuple[Event, RankFailed]] | None = None
         self._loaded: Sequence[Loaded] | None = None
+        self._updates: tuple[list[int], list[int], list[tuple[Event, JobUpdate]]] | None = None  # requests, settings, and these
         self._by_kind: dict[type[Body], list[tuple[Event, Body]]] = {}
         for event in sorted(events, key=lambda each: (each.event_time, each.id)):
             self._by_kind.setdefault(type(event.body), []).append((event, event.body))
@@ -277,6 +279,22 @@ class Case:
     def object_events(self, *reasons: str) -> Sequence[tuple[Event, ObjectEvent]]:
         """What controllers told of the job's objects: Preempted, Evicted, OOMKilled ...; all without reasons."""
         return [(event, body) for event, body in self.of(ObjectEvent) if not reasons or body.reason in reasons]
+
+    def set_by(self, request: Event) -> Sequence[tuple[Event, JobUpdate]]:
+        """What the controller set in the call that this request completed: between it and the completion before.
+
+        The controller writes what it sets, and then who asked: `setting min_memory_node to 1024`, `complete JobId=7 uid=5099`; both may
+        be of one millisecond.
+        """
+        if self._updates is None:  # once, since a job may be updated thousands of times
+            updates = self.of(JobUpdate)
+            done = sorted({event.event_time for event, body in updates if body.uid is not None})
+            settings = [(event, body) for event, body in updates if body.uid is None]
+            self._updates = done, [event.event_time for event, _ in settings], settings
+        done, times, settings = self._updates
+        before = bisect_left(done, request.event_time)
+        start = max(request.event_time - self.site.windows.spec_window_seconds * 1000, done[before - 1] + 1 if before else 0)
+        return settings[bisect_left(times, start) : bisect_right(times, request.event_time)]
 
     def befell(self, kind: type[AnyBodyType]) -> Sequence[tuple[Event, AnyBodyType, bool]]:
         """What of one kind befell the attempt's nodes while it ran, and whether it names one of its processes.

@@ -26,7 +26,7 @@ HARMLESS = frozenset({"comment", "admin_comment", "mail_user", "mail_type", "nam
 
 def nothing_that_runs(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
     """Only words changed: a comment, a name, whom to write to."""
-    name, changes = "nothing_that_runs", _changes(case, suspicion.cause)
+    name, changes = "nothing_that_runs", case.set_by(suspicion.cause)
     if not changes:
         return Explanation(name, Checked.NOT_CHECKED, note="no record says what was changed")
     if all(body.change in HARMLESS for _, body in changes):
@@ -79,7 +79,7 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
 
 def _changed(case: Case, hits: Sequence[Hit]) -> Finding:
     suspicion, checklist = min(hits, key=lambda each: each.open)  # a service account's change before it must not hide a person's
-    changed = [pair for each, _ in hits for pair in _changes(case, each.cause)]
+    changed = [pair for each, _ in hits for pair in case.set_by(each.cause)]
     what = sorted({*(body.change for _, body in changed), *(_verb(each.cause) for each, _ in hits)} - {""})
     cited = [item for each, _ in hits for item in evidence("cause", each.cause, _said(each.cause))]
     cited += [item for event, body in changed for item in evidence("effect", event, _set(body))]
@@ -131,14 +131,6 @@ def _is_refused(event: Event) -> bool:
     if isinstance(body, KubernetesRequest):
         return workload.refused(body)
     return isinstance(body, JobUpdate) and body.refused
-
-
-def _changes(case: Case, request: Event) -> list[tuple[Event, JobUpdate]]:
-    """What the controller set in the call that this request completed: between it and the completion before."""
-    start = request.event_time - case.site.windows.spec_window_seconds * 1000
-    before = [event.event_time for event, body in case.of(JobUpdate) if body.uid is not None and event.event_time < request.event_time]
-    start = max([start, *(time + 1 for time in before)])
-    return [(event, body) for event, body in case.of(JobUpdate) if body.uid is None and start <= event.event_time <= request.event_time]
 
 
 def _ended_by(ended: tuple[Event, ControllerJob] | None, suspicion: Suspicion) -> list[Evidence]:
