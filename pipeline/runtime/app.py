@@ -27,7 +27,7 @@ from pipeline.runtime.batch_transport import BatchApp, BatchConsumer, BatchSchem
 from pipeline.runtime.complaints import Plain, Seldom, hold_back
 from pipeline.runtime.garbage import collect_seldom
 from pipeline.runtime.instance import Instance, claim, twin
-from pipeline.runtime.membership import Shares
+from pipeline.runtime.membership import Listener, Shares, Tenure
 from pipeline.runtime.partition import Source
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.vitals import Vitals
@@ -63,6 +63,7 @@ class WorkerThread(driver.AIOKafkaConsumerThread):
 class WorkerConsumer(BatchConsumer):
     """Runs the checkpoint where Faust commits, and starts where the state says."""
 
+    RebalanceListener = Listener
     pause_seconds = 0.02
 
     def _new_consumer_thread(self) -> Any:
@@ -101,6 +102,7 @@ class App(BatchApp):
     transport_class = WorkerTransport
     worker: Worker
     vitals: Vitals
+    tenure = Tenure(0, -1, "")
     failure: BaseException | None = None
     _ending: asyncio.Task[None] | None = None
     shutdown_seconds = 20.0
@@ -241,7 +243,7 @@ def _agent(app: App) -> Callable[[Any], Any]:
 
     async def fold(stream: Any) -> None:
         async for event in stream.noack().events():
-            # Records of an older generation would leave a gap before them: their partition was taken over at another offset since.
+            # Records of an older assignment would leave a gap before them: their partition was taken over at another offset since.
             if event.message.generation_id == app.consumer_generation_id:
                 with app.noting_failure():
                     await worker.fold(Source(*event.message.tp), event.value)

@@ -101,7 +101,7 @@ class LogReader:
         if kind == CLAIM:
             self._heads[name] = owner
             self.last = max(self.last, owner, key=lambda each: each.order)
-            if owner.order >= self.owner.order:
+            if owner.order > self.owner.order:  # who has read the claim before says a later epoch
                 self.owner = owner
             return
         if kind == LOOK or owner != self.owner:

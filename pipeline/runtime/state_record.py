@@ -49,7 +49,7 @@ class Owner(msgspec.Struct, frozen=True, array_like=True):
 
     @property
     def order(self) -> tuple[int, int]:
-        """Claims count in this order; a claim that arrives late is void."""
+        """Claims count in this order; a claim that arrives late is void, and so is the second of two that are alike."""
         return self.epoch, self.generation
 
 

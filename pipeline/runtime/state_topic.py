@@ -1,12 +1,12 @@
 """The state topics on Kafka: taken over when partitions are assigned, appended to by the checkpoint.
 
-    read to our own look ──► never claimed, yet offsets of the group? refused ──► proof of membership ──► claim, epoch + 1
+    read to our own look ──► proof of membership ──► never claimed, yet offsets of the group? refused ──► claim, epoch + 1
         ──► read to our own claim ──► still ours? ──► read once more, unpacking what counts
 
 The look makes the end of the log findable, since compaction may remove the last record before the end offset.  The proof stands between
 reading and claiming, so that a frozen worker that wakes up does not claim over an owner that it has read about; one that freezes between
-proof and claim carries an older epoch or generation, which voids its claim.  A group that was deleted starts its generations again: its
-epochs go on, since they are counted in the log.
+proof and claim comes second with its epoch, or with an older one, which voids its claim.  Should it come first after all, whoever has
+proved since claims once more.  A group that was deleted starts its generations again: its epochs go on, since they are counted in the log.
 
 A partition that nobody ever claimed has lost its state if the group has offsets; that is looked at before our own claim, which would hide
 it from the next worker.  One that was claimed and has no meta lost nothing: its owner went, in a rebalance, before anything was durable.
@@ -43,8 +43,12 @@ POLL_MS = 200
 STILL_SECONDS = 30.0  # of reading, until a line says that it goes on
 SLICE_SECONDS = 0.02  # of reading, in which nothing else runs
 Take = Callable[[str, bytes | None], None]
-Prove = Callable[[Mapping[Source, int]], Awaitable[None]]  # raises Abandoned when we are no longer a member
+Prove = Callable[[Mapping[Source, int]], Awaitable[None]]  # with offsets, if there are any; raises Abandoned when we are no member any more
 Began = Callable[[Source], Awaitable[bool]]  # has the group offsets of it?
+
+
+class Outclaimed(Abandoned):
+    """Somebody else, who may be no member any more, has claimed between our reading and our claim.  Whoever is still one tries again."""
 
 
 def give_back() -> None:
@@ -81,7 +85,7 @@ class StateTopics:
     ) -> dict[Source, tuple[Owner, LogReader]]:
         """Claim the partitions and read their state.  `current`: is the generation still the group's?
 
-        Raises Abandoned when it is not, or when somebody else has the better claim; StateIncompatible for state it cannot read;
+        Raises Abandoned when it is not; Outclaimed when somebody else has the better claim; StateIncompatible for state it cannot read;
         ConfigError when there is no place for it.
         """
         await self._require_places(sources)
@@ -101,24 +105,23 @@ class StateTopics:
             consumer.assign(partitions)
             await self.write({source: [(look, pack(Claim()))] for source in sources})
             await self._read(consumer, self._takers(states), dict.fromkeys(sources, look), current)
+            lost = [source for source, read in states.items() if read.last == NOBODY and await began(source)]
+            await prove({source: read.meta.applied for source, read in states.items() if read.meta is not None})
             for source, read in states.items():
-                if read.last == NOBODY and await began(source):
+                if source in lost:  # and not that somebody else has begun since
                     raise StateIncompatible(
                         f"{source}: offsets are committed for this group, but there is no state",
                         advice="deploy/runbooks/backup-and-restore.md: put back what was saved, or begin an input anew.",
                     )
                 if read.last != NOBODY and read.meta is None:
                     log.warning("%s: claimed before, and no state stands behind the claim: it begins where its topic begins", source)
-            known = {source: read.meta.applied for source, read in states.items() if read.meta is not None}
-            if known:
-                await prove(known)
             owners = {source: Owner(read.last.epoch + 1, generation, nonce) for source, read in states.items()}
             claims = {source: key(CLAIM, owner) for source, owner in owners.items()}
             await self.write({source: [(claim, pack(Claim()))] for source, claim in claims.items()})
             await self._read(consumer, self._takers(states), claims, current)
             for source, read in states.items():
                 if read.owner != owners[source]:
-                    raise Abandoned(f"{source} was claimed by {read.owner}, we are {owners[source]}")
+                    raise Outclaimed(f"{source} was claimed by {read.owner}, we are {owners[source]}")
             await consumer.seek_to_beginning(*partitions)
             again = {source: read.unpack for source, read in states.items()}
             await self._read(consumer, again, claims, current)

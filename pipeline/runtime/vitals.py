@@ -84,12 +84,14 @@ class Vitals:
         self._assigned_at = time.monotonic()
         self.health.assigned()
 
-    def recovered(self, partitions: int, member: str) -> None:
-        """It has ended.  Raises ConfigError when another live process uses our instance id."""
-        now = time.monotonic()
-        self._twins.joined(member, now)
+    def joined(self, member: str) -> None:
+        """The group gave us partitions under this member id.  Raises ConfigError when another live process uses our instance id."""
+        self._twins.joined(member, time.monotonic())
+
+    def recovered(self, partitions: int) -> None:
+        """The take-over has ended."""
         if self._assigned_at is not None:
-            self.metrics.taken_over(now - self._assigned_at)
+            self.metrics.taken_over(time.monotonic() - self._assigned_at)
         self.health.recovered(partitions)
 
     def dropped(self) -> None:

@@ -37,14 +37,14 @@ from pipeline.runtime.checkpoint import Checkpoint
 from pipeline.runtime.guard import Guard, StepRaised
 from pipeline.runtime.health import Reading
 from pipeline.runtime.inputs import Inputs
-from pipeline.runtime.membership import GroupMembership
+from pipeline.runtime.membership import GroupMembership, Tenure
 from pipeline.runtime.partition import Partition, Source
 from pipeline.runtime.ports import Sink
 from pipeline.runtime.producer import Sender, build_producer, partition_of
 from pipeline.runtime.silence import Silence
 from pipeline.runtime.sources import require_read
 from pipeline.runtime.state_record import META, RAISED, key, pack
-from pipeline.runtime.state_topic import StateTopics, give_back
+from pipeline.runtime.state_topic import Outclaimed, StateTopics, give_back
 from pipeline.runtime.topic_ids import topics_of
 from pipeline.runtime.vitals import Vitals
 from pipeline.runtime.witness import Witness
@@ -193,20 +193,21 @@ class Worker:
         """Take over the state of what the group gave us.  Raises StateIncompatible; Abandoned only when no further rebalance comes."""
         self._vitals.assigned()
         checkpoint, state = await self._started()
-        generation = self.membership.current()
+        tenure = self.membership.current()
+        self._vitals.joined(tenure.member)
         async with checkpoint.lock:  # a checkpoint that outlived the revoke ends before we claim
             checkpoint.drop()
         give_back()  # the state of before
-        self.membership.generation = generation
+        self.membership.tenure = tenure
         self._reached("assigned")
         try:
-            parts = await self._take_over(state, generation)
+            parts = await self._take_over(state, tenure)
         except Abandoned as why:
-            if not await self._superseded(generation):
+            if not await self._superseded(tenure):
                 raise
             self._log.info("take-over abandoned: %s", why)
             return
-        if self.membership.current() != generation:
+        if self.membership.current() != tenure:
             return
         checkpoint.adopt(parts)
         self._silence.begin()
@@ -214,14 +215,14 @@ class Worker:
             await self._wake_all(checkpoint, part)
         self._update_room()
         self._woken = True
-        self._vitals.recovered(len(parts), self.membership.member())
-        self._log.info("generation %d: %d partitions taken over: %s", generation, len(parts), ", ".join(map(str, parts)))
+        self._vitals.recovered(len(parts))
+        self._log.info("generation %d: %d partitions taken over: %s", tenure.generation, len(parts), ", ".join(map(str, parts)))
         checkpoint.reached("recovered")
 
-    async def _superseded(self, generation: int) -> bool:
+    async def _superseded(self, tenure: Tenure) -> bool:
         """Does the group go on without us?  Whose session has ended joins again at once, but hears of it only when all others have."""
         for _ in range(REJOIN_LOOKS):
-            if self._app.should_stop or self.membership.current() != generation:
+            if self._app.should_stop or self.membership.current() != tenure:
                 return True
             await asyncio.sleep(REJOIN_LOOK_SECONDS)
         return False
@@ -240,12 +241,19 @@ class Worker:
             await self._note(checkpoint, part, error)
             raise
 
-    async def _take_over(self, state: StateTopics, generation: int) -> dict[Source, Partition]:
+    async def _take_over(self, state: StateTopics, tenure: Tenure) -> dict[Source, Partition]:
         sources = [source for source in self.membership.assigned() if any(source.topic in stage.reads for stage in self._topology.stages)]
         if not sources:
             return {}
-        self._log.info("generation %d: taking over %d partitions", generation, len(sources))
-        taken = await state.take_over(sources, generation, self._prove, self._began, lambda: self.membership.current() == generation)
+        self._log.info("generation %d: taking over %d partitions", tenure.generation, len(sources))
+        taken = None
+        while taken is None:
+            try:
+                taken = await state.take_over(
+                    sources, tenure.generation, self._prove, self._began, lambda: self.membership.current() == tenure
+                )
+            except Outclaimed as why:  # whoever is out does not pass the proof again
+                self._log.info("claiming once more: %s", why)
         self._reached("claimed")
         try:
             first, end = await self._topic_offsets(sources, patience_seconds=TAKE_OVER_SECONDS)

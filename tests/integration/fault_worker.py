@@ -23,6 +23,7 @@ from pipeline.model.ids import rank
 from pipeline.model.outcome import EventRow, Filtered, Observed, Outcome, Publish, Read, Record, Rejected, Tell
 from pipeline.model.source import Source as Family
 from pipeline.runtime import app as runtime
+from pipeline.runtime.partition import Source
 from pipeline.settings import Settings
 from pipeline.sink.clickhouse import ClickHouseSink
 from pipeline.stream.cases import Cases
@@ -40,7 +41,8 @@ class Spec(msgspec.Struct, kw_only=True):
     settings: dict[str, object]
     topics: tuple[str, ...]
     folded: str  # file to which folded ranges are appended
-    step: str = ""  # of the checkpoint at which to fault
+    step: str = ""  # of the checkpoint at which to fault; or "looked": a partition that nobody ever claimed was read
+    then: str = ""  # the next step at which to
     times: int = 1  # the n-th time that it is reached
     fault: str = "kill"  # kill | stop
     raises: bool = False  # the second stage, at a fact of the case "boom"
@@ -155,11 +157,20 @@ def main() -> int:
         if step == spec.step:
             left -= 1
             if left == 0:
+                spec.step, spec.then, left = spec.then, "", 1
                 os.kill(os.getpid(), signal.SIGKILL if spec.fault == "kill" else signal.SIGSTOP)
 
     with ClickHouseSink(settings.clickhouse) as sink:
         app = runtime.build_app(settings, topology(spec, settings.kafka.topic_prefix), sink)
         app.worker.reached = reached
+        began = app.worker._began
+
+        async def looked(source: Source) -> bool:
+            found = await began(source)
+            reached("looked")
+            return found
+
+        app.worker._began = looked  # type: ignore[method-assign]
         code = runtime.run(app)
     if code:
         print(f"ended by: {runtime.explain(app.failure)}", file=sys.stderr)  # noqa: T201  for the test's log

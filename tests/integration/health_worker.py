@@ -6,6 +6,7 @@ Files in the folder of the test are the switches, looked at while it runs:
     wait    the next batch is never folded, though the loop turns
     blind   looked at when it starts: it looks at offsets once in ten minutes
     deaf    the sink answers as ClickHouse does when it is away
+    late    the first take-over of a worker with the fault `late` is not done, though it has read all; and all are slow to look at cases
 """
 
 import asyncio
@@ -62,7 +63,7 @@ def main() -> int:
     with DeafSink(settings.clickhouse) as sink:
         sink.switch = folder / "deaf"
         # A twin is on another machine, where nobody of this host can tell that its name is in use.
-        instance = Instance(settings.worker.instance_id) if spec.fault == "twin" else claim(settings)
+        instance = Instance(settings.worker.instance_id) if spec.fault else claim(settings)
         app = runtime.build_app(settings, whole._replace(stages=(hanging(first, folder / "hang"), *rest)), sink, instance)
         app.vitals.retention_seconds = seconds_by_topic(settings.kafka, spec.topics)
         fold = app.worker.fold
@@ -73,6 +74,27 @@ def main() -> int:
             await fold(*batch)
 
         app.worker.fold = wait_or_fold  # type: ignore[method-assign, assignment]
+        if spec.fault == "late":
+            take_over, wake_all = app.worker._take_over, app.worker._wake_all
+
+            async def take_over_late(*those: Any) -> Any:
+                parts = await take_over(*those)
+                (folder / "taken").touch()
+                while (folder / "late").exists():  # noqa: ASYNC110  same
+                    await asyncio.sleep(0.1)
+                return parts
+
+            async def wake_all_slowly(*those: Any) -> None:
+                await asyncio.sleep(0.5)  # as with the state of weeks
+                await wake_all(*those)
+
+            async def assigned(*_: Any, **__: Any) -> None:
+                with (folder / "assigned").open("a") as file:
+                    file.write("again\n")
+
+            app.worker._take_over = take_over_late  # type: ignore[method-assign, assignment]
+            app.worker._wake_all = wake_all_slowly  # type: ignore[method-assign, assignment]
+            app.on_partitions_assigned.connect(assigned, weak=False)
         code = runtime.run(app)
     if code:
         error = runtime.explain(app.failure)

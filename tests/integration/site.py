@@ -148,6 +148,10 @@ class Site:
 
     # --- what came out
 
+    def stored(self) -> int:
+        """Rows of events."""
+        return int(self.database.query("SELECT count() FROM {db}.events")[0][0])
+
     def folded(self) -> list[set[tuple[str, str, int]]]:
         """The offsets of each batch that ingest has folded, over all workers, in order."""
         batches = []

@@ -60,6 +60,29 @@ def test_frozen_worker_wakes_up_too_late(servers: Settings, tmp_path: Path) -> N
         check(site)
 
 
+def test_a_first_claim_that_comes_too_late(site: Site) -> None:
+    """Frozen before it claims what nobody ever had; its twin does, and works.
+
+    The generation is the same, and there is no offset yet whose commit could show who is out.
+    """
+    frozen = site.start(step="looked", times=6, then="claimed", fault="stop")  # all six partitions are read
+    site.until(lambda: not running(frozen), "the freeze")
+    twin = site.start()
+    with site.feeding(per_second=300):
+        site.until(lambda: site.stored() > 0, "work of the twin")
+        frozen.send_signal(signal.SIGCONT)
+        site.until(lambda: not running(frozen), "its claim")
+        before = site.stored()
+        time.sleep(2.0)  # of work: some checkpoints, unless the twin is out by now
+        twin.kill()
+        twin.wait()
+        frozen.send_signal(signal.SIGCONT)
+        site.until(lambda: site.stored() > before, "work of the one that was frozen")
+    assert site.stop(frozen) == 0, site.log(0)
+    finish(site)
+    check(site)
+
+
 def test_a_spare_worker_takes_over_after_any_time(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker for which no partition is left has nothing to fetch, for days, and is there when another one ends."""
     monkeypatch.setattr(sites, "PARTITIONS", 1)

@@ -40,11 +40,11 @@ def site(servers: Settings, tmp_path: Path) -> Iterator[Site]:
 class Watched:
     """A worker process, and what it says over HTTP."""
 
-    def __init__(self, site: Site, *, twin: bool = False, session_seconds: float | None = None, **worker: object) -> None:
+    def __init__(self, site: Site, *, fault: str = "", session_seconds: float | None = None, **worker: object) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1] % 30_000 + 20_000
-        spec = site.spec(fault="twin" if twin else "")
+        spec = site.spec(fault=fault)
         if session_seconds is not None:
             longer = site.settings.kafka.model_copy(update={"session_timeout_seconds": session_seconds})
             spec.settings["kafka"] = longer.model_dump(mode="json")
@@ -297,7 +297,7 @@ def test_a_name_in_use_on_this_host_is_refused(site: Site) -> None:
 def test_the_newcomer_of_two_twins_ends_and_says_why(site: Site) -> None:
     """Under one name on two machines they would put each other out for ever; the work is done by the one that stays."""
     with site.feeding(per_second=100):
-        twins = [Watched(site, twin=True, instance_id="w1") for _ in range(2)]
+        twins = [Watched(site, fault="twin", instance_id="w1") for _ in range(2)]
         site.until(lambda: any(twin.process.poll() is not None for twin in twins), "the end of one")
         left = [twin for twin in twins if twin.process.poll() is None]
         assert any("another live process is instance w1" in twin.log() for twin in twins), [twin.log() for twin in twins]
@@ -307,4 +307,25 @@ def test_the_newcomer_of_two_twins_ends_and_says_why(site: Site) -> None:
     after = Watched(site)
     site.until(site.done, "the end of the input")
     assert after.end() == 0
+    site.check_rows()
+
+
+def test_a_take_over_of_before_an_eviction_counts_for_nothing(site: Site) -> None:
+    """A static member that comes back is let in at the generation that it was put out of: what it read then is not what is there now."""
+    late, taken, assigned = (site.folder / name for name in ("late", "taken", "assigned"))
+    late.touch()
+    elder = Watched(site, fault="late")
+    site.until(taken.exists, "the end of its reading")
+    other = Watched(site, fault="twin")
+    with site.feeding(per_second=200):
+        site.until(moved(site), "work of the other")
+        other.process.kill()
+        other.process.wait()
+        site.until(lambda: assigned.read_text().count("again") > 1, "its return to the group")
+        late.unlink()
+        site.until(elder.ready, "readiness")
+        site.until(moved(site), "work of the elder")
+    site.until(site.done, "the end of the input")
+    assert elder.end() == 0, elder.log()
+    assert len(re.findall(r"partitions taken over", elder.log())) == 1, elder.log()
     site.check_rows()

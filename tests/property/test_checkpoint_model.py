@@ -2,6 +2,7 @@
 
 The real `Checkpoint`, `Partition`, `Guard` and state log run here; only the clients are replaced.  An owner can crash or freeze before
 any single record it writes, before any proof and with an insert under way; a frozen one can wake up at any later time, in any order.
+One that froze before its claim claims then.  Members are dynamic, or static under one name: the group lets those in at the same generation.
 
     held at every take-over   the state is exactly what the records below `applied` amount to
     held at the end           each offset is written, filtered or rejected, once; ranges meet without gap or overlap
@@ -81,7 +82,10 @@ class World:
         self.end = 0
         self.first = 0  # what lies before was deleted
         self.log: list[tuple[str, bytes | None]] = []
-        self.generation = 0
+        self.static = False
+        self.generation = self.member = 0
+        self.sleepers: list[Write] = []  # claims of take-overs that stood still before them
+        self.claims_between = False  # one of these falls between the reading and the claim of the next owner
         self.sink = MemorySink()
         self.late: list[tuple[Any, ...]] = []  # inserts of dead processes that are still on their way
 
@@ -96,21 +100,36 @@ class Process:
         self.stands, self.thawed = asyncio.Event(), asyncio.Event()
         self.letters: list[list[tuple[str, bytes]]] = []  # headers of what was published
         self.insert_is_lost: str = ""  # "answer": stored, but it looks as if not | "way": it arrives when we are dead
-        self.generation = world.generation = world.generation + 1
+        self.join()
         self.checkpoint = Checkpoint(topology, self, self, self, self, self, originals=self._originals, source_name="model", log=LOG)  # type: ignore[arg-type]
         self.position = self._take_over()
         self.guard = Guard(site.time, self._tell, self._moved, LOG)
 
-    def _take_over(self) -> int:
+    def join(self) -> None:
+        """Whoever was a member is none any more."""
+        self.member = self.world.member = self.world.member + 1
+        self.world.generation += not self.world.static or not self.world.generation
+        self.generation = self.world.generation
+
+    def read(self) -> tuple[LogReader, Owner]:
+        """What is there, and as whom to claim it."""
         read = LogReader()
         for name, value in self.world.log:
             read.take(name, value)
-        owner = Owner(read.last.epoch + 1, self.generation, f"n{self.generation}")
-        claim = (key(CLAIM, owner), pack(Claim()))
-        self.world.log.append(claim)
-        read.take(*claim)
+        return read, Owner(read.last.epoch + 1, self.generation, f"n{self.member}")
+
+    def _take_over(self) -> int:
+        read, owner = self.read()
+        came = self.world.sleepers.pop(0) if self.world.claims_between and self.world.sleepers else None
+        self.world.claims_between = False
+        for write in (came, (key(CLAIM, owner), pack(Claim()))):
+            if write is not None:
+                self.world.log.append(write)
+                read.take(*write)
+        if read.owner != owner:  # abandoned: the worker tries again
+            return self._take_over()
         part = Partition(SOURCE, self.topology.stages[0], self.site, owner, read)
-        meta = part.adopt(self.world.first, self.world.end, f"life{self.generation}")
+        meta = part.adopt(self.world.first, self.world.end, f"life{self.member}")
         known = {fact.id for fact in read.facts() if not fact.case.startswith(b"\x00")}
         folded = {str(record.offset) for record in self.world.records if record.offset < part.applied}
         assert known <= folded
@@ -175,8 +194,8 @@ class Process:
 
     async def confirm(self, offsets: Mapping[Source, int]) -> None:
         await self._act()
-        if self.generation != self.world.generation:
-            raise Abandoned("another generation")
+        if self.member != self.world.member:
+            raise Abandoned("another member")
 
     # --- the producer
 
@@ -226,11 +245,12 @@ class Process:
 class Faults(RuleBasedStateMachine):
     """One partition, one owner at a time as the group sees it, and any number of frozen former owners."""
 
-    @initialize(base_from=st.sampled_from([200, 2000, 100_000]))
-    def begin(self, base_from: int) -> None:
+    @initialize(base_from=st.sampled_from([200, 2000, 100_000]), static=st.booleans())
+    def begin(self, base_from: int, static: bool) -> None:
         self.saved_base_from, state_log.BASE_FROM_BYTES = state_log.BASE_FROM_BYTES, base_from
         self.runner = asyncio.Runner()
         self.world = World()
+        self.world.static = static
         self.process = self._made()
         self.frozen: list[tuple[Process, asyncio.Task[None]]] = []
 
@@ -288,6 +308,24 @@ class Faults(RuleBasedStateMachine):
     def rebalance(self) -> None:
         """Everything folded since the last checkpoint is forgotten; somebody else goes on."""
         self._replace()
+
+    @rule()
+    def take_over_freezes(self) -> None:
+        """A member that has read, and proved that it is one, stands still; the group gives its partition to another process."""
+        self.process.join()
+        _, owner = self.process.read()
+        self.world.sleepers.append((key(CLAIM, owner), pack(Claim())))
+        self._replace()
+
+    @precondition(lambda self: bool(self.world.sleepers))
+    @rule(between=st.booleans())
+    def frozen_take_over_claims(self, between: bool) -> None:
+        """It wakes up: while another one works, or takes over."""
+        if between:
+            self.world.claims_between = True
+            self._replace()
+        else:
+            self.world.log.append(self.world.sleepers.pop(0))
 
     @precondition(lambda self: bool(self.frozen))
     @rule(which=st.integers(0, 5))

@@ -9,12 +9,14 @@ import pytest
 
 from pipeline.errors import BrokerUnavailable, FatalError
 from pipeline.runtime.app import App, lasting
+from pipeline.runtime.membership import Tenure
 from pipeline.runtime.partition import Source
 from pipeline.runtime.worker import REST_SHARE, Worker
 from pipeline.settings import CheckpointSettings, Settings
 from pipeline.topology import build_topology
 
 INTERVAL = 40.0
+TENURE = Tenure(1, 1, "w1-c0ffee")
 SETTINGS = Settings(checkpoint=CheckpointSettings(interval_seconds=INTERVAL))
 
 
@@ -92,12 +94,12 @@ async def test_a_take_over_says_what_it_waited_for() -> None:
         raise TimeoutError
 
     topology = build_topology(SETTINGS)
-    membership = SimpleNamespace(assigned=lambda: [Source(topology.stages[0].reads[0], 0)], current=lambda: 1)
+    membership = SimpleNamespace(assigned=lambda: [Source(topology.stages[0].reads[0], 0)], current=lambda: TENURE)
     worker: Any = SimpleNamespace(
         membership=membership, _topology=topology, _topic_offsets=silent, _prove=None, _began=None, _reached=lambda _: None,
         _log=logging.getLogger("test"),
     )  # fmt: skip
     state: Any = SimpleNamespace(take_over=taken)
     with pytest.raises(BrokerUnavailable, match="Kafka told no offsets of 1 partition to take over") as ended:
-        await Worker._take_over(worker, state, 1)
+        await Worker._take_over(worker, state, TENURE)
     assert "leader" in ended.value.advice
