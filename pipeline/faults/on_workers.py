@@ -4,8 +4,10 @@ Steps are reached under load: each life of a worker is given a share of the reco
 """
 
 import signal
+from collections.abc import Callable
 
 from pipeline.faults.run import Run
+from pipeline.faults.site import Process
 from pipeline.runtime.checkpoint import STEPS
 from pipeline.runtime.worker import LEAVING_STEPS, TAKE_OVER_STEPS
 
@@ -141,13 +143,28 @@ def freeze(run: Run) -> None:
     step = run.dice.choice(("", "", "", *STEPS, *TAKE_OVER_STEPS))
     if step in TAKE_OVER_STEPS:  # after a life that leaves something to prove and to recover
         run.dies(run.start(at=run.dice.choice(REPLAYED_AT)))
-    frozen = run.start(instance="a", at=step, signal=signal.SIGSTOP)
+    _replaced(run, step, run.start(instance="a", at=step, signal=signal.SIGSTOP), lambda: run.start(instance="b"))
+
+
+def twins(run: Run) -> None:
+    """The same, but the other has its name: it is let in at once, and at the same generation; in the end the newcomer gives way."""
+    step = run.dice.choice(("", *STEPS, *TAKE_OVER_STEPS, *TAKE_OVER_STEPS))
+    if step in TAKE_OVER_STEPS and run.dice.random() < 0.5:  # else nobody has ever claimed
+        run.dies(run.start(at=run.dice.choice(REPLAYED_AT)))
+    elder = run.start(at=step, signal=signal.SIGSTOP)
+    newcomer = _replaced(run, step, elder, lambda: run.start(elsewhere=True))
+    run.until(lambda: not (elder.alive and newcomer.alive), "the end of one of them")
+    run.seen["ended"] += 1
+
+
+def _replaced(run: Run, step: str, frozen: Process, other: Callable[[], Process]) -> Process:
+    """Freezes it, unless it does so itself at the step; another one works; it wakes up."""
     if not step:
         run.folds(frozen)
         run.pause(0.0, 1.0)
         frozen.signal(signal.SIGSTOP)
     run.until(lambda: frozen.frozen, f"the freeze at {step or 'a random moment'}", of=frozen)
-    second = run.start(instance="b")
+    second = other()
     run.takes_over(second)
     run.feed.allow(0.8)
     run.folds(second)
@@ -156,6 +173,7 @@ def freeze(run: Run) -> None:
     frozen.signal(signal.SIGCONT)
     run.until(lambda: not frozen.alive or frozen.take_overs() > before, "the return of the frozen worker")
     run.seen["woken"] += 1
+    return second
 
 
 def mixed(run: Run) -> None:

@@ -146,7 +146,7 @@ class Run:
     # --- workers
 
     def start(self, *, instance: str = "w1", **spec: Any) -> Process:
-        """A worker, under a name of its own or none."""
+        """A worker, under a name of its own or none; see `Site.start`."""
         return self.site.start(instance=instance, **spec)
 
     def kill(self, worker: Process) -> None:

@@ -166,10 +166,16 @@ class Site:
 
     # --- workers
 
-    def start(self, *, instance: str = "w1", **spec: Any) -> Process:
-        """A worker; an empty instance makes it a dynamic member of the group."""
+    def start(self, *, instance: str = "w1", elsewhere: bool = False, **spec: Any) -> Process:
+        """A worker; an empty instance makes it a dynamic member of the group.
+
+        `elsewhere`: as on another machine, where nobody knows that its name is in use; it goes by the broker that it asks.
+        """
         wanted = Spec(settings=str(self._file), folded=str(self._folded), **spec)
         environment = {**_environment(), f"{ENVIRONMENT_PREFIX}WORKER__INSTANCE_ID": instance}
+        if elsewhere:
+            servers = self.settings.kafka.bootstrap_servers.replace("127.0.0.1", "localhost")
+            environment[f"{ENVIRONMENT_PREFIX}KAFKA__BOOTSTRAP_SERVERS"] = servers
         process = Process(msgspec.json.encode(wanted).decode(), self.folder / f"worker-{len(self.processes)}.log", environment)
         self.processes.append(process)
         return process

@@ -100,6 +100,16 @@ FAULTS: tuple[Fault, ...] = (
         changes={"kafka": {"session_timeout_seconds": 6.0}},
     ),
     Fault(
+        name="twins",
+        does="SIGSTOP at a random moment or step; a second worker under the same name, as on another machine, takes over; SIGCONT",
+        bites="the second worker folded while the first was frozen, the first came back, and one of them gave way",
+        act=on_workers.twins,
+        bit=lambda run: run.seen["ended"] > 0,
+        seconds=5.0,
+        share=0.4,
+        may_crash=True,
+    ),
+    Fault(
         name="mixed_workers",
         does="three workers; five times one of them is killed, stopped or frozen at random",
         bites="partitions were taken over in many generations, under load",

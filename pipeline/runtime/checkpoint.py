@@ -71,7 +71,7 @@ class Membership(Protocol):
     """The consumer group's word on whether we still own our partitions."""
 
     async def confirm(self, offsets: Mapping[Source, int]) -> None:
-        """Commit the offsets as a member of the generation in which they were taken over.  Raises Abandoned when that has passed."""
+        """Commit the offsets as the member as which they were taken over.  Raises Abandoned when it is none any more."""
 
 
 class Checkpoint:
