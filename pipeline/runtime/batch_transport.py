@@ -11,7 +11,8 @@ message.  Turned down: the scheduler hook of Faust with public names only, becau
     ack [7..10)                             committable 14
 
 Holds: what may be committed is the longest acknowledged prefix of what was delivered; an acknowledgement counts for the message it
-was given for, never for a refetch at the same offset; nothing fetched before the last assignment or while the flow was stopped is delivered.
+was given for, never for a refetch at the same offset; nothing fetched before the last assignment, or while the flow
+was stopped, is delivered.
 Written against faust-streaming 0.15.3 and aiokafka 0.14.  A contract test holds every private name in PRIVATE_NAMES to its signature.
 """
 
