@@ -70,6 +70,12 @@ def family_of(finding: Finding) -> Family:
     return FAMILIES.get(finding.detector) or Family(finding.detector)
 
 
+def word_of(finding: Finding) -> str:
+    """By what it was brought about, in a title."""
+    family = family_of(finding)
+    return "checkpoints removed" if family.cost == REMOVED else WORDS.get(family.means, family.means)
+
+
 def is_signal(finding: Finding) -> bool:
     """Does it say that an account was in others' hands?"""
     return family_of(finding).means == "accounts" and finding.subject.kind == "identity"

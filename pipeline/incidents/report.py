@@ -106,7 +106,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def summary(self) -> list[str]:
         """In short."""
-        return summary(self.incident, self.dismissed, replied=any(each.action == "reply" for each in self.journal))
+        replied = dict.fromkeys(each.value.strip() for each in self.journal if each.action == "reply")
+        return summary(self.incident, self.dismissed, [*replied])
 
     @property
     def dismissed(self) -> Dismissed:

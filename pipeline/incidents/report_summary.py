@@ -6,7 +6,7 @@ Text from records is not escaped here: whoever prints it does that.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.incidents.report_labels import UNWEIGHED, Dismissed
 from pipeline.incidents.report_text import day_and_time, figures, ratio
@@ -15,6 +15,7 @@ from pipeline.model.incident import NONE, Incident
 from pipeline.model.words import many
 
 SOURCES_MAX = 3
+REPLIES_MAX = 3
 CLOCKS_MAX = 20
 AHEAD_MS = 1000  # some shippers stamp whole seconds
 _SILENT = re.compile(r"(.+?) was not heard on ")  # incidents/building.py
@@ -24,9 +25,9 @@ CLOCKS = (
 )
 
 
-def summary(incident: Incident, cleared: Dismissed, *, replied: bool) -> list[str]:
-    """Four sentences or so."""
-    return [_seen(incident), _who(incident, cleared, replied=replied), _cost(incident), _unknown(incident)]
+def summary(incident: Incident, cleared: Dismissed, replied: Sequence[str]) -> list[str]:
+    """Four sentences or so.  `replied`: who did, each once."""
+    return [_seen(incident), _who(incident, cleared, replied), _cost(incident), _unknown(incident)]
 
 
 def limits_of(incident: Incident, clocks: Mapping[str, int]) -> list[str]:
@@ -58,13 +59,13 @@ def _seen(incident: Incident) -> str:
     )
 
 
-def _who(incident: Incident, cleared: Dismissed, *, replied: bool) -> str:
+def _who(incident: Incident, cleared: Dismissed, replied: Sequence[str]) -> str:
     """Whom people have cleared is not accused here: what they labelled comes before the name, else right behind it."""
     said = incident.attribution
     labelled = f" But {cleared}; {UNWEIGHED}." if cleared.findings else ""
     if not said.named:
         return f"Nobody is named. Why: {said.withheld}.{labelled.replace(' But p', ' And p')}"
-    heard = "A reply is on record." if replied else "No reply is on record."
+    heard = _heard(said.named, replied)
     if cleared.whole:
         return f"Nobody is accused: {cleared}. That the account {said.named} is named is no conclusion any more: {UNWEIGHED}. {heard}"
     likely = (
@@ -74,6 +75,15 @@ def _who(incident: Incident, cleared: Dismissed, *, replied: bool) -> str:
         else ""
     )
     return f"The account {said.named} is named: {likely}That is no finding of guilt.{labelled} {heard}"
+
+
+def _heard(named: str, replied: Sequence[str]) -> str:
+    if not replied:
+        return "No reply is on record."
+    more = f" and {len(replied) - REPLIES_MAX} more" if len(replied) > REPLIES_MAX else ""
+    whose = "" if named in replied else ", for whoever is named or for another"
+    who = f"{', '.join(replied[:REPLIES_MAX])}{more}{whose and f'{whose},'}"
+    return f"{'Replies' if len(replied) > 1 else 'A reply'} of {who} {'are' if len(replied) > 1 else 'is'} on record."
 
 
 def _cost(incident: Incident) -> str:

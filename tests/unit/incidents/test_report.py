@@ -135,6 +135,25 @@ def test_a_reply_under_another_name_is_not_called_none() -> None:
         assert "I was on leave." in text
 
 
+@pytest.mark.parametrize(
+    ("replied", "said"),
+    [
+        ([], "No reply is on record."),
+        (["u099"], "A reply of u099 is on record."),
+        (["counsel <1>"], "A reply of counsel <1>, for whoever is named or for another, is on record."),
+        (["counsel", "u099"], "Replies of counsel, u099 are on record."),
+        (["a", "b", "c", "d"], "Replies of a, b, c and 1 more, for whoever is named or for another, are on record."),
+    ],
+)
+def test_a_summary_says_of_whom_replies_are(replied: list[str], said: str) -> None:
+    """Whoever reads one sentence must not take the reply of somebody else for that of whoever is named."""
+    made = report()
+    entries = tuple(msgspec.structs.replace(made.journal[0], value=who) for who in replied for _ in range(2))
+    made = msgspec.structs.replace(made, journal=entries)
+    assert made.summary[1].endswith(said)
+    assert said in part(page(made), "short")
+
+
 def test_what_people_found_harmless_does_not_follow() -> None:
     """The newest word on a finding counts; one that was called true again is disputed by nobody."""
     made = report()
@@ -173,7 +192,7 @@ def test_whom_people_have_cleared_is_not_accused() -> None:
     assert "Nobody is accused" in short
     assert "That the account u099 is named is no conclusion any more: the attribution rests on records alone" in short
     assert "times as likely if its holder did it" not in short
-    assert "A reply is on record." in short
+    assert "A reply of u099 is on record." in short
     found = orjson.loads(as_json(made))
     assert how in found["summary"][1]
     assert found["dismissed"] == {
@@ -426,7 +445,7 @@ def test_one_paragraph_says_it_in_short() -> None:
         assert "what happened while auditd was not heard" in unknown
         assert ("how 1 attempt ended" in unknown) is (findings is None)
     assert "no finding of guilt" in orjson.loads(as_json(report()))["summary"][1]
-    assert "A reply is on record." in orjson.loads(as_json(report()))["summary"][1]
+    assert "A reply of u099 is on record." in orjson.loads(as_json(report()))["summary"][1]
     assert made.incident.attribution.withheld in named
     nothing = report([kill(0, "1", "u099")])
     assert "No loss of GPU-hours could be worked out" in orjson.loads(as_json(nothing))["summary"][2]

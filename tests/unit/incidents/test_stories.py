@@ -19,7 +19,7 @@ from tests import build
 from tests.unit.cohorts.test_step import MEMBERS
 from tests.unit.cohorts.test_step import fact as of_cohort
 from tests.unit.detect.cohorts import FILE
-from tests.unit.incidents.campaign import CLUSTER, attempt_of, borrowed, entered, examined, kill, marks, record, tamper
+from tests.unit.incidents.campaign import CLUSTER, attempt_of, borrowed, entered, examined, kill, marks, record, removal, tamper
 from tests.unit.incidents.test_bounds import canonical
 from tests.unit.incidents.test_step import CASE, STORY, fact, fresh, run
 
@@ -32,6 +32,14 @@ CORRECTED = msgspec.structs.replace(TIE, suspect="u098", actor="u098")  # it was
 def of(finding: Finding) -> str:
     """The incident that it founds."""
     return incident_id(CLUSTER, finding.id)
+
+
+def test_a_title_says_by_what() -> None:
+    """A checkpoint that is gone was not altered."""
+    gone, altered = removal(0, "1", "u099", "/ckpt/a"), tamper(0.1, "1", "u099", "/ckpt/a/b.pt")
+    assert {body["title"] for body in run(fresh(), [fact(gone)]).values()} == {"checkpoints removed: 1 finding"}
+    both = run(fresh(), map(fact, [gone, altered]))[of(gone)]["title"]
+    assert both == "checkpoints removed, files altered: 2 findings"
 
 
 def test_a_corrected_finding_splits_what_it_had_tied() -> None:
