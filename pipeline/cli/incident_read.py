@@ -38,8 +38,8 @@ WHERE startsWith(incident_id, %(id)s) OR has(aliases, %(id)s) ORDER BY exact DES
 BODY = "SELECT canonical, revision, aliases, settings_digest, software FROM {db}.incidents_current WHERE incident_id = %(id)s"
 FINDINGS = "SELECT canonical FROM {db}.findings_current WHERE finding_id IN %(ids)s ORDER BY effect_time, finding_id"
 LINES = """
-SELECT event_id, any(raw), any(host), any(toUnixTimestamp64Milli(ts)), any(toUnixTimestamp64Milli(collected_time))
-FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id
+SELECT event_id, raw, host, toUnixTimestamp64Milli(ts), toUnixTimestamp64Milli(collected_time)
+FROM {db}.events WHERE event_id IN %(ids)s ORDER BY event_id, collected_time, _topic, _partition, _offset LIMIT 1 BY event_id
 """
 MERGED = "SELECT incident_id FROM {db}.incidents_current WHERE merged_into = %(id)s"
 JOURNAL = """

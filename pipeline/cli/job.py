@@ -72,7 +72,7 @@ WHERE i.status != 'retracted' AND
 )
 GROUP BY m.incident_id HAVING dismissed > 0 ORDER BY m.incident_id
 """  # the name that an incident gives counts on what people labelled false or benign
-LINES = "SELECT event_id, any(raw) FROM {db}.events WHERE event_id IN %(ids)s GROUP BY event_id"
+LINES = "SELECT event_id, raw FROM {db}.events WHERE event_id IN %(ids)s ORDER BY ALL LIMIT 1 BY event_id"
 TIMELINE = """
 SELECT * EXCEPT id FROM
 (
