@@ -206,5 +206,5 @@ class Rules(model.Faults):
 def test_every_row_of_the_matrix_is_reached_and_holds() -> None:
     """A run that did not come to a row proves nothing of it."""
     reached.clear()
-    run_state_machine_as_test(Rules, settings=examples(120, derandomize=True))
+    run_state_machine_as_test(Rules, settings=examples(240, derandomize=True))
     assert all(reached[row] >= 3 for row in ROWS), reached
