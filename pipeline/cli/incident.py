@@ -25,7 +25,7 @@ from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
 from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, newest, page, unnamed
-from pipeline.incidents.report_labels import UNWEIGHED, labels_of
+from pipeline.incidents.report_labels import OWN_CAUSE, UNWEIGHED, labels_of
 from pipeline.incidents.report_repeats import act_of, repeats_of
 from pipeline.incidents.report_text import called, figures, ratio
 from pipeline.loss.rumour import Checked, Rumour, check
@@ -261,7 +261,8 @@ def print_report(console: Console, found: Report) -> None:
     write(console, f"{leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
     labels = labels_of(found.journal)
     if found.dismissed.findings:
-        write(console, f"{safe(found.dismissed, 400)}; {UNWEIGHED}")
+        own = f"; {OWN_CAUSE}" if found.dismissed.in_own_cause(said.named) else ""
+        write(console, f"{safe(found.dismissed, 400)}{own}; {UNWEIGHED}")
     table = build_table("Findings", "effect", "id", "detector", "about", "what", "gate")
     by_id = {each.id: each for each in found.findings}
     for member, others in repeats_of(body.members, found.findings):

@@ -14,7 +14,7 @@ from pipeline.cli.following import Seen
 from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
 from pipeline.cli.times import Since
-from pipeline.incidents.report_labels import UNWEIGHED, Dismissed
+from pipeline.incidents.report_labels import OWN_CAUSE, UNWEIGHED, Dismissed
 from pipeline.model.source import in_words
 from pipeline.model.words import many
 
@@ -61,7 +61,8 @@ GROUP BY l.incident_id ORDER BY l.incident_id
 DISMISSED = """
 SELECT m.incident_id AS incident_id, arraySort(groupArrayIf(m.finding_id, has(%(findings)s, m.finding_id))) AS of_job,
     countIf(l.label != '') AS dismissed, count() AS findings, countIf(m.alert AND l.label != '') AS alerts_dismissed,
-    countIf(m.alert) AS alerts, maxMapIf(map(l.account, toUInt64(toUnixTimestamp64Milli(l.labelled_at))), l.label != '') AS labelled_by
+    countIf(m.alert) AS alerts, maxMapIf(map(l.account, toUInt64(toUnixTimestamp64Milli(l.labelled_at))), l.label != '') AS labelled_by,
+    any(i.named) AS named
 FROM {db}.incident_findings_current AS m
 INNER JOIN {db}.incidents_current AS i ON i.incident_id = m.incident_id
 LEFT JOIN (SELECT * FROM {db}.labels_current WHERE label IN ('false', 'benign')) AS l ON l.finding_id = m.finding_id
@@ -268,7 +269,8 @@ def _show_dismissed(console: "Console", cases: Sequence[Row]) -> None:
     for case in cases:
         by = tuple(sorted(case["labelled_by"].items(), key=lambda each: (-each[1], each[0])))
         cleared = Dismissed(case["dismissed"], case["findings"], case["alerts_dismissed"], case["alerts"], by)
-        none = ": by their word nothing is against anybody" if cleared.whole else ""
+        own = f"; {OWN_CAUSE}" if cleared.in_own_cause(case["named"]) else ""
+        none = ": by their word nothing is against anybody" if cleared.acquits(case["named"]) else own
         write(console, f"incident {safe(case['incident_id'][:SHORT])}: {safe(cleared, 400)}{none}; {UNWEIGHED}")
 
 

@@ -13,7 +13,7 @@ from pipeline import __version__
 from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
-from pipeline.incidents.report_labels import UNWEIGHED, Dismissed, dismissed, newest_labels
+from pipeline.incidents.report_labels import OWN_CAUSE, UNWEIGHED, Dismissed, dismissed, newest_labels
 from pipeline.incidents.report_repeats import act_of, repeats_of
 from pipeline.incidents.report_summary import limits_of, summary
 from pipeline.incidents.report_text import ATTEMPT, called, figures, listed, moment, ratio, safe, table
@@ -250,11 +250,13 @@ def _told(incident: Incident, findings: int) -> str:
 
 def _follows(incident: Incident, cleared: Dismissed) -> str:
     said = incident.attribution
+    acquitted = cleared.acquits(said.named)
     items = ["The findings are looked at as one case, because they share what the column “Tied by” names; one hand need not have done all."]
-    if cleared.whole:
+    if acquitted:
         items.append(f"By the word of those who looked, nothing against anybody: {safe(cleared, ENTRY_MAX)}.")
-    leading = "By records alone, without these labels, the leading hypothesis is" if cleared.whole else "The leading hypothesis is"
-    labelled = f" But {safe(cleared, ENTRY_MAX)}; {UNWEIGHED}." if cleared.findings and not cleared.whole else ""
+    leading = "By records alone, without these labels, the leading hypothesis is" if acquitted else "The leading hypothesis is"
+    own = f"; {OWN_CAUSE}" if cleared.in_own_cause(said.named) else ""
+    labelled = f" But {safe(cleared, ENTRY_MAX)}{own}; {UNWEIGHED}." if cleared.findings and not acquitted else ""
     if said.named:
         items.append(
             f"{leading} that the holder of account <strong>{safe(said.named)}</strong> did it; "

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pipeline.incidents.report import Entry
 
 WHO_MAX = 3
+OWN_CAUSE = "one of those who labelled goes by the name of the account that is named"
 UNWEIGHED = "the attribution rests on records alone and does not weigh labels"
 
 
@@ -30,6 +31,14 @@ class Dismissed(NamedTuple):
     def whole(self) -> bool:
         """Does none above the gate stand?  Where none is: none at all."""
         return self.findings > 0 and (self.alerts == self.of_alerts if self.of_alerts else self.findings == self.of)
+
+    def in_own_cause(self, named: str) -> bool:
+        """Did the account itself that an incident names label some?  An operator is `account@host`, as the command found it."""
+        return bool(named) and any(name.partition("@")[0] == named for name, _ in self.by)
+
+    def acquits(self, named: str) -> bool:
+        """Is nobody accused any more, by the word of others?"""
+        return self.whole and not self.in_own_cause(named)
 
     def told(self) -> dict[str, Any]:
         """For machines."""

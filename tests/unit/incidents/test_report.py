@@ -171,12 +171,26 @@ def test_what_people_found_harmless_does_not_follow() -> None:
     assert f"{other} false" in whole
 
 
-def labelled(made: Report, count: int) -> Report:
+def labelled(made: Report, count: int, who: str = "u101@ops") -> Report:
     """The same, after somebody labelled the first `count` of its findings above the gate."""
     cleared = [each.finding for each in made.incident.members if each.alert][:count]
     words = [f"{each[:12]} false" for each in cleared]
-    said = (Entry(at=build.T0 + number, operator="u101@ops", action="label", value=word, text="") for number, word in enumerate(words))
+    said = (Entry(at=build.T0 + number, operator=who, action="label", value=word, text="") for number, word in enumerate(words))
     return msgspec.structs.replace(made, journal=(*made.journal, *said))
+
+
+@pytest.mark.parametrize(("who", "own"), [("u099@gpu-012", True), ("u0991@gpu-012", False)])
+def test_nobody_acquits_himself(who: str, own: bool) -> None:
+    """Whoever is named may have the right to label: his word is told as his, and the name stands."""
+    alerts = sum(each.alert for each in report().incident.members)
+    made = labelled(report(), alerts, who)
+    short, follows = part(page(made), "short"), part(page(made), "follows")
+    for text in (short, follows):
+        assert ("one of those who labelled goes by the name of the account that is named" in text) is own
+        assert f"(last {who}, " in text
+    assert ("Nobody is accused" in short) is not own
+    assert ("The account u099 is named: what was seen is" in short) is own
+    assert ("nothing against anybody" in follows) is not own
 
 
 def test_whom_people_have_cleared_is_not_accused() -> None:
