@@ -30,9 +30,9 @@ IN_CLUSTER = "$__conditionalAll(cluster IN (${cluster:singlequote}), $cluster)"
 # found in the weeks of the table first.
 ENDED = "$__timeFilter_ms(end_time) AND job_id IN (SELECT job_id FROM verdicts WHERE $__timeFilter_ms(end_time))"
 
-# What people said of findings, the newest word of each: a finding that somebody looked at and found harmless accuses nobody.
+# What people said of findings, the newest word of each: a finding that somebody else than whom it names found harmless accuses nobody.
 LABELS = "LEFT JOIN (SELECT finding_id, label FROM labels_current) AS l USING (finding_id)"
-NOT_DISMISSED = "finding_id NOT IN (SELECT finding_id FROM labels_current WHERE label IN ('false', 'benign'))"
+NOT_DISMISSED = "finding_id NOT IN (SELECT finding_id FROM dismissed_current)"
 LABEL_COLORS = {"true": RED, "false": GREEN, "benign": GREEN}
 
 

@@ -147,7 +147,7 @@ SELECT finding_id, severity, detector, status, subject, subject_name, owner, act
     cause_time, summary
 FROM trainwatch.findings_told
 WHERE status != 'retracted' AND alert
-    AND finding_id NOT IN (SELECT finding_id FROM trainwatch.labels_current WHERE label IN ('false', 'benign'))
+    AND finding_id NOT IN (SELECT finding_id FROM trainwatch.dismissed_current)
 ORDER BY indexOf(['critical', 'high', 'medium', 'low'], severity), cause_time DESC;
 
 -- 12. Which findings stayed below the gate, and why?

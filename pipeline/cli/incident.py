@@ -25,7 +25,7 @@ from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
 from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, newest, page, unnamed
-from pipeline.incidents.report_labels import OWN_CAUSE, UNWEIGHED, labels_of
+from pipeline.incidents.report_labels import UNWEIGHED, labels_of
 from pipeline.incidents.report_repeats import act_of, repeats_of
 from pipeline.incidents.report_text import called, figures, ratio
 from pipeline.loss.rumour import Checked, Rumour, check
@@ -45,7 +45,7 @@ FROM {db}.incidents_current AS i
 LEFT JOIN
 (
     SELECT m.incident_id AS incident_id, count() AS dismissed FROM {db}.incident_findings_current AS m
-    WHERE m.finding_id IN (SELECT finding_id FROM {db}.labels_current WHERE label IN ('false', 'benign')) GROUP BY m.incident_id
+    WHERE m.finding_id IN (SELECT finding_id FROM {db}.dismissed_current) GROUP BY m.incident_id
 ) AS d USING (incident_id)
 WHERE status != 'retracted' AND (%(cluster)s = '' OR cluster = %(cluster)s)
     AND last_time >= fromUnixTimestamp64Milli(%(since)s)
@@ -260,9 +260,8 @@ def print_report(console: Console, found: Report) -> None:
     leading = f"leading: {safe(said.named or unnamed(said.leader))}; next: {safe(unnamed(said.second))}"
     write(console, f"{leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
     labels = labels_of(found.journal)
-    if found.dismissed.findings:
-        own = f"; {OWN_CAUSE}" if found.dismissed.in_own_cause(said.named) else ""
-        write(console, f"{safe(found.dismissed, 400)}{own}; {UNWEIGHED}")
+    if found.dismissed.any:
+        write(console, f"{safe(found.dismissed, 600)}; {UNWEIGHED}")
     table = build_table("Findings", "effect", "id", "detector", "about", "what", "gate")
     by_id = {each.id: each for each in found.findings}
     for member, others in repeats_of(body.members, found.findings):

@@ -14,7 +14,7 @@ from pipeline.cli.following import Seen
 from pipeline.cli.following import follow as follow_rows
 from pipeline.cli.looking import on_record
 from pipeline.cli.times import Since
-from pipeline.incidents.report_labels import OWN_CAUSE, UNWEIGHED, Dismissed
+from pipeline.incidents.report_labels import UNWEIGHED, Dismissed
 from pipeline.model.source import in_words
 from pipeline.model.words import many
 
@@ -62,16 +62,21 @@ DISMISSED = """
 SELECT m.incident_id AS incident_id, arraySort(groupArrayIf(m.finding_id, has(%(findings)s, m.finding_id))) AS of_job,
     countIf(l.label != '') AS dismissed, count() AS findings, countIf(m.alert AND l.label != '') AS alerts_dismissed,
     countIf(m.alert) AS alerts, maxMapIf(map(l.account, toUInt64(toUnixTimestamp64Milli(l.labelled_at))), l.label != '') AS labelled_by,
-    any(i.named) AS named
+    countIf(o.label != '') AS dismissed_by_named, any(i.named) AS named
 FROM {db}.incident_findings_current AS m
 INNER JOIN {db}.incidents_current AS i ON i.incident_id = m.incident_id
-LEFT JOIN (SELECT * FROM {db}.labels_current WHERE label IN ('false', 'benign')) AS l ON l.finding_id = m.finding_id
+LEFT JOIN {db}.dismissed_current AS l ON l.finding_id = m.finding_id
+LEFT JOIN
+(
+    SELECT finding_id, substringIndex(account, '@', 1) AS holder, argMax(label, (at, label_id)) AS label FROM {db}.labels
+    WHERE account != '' GROUP BY finding_id, holder HAVING label IN ('false', 'benign')
+) AS o ON o.finding_id = m.finding_id AND o.holder = i.named
 WHERE i.status != 'retracted' AND
 (
     has(%(incidents)s, m.incident_id)
     OR m.incident_id IN (SELECT incident_id FROM {db}.incident_findings_current WHERE has(%(findings)s, finding_id))
 )
-GROUP BY m.incident_id HAVING dismissed > 0 ORDER BY m.incident_id
+GROUP BY m.incident_id HAVING dismissed + dismissed_by_named > 0 ORDER BY m.incident_id
 """  # the name that an incident gives counts on what people labelled false or benign
 LINES = "SELECT event_id, raw FROM {db}.events WHERE event_id IN %(ids)s ORDER BY ALL LIMIT 1 BY event_id"
 TIMELINE = """
@@ -268,10 +273,10 @@ def _show_dismissed(console: "Console", cases: Sequence[Row]) -> None:
     """Beside whoever an incident names, and what it says was lost: else people that others have cleared would be accused again."""
     for case in cases:
         by = tuple(sorted(case["labelled_by"].items(), key=lambda each: (-each[1], each[0])))
-        cleared = Dismissed(case["dismissed"], case["findings"], case["alerts_dismissed"], case["alerts"], by)
-        own = f"; {OWN_CAUSE}" if cleared.in_own_cause(case["named"]) else ""
-        none = ": by their word nothing is against anybody" if cleared.acquits(case["named"]) else own
-        write(console, f"incident {safe(case['incident_id'][:SHORT])}: {safe(cleared, 400)}{none}; {UNWEIGHED}")
+        own = case["dismissed_by_named"]
+        cleared = Dismissed(case["dismissed"], case["findings"], case["alerts_dismissed"], case["alerts"], by, own)
+        none = ": by their word nothing is against anybody" if cleared.whole else ""
+        write(console, f"incident {safe(case['incident_id'][:SHORT])}: {safe(cleared, 600)}{none}; {UNWEIGHED}")
 
 
 def _show_checklist(console: "Console", checklist: Sequence[tuple[Any, ...]]) -> None:

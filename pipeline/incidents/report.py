@@ -13,7 +13,7 @@ from pipeline import __version__
 from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
-from pipeline.incidents.report_labels import OWN_CAUSE, UNWEIGHED, Dismissed, dismissed, newest_labels
+from pipeline.incidents.report_labels import UNWEIGHED, Dismissed, by_named, dismissed, newest_labels
 from pipeline.incidents.report_repeats import act_of, repeats_of
 from pipeline.incidents.report_summary import limits_of, summary
 from pipeline.incidents.report_text import ATTEMPT, called, figures, listed, moment, ratio, safe, table
@@ -131,7 +131,7 @@ def as_json(report: Report) -> bytes:
     gates = {each.finding: each.gate for each in report.incident.members}
     said_first = {
         "state": report.state, "assignee": report.assignee, "limits": report.limits, "summary": report.summary,
-        "dismissed": report.dismissed.told(),
+        "dismissed": report.dismissed.as_dict(),
     }  # fmt: skip
     body = {"id": report.incident.id, **msgspec.to_builtins(report), **said_first}
     for finding, value in zip(report.findings, body["findings"], strict=True):
@@ -250,13 +250,12 @@ def _told(incident: Incident, findings: int) -> str:
 
 def _follows(incident: Incident, cleared: Dismissed) -> str:
     said = incident.attribution
-    acquitted = cleared.acquits(said.named)
+    acquitted = cleared.whole
     items = ["The findings are looked at as one case, because they share what the column “Tied by” names; one hand need not have done all."]
     if acquitted:
         items.append(f"By the word of those who looked, nothing against anybody: {safe(cleared, ENTRY_MAX)}.")
     leading = "By records alone, without these labels, the leading hypothesis is" if acquitted else "The leading hypothesis is"
-    own = f"; {OWN_CAUSE}" if cleared.in_own_cause(said.named) else ""
-    labelled = f" But {safe(cleared, ENTRY_MAX)}{own}; {UNWEIGHED}." if cleared.findings and not acquitted else ""
+    labelled = f" But {safe(cleared, ENTRY_MAX)}; {UNWEIGHED}." if cleared.any and not acquitted else ""
     if said.named:
         items.append(
             f"{leading} that the holder of account <strong>{safe(said.named)}</strong> did it; "
@@ -304,8 +303,9 @@ def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
 
 
 def _found_harmless(incident: Incident, journal: tuple[Entry, ...]) -> Iterator[str]:
-    """Findings that people labelled false or benign, by the newest word on each: the pipeline counts them on."""
-    for finding, each in newest_labels(journal).items():
+    """Findings that people labelled false or benign, by the newest word of others than the named on each: the pipeline counts them on."""
+    _, others = by_named(incident, journal)
+    for finding, each in newest_labels(others).items():
         word = each.value.removeprefix(finding).strip()
         if word != "true":
             what = next(

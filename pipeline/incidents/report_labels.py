@@ -1,9 +1,10 @@
 """An incident and what people noted in; which of its findings they labelled false or benign, and that in words, out.
 
 The attribution weighs records alone, so that it names on whoever people have cleared: whoever tells the name tells this beside it.
+Nobody acquits himself: the words of the account that an incident names are told, and not counted (the same in SQL: `dismissed_current`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.incidents.report_text import day_and_time
@@ -14,42 +15,54 @@ if TYPE_CHECKING:
     from pipeline.incidents.report import Entry
 
 WHO_MAX = 3
-OWN_CAUSE = "one of those who labelled goes by the name of the account that is named"
 UNWEIGHED = "the attribution rests on records alone and does not weigh labels"
 
 
 class Dismissed(NamedTuple):
-    """How many findings people labelled false or benign, by the newest word on each, and how many there are."""
+    """How many findings people labelled false or benign, by the newest word of others than the named on each, and how many there are."""
 
     findings: int
     of: int
     alerts: int  # above the gate
     of_alerts: int
     by: tuple[tuple[str, int], ...]  # who labelled, and when last, UTC ms; the latest first
+    by_named: int  # findings that the account itself, which the incident names, labels so; not counted above
 
     @property
     def whole(self) -> bool:
-        """Does none above the gate stand?  Where none is: none at all."""
+        """Is nobody accused any more?  Does none above the gate stand; where none is: none at all."""
         return self.findings > 0 and (self.alerts == self.of_alerts if self.of_alerts else self.findings == self.of)
 
-    def in_own_cause(self, named: str) -> bool:
-        """Did the account itself that an incident names label some?  An operator is `account@host`, as the command found it."""
-        return bool(named) and any(name.partition("@")[0] == named for name, _ in self.by)
+    @property
+    def any(self) -> bool:
+        """Is there something to tell?"""
+        return self.findings + self.by_named > 0
 
-    def acquits(self, named: str) -> bool:
-        """Is nobody accused any more, by the word of others?"""
-        return self.whole and not self.in_own_cause(named)
-
-    def told(self) -> dict[str, Any]:
+    def as_dict(self) -> dict[str, Any]:
         """For machines."""
         return {**self._asdict(), "by": [{"operator": name, "at": at} for name, at in self.by], "whole": self.whole}
 
     def __str__(self) -> str:
         """What was labelled, by whom and when; text of people is not escaped."""
+        own = (
+            f"the account that is named labelled {self.by_named} of {many(self.of, 'finding')} false or benign itself, which is not counted"
+            if self.by_named
+            else ""
+        )
+        if not self.findings:
+            return own
         who = ", ".join(f"{name}, {day_and_time(at)}" for name, at in self.by[:WHO_MAX])
         more = f", and {len(self.by) - WHO_MAX} more" if len(self.by) > WHO_MAX else ""
         above = f", {self.alerts} of the {self.of_alerts} above the gate" if self.of_alerts else ""
-        return f"people labelled {self.findings} of {many(self.of, 'finding')} false or benign{above} (last {who}{more})"
+        said = f"people labelled {self.findings} of {many(self.of, 'finding')} false or benign{above} (last {who}{more})"
+        return f"{said}; {own}" if own else said
+
+
+def by_named(incident: Incident, journal: "Sequence[Entry]") -> "tuple[list[Entry], list[Entry]]":
+    """What the account noted that the incident names, and what all others did.  An operator is `account@host`, as the command found it."""
+    named = incident.attribution.named
+    own = [each for each in journal if named and each.operator.partition("@")[0] == named]
+    return own, [each for each in journal if each not in own]
 
 
 def newest_labels(journal: "Sequence[Entry]") -> "dict[str, Entry]":
@@ -60,14 +73,19 @@ def newest_labels(journal: "Sequence[Entry]") -> "dict[str, Entry]":
 
 def labels_of(journal: "Sequence[Entry]") -> dict[str, str]:
     """The same, by its word alone."""
-    return {finding: (*each.value.split()[1:2], "")[0] for finding, each in newest_labels(journal).items()}
+    return {finding: _word(each) for finding, each in newest_labels(journal).items()}
+
+
+def _word(label: "Entry") -> str:
+    return (*label.value.split()[1:2], "")[0]
 
 
 def dismissed(incident: Incident, journal: "Sequence[Entry]") -> Dismissed:
     """Of all its findings, those that are told by their ids alone included."""
-    said, words = newest_labels(journal), labels_of(journal)
+    own, others = by_named(incident, journal)
+    said = newest_labels(others)
     alerts = {each.finding: each.alert for each in incident.members} | {each.finding: each.alert for each in incident.others}
-    cleared = {finding: begun for finding in alerts for begun in words if finding.startswith(begun) and words[begun] != "true"}
+    cleared = _cleared(alerts, said)
     by: dict[str, int] = {}
     for entry in (said[begun] for begun in cleared.values()):
         by[entry.operator] = max(entry.at, by.get(entry.operator, entry.at))
@@ -77,4 +95,11 @@ def dismissed(incident: Incident, journal: "Sequence[Entry]") -> Dismissed:
         alerts=sum(alerts[finding] for finding in cleared),
         of_alerts=sum(count for _, _, count in incident.detectors) if incident.detectors else sum(alerts.values()),
         by=tuple(sorted(by.items(), key=lambda each: (-each[1], each[0]))),
+        by_named=len(_cleared(alerts, newest_labels(own))),
     )
+
+
+def _cleared(findings: Iterable[str], said: "Mapping[str, Entry]") -> dict[str, str]:
+    """Findings labelled false or benign, with how the label writes them."""
+    words = {begun: _word(entry) for begun, entry in said.items()}
+    return {finding: begun for finding in findings for begun in words if finding.startswith(begun) and words[begun] != "true"}

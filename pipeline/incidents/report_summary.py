@@ -8,7 +8,7 @@ Text from records is not escaped here: whoever prints it does that.
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from pipeline.incidents.report_labels import OWN_CAUSE, UNWEIGHED, Dismissed
+from pipeline.incidents.report_labels import UNWEIGHED, Dismissed
 from pipeline.incidents.report_text import day_and_time, figures, ratio
 from pipeline.model.finding import Status
 from pipeline.model.incident import NONE, Incident
@@ -62,12 +62,11 @@ def _seen(incident: Incident) -> str:
 def _who(incident: Incident, cleared: Dismissed, replied: Sequence[str]) -> str:
     """Whom people have cleared is not accused here: what they labelled comes before the name, else right behind it."""
     said = incident.attribution
-    own = f"; {OWN_CAUSE}" if cleared.in_own_cause(said.named) else ""
-    labelled = f" But {cleared}{own}; {UNWEIGHED}." if cleared.findings else ""
+    labelled = f" But {cleared}; {UNWEIGHED}." if cleared.any else ""
     if not said.named:
         return f"Nobody is named. Why: {said.withheld}.{labelled.replace(' But p', ' And p')}"
     heard = _heard(said.named, replied)
-    if cleared.acquits(said.named):
+    if cleared.whole:
         return f"Nobody is accused: {cleared}. That the account {said.named} is named is no conclusion any more: {UNWEIGHED}. {heard}"
     likely = (
         f"what was seen is {ratio(said.gap_low)} to {ratio(said.gap_high)} times as likely if its holder did it as by the nearest other "

@@ -166,7 +166,15 @@ def test_what_is_named_is_there(server: int) -> None:
             listed = {name.strip() for names in re.findall(r"\(([^)]*)\)", grant["what"]) for name in names.split(",")}
             assert listed <= columns[grant["table"]], f"{grant['table']}: no column {listed - columns[grant['table']]}"
     investigators_alone = {
-        *("attribution_current", "detector_quality", "finding_evidence_current", "findings_told", "job_timeline", "labels_current"),
+        *(
+            "attribution_current",
+            "detector_quality",
+            "dismissed_current",
+            "finding_evidence_current",
+            "findings_told",
+            "job_timeline",
+            "labels_current",
+        ),
     }
     assert columns.keys() - named == investigators_alone
 

@@ -241,6 +241,29 @@ def test_what_people_cleared_stands_beside_whom_a_job_names(site: Site) -> None:
     assert "does not weigh labels" in shown
 
 
+def test_nobody_acquits_himself(site: Site) -> None:
+    """His word stands in the journal; in lists, on boards and beside the name it takes nothing back, nor what others said of it."""
+    found, number = FOUND[NAMED], job_of(NAMED)
+    incident = site.incident_of(found)
+
+    def told() -> tuple[int, int, int]:
+        cases = {each["incident_id"]: each for each in orjson.loads(site.run("job", "explain", number, "--json"))["dismissed"]}
+        listed = {each["incident_id"]: each for each in map(orjson.loads, site.run("incident", "list", "--json").splitlines())}
+        case = cases.get(incident, {"dismissed": 0, "dismissed_by_named": 0})
+        return case["dismissed"], case["dismissed_by_named"], listed[incident]["dismissed"]
+
+    with Database(site.settings.clickhouse) as database:
+        ((name,),) = database.query("SELECT named FROM {db}.incidents_current WHERE incident_id = %(id)s", {"id": incident})
+        own, seen = f"{name}@ops", []
+        for days, account, label in ((1, "u102@ops", "true"), (2, own, "false"), (3, "u102@ops", "benign"), (4, own, "true")):
+            at = datetime.now(UTC) + timedelta(days=days)
+            values: dict[str, list[Any]] = {"finding_id": [found.id], "account": [account], "label": [label], "at": [at]}
+            database.insert("labels", values, async_insert=0)
+            seen.append(told())
+        database.query("DELETE FROM {db}.labels WHERE at > now() + INTERVAL 12 HOUR")
+    assert seen == [(0, 0, 0), (0, 1, 0), (1, 1, 1), (1, 0, 1)]
+
+
 def test_a_part_of_a_job_s_timeline(site: Site) -> None:
     """From --since on; what is said of the job stays whole."""
     whole, none = (

@@ -99,7 +99,7 @@ def test_what_people_cleared_of_an_incident_stands_beside_whom_it_names(alerts: 
     """At each of its findings and at the loss that it counts: by whom and when, and that the attribution does not weigh it."""
     case = {
         "incident_id": LOSS["incident_id"], "of_job": ["f1"], "dismissed": 2, "findings": 3, "alerts_dismissed": 2, "alerts": alerts,
-        "labelled_by": {"u101@ops": 1_772_323_200_000}, "named": "u099",
+        "labelled_by": {"u101@ops": 1_772_323_200_000}, "dismissed_by_named": 0, "named": "u099",
     }  # fmt: skip
     page = " ".join(shown(findings=[FINDING], losses=[LOSS], dismissed=[case]).split())
     how = f"2 of 3 findings false or benign, 2 of the {alerts} above the gate (last u101@ops, 2026-03-01 00:00Z)"
@@ -107,8 +107,9 @@ def test_what_people_cleared_of_an_incident_stands_beside_whom_it_names(alerts: 
     assert ("by their word nothing is against anybody" in page) == whole
     assert "does not weigh labels" in page
     assert "people labelled" not in shown(findings=[{**FINDING, "finding_id": "f2"}], dismissed=[case])
-    own = " ".join(shown(findings=[FINDING], losses=[LOSS], dismissed=[{**case, "labelled_by": {"u099@ops": 1_772_323_200_000}}]).split())
-    assert own.count("one of those who labelled goes by the name of the account that is named") == 2
+    alone = {**case, "dismissed": 0, "alerts_dismissed": 0, "labelled_by": {}, "dismissed_by_named": 2}
+    own = " ".join(shown(findings=[FINDING], losses=[LOSS], dismissed=[alone]).split())
+    assert own.count("the account that is named labelled 2 of 3 findings false or benign itself, which is not counted") == 2
     assert "nothing is against anybody" not in own
 
 

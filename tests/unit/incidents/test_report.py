@@ -181,16 +181,31 @@ def labelled(made: Report, count: int, who: str = "u101@ops") -> Report:
 
 @pytest.mark.parametrize(("who", "own"), [("u099@gpu-012", True), ("u0991@gpu-012", False)])
 def test_nobody_acquits_himself(who: str, own: bool) -> None:
-    """Whoever is named may have the right to label: his word is told as his, and the name stands."""
+    """Whoever is named may have the right to label: his word is told as his, and counts for nothing."""
     alerts = sum(each.alert for each in report().incident.members)
     made = labelled(report(), alerts, who)
     short, follows = part(page(made), "short"), part(page(made), "follows")
     for text in (short, follows):
-        assert ("one of those who labelled goes by the name of the account that is named" in text) is own
-        assert f"(last {who}, " in text
+        assert (
+            f"But the account that is named labelled {alerts} of 3 findings false or benign itself, which is not counted" in text
+        ) is own
+        assert (f"(last {who}, " in text) is not own
+    assert ("labelled it false" in part(page(made), "not")) is not own
     assert ("Nobody is accused" in short) is not own
     assert ("The account u099 is named: what was seen is" in short) is own
     assert ("nothing against anybody" in follows) is not own
+
+
+@pytest.mark.parametrize("word", ["true", "false"])
+def test_whoever_is_named_takes_no_word_of_others_back(word: str) -> None:
+    """Others cleared all that is above the gate; neither his `false` on one nor his `true` makes them less sure."""
+    alerts = sum(each.alert for each in report().incident.members)
+    made = labelled(report(), alerts)
+    value = f"{made.incident.members[0].finding[:12]} {word}"
+    own = Entry(at=build.T0 + alerts, operator="u099@gpu-012", action="label", value=value, text="")
+    cleared = msgspec.structs.replace(made, journal=(*made.journal, own)).dismissed
+    assert cleared == made.dismissed._replace(by_named=int(word == "false"))
+    assert cleared.whole
 
 
 def test_whom_people_have_cleared_is_not_accused() -> None:
@@ -211,7 +226,7 @@ def test_whom_people_have_cleared_is_not_accused() -> None:
     assert how in found["summary"][1]
     assert found["dismissed"] == {
         "findings": alerts, "of": 3, "alerts": alerts, "of_alerts": alerts, "whole": True,
-        "by": [{"operator": "u101@ops", "at": build.T0 + alerts - 1}],
+        "by": [{"operator": "u101@ops", "at": build.T0 + alerts - 1}], "by_named": 0,
     }  # fmt: skip
 
 

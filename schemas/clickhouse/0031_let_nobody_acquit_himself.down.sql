@@ -1,0 +1,1 @@
+DROP VIEW IF EXISTS {database}.dismissed_current{on_cluster} SYNC;
