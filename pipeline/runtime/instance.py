@@ -115,7 +115,8 @@ class Twins:
     """Counts how often this process was put out of the group and came back under another member id.
 
     aiokafka does not name the instance in its heartbeats, so the broker answers the elder of two twins that it does not know him, and he
-    joins again and puts the other one out: without this they would go on for ever, each taking state over and folding nothing.
+    joins again and puts the other one out: without this they would go on for ever, each taking state over and folding nothing.  The
+    newcomer gives way; of two newcomers perhaps both, since nothing tells which of them is wanted.
     """
 
     def __init__(self, name: str) -> None:

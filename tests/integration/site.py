@@ -137,7 +137,8 @@ class Site:
         deadline = time.monotonic() + PATIENCE_SECONDS
         while not reached():
             if time.monotonic() > deadline:
-                message = f"{what} not reached in {PATIENCE_SECONDS:.0f} s\n{self.log()[-4000:]}"
+                logs = "\n".join(f"worker {number}: {self.log(number)[-4000:]}" for number in range(len(self.workers)))
+                message = f"{what} not reached in {PATIENCE_SECONDS:.0f} s\n{logs}"
                 raise AssertionError(message)
             time.sleep(0.2)
 

@@ -63,7 +63,8 @@ def test_frozen_worker_wakes_up_too_late(servers: Settings, tmp_path: Path) -> N
 def test_a_first_claim_that_comes_too_late(site: Site) -> None:
     """Frozen before it claims what nobody ever had; its twin does, and works.
 
-    The generation is the same, and there is no offset yet whose commit could show who is out.
+    The generation is the same, and there is no offset yet whose commit could show who is out.  Both are newcomers: awake at once they push
+    each other out, and one or both may give way for it.
     """
     frozen = site.start(step="looked", times=6, then="claimed", fault="stop")  # all six partitions are read
     site.until(lambda: not running(frozen), "the freeze")
@@ -71,14 +72,14 @@ def test_a_first_claim_that_comes_too_late(site: Site) -> None:
     with site.feeding(per_second=300):
         site.until(lambda: site.stored() > 0, "work of the twin")
         frozen.send_signal(signal.SIGCONT)
-        site.until(lambda: not running(frozen), "its claim")
+        site.until(lambda: not running(frozen), "its claim, or that it gave way")
         before = site.stored()
         time.sleep(2.0)  # of work: some checkpoints, unless the twin is out by now
         twin.kill()
         twin.wait()
         frozen.send_signal(signal.SIGCONT)
-        site.until(lambda: site.stored() > before, "work of the one that was frozen")
-    assert site.stop(frozen) == 0, site.log(0)
+        site.until(lambda: site.stored() > before or not running(frozen), "work of the one that was frozen, or that it gave way")
+    assert site.stop(frozen) == 0 or "another live process is instance w1" in site.log(0), site.log(0)
     finish(site)
     check(site)
 
