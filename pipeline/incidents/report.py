@@ -13,7 +13,7 @@ from pipeline import __version__
 from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
-from pipeline.incidents.report_labels import UNWEIGHED, Dismissed, by_named, dismissed, newest_labels
+from pipeline.incidents.report_labels import UNWEIGHED, Dismissed, apart, dismissed, newest_labels
 from pipeline.incidents.report_repeats import act_of, repeats_of
 from pipeline.incidents.report_summary import limits_of, summary
 from pipeline.incidents.report_text import ATTEMPT, called, figures, listed, moment, ratio, safe, table
@@ -304,7 +304,7 @@ def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
 
 def _found_harmless(incident: Incident, journal: tuple[Entry, ...]) -> Iterator[str]:
     """Findings that people labelled false or benign, by the newest word of others than the named on each: the pipeline counts them on."""
-    _, others = by_named(incident, journal)
+    _, others = apart(incident, journal)
     for finding, each in newest_labels(others).items():
         word = each.value.removeprefix(finding).strip()
         if word != "true":

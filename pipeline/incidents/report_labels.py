@@ -58,7 +58,7 @@ class Dismissed(NamedTuple):
         return f"{said}; {own}" if own else said
 
 
-def by_named(incident: Incident, journal: "Sequence[Entry]") -> "tuple[list[Entry], list[Entry]]":
+def apart(incident: Incident, journal: "Sequence[Entry]") -> "tuple[list[Entry], list[Entry]]":
     """What the account noted that the incident names, and what all others did.  An operator is `account@host`, as the command found it."""
     named = incident.attribution.named
     own = [each for each in journal if named and each.operator.partition("@")[0] == named]
@@ -71,9 +71,10 @@ def newest_labels(journal: "Sequence[Entry]") -> "dict[str, Entry]":
     return {each.value.split()[0]: each for each in sorted(said, key=lambda each: each.at)}
 
 
-def labels_of(journal: "Sequence[Entry]") -> dict[str, str]:
-    """The same, by its word alone."""
-    return {finding: _word(each) for finding, each in newest_labels(journal).items()}
+def labels_of(incident: Incident, journal: "Sequence[Entry]") -> dict[str, str]:
+    """The same of others than the named, by its word alone."""
+    _, others = apart(incident, journal)
+    return {finding: _word(each) for finding, each in newest_labels(others).items()}
 
 
 def _word(label: "Entry") -> str:
@@ -82,7 +83,7 @@ def _word(label: "Entry") -> str:
 
 def dismissed(incident: Incident, journal: "Sequence[Entry]") -> Dismissed:
     """Of all its findings, those that are told by their ids alone included."""
-    own, others = by_named(incident, journal)
+    own, others = apart(incident, journal)
     said = newest_labels(others)
     alerts = {each.finding: each.alert for each in incident.members} | {each.finding: each.alert for each in incident.others}
     cleared = _cleared(alerts, said)

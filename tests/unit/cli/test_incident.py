@@ -55,6 +55,10 @@ def test_what_people_cleared_stands_beside_whoever_is_named() -> None:
     assert "people labelled 1 of 3 findings false or benign, 1 of the 3 above the gate (last op, 1970-01-01 00:00Z)" in text
     assert "alert; labelled benign" in text
     assert "labelled" not in shown(report())
+    own = Entry(at=4, operator="u099@gpu-012", action="label", value=f"{finding} false", text="")
+    text = shown(report(journal=(own,)))
+    assert "the account that is named labelled 1 of 3 findings false or benign itself, which is not counted" in text
+    assert "; labelled false" not in text
 
 
 def test_the_newest_entry_is_the_state() -> None:
