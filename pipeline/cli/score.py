@@ -75,7 +75,7 @@ def score(
     Exit 0: all bars reached; 1: a bar was missed, or a period did not finish; 2: wrong usage.
     """
     from pipeline.score.results import finished  # noqa: PLC0415  keeps --help quick
-    from pipeline.score.table import table_of  # noqa: PLC0415
+    from pipeline.score.table import for_machines, table_of  # noqa: PLC0415
     from pipeline.simulate.plan import Plan, parse_acts  # noqa: PLC0415
 
     def plan_of(seed: int) -> Plan:
@@ -99,7 +99,7 @@ def score(
         raise FatalError(broken, advice="What ended them stands above; the same command goes on with those that are missing.")
     table = table_of(scores)
     if as_json:
-        say_json(msgspec.json.encode(table))
+        say_json(msgspec.json.encode(for_machines(table)))
     else:
         show(stdout(), table)
     ctx.exit(0 if reached(table) else MISSED)

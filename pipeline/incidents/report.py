@@ -366,6 +366,11 @@ def _timeline(report: Report) -> str:
     ]
     words = in_words(each.source for each in report.incident.timeline)
     note = f"<p>{safe(words[0].upper() + words[1:])}.</p>" if words else ""
+    if not report.incident.attribution.named:
+        note += (
+            "<p>Lines stand here as they were received, so that a candidate whose name is withheld can be read in them. That a line tells "
+            "of an account is no finding that its holder did anything.</p>"
+        )
     return note + table("Cited records over all sources", ("Time", "Source", "Role", "What", "Line as received"), rows)
 
 

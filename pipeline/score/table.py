@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import ceil, isfinite
 from statistics import median
+from typing import Any
 
 import msgspec
 
@@ -35,6 +36,18 @@ class Rate(msgspec.Struct, frozen=True):
     def interval(self) -> tuple[float, float]:
         """Wilson's."""
         return wilson(self.k, self.n)
+
+
+def for_machines(value: object) -> Any:
+    """A table, or a part of it, as plain values: each rate with its interval, `low` to `high`."""
+    if isinstance(value, Rate):
+        low, high = value.interval
+        return {"k": value.k, "n": value.n, "value": value.value, "low": low, "high": high}
+    if isinstance(value, msgspec.Struct):
+        return {name: for_machines(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, tuple):
+        return [for_machines(each) for each in value]
+    return value
 
 
 class Spread(msgspec.Struct, frozen=True):

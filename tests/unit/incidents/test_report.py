@@ -275,6 +275,8 @@ def test_without_a_name_it_says_why() -> None:
     made = report([kill(0, "1", "u099", actor="", actor_withheld="only one independent source: kernel audit")])
     text = page(made)
     assert "Naming is withheld: " in text
+    assert "a candidate whose name is withheld can be read in them" in text
+    assert "can be read in them" not in page(report())
     assert "u099" not in text.replace("<td>u099</td><td>I was on leave.</td>", "")
 
 

@@ -1,13 +1,14 @@
 """Rates with intervals, and the bars."""
 
 import msgspec
+import orjson
 import pytest
 
 from pipeline.cli.score import reached
 from pipeline.score.checked import Checklist
 from pipeline.score.incidents import Judged
 from pipeline.score.seed import OfLookAlike, OfPattern, OfTransport, SeedScore
-from pipeline.score.table import LookAlikeRow, Rate, table_of
+from pipeline.score.table import LookAlikeRow, Rate, for_machines, table_of
 from pipeline.score.truth import Transport
 
 HOUR = 3_600_000
@@ -49,6 +50,21 @@ def good(acts: int = 100, found: int = 100, shown: int = 0, shown_found: int = 0
 def test_intervals_are_wilsons(k: int, n: int, low: float, high: float) -> None:
     """Against published values; nothing known is everything possible."""
     assert Rate(k, n).interval == pytest.approx((low, high), abs=1e-4)
+
+
+def test_machines_are_told_intervals() -> None:
+    """Each rate of each row, at any depth; and a table is what JSON takes."""
+    told = for_machines(table_of([period(1, p01=good(10, 10)), period(2, p01=good(10, 5))]))
+    row = told["rows"][0]
+    assert row["recall"] == {
+        "k": 15,
+        "n": 20,
+        "value": 0.75,
+        "low": pytest.approx(0.5313, abs=1e-4),
+        "high": pytest.approx(0.8881, abs=1e-4),
+    }
+    assert {"low", "high"} <= row["false_at_risk"].keys() & told["incidents"]["leading"].keys() & told["false_on_jobs"].keys()
+    assert orjson.loads(orjson.dumps(told)) == told
 
 
 def test_periods_are_added() -> None:
