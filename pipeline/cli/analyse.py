@@ -81,7 +81,10 @@ def analyse(
     """Find interference in log files, without any server.
 
     FILES are raw logs, or files of `trainwatch simulate` (*.jsonl); they are read as `trainwatch replay` reads them and give the same
-    findings.  With --cases the records are held in memory, sealed, and bundles are checked as `trainwatch evidence verify` does.
+    findings.  Settings come before the command, such as those that `simulate` writes beside its files: `trainwatch --settings
+    DIRECTORY/trainwatch.yaml analyse ...`.  With --cases the records are held in memory, sealed, and bundles are checked as `trainwatch
+    evidence verify` does.
+
     Exit 0: analysed; 1: a bundle does not verify; 2: a file is missing, or needs an option; 3: with --fail-on-findings, at least one alert.
     """
     from pipeline.runtime.files import read_files  # noqa: PLC0415  keeps --help quick

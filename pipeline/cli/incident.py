@@ -304,6 +304,8 @@ def _print_loss(console: Console, loss: Loss) -> None:
             attempt = called(line.attempt.name) if line.attempt else "-"
             table.add_row(*map(safe, (line.kind, attempt, _between(line.gpu_hours), _between(line.money), line.formula, line.note)))
         console.print(table)
+        if len({(line.kind, line.attempt) for line in loss.lines}) < len(loss.lines):
+            write(console, "Lines of one job and kind are of different GPUs or hours: none is counted twice in a reading.")
     if len(loss.lines) > LOSS_LINES_SHOWN:
         write(console, f"and {len(loss.lines) - LOSS_LINES_SHOWN} further lines: see the report")
     for line_left_out in loss.unknown:

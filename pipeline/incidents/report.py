@@ -465,8 +465,9 @@ def _loss(report: Report) -> str:
     heads = ("Ledger", "Kind", "Attempt", *(f"{what}, {each}" for what in ("GPU-hours", loss.currency or "money") for each in READINGS))
     return (
         "<p>What was lost if the findings hold: low, what records show beside a finding above its gate; middle, what such a finding makes "
-        "likely; high adds what one open thing leaves possible. No GPU-hour is counted twice in a reading; each is "
-        "counted by itself, so hours of one line may stand in another line of the next. Another incident may claim the same hours. "
+        "likely; high adds what one open thing leaves possible. No GPU-hour is counted twice in a reading: lines of one attempt and kind "
+        "are of different GPUs or hours. Each reading is counted by itself, so hours of one line may stand in another line of the next. "
+        "Another incident may claim the same hours. "
         f"At most {loss.gpus} different GPUs were concerned.</p>"
         + table("Totals, direct and indirect kept apart", ("", "Low", "Middle", "High"), totals)
         + table("Lines", (*heads, "Method", "Formula", "Note", "Evidence"), rows, empty="no loss could be worked out.")
