@@ -1,8 +1,9 @@
 """What commands ask alike: rows of ClickHouse, the one id that begins as typed, detectors by their short names, and who is asking."""
 
 import difflib
-import getpass
 import math
+import os
+import pwd
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -122,7 +123,7 @@ def account() -> str:
 
 
 def user() -> str:
-    """Whose account this is."""
-    with suppress(KeyError, OSError):  # a uid without a name, in a container
-        return getpass.getuser()
-    return "unknown"
+    """Whose account this is: by the process, since `LOGNAME` and `USER` (`getpass`) are what anybody says they are."""
+    with suppress(KeyError):  # a uid without a name, in a container
+        return pwd.getpwuid(os.getuid()).pw_name
+    return f"uid-{os.getuid()}"

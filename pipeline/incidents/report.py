@@ -470,6 +470,11 @@ def _loss(report: Report) -> str:
         "Another incident may claim the same hours. "
         f"At most {loss.gpus} different GPUs were concerned.</p>"
         + table("Totals, direct and indirect kept apart", ("", "Low", "Middle", "High"), totals)
+        + (
+            ""
+            if any(line.ledger == "indirect" for line in loss.lines)
+            else "<p>Nobody has stated what people's time it took (loss.staff).</p>"
+        )
         + table("Lines", (*heads, "Method", "Formula", "Note", "Evidence"), rows, empty="no loss could be worked out.")
         + "<h3>What was left out, and what makes a range wide</h3>"
         + listed([safe(each) for each in loss.unknown])

@@ -1,6 +1,6 @@
 """What commands ask alike."""
 
-import getpass
+import os
 
 import click
 import pytest
@@ -36,11 +36,15 @@ def test_the_one_id_that_begins_so(capsys: pytest.CaptureFixture[str]) -> None:
         asking.the_one(["abc", "abd"], "ab", "none")
 
 
-def test_an_account_without_a_name_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_account_without_a_name_is_told_by_its_number(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a container a uid may have none: the entry is written all the same."""
+    monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
+    assert asking.account().startswith("uid-987654321@")
 
-    def nameless() -> str:
-        raise KeyError("getpwuid(): uid not found: 4711")
 
-    monkeypatch.setattr(getpass, "getuser", nameless)
-    assert asking.account().startswith("unknown@")
+def test_nobody_chooses_his_account(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else whoever is named would label as somebody else, and be acquitted."""
+    own = asking.account()
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "SUDO_USER"):
+        monkeypatch.setenv(name, "u101")
+    assert asking.account() == own

@@ -1,7 +1,8 @@
 """`trainwatch incident`: what a terminal shows, who wrote into the journal, and that log content does not act there."""
 
-import getpass
 import io
+import os
+import pwd
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -76,8 +77,9 @@ def test_hostile_text_does_not_act_on_a_terminal() -> None:
 
 def test_the_operator_is_the_system_user() -> None:
     """With what the settings state beside it."""
-    assert operator(build.settings()) == getpass.getuser()
-    assert operator(build.settings(operator="night shift")) == f"{getpass.getuser()} (night shift)"
+    user = pwd.getpwuid(os.getuid()).pw_name
+    assert operator(build.settings()) == user
+    assert operator(build.settings(operator="night shift")) == f"{user} (night shift)"
 
 
 WORDS = (
