@@ -161,9 +161,9 @@ def cancel_request(at: float, uid: int = COLLEAGUE, *, job: str = JOB, refused: 
     return event(at, Source.SLURMCTLD, KillRequest(job=job, uid=uid, refused=refused, no_effect=no_effect), job=job, host="ctl-001")
 
 
-def controller(at: float, change: str, *, job: str = JOB) -> Event:
+def controller(at: float, change: str, *, job: str = JOB, detail: str = "") -> Event:
     """The controller's word on the job's life."""
-    return event(at, Source.SLURMCTLD, ControllerJob(job=job, change=change), job=job, host="ctl-001")
+    return event(at, Source.SLURMCTLD, ControllerJob(job=job, change=change, detail=detail), job=job, host="ctl-001")
 
 
 def job_update(at: float, uid: int = COLLEAGUE, *, job: str = JOB) -> Event:

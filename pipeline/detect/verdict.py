@@ -22,6 +22,7 @@ from pipeline.detect.case import Case, evidence
 from pipeline.detect.detector import registry
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import (
+    ControllerJob,
     Event,
     NodeState,
     OomKill,
@@ -134,8 +135,17 @@ def _cancelled(case: Case, now: Watermarks) -> Found | None:
     deleted = case.controller("deleted")
     if deleted is not None and start <= deleted[0].event_time <= case.end + 1_000:
         return "service_cancel", _cited(case, deleted[0], "deleted by the scheduler")
+    if cancelled and not asked and (preempted := _preempted_before(case, case.end)) is not None:
+        return "preempted", _cited(case, preempted, "preempted by the scheduler; nobody is on record as having asked for its end")
     # What was deleted by somebody else no event explains: whoever may delete may often write events, too.
     return None if cancelled else _of_objects(case, "preempted", PREEMPTIONS)
+
+
+def _preempted_before(case: Case, end: int) -> Event | None:
+    """The controller's word that it took the job's resources, shortly before the end; one that was suspended goes on."""
+    start = end - case.site.windows.hardware_window_seconds * 1000
+    said = ((event, body) for event, body in case.of(ControllerJob) if body.change == "preempted" and body.detail != "suspended")
+    return next((event for event, _ in said if start <= event.event_time <= end + 1_000), None)
 
 
 def _of_objects(case: Case, cause: str, reasons: tuple[str, ...]) -> Found | None:
