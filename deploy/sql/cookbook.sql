@@ -432,10 +432,12 @@ GROUP BY incident_id, ledger
 ORDER BY above_gate DESC, hours_middle DESC;
 
 -- 35. How does the cost of this finding's incident come about?
--- why: each line has its formula and the records that it rests on; none counts an hour that another one counts.
+-- why: each line has its formula, what goes into it (GPUs, times, shares, prices of each reading) and the records that it rests on; none
+--   counts an hour that another one counts.
 -- cost: small (loss_lines).   rows: yes
 WITH '9d936a3dde4da38361dcd7a1fdf5e202' AS the_finding
-SELECT position, ledger, kind, job_id, gpu_hours_low, gpu_hours_middle, gpu_hours_high, formula, note, evidence
+SELECT position, ledger, kind, job_id, gpu_hours_low, gpu_hours_middle, gpu_hours_high, formula, gpus, nodes, inputs, note,
+    evidence
 FROM trainwatch.loss_lines_current
 WHERE incident_id IN (SELECT incident_id FROM trainwatch.incident_findings_current WHERE finding_id = the_finding)
 ORDER BY incident_id, position;

@@ -308,6 +308,9 @@ def listed_loss(loss: Loss, most: int) -> Loss:
         formula="sum",
         note=f"{len(rest)} further lines",
         evidence=(),
+        gpus=0,
+        nodes=0,
+        inputs=(),
     )
     return msgspec.structs.replace(loss, lines=(*(line for place, line in enumerate(loss.lines) if place in shown), others))
 

@@ -12,6 +12,7 @@ import orjson
 from pipeline import __version__
 from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
+from pipeline.incidents.loss_inputs import said_of_inputs
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_labels import UNWEIGHED, Dismissed, apart, dismissed, newest_labels
 from pipeline.incidents.report_repeats import act_of, repeats_of
@@ -458,7 +459,8 @@ def _loss(report: Report) -> str:
     rows = [
         (
             safe(line.ledger), safe(line.kind), safe(called(line.attempt.name) if line.attempt else "-"), *_unbroken(line.gpu_hours),
-            *_unbroken(line.money), safe(line.method), safe(line.formula), safe(line.note), _ids(line.evidence),
+            *_unbroken(line.money), safe(line.method), "<br>".join(map(safe, (line.formula, *said_of_inputs(line)))), safe(line.note),
+            _ids(line.evidence),
         )
         for line in loss.lines
     ]  # fmt: skip
@@ -475,7 +477,7 @@ def _loss(report: Report) -> str:
             if any(line.ledger == "indirect" for line in loss.lines)
             else "<p>Nobody has stated what people's time it took (loss.staff).</p>"
         )
-        + table("Lines", (*heads, "Method", "Formula", "Note", "Evidence"), rows, empty="no loss could be worked out.")
+        + table("Lines", (*heads, "Method", "Formula and inputs", "Note", "Evidence"), rows, empty="no loss could be worked out.")
         + "<h3>What was left out, and what makes a range wide</h3>"
         + listed([safe(each) for each in loss.unknown])
     )

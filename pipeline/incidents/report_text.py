@@ -27,8 +27,17 @@ def safe(value: object, length: int = CELL_MAX) -> str:
 
 def day_and_time(time_ms: int) -> str:
     """UTC, to the minute, as plain text."""
+    return _utc(time_ms, "%Y-%m-%d %H:%MZ")
+
+
+def second(time_ms: int) -> str:
+    """UTC, to the second, as plain text."""
+    return _utc(time_ms, "%Y-%m-%d %H:%M:%SZ")
+
+
+def _utc(time_ms: int, form: str) -> str:
     try:
-        return f"{datetime.fromtimestamp(time_ms / 1000, UTC):%Y-%m-%d %H:%M}Z"
+        return datetime.fromtimestamp(time_ms / 1000, UTC).strftime(form)
     except (OverflowError, ValueError, OSError):
         return "a time out of range"
 

@@ -20,11 +20,12 @@ import msgspec
 
 from pipeline.loss.claims import KINDS, Claim, Span
 from pipeline.loss.prices import READINGS, Prices
-from pipeline.model.incident import NONE, Loss, LossLine, Range
+from pipeline.model.incident import NONE, Input, Loss, LossLine, Priced, Range
 from pipeline.model.instants import HOUR_MS
 from pipeline.model.told import Attempt
 
 DIRECT, INDIRECT = "direct", "indirect"
+Pieces = list[tuple[int, float]]  # moment, GPU-hours from then on at one price
 FORMULAS: Mapping[str, str] = {
     "invalid": "GPUs x (end - load of altered bytes)",
     "held": "GPUs x (end - start), without a step",
@@ -77,67 +78,100 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
     """All lines, in canonical order."""
     ordered = sorted(set(claims), key=lambda each: (KINDS.index(each.kind), each.attempt, msgspec.msgpack.encode(each)))
     shares = [_allotted(ordered, reading, gpus_per_node, prices) for reading in range(3)]
-    lines = []
-    unpriced = [0.0, 0.0, 0.0]
-    for place, claim in enumerate(ordered):
-        hours = [sum(amount for _, amount in shares[reading].get(place, ())) for reading in range(3)]
-        money = [0.0, 0.0, 0.0]
-        priced: tuple[list[str], ...] = ([], [], [])  # by reading: how its hours are priced
-        for reading in range(3):
-            for time, amount in shares[reading].get(place, ()):
-                price = prices.at(time)
-                if price is None:
-                    unpriced[reading] += amount if prices.periods else 0.0
-                    continue
-                money[reading] += amount * price.of_hour(reading)
-                if price.formula(reading) not in priced[reading]:
-                    priced[reading].append(price.formula(reading))
-        formulas = priced[1] or priced[2] or priced[0]
-        method = " + ".join(sorted({price.method for price in prices.periods})) if formulas else "hours only"
-        lines.append(
-            LossLine(
-                ledger=DIRECT,
-                kind=claim.kind,
-                attempt=claim.attempt,
-                gpu_hours=Range.of(hours),
-                money=Range.of(money),
-                currency=prices.currency,
-                method=method,
-                formula="; ".join([FORMULAS[claim.kind], *formulas]),
-                note=claim.note,
-                evidence=claim.evidence,
+    direct = [_line(claim, [each.get(place, []) for each in shares], prices) for place, claim in enumerate(ordered)]
+    indirect = [_stated(each, prices.currency) for each in sorted(set(staff), key=lambda each: (each.what, each.hours))]
+    return Ledgers((*direct, *indirect), _unpriced(direct) if prices.periods else NONE, _gpus(ordered, gpus_per_node))
+
+
+def _line(claim: Claim, pieces: Sequence[Pieces], prices: Prices) -> LossLine:
+    """`pieces` by reading."""
+    hours = [_by_price(pieces[reading], reading, prices) for reading in range(3)]
+    formulas = next((named for each in (hours[1], hours[2], hours[0]) if (named := [formula for _, formula in each if formula])), [])
+    return LossLine(
+        ledger=DIRECT,
+        kind=claim.kind,
+        attempt=claim.attempt,
+        gpu_hours=Range.of([sum(each.values()) for each in hours]),
+        money=Range.of([sum(amount * per_hour for (per_hour, _), amount in each.items()) for each in hours]),
+        currency=prices.currency,
+        method=" + ".join(sorted({price.method for price in prices.periods})) if formulas else "hours only",
+        formula="; ".join([FORMULAS[claim.kind], *formulas]),
+        note=claim.note,
+        evidence=claim.evidence,
+        gpus=claim.gpus,
+        nodes=len(claim.nodes),
+        inputs=tuple(_input(claim.gpus, READINGS[place], span, hours[place]) for place, span in enumerate(claim.spans) if span),
+    )
+
+
+def _by_price(pieces: Pieces, reading: int, prices: Prices) -> dict[tuple[float, str], float]:
+    """(money per hour, how that comes about) -> GPU-hours; without a price (0, "")."""
+    hours: dict[tuple[float, str], float] = {}
+    for time, amount in pieces:
+        price = prices.at(time)
+        key = (price.of_hour(reading), price.formula(reading)) if price else (0.0, "")
+        hours[key] = hours.get(key, 0.0) + amount
+    return hours
+
+
+def _input(gpus: int, reading: str, span: Span, hours: Mapping[tuple[float, str], float]) -> Input:
+    claimed = gpus * span.share * max(0, span.end - span.start) / HOUR_MS
+    return Input(
+        reading=reading,
+        start=span.start,
+        end=span.end,
+        share=span.share,
+        elsewhere=max(0.0, round(claimed - sum(hours.values()), 6)),
+        prices=tuple(Priced(hours=round(amount, 6), per_hour=per_hour, formula=formula) for (per_hour, formula), amount in hours.items()),
+    )
+
+
+def _stated(staff: Staff, currency: str) -> LossLine:
+    stated = list(zip(READINGS, staff.hours, staff.per_hour, strict=True))
+    return LossLine(
+        ledger=INDIRECT,
+        kind="staff",
+        attempt=None,
+        gpu_hours=NONE,
+        money=Range.of([hours * rate for _, hours, rate in stated]),
+        currency=currency,
+        method="as stated",
+        formula="hours x rate",
+        note=staff.what,
+        evidence=staff.evidence,
+        inputs=tuple(
+            Input(
+                reading=reading, start=None, end=None, share=1.0, elsewhere=0.0,
+                prices=(Priced(hours=hours, per_hour=rate, formula="as stated"),),
             )
-        )
-    for each in sorted(set(staff), key=lambda each: (each.what, each.hours)):
-        money = [hours * rate for hours, rate in zip(each.hours, each.per_hour, strict=True)]
-        lines.append(
-            LossLine(
-                ledger=INDIRECT,
-                kind="staff",
-                attempt=None,
-                gpu_hours=NONE,
-                money=Range.of(money),
-                currency=prices.currency,
-                method="as stated",
-                formula="hours x rate",
-                note=each.what,
-                evidence=each.evidence,
-            )
-        )
+            for reading, hours, rate in stated
+        ),
+    )  # fmt: skip
+
+
+def _unpriced(lines: Iterable[LossLine]) -> Range:
+    """GPU-hours before the first price."""
+    hours = dict.fromkeys(READINGS, 0.0)
+    for line in lines:
+        for each in line.inputs:
+            hours[each.reading] += sum(priced.hours for priced in each.prices if not priced.formula)
+    return Range.of([*hours.values()])
+
+
+def _gpus(claims: Iterable[Claim], gpus_per_node: int) -> int:
+    """Different ones, at most.  Which of a node's GPUs an attempt held no record tells: two may have held different ones."""
     held: dict[str, dict[Attempt, int]] = {}
-    for claim in ordered:
+    for claim in claims:
         for node in claim.nodes:
             of_node = held.setdefault(node, {})
             of_node[claim.attempt] = max(of_node.get(claim.attempt, 0), -(-claim.gpus // len(claim.nodes)))
-    # Which of a node's GPUs an attempt held no record tells: two may have held different ones.
-    gpus = sum(min(sum(of_node.values()), gpus_per_node) for of_node in held.values())
-    return Ledgers(tuple(lines), Range.of(unpriced), gpus)
+    return sum(min(sum(of_node.values()), gpus_per_node) for of_node in held.values())
 
 
 # --- the sweep ------------------------------------------------------------------------------------------------------------------
 
 
-def _allotted(claims: Sequence[Claim], reading: int, gpus_per_node: int, prices: Prices) -> dict[int, list[tuple[int, float]]]:
+def _allotted(claims: Sequence[Claim], reading: int, gpus_per_node: int, prices: Prices) -> dict[int, Pieces]:
     """By place of the claim: (moment, GPU-hours) pieces, such that nothing is counted twice in this reading.
 
     Nodes of which the same claims speak lose the same, so that each set of claims is swept once, whatever the size of the job.
@@ -149,7 +183,7 @@ def _allotted(claims: Sequence[Claim], reading: int, gpus_per_node: int, prices:
             for node in claim.nodes:
                 by_node.setdefault(node, []).append(place)
     alike = Counter(tuple(places) for places in by_node.values())
-    found: dict[int, list[tuple[int, float]]] = {}
+    found: dict[int, Pieces] = {}
     for places in sorted(alike):
         for start, end, active in _stretches([(place, span) for place in places if (span := claims[place].spans[reading])], prices):
             for place, amount in _at(claims, reading, active, float(gpus_per_node)):

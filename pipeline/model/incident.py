@@ -159,6 +159,30 @@ class Range(msgspec.Struct, frozen=True, array_like=True):
 NONE = Range(0.0, 0.0, 0.0)
 
 
+class Priced(msgspec.Struct, frozen=True, kw_only=True):
+    """Hours at one price."""
+
+    hours: float  # GPU-hours; of people's time hours
+    per_hour: float  # money; 0 where there is no price
+    formula: str  # how that comes about; empty: there is no price
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes into one reading of a line, from which it can be worked out again:
+
+        GPU-hours = GPUs of the line x (end - start) x share - elsewhere = the sum of `hours`;  money = the sum of hours x per_hour
+
+    to within rounding at the sixth place.
+    """
+
+    reading: str  # low | middle | high
+    start: int | None  # UTC ms; None: people's time
+    end: int | None
+    share: float  # of that time that is lost
+    elsewhere: float  # GPU-hours of it that other lines count, or that the nodes do not have
+    prices: tuple[Priced, ...]
+
+
 class LossLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a ledger."""
 
@@ -172,6 +196,9 @@ class LossLine(msgspec.Struct, frozen=True, kw_only=True):
     formula: str
     note: str
     evidence: tuple[str, ...]  # event ids; of stated hours what was stated
+    gpus: int = 0  # of the attempt, on all its nodes together; 0: of people's time, of lines put together, or a release before did not say
+    nodes: int = 0
+    inputs: tuple[Input, ...] = ()  # of each reading that claims something; empty: of lines put together, or a release before did not say
 
 
 class Loss(msgspec.Struct, frozen=True, kw_only=True):

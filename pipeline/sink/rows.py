@@ -25,6 +25,8 @@ from pipeline.model.sealed import Sealed
 
 Columns = list[list[Any]]
 Checklist = tuple[tuple[str, str, str, str, tuple[str, ...]], ...]  # name, answer, by, note, missing
+Prices = tuple[tuple[float, float, str], ...]  # hours, money per hour, how it comes about
+Inputs = tuple[tuple[str, int | None, int | None, float, float, Prices], ...]  # reading, start, end, share, elsewhere, prices
 
 
 class SinkRow(Row, frozen=True, kw_only=True):
@@ -217,6 +219,9 @@ class LossRow(IncidentPartRow, frozen=True, kw_only=True):
     formula: str
     note: str
     evidence: tuple[str, ...]
+    gpus: int
+    nodes: int
+    inputs: Inputs
 
 
 class RowsRefused(RejectedRecord):
@@ -325,6 +330,10 @@ def _checklists(column: list[Checklist]) -> list[Any]:
     return [[(name, answer, by, to_stored(note), [*missing]) for name, answer, by, note, missing in checklist] for checklist in column]
 
 
+def _inputs(column: list[Inputs]) -> list[Any]:
+    return [[(*each[:5], [(hours, rate, to_stored(formula)) for hours, rate, formula in each[5]]) for each in inputs] for inputs in column]
+
+
 def _integer(low: int, high: int) -> Callable[[Any], bool]:
     return lambda value: isinstance(value, int) and low <= value <= high
 
@@ -349,11 +358,19 @@ def _is_checklist(value: Any) -> bool:
     return isinstance(value, tuple) and all(isinstance(item, tuple) and len(item) == 5 for item in value)
 
 
+def _is_inputs(value: Any) -> bool:
+    return isinstance(value, tuple) and all(
+        isinstance(item, tuple) and len(item) == 6 and all(isinstance(priced, tuple) and len(priced) == 3 for priced in item[5])
+        for item in value
+    )
+
+
 _MS = _integer(-(2**63), 2**63 - 1)
 TEXT = Kind(_is_text, _text)
 TEXTS = Kind(_is_texts, _texts)
 ATTRIBUTES = Kind(_map_of(_is_text), _attributes)
 CHECKLIST = Kind(_is_checklist, _checklists)
+INPUTS = Kind(_is_inputs, _inputs)
 TIME = Kind(_MS)
 TIME_OR_NONE = Kind(_or_none(_MS))
 U16 = Kind(_integer(0, 2**16 - 1))
@@ -571,6 +588,9 @@ LOSS_LINES = Table(
             **{f"{what}_{reading}": SCORE for what in ("gpu_hours", "money") for reading in ("low", "middle", "high")},
             **_texts_named("currency", "method", "formula", "note"),
             "evidence": TEXTS,
+            "gpus": U32,
+            "nodes": U32,
+            "inputs": INPUTS,
         },
     ),
 )

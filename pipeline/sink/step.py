@@ -397,10 +397,19 @@ def _loss(incident: Incident, record: Record, version: int) -> list[SinkRow]:
             formula=line.formula,
             note=line.note,
             evidence=line.evidence,
+            gpus=line.gpus,
+            nodes=line.nodes,
+            inputs=tuple(
+                (
+                    each.reading, each.start, each.end, each.share, each.elsewhere,
+                    tuple((priced.hours, priced.per_hour, priced.formula) for priced in each.prices),
+                )
+                for each in line.inputs
+            ),
             **_origin(record, version, 1 + len(incident.members) + len(incident.others) + len(incident.attribution.hypotheses) + position),
         )
         for position, line in enumerate(incident.loss.lines)
-    ]
+    ]  # fmt: skip
 
 
 def _started(start: int) -> int | None:

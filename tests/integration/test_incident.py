@@ -201,11 +201,21 @@ def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> 
             "SELECT incident_id, kind, job_id, gpu_hours_low, gpu_hours_middle, money_middle, currency, length(evidence) > 0"
             " FROM {db}.loss_lines_current"
         )
+        again = database.query(
+            "SELECT gpus, nodes, arrayMap(each -> (each.reading, gpus * date_diff('millisecond', assumeNotNull(each.start),"
+            " assumeNotNull(each.end)) / 3600000 * each.share - each.elsewhere,"
+            " arraySum(priced -> priced.hours * priced.per_hour, each.prices)), inputs) FROM {db}.loss_lines_current"
+        )
     assert lines == [(now, "lost_progress", "1", 4.0, 4.0, 80.0, "CNY", 1)]
-    assert "Loss, low / middle / high: 4.00 GPU-hours of at most 8 GPUs" in site.run("show", now).output
+    assert again == [(8, 1, [("low", 4.0, 48.0), ("middle", 4.0, 80.0), ("high", 4.0, 200.0)])], "worked out again from its inputs"
+    shown = site.run("show", now).output
+    assert "Loss, low / middle / high: 4.00 GPU-hours of at most 8 GPUs" in shown
+    assert "middle: 8 GPUs on 1 node x 0.5000 h" in " ".join(shown.replace("\u2502", " ").split())
     page = tmp_path / "report.html"
     site.run("report", now, "--out", str(page))
-    assert "GPUs x (failure - last good checkpoint); 20 CNY per GPU-hour (rent)" in page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8")
+    assert "GPUs x (failure - last good checkpoint); 20 CNY per GPU-hour (rent)" in text
+    assert "low: 8 GPUs on 1 node x 0.5000 h (" in text
 
     said = orjson.loads(site.run("rumour", now, "--gpus", "8000", "--days", "61", "--money", "8000000", "--json").output)
     assert (said["claimed_gpu_hours"], said["recorded_gpu_hours"], said["recorded_gpus"]) == (8000 * 61 * 24, [4.0, 4.0, 4.0], 8)

@@ -28,7 +28,7 @@ from pipeline.model.finding import (
     Transport,
     Verdict,
 )
-from pipeline.model.incident import Incident, Loss, LossLine
+from pipeline.model.incident import Incident, Input, Loss, LossLine, Priced
 from pipeline.model.outcome import Outcome, Record, Rejected, Row
 from pipeline.model.source import Source
 from pipeline.runtime import admin, labelling, notices
@@ -211,7 +211,7 @@ def test_parts_of_bodies_have_the_same_fields() -> None:
 def test_parts_of_a_loss_have_the_same_fields() -> None:
     """Of an incident; its lines as well, and the kinds that claims have."""
     parts = schema("trainwatch.incidents")["$defs"]
-    for kind, name in ((Loss, "loss"), (LossLine, "loss_line")):
+    for kind, name in ((Loss, "loss"), (LossLine, "loss_line"), (Input, "input"), (Priced, "priced")):
         fields = {field.encode_name for field in msgspec.structs.fields(kind)}
         assert parts[name]["properties"].keys() == fields
         assert set(parts[name]["required"]) == fields

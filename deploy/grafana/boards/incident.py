@@ -174,7 +174,12 @@ LOSS = Panel(
         "job": Column(link=to("job", job="${__value.raw}")), "formula": Column(width=260),
     },
     sql=f"""
-SELECT ledger, kind, job_id AS job, gpu_hours_low AS low, gpu_hours_middle AS middle, gpu_hours_high AS high, formula, note,
+SELECT ledger, kind, job_id AS job, gpu_hours_low AS low, gpu_hours_middle AS middle, gpu_hours_high AS high, formula, gpus, nodes,
+    arrayStringConcat(arrayMap(each -> concat(each.reading, ' ', if(isNull(each.start), 'as stated', concat(
+        formatDateTime(assumeNotNull(each.start), '%F %T'), 'Z to ', formatDateTime(assumeNotNull(each.end), '%F %T'), 'Z',
+        if(each.share = 1, '', concat(' x ', toString(round(each.share, 4)))),
+        if(each.elsewhere = 0, '', concat(' - ', toString(round(each.elsewhere, 2)), ' h counted elsewhere'))
+    ))), inputs), '; ') AS times, note,
     if(currency = '', NULL, money_low) AS money_low, if(currency = '', NULL, money_middle) AS money_middle,
     if(currency = '', NULL, money_high) AS money_high, if(currency = '', method, currency) AS currency, length(evidence) AS records
 FROM loss_lines_current WHERE incident_id IN ({INCIDENTS}) ORDER BY incident_id, position LIMIT 200

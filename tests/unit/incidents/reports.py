@@ -9,7 +9,7 @@ from pipeline.incidents.report import Entry, Report
 from pipeline.incidents.step import step
 from pipeline.model.facts import Fact
 from pipeline.model.finding import Explanation, Finding, canonical
-from pipeline.model.incident import NONE, Derived, Incident, Loss, LossLine
+from pipeline.model.incident import NONE, Derived, Incident, Input, Loss, LossLine, Priced
 from pipeline.model.outcome import Publish
 from pipeline.model.told import Attempt
 from tests import build
@@ -50,7 +50,8 @@ def hostile() -> Report:
     made = report(members, journal=(entry,))
     line = LossLine(
         ledger=EVIL, kind=EVIL, attempt=Attempt(EVIL, EVIL, 0, 0), gpu_hours=NONE, money=NONE, currency=EVIL, method=EVIL, formula=EVIL,
-        note=EVIL, evidence=(EVIL,),
+        note=EVIL, evidence=(EVIL,), gpus=8, nodes=1,
+        inputs=(Input(reading=EVIL, start=0, end=1, share=1.0, elsewhere=0.0, prices=(Priced(hours=1.0, per_hour=1.0, formula=EVIL),)),),
     )  # fmt: skip
     loss = Loss(currency=EVIL, lines=(line,), unknown=(EVIL,))
     derived = Derived(attempt=EVIL, saved=0, event_id=EVIL, after=EVIL, loads=1, loaded_by=(EVIL,), path=EVIL, saved_by=(EVIL,))

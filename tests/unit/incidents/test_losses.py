@@ -574,7 +574,7 @@ def test_lines_add_up_however_many_there_are() -> None:
     loss = worked([about(kill(0, each.attempt.job, "u099"), each) for each in runs], runs)
     listed = listed_loss(loss, 40)
     assert (len(loss.lines), len(listed.lines)) == (60, 40)
-    assert (listed.lines[-1].kind, listed.lines[-1].note) == ("others", "21 further lines")
+    assert (listed.lines[-1].kind, listed.lines[-1].note, listed.lines[-1].inputs) == ("others", "21 further lines", ())
     for each in (loss, listed):
         assert sum(line.gpu_hours.middle for line in each.lines) == pytest.approx(loss.direct_gpu_hours.middle) == 8.0 * 60
     assert listed_loss(loss, 60) == loss

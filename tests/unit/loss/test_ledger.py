@@ -97,12 +97,23 @@ def test_energy_of_an_hour() -> None:
     own = msgspec.structs.replace(own, kilowatt_hour=(0.06, 0.09, 0.12))
     assert [round(own.of_hour(reading), 2) for reading in (0, 2)] == [0.06, 0.18]
     assert "PUE" in Prices([own]).periods[0].formula(1)
+    assert round(msgspec.structs.replace(own, kilowatt=(0.0, 0.0, 1.05), kilowatt_hour=(0.0, 0.0, 1.0)).of_hour(2), 2) == 1.64
+
+
+def test_people_of_a_quarter_cost_more_than_the_claim() -> None:
+    """30 of them are 7.5 person-years."""
+    hours = 30 / 4 * 1800
+    staff = Staff(what="rebuilding", hours=(hours, hours, hours), per_hour=(600.0, 600.0, 600.0), evidence=())
+    assert (30 / 4, hours) == (7.5, 13_500.0)
+    assert ledgers([], RENT, 8, [staff]).total(INDIRECT)[1].middle == 8_100_000.0
 
 
 @pytest.mark.parametrize(
     "figures",
-    ["40/60 = 171 GPU-hours", "40 days 20,480", "400,000 GPU-hours at 20 yuan, 256 GPUs for 65 days", "11.7 M GPU-hours",
-     "683 GPU-hours, 650 to 1,700 USD at 0.95 to 2.49", "1.07 to 1.51 kWh", "0.06 to 0.18 USD at 0.06 to 0.12 a kWh"],
+    ["40/60 = 171 GPU-hours", "40 days 20,480", "666,667, 400,000 or 160,000 GPU-hours at 12, 20 or 50 yuan, 256 GPUs for 109, 65 or 26 days",
+     "8,000 cards for 61 days would be 11.7 M GPU-hours, 23 M USD at 2 USD", "160,000 to 666,667 are 1 to 6 %",
+     "683 GPU-hours, 650 to 1,700 USD at 0.95 to 2.49", "1.07 to 1.51 kWh", "0.06 to 0.18 USD at 0.06 to 0.12 a kWh",
+     "1.05 kW at most 1.64 kWh", "30 people for a quarter are 7.5 person-years, 13,500 hours at 1,800 a year"],
 )  # fmt: skip
 def test_the_readme_says_what_the_examples_here_give(figures: str) -> None:
     """Whoever changes a formula changes both."""
@@ -116,6 +127,8 @@ def test_the_rumour_is_answered_from_records() -> None:
     assert said.claimed_gpu_hours == pytest.approx(11.7e6, rel=0.01)
     assert said.recorded_gpu_hours[1] == pytest.approx(400_000, rel=1e-4)
     assert said.times_too_large == pytest.approx(29.3, rel=0.01)
+    assert said.claimed_gpu_hours * 2 == pytest.approx(23e6, rel=0.02), "USD"
+    assert [round(100 * each / said.claimed_gpu_hours) for each in (160_000, 666_667)] == [1, 6]
     assert (said.claimed_gpus, said.recorded_gpus) == (8000, 256)
     assert said.unknown
 
@@ -171,6 +184,9 @@ def test_indirect_loss_is_a_ledger_of_its_own() -> None:
     """Staff time never mixes with GPU-hours."""
     staff = Staff(what="search for the cause", hours=(100.0, 200.0, 400.0), per_hour=(200.0, 250.0, 300.0), evidence=("n1",))
     found = ledgers([], RENT, 8, [staff])
+    assert [(each.reading, each.start, each.prices[0].hours, each.prices[0].per_hour) for each in found.lines[0].inputs] == [
+        ("low", None, 100.0, 200.0), ("middle", None, 200.0, 250.0), ("high", None, 400.0, 300.0),
+    ]  # fmt: skip
     assert found.total(INDIRECT)[1] == Range(20_000.0, 50_000.0, 120_000.0)
     assert found.total(DIRECT) == (Range(0.0, 0.0, 0.0), Range(0.0, 0.0, 0.0))
 
@@ -258,3 +274,26 @@ def test_lines_of_disjoint_attempts_add_up(some: Sequence[Claim]) -> None:
     each = [amounts(ledgers([one], RENT, 64)) for one in apart]
     for place, value in enumerate(total):
         assert value == pytest.approx(sum(one[place] for one in each), abs=1e-3)
+
+
+TWO_PRICES = Prices([
+    Price(since=10 * HOUR, currency="CNY", method="rent", gpu_hour=(12.0, 20.0, 50.0)),
+    Price(since=25 * HOUR, currency="CNY", method="own", depreciation=(6.0, 8.0, 10.0), staff=(0.0, 0.5, 1.0)),
+])  # fmt: skip
+
+
+@given(CLAIMS)
+def test_every_amount_can_be_worked_out_again_from_its_inputs(some: Sequence[Claim]) -> None:
+    """Hours of each reading from GPUs, times and share, money from hours and prices; nothing else goes in."""
+    for line in ledgers(some, TWO_PRICES, 8).lines:
+        told = {each.reading: each for each in line.inputs}
+        for reading in ("low", "middle", "high"):
+            hours, money = getattr(line.gpu_hours, reading), getattr(line.money, reading)
+            if (each := told.get(reading)) is None:
+                assert (hours, money) == (0.0, 0.0)
+                continue
+            assert each.start is not None
+            assert each.end is not None
+            assert hours == pytest.approx(line.gpus * (each.end - each.start) / HOUR * each.share - each.elsewhere, abs=1e-5)
+            assert hours == pytest.approx(sum(priced.hours for priced in each.prices), abs=1e-5)
+            assert money == pytest.approx(sum(priced.hours * priced.per_hour for priced in each.prices), abs=1e-3)
