@@ -432,8 +432,7 @@ GROUP BY incident_id, ledger
 ORDER BY above_gate DESC, hours_middle DESC;
 
 -- 35. How does the cost of this finding's incident come about?
--- why: each line has its formula, what goes into it (GPUs, times, shares, prices of each reading) and the records that it rests on; none
---   counts an hour that another one counts.
+-- why: each line has its formula, the inputs of each reading and its records; none counts an hour that another one counts.
 -- cost: small (loss_lines).   rows: yes
 WITH '9d936a3dde4da38361dcd7a1fdf5e202' AS the_finding
 SELECT position, ledger, kind, job_id, gpu_hours_low, gpu_hours_middle, gpu_hours_high, formula, gpus, nodes, inputs, note,

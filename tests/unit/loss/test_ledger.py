@@ -110,7 +110,8 @@ def test_people_of_a_quarter_cost_more_than_the_claim() -> None:
 
 @pytest.mark.parametrize(
     "figures",
-    ["40/60 = 171 GPU-hours", "40 days 20,480", "666,667, 400,000 or 160,000 GPU-hours at 12, 20 or 50 yuan, 256 GPUs for 109, 65 or 26 days",
+    ["40/60 = 171 GPU-hours", "40 days 20,480",
+     "666,667, 400,000 or 160,000 GPU-hours at 12, 20 or 50 yuan, 256 GPUs for 109, 65 or 26 days",
      "8,000 cards for 61 days would be 11.7 M GPU-hours, 23 M USD at 2 USD", "160,000 to 666,667 are 1 to 6 %",
      "683 GPU-hours, 650 to 1,700 USD at 0.95 to 2.49", "1.07 to 1.51 kWh", "0.06 to 0.18 USD at 0.06 to 0.12 a kWh",
      "1.05 kW at most 1.64 kWh", "30 people for a quarter are 7.5 person-years, 13,500 hours at 1,800 a year"],
