@@ -45,6 +45,7 @@ def rules(options: Options, rule_id: str, *, as_json: bool) -> None:
 
 def described_as(meta: "Meta", settings: "Settings") -> dict[str, Any]:
     """What the metadata say, with the window as it is set."""
+    from pipeline.detect.detector import explanations_in_words  # noqa: PLC0415  keeps --help quick
     from pipeline.detect.doubts import DOUBTS  # noqa: PLC0415  keeps --help quick
     from pipeline.runtime.comparing import window_seconds  # noqa: PLC0415  same
 
@@ -59,6 +60,7 @@ def described_as(meta: "Meta", settings: "Settings") -> dict[str, Any]:
         "window_setting": meta.window_seconds,
         "window_seconds": window_seconds(settings, meta.window_seconds) if meta.window_seconds else None,
         "explanations": explanations,
+        "in_words": {name: text for name, text in explanations_in_words().items() if name in explanations},
         "doubts": [name for name in explanations if name in DOUBTS],
         "required": list(meta.required),
         "blind_spots": list(meta.blind_spots),
@@ -83,12 +85,13 @@ def show_one(console: "Console", each: Mapping[str, Any]) -> None:
     lines = {
         "judges": f"{each['subject']}; {each['severity']}; ATT&CK {', '.join(each['attack']) or '-'}",
         "needs": ", ".join(each["needs"]),
-        "explanations": ", ".join(each["explanations"]),
         "doubts": f"{', '.join(each['doubts']) or '-'}: no record could prove them, and they clear nobody",
         "required": f"{', '.join(each['required']) or '-'} must be excluded before a hit is an alert",
     }
     for name, text in lines.items():
         console.print(f"  {name:<13} {safe(text, LINE_MAX)}", soft_wrap=True)
+    for name in each["explanations"]:
+        console.print(f"  {'explanation':<13} {safe(name)}: {safe(each['in_words'][name], LINE_MAX)}", soft_wrap=True)
     named = f" ({each['window_setting']})" if each["window_setting"] else ""
     console.print(f"  {'window':<13} {_window(each)}{safe(named)}", soft_wrap=True)
     for spot in each["blind_spots"]:

@@ -126,6 +126,12 @@ def registry(subject: str = "") -> tuple[Detector, ...]:
     return tuple(found)
 
 
+def explanations_in_words() -> dict[str, str]:
+    """By name of each harmless explanation that any detector checks what it says, as its own documentation begins."""
+    benign = (explain for detector in registry() for explain in detector.meta.benign)
+    return {explain.__name__: " ".join((explain.__doc__ or "").partition("\n\n")[0].split()) for explain in benign}
+
+
 def _twice(rule: Callable[[Any, Watermarks], Iterator[Finding]]) -> Callable[[Any, Watermarks], Iterator[Finding]]:
     """What a rule finds in the case, and what it finds in its proven half, which counts where both find the same."""
 

@@ -22,7 +22,7 @@ from pipeline.detect import history
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.attribution import Known, attribute
 from pipeline.incidents.campaigns import Linked, links_of, window_of
-from pipeline.incidents.families import family_of, is_signal, word_of
+from pipeline.incidents.families import family_of, is_signal, words_of
 from pipeline.incidents.grouping import RIVALS_MAX
 from pipeline.incidents.losses import listed_loss, loss_of
 from pipeline.incidents.losses_ended import Pricing
@@ -163,7 +163,7 @@ class Whole:
 
     def _title(self) -> str:
         count = len(self._campaign)
-        words = sorted({(family_of(each).means, word_of(each)) for each in self._findings})
+        words = sorted({(family_of(each).means, words_of(each.detector)) for each in self._findings})
         return f"{', '.join(word for _, word in words)}: {count} finding{'s' if count > 1 else ''}"
 
     def _member(self, linked: Linked) -> Member:

@@ -66,13 +66,18 @@ WORDS = {
 
 
 def family_of(finding: Finding) -> Family:
-    """Its row; a detector of another release that has none is a family of its own."""
-    return FAMILIES.get(finding.detector) or Family(finding.detector)
+    """Its row."""
+    return _row(finding.detector)
 
 
-def word_of(finding: Finding) -> str:
-    """By what it was brought about, in a title."""
-    family = family_of(finding)
+def _row(detector: str) -> Family:
+    """A detector of another release that has none is a family of its own."""
+    return FAMILIES.get(detector) or Family(detector)
+
+
+def words_of(detector: str) -> str:
+    """By what its findings were brought about, in a title."""
+    family = _row(detector)
     return "checkpoints removed" if family.cost == REMOVED else WORDS.get(family.means, family.means)
 
 

@@ -10,6 +10,7 @@ import msgspec
 import orjson
 
 from pipeline import __version__
+from pipeline.detect.detector import explanations_in_words
 from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.loss_inputs import said_of_inputs
@@ -53,6 +54,7 @@ SECTIONS = (
     ("graph", "Who touched what"), ("time", "Timeline"), ("benign", "Benign explanations"), ("scope", "Scope"), ("loss", "Loss"),
     ("evidence", "Evidence index"), ("limits", "Limits of knowledge"), ("journal", "Journal"),
 )  # fmt: skip
+THOUSAND = 1000.0
 OPEN = "open"  # the state of which nobody has said anything
 ENTRY_MAX = 20_000  # characters of one entry, or of a list: a reply stands here as it was given, to its end, and so does each job
 
@@ -334,14 +336,24 @@ def _who(said: Attribution) -> str:
         + "<h3>What would clear the leading candidate</h3>"
         + (listed([safe(each) for each in said.clears]) if said.clears else "<p>Nobody leads who could be cleared.</p>")
         + "<h3>Which missing source would decide</h3>"
-        + listed([f"{safe(each.source)}: {safe(each.why)}" for each in said.decides])
+        + (
+            listed([f"{safe(each.source)}: {safe(each.why)}" for each in said.decides])
+            if said.decides
+            else "<p>None that is known to be missing would tell these hypotheses apart. What could not be judged at all stands under "
+            "“Scope”.</p>"
+        )
     )
+
+
+def _plain(value: float) -> str:
+    """10,000 rather than 1e+04."""
+    return f"{value:,.0f}" if value >= THOUSAND else f"{value:.3g}"
 
 
 def _weighed(each: Hypothesis) -> str:
     return listed(
         [
-            f"{safe(row.statement)}: {row.low:.3g} to {row.high:.3g} "
+            f"{safe(row.statement)}: {_plain(row.low)} to {_plain(row.high)} "
             + ("(<em>assumption</em>)" if row.source == ASSUMPTION else f"({safe(row.source)})")
             + (f", by records such as {_ids(row.cites)}" if row.cites else "")
             for row in each.weighed
@@ -376,7 +388,8 @@ def _timeline(report: Report) -> str:
 
 
 def _benign(report: Report) -> str:
-    rows = [(safe(name), str(excluded), str(open_ones)) for name, excluded, open_ones in report.incident.checklist]
+    words = explanations_in_words()
+    rows = [(safe(name), safe(words.get(name, "-")), str(excluded), str(left)) for name, excluded, left in report.incident.checklist]
     about, alike = _subjects(report), dict[tuple[str, ...], list[str]]()
     for finding in report.findings:
         for item in finding.checklist:
@@ -389,7 +402,7 @@ def _benign(report: Report) -> str:
         )
         for (detector, name, answer, why, by), subjects in alike.items()
     ]  # fmt: skip
-    return table("Over all findings", ("Explanation", "Excluded", "Not checked"), rows) + table(
+    return table("Over all findings", ("Explanation", "What it says", "Excluded", "Not checked"), rows) + table(
         "In each finding", ("Detector", "About", "Explanation", "Answer", "Why", "Record"), details
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from pipeline.incidents.campaigns import artefacts_of
-from pipeline.incidents.families import REMOVED, family_of
+from pipeline.incidents.families import REMOVED, family_of, words_of
 from pipeline.incidents.report_text import called, safe
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident
@@ -54,7 +54,7 @@ def graph_of(incident: Incident, findings: Sequence[Finding]) -> Graph:
         edges |= {Edge(who, path, "wrote") for path in mine} | {Edge(who, path, "removed from") for path in gone}
         edges |= {Edge(path, member.subject, "missed by") for path in gone}
         if not gone and not mine:
-            edges.add(Edge(who, member.subject, member.detector))
+            edges.add(Edge(who, member.subject, f"{words_of(member.detector)} ({member.detector})"))
     for traced in incident.traced:
         edges |= {Edge(traced.path, attempt, "loaded by") for attempt in traced.loaded_by}
     people = sorted({edge.source for edge in edges if edge.source not in paths})

@@ -132,7 +132,7 @@ class Attribution(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     second: str
     gap_low: float | None  # decimal logarithm of the ratio between the two; what both share is left out
     gap_high: float | None
-    gap_needed: float  # grows with the number of candidates
+    gap_needed: float  # grows with the number of candidates; over the account in others' hands 0.5 (likelihoods.py)
     candidates: int
     hypotheses: tuple[Hypothesis, ...]  # the leading one first
     clears: tuple[str, ...]  # what would clear the leading candidate

@@ -5,7 +5,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from pipeline.cli import main
-from pipeline.detect.detector import Meta, registry
+from pipeline.detect.detector import Meta, explanations_in_words, registry
 
 METAS = [each.meta for each in registry()]
 
@@ -35,6 +35,7 @@ def test_one_detector_in_full(meta: Meta) -> None:
         *meta.blind_spots,
         *(source.value for source in meta.needs),
         *meta.required,
+        *(explanations_in_words()[explain.__name__] for explain in meta.benign),
         meta.window_seconds,
     ):
         assert part in page
@@ -48,6 +49,7 @@ def test_for_scripts() -> None:
     assert one in everything
     assert (one["window_setting"], one["window_seconds"]) == ("detect.cancel_window_seconds", 120)
     assert {"owner_or_service"} <= set(one["explanations"])
+    assert one["in_words"].keys() == set(one["explanations"])
     assert set(one["doubts"]) == {"node_drain", "over_before", "trial_run", "which_signal", "mistyped_number"} < set(one["explanations"])
 
 

@@ -5,13 +5,14 @@ A new detector is one file in `rules/` and one test here beside it; this sweep f
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from pipeline.detect import rules, verdict
-from pipeline.detect.detector import Detector, Meta, found, registry
+from pipeline.detect.detector import Detector, Meta, explanations_in_words, found, registry
 from pipeline.detect.doubts import DOUBTS, SETTLED
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.told import Told
@@ -184,3 +185,12 @@ def test_only_what_passed_its_gate_decides_a_verdict(meta: Meta, effect: str, pa
         assert (with_it.verdict, with_it.cause, with_it.by) == ("interference", effect, None)
     else:
         assert msgspec.structs.replace(with_it, findings=()) == without
+
+
+def test_every_explanation_says_in_words_what_it_is() -> None:
+    """Reports and `trainwatch rules` show this text: a sentence, and one for each name whatever detector checks it."""
+    words = explanations_in_words()
+    for detector in registry():
+        for explain in detector.meta.benign:
+            assert words[explain.__name__] == " ".join((explain.__doc__ or "").partition("\n\n")[0].split())
+            assert re.fullmatch(r"[A-Z].{10,200}[.?]", words[explain.__name__]), explain.__name__

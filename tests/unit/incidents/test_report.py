@@ -7,10 +7,11 @@ import msgspec
 import orjson
 import pytest
 
+from pipeline.detect.detector import explanations_in_words
 from pipeline.incidents.report import KINDS, SECTIONS, Entry, Made, Report, as_json, page, unnamed
 from pipeline.incidents.report_graph import drawn, graph_of, rows_of
 from pipeline.incidents.report_summary import clocks_of
-from pipeline.incidents.report_text import called
+from pipeline.incidents.report_text import called, safe
 from pipeline.model.finding import Status
 from pipeline.model.incident import Incident, Loss, Other, Range, Unjudged, canonical_incident
 from tests import build
@@ -367,7 +368,7 @@ def test_who_killed_a_job_has_not_written_what_it_loaded() -> None:
     }  # fmt: skip
     assert ("/ckpt/run/", "8", "missed by") in told
     assert "/ckpt/run/" not in {each.source for each in graph.edges if each.what == "loaded by"}
-    assert (who, "3", "p01_foreign_kill") in told
+    assert (who, "3", "processes killed (p01_foreign_kill)") in told
     assert (who, "p01_foreign_kill", "job 3") in rows_of(graph)
 
 
@@ -531,3 +532,19 @@ def test_a_source_that_is_more_than_its_name_is_explained() -> None:
     assert "Source sshd is the access log of a host" in part(page(msgspec.structs.replace(made, incident=incident)), "time")
     alone = tuple(msgspec.structs.replace(each, source="auditd") for each in moments)
     assert "access log" not in part(page(msgspec.structs.replace(made, incident=msgspec.structs.replace(incident, timeline=alone))), "time")
+
+
+def test_names_of_explanations_are_said_in_words() -> None:
+    """Whoever reads a case need not know what `owner_or_service` is short for."""
+    made = page(report())
+    assert "What it says" in made
+    for name, _, _ in report().incident.checklist:
+        assert safe(explanations_in_words()[name]) in made
+
+
+def test_nobody_reads_an_empty_list_as_nothing_missing() -> None:
+    """A silent week may decide nothing between these hypotheses, and yet hide what could not be judged."""
+    made = report()
+    attribution = msgspec.structs.replace(made.incident.attribution, decides=())
+    shown = page(msgspec.structs.replace(made, incident=msgspec.structs.replace(made.incident, attribution=attribution)))
+    assert "None that is known to be missing would tell these hypotheses apart" in shown
