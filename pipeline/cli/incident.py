@@ -24,7 +24,6 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.loss_inputs import said_of_inputs
 from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, newest, page, unnamed
 from pipeline.incidents.report_labels import UNWEIGHED, labels_of
 from pipeline.incidents.report_repeats import act_of, repeats_of
@@ -300,13 +299,12 @@ def _print_loss(console: Console, loss: Loss) -> None:
     if loss.currency:
         write(console, f"direct {_between(loss.direct_money)} {safe(loss.currency)}, indirect {_between(loss.indirect_money)}, kept apart")
     if loss.lines:
-        table = build_table("Loss", "kind", "of", "GPU-hours", safe(loss.currency or "money"), "formula and inputs", "note")
+        table = build_table("Loss", "kind", "of", "GPU-hours", safe(loss.currency or "money"), "formula", "note")
         for line in loss.lines[:LOSS_LINES_SHOWN]:
             attempt = called(line.attempt.name) if line.attempt else "-"
-            how = "\n".join(map(safe, (line.formula, *said_of_inputs(line))))
-            amounts = _between(line.gpu_hours), _between(line.money)
-            table.add_row(safe(line.kind), safe(attempt), *map(safe, amounts), how, safe(line.note))
+            table.add_row(*map(safe, (line.kind, attempt, _between(line.gpu_hours), _between(line.money), line.formula, line.note)))
         console.print(table)
+        write(console, "GPUs, times, shares and prices that go into each line: in the report, or with --json.")
         if len({(line.kind, line.attempt) for line in loss.lines}) < len(loss.lines):
             write(console, "Lines of one job and kind are of different GPUs or hours: none is counted twice in a reading.")
     if len(loss.lines) > LOSS_LINES_SHOWN:

@@ -210,12 +210,12 @@ def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> 
     assert again == [(8, 1, [("low", 4.0, 48.0), ("middle", 4.0, 80.0), ("high", 4.0, 200.0)])], "worked out again from its inputs"
     shown = site.run("show", now).output
     assert "Loss, low / middle / high: 4.00 GPU-hours of at most 8 GPUs" in shown
-    assert "middle: 8 GPUs on 1 node x 0.5000 h" in " ".join(shown.replace("\u2502", " ").split())
+    assert "GPUs, times, shares and prices that go into each line: in the report" in shown
     page = tmp_path / "report.html"
     site.run("report", now, "--out", str(page))
     text = page.read_text(encoding="utf-8")
     assert "GPUs x (failure - last good checkpoint); 20 CNY per GPU-hour (rent)" in text
-    assert "low: 8 GPUs on 1 node x 0.5000 h (" in text
+    assert "low / middle / high: 8 GPUs on 1 node x 0.5000 h (" in text
 
     said = orjson.loads(site.run("rumour", now, "--gpus", "8000", "--days", "61", "--money", "8000000", "--json").output)
     assert (said["claimed_gpu_hours"], said["recorded_gpu_hours"], said["recorded_gpus"]) == (8000 * 61 * 24, [4.0, 4.0, 4.0], 8)

@@ -369,7 +369,7 @@ def test_who_killed_a_job_has_not_written_what_it_loaded() -> None:
     assert ("/ckpt/run/", "8", "missed by") in told
     assert "/ckpt/run/" not in {each.source for each in graph.edges if each.what == "loaded by"}
     assert (who, "3", "processes killed (p01_foreign_kill)") in told
-    assert (who, "p01_foreign_kill", "job 3") in rows_of(graph)
+    assert (who, "processes killed (p01_foreign_kill)", "job 3") in rows_of(graph)
 
 
 def test_every_kind_of_hypothesis_has_words() -> None:
