@@ -1,7 +1,7 @@
 """Facts about people in; findings about accounts and about teams' conduct out, and to incidents on which days each account was entered.
 
-An account is judged when something new is told of it, a team some hours later, both when the window of what was said closes, and once
-after a restart, since the identity map may have been corrected:
+An account is judged when something new is told of it, the larger the less often; a team some hours later; both when the window of what was
+said closes, and once after a restart, since the identity map may have been corrected:
 
     login@97 with a key of somebody else        joint watermark passes 97 + grace        a key that is enrolled late
     provisional finding r1                      final r2                                 retracted r3
@@ -39,6 +39,8 @@ HORIZON = "horizon"  # id of the fact that says what was forgotten
 SWEEP_CASES_MAX = 20  # in one step
 UNSEEN_MAX = 20
 TEAM_MS = 6 * HOUR_MS  # of event time between two looks at a team: what is said of one is about weeks, and a look costs by its conduct
+LOOK_FACTS_FREE = 5_000  # an account of so many facts is looked at whenever one is told
+LOOK_FACTS_A_MS = 5  # of event time, above that: a look costs 4 us a fact, so that no account takes more than some 2 % of a core
 
 
 class IdentitiesState:
@@ -51,7 +53,7 @@ class IdentitiesState:
         self.publisher = Publisher(cases, settings.digest())
         self.indexes: dict[bytes, IdentityIndex] = {}
         self.agenda = Agenda()
-        self.judged: dict[bytes, int] = {}  # when a team was judged last; none after a restart
+        self.judged: dict[bytes, int] = {}  # when a team or a large account was judged last; none after a restart
         self.unseen = deque(case for case in cases if case not in (MARKS, COVERAGE))
         self.keep_ms = settings.retention.identity_days * DAY_MS
         windows = settings.detect
@@ -113,14 +115,20 @@ def step(state: IdentitiesState, batch: Sequence[Fact], now: Watermarks) -> tupl
 
 def _waits(state: IdentitiesState, case: bytes, now: Watermarks) -> bool:
     cluster, name = case_name(case)
-    if not name.startswith(TEAM):
+    apart_ms = TEAM_MS if name.startswith(TEAM) else _apart_ms(len(state.index(case).told))
+    if not apart_ms:
         return False
     joint, last = now.joint(cluster), state.judged.get(case)
-    if last is not None and joint - last < TEAM_MS:
-        state.agenda.plan(case, last + TEAM_MS)
+    if last is not None and joint - last < apart_ms:
+        state.agenda.plan(case, last + apart_ms)
         return True
     state.judged[case] = joint
     return False
+
+
+def _apart_ms(facts: int) -> int:
+    """Between two looks at an account: a robot's job a minute would cost a look at all of its jobs each time."""
+    return facts // LOOK_FACTS_A_MS if facts > LOOK_FACTS_FREE else 0
 
 
 def _judge(state: IdentitiesState, key: bytes, now: Watermarks) -> Iterator[Publish | Tell]:

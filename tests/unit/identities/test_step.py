@@ -246,3 +246,16 @@ def test_only_incidents_are_told() -> None:
     """Jobs do not wait for what is said of people."""
     _, outcomes = step(build_state(settings(), Cases()), facts(*STORY), now(DAY))
     assert {out.stage for out in outcomes if isinstance(out, Tell)} <= {"incidents"}
+
+
+def test_a_large_account_is_looked_at_less_often() -> None:
+    """A fifth of a second of event time for a thousand facts, from five thousand on; what was told meanwhile counts at the next look."""
+    state = build_state(settings(), Cases())
+    step(state, facts(*(run(60 * number, 60 * number + 1, 60 * number + 2, str(number)) for number in range(5_500))), now(until=4 * DAY))
+    until = 4 * DAY + 600
+    _, first = step(state, facts(login(until - 300, key=FOREIGN)), now(until=until))
+    assert len(public(first)) == 1
+    _, none = step(state, facts(login(until + 1, key=FOREIGN, address=ABROAD)), now(until=until + 1))
+    assert not public(none)
+    _, again = step(state, [], now(until=until + 2))
+    assert public(again)
