@@ -45,11 +45,17 @@ STORIES = sorted(FOLDER.glob("*.yaml"))
 HUM_SECONDS = 300
 HUM_BEFORE, HUM_AFTER = 4_200, 7_200
 SHUFFLE_SECONDS = 60
-# What explanations acquit before a detector asks, since the stages open no case of it: the story, and whom its `no_alert` tells of.
+# What explanations acquit before a detector asks, since the stages open no case of it or the detector does not look at it: the story, and
+# whom its `no_alert` tells of.
 LEFT_OUT = {
     ("p01_foreign_kill", "launcher_cleanup"): ("p01_explained", "9"),
+    ("p09_injected_delay", "written_with_leave"): ("p09_slow_for_other_reasons", "11"),
+    ("p10_convergence_sabotage", "written_with_leave"): ("p10_ordinary_losses", "11"),
     ("p13_queue_flooding", "service_account"): ("p13_explained", "2000"),
     ("p14_node_degraded", "by_system"): ("p14_slow_for_other_reasons", "gpu-003"),
+    ("p15_slow_campaign", "written_with_leave"): ("p15_ordinary_failures_of_large_runs", "11"),
+    ("p15_slow_campaign", "by_chance"): ("p15_ordinary_failures_of_large_runs", "41"),
+    ("p15_slow_campaign", "hardware_ends"): ("p15_ordinary_reasons", "51"),
     ("p16_reads_diagnoses", "service_or_daemon"): ("p16_explained", "5801"),
     ("p17_borrowed_account", "service_account"): ("p17_ordinary_accounts", "svc"),
     ("p18_telemetry_tamper", "by_system"): ("p18_explained", "gpu-001"),
@@ -243,12 +249,13 @@ def test_each_explanation_has_its_stories(detector: str) -> None:
         if path not in _SHOWN:
             run_of(path)
     shown = set().union(*_SHOWN.values())
+    assert LEFT_OUT.keys() >= SETTLED
     asked = [explain.__name__ for each in registry() if each.meta.id == detector for explain in each.meta.benign]
     for name in asked:
         assert (detector, name, EXCLUDED) in shown, f"{name} is excluded from no alert"
         if (detector, name) in LEFT_OUT:
             story, about = LEFT_OUT[detector, name]
             assert about in story_in(FOLDER / f"{story}.yaml")["expect"]["no_alert"][detector]
-        elif (detector, name) not in SETTLED:
+        else:
             does = DOUBTS_IT if name in DOUBTS else ACQUITS
             assert (detector, name, does) in shown, f"no story in which {name} {does}"
