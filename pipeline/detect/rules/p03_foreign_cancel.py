@@ -9,16 +9,16 @@ any signal, which the controller does not write down: of a job that fails by one
 
 from collections.abc import Iterator
 
-from pipeline.detect import benign, benign_cancel, benign_kubernetes, workload
+from pipeline.detect import benign, benign_cancel, benign_kubernetes
 from pipeline.detect.benign import COMMAND_MS, Suspicion
 from pipeline.detect.case import Cancel, Case, evidence
-from pipeline.detect.detector import CITED_MAX, Hit, Meta, answered, explained, hit, raised, several
+from pipeline.detect.deletions import asked_for, deleted_in_doubt, parts_taken
+from pipeline.detect.detector import CITED_MAX, Meta, answered, explained, hit, raised, several
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import Event, JobUpdate, KubernetesRequest, ProcessRun, StepCancelled
+from pipeline.model.events import JobUpdate, ProcessRun, StepCancelled
 from pipeline.model.finding import Checked, Evidence, Finding, Severity
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
-from pipeline.model.words import many
 from pipeline.stream.watermark import Watermarks
 
 META = Meta(
@@ -80,8 +80,8 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
     """
     yield from _cancelled(case, now)
     yield from _signalled(case, now)
-    yield from _doubtful(case, now)
-    yield from _pods(case, now)
+    yield from deleted_in_doubt(META, case, now)
+    yield from parts_taken(META, case, now)
     yield from _refused(case, now)
 
 
@@ -201,76 +201,6 @@ def _says_who(case: Case, of: Cancel) -> list[Evidence]:
     return [item for each in same for item in evidence("cause", each.event, "record of who cancelled")]
 
 
-def _pods(case: Case, now: Watermarks) -> Iterator[Finding]:
-    """Parts of a running job of Kubernetes that somebody else took away; a controller puts them back, or the job fails.
-
-    Pods that belong to no job, or to one that nobody saw made, come and go all day: of those nothing is said.
-    """
-    hits: list[Hit] = []
-    for event, body in case.kubernetes("delete", "eviction") if case.owner is not None else ():
-        actor = actor_of(case.site.directory, event)
-        over = case.end is not None and event.event_time > case.end and not benign_kubernetes.lived_on(case)
-        if over or not workload.stops(body) or relation(actor, case.owner) == "owner":
-            continue
-        if (found := hit(META, case, Suspicion(actor, event, event.event_time), now)) is not None:
-            hits.append(found)
-    if not hits:
-        return
-    # An admin's drain before it must not hide who takes pods: the hit that is best established speaks for all.
-    (suspicion, checklist), last = min(hits, key=lambda each: each.open), hits[-1].suspicion.effect_time
-    cited = [item for each, _ in hits[:CITED_MAX] for item in evidence("cause", each.cause, _asked(each.cause))]
-    if case.end_record is not None and case.state == "FAILED":
-        cited += evidence("effect", case.end_record[0], "job ended FAILED")
-    yield raised(
-        META,
-        case,
-        suspicion,
-        checklist,
-        effect="pods_deleted",
-        summary=f"somebody else took {many(len(hits), 'part')} of the running job {case.attempt.job} of {case.owner_id} away",
-        cited=cited,
-        parts=(("the API server granted it", 0.95),),
-        closes_at=last + case.site.grace_ms,
-        several_actors=several(each for each, _ in hits),
-    )
-
-
-def _doubtful(case: Case, now: Watermarks) -> Iterator[Finding]:
-    """The deletion of a job that only an event says was over, and one that its address calls a trial: both may be what they say."""
-    behind = benign_kubernetes.deleted_behind_end(case) if case.owner is not None else None
-    trials = [event for event, body in case.kubernetes("delete") if body.trial and workload.ends(body)] if case.owner is not None else []
-    seen = sorted({each.id: each for each in (behind, *trials) if each is not None}.values(), key=lambda each: (each.event_time, each.id))
-    asked = (
-        hit(META, case, Suspicion(actor_of(case.site.directory, event), event, event.event_time), now)
-        for event in seen
-        if benign_kubernetes.is_persons(case, event)
-    )
-    hits = [each for each in asked if each is not None]
-    if not hits:
-        return
-    suspicion, checklist = min(hits, key=lambda each: each.open)
-    yield raised(
-        META,
-        case,
-        suspicion,
-        checklist,
-        effect="deleted_in_doubt",
-        summary=f"somebody else deleted job {case.attempt.job} of {case.owner_id}; it may have been over, or a trial",
-        cited=[item for each, _ in hits[:CITED_MAX] for item in evidence("cause", each.cause, _asked(each.cause))],
-        parts=(("the API server granted it", 0.5),),
-        closes_at=hits[-1].suspicion.effect_time + case.site.grace_ms,
-        severity=Severity.MEDIUM,
-        several_actors=several(each for each, _ in hits),
-    )
-
-
-def _asked(event: Event) -> str:
-    body = event.body
-    if isinstance(body, KubernetesRequest):
-        return f"{body.subresource or body.verb} of {body.resource} {body.name}"
-    return "request to cancel"
-
-
 def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
     """`scancel` runs of the same identity around the request."""
     cited: list[Evidence] = []
@@ -288,7 +218,7 @@ def _refused(case: Case, now: Watermarks) -> Iterator[Finding]:
         checklist = answered(OF_A_TRY, case, suspicion, now)
         if any(item.answer is Checked.CONFIRMED for item in checklist):
             continue
-        cited = [item for event in tries for item in evidence("cause", event, f"refused: {_asked(event)}")]
+        cited = [item for event in tries for item in evidence("cause", event, f"refused: {asked_for(event)}")]
         cited += _commands(case, actor, tries[0].event_time)
         slip = any(item.name == benign_cancel.mistyped_number.__name__ and item.answer is not Checked.EXCLUDED for item in checklist)
         summary = f"somebody tried to cancel job {case.attempt.job} of {case.owner_id} and was refused"

@@ -83,8 +83,11 @@ def test_every_required_explanation_is_tested(detector: Detector) -> None:
 
 @EACH_OF_JOBS
 def test_the_effects_that_decide_a_verdict_are_raised(detector: Detector) -> None:
-    """A word that no finding has would decide nothing: each stands in the metadata, and where the finding is made."""
-    source = inspect.getsource(importlib.import_module(f"{rules.__name__}.{detector.meta.id}"))
+    """A word that no finding has would decide nothing: each stands in the metadata, and where the finding is made, there or in a helper."""
+    module = importlib.import_module(f"{rules.__name__}.{detector.meta.id}")
+    used = {getattr(value, "__module__", "") for value in vars(module).values()}
+    helpers = [importlib.import_module(name) for name in sorted(used) if name.startswith("pipeline.detect.")]
+    source = "".join(inspect.getsource(each) for each in (module, *helpers))
     assert all(source.count(f'"{effect}"') >= 2 for effect in detector.meta.ends | detector.meta.harms)
     assert not detector.meta.ends & detector.meta.harms
 
