@@ -471,13 +471,16 @@ def _loss(report: Report) -> str:
     ]
     rows = [
         (
-            safe(line.ledger), safe(line.kind), safe(called(line.attempt.name) if line.attempt else "-"), *_unbroken(line.gpu_hours),
-            *_unbroken(line.money), safe(line.method), "<br>".join(map(safe, (line.formula, *said_of_inputs(line)))), safe(line.note),
-            _ids(line.evidence),
+            str(number), safe(line.ledger), safe(line.kind), safe(called(line.attempt.name) if line.attempt else "-"),
+            *_unbroken(line.gpu_hours), *_unbroken(line.money), safe(line.note),
         )
-        for line in loss.lines
+        for number, line in enumerate(loss.lines, 1)
     ]  # fmt: skip
-    heads = ("Ledger", "Kind", "Attempt", *(f"{what}, {each}" for what in ("GPU-hours", loss.currency or "money") for each in READINGS))
+    made = [
+        (str(number), safe(line.method), "<br>".join(map(safe, (line.formula, *said_of_inputs(line)))), _ids(line.evidence))
+        for number, line in enumerate(loss.lines, 1)
+    ]
+    amounts = (f"{what}, {each}" for what in ("GPU-hours", loss.currency or "money") for each in READINGS)
     return (
         "<p>What was lost if the findings hold: low, what records show beside a finding above its gate; middle, what such a finding makes "
         "likely; high adds what one open thing leaves possible. No GPU-hour is counted twice in a reading: lines of one attempt and kind "
@@ -490,7 +493,8 @@ def _loss(report: Report) -> str:
             if any(line.ledger == "indirect" for line in loss.lines)
             else "<p>Nobody has stated what people's time it took (loss.staff).</p>"
         )
-        + table("Lines", (*heads, "Method", "Formula and inputs", "Note", "Evidence"), rows, empty="no loss could be worked out.")
+        + table("Lines", ("Line", "Ledger", "Kind", "Attempt", *amounts, "Note"), rows, empty="no loss could be worked out.")
+        + (table("How each line comes about", ("Line", "Method", "Formula and inputs", "Evidence"), made) if made else "")
         + "<h3>What was left out, and what makes a range wide</h3>"
         + listed([safe(each) for each in loss.unknown])
     )
