@@ -1,6 +1,6 @@
 """A line of a loss in; what goes into each of its readings, as arithmetic that anybody can do again, out.
 
-    low / middle: 256 GPUs on 32 nodes x 0.5000 h (2026-03-01 09:30:00Z to 2026-03-01 10:00:00Z) at 12 / 20 CNY per GPU-hour (rent)
+    low / middle: 256 GPUs on 32 nodes x 0.5000 h (2026-03-01 09:30:00Z to 2026-03-01 10:00:00Z) at 12 CNY per GPU-hour (rent) / 20 CNY ...
 
 The body has the same figures unrounded.
 """
