@@ -23,7 +23,7 @@ from pipeline.cli.output import write_file
 from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError, require
 from pipeline.evidence import verify
-from pipeline.evidence.bundle import Case, build, write
+from pipeline.evidence.bundle import Case, build, cited_beside, resting_on, write
 from pipeline.evidence.chain import Sealer, identities_digest
 from pipeline.evidence.from_files import Exhibits, seal_all
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key
@@ -90,7 +90,8 @@ def write_all(
         incident = msgspec.json.decode(orjson.dumps(body), type=Incident)
         bodies = bodies_of(incident, results, unlisted)
         cited = {str(item["event_id"]) for each in bodies for item in _evidence(each)}
-        shown = list(exhibits.of(cited))
+        beside = {event: told for event, told in resting_on(name, body, bodies).items() if event not in cited}
+        shown = list(exhibits.of({*cited, *beside}))
         target = folder / name
         _make(target)
         report = _report(settings, incident, bodies, rows, told, now)
@@ -98,8 +99,15 @@ def write_all(
         case = Case(
             subject=name,
             findings=[{"canonical": each, "software": __version__, "settings": settings.digest(), "revision": 1} for each in bodies],
-            evidence=[{"finding_id": each["id"], **_cites(item)} for each in bodies for item in _evidence(each)],
-            unavailable=[],
+            evidence=[
+                *({"finding_id": each["id"], **_cites(item)} for each in bodies for item in _evidence(each)),
+                *(cited_beside(*beside[event], line) for event in sorted(beside) if (line := exhibits.line(event)) is not None),
+            ],
+            unavailable=[
+                {"event_id": event, "why": "no record that was read holds it"}
+                for event in sorted({*cited, *beside})
+                if exhibits.line(event) is None
+            ],
             exhibits=shown,
             chain=chain,
             custody=[_custody(now, name, shown)],

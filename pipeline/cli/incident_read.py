@@ -90,7 +90,8 @@ def made_now(settings: "Settings") -> Made:
 
 
 def told_journal(settings: "Settings", incident: Incident, journal: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Who replied, and what was written, without names that are withheld; whoever has not the site's key cannot know which these are."""
+    """Who replied, who wrote, and what was written, without names that are withheld; whoever has not the site's key cannot know which these
+    are."""
     try:
         veil, directory = settings.veil(), settings.directory()
     except ConfigError:
@@ -109,8 +110,18 @@ def told_journal(settings: "Settings", incident: Incident, journal: Sequence[Ent
     def who(value: str) -> str:
         return candidate_of(incident, value, directory.key, pseudonyms.name if pseudonyms else str) or text(value)
 
+    def operator(value: str) -> str:
+        """The account is a login, or what the site calls it."""
+        account, at, host = value.partition("@")
+        return f"{candidate_of(incident, account, directory.key, pseudonyms.name if pseudonyms else str) or account}{at}{host}"
+
     return tuple(
-        msgspec.structs.replace(each, value=who(each.value.strip()) if each.action == "reply" else each.value, text=text(each.text))
+        msgspec.structs.replace(
+            each,
+            operator=operator(each.operator),
+            value=who(each.value.strip()) if each.action == "reply" else text(each.value),
+            text=text(each.text),
+        )
         for each in journal
     )
 

@@ -167,6 +167,31 @@ def build(case: Case, signer: Signer | None = None) -> dict[str, bytes]:
     return dict(sorted(files.items()))
 
 
+def resting_on(subject: str, incident: Mapping[str, Any] | None, findings: Iterable[Mapping[str, Any]]) -> dict[str, tuple[str, str]]:
+    """Records on which an incident, and what its findings exclude, rest beside those that the findings cite: event id -> (whose, as what).
+
+    `incident`: its canonical body, or None; `findings`: theirs.  A line of loss was worked out from some, a checkpoint that is traced
+    forward was saved by one, and a harmless explanation was ruled out by one, or left open.
+    """
+    found: dict[str, tuple[str, str]] = {}
+    if incident is not None:
+        lines = incident.get("loss", {}).get("lines", ())  # an earlier release told no loss
+        found |= {each["event_id"]: (subject, "saved after something suspect was loaded") for each in incident.get("derived", ())}
+        found |= {name: (subject, "loss") for line in lines if line["ledger"] == "direct" for name in line["evidence"]}
+    for body in findings:
+        found |= {item["by"]: (str(body["id"]), f"explanation {item['name']}") for item in body.get("checklist", ())}
+    found.pop("", None)
+    return found
+
+
+def cited_beside(by: str, role: str, line: Line) -> dict[str, Any]:
+    """A citation as those of findings are."""
+    digest = hashlib.sha256(line.raw).hexdigest()
+    return {
+        "finding_id": by, "role": role, "event_id": line.event_id, "sha256": digest, "source": "", "event_time": line.time, "summary": "",
+    }  # fmt: skip
+
+
 def write(files: Mapping[str, bytes], path: Path) -> str:
     """A zip where the name ends so, else a folder; answers with the sha256 of the zip, or of the manifest.  Never over something, and for
     this account alone: it names people."""

@@ -56,5 +56,13 @@ class Exhibits:
         for place in sorted({self._place[each] for each in cited if each in self._place}):
             ranges = self._sealed[place[0]]
             of = ranges[bisect_right(ranges, place[1], key=lambda each: each.lo) - 1]
-            lines = (Line(row.index, row.event_id, row.event_time, row.raw.encode("utf-8", "surrogateescape")) for row in self._rows[place])
-            yield Exhibit(of, place[1], tuple(lines), self._values[place], "events")
+            yield Exhibit(of, place[1], tuple(map(_line, self._rows[place])), self._values[place], "events")
+
+    def line(self, event_id: str) -> Line | None:
+        """Of which the event was read; None: no record has it."""
+        rows = self._rows[self._place[event_id]] if event_id in self._place else ()
+        return next((_line(row) for row in rows if row.event_id == event_id), None)
+
+
+def _line(row: EventRow) -> Line:
+    return Line(row.index, row.event_id, row.event_time, row.raw.encode("utf-8", "surrogateescape"))

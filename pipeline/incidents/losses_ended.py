@@ -39,7 +39,7 @@ class Pricing(msgspec.Struct, frozen=True):
     def of(cls, settings: LossSettings) -> "Pricing":
         """From the settings."""
         staff = tuple(
-            (each.incident, Staff(what=each.what, hours=each.hours, per_hour=each.per_hour, evidence=each.evidence))
+            (each.incident, Staff(kind=each.kind, what=each.what, hours=each.hours, per_hour=each.per_hour, evidence=each.evidence))
             for each in settings.staff
         )
         return cls(prices_of(settings), settings.gpus_per_node, staff)

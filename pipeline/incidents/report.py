@@ -210,9 +210,10 @@ def _seen(report: Report) -> str:
             more = f"<strong>{len(others)} more of the same {act_of(member, by_id)}</strong>: below the gate as it is"
             last = max(each.effect_time for each in others)
             rows.append((f"to {moment(last)}", _word(member.detector), _alike([each.subject for each in others]), more, gate, links))
+    cited = incident.records or len(incident.timeline)
     return (
         f"<p>{many(findings, 'finding')}, {alerts} above the gate, on {many(scope.affected or len(scope.attempts), 'attempt')} of "
-        f"{many(scope.affected_users or len(scope.users), 'owner')}. Records cited: {incident.records or len(incident.timeline)}.</p>"
+        f"{many(scope.affected_users or len(scope.users), 'owner')}. Citations of records: {cited}.</p>"
         + _told(incident, findings)
         + table("Findings", ("Effect", "Detector", "About", "What", "Gate", "Tied by"), rows)
         + _ties(incident)
@@ -398,7 +399,7 @@ def _benign(report: Report) -> str:
     details = [
         (
             _word(detector), safe(subjects[0] if len(subjects) == 1 else f"{len(subjects)}: {', '.join(subjects)}", ENTRY_MAX),
-            safe(name), safe(answer), safe(why), f"<code>{safe(by)}</code>",
+            safe(name), safe(answer.replace("_", " ")), safe(why), f"<code>{safe(by)}</code>",
         )
         for (detector, name, answer, why, by), subjects in alike.items()
     ]  # fmt: skip
@@ -491,7 +492,7 @@ def _loss(report: Report) -> str:
         + (
             ""
             if any(line.ledger == "indirect" for line in loss.lines)
-            else "<p>Nobody has stated what people's time it took (loss.staff).</p>"
+            else "<p>Nobody has stated what people's time, or what delay, it cost (loss.staff).</p>"
         )
         + table("Lines", ("Line", "Ledger", "Kind", "Attempt", *amounts, "Note"), rows, empty="no loss could be worked out.")
         + (table("How each line comes about", ("Line", "Method", "Formula and inputs", "Evidence"), made) if made else "")
@@ -520,7 +521,20 @@ def _evidence(report: Report) -> str:
         )
         for each in report.incident.timeline
     ]
-    return table("Cited records, in each of their roles", ("Event", "Source", "Role", "sha256 of the line", "Findings"), rows)
+    return table("Cited records, in each of their roles", ("Event", "Source", "Role", "sha256 of the line", "Findings"), rows) + table(
+        "Records on which more than findings rests; a bundle holds them, too", ("As what", "Events"), _beside(report)
+    )
+
+
+def _beside(report: Report) -> list[tuple[str, str]]:
+    """By what they are for, those that stand in no row of the timeline."""
+    timed = {each.event_id for each in report.incident.timeline} | {""}
+    kinds: dict[str, set[str]] = {
+        "amounts of loss": {name for line in report.incident.loss.lines if line.ledger == "direct" for name in line.evidence},
+        "checkpoints saved after something suspect was loaded": {each.event_id for each in report.incident.derived},
+        "explanations that were excluded, or left open": {item.by for finding in report.findings for item in finding.checklist},
+    }
+    return [(safe(kind), _ids(tuple(sorted(ids - timed)))) for kind, ids in kinds.items() if ids - timed]
 
 
 def _journal(report: Report) -> str:

@@ -1,7 +1,8 @@
 """An incident and what people noted in; which of its findings they labelled false or benign, and that in words, out.
 
 The attribution weighs records alone, so that it names on whoever people have cleared: whoever tells the name tells this beside it.
-Nobody acquits himself: the words of the account that an incident names are told, and not counted (the same in SQL: `dismissed_current`).
+Nobody acquits himself: the words of an account that is a candidate of the incident are told, and not counted.  Where its name is withheld
+its operator stands under its label here (`told_journal`).  SQL knows named accounts alone: `dismissed_current`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,14 +20,14 @@ UNWEIGHED = "the attribution rests on records alone and does not weigh labels"
 
 
 class Dismissed(NamedTuple):
-    """How many findings people labelled false or benign, by the newest word of others than the named on each, and how many there are."""
+    """How many findings people labelled false or benign, by the newest word on each of others than candidates, and how many there are."""
 
     findings: int
     of: int
     alerts: int  # above the gate
     of_alerts: int
     by: tuple[tuple[str, int], ...]  # who labelled, and when last, UTC ms; the latest first
-    by_named: int  # findings that the account itself, which the incident names, labels so; not counted above
+    by_candidates: int  # findings that whoever is a candidate himself labels so; not counted above
 
     @property
     def whole(self) -> bool:
@@ -36,7 +37,7 @@ class Dismissed(NamedTuple):
     @property
     def any(self) -> bool:
         """Is there something to tell?"""
-        return self.findings + self.by_named > 0
+        return self.findings + self.by_candidates > 0
 
     def as_dict(self) -> dict[str, Any]:
         """For machines."""
@@ -45,8 +46,8 @@ class Dismissed(NamedTuple):
     def __str__(self) -> str:
         """What was labelled, by whom and when; text of people is not escaped."""
         own = (
-            f"the account that is named labelled {self.by_named} of {many(self.of, 'finding')} false or benign itself, which is not counted"
-            if self.by_named
+            f"candidates themselves labelled {self.by_candidates} of {many(self.of, 'finding')} false or benign, which is not counted"
+            if self.by_candidates
             else ""
         )
         if not self.findings:
@@ -59,9 +60,10 @@ class Dismissed(NamedTuple):
 
 
 def apart(incident: Incident, journal: "Sequence[Entry]") -> "tuple[list[Entry], list[Entry]]":
-    """What the account noted that the incident names, and what all others did.  An operator is `account@host`, as the command found it."""
-    named = incident.attribution.named
-    own = [each for each in journal if named and each.operator.partition("@")[0] == named]
+    """What candidates of the incident noted, and what all others did.  An operator is `account@host`, as the command found it, or
+    `label@host`."""
+    candidates = {each.who for each in incident.attribution.hypotheses} | {incident.attribution.named}
+    own = [each for each in journal if each.operator.partition("@")[0] in candidates - {""}]
     return own, [each for each in journal if each not in own]
 
 
@@ -72,7 +74,7 @@ def newest_labels(journal: "Sequence[Entry]") -> "dict[str, Entry]":
 
 
 def labels_of(incident: Incident, journal: "Sequence[Entry]") -> dict[str, str]:
-    """The same of others than the named, by its word alone."""
+    """The same of others than the candidates, by its word alone."""
     _, others = apart(incident, journal)
     return {finding: _word(each) for finding, each in newest_labels(others).items()}
 
@@ -96,7 +98,7 @@ def dismissed(incident: Incident, journal: "Sequence[Entry]") -> Dismissed:
         alerts=sum(alerts[finding] for finding in cleared),
         of_alerts=sum(count for _, _, count in incident.detectors) if incident.detectors else sum(alerts.values()),
         by=tuple(sorted(by.items(), key=lambda each: (-each[1], each[0]))),
-        by_named=len(_cleared(alerts, newest_labels(own))),
+        by_candidates=len(_cleared(alerts, newest_labels(own))),
     )
 
 

@@ -37,8 +37,9 @@ FORMULAS: Mapping[str, str] = {
 
 
 class Staff(msgspec.Struct, frozen=True, kw_only=True):
-    """Indirect: people's time, as somebody states it."""
+    """Indirect: people's time, or a delay, as somebody states it."""
 
+    kind: str = "staff"  # staff | delay
     what: str
     hours: tuple[float, float, float]
     per_hour: tuple[float, float, float]
@@ -79,7 +80,7 @@ def ledgers(claims: Iterable[Claim], prices: Prices, gpus_per_node: int, staff: 
     ordered = sorted(set(claims), key=lambda each: (KINDS.index(each.kind), each.attempt, msgspec.msgpack.encode(each)))
     shares = [_allotted(ordered, reading, gpus_per_node, prices) for reading in range(3)]
     direct = [_line(claim, [each.get(place, []) for each in shares], prices) for place, claim in enumerate(ordered)]
-    indirect = [_stated(each, prices.currency) for each in sorted(set(staff), key=lambda each: (each.what, each.hours))]
+    indirect = [_stated(each, prices.currency) for each in sorted(set(staff), key=lambda each: (each.kind, each.what, each.hours))]
     return Ledgers((*direct, *indirect), _unpriced(direct) if prices.periods else NONE, _gpus(ordered, gpus_per_node))
 
 
@@ -87,6 +88,7 @@ def _line(claim: Claim, pieces: Sequence[Pieces], prices: Prices) -> LossLine:
     """`pieces` by reading."""
     hours = [_by_price(pieces[reading], reading, prices) for reading in range(3)]
     formulas = next((named for each in (hours[1], hours[2], hours[0]) if (named := [formula for _, formula in each if formula])), [])
+    used = {price.method for each in pieces for time, _ in each if (price := prices.at(time))}
     return LossLine(
         ledger=DIRECT,
         kind=claim.kind,
@@ -94,7 +96,7 @@ def _line(claim: Claim, pieces: Sequence[Pieces], prices: Prices) -> LossLine:
         gpu_hours=Range.of([sum(each.values()) for each in hours]),
         money=Range.of([sum(amount * per_hour for (per_hour, _), amount in each.items()) for each in hours]),
         currency=prices.currency,
-        method=" + ".join(sorted({price.method for price in prices.periods})) if formulas else "hours only",
+        method=" then ".join(dict.fromkeys(price.method for price in prices.periods if price.method in used)) or "hours only",
         formula="; ".join([FORMULAS[claim.kind], *formulas]),
         note=claim.note,
         evidence=claim.evidence,
@@ -130,7 +132,7 @@ def _stated(staff: Staff, currency: str) -> LossLine:
     stated = list(zip(READINGS, staff.hours, staff.per_hour, strict=True))
     return LossLine(
         ledger=INDIRECT,
-        kind="staff",
+        kind=staff.kind,
         attempt=None,
         gpu_hours=NONE,
         money=Range.of([hours * rate for _, hours, rate in stated]),

@@ -60,8 +60,8 @@ def said_of_width(lines: Iterable[LossLine]) -> str:
     (kind, note), (hours, attempts) = max(parts.items(), key=lambda each: (each[1][0], each[0]))
     why = note.partition(": ")[0] or "records do not tell it more exactly"
     source = NARROWED_BY.get(note) or OTHERWISE.get(kind, "more records")
-    count = f"{len(attempts)} attempt{'s' if len(attempts) > 1 else ''}"
+    count = "1 attempt:" if len(attempts) == 1 else f"{len(attempts)} attempts, and of each holds:"
     return (
-        f"{high - low:,.1f} GPU-hours lie between low and high; {hours:,.1f} of them are {WORDS[kind]} of {count}: {why}; {source} would "
+        f"{high - low:,.1f} GPU-hours lie between low and high; {hours:,.1f} of them are {WORDS[kind]} of {count} {why}; {source} would "
         "narrow it."
     )

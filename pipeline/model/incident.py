@@ -187,7 +187,7 @@ class LossLine(msgspec.Struct, frozen=True, kw_only=True):
     """One line of a ledger."""
 
     ledger: str  # direct | indirect
-    kind: str  # invalid | held | hang | lost_progress | slowdown | restart | staff | others: lines that are not listed, together
+    kind: str  # invalid | held | hang | lost_progress | slowdown | restart | staff | delay | others: lines that are not listed, together
     attempt: Attempt | None
     gpu_hours: Range
     money: Range

@@ -63,11 +63,12 @@ class PriceSettings(Part):
 
 
 class StaffSettings(Part):
-    """Indirect loss of one incident: people's time, as somebody states it; low, middle, high."""
+    """Indirect loss of one incident: people's time, or a delay, as somebody states it; low, middle, high."""
 
     incident: str = Field(pattern=r"^[0-9a-f]{32}$", description="whole id of the incident, also one that was merged into another")
-    what: str = Field(min_length=1, max_length=200, description="what the time went into")
-    hours: Three = Field(description="hours of work")
+    kind: Literal["staff", "delay"] = Field("staff", description="people's time; or how much later something was ready")
+    what: str = Field(min_length=1, max_length=200, description="what the time went into, or what was late")
+    hours: Three = Field(description="hours of work, or of delay")
     per_hour: Three = Field(description="money for one hour, in the currency of the prices")
     evidence: tuple[str, ...] = Field((), max_length=12, description="where it is stated, e.g. numbers of tickets")
 
@@ -82,7 +83,7 @@ class LossSettings(Part):
 
     gpus_per_node: int = Field(8, ge=1, le=1024, description="GPUs of one node: all attempts together lose no more at a time")
     prices: tuple[PriceSettings, ...] = Field((), description="what a GPU-hour costs from when on; empty: hours only")
-    staff: tuple[StaffSettings, ...] = Field((), max_length=100, description="people's time by incident, as somebody states it")
+    staff: tuple[StaffSettings, ...] = Field((), max_length=100, description="people's time and delay by incident, as somebody states it")
 
     @model_validator(mode="after")
     def _together(self) -> "LossSettings":

@@ -17,7 +17,7 @@ import orjson
 from msgspec.structs import asdict
 
 from pipeline import __version__
-from pipeline.evidence.bundle import Exhibit, Line, is_told, told_of, value_from_lines
+from pipeline.evidence.bundle import Exhibit, Line, cited_beside, is_told, resting_on, told_of, value_from_lines
 from pipeline.evidence.erasure import is_of_site
 from pipeline.evidence.verify import Ring
 from pipeline.model.sealed import Sealed
@@ -43,7 +43,7 @@ CITED = (
     "SELECT finding_id, role, event_id, sha256, source, toUnixTimestamp64Milli(event_time), summary FROM {db}.finding_evidence_current "
     "WHERE finding_id IN %(ids)s ORDER BY finding_id, position"
 )
-CLAIMED = "SELECT DISTINCT arrayJoin(evidence) FROM {db}.loss_lines_current WHERE incident_id = %(id)s AND ledger = 'direct'"
+INCIDENT = "SELECT canonical FROM {db}.incidents_current WHERE incident_id = %(id)s AND canonical != '' LIMIT 1"
 ROWS = """
 SELECT DISTINCT _topic, _partition, _incarnation, _offset, _index, event_id, toUnixTimestamp64Milli(ts), base64Encode(raw) FROM {db}.%s
 WHERE (_topic, _partition, _offset) IN (SELECT _topic, _partition, _offset FROM {db}.%s WHERE event_id IN %%(ids)s)
@@ -166,7 +166,7 @@ def open_incidents(database: "Database") -> list[str]:
 
 def gather(database: "Database", findings: Sequence[str], subject: str = "", ring: Ring | None = None) -> Found:
     """Everything that proves what the findings cite, as far as it is there: the records of their effects and causes, those that ruled a
-    harmless explanation out, and those from which the loss of `subject`, an incident, was worked out.
+    harmless explanation out, and those from which the loss of `subject`, an incident, was worked out, or by which checkpoints were traced.
 
     `ring`: the site's keys.  What these did not sign is no erasure: the record is taken as it stands, and whoever checks it sees that its
     line was changed.  None, where no ring is at hand and nothing leaves the house: whatever is said to be erased is.
@@ -179,13 +179,8 @@ def gather(database: "Database", findings: Sequence[str], subject: str = "", rin
     names = ("finding_id", "role", "event_id", "sha256", "source", "event_time", "summary")
     evidence = [dict(zip(names, row, strict=True)) for page in pages(findings) for row in database.query(CITED, {"ids": page})]
     known = {str(each["event_id"]) for each in evidence}
-    beside = {str(event_id): (subject, "loss") for (event_id,) in database.query(CLAIMED, {"id": subject})}
-    beside |= {
-        item["by"]: (row[0], f"explanation {item['name']}")
-        for row, body in zip(told, bodies, strict=True)
-        for item in body["canonical"].get("checklist", ())
-        if item["by"]
-    }
+    incident = next((orjson.loads(canonical) for (canonical,) in database.query(INCIDENT, {"id": subject})), None) if subject else None
+    beside = resting_on(subject, incident, (body["canonical"] for body in bodies))
     ids = sorted({*known, *beside})
     records = _records(database, ids)
     records, erased = _without_erased(database, records, ring)
@@ -203,20 +198,12 @@ def gather(database: "Database", findings: Sequence[str], subject: str = "", rin
         if proved:
             chosen[proved[0]] = None  # one that came twice is proved once
             if event_id not in known:
-                evidence.append(_cited_beside(*beside[event_id], next(line for line in records[proved[0]] if line.event_id == event_id)))
+                evidence.append(cited_beside(*beside[event_id], next(line for line in records[proved[0]] if line.event_id == event_id)))
         else:
             why = "no sealed range holds it: evidence was not kept then" if places else "its row is not in ClickHouse any more"
             unavailable.append({"event_id": event_id, "why": why, **erased.get(event_id, {})})
     exhibits = [_exhibit(database, place, records[place], roots[place]) for place in sorted(chosen)]  # range by range
     return Found(bodies, evidence, unavailable, exhibits, chain_around(database, [each.sealed for each in exhibits]))
-
-
-def _cited_beside(by: str, role: str, line: Line) -> dict[str, Any]:
-    """A citation as those of findings are."""
-    digest = sha256(line.raw).hexdigest()
-    return {
-        "finding_id": by, "role": role, "event_id": line.event_id, "sha256": digest, "source": "", "event_time": line.time, "summary": "",
-    }  # fmt: skip
 
 
 def _without_erased(

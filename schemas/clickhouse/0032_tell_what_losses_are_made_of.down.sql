@@ -31,4 +31,7 @@ COMMENT 'What incidents cost, line by line, as it was worked out last.';
 ALTER TABLE {database}.loss_lines{on_cluster}
     DROP COLUMN IF EXISTS inputs,
     DROP COLUMN IF EXISTS nodes,
-    DROP COLUMN IF EXISTS gpus;
+    DROP COLUMN IF EXISTS gpus,
+    COMMENT COLUMN ledger 'direct: computing time; indirect: people''s time, as somebody states it',
+    COMMENT COLUMN kind 'invalid, held, hang, lost_progress, slowdown, restart, staff; others: lines that are not listed, together',
+    COMMENT COLUMN method 'rent, own, hours only, as stated';

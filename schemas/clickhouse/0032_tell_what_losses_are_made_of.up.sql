@@ -9,7 +9,10 @@ ALTER TABLE {database}.loss_lines{on_cluster}
         prices Array(Tuple(hours Float64, per_hour Float64, formula String))
     )) DEFAULT []
         COMMENT 'by reading: GPU-hours = gpus x (end - start) x share - elsewhere, counted in other lines; money = sum of hours x per_hour'
-        AFTER nodes;
+        AFTER nodes,
+    COMMENT COLUMN ledger 'direct: computing time; indirect: people''s time and delay, as somebody states it',
+    COMMENT COLUMN kind 'invalid, held, hang, lost_progress, slowdown, restart, staff, delay; others: lines that are not listed, together',
+    COMMENT COLUMN method 'rent, own, both by turns (rent then own), hours only, as stated';
 
 CREATE OR REPLACE VIEW {database}.loss_lines_current{on_cluster} AS
 SELECT

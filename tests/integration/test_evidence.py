@@ -505,19 +505,26 @@ def test_what_is_held_outlives_its_rows(sealed: Sealed) -> None:
 @pytest.fixture(scope="module")
 def matters(sealed: Sealed) -> Sealed:
     """The same with an open incident, which counts a finding that it does not list, and a closed one.  The finding rules something out by
-    one record, and the loss of the incident rests on another."""
+    one record, the loss of the incident rests on another, and by a third a checkpoint is traced forward."""
     command, name = sealed.site.database.command, sealed.name
+    lines = [
+        {"ledger": "direct", "evidence": [event_at(sealed, 52), event_at(sealed, 50)]},
+        {"ledger": "indirect", "evidence": ["ticket-1"]},
+    ]
+    said = json.dumps({"loss": {"lines": lines}, "derived": [{"event_id": event_at(sealed, 56)}, {"event_id": ""}]})
     rows = ", ".join(
-        f"('{each}', 'final', 1, 'big', '2026-03-02', '2026-03-03', {count})" for each, count in (("i-open", 2), ("i-closed", 1))
+        f"('{each}', 'final', 1, 'big', '2026-03-02', '2026-03-03', {count}, '{body}')"
+        for each, count, body in (("i-open", 2, said), ("i-closed", 1, "{}"))
     )
-    command(f"INSERT INTO {name}.incidents (incident_id, status, _version, cluster, first_time, last_time, findings) VALUES {rows}")  # noqa: S608  names of this test's own
-    body = json.dumps({"checklist": [{"name": "preempted", "by": event_at(sealed, 54)}, {"name": "time_limit", "by": ""}]})
+    columns = "incident_id, status, _version, cluster, first_time, last_time, findings, canonical"
+    command(f"INSERT INTO {name}.incidents ({columns}) VALUES {rows}")  # noqa: S608  names of this test's own
+    body = json.dumps(
+        {"id": "f-unlisted", "checklist": [{"name": "preempted", "by": event_at(sealed, 54)}, {"name": "time_limit", "by": ""}]}
+    )
     unlisted = f"'f-unlisted', '{body}', 'big', '2026-03-02 12:00:00', 'final', 1"
     command(f"INSERT INTO {name}.findings (finding_id, canonical, cluster, effect_time, status, _version) VALUES ({unlisted})")  # noqa: S608  same
     cites = f"SELECT 'f-unlisted', 'cause', event_id, sha256, 1 FROM {name}.events WHERE event_id = '{event_at(sealed, 50)}'"  # noqa: S608  same
     command(f"INSERT INTO {name}.finding_evidence (finding_id, role, event_id, sha256, _version) {cites}")
-    claimed = f"'i-open', 'direct', ['{event_at(sealed, 52)}', '{event_at(sealed, 50)}'], 1"
-    command(f"INSERT INTO {name}.loss_lines (incident_id, ledger, evidence, _version) VALUES ({claimed})")  # noqa: S608  same
     rows = ", ".join(f"('{incident}', 0, '{sealed.finding}', 1)" for incident in ("i-open", "i-closed"))
     command(f"INSERT INTO {name}.incident_findings (incident_id, position, finding_id, _version) VALUES {rows}")  # noqa: S608  same
     command(f"INSERT INTO {name}.incident_journal (incident_id, action, value) VALUES ('i-closed', 'status', 'closed')")  # noqa: S608  same
@@ -525,17 +532,18 @@ def matters(sealed: Sealed) -> Sealed:
 
 
 def test_an_incident_is_held_while_it_is_open(matters: Sealed, tmp_path: Path) -> None:
-    """By its own id, with all its findings, those too that it counts and does not list, what they ruled out, and its loss; a closed one is
-    left alone."""
+    """By its own id, with all its findings, those too that it counts and does not list, what they ruled out, its loss, and what is traced
+    forward; a closed one is left alone."""
     sealed = matters
-    assert sealed.run("hold", "--open").output.startswith("i-open: 5 records held")
+    assert sealed.run("hold", "--open").output.startswith("i-open: 6 records held")
     held = sealed.run("hold").output
-    assert "i-open: 5 rows" in held
+    assert "i-open: 6 rows" in held
     assert sealed.run("export", "i-open", "--no-report", "-o", str(tmp_path / "open")).exit_code == 0
     files = verify.read_bundle(tmp_path / "open")
     assert verify.verify_bundle(files).ok
     roles = {each["event_id"]: (each["finding_id"], each["role"]) for each in json.loads(files[verify.REPORT])["evidence"]}
     assert roles[event_at(sealed, 52)] == ("i-open", "loss")
+    assert roles[event_at(sealed, 56)] == ("i-open", "saved after something suspect was loaded")
     assert roles[event_at(sealed, 54)] == ("f-unlisted", "explanation preempted")
     assert roles[event_at(sealed, 50)] == ("f-unlisted", "cause")
     assert "i-closed" not in held

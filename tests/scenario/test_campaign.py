@@ -4,6 +4,7 @@ Large runs of one owner are killed, their modules and a checkpoint altered, a no
 there whenever something happens, another debugs what was altered; the actor denies it and points at the first; people speak of 8,000 cards.
 """
 
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from pipeline.cli import main
+from pipeline.evidence import verify
 from pipeline.evidence.signing import load_ring
 from pipeline.evidence.verify import fingerprint
 from pipeline.score.incidents import hours_of
@@ -96,6 +98,23 @@ def test_its_bundle_verifies_anywhere(story: Story) -> None:
     assert (done.exit_code, orjson.loads(done.stdout)["ok"]) == (0, True)
     stranger = CliRunner().invoke(main, ["evidence", "verify", str(story.bundle), "--trust", "0" * 64])
     assert stranger.exit_code == 1
+
+
+def test_its_bundle_has_all_that_the_report_rests_on(story: Story) -> None:
+    """Records of findings, of each line of loss, of checkpoints that are traced forward, and those that excluded an explanation."""
+    incident, files = story.report["incident"], verify.read_bundle(story.bundle)
+    rests = {
+        "loss": {name for line in incident["loss"]["lines"] for name in line["evidence"]},
+        "derived": {each["event_id"] for each in incident["derived"]},
+        "explanations": {item["by"] for finding in story.report["findings"] for item in finding["checklist"]} - {""},
+        "findings": {item["event_id"] for finding in story.report["findings"] for item in finding["evidence"]},
+    }
+    shown = {line["event_id"] for record in verify.lines_of(files[verify.RECORDS]) for line in record["lines"]}
+    for what, ids in rests.items():
+        assert ids, what
+        assert ids <= shown, what
+    assert orjson.loads(files[verify.REPORT])["unavailable"] == []
+    assert rests["loss"] <= set(re.findall(r"[0-9a-f]{32}", story.page))
 
 
 def test_without_the_source_that_decides_nobody_is_named(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_parts_of_a_loss_have_the_same_fields() -> None:
         fields = {field.encode_name for field in msgspec.structs.fields(kind)}
         assert parts[name]["properties"].keys() == fields
         assert set(parts[name]["required"]) == fields
-    assert set(parts["loss_line"]["properties"]["kind"]["enum"]) == {*KINDS, "staff", "others"}
+    assert set(parts["loss_line"]["properties"]["kind"]["enum"]) == {*KINDS, "staff", "delay", "others"}
 
 
 def test_closed_sets_are_the_same() -> None:

@@ -58,7 +58,7 @@ def test_what_people_cleared_stands_beside_whoever_is_named() -> None:
     assert "labelled" not in shown(report())
     own = Entry(at=4, operator="u099@gpu-012", action="label", value=f"{finding} false", text="")
     text = shown(report(journal=(own,)))
-    assert "the account that is named labelled 1 of 3 findings false or benign itself, which is not counted" in text
+    assert "candidates themselves labelled 1 of 3 findings false or benign, which is not counted" in text
     assert "; labelled false" not in text
 
 
@@ -114,3 +114,18 @@ def test_every_word_explains_itself() -> None:
     for word in ("list", "show", "report", "rumour", "status", "assign", "note", "reply"):
         result = CliRunner().invoke(main, ["incident", word, "--help"])
         assert result.exit_code == 0, result.output
+
+
+def test_a_candidate_writes_under_his_label() -> None:
+    """Whoever is not named may have the right to label: the journal told his name, and his word counted like another's."""
+    made = report([kill(0, "1", "u099", actor="", actor_withheld="only one independent source: kernel audit")])
+    settings, finding = build.settings(), made.incident.members[0].finding[:12]
+    label = label_of(CLUSTER, "u099", settings.directory().key)
+    words = [Entry(at=1, operator=f"{who}@ops-1", action="label", value=f"{finding} false", text="u099 says") for who in ("u099", "op")]
+    words += [Entry(at=2, operator="op@ops-1", action="assign", value="u099", text="")]
+    told = told_journal(settings, made.incident, words)
+    assert [each.operator for each in told] == [f"{label}@ops-1", "op@ops-1", "op@ops-1"]
+    assert told[2].value == label
+    assert not any("u099" in text for each in told for text in (each.operator, each.value, each.text))
+    cleared = report(journal=told[:1], incident=made.incident).dismissed
+    assert (cleared.findings, cleared.by_candidates) == (0, 1)

@@ -109,7 +109,7 @@ def test_what_people_cleared_of_an_incident_stands_beside_whom_it_names(alerts: 
     assert "people labelled" not in shown(findings=[{**FINDING, "finding_id": "f2"}], dismissed=[case])
     alone = {**case, "dismissed": 0, "alerts_dismissed": 0, "labelled_by": {}, "dismissed_by_named": 2}
     own = " ".join(shown(findings=[FINDING], losses=[LOSS], dismissed=[alone]).split())
-    assert own.count("the account that is named labelled 2 of 3 findings false or benign itself, which is not counted") == 2
+    assert own.count("candidates themselves labelled 2 of 3 findings false or benign, which is not counted") == 2
     assert "nothing is against anybody" not in own
 
 

@@ -91,7 +91,9 @@ def test_it_says_what_was_seen_what_follows_and_what_does_not() -> None:
 
 def test_one_of_a_kind_is_one() -> None:
     """The report of a single finding, which most are, counts in words that agree."""
-    assert "1 finding, 1 above the gate, on 1 attempt of 1 owner. Records cited: 2." in Page(page(report([kill(0, "1", "u099")]))).text
+    assert (
+        "1 finding, 1 above the gate, on 1 attempt of 1 owner. Citations of records: 2." in Page(page(report([kill(0, "1", "u099")]))).text
+    )
     assert "That 1 attempt whose end no record explains came to harm" in Page(page(report())).text
     one = report([tamper(0, "1", "u099")])
     assert "Suspect artefacts: 1, loaded 1 time behind a suspect write" in Page(page(one)).text
@@ -187,14 +189,22 @@ def test_nobody_acquits_himself(who: str, own: bool) -> None:
     made = labelled(report(), alerts, who)
     short, follows = part(page(made), "short"), part(page(made), "follows")
     for text in (short, follows):
-        assert (
-            f"But the account that is named labelled {alerts} of 3 findings false or benign itself, which is not counted" in text
-        ) is own
+        assert (f"But candidates themselves labelled {alerts} of 3 findings false or benign, which is not counted" in text) is own
         assert (f"(last {who}, " in text) is not own
     assert ("labelled it false" in part(page(made), "not")) is not own
     assert ("Nobody is accused" in short) is not own
     assert ("The account u099 is named: what was seen is" in short) is own
     assert ("nothing against anybody" in follows) is not own
+
+
+def test_nor_does_whoever_is_not_named() -> None:
+    """He stands under his label, which tells nobody who he is."""
+    made = report([kill(0, "1", "u099", actor="", actor_withheld="only one independent source: kernel audit")])
+    label = next(each.who for each in made.incident.attribution.hypotheses if each.kind == "did")
+    assert (made.incident.attribution.named, "u099" in label) == ("", False)
+    own = labelled(made, 1, f"{label}@ops-1").dismissed
+    assert (own.findings, own.by_candidates, own.whole) == (0, 1, False)
+    assert labelled(made, 1, "op@ops-1").dismissed.whole
 
 
 @pytest.mark.parametrize("word", ["true", "false"])
@@ -205,7 +215,7 @@ def test_whoever_is_named_takes_no_word_of_others_back(word: str) -> None:
     value = f"{made.incident.members[0].finding[:12]} {word}"
     own = Entry(at=build.T0 + alerts, operator="u099@gpu-012", action="label", value=value, text="")
     cleared = msgspec.structs.replace(made, journal=(*made.journal, own)).dismissed
-    assert cleared == made.dismissed._replace(by_named=int(word == "false"))
+    assert cleared == made.dismissed._replace(by_candidates=int(word == "false"))
     assert cleared.whole
 
 
@@ -227,7 +237,7 @@ def test_whom_people_have_cleared_is_not_accused() -> None:
     assert how in found["summary"][1]
     assert found["dismissed"] == {
         "findings": alerts, "of": 3, "alerts": alerts, "of_alerts": alerts, "whole": True,
-        "by": [{"operator": "u101@ops", "at": build.T0 + alerts - 1}], "by_named": 0,
+        "by": [{"operator": "u101@ops", "at": build.T0 + alerts - 1}], "by_candidates": 0,
     }  # fmt: skip
 
 
@@ -329,7 +339,7 @@ def test_a_large_campaign_is_counted_whole_and_shown_in_part() -> None:
     """Whoever reads it learns how many there are, and that not all of them are in it."""
     made = report([kill(number / 10, str(number), "u099") for number in range(230)])
     shown = page(made)
-    assert "230 findings, 230 above the gate, on 230 attempts of 1 owner. Records cited: 460." in shown
+    assert "230 findings, 230 above the gate, on 230 attempts of 1 owner. Citations of records: 460." in shown
     assert "200 findings and 300 records stand here" in shown
     assert "All findings, by detector" in shown
     assert "Of 230 findings 200 are listed" in shown

@@ -166,6 +166,7 @@ def test_prices_change_in_the_middle() -> None:
     found = ledgers([run], prices, 8)
     assert found.total(DIRECT)[1].middle == 40.0
     assert found.unpriced == Range(1.0, 1.0, 1.0)
+    assert found.lines[0].method == "rent"
     assert ledgers([run], FREE, 8).unpriced == Range(0.0, 0.0, 0.0), "where no price is set, none is the first"
 
 
@@ -298,3 +299,17 @@ def test_every_amount_can_be_worked_out_again_from_its_inputs(some: Sequence[Cla
             assert hours == pytest.approx(line.gpus * (each.end - each.start) / HOUR * each.share - each.elsewhere, abs=1e-5)
             assert hours == pytest.approx(sum(priced.hours for priced in each.prices), abs=1e-5)
             assert money == pytest.approx(sum(priced.hours * priced.per_hour for priced in each.prices), abs=1e-3)
+
+
+def test_a_line_names_the_method_of_its_own_price() -> None:
+    """Of two that follow each other: never both at once, which would count power twice."""
+    runs = [claims.hang(attempt(number), [f"n{number}"], 8, last_step=at * HOUR, ended=(at + 10) * HOUR, evidence=["e"])
+            for number, at in enumerate((10, 20, 30))]  # fmt: skip
+    assert [line.method for line in ledgers(runs, TWO_PRICES, 8).lines] == ["rent", "rent then own", "own"]
+
+
+def test_a_delay_is_stated_like_peoples_time() -> None:
+    """In the indirect ledger, under its own kind."""
+    late = Staff(kind="delay", what="release a week late", hours=(100.0, 168.0, 200.0), per_hour=(1.0, 2.0, 3.0), evidence=("memo-1",))
+    found = ledgers([], RENT, 8, [late])
+    assert [(line.ledger, line.kind, line.money.middle) for line in found.lines] == [(INDIRECT, "delay", 336.0)]

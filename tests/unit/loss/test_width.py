@@ -32,8 +32,9 @@ RESTART = line("3", "restart", 0, 30)
          ("30.0 GPU-hours lie between low and high; 30.0 of them are the time until the next start of 1 attempt: records do not tell it "
           "more exactly; who had these GPUs meanwhile would narrow it.")),
         ([*UNTOLD, KILLED, RESTART],
-         ("190.5 GPU-hours lie between low and high; 160.5 of them are the runs of 2 attempts: no record says what it loaded, and others "
-          "at its work loaded altered bytes; the probe in these jobs or auditd's reads of these files would narrow it.")),
+         ("190.5 GPU-hours lie between low and high; 160.5 of them are the runs of 2 attempts, and of each holds: no record says what it "
+          "loaded, and others at its work loaded altered bytes; the probe in these jobs or auditd's reads of these files would narrow "
+          "it.")),
     ],
     ids=["no line", "exact", "twice as much is not wide", "a restart", "the largest part speaks"],
 )  # fmt: skip
