@@ -76,4 +76,5 @@ def wilson(right: int, of: int) -> tuple[float, float]:
     share, z2 = right / of, NORMAL_95**2
     middle = (share + z2 / (2 * of)) / (1 + z2 / of)
     half = NORMAL_95 / (1 + z2 / of) * sqrt(share * (1 - share) / of + z2 / (4 * of * of))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    # Of none or all one end is exact, which rounding would miss by a hair.
+    return max(0.0, middle - half) if right else 0.0, min(1.0, middle + half) if right < of else 1.0

@@ -5,6 +5,7 @@ import orjson
 import pytest
 
 from pipeline.cli.score import reached
+from pipeline.detect.chance import wilson
 from pipeline.score.checked import Checklist
 from pipeline.score.incidents import Judged
 from pipeline.score.seed import OfLookAlike, OfPattern, OfTransport, SeedScore
@@ -148,3 +149,9 @@ def test_what_was_acquitted_and_what_came_late_are_added() -> None:
     table = table_of([one, one])
     assert (table.checklist.acquitted, table.checklist.by, table.checklist.told) == (Rate(14, 16), {"app_error": 12, "oom": 2}, Rate(4, 6))
     assert (table.transport.late, table.transport.held_back, table.transport.dead_letters) == (6, {"spooled": 4}, {"decode_error": 2})
+
+
+def test_none_and_all_are_ends() -> None:
+    """Rounding made 1.7e-15 of none, and 0.9999999999999999 of all."""
+    assert {wilson(0, of)[0] for of in range(1, 2000)} == {0.0}
+    assert {wilson(of, of)[1] for of in range(1, 2000)} == {1.0}
