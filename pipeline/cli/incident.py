@@ -121,20 +121,23 @@ def show(options: Options, incident_id: str, *, as_json_too: bool) -> None:
         print_report(stdout(), found)
 
 
-@incident.command(epilog=examples("incident report 5f0c2e --out case.html", "incident report 5f0c2e --out case.json --json"))
+@incident.command(epilog=examples("incident report 5f0c2e", "incident report 5f0c2e --out case.json --json"))
 @click.argument("incident_id")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="File to write.")
+@click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: incident-<12 digits>.html, or .json, here]"
+)
 @click.option("--json", "as_json_too", is_flag=True, help="JSON instead of HTML.")
 @click.pass_obj
-def report(options: Options, incident_id: str, out: Path, *, as_json_too: bool) -> None:
+def report(options: Options, incident_id: str, out: Path | None, *, as_json_too: bool) -> None:
     """Write the whole report of INCIDENT_ID into one file that needs no network: HTML, or JSON of the same.
 
-    It goes into the custody log.
+    It goes into the custody log.  `incident show --json` gives the JSON on standard output.
 
     Exit 0: written; 4: nothing is known under this id; 5: several begin so.
     """
     found = _looked_at(options, incident_id, "incident report")
     body = as_json(found) if as_json_too else page(found).encode()
+    out = out or Path(f"incident-{found.incident.id[:12]}.{'json' if as_json_too else 'html'}")
     write_file(out, body)
     say(f"{out}: {many(len(body), 'byte')}; it holds names and log lines, so mind who reads it")
 

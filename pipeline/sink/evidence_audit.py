@@ -13,7 +13,8 @@ server may drop one before the other, are not missed.  May run beside workers: w
 leaves no gap in the tables, because all that speaks of it is gone, only a witness can miss; the audit says so.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -45,6 +46,7 @@ from pipeline.sink.verify import TTL_MARGIN_DAYS
 
 CHUNK_RANGES = 200  # with their leaves and rows in memory at once
 PROBLEMS_MAX = 1000  # named; the rest is counted by nobody, since that many are one fault
+LIKE_MAX = 20  # of one kind at one place; further ones are counted: a thousand rows under one offset would hide all else
 
 IN_FLIGHT_SECONDS = 600
 PLACES_MAX = 5
@@ -125,11 +127,13 @@ def audit(
     """Every chain of the site.  `inputs`: topics of which each finished range should have a root; `progress` hears of records."""
     found = Audit(problems=list(ring.problems))
     of_chains, of_none = _problems(database, ring, found, witness, progress), _chainless(database, inputs, found, bool(witness))
-    for problem in chain(of_chains, of_none, _outside(database), _held(database, ring)):
+    alike: Counter[tuple[str, str]] = Counter()
+    for problem in unlike(chain(of_chains, of_none, _outside(database), _held(database, ring)), alike):
         found.problems.append(problem)
         if len(found.problems) >= PROBLEMS_MAX:
             found.notes.append(f"more than {PROBLEMS_MAX} problems: not looked further")
             return found
+    found.notes += [f"{count - LIKE_MAX} more {code} at {where}" for (code, where), count in sorted(alike.items()) if count > LIKE_MAX]
     if not witness:
         found.notes.append(NO_WITNESS)
     if found.refused:
@@ -137,6 +141,14 @@ def audit(
         found.notes.append(f"{many(len(found.refused), 'record')} without rows ({named}): {REFUSED}")
     found.notes += [f"erased: {many(lines, 'line')}, {reason}" for reason, lines in sorted(found.erased.items())]
     return found
+
+
+def unlike(problems: Iterable[Problem], alike: Counter[tuple[str, str]]) -> Iterator[Problem]:
+    """The first ones of each kind at each place; `alike` counts all of them."""
+    for problem in problems:
+        alike[problem.code, problem.where] += 1
+        if alike[problem.code, problem.where] <= LIKE_MAX:
+            yield problem
 
 
 def _problems(database: Database, ring: Ring, found: Audit, witness: Sequence[Any], progress: Progress) -> Iterator[Problem]:

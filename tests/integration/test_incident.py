@@ -192,7 +192,7 @@ def test_a_reply_of_whoever_is_not_named_names_nobody(servers: Settings, tmp_pat
         assert ("counsel" in text, UNTOLD in text) == ((False, True) if has == "no key" else (True, False))
 
 
-def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> None:
+def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Half an hour of 8 GPUs is 4 GPU-hours and 80 yuan, in the tables, on the screen, and in the report; a rumour is held against it."""
     site = Site(servers)
     now = site.ids[1]
@@ -211,9 +211,9 @@ def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path) -> 
     shown = site.run("show", now).output
     assert "Loss, low / middle / high: 4.00 GPU-hours of at most 8 GPUs" in shown
     assert "GPUs, times, shares and prices that go into each line: in the report" in shown
-    page = tmp_path / "report.html"
-    site.run("report", now, "--out", str(page))
-    text = page.read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    assert site.run("report", now).exit_code == 0
+    text = (tmp_path / f"incident-{now[:12]}.html").read_text(encoding="utf-8")
     assert "GPUs x (failure - last good checkpoint); 20 CNY per GPU-hour (rent)" in text
     assert "low / middle / high: 8 GPUs on 1 node x 0.5000 h (" in text
 
