@@ -198,11 +198,13 @@ def ends_of(settings: Settings) -> dict[tuple[str, int], int]:
 def _judgements(site: Site, account: Account, should: Results, *, gaps: bool) -> None:
     """The same findings, verdicts and incidents, body for body.
 
-    But where records were lost, a body may own up to it by what it says is missing; and incidents follow from other findings then.
+    But where records were lost, a body may own up to it by what it says is missing; a verdict then follows from such a finding, which is
+    no alert, and incidents follow from other findings.
     """
     kinds = {"findings": ("finding_id", should.canonical_findings()), "verdicts": ("verdict_id", should.canonical_verdicts())}
     if not gaps:
         kinds["incidents"] = ("incident_id", should.canonical_incidents())
+    doubtful: frozenset[str] = frozenset()  # findings that own up
     for name, (column, expected_bodies) in kinds.items():
         found = {
             key: orjson.dumps(orjson.loads(body), option=orjson.OPT_SORT_KEYS)
@@ -210,7 +212,10 @@ def _judgements(site: Site, account: Account, should: Results, *, gaps: bool) ->
         }
         differ = {key for key in found.keys() | expected_bodies.keys() if found.get(key) != expected_bodies.get(key)}
         if gaps:
-            owning_up = {key for key in differ if _owns_up(found.get(key), expected_bodies.get(key))}
+            owning_up = {
+                key for key in differ if _owns_up(found.get(key), expected_bodies.get(key)) or follows_from(found.get(key), doubtful)
+            }
+            doubtful |= owning_up
             account.owned_up += len(owning_up)
             differ -= owning_up
         setattr(account, f"{name}_equal", not differ)
@@ -218,6 +223,11 @@ def _judgements(site: Site, account: Account, should: Results, *, gaps: bool) ->
             account.findings = len(expected_bodies)
         for key in sorted(differ)[:NAMED_MAX]:
             account.wrong.append(f"{name}: {key}: {_text(found.get(key))} instead of {_text(expected_bodies.get(key))}")
+
+
+def follows_from(verdict: bytes | None, doubtful: frozenset[str]) -> bool:
+    """Is it on an attempt with one of these findings?"""
+    return verdict is not None and not doubtful.isdisjoint(orjson.loads(verdict).get("findings", ()))
 
 
 def _owns_up(body: bytes | None, without_gaps: bytes | None) -> bool:

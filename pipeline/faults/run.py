@@ -274,6 +274,7 @@ class Run:
 
 def execute(fault: Fault, seed: int, attempt: int, servers: Servers, folder: Path, week: Week | None = None) -> Result:
     """One run, of a simulated day unless a `week` is given.  `folder` keeps the logs."""
+    servers.up()  # a run that went wrong may have left one dead, and the next is not to fail by that
     begun = time.monotonic()
     dice = Random(f"{fault.name}/{seed}/{attempt}")
     week = week or simulated(seed + 1000 * attempt)
