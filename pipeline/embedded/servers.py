@@ -427,8 +427,7 @@ def _remembered_ports(layout: Layout) -> dict[str, int]:
 
 
 def _await_start(server: Server, note: Note, layout: Layout, patience_seconds: float, *, say: Say) -> Note:
-    """Wait for a server just started.  One that ended since another program took its drawn port meanwhile is started again, and once where
-    nothing tells why: ClickHouse out of the library was seen to end so at the first start after a kill, once in some hundred."""
+    """Wait for a server just started.  One that ended since another program took its drawn port meanwhile is started again."""
     for attempt in range(1, STARTS_MAX + 1):
         if _wait(server, note, patience_seconds):
             return note
@@ -441,9 +440,6 @@ def _await_start(server: Server, note: Note, layout: Layout, patience_seconds: f
             say(f"{server.name}: another program took its port; trying another one")
             numbers = _choose_ports([server], layout)[server.name]
             note = _launch(server, numbers, server.command(numbers), layout, say=say)
-        elif attempt == 1:
-            say(f"{server.name}: ended at its start; trying once more")
-            note = _launch(server, note.ports, server.command(note.ports), layout, say=say)
         else:
             break
     layout.note(server.name).unlink(missing_ok=True)
