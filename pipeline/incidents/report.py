@@ -10,7 +10,6 @@ import msgspec
 import orjson
 
 from pipeline import __version__
-from pipeline.detect.detector import explanations_in_words
 from pipeline.incidents.campaigns import LINKS
 from pipeline.incidents.likelihoods import ASSUMPTION, BORROWED_GAP_MIN
 from pipeline.incidents.loss_inputs import said_of_inputs
@@ -389,6 +388,8 @@ def _timeline(report: Report) -> str:
 
 
 def _benign(report: Report) -> str:
+    from pipeline.detect.detector import explanations_in_words  # noqa: PLC0415  the detectors are many modules, and help is to be quick
+
     words = explanations_in_words()
     rows = [(safe(name), safe(words.get(name, "-")), str(excluded), str(left)) for name, excluded, left in report.incident.checklist]
     about, alike = _subjects(report), dict[tuple[str, ...], list[str]]()
