@@ -131,9 +131,9 @@ def audit(
     for problem in unlike(chain(of_chains, of_none, _outside(database), _held(database, ring)), alike):
         found.problems.append(problem)
         if len(found.problems) >= PROBLEMS_MAX:
-            found.notes.append(f"more than {PROBLEMS_MAX} problems: not looked further")
+            found.notes += [f"more than {PROBLEMS_MAX} problems: not looked further", *left_out(alike)]
             return found
-    found.notes += [f"{count - LIKE_MAX} more {code} at {where}" for (code, where), count in sorted(alike.items()) if count > LIKE_MAX]
+    found.notes += left_out(alike)
     if not witness:
         found.notes.append(NO_WITNESS)
     if found.refused:
@@ -149,6 +149,11 @@ def unlike(problems: Iterable[Problem], alike: Counter[tuple[str, str]]) -> Iter
         alike[problem.code, problem.where] += 1
         if alike[problem.code, problem.where] <= LIKE_MAX:
             yield problem
+
+
+def left_out(alike: Counter[tuple[str, str]]) -> list[str]:
+    """How many were not named, where."""
+    return [f"{count - LIKE_MAX} more {code} at {where}" for (code, where), count in sorted(alike.items()) if count > LIKE_MAX]
 
 
 def _problems(database: Database, ring: Ring, found: Audit, witness: Sequence[Any], progress: Progress) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from collections import Counter
 
 from pipeline.evidence.verify import Problem
-from pipeline.sink.evidence_audit import LIKE_MAX, unlike
+from pipeline.sink.evidence_audit import LIKE_MAX, left_out, unlike
 
 
 def test_a_flood_at_one_place_hides_nothing_elsewhere() -> None:
@@ -14,3 +14,4 @@ def test_a_flood_at_one_place_hides_nothing_elsewhere() -> None:
     kept = list(unlike([*flood, other], alike))
     assert kept == [*flood[:LIKE_MAX], other]
     assert alike == {("line_changed", "logs.access/0@7"): 5000, ("line_changed", "logs.access/0@9"): 1}
+    assert left_out(alike) == [f"{5000 - LIKE_MAX} more line_changed at logs.access/0@7"]
