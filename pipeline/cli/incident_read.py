@@ -20,6 +20,7 @@ from pipeline.incidents.report import Entry, Made, Report, candidate_of
 from pipeline.incidents.report_summary import clocks_of
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident
+from pipeline.model.operator import login_of
 from pipeline.sink.evidence import pages
 
 if TYPE_CHECKING:
@@ -111,9 +112,11 @@ def told_journal(settings: "Settings", incident: Incident, journal: Sequence[Ent
         return candidate_of(incident, value, directory.key, pseudonyms.name if pseudonyms else str) or text(value)
 
     def operator(value: str) -> str:
-        """The account is a login, or what the site calls it."""
-        account, at, host = value.partition("@")
-        return f"{candidate_of(incident, account, directory.key, pseudonyms.name if pseudonyms else str) or account}{at}{host}"
+        """The account is a login: of a candidate, whom the incident calls by the id that the map has for it; else as it is."""
+        login = login_of(value)
+        ids = directory.holders(login)
+        candidates = (candidate_of(incident, each, directory.key, pseudonyms.name if pseudonyms else str) for each in ids)
+        return next(filter(None, candidates), login) + value.removeprefix(login)
 
     return tuple(
         msgspec.structs.replace(

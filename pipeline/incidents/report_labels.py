@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.incidents.report_text import day_and_time
 from pipeline.model.incident import Incident
+from pipeline.model.operator import login_of
 from pipeline.model.words import many
 
 if TYPE_CHECKING:
@@ -60,10 +61,10 @@ class Dismissed(NamedTuple):
 
 
 def apart(incident: Incident, journal: "Sequence[Entry]") -> "tuple[list[Entry], list[Entry]]":
-    """What candidates of the incident noted, and what all others did.  An operator is `account@host`, as the command found it, or
-    `label@host`."""
+    """What candidates of the incident noted, and what all others did.  An operator is the account or, of a candidate, what the incident
+    calls him (`told_journal`), with the host or the topic behind it."""
     candidates = {each.who for each in incident.attribution.hypotheses} | {incident.attribution.named}
-    own = [each for each in journal if each.operator.partition("@")[0] in candidates - {""}]
+    own = [each for each in journal if login_of(each.operator) in candidates - {""}]
     return own, [each for each in journal if each not in own]
 
 

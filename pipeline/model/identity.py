@@ -131,6 +131,11 @@ class Directory:
                 if identity.login not in self._by_id:
                     yield identity.login
 
+    def holders(self, login: str) -> Iterator[str]:
+        """Ids of whoever has, or ever had, this login, else the login itself; and the one that it has while the map does not know it."""
+        yield from dict.fromkeys(identity.id for identity in self._by_name.get((LOGIN, login), ())) or (login,)
+        yield _unknown_login(login).id
+
     def former(self, uid: int | None, login: str, at: int) -> Identity | None:
         """Who had the uid, or else the login, last before `at`: of an account that nobody has by then, its last owner."""
         for known in (self._by_uid.get(uid, ()) if uid is not None else (), self._by_name.get((LOGIN, login), ())):

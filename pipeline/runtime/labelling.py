@@ -31,6 +31,7 @@ from kafka import OffsetAndMetadata, TopicPartition
 from kafka.errors import CommitFailedError, KafkaError
 
 from pipeline.errors import BrokerUnavailable, ConfigError, DecodeError, RejectedRecord, SchemaMismatch
+from pipeline.model.operator import THROUGH
 from pipeline.model.outcome import Record
 from pipeline.runtime.admin import LABELS
 from pipeline.runtime.consuming import Group, consumer, ends_of, record_of
@@ -155,7 +156,7 @@ class Labeller:
     """Use as a context manager.  Raises BrokerUnavailable; ConfigError when the topic is missing."""
 
     def __init__(self, settings: Settings, database: Database, say: Callable[[str], None]) -> None:
-        self._database, self._say = database, say
+        self._settings, self._database, self._say = settings, database, say
         self.topic = public_topic(settings.kafka.topic_prefix, LABELS)
         self.waiting = Waiting()
         self._asked = 0
@@ -228,7 +229,8 @@ class Labeller:
             return self._give_up(record, said, now, why)
         custody = labels.custody_of(said, finding, self._sender(said), now_ms())
         at = datetime.fromtimestamp(said_at(record, custody.time) / 1000, UTC)
-        labels.add(self._database, finding, said, custody, more={"label_id": label_id, "at": at})
+        more = {"label_id": label_id, "at": at}
+        labels.add(self._database, finding, said, custody, person=labels.person(self._settings, custody), more=more)
         return Told(noted=1)
 
     def _give_up(self, record: Record, said: labels.Said, now: int, why: str) -> Told:
@@ -237,7 +239,7 @@ class Labeller:
         return Told(refused=1)
 
     def _sender(self, said: labels.Said) -> str:
-        return f"{said.account} through {self.topic}"
+        return f"{said.account}{THROUGH}{self.topic}"
 
     def _commit(self) -> None:
         """Also while a partition has no leader: where it is to be read from is not known then, and nothing of it is done."""

@@ -19,10 +19,13 @@ import msgspec
 from pipeline import __version__
 from pipeline.detect.chance import wilson
 from pipeline.errors import ConfigError, require
+from pipeline.model.identity import Directory
+from pipeline.model.operator import person_of
 from pipeline.sink import evidence
 from pipeline.sink.evidence import Custody
 
 if TYPE_CHECKING:
+    from pipeline.settings import Settings
     from pipeline.sink.clickhouse import Database
 
 PREFIX_MIN = 6  # of an id: as many digits as people type
@@ -153,14 +156,30 @@ def _words(said: Said) -> str:
     return " ".join(filter(None, (said.label.value, because, on_behalf_of)))
 
 
-def add(database: "Database", finding: Labelled, said: Said, custody: Custody, *, more: Mapping[str, object] | None = None) -> None:
-    """Note who says it, then say it.  `more`: columns that the server would fill in itself."""
+def person(settings: "Settings", custody: Custody) -> str:
+    """Whose account it is that labels, as incidents name people; empty: not in the map, or its pseudonym would stand beside it."""
+    if settings.privacy.pseudonyms:
+        return ""
+    return person_of(Directory([entry.identity() for entry in settings.identities]), custody.account, custody.time)
+
+
+def add(
+    database: "Database",
+    finding: Labelled,
+    said: Said,
+    custody: Custody,
+    *,
+    person: str = "",
+    more: Mapping[str, object] | None = None,
+) -> None:
+    """Note who says it, then say it.  `person`: whose account it is, if that is known; `more`: columns that the server would fill in."""
     why = refusal(said, finding.detector)
     require(not why, why)
     evidence.note(database, custody)
     row: dict[str, object] = {
         "finding_id": finding.finding_id,
         "account": custody.account,
+        "person": person,
         "on_behalf_of": said.on_behalf_of,
         "label": said.label.value,
         "because": said.because,

@@ -22,7 +22,7 @@ from pipeline.cli.following import Seen
 from pipeline.errors import FatalError
 from pipeline.runtime import labelling
 from pipeline.runtime.labelling import Labeller, Told
-from pipeline.settings import schemas_folder
+from pipeline.settings import IdentitySettings, schemas_folder
 from pipeline.sink import evidence, labels
 from pipeline.sink.clickhouse import Database
 from pipeline.topology import public_topic
@@ -262,13 +262,16 @@ def test_labels_come_by_topic_too(day: Day, database: Database, trainwatch: Call
     database.insert("findings", {"finding_id": [early], "detector": ["p06_checkpoint_tamper"]}, async_insert=0)
     monkeypatch.setattr(labelling, "WAIT_MS", 0)
     anew = day.settings.kafka.model_copy(update={"group": f"{day.settings.kafka.group}.anew"})  # without offsets: all is read again
-    with Labeller(day.settings.model_copy(update={"kafka": anew}), database, print) as again:
+    known = (IdentitySettings(id="p-7", login="u101"),)  # the map has learnt of the account meanwhile
+    with Labeller(day.settings.model_copy(update={"kafka": anew, "identities": known}), database, print) as again:
         rounds = [again.round(0.5)]
         while not again.caught_up() or not any(map(any, rounds)):
             rounds.append(again.round(0.5))
     assert Told(*map(sum, zip(*rounds, strict=True))) == Told(noted=1, known=3, refused=3)
     assert len(labels.history(database, finding["id"])) == 2
     assert [each.label for each in labels.history(database, early)] == ["true"]
+    whose = "SELECT DISTINCT person, holder FROM {db}.labels WHERE finding_id = %(id)s"
+    assert [database.query(whose, {"id": each}) for each in (finding["id"], early)] == [[("", "u101")], [("p-7", "p-7")]]
     assert [(each.action, each.detail) for each in evidence.custody(database, never)] == [
         ("not labelled", f"true: there is no finding {never} 0 h later")
     ]

@@ -254,14 +254,16 @@ def test_nobody_acquits_himself(site: Site) -> None:
 
     with Database(site.settings.clickhouse) as database:
         ((name,),) = database.query("SELECT named FROM {db}.incidents_current WHERE incident_id = %(id)s", {"id": incident})
-        own, seen = f"{name}@ops", []
-        for days, account, label in ((1, "u102@ops", "true"), (2, own, "false"), (3, "u102@ops", "benign"), (4, own, "true")):
-            at = datetime.now(UTC) + timedelta(days=days)
-            values: dict[str, list[Any]] = {"finding_id": [found.id], "account": [account], "label": [label], "at": [at]}
-            database.insert("labels", values, async_insert=0)
-            seen.append(told())
-        database.query("DELETE FROM {db}.labels WHERE at > now() + INTERVAL 12 HOUR")
-    assert seen == [(0, 0, 0), (0, 1, 0), (1, 1, 1), (1, 0, 1)]
+        for account, person in ((f"{name}@ops", ""), (f"{name} through trainwatch.labels.v1", ""), ("other-login@ops", name)):
+            seen = []
+            own, other = (account, person), ("u102@ops", "")
+            for days, (by, whose), label in ((1, other, "true"), (2, own, "false"), (3, other, "benign"), (4, own, "true")):
+                at = datetime.now(UTC) + timedelta(days=days)
+                values: dict[str, list[Any]] = {"finding_id": [found.id], "account": [by], "person": [whose], "label": [label], "at": [at]}
+                database.insert("labels", values, async_insert=0)
+                seen.append(told())
+            database.query("DELETE FROM {db}.labels WHERE at > now() + INTERVAL 12 HOUR")
+            assert seen == [(0, 0, 0), (0, 1, 0), (1, 1, 1), (1, 0, 1)], account
 
 
 def test_a_part_of_a_job_s_timeline(site: Site) -> None:

@@ -13,7 +13,7 @@ from pipeline.cli.incident import operator, print_report
 from pipeline.cli.incident_read import UNTOLD, told_journal
 from pipeline.incidents.report import Entry, Report
 from pipeline.model.incident import label_of
-from pipeline.settings import PrivacySettings
+from pipeline.settings import IdentitySettings, PrivacySettings
 from tests import build
 from tests.unit.incidents.campaign import CLUSTER, kill
 from tests.unit.incidents.reports import hostile, report
@@ -129,3 +129,20 @@ def test_a_candidate_writes_under_his_label() -> None:
     assert not any("u099" in text for each in told for text in (each.operator, each.value, each.text))
     cleared = report(journal=told[:1], incident=made.incident).dismissed
     assert (cleared.findings, cleared.by_candidates) == (0, 1)
+
+
+def test_a_candidate_is_known_by_his_login() -> None:
+    """Most sites call a person otherwise than the login; of a login that the map does not know the incident has an id of its own."""
+    people = (IdentitySettings(id="p-7", uid=2099, login="colleague"), IdentitySettings(id="p-8", uid=2012, login="owner"))
+    settings = build.settings(identities=people)
+    for actor, login in (("p-7", "colleague"), ("login:guest", "guest")):
+        for withheld in ("", "only one independent source: kernel audit"):
+            finding = kill(0, "1", actor) if not withheld else kill(0, "1", actor, actor="", actor_withheld=withheld)
+            made = report([finding])
+            id_ = made.incident.members[0].finding[:12]
+            operators = (f"{login}@ops-1", f"{login} through trainwatch.labels.v1", "owner@ops-1")
+            words = [Entry(at=1, operator=who, action="label", value=f"{id_} false", text="") for who in operators]
+            told = told_journal(settings, made.incident, words)
+            *own, others = (report(journal=[each], incident=made.incident).dismissed for each in told)
+            assert [(each.findings, each.by_candidates) for each in own] == [(0, 1), (0, 1)], (actor, withheld)
+            assert (others.findings, others.by_candidates) == (1, 0), (actor, withheld)

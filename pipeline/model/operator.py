@@ -1,0 +1,21 @@
+"""By whom something was noted, as it stands in the records; whose account that is, out.
+
+u101@ops-1                            a command, run by the account u101 of the machine ops-1
+u101 through trainwatch.labels.v1     a label that came on a topic: its sender says whose it is
+"""
+
+from pipeline.model.identity import LOGIN, Directory
+
+THROUGH = " through "
+
+
+def login_of(operator: str) -> str:
+    """The account's login name."""
+    return operator.partition(THROUGH)[0].partition("@")[0]
+
+
+def person_of(directory: Directory, operator: str, at: int) -> str:
+    """Id of whoever has the account at `at`, UTC ms, or had it last; empty where the identity map does not know the login."""
+    login = login_of(operator)
+    who = directory.known(LOGIN, login, at) or directory.former(None, login, at)
+    return who.id if who is not None else ""
