@@ -1,9 +1,9 @@
 """Who acted in an event, and what they are to the owner of a job.
 
 The login uid comes before the effective one, since it survives su and sudo; root without a login is a daemon of the system.  A name is of
-the kind that its source uses (model/identity.py).  An accepted key is its holder's, whatever account it opened; one that was refused
-proves nothing, because anybody may offer a public key.  Whose file or job something is does not say who acted, with one exception: a
-job's accounting record is its owner's; who cancelled it stands in fields of its own.
+the kind that its source uses (model/identity.py).  An accepted key is its holder's, whatever account it opened, also after the holder has
+left; one that was refused proves nothing, because anybody may offer a public key.  Whose file or job something is does not say who acted,
+with one exception: a job's accounting record is its owner's; who cancelled it stands in fields of its own.
 """
 
 from functools import cache, lru_cache
@@ -53,7 +53,7 @@ def actor_of(directory: Directory, event: Event) -> Identity | None:
 
 def _named(directory: Directory, event: Event) -> Identity | None:
     body, at = event.body, event.event_time
-    if isinstance(body, Login) and body.outcome == "accepted" and (holder := directory.known(KEY, key_of(body.fingerprint), at)):
+    if isinstance(body, Login) and body.outcome == "accepted" and (holder := directory.held(KEY, key_of(body.fingerprint), at)):
         return holder
     kind = _KINDS.get(event.source, LOGIN)
     name = getattr(body, "user", "")

@@ -121,6 +121,13 @@ class Directory:
                     return identity
         return None
 
+    def held(self, kind: str, name: str, at: int) -> Identity | None:
+        """Whoever has a name at event time `at`, or had it last before; None where nobody did, by the map."""
+        if (found := self.known(kind, name, at)) is not None:
+            return found
+        left = [identity for identity in self._by_name.get((kind, name), ()) if identity.valid_to <= at]
+        return max(left, key=lambda identity: (identity.valid_to, identity.id), default=None)
+
     def told_as(self, identity_id: str, at: int | None = None) -> Iterator[str]:
         """Ids under which logins of an identity at event time `at`, or ever, may have been told: its own, and those of a map before a
         correction, which did not know the login yet, or knew it under an id that nobody has now."""

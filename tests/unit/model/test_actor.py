@@ -2,6 +2,7 @@
 
 from typing import Any, get_args
 
+import msgspec
 import pytest
 
 from pipeline.model import events
@@ -158,6 +159,16 @@ def test_uids_for_names(given: dict[str, Any], uids: tuple[int | None, int | Non
     """Only where the source has none and the map knows the name."""
     record = with_uids(DIRECTORY, events.JobRecord(job="7", phase="end", **given), AT)
     assert (record.owner_uid, record.cancelled_by_uid) == uids
+
+
+def test_a_key_stays_its_holders() -> None:
+    """Who has left has not given it away: a login by it is not the account's owner's.  Enrolled again, it is the new holder's."""
+    key = (("key", "SHA256:abc"),)
+    left, new = Identity(id="u011", names=key, valid_to=AT), Identity(id="u013", names=key, valid_from=AT + 1000)
+    directory = Directory([left, new, U012])
+    login = events.Login(user="u012", address="10.20.1.7", method="publickey", outcome="accepted", fingerprint="ED25519 SHA256:abc")
+    found = [actor_of(directory, msgspec.structs.replace(event(Source.SSHD, login), event_time=at)) for at in (AT - 1, AT, AT + 1000)]
+    assert [who.id for who in found if who is not None] == ["u011", "u011", "u013"]
 
 
 @pytest.mark.parametrize(
