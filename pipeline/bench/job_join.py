@@ -96,6 +96,8 @@ def _one(site: Site, job: str, peer: str, topics: Sequence[str], load: join.Load
     wrong = found - load.pairs
     if wrong:
         raise FatalError(f"{peer} found {len(wrong)} pairs that are none, e.g. {min(wrong)}")
+    if peer == OURS and (left_out := load.pairs - found):
+        raise FatalError(f"{peer} left out {len(left_out)} of {len(load.pairs)} pairs, e.g. {min(left_out)}")
     site.remove(settings.kafka.group)
     return Measured.of(peer, len(load.facts), spent, len(found) / max(len(load.pairs), 1))
 

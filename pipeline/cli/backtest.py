@@ -156,12 +156,13 @@ def _with_change(settings: "Settings", change: str) -> "Settings":
         value = yaml.safe_load(text)
         value = {**getattr(part, key), deeper: value} if deeper else value
         changed = type(part).model_validate({**part.model_dump(), key: value})
+        sections = {each: getattr(settings, each) for each in type(settings).model_fields}
+        return type(settings).model_validate({**sections, section: changed})  # sections may contradict one another
     except yaml.YAMLError as error:
         raise ConfigError(f"--set {name}: {text!r} is not a value", advice="Values are written as in trainwatch.yaml.") from error
     except ValidationError as error:
         reasons = "; ".join(str(each["msg"]) for each in error.errors())
         raise ConfigError(f"--set {name}: {text!r}: {reasons}", advice="See schemas/SETTINGS.md.") from error
-    return settings.model_copy(update={section: changed})
 
 
 def _known_name(settings: "Settings", name: str) -> tuple[str, str, str]:

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from pipeline.faults.suite import Row
 
 WRONG = 1
+EQUAL = {True: "yes", False: "NO", None: "not compared"}
+AGAIN, NOT_AGAIN = "the same command goes on from here", "with --results FILE it would go on from here"
 
 
 @click.command(epilog=examples("bench faults --list", "bench faults --seeds 3 --results faults.jsonl"))
@@ -63,11 +65,15 @@ def faults(
     say(f"{many(len(wanted), 'run')}, {len(wanted) - len(open_runs)} of them finished before")
     if open_runs:
         with own_servers(ctx.ensure_object(Options), "faults") as (servers, folder):
-            for number, (fault, seed) in enumerate(open_runs, 1):
-                say(f"[{number}/{len(open_runs)}] {fault.name}: {fault.does}")
-                result = suite.until_bitten(fault, seed, servers, folder, say=say)
-                suite.note(results, result)
-                done.append(result)
+            try:
+                for number, (fault, seed) in enumerate(open_runs, 1):
+                    say(f"[{number}/{len(open_runs)}] {fault.name}: {fault.does}")
+                    result = suite.until_bitten(fault, seed, servers, folder, say=say)
+                    suite.note(results, result)
+                    done.append(result)
+            except KeyboardInterrupt:
+                say(f"ended after {many(number - 1, 'run')}; {AGAIN if results else NOT_AGAIN}")
+                raise
     table = suite.rows([each for each in done if (each.fault, each.seed) in {(fault.name, seed) for fault, seed in wanted}], chosen)
     right = all(row.right for row in table)
     if as_json:
@@ -124,6 +130,6 @@ def _show(table: "Sequence[Row]") -> None:
     )
     for row in table:
         cells = (row.runs, row.bit, row.replayed, row.lost, row.doubled, row.findings)
-        equal = ("yes" if each else "NO" for each in (row.findings_equal, row.verdicts_equal, row.incidents_equal))
+        equal = (EQUAL[each] for each in (row.findings_equal, row.verdicts_equal, row.incidents_equal))
         shown.add_row(row.fault, *(f"{cell:,}" for cell in cells), *equal, str(row.wrong), f"{row.seconds / max(1, row.runs):.0f}")
     stdout().print(shown)

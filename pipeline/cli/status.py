@@ -39,7 +39,7 @@ GROUP BY stage ORDER BY indexOf(%(order)s, stage)
 """
 RECORDS = """
 SELECT topic, toUInt64(sum(read)) AS read, toUInt64(sum(written)) AS written, sum(unaccounted) AS unaccounted,
-    arrayFlatten(groupArray(codes)) AS codes
+    toUInt64(sum(overtaken)) AS overtaken, arrayFlatten(groupArray(codes)) AS codes
 FROM (SELECT DISTINCT * EXCEPT stored FROM {db}.range_accounts WHERE stored >= fromUnixTimestamp64Milli(%(since)s))
 GROUP BY topic ORDER BY topic
 """
@@ -149,10 +149,13 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
         stages.add_row(
             stage["stage"], *map(str, (stage["partitions"], stage["workers"])), f"{stage['lag']:,}", behind, remembers, *[silent] * warned
         )
-    records = build_table("Records", "topic", "read", "stored", "not stored, and why", "not accounted for")
+    gone = any(topic["overtaken"] for topic in found["records"])
+    columns = ("topic", "read", "stored", "not stored, and why", "not accounted for")
+    records = build_table("Records", *columns, *["deleted by Kafka before they were read"] * gone)
     for topic in found["records"]:
         codes = ", ".join(f"{safe(code)} {count:,}" for code, count in topic["codes"].items())
-        records.add_row(safe(topic["topic"]), f"{topic['read']:,}", f"{topic['written']:,}", codes, f"{topic['unaccounted']:,}")
+        counts = (f"{topic['read'] - topic['overtaken']:,}", f"{topic['written']:,}", codes, f"{topic['unaccounted']:,}")
+        records.add_row(safe(topic["topic"]), *counts, *[f"{topic['overtaken']:,}"] * gone)
     none = [] if found["stages"] else ["No worker noted anything: is one running (`trainwatch worker`)?  --since looks back further."]
     gaps = build_table("Sources that cannot be read any more", "cluster", "source", "host", "lines, at least", "first", "last")
     unreadable = found.get("unreadable", [])

@@ -56,6 +56,7 @@ ERASURE_CONTEXT = b"trainwatch evidence erasure v1\n"
 KEY_ID_DIGITS = 16
 OVERLAP_MS = 86_400_000  # a key may still sign this long after the next one is valid: workers are restarted one by one
 CLOCKS_MS = 60_000  # clocks of two workers may differ by this much
+UNSIGNED = "the manifest is not signed"
 MANIFEST, MANIFEST_SIGNATURE = "manifest.json", "manifest.signature.json"
 REPORT, RECORDS, CHAIN, KEYS, CUSTODY = "report.json", "records.jsonl", "chain.jsonl", "keys.json", "custody.jsonl"
 REQUIRED = (MANIFEST, REPORT, RECORDS, CHAIN, KEYS, CUSTODY)
@@ -634,7 +635,7 @@ def _notes(files: Mapping[str, bytes], report: Mapping[str, Any], records: Seque
     if not witness:
         yield "no witness was asked: the holder of the key could have sealed a second history (--witness)"
     if MANIFEST_SIGNATURE not in files:
-        yield "the manifest is not signed: report and custody log are only as good as the way by which they came"
+        yield f"{UNSIGNED}: report and custody log are only as good as the way by which they came"
     if bare := sum(record["value"] is None for record in records):
         yield f"of {bare} records the whole bytes are gone: proved is that the site read these lines from a record with the sealed sha256"
     for each in report["unavailable"]:
@@ -751,13 +752,20 @@ def main(words: Sequence[str] | None = None) -> int:
     return 0 if verdict.ok else 1
 
 
+def _word(verdict: Verdict) -> str:
+    """What is read first must not say more than was shown: whoever takes the signature away may take records away as well."""
+    if not verdict.ok:
+        return "WRONG"
+    return "OK AS FAR AS IT IS SIGNED, and its manifest is not" if any(each.startswith(UNSIGNED) for each in verdict.notes) else "OK"
+
+
 def told(verdict: Verdict) -> str:
     """For people.  Escaped: texts in a bundle may have been written by an attacker."""
     lines = [*map(str, verdict.problems), *(f"note: {note}" for note in verdict.notes)]
     lines += [f"key {each}" for each in verdict.fingerprints]
     found = {"record": verdict.records, "range": verdict.ranges, "problem": len(verdict.problems)}
     counts = ", ".join(f"{count} {noun}{'s' * (count != 1)}" for noun, count in found.items())
-    lines.append(f"{'OK' if verdict.ok else 'WRONG'}: {counts}")
+    lines.append(f"{_word(verdict)}: {counts}")
     return "".join(f"{ascii(line)[1:-1]}\n" for line in lines)
 
 

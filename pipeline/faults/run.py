@@ -84,7 +84,7 @@ class Result(msgspec.Struct, kw_only=True):
     verdicts_equal: bool
     seconds: float
     wrong: list[str] = []
-    incidents_equal: bool = True
+    incidents_equal: bool | None = None  # None: not compared
 
     @property
     def right(self) -> bool:

@@ -34,7 +34,7 @@ class Row(msgspec.Struct, frozen=True):
     findings: int
     findings_equal: bool
     verdicts_equal: bool
-    incidents_equal: bool
+    incidents_equal: bool | None  # None: not compared
     wrong: int  # runs
     seconds: float
 
@@ -47,7 +47,11 @@ def until_bitten(fault: Fault, seed: int, servers: Servers, folder: Path, *, say
     """One seed of one fault.  The logs of runs that went wrong stay in `folder`."""
     for attempt in range(ATTEMPTS_MAX):
         place = folder / f"{fault.name}-{seed}-{attempt}"
-        result = execute(fault, seed, attempt, servers, place)
+        try:
+            result = execute(fault, seed, attempt, servers, place)
+        except KeyboardInterrupt:
+            shutil.rmtree(place, ignore_errors=True)
+            raise
         say(told(result))
         if result.right:
             shutil.rmtree(place, ignore_errors=True)
@@ -105,10 +109,15 @@ def rows(results: Iterable[Result], faults: Sequence[Fault]) -> list[Row]:
             findings=sum(each.findings for each in some),
             findings_equal=all(each.findings_equal for each in some),
             verdicts_equal=all(each.verdicts_equal for each in some),
-            incidents_equal=all(each.incidents_equal for each in some),
+            incidents_equal=_all(each.incidents_equal for each in some),
             wrong=sum(not each.right for each in some),
             seconds=sum(each.seconds for each in some),
         )
         for name, some in by_name.items()
         if some
     ]
+
+
+def _all(compared: Iterable[bool | None]) -> bool | None:
+    known = [each for each in compared if each is not None]
+    return all(known) if known else None

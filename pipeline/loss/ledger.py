@@ -89,6 +89,7 @@ def _line(claim: Claim, pieces: Sequence[Pieces], prices: Prices) -> LossLine:
     hours = [_by_price(pieces[reading], reading, prices) for reading in range(3)]
     formulas = next((named for each in (hours[1], hours[2], hours[0]) if (named := [formula for _, formula in each if formula])), [])
     used = {price.method for each in pieces for time, _ in each if (price := prices.at(time))}
+    inputs = tuple(_input(claim.gpus, READINGS[place], span, hours[place]) for place, span in enumerate(claim.spans) if span)
     return LossLine(
         ledger=DIRECT,
         kind=claim.kind,
@@ -98,12 +99,18 @@ def _line(claim: Claim, pieces: Sequence[Pieces], prices: Prices) -> LossLine:
         currency=prices.currency,
         method=" then ".join(dict.fromkeys(price.method for price in prices.periods if price.method in used)) or "hours only",
         formula="; ".join([FORMULAS[claim.kind], *formulas]),
-        note=claim.note,
+        note="; ".join(filter(None, (claim.note, _counted_by_others(inputs)))),
         evidence=claim.evidence,
         gpus=claim.gpus,
         nodes=len(claim.nodes),
-        inputs=tuple(_input(claim.gpus, READINGS[place], span, hours[place]) for place, span in enumerate(claim.spans) if span),
+        inputs=inputs,
     )
+
+
+def _counted_by_others(inputs: Sequence[Input]) -> str:
+    """Why a line may say less in a wider reading: an hour is counted once, and there another line has it."""
+    none_left = [each.reading for each in inputs if each.elsewhere and not sum(price.hours for price in each.prices)]
+    return f"{' and '.join(none_left)}: other lines count these hours" if none_left else ""
 
 
 def _by_price(pieces: Pieces, reading: int, prices: Prices) -> dict[tuple[float, str], float]:

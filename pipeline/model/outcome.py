@@ -133,3 +133,4 @@ class RangeRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     settings_digest: str
     token: str
     gaps: tuple[tuple[int, int, str], ...] = ()  # (lo, hi, ABSENT or OVERTAKEN): runs of offsets that held no record when read
+    row_offset_sum: int = 0  # of the offsets of all rows, each as often as it has rows: names the one row that is gone; 0: not known

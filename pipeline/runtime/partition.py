@@ -132,18 +132,20 @@ class Work:
         """The audit row of the range."""
         if self.noted or self.intent is None or not (self._leaves_rows or self.accounted or self.intent.tables):
             return None
+        rows, noted = [row for group in self.groups.values() for row in group], sum(table.rows for table in self.intent.tables.values())
         return RangeRow(
             topic=self.source.topic,
             partition=self.source.partition,
             incarnation=incarnation,
             lo=self.intent.lo,
             hi=self.intent.hi,
-            rows=sum(table.rows for table in self.intent.tables.values()),
+            rows=noted,
             offsets_written=self.intent.written,
             listed=tuple(sorted(self.listed)),
             settings_digest=self.intent.settings_digest,
             token=self.intent.token,
             gaps=tuple(self.gaps),
+            row_offset_sum=sum(map(offset_of, rows)) if len(rows) == noted else 0,  # others may be there from before a crash
         )
 
     def seal(self, sealed: Sealed, owner: Owner) -> None:

@@ -11,9 +11,10 @@ what is there, Kafka what there was to read and which dead letters it holds:
     letters           x            x                       x                 : one per listed offset with a dead letter's code
                                                         <in flight><pending> : no violation
 
-Offsets that held no record (markers of transactions, aborted or compacted records) stand in the range as runs, so a lost row is named
-exactly also there; ranges from before these were noted name candidates.  In `events` every row counts; the other tables replace rows of
-one id, so for their topics only ranges and dead letters are checked; topics of facts have ranges only where something was refused.
+Offsets that held no record (markers of transactions, aborted or compacted records) stand in the range as runs, so that every offset of it
+is accounted for, and a lost row is named exactly also there.  Of a record with several rows the lost one is named by the sum of the offsets
+of all rows, while it is the only one of its range.  In `events` every row counts; the other tables replace rows of one id, so for their
+topics only ranges and dead letters are checked; topics of facts have ranges only where something was refused.
 
 A range is noted before its dead letters are sent, and committed after: letters of the last one that are not there yet are in flight.
 Dead letters that their topic was free to delete are not checked, and said to be so.
@@ -58,6 +59,7 @@ class Range(msgspec.Struct, frozen=True):
     listed: tuple[tuple[int, str], ...] = ()
     gaps: tuple[tuple[int, int, str], ...] = ()  # runs without records, and why
     age_seconds: int = 0  # since it was noted, by ClickHouse's clock
+    row_offset_sum: int = 0  # of the offsets of all rows; 0: not known
 
     @property
     def holes(self) -> int:
@@ -65,13 +67,18 @@ class Range(msgspec.Struct, frozen=True):
         return self.hi - self.lo - self.written - len(self.listed)
 
     @property
-    def exact(self) -> bool:
-        """Do the runs tell which offsets are the holes?"""
+    def unaccounted(self) -> int:
+        """Offsets that are neither written nor listed nor in a run without records."""
         listed = {offset for offset, _ in self.listed if self.lo <= offset < self.hi} if self.listed else ()
-        return sum(hi - lo for lo, hi, _ in self.gaps) == self.hi - self.lo - self.written - len(listed)
+        return self.hi - self.lo - self.written - len(listed) - sum(hi - lo for lo, hi, _ in self.gaps)
+
+    @property
+    def exact(self) -> bool:
+        """Is every offset of it accounted for?"""
+        return self.unaccounted == 0
 
     def expected(self) -> set[int]:
-        """Offsets that should have rows; where the holes are not known, those that may."""
+        """Offsets that should have rows; where some are unaccounted for, those that may."""
         offsets = set(range(self.lo, self.hi)).difference(offset for offset, _ in self.listed)
         for lo, hi, _ in self.gaps if self.exact else ():
             offsets.difference_update(range(lo, hi))
@@ -157,6 +164,8 @@ def account(
     rows = _Rows()
     for judged in ranges if stored is not None else ():
         violations += rows.compare(judged, (stored or {}).get(judged.lo, NOTHING), (details or {}).get(judged.lo))
+    if stored is None and not sparse:
+        violations += [_unaccounted(each) for each in ranges if not each.exact]
     if rows.doubled:
         violations.append(f"rows stored more than once: {_some([f'{offset}/{index}' for offset, index in rows.doubled])}")
     if rows.both:
@@ -214,6 +223,9 @@ class _Rows:
         if not differs(judged, there):
             return
         name = f"range [{judged.lo}, {judged.hi})"
+        if detail is None and there.offsets == judged.written and there.rows == there.copies == judged.rows:
+            yield _unaccounted(judged)
+            return
         if detail is None:
             yield f"{name}: {there.offsets} offsets have {there.copies} rows, {judged.written} should have {judged.rows}"
             return
@@ -228,20 +240,35 @@ class _Rows:
             self.extra += extra
             yield f"{name}: {there.offsets} offsets have rows, {judged.written} should{f': not {_some(extra)}' if extra else ''}"
         elif not lost and there.rows != judged.rows:
-            torn = sorted(offset for offset, rows in detail.items() if max(rows) + 1 != len(rows))
+            torn = sorted(offset for offset, rows in detail.items() if max(rows) + 1 != len(rows)) or _shortened(judged, detail)
             self.missing += torn
             yield f"{name}: {there.rows} rows are there, {judged.rows} should be"
+        if not judged.exact and not lost and not extra:
+            unaccounted = sorted(expected - detail.keys())
+            self.missing += unaccounted
+            yield f"{name}: nothing says what became of offsets {_some(unaccounted)}: neither written nor listed nor without a record"
         self.both += both
         self.doubled += sorted((offset, index) for offset, rows in detail.items() for index, copies in rows.items() if copies > 1)
 
 
+def _unaccounted(judged: Range) -> str:
+    return f"range [{judged.lo}, {judged.hi}): nothing says what became of {judged.unaccounted} of its offsets"
+
+
+def _shortened(judged: Range, detail: Detail) -> list[int]:
+    """The offset whose last row is gone, where it is the only row of the range that is."""
+    offset = judged.row_offset_sum - sum(offset * len(rows) for offset, rows in detail.items())
+    return [offset] if judged.row_offset_sum and judged.rows - sum(map(len, detail.values())) == 1 and offset in detail else []
+
+
 def differs(judged: Range, there: Stored) -> bool:
-    """Is anything of the range not as it was noted?"""
+    """Is anything of the range not as it was noted, or of any offset of it not noted what became of it?"""
     return (
-        there.offsets != judged.written
+        not judged.exact
+        or there.offsets != judged.written
         or there.rows != judged.rows
         or there.copies != there.rows
-        or (judged.exact and there.offset_sum != judged.expected_sum())
+        or there.offset_sum != judged.expected_sum()
     )
 
 

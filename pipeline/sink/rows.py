@@ -628,6 +628,7 @@ RANGES = Table(
         Column("gap_los", _gap_los, U64S),
         Column("gap_his", _gap_his, U64S),
         Column("gap_codes", _gap_codes, TEXTS),
+        *_columns({"row_offset_sum": U64}, {}),
     ),
 )
 

@@ -189,15 +189,16 @@ def _of_partition(database: Database, offsets: Offsets, *, rows_count: bool, wit
 def _ranges(database: Database, where: Mapping[str, Any]) -> tuple[Range, ...]:
     """The ranges of an incarnation, ascending; of one that was noted again, its last word."""
     found = database.query(
-        "SELECT lo, hi, argMax((rows, offsets_written, listed_offsets, listed_codes, gap_los, gap_his, gap_codes), _inserted), "
+        "SELECT lo, hi, "
+        "argMax((rows, offsets_written, listed_offsets, listed_codes, gap_los, gap_his, gap_codes, row_offset_sum), _inserted), "
         "dateDiff('second', max(_inserted), now()) FROM {db}.sink_ranges "
         "WHERE topic = %(topic)s AND partition = %(partition)s AND incarnation = %(incarnation)s "
         "AND _inserted > now() - toIntervalDay(%(days)s) GROUP BY lo, hi ORDER BY lo, hi",
         where,
     )
     return tuple(
-        Range(lo, hi, rows, written, tuple(zip(at, codes, strict=True)), tuple(zip(los, his, whys, strict=True)), age)
-        for lo, hi, (rows, written, at, codes, los, his, whys), age in found
+        Range(lo, hi, rows, written, tuple(zip(at, codes, strict=True)), tuple(zip(los, his, whys, strict=True)), age, row_sum)
+        for lo, hi, (rows, written, at, codes, los, his, whys, row_sum), age in found
     )
 
 

@@ -258,6 +258,7 @@ def test_a_forgotten_range_is_named(audited: Audited) -> None:
     site.database.command(f"DELETE FROM {name}.sink_ranges WHERE {where}")  # noqa: S608  same
     found = audited.wrong()[f"{topic}/1"]
     site.database.command(f"INSERT INTO {name}.sink_ranges SETTINGS insert_deduplicate = 0 SELECT * FROM {name}.held")  # noqa: S608  same
+    site.database.command(f"DROP TABLE {name}.held SYNC")
     assert f"offsets {lo} to {hi - 1} are in no range" in found["violations"]
     assert any("rows outside of any range" in said for said in found["violations"])
     assert audited.wrong() == {}
@@ -310,6 +311,37 @@ def test_letters_may_be_taken_slowly(running_servers: Settings, monkeypatch: pyt
             places.append(letter.place)
             clock[0] += 3600
     assert places == [(0, offset) for offset in range(3)]
+
+
+def test_a_letter_that_is_listed_no_more_is_named(audited: Audited) -> None:
+    """Somebody takes it out of the note of its range: the record then looks as if it had never been there."""
+    site = audited.site
+    topics = {"topics": list(site.topics[:2])}
+    listed = "SELECT topic, partition, lo, listed_offsets[1] FROM {db}.sink_ranges WHERE topic IN %(topics)s AND notEmpty(listed_offsets)"
+    topic, partition, lo, offset = min(site.database.query(listed, topics))
+    name, where = site.database.name, f"topic = '{topic}' AND partition = {partition} AND lo = {lo}"
+    site.database.command(f"CREATE TABLE {name}.held ENGINE = Memory AS SELECT * FROM {name}.sink_ranges WHERE {where}")  # noqa: S608  a name of this test's own
+    anew = "arrayPopFront(listed_offsets) AS listed_offsets, arrayPopFront(listed_codes) AS listed_codes"
+    try:
+        for what in (f"SELECT * REPLACE ({anew}) FROM {name}.held", f"SELECT * FROM {name}.held"):  # noqa: S608  same
+            site.database.command(f"DELETE FROM {name}.sink_ranges WHERE {where}")  # noqa: S608  same
+            site.database.command(f"INSERT INTO {name}.sink_ranges SETTINGS insert_deduplicate = 0 {what}")
+            if "REPLACE" in what:
+                assert {at: each["missing"] for at, each in audited.wrong().items()} == {f"{topic}/{partition}": [offset]}
+                assert f"{topic}/{partition}: without row: {offset}" in audited.verify().output
+    finally:
+        site.database.command(f"DROP TABLE {name}.held SYNC")
+    assert audited.wrong() == {}
+
+
+def test_a_range_says_what_its_rows_add_up_to(audited: Audited) -> None:
+    """So that of a record with several rows the one that is gone can be named (tests/unit/sink/test_verify.py)."""
+    query = audited.site.database.query
+    topics = {"topics": list(audited.site.topics[:2])}
+    ranges = "SELECT DISTINCT topic, partition, lo, row_offset_sum FROM {db}.sink_ranges WHERE topic IN %(topics)s"
+    noted = query(f"SELECT topic, sum(row_offset_sum) FROM ({ranges}) GROUP BY topic ORDER BY topic", topics)  # noqa: S608  same
+    assert noted == query("SELECT _topic, sum(_offset) FROM {db}.events WHERE _topic IN %(topics)s GROUP BY 1 ORDER BY 1", topics)
+    assert all(total for _, total in noted)
 
 
 def test_a_removed_dead_letter_is_named(audited: Audited) -> None:

@@ -53,6 +53,7 @@ def test_set(change: str, section: str, name: str, value: Any) -> None:
         ("detect.kill_window_seconds=soon", "valid integer", "SETTINGS.md"),
         ("detect.kill_window_seconds=0", "greater than or equal to 1", "SETTINGS.md"),
         ("detect.kill_window_seconds=[", "is not a value", "trainwatch.yaml"),
+        ("detect.import_window_seconds=86400000", "retention.artefact_days is 90", "SETTINGS.md"),
         ("kafka.group=other", "changes nothing that is found", "detect"),
         ("identities=[]", "is a list", "--settings-file"),
     ],

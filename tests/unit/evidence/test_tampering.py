@@ -395,6 +395,7 @@ def test_a_signature_that_was_taken_away_is_missed_by_whoever_trusts_a_key() -> 
     on_json(REPORT, lambda report: report["findings"].clear())(files)
     assert codes(resealed(files)) == set()
     assert codes(files, trust=OLD.fingerprint) == {"manifest_unsigned"}
+    assert verify.told(verify.verify_bundle(files)).splitlines()[-1].startswith("OK AS FAR AS IT IS SIGNED, and its manifest is not: ")
 
 
 def test_a_witness_who_knows_none_of_the_ranges_does_not_vouch_for_them() -> None:

@@ -57,6 +57,8 @@ def test_what_low_alone_counts_names_its_price() -> None:
     found = {line.kind: line for line in ledgers([run, lost], RENT, 8).lines}
     assert (found["lost_progress"].money, found["lost_progress"].method) == (Range(3072.0, 0.0, 0.0), "rent")
     assert found["lost_progress"].formula == "GPUs x (failure - last good checkpoint); 12 CNY per GPU-hour (rent)"
+    assert found["lost_progress"].note == "middle and high: other lines count these hours"
+    assert "other lines" not in found["invalid"].note
 
 
 def test_three_a_day_for_forty_days() -> None:
