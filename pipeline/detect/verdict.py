@@ -37,6 +37,7 @@ from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 NEVER = 2**62
+LAUNCHERS_WORD = "ChildFailedError"  # torchrun's own error behind every failure of a rank (torch/distributed/elastic)
 LAUNCH_FAILURE = 53  # Slurm's own code in the place of a signal
 Found = tuple[str, Evidence]
 
@@ -241,12 +242,12 @@ def _app_error(case: Case) -> Found | None:
     """The program itself failed: an error line, or a plain exit code without any signal.
 
     What comes after a rank's death by a signal, or for want of memory that somebody else took away, is the word of those that were left,
-    and of whoever writes there.
+    and of whoever writes there.  The launcher's own error stands behind every failure, also of a rank that somebody killed.
     """
     taken = [event.event_time for event, _ in _killed_by_kernel(case) if memory_limited(case, event.event_time, event.host) is not None]
     died = min((*taken, *(event.event_time for event, rank in case.failed_ranks() if rank.signal)), default=NEVER)
     for event, line in case.of(TrainingLine):
-        if line.what == "error" and event.event_time <= died:
+        if line.what == "error" and event.event_time <= died and LAUNCHERS_WORD not in line.text:
             return "app_error", _cited(case, event, "error line of the program")
     if taken:
         return None

@@ -16,6 +16,7 @@ from typing import Any
 
 from pipeline.detect.benign_artefacts import DANGEROUS
 from pipeline.detect.case import Case, evidence
+from pipeline.detect.verdict import LAUNCHERS_WORD
 from pipeline.detect.writers import said_of, writes_of
 from pipeline.formats.failures import Traceback
 from pipeline.model.actor import actor_of, relation
@@ -41,7 +42,6 @@ from pipeline.model.summary import Exposure, JobSummary, Pace, Step
 
 SAMPLES_MIN = 5
 STEPS_MAX = 100
-LAUNCHERS_WORD = "ChildFailedError"  # torchrun's own error behind every failure of a rank (torch/distributed/elastic)
 EXPOSURES_MAX = 50
 HARMLESS = frozenset({"owner", "service", "daemon", "root"})
 OUTPUT = frozenset({Source.TRAINING, Source.PROBE})

@@ -122,6 +122,7 @@ def test_an_admin_is_acquitted_by_a_ticket_only(cause: str, events: Sequence[Eve
     assert said(*events).verdict == said(*events, tickets=(ticket(0, 200, cluster="west"),)).verdict == "interference"
 
 
+CHILD_FAILED = "torch.distributed.elastic.multiprocessing.errors.ChildFailedError: "
 UNEXPLAINED = [
     Row("", "a signal and nobody known", [job_end(100)]),
     Row("", "a rank's signal and nobody known", [rank_failed(98), task_ended(98), job_end(100)]),
@@ -137,6 +138,8 @@ UNEXPLAINED = [
         [touch(oom_of(98, uid=COLLEAGUE), matched="host"), rank_failed(99, pid=99), job_end(100)]),
     Row("", "an error behind a rank's death by a signal is of those that were left", [rank_failed(95), error_line(98), job_end(100)]),
     Row("", "memory of another process", [oom(98, pid=99), job_end(100)]),
+    Row("", "the launcher's own error behind each failed rank", [rank_failed(98), error_line(98, CHILD_FAILED), job_end(100)]),
+    Row("", "the same before the line that says how the rank ended", [error_line(97, CHILD_FAILED), rank_failed(98), job_end(100)]),
     Row("", "memory a quarter of an hour before", [oom(-801), job_end(100)]),
     Row("", "an Xid that follows any abrupt death", [xid(98, 43), job_end(100)]),
     Row("", "the owner had the controller signal it, which cancels nothing", [cancel_request(98, OWNER), job_end(100)]),
