@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pipeline.incidents.report_labels import UNWEIGHED, Dismissed
 from pipeline.incidents.report_text import day_and_time, figures, ratio
+from pipeline.loss.width import BETWEEN
 from pipeline.model.finding import Status
 from pipeline.model.incident import NONE, Incident
 from pipeline.model.words import many
@@ -92,7 +93,9 @@ def _cost(incident: Incident) -> str:
         return "No loss of GPU-hours could be worked out."
     money = f", {' / '.join(figures(loss.direct_money))} {loss.currency}" if loss.currency else ""
     people = f"; people's time {' / '.join(figures(loss.indirect_money))} {loss.currency}" if loss.indirect_money != NONE else ""
-    return f"If the findings hold, it cost {' / '.join(figures(loss.direct_gpu_hours))} GPU-hours (low / middle / high){money}{people}."
+    hours = " / ".join(figures(loss.direct_gpu_hours))
+    wide = next((each for each in loss.unknown if BETWEEN in each), "")  # a wide range must not be read without what it rests on
+    return f"If the findings hold, it cost {hours} GPU-hours (low / middle / high){money}{people}.{wide and f' {wide}'}"
 
 
 def _unknown(incident: Incident) -> str:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from pipeline.loss import claims as claim
 from pipeline.model.incident import LossLine
 
+BETWEEN = "GPU-hours lie between low and high"
 WIDE = 2.0  # high / low, from which it is said
 WORDS: Mapping[str, str] = {
     "invalid": "the runs", "held": "the runs", "hang": "the time without a step", "lost_progress": "the work since the last save",
@@ -61,7 +62,4 @@ def said_of_width(lines: Iterable[LossLine]) -> str:
     why = note.partition(": ")[0] or "records do not tell it more exactly"
     source = NARROWED_BY.get(note) or OTHERWISE.get(kind, "more records")
     count = "1 attempt:" if len(attempts) == 1 else f"{len(attempts)} attempts, and of each holds:"
-    return (
-        f"{high - low:,.1f} GPU-hours lie between low and high; {hours:,.1f} of them are {WORDS[kind]} of {count} {why}; {source} would "
-        "narrow it."
-    )
+    return f"{high - low:,.1f} {BETWEEN}; {hours:,.1f} of them are {WORDS[kind]} of {count} {why}; {source} would narrow it."
