@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -29,6 +30,7 @@ from pipeline.faults.proxy import Proxy
 from pipeline.faults.servers import Servers
 from pipeline.faults.site import RETRIED, STOP_SECONDS, Process, Site, as_records, simulated, wait
 from pipeline.model.outcome import Record
+from pipeline.runtime.following import caught_up
 from pipeline.simulate import Week
 
 PATIENCE_SECONDS = 240.0  # far more than a busy machine needs: no result hangs on it
@@ -218,9 +220,10 @@ class Run:
         ended = False
         while not ended:
             self.keep_alive()
-            while not (self._read() and self.site.done()):
+            while self._unread() or not self.site.done():
                 if time.monotonic() > deadline:
-                    raise Stuck(f"the end of the input was not reached\n{self.site.processes[-1].log()[-LOG_CHARACTERS:]}")
+                    log = self.site.processes[-1].log()[-LOG_CHARACTERS:]
+                    raise Stuck(f"the end of the input was not reached: {self._left()}\n{log}")
                 wait(LOOK_SECONDS)
                 self.keep_alive()
             for worker in self.site.processes:
@@ -229,11 +232,18 @@ class Run:
             ended = self.site.done()
         self._count_crashes()
 
-    def _read(self) -> bool:
-        """Is the last record of each partition in a finished range?  Asked first, since it costs least."""
+    def _unread(self) -> dict[tuple[str, int], tuple[int, int]]:
+        """(offset behind the last finished range, last record) of each partition in which that record is in none."""
         last = {(topic, partition): offset for _, (topic, partition, offset) in self.feed.placed}
         reached = self.site.reached()
-        return all(reached.get(at, 0) > offset for at, offset in last.items())
+        return {at: (reached.get(at, 0), offset) for at, offset in last.items() if reached.get(at, 0) <= offset}
+
+    def _left(self) -> str:
+        """For whoever looks for the reason."""
+        with suppress(KafkaError):
+            backlog = caught_up(self.site.settings, self.site.topology)
+            return f"in no finished range {self._unread()}, {backlog}"
+        return f"in no finished range {self._unread()}, and the broker does not answer"
 
     def keep_alive(self) -> None:
         """What a supervisor does: a worker there must be."""
