@@ -15,6 +15,7 @@ from kafka.structs import OffsetAndMetadata
 from pipeline.faults.feed import Feed
 from pipeline.faults.site import PARTITIONS, Process, Site, as_records, simulated, wait
 from pipeline.runtime.bounds import bounds_of
+from pipeline.runtime.consuming import Group
 from pipeline.runtime.partition import Source
 from pipeline.runtime.state_record import CLAIM, Claim, Owner, key, pack
 from pipeline.settings import Settings
@@ -142,15 +143,15 @@ def test_a_record_of_state_that_cannot_be_read_is_named(site: Site, name: bytes,
 def test_a_worker_does_not_join_workers_that_speak_otherwise(site: Site) -> None:
     """The broker refuses it, it says what to do, and the other one goes on; when that has left, the worker has the partitions."""
     older: Any = KafkaConsumer(
-        *site.settings.kafka.input_topics,
         bootstrap_servers=site.settings.kafka.bootstrap_servers.split(","),
         group_id=site.settings.kafka.group,
         partition_assignment_strategy=[RoundRobinPartitionAssignor],  # as workers of before `FACTS` go by
         enable_auto_commit=False,
     )
     try:
+        group = Group(older, site.settings.kafka.input_topics)
         for _ in range(LOOKS):
-            older.poll(timeout_ms=200)
+            group.poll(0.2)
             if older.assignment():
                 break
         worker = site.start()
