@@ -1,7 +1,9 @@
 """By whom something was noted, as it stands in the records; whose account that is, out.
 
-u101@ops-1                            a command, run by the account u101 of the machine ops-1
-u101 through trainwatch.labels.v1     a label that came on a topic: its sender says whose it is
+    u101@ops-1                            a command, run by the account u101 of the machine ops-1
+    u101 through trainwatch.labels.v1     a label that came on a topic: its sender says whose it is
+
+Both begin with the account's login name.
 """
 
 from pipeline.model.identity import LOGIN, Directory
@@ -16,6 +18,5 @@ def login_of(operator: str) -> str:
 
 def person_of(directory: Directory, operator: str, at: int) -> str:
     """Id of whoever has the account at `at`, UTC ms, or had it last; empty where the identity map does not know the login."""
-    login = login_of(operator)
-    who = directory.known(LOGIN, login, at) or directory.former(None, login, at)
+    who = directory.held(LOGIN, login_of(operator), at)
     return who.id if who is not None else ""
