@@ -60,7 +60,6 @@ class Fault:
     seconds: float = 3.0  # over which the records are fed
     share: float = 1.0  # of them that may leave before `act` allows more
     breaks_servers: bool = False
-    long: bool = False  # left to `bench faults`
     proxied: bool = False  # workers reach ClickHouse through a proxy
     may_crash: bool = False  # workers may end with an error
     changes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # of settings

@@ -213,7 +213,6 @@ FAULTS: tuple[Fault, ...] = (
         seconds=5.0,
         share=0.4,
         breaks_servers=True,
-        long=True,
         proxied=True,
         may_crash=True,  # a worker does not start without broker and ClickHouse
     ),
@@ -310,7 +309,6 @@ FAULTS: tuple[Fault, ...] = (
         bit=lambda run: run.seen["again"] > 0,
         share=0.4,
         proxied=True,
-        long=True,
     ),
     Fault(
         name="older_state",

@@ -11,9 +11,9 @@ SEED = 1
 
 
 def names(*modules: str) -> list[str]:
-    """The faults that these modules of `pipeline.faults` bring about, but for long ones and those that need servers of their own."""
+    """The faults that these modules of `pipeline.faults` bring about, but for those that need servers of their own."""
     some = [fault for fault in FAULTS if fault.act.__module__.rpartition(".")[2] in modules]
-    return [fault.name for fault in some if not (fault.breaks_servers or fault.long)]
+    return [fault.name for fault in some if not fault.breaks_servers]
 
 
 def carry_out(name: str, embedded: Settings, folder: Path) -> None:

@@ -21,7 +21,7 @@ def test_fault(name: str, shared: Settings, tmp_path: Path) -> None:
     carry_out(name, shared, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["kill_clickhouse", "kill_broker"])
+@pytest.mark.parametrize("name", ["kill_clickhouse", "kill_broker", "mixed_servers"])
 def test_killed_server(name: str, breakable: Settings, tmp_path: Path) -> None:
     """The same, on servers of this module's own."""
     carry_out(name, breakable, tmp_path)
