@@ -231,46 +231,6 @@ def test_what_it_cost_and_what_people_say(servers: Settings, tmp_path: Path, mon
     assert looks == [("looked", now, f"incident {word}") for word in ("show", "report", "rumour", "rumour")]
 
 
-def test_hours_that_two_incidents_claim_count_once_in_their_sum(servers: Settings) -> None:
-    """By attempt: the largest claim in low and middle, of each kind in high, and no more than it held while it ran; what stands by
-    no attempt stands in full, what was taken back nowhere."""
-    lines = (
-        ("a", "direct", "invalid", "main/1", (4, 6, 8)), ("a", "direct", "restart", "main/1", (0, 1, 2)),
-        ("b", "direct", "invalid", "main/1", (4, 4, 10)), ("b", "direct", "hang", "main/2", (1, 1, 1)),
-        ("a", "direct", "others", "", (3, 3, 3)), ("b", "direct", "others", "", (2, 2, 2)), ("a", "indirect", "staff", "", (0, 0, 0)),
-        ("gone", "direct", "invalid", "main/1", (99, 99, 99)), ("a", "direct", "invalid", "main/3", (0, 0, 6)),
-        ("b", "direct", "lost_progress", "main/3", (1, 2, 5)), ("b", "direct", "restart", "main/3", (0, 0, 1)),
-    )  # fmt: skip
-    named = "incident_id, position, ledger, kind, attempt, gpu_hours_low, gpu_hours_middle, gpu_hours_high, money_high, currency, _version"
-    rows = ", ".join(
-        f"('{incident}', {place}, '{ledger}', '{kind}', '{attempt}', {low}, {middle}, {high}, {10 * high or 7}, 'CNY', 1)"
-        for place, (incident, ledger, kind, attempt, (low, middle, high)) in enumerate(lines)
-    )
-    states = ", ".join(
-        f"('{each}', '{status}', 1, 'main', '2026-03-0{day}', '2026-03-0{day + 2}')"
-        for each, status, day in (("a", "final", 2), ("b", "final", 3), ("gone", "retracted", 1))
-    )
-    with Database(servers.clickhouse) as database:
-        copied.make(database)
-        name = database.name
-        database.command(f"INSERT INTO {name}.loss_lines ({named}) VALUES {rows}")  # noqa: S608  names of this test's own
-        database.command(f"INSERT INTO {name}.incidents (incident_id, status, _version, cluster, first_time, last_time) VALUES {states}")  # noqa: S608  same
-        ran = "(attempt, start_time, end_time, gpus) VALUES ('main/3', '2026-03-02 01:00:00', '2026-03-02 02:00:00', 8)"
-        database.command(f"INSERT INTO {name}.verdicts {ran}")
-        found = database.query(
-            "SELECT ledger, attempt, arraySort(incidents), gpu_hours_low, gpu_hours_middle, gpu_hours_high, money_high,"
-            " toDayOfMonth(first_time), toDayOfMonth(last_time) FROM {db}.losses_once ORDER BY ledger, attempt, incidents"
-        )
-    assert found == [
-        ("direct", "", ["a"], 3, 3, 3, 30, 2, 4),
-        ("direct", "", ["b"], 2, 2, 2, 20, 3, 5),
-        ("direct", "main/1", ["a", "b"], 4, 7, 12, 120, 2, 5),
-        ("direct", "main/2", ["b"], 1, 1, 1, 10, 3, 5),
-        ("direct", "main/3", ["a", "b"], 1, 2, 9, 90, 2, 5),
-        ("indirect", "", ["a"], 0, 0, 0, 7, 2, 4),
-    ]
-
-
 @pytest.mark.parametrize("asked", ["ffffffff", "abc", "%", "' OR 1=1 --"])
 def test_an_unknown_id_is_said(servers: Settings, asked: str) -> None:
     """Too short, unknown, or no id at all; nothing is written."""
