@@ -100,8 +100,8 @@ def everything(ctx: click.Context, /, scale: float, rounds: int, seed: int, as_j
         lambda site: job_full.run(site, "auditd", size(120_000), rounds, seed=seed),
         lambda site: job_mix.run(site, size(200_000), rounds, seed=seed),
         lambda site: job_join.run(site, size(200_000), rounds, seed=seed),
-        lambda site: job_join.run(site, size(100_000), 1, seed=seed, disordered=True),
-        lambda site: job_join.run_hosts(site, size(100_000), 1, seed=seed),
+        lambda site: job_join.run(site, size(100_000), rounds, seed=seed, disordered=True),
+        lambda site: job_join.run_hosts(site, size(100_000), rounds, seed=seed),
         lambda site: job_latency.run(site, max(3.0, 15 * min(scale, 1.0)), seed=seed),
         lambda site: job_idle.run(site, max(3.0, 30 * min(scale, 1.0))),
     ]

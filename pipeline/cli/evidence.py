@@ -151,9 +151,10 @@ def export(options: Options, subject: str, output: Path | None, reports: Sequenc
 @click.option(
     "--witness", type=click.Path(path_type=Path, exists=True, dir_okay=False), help="Heads that somebody outside kept, JSON lines."
 )
+@click.option("--unsigned", is_flag=True, help=f"Of a BUNDLE: {checker.ACCEPT_UNSIGNED}.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on standard output.")
 @click.pass_context
-def verify(ctx: click.Context, bundle: Path | None, trust: str | None, witness: Path | None, *, as_json: bool) -> None:
+def verify(ctx: click.Context, bundle: Path | None, trust: str | None, witness: Path | None, *, unsigned: bool, as_json: bool) -> None:
     """Check BUNDLE, offline and without settings; without it, everything that is sealed in this site's ClickHouse.
 
     When records were taken away together with all that tells of them, only heads that somebody outside kept can show it: --witness.
@@ -168,7 +169,7 @@ def verify(ctx: click.Context, bundle: Path | None, trust: str | None, witness: 
         kept = checker.heads_of(witness.read_bytes()) if witness else []
         read = bundle or witness
         if bundle is not None:
-            verdict = checker.verify_bundle(checker.read_bundle(bundle), trust=trust, witness=kept)
+            verdict = checker.verify_bundle(checker.read_bundle(bundle), trust=trust, witness=kept, unsigned=unsigned)
         else:
             verdict = _verify_site(ctx.ensure_object(Options), trust, kept, quiet=as_json)
     except (checker.Unreadable, ValueError, OSError, RecursionError) as error:
@@ -375,6 +376,6 @@ def _place(exhibit: Exhibit) -> Place:
 def _signer(key_file: Path) -> Signer | None:
     """Whoever exports need not hold the private key; then the manifest is not signed."""
     if not key_file.exists():
-        say(f"{key_file} is not here: the manifest is not signed")
+        say(f"{key_file} is not here: the manifest is not signed, and `trainwatch evidence verify` asks for --unsigned")
         return None
     return load_signer(key_file)

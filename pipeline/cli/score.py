@@ -162,7 +162,7 @@ def show(console: "Console", table: "Table") -> None:
     """Tables for people."""
     title = f"{many(len(table.seeds), 'period')}, {table.days:g} days together"
     counted = ("acts", "recall", "where all sources tell", "also below the gate", "named", "precision", "false/M at risk", "delay, h")
-    rows = build_table(title, "pattern", *counted, "")
+    rows = build_table(title, "pattern", *counted, "bar")
     for row in table.rows:
         rows.add_row(
             row.pattern,

@@ -133,7 +133,7 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
     running = build_table("Servers", "server", "state", "address", "process")
     for name in ("kafka", "clickhouse"):
         server = found[name]
-        process = f"pid {server['pid']}, {server['data_mib']} MiB" if server["pid"] else ""
+        process = f"pid {server['pid']}, {server['data_mib']} MiB on disk" if server["pid"] else ""
         if server["restarts"]:
             process += f", restarted {server['restarts']}x, see {logs.output(name)}"
         running.add_row(name, server["state"], " ".join(server["addresses"]), safe(process))

@@ -63,6 +63,7 @@ REQUIRED = (MANIFEST, REPORT, RECORDS, CHAIN, KEYS, CUSTODY)
 FILE_BYTES_MAX = 4 << 30
 ODD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)  # what values raise that are none of a bundle
 BAD_ZIP = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, RuntimeError, ValueError, OverflowError)
+ACCEPT_UNSIGNED = "accept a manifest that nobody signed: whoever exported had no key, and you know how the bundle came"
 NO_FINGERPRINT = "--trust is empty: leave it out, or name a fingerprint"  # e.g. a variable that a script forgot to set
 DRIVE = re.compile(r"[A-Za-z]:")
 
@@ -74,7 +75,7 @@ CODES = {
     "file_added": "a file that the manifest does not name",
     "file_changed": "a file has another sha256 than the manifest says",
     "manifest_signature_wrong": "the manifest was changed after it had been signed",
-    "manifest_unsigned": "nobody signed the manifest, although you asked for a key that you trust: findings and custody log are anybody's",
+    "manifest_unsigned": "nobody signed the manifest: findings, report and custody log are anybody's (--unsigned, if you know how they came)",
     "key_changed": "a public key does not fit its id, or its entry was changed",
     "key_rotation_wrong": "a key was not signed by the one before it",
     "key_unknown": "signed with a key that is not in the ring",
@@ -596,8 +597,8 @@ class Verdict(NamedTuple):
         return not self.problems
 
 
-def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Sequence[Any] = ()) -> Verdict:
-    """Check everything; a first problem does not hide the others."""
+def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Sequence[Any] = (), unsigned: bool = False) -> Verdict:
+    """Check everything; a first problem does not hide the others.  `unsigned`: a manifest without signature is accepted, and said."""
     missing = [name for name in REQUIRED if name not in files]
     if missing:
         return Verdict([Problem("file_missing", name, "every bundle has it") for name in missing], [], [])
@@ -607,7 +608,7 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
         lines_of(files[CUSTODY])
         ring = Ring(keys["keys"], trust)
         problems = [*_check_files(files, manifest, ring), *ring.problems]
-        if trust and MANIFEST_SIGNATURE not in files:
+        if MANIFEST_SIGNATURE not in files and not unsigned:
             problems.append(
                 Problem("manifest_unsigned", MANIFEST, "its signature is not there: whoever exported had no key, or somebody took it away")
             )
@@ -739,12 +740,13 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("bundle", type=Path)
     parser.add_argument("--trust", help="fingerprint of a key of the site, 16 digits or more, that you got elsewhere")
     parser.add_argument("--witness", type=Path, help="heads that somebody else kept, JSON lines")
+    parser.add_argument("--unsigned", action="store_true", help=ACCEPT_UNSIGNED)
     wanted = parser.parse_args(words)
     if wanted.trust is not None and not wanted.trust.strip():
         parser.error(NO_FINGERPRINT)
     try:
         witness = heads_of(wanted.witness.read_bytes()) if wanted.witness else []
-        verdict = verify_bundle(read_bundle(wanted.bundle), trust=wanted.trust or "", witness=witness)
+        verdict = verify_bundle(read_bundle(wanted.bundle), trust=wanted.trust or "", witness=witness, unsigned=wanted.unsigned)
     except (Unreadable, OSError, ValueError, RecursionError) as error:
         sys.stderr.write(f"bundle_unreadable: {ascii(str(error))[1:-1]}\n")
         return 2

@@ -334,7 +334,7 @@ def test_what_is_done_to_neighbours_in_a_leaf_is_named(edit: Edit, code: str) ->
     """By the record whose proof it spoils."""
     files = files_of()
     edit(files)
-    found = [problem for problem in verify.verify_bundle(resealed(files)).problems if problem.code == code]
+    found = [problem for problem in verify.verify_bundle(resealed(files), unsigned=True).problems if problem.code == code]
     record = verify.lines_of(files[RECORDS])[0]
     assert [problem.where for problem in found] == [f"{TOPIC}/{PARTITION}@{record['offset']}"]
 
@@ -389,13 +389,18 @@ def test_the_key_after_rotation_vouches_for_what_it_signed() -> None:
     assert len(found) == len([sealed for sealed in chain() if sealed.key == OLD.key])
 
 
-def test_a_signature_that_was_taken_away_is_missed_by_whoever_trusts_a_key() -> None:
-    """Findings and custody log are under no leaf: without it anybody may have written them anew."""
+def test_a_signature_that_was_taken_away_is_missed() -> None:
+    """Findings and custody log are under no leaf: without it anybody may have written them anew.  Whoever accepts that is told so."""
     files = files_of()
     on_json(REPORT, lambda report: report["findings"].clear())(files)
     assert codes(resealed(files)) == set()
-    assert codes(files, trust=OLD.fingerprint) == {"manifest_unsigned"}
-    assert verify.told(verify.verify_bundle(files)).splitlines()[-1].startswith("OK AS FAR AS IT IS SIGNED, and its manifest is not: ")
+    for trust in ("", OLD.fingerprint):
+        assert codes(files, trust=trust, unsigned=False) == {"manifest_unsigned"}
+    assert (
+        verify.told(verify.verify_bundle(files, unsigned=True))
+        .splitlines()[-1]
+        .startswith("OK AS FAR AS IT IS SIGNED, and its manifest is not: ")
+    )
 
 
 def test_a_witness_who_knows_none_of_the_ranges_does_not_vouch_for_them() -> None:
