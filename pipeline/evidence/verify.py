@@ -75,7 +75,7 @@ CODES = {
     "file_added": "a file that the manifest does not name",
     "file_changed": "a file has another sha256 than the manifest says",
     "manifest_signature_wrong": "the manifest was changed after it had been signed",
-    "manifest_unsigned": "nobody signed the manifest: findings, report and custody log are anybody's (--unsigned, if you know how they came)",
+    "manifest_unsigned": "nobody signed the manifest: findings, report and custody log are anybody's (--unsigned: you know how they came)",
     "key_changed": "a public key does not fit its id, or its entry was changed",
     "key_rotation_wrong": "a key was not signed by the one before it",
     "key_unknown": "signed with a key that is not in the ring",
