@@ -261,7 +261,7 @@ def print_report(console: Console, found: Report) -> None:
     console.print(f"  state {safe(found.state)}, assigned to {safe(found.assignee or '-')}")
     name = f"named: [bold]{safe(said.named)}[/bold]" if said.named else f"no name: {safe(said.withheld, 400)}"
     leading = f"leading: {safe(said.named or unnamed(said.leader))}; next: {safe(unnamed(said.second))}"
-    write(console, f"{leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}; {name}")
+    write(console, f"{leading}; factor {ratio(said.gap_low)} to {ratio(said.gap_high)}, mostly by assumption; {name}")
     labels = labels_of(body, found.journal)
     if found.dismissed.any:
         write(console, f"{safe(found.dismissed, 600)}; {UNWEIGHED}")

@@ -8,7 +8,7 @@ group.  Below a gate the hit stays visible in the case, raises no alert and says
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.model.finding import UNPROVEN, Checked, Evidence, Explanation, Subject
+from pipeline.model.finding import NO_LOGIN, UNPROVEN, Checked, Evidence, Explanation, Subject
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.settings import SuppressionSettings
@@ -57,9 +57,11 @@ def name_or_reason(actor: Identity | None, cited: Iterable[Evidence], *, one_hos
     proven = [item for item in cited if not item.summary.endswith(UNPROVEN)]
     if open_roles := {item.role for item in cited} - {item.role for item in proven}:
         return "", f"only senders that nobody authenticated tell the {', '.join(sorted(open_roles))}"
-    groups = {GROUPS[item.source] for item in proven if item.source in GROUPS}
+    by_login = [item for item in proven if not item.summary.endswith(NO_LOGIN)]
+    groups = {GROUPS[item.source] for item in by_login if item.source in GROUPS}
     if len(groups) < 2:
-        return "", f"only one independent source: {', '.join(sorted(groups)) or 'none'}"
+        unsaid = "" if len(by_login) == len(proven) else "; what others tell was done with no login behind it"
+        return "", f"only one independent source: {', '.join(sorted(groups)) or 'none'}{unsaid}"
     if not groups & OUT_OF_REACH and (one_host or len(groups & NODE_LOGS) + len(groups & {"probe"}) < 2):
         return "", "no source that the person could not write"
     return actor.id, ""

@@ -15,6 +15,7 @@ from sortedcontainers import SortedSet
 from pipeline.detect.case import Site
 from pipeline.detect.subjects import IdentityCase
 from pipeline.model.events import Event, JobRecord
+from pipeline.model.incident import LoggedIn
 from pipeline.model.instants import DAY_MS
 from pipeline.model.told import Displaced, Emitted, Told, Tombstone, Worked
 
@@ -29,7 +30,7 @@ class IdentityIndex:
         self.told: dict[str, Event | Displaced | Worked] = {}
         self.emitted: dict[str, Emitted] = {}
         self.horizon = 0  # what was before is forgotten
-        self.entered: dict[int, tuple[int, ...]] = {}  # block -> days of logins that incidents were told since the start
+        self.entered: dict[int, LoggedIn] = {}  # block -> what incidents were told of its logins since the start
         self._day_facts_max = day_facts_max
         self._days: dict[tuple[str, int], SortedSet] = {}  # (kind, day) -> (time, fact id)
 

@@ -10,7 +10,7 @@ What lies before the retention is forgotten, and what was said of it stands: nei
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from pipeline.detect.detector import registry
 from pipeline.detect.publishing import Publisher
@@ -19,12 +19,11 @@ from pipeline.detect.subjects import IdentityCase
 from pipeline.identities.index import IdentityIndex
 from pipeline.model.actor import key_of
 from pipeline.model.conduct import TEAM
-from pipeline.model.events import Login
 from pipeline.model.facts import Fact, case_name, incidents_case
 from pipeline.model.finding import Finding
 from pipeline.model.identity import KEY
 from pipeline.model.ids import rank
-from pipeline.model.incident import BLOCK_DAYS, LoggedIn, encode_in_case, entered_id
+from pipeline.model.incident import BLOCK_DAYS, BY_OTHER, MANY, LoggedIn, Way, encode_in_case, entered_id, short
 from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.told import Tombstone, decode_told, encode_told
@@ -37,6 +36,7 @@ from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 QUIET_MS = 2 * DAY_MS  # after its last fact a case is packed
 HORIZON = "horizon"  # id of the fact that says what was forgotten
 SWEEP_CASES_MAX = 20  # in one step
+WAYS_MAX = 16  # of one account on one day
 UNSEEN_MAX = 20
 TEAM_MS = 6 * HOUR_MS  # of event time between two looks at a team: what is said of one is about weeks, and a look costs by its conduct
 LOOK_FACTS_FREE = 5_000  # an account of so many facts is looked at whenever one is told
@@ -144,26 +144,44 @@ def _judge(state: IdentitiesState, key: bytes, now: Watermarks) -> Iterator[Publ
 
 
 def _entered(index: IdentityIndex, case: IdentityCase) -> Iterator[Tell]:
-    """On which days the account was entered, a fact for each block of days that has another one.
+    """On which days the account was entered, and how, a fact for each block of days that has another one.
 
-    Days that are forgotten here stay known there: what is left of their block has a lower rank.
+    Days that are forgotten here stay known there: what is left of their block has a lower rank, as it was entered less often.
     """
-    blocks: dict[int, list[int]] = {}
-    for day in sorted({event.event_time // DAY_MS for event, login in case.proven.logins if _may_be_own(case, login)}):
-        blocks.setdefault(day // BLOCK_DAYS, []).append(day)
-    for block, days in blocks.items():
-        told = tuple(days)
+    enrolled = {short(name) for each in case.validities for kind, name in each.names if kind == KEY}
+    blocks: dict[int, list[Way]] = {}
+    for way in _ways(case.proven):
+        blocks.setdefault(way.day // BLOCK_DAYS, []).append(way)
+    for block, ways in blocks.items():
+        own = {way.day for way in ways if not way.method.startswith(BY_OTHER) and (not enrolled or way.key in {"", *enrolled})}
+        told = LoggedIn(tuple(sorted(own)), tuple(sorted(_bounded(ways))))
         if index.entered.get(block) != told:
             index.entered[block] = told
-            case_id, fact_id = incidents_case(index.cluster), entered_id(index.name, block)
-            yield Tell("incidents", Fact(case_id, fact_id, rank(days[-1], len(days)), encode_in_case(LoggedIn(told))))
+            order = rank(max(way.day for way in ways), len(own), len(ways))
+            yield Tell("incidents", Fact(incidents_case(index.cluster), entered_id(index.name, block), order, encode_in_case(told)))
 
 
-def _may_be_own(case: IdentityCase, login: Login) -> bool:
-    """Could the account's owner have entered so?  Not by a key, where his own are known and it is none of them."""
-    enrolled = {name for each in case.validities for kind, name in each.names if kind == KEY}
-    by_own = not enrolled or not login.fingerprint or key_of(login.fingerprint) in enrolled
-    return login.outcome == "accepted" and by_own
+def _ways(case: IdentityCase) -> Iterator[Way]:
+    """One for each time that the account was entered."""
+    for event, login in case.logins:
+        if login.outcome == "accepted":
+            yield Way(event.event_time // DAY_MS, login.method, short(key_of(login.fingerprint)), short(login.address))
+    for event, body in case.entered:
+        if (who := case.actor(event)) is not None and who.id != case.name:
+            yield Way(event.event_time // DAY_MS, f"{BY_OTHER}{body.means} {short(body.user)}", "", "")
+
+
+def _bounded(ways: Iterable[Way]) -> Iterator[Way]:
+    """Each way of a day once.  Where an account is entered from hundreds of addresses a day its keys alone are told."""
+    by_day: dict[int, set[Way]] = {}
+    for way in ways:
+        by_day.setdefault(way.day, set()).add(way)
+    for day, known in by_day.items():
+        if len(known) > WAYS_MAX:
+            by_other = {way for way in known if way.method.startswith(BY_OTHER)}
+            keys = {way.key for way in known - by_other}
+            known = {*sorted(by_other)[:WAYS_MAX], *(Way(day, MANY, key, "") for key in sorted(keys)[:WAYS_MAX])}
+        yield from known
 
 
 def _forget(state: IdentitiesState, case: bytes, floor: int) -> None:

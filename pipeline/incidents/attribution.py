@@ -13,6 +13,7 @@ A name is given only when all of this holds, and what fails is said:
     two independent sources say who acted, one out of X's reach    no finding says that X's account was borrowed
     not all of them are logs of one host (origins.py)
     logins were heard on the days of the acts                      X was logged in, or had been within the week before, on each of them
+    none of these logins was unlike X's own (logins.py)
     the gap is wide enough, more so the more candidates there are
 
 Holds: the same campaign gives the same body; neither leader nor name depends on the order of members; a name rests neither on one source
@@ -20,6 +21,7 @@ nor on one host.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from functools import cached_property
 from math import inf, log10
 
@@ -56,6 +58,7 @@ class Known(msgspec.Struct, frozen=True):
     signals: Mapping[str, Sequence[Finding]]  # identity id -> findings that its account was used by others
     logins_heard: Callable[[int], bool]  # were logins recorded on the day that begins so?
     entered: Callable[[str, int], bool]  # is a login of this account on record, on that day or within a week before?
+    unlike: Callable[[str, int], Sequence[tuple[int, str]]]  # of these, on which day one was unlike its owner's, and in what (logins.py)
 
 
 def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes = b"", rivals: Sequence[Finding] = ()) -> Attribution:
@@ -154,6 +157,11 @@ class Candidate:
         """Was the account logged in on all of these days?  Timers, and whoever is root, act under it without."""
         return all(self._known.entered(self.who, day) for day in self.days)
 
+    @cached_property
+    def unlike(self) -> Sequence[tuple[int, str]]:
+        """Logins unlike the owner's, in whose sessions acts may have been done: day and what is unlike."""
+        return sorted({each for day in self.days for each in self._known.unlike(self.who, day)})
+
     def hypotheses(self) -> list[Hypothesis]:
         """The holder, and somebody else with the account."""
         same = list(self._acted())
@@ -169,6 +177,8 @@ class Candidate:
             borrowed = [weighed("open_sign", _cited(self.signals))]
         elif self.heard and not self.entered:
             borrowed = [weighed("no_login", ())]
+        elif self.heard and self.unlike:
+            borrowed = [weighed("unlike_owner", ())]
         if self.shared:
             borrowed.append(weighed("shared", ()))
         return [hypothesis("did", self.who, [*same, *doubt]), hypothesis("borrowed", self.who, [*same, *borrowed])]
@@ -218,6 +228,13 @@ class Candidate:
             yield "a finding says that the account was borrowed"
         if self.heard and not self.entered:
             yield "logins were recorded, but none of this account on each day of the acts or the week before: who used it nobody knows"
+        if self.unlike:
+            first = self.unlike[0][0]
+            since, what = (
+                datetime.fromtimestamp(first * DAY_MS / 1000, UTC).date(),
+                " and ".join(what for day, what in self.unlike if day == first),
+            )
+            yield f"within a week before an act, on {since}, the account was entered {what}: in which session the act was done nobody knows"
 
     def reasons(self, hypotheses: Iterable[Hypothesis], needed: float) -> Iterator[str]:
         """Why the leading candidate is not named."""

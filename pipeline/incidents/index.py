@@ -30,7 +30,7 @@ class IncidentsIndex:
         self.attempts = Attempts()  # by fact id too, which is the attempt's name
         self.emitted: dict[str, Emitted] = {}
         self.heard: set[str] = set()
-        self.logins: dict[str, dict[str, frozenset[int]]] = {}  # account -> fact id -> days on which somebody entered it
+        self.logins: dict[str, dict[str, LoggedIn]] = {}  # account -> fact id -> on which days somebody entered it, and how
         self.looks = Looks(self.attempts.questions)
 
     def add(self, fact_id: str, body: bytes) -> str:
@@ -44,7 +44,7 @@ class IncidentsIndex:
             return ""
         if isinstance(told, LoggedIn):
             account = account_of(fact_id)
-            self.logins.setdefault(account, {})[fact_id] = frozenset(told.days)
+            self.logins.setdefault(account, {})[fact_id] = told
             self.looks.login(account)
             return ""
         if isinstance(told, Found):
@@ -73,14 +73,15 @@ class IncidentsIndex:
             self.attempts.drop(fact_id)
             self.looks.attempt(0)
 
-    def entered(self, account: str, days: Iterable[int]) -> bool:
-        """Did somebody enter the account on one of these days?"""
-        return any(not known.isdisjoint(days) for known in self.logins.get(account, {}).values())
+    def logins_of(self, accounts: Iterable[str]) -> Iterator[LoggedIn]:
+        """What is known of how these were entered."""
+        for account in accounts:
+            yield from self.logins.get(account, {}).values()
 
     def logins_before(self, day: int) -> Iterator[str]:
         """Forget the blocks of logins that end before this day; yields the fact ids to drop."""
         for account, blocks in [*self.logins.items()]:
-            for fact_id in [name for name, days in blocks.items() if max(days) < day]:
+            for fact_id in [name for name, known in blocks.items() if max((*known.days, *(way.day for way in known.ways))) < day]:
                 del blocks[fact_id]
                 yield fact_id
             if not blocks:

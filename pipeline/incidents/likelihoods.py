@@ -46,6 +46,7 @@ _TABLE = (
     Kind("no_sign", "logins were recorded, and none looks borrowed; a copied key would not show", 0.03, 0.3),
     Kind("unheard", "logins were not recorded throughout: whether the account was borrowed cannot be told", 0.3, 3.0),
     Kind("no_login", "logins were recorded, and none of this account: a timer, a job or somebody else acted under it", 0.1, 10.0),
+    Kind("unlike_owner", "logins were recorded; in the week before an act the account was entered by others, or in a new way", 0.1, 10.0),
     Kind("open_sign", "logins were recorded, and what looks borrowed in them has a benign explanation that is still open", 0.03, 3.0),
     Kind("signal_apart", "others used this account, but not in the week before any of the acts, nor the day after", 0.1, 3.0),
     Kind("signal", "a finding says that the account was used by others, or after its owner had left", 10.0, 1e3),

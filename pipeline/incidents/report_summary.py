@@ -71,7 +71,7 @@ def _who(incident: Incident, cleared: Dismissed, replied: Sequence[str]) -> str:
         return f"Nobody is accused: {cleared}. That the account {said.named} is named is no conclusion any more: {UNWEIGHED}. {heard}"
     likely = (
         f"what was seen is {ratio(said.gap_low)} to {ratio(said.gap_high)} times as likely if its holder did it as by the nearest other "
-        "explanation. "
+        "explanation, by ratios of which most are assumptions. "
         if said.gap_low is not None and said.gap_high is not None
         else ""
     )
@@ -91,8 +91,8 @@ def _cost(incident: Incident) -> str:
     loss = incident.loss
     if loss.direct_gpu_hours == NONE:
         return "No loss of GPU-hours could be worked out."
-    money = f", {' / '.join(figures(loss.direct_money))} {loss.currency}" if loss.currency else ""
-    people = f"; people's time {' / '.join(figures(loss.indirect_money))} {loss.currency}" if loss.indirect_money != NONE else ""
+    money = f", {' / '.join(figures(loss.direct_money, 0))} {loss.currency}" if loss.currency else ""
+    people = f"; people's time {' / '.join(figures(loss.indirect_money, 0))} {loss.currency}" if loss.indirect_money != NONE else ""
     hours = " / ".join(figures(loss.direct_gpu_hours))
     wide = next((each for each in loss.unknown if BETWEEN in each), "")  # a wide range must not be read without what it rests on
     return f"If the findings hold, it cost {hours} GPU-hours (low / middle / high){money}{people}.{wide and f' {wide}'}"

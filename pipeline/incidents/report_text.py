@@ -42,9 +42,9 @@ def _utc(time_ms: int, form: str) -> str:
         return "a time out of range"
 
 
-def figures(amount: Range) -> tuple[str, str, str]:
+def figures(amount: Range, places: int = 2) -> tuple[str, str, str]:
     """Low, middle, high for people."""
-    low, middle, high = (f"{each:,.2f}" for each in (amount.low, amount.middle, amount.high))
+    low, middle, high = (f"{each:,.{places}f}" for each in (amount.low, amount.middle, amount.high))
     return low, middle, high
 
 

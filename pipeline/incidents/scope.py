@@ -23,6 +23,7 @@ from pipeline.incidents.campaigns import artefacts_of
 from pipeline.incidents.families import REMOVED, RESTORED, family_of
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Derived, Examined, Mark, Scope, Traced, Unjudged
+from pipeline.model.source import Source
 
 EXAMPLES_MAX = 5
 
@@ -123,22 +124,28 @@ def scope_of(
     silent_days: Mapping[str, Sequence[str]],
     gpus_per_node: int,
 ) -> Scope:
-    """What a campaign touched.  `silent_days`: source -> days on which it was not heard."""
+    """What a campaign touched.  `silent_days`: source -> days on which it was not heard.
+
+    Where artefacts are suspect, of an attempt that does not tell what it loads nobody knows whether it loaded one, however well it ended.
+    """
+    traced = tuple(traced)
     affected = {each.attempt.name for each in members if each.attempt is not None}
     exposed = {name for each in traced for name in each.loaded_by} - affected
     behind = {name for each in derived for name in each.loaded_by} - affected - exposed
     touched = affected | exposed | behind
     inside = attempts.within(*window)
     untouched = [(each, each.verdict) for each in inside if each.attempt.name not in touched]
-    fine = [each for each, verdict in untouched if verdict == "benign"]
+    untold = [each for each, verdict in untouched if verdict == "benign" and traced and not each.loads_told]
+    fine = [each for each, verdict in untouched if verdict == "benign" and (not traced or each.loads_told)]
     open_ones = [each for each, verdict in untouched if verdict == "unexplained"]
     hurt = [known for name in sorted(touched) if (known := attempts.get(name)) is not None]
     users = {each.owner for each in members if each.owner and each.attempt is not None} | {each.owner for each in hurt if each.owner}
     projects = {each.project for each in hurt if each.project}
-    fine_users = {each.owner for each in fine if each.owner} - users - {each.owner for each in open_ones}
-    fine_projects = {each.project for each in fine if each.project} - projects - {each.project for each in open_ones}
+    unknown = [*open_ones, *untold]
+    fine_users = {each.owner for each in fine if each.owner} - users - {each.owner for each in unknown}
+    fine_projects = {each.project for each in fine if each.project} - projects - {each.project for each in unknown}
     held, hosts = _held(hurt), {each.subject.name for each in members if each.subject.kind == "host"}
-    doubted = held.keys() | hosts | _held(each for each, verdict in untouched if verdict != "benign").keys()
+    doubted = held.keys() | hosts | _held([*(each for each, verdict in untouched if verdict != "benign"), *untold]).keys()
     return Scope(
         attempts=tuple(sorted(affected)),
         users=tuple(sorted(users)),
@@ -158,7 +165,7 @@ def scope_of(
         unaffected_users=tuple(sorted(fine_users)),
         unaffected_projects=tuple(sorted(fine_projects)),
         unexplained=len(open_ones),
-        unjudged=tuple(_unjudged(inside, silent_days)),
+        unjudged=tuple(_unjudged(inside, untold, silent_days)),
     )
 
 
@@ -171,8 +178,8 @@ def _held(attempts: Iterable[Examined]) -> dict[str, list[int]]:
     return found
 
 
-def _unjudged(inside: Sequence[Examined], silent_days: Mapping[str, Sequence[str]]) -> Iterable[Unjudged]:
-    missing: dict[str, list[str]] = {}
+def _unjudged(inside: Sequence[Examined], untold: Sequence[Examined], silent_days: Mapping[str, Sequence[str]]) -> Iterable[Unjudged]:
+    missing: dict[str, list[str]] = {Source.PROBE.value: [each.attempt.name for each in untold]} if untold else {}
     for each in inside:
         if each.verdict == "unexplained":
             for source in each.missing:

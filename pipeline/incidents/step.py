@@ -28,11 +28,13 @@ from pipeline.incidents.attribution import AFTER_END, SESSION_DAYS, Known
 from pipeline.incidents.building import Surroundings, days_of
 from pipeline.incidents.campaigns import GAP_MS, Linked, window_of
 from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex
+from pipeline.incidents.logins import HABIT_DAYS, Logins
 from pipeline.incidents.looks import Rests
 from pipeline.incidents.losses_ended import Pricing
 from pipeline.incidents.publishing import IncidentPublisher
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding
+from pipeline.model.identity import KEY
 from pipeline.model.ids import rank
 from pipeline.model.incident import Incident
 from pipeline.model.instants import DAY_MS
@@ -189,7 +191,8 @@ def _incident(
         role=lambda who: state.roles.get(who, ""),
         signals=_signals(state, index, accused, first, last),
         logins_heard=lambda day: heard(Source.SSHD, day),
-        entered=lambda who, day: _entered(state, index, who, day),
+        entered=lambda who, day: _logins(state, index, who, day).entered(*_of_session(day)),
+        unlike=lambda who, day: _logins(state, index, who, day).unlike(*_of_session(day)),
     )
     with index.attempts.questions.working() as asked:
         others = [each.finding for each in rivals]
@@ -208,10 +211,14 @@ def _heard(state: IncidentsState, case: bytes, source: Source, day: int, now: Wa
     return name in index.heard
 
 
-def _entered(state: IncidentsState, index: IncidentsIndex, who: str, day: int) -> bool:
-    """Did somebody enter the account on this day, or in the days before it that a session may last?"""
-    days = range(day // DAY_MS - SESSION_DAYS, day // DAY_MS + 1)
-    return any(index.entered(account, days) for account in state.directory.told_as(who, day))
+def _logins(state: IncidentsState, index: IncidentsIndex, who: str, day: int) -> Logins:
+    """To the account of this identity, under whatever id they were told."""
+    return Logins(index.logins_of(state.directory.told_as(who, day)), state.directory.owned(who, KEY))
+
+
+def _of_session(day: int) -> tuple[int, int]:
+    """The days on which a session may have begun in which something was done on this day."""
+    return day // DAY_MS - SESSION_DAYS, day // DAY_MS
 
 
 def _signals(state: IncidentsState, index: IncidentsIndex, whose: Iterable[str], first: int, last: int) -> dict[str, list[Finding]]:
@@ -245,6 +252,6 @@ def _forget(state: IncidentsState, case: bytes, before: int) -> bool:
     for name in [name for name in index.heard if int(name.rpartition("/")[2]) < oldest - DAY_MS]:
         state.cases.drop(case, name)
         index.heard.discard(name)
-    for fact_id in index.logins_before(oldest // DAY_MS - SESSION_DAYS):
+    for fact_id in index.logins_before(oldest // DAY_MS - SESSION_DAYS - HABIT_DAYS):
         state.cases.drop(case, fact_id)
     return dropped

@@ -54,6 +54,7 @@ def subject_of(attempt: Attempt) -> Subject:
 
 
 UNPROVEN = " (its sender is not authenticated)"  # after the summary of a record that anybody may have sent
+NO_LOGIN = " without a login"  # ends what is said of a process whose login uid is not set: a daemon, a timer, a job, or whoever is root
 SEVERAL = "several identities acted"  # how the reason begins for which such a finding names nobody
 
 

@@ -138,6 +138,10 @@ class Directory:
                 if identity.login not in self._by_id:
                     yield identity.login
 
+    def owned(self, identity_id: str, kind: str) -> frozenset[str]:
+        """Names of a kind that the identity has, or ever had."""
+        return frozenset(name for identity in self._by_id.get(identity_id, ()) for of, name in identity.names if of == kind)
+
     def holders(self, login: str) -> Iterator[str]:
         """Ids of whoever has, or ever had, this login, else the login itself; and the one that it has while the map does not know it."""
         yield from dict.fromkeys(identity.id for identity in self._by_name.get((LOGIN, login), ())) or (login,)

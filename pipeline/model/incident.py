@@ -36,10 +36,29 @@ class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
     path: str = ""  # of a file that was saved; empty: of none, or a release before said it
 
 
+MANY = "many"  # method of a day on which an account was entered in more ways than a fact holds
+BY_OTHER = "by other: "  # begins the method by which somebody else became its user, and ends with who: su or sudo
+
+
+class Way(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
+    """How an account was entered on a day.  Whose key it is the map says, which may be corrected later: so not here."""
+
+    day: int  # since 1970
+    method: str  # as sshd tells it, or MANY, or BY_OTHER and more
+    key: str  # digest (`short`); empty: entered without one
+    place: str  # digest of the address; empty: no record tells it
+
+
 class LoggedIn(msgspec.Struct, frozen=True, gc=False, tag="logged_in", tag_field="told"):
     """On which days somebody entered an account, as a source tells that anybody could not have written."""
 
-    days: tuple[int, ...]  # since 1970, ascending
+    days: tuple[int, ...]  # since 1970, ascending; not those of keys that, by the map of then, were none of the owner's
+    ways: tuple[Way, ...] = ()  # of all days, ascending; empty: a release before did not say
+
+
+def short(name: str) -> str:
+    """What stands for a key or an address in `Way`; empty for none."""
+    return digest(name)[:SHORT_CHARS] if name else ""
 
 
 class Examined(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="examined", tag_field="told"):
@@ -75,6 +94,7 @@ InCase = Found | Examined | LoggedIn | Emitted
 LOGINS = "logins/"  # begins the ids of facts about accounts, of all their days: as a release before told them
 ENTERED = "entered/"  # and of BLOCK_DAYS of them: entered/<block>/<account>
 BLOCK_DAYS = 28
+SHORT_CHARS = 12
 
 
 def entered_id(account: str, block: int) -> str:

@@ -60,6 +60,9 @@ LEFT_OUT = {
     ("p17_borrowed_account", "service_account"): ("p17_ordinary_accounts", "svc"),
     ("p18_telemetry_tamper", "by_system"): ("p18_explained", "gpu-001"),
 }
+KEYS = {"title", "heard", "hosts", "until", "settings", "expect", *TOPICS}
+EXPECTED = {"findings", "verdicts", "incidents", "counts", "any_verdicts", "any_findings", "silent", "alone", "no_alert"}
+OF_A_LINE = {"at", "line", "host", "source", "file"}
 ACQUITS, DOUBTS_IT, EXCLUDED = "acquits", "doubts", "is excluded from an alert"
 Shown = set[tuple[str, str, str]]  # (detector, explanation, what it does)
 _SHOWN: dict[Path, Shown] = {}
@@ -68,7 +71,15 @@ _SHOWN: dict[Path, Shown] = {}
 @cache
 def story_in(path: Path) -> Any:
     """A story as it stands in its file."""
-    return yaml.safe_load(path.read_text(encoding="utf-8"))
+    return checked(yaml.safe_load(path.read_text(encoding="utf-8")))
+
+
+def checked(story: Any) -> Any:
+    """The same; a word that nobody reads is an error, since a misspelt stream would be a story in which nothing happens."""
+    lines = [told for stream in TOPICS for told in story.get(stream, ()) if "line" in told]
+    for given, known in ((story, KEYS), (story["expect"], EXPECTED), *((told, OF_A_LINE) for told in lines)):
+        assert given.keys() <= known, f"not known: {sorted(given.keys() - known)}; there are {sorted(known)}"
+    return story
 
 
 def lines_of(story: Mapping[str, Any]) -> Iterator[Line]:
@@ -183,6 +194,13 @@ def _required(detector: str) -> tuple[str, ...]:
 def _count(story: Mapping[str, Any], detector: str, *, alert: bool) -> int:
     """How many findings of a detector, alerts or below the gate, a story expects."""
     return sum(each["detector"] == detector and each.get("alert") is alert for each in story["expect"].get("findings", ()))
+
+
+@pytest.mark.parametrize("misspelt", [{"acess": []}, {"expect": {"finding": []}}, {"access": [{"at": 0, "line": "", "hots": "gpu-001"}]}])
+def test_a_misspelt_word_of_a_story_is_an_error(misspelt: dict[str, Any]) -> None:
+    """Else a silent story would pass whatever is found."""
+    with pytest.raises(AssertionError, match="not known"):
+        checked({"title": "", "expect": {}} | misspelt)
 
 
 @pytest.mark.parametrize("path", STORIES, ids=lambda path: path.stem)

@@ -13,7 +13,7 @@ from pipeline.detect.case import Case, evidence
 from pipeline.detect.detector import Meta, explained, raised, several
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import CollectiveTimeout, Event, SignalSent, TaskEnded
-from pipeline.model.finding import Evidence, Finding, Severity
+from pipeline.model.finding import NO_LOGIN, Evidence, Finding, Severity
 from pipeline.model.source import Source
 from pipeline.model.told import Touch
 from pipeline.stream.watermark import Watermarks
@@ -140,8 +140,8 @@ def _hit(case: Case, touch: Touch) -> tuple[Touch, int, list[Evidence], float] |
 
 def _cause(touch: Touch) -> tuple[Evidence, ...]:
     body = _signal(touch.event)
-    by = "from a login" if body.auid is not None else "without a login"
-    return evidence("cause", touch.event, f"signal {body.signal} to process {body.target_pid} {by}")
+    by = " from a login" if body.auid is not None else NO_LOGIN
+    return evidence("cause", touch.event, f"signal {body.signal} to process {body.target_pid}{by}")
 
 
 def _signal(event: Event) -> SignalSent:

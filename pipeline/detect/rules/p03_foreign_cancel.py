@@ -7,7 +7,9 @@ A refused request is an attempt and is said to be one, below the gate as long as
 any signal, which the controller does not write down: of a job that fails by one after somebody's request that is said, below the gate.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+
+from msgspec.structs import replace
 
 from pipeline.detect import benign, benign_cancel, benign_kubernetes
 from pipeline.detect.benign import COMMAND_MS, Suspicion
@@ -16,7 +18,7 @@ from pipeline.detect.deletions import asked_for, deleted_in_doubt, parts_taken
 from pipeline.detect.detector import CITED_MAX, Meta, answered, explained, hit, raised, several
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import JobUpdate, ProcessRun, StepCancelled
-from pipeline.model.finding import Checked, Evidence, Finding, Severity
+from pipeline.model.finding import NO_LOGIN, UNPROVEN, Checked, Evidence, Finding, Severity
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
@@ -101,11 +103,10 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
         checklist, harmless = explained(META, case, suspicion, now)
         if harmless:
             return
-        cited = [*evidence("cause", event, "request to cancel")]
-        cited += evidence("effect", case.end_record[0], "job ended CANCELLED")
+        said = [*evidence("cause", event, "request to cancel")]
         for each in case.cancelled_by():
-            cited += evidence("cause", each.event, "record of who cancelled") if each.uid == request.uid else ()
-        cited += _commands(case, actor, event.event_time)
+            said += evidence("cause", each.event, "record of who cancelled") if each.uid == request.uid else ()
+        cited = [*_with_commands(said, case, actor, event.event_time), *evidence("effect", case.end_record[0], "job ended CANCELLED")]
         twice = len(cited) > 2
         for ended, step in case.of(StepCancelled):
             if not step.reason:
@@ -179,7 +180,7 @@ def _accounted(case: Case, now: Watermarks) -> Iterator[Finding]:
         checklist,
         effect="cancelled",
         summary=f"job {case.attempt.job} of {case.owner_id} was cancelled by somebody else, says {first.event.source}",
-        cited=[*_says_who(case, first), *effect, *_commands(case, first.identity, end)],
+        cited=[*_with_commands(_says_who(case, first), case, first.identity, end), *effect],
         parts=(("a record names who cancelled", 0.95),),
         closes_at=end + case.site.grace_ms,
     )
@@ -201,13 +202,22 @@ def _says_who(case: Case, of: Cancel) -> list[Evidence]:
     return [item for each in same for item in evidence("cause", each.event, "record of who cancelled")]
 
 
+def _with_commands(said: Sequence[Evidence], case: Case, actor: Identity | None, at: int) -> list[Evidence]:
+    """Who gave the order, and the commands by which: where no login is behind any of these, none is behind the order."""
+    commands = _commands(case, actor, at)
+    if commands and all(each.summary.endswith(NO_LOGIN) for each in commands):
+        said = [each if each.summary.endswith(UNPROVEN) else replace(each, summary=each.summary + NO_LOGIN) for each in said]
+    return [*said, *commands]
+
+
 def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
     """`scancel` runs of the same identity around the request."""
     cited: list[Evidence] = []
     for event, run in case.of(ProcessRun):
         runner = actor_of(case.site.directory, event)
         if runner and actor and runner.id == actor.id and abs(event.event_time - at) <= COMMAND_MS:
-            cited += evidence("cause", event, f"command {run.exe or 'scancel'} on {event.host}")
+            by = NO_LOGIN if event.source is Source.AUDITD and run.auid is None and run.uid else ""
+            cited += evidence("cause", event, f"command {run.exe or 'scancel'} on {event.host}{by}")
     return cited
 
 

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 
 import pytest
+from msgspec.structs import replace
 
 from pipeline.detect import gates
-from pipeline.model.finding import Checked, Evidence, Explanation
+from pipeline.model.finding import NO_LOGIN, Checked, Evidence, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 
@@ -34,6 +35,16 @@ NAMED: list[tuple[Sequence[Source], str]] = [
 def test_a_name_needs_two_independent_sources_one_of_them_out_of_reach(sources: Sequence[Source], withheld: str) -> None:
     """Families that one daemon writes are one; what a user can write is none alone."""
     assert gates.name_or_reason(PERSON, cited(*sources)) == ("" if withheld else "u099", withheld)
+
+
+@pytest.mark.parametrize("source", [Source.AUDITD, Source.SLURMCTLD])
+def test_what_was_done_without_a_login_is_no_word_on_who_did_it(source: Source) -> None:
+    """A daemon, a timer, a job or whoever is root acted under the account."""
+    told = [
+        replace(each, summary=f"signal 9{NO_LOGIN}") if each.source is source else each for each in cited(Source.AUDITD, Source.SLURMCTLD)
+    ]
+    name, withheld = gates.name_or_reason(PERSON, told)
+    assert (name, withheld.startswith("only one independent source: "), withheld.endswith("no login behind it")) == ("", True, True)
 
 
 @pytest.mark.parametrize("role", ["root", "daemon"])

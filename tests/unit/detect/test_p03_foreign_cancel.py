@@ -411,6 +411,16 @@ def test_accounting_alone_is_an_alert_without_a_name_until_the_request_is_known(
     assert whole.confidence.score > alone.confidence.score
 
 
+def test_an_order_whose_command_ran_without_a_login_names_nobody() -> None:
+    """The controller knows the uid alone, and the kernel says that no login of that account was behind it: root or a timer ran it."""
+    without = build.event(97, Source.AUDITD, ProcessRun(serial=970, arguments=("scancel", build.JOB), success=True, uid=COLLEAGUE))
+    (finding,) = judge(cancel_request(98), without, end())
+    assert (finding.alert, finding.actor) == (True, "")
+    assert finding.actor_withheld == "only one independent source: scheduler; what others tell was done with no login behind it"
+    (twice,) = judge(cancel_request(98), without, scancel(97), end())
+    assert twice.actor == "u099", "another one from a login: who wishes may run it twice"
+
+
 def test_the_kernels_record_of_the_command_names_the_actor() -> None:
     """The submit host's audit log is a second, independent source."""
     (finding,) = judge(cancel_request(98), scancel(97), end())

@@ -13,7 +13,7 @@ from pipeline.identities.step import build_state, step
 from pipeline.model.conduct import Conduct, Folder
 from pipeline.model.events import Event
 from pipeline.model.facts import Fact, incidents_case
-from pipeline.model.incident import BLOCK_DAYS, ENTERED, LoggedIn, decode_in_case, entered_id
+from pipeline.model.incident import BLOCK_DAYS, BY_OTHER, ENTERED, MANY, LoggedIn, Way, decode_in_case, entered_id, short
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.told import Displaced
@@ -21,7 +21,7 @@ from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
 from tests import build
 from tests.build import COLLEAGUE, DAY, OTHER
-from tests.build_subjects import ABROAD, FOREIGN, HOUR, LEFT, PEOPLE, ROOTS, entered, login, now, order, read, run, sudo, wrote
+from tests.build_subjects import ABROAD, FOREIGN, HOUR, KEY, LEFT, OFFICE, PEOPLE, ROOTS, entered, login, now, order, read, run, sudo, wrote
 
 
 def settings(**changes: Any) -> Settings:
@@ -189,8 +189,8 @@ def test_what_is_said_again_after_the_retention_goes_on_counting() -> None:
     assert [each["transport"]["revision"] for each in said] == [1, 2]
 
 
-def test_incidents_are_told_on_which_days_an_account_was_entered() -> None:
-    """Once for each day; neither by a refused login, nor by a key that is none of the owner's where these are known."""
+def test_incidents_are_told_on_which_days_and_how_an_account_was_entered() -> None:
+    """Once for each way of a day, but for refused logins; by a foreign key it is no day of his."""
     refused = msgspec.structs.replace(login(DAY), body=msgspec.structs.replace(login(DAY).body, outcome="failed"))
     state, first = step(
         build_state(settings(), Cases()), facts(login(0), login(60), refused, login(DAY, key="SHA256:nobodys")), now(2 * DAY)
@@ -199,9 +199,28 @@ def test_incidents_are_told_on_which_days_an_account_was_entered() -> None:
     state, third = step(state, facts(login(3 * DAY + 60)), now(5 * DAY))
     told = [[tell.fact for tell in each if isinstance(tell, Tell) and tell.fact.id.startswith(ENTERED)] for each in (first, second, third)]
     day = build.T0 // DAY_MS
-    assert [[decode_in_case(fact.body) for fact in each] for each in told] == [[LoggedIn((day,))], [LoggedIn((day, day + 3))], []]
+    own, other = (Way(0, "publickey", short(key), short(OFFICE)) for key in (KEY, "SHA256:nobodys"))
+    ways = [msgspec.structs.replace(way, day=day + later) for way, later in ((own, 0), (other, 1), (own, 3))]
+    said = [[decode_in_case(fact.body) for fact in each] for each in told]
+    assert said == [[LoggedIn((day,), tuple(ways[:2]))], [LoggedIn((day, day + 3), tuple(ways))], []]
     assert {fact.id for each in told for fact in each} == {entered_id("u012", day // BLOCK_DAYS)}
     assert told[0][0].rank < told[1][0].rank
+
+
+def test_who_became_the_user_of_an_account_is_no_login_to_it() -> None:
+    """And is told all the same; its owner's own su is not."""
+    _, told = step(build_state(settings(), Cases()), facts(entered(0), entered(700, by="u012")), now(DAY))
+    (fact,) = [each.fact for each in told if isinstance(each, Tell) and each.fact.id.startswith(ENTERED)]
+    assert decode_in_case(fact.body) == LoggedIn((), (Way(build.T0 // DAY_MS, f"{BY_OTHER}su {short('u099')}", "", ""),))
+
+
+def test_an_account_that_is_entered_from_everywhere_tells_its_keys_alone() -> None:
+    """A fact stays small, whatever a robot does; who else became its user is said."""
+    logins = [login(at, address=f"10.20.{at}.1") for at in range(40)]
+    _, told = step(build_state(settings(), Cases()), facts(*logins, entered(60)), now(DAY))
+    facts_told = [each.fact for each in told if isinstance(each, Tell) and each.fact.id.startswith(ENTERED)]
+    day, ways = build.T0 // DAY_MS, cast("LoggedIn", decode_in_case(facts_told[-1].body)).ways
+    assert ways == (Way(day, f"{BY_OTHER}su {short('u099')}", "", ""), Way(day, MANY, short(KEY), ""))
 
 
 def test_logins_that_are_forgotten_here_stay_known_to_incidents() -> None:

@@ -1,6 +1,6 @@
 """One-line findings of a campaign: who, when, on what; days from T0."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -163,9 +163,10 @@ def weigh(
     signals: Iterable[Finding] = (),
     heard: bool = True,
     entered: Iterable[int] = range(-7, 60),
+    unlike: Sequence[tuple[int, str]] = (),
     rivals: Iterable[Finding] = (),
 ) -> Attribution:
-    """What attribution says of them; `entered`: days on which all accounts were."""
+    """What attribution says of them; `entered`: days on which all accounts were; `unlike`: logins unlike the owner's."""
     days = set(entered)
     by_account: dict[str, list[Finding]] = {}
     for each in signals:
@@ -175,6 +176,7 @@ def weigh(
         signals=by_account,
         logins_heard=lambda day: heard,  # noqa: ARG005
         entered=lambda who, day: (day - T0) // DAY in days,  # noqa: ARG005
+        unlike=lambda who, day: unlike,  # noqa: ARG005
     )
     ordered = sorted(members, key=lambda each: (each.effect_time, each.id))
     return attribute(CLUSTER, ordered, known, rivals=sorted(rivals, key=lambda each: (each.effect_time, each.id)))

@@ -5,6 +5,7 @@ import pytest
 
 from pipeline.detect.rules.p15_slow_campaign import ALPHA, BETA
 from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
+from pipeline.incidents.logins import FOREIGN
 from pipeline.model.finding import UNPROVEN, Finding
 from pipeline.model.incident import Attribution, label_of
 from tests.unit.incidents.campaign import CLUSTER, DAY, T0, borrowed, cancel, finding, kill, on, record, slowed, tamper, weigh
@@ -52,6 +53,11 @@ def test_without_the_decisive_source_the_name_is_withheld() -> None:
 
 
 FRAMED: list[tuple[str, Attribution, str]] = [
+    (
+        "somebody logged in unlike him",
+        weigh(STORY, unlike=[(T0 // DAY, FOREIGN)]),
+        "entered by a key that is none of its owner's: in which",
+    ),
     ("a key of his was used by another", weigh(STORY, signals=[borrowed(1, "u099")]), "was borrowed"),
     ("the account is shared", weigh(STORY, services=["u099"]), "several people"),
     ("the account is shared in secret: it came from two places", weigh(STORY, signals=[borrowed(9, "u099")]), "was borrowed"),

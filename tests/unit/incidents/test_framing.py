@@ -3,8 +3,8 @@
 Jobs 7 and 8 of u012 are killed and cancelled.  u099 did it in the first story and is named; in all others u098, or nobody knows who, did it
 so that records point at u099.  Nobody who did not do it may be named, whatever else is found.
 
-What cannot be told from its owner, and is said in every report: a key or an agent that is used from where he works, and root of a host who
-also gives orders to the scheduler.
+What cannot be told from its owner, and is said in every report: a key or an agent that is used from where he works, what somebody left in
+the account to run later, and root of a host who also gives orders to the scheduler.
 """
 
 from collections.abc import Iterable, Sequence
@@ -110,6 +110,46 @@ ATTEMPTS: dict[str, list[Line]] = {
 def test_he_is_not_named_for_what_another_did(lines: list[Line]) -> None:
     """Whoever else may be: the records point at u099, and something in them, or missing, says that it need not have been him."""
     assert "u099" not in named(lines)
+
+
+HABIT = SITE.login(-12 * 86_400, "u099", "own-of-u099", "10.20.1.9", days=12)
+LATER = "a timer that somebody left in the account"  # between logins of the owner's it looks like him
+
+
+@pytest.mark.parametrize(
+    "lines", [lines for name, lines in ATTEMPTS.items() if name != LATER], ids=[name for name in ATTEMPTS if name != LATER]
+)
+def test_nor_though_he_had_logged_in_each_day_before(lines: list[Line]) -> None:
+    """As most people do: that he was there some days before says nothing of who used his account."""
+    assert "u099" not in named([*HABIT, *lines])
+
+
+def by_password(lines: Iterable[Line]) -> list[Line]:
+    """The same logins without a key."""
+    return [line._replace(text=line.text.partition(" ssh2")[0].replace("publickey", "password") + " ssh2") for line in lines]
+
+
+COPIED = SITE.login(20, "u099", "own-of-u099", "198.51.100.23")
+U098_AT_HOME = SITE.login(-12 * 86_400, "u098", "own-of-u098", "198.51.100.23", days=13)
+SESSIONS: dict[str, list[Line]] = {
+    "by a copied key, from an address new to the account": COPIED,
+    "by a copied key, from where a colleague works": [*U098_AT_HOME, *COPIED],
+    "by a copied key, while the owner is at his desk": [*SITE.login(-2 * HOUR, "u099", "own-of-u099", "10.20.1.9"), *COPIED],
+    "by password, where he uses keys": by_password(SITE.login(20, "u099", address="10.20.1.9")),
+    "by a key that nobody knows": SITE.login(20, "u099", "nobodys", "10.20.1.9"),
+    "by a key that nobody knows, two days before": SITE.login(-2 * 86_400 + 20, "u099", "nobodys", "10.20.1.9"),
+}
+
+
+@pytest.mark.parametrize("lines", SESSIONS.values(), ids=SESSIONS)
+def test_a_session_unlike_his_names_nobody(lines: list[Line]) -> None:
+    """The acts may have been done in it, in an account that its owner enters each day from his desk by his key."""
+    assert named([*HABIT, *lines, *killed(), *cancelled()]) == set()
+
+
+def test_his_own_sessions_name_him() -> None:
+    """What all these imitate."""
+    assert named([*HABIT, *killed(), *cancelled()]) == {"u099"}
 
 
 @pytest.mark.parametrize(

@@ -483,7 +483,7 @@ def test_one_paragraph_says_it_in_short() -> None:
         assert "above the gate" in seen
         assert named.startswith(who)
         assert "u099" in named or findings
-        assert "1.00 / 2.00 / 40.00 GPU-hours (low / middle / high), 10.00 / 20.00 / 400.00 CNY" in cost
+        assert "1.00 / 2.00 / 40.00 GPU-hours (low / middle / high), 10 / 20 / 400 CNY" in cost
         assert "what happened while auditd was not heard" in unknown
         assert ("how 1 attempt ended" in unknown) is (findings is None)
     assert "no finding of guilt" in orjson.loads(as_json(report()))["summary"][1]

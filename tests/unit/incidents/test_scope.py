@@ -10,7 +10,7 @@ import pytest
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.scope import derive, scope_of, trace
 from pipeline.model.finding import Finding, Subject
-from pipeline.model.incident import Examined, Mark
+from pipeline.model.incident import Examined, Mark, Unjudged
 from pipeline.model.summary import Exposure
 from tests.unit.incidents.campaign import CLUSTER, DAY, T0, attempt_of, examined, finding, record, removal, tamper
 
@@ -105,6 +105,19 @@ def test_what_went_on_from_doubtful_work_is_not_called_unaffected() -> None:
     assert (scope.examined, scope.exposed, scope.derived, scope.unaffected) == (3, 1, 1, 1)
     assert (scope.unaffected_projects, scope.unaffected_users) == (("audio",), ("u061",))
     assert (scope.fine_projects, scope.fine_users) == (1, 1)
+
+
+def test_who_does_not_tell_what_it_loads_is_not_called_unaffected() -> None:
+    """Without a probe it may have loaded what is suspect; where no artefact is, there is nothing to load."""
+    silent = examined("2", 2, owner="u060", project="speech", loads_told=False)
+    clean = examined("3", 2.5, owner="u061", project="audio")
+    attempts = held([exposed("1", 1), silent, clean])
+    window = (T0, T0 + 9 * DAY)
+    scope = scope_of([cohort_finding()], attempts, trace([cohort_finding()], attempts), (), window, {}, 8)
+    assert (scope.examined, scope.unaffected, scope.unaffected_users, scope.unaffected_projects) == (3, 1, ("u061",), ("audio",))
+    assert scope.unjudged == (Unjudged("probe", "attempts", 1, (silent.attempt.name,)),)
+    nothing = scope_of([removal(1, "8", "u099", "/ckpt/run/")], held([silent, clean]), (), (), window, {}, 8)
+    assert (nothing.unaffected, nothing.unjudged) == (2, ())
 
 
 def test_gpus_are_told_node_by_node() -> None:

@@ -19,7 +19,7 @@ SAID = {  # by tag; of 3
     "found": "finding",
     "examined": "attempt owner project gpus end verdict cause missing exposures state nodes task configuration saved resumed loads_told "
     "last_step steps_apart timed_out pace record code_in unexplained",
-    "logged_in": "days",
+    "logged_in": "days ways",
     "tombstone": "attempts findings end",
 }
 
