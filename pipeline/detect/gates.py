@@ -58,6 +58,8 @@ def name_or_reason(actor: Identity | None, cited: Iterable[Evidence], *, one_hos
     if open_roles := {item.role for item in cited} - {item.role for item in proven}:
         return "", f"only senders that nobody authenticated tell the {', '.join(sorted(open_roles))}"
     by_login = [item for item in proven if not item.summary.endswith(NO_LOGIN)]
+    if {item.role for item in proven} - {item.role for item in by_login}:
+        return "", "no login is behind what was done: a daemon, a timer, a job or whoever is root may have used the account"
     groups = {GROUPS[item.source] for item in by_login if item.source in GROUPS}
     if len(groups) < 2:
         unsaid = "" if len(by_login) == len(proven) else "; what others tell was done with no login behind it"

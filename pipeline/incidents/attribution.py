@@ -234,7 +234,7 @@ class Candidate:
                 datetime.fromtimestamp(first * DAY_MS / 1000, UTC).date(),
                 " and ".join(what for day, what in self.unlike if day == first),
             )
-            yield f"within a week before an act, on {since}, the account was entered {what}: in which session the act was done nobody knows"
+            yield f"on {since}, in the week before an act or on its day, the account was entered {what}: whose session it was nobody knows"
 
     def reasons(self, hypotheses: Iterable[Hypothesis], needed: float) -> Iterator[str]:
         """Why the leading candidate is not named."""

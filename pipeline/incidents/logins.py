@@ -3,34 +3,39 @@
     day        1  2  3  4  5  6  7      8                9
     how        k  k  k  k  k  k  k      k                password
     from       a  a  a  a  a  a  a      b                a
-                                        new address      new way
+                                        new address      no key of his
 
-A key that is none of the owner's, where his are known, is always unlike him, and so is somebody else who became the account's user, unless
-he does that every few weeks: a script of root's.  A way or an address is new when the account was not entered
-so in the four weeks before, though on five days or more; addresses count only where they hardly ever change, which those of a site that
-hands them out anew each day do.  Whoever uses a copied key from where its owner works is not to be told from him.
+Where the owner's keys are known, another key is unlike him, and so is a login without any, but where every other day has one; and so is a
+colleague who became the account's user, unless he does that every few weeks.  Another way is new when the account was entered in the four
+weeks before, and not so on two days (on its only day, if there was but one); an address when it was not seen on any of five days or more,
+of an account whose addresses hardly change: those of a site that hands them out anew each day do, and of such nothing follows.
 
-Days of which more is known than a fact holds (`MANY`) are no habit, and nothing is new on them but a foreign key.
+A day on which it was entered in more ways than a fact holds (`MANY`) tells of no address, and is new to an account that has none.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
-from pipeline.model.incident import BY_OTHER, MANY, LoggedIn, Way, short
+from pipeline.model.incident import BY_OTHER, LoggedIn, Way, short
+from pipeline.model.instants import DAY_MS
 
 HABIT_DAYS = 28
-HABIT_DAYS_MIN = 5  # with a login; an assumption, as the next
-NEW_PLACES_IN = 10  # one day of so many may have brought a new address
+KNOWN_DAYS = 2  # on so many of these a way is no longer new; an assumption, as the next two
+PLACES_DAYS_MIN = 5  # with an address, before one can be new: people come by several, their own hosts among them
+NEW_PLACES_IN = 10  # one day of so many may have brought a new one
 FOREIGN = "by a key that is none of its owner's"
+KEYLESS = "without a key, though its owner has one"
 OTHER = "by somebody who became its user, as he had not in four weeks"
-NEW_WAY = "in a way in which nobody had entered it before"
-NEW_PLACE = "from an address from which nobody had entered it before"
+NEW_WAY = "in a way in which it had not been entered before"
+NEW_PLACE = "from an address from which it had not been entered before"
+Key = tuple[str, int, int]  # name, and from when until when it is its owner's, UTC ms
 
 
 class Logins:
     """To one account.  `keys`: its owner's, as far as the map knows them."""
 
-    def __init__(self, told: Iterable[LoggedIn], keys: Iterable[str] = ()) -> None:
-        self._keys = {short(key) for key in keys}
+    def __init__(self, told: Iterable[LoggedIn], keys: Iterable[Key] = ()) -> None:
+        self._keys = [(short(name), since // DAY_MS, -(-until // DAY_MS)) for name, since, until in keys]
         self._days: set[int] = set()  # told by a release that did not say how
         self._ways: dict[int, list[Way]] = {}
         for block in told:
@@ -45,44 +50,67 @@ class Logins:
 
     def unlike(self, first: int, last: int) -> tuple[tuple[int, str], ...]:
         """(day, what is unlike the owner) of these days, in order."""
-        found = set()
-        for day in range(first, last + 1):
-            if any(self._is_foreign(way) for way in self._ways.get(day, ())):
-                found.add((day, FOREIGN))
-            others = {way.method for way in self._ways.get(day, ()) if _is_other(way)}
-            if others - {way.method for past in range(day - HABIT_DAYS, day) for way in self._ways.get(past, ())}:
-                found.add((day, OTHER))
-            found |= {(day, what) for what in self._new(day)}
-        return tuple(sorted(found))
+        return tuple((day, what) for day in range(first, last + 1) for what in sorted({*self._others(day), *self._new(day)}))
 
     def _is_foreign(self, way: Way) -> bool:
-        return bool(self._keys and way.key) and way.key not in self._keys
+        """By a key, and none that was its owner's on this day, where any of his is known?"""
+        return bool(self._keys and way.key) and (way.key not in {key for key, since, until in self._keys if since <= way.day < until})
 
     def _own(self, day: int) -> Sequence[Way]:
         return [way for way in self._ways.get(day, ()) if not self._is_foreign(way) and not _is_other(way)]
 
+    def _others(self, day: int) -> Iterator[str]:
+        """What the owner himself would not have done."""
+        today = self._ways.get(day, ())
+        if any(self._is_foreign(way) for way in today):
+            yield FOREIGN
+        before = [ways for past in range(day - HABIT_DAYS, day) if (ways := self._own(past))]
+        if self._keys and _keyless(today) and 2 * sum(map(_keyless, before)) <= len(before):
+            yield KEYLESS
+        others = {way.method for past in range(day - HABIT_DAYS, day) for way in self._ways.get(past, ()) if _is_other(way)}
+        if {way.method for way in today if _is_other(way)} - others:
+            yield OTHER
+
     def _new(self, day: int) -> Iterator[str]:
-        """What none of the four weeks before knew."""
+        """What the four weeks before hardly knew."""
         today = self._own(day)
         before = [ways for past in range(day - HABIT_DAYS, day) if (ways := self._own(past))]
-        many = any(way.method == MANY for ways in (today, *before) for way in ways)
-        if not today or len(before) < HABIT_DAYS_MIN or many:
+        if not today or not before:
             return
-        if {_how(way) for way in today} - {_how(way) for ways in before for way in ways}:
+        if {_how(way) for way in today} - _habits({_how(way) for way in ways} for ways in before):
             yield NEW_WAY
-        known = {way.place for way in before[0]}
-        moves = 0
-        for ways in before[1:]:
-            places = {way.place for way in ways}
-            moves += not places <= known
-            known |= places
-        if moves * NEW_PLACES_IN <= len(before) and {way.place for way in today if way.place} - known:
+        told = [places for ways in before if (places := _places(ways))]
+        if len(told) >= PLACES_DAYS_MIN and _moves(told) * NEW_PLACES_IN <= len(told) and _places(today) - set().union(*told):
             yield NEW_PLACE
+
+
+def _habits(days: Iterable[set[str]]) -> set[str]:
+    """What stands in enough of them; whatever there is, where there is but one."""
+    counted = [*days]
+    seen = Counter(each for of_day in counted for each in of_day)
+    return {each for each, times in seen.items() if times >= min(KNOWN_DAYS, len(counted))}
+
+
+def _moves(days: Sequence[set[str]]) -> int:
+    """On how many of them an address came that had not come on those before; the first is no change."""
+    known, moves = set(days[0]), 0
+    for places in days[1:]:
+        moves += not places <= known
+        known |= places
+    return moves
+
+
+def _places(ways: Iterable[Way]) -> set[str]:
+    return {way.place for way in ways if way.place}
+
+
+def _keyless(ways: Iterable[Way]) -> bool:
+    return any(not way.key and not _is_other(way) for way in ways)
+
+
+def _how(way: Way) -> str:
+    return f"{way.method} {way.key}"
 
 
 def _is_other(way: Way) -> bool:
     return way.method.startswith(BY_OTHER)
-
-
-def _how(way: Way) -> tuple[str, str]:
-    return way.method, way.key

@@ -13,6 +13,7 @@ from pipeline.incidents.report_text import day_and_time, figures, ratio
 from pipeline.loss.width import BETWEEN
 from pipeline.model.finding import Status
 from pipeline.model.incident import NONE, Incident
+from pipeline.model.source import Source
 from pipeline.model.words import many
 
 SOURCES_MAX = 3
@@ -108,6 +109,8 @@ def _open(incident: Incident) -> Iterator[str]:
     if silent:
         more = f" and {len(silent) - SOURCES_MAX} more" if len(silent) > SOURCES_MAX else ""
         yield f"what happened while {', '.join(silent[:SOURCES_MAX])}{more} {'were' if len(silent) > 1 else 'was'} not heard"
+    if untold := sum(each.amount for each in incident.scope.unjudged if (each.source, each.what) == (Source.PROBE, "attempts")):
+        yield f"what {many(untold, 'attempt')} loaded"
     if incident.scope.unexplained:
         yield f"how {many(incident.scope.unexplained, 'attempt')} ended"
     if incident.status is not Status.FINAL:

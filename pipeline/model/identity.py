@@ -138,9 +138,10 @@ class Directory:
                 if identity.login not in self._by_id:
                     yield identity.login
 
-    def owned(self, identity_id: str, kind: str) -> frozenset[str]:
-        """Names of a kind that the identity has, or ever had."""
-        return frozenset(name for identity in self._by_id.get(identity_id, ()) for of, name in identity.names if of == kind)
+    def owned(self, identity_id: str, kind: str) -> Iterator[tuple[str, int, int]]:
+        """Names of a kind that the identity has, or had: each with the time from which and until which, UTC ms."""
+        for identity in self._by_id.get(identity_id, ()):
+            yield from ((name, identity.valid_from, identity.valid_to) for of, name in identity.names if of == kind)
 
     def holders(self, login: str) -> Iterator[str]:
         """Ids of whoever has, or ever had, this login, else the login itself; and the one that it has while the map does not know it."""

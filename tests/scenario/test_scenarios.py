@@ -36,6 +36,7 @@ from pipeline.detect.detector import registry, witnessed
 from pipeline.detect.doubts import DOUBTS, SETTLED
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.outcome import EventRow, Record
+from pipeline.model.source import Source
 from pipeline.runtime.local import LocalRuntime, Results
 from tests import build
 from tests.scenario.lines import TOPICS, Line, Site, ship, what
@@ -79,6 +80,9 @@ def checked(story: Any) -> Any:
     lines = [told for stream in TOPICS for told in story.get(stream, ()) if "line" in told]
     for given, known in ((story, KEYS), (story["expect"], EXPECTED), *((told, OF_A_LINE) for told in lines)):
         assert given.keys() <= known, f"not known: {sorted(given.keys() - known)}; there are {sorted(known)}"
+    named = {each for key in ("silent", "alone", "no_alert") for each in story["expect"].get(key, ())}
+    for names, known in ((named, {each.meta.id for each in registry()}), ({*story.get("heard", ())}, {*map(str, Source)})):
+        assert names <= known, f"not known: {sorted(names - known)}"
     return story
 
 
@@ -196,7 +200,17 @@ def _count(story: Mapping[str, Any], detector: str, *, alert: bool) -> int:
     return sum(each["detector"] == detector and each.get("alert") is alert for each in story["expect"].get("findings", ()))
 
 
-@pytest.mark.parametrize("misspelt", [{"acess": []}, {"expect": {"finding": []}}, {"access": [{"at": 0, "line": "", "hots": "gpu-001"}]}])
+@pytest.mark.parametrize(
+    "misspelt",
+    [
+        {"acess": []},
+        {"heard": ["kernl"]},
+        {"expect": {"finding": []}},
+        {"expect": {"silent": ["p01_forein_kill"]}},
+        {"expect": {"no_alert": {"p01_forein_kill": {}}}},
+        {"access": [{"at": 0, "line": "", "hots": "gpu-001"}]},
+    ],
+)
 def test_a_misspelt_word_of_a_story_is_an_error(misspelt: dict[str, Any]) -> None:
     """Else a silent story would pass whatever is found."""
     with pytest.raises(AssertionError, match="not known"):

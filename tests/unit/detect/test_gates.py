@@ -10,6 +10,7 @@ from pipeline.model.finding import NO_LOGIN, Checked, Evidence, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 
+NOT_BY_LOGIN = "what others tell was done with no login behind it"
 PERSON = Identity(id="u099", uid=5099)
 
 
@@ -37,14 +38,14 @@ def test_a_name_needs_two_independent_sources_one_of_them_out_of_reach(sources: 
     assert gates.name_or_reason(PERSON, cited(*sources)) == ("" if withheld else "u099", withheld)
 
 
-@pytest.mark.parametrize("source", [Source.AUDITD, Source.SLURMCTLD])
-def test_what_was_done_without_a_login_is_no_word_on_who_did_it(source: Source) -> None:
-    """A daemon, a timer, a job or whoever is root acted under the account."""
-    told = [
-        replace(each, summary=f"signal 9{NO_LOGIN}") if each.source is source else each for each in cited(Source.AUDITD, Source.SLURMCTLD)
-    ]
-    name, withheld = gates.name_or_reason(PERSON, told)
-    assert (name, withheld.startswith("only one independent source: "), withheld.endswith("no login behind it")) == ("", True, True)
+def test_what_was_done_without_a_login_is_no_word_on_who_did_it() -> None:
+    """A daemon, a timer, a job or whoever is root used the account; that the scheduler tells of the effect is no word on it either."""
+    kernels, schedulers = cited(Source.AUDITD, Source.SLURMCTLD)
+    kernels = replace(kernels, summary=f"signal 9{NO_LOGIN}")
+    assert gates.name_or_reason(PERSON, [kernels, schedulers]) == ("", "only one independent source: scheduler; " + NOT_BY_LOGIN)
+    name, withheld = gates.name_or_reason(PERSON, [kernels, replace(schedulers, role="effect")])
+    assert (name, withheld.startswith("no login is behind what was done: ")) == ("", True)
+    assert gates.name_or_reason(PERSON, [kernels, schedulers, *cited(Source.SSHD)]) == ("u099", "")
 
 
 @pytest.mark.parametrize("role", ["root", "daemon"])

@@ -416,7 +416,9 @@ def test_an_order_whose_command_ran_without_a_login_names_nobody() -> None:
     without = build.event(97, Source.AUDITD, ProcessRun(serial=970, arguments=("scancel", build.JOB), success=True, uid=COLLEAGUE))
     (finding,) = judge(cancel_request(98), without, end())
     assert (finding.alert, finding.actor) == (True, "")
-    assert finding.actor_withheld == "only one independent source: scheduler; what others tell was done with no login behind it"
+    assert (
+        finding.actor_withheld == "no login is behind what was done: a daemon, a timer, a job or whoever is root may have used the account"
+    )
     (twice,) = judge(cancel_request(98), without, scancel(97), end())
     assert twice.actor == "u099", "another one from a login: who wishes may run it twice"
 

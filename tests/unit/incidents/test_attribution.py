@@ -56,7 +56,7 @@ FRAMED: list[tuple[str, Attribution, str]] = [
     (
         "somebody logged in unlike him",
         weigh(STORY, unlike=[(T0 // DAY, FOREIGN)]),
-        "entered by a key that is none of its owner's: in which",
+        "entered by a key that is none of its owner's: whose session",
     ),
     ("a key of his was used by another", weigh(STORY, signals=[borrowed(1, "u099")]), "was borrowed"),
     ("the account is shared", weigh(STORY, services=["u099"]), "several people"),

@@ -147,6 +147,22 @@ def test_a_session_unlike_his_names_nobody(lines: list[Line]) -> None:
     assert named([*HABIT, *lines, *killed(), *cancelled()]) == set()
 
 
+FROM_MANY = [line for at in range(17) for line in SITE.login(20 + at, "u099", "own-of-u099", f"198.51.100.{at + 1}")]
+SELDOM: dict[str, list[Line]] = {
+    "by password, and no other login is known": by_password(SITE.login(20, "u099", address="10.20.1.9")),
+    "by password, and somebody had tried that once before": [
+        *HABIT, *by_password([*SITE.login(-9 * 86_400, "u099", address="10.20.1.9"), *SITE.login(20, "u099", address="10.20.1.9")]),
+    ],
+    "from more addresses than are told": [*HABIT, *FROM_MANY],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", SELDOM.values(), ids=SELDOM)
+def test_nor_does_one_in_an_account_of_which_little_is_known(lines: list[Line]) -> None:
+    """Or of which somebody saw to it that much is."""
+    assert named([*lines, *killed(), *cancelled()]) == set()
+
+
 def test_his_own_sessions_name_him() -> None:
     """What all these imitate."""
     assert named([*HABIT, *killed(), *cancelled()]) == {"u099"}

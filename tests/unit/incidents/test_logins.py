@@ -2,35 +2,54 @@
 
 import pytest
 
-from pipeline.incidents.logins import FOREIGN, NEW_PLACE, NEW_WAY, OTHER, Logins
+from pipeline.incidents.logins import FOREIGN, KEYLESS, NEW_PLACE, NEW_WAY, OTHER, Logins
 from pipeline.model.incident import BLOCK_DAYS, BY_OTHER, MANY, LoggedIn, Way, short
+from pipeline.model.instants import DAY_MS
 
 OWN, DAY = "SHA256:own", 20_000
 HABIT = [(day, "publickey", OWN, "desk") for day in range(-12, 0)]
 OFFICES = [(day, "publickey", OWN, f"lease-{day}") for day in range(-12, 0)]
-SU = (0, f"{BY_OTHER}su root", "", "")
+RETIRED = "SHA256:retired"
+SU = (0, f"{BY_OTHER}su u098", "", "")
 
 Told = tuple[int, str, str, str]  # day from DAY, method, key, address
 CASES: dict[str, tuple[list[Told], set[str]]] = {
     "as ever": ([*HABIT, (0, "publickey", OWN, "desk")], set()),
+    "for the first time": ([(0, "publickey", OWN, "desk")], set()),
     "nobody's key": ([*HABIT, (0, "publickey", "SHA256:nobodys", "desk")], {FOREIGN}),
-    "nobody's key, and no habit": ([(0, "publickey", "SHA256:nobodys", "desk")], {FOREIGN}),
+    "nobody's key, for the first time": ([(0, "publickey", "SHA256:nobodys", "desk")], {FOREIGN}),
+    "a key that was his until last week": ([*HABIT, (0, "publickey", RETIRED, "desk")], {FOREIGN}),
     "his key from elsewhere": ([*HABIT, (0, "publickey", OWN, "abroad")], {NEW_PLACE}),
+    "his key from elsewhere, and four days are known": ([*HABIT[-4:], (0, "publickey", OWN, "abroad")], set()),
     "the same from his desk, too": ([*HABIT, (0, "publickey", OWN, "desk"), (0, "publickey", OWN, "abroad")], {NEW_PLACE}),
-    "his key from elsewhere, where he was last week": ([*HABIT, (-7, "publickey", OWN, "abroad"), (0, "publickey", OWN, "abroad")], set()),
+    "from where he was once before": ([*HABIT, (-8, "publickey", OWN, "abroad"), (0, "publickey", OWN, "abroad")], set()),
+    "from elsewhere, and he had moved once": (
+        [*HABIT, (-5, "publickey", OWN, "hotel"), (0, "publickey", OWN, "abroad")], {NEW_PLACE},
+    ),
+    "from elsewhere, and he had moved twice": (
+        [*HABIT, (-5, "publickey", OWN, "hotel"), (-3, "publickey", OWN, "fair"), (0, "publickey", OWN, "abroad")], set(),
+    ),
     "from elsewhere, and he is somewhere else each day": ([*OFFICES, (0, "publickey", OWN, "abroad")], set()),
-    "from elsewhere, and little is known of him": ([*HABIT[-4:], (0, "publickey", OWN, "abroad")], set()),
-    "by password": ([*HABIT, (0, "password", "", "desk")], {NEW_WAY}),
-    "by password from elsewhere": ([*HABIT, (0, "password", "", "abroad")], {NEW_WAY, NEW_PLACE}),
-    "by password, as he does at times": ([*HABIT, (-3, "password", "", "desk"), (0, "password", "", "desk")], set()),
-    "by password, as he did long ago": ([*HABIT, (-40, "password", "", "desk"), (0, "password", "", "desk")], {NEW_WAY}),
+    "by password": ([*HABIT, (0, "password", "", "desk")], {KEYLESS, NEW_WAY}),
+    "by password, for the first time": ([(0, "password", "", "desk")], {KEYLESS}),
+    "by password from elsewhere": ([*HABIT, (0, "password", "", "abroad")], {KEYLESS, NEW_WAY, NEW_PLACE}),
+    "by password, as he did once": ([*HABIT, (-8, "password", "", "desk"), (0, "password", "", "desk")], {KEYLESS, NEW_WAY}),
+    "by password, as he mostly does": ([*((day, "password", "", "desk") for day in range(-12, 1))], set()),
+    "by password, as he did long ago": ([*HABIT, (-40, "password", "", "desk"), (0, "password", "", "desk")], {KEYLESS, NEW_WAY}),
     "an address that no record tells": ([*HABIT, (0, "publickey", OWN, "")], set()),
-    "from so many that they are not told": ([*HABIT, (0, MANY, OWN, "")], set()),
-    "from so many, a foreign key among them": ([*HABIT, (0, MANY, OWN, ""), (0, MANY, "SHA256:nobodys", "")], {FOREIGN}),
+    "from more addresses than are told": ([*HABIT, (0, MANY, OWN, "")], {NEW_WAY}),
+    "from elsewhere, after a day of too many": ([*HABIT, (-8, MANY, OWN, ""), (0, "publickey", OWN, "abroad")], {NEW_PLACE}),
+    "a robot's, as each day": ([*((day, MANY, OWN, "") for day in range(-12, 1))], set()),
+    "from so many, a foreign key among them": ([(0, MANY, OWN, ""), (0, MANY, "SHA256:nobodys", "")], {FOREIGN}),
     "somebody becomes his user": ([*HABIT, SU], {OTHER}),
-    "somebody becomes his user, and no habit": ([SU], {OTHER}),
-    "root's script becomes his user each night": ([*HABIT, *((day, *SU[1:]) for day in range(-12, 1))], set()),
-}
+    "somebody becomes his user, and nothing is known of him": ([SU], {OTHER}),
+    "a script becomes his user each night": ([*HABIT, *((day, *SU[1:]) for day in range(-12, 1))], set()),
+}  # fmt: skip
+
+
+def of(key: str) -> tuple[str, int, int]:
+    """Whose it is always, or was until last week."""
+    return key, 0, (DAY - 7) * DAY_MS if key == RETIRED else 2**62
 
 
 def logins(told: list[Told], *keys: str) -> Logins:
@@ -38,13 +57,13 @@ def logins(told: list[Told], *keys: str) -> Logins:
     blocks: dict[int, list[Way]] = {}
     for day, method, key, place in told:
         blocks.setdefault((DAY + day) // BLOCK_DAYS, []).append(Way(DAY + day, method, short(key), short(place)))
-    return Logins((LoggedIn(tuple(sorted({way.day for way in ways})), tuple(sorted(ways))) for ways in blocks.values()), keys)
+    return Logins((LoggedIn(tuple(sorted({way.day for way in ways})), tuple(sorted(ways))) for ways in blocks.values()), map(of, keys))
 
 
 @pytest.mark.parametrize(("told", "expected"), CASES.values(), ids=CASES)
 def test_what_is_unlike_the_owner(told: list[Told], expected: set[str]) -> None:
     """Of the last day, and of it alone."""
-    assert logins(told, OWN).unlike(DAY, DAY) == tuple((DAY, what) for what in sorted(expected))
+    assert logins(told, OWN, RETIRED).unlike(DAY, DAY) == tuple((DAY, what) for what in sorted(expected))
 
 
 def test_a_key_counts_as_new_where_none_of_his_is_known() -> None:
@@ -53,10 +72,16 @@ def test_a_key_counts_as_new_where_none_of_his_is_known() -> None:
     assert logins(told).unlike(DAY, DAY) == ((DAY, NEW_WAY),)
 
 
+def test_a_key_is_his_as_long_as_the_map_says() -> None:
+    """What was done by it in its time was done by his key."""
+    told = logins([*HABIT, (-10, "publickey", RETIRED, "desk"), (-1, "publickey", RETIRED, "desk")], OWN, RETIRED)
+    assert [(day - DAY, what) for day, what in told.unlike(DAY - 12, DAY) if what == FOREIGN] == [(-1, FOREIGN)]
+
+
 def test_who_may_have_entered() -> None:
     """The owner, but for foreign keys and other people; of what a release before told, which left out foreign keys, each day counts."""
     told = logins([(0, "publickey", OWN, "desk"), (1, "publickey", "SHA256:nobodys", "desk"), (2, *SU[1:])], OWN)
     assert [told.entered(DAY + day, DAY + day) for day in range(4)] == [True, False, False, False]
     assert told.entered(DAY - 7, DAY)
-    before = Logins([LoggedIn((DAY,))], (OWN,))
+    before = Logins([LoggedIn((DAY,))], [of(OWN)])
     assert (before.entered(DAY, DAY), before.entered(DAY + 1, DAY + 7), before.unlike(DAY, DAY)) == (True, False, ())
