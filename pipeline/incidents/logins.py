@@ -5,10 +5,10 @@
     from       a  a  a  a  a  a  a      b                a
                                         new address      no key of his
 
-Where the owner's keys are known, another key is unlike him, and so is a login without any, but where every other day has one; and so is a
-colleague who became the account's user, unless he does that every few weeks.  Another way is new when the account was entered in the four
-weeks before, and not so on two days (on its only day, if there was but one); an address when it was not seen on any of five days or more,
-of an account whose addresses hardly change: those of a site that hands them out anew each day do, and of such nothing follows.
+Where the owner's keys are known, another key is unlike him, and so is a login without any, but where every other day has one; and so is
+whoever became the account's user and hardly had before.  Another way is new when the account was entered in the four weeks before, and not
+so on two days (on its only day, if there was but one); an address when it was not seen on any of five days or more, of an account whose
+addresses hardly change: those of a site that hands them out anew each day do, and of such nothing follows.
 
 A day on which it was entered in more ways than a fact holds (`MANY`) tells of no address, and is new to an account that has none.
 """
@@ -25,7 +25,7 @@ PLACES_DAYS_MIN = 5  # with an address, before one can be new: people come by se
 NEW_PLACES_IN = 10  # one day of so many may have brought a new one
 FOREIGN = "by a key that is none of its owner's"
 KEYLESS = "without a key, though its owner has one"
-OTHER = "by somebody who became its user, as he had not in four weeks"
+OTHER = "by somebody who became its user, and hardly had in four weeks"
 NEW_WAY = "in a way in which it had not been entered before"
 NEW_PLACE = "from an address from which it had not been entered before"
 Key = tuple[str, int, int]  # name, and from when until when it is its owner's, UTC ms
@@ -67,8 +67,8 @@ class Logins:
         before = [ways for past in range(day - HABIT_DAYS, day) if (ways := self._own(past))]
         if self._keys and _keyless(today) and 2 * sum(map(_keyless, before)) <= len(before):
             yield KEYLESS
-        others = {way.method for past in range(day - HABIT_DAYS, day) for way in self._ways.get(past, ()) if _is_other(way)}
-        if {way.method for way in today if _is_other(way)} - others:
+        past = Counter(way.method for each in range(day - HABIT_DAYS, day) for way in self._ways.get(each, ()) if _is_other(way))
+        if any(_is_other(way) and past[way.method] < KNOWN_DAYS for way in today):
             yield OTHER
 
     def _new(self, day: int) -> Iterator[str]:

@@ -2,7 +2,7 @@
 
     logins            by account, from where and with which key: the first of ten minutes       -> the account
     jobs              each attempt, with the scheduler's last word on it                        -> who submitted it
-    changes of user   by su and sudo, but to root: the first of ten minutes                     -> the account that was entered
+    changes of user   by su and sudo, but to root: the first of ten minutes; root's, of a day    -> the account that was entered
     orders            cancels, updates, requests that change something: the first of an hour    -> who gave them
     reads, writes     of diagnostics, of artefacts: the first of an hour in each folder         -> the team, else the person
 
@@ -37,7 +37,7 @@ from pipeline.model.events import (
 from pipeline.model.facts import Fact, host_case, identity_case
 from pipeline.model.identity import LOGIN, Directory, Identity
 from pipeline.model.ids import digest, rank
-from pipeline.model.instants import HOUR_MS
+from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.outcome import Tell
 from pipeline.model.source import Source
 from pipeline.model.told import attempt_of, encode_told
@@ -122,10 +122,11 @@ class Conduct:
         return self._first(who, event, digest("request", body.verb, body.user, event.event_time // HOUR_MS))
 
     def _entered(self, event: Event, body: PrivilegeUsed) -> Sequence[Tell]:
-        if body.refused or body.run_as in ("", "root", body.user) or body.user in ("", "root"):
+        if body.refused or body.run_as in ("", "root", body.user) or not body.user:
             return ()
         who = account(self._directory, event)
-        return self._first(who, event, digest("entered", event.event_time // SPELL_MS, body.user, body.run_as, body.means))
+        spell_ms = DAY_MS if body.user == "root" else SPELL_MS  # root's scripts do so all day
+        return self._first(who, event, digest("entered", event.event_time // spell_ms, body.user, body.run_as, body.means))
 
     def _touched(self, event: Event, body: ObjectAccess | FileTouched) -> Sequence[Tell]:
         folder = next((each for each in self._folders if body.path.startswith(each.path)), None)

@@ -90,14 +90,14 @@ def test_nobody_is_named(row: Row) -> None:
     [
         ([entered(60), order(120)], {"u099"}),
         ([entered(60), entered(90, "adm1"), order(120)], {"u099", "adm1"}),
-        ([entered(60, "root"), order(120)], {""}),
+        ([entered(60, "root"), order(120)], set()),
         ([login(60, key=FOREIGN)], {""}),
         ([*DAYS, login(NOW), login(NOW + 600, address=ABROAD)], {""}),
     ],
     ids=[
         "one who entered",
         "two who entered",
-        "root is nobody",
+        "root, whose routine it is",
         "the holder of a key may have lost it",
         "nobody knows who came from there",
     ],

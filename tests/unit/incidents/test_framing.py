@@ -137,6 +137,8 @@ SESSIONS: dict[str, list[Line]] = {
     "by a copied key, while the owner is at his desk": [*SITE.login(-2 * HOUR, "u099", "own-of-u099", "10.20.1.9"), *COPIED],
     "by password, where he uses keys": by_password(SITE.login(20, "u099", address="10.20.1.9")),
     "by a key that nobody knows": SITE.login(20, "u099", "nobodys", "10.20.1.9"),
+    "in which root becomes him": [*SITE.login(0, "u099", "own-of-u099", "10.20.1.9"), *SITE.become(50, "root", "u099")],
+    "in which root becomes him, as once before": [*SITE.become(-20 * 86_400, "root", "u099"), *SITE.become(50, "root", "u099")],
     "by a key that nobody knows, two days before": SITE.login(-2 * 86_400 + 20, "u099", "nobodys", "10.20.1.9"),
 }
 
