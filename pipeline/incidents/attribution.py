@@ -230,10 +230,8 @@ class Candidate:
             yield "logins were recorded, but none of this account on each day of the acts or the week before: who used it nobody knows"
         if self.unlike:
             first = self.unlike[0][0]
-            since, what = (
-                datetime.fromtimestamp(first * DAY_MS / 1000, UTC).date(),
-                " and ".join(what for day, what in self.unlike if day == first),
-            )
+            since = datetime.fromtimestamp(first * DAY_MS / 1000, UTC).date()
+            what = " and ".join(what for day, what in self.unlike if day == first)
             yield f"on {since}, in the week before an act or on its day, the account was entered {what}: whose session it was nobody knows"
 
     def reasons(self, hypotheses: Iterable[Hypothesis], needed: float) -> Iterator[str]:

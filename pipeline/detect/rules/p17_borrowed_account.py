@@ -171,10 +171,8 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
     by_whom: dict[str, Hits] = {}
     for event, body in case.entered:
         who = case.actor(event)
-        if (
-            who is None or who.id == case.name or body.user == "root"
-        ):  # what root becomes is routine: incidents weigh it, where somebody is named
-            continue
+        if who is None or who.id == case.name or body.user == "root":
+            continue  # what root becomes is routine: incidents weigh it, where somebody would be named
         suspicion = Suspicion(who, event, event.event_time, event.host)
         aside = ("within_grace", "job_from_before", "own_key", "debugging_together", "roaming", "usual_network")
         if (checklist := _suspect(case, suspicion, now, aside)) is not None:
