@@ -48,7 +48,7 @@ NOT_RUN = {
     "trainwatch bench": _BENCH,
     "trainwatch bench ingest | full-json | full-auditd | mix | join [--disordered | --hosts] | latency | scale | rebalance":
         f"a choice; {_BENCH}",
-    "trainwatch bench idle | state | formats | dashboards | seal": f"a choice; {_BENCH}",
+    "trainwatch bench idle | state | memory | formats | dashboards | seal": f"a choice; {_BENCH}",
     "trainwatch bench seal": _BENCH,
     "trainwatch bench mix --local --profile whole": _BENCH,
     "trainwatch bench faults --seeds 3 --results FILE": "an hour: tests/faults breaks the same things",

@@ -79,9 +79,9 @@ class Running:
         """Of the process and its descendants, all threads, user and system."""
         return sum(_cpu_seconds(each) for each in (self._family, *self._family.children(recursive=True)))
 
-    def resident_mib(self) -> float:
-        """Of the process and its descendants, now."""
-        return sum(map(_resident, (self._family, *self._family.children(recursive=True)))) / 2**20
+    def resident_mb(self) -> float:
+        """Memory of the process and its descendants, now."""
+        return sum(map(_resident, (self._family, *self._family.children(recursive=True)))) / 1e6
 
     def log(self) -> str:
         """What it has said so far."""

@@ -54,12 +54,13 @@ from pipeline.runtime.state_log import LogReader
 from pipeline.runtime.state_record import CLAIM, META, Claim, Owner, key, pack
 from pipeline.runtime.state_topic import give_back
 from pipeline.settings import ArtefactRootSettings, Settings
+from pipeline.simulate import DEFAULT_START
 from pipeline.stream.watermark import Vector
 from pipeline.topology import Stage, build_topology
 
 DAYS, JOBS, HOSTS, ARTEFACTS, LIVE_JOBS = 45, 100_000, 2_000, 20_000, 2_000
 PARTITIONS = 4
-BEGIN_MS = 1_760_054_400_000  # 2025-10-10
+BEGIN_MS = round(1000 * DEFAULT_START.timestamp()) - DAYS * DAY_MS  # a load of the simulator goes on from here
 CLUSTER = "main"
 NODES = (*[1] * 60, *[2] * 20, *[4] * 12, *[8] * 6, *[32] * 2)  # hosts of a job, out of a hundred
 PROBED = 0.3  # of the jobs say their processes

@@ -261,6 +261,19 @@ def rebalance(ctx: click.Context, /, scale: float, as_json: bool) -> None:
     _run(ctx, [lambda site: job_rebalance.run(site, scale)], as_json=as_json)
 
 
+@bench.command(epilog=examples("bench memory --scale 0.1 --records 50000"))
+@_records(400_000)
+@click.option("--scale", type=Number(0.001, 10), default=1.0, show_default=True, help="Share of the state of 45 days.")
+@_seed
+@_json
+@click.pass_context
+def memory(ctx: click.Context, /, records: int, scale: float, seed: int, as_json: bool) -> None:
+    """Memory of a worker that has the state of 45 days and reads the mix."""
+    from pipeline.bench import job_memory  # noqa: PLC0415  keeps --help quick
+
+    _run(ctx, [lambda site: job_memory.run(site, records, scale, seed=seed)], as_json=as_json)
+
+
 @bench.command(epilog=examples("bench idle --seconds 60"))
 @click.option("--seconds", type=Number(min=1), default=30.0, show_default=True, help="Time under the meter.")
 @_json
@@ -383,5 +396,11 @@ def _tell(ctx: click.Context, reports: "Sequence[JobReport]", *, as_json: bool) 
             for table in tables(report):
                 stdout().print(table)
         asked = any(each.counts for report in reports for each in report.requirements)
-        say("a requirement is NOT reached" if not reached else "every required ratio is reached" if asked else "no ratio was asked for")
+        say(
+            "a requirement is NOT reached"
+            if not reached
+            else "every required ratio is reached"
+            if asked
+            else "no required ratio could be judged"
+        )
     ctx.exit(0 if reached else TOO_SLOW)

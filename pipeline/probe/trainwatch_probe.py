@@ -403,6 +403,7 @@ class Probe:
         self._handlers: dict[str, Callable[[Any], None]] = {}
         self._inside: set[int] = set()
         self._kicks = self._scanned = 0
+        self._is_telling = False
         self._known: dict[str, object] = {}
         self._folders: dict[str, str] = {}
         self._queue: list[Work] = []
@@ -617,9 +618,14 @@ class Probe:
 
     def scan(self, until: float = 0.0) -> None:
         """Tell of modules that came since; the newest first, where there is little time."""
-        self._scanned = self._kicks
-        if self.modules == "none" or (self.without_modules and self.modules != "all"):
-            return
+        kicks = self._kicks
+        try:
+            if self.modules != "none" and (self.modules == "all" or not self.without_modules):
+                self._tell_modules(until)
+        finally:
+            self._scanned = kicks
+
+    def _tell_modules(self, until: float) -> None:
         known, postponed = self._known, False
         modules = list(sys.modules.items())
         for name, module in reversed(modules) if until else modules:
@@ -633,18 +639,23 @@ class Probe:
             known[name] = spec or module
             origin = getattr(spec, "origin", None) if getattr(spec, "has_location", False) else values.get("__file__")
             if type(origin) is str and type(name) is str and origin:
-                if until and is_large(origin):  # an extension of hundreds of megabytes is the thread's
+                large = is_large(origin)
+                if large and until:  # an extension of hundreds of megabytes is the thread's
                     del known[name]
                     postponed = True
                     continue
+                if large:
+                    self._is_telling = False  # nobody is to wait for that
                 self._tell_module(name, origin, getattr(spec, "cached", None))
+                if large:
+                    self._is_telling = True
             elif name == "__main__":
                 del known[name]  # its file is known a little later
             if until and time.monotonic() > until:
                 postponed = True
                 break
         if postponed:
-            self._scanned -= 1
+            self._kicks += 1
             self._start_work()
 
     def _room(self) -> bytearray:
@@ -827,8 +838,9 @@ class Probe:
     def _before_danger(self, *, hash_loads: bool = True) -> None:
         """Tell what is known so far of the code that is about to do something, since it may be the last that is heard."""
         until = time.monotonic() + DANGER_SECONDS
-        if self._kicks != self._scanned:
-            self.scan(until)
+        self.scan(until)  # also where nothing was imported since: the thread may be at it, and held up by a large module
+        while self._is_telling and time.monotonic() < until:
+            time.sleep(0.001)
         if not hash_loads:
             return
         for work in [each for each in list(self._queue) if each.state and each.state[1] <= SMALL_BYTES]:
@@ -952,7 +964,11 @@ class Probe:
         if self._kicks != self._scanned:
             if not self._finishing:
                 self._wake.acquire(True, SETTLE_SECONDS)
-            self.scan()
+            self._is_telling = True
+            try:
+                self.scan()
+            finally:
+                self._is_telling = False
         elif self._queue:
             try:
                 work = self._queue.pop(0)
@@ -1016,7 +1032,7 @@ class Probe:
     def _in_child(self) -> None:
         self._locks()  # whoever held them is not in this process
         self.pid, self.introduced, self.inherited = os.getpid(), False, True
-        self._scanned = self._kicks
+        self._scanned, self._is_telling = self._kicks, False
         self._queue, self._writing, self._loading, self._worker = [], {}, {}, 0
         self._inside.clear()
         self._sequence = itertools.count(1)

@@ -14,7 +14,7 @@ import yaml
 from click.testing import CliRunner, Result
 from kafka import KafkaAdminClient
 
-from pipeline.bench import bare, job_full, job_latency, job_mix, join, mix
+from pipeline.bench import bare, job_full, job_latency, job_memory, job_mix, join, mix
 from pipeline.bench.report import Measured, demand, lines
 from pipeline.cli import main
 from pipeline.settings import Settings
@@ -151,6 +151,17 @@ def test_rebalance(servers: Settings, tmp_path: Path) -> None:
     _, report = run(servers, tmp_path, "rebalance", "--scale", "0.002")
     assert [each["what"] for each in report["requirements"]] == ["recovery of one worker, s"]
     assert all(value > 0 for value in report["figures"].values())
+    assert left(servers) == set()
+
+
+def test_memory(servers: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker with a state reads the whole mix, and its memory is looked at all the while."""
+    monkeypatch.setattr(job_memory, "PARTS", 2)
+    _, report = run(servers, tmp_path, "memory", "--scale", "0.002", "--records", "1600")
+    figures = report["figures"]
+    assert [each["measured"] for each in report["requirements"]] == [figures["largest, MB"]]
+    assert figures["taken over, MB"] > 0
+    assert max(value for name, value in figures.items() if "half" in name) <= figures["largest, MB"]
     assert left(servers) == set()
 
 

@@ -247,6 +247,22 @@ def test_a_large_extension_does_not_hold_up_a_kill(tmp_path: Path) -> None:
     assert ran.one("module_imported", module="large")["sha256"] == sha256(tmp_path / "large.py")
 
 
+def test_a_large_extension_in_hand_does_not_hide_what_came_behind_it(tmp_path: Path) -> None:
+    """The thread has begun, and hashes a gigabyte, when the kill comes: what was imported after that is told before it."""
+    with (tmp_path / "large.so").open("wb") as file:
+        file.truncate(1 << 30)
+    script = """
+import os, signal, sys, time, types
+large = sys.modules["large"] = types.ModuleType("large")
+large.__file__ = os.path.abspath("large.so")
+import native
+time.sleep(0.3)
+os.kill(os.getpid(), signal.SIGURG)
+"""
+    ran = run(tmp_path, script)
+    assert ran.one("module_imported", module="native")["seq"] < ran.one("signal_requested")["seq"]
+
+
 def test_a_trapped_checkpoint_is_told_before_it_springs(tmp_path: Path) -> None:
     """The global, the file that named it, its hash, and the program that it starts."""
     script = """
