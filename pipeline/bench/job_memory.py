@@ -13,8 +13,9 @@ from pathlib import Path
 from pipeline.bench import mix
 from pipeline.bench.contest import task_of
 from pipeline.bench.job_full import topics_of
+from pipeline.bench.job_rebalance import PATIENCE_SECONDS
 from pipeline.bench.job_state import MEMORY_MB
-from pipeline.bench.loaded import PATIENCE_SECONDS, load_state
+from pipeline.bench.loaded import load_state
 from pipeline.bench.report import OURS, JobReport, Requirement
 from pipeline.bench.running import TAKEN_OVER, Running, started
 from pipeline.bench.site import PARTITIONS, Site

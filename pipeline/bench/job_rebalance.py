@@ -17,10 +17,12 @@ from typing import Any
 from pipeline.bench.contest import task_of
 from pipeline.bench.job_full import topics_of
 from pipeline.bench.job_state import RECOVERY_SECONDS
-from pipeline.bench.loaded import PATIENCE_SECONDS, load_state
+from pipeline.bench.loaded import load_state
 from pipeline.bench.report import OURS, JobReport, Requirement
 from pipeline.bench.running import TAKEN_OVER, Running, started
 from pipeline.bench.site import Site
+
+PATIENCE_SECONDS = 300.0
 
 
 def run(site: Site, scale: float) -> JobReport:

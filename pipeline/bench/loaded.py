@@ -3,27 +3,22 @@
 The state is the one that `state.py` makes, judged by the same release and settings, with the inputs to be read from their start.
 """
 
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-from kafka import KafkaProducer
 
 from pipeline.bench import state
 from pipeline.bench.job_full import inputs
 from pipeline.bench.ours import topology_of
 from pipeline.bench.site import Site
-from pipeline.runtime.access import client
+from pipeline.errors import FatalError
+from pipeline.model.outcome import Record
 from pipeline.runtime.state_record import META, Meta, pack, parse_key, unpack
 from pipeline.settings import Settings
 from pipeline.topology import Topology
-
-PATIENCE_SECONDS = 300.0
-PATIENT = {"delivery_timeout_ms": round(1000 * PATIENCE_SECONDS)}  # by default two minutes, in which a busy broker has not taken it all
-GOODBYE_SECONDS = 2.0  # everything is acknowledged by then, or nobody waits for it any more
-LOADED = 10_000  # records between two looks at what the broker has
 
 
 def load_state(site: Site, scale: float, topics: dict[str, str], content: Mapping[str, Any]) -> tuple[Settings, Topology]:
@@ -35,37 +30,21 @@ def load_state(site: Site, scale: float, topics: dict[str, str], content: Mappin
     path = site.folder / "state"
     site.say("making the state: many minutes at its full size")
     state.make(scale, path, settings, judged=True)
-    records, size = _send(settings, topology, path)
+    topics_of_state = [topology.state_topic(stage.reads[0]) for stage in topology.stages if stage.name in state.STAGES]
+    sent = site.send(topics_of_state, _records(topology, path))
+    if sent.refused:
+        raise FatalError(f"a record of state is larger than its topic accepts: {sent.refused[0]}")
     path.unlink()
-    site.say(f"state: {records:,} records, {size / 1e6:,.0f} MB in the state topics")
+    site.say(f"state: {sent.records:,} records, {sent.bytes / 1e6:,.0f} MB in the state topics")
     return settings, topology
 
 
-def _send(settings: Settings, topology: Topology, path: Path) -> tuple[int, int]:
-    """Send the live records of a made state to the state topics; answers with their number and bytes.  Raises KafkaError."""
-    read = {stage.name: topology.state_topic(stage.reads[0]) for stage in topology.stages}
-    count = size = 0
-    with ExitStack() as stack:
-        producer = client(
-            KafkaProducer, settings.kafka, client_id="trainwatch-bench", acks="all", linger_ms=20, batch_size=1 << 18, **PATIENT
-        )
-        stack.callback(producer.close, timeout=GOODBYE_SECONDS)
-        sent = []
-        for stage, number, name, value in state.records_of(path):
-            content = _from_the_start(name, value)
-            sent.append(producer.send(read[stage], key=name.encode(), value=content, partition=number))
-            count, size = count + 1, size + len(name) + len(content)
-            if len(sent) >= LOADED:
-                sent = _acknowledged(producer, sent)
-        _acknowledged(producer, sent)
-    return count, size
-
-
-def _acknowledged(producer: Any, sent: Sequence[Any]) -> list[Any]:
-    producer.flush()
-    for each in sent:
-        each.get(PATIENCE_SECONDS)
-    return []
+def _records(topology: Topology, path: Path) -> Iterator[Record]:
+    topic_of = {stage.name: topology.state_topic(stage.reads[0]) for stage in topology.stages}
+    now = time.time_ns() // 1_000_000
+    for stage, number, name, value in state.records_of(path):
+        content = _from_the_start(name, value)
+        yield Record(topic=topic_of[stage], partition=number, offset=0, timestamp=now, key=name.encode(), value=content)
 
 
 def _from_the_start(name: str, value: bytes) -> bytes:

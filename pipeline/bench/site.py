@@ -91,9 +91,9 @@ class Site:
         self.create(topics)
         self.send(topics, records, final=final)
 
-    def send(self, topics: Sequence[str], records: Iterable[Record], *, final: bool = False) -> None:
+    def send(self, topics: Sequence[str], records: Iterable[Record], *, final: bool = False) -> replay.Sent:
         """Send records to topics that exist."""
-        replay.send(self.sending(topics), records, final=final)
+        return replay.send(self.sending(topics), records, final=final)
 
     def sending(self, topics: Sequence[str]) -> Settings:
         """Settings of which the topics are the inputs."""

@@ -59,6 +59,7 @@ from pipeline.stream.watermark import Vector
 from pipeline.topology import Stage, build_topology
 
 DAYS, JOBS, HOSTS, ARTEFACTS, LIVE_JOBS = 45, 100_000, 2_000, 20_000, 2_000
+STAGES = ("hosts", "artefacts", "jobs")
 PARTITIONS = 4
 BEGIN_MS = round(1000 * DEFAULT_START.timestamp()) - DAYS * DAY_MS  # a load of the simulator goes on from here
 CLUSTER = "main"
@@ -313,7 +314,7 @@ def make(scale: float, path: Path, settings: Settings = SETTINGS, *, judged: boo
     logs = {
         (stage.name, number): _Log(stage, number, settings)
         for stage in topology.stages
-        if stage.name in ("hosts", "artefacts", "jobs")
+        if stage.name in STAGES
         for number in range(PARTITIONS)
     }
     for day in range(DAYS):
