@@ -12,7 +12,7 @@ Holds: reading ends at the offsets that were the ends when it began; a letter is
 
 import heapq
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Self
 
@@ -100,35 +100,50 @@ class Survey(msgspec.Struct, frozen=True):
     strangers: int
 
 
+class _Brief(msgspec.Struct, frozen=True, gc=False):
+    """Of a letter what is counted."""
+
+    group: tuple[str, str, str]  # code, stage, topic
+    time: int
+    attempts: int
+
+
 def survey(found: "Letters", selection: Selection, *, keep: int, unsent: bool = False, progress: Progress = lambda _, __: None) -> Survey:
     """Read the topic once.  `keep` bounds the letters that are held, the newest; `unsent` leaves out those that were sent again."""
-    groups: dict[tuple[str, str, str], Count] = {}
-    group_of: dict[Place, Count] = {}
+    briefs: dict[Place, _Brief] = {}
+    groups: dict[tuple[str, str, str], tuple[str, str, str]] = {}  # each held once
     resent: dict[Place, Resent] = {}
     newest: list[tuple[int, Place, Letter]] = []
     for each in found.read(since=selection.since, progress=progress):
         if not isinstance(each, Letter):
             place, mark = each
-            if (group := group_of.get(place)) is not None:
-                known = place in resent and resent[place].sure
-                group.resent += mark.sure and not known
-                if mark.sure or not known:  # once sent is sent, also when a second sending broke off
-                    resent[place] = mark
+            # Once sent is sent, also when a second sending broke off.
+            if place in briefs and (mark.sure or not (place in resent and resent[place].sure)):
+                resent[place] = mark
         elif selection.takes(each):
-            name = each.code, each.stage, each.topic
-            group = groups.setdefault(name, Count(code=each.code, stage=each.stage, topic=each.topic, first=each.time))
-            group.letters, group.attempts = group.letters + 1, max(group.attempts, each.attempts)
-            group.first, group.last = min(group.first, each.time), max(group.last, each.time)
-            group_of[each.place] = group
+            group = each.code, each.stage, each.topic
+            briefs[each.place] = _Brief(groups.setdefault(group, group), each.time, each.attempts)
             cut = msgspec.structs.replace(each, value=each.value[:PREVIEW_BYTES] if each.value is not None else None)
             heapq.heappush(newest, (each.time, each.place, cut))
             if len(newest) > (keep if not unsent else max(keep, UNSENT_LOOKED_AT)):
                 heapq.heappop(newest)
     letters = [letter for _, _, letter in sorted(newest, key=lambda item: item[:2], reverse=True)]
+    sent = {place for place, mark in resent.items() if mark.sure}
     if unsent:
-        letters = [letter for letter in letters if not (letter.place in resent and resent[letter.place].sure)][:keep]
-    counts = sorted(groups.values(), key=lambda count: (-count.letters, count.code, count.topic))
-    return Survey(letters, counts, resent, found.strangers)
+        letters = [letter for letter in letters if letter.place not in sent][:keep]
+        briefs = {place: brief for place, brief in briefs.items() if place not in sent}
+    return Survey(letters, _counted(briefs, sent), resent, found.strangers)
+
+
+def _counted(briefs: Mapping[Place, _Brief], sent: Container[Place]) -> list[Count]:
+    counts: dict[tuple[str, str, str], Count] = {}
+    for place, brief in briefs.items():
+        code, stage, topic = brief.group
+        count = counts.setdefault(brief.group, Count(code=code, stage=stage, topic=topic, first=brief.time))
+        count.letters, count.resent = count.letters + 1, count.resent + (place in sent)
+        count.first, count.last = min(count.first, brief.time), max(count.last, brief.time)
+        count.attempts = max(count.attempts, brief.attempts)
+    return sorted(counts.values(), key=lambda count: (-count.letters, count.code, count.topic))
 
 
 class Letters:

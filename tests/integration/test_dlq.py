@@ -184,7 +184,9 @@ def test_after_the_cure_everything_is_back_where_it_belongs(night: Night) -> Non
     back = [each for each in night.listed("--unsent")["letters"] if each["attempts"] == 2]
     assert [each["preview"].startswith("\\x1b[2J") for each in back] == [True]
     assert back[0]["first_failed_at"] == AT
-    assert night.listed()["resent"] == GOOD + 1
+    every, left = night.listed(), night.listed("--unsent")
+    assert every["resent"] == GOOD + 1
+    assert (left["total"], left["resent"]) == (every["total"] - every["resent"], 0)
 
     done = night.run("dlq", "replay", *codes, "--partition", "1", "--yes", "--json")
     assert json.loads(done.stdout)["plan"]["sent_before"] == GOOD // 2

@@ -20,12 +20,13 @@ def result(**changes: Any) -> Result:
 
 
 def test_what_was_noted_is_found_again(tmp_path: Path) -> None:
-    """Also behind a line that a kill cut off, which counts as not finished."""
+    """Also behind a line that a kill cut off, which counts as not finished, as a run does in which nothing bit."""
     path = tmp_path / "results"
     suite.note(path, result(seed=1))
     with path.open("ab") as file:
         file.write(b'{"fault": "kill_at_ran')
     suite.note(path, result(seed=2, wrong=["1 offsets neither stored nor listed"]))
+    suite.note(path, result(seed=3, bit=False))
     assert [(each.seed, each.right) for each in suite.finished(path)] == [(1, True), (2, False)]
 
 
