@@ -32,7 +32,7 @@ def run(site: Site, records: int, scale: float, *, seed: int = 1) -> JobReport:
     topics = topics_of(f"{site.name}.memory")
     load = mix.placed(mix.build(seed, records, PARTITIONS), topics)
     site.create(topics.values())
-    settings, topology = load_state(site, scale, topics, {name: value for name, value in load.settings.items() if name != "kafka"})
+    settings, topology = load_state(site, scale, topics, load.settings)
     task = task_of("mix", OURS, settings, tuple(topics.values()))
     with tempfile.TemporaryDirectory(dir=site.folder) as folder, started(task, Path(folder)) as running:
         running.until(lambda: TAKEN_OVER in running.log(), PATIENCE_SECONDS)

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 SILENT_SECONDS = 60  # four notes of a worker were due
+DAY_SECONDS = 86_400
 AWAY_SECONDS = 2.0  # for whoever did not answer a greeting within five
 MIB = 1 << 20
 UNKNOWN = "not all is known: "
@@ -144,7 +145,7 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
     stages = build_table("Stages, as their workers noted", *heads, *[""] * warned)
     for stage in found["stages"]:
         silent = f"no worker reports on {many(stage['silent'], 'partition')}" if stage["silent"] else ""
-        behind = "-" if stage["lag_seconds"] is None else f"{stage['lag_seconds']:,} s"
+        behind = "-" if stage["lag_seconds"] is None else _span(stage["lag_seconds"])
         remembers = f"{stage['state_bytes'] / MIB:,.1f} MiB"
         stages.add_row(
             stage["stage"], *map(str, (stage["partitions"], stage["workers"])), f"{stage['lag']:,}", behind, remembers, *[silent] * warned
@@ -165,3 +166,8 @@ def _shown(found: "Mapping[str, Any]", options: Options) -> "Group":
     more = len(unreadable) - GAPS_SHOWN
     left_out = [f"and {more} more: --json shows all"] if more > 0 else []
     return Group(running, stages, records, *none, *([gaps] if unreadable else []), *left_out)
+
+
+def _span(seconds: int) -> str:
+    """How long ago what waits was sent; of logs of a year ago that are read today, days."""
+    return f"{seconds:,} s" if seconds < 2 * DAY_SECONDS else f"{seconds // DAY_SECONDS:,} days"

@@ -99,7 +99,12 @@ def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanat
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
     if suspicion.actor.role == "daemon":
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, "root without a login")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "a login is attached to the act")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, no_system(suspicion.actor))
+
+
+def no_system(actor: Identity) -> str:
+    """Why it was not the system, of whose accounts only root's is a person's, too; whether there was a login the gates ask."""
+    return "a login is attached to the act" if actor.role == "root" else "the account is none of the system's"
 
 
 def preempted(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:

@@ -7,7 +7,7 @@ that was heard, or not checked.
 from ipaddress import ip_address
 
 from pipeline.detect import acts
-from pipeline.detect.benign import HARDWARE_XIDS, Suspicion
+from pipeline.detect.benign import HARDWARE_XIDS, Suspicion, no_system
 from pipeline.detect.subjects import HostCase, IdentityCase
 from pipeline.model.actor import actor_of, key_of
 from pipeline.model.events import AuditRecord, Event, JobRecord, KernelLine, Login, ProcessRun, Xid
@@ -40,7 +40,7 @@ def by_system(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanat
         return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
     if who.role in ("daemon", "service"):
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, f"the actor is a {who.role}")
-    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, "a login is attached to the act")
+    return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, no_system(who))
 
 
 def change_ticket(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

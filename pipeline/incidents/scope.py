@@ -3,7 +3,7 @@
     window     from the first act to the last effect
     affected   attempts of findings          exposed     attempts that loaded suspect bytes, whatever came of it
     derived    went on from what an affected or exposed attempt had saved after its load, or from what such a one had saved, and so on
-    fine       ended in the window, benign, without suspect bytes
+    fine       ended in the window, benign, without suspect bytes, as far as what it loaded is known
     GPUs       of these, node by node: touched as many as its attempts held together, or the node has, since which of them no record tells;
                fine as many as one held, of nodes on which none but fine attempts ended, and of which no finding tells
     untold     ended in the window, unexplained; or judged without a source that would have told; days on which a source said nothing
@@ -127,6 +127,7 @@ def scope_of(
     """What a campaign touched.  `silent_days`: source -> days on which it was not heard.
 
     Where artefacts are suspect, of an attempt that does not tell what it loads nobody knows whether it loaded one, however well it ended.
+    Where no attempt tells, nobody knows whether artefacts are suspect.
     """
     traced = tuple(traced)
     affected = {each.attempt.name for each in members if each.attempt is not None}
@@ -135,8 +136,9 @@ def scope_of(
     touched = affected | exposed | behind
     inside = attempts.within(*window)
     untouched = [(each, each.verdict) for each in inside if each.attempt.name not in touched]
-    untold = [each for each, verdict in untouched if verdict == "benign" and traced and not each.loads_told]
-    fine = [each for each, verdict in untouched if verdict == "benign" and (not traced or each.loads_told)]
+    asked = bool(traced) or not any(each.loads_told for each in inside)
+    untold = [each for each, verdict in untouched if verdict == "benign" and asked and not each.loads_told]
+    fine = [each for each, verdict in untouched if verdict == "benign" and not (asked and not each.loads_told)]
     open_ones = [each for each, verdict in untouched if verdict == "unexplained"]
     hurt = [known for name in sorted(touched) if (known := attempts.get(name)) is not None]
     users = {each.owner for each in members if each.owner and each.attempt is not None} | {each.owner for each in hurt if each.owner}

@@ -72,7 +72,11 @@ _SHOWN: dict[Path, Shown] = {}
 @cache
 def story_in(path: Path) -> Any:
     """A story as it stands in its file."""
-    return checked(yaml.safe_load(path.read_text(encoding="utf-8")))
+    text = path.read_text(encoding="utf-8")
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    keys = [key.value for key, _ in root.value] if root is not None else []
+    assert len(keys) == len({*keys}), f"{path.name}: a stream that stands twice would lose what it tells first"
+    return checked(yaml.safe_load(text))
 
 
 def checked(story: Any) -> Any:

@@ -115,6 +115,7 @@ META = Meta(
         "Several accounts that share a flood each stay below the thresholds.",
         "Jobs most of which end by themselves within half an hour look like an evaluation, whatever they do.",
         "Who submits as many for a while, when nobody is displaced, makes it usual for the account.",
+        "Priority, quality of service and project are not read: who raises or bills them wrongly is seen by whom his jobs displace alone.",
     ),
     runbook="Look at the GPUs' utilisation of the jobs, ask their owner what they are for, and hold the queue meanwhile.",
 )

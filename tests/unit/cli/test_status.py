@@ -28,3 +28,9 @@ def test_who_is_silent_has_a_column_only_where_there_is_one(silent: int) -> None
     (heading,) = [line for line in page.splitlines() if "remembers" in line]
     assert len(heading.strip("┃ ").split("┃")) == 6
     assert heading.count("┃") == 7 + bool(silent)
+
+
+def test_how_far_behind_is_told_in_days_where_it_is_days() -> None:
+    """Old logs that are read today are so many seconds old that nobody can read it."""
+    assert " 7,200 s " in shown({**STAGE, "lag": 3, "lag_seconds": 7_200})
+    assert " 262 days " in shown({**STAGE, "lag": 3, "lag_seconds": 262 * 86_400 + 5})

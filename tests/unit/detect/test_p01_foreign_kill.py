@@ -334,6 +334,13 @@ def test_without_anybody_named_nothing_about_the_actor_is_checked() -> None:
     assert (finding.actor, finding.alert) == ("", False)
 
 
+def test_an_account_without_a_login_is_not_said_to_have_one() -> None:
+    """The cause says "without a login"; an explanation that says otherwise would contradict it."""
+    (finding,) = judge(kill(97, auid=None), rank_failed(98), job_end(100))
+    assert answer(finding, "system_daemon").answer is Checked.EXCLUDED
+    assert answer(finding, "system_daemon").note == "the account is none of the system's"
+
+
 @pytest.mark.parametrize(
     ("source", "gate"),
     [(Source.SLURMCTLD, "not checked: scheduler_cancel"), (Source.KERNEL, "not checked: out_of_memory")],

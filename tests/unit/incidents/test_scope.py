@@ -120,6 +120,14 @@ def test_who_does_not_tell_what_it_loads_is_not_called_unaffected() -> None:
     assert (nothing.unaffected, nothing.unjudged) == (2, ())
 
 
+def test_where_nobody_tells_what_he_loads_nobody_is_called_unaffected() -> None:
+    """That no artefact is suspect says something only where some attempt told what it loaded."""
+    one, other = (examined(job, end, owner=owner, loads_told=False) for job, end, owner in (("2", 2, "u060"), ("3", 2.5, "u061")))
+    scope = scope_of([removal(1, "8", "u099", "/ckpt/run/")], held([one, other]), (), (), (T0, T0 + 9 * DAY), {}, 8)
+    assert (scope.examined, scope.unaffected, scope.unaffected_users, scope.fine_gpus) == (2, 0, (), 0)
+    assert scope.unjudged == (Unjudged("probe", "attempts", 2, (one.attempt.name, other.attempt.name)),)
+
+
 def test_gpus_are_told_node_by_node() -> None:
     """Held twice they are the same ones; of a node with an end that is not benign, or of which a finding tells, none is called fine."""
     hurt = exposed("1", 1, nodes=("n1", "n2"), gpus=16)
