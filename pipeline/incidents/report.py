@@ -345,6 +345,7 @@ def _who(said: Attribution) -> str:
             else "<p>None that is known to be missing would tell these hypotheses apart. What could not be judged at all stands under "
             "“Scope”.</p>"
         )
+        + '<p>Words with an underscore are benign explanations; <a href="#benign">what each says</a> stands below.</p>'
     )
 
 
