@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline.detect.detector import witnessed
 from pipeline.detect.site import site_of
-from pipeline.model.instants import DAY_MS
+from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.outcome import Record
 from pipeline.runtime.local import LocalRuntime, Results
 from pipeline.score.at_risk import Read
@@ -25,8 +25,10 @@ from pipeline.simulate.cluster import Run, simulate
 from pipeline.simulate.plan import Plan
 
 CHECKPOINT_RECORDS = 5000
-CHECKPOINT_MS = 1_800_000  # of collection: delays are known as exactly as that
-INCIDENTS_MS = 3 * DAY_MS  # of collection: only their last word is asked, which follows from the set; the others took half of the time
+CHECKPOINT_MS = 1_800_000  # of collection: delays of other findings are known as exactly as that
+# Of collection between two looks of stages that look at months, and their delays are known as exactly as that: the last word follows from
+# the set, and those between took half of the time.  Of incidents only the last is asked; cohorts need days, until other attempts ended.
+APART_MS = {"identities": HOUR_MS, "cohorts": 6 * HOUR_MS, "incidents": 15 * DAY_MS}
 
 
 class OfPattern(msgspec.Struct):
@@ -125,17 +127,19 @@ def _judged(run: Run, settings: Settings, progress: Callable[[int], None]) -> tu
     runtime, read = LocalRuntime(settings, keep_rows=True), Read()
     alerted: dict[str, int] = {}
     batch: list[Record] = []
-    seen = told = 0
+    looked = dict.fromkeys(APART_MS, 0)
+    seen = 0
 
     def fold() -> None:
-        nonlocal seen, told
+        nonlocal seen
         runtime.feed(batch)
-        due = batch[-1].timestamp - told >= INCIDENTS_MS
-        told = batch[-1].timestamp if due else told
-        runtime.checkpoint(waiting=() if due else ("incidents",))
+        now = batch[-1].timestamp
+        waiting = [stage for stage, apart in APART_MS.items() if now - looked[stage] < apart]
+        looked.update((stage, now) for stage in APART_MS if stage not in waiting)
+        runtime.checkpoint(waiting)
         for body in runtime.found[seen:]:
             if body["alert"]:
-                alerted.setdefault(str(body["id"]), batch[-1].timestamp)
+                alerted.setdefault(str(body["id"]), now)
         seen = len(runtime.found)
         read.take(runtime.results.rows)
         runtime.results.rows.clear()
