@@ -44,6 +44,7 @@ th{background:var(--soft);overflow-wrap:break-word}td{overflow-wrap:anywhere;min
 .said{background:var(--soft);border-left:4px solid var(--mark);padding:.5rem 1rem}code{font-size:.85rem;overflow-wrap:anywhere}
 svg{width:100%;height:auto}svg rect{fill:var(--soft);stroke:var(--line)}svg path{fill:none;stroke:var(--mark)}
 svg text{fill:var(--ink);font:12px system-ui,sans-serif}svg .head{font-weight:700}
+svg .once{stroke-dasharray:5 4}svg marker path{fill:var(--mark)}
 @media print{:root{--ink:#000;--paper:#fff;--soft:#eee;--line:#777;--mark:#000;--link:#000}.wide{overflow:visible}
 tr,svg{break-inside:avoid}body{max-width:none}table{font-size:.7rem}td{min-width:0}}
 """

@@ -1,6 +1,8 @@
 """An incident in, who touched what as an inline SVG out: candidates, artefacts, attempts, and lines between them.
 
-The picture adds nothing: beside it the report has the same as a table, which is what a screen reader, a printer and a doubter use.
+The picture adds nothing: beside it the report has the same as a table, which is what a screen reader, a printer and a doubter use.  What
+an account did to a job at once, through no artefact, is dashed and passes between the boxes of artefacts, each account's in a gap of its
+own: a line that came out of a box would read as if the artefact had done it, and one of two accounts' as if the other had.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,9 +17,11 @@ from pipeline.model.incident import Incident
 from pipeline.model.words import many
 
 COLUMN_MAX = 12  # nodes in one column; what is left out is said
-ROW, WIDTH, BOX, TOP = 44, 960, 250, 40
+ROW, WIDTH, BOX, HIGH, TOP = 44, 960, 250, 30, 40
+TIP = '<defs><marker id="tip" markerWidth="8" markerHeight="8" refX="7" refY="4" orient="auto"><path d="M0,0 8,4 0,8z"/></marker></defs>'
 NAME_MAX = 30  # characters that a box holds
 COLUMNS = (10, 355, 700)
+AT_ONCE = ' class="once"'
 UNKNOWN = "not known who"  # "nobody" would say that no person did it
 
 
@@ -74,17 +78,18 @@ def drawn(graph: Graph) -> str:
         for number, name in enumerate(names[:COLUMN_MAX]):
             y = TOP + number * ROW
             places[name] = (x, y)
-            shapes.append(f'<rect x="{x}" y="{y}" width="{BOX}" height="30" rx="4"/>')
+            shapes.append(f'<rect x="{x}" y="{y}" width="{BOX}" height="{HIGH}" rx="4"/>')
             shapes.append(f'<text x="{x + 8}" y="{y + 20}">{safe(_short(called(name)))}<title>{safe(name)}</title></text>')
     lines = [_line(places, edge) for edge in graph.edges if edge.source in places and edge.target in places]
     height = TOP + ROW * max(1, *(min(len(names), COLUMN_MAX) for names in columns)) + 10
-    note = f"<p>Nodes left out of the picture: {left_out}. The table has all.</p>" if left_out else ""
+    note = "<p>Dashed: done to a job or another at once, through no artefact.</p>" if any(AT_ONCE in line for line in lines) else ""
+    note += f"<p>Nodes left out of the picture: {left_out}. The table has all.</p>" if left_out else ""
     return (
         f'<svg viewBox="0 0 {WIDTH} {height}" role="img" aria-labelledby="graph-title graph-text">'
         '<title id="graph-title">Who touched what</title>'
         f'<desc id="graph-text">{many(len({*graph.people} - {UNKNOWN}), "candidate")}, {many(len(graph.artefacts), "artefact")}, '
         f"{many(len(graph.attempts), 'job or other', 'jobs and others')}, {many(len(graph.edges), 'tie')}; the table below says the same."
-        f"</desc>{''.join(lines)}{''.join(shapes)}</svg>{note}"
+        f"</desc>{TIP}{''.join(lines)}{''.join(shapes)}</svg>{note}"
     )
 
 
@@ -93,12 +98,19 @@ def rows_of(graph: Graph) -> list[tuple[str, ...]]:
     return [(safe(called(edge.source)), safe(edge.what), safe(called(edge.target))) for edge in graph.edges]
 
 
-def _line(places: Mapping[str, Sequence[int]], edge: Edge) -> str:
-    (x1, y1), (x2, y2) = places[edge.source], places[edge.target]
-    start, end = x1 + BOX, x2
-    return (
-        f'<path d="M{start},{y1 + 15} C{start + 40},{y1 + 15} {end - 40},{y2 + 15} {end},{y2 + 15}"><title>{safe(edge.what)}</title></path>'
-    )
+def _line(places: Mapping[str, tuple[int, int]], edge: Edge) -> str:
+    (x1, top1), (x2, top2) = places[edge.source], places[edge.target]
+    start, y1, y2 = x1 + BOX, top1 + HIGH // 2, top2 + HIGH // 2
+    kind = ""
+    path = f"M{start},{y1} {_bend(start, y1, x2, y2)}"
+    if (x1, x2) == (COLUMNS[0], COLUMNS[2]):
+        left, right, gap = COLUMNS[1], COLUMNS[1] + BOX, top1 + (HIGH + ROW) // 2
+        kind, path = AT_ONCE, f"M{start},{y1} {_bend(start, y1, left, gap)} H{right} {_bend(right, gap, x2, y2)}"
+    return f'<path{kind} marker-end="url(#tip)" d="{path}"><title>{safe(edge.what)}</title></path>'
+
+
+def _bend(x1: int, y1: int, x2: int, y2: int) -> str:
+    return f"C{x1 + 40},{y1} {x2 - 40},{y2} {x2},{y2}"
 
 
 def _short(name: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.detect.detector import explanations_in_words
 from pipeline.incidents.report import KINDS, SECTIONS, Entry, Made, Report, as_json, page, unnamed
-from pipeline.incidents.report_graph import drawn, graph_of, rows_of
+from pipeline.incidents.report_graph import Edge, Graph, drawn, graph_of, rows_of
 from pipeline.incidents.report_summary import clocks_of
 from pipeline.incidents.report_text import called, safe
 from pipeline.model.finding import Status
@@ -333,6 +333,23 @@ def test_the_picture_leaves_out_and_says_so() -> None:
     graph = graph_of(made.incident, made.findings)
     assert len(graph.attempts) == 30
     assert "Nodes left out of the picture: 18." in drawn(graph)
+
+
+def test_what_was_done_at_once_passes_no_artefact_and_no_other_accounts_line() -> None:
+    """A line that comes out of a box says that what is in it did it; one that two share says it of both."""
+    graph = Graph(
+        people=("u098", "u099"),
+        artefacts=("/a", "/b", "/c"),
+        attempts=("1", "2"),
+        edges=(Edge("/a", "1", "loaded by"), *(Edge(who, "2", "killed") for who in ("u098", "u099")), Edge("u099", "/a", "wrote")),
+    )
+    picture = drawn(graph)
+    boxes = [(int(y), int(y) + int(high)) for y, high in re.findall(r'<rect x="355" y="(\d+)" width="\d+" height="(\d+)"', picture)]
+    gaps = [int(y) for y in re.findall(r'class="once"[^>]* \d+,(\d+) H', picture)]
+    assert (len(boxes), len(gaps), len(set(gaps))) == (3, 2, 2)
+    assert not any(top <= gap <= bottom for gap in gaps for top, bottom in boxes)
+    assert "Dashed:" in picture
+    assert "Dashed:" not in drawn(msgspec.structs.replace(graph, edges=graph.edges[:1]))
 
 
 def test_a_large_campaign_is_counted_whole_and_shown_in_part() -> None:
