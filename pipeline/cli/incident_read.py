@@ -20,7 +20,7 @@ from pipeline.incidents.report import Entry, Made, Report, candidate_of
 from pipeline.incidents.report_summary import clocks_of
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident
-from pipeline.model.operator import login_of
+from pipeline.model.operator import FOR, login_of
 from pipeline.sink.evidence import pages
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ WHERE incident_id IN %(ids)s ORDER BY at, entry_id
 """
 
 LABELS = """
-SELECT toUnixTimestamp64Milli(at) AS at, account AS operator, 'label' AS action,
+SELECT toUnixTimestamp64Milli(at) AS at, concat(account, if(on_behalf_of = '', '', ' for '), on_behalf_of) AS operator, 'label' AS action,
     concat(left(finding_id, 12), ' ', label, if(because = '', '', concat(' because ', because))) AS value, note AS text
 FROM {db}.labels WHERE finding_id IN %(ids)s ORDER BY at, label_id
 """
@@ -112,11 +112,15 @@ def told_journal(settings: "Settings", incident: Incident, journal: Sequence[Ent
         return candidate_of(incident, value, directory.key, pseudonyms.name if pseudonyms else str) or text(value)
 
     def operator(value: str) -> str:
-        """The account is a login: of a candidate, whom the incident calls by the id that the map has for it; else as it is."""
-        login = login_of(value)
+        """Of a candidate, whom the incident calls by the id that the map has for his login; else as it is."""
+        account, means, whom = value.partition(FOR)
+        login = login_of(account)
+        return f"{held(login)}{account.removeprefix(login)}{means}{whom and held(whom)}"
+
+    def held(login: str) -> str:
         ids = directory.holders(login)
         candidates = (candidate_of(incident, each, directory.key, pseudonyms.name if pseudonyms else str) for each in ids)
-        return next(filter(None, candidates), login) + value.removeprefix(login)
+        return next(filter(None, candidates), login)
 
     return tuple(
         msgspec.structs.replace(

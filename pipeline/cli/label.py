@@ -114,7 +114,7 @@ def label(  # noqa: PLR0913, RUF100  one parameter an option
             if why := refusal(said, chosen.detector):
                 raise click.UsageError(f"{why}.")
             custody = custody_of(said, chosen, said.account, now_ms())
-            labels.add(database, chosen, said, custody, person=labels.person(options.settings, custody))
+            labels.add(database, chosen, said, custody, person=labels.person(options.settings, said, custody))
             told = {"finding": chosen.finding_id, "detector": chosen.detector, "label": said.label, "because": because, "by": said.account}
             if as_json:
                 say_json(msgspec.json.encode(told))

@@ -56,7 +56,7 @@ class Known(msgspec.Struct, frozen=True):
 
     role: Callable[[str], str]  # of an identity id: member, admin, service; empty: the identity map does not know it
     signals: Mapping[str, Sequence[Finding]]  # identity id -> findings that its account was used by others
-    logins_heard: Callable[[int], bool]  # were logins recorded on the day that begins so?
+    heard: Callable[[Source, int], bool]  # did anything of the source arrive, of the day that begins so?
     entered: Callable[[str, int], bool]  # is a login of this account on record, on that day or within a week before?
     unlike: Callable[[str, int], Sequence[tuple[int, str]]]  # of these, on which day one was unlike its owner's, and in what (logins.py)
 
@@ -132,6 +132,11 @@ class Candidate:
         self.attested = not self.unattested
 
     @property
+    def told(self) -> set[str]:
+        """Groups of sources that say who acted."""
+        return {GROUPS.get(item.source, item.source) for item in self.records}
+
+    @property
     def shared(self) -> bool:
         """Can several people use the account?"""
         return self.role in ("service", "shared")
@@ -150,7 +155,11 @@ class Candidate:
     @property
     def heard(self) -> bool:
         """Were logins recorded on all of these days?"""
-        return all(self._known.logins_heard(day) for day in self.days)
+        return self.is_heard(Source.SSHD)
+
+    def is_heard(self, source: Source) -> bool:
+        """On all days of the acts?"""
+        return all(self._known.heard(source, day) for day in self.days)
 
     @property
     def entered(self) -> bool:
@@ -317,12 +326,10 @@ def _decides(members: Sequence[Finding], views: Sequence[Candidate]) -> Iterator
         yield Deciding(Source.SSHD.value, "logins on the days of the acts: whether the account was borrowed")
     if any(view.heard and not view.entered for view in views):
         yield Deciding(Source.AUDITD.value, "the processes behind the acts: of a session, a timer, a job, or started by root")
-    for view in views:
-        if view.alerts and not view.attested:
-            have = {GROUPS.get(item.source, item.source) for item in view.records}
-            lacking = Source.AUDITD if "scheduler" in have else Source.SLURMCTLD
-            yield Deciding(lacking.value, "a second word on who acted, from where this person could not write")
-            break
+    unattested = [view for view in views if view.alerts and not view.attested]
+    for word in (Source.AUDITD, Source.SLURMCTLD):
+        if any(GROUPS[word] not in view.told and not view.is_heard(word) for view in unattested):
+            yield Deciding(word.value, "a second word on who acted")
     missing: dict[str, set[str]] = {}
     for each in members:
         for item in each.checklist:

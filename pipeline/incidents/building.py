@@ -25,12 +25,15 @@ from pipeline.incidents.campaigns import Linked, links_of, window_of
 from pipeline.incidents.families import family_of, is_signal, words_of
 from pipeline.incidents.grouping import RIVALS_MAX
 from pipeline.incidents.losses import listed_loss, loss_of
+from pipeline.incidents.losses_beside import victims
 from pipeline.incidents.losses_ended import Pricing
 from pipeline.incidents.scope import derive, scope_of, trace
 from pipeline.model.finding import Checked, Evidence, Finding, Severity, Status
 from pipeline.model.identity import Directory
 from pipeline.model.incident import Attribution, Incident, Member, Moment, Other, Scope, canonical_incident, label_of
 from pipeline.model.instants import DAY_MS
+from pipeline.model.source import Source
+from pipeline.model.words import many
 
 BODY_BYTES_MAX = 750_000  # and the message around it stays below what a broker takes
 TEXT_MAX = 2000  # characters of one text that comes from records
@@ -100,7 +103,14 @@ class Whole:
         self._traced = trace(findings, around.attempts)
         self._derived = derive(self._traced, around.attempts)
         self._scope = scope_of(
-            findings, around.attempts, self._traced, self._derived, self._window, around.silent_days, around.pricing.gpus_per_node
+            findings,
+            around.attempts,
+            self._traced,
+            self._derived,
+            self._window,
+            around.silent_days,
+            around.pricing.gpus_per_node,
+            victims(findings, around.attempts, around.pricing),
         )
         self._links = links_of(campaign)
         self._loss = loss_of(findings, around.attempts, around.pricing, (each.founds for each in campaign))
@@ -213,6 +223,9 @@ class Whole:
             yield f"Of {len(self._derived)} checkpoints derived from suspect artefacts the first {bounds.artefacts} are listed."
         if len(self._said.hypotheses) > bounds.hypotheses:
             yield f"Of {len(self._said.hypotheses)} hypotheses the {bounds.hypotheses} leading ones are listed; all were weighed."
+        untold = [each.amount for each in self._scope.unjudged if (each.source, each.what) == (Source.PROBE, "attempts")]
+        if untold:
+            yield f"What {many(sum(untold), 'attempt')} of its time loaded no record tells: they count neither as touched nor as fine."
         if around.full:
             yield "The oldest attempts that ended may no longer be held: counts of the scope are of the newest."
         if others_there := len({each.suspect for each in around.rivals}):

@@ -58,6 +58,7 @@ FAMILIES = {
 OF_COHORTS = frozenset({SLOWED, DIVERGED, ENDINGS})
 REFUSED = frozenset({"cancel_refused", "spec_change_refused"})  # effects: nothing came of it
 RESTORED = frozenset({"imported_restored_module", "read_restored_dataset"})  # likewise: the bytes are former ones, and results hold
+NOTHING_CAME = REFUSED | RESTORED
 BESIDE = frozenset({FLOODED, ON_NODE, UNHEARD, BORROWED})
 WORDS = {
     "signals": "processes killed", "bytes": "files altered", "orders": "jobs cancelled or changed", "queue": "queue flooded",

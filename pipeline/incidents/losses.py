@@ -40,7 +40,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 import msgspec
 
 from pipeline.incidents.attempts import FINE, NOTHING_SHOWN, Attempts, Shown, broke_down
-from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, OF_COHORTS, REFUSED, REMOVED, RESTORED, family_of
+from pipeline.incidents.families import ALTERED, BESIDE, DIVERGED, END, ENDINGS, NOTHING_CAME, OF_COHORTS, REMOVED, family_of
 from pipeline.incidents.losses_beside import beside
 from pipeline.incidents.losses_ended import Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known, left_alone, slowed
 from pipeline.incidents.losses_lineage import lineage, resting
@@ -94,7 +94,7 @@ def _claims(finding: Finding, attempts: Attempts, pricing: Pricing, left_out: Le
     family = family_of(finding)
     seen = finding.alert and not family.doubt
     gate = Gate(seen, seen)
-    if finding.effect in REFUSED or finding.effect in RESTORED:
+    if finding.effect in NOTHING_CAME:
         return
     if family.cost == END and finding.attempt is not None:
         if (held := held_of(finding.attempt.name, attempts, pricing, gate, left_out)) is not None:
@@ -156,7 +156,7 @@ def _invalid(finding: Finding, held: Held, loaded: int, *, diverged: bool, load:
 
 
 def _altered(finding: Finding) -> bool:
-    return family_of(finding).cost in (ALTERED, DIVERGED) and finding.effect not in REFUSED | RESTORED
+    return family_of(finding).cost in (ALTERED, DIVERGED) and finding.effect not in NOTHING_CAME
 
 
 def _removed(finding: Finding, attempts: Attempts, pricing: Pricing, gate: Gate, left_out: LeftOut) -> Iterator[Claim]:
@@ -193,7 +193,7 @@ def _traced(members: Iterable[Finding], attempts: Attempts, pricing: Pricing, le
     for finding in members:
         if (
             family_of(finding).cost == ALTERED
-            and finding.effect not in REFUSED | RESTORED
+            and finding.effect not in NOTHING_CAME
             and (finding.alert or _unspoilt(finding, attempts) != claim.CODE)
         ):
             key = finding.suspect, finding.anchor, finding.detector

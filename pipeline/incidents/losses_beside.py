@@ -16,10 +16,10 @@ Which attempts these are follows from nodes, accounts and times of their own rec
                  when the node was quick again
 """
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterable, Iterator
 
 from pipeline.incidents.attempts import FINE, Attempts
-from pipeline.incidents.families import BORROWED, FLOODED, ON_NODE
+from pipeline.incidents.families import BORROWED, FLOODED, ON_NODE, family_of
 from pipeline.incidents.losses_ended import Gate, Held, LeftOut, Pricing, cited, ended, gated, held_of, known
 from pipeline.loss import claims as claim
 from pipeline.loss.claims import Claim
@@ -35,6 +35,7 @@ CANCELLED_MS = 12 * HOUR_MS  # a session of somebody else's
 SILENT_MS = HOUR_MS  # in which a gap begins that belongs to the act, as its detector has it unless the settings say otherwise
 ORDERED = frozenset({"CANCELLED", "PREEMPTED"})  # the scheduler's own word, which no silence of a node takes away
 AFTER_END = "access_after_end"
+HELD = "held"  # kind of claim: of the burst's own time
 ENTERED_MS = HOUR_MS  # a session under an account that should be nobody's, which may become any user
 
 
@@ -83,6 +84,16 @@ def beside(finding: Finding, cost: str, attempts: Attempts, pricing: Pricing, le
             gate = Gate(low=False, middle=True) if unseen else nearby
             if each.state not in (FINE, "") and not ordered and each.owner != finding.suspect and (of := held(each, gate)) is not None:
                 yield from (claim.noted(made, claim.UNSEEN_END) if unseen else made for made in ended(cited(finding), of, attempts))
+
+
+def victims(findings: Iterable[Finding], attempts: Attempts, pricing: Pricing) -> set[str]:
+    """Attempts that a flooded queue or a slowed node made lose hours, as alerts about it say; those of the burst itself are none."""
+    found: set[str] = set()
+    for each in findings:
+        if each.alert and (cost := family_of(each).cost) in (FLOODED, ON_NODE):
+            made = beside(each, cost, attempts, pricing, {})
+            found |= {claimed.attempt.name for claimed in made if claimed.kind != HELD and claimed.middle is not None}
+    return found
 
 
 def _burst(finding: Finding, attempts: Attempts) -> tuple[list[Examined], list[Examined]]:

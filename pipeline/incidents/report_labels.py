@@ -1,8 +1,9 @@
 """An incident and what people noted in; which of its findings they labelled false or benign, and that in words, out.
 
 The attribution weighs records alone, so that it names on whoever people have cleared: whoever tells the name tells this beside it.
-Nobody acquits himself: the words of an account that is a candidate of the incident are told, and not counted.  Where its name is withheld
-its operator stands under its label here (`told_journal`).  SQL knows named accounts alone: `dismissed_current`.
+Nobody acquits himself: the words of an account that is a candidate of the incident, or says that it speaks for one, are told, and not
+counted.  Where its name is withheld its operator stands under its label here (`told_journal`).  SQL knows named accounts alone:
+`dismissed_current`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.incidents.report_text import day_and_time
 from pipeline.model.incident import Incident
-from pipeline.model.operator import login_of
+from pipeline.model.operator import login_of, spoken_for
 from pipeline.model.words import many
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ def apart(incident: Incident, journal: "Sequence[Entry]") -> "tuple[list[Entry],
     """What candidates of the incident noted, and what all others did.  An operator is the account or, of a candidate, what the incident
     calls him (`told_journal`), with the host or the topic behind it."""
     candidates = {each.who for each in incident.attribution.hypotheses} | {incident.attribution.named}
-    own = [each for each in journal if login_of(each.operator) in candidates - {""}]
+    own = [each for each in journal if {login_of(each.operator), spoken_for(each.operator)} & (candidates - {""})]
     return own, [each for each in journal if each not in own]
 
 

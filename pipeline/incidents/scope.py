@@ -1,12 +1,14 @@
 """A campaign and all ended attempts in; what was touched, what is fine, and what cannot be told, out.
 
     window     from the first act to the last effect
-    affected   attempts of findings          exposed     attempts that loaded suspect bytes, whatever came of it
+    affected   attempts of findings, but where nothing came of it; those that a queue or a node made lose hours, by an alert about it
+    exposed    attempts that loaded suspect bytes, whatever came of it
     derived    went on from what an affected or exposed attempt had saved after its load, or from what such a one had saved, and so on
-    fine       ended in the window, benign, without suspect bytes, as far as what it loaded is known
+    fine       ended in the window, benign, and told what it loaded: nothing suspect
     GPUs       of these, node by node: touched as many as its attempts held together, or the node has, since which of them no record tells;
                fine as many as one held, of nodes on which none but fine attempts ended, and of which no finding tells
-    untold     ended in the window, unexplained; or judged without a source that would have told; days on which a source said nothing
+    untold     ended in the window, unexplained; or did not tell what it loaded; or judged without a source that would have told; days on
+               which a source said nothing
 
 Suspect is what somebody wrote.  A folder from which newer checkpoints were removed is not: what the job took up instead nobody had touched.
 Nor are former bytes that were put back.
@@ -20,12 +22,12 @@ from heapq import heapify, heappop, heappush
 
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.campaigns import artefacts_of
-from pipeline.incidents.families import REMOVED, RESTORED, family_of
+from pipeline.incidents.families import NOTHING_CAME, REMOVED, RESTORED, family_of
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Derived, Examined, Mark, Scope, Traced, Unjudged
 from pipeline.model.source import Source
 
-EXAMPLES_MAX = 5
+EXAMPLES_MAX = 30
 
 
 def trace(members: Sequence[Finding], attempts: Attempts) -> tuple[Traced, ...]:
@@ -123,25 +125,26 @@ def scope_of(
     window: tuple[int, int],
     silent_days: Mapping[str, Sequence[str]],
     gpus_per_node: int,
+    beside: Iterable[str] = (),
 ) -> Scope:
-    """What a campaign touched.  `silent_days`: source -> days on which it was not heard.
+    """What a campaign touched.  `silent_days`: source -> days on which it was not heard; `beside`: attempts that lost hours by what was
+    done to a queue or a node.
 
-    Where artefacts are suspect, of an attempt that does not tell what it loads nobody knows whether it loaded one, however well it ended.
-    Where no attempt tells, nobody knows whether artefacts are suspect.
+    Of an attempt that does not tell what it loads nobody knows whether that was fine, however well it ended, and whatever is suspect.
     """
     traced = tuple(traced)
-    affected = {each.attempt.name for each in members if each.attempt is not None}
+    harmed = [each for each in members if each.attempt is not None and each.effect not in NOTHING_CAME]
+    affected = {each.attempt.name for each in harmed if each.attempt is not None} | {*beside}
     exposed = {name for each in traced for name in each.loaded_by} - affected
     behind = {name for each in derived for name in each.loaded_by} - affected - exposed
     touched = affected | exposed | behind
     inside = attempts.within(*window)
     untouched = [(each, each.verdict) for each in inside if each.attempt.name not in touched]
-    asked = bool(traced) or not any(each.loads_told for each in inside)
-    untold = [each for each, verdict in untouched if verdict == "benign" and asked and not each.loads_told]
-    fine = [each for each, verdict in untouched if verdict == "benign" and not (asked and not each.loads_told)]
+    untold = [each for each, verdict in untouched if verdict == "benign" and not each.loads_told]
+    fine = [each for each, verdict in untouched if verdict == "benign" and each.loads_told]
     open_ones = [each for each, verdict in untouched if verdict == "unexplained"]
     hurt = [known for name in sorted(touched) if (known := attempts.get(name)) is not None]
-    users = {each.owner for each in members if each.owner and each.attempt is not None} | {each.owner for each in hurt if each.owner}
+    users = {each.owner for each in harmed if each.owner} | {each.owner for each in hurt if each.owner}
     projects = {each.project for each in hurt if each.project}
     unknown = [*open_ones, *untold]
     fine_users = {each.owner for each in fine if each.owner} - users - {each.owner for each in unknown}

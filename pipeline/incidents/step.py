@@ -47,6 +47,7 @@ from pipeline.stream.sweep import Sweep
 from pipeline.stream.watermark import COVERAGE, MARKS, Watermarks
 
 SWEEP_CASES_MAX = 1  # in one step: a cluster has one
+NEEDED = frozenset({Source.SSHD, Source.AUDITD})  # who acted is told by these first: a site that ships none is told what it cannot know
 WATCHED = (Source.SSHD, Source.AUDITD, Source.SLURMCTLD, Source.JOBCOMP, Source.KERNEL)  # whose silent days an incident tells
 
 
@@ -185,12 +186,12 @@ def _incident(
     silent = {}
     for source in WATCHED:
         days = [name for start, name in days_of(first, last) if not heard(source, start)]
-        if days and (source is Source.SSHD or now.known(cluster, source)):  # what a site does not ship is not a gap, logins always are
+        if days and (source in NEEDED or now.known(cluster, source)):  # what else a site does not ship is not a gap
             silent[source.value] = days
     known = Known(
         role=lambda who: state.roles.get(who, ""),
         signals=_signals(state, index, accused, first, last),
-        logins_heard=lambda day: heard(Source.SSHD, day),
+        heard=heard,
         entered=lambda who, day: _logins(state, index, who, day).entered(*_of_session(day)),
         unlike=lambda who, day: _logins(state, index, who, day).unlike(*_of_session(day)),
     )

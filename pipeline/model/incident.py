@@ -315,7 +315,7 @@ class Scope(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     attempts: tuple[str, ...]
     users: tuple[str, ...]
     projects: tuple[str, ...]
-    affected: int = 0  # attempts
+    affected: int = 0  # attempts of findings that harmed them, or that lost hours beside one
     affected_users: int = 0
     affected_projects: int = 0
     fine_users: int = 0  # all of whose attempts are unaffected
@@ -326,7 +326,7 @@ class Scope(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     fine_gpus: int = 0  # likewise of nodes on which none but unaffected attempts ended
     exposed: int  # attempts that loaded suspect artefacts without a finding of their own
     examined: int  # attempts that ended in the window
-    unaffected: int  # benign, without suspect artefacts
+    unaffected: int  # benign, and known to have loaded nothing suspect
     unaffected_users: tuple[str, ...]
     unaffected_projects: tuple[str, ...]
     unexplained: int  # no record explains their end, no finding accuses anybody

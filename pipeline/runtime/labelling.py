@@ -230,7 +230,7 @@ class Labeller:
         custody = labels.custody_of(said, finding, self._sender(said), now_ms())
         at = datetime.fromtimestamp(said_at(record, custody.time) / 1000, UTC)
         more = {"label_id": label_id, "at": at}
-        labels.add(self._database, finding, said, custody, person=labels.person(self._settings, custody), more=more)
+        labels.add(self._database, finding, said, custody, person=labels.person(self._settings, said, custody), more=more)
         return Told(noted=1)
 
     def _give_up(self, record: Record, said: labels.Said, now: int, why: str) -> Told:

@@ -156,11 +156,13 @@ def _words(said: Said) -> str:
     return " ".join(filter(None, (said.label.value, because, on_behalf_of)))
 
 
-def person(settings: "Settings", custody: Custody) -> str:
-    """Whose account it is that labels, as incidents name people; empty: not in the map, or its pseudonym would stand beside it."""
+def person(settings: "Settings", said: Said, custody: Custody) -> str:
+    """Whose account it is that labels, else for whom it says that it does, as incidents name people; empty: neither is in the map, or its
+    pseudonym would stand beside it."""
     if settings.privacy.pseudonyms:
         return ""
-    return person_of(Directory([entry.identity() for entry in settings.identities]), custody.account, custody.time)
+    directory = Directory([entry.identity() for entry in settings.identities])
+    return person_of(directory, custody.account, custody.time) or person_of(directory, said.on_behalf_of, custody.time)
 
 
 def add(

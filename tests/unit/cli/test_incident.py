@@ -140,9 +140,9 @@ def test_a_candidate_is_known_by_his_login() -> None:
             finding = kill(0, "1", actor) if not withheld else kill(0, "1", actor, actor="", actor_withheld=withheld)
             made = report([finding])
             id_ = made.incident.members[0].finding[:12]
-            operators = (f"{login}@ops-1", f"{login} through trainwatch.labels.v1", "owner@ops-1")
+            operators = (f"{login}@ops-1", f"{login} through trainwatch.labels.v1", f"root@ops-1 for {login}", "root@ops-1 for owner")
             words = [Entry(at=1, operator=who, action="label", value=f"{id_} false", text="") for who in operators]
             told = told_journal(settings, made.incident, words)
             *own, others = (report(journal=[each], incident=made.incident).dismissed for each in told)
-            assert [(each.findings, each.by_candidates) for each in own] == [(0, 1), (0, 1)], (actor, withheld)
+            assert [(each.findings, each.by_candidates) for each in own] == [(0, 1)] * 3, (actor, withheld)
             assert (others.findings, others.by_candidates) == (1, 0), (actor, withheld)

@@ -1,6 +1,6 @@
 """One-line findings of a campaign: who, when, on what; days from T0."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -162,6 +162,7 @@ def weigh(
     services: Iterable[str] = (),
     signals: Iterable[Finding] = (),
     heard: bool = True,
+    silent: Collection[Source] = (),
     entered: Iterable[int] = range(-7, 60),
     unlike: Sequence[tuple[int, str]] = (),
     rivals: Iterable[Finding] = (),
@@ -174,7 +175,7 @@ def weigh(
     known = Known(
         role=lambda who: "" if ":" in who else "service" if who in services else "member",
         signals=by_account,
-        logins_heard=lambda day: heard,  # noqa: ARG005
+        heard=lambda source, day: heard and source not in silent,  # noqa: ARG005
         entered=lambda who, day: (day - T0) // DAY in days,  # noqa: ARG005
         unlike=lambda who, day: unlike,  # noqa: ARG005
     )

@@ -182,7 +182,9 @@ def labelled(made: Report, count: int, who: str = "u101@ops") -> Report:
     return msgspec.structs.replace(made, journal=(*made.journal, *said))
 
 
-@pytest.mark.parametrize(("who", "own"), [("u099@gpu-012", True), ("u0991@gpu-012", False)])
+@pytest.mark.parametrize(
+    ("who", "own"), [("u099@gpu-012", True), ("u0991@gpu-012", False), ("root@vm for u099", True), ("root@vm for u01", False)]
+)
 def test_nobody_acquits_himself(who: str, own: bool) -> None:
     """Whoever is named may have the right to label: his word is told as his, and counts for nothing."""
     alerts = sum(each.alert for each in report().incident.members)

@@ -12,7 +12,7 @@ from pipeline.incidents.scope import derive, scope_of, trace
 from pipeline.model.finding import Finding, Subject
 from pipeline.model.incident import Examined, Mark, Unjudged
 from pipeline.model.summary import Exposure
-from tests.unit.incidents.campaign import CLUSTER, DAY, T0, attempt_of, examined, finding, record, removal, tamper
+from tests.unit.incidents.campaign import CLUSTER, DAY, T0, attempt_of, examined, finding, kill, record, removal, tamper
 
 LIBRARY = "/shared/env/train/loss.py"
 WRITE = record("written", "w1", T0)
@@ -107,25 +107,30 @@ def test_what_went_on_from_doubtful_work_is_not_called_unaffected() -> None:
     assert (scope.fine_projects, scope.fine_users) == (1, 1)
 
 
-def test_who_does_not_tell_what_it_loads_is_not_called_unaffected() -> None:
-    """Without a probe it may have loaded what is suspect; where no artefact is, there is nothing to load."""
+@pytest.mark.parametrize("member", [cohort_finding(), removal(1, "8", "u099", "/ckpt/run/")], ids=["code", "no artefact"])
+def test_who_does_not_tell_what_it_loads_is_not_called_unaffected(member: Finding) -> None:
+    """Without a probe nobody knows whether it loaded what is suspect, nor whether what it loaded should be."""
     silent = examined("2", 2, owner="u060", project="speech", loads_told=False)
     clean = examined("3", 2.5, owner="u061", project="audio")
-    attempts = held([exposed("1", 1), silent, clean])
-    window = (T0, T0 + 9 * DAY)
-    scope = scope_of([cohort_finding()], attempts, trace([cohort_finding()], attempts), (), window, {}, 8)
-    assert (scope.examined, scope.unaffected, scope.unaffected_users, scope.unaffected_projects) == (3, 1, ("u061",), ("audio",))
+    attempts = held([silent, clean])
+    scope = scope_of([member], attempts, trace([member], attempts), (), (T0, T0 + 9 * DAY), {}, 8)
+    assert (scope.examined, scope.unaffected, scope.unaffected_users, scope.unaffected_projects) == (2, 1, ("u061",), ("audio",))
     assert scope.unjudged == (Unjudged("probe", "attempts", 1, (silent.attempt.name,)),)
-    nothing = scope_of([removal(1, "8", "u099", "/ckpt/run/")], held([silent, clean]), (), (), window, {}, 8)
-    assert (nothing.unaffected, nothing.unjudged) == (2, ())
 
 
-def test_where_nobody_tells_what_he_loads_nobody_is_called_unaffected() -> None:
-    """That no artefact is suspect says something only where some attempt told what it loaded."""
-    one, other = (examined(job, end, owner=owner, loads_told=False) for job, end, owner in (("2", 2, "u060"), ("3", 2.5, "u061")))
-    scope = scope_of([removal(1, "8", "u099", "/ckpt/run/")], held([one, other]), (), (), (T0, T0 + 9 * DAY), {}, 8)
-    assert (scope.examined, scope.unaffected, scope.unaffected_users, scope.fine_gpus) == (2, 0, (), 0)
-    assert scope.unjudged == (Unjudged("probe", "attempts", 2, (one.attempt.name, other.attempt.name)),)
+def test_of_whom_nothing_came_is_not_affected() -> None:
+    """Former bytes that were put back, and a cancel that was refused, are findings and no harm."""
+    clean = examined("1", 2, owner="u061")
+    refused = msgspec.structs.replace(kill(1, "1", "u099"), effect="cancel_refused", attempt=clean.attempt, owner="u061")
+    scope = scope_of([refused], held([clean]), (), (), (T0, T0 + 9 * DAY), {}, 8)
+    assert (scope.affected, scope.affected_users, scope.unaffected, scope.unaffected_users) == (0, 0, 1, ("u061",))
+
+
+def test_whom_a_slowed_node_cost_hours_is_affected() -> None:
+    """The finding is about the node; its jobs are the victims."""
+    slow = examined("1", 2, owner="u061", nodes=("n1",), gpus=8)
+    scope = scope_of([], held([slow]), (), (), (T0, T0 + 9 * DAY), {}, 8, {slow.attempt.name})
+    assert (scope.affected, scope.users, scope.gpus, scope.unaffected) == (1, ("u061",), 8, 0)
 
 
 def test_gpus_are_told_node_by_node() -> None:

@@ -237,10 +237,11 @@ def canonical(out: Publish) -> dict[str, Any]:
 
 
 def test_a_gap_in_telemetry_is_said() -> None:
-    """Days without a source, in the scope and among the limits."""
+    """Days without a source, in the scope and among the limits; of what tells who acted also where the site ships none at all."""
     (said,) = run(fresh(), map(fact, STORY), until=1).values()
-    assert any(each["source"] == "sshd" and each["what"] == "days" for each in said["scope"]["unjudged"])
-    assert any(line.startswith("sshd was not heard") for line in said["limits"])
+    for source in ("sshd", "auditd"):
+        assert any(each["source"] == source and each["what"] == "days" for each in said["scope"]["unjudged"])
+        assert any(line.startswith(f"{source} was not heard") for line in said["limits"])
     assert said["attribution"]["named"] == ""
 
 
