@@ -225,7 +225,7 @@ class Whole:
             yield f"Of {len(self._said.hypotheses)} hypotheses the {bounds.hypotheses} leading ones are listed; all were weighed."
         untold = [each.amount for each in self._scope.unjudged if (each.source, each.what) == (Source.PROBE, "attempts")]
         if untold:
-            yield f"What {many(sum(untold), 'attempt')} of its time loaded no record tells: they count neither as touched nor as fine."
+            yield f"What {many(sum(untold), 'attempt')} of its time loaded is not known: they count neither as touched nor as fine."
         if around.full:
             yield "The oldest attempts that ended may no longer be held: counts of the scope are of the newest."
         if others_there := len({each.suspect for each in around.rivals}):
