@@ -434,6 +434,14 @@ def _within(statement: Mapping[str, Any], segment: Mapping[str, Any]) -> bool:
 # --- records ------------------------------------------------------------------------------------------------------------------------
 
 
+def _check_named(record: Any, statements: Mapping[tuple[Any, ...], Mapping[str, Any]], line: int) -> list[Problem]:
+    """The same of what may be no record at all: which line it is says more than what Python thinks of it."""
+    try:
+        return list(check_record(record, statements))
+    except ODD as error:
+        return [Problem("bundle_unreadable", f"{RECORDS}, line {line}", f"{type(error).__name__}: {error}")]
+
+
 def check_record(record: Mapping[str, Any], statements: Mapping[tuple[Any, ...], Mapping[str, Any]]) -> Iterator[Problem]:
     """One record of a bundle: what it says of itself against its leaf, and the leaf against the signed root."""
     where = f"{record['topic']}/{record['partition']}@{record['offset']}"
@@ -616,8 +624,8 @@ def verify_bundle(files: Mapping[str, bytes], *, trust: str = "", witness: Seque
         problems += _check_created(manifest["created"], chain)
         statements = {_ranged(entry["statement"]): entry["statement"] for entry in chain if is_readable(entry)}
         problems += _check_order(records)
-        for record in records:
-            problems += check_record(record, statements)
+        for line, record in enumerate(records, 1):
+            problems += _check_named(record, statements, line)
         problems += check_citations(report, records)
         problems += check_erased(report, ring)
         if witness:

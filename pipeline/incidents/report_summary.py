@@ -16,6 +16,7 @@ from pipeline.model.incident import NONE, Incident
 from pipeline.model.source import Source
 from pipeline.model.words import many
 
+WHOLE_HOURS = 100  # from so many on hundredths of an hour would be a precision that nothing behind them has
 SOURCES_MAX = 3
 REPLIES_MAX = 3
 CLOCKS_MAX = 20
@@ -94,7 +95,7 @@ def _cost(incident: Incident) -> str:
         return "No loss of GPU-hours could be worked out."
     money = f", {' / '.join(figures(loss.direct_money, 0))} {loss.currency}" if loss.currency else ""
     people = f"; people's time {' / '.join(figures(loss.indirect_money, 0))} {loss.currency}" if loss.indirect_money != NONE else ""
-    hours = " / ".join(figures(loss.direct_gpu_hours))
+    hours = " / ".join(figures(loss.direct_gpu_hours, 0 if loss.direct_gpu_hours.high >= WHOLE_HOURS else 2))
     wide = next((each for each in loss.unknown if BETWEEN in each), "")  # a wide range must not be read without what it rests on
     return f"If the findings hold, it cost {hours} GPU-hours (low / middle / high){money}{people}.{wide and f' {wide}'}"
 

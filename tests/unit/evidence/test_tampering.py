@@ -269,6 +269,15 @@ def test_tampering_is_named_although_the_manifest_fits(tamper: Tamper, form: int
     assert tamper.code in codes(resealed(files) if MANIFEST in files else files)
 
 
+def test_a_record_that_nobody_can_read_is_named_by_its_line() -> None:
+    """A bundle has thousands."""
+    files = files_of()
+    first, second, *others = files[RECORDS].splitlines()
+    files[RECORDS] = b"\n".join([first, json.dumps({**json.loads(second), "value": None}).encode(), *others, b""])
+    (problem,) = [each for each in verify.verify_bundle(resealed(files)).problems if each.code == "bundle_unreadable"]
+    assert problem.where == f"{RECORDS}, line 2"
+
+
 @pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.name)
 def test_tampering_is_found_by_the_manifest(tamper: Tamper) -> None:
     """Whoever changes a part and leaves the manifest alone is found by it too."""
