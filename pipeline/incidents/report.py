@@ -287,8 +287,8 @@ def _does_not_follow(incident: Incident, journal: tuple[Entry, ...]) -> str:
     items = ["That anybody is guilty. The ratios compare how well hypotheses explain the records; what was believed before is not in them."]
     if said.named:
         items.append(
-            "That the holder of the account sat at the keys: a copied key that is used as he uses it, or beside few logins of his, leaves no "
-            "trace in logins, nor does what somebody left in the account to run later."
+            "That the holder of the account sat at the keys: a copied key that is used as he uses it, or beside few logins of his, leaves "
+            "no trace in logins, nor does what somebody left in the account to run later."
         )
         items += [_replied(each, said.named) for each in journal if each.action == "reply"] or [
             "That there is nothing to say against it: no reply of whoever is named is on record."

@@ -273,7 +273,7 @@ def test_a_record_that_nobody_can_read_is_named_by_its_line() -> None:
     """A bundle has thousands."""
     files = files_of()
     first, second, *others = files[RECORDS].splitlines()
-    files[RECORDS] = b"\n".join([first, json.dumps({**json.loads(second), "value": None}).encode(), *others, b""])
+    files[RECORDS] = b"\n".join([first, json.dumps({**json.loads(second), "position": None}).encode(), *others, b""])
     (problem,) = [each for each in verify.verify_bundle(resealed(files)).problems if each.code == "bundle_unreadable"]
     assert problem.where == f"{RECORDS}, line 2"
 
