@@ -217,7 +217,7 @@ def show_finding(console: Console, found: Row, command: str) -> None:
     write(console, f"= {parts}" if parts else "of one part", 4)
     write(console, f"cause {moment(found['cause_time'])}, effect {moment(found['effect_time'])}, closes {moment(found['closes_at'])}")
     if found["silent"]:
-        write(console, f"never heard: {safe(', '.join(found['silent']))}")
+        write(console, f"not heard about that time: {safe(', '.join(found['silent']))}")
     for each in found["incidents"]:
         write(console, f"in incident {safe(each['incident_id'])}: {safe(each['title'])} ({safe(each['status'])})")
     for each in found["labels"]:

@@ -85,7 +85,7 @@ def show_one(console: "Console", each: Mapping[str, Any]) -> None:
     lines = {
         "judges": f"{each['subject']}; {each['severity']}; ATT&CK {', '.join(each['attack']) or '-'}",
         "needs": ", ".join(each["needs"]),
-        "doubts": f"{', '.join(each['doubts']) or '-'}: no record could prove them, and they clear nobody",
+        "doubts": f"{', '.join(each['doubts'])}: no record could prove them, and they clear nobody" if each["doubts"] else "-",
         "required": f"{', '.join(each['required']) or '-'} must be excluded before a hit is an alert",
     }
     for name, text in lines.items():

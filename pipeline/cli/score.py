@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from pipeline.score.seed import SeedScore
-    from pipeline.score.table import ChecklistTable, IncidentTable, Rate, Table
+    from pipeline.score.table import ChecklistTable, IncidentTable, Rate, Row, Table
     from pipeline.simulate.plan import Plan
 
 MISSED = 1
@@ -158,6 +158,12 @@ def reached(table: "Table") -> bool:
     return quiet and not table.named_wrongly and table.incidents.reached and all(row.reached for row in table.rows if row.recall.n)
 
 
+def _delay(row: "Row") -> str:
+    if row.median_delay_hours is None:
+        return ""
+    return f"{row.median_delay_hours:g}" + (f" ({row.delay_hours[0]:g}-{row.delay_hours[1]:g})" if row.delay_hours else "")
+
+
 def show(console: "Console", table: "Table") -> None:
     """Tables for people."""
     title = f"{many(len(table.seeds), 'period')}, {table.days:g} days together"
@@ -173,7 +179,7 @@ def show(console: "Console", table: "Table") -> None:
             _rate(row.named),
             _rate(row.precision),
             _per_million(row.false_at_risk),
-            "" if row.median_delay_hours is None else f"{row.median_delay_hours:g}",
+            _delay(row),
             "" if row.reached or not row.recall.n else f"below {row.bar:g}",
         )
     console.print(rows)

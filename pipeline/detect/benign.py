@@ -34,6 +34,7 @@ from pipeline.model.events import (
 )
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import Identity
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.told import NodeTouch
 from pipeline.model.workload import is_workload
@@ -69,14 +70,14 @@ class Suspicion(msgspec.Struct, frozen=True):
 Benign = Callable[[Case, Suspicion, Watermarks], Explanation]
 
 
-def owner_or_service(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001 - one signature for all
+def owner_or_service(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The owner, or a service identity that acts for owners, did it."""
     name = "owner_or_service"
     if case.owner is None:
         tell = (Source.KUBERNETES_AUDIT,) if is_workload(case.attempt.job) else (Source.JOBCOMP, Source.SACCT)
         return Explanation(name, Checked.NOT_CHECKED, missing=tell)
     if suspicion.actor is None:
-        return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
+        return _nobody(name, case, suspicion, now, "no record says who acted")
     bond = relation(suspicion.actor, case.owner)
     if bond in ("owner", "service"):
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, f"the actor is the {bond}")
@@ -87,16 +88,22 @@ def owner_or_service(case: Case, suspicion: Suspicion, now: Watermarks) -> Expla
     return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, f"relation of actor to owner: {bond}")
 
 
+def _nobody(name: str, case: Case, suspicion: Suspicion, now: Watermarks, note: str) -> Explanation:
+    """Who acted is not known: nor would it be, where the kernels' audit logs were not heard in the day before."""
+    heard = now.heard_within(case.attempt.cluster, Source.AUDITD, suspicion.effect_time - DAY_MS, suspicion.effect_time)
+    return Explanation(name, Checked.NOT_CHECKED, note=note, missing=() if heard else (Source.AUDITD,))
+
+
 def _comparable(one: Identity, other: Identity) -> bool:
     """Two names that no identity map ties, a uid and a login or two of Kubernetes, may be the same person's."""
     return (one.uid is not None and other.uid is not None) or bool(one.login and other.login) or bool(one.role and other.role)
 
 
-def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def system_daemon(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The system itself did it: the scheduler's step daemon, an epilog, a health check; no login is attached to the act."""
     name = "system_daemon"
     if suspicion.actor is None:
-        return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
+        return _nobody(name, case, suspicion, now, "no record says who acted")
     if suspicion.actor.role == "daemon":
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, "root without a login")
     return Explanation(name, Checked.EXCLUDED, suspicion.cause.record, no_system(suspicion.actor))
@@ -333,11 +340,11 @@ def _is_fault(suspicion: Suspicion, touch: NodeTouch, body: Xid) -> bool:
     return body.code in HARDWARE_XIDS - SURVIVED_XIDS and not anothers
 
 
-def admin_ticket(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def admin_ticket(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """A change ticket or maintenance window covers the act."""
     name = "admin_ticket"
     if suspicion.actor is None:
-        return Explanation(name, Checked.NOT_CHECKED, note="no record says who acted")
+        return _nobody(name, case, suspicion, now, "no record says who acted")
     cause, attempt = suspicion.cause, case.attempt
     where = {"cluster": attempt.cluster, "host": suspicion.host or cause.host, "job": attempt.job}
     ticket = case.site.directory.ticket_for(suspicion.actor, cause.event_time, **where)
@@ -419,7 +426,7 @@ def saved_again(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanatio
     return Explanation(name, Checked.EXCLUDED, note="no job says that it saved the file since, or that it saved the bytes that were loaded")
 
 
-def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The writer touched only files of his own: then whoever says that he saved this one for somebody else may be lying.
 
     The kernel says whose file was written or replaced; the probe's word on a save is the word of whoever printed it.
@@ -427,7 +434,7 @@ def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation: 
     name, path = "own_file", getattr(suspicion.cause.body, "path", "")
     directory, actor = case.site.directory, suspicion.actor
     if actor is None:
-        return Explanation(name, Checked.NOT_CHECKED, note="no record says who wrote")
+        return _nobody(name, case, suspicion, now, "no record says who wrote")
     known = {each.id: each for loaded in case.loaded() for each in (*loaded.writes, loaded.overwritten, *loaded.removed) if each}
     for touched in sorted(known.values(), key=lambda each: each.id):
         body = touched.body
@@ -439,11 +446,11 @@ def own_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation: 
     return Explanation(name, Checked.NOT_CHECKED, note="no record shows that the file was somebody else's")
 
 
-def allowed_writer(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def allowed_writer(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The settings allow this identity to write below the artefact's root: resharding, conversion, retention."""
     name = "allowed_writer"
     if suspicion.actor is None:
-        return Explanation(name, Checked.NOT_CHECKED, note="no record says who wrote")
+        return _nobody(name, case, suspicion, now, "no record says who wrote")
     path = getattr(suspicion.cause.body, "path", "")
     if case.site.has_leave(suspicion.actor, path):
         return Explanation(name, Checked.CONFIRMED, suspicion.cause.record, f"writer of {case.site.root_of(path).path}")

@@ -21,7 +21,6 @@ from pipeline.stream.watermark import Watermarks
 
 SAME_ACT_MS = 60_000  # what sudo and the kernel tell of one command
 PUT_BACK_MS = 180_000  # a package upgrade stops an agent and starts it again
-KERNEL_SAYS_MS = 7 * DAY_MS  # so long none of a site's kernels may say anything while their logs are shipped
 REBOOT_BEFORE_MS, REBOOT_AFTER_MS = 300_000, 900_000
 PRESENT_MS = 3_600_000
 LEMON_XIDS = 2
@@ -119,13 +118,10 @@ def overflow(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanati
 
 
 def _kernel_missing(case: HostCase, now: Watermarks, time: int) -> tuple[str, ...]:
-    """The kernel's log, where it has not passed this time, or was not shipped by then.
-
-    That of a healthy host says little: none of its lines need be from here.
-    """
-    has_passed = now.passed(case.cluster, Source.KERNEL, time)
-    shipped = has_passed and now.heard_within(case.cluster, Source.KERNEL, max(time - KERNEL_SAYS_MS, 0), time)
-    return () if shipped else (f"{Source.KERNEL} on {case.host}",)
+    """The system log of this host, where it has not passed this time, or said nothing in the hour before: another's tells nothing of it."""
+    gap = case.site.windows.coverage_gap_seconds * 1000
+    heard = now.passed(case.cluster, Source.KERNEL, time) and case.heard_between(Source.KERNEL, time - gap, time)
+    return () if heard else (f"{Source.KERNEL} on {case.host}",)
 
 
 def still_heard(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Explanation:

@@ -26,8 +26,9 @@ from pipeline.model.facts import VOID, Fact, incidents_case
 from pipeline.model.finding import Finding, Retraction, Status, Transport, Verdict, canonical_digest, subject_of
 from pipeline.model.ids import rank
 from pipeline.model.incident import Found, encode_in_case
+from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.outcome import Publish, Tell
-from pipeline.model.source import Source
+from pipeline.model.source import PER_HOST, SLOW, Source
 from pipeline.model.told import Attempt, Emitted, emitted_name, encode_told
 from pipeline.stream.cases import Cases
 from pipeline.stream.watermark import Watermarks
@@ -145,7 +146,7 @@ class Publisher:
         return "; ".join(changed) or LATER
 
     def _finding(self, value: Finding, revision: int, now: Watermarks, why: str = "") -> Publish:
-        transport = self._transport(value.subject.cluster, revision, now, value.sources, value.detector_version)
+        transport = self._transport(value.subject.cluster, revision, now, value.sources, value.detector_version, value.effect_time)
         if why:
             transport = Retraction(**msgspec.structs.asdict(transport), reason=why)
         body = ocsf.detection_finding(value, transport, value.effect_time)
@@ -159,12 +160,25 @@ class Publisher:
         self._cases.merge(Fact(case, emitted_name(value.subject), rank(value.revision), encode_told(value)))
         emitted[value.subject] = value
 
-    def _transport(self, cluster: str, revision: int, now: Watermarks, needs: Sequence[Source] = (), version: int = 0) -> Transport:
+    def _transport(
+        self, cluster: str, revision: int, now: Watermarks, needs: Sequence[Source] = (), version: int = 0, at: int = 0
+    ) -> Transport:
         marks = {source.value: max(pair) for (of, source), pair in sorted(now.marks().items()) if of == cluster}
-        silent = tuple(source.value for source in needs if not now.known(cluster, source))
+        silent = tuple(source.value for source in needs if _is_silent(cluster, source, at, now))
         return Transport(
             revision=revision, detector_version=version, watermarks=marks, silent=silent, settings=self._digest, software=__version__
         )
+
+
+def _is_silent(cluster: str, source: Source, at: int, now: Watermarks) -> bool:
+    """Was nothing heard of the family about this time: of what hosts log all the time within an hour, else within a day?
+
+    Of one that comes hours late it is asked whether it was ever heard.
+    """
+    if source in SLOW or not now.known(cluster, source):
+        return not now.known(cluster, source)
+    near = HOUR_MS if source in PER_HOST else DAY_MS
+    return not now.heard_within(cluster, source, at - near, at + near)
 
 
 def _ended(verdict: Verdict) -> _Ended:

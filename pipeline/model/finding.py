@@ -176,7 +176,7 @@ class Transport(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     revision: int
     detector_version: int = 0
     watermarks: dict[str, int] = {}  # family -> event time passed
-    silent: tuple[str, ...] = ()  # families never heard
+    silent: tuple[str, ...] = ()  # families that the detector reads and of which nothing was heard about the time of the effect
     settings: str = ""  # digest
     software: str = ""
 

@@ -26,9 +26,9 @@ from pipeline.simulate.plan import Plan
 
 CHECKPOINT_RECORDS = 5000
 CHECKPOINT_MS = 1_800_000  # of collection: delays of other findings are known as exactly as that
-# Of collection between two looks of stages that look at months, and their delays are known as exactly as that: the last word follows from
-# the set, and those between took half of the time.  Of incidents only the last is asked; cohorts need days, until other attempts ended.
-APART_MS = {"identities": HOUR_MS, "cohorts": 6 * HOUR_MS, "incidents": 15 * DAY_MS}
+# Of collection between two looks of stages that look at months, and their delays are known as exactly as that.  The last word follows from
+# the set, but where a finding stands whose records are forgotten by then; of incidents it alone is asked, and those between took long.
+APART_MS = {"identities": HOUR_MS, "cohorts": HOUR_MS, "incidents": 15 * DAY_MS}
 
 
 class OfPattern(msgspec.Struct):

@@ -5,13 +5,14 @@ Intervals are Wilson's, 95 %: counts are small, and rates near 0 and 1 matter (J
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import ceil, isfinite
+from math import ceil, floor, isfinite, sqrt
 from statistics import median
 from typing import Any
 
 import msgspec
 
-from pipeline.detect.chance import wilson
+from pipeline.detect.chance import NORMAL_95, wilson
+from pipeline.model.instants import HOUR_MS
 from pipeline.score.incidents import RIGHT, WRONG, OfActor
 from pipeline.score.seed import OfLookAlike, OfPattern, SeedScore
 
@@ -105,6 +106,7 @@ class Row(msgspec.Struct, frozen=True):
     median_delay_hours: float | None
     false_at_risk: Rate = Rate(0, 0)  # false alerts of the events that could have begun one (at_risk.py)
     shown: Rate = Rate(0, 0)  # recall of the acts of which each source shows what it should: full telemetry
+    delay_hours: tuple[float, float] | None = None  # between these the median delay lies, 95 %
 
     @property
     def bar(self) -> float:
@@ -222,9 +224,10 @@ def table_of(scores: Sequence[SeedScore]) -> Table:
                 Rate(sum(each.named for each in of), sum(each.attributable for each in of)),
                 Rate(true, alerts),
                 round((alerts - true) * 1e6 / records, 3),
-                round(median(delays) / 3_600_000, 2) if delays else None,
+                round(median(delays) / HOUR_MS, 2) if delays else None,
                 Rate(alerts - true, sum(each.at_risk for each in of)),
                 Rate(sum(each.shown_found for each in of), sum(each.shown for each in of)),
+                _hours_of_median(delays),
             )
         )
     verdicts: dict[str, Counter[str]] = {}
@@ -246,6 +249,18 @@ def table_of(scores: Sequence[SeedScore]) -> Table:
         checklist=_checklist(scores),
         transport=_transport(scores),
     )
+
+
+def _hours_of_median(delays_ms: Sequence[int]) -> tuple[float, float] | None:
+    """Between which delays their median lies, 95 %, whatever their distribution: the ranks n/2 -+ 1.96 sqrt(n)/2, outwards.
+
+    None: fewer than six were seen, of which no two bound it.  Conover, Practical Nonparametric Statistics, 3.2.
+    """
+    ordered, half = sorted(delays_ms), NORMAL_95 * sqrt(len(delays_ms)) / 2
+    low, high = floor(len(ordered) / 2 - half), ceil(1 + len(ordered) / 2 + half)
+    if low < 1 or high > len(ordered):
+        return None
+    return round(ordered[low - 1] / HOUR_MS, 2), round(ordered[high - 1] / HOUR_MS, 2)
 
 
 def _look_alikes(scores: Sequence[SeedScore]) -> Iterator[LookAlikeRow]:

@@ -161,6 +161,8 @@ def _sorted_errors() -> "Iterator[None]":
         raise sorted_error(error) from error
     except (EOFError, OSError) as error:  # the driver lets some errors of the socket through
         raise SinkUnavailable(f"connection to ClickHouse lost: {error}") from error
+    except (UnicodeDecodeError, struct.error) as error:  # it lost its place in what was sent, and has closed the connection
+        raise SinkUnavailable(f"an answer of ClickHouse cannot be read: {error}") from error
 
 
 def authorities(settings: ClickHouseSettings) -> str | None:

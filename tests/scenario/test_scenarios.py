@@ -22,6 +22,7 @@ partitions, and must come out the same.
 """
 
 import random
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -73,14 +74,22 @@ _SHOWN: dict[Path, Shown] = {}
 def story_in(path: Path) -> Any:
     """A story as it stands in its file."""
     text = path.read_text(encoding="utf-8")
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    keys = [key.value for key, _ in root.value] if root is not None else []
-    assert len(keys) == len({*keys}), f"{path.name}: a stream that stands twice would lose what it tells first"
+    assert not (twice := [*_twice(yaml.compose(text, Loader=yaml.SafeLoader))]), f"{path.name}: lost is what {twice} tell first"
     return checked(yaml.safe_load(text))
+
+
+def _twice(node: yaml.Node | None) -> Iterator[str]:
+    """Keys that stand twice in one mapping, of which YAML's reader keeps the last."""
+    if isinstance(node, yaml.MappingNode):
+        yield from (key for key, count in Counter(key.value for key, _ in node.value).items() if count > 1)
+    for each in node.value if isinstance(node, (yaml.MappingNode, yaml.SequenceNode)) else ():
+        for inner in each if isinstance(each, tuple) else (each,):
+            yield from _twice(inner)
 
 
 def checked(story: Any) -> Any:
     """The same; a word that nobody reads is an error, since a misspelt stream would be a story in which nothing happens."""
+    assert "expect" in story, "a story that expects nothing tells nothing"
     lines = [told for stream in TOPICS for told in story.get(stream, ()) if "line" in told]
     for given, known in ((story, KEYS), (story["expect"], EXPECTED), *((told, OF_A_LINE) for told in lines)):
         assert given.keys() <= known, f"not known: {sorted(given.keys() - known)}; there are {sorted(known)}"

@@ -51,7 +51,7 @@ ARRAY JOIN [('summary', summary), ('detector', concat(detector, ': ', title)), (
     ('actor', if(actor = '', concat('withheld: ', actor_withheld), actor)),
     ('confidence', toString(round(confidence, 2))), ('alert', if(alert, 'yes', concat('no: ', gate))),
     ('cause', toString(cause_time)), ('effect', toString(effect_time)), ('ATT&CK', arrayStringConcat(attack, ', ')),
-    ('sources never heard', arrayStringConcat(silent, ', ')), ('labelled', {SAID})] AS line
+    ('sources not heard then', arrayStringConcat(silent, ', ')), ('labelled', {SAID})] AS line
 WHERE {OF_FINDING} AND {IN_CLUSTER} AND line.2 != ''
 """,
 )  # fmt: skip

@@ -25,7 +25,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=9,
+    version=10,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -106,7 +106,9 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
         said = [*evidence("cause", event, "request to cancel")]
         for each in case.cancelled_by():
             said += evidence("cause", each.event, "record of who cancelled") if each.uid == request.uid else ()
-        cited = [*_with_commands(said, case, actor, event.event_time), *evidence("effect", case.end_record[0], "job ended CANCELLED")]
+        as_user = _as_user(case, request.uid, actor, event.event_time)
+        cited = [*_with_commands(said, case, actor, event.event_time), *as_user]
+        cited += evidence("effect", case.end_record[0], "job ended CANCELLED")
         twice = len(cited) > 2
         for ended, step in case.of(StepCancelled):
             if not step.reason:
@@ -121,6 +123,7 @@ def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
             cited=cited,
             parts=(("request before the end", 0.97), ("who cancelled is recorded twice", 1.0 if twice else 0.9)),
             closes_at=case.end + case.site.grace_ms,
+            several_actors=bool(as_user),
         )
         return
     yield from _accounted(case, now)
@@ -173,6 +176,7 @@ def _accounted(case: Case, now: Watermarks) -> Iterator[Finding]:
     if harmless:
         return
     effect = evidence("effect", case.end_record[0], f"job ended {case.state}") if case.end_record else ()
+    as_user = _as_user(case, first.uid, first.identity, end)
     yield raised(
         META,
         case,
@@ -180,9 +184,10 @@ def _accounted(case: Case, now: Watermarks) -> Iterator[Finding]:
         checklist,
         effect="cancelled",
         summary=f"job {case.attempt.job} of {case.owner_id} was cancelled by somebody else, says {first.event.source}",
-        cited=[*_with_commands(_says_who(case, first), case, first.identity, end), *effect],
+        cited=[*_with_commands(_says_who(case, first), case, first.identity, end), *as_user, *effect],
         parts=(("a record names who cancelled", 0.95),),
         closes_at=end + case.site.grace_ms,
+        several_actors=bool(as_user),
     )
 
 
@@ -218,6 +223,21 @@ def _commands(case: Case, actor: Identity | None, at: int) -> list[Evidence]:
         if runner and actor and runner.id == actor.id and abs(event.event_time - at) <= COMMAND_MS:
             by = NO_LOGIN if event.source is Source.AUDITD and run.auid is None and run.uid else ""
             cited += evidence("cause", event, f"command {run.exe or 'scancel'} on {event.host}{by}")
+    return cited
+
+
+def _as_user(case: Case, uid: int | None, actor: Identity | None, at: int) -> list[Evidence]:
+    """`scancel` runs under the account that asked, from somebody else's login: the controller sees the account, the kernel who came in.
+
+    Where the account's own login ran one as well, nothing says that the other's was the one that told.
+    """
+    if uid is None or actor is None or _commands(case, actor, at):
+        return []
+    cited: list[Evidence] = []
+    for event, run in case.of(ProcessRun):
+        runner = actor_of(case.site.directory, event)
+        if runner and runner.id != actor.id and run.auid is not None and run.uid == uid and abs(event.event_time - at) <= COMMAND_MS:
+            cited += evidence("cause", event, f"command {run.exe or 'scancel'} on {event.host} under this account, from another's login")
     return cited
 
 

@@ -112,6 +112,7 @@ META = Meta(
     blind_spots=(
         "Jobs that wait less than 45 minutes, begin elsewhere than where the flood ends, or are taken back before they begin.",
         "A flood that prints false steps of training looks like work; only the GPUs' own counters would tell.",
+        "A burst whose own output alone does not arrive, while that of others and of the account's other jobs does, looks idle.",
         "Several accounts that share a flood each stay below the thresholds.",
         "Jobs most of which end by themselves within half an hour look like an evaluation, whatever they do.",
         "Who submits as many for a while, when nobody is displaced, makes it usual for the account.",

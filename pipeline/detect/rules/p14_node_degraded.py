@@ -46,7 +46,7 @@ def steps_as_before(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Ex
 
 META = Meta(
     id="p14_node_degraded",
-    version=6,
+    version=7,
     title="Node slowed by a person while others' jobs ran on it",
     subject="host",
     severity=Severity.HIGH,
@@ -68,6 +68,7 @@ META = Meta(
         "What a root shell writes to the kernel's files by itself (`echo` is no program), or a program of one's own sets.",
         "Who acts on a node that runs hot, or writes so into its log, stays below the gate.",
         "Storage and switches are slowed elsewhere than on the node.",
+        "A node whose own system log was not heard in the hour before: heat and faults cannot be excluded, and it stays below the gate.",
         "A job that had not written a step before, and ends before it is undone: its owner's other jobs are not known here.",
     ),
     runbook="Ask the node for its clocks, power limits and queues (nvidia-smi -q, tc qdisc show), and reset them; then ask the actor why.",

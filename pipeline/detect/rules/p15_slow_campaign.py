@@ -32,7 +32,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p15_slow_campaign",
-    version=7,
+    version=8,
     title="Large jobs that loaded what somebody else wrote keep ending without explanation",
     subject="cohort",
     severity=Severity.CRITICAL,

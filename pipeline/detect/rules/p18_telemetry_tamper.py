@@ -23,7 +23,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p18_telemetry_tamper",
-    version=7,
+    version=8,
     title="Recording on a host switched off or cut down by a person, or its clock set",
     subject="host",
     severity=Severity.HIGH,
@@ -46,6 +46,7 @@ META = Meta(
         "Whoever stops the shipper first is not heard stopping the rest.",
         "Root without a login looks like the system: a job of cron, a service that was made for it.",
         "A source whose hosts are silent for hours anyhow shows no gap.",
+        "A host whose own system log was not heard in the hour before: a start, or a full queue, cannot be excluded, and it is no alert.",
         "What is recorded may be filtered on its way, behind the host.",
         "A clock that is set is told, and is no alert, since it may be set right; by a program of one's own it is not seen.",
         "A rule that leaves one account out (`auditctl -A never,exit`) stays below the gate while others are recorded.",

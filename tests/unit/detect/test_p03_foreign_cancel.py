@@ -423,6 +423,20 @@ def test_an_order_whose_command_ran_without_a_login_names_nobody() -> None:
     assert twice.actor == "u099", "another one from a login: who wishes may run it twice"
 
 
+@pytest.mark.parametrize("accounted", [False, True])
+def test_an_order_from_anothers_login_names_nobody(accounted: bool) -> None:
+    """The controller and the accounts know the user whom somebody had become; the kernel says whose login it was."""
+    run = ProcessRun(serial=970, arguments=("scancel", build.JOB), success=True, uid=COLLEAGUE, auid=OTHER)
+    said = end(source=Source.SACCT, cancelled_by_uid=COLLEAGUE) if accounted else cancel_request(98)
+    at = 100 if accounted else 97
+    (finding,) = judge(said, build.event(at, Source.AUDITD, run), end())
+    assert (finding.alert, finding.actor, finding.suspect) == (True, "", "")
+    assert finding.actor_withheld.startswith("several identities")
+    assert any("from another's login" in item.summary for item in finding.evidence)
+    (twice,) = judge(said, build.event(at, Source.AUDITD, run), scancel(at), end())
+    assert twice.actor == "u099", "his own login ran one as well"
+
+
 def test_the_kernels_record_of_the_command_names_the_actor() -> None:
     """The submit host's audit log is a second, independent source."""
     (finding,) = judge(cancel_request(98), scancel(97), end())

@@ -25,7 +25,7 @@ from tests.build_subjects import step as pace
 AT = 7200
 HUM = [heard(at, source) for source in (Source.AUDITD, Source.SSHD, Source.KERNEL) for at in range(0, 4 * HOUR, 600)]
 QUIET = [heard(at, Source.AUDITD) for at in (*range(0, AT + 1, 600), *range(AT + 6000, 4 * HOUR, 600))]
-QUIET += [heard(at, Source.SSHD) for at in range(0, 4 * HOUR, 600)]
+QUIET += [heard(at, source) for source in (Source.SSHD, Source.KERNEL) for at in range(0, 4 * HOUR, 600)]
 
 
 def run(*facts: Fact, until: float = DAY, cases: Cases | None = None) -> list[Outcome]:

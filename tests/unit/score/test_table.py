@@ -9,7 +9,7 @@ from pipeline.detect.chance import wilson
 from pipeline.score.checked import Checklist
 from pipeline.score.incidents import Judged
 from pipeline.score.seed import OfLookAlike, OfPattern, OfTransport, SeedScore
-from pipeline.score.table import LookAlikeRow, Rate, for_machines, table_of
+from pipeline.score.table import LookAlikeRow, Rate, _hours_of_median, for_machines, table_of
 from pipeline.score.truth import Transport
 
 HOUR = 3_600_000
@@ -66,6 +66,13 @@ def test_machines_are_told_intervals() -> None:
     }
     assert {"low", "high"} <= row["false_at_risk"].keys() & told["incidents"]["leading"].keys() & told["false_on_jobs"].keys()
     assert orjson.loads(orjson.dumps(told)) == told
+
+
+def test_a_median_lies_between_ranks() -> None:
+    """Of a hundred, the 40th and the 61st (Conover); five bound it on neither side."""
+    hours = [number * 3_600_000 for number in range(1, 101)]
+    assert _hours_of_median(hours[::-1]) == (40.0, 61.0)
+    assert (_hours_of_median(hours[:5]), _hours_of_median([])) == (None, None)
 
 
 def test_periods_are_added() -> None:

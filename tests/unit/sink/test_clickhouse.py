@@ -1,5 +1,7 @@
 """Errors of the driver and the server, sorted by what can be done about them."""
 
+import struct
+
 import pytest
 from clickhouse_driver import errors as driver
 
@@ -12,7 +14,7 @@ from pipeline.errors import (
     SinkUnavailable,
     TransientError,
 )
-from pipeline.sink.clickhouse import sorted_error
+from pipeline.sink.clickhouse import _sorted_errors, sorted_error
 from pipeline.sink.rows import RowsRefused
 
 
@@ -63,3 +65,10 @@ def test_a_timeout_is_called_so() -> None:
     assert (
         str(sorted_error(driver.SocketTimeoutError("(ch-1:9000)"))) == "no answer from ClickHouse (SOCKET_TIMEOUT): Code: 209. (ch-1:9000)"
     )
+
+
+@pytest.mark.parametrize("error", [UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), struct.error("unpack")], ids=type)
+def test_an_answer_that_cannot_be_read_is_asked_for_again(error: Exception) -> None:
+    """The driver may lose its place in what the server sends; it has closed the connection then."""
+    with pytest.raises(SinkUnavailable, match="cannot be read"), _sorted_errors():
+        raise error
