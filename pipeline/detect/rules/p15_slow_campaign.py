@@ -5,7 +5,7 @@ fail more by physics, and the person may be away for weeks.  So ends are counted
 order in which they ended, against the rate of those that had not, and the count is stopped by a sequential test with stated errors:
 
     exposed     x x . x x x x x          x: no record explains the end
-    others      . . . x . . . . . .      usual rate 0.17; the test says "harmful" at the 7th: wrongly at most once in 1,000 writers
+    others      . . . x . . . . . .      usual rate 0.17; the test says "harmful" at the 7th: wrongly about once in 1,000 writers
 
 Ends that a record explains - hardware, a cancel, an error in the owner's own code - count on neither side: they came before any harm could.
 Pauses do not matter, since nobody is exposed in them; a small rerun that goes well does not clear anything, since it is not a member.
@@ -49,9 +49,11 @@ META = Meta(
         "Bytes loaded only beside another hand's, and these only beside them: nothing tells which of both it was, and nobody is suspected.",
     ),
     runbook="Take the listed attempts together: which lines of the written file run only at that size? "
-    "By chance alone at most 1 in 1,000 whose harmless bytes such jobs loaded is the subject of an alert, unnamed.",
+    "By chance alone 1 in 1,000 whose harmless bytes such jobs loaded, 2 where a hundred did, are the subject of an alert, unnamed.",
 )
-ALPHA, BETA = 1e-3, 0.1  # chance to accuse a harmless writer's bytes; chance to give up on harmful ones
+# Chance to accuse a harmless writer's bytes, were the usual rate known, and to give up on harmful ones.  It is estimated from others: where
+# one end in ten is bad, of 10,000 harmless writers 5, 9 and 21 were accused, with 20, 50 and 100 exposed attempts beside as many others.
+ALPHA, BETA = 1e-3, 0.1
 PARTS = (3 / 4, 1 / 8, 1 / 16, 1 / 32)  # of ALPHA: of what is asked first, and of what is asked again
 USUAL_MIN, USUAL_MAX = 0.05, 0.5
 HARMS = (0.3, 0.6)  # added to the usual rate: by what strikes now and then, by what nearly always does.  Each test has its part of ALPHA
