@@ -5,7 +5,7 @@ raised and taken back as it would be on a live cluster, and at the end of input,
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -149,6 +149,7 @@ def as_object(results: "Results") -> Body:
     return {
         "records": results.records,
         "findings": _in_order(results),
+        "unheard": {body["id"]: results.unheard[body["id"]] for body in _in_order(results) if results.unheard[body["id"]]},
         "verdicts": [results.verdicts[key] for key in sorted(results.verdicts)],
         "incidents": [results.incidents[key] for key in sorted(results.incidents) if results.incidents[key]["status"] != "retracted"],
         "dead_letters": _dead_letters(results),
@@ -163,7 +164,7 @@ def as_object(results: "Results") -> Body:
 def show(console: "Console", results: "Results", *, with_verdicts: bool) -> None:
     """Everything for people."""
     findings = told_bodies(_in_order(results), results.incidents.values())
-    show_findings(console, findings)
+    show_findings(console, findings, results.unheard)
     _show_verdicts(console, list(results.verdicts.values()), each=with_verdicts)
     for title, counts in (("dead letters", _dead_letters(results)), ("filtered", _filtered(results))):
         if counts:
@@ -174,8 +175,11 @@ def show(console: "Console", results: "Results", *, with_verdicts: bool) -> None
     say(f"{many(results.records, 'record')}, {many(len(results.verdicts), 'ended job')}, {many(len(findings), 'finding')}")
 
 
-def show_findings(console: "Console", findings: Sequence[Body]) -> None:
-    """A table of findings, then each one's evidence and checklist.  Bodies are canonical ones, with the actor that people are told."""
+def show_findings(console: "Console", findings: Sequence[Body], unheard: Mapping[str, Sequence[str]]) -> None:
+    """A table of findings, then each one's evidence and checklist.  Bodies are canonical ones, with the actor that people are told.
+
+    `unheard`: by the id of a finding, sources that its detector reads and of which nothing was heard about its time.
+    """
     if not findings:
         console.print("no findings")
         return
@@ -195,6 +199,8 @@ def show_findings(console: "Console", findings: Sequence[Body]) -> None:
         for check in body["checklist"]:
             why = f"missing: {', '.join(check['missing'])}" if check["missing"] else check["note"]
             console.print(f"   {safe(check['name']):<20} {safe(check['answer']):<12} {safe(why)}", soft_wrap=True)
+        if silent := unheard.get(body["id"]):
+            console.print(f"   not heard about that time: {safe(', '.join(silent))}", soft_wrap=True)
 
 
 def _cited(body: Body) -> dict[tuple[str, int, str, str], list[str]]:

@@ -41,7 +41,7 @@ class Results:
 
     def __init__(self) -> None:
         self.findings: dict[str, dict[str, object]] = {}  # id -> canonical body
-        self.unheard: dict[str, list[str]] = {}  # id of a finding -> families that its detector reads, of which nothing was ever heard
+        self.unheard: dict[str, list[str]] = {}  # finding id -> families that it needed and that were not heard then
         self.verdicts: dict[str, dict[str, object]] = {}
         self.incidents: dict[str, dict[str, object]] = {}
         self.published: dict[str, int] = {}

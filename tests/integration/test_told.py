@@ -106,7 +106,7 @@ def analysed(site: Site, who: str) -> str:
     """What `analyse` prints of this finding."""
     page = io.StringIO()
     bodies = told_bodies(site.bodies(site.findings), site.bodies([*site.incidents.values()]))
-    show_findings(Console(file=page, width=400, highlight=False), [body for body in bodies if body["id"] == FOUND[who].id])
+    show_findings(Console(file=page, width=400, highlight=False), [body for body in bodies if body["id"] == FOUND[who].id], {})
     return page.getvalue()
 
 

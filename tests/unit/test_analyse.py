@@ -91,6 +91,7 @@ def test_hostile_text_is_harmless() -> None:
     """What log authors wrote cannot move the cursor, colour the page or become markup."""
     hostile = "\x1b[2J\x07[bold red]not markup[/]\r\n\u202e"
     body: dict[str, Any] = {
+        "id": "f1",
         "detector": "p03_foreign_cancel",
         "attempt": ["main", hostile, 0, 0],
         "owner": hostile,
@@ -106,6 +107,7 @@ def test_hostile_text_is_harmless() -> None:
         "checklist": [{"name": "admin_ticket", "answer": "not_checked", "note": hostile, "missing": [hostile]}],
     }
     page = io.StringIO()
-    show_findings(Console(file=page, width=200, highlight=False), [body])
+    show_findings(Console(file=page, width=200, highlight=False), [body], {"f1": ["auditd", hostile]})
+    assert "not heard about that time: auditd, " in page.getvalue()
     assert "[bold red]not markup[/]" in page.getvalue()
     assert not set("\x1b\x07\r\u202e") & set(page.getvalue())
