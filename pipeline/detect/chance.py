@@ -58,12 +58,12 @@ def sequential(outcomes: Sequence[bool], usual: float, harmful: float, alpha: fl
     "usual" the test begins anew, so that harm that begins late is seen; the n-th beginning has 6 / (pi n)^2 of alpha, which add up to it.
     Wald, Ann. Math. Stat. 16, 117.
     """
-    lower = log(beta / (1 - alpha))
+    upper, lower = log((1 - beta) * pi**2 / 6 / alpha), log(beta / (1 - alpha))
     bad, good = log(harmful / usual), log((1 - harmful) / (1 - usual))
     total, begun = 0.0, 1
     for number, outcome in enumerate(outcomes, start=1):
         total += bad if outcome else good
-        if total >= log((1 - beta) * (pi * begun) ** 2 / 6 / alpha):
+        if total >= upper + 2 * log(begun):
             return number
         if total <= lower:
             total, begun = 0.0, begun + 1

@@ -435,7 +435,7 @@ def _within(statement: Mapping[str, Any], segment: Mapping[str, Any]) -> bool:
 
 
 def _check_named(record: Any, statements: Mapping[tuple[Any, ...], Mapping[str, Any]], line: int) -> list[Problem]:
-    """The same of what may be no record at all: which line it is says more than what Python thinks of it."""
+    """What `check_record` says of a line, which may be no record at all: then the line is named."""
     try:
         return list(check_record(record, statements))
     except ODD as error:

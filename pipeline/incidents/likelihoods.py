@@ -43,7 +43,7 @@ _TABLE = (
     Kind("reads", "diagnoses were read under this account, and changes followed", 1.0, 10.0),
     Kind("came_after", "each act under this account was done to what another hand had altered before, with effect", 1e-2, 0.3),
     # --- the account in others' hands
-    Kind("no_sign", "logins were recorded, and none looks borrowed; a copied key, or its place beside few days, would not", 0.03, 0.3),
+    Kind("no_sign", "logins were recorded, and none looks borrowed; a copied key need not, nor a new place beside few days", 0.03, 0.3),
     Kind("unheard", "logins were not recorded throughout: whether the account was borrowed cannot be told", 0.3, 3.0),
     Kind("no_login", "logins were recorded, and none of this account: a timer, a job or somebody else acted under it", 0.1, 10.0),
     Kind("unlike_owner", "logins were recorded; in the week before an act the account was entered by others, or in a new way", 0.1, 10.0),

@@ -5,7 +5,8 @@ from click.testing import CliRunner
 
 from pipeline.cli import main
 from pipeline.detect.chance import wilson
-from pipeline.sink.labels import Quality, Said, Word, explanations, refusal
+from pipeline.sink.labels import Labelled, Quality, Said, Word, custody_of, explanations, person, refusal
+from tests import build
 
 
 @pytest.mark.parametrize(
@@ -62,3 +63,14 @@ def test_precision_counts_what_was_labelled() -> None:
     """Findings that nobody looked at say nothing; a benign one was not interference."""
     assert Quality("p01_foreign_kill", 50, 40, 4, 3, 0, 1).precision == 0.75
     assert Quality("p01_foreign_kill", 50, 40, 0, 0, 0, 0).precision is None
+
+
+@pytest.mark.parametrize(
+    ("account", "on_behalf_of", "whose"),
+    [("u099@ops-1", "u098", "u099"), ("root@ops-1", "u099", "u099"), ("root@ops-1", "night shift", ""), ("root@ops-1", "", "")],
+)
+def test_a_label_is_the_accounts_and_else_his_for_whom_it_speaks(account: str, on_behalf_of: str, whose: str) -> None:
+    """Whoever is a candidate cannot hand his word to another; nor is it another's where he uses an account that nobody has."""
+    said = Said(finding="0123456789", label=Word.FALSE, account=account, on_behalf_of=on_behalf_of)
+    labelled = Labelled(finding_id="0123456789", detector="p01_foreign_kill", detector_version=1, revision=1)
+    assert person(build.settings(), said, custody_of(said, labelled, account, build.T0)) == whose

@@ -332,6 +332,9 @@ def test_without_anybody_named_nothing_about_the_actor_is_checked() -> None:
     open_ones = {name for name, said in answers(finding).items() if said is Checked.NOT_CHECKED}
     assert open_ones == {"owner_or_service", "system_daemon", "admin_ticket", "launcher_cleanup"}
     assert (finding.actor, finding.alert) == ("", False)
+    assert answer(finding, "system_daemon").missing == ()
+    (unheard,) = judge(kill(97, uid=None, auid=None), rank_failed(98), job_end(100), silent=[Source.AUDITD])
+    assert answer(unheard, "system_daemon").missing == ("auditd",)
 
 
 def test_an_account_without_a_login_is_not_said_to_have_one() -> None:

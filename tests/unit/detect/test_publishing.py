@@ -8,11 +8,13 @@ import msgspec
 import orjson
 import pytest
 
-from pipeline.detect.publishing import LATER, Publisher
+from pipeline.detect.publishing import LATER, Publisher, _is_silent
 from pipeline.model.finding import Finding
 from pipeline.model.outcome import Publish
+from pipeline.model.source import Source
 from pipeline.model.told import Emitted
 from pipeline.stream.cases import Cases
+from pipeline.stream.watermark import Watermarks, bucket_of
 from tests import build
 from tests.build import job_end, kill, rank_failed
 
@@ -71,3 +73,22 @@ def test_the_reason_is_in_no_body() -> None:
     """Whatever was changed, the last word on the finding is the same."""
     late, settings = (taken_back(row)["canonical"] for row in (ROWS[0], ROWS[3]))
     assert late == settings
+
+
+@pytest.mark.parametrize(
+    ("source", "heard_hours_ago", "is_silent"),
+    [
+        (Source.AUDITD, 0.5, False),
+        (Source.AUDITD, 5, True),
+        (Source.JOBCOMP, 5, False),
+        (Source.JOBCOMP, 30, True),
+        (Source.GIT_PUSH, 300, False),
+        (Source.SSHD, None, True),
+    ],
+)
+def test_a_source_is_silent_that_was_not_heard_about_the_time(source: Source, heard_hours_ago: float | None, is_silent: bool) -> None:
+    """What hosts log all the time within an hour, else within a day; of what comes late whether it ever was."""
+    heard = [] if heard_hours_ago is None else [bucket_of(build.T0 - round(heard_hours_ago * 3_600_000), build.BUCKET_MS)]
+    marks = {(build.CLUSTER, source): (build.T0, build.T0)} if heard else {}
+    now = Watermarks(marks, {(build.CLUSTER, source): frozenset(heard)}, build.BUCKET_MS)
+    assert _is_silent(build.CLUSTER, source, build.T0, now) is is_silent

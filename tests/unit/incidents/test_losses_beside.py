@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.incidents.attempts import Attempts
 from pipeline.incidents.losses import loss_of
+from pipeline.incidents.losses_beside import victims
 from pipeline.incidents.losses_lineage import lineage
 from pipeline.loss import claims as claim
 from pipeline.model.finding import Evidence, Finding, Subject
@@ -90,6 +91,22 @@ TABLE = [
 def test_findings_about_no_attempt(said: Finding, attempts: list[Examined], expected: dict[str, tuple[float, float, float]]) -> None:
     """By nodes, accounts and times of the attempts' own records; what nothing but these ties to the act counts in high alone."""
     assert kinds(worked([said], attempts)) == expected
+
+
+@pytest.mark.parametrize(
+    ("said", "attempts", "expected"),
+    [
+        (FLOOD, [BURST, DISPLACED], {DISPLACED}),
+        (SLOWED, [SLOW, *AS_SLOW, *QUICK], {SLOW}),
+        (msgspec.structs.replace(SLOWED, alert=False), [SLOW, *QUICK], set()),
+        (SILENCED, [UNSEEN], set()),
+    ],
+    ids=["whom a burst displaced, not the burst", "who ran on the slowed node then", "below the gate", "a bad end that nobody saw"],
+)
+def test_victims_lose_hours_by_what_an_alert_says(said: Finding, attempts: list[Examined], expected: set[Examined]) -> None:
+    """Of a queue or a node: the scope calls them affected, though no finding is about them."""
+    held = Attempts({each.attempt.name: each for each in attempts})
+    assert victims([said], held, PRICING) == {each.attempt.name for each in expected}
 
 
 LOADED = exposed("u099", T0 - 30 * MINUTE, T0 - 20 * MINUTE)
