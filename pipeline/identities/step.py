@@ -11,6 +11,7 @@ What lies before the retention is forgotten, and what was said of it stands: nei
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
 
 from pipeline.detect.detector import registry
 from pipeline.detect.publishing import Publisher
@@ -157,7 +158,8 @@ def _entered(index: IdentityIndex, case: IdentityCase) -> Iterator[Tell]:
         told = LoggedIn(tuple(sorted(own)), tuple(sorted(_bounded(ways))))
         if index.entered.get(block) != told:
             index.entered[block] = told
-            order = rank(max(way.day for way in ways), len(own), len(ways))
+            earlier = sum(DAY_MS - way.first for way in ways)  # of logins alike a case keeps the first, however late it came
+            order = rank(max(way.day for way in ways), len(own), len(ways), earlier)
             yield Tell("incidents", Fact(incidents_case(index.cluster), entered_id(index.name, block), order, encode_in_case(told)))
 
 
@@ -165,23 +167,31 @@ def _ways(case: IdentityCase) -> Iterator[Way]:
     """One for each time that the account was entered."""
     for event, login in case.logins:
         if login.outcome == "accepted":
-            yield Way(event.event_time // DAY_MS, login.method, short(key_of(login.fingerprint)), short(login.address))
+            day, at = divmod(event.event_time, DAY_MS)
+            yield Way(day, login.method, short(key_of(login.fingerprint)), short(login.address), at)
     for event, body in case.entered:
         if (who := case.actor(event)) is not None and who.id != case.name:
-            yield Way(event.event_time // DAY_MS, f"{BY_OTHER}{body.means} {short(body.user)}", "", "")
+            day, at = divmod(event.event_time, DAY_MS)
+            yield Way(day, f"{BY_OTHER}{body.means} {short(body.user)}", "", "", at)
 
 
 def _bounded(ways: Iterable[Way]) -> Iterator[Way]:
-    """Each way of a day once.  Where an account is entered from hundreds of addresses a day its keys alone are told."""
-    by_day: dict[int, set[Way]] = {}
-    for way in ways:
-        by_day.setdefault(way.day, set()).add(way)
+    """Each way of a day once, the first time.  Where an account is entered from hundreds of addresses a day its keys alone are told."""
+    by_day: dict[int, list[Way]] = {}
+    for way in _first(ways):
+        by_day.setdefault(way.day, []).append(way)
     for day, known in by_day.items():
-        if len(known) > WAYS_MAX:
-            by_other = {way for way in known if way.method.startswith(BY_OTHER)}
-            keys = {way.key for way in known - by_other}
-            known = {*sorted(by_other)[:WAYS_MAX], *(Way(day, MANY, key, "") for key in sorted(keys)[:WAYS_MAX])}
-        yield from known
+        if len(known) <= WAYS_MAX:
+            yield from known
+            continue
+        yield from [way for way in known if way.method.startswith(BY_OTHER)][:WAYS_MAX]
+        keys = (Way(day, MANY, way.key, "", way.first) for way in known if not way.method.startswith(BY_OTHER))
+        yield from _first(keys)[:WAYS_MAX]
+
+
+def _first(ways: Iterable[Way]) -> list[Way]:
+    """Of those that differ in their time alone the first, in order."""
+    return [next(same) for _, same in groupby(sorted(ways), key=lambda way: (way.day, way.method, way.key, way.place))]
 
 
 def _forget(state: IdentitiesState, case: bytes, floor: int) -> None:

@@ -12,7 +12,7 @@ A name is given only when all of this holds, and what fails is said:
     a member finding names X, which takes its own gate             X is one known person's account, of no service
     two independent sources say who acted, one out of X's reach    no finding says that X's account was borrowed
     not all of them are logs of one host (origins.py)
-    logins were heard on the days of the acts                      X was logged in, or had been within the week before, on each of them
+    logins were heard on the days of the acts                      before each of them X had logged in, on that day or in the week before
     none of these logins was unlike X's own (logins.py)
     the gap is wide enough, more so the more candidates there are
 
@@ -57,7 +57,7 @@ class Known(msgspec.Struct, frozen=True):
     role: Callable[[str], str]  # of an identity id: member, admin, service; empty: the identity map does not know it
     signals: Mapping[str, Sequence[Finding]]  # identity id -> findings that its account was used by others
     heard: Callable[[Source, int], bool]  # did anything of the source arrive, of the day that begins so?
-    entered: Callable[[str, int], bool]  # is a login of this account on record, on that day or within a week before?
+    entered: Callable[[str, int], bool]  # is a login of this account on record, before this time, UTC ms, and within a week?
     unlike: Callable[[str, int], Sequence[tuple[int, str]]]  # of these, on which day one was unlike its owner's, and in what (logins.py)
 
 
@@ -163,8 +163,8 @@ class Candidate:
 
     @property
     def entered(self) -> bool:
-        """Was the account logged in on all of these days?  Timers, and whoever is root, act under it without."""
-        return all(self._known.entered(self.who, day) for day in self.days)
+        """Had the account been logged in to before each of the acts?  Timers, and whoever is root, act under it without."""
+        return all(self._known.entered(self.who, time) for time in sorted(self.times))
 
     @cached_property
     def unlike(self) -> Sequence[tuple[int, str]]:
@@ -236,7 +236,7 @@ class Candidate:
         if self.signals:
             yield "a finding says that the account was borrowed"
         if self.heard and not self.entered:
-            yield "logins were recorded, but none of this account on each day of the acts or the week before: who used it nobody knows"
+            yield "logins were recorded, but none of this account in the week before each act: who used it nobody knows"
         if self.unlike:
             first = self.unlike[0][0]
             since = datetime.fromtimestamp(first * DAY_MS / 1000, UTC).date()

@@ -44,9 +44,12 @@ class Logins:
             for way in block.ways:
                 self._ways.setdefault(way.day, []).append(way)
 
-    def entered(self, first: int, last: int) -> bool:
-        """May the owner have entered the account on one of these days?"""
-        return any(day in self._days or self._own(day) for day in range(first, last + 1))
+    def entered(self, first: int, until: int) -> bool:
+        """May the owner have entered the account between the beginning of this day and this instant, UTC ms?"""
+        last, time = divmod(until, DAY_MS)
+        if any(day in self._days or self._own(day) for day in range(first, last)):
+            return True
+        return last in self._days or any(way.first <= time for way in self._own(last))
 
     def unlike(self, first: int, last: int) -> tuple[tuple[int, str], ...]:
         """(day, what is unlike the owner) of these days, in order."""

@@ -192,7 +192,7 @@ def _incident(
         role=lambda who: state.roles.get(who, ""),
         signals=_signals(state, index, accused, first, last),
         heard=heard,
-        entered=lambda who, day: _logins(state, index, who, day).entered(*_of_session(day)),
+        entered=lambda who, time: _logins(state, index, who, time).entered(_of_session(time)[0], time),
         unlike=lambda who, day: _logins(state, index, who, day).unlike(*_of_session(day)),
     )
     with index.attempts.questions.working() as asked:

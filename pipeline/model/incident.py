@@ -47,6 +47,7 @@ class Way(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
     method: str  # as sshd tells it, or MANY, or BY_OTHER and more
     key: str  # digest (`short`); empty: entered without one
     place: str  # digest of the address; empty: no record tells it
+    first: int = 0  # since when, ms of the day: a login after an act is no session of it; 0: a release before did not say
 
 
 class LoggedIn(msgspec.Struct, frozen=True, gc=False, tag="logged_in", tag_field="told"):

@@ -7,13 +7,15 @@ from typing import Any, cast
 import msgspec
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pipeline.identities.index import IdentityIndex
 from pipeline.identities.step import build_state, step
 from pipeline.model.conduct import Conduct, Folder
 from pipeline.model.events import Event
 from pipeline.model.facts import Fact, incidents_case
-from pipeline.model.incident import BLOCK_DAYS, BY_OTHER, ENTERED, MANY, LoggedIn, Way, decode_in_case, entered_id, short
+from pipeline.model.incident import BLOCK_DAYS, BY_OTHER, ENTERED, MANY, LoggedIn, Way, decode_in_case, encode_in_case, entered_id, short
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.told import Displaced
@@ -220,7 +222,32 @@ def test_an_account_that_is_entered_from_everywhere_tells_its_keys_alone() -> No
     _, told = step(build_state(settings(), Cases()), facts(*logins, entered(60)), now(DAY))
     facts_told = [each.fact for each in told if isinstance(each, Tell) and each.fact.id.startswith(ENTERED)]
     day, ways = build.T0 // DAY_MS, cast("LoggedIn", decode_in_case(facts_told[-1].body)).ways
-    assert ways == (Way(day, f"{BY_OTHER}su {short('u099')}", "", ""), Way(day, MANY, short(KEY), ""))
+    assert ways == (Way(day, f"{BY_OTHER}su {short('u099')}", "", "", 60_000), Way(day, MANY, short(KEY), ""))
+
+
+@given(times=st.lists(st.integers(0, 86_399), min_size=1, max_size=12, unique=True), cut=st.integers(0, 12), data=st.data())
+def test_since_when_an_account_is_entered_so_does_not_depend_on_order(times: list[int], cut: int, data: st.DataObject) -> None:
+    """The first login of a day by a way is told, however late it is heard of."""
+    memory = Cases()
+    state, shuffled = build_state(settings(), Cases()), data.draw(st.permutations(times))
+    for batch in (shuffled[:cut], shuffled[cut:]):
+        state, told = step(state, facts(*map(login, batch)), now(2 * DAY))
+        for each in told:
+            if isinstance(each, Tell) and each.fact.id.startswith(ENTERED):
+                memory.merge(each.fact)
+    ((_, body),) = memory.of(incidents_case("main")).values()
+    assert [way.first for way in cast("LoggedIn", decode_in_case(body)).ways] == [min(times) * 1_000]
+
+
+def test_logins_told_by_a_release_before_are_told_again_with_their_times() -> None:
+    """What it told had no times and a rank of three numbers: it is replaced."""
+    _, told = step(build_state(settings(), Cases()), facts(login(60)), now(DAY))
+    (fact,) = [each.fact for each in told if isinstance(each, Tell) and each.fact.id.startswith(ENTERED)]
+    said = cast("LoggedIn", decode_in_case(fact.body))
+    before = LoggedIn(said.days, tuple(msgspec.structs.replace(way, first=0) for way in said.ways))
+    memory = Cases()
+    memory.merge(msgspec.structs.replace(fact, rank=fact.rank[:24], body=encode_in_case(before)))
+    assert memory.merge(fact)
 
 
 def test_logins_that_are_forgotten_here_stay_known_to_incidents() -> None:

@@ -176,7 +176,7 @@ def weigh(
         role=lambda who: "" if ":" in who else "service" if who in services else "member",
         signals=by_account,
         heard=lambda source, day: heard and source not in silent,  # noqa: ARG005
-        entered=lambda who, day: (day - T0) // DAY in days,  # noqa: ARG005
+        entered=lambda who, time: (time - T0) // DAY in days,  # noqa: ARG005
         unlike=lambda who, day: unlike,  # noqa: ARG005
     )
     ordered = sorted(members, key=lambda each: (each.effect_time, each.id))

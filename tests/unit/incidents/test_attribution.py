@@ -65,8 +65,8 @@ FRAMED: list[tuple[str, Attribution, str]] = [
     ("the account is shared", weigh(STORY, services=["u099"]), "several people"),
     ("the account is shared in secret: it came from two places", weigh(STORY, signals=[borrowed(9, "u099")]), "was borrowed"),
     ("logins were not recorded", weigh(STORY, heard=False), "logins were not recorded"),
-    ("a timer, or root, acted under the account: nobody had logged in", weigh(STORY, entered=()), "none of this account on each day"),
-    ("nobody had logged in for weeks when the last act was done", weigh(STORY, entered=range(10)), "none of this account on each day"),
+    ("a timer, or root, acted under the account: nobody had logged in", weigh(STORY, entered=()), "none of this account in the week"),
+    ("nobody had logged in for weeks when the last act was done", weigh(STORY, entered=range(10)), "none of this account in the week"),
     ("presence alone, no record of an act", weigh([kill(day, str(day), "") for day in range(5)]), "no record says who acted"),
     ("one source, forged: the kernel's", weigh([kill(day, str(day), "u099") for day in range(9)]), "only one independent source"),
     ("one source, forged: the controller's", weigh([cancel(day, str(day), "u099") for day in range(9)]), "only one independent source"),
@@ -248,4 +248,4 @@ def test_logins_are_asked_of_every_act_of_a_finding() -> None:
     twice = kill(0, "1", "u099", evidence=(record("cause", "one", T0), record("cause", "other", T0 + 20 * DAY)))
     assert weigh([twice, cancel(1, "2", "u099")], entered=range(21)).named == "u099"
     later = weigh([twice, cancel(1, "2", "u099")], entered=range(12))
-    assert (later.named, "none of this account on each day" in later.withheld) == ("", True)
+    assert (later.named, "none of this account in the week" in later.withheld) == ("", True)

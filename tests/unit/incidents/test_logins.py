@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.incidents.logins import FOREIGN, KEYLESS, NEW_PLACE, NEW_WAY, OTHER, Logins
 from pipeline.model.incident import BLOCK_DAYS, BY_OTHER, MANY, LoggedIn, Way, short
-from pipeline.model.instants import DAY_MS
+from pipeline.model.instants import DAY_MS, HOUR_MS
 
 OWN, DAY = "SHA256:own", 20_000
 HABIT = [(day, "publickey", OWN, "desk") for day in range(-12, 0)]
@@ -52,6 +52,11 @@ def of(key: str) -> tuple[str, int, int]:
     return key, 0, (DAY - 7) * DAY_MS if key == RETIRED else 2**62
 
 
+def evening(day: int) -> int:
+    """The last instant of a day from DAY, UTC ms."""
+    return (DAY + day + 1) * DAY_MS - 1
+
+
 def logins(told: list[Told], *keys: str) -> Logins:
     """As the stage identities tells them, in blocks of days."""
     blocks: dict[int, list[Way]] = {}
@@ -81,7 +86,14 @@ def test_a_key_is_his_as_long_as_the_map_says() -> None:
 def test_who_may_have_entered() -> None:
     """The owner, but for foreign keys and other people; of what a release before told, which left out foreign keys, each day counts."""
     told = logins([(0, "publickey", OWN, "desk"), (1, "publickey", "SHA256:nobodys", "desk"), (2, *SU[1:])], OWN)
-    assert [told.entered(DAY + day, DAY + day) for day in range(4)] == [True, False, False, False]
-    assert told.entered(DAY - 7, DAY)
+    assert [told.entered(DAY + day, evening(day)) for day in range(4)] == [True, False, False, False]
+    assert told.entered(DAY - 7, evening(0))
     before = Logins([LoggedIn((DAY,))], [of(OWN)])
-    assert (before.entered(DAY, DAY), before.entered(DAY + 1, DAY + 7), before.unlike(DAY, DAY)) == (True, False, ())
+    assert (before.entered(DAY, evening(0)), before.entered(DAY + 1, evening(7)), before.unlike(DAY, DAY)) == (True, False, ())
+
+
+def test_who_comes_later_was_not_there() -> None:
+    """A login counts from its instant on; one of a day before for the whole of the next."""
+    noon = 12 * HOUR_MS
+    came = Logins([LoggedIn((DAY,), (Way(DAY, "publickey", short(OWN), "", noon),))], [of(OWN)])
+    assert [came.entered(DAY - 7, DAY * DAY_MS + at) for at in (0, noon - 1, noon, DAY_MS)] == [False, False, True, True]
