@@ -68,9 +68,9 @@ INNER JOIN {db}.incidents_current AS i ON i.incident_id = m.incident_id
 LEFT JOIN {db}.dismissed_current AS l ON l.finding_id = m.finding_id
 LEFT JOIN
 (
-    SELECT finding_id, holder, argMax(label, (at, label_id)) AS label FROM {db}.labels
-    WHERE account != '' GROUP BY finding_id, holder HAVING label IN ('false', 'benign')
-) AS o ON o.finding_id = m.finding_id AND o.holder = i.named
+    SELECT finding_id, arrayJoin(arrayFilter(who -> who != '', [holder, on_behalf_of])) AS speaker, argMax(label, (at, label_id)) AS label
+    FROM {db}.labels WHERE account != '' GROUP BY finding_id, speaker HAVING label IN ('false', 'benign')
+) AS o ON o.finding_id = m.finding_id AND o.speaker = i.named
 WHERE i.status != 'retracted' AND
 (
     has(%(incidents)s, m.incident_id)

@@ -254,16 +254,19 @@ def test_nobody_acquits_himself(site: Site) -> None:
 
     with Database(site.settings.clickhouse) as database:
         ((name,),) = database.query("SELECT named FROM {db}.incidents_current WHERE incident_id = %(id)s", {"id": incident})
-        for account, person in ((f"{name}@ops", ""), (f"{name} through trainwatch.labels.v1", ""), ("other-login@ops", name)):
+        words_of_his = [(f"{name}@ops", "", ""), (f"{name} through trainwatch.labels.v1", "", "")]
+        for own in (*words_of_his, ("other-login@ops", name, ""), ("u101@ops", "", name)):
             seen = []
-            own, other = (account, person), ("u102@ops", "")
-            for days, (by, whose), label in ((1, other, "true"), (2, own, "false"), (3, other, "benign"), (4, own, "true")):
+            other = ("u102@ops", "", "")
+            for days, (by, whose, spoken), label in ((1, other, "true"), (2, own, "false"), (3, other, "benign"), (4, own, "true")):
                 at = datetime.now(UTC) + timedelta(days=days)
-                values: dict[str, list[Any]] = {"finding_id": [found.id], "account": [by], "person": [whose], "label": [label], "at": [at]}
+                values: dict[str, list[Any]] = {
+                    "finding_id": [found.id], "account": [by], "person": [whose], "on_behalf_of": [spoken], "label": [label], "at": [at],
+                }  # fmt: skip
                 database.insert("labels", values, async_insert=0)
                 seen.append(told())
             database.query("DELETE FROM {db}.labels WHERE at > now() + INTERVAL 12 HOUR")
-            assert seen == [(0, 0, 0), (0, 1, 0), (1, 1, 1), (1, 0, 1)], account
+            assert seen == [(0, 0, 0), (0, 1, 0), (1, 1, 1), (1, 0, 1)], own
 
 
 def test_a_part_of_a_job_s_timeline(site: Site) -> None:
