@@ -11,6 +11,7 @@ from pipeline.incidents.campaigns import Linked, linked
 from pipeline.incidents.families import is_signal
 from pipeline.incidents.grouping import Grouping
 from pipeline.incidents.looks import Looks
+from pipeline.incidents.places import Places
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Found, LoggedIn, account_of, decode_in_case
 from pipeline.model.told import Emitted
@@ -31,6 +32,7 @@ class IncidentsIndex:
         self.emitted: dict[str, Emitted] = {}
         self.heard: set[str] = set()
         self.logins: dict[str, dict[str, LoggedIn]] = {}  # account -> fact id -> on which days somebody entered it, and how
+        self.places = Places()
         self.looks = Looks(self.attempts.questions)
 
     def add(self, fact_id: str, body: bytes) -> str:
@@ -44,8 +46,9 @@ class IncidentsIndex:
             return ""
         if isinstance(told, LoggedIn):
             account = account_of(fact_id)
-            self.logins.setdefault(account, {})[fact_id] = told
-            self.looks.login(account)
+            blocks = self.logins.setdefault(account, {})
+            self.looks.login(account, self.places.replace(account, blocks.get(fact_id), told))
+            blocks[fact_id] = told
             return ""
         if isinstance(told, Found):
             self._changed(told.finding, fact_id)
@@ -82,7 +85,7 @@ class IncidentsIndex:
         """Forget the blocks of logins that end before this day; yields the fact ids to drop."""
         for account, blocks in [*self.logins.items()]:
             for fact_id in [name for name, known in blocks.items() if max((*known.days, *(way.day for way in known.ways))) < day]:
-                del blocks[fact_id]
+                self.places.replace(account, blocks.pop(fact_id), None)
                 yield fact_id
             if not blocks:
                 del self.logins[account]

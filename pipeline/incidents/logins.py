@@ -10,12 +10,16 @@ whoever became the account's user and hardly had before.  Another way is new whe
 so on two days (on its only day, if there was but one); an address when it was not seen on any of five days or more, of an account whose
 addresses hardly change: those of a site that hands them out anew each day do, and of such nothing follows.
 
+An address is a colleague's when in these weeks another member's account was mostly entered from it, on two days or just now, hardly any
+third one was, and this one on fewer than five days, and on no more than that one: whoever copies a key uses it from where he works himself.
+
 A day on which it was entered in more ways than a fact holds (`MANY`) tells of no address, and is new to an account that has none.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from pipeline.incidents.places import Beside
 from pipeline.model.incident import BY_OTHER, LoggedIn, Way, short
 from pipeline.model.instants import DAY_MS
 
@@ -23,18 +27,22 @@ HABIT_DAYS = 28
 KNOWN_DAYS = 2  # on so many of these a way is no longer new; an assumption, as the next two
 PLACES_DAYS_MIN = 5  # with an address, before one can be new: people come by several, their own hosts among them
 NEW_PLACES_IN = 10  # one day of so many may have brought a new one
+THIRD_IN = 5  # one day of so many on which others came from a colleague's address may be a third account's
 FOREIGN = "by a key that is none of its owner's"
 KEYLESS = "without a key, though its owner has one"
 OTHER = "by somebody who became its user, and hardly had in four weeks"
 NEW_WAY = "in a way in which it had not been entered before"
 NEW_PLACE = "from an address from which it had not been entered before"
+COLLEAGUES = "from an address from which another account is entered, and this one hardly"
 Key = tuple[str, int, int]  # name, and from when until when it is its owner's, UTC ms
+Others = Callable[[str, range], Iterable[Beside]]  # of an address and days
 
 
 class Logins:
-    """To one account.  `keys`: its owner's, as far as the map knows them."""
+    """To one account.  `keys`: its owner's, as far as the map knows them; `others`: who else comes from where, as far as is told."""
 
-    def __init__(self, told: Iterable[LoggedIn], keys: Iterable[Key] = ()) -> None:
+    def __init__(self, told: Iterable[LoggedIn], keys: Iterable[Key] = (), others: Others = lambda *_: ()) -> None:
+        self._others_from = others
         self._keys = [(short(name), since // DAY_MS, -(-until // DAY_MS)) for name, since, until in keys]
         self._days: set[int] = set()  # told by a release that did not say how
         self._ways: dict[int, list[Way]] = {}
@@ -73,6 +81,21 @@ class Logins:
         past = Counter(way.method for each in range(day - HABIT_DAYS, day) for way in self._ways.get(each, ()) if _is_other(way))
         if any(_is_other(way) and past[way.method] < KNOWN_DAYS for way in today):
             yield OTHER
+        if any(self._is_colleagues(place, day) for place in sorted(_places(self._own(day)))):
+            yield COLLEAGUES
+
+    def _is_colleagues(self, place: str, day: int) -> bool:
+        days = range(day - HABIT_DAYS, day + 1)
+        own = sum(place in _places(self._own(each)) for each in days)
+        if own >= PLACES_DAYS_MIN:
+            return False
+        others = [*self._others_from(place, days)]
+        if not others:
+            return False
+        most = max(others)
+        third = sum(each.here for each in others) - most.here
+        works_there = most.member and most.here >= own and 2 * most.here >= most.anywhere
+        return works_there and third * THIRD_IN <= most.here + third and (most.here >= KNOWN_DAYS or most.last >= day - 1)
 
     def _new(self, day: int) -> Iterator[str]:
         """What the four weeks before hardly knew."""

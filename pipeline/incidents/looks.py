@@ -39,6 +39,7 @@ class Rests(msgspec.Struct, frozen=True):
 
     asked: Asked  # of the attempts
     suspects: frozenset[str]
+    places: frozenset[str]  # addresses of which it was asked who else comes from there
     unheard: frozenset[tuple[Source, int]]  # days on which a source was not heard
     around: tuple[object, ...]  # what is the same for all incidents, and changes seldom
 
@@ -68,6 +69,7 @@ class Looks:
         self._grouped = self._looked = 0  # event times up to which things were known then
         self._accounts: set[str] = set()  # of which it changed whether others had them
         self._entered: set[str] = set()  # accounts of which further logins are known
+        self._places: set[str] = set()  # addresses of these
         self._around: tuple[object, ...] = ()  # what is the same for all incidents
         self._moved = False  # it is another than it was
         self._cost = 0  # of all that is built
@@ -77,10 +79,11 @@ class Looks:
         self._newest, self._findings = max(self._newest, time), self._findings + 1
         self._accounts.update(accounts)
 
-    def login(self, account: str) -> None:
-        """More logins are known of an account; which is asked for with the attempts, since everybody logs in."""
+    def login(self, account: str, places: Iterable[str]) -> None:
+        """More logins are known of an account, from these addresses; which is asked for with the attempts, since everybody logs in."""
         self._attempts += 1
         self._entered.add(account)
+        self._places.update(places)
 
     def attempt(self, time: int) -> None:
         """One has changed; 0 when it was taken back."""
@@ -109,11 +112,13 @@ class Looks:
         self._findings, self._grouped = 0, known
         if asks:
             for founder, built in [*self._built.items()]:
-                if built.rests.suspects & (self._accounts | self._entered) or not (built.rests.asked.holds and holds(built.rests)):
+                entered = built.rests.suspects & (self._accounts | self._entered) or built.rests.places & self._places
+                if entered or not (built.rests.asked.holds and holds(built.rests)):
                     self._forget(founder)
             self._attempts, self._looked, self._moved = 0, known, False
             self._accounts.clear()
             self._entered.clear()
+            self._places.clear()
 
     def build_at(self, members: Sequence[Linked], rivals: tuple[Linked, ...] = ()) -> int | None:
         """When a campaign wants to be built anew: 0 is at once; None: it is as it was, and so are its rivals."""

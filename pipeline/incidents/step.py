@@ -31,6 +31,7 @@ from pipeline.incidents.index import EMITTED, HEARD, IncidentsIndex
 from pipeline.incidents.logins import HABIT_DAYS, Logins
 from pipeline.incidents.looks import Rests
 from pipeline.incidents.losses_ended import Pricing
+from pipeline.incidents.places import Beside
 from pipeline.incidents.publishing import IncidentPublisher
 from pipeline.model.facts import Fact, case_name
 from pipeline.model.finding import Finding
@@ -40,7 +41,7 @@ from pipeline.model.incident import Incident
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Outcome, Publish
 from pipeline.model.source import Source
-from pipeline.settings import Settings
+from pipeline.settings import Role, Settings
 from pipeline.stream.agenda import Agenda
 from pipeline.stream.cases import FULL, Cases
 from pipeline.stream.sweep import Sweep
@@ -181,6 +182,19 @@ def _incident(
             unheard.add((source, day))
         return found
 
+    places: set[str] = set()
+
+    def logins(who: str, time: int) -> Logins:
+        """To the account of this identity, under whatever id they were told."""
+        accounts = [*state.directory.told_as(who, time)]
+
+        def others(place: str, days: range) -> Iterator[Beside]:
+            places.add(place)
+            for each in index.places.others(place, accounts, days):
+                yield each._replace(member=state.roles.get(each.account, Role.MEMBER) == Role.MEMBER)
+
+        return Logins(index.logins_of(accounts), state.directory.owned(who, KEY), others)
+
     first, last = window_of(members)
     accused = {each.finding.suspect for each in members} - {""}
     silent = {}
@@ -192,15 +206,15 @@ def _incident(
         role=lambda who: state.roles.get(who, ""),
         signals=_signals(state, index, accused, first, last),
         heard=heard,
-        entered=lambda who, time: _logins(state, index, who, time).entered(_of_session(time)[0], time),
-        unlike=lambda who, day: _logins(state, index, who, day).unlike(*_of_session(day)),
+        entered=lambda who, time: logins(who, time).entered(_of_session(time)[0], time),
+        unlike=lambda who, day: logins(who, day).unlike(*_of_session(day)),
     )
     with index.attempts.questions.working() as asked:
         others = [each.finding for each in rivals]
         around_it = Surroundings(state.directory, known, silent, index.full, index.attempts, state.pricing, others)
         built = building.build(cluster, members, around_it)
     suspects = frozenset(account for who in accused for account in state.directory.told_as(who))
-    return built, Rests(asked, suspects, frozenset(unheard), around)
+    return built, Rests(asked, suspects, frozenset(places), frozenset(unheard), around)
 
 
 def _heard(state: IncidentsState, case: bytes, source: Source, day: int, now: Watermarks) -> bool:
@@ -210,11 +224,6 @@ def _heard(state: IncidentsState, case: bytes, source: Source, day: int, now: Wa
         state.cases.merge(Fact(case, name, rank(1), b"\x01"))
         index.heard.add(name)
     return name in index.heard
-
-
-def _logins(state: IncidentsState, index: IncidentsIndex, who: str, day: int) -> Logins:
-    """To the account of this identity, under whatever id they were told."""
-    return Logins(index.logins_of(state.directory.told_as(who, day)), state.directory.owned(who, KEY))
 
 
 def _of_session(day: int) -> tuple[int, int]:

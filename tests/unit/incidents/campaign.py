@@ -9,7 +9,7 @@ from pipeline.incidents.attribution import Known, attribute
 from pipeline.model.facts import Fact, incidents_case
 from pipeline.model.finding import Checked, Confidence, Evidence, Explanation, Finding, Severity, Status, Subject, subject_of
 from pipeline.model.ids import digest, rank
-from pipeline.model.incident import BLOCK_DAYS, Attribution, Examined, LoggedIn, encode_in_case, entered_id
+from pipeline.model.incident import BLOCK_DAYS, Attribution, Examined, LoggedIn, Way, encode_in_case, entered_id
 from pipeline.model.source import Source
 from pipeline.model.told import Attempt
 from pipeline.stream.watermark import Watermarks
@@ -144,15 +144,19 @@ def examined(job: str, day: float, *, verdict: str = "benign", owner: str = "u05
     return msgspec.structs.replace(value, **changes)
 
 
-def entered(*accounts: str, days: Iterable[int] = range(-1, 120)) -> list[Fact]:
-    """What the stage identities tells of logins, days from T0."""
+def entered(*accounts: str, days: Iterable[int] = range(-1, 120), place: str = "") -> list[Fact]:
+    """What the stage identities tells of logins, days from T0; without a place as a release before did, that did not say how."""
     blocks: dict[int, list[int]] = {}
     for day in days:
         blocks.setdefault((T0 // DAY + day) // BLOCK_DAYS, []).append(T0 // DAY + day)
+
+    def told(of_block: list[int]) -> LoggedIn:
+        return LoggedIn(tuple(of_block), tuple(Way(day, "publickey", "", place) for day in of_block if place))
+
     return [
-        Fact(incidents_case(CLUSTER), entered_id(who, block), rank(told[-1], len(told)), encode_in_case(LoggedIn(tuple(told))))
+        Fact(incidents_case(CLUSTER), entered_id(who, block), rank(of_block[-1], len(of_block)), encode_in_case(told(of_block)))
         for who in accounts
-        for block, told in blocks.items()
+        for block, of_block in blocks.items()
     ]
 
 

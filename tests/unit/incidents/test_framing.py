@@ -155,12 +155,18 @@ def test_a_session_unlike_his_names_nobody(lines: list[Line]) -> None:
 
 
 FROM_MANY = [line for at in range(17) for line in SITE.login(20 + at, "u099", "own-of-u099", f"198.51.100.{at + 1}")]
+FROM_HIS_DESK = SITE.login(20, "u099", "own-of-u099", "10.20.1.8")
+U098_AT_HIS_DESK = SITE.login(-12 * 86_400, "u098", "own-of-u098", "10.20.1.8", days=13)
 SELDOM: dict[str, list[Line]] = {
     "by password, and no other login is known": by_password(SITE.login(20, "u099", address="10.20.1.9")),
     "by password, and somebody had tried that once before": [
         *HABIT, *by_password([*SITE.login(-9 * 86_400, "u099", address="10.20.1.9"), *SITE.login(20, "u099", address="10.20.1.9")]),
     ],
     "from more addresses than are told": [*HABIT, *FROM_MANY],
+    "from a colleague's desk, and little is known of both": [*THEIRS, *FROM_HIS_DESK],
+    "from a colleague's desk, where he had been once": [
+        *HABIT, *SITE.login(-9 * 86_400, "u099", "own-of-u099", "10.20.1.8"), *U098_AT_HIS_DESK, *FROM_HIS_DESK,
+    ],
 }  # fmt: skip
 
 
@@ -170,9 +176,18 @@ def test_nor_does_one_in_an_account_of_which_little_is_known(lines: list[Line]) 
     assert named([*lines, *killed(), *cancelled()]) == set()
 
 
-def test_his_own_sessions_name_him() -> None:
+GATEWAY = [line for who in ("u012", "u098", "u099") for line in SITE.login(30, who, f"own-of-{who}", "10.20.1.1")]
+OWN: dict[str, list[Line]] = {
+    "from his desk": HABIT,
+    "through a gateway, as others": [*THEIRS, *GATEWAY],
+    "from a room that he shares with a colleague": [*HABIT, *SITE.login(-12 * 86_400, "u098", "own-of-u098", "10.20.1.9", days=12)],
+}
+
+
+@pytest.mark.parametrize("lines", OWN.values(), ids=OWN)
+def test_his_own_sessions_name_him(lines: list[Line]) -> None:
     """What all these imitate."""
-    assert named([*HABIT, *killed(), *cancelled()]) == {"u099"}
+    assert named([*lines, *killed(), *cancelled()]) == {"u099"}
 
 
 @pytest.mark.parametrize(
@@ -189,7 +204,7 @@ def test_his_own_sessions_name_him() -> None:
 )
 def test_who_had_left_is_not_named_for_who_came(identities: tuple[IdentitySettings, ...], expected: set[str]) -> None:
     """By the map as it was valid at the time of the acts; acts before belong to who was there before."""
-    lines = [*SITE.login(-100, "u200", "new"), *SITE.login(-100, "u099", "new"), *killed(), *cancelled()]
+    lines = [*SITE.login(-100, "u200", "new"), *SITE.login(-100, "u099", "new", "10.20.1.9"), *killed(), *cancelled()]
     assert named(lines, identities) == expected
 
 

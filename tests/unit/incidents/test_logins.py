@@ -1,8 +1,11 @@
 """Which logins are unlike those of an account's owner: histories that can be read, and what is said of their last days."""
 
+from collections.abc import Sequence
+
 import pytest
 
-from pipeline.incidents.logins import FOREIGN, KEYLESS, NEW_PLACE, NEW_WAY, OTHER, Logins
+from pipeline.incidents.logins import COLLEAGUES, FOREIGN, KEYLESS, NEW_PLACE, NEW_WAY, OTHER, Logins
+from pipeline.incidents.places import Beside
 from pipeline.model.incident import BLOCK_DAYS, BY_OTHER, MANY, LoggedIn, Way, short
 from pipeline.model.instants import DAY_MS, HOUR_MS
 
@@ -57,18 +60,44 @@ def evening(day: int) -> int:
     return (DAY + day + 1) * DAY_MS - 1
 
 
-def logins(told: list[Told], *keys: str) -> Logins:
+def logins(told: list[Told], *keys: str, others: Sequence[Beside] = ()) -> Logins:
     """As the stage identities tells them, in blocks of days."""
     blocks: dict[int, list[Way]] = {}
     for day, method, key, place in told:
         blocks.setdefault((DAY + day) // BLOCK_DAYS, []).append(Way(DAY + day, method, short(key), short(place)))
-    return Logins((LoggedIn(tuple(sorted({way.day for way in ways})), tuple(sorted(ways))) for ways in blocks.values()), map(of, keys))
+    said = (LoggedIn(tuple(sorted({way.day for way in ways})), tuple(sorted(ways))) for ways in blocks.values())
+    return Logins(said, map(of, keys), lambda *_: others)
 
 
 @pytest.mark.parametrize(("told", "expected"), CASES.values(), ids=CASES)
 def test_what_is_unlike_the_owner(told: list[Told], expected: set[str]) -> None:
     """Of the last day, and of it alone."""
     assert logins(told, OWN, RETIRED).unlike(DAY, DAY) == tuple((DAY, what) for what in sorted(expected))
+
+
+def beside(here: int, anywhere: int, last: int = 0, *, member: bool = True) -> Beside:
+    """Another account, entered from the address on so many days."""
+    return Beside(here, anywhere, DAY + last, "u098", member)
+
+
+BESIDE: dict[str, tuple[list[Told], list[Beside], bool]] = {
+    "nobody else comes from there": ([(0, "publickey", OWN, "desk")], [], False),
+    "one other does, as often": ([(0, "publickey", OWN, "desk")], [beside(1, 1)], True),
+    "one other did, weeks ago": ([(0, "publickey", OWN, "desk")], [beside(1, 1, -20)], False),
+    "an administrator does": ([(0, "publickey", OWN, "desk")], [beside(9, 9, member=False)], False),
+    "one other works there": ([*HABIT[-4:], (0, "publickey", OWN, "abroad")], [beside(20, 24)], True),
+    "one other comes from there now and then": ([*HABIT[-4:], (0, "publickey", OWN, "abroad")], [beside(3, 24)], False),
+    "two others do": ([(0, "publickey", OWN, "desk")], [beside(1, 1), beside(1, 1)], False),
+    "two others do, and one hardly": ([(0, "publickey", OWN, "desk")], [beside(12, 12), beside(3, 20)], True),
+    "one other works there, too": ([*HABIT[-4:], (0, "publickey", OWN, "desk")], [beside(20, 20)], False),
+    "one other was there less": ([*HABIT[-3:], (0, "publickey", OWN, "desk")], [beside(3, 3)], False),
+}
+
+
+@pytest.mark.parametrize(("told", "others", "expected"), BESIDE.values(), ids=BESIDE)
+def test_an_address_is_a_colleagues(told: list[Told], others: list[Beside], *, expected: bool) -> None:
+    """By how many days it was seen of each other account, this account's hardly."""
+    assert ((DAY, COLLEAGUES) in logins(told, OWN, others=others).unlike(DAY, DAY)) is expected
 
 
 def test_a_key_counts_as_new_where_none_of_his_is_known() -> None:

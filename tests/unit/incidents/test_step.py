@@ -212,6 +212,18 @@ def test_a_name_waits_for_a_login_of_the_account() -> None:
     assert said[0][0]["attribution"]["leader"].startswith("did/")
 
 
+def test_a_name_is_taken_back_when_a_colleague_proves_to_work_there() -> None:
+    """However late it is heard of: who has a key may have a copy of it where he works himself."""
+    state = fresh(Cases())
+    told = [
+        [*map(fact, STORY), *entered("u099", days=(-1, 9, 19), place="room")],
+        entered("u098", place="hall"),
+        entered("u098", place="room"),
+    ]
+    said = [[_named(out) for out in step(state, each, marks(60 + day))[1] if isinstance(out, Publish)] for day, each in enumerate(told)]
+    assert said == [["u099"], [], [""]]
+
+
 def test_logins_that_a_release_before_told_count() -> None:
     """In one fact for all days, under the account alone."""
     days = tuple(T0 // DAY + day for day in range(-1, 60))
