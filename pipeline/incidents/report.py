@@ -417,22 +417,23 @@ def _benign(report: Report) -> str:
 def _scope(incident: Incident) -> str:
     scope = incident.scope
     rows = [
-        ("Attempts of findings, above or below their gate", str(scope.affected or len(scope.attempts)), _jobs(scope.attempts)),
+        ("Attempts touched, by findings above or below their gate", str(scope.affected or len(scope.attempts)), _jobs(scope.attempts)),
         ("Their owners", str(scope.affected_users or len(scope.users)), safe(", ".join(scope.users))),
         ("Their projects", str(scope.affected_projects or len(scope.projects)), safe(", ".join(scope.projects))),
         ("GPUs of the largest", str(scope.gpus_max), ""),
+        ("Attempts of findings of which nothing came: refused, or put back before they loaded it", str(scope.spared), ""),
         ("Loaded suspect artefacts without a finding of their own", str(scope.exposed), ""),
         ("Went on from what those had saved", str(scope.derived), ""),
         ("Different GPUs that all these held, at most", str(max(scope.gpus, scope.gpus_max)), ""),
         ("Ended in the window", str(scope.examined), ""),
-        ("Of these examined, and no sign of it found", str(scope.unaffected), ""),
+        ("Of these examined, and found unaffected", str(scope.unaffected), ""),
         (
-            "Owners in none of whose attempts there is a sign",
+            "Owners all of whose attempts are unaffected",
             str(scope.fine_users or len(scope.unaffected_users)),
             safe(", ".join(scope.unaffected_users)),
         ),
         (
-            "Projects in none of whose attempts there is a sign",
+            "Projects all of whose attempts are unaffected",
             str(scope.fine_projects or len(scope.unaffected_projects)),
             safe(", ".join(scope.unaffected_projects)),
         ),

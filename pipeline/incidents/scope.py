@@ -2,6 +2,7 @@
 
     window     from the first act to the last effect
     affected   attempts of findings, but where nothing came of it; those that a queue or a node made lose hours, by an alert about it
+    spared     attempts of findings of which nothing came
     exposed    attempts that loaded suspect bytes, whatever came of it
     derived    went on from what an affected or exposed attempt had saved after its load, or from what such a one had saved, and so on
     fine       ended in the window, benign, and told what it loaded: nothing suspect
@@ -138,6 +139,7 @@ def scope_of(
     exposed = {name for each in traced for name in each.loaded_by} - affected
     behind = {name for each in derived for name in each.loaded_by} - affected - exposed
     touched = affected | exposed | behind
+    spared = {each.attempt.name for each in members if each.attempt is not None} - touched
     inside = attempts.within(*window)
     untouched = [(each, each.verdict) for each in inside if each.attempt.name not in touched]
     untold = [each for each, verdict in untouched if verdict == "benign" and not each.loads_told]
@@ -164,6 +166,7 @@ def scope_of(
         gpus=sum(min(sum(of_each), max(*of_each, gpus_per_node)) for of_each in held.values()),
         fine_gpus=sum(max(of_each) for node, of_each in _held(fine).items() if node not in doubted),
         exposed=len(exposed),
+        spared=len(spared),
         derived=len(behind),
         examined=len(inside),
         unaffected=len(fine),

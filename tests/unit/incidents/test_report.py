@@ -81,7 +81,7 @@ def test_it_says_what_was_seen_what_follows_and_what_does_not() -> None:
         "a copied key",
         "assumption",
         "I was on leave.",
-        "Of these examined, and no sign of it found",
+        "Of these examined, and found unaffected",
         "no odds that anybody did it",
         "one hand need not have done all",
     ):

@@ -124,6 +124,7 @@ def test_of_whom_nothing_came_is_not_affected() -> None:
     refused = msgspec.structs.replace(kill(1, "1", "u099"), effect="cancel_refused", attempt=clean.attempt, owner="u061")
     scope = scope_of([refused], held([clean]), (), (), (T0, T0 + 9 * DAY), {}, 8)
     assert (scope.affected, scope.affected_users, scope.unaffected, scope.unaffected_users) == (0, 0, 1, ("u061",))
+    assert scope.spared == 1
 
 
 def test_whom_a_slowed_node_cost_hours_is_affected() -> None:
