@@ -24,7 +24,7 @@ from pipeline.cli.output import write_file
 from pipeline.cli.presence import presence
 from pipeline.cli.reveal import reveal
 from pipeline.cli.times import Number, Since
-from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, newest, page, unnamed
+from pipeline.incidents.report import ENTRY_MAX, OPEN, Report, as_json, elsewhere, newest, page, unnamed
 from pipeline.incidents.report_labels import UNWEIGHED, labels_of
 from pipeline.incidents.report_repeats import act_of, repeats_of
 from pipeline.incidents.report_text import called, figures, ratio
@@ -289,6 +289,8 @@ def print_report(console: Console, found: Report) -> None:
     _print_loss(console, body.loss)
     for entry in found.journal:
         write(console, f"{moment(entry.at)} {safe(entry.operator)}: {safe(entry.action)} {safe(entry.value)} {safe(entry.text, 400)}")
+    for line in elsewhere(found):
+        write(console, safe(line))
 
 
 def _dismissed(count: int) -> str:

@@ -1,7 +1,8 @@
 """The beginning of an incident's id in; the incident that has these findings now, and everything that is known of it, out.
 
-A merged incident leads to the one that took it over, as often as that happened, and the journals of all its ids are read together.  What
-`told` answers may be shown to anybody; what `read` answers holds the words of people as they were noted.
+A merged incident leads to the one that took it over, as often as that happened, and the journals of all its ids are read together; of
+other incidents that had some of its findings before it is said that something stands there.  What `told` answers may be shown to anybody;
+what `read` answers holds the words of people as they were noted.
 """
 
 from collections.abc import Sequence
@@ -43,6 +44,11 @@ SELECT event_id, raw, host, toUnixTimestamp64Milli(ts), toUnixTimestamp64Milli(c
 FROM {db}.events WHERE event_id IN %(ids)s ORDER BY event_id, collected_time, _topic, _partition, _offset LIMIT 1 BY event_id
 """
 MERGED = "SELECT incident_id FROM {db}.incidents_current WHERE merged_into = %(id)s"
+FORMER = """
+SELECT incident_id, count() FROM {db}.incident_journal
+WHERE incident_id NOT IN %(own)s AND incident_id IN (SELECT incident_id FROM {db}.incident_findings WHERE finding_id IN %(ids)s)
+GROUP BY incident_id ORDER BY incident_id
+"""
 JOURNAL = """
 SELECT incident_id, toUnixTimestamp64Milli(at) AS at, operator, action, value, text FROM {db}.incident_journal
 WHERE incident_id IN %(ids)s ORDER BY at, entry_id
@@ -156,8 +162,10 @@ def read(database: "Database", incident_id: str) -> Report:
     findings = database.query(FINDINGS, {"ids": members})
     lines = database.query(LINES, {"ids": sorted({each.event_id for each in body.timeline}) or [""]})
     merged = [name for (name,) in database.query(MERGED, {"id": incident_id})]  # aliases of a large one are told in part
-    journal = journals(database, sorted({incident_id, *aliases, *merged}))
+    own = sorted({incident_id, *aliases, *merged})
+    journal = journals(database, own)
     ids = [*members, *(each.finding for each in body.others)]  # what people found harmless must not go untold
+    former = {(str(name), int(count)) for some in pages(ids) for name, count in database.query(FORMER, {"own": own, "ids": some})}
     labels = [Entry(**row) for some in pages(ids) for row in asking.rows(database, LABELS, {"ids": some})]
     entries = sorted([*labels, *(entry for each in journal.values() for entry in each)], key=lambda entry: entry.at)
     return Report(
@@ -166,6 +174,7 @@ def read(database: "Database", incident_id: str) -> Report:
         findings=tuple(msgspec.json.decode(text, type=Finding) for (text,) in findings),
         lines={str(event_id): asking.text_of(raw) for event_id, raw, *_ in lines},
         journal=tuple(entries),
+        formerly=tuple(sorted(former)),
         clocks=clocks_of((host, ts, collected) for _, _, host, ts, collected in lines),
         settings=settings,
         judged_by=software,

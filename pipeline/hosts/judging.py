@@ -1,7 +1,8 @@
 """Hosts on which somebody acted in; findings about them, whom preemption on a host made room for, and who had waited for room, out.
 
 A host is judged when an act is told, when anything else is told of a host with an act, and when the window of what was said closes.  Most
-hosts have none, and cost one look at what is new.  What is packed away is not judged again: what was said of it stands.
+hosts have none, and cost one look at what is new.  What is packed away is not judged again, and what was said of it stands; but once after
+a restart, where it was said under other settings: a corrected identity map says anew who acted, as far back as the host remembers.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -22,7 +23,7 @@ from pipeline.model.finding import Finding
 from pipeline.model.ids import digest, rank
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import Publish, Tell
-from pipeline.model.told import EMITTED, Displaced, Worked, emitted_name, encode_told
+from pipeline.model.told import EMITTED, Displaced, Emitted, Worked, decode_told, emitted_name, encode_told
 from pipeline.settings import Settings
 from pipeline.stream.agenda import Agenda
 from pipeline.stream.cases import Cases
@@ -54,6 +55,19 @@ class Judging:
         self.watched = {case for case in cases if any(name.startswith(EMITTED) for name in cases.open(case))}
         for case in sorted(self.watched):
             self.agenda.plan(case, 0)
+        self._anew = dict.fromkeys(case for case in sorted(self.watched) if self._said_otherwise(case, settings.digest()))
+
+    def _said_otherwise(self, case: bytes, digest: str) -> bool:
+        known = self._cases.open(case)
+        said = (decode_told(known[name][1]) for name in known if name.startswith(EMITTED) and known[name][1])
+        return any(isinstance(each, Emitted) and each.settings != digest for each in said)
+
+    def take_anew(self, most: int) -> list[bytes]:
+        """Hosts, so many at a time, whose whole past is to be judged once."""
+        taken = [*self._anew][:most]
+        for case in taken:
+            del self._anew[case]
+        return taken
 
     def concerns(self, case: bytes, index: HostIndex, new: Changes) -> bool:
         """Must the host be judged for what is new?"""

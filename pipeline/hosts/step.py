@@ -57,6 +57,7 @@ NO_JOBS = ("", "")
 OPEN_MS = 2 * DAY_MS  # of a host that are at hand
 SWEEP_MS = 2 * DAY_MS  # of event time between two looks at what is older
 SWEEP_CASES_MAX = 5  # in one step
+ANEW_CASES_MAX = 5  # likewise: their packs are opened
 IDLE_MAX = 5_000  # the parts of one come within seconds, if from several partitions
 
 
@@ -128,11 +129,13 @@ def step(state: HostsState, batch: Sequence[Fact], now: Watermarks) -> tuple[Hos
         if state.judging.concerns(case, index, new):
             judged[case] = None
     judged.update(dict.fromkeys(state.judging.agenda.take_due(now)))
+    anew = state.judging.take_anew(ANEW_CASES_MAX)
+    judged.update(dict.fromkeys(anew))
     for case in judged:
         state.at = case
         if case in state.cases:
             index = state.index(case)
-            if state.judging.has_acts(index):  # a fault of a week ago may explain one, or another act of the day
+            if case in anew or state.judging.has_acts(index):  # a fault of a week ago may explain one, or another act of the day
                 index = state.index(case, 0)
             outcomes += state.judging.judge(case, index, now)
     for case, floor in state.sweep.due(state.cases, now):

@@ -90,6 +90,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     judged_by: str = ""  # software
     clocks: dict[str, int] = {}  # host -> by how many ms its clock was ahead, at least
     made: Made | None = None
+    formerly: tuple[tuple[str, int], ...] = ()  # incidents that had some of these findings before, and how many entries stand there
 
     @property
     def state(self) -> str:
@@ -552,8 +553,10 @@ def _journal(report: Report) -> str:
         "<p>Texts are as people gave them, but that a candidate who is not named stands in them under a label. "
         "No other name in them is a finding.</p>"
     )
-    return (note if rows else "") + table(
-        "Who did what with this incident", ("Time", "Operator", "What", "Value", "Text"), rows, empty="nothing yet."
+    return (
+        (note if rows else "")
+        + table("Who did what with this incident", ("Time", "Operator", "What", "Value", "Text"), rows, empty="nothing yet.")
+        + "".join(f"<p>{safe(line)}</p>" for line in elsewhere(report))
     )
 
 
@@ -576,6 +579,15 @@ def _called(title: str) -> str:
     kind, _, who = title.partition("/")
     words = KINDS.get(kind, kind)
     return f"“{safe(words[0].lower() + words[1:])}”" + (f" ({safe(who)})" if who else "")
+
+
+def elsewhere(report: Report) -> list[str]:
+    """Where people noted what concerned these findings while another incident had them: who is withheld there is not known here."""
+    return [
+        f"Incident {name[:12]} had some of these findings before: {many(count, 'entry', 'entries')} of its journal "
+        f"stand{'s' * (count == 1)} there (trainwatch incident show {name[:12]})."
+        for name, count in report.formerly
+    ]
 
 
 def newest(journal: tuple[Entry, ...], action: str) -> str:

@@ -269,6 +269,23 @@ def test_nobody_acquits_himself(site: Site) -> None:
             assert seen == [(0, 0, 0), (0, 1, 0), (1, 1, 1), (1, 0, 1)], own
 
 
+def test_what_stands_in_the_journal_of_an_incident_that_came_apart_is_found(site: Site) -> None:
+    """Where it is read: whom that one withholds is not known to this one.  It is no state of this one."""
+    found, former = FOUND[NAMED], "f0" * 16
+    incident = site.incident_of(found)
+    noted: dict[str, list[Any]] = {"incident_id": [former] * 2, "action": ["status", "note"], "value": ["shut", ""], "text": ["", DOUBTED]}
+    rows: dict[str, list[Any]] = {"incident_id": [former], "finding_id": [found.id], "effect_time": [datetime.now(UTC)]}
+    with Database(site.settings.clickhouse) as database:
+        database.insert("incident_findings", rows, async_insert=0)
+        database.insert("incident_journal", noted, async_insert=0)
+        shown = " ".join(site.run("incident", "show", incident).split())
+        told = orjson.loads(site.run("incident", "show", incident, "--json"))
+        database.query("DELETE FROM {db}.incident_findings WHERE incident_id = %(id)s", {"id": former})
+        database.query("DELETE FROM {db}.incident_journal WHERE incident_id = %(id)s", {"id": former})
+    assert f"Incident {former[:12]} had some of these findings before: 2 entries of its journal stand there" in shown
+    assert (told["formerly"], told["state"], DOUBTED in shown) == ([[former, 2]], "open", False)
+
+
 def test_a_part_of_a_job_s_timeline(site: Site) -> None:
     """From --since on; what is said of the job stays whole."""
     whole, none = (

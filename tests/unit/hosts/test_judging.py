@@ -16,6 +16,7 @@ from pipeline.model.facts import Fact
 from pipeline.model.outcome import Outcome, Publish, Tell
 from pipeline.model.source import Source
 from pipeline.model.told import Displaced, Heard, Worked, decode_told
+from pipeline.settings import IdentitySettings, Role
 from pipeline.stream.cases import Cases
 from tests import build
 from tests.build import BUCKET_MS, CLUSTER, COLLEAGUE, DAY, HOST, allocation, audit, heard, job_end, kill_parts, to_host
@@ -102,6 +103,30 @@ def test_what_was_said_stands_when_its_host_is_packed() -> None:
         assert found(more) == {}
     _, restarted = step(build_state(build.settings(), Cases(cases.facts())), [heard(10 * DAY + 600)], now(10 * DAY))
     assert restarted == []
+
+
+def restored(cases: Cases) -> Cases:
+    """As the state log has them: what is packed stays packed."""
+    again = Cases(Fact(case, fact_id, *known) for case in cases for fact_id, known in cases.open(case).items())
+    for pack in (pack for case in cases for pack in cases.packs(case)):
+        again.put(pack)
+    return again
+
+
+@pytest.mark.parametrize("days", [1, 10])
+def test_a_corrected_map_judges_the_whole_past_of_a_host(days: int) -> None:
+    """The account proves to be a service's; the same map, or one that says the same of it, takes nothing back."""
+    cases = Cases()
+    state, first = step(build_state(build.settings(), cases), STORY, now(DAY))
+    for day in range(2, days + 1):
+        state, _ = step(state, [heard(day * DAY)], now(day * DAY))
+    people = build.settings().identities
+    service = [each.model_copy(update={"role": Role.SERVICE}) if each.uid == COLLEAGUE else each for each in people]
+    told = {}
+    for name, identities in (("as it was", people), ("one more", (*people, IdentitySettings(id="u300", uid=5300))), ("corrected", service)):
+        again = build_state(build.settings(identities=tuple(identities)), restored(cases))
+        told[name] = {effect: body["status"] for effect, body in found(step(again, [heard(days * DAY + 600)], now(days * DAY))[1]).items()}
+    assert told == {"as it was": {}, "one more": {}, "corrected": dict.fromkeys(found(first), "retracted")}
 
 
 def over_days(story: Iterable[Fact], days: int, size: int) -> dict[str, Any]:

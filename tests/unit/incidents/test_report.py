@@ -89,6 +89,12 @@ def test_it_says_what_was_seen_what_follows_and_what_does_not() -> None:
     assert "Naming is withheld" not in text
 
 
+def test_a_page_leads_to_the_journal_that_another_incident_keeps() -> None:
+    """What was noted while that one had these findings."""
+    text = Page(page(report(formerly=(("f0" * 16, 1),)))).text
+    assert "Incident f0f0f0f0f0f0 had some of these findings before: 1 entry of its journal stands there" in text
+
+
 def test_one_of_a_kind_is_one() -> None:
     """The report of a single finding, which most are, counts in words that agree."""
     assert (
