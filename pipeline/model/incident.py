@@ -321,7 +321,7 @@ class Scope(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     affected_projects: int = 0
     fine_users: int = 0  # all of whose attempts are unaffected
     fine_projects: int = 0
-    spared: int = 0  # attempts of findings of which nothing came: refused, or put back before they loaded it; these count as unaffected
+    spared: int = 0  # attempts of findings of which nothing came: refused, or put back before they loaded it
     derived: int = 0  # attempts that loaded nothing suspect, and went on from what such attempts had saved
     gpus_max: int  # of the largest affected attempt
     gpus: int = 0  # different GPUs that affected, exposed and derived attempts held, at most: the sum over nodes
