@@ -73,6 +73,11 @@ def recorded(at: float, kind: str = "CONFIG_CHANGE", by: int = COLLEAGUE, host: 
     return event(at, Source.AUDITD, body, host=host)
 
 
+def sudo_in_audit(at: float, text: str, by: int = COLLEAGUE, host: str = HOST) -> Event:
+    """The same as sudo tells the kernel's audit."""
+    return recorded(at, "USER_CMD", by, host, uid=str(by), cmd=text, res="success")
+
+
 def switched_off(at: float, by: int = COLLEAGUE) -> Event:
     """CONFIG_CHANGE audit_enabled=0."""
     return recorded(at, by=by, op="set", audit_enabled="0", old="1")

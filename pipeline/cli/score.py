@@ -164,9 +164,17 @@ def _delay(row: "Row") -> str:
     return f"{row.median_delay_hours:g}" + (f" ({row.delay_hours[0]:g}-{row.delay_hours[1]:g})" if row.delay_hours else "")
 
 
+def _spans(numbers: "Sequence[int]") -> str:
+    """`101-120, 130`."""
+    begin = [each for each in sorted(numbers) if each - 1 not in numbers]
+    end = [each for each in sorted(numbers) if each + 1 not in numbers]
+    return ", ".join(f"{first}-{last}" if first < last else f"{first}" for first, last in zip(begin, end, strict=True))
+
+
 def show(console: "Console", table: "Table") -> None:
     """Tables for people."""
-    title = f"{many(len(table.seeds), 'period')}, {table.days:g} days together"
+    seeds = f"seed{'s' if len(table.seeds) > 1 else ''} {_spans(table.seeds)}"
+    title = f"{many(len(table.seeds), 'period')} ({seeds}), {table.days:g} days together"
     counted = ("acts", "recall", "where all sources tell", "also below the gate", "named", "precision", "false/M at risk", "delay, h")
     rows = build_table(title, "pattern", *counted, "bar")
     for row in table.rows:

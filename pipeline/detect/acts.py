@@ -15,10 +15,12 @@ import posixpath
 from collections.abc import Sequence
 from itertools import pairwise
 
+from pipeline.detect.subjects import HostCase
 from pipeline.model import watched
 from pipeline.model.events import AuditRecord, Event, PrivilegeUsed, ProcessRun, SessionCommand, SignalSent
 from pipeline.model.source import Source
 
+SAME_RUN_MS = 60_000  # between what two logs of one host say of a command
 EXCLUDING = "5"  # list of an audit rule: what is recorded nowhere (AUDIT_FILTER_EXCLUDE)
 YES = frozenset({"1", "yes", "success"})
 STOPPING = frozenset({"stop", "disable", "mask", "kill", "freeze"})
@@ -134,6 +136,27 @@ def limits_memory(event: Event) -> bool:
     words = words_of(event)
     text = " ".join(words)  # first, since hardly any command speaks of it and verdicts ask of all that befell a job's nodes
     return any(each in text for each in _MEMORY) and watched.command(words) == "node"
+
+
+def only_logged(case: HostCase, event: Event) -> bool:
+    """Does a line of the system log alone say that somebody ran the command by sudo?
+
+    Sudo tells the kernel's audit, too (USER_CMD); the line of the log is what `logger` writes for anybody, in anybody's name.
+    """
+    if not isinstance(event.body, PrivilegeUsed):
+        return False
+    who, words = case.actor(event), _plain(words_of(event))
+    for other in case.between(event.event_time - SAME_RUN_MS, event.event_time + SAME_RUN_MS):
+        ran = watched.split(watched.given_to_sudo(other.body)) if isinstance(other.body, AuditRecord) else ()
+        ran = ran or (words_of(other) if isinstance(other.body, ProcessRun) else ())
+        if ran and not other.unproven and _plain(ran) == words and case.actor(other) == who:
+            return False
+    return True
+
+
+def _plain(words: Sequence[str]) -> Sequence[str]:
+    """As it was typed, with or without the folder of the program."""
+    return [posixpath.basename(words[0]), *words[1:]] if words else []
 
 
 def _sets(words: Sequence[str]) -> bool:

@@ -3,12 +3,13 @@
 A wrong accusation harms a person, so a name needs evidence from at least two independent groups of sources, of which at least one lies
 where the person could not write (architecture section 6).  Families that one daemon writes are one group: the controller log, jobcomp
 and sacct all say what slurmctld believes.  What a sender told whom nobody authenticated, at a site that authenticates others, is of no
-group.  Below a gate the hit stays visible in the case, raises no alert and says why.
+group, nor is a line of sudo in the system log that the kernel's audit does not confirm.  Below a gate the hit stays visible in the case,
+raises no alert and says why.
 """
 
 from collections.abc import Iterable, Sequence
 
-from pipeline.model.finding import NO_LOGIN, UNPROVEN, Checked, Evidence, Explanation, Subject
+from pipeline.model.finding import NO_LOGIN, ONLY_LOGGED, UNPROVEN, Checked, Evidence, Explanation, Subject
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 from pipeline.settings import SuppressionSettings
@@ -60,10 +61,13 @@ def name_or_reason(actor: Identity | None, cited: Iterable[Evidence], *, one_hos
     by_login = [item for item in proven if not item.summary.endswith(NO_LOGIN)]
     if {item.role for item in proven} - {item.role for item in by_login}:
         return "", "no login is behind what was done: a daemon, a timer, a job or whoever is root may have used the account"
-    groups = {GROUPS[item.source] for item in by_login if item.source in GROUPS}
+    sure = [item for item in by_login if not item.summary.endswith(ONLY_LOGGED)]
+    if open_roles := {item.role for item in by_login} - {item.role for item in sure}:
+        return "", f"only a line of the system log, as anybody writes it, tells the {', '.join(sorted(open_roles))}"
+    groups = {GROUPS[item.source] for item in sure if item.source in GROUPS}
     if len(groups) < 2:
         unsaid = "" if len(by_login) == len(proven) else "; what others tell was done with no login behind it"
-        return "", f"only one independent source: {', '.join(sorted(groups)) or 'none'}{unsaid}"
+        return "", f"only one independent source: {groups.pop()}{unsaid}" if groups else "no independent source tells who acted"
     if not groups & OUT_OF_REACH and (one_host or len(groups & NODE_LOGS) + len(groups & {"probe"}) < 2):
         return "", "no source that the person could not write"
     return actor.id, ""

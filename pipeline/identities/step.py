@@ -168,7 +168,10 @@ def _ways(case: IdentityCase) -> Iterator[Way]:
     for event, login in case.logins:
         if login.outcome == "accepted":
             day, at = divmod(event.event_time, DAY_MS)
-            yield Way(day, login.method, short(key_of(login.fingerprint)), short(login.address), at)
+            key = key_of(login.fingerprint)
+            # What sshd writes there of a ticket of Kerberos is whose it is: no key, and another way all the same.
+            method = login.method if key or not login.fingerprint else f"{login.method} {short(login.fingerprint)}"
+            yield Way(day, method, short(key), short(login.address), at)
     for event, body in case.entered:
         if (who := case.actor(event)) is not None and who.id != case.name:
             day, at = divmod(event.event_time, DAY_MS)

@@ -31,11 +31,11 @@ from pipeline.detect.gates import GROUPS, name_or_reason
 from pipeline.incidents.campaigns import CAUSING, artefacts_of, of_several
 from pipeline.incidents.families import DIVERGED, ENDINGS, SLOWED, counts, family_of, is_signal
 from pipeline.incidents.likelihoods import BORROWED_GAP_MIN, GAP_MIN, KINDS
-from pipeline.incidents.origins import too_few
+from pipeline.incidents.origins import origins, too_few
 from pipeline.incidents.report_text import ratio
-from pipeline.model.finding import Checked, Evidence, Finding
+from pipeline.model.finding import ONLY_LOGGED, Checked, Evidence, Finding
 from pipeline.model.identity import Identity
-from pipeline.model.incident import Attribution, Deciding, Hypothesis, Weighed, label_of
+from pipeline.model.incident import WITNESSES_MAX, Attribution, Deciding, Hypothesis, Weighed, Witness, label_of
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 
@@ -83,7 +83,7 @@ def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes
     elif view and leader.kind == "did":
         reasons = list(view.reasons(hypotheses, needed))
     else:
-        reasons = [_no_leader(leader), *(view.doubts() if view else ())]
+        reasons = [_no_leader(leader, members), *(view.doubts() if view else ())]
     named = view.who if view and not reasons else ""
     labels = {who: who if who == named else label_of(cluster, who, key) for who in candidates}
     said = [msgspec.structs.replace(each, who=labels.get(each.who, "")) for each in hypotheses]
@@ -99,6 +99,8 @@ def attribute(cluster: str, members: Sequence[Finding], known: Known, key: bytes
         hypotheses=tuple(said),
         clears=tuple(_clears(leader, (*members, *rivals))),
         decides=tuple(_decides(members, views)),
+        alerts=len(view.alerts) if view else 0,
+        alone=tuple(view.witnesses())[:WITNESSES_MAX] if view else (),
     )
 
 
@@ -171,6 +173,16 @@ class Candidate:
         """Logins unlike the owner's, in whose sessions acts may have been done: day and what is unlike."""
         return sorted({each for day in self.days for each in self._known.unlike(self.who, day)})
 
+    def witnesses(self) -> Iterator[Witness]:
+        """Of which acts one place alone tells who did them, the most first: whoever is root there could have written it."""
+        told: dict[str, list[str]] = {}
+        for each in self.alerts:
+            places = origins(item for item in each.evidence if item.role in WHO)
+            if len(places) == 1:
+                told.setdefault(min(places), []).append(each.detector)
+        for place, detectors in sorted(told.items(), key=lambda each: (-len(each[1]), each[0])):
+            yield Witness(place, len(detectors), tuple(sorted(set(detectors))))
+
     def hypotheses(self) -> list[Hypothesis]:
         """The holder, and somebody else with the account."""
         same = list(self._acted())
@@ -208,7 +220,8 @@ class Candidate:
         if loaded := [each for each in self.alerts if "written" in roles_of(each) and roles_of(each) & LOADED]:
             yield weighed("bytes", _cited(loaded))
         if self.attested:
-            first = {GROUPS.get(item.source, item.source): item for item in sorted(self.records, reverse=True)}  # of each source
+            sure = [item for item in self.records if not item.summary.endswith(ONLY_LOGGED)]
+            first = {GROUPS.get(item.source, item.source): item for item in sorted(sure, reverse=True)}  # of each source
             yield weighed("second_source", _ids(first.values()))
         if len({each.cause_time // DAY_MS for each in self.alerts}) >= DAYS_MIN:
             yield weighed("days", _cited(self.alerts))
@@ -245,12 +258,15 @@ class Candidate:
 
     def reasons(self, hypotheses: Iterable[Hypothesis], needed: float) -> Iterator[str]:
         """Why the leading candidate is not named."""
-        if not any(each.actor == self.who for each in self.acts):
-            yield "no finding names this candidate: " + (self.acts[0].actor_withheld or self.acts[0].gate or "below the gate")
-        if not self.attested:
+        first = self.acts[0]
+        named = any(each.actor == self.who for each in self.acts)
+        unnamed = "" if named else first.actor_withheld or first.gate or "below the gate"
+        if unnamed:
+            yield f"no finding names this candidate: {unnamed}"
+        if not self.attested and self.unattested != unnamed:
             yield f"of who acted: {self.unattested}"
         if not self.role:
-            yield "the identity map does not know the account"
+            yield "by the identity map nobody had the account then"
         yield from self.doubts()
         if not self.heard:
             yield "logins were not recorded on every day of the acts, so that a borrowed account cannot be told"
@@ -327,9 +343,13 @@ def _decides(members: Sequence[Finding], views: Sequence[Candidate]) -> Iterator
     if any(view.heard and not view.entered for view in views):
         yield Deciding(Source.AUDITD.value, "the processes behind the acts: of a session, a timer, a job, or started by root")
     unattested = [view for view in views if view.alerts and not view.attested]
-    for word in (Source.AUDITD, Source.SLURMCTLD):
-        if any(GROUPS[word] not in view.told and not view.is_heard(word) for view in unattested):
-            yield Deciding(word.value, "a second word on who acted")
+    silent = [
+        word
+        for word in (Source.AUDITD, Source.SLURMCTLD)
+        if any(GROUPS[word] not in view.told and not view.is_heard(word) for view in unattested)
+    ]
+    for word in [word.value for word in silent] or ["a source that is not read here"] * bool(unattested):
+        yield Deciding(word, "a second word on who acted")
     missing: dict[str, set[str]] = {}
     for each in members:
         for item in each.checklist:
@@ -340,10 +360,12 @@ def _decides(members: Sequence[Finding], views: Sequence[Candidate]) -> Iterator
         yield Deciding(source, f"would have told: {', '.join(sorted(missing[source]))}")
 
 
-def _no_leader(leader: Hypothesis) -> str:
+def _no_leader(leader: Hypothesis, members: Sequence[Finding]) -> str:
     if leader.kind == "borrowed":
         return "the leading hypothesis is that the account was in others' hands"
-    return "no record says who acted" if leader.kind == "other" else "the leading hypothesis is that nobody did it"
+    if leader.kind == "nobody":
+        return "the leading hypothesis is that nobody did it"
+    return "several accounts acted, and no record says whose act it was" if any(map(of_several, members)) else "no record says who acted"
 
 
 def _title(each: Hypothesis) -> str:

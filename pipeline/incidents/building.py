@@ -173,7 +173,7 @@ class Whole:
 
     def _title(self) -> str:
         count = len(self._campaign)
-        words = sorted({(family_of(each).means, words_of(each.detector)) for each in self._findings})
+        words = sorted({(family_of(each).means, words_of(each.detector, each.effect)) for each in self._findings})
         return f"{', '.join(word for _, word in words)}: {count} finding{'s' if count > 1 else ''}"
 
     def _member(self, linked: Linked) -> Member:

@@ -76,9 +76,11 @@ def _row(detector: str) -> Family:
     return FAMILIES.get(detector) or Family(detector)
 
 
-def words_of(detector: str) -> str:
-    """By what its findings were brought about, in a title."""
+def words_of(detector: str, effect: str = "") -> str:
+    """By what its findings were brought about, in a title: those with this effect, or any."""
     family = _row(detector)
+    if effect in REFUSED:
+        return "orders refused"
     return "checkpoints removed" if family.cost == REMOVED else WORDS.get(family.means, family.means)
 
 

@@ -12,6 +12,7 @@ addresses hardly change: those of a site that hands them out anew each day do, a
 
 An address is a colleague's when in these weeks another member's account was mostly entered from it, on two days or just now, hardly any
 third one was, and this one on fewer than five days, and on no more than that one: whoever copies a key uses it from where he works himself.
+So is a key, where the map knows none of the owner's.
 
 A day on which it was entered in more ways than a fact holds (`MANY`) tells of no address, and is new to an account that has none.
 """
@@ -34,12 +35,13 @@ OTHER = "by somebody who became its user, and hardly had in four weeks"
 NEW_WAY = "in a way in which it had not been entered before"
 NEW_PLACE = "from an address from which it had not been entered before"
 COLLEAGUES = "from an address from which another account is entered, and this one hardly"
+COLLEAGUES_KEY = "by a key by which another account is entered, and this one hardly"
 Key = tuple[str, int, int]  # name, and from when until when it is its owner's, UTC ms
-Others = Callable[[str, range], Iterable[Beside]]  # of an address and days
+Others = Callable[[str, range], Iterable[Beside]]  # of an address or a key, and days
 
 
 class Logins:
-    """To one account.  `keys`: its owner's, as far as the map knows them; `others`: who else comes from where, as far as is told."""
+    """To one account.  `keys`: its owner's, as far as the map knows them; `others`: who else comes from where, and by which key."""
 
     def __init__(self, told: Iterable[LoggedIn], keys: Iterable[Key] = (), others: Others = lambda *_: ()) -> None:
         self._others_from = others
@@ -81,15 +83,17 @@ class Logins:
         past = Counter(way.method for each in range(day - HABIT_DAYS, day) for way in self._ways.get(each, ()) if _is_other(way))
         if any(_is_other(way) and past[way.method] < KNOWN_DAYS for way in today):
             yield OTHER
-        if any(self._is_colleagues(place, day) for place in sorted(_places(self._own(day)))):
+        if any(self._is_colleagues(place, day, _places) for place in sorted(_places(self._own(day)))):
             yield COLLEAGUES
+        if not self._keys and any(self._is_colleagues(key, day, _by_keys) for key in sorted(_by_keys(self._own(day)))):
+            yield COLLEAGUES_KEY
 
-    def _is_colleagues(self, place: str, day: int) -> bool:
+    def _is_colleagues(self, name: str, day: int, of: Callable[[Iterable[Way]], set[str]]) -> bool:
         days = range(day - HABIT_DAYS, day + 1)
-        own = sum(place in _places(self._own(each)) for each in days)
+        own = sum(name in of(self._own(each)) for each in days)
         if own >= PLACES_DAYS_MIN:
             return False
-        others = [*self._others_from(place, days)]
+        others = [*self._others_from(name, days)]
         if not others:
             return False
         most = max(others)
@@ -128,6 +132,10 @@ def _moves(days: Sequence[set[str]]) -> int:
 
 def _places(ways: Iterable[Way]) -> set[str]:
     return {way.place for way in ways if way.place}
+
+
+def _by_keys(ways: Iterable[Way]) -> set[str]:
+    return {way.key for way in ways if way.key}
 
 
 def _keyless(ways: Iterable[Way]) -> bool:

@@ -39,7 +39,7 @@ class Rests(msgspec.Struct, frozen=True):
 
     asked: Asked  # of the attempts
     suspects: frozenset[str]
-    places: frozenset[str]  # addresses of which it was asked who else comes from there
+    places: frozenset[str]  # addresses and keys of which it was asked who else comes so
     unheard: frozenset[tuple[Source, int]]  # days on which a source was not heard
     around: tuple[object, ...]  # what is the same for all incidents, and changes seldom
 
@@ -69,7 +69,7 @@ class Looks:
         self._grouped = self._looked = 0  # event times up to which things were known then
         self._accounts: set[str] = set()  # of which it changed whether others had them
         self._entered: set[str] = set()  # accounts of which further logins are known
-        self._places: set[str] = set()  # addresses of these
+        self._places: set[str] = set()  # addresses and keys of these
         self._around: tuple[object, ...] = ()  # what is the same for all incidents
         self._moved = False  # it is another than it was
         self._cost = 0  # of all that is built

@@ -1,4 +1,4 @@
-"""How all accounts of a cluster were entered in; on how many days each was entered from an address, and from any, out."""
+"""How all accounts of a cluster were entered in; on how many days each was entered from an address or by a key, and by any, out."""
 
 from collections.abc import Collection, Iterator
 from typing import NamedTuple
@@ -9,23 +9,23 @@ ANY = ""
 
 
 class Beside(NamedTuple):
-    """Another account that was entered from an address."""
+    """Another account that was entered from an address, or by a key."""
 
-    here: int  # on how many days from there
-    anywhere: int  # on how many from any
+    here: int  # on how many days so
+    anywhere: int  # on how many in any way
     last: int  # the last of these days, since 1970
     account: str
     member: bool = True  # administrators and services come by login hosts, which are nobody's place
 
 
 class Places:
-    """Addresses, by their digests."""
+    """Addresses and keys, by their digests."""
 
     def __init__(self) -> None:
         self._days: dict[str, dict[str, set[int]]] = {}  # address -> account -> days, since 1970
 
     def replace(self, account: str, old: LoggedIn | None, new: LoggedIn | None) -> set[str]:
-        """One block of an account's days is told anew, or forgotten.  Answers with the addresses in either."""
+        """One block of an account's days is told anew, or forgotten.  Answers with the addresses and keys in either."""
         before, after = _pairs(old), _pairs(new)
         for place, day in before - after:
             self._drop(place, account, day)
@@ -34,7 +34,7 @@ class Places:
         return {place for place, _ in before | after} - {ANY}
 
     def others(self, place: str, accounts: Collection[str], days: range) -> Iterator[Beside]:
-        """All accounts but these that were entered from there on one of the days."""
+        """All accounts but these that were entered from there, or by that key, on one of the days."""
         for account, known in self._days.get(place, {}).items():
             if account not in accounts and (here := [day for day in known if day in days]):
                 yield Beside(len(here), sum(day in days for day in self._days[ANY][account]), max(here), account)
@@ -49,5 +49,5 @@ class Places:
 
 
 def _pairs(told: LoggedIn | None) -> set[tuple[str, int]]:
-    ways = [way for way in told.ways if way.place] if told is not None else []
-    return {(place, way.day) for way in ways for place in (way.place, ANY)}
+    ways = told.ways if told is not None else ()
+    return {(name, way.day) for way in ways if way.place or way.key for name in (way.place or ANY, way.key or ANY, ANY)}

@@ -338,6 +338,7 @@ def _who(said: Attribution) -> str:
         "Ratios of several kinds of evidence are multiplied as if none depended on another: the products put hypotheses in order, and are "
         "no odds that anybody did it.</p>"
         + table("Hypotheses, ratios against “somebody of whom no record tells”", ("Hypothesis", "Who", "Low", "High", "Evidence"), rows)
+        + _witnesses(said)
         + "<h3>What would clear the leading candidate</h3>"
         + (listed([safe(each) for each in said.clears]) if said.clears else "<p>Nobody leads who could be cleared.</p>")
         + "<h3>Which missing source would decide</h3>"
@@ -349,6 +350,22 @@ def _who(said: Attribution) -> str:
         )
         + '<p>Words with an underscore are benign explanations; <a href="#benign">what each says</a> stands below.</p>'
     )
+
+
+def _witnesses(said: Attribution) -> str:
+    """Acts of which one host, or one log, alone tells who did them."""
+    if not said.alone:
+        return ""
+    alone = sum(each.findings for each in said.alone)
+    places = [
+        f"{safe(each.place)}: {many(each.findings, 'finding')} ({', '.join(safe(_word(detector)) for detector in each.detectors)})"
+        for each in said.alone
+    ]
+    of = f"Of {many(said.alerts, 'finding')} of acts by the leading candidate"
+    return (
+        f"<h3>Who says who did it</h3><p>{of}, {alone} had who did it from one place alone. Whoever is root there could have written that; "
+        "by itself such a finding would name nobody:</p>"
+    ) + listed(places)
 
 
 def _plain(value: float) -> str:

@@ -3,6 +3,7 @@
     logins            by account, from where and with which key: the first of ten minutes       -> the account
     jobs              each attempt, with the scheduler's last word on it                        -> who submitted it
     changes of user   by su and sudo, but to root: the first of ten minutes; root's, of a day    -> the account that was entered
+    sessions          in which a bastion, or runuser, lets one in as another: likewise           -> the account that was entered
     orders            cancels, updates, requests that change something: the first of an hour    -> who gave them
     reads, writes     of diagnostics, of artefacts: the first of an hour in each folder         -> the team, else the person
 
@@ -33,6 +34,7 @@ from pipeline.model.events import (
     PrivilegeUsed,
     ProcessRun,
     Progress,
+    SessionChanged,
 )
 from pipeline.model.facts import Fact, host_case, identity_case
 from pipeline.model.identity import LOGIN, Directory, Identity
@@ -51,6 +53,9 @@ CHANGING = frozenset({"create", "delete", "deletecollection", "patch", "update"}
 WRITING = frozenset({"written", "renamed", "truncated", "deleted"})
 PHASES = {"end": 2, "start": 1}
 NOBODY = frozenset({"root", "daemon", "service"})  # no person; and a service submits and logs in by the million
+BASTIONS = frozenset({"teleport", "jumpserver"})
+# What tells of a session by itself alone whose it is; su and sudo have lines of their own.
+LETS_IN = BASTIONS | {"runuser", "runuser-l"}
 TEAM = "team:"  # begins the name of a team's case; no identity is called so, since a name of the map holds no colon
 
 
@@ -79,6 +84,7 @@ class Conduct:
             FileTouched: self._touched,
             ProcessRun: self._read,
             PrivilegeUsed: self._entered,
+            SessionChanged: self._session,
             Iteration: self._pace,
             Progress: self._pace,
         }
@@ -127,6 +133,13 @@ class Conduct:
         who = account(self._directory, event)
         spell_ms = DAY_MS if body.user == "root" else SPELL_MS  # root's scripts do so all day
         return self._first(who, event, digest("entered", event.event_time // spell_ms, body.user, body.run_as, body.means))
+
+    def _session(self, event: Event, body: SessionChanged) -> Sequence[Tell]:
+        """Whoever opens a session as another becomes his user, whichever program lets him."""
+        if body.change != "opened" or body.service not in LETS_IN:
+            return ()
+        became = PrivilegeUsed(user=body.by, run_as=body.user, means=body.service)
+        return self._entered(msgspec.structs.replace(event, body=became), became)
 
     def _touched(self, event: Event, body: ObjectAccess | FileTouched) -> Sequence[Tell]:
         folder = next((each for each in self._folders if body.path.startswith(each.path)), None)

@@ -54,6 +54,8 @@ def subject_of(attempt: Attempt) -> Subject:
 
 
 UNPROVEN = " (its sender is not authenticated)"  # after the summary of a record that anybody may have sent
+# Ends what is said of a command that sudo tells the kernel's audit as well, and which that does not tell: anybody writes such a line.
+ONLY_LOGGED = ", by a line of the system log alone"
 NO_LOGIN = " without a login"  # ends what is said of a process whose login uid is not set: a daemon, a timer, a job, or whoever is root
 SEVERAL = "several identities acted"  # how the reason begins for which such a finding names nobody
 

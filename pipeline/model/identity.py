@@ -27,6 +27,7 @@ import msgspec
 from pipeline.model.ids import UNSET_UID, keyed
 
 LOGIN, KUBERNETES, CLOUD, BASTION, GIT, KEY, EMAIL = NAME_KINDS = ("login", "kubernetes", "cloud", "bastion", "git", "key", "email")
+UID = "uid:"  # begins the id of a uid that nobody has
 _ASSUMED_ROLE = ":assumed-role/"
 
 
@@ -48,7 +49,7 @@ ROOT = Identity(id="root", uid=0, login="root", role="root")
 
 @lru_cache(maxsize=4096)
 def _unknown_uid(uid: int) -> Identity:
-    return Identity(id=f"uid:{uid}", uid=uid) if uid else ROOT
+    return Identity(id=f"{UID}{uid}", uid=uid) if uid else ROOT
 
 
 def _unknown_login(login: str) -> Identity:
@@ -130,8 +131,12 @@ class Directory:
 
     def told_as(self, identity_id: str, at: int | None = None) -> Iterator[str]:
         """Ids under which logins of an identity at event time `at`, or ever, may have been told: its own, and those of a map before a
-        correction, which did not know the login yet, or knew it under an id that nobody has now."""
+        correction, which did not know the login yet, or knew it under an id that nobody has now; of a uid that nobody had, whoever had it
+        before."""
         yield identity_id
+        for uid, holders in self._by_uid.items() if identity_id.startswith(UID) else ():
+            if _unknown_uid(uid).id == identity_id:
+                yield from dict.fromkeys(identity.id for identity in holders)
         for identity in self._by_id.get(identity_id, ()):
             if identity.login and (at is None or identity.valid_from <= at < identity.valid_to):
                 yield _unknown_login(identity.login).id

@@ -36,6 +36,7 @@ class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
     path: str = ""  # of a file that was saved; empty: of none, or a release before said it
 
 
+WITNESSES_MAX = 16
 MANY = "many"  # method of a day on which an account was entered in more ways than a fact holds
 BY_OTHER = "by other: "  # begins the method by which somebody else became its user, and ends with who: su or sudo
 
@@ -144,6 +145,14 @@ class Deciding(msgspec.Struct, frozen=True, gc=False):
     why: str
 
 
+class Witness(msgspec.Struct, frozen=True, gc=False):
+    """A host, or a log that no host of the cluster keeps, which alone tells of some acts who did them."""
+
+    place: str
+    findings: int  # alerts of the candidate's
+    detectors: tuple[str, ...]  # whose they are
+
+
 class Attribution(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """Hypotheses against one another.  No probability, no guilt."""
 
@@ -158,6 +167,8 @@ class Attribution(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     hypotheses: tuple[Hypothesis, ...]  # the leading one first
     clears: tuple[str, ...]  # what would clear the leading candidate
     decides: tuple[Deciding, ...]
+    alerts: int = 0  # of the leading candidate's
+    alone: tuple[Witness, ...] = ()  # for these of them there is one witness each; the most first, WITNESSES_MAX at most
 
 
 # --- loss -------------------------------------------------------------------------------------------------------------------------

@@ -221,8 +221,18 @@ def path(name: str) -> str:
 
 
 def audit(record: AuditRecord) -> bool:
-    """Does the record tell of the audit system, the clock or the system's start?"""
-    return record.record_type in AUDIT_RECORDS
+    """Does the record tell of the audit system, the clock, the system's start, or of such a command that sudo ran?"""
+    kind = record.record_type
+    return kind in AUDIT_RECORDS or (kind == "USER_CMD" and bool(privileged(given_to_sudo(record))))
+
+
+def given_to_sudo(record: AuditRecord) -> str:
+    """The command of which sudo told the kernel's audit, beside its line in the system log; empty: none, or it was refused.
+
+    Only the former needs a right of root's to be written (CAP_AUDIT_WRITE, capabilities(7)).
+    """
+    done = record.record_type == "USER_CMD" and record.fields.get("res") in ("success", "1")
+    return record.fields.get("cmd", "") if done else ""
 
 
 def kernel_line(text: str) -> bool:

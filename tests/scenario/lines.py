@@ -9,6 +9,7 @@ line of the controller and one of the submit host's audit log.
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -362,6 +363,11 @@ class Site:
         lines = [self._system(at, host, "sudo", f"    {by} : TTY=pts/0 ; PWD=/home/{by} ; USER=root ; COMMAND={command}")]
         return lines if audited is None else [*lines, *self.command(at + 0.1, command, audited, host)]
 
+    def sudo_in_audit(self, at: float, command: str, by: int = COLLEAGUE, host: str = HOST, done: bool = True) -> list[Line]:
+        """What sudo itself tells the kernel's audit of a command."""
+        said = f'cwd="/home" cmd={command.encode().hex().upper()} exe="/usr/bin/sudo" terminal=pts/0 res={"success" if done else "failed"}'
+        return self._audit(at, host, ("USER_CMD", f"pid=903 uid={by} auid={by} ses=7 msg='{said}'"))
+
     def command(self, at: float, command: str, by: int = COLLEAGUE, host: str = HOST, login: bool = True, root: bool = True) -> list[Line]:
         """A command, as the kernel's audit tells it."""
         words = command.split()
@@ -500,7 +506,9 @@ class Site:
 def what(site: Site, name: str) -> Callable[..., list[Line]]:
     """The method of a story's word."""
     if name.startswith("_") or not callable(getattr(site, name, None)):
-        raise ValueError(f"nothing is called {name!r} here")
+        known = sorted(each for each, value in vars(Site).items() if callable(value) and not each.startswith("_"))
+        near = get_close_matches(name, known, 1)
+        raise ValueError(f"nothing is called {name!r} here{f'; did you mean {near[0]!r}?' if near else ''}: there are {', '.join(known)}")
     method: Callable[..., list[Line]] = getattr(site, name)
     return method
 

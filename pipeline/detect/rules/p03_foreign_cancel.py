@@ -54,6 +54,7 @@ META = Meta(
     blind_spots=(
         "A cancel from the owner's borrowed login looks like the owner: P17; one by root's timer, whoever made that, like the system.",
         "`scancel --ctld` with filters leaves no line per job at the default log level: then accounting alone tells who, hours later.",
+        "Where accounting is silent, a cancel soon after the owner asked for one, or for a mere signal: his is taken for what ended it.",
         "A request for a whole collection of Kubernetes, or a Command of Volcano (`vcctl job suspend`), names no job.",
         "Who makes an object of another kind under the job's name owns, as far as is known, the pods that are taken from then on.",
         "Who may write events of Kubernetes can lower his own deletion below the gate: by a preemption before it, or an end.",

@@ -23,7 +23,7 @@ from pipeline.detect.detector import CITED_MAX, Hit, Meta, hit, raised, several
 from pipeline.detect.subjects import Held, HostCase
 from pipeline.model.actor import relation
 from pipeline.model.events import Event
-from pipeline.model.finding import Checked, Evidence, Explanation, Finding, Severity
+from pipeline.model.finding import ONLY_LOGGED, Checked, Evidence, Explanation, Finding, Severity
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
@@ -46,7 +46,7 @@ def steps_as_before(case: HostCase, suspicion: Suspicion, now: Watermarks) -> Ex
 
 META = Meta(
     id="p14_node_degraded",
-    version=7,
+    version=8,
     title="Node slowed by a person while others' jobs ran on it",
     subject="host",
     severity=Severity.HIGH,
@@ -103,7 +103,7 @@ def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
             effect="node_slowed",
             anchor=str(day),
             summary=f"{acts.named(suspicion.cause)} on {case.host} while job {', '.join(jobs[:3])} of others ran there",
-            cited=[*_causes(hits), *_effects(case, suspicion)],
+            cited=[*_causes(case, hits), *_effects(case, suspicion)],
             parts=(("a command that slows the node", 0.9), ("effect on the steps", 0.95 if effective else 0.2)),
             closes_at=hits[-1].suspicion.cause.event_time + window + case.site.grace_ms,
             severity=None if effective else Severity.LOW,
@@ -158,8 +158,12 @@ def _victims(case: HostCase, suspicion: Suspicion) -> Sequence[Held]:
     return [held for held in case.holding(at) if relation(suspicion.actor, owners.by_uid(held.owner_uid, at)) not in ("owner", "unknown")]
 
 
-def _causes(hits: Sequence[Hit]) -> list[Evidence]:
-    return [item for each, _ in hits[:CITED_MAX] for item in evidence("cause", each.cause, f"{acts.named(each.cause)} on {each.host}")]
+def _causes(case: HostCase, hits: Sequence[Hit]) -> list[Evidence]:
+    return [item for each, _ in hits[:CITED_MAX] for item in evidence("cause", each.cause, _said(case, each))]
+
+
+def _said(case: HostCase, of: Suspicion) -> str:
+    return f"{acts.named(of.cause)} on {of.host}{ONLY_LOGGED if acts.only_logged(case, of.cause) else ''}"
 
 
 def _effects(case: HostCase, suspicion: Suspicion) -> list[Evidence]:

@@ -17,6 +17,7 @@ from pipeline.detect.benign import Suspicion
 from pipeline.detect.case import evidence
 from pipeline.detect.detector import CITED_MAX, Meta, explained, raised
 from pipeline.detect.subjects import IdentityCase
+from pipeline.model.conduct import BASTIONS
 from pipeline.model.events import Event, JobRecord, Login, PrivilegeUsed
 from pipeline.model.finding import Evidence, Explanation, Finding, Severity
 from pipeline.model.instants import DAY_MS
@@ -25,7 +26,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p17_borrowed_account",
-    version=3,
+    version=4,
     title="Account used by others, or after its owner had left",
     subject="identity",
     severity=Severity.HIGH,
@@ -60,6 +61,7 @@ META = Meta(
         "A key that was copied, or an agent that was forwarded, looks like its owner.",
         "A key that the identity map does not know is nobody's.",
         "Tokens, cookies and `kubectl exec` into somebody's notebook leave no login.",
+        "Whom a bastion lets in under a name that the map does not know.",
         "An identity map that is late says that people are there who have left, or the other way round.",
     ),
     runbook="Ask the owner where he was, and compare the addresses with those of the key's other logins; block the account meanwhile.",
@@ -173,6 +175,8 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
         who = case.actor(event)
         if who is None or who.id == case.name or body.user == "root":
             continue  # what root becomes is routine: incidents weigh it, where somebody would be named
+        if not who.role and body.means in BASTIONS:
+            continue  # a bastion has names of its own, and whose this one is the map does not say: weighed likewise
         suspicion = Suspicion(who, event, event.event_time, event.host)
         aside = ("within_grace", "job_from_before", "own_key", "debugging_together", "roaming", "usual_network")
         if (checklist := _suspect(case, suspicion, now, aside)) is not None:

@@ -16,14 +16,14 @@ from pipeline.detect.case import evidence
 from pipeline.detect.detector import CITED_MAX, Hit, Meta, hit, raised, several
 from pipeline.detect.subjects import HostCase
 from pipeline.model.events import Event
-from pipeline.model.finding import Checked, Finding, Severity
+from pipeline.model.finding import ONLY_LOGGED, Checked, Finding, Severity
 from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p18_telemetry_tamper",
-    version=8,
+    version=9,
     title="Recording on a host switched off or cut down by a person, or its clock set",
     subject="host",
     severity=Severity.HIGH,
@@ -78,7 +78,7 @@ def judge(case: HostCase, now: Watermarks) -> Iterator[Finding]:
             effect="telemetry_silenced" if effective else "telemetry_touched",
             anchor=str(spell[0].event_time // DAY_MS),
             summary=f"recording on {case.host}: {', '.join(kinds)}, by a login" + _gaps(case, suspicion.cause, now),
-            cited=[item for each, _ in accused[:CITED_MAX] for item in evidence("cause", each.cause, _said(each.cause))],
+            cited=[item for each, _ in accused[:CITED_MAX] for item in evidence("cause", each.cause, _said(case, each.cause))],
             parts=(("an act on the telemetry", 0.95), ("it took effect", 0.97 if effective else 0.3)),
             closes_at=last + case.site.windows.telemetry_window_seconds * 1000 + case.site.grace_ms,
             severity=None if effective else Severity.MEDIUM,
@@ -109,5 +109,5 @@ def _gaps(case: HostCase, cause: Event, now: Watermarks) -> str:
     return f"; {', '.join(fell)} fell silent behind it" if fell else ""
 
 
-def _said(event: Event) -> str:
-    return f"{acts.named(event)}: {acts.on_telemetry(event)}"
+def _said(case: HostCase, event: Event) -> str:
+    return f"{acts.named(event)}: {acts.on_telemetry(event)}{ONLY_LOGGED if acts.only_logged(case, event) else ''}"

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from pipeline.detect import gates
-from pipeline.model.finding import NO_LOGIN, Checked, Evidence, Explanation
+from pipeline.model.finding import NO_LOGIN, ONLY_LOGGED, Checked, Evidence, Explanation
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
 
@@ -24,7 +24,7 @@ NAMED: list[tuple[Sequence[Source], str]] = [
     ([Source.AUDITD, Source.PROBE], ""),
     ([Source.AUDITD, Source.KERNEL], ""),
     ([Source.SSHD, Source.AUDITD], ""),
-    ([], "only one independent source: none"),
+    ([], "no independent source tells who acted"),
     ([Source.AUDITD], "only one independent source: kernel audit"),
     ([Source.SLURMCTLD, Source.JOBCOMP, Source.SACCT], "only one independent source: scheduler"),
     ([Source.AUDITD, Source.TRAINING], "no source that the person could not write"),
@@ -46,6 +46,16 @@ def test_what_was_done_without_a_login_is_no_word_on_who_did_it() -> None:
     name, withheld = gates.name_or_reason(PERSON, [kernels, replace(schedulers, role="effect")])
     assert (name, withheld.startswith("no login is behind what was done: ")) == ("", True)
     assert gates.name_or_reason(PERSON, [kernels, schedulers, *cited(Source.SSHD)]) == ("u099", "")
+
+
+def test_a_line_that_anybody_writes_is_no_word_on_who_did_it() -> None:
+    """Sudo's in the system log, which the kernel's audit does not confirm; beside others who say it, it is no further one."""
+    line, kernels, schedulers = cited(Source.SSHD, Source.AUDITD, Source.SLURMCTLD)
+    line = replace(line, summary=f"tc on gpu-012{ONLY_LOGGED}")
+    assert gates.name_or_reason(PERSON, [line, kernels]) == ("", "only one independent source: kernel audit")
+    assert gates.name_or_reason(PERSON, [line, kernels, schedulers]) == ("u099", "")
+    name, withheld = gates.name_or_reason(PERSON, [line, replace(kernels, role="effect"), replace(schedulers, role="effect")])
+    assert (name, withheld) == ("", "only a line of the system log, as anybody writes it, tells the cause")
 
 
 @pytest.mark.parametrize("role", ["root", "daemon"])

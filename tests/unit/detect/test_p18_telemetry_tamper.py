@@ -13,11 +13,11 @@ import pytest
 
 from pipeline.detect.subjects import Held
 from pipeline.model.events import Event, SignalSent
-from pipeline.model.finding import Checked, Explanation, Finding, Severity
+from pipeline.model.finding import ONLY_LOGGED, Checked, Explanation, Finding, Severity
 from pipeline.model.source import Source
 from tests import build
 from tests.build import ADMIN, COLLEAGUE, OWNER
-from tests.build_subjects import command, judge_host, kernel, recorded, site, sudo, switched_off
+from tests.build_subjects import command, judge_host, kernel, recorded, site, sudo, sudo_in_audit, switched_off
 
 ID = "p18_telemetry_tamper"
 
@@ -269,10 +269,25 @@ def test_change_ticket_acquits() -> None:
 def test_logs_of_the_host_alone_name_nobody() -> None:
     """Whoever is root there writes the kernel's audit and the system log alike: two forged lines would name anybody."""
     (alone,) = judge_host(ID, switched_off(AT))
-    (both,) = judge_host(ID, switched_off(AT), sudo(AT - 1, "/usr/sbin/auditctl -e 0"))
+    asked = "/usr/sbin/auditctl -e 0"
+    (both,) = judge_host(ID, switched_off(AT), sudo(AT - 1, asked), sudo_in_audit(AT - 1, asked))
     assert (alone.actor, both.actor) == ("", "")
     assert both.suspect == "u099"
     assert both.actor_withheld == "no source that the person could not write"
+
+
+def test_a_line_of_sudo_that_the_audit_does_not_confirm_says_so() -> None:
+    """Anybody writes it, in anybody's name; confirmed is what the same person ran at that time, on a path or by its name."""
+    asked = "/usr/sbin/auditctl -e 0"
+    confirmed = (sudo_in_audit(AT - 1, asked), command(AT - 1, "auditctl", "-e", "0"), sudo_in_audit(AT - 40, asked))
+    for beside in confirmed:
+        (finding,) = judge_host(ID, switched_off(AT), sudo(AT - 1, asked), beside)
+        assert not [item for item in finding.evidence if item.summary.endswith(ONLY_LOGGED)], beside
+    others = (sudo_in_audit(AT - 1, asked, by=OWNER), sudo_in_audit(AT - 1, "/usr/sbin/auditctl -l"), sudo_in_audit(AT - 90, asked))
+    for beside in (switched_off(AT), *others):
+        (finding,) = judge_host(ID, switched_off(AT), sudo(AT - 1, asked), beside)
+        assert {item.source for item in finding.evidence if item.summary.endswith(ONLY_LOGGED)} == {"sshd"}, beside
+        assert finding.actor_withheld == "only one independent source: kernel audit"
 
 
 def test_two_people_at_once_name_nobody() -> None:

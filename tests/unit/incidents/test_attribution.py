@@ -6,8 +6,8 @@ import pytest
 from pipeline.detect.rules.p15_slow_campaign import ALPHA, BETA
 from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
 from pipeline.incidents.logins import FOREIGN
-from pipeline.model.finding import UNPROVEN, Finding
-from pipeline.model.incident import Attribution, label_of
+from pipeline.model.finding import SEVERAL, UNPROVEN, Finding
+from pipeline.model.incident import Attribution, Witness, label_of
 from pipeline.model.source import Source
 from tests.unit.incidents.campaign import CLUSTER, DAY, T0, borrowed, cancel, finding, kill, on, record, slowed, tamper, weigh
 
@@ -38,6 +38,22 @@ def test_who_became_the_user_of_an_account_is_not_named_by_it() -> None:
     assert weigh([*STORY, entered]).named == "u099"
 
 
+def test_of_which_acts_one_place_alone_tells_who_did_them() -> None:
+    """A name is for the whole of an incident: what root of one host could have added to it is said beside it."""
+    forged = [on("gpu-013", kill(day, str(day), "u099")) for day in (30, 31)]
+    said = weigh([kill(0, "1", "u099"), cancel(10, "2", "u099"), *forged])
+    assert said.named == "u099"
+    assert (said.alerts, said.alone[0]) == (4, Witness("gpu-013", 2, ("p01_foreign_kill",)))
+    assert sum(each.findings for each in said.alone) == 4
+    assert weigh([kill(0, "1", "")]).alone == ()
+
+
+def test_several_accounts_at_one_effect_are_not_said_to_be_none() -> None:
+    """Records name people; whose act it was they do not tell."""
+    said = weigh([kill(0, "1", "", actor_withheld=SEVERAL)])
+    assert said.withheld == "several accounts acted, and no record says whose act it was"
+
+
 @pytest.mark.parametrize("elsewhere", [slowed(1, "gpu-013", "u099"), on("login-01", slowed(1, "gpu-012", "u099"))])
 def test_logs_of_two_hosts_are_two_origins(elsewhere: Finding) -> None:
     """Nobody is root on both, as far as is known: the acts that each tells of are held against one person."""
@@ -51,7 +67,7 @@ def test_without_the_decisive_source_the_name_is_withheld() -> None:
     assert (said.named, said.leader) == ("", f"did/{X}")
     assert "only one independent source" in said.withheld
     assert {each.source for each in said.decides} == {"slurmctld"}
-    assert weigh(told).decides == (), "it was heard, and says nothing of it"
+    assert [each.source for each in weigh(told).decides] == ["a source that is not read here"], "it was heard, and says nothing of it"
     assert "u099" not in str(said)
 
 

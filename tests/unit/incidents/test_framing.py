@@ -17,15 +17,17 @@ from pipeline.runtime.local import LocalRuntime
 from pipeline.settings import IdentitySettings, Role
 from tests import build
 from tests.build import COLLEAGUE, OTHER, UNSET
-from tests.scenario.lines import Line, Site, ship
+from tests.scenario.lines import Line, Site, iso, ship
 
 SITE = Site()
 HOUR = 3600
 KILLED, CANCELLED = "7", "8"
 SOURCES = ("slurmctld", "auditd", "kernel", "sshd")
 HUM = [line for at in range(-4_200, HOUR + 8_000, 300) for line in SITE.hum(at, SOURCES, (build.HOST, "login-001"))]
-KEYS = {who: IdentitySettings(id=who, uid=uid, login=who, team="blue", names={"key": (f"SHA256:own-of-{who}",)})
+KEYS = {who: IdentitySettings(id=who, uid=uid, login=who, team="blue",
+                              names={"key": (f"SHA256:own-of-{who}",), "bastion": (f"{who}@example.org",)})
         for who, uid in (("u099", COLLEAGUE), ("u098", OTHER))}  # fmt: skip
+NO_KEYS = [each.model_copy(update={"names": {}}) for each in KEYS.values()]  # a map that knows none
 THEIRS = [*SITE.login(-300, "u099", "own-of-u099", "10.20.1.9"), *SITE.login(-200, "u098", "own-of-u098", "10.20.1.8")]
 ONLY_U098 = SITE.login(-200, "u098", "own-of-u098", "10.20.1.8")
 
@@ -55,6 +57,27 @@ def run_as(command: str, at: float = HOUR + 96) -> Line:
     return SITE._system(at, "login-001", "sudo", text)
 
 
+def at_teleport(user: str, login: str = "u099", at: float = 20) -> Line:
+    """It lets somebody in as another."""
+    said = {"event": "session.start", "code": "T2000I", "ei": 0, "uid": f"t{at}", "time": f"{iso(at)}Z", "user": user, "login": login,
+            "sid": "s1", "server_hostname": "login-001", "addr.remote": "10.20.1.8:50022"}  # fmt: skip
+    return Line(at, "access", "bastion-1", "teleport", "/var/lib/teleport/log/events.log", orjson.dumps(said).decode())
+
+
+def at_jumpserver(user: str, account: str = "u099", at: float = 20) -> Line:
+    """Likewise."""
+    said = {"id": "s1", "user": user, "asset": "login-001(10.0.0.7)", "account": account, "login_from": "ST", "remote_addr": "10.20.1.8",
+            "protocol": "ssh", "date_start": f"{iso(at).replace('T', ' ')} +0000", "is_finished": False}  # fmt: skip
+    text = f"<14>jumpserver: host_session_log - {orjson.dumps(said).decode()}"
+    return Line(at, "access", "bastion-1", "jumpserver", "/var/log/jumpserver.log", text)
+
+
+def by_ticket(whose: str, at: float = 20, address: str = "10.20.1.9") -> Line:
+    """A login to u099's account by a ticket of Kerberos."""
+    text = f"Accepted gssapi-with-mic for u099 from {address} port 50022 ssh2: {whose}@EXAMPLE.ORG"
+    return SITE._system(at, "login-001", "sshd", text)
+
+
 def named(lines: Iterable[Line], identities: Sequence[IdentitySettings] = tuple(KEYS.values()), **settings: Any) -> set[str]:
     """Whom incidents name."""
     own = {each.id for each in identities}
@@ -74,6 +97,7 @@ def test_who_did_it_is_named() -> None:
     assert named([*THEIRS, *killed(), *cancelled()]) == {"u099"}
 
 
+RUNUSER = SITE._system(40, "login-001", "runuser", "pam_unix(runuser-l:session): session opened for user u099(uid=5099) by u098(uid=0)")
 SECONDS = build.ms(-HOUR) / 1000
 LEFT = IdentitySettings(id="u099", uid=COLLEAGUE, login="u099", valid_to=SECONDS)
 ATTEMPTS: dict[str, list[Line]] = {
@@ -82,6 +106,10 @@ ATTEMPTS: dict[str, list[Line]] = {
     "su": [*THEIRS, *SITE.become(50, "u098", "u099"), *killed(OTHER, uid=COLLEAGUE), *cancelled(COLLEAGUE, *scancel(OTHER))],
     "sudo -u": [*THEIRS, run_as("/usr/bin/bash", 50), *killed(OTHER, uid=COLLEAGUE), *cancelled(COLLEAGUE, run_as("/usr/bin/scancel 8"))],
     "root becomes the user": [*ONLY_U098, *SITE.become(50, "root", "u099"), *killed(), *cancelled(COLLEAGUE, *scancel(UNSET))],
+    "a session in the account that a bastion gives to another": [*THEIRS, at_teleport("u098@example.org"), *killed(), *cancelled()],
+    "or to one whom the map does not know": [*THEIRS, at_teleport("somebody@example.org"), *killed(), *cancelled()],
+    "or another bastion": [*THEIRS, at_jumpserver("u098"), *killed(), *cancelled()],
+    "runuser": [*THEIRS, RUNUSER, *killed(), *cancelled()],
     "a timer that somebody left in the account, before its owner comes": [
         *SITE.login(8 * HOUR, "u099", "own-of-u099", "10.20.1.9"), *killed(), *cancelled(),
     ],
@@ -176,6 +204,61 @@ def test_nor_does_one_in_an_account_of_which_little_is_known(lines: list[Line]) 
     assert named([*lines, *killed(), *cancelled()]) == set()
 
 
+NOBODYS_KEYS: dict[str, list[Line]] = {
+    "by another's ticket, from where he works": [
+        *[by_ticket("u099", -day * 86_400) for day in range(1, 13)], by_ticket("u098"), *ONLY_U098,
+    ],
+    "by a colleague's key, which had opened it twice": [
+        *HABIT, *SITE.login(-12 * 86_400, "u098", "own-of-u098", "10.20.1.8", days=13),
+        *[line for day in (-11, -10, 0) for line in SITE.login(day * 86_400 + 20, "u099", "own-of-u098", "10.20.1.9")],
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", NOBODYS_KEYS.values(), ids=NOBODYS_KEYS)
+def test_nor_where_the_map_knows_no_keys(lines: list[Line]) -> None:
+    """Whose a key or a ticket is, its other uses tell."""
+    assert named([*lines, *killed(), *cancelled()], NO_KEYS) == set()
+
+
+def test_his_own_ticket_names_him() -> None:
+    """As every day."""
+    lines = [*[by_ticket("u099", -day * 86_400) for day in range(13)], *ONLY_U098, *killed(), *cancelled()]
+    assert named(lines, NO_KEYS) == {"u099"}
+
+
+ELSEWHERE = [line for at in range(-4_200, HOUR + 8_000, 300) for line in SITE.hum(at, SOURCES, ("gpu-002",))]
+EDITED = [
+    *SITE.start(-60, "6"), *SITE.start(0), *SITE.imported(10, "a", job="6"), *SITE.write(40, COLLEAGUE, path="/env/torch/nn.py"),
+    *SITE.imported(90, "b"), *SITE.end(80, "6", start=-60), *SITE.end(100),
+]  # fmt: skip
+CAPPED = "/usr/bin/nvidia-smi -pl 200"
+
+
+@pytest.mark.parametrize(
+    ("beside", "expected"),
+    [
+        ((), set[str]()),
+        (SITE.sudo_in_audit(HOUR, CAPPED, host="gpu-002"), {"u099"}),
+        (SITE.sudo_in_audit(HOUR, CAPPED, by=OTHER, host="gpu-002"), set[str]()),
+        (SITE.sudo_in_audit(HOUR, "/usr/bin/nvidia-smi -q", host="gpu-002"), set[str]()),
+        (SITE.sudo_in_audit(HOUR, CAPPED, host="gpu-002", done=False), set[str]()),
+        (SITE.sudo_in_audit(HOUR - 300, CAPPED, host="gpu-002"), set[str]()),
+    ],
+    ids=["nothing", "that he ran it", "that another did", "that he ran another", "that it was refused", "that he ran it before"],
+)
+def test_a_line_of_sudo_that_anybody_writes_names_nobody(beside: Sequence[Line], expected: set[str]) -> None:
+    """u099 edited a file without leave, which one source tells.  A second would be sudo's line on a node that became slow: with `beside`,
+    what the kernel's audit of that node tells."""
+    line = SITE.sudo(HOUR, CAPPED, "u099", host="gpu-002")
+    slowed = [
+        *SITE.start(0, "2", nodes="gpu-002"), *SITE.steps(100, "2", host="gpu-002"), *line, *beside,
+        *SITE.steps(HOUR + 100, "2", took=3_000, first=50, host="gpu-002"), *SITE.end(9_000, "2", nodes="gpu-002"),
+    ]  # fmt: skip
+    roots = ({"path": "/env", "owner": "u070", "kind": "environment"},)
+    assert named([*HABIT, *THEIRS, *ELSEWHERE, *EDITED, *slowed], artefact_roots=roots) == expected
+
+
 GATEWAY = [line for who in ("u012", "u098", "u099") for line in SITE.login(30, who, f"own-of-{who}", "10.20.1.1")]
 OWN: dict[str, list[Line]] = {
     "from his desk": HABIT,
@@ -204,7 +287,7 @@ def test_his_own_sessions_name_him(lines: list[Line]) -> None:
 )
 def test_who_had_left_is_not_named_for_who_came(identities: tuple[IdentitySettings, ...], expected: set[str]) -> None:
     """By the map as it was valid at the time of the acts; acts before belong to who was there before."""
-    lines = [*SITE.login(-100, "u200", "new"), *SITE.login(-100, "u099", "new", "10.20.1.9"), *killed(), *cancelled()]
+    lines = [*SITE.login(-100, "u200", "new"), *SITE.login(-100, "u099", "another", "10.20.1.9"), *killed(), *cancelled()]
     assert named(lines, identities) == expected
 
 

@@ -19,7 +19,7 @@ from tests import build
 from tests.unit.cohorts.test_step import MEMBERS
 from tests.unit.cohorts.test_step import fact as of_cohort
 from tests.unit.detect.cohorts import FILE
-from tests.unit.incidents.campaign import CLUSTER, attempt_of, borrowed, entered, examined, kill, marks, record, removal, tamper
+from tests.unit.incidents.campaign import CLUSTER, attempt_of, borrowed, cancel, entered, examined, kill, marks, record, removal, tamper
 from tests.unit.incidents.test_bounds import canonical
 from tests.unit.incidents.test_step import CASE, STORY, fact, fresh, run
 
@@ -40,6 +40,12 @@ def test_a_title_says_by_what() -> None:
     assert {body["title"] for body in run(fresh(), [fact(gone)]).values()} == {"checkpoints removed: 1 finding"}
     both = run(fresh(), map(fact, [gone, altered]))[of(gone)]["title"]
     assert both == "checkpoints removed, files altered: 2 findings"
+
+
+def test_what_was_refused_cancelled_nothing() -> None:
+    """And says so in the title."""
+    (refused,) = run(fresh(), [fact(msgspec.structs.replace(cancel(0, "1", "u099"), effect="cancel_refused"))]).values()
+    assert refused["title"] == "orders refused: 1 finding"
 
 
 def test_a_corrected_finding_splits_what_it_had_tied() -> None:
@@ -72,7 +78,7 @@ def test_what_was_split_comes_together_again_under_the_same_ids() -> None:
     [
         ([{"id": "u099", "uid": 5099, "login": "u099"}], "u099", ""),
         ([{"id": "u099", "uid": 5099, "login": "u099", "role": "service"}], "", "several people"),
-        ([{"id": "u050", "uid": 5050, "login": "u050"}], "", "identity map does not know"),
+        ([{"id": "u050", "uid": 5050, "login": "u050"}], "", "by the identity map nobody had the account then"),
     ],
     ids=["a person", "it proves to be a service", "it proves to be unknown"],
 )

@@ -122,3 +122,11 @@ def test_the_key_of_pseudonyms_is_the_key_of_labels() -> None:
     """Whether names are replaced or not."""
     with_key = Settings.model_validate({"privacy": {"key": "0123456789abcdef"}})
     assert (with_key.directory().key, Settings().directory().key) == (b"0123456789abcdef", b"")
+
+
+def test_what_was_told_of_a_uid_that_nobody_has_any_more() -> None:
+    """Stands under whoever had it: acts after the last day are of the account that he left."""
+    known = [Identity(id="u099", uid=5099, valid_to=100), Identity(id="u200", uid=5099, valid_to=300), Identity(id="u050", uid=50)]
+    assert [*Directory(known).told_as("uid:5099", 500)] == ["uid:5099", "u099", "u200"]
+    assert [*Directory(known).told_as("uid:50")] == ["uid:50", "u050"]
+    assert [*Directory(known).told_as("uid:7")] == ["uid:7"]
