@@ -18,8 +18,10 @@ from itertools import pairwise
 from pipeline.detect.subjects import HostCase
 from pipeline.model import watched
 from pipeline.model.events import AuditRecord, Event, PrivilegeUsed, ProcessRun, SessionCommand, SignalSent
+from pipeline.model.ids import UNSET_UID
 from pipeline.model.source import Source
 
+LINE_CUT = 800  # characters of a command, from which on sudo's line may be cut
 SAME_RUN_MS = 60_000  # between what two logs of one host say of a command
 EXCLUDING = "5"  # list of an audit rule: what is recorded nowhere (AUDIT_FILTER_EXCLUDE)
 YES = frozenset({"1", "yes", "success"})
@@ -145,18 +147,28 @@ def only_logged(case: HostCase, event: Event) -> bool:
     """
     if not isinstance(event.body, PrivilegeUsed):
         return False
-    who, words = case.actor(event), _plain(words_of(event))
-    for other in case.between(event.event_time - SAME_RUN_MS, event.event_time + SAME_RUN_MS):
-        ran = watched.split(watched.given_to_sudo(other.body)) if isinstance(other.body, AuditRecord) else ()
-        ran = ran or (words_of(other) if isinstance(other.body, ProcessRun) else ())
-        if ran and not other.unproven and _plain(ran) == words and case.actor(other) == who:
-            return False
-    return True
+    who, line = case.actor(event), _plain(words_of(event))
+    near = case.between(event.event_time - SAME_RUN_MS, event.event_time + SAME_RUN_MS)
+    return not any(_is_same(line, _run_by_login(other)) and case.actor(other) == who for other in near if not other.unproven)
 
 
-def _plain(words: Sequence[str]) -> Sequence[str]:
+def _run_by_login(event: Event) -> Sequence[str]:
+    """A command that the kernel's audit, or a watcher, tells with its login: without one it may be told in anybody's name."""
+    body = event.body
+    if isinstance(body, AuditRecord):
+        return watched.split(watched.given_to_sudo(body)) if body.fields.get("auid") not in (None, str(UNSET_UID)) else ()
+    return words_of(event) if isinstance(body, ProcessRun) and body.auid is not None else ()
+
+
+def _plain(words: Sequence[str]) -> str:
     """As it was typed, with or without the folder of the program."""
-    return [posixpath.basename(words[0]), *words[1:]] if words else []
+    return " ".join([posixpath.basename(words[0]), *words[1:]]) if words else ""
+
+
+def _is_same(line: str, ran: Sequence[str]) -> bool:
+    """Sudo cuts what is too long for the system log (`syslog_maxlen`, sudoers(5))."""
+    told = _plain(ran)
+    return bool(told) and (told == line or (len(line) >= LINE_CUT and told.startswith(line)))
 
 
 def _sets(words: Sequence[str]) -> bool:

@@ -169,8 +169,8 @@ def _ways(case: IdentityCase) -> Iterator[Way]:
         if login.outcome == "accepted":
             day, at = divmod(event.event_time, DAY_MS)
             key = key_of(login.fingerprint)
-            # What sshd writes there of a ticket of Kerberos is whose it is: no key, and another way all the same.
-            method = login.method if key or not login.fingerprint else f"{login.method} {short(login.fingerprint)}"
+            # Whose ticket of Kerberos it is sshd writes there: no key, and another way all the same.
+            method = f"{login.method} {short(login.fingerprint)}" if login.method.startswith("gssapi") else login.method
             yield Way(day, method, short(key), short(login.address), at)
     for event, body in case.entered:
         if (who := case.actor(event)) is not None and who.id != case.name:

@@ -128,7 +128,11 @@ class Candidate:
         self.others = [each for each in members if each.suspect and each.suspect != who and counts(each)]
         self.role = known.role(who)
         self.signals = tuple(known.signals.get(who, ()))
-        self.records = [item for each in self.alerts for item in each.evidence if item.role in WHO]
+        told = [item for each in self.alerts for item in each.evidence if item.role in WHO]
+        self.records = [
+            item for item in told if not item.summary.endswith(ONLY_LOGGED)
+        ] or told  # such a line adds nothing, and takes nothing
+        self.is_logged = any(item.summary.endswith(ONLY_LOGGED) for item in told)
         # Of accounts alone: role "" passes the gate of sources, which knows root and daemons only.
         self.unattested = name_or_reason(Identity(id=who, role=self.role), self.records)[1] or too_few(self.records)
         self.attested = not self.unattested
@@ -174,12 +178,12 @@ class Candidate:
         return sorted({each for day in self.days for each in self._known.unlike(self.who, day)})
 
     def witnesses(self) -> Iterator[Witness]:
-        """Of which acts one place alone tells who did them, the most first: whoever is root there could have written it."""
+        """Of which acts one place alone tells who did them, or none that counts, the most first: whoever is root there could have written it."""
         told: dict[str, list[str]] = {}
         for each in self.alerts:
             places = origins(item for item in each.evidence if item.role in WHO)
-            if len(places) == 1:
-                told.setdefault(min(places), []).append(each.detector)
+            if len(places) < 2:
+                told.setdefault(min(places, default=""), []).append(each.detector)
         for place, detectors in sorted(told.items(), key=lambda each: (-len(each[1]), each[0])):
             yield Witness(place, len(detectors), tuple(sorted(set(detectors))))
 
@@ -220,8 +224,7 @@ class Candidate:
         if loaded := [each for each in self.alerts if "written" in roles_of(each) and roles_of(each) & LOADED]:
             yield weighed("bytes", _cited(loaded))
         if self.attested:
-            sure = [item for item in self.records if not item.summary.endswith(ONLY_LOGGED)]
-            first = {GROUPS.get(item.source, item.source): item for item in sorted(sure, reverse=True)}  # of each source
+            first = {GROUPS.get(item.source, item.source): item for item in sorted(self.records, reverse=True)}  # of each source
             yield weighed("second_source", _ids(first.values()))
         if len({each.cause_time // DAY_MS for each in self.alerts}) >= DAYS_MIN:
             yield weighed("days", _cited(self.alerts))
@@ -348,6 +351,8 @@ def _decides(members: Sequence[Finding], views: Sequence[Candidate]) -> Iterator
         for word in (Source.AUDITD, Source.SLURMCTLD)
         if any(GROUPS[word] not in view.told and not view.is_heard(word) for view in unattested)
     ]
+    if any(view.is_logged for view in unattested):
+        yield Deciding(Source.AUDITD.value, "sudo's own word on its commands (USER_CMD)")
     for word in [word.value for word in silent] or ["a source that is not read here"] * bool(unattested):
         yield Deciding(word, "a second word on who acted")
     missing: dict[str, set[str]] = {}
@@ -365,7 +370,7 @@ def _no_leader(leader: Hypothesis, members: Sequence[Finding]) -> str:
         return "the leading hypothesis is that the account was in others' hands"
     if leader.kind == "nobody":
         return "the leading hypothesis is that nobody did it"
-    return "several accounts acted, and no record says whose act it was" if any(map(of_several, members)) else "no record says who acted"
+    return "no record says who acted" + ("; of one effect at least it was several accounts" if any(map(of_several, members)) else "")
 
 
 def _title(each: Hypothesis) -> str:

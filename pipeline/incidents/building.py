@@ -148,7 +148,10 @@ class Whole:
             ),
             scope=_cut_scope(self._scope, bounds.names),
             attribution=msgspec.structs.replace(
-                self._said, withheld=self._hide(self._said.withheld), hypotheses=self._said.hypotheses[: bounds.hypotheses]
+                self._said,
+                withheld=self._hide(self._said.withheld),
+                hypotheses=self._said.hypotheses[: bounds.hypotheses],
+                alone=tuple(msgspec.structs.replace(each, place=self._hide(each.place)) for each in self._said.alone),
             ),
             checklist=tuple(_checklist(findings)),
             limits=tuple(self._limits(bounds, len(listed), len(others), len(moments))),

@@ -20,8 +20,9 @@ from pipeline.incidents.report_summary import limits_of, summary
 from pipeline.incidents.report_text import ATTEMPT, called, figures, listed, moment, ratio, safe, table
 from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
+from pipeline.model.events import UNKNOWN_HOST
 from pipeline.model.finding import Finding, Status
-from pipeline.model.incident import Attribution, Hypothesis, Incident, Range, label_of
+from pipeline.model.incident import WITNESSES_MAX, Attribution, Hypothesis, Incident, Range, label_of
 from pipeline.model.source import in_words
 from pipeline.model.words import many
 
@@ -330,6 +331,9 @@ def _replied(reply: Entry, named: str) -> str:
     return f"That it is undisputed. {safe(reply.value)} replied ({moment(reply.at)}){whose}: “{safe(reply.text, ENTRY_MAX)}”"
 
 
+PLACES = {UNKNOWN_HOST: "a host of which no record tells", "": "no record that counts"}
+
+
 def _who(said: Attribution) -> str:
     rows = [(safe(KINDS[each.kind]), safe(each.who or "-"), ratio(each.low), ratio(each.high), _weighed(each)) for each in said.hypotheses]
     return (
@@ -356,9 +360,10 @@ def _witnesses(said: Attribution) -> str:
     """Acts of which one host, or one log, alone tells who did them."""
     if not said.alone:
         return ""
-    alone = sum(each.findings for each in said.alone)
+    count = sum(each.findings for each in said.alone)
+    alone = f"{'at least ' if len(said.alone) == WITNESSES_MAX else ''}{count}"
     places = [
-        f"{safe(each.place)}: {many(each.findings, 'finding')} ({', '.join(safe(_word(detector)) for detector in each.detectors)})"
+        f"{safe(PLACES.get(each.place, each.place))}: {many(each.findings, 'finding')} ({', '.join(map(_word, each.detectors))})"
         for each in said.alone
     ]
     of = f"Of {many(said.alerts, 'finding')} of acts by the leading candidate"

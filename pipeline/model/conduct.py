@@ -37,7 +37,7 @@ from pipeline.model.events import (
     SessionChanged,
 )
 from pipeline.model.facts import Fact, host_case, identity_case
-from pipeline.model.identity import LOGIN, Directory, Identity
+from pipeline.model.identity import BASTION, LOGIN, Directory, Identity
 from pipeline.model.ids import digest, rank
 from pipeline.model.instants import DAY_MS, HOUR_MS
 from pipeline.model.outcome import Tell
@@ -128,7 +128,10 @@ class Conduct:
         return self._first(who, event, digest("request", body.verb, body.user, event.event_time // HOUR_MS))
 
     def _entered(self, event: Event, body: PrivilegeUsed) -> Sequence[Tell]:
-        if body.refused or body.run_as in ("", "root", body.user) or not body.user:
+        return () if body.run_as == body.user else self._changed(event, body)
+
+    def _changed(self, event: Event, body: PrivilegeUsed) -> Sequence[Tell]:
+        if body.refused or body.run_as in ("", "root") or not body.user:
             return ()
         who = account(self._directory, event)
         spell_ms = DAY_MS if body.user == "root" else SPELL_MS  # root's scripts do so all day
@@ -139,6 +142,8 @@ class Conduct:
         if body.change != "opened" or body.service not in LETS_IN:
             return ()
         became = PrivilegeUsed(user=body.by, run_as=body.user, means=body.service)
+        if body.by == body.user and body.service in BASTIONS and self._directory.known(BASTION, body.by, event.event_time) is not None:
+            return self._changed(msgspec.structs.replace(event, body=became), became)  # a name there may be another's than here
         return self._entered(msgspec.structs.replace(event, body=became), became)
 
     def _touched(self, event: Event, body: ObjectAccess | FileTouched) -> Sequence[Tell]:
@@ -207,6 +212,8 @@ def account(directory: Directory, event: Event) -> Identity | None:
     else:
         return actor_of(directory, event)
     who = directory.by_uid(uid, at) if uid is not None else None
+    if isinstance(body, Login) and event.source is Source.TELEPORT and (named := directory.known(BASTION, login, at)) is not None:
+        return named  # its names are its own
     if (who is None or _unknown(who)) and login:
         who = directory.known(LOGIN, login, at) or who or directory.by_login(login, at)
     if who is not None and _unknown(who):

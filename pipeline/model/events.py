@@ -377,7 +377,7 @@ class SessionChanged(Body, frozen=True, tag="session_changed"):
     """PAM, logind or sshd: a session opened or closed."""
 
     user: str
-    change: str  # opened | closed
+    change: str  # opened | joined (by one more, who may only watch) | closed
     service: str = ""  # sshd, sudo, su, cron, logind ...
     by: str = ""
     session: str = ""

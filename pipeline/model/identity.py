@@ -136,7 +136,7 @@ class Directory:
         yield identity_id
         for uid, holders in self._by_uid.items() if identity_id.startswith(UID) else ():
             if _unknown_uid(uid).id == identity_id:
-                yield from dict.fromkeys(identity.id for identity in holders)
+                yield from dict.fromkeys(identity.id for identity in holders if at is None or identity.valid_from <= at)
         for identity in self._by_id.get(identity_id, ()):
             if identity.login and (at is None or identity.valid_from <= at < identity.valid_to):
                 yield _unknown_login(identity.login).id

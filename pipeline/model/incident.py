@@ -38,7 +38,7 @@ class Mark(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
 
 WITNESSES_MAX = 16
 MANY = "many"  # method of a day on which an account was entered in more ways than a fact holds
-BY_OTHER = "by other: "  # begins the method by which somebody else became its user, and ends with who: su or sudo
+BY_OTHER = "by other: "  # begins the method by which somebody else became its user, and ends with who: by su, sudo, runuser or a bastion
 
 
 class Way(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):

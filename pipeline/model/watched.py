@@ -231,7 +231,7 @@ def given_to_sudo(record: AuditRecord) -> str:
 
     Only the former needs a right of root's to be written (CAP_AUDIT_WRITE, capabilities(7)).
     """
-    done = record.record_type == "USER_CMD" and record.fields.get("res") in ("success", "1")
+    done = record.record_type == "USER_CMD" and "success" in (record.fields.get("result"), record.fields.get("res"))
     return record.fields.get("cmd", "") if done else ""
 
 

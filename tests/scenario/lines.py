@@ -363,10 +363,12 @@ class Site:
         lines = [self._system(at, host, "sudo", f"    {by} : TTY=pts/0 ; PWD=/home/{by} ; USER=root ; COMMAND={command}")]
         return lines if audited is None else [*lines, *self.command(at + 0.1, command, audited, host)]
 
-    def sudo_in_audit(self, at: float, command: str, by: int = COLLEAGUE, host: str = HOST, done: bool = True) -> list[Line]:
+    def sudo_in_audit(
+        self, at: float, command: str, by: int = COLLEAGUE, host: str = HOST, done: bool = True, login: bool = True
+    ) -> list[Line]:
         """What sudo itself tells the kernel's audit of a command."""
         said = f'cwd="/home" cmd={command.encode().hex().upper()} exe="/usr/bin/sudo" terminal=pts/0 res={"success" if done else "failed"}'
-        return self._audit(at, host, ("USER_CMD", f"pid=903 uid={by} auid={by} ses=7 msg='{said}'"))
+        return self._audit(at, host, ("USER_CMD", f"pid=903 uid={by} auid={by if login else UNSET} ses=7 msg='{said}'"))
 
     def command(self, at: float, command: str, by: int = COLLEAGUE, host: str = HOST, login: bool = True, root: bool = True) -> list[Line]:
         """A command, as the kernel's audit tells it."""

@@ -169,14 +169,14 @@ def _two_places(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
 
 
 def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
-    """Somebody else became the account's user by su or sudo."""
+    """Somebody else became the account's user: by su or sudo, or since a bastion let him in so."""
     by_whom: dict[str, Hits] = {}
     for event, body in case.entered:
         who = case.actor(event)
         if who is None or who.id == case.name or body.user == "root":
             continue  # what root becomes is routine: incidents weigh it, where somebody would be named
-        if not who.role and body.means in BASTIONS:
-            continue  # a bastion has names of its own, and whose this one is the map does not say: weighed likewise
+        if body.means in BASTIONS and not (who.role and case.validities):
+            continue  # a bastion has names of its own, and accounts for all: what the map does not know of both is weighed likewise
         suspicion = Suspicion(who, event, event.event_time, event.host)
         aside = ("within_grace", "job_from_before", "own_key", "debugging_together", "roaming", "usual_network")
         if (checklist := _suspect(case, suspicion, now, aside)) is not None:
@@ -195,7 +195,7 @@ def _entered(case: IdentityCase, now: Watermarks) -> Iterator[Finding]:
             anchor=case.site.directory.label("by", user),
             summary=f"somebody else became the account's user {_often(hits)}",
             cited=cited,
-            parts=(("the system log tells who became whom", 0.9),),
+            parts=(("a log tells who became whom", 0.9),),
             suspect=entered.pop() if len(entered) == 1 else "",
         )
 

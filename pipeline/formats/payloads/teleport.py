@@ -48,7 +48,7 @@ _TAKEN = frozenset({
     "ppid", "path", "program", "argv", "method", "success", "verb", "resource_kind", "resource_namespace", "resource_name",
     "response_code", "kubernetes_groups",
 })  # fmt: skip
-_SESSIONS = {"session.start": "opened", "session.join": "opened", "session.end": "closed", "session.leave": "closed"}
+_SESSIONS = {"session.start": "opened", "session.join": "joined", "session.end": "closed", "session.leave": "closed"}
 _COMMANDS = frozenset({"session.command", "exec", "scp", "sftp"})
 _PORT_MAX = 65_535
 _PASSING = "ei", "cluster_name", "namespace", "server_id", "server_addr", "cgroup_id"

@@ -6,7 +6,7 @@ import pytest
 from pipeline.detect.rules.p15_slow_campaign import ALPHA, BETA
 from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
 from pipeline.incidents.logins import FOREIGN
-from pipeline.model.finding import SEVERAL, UNPROVEN, Finding
+from pipeline.model.finding import ONLY_LOGGED, SEVERAL, UNPROVEN, Finding
 from pipeline.model.incident import Attribution, Witness, label_of
 from pipeline.model.source import Source
 from tests.unit.incidents.campaign import CLUSTER, DAY, T0, borrowed, cancel, finding, kill, on, record, slowed, tamper, weigh
@@ -48,10 +48,21 @@ def test_of_which_acts_one_place_alone_tells_who_did_them() -> None:
     assert weigh([kill(0, "1", "")]).alone == ()
 
 
+def test_a_line_that_anybody_writes_adds_nothing_to_a_name_and_takes_nothing() -> None:
+    """Else whoever did it would write one more of himself.  That no record which counts tells of that act is said."""
+    line = on("gpu-013", slowed(1, "gpu-013", "u099"), ONLY_LOGGED)
+    said = weigh([*STORY, line])
+    assert said.named == "u099"
+    assert Witness("", 1, ("p14_node_degraded",)) in said.alone
+    lone = weigh([kill(0, "1", "u099"), line])
+    assert lone.named == ""
+    assert "auditd" in {each.source for each in lone.decides}
+
+
 def test_several_accounts_at_one_effect_are_not_said_to_be_none() -> None:
     """Records name people; whose act it was they do not tell."""
     said = weigh([kill(0, "1", "", actor_withheld=SEVERAL)])
-    assert said.withheld == "several accounts acted, and no record says whose act it was"
+    assert said.withheld == "no record says who acted; of one effect at least it was several accounts"
 
 
 @pytest.mark.parametrize("elsewhere", [slowed(1, "gpu-013", "u099"), on("login-01", slowed(1, "gpu-012", "u099"))])

@@ -57,9 +57,9 @@ def run_as(command: str, at: float = HOUR + 96) -> Line:
     return SITE._system(at, "login-001", "sudo", text)
 
 
-def at_teleport(user: str, login: str = "u099", at: float = 20) -> Line:
+def at_teleport(user: str, login: str = "u099", at: float = 20, event: str = "session.start") -> Line:
     """It lets somebody in as another."""
-    said = {"event": "session.start", "code": "T2000I", "ei": 0, "uid": f"t{at}", "time": f"{iso(at)}Z", "user": user, "login": login,
+    said = {"event": event, "code": "T2000I", "ei": 0, "uid": f"t{at}", "time": f"{iso(at)}Z", "user": user, "login": login,
             "sid": "s1", "server_hostname": "login-001", "addr.remote": "10.20.1.8:50022"}  # fmt: skip
     return Line(at, "access", "bastion-1", "teleport", "/var/lib/teleport/log/events.log", orjson.dumps(said).decode())
 
@@ -221,10 +221,31 @@ def test_nor_where_the_map_knows_no_keys(lines: list[Line]) -> None:
     assert named([*lines, *killed(), *cancelled()], NO_KEYS) == set()
 
 
-def test_his_own_ticket_names_him() -> None:
+def by_certificate(day: int) -> Line:
+    """As older releases of sshd write it: no key, and another number each day."""
+    text = f"Accepted publickey for u099 from 10.20.1.9 port 50022 ssh2: RSA-CERT ID u099 (serial {day + 70}) CA RSA SHA256:ca"
+    return SITE._system(day * 86_400 - 60, "login-001", "sshd", text)
+
+
+HIS: dict[str, list[Line]] = {
+    "ticket": [by_ticket("u099", -day * 86_400) for day in range(13)],
+    "certificate": [by_certificate(-day) for day in range(13)],
+    "session at the bastion": [*HABIT, *THEIRS, at_teleport("u099@example.org")],
+    "session, which a colleague watches": [*HABIT, *THEIRS, at_teleport("u098@example.org", event="session.join")],
+}
+
+
+@pytest.mark.parametrize("lines", HIS.values(), ids=HIS)
+def test_his_own_names_him(lines: list[Line]) -> None:
     """As every day."""
-    lines = [*[by_ticket("u099", -day * 86_400) for day in range(13)], *ONLY_U098, *killed(), *cancelled()]
-    assert named(lines, NO_KEYS) == {"u099"}
+    people = [each.model_copy(update={"names": {"bastion": (f"{each.id}@example.org",)}}) for each in KEYS.values()]
+    assert named([*lines, *ONLY_U098, *killed(), *cancelled()], people) == {"u099"}
+
+
+def test_a_name_at_the_bastion_that_is_anothers_login() -> None:
+    """There u098 is called as u099 is on the hosts: whose it is the map says."""
+    people = [KEYS["u099"], KEYS["u098"].model_copy(update={"names": {"bastion": ("u099",)}})]
+    assert named([*HABIT, *THEIRS, at_teleport("u099"), *killed(), *cancelled()], people) == set()
 
 
 ELSEWHERE = [line for at in range(-4_200, HOUR + 8_000, 300) for line in SITE.hum(at, SOURCES, ("gpu-002",))]
@@ -244,8 +265,17 @@ CAPPED = "/usr/bin/nvidia-smi -pl 200"
         (SITE.sudo_in_audit(HOUR, "/usr/bin/nvidia-smi -q", host="gpu-002"), set[str]()),
         (SITE.sudo_in_audit(HOUR, CAPPED, host="gpu-002", done=False), set[str]()),
         (SITE.sudo_in_audit(HOUR - 300, CAPPED, host="gpu-002"), set[str]()),
+        (SITE.sudo_in_audit(HOUR, CAPPED, host="gpu-002", login=False), set[str]()),
     ],
-    ids=["nothing", "that he ran it", "that another did", "that he ran another", "that it was refused", "that he ran it before"],
+    ids=[
+        "nothing",
+        "that he ran it",
+        "that another did",
+        "that he ran another",
+        "that it was refused",
+        "that he ran it before",
+        "no login",
+    ],
 )
 def test_a_line_of_sudo_that_anybody_writes_names_nobody(beside: Sequence[Line], expected: set[str]) -> None:
     """u099 edited a file without leave, which one source tells.  A second would be sudo's line on a node that became slow: with `beside`,

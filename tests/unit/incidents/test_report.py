@@ -12,8 +12,9 @@ from pipeline.incidents.report import KINDS, SECTIONS, Entry, Made, Report, as_j
 from pipeline.incidents.report_graph import Edge, Graph, drawn, graph_of, rows_of
 from pipeline.incidents.report_summary import clocks_of
 from pipeline.incidents.report_text import called, safe
+from pipeline.model.events import UNKNOWN_HOST
 from pipeline.model.finding import Status
-from pipeline.model.incident import Incident, Loss, Other, Range, Unjudged, canonical_incident
+from pipeline.model.incident import WITNESSES_MAX, Incident, Loss, Other, Range, Unjudged, Witness, canonical_incident
 from tests import build
 from tests.unit.incidents.campaign import attempt_of, borrowed, kill, removal, tamper
 from tests.unit.incidents.reports import EVIL, hostile, report
@@ -583,3 +584,23 @@ def test_nobody_reads_an_empty_list_as_nothing_missing() -> None:
     attribution = msgspec.structs.replace(made.incident.attribution, decides=())
     shown = page(msgspec.structs.replace(made, incident=msgspec.structs.replace(made.incident, attribution=attribution)))
     assert "None that is known to be missing would tell these hypotheses apart" in shown
+
+
+def test_of_how_many_acts_one_place_alone_tells_is_said() -> None:
+    """By host, in words where no record tells of one, and of no more than are listed."""
+    made = report()
+    alone = (
+        Witness("gpu-<1>", 2, ("p01_foreign_kill", "p14_node_degraded")),
+        Witness(UNKNOWN_HOST, 1, ("p01_foreign_kill",)),
+        Witness("", 1, ()),
+    )
+    many = tuple(Witness(f"gpu-{number:03}", 1, ("p01_foreign_kill",)) for number in range(WITNESSES_MAX))
+    shown = []
+    for each in (alone, many):
+        attribution = msgspec.structs.replace(made.incident.attribution, alerts=30, alone=each)
+        shown.append(page(msgspec.structs.replace(made, incident=msgspec.structs.replace(made.incident, attribution=attribution))))
+    assert "Of 30 findings of acts by the leading candidate, 4 had who did it from one place alone" in shown[0]
+    assert 'gpu-&lt;1&gt;: 2 findings (<span class="n">p01_foreign_kill</span>, <span class="n">p14_node_degraded</span>)' in shown[0]
+    assert "a host of which no record tells: 1 finding" in shown[0]
+    assert "no record that counts: 1 finding" in shown[0]
+    assert f"at least {WITNESSES_MAX} had" in shown[1]

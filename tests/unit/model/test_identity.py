@@ -128,5 +128,6 @@ def test_what_was_told_of_a_uid_that_nobody_has_any_more() -> None:
     """Stands under whoever had it: acts after the last day are of the account that he left."""
     known = [Identity(id="u099", uid=5099, valid_to=100), Identity(id="u200", uid=5099, valid_to=300), Identity(id="u050", uid=50)]
     assert [*Directory(known).told_as("uid:5099", 500)] == ["uid:5099", "u099", "u200"]
+    assert [*Directory([*known, Identity(id="u300", uid=5099, valid_from=600)]).told_as("uid:5099", 500)] == ["uid:5099", "u099", "u200"]
     assert [*Directory(known).told_as("uid:50")] == ["uid:50", "u050"]
     assert [*Directory(known).told_as("uid:7")] == ["uid:7"]
