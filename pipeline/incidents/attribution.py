@@ -129,9 +129,8 @@ class Candidate:
         self.role = known.role(who)
         self.signals = tuple(known.signals.get(who, ()))
         told = [item for each in self.alerts for item in each.evidence if item.role in WHO]
-        self.records = [
-            item for item in told if not item.summary.endswith(ONLY_LOGGED)
-        ] or told  # such a line adds nothing, and takes nothing
+        # A line that anybody writes adds nothing, and takes nothing: else whoever did it would write one.
+        self.records = [item for item in told if not item.summary.endswith(ONLY_LOGGED)] or told
         self.is_logged = any(item.summary.endswith(ONLY_LOGGED) for item in told)
         # Of accounts alone: role "" passes the gate of sources, which knows root and daemons only.
         self.unattested = name_or_reason(Identity(id=who, role=self.role), self.records)[1] or too_few(self.records)
@@ -178,7 +177,7 @@ class Candidate:
         return sorted({each for day in self.days for each in self._known.unlike(self.who, day)})
 
     def witnesses(self) -> Iterator[Witness]:
-        """Of which acts one place alone tells who did them, or none that counts, the most first: whoever is root there could have written it."""
+        """Of which acts one place alone tells who did them, or none that counts; the most first."""
         told: dict[str, list[str]] = {}
         for each in self.alerts:
             places = origins(item for item in each.evidence if item.role in WHO)
