@@ -26,6 +26,7 @@ from pipeline.model.incident import WITNESSES_MAX, Attribution, Hypothesis, Inci
 from pipeline.model.source import in_words
 from pipeline.model.words import many
 
+PLACES = {UNKNOWN_HOST: "a host of which no record tells", "": "no record that counts"}
 KINDS = {
     "did": "The holder of the account did it",
     "borrowed": "Somebody else did it with this account or key",
@@ -331,9 +332,6 @@ def _replied(reply: Entry, named: str) -> str:
     return f"That it is undisputed. {safe(reply.value)} replied ({moment(reply.at)}){whose}: “{safe(reply.text, ENTRY_MAX)}”"
 
 
-PLACES = {UNKNOWN_HOST: "a host of which no record tells", "": "no record that counts"}
-
-
 def _who(said: Attribution) -> str:
     rows = [(safe(KINDS[each.kind]), safe(each.who or "-"), ratio(each.low), ratio(each.high), _weighed(each)) for each in said.hypotheses]
     return (
@@ -369,7 +367,7 @@ def _witnesses(said: Attribution) -> str:
     of = f"Of {many(said.alerts, 'finding')} of acts by the leading candidate"
     return (
         f"<h3>Who says who did it</h3><p>{of}, {alone} had who did it from one place alone. Whoever is root there could have written that; "
-        "by itself such a finding would name nobody:</p>"
+        "an incident of such a finding alone would name nobody:</p>"
     ) + listed(places)
 
 
