@@ -599,8 +599,8 @@ def test_of_how_many_acts_one_place_alone_tells_is_said() -> None:
     for each in (alone, many):
         attribution = msgspec.structs.replace(made.incident.attribution, alerts=30, alone=each)
         shown.append(page(msgspec.structs.replace(made, incident=msgspec.structs.replace(made.incident, attribution=attribution))))
-    assert "Of 30 findings of acts by the leading candidate, 4 had who did it from one place alone" in shown[0]
+    assert "In 4 of 30 findings of acts by the leading candidate one place alone tells who did it" in shown[0]
     assert 'gpu-&lt;1&gt;: 2 findings (<span class="n">p01_foreign_kill</span>, <span class="n">p14_node_degraded</span>)' in shown[0]
     assert "a host of which no record tells: 1 finding" in shown[0]
     assert "no record that counts: 1 finding" in shown[0]
-    assert f"at least {WITNESSES_MAX} had" in shown[1]
+    assert f"In at least {WITNESSES_MAX} of 30" in shown[1]
