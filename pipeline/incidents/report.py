@@ -366,8 +366,8 @@ def _witnesses(said: Attribution) -> str:
     ]
     share = f"{alone} of {many(said.alerts, 'finding')}"
     return (
-        f"<h3>Who says who did it</h3><p>In {share} of acts by the leading candidate one place alone tells who did it. Whoever is root there "
-        "could have written that; an incident of such a finding alone would name nobody:</p>"
+        f"<h3>Who says who did it</h3><p>In {share} of acts by the leading candidate one place alone tells who did it. Whoever is root "
+        "there could have written that; an incident of such a finding alone would name nobody:</p>"
     ) + listed(places)
 
 
