@@ -134,9 +134,9 @@ class Directory:
         correction, which did not know the login yet, or knew it under an id that nobody has now; of a uid that nobody had, whoever had it
         before."""
         yield identity_id
-        for uid, holders in self._by_uid.items() if identity_id.startswith(UID) else ():
-            if _unknown_uid(uid).id == identity_id:
-                yield from dict.fromkeys(identity.id for identity in holders if at is None or identity.valid_from <= at)
+        number = identity_id.removeprefix(UID) if identity_id.startswith(UID) else ""
+        holders = self._by_uid.get(int(number), ()) if number.isdecimal() else ()
+        yield from dict.fromkeys(identity.id for identity in holders if at is None or identity.valid_from <= at)
         for identity in self._by_id.get(identity_id, ()):
             if identity.login and (at is None or identity.valid_from <= at < identity.valid_to):
                 yield _unknown_login(identity.login).id

@@ -45,7 +45,7 @@ class Way(msgspec.Struct, frozen=True, gc=False, array_like=True, order=True):
     """How an account was entered on a day.  Whose key it is the map says, which may be corrected later: so not here."""
 
     day: int  # since 1970
-    method: str  # as sshd tells it, or MANY, or BY_OTHER and more
+    method: str  # as sshd tells it, with a digest of whose ticket of Kerberos it was; or MANY, or BY_OTHER and more
     key: str  # digest (`short`); empty: entered without one
     place: str  # digest of the address; empty: no record tells it
     first: int = 0  # since when, ms of the day: a login after an act is no session of it; 0: a release before did not say
