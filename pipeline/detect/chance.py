@@ -51,18 +51,17 @@ def fisher_of(strata: Sequence[tuple[int, int, int, int]]) -> float:
     return sum(ways[seen:]) / orders
 
 
-def sequential(outcomes: Sequence[bool], usual: float, harmful: float, alpha: float, beta: float) -> int | None:
-    """Wald's sequential test: after how many outcomes (True: bad) the rate is `harmful` rather than `usual`; None: not by now.
+def sequential(outcomes: Sequence[tuple[bool, float, float]], alpha: float, beta: float) -> int | None:
+    """Wald's sequential test of (bad?, usual rate, harmful rate): after how many the rates are the harmful ones; None: not by now.
 
     alpha bounds the chance to say so of a usual rate, however often one looks, beta the chance to give up on a harmful one.  Behind a
     "usual" the test begins anew, so that harm that begins late is seen; the n-th beginning has 6 / (pi n)^2 of alpha, which add up to it.
     Wald, Ann. Math. Stat. 16, 117.
     """
     upper, lower = log((1 - beta) * pi**2 / 6 / alpha), log(beta / (1 - alpha))
-    bad, good = log(harmful / usual), log((1 - harmful) / (1 - usual))
     total, begun = 0.0, 1
-    for number, outcome in enumerate(outcomes, start=1):
-        total += bad if outcome else good
+    for number, (is_bad, usual, harmful) in enumerate(outcomes, start=1):
+        total += log(harmful / usual) if is_bad else log((1 - harmful) / (1 - usual))
         if total >= upper + 2 * log(begun):
             return number
         if total <= lower:

@@ -14,6 +14,9 @@ attempts of one configuration and size that loaded the very same bytes of others
     u031's v1 and u099's       1310 1290 1333 1305            p = 1/210: not u031's bytes, whatever they do
     u031's v2 and u099's       1298                           compared with nobody
 
+What harms nobody is not alike at every size: large jobs straggle, fail and learn otherwise by themselves.  So each is compared within its
+size band, from one power of two to the next (256 to 511 GPUs); a small run that went well says nothing of a large one.
+
 Who alters a file again and again, or only harms jobs above a size, must not hide among his own harmless bytes: a detector may ask of each
 version of the bytes, and of jobs from each size on, apart, and pays for each question that it asks (`narrowed`).
 
@@ -22,6 +25,8 @@ In: summaries of attempts.  Out: typed, sorted, without trace of arrival.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import chain
+from typing import NamedTuple
 
 import msgspec
 
@@ -35,14 +40,31 @@ from pipeline.model.told import Attempt
 
 ALONE_MIN = 2
 HARMLESS_MIN, HARMLESS_SHARE = 3, 0.75  # of those that loaded what somebody wrote went well: it is not what does the harm
-CLEAN_MIN = 5  # and no fewer than the exposed: with so many that loaded nothing foreign no others are asked
+CLEAN_MIN = 5  # and no fewer than the exposed, of a size band: with so many that loaded nothing foreign no others are asked
 OTHER_WRITERS = "other_writers"  # the explanation that another hand's bytes did it (benign_cohort.py)
 REQUIRED = ("written_with_leave", "own_files", "other_writers", "machines", "changed_for_all", "by_chance")
 VERSIONS_MAX, SIZES_MAX = 20, 8  # that are asked about apart
-OTHERS_MAX = 60  # of one configuration, to be compared with
+OTHERS_MAX = 60  # of one configuration and size band, to be compared with
 NAMED_CHANCE_MAX = 1e-5  # architecture section 6: of naming somebody wrongly
 CITED_MAX = 8  # members of either side whose records a finding cites
 UNTOLD_MS = 2 * DAY_MS  # how long bytes may lie there after the last load that is told
+
+
+class Kind(NamedTuple):
+    """What attempts have in common that are compared with one another."""
+
+    configuration: str
+    band: int  # the power of two that its GPUs reach; 0: nobody says how many
+
+
+def band_of(member: JobSummary) -> int:
+    """Its size band: 256 for 256 to 511 GPUs."""
+    return 1 << (member.gpus.bit_length() - 1) if member.gpus else 0
+
+
+def kind_of(member: JobSummary) -> Kind:
+    """Its configuration and size band."""
+    return Kind(member.configuration, band_of(member))
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -202,10 +224,10 @@ class Cohort:
     def _compared(self) -> Iterator[Group]:
         """One per foreign writer.
 
-        It is compared with those that loaded nothing foreign, or only what was put back byte for byte; where they are few, with all others
-        as well.  These may have been harmed by another hand: they make an accusation weaker, never stronger.  The writer's own jobs are
-        nobody's siblings: he decides what they print.  Nor are those that do not say what they load, as long as these bytes may have been
-        there to be loaded: they stay behind the last load that is told, and nobody says until when.
+        It is compared with those that loaded nothing foreign, or only what was put back byte for byte; where they are few in a size band,
+        with all others there as well.  These may have been harmed by another hand: they make an accusation weaker, never stronger.  The
+        writer's own jobs are nobody's siblings: he decides what they print.  Nor are those that do not say what they load, as long as these
+        bytes may have been there to be loaded: they stay behind the last load that is told, and nobody says until when.
         """
         of_configurations = self.kind == "configuration"
         loaded = [(member, _by_writer(member)) for member in self.members]
@@ -227,11 +249,20 @@ class Cohort:
             clean, others = (
                 [each for each in side if each.loads_told or not since <= each.attempt.start <= until] for side in (clean, others)
             )
-            siblings = clean if len(clean) >= max(CLEAN_MIN, len(exposed)) else others
+            siblings = [*_enough(exposed, clean, others)]
             telling = [each for each in others if each.loads_told]
             if of_configurations:
                 siblings, telling = nearest(siblings, since), nearest(telling, since)
             yield Group(Identity(id=writer), tuple(exposed), tuple(siblings), tuple(telling))
+
+
+def _enough(
+    exposed: Sequence[tuple[JobSummary, tuple[Exposure, ...]]], clean: Sequence[JobSummary], others: Sequence[JobSummary]
+) -> Iterator[JobSummary]:
+    """Of each size band those that loaded nothing foreign; where these are few, all."""
+    loaded, well = Counter(band_of(member) for member, _ in exposed), Counter(map(band_of, clean))
+    few = {band for band, count in loaded.items() if well[band] < max(CLEAN_MIN, count)}
+    return chain((each for each in clean if band_of(each) not in few), (each for each in others if band_of(each) in few))
 
 
 def _versions(exposures: Iterable[Exposure]) -> frozenset[tuple[str, str]]:
@@ -254,12 +285,12 @@ def _there(exposed: Sequence[tuple[JobSummary, tuple[Exposure, ...]]]) -> tuple[
 
 
 def nearest(members: list[JobSummary], time: int) -> list[JobSummary]:
-    """Of each configuration those that began nearest to a time: what ran a year before tells no more, and all with all cost the square."""
-    found: Counter[str] = Counter()
+    """Of each kind those that began nearest to a time: what ran a year before tells no more, and all with all cost the square."""
+    found: Counter[Kind] = Counter()
     chosen = []
     for each in sorted(members, key=lambda each: (abs(each.attempt.start - time), each.attempt)):
-        found[each.configuration] += 1
-        if found[each.configuration] <= OTHERS_MAX:
+        found[kind_of(each)] += 1
+        if found[kind_of(each)] <= OTHERS_MAX:
             chosen.append(each)
     return sorted(chosen, key=lambda each: (each.attempt, each.seen))
 

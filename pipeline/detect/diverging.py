@@ -7,8 +7,8 @@ In: one group of a cohort, which is a writer and those that loaded what he wrote
     meanwhile   where too few say that they loaded the bytes: those that say nothing of what they load, while the bytes may have lain there
     alone       and only if the bytes of every other hand that lay there are known to do no harm
 
-Attempts are held against siblings of their own configuration and size (`learning.py`), and the tables of all configurations count together
-in one exact test (Fisher; `chance.py`).
+Attempts are held against siblings of their own configuration and size band (`learning.py`), and the tables of all these count together in
+one exact test (Fisher; `chance.py`).
 """
 
 from collections import Counter, defaultdict
@@ -18,7 +18,7 @@ import msgspec
 
 from pipeline.detect import cohort
 from pipeline.detect.chance import fisher_of
-from pipeline.detect.cohort import UNTOLD_MS, Cohort, Group, by_others
+from pipeline.detect.cohort import UNTOLD_MS, Cohort, Group, Kind, by_others, kind_of
 from pipeline.detect.learning import OTHERS_MIN, Difference, Siblings, came_far, differs, is_comparable, siblings_of
 from pipeline.model.finding import Evidence
 from pipeline.model.summary import JobSummary
@@ -55,7 +55,7 @@ class Clearest(msgspec.Struct, frozen=True):
     diverged: Diverged
     chance: float  # that as many differ, for all that was asked of the group
     apart: float  # and that as many would beside those that loaded the same bytes of other hands
-    families: Mapping[str, Siblings]  # by configuration
+    families: Mapping[Kind, Siblings]
 
     def beside(self) -> tuple[list[JobSummary], list[JobSummary]]:
         """Those that loaded other bytes beside it and can be compared, and which of them learn as their siblings do."""
@@ -63,9 +63,9 @@ class Clearest(msgspec.Struct, frozen=True):
             return [], list(self.diverged.fine)
         beside = [
             each for each in self.diverged.group.beside
-            if (known := self.families.get(each.configuration)) is not None and is_comparable(each, known, early=self.diverged.early)
+            if (known := self.families.get(kind_of(each))) is not None and is_comparable(each, known, early=self.diverged.early)
         ]  # fmt: skip
-        return beside, [each for each in beside if differs(each, self.families[each.configuration]) is None]
+        return beside, [each for each in beside if differs(each, self.families[kind_of(each)]) is None]
 
 
 def clearest_of(case: Cohort, group: Group) -> Clearest | None:
@@ -83,13 +83,13 @@ def clearest_of(case: Cohort, group: Group) -> Clearest | None:
     return Clearest(diverged, chance, min(apart), siblings)
 
 
-def _apart(diverged: Diverged, families: Mapping[str, Siblings]) -> float:
+def _apart(diverged: Diverged, families: Mapping[Kind, Siblings]) -> float:
     """How often as many would differ, beside those of their size that loaded the same bytes of other hands, if these were to blame."""
     group, strata = diverged.group, defaultdict[tuple[str, int | None, frozenset[cohort.Bytes]], list[int]](lambda: [0, 0, 0, 0])
     exposed = [member for member, _ in group.exposed if member.attempt not in diverged.again]
     for side, members in ((0, exposed), (2, group.telling)):
         for each in members:
-            known = families.get(each.configuration)
+            known = families.get(kind_of(each))
             if known is not None and is_comparable(each, known, early=diverged.early):
                 table = strata[each.configuration, each.gpus, by_others(each, group)]
                 table[side] += differs(each, known) is not None
@@ -105,38 +105,38 @@ def _clearest(group: Group, diverged: Sequence[Diverged | None]) -> tuple[float,
     return (chance, clearest) if clearest is not None else None
 
 
-def _families(group: Group) -> Mapping[str, Siblings]:
-    """By configuration, the siblings of those that loaded the bytes, where there are enough."""
-    others: defaultdict[str, list[JobSummary]] = defaultdict(list)
+def _families(group: Group) -> Mapping[Kind, Siblings]:
+    """Siblings of those that loaded the bytes, where there are enough."""
+    others: defaultdict[Kind, list[JobSummary]] = defaultdict(list)
     for member in group.others:
         if member.steps or member.arguments:
-            others[member.configuration].append(member)
-    names = sorted({member.configuration for member, _ in group.exposed})
-    return {name: siblings_of(tuple(others[name])) for name in names if len(others[name]) >= OTHERS_MIN}
+            others[kind_of(member)].append(member)
+    kinds = sorted({kind_of(member) for member, _ in group.exposed})
+    return {kind: siblings_of(tuple(others[kind])) for kind in kinds if len(others[kind]) >= OTHERS_MIN}
 
 
-def _diverged(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
+def _diverged(case: Cohort, group: Group, families: Mapping[Kind, Siblings]) -> Diverged | None:
     window_ms = case.site.windows.convergence_window_seconds * 1000
     recent = [member for member, exposures in group.exposed if any(member.seen - each.written <= window_ms for each in exposures)]
-    recent = [member for member in recent if member.configuration in families]
+    recent = [member for member in recent if kind_of(member) in families]
     # What differs before the first steps is held against all that tell as much, as far as they came: else only what differs would count.
-    early = any(not came_far(each, families[each.configuration]) and differs(each, families[each.configuration]) for each in recent)
-    exposed = [each for each in recent if is_comparable(each, families[each.configuration], early=early)]
-    differ = [(each, *shown) for each in exposed if (shown := differs(each, families[each.configuration])) is not None]
+    early = any(not came_far(each, families[kind_of(each)]) and differs(each, families[kind_of(each)]) for each in recent)
+    exposed = [each for each in recent if is_comparable(each, families[kind_of(each)], early=early)]
+    differ = [(each, *shown) for each in exposed if (shown := differs(each, families[kind_of(each)])) is not None]
     harmed, again = _choices(differ, families)
     exposed = [each for each in exposed if each.attempt not in again]
     if len(exposed) < EXPOSED_MIN or len(harmed) < EXPOSED_MIN or 2 * len(harmed) < len(exposed):
         return None
     others = [each for family in families.values() for each in family.members if is_comparable(each, family, early=early)]
-    fine = tuple(each for each in others if differs(each, families[each.configuration]) is None)
-    counts = [Counter(each.configuration for each in side) for side in ([each for each, _, _ in harmed], exposed, fine, others)]
+    fine = tuple(each for each in others if differs(each, families[kind_of(each)]) is None)
+    counts = [Counter(kind_of(each) for each in side) for side in ([each for each, _, _ in harmed], exposed, fine, others)]
     bad, loaded, well, beside = counts
-    chance = fisher_of([(bad[name], loaded[name], beside[name] - well[name], beside[name]) for name in sorted(families)])
+    chance = fisher_of([(bad[kind], loaded[kind], beside[kind] - well[kind], beside[kind]) for kind in sorted(families)])
     return Diverged(group, len(exposed), tuple(harmed), fine, len(others), chance, early, again) if len(others) >= OTHERS_MIN else None
 
 
 def _choices(
-    shown: Iterable[Harmed], families: Mapping[str, Siblings], before: Iterable[Harmed] = ()
+    shown: Iterable[Harmed], families: Mapping[Kind, Siblings], before: Iterable[Harmed] = ()
 ) -> tuple[list[Harmed], frozenset[Attempt]]:
     """(what differs, attempts left out): an owner who runs his own with another argument chose once, however often he runs it."""
     made, kept, again = {_choice(each, families) for each in before}, list[Harmed](), set[Attempt]()
@@ -150,9 +150,9 @@ def _choices(
     return kept, frozenset(again)
 
 
-def _choice(harmed: Harmed, families: Mapping[str, Siblings]) -> tuple[str, str, str] | Attempt:
+def _choice(harmed: Harmed, families: Mapping[Kind, Siblings]) -> tuple[str, str, str] | Attempt:
     member, what, (first, *_) = harmed
-    if first.role != "argument" or _ran_as_usual_later(member, what, families.get(member.configuration)):
+    if first.role != "argument" or _ran_as_usual_later(member, what, families.get(kind_of(member))):
         return member.attempt
     return member.owner, what, first.summary
 
@@ -163,10 +163,10 @@ def _ran_as_usual_later(member: JobSummary, what: str, siblings: Siblings | None
     return any(name == what for each in theirs if each.attempt.start > member.attempt.start for name, _, _ in each.arguments)
 
 
-def _meanwhile(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> Diverged | None:
+def _meanwhile(case: Cohort, group: Group, families: Mapping[Kind, Siblings]) -> Diverged | None:
     """What those show that do not say what they load, beside the few that loaded the bytes."""
-    asked = [(member, mine) for member, mine in group.exposed if (known := families.get(member.configuration)) and came_far(member, known)]
-    differ = [(member, *shown) for member, _ in asked if (shown := differs(member, families[member.configuration])) is not None]
+    asked = [(member, mine) for member, mine in group.exposed if (known := families.get(kind_of(member))) and came_far(member, known)]
+    differ = [(member, *shown) for member, _ in asked if (shown := differs(member, families[kind_of(member)])) is not None]
     told, again = _choices(differ, families)
     asked = [each for each in asked if each[0].attempt not in again]
     if not told or 2 * len(told) < len(asked):
@@ -180,7 +180,7 @@ def _meanwhile(case: Cohort, group: Group, families: Mapping[str, Siblings]) -> 
     if not _alone(case, group.writer.id, (since, until), clean):
         return None
     counts, harmed, fine = [], [*told], []
-    for mine, beside in _by_configuration(silent, clean):
+    for mine, beside in _by_kind(silent, clean):
         bad, again = _choices([(each, *shown) for each, shown in mine if shown is not None], families, harmed)
         well = [each for each, shown in beside if shown is None]
         counts.append((len(bad), len(mine) - len(again), len(beside) - len(well), len(beside)))
@@ -197,7 +197,7 @@ def _alone(case: Cohort, writer: str, there: tuple[int, int], clean: Sequence[Jo
     """Are the bytes of every other hand that were loaded meanwhile known to do no harm?"""
     exposures = {each.attempt: [mine for mine in each.exposures if mine.writer != writer and not mine.restored] for each in case.members}
     well: dict[str, list[bool]] = {}
-    for members, _ in _by_configuration([each for each in case.members if exposures[each.attempt]], clean):
+    for members, _ in _by_kind([each for each in case.members if exposures[each.attempt]], clean):
         for member, shown in members:
             for name in {each.writer for each in exposures[member.attempt]}:
                 well.setdefault(name, []).append(shown is None)
@@ -210,14 +210,14 @@ def _alone(case: Cohort, writer: str, there: tuple[int, int], clean: Sequence[Jo
 Shown = tuple[JobSummary, Difference | None]
 
 
-def _by_configuration(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) -> Iterator[tuple[list[Shown], list[Shown]]]:
-    """For each configuration, by what those differ that are asked, and these siblings, as far as they came far enough."""
-    sides: defaultdict[str, tuple[list[JobSummary], list[JobSummary]]] = defaultdict(lambda: ([], []))
+def _by_kind(asked: Sequence[JobSummary], clean: Sequence[JobSummary]) -> Iterator[tuple[list[Shown], list[Shown]]]:
+    """For each configuration and size band, by what those differ that are asked, and these siblings, as far as they came far enough."""
+    sides: defaultdict[Kind, tuple[list[JobSummary], list[JobSummary]]] = defaultdict(lambda: ([], []))
     for place, side in enumerate((asked, clean)):
         for each in side:
-            sides[each.configuration][place].append(each)
-    for name in sorted({each.configuration for each in asked}):
-        mine, beside = sides[name]
+            sides[kind_of(each)][place].append(each)
+    for kind in sorted({kind_of(each) for each in asked}):
+        mine, beside = sides[kind]
         if len(beside) >= OTHERS_MIN:
             known = siblings_of(tuple(beside))
             first, second = ([(each, differs(each, known)) for each in side if came_far(each, known)] for side in (mine, beside))

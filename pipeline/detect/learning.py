@@ -1,13 +1,14 @@
 """How attempts learn, step by step, and which of them learn otherwise than their siblings: for P10.
 
-In: summaries of attempts of one configuration.  Out: by what one differs, and the lines that show it.
+In: summaries of attempts of one configuration and size band.  Out: by what one differs, and the lines that show it.
 
     step            1000   1100   1200   1300
     siblings        4.11   4.02   3.96   3.90     +- 0.03: their median, and six times their spread about it
     attempt         4.12   4.31   4.55   4.71     leaves the band and stays outside: differs by its loss
 
-Compared are the loss, the learning rate, the samples consumed by a step, and the arguments that training says it runs with.  Between two
-steps that siblings have logged an attempt must lie between what they had there.  Most is asked again and again, so answers are remembered.
+Compared are the loss, the norm of the gradient, the learning rate, the samples consumed by a step, and the arguments that training says
+it runs with.  Between two steps that siblings have logged an attempt must lie between what they had there.  Most is asked again and again,
+so answers are remembered.
 
 Holds: an answer is a function of the attempt and of its siblings; what is remembered changes none.
 """
@@ -26,6 +27,7 @@ OTHERS_MIN = 3  # siblings, to say what is usual
 STEPS_MIN = 3  # in which a run must be outside, the last among them
 SPREADS = 6.0  # of the siblings, about their median: 1.4826 median deviations make one, as in a normal distribution
 NOISE = 0.005  # of the loss: kernels and reduced precision alone make that much
+NORM_NOISE = 0.25  # of the gradient's norm, which hops from step to step: outside is two and a half times as much, and never less
 EXACT = 0.01  # of what a schedule decides: learning rate, samples consumed
 APART_MAX = 2.0  # how far apart, as a ratio, two steps of siblings may lie between which a step is compared with both
 SAME_MIN = 0.8  # of the siblings run with the same argument, or it is not part of the configuration
@@ -33,6 +35,7 @@ SAME_MIN = 0.8  # of the siblings run with the same argument, or it is not part 
 Measure = Callable[[JobSummary], Sequence[float | None]]
 MEASURES: tuple[tuple[str, Measure, float], ...] = (
     ("loss", lambda member: [step.loss for step in member.steps], NOISE),
+    ("norm of the gradient", lambda member: [step.gradient_norm for step in member.steps], NORM_NOISE),
     ("learning rate", lambda member: [step.learning_rate for step in member.steps] if _stated_rate(member) is None else (), EXACT),
     ("learning rate", lambda member: _parts_of_rate(member, _stated_rate(member)), EXACT),
     ("samples consumed", lambda member: [_part_of(step.samples, step.iteration) for step in member.steps], EXACT),

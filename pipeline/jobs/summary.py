@@ -212,7 +212,7 @@ def _steps(samples: Sequence[Sample]) -> Iterator[Step]:
             seen = step.iteration
             cited = evidence("step", event, f"step {step.iteration}: loss {step.loss:g}")[0]
             batches = step.consumed_samples / step.global_batch_size if step.consumed_samples and step.global_batch_size else None
-            yield Step(step.iteration, step.loss, step.learning_rate, cited, batches)
+            yield Step(step.iteration, step.loss, step.learning_rate, cited, batches, step.grad_norm)
 
 
 def _arguments(case: Case) -> Iterator[tuple[str, str, Evidence]]:

@@ -62,6 +62,7 @@ class Step(msgspec.Struct, frozen=True, gc=False, array_like=True):
     learning_rate: float | None
     cited: Evidence
     samples: float | None = None  # consumed by then, in batches: as many as steps, unless the batch grew on the way
+    gradient_norm: float | None = None
 
 
 class JobSummary(msgspec.Struct, frozen=True, gc=False, kw_only=True, tag="job_summary", tag_field="told"):
@@ -122,6 +123,7 @@ class _Step(msgspec.Struct, frozen=True, gc=False, array_like=True):
     learning_rate: float | None
     samples: float | bool  # True: as many as steps; False: nobody says
     cited: _Cite
+    gradient_norm: float | None = None  # after all else, so that the release before reads it
 
 
 class _Exposure(msgspec.Struct, frozen=True, gc=False, array_like=True):
@@ -182,6 +184,7 @@ def encode_summary(value: JobSummary) -> bytes:
             each.learning_rate,
             each.samples == each.iteration if each.samples in (each.iteration, None) else each.samples,
             pack(each.cited, "step", each.iteration, each.loss),
+            each.gradient_norm,
         )
         for each in compared(value.steps)
     )
@@ -268,7 +271,8 @@ def _whole(kept: _Kept) -> JobSummary:
     def steps() -> Iterator[Step]:
         for each in kept.steps:
             samples = {True: float(each.iteration), False: None}[each.samples] if isinstance(each.samples, bool) else each.samples
-            yield Step(each.iteration, each.loss, each.learning_rate, cited(each.cited, "step", each.iteration, each.loss), samples)
+            shown = cited(each.cited, "step", each.iteration, each.loss)
+            yield Step(each.iteration, each.loss, each.learning_rate, shown, samples, each.gradient_norm)
 
     return JobSummary(
         attempt=kept.attempt,

@@ -6,20 +6,21 @@ nothing: the same configuration must be quick without those bytes, slow with the
     without   1020 1018 1025 1019 1380 ms     one straggler in five
     with      1310 1290 1333 ms               slower than all but the straggler: p = 7/56, by the exact rank sum test
 
-Each is compared with siblings of its own configuration and size, and the ranks of all configurations are added up: a few in each tell
-little, and together much.  Asked is whether those with the bytes stand higher than chance puts them, of all bytes of a writer, and of each
-version and of jobs from each size on.  The more is asked, the less each answer is worth.
+How slow each is, is told beside siblings of its own configuration and just as many GPUs.  It is ranked among those of its configuration and
+size band, since large ones straggle more, and the ranks of all are added up: a few in each tell little, and together much.  Asked is
+whether those with the bytes stand higher than chance puts them, of all bytes of a writer, and of each version and of jobs from each size
+on.  The more is asked, the less each answer is worth.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from statistics import median, median_low
 
 import msgspec
 
 from pipeline.detect import benign_cohort, cohort
 from pipeline.detect.chance import rank_sum
-from pipeline.detect.cohort import CITED_MAX, Blamed, Cohort, Comparison, Group, by_others, cited, unnamed, unnamed_beside, unnamed_of_one
+from pipeline.detect.cohort import CITED_MAX, Blamed, Cohort, Comparison, Group, Kind, by_others, cited, kind_of
 from pipeline.detect.detector import Meta, explained
 from pipeline.detect.detector import found as finding_of
 from pipeline.model.finding import Finding, Severity
@@ -29,7 +30,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p09_injected_delay",
-    version=9,
+    version=10,
     title="Steps slower in every attempt that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -40,7 +41,7 @@ META = Meta(
     required=cohort.REQUIRED,
     blind_spots=(
         "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",
-        "A configuration that never ran without the bytes has nothing to be compared with.",
+        "A configuration that never ran without the bytes at that size has nothing to be compared with.",
         "Jobs that do not use the probe do not say which files they loaded.",
         "Delays below one part in twenty.",
         "Attempts that tell fewer than five samples of their pace; and fewer than three others.",
@@ -59,7 +60,7 @@ SLOWER_MIN = 1.05
 CHANCE_MAX = 0.005  # at each look, of which there is one whenever a job ends that loaded the bytes
 
 
-Kind = tuple[str, int | None]  # configuration, GPUs
+Same = tuple[str, int | None]  # configuration, GPUs
 
 
 class Slowed(msgspec.Struct, frozen=True):
@@ -86,7 +87,7 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blam
     Of a writer whose clearest version is shown to slow jobs every other is told with it that is shown to do so where it lay alone.
     """
     for group in case.groups():
-        usual, asked = _usual(group.others), group.narrowed()
+        usual, asked = _usual(group), group.narrowed()
         slowed = [_slowed(case, each, usual) for each in asked]
         chances = group.corrected([each.chance if each else None for each in slowed])
         found = sorted((chance, -len(each.harmed), number) for number, (each, chance) in enumerate(zip(slowed, chances, strict=True))
@@ -105,8 +106,8 @@ def _judged(case: Cohort, now: Watermarks) -> Iterator[tuple[Slowed, float, Blam
         yield told, chance, blamed
 
 
-def _blamed(case: Cohort, slowed: Slowed, chance: float, apart: float, usual: Mapping[Kind, float], now: Watermarks) -> Blamed:
-    paces = [(each, each.pace.mean / usual[_kind(each)]) for each in slowed.group.beside if each.pace and _kind(each) in usual]
+def _blamed(case: Cohort, slowed: Slowed, chance: float, apart: float, usual: Mapping[Same, float], now: Watermarks) -> Blamed:
+    paces = [(each, each.pace.mean / usual[_same(each)]) for each in slowed.group.beside if each.pace and _same(each) in usual]
     fine, beside = [each for each, pace in paces if pace < SLOWER_MIN], [each for each, _ in paces]
     compared = Comparison(slowed.group, slowed.harmed, fine, chance, CHANCE_MAX, beside, apart)
     return Blamed(compared, explained(META, case, compared, now)[0])
@@ -119,50 +120,53 @@ def _apart(slowed: Slowed) -> float:
     nothing of theirs.
     """
     group, harmed = slowed.group, {each.attempt for each in slowed.harmed}
-    strata: defaultdict[tuple[Kind, frozenset[cohort.Bytes]], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
-    slow: Counter[tuple[Kind, frozenset[cohort.Bytes]]] = Counter()
+    strata: defaultdict[tuple[Same, frozenset[cohort.Bytes]], tuple[list[float], list[float]]] = defaultdict(lambda: ([], []))
+    slow: Counter[tuple[Same, frozenset[cohort.Bytes]]] = Counter()
     for side, members in enumerate(([member for member, _ in group.exposed[:EXPOSED_MAX]], group.telling)):
         for each in members:
             if each.pace:
-                stratum = _kind(each), by_others(each, group)
+                stratum = _same(each), by_others(each, group)
                 strata[stratum][side].append(each.pace.mean)
                 slow[stratum] += each.attempt in harmed
     compared = sum(slow[stratum] for stratum, (_, beside) in strata.items() if beside)
     return rank_sum(list(strata.values())) if 2 * compared >= min(len(harmed), EXPOSED_MAX) else 1.0
 
 
-def _usual(others: Sequence[JobSummary]) -> Mapping[Kind, float]:
-    """By configuration and size, how long a step takes in those that had not loaded the bytes, where there are enough.
+def _usual(group: Group) -> Mapping[Same, float]:
+    """By configuration and GPUs, how long a step takes in those that had not loaded the bytes, where there are enough of such a size.
 
     Of two in the middle the lower one: slow is normal, and nobody is quicker than the machine.
     """
-    paces: dict[Kind, list[float]] = {}
-    for each in others:
-        if each.pace:
-            paces.setdefault(_kind(each), []).append(each.pace.mean)
-    return {kind: median_low(means) for kind, means in paces.items() if len(means) >= SIBLINGS_MIN}
+    paces: dict[Same, list[float]] = {}
+    kinds = {kind_of(member) for member, _ in group.exposed}
+    for each in group.others:
+        if each.pace and kind_of(each) in kinds:
+            paces.setdefault(_same(each), []).append(each.pace.mean)
+    return {same: median_low(means) for same, means in paces.items() if len(means) >= SIBLINGS_MIN}
 
 
-def _kind(member: JobSummary) -> Kind:
+def _same(member: JobSummary) -> Same:
     return member.configuration, member.gpus
 
 
-def _slowed(case: Cohort, group: Group, usual: Mapping[Kind, float]) -> Slowed | None:
+def _slowed(case: Cohort, group: Group, usual: Mapping[Same, float]) -> Slowed | None:
     """None: too few to be compared, however slow they are."""
     window_ms = case.site.windows.delay_window_seconds * 1000
     recent = [member for member, exposures in group.exposed if any(member.seen - each.written <= window_ms for each in exposures)]
-    exposed = [(each, each.pace.mean / usual[_kind(each)]) for each in recent if each.pace and _kind(each) in usual]
-    others = [(each, each.pace.mean / usual[_kind(each)]) for each in group.others if each.pace and _kind(each) in usual]
+    exposed = [(each, each.pace.mean / usual[_same(each)]) for each in recent if each.pace and _same(each) in usual]
+    kinds = {kind_of(each) for each, _ in exposed}
+    beside = [each for each in group.others if kind_of(each) in kinds]
+    others = [(each, each.pace.mean / usual[_same(each)]) for each in beside if each.pace and _same(each) in usual]
     if len(exposed) < EXPOSED_MIN or len(others) < OTHERS_MIN:
         return None
     harmed = tuple(member for member, ratio in exposed if ratio >= SLOWER_MIN)
     ratio = median(ratio for _, ratio in exposed)
     if len(harmed) < EXPOSED_MIN or ratio < SLOWER_MIN:
         return Slowed(group, harmed, len(others), ratio, 1.0)
-    strata: dict[str, tuple[list[float], list[float]]] = {}
+    strata: dict[Kind, tuple[list[float], list[float]]] = {}
     for side, members in enumerate((exposed[:EXPOSED_MAX], others)):
         for member, pace in members:
-            strata.setdefault(member.configuration, ([], []))[side].append(pace)
+            strata.setdefault(kind_of(member), ([], []))[side].append(pace)
     return Slowed(group, harmed, len(others), ratio, rank_sum(list(strata.values())))
 
 
@@ -180,15 +184,15 @@ def _raised(case: Cohort, slowed: Slowed, chance: float, blamed: Blamed, *, seve
         anchor=case.anchor(group),
         files=group.files,
         summary=f"{len(harmed)} attempts that loaded what a foreign hand wrote are slow, in the median {slowed.ratio:.2f} times as slow as "
-        f"{slowed.others} of their size that had not",
+        f"{slowed.others} of their configurations and sizes that had not",
         cited=pieces,
-        parts=(("not by chance", round(1 - chance, 4)), ("compared with its own configuration", 0.9)),
+        parts=(("not by chance", round(1 - chance, 4)), ("compared with its own configuration and size", 0.9)),
         effect_time=group.last,
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,
-        withheld=unnamed(chance)
-        or unnamed_of_one(blamed.harmed)
-        or unnamed_beside(blamed.group, blamed.harmed),  # `chance` is the clearest version's alone
+        withheld=cohort.unnamed(chance)
+        or cohort.unnamed_of_one(blamed.harmed)
+        or cohort.unnamed_beside(blamed.group, blamed.harmed),  # `chance` is the clearest version's alone
         several_actors=several,
         aside=[cohort.OTHER_WRITERS] if several else (),
     )

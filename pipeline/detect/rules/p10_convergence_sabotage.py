@@ -2,9 +2,9 @@
 
 In: the attempts of an account.  Out: one finding per writer.  Losses spike by themselves (about 20 times in one published run), so a
 loss alone raises nothing: the losses of those that loaded the bytes must leave the band of their siblings step after step and stay
-outside, and hardly any sibling may do the same.  The learning rate, the samples consumed by a step, and the arguments that training says
-it runs with (a seed, an optimizer) are compared in the same way (`learning.py`).  Each is compared with siblings of its own configuration,
-and what is seen in all configurations counts together.
+outside, and hardly any sibling may do the same.  The norm of the gradient, the learning rate, the samples consumed by a step, and the
+arguments that training says it runs with (a seed, an optimizer) are compared in the same way (`learning.py`).  Each is compared with
+siblings of its own configuration and size band, and what is seen in all of them counts together.
 
     step            1000   1100   1200   1300
     siblings        4.11   4.02   3.96   3.90     +- 0.03
@@ -28,7 +28,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p10_convergence_sabotage",
-    version=7,
+    version=8,
     title="Training learns otherwise in the attempts that loaded what somebody else wrote",
     subject="cohort",
     severity=Severity.HIGH,
@@ -39,10 +39,10 @@ META = Meta(
     required=cohort.REQUIRED,
     blind_spots=(
         "Who runs jobs of the same account and name decides what they print: his false siblings blur what is usual.",
-        "A configuration that never ran without the bytes has nothing to be compared with.",
+        "A configuration that never ran without the bytes at that size has nothing to be compared with.",
         "Bytes that no attempt with the probe loads and differs by.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
-        "Harm smaller than six times the spread among siblings.",
+        "Harm smaller than six times the spread among siblings; a norm of the gradient less than two and a half times theirs, or too low.",
         "Frameworks whose lines carry no step number of the whole run.",
     ),
     runbook="Run the same configuration and seed with a clean copy of the file, and compare the losses step by step. "
@@ -86,7 +86,7 @@ def _raised(case: Cohort, shown: Clearest, blamed: Blamed, *, several: bool) -> 
         summary=f"{len(members)} of {diverged.exposed} attempts {loaded} leave the band of their siblings "
         f"({what}), of which {diverged.others - len(diverged.fine)} in {diverged.others} do",
         cited=pieces,
-        parts=(("not by chance", round(1 - chance, 4)), ("compared with its own configuration", 0.9)),
+        parts=(("not by chance", round(1 - chance, 4)), ("compared with its own configuration and size", 0.9)),
         effect_time=group.last,
         cause_time=group.since,
         closes_at=group.last + case.site.grace_ms,

@@ -2,7 +2,8 @@
 
 In: all attempts of a cluster from a size on.  Out: one finding per writer.  Each act is weak and no single end proves anything; large jobs
 fail more by physics, and the person may be away for weeks.  So ends are counted only among attempts that loaded the person's bytes, in the
-order in which they ended, against the rate of those that had not, and the count is stopped by a sequential test with stated errors:
+order in which they ended, each against the rate of those of its size band that had not, and the count is stopped by a sequential test with
+stated errors:
 
     exposed     x x . x x x x x          x: no record explains the end
     others      . . . x . . . . . .      usual rate 0.17; the test says "harmful" at the 7th: wrongly about once in 1,000 writers
@@ -16,13 +17,14 @@ one is shown to do it without the others, these are asked again, without the att
     u026's      . x x . x x . x x        of six bad ends two are u011's as well: four of seven count
 """
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
 from pipeline.detect import benign_cohort, cohort
 from pipeline.detect.chance import sequential
-from pipeline.detect.cohort import Blamed, Cohort, Comparison, Group, cited, unnamed
+from pipeline.detect.cohort import Blamed, Cohort, Comparison, Group, band_of, cited, unnamed
 from pipeline.detect.detector import Meta, explained, found
 from pipeline.model.finding import Finding, Severity
 from pipeline.model.instants import DAY_MS
@@ -32,7 +34,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p15_slow_campaign",
-    version=8,
+    version=9,
     title="Large jobs that loaded what somebody else wrote keep ending without explanation",
     subject="cohort",
     severity=Severity.CRITICAL,
@@ -45,6 +47,7 @@ META = Meta(
         "Code that prints an error of another file before it ends the job: that end counts as an error of the owner's.",
         "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
         "Fewer than four large jobs that loaded the bytes and ended so.",
+        "Jobs of a size band (256 to 511 GPUs, 512 to 1,023 ...) of which fewer than eight that had not loaded the bytes ended.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",
         "Bytes loaded only beside another hand's, and these only beside them: nothing tells which of both it was, and nobody is suspected.",
     ),
@@ -55,9 +58,9 @@ META = Meta(
 # one end in ten is bad, of 10,000 harmless writers 5, 9 and 21 were accused, with 20, 50 and 100 exposed attempts beside as many others.
 ALPHA, BETA = 1e-3, 0.1
 PARTS = (3 / 4, 1 / 8, 1 / 16, 1 / 32)  # of ALPHA: of what is asked first, and of what is asked again
-USUAL_MIN, USUAL_MAX = 0.05, 0.5
+USUAL_MIN, USUAL_MAX, HARMFUL_MAX = 0.05, 0.9, 0.95
 HARMS = (0.3, 0.6)  # added to the usual rate: by what strikes now and then, by what nearly always does.  Each test has its part of ALPHA
-BAD_MIN, OTHERS_MIN = 4, 8
+BAD_MIN, OTHERS_MIN = 4, 8  # of the others: of each size band
 DAYS_MIN = 3  # between the first bad end and the last: a bad day is an incident, no campaign
 RAN_FULLY = frozenset({"completed", "time_limit"})  # causes of a verdict
 
@@ -68,7 +71,7 @@ class Campaign(msgspec.Struct, frozen=True):
     group: Group
     bad: tuple[JobSummary, ...]  # of the exposed
     exposed: int
-    usual: float  # rate of bad ends of the others
+    usual: float  # rate of bad ends of the others, in the mean of their sizes
 
 
 def judge(case: Cohort, now: Watermarks) -> Iterator[Finding]:
@@ -106,26 +109,35 @@ def _judged(case: Cohort, alpha: float, now: Watermarks) -> Iterator[tuple[Campa
         shown = [campaign for each, share in zip(asked, shares, strict=True) if (campaign := _campaign(case, each, share)) is not None]
         if shown:
             most = max(shown, key=lambda each: len(each.bad))
-            beside = [member for member in group.beside if _counts(member)]
+            bands = {band_of(member) for member, _ in group.exposed}
+            beside = [member for member in group.beside if _counts(member) and band_of(member) in bands]
             compared = Comparison(most.group, most.bad, [each for each in beside if not _is_bad(each)], ALPHA, ALPHA, beside)
             yield most, Blamed(compared, explained(META, case, compared, now)[0])
 
 
 def _campaign(case: Cohort, group: Group, alpha: float) -> Campaign | None:
     window_ms = case.site.windows.campaign_window_seconds * 1000
-    exposed = sorted(
-        (m for m, exposures in group.exposed if _counts(m) and any((m.end or 0) - each.written <= window_ms for each in exposures)),
-        key=lambda each: (each.end or 0, each.attempt),
-    )
-    others = [member for member in group.others if _counts(member)]
+    usual = _usual(group.others)
+    recent = [m for m, exposures in group.exposed if any((m.end or 0) - each.written <= window_ms for each in exposures)]
+    exposed = sorted((m for m in recent if _counts(m) and band_of(m) in usual), key=lambda each: (each.end or 0, each.attempt))
     bad = tuple(member for member in exposed if _is_bad(member))
-    if len(bad) < BAD_MIN or len(others) < OTHERS_MIN or (bad[-1].end or 0) - (bad[0].end or 0) < DAYS_MIN * DAY_MS:
+    if len(bad) < BAD_MIN or (bad[-1].end or 0) - (bad[0].end or 0) < DAYS_MIN * DAY_MS:
         return None
-    usual = min(max((sum(map(_is_bad, others)) + 1) / (len(others) + 2), USUAL_MIN), USUAL_MAX)
-    outcomes, part = [_is_bad(member) for member in exposed], alpha / len(HARMS)
-    if all(sequential(outcomes, usual, min(usual + harm, 0.95), part, BETA) is None for harm in HARMS):
+    ends = [(_is_bad(member), usual[band_of(member)]) for member in exposed]
+    tested = ([(is_bad, rate, min(rate + harm, HARMFUL_MAX)) for is_bad, rate in ends] for harm in HARMS)
+    if all(sequential(outcomes, alpha / len(HARMS), BETA) is None for outcomes in tested):
         return None
-    return Campaign(group, bad, len(exposed), usual)
+    return Campaign(group, bad, len(exposed), sum(rate for _, rate in ends) / len(ends))
+
+
+def _usual(others: Sequence[JobSummary]) -> Mapping[int, float]:
+    """By size band, the rate of bad ends, where there are enough."""
+    ends: defaultdict[int, list[bool]] = defaultdict(list)
+    for each in others:
+        if _counts(each):
+            ends[band_of(each)].append(_is_bad(each))
+    rates = {band: (sum(seen) + 1) / (len(seen) + 2) for band, seen in ends.items() if len(seen) >= OTHERS_MIN}
+    return {band: min(max(rate, USUAL_MIN), USUAL_MAX) for band, rate in rates.items()}
 
 
 def _raised(case: Cohort, campaign: Campaign, blamed: Blamed, *, several: bool) -> Finding:
@@ -140,7 +152,7 @@ def _raised(case: Cohort, campaign: Campaign, blamed: Blamed, *, several: bool) 
         anchor=case.anchor(group),
         files=group.files,
         summary=f"{len(bad)} of {campaign.exposed} large attempts that loaded what a foreign hand wrote ended without explanation; "
-        f"usual here: {campaign.usual:.0%}",
+        f"usual at their sizes: {campaign.usual:.0%}",
         cited=cited(group, bad, beside=blamed.beside() if several else ()),
         parts=(("sequential test", 1 - ALPHA), ("compared with jobs of its size", 0.9)),
         effect_time=last,

@@ -63,16 +63,26 @@ def test_the_sequential_test_keeps_its_error(outcomes: int) -> None:
     wrong = right = 0
     for seed in range(2000):
         dice = Random(seed)
-        wrong += sequential([dice.random() < 0.1 for _ in range(outcomes)], 0.1, 0.4, 0.01, 0.1) is not None
-        right += sequential([dice.random() < 0.4 for _ in range(60)], 0.1, 0.4, 0.01, 0.1) is not None
+        wrong += sequential([(dice.random() < 0.1, 0.1, 0.4) for _ in range(outcomes)], 0.01, 0.1) is not None
+        right += sequential([(dice.random() < 0.4, 0.1, 0.4) for _ in range(60)], 0.01, 0.1) is not None
     assert wrong <= 2000 * 0.01
     assert right >= 2000 * 0.95
 
 
+def test_its_error_holds_where_rates_differ() -> None:
+    """Jobs of several sizes, each against the rate that is usual at its size."""
+    wrong = 0
+    for seed in range(2000):
+        dice = Random(seed)
+        rates = [dice.choice((0.05, 0.3, 0.8)) for _ in range(200)]
+        wrong += sequential([(dice.random() < rate, rate, min(rate + 0.3, 0.95)) for rate in rates], 0.01, 0.1) is not None
+    assert wrong <= 2000 * 0.01
+
+
 def test_it_says_when() -> None:
     """After the outcome that decides, and not before."""
-    outcomes = [True] * 20
-    decided = sequential(outcomes, 0.1, 0.4, 1e-4, 0.1)
+    outcomes = [(True, 0.1, 0.4)] * 20
+    decided = sequential(outcomes, 1e-4, 0.1)
     assert decided is not None
-    assert sequential(outcomes[: decided - 1], 0.1, 0.4, 1e-4, 0.1) is None
-    assert sequential([], 0.1, 0.4, 1e-4, 0.1) is None
+    assert sequential(outcomes[: decided - 1], 1e-4, 0.1) is None
+    assert sequential([], 1e-4, 0.1) is None

@@ -274,6 +274,28 @@ def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
     assert all(not finding.alert for finding in judge(ID, row.members))
 
 
+@pytest.mark.parametrize("row", [*FIRING, *(row for row, _ in BOUNDARY), *HARMLESS, *SILENT], ids=lambda row: row.name)
+def test_runs_of_another_size_say_nothing(row: Row) -> None:
+    """Batch and rate go with the size: how small runs of the same configuration learn is no measure of a large one."""
+    other = [learned(number, [loss / 2 for loss in CURVE], gpus=64, owner=f"u03{number % 9}") for number in range(200, 400)]
+    small = [each for name in sorted({each.configuration for each in row.members}) for each in of(name, *other)]
+    assert judge(ID, [*row.members, *small]) == judge(ID, row.members)
+
+
+def test_a_batch_that_goes_with_the_size_is_no_difference() -> None:
+    """All large runs loaded the bytes, and consume more by a step than small ones, as they always did: nothing to compare them with."""
+    small = [changed(each, samples=400.0) for each in told(well(*range(15)), gpus=8)]
+    assert judge(ID, [*small, *of_each([changed(each, samples=25_600.0) for each in harmed(20, 21, 22, 23, by=0)])]) == []
+
+
+@pytest.mark.parametrize(("norm", "fires"), [(12.0, True), (2.4, False), (0.1, False)])
+def test_the_gradient_tells_where_the_loss_does_not(*, norm: float, fires: bool) -> None:
+    """Its norm hops from step to step: more than two and a half times as high, and stays there; a low one is no harm that could be told."""
+    members = [changed(each, gradient_norm=1.2 + NOISE[number % 7]) for number, each in enumerate(well(0, 1, 2, 7, 8, 9))]
+    found = judge(ID, [*members, *(changed(each, gradient_norm=norm) for each in harmed(3, 4, 5, by=0))])
+    assert [("norm of the gradient" in each.summary, each.alert) for each in found] == [(True, True)] * fires
+
+
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
 def test_order_does_not_matter(row: Row) -> None:
     """The same members, the same finding."""

@@ -27,6 +27,11 @@ def others(count: int = 30, bad: int = 3) -> list[JobSummary]:
     return [ended(2 * number, bad=number < bad) for number in range(count)]
 
 
+def smaller(count: int = 30, bad: int = 0) -> list[JobSummary]:
+    """The same of another size band."""
+    return [ended(-2 * number - 2, bad=number < bad, gpus=300) for number in range(count)]
+
+
 def campaign(outcomes: str, every: int = 2) -> list[JobSummary]:
     """Large jobs with the bytes, in order: x ended without explanation."""
     return [ended(every * number + 1, bad=each == "x", exposed=True) for number, each in enumerate(outcomes)]
@@ -47,7 +52,7 @@ FIRING = [
     Row("four of four, where none ends so", [*others(bad=0), *campaign("xxxx")]),
     Row("now and then", [*others(), *campaign("xx.xx.xxx.x.xx")]),
     Row("it begins late, since the code waits", [*others(), *campaign("........xxxxxxxxxx")]),
-    Row("each of another size: to ask of all of them costs no more than to ask twice", [*others(), *(
+    Row("each of another size: to ask of all of them costs no more than to ask twice", [*others(), *smaller(bad=3), *(
         ended(2 * number + 1, bad=True, exposed=True, gpus=256 + 64 * min(number, 7)) for number in range(9)
     )]),
     Row("with pauses of weeks", [*others(), *campaign("xxx"), *(
@@ -63,6 +68,8 @@ SILENT = [
     Row("four of nine, where one in eight ends so anyway", [*others(), *campaign("x.x..x..x")]),
     Row("nothing to compare with", campaign("xxxxxxxxx")),
     Row("large jobs fail here anyway", [*others(bad=14), *campaign("x.x.x.x.x.x.")]),
+    Row("large jobs fail here anyway, and smaller ones never do", [*others(20, bad=20), *smaller(80), *campaign("xxxxxxxxxxxx")]),
+    Row("of that size too few others ended", [*others(7, bad=0), *smaller(80), *campaign("xxxxxxxxxxxx")]),
     Row("written longer ago than the window", [*others(), *(ended(number, bad=True, exposed=True) for number in range(70, 90, 2))]),
 ]
 BOUNDARY = [
@@ -120,6 +127,13 @@ def test_below_the_gate(row: Row, explanation: str) -> None:
 def test_an_explanation_keeps_it_from_being_an_alert(row: Row) -> None:
     """written_with_leave, own_files, other_writers, machines, changed_for_all, by_chance, hardware_ends, one_owner."""
     assert all(not finding.alert for finding in judge(ID, row.members, "size"))
+
+
+@pytest.mark.parametrize("row", [*FIRING, *(row for row, _ in BOUNDARY)], ids=lambda row: row.name)
+def test_jobs_of_another_size_say_nothing(row: Row) -> None:
+    """Large ones fail more by physics: that smaller ones, or larger ones, go well accuses nobody."""
+    huge = [ended(-2 * number - 1, bad=False, gpus=4096) for number in range(200)]
+    assert judge(ID, [*row.members, *huge], "size") == judge(ID, row.members, "size")
 
 
 @pytest.mark.parametrize("row", FIRING, ids=lambda row: row.name)
