@@ -172,10 +172,11 @@ LEFT JOIN
 (
     SELECT * FROM trainwatch.events
     WHERE event_id IN (SELECT event_id FROM trainwatch.finding_evidence WHERE finding_id = the_finding)
-    LIMIT 1 BY event_id
+    LIMIT 1 BY event_id, sha256
 ) AS e ON e.event_id = c.event_id
 WHERE c.finding_id = the_finding
-ORDER BY position;
+ORDER BY position, same_line DESC
+LIMIT 1 BY position;
 
 -- 14. Which harmless explanations were looked at, and which could not be?
 -- why: "not_checked" names the source that would have told; without it the finding is weaker than it looks.
@@ -469,7 +470,8 @@ INNER JOIN
 LEFT JOIN trainwatch.evidence_roots AS s ON s.topic = e._topic AND s.partition = e._partition AND s.incarnation = e._incarnation
 WHERE c.finding_id = the_finding
 GROUP BY position, role, source, same_line, topic, partition, offset
-ORDER BY position;
+ORDER BY position, same_line DESC, sealed DESC
+LIMIT 1 BY position;
 
 -- 38. Who looked at, took out, held or labelled evidence, and of what?
 -- why: the chain of custody; a hold that nobody released is kept without an end.

@@ -34,10 +34,10 @@ SELECT c.finding_id AS finding_id, c.position AS position, c.role AS role, c.eve
 FROM {db}.finding_evidence_current AS c
 LEFT JOIN
 (
-    SELECT event_id, host, raw FROM {db}.events
+    SELECT event_id, sha256, host, raw FROM {db}.events
     WHERE event_id IN (SELECT event_id FROM {db}.finding_evidence WHERE finding_id IN %(findings)s)
-    LIMIT 1 BY event_id
-) AS e ON e.event_id = c.event_id
+    LIMIT 1 BY event_id, sha256
+) AS e ON e.event_id = c.event_id AND e.sha256 = c.sha256
 WHERE c.finding_id IN %(findings)s
 ORDER BY c.finding_id, c.event_time, c.position
 """

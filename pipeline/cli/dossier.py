@@ -27,7 +27,7 @@ from pipeline.evidence.bundle import Case, build, cited_beside, resting_on, writ
 from pipeline.evidence.chain import Sealer, identities_digest
 from pipeline.evidence.from_files import Exhibits, seal_all
 from pipeline.evidence.signing import Signer, load_ring, load_signer, make_key
-from pipeline.incidents.report import Entry, Made, Report, as_json, candidate_of, page
+from pipeline.incidents.report import Entry, Made, Report, as_json, candidate_of, lines_of, page
 from pipeline.incidents.report_summary import clocks_of
 from pipeline.loss.rumour import Rumour, check
 from pipeline.model.finding import Finding
@@ -89,9 +89,11 @@ def write_all(
             continue
         incident = msgspec.json.decode(orjson.dumps(body), type=Incident)
         bodies = bodies_of(incident, results, unlisted)
-        cited = {str(item["event_id"]) for each in bodies for item in _evidence(each)}
-        beside = {event: told for event, told in resting_on(name, body, bodies).items() if event not in cited}
-        shown = list(exhibits.of({*cited, *beside}))
+        cited = {(str(item["event_id"]), str(item["sha256"])) for each in bodies for item in _evidence(each)}
+        known = {event for event, _ in cited}
+        beside = {event: told for event, told in resting_on(name, body, bodies).items() if event not in known}
+        wanted = sorted({*cited, *((event, "") for event in beside)})
+        shown = list(exhibits.of(wanted))
         target = folder / name
         _make(target)
         report = _report(settings, incident, bodies, rows, told, now)
@@ -104,8 +106,8 @@ def write_all(
                 *(cited_beside(*beside[event], line) for event in sorted(beside) if (line := exhibits.line(event)) is not None),
             ],
             unavailable=[
-                {"event_id": event, "why": "no record that was read holds it"}
-                for event in sorted({*cited, *beside})
+                {"event_id": event, "sha256": sha256, "why": "no record that was read holds it"}
+                for event, sha256 in wanted
                 if exhibits.line(event) is None
             ],
             exhibits=shown,
@@ -172,14 +174,15 @@ def _written(case: Case, signer: Signer, incident: Incident, folder: Path, files
 def _report(
     settings: "Settings", incident: Incident, bodies: Sequence[Mapping[str, Any]], rows: Sequence[EventRow], told: Told, now: int
 ) -> Report:
-    listed, times = {each.finding for each in incident.members}, {each.event_id for each in incident.timeline}
+    listed, times = {each.finding for each in incident.members}, {(each.event_id, each.sha256) for each in incident.timeline}
     findings = [msgspec.json.decode(orjson.dumps(each), type=Finding) for each in bodies if each["id"] in listed]
+    cited = [row for row in rows if (row.event_id, row.sha256) in times]
     return Report(
         incident=incident,
         revision=1,
         findings=tuple(sorted(findings, key=lambda each: (each.effect_time, each.id))),
-        lines={row.event_id: row.raw for row in rows if row.event_id in times},
-        clocks=clocks_of((row.host, row.event_time, row.collected_time) for row in rows if row.event_id in times),
+        lines=lines_of(incident.timeline, {(row.event_id, row.sha256): row.raw for row in cited}),
+        clocks=clocks_of((row.host, row.event_time, row.collected_time) for row in cited),
         settings=settings.digest(),
         judged_by=__version__,
         made=Made(at=now, settings=settings.digest(), identities=identities_digest(settings)),

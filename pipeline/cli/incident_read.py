@@ -17,7 +17,7 @@ from pipeline.cli.times import now_ms
 from pipeline.errors import ConfigError
 from pipeline.evidence.chain import identities_digest
 from pipeline.incidents.free_text import FreeText, untold
-from pipeline.incidents.report import Entry, Made, Report, candidate_of
+from pipeline.incidents.report import Entry, Made, Report, candidate_of, lines_of
 from pipeline.incidents.report_summary import clocks_of
 from pipeline.model.finding import Finding
 from pipeline.model.incident import Incident
@@ -40,8 +40,8 @@ WHERE startsWith(incident_id, %(id)s) OR has(aliases, %(id)s) ORDER BY exact DES
 BODY = "SELECT canonical, revision, aliases, settings_digest, software FROM {db}.incidents_current WHERE incident_id = %(id)s"
 FINDINGS = "SELECT canonical FROM {db}.findings_current WHERE finding_id IN %(ids)s ORDER BY effect_time, finding_id"
 LINES = """
-SELECT event_id, raw, host, toUnixTimestamp64Milli(ts), toUnixTimestamp64Milli(collected_time)
-FROM {db}.events WHERE event_id IN %(ids)s ORDER BY event_id, collected_time, _topic, _partition, _offset LIMIT 1 BY event_id
+SELECT event_id, sha256, raw, host, toUnixTimestamp64Milli(ts), toUnixTimestamp64Milli(collected_time)
+FROM {db}.events WHERE event_id IN %(ids)s ORDER BY event_id, collected_time, _topic, _partition, _offset LIMIT 1 BY event_id, sha256
 """
 MERGED = "SELECT incident_id FROM {db}.incidents_current WHERE merged_into = %(id)s"
 FORMER = """
@@ -160,7 +160,9 @@ def read(database: "Database", incident_id: str) -> Report:
     body, revision, aliases, settings, software = body_of(database, incident_id)
     members = [member.finding for member in body.members] or [""]
     findings = database.query(FINDINGS, {"ids": members})
-    lines = database.query(LINES, {"ids": sorted({each.event_id for each in body.timeline}) or [""]})
+    cited = {(each.event_id, each.sha256) for each in body.timeline}
+    stored = database.query(LINES, {"ids": sorted({event_id for event_id, _ in cited}) or [""]})
+    lines = {(str(event_id), str(sha256)): row for event_id, sha256, *row in stored if (event_id, sha256) in cited}
     merged = [name for (name,) in database.query(MERGED, {"id": incident_id})]  # aliases of a large one are told in part
     own = sorted({incident_id, *aliases, *merged})
     journal = journals(database, own)
@@ -172,10 +174,10 @@ def read(database: "Database", incident_id: str) -> Report:
         incident=body,
         revision=revision,
         findings=tuple(msgspec.json.decode(text, type=Finding) for (text,) in findings),
-        lines={str(event_id): asking.text_of(raw) for event_id, raw, *_ in lines},
+        lines=lines_of(body.timeline, {each: asking.text_of(raw) for each, (raw, *_) in lines.items()}),
         journal=tuple(entries),
         formerly=tuple(sorted(former)),
-        clocks=clocks_of((host, ts, collected) for _, _, host, ts, collected in lines),
+        clocks=clocks_of((host, ts, collected) for _, host, ts, collected in lines.values()),
         settings=settings,
         judged_by=software,
     )

@@ -39,7 +39,8 @@ NEWS = {  # of each part: what makes a row another one
 }
 
 VERDICTS = """
-SELECT attempt, owner, state, verdict, cause, status, by_event_id, by_source, by_summary, findings, start_time, end_time, gpus, checklist
+SELECT attempt, owner, state, verdict, cause, status, by_event_id, by_sha256, by_source, by_summary, findings, start_time, end_time, gpus,
+    checklist
 FROM {db}.verdicts_current WHERE job_id = %(job)s AND (%(cluster)s = '' OR cluster = %(cluster)s)
 AND status != 'retracted' ORDER BY end_time
 """
@@ -78,7 +79,7 @@ WHERE i.status != 'retracted' AND
 )
 GROUP BY m.incident_id HAVING dismissed + dismissed_by_named > 0 ORDER BY m.incident_id
 """  # the name that an incident gives counts on what people labelled false or benign
-LINES = "SELECT event_id, raw FROM {db}.events WHERE event_id IN %(ids)s ORDER BY ALL LIMIT 1 BY event_id"
+LINES = "SELECT event_id, sha256, raw FROM {db}.events WHERE event_id IN %(ids)s ORDER BY ALL LIMIT 1 BY event_id, sha256"
 TIMELINE = """
 SELECT * EXCEPT id FROM
 (
@@ -200,9 +201,10 @@ def _ask(database: "Database", asked: dict[str, Any]) -> dict[str, Any]:
     verdicts = rows(database, VERDICTS, asked)
     findings = rows(database, FINDINGS, asked)
     ((length,),) = database.query(TIMELINE_LENGTH, asked)
-    lines = dict(database.query(LINES, {"ids": [str(row["by_event_id"]) for row in verdicts] or [""]}))
+    found = database.query(LINES, {"ids": [str(row["by_event_id"]) for row in verdicts] or [""]})
+    lines = {(event_id, sha256): raw for event_id, sha256, raw in found}
     for row in verdicts:
-        row["by_raw"] = lines.get(row["by_event_id"], "")
+        row["by_raw"] = lines.get((row["by_event_id"], row["by_sha256"]), "")
     ids, losses = [str(row["finding_id"]) for row in findings], rows(database, LOSSES, asked)
     cases = {"findings": ids or [""], "incidents": [str(row["incident_id"]) for row in losses] or [""]}
     return {

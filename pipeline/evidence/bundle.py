@@ -7,6 +7,9 @@
     verify.py       the checker                      README.txt      how to use it
     manifest.json   sha256 of all these, signed with the site's key where the exporter has it
 
+A line is cited by the id of its event and its sha256: a source that repeats a row as time goes by, as sacct does of a job that runs, gives
+several lines one id, and each that is cited is there.
+
 A leaf is of a run of records, so the proof of one shows key, headers, times and digests of those beside it, and no line of theirs; the
 digest of an erased line, too.
 
@@ -50,6 +53,9 @@ A leaf tells of up to 15 records beside the one that it proves: keys, headers, t
 """
 
 
+Cited = tuple[str, str]  # event id; sha256 of the line, or "": whichever line of the event is first
+
+
 class Line(msgspec.Struct, frozen=True):
     """A row of `events`."""
 
@@ -57,6 +63,10 @@ class Line(msgspec.Struct, frozen=True):
     event_id: str
     time: int  # event time, UTC ms
     raw: bytes
+
+    @property
+    def sha256(self) -> str:
+        return hashlib.sha256(self.raw).hexdigest()
 
 
 class Exhibit(msgspec.Struct, frozen=True):
@@ -79,7 +89,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     subject: str
     findings: Sequence[Mapping[str, Any]]
     evidence: Sequence[Mapping[str, Any]]  # finding_id, role, event_id, sha256 ...
-    unavailable: Sequence[Mapping[str, Any]]  # event_id, why; of a line that was erased also the erasure
+    unavailable: Sequence[Mapping[str, Any]]  # event_id, sha256, why; of a line that was erased also the erasure
     exhibits: Sequence[Exhibit]
     chain: Sequence[Sealed]
     custody: Sequence[Mapping[str, Any]]
@@ -125,14 +135,14 @@ def told_of(sealed: Sealed, offset: int) -> Told:
 
 def value_from_lines(told: Told, lines: Iterable[Line]) -> bytes | None:
     """The record's bytes, where a stored line is the whole record."""
-    return next((line.raw for line in lines if hashlib.sha256(line.raw).hexdigest() == told.sha256), None)
+    return next((line.raw for line in lines if line.sha256 == told.sha256), None)
 
 
 def build(case: Case, signer: Signer | None = None) -> dict[str, bytes]:
     """The files, by name."""
     chain = _ordered(case.chain)
     report = {
-        "v": 1,
+        "v": verify.CITES_LINES,
         "subject": case.subject,
         "findings": list(case.findings),
         "evidence": list(case.evidence),
@@ -186,9 +196,9 @@ def resting_on(subject: str, incident: Mapping[str, Any] | None, findings: Itera
 
 def cited_beside(by: str, role: str, line: Line) -> dict[str, Any]:
     """A citation as those of findings are."""
-    digest = hashlib.sha256(line.raw).hexdigest()
     return {
-        "finding_id": by, "role": role, "event_id": line.event_id, "sha256": digest, "source": "", "event_time": line.time, "summary": "",
+        "finding_id": by, "role": role, "event_id": line.event_id, "sha256": line.sha256, "source": "", "event_time": line.time,
+        "summary": "",
     }  # fmt: skip
 
 

@@ -7,10 +7,10 @@ Holds: the offset of a record is its place in the topic as the files were merged
 """
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
-from pipeline.evidence.bundle import Exhibit, Line
+from pipeline.evidence.bundle import Cited, Exhibit, Line
 from pipeline.evidence.chain import Range, Sealer
 from pipeline.model.outcome import EventRow, Record
 from pipeline.model.sealed import ChainHead, Sealed
@@ -38,29 +38,31 @@ def seal_all(records: Sequence[Record], rows: Sequence[EventRow], sealer: Sealer
 
 
 class Exhibits:
-    """Everything that was read and sealed, looked up by event: many incidents ask, each for its own."""
+    """Everything that was read and sealed, looked up by event and sha256 of the line: many incidents ask, each for its own."""
 
     def __init__(self, records: Sequence[Record], rows: Sequence[EventRow], sealed: Sequence[Sealed]) -> None:
-        self._place: dict[str, Place] = {}  # of an event that came twice the first
+        self._places: dict[Cited, Place] = {}  # of a line that came twice the first, and, without a sha256, of an event
         self._rows: dict[Place, list[EventRow]] = {}
         for row in rows:
-            self._place.setdefault(row.event_id, (row.topic, row.offset))
+            for name in ((row.event_id, row.sha256), (row.event_id, "")):
+                self._places.setdefault(name, (row.topic, row.offset))
             self._rows.setdefault((row.topic, row.offset), []).append(row)
         self._values = {(each.topic, each.offset): each.value for each in records}
         self._sealed: dict[str, list[Sealed]] = {}
         for each in sorted(sealed, key=lambda each: each.lo):
             self._sealed.setdefault(each.topic, []).append(each)
 
-    def of(self, cited: Collection[str]) -> Iterator[Exhibit]:
-        """One for each record of which an event is cited."""
-        for place in sorted({self._place[each] for each in cited if each in self._place}):
+    def of(self, cited: Iterable[Cited]) -> Iterator[Exhibit]:
+        """One for each record of which a line is cited; where no line of the event has that sha256, its first: the check tells."""
+        places = (self._places.get(each) or self._places.get((each[0], "")) for each in cited)
+        for place in sorted({each for each in places if each is not None}):
             ranges = self._sealed[place[0]]
             of = ranges[bisect_right(ranges, place[1], key=lambda each: each.lo) - 1]
             yield Exhibit(of, place[1], tuple(map(_line, self._rows[place])), self._values[place], "events")
 
     def line(self, event_id: str) -> Line | None:
-        """Of which the event was read; None: no record has it."""
-        rows = self._rows[self._place[event_id]] if event_id in self._place else ()
+        """Of which the event was read first; None: no record has it."""
+        rows = self._rows[self._places[event_id, ""]] if (event_id, "") in self._places else ()
         return next((_line(row) for row in rows if row.event_id == event_id), None)
 
 

@@ -59,6 +59,7 @@ CLOCKS_MS = 60_000  # clocks of two workers may differ by this much
 UNSIGNED = "the manifest is not signed"
 MANIFEST, MANIFEST_SIGNATURE = "manifest.json", "manifest.signature.json"
 REPORT, RECORDS, CHAIN, KEYS, CUSTODY = "report.json", "records.jsonl", "chain.jsonl", "keys.json", "custody.jsonl"
+CITES_LINES = 2  # form of the report from which on each record is cited by a line's sha256, not by its event alone
 REQUIRED = (MANIFEST, REPORT, RECORDS, CHAIN, KEYS, CUSTODY)
 FILE_BYTES_MAX = 4 << 30
 ODD = (LookupError, TypeError, ValueError, AttributeError, OverflowError, RecursionError)  # what values raise that are none of a bundle
@@ -500,34 +501,51 @@ def _sha256(text: str) -> str:
 
 
 def check_citations(report: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) -> Iterator[Problem]:
-    """What the report cites against what is there."""
-    there: dict[str, set[str]] = {}
-    cited = {each["event_id"] for each in report["evidence"]}
-    for record in records:
-        names = set()
-        for line in record["lines"]:
-            there.setdefault(line["event_id"], set()).add(_sha256(line["raw"]))
-            names.add(line["event_id"])
-        if not names & cited:
+    """What the report cites, by event and sha256 of the line, against what is there: several lines may be of one event."""
+    lines = [[(line["event_id"], _sha256(line["raw"])) for line in record["lines"]] for record in records]
+    there, cited = _by_event(each for some in lines for each in some), _by_event(_cited(each) for each in report["evidence"])
+    by_line = report.get("v", 1) >= CITES_LINES
+    excused = {(each["event_id"], each.get("sha256", "")) for each in report["unavailable"]}
+    excused |= {(event, sha256) for event in cited.keys() - there.keys() if (event, "") in excused for sha256 in cited[event]}
+    missing = {
+        event: {sha256 for sha256 in some - there.get(event, set()) if (event, sha256) not in excused} for event, some in cited.items()
+    }
+    for number, record in enumerate(records):
+        # One that is cited and missing may be a line of this record, changed, and that is told below.
+        needed = (event in cited and (not by_line or sha256 in cited[event] or missing[event]) for event, sha256 in lines[number])
+        if not any(needed):
             yield Problem("record_uncited", f"{record['topic']}/{record['partition']}@{record['offset']}", "nothing in the report needs it")
-    excused = {each["event_id"] for each in report["unavailable"]}
     for each in report["evidence"]:
-        found = there.get(each["event_id"])
-        if found is None:
-            if each["event_id"] not in excused:
-                yield Problem("evidence_missing", f"finding {each['finding_id']}", f"event {each['event_id']} ({each['role']})")
-        elif each["sha256"] not in found:
-            yield Problem("evidence_changed", f"finding {each['finding_id']}", f"event {each['event_id']} is cited as {each['sha256']}")
+        event, sha256 = _cited(each)
+        where, spare = f"finding {each['finding_id']}", there.get(event, set()) - cited[event]
+        if sha256 in missing[event] and spare:
+            yield Problem("evidence_changed", where, f"event {event} is cited as {sha256}")
+        elif sha256 in missing[event]:
+            yield Problem("evidence_missing", where, f"event {event} ({each['role']}), sha256 {sha256}")
+
+
+def _cited(evidence: Mapping[str, Any]) -> tuple[str, str]:
+    return evidence["event_id"], evidence["sha256"]
+
+
+def _by_event(lines: Iterable[tuple[str, str]]) -> dict[str, set[str]]:
+    """Event id -> sha256 of its lines."""
+    found: dict[str, set[str]] = {}
+    for event, sha256 in lines:
+        found.setdefault(event, set()).add(sha256)
+    return found
 
 
 def check_erased(report: Mapping[str, Any], ring: Ring) -> Iterator[Problem]:
-    """What is said to have been erased: by the site, and of that very event?"""
+    """What is said to have been erased: by the site, and that very line?"""
     for each in report["unavailable"]:
         erasure, where = each.get("erasure"), f"event {each['event_id']}"
         if erasure is None:
             continue
         if erasure["event_id"] != each["event_id"]:
             yield Problem("erasure_wrong", where, f"the erasure is of event {erasure['event_id']}")
+        elif each.get("sha256", "") not in ("", erasure["sha256"]):
+            yield Problem("erasure_wrong", where, f"cited as {each['sha256']}, the erasure is of {erasure['sha256']}")
         text = erasure_text(erasure)
         yield from ring.check(erasure["signing_key"], erasure["time"], erasure["signature"], text, where, "erasure_wrong")
 
@@ -648,7 +666,8 @@ def _notes(files: Mapping[str, bytes], report: Mapping[str, Any], records: Seque
     if bare := sum(record["value"] is None for record in records):
         yield f"of {bare} records the whole bytes are gone: proved is that the site read these lines from a record with the sealed sha256"
     for each in report["unavailable"]:
-        yield f"event {each['event_id']} is cited and not in the bundle: {each['why']}"
+        line = f", sha256 {each['sha256']}," if each.get("sha256") else ""
+        yield f"event {each['event_id']}{line} is cited and not in the bundle: {each['why']}"
 
 
 def _unwitnessed(chain: Iterable[Any], segments: Iterable[Mapping[str, Any]], witness: Iterable[Any]) -> Iterator[str]:

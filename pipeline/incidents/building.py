@@ -114,7 +114,7 @@ class Whole:
         )
         self._links = links_of(campaign)
         self._loss = loss_of(findings, around.attempts, around.pricing, (each.founds for each in campaign))
-        self._records = len({(item.event_time, item.event_id, item.role) for each in findings for item in each.evidence})
+        self._records = len({(item.event_time, item.event_id, item.role, item.sha256) for each in findings for item in each.evidence})
 
     def told(self, bounds: Bounds) -> Incident:
         """The body."""
@@ -283,11 +283,11 @@ class Hiding:
 
 
 def _timeline(members: Sequence[Linked], hide: Hiding, most: int) -> Iterator[Moment]:
-    """Cited records in time, each once in each of its roles."""
-    cited: dict[tuple[int, str, str], tuple[Evidence, list[str]]] = {}
+    """Cited records in time, each once in each of its roles; of an event that came in several lines each line that is cited."""
+    cited: dict[tuple[int, str, str, str], tuple[Evidence, list[str]]] = {}
     for each in members:
         for item in each.finding.evidence:
-            cited.setdefault((item.event_time, item.event_id, item.role), (item, []))[1].append(each.id)
+            cited.setdefault((item.event_time, item.event_id, item.role, item.sha256), (item, []))[1].append(each.id)
     ordered = [cited[key] for key in sorted(cited)]
     for place in spread([(item.role, item.source) for item, _ in ordered], most):
         item, findings = ordered[place]

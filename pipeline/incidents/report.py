@@ -4,7 +4,7 @@ It reads as a careful examiner would write: what was seen, what follows, what do
 prints, is read by screen readers, and follows light and dark.  Whatever comes from records is escaped (report_text.py).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 import orjson
@@ -22,7 +22,7 @@ from pipeline.incidents.telling import told
 from pipeline.loss.prices import READINGS
 from pipeline.model.events import UNKNOWN_HOST
 from pipeline.model.finding import Finding, Status
-from pipeline.model.incident import WITNESSES_MAX, Attribution, Hypothesis, Incident, Range, label_of
+from pipeline.model.incident import WITNESSES_MAX, Attribution, Hypothesis, Incident, Moment, Range, label_of
 from pipeline.model.source import in_words
 from pipeline.model.words import many
 
@@ -85,7 +85,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     incident: Incident
     revision: int
     findings: tuple[Finding, ...]  # as published: without whom they suspect
-    lines: dict[str, str]  # event id -> the line as received
+    lines: dict[str, str]  # event id -> the line as received; see `lines_of`
     journal: tuple[Entry, ...]
     software: str = __version__
     settings: str = ""  # digest of the settings under which it was judged
@@ -119,6 +119,23 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     def dismissed(self) -> Dismissed:
         """What people labelled false or benign."""
         return dismissed(self.incident, self.journal)
+
+
+def lines_of(timeline: Sequence[Moment], found: Mapping[tuple[str, str], str]) -> dict[str, str]:
+    """Event id -> the line that is cited; where several of one event are, the first that is there, and each under `id sha256`, too.
+
+    `found`: event id and sha256 -> line, as far as it is still there.
+    """
+    cited: dict[str, dict[str, str]] = {}
+    for each in timeline:
+        cited.setdefault(each.event_id, {})[each.sha256] = found.get((each.event_id, each.sha256), "")
+    lines = {event_id: next(filter(None, some.values()), "") for event_id, some in cited.items()}
+    several = {f"{event_id} {sha256}": line for event_id, some in cited.items() if len(some) > 1 for sha256, line in some.items()}
+    return {name: line for name, line in lines.items() if line} | several
+
+
+def _line(report: Report, each: Moment) -> str:
+    return report.lines.get(f"{each.event_id} {each.sha256}", report.lines.get(each.event_id, ""))
 
 
 def candidate_of(incident: Incident, who: str, key: bytes, pseudonym: Callable[[str], str] = str) -> str:
@@ -399,7 +416,7 @@ def _timeline(report: Report) -> str:
             safe(each.source),
             safe(each.role),
             safe(each.summary),
-            f"<code>{safe(report.lines.get(each.event_id, ''))}</code>",
+            f"<code>{safe(_line(report, each))}</code>",
         )
         for each in report.incident.timeline
     ]

@@ -1,6 +1,7 @@
 """Findings in; the rows, ranges and chains that prove them, from ClickHouse, out; who asked for them noted; holds.
 
     finding or incident ── cites ──► event ids ── rows of `events` ──► records ── `evidence_roots` ──► ranges, and their neighbours
+                            └─────► sha256 of the line: which of these records, by what was sealed of them
 
 What is on hold is looked up in the copies too, so that a bundle can still be made when retention has taken the rows.  Nothing of a
 record is changed here; `custody_log` gets a row for every look, hold and export, and there is no statement that changes one.
@@ -8,7 +9,6 @@ record is changed here; `custody_log` gets a row for every look, hold and export
 
 from base64 import b64decode
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from hashlib import sha256
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -17,7 +17,7 @@ import orjson
 from msgspec.structs import asdict
 
 from pipeline import __version__
-from pipeline.evidence.bundle import Exhibit, Line, cited_beside, is_told, resting_on, told_of, value_from_lines
+from pipeline.evidence.bundle import Cited, Exhibit, Line, cited_beside, is_told, resting_on, told_of, value_from_lines
 from pipeline.evidence.erasure import is_of_site
 from pipeline.evidence.verify import Ring
 from pipeline.model.sealed import Sealed
@@ -121,7 +121,7 @@ class Found(msgspec.Struct, frozen=True):
 
     findings: list[dict[str, Any]]
     evidence: list[dict[str, Any]]
-    unavailable: list[dict[str, Any]]  # event_id, why; of a line that was erased also the erasure
+    unavailable: list[dict[str, Any]]  # event_id, sha256, why; of a line that was erased also the erasure
     exhibits: list[Exhibit]
     chain: list[Sealed]
 
@@ -178,22 +178,23 @@ def gather(database: "Database", findings: Sequence[str], subject: str = "", rin
     ]
     names = ("finding_id", "role", "event_id", "sha256", "source", "event_time", "summary")
     evidence = [dict(zip(names, row, strict=True)) for page in pages(findings) for row in database.query(CITED, {"ids": page})]
-    known = {str(each["event_id"]) for each in evidence}
+    cited = {(str(each["event_id"]), str(each["sha256"])) for each in evidence}
+    known = {event_id for event_id, _ in cited}
     incident = next((orjson.loads(canonical) for (canonical,) in database.query(INCIDENT, {"id": subject})), None) if subject else None
     beside = resting_on(subject, incident, (body["canonical"] for body in bodies))
-    ids = sorted({*known, *beside})
-    records = _records(database, ids)
+    wanted = sorted({*cited, *((event_id, "") for event_id in beside if event_id not in known)})
+    records = _records(database, sorted({*known, *beside}))
     records, erased = _without_erased(database, records, ring)
     roots = _roots(database, records)
     records = {place: _as_sealed(roots[place], place, lines) if place in roots else lines for place, lines in records.items()}
-    found: dict[str, list[Place]] = {}
-    for place, lines in records.items():
-        for event_id in {line.event_id for line in lines}:
-            found.setdefault(event_id, []).append(place)
+    found = _places_of(records, roots)
+    said = {(item["event_id"], item["sha256"]) for body in bodies for item in body["canonical"].get("evidence", ())}
     chosen: dict[Place, None] = {}
     unavailable = []
-    for event_id in ids:
-        places = found.get(event_id, [])
+    for event_id, sha256 in wanted:
+        places = found.get((event_id, sha256), [])
+        if not places and (event_id, sha256) not in {*said, *erased}:
+            places = found.get((event_id, ""), [])  # its finding cites no such line, so retention took none: shown, it is called changed
         proved = [place for place in places if place in roots]
         if proved:
             chosen[proved[0]] = None  # one that came twice is proved once
@@ -201,15 +202,32 @@ def gather(database: "Database", findings: Sequence[str], subject: str = "", rin
                 evidence.append(cited_beside(*beside[event_id], next(line for line in records[proved[0]] if line.event_id == event_id)))
         else:
             why = "no sealed range holds it: evidence was not kept then" if places else "its row is not in ClickHouse any more"
-            unavailable.append({"event_id": event_id, "why": why, **erased.get(event_id, {})})
+            unavailable.append({"event_id": event_id, "sha256": sha256, "why": why, **erased.get((event_id, sha256), {})})
     exhibits = [_exhibit(database, place, records[place], roots[place]) for place in sorted(chosen)]  # range by range
     return Found(bodies, evidence, unavailable, exhibits, chain_around(database, [each.sealed for each in exhibits]))
 
 
+def _places_of(records: Mapping[Place, tuple[Line, ...]], roots: Mapping[Place, Sealed]) -> dict[Cited, list[Place]]:
+    """Where each line is, by event and sha256, and by the event alone.
+
+    What was sealed of a line tells which it is, whatever its row holds; then what it holds, wherever that was moved to.
+    """
+    sealed: dict[Cited, dict[Place, None]] = {}
+    stored: dict[Cited, dict[Place, None]] = {}
+    for place, lines in records.items():
+        rows = told_of(roots[place], place[3]).rows if place in roots else []
+        for line in lines:
+            if line.index < len(rows):
+                sealed.setdefault((line.event_id, rows[line.index][1]), {})[place] = None
+            for sha256 in (line.sha256, ""):
+                stored.setdefault((line.event_id, sha256), {})[place] = None
+    return {name: list(sealed.get(name, {}) | stored.get(name, {})) for name in sealed.keys() | stored.keys()}
+
+
 def _without_erased(
     database: "Database", records: Mapping[Place, tuple[Line, ...]], ring: Ring | None
-) -> tuple[dict[Place, tuple[Line, ...]], dict[str, dict[str, Any]]]:
-    """Records of which nothing was erased; and what is to be said of the events of the others."""
+) -> tuple[dict[Place, tuple[Line, ...]], dict[Cited, dict[str, Any]]]:
+    """Records of which nothing was erased; and what is to be said of the lines of the others."""
     said = erasures_of(database, {line.event_id for lines in records.values() for line in lines if not line.raw})
     known = {
         (each.topic, each.partition, each.incarnation, each.offset, each.line): each
@@ -217,15 +235,19 @@ def _without_erased(
         if ring is None or is_of_site(each, ring)
     }
     whole: dict[Place, tuple[Line, ...]] = {}
-    erased: dict[str, dict[str, Any]] = {}
+    erased: dict[Cited, dict[str, Any]] = {}
     for place, lines in records.items():
-        gone = {line.event_id: known[*place, line.index] for line in lines if not line.raw and (*place, line.index) in known}
+        gone = [known[*place, line.index] for line in lines if not line.raw and (*place, line.index) in known]
         if not gone:
             whole[place] = lines
             continue
-        reason = next(iter(gone.values())).reason
-        erased |= {line.event_id: {"why": f"a line of its record was erased: {reason}"} for line in lines}
-        erased |= {event: {"why": f"it was erased: {each.reason}", "erasure": asdict(each)} for event, each in gone.items()}
+        why = {"why": f"a line of its record was erased: {gone[0].reason}"}
+        erased |= {(line.event_id, sha256): why for line in lines for sha256 in (line.sha256, "")}
+        erased |= {
+            (each.event_id, sha256): {"why": f"it was erased: {each.reason}", "erasure": asdict(each)}
+            for each in gone
+            for sha256 in (each.sha256, "")
+        }
     return whole, erased
 
 
@@ -250,7 +272,7 @@ def _as_sealed(sealed: Sealed, place: Place, lines: tuple[Line, ...]) -> tuple[L
 
 
 def _is_line(line: Line, told: tuple[int, str]) -> bool:
-    return told == (line.time, sha256(line.raw).hexdigest())
+    return told == (line.time, line.sha256)
 
 
 def _roots(database: "Database", places: Iterable[Place]) -> dict[Place, Sealed]:

@@ -23,10 +23,13 @@ from click.testing import CliRunner, Result
 from kafka import KafkaAdminClient, KafkaProducer, TopicPartition
 from rich.console import Console
 
-from pipeline.cli import main, meter
+from pipeline.cli import asking, main, meter
 from pipeline.evidence import verify
+from pipeline.evidence.chain import Range, Sealer
+from pipeline.evidence.erasure import Erasure
 from pipeline.evidence.signing import load_signer, make_key
 from pipeline.model.finding import Evidence
+from pipeline.model.outcome import EventRow
 from pipeline.model.sealed import ChainHead
 from pipeline.settings import EvidenceSettings, Settings
 from pipeline.sink import erasure
@@ -620,6 +623,100 @@ def test_a_hold_ends_with_its_incident(sealed: Sealed) -> None:
     assert [sealed.run("release", *words).exit_code for words in ((), ("i-named", "--closed"))] == [2, 2]
     for table in ("incidents", "incident_findings", "incident_journal"):
         command(f"DELETE FROM {name}.{table} WHERE incident_id IN {ids}")  # noqa: S608  same
+
+
+REPEATED = "48213-running"
+ROWS = (5, 6, 7)  # offsets of the same job's row of three exports, each with another elapsed time; the last two are cited
+AT = f"_topic = '{build.TOPIC}' AND _incarnation = '{build.LIFE}' AND _offset = "
+
+
+def repeated_row(offset: int) -> EventRow:
+    raw = f"48213|train|u017|RUNNING|2026-03-02T01:00:00|Unknown|0{offset}:00:00"
+    (row,) = build.rows(build.record(offset))
+    sha256 = hashlib.sha256(raw.encode()).hexdigest()
+    return msgspec.structs.replace(row, event_id=REPEATED, source="sacct", host="", raw=raw, sha256=sha256)
+
+
+@pytest.fixture
+def repeated(sealed: Sealed) -> Iterator[str]:
+    """A finding that cites two of three lines of one event, as `sacct` repeats a job that runs."""
+    command, name, signer = sealed.site.database.command, sealed.name, load_signer(sealed.site.folder / "evidence.key")
+    lines = [repeated_row(offset) for offset in ROWS]
+    records = [msgspec.structs.replace(build.record(row.offset), value=row.raw.encode()) for row in lines]
+    where = Range(build.TOPIC, build.PARTITION, build.LIFE, ROWS[0], ROWS[-1] + 1)
+    root = Sealer(signer, Settings()).seal(where, records, lines, ChainHead(), round(time.time() * 1000))
+    cites = tuple(Evidence("cause", row.event_id, row.sha256, "sacct", row.event_time, f"export {row.offset}") for row in lines[1:])
+    body, token = finding(evidence=cites, anchor="repeated", checklist=()), f"repeated-{time.time_ns()}"
+    with ClickHouseSink(sealed.site.settings.clickhouse) as sink:
+        sink.insert("events", lines, token, build.LIFE)
+        sink.write_roots([root])
+        for table, rows in sink.tables(rows_of(record(body))).items():
+            sink.insert(table, rows, f"{table}-{token}")
+    yield str(body.id)
+    command(f"DELETE FROM {name}.events WHERE _incarnation = '{build.LIFE}'")  # noqa: S608  names of this test's own
+    command(f"DELETE FROM {name}.evidence_roots WHERE incarnation = '{build.LIFE}'")  # noqa: S608  same
+    for table in ("findings", "finding_evidence"):
+        command(f"DELETE FROM {name}.{table} WHERE finding_id = '{body.id}'")  # noqa: S608  same
+
+
+def exported(sealed: Sealed, subject: str, path: Path) -> tuple[list[int], verify.Verdict]:
+    """Offsets of what is in the bundle, and what its check says."""
+    done = sealed.run("export", subject, "--no-kafka", "-o", str(path))
+    assert done.exit_code == 0, done.output
+    files = verify.read_bundle(path)
+    return [each["offset"] for each in verify.lines_of(files[verify.RECORDS])], verify.verify_bundle(files, trust=sealed.fingerprint)
+
+
+def test_each_line_of_an_event_that_is_cited_is_exported_and_held(sealed: Sealed, repeated: str, tmp_path: Path) -> None:
+    """Not the first of that id in place of it; and what is on hold proves it when retention has taken the rows."""
+    offsets, verdict = exported(sealed, repeated, tmp_path / "case")
+    assert (offsets, verdict.problems) == ([*ROWS[1:]], [])
+    assert sealed.codes() == set()
+    told = [(row["summary"], row["raw"]) for row in asking.evidence(sealed.site.database, [repeated])]
+    assert told == [(f"export {offset}", repeated_row(offset).raw) for offset in ROWS[1:]]
+    assert sealed.run("hold", repeated).output == f"{repeated}: 2 records held, 0 events unavailable\n"
+    assert f"{repeated}: 2 rows" in sealed.run("hold").output
+    with changed(sealed, "events", AT + "_offset", drop=True):
+        offsets, verdict = exported(sealed, repeated, tmp_path / "held")
+        assert (offsets, verdict.problems) == ([*ROWS[1:]], [])
+    assert sealed.run("release", repeated).exit_code == 0
+
+
+def test_one_line_of_an_event_is_missed_although_others_are_there(sealed: Sealed, repeated: str, tmp_path: Path) -> None:
+    """Altered, exchanged for the other, dropped, or cited as one that never was."""
+    one, other = (repeated_row(offset) for offset in ROWS[1:])
+    where = f"{build.TOPIC}/{build.PARTITION}@{ROWS[1]}"
+    for name, raw in (("altered", "nothing happened"), ("exchanged", other.raw)):
+        with changed(sealed, "events", AT + str(ROWS[1]), raw=f"'{raw}'"):
+            assert sealed.codes() == {"line_changed"}
+            offsets, verdict = exported(sealed, repeated, tmp_path / name)
+        missed = [problem for problem in verdict.problems if problem.where == where or one.sha256 in problem.text]
+        assert (offsets, missed) == ([*ROWS[1:]], verdict.problems)
+        assert {"line_changed", "evidence_changed" if name == "altered" else "evidence_missing"} == {problem.code for problem in missed}
+    with changed(sealed, "events", AT + str(ROWS[1]), drop=True):
+        assert sealed.codes() == {"line_missing"}
+        offsets, verdict = exported(sealed, repeated, tmp_path / "dropped")
+    assert (offsets, verdict.problems) == ([ROWS[2]], [])
+    assert any(f"sha256 {one.sha256}, is cited and not in the bundle" in note for note in verdict.notes)
+    with changed(sealed, "finding_evidence", f"finding_id = '{repeated}' AND position = 0", sha256="repeat('0', 64)"):
+        offsets, verdict = exported(sealed, repeated, tmp_path / "cited")
+    assert ([problem.code for problem in verdict.problems], "0" * 64 in verdict.problems[0].text) == (["evidence_changed"], True)
+
+
+def test_one_line_of_an_event_is_erased(sealed: Sealed, repeated: str, tmp_path: Path) -> None:
+    """It is told with the word of the site, and the other is proved."""
+    gone = repeated_row(ROWS[1])
+    said = Erasure(
+        time=round(time.time() * 1000), account="u900@ops", reason="request 18", topic=build.TOPIC, incarnation=build.LIFE,
+        partition=build.PARTITION, offset=gone.offset, line=gone.index, event_id=gone.event_id, sha256=gone.sha256,
+    ).signed(load_signer(sealed.site.folder / "evidence.key"))  # fmt: skip
+    with changed(sealed, "events", AT + str(gone.offset), raw="''"):
+        sealed.site.database.insert("erasures", {name: [value] for name, value in msgspec.structs.asdict(said).items()}, async_insert=0)
+        offsets, verdict = exported(sealed, repeated, tmp_path / "erased")
+        sealed.site.database.command(f"DELETE FROM {sealed.name}.erasures WHERE reason = 'request 18'")  # noqa: S608  names of this test's own
+    (told,) = json.loads(verify.read_bundle(tmp_path / "erased")[verify.REPORT])["unavailable"]
+    assert (offsets, verdict.problems) == ([ROWS[2]], [])
+    assert (told["sha256"], told["why"], told["erasure"]["sha256"]) == (gone.sha256, "it was erased: request 18", gone.sha256)
 
 
 def test_who_looked_is_on_record(sealed: Sealed, bundle: Path) -> None:

@@ -88,28 +88,32 @@ EVIDENCE = Panel(
     },
     sql=f"""
 SELECT e.role AS role, e.event_time AS time, e.source AS source,
-    multiIf(r.raw = '', 'not stored', lower(hex(SHA256(r.raw))) != e.sha256, 'CHANGED', s.seals > 0, 'same line, sealed',
+    multiIf(r.line = '', 'not stored', r.hashed != e.sha256, 'CHANGED', s.seals > 0, 'same line, sealed',
         'same line, not sealed') AS checked,
-    e.summary AS summary, r.raw AS line, r.host AS host, if(r.topic = '', '', concat(r.topic, '/', r.partition, ' ', r.offset)) AS place,
+    e.summary AS summary, r.line AS line, r.host AS host, if(r.topic = '', '', concat(r.topic, '/', r.partition, ' ', r.offset)) AS place,
     left(e.event_id, 12) AS event, e.sha256 AS sha256, e.event_id AS event_id
 FROM (SELECT * FROM finding_evidence_current WHERE {OF_FINDING}) AS e
 LEFT JOIN
 (
-    SELECT event_id, argMin(raw, _offset) AS raw, argMin(host, _offset) AS host, argMin(_topic, _offset) AS topic,
-        argMin(_partition, _offset) AS partition, min(_offset) AS offset
+    SELECT event_id, lower(hex(SHA256(raw))) AS hashed, argMin(raw, _offset) AS line, argMin(host, _offset) AS host,
+        argMin(_topic, _offset) AS topic, argMin(_partition, _offset) AS partition, min(_offset) AS offset
     FROM events WHERE {CITED}
-    GROUP BY event_id
+    GROUP BY event_id, hashed
 ) AS r ON r.event_id = e.event_id
 LEFT JOIN
 (
-    SELECT k.event_id AS event_id, count() AS seals
-    FROM (SELECT event_id, _topic, _partition, _incarnation, _offset FROM events WHERE {CITED}) AS k
+    SELECT k.event_id AS event_id, k.hashed AS hashed, count() AS seals
+    FROM
+    (
+        SELECT event_id, lower(hex(SHA256(raw))) AS hashed, _topic, _partition, _incarnation, _offset FROM events WHERE {CITED}
+    ) AS k
     INNER JOIN (SELECT topic, partition, incarnation, lo, hi FROM evidence_roots) AS q
         ON q.topic = k._topic AND q.partition = k._partition AND q.incarnation = k._incarnation
     WHERE k._offset >= q.lo AND k._offset < q.hi
-    GROUP BY event_id
-) AS s ON s.event_id = e.event_id
-ORDER BY e.position
+    GROUP BY event_id, hashed
+) AS s ON s.event_id = r.event_id AND s.hashed = r.hashed
+ORDER BY e.position, r.hashed = e.sha256 DESC, s.seals DESC
+LIMIT 1 BY e.position
 """,
 )  # fmt: skip
 CHECKLIST = Panel(

@@ -76,4 +76,4 @@ def test_a_small_one_takes_nothing_from_others() -> None:
 
 def test_exhibits_of_nothing_are_none() -> None:
     """An event that was cited and of which no row is left proves nothing."""
-    assert list(Exhibits((), (), ()).of({"unknown"})) == []
+    assert list(Exhibits((), (), ()).of({("unknown", "00" * 32)})) == []

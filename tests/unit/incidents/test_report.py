@@ -8,7 +8,7 @@ import orjson
 import pytest
 
 from pipeline.detect.detector import explanations_in_words
-from pipeline.incidents.report import KINDS, SECTIONS, Entry, Made, Report, as_json, page, unnamed
+from pipeline.incidents.report import KINDS, SECTIONS, Entry, Made, Report, as_json, lines_of, page, unnamed
 from pipeline.incidents.report_graph import Edge, Graph, drawn, graph_of, rows_of
 from pipeline.incidents.report_summary import clocks_of
 from pipeline.incidents.report_text import called, safe
@@ -16,7 +16,7 @@ from pipeline.model.events import UNKNOWN_HOST
 from pipeline.model.finding import Status
 from pipeline.model.incident import WITNESSES_MAX, Incident, Loss, Other, Range, Unjudged, Witness, canonical_incident
 from tests import build
-from tests.unit.incidents.campaign import attempt_of, borrowed, kill, removal, tamper
+from tests.unit.incidents.campaign import attempt_of, borrowed, kill, record, removal, tamper
 from tests.unit.incidents.reports import EVIL, hostile, report
 
 VOID = {"meta", "br", "img", "link", "input"}
@@ -133,6 +133,23 @@ def test_evidence_is_told_by_its_records() -> None:
     assert cited
     assert all(name in who and name in index for name in cited)
     assert {each.role for each in made.incident.timeline} <= set(re.findall(r"<td>(\w+)</td>", index))
+
+
+def test_each_line_of_an_event_stands_by_itself() -> None:
+    """A row of a job that runs comes again under one id: each that is cited is on the timeline, counted, and shown as it is."""
+    first = record("effect", "row", build.T0, "sacct")
+    later, lost = (msgspec.structs.replace(first, sha256=digit * 64) for digit in "12")
+    alone = record("owner", "alone", build.T0, "sacct")
+    members = [kill(0, "7", "u055", evidence=(first, alone)), kill(1, "8", "u055", evidence=(later, lost, alone))]
+    made = report(members)
+    moments = [each for each in made.incident.timeline if each.event_id == first.event_id]
+    assert (len(moments), made.incident.records) == (3, len(made.incident.timeline))
+    there = {(each.event_id, each.sha256): f"line {each.sha256}" for each in (first, later, alone)}
+    lines = lines_of(made.incident.timeline, there)
+    assert lines[alone.event_id] == f"line {alone.sha256}"
+    assert lines[first.event_id] in there.values()
+    shown = page(msgspec.structs.replace(made, lines=lines))
+    assert [shown.count(f"<code>line {each.sha256}</code>") for each in (first, later, lost)] == [1, 1, 0]
 
 
 def test_a_reply_under_another_name_is_not_called_none() -> None:
