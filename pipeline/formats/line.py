@@ -19,6 +19,10 @@ ITEMS_MAX = 10_000  # lines of one record; one with more is a dead letter, since
 Beside = bytes | Mapping[str, object] | str | None
 
 
+ROOT = "root"  # the log daemon tells that root, or the kernel, sent the line, under whatever name
+ANYBODY = "anybody"  # it came by the system log, which tells no such thing
+
+
 class Part(msgspec.Struct, frozen=True, gc=False):
     """One piece of a line that a container runtime split, at 16 KiB as a rule.
 
@@ -38,6 +42,7 @@ class Line(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     host: str = ""
     program: str = ""
     tagged: bool = False  # the program is what the line's sender called himself, which is anybody's word
+    writer: str = ""  # ROOT, ANYBODY; empty: only a prefix of the line itself can tell
     file: str = ""
     file_offset: int | None = None
     collected_time: int | None = None  # UTC ms, shipper's clock

@@ -212,7 +212,7 @@ def parse(
     if first is not None:
         try:
             if not line.tagged or not _is_anothers(line, first):
-                return first, first.parse(line, reading)
+                return first, _tagged(first, line, first.parse(line, reading))
         except RejectedRecord:
             pass
     if payload[:1] == b"<" and allowed <= _OF_JOBS and (carried := _carried(line, reading, candidates)) is not None:
@@ -259,13 +259,21 @@ def _carried(line: Line, reading: Reading, candidates: Candidates, pinned: Paylo
             continue
         # A job may print what looks like a frame, with any host.
         host = "" if line.host or format_.source in _OF_JOBS else frame.host
-        return format_, [_framed(event, host, frame.time) for event in events]
+        return format_, [_framed(event, host, frame) for event in events]
     return None
 
 
-def _framed(event: Parsed, host: str, time: int | None) -> Parsed:
-    time = time if event.event_time is None else event.event_time
-    return msgspec.structs.replace(event, host=event.host or host, event_time=time)
+def _tagged(format_: Payload, line: Line, events: Sequence[Parsed]) -> Sequence[Parsed]:
+    """The events, with the program in whose name an object stood in a system log: its format takes the prefix off without a word."""
+    if line.payload[:1] == b"{" or format_.name not in _OBJECTS:
+        return events
+    tag = syslog.program_of(syslog.text_of(line.payload)) or syslog.NO_TAG
+    return [msgspec.structs.replace(event, tag=tag) for event in events]
+
+
+def _framed(event: Parsed, host: str, frame: syslog.SyslogLine) -> Parsed:
+    time = frame.time if event.event_time is None else event.event_time
+    return msgspec.structs.replace(event, host=event.host or host, event_time=time, tag=frame.tag)
 
 
 def _is_anothers(line: Line, format_: Payload) -> bool:
@@ -291,7 +299,7 @@ def _of_program(program: str | None) -> frozenset[str]:
 
 def _read(format_: Payload, line: Line, reading: Reading) -> tuple[Payload, Sequence[Parsed]]:
     try:
-        return format_, format_.parse(line, reading)
+        return format_, _tagged(format_, line, format_.parse(line, reading))
     except UnknownFormat:
         raise
     except RejectedRecord as error:

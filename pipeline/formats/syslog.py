@@ -52,6 +52,9 @@ _PID = re.compile(r"[0-9]{1,10}")
 _ELEMENT = re.compile(r'\[(?:[^"\]\\]|\\.|"(?:[^"\\]|\\.)*+")*+\]')
 
 
+NO_TAG = "-"  # of a line of a system log that names no program
+
+
 class SyslogLine(msgspec.Struct, frozen=True, gc=False):
     """A system log line, taken apart.  `priority` is None where the line has none; its facility is `priority >> 3`."""
 
@@ -61,6 +64,12 @@ class SyslogLine(msgspec.Struct, frozen=True, gc=False):
     pid: int | None
     text: str
     priority: int | None
+    framed: bool = True  # the program stands in the line; else its envelope names it
+
+    @property
+    def tag(self) -> str:
+        """What `Parsed.tag` says of it."""
+        return (self.program or NO_TAG) if self.framed else ""
 
 
 def text_of(payload: bytes) -> str:
@@ -87,7 +96,7 @@ def split(line: Line, reading: Reading, tags: re.Pattern[str] = _TAG) -> SyslogL
         time = iso_time(head[1], reading)
     elif line.program:
         # The shipper took the prefix off and kept what it said.
-        return SyslogLine(None, line.host, line.program, None, text[start:].lstrip(" "), priority)
+        return SyslogLine(None, line.host, line.program, None, text[start:].lstrip(" "), priority, framed=priority is not None)
     else:
         return None
     tag = tags.match(text, head.end()) or _TAG_OF_A_FILE.match(text, head.end())

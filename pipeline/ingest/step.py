@@ -15,8 +15,10 @@ Authors of lines lie.  A line in the output of one job that speaks for another i
 printed does not replace the shipper's word on whose output it is; a time long past what was observed proves nothing was heard then.  Where
 the shipper says neither host nor file, nobody knows the author, and the line is taken at its word.  Where the site says that some topics
 are closed, events of the others, to which anybody may write, are marked as unproven; they count neither as heard nor as lost where their
-source has a closed topic.  A host that a line names (`node=`, the system log's prefix) is believed over the shipper's, because logs come
-through central hosts: the row says `shipped_by`, UNKNOWN_HOST where nobody said it.
+source has a closed topic.  So are those of a line that came by the system log in the name of a daemon that has a log of its own, unless
+the log daemon tells that root sent it, or the site that it lets nobody else use that name: `logger -t` is open to every user.  A host that
+a line names (`node=`, the system log's prefix) is believed over the shipper's, because logs come through central hosts: the row says
+`shipped_by`, UNKNOWN_HOST where nobody said it.
 """
 
 import contextlib
@@ -30,9 +32,9 @@ from pipeline.errors import DecodeError, ErrorCode, RejectedRecord, SplitLine, T
 from pipeline.formats import registry, several
 from pipeline.formats.envelopes.compressed import INFLATED_BYTES_MAX
 from pipeline.formats.envelopes.raw import said_by
-from pipeline.formats.line import ITEMS_MAX, Line, Reading
+from pipeline.formats.line import ITEMS_MAX, ROOT, Line, Reading
 from pipeline.formats.split_lines import PIECE_BYTES_MAX
-from pipeline.formats.syslog import program_of, text_of
+from pipeline.formats.syslog import NO_TAG, program_of, text_of
 from pipeline.ingest.facts import PLACED, TELLING, facts_of, spoken_for
 from pipeline.ingest.feeds import OPEN_TO_USERS, Feeds, feed_key
 from pipeline.ingest.rates import Rates
@@ -42,13 +44,13 @@ from pipeline.ingest.zones import SAMPLED_BELOW, Zones
 from pipeline.model.actor import actor_of, with_uids
 from pipeline.model.attributes import attributes
 from pipeline.model.conduct import Conduct, Folder
-from pipeline.model.events import UNKNOWN_HOST, Event, JobRecord, LinePart, Parsed, StepCancelled, TrainingLine
+from pipeline.model.events import UNKNOWN_HOST, Event, JobRecord, LinePart, Login, Parsed, SessionChanged, StepCancelled, TrainingLine
 from pipeline.model.facts import Fact, host_case
 from pipeline.model.identity import Directory
 from pipeline.model.ids import Digester, digest
 from pipeline.model.instants import DAY_MS
 from pipeline.model.outcome import EventRow, Filtered, Lost, Observed, Outcome, Read, Record, Rejected, Tell
-from pipeline.model.source import OF_HOSTS, PER_HOST, Source
+from pipeline.model.source import OF_HOSTS, OF_LOGS, PER_HOST, Source
 from pipeline.model.told import encode_told, heard_in
 from pipeline.settings import Settings
 from pipeline.stream.cases import Cases
@@ -83,6 +85,7 @@ class IngestState:
         self.ahead_ms = settings.ingest.future_seconds_max * 1000
         self.absurd_ms = settings.ingest.future_seconds_rejected * 1000
         self.authenticated = frozenset(settings.ingest.authenticated_topics)
+        self.trusted_programs = frozenset(settings.ingest.trusted_syslog_programs)
         self.keep_ms = max(settings.retention.job_days, settings.retention.host_days) * DAY_MS
         self.reader = SourceReader(settings)
         self.directory: Directory = settings.directory()
@@ -375,7 +378,9 @@ def decode_line(
     sha256 = hashlib.sha256(payload).hexdigest()
     raw, heard = payload.decode("utf-8", "surrogateescape"), False
     for parsed in events:
-        event = _event(state, parsed, line, origin, collected, sha256, shipper)
+        event = _event(
+            state, parsed, line, origin, collected, sha256, shipper, proven=origin.proven and not _is_claimed(state, parsed, line)
+        )
         if twins is not None and not parsed.own_id:
             event = twins.told_apart(event)
         try:
@@ -601,7 +606,29 @@ def _as_shipped(state: IngestState, record: Record, line: Line, headers: Mapping
     return shipped if state.reader.reading_of(record.topic, shipped, named).job else line
 
 
-def _event(state: IngestState, parsed: Parsed, line: Line, origin: Origin, collected: int, sha256: str, shipper: str) -> Event:
+def _by_system_log(parsed: Parsed, line: Line) -> bool:
+    """Did the line of a daemon that has a log of its own come by the system log?
+
+    Not asked of whom a bastion lets in: as sshd's and su's lines that withholds a name, and says of nobody what he did.
+    """
+    if parsed.source in OF_LOGS or (parsed.tag == "" and line.writer == ""):
+        return False
+    return not (parsed.source is Source.TELEPORT and isinstance(parsed.body, Login | SessionChanged))
+
+
+def _is_claimed(state: IngestState, parsed: Parsed, line: Line) -> bool:
+    """May anybody have written it in the name of its program?"""
+    if not _by_system_log(parsed, line) or line.writer == ROOT:
+        return False
+    names = {parsed.tag} if parsed.tag else set[str]()
+    if line.writer:
+        names.add(line.program or NO_TAG)
+    return not names <= state.trusted_programs
+
+
+def _event(
+    state: IngestState, parsed: Parsed, line: Line, origin: Origin, collected: int, sha256: str, shipper: str, *, proven: bool
+) -> Event:
     """The event, attributed to cluster, host and job."""
     source, family, said = origin.source, parsed.source, parsed.body
     body = said if state.veil.idle else state.veil.body(said)
@@ -617,7 +644,7 @@ def _event(state: IngestState, parsed: Parsed, line: Line, origin: Origin, colle
         digester = state.digester(family, source.cluster, host, line.file)
         own_time, place = -1 if time is None else time, -1 if offset is None else offset
         event_id = digester.of_line(own_time, place, line.payload, type(said).__name__)
-    if not origin.proven:  # never in the place of a true one
+    if not proven:  # never in the place of a true one
         event_id = digest("unproven", event_id)
     if time is None:
         time = collected
@@ -636,7 +663,7 @@ def _event(state: IngestState, parsed: Parsed, line: Line, origin: Origin, colle
         file=origin.file if placed else "",
         position=offset if placed else None,
         shipper=(shipper or UNKNOWN_HOST) if shipper != host and family in OF_HOSTS else "",
-        unproven=not origin.proven,
+        unproven=not proven,
     )
 
 
@@ -663,6 +690,8 @@ def _row(
         attrs["claimed_job"] = claimed
     if event.unproven:
         attrs["sender"] = "not authenticated"
+    if _by_system_log(parsed, line):  # read again from here, since the line alone may not tell
+        attrs["by_syslog"] = line.writer or "prefix"
     if line.truncated:
         attrs["truncated"] = "by its shipper"
     if event.shipper and origin.source.host != host:  # read again from here, since by it logs count as those of one host or of two

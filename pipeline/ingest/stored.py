@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from pipeline.errors import ErrorCode, RejectedRecord
-from pipeline.formats.line import Line
+from pipeline.formats.line import ANYBODY, ROOT, Line
 from pipeline.ingest.step import REFUSED, IngestState, Losses, decode_line, decode_record, fold
 from pipeline.model.events import Event
 from pipeline.model.outcome import EventRow, Outcome, Record
@@ -40,6 +40,7 @@ class StoredRow(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     collected_time: int | None  # UTC ms
     payload: bytes
     cluster: str = ""
+    by_syslog: str = ""  # who wrote it, as the log daemon tells, or `prefix`; empty: it came otherwise, or before that was stored
 
 
 class StoredRecord(Record, frozen=True, kw_only=True):
@@ -91,6 +92,7 @@ class Restored:
             host=row.host,
             program=row.program,
             tagged=of_another and bool(row.program),
+            writer=row.by_syslog if row.by_syslog in (ROOT, ANYBODY) else "",
             file=row.file,
             file_offset=row.file_offset,
             collected_time=row.collected_time,

@@ -795,7 +795,8 @@ class Parsed(msgspec.Struct, frozen=True, gc=False):
     """What a payload format makes of one line: one of possibly several.
 
     `event_time` is None where the line carries no clock; ingest then takes the collected time.  `own_id` is the source's own id
-    of the event, where it has one; ingest builds the event id from it, else from the line.
+    of the event, where it has one; ingest builds the event id from it, else from the line.  `tag` is the program under whose name the
+    line stood in a system log, which is anybody's to choose; empty: it came otherwise, or the format does not say.
     """
 
     source: Source
@@ -804,6 +805,7 @@ class Parsed(msgspec.Struct, frozen=True, gc=False):
     host: str = ""
     own_id: str = ""
     unmapped: dict[str, str] = {}
+    tag: str = ""
 
 
 UNKNOWN_HOST = "?"  # nobody says which host handed a record in

@@ -53,6 +53,10 @@ PER_HOST = frozenset({Source.AUDITD, Source.SSHD, Source.KERNEL})
 # Written on the host that they tell of, also where another host hands them in: whoever is root there writes there what he likes.
 OF_HOSTS = PER_HOST | {Source.SLURMD, Source.FALCO, Source.TETRAGON, Source.WAZUH, Source.OSQUERY, Source.TRAINING, Source.PROBE}
 
+# What a host's system log alone tells, and what jobs print: of a line of these nothing is known but what it says of itself.  The others
+# have files, senders or a transport of their own, so of theirs a line that came by the system log is its writer's claim.
+OF_LOGS = frozenset({Source.SSHD, Source.KERNEL, Source.TRAINING, Source.PROBE})
+
 # Nobody waits for these: they come hours late (S3), in batches (sacct) or once a day (a push), and no detector needs them to have passed.
 # A family that is waited for holds back every window of its cluster, and what may be forgotten, by its last word.
 SLOW = frozenset({

@@ -181,7 +181,7 @@ WHERE {_RANGE} GROUP BY minute ORDER BY minute
 ROWS = f"""
 SELECT toUnixTimestamp64Milli(kafka_time), toString(_topic), _partition, toString(_incarnation), _offset, event_id, toString(source),
     toString(kind), if(attrs['shipped_by'] = '', toString(host), attrs['shipped_by']), toString(program), file, file_offset,
-    toUnixTimestamp64Milli(collected_time), raw, toString(cluster)
+    toUnixTimestamp64Milli(collected_time), raw, toString(cluster), attrs['by_syslog']
 FROM {{db}}.events WHERE {_RANGE} ORDER BY kafka_time, _topic, _partition, _incarnation, _offset, _index
 """  # noqa: S608  same
 EARLIER = """
@@ -287,7 +287,7 @@ def records_of(rows: Iterable[tuple[Any, ...]]) -> Iterator[StoredRecord]:
 
 
 def _stored_row(row: tuple[Any, ...]) -> StoredRow:
-    event_id, source, kind, host, program, file, file_offset, collected, raw, cluster = row[5:]
+    event_id, source, kind, host, program, file, file_offset, collected, raw, cluster, by_syslog = row[5:]
     return StoredRow(
         event_id=event_id,
         source=source,
@@ -299,6 +299,7 @@ def _stored_row(row: tuple[Any, ...]) -> StoredRow:
         collected_time=collected or None,
         payload=raw if isinstance(raw, bytes) else raw.encode(),  # the driver answers with bytes where they are not UTF-8
         cluster=cluster,
+        by_syslog=by_syslog,
     )
 
 

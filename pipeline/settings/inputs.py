@@ -75,6 +75,12 @@ class IngestSettings(Part):
     authenticated_topics: tuple[str, ...] = Field(
         (), description="inputs that only known senders may write to, by ACL: what others send counts less; empty: all count alike"
     )
+    trusted_syslog_programs: tuple[str, ...] = Field(
+        (),
+        description="programs whose lines in the system log nobody but root can write, since the log daemon checks the sender (rsyslog's"
+        " trusted properties of `imuxsock`, `_UID` of journald): what others send there in a daemon's name (`audispd`, `slurmctld` ...)"
+        " names nobody",
+    )
     future_seconds_rejected: int = Field(86_400, ge=0, description="times further ahead of collection are dead-lettered")
     failing_percent: int = Field(
         50, ge=5, le=95, description="of the lines of a source that was read before: more that cannot be read, and it fails: it is a gap"

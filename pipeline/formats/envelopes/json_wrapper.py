@@ -58,7 +58,7 @@ from pipeline.formats.envelopes.said import (
     text,
 )
 from pipeline.formats.fields import strict_json, zoned_time
-from pipeline.formats.line import Headers, Line, Part
+from pipeline.formats.line import ANYBODY, ROOT, Headers, Line, Part
 
 _JOBCOMP_START = re.compile(rb'\{"jobid":[0-9]')
 _PROBE_START = b'{"trainwatch_probe":'
@@ -68,6 +68,8 @@ _STREAMS = frozenset({"stdout", "stderr"})
 _BROKEN = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _ORDINAL_DIGITS_MAX = 6
 _SOCKET = "imuxsock"  # rsyslog's input for programs
+_OF_THE_KERNEL = frozenset({"audit", "kernel"})  # the journal's transports
+_SYSTEM_LOGS = re.compile(r"(?:^|/)(?:messages|syslog|secure|(?:auth|authpriv|kern|daemon|user)(?:\.log)?)(?:[.-][^/]*)?$")
 POD_BYTES_MAX = 8192  # labels and annotations of a pod are usually a few hundred
 
 _TAILED = (b'{"@timestamp":"', b'{"file":"', b'{"message":"')  # how the shippers begin whose objects are `_Tailed`
@@ -276,6 +278,7 @@ def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Li
         said_program = sender(said_program, wrapper.uid_journal, wrapper.executable, message, wrapper.transport)
     elif wrapper.uid_socket is not None:
         said_program = sender(said_program, wrapper.uid_socket, wrapper.executable_socket, message, "")
+    writer = _writer(wrapper, log, path)
     program = said_program or program
     if program and not path:
         message = _composed(message, wrapper, host, program, pid, tagged=bool(said_program))
@@ -292,6 +295,7 @@ def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Li
         host=host,
         program=program,
         tagged=bool(said_program),
+        writer=writer,
         file=path or file,
         file_offset=_offset(wrapper.offset, log.get("offset"), offset) if log or wrapper.offset is not None else offset,
         collected_time=collected,
@@ -301,6 +305,28 @@ def _line(value: bytes, wrapper: _Wrapper, message: str, headers: Headers) -> Li
         part=part,
         beside=value,
     )
+
+
+def _writer(wrapper: _Wrapper, log: Mapping[str, Any], path: str) -> str:
+    """Who may have written the line: ROOT where the log daemon says so, ANYBODY of what a system log holds besides, else nobody knows.
+
+    Of a file it is the file that tells, but for one that its shipper took apart as a system log: of that the rest stands in `message`.
+    """
+    apart = wrapper.ident is not None or wrapper.appname is not None or isinstance(log.get("syslog"), dict)
+    named = wrapper.program is not None or wrapper.program_capital is not None
+    if path:
+        return ANYBODY if apart or (named and _SYSTEM_LOGS.search(path)) else ""
+    transport: object = wrapper.transport
+    uids = [wrapper.uid_journal, wrapper.uid_socket]
+    if wrapper.journald is not UNSET:
+        uids.append(_read(wrapper.journald).get("uid"))
+        transport = transport or _read(wrapper.systemd).get("transport")
+    told = {word for uid in uids if (word := _word(uid))}
+    if told == {"0"} or (isinstance(transport, str) and transport in _OF_THE_KERNEL):
+        return ROOT
+    others = (wrapper.identifier, wrapper.facility, wrapper.facility_capital, wrapper.facility_journal, wrapper.procid, transport)
+    objects = wrapper.syslog is not UNSET or wrapper.journald is not UNSET
+    return ANYBODY if told or apart or named or objects or any(each is not None for each in others) else ""
 
 
 def _without_chosen(wrapper: _Wrapper) -> None:

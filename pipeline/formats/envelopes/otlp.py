@@ -35,7 +35,7 @@ from pipeline.formats.envelopes.json_lines import Unwrap
 from pipeline.formats.envelopes.raw import NUMBER_MAX, said_by, sane_time, without_line_end
 from pipeline.formats.envelopes.said import FROM_A_USER, KERNEL_FACILITY, composed, first, iso, own_file, pod_file, text
 from pipeline.formats.fields import json_object
-from pipeline.formats.line import ITEMS_MAX, Headers, Line
+from pipeline.formats.line import ANYBODY, ITEMS_MAX, Headers, Line
 
 HEAD_BYTES = 256  # in which the only key stands
 DEPTH_MAX = 32  # of objects in a body
@@ -128,6 +128,8 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
     offset = said.get("log.file.record_offset")
     stream = text(said.get("log.iostream"))
     part = None
+    # The syslog receiver, or its parser; a program may send none.
+    writer = ANYBODY if tag or "facility" in said or "priority" in said else ""
     if isinstance(body, dict):
         line = _of_object(body, unwrap_object)
         known = msgspec.structs.replace(line, collected_time=line.collected_time or collected)
@@ -138,6 +140,7 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
             host=known.host or host,
             program=known.program or program,
             tagged=known.tagged or bool(tag),
+            writer=known.writer or writer,
             file=known.file or file,
             stream=line.stream or stream,
             beside=origin.resource,  # never the body, whose fields may be those of a line
@@ -163,6 +166,7 @@ def line_of(body: object, said: Mapping[str, Any], time: int | None, observed: i
         host=host,
         program=program,
         tagged=bool(tag),
+        writer=writer,
         file=file,
         file_offset=offset if isinstance(offset, int) and 0 <= offset <= NUMBER_MAX else origin.offset,
         collected_time=collected,

@@ -7,10 +7,11 @@ and get lost.  Here each line is read alone:
          |                 |          |          `- fields: quoted text is literal, unquoted hex of a text field is encoded
          type              epoch UTC  serial                                                  upper case: auditd's own translations
 
-A line may stand after `node=HOST` or the prefix of a syslog daemon, of which only the audit daemons' tags are believed: any user can
-write a syslog line that contains `type=SYSCALL msg=audit(..)`.  Fields that user space wrote (`msg='..'`) never replace fields of the
-kernel.  Numbers stay as the kernel wrote them (`a0` hex); added are `result` (success, fail) and `syscall_name`, since numbers mean
-different calls on different machines.  `?` and `(null)` mean absent.
+A line may stand after `node=HOST` or the prefix of a syslog daemon, of which only the audit daemons' tags are read: any user can write a
+syslog line that contains `type=SYSCALL msg=audit(..)`.  And under such a tag, too (`logger -t audispd`), so that the event says by which
+it came, for ingest to judge.  Fields that user space wrote (`msg='..'`) never replace fields of the kernel.  Numbers stay as the kernel
+wrote them (`a0` hex); added are `result` (success, fail) and `syscall_name`, since numbers mean different calls on different machines.
+`?` and `(null)` mean absent.
 
 Holds: linear time in the length of the line; a text field that cannot be decoded stays as it was written.
 
@@ -128,9 +129,9 @@ class Auditd:
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """The record.  Raises DecodeError for a record without a stamp, UnknownFormat for other text."""
         text = syslog.text_of(line.payload)
-        host, prefixed = "", not text.startswith(_STARTS)
+        host, tag, prefixed = "", "", not text.startswith(_STARTS)
         if prefixed:
-            host, text = _unprefixed(line, reading)
+            host, tag, text = _unprefixed(line, reading)
         elif line.program and not line.file and line.program not in _AUDIT_PROGRAMS:
             raise UnknownFormat("a line of another program: anybody may write to the system log")
         head = _HEAD.match(text)
@@ -157,26 +158,27 @@ class Auditd:
                 event_time=int(seconds) * 1000 + int(milliseconds),
                 own_id=f"{seconds}.{milliseconds}:{serial}/{record_type}/{own}",
                 body=AuditRecord(record_type=record_type, serial=int(serial), item=number, fields=fields, keys=keys),
+                tag=tag,
             ),
         )
 
 
-def _unprefixed(line: Line, reading: Reading) -> tuple[str, str]:
-    """Host and record of a line after `audit[1]: ` or a whole syslog prefix."""
+def _unprefixed(line: Line, reading: Reading) -> tuple[str, str, str]:
+    """Host, tag and record of a line after `audit[1]: ` or a whole syslog prefix."""
     found = syslog.split(line, reading)
     if found is None:
         program, mark, text = syslog.text_of(line.payload).partition(": ")
-        if mark and program.partition("[")[0] in _AUDIT_PROGRAMS:
-            return "", text
+        if mark and (tag := program.partition("[")[0]) in _AUDIT_PROGRAMS:
+            return "", tag, text
         raise UnknownFormat("no audit record")
     text = found.text
     if found.program == "kernel":
         # The kernel's own log, when no daemon listens: `kernel: [  12.345678] audit: type=1400 audit(..): ..`
         stamp = text.find("audit: type=", 0, 64)
         if stamp >= 0:
-            return found.host, text[stamp + len("audit: ") :]
+            return found.host, found.tag, text[stamp + len("audit: ") :]
     elif found.program in _AUDIT_PROGRAMS and text.startswith(_STARTS):
-        return found.host, text
+        return found.host, found.tag, text
     raise UnknownFormat("no audit record of an audit daemon")
 
 

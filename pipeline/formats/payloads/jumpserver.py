@@ -34,7 +34,7 @@ from pipeline.model.source import Source
 
 PROGRAMS = frozenset({"osm", "jumpserver"})
 SECONDS_MAX = 2**33
-_BARE = re.compile(r"(?:<[0-9]{1,3}>)?(?:osm|jumpserver): ")
+_BARE = re.compile(r"(?:<[0-9]{1,3}>)?(osm|jumpserver): ")
 _CATEGORY = re.compile(r"(login|ftp|operation|password_change|host_session|session_command)_log - (?=\{)")
 _TIME = re.compile(
     r"([0-9]{4})[/-]([0-9]{2})[/-]([0-9]{2})[ T]([0-9]{2}:[0-9]{2}:[0-9]{2}(?:[.,][0-9]{1,9})?) ?(Z|[+-][0-9]{2}:?[0-9]{2})?"
@@ -67,7 +67,7 @@ class JumpServer:
 
     def parse(self, line: Line, reading: Reading) -> Sequence[Parsed]:
         """One event.  Raises UnknownFormat for lines of other programs."""
-        text, host = _said(line, reading)
+        text, host, tag = _said(line, reading)
         found = _CATEGORY.match(text)
         if found is None:
             raise UnknownFormat("no line of JumpServer's audit")
@@ -85,21 +85,22 @@ class JumpServer:
                 own_id=f"jumpserver/{category}/{own}{change}" if own else "",
                 body=body,
                 unmapped={"bastion": "jumpserver", **unmapped(value, _TAKEN)},
+                tag=tag,
             ),
         )
 
 
-def _said(line: Line, reading: Reading) -> tuple[str, str]:
-    """The text after the program, and the host of the prefix."""
+def _said(line: Line, reading: Reading) -> tuple[str, str, str]:
+    """The text after the program, and host and tag of the prefix."""
     text = syslog.text_of(line.payload)
     if bare := _BARE.match(text):
-        return text[bare.end() :], ""
+        return text[bare.end() :], "", bare[1]
     found = syslog.split(line, reading)
     if found is None:
-        return text, ""
+        return text, "", ""
     if found.program not in PROGRAMS:
         raise UnknownFormat("a line that another program wrote")
-    return found.text, found.host
+    return found.text, found.host, found.tag
 
 
 def _body(category: str, value: dict[str, Any]) -> AnyBody:

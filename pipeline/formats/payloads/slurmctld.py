@@ -92,17 +92,18 @@ class Slurmctld:
         """One event."""
         text = text_of(line.payload)
         time: int | None = None
-        host = ""
+        host = tag = ""
         if text[:1] != "[":
             parts = syslog.split(line, reading)
             if parts is not None:
                 if parts.program != "slurmctld":
                     raise UnknownFormat("another program's line")
-                time, host, text = parts.time, parts.host, parts.text
+                time, host, tag, text = parts.time, parts.host, parts.tag, parts.text
         text = text.removeprefix(_PRINTED)
         if text[:1] == "[":
             time, text = without_time(text, reading)
-        return (Parsed(source=Source.SLURMCTLD, body=_body(text), event_time=None if time is None else checked_time(time), host=host),)
+        time = None if time is None else checked_time(time)
+        return (Parsed(source=Source.SLURMCTLD, body=_body(text), event_time=time, host=host, tag=tag),)
 
 
 # --- the prefix -----------------------------------------------------------------------------------------------------------------

@@ -121,18 +121,19 @@ class Slurmd:
         """One event.  Raises UnknownFormat for lines of other programs and of no known kind."""
         text = text_of(line.payload)
         time: int | None = None
-        host = ""
+        host = tag = ""
         if text[:1] != "[" and not (found := _FOREGROUND.match(text)):
             parts = syslog.split(line, reading)
             if parts is None or parts.program not in {"slurmd", "slurmstepd"}:
                 raise UnknownFormat("another program's line")
-            time, host, text = parts.time, parts.host, parts.text
+            time, host, tag, text = parts.time, parts.host, parts.tag, parts.text
         elif text[:1] != "[" and found:
             text = text[found.end() :]
         if text[:1] == "[" and _STEP_PREFIX.match(text) is None:
             time, text = without_time(text, reading)
         body = _body(text, reading)
-        return (Parsed(source=Source.SLURMD, body=body, event_time=None if time is None else checked_time(time), host=host),)
+        time = None if time is None else checked_time(time)
+        return (Parsed(source=Source.SLURMD, body=body, event_time=time, host=host, tag=tag),)
 
 
 def _body(text: str, reading: Reading) -> AnyBody:

@@ -9,4 +9,4 @@ from pipeline.formats.line import Line
 
 def bare(lines: Iterable[Line]) -> list[Line]:
     """The lines, and nothing beside them."""
-    return [msgspec.structs.replace(line, beside=None, tagged=False) for line in lines]
+    return [msgspec.structs.replace(line, beside=None, tagged=False, writer="") for line in lines]

@@ -69,6 +69,8 @@ def test_prefixes(name: str, prefix: str, host: str) -> None:
     event = parsed(prefix + KILL)
     assert event.body == record(KILL)
     assert event.host == host
+    assert event.tag in prefix
+    assert (event.tag == "") == (name in ("none", "node"))
 
 
 def test_the_kernels_own_log() -> None:
@@ -76,6 +78,7 @@ def test_the_kernels_own_log() -> None:
     event = parsed('Mar  3 03:40:41 gpu-012 kernel: [   12.3] audit: type=1400 audit(1772480441.311:9001): apparmor="DENIED" pid=7')
     assert isinstance(event.body, AuditRecord)
     assert (event.body.record_type, event.body.fields, event.host) == ("AVC", {"apparmor": "DENIED", "pid": "7"}, "gpu-012")
+    assert event.tag == "kernel"
 
 
 FORGED = [

@@ -180,7 +180,9 @@ def test_time_formats(prefix: str, event_time: int | None, host: str) -> None:
     line = Line(payload=(prefix + TEXT).encode())
     format_, (event,) = registry.parse(line, READING)
     assert format_ is slurmctld.FORMAT
-    assert event == Parsed(source=Source.SLURMCTLD, body=ControllerJob(job="7", change="time_limit"), event_time=event_time, host=host)
+    tag = "slurmctld" if " ctl-1 " in prefix else ""
+    body = ControllerJob(job="7", change="time_limit")
+    assert event == Parsed(source=Source.SLURMCTLD, body=body, event_time=event_time, host=host, tag=tag)
 
 
 def test_a_pinned_line_needs_no_time() -> None:

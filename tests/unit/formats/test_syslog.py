@@ -124,7 +124,7 @@ def test_other_text(text: str) -> None:
 def test_the_envelope_names_the_program() -> None:
     """A shipper that cut the prefix off says the program, and then the whole line is text."""
     found = split(" Accepted password for u017", program="sshd")
-    assert found == SyslogLine(None, "gpu-001", "sshd", None, "Accepted password for u017", None)
+    assert found == SyslogLine(None, "gpu-001", "sshd", None, "Accepted password for u017", None, framed=False)
 
 
 def test_only_the_first_tag_counts() -> None:

@@ -14,7 +14,7 @@ import orjson
 import pytest
 
 from pipeline.runtime.local import LocalRuntime
-from pipeline.settings import IdentitySettings, Role
+from pipeline.settings import IdentitySettings, IngestSettings, Role
 from tests import build
 from tests.build import COLLEAGUE, OTHER, UNSET
 from tests.scenario.lines import Line, Site, iso, ship
@@ -254,6 +254,15 @@ EDITED = [
     *SITE.imported(90, "b"), *SITE.end(80, "6", start=-60), *SITE.end(100),
 ]  # fmt: skip
 CAPPED = "/usr/bin/nvidia-smi -pl 200"
+ENVIRONMENT = ({"path": "/env", "owner": "u070", "kind": "environment"},)
+
+
+def slowed(*lines: Line) -> list[Line]:
+    """A job on a node that becomes slow, and what is told of why."""
+    return [
+        *SITE.start(0, "2", nodes="gpu-002"), *SITE.steps(100, "2", host="gpu-002"), *lines,
+        *SITE.steps(HOUR + 100, "2", took=3_000, first=50, host="gpu-002"), *SITE.end(9_000, "2", nodes="gpu-002"),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -281,12 +290,78 @@ def test_a_line_of_sudo_that_anybody_writes_names_nobody(beside: Sequence[Line],
     """u099 edited a file without leave, which one source tells.  A second would be sudo's line on a node that became slow: with `beside`,
     what the kernel's audit of that node tells."""
     line = SITE.sudo(HOUR, CAPPED, "u099", host="gpu-002")
-    slowed = [
-        *SITE.start(0, "2", nodes="gpu-002"), *SITE.steps(100, "2", host="gpu-002"), *line, *beside,
-        *SITE.steps(HOUR + 100, "2", took=3_000, first=50, host="gpu-002"), *SITE.end(9_000, "2", nodes="gpu-002"),
+    assert named([*HABIT, *THEIRS, *ELSEWHERE, *EDITED, *slowed(*line, *beside)], artefact_roots=ENVIRONMENT) == expected
+
+
+def by_logger(tag: str, lines: Iterable[Line], stream: str = "access") -> list[Line]:
+    """The same texts by `logger -t`, in the file of the system log."""
+    return [
+        SITE._system(line.at, line.host, tag, line.text)._replace(stream=stream, source="syslog", file="/var/log/messages")
+        for line in lines
+    ]
+
+
+def by_rsyslog(tag: str, lines: Iterable[Line], **known: str) -> list[Line]:
+    """Likewise as an object of rsyslog's; without annotation it does not know who wrote to its socket."""
+    said = {"facility": "user", **known}
+    return [
+        Line(line.at, "access", line.host, "", "", orjson.dumps(
+            {"@timestamp": f"{iso(line.at)}Z", "host": line.host, "program": tag, **said, "message": line.text}
+        ).decode())
+        for line in lines
     ]  # fmt: skip
-    roots = ({"path": "/env", "owner": "u070", "kind": "environment"},)
-    assert named([*HABIT, *THEIRS, *ELSEWHERE, *EDITED, *slowed], artefact_roots=roots) == expected
+
+
+AUDITED = SITE.sudo_in_audit(HOUR, CAPPED, host="gpu-002")
+RAN = [Line(HOUR, "access", "gpu-002", "", "", f"    u099 : TTY=pts/0 ; PWD=/home/u099 ; USER=root ; COMMAND={CAPPED}")]
+COMMAND = {"id": "c1", "user": "u099@example.org", "asset": "gpu-002(10.0.0.7)", "account": "root", "input": CAPPED, "session": "s1",
+           "remote_addr": "10.20.1.9", "timestamp": build.ms(HOUR) // 1000}  # fmt: skip
+BY_BASTION = [Line(HOUR, "access", "gpu-002", "", "", f"session_command_log - {orjson.dumps(COMMAND).decode()}")]
+DELETED = SITE.pbs(HOUR + 98, "D", CANCELLED, "requestor=u099@login-001")
+OF_PBS = [*SITE.pbs_ran(HOUR, CANCELLED), *SITE.pbs_ran(HOUR, CANCELLED, HOUR + 100, 271)]
+ORDER = [Line(HOUR + 98, "scheduler", "login-001", "", "", f"_slurm_rpc_kill_job: REQUEST_KILL_JOB JobId={CANCELLED} uid {COLLEAGUE}")]
+ENDED = [
+    *SITE.start(HOUR, CANCELLED), *SITE.step_cancelled(HOUR + 99, CANCELLED), *SITE.end(HOUR + 100, CANCELLED, "CANCELLED", HOUR),
+]  # fmt: skip
+SUDO = by_logger("sudo", RAN)
+JOB_KILLED = [line for line in killed() if line.stream != "access"]
+CLAIMED: dict[str, tuple[list[Line], str]] = {  # and the program in whose name
+    **{f"a command in the audit, as {tag}": ([*EDITED, *slowed(*SUDO, *by_logger(tag, AUDITED))], tag)
+       for tag in ("audit", "auditd", "audispd", "audisp-syslog", "audisp-remote")},
+    "a command and a kill in the audit, and he did nothing": (
+        [*JOB_KILLED, *by_logger("audispd", SITE.kill(97)), *slowed(*SUDO, *by_logger("audispd", AUDITED))], "audispd",
+    ),
+    "by rsyslog, which does not know who wrote": (
+        [*EDITED, *slowed(*by_rsyslog("sudo", RAN), *by_rsyslog("audispd", AUDITED))], "audispd",
+    ),
+    "a cancel in the controller's name": ([*killed(), *ENDED, *by_logger("slurmctld", ORDER, "scheduler")], "slurmctld"),
+    "a delete in the name of PBS": ([*killed(), *OF_PBS, *by_logger("pbs", DELETED, "scheduler")], "pbs"),
+    "a command at the bastion": ([*cancelled(), *slowed(*by_logger("jumpserver", BY_BASTION))], "jumpserver"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("lines", "program"), CLAIMED.values(), ids=CLAIMED)
+def test_what_anybody_writes_in_a_daemons_name_names_nobody(lines: list[Line], program: str) -> None:
+    """With `logger -t`.  Where the site says that its log daemon lets nobody but root do that, it is that daemon's word."""
+    story = [*HABIT, *THEIRS, *ELSEWHERE, *lines]
+    assert named(story, artefact_roots=ENVIRONMENT) == set()
+    trusting = IngestSettings(trusted_syslog_programs=(program,))
+    assert named(story, artefact_roots=ENVIRONMENT, ingest=trusting) == {"u099"}
+
+
+@pytest.mark.parametrize("source", ["auditd", "slurmctld"])
+@pytest.mark.parametrize("lines", ATTEMPTS.values(), ids=ATTEMPTS)
+def test_nor_where_what_speaks_for_him_comes_so(lines: list[Line], source: str) -> None:
+    """At a site whose audit or controller writes to the system log alone."""
+    told = [line for line in lines if line.source == source]
+    tag, stream = ("audispd", "access") if source == "auditd" else (source, "scheduler")
+    assert "u099" not in named([*(line for line in lines if line.source != source), *by_logger(tag, told, stream)])
+
+
+def test_what_the_log_daemon_knows_to_be_roots_names_whoever_did_it() -> None:
+    """As `imuxsock` says with its annotation, and journald by itself."""
+    lines = [*EDITED, *slowed(*by_rsyslog("sudo", RAN, _UID="0"), *by_rsyslog("audispd", AUDITED, _UID="0"))]
+    assert named([*HABIT, *THEIRS, *ELSEWHERE, *lines], artefact_roots=ENVIRONMENT) == {"u099"}
 
 
 GATEWAY = [line for who in ("u012", "u098", "u099") for line in SITE.login(30, who, f"own-of-{who}", "10.20.1.1")]

@@ -32,7 +32,7 @@ def asked(rows: Sequence[Any]) -> list[tuple[Any, ...]]:
         (
             row.kafka_time, row.topic, row.partition, "i1", row.offset, row.event_id, row.source, row.kind,
             row.attrs.get("shipped_by") or row.host, row.program, row.file, row.file_offset, row.collected_time, to_stored(row.raw),
-            row.cluster,
+            row.cluster, row.attrs.get("by_syslog", ""),
         )
         for row in ordered
     ]  # fmt: skip
@@ -69,6 +69,13 @@ RECORDS = {
     "a system log whose shipper nobody names": record(ACCEPTED.encode(), "logs.access"),
     "a system log that came through a log host": record(LAUNCHED.encode(), "logs.scheduler", host="log-001"),
     "a system log of the shipper's own host": record(ACCEPTED.encode(), "logs.access", host="gpu-012"),
+    "audit records by the system log": record(f"Mar  2 12:00:00 gpu-012 audispd[9]: {AUDIT}".encode(), "logs.access", host="log-001"),
+    "audit records by the system log, apart": record(
+        json.dumps({"message": AUDIT, "program": "audispd", "host": "gpu-012"}).encode(), "logs.access"
+    ),
+    "audit records by the system log, of root": record(
+        json.dumps({"message": AUDIT, "program": "audispd", "host": "gpu-012", "_UID": "0"}).encode(), "logs.access"
+    ),
     "a batch": record(batch(MEGATRON, ERROR)),
     "equal lines of a batch": record(batch(ERROR, ERROR, MEGATRON, ERROR)),
 }
@@ -123,7 +130,7 @@ def test_a_line_that_is_read_otherwise_today_is_counted() -> None:
     rows, _, restored = outcomes(*records_of([changed]))
     assert restored.otherwise == 1
     assert [each.kind for each in rows] == ["audit_record"]
-    gone = (*row[:13], "words that no format knows", row[-1])
+    gone = (*row[:13], "words that no format knows", *row[14:])
     rows, _, restored = outcomes(*records_of([gone]))
     assert (rows, restored.otherwise) == ([], 1)
 
