@@ -1,17 +1,24 @@
 """The harmless explanations of what is asked of a scheduler to end a job, in the form of `benign.py`.
 
-In: a case and a suspicion whose cause is a request to cancel.  Out: an `Explanation`; and who was refused how often.
+In: a case and a suspicion whose cause is a request to cancel.  Out: an `Explanation`; who was refused how often; and which requests
+may have ended a job.
 """
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Collection, Sequence
+
 from pipeline.detect import workload
-from pipeline.detect.benign import Suspicion
+from pipeline.detect.benign import COMMAND_MS, Suspicion
 from pipeline.detect.case import Case
+from pipeline.model import watched
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import Event, KillRequest
+from pipeline.model.events import Event, KillRequest, ProcessRun
 from pipeline.model.finding import Checked, Explanation
 from pipeline.model.identity import Identity
 from pipeline.stream.watermark import Watermarks
 
+_Times = defaultdict[int | None, list[int]]  # by uid, in order
 TRIES_MIN, TRIES_MS = 3, 600_000
 ONE_TRY_MS = 1_000  # the controller refuses one request in two lines
 
@@ -39,6 +46,43 @@ def mistyped_number(case: Case, suspicion: Suspicion, now: Watermarks) -> Explan
     if count >= TRIES_MIN and over >= TRIES_MS:
         return Explanation(name, Checked.EXCLUDED, cause.record, tried)
     return Explanation(name, Checked.NOT_CHECKED, cause.record, f"{tried}; {TRIES_MIN} over {TRIES_MS // 60_000} minutes are no slip")
+
+
+def may_have_ended(case: Case) -> Sequence[tuple[Event, KillRequest]]:
+    """Requests by which an attempt may have ended CANCELLED, in order of time.
+
+    Of the one whom accounting names; where it is silent, of everybody but those whose own command shows that they were for a mere signal,
+    which the controller's line does not say.
+    """
+    if case.end_record is None or case.end is None or case.state != "CANCELLED":
+        return ()
+    start, last, named = case.end - case.site.windows.cancel_window_seconds * 1000, case.end + 1_000, case.cancelled_by_uid
+    near = [(event, request) for event, request in case.requests() if start <= event.event_time <= last]
+    if named is not None:
+        return [each for each in near if each[1].uid == named]
+    signals = _mere_signals(case)
+    return [each for each in near if each[0].id not in signals]
+
+
+def _mere_signals(case: Case) -> Collection[str]:
+    """Ids of requests about which `scancel` ran under their uid as often as was asked, each time for a signal that cancels nothing."""
+    asked, ran, cancels = _Times(list), _Times(list), _Times(list)
+    for event, request in case.of(KillRequest):
+        if not request.refused and not request.no_effect:
+            asked[request.uid].append(event.event_time)
+    for event, run in case.of(ProcessRun):
+        ran[run.uid].append(event.event_time)
+        if not run.success or not watched.signals_only(run.arguments):
+            cancels[run.uid].append(event.event_time)
+    return {
+        event.id
+        for event, request in case.of(KillRequest)
+        if not _near(cancels[request.uid], event) and _near(ran[request.uid], event) >= _near(asked[request.uid], event)
+    }
+
+
+def _near(times: Sequence[int], event: Event) -> int:
+    return bisect_right(times, event.event_time + COMMAND_MS) - bisect_left(times, event.event_time - COMMAND_MS)
 
 
 def tries(case: Case) -> dict[str, list[Event]]:

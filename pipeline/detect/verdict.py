@@ -17,6 +17,7 @@ from pipeline.detect.benign import (
     memory_limited,
     root_without_login,
 )
+from pipeline.detect.benign_cancel import may_have_ended
 from pipeline.detect.benign_kubernetes import controllers, deleted_behind_end, stands_beside
 from pipeline.detect.case import Case, evidence
 from pipeline.detect.detector import registry
@@ -117,9 +118,7 @@ def _cancelled(case: Case, now: Watermarks) -> Found | None:
     if case.end is None:
         return None
     start, cancelled = case.end - case.site.windows.cancel_window_seconds * 1000, case.state == "CANCELLED"
-    requests = case.requests() if cancelled else ()  # by one to Slurm a job ends CANCELLED, or goes on
-    requests = [each for each in requests if case.cancelled_by_uid in (None, each[1].uid)]  # others were for another signal
-    asked = [(event, actor_of(case.site.directory, event)) for event, _ in requests if start <= event.event_time <= case.end + 1_000]
+    asked = [(event, actor_of(case.site.directory, event)) for event, _ in may_have_ended(case)]
     asked += [(each.event, each.identity) for each in case.cancelled_by() if cancelled or start <= each.event.event_time <= case.end]
     for event, who in asked:
         bond = relation(who, case.owner)

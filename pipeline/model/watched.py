@@ -83,6 +83,11 @@ _RECORDS = (
 _ALL_RECORDS = frozenset({"/var/log", "/var/log/", "/var/log/*", "/run/log", "/run/log/"})
 SYSTEM_UIDS = range(1_000)  # a process that somebody else called `auditd` tells nothing
 _HARMLESS_SIGNALS = frozenset({0, 1, 10, 12, 17, 18, 23, 28})  # HUP and USR: reload, rotate, resume
+# By a signal that a program may catch, or that stops it, Slurm leaves no job CANCELLED: such are sent for a checkpoint (scancel(1)).
+_OF_A_CANCEL = re.compile(r"--sig(?:n|na|nal)?(?:=(.*))?|-[bCfHiQv]*s(.*)", re.DOTALL)
+_CANCELS_NOTHING = frozenset({
+    *map(str, _HARMLESS_SIGNALS | {19, 20}), "HUP", "USR1", "USR2", "CHLD", "CONT", "STOP", "TSTP", "URG", "WINCH",
+})  # fmt: skip
 
 _ANY = frozenset({
     *_NODE, *_TELEMETRY, *_LOAD, *_ENDING, *_CLEARING, *_OVERWRITING, *_PREFIXES, *SHELLS,
@@ -246,6 +251,15 @@ def jobs_cancelled(arguments: Sequence[str]) -> tuple[str, ...]:
         return ()
     ids = (argument.split(".")[0].split("_")[0] for argument in arguments[1:JOBS_MAX])
     return tuple(dict.fromkeys(job for job in ids if job.isascii() and job.isdigit() and len(job) <= 20))
+
+
+def signals_only(arguments: Sequence[str]) -> bool:
+    """Does a `scancel` command ask for a signal by which no job ends cancelled: `scancel --signal=USR1 7`?  The last one named counts."""
+    named = ""
+    for word, behind in pairwise((*arguments, "")):
+        if found := _OF_A_CANCEL.fullmatch(word):
+            named = found[1] or found[2] or behind
+    return bool(jobs_cancelled(arguments)) and named.upper().removeprefix("SIG") in _CANCELS_NOTHING
 
 
 def bare(arguments: Sequence[str]) -> Sequence[str]:

@@ -8,6 +8,7 @@ any signal, which the controller does not write down: of a job that fails by one
 """
 
 from collections.abc import Iterator, Sequence
+from itertools import takewhile
 
 from msgspec.structs import replace
 
@@ -17,7 +18,7 @@ from pipeline.detect.case import Cancel, Case, evidence
 from pipeline.detect.deletions import asked_for, deleted_in_doubt, parts_taken
 from pipeline.detect.detector import CITED_MAX, Meta, answered, explained, hit, raised, several
 from pipeline.model.actor import actor_of, relation
-from pipeline.model.events import JobUpdate, ProcessRun, StepCancelled
+from pipeline.model.events import JobUpdate, KillRequest, ProcessRun, StepCancelled
 from pipeline.model.finding import NO_LOGIN, UNPROVEN, Checked, Evidence, Finding, Severity
 from pipeline.model.identity import Identity
 from pipeline.model.source import Source
@@ -25,7 +26,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p03_foreign_cancel",
-    version=10,
+    version=11,
     title="Job cancelled by a non-owner",
     subject="job",
     severity=Severity.HIGH,
@@ -54,7 +55,8 @@ META = Meta(
     blind_spots=(
         "A cancel from the owner's borrowed login looks like the owner: P17; one by root's timer, whoever made that, like the system.",
         "`scancel --ctld` with filters leaves no line per job at the default log level: then accounting alone tells who, hours later.",
-        "Where accounting is silent, a cancel soon after the owner asked for one, or for a mere signal: his is taken for what ended it.",
+        "Where accounting is silent, a cancel soon after the owner asked for one, or for a mere signal by a command that nobody recorded.",
+        "Where it is, who cancels while others send such signals is not named; nor is one told whose own `scancel` only looks like one.",
         "A request for a whole collection of Kubernetes, or a Command of Volcano (`vcctl job suspend`), names no job.",
         "Who makes an object of another kind under the job's name owns, as far as is known, the pods that are taken from then on.",
         "Who may write events of Kubernetes can lower his own deletion below the gate: by a preemption before it, or an end.",
@@ -72,6 +74,8 @@ META = Meta(
     harms=frozenset({"pods_deleted"}),
     direct=True,
 )  # fmt: skip
+OF_SEVERAL = ", of whom several asked"
+OWNER_TOO = "its owner asked for it, too, and no record tells by whose request it ended"
 OF_A_TRY = (benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, benign_cancel.mistyped_number)
 
 
@@ -89,45 +93,53 @@ def judge(case: Case, now: Watermarks) -> Iterator[Finding]:
 
 
 def _cancelled(case: Case, now: Watermarks) -> Iterator[Finding]:
-    window_ms = case.site.windows.cancel_window_seconds * 1000
-    for event, request in case.requests():
-        if case.end_record is None or case.end is None or case.state != "CANCELLED":
-            break
-        if not case.end - window_ms <= event.event_time <= case.end + 1_000:
-            continue
-        if case.cancelled_by_uid is not None and case.cancelled_by_uid != request.uid:
-            continue  # it was for another signal: accounting says by whose request the job ended
-        actor = actor_of(case.site.directory, event)
-        if relation(actor, case.owner) == "owner":
-            return  # the owner asked first: whoever asked again changed nothing
-        suspicion = Suspicion(actor, event, case.end)
-        checklist, harmless = explained(META, case, suspicion, now)
-        if harmless:
-            return
-        said = [*evidence("cause", event, "request to cancel")]
-        for each in case.cancelled_by():
-            said += evidence("cause", each.event, "record of who cancelled") if each.uid == request.uid else ()
-        as_user = _as_user(case, request.uid, actor, event.event_time)
-        cited = [*_with_commands(said, case, actor, event.event_time), *as_user]
-        cited += evidence("effect", case.end_record[0], "job ended CANCELLED")
-        twice = len(cited) > 2
-        for ended, step in case.of(StepCancelled):
-            if not step.reason:
-                cited += evidence("effect", ended, "step cancelled")
-        yield raised(
-            META,
-            case,
-            suspicion,
-            checklist,
-            effect="cancelled",
-            summary=f"job {case.attempt.job} of {case.owner_id} was cancelled on the request of somebody else",
-            cited=cited,
-            parts=(("request before the end", 0.97), ("who cancelled is recorded twice", 1.0 if twice else 0.9)),
-            closes_at=case.end + case.site.grace_ms,
-            several_actors=bool(as_user),
-        )
+    """Where accounting does not say by whose request the job ended, each that came before its owner's may be the one.
+
+    By several identities' nobody is named, and what acquits one of them does not acquit the others.
+    """
+    asked = [Suspicion(actor_of(case.site.directory, event), event, case.end or 0) for event, _ in benign_cancel.may_have_ended(case)]
+    if not asked:
+        yield from _accounted(case, now)
         return
-    yield from _accounted(case, now)
+    before = [*takewhile(lambda each: relation(each.actor, case.owner) != "owner", asked)]  # whoever asked again changed nothing
+    by_identity = {each.actor.id if each.actor else "": each for each in reversed(before)}
+    firsts = sorted(by_identity.values(), key=lambda each: (each.cause.event_time, each.cause.id))[:CITED_MAX]
+    hits = [found for each in firsts if (found := hit(META, case, each, now)) is not None]
+    if case.end_record is None or not hits:
+        return
+    suspicion, checklist = min(hits, key=lambda each: each.open)
+    as_user = [item for each in firsts for item in _as_user(case, _uid(each), each.actor, each.cause.event_time)]
+    cited = [item for each in firsts for item in _asked(case, each)] + as_user
+    cited += evidence("effect", case.end_record[0], "job ended CANCELLED")
+    twice = ("who cancelled is recorded twice", 1.0 if len(cited) > 2 else 0.9)
+    for ended, step in case.of(StepCancelled):
+        if not step.reason:
+            cited += evidence("effect", ended, "step cancelled")
+    yield raised(
+        META,
+        case,
+        suspicion,
+        checklist,
+        effect="cancelled",
+        summary=f"job {case.attempt.job} of {case.owner_id} was cancelled on the request of somebody else{OF_SEVERAL * (len(firsts) > 1)}",
+        cited=cited,
+        parts=(("request before the end", 0.97), ("whose request it was is not told", 0.5) if len(firsts) > 1 else twice),
+        closes_at=suspicion.effect_time + case.site.grace_ms,
+        several_actors=len(firsts) > 1 or bool(as_user),
+        withheld=OWNER_TOO if len(before) < len(asked) else "",
+    )
+
+
+def _uid(suspicion: Suspicion) -> int | None:
+    return suspicion.cause.body.uid if isinstance(suspicion.cause.body, KillRequest) else None
+
+
+def _asked(case: Case, suspicion: Suspicion) -> list[Evidence]:
+    """A request, the records of accounting that name who made it, and the commands by which."""
+    said = [*evidence("cause", suspicion.cause, "request to cancel")]
+    for each in case.cancelled_by():
+        said += evidence("cause", each.event, "record of who cancelled") if each.uid == _uid(suspicion) else ()
+    return _with_commands(said, case, suspicion.actor, suspicion.cause.event_time)
 
 
 def _signalled(case: Case, now: Watermarks) -> Iterator[Finding]:

@@ -513,3 +513,52 @@ def test_it_is_about_the_attempt_that_ran() -> None:
     second = case(allocation(), cancel_request(98), end(), again, of=attempt(start=300, submit=200))
     detector = next(each for each in registry() if each.meta.id == ID)
     assert [len(list(detector.judge(each, build.now()))) for each in (first, second)] == [1, 0]
+
+
+def signalled(at: float, uid: int, *arguments: str) -> Event:
+    """The kernel saw `scancel` run for a signal."""
+    return build.event(at, Source.AUDITD, ProcessRun(round(at * 10), ("scancel", *arguments, build.JOB), True, uid=uid, auid=uid))
+
+
+USR1 = "--signal=USR1"
+ADMINS = cancel_request(40, ADMIN)
+COLLEAGUES = (scancel(97), cancel_request(98), end())
+SACCT = end(source=Source.SACCT, cancelled_by_uid=COLLEAGUE)
+OF_SEVERAL: dict[str, tuple[Sequence[Event], list[str]]] = {
+    "which of two nobody tells": ([ADMINS, cancel_request(98), end()], [""]),
+    "one of them alone was seen to cancel": ([ADMINS, *COLLEAGUES], [""]),
+    "the other's was a mere signal": ([signalled(39, ADMIN, USR1), ADMINS, *COLLEAGUES], ["u099"]),
+    "the other's was for KILL": ([signalled(39, ADMIN, "-s", "KILL"), ADMINS, *COLLEAGUES], [""]),
+    "the other asked twice, and one was seen": (
+        [signalled(39, ADMIN, USR1), ADMINS, cancel_request(60, ADMIN), *COLLEAGUES], [""],
+    ),
+    "the other's command told a moment more before": (
+        [signalled(9.999, ADMIN, USR1), ADMINS, *COLLEAGUES], [""],
+    ),
+    "accounting tells": ([ADMINS, *COLLEAGUES, SACCT], ["u099"]),
+    "a service's before": ([cancel_request(40, SERVICE), *COLLEAGUES], [""]),
+    "each a service's": ([cancel_request(40, SERVICE), cancel_request(98, SERVICE), end()], []),
+    "two, and the memory": ([ADMINS, cancel_request(98), oom(97), end()], []),
+    "two, and the owner before both": ([cancel_request(30, OWNER), ADMINS, cancel_request(98), end()], []),
+    "the owner's was a mere signal": ([signalled(39, OWNER, USR1), cancel_request(40, OWNER), *COLLEAGUES], ["u099"]),
+    "nobody's was more than a signal": ([signalled(39, ADMIN, USR1), ADMINS, end()], []),
+    "nobody's was, and accounting names him": ([signalled(97, COLLEAGUE, USR1), cancel_request(98), end(), SACCT], ["u099"]),
+    "the owner's behind it": ([scancel(96), cancel_request(97), cancel_request(99, OWNER), end()], [""]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("events", "actors"), OF_SEVERAL.values(), ids=OF_SEVERAL)
+def test_of_several_requests_nobody_knows_which_it_was(events: Sequence[Event], actors: list[str]) -> None:
+    """Unless accounting says, or a command line shows that the others' were for signals that cancel nothing."""
+    found = judge(*events)
+    assert [(each.actor, each.alert) for each in found] == [(actor, True) for actor in actors]
+
+
+def test_the_requests_of_several_are_cited_and_none_of_them_is_suspected_until_accounting_names_one() -> None:
+    """The same finding, revised; a ticket of one of them says nothing of the other."""
+    told = [ADMINS, cancel_request(41, ADMIN), cancel_request(98), end()]
+    (before,) = build.judge(ID, *told, at=build.site(tickets=(ticket(0, 60),)))
+    assert {told[0].id, told[2].id} <= {item.event_id for item in before.evidence if item.role == "cause"}
+    assert (before.alert, before.suspect, before.actor_withheld) == (True, "", "several identities acted; see the evidence")
+    (after,) = judge(*told, SACCT)
+    assert (after.id, after.suspect) == (before.id, "u099")

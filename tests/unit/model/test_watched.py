@@ -130,3 +130,29 @@ def test_files(name: str, expected: str) -> None:
 def test_jobs_of_a_cancel_command(arguments: tuple[str, ...], jobs: tuple[str, ...]) -> None:
     """Arrays and steps by their job."""
     assert watched.jobs_cancelled(arguments) == jobs
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("scancel --signal=USR1 7", True),
+        ("/usr/bin/scancel -s SIGUSR1 7", True),
+        ("scancel 7 --sig usr2", True),
+        ("scancel -fsHUP 7", True),
+        ("scancel -bs 10 7", True),
+        ("scancel --signal=STOP 7", True),
+        ("scancel 7", False),
+        ("scancel --signal=KILL 7", False),
+        ("scancel -s TERM 7", False),
+        ("scancel -s 9 7", False),
+        ("scancel -s INT 7", False),
+        ("scancel -s USR1 -s KILL 7", False),
+        ("scancel -s", False),
+        ("scancel --sibling=east 7", False),
+        ("scancel --signal=USR1 --name=pretrain", False),
+        ("kill -s USR1 7", False),
+    ],
+)
+def test_signals_that_cancel_no_job(command: str, expected: bool) -> None:
+    """As scancel takes its options; what it does not say clearly may have been a cancel."""
+    assert watched.signals_only(command.split()) is expected
