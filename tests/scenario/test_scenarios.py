@@ -278,6 +278,16 @@ def test_story(path: Path) -> None:
     assert again.canonical_incidents() == results.canonical_incidents()
 
 
+@pytest.mark.parametrize("silent", [False, True])
+def test_a_cancel_is_final_without_accounting_and_says_that_it_was_silent(silent: bool) -> None:
+    """P03 asks it by whose request a job ended, and waits for none that never speaks."""
+    story = story_in(FOLDER / "foreign_cancel.yaml")
+    results = run(list(ship(line for line in lines_of(story) if not (silent and line.source == "sacct"))), 1, 20, settings_of(story))
+    (found,) = results.findings.values()
+    assert (found["status"], found["alert"]) == ("final", True)
+    assert ("sacct" in results.unheard[found["id"]]) is silent
+
+
 @pytest.mark.parametrize("detector", [each.meta.id for each in registry()])
 def test_each_pattern_has_its_stories(detector: str) -> None:
     """Three that fire and five that do not, told in YAML; without any the test above would pass, too."""

@@ -31,7 +31,7 @@ META = Meta(
     subject="job",
     severity=Severity.HIGH,
     attack=("T1489", "T1531", "T1078"),
-    needs=(Source.SLURMCTLD, Source.JOBCOMP, Source.AUDITD, Source.KUBERNETES_AUDIT),
+    needs=(Source.SLURMCTLD, Source.JOBCOMP, Source.SACCT, Source.AUDITD, Source.KUBERNETES_AUDIT),
     window_seconds="detect.cancel_window_seconds",
     benign=(
         benign.owner_or_service,

@@ -36,12 +36,12 @@ def nothing_that_runs(case: Case, suspicion: Suspicion, now: Watermarks) -> Expl
 
 META = Meta(
     id="p12_spec_changed",
-    version=2,
+    version=3,
     title="Job's specification changed by a non-owner",
     subject="job",
     severity=Severity.HIGH,
     attack=("T1565.001", "T1078", "AML.T0010"),
-    needs=(Source.SLURMCTLD, Source.JOBCOMP),
+    needs=(Source.SLURMCTLD, Source.JOBCOMP, Source.KUBERNETES_AUDIT),
     window_seconds="detect.spec_window_seconds",
     benign=(benign.owner_or_service, benign.admin_ticket, benign_kubernetes.controller_of_cluster, nothing_that_runs),
     required=("owner_or_service", "admin_ticket", "controller_of_cluster"),

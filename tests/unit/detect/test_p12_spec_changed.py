@@ -156,3 +156,9 @@ def test_whom_to_write_to_stands_in_no_text() -> None:
     assert finding.actor == ""
     assert "u099" not in " ".join(item.summary for item in finding.evidence)
     assert "mail_user set" in [item.summary for item in finding.evidence]
+
+
+def test_it_says_whose_word_it_judges_by() -> None:
+    """The controller's, and the API server's: where one was silent, a finding names it."""
+    (finding,) = judge(patch())
+    assert {Source.SLURMCTLD, Source.KUBERNETES_AUDIT} <= set(finding.sources)
