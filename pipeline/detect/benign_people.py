@@ -267,13 +267,15 @@ def own_key(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explan
     return Explanation(name, Checked.EXCLUDED, cause.record, "not among the keys that are enrolled for the account")
 
 
-def debugging_together(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+def debugging_together(case: IdentityCase, suspicion: Suspicion, now: Watermarks) -> Explanation:
     """The owner was there: a key of the account came from the same address within the hour."""
     name, cause = "debugging_together", suspicion.cause
     for event, login in case.logins:
         near = abs(event.event_time - cause.event_time) <= PRESENT_MS and event.id != cause.id
         if near and login.address == getattr(cause.body, "address", "") and not borrowed(case, event, login):
             return Explanation(name, Checked.NOT_CHECKED, event.record, "the account's own login came from the same address")
+    if missing := case.missing(now, Source.SSHD, cause.event_time - PRESENT_MS, cause.event_time + PRESENT_MS):
+        return Explanation(name, Checked.NOT_CHECKED, missing=missing)
     return Explanation(name, Checked.EXCLUDED, note="no login of the account itself came from there about that time")
 
 

@@ -388,9 +388,9 @@ class Site:
         text = f"op=set audit_enabled={to} old={1 - to} auid={by if login else UNSET} ses=7 res=1"
         return self._audit(at, host, ("CONFIG_CHANGE", text))
 
-    def hum_of(self, at: float, until: float, host: str = HOST) -> list[Line]:
-        """The audit of one host is alive from here to there, and at no other time."""
-        return [line for each in range(round(at), round(until), 300) for line in self.hum(each, ["auditd"], (host,))]
+    def hum_of(self, at: float, until: float, host: str = HOST, of: str = "auditd") -> list[Line]:
+        """The audit of one host, or another source, is alive from here to there, and at no other time."""
+        return [line for each in range(round(at), round(until), 300) for line in self.hum(each, [of], (host,))]
 
     def api(
         self, at: float, by: str, verb: str, name: str, resource: str = "pytorchjobs.kubeflow.org", code: int = 200, subresource: str = "",

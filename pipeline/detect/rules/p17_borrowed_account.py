@@ -26,7 +26,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p17_borrowed_account",
-    version=4,
+    version=5,
     title="Account used by others, or after its owner had left",
     subject="identity",
     severity=Severity.HIGH,
@@ -61,6 +61,7 @@ META = Meta(
         "A key that was copied, or an agent that was forwarded, looks like its owner.",
         "A key that the identity map does not know is nobody's.",
         "Tokens, cookies and `kubectl exec` into somebody's notebook leave no login.",
+        "An owner who was there himself, by a host whose own sshd was silent while others' were heard.",
         "Whom a bastion lets in under a name that the map does not know.",
         "An identity map that is late says that people are there who have left, or the other way round.",
     ),
@@ -223,7 +224,7 @@ def _finding(
     severity: Severity | None = None,
     suspect: str = "",
 ) -> Finding:
-    first, checklist = hits[0]
+    first, checklist = hits[0][0], next((each for _, each in hits if not any(item.missing for item in each)), hits[0][1])
     last = max(suspicion.effect_time for suspicion, _ in hits)
     nobody = msgspec.structs.replace(first, actor=None)
     found = raised(

@@ -10,12 +10,15 @@ from typing import NamedTuple
 
 import pytest
 
+from pipeline.detect.detector import registry
 from pipeline.detect.rules.p17_borrowed_account import WITHHELD
 from pipeline.model.events import Event
 from pipeline.model.finding import Checked, Finding
+from pipeline.model.source import Source
 from pipeline.settings import IdentitySettings, Role
+from pipeline.stream.watermark import Watermarks, bucket_of
 from tests import build
-from tests.build import DAY
+from tests.build import BUCKET_MS, CLUSTER, DAY, ms
 from tests.build_subjects import ABROAD, FOREIGN, HOME, HOUR, KEY, PEOPLE, entered, identity_case, judge_identity, login, order, run, site
 
 ID = "p17_borrowed_account"
@@ -173,6 +176,36 @@ def test_debugging_together_stays_below_the_gate() -> None:
     """The owner's own login came from the same machine: they sat there together."""
     finding = only(login(0), login(60, key=FOREIGN))
     assert (finding.alert, build.answer(finding, "debugging_together").answer) == (False, Checked.NOT_CHECKED)
+
+
+@pytest.mark.parametrize(
+    ("heard", "missing"),
+    [((-DAY, 2 * DAY), ()), ((-DAY, HOUR - 600), ("sshd",)), ((HOUR + 60, 2 * DAY), ("sshd",)), ((-HOUR, HOUR + 60), ())],
+    ids=["throughout", "until a moment too early", "only since an hour behind it", "just long enough"],
+)
+def test_that_the_owner_was_not_there_only_sshd_tells(heard: tuple[float, float], missing: tuple[str, ...]) -> None:
+    """Within the hour before and behind; who was not heard then may have come, and the alert waits."""
+    told = frozenset(range(bucket_of(ms(heard[0]), BUCKET_MS), ms(heard[1]) + 1, BUCKET_MS))
+    now = Watermarks({(CLUSTER, Source.SSHD): (ms(heard[1]), ms(2 * DAY))}, {(CLUSTER, Source.SSHD): told}, BUCKET_MS)
+    (detector,) = [each for each in registry("identity") if each.meta.id == ID]
+    (finding,) = detector.judge(identity_case("u012", login(60, key=FOREIGN)), now)
+    assert build.answer(finding, "debugging_together").missing == missing
+    assert finding.alert is (not missing)
+
+
+def test_one_login_of_several_about_which_sshd_was_heard_is_enough() -> None:
+    """The finding begins with the first all the same."""
+    (finding,) = judge_identity(ID, "u012", login(-9 * DAY, key=FOREIGN), login(60, key=FOREIGN))
+    assert (finding.alert, finding.cause_time) == (True, ms(-9 * DAY))
+    (finding,) = judge_identity(ID, "u012", login(-9 * DAY, key=FOREIGN), login(-8 * DAY, key=FOREIGN))
+    assert not finding.alert
+
+
+def test_until_sshd_has_passed_the_hour_the_owner_may_still_come() -> None:
+    """The finding is there at once, and an alert when nobody came."""
+    for until, alert in ((HOUR + 59, False), (HOUR + 60, True)):
+        (finding,) = judge_identity(ID, "u012", login(60, key=FOREIGN), until=until)
+        assert finding.alert is alert
 
 
 def test_service_account_acquits() -> None:
