@@ -5,11 +5,13 @@ In: a cohort and a comparison of those that loaded a writer's bytes with those t
 
 from pipeline.detect.cohort import ALONE_MIN, OTHER_WRITERS, Cohort, Comparison, by_others, cleared
 from pipeline.model.finding import Checked, Explanation
+from pipeline.model.instants import HOUR_MS
 from pipeline.model.source import Source
 from pipeline.model.words import many
 from pipeline.stream.watermark import Watermarks
 
 EXPLAINED = frozenset({"node_fail", "hardware", "out_of_memory", "time_limit", "preempted", "requeued"})  # causes of a verdict
+HEARD_MS = HOUR_MS  # what hosts log all the time is heard within it
 APART_MAX = 0.005  # of saying of bytes of others that they are not to blame, when they are; at each look
 
 
@@ -79,12 +81,20 @@ def by_chance(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  
     return Explanation("by_chance", answer, note=f"p = {seen.chance:.2g}")
 
 
-def hardware_ends(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:  # noqa: ARG001
-    """Ends that the scheduler or the kernel explains are nobody's doing."""
-    causes = {each.cause for each in seen.harmed} & EXPLAINED
+def hardware_ends(case: Cohort, seen: Comparison, now: Watermarks) -> Explanation:
+    """Ends that the scheduler or the kernel explains are nobody's doing; of which the kernels' logs were not heard nobody knows.
+
+    What a member tells of its end does not say whether its own nodes were heard: asked is whether any of the cluster was, about that time.
+    """
+    name, causes = "hardware_ends", {each.cause for each in seen.harmed} & EXPLAINED
     if causes:
-        return Explanation("hardware_ends", Checked.NOT_CHECKED, note=f"some ended by {', '.join(sorted(causes))}")
-    return Explanation("hardware_ends", Checked.EXCLUDED, note="none of them ended by hardware, memory, time limit or preemption")
+        return Explanation(name, Checked.NOT_CHECKED, note=f"some ended by {', '.join(sorted(causes))}")
+    ends = [each.end for each in seen.harmed if each.end is not None and each.verdict == "unexplained"]
+    cluster = case.subject.cluster
+    unheard = sum(not now.heard_within(cluster, Source.KERNEL, end - HEARD_MS, end + HEARD_MS) for end in ends)
+    if 2 * unheard > len(ends):
+        return Explanation(name, Checked.NOT_CHECKED, note=f"at the end of {unheard} of them no kernel was heard", missing=(Source.KERNEL,))
+    return Explanation(name, Checked.EXCLUDED, note="none of them ended by hardware, memory, time limit or preemption")
 
 
 BENIGN = (written_with_leave, own_files, other_writers, machines, changed_for_all, by_chance, hardware_ends)

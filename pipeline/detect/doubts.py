@@ -21,6 +21,6 @@ SETTLED = frozenset({
     # What was written with leave is not an exposure, and nothing of it is compared.
     ("p09_injected_delay", "written_with_leave"), ("p10_convergence_sabotage", "written_with_leave"),
     ("p15_slow_campaign", "written_with_leave"),
-    # It counts only ends that nothing explains, and its count is stopped by a test with a stated error.
-    ("p15_slow_campaign", "hardware_ends"), ("p15_slow_campaign", "by_chance"),
+    # Its count is stopped by a test with a stated error.
+    ("p15_slow_campaign", "by_chance"),
 })  # fmt: skip

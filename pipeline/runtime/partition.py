@@ -192,7 +192,8 @@ class Partition:
     def derive(self) -> None:
         """Marks and state out of the cases."""
         time, kept = self._settings.time, self._settings.retention
-        keep_ms = max(kept.job_days, kept.identity_days) * DAY_MS  # the oldest case whose absences are judged again after a restart
+        oldest = max(kept.job_days, kept.identity_days, kept.incident_days)  # of what may be judged again by what was not heard then
+        keep_ms = oldest * DAY_MS
         self.marks = Marks(self.cases, time.coverage_bucket_seconds * 1000, self.stage.upstream, keep_ms)
         self.state: Any = self.stage.build(self._settings, self.cases)
 

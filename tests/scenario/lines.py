@@ -137,14 +137,14 @@ class Site:
         self, at: float, first: int = 1, count: int = 1, every: float = 86_400.0, sha: str = "a", path: str = "/env/loss.py",
         took: float = 1000.0, harm: float = 0.0, state: str = "COMPLETED", signal: int = 0,
         other: str = "", owner: int = 0, node: str = "", rate: str = "1.5E-04", batch: int = 4, says: Mapping[str, str] = NOTHING,
-        probe: bool = True, gpus: int = 8,
+        probe: bool = True, gpus: int = 8, kernel: bool = False,
     ) -> list[Line]:  # fmt: skip
         """Runs of one configuration, of two owners in turn, over several nodes: each goes on from a base, imports a module, and an `other`
         where told, prints its steps, and ends.
 
         No two are quite alike; `harm` is added to the loss, more with every step.  `says` are arguments that it prints, `{job}` in them its
         number; a step consumes a `batch` of samples at a learning `rate`.  `owner` and `node` where all are of one, or on one.  Without the
-        `probe` they do not say what they load.
+        `probe` they do not say what they load.  `kernel`: that of the node is heard at their end.
         """
         lines = []
         for number in range(count):
@@ -162,6 +162,7 @@ class Site:
                 text = f" iteration {step * 100}/ 100000 | consumed samples: {step * 100 * batch} | {said} | lm loss: {loss:.4f} |"
                 lines.append(self._training(start + step * 600, job, text, nodes))
             lines += self.end(start + 8000, job, state, start, whose, nodes, signal, gpus=gpus)
+            lines += self.hum(start + 8000, ["kernel"] * kernel, (nodes,))
         return lines
 
     def pbs(self, at: float, kind: str, job: str, text: str) -> list[Line]:

@@ -42,10 +42,11 @@ META = Meta(
     needs=(Source.JOBCOMP, Source.PROBE, Source.AUDITD, Source.KERNEL),
     window_seconds="detect.campaign_window_seconds",
     benign=(*benign_cohort.BENIGN, benign_cohort.one_owner),
-    required=(*cohort.REQUIRED, "one_owner"),
+    required=(*cohort.REQUIRED, "one_owner", "hardware_ends"),
     blind_spots=(
         "Code that prints an error of another file before it ends the job: that end counts as an error of the owner's.",
         "Effects that leave the ends of jobs as they are: P09 and P10 compare pace and losses.",
+        "Ends by hardware of nodes whose kernels' logs were silent while others' were heard.",
         "Fewer than four large jobs that loaded the bytes and ended so.",
         "Jobs of a size band (256 to 511 GPUs, 512 to 1,023 ...) of which fewer than eight that had not loaded the bytes ended.",
         "Who prints before his write, in a job of his own, that he loaded the very bytes that he will write: they seem to have been there.",

@@ -1,6 +1,7 @@
 """One-line members of cohorts: attempts of one configuration, with or without bytes that a colleague wrote."""
 
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -8,8 +9,10 @@ import msgspec
 from pipeline.detect.cohort import Cohort
 from pipeline.detect.detector import registry
 from pipeline.model.finding import Checked, Evidence, Finding
+from pipeline.model.source import Source
 from pipeline.model.summary import Exposure, JobSummary, Pace, Step
 from pipeline.model.told import Attempt
+from pipeline.stream.watermark import Buckets, Watermarks, bucket_of
 from tests import build
 from tests.build import answer
 
@@ -97,10 +100,19 @@ def told(members: Iterable[JobSummary], **changes: Any) -> list[JobSummary]:
     return [msgspec.structs.replace(each, **changes) for each in members]
 
 
-def judge(detector: str, members: Iterable[JobSummary], kind: str = "configuration") -> list[Finding]:
+@cache
+def heard(since: int = -100, until: int = 200) -> Watermarks:
+    """The kernels' logs, every hour of these days."""
+    buckets = Buckets(build.BUCKET_MS)
+    for hour in range(24 * since, 24 * until):
+        buckets.add(bucket_of(T0 + hour * HOUR, build.BUCKET_MS))
+    return Watermarks({("main", Source.KERNEL): (T0 + 200 * DAY, T0 + 200 * DAY)}, {("main", Source.KERNEL): buckets}, build.BUCKET_MS)
+
+
+def judge(detector: str, members: Iterable[JobSummary], kind: str = "configuration", now: Watermarks | None = None) -> list[Finding]:
     """What a detector says of a cohort."""
     (found,) = [each for each in registry("cohort") if each.meta.id == detector]
-    return list(found.judge(Cohort(build.site(), "main", f"{kind}/x", members), build.now()))
+    return list(found.judge(Cohort(build.site(), "main", f"{kind}/x", members), now or heard()))
 
 
 def told_of_several(found: Sequence[Finding]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from pipeline.model.finding import Checked
 from pipeline.model.summary import JobSummary
 from tests.build import answer
-from tests.unit.detect.cohorts import WRITER, beside, ended, exposure, judge, own, told_of_several
+from tests.unit.detect.cohorts import WRITER, beside, ended, exposure, heard, judge, own, told_of_several
 
 ID = "p15_slow_campaign"
 
@@ -184,3 +184,11 @@ def test_a_colleague_in_the_same_jobs_is_not_told_of() -> None:
     both, mine, other = beside(campaign("x" * 9)), shifted(campaign("x" * 10), by=20), shifted(campaign(".x....."), by=42)
     found = judge(ID, [*others(), *both, *mine, *theirs(other)], "size")
     assert [finding.suspect for finding in found if finding.alert] == [WRITER]
+
+
+@pytest.mark.parametrize(("until", "alert"), [(0, False), (5, False), (6, True), (200, True)])
+def test_hardware_is_excluded_only_where_kernels_were_heard_at_most_ends(until: int, alert: bool) -> None:
+    """hardware_ends: of six bad ends, a day and 20 hours after the write and then every two days, three at least were heard."""
+    (finding,) = judge(ID, [*others(), *campaign("xxxxxx")], "size", heard(until=until))
+    said = answer(finding, "hardware_ends")
+    assert (finding.alert, said.answer is Checked.EXCLUDED, said.missing) == (alert, alert, () if alert else ("kernel",))
