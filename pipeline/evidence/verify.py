@@ -13,6 +13,7 @@ This file and the package `cryptography` are enough: `python verify.py BUNDLE [-
     seal        {head, key, time, settings, identities, software}, signed with Ed25519
     key         {id, public, from, by, signature}: the next key is signed by the one before, the first by itself
     manifest    {files: name -> sha256, segments, ...}: signed when the exporter had the key
+    report      {evidence: [{event_id, sha256 of the line, ...}, ...], ...}: several lines may be of one event, and each is cited by itself
     erasure     {time, account, reason, place and sha256 of a line, ...}: why a line is gone, signed with the site's key
 
 What a good bundle proves: these bytes were record N of that topic when the range was sealed; nothing was put between, taken out or moved
