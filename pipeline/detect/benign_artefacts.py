@@ -11,7 +11,7 @@ import msgspec
 
 from pipeline.detect import benign
 from pipeline.detect.benign import Suspicion
-from pipeline.detect.case import Case, Loaded
+from pipeline.detect.case import Case, Loaded, bytes_of, evidence
 from pipeline.model.actor import actor_of, relation
 from pipeline.model.events import (
     CheckpointSaved,
@@ -26,12 +26,14 @@ from pipeline.model.events import (
     SignalRequested,
     SignalSent,
 )
-from pipeline.model.finding import Checked, Explanation
+from pipeline.model.finding import Checked, Evidence, Explanation
 from pipeline.model.runs import run_of
 from pipeline.model.source import Source
 from pipeline.settings import allowed
 from pipeline.stream.watermark import Watermarks
 
+ALTERED_BEFORE = "altered_before"
+FORMER, ALTERED = "former", "altered"  # roles of the loads that show it
 ABORT = 6
 SAME_MS = 5_000  # the kernel and the probe tell of one signal
 # What compilers make while a job runs; any job that may write there does.
@@ -84,6 +86,37 @@ def loaded_since(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanati
         said = f"job {other.job} says that it loaded still other bytes behind the write"
         return Explanation(name, Checked.NOT_CHECKED, other.record, said)
     return Explanation(name, Checked.EXCLUDED, note="nobody says that he loaded still other bytes behind the write")
+
+
+def altered_before(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001
+    """Somebody had altered it before the first foreign hand on record, and no record says who: what came of it may be that hand's doing.
+
+    Jobs say so, one of which may be the writer's; but what anybody may have sent says nothing here.  The hit stays, and names nobody.
+    """
+    if (found := _altered(case, suspicion)) is None:
+        return Explanation(
+            ALTERED_BEFORE, Checked.EXCLUDED, note="whence the bytes came that lay there before, records tell, or nobody asks"
+        )
+    former, altered = found
+    said = f"job {altered.job} had loaded other bytes than job {former.job} before, and no record says who wrote them"
+    return Explanation(ALTERED_BEFORE, Checked.NOT_CHECKED, altered.record, said)
+
+
+def cited_altered(case: Case, suspicion: Suspicion) -> tuple[list[Evidence], str]:
+    """(the loads that show it, why the writer is not named); nothing and "" where nobody had altered it unseen."""
+    if (found := _altered(case, suspicion)) is None:
+        return [], ""
+    cited = [
+        item
+        for role, load in zip((FORMER, ALTERED), found, strict=True)
+        for item in evidence(role, load, f"job {load.job} loaded sha256 {bytes_of(load.body)[0][:16]}…, before the foreign write")
+    ]
+    return cited, "the file had been altered before, and no record says by whom"
+
+
+def _altered(case: Case, suspicion: Suspicion) -> tuple[Event, Event] | None:
+    loaded = loaded_by(case.proven, suspicion)
+    return (loaded.former, loaded.altered) if loaded is not None and loaded.former is not None and loaded.altered is not None else None
 
 
 def generated_file(case: Case, suspicion: Suspicion, now: Watermarks) -> Explanation:  # noqa: ARG001

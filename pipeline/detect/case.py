@@ -123,11 +123,16 @@ class Loaded(msgspec.Struct, frozen=True):
     beside: tuple[Event, ...] = ()  # body: CheckpointSaved, of other files of the same run; of each job the last
     resumed: tuple[Event, ...] = ()  # the loads above, and where something was removed, the last from the folder after it
     removed: tuple[Event, ...] = ()  # body: FileTouched with action `removed`: what somebody took from the run's folder (model/runs.py)
+    former: Event | None = (
+        None  # of a module or hook that had been altered, no record says by whom, before who may not wrote: the last load
+    )
+    altered: Event | None = None  # of other bytes before that, and the first of those that lay there then
 
     def told(self) -> Iterator[Event]:
         """What came before it and is worth telling, each once; of a checkpoint the load, too."""
         own = (self.event,) if isinstance(self.event.body, CheckpointLoaded) else ()
-        ones = (each for each in (self.overwritten, self.other, self.untouched, self.same, self.earlier) if each is not None)
+        named = (self.overwritten, self.other, self.untouched, self.same, self.earlier, self.former, self.altered)
+        ones = (each for each in named if each is not None)
         yield from {each.id: each for each in chain(own, self.saves, self.writes, ones, self.beside, self.removed, self.resumed)}.values()
 
     @property
@@ -355,6 +360,8 @@ class Case:
             beside=tuple(each.event for each in run.saves if each.path != body.path),
             removed=tuple(each.event for each in run.writes if each.removes),
             resumed=tuple(sorted(loads.values(), key=lambda each: (each.event_time, each.id))),
+            former=_event(mine.former),
+            altered=_event(mine.altered),
         )
 
     def _before(self, load: Event, artefact: str, events: Sequence[Event]) -> lineage.Before:

@@ -6,8 +6,8 @@ requires it below the gate.  What each can say is shown by the tests of its dete
 
 DOUBTS = frozenset({
     # of files and programs: what was loaded may have been written since, or be what it always was
-    "own_file", "own_place", "saved_again", "known_bytes", "loaded_since", "ordinary_library", "failed_save", "felt_before", "saved_since",
-    "watchdog_abort", "ordinary_exit", "own_code",
+    "own_file", "own_place", "saved_again", "known_bytes", "loaded_since", "altered_before", "ordinary_library", "failed_save",
+    "felt_before", "saved_since", "watchdog_abort", "ordinary_exit", "own_code",
     # of orders to a cluster
     "node_drain", "over_before", "trial_run", "which_signal", "mistyped_number",
     # of what many attempts show together

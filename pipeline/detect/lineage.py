@@ -12,6 +12,12 @@ somebody who may not write there wrote after the last other bytes.  In the secon
 since a run may rest for weeks between two jobs.  Whoever wrote there can print in a job of his own that he loaded still other bytes: so
 where the last other bytes were loaded after the last such write, those before it are told too, and where there are none, that write.
 
+Where somebody wrote who may not, it is asked, too, whence the bytes came that lay there before the first such write since the last with
+leave.  Where all since these first came loaded them, and no write is on record between the load of others before and that write, somebody
+had altered the file of whom no record tells:
+
+    import(a) @10    import(d) @20    write by u099 @40    import(b) @90     ->  former: a@10    altered: d@20
+
 Of the saves of one job only the last is told: its output can say a million times that it saved, and must not push out what others saved.
 When the number of jobs that say so reaches the bound, nobody knows who saved before them, and all writes are told.  Nothing pushes out
 what the loading job says of itself, since nobody else prints its output.  Of the writes that are told, those that may have changed the
@@ -40,6 +46,7 @@ LATEST = 2**62
 OTHER_MS = 7 * DAY_MS  # how long other bytes of the same path are worth telling: of modules and hooks that nobody wrote meanwhile,
 READ_MS = 90 * DAY_MS  # of those that somebody did, and of checkpoints and datasets
 WRITTEN_MS = 30 * DAY_MS  # how long a write after which a module was imported is
+STALE_MS = 5 * 60_000  # so long clocks and what a host still holds of a shared file may make a load look later than the write behind it
 LOADS = (CheckpointLoaded, ModuleImported, HookFound)
 QUIETLY = (ModuleImported, HookFound)  # told only where there is something to tell
 Save = TypeVar("Save")
@@ -87,11 +94,13 @@ class Before(NamedTuple):
     earlier: Known | None = None  # the last write by who may not before `same`
     overwritten: Known | None = None  # where nobody who may not wrote since the first of the saves: the last write before
     resumed: Known | None = None  # where something was removed: the last load after that
+    former: Known | None = None  # where who may not wrote what had been altered, and no record says by whom: the last load before that,
+    altered: Known | None = None  # and the first load of the bytes that lay there then
     shown: tuple[Known, ...] = ()  # what the rest was judged by
 
     def every(self) -> Iterator[Known]:
         """All that is worth telling, each once."""
-        ones = (self.other, self.untouched, self.same, self.earlier, self.overwritten, self.resumed, *self.shown)
+        ones = (self.other, self.untouched, self.same, self.earlier, self.overwritten, self.resumed, self.former, self.altered, *self.shown)
         told = chain(self.saves, self.writes, (each for each in ones if each is not None))
         yield from {each.name: each for each in told}.values()
 
@@ -107,6 +116,7 @@ class History:
         self.changes: list[Known] = []  # of the writes those that may have changed the bytes
         self.foreign: list[Known] = []  # writes by who may not
         self.foreign_changes: list[Known] = []
+        self.with_leave: list[Known] = []  # changes by who may
         self.loads: list[Known] = []
         self.told: dict[str, dict[str, Known]] = {}  # name of a load -> what it was told of, as far as it may be untrue by now
         self._known: dict[str, Known] = {}
@@ -168,7 +178,7 @@ class History:
             sides = (self.writes, self.foreign) if known.foreign else (self.writes,)
             if not known.changes:
                 return sides
-            return (*sides, self.changes, self.foreign_changes) if known.foreign else (*sides, self.changes)
+            return (*sides, self.changes, self.foreign_changes if known.foreign else self.with_leave)
         return ()
 
     # --- what came before a load ----------------------------------------------------------------------------------------------
@@ -223,7 +233,31 @@ class History:
         writes = _newest(self.foreign, self.foreign_changes, start, load.time, FOREIGN_MAX)
         last = _last(self.changes, max(start, change.time), load.time, 1)
         writes += [each for each in last if not each.foreign and change < each]
-        return Before((), writes, other, untouched, same, earlier, shown=tuple(shown))
+        former, altered, asked = self._unrecorded(load, floor)
+        shown += asked
+        return Before((), writes, other, untouched, same, earlier, former=former, altered=altered, shown=tuple(shown))
+
+    def _unrecorded(self, load: Known, floor: int) -> tuple[Known | None, Known | None, list[Known]]:
+        """(the last load of other bytes, the first of those that came after them with no write on record, what was asked for it)."""
+        leave, foreign = next(iter(_last(self.with_leave, floor, load.time, 1)), None), self.foreign_changes
+        at = bisect_left(foreign, leave) if leave is not None else bisect_left(foreign, floor, key=lambda known: known.time)
+        opening = foreign[at] if at < len(foreign) and foreign[at].time <= load.time else None
+        asked = [each for each in (leave, opening) if each is not None]
+        if opening is None:
+            return None, None, asked
+        place = bisect_left(self.loads, min(opening, load))
+        lay = self.loads[place - 1] if place else None
+        former = self._other_before(lay, READ_MS) if lay is not None else None
+        asked += [each for each in (lay, former) if each is not None]
+        if lay is None or former is None or not former.sha256 or former.sha256 == lay.sha256:
+            return None, None, asked
+        first = min(loads[0] for loads in self._loads_of.values() if loads and loads[0].sha256 == lay.sha256)
+        since = bisect_left(self.changes, former.time - STALE_MS, key=lambda known: known.time)
+        written = self.changes[since : bisect_left(self.changes, opening)][-1:]
+        asked += [first, *written]
+        if written or not lay.sha256 or first < former or first.time < floor:
+            return None, None, asked
+        return former, first, asked
 
     def _since(self, saves: Sequence[Known]) -> int:
         """From when on writes may have changed what was saved; of more saves than are told nobody knows the first."""
@@ -313,9 +347,9 @@ class History:
             return self.loads_since(new.time, _after(self._saves_of[new.event.job], new, 1))
         end = _after(self.changes if new.changes else self.writes, new, WRITES_MAX)
         if not new.foreign:
-            return self.loads_since(new.time, end)
+            return [*self.loads_since(new.time, end), *(self._openers(new) if new.changes else ())]
         found = self.loads_since(new.time, max(end, _after(self.foreign_changes if new.changes else self.foreign, new, FOREIGN_MAX)))
-        return [*found, *self._opened(new)] if new.changes else found
+        return [*found, *self._opened(new), *self._openers(new)] if new.changes else found
 
     def _opened(self, new: Known) -> Iterator[Known]:
         """Loads for which it is the first foreign write after other bytes: these were loaded since the write before."""
@@ -326,6 +360,13 @@ class History:
             if load is not None and not (at and load < self.foreign_changes[at - 1]):
                 yield from self._others_behind(load)
 
+    def _openers(self, new: Known) -> Sequence[Known]:
+        """Loads that ask for it: as the last change with leave, as the first by who may not since, or of 30 days, or before it."""
+        at, until = bisect_left(self.changes, new), min(new.time + WRITTEN_MS, _after(self.with_leave, new, 1))
+        last = self.changes[at - 1] if at and new.foreign else None
+        since = last.time + WRITTEN_MS if last is not None and last.foreign else new.time
+        return [*self.loads_since(since, until), *self.loads_since(new.time + WRITTEN_MS, _after(self.changes, new, 1) + WRITTEN_MS)]
+
     def _behind_load(self, new: Known) -> list[Known]:
         """As the last of other bytes before them or before a foreign write, or of the same bytes the first or the last before one."""
         written, alike = _after(self.foreign_changes, new, 1), self._loads_of[version(new.event)]
@@ -335,6 +376,8 @@ class History:
         is_first = place == 0 and (len(self._loads_of) > 1 or len(self.foreign) > 0)
         if is_first or (written < LATEST and (again is None or again.time >= written)):
             found += alike[place + 1 :]
+        if written < LATEST and (place == 0 or again is None or again.time >= written):  # it may have lain there before a foreign write
+            found += self.loads_since(written, LATEST)
         at = bisect_right(self.loads, new)
         return [*found, *self.loads[at : at + 1], *self._others_behind(new)]  # in a run's folder the next one, of whatever file
 

@@ -15,6 +15,7 @@ A name is given only when all of this holds, and what fails is said:
     logins were heard on the days of the acts                      before each of them X had logged in, on that day or in the week before
     none of these logins was unlike X's own (logins.py)
     the gap is wide enough, more so the more candidates there are
+    not all of it rests on files that had been altered before, no record says by whom: what he did elsewhere must name him by itself
 
 Holds: the same campaign gives the same body; neither leader nor name depends on the order of members; a name rests neither on one source
 nor on one host.
@@ -27,6 +28,7 @@ from math import inf, log10
 
 import msgspec
 
+from pipeline.detect.benign_artefacts import ALTERED_BEFORE
 from pipeline.detect.gates import GROUPS, name_or_reason
 from pipeline.incidents.campaigns import CAUSING, artefacts_of, of_several
 from pipeline.incidents.families import DIVERGED, ENDINGS, SLOWED, counts, family_of, is_signal
@@ -231,6 +233,27 @@ class Candidate:
             yield weighed("reads", _cited(reads))
         if self._came_after():
             yield weighed("came_after", _cited(self.acts))
+        if self.came_after_unseen:
+            yield weighed("altered_before", _cited(each for each in self.acts if is_altered_before(each)))
+
+    @cached_property
+    def came_after_unseen(self) -> bool:
+        """Had a file been altered before his acts on it, no record says by whom, and do the acts that rest on no such file not name him?
+
+        On it rest what was done to the file, with what came of that, and to the runs that had loaded it: whoever looks for what befell
+        them edits it and cancels them.  What he did elsewhere counts by itself: else whoever alters a file unseen first is never named.
+        """
+        found = [each for each in self.acts if is_altered_before(each)]
+        if not found:
+            return False
+        paths, runs = {path for each in found for path in artefacts_of(each)}, {each.attempt for each in found}
+        writes = {item.event_id for each in found for item in each.evidence if item.role == "written"}
+        apart = [
+            each
+            for each in self.acts
+            if not (artefacts_of(each) & paths or each.attempt in runs or any(item.event_id in writes for item in each.evidence))
+        ]
+        return not (any(each.actor == self.who for each in apart) and Candidate(self.who, apart, self._known).attested)
 
     def as_rival(self) -> Hypothesis:
         """Of what he did elsewhere only the acts weigh here, not what more is known of the account."""
@@ -274,12 +297,19 @@ class Candidate:
             yield "logins were not recorded on every day of the acts, so that a borrowed account cannot be told"
         if self._came_after():
             yield "everything under this account was done where the harm had begun by another hand"
+        if self.came_after_unseen:
+            yield "what this account altered had been altered before by somebody of whom no record tells"
         mine = next(each for each in hypotheses if each.kind == "did" and each.who == self.who)
         for each in hypotheses:
             bar = BORROWED_GAP_MIN if (each.kind, each.who) == ("borrowed", self.who) else needed
             if each is not mine and gap(mine, each)[0] < bar:
                 yield f"the gap to {_words(each)} is below a factor of {ratio(bar)}"
                 return
+
+
+def is_altered_before(finding: Finding) -> bool:
+    """Is it about a file that had been altered before, no record says by whom?"""
+    return any(item.name == ALTERED_BEFORE and item.answer is Checked.NOT_CHECKED for item in finding.checklist)
 
 
 def roles_of(finding: Finding) -> set[str]:

@@ -19,14 +19,16 @@ from datetime import UTC, datetime
 import msgspec
 
 from pipeline.detect import history
+from pipeline.detect.benign_artefacts import ALTERED, FORMER
 from pipeline.incidents.attempts import Attempts
-from pipeline.incidents.attribution import Known, attribute
+from pipeline.incidents.attribution import Known, attribute, is_altered_before
 from pipeline.incidents.campaigns import Linked, links_of, window_of
 from pipeline.incidents.families import family_of, is_signal, words_of
 from pipeline.incidents.grouping import RIVALS_MAX
 from pipeline.incidents.losses import listed_loss, loss_of
 from pipeline.incidents.losses_beside import victims
 from pipeline.incidents.losses_ended import Pricing
+from pipeline.incidents.report_text import day_and_time
 from pipeline.incidents.scope import derive, scope_of, trace
 from pipeline.model.finding import Checked, Evidence, Finding, Severity, Status
 from pipeline.model.identity import Directory
@@ -38,7 +40,8 @@ from pipeline.model.words import many
 BODY_BYTES_MAX = 750_000  # and the message around it stays below what a broker takes
 TEXT_MAX = 2000  # characters of one text that comes from records
 CITED_BY_MAX = 5
-HISTORY_MAX = 5  # sentences on where the history of something begins
+HISTORY_MAX = 5  # sentences on where the history of something begins, or on what had been altered before
+UNSEEN_DAYS = 30  # before the bytes were loaded that nobody is on record as having written
 SEVERITIES = (Severity.LOW, Severity.MEDIUM, Severity.HIGH, Severity.CRITICAL)
 ALWAYS = (
     "Hypotheses do not exclude one another: several people may have acted, together or apart.",
@@ -213,6 +216,7 @@ class Whole:
                 yield f"{source} was not heard on {when}: absence proves nothing there."
         notes = sorted({item.note for each in self._findings for item in each.checklist if item.name == history.NAME})
         yield from (cut(note) for note in notes[:HISTORY_MAX])
+        yield from self._unseen()
         if others:
             yield (
                 f"Of {len(self._campaign)} findings {listed} are listed, the first of every kind and the last of all, and "
@@ -237,6 +241,24 @@ class Whole:
             yield f"{whom} suspected of acts at the same artefacts: incidents of their own are about these."
         if not len(attempts):
             yield "No attempt is known to have ended: the scope rests on findings alone."
+
+    def _unseen(self) -> Iterator[str]:
+        """Which files had been altered before, no record says by whom, and on which days in between the kernel's audit was not heard."""
+        found: dict[str, tuple[int, int]] = {}  # path -> the first time between which loads
+        for each in self._findings:
+            if is_altered_before(each):
+                loads = {item.role: item.event_time for item in each.evidence if item.role in (FORMER, ALTERED)}
+                between = loads[ALTERED], loads[FORMER]
+                found[each.anchor] = min(between, found.get(each.anchor, between))
+        for path in sorted(found)[:HISTORY_MAX]:
+            last, first = found[path]
+            days = days_of(first, last)[-UNSEEN_DAYS:]
+            silent = [name for start, name in days if not self._around.known.heard(Source.AUDITD, start)]
+            yield cut(
+                f"The bytes of {path} had changed before the first act of the candidate there, between {day_and_time(first)} and "
+                f"{day_and_time(last)}, and no record says by whom"
+                + (f"; auditd was not heard on {many(len(silent), 'day')} between, the first of them {silent[0]}." if silent else ".")
+            )
 
 
 def spread(kinds: Sequence[Hashable], most: int) -> list[int]:

@@ -42,6 +42,7 @@ _TABLE = (
     Kind("days", "acts under this account on three days or more", 2.0, 20.0),
     Kind("reads", "diagnoses were read under this account, and changes followed", 1.0, 10.0),
     Kind("came_after", "each act under this account was done to what another hand had altered before, with effect", 1e-2, 0.3),
+    Kind("altered_before", "each act under this account rests on what had been altered before, and no record says by whom", 1e-2, 0.3),
     # --- the account in others' hands
     Kind("no_sign", "logins were recorded, and none looks borrowed; a copied key need not, nor a new place beside few days", 0.03, 0.3),
     Kind("unheard", "logins were not recorded throughout: whether the account was borrowed cannot be told", 0.3, 3.0),

@@ -7,6 +7,9 @@ In: all facts on one attempt, among them each import worth telling with what cam
 What the maintainer writes after that makes the bytes the maintainer's, and nobody is accused.  A first import has nothing to be compared
 with, unless a watcher hashed the file before and after the write.  Where a job says that it imported still other bytes after the write
 the hit stays, below the gate: it may be so, and it may be what u099 printed.
+
+Where the file had been altered before u099 wrote, and no record says by whom, the hit stays above the gate and names nobody: u099 may have
+looked for what another had done.
 """
 
 from collections.abc import Iterator
@@ -22,7 +25,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p04_environment_tamper",
-    version=2,
+    version=3,
     title="Module of a shared environment changed by somebody who does not maintain it",
     subject="job",
     severity=Severity.CRITICAL,
@@ -38,6 +41,7 @@ META = Meta(
         benign_artefacts.generated_file,
         benign_artefacts.known_bytes,
         benign_artefacts.loaded_since,
+        benign_artefacts.altered_before,
     ),
     required=("owner_or_service", "allowed_writer", "admin_ticket", "own_file", "generated_file", "known_bytes", "loaded_since"),
     blind_spots=(
@@ -49,6 +53,8 @@ META = Meta(
         "A write through a link that lies elsewhere: audit records tell the name by which a file was opened, not where it lies.",
         "Who prints, in a job of his own, that he imported still other bytes, hides a module that nobody had imported before the write.",
         "Who prints so before the write, of the very bytes that he will write: only a watcher's hashes keep that hit, below the gate.",
+        "Who writes unseen first, or prints in a job of his own that it was so: the hit stays, and he is not named by it for a month.",
+        "Who alters what an unseen hand had altered more than a month before, or where others loaded the former bytes since: he is named.",
     ),
     runbook="Compare the module with its package, and list every job that imported it since; a clean rerun of a small job proves nothing.",
     harms=frozenset({"imported_tampered_module"}),
@@ -90,7 +96,8 @@ def _before(loaded: Loaded) -> Iterator[tuple[int, list[Evidence]]]:
 def _raised(case: Case, loaded: Loaded, before: list[Evidence], held: Accusation) -> Finding:
     doubted = {item.name for item in held.checklist if item.answer is Checked.NOT_CHECKED}
     again, doubt = "known_bytes" in doubted, bool(doubted & {"known_bytes", "loaded_since"})
-    cited = [*before, *held.cited(), *evidence("imported", loaded.event, f"imported sha256 {loaded.sha256[:16]}…")]
+    unseen, withheld = benign_artefacts.cited_altered(case, held.suspicion)
+    cited = [*before, *unseen, *held.cited(), *evidence("imported", loaded.event, f"imported sha256 {loaded.sha256[:16]}…")]
     return raised(
         META,
         case,
@@ -105,4 +112,5 @@ def _raised(case: Case, loaded: Loaded, before: list[Evidence], held: Accusation
         closes_at=loaded.event.event_time + case.site.grace_ms,
         severity=Severity.MEDIUM if doubt else None,
         several_actors=held.several,
+        withheld=withheld,
     )

@@ -21,7 +21,7 @@ from pipeline.stream.watermark import Watermarks
 
 META = Meta(
     id="p05_startup_hook",
-    version=3,
+    version=4,
     title="Start-up hook of a job written by somebody else",
     subject="job",
     severity=Severity.CRITICAL,
@@ -37,6 +37,7 @@ META = Meta(
         benign_artefacts.known_hook,
         benign_artefacts.known_bytes,
         benign_artefacts.loaded_since,
+        benign_artefacts.altered_before,
     ),
     required=("owner_or_service", "allowed_writer", "admin_ticket", "own_place", "known_hook", "known_bytes", "loaded_since"),
     blind_spots=(
@@ -45,6 +46,7 @@ META = Meta(
         "A folder that PYTHONPATH puts before what is installed: its modules are P04's, once somebody imported others from there.",
         "A hook that takes itself away before the probe begins.",
         "A write through a link that lies elsewhere: audit records tell the name by which a file was opened, not where it lies.",
+        "Who writes unseen first, or prints in a job of his own that it was so: the hit stays, and he is not named by it for a month.",
         "Hooks outside the artefact roots, and those that were written longer ago than the window.",
     ),
     runbook="Read the hook, and list all jobs that found it; then who may write into that folder, and why.",
@@ -71,7 +73,8 @@ def _foreign(case: Case, loaded: Loaded, now: Watermarks) -> Finding | None:
     if held is None:
         return None
     seen = f"{body.hook}, sha256 {loaded.sha256[:16]}…" if loaded.sha256 else f"named by {body.hook}"
-    cited: list[Evidence] = [*held.cited(), *evidence("hook", loaded.event, seen)]
+    unseen, withheld = benign_artefacts.cited_altered(case, held.suspicion)
+    cited: list[Evidence] = [*unseen, *held.cited(), *evidence("hook", loaded.event, seen)]
     for event, variable in case.of(EnvironmentSet):
         if variable.name == body.hook and event.id != loaded.event.id:
             cited += evidence("variable", event, f"{variable.name} is set")
@@ -90,4 +93,5 @@ def _foreign(case: Case, loaded: Loaded, now: Watermarks) -> Finding | None:
         ),
         closes_at=found + case.site.grace_ms,
         several_actors=held.several,
+        withheld=withheld,
     )

@@ -5,9 +5,14 @@ a judge was told           save(1) save(2) write(3)          worth telling: save
 """
 
 import random
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from pipeline.detect.lineage import FOREIGN_MAX, SAVES_MAX, Before, History
+import pytest
+
+from pipeline.detect import lineage as lineage_module
+from pipeline.detect.lineage import FOREIGN_MAX, SAVES_MAX, WRITES_MAX, Before, History
 from pipeline.model.events import Event, FileTouched
 from pipeline.model.facts import job_case
 from pipeline.model.told import ArtefactUse, decode_told
@@ -77,11 +82,47 @@ def test_who_was_told_more_sees_the_same() -> None:
     assert worth > 100
 
 
-def test_whatever_comes_last_everything_worth_telling_is_told() -> None:
-    """In any order each load hears of it, whatever it was told before."""
+def altered_history(dice: random.Random) -> list[Event]:
+    """Of a module, with few writes: of other bytes some records say by whom."""
+    span, found = dice.choice([200, 40 * DAY, 120 * DAY]), []
+    for at in (dice.randrange(10, span) for _ in range(dice.randint(4, 12))):
+        if dice.random() < 0.4:
+            found.append(write(at, dice.choice([COLLEAGUE, COLLEAGUE, WRITER]), path=MODULE, **dice.choice(DONE)))
+        else:
+            found.append(_load(dice, at, dice.choice("abcd"), MODULE, dice.choice(["6", "8", "9", JOB])))
+    return [*found, _load(dice, span + 100, "b", MODULE, JOB)]
+
+
+def test_whence_the_bytes_came_before_a_foreign_write_is_seen_alike_by_who_was_told_more() -> None:
+    """The load of the bytes before, and the first of those that came after them, where no record tells of a write between."""
+    dice, seen = random.Random(5), 0
+    for _ in range(400):
+        events = altered_history(dice)
+        told = lineage(events, events[-1])
+        names = {each.name for each in told.every()} | {events[-1].id}
+        some = [event for event in events if event.id in names or dice.random() < 0.5]
+        assert lineage(some, events[-1]) == told
+        seen += told.altered is not None
+    assert seen > 10
+
+
+MANY = (WRITES_MAX, FOREIGN_MAX)
+
+
+@pytest.mark.parametrize(
+    ("make", "bounds"),
+    [(partial(any_history, most=16), MANY), (altered_history, MANY), (altered_history, (2, 2))],
+    ids=["any", "altered", "altered, of many writes"],
+)
+def test_whatever_comes_last_everything_worth_telling_is_told(
+    monkeypatch: pytest.MonkeyPatch, make: Callable[[random.Random], list[Event]], bounds: tuple[int, int]
+) -> None:
+    """In any order each load hears of it, whatever it was told before; also where there are more writes than are told."""
+    monkeypatch.setattr(lineage_module, "WRITES_MAX", bounds[0])
+    monkeypatch.setattr(lineage_module, "FOREIGN_MAX", bounds[1])
     dice = random.Random(4)
-    for _ in range(60):
-        events = any_history(dice, 16)
+    for _ in range(120):
+        events = make(dice)
         path = getattr(events[-1].body, "path", "")
         artefacts = Artefacts(roots=ROOTS)
         facts = [(event, to_module(event)[0] if path in (MODULE, HOOK) else to_artefact(event, path)) for event in events]

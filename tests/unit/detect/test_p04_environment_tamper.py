@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import permutations
 from typing import NamedTuple
 
+import msgspec
 import pytest
 
 from pipeline.model.events import Event
@@ -141,6 +142,42 @@ def test_probe_and_kernel_audit_name_the_writer() -> None:
     assert (finding.actor, finding.alert, finding.anchor) == ("u099", True, MODULE)
     assert set(answers(finding).values()) == {Checked.EXCLUDED}
     assert all(item.by or item.note for item in finding.checklist)
+
+
+UNSEEN = [imported(-20 * DAY, "a", job="6"), imported(-5 * DAY, "d", job="61")]
+LEFT_AS_NAMED = {
+    "a record of a write, whoever's": [*UNSEEN, changed(-6 * DAY, OTHER)],
+    "by the maintainer since": [*UNSEEN, changed(30, WRITER)],
+    "a load of the former bytes since, as of another copy": [*UNSEEN, imported(-4 * DAY, "a", job="62"), imported(-DAY, "d", job="63")],
+    "longer ago than a write is held against anybody": [imported(-60 * DAY, "a", job="6"), imported(-31 * DAY, "d", job="61")],
+    "compiled anew only": [imported(-20 * DAY, "a", job="6", cached="1"), imported(-5 * DAY, "a", job="61", cached="2")],
+    "a write a moment before a load of what was there till then": [*UNSEEN, changed(-20 * DAY - 100, WRITER)],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("first", [[changed(40)], [changed(30), imported(35, "c", job="70"), changed(40)]], ids=["one write", "two"])
+def test_what_an_unrecorded_hand_had_altered_before_names_nobody(first: list[Event]) -> None:
+    """By altered_before: above the gate as before, in every order, and both loads are shown."""
+    for events in permutations([*UNSEEN, *first, imported(90)]) if len(first) == 1 else [[*UNSEEN, *first, imported(90)]]:
+        (finding,) = judge(*events)
+        assert (finding.alert, finding.actor, finding.suspect) == (True, "", "u099")
+        assert finding.actor_withheld == "the file had been altered before, and no record says by whom"
+        assert answer(finding, "altered_before").answer is Checked.NOT_CHECKED
+        assert {"former", "altered"} < {item.role for item in finding.evidence}
+
+
+@pytest.mark.parametrize("before", LEFT_AS_NAMED.values(), ids=LEFT_AS_NAMED)
+def test_what_a_record_accounts_for_names_him(before: list[Event]) -> None:
+    """Nothing unseen lies before his write."""
+    (finding,) = judge(*before, changed(40), imported(90))
+    assert (finding.actor, answer(finding, "altered_before").answer) == ("u099", Checked.EXCLUDED)
+
+
+def test_what_anybody_may_have_sent_shows_no_unrecorded_hand() -> None:
+    """Else whoever writes there would send it first."""
+    sent = msgspec.structs.replace(UNSEEN[1], unproven=True)
+    (finding,) = judge(UNSEEN[0], sent, changed(40), imported(90))
+    assert answer(finding, "altered_before").answer is Checked.EXCLUDED
 
 
 def test_a_ticket_clears_only_whom_it_names() -> None:

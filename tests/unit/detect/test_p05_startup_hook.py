@@ -166,6 +166,15 @@ def test_a_hook_that_was_put_back_accuses_nobody() -> None:
     assert finding.alert is False
 
 
+def test_what_an_unrecorded_hand_had_altered_before_names_nobody() -> None:
+    """By altered_before: above the gate as before."""
+    before = [hook(-20 * DAY, "a", job="6"), hook(-5 * DAY, "d", job="61")]
+    (finding,) = judge(*before, planted(file_uid=WRITER), hook(90))
+    assert (finding.alert, finding.actor, answer(finding, "altered_before").answer) == (True, "", Checked.NOT_CHECKED)
+    (finding,) = judge(*before, planted(-6 * DAY, WRITER), planted(file_uid=WRITER), hook(90))
+    assert (finding.actor, answer(finding, "altered_before").answer) == ("u099", Checked.EXCLUDED)
+
+
 def test_other_bytes_that_a_job_says_it_found_since_lower_the_hit() -> None:
     """By loaded_since: it may be what the writer printed in a job of his own."""
     for before in ([hook(10, "a", job="6")], []):

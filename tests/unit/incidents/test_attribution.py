@@ -6,7 +6,7 @@ import pytest
 from pipeline.detect.rules.p15_slow_campaign import ALPHA, BETA
 from pipeline.incidents.likelihoods import KINDS, SPAN_MIN
 from pipeline.incidents.logins import FOREIGN
-from pipeline.model.finding import ONLY_LOGGED, SEVERAL, UNPROVEN, Finding
+from pipeline.model.finding import ONLY_LOGGED, SEVERAL, UNPROVEN, Checked, Explanation, Finding
 from pipeline.model.incident import Attribution, Witness, label_of
 from pipeline.model.source import Source
 from tests.unit.incidents.campaign import CLUSTER, DAY, T0, borrowed, cancel, finding, kill, on, record, slowed, tamper, weigh
@@ -36,6 +36,21 @@ def test_who_became_the_user_of_an_account_is_not_named_by_it() -> None:
     assert "only one independent source: kernel audit" in beside.withheld
     assert not {"second_source", "days"} & {row.kind for each in beside.hypotheses for row in each.weighed}
     assert weigh([*STORY, entered]).named == "u099"
+
+
+def test_what_an_unrecorded_hand_had_altered_before_names_nobody_for_what_rests_on_it() -> None:
+    """Neither with the run that had loaded it, nor with what came of the same write; with what he did elsewhere he is named."""
+    unseen = (Explanation("altered_before", Checked.NOT_CHECKED),)
+    edited = tamper(0, "1", "u099", written="edit", checklist=unseen, actor="", actor_withheld="altered before")
+    rests = [edited, cancel(0, "1", "u099"), tamper(9, "9", "u099", "/ckpt/b.pt", written="edit")]
+    said = weigh(rests)
+    assert (said.named, said.leader) == ("", f"did/{X}")
+    assert "what this account altered had been altered before by somebody of whom no record tells" in said.withheld
+    assert {"altered_before"} < {row.kind for row in said.hypotheses[0].weighed}
+    assert weigh([*rests, kill(5, "5", "u099")]).named == ""
+    beside = weigh([*rests, kill(5, "5", "u099"), cancel(6, "6", "u099")])
+    assert beside.named == "u099"
+    assert not any(row.kind == "altered_before" for each in beside.hypotheses for row in each.weighed)
 
 
 def test_of_which_acts_one_place_alone_tells_who_did_them() -> None:

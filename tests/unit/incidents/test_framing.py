@@ -16,7 +16,7 @@ import pytest
 from pipeline.runtime.local import LocalRuntime
 from pipeline.settings import IdentitySettings, IngestSettings, Role
 from tests import build
-from tests.build import COLLEAGUE, OTHER, UNSET
+from tests.build import COLLEAGUE, OTHER, UNSET, WRITER
 from tests.scenario.lines import Line, Site, iso, ship
 
 SITE = Site()
@@ -78,18 +78,25 @@ def by_ticket(whose: str, at: float = 20, address: str = "10.20.1.9") -> Line:
     return SITE._system(at, "login-001", "sshd", text)
 
 
-def named(lines: Iterable[Line], identities: Sequence[IdentitySettings] = tuple(KEYS.values()), **settings: Any) -> set[str]:
-    """Whom incidents name."""
+def told(
+    lines: Iterable[Line], identities: Sequence[IdentitySettings] = tuple(KEYS.values()), hum: Sequence[Line] = HUM, **settings: Any
+) -> list[dict[str, Any]]:
+    """Incidents."""
     own = {each.id for each in identities}
     people = (*(each for each in build.IDENTITIES if each.id not in own), *identities)
     runtime = LocalRuntime(build.settings(identities=people, **settings))
-    records = list(ship([*HUM, *lines]))
+    records = list(ship([*hum, *lines]))
     for at in range(0, len(records), 50):
         runtime.feed(records[at : at + 50])
         runtime.checkpoint()
     said = [orjson.loads(body) for body in runtime.finish().canonical_incidents().values()]
     assert said, "no incident: the story shows nothing"
-    return {body["attribution"]["named"] for body in said} - {""}
+    return said
+
+
+def named(lines: Iterable[Line], identities: Sequence[IdentitySettings] = tuple(KEYS.values()), **settings: Any) -> set[str]:
+    """Whom incidents name."""
+    return {body["attribution"]["named"] for body in told(lines, identities, **settings)} - {""}
 
 
 def test_who_did_it_is_named() -> None:
@@ -416,3 +423,65 @@ def test_who_is_impersonated_at_the_api_is_not_named() -> None:
             )
         )
     assert "u099" not in named(lines, (*people, owner))
+
+
+ROOTS = ({"path": "/env", "owner": "u070", "kind": "environment"},)
+NN = "/env/torch/nn.py"
+DAY = 86_400
+
+
+def ran(at: float, job: str, sha: str, state: str = "COMPLETED") -> list[Line]:
+    """A job of u012's that imported these bytes."""
+    return [*SITE.start(at, job), *SITE.imported(at + 10, sha, job=job), *SITE.end(at + 600, job, state, start=at)]
+
+
+FINE = ran(-8 * DAY, "5", "a")
+FAILED = [line for day in range(1, 6) for line in ran(-day * DAY, str(60 + day), "d", "FAILED")]
+DEBUGGED = [  # u099 edits it to find out why, job 7 loads his edit and hangs, and he cancels that
+    *SITE.write(40, COLLEAGUE, path=NN), *SITE.start(80, "7"), *SITE.imported(90, "b", job="7"),
+    *SITE.cancel(300, "7", COLLEAGUE), *SITE.step_cancelled(301, "7"), *SITE.end(302, "7", "CANCELLED", 80),
+]  # fmt: skip
+DEBUGGED_TWICE = [  # and a run of his own between
+    *SITE.write(-100, COLLEAGUE, path=NN), *SITE.start(-80, "70", owner=COLLEAGUE), *SITE.imported(-70, "c", job="70"),
+    *SITE.end(-50, "70", start=-80, owner=COLLEAGUE), *DEBUGGED,
+]  # fmt: skip
+WEEK = [*HUM, *(line for at in range(-9 * DAY, -4_200, 1_200) for line in SITE.hum(at, SOURCES, (build.HOST, "login-001")))]
+SILENT_WEEK = [line for line in WEEK if not (line.source == "auditd" and -7 * DAY <= line.at < -300)]
+BASE = [*HABIT, *THEIRS, *FINE]
+
+
+@pytest.mark.parametrize("debugged", [DEBUGGED, DEBUGGED_TWICE], ids=["at once", "with a run of his own"])
+@pytest.mark.parametrize("hum", [SILENT_WEEK, WEEK], ids=["auditd was silent", "auditd was heard"])
+def test_who_debugs_what_an_unrecorded_hand_altered_is_not_named(hum: list[Line], debugged: list[Line]) -> None:
+    """Both his acts are true; five runs had failed before the first of them by bytes that nobody is on record as having written."""
+    (said,) = told([*BASE, *FAILED, *debugged], hum=hum, artefact_roots=ROOTS)
+    assert said["attribution"]["named"] == ""
+    assert "had been altered before by somebody of whom no record tells" in said["attribution"]["withheld"]
+    (limit,) = [line for line in said["limits"] if NN in line]
+    assert "no record says by whom" in limit
+    assert ("auditd was not heard on 3 days between" in limit) is (hum is SILENT_WEEK)
+
+
+RELEASED = SITE.write(-6 * DAY, WRITER, path=NN)
+RECORDED: dict[str, list[Line]] = {
+    "nothing had changed": [*FINE, *ran(-DAY, "61", "a"), *DEBUGGED],
+    "a release by the maintainer": [*FINE, *RELEASED, *ran(-5 * DAY, "61", "d"), *DEBUGGED],
+    "and what he repaired himself": [*FINE, *FAILED, *SITE.write(-HOUR, WRITER, path=NN), *DEBUGGED],
+    "first seen as it was": [*ran(-DAY, "61", "d"), *DEBUGGED],
+    "another copy on another node": [*FINE, *ran(-3 * DAY, "61", "d"), *ran(-2 * DAY, "62", "a"), *ran(-DAY, "63", "d"), *DEBUGGED],
+    "his own bytes, loaded between two writes": [*FINE, *SITE.write(-300, COLLEAGUE, path=NN), *ran(-200, "61", "d"), *DEBUGGED],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lines", RECORDED.values(), ids=RECORDED)
+def test_nothing_unrecorded_before_his_act_names_him(lines: list[Line]) -> None:
+    """Of all that the file held before a record tells whence it came."""
+    assert named([*HABIT, *THEIRS, *lines], hum=WEEK, artefact_roots=ROOTS) == {"u099"}
+
+
+def test_what_he_did_elsewhere_on_two_sources_names_him_all_the_same() -> None:
+    """Else who alters a file unseen first is never named, whatever he does beside it."""
+    beside = [line._replace(text=line.text.replace('"jobid":7,', '"jobid":9,')) for line in killed(at=2 * HOUR)]
+    lines = [*BASE, *FAILED, *DEBUGGED, *cancelled()]
+    assert named([*lines, *beside], hum=WEEK, artefact_roots=ROOTS) == {"u099"}
+    assert named(lines, hum=WEEK, artefact_roots=ROOTS) == set()
