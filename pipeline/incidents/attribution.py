@@ -377,7 +377,7 @@ def _decides(members: Sequence[Finding], views: Sequence[Candidate]) -> Iterator
     unattested = [view for view in views if view.alerts and not view.attested]
     silent = [
         word
-        for word in (Source.AUDITD, Source.SLURMCTLD)
+        for word in (Source.AUDITD, Source.SLURMCTLD, Source.SSHD)  # by a line of sudo, which stands in sshd's log
         if any(GROUPS[word] not in view.told and not view.is_heard(word) for view in unattested)
     ]
     if any(view.is_logged for view in unattested):

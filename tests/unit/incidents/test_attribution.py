@@ -97,6 +97,14 @@ def test_without_the_decisive_source_the_name_is_withheld() -> None:
     assert "u099" not in str(said)
 
 
+def test_a_line_of_sudo_would_be_a_second_word_where_sshd_was_not_heard() -> None:
+    """It stands in sshd's log: without that nobody says that no source which is read here would tell."""
+    told = [each for each in STORY if each.detector != "p03_foreign_cancel"]
+    said = {(each.source, each.why) for each in weigh(told, silent={Source.SSHD}).decides}
+    assert ("sshd", "a second word on who acted") in said
+    assert "a source that is not read here" not in {source for source, _ in said}
+
+
 FRAMED: list[tuple[str, Attribution, str]] = [
     (
         "somebody logged in unlike him",
