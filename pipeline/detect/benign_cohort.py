@@ -5,13 +5,13 @@ In: a cohort and a comparison of those that loaded a writer's bytes with those t
 
 from pipeline.detect.cohort import ALONE_MIN, OTHER_WRITERS, Cohort, Comparison, by_others, cleared
 from pipeline.model.finding import Checked, Explanation
-from pipeline.model.instants import HOUR_MS
+from pipeline.model.instants import DAY_MS
 from pipeline.model.source import Source
 from pipeline.model.words import many
 from pipeline.stream.watermark import Watermarks
 
 EXPLAINED = frozenset({"node_fail", "hardware", "out_of_memory", "time_limit", "preempted", "requeued"})  # causes of a verdict
-HEARD_MS = HOUR_MS  # what hosts log all the time is heard within it
+HEARD_MS = DAY_MS  # the kernels of a small cluster may say nothing for hours
 APART_MAX = 0.005  # of saying of bytes of others that they are not to blame, when they are; at each look
 
 

@@ -246,8 +246,8 @@ class Whole:
         """Which files had been altered before, no record says by whom, and on which days in between the kernel's audit was not heard."""
         found: dict[str, tuple[int, int]] = {}  # path -> the first time between which loads
         for each in self._findings:
-            if is_altered_before(each):
-                loads = {item.role: item.event_time for item in each.evidence if item.role in (FORMER, ALTERED)}
+            loads = {item.role: item.event_time for item in each.evidence if item.role in (FORMER, ALTERED)}
+            if is_altered_before(each) and len(loads) > 1:
                 between = loads[ALTERED], loads[FORMER]
                 found[each.anchor] = min(between, found.get(each.anchor, between))
         for path in sorted(found)[:HISTORY_MAX]:
